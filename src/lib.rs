@@ -1,1 +1,3 @@
-//! Tenure.
+//! Tenure: the event-sourced session authority.
+
+pub mod domain;

@@ -1,0 +1,519 @@
+//! The facts. An event says what happened, in the past tense, and is never changed once recorded.
+//!
+//! The field numbers are the format of the log (`docs/log-format.md`): a number is never given to another
+//! field, and a new field is optional. A change that this does not allow makes a new version of the kind,
+//! which `log::upcast` brings to today's shape.
+
+use minicbor::{Decode, Encode};
+use serde::Serialize;
+
+use super::{
+    id::{CredentialId, Digest16, Generation, OwnerId, SessionId},
+    policy::{OnLimit, Policy},
+    text::SealedText,
+    time::{Seconds, Timestamp},
+};
+
+/// A fact about one subject and its sessions, or about the authority itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A subject was registered, or its registration was replaced.
+    SubjectRegistered(SubjectRegistered),
+    /// A session began.
+    SessionCreated(SessionCreated),
+    /// A session's period was extended and its token replaced.
+    SessionRenewed(SessionRenewed),
+    /// A renewal was refused by a rule, or vetoed by the owner.
+    RenewalRejected(RenewalRejected),
+    /// One session was ended.
+    SessionRevoked(SessionRevoked),
+    /// Several sessions were ended in one step.
+    SessionsRevoked(SessionsRevoked),
+    /// Tokens of new generations were seen in use, so that the lost-reply rule no longer applies to them.
+    TokensPresented(TokensPresented),
+    /// An API key was admitted.
+    CredentialIssued(CredentialIssued),
+    /// An API key was withdrawn.
+    CredentialRevoked(CredentialRevoked),
+    /// The effective limits differ from those recorded before.
+    PolicyChanged(PolicyChanged),
+}
+
+/// The kind of an event: its name in the API and its number in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum EventKind {
+    /// See [`SubjectRegistered`].
+    SubjectRegistered = 1,
+    /// See [`SessionCreated`].
+    SessionCreated = 2,
+    /// See [`SessionRenewed`].
+    SessionRenewed = 3,
+    /// See [`RenewalRejected`].
+    RenewalRejected = 4,
+    /// See [`SessionRevoked`].
+    SessionRevoked = 5,
+    /// See [`SessionsRevoked`].
+    SessionsRevoked = 6,
+    /// See [`TokensPresented`].
+    TokensPresented = 7,
+    /// See [`CredentialIssued`].
+    CredentialIssued = 8,
+    /// See [`CredentialRevoked`].
+    CredentialRevoked = 9,
+    /// See [`PolicyChanged`].
+    PolicyChanged = 10,
+}
+
+impl EventKind {
+    /// Every kind, in the order of their numbers.
+    pub const ALL: [Self; 10] = [
+        Self::SubjectRegistered,
+        Self::SessionCreated,
+        Self::SessionRenewed,
+        Self::RenewalRejected,
+        Self::SessionRevoked,
+        Self::SessionsRevoked,
+        Self::TokensPresented,
+        Self::CredentialIssued,
+        Self::CredentialRevoked,
+        Self::PolicyChanged,
+    ];
+
+    /// Its name, as in `kinds=` and in a recorded event.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SubjectRegistered => "SubjectRegistered",
+            Self::SessionCreated => "SessionCreated",
+            Self::SessionRenewed => "SessionRenewed",
+            Self::RenewalRejected => "RenewalRejected",
+            Self::SessionRevoked => "SessionRevoked",
+            Self::SessionsRevoked => "SessionsRevoked",
+            Self::TokensPresented => "TokensPresented",
+            Self::CredentialIssued => "CredentialIssued",
+            Self::CredentialRevoked => "CredentialRevoked",
+            Self::PolicyChanged => "PolicyChanged",
+        }
+    }
+
+    /// The version in which the kind is written today.
+    pub const fn version(self) -> u8 {
+        1
+    }
+
+    /// The kind of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// The kind of this number in the log.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u8 == code)
+    }
+}
+
+impl Event {
+    /// Which kind it is.
+    pub const fn kind(&self) -> EventKind {
+        match self {
+            Self::SubjectRegistered(_) => EventKind::SubjectRegistered,
+            Self::SessionCreated(_) => EventKind::SessionCreated,
+            Self::SessionRenewed(_) => EventKind::SessionRenewed,
+            Self::RenewalRejected(_) => EventKind::RenewalRejected,
+            Self::SessionRevoked(_) => EventKind::SessionRevoked,
+            Self::SessionsRevoked(_) => EventKind::SessionsRevoked,
+            Self::TokensPresented(_) => EventKind::TokensPresented,
+            Self::CredentialIssued(_) => EventKind::CredentialIssued,
+            Self::CredentialRevoked(_) => EventKind::CredentialRevoked,
+            Self::PolicyChanged(_) => EventKind::PolicyChanged,
+        }
+    }
+
+    /// The session that it is about, when it is about a single one.
+    pub const fn session_id(&self) -> Option<SessionId> {
+        match self {
+            Self::SessionCreated(event) => Some(event.session_id),
+            Self::SessionRenewed(event) => Some(event.session_id),
+            Self::RenewalRejected(event) => Some(event.session_id),
+            Self::SessionRevoked(event) => Some(event.session_id),
+            Self::SubjectRegistered(_)
+            | Self::SessionsRevoked(_)
+            | Self::TokensPresented(_)
+            | Self::CredentialIssued(_)
+            | Self::CredentialRevoked(_)
+            | Self::PolicyChanged(_) => None,
+        }
+    }
+
+    /// Its sealed texts with the names of their fields, for a reader who holds the subject's key.
+    pub fn texts(&self) -> Vec<(&'static str, &SealedText)> {
+        let found = match self {
+            Self::SubjectRegistered(event) => vec![("name", event.profile.name.as_ref())],
+            Self::SessionCreated(event) => vec![
+                ("device", event.device.as_ref().map(|device| &device.name)),
+                ("metadata", event.metadata.as_ref()),
+            ],
+            Self::SessionRevoked(event) => vec![("reason", event.reason.as_ref())],
+            Self::SessionsRevoked(event) => vec![("reason", event.reason.as_ref())],
+            Self::CredentialIssued(event) => vec![("name", event.name.as_ref())],
+            Self::SessionRenewed(_)
+            | Self::RenewalRejected(_)
+            | Self::TokensPresented(_)
+            | Self::CredentialRevoked(_)
+            | Self::PolicyChanged(_) => vec![],
+        };
+        found.into_iter().filter_map(|(field, text)| text.map(|text| (field, text))).collect()
+    }
+}
+
+/// What is registered of a subject. A registration replaces the whole of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct Profile {
+    /// What people call it.
+    #[n(0)]
+    #[serde(skip)]
+    pub name: Option<SealedText>,
+    /// What it is.
+    #[n(1)]
+    pub kind: Option<SubjectKind>,
+    /// Who answers for it.
+    #[n(2)]
+    pub owner_id: Option<OwnerId>,
+    /// Instead of `limits.per_subject`.
+    #[n(3)]
+    pub max_sessions: Option<u32>,
+    /// Instead of `limits.per_device`.
+    #[n(4)]
+    pub max_sessions_per_device: Option<u32>,
+    /// Instead of `limits.on_limit`.
+    #[n(5)]
+    pub on_limit: Option<OnLimit>,
+    /// Instead of `limits.on_device_limit`.
+    #[n(6)]
+    pub on_device_limit: Option<OnLimit>,
+}
+
+/// What a subject is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
+pub enum SubjectKind {
+    /// A program that acts by itself.
+    #[n(0)]
+    Agent,
+    /// A person.
+    #[n(1)]
+    User,
+    /// A program that others call.
+    #[n(2)]
+    Service,
+}
+
+/// A subject was registered, or its registration was replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+pub struct SubjectRegistered {
+    /// The whole registration.
+    #[n(0)]
+    #[serde(flatten)]
+    pub profile: Profile,
+}
+
+/// The device that a session belongs to: its name sealed, and the digest by which the rules know it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Device {
+    /// A keyed digest of the name.
+    #[n(0)]
+    pub digest: Digest16,
+    /// The name.
+    #[n(1)]
+    pub name: SealedText,
+}
+
+/// The limits of one session, fixed when it is created; a later change of settings does not touch them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct Terms {
+    /// The length of every period.
+    #[n(0)]
+    pub ttl: Seconds,
+    /// How often it may be renewed; 0 is never.
+    #[n(1)]
+    pub max_renewals: u32,
+    /// How long it may live in all.
+    #[n(2)]
+    pub absolute_lifetime: Seconds,
+    /// How long after a renewal an owner's veto is expected.
+    #[n(3)]
+    pub renewal_reject_window: Seconds,
+}
+
+/// A session began.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionCreated {
+    /// The new session.
+    #[n(0)]
+    pub session_id: SessionId,
+    /// Its limits.
+    #[n(1)]
+    #[serde(flatten)]
+    pub terms: Terms,
+    /// The end of its first period.
+    #[n(2)]
+    pub expires_at: Timestamp,
+    /// When its holder should renew; none when a renewal would be refused.
+    #[n(3)]
+    pub renew_at: Option<Timestamp>,
+    /// The device that it belongs to.
+    #[n(4)]
+    #[serde(skip)]
+    pub device: Option<Device>,
+    /// What it may be used for (RFC 6749 scope tokens).
+    #[n(5)]
+    pub scopes: Vec<String>,
+    /// A JSON object of the creator's.
+    #[n(6)]
+    #[serde(skip)]
+    pub metadata: Option<SealedText>,
+}
+
+/// A session's period was extended and its token replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionRenewed {
+    /// The session.
+    #[n(0)]
+    pub session_id: SessionId,
+    /// The generation that works from now on.
+    #[n(1)]
+    pub generation: Generation,
+    /// The end of the new period.
+    #[n(2)]
+    pub expires_at: Timestamp,
+    /// When its holder should renew next; none when a renewal would be refused.
+    #[n(3)]
+    pub renew_at: Option<Timestamp>,
+    /// A keyed digest of the request's idempotency key, by which a repeat is known.
+    #[n(4)]
+    #[serde(skip)]
+    pub key_digest: Option<Digest16>,
+}
+
+/// Who refused a renewal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
+pub enum RejectionCause {
+    /// The owner vetoed a renewal that had been granted.
+    #[n(0)]
+    Owner,
+    /// A rule refused it.
+    #[n(1)]
+    Policy,
+}
+
+/// The rule that refused a renewal: rows 4 to 8 of the table of checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RejectionCode {
+    /// Row 4: the token is not of the current generation.
+    #[n(0)]
+    SessionRenewalMismatch,
+    /// Row 5: the session has expired.
+    #[n(1)]
+    TokenExpired,
+    /// Row 6: all renewals are spent.
+    #[n(2)]
+    RenewalLimitReached,
+    /// Row 7: the absolute end leaves nothing to add.
+    #[n(3)]
+    SessionAbsoluteLifetimeExceeded,
+    /// Row 8: less than half of the period has passed.
+    #[n(4)]
+    RenewalTooEarly,
+}
+
+/// A renewal was refused by a rule, or vetoed by the owner.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct RenewalRejected {
+    /// The session.
+    #[n(0)]
+    pub session_id: SessionId,
+    /// The generation that was current.
+    #[n(1)]
+    pub generation: Generation,
+    /// Who refused it.
+    #[n(2)]
+    pub cause: RejectionCause,
+    /// The rule; none for a veto.
+    #[n(3)]
+    pub code: Option<RejectionCode>,
+}
+
+/// What ended a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// An admin, an issuer or its owner revoked it.
+    #[n(0)]
+    ManualRevoke,
+    /// Its owner vetoed its renewal.
+    #[n(1)]
+    RenewalRejected,
+    /// Its own holder ended it.
+    #[n(2)]
+    #[serde(rename = "self")]
+    Own,
+    /// A newer session needed its place.
+    #[n(3)]
+    Evicted,
+    /// A token of an earlier generation came back.
+    #[n(4)]
+    TokenReuse,
+    /// All sessions of its subject, or of a device, were ended.
+    #[n(5)]
+    SubjectRevoked,
+}
+
+/// One session was ended.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionRevoked {
+    /// The session.
+    #[n(0)]
+    pub session_id: SessionId,
+    /// What ended it.
+    #[n(1)]
+    pub trigger: Trigger,
+    /// Why, in the words of whoever revoked it.
+    #[n(2)]
+    #[serde(skip)]
+    pub reason: Option<SealedText>,
+}
+
+/// Several sessions of one subject were ended in one step: those active at that moment that match.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionsRevoked {
+    /// Only those of this device.
+    #[n(0)]
+    pub device_digest: Option<Digest16>,
+    /// All but this one.
+    #[n(1)]
+    pub except_session_id: Option<SessionId>,
+    /// Only so many of the oldest.
+    #[n(2)]
+    pub oldest: Option<u32>,
+    /// How many there were.
+    #[n(3)]
+    pub matched: u32,
+    /// What ended them.
+    #[n(4)]
+    pub trigger: Trigger,
+    /// Why, in the words of whoever revoked them.
+    #[n(5)]
+    #[serde(skip)]
+    pub reason: Option<SealedText>,
+}
+
+/// A token of a new generation was seen in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct Presented {
+    /// The session.
+    #[n(0)]
+    pub session_id: SessionId,
+    /// The generation that was seen.
+    #[n(1)]
+    pub generation: Generation,
+}
+
+/// Tokens of new generations were seen in use.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct TokensPresented {
+    /// Each once, in the order of their session ids.
+    #[n(0)]
+    pub presented: Vec<Presented>,
+}
+
+/// What an API key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode, Serialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Everything that API keys may.
+    #[n(0)]
+    Admin,
+    /// Subjects and sessions.
+    #[n(1)]
+    Issuer,
+    /// The sessions of its own subjects.
+    #[n(2)]
+    Owner,
+    /// Introspection.
+    #[n(3)]
+    Verifier,
+    /// Reading.
+    #[n(4)]
+    Auditor,
+}
+
+/// An API key was admitted.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialIssued {
+    /// Its name in the API.
+    #[n(0)]
+    pub credential_id: CredentialId,
+    /// What it may do.
+    #[n(1)]
+    pub role: Role,
+    /// For whom, when it is an owner's.
+    #[n(2)]
+    pub owner_id: Option<OwnerId>,
+    /// What people call it.
+    #[n(3)]
+    #[serde(skip)]
+    pub name: Option<SealedText>,
+    /// BLAKE3 of the key, which has 256 random bits. Not shown.
+    #[cbor(n(4), with = "minicbor::bytes")]
+    #[serde(skip)]
+    pub key_hash: [u8; 32],
+}
+
+/// An API key was withdrawn.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialRevoked {
+    /// The key's name.
+    #[n(0)]
+    pub credential_id: CredentialId,
+}
+
+/// The effective limits differ from those recorded before.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+pub struct PolicyChanged {
+    /// The limits from now on.
+    #[n(0)]
+    #[serde(flatten)]
+    pub policy: Policy,
+}

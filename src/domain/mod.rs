@@ -1,0 +1,19 @@
+//! The rules, pure: no I/O, no async, no clock, no randomness.
+//!
+//! Two functions are the centre. [`decide`](fn@decide::decide) says what follows from a command, or refuses;
+//! [`evolve`](fn@evolve::evolve) says what a fact makes of the state, or raises an alarm. Time, ids, jitter
+//! and digests of secrets travel in the command, so the same inputs always give the same bytes.
+
+pub mod event;
+pub mod id;
+pub mod policy;
+pub mod record;
+pub mod text;
+pub mod time;
+
+pub use event::{Event, EventKind};
+pub use id::{CommitId, CredentialId, Digest16, EventId, Generation, OwnerId, Position, SessionId, SubjectId};
+pub use policy::Policy;
+pub use record::{Actor, Commit, Stream};
+pub use text::SealedText;
+pub use time::{Seconds, Timestamp};

@@ -1,0 +1,94 @@
+//! The limits under which sessions are granted. They are recorded, so that a replay knows which policy decided.
+
+use minicbor::{Decode, Encode};
+use serde::Serialize;
+
+use super::time::Seconds;
+
+/// The effective settings of `session.*`, `limits.*`, `renewal.*` and `subjects.*`.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct Policy {
+    /// `session.ttl`: the period of a session that asks for none.
+    #[n(0)]
+    pub ttl: Seconds,
+    /// `session.ttl_max`: the longest period that a session may ask for.
+    #[n(1)]
+    pub ttl_max: Seconds,
+    /// `session.max_renewals`: for a session that asks for no other number.
+    #[n(2)]
+    pub max_renewals: u32,
+    /// `session.max_renewals_max`: the most that a session may ask for.
+    #[n(3)]
+    pub max_renewals_max: u32,
+    /// `session.absolute_lifetime`: no session lives longer, however often it is renewed.
+    #[n(4)]
+    pub absolute_lifetime: Seconds,
+    /// `session.renewal_reject_window`: how long after a renewal an owner's veto is expected.
+    #[n(5)]
+    pub renewal_reject_window: Seconds,
+    /// `limits.per_subject`: active sessions of one subject.
+    #[n(6)]
+    pub per_subject: u32,
+    /// `limits.per_device`: active sessions of one device of a subject.
+    #[n(7)]
+    pub per_device: u32,
+    /// `limits.on_limit`.
+    #[n(8)]
+    pub on_limit: OnLimit,
+    /// `limits.on_device_limit`.
+    #[n(9)]
+    pub on_device_limit: OnLimit,
+    /// `subjects.auto_register`: whether a session for an unknown subject registers it.
+    #[n(10)]
+    pub auto_register: bool,
+    /// `renewal.on_reuse`.
+    #[n(11)]
+    pub on_reuse: OnReuse,
+}
+
+/// What happens to a create when the limit is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLimit {
+    /// The create is refused.
+    #[n(0)]
+    Reject,
+    /// As many of the oldest sessions as needed are ended.
+    #[n(1)]
+    EvictOldest,
+}
+
+/// What happens when a token of an earlier generation asks for a renewal although the newer was presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
+pub enum OnReuse {
+    /// The renewal is refused.
+    #[n(0)]
+    Reject,
+    /// The renewal is refused and the session ends: one of the two holders is a thief.
+    #[n(1)]
+    Revoke,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            ttl: Seconds(86_400),
+            ttl_max: Seconds(604_800),
+            max_renewals: 30,
+            max_renewals_max: 100,
+            absolute_lifetime: Seconds(2_592_000),
+            renewal_reject_window: Seconds(3_600),
+            per_subject: 5,
+            per_device: 10,
+            on_limit: OnLimit::Reject,
+            on_device_limit: OnLimit::EvictOldest,
+            auto_register: false,
+            on_reuse: OnReuse::Reject,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Time as the domain sees it: a moment is an argument, never asked for.
+
+use std::fmt;
+
+use minicbor::{Decode, Encode};
+use serde::{Serialize, Serializer};
+
+/// A moment: milliseconds since 1970-01-01T00:00:00Z.
+///
+/// Shown and parsed as RFC 3339 UTC with milliseconds, `2026-11-21T01:35:00.000Z`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Timestamp(#[n(0)] i64);
+
+/// A length of time in whole seconds, as every duration in the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize)]
+#[cbor(transparent)]
+#[serde(transparent)]
+pub struct Seconds(#[n(0)] pub u32);
+
+impl Timestamp {
+    /// The earliest moment: before every recorded one.
+    pub const ZERO: Self = Self(0);
+    /// 9999-12-31T00:00:00Z, the last day that RFC 3339 can write. Nothing is accepted beyond it.
+    pub const MAX: Self = Self(253_402_214_400_000);
+
+    /// From milliseconds since 1970.
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since 1970.
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// This moment and so many seconds.
+    #[must_use]
+    pub const fn plus(self, seconds: Seconds) -> Self {
+        self.plus_millis(seconds.0 as i64 * 1000)
+    }
+
+    /// This moment and so many milliseconds.
+    #[must_use]
+    pub const fn plus_millis(self, millis: i64) -> Self {
+        Self(self.0.saturating_add(millis))
+    }
+
+    /// Milliseconds from `earlier` to this moment; negative when `earlier` is the later one.
+    pub const fn millis_since(self, earlier: Self) -> i64 {
+        self.0 - earlier.0
+    }
+
+    /// Whole seconds from `earlier` to this moment, rounded down, never negative.
+    pub fn seconds_since(self, earlier: Self) -> u64 {
+        u64::try_from(self.millis_since(earlier) / 1000).unwrap_or(0)
+    }
+
+    /// Parses RFC 3339 with any offset; what is finer than a millisecond is cut off.
+    pub fn parse(text: &str) -> Option<Self> {
+        let parsed: jiff::Timestamp = text.parse().ok()?;
+        let moment = Self(parsed.as_millisecond());
+        (Self::ZERO..=Self::MAX).contains(&moment).then_some(moment)
+    }
+}
+
+impl Seconds {
+    /// Half of it, rounded down to a whole second: the earliest moment of a renewal in its period.
+    #[must_use]
+    pub const fn half(self) -> Self {
+        Self(self.0 / 2)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(moment) => write!(f, "{moment:.3}"),
+            Err(_) => write!(f, "{}ms", self.0),
+        }
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_written_with_three_digits_and_read_back() {
+        let moment = Timestamp::parse("2026-11-21T01:35:00Z").unwrap();
+        assert_eq!(moment.to_string(), "2026-11-21T01:35:00.000Z");
+        assert_eq!(Timestamp::parse("2026-11-21T02:35:00.0009+01:00"), Some(moment));
+    }
+
+    #[test]
+    fn half_of_an_odd_period_is_rounded_down() {
+        assert_eq!(Seconds(301).half(), Seconds(150));
+    }
+
+    #[test]
+    fn no_moment_is_read_before_1970_or_without_an_offset() {
+        assert_eq!(Timestamp::parse("1969-12-31T23:59:59Z"), None);
+        assert_eq!(Timestamp::parse("2026-11-21T01:35:00"), None);
+    }
+}
