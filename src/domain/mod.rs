@@ -4,15 +4,25 @@
 //! [`evolve`](fn@evolve::evolve) says what a fact makes of the state, or raises an alarm. Time, ids, jitter
 //! and digests of secrets travel in the command, so the same inputs always give the same bytes.
 
+pub mod command;
+pub mod decide;
 pub mod event;
+pub mod evolve;
 pub mod id;
 pub mod policy;
 pub mod record;
+pub mod refusal;
+pub mod session;
+pub mod state;
+pub mod subject;
+pub mod system;
 pub mod text;
 pub mod time;
 
 pub use event::{Event, EventKind};
-pub use id::{CommitId, CredentialId, Digest16, EventId, Generation, OwnerId, Position, SessionId, SubjectId};
+pub use id::{
+    CommitId, CredentialId, Digest16, EventId, Generation, OwnerId, Position, SessionId, SubjectId,
+};
 pub use policy::Policy;
 pub use record::{Actor, Commit, Stream};
 pub use text::SealedText;

@@ -1,0 +1,131 @@
+//! What callers ask. Everything that a decision needs and cannot compute travels in the command: ids,
+//! jitter, digests of secrets, sealed texts.
+
+use super::{
+    event::{CredentialIssued, Device, Presented, Profile},
+    id::{CredentialId, Digest16, Generation, OwnerId, SessionId},
+    policy::Policy,
+    text::SealedText,
+    time::Seconds,
+};
+
+/// A request about one subject and its sessions.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Register a subject, or replace its registration.
+    RegisterSubject(RegisterSubject),
+    /// Begin a session.
+    CreateSession(CreateSession),
+    /// Extend a session's period and replace its token.
+    RenewSession(RenewSession),
+    /// End one session.
+    RevokeSession(RevokeSession),
+    /// End the active sessions of the subject, or of one of its devices.
+    RevokeSessions(RevokeSessions),
+}
+
+/// A request about the authority itself.
+#[derive(Clone, Debug)]
+pub enum SystemCommand {
+    /// Admit an API key.
+    IssueCredential(CredentialIssued),
+    /// Withdraw an API key.
+    RevokeCredential(CredentialId),
+    /// Let these limits apply from now on.
+    SetPolicy(Policy),
+    /// Remember that these tokens were presented.
+    MarkPresented(Vec<Presented>),
+}
+
+/// Register a subject, or replace its registration.
+#[derive(Clone, Debug)]
+pub struct RegisterSubject {
+    /// The whole registration.
+    pub profile: Profile,
+    /// Whether the caller may give an existing subject another owner.
+    pub may_change_owner: bool,
+}
+
+/// Begin a session.
+#[derive(Clone, Debug)]
+pub struct CreateSession {
+    /// Its future name.
+    pub session_id: SessionId,
+    /// The limits that it asks for.
+    pub terms: AskedTerms,
+    /// The device that it belongs to.
+    pub device: Option<Device>,
+    /// What it may be used for.
+    pub scopes: Vec<String>,
+    /// A JSON object of the creator's.
+    pub metadata: Option<SealedText>,
+    /// Places `renewAt` between 50 % (0) and 80 % (65 535) of the period.
+    pub jitter: u16,
+}
+
+/// The limits that a session asks for; what it leaves open comes from the policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AskedTerms {
+    /// The length of every period.
+    pub ttl: Option<Seconds>,
+    /// How often it may be renewed.
+    pub max_renewals: Option<u32>,
+    /// How long it may live in all.
+    pub absolute_lifetime: Option<Seconds>,
+    /// How long after a renewal a veto is expected.
+    pub renewal_reject_window: Option<Seconds>,
+}
+
+/// Extend a session's period and replace its token.
+#[derive(Clone, Copy, Debug)]
+pub struct RenewSession {
+    /// The session; row 2 of the checks has found it to be the token's own.
+    pub session_id: SessionId,
+    /// The generation of the token.
+    pub generation: Generation,
+    /// A keyed digest of the request's idempotency key.
+    pub key_digest: Option<Digest16>,
+    /// Whether a token of the session's current generation was presented, though that is not recorded yet.
+    pub seen_presented: bool,
+    /// Places `renewAt`, as in [`CreateSession`].
+    pub jitter: u16,
+}
+
+/// End one session.
+#[derive(Clone, Debug)]
+pub struct RevokeSession {
+    /// The session.
+    pub session_id: SessionId,
+    /// Who asks.
+    pub by: Revoker,
+    /// Whether it is a veto of the latest renewal; left open, the window decides.
+    pub reject_renewal: Option<bool>,
+    /// Why, in the caller's words.
+    pub reason: Option<SealedText>,
+}
+
+/// Who asks for the end of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revoker {
+    /// An admin key.
+    Admin,
+    /// An issuer's key.
+    Issuer,
+    /// The key of this owner; other owners' sessions do not exist for it.
+    Owner(OwnerId),
+    /// The session itself, by a token of this generation.
+    Own(Generation),
+}
+
+/// End the active sessions of a subject that match.
+#[derive(Clone, Debug)]
+pub struct RevokeSessions {
+    /// Only those of this device.
+    pub device: Option<Digest16>,
+    /// All but this one.
+    pub except: Option<SessionId>,
+    /// Who asks, when it is an owner; other owners' subjects do not exist for it.
+    pub owner: Option<OwnerId>,
+    /// Why, in the caller's words.
+    pub reason: Option<SealedText>,
+}

@@ -1,0 +1,156 @@
+//! Begin a session: its terms, the limits on active ones, and who must make room.
+
+use crate::domain::{
+    Digest16, Event, Policy, Seconds, SessionId, Timestamp,
+    command::{AskedTerms, CreateSession},
+    event::{Profile, SessionCreated, SessionRevoked, SessionsRevoked, SubjectRegistered, Terms, Trigger},
+    policy::OnLimit,
+    refusal::{FieldError, Refusal},
+    session::SharedSession,
+    subject::{Limit, Subject},
+};
+
+use super::Period;
+
+/// So many evictions are recorded one by one; more become a single event, so that a commit stays small
+/// however far a limit was lowered.
+const EVICTED_ONE_BY_ONE: usize = 256;
+
+/// So many of the active sessions are named in a refusal.
+const NAMED_IN_REFUSAL: usize = 50;
+
+pub(super) fn create(
+    policy: &Policy,
+    subject: &Subject,
+    command: &CreateSession,
+    at: Timestamp,
+) -> Result<Vec<Event>, Refusal> {
+    let terms = granted(policy, command.terms).map_err(Refusal::Invalid)?;
+    let mut events = Vec::new();
+    if subject.registration.is_none() {
+        if !policy.auto_register {
+            return Err(Refusal::SubjectNotFound);
+        }
+        events.push(Event::SubjectRegistered(SubjectRegistered { profile: Profile::default() }));
+    }
+    make_room(policy, subject, command, at, &mut events)?;
+    let absolute = at.plus(terms.absolute_lifetime);
+    let period = Period::starting(at, terms, absolute, terms.max_renewals, command.jitter);
+    events.push(Event::SessionCreated(SessionCreated {
+        session_id: command.session_id,
+        terms,
+        expires_at: period.expires_at,
+        renew_at: period.renew_at,
+        device: command.device.clone(),
+        scopes: command.scopes.clone(),
+        metadata: command.metadata.clone(),
+    }));
+    Ok(events)
+}
+
+/// The device's limit is checked first; what it evicts no longer counts against the subject's.
+fn make_room(
+    policy: &Policy,
+    subject: &Subject,
+    command: &CreateSession,
+    at: Timestamp,
+    events: &mut Vec<Event>,
+) -> Result<(), Refusal> {
+    let mut evicted = Vec::new();
+    if let Some(device) = command.device.as_ref().map(|device| device.digest) {
+        let active = subject.active(Some(device), at);
+        let leaving = leaving(&active, subject.device_limit(policy))?;
+        record_evictions(leaving, Some(device), events);
+        evicted = leaving.iter().map(|session| session.id).collect();
+    }
+    let mut active = subject.active(None, at);
+    active.retain(|session| !evicted.contains(&session.id));
+    let leaving = leaving(&active, subject.limit(policy))?;
+    record_evictions(leaving, None, events);
+    Ok(())
+}
+
+/// The oldest sessions that must end so that one more is within the limit.
+fn leaving<'a>(active: &'a [&'a SharedSession], limit: Limit) -> Result<&'a [&'a SharedSession], Refusal> {
+    let surplus = (active.len() + 1).saturating_sub(limit.most as usize);
+    match limit.on_limit {
+        OnLimit::Reject if surplus > 0 => Err(Refusal::SessionLimitExceeded {
+            active_count: active.len(),
+            active: active
+                .iter()
+                .take(NAMED_IN_REFUSAL)
+                .map(|session| (session.id, session.created_at))
+                .collect(),
+        }),
+        OnLimit::Reject | OnLimit::EvictOldest => Ok(&active[..surplus.min(active.len())]),
+    }
+}
+
+fn record_evictions(leaving: &[&SharedSession], device: Option<Digest16>, events: &mut Vec<Event>) {
+    if leaving.len() <= EVICTED_ONE_BY_ONE {
+        events.extend(leaving.iter().map(|session| evicted(session.id)));
+    } else {
+        let count = u32::try_from(leaving.len()).expect("a subject has at most 10 000 active sessions");
+        events.push(Event::SessionsRevoked(SessionsRevoked {
+            device_digest: device,
+            except_session_id: None,
+            oldest: Some(count),
+            matched: count,
+            trigger: Trigger::Evicted,
+            reason: None,
+        }));
+    }
+}
+
+const fn evicted(session_id: SessionId) -> Event {
+    Event::SessionRevoked(SessionRevoked { session_id, trigger: Trigger::Evicted, reason: None })
+}
+
+/// The terms that are granted: what was asked, within the ranges of the contract and the caps of the policy.
+fn granted(policy: &Policy, asked: AskedTerms) -> Result<Terms, Vec<FieldError>> {
+    let mut faults = Vec::new();
+    let mut check = |field: &str, value: u32, least: u32, most: u32| {
+        if !(least..=most).contains(&value) {
+            faults.push(FieldError::new(field, format!("must be from {least} to {most}")));
+        }
+        value
+    };
+    let ttl = check("ttl", asked.ttl.unwrap_or(policy.ttl).0, 300, policy.ttl_max.0);
+    let max_renewals = asked.max_renewals.unwrap_or(policy.max_renewals);
+    check("maxRenewals", max_renewals, 0, policy.max_renewals_max);
+    let window = asked.renewal_reject_window.unwrap_or(policy.renewal_reject_window);
+    check("renewalRejectWindow", window.0, 300, 86_400);
+    let absolute = absolute_lifetime(policy, asked, Seconds(ttl), &mut faults);
+    if faults.is_empty() {
+        Ok(Terms {
+            ttl: Seconds(ttl),
+            max_renewals,
+            absolute_lifetime: absolute,
+            renewal_reject_window: window,
+        })
+    } else {
+        Err(faults)
+    }
+}
+
+/// A session may only ask for less than the global lifetime, and for at least one period of its own.
+fn absolute_lifetime(
+    policy: &Policy,
+    asked: AskedTerms,
+    ttl: Seconds,
+    faults: &mut Vec<FieldError>,
+) -> Seconds {
+    let most = policy.absolute_lifetime;
+    let absolute = asked.absolute_lifetime.unwrap_or(most);
+    if absolute > most {
+        let message = format!("must be at most {}, the authority's own limit", most.0);
+        faults.push(FieldError::new("absoluteLifetime", message));
+    } else if absolute < ttl {
+        let (field, message) = match asked.absolute_lifetime {
+            Some(_) => ("absoluteLifetime", format!("must be at least the ttl, {}", ttl.0)),
+            None => ("ttl", format!("must be at most the absolute lifetime, {}", most.0)),
+        };
+        faults.push(FieldError::new(field, message));
+    }
+    absolute
+}

@@ -1,0 +1,91 @@
+//! What follows from a command: new facts, or a refusal.
+
+mod create;
+mod renew;
+mod revoke;
+mod system;
+
+pub use system::decide_system;
+
+use super::{
+    command::{Command, RegisterSubject},
+    event::{Event, SubjectRegistered, Terms},
+    policy::Policy,
+    refusal::{Refusal, Refused},
+    session::Session,
+    subject::Subject,
+    time::{Seconds, Timestamp},
+};
+
+/// Decides a command against the state of its subject.
+///
+/// `at` is the moment of the decision, never before the last recorded one. An empty list means that what was
+/// asked is already so: the caller is answered from the state, and nothing is appended.
+///
+/// # Errors
+/// The refusal, with what is to be recorded of it. Refusals that record something have still changed
+/// nothing about the session, but for the reuse rule, which may end it.
+pub fn decide(
+    policy: &Policy,
+    subject: &Subject,
+    command: &Command,
+    at: Timestamp,
+) -> Result<Vec<Event>, Refused> {
+    match command {
+        Command::RegisterSubject(command) => Ok(register(subject, command)?),
+        Command::CreateSession(command) => Ok(create::create(policy, subject, command, at)?),
+        Command::RenewSession(command) => renew::renew(policy, subject, *command, at),
+        Command::RevokeSession(command) => Ok(revoke::revoke(subject, command, at)?),
+        Command::RevokeSessions(command) => Ok(revoke::revoke_many(subject, command, at)?),
+    }
+}
+
+fn register(subject: &Subject, command: &RegisterSubject) -> Result<Vec<Event>, Refusal> {
+    if let Some(known) = subject.profile() {
+        if *known == command.profile {
+            return Ok(vec![]);
+        }
+        if known.owner_id != command.profile.owner_id && !command.may_change_owner {
+            return Err(Refusal::OwnerChangeForbidden);
+        }
+    }
+    Ok(vec![Event::SubjectRegistered(SubjectRegistered { profile: command.profile.clone() })])
+}
+
+/// A period that begins now: where it ends, and when its holder should renew.
+struct Period {
+    expires_at: Timestamp,
+    renew_at: Option<Timestamp>,
+}
+
+impl Period {
+    /// The period is always the session's ttl, cut at its absolute end.
+    fn starting(at: Timestamp, terms: Terms, absolute: Timestamp, renewals_left: u32, jitter: u16) -> Self {
+        let expires_at = at.plus(terms.ttl).min(absolute);
+        let renewable = renewals_left > 0 && expires_at < absolute;
+        Self { expires_at, renew_at: renewable.then(|| renewal_moment(at, terms.ttl, jitter)) }
+    }
+}
+
+/// Between 50 % and 80 % of the period, so that a fleet does not renew at once. Half of the period in whole
+/// seconds is never later than this, so a holder who keeps to it is never too early.
+fn renewal_moment(start: Timestamp, ttl: Seconds, jitter: u16) -> Timestamp {
+    let millis = i64::from(ttl.0) * 1000;
+    start.plus_millis(millis / 2 + millis * 3 * i64::from(jitter) / (10 * i64::from(u16::MAX)))
+}
+
+fn owned_session<'a>(
+    subject: &'a Subject,
+    owner: Option<&super::OwnerId>,
+    id: super::SessionId,
+) -> Result<&'a Session, Refusal> {
+    if is_foreign(subject, owner) {
+        return Err(Refusal::SessionNotFound);
+    }
+    subject.session(id).map(AsRef::as_ref).ok_or(Refusal::SessionNotFound)
+}
+
+/// Whether the subject does not exist for this owner. Ownership follows the subject at once.
+fn is_foreign(subject: &Subject, owner: Option<&super::OwnerId>) -> bool {
+    owner.is_some_and(|owner| subject.profile().and_then(|own| own.owner_id.as_ref()) != Some(owner))
+}

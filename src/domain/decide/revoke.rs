@@ -1,0 +1,103 @@
+//! End sessions: by hand, by veto, by their own holder, or all of a subject's at once.
+
+use crate::domain::{
+    Event, Timestamp,
+    command::{RevokeSession, RevokeSessions, Revoker},
+    event::{RejectionCause, RenewalRejected, SessionRevoked, SessionsRevoked, Trigger},
+    refusal::{FieldError, Refusal},
+    session::{Session, TokenFault},
+    subject::Subject,
+};
+
+use super::{is_foreign, owned_session};
+
+pub(super) fn revoke(
+    subject: &Subject,
+    command: &RevokeSession,
+    at: Timestamp,
+) -> Result<Vec<Event>, Refusal> {
+    let owner = match &command.by {
+        Revoker::Owner(owner) => Some(owner),
+        Revoker::Admin | Revoker::Issuer | Revoker::Own(_) => None,
+    };
+    let session = owned_session(subject, owner, command.session_id)?;
+    if let Revoker::Own(generation) = command.by {
+        // Ending what has ended is no fault, but only the current token may say so.
+        match session.judge(generation, at) {
+            Ok(()) => {}
+            Err(TokenFault::Revoked) if generation == session.generation => {}
+            Err(fault) => return Err(token_refusal(session, fault)),
+        }
+    }
+    if session.revocation.is_some() {
+        return Ok(vec![]);
+    }
+    if is_veto(session, command, at)? {
+        return Ok(vec![vetoed(session), revoked(session, Trigger::RenewalRejected, command)]);
+    }
+    let trigger = match command.by {
+        Revoker::Own(_) => Trigger::Own,
+        Revoker::Admin | Revoker::Issuer | Revoker::Owner(_) => Trigger::ManualRevoke,
+    };
+    Ok(vec![revoked(session, trigger, command)])
+}
+
+/// Whether this end of a session is the owner's veto of its latest renewal. The window is information for
+/// people: it decides what the end is called, never whether it is allowed.
+fn is_veto(session: &Session, command: &RevokeSession, at: Timestamp) -> Result<bool, Refusal> {
+    let may_veto = matches!(command.by, Revoker::Owner(_) | Revoker::Admin);
+    let renewed_at = session.renewed_at().filter(|_| may_veto);
+    match (command.reject_renewal, renewed_at) {
+        (Some(true), None) => Err(Refusal::Invalid(vec![FieldError::new(
+            "rejectRenewal",
+            "must not be true: only an owner or admin can veto, and only a session that was renewed",
+        )])),
+        (Some(true), Some(_)) => Ok(true),
+        (Some(false), _) | (None, None) => Ok(false),
+        (None, Some(renewed_at)) => Ok(at <= renewed_at.plus(session.terms.renewal_reject_window)),
+    }
+}
+
+fn vetoed(session: &Session) -> Event {
+    Event::RenewalRejected(RenewalRejected {
+        session_id: session.id,
+        generation: session.generation,
+        cause: RejectionCause::Owner,
+        code: None,
+    })
+}
+
+fn revoked(session: &Session, trigger: Trigger, command: &RevokeSession) -> Event {
+    Event::SessionRevoked(SessionRevoked { session_id: session.id, trigger, reason: command.reason.clone() })
+}
+
+/// What a genuine token's fault is called outside of renew.
+fn token_refusal(session: &Session, fault: TokenFault) -> Refusal {
+    let caused_by = session.cause_of(fault);
+    match fault {
+        TokenFault::Revoked => Refusal::SessionRevoked { caused_by },
+        TokenFault::Superseded => Refusal::TokenSuperseded { caused_by },
+        TokenFault::Expired => Refusal::TokenExpired { caused_by },
+    }
+}
+
+pub(super) fn revoke_many(
+    subject: &Subject,
+    command: &RevokeSessions,
+    at: Timestamp,
+) -> Result<Vec<Event>, Refusal> {
+    if subject.registration.is_none() || is_foreign(subject, command.owner.as_ref()) {
+        return Err(Refusal::SubjectNotFound);
+    }
+    let mut event = SessionsRevoked {
+        device_digest: command.device,
+        except_session_id: command.except,
+        oldest: None,
+        matched: 0,
+        trigger: Trigger::SubjectRevoked,
+        reason: command.reason.clone(),
+    };
+    let matched = event.matching(subject, at).len();
+    event.matched = u32::try_from(matched).expect("a subject has at most 10 000 active sessions");
+    Ok(if matched == 0 { vec![] } else { vec![Event::SessionsRevoked(event)] })
+}

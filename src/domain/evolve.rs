@@ -1,0 +1,254 @@
+//! What a fact makes of the state. An event that cannot follow from a state is an alarm: the log is corrupt,
+//! or the code that wrote it had another mind than the code that reads it. It is never guessed around.
+
+use std::sync::Arc;
+
+use super::{
+    Digest16, SessionId, Timestamp,
+    event::{
+        CredentialIssued, Event, EventKind, RejectionCause, RenewalRejected, SessionCreated, SessionRenewed,
+        SessionRevoked, SessionsRevoked, SubjectRegistered, Trigger,
+    },
+    id::{Generation, Position},
+    record::RecordedAs,
+    session::{Details, RefusedCodes, Renewal, Revocation, Session, SharedSession},
+    subject::{Registration, Subject},
+    system::{Credential, System},
+    text::SealedText,
+};
+
+/// An event that cannot follow from the state before it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("position {position}: {kind} cannot follow: {why}", kind = kind.name())]
+pub struct IllegalEvent {
+    /// Where it stands.
+    pub position: Position,
+    /// Which kind it is.
+    pub kind: EventKind,
+    /// What the state says against it.
+    pub why: &'static str,
+}
+
+/// Makes of a subject what the event says of it. On an error the subject is unchanged.
+pub fn evolve(subject: &mut Subject, event: &Event, recorded: RecordedAs) -> Result<(), IllegalEvent> {
+    let outcome = match event {
+        Event::SubjectRegistered(event) => {
+            registered(subject, event, recorded.at);
+            Ok(())
+        }
+        Event::SessionCreated(event) => created(subject, event, recorded),
+        Event::SessionRenewed(event) => renewed(subject, event, recorded),
+        Event::RenewalRejected(event) => rejected(subject, event),
+        Event::SessionRevoked(event) => revoked(subject, event, recorded),
+        Event::SessionsRevoked(event) => many_revoked(subject, event, recorded),
+        Event::TokensPresented(_)
+        | Event::CredentialIssued(_)
+        | Event::CredentialRevoked(_)
+        | Event::PolicyChanged(_) => Err("it belongs to the system stream"),
+    };
+    outcome.map_err(|why| illegal(event, recorded, why))?;
+    subject.version = recorded.position;
+    Ok(())
+}
+
+/// Makes of the authority's own state what the event says of it. On an error the state is unchanged.
+///
+/// What a system event says of sessions is for [`mark_presented`].
+pub fn evolve_system(system: &mut System, event: &Event, recorded: RecordedAs) -> Result<(), IllegalEvent> {
+    let outcome = match event {
+        Event::CredentialIssued(event) => issued(system, event, recorded.at),
+        Event::CredentialRevoked(event) => match system.credentials.get_mut(&event.credential_id) {
+            Some(credential) if credential.revoked_at.is_none() => {
+                credential.revoked_at = Some(recorded.at);
+                Ok(())
+            }
+            Some(_) => Err("the credential was withdrawn before"),
+            None => Err("there is no such credential"),
+        },
+        Event::PolicyChanged(event) => {
+            system.policy = Some(event.policy.clone());
+            Ok(())
+        }
+        Event::TokensPresented(_) => Ok(()),
+        Event::SubjectRegistered(_)
+        | Event::SessionCreated(_)
+        | Event::SessionRenewed(_)
+        | Event::RenewalRejected(_)
+        | Event::SessionRevoked(_)
+        | Event::SessionsRevoked(_) => Err("it belongs to the stream of a subject"),
+    };
+    outcome.map_err(|why| illegal(event, recorded, why))?;
+    system.version = recorded.position;
+    Ok(())
+}
+
+/// Remembers that a token of this generation was presented. A mark that comes after the next renewal says
+/// nothing any more; one for a generation that was never issued is illegal, and false.
+pub fn mark_presented(subject: &mut Subject, id: SessionId, generation: Generation) -> bool {
+    let Some(session) = subject.session(id) else { return false };
+    if generation == session.generation && session.awaits_presentation() {
+        let session = subject.session_mut(id).expect("it was found above");
+        if let Some(renewal) = &mut session.renewal {
+            renewal.presented = true;
+        }
+        return true;
+    }
+    generation <= session.generation
+}
+
+const fn illegal(event: &Event, recorded: RecordedAs, why: &'static str) -> IllegalEvent {
+    IllegalEvent { position: recorded.position, kind: event.kind(), why }
+}
+
+fn registered(subject: &mut Subject, event: &SubjectRegistered, at: Timestamp) {
+    let created_at = subject.registration.as_ref().map_or(at, |known| known.created_at);
+    let profile = event.profile.clone();
+    subject.registration = Some(Arc::new(Registration { profile, created_at, updated_at: at }));
+}
+
+fn created(subject: &mut Subject, event: &SessionCreated, recorded: RecordedAs) -> Result<(), &'static str> {
+    if subject.registration.is_none() {
+        return Err("the subject is not registered");
+    }
+    if event.expires_at <= recorded.at || event.expires_at > recorded.at.plus(event.terms.absolute_lifetime) {
+        return Err("its period does not lie within its lifetime");
+    }
+    let Err(place) = subject.place_of(event.session_id) else {
+        return Err("the session exists already");
+    };
+    let session = begun(subject, event, recorded);
+    subject.sessions.insert(place, session);
+    Ok(())
+}
+
+fn begun(subject: &Subject, event: &SessionCreated, recorded: RecordedAs) -> SharedSession {
+    let is_plain = event.device.is_none() && event.scopes.is_empty() && event.metadata.is_none();
+    let details = (!is_plain).then(|| {
+        Box::new(Details {
+            device: event.device.clone(),
+            scopes: event.scopes.clone(),
+            metadata: event.metadata.clone(),
+        })
+    });
+    Arc::new(Session {
+        id: event.session_id,
+        subject: subject.id.clone(),
+        terms: event.terms,
+        created_at: recorded.at,
+        created: recorded.position,
+        generation: Generation::FIRST,
+        expires_at: event.expires_at,
+        renew_at: event.renew_at,
+        granted: recorded.position,
+        renewal: None,
+        refused: RefusedCodes::default(),
+        details,
+        revocation: None,
+    })
+}
+
+fn renewed(subject: &mut Subject, event: &SessionRenewed, recorded: RecordedAs) -> Result<(), &'static str> {
+    let session = open_session(subject, event.session_id)?;
+    if session.is_expired(recorded.at) {
+        return Err("the session had expired");
+    }
+    if event.generation != session.generation.next() {
+        return Err("the generation does not move by one");
+    }
+    if session.renewals_left() == 0 {
+        return Err("all renewals are spent");
+    }
+    if event.expires_at > session.absolute_expires_at() {
+        return Err("its period goes beyond the absolute end");
+    }
+    let session = subject.session_mut(event.session_id).expect("it was found above");
+    session.generation = event.generation;
+    session.expires_at = event.expires_at;
+    session.renew_at = event.renew_at;
+    session.granted = recorded.position;
+    session.refused = RefusedCodes::default();
+    session.renewal = Some(Renewal { at: recorded.at, key_digest: event.key_digest, presented: false });
+    Ok(())
+}
+
+fn rejected(subject: &mut Subject, event: &RenewalRejected) -> Result<(), &'static str> {
+    let session = open_session(subject, event.session_id)?;
+    match (event.cause, event.code) {
+        (RejectionCause::Owner, _) if session.renewal.is_none() => Err("there was no renewal to veto"),
+        (RejectionCause::Owner, _) => Ok(()),
+        (RejectionCause::Policy, None) => Err("a rule that refuses has a code"),
+        (RejectionCause::Policy, Some(code)) if session.refused.contains(code) => {
+            Err("the refusal is recorded already")
+        }
+        (RejectionCause::Policy, Some(code)) => {
+            let session = subject.session_mut(event.session_id).expect("it was found above");
+            session.refused = session.refused.with(code);
+            Ok(())
+        }
+    }
+}
+
+fn revoked(subject: &mut Subject, event: &SessionRevoked, recorded: RecordedAs) -> Result<(), &'static str> {
+    open_session(subject, event.session_id)?;
+    end(subject, event.session_id, event.trigger, event.reason.as_ref(), recorded);
+    Ok(())
+}
+
+fn many_revoked(
+    subject: &mut Subject,
+    event: &SessionsRevoked,
+    recorded: RecordedAs,
+) -> Result<(), &'static str> {
+    let matching = event.matching(subject, recorded.at);
+    if matching.len() != event.matched as usize {
+        return Err("it matches another number of sessions than it says");
+    }
+    for id in matching {
+        end(subject, id, event.trigger, event.reason.as_ref(), recorded);
+    }
+    Ok(())
+}
+
+impl SessionsRevoked {
+    /// The sessions of the subject that it ends: those active at that moment that match, oldest first.
+    pub fn matching(&self, subject: &Subject, at: Timestamp) -> Vec<SessionId> {
+        let device: Option<Digest16> = self.device_digest;
+        let most = self.oldest.map_or(usize::MAX, |count| count as usize);
+        let ids = subject.active(device, at).into_iter().map(|session| session.id);
+        ids.filter(|id| Some(*id) != self.except_session_id).take(most).collect()
+    }
+}
+
+fn open_session(subject: &Subject, id: SessionId) -> Result<&Session, &'static str> {
+    let session = subject.session(id).ok_or("there is no such session")?;
+    if session.revocation.is_some() { Err("the session was ended before") } else { Ok(session) }
+}
+
+fn end(
+    subject: &mut Subject,
+    id: SessionId,
+    trigger: Trigger,
+    reason: Option<&SealedText>,
+    recorded: RecordedAs,
+) {
+    let session = subject.session_mut(id).expect("only sessions of this subject are ended");
+    let RecordedAs { position, at } = recorded;
+    session.revocation = Some(Box::new(Revocation { at, position, trigger, reason: reason.cloned() }));
+}
+
+fn issued(system: &mut System, event: &CredentialIssued, at: Timestamp) -> Result<(), &'static str> {
+    if system.credentials.contains_key(&event.credential_id) {
+        return Err("the credential exists already");
+    }
+    let credential = Credential {
+        id: event.credential_id,
+        role: event.role,
+        owner_id: event.owner_id.clone(),
+        name: event.name.clone(),
+        key_hash: event.key_hash,
+        created_at: at,
+        revoked_at: None,
+    };
+    system.credentials.insert(event.credential_id, credential);
+    Ok(())
+}

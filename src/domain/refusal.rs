@@ -1,0 +1,104 @@
+//! A refusal is an answer to a caller, with all that the answer needs. It is not an error of ours.
+
+use super::{
+    event::Event,
+    id::{Position, SessionId},
+    time::Timestamp,
+};
+
+/// Why a command was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// What was asked is out of the range that applies.
+    Invalid(Vec<FieldError>),
+    /// No such subject, or not for this caller.
+    SubjectNotFound,
+    /// No such session, or not for this caller.
+    SessionNotFound,
+    /// No such API key.
+    CredentialNotFound,
+    /// Only an admin may give a subject another owner.
+    OwnerChangeForbidden,
+    /// The subject, or one of its devices, has as many active sessions as it may.
+    SessionLimitExceeded {
+        /// How many are active.
+        active_count: usize,
+        /// The oldest of them, 50 at most.
+        active: Vec<(SessionId, Timestamp)>,
+    },
+    /// The session was ended.
+    SessionRevoked {
+        /// By which event.
+        caused_by: Position,
+    },
+    /// The token was replaced by a renewal (outside of renew).
+    TokenSuperseded {
+        /// By which event.
+        caused_by: Position,
+    },
+    /// The session's period is over.
+    TokenExpired {
+        /// The event that fixed the period.
+        caused_by: Position,
+    },
+    /// Row 4 of renew: the token is not of the current generation.
+    RenewalMismatch {
+        /// The event that made another generation current.
+        caused_by: Position,
+    },
+    /// Row 6 of renew: all renewals are spent.
+    RenewalLimitReached {
+        /// The event that spent the last one.
+        caused_by: Position,
+    },
+    /// Row 7 of renew: the absolute end leaves nothing to add.
+    AbsoluteLifetimeExceeded {
+        /// The event that fixed the period.
+        caused_by: Position,
+    },
+    /// Row 8 of renew: less than half of the period has passed.
+    RenewalTooEarly {
+        /// When it has.
+        retry_at: Timestamp,
+        /// The event that fixed the period.
+        caused_by: Position,
+    },
+    /// The idempotency key was used for another request.
+    IdempotencyKeyReused {
+        /// The event of that request.
+        caused_by: Position,
+    },
+    /// The last admin key cannot be withdrawn.
+    LastAdmin,
+}
+
+/// What is wrong with one field of a request. Never quotes a value that might be a secret.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct FieldError {
+    /// The field's name in the API.
+    pub field: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl FieldError {
+    /// Of this field.
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+/// A refusal, and the facts that it leaves behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The answer to the caller.
+    pub refusal: Refusal,
+    /// What is recorded of it; mostly nothing.
+    pub record: Vec<Event>,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, record: Vec::new() }
+    }
+}

@@ -1,0 +1,248 @@
+//! One session: what was granted, how far it has come, and whether a token of it is good now.
+
+use std::sync::Arc;
+
+use minicbor::{Decode, Encode};
+use serde::Serialize;
+
+use super::{
+    event::{Device, RejectionCode, Terms, Trigger},
+    id::{Digest16, Generation, Position, SessionId, SubjectId},
+    text::SealedText,
+    time::Timestamp,
+};
+
+/// A session, as the facts up to some position leave it.
+///
+/// There is one of these for every session in memory, so its fields are packed with some care: what few
+/// sessions have lives in a box.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Session {
+    /// Its name.
+    #[n(0)]
+    pub id: SessionId,
+    /// Who holds it.
+    #[n(1)]
+    pub subject: SubjectId,
+    /// Its limits, fixed at creation.
+    #[n(2)]
+    pub terms: Terms,
+    /// When it began.
+    #[n(3)]
+    pub created_at: Timestamp,
+    /// The position of the event that began it.
+    #[n(4)]
+    pub created: Position,
+    /// The generation whose tokens work.
+    #[n(5)]
+    pub generation: Generation,
+    /// The end of its period: it has expired exactly when `now >= expires_at`.
+    #[n(6)]
+    pub expires_at: Timestamp,
+    /// When its holder should renew; none when a renewal would be refused for good.
+    #[n(7)]
+    pub renew_at: Option<Timestamp>,
+    /// The position of the event that fixed `generation` and `expires_at`.
+    #[n(8)]
+    pub granted: Position,
+    /// Its latest renewal.
+    #[n(9)]
+    pub renewal: Option<Renewal>,
+    /// The refusals already recorded for this generation.
+    #[n(10)]
+    pub refused: RefusedCodes,
+    /// What only some sessions have.
+    #[n(11)]
+    pub details: Option<Box<Details>>,
+    /// How it was ended, once it was.
+    #[n(12)]
+    pub revocation: Option<Box<Revocation>>,
+}
+
+/// A session's latest renewal, and what the lost-reply rule must know of it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Renewal {
+    /// When it was granted.
+    #[n(0)]
+    pub at: Timestamp,
+    /// The digest of its idempotency key.
+    #[n(1)]
+    pub key_digest: Option<Digest16>,
+    /// Whether a token of its generation was presented anywhere since.
+    #[n(2)]
+    pub presented: bool,
+}
+
+/// What only some sessions have.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Details {
+    /// The device that it belongs to.
+    #[n(0)]
+    pub device: Option<Device>,
+    /// What it may be used for.
+    #[n(1)]
+    pub scopes: Vec<String>,
+    /// A JSON object of the creator's.
+    #[n(2)]
+    pub metadata: Option<SealedText>,
+}
+
+/// How a session was ended.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Revocation {
+    /// When.
+    #[n(0)]
+    pub at: Timestamp,
+    /// By which event.
+    #[n(1)]
+    pub position: Position,
+    /// What ended it.
+    #[n(2)]
+    pub trigger: Trigger,
+    /// Why, in the words of whoever revoked it.
+    #[n(3)]
+    pub reason: Option<SealedText>,
+}
+
+/// A set of [`RejectionCode`]s in one byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(transparent)]
+pub struct RefusedCodes(#[n(0)] u8);
+
+impl RefusedCodes {
+    /// Whether the code is in the set.
+    pub const fn contains(self, code: RejectionCode) -> bool {
+        self.0 & (1 << code as u8) != 0
+    }
+
+    /// The set and this code.
+    #[must_use]
+    pub const fn with(self, code: RejectionCode) -> Self {
+        Self(self.0 | (1 << code as u8))
+    }
+}
+
+/// What a session is at some moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Status {
+    /// Its current token works.
+    Active,
+    /// Its period is over.
+    Expired,
+    /// It was ended.
+    Revoked,
+}
+
+/// Why a genuine token is not good now; in the order in which the checks are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenFault {
+    /// Its session was ended.
+    Revoked,
+    /// A renewal replaced it.
+    Superseded,
+    /// The period of its session is over.
+    Expired,
+}
+
+impl Session {
+    /// The moment after which it cannot live, however often it is renewed.
+    pub fn absolute_expires_at(&self) -> Timestamp {
+        self.created_at.plus(self.terms.absolute_lifetime)
+    }
+
+    /// How often it was renewed: every renewal moved the generation by one.
+    pub const fn renewal_count(&self) -> u32 {
+        self.generation.0 - Generation::FIRST.0
+    }
+
+    /// How many renewals are left to it.
+    pub const fn renewals_left(&self) -> u32 {
+        self.terms.max_renewals.saturating_sub(self.renewal_count())
+    }
+
+    /// When it was last renewed.
+    pub fn renewed_at(&self) -> Option<Timestamp> {
+        self.renewal.as_ref().map(|renewal| renewal.at)
+    }
+
+    /// When its period began.
+    pub fn period_start(&self) -> Timestamp {
+        self.renewed_at().unwrap_or(self.created_at)
+    }
+
+    /// The earliest moment at which it may be renewed: half of its period, rounded down to a second.
+    pub fn earliest_renewal(&self) -> Timestamp {
+        self.period_start().plus(self.terms.ttl.half())
+    }
+
+    /// Whether its period was cut at the absolute end.
+    pub fn is_clamped(&self) -> bool {
+        self.period_start().plus(self.terms.ttl) > self.expires_at
+    }
+
+    /// Whether its period is over.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        now >= self.expires_at
+    }
+
+    /// Whether its current token works. Every path asks this one predicate.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.revocation.is_none() && !self.is_expired(now)
+    }
+
+    /// What it is at this moment.
+    pub fn status(&self, now: Timestamp) -> Status {
+        if self.revocation.is_some() {
+            Status::Revoked
+        } else if self.is_expired(now) {
+            Status::Expired
+        } else {
+            Status::Active
+        }
+    }
+
+    /// Whether a genuine token of this generation is good now; if not, the first fault that applies.
+    pub fn judge(&self, generation: Generation, now: Timestamp) -> Result<(), TokenFault> {
+        if self.revocation.is_some() {
+            Err(TokenFault::Revoked)
+        } else if generation != self.generation {
+            Err(TokenFault::Superseded)
+        } else if self.is_expired(now) {
+            Err(TokenFault::Expired)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The position of the event by which a token has this fault.
+    pub fn cause_of(&self, fault: TokenFault) -> Position {
+        match (fault, &self.revocation) {
+            (TokenFault::Revoked, Some(revocation)) => revocation.position,
+            (TokenFault::Revoked | TokenFault::Superseded | TokenFault::Expired, _) => self.granted,
+        }
+    }
+
+    /// Whether it still matters that a token of its current generation is presented.
+    pub fn awaits_presentation(&self) -> bool {
+        self.renewal.as_ref().is_some_and(|renewal| renewal.key_digest.is_some() && !renewal.presented)
+    }
+
+    /// The digest of its device's name.
+    pub fn device_digest(&self) -> Option<Digest16> {
+        self.details.as_ref()?.device.as_ref().map(|device| device.digest)
+    }
+
+    /// What it may be used for.
+    pub fn scopes(&self) -> &[String] {
+        self.details.as_ref().map_or(&[], |details| &details.scopes)
+    }
+}
+
+/// Sessions are shared between the state that decides and the state that answers, and replaced when a fact
+/// changes them.
+pub type SharedSession = Arc<Session>;

@@ -1,0 +1,109 @@
+//! One subject and its sessions: the state of one stream, all that a decision about it needs.
+
+use std::sync::Arc;
+
+use super::{
+    event::Profile,
+    id::{Digest16, Position, SessionId, SubjectId},
+    policy::{OnLimit, Policy},
+    session::{Session, SharedSession},
+    time::Timestamp,
+};
+
+/// A subject, as the facts up to some position leave it. Cheap to clone: sessions are shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// Its name.
+    pub id: SubjectId,
+    /// Its registration; none before the first.
+    pub registration: Option<Arc<Registration>>,
+    /// The last position of its stream; 0 for none.
+    pub version: Position,
+    /// Its sessions, ended ones included, by id.
+    pub sessions: Vec<SharedSession>,
+}
+
+/// What is registered of a subject, and since when.
+#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+pub struct Registration {
+    /// What was said of it.
+    #[n(0)]
+    pub profile: Profile,
+    /// When it was first registered.
+    #[n(1)]
+    pub created_at: Timestamp,
+    /// When its registration was last replaced.
+    #[n(2)]
+    pub updated_at: Timestamp,
+}
+
+/// One limit on active sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// How many may be active.
+    pub most: u32,
+    /// What happens to one more.
+    pub on_limit: OnLimit,
+}
+
+impl Subject {
+    /// A subject of which nothing is known yet.
+    pub const fn new(id: SubjectId) -> Self {
+        Self { id, registration: None, version: Position::ZERO, sessions: Vec::new() }
+    }
+
+    /// Its registration's content.
+    pub fn profile(&self) -> Option<&Profile> {
+        self.registration.as_ref().map(|registration| &registration.profile)
+    }
+
+    /// One of its sessions.
+    pub fn session(&self, id: SessionId) -> Option<&SharedSession> {
+        self.place_of(id).ok().map(|index| &self.sessions[index])
+    }
+
+    /// Where a session stands in the list, or where it would have to be put.
+    pub(super) fn place_of(&self, id: SessionId) -> Result<usize, usize> {
+        self.sessions.binary_search_by(|session| session.id.cmp(&id))
+    }
+
+    /// One of its sessions, to be changed by a fact.
+    pub(super) fn session_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        let index = self.place_of(id).ok()?;
+        Some(Arc::make_mut(&mut self.sessions[index]))
+    }
+
+    /// Its active sessions, oldest first; of one device when a digest is given.
+    pub fn active(&self, device: Option<Digest16>, now: Timestamp) -> Vec<&SharedSession> {
+        let matches = |session: &&SharedSession| {
+            session.is_live(now) && (device.is_none() || session.device_digest() == device)
+        };
+        let mut found: Vec<_> = self.sessions.iter().filter(matches).collect();
+        found.sort_by_key(|session| (session.created_at, session.id));
+        found
+    }
+
+    /// How many of its sessions are active.
+    pub fn active_count(&self, now: Timestamp) -> usize {
+        self.sessions.iter().filter(|session| session.is_live(now)).count()
+    }
+
+    /// The limit on its active sessions.
+    pub fn limit(&self, policy: &Policy) -> Limit {
+        let profile = self.profile();
+        Limit {
+            most: profile.and_then(|own| own.max_sessions).unwrap_or(policy.per_subject),
+            on_limit: profile.and_then(|own| own.on_limit).unwrap_or(policy.on_limit),
+        }
+    }
+
+    /// The limit on the active sessions of one of its devices.
+    pub fn device_limit(&self, policy: &Policy) -> Limit {
+        let profile = self.profile();
+        Limit {
+            most: profile.and_then(|own| own.max_sessions_per_device).unwrap_or(policy.per_device),
+            on_limit: profile.and_then(|own| own.on_device_limit).unwrap_or(policy.on_device_limit),
+        }
+    }
+}

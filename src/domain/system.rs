@@ -1,0 +1,65 @@
+//! The authority's own state: its API keys and the limits in force.
+
+use std::collections::BTreeMap;
+
+use minicbor::{Decode, Encode};
+
+use super::{
+    event::Role,
+    id::{CredentialId, OwnerId, Position},
+    policy::Policy,
+    text::SealedText,
+    time::Timestamp,
+};
+
+/// The state of the system stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct System {
+    /// The last position of its stream; 0 for none.
+    #[n(0)]
+    pub version: Position,
+    /// The limits in force; none before the first start.
+    #[n(1)]
+    pub policy: Option<Policy>,
+    /// All API keys, withdrawn ones included.
+    #[n(2)]
+    pub credentials: BTreeMap<CredentialId, Credential>,
+}
+
+/// What is known of an API key; the key itself is not.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Credential {
+    /// Its name in the API.
+    #[n(0)]
+    pub id: CredentialId,
+    /// What it may do.
+    #[n(1)]
+    pub role: Role,
+    /// For whom, when it is an owner's.
+    #[n(2)]
+    pub owner_id: Option<OwnerId>,
+    /// What people call it.
+    #[n(3)]
+    pub name: Option<SealedText>,
+    /// BLAKE3 of the key.
+    #[cbor(n(4), with = "minicbor::bytes")]
+    pub key_hash: [u8; 32],
+    /// When it was admitted.
+    #[n(5)]
+    pub created_at: Timestamp,
+    /// When it was withdrawn.
+    #[n(6)]
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl System {
+    /// How many admin keys are in force.
+    pub fn active_admins(&self) -> usize {
+        self.credentials
+            .values()
+            .filter(|credential| credential.role == Role::Admin && credential.revoked_at.is_none())
+            .count()
+    }
+}
