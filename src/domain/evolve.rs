@@ -33,7 +33,7 @@ pub struct IllegalEvent {
 pub fn evolve(subject: &mut Subject, event: &Event, recorded: RecordedAs) -> Result<(), IllegalEvent> {
     let outcome = match event {
         Event::SubjectRegistered(event) => {
-            registered(subject, event, recorded.at);
+            registered(subject, event, recorded);
             Ok(())
         }
         Event::SessionCreated(event) => created(subject, event, recorded),
@@ -100,10 +100,12 @@ const fn illegal(event: &Event, recorded: RecordedAs, why: &'static str) -> Ille
     IllegalEvent { position: recorded.position, kind: event.kind(), why }
 }
 
-fn registered(subject: &mut Subject, event: &SubjectRegistered, at: Timestamp) {
-    let created_at = subject.registration.as_ref().map_or(at, |known| known.created_at);
+fn registered(subject: &mut Subject, event: &SubjectRegistered, recorded: RecordedAs) {
+    let RecordedAs { position, at } = recorded;
+    let first = subject.registration.as_ref().map_or((at, position), |known| (known.created_at, known.created));
+    let (created_at, created) = first;
     let profile = event.profile.clone();
-    subject.registration = Some(Arc::new(Registration { profile, created_at, updated_at: at }));
+    subject.registration = Some(Arc::new(Registration { profile, created_at, updated_at: at, created }));
 }
 
 fn created(subject: &mut Subject, event: &SessionCreated, recorded: RecordedAs) -> Result<(), &'static str> {

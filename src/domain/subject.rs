@@ -36,6 +36,9 @@ pub struct Registration {
     /// When its registration was last replaced.
     #[n(2)]
     pub updated_at: Timestamp,
+    /// The position of its first registration.
+    #[n(3)]
+    pub created: Position,
 }
 
 /// One limit on active sessions.
@@ -87,6 +90,21 @@ impl Subject {
     /// How many of its sessions are active.
     pub fn active_count(&self, now: Timestamp) -> usize {
         self.sessions.iter().filter(|session| session.is_live(now)).count()
+    }
+
+    /// The sessions that the event at this position ended, oldest first.
+    pub fn ended_by(&self, position: Position) -> Vec<SessionId> {
+        let is_cause = |session: &&SharedSession| {
+            session.revocation.as_ref().is_some_and(|revocation| revocation.position == position)
+        };
+        let mut ended: Vec<_> = self.sessions.iter().filter(is_cause).collect();
+        ended.sort_by_key(|session| (session.created_at, session.id));
+        ended.into_iter().map(|session| session.id).collect()
+    }
+
+    /// Whether its registration began at this position.
+    pub fn was_registered_by(&self, position: Position) -> bool {
+        self.registration.as_ref().is_some_and(|registration| registration.created == position)
     }
 
     /// The limit on its active sessions.

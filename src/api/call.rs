@@ -1,0 +1,289 @@
+//! One request on its way through the checks, in the order of the contract: credential, role, size, media
+//! type, syntax; a handler gets it when those have passed, and judges the rest.
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::{
+    body::Body,
+    extract::RawPathParams,
+    http::{HeaderMap, HeaderValue, Method, Request, header, request::Parts},
+    response::Response,
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use crate::{
+    authority::Context,
+    domain::{SessionId, SubjectId, record::Idempotency},
+    entropy,
+};
+
+use super::{
+    Api,
+    access::{Access, Caller, NotAdmitted, admit},
+    fields::Fields,
+    problem::{Code, Problem},
+    reply::{REQUEST_ID, Reply, problem_response},
+    routes::{Payload, Route},
+};
+
+/// The address that a request came from, put there by the server.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
+
+/// A request whose caller was admitted.
+pub(super) struct Call {
+    pub(super) api: Arc<Api>,
+    pub(super) caller: Caller,
+    pub(super) request_id: String,
+    parts: Parts,
+    params: RawPathParams,
+    body: Vec<u8>,
+}
+
+/// Serves a request on a route.
+pub(super) async fn serve(
+    api: Arc<Api>,
+    route: &'static Route,
+    params: RawPathParams,
+    request: Request<Body>,
+) -> Response {
+    let request_id = request_id(&api, request.headers());
+    let result = match admitted(api.clone(), route, params, request, &request_id).await {
+        Ok(call) => (route.handler)(call).await,
+        Err(problem) => Err(problem),
+    };
+    respond(&api, result, request_id)
+}
+
+/// Answers a request for which there is no route, or no such method.
+pub(super) fn refuse(api: &Api, request: &Request<Body>, code: Code, allow: Option<String>) -> Response {
+    let request_id = request_id(api, request.headers());
+    let peer = client_address(api, request.headers(), request.extensions().get());
+    let problem = match admit_caller(api, Access::ANYBODY_KNOWN, request.headers(), peer) {
+        Ok(_) => {
+            let mut problem = Problem::from(code);
+            problem.allow = allow;
+            problem
+        }
+        Err(problem) => problem,
+    };
+    respond(api, Err(problem), request_id)
+}
+
+fn respond(api: &Api, result: Result<Reply, Problem>, request_id: String) -> Response {
+    let header = HeaderValue::try_from(request_id).expect("a request id is made of visible characters");
+    match result {
+        Ok(reply) => {
+            api.metrics.answered("ok");
+            reply.into_response(header)
+        }
+        Err(problem) => {
+            api.metrics.answered(problem.code.name());
+            problem_response(&problem, header)
+        }
+    }
+}
+
+/// The caller's own id for the request, if it is fit to be shown and recorded; a new one otherwise.
+fn request_id(api: &Api, headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let is_fit = |id: &&str| {
+        (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()) && !id.contains("tnr_")
+    };
+    match given.filter(is_fit) {
+        Some(given) => given.to_owned(),
+        None => entropy::session_id(api.authority.entropy(), api.authority.now()).to_string(),
+    }
+}
+
+async fn admitted(
+    api: Arc<Api>,
+    route: &'static Route,
+    params: RawPathParams,
+    request: Request<Body>,
+    request_id: &str,
+) -> Result<Call, Problem> {
+    let (parts, body) = request.into_parts();
+    let peer = client_address(&api, &parts.headers, parts.extensions.get());
+    let caller = if is_open(&api, route.access, peer) {
+        Caller::Anyone
+    } else {
+        admit_caller(&api, route.access, &parts.headers, peer)?
+    };
+    let body = read_body(&api, route, &parts, body).await?;
+    Ok(Call { api, caller, request_id: request_id.to_owned(), parts, params, body })
+}
+
+fn is_open(api: &Api, access: Access, peer: Option<IpAddr>) -> bool {
+    access.public
+        || access.metrics_addresses
+            && peer.is_some_and(|peer| api.settings.metrics_allow.iter().any(|net| net.contains(peer)))
+}
+
+fn admit_caller(
+    api: &Api,
+    access: Access,
+    headers: &HeaderMap,
+    peer: Option<IpAddr>,
+) -> Result<Caller, Problem> {
+    admit(&api.authority, access, headers).map_err(|not| match not {
+        NotAdmitted::Known(problem) => problem,
+        NotAdmitted::Missing => Problem::from(Code::InvalidToken).saying("the credential is missing"),
+        NotAdmitted::Wrong => wrong_credential(api, peer),
+    })
+}
+
+fn wrong_credential(api: &Api, peer: Option<IpAddr>) -> Problem {
+    api.metrics.wrong_credential();
+    let counted = peer.filter(|peer| api.settings.limit_loopback || !peer.to_canonical().is_loopback());
+    match counted.and_then(|peer| api.throttle.wrong(peer)) {
+        None => Problem::from(Code::InvalidToken).saying("the credential is malformed or unknown"),
+        Some(seconds) => {
+            let mut problem = Problem::from(Code::RateLimited);
+            problem.retry_after = Some(seconds);
+            problem
+        }
+    }
+}
+
+/// The address of the client: the peer's, or, behind proxies that are trusted, the last one in
+/// `X-Forwarded-For` that is not a proxy of ours.
+fn client_address(api: &Api, headers: &HeaderMap, peer: Option<&Peer>) -> Option<IpAddr> {
+    let peer = peer?.0;
+    let is_proxy = |address: IpAddr| api.settings.trusted_proxies.iter().any(|net| net.contains(address));
+    if !is_proxy(peer) {
+        return Some(peer);
+    }
+    let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+    let hops: Vec<IpAddr> =
+        forwarded.flat_map(|list| list.split(',')).filter_map(|hop| hop.trim().parse().ok()).collect();
+    Some(hops.into_iter().rev().find(|hop| !is_proxy(*hop)).unwrap_or(peer))
+}
+
+async fn read_body(api: &Api, route: &Route, parts: &Parts, body: Body) -> Result<Vec<u8>, Problem> {
+    let limit = api.settings.max_body;
+    let collected = Limited::new(body, limit).collect().await;
+    let bytes = collected.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            Problem::from(Code::PayloadTooLarge).saying(format!("the body may have {limit} bytes"))
+        } else {
+            Problem::invalid("body", "could not be read")
+        }
+    })?;
+    let bytes = bytes.to_bytes();
+    if route.payload == Payload::Json && !is_json(&parts.headers) {
+        return Err(Code::UnsupportedMediaType.into());
+    }
+    Ok(bytes.into())
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+        return false;
+    };
+    let mut parts = value.split(';').map(str::trim);
+    let is_json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+    // JSON is UTF-8 (RFC 8259); another charset would be misread.
+    is_json && parts.filter_map(|part| part.split_once('=')).all(|(name, value)| {
+        !name.eq_ignore_ascii_case("charset") || value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+    })
+}
+
+impl Call {
+    /// A part of the path, decoded.
+    fn param(&self, name: &str) -> &str {
+        self.params.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
+    }
+
+    /// The session in the path; none when it is no UUID, which is an unknown id.
+    pub(super) fn session_id(&self) -> Option<SessionId> {
+        self.param("sessionId").parse().ok()
+    }
+
+    /// The subject in the path.
+    pub(super) fn subject_id(&self) -> Result<SubjectId, Problem> {
+        self.param("subjectId").parse().map_err(|crate::domain::id::InvalidId(why)| {
+            Problem::invalid("subjectId", why)
+        })
+    }
+
+    /// The subject in the path, for reading: a name that cannot be one is unknown.
+    pub(super) fn known_subject_id(&self) -> Result<SubjectId, Problem> {
+        self.subject_id().map_err(|_| Code::SubjectNotFound.into())
+    }
+
+    /// Another part of the path, as whatever it should be.
+    pub(super) fn id<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
+        self.param(name).parse().ok()
+    }
+
+    /// The parameters of the query.
+    pub(super) fn query(&self) -> Result<Fields, Problem> {
+        Fields::of_query(self.parts.uri.query().unwrap_or_default())
+    }
+
+    /// The members of the body.
+    pub(super) fn fields(&self) -> Result<Fields, Problem> {
+        self.no_query()?;
+        Fields::of_body(&self.body)
+    }
+
+    /// The body as it came.
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Refuses a query where none is known.
+    pub(super) fn no_query(&self) -> Result<(), Problem> {
+        self.query()?.finish()
+    }
+
+    /// Refuses a body where none is known.
+    pub(super) fn no_body(&self) -> Result<(), Problem> {
+        if self.body.is_empty() { Ok(()) } else { Err(Problem::invalid("body", "must be empty")) }
+    }
+
+    /// The request's idempotency key, if it has one: 1 to 128 visible characters, quoted or not.
+    pub(super) fn idempotency_key(&self) -> Result<Option<&str>, Problem> {
+        let mut values = self.parts.headers.get_all("idempotency-key").iter();
+        let Some(value) = values.next() else { return Ok(None) };
+        let text = value.to_str().unwrap_or_default();
+        let key = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+        let is_right = (1..=128).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_right && values.next().is_none() {
+            Ok(Some(key))
+        } else {
+            Err(Problem::invalid("Idempotency-Key", "must be given once, 1 to 128 visible characters"))
+        }
+    }
+
+    /// Who asks and how, for the record, with the request's idempotency key.
+    pub(super) fn context(&self) -> Result<Context, Problem> {
+        let idempotency = self.idempotency_key()?.map(|key| self.idempotency(key));
+        Ok(Context { idempotency, ..self.context_without_key() })
+    }
+
+    /// The same for a request that has its own rule for repeats.
+    pub(super) fn context_without_key(&self) -> Context {
+        Context {
+            actor: self.caller.actor(),
+            correlation_id: Some(self.request_id.clone()),
+            idempotency: None,
+        }
+    }
+
+    fn idempotency(&self, key: &str) -> Idempotency {
+        let digests = self.api.authority.digests();
+        let caller = self.caller.actor().id.unwrap_or_default();
+        let uri = &self.parts.uri;
+        let path = uri.path_and_query().map_or("", |path| path.as_str());
+        Idempotency {
+            key: digests.idempotency_key(&caller, key),
+            request: digests.request(self.method().as_str(), path, &self.body),
+        }
+    }
+
+    fn method(&self) -> &Method {
+        &self.parts.method
+    }
+}

@@ -1,0 +1,222 @@
+//! The fields of a request, from its body or its query: each is asked for by name and range, all faults are
+//! gathered, and what nobody asked for is a fault too. No message quotes a value: it might be a token.
+
+use std::{ops::RangeInclusive, str::FromStr};
+
+use serde_json::Value;
+
+use crate::domain::{Timestamp, id::InvalidId, refusal::FieldError, time::Seconds};
+
+use super::{json::Json, problem::{Code, Problem}};
+
+/// The fields of a request that were not asked for yet.
+#[derive(Debug, Default)]
+pub(super) struct Fields {
+    given: Vec<(String, Json)>,
+    errors: Vec<FieldError>,
+    /// In a query everything is text, and an empty value is a value.
+    is_query: bool,
+}
+
+impl Fields {
+    /// The members of a JSON object.
+    pub(super) fn of_body(body: &[u8]) -> Result<Self, Problem> {
+        let json: Json = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
+        if let Some(path) = json.duplicate_key() {
+            return Err(Problem::invalid(&path, "is given twice"));
+        }
+        match json {
+            Json::Object(given) => Ok(Self { given, ..Self::default() }),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) | Json::List(_) => {
+                Err(Problem::invalid("body", "must be a JSON object"))
+            }
+        }
+    }
+
+    /// The parameters of a query.
+    pub(super) fn of_query(query: &str) -> Result<Self, Problem> {
+        let mut fields = Self { is_query: true, ..Self::default() };
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if fields.given.iter().any(|(known, _)| *known == name) {
+                return Err(Problem::invalid(&name, "is given twice"));
+            }
+            fields.given.push((name.into_owned(), Json::Text(value.into_owned())));
+        }
+        Ok(fields)
+    }
+
+    fn take(&mut self, name: &str) -> Option<Json> {
+        let index = self.given.iter().position(|(known, _)| known == name)?;
+        match self.given.swap_remove(index).1 {
+            Json::Null => None,
+            value => Some(value),
+        }
+    }
+
+    /// Notes a fault of a field.
+    pub(super) fn fault(&mut self, name: &str, message: impl Into<String>) {
+        self.errors.push(FieldError::new(name, message));
+    }
+
+    fn read<T>(&mut self, name: &str, expected: &str, parse: impl FnOnce(Json) -> Option<T>) -> Option<T> {
+        let parsed = parse(self.take(name)?);
+        if parsed.is_none() {
+            self.fault(name, format!("must be {expected}"));
+        }
+        parsed
+    }
+
+    /// Whether a field was given, be it right or wrong. It stays to be asked for.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.given.iter().any(|(known, value)| known == name && !matches!(value, Json::Null))
+    }
+
+    /// A text with so many characters, none of them a control character.
+    pub(super) fn text(&mut self, name: &str, length: RangeInclusive<usize>) -> Option<String> {
+        let expected = format!("text of {} to {} characters", length.start(), length.end());
+        self.read(name, &expected, |json| match json {
+            Json::Text(text) if length.contains(&text.chars().count()) && !text.contains(char::is_control) => {
+                Some(text)
+            }
+            _ => None,
+        })
+    }
+
+    /// A text of any content, up to a length in bytes.
+    pub(super) fn raw_text(&mut self, name: &str) -> Option<String> {
+        self.read(name, "text", |json| match json {
+            Json::Text(text) => Some(text),
+            _ => None,
+        })
+    }
+
+    /// A name that was chosen by a caller, or an id.
+    pub(super) fn id<T: FromStr<Err = InvalidId>>(&mut self, name: &str) -> Option<T> {
+        match self.take(name)? {
+            Json::Text(text) => match text.parse() {
+                Ok(id) => Some(id),
+                Err(InvalidId(why)) => {
+                    self.fault(name, why);
+                    None
+                }
+            },
+            _ => {
+                self.fault(name, "must be text");
+                None
+            }
+        }
+    }
+
+    /// A whole number.
+    pub(super) fn whole(&mut self, name: &str, range: RangeInclusive<u64>) -> Option<u64> {
+        let expected = match (*range.start(), *range.end()) {
+            (least, u64::MAX) => format!("a whole number from {least}"),
+            (least, most) => format!("a whole number from {least} to {most}"),
+        };
+        let is_query = self.is_query;
+        self.read(name, &expected, |json| whole_number(&json, is_query).filter(|value| range.contains(value)))
+    }
+
+    /// A whole number that fits in 32 bits.
+    pub(super) fn small(&mut self, name: &str, range: RangeInclusive<u32>) -> Option<u32> {
+        let range = u64::from(*range.start())..=u64::from(*range.end());
+        self.whole(name, range).and_then(|value| u32::try_from(value).ok())
+    }
+
+    /// A length of time in whole seconds. Its range is for the rules to judge.
+    pub(super) fn seconds(&mut self, name: &str) -> Option<Seconds> {
+        self.small(name, 0..=u32::MAX).map(Seconds)
+    }
+
+    /// True or false.
+    pub(super) fn flag(&mut self, name: &str) -> Option<bool> {
+        let is_query = self.is_query;
+        self.read(name, "true or false", |json| match json {
+            Json::Bool(value) if !is_query => Some(value),
+            Json::Text(text) if is_query => text.parse().ok(),
+            _ => None,
+        })
+    }
+
+    /// A moment, RFC 3339.
+    pub(super) fn moment(&mut self, name: &str) -> Option<Timestamp> {
+        self.read(name, "a time such as 2026-11-21T01:35:00.000Z", |json| match json {
+            Json::Text(text) => Timestamp::parse(&text),
+            _ => None,
+        })
+    }
+
+    /// One of some words.
+    pub(super) fn one_of<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
+        let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        self.read(name, &format!("one of {}", known.join(", ")), |json| match json {
+            Json::Text(text) => words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value),
+            _ => None,
+        })
+    }
+
+    /// A list of texts, so many of them.
+    pub(super) fn texts(&mut self, name: &str, length: RangeInclusive<usize>) -> Option<Vec<String>> {
+        let expected = format!("a list of {} to {} texts", length.start(), length.end());
+        self.read(name, &expected, |json| match json {
+            Json::List(items) if length.contains(&items.len()) => items
+                .into_iter()
+                .map(|item| match item {
+                    Json::Text(text) => Some(text),
+                    _ => None,
+                })
+                .collect(),
+            _ => None,
+        })
+    }
+
+    /// A JSON object, up to so many bytes when written compactly; given back in that form.
+    pub(super) fn object(&mut self, name: &str, most: usize) -> Option<String> {
+        let expected = format!("a JSON object of at most {most} bytes");
+        self.read(name, &expected, |json| match json {
+            Json::Object(_) => Some(json.into_value().to_string()).filter(|text| text.len() <= most),
+            _ => None,
+        })
+    }
+
+    /// Makes a field obligatory: a fault is noted if it was neither given nor faulty.
+    pub(super) fn required<T>(&mut self, name: &str, value: Option<T>) -> Option<T> {
+        if value.is_none() && !self.errors.iter().any(|error| error.field == name) {
+            self.fault(name, "is required");
+        }
+        value
+    }
+
+    /// All faults, those of fields that nobody asked for included.
+    pub(super) fn finish(mut self) -> Result<(), Problem> {
+        let what = if self.is_query { "query parameter" } else { "field" };
+        for (name, _) in std::mem::take(&mut self.given) {
+            // A name is shown because it is the caller's own word for a field, but cut: it may be anything.
+            let name: String = name.chars().take(64).collect();
+            let shown = if name.contains("tnr_") { "(hidden)".to_owned() } else { name };
+            self.fault(&shown, format!("is no {what} of this request"));
+        }
+        if self.errors.is_empty() { Ok(()) } else { Err(Problem::invalid_fields(self.errors)) }
+    }
+}
+
+fn whole_number(json: &Json, is_query: bool) -> Option<u64> {
+    match json {
+        Json::Number(number) if !is_query => number.as_u64(),
+        Json::Text(text) if is_query && text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) | Json::List(_) | Json::Object(_) => None,
+    }
+}
+
+/// The parser's place is told, its words are not: they quote what it found.
+fn malformed(error: &serde_json::Error) -> Problem {
+    let place = format!("is not well-formed JSON at line {}, column {}", error.line(), error.column());
+    let mut problem = Problem::invalid("body", place);
+    problem.code = Code::InvalidRequest;
+    problem
+}
+
+/// Reads metadata back.
+pub(super) fn parsed_object(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or(Value::Null)
+}

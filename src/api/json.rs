@@ -1,0 +1,112 @@
+//! JSON as it was written: duplicate keys are kept, so that they can be refused by name.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Number, Value};
+
+/// A JSON value whose objects keep every member in the order in which it was written.
+#[derive(Clone, Debug)]
+pub(super) enum Json {
+    Null,
+    Bool(bool),
+    Number(Number),
+    Text(String),
+    List(Vec<Json>),
+    Object(Vec<(String, Json)>),
+}
+
+impl Json {
+    /// The path of the first key that is written twice in one object, if there is one.
+    pub(super) fn duplicate_key(&self) -> Option<String> {
+        match self {
+            Self::Null | Self::Bool(_) | Self::Number(_) | Self::Text(_) => None,
+            Self::List(items) => items
+                .iter()
+                .enumerate()
+                .find_map(|(index, item)| item.duplicate_key().map(|inner| format!("{index}.{inner}"))),
+            Self::Object(members) => duplicate_in(members),
+        }
+    }
+
+    /// As an ordinary value; of duplicate keys the last one counts.
+    pub(super) fn into_value(self) -> Value {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(value) => Value::Bool(value),
+            Self::Number(value) => Value::Number(value),
+            Self::Text(value) => Value::String(value),
+            Self::List(items) => Value::Array(items.into_iter().map(Self::into_value).collect()),
+            Self::Object(members) => {
+                Value::Object(members.into_iter().map(|(key, value)| (key, value.into_value())).collect::<Map<_, _>>())
+            }
+        }
+    }
+}
+
+fn duplicate_in(members: &[(String, Json)]) -> Option<String> {
+    let mut seen = std::collections::HashSet::with_capacity(members.len());
+    for (key, value) in members {
+        if !seen.insert(key) {
+            return Some(key.clone());
+        }
+        if let Some(inner) = value.duplicate_key() {
+            return Some(format!("{key}.{inner}"));
+        }
+    }
+    None
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AsWritten)
+    }
+}
+
+struct AsWritten;
+
+impl<'de> Visitor<'de> for AsWritten {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
+        Ok(Json::Bool(value))
+    }
+    fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
+        Ok(Json::Number(value.into()))
+    }
+    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
+        Ok(Json::Number(value.into()))
+    }
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Json, E> {
+        Number::from_f64(value).map(Json::Number).ok_or_else(|| E::custom("a number out of range"))
+    }
+    fn visit_str<E>(self, value: &str) -> Result<Json, E> {
+        Ok(Json::Text(value.to_owned()))
+    }
+    fn visit_string<E>(self, value: String) -> Result<Json, E> {
+        Ok(Json::Text(value))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Json::List(list))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Json, A::Error> {
+        let mut object = Vec::new();
+        while let Some(member) = members.next_entry()? {
+            object.push(member);
+        }
+        Ok(Json::Object(object))
+    }
+}

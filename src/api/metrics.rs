@@ -1,0 +1,90 @@
+//! What is counted, in the `OpenMetrics` text format. Labels are codes, never ids or tokens.
+
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::{Registry, Unit},
+};
+
+use crate::{authority::Authority, projections::Projections};
+
+type Labels = [(&'static str, &'static str); 1];
+
+/// The counters of the API.
+pub(super) struct Metrics {
+    registry: Registry,
+    answers: Family<Labels, Counter>,
+    wrong_credentials: Counter,
+    live_tokens: Counter,
+    observed: Observed,
+}
+
+/// What is read off the authority whenever somebody looks.
+#[derive(Default)]
+struct Observed {
+    position: Gauge,
+    sessions: Gauge,
+    waiting: Gauge,
+    commits: Gauge,
+    batches: Gauge,
+    busy_millis: Gauge,
+    ready: Gauge,
+}
+
+impl Metrics {
+    pub(super) fn new() -> Self {
+        let mut registry = Registry::with_prefix("tenure");
+        let answers = Family::<Labels, Counter>::default();
+        registry.register("answers", "Answered requests by code", answers.clone());
+        let wrong_credentials = Counter::default();
+        registry.register(
+            "wrong_credentials",
+            "Requests with a malformed or unknown credential",
+            wrong_credentials.clone(),
+        );
+        let live_tokens = Counter::default();
+        registry.register("live_tokens", "Introspected tokens that were live", live_tokens.clone());
+        let observed = Observed::default();
+        registry.register("position", "The last position of the log", observed.position.clone());
+        registry.register("sessions", "Sessions in memory, ended ones included", observed.sessions.clone());
+        registry.register("waiting", "Commands that wait for a decision", observed.waiting.clone());
+        registry.register("commits", "Commits since the start", observed.commits.clone());
+        registry.register("batches", "Batches made durable since the start", observed.batches.clone());
+        registry.register_with_unit(
+            "writing",
+            "Time spent on deciding and writing since the start",
+            Unit::Other("milliseconds".into()),
+            observed.busy_millis.clone(),
+        );
+        registry.register("ready", "1 when the authority can serve and write", observed.ready.clone());
+        Self { registry, answers, wrong_credentials, live_tokens, observed }
+    }
+
+    pub(super) fn answered(&self, code: &'static str) {
+        self.answers.get_or_create(&[("code", code)]).inc();
+    }
+
+    pub(super) fn wrong_credential(&self) {
+        self.wrong_credentials.inc();
+    }
+
+    pub(super) fn token_live(&self) {
+        self.live_tokens.inc();
+    }
+
+    /// All of them as text.
+    pub(super) fn text(&self, authority: &Authority, projections: &Projections, is_ready: bool) -> String {
+        let health = authority.health();
+        let set = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        set(&self.observed.position, authority.live().position().0);
+        set(&self.observed.sessions, projections.sessions(|list| list.len() as u64));
+        set(&self.observed.waiting, authority.waiting() as u64);
+        set(&self.observed.commits, health.commits());
+        set(&self.observed.batches, health.batches());
+        set(&self.observed.busy_millis, u64::try_from(health.busy().as_millis()).unwrap_or(u64::MAX));
+        set(&self.observed.ready, u64::from(is_ready));
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing to memory does not fail");
+        text
+    }
+}

@@ -1,0 +1,86 @@
+//! The command API over HTTP: one file per resource, one table of routes, one table of error codes.
+//!
+//! Every request takes the same way ([`call`]): credential, role, size, media type, syntax, and then its
+//! handler. What a route admits and what it takes is said once, in [`routes`]; the OpenAPI document is made
+//! from the same table.
+
+mod access;
+mod call;
+mod clock;
+mod credentials;
+mod events;
+mod fields;
+mod introspect;
+mod json;
+mod metrics;
+mod moment;
+mod openapi;
+mod operation;
+mod page;
+mod problem;
+mod renew;
+mod reply;
+mod revoke;
+mod routes;
+mod schema;
+mod session_view;
+mod sessions;
+mod subjects;
+mod throttle;
+
+use std::sync::Arc;
+
+use axum::Router;
+
+pub use self::{
+    call::Peer,
+    openapi::document as openapi_document,
+    problem::error_table,
+    routes::{RouteFacts, route_facts},
+};
+use self::{metrics::Metrics, throttle::Throttle};
+use crate::{authority::Authority, clock::TestClock, config::Network, projections::Projections};
+
+/// What every handler works with.
+pub struct Api {
+    authority: Arc<Authority>,
+    projections: Arc<Projections>,
+    settings: Settings,
+    test_clock: Option<Arc<TestClock>>,
+    throttle: Throttle,
+    metrics: Metrics,
+}
+
+/// The settings that the API obeys.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `server.max_body`, in bytes.
+    pub max_body: usize,
+    /// `server.trusted_proxies`.
+    pub trusted_proxies: Vec<Network>,
+    /// `metrics.allow`.
+    pub metrics_allow: Vec<Network>,
+    /// `security.wrong_credentials_per_minute`.
+    pub wrong_credentials_per_minute: u32,
+    /// `security.limit_loopback`.
+    pub limit_loopback: bool,
+}
+
+impl Api {
+    /// An API for this authority. With a test clock, `/v1/clock` drives it.
+    pub fn new(
+        authority: Arc<Authority>,
+        projections: Arc<Projections>,
+        settings: Settings,
+        test_clock: Option<Arc<TestClock>>,
+    ) -> Arc<Self> {
+        let throttle = Throttle::new(settings.wrong_credentials_per_minute);
+        let metrics = Metrics::new();
+        Arc::new(Self { authority, projections, settings, test_clock, throttle, metrics })
+    }
+
+    /// All routes. The server puts a [`Peer`] into every request.
+    pub fn router(self: &Arc<Self>) -> Router {
+        routes::router(self)
+    }
+}

@@ -1,0 +1,184 @@
+//! The OpenAPI 3.1 document, made from the table of routes and the table of errors.
+
+use std::collections::BTreeSet;
+
+use axum::http::Method;
+use serde_json::{Value, json};
+use utoipa::openapi::RefOr;
+
+use super::{
+    access::{SessionAccess, role_name},
+    problem::Code,
+    routes::{Payload, ROUTES, Route},
+};
+
+/// The document.
+pub fn document() -> Value {
+    let mut paths = json!({});
+    for route in ROUTES.iter() {
+        let path = &mut paths[&route.path];
+        path[route.method.as_str().to_ascii_lowercase()] = operation(route);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Tenure",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": env!("CARGO_PKG_DESCRIPTION"),
+            "license": { "name": "Apache-2.0 OR MIT", "identifier": "Apache-2.0 OR MIT" },
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas(),
+            "securitySchemes": {
+                "apiKey": { "type": "http", "scheme": "bearer", "description": "An API key, tnr_key_…" },
+                "sessionToken": { "type": "http", "scheme": "bearer", "description": "A session token, tnr_sess_…" },
+            },
+        },
+    })
+}
+
+fn operation(route: &Route) -> Value {
+    let mut operation = serde_json::to_value(&route.operation).expect("an operation is JSON");
+    operation["security"] = security(route);
+    operation["description"] = described(route, &operation).into();
+    for (status, codes) in errors(route) {
+        operation["responses"][status.to_string()] = json!({
+            "description": codes.join(", "),
+            "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
+        });
+    }
+    if appends(route) {
+        let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+        operation["parameters"] = parameters.into_iter().chain([idempotency_key()]).collect();
+    }
+    operation
+}
+
+fn idempotency_key() -> Value {
+    json!({
+        "name": "Idempotency-Key", "in": "header", "required": false,
+        "description": "The same key with the same request has one effect and gets the same answer.",
+        "schema": { "type": "string", "minLength": 1, "maxLength": 128 },
+    })
+}
+
+fn appends(route: &Route) -> bool {
+    let only_reads = ["/v1/introspect", "/v1/clock"].contains(&route.path.as_str());
+    route.method != Method::GET && !only_reads
+}
+
+fn security(route: &Route) -> Value {
+    let mut security = Vec::new();
+    if !route.access.roles.is_empty() {
+        security.push(json!({ "apiKey": [] }));
+    }
+    if route.access.session != SessionAccess::No {
+        security.push(json!({ "sessionToken": [] }));
+    }
+    security.into()
+}
+
+/// The handler's own words, and whom the route admits.
+fn described(route: &Route, operation: &Value) -> String {
+    let roles: Vec<_> = route.access.roles.iter().map(|role| role_name(*role)).collect();
+    let session = (route.access.session != SessionAccess::No).then_some("the session's own token");
+    let admitted: Vec<_> = roles.into_iter().chain(session).collect();
+    let admitted = if route.access.public { "everybody".into() } else { admitted.join(", ") };
+    match operation["description"].as_str() {
+        Some(words) if !words.is_empty() => format!("{words}\n\nFor: {admitted}."),
+        Some(_) | None => format!("For: {admitted}."),
+    }
+}
+
+/// The codes that a route may answer, by status.
+fn errors(route: &Route) -> std::collections::BTreeMap<u16, Vec<&'static str>> {
+    let mut by_status = std::collections::BTreeMap::<u16, Vec<&'static str>>::new();
+    for code in codes(route) {
+        by_status.entry(code.status().as_u16()).or_default().push(code.name());
+    }
+    by_status
+}
+
+fn codes(route: &Route) -> Vec<Code> {
+    use Code::{
+        Forbidden, IdempotencyKeyReused, InvalidRequest, InvalidToken, LastAdmin, NotFound, OutcomeUnknown,
+        Overloaded, PayloadTooLarge, PositionNotReached, RateLimited, RenewalLimitReached, RenewalTooEarly,
+        SessionAbsoluteLifetimeExceeded, SessionLimitExceeded, SessionNotFound, SessionRenewalMismatch,
+        SessionRevoked, StorageUnavailable, SubjectNotFound, TokenExpired, TokenSuperseded, UnsupportedMediaType,
+    };
+    let mut codes = vec![InvalidRequest, PayloadTooLarge];
+    if !route.access.public {
+        codes.extend([InvalidToken, Forbidden, RateLimited]);
+    }
+    if !route.access.public && route.access.session != SessionAccess::Unjudged {
+        codes.extend([SessionRevoked, TokenSuperseded, TokenExpired]);
+    }
+    if route.payload == Payload::Json {
+        codes.push(UnsupportedMediaType);
+    }
+    if appends(route) {
+        codes.extend([IdempotencyKeyReused, Overloaded, StorageUnavailable, OutcomeUnknown]);
+    } else if route.method == Method::GET && route.path.starts_with("/v1/") {
+        codes.extend([PositionNotReached, StorageUnavailable]);
+    }
+    let own: &[Code] = match (route.method.as_str(), route.path.as_str()) {
+        ("POST", "/v1/sessions") => &[SubjectNotFound, SessionLimitExceeded],
+        (_, "/v1/sessions/{sessionId}/renew") => &[
+            SessionRevoked, TokenExpired, SessionRenewalMismatch, RenewalLimitReached,
+            SessionAbsoluteLifetimeExceeded, RenewalTooEarly,
+        ],
+        (_, "/v1/sessions/{sessionId}") => &[SessionNotFound],
+        ("GET", "/v1/subjects/{subjectId}") | (_, "/v1/subjects/{subjectId}/sessions") => &[SubjectNotFound],
+        (_, "/v1/credentials/{credentialId}") => &[NotFound, LastAdmin],
+        (_, "/v1/clock") => &[NotFound],
+        ("GET", "/readyz") => &[StorageUnavailable],
+        (_, _) => &[],
+    };
+    codes.extend(own);
+    codes
+}
+
+/// Every schema that an operation names, and the problem.
+fn schemas() -> Value {
+    let mut found = Vec::new();
+    for route in ROUTES.iter() {
+        (route.schemas)(&mut found);
+    }
+    let mut schemas = json!({ "Problem": problem_schema() });
+    let mut seen = BTreeSet::new();
+    for (name, schema) in found {
+        if seen.insert(name.clone()) {
+            schemas[&name] = as_value(&schema);
+        }
+    }
+    schemas
+}
+
+fn as_value(schema: &RefOr<utoipa::openapi::Schema>) -> Value {
+    serde_json::to_value(schema).expect("a schema is JSON")
+}
+
+fn problem_schema() -> Value {
+    let codes: Vec<_> = Code::ALL.iter().map(|code| code.name()).collect();
+    json!({
+        "type": "object",
+        "description": "RFC 9457 problem details. Some codes add members of their own.",
+        "required": ["type", "title", "status", "detail", "code", "retryable", "requestId", "retryAt", "causedBy"],
+        "properties": {
+            "type": { "type": "string", "format": "uri" },
+            "title": { "type": "string" },
+            "status": { "type": "integer" },
+            "detail": { "type": "string" },
+            "code": { "type": "string", "enum": codes },
+            "retryable": { "type": "boolean" },
+            "requestId": { "type": "string" },
+            "retryAt": { "type": ["string", "null"], "format": "date-time" },
+            "causedBy": { "type": ["integer", "null"] },
+            "errors": { "type": "array", "items": { "type": "object", "required": ["field", "message"],
+                "properties": { "field": { "type": "string" }, "message": { "type": "string" } } } },
+            "activeCount": { "type": "integer" },
+            "activeSessions": { "type": "array", "items": { "type": "object" } },
+        },
+    })
+}

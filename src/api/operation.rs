@@ -1,0 +1,61 @@
+//! What operators and their machines ask: alive, ready, how it goes, what can be asked.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    Api,
+    call::Call,
+    openapi,
+    problem::{Code, Problem},
+    reply::Reply,
+};
+
+/// A good state.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct StateView {
+    /// `ok`, or `ready`.
+    status: &'static str,
+}
+
+/// Whether the process is alive.
+#[utoipa::path(get, path = "/healthz", tag = "operation", operation_id = "healthz",
+    responses((status = 200, description = "It is.", body = StateView)))]
+#[expect(clippy::unused_async, reason = "every handler has the same type")]
+pub(super) async fn healthz(_: Call) -> Result<Reply, Problem> {
+    Ok(Reply::ok(&StateView { status: "ok" }))
+}
+
+/// Whether it can serve and write; 503 with the reason otherwise.
+#[utoipa::path(get, path = "/readyz", tag = "operation", operation_id = "readyz",
+    responses((status = 200, description = "It can.", body = StateView)))]
+#[expect(clippy::unused_async, reason = "every handler has the same type")]
+pub(super) async fn readyz(call: Call) -> Result<Reply, Problem> {
+    match unready(&call.api) {
+        None => Ok(Reply::ok(&StateView { status: "ready" })),
+        Some(why) => Err(Problem::from(Code::StorageUnavailable).saying(why)),
+    }
+}
+
+fn unready(api: &Api) -> Option<String> {
+    let authority = &api.authority;
+    authority.health().stopped().or_else(|| authority.log().stopped()).or_else(|| authority.clock_fault())
+}
+
+/// Counters and gauges in the `OpenMetrics` text format.
+#[utoipa::path(get, path = "/metrics", tag = "operation", operation_id = "metrics",
+    responses((status = 200, description = "The metrics.", body = String,
+        content_type = "application/openmetrics-text")))]
+#[expect(clippy::unused_async, reason = "every handler has the same type")]
+pub(super) async fn metrics(call: Call) -> Result<Reply, Problem> {
+    let text = call.api.metrics.text(&call.api.authority, &call.api.projections, unready(&call.api).is_none());
+    Ok(Reply::text("application/openmetrics-text; version=1.0.0; charset=utf-8", text))
+}
+
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", tag = "operation", operation_id = "openapi",
+    responses((status = 200, description = "The OpenAPI 3.1 document.", body = Object)))]
+#[expect(clippy::unused_async, reason = "every handler has the same type")]
+pub(super) async fn openapi(_: Call) -> Result<Reply, Problem> {
+    Ok(Reply::text("application/json", openapi::document().to_string()))
+}

@@ -1,0 +1,62 @@
+//! Lists: a limit, an opaque cursor, a page.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::fields::Fields;
+
+const MOST: u64 = 200;
+const DEFAULT: u64 = 50;
+
+/// Which page is asked for.
+pub(super) struct AskedPage {
+    pub(super) limit: usize,
+    /// Where the page before ended; its meaning is the list's own.
+    pub(super) after: Option<String>,
+}
+
+impl AskedPage {
+    /// The parameters that say it.
+    pub(super) fn of(query: &mut Fields) -> Self {
+        let limit = query.whole("limit", 1..=MOST).unwrap_or(DEFAULT);
+        let after = query.raw_text("cursor").and_then(|cursor| {
+            let after = opened(&cursor);
+            if after.is_none() {
+                query.fault("cursor", "must be a nextCursor of this list");
+            }
+            after
+        });
+        Self { limit: usize::try_from(limit).expect("it is at most 200"), after }
+    }
+
+    /// The place where the page before ended, as this list writes it.
+    pub(super) fn parsed<T: std::str::FromStr>(&self, query: &mut Fields) -> Option<T> {
+        let parsed = self.after.as_ref()?.parse().ok();
+        if parsed.is_none() {
+            query.fault("cursor", "must be a nextCursor of this list");
+        }
+        parsed
+    }
+}
+
+fn opened(cursor: &str) -> Option<String> {
+    String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()
+}
+
+/// One page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Page<T> {
+    /// The items, in the list's order.
+    items: Vec<T>,
+    /// Give it as `cursor` to get the next page; null when there is none.
+    next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// A page that ends at some place; none when it is the last.
+    pub(super) fn new(items: Vec<T>, end: Option<impl std::fmt::Display>) -> Self {
+        Self { items, next_cursor: end.map(|end| URL_SAFE_NO_PAD.encode(end.to_string())) }
+    }
+}

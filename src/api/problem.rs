@@ -1,0 +1,332 @@
+//! Every error that a caller can see, in one table: code, status, whether the same request may succeed later,
+//! words for the caller, words for the operator.
+//!
+//! The shape is RFC 9457 (`application/problem+json`). The table is printed by [`error_table`] and compared
+//! with `docs/http-api.md` by a test.
+
+use axum::http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    authority::{Failure, Inactive},
+    domain::{
+        Position, Timestamp,
+        refusal::{FieldError, Refusal},
+        session::TokenFault,
+    },
+    projections::history::HistoryError,
+};
+
+/// One row of the table.
+struct Row {
+    name: &'static str,
+    status: StatusCode,
+    retryable: bool,
+    title: &'static str,
+    operator: &'static str,
+}
+
+macro_rules! codes {
+    ($($variant:ident $name:literal $status:ident $retryable:literal $title:literal $operator:literal)*) => {
+        /// What went wrong, as a program reads it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Code {
+            $(#[doc = $title] $variant,)*
+        }
+
+        impl Code {
+            /// Every code, in the order of the table.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            const fn row(self) -> Row {
+                match self {
+                    $(Self::$variant => Row {
+                        name: $name,
+                        status: StatusCode::$status,
+                        retryable: $retryable,
+                        title: $title,
+                        operator: $operator,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    InvalidRequest "INVALID_REQUEST" BAD_REQUEST false
+        "The request is malformed"
+        "A fault of the client; `errors` names each field."
+    InvalidToken "INVALID_TOKEN" UNAUTHORIZED false
+        "The credential is missing or unknown"
+        "Many from one address may be guessing; see RATE_LIMITED."
+    SessionRevoked "SESSION_REVOKED" UNAUTHORIZED false
+        "The session was ended"
+        "`causedBy` is the event that ended it."
+    TokenSuperseded "TOKEN_SUPERSEDED" UNAUTHORIZED false
+        "A renewal replaced this token"
+        "The holder kept an old token, or somebody else did: `causedBy` is the renewal."
+    TokenExpired "TOKEN_EXPIRED" UNAUTHORIZED false
+        "The session has expired"
+        "`causedBy` is the event that fixed its period."
+    Forbidden "FORBIDDEN" FORBIDDEN false
+        "The credential may not do this"
+        "See the roles in docs/http-api.md."
+    SessionRenewalMismatch "SESSION_RENEWAL_MISMATCH" FORBIDDEN false
+        "The token is not the session's current one"
+        "Recorded once per session, generation and code as RenewalRejected."
+    RenewalLimitReached "RENEWAL_LIMIT_REACHED" FORBIDDEN false
+        "All renewals of the session are spent"
+        "The session needs a new grant; `maxRenewals` was fixed at its creation."
+    SessionAbsoluteLifetimeExceeded "SESSION_ABSOLUTE_LIFETIME_EXCEEDED" FORBIDDEN false
+        "The session has reached its absolute lifetime"
+        "The session needs a new grant; `absoluteLifetime` was fixed at its creation."
+    RenewalTooEarly "RENEWAL_TOO_EARLY" FORBIDDEN true
+        "Less than half of the period has passed"
+        "The holder should keep to `renewAt`; `retryAt` is the earliest moment."
+    SessionLimitExceeded "SESSION_LIMIT_EXCEEDED" FORBIDDEN false
+        "The subject has as many active sessions as it may"
+        "`activeSessions` names the oldest; revoke one, or set `onLimit` to `evict_oldest`."
+    NotFound "NOT_FOUND" NOT_FOUND false
+        "There is no such thing"
+        "An unknown path or credential id."
+    SubjectNotFound "SUBJECT_NOT_FOUND" NOT_FOUND false
+        "There is no such subject"
+        "Also for the key of another owner. `subjects.auto_register` registers unknown subjects."
+    SessionNotFound "SESSION_NOT_FOUND" NOT_FOUND false
+        "There is no such session"
+        "Also for the key of another owner."
+    MethodNotAllowed "METHOD_NOT_ALLOWED" METHOD_NOT_ALLOWED false
+        "The path has no such method"
+        "A fault of the client."
+    LastAdmin "LAST_ADMIN" CONFLICT false
+        "The last admin key cannot be withdrawn"
+        "Issue another admin key first."
+    PayloadTooLarge "PAYLOAD_TOO_LARGE" PAYLOAD_TOO_LARGE false
+        "The body is too large"
+        "The bound is `server.max_body`."
+    UnsupportedMediaType "UNSUPPORTED_MEDIA_TYPE" UNSUPPORTED_MEDIA_TYPE false
+        "The body must be application/json"
+        "A fault of the client."
+    IdempotencyKeyReused "IDEMPOTENCY_KEY_REUSED" UNPROCESSABLE_ENTITY false
+        "The idempotency key was used for another request"
+        "`causedBy` is the event of that request."
+    RateLimited "RATE_LIMITED" TOO_MANY_REQUESTS true
+        "Too many wrong credentials from this address"
+        "The bound is `security.wrong_credentials_per_minute`; right credentials always pass."
+    Internal "INTERNAL" INTERNAL_SERVER_ERROR false
+        "The authority failed"
+        "A defect: the log of the process says more under this request id."
+    PositionNotReached "POSITION_NOT_REACHED" SERVICE_UNAVAILABLE true
+        "The position was not reached in time"
+        "The client asked for a position that nobody has written yet."
+    Overloaded "OVERLOADED" SERVICE_UNAVAILABLE true
+        "Too many requests are waiting"
+        "The disk is slower than the load; nothing of this request was done."
+    StorageUnavailable "STORAGE_UNAVAILABLE" SERVICE_UNAVAILABLE true
+        "The authority cannot write at present"
+        "`/readyz` says why: the disk is full or failing, or the clock is not plausible. Reads go on."
+    OutcomeUnknown "OUTCOME_UNKNOWN" SERVICE_UNAVAILABLE true
+        "Whether the request had its effect is not known"
+        "Retrying with the same Idempotency-Key gives one effect."
+}
+
+impl Code {
+    /// Its name in the API.
+    pub const fn name(self) -> &'static str {
+        self.row().name
+    }
+    /// Its HTTP status.
+    pub const fn status(self) -> StatusCode {
+        self.row().status
+    }
+    /// Whether the same request may succeed later.
+    pub const fn retryable(self) -> bool {
+        self.row().retryable
+    }
+    /// Its words for the caller.
+    pub const fn title(self) -> &'static str {
+        self.row().title
+    }
+    /// Its words for the operator.
+    pub const fn operator(self) -> &'static str {
+        self.row().operator
+    }
+}
+
+/// The table as Markdown, for the documents.
+pub fn error_table() -> String {
+    let mut table = String::from("| code | status | retryable | the caller reads | the operator should know |\n");
+    table.push_str("|---|---|---|---|---|\n");
+    for code in Code::ALL {
+        let retryable = if code.retryable() { "yes" } else { "no" };
+        let (name, status) = (code.name(), code.status().as_u16());
+        let row = format!("| `{name}` | {status} | {retryable} | {} | {} |\n", code.title(), code.operator());
+        table.push_str(&row);
+    }
+    table
+}
+
+/// An error on its way to a caller.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    pub(super) code: Code,
+    pub(super) detail: Option<String>,
+    pub(super) errors: Vec<FieldError>,
+    pub(super) retry_at: Option<Timestamp>,
+    pub(super) retry_after: Option<u32>,
+    pub(super) caused_by: Option<Position>,
+    pub(super) recorded: Option<Position>,
+    pub(super) allow: Option<String>,
+    pub(super) more: Map<String, Value>,
+}
+
+impl From<Code> for Problem {
+    fn from(code: Code) -> Self {
+        Self {
+            code,
+            detail: None,
+            errors: Vec::new(),
+            retry_at: None,
+            retry_after: matches!(code, Code::Overloaded | Code::StorageUnavailable).then_some(1),
+            caused_by: None,
+            recorded: None,
+            allow: None,
+            more: Map::new(),
+        }
+    }
+}
+
+impl Problem {
+    pub(super) fn invalid(field: &str, message: impl Into<String>) -> Self {
+        Self::invalid_fields(vec![FieldError::new(field, message)])
+    }
+
+    pub(super) fn invalid_fields(errors: Vec<FieldError>) -> Self {
+        let said: Vec<_> = errors.iter().map(|error| format!("{}: {}", error.field, error.message)).collect();
+        let mut problem = Self::from(Code::InvalidRequest).saying(said.join("; "));
+        problem.errors = errors;
+        problem
+    }
+
+    pub(super) fn saying(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    fn caused_by(code: Code, position: Position) -> Self {
+        let mut problem = Self::from(code);
+        problem.caused_by = Some(position);
+        problem
+    }
+
+    /// The body: the members of RFC 9457 and ours, named ones always present.
+    pub(super) fn body(&self, request_id: &str) -> Value {
+        let code = self.code;
+        let mut body = json!({
+            "type": format!("urn:tenure:problem:{}", code.name()),
+            "title": code.title(),
+            "status": code.status().as_u16(),
+            "detail": self.detail.as_deref().unwrap_or(code.title()),
+            "code": code.name(),
+            "retryable": code.retryable(),
+            "requestId": request_id,
+            "retryAt": self.retry_at,
+            "causedBy": self.caused_by,
+        });
+        let members = body.as_object_mut().expect("it was written as an object");
+        if code == Code::InvalidRequest {
+            members.insert("errors".into(), json!(self.errors));
+        }
+        members.extend(self.more.clone());
+        body
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Invalid(errors) => Self::invalid_fields(errors),
+            Refusal::SubjectNotFound => Code::SubjectNotFound.into(),
+            Refusal::SessionNotFound => Code::SessionNotFound.into(),
+            Refusal::CredentialNotFound => Code::NotFound.into(),
+            Refusal::OwnerChangeForbidden => {
+                Self::from(Code::Forbidden).saying("only an admin may change an existing ownerId")
+            }
+            Refusal::SessionLimitExceeded { active_count, active } => {
+                let mut problem = Self::from(Code::SessionLimitExceeded);
+                let named: Vec<_> = active
+                    .iter()
+                    .map(|(id, created_at)| json!({ "sessionId": id, "createdAt": created_at }))
+                    .collect();
+                problem.more.insert("activeCount".into(), active_count.into());
+                problem.more.insert("activeSessions".into(), named.into());
+                problem
+            }
+            Refusal::SessionRevoked { caused_by } => Self::caused_by(Code::SessionRevoked, caused_by),
+            Refusal::TokenSuperseded { caused_by } => Self::caused_by(Code::TokenSuperseded, caused_by),
+            Refusal::TokenExpired { caused_by } => Self::caused_by(Code::TokenExpired, caused_by),
+            Refusal::RenewalMismatch { caused_by } => Self::caused_by(Code::SessionRenewalMismatch, caused_by),
+            Refusal::RenewalLimitReached { caused_by } => Self::caused_by(Code::RenewalLimitReached, caused_by),
+            Refusal::AbsoluteLifetimeExceeded { caused_by } => {
+                Self::caused_by(Code::SessionAbsoluteLifetimeExceeded, caused_by)
+            }
+            Refusal::RenewalTooEarly { retry_at, caused_by } => {
+                let mut problem = Self::caused_by(Code::RenewalTooEarly, caused_by);
+                problem.retry_at = Some(retry_at);
+                problem
+            }
+            Refusal::IdempotencyKeyReused { caused_by } => {
+                Self::caused_by(Code::IdempotencyKeyReused, caused_by)
+            }
+            Refusal::LastAdmin => Code::LastAdmin.into(),
+        }
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused { refusal, recorded } => {
+                let mut problem = Self::from(refusal);
+                problem.recorded = recorded;
+                problem
+            }
+            Failure::Overloaded => Code::Overloaded.into(),
+            Failure::StorageUnavailable { why } => Self::from(Code::StorageUnavailable).saying(why),
+            Failure::OutcomeUnknown => Code::OutcomeUnknown.into(),
+        }
+    }
+}
+
+impl From<Inactive> for Problem {
+    fn from(inactive: Inactive) -> Self {
+        match inactive {
+            Inactive::Invalid => Code::InvalidToken.into(),
+            Inactive::Fault(_, position) => Self::caused_by(code_of(inactive), position),
+        }
+    }
+}
+
+/// What a token that is not good now is called, by introspection and everywhere outside of renew.
+pub(super) const fn code_of(inactive: Inactive) -> Code {
+    match inactive {
+        Inactive::Invalid => Code::InvalidToken,
+        Inactive::Fault(TokenFault::Revoked, _) => Code::SessionRevoked,
+        Inactive::Fault(TokenFault::Superseded, _) => Code::TokenSuperseded,
+        Inactive::Fault(TokenFault::Expired, _) => Code::TokenExpired,
+    }
+}
+
+impl From<HistoryError> for Problem {
+    fn from(error: HistoryError) -> Self {
+        tracing::error!(%error, "the log could not be read back");
+        Self::from(Code::StorageUnavailable).saying("the log could not be read back")
+    }
+}
+
+impl From<crate::log::LogError> for Problem {
+    fn from(error: crate::log::LogError) -> Self {
+        HistoryError::from(error).into()
+    }
+}

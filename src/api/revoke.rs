@@ -1,0 +1,144 @@
+//! `DELETE` on sessions: end one, or all of a subject's. The owner's veto is the same call.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    authority::{Reply as Decided, Revocation, RevocationOfMany, Revoked, RevokedMany},
+    domain::{
+        Event, Position, SessionId, SubjectId, Timestamp,
+        command::Revoker,
+        event::{Role, SessionRevoked, Trigger},
+    },
+    log::StoredCommit,
+    projections::history,
+};
+
+use super::{
+    Api,
+    access::Caller,
+    call::Call,
+    problem::{Code, Problem},
+    reply::Reply,
+};
+
+/// Ids are listed up to this many; the number of matches is always told.
+const LISTED: usize = 200;
+
+/// A session that has ended.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RevokedSession {
+    session_id: SessionId,
+    /// Always `REVOKED`.
+    status: &'static str,
+    revoked_at: Timestamp,
+    trigger: Trigger,
+}
+
+/// The sessions of a subject that were ended in one step.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RevokedSessions {
+    matched: usize,
+    /// Oldest first, 200 at most.
+    session_ids: Vec<SessionId>,
+}
+
+/// End a session, or veto its renewal. Ending it again gives the same answer.
+#[utoipa::path(delete, path = "/v1/sessions/{sessionId}", tag = "sessions", operation_id = "revokeSession",
+    params(("sessionId" = SessionId, Path, description = "The session."),
+        ("reason" = Option<String>, Query, description = "Why; 1 to 500 characters."),
+        ("rejectRenewal" = Option<bool>, Query, description = "Whether this is a veto of the latest renewal. \
+            By default it is within the reject window, for owner and admin.")),
+    responses((status = 200, description = "It has ended.", body = RevokedSession)))]
+pub(super) async fn revoke(call: Call) -> Result<Reply, Problem> {
+    call.caller.check_session(call.session_id())?;
+    call.no_body()?;
+    let mut query = call.query()?;
+    let reason = query.text("reason", 1..=500);
+    let reject_renewal = query.flag("rejectRenewal");
+    query.finish()?;
+    let session_id = call.session_id().ok_or(Code::SessionNotFound)?;
+    let by = revoker(&call.caller)?;
+    let context = call.context()?;
+    let asked = Revocation { session_id, by, reject_renewal, reason };
+    let revoked = match call.api.authority.revoke(context, asked).await? {
+        Decided::Now(revoked) => revoked,
+        Decided::Repeat(first) => revoked_by(&call.api, session_id, first)?,
+    };
+    let Revoked { session_id, at, trigger, position } = revoked;
+    let body = RevokedSession { session_id, status: "REVOKED", revoked_at: at, trigger };
+    Ok(Reply::ok(&body).at(position))
+}
+
+fn revoker(caller: &Caller) -> Result<Revoker, Problem> {
+    match caller {
+        Caller::Session(holder) => Ok(Revoker::Own(holder.claims.generation)),
+        Caller::Key(key) => match (key.role, &key.owner_id) {
+            (Role::Admin, _) => Ok(Revoker::Admin),
+            (Role::Issuer, _) => Ok(Revoker::Issuer),
+            (Role::Owner, Some(owner)) => Ok(Revoker::Owner(owner.clone())),
+            (Role::Owner | Role::Verifier | Role::Auditor, _) => Err(Code::Forbidden.into()),
+        },
+        Caller::Anyone => Err(Code::Forbidden.into()),
+    }
+}
+
+/// The answer of a revocation that had its effect before.
+fn revoked_by(api: &Api, session_id: SessionId, first: Position) -> Result<Revoked, Problem> {
+    let stored = history::commit_at(api.authority.log(), first)?.ok_or(Code::Internal)?;
+    let trigger = end_of(&stored, session_id).ok_or(Code::Internal)?.trigger;
+    Ok(Revoked { session_id, at: stored.commit.recorded_at, trigger, position: Some(stored.last()) })
+}
+
+fn end_of(stored: &StoredCommit, id: SessionId) -> Option<&SessionRevoked> {
+    stored.commit.events.iter().find_map(|event| match event {
+        Event::SessionRevoked(revoked) if revoked.session_id == id => Some(revoked),
+        Event::SubjectRegistered(_)
+        | Event::SessionCreated(_)
+        | Event::SessionRenewed(_)
+        | Event::RenewalRejected(_)
+        | Event::SessionRevoked(_)
+        | Event::SessionsRevoked(_)
+        | Event::TokensPresented(_)
+        | Event::CredentialIssued(_)
+        | Event::CredentialRevoked(_)
+        | Event::PolicyChanged(_) => None,
+    })
+}
+
+/// End all active sessions of a subject that match, in one step.
+#[utoipa::path(delete, path = "/v1/subjects/{subjectId}/sessions", tag = "subjects",
+    operation_id = "revokeSubjectSessions",
+    params(("subjectId" = SubjectId, Path, description = "The subject."),
+        ("device" = Option<String>, Query, description = "Only sessions of this device."),
+        ("exceptSessionId" = Option<SessionId>, Query, description = "All but this session."),
+        ("reason" = Option<String>, Query, description = "Why; 1 to 500 characters.")),
+    responses((status = 200, description = "They have ended.", body = RevokedSessions)))]
+pub(super) async fn revoke_subject(call: Call) -> Result<Reply, Problem> {
+    call.no_body()?;
+    let mut query = call.query()?;
+    let device = query.text("device", 1..=128);
+    // A misspelt exception would end the very session that was to stay, so it is refused, not ignored.
+    let except = query.id("exceptSessionId");
+    let reason = query.text("reason", 1..=500);
+    query.finish()?;
+    let subject_id = call.known_subject_id()?;
+    let context = call.context()?;
+    let owner = call.caller.owner().cloned();
+    let asked = RevocationOfMany { subject_id: subject_id.clone(), device, except, owner, reason };
+    let revoked = match call.api.authority.revoke_many(context, asked).await? {
+        Decided::Now(revoked) => revoked,
+        Decided::Repeat(first) => many_revoked_by(&call.api, &subject_id, first)?,
+    };
+    let RevokedMany { mut session_ids, position } = revoked;
+    let matched = session_ids.len();
+    session_ids.truncate(LISTED);
+    Ok(Reply::ok(&RevokedSessions { matched, session_ids }).at(position))
+}
+
+fn many_revoked_by(api: &Api, id: &SubjectId, position: Position) -> Result<RevokedMany, Problem> {
+    let subject = history::subject_at(api.authority.log(), &api.projections, id, position)?;
+    Ok(RevokedMany { session_ids: subject.ended_by(position), position: Some(position) })
+}

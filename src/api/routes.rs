@@ -1,0 +1,157 @@
+//! The table of routes: what each is, whom it admits, whether it takes a body, who handles it.
+
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, sync::LazyLock};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{RawPathParams, Request},
+    http::Method,
+    routing::{MethodFilter, on},
+};
+use utoipa::openapi::path::{HttpMethod, Operation};
+
+use super::{
+    Api,
+    access::{Access, SessionAccess},
+    call::{Call, refuse, serve},
+    clock, credentials, events, introspect, operation, renew,
+    problem::{Code, Problem},
+    reply::Reply,
+    revoke, sessions, subjects,
+};
+
+/// What a handler gives back.
+pub(super) type Handled = Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send>>;
+
+/// Whether a route takes a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Payload {
+    /// A JSON object.
+    Json,
+    /// None; the handler refuses one at its place in the order of checks.
+    None,
+}
+
+/// One route.
+pub(super) struct Route {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) access: Access,
+    pub(super) payload: Payload,
+    pub(super) operation: Operation,
+    pub(super) handler: fn(Call) -> Handled,
+}
+
+/// A route from its handler: method, path and documentation come from the handler's `utoipa::path`.
+macro_rules! route {
+    ($module:ident :: $handler:ident, $documented:ident, $access:ident, $payload:ident) => {{
+        fn handle(call: Call) -> Handled {
+            Box::pin($module::$handler(call))
+        }
+        described::<$module::$documented>(Access::$access, Payload::$payload, handle)
+    }};
+}
+
+fn described<P: utoipa::Path>(access: Access, payload: Payload, handler: fn(Call) -> Handled) -> Route {
+    let method = match P::methods().as_slice() {
+        [HttpMethod::Get] => Method::GET,
+        [HttpMethod::Put] => Method::PUT,
+        [HttpMethod::Post] => Method::POST,
+        [HttpMethod::Delete] => Method::DELETE,
+        other => unreachable!("a route has one method of ours, not {}", other.len()),
+    };
+    Route { method, path: P::path(), access, payload, operation: P::operation(), handler }
+}
+
+/// Every route of the API.
+pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
+    vec![
+        route!(subjects::put, __path_put, ISSUERS, Json),
+        route!(subjects::show, __path_show, READERS, None),
+        route!(subjects::list, __path_list, READERS, None),
+        route!(revoke::revoke_subject, __path_revoke_subject, REVOKERS, None),
+        route!(sessions::create, __path_create, ISSUERS, Json),
+        route!(sessions::list, __path_list, READERS, None),
+        route!(sessions::show, __path_show, READERS_AND_ITSELF, None),
+        route!(renew::renew, __path_renew, HOLDER, None),
+        route!(revoke::revoke, __path_revoke, REVOKERS_AND_ITSELF, None),
+        route!(introspect::introspect, __path_introspect, JUDGES, Json),
+        route!(events::list, __path_list, RECORD, None),
+        route!(credentials::issue, __path_issue, ADMINS, Json),
+        route!(credentials::list, __path_list, ADMINS, None),
+        route!(credentials::revoke, __path_revoke, ADMINS, None),
+        route!(clock::show, __path_show, ADMINS, None),
+        route!(clock::set, __path_set, ADMINS, Json),
+        route!(operation::healthz, __path_healthz, PUBLIC, None),
+        route!(operation::readyz, __path_readyz, PUBLIC, None),
+        route!(operation::metrics, __path_metrics, METRICS, None),
+        route!(operation::openapi, __path_openapi, PUBLIC, None),
+    ]
+});
+
+/// What a test may know of a route.
+#[derive(Clone, Debug)]
+pub struct RouteFacts {
+    /// Its method.
+    pub method: String,
+    /// Its path, with `{names}` for what varies.
+    pub path: String,
+    /// The roles that it admits.
+    pub roles: Vec<&'static str>,
+    /// Whether a session token may be its credential.
+    pub session_token: bool,
+    /// Whether it needs no credential.
+    pub public: bool,
+}
+
+/// The table of routes, for tests and documents.
+pub fn route_facts() -> Vec<RouteFacts> {
+    ROUTES
+        .iter()
+        .map(|route| RouteFacts {
+            method: route.method.to_string(),
+            path: route.path.clone(),
+            roles: route.access.roles.iter().map(|role| super::access::role_name(*role)).collect(),
+            session_token: route.access.session != SessionAccess::No,
+            public: route.access.public,
+        })
+        .collect()
+}
+
+/// The router of the table.
+pub(super) fn router(api: &Arc<Api>) -> Router {
+    let mut by_path: BTreeMap<&str, Vec<&'static Route>> = BTreeMap::new();
+    for route in ROUTES.iter() {
+        by_path.entry(&route.path).or_default().push(route);
+    }
+    let mut router = Router::new();
+    for (path, routes) in by_path {
+        router = router.route(path, methods(api, &routes));
+    }
+    let api = Arc::clone(api);
+    router.fallback(move |request: Request<Body>| {
+        let api = Arc::clone(&api);
+        async move { refuse(&api, &request, Code::NotFound, None) }
+    })
+}
+
+fn methods(api: &Arc<Api>, routes: &[&'static Route]) -> axum::routing::MethodRouter {
+    let allow: Vec<_> = routes.iter().map(|route| route.method.as_str()).collect();
+    let allow = allow.join(", ");
+    let refusing = Arc::clone(api);
+    let mut methods = axum::routing::MethodRouter::new();
+    for route in routes {
+        let api = Arc::clone(api);
+        let route: &'static Route = route;
+        let filter = MethodFilter::try_from(route.method.clone()).expect("the methods of ours are known ones");
+        methods = methods.merge(on(filter, move |params: RawPathParams, request: Request<Body>| {
+            serve(Arc::clone(&api), route, params, request)
+        }));
+    }
+    methods.fallback(move |request: Request<Body>| {
+        let api = Arc::clone(&refusing);
+        let allow = allow.clone();
+        async move { refuse(&api, &request, Code::MethodNotAllowed, Some(allow)) }
+    })
+}

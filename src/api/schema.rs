@@ -1,0 +1,72 @@
+//! How our own types look in the OpenAPI document.
+
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat,
+        schema::{SchemaType, Type},
+    },
+};
+
+use crate::domain::{
+    CredentialId, EventId, OwnerId, Position, Seconds, SessionId, SubjectId, Timestamp,
+    event::{Role, SubjectKind, Trigger},
+    policy::OnLimit,
+    session::Status,
+};
+
+fn text(format: KnownFormat) -> RefOr<Schema> {
+    let object = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String));
+    object.format(Some(SchemaFormat::KnownFormat(format))).into()
+}
+
+fn chosen() -> RefOr<Schema> {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .min_length(Some(1))
+        .max_length(Some(128))
+        .pattern(Some("^[A-Za-z0-9._:@-]+$"))
+        .into()
+}
+
+fn number() -> RefOr<Schema> {
+    ObjectBuilder::new().schema_type(SchemaType::Type(Type::Integer)).minimum(Some(0)).into()
+}
+
+fn words(words: &[&str]) -> RefOr<Schema> {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .enum_values(Some(words.iter().map(ToString::to_string)))
+        .into()
+}
+
+macro_rules! schemas {
+    ($($name:ty => $schema:expr;)*) => {
+        $(
+            impl PartialSchema for $name {
+                fn schema() -> RefOr<Schema> {
+                    $schema
+                }
+            }
+            impl ToSchema for $name {}
+        )*
+    };
+}
+
+schemas! {
+    Timestamp => text(KnownFormat::DateTime);
+    SessionId => text(KnownFormat::Uuid);
+    CredentialId => text(KnownFormat::Uuid);
+    EventId => text(KnownFormat::Uuid);
+    SubjectId => chosen();
+    OwnerId => chosen();
+    Position => number();
+    Seconds => number();
+    Status => words(&["ACTIVE", "EXPIRED", "REVOKED"]);
+    OnLimit => words(&["reject", "evict_oldest"]);
+    SubjectKind => words(&["agent", "user", "service"]);
+    Role => words(&["admin", "issuer", "owner", "verifier", "auditor"]);
+    Trigger => words(&[
+        "manual_revoke", "renewal_rejected", "self", "evicted", "token_reuse", "subject_revoked",
+    ]);
+}

@@ -1,0 +1,141 @@
+//! A session as callers see it.
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::{
+    authority::Authority,
+    domain::{
+        OwnerId, Position, SealedText, Seconds, SessionId, Stream, SubjectId, Timestamp,
+        event::Trigger,
+        session::{Session, Status},
+        subject::Subject,
+    },
+    projections::history::Moment,
+};
+
+use super::fields::parsed_object;
+
+/// A session, as of the moment that it says.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SessionView {
+    session_id: SessionId,
+    subject_id: SubjectId,
+    subject_name: Option<String>,
+    owner_id: Option<OwnerId>,
+    device: Option<String>,
+    /// Always `fixed`.
+    mode: &'static str,
+    status: Status,
+    renewal_count: u32,
+    max_renewals: u32,
+    renewals_left: u32,
+    /// The length of every period, in seconds.
+    ttl: Seconds,
+    /// Seconds until it expires; 0 once it has ended.
+    expires_in: u64,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+    absolute_expires_at: Timestamp,
+    renewed_at: Option<Timestamp>,
+    /// When its holder should renew; null when a renewal would be refused for good.
+    renew_at: Option<Timestamp>,
+    /// Always null: every session ends by its period.
+    idle_timeout: Option<Seconds>,
+    /// Always null, as `idleTimeout` is.
+    last_seen_at: Option<Timestamp>,
+    revoked_at: Option<Timestamp>,
+    revoked_trigger: Option<Trigger>,
+    revoked_reason: Option<String>,
+    scopes: Vec<String>,
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Value>,
+    /// Always null: no session is constrained.
+    #[schema(value_type = Option<Object>)]
+    constraints: Option<Value>,
+    /// Always null, as `constraints` is.
+    #[schema(value_type = Option<Object>)]
+    usage: Option<Value>,
+    as_of_position: Position,
+    as_of_time: Timestamp,
+}
+
+/// Opens the texts of one stream.
+pub(super) struct Texts<'a> {
+    authority: &'a Authority,
+    stream: Stream,
+}
+
+impl<'a> Texts<'a> {
+    /// Of a subject.
+    pub(super) fn of(authority: &'a Authority, subject: &SubjectId) -> Self {
+        Self::of_stream(authority, Stream::Subject(subject.clone()))
+    }
+
+    /// Of any stream.
+    pub(super) const fn of_stream(authority: &'a Authority, stream: Stream) -> Self {
+        Self { authority, stream }
+    }
+
+    /// A text; null when there is none, and when it was erased.
+    pub(super) fn open(&self, field: &'static str, text: Option<&SealedText>) -> Option<String> {
+        self.authority.open_text(&self.stream, field, text?)
+    }
+
+    /// The name of a session's device.
+    pub(super) fn device(&self, session: &Session) -> Option<String> {
+        let device = session.details.as_ref()?.device.as_ref()?;
+        self.open("device", Some(&device.name))
+    }
+
+    /// A session's metadata.
+    pub(super) fn metadata(&self, session: &Session) -> Option<Value> {
+        let metadata = session.details.as_ref()?.metadata.as_ref();
+        self.open("metadata", metadata).map(|text| parsed_object(&text))
+    }
+}
+
+/// A session of a subject, both as of the same moment.
+pub(super) fn session_view(
+    authority: &Authority,
+    subject: &Subject,
+    session: &Session,
+    moment: Moment,
+) -> SessionView {
+    let texts = Texts::of(authority, &subject.id);
+    let profile = subject.profile();
+    let revocation = session.revocation.as_deref();
+    let is_live = session.is_live(moment.at);
+    SessionView {
+        session_id: session.id,
+        subject_id: subject.id.clone(),
+        subject_name: texts.open("name", profile.and_then(|profile| profile.name.as_ref())),
+        owner_id: profile.and_then(|profile| profile.owner_id.clone()),
+        device: texts.device(session),
+        mode: "fixed",
+        status: session.status(moment.at),
+        renewal_count: session.renewal_count(),
+        max_renewals: session.terms.max_renewals,
+        renewals_left: session.renewals_left(),
+        ttl: session.terms.ttl,
+        expires_in: if is_live { session.expires_at.seconds_since(moment.at) } else { 0 },
+        created_at: session.created_at,
+        expires_at: session.expires_at,
+        absolute_expires_at: session.absolute_expires_at(),
+        renewed_at: session.renewed_at(),
+        renew_at: session.renew_at.filter(|_| is_live),
+        idle_timeout: None,
+        last_seen_at: None,
+        revoked_at: revocation.map(|revocation| revocation.at),
+        revoked_trigger: revocation.map(|revocation| revocation.trigger),
+        revoked_reason: texts.open("reason", revocation.and_then(|revocation| revocation.reason.as_ref())),
+        scopes: session.scopes().to_vec(),
+        metadata: texts.metadata(session),
+        constraints: None,
+        usage: None,
+        as_of_position: moment.position,
+        as_of_time: moment.at,
+    }
+}

@@ -1,0 +1,324 @@
+//! `/v1/sessions`: create, read, list.
+
+use std::{cmp::Reverse, sync::Arc};
+
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    authority::{NewSession, Reply as Decided},
+    domain::{
+        Digest16, Event, Generation, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp,
+        command::AskedTerms,
+        session::{Session, SharedSession, Status},
+        subject::Subject,
+    },
+    log::StoredCommit,
+    projections::history,
+};
+
+use super::{
+    Api,
+    call::Call,
+    fields::Fields,
+    moment::{AskedMoment, Reading},
+    page::{AskedPage, Page},
+    problem::{Code, Problem},
+    reply::Reply,
+    session_view::{SessionView, session_view},
+    subjects::subject_as_of,
+};
+
+/// A session that is asked for. Left out means: the general setting.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "it documents the fields that `asked` reads")]
+pub(super) struct NewSessionBody {
+    subject_id: SubjectId,
+    /// The length of every period in seconds; 300 to `session.ttl_max`.
+    ttl: Option<u32>,
+    /// How often it may be renewed; 0 to `session.max_renewals_max`.
+    max_renewals: Option<u32>,
+    /// How long it may live in all, in seconds; from its ttl to `session.absolute_lifetime`.
+    absolute_lifetime: Option<u32>,
+    /// How long after a renewal a veto is expected, in seconds; 300 to 86 400.
+    renewal_reject_window: Option<u32>,
+    /// The name of the device that it belongs to; 1 to 128 characters.
+    device: Option<String>,
+    /// Up to 64 RFC 6749 scope tokens of up to 128 characters.
+    scopes: Option<Vec<String>>,
+    /// A JSON object of up to 4 KiB.
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<serde_json::Value>,
+}
+
+/// A session that was created, and its token. The token is shown here and nowhere else.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CreatedSession<'a> {
+    session_id: SessionId,
+    subject_id: SubjectId,
+    token: &'a str,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+    absolute_expires_at: Timestamp,
+    /// When its holder should renew; null when a renewal would be refused for good.
+    renew_at: Option<Timestamp>,
+    renewal_count: u32,
+    max_renewals: u32,
+}
+
+fn asked(fields: &mut Fields) -> Option<NewSession> {
+    let subject_id = fields.id("subjectId");
+    let subject_id = fields.required("subjectId", subject_id);
+    let terms = AskedTerms {
+        ttl: fields.seconds("ttl"),
+        max_renewals: fields.small("maxRenewals", 0..=u32::MAX),
+        absolute_lifetime: fields.seconds("absoluteLifetime"),
+        renewal_reject_window: fields.seconds("renewalRejectWindow"),
+    };
+    let device = fields.text("device", 1..=128);
+    let scopes = fields.texts("scopes", 0..=64).unwrap_or_default();
+    if !scopes.iter().all(|scope| is_scope_token(scope)) {
+        fields.fault("scopes", "must be RFC 6749 scope tokens of 1 to 128 characters");
+    }
+    let metadata = fields.object("metadata", 4096);
+    Some(NewSession { subject_id: subject_id?, terms, device, scopes, metadata })
+}
+
+/// RFC 6749, section 3.3: any visible ASCII character but `"` and `\`.
+fn is_scope_token(scope: &str) -> bool {
+    (1..=128).contains(&scope.len())
+        && scope.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
+}
+
+/// Create a session.
+///
+/// The limits that apply are copied into the session; a later change of settings does not touch it.
+#[utoipa::path(post, path = "/v1/sessions", tag = "sessions", operation_id = "createSession",
+    request_body = NewSessionBody,
+    responses((status = 201, description = "The session and its token.", body = CreatedSession)))]
+pub(super) async fn create(call: Call) -> Result<Reply, Problem> {
+    let mut fields = call.fields()?;
+    let new = asked(&mut fields);
+    fields.finish()?;
+    let new = new.ok_or(Code::InvalidRequest)?;
+    let context = call.context()?;
+    let authority = &call.api.authority;
+    match authority.create_session(context, new).await? {
+        Decided::Now(granted) => {
+            Ok(created(&granted.session, granted.token.expose()).at(granted.position))
+        }
+        Decided::Repeat(first) => created_by(&call.api, first),
+    }
+}
+
+fn created(session: &Session, token: &str) -> Reply {
+    let created = CreatedSession {
+        session_id: session.id,
+        subject_id: session.subject.clone(),
+        token,
+        created_at: session.created_at,
+        expires_at: session.expires_at,
+        absolute_expires_at: session.absolute_expires_at(),
+        renew_at: session.renew_at,
+        renewal_count: session.renewal_count(),
+        max_renewals: session.terms.max_renewals,
+    };
+    Reply::json(StatusCode::CREATED, &created).no_store()
+}
+
+/// The answer of a creation that had its effect before: the same, its token sealed again.
+fn created_by(api: &Api, first: Position) -> Result<Reply, Problem> {
+    let log = api.authority.log();
+    let stored = history::commit_at(log, first)?.ok_or(Code::Internal)?;
+    let (id, position) = (created_session(&stored).ok_or(Code::Internal)?, stored.last());
+    let Stream::Subject(subject) = &stored.commit.stream else { return Err(Code::Internal.into()) };
+    let subject = history::subject_at(log, &api.projections, subject, position)?;
+    let session = subject.session(id).ok_or(Code::Internal)?;
+    let token = api.authority.seal(id, Generation::FIRST);
+    Ok(created(session, token.expose()).at(Some(position)))
+}
+
+fn created_session(stored: &StoredCommit) -> Option<SessionId> {
+    stored.commit.events.iter().find_map(|event| match event {
+        Event::SessionCreated(created) => Some(created.session_id),
+        Event::SubjectRegistered(_)
+        | Event::SessionRenewed(_)
+        | Event::RenewalRejected(_)
+        | Event::SessionRevoked(_)
+        | Event::SessionsRevoked(_)
+        | Event::TokensPresented(_)
+        | Event::CredentialIssued(_)
+        | Event::CredentialRevoked(_)
+        | Event::PolicyChanged(_) => None,
+    })
+}
+
+/// Read a session. Ended sessions stay readable.
+#[utoipa::path(get, path = "/v1/sessions/{sessionId}", tag = "sessions", operation_id = "getSession",
+    params(("sessionId" = SessionId, Path, description = "The session."),
+        ("asOf" = Option<Timestamp>, Query, description = "Answer from this moment."),
+        ("asOfPosition" = Option<u64>, Query, description = "Answer from this position."),
+        ("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position.")),
+    responses((status = 200, description = "The session.", body = SessionView)))]
+pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
+    call.caller.check_session(call.session_id())?;
+    call.no_body()?;
+    let mut query = call.query()?;
+    let asked = AskedMoment::of(&mut query);
+    query.finish()?;
+    let reading = asked.resolve(&call.api).await?;
+    let not_found = || Problem::from(Code::SessionNotFound);
+    let id = call.session_id().ok_or_else(not_found)?;
+    let live = call.api.authority.live().session(id).ok_or_else(not_found)?;
+    let subject = subject_as_of(&call, &live.subject, reading).map_err(|_| not_found())?;
+    let session = subject.session(id).ok_or_else(not_found)?;
+    Ok(Reply::ok(&session_view(&call.api.authority, &subject, session, reading.moment)))
+}
+
+/// Which sessions a list is to hold.
+struct Filter {
+    subject: Option<SubjectId>,
+    owner: Option<OwnerId>,
+    device: Option<Digest16>,
+    status: Option<Status>,
+}
+
+impl Filter {
+    fn of(query: &mut Fields, api: &Api) -> Self {
+        const STATUSES: [(&str, Option<Status>); 4] = [
+            ("active", Some(Status::Active)),
+            ("expired", Some(Status::Expired)),
+            ("revoked", Some(Status::Revoked)),
+            ("all", None),
+        ];
+        Self {
+            subject: query.id("subjectId"),
+            owner: query.id("ownerId"),
+            device: query.text("device", 1..=128).map(|name| api.authority.digests().device(&name)),
+            status: query.one_of("status", &STATUSES).unwrap_or(Some(Status::Active)),
+        }
+    }
+
+    fn admits(&self, subject: &Subject, session: &Session, at: Timestamp) -> bool {
+        let owner = subject.profile().and_then(|profile| profile.owner_id.as_ref());
+        self.status.is_none_or(|status| session.status(at) == status)
+            && (self.device.is_none() || session.device_digest() == self.device)
+            && (self.owner.is_none() || owner == self.owner.as_ref())
+    }
+}
+
+/// Sessions, newest first; an owner's own.
+#[utoipa::path(get, path = "/v1/sessions", tag = "sessions", operation_id = "listSessions",
+    params(("subjectId" = Option<SubjectId>, Query, description = "Only this subject's."),
+        ("ownerId" = Option<OwnerId>, Query, description = "Only those of this owner's subjects."),
+        ("device" = Option<String>, Query, description = "Only those of this device."),
+        ("status" = Option<String>, Query, description = "active (the default), expired, revoked or all."),
+        ("limit" = Option<u32>, Query, description = "1 to 200, by default 50."),
+        ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before."),
+        ("asOf" = Option<Timestamp>, Query,
+            description = "Answer from this moment; without subjectId only for admin and auditor."),
+        ("asOfPosition" = Option<u64>, Query,
+            description = "Answer from this position; without subjectId only for admin and auditor."),
+        ("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position.")),
+    responses((status = 200, description = "One page.", body = Page<SessionView>)))]
+pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
+    call.no_body()?;
+    let mut query = call.query()?;
+    let filter = Filter::of(&mut query, &call.api);
+    let asked = AskedMoment::of(&mut query);
+    let page = AskedPage::of(&mut query);
+    let before = page.parsed(&mut query).map(Position);
+    query.finish()?;
+    asked.check_list(&call.caller, filter.subject.is_some())?;
+    let reading = asked.resolve(&call.api).await?;
+    let mut found = match &filter.subject {
+        Some(id) => of_subject(&call, id, &filter, reading, before)?,
+        None if reading.is_past => of_everybody_then(&call, &filter, reading, before)?,
+        None => of_everybody(&call, &filter, reading, before, page.limit + 1),
+    };
+    let more = found.len() > page.limit;
+    found.truncate(page.limit);
+    let end = found.last().filter(|_| more).map(|(_, session)| session.created);
+    let authority = &call.api.authority;
+    let views = found
+        .iter()
+        .map(|(subject, session)| session_view(authority, subject, session, reading.moment))
+        .collect::<Vec<_>>();
+    Ok(Reply::ok(&Page::new(views, end)))
+}
+
+type Found = Vec<(Arc<Subject>, SharedSession)>;
+
+fn of_subject(
+    call: &Call,
+    id: &SubjectId,
+    filter: &Filter,
+    reading: Reading,
+    before: Option<Position>,
+) -> Result<Found, Problem> {
+    // A list of what does not exist, or not for this caller, is empty.
+    let Ok(subject) = subject_as_of(call, id, reading) else { return Ok(vec![]) };
+    Ok(newest_first(std::iter::once(subject), filter, reading, before))
+}
+
+fn of_everybody_then(
+    call: &Call,
+    filter: &Filter,
+    reading: Reading,
+    before: Option<Position>,
+) -> Result<Found, Problem> {
+    let state = history::state_at(call.api.authority.log(), reading.moment.position)?;
+    let subjects = state.subjects.into_values().map(Arc::new);
+    Ok(newest_first(subjects, filter, reading, before))
+}
+
+fn newest_first(
+    subjects: impl Iterator<Item = Arc<Subject>>,
+    filter: &Filter,
+    reading: Reading,
+    before: Option<Position>,
+) -> Found {
+    let mut found = Found::new();
+    for subject in subjects {
+        for session in &subject.sessions {
+            let is_on_page = before.is_none_or(|before| session.created < before);
+            if is_on_page && filter.admits(&subject, session, reading.moment.at) {
+                found.push((Arc::clone(&subject), session.clone()));
+            }
+        }
+    }
+    found.sort_by_key(|(_, session)| Reverse(session.created));
+    found
+}
+
+/// So many sessions are looked at under one hold of the list.
+const STRIDE: usize = 1_000;
+
+fn of_everybody(
+    call: &Call,
+    filter: &Filter,
+    reading: Reading,
+    mut before: Option<Position>,
+    most: usize,
+) -> Found {
+    let live = call.api.authority.live();
+    let mut found = Found::new();
+    loop {
+        let stride = call.api.projections.sessions(|list| list.newest_before(before, STRIDE));
+        let Some((last, _)) = stride.last() else { return found };
+        before = Some(*last);
+        for (_, id) in stride {
+            let Some(session) = live.session(id) else { continue };
+            let Some(subject) = live.subject(&session.subject) else { continue };
+            if call.caller.may_see(&subject) && filter.admits(&subject, &session, reading.moment.at) {
+                found.push((subject, session));
+                if found.len() == most {
+                    return found;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! `/v1/subjects`: register, read, list.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    authority::{NewProfile, Registered, Reply as Decided},
+    domain::{
+        OwnerId, Position, SubjectId, Timestamp,
+        event::{Role, SubjectKind},
+        policy::OnLimit,
+        subject::Subject,
+    },
+    projections::history::{self, Moment},
+};
+
+use super::{
+    Api,
+    call::Call,
+    fields::Fields,
+    moment::{AskedMoment, Reading},
+    page::{AskedPage, Page},
+    problem::{Code, Problem},
+    reply::Reply,
+    session_view::Texts,
+};
+
+/// What is registered of a subject. Left out means: the general setting, or nothing.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "it documents the fields that `profile` reads")]
+pub(super) struct SubjectBody {
+    /// What people call it; 1 to 128 characters.
+    name: Option<String>,
+    kind: Option<SubjectKind>,
+    /// Who answers for it. Only an admin may change an existing one.
+    owner_id: Option<OwnerId>,
+    /// Active sessions at most; 1 to 10 000.
+    max_sessions: Option<u32>,
+    /// Active sessions of one device at most; 1 to 10 000.
+    max_sessions_per_device: Option<u32>,
+    on_limit: Option<OnLimit>,
+    on_device_limit: Option<OnLimit>,
+}
+
+/// A subject, as of the moment that it says.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SubjectView {
+    subject_id: SubjectId,
+    name: Option<String>,
+    kind: Option<SubjectKind>,
+    owner_id: Option<OwnerId>,
+    max_sessions: Option<u32>,
+    max_sessions_per_device: Option<u32>,
+    on_limit: Option<OnLimit>,
+    on_device_limit: Option<OnLimit>,
+    /// How many of its sessions are active.
+    active_sessions: usize,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    as_of_position: Position,
+    as_of_time: Timestamp,
+}
+
+const LIMITS: [(&str, OnLimit); 2] = [("reject", OnLimit::Reject), ("evict_oldest", OnLimit::EvictOldest)];
+const KINDS: [(&str, SubjectKind); 3] =
+    [("agent", SubjectKind::Agent), ("user", SubjectKind::User), ("service", SubjectKind::Service)];
+
+fn profile(fields: &mut Fields) -> NewProfile {
+    NewProfile {
+        name: fields.text("name", 1..=128),
+        kind: fields.one_of("kind", &KINDS),
+        owner_id: fields.id("ownerId"),
+        max_sessions: fields.small("maxSessions", 1..=10_000),
+        max_sessions_per_device: fields.small("maxSessionsPerDevice", 1..=10_000),
+        on_limit: fields.one_of("onLimit", &LIMITS),
+        on_device_limit: fields.one_of("onDeviceLimit", &LIMITS),
+    }
+}
+
+fn view(api: &Api, subject: &Subject, moment: Moment) -> Option<SubjectView> {
+    let registration = subject.registration.as_ref()?;
+    let profile = &registration.profile;
+    Some(SubjectView {
+        subject_id: subject.id.clone(),
+        name: Texts::of(&api.authority, &subject.id).open("name", profile.name.as_ref()),
+        kind: profile.kind,
+        owner_id: profile.owner_id.clone(),
+        max_sessions: profile.max_sessions,
+        max_sessions_per_device: profile.max_sessions_per_device,
+        on_limit: profile.on_limit,
+        on_device_limit: profile.on_device_limit,
+        active_sessions: subject.active_count(moment.at),
+        created_at: registration.created_at,
+        updated_at: registration.updated_at,
+        as_of_position: moment.position,
+        as_of_time: moment.at,
+    })
+}
+
+/// Register a subject, or replace the whole of its registration.
+///
+/// A request that changes nothing appends nothing.
+#[utoipa::path(put, path = "/v1/subjects/{subjectId}", tag = "subjects", operation_id = "putSubject",
+    params(("subjectId" = SubjectId, Path, description = "The subject's name, chosen by the caller.")),
+    request_body = SubjectBody,
+    responses((status = 200, description = "It was known.", body = SubjectView),
+        (status = 201, description = "It is new.", body = SubjectView)))]
+pub(super) async fn put(call: Call) -> Result<Reply, Problem> {
+    let mut fields = call.fields()?;
+    let new = profile(&mut fields);
+    let id = call.subject_id();
+    if let Err(problem) = &id {
+        problem.errors.iter().for_each(|error| fields.fault(&error.field, error.message.clone()));
+    }
+    fields.finish()?;
+    let id = id?;
+    let may_change_owner = call.caller.role() == Some(Role::Admin);
+    let context = call.context()?;
+    let api = &call.api;
+    let decided = api.authority.register_subject(context, id.clone(), new, may_change_owner).await?;
+    let registered = match decided {
+        Decided::Now(registered) => registered,
+        Decided::Repeat(first) => as_registered_by(api, &id, first)?,
+    };
+    let Registered { subject, is_new, at, position } = registered;
+    let moment = Moment { position: position.unwrap_or_else(|| api.authority.live().position()), at };
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    let view = view(api, &subject, moment).ok_or(Code::SubjectNotFound)?;
+    Ok(Reply::json(status, &view).at(position))
+}
+
+/// The answer of a registration that had its effect before.
+fn as_registered_by(api: &Api, id: &SubjectId, first: Position) -> Result<Registered, Problem> {
+    let log = api.authority.log();
+    let stored = history::commit_at(log, first)?.ok_or(Code::Internal)?;
+    let position = stored.last();
+    let subject = history::subject_at(log, &api.projections, id, position)?;
+    let is_new = subject.was_registered_by(first);
+    Ok(Registered { subject: Arc::new(subject), is_new, at: stored.commit.recorded_at, position: Some(position) })
+}
+
+/// Read a subject.
+#[utoipa::path(get, path = "/v1/subjects/{subjectId}", tag = "subjects", operation_id = "getSubject",
+    params(("subjectId" = SubjectId, Path, description = "The subject."),
+        ("asOf" = Option<Timestamp>, Query, description = "Answer from this moment."),
+        ("asOfPosition" = Option<u64>, Query, description = "Answer from this position."),
+        ("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position.")),
+    responses((status = 200, description = "The subject.", body = SubjectView)))]
+pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
+    call.no_body()?;
+    let mut query = call.query()?;
+    let asked = AskedMoment::of(&mut query);
+    query.finish()?;
+    let id = call.known_subject_id()?;
+    let reading = asked.resolve(&call.api).await?;
+    let subject = subject_as_of(&call, &id, reading)?;
+    let view = view(&call.api, &subject, reading.moment).ok_or(Code::SubjectNotFound)?;
+    Ok(Reply::ok(&view))
+}
+
+/// A subject as of a moment, if it exists for the caller. The caller's rights are today's.
+pub(super) fn subject_as_of(call: &Call, id: &SubjectId, reading: Reading) -> Result<Arc<Subject>, Problem> {
+    let api = &call.api;
+    let today = api.authority.live().subject(id).filter(|subject| call.caller.may_see(subject));
+    let today = today.ok_or(Code::SubjectNotFound)?;
+    if !reading.is_past {
+        return Ok(today);
+    }
+    let position = reading.moment.position;
+    Ok(Arc::new(history::subject_at(api.authority.log(), &api.projections, id, position)?))
+}
+
+/// All subjects, by name; an owner's own.
+#[utoipa::path(get, path = "/v1/subjects", tag = "subjects", operation_id = "listSubjects",
+    params(("ownerId" = Option<OwnerId>, Query, description = "Only this owner's."),
+        ("limit" = Option<u32>, Query, description = "1 to 200, by default 50."),
+        ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before."),
+        ("asOf" = Option<Timestamp>, Query, description = "Answer from this moment (admin, auditor)."),
+        ("asOfPosition" = Option<u64>, Query, description = "Answer from this position (admin, auditor)."),
+        ("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position.")),
+    responses((status = 200, description = "One page.", body = Page<SubjectView>)))]
+pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
+    call.no_body()?;
+    let mut query = call.query()?;
+    let owner: Option<OwnerId> = query.id("ownerId");
+    let asked = AskedMoment::of(&mut query);
+    let page = AskedPage::of(&mut query);
+    query.finish()?;
+    asked.check_list(&call.caller, false)?;
+    let reading = asked.resolve(&call.api).await?;
+    let mut subjects = all_as_of(&call.api, reading)?;
+    subjects.retain(|subject| {
+        let owned = subject.profile().and_then(|profile| profile.owner_id.as_ref());
+        subject.registration.is_some()
+            && call.caller.may_see(subject)
+            && (owner.is_none() || owned == owner.as_ref())
+            && page.after.as_deref().is_none_or(|after| subject.id.as_str() > after)
+    });
+    subjects.sort_by(|a, b| a.id.cmp(&b.id));
+    let more = subjects.len() > page.limit;
+    subjects.truncate(page.limit);
+    let end = subjects.last().filter(|_| more).map(|subject| subject.id.clone());
+    let views = subjects.iter().filter_map(|subject| view(&call.api, subject, reading.moment)).collect();
+    Ok(Reply::ok(&Page::new(views, end)))
+}
+
+fn all_as_of(api: &Api, reading: Reading) -> Result<Vec<Arc<Subject>>, Problem> {
+    if !reading.is_past {
+        return Ok(api.authority.live().subjects());
+    }
+    let state = history::state_at(api.authority.log(), reading.moment.position)?;
+    Ok(state.subjects.into_values().map(Arc::new).collect())
+}

@@ -1,0 +1,101 @@
+//! API keys: issue, recognise, withdraw.
+
+use crate::{
+    domain::{
+        CredentialId, OwnerId, Position, Stream, Timestamp,
+        command::SystemCommand,
+        event::{CredentialIssued, Role},
+        system::Credential,
+    },
+    entropy::credential_id,
+    tokens::ApiKey,
+};
+
+use super::{
+    Authority, Reply,
+    request::{Answer, Ask, Context, Failure},
+};
+
+/// An API key that is asked for.
+#[derive(Clone, Debug)]
+pub struct NewCredential {
+    /// What it may do.
+    pub role: Role,
+    /// For whom; an owner's key must have one, and no other may.
+    pub owner_id: Option<OwnerId>,
+    /// What people call it.
+    pub name: Option<String>,
+}
+
+impl Authority {
+    /// The credential of this key, unless it is unknown or was withdrawn.
+    pub fn credential(&self, key: &str) -> Option<Arc<Credential>> {
+        self.live.system().credential(&ApiKey::hash(key)).cloned()
+    }
+
+    /// Admits a new API key, which the caller has drawn: only its hash is ever stored.
+    ///
+    /// # Errors
+    /// Why it could not be recorded.
+    pub async fn issue_credential(
+        &self,
+        context: Context,
+        key: &ApiKey,
+        new: NewCredential,
+    ) -> Result<Reply<(CredentialId, Timestamp, Position)>, Failure> {
+        let (id, command) = self.issuing(key, new)?;
+        Ok(issued(id, self.submit(Ask::System(command), context).await?))
+    }
+
+    /// The same, for callers outside of an async runtime.
+    ///
+    /// # Errors
+    /// Why it could not be recorded.
+    pub fn issue_credential_blocking(
+        &self,
+        context: Context,
+        key: &ApiKey,
+        new: NewCredential,
+    ) -> Result<CredentialId, Failure> {
+        let (id, command) = self.issuing(key, new)?;
+        self.submit_blocking(Ask::System(command), context).map(|_| id)
+    }
+
+    fn issuing(&self, key: &ApiKey, new: NewCredential) -> Result<(CredentialId, SystemCommand), Failure> {
+        let id = credential_id(&*self.entropy, self.now());
+        let event = CredentialIssued {
+            credential_id: id,
+            role: new.role,
+            owner_id: new.owner_id,
+            name: self.seal_optional(&Stream::System, "name", new.name.as_deref())?,
+            key_hash: ApiKey::hash(key.expose()),
+        };
+        Ok((id, SystemCommand::IssueCredential(event)))
+    }
+
+    /// Withdraws an API key. Its next use is refused. The position is none when it was withdrawn before.
+    ///
+    /// # Errors
+    /// [`Refusal::CredentialNotFound`](crate::domain::refusal::Refusal),
+    /// [`Refusal::LastAdmin`](crate::domain::refusal::Refusal), or why it could not be recorded.
+    pub async fn revoke_credential(
+        &self,
+        context: Context,
+        id: CredentialId,
+    ) -> Result<Reply<Option<Position>>, Failure> {
+        match self.submit(Ask::System(SystemCommand::RevokeCredential(id)), context).await? {
+            Answer::Done(done) => Ok(Reply::Now(done.position())),
+            Answer::Repeat(first) => Ok(Reply::Repeat(first)),
+        }
+    }
+}
+
+fn issued(id: CredentialId, answer: Answer) -> Reply<(CredentialId, Timestamp, Position)> {
+    match answer {
+        Answer::Done(done) => {
+            let position = done.position().expect("issuing a key always records it");
+            Reply::Now((id, done.at, position))
+        }
+        Answer::Repeat(first) => Reply::Repeat(first),
+    }
+}

@@ -1,0 +1,55 @@
+//! Whether the authority can write, and how it has been doing.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use parking_lot::RwLock;
+
+/// Counted by the sequencer, read by `/readyz` and `/metrics`.
+#[derive(Debug, Default)]
+pub struct Health {
+    stopped: RwLock<Option<String>>,
+    commits: AtomicU64,
+    batches: AtomicU64,
+    busy_micros: AtomicU64,
+}
+
+impl Health {
+    /// Why no more is written until a restart; none while all is well.
+    pub fn stopped(&self) -> Option<String> {
+        self.stopped.read().clone()
+    }
+
+    /// Commits made durable since the start.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// Batches made durable since the start.
+    pub fn batches(&self) -> u64 {
+        self.batches.load(Ordering::Relaxed)
+    }
+
+    /// The time spent on deciding batches and making them durable.
+    pub fn busy(&self) -> Duration {
+        Duration::from_micros(self.busy_micros.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn committed(&self, commits: usize, took: Duration) {
+        self.commits.fetch_add(commits as u64, Ordering::Relaxed);
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.busy_micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// Stops writing for good. The first reason is the one that counts.
+    pub(super) fn stop(&self, why: String) {
+        let mut stopped = self.stopped.write();
+        if stopped.is_none() {
+            tracing::error!(%why, "the authority writes no more; restart it when the cause is gone");
+            *stopped = Some(why);
+        }
+    }
+}

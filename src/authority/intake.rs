@@ -1,0 +1,100 @@
+//! Where requests wait for the sequencer: two bounded queues, so that a revocation never waits behind creates.
+
+use std::{collections::VecDeque, time::Duration};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::request::Request;
+
+/// So many requests wait in each queue; one more is answered "overloaded".
+///
+/// At the slowest sync that is worth serving (100 ms a batch of 1 024) this is under a second of waiting.
+pub(super) const CAPACITY: usize = 8_192;
+
+/// Requests that wait for a decision.
+pub(super) struct Intake {
+    queues: Mutex<Queues>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct Queues {
+    urgent: VecDeque<Request>,
+    ordinary: VecDeque<Request>,
+    closed: bool,
+}
+
+/// What the sequencer finds when it looks.
+pub(super) enum Taken {
+    /// Requests to decide, urgent ones first. Empty when none came in time.
+    Requests(Vec<Request>),
+    /// None, and none will come.
+    Closed,
+}
+
+/// Why a request was not taken in.
+#[derive(Debug)]
+pub(super) enum Rejected {
+    /// Its queue is full.
+    Full,
+    /// The authority is stopping.
+    Closed,
+}
+
+impl Intake {
+    pub(super) fn new() -> Self {
+        Self { queues: Mutex::new(Queues::default()), arrived: Condvar::new() }
+    }
+
+    /// Takes a request in, or says at once that it cannot.
+    pub(super) fn put(&self, request: Request) -> Result<(), Rejected> {
+        let mut queues = self.queues.lock();
+        if queues.closed {
+            return Err(Rejected::Closed);
+        }
+        let queue = if request.ask.is_urgent() { &mut queues.urgent } else { &mut queues.ordinary };
+        if queue.len() >= CAPACITY {
+            return Err(Rejected::Full);
+        }
+        queue.push_back(request);
+        drop(queues);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// Waits for requests, `patience` at most, and takes up to `most` of them.
+    pub(super) fn take(&self, most: usize, patience: Duration) -> Taken {
+        let mut queues = self.queues.lock();
+        if queues.is_empty() && !queues.closed {
+            self.arrived.wait_for(&mut queues, patience);
+        }
+        if queues.is_empty() && queues.closed {
+            return Taken::Closed;
+        }
+        Taken::Requests(queues.drain(most))
+    }
+
+    /// How many requests wait.
+    pub(super) fn waiting(&self) -> usize {
+        let queues = self.queues.lock();
+        queues.urgent.len() + queues.ordinary.len()
+    }
+
+    /// Takes nothing in any more; what waits is still decided.
+    pub(super) fn close(&self) {
+        self.queues.lock().closed = true;
+        self.arrived.notify_one();
+    }
+}
+
+impl Queues {
+    fn is_empty(&self) -> bool {
+        self.urgent.is_empty() && self.ordinary.is_empty()
+    }
+
+    fn drain(&mut self, most: usize) -> Vec<Request> {
+        let urgent = self.urgent.len().min(most);
+        let ordinary = self.ordinary.len().min(most - urgent);
+        self.urgent.drain(..urgent).chain(self.ordinary.drain(..ordinary)).collect()
+    }
+}

@@ -1,0 +1,266 @@
+//! The one write path. Whoever wants something to happen asks the [`Authority`]; it answers when the fact is
+//! on disk, and from then on every check sees it.
+//!
+//! ```text
+//!   create, renew, revoke …          introspect
+//!        │                               │ reads
+//!        ▼                               ▼
+//!     intake ──► sequencer ──► log ──► live state
+//!   (bounded)    (decides)   (durable)  (published) ──► observers ──► the caller's answer
+//! ```
+//!
+//! What costs time (sealing tokens and texts, hashing) happens outside of the sequencer.
+
+mod credentials;
+mod health;
+mod idempotency;
+mod intake;
+mod live;
+mod presence;
+mod request;
+mod sequencer;
+mod sessions;
+mod staging;
+mod subjects;
+
+use std::{sync::Arc, thread::JoinHandle};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+pub use self::{
+    credentials::NewCredential,
+    health::Health,
+    idempotency::Table as IdempotencyTable,
+    live::{Live, SystemView},
+    request::{Context, Done, Failure},
+    sequencer::Observer,
+    sessions::{Granted, Holder, Inactive, NewSession, Revoked, RevokedMany, Revocation, RevocationOfMany},
+    subjects::{NewProfile, Registered},
+};
+
+use self::{
+    intake::{Intake, Rejected},
+    presence::Presence,
+    request::{Answer, Ask, Request},
+    sequencer::Sequencer,
+};
+use crate::{
+    clock::Clock,
+    domain::{Actor, Policy, Position, SealedText, Stream, Timestamp, command::SystemCommand, state::State},
+    entropy::Entropy,
+    log::EventLog,
+    texts::SubjectKeys,
+    tokens::{Digests, Tokens},
+};
+
+/// The session authority, in process. The HTTP service is this and a router.
+pub struct Authority {
+    intake: Arc<Intake>,
+    live: Arc<Live>,
+    log: Arc<dyn EventLog>,
+    presence: Arc<Presence>,
+    health: Arc<Health>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    secrets: Secrets,
+    sequencer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What an authority is made of.
+pub struct Parts {
+    /// Where the facts go.
+    pub log: Arc<dyn EventLog>,
+    /// What the facts in it say.
+    pub state: State,
+    /// Which requests had their effect.
+    pub idempotency: IdempotencyTable,
+    /// The limits that apply from now on.
+    pub policy: Policy,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where ids come from.
+    pub entropy: Arc<dyn Entropy>,
+    /// The keys.
+    pub secrets: Secrets,
+    /// Who hears of every batch.
+    pub observers: Vec<Observer>,
+}
+
+/// The keys of an authority, which never leave it.
+pub struct Secrets {
+    /// Seals and opens session tokens.
+    pub tokens: Tokens,
+    /// Digests what callers say, so that it can be compared and not read.
+    pub digests: Digests,
+    /// Seals and opens text about people.
+    pub texts: SubjectKeys,
+}
+
+/// What a granted request led to.
+#[derive(Debug)]
+pub enum Reply<T> {
+    /// It was decided now.
+    Now(T),
+    /// It repeats a request, known by its idempotency key, whose commit begins here; it had no further
+    /// effect. Never without a [`Context::idempotency`].
+    Repeat(Position),
+}
+
+impl<T> Reply<T> {
+    /// What was decided now; none of a repeat.
+    pub fn now(self) -> Option<T> {
+        match self {
+            Self::Now(granted) => Some(granted),
+            Self::Repeat(_) => None,
+        }
+    }
+}
+
+impl Authority {
+    /// Starts to serve, and records the limits in force if they differ from those recorded last.
+    ///
+    /// # Errors
+    /// The failure of that first commit.
+    pub fn start(parts: Parts) -> Result<Self, Failure> {
+        let live = Arc::new(Live::new(parts.state));
+        let intake = Arc::new(Intake::new());
+        let presence = Arc::new(Presence::default());
+        let health = Arc::new(Health::default());
+        let sequencer = Sequencer {
+            intake: Arc::clone(&intake),
+            log: Arc::clone(&parts.log),
+            live: Arc::clone(&live),
+            presence: Arc::clone(&presence),
+            health: Arc::clone(&health),
+            clock: Arc::clone(&parts.clock),
+            entropy: Arc::clone(&parts.entropy),
+            idempotency: parts.idempotency,
+            observers: parts.observers,
+        };
+        let thread = std::thread::Builder::new()
+            .name("tenure-sequencer".into())
+            .spawn(move || sequencer.run())
+            .map_err(|error| Failure::StorageUnavailable { why: error.to_string() })?;
+        let authority = Self {
+            intake,
+            live,
+            log: parts.log,
+            presence,
+            health,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            secrets: parts.secrets,
+            sequencer: Mutex::new(Some(thread)),
+        };
+        authority.submit_blocking(
+            Ask::System(SystemCommand::SetPolicy(parts.policy)),
+            Context::of(Actor::AUTHORITY),
+        )?;
+        Ok(authority)
+    }
+
+    /// Decides what waits already, records what is due, and ends. Further requests are refused.
+    pub fn stop(&self) {
+        self.intake.close();
+        if let Some(thread) = self.sequencer.lock().take()
+            && thread.join().is_err()
+        {
+            self.health.stop("the sequencer died".into());
+        }
+    }
+
+    /// The published state.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// The log, for readers.
+    pub fn log(&self) -> &dyn EventLog {
+        &*self.log
+    }
+
+    /// Whether it can write, and how it has been doing.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// How many requests wait for a decision.
+    pub fn waiting(&self) -> usize {
+        self.intake.waiting()
+    }
+
+    /// Where ids come from.
+    pub fn entropy(&self) -> &dyn Entropy {
+        &*self.entropy
+    }
+
+    /// The keyed digests of what callers say.
+    pub fn digests(&self) -> &Digests {
+        &self.secrets.digests
+    }
+
+    /// The moment at which checks are made now: never before the last recorded one, so that a clock that
+    /// jumps back revives nothing.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now().max(self.live.recorded_at())
+    }
+
+    /// Whether the wall clock can be believed; the reason otherwise.
+    pub fn clock_fault(&self) -> Option<String> {
+        self.clock.plausible().err().map(|jump| jump.to_string())
+    }
+
+    /// Opens a text of a stream; none when it was erased.
+    pub fn open_text(&self, stream: &Stream, field: &'static str, text: &SealedText) -> Option<String> {
+        self.secrets.texts.open(stream, field, text)
+    }
+
+    fn seal_text(&self, stream: &Stream, field: &'static str, text: &str) -> Result<SealedText, Failure> {
+        self.secrets
+            .texts
+            .seal(stream, field, text, &*self.entropy)
+            .map_err(|error| Failure::StorageUnavailable { why: error.to_string() })
+    }
+
+    fn seal_optional(
+        &self,
+        stream: &Stream,
+        field: &'static str,
+        text: Option<&str>,
+    ) -> Result<Option<SealedText>, Failure> {
+        text.map(|text| self.seal_text(stream, field, text)).transpose()
+    }
+
+    fn put(
+        &self,
+        ask: Ask,
+        context: Context,
+    ) -> Result<oneshot::Receiver<Result<Answer, Failure>>, Failure> {
+        let (reply, answer) = oneshot::channel();
+        match self.intake.put(Request { ask, context, reply }) {
+            Ok(()) => Ok(answer),
+            Err(Rejected::Full) => Err(Failure::Overloaded),
+            Err(Rejected::Closed) => {
+                let why = self.health.stopped().unwrap_or_else(|| "the authority is stopping".into());
+                Err(Failure::StorageUnavailable { why })
+            }
+        }
+    }
+
+    /// Asks, and waits for the answer. Dropping the future does not take the request back.
+    async fn submit(&self, ask: Ask, context: Context) -> Result<Answer, Failure> {
+        // Whoever drops the question without an answer has died with it: nobody knows what became of it.
+        self.put(ask, context)?.await.unwrap_or(Err(Failure::OutcomeUnknown))
+    }
+
+    fn submit_blocking(&self, ask: Ask, context: Context) -> Result<Answer, Failure> {
+        self.put(ask, context)?.blocking_recv().unwrap_or(Err(Failure::OutcomeUnknown))
+    }
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,123 @@
+//! What the sequencer is asked, and what it answers.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::{
+    domain::{
+        Actor, Position, SubjectId, Timestamp,
+        command::{Command, SystemCommand},
+        record::Idempotency,
+        refusal::Refusal,
+        subject::Subject,
+    },
+    log::StoredCommit,
+};
+
+/// Who asks, and by which request: what is recorded beside the facts.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Who asks.
+    pub actor: Actor,
+    /// The id of the request, to find it again in the audit.
+    pub correlation_id: Option<String>,
+    /// The mark of an idempotent request.
+    pub idempotency: Option<Idempotency>,
+}
+
+impl Context {
+    /// Of this actor, without a request id or an idempotency key.
+    pub const fn of(actor: Actor) -> Self {
+        Self { actor, correlation_id: None, idempotency: None }
+    }
+}
+
+/// A command, and whose stream it is decided in.
+#[derive(Debug)]
+pub(super) enum Ask {
+    /// About a subject and its sessions.
+    Subject(SubjectId, Command),
+    /// About the authority itself.
+    System(SystemCommand),
+}
+
+impl Ask {
+    /// Whether it goes before creates and renewals when the authority is busy: whatever ends something does.
+    pub(super) const fn is_urgent(&self) -> bool {
+        match self {
+            Self::Subject(_, Command::RevokeSession(_) | Command::RevokeSessions(_))
+            | Self::System(SystemCommand::RevokeCredential(_)) => true,
+            Self::Subject(
+                _,
+                Command::RegisterSubject(_) | Command::CreateSession(_) | Command::RenewSession(_),
+            )
+            | Self::System(
+                SystemCommand::IssueCredential(_)
+                | SystemCommand::SetPolicy(_)
+                | SystemCommand::MarkPresented(_),
+            ) => false,
+        }
+    }
+}
+
+/// A command on its way to the sequencer.
+pub(super) struct Request {
+    pub(super) ask: Ask,
+    pub(super) context: Context,
+    pub(super) reply: oneshot::Sender<Result<Answer, Failure>>,
+}
+
+/// What became of a granted command.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// It was decided now.
+    Done(Done),
+    /// It is the repeat of a request whose commit begins here, and had no further effect.
+    Repeat(Position),
+}
+
+/// A command that was decided and, if it said anything new, recorded.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// The moment of the decision.
+    pub at: Timestamp,
+    /// What was recorded; none when what was asked was so already.
+    pub commit: Option<Arc<StoredCommit>>,
+    /// The subject after it; none for a command about the authority itself.
+    pub subject: Option<Arc<Subject>>,
+}
+
+impl Done {
+    /// The position of its last event.
+    pub fn position(&self) -> Option<Position> {
+        self.commit.as_ref().map(|commit| commit.last())
+    }
+}
+
+/// Why a command was not granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// A rule refuses it.
+    Refused {
+        /// Which, with all that the answer needs.
+        refusal: Refusal,
+        /// The last event that was recorded of the refusal.
+        recorded: Option<Position>,
+    },
+    /// Too many requests wait already; nothing was decided.
+    Overloaded,
+    /// The log takes no writes; nothing was decided.
+    StorageUnavailable {
+        /// What the operator should know.
+        why: String,
+    },
+    /// It was decided, but whether that is on disk is not known.
+    OutcomeUnknown,
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused { refusal, recorded: None }
+    }
+}

@@ -1,0 +1,263 @@
+//! The one write path: decide in order, make the batch durable, publish, tell, answer.
+//!
+//! One thread does all of it. While it waits for the disk the next requests gather, and are made durable
+//! together (group commit). Nothing is visible to anyone before it is durable.
+
+use std::{sync::Arc, time::Duration, time::Instant};
+
+use crate::{
+    clock::{Clock, stopwatch},
+    domain::{
+        Actor, Position, SubjectId,
+        command::{Command, SystemCommand},
+        refusal::Refusal,
+    },
+    entropy::{Entropy, commit_id},
+    log::{EventLog, LogError, Outcome, StoredCommit},
+};
+
+use super::{
+    health::Health,
+    idempotency::{Known, Table},
+    intake::{Intake, Taken},
+    live::Live,
+    presence::Presence,
+    request::{Answer, Ask, Context, Done, Failure, Request},
+    staging::{Decided, Published, Stamp, Staging, Unwritable},
+};
+
+/// So many commands are decided before the disk is asked; a frame of the log holds about as many renewals.
+const BATCH: usize = 512;
+/// How long to wait for a request before looking at what is due.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Marks of presented tokens are recorded this often; the contract allows 5 s.
+const MARK_INTERVAL: Duration = Duration::from_secs(3);
+/// So many marks go into one commit: 24 bytes each, far below the size that a commit may have.
+const MARKS_PER_COMMIT: usize = 1_000;
+
+/// Hears of every batch, after it is durable and before its callers are answered. The commits follow, in this
+/// order, those of the call before.
+///
+/// Whoever listens must be quick: the next batch waits.
+pub type Observer = Arc<dyn Fn(&[Arc<StoredCommit>]) + Send + Sync>;
+
+/// What the sequencer works with.
+pub(super) struct Sequencer {
+    pub(super) intake: Arc<Intake>,
+    pub(super) log: Arc<dyn EventLog>,
+    pub(super) live: Arc<Live>,
+    pub(super) presence: Arc<Presence>,
+    pub(super) health: Arc<Health>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) idempotency: Table,
+    pub(super) observers: Vec<Observer>,
+}
+
+/// A caller, and what it will be told once the batch is durable.
+type Waiting = (tokio::sync::oneshot::Sender<Result<Answer, Failure>>, Result<Answer, Failure>);
+
+/// Lets nobody wait for ever if the thread dies.
+struct CloseOnExit(Arc<Intake>);
+
+impl Drop for CloseOnExit {
+    fn drop(&mut self) {
+        self.0.close();
+        while let Taken::Requests(left) = self.0.take(usize::MAX, Duration::ZERO) {
+            drop(left);
+        }
+    }
+}
+
+impl Sequencer {
+    /// Serves until the intake is closed and empty.
+    pub(super) fn run(mut self) {
+        let _guard = CloseOnExit(Arc::clone(&self.intake));
+        let mut marked = stopwatch();
+        while let Taken::Requests(requests) = self.intake.take(BATCH, PATIENCE) {
+            self.serve(requests);
+            if marked.elapsed() >= MARK_INTERVAL {
+                self.record_marks();
+                marked = stopwatch();
+            }
+        }
+        self.record_marks();
+    }
+
+    fn serve(&mut self, requests: Vec<Request>) {
+        if requests.is_empty() {
+            return;
+        }
+        if let Err(failure) = self.may_write() {
+            for request in requests {
+                answer(request.reply, Err(failure.clone()));
+            }
+            return;
+        }
+        let begun = stopwatch();
+        let live = Arc::clone(&self.live);
+        let mut staging = Staging::new(&live);
+        let mut waiting: Vec<Waiting> = Vec::with_capacity(requests.len());
+        for Request { ask, context, reply } in requests {
+            let outcome = self.decide(&mut staging, ask, &context);
+            waiting.push((reply, outcome));
+        }
+        let result = self.commit(staging, begun);
+        for (reply, outcome) in waiting {
+            // Even a refusal may rest on a commit of this batch, so all share the batch's fate.
+            answer(reply, result.clone().and(outcome));
+        }
+    }
+
+    fn may_write(&self) -> Result<(), Failure> {
+        if let Some(why) = self.health.stopped() {
+            return Err(Failure::StorageUnavailable { why });
+        }
+        self.clock.plausible().map_err(|jump| Failure::StorageUnavailable { why: jump.to_string() })
+    }
+
+    fn decide(
+        &mut self,
+        staging: &mut Staging<'_>,
+        ask: Ask,
+        context: &Context,
+    ) -> Result<Answer, Failure> {
+        let at = staging.moment(self.clock.now());
+        if let Some(idempotency) = context.idempotency {
+            match self.idempotency.look_up(idempotency, at) {
+                Known::No => {}
+                Known::Repeat(first) => return Ok(Answer::Repeat(first)),
+                Known::Reused(caused_by) => return Err(Refusal::IdempotencyKeyReused { caused_by }.into()),
+            }
+        }
+        let stamp = Stamp { id: commit_id(&*self.entropy, at), at, context };
+        let first = staging.next();
+        let decided = match ask {
+            Ask::Subject(id, command) => {
+                let command = self.with_presence(staging, &id, command);
+                staging.decide_subject(id, &command, stamp)
+            }
+            Ask::System(command) => staging.decide_system(&command, stamp),
+        };
+        let decided = decided.map_err(|fault| self.unwritable(&fault))?;
+        if let (Some(idempotency), Some(_), None) = (context.idempotency, &decided.commit, &decided.refusal) {
+            self.idempotency.remember(idempotency, first, at);
+        }
+        let Decided { refusal, commit, subject } = decided;
+        match refusal {
+            None => Ok(Answer::Done(Done { at, commit, subject })),
+            Some(refusal) => {
+                let recorded = commit.map(|commit| commit.last());
+                Err(Failure::Refused { refusal, recorded })
+            }
+        }
+    }
+
+    /// What was presented is known here before the log knows it; it belongs to the command as time does.
+    fn with_presence(&self, staging: &Staging<'_>, id: &SubjectId, command: Command) -> Command {
+        match command {
+            Command::RenewSession(mut renew) => {
+                let subject = staging.subject(id);
+                renew.seen_presented = subject
+                    .session(renew.session_id)
+                    .is_some_and(|session| self.presence.has_seen(session.id, session.generation));
+                Command::RenewSession(renew)
+            }
+            Command::RegisterSubject(_)
+            | Command::CreateSession(_)
+            | Command::RevokeSession(_)
+            | Command::RevokeSessions(_) => command,
+        }
+    }
+
+    fn commit(&self, staging: Staging<'_>, begun: Instant) -> Result<(), Failure> {
+        let (encoded, published) = staging.finish();
+        if let Some(why) = self.health.stopped() {
+            // A decision of this batch could not be written down; the others stood on it.
+            return Err(Failure::StorageUnavailable { why });
+        }
+        if encoded.is_empty() {
+            return Ok(());
+        }
+        match self.log.append(encoded) {
+            Ok(outcomes) if as_expected(&outcomes, &published.commits) => {
+                self.health.committed(published.commits.len(), begun.elapsed());
+                self.publish(&published);
+                Ok(())
+            }
+            Ok(_) => {
+                let why = self.log.stopped().unwrap_or_else(|| "another writer appended to the log".into());
+                self.health.stop(why);
+                Err(Failure::OutcomeUnknown)
+            }
+            Err(error) => Err(self.refused_by_log(&error)),
+        }
+    }
+
+    fn refused_by_log(&self, error: &LogError) -> Failure {
+        let why = error.to_string();
+        self.health.stop(why.clone());
+        Failure::StorageUnavailable { why }
+    }
+
+    fn unwritable(&self, fault: &Unwritable) -> Failure {
+        let why = fault.to_string();
+        self.health.stop(why.clone());
+        Failure::StorageUnavailable { why }
+    }
+
+    fn publish(&self, published: &Published) {
+        for subject in published.subjects.values() {
+            self.live.publish_subject(Arc::clone(subject));
+        }
+        if let Some(system) = &published.system {
+            self.live.publish_system(system.as_ref().clone());
+        }
+        for observer in &self.observers {
+            observer(&published.commits);
+        }
+        self.live.publish_position(published.head, published.recorded_at);
+    }
+
+    fn record_marks(&mut self) {
+        loop {
+            let pending = self.presence.pending(MARKS_PER_COMMIT);
+            if pending.is_empty() || self.may_write().is_err() {
+                return;
+            }
+            if !self.record(&pending) {
+                return;
+            }
+            self.presence.recorded(&pending);
+        }
+    }
+
+    fn record(&mut self, marks: &[crate::domain::event::Presented]) -> bool {
+        let live = Arc::clone(&self.live);
+        let mut staging = Staging::new(&live);
+        let command = SystemCommand::MarkPresented(staging.still_true(marks.to_vec()));
+        let context = Context::of(Actor::AUTHORITY);
+        self.decide(&mut staging, Ask::System(command), &context).is_ok()
+            && self.commit(staging, stopwatch()).is_ok()
+    }
+}
+
+fn as_expected(outcomes: &[Outcome], commits: &[Arc<StoredCommit>]) -> bool {
+    let firsts = commits.iter().map(|commit| commit.first);
+    outcomes.len() == commits.len() && outcomes.iter().zip(firsts).all(|(outcome, first)| is_at(*outcome, first))
+}
+
+fn is_at(outcome: Outcome, expected: Position) -> bool {
+    match outcome {
+        Outcome::Appended { first } => first == expected,
+        Outcome::Conflict { .. } | Outcome::Unknown => false,
+    }
+}
+
+fn answer(
+    reply: tokio::sync::oneshot::Sender<Result<Answer, Failure>>,
+    outcome: Result<Answer, Failure>,
+) {
+    // A caller that has gone away needs no answer; what it asked is done all the same.
+    drop(reply.send(outcome));
+}

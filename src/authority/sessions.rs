@@ -1,0 +1,288 @@
+//! Sessions: create, check, renew, revoke.
+
+use crate::{
+    domain::{
+        Generation, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp,
+        command::{AskedTerms, Command, CreateSession, RenewSession, RevokeSession, RevokeSessions, Revoker},
+        event::{Device, Trigger},
+        refusal::Refusal,
+        session::{SharedSession, TokenFault},
+    },
+    entropy::{jitter, session_id},
+    tokens::{Claims, SessionToken},
+};
+
+use super::{
+    Authority, Reply,
+    request::{Answer, Ask, Context, Done, Failure},
+};
+
+/// A session that is asked for.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// Who shall hold it.
+    pub subject_id: SubjectId,
+    /// The limits that it asks for.
+    pub terms: AskedTerms,
+    /// The name of the device that it belongs to.
+    pub device: Option<String>,
+    /// What it may be used for.
+    pub scopes: Vec<String>,
+    /// A JSON object, as text.
+    pub metadata: Option<String>,
+}
+
+impl NewSession {
+    /// A session for this subject, with the limits of the policy.
+    pub fn of(subject_id: SubjectId) -> Self {
+        Self { subject_id, terms: AskedTerms::default(), device: None, scopes: vec![], metadata: None }
+    }
+}
+
+/// A session that was created or renewed, and the token that works from now on.
+#[derive(Debug)]
+pub struct Granted {
+    /// The session.
+    pub session: SharedSession,
+    /// Its token; shown to its holder and to nobody else.
+    pub token: SessionToken,
+    /// The last event of the commit; none for the repeat of a renewal.
+    pub position: Option<Position>,
+}
+
+/// A session's end, asked for.
+#[derive(Clone, Debug)]
+pub struct Revocation {
+    /// The session.
+    pub session_id: SessionId,
+    /// Who asks.
+    pub by: Revoker,
+    /// Whether it is a veto of the latest renewal; left open, the window decides.
+    pub reject_renewal: Option<bool>,
+    /// Why, in the caller's words.
+    pub reason: Option<String>,
+}
+
+/// The end of all active sessions of a subject that match, asked for.
+#[derive(Clone, Debug)]
+pub struct RevocationOfMany {
+    /// The subject.
+    pub subject_id: SubjectId,
+    /// Only sessions of this device.
+    pub device: Option<String>,
+    /// All but this session.
+    pub except: Option<SessionId>,
+    /// Who asks, when it is an owner.
+    pub owner: Option<OwnerId>,
+    /// Why, in the caller's words.
+    pub reason: Option<String>,
+}
+
+/// A session that has ended.
+#[derive(Debug)]
+pub struct Revoked {
+    /// The session.
+    pub session_id: SessionId,
+    /// When it ended.
+    pub at: Timestamp,
+    /// What ended it.
+    pub trigger: Trigger,
+    /// The last event of the commit; none when it had ended before.
+    pub position: Option<Position>,
+}
+
+/// Sessions that were ended in one step.
+#[derive(Debug)]
+pub struct RevokedMany {
+    /// Which, oldest first.
+    pub session_ids: Vec<SessionId>,
+    /// The event that ended them; none when there were none.
+    pub position: Option<Position>,
+}
+
+/// The session behind a genuine token. Whether the token is good now is another question.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    /// What the token says.
+    pub claims: Claims,
+    /// The session that it names.
+    pub session: SharedSession,
+}
+
+/// Why a token is not good now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inactive {
+    /// It is no token of ours.
+    Invalid,
+    /// It was one.
+    Fault(TokenFault, Position),
+}
+
+impl Holder {
+    /// Whether the token is good at this moment; if not, the first reason that applies.
+    pub fn judge(&self, now: Timestamp) -> Result<(), Inactive> {
+        self.session
+            .judge(self.claims.generation, now)
+            .map_err(|fault| Inactive::Fault(fault, self.session.cause_of(fault)))
+    }
+}
+
+impl Authority {
+    /// The session behind a token; none when the token is not genuine. To present a token anywhere ends the
+    /// time in which the reply to the renewal that issued it counts as possibly lost.
+    pub fn holder(&self, token: &str) -> Option<Holder> {
+        let claims = self.secrets.tokens.open(token)?;
+        let session = self.live.session(claims.session)?;
+        if claims.generation > session.generation {
+            // Sealed by us, and yet of no event that we know.
+            return None;
+        }
+        if claims.generation == session.generation {
+            self.presence.note(&session);
+        }
+        Some(Holder { claims, session })
+    }
+
+    /// The session behind a token that is good now. Appends nothing.
+    pub fn introspect(&self, token: &str) -> Result<SharedSession, Inactive> {
+        let holder = self.holder(token).ok_or(Inactive::Invalid)?;
+        holder.judge(self.now())?;
+        Ok(holder.session)
+    }
+
+    /// A token of the given generation. Tokens can be sealed again at any time, so none is ever stored.
+    pub fn seal(&self, session: SessionId, generation: Generation) -> SessionToken {
+        self.secrets.tokens.seal(session, generation)
+    }
+
+    /// Creates a session.
+    ///
+    /// # Errors
+    /// [`Refusal::SubjectNotFound`], [`Refusal::SessionLimitExceeded`], [`Refusal::Invalid`], or why it could
+    /// not be recorded.
+    pub async fn create_session(
+        &self,
+        context: Context,
+        new: NewSession,
+    ) -> Result<Reply<Granted>, Failure> {
+        let stream = Stream::Subject(new.subject_id.clone());
+        let device = self.sealed_device(&stream, new.device.as_deref())?;
+        let id = session_id(&*self.entropy, self.now());
+        let command = Command::CreateSession(CreateSession {
+            session_id: id,
+            terms: new.terms,
+            device,
+            scopes: new.scopes,
+            metadata: self.seal_optional(&stream, "metadata", new.metadata.as_deref())?,
+            jitter: jitter(&*self.entropy),
+        });
+        match self.submit(Ask::Subject(new.subject_id, command), context).await? {
+            Answer::Done(done) => Ok(Reply::Now(self.granted(&done, id))),
+            Answer::Repeat(first) => Ok(Reply::Repeat(first)),
+        }
+    }
+
+    /// Renews the session of a genuine token: rows 3 to 8 of the checks. With a key, the renewal can be
+    /// repeated with the same token if its reply is lost.
+    ///
+    /// # Errors
+    /// The refusal of the first row that does not hold, or why it could not be recorded.
+    pub async fn renew(
+        &self,
+        context: Context,
+        holder: &Holder,
+        key: Option<&str>,
+    ) -> Result<Granted, Failure> {
+        let id = holder.session.id;
+        let command = Command::RenewSession(RenewSession {
+            session_id: id,
+            generation: holder.claims.generation,
+            key_digest: key.map(|key| self.secrets.digests.renewal_key(id, key)),
+            seen_presented: false,
+            jitter: jitter(&*self.entropy),
+        });
+        match self.submit(Ask::Subject(holder.session.subject.clone(), command), context).await? {
+            Answer::Done(done) => Ok(self.granted(&done, id)),
+            Answer::Repeat(_) => unreachable!("renewals have their own rule for repeats"),
+        }
+    }
+
+    /// Ends a session, or says how it had ended before.
+    ///
+    /// # Errors
+    /// [`Refusal::SessionNotFound`], also for a foreign owner; [`Refusal::Invalid`] for a veto that cannot be
+    /// one; the fault of the session's own token; or why it could not be recorded.
+    pub async fn revoke(&self, context: Context, asked: Revocation) -> Result<Reply<Revoked>, Failure> {
+        let session = self.live.session(asked.session_id).ok_or(Refusal::SessionNotFound)?;
+        let stream = Stream::Subject(session.subject.clone());
+        let command = Command::RevokeSession(RevokeSession {
+            session_id: asked.session_id,
+            by: asked.by,
+            reject_renewal: asked.reject_renewal,
+            reason: self.seal_optional(&stream, "reason", asked.reason.as_deref())?,
+        });
+        match self.submit(Ask::Subject(session.subject.clone(), command), context).await? {
+            Answer::Done(done) => Ok(Reply::Now(revoked(&done, asked.session_id))),
+            Answer::Repeat(first) => Ok(Reply::Repeat(first)),
+        }
+    }
+
+    /// Ends all active sessions of a subject that match, in one step and one event.
+    ///
+    /// # Errors
+    /// [`Refusal::SubjectNotFound`], also for a foreign owner; or why it could not be recorded.
+    pub async fn revoke_many(
+        &self,
+        context: Context,
+        asked: RevocationOfMany,
+    ) -> Result<Reply<RevokedMany>, Failure> {
+        let subject = self.live.subject(&asked.subject_id).ok_or(Refusal::SubjectNotFound)?;
+        let stream = Stream::Subject(asked.subject_id);
+        let command = Command::RevokeSessions(RevokeSessions {
+            device: asked.device.map(|name| self.secrets.digests.device(&name)),
+            except: asked.except,
+            owner: asked.owner,
+            reason: self.seal_optional(&stream, "reason", asked.reason.as_deref())?,
+        });
+        match self.submit(Ask::Subject(subject.id.clone(), command), context).await? {
+            Answer::Done(done) => Ok(Reply::Now(revoked_many(&done))),
+            Answer::Repeat(first) => Ok(Reply::Repeat(first)),
+        }
+    }
+
+    fn sealed_device(&self, stream: &Stream, name: Option<&str>) -> Result<Option<Device>, Failure> {
+        name.map(|name| {
+            let digest = self.secrets.digests.device(name);
+            Ok(Device { digest, name: self.seal_text(stream, "device", name)? })
+        })
+        .transpose()
+    }
+
+    fn granted(&self, done: &Done, id: SessionId) -> Granted {
+        let session = session_after(done, id);
+        let token = self.seal(id, session.generation);
+        Granted { session, token, position: done.position() }
+    }
+}
+
+fn session_after(done: &Done, id: SessionId) -> SharedSession {
+    let subject = done.subject.as_ref().expect("it was a command about a subject");
+    subject.session(id).expect("a granted command leaves its session in the state").clone()
+}
+
+fn revoked(done: &Done, id: SessionId) -> Revoked {
+    let session = session_after(done, id);
+    let revocation = session.revocation.as_ref().expect("a granted revocation ends the session");
+    Revoked {
+        session_id: id,
+        at: revocation.at,
+        trigger: revocation.trigger,
+        position: done.position(),
+    }
+}
+
+fn revoked_many(done: &Done) -> RevokedMany {
+    let subject = done.subject.as_ref().expect("it was a command about a subject");
+    let position = done.position();
+    RevokedMany { session_ids: position.map_or_else(Vec::new, |at| subject.ended_by(at)), position }
+}

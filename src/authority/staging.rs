@@ -1,0 +1,244 @@
+//! A batch in the making: commands decided one after the other, each against the state that the ones before
+//! it would leave, none of it durable yet and none of it visible to anyone.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crate::{
+    domain::{
+        Commit, Event, Position, Stream, SubjectId, Timestamp,
+        command::{Command, SystemCommand},
+        decide::{decide, decide_system},
+        event::Presented,
+        evolve::{IllegalEvent, evolve, evolve_system, mark_presented},
+        id::CommitId,
+        record::RecordedAs,
+        refusal::{Refusal, Refused},
+        subject::Subject,
+        system::System,
+    },
+    log::{EncodedCommit, LogError, StoredCommit, encode},
+};
+
+use super::{live::Live, request::Context};
+
+/// The commits of a batch and the state that they would leave.
+pub(super) struct Staging<'a> {
+    live: &'a Live,
+    subjects: HashMap<SubjectId, Arc<Subject>>,
+    system: Option<Arc<System>>,
+    encoded: Vec<EncodedCommit>,
+    commits: Vec<Arc<StoredCommit>>,
+    head: Position,
+    recorded_at: Timestamp,
+}
+
+/// What became of a command within the batch.
+pub(super) struct Decided {
+    /// The refusal, when it was refused.
+    pub(super) refusal: Option<Refusal>,
+    /// Which of the batch's commits records it.
+    pub(super) commit: Option<Arc<StoredCommit>>,
+    /// The subject after it.
+    pub(super) subject: Option<Arc<Subject>>,
+}
+
+/// A decision that cannot be written down: ours is the fault, not the caller's.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unwritable {
+    #[error(transparent)]
+    Illegal(#[from] IllegalEvent),
+    #[error(transparent)]
+    Encoding(#[from] LogError),
+}
+
+/// What is published once the batch is durable.
+pub(super) struct Published {
+    pub(super) subjects: HashMap<SubjectId, Arc<Subject>>,
+    pub(super) system: Option<Arc<System>>,
+    pub(super) commits: Vec<Arc<StoredCommit>>,
+    pub(super) head: Position,
+    pub(super) recorded_at: Timestamp,
+}
+
+impl<'a> Staging<'a> {
+    /// An empty batch on top of what is published.
+    pub(super) fn new(live: &'a Live) -> Self {
+        Self {
+            live,
+            subjects: HashMap::new(),
+            system: None,
+            encoded: Vec::new(),
+            commits: Vec::new(),
+            head: live.position(),
+            recorded_at: live.recorded_at(),
+        }
+    }
+
+    /// The moment of the next decision. Recorded time never goes back.
+    pub(super) fn moment(&self, now: Timestamp) -> Timestamp {
+        now.max(self.recorded_at)
+    }
+
+    /// Where the next commit will begin.
+    pub(super) fn next(&self) -> Position {
+        self.head.next()
+    }
+
+    /// A subject as this batch would leave it.
+    pub(super) fn subject(&self, id: &SubjectId) -> Arc<Subject> {
+        let staged = self.subjects.get(id).cloned();
+        staged.or_else(|| self.live.subject(id)).unwrap_or_else(|| Arc::new(Subject::new(id.clone())))
+    }
+
+    fn system(&self) -> Arc<System> {
+        self.system.clone().unwrap_or_else(|| Arc::new(self.live.system().system.clone()))
+    }
+
+    /// Decides a command about a subject.
+    pub(super) fn decide_subject(
+        &mut self,
+        id: SubjectId,
+        command: &Command,
+        stamp: Stamp<'_>,
+    ) -> Result<Decided, Unwritable> {
+        let mut subject = self.subject(&id);
+        let policy = match &self.system {
+            Some(staged) => staged.policy.clone(),
+            None => None,
+        };
+        let decision = match policy {
+            Some(policy) => decide(&policy, &subject, command, stamp.at),
+            None => decide(self.live.system().policy(), &subject, command, stamp.at),
+        };
+        let (events, refusal) = match decision {
+            Ok(events) => (events, None),
+            Err(Refused { refusal, record }) => (record, Some(refusal)),
+        };
+        if events.is_empty() {
+            return Ok(Decided { refusal, commit: None, subject: Some(subject) });
+        }
+        let staged = self.write(Stream::Subject(id.clone()), subject.version, events, stamp)?;
+        let working = Arc::make_mut(&mut subject);
+        for (event, recorded) in recorded_events(&staged) {
+            evolve(working, event, recorded)?;
+        }
+        self.subjects.insert(id, Arc::clone(&subject));
+        Ok(Decided { refusal, commit: Some(self.add(staged)), subject: Some(subject) })
+    }
+
+    /// Decides a command about the authority itself.
+    pub(super) fn decide_system(
+        &mut self,
+        command: &SystemCommand,
+        stamp: Stamp<'_>,
+    ) -> Result<Decided, Unwritable> {
+        let mut system = self.system();
+        let (events, refusal) = match decide_system(&system, command) {
+            Ok(events) => (events, None),
+            Err(refusal) => (vec![], Some(refusal)),
+        };
+        if events.is_empty() {
+            return Ok(Decided { refusal, commit: None, subject: None });
+        }
+        let staged = self.write(Stream::System, system.version, events, stamp)?;
+        let working = Arc::make_mut(&mut system);
+        for (event, recorded) in recorded_events(&staged) {
+            evolve_system(working, event, recorded)?;
+            if let Event::TokensPresented(marks) = event {
+                self.mark(&marks.presented);
+            }
+        }
+        self.system = Some(system);
+        Ok(Decided { refusal, commit: Some(self.add(staged)), subject: None })
+    }
+
+    /// Those marks that still say something: the session has not been renewed again since.
+    pub(super) fn still_true(&self, marks: Vec<Presented>) -> Vec<Presented> {
+        let is_true = |mark: &Presented| {
+            self.holder_of(mark).is_some_and(|subject| {
+                subject.session(mark.session_id).is_some_and(|session| {
+                    session.generation == mark.generation && session.awaits_presentation()
+                })
+            })
+        };
+        marks.into_iter().filter(is_true).collect()
+    }
+
+    fn holder_of(&self, mark: &Presented) -> Option<Arc<Subject>> {
+        let session = self.live.session(mark.session_id)?;
+        Some(self.subject(&session.subject))
+    }
+
+    fn mark(&mut self, marks: &[Presented]) {
+        for mark in marks {
+            if let Some(mut subject) = self.holder_of(mark) {
+                mark_presented(Arc::make_mut(&mut subject), mark.session_id, mark.generation);
+                self.subjects.insert(subject.id.clone(), subject);
+            }
+        }
+    }
+
+    fn write(
+        &self,
+        stream: Stream,
+        expected: Position,
+        events: Vec<Event>,
+        stamp: Stamp<'_>,
+    ) -> Result<Staged, Unwritable> {
+        let commit = Commit {
+            id: stamp.id,
+            stream,
+            expected,
+            system_seen: self.system.as_ref().map_or_else(|| self.live.system().system.version, |s| s.version),
+            recorded_at: stamp.at,
+            actor: stamp.context.actor.clone(),
+            correlation_id: stamp.context.correlation_id.clone(),
+            idempotency: stamp.context.idempotency,
+            events,
+        };
+        let encoded = encode(&commit)?;
+        let stored =
+            StoredCommit { first: self.next(), commit, record_hashes: encoded.record_hashes().to_vec() };
+        Ok(Staged { stored, encoded })
+    }
+
+    fn add(&mut self, staged: Staged) -> Arc<StoredCommit> {
+        let stored = Arc::new(staged.stored);
+        self.head = stored.last();
+        self.recorded_at = stored.commit.recorded_at;
+        self.encoded.push(staged.encoded);
+        self.commits.push(Arc::clone(&stored));
+        stored
+    }
+
+    /// The bytes for the log, and what to publish once it has them.
+    pub(super) fn finish(self) -> (Vec<EncodedCommit>, Published) {
+        let Self { subjects, system, encoded, commits, head, recorded_at, .. } = self;
+        (encoded, Published { subjects, system, commits, head, recorded_at })
+    }
+}
+
+/// What a commit is marked with besides its events.
+#[derive(Clone, Copy)]
+pub(super) struct Stamp<'a> {
+    pub(super) id: CommitId,
+    pub(super) at: Timestamp,
+    pub(super) context: &'a Context,
+}
+
+struct Staged {
+    stored: StoredCommit,
+    encoded: EncodedCommit,
+}
+
+fn recorded_events(staged: &Staged) -> impl Iterator<Item = (&Event, RecordedAs)> {
+    let at = staged.stored.commit.recorded_at;
+    let positions = staged.stored.positions();
+    staged
+        .stored
+        .commit
+        .events
+        .iter()
+        .zip(positions)
+        .map(move |(event, position)| (event, RecordedAs { position, at }))
+}

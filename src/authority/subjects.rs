@@ -1,0 +1,84 @@
+//! Subjects: register.
+
+use std::sync::Arc;
+
+use crate::domain::{
+    OwnerId, Position, Stream, SubjectId, Timestamp,
+    command::{Command, RegisterSubject},
+    event::{Profile, SubjectKind},
+    policy::OnLimit,
+    subject::Subject,
+};
+
+use super::{
+    Authority, Reply,
+    request::{Answer, Ask, Context, Failure},
+};
+
+/// What is to be registered of a subject, as the caller said it.
+#[derive(Clone, Debug, Default)]
+pub struct NewProfile {
+    /// What people call it.
+    pub name: Option<String>,
+    /// What it is.
+    pub kind: Option<SubjectKind>,
+    /// Who answers for it.
+    pub owner_id: Option<OwnerId>,
+    /// Instead of the general limit on active sessions.
+    pub max_sessions: Option<u32>,
+    /// Instead of the general limit on active sessions of a device.
+    pub max_sessions_per_device: Option<u32>,
+    /// What happens to one session too many.
+    pub on_limit: Option<OnLimit>,
+    /// What happens to one session of a device too many.
+    pub on_device_limit: Option<OnLimit>,
+}
+
+/// A subject that is registered.
+#[derive(Debug)]
+pub struct Registered {
+    /// The subject.
+    pub subject: Arc<Subject>,
+    /// Whether it was not known before.
+    pub is_new: bool,
+    /// The moment of the decision.
+    pub at: Timestamp,
+    /// The event; none when all was so already.
+    pub position: Option<Position>,
+}
+
+impl Authority {
+    /// Registers a subject, or replaces the whole of its registration.
+    ///
+    /// # Errors
+    /// [`Refusal::OwnerChangeForbidden`](crate::domain::refusal::Refusal) unless `may_change_owner`, or why it
+    /// could not be recorded.
+    pub async fn register_subject(
+        &self,
+        context: Context,
+        id: SubjectId,
+        new: NewProfile,
+        may_change_owner: bool,
+    ) -> Result<Reply<Registered>, Failure> {
+        let stream = Stream::Subject(id.clone());
+        let profile = Profile {
+            name: self.seal_optional(&stream, "name", new.name.as_deref())?,
+            kind: new.kind,
+            owner_id: new.owner_id,
+            max_sessions: new.max_sessions,
+            max_sessions_per_device: new.max_sessions_per_device,
+            on_limit: new.on_limit,
+            on_device_limit: new.on_device_limit,
+        };
+        let command = Command::RegisterSubject(RegisterSubject { profile, may_change_owner });
+        match self.submit(Ask::Subject(id, command), context).await? {
+            Answer::Done(done) => {
+                let position = done.position();
+                let subject = done.subject.expect("it was a command about a subject");
+                let is_new = position.is_some_and(|position| subject.was_registered_by(position));
+                Ok(Reply::Now(Registered { is_new, subject, at: done.at, position }))
+            }
+            Answer::Repeat(first) => Ok(Reply::Repeat(first)),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Earlier states: what a subject, or everything, was as of some moment. Folded from the log on demand.
+
+use crate::{
+    domain::{
+        Position, Stream, SubjectId, Timestamp,
+        evolve::{IllegalEvent, evolve},
+        record::RecordedAs,
+        state::State,
+        subject::Subject,
+    },
+    log::{EventLog, LogError, StoredCommit},
+};
+
+use super::Projections;
+
+/// So many events are read from the log at a time.
+const PAGE: usize = 2_000;
+
+/// What an answer reflects: all events up to a position, judged at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The last event that counts.
+    pub position: Position,
+    /// The time at which expiry is judged.
+    pub at: Timestamp,
+}
+
+/// Why an earlier state cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// The log could not be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The log holds what cannot have happened.
+    #[error(transparent)]
+    Illegal(#[from] IllegalEvent),
+}
+
+/// The subject as of a position; as if it had never been heard of when nothing is recorded of it by then.
+///
+/// # Errors
+/// A log that cannot be read or folded.
+pub fn subject_at(
+    log: &dyn EventLog,
+    projections: &Projections,
+    id: &SubjectId,
+    position: Position,
+) -> Result<Subject, HistoryError> {
+    let stream = Stream::Subject(id.clone());
+    let mut subject = Subject::new(id.clone());
+    let mut after = Position::ZERO;
+    loop {
+        let firsts = projections.timeline(|timeline| timeline.commits(&stream, after, PAGE));
+        for &first in &firsts {
+            if first > position {
+                return Ok(subject);
+            }
+            if let Some(stored) = commit_at(log, first)? {
+                fold_until(&mut subject, &stored, position)?;
+            }
+        }
+        match firsts.last() {
+            Some(&last) => after = last,
+            None => return Ok(subject),
+        }
+    }
+}
+
+/// The commit that holds this position; none beyond the head.
+///
+/// # Errors
+/// A log that cannot be read.
+pub fn commit_at(log: &dyn EventLog, position: Position) -> Result<Option<StoredCommit>, LogError> {
+    let before = Position(position.0.saturating_sub(1));
+    Ok(log.read(before, 1)?.into_iter().next())
+}
+
+fn fold_until(subject: &mut Subject, stored: &StoredCommit, until: Position) -> Result<(), IllegalEvent> {
+    for (position, event) in stored.positions().zip(&stored.commit.events) {
+        if position <= until {
+            evolve(subject, event, RecordedAs { position, at: stored.commit.recorded_at })?;
+        }
+    }
+    Ok(())
+}
+
+/// The state of everything as of a position, folded from the first event.
+///
+/// # Errors
+/// A log that cannot be read or folded.
+pub fn state_at(log: &dyn EventLog, position: Position) -> Result<State, HistoryError> {
+    let mut state = State::default();
+    while state.position < position {
+        let page = log.read(state.position, PAGE)?;
+        if page.is_empty() {
+            break;
+        }
+        for mut stored in page {
+            let left = usize::try_from(position.0.saturating_sub(state.position.0)).unwrap_or(usize::MAX);
+            stored.commit.events.truncate(left);
+            if stored.commit.events.is_empty() {
+                break;
+            }
+            state.apply(&stored.commit)?;
+        }
+    }
+    Ok(state)
+}
+
+/// The last position that was recorded at or before a moment: a search by halves, some thirty reads at most.
+///
+/// # Errors
+/// A log that cannot be read.
+pub fn position_at(log: &dyn EventLog, moment: Timestamp) -> Result<Position, LogError> {
+    let (mut known, mut beyond) = (0, log.head().position.0 + 1);
+    while known + 1 < beyond {
+        let middle = known + (beyond - known) / 2;
+        let Some(stored) = commit_at(log, Position(middle))? else { break };
+        if stored.commit.recorded_at <= moment {
+            known = stored.last().0;
+        } else {
+            beyond = stored.first.0;
+        }
+    }
+    Ok(Position(known))
+}

@@ -1,0 +1,44 @@
+//! Answers that the facts give and a decision never asks for: lists, histories, earlier states.
+//!
+//! All of it is derived and disposable: a start rebuilds it from the log, and the sequencer tells it of every
+//! batch before the callers of that batch are answered, so that everybody reads their own writes.
+
+pub mod history;
+pub mod session_list;
+pub mod snapshot;
+pub mod timeline;
+
+use parking_lot::RwLock;
+
+use crate::{domain::Event, log::StoredCommit};
+
+use self::{session_list::SessionList, timeline::Timeline};
+
+/// Every projection that is kept in memory.
+#[derive(Debug, Default)]
+pub struct Projections {
+    sessions: RwLock<SessionList>,
+    timeline: RwLock<Timeline>,
+}
+
+impl Projections {
+    /// Adds one commit; they come in order.
+    pub fn fold(&self, stored: &StoredCommit) {
+        self.timeline.write().add(&stored.commit.stream, stored.first);
+        for (position, event) in stored.positions().zip(&stored.commit.events) {
+            if let Event::SessionCreated(created) = event {
+                self.sessions.write().add(position, created.session_id);
+            }
+        }
+    }
+
+    /// Reads the list of sessions.
+    pub fn sessions<T>(&self, read: impl FnOnce(&SessionList) -> T) -> T {
+        read(&self.sessions.read())
+    }
+
+    /// Reads which commits each stream has.
+    pub fn timeline<T>(&self, read: impl FnOnce(&Timeline) -> T) -> T {
+        read(&self.timeline.read())
+    }
+}

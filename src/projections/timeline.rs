@@ -1,0 +1,87 @@
+//! Which commits each stream has, so that the story of one subject is found without reading all others.
+
+use std::collections::HashMap;
+
+use crate::domain::{Position, Stream};
+
+/// The first positions of the commits of each stream.
+#[derive(Debug, Default)]
+pub struct Timeline {
+    streams: HashMap<Stream, Places>,
+}
+
+/// Ascending positions, each written as its distance from the one before: two or three bytes instead of eight.
+#[derive(Debug, Default)]
+struct Places {
+    last: u64,
+    distances: Vec<u8>,
+}
+
+impl Timeline {
+    /// Adds a commit that begins here; they come in order.
+    pub fn add(&mut self, stream: &Stream, first: Position) {
+        match self.streams.get_mut(stream) {
+            Some(places) => places.add(first.0),
+            None => {
+                let mut places = Places::default();
+                places.add(first.0);
+                self.streams.insert(stream.clone(), places);
+            }
+        }
+    }
+
+    /// The first positions of the commits of this stream that begin after `after`, up to `most` of them.
+    pub fn commits(&self, stream: &Stream, after: Position, most: usize) -> Vec<Position> {
+        let places = self.streams.get(stream).into_iter().flat_map(Places::iter);
+        places.skip_while(|first| *first <= after.0).take(most).map(Position).collect()
+    }
+}
+
+impl Places {
+    fn add(&mut self, first: u64) {
+        let mut distance = first - self.last;
+        self.last = first;
+        while distance >= 0x80 {
+            self.distances.push((distance & 0x7f) as u8 | 0x80);
+            distance >>= 7;
+        }
+        self.distances.push(distance as u8);
+    }
+
+    fn iter(&self) -> impl Iterator<Item = u64> {
+        let mut at = 0;
+        let mut bytes = self.distances.iter();
+        std::iter::from_fn(move || {
+            let mut distance = 0;
+            let mut shift = 0;
+            loop {
+                let byte = *bytes.next()?;
+                distance |= u64::from(byte & 0x7f) << shift;
+                shift += 7;
+                if byte < 0x80 {
+                    at += distance;
+                    return Some(at);
+                }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_places_of_a_stream_come_back_in_order() {
+        let mut timeline = Timeline::default();
+        let places = [1, 2, 129, 130, 20_000, 20_001, u64::from(u32::MAX) * 5];
+        for place in places {
+            timeline.add(&Stream::System, Position(place));
+        }
+        let all: Vec<_> = timeline.commits(&Stream::System, Position::ZERO, 100);
+        assert_eq!(all, places.map(Position));
+        assert_eq!(timeline.commits(&Stream::System, Position(129), 2), [Position(130), Position(20_000)]);
+        let other = Stream::Subject("a".parse().unwrap());
+        assert!(timeline.commits(&other, Position::ZERO, 1).is_empty());
+    }
+}
