@@ -291,3 +291,6 @@ fn take_count(rest: &mut &[u8]) -> Result<u16, DecodeError> {
         count => Ok(count),
     }
 }
+
+#[cfg(test)]
+mod tests;

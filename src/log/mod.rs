@@ -9,6 +9,8 @@ pub mod codec;
 #[cfg(test)]
 mod conformance;
 mod frame;
+#[cfg(test)]
+mod frozen;
 mod guard;
 mod head_file;
 pub mod memory;

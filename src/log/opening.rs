@@ -107,12 +107,13 @@ pub(super) fn open(
     files.make_data_dir()?;
     files.check_format()?;
     let mut head_file = files.lock_head()?;
-    let record = match head_file.record() {
+    let mut record = match head_file.record() {
         Some(record) => record,
         None => files.first_record(&mut head_file)?,
     };
     if record.position == Position::ZERO && !files.log.exists() {
         files.make_store()?;
+        record.file_bytes = 0;
     }
     files.check_from_outside(&record)?;
     let store = files.open_store()?;
