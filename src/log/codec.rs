@@ -1,7 +1,8 @@
-//! The bytes of a commit (`docs/log-format.md`). There is one spelling: what decodes, encodes to the same bytes.
+//! The bytes of a commit (`docs/log-format.md`). There is one spelling: what decodes, encodes to the same
+//! bytes.
 //!
-//! Anything else is an error, because the record hashes are over the stored bytes: a second spelling would be a
-//! second hash of the same fact.
+//! Anything else is an error, because the record hashes are over the stored bytes: a second spelling would
+//! be a second hash of the same fact.
 
 use minicbor::{Decode, Encode, Encoder};
 
@@ -10,7 +11,7 @@ use crate::domain::{
     Actor, Commit, CommitId, Event, EventKind, Position, Stream, SubjectId, Timestamp, record::Idempotency,
 };
 
-/// The most bytes of a commit: less than 64 KiB, the largest message of a JetStream stream, and small
+/// The most bytes of a commit: less than 64 KiB, the largest message of a `JetStream` stream, and small
 /// enough that sled keeps it inline (`docs/log-format.md`, limits).
 pub const MAX_COMMIT_BYTES: usize = 64 * 1024 - 1;
 
@@ -108,7 +109,9 @@ pub fn encode(commit: &Commit) -> Result<EncodedCommit, LogError> {
     let mut out = Vec::with_capacity(bytes);
     out.extend_from_slice(&header);
     out.extend_from_slice(&count.to_be_bytes());
-    events.iter().for_each(|event| out.extend_from_slice(&prefixed(event)));
+    for event in &events {
+        out.extend_from_slice(&prefixed(event));
+    }
     Ok(EncodedCommit {
         id: commit.id,
         stream: StreamKey::of(&commit.stream),
@@ -250,8 +253,9 @@ fn to_cbor<T: Encode<()>>(value: &T) -> Vec<u8> {
 
 /// The value of exactly these bytes.
 ///
-/// CBOR may spell one value in many ways, and a decoder skips array elements that it does not know. Encoding again and
-/// comparing leaves one spelling, and makes a field of a newer program an error rather than a silent loss.
+/// CBOR may spell one value in many ways, and a decoder skips array elements that it does not know.
+/// Encoding again and comparing leaves one spelling, and makes a field of a newer program an error rather
+/// than a silent loss.
 pub(super) fn exact<'b, T>(bytes: &'b [u8], part: &'static str) -> Result<T, DecodeError>
 where
     T: Decode<'b, ()> + Encode<()>,
@@ -266,8 +270,8 @@ fn malformed(part: &'static str, error: &minicbor::decode::Error) -> DecodeError
 
 /// These bytes behind their length.
 fn prefixed(bytes: &[u8]) -> Vec<u8> {
-    // A part of 4 GiB cannot be: a subject's text or a request is limited far below. If it were, the commit would be
-    // refused as too large whatever its prefix says.
+    // A part of 4 GiB cannot be: a subject's text or a request is limited far below. If it were, the commit
+    // would be refused as too large whatever its prefix says.
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     let mut out = Vec::with_capacity(4 + bytes.len());
     out.extend_from_slice(&length.to_be_bytes());

@@ -6,8 +6,8 @@
 //!         │ u8 = 1 │ u64 BE         │ u32 BE        │ BLAKE3, 16 bytes│ (u32 BE length, bytes) each
 //! ```
 //!
-//! The check covers all but itself. It finds what the store's own CRC-32 lets pass: a frame under another's key, a
-//! frame of an older file, an edit by hand. (It holds no secret: who edits can make a new one, and
+//! The check covers all but itself. It finds what the store's own CRC-32 lets pass: a frame under another's
+//! key, a frame of an older file, an edit by hand. (It holds no secret: who edits can make a new one, and
 //! then the tree's root tells.)
 
 use super::{
@@ -105,14 +105,14 @@ pub(super) fn open(first: Position, bytes: &[u8]) -> Result<Opened<'_>, String> 
     if stated_first != first {
         return Err(format!("the frame says that it begins at {stated_first}"));
     }
-    let (commits, next) = commits(first, &bytes[COMMITS_AT..])?;
-    if next != first.plus(u64::from(events)) {
+    let opened = commits(first, &bytes[COMMITS_AT..])?;
+    if opened.next != first.plus(u64::from(events)) {
         return Err(format!("the frame says that it holds {events} events"));
     }
-    Ok(Opened { next, commits })
+    Ok(opened)
 }
 
-fn commits(first: Position, mut rest: &[u8]) -> Result<(Vec<(Position, &[u8])>, Position), String> {
+fn commits(first: Position, mut rest: &[u8]) -> Result<Opened<'_>, String> {
     let mut commits = Vec::new();
     let mut next = first;
     while let Some((length, after)) = rest.split_first_chunk::<4>() {
@@ -123,7 +123,7 @@ fn commits(first: Position, mut rest: &[u8]) -> Result<(Vec<(Position, &[u8])>, 
         rest = after;
     }
     if rest.is_empty() {
-        Ok((commits, next))
+        Ok(Opened { next, commits })
     } else {
         Err("bytes follow the last commit of the frame".to_owned())
     }

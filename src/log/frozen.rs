@@ -34,7 +34,9 @@ fn read(kind: EventKind, version: u8, extension: &str) -> String {
 fn to_hex(bytes: &[u8]) -> String {
     let mut text = String::new();
     for line in bytes.chunks(40) {
-        line.iter().for_each(|byte| write!(text, "{byte:02x}").unwrap());
+        for byte in line {
+            write!(text, "{byte:02x}").unwrap();
+        }
         text.push('\n');
     }
     text

@@ -1,8 +1,9 @@
 //! Calls into sled, which panics where it meets bytes that it did not expect.
 //!
-//! A panic is no answer to a damaged file: the operator needs the file's name. So each call is caught, and becomes an
-//! error like any other. What sled panicked about is in that error; the default hook, which would print a
-//! backtrace to standard error besides, is kept quiet for these calls and for sled's own threads.
+//! A panic is no answer to a damaged file: the operator needs the file's name. So each call is caught, and
+//! becomes an error like any other. What sled panicked about is in that error; the default hook, which
+//! would print a backtrace to standard error besides, is kept quiet for these calls and for sled's own
+//! threads.
 
 use std::{
     any::Any,

@@ -1,7 +1,7 @@
 //! `log.head`: what the log held, written down outside the store.
 //!
-//! A store whose file was cut opens as a shorter store and looks whole. Only something outside of it can say that
-//! there was more. The record is written after the log is durable, so it is never ahead of it; it
+//! A store whose file was cut opens as a shorter store and looks whole. Only something outside of it can
+//! say that there was more. The record is written after the log is durable, so it is never ahead of it; it
 //! may be behind by what a power cut took from it.
 //!
 //! Two slots, in blocks of their own. One is rewritten with every batch; the other keeps what the last sync
@@ -22,8 +22,8 @@ const SLOT: usize = BODY + 16;
 
 /// How many batches may pass before the record is synced, and how much recorded time.
 ///
-/// What is at stake: after a power cut, a tail that someone then cuts off goes unnoticed if it is younger than the
-/// synced record. What it costs: a second disk sync for the batch that does it.
+/// What is at stake: after a power cut, a tail that someone then cuts off goes unnoticed if it is younger
+/// than the synced record. What it costs: a second disk sync for the batch that does it.
 const SYNC_EVERY_BATCHES: u32 = 128;
 const SYNC_EVERY_MILLIS: i64 = 5_000;
 
@@ -109,7 +109,8 @@ impl HeadFile {
         Ok(())
     }
 
-    /// The first record after a start is always synced: the shorter a log, the more a stale record would hide.
+    /// The first record after a start is always synced: the shorter a log, the more a stale record would
+    /// hide.
     fn is_sync_due(&self, now: Timestamp) -> bool {
         let waited = self.synced_at.is_none_or(|then| now.millis_since(then) >= SYNC_EVERY_MILLIS);
         waited || self.unsynced >= SYNC_EVERY_BATCHES

@@ -14,10 +14,12 @@ mod frozen;
 mod guard;
 mod head_file;
 pub mod memory;
+mod open_error;
 mod opening;
 pub mod record;
 #[cfg(test)]
 mod samples;
+mod scan;
 pub mod sled;
 mod tail;
 pub mod tree;
@@ -27,7 +29,7 @@ use crate::domain::{Commit, Position, Timestamp};
 
 pub use codec::{DecodeError, encode};
 pub use memory::MemoryLog;
-pub use opening::OpenError;
+pub use open_error::OpenError;
 pub use record::{EncodedCommit, RecordHash, RootHash, StreamKey};
 pub use sled::SledLog;
 pub use tree::Tree;
@@ -64,20 +66,20 @@ pub use tree::Tree;
 ///
 /// # Expectations
 ///
-/// A commit says after which position of its own stream it was decided. The log compares it with what the stream
-/// holds, commits in front of it in the same batch included, and answers [`Outcome::Conflict`] if they
-/// differ; nothing of that commit is then written, and the rest of the batch is judged without it.
+/// A commit says after which position of its own stream it was decided. The log compares it with what the
+/// stream holds, commits in front of it in the same batch included, and answers [`Outcome::Conflict`] if
+/// they differ; nothing of that commit is then written, and the rest of the batch is judged without it.
 ///
 /// # Repeats
 ///
 /// The log does not look for repeats. A commit appended twice meets its own first copy: its expectation is
-/// stale and the answer is a conflict. Whoever got [`Outcome::Unknown`] reads the stream and compares commit ids
-/// before deciding again.
+/// stale and the answer is a conflict. Whoever got [`Outcome::Unknown`] reads the stream and compares
+/// commit ids before deciding again.
 ///
 /// # Time
 ///
-/// `recorded_at` never goes back, from commit to commit over the whole log. A batch that would make it go back
-/// is refused whole, and nothing of it is written.
+/// `recorded_at` never goes back, from commit to commit over the whole log. A batch that would make it go
+/// back is refused whole, and nothing of it is written.
 ///
 /// # Failure
 ///
@@ -89,9 +91,9 @@ pub use tree::Tree;
 ///
 /// # Edges
 ///
-/// An empty batch is answered with no outcomes and touches nothing. Reading after the head, or a maximum of no events,
-/// gives nothing. `after` may lie inside a commit: that commit comes whole, because a reader who stopped in the middle of
-/// it has not folded it.
+/// An empty batch is answered with no outcomes and touches nothing. Reading after the head, or a maximum of
+/// no events, gives nothing. `after` may lie inside a commit: that commit comes whole, because a reader who
+/// stopped in the middle of it has not folded it.
 ///
 /// # Concurrency
 ///
@@ -139,8 +141,8 @@ pub enum Outcome {
         /// The last position of its stream, 0 for none.
         actual: Position,
     },
-    /// It may be durable or not, whole; nobody can say before the next start. The caller must be told *unknown*, never
-    /// *failed*.
+    /// It may be durable or not, whole; nobody can say before the next start. The caller must be told
+    /// *unknown*, never *failed*.
     Unknown,
 }
 

@@ -1,8 +1,8 @@
 //! A start: everything is checked before anything is believed, and what does not check is refused.
 //!
-//! The order matters. sled rewrites a damaged file while it opens it, and the evidence is gone; so what can be seen from
-//! outside is looked at first. Then sled opens, then every frame it gives back is checked, and the whole
-//! against the head record, which sled has never touched.
+//! The order matters. sled rewrites a damaged file while it opens it, and the evidence is gone; so what can
+//! be seen from outside is looked at first. Then sled opens, then every frame it gives back is checked, and
+//! the whole against the head record, which sled has never touched.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -13,10 +13,11 @@ use std::{
 };
 
 use super::{
-    Head, StoredCommit, frame,
+    Head, OpenError, StoredCommit,
     guard::{Failure, guarded},
     head_file::{HeadFile, HeadRecord},
-    record::StreamKey,
+    open_error::{damaged, io_at, missing_or_io},
+    scan::{self, Scanned},
     sled::Store,
     tail::Tail,
 };
@@ -34,50 +35,9 @@ const FORMAT: &str = "tenure-data 1\n";
 /// Pages that sled may keep at run time. Readers follow the end of the log, which is in memory anyway.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// A scan keeps every page that it read, whatever the cache's capacity: past this, the handle is dropped and the
-/// store opened again, so that a server does not hold its whole history in memory.
+/// A scan keeps every page that it read, whatever the cache's capacity: past this, the handle is dropped
+/// and the store opened again, so that a server does not hold its whole history in memory.
 const REOPEN_ABOVE_BYTES: u64 = 32 * 1024 * 1024;
-
-/// Why a log was not opened. Nothing was repaired.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process has it open.
-    #[error("{}: another process has this data directory open", path.display())]
-    InUse {
-        /// The file that is locked.
-        path: PathBuf,
-    },
-    /// The directory is not one of ours, or one of a newer program.
-    #[error("{}: {why}", path.display())]
-    ForeignFormat {
-        /// The file that says so.
-        path: PathBuf,
-        /// What it says.
-        why: String,
-    },
-    /// Something is not as it was written.
-    #[error("{}: {}{why}", path.display(), at(*position))]
-    Damaged {
-        /// The file in question.
-        path: PathBuf,
-        /// The first position in question, where it is known.
-        position: Option<Position>,
-        /// What is wrong.
-        why: String,
-    },
-    /// The operating system refused.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file in question.
-        path: PathBuf,
-        /// What it said.
-        source: io::Error,
-    },
-}
-
-fn at(position: Option<Position>) -> String {
-    position.map_or_else(String::new, |position| format!("position {position}: "))
-}
 
 /// What a start has found.
 pub(super) struct Opened {
@@ -117,9 +77,7 @@ pub(super) fn open(
     }
     files.check_from_outside(&record)?;
     let store = files.open_store()?;
-    let mut scan = Scan { files: &files, record, tail: Tail::new(), frame_bytes: 0 };
-    scan.run(&store, fold)?;
-    let Scan { tail, frame_bytes, .. } = scan;
+    let Scanned { tail, frame_bytes } = scan::scan(&store, &files.db, record, fold)?;
     let store = if frame_bytes > REOPEN_ABOVE_BYTES { files.reopen(store)? } else { store };
     files.settle(&store, &mut head_file, tail.head(), frame_bytes)?;
     Ok(Opened { store, tail, head_file, frame_bytes })
@@ -191,9 +149,12 @@ impl Files {
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: self.head.clone() }),
             Err(TryLockError::Error(error)) => return Err(io_at(&self.head)(error)),
         }
-        HeadFile::read(file).map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidData => damaged(&self.head, None, &error.to_string()),
-            _ => io_at(&self.head)(error),
+        HeadFile::read(file).map_err(|error| {
+            if error.kind() == io::ErrorKind::InvalidData {
+                damaged(&self.head, None, &error.to_string())
+            } else {
+                io_at(&self.head)(error)
+            }
         })
     }
 
@@ -249,24 +210,17 @@ impl Files {
     /// sled makes a missing `conf` anew with today's settings and only warns of a wrong checksum.
     fn check_conf(&self) -> Result<(), OpenError> {
         let path = self.log.join("conf");
-        let conf = fs::read(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => damaged(&path, None, "is missing"),
-            _ => io_at(&path)(error),
-        })?;
+        let conf = fs::read(&path).map_err(missing_or_io(&path, None))?;
         if conf.len() != CONF.len() + 4 || !conf.starts_with(CONF.as_bytes()) {
             return Err(damaged(&path, None, "is not as it was written when the log was made"));
         }
         Ok(())
     }
 
-    /// The store's file may be shorter than it was only by whole segments (see `note_shrinking`), and never than
-    /// its content.
+    /// The store's file may be shorter than it was only by whole segments (see `note_shrinking`), and never
+    /// than its content.
     fn check_length(&self, record: &HeadRecord) -> Result<(), OpenError> {
-        let length = fs::metadata(&self.db).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => damaged(&self.db, Some(Position(1)), "is missing"),
-            _ => io_at(&self.db)(error),
-        })?;
-        let length = length.len();
+        let length = fs::metadata(&self.db).map_err(missing_or_io(&self.db, Some(Position(1))))?.len();
         let cut_by_sled = length.is_multiple_of(SEGMENT_BYTES as u64);
         if length < record.frame_bytes || (length < record.file_bytes && !cut_by_sled) {
             let why = format!(
@@ -315,8 +269,8 @@ impl Files {
         Store::new(db, self.log.clone()).map_err(io_at(&self.db))
     }
 
-    /// What was scanned may be in the kernel's memory only, if the process before this one was killed. It is about to be
-    /// shown, so it must be durable first; and the head record must say so.
+    /// What was scanned may be in the kernel's memory only, if the process before this one was killed. It
+    /// is about to be shown, so it must be durable first; and the head record must say so.
     fn settle(
         &self,
         store: &Store,
@@ -337,85 +291,6 @@ impl Files {
             return OpenError::InUse { path: self.db.clone() };
         }
         damaged(&self.db, None, &failure.to_string())
-    }
-}
-
-/// The one reading of the whole log.
-struct Scan<'f> {
-    files: &'f Files,
-    record: HeadRecord,
-    tail: Tail,
-    frame_bytes: u64,
-}
-
-impl Scan<'_> {
-    fn run(
-        &mut self,
-        store: &Store,
-        fold: &mut dyn FnMut(StoredCommit) -> Result<(), String>,
-    ) -> Result<(), OpenError> {
-        let mut frames = store.all_frames();
-        self.compare_with_record()?;
-        while let Some((first, bytes)) = frames.try_next().map_err(|why| self.damaged(why))? {
-            if first != self.next() {
-                return Err(self.damaged(format!("is missing; the next frame begins at {first}")));
-            }
-            let frame = frame::open(first, &bytes).map_err(|why| self.damaged(why))?;
-            for (first, bytes) in frame.commits {
-                self.follow(first, bytes, fold)?;
-                self.compare_with_record()?;
-            }
-            self.frame_bytes += bytes.len() as u64;
-        }
-        self.check_end()
-    }
-
-    fn follow(
-        &mut self,
-        first: Position,
-        bytes: &[u8],
-        fold: &mut dyn FnMut(StoredCommit) -> Result<(), String>,
-    ) -> Result<(), OpenError> {
-        let stored = StoredCommit::decode(first, bytes).map_err(|error| self.damaged(error.to_string()))?;
-        let commit = &stored.commit;
-        let stream = StreamKey::of(&commit.stream);
-        let followed = self.tail.follow(stream, commit.expected, commit.recorded_at, &stored.record_hashes);
-        followed.map_err(|why| damaged(&self.files.db, Some(first), &why))?;
-        fold(stored).map_err(|why| damaged(&self.files.db, Some(first), &why))
-    }
-
-    fn next(&self) -> Position {
-        self.tail.position().next()
-    }
-
-    /// At the position of the head record, the log must be the one that the record was written of.
-    fn compare_with_record(&self) -> Result<(), OpenError> {
-        if self.tail.position() != self.record.position {
-            return Ok(());
-        }
-        let Head { position, recorded_at, root } = self.tail.head();
-        if root != self.record.root || recorded_at != self.record.recorded_at {
-            let why = format!(
-                "the log up to here is not the one that {} was written of: root {root}, there {}",
-                self.files.head.display(),
-                self.record.root
-            );
-            return Err(damaged(&self.files.db, Some(position), &why));
-        }
-        Ok(())
-    }
-
-    fn check_end(&self) -> Result<(), OpenError> {
-        if self.tail.position() < self.record.position {
-            let known = self.record.position;
-            return Err(self.damaged(format!("is missing, and all after it; the log had {known} events")));
-        }
-        Ok(())
-    }
-
-    /// At the next position.
-    fn damaged(&self, why: String) -> OpenError {
-        OpenError::Damaged { path: self.files.db.clone(), position: Some(self.next()), why }
     }
 }
 
@@ -473,13 +348,4 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), OpenError> {
 
 fn sync_dir(dir: &Path) -> Result<(), OpenError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(io_at(dir))
-}
-
-fn io_at(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
-    let path = path.to_owned();
-    move |source| OpenError::Io { path, source }
-}
-
-fn damaged(path: &Path, position: Option<Position>, why: &str) -> OpenError {
-    OpenError::Damaged { path: path.to_owned(), position, why: why.to_owned() }
 }

@@ -82,7 +82,8 @@ pub(super) fn first_half(hash: &blake3::Hash) -> [u8; 16] {
     half
 }
 
-/// A commit ready to be appended, made by [`encode`](super::encode): within the limits, and with what the log must know to judge it.
+/// A commit ready to be appended, made by [`encode`](super::encode): within the limits, and with what the
+/// log must know to judge it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodedCommit {
     pub(super) id: CommitId,

@@ -103,8 +103,8 @@ fn digest(byte: u8) -> Digest16 {
     Digest16::from_bytes([byte; 16])
 }
 
-fn sealed(byte: u8) -> Option<SealedText> {
-    Some(SealedText::from_bytes(vec![byte; 40]))
+fn sealed(byte: u8) -> SealedText {
+    SealedText::from_bytes(vec![byte; 40])
 }
 
 /// One event of every kind, every field filled.
@@ -116,7 +116,7 @@ pub(super) fn every_kind() -> Vec<Event> {
     vec![
         Event::SubjectRegistered(SubjectRegistered {
             profile: Profile {
-                name: sealed(1),
+                name: Some(sealed(1)),
                 kind: Some(SubjectKind::Service),
                 owner_id: owner_id.clone(),
                 max_sessions: Some(3),
@@ -137,7 +137,7 @@ pub(super) fn every_kind() -> Vec<Event> {
             renew_at: Some(at(1_800_000)),
             device: Some(Device { digest: digest(0xd0), name: SealedText::from_bytes(vec![2; 48]) }),
             scopes: vec!["read".to_owned(), "write:orders".to_owned()],
-            metadata: sealed(3),
+            metadata: Some(sealed(3)),
         }),
         Event::SessionRenewed(SessionRenewed {
             session_id,
@@ -152,14 +152,18 @@ pub(super) fn every_kind() -> Vec<Event> {
             cause: RejectionCause::Policy,
             code: Some(RejectionCode::RenewalTooEarly),
         }),
-        Event::SessionRevoked(SessionRevoked { session_id, trigger: Trigger::TokenReuse, reason: sealed(4) }),
+        Event::SessionRevoked(SessionRevoked {
+            session_id,
+            trigger: Trigger::TokenReuse,
+            reason: Some(sealed(4)),
+        }),
         Event::SessionsRevoked(SessionsRevoked {
             device_digest: Some(digest(0xd0)),
             except_session_id: Some(session_id),
             oldest: Some(2),
             matched: 2,
             trigger: Trigger::Evicted,
-            reason: sealed(5),
+            reason: Some(sealed(5)),
         }),
         Event::TokensPresented(TokensPresented {
             presented: vec![Presented { session_id, generation: Generation(3) }],
@@ -168,7 +172,7 @@ pub(super) fn every_kind() -> Vec<Event> {
             credential_id,
             role: Role::Owner,
             owner_id,
-            name: sealed(6),
+            name: Some(sealed(6)),
             key_hash: [0x4b; 32],
         }),
         Event::CredentialRevoked(CredentialRevoked { credential_id }),

@@ -1,12 +1,14 @@
 //! The log on one machine's disk, in a sled store.
 //!
-//! sled 0.34.7 orders and finds our frames, and recovers to a prefix after a crash. It is trusted with nothing else:
+//! sled 0.34.7 orders and finds our frames, and recovers to a prefix after a crash. It is trusted with
+//! nothing else:
 //!
-//! - its `flush()` is no durability barrier on Linux (`sync_file_range` writes neither the file's length nor the
-//!   disk's cache), so our own `fdatasync` of its file follows, one for each batch;
-//! - a value too large for it goes to a file of its own in `blobs/`, which nothing syncs, so frames are kept small and
-//!   the directory is looked at before a batch is called durable;
-//! - a damaged file makes it panic, or open with less than there was, so `opening` checks everything that it gives back;
+//! - its `flush()` is no durability barrier on Linux (`sync_file_range` writes neither the file's length nor
+//!   the disk's cache), so our own `fdatasync` of its file follows, one for each batch;
+//! - a value too large for it goes to a file of its own in `blobs/`, which nothing syncs, so frames are kept
+//!   small and the directory is looked at before a batch is called durable;
+//! - a damaged file makes it panic, or open with less than there was, so `opening` checks everything that it
+//!   gives back;
 //! - after an error it may show what it has not written, so nothing is appended any more.
 
 use std::{
@@ -58,8 +60,8 @@ struct Writer {
 impl SledLog {
     /// Opens the log of this data directory, or makes a new one, and hands every commit to `fold`, in order.
     ///
-    /// All of it is read and checked: frames, positions, expectations, recorded time, and the root against the head
-    /// record. What does not check is refused, never repaired.
+    /// All of it is read and checked: frames, positions, expectations, recorded time, and the root against
+    /// the head record. What does not check is refused, never repaired.
     ///
     /// # Errors
     ///
@@ -128,7 +130,8 @@ impl SledLog {
         Ok(frame_bytes)
     }
 
-    /// When this has returned, everything inserted so far survives a power cut; gives the record that says so.
+    /// When this has returned, everything inserted so far survives a power cut; gives the record that says
+    /// so.
     fn barrier(&self, head: Head, frame_bytes: u64) -> Result<HeadRecord, String> {
         let db_error = |error: io::Error| format!("{}: {error}", self.store.dir.join("db").display());
         guarded(|| self.store.db().flush()).map_err(|failure| failure.to_string())?;
@@ -147,10 +150,10 @@ impl SledLog {
 
     /// Writes down, durably, that the store's file has become shorter, before it can grow again.
     ///
-    /// sled cuts free segments off the end of its file, at a multiple of the segment size and in a thread of its own. The check at
-    /// start takes a shorter file for damage unless its length is such a multiple. So a file that was cut and has grown
-    /// since must not meet a record from before the cut. After a cut sled first fills the free segment that it always keeps; so looking before
-    /// each frame is soon enough.
+    /// sled cuts free segments off the end of its file, at a multiple of the segment size and in a thread
+    /// of its own. The check at start takes a shorter file for damage unless its length is such a multiple.
+    /// So a file that was cut and has grown since must not meet a record from before the cut. After a cut
+    /// sled first fills the free segment that it always keeps; so looking before each frame is soon enough.
     fn note_shrinking(&self, writer: &mut Writer) -> Result<(), String> {
         let file_bytes = self.store.len().map_err(|error| error.to_string())?;
         let Some(record) = writer.head_file.record().filter(|record| file_bytes < record.file_bytes) else {
@@ -232,7 +235,8 @@ impl EventLog for SledLog {
 
 impl Drop for SledLog {
     fn drop(&mut self) {
-        // A second settling, after `close`, finds nothing to do but one sync. Failure has been reported by `stop`.
+        // A second settling, after `close`, finds nothing to do but one sync. Failure has been reported by
+        // `stop`.
         drop(self.settle());
     }
 }
@@ -353,5 +357,7 @@ mod faults {
 
 #[cfg(test)]
 mod damage;
+#[cfg(test)]
+mod kills;
 #[cfg(test)]
 mod tests;

@@ -149,7 +149,9 @@ impl End {
             return Err(LogError::OutOfOrder { last: self.recorded_at, given: recorded_at });
         }
         self.recorded_at = recorded_at;
-        hashes.iter().for_each(|hash| self.tree.append(hash));
+        for hash in hashes {
+            self.tree.append(hash);
+        }
         Ok(self.position())
     }
 }

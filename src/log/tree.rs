@@ -1,4 +1,5 @@
-//! The tree over all records (RFC 6962, section 2.1), kept as a compact range: the roots of its full subtrees.
+//! The tree over all records (RFC 6962, section 2.1), kept as a compact range: the roots of its full
+//! subtrees.
 //!
 //! The tree of `n` leaves has one full subtree for each bit set in `n`, the largest to the left. To append
 //! a leaf is to add one to a binary number: equal neighbours merge, as carries do.
@@ -28,13 +29,9 @@ impl Tree {
 
     /// Adds the record at position `size + 1`.
     pub fn append(&mut self, record: &RecordHash) {
-        let mut node = leaf(record);
-        let mut carry = self.size;
-        while carry & 1 == 1 {
-            let left = self.peaks.pop().expect("each bit set in the size has its peak");
-            node = parent(&left, &node);
-            carry >>= 1;
-        }
+        let merging = self.size.trailing_ones() as usize;
+        let neighbours = self.peaks.drain(self.peaks.len() - merging..).rev();
+        let node = neighbours.fold(leaf(record), |right, left| parent(&left, &right));
         self.peaks.push(node);
         self.size += 1;
     }
@@ -65,7 +62,9 @@ mod tests {
 
     fn tree_of(records: &[RecordHash]) -> Tree {
         let mut tree = Tree::new();
-        records.iter().for_each(|record| tree.append(record));
+        for record in records {
+            tree.append(record);
+        }
         tree
     }
 

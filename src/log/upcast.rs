@@ -4,8 +4,8 @@
 //!
 //! 1. keep the struct of version 1 here, as it was, under the name `SessionCreatedV1`;
 //! 2. raise [`EventKind::version`];
-//! 3. give the kind a function of its own below instead of `only_version_1`, which reads 1 into the old struct and makes today's of
-//!    it, and reads 2 into today's;
+//! 3. give the kind a function of its own below instead of `only_version_1`, which reads 1 into the old
+//!    struct and makes today's of it, and reads 2 into today's;
 //! 4. add a frozen sample for version 2 to `fixtures/events/`, and leave that of version 1 alone.
 
 use minicbor::{Decode, Encode};

@@ -56,7 +56,8 @@ impl Victim {
         copy
     }
 
-    /// Damages a copy and starts on it. Whatever was done to it: an error that names a file, or all of the history.
+    /// Damages a copy and starts on it. Whatever was done to it: an error that names a file, or all of the
+    /// history.
     fn suffers(&self, what: &str, damage: impl FnOnce(&Path)) -> Result<(), OpenError> {
         let copy = self.copy();
         damage(&copy);

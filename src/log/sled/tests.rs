@@ -66,7 +66,8 @@ fn a_second_opener_is_told_so() {
     open(dir.path()).unwrap();
 }
 
-/// After a failed sync the kernel may have dropped what was to be written; the next sync would succeed all the same.
+/// After a failed sync the kernel may have dropped what was to be written; the next sync would succeed all
+/// the same.
 #[test]
 fn after_a_failed_write_nothing_is_written_and_reading_goes_on() {
     let dir = tempfile::tempdir().unwrap();
