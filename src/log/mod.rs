@@ -84,8 +84,8 @@ pub use tree::Tree;
 /// # Failure
 ///
 /// After a failed write the log is *stopped*: the batch that met the failure is answered
-/// [`Outcome::Unknown`] where it had got past its checks, every later `append` of this process is refused with
-/// [`LogError::Stopped`], and reads go on up to the last head. Only a new start, which checks
+/// [`Outcome::Unknown`] where it had got past its checks, every later `append` of this process is refused
+/// with [`LogError::Stopped`], and reads go on up to the last head. Only a new start, which checks
 /// everything, writes again. A backend never retries a failed sync: the kernel may have dropped the dirty
 /// pages, so a second, successful sync proves nothing.
 ///

@@ -65,8 +65,8 @@ impl SledLog {
     ///
     /// # Errors
     ///
-    /// [`OpenError`] names the file and, where it is known, the position. Nothing was changed by us except that leftovers
-    /// of an interrupted start are gone.
+    /// [`OpenError`] names the file and, where it is known, the position. Leftovers of an interrupted start
+    /// are removed; nothing else is changed by us.
     pub fn open(
         data_dir: &Path,
         fold: &mut dyn FnMut(StoredCommit) -> Result<(), String>,
