@@ -35,10 +35,6 @@ const FORMAT: &str = "tenure-data 1\n";
 /// Pages that sled may keep at run time. Readers follow the end of the log, which is in memory anyway.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// A scan keeps every page that it read, whatever the cache's capacity: past this, the handle is dropped
-/// and the store opened again, so that a server does not hold its whole history in memory.
-const REOPEN_ABOVE_BYTES: u64 = 32 * 1024 * 1024;
-
 /// What a start has found.
 pub(super) struct Opened {
     pub(super) store: Store,
@@ -77,8 +73,8 @@ pub(super) fn open(
     }
     files.check_from_outside(&record)?;
     let store = files.open_store()?;
-    let Scanned { tail, frame_bytes } = scan::scan(&store, &files.db, record, fold)?;
-    let store = if frame_bytes > REOPEN_ABOVE_BYTES { files.reopen(store)? } else { store };
+    let reopen = &|store| files.reopen(store);
+    let Scanned { store, tail, frame_bytes } = scan::scan(store, reopen, &files.db, record, fold)?;
     files.settle(&store, &mut head_file, tail.head(), frame_bytes)?;
     Ok(Opened { store, tail, head_file, frame_bytes })
 }

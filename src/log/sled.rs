@@ -14,6 +14,7 @@
 use std::{
     fs::{self, File},
     io,
+    ops::Bound,
     path::{Path, PathBuf},
     sync::OnceLock,
 };
@@ -282,9 +283,12 @@ impl Store {
         }
     }
 
-    /// Every frame, in order.
-    pub(super) fn all_frames(&self) -> Frames {
-        Frames(self.db().iter())
+    /// Every frame behind the one that begins at `last`, in order; every frame at all if there is none.
+    pub(super) fn frames_after(&self, last: Option<Position>) -> Frames {
+        Frames(match last {
+            Some(last) => self.db().range((Bound::Excluded(frame::key(last)), Bound::Unbounded)),
+            None => self.db().iter(),
+        })
     }
 
     /// Frames in order, from the one that holds `position`.

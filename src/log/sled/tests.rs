@@ -112,15 +112,22 @@ fn a_value_in_blobs_stops_the_log() {
 fn the_largest_frames_do_not_reach_blobs() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path()).unwrap();
-    for n in 0..20 {
+    for n in 0..60 {
         append_all(&log, (n * 20..n * 20 + 20).map(largest).collect());
     }
     log.close().unwrap();
     assert_eq!(std::fs::read_dir(dir.path().join("log/blobs")).unwrap().count(), 0);
-    // Large enough that the scanning handle is dropped and the store opened anew.
-    let log = open(dir.path()).unwrap();
-    assert_eq!(log.head().position, Position(400));
-    assert_eq!(log.read(Position(398), 10).unwrap().len(), 2);
+    // More than the start reads through one handle.
+    let mut next = 0;
+    let fold = &mut |stored: StoredCommit| {
+        assert_eq!(crate::log::encode(&stored.commit).unwrap(), largest(next));
+        next += 1;
+        Ok(())
+    };
+    let log = SledLog::open(dir.path(), fold).unwrap();
+    assert_eq!(next, 1200);
+    assert_eq!(log.head().position, Position(1200));
+    assert_eq!(log.read(Position(1198), 10).unwrap().len(), 2);
 }
 
 #[test]
