@@ -3,3 +3,5 @@
 pub mod clock;
 pub mod domain;
 pub mod entropy;
+pub mod key_files;
+pub mod tokens;
