@@ -48,6 +48,19 @@ pub enum KeyFileError {
         /// What it must hold.
         expected: &'static str,
     },
+    /// One of its slots does not hold what was written.
+    #[error(
+        "{path} is damaged: slot {slot} at byte {offset} is not as it was written; put the file back from a backup",
+        path = path.display()
+    )]
+    DamagedSlot {
+        /// The file.
+        path: PathBuf,
+        /// The number of the slot; the file's header is slot 0.
+        slot: u64,
+        /// Where it begins.
+        offset: u64,
+    },
 }
 
 impl KeyFileError {
