@@ -1,4 +1,13 @@
 //! Tenure: the event-sourced session authority.
 
+pub mod api;
+pub mod authority;
+pub mod clock;
+pub mod config;
 pub mod domain;
+pub mod entropy;
+pub mod key_files;
 pub mod log;
+pub mod projections;
+pub mod texts;
+pub mod tokens;

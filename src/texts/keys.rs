@@ -1,0 +1,318 @@
+//! The keys of all subjects: in memory for use, in `DATA/keys/subjects` for good.
+
+use std::{
+    fmt,
+    fs::File,
+    io::{self, BufReader, Read},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use hashbrown::{HashMap, hash_map::Entry};
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+
+use super::{
+    disk::Disk,
+    seal::SubjectKey,
+    slots::{HEADER, NoSlot, PAGE_SLOTS, SLOT, Slot, SlotBytes, Tag},
+};
+use crate::{
+    domain::{SealedText, Stream},
+    entropy::Entropy,
+    key_files::{KeyFileError, open_private, private_directory, sync_directory},
+};
+
+const EXPECTED: &str = "the keys of subjects";
+
+/// Why a text cannot be sealed or forgotten.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum TextError {
+    /// There is no space for a new key. Nothing was changed; it may succeed later.
+    #[error("{path}: {source}", path = path.display())]
+    Full {
+        /// The file of keys.
+        path: PathBuf,
+        /// What the operating system says.
+        source: Arc<io::Error>,
+    },
+    /// Writing or syncing failed, and what the disk holds is unknown. No key is made or forgotten again
+    /// before a restart; the keys in memory go on working.
+    #[error("{path}: {source}; nothing more is written to it before a restart", path = path.display())]
+    Failed {
+        /// The file of keys.
+        path: PathBuf,
+        /// What the operating system says.
+        source: Arc<io::Error>,
+    },
+}
+
+/// The keys that texts about people are sealed under. Shared by all threads.
+///
+/// What needs a new key, or forgets one, waits for the disk: not to be called from an async task then.
+pub struct SubjectKeys {
+    path: PathBuf,
+    disk: Box<dyn Disk>,
+    live: RwLock<HashMap<Tag, Held>>,
+    queue: Mutex<Queue>,
+    turn: Condvar,
+}
+
+#[derive(Clone)]
+struct Held {
+    number: u64,
+    key: SubjectKey,
+}
+
+/// Who waits to write, and where.
+#[derive(Default)]
+struct Queue {
+    /// New keys in the order of their asking; the first ones are in work while `writing`.
+    new: Vec<(Tag, SubjectKey)>,
+    /// A thread is writing, without holding the lock.
+    writing: bool,
+    /// The first free slot.
+    end: u64,
+    /// How many writes failed, and why the latest did.
+    failures: u64,
+    failure: Option<TextError>,
+}
+
+impl SubjectKeys {
+    /// Reads the keys below `keys` (`DATA/keys`); makes the file where there is none.
+    ///
+    /// A slot that a power cut left unfinished at the end is cut off: nobody was told of its key. Any other
+    /// slot that cannot be read is an error that names it.
+    pub fn open(keys: &Path) -> Result<Self, KeyFileError> {
+        private_directory(keys)?;
+        let path = keys.join("subjects");
+        let file = open_private(&path)?;
+        let (live, end) = load(&path, &file)?;
+        Ok(Self::of(path, Box::new(file), live, end))
+    }
+
+    /// The stream's key, made when it has none. A new key is durable when this returns: no text is ever
+    /// sealed under a key that a crash can take away. Threads that come together share a sync.
+    pub fn key_for(&self, stream: &Stream, entropy: &dyn Entropy) -> Result<SubjectKey, TextError> {
+        let tag = Tag::of(stream);
+        if let Some(key) = self.held(tag) {
+            return Ok(key);
+        }
+        let mut queue = self.queue.lock();
+        let failures_before = queue.failures;
+        loop {
+            if let Some(key) = self.held(tag) {
+                return Ok(key);
+            }
+            // Not queued: just come, failed with its batch, or made and at once forgotten by another thread.
+            if !queue.holds(tag) {
+                queue.refuse_if_failed(failures_before)?;
+                queue.new.push((tag, SubjectKey::draw(entropy)));
+            }
+            // Whoever finds nobody writing writes for all.
+            if queue.writing {
+                self.turn.wait(&mut queue);
+            } else {
+                self.write_batch(&mut queue);
+            }
+        }
+    }
+
+    /// The stream's key, when it has one.
+    pub fn get(&self, stream: &Stream) -> Option<SubjectKey> {
+        self.held(Tag::of(stream))
+    }
+
+    /// Destroys the stream's key; all texts sealed under it are unreadable from then on. Returns whether it
+    /// had one. A later [`SubjectKeys::key_for`] makes a new key.
+    ///
+    /// The key is overwritten where it is. Copies that a file system or a disk keeps (snapshots, spare
+    /// blocks), and backups of this file, are out of reach.
+    pub fn forget(&self, stream: &Stream) -> Result<bool, TextError> {
+        let tag = Tag::of(stream);
+        let mut queue = self.queue.lock();
+        while queue.writing || queue.holds(tag) {
+            self.turn.wait(&mut queue);
+        }
+        queue.refuse_if_failed(queue.failures)?;
+        let Some(number) = self.live.read().get(&tag).map(|held| held.number) else { return Ok(false) };
+        queue.writing = true;
+        let done = MutexGuard::unlocked(&mut queue, || self.overwrite(number, tag));
+        queue.writing = false;
+        if let Err(error) = &done {
+            queue.fail(error.clone());
+        } else {
+            self.live.write().remove(&tag);
+        }
+        self.turn.notify_all();
+        done.map(|()| true)
+    }
+
+    /// Seals a text about the stream's subject, making its key when it has none.
+    pub fn seal(
+        &self,
+        stream: &Stream,
+        field: &'static str,
+        text: &str,
+        entropy: &dyn Entropy,
+    ) -> Result<SealedText, TextError> {
+        Ok(self.key_for(stream, entropy)?.seal(field, text))
+    }
+
+    /// The text; none when it was sealed under a key that is gone, or is damaged.
+    pub fn open_text(&self, stream: &Stream, field: &'static str, sealed: &SealedText) -> Option<String> {
+        self.get(stream)?.open(field, sealed)
+    }
+
+    fn of(path: PathBuf, disk: Box<dyn Disk>, live: HashMap<Tag, Held>, end: u64) -> Self {
+        let queue = Mutex::new(Queue { end, ..Queue::default() });
+        Self { path, disk, live: RwLock::new(live), queue, turn: Condvar::new() }
+    }
+
+    fn held(&self, tag: Tag) -> Option<SubjectKey> {
+        self.live.read().get(&tag).map(|held| held.key.clone())
+    }
+
+    /// Writes the first of the queue, as many as the page has room for (see `slots`).
+    fn write_batch(&self, queue: &mut MutexGuard<'_, Queue>) {
+        let first = queue.end;
+        let room = usize::try_from(PAGE_SLOTS - first % PAGE_SLOTS).unwrap_or(1);
+        let batch: Vec<_> = queue.new.iter().take(room).cloned().collect();
+        queue.writing = true;
+        let done = MutexGuard::unlocked(queue, || self.append(first, &batch));
+        queue.writing = false;
+        queue.new.drain(..batch.len());
+        if let Err(error) = done {
+            queue.fail(error);
+        } else {
+            queue.end += batch.len() as u64;
+            let held = (first..).zip(batch).map(|(number, (tag, key))| (tag, Held { number, key }));
+            self.live.write().extend(held);
+        }
+        self.turn.notify_all();
+    }
+
+    fn append(&self, first: u64, batch: &[(Tag, SubjectKey)]) -> Result<(), TextError> {
+        let slots = batch.iter().map(|(tag, key)| Slot::Live(*tag, key.clone()));
+        let bytes: Vec<u8> = (first..).zip(slots).flat_map(|(number, slot)| slot.encode(number)).collect();
+        let bytes = zeroize::Zeroizing::new(bytes);
+        if let Err(error) = self.disk.write_all_at(&bytes, first * SLOT) {
+            return Err(self.take_back(first, error));
+        }
+        self.disk.sync().map_err(|error| self.failed(error))
+    }
+
+    /// Cuts off what a failed write may have left. Only a full disk is an error that passes.
+    fn take_back(&self, first: u64, error: io::Error) -> TextError {
+        let passes = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        match self.disk.truncate(first * SLOT) {
+            Ok(()) if passes => TextError::Full { path: self.path.clone(), source: Arc::new(error) },
+            Ok(()) | Err(_) => self.failed(error),
+        }
+    }
+
+    fn overwrite(&self, number: u64, tag: Tag) -> Result<(), TextError> {
+        let bytes = Slot::Forgotten(tag).encode(number);
+        let written = self.disk.write_all_at(&bytes, number * SLOT);
+        written.and_then(|()| self.disk.sync()).map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: io::Error) -> TextError {
+        TextError::Failed { path: self.path.clone(), source: Arc::new(error) }
+    }
+}
+
+impl fmt::Debug for SubjectKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SubjectKeys({} at {})", self.live.read().len(), self.path.display())
+    }
+}
+
+impl Queue {
+    fn holds(&self, tag: Tag) -> bool {
+        self.new.iter().any(|(queued, _)| *queued == tag)
+    }
+
+    /// Fails when a write failed after the first `before` failures, or when any failure left it unknown what
+    /// the disk holds: nothing more is promised then.
+    fn refuse_if_failed(&self, before: u64) -> Result<(), TextError> {
+        match &self.failure {
+            Some(failed @ TextError::Failed { .. }) => Err(failed.clone()),
+            Some(full @ TextError::Full { .. }) if self.failures > before => Err(full.clone()),
+            Some(TextError::Full { .. }) | None => Ok(()),
+        }
+    }
+
+    fn fail(&mut self, error: TextError) {
+        if matches!(error, TextError::Failed { .. }) {
+            self.new.clear();
+        }
+        self.failures += 1;
+        self.failure = Some(error);
+    }
+}
+
+/// Reads the whole file: the live keys, and the first free slot.
+fn load(path: &Path, file: &File) -> Result<(HashMap<Tag, Held>, u64), KeyFileError> {
+    let length = file.metadata().map_err(KeyFileError::io(path))?.len();
+    let mut reader = BufReader::with_capacity(1 << 16, file);
+    if !read_header(path, &mut reader, length)? {
+        write_header(path, file)?;
+        return Ok((HashMap::new(), 1));
+    }
+    let mut live = HashMap::new();
+    let end = length / SLOT;
+    let mut bytes: SlotBytes = HEADER;
+    for number in 1..end {
+        reader.read_exact(&mut bytes).map_err(KeyFileError::io(path))?;
+        match Slot::decode(number, &bytes) {
+            Ok(Slot::Live(tag, key)) => match live.entry(tag) {
+                Entry::Vacant(place) => _ = place.insert(Held { number, key }),
+                // Two keys of one subject: half of its texts would not open. We never write that.
+                Entry::Occupied(_) => return Err(damaged_slot(path, number)),
+            },
+            Ok(Slot::Forgotten(_)) => {}
+            Err(NoSlot::Unfinished) if is_in_last_page(number, length) => {
+                return cut(path, file, number).map(|()| (live, number));
+            }
+            Err(NoSlot::Unfinished | NoSlot::Damaged) => return Err(damaged_slot(path, number)),
+        }
+    }
+    if length != end * SLOT {
+        cut(path, file, end)?;
+    }
+    Ok((live, end))
+}
+
+/// Whether the file has its header. It has none when it is new, or when a crash took its beginning away
+/// before the first key was made.
+fn read_header(path: &Path, reader: &mut impl Read, length: u64) -> Result<bool, KeyFileError> {
+    let mut header = Vec::new();
+    reader.take(SLOT).read_to_end(&mut header).map_err(KeyFileError::io(path))?;
+    if header == HEADER {
+        return Ok(true);
+    }
+    let begun = HEADER.starts_with(&header) || header.iter().all(|byte| *byte == 0);
+    if length <= SLOT && begun { Ok(false) } else { Err(KeyFileError::damaged(path, EXPECTED)) }
+}
+
+fn write_header(path: &Path, file: &File) -> Result<(), KeyFileError> {
+    Disk::write_all_at(file, &HEADER, 0).and_then(|()| file.sync_all()).map_err(KeyFileError::io(path))?;
+    path.parent().map_or(Ok(()), sync_directory)
+}
+
+fn is_in_last_page(number: u64, length: u64) -> bool {
+    number / PAGE_SLOTS == (length - 1) / (PAGE_SLOTS * SLOT)
+}
+
+fn cut(path: &Path, file: &File, number: u64) -> Result<(), KeyFileError> {
+    tracing::warn!(path = %path.display(), slot = number, "cut off what a crash left of an unfinished key");
+    file.truncate(number * SLOT).and_then(|()| file.sync()).map_err(KeyFileError::io(path))
+}
+
+fn damaged_slot(path: &Path, number: u64) -> KeyFileError {
+    KeyFileError::DamagedSlot { path: path.to_owned(), slot: number, offset: number * SLOT }
+}
+
+#[cfg(test)]
+#[path = "keys_tests.rs"]
+mod tests;

@@ -1,0 +1,16 @@
+//! Text about people, sealed under a key of its subject, so that it can be forgotten.
+//!
+//! The log keeps ciphertext for ever and proves it unchanged; the keys live beside the log, in
+//! `DATA/keys/subjects`, and in no export or incremental backup. To forget a subject's texts is to destroy
+//! its key: the records, their hashes and every proof over them stay as they are.
+//!
+//! A subject that is forgotten may go on living. Its next text gets a new key; what was sealed before stays
+//! unreadable.
+
+mod disk;
+mod keys;
+mod seal;
+mod slots;
+
+pub use keys::{SubjectKeys, TextError};
+pub use seal::SubjectKey;

@@ -1,0 +1,129 @@
+//! PASETO v4.local, the only file that sees the crate which implements it.
+//!
+//! Only the crate's low-level seal and open are used: its validation of claims would ask the wall clock.
+//! <https://github.com/paseto-standard/paseto-spec>, <https://github.com/paseto-standard/paserk>
+
+use std::fmt;
+
+use pasetors::{
+    paserk::{FormatAsPaserk, Id},
+    token::{Local, UntrustedToken},
+    version4::{LocalToken, V4},
+};
+use zeroize::Zeroizing;
+
+use crate::entropy::{self, Entropy};
+
+/// Bound into every token though not part of it: a v4.local token sealed with one of our keys for another
+/// purpose opens as no session token.
+pub(super) const ASSERTION: &str = "tenure session v1";
+
+/// What every sealed text starts with.
+pub(super) const HEADER: &str = LocalToken::HEADER;
+
+/// A key that seals session tokens.
+#[derive(Clone)]
+pub(super) struct SealingKey {
+    key: pasetors::keys::SymmetricKey<V4>,
+    id: String,
+}
+
+impl SealingKey {
+    /// A new key.
+    pub(super) fn draw(entropy: &dyn Entropy) -> Self {
+        let bytes = Zeroizing::new(entropy::bytes::<32>(entropy));
+        let key = pasetors::keys::SymmetricKey::from(&*bytes).expect("a v4.local key is any 32 bytes");
+        Self::of(key)
+    }
+
+    /// The key of a PASERK `k4.local` text.
+    pub(super) fn from_paserk(text: &str) -> Option<Self> {
+        pasetors::keys::SymmetricKey::try_from(text).ok().map(Self::of)
+    }
+
+    /// As PASERK `k4.local`: the key itself, in the clear.
+    pub(super) fn to_paserk(&self) -> Zeroizing<String> {
+        // Reserved in one piece, so that no smaller copy of it is left behind by growing.
+        let mut text = Zeroizing::new(String::with_capacity(64));
+        self.key.fmt(&mut *text).expect("writing to a string succeeds");
+        text
+    }
+
+    /// Its PASERK id, `k4.lid.…`, which gives nothing of it away.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn of(key: pasetors::keys::SymmetricKey<V4>) -> Self {
+        let mut id = String::new();
+        Id::from(&key).fmt(&mut id).expect("writing to a string succeeds");
+        Self { key, id }
+    }
+}
+
+impl fmt::Debug for SealingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SealingKey({})", self.id)
+    }
+}
+
+/// Seals a payload with a fresh nonce; none when the operating system gives no randomness.
+pub(super) fn seal(key: &SealingKey, payload: &str) -> Option<Zeroizing<String>> {
+    let (footer, assertion) = (key.id.as_bytes(), ASSERTION.as_bytes());
+    LocalToken::encrypt(&key.key, payload.as_bytes(), Some(footer), Some(assertion)).ok().map(Zeroizing::new)
+}
+
+/// A text that has the form of a token. Nothing in it is true yet.
+pub(super) struct Untrusted(UntrustedToken<Local, V4>);
+
+impl Untrusted {
+    /// Takes it apart. The caller has limited its length.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        UntrustedToken::try_from(text).ok().map(Self)
+    }
+
+    /// The key that it says it was sealed with: good for choosing from our own ring, and for nothing else.
+    pub(super) fn key_id(&self) -> Option<&str> {
+        str::from_utf8(self.0.untrusted_footer()).ok()
+    }
+
+    /// Its payload, when it was sealed with this key and not touched since.
+    pub(super) fn open(&self, key: &SealingKey) -> Option<Zeroizing<String>> {
+        let (footer, assertion) = (key.id.as_bytes(), ASSERTION.as_bytes());
+        let trusted = LocalToken::decrypt(&key.key, &self.0, Some(footer), Some(assertion)).ok()?;
+        Some(Zeroizing::new(trusted.payload().to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::SeededEntropy;
+
+    #[test]
+    fn a_key_is_written_as_paserk_and_read_back() {
+        let key = SealingKey::draw(&SeededEntropy::new(1));
+        assert!(key.to_paserk().starts_with("k4.local."));
+        assert!(key.id().starts_with("k4.lid."));
+        let again = SealingKey::from_paserk(&key.to_paserk()).unwrap();
+        assert_eq!(again.id(), key.id());
+        assert!(SealingKey::from_paserk("k4.local.AAAA").is_none());
+        assert!(SealingKey::from_paserk(&key.to_paserk().replace("k4.local", "k4.secret")).is_none());
+    }
+
+    #[test]
+    fn what_was_sealed_for_another_purpose_does_not_open() {
+        let key = SealingKey::draw(&SeededEntropy::new(1));
+        let other = LocalToken::encrypt(&key.key, b"{}", Some(key.id.as_bytes()), Some(b"another purpose"));
+        assert!(Untrusted::parse(&other.unwrap()).unwrap().open(&key).is_none());
+        let ours = seal(&key, "{}").unwrap();
+        assert_eq!(Untrusted::parse(&ours).unwrap().open(&key).unwrap().as_str(), "{}");
+    }
+
+    #[test]
+    fn a_key_does_not_show_itself() {
+        let key = SealingKey::draw(&SeededEntropy::new(1));
+        let shown = format!("{key:?}");
+        assert!(!shown.contains(key.to_paserk().trim_start_matches("k4.local.")), "{shown}");
+    }
+}
