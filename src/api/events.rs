@@ -16,6 +16,7 @@ use super::{
     Api,
     call::Call,
     fields::{Fields, parsed_object},
+    moment::AskedMoment,
     page::{AskedPage, Page},
     problem::Problem,
     reply::Reply,
@@ -88,7 +89,7 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
     let after = query.whole("after", 0..=u64::MAX);
     let filter = Filter::of(&mut query);
-    let waiting = super::moment::AskedMoment::of_present(&mut query);
+    let waiting = AskedMoment::of_present(&mut query);
     let page = AskedPage::of(&mut query);
     let cursor: Option<u64> = page.parsed(&mut query);
     if after.is_some() && cursor.is_some() {

@@ -48,6 +48,12 @@ impl AskedMoment {
         asked
     }
 
+    /// The parameters of a request that is only ever answered from the present.
+    pub(super) fn of_present(query: &mut Fields) -> Self {
+        let min_position = query.whole("minPosition", 0..=u64::MAX);
+        Self { min_position, as_of: None, as_of_position: None }
+    }
+
     /// Whether it is about the past.
     pub(super) fn is_past(&self) -> bool {
         self.as_of.is_some() || self.as_of_position.is_some()

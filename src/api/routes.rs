@@ -9,7 +9,13 @@ use axum::{
     http::Method,
     routing::{MethodFilter, on},
 };
-use utoipa::openapi::path::{HttpMethod, Operation};
+use utoipa::{
+    __dev::SchemaReferences,
+    openapi::{
+        RefOr, Schema,
+        path::{HttpMethod, Operation},
+    },
+};
 
 use super::{
     Api,
@@ -40,6 +46,8 @@ pub(super) struct Route {
     pub(super) access: Access,
     pub(super) payload: Payload,
     pub(super) operation: Operation,
+    /// Gathers the schemas that the operation names.
+    pub(super) schemas: fn(&mut Vec<(String, RefOr<Schema>)>),
     pub(super) handler: fn(Call) -> Handled,
 }
 
@@ -53,7 +61,7 @@ macro_rules! route {
     }};
 }
 
-fn described<P: utoipa::Path>(access: Access, payload: Payload, handler: fn(Call) -> Handled) -> Route {
+fn described<P: utoipa::Path + SchemaReferences>(access: Access, payload: Payload, handler: fn(Call) -> Handled) -> Route {
     let method = match P::methods().as_slice() {
         [HttpMethod::Get] => Method::GET,
         [HttpMethod::Put] => Method::PUT,
@@ -61,7 +69,7 @@ fn described<P: utoipa::Path>(access: Access, payload: Payload, handler: fn(Call
         [HttpMethod::Delete] => Method::DELETE,
         other => unreachable!("a route has one method of ours, not {}", other.len()),
     };
-    Route { method, path: P::path(), access, payload, operation: P::operation(), handler }
+    Route { method, path: P::path(), access, payload, operation: P::operation(), schemas: P::schemas, handler }
 }
 
 /// Every route of the API.

@@ -1,5 +1,7 @@
 //! API keys: issue, recognise, withdraw.
 
+use std::sync::Arc;
+
 use crate::{
     domain::{
         CredentialId, OwnerId, Position, Stream, Timestamp,
@@ -30,7 +32,7 @@ pub struct NewCredential {
 impl Authority {
     /// The credential of this key, unless it is unknown or was withdrawn.
     pub fn credential(&self, key: &str) -> Option<Arc<Credential>> {
-        self.live.system().credential(&ApiKey::hash(key)).cloned()
+        self.live.system().credential(&ApiKey::hash(key))
     }
 
     /// Admits a new API key, which the caller has drawn: only its hash is ever stored.

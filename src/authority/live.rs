@@ -16,7 +16,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::domain::{
-    CredentialId, Policy, Position, SessionId, SubjectId, Timestamp,
+    Policy, Position, SessionId, SubjectId, Timestamp,
     session::SharedSession,
     state::State,
     subject::Subject,
@@ -40,19 +40,19 @@ pub struct Live {
 pub struct SystemView {
     /// The state of the system stream.
     pub system: System,
-    by_hash: HashMap<[u8; 32], CredentialId>,
+    by_hash: HashMap<[u8; 32], Arc<Credential>>,
 }
 
 impl SystemView {
     fn new(system: System) -> Self {
-        let by_hash = system.credentials.values().map(|known| (known.key_hash, known.id)).collect();
+        let usable = system.credentials.values().filter(|known| known.revoked_at.is_none());
+        let by_hash = usable.map(|known| (known.key_hash, Arc::new(known.clone()))).collect();
         Self { system, by_hash }
     }
 
     /// The key of this hash, unless it was withdrawn.
-    pub fn credential(&self, key_hash: &[u8; 32]) -> Option<&Credential> {
-        let credential = self.system.credentials.get(self.by_hash.get(key_hash)?)?;
-        credential.revoked_at.is_none().then_some(credential)
+    pub fn credential(&self, key_hash: &[u8; 32]) -> Option<Arc<Credential>> {
+        self.by_hash.get(key_hash).cloned()
     }
 
     /// The limits in force.

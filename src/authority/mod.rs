@@ -35,7 +35,7 @@ pub use self::{
     live::{Live, SystemView},
     request::{Context, Done, Failure},
     sequencer::Observer,
-    sessions::{Granted, Holder, Inactive, NewSession, Revoked, RevokedMany, Revocation, RevocationOfMany},
+    sessions::{Granted, Holder, Inactive, NewSession, Revocation, RevocationOfMany, Revoked, RevokedMany},
     subjects::{NewProfile, Registered},
 };
 
@@ -213,7 +213,7 @@ impl Authority {
 
     /// Opens a text of a stream; none when it was erased.
     pub fn open_text(&self, stream: &Stream, field: &'static str, text: &SealedText) -> Option<String> {
-        self.secrets.texts.open(stream, field, text)
+        self.secrets.texts.open_text(stream, field, text)
     }
 
     fn seal_text(&self, stream: &Stream, field: &'static str, text: &str) -> Result<SealedText, Failure> {

@@ -145,9 +145,9 @@ impl Event {
         }
     }
 
-    /// Its sealed texts with the names of their fields, for a reader who holds the subject's key.
-    pub fn texts(&self) -> Vec<(&'static str, &SealedText)> {
-        let found = match self {
+    /// The fields of its kind that hold text about people, each with what is sealed there.
+    pub fn texts(&self) -> Vec<(&'static str, Option<&SealedText>)> {
+        match self {
             Self::SubjectRegistered(event) => vec![("name", event.profile.name.as_ref())],
             Self::SessionCreated(event) => vec![
                 ("device", event.device.as_ref().map(|device| &device.name)),
@@ -161,8 +161,7 @@ impl Event {
             | Self::TokensPresented(_)
             | Self::CredentialRevoked(_)
             | Self::PolicyChanged(_) => vec![],
-        };
-        found.into_iter().filter_map(|(field, text)| text.map(|text| (field, text))).collect()
+        }
     }
 }
 
