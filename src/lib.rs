@@ -8,6 +8,8 @@ pub mod domain;
 pub mod entropy;
 pub mod key_files;
 pub mod log;
+pub mod node;
 pub mod projections;
+pub mod server;
 pub mod texts;
 pub mod tokens;

@@ -15,9 +15,12 @@ use crate::domain::{
     session::Status,
 };
 
-fn text(format: KnownFormat) -> RefOr<Schema> {
-    let object = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String));
-    object.format(Some(SchemaFormat::KnownFormat(format))).into()
+fn text(format: SchemaFormat) -> RefOr<Schema> {
+    ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).format(Some(format)).into()
+}
+
+fn uuid() -> RefOr<Schema> {
+    text(SchemaFormat::Custom("uuid".into()))
 }
 
 fn chosen() -> RefOr<Schema> {
@@ -54,10 +57,10 @@ macro_rules! schemas {
 }
 
 schemas! {
-    Timestamp => text(KnownFormat::DateTime);
-    SessionId => text(KnownFormat::Uuid);
-    CredentialId => text(KnownFormat::Uuid);
-    EventId => text(KnownFormat::Uuid);
+    Timestamp => text(SchemaFormat::KnownFormat(KnownFormat::DateTime));
+    SessionId => uuid();
+    CredentialId => uuid();
+    EventId => uuid();
     SubjectId => chosen();
     OwnerId => chosen();
     Position => number();

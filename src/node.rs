@@ -1,0 +1,291 @@
+//! One authority on one data directory: what a server serves, and what a program embeds.
+//!
+//! A start reads the whole log once. It checks every record on the way and folds it into the state, the
+//! projections and the table of idempotency keys; nothing of those is ever taken on trust.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    authority::{Authority, Context, Failure, IdempotencyTable, NewCredential, Parts, Secrets},
+    clock::{Clock, SystemClock, TestClock},
+    domain::{Actor, Policy, Position, Seconds, event::Role, record::ActorKind, state::State},
+    entropy::{Entropy, OsEntropy},
+    key_files::KeyFileError,
+    log::{EventLog, OpenError, RecordHash, SledLog, StoredCommit},
+    projections::{
+        Projections, history,
+        snapshot::{self, Snapshot},
+    },
+    texts::SubjectKeys,
+    tokens::{ApiKey, Digests, Keyring, Tokens},
+};
+
+/// So many verified tokens are remembered, at about 80 bytes each.
+const REMEMBERED_TOKENS: usize = 1_000_000;
+/// After so many events since the last snapshot a start writes another one.
+const EVENTS_PER_SNAPSHOT: u64 = 100_000;
+
+/// How to open a node.
+pub struct Options {
+    /// The data directory; made when it is not there.
+    pub data: PathBuf,
+    /// The limits that apply from now on; none keeps those recorded last, or the defaults.
+    pub policy: Option<Policy>,
+    /// How long idempotency keys are remembered, `idempotency.window`.
+    pub idempotency_window: Seconds,
+    /// How many are, `idempotency.max`.
+    pub idempotency_max: usize,
+    /// Whether time stands still until it is moved.
+    pub test_clock: bool,
+    /// Where ids and keys come from.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Options {
+    /// The defaults, on this data directory.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            policy: None,
+            idempotency_window: Seconds(600),
+            idempotency_max: 1_000_000,
+            test_clock: false,
+            entropy: Arc::new(OsEntropy),
+        }
+    }
+}
+
+/// An authority at work, with the projections that it tells of every batch.
+pub struct Node {
+    /// The one write path, and the checks.
+    pub authority: Arc<Authority>,
+    /// The answers that need more than one session.
+    pub projections: Arc<Projections>,
+    /// The clock, when time stands still.
+    pub test_clock: Option<Arc<TestClock>>,
+    /// Where the first admin key was written, when this start made it.
+    pub first_key: Option<PathBuf>,
+    data: PathBuf,
+}
+
+/// Why a node does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log is in use, damaged, or of another format.
+    #[error(transparent)]
+    Log(#[from] OpenError),
+    /// A key file is missing, damaged, or readable by others.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
+    /// The log is there, and the keys that go with it are not.
+    #[error(
+        "{path} is missing, but the log is not empty: put the keys back that belong to it; \
+         new ones would make every token and every text of it unreadable"
+    )]
+    KeysMissing {
+        /// Where they should be.
+        path: String,
+    },
+    /// A file of the data directory cannot be written.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which.
+        path: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The first commit of this start failed.
+    #[error("the start cannot be recorded: {0:?}")]
+    Record(Failure),
+}
+
+impl Node {
+    /// Opens the data directory, or makes it, and starts to serve.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is repaired and nothing is dropped.
+    pub fn open(options: Options) -> Result<Self, StartError> {
+        let Options { data, policy, idempotency_window, idempotency_max, test_clock, entropy } = options;
+        let table = || IdempotencyTable::new(idempotency_window, idempotency_max);
+        let (log, folded) = open_log(&data, &table)?;
+        let secrets = open_secrets(&data, &folded.state, &*entropy)?;
+        let test_clock = test_clock.then(|| test_clock_for(&folded.state));
+        let clock: Arc<dyn Clock> = match &test_clock {
+            Some(clock) => Arc::clone(clock) as Arc<dyn Clock>,
+            None => Arc::new(SystemClock::new()),
+        };
+        if folded.since_snapshot >= EVENTS_PER_SNAPSHOT {
+            save_snapshot(&data, &log, folded.state.clone());
+        }
+        let policy = policy.or_else(|| folded.state.system.policy.clone()).unwrap_or_default();
+        let needs_key = folded.state.system.credentials.is_empty();
+        let projections = Arc::new(folded.projections);
+        let told = Arc::clone(&projections);
+        let authority = Authority::start(Parts {
+            log: Arc::new(log),
+            state: folded.state,
+            idempotency: folded.idempotency,
+            policy,
+            clock,
+            entropy,
+            secrets,
+            observers: vec![Arc::new(move |commits: &[Arc<StoredCommit>]| {
+                commits.iter().for_each(|stored| told.fold(stored));
+            })],
+        })
+        .map_err(StartError::Record)?;
+        let first_key = needs_key.then(|| issue_first_key(&data, &authority)).transpose()?;
+        Ok(Self { authority: Arc::new(authority), projections, test_clock, first_key, data })
+    }
+
+    /// Decides what waits, records what is due, writes a snapshot, and closes the log once nobody reads it.
+    pub fn stop(self) {
+        self.authority.stop();
+        if self.authority.health().stopped().is_none() {
+            save_snapshot(&self.data, self.authority.log(), self.authority.live().capture());
+        }
+    }
+}
+
+/// What a start makes of the log.
+struct Folded {
+    state: State,
+    idempotency: IdempotencyTable,
+    projections: Projections,
+    /// So many events were folded that the snapshot did not have.
+    since_snapshot: u64,
+}
+
+/// The log on its way into the state: up to the snapshot only what the snapshot lacks is folded.
+struct Folding {
+    folded: Folded,
+    snapshot: Option<Snapshot>,
+    is_contradicted: bool,
+}
+
+impl Folding {
+    fn new(idempotency: IdempotencyTable, snapshot: Option<Snapshot>) -> Self {
+        let projections = Projections::default();
+        let folded = Folded { state: State::default(), idempotency, projections, since_snapshot: 0 };
+        Self { folded, snapshot, is_contradicted: false }
+    }
+
+    fn add(&mut self, stored: &StoredCommit) -> Result<(), String> {
+        self.folded.projections.fold(stored);
+        self.folded.idempotency.fold(stored);
+        match &self.snapshot {
+            None => {
+                self.folded.since_snapshot += stored.commit.events.len() as u64;
+                self.folded.state.apply(&stored.commit).map_err(|illegal| illegal.to_string())
+            }
+            Some(snapshot) if stored.last() < snapshot.state.position => Ok(()),
+            Some(snapshot) if stands_on(snapshot, stored) => {
+                self.folded.state = self.snapshot.take().expect("it was looked at").state;
+                Ok(())
+            }
+            Some(_) => {
+                self.is_contradicted = true;
+                Err("the snapshot is of another history".into())
+            }
+        }
+    }
+}
+
+fn stands_on(snapshot: &Snapshot, stored: &StoredCommit) -> bool {
+    stored.last() == snapshot.state.position && stored.record_hashes.last() == Some(&snapshot.record)
+}
+
+fn open_log(data: &Path, table: &dyn Fn() -> IdempotencyTable) -> Result<(SledLog, Folded), StartError> {
+    let mut folding = Folding::new(table(), snapshot::load(data));
+    match SledLog::open(data, &mut |stored| folding.add(&stored)) {
+        Ok(log) if folding.snapshot.is_none() => return Ok((log, folding.folded)),
+        // The snapshot claims more than the log has; the log is right.
+        Ok(log) => drop(log),
+        Err(_) if folding.is_contradicted => {}
+        Err(error) => return Err(error.into()),
+    }
+    tracing::warn!("the snapshot does not belong to this log; the log is folded whole");
+    let mut folding = Folding::new(table(), None);
+    let log = SledLog::open(data, &mut |stored| folding.add(&stored))?;
+    Ok((log, folding.folded))
+}
+
+fn open_secrets(data: &Path, state: &State, entropy: &dyn Entropy) -> Result<Secrets, StartError> {
+    let keys = data.join("keys");
+    if state.position > Position::ZERO && !keys.join("session").exists() {
+        return Err(StartError::KeysMissing { path: keys.display().to_string() });
+    }
+    let keyring = Keyring::open(&keys, entropy)?;
+    Ok(Secrets {
+        tokens: Tokens::new(keyring, REMEMBERED_TOKENS, entropy),
+        digests: Digests::open(&keys, entropy)?,
+        texts: SubjectKeys::open(&keys)?,
+    })
+}
+
+/// Time stands still at the wall time or the last recorded time, whichever is later.
+fn test_clock_for(state: &State) -> Arc<TestClock> {
+    Arc::new(TestClock::new(SystemClock::new().now().max(state.recorded_at)))
+}
+
+fn save_snapshot(data: &Path, log: &dyn EventLog, state: State) {
+    let Some(record) = record_at(log, state.position) else { return };
+    if let Err(error) = snapshot::save(data, &Snapshot { state, record }) {
+        tracing::warn!(%error, "the snapshot could not be written; the next start folds the log instead");
+    }
+}
+
+fn record_at(log: &dyn EventLog, position: Position) -> Option<RecordHash> {
+    let stored = history::commit_at(log, position).ok()??;
+    stored.record_hashes.get(usize::try_from(position.0 - stored.first.0).ok()?).copied()
+}
+
+/// Writes the key before the event that admits it: a crash between the two leaves a key that opens nothing,
+/// and the next start makes another.
+fn issue_first_key(data: &Path, authority: &Authority) -> Result<PathBuf, StartError> {
+    let path = data.join("admin.key");
+    let key = ApiKey::draw(authority.entropy());
+    write_secret(&path, key.expose())
+        .map_err(|source| StartError::Io { path: path.display().to_string(), source })?;
+    let new = NewCredential { role: Role::Admin, owner_id: None, name: Some("first admin key".into()) };
+    authority
+        .issue_credential_blocking(Context::of(Actor::AUTHORITY), &key, new)
+        .map_err(StartError::Record)?;
+    Ok(path)
+}
+
+fn write_secret(path: &Path, secret: &str) -> io::Result<()> {
+    let unfinished = path.with_extension("new");
+    drop(fs::remove_file(&unfinished));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+    writeln!(file, "{secret}")?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)?;
+    fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Admits another API key on the data directory of a stopped server. The key is given back once.
+///
+/// # Errors
+/// See [`StartError`]; a running server holds the directory.
+pub fn issue_credential(data: &Path, new: NewCredential) -> Result<(String, ApiKey), StartError> {
+    if !data.join("log").exists() {
+        let source = io::Error::from(io::ErrorKind::NotFound);
+        return Err(StartError::Io { path: data.join("log").display().to_string(), source });
+    }
+    let node = Node::open(Options::new(data))?;
+    let key = ApiKey::draw(node.authority.entropy());
+    let operator = Actor { kind: ActorKind::Operator, id: None };
+    let id = node
+        .authority
+        .issue_credential_blocking(Context::of(operator), &key, new)
+        .map_err(StartError::Record)?;
+    node.stop();
+    Ok((id.to_string(), key))
+}
