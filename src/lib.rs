@@ -11,5 +11,6 @@ pub mod log;
 pub mod node;
 pub mod projections;
 pub mod server;
+pub mod telemetry;
 pub mod texts;
 pub mod tokens;

@@ -1,11 +1,6 @@
 //! The service: a node, its API, a listening socket, and an orderly end.
 
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, http::Request};
 use hyper::body::Incoming;
@@ -75,10 +70,8 @@ pub fn run(config: &Config, test_clock: bool, told: impl FnOnce(&Listening)) -> 
         return Err(ServeError::TestClockExposed(config.server.listen));
     }
     let node = Node::open(options(config, test_clock))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(ServeError::Runtime)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServeError::Runtime)?;
     let served = runtime.block_on(serve(config, &node, told));
     // Handlers hold the authority; they end with the runtime.
     runtime.shutdown_timeout(Duration::from_secs(1));

@@ -7,11 +7,7 @@ use axum::http::{HeaderMap, header::AUTHORIZATION};
 use crate::{
     authority::{Authority, Holder},
     domain::{
-        Actor, OwnerId, SessionId,
-        event::Role,
-        record::ActorKind,
-        subject::Subject,
-        system::Credential,
+        Actor, OwnerId, SessionId, event::Role, record::ActorKind, subject::Subject, system::Credential,
     },
     tokens::{ApiKey, SessionToken},
 };
@@ -202,13 +198,8 @@ fn forbidden(access: Access, role: Option<Role>) -> Problem {
 }
 
 /// Every role with its name in the API.
-pub(super) const ROLES: [(&str, Role); 5] = [
-    ("admin", Admin),
-    ("issuer", Issuer),
-    ("owner", Owner),
-    ("verifier", Verifier),
-    ("auditor", Auditor),
-];
+pub(super) const ROLES: [(&str, Role); 5] =
+    [("admin", Admin), ("issuer", Issuer), ("owner", Owner), ("verifier", Verifier), ("auditor", Auditor)];
 
 /// A role's name in the API.
 pub(super) fn role_name(role: Role) -> &'static str {

@@ -88,7 +88,9 @@ fn respond(api: &Api, result: Result<Reply, Problem>, request_id: String) -> Res
 fn request_id(api: &Api, headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
     let is_fit = |id: &&str| {
-        (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()) && !id.contains("tnr_")
+        (1..=128).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_graphic())
+            && !id.contains("tnr_")
     };
     match given.filter(is_fit) {
         Some(given) => given.to_owned(),
@@ -184,9 +186,10 @@ fn is_json(headers: &HeaderMap) -> bool {
     let mut parts = value.split(';').map(str::trim);
     let is_json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
     // JSON is UTF-8 (RFC 8259); another charset would be misread.
-    is_json && parts.filter_map(|part| part.split_once('=')).all(|(name, value)| {
-        !name.eq_ignore_ascii_case("charset") || value.trim_matches('"').eq_ignore_ascii_case("utf-8")
-    })
+    is_json
+        && parts.filter_map(|part| part.split_once('=')).all(|(name, value)| {
+            !name.eq_ignore_ascii_case("charset") || value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        })
 }
 
 impl Call {
@@ -202,9 +205,9 @@ impl Call {
 
     /// The subject in the path.
     pub(super) fn subject_id(&self) -> Result<SubjectId, Problem> {
-        self.param("subjectId").parse().map_err(|crate::domain::id::InvalidId(why)| {
-            Problem::invalid("subjectId", why)
-        })
+        self.param("subjectId")
+            .parse()
+            .map_err(|crate::domain::id::InvalidId(why)| Problem::invalid("subjectId", why))
     }
 
     /// The subject in the path, for reading: a name that cannot be one is unknown.

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{clock::{Clock, TestClock}, domain::Timestamp};
+use crate::{
+    clock::{Clock, TestClock},
+    domain::Timestamp,
+};
 
 use super::{
     call::Call,

@@ -5,9 +5,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::{
-    domain::{
-        Actor, Event, EventId, EventKind, Position, SessionId, Stream, SubjectId, Timestamp,
-    },
+    domain::{Actor, Event, EventId, EventKind, Position, SessionId, Stream, SubjectId, Timestamp},
     log::StoredCommit,
     projections::history,
 };
@@ -98,7 +96,8 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     query.finish()?;
     let reading = waiting.resolve(&call.api).await?;
     let after = Position(cursor.or(after).unwrap_or(0));
-    let found = Search { call: &call, filter, limit: page.limit, head: reading.moment.position }.run(after)?;
+    let found =
+        Search { call: &call, filter, limit: page.limit, head: reading.moment.position }.run(after)?;
     Ok(Reply::ok(&Page::new(found.events, found.next_after)))
 }
 
@@ -166,7 +165,11 @@ impl Search<'_> {
         let may_see = self.may_see(&stored.commit.stream);
         for (index, position) in stored.positions().enumerate() {
             let event = &stored.commit.events[index];
-            if position <= after || position > self.head || !may_see || !self.is_sought(event, stored, position) {
+            if position <= after
+                || position > self.head
+                || !may_see
+                || !self.is_sought(event, stored, position)
+            {
                 continue;
             }
             if found.events.len() == self.limit {
@@ -194,9 +197,7 @@ impl Search<'_> {
     fn is_sought(&self, event: &Event, stored: &StoredCommit, position: Position) -> bool {
         let Filter { kinds, session, subject: _ } = &self.filter;
         kinds.as_ref().is_none_or(|kinds| kinds.contains(&event.kind()))
-            && session.is_none_or(|id| {
-                event.session_id() == Some(id) || self.ended_by(id, stored, position)
-            })
+            && session.is_none_or(|id| event.session_id() == Some(id) || self.ended_by(id, stored, position))
     }
 
     /// Whether an event about several sessions ended this one: it belongs to its story.

@@ -7,7 +7,10 @@ use serde_json::Value;
 
 use crate::domain::{Timestamp, id::InvalidId, refusal::FieldError, time::Seconds};
 
-use super::{json::Json, problem::{Code, Problem}};
+use super::{
+    json::Json,
+    problem::{Code, Problem},
+};
 
 /// The fields of a request that were not asked for yet.
 #[derive(Debug, Default)]
@@ -75,7 +78,9 @@ impl Fields {
     pub(super) fn text(&mut self, name: &str, length: RangeInclusive<usize>) -> Option<String> {
         let expected = format!("text of {} to {} characters", length.start(), length.end());
         self.read(name, &expected, |json| match json {
-            Json::Text(text) if length.contains(&text.chars().count()) && !text.contains(char::is_control) => {
+            Json::Text(text)
+                if length.contains(&text.chars().count()) && !text.contains(char::is_control) =>
+            {
                 Some(text)
             }
             _ => None,
@@ -204,7 +209,9 @@ fn whole_number(json: &Json, is_query: bool) -> Option<u64> {
     match json {
         Json::Number(number) if !is_query => number.as_u64(),
         Json::Text(text) if is_query && text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
-        Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) | Json::List(_) | Json::Object(_) => None,
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) | Json::List(_) | Json::Object(_) => {
+            None
+        }
     }
 }
 

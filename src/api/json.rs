@@ -40,9 +40,9 @@ impl Json {
             Self::Number(value) => Value::Number(value),
             Self::Text(value) => Value::String(value),
             Self::List(items) => Value::Array(items.into_iter().map(Self::into_value).collect()),
-            Self::Object(members) => {
-                Value::Object(members.into_iter().map(|(key, value)| (key, value.into_value())).collect::<Map<_, _>>())
-            }
+            Self::Object(members) => Value::Object(
+                members.into_iter().map(|(key, value)| (key, value.into_value())).collect::<Map<_, _>>(),
+            ),
         }
     }
 }

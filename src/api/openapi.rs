@@ -105,7 +105,8 @@ fn codes(route: &Route) -> Vec<Code> {
         Forbidden, IdempotencyKeyReused, InvalidRequest, InvalidToken, LastAdmin, NotFound, OutcomeUnknown,
         Overloaded, PayloadTooLarge, PositionNotReached, RateLimited, RenewalLimitReached, RenewalTooEarly,
         SessionAbsoluteLifetimeExceeded, SessionLimitExceeded, SessionNotFound, SessionRenewalMismatch,
-        SessionRevoked, StorageUnavailable, SubjectNotFound, TokenExpired, TokenSuperseded, UnsupportedMediaType,
+        SessionRevoked, StorageUnavailable, SubjectNotFound, TokenExpired, TokenSuperseded,
+        UnsupportedMediaType,
     };
     let mut codes = vec![InvalidRequest, PayloadTooLarge];
     if !route.access.public {
@@ -125,8 +126,12 @@ fn codes(route: &Route) -> Vec<Code> {
     let own: &[Code] = match (route.method.as_str(), route.path.as_str()) {
         ("POST", "/v1/sessions") => &[SubjectNotFound, SessionLimitExceeded],
         (_, "/v1/sessions/{sessionId}/renew") => &[
-            SessionRevoked, TokenExpired, SessionRenewalMismatch, RenewalLimitReached,
-            SessionAbsoluteLifetimeExceeded, RenewalTooEarly,
+            SessionRevoked,
+            TokenExpired,
+            SessionRenewalMismatch,
+            RenewalLimitReached,
+            SessionAbsoluteLifetimeExceeded,
+            RenewalTooEarly,
         ],
         (_, "/v1/sessions/{sessionId}") => &[SessionNotFound],
         ("GET", "/v1/subjects/{subjectId}") | (_, "/v1/subjects/{subjectId}/sessions") => &[SubjectNotFound],

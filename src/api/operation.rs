@@ -48,7 +48,8 @@ fn unready(api: &Api) -> Option<String> {
         content_type = "application/openmetrics-text")))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn metrics(call: Call) -> Result<Reply, Problem> {
-    let text = call.api.metrics.text(&call.api.authority, &call.api.projections, unready(&call.api).is_none());
+    let text =
+        call.api.metrics.text(&call.api.authority, &call.api.projections, unready(&call.api).is_none());
     Ok(Reply::text("application/openmetrics-text; version=1.0.0; charset=utf-8", text))
 }
 

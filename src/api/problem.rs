@@ -156,7 +156,8 @@ impl Code {
 
 /// The table as Markdown, for the documents.
 pub fn error_table() -> String {
-    let mut table = String::from("| code | status | retryable | the caller reads | the operator should know |\n");
+    let mut table =
+        String::from("| code | status | retryable | the caller reads | the operator should know |\n");
     table.push_str("|---|---|---|---|---|\n");
     for code in Code::ALL {
         let retryable = if code.retryable() { "yes" } else { "no" };
@@ -266,8 +267,12 @@ impl From<Refusal> for Problem {
             Refusal::SessionRevoked { caused_by } => Self::caused_by(Code::SessionRevoked, caused_by),
             Refusal::TokenSuperseded { caused_by } => Self::caused_by(Code::TokenSuperseded, caused_by),
             Refusal::TokenExpired { caused_by } => Self::caused_by(Code::TokenExpired, caused_by),
-            Refusal::RenewalMismatch { caused_by } => Self::caused_by(Code::SessionRenewalMismatch, caused_by),
-            Refusal::RenewalLimitReached { caused_by } => Self::caused_by(Code::RenewalLimitReached, caused_by),
+            Refusal::RenewalMismatch { caused_by } => {
+                Self::caused_by(Code::SessionRenewalMismatch, caused_by)
+            }
+            Refusal::RenewalLimitReached { caused_by } => {
+                Self::caused_by(Code::RenewalLimitReached, caused_by)
+            }
             Refusal::AbsoluteLifetimeExceeded { caused_by } => {
                 Self::caused_by(Code::SessionAbsoluteLifetimeExceeded, caused_by)
             }

@@ -38,7 +38,13 @@ impl Reply {
 
     /// Text of some type.
     pub(super) fn text(content_type: &'static str, text: String) -> Self {
-        Self { status: StatusCode::OK, content_type, body: text.into_bytes(), position: None, no_store: false }
+        Self {
+            status: StatusCode::OK,
+            content_type,
+            body: text.into_bytes(),
+            position: None,
+            no_store: false,
+        }
     }
 
     /// Names the last event that the request appended.

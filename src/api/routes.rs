@@ -21,8 +21,9 @@ use super::{
     Api,
     access::{Access, SessionAccess},
     call::{Call, refuse, serve},
-    clock, credentials, events, introspect, operation, renew,
+    clock, credentials, events, introspect, operation,
     problem::{Code, Problem},
+    renew,
     reply::Reply,
     revoke, sessions, subjects,
 };
@@ -61,7 +62,11 @@ macro_rules! route {
     }};
 }
 
-fn described<P: utoipa::Path + SchemaReferences>(access: Access, payload: Payload, handler: fn(Call) -> Handled) -> Route {
+fn described<P: utoipa::Path + SchemaReferences>(
+    access: Access,
+    payload: Payload,
+    handler: fn(Call) -> Handled,
+) -> Route {
     let method = match P::methods().as_slice() {
         [HttpMethod::Get] => Method::GET,
         [HttpMethod::Put] => Method::PUT,
@@ -69,7 +74,15 @@ fn described<P: utoipa::Path + SchemaReferences>(access: Access, payload: Payloa
         [HttpMethod::Delete] => Method::DELETE,
         other => unreachable!("a route has one method of ours, not {}", other.len()),
     };
-    Route { method, path: P::path(), access, payload, operation: P::operation(), schemas: P::schemas, handler }
+    Route {
+        method,
+        path: P::path(),
+        access,
+        payload,
+        operation: P::operation(),
+        schemas: P::schemas,
+        handler,
+    }
 }
 
 /// Every route of the API.
@@ -152,7 +165,8 @@ fn methods(api: &Arc<Api>, routes: &[&'static Route]) -> axum::routing::MethodRo
     for route in routes {
         let api = Arc::clone(api);
         let route: &'static Route = route;
-        let filter = MethodFilter::try_from(route.method.clone()).expect("the methods of ours are known ones");
+        let filter =
+            MethodFilter::try_from(route.method.clone()).expect("the methods of ours are known ones");
         methods = methods.merge(on(filter, move |params: RawPathParams, request: Request<Body>| {
             serve(Arc::clone(&api), route, params, request)
         }));

@@ -107,9 +107,7 @@ pub(super) async fn create(call: Call) -> Result<Reply, Problem> {
     let context = call.context()?;
     let authority = &call.api.authority;
     match authority.create_session(context, new).await? {
-        Decided::Now(granted) => {
-            Ok(created(&granted.session, granted.token.expose()).at(granted.position))
-        }
+        Decided::Now(granted) => Ok(created(&granted.session, granted.token.expose()).at(granted.position)),
         Decided::Repeat(first) => created_by(&call.api, first),
     }
 }

@@ -141,7 +141,12 @@ fn as_registered_by(api: &Api, id: &SubjectId, first: Position) -> Result<Regist
     let position = stored.last();
     let subject = history::subject_at(log, &api.projections, id, position)?;
     let is_new = subject.was_registered_by(first);
-    Ok(Registered { subject: Arc::new(subject), is_new, at: stored.commit.recorded_at, position: Some(position) })
+    Ok(Registered {
+        subject: Arc::new(subject),
+        is_new,
+        at: stored.commit.recorded_at,
+        position: Some(position),
+    })
 }
 
 /// Read a subject.

@@ -232,11 +232,7 @@ impl Authority {
         text.map(|text| self.seal_text(stream, field, text)).transpose()
     }
 
-    fn put(
-        &self,
-        ask: Ask,
-        context: Context,
-    ) -> Result<oneshot::Receiver<Result<Answer, Failure>>, Failure> {
+    fn put(&self, ask: Ask, context: Context) -> Result<oneshot::Receiver<Result<Answer, Failure>>, Failure> {
         let (reply, answer) = oneshot::channel();
         match self.intake.put(Request { ask, context, reply }) {
             Ok(()) => Ok(answer),

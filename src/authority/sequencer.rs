@@ -23,7 +23,7 @@ use super::{
     live::Live,
     presence::Presence,
     request::{Answer, Ask, Context, Done, Failure, Request},
-    staging::{Decided, Published, Stamp, Staging, Unwritable},
+    staging::{Decided, Published, Staging, Stamp, Unwritable},
 };
 
 /// So many commands are decided before the disk is asked; a frame of the log holds about as many renewals.
@@ -116,12 +116,7 @@ impl Sequencer {
         self.clock.plausible().map_err(|jump| Failure::StorageUnavailable { why: jump.to_string() })
     }
 
-    fn decide(
-        &mut self,
-        staging: &mut Staging<'_>,
-        ask: Ask,
-        context: &Context,
-    ) -> Result<Answer, Failure> {
+    fn decide(&mut self, staging: &mut Staging<'_>, ask: Ask, context: &Context) -> Result<Answer, Failure> {
         let at = staging.moment(self.clock.now());
         if let Some(idempotency) = context.idempotency {
             match self.idempotency.look_up(idempotency, at) {
@@ -244,7 +239,8 @@ impl Sequencer {
 
 fn as_expected(outcomes: &[Outcome], commits: &[Arc<StoredCommit>]) -> bool {
     let firsts = commits.iter().map(|commit| commit.first);
-    outcomes.len() == commits.len() && outcomes.iter().zip(firsts).all(|(outcome, first)| is_at(*outcome, first))
+    outcomes.len() == commits.len()
+        && outcomes.iter().zip(firsts).all(|(outcome, first)| is_at(*outcome, first))
 }
 
 fn is_at(outcome: Outcome, expected: Position) -> bool {
@@ -254,10 +250,7 @@ fn is_at(outcome: Outcome, expected: Position) -> bool {
     }
 }
 
-fn answer(
-    reply: tokio::sync::oneshot::Sender<Result<Answer, Failure>>,
-    outcome: Result<Answer, Failure>,
-) {
+fn answer(reply: tokio::sync::oneshot::Sender<Result<Answer, Failure>>, outcome: Result<Answer, Failure>) {
     // A caller that has gone away needs no answer; what it asked is done all the same.
     drop(reply.send(outcome));
 }

@@ -160,11 +160,7 @@ impl Authority {
     /// # Errors
     /// [`Refusal::SubjectNotFound`], [`Refusal::SessionLimitExceeded`], [`Refusal::Invalid`], or why it could
     /// not be recorded.
-    pub async fn create_session(
-        &self,
-        context: Context,
-        new: NewSession,
-    ) -> Result<Reply<Granted>, Failure> {
+    pub async fn create_session(&self, context: Context, new: NewSession) -> Result<Reply<Granted>, Failure> {
         let stream = Stream::Subject(new.subject_id.clone());
         let device = self.sealed_device(&stream, new.device.as_deref())?;
         let id = session_id(&*self.entropy, self.now());
@@ -273,12 +269,7 @@ fn session_after(done: &Done, id: SessionId) -> SharedSession {
 fn revoked(done: &Done, id: SessionId) -> Revoked {
     let session = session_after(done, id);
     let revocation = session.revocation.as_ref().expect("a granted revocation ends the session");
-    Revoked {
-        session_id: id,
-        at: revocation.at,
-        trigger: revocation.trigger,
-        position: done.position(),
-    }
+    Revoked { session_id: id, at: revocation.at, trigger: revocation.trigger, position: done.position() }
 }
 
 fn revoked_many(done: &Done) -> RevokedMany {

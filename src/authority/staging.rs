@@ -189,7 +189,10 @@ impl<'a> Staging<'a> {
             id: stamp.id,
             stream,
             expected,
-            system_seen: self.system.as_ref().map_or_else(|| self.live.system().system.version, |s| s.version),
+            system_seen: self
+                .system
+                .as_ref()
+                .map_or_else(|| self.live.system().system.version, |s| s.version),
             recorded_at: stamp.at,
             actor: stamp.context.actor.clone(),
             correlation_id: stamp.context.correlation_id.clone(),

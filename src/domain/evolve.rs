@@ -102,7 +102,8 @@ const fn illegal(event: &Event, recorded: RecordedAs, why: &'static str) -> Ille
 
 fn registered(subject: &mut Subject, event: &SubjectRegistered, recorded: RecordedAs) {
     let RecordedAs { position, at } = recorded;
-    let first = subject.registration.as_ref().map_or((at, position), |known| (known.created_at, known.created));
+    let first =
+        subject.registration.as_ref().map_or((at, position), |known| (known.created_at, known.created));
     let (created_at, created) = first;
     let profile = event.profile.clone();
     subject.registration = Some(Arc::new(Registration { profile, created_at, updated_at: at, created }));

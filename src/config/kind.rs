@@ -1,0 +1,169 @@
+//! The kinds of settings: what a value of each may be, how it is read and how it is shown.
+
+use std::{borrow::Cow, net::SocketAddr, path::PathBuf};
+
+use axum::http::Uri;
+
+use super::{Config, Networks};
+use crate::domain::{
+    Seconds,
+    policy::{OnLimit, OnReuse},
+};
+
+/// Where in the [`Config`] a setting is kept.
+type Place<T> = fn(&mut Config) -> &mut T;
+
+/// What a setting holds.
+pub(super) enum Kind {
+    /// Whole seconds, from the one to the other.
+    Seconds(u32, u32, Place<Seconds>),
+    /// A whole number, from the one to the other.
+    Count(u32, u32, Place<u32>),
+    Flag(Place<bool>),
+    OnLimit(Place<OnLimit>),
+    OnReuse(Place<OnReuse>),
+    Address(Place<SocketAddr>),
+    Url(Place<Option<String>>),
+    Directory(Place<PathBuf>),
+    Networks(Place<Networks>),
+}
+
+/// A value as its source gives it. TOML has types and they must fit; the environment and flags have none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    Untyped(String),
+    Text(String),
+    Number(String),
+    Flag(bool),
+    List(Vec<String>),
+    /// No setting holds such a thing.
+    Other,
+}
+
+/// The value is not of the kind, or out of its range.
+pub(super) struct Unfit;
+
+impl Kind {
+    /// Puts the value in its place.
+    pub(super) fn set(&self, config: &mut Config, value: &Value) -> Result<(), Unfit> {
+        let text = self.text(value).ok_or(Unfit)?;
+        match self {
+            Self::Seconds(least, most, place) => {
+                put(place(config), number(&text, *least, *most).map(Seconds))
+            }
+            Self::Count(least, most, place) => put(place(config), number(&text, *least, *most)),
+            Self::Flag(place) => put(place(config), text.parse().ok()),
+            Self::OnLimit(place) => put(place(config), choose(&ON_LIMIT, &text)),
+            Self::OnReuse(place) => put(place(config), choose(&ON_REUSE, &text)),
+            Self::Address(place) => put(place(config), text.parse().ok()),
+            Self::Url(place) => put(place(config), url(&text)),
+            Self::Directory(place) => put(place(config), directory(&text)),
+            Self::Networks(place) => put(place(config), text.parse().ok()),
+        }
+    }
+
+    /// The value in its place, as a flag would give it.
+    pub(super) fn show(&self, config: &mut Config) -> String {
+        match self {
+            Self::Seconds(_, _, place) => place(config).0.to_string(),
+            Self::Count(_, _, place) => place(config).to_string(),
+            Self::Flag(place) => place(config).to_string(),
+            Self::OnLimit(place) => word(&ON_LIMIT, place(config)),
+            Self::OnReuse(place) => word(&ON_REUSE, place(config)),
+            Self::Address(place) => place(config).to_string(),
+            Self::Url(place) => place(config).clone().unwrap_or_default(),
+            Self::Directory(place) => place(config).display().to_string(),
+            Self::Networks(place) => place(config).to_string(),
+        }
+    }
+
+    /// What a value may be, in words.
+    pub(super) fn range(&self) -> String {
+        match self {
+            Self::Seconds(least, most, _) => format!("{least} to {most} seconds"),
+            Self::Count(least, most, _) => format!("{least} to {most}"),
+            Self::Flag(_) => "true or false".to_owned(),
+            Self::OnLimit(_) => words(&ON_LIMIT),
+            Self::OnReuse(_) => words(&ON_REUSE),
+            Self::Address(_) => "an IP address and a port, such as 127.0.0.1:7300".to_owned(),
+            Self::Url(_) => "an http or https URL without query, or empty for none".to_owned(),
+            Self::Directory(_) => "a path".to_owned(),
+            Self::Networks(_) => "IP addresses and networks, such as 10.0.0.0/8".to_owned(),
+        }
+    }
+
+    /// The value as a number, where it is one.
+    pub(super) fn number(&self, config: &mut Config) -> Option<u32> {
+        match self {
+            Self::Seconds(_, _, place) => Some(place(config).0),
+            Self::Count(_, _, place) => Some(*place(config)),
+            Self::Flag(_)
+            | Self::OnLimit(_)
+            | Self::OnReuse(_)
+            | Self::Address(_)
+            | Self::Url(_)
+            | Self::Directory(_)
+            | Self::Networks(_) => None,
+        }
+    }
+
+    /// The value as text, when its type is right for this kind.
+    fn text<'a>(&self, value: &'a Value) -> Option<Cow<'a, str>> {
+        match (self, value) {
+            (_, Value::Untyped(text))
+            | (Self::Seconds(..) | Self::Count(..), Value::Number(text))
+            | (
+                Self::OnLimit(_) | Self::OnReuse(_) | Self::Address(_) | Self::Url(_) | Self::Directory(_),
+                Value::Text(text),
+            ) => Some(Cow::Borrowed(text)),
+            (Self::Flag(_), Value::Flag(flag)) => Some(Cow::Owned(flag.to_string())),
+            (Self::Networks(_), Value::List(items)) => Some(Cow::Owned(items.join(","))),
+            (_, Value::Text(_) | Value::Number(_) | Value::Flag(_) | Value::List(_) | Value::Other) => None,
+        }
+    }
+}
+
+/// The words of choices, as in the API.
+const ON_LIMIT: [(&str, OnLimit); 2] = [("reject", OnLimit::Reject), ("evict_oldest", OnLimit::EvictOldest)];
+const ON_REUSE: [(&str, OnReuse); 2] = [("reject", OnReuse::Reject), ("revoke", OnReuse::Revoke)];
+
+fn choose<T: Copy>(choices: &[(&str, T)], text: &str) -> Option<T> {
+    choices.iter().find(|(word, _)| *word == text).map(|(_, choice)| *choice)
+}
+
+fn word<T: PartialEq>(choices: &[(&str, T)], chosen: &T) -> String {
+    let found = choices.iter().find(|(_, choice)| choice == chosen);
+    found.map(|(word, _)| (*word).to_owned()).unwrap_or_default()
+}
+
+fn words<T>(choices: &[(&str, T)]) -> String {
+    choices.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(" or ")
+}
+
+fn put<T>(place: &mut T, value: Option<T>) -> Result<(), Unfit> {
+    *place = value.ok_or(Unfit)?;
+    Ok(())
+}
+
+fn number(text: &str, least: u32, most: u32) -> Option<u32> {
+    text.parse().ok().filter(|number| (least..=most).contains(number))
+}
+
+/// What a variable that is not UTF-8 was replaced by is no path that anyone meant.
+fn directory(text: &str) -> Option<PathBuf> {
+    (!text.is_empty() && !text.contains(char::REPLACEMENT_CHARACTER)).then(|| PathBuf::from(text))
+}
+
+/// Links are made by adding a path to it, so there is nothing behind its own path.
+#[expect(clippy::option_option, reason = "no URL at all is a value, other than a wrong one")]
+fn url(text: &str) -> Option<Option<String>> {
+    if text.is_empty() {
+        return Some(None);
+    }
+    // `Uri` cuts off a fragment without a word.
+    let uri: Uri = text.parse().ok().filter(|_| !text.contains('#'))?;
+    let scheme = uri.scheme_str().is_some_and(|scheme| scheme == "https" || scheme == "http");
+    let host = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+    let fits = scheme && host && uri.query().is_none();
+    fits.then(|| Some(text.trim_end_matches('/').to_owned()))
+}

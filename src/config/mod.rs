@@ -1,0 +1,128 @@
+//! Settings: from raw to checked and complete. Parsing opens no socket and makes no directory.
+//!
+//! Defaults, then a TOML file, then the environment (`TENURE_SESSION__TTL`), then flags; later wins. One
+//! table ([`SETTINGS`]) knows every setting: its name, range, meaning and place in [`Config`]. Whatever is
+//! wrong is reported at once, each with its name, value, range and source.
+
+mod fault;
+mod kind;
+mod network;
+mod raw;
+mod settings;
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+pub use fault::{Fault, Faults, Source};
+pub use network::{Network, Networks};
+pub use raw::{Flag, Raw, environment};
+pub use settings::{SETTINGS, Setting, settings_markdown};
+
+use crate::domain::{Policy, Seconds};
+
+/// All settings, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `server.*`
+    pub server: Server,
+    /// `data.dir`
+    pub data_dir: PathBuf,
+    /// `session.*`, `limits.*`, `subjects.*`, `renewal.*`
+    pub policy: Policy,
+    /// `idempotency.*`
+    pub idempotency: Idempotency,
+    /// `metrics.allow`
+    pub metrics_allow: Networks,
+    /// `security.*`
+    pub security: Security,
+    sources: BTreeMap<&'static str, Source>,
+}
+
+/// `server.*`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// `server.listen`
+    pub listen: SocketAddr,
+    /// `server.public_url`, without a slash at its end.
+    pub public_url: Option<String>,
+    /// `server.max_body`, in bytes.
+    pub max_body: u32,
+    /// `server.trusted_proxies`
+    pub trusted_proxies: Networks,
+}
+
+/// `idempotency.*`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// `idempotency.window`
+    pub window: Seconds,
+    /// `idempotency.max`
+    pub max: u32,
+}
+
+/// `security.*`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Security {
+    /// `security.wrong_credentials_per_minute`; 0 is off.
+    pub wrong_credentials_per_minute: u32,
+    /// `security.limit_loopback`
+    pub limit_loopback: bool,
+}
+
+/// The defaults. The table has no defaults of its own.
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            server: Server {
+                listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7300)),
+                public_url: None,
+                max_body: 65_536,
+                trusted_proxies: Networks::default(),
+            },
+            data_dir: PathBuf::from("./tenure-data"),
+            policy: Policy::default(),
+            idempotency: Idempotency { window: Seconds(600), max: 1_000_000 },
+            metrics_allow: Networks::default(),
+            security: Security { wrong_credentials_per_minute: 10, limit_loopback: false },
+            sources: BTreeMap::new(),
+        }
+    }
+}
+
+/// A setting as it applies, for `tenure doctor --config`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effective {
+    /// Its name.
+    pub name: &'static str,
+    /// Its value, as a flag would give it; empty for none.
+    pub value: String,
+    /// Where the value is from.
+    pub source: Source,
+}
+
+impl Config {
+    /// The limits under which sessions are granted.
+    pub fn policy(&self) -> Policy {
+        self.policy.clone()
+    }
+
+    /// Every setting with its value and source, in the order of the table.
+    pub fn effective(&self) -> Vec<Effective> {
+        let of = |setting: &Setting| Effective {
+            name: setting.name(),
+            value: setting.value_in(self),
+            source: self.source(setting.name()),
+        };
+        SETTINGS.iter().map(of).collect()
+    }
+
+    fn source(&self, name: &str) -> Source {
+        self.sources.get(name).cloned().unwrap_or(Source::Default)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,242 @@
+//! Where settings come from, and the one path from what was written to what is checked.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    Config, SETTINGS, Setting,
+    fault::{Fault, Faults, Source},
+    kind::{Unfit, Value},
+};
+
+/// What was written, unchecked.
+#[derive(Clone, Debug, Default)]
+pub struct Raw {
+    /// The settings file's name and text.
+    pub file: Option<(PathBuf, String)>,
+    /// Variables; those that are no settings are left alone.
+    pub environment: Vec<(String, String)>,
+    /// Flags, in the order in which they were typed.
+    pub flags: Vec<Flag>,
+}
+
+/// A flag of the command line that sets a setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flag {
+    typed: String,
+    name: String,
+    value: Option<String>,
+}
+
+impl Flag {
+    /// `--set name=value`.
+    pub fn set(text: &str) -> Self {
+        let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+        let (name, value) = (name.trim().to_owned(), value.map(|value| value.trim().to_owned()));
+        Self { typed: format!("--set {text}"), name, value }
+    }
+
+    /// A flag of its own for a setting, such as `--listen` for `server.listen`.
+    pub fn of_its_own(flag: &str, name: &str, value: &str) -> Self {
+        Self { typed: format!("{flag} {value}"), name: name.to_owned(), value: Some(value.to_owned()) }
+    }
+}
+
+/// The variables of this process that may be settings. The only place that reads the environment.
+pub fn environment() -> Vec<(String, String)> {
+    let ours = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        let name = name.into_string().ok().filter(|name| name.starts_with("TENURE_"))?;
+        Some((name, value.to_string_lossy().into_owned()))
+    };
+    std::env::vars_os().filter_map(ours).collect()
+}
+
+impl Raw {
+    /// Reads the settings file, when there is one.
+    pub fn read(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: Vec<Flag>,
+    ) -> Result<Self, Faults> {
+        let read = |path: &Path| match fs::read_to_string(path) {
+            Ok(text) => Ok((path.to_owned(), text)),
+            Err(error) => {
+                Err(Faults(vec![of_source(Source::File(path.to_owned(), None), &error.to_string())]))
+            }
+        };
+        let file = file.map(read).transpose()?;
+        Ok(Self { file, environment: environment.into_iter().collect(), flags })
+    }
+
+    /// Checks everything and completes it with the defaults; all that is wrong, or none of it.
+    pub fn check(&self) -> Result<Config, Faults> {
+        let mut checked = Checked::default();
+        if let Some((path, text)) = &self.file {
+            checked.take_file(path, text);
+        }
+        checked.take_environment(&self.environment);
+        checked.take_flags(&self.flags);
+        checked.compare();
+        if checked.faults.is_empty() { Ok(checked.config) } else { Err(Faults(checked.faults)) }
+    }
+}
+
+/// What was found right and wrong so far.
+#[derive(Default)]
+struct Checked {
+    config: Config,
+    faults: Vec<Fault>,
+    /// The settings among the faults: what their values mean together is not judged.
+    wrong: BTreeSet<String>,
+}
+
+impl Checked {
+    fn take_file(&mut self, path: &Path, text: &str) {
+        let line = |start: usize| Some(1 + text[..start].matches('\n').count());
+        match DeTable::parse(text) {
+            Err(error) => {
+                let line = error.span().and_then(|span| line(span.start));
+                self.faults.push(of_source(Source::File(path.to_owned(), line), error.message()));
+            }
+            Ok(table) => {
+                for entry in flatten("", table.get_ref()) {
+                    let source = Source::File(path.to_owned(), line(entry.span.start));
+                    self.take(&entry.name, &entry.value, &text[entry.span], source);
+                }
+            }
+        }
+    }
+
+    /// `TENURE_KEY` and others without `__` are not settings. But one that is a setting's name with a `_`
+    /// missing was meant as one, and would be ignored without a word.
+    fn take_environment(&mut self, variables: &[(String, String)]) {
+        for (variable, value) in variables {
+            let meant = |setting: &&Setting| setting.variable().replace("__", "_") == *variable;
+            let source = Source::Environment(variable.clone());
+            let Some(rest) = variable.strip_prefix("TENURE_") else { continue };
+            if let Some(setting) = SETTINGS.iter().find(|setting| setting.variable() == *variable) {
+                self.take(setting.name(), &Value::Untyped(value.clone()), value, source);
+            } else if rest.contains("__") {
+                let name = rest.replacen("__", ".", 1).to_lowercase();
+                self.blame(&name, value, unknown(&name), source);
+            } else if let Some(setting) = SETTINGS.iter().find(meant) {
+                self.blame(setting.name(), value, format!("must be written {}", setting.variable()), source);
+            }
+        }
+    }
+
+    fn take_flags(&mut self, flags: &[Flag]) {
+        for flag in flags {
+            let source = Source::Flag(flag.typed.clone());
+            match &flag.value {
+                Some(value) => self.take(&flag.name, &Value::Untyped(value.clone()), value, source),
+                None => self.faults.push(of_source(source, "must be --set name=value")),
+            }
+        }
+    }
+
+    fn take(&mut self, name: &str, value: &Value, written: &str, source: Source) {
+        let Some(setting) = Setting::named(name) else {
+            return self.blame(name, written, unknown(name), source);
+        };
+        match setting.kind.set(&mut self.config, value) {
+            Ok(()) => _ = self.config.sources.insert(setting.name(), source),
+            Err(Unfit) => self.blame(name, written, format!("must be {}", setting.range()), source),
+        }
+    }
+
+    fn blame(&mut self, name: &str, value: &str, remedy: String, source: Source) {
+        self.wrong.insert(name.to_owned());
+        self.faults.push(Fault { name: name.to_owned(), value: value.to_owned(), remedy, source });
+    }
+
+    /// The rules between two settings: the first is at most the second.
+    fn compare(&mut self) {
+        const AT_MOST: [(&str, &str); 3] = [
+            ("session.ttl", "session.ttl_max"),
+            ("session.ttl", "session.absolute_lifetime"),
+            ("session.max_renewals", "session.max_renewals_max"),
+        ];
+        for (name, bound) in AT_MOST {
+            if self.wrong.contains(name) || self.wrong.contains(bound) {
+                continue;
+            }
+            let (value, most) = (self.number(name), self.number(bound));
+            if value > most {
+                let remedy = format!("must be at most {bound}, {most} (from {})", self.config.source(bound));
+                let fault = Fault {
+                    name: name.to_owned(),
+                    value: value.to_string(),
+                    remedy,
+                    source: self.config.source(name),
+                };
+                self.faults.push(fault);
+            }
+        }
+    }
+
+    fn number(&mut self, name: &str) -> u32 {
+        let number = Setting::named(name).and_then(|setting| setting.kind.number(&mut self.config));
+        number.expect("only numbers are compared")
+    }
+}
+
+fn of_source(source: Source, problem: &str) -> Fault {
+    Fault { name: String::new(), value: String::new(), remedy: problem.to_owned(), source }
+}
+
+fn unknown(name: &str) -> String {
+    let section = name.split('.').next().unwrap_or_default();
+    let inside: Vec<_> = SETTINGS.iter().filter(|s| s.section() == section).map(Setting::name).collect();
+    if inside.is_empty() {
+        let sections: BTreeSet<_> = SETTINGS.iter().map(Setting::section).collect();
+        let sections = sections.into_iter().collect::<Vec<_>>().join(", ");
+        return format!("there is no such setting; the sections are {sections}");
+    }
+    format!("there is no such setting; in {section} there are {}", inside.join(", "))
+}
+
+/// One value of the settings file.
+struct Entry {
+    name: String,
+    value: Value,
+    span: std::ops::Range<usize>,
+}
+
+/// The values of a table and the tables in it, by their dotted names.
+fn flatten(prefix: &str, table: &DeTable<'_>) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for (key, value) in table {
+        let name =
+            if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
+        match value.get_ref().as_table() {
+            Some(inner) if !inner.is_empty() || is_section(&name) => entries.extend(flatten(&name, inner)),
+            Some(_) | None => entries.push(Entry { name, value: read(value.get_ref()), span: value.span() }),
+        }
+    }
+    entries.sort_by_key(|entry| entry.span.start);
+    entries
+}
+
+fn is_section(name: &str) -> bool {
+    SETTINGS.iter().any(|setting| setting.section() == name)
+}
+
+fn read(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => Value::Text(text.to_string()),
+        DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
+            .map_or(Value::Other, |number| Value::Number(number.to_string())),
+        DeValue::Boolean(flag) => Value::Flag(*flag),
+        DeValue::Array(items) => {
+            let texts = items.iter().map(|item| item.get_ref().as_str().map(str::to_owned));
+            texts.collect::<Option<_>>().map_or(Value::Other, Value::List)
+        }
+        DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => Value::Other,
+    }
+}

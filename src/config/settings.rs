@@ -1,0 +1,182 @@
+//! The table of settings. Everything that knows settings by name comes from it.
+
+use std::fmt::Write;
+
+use super::{Config, kind::Kind};
+
+/// One setting: its name, what it means, what it may hold and where it is kept.
+pub struct Setting {
+    name: &'static str,
+    doc: &'static str,
+    pub(super) kind: Kind,
+}
+
+impl Setting {
+    /// Its name, such as `session.ttl`.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What it means, in one sentence, with its unit.
+    pub const fn doc(&self) -> &'static str {
+        self.doc
+    }
+
+    /// What it may hold, in words.
+    pub fn range(&self) -> String {
+        self.kind.range()
+    }
+
+    /// What it holds when nobody sets it, as a flag would give it; empty for none.
+    pub fn default(&self) -> String {
+        self.value_in(&Config::default())
+    }
+
+    /// Its name in the environment, such as `TENURE_SESSION__TTL`.
+    pub fn variable(&self) -> String {
+        format!("TENURE_{}", self.name.replace('.', "__").to_uppercase())
+    }
+
+    pub(super) fn value_in(&self, config: &Config) -> String {
+        self.kind.show(&mut config.clone())
+    }
+
+    pub(super) fn section(&self) -> &'static str {
+        self.name.split('.').next().unwrap_or_default()
+    }
+
+    pub(super) fn named(name: &str) -> Option<&'static Self> {
+        SETTINGS.iter().find(|setting| setting.name == name)
+    }
+}
+
+const fn setting(name: &'static str, kind: Kind, doc: &'static str) -> Setting {
+    Setting { name, doc, kind }
+}
+
+/// Every setting there is.
+pub static SETTINGS: [Setting; 22] = [
+    setting(
+        "server.listen",
+        Kind::Address(|config| &mut config.server.listen),
+        "The address and port that requests are taken on.",
+    ),
+    setting(
+        "server.public_url",
+        Kind::Url(|config| &mut config.server.public_url),
+        "Where callers reach the authority: the issuer of access tokens and the start of links in notices.",
+    ),
+    setting(
+        "server.max_body",
+        // Below it, a batch of 100 tokens or a session with all that it may have would not fit.
+        Kind::Count(32_768, 16_777_216, |config| &mut config.server.max_body),
+        "The longest request body, in bytes.",
+    ),
+    setting(
+        "server.trusted_proxies",
+        Kind::Networks(|config| &mut config.server.trusted_proxies),
+        "Proxies whose word on a client's address is believed.",
+    ),
+    setting(
+        "data.dir",
+        Kind::Directory(|config| &mut config.data_dir),
+        "The directory of the log, the keys and all else that is kept.",
+    ),
+    setting(
+        "session.ttl",
+        Kind::Seconds(300, 604_800, |config| &mut config.policy.ttl),
+        "The period of a session that asks for none, in seconds; at most `session.ttl_max` and `session.absolute_lifetime`.",
+    ),
+    setting(
+        "session.ttl_max",
+        Kind::Seconds(300, 604_800, |config| &mut config.policy.ttl_max),
+        "The longest period that a session may ask for, in seconds.",
+    ),
+    setting(
+        "session.max_renewals",
+        Kind::Count(0, 100, |config| &mut config.policy.max_renewals),
+        "How often a session that asks for no other number may be renewed; at most `session.max_renewals_max`.",
+    ),
+    setting(
+        "session.max_renewals_max",
+        Kind::Count(0, 100, |config| &mut config.policy.max_renewals_max),
+        "The most renewals that a session may ask for.",
+    ),
+    setting(
+        "session.absolute_lifetime",
+        Kind::Seconds(86_400, 7_776_000, |config| &mut config.policy.absolute_lifetime),
+        "How long a session may live, however often it is renewed, in seconds.",
+    ),
+    setting(
+        "session.renewal_reject_window",
+        Kind::Seconds(300, 86_400, |config| &mut config.policy.renewal_reject_window),
+        "How long after a renewal an owner's veto is expected, in seconds.",
+    ),
+    setting(
+        "limits.per_subject",
+        Kind::Count(1, 10_000, |config| &mut config.policy.per_subject),
+        "Active sessions of one subject.",
+    ),
+    setting(
+        "limits.per_device",
+        Kind::Count(1, 10_000, |config| &mut config.policy.per_device),
+        "Active sessions of one device of a subject.",
+    ),
+    setting(
+        "limits.on_limit",
+        Kind::OnLimit(|config| &mut config.policy.on_limit),
+        "What a create does when `limits.per_subject` is reached.",
+    ),
+    setting(
+        "limits.on_device_limit",
+        Kind::OnLimit(|config| &mut config.policy.on_device_limit),
+        "What a create does when `limits.per_device` is reached.",
+    ),
+    setting(
+        "subjects.auto_register",
+        Kind::Flag(|config| &mut config.policy.auto_register),
+        "Whether a session for an unknown subject registers it.",
+    ),
+    setting(
+        "renewal.on_reuse",
+        Kind::OnReuse(|config| &mut config.policy.on_reuse),
+        "What happens when a replaced token asks for a renewal although the newer one was used; `revoke` ends the session.",
+    ),
+    setting(
+        "idempotency.window",
+        Kind::Seconds(1, 86_400, |config| &mut config.idempotency.window),
+        "How long an `Idempotency-Key` is remembered, in seconds.",
+    ),
+    setting(
+        "idempotency.max",
+        Kind::Count(1, 10_000_000, |config| &mut config.idempotency.max),
+        "How many `Idempotency-Key`s are remembered; beyond it the oldest are forgotten first.",
+    ),
+    setting(
+        "metrics.allow",
+        Kind::Networks(|config| &mut config.metrics_allow),
+        "Addresses that may read `/metrics` without a credential.",
+    ),
+    setting(
+        "security.wrong_credentials_per_minute",
+        Kind::Count(0, 10_000, |config| &mut config.security.wrong_credentials_per_minute),
+        "Wrong credentials from one address in a minute before further wrong ones get 429; 0 turns it off.",
+    ),
+    setting(
+        "security.limit_loopback",
+        Kind::Flag(|config| &mut config.security.limit_loopback),
+        "Whether that also holds for loopback addresses.",
+    ),
+];
+
+/// The settings as a table for the documentation.
+pub fn settings_markdown() -> String {
+    let mut text = "| setting | default | values | meaning |\n|---|---|---|---|\n".to_owned();
+    for setting in &SETTINGS {
+        let default = setting.default();
+        let default = if default.is_empty() { "none".to_owned() } else { format!("`{default}`") };
+        let (name, range, doc) = (setting.name, setting.range(), setting.doc);
+        writeln!(text, "| `{name}` | {default} | {range} | {doc} |").expect("writing to a string succeeds");
+    }
+    text
+}
