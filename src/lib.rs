@@ -1,3 +1,4 @@
 //! Tenure: the event-sourced session authority.
 
 pub mod domain;
+pub mod log;

@@ -1,0 +1,300 @@
+//! The bytes of a commit (`docs/log-format.md`). There is one spelling: what decodes, encodes to the same
+//! bytes.
+//!
+//! Anything else is an error, because the record hashes are over the stored bytes: a second spelling would
+//! be a second hash of the same fact.
+
+use minicbor::{Decode, Encode, Encoder};
+
+use super::{LogError, record::EncodedCommit, record::RecordHash, record::StreamKey, upcast};
+use crate::domain::{
+    Actor, Commit, CommitId, Event, EventKind, Position, Stream, SubjectId, Timestamp, record::Idempotency,
+};
+
+/// The most bytes of a commit: less than 64 KiB, the largest message of a `JetStream` stream, and small
+/// enough that sled keeps it inline (`docs/log-format.md`, limits).
+pub const MAX_COMMIT_BYTES: usize = 64 * 1024 - 1;
+
+/// The version of the layout that this module writes and reads.
+const FORMAT: u8 = 1;
+
+/// What goes into every record hash besides the record, so that it is no hash of anything else.
+const RECORD_CONTEXT: &str = "tenure v1 record";
+
+/// What a commit says of all its events. Field numbers are never given to another field.
+#[derive(Encode, Decode)]
+#[cbor(array)]
+struct Header {
+    #[n(0)]
+    format: u8,
+    #[n(1)]
+    id: CommitId,
+    /// None for the system stream.
+    #[n(2)]
+    stream: Option<SubjectId>,
+    #[n(3)]
+    expected: Position,
+    #[n(4)]
+    system_seen: Position,
+    #[n(5)]
+    recorded_at: Timestamp,
+    #[n(6)]
+    actor: Actor,
+    #[n(7)]
+    correlation_id: Option<String>,
+    #[n(8)]
+    idempotency: Option<Idempotency>,
+}
+
+/// Why bytes are not a commit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// They end before the commit does.
+    #[error("the commit is cut short")]
+    CutShort,
+    /// They go on after the commit's end.
+    #[error("{0} bytes follow the end of the commit")]
+    Trailing(usize),
+    /// More bytes than a commit may have.
+    #[error("the commit has {0} bytes, more than {MAX_COMMIT_BYTES}")]
+    TooLarge(usize),
+    /// The commit is laid out in a way that this program does not know.
+    #[error("the commit has format {0}; this program reads format {FORMAT}: a newer one wrote it")]
+    UnknownFormat(u8),
+    /// A commit without events.
+    #[error("the commit has no events")]
+    NoEvents,
+    /// An event of a kind that this program does not know.
+    #[error("event kind {0} is not known: a newer program wrote it")]
+    UnknownKind(u8),
+    /// An event of a version that this program does not know.
+    #[error("version {version} of {name} is not known: a newer program wrote it", name = kind.name())]
+    UnknownVersion {
+        /// Its kind.
+        kind: EventKind,
+        /// Its version.
+        version: u8,
+    },
+    /// A part is not the CBOR that it should be.
+    #[error("{part} cannot be read: {why}")]
+    Malformed {
+        /// Which part.
+        part: &'static str,
+        /// What the decoder met.
+        why: String,
+    },
+    /// A part says what could be said in fewer or in other bytes.
+    #[error("{0} is not spelled as this program spells it")]
+    NotCanonical(&'static str),
+}
+
+/// The bytes of a commit, with what the log must know to judge it.
+///
+/// # Errors
+///
+/// [`LogError::Empty`], [`LogError::TooLarge`].
+pub fn encode(commit: &Commit) -> Result<EncodedCommit, LogError> {
+    if commit.events.is_empty() {
+        return Err(LogError::Empty);
+    }
+    let header = prefixed(&to_cbor(&header_of(commit)));
+    let events: Vec<Vec<u8>> = commit.events.iter().map(encode_event).collect();
+    let bytes = header.len() + 2 + events.iter().map(|event| 4 + event.len()).sum::<usize>();
+    let too_large = LogError::TooLarge { bytes, limit: MAX_COMMIT_BYTES };
+    if bytes > MAX_COMMIT_BYTES {
+        return Err(too_large);
+    }
+    let count = u16::try_from(events.len()).map_err(|_| too_large)?;
+
+    let mut out = Vec::with_capacity(bytes);
+    out.extend_from_slice(&header);
+    out.extend_from_slice(&count.to_be_bytes());
+    for event in &events {
+        out.extend_from_slice(&prefixed(event));
+    }
+    Ok(EncodedCommit {
+        id: commit.id,
+        stream: StreamKey::of(&commit.stream),
+        expected: commit.expected,
+        recorded_at: commit.recorded_at,
+        bytes: out,
+        record_hashes: record_hashes(&header, events.iter().map(Vec::as_slice)),
+    })
+}
+
+/// The commit of these bytes and the hash of each of its events.
+///
+/// # Errors
+///
+/// [`DecodeError`] unless the bytes are exactly those of one commit.
+pub fn decode(bytes: &[u8]) -> Result<(Commit, Vec<RecordHash>), DecodeError> {
+    if bytes.len() > MAX_COMMIT_BYTES {
+        return Err(DecodeError::TooLarge(bytes.len()));
+    }
+    let mut rest = bytes;
+    let header_bytes = take_prefixed(&mut rest)?;
+    let header = decode_header(header_bytes)?;
+    let count = take_count(&mut rest)?;
+    let events = (0..count).map(|_| take_prefixed(&mut rest)).collect::<Result<Vec<_>, _>>()?;
+    if !rest.is_empty() {
+        return Err(DecodeError::Trailing(rest.len()));
+    }
+    let hashes = record_hashes(&bytes[..4 + header_bytes.len()], events.iter().copied());
+    let events = events.into_iter().map(decode_event).collect::<Result<_, _>>()?;
+    Ok((commit_of(header, events), hashes))
+}
+
+/// How many events the commit of these bytes has, without reading them.
+pub(super) fn count(bytes: &[u8]) -> Result<u16, DecodeError> {
+    let mut rest = bytes;
+    take_prefixed(&mut rest)?;
+    take_count(&mut rest)
+}
+
+fn header_of(commit: &Commit) -> Header {
+    Header {
+        format: FORMAT,
+        id: commit.id,
+        stream: match &commit.stream {
+            Stream::System => None,
+            Stream::Subject(id) => Some(id.clone()),
+        },
+        expected: commit.expected,
+        system_seen: commit.system_seen,
+        recorded_at: commit.recorded_at,
+        actor: commit.actor.clone(),
+        correlation_id: commit.correlation_id.clone(),
+        idempotency: commit.idempotency,
+    }
+}
+
+fn commit_of(header: Header, events: Vec<Event>) -> Commit {
+    Commit {
+        id: header.id,
+        stream: header.stream.map_or(Stream::System, Stream::Subject),
+        expected: header.expected,
+        system_seen: header.system_seen,
+        recorded_at: header.recorded_at,
+        actor: header.actor,
+        correlation_id: header.correlation_id,
+        idempotency: header.idempotency,
+        events,
+    }
+}
+
+fn decode_header(bytes: &[u8]) -> Result<Header, DecodeError> {
+    // The format comes first, so that a newer layout is called newer and not malformed.
+    let format = minicbor::Decoder::new(bytes).array_iter::<u8>().ok().and_then(|mut fields| fields.next());
+    match format {
+        Some(Ok(FORMAT)) => exact(bytes, "the header"),
+        Some(Ok(other)) => Err(DecodeError::UnknownFormat(other)),
+        Some(Err(error)) => Err(malformed("the header", &error)),
+        None => Err(DecodeError::NotCanonical("the header")),
+    }
+}
+
+fn encode_event(event: &Event) -> Vec<u8> {
+    let mut out = event_prefix(event.kind() as u8, event.kind().version());
+    out.extend_from_slice(&match event {
+        Event::SubjectRegistered(data) => to_cbor(data),
+        Event::SessionCreated(data) => to_cbor(data),
+        Event::SessionRenewed(data) => to_cbor(data),
+        Event::RenewalRejected(data) => to_cbor(data),
+        Event::SessionRevoked(data) => to_cbor(data),
+        Event::SessionsRevoked(data) => to_cbor(data),
+        Event::TokensPresented(data) => to_cbor(data),
+        Event::CredentialIssued(data) => to_cbor(data),
+        Event::CredentialRevoked(data) => to_cbor(data),
+        Event::PolicyChanged(data) => to_cbor(data),
+    });
+    out
+}
+
+fn decode_event(bytes: &[u8]) -> Result<Event, DecodeError> {
+    let mut decoder = minicbor::Decoder::new(bytes);
+    let (kind, version) = event_kind(&mut decoder).map_err(|error| malformed("an event", &error))?;
+    let data = &bytes[decoder.position()..];
+    if !bytes.starts_with(&event_prefix(kind, version)) {
+        return Err(DecodeError::NotCanonical("an event"));
+    }
+    upcast::read(kind, version, data)
+}
+
+fn event_kind(decoder: &mut minicbor::Decoder<'_>) -> Result<(u8, u8), minicbor::decode::Error> {
+    decoder.array()?;
+    Ok((decoder.u8()?, decoder.u8()?))
+}
+
+/// The begin of `[kind, version, data]`.
+fn event_prefix(kind: u8, version: u8) -> Vec<u8> {
+    let mut encoder = Encoder::new(Vec::with_capacity(64));
+    let written = encoder.array(3).and_then(|e| e.u8(kind)).and_then(|e| e.u8(version)).map(drop);
+    written.expect("a Vec takes every byte");
+    encoder.into_writer()
+}
+
+/// The hash of every event: over the header with its length, the event's index, and the event.
+fn record_hashes<'a>(header: &[u8], events: impl Iterator<Item = &'a [u8]>) -> Vec<RecordHash> {
+    let mut common = blake3::Hasher::new_derive_key(RECORD_CONTEXT);
+    common.update(header);
+    (0_u16..)
+        .zip(events)
+        .map(|(index, event)| {
+            let mut hasher = common.clone();
+            hasher.update(&index.to_be_bytes()).update(event);
+            RecordHash::from_bytes(hasher.finalize().into())
+        })
+        .collect()
+}
+
+fn to_cbor<T: Encode<()>>(value: &T) -> Vec<u8> {
+    minicbor::to_vec(value).expect("a Vec takes every byte")
+}
+
+/// The value of exactly these bytes.
+///
+/// CBOR may spell one value in many ways, and a decoder skips array elements that it does not know.
+/// Encoding again and comparing leaves one spelling, and makes a field of a newer program an error rather
+/// than a silent loss.
+pub(super) fn exact<'b, T>(bytes: &'b [u8], part: &'static str) -> Result<T, DecodeError>
+where
+    T: Decode<'b, ()> + Encode<()>,
+{
+    let value = minicbor::decode(bytes).map_err(|error| malformed(part, &error))?;
+    if to_cbor(&value) == bytes { Ok(value) } else { Err(DecodeError::NotCanonical(part)) }
+}
+
+fn malformed(part: &'static str, error: &minicbor::decode::Error) -> DecodeError {
+    DecodeError::Malformed { part, why: error.to_string() }
+}
+
+/// These bytes behind their length.
+fn prefixed(bytes: &[u8]) -> Vec<u8> {
+    // A part of 4 GiB cannot be: a subject's text or a request is limited far below. If it were, the commit
+    // would be refused as too large whatever its prefix says.
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    let mut out = Vec::with_capacity(4 + bytes.len());
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(bytes);
+    out
+}
+
+fn take_prefixed<'b>(rest: &mut &'b [u8]) -> Result<&'b [u8], DecodeError> {
+    let (length, after) = rest.split_first_chunk::<4>().ok_or(DecodeError::CutShort)?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| DecodeError::CutShort)?;
+    let (bytes, after) = after.split_at_checked(length).ok_or(DecodeError::CutShort)?;
+    *rest = after;
+    Ok(bytes)
+}
+
+fn take_count(rest: &mut &[u8]) -> Result<u16, DecodeError> {
+    let (count, after) = rest.split_first_chunk::<2>().ok_or(DecodeError::CutShort)?;
+    *rest = after;
+    match u16::from_be_bytes(*count) {
+        0 => Err(DecodeError::NoEvents),
+        count => Ok(count),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! What every backend must keep of the promises of [`EventLog`], each on a log of its own.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use super::{
+    EncodedCommit, EventLog, LogError, Outcome, StoredCommit, Tree,
+    codec::MAX_COMMIT_BYTES,
+    encode,
+    samples::{at, commit, largest, padded, small, subject},
+};
+use crate::domain::{Commit, Position, Stream, Timestamp};
+
+/// Opens the same log again; the one before was closed.
+pub(super) type Open<'o> = &'o dyn Fn() -> Box<dyn EventLog>;
+
+/// Runs the suite. `fresh` makes a new, empty log.
+pub(super) fn check(fresh: Open<'_>) {
+    let promises: [fn(&dyn EventLog); 12] = [
+        an_empty_log_has_head_zero_and_nothing_to_read,
+        an_empty_batch_changes_nothing,
+        positions_are_dense_from_one,
+        a_stale_expectation_is_answered_with_the_actual_position,
+        a_commit_is_judged_after_those_in_front_of_it,
+        a_repeat_is_a_conflict,
+        a_batch_whose_time_goes_back_is_refused_whole,
+        a_commit_that_conflicts_does_not_move_time,
+        reading_gives_whole_commits_up_to_the_wanted_number,
+        the_largest_commits_fit_and_larger_ones_are_no_commits,
+        the_root_is_that_of_all_records,
+        a_reader_beside_a_writer_sees_a_prefix,
+    ];
+    for promise in promises {
+        promise(fresh().as_ref());
+    }
+}
+
+/// Runs the part of the suite about logs that outlive their process.
+pub(super) fn check_reopen(open: Open<'_>) {
+    let log = open();
+    for batch in [0..3, 3..4, 4..204] {
+        append_all(log.as_ref(), batch.map(small).collect());
+    }
+    let head = log.head();
+    let history = read_all(log.as_ref());
+    drop(log);
+
+    let log = open();
+    assert_eq!(log.head(), head);
+    assert_eq!(read_all(log.as_ref()), history);
+    let stale = encode(&commit(900, subject(2), 0, 900, 1)).unwrap();
+    assert_eq!(log.append(vec![stale]).unwrap(), [Outcome::Conflict { actual: Position(3) }]);
+    let past = encode(&commit(901, subject(901), 0, 0, 1)).unwrap();
+    assert!(matches!(log.append(vec![past]), Err(LogError::OutOfOrder { .. })));
+    append_all(log.as_ref(), vec![small(902)]);
+    assert_eq!(log.head().position, head.position.next());
+}
+
+fn encoded(commit: &Commit) -> EncodedCommit {
+    encode(commit).unwrap()
+}
+
+/// Appends commits that must all be taken; gives their first positions.
+pub(super) fn append_all(log: &dyn EventLog, batch: Vec<EncodedCommit>) -> Vec<Position> {
+    let outcomes = log.append(batch).unwrap();
+    let first = |outcome| match outcome {
+        Outcome::Appended { first } => first,
+        Outcome::Conflict { .. } | Outcome::Unknown => panic!("{outcome:?}"),
+    };
+    outcomes.into_iter().map(first).collect()
+}
+
+pub(super) fn read_all(log: &dyn EventLog) -> Vec<StoredCommit> {
+    log.read(Position::ZERO, usize::MAX).unwrap()
+}
+
+fn an_empty_log_has_head_zero_and_nothing_to_read(log: &dyn EventLog) {
+    assert_eq!(log.head().position, Position::ZERO);
+    assert_eq!(log.head().recorded_at, Timestamp::ZERO);
+    assert_eq!(log.head().root, Tree::new().root());
+    assert_eq!(read_all(log), []);
+    assert_eq!(log.stopped(), None);
+}
+
+fn an_empty_batch_changes_nothing(log: &dyn EventLog) {
+    let before = log.head();
+    assert_eq!(log.append(vec![]).unwrap(), []);
+    assert_eq!(log.head(), before);
+}
+
+fn positions_are_dense_from_one(log: &dyn EventLog) {
+    let sizes = [2, 1, 3, 1];
+    let commits: Vec<_> = (0..).zip(sizes).map(|(n, size)| commit(n, subject(n), 0, 0, size)).collect();
+    let firsts = append_all(log, commits[..2].iter().map(encoded).collect());
+    assert_eq!(firsts, [Position(1), Position(3)]);
+    let firsts = append_all(log, commits[2..].iter().map(encoded).collect());
+    assert_eq!(firsts, [Position(4), Position(7)]);
+    assert_eq!(log.head().position, Position(7));
+
+    let stored = read_all(log);
+    let positions: Vec<_> = stored.iter().flat_map(StoredCommit::positions).collect();
+    assert_eq!(positions, (1..=7).map(Position).collect::<Vec<_>>());
+    assert_eq!(stored.into_iter().map(|stored| stored.commit).collect::<Vec<_>>(), commits);
+}
+
+fn a_stale_expectation_is_answered_with_the_actual_position(log: &dyn EventLog) {
+    append_all(
+        log,
+        vec![encoded(&commit(1, subject(1), 0, 0, 2)), encoded(&commit(2, Stream::System, 0, 0, 1))],
+    );
+    for (expected, stream, actual) in [
+        (0, subject(1), 2),
+        (1, subject(1), 2),
+        (3, subject(1), 2),
+        (2, Stream::System, 3),
+        (1, subject(9), 0),
+    ] {
+        let late = encoded(&commit(3, stream, expected, 0, 1));
+        assert_eq!(log.append(vec![late]).unwrap(), [Outcome::Conflict { actual: Position(actual) }]);
+    }
+    assert_eq!(log.head().position, Position(3));
+    append_all(log, vec![encoded(&commit(4, subject(1), 2, 0, 1))]);
+}
+
+fn a_commit_is_judged_after_those_in_front_of_it(log: &dyn EventLog) {
+    let batch = vec![
+        encoded(&commit(1, subject(1), 0, 0, 2)),
+        encoded(&commit(2, subject(1), 0, 0, 1)),
+        encoded(&commit(3, subject(1), 2, 0, 1)),
+        encoded(&commit(4, subject(2), 0, 0, 1)),
+    ];
+    let outcomes = log.append(batch).unwrap();
+    assert_eq!(
+        outcomes,
+        [
+            Outcome::Appended { first: Position(1) },
+            Outcome::Conflict { actual: Position(2) },
+            Outcome::Appended { first: Position(3) },
+            Outcome::Appended { first: Position(4) },
+        ]
+    );
+    assert_eq!(read_all(log).len(), 3);
+}
+
+fn a_repeat_is_a_conflict(log: &dyn EventLog) {
+    append_all(log, vec![small(1)]);
+    assert_eq!(log.append(vec![small(1)]).unwrap(), [Outcome::Conflict { actual: Position(1) }]);
+    assert_eq!(read_all(log).len(), 1);
+}
+
+fn a_batch_whose_time_goes_back_is_refused_whole(log: &dyn EventLog) {
+    append_all(log, vec![small(5)]);
+    let head = log.head();
+    let batch = vec![encoded(&commit(6, subject(6), 0, 9, 1)), encoded(&commit(7, subject(7), 0, 8, 1))];
+    assert_eq!(log.append(batch), Err(LogError::OutOfOrder { last: at(9), given: at(8) }));
+    assert_eq!(log.head(), head);
+    assert_eq!(log.stopped(), None);
+    append_all(log, vec![encoded(&commit(8, subject(6), 0, 5, 1))]);
+}
+
+fn a_commit_that_conflicts_does_not_move_time(log: &dyn EventLog) {
+    let batch = vec![encoded(&commit(1, subject(1), 7, 100, 1)), encoded(&commit(2, subject(2), 0, 50, 1))];
+    let outcomes = log.append(batch).unwrap();
+    assert_eq!(outcomes[1], Outcome::Appended { first: Position(1) });
+    assert_eq!(log.head().recorded_at, at(50));
+}
+
+fn reading_gives_whole_commits_up_to_the_wanted_number(log: &dyn EventLog) {
+    // Positions 1-2, 3, 4-6, 7.
+    let sizes = [2, 1, 3, 1];
+    let batch = (0..).zip(sizes).map(|(n, size)| encoded(&commit(n, subject(n), 0, 0, size))).collect();
+    append_all(log, batch);
+    let firsts = |after, max| {
+        let stored = log.read(Position(after), max).unwrap();
+        stored.into_iter().map(|stored| stored.first.0).collect::<Vec<_>>()
+    };
+    assert_eq!(firsts(0, 0), [0_u64; 0]);
+    assert_eq!(firsts(0, 1), [1]);
+    assert_eq!(firsts(0, 2), [1]);
+    assert_eq!(firsts(0, 3), [1, 3]);
+    assert_eq!(firsts(0, 4), [1, 3, 4]);
+    assert_eq!(firsts(1, 1), [1], "a commit that is begun comes whole");
+    assert_eq!(firsts(2, 1), [3]);
+    assert_eq!(firsts(3, 100), [4, 7]);
+    assert_eq!(firsts(6, 100), [7]);
+    assert_eq!(firsts(7, 100), [0_u64; 0]);
+    assert_eq!(firsts(u64::MAX - 1, 100), [0_u64; 0]);
+    assert_eq!(firsts(u64::MAX, 100), [0_u64; 0]);
+}
+
+fn the_largest_commits_fit_and_larger_ones_are_no_commits(log: &dyn EventLog) {
+    assert_eq!(largest(1).bytes().len(), MAX_COMMIT_BYTES);
+    let too_large = encode(&padded(1, MAX_COMMIT_BYTES));
+    assert!(matches!(too_large, Err(LogError::TooLarge { limit: MAX_COMMIT_BYTES, .. })), "{too_large:?}");
+    assert_eq!(encode(&commit(1, subject(1), 0, 0, 0)), Err(LogError::Empty));
+
+    append_all(log, (1..=20).map(largest).chain((21..=30).map(small)).collect());
+    let stored = read_all(log);
+    assert_eq!(stored.len(), 30);
+    for (n, stored) in (1..=20).zip(stored) {
+        assert_eq!(encoded(&stored.commit), largest(n));
+    }
+}
+
+fn the_root_is_that_of_all_records(log: &dyn EventLog) {
+    let mut tree = Tree::new();
+    for n in 0..20 {
+        let commit = encoded(&commit(n, subject(n), 0, 0, 1 + n % 3));
+        commit.record_hashes().iter().for_each(|hash| tree.append(hash));
+        append_all(log, vec![commit]);
+        assert_eq!(log.head().root, tree.root());
+    }
+    let mut read = Tree::new();
+    read_all(log).iter().flat_map(|stored| &stored.record_hashes).for_each(|hash| read.append(hash));
+    assert_eq!(read, tree);
+}
+
+/// No hole, no repeat, no reorder, and never beyond the head.
+fn a_reader_beside_a_writer_sees_a_prefix(log: &dyn EventLog) {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut cursor = Position::ZERO;
+            while !done.load(Ordering::SeqCst) || cursor < log.head().position {
+                for stored in log.read(cursor, 7).unwrap() {
+                    assert_eq!(stored.first, cursor.next());
+                    cursor = stored.last();
+                }
+                assert!(cursor <= log.head().position);
+            }
+            assert_eq!(cursor, Position(300));
+        });
+        for batch in 0..60 {
+            append_all(log, (batch * 5..batch * 5 + 5).map(small).collect());
+        }
+        done.store(true, Ordering::SeqCst);
+    });
+}

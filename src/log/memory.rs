@@ -1,0 +1,90 @@
+//! A log that lives as long as the process: for tests, and for a server that shall leave no trace.
+
+use parking_lot::RwLock;
+
+use super::{EncodedCommit, EventLog, Head, LogError, Outcome, StoredCommit, tail::Tail};
+use crate::domain::Position;
+
+/// Keeps commits in memory, as the bytes that a disk would hold.
+///
+/// Its "durable" is "in memory": it forgets all with the process, and keeps every other promise.
+#[derive(Debug)]
+pub struct MemoryLog {
+    state: RwLock<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    tail: Tail,
+    commits: Vec<Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    first: Position,
+    last: Position,
+    bytes: Vec<u8>,
+}
+
+impl MemoryLog {
+    /// An empty log.
+    pub fn new() -> Self {
+        Self { state: RwLock::new(State { tail: Tail::new(), commits: Vec::new() }) }
+    }
+}
+
+impl Default for MemoryLog {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl EventLog for MemoryLog {
+    fn append(&self, batch: Vec<EncodedCommit>) -> Result<Vec<Outcome>, LogError> {
+        let mut state = self.state.write();
+        let mut staged = state.tail.stage(batch)?;
+        let kept = std::mem::take(&mut staged.accepted).into_iter().map(|(first, commit)| Kept {
+            first,
+            last: Position(first.0 + commit.count() - 1),
+            bytes: commit.bytes,
+        });
+        state.commits.extend(kept);
+        Ok(state.tail.admit(staged))
+    }
+
+    fn head(&self) -> Head {
+        self.state.read().tail.head()
+    }
+
+    fn read(&self, after: Position, max_events: usize) -> Result<Vec<StoredCommit>, LogError> {
+        let state = self.state.read();
+        let from = state.commits.partition_point(|kept| kept.last <= after);
+        let mut found = Vec::new();
+        let mut events = 0;
+        for kept in &state.commits[from..] {
+            if events >= max_events {
+                break;
+            }
+            let commit = StoredCommit::decode(kept.first, &kept.bytes)
+                .map_err(|error| LogError::Corrupt { position: kept.first, why: error.to_string() })?;
+            events += commit.commit.events.len();
+            found.push(commit);
+        }
+        Ok(found)
+    }
+
+    fn stopped(&self) -> Option<String> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::conformance;
+
+    #[test]
+    fn it_keeps_the_promises() {
+        conformance::check(&|| Box::new(MemoryLog::new()));
+    }
+}

@@ -1,0 +1,71 @@
+//! Why a log was not opened, with the file in question.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::domain::Position;
+
+/// Why a log was not opened. Nothing was repaired.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("{}: another process has this data directory open", path.display())]
+    InUse {
+        /// The file that is locked.
+        path: PathBuf,
+    },
+    /// The directory is not one of ours, or one of a newer program.
+    #[error("{}: {why}", path.display())]
+    ForeignFormat {
+        /// The file that says so.
+        path: PathBuf,
+        /// What it says.
+        why: String,
+    },
+    /// Something is not as it was written.
+    #[error("{}: {}{why}", path.display(), at(*position))]
+    Damaged {
+        /// The file in question.
+        path: PathBuf,
+        /// The first position in question, where it is known.
+        position: Option<Position>,
+        /// What is wrong.
+        why: String,
+    },
+    /// The operating system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file in question.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+fn at(position: Option<Position>) -> String {
+    position.map_or_else(String::new, |position| format!("position {position}: "))
+}
+
+/// What the operating system said of this file.
+pub(super) fn io_at(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+    let path = path.to_owned();
+    move |source| OpenError::Io { path, source }
+}
+
+/// A file of ours that is not there is damage; anything else is the operating system's.
+pub(super) fn missing_or_io(path: &Path, position: Option<Position>) -> impl FnOnce(io::Error) -> OpenError {
+    let path = path.to_owned();
+    move |source| {
+        if source.kind() == io::ErrorKind::NotFound {
+            return damaged(&path, position, "is missing");
+        }
+        OpenError::Io { path, source }
+    }
+}
+
+/// This file is not as it was written.
+pub(super) fn damaged(path: &Path, position: Option<Position>, why: &str) -> OpenError {
+    OpenError::Damaged { path: path.to_owned(), position, why: why.to_owned() }
+}

@@ -1,0 +1,181 @@
+//! Commits to test with: plain ones, the largest, and one of every kind of event.
+
+use super::{EncodedCommit, encode};
+use crate::domain::{
+    Actor, Commit, CommitId, CredentialId, Digest16, Event, Generation, Policy, Position, SealedText,
+    Seconds, SessionId, Stream, Timestamp,
+    event::{
+        CredentialIssued, CredentialRevoked, Device, PolicyChanged, Presented, Profile, RejectionCause,
+        RejectionCode, RenewalRejected, Role, SessionCreated, SessionRenewed, SessionRevoked,
+        SessionsRevoked, SubjectKind, SubjectRegistered, Terms, TokensPresented, Trigger,
+    },
+    record::{ActorKind, Idempotency},
+};
+
+/// The moment at which all samples begin: 2026-01-01T00:00:00Z.
+const BEGIN: i64 = 1_767_225_600_000;
+
+/// A moment so many milliseconds after the begin.
+pub(super) fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(BEGIN + millis)
+}
+
+pub(super) fn subject(n: u64) -> Stream {
+    Stream::Subject(format!("agent-{n}").parse().unwrap())
+}
+
+fn commit_id(n: u64) -> CommitId {
+    let mut bytes = [0x5a; 16];
+    bytes[..8].copy_from_slice(&n.to_be_bytes());
+    bytes[14..].fill(0);
+    CommitId::from_bytes(bytes)
+}
+
+pub(super) fn revoked(n: u64) -> Event {
+    let mut session = [0x11; 16];
+    session[..8].copy_from_slice(&n.to_be_bytes());
+    Event::SessionRevoked(SessionRevoked {
+        session_id: SessionId::from_bytes(session),
+        trigger: Trigger::ManualRevoke,
+        reason: None,
+    })
+}
+
+/// A commit of `events` events that continues a stream after `expected`.
+pub(super) fn commit(n: u64, stream: Stream, expected: u64, millis: i64, events: u64) -> Commit {
+    Commit {
+        id: commit_id(n),
+        stream,
+        expected: Position(expected),
+        system_seen: Position::ZERO,
+        recorded_at: at(millis),
+        actor: Actor::AUTHORITY,
+        correlation_id: None,
+        idempotency: None,
+        events: (0..events).map(|event| revoked(n * 100 + event)).collect(),
+    }
+}
+
+/// A commit of one event that begins a stream of its own.
+pub(super) fn small(n: u64) -> EncodedCommit {
+    encode(&commit(n, subject(n), 0, i64::try_from(n).unwrap(), 1)).unwrap()
+}
+
+/// A commit of exactly the largest size, that begins a stream of its own.
+pub(super) fn largest(n: u64) -> EncodedCommit {
+    let encoded = encode(&padded(
+        n,
+        super::codec::MAX_COMMIT_BYTES - encode(&padded(n, 1000)).unwrap().bytes.len() + 1000,
+    ));
+    encoded.unwrap()
+}
+
+/// A commit with a sealed text of this size.
+pub(super) fn padded(n: u64, text: usize) -> Commit {
+    let reason = Some(SealedText::from_bytes(vec![0x77; text]));
+    let session_id = SessionId::from_bytes([3; 16]);
+    let event = SessionRevoked { session_id, trigger: Trigger::Own, reason };
+    Commit {
+        events: vec![Event::SessionRevoked(event)],
+        ..commit(n, subject(n), 0, i64::try_from(n).unwrap(), 0)
+    }
+}
+
+/// A commit with every field of the header filled, around this event.
+pub(super) fn full(event: Event) -> Commit {
+    Commit {
+        id: commit_id(0x0193_75c1_6a3e_7c52),
+        stream: Stream::Subject("svc:build@eu-1".parse().unwrap()),
+        expected: Position(41),
+        system_seen: Position(7),
+        recorded_at: at(1_234),
+        actor: Actor {
+            kind: ActorKind::Credential,
+            id: Some("019375c1-6a3e-7c52-9d5e-0f2b8a1c4e77".to_owned()),
+        },
+        correlation_id: Some("req-42".to_owned()),
+        idempotency: Some(Idempotency { key: digest(0xa0), request: digest(0xb0) }),
+        events: vec![event],
+    }
+}
+
+fn digest(byte: u8) -> Digest16 {
+    Digest16::from_bytes([byte; 16])
+}
+
+fn sealed(byte: u8) -> SealedText {
+    SealedText::from_bytes(vec![byte; 40])
+}
+
+/// One event of every kind, every field filled.
+pub(super) fn every_kind() -> Vec<Event> {
+    use crate::domain::policy::OnLimit;
+    let session_id = SessionId::from_bytes([0x51; 16]);
+    let credential_id = CredentialId::from_bytes([0xc1; 16]);
+    let owner_id = Some("team:payments".parse().unwrap());
+    vec![
+        Event::SubjectRegistered(SubjectRegistered {
+            profile: Profile {
+                name: Some(sealed(1)),
+                kind: Some(SubjectKind::Service),
+                owner_id: owner_id.clone(),
+                max_sessions: Some(3),
+                max_sessions_per_device: Some(2),
+                on_limit: Some(OnLimit::EvictOldest),
+                on_device_limit: Some(OnLimit::Reject),
+            },
+        }),
+        Event::SessionCreated(SessionCreated {
+            session_id,
+            terms: Terms {
+                ttl: Seconds(3_600),
+                max_renewals: 30,
+                absolute_lifetime: Seconds(86_400),
+                renewal_reject_window: Seconds(600),
+            },
+            expires_at: at(3_600_000),
+            renew_at: Some(at(1_800_000)),
+            device: Some(Device { digest: digest(0xd0), name: SealedText::from_bytes(vec![2; 48]) }),
+            scopes: vec!["read".to_owned(), "write:orders".to_owned()],
+            metadata: Some(sealed(3)),
+        }),
+        Event::SessionRenewed(SessionRenewed {
+            session_id,
+            generation: Generation(2),
+            expires_at: at(7_200_000),
+            renew_at: Some(at(5_400_000)),
+            key_digest: Some(digest(0xe0)),
+        }),
+        Event::RenewalRejected(RenewalRejected {
+            session_id,
+            generation: Generation(2),
+            cause: RejectionCause::Policy,
+            code: Some(RejectionCode::RenewalTooEarly),
+        }),
+        Event::SessionRevoked(SessionRevoked {
+            session_id,
+            trigger: Trigger::TokenReuse,
+            reason: Some(sealed(4)),
+        }),
+        Event::SessionsRevoked(SessionsRevoked {
+            device_digest: Some(digest(0xd0)),
+            except_session_id: Some(session_id),
+            oldest: Some(2),
+            matched: 2,
+            trigger: Trigger::Evicted,
+            reason: Some(sealed(5)),
+        }),
+        Event::TokensPresented(TokensPresented {
+            presented: vec![Presented { session_id, generation: Generation(3) }],
+        }),
+        Event::CredentialIssued(CredentialIssued {
+            credential_id,
+            role: Role::Owner,
+            owner_id,
+            name: Some(sealed(6)),
+            key_hash: [0x4b; 32],
+        }),
+        Event::CredentialRevoked(CredentialRevoked { credential_id }),
+        Event::PolicyChanged(PolicyChanged { policy: Policy::default() }),
+    ]
+}

@@ -1,0 +1,367 @@
+//! The log on one machine's disk, in a sled store.
+//!
+//! sled 0.34.7 orders and finds our frames, and recovers to a prefix after a crash. It is trusted with
+//! nothing else:
+//!
+//! - its `flush()` is no durability barrier on Linux (`sync_file_range` writes neither the file's length nor
+//!   the disk's cache), so our own `fdatasync` of its file follows, one for each batch;
+//! - a value too large for it goes to a file of its own in `blobs/`, which nothing syncs, so frames are kept
+//!   small and the directory is looked at before a batch is called durable;
+//! - a damaged file makes it panic, or open with less than there was, so `opening` checks everything that it
+//!   gives back;
+//! - after an error it may show what it has not written, so nothing is appended any more.
+
+use std::{
+    fs::{self, File},
+    io,
+    ops::Bound,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::{
+    EncodedCommit, EventLog, Head, LogError, OpenError, Outcome, StoredCommit, frame,
+    guard::guarded,
+    head_file::{HeadFile, HeadRecord},
+    opening,
+    tail::{Staged, Tail},
+};
+use crate::domain::Position;
+
+/// A log in `DATA/log/`, with its head also in `DATA/log.head`. One process at a time has it open.
+#[derive(Debug)]
+pub struct SledLog {
+    store: Store,
+    writer: Mutex<Writer>,
+    head: RwLock<Head>,
+    stopped: OnceLock<String>,
+}
+
+/// The store and its file.
+#[derive(Debug)]
+pub(super) struct Store {
+    /// Taken only when the store is dropped.
+    db: Option<::sled::Db>,
+    /// The store's file, opened by ourselves: to sync it is to sync what sled wrote through its own handle.
+    file: File,
+    dir: PathBuf,
+    #[cfg(test)]
+    faults: faults::Faults,
+}
+
+#[derive(Debug)]
+struct Writer {
+    tail: Tail,
+    head_file: HeadFile,
+    frame_bytes: u64,
+}
+
+impl SledLog {
+    /// Opens the log of this data directory, or makes a new one, and hands every commit to `fold`, in order.
+    ///
+    /// All of it is read and checked: frames, positions, expectations, recorded time, and the root against
+    /// the head record. What does not check is refused, never repaired.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] names the file and, where it is known, the position. Leftovers of an interrupted start
+    /// are removed; nothing else is changed by us.
+    pub fn open(
+        data_dir: &Path,
+        fold: &mut dyn FnMut(StoredCommit) -> Result<(), String>,
+    ) -> Result<Self, OpenError> {
+        let opened = opening::open(data_dir, fold)?;
+        let head = opened.tail.head();
+        let opening::Opened { store, tail, head_file, frame_bytes } = opened;
+        Ok(Self {
+            store,
+            writer: Mutex::new(Writer { tail, head_file, frame_bytes }),
+            head: RwLock::new(head),
+            stopped: OnceLock::new(),
+        })
+    }
+
+    /// Ends writing in good order, so that the head record is not behind.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Stopped`] if storage has failed, now or before.
+    pub fn close(self) -> Result<(), LogError> {
+        self.settle()
+    }
+
+    /// Brings store and head record to disk. Does nothing to a log that has failed.
+    fn settle(&self) -> Result<(), LogError> {
+        let mut writer = self.writer.lock();
+        self.refuse_if_stopped()?;
+        self.try_settle(&mut writer).map_err(|why| self.stop(why))
+    }
+
+    fn try_settle(&self, writer: &mut Writer) -> Result<(), String> {
+        let record = self.barrier(*self.head.read(), writer.frame_bytes)?;
+        let written = writer.head_file.write(record).and_then(|()| writer.head_file.sync());
+        written.map_err(|error| format!("log.head cannot be written: {error}"))
+    }
+
+    fn refuse_if_stopped(&self) -> Result<(), LogError> {
+        self.stopped.get().map_or(Ok(()), |why| Err(LogError::Stopped { why: why.clone() }))
+    }
+
+    /// From here on this process writes nothing.
+    fn stop(&self, why: String) -> LogError {
+        tracing::error!(%why, "the log is stopped: nothing is written until a restart");
+        LogError::Stopped { why: self.stopped.get_or_init(|| why).clone() }
+    }
+
+    /// Brings what was staged to disk and writes the head record. Shows nothing to readers.
+    fn make_durable(&self, writer: &mut Writer, staged: &Staged) -> Result<u64, String> {
+        let mut frame_bytes = writer.frame_bytes;
+        for frame in frame::pack(&staged.accepted) {
+            self.note_shrinking(writer)?;
+            let key = frame.key();
+            let value = frame.seal();
+            frame_bytes += value.len() as u64;
+            guarded(|| self.store.db().insert(key, value)).map_err(|failure| failure.to_string())?;
+        }
+        let record = self.barrier(staged.head(), frame_bytes)?;
+        // Behind the barrier: the record must never know more than the disk.
+        writer.head_file.write(record).map_err(|error| format!("log.head cannot be written: {error}"))?;
+        Ok(frame_bytes)
+    }
+
+    /// When this has returned, everything inserted so far survives a power cut; gives the record that says
+    /// so.
+    fn barrier(&self, head: Head, frame_bytes: u64) -> Result<HeadRecord, String> {
+        let db_error = |error: io::Error| format!("{}: {error}", self.store.dir.join("db").display());
+        guarded(|| self.store.db().flush()).map_err(|failure| failure.to_string())?;
+        // Before the sync, which makes this length durable too.
+        let file_bytes = self.store.len().map_err(db_error)?;
+        self.store.sync().map_err(db_error)?;
+        self.store.assert_no_blobs()?;
+        Ok(HeadRecord {
+            position: head.position,
+            recorded_at: head.recorded_at,
+            root: head.root,
+            frame_bytes,
+            file_bytes,
+        })
+    }
+
+    /// Writes down, durably, that the store's file has become shorter, before it can grow again.
+    ///
+    /// sled cuts free segments off the end of its file, at a multiple of the segment size and in a thread
+    /// of its own. The check at start takes a shorter file for damage unless its length is such a multiple.
+    /// So a file that was cut and has grown since must not meet a record from before the cut. After a cut
+    /// sled first fills the free segment that it always keeps; so looking before each frame is soon enough.
+    fn note_shrinking(&self, writer: &mut Writer) -> Result<(), String> {
+        let file_bytes = self.store.len().map_err(|error| error.to_string())?;
+        let Some(record) = writer.head_file.record().filter(|record| file_bytes < record.file_bytes) else {
+            return Ok(());
+        };
+        let written = writer.head_file.write(HeadRecord { file_bytes, ..record });
+        written.and_then(|()| writer.head_file.sync()).map_err(|error| error.to_string())
+    }
+
+    fn try_read(&self, after: Position, max_events: usize) -> Result<Vec<StoredCommit>, LogError> {
+        let head = self.head().position;
+        let mut found = Vec::new();
+        if after >= head || max_events == 0 {
+            return Ok(found);
+        }
+        let mut events = 0;
+        let mut next = after.next();
+        let mut frames = self.store.frames_from(next)?;
+        while events < max_events && next <= head {
+            let (first, bytes) = frames.next(next)?;
+            let corrupt = |why: String| LogError::Corrupt { position: first, why };
+            if first > next {
+                return Err(LogError::Corrupt {
+                    position: next,
+                    why: "the store has no frame for it".to_owned(),
+                });
+            }
+            let frame = frame::open(first, &bytes).map_err(corrupt)?;
+            let ends = frame.commits.iter().skip(1).map(|(first, _)| *first).chain([frame.next]);
+            for ((first, bytes), end) in frame.commits.iter().zip(ends) {
+                if end > next && events < max_events {
+                    let commit = StoredCommit::decode(*first, bytes);
+                    let commit = commit
+                        .map_err(|error| LogError::Corrupt { position: *first, why: error.to_string() })?;
+                    events += commit.commit.events.len();
+                    found.push(commit);
+                }
+            }
+            next = next.max(frame.next);
+        }
+        Ok(found)
+    }
+}
+
+impl EventLog for SledLog {
+    fn append(&self, batch: Vec<EncodedCommit>) -> Result<Vec<Outcome>, LogError> {
+        let mut writer = self.writer.lock();
+        self.refuse_if_stopped()?;
+        let staged = writer.tail.stage(batch)?;
+        if staged.is_empty() {
+            return Ok(staged.outcomes);
+        }
+        match self.make_durable(&mut writer, &staged) {
+            Ok(frame_bytes) => {
+                writer.frame_bytes = frame_bytes;
+                *self.head.write() = staged.head();
+                Ok(writer.tail.admit(staged))
+            }
+            Err(why) => {
+                self.stop(why);
+                Ok(staged.unknown())
+            }
+        }
+    }
+
+    fn head(&self) -> Head {
+        *self.head.read()
+    }
+
+    fn read(&self, after: Position, max_events: usize) -> Result<Vec<StoredCommit>, LogError> {
+        // A store that cannot give back what it took is not written to any more.
+        self.try_read(after, max_events).inspect_err(|error| drop(self.stop(error.to_string())))
+    }
+
+    fn stopped(&self) -> Option<String> {
+        self.stopped.get().cloned()
+    }
+}
+
+impl Drop for SledLog {
+    fn drop(&mut self) {
+        // A second settling, after `close`, finds nothing to do but one sync. Failure has been reported by
+        // `stop`.
+        drop(self.settle());
+    }
+}
+
+impl Store {
+    pub(super) fn new(db: ::sled::Db, dir: PathBuf) -> io::Result<Self> {
+        let file = File::options().read(true).write(true).open(dir.join("db"))?;
+        Ok(Self {
+            db: Some(db),
+            file,
+            dir,
+            #[cfg(test)]
+            faults: faults::Faults::default(),
+        })
+    }
+
+    pub(super) fn db(&self) -> &::sled::Db {
+        self.db.as_ref().expect("the handle is taken only by drop")
+    }
+
+    pub(super) fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    /// The barrier itself. Never tried again after a failure.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        #[cfg(test)]
+        self.faults.meet()?;
+        self.file.sync_data()
+    }
+
+    /// Nothing syncs `blobs/`, so a batch with a value in it must not be called durable.
+    ///
+    /// Frames are too small to get there; this notices if that reasoning, or sled, is wrong. Listing an empty
+    /// directory takes microseconds, where the sync before it takes a hundred times as long.
+    pub(super) fn assert_no_blobs(&self) -> Result<(), String> {
+        let blobs = self.dir.join("blobs");
+        let listed = fs::read_dir(&blobs).map(|mut entries| entries.next().is_none());
+        match listed {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!("{}: is not empty, and nothing in it is synced", blobs.display())),
+            Err(error) => Err(format!("{}: {error}", blobs.display())),
+        }
+    }
+
+    /// Every frame behind the one that begins at `last`, in order; every frame at all if there is none.
+    pub(super) fn frames_after(&self, last: Option<Position>) -> Frames {
+        Frames(match last {
+            Some(last) => self.db().range((Bound::Excluded(frame::key(last)), Bound::Unbounded)),
+            None => self.db().iter(),
+        })
+    }
+
+    /// Frames in order, from the one that holds `position`.
+    pub(super) fn frames_from(&self, position: Position) -> Result<Frames, LogError> {
+        let start = guarded(|| self.db().range(..=frame::key(position)).next_back().transpose());
+        let start = start.map_err(|failure| LogError::Corrupt { position, why: failure.to_string() })?;
+        // Without such a frame the first one there is begins too late, and the caller sees that.
+        let from = start.map_or(frame::key(position).to_vec(), |(key, _)| key.to_vec());
+        Ok(Frames(self.db().range(from..)))
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // sled flushes and panics in its own drop too.
+        let closed = guarded(|| {
+            drop(self.db.take());
+            Ok(())
+        });
+        if let Err(failure) = closed {
+            tracing::warn!(%failure, "the store did not close in good order");
+        }
+    }
+}
+
+/// The frames of a store, in order.
+pub(super) struct Frames(::sled::Iter);
+
+impl Frames {
+    /// The next frame's first position and bytes. `wanted` is the position that is looked for, for the error.
+    pub(super) fn next(&mut self, wanted: Position) -> Result<(Position, ::sled::IVec), LogError> {
+        let missing = || "the store ends before it".to_owned();
+        let corrupt = |why| LogError::Corrupt { position: wanted, why };
+        self.try_next().map_err(corrupt)?.ok_or_else(|| corrupt(missing()))
+    }
+
+    /// The next frame, or none at the end of the store.
+    pub(super) fn try_next(&mut self) -> Result<Option<(Position, ::sled::IVec)>, String> {
+        let found = guarded(|| self.0.next().transpose()).map_err(|failure| failure.to_string())?;
+        let Some((key, value)) = found else { return Ok(None) };
+        let key = key.as_ref().try_into().map_err(|_| "a key is not a position".to_owned())?;
+        Ok(Some((Position(u64::from_be_bytes(key)), value)))
+    }
+}
+
+#[cfg(test)]
+mod faults {
+    use std::{
+        io,
+        sync::atomic::{AtomicBool, Ordering},
+    };
+
+    /// A disk that fails when told to: the only way to meet the barrier's failure on a healthy machine.
+    #[derive(Debug, Default)]
+    pub(super) struct Faults(AtomicBool);
+
+    impl Faults {
+        pub(super) fn next_sync_fails(&self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+
+        pub(super) fn meet(&self) -> io::Result<()> {
+            if self.0.swap(false, Ordering::SeqCst) {
+                return Err(io::Error::other("the disk did not answer"));
+            }
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod damage;
+#[cfg(test)]
+mod kills;
+#[cfg(test)]
+mod tests;
