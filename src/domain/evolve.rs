@@ -161,6 +161,9 @@ fn renewed(subject: &mut Subject, event: &SessionRenewed, recorded: RecordedAs) 
     if session.renewals_left() == 0 {
         return Err("all renewals are spent");
     }
+    if event.expires_at <= recorded.at {
+        return Err("its period ends before it begins");
+    }
     if event.expires_at > session.absolute_expires_at() {
         return Err("its period goes beyond the absolute end");
     }
@@ -176,9 +179,13 @@ fn renewed(subject: &mut Subject, event: &SessionRenewed, recorded: RecordedAs) 
 
 fn rejected(subject: &mut Subject, event: &RenewalRejected) -> Result<(), &'static str> {
     let session = open_session(subject, event.session_id)?;
+    if event.generation != session.generation {
+        return Err("it names another generation than the current one");
+    }
     match (event.cause, event.code) {
         (RejectionCause::Owner, _) if session.renewal.is_none() => Err("there was no renewal to veto"),
-        (RejectionCause::Owner, _) => Ok(()),
+        (RejectionCause::Owner, Some(_)) => Err("a veto breaks no rule"),
+        (RejectionCause::Owner, None) => Ok(()),
         (RejectionCause::Policy, None) => Err("a rule that refuses has a code"),
         (RejectionCause::Policy, Some(code)) if session.refused.contains(code) => {
             Err("the refusal is recorded already")

@@ -227,9 +227,10 @@ impl Session {
         }
     }
 
-    /// Whether it still matters that a token of its current generation is presented.
+    /// Whether it still matters that a token of its current generation is presented: to the lost-reply rule,
+    /// which needs a key, and to the reuse rule, which does not.
     pub fn awaits_presentation(&self) -> bool {
-        self.renewal.as_ref().is_some_and(|renewal| renewal.key_digest.is_some() && !renewal.presented)
+        self.renewal.as_ref().is_some_and(|renewal| !renewal.presented)
     }
 
     /// The digest of its device's name.

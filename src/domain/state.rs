@@ -72,6 +72,7 @@ impl State {
                 Ok(())
             }
             Stream::Subject(id) => {
+                self.expect_new_session(id, event, recorded)?;
                 let subject = self.subjects.entry(id.clone()).or_insert_with(|| Subject::new(id.clone()));
                 evolve(subject, event, recorded)?;
                 if let Event::SessionCreated(created) = event {
@@ -79,6 +80,24 @@ impl State {
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// A session has one holder: within a subject `evolve` sees to it, and this between subjects.
+    fn expect_new_session(
+        &self,
+        subject: &SubjectId,
+        event: &Event,
+        recorded: RecordedAs,
+    ) -> Result<(), IllegalEvent> {
+        let Event::SessionCreated(created) = event else { return Ok(()) };
+        match self.holders.get(&created.session_id) {
+            Some(holder) if holder != subject => Err(IllegalEvent {
+                position: recorded.position,
+                kind: event.kind(),
+                why: "the session is another subject's",
+            }),
+            Some(_) | None => Ok(()),
         }
     }
 

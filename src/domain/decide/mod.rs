@@ -45,7 +45,9 @@ fn register(subject: &Subject, command: &RegisterSubject) -> Result<Vec<Event>, 
         if *known == command.profile {
             return Ok(vec![]);
         }
-        if known.owner_id != command.profile.owner_id && !command.may_change_owner {
+        // Only an owner that exists is protected: whoever may register a subject may name its first one.
+        let changes_owner = known.owner_id.is_some() && known.owner_id != command.profile.owner_id;
+        if changes_owner && !command.may_change_owner {
             return Err(Refusal::OwnerChangeForbidden);
         }
     }

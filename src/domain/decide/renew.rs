@@ -55,8 +55,9 @@ fn repeat_or_mismatch(
     let mut refused = refused(session, RejectionCode::SessionRenewalMismatch, |caused_by| {
         Refusal::RenewalMismatch { caused_by }
     });
-    // Only an earlier token can be a reused one; a later one cannot have been issued.
-    let is_reuse = presented && command.generation < session.generation;
+    // Only an earlier token can be a reused one; a later one cannot have been issued. The successor of a token
+    // older than the previous one was presented, or it could not have been renewed in its turn.
+    let is_reuse = command.generation < session.generation && (presented || !is_previous);
     if is_reuse && policy.on_reuse == OnReuse::Revoke {
         refused.record.push(Event::SessionRevoked(SessionRevoked {
             session_id: session.id,

@@ -1,0 +1,358 @@
+//! An event that cannot follow from a state is an alarm that names its position and kind, and changes nothing.
+
+use tenure::domain::{
+    CredentialId, Event, EventKind, Generation, Policy, Position, Stream, Timestamp,
+    event::{
+        CredentialRevoked, PolicyChanged, Presented, Profile, RejectionCause, RejectionCode, RenewalRejected,
+        Role, SessionCreated, SessionRenewed, SessionsRevoked, SubjectRegistered, TokensPresented, Trigger,
+    },
+    evolve::{IllegalEvent, evolve, evolve_system},
+    record::RecordedAs,
+    state::State,
+    subject::Subject,
+};
+
+use crate::{scenario::*, system::credential};
+
+const HERE: Position = Position(77);
+
+fn recorded(at: Timestamp) -> RecordedAs {
+    RecordedAs { position: HERE, at }
+}
+
+/// The event raises an alarm with its position and kind, and the subject stays as it was.
+#[track_caller]
+fn assert_illegal(subject: &Subject, event: &Event, at: Timestamp) {
+    let mut changed = subject.clone();
+    let Err(alarm) = evolve(&mut changed, event, recorded(at)) else {
+        panic!("{event:?} should be illegal at {at}");
+    };
+    assert_eq!((alarm.position, alarm.kind), (HERE, event.kind()), "{}", alarm.why);
+    assert_eq!(changed, *subject, "an illegal event changes nothing");
+    let text = alarm.to_string();
+    assert!(text.contains("77") && text.contains(event.kind().name()), "{text}");
+}
+
+#[track_caller]
+fn assert_legal(subject: &Subject, event: &Event, at: Timestamp) {
+    let mut changed = subject.clone();
+    assert_eq!(evolve(&mut changed, event, recorded(at)), Ok(()), "{event:?}");
+    assert_eq!(changed.version, HERE, "the version of a subject is its last position");
+}
+
+fn unknown() -> Subject {
+    Subject::new(subject_id())
+}
+
+fn subject(facts: impl IntoIterator<Item = Fact>) -> Subject {
+    Scenario::given(facts).agent().clone()
+}
+
+fn without_sessions() -> Subject {
+    subject([registered()])
+}
+
+fn begun() -> Subject {
+    subject([registered(), began(1, 0)])
+}
+
+fn once_renewed() -> Subject {
+    subject([registered(), began(1, 0), renewed(2, 600)])
+}
+
+fn ended_already() -> Subject {
+    subject([registered(), began(1, 0), renewed(2, 600), ended(1, Trigger::Own, 700)])
+}
+
+fn renewal(generation: u32, at: Timestamp, change: impl FnOnce(&mut SessionRenewed)) -> Event {
+    let mut event = SessionRenewed {
+        session_id: session(1),
+        generation: Generation(generation),
+        expires_at: at.plus(TERMS.ttl).min(T0.plus(TERMS.absolute_lifetime)),
+        renew_at: None,
+        key_digest: None,
+    };
+    change(&mut event);
+    Event::SessionRenewed(event)
+}
+
+fn creation(number: u32, at: u32, change: impl FnOnce(&mut SessionCreated)) -> Event {
+    let Event::SessionCreated(mut event) = began(number, at).event else { unreachable!() };
+    change(&mut event);
+    Event::SessionCreated(event)
+}
+
+fn rejection(generation: u32, cause: RejectionCause, code: Option<RejectionCode>) -> Event {
+    let generation = Generation(generation);
+    Event::RenewalRejected(RenewalRejected { session_id: session(1), generation, cause, code })
+}
+
+fn registration() -> Event {
+    Event::SubjectRegistered(SubjectRegistered { profile: Profile::default() })
+}
+
+fn marks(number: u32, generation: u32) -> Event {
+    let mark = Presented { session_id: session(number), generation: Generation(generation) };
+    Event::TokensPresented(TokensPresented { presented: vec![mark] })
+}
+
+fn withdrawal(number: u8) -> Event {
+    Event::CredentialRevoked(CredentialRevoked { credential_id: CredentialId::from_bytes([number; 16]) })
+}
+
+fn new_policy() -> Event {
+    Event::PolicyChanged(PolicyChanged { policy: Policy::default() })
+}
+
+/// One of each kind, such as it could follow the first renewal of session 1 at 1200 s.
+fn one_of_each(at: Timestamp) -> [Event; 10] {
+    [
+        registration(),
+        creation(2, 1_200, |_| ()),
+        renewal(3, at, |_| ()),
+        rejection(2, RejectionCause::Policy, Some(RejectionCode::RenewalTooEarly)),
+        is_ended(1, Trigger::ManualRevoke),
+        Event::SessionsRevoked(are_ended(1)),
+        marks(1, 2),
+        Event::CredentialIssued(credential(1, Role::Admin)),
+        withdrawal(1),
+        new_policy(),
+    ]
+}
+
+use EventKind::{
+    RenewalRejected as Rejected, SessionCreated as Created, SessionRenewed as Renewed,
+    SessionRevoked as Revoked, SessionsRevoked as AllRevoked, SubjectRegistered as Registered,
+};
+
+/// Which kinds may follow which state of a subject; all others are illegal.
+#[test]
+fn what_may_follow_what() {
+    let table: [(&str, Subject, u32, &[EventKind]); 6] = [
+        ("unknown", unknown(), 1_200, &[Registered]),
+        ("without sessions", without_sessions(), 1_200, &[Registered, Created]),
+        // Generation 3 does not follow generation 1, and generation 2 is not the current one.
+        ("begun", begun(), 700, &[Registered, Revoked, AllRevoked, Created]),
+        ("renewed", once_renewed(), 1_200, &[Registered, Created, Renewed, Rejected, Revoked, AllRevoked]),
+        ("expired", once_renewed(), 1_600, &[Registered, Created, Rejected, Revoked]),
+        ("ended", ended_already(), 1_200, &[Registered, Created]),
+    ];
+    for (name, subject, seconds, legal) in table {
+        for event in one_of_each(after(seconds)) {
+            println!("{name}: {}", event.kind().name());
+            if legal.contains(&event.kind()) {
+                assert_legal(&subject, &event, after(seconds));
+            } else {
+                assert_illegal(&subject, &event, after(seconds));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_session_does_not_begin_twice() {
+    assert_illegal(&begun(), &creation(1, 10, |_| ()), after(10));
+    assert_illegal(&ended_already(), &creation(1, 800, |_| ()), after(800));
+}
+
+#[test]
+fn a_session_does_not_begin_beyond_its_own_lifetime() {
+    let until = |end: Timestamp| creation(1, 10, |event| event.expires_at = end);
+    let registered = without_sessions();
+    assert_illegal(&registered, &until(after(10)), after(10));
+    assert_illegal(&registered, &until(after(9)), after(10));
+    assert_legal(&registered, &until(after(10).plus_millis(1)), after(10));
+    assert_legal(&registered, &until(after(10_010)), after(10));
+    assert_illegal(&registered, &until(after(10_010).plus_millis(1)), after(10));
+}
+
+#[test]
+fn an_expired_session_is_not_renewed() {
+    assert_legal(&begun(), &renewal(2, just_before(1_000), |_| ()), just_before(1_000));
+    assert_illegal(&begun(), &renewal(2, after(1_000), |_| ()), after(1_000));
+}
+
+#[test]
+fn the_generation_moves_by_one() {
+    for generation in [0, 1, 3, u32::MAX] {
+        assert_illegal(&begun(), &renewal(generation, after(600), |_| ()), after(600));
+    }
+    assert_legal(&begun(), &renewal(2, after(600), |_| ()), after(600));
+}
+
+#[test]
+fn no_more_renewals_than_granted() {
+    let spent = subject([registered(), began(1, 0), renewed(2, 500), renewed(3, 1_000), renewed(4, 1_500)]);
+    assert_illegal(&spent, &renewal(5, after(2_000), |_| ()), after(2_000));
+}
+
+#[test]
+fn no_period_goes_beyond_the_absolute_end() {
+    let until = |end: Timestamp| renewal(2, after(600), |event| event.expires_at = end);
+    assert_legal(&begun(), &until(after(10_000)), after(600));
+    assert_illegal(&begun(), &until(after(10_000).plus_millis(1)), after(600));
+}
+
+#[test]
+fn a_new_period_does_not_end_before_it_begins() {
+    let until = |end: Timestamp| renewal(2, after(600), |event| event.expires_at = end);
+    assert_illegal(&begun(), &until(after(599)), after(600));
+    assert_illegal(&begun(), &until(after(600)), after(600));
+}
+
+#[test]
+fn a_session_that_does_not_exist_is_neither_renewed_nor_refused_nor_ended() {
+    let other = |event: &mut SessionRenewed| event.session_id = session(2);
+    assert_illegal(&begun(), &renewal(2, after(600), other), after(600));
+    assert_illegal(&begun(), &is_ended(2, Trigger::ManualRevoke), after(600));
+    let rejected = RenewalRejected {
+        session_id: session(2),
+        generation: Generation(1),
+        cause: RejectionCause::Policy,
+        code: Some(RejectionCode::TokenExpired),
+    };
+    assert_illegal(&begun(), &Event::RenewalRejected(rejected), after(600));
+}
+
+#[test]
+fn a_refusal_by_a_rule_has_a_code_and_is_recorded_once() {
+    let early = rejection(1, RejectionCause::Policy, Some(RejectionCode::RenewalTooEarly));
+    assert_legal(&begun(), &early, after(1));
+    let known = subject([registered(), began(1, 0), Fact::of_agent(early.clone(), after(1))]);
+    assert_illegal(&known, &early, after(2));
+    assert_illegal(&begun(), &rejection(1, RejectionCause::Policy, None), after(1));
+}
+
+#[test]
+fn a_refusal_names_the_generation_that_was_current() {
+    let early =
+        |generation| rejection(generation, RejectionCause::Policy, Some(RejectionCode::RenewalTooEarly));
+    assert_legal(&once_renewed(), &early(2), after(700));
+    assert_illegal(&once_renewed(), &early(1), after(700));
+    assert_illegal(&once_renewed(), &early(3), after(700));
+}
+
+#[test]
+fn a_veto_is_of_a_renewal_and_breaks_no_rule() {
+    assert_illegal(&begun(), &rejection(1, RejectionCause::Owner, None), after(1));
+    assert_legal(&once_renewed(), &rejection(2, RejectionCause::Owner, None), after(700));
+    assert_illegal(&once_renewed(), &rejection(1, RejectionCause::Owner, None), after(700));
+    let with_a_code = rejection(2, RejectionCause::Owner, Some(RejectionCode::TokenExpired));
+    assert_illegal(&once_renewed(), &with_a_code, after(700));
+}
+
+#[test]
+fn a_session_does_not_end_twice() {
+    for trigger in [Trigger::ManualRevoke, Trigger::Own, Trigger::Evicted, Trigger::TokenReuse] {
+        assert_illegal(&ended_already(), &is_ended(1, trigger), after(800));
+    }
+}
+
+#[test]
+fn an_end_of_many_says_how_many_there_were() {
+    let three =
+        subject([registered(), began(1, 0), began_on(device(1), 2, 400), began_on(device(1), 3, 400)]);
+    let says = |event: SessionsRevoked| Event::SessionsRevoked(event);
+    for (event, right) in [
+        (are_ended(3), 3),
+        (SessionsRevoked { device_digest: Some(digest(1)), ..are_ended(2) }, 2),
+        (SessionsRevoked { except_session_id: Some(session(1)), ..are_ended(2) }, 2),
+        (SessionsRevoked { oldest: Some(1), ..are_ended(1) }, 1),
+        (SessionsRevoked { oldest: Some(9), ..are_ended(3) }, 3),
+    ] {
+        for matched in 0..=4 {
+            let event = says(SessionsRevoked { matched, ..event.clone() });
+            if matched == right {
+                assert_legal(&three, &event, after(500));
+            } else {
+                assert_illegal(&three, &event, after(500));
+            }
+        }
+    }
+    assert_illegal(&three, &says(are_ended(3)), after(1_000));
+    assert_legal(&three, &says(are_ended(2)), after(1_000));
+}
+
+// The system stream
+
+#[track_caller]
+fn assert_illegal_in_system(scenario: &Scenario, event: &Event) {
+    let mut changed = scenario.state().system.clone();
+    let Err(IllegalEvent { position, kind, why }) =
+        evolve_system(&mut changed, event, recorded(after(2_000)))
+    else {
+        panic!("{event:?} should be illegal");
+    };
+    assert_eq!((position, kind), (HERE, event.kind()), "{why}");
+    assert_eq!(changed, scenario.state().system, "an illegal event changes nothing");
+}
+
+#[test]
+fn what_is_said_of_a_subject_does_not_belong_to_the_system() {
+    let scenario = Scenario::given([registered(), began(1, 0), renewed(2, 600)]);
+    for event in &one_of_each(after(1_200))[..6] {
+        assert_illegal_in_system(&scenario, event);
+    }
+}
+
+#[test]
+fn a_credential_is_not_admitted_twice() {
+    let admitted = Event::CredentialIssued(credential(1, Role::Admin));
+    let scenario = Scenario::given([Fact::of_system(admitted, T0)]);
+    assert_illegal_in_system(&scenario, &Event::CredentialIssued(credential(1, Role::Issuer)));
+    let withdrawn = scenario.and([Fact::of_system(withdrawal(1), T0)]);
+    assert_illegal_in_system(&withdrawn, &Event::CredentialIssued(credential(1, Role::Admin)));
+}
+
+#[test]
+fn a_credential_is_withdrawn_only_while_it_is_in_force() {
+    assert_illegal_in_system(&Scenario::given([]), &withdrawal(1));
+    let admitted = Event::CredentialIssued(credential(1, Role::Admin));
+    let facts = [Fact::of_system(admitted, T0), Fact::of_system(withdrawal(1), T0)];
+    assert_illegal_in_system(&Scenario::given(facts), &withdrawal(1));
+}
+
+// The state of all
+
+#[track_caller]
+fn alarm(state: &State, stream: Stream, event: Event) -> IllegalEvent {
+    let commit = commit(state, stream, vec![registration(), event], after(2_000));
+    let mut changed = state.clone();
+    match changed.apply(&commit) {
+        Err(alarm) => alarm,
+        Ok(()) => panic!("{commit:?} should be illegal"),
+    }
+}
+
+#[test]
+fn the_alarm_names_the_position_of_the_event_within_its_commit() {
+    let scenario = Scenario::given([registered(), began(1, 0)]);
+    let alarm = alarm(scenario.state(), Stream::Subject(subject_id()), is_ended(9, Trigger::Own));
+    assert_eq!((alarm.position, alarm.kind), (Position(4), EventKind::SessionRevoked));
+}
+
+#[test]
+fn a_session_id_is_not_given_to_two_subjects() {
+    let scenario = Scenario::given([registered(), began(1, 0)]);
+    let other = Stream::Subject("other".parse().unwrap());
+    let alarm = alarm(scenario.state(), other, creation(1, 2_000, |_| ()));
+    assert_eq!((alarm.position, alarm.kind), (Position(4), EventKind::SessionCreated));
+}
+
+#[test]
+fn only_tokens_that_were_issued_are_presented() {
+    let scenario = Scenario::given([registered(), began(1, 0), renewed(2, 600)]);
+    for (event, legal) in
+        [(marks(1, 1), true), (marks(1, 2), true), (marks(1, 3), false), (marks(2, 1), false)]
+    {
+        let commit = commit(scenario.state(), Stream::System, vec![event.clone()], after(700));
+        let mut changed = scenario.state().clone();
+        match changed.apply(&commit) {
+            Ok(()) => assert!(legal, "{event:?}"),
+            Err(alarm) => {
+                assert!(!legal, "{alarm}");
+                assert_eq!((alarm.position, alarm.kind), (Position(4), EventKind::TokensPresented));
+            }
+        }
+    }
+}

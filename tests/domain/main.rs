@@ -1,0 +1,13 @@
+//! The rules of subjects, sessions and credentials, as the public contract states them (sections 2 and 3).
+//!
+//! Each scenario is a sentence: *given* these facts, *when* this is asked, *then* these facts follow, or this
+//! refusal answers.
+
+mod create;
+mod illegal;
+mod limits;
+mod renew;
+mod revoke;
+mod scenario;
+mod subjects;
+mod system;

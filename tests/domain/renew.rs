@@ -1,0 +1,703 @@
+//! Renewing a session: the table of checks, the new period, the lost reply, the reused token (section 3).
+
+use tenure::domain::{
+    Event, Generation, Position, Seconds, Timestamp,
+    event::{RejectionCode, SessionRenewed, Terms, Trigger},
+    policy::OnReuse,
+    refusal::Refusal,
+    session::TokenFault,
+};
+
+use crate::scenario::*;
+
+const KEY: u8 = 1;
+const OTHER_KEY: u8 = 2;
+
+/// Position 2: session 1 begins. Half of its period is over at 500 s, all of it at 1000 s.
+fn begun() -> Scenario {
+    Scenario::given([registered(), began(1, 0)])
+}
+
+fn begun_under(terms: Terms) -> Scenario {
+    Scenario::given([registered(), began_under(terms, 1, 0)])
+}
+
+/// Position 3: session 1 is renewed with [`KEY`] at 600 s. Half is over at 1100 s, all of it at 1600 s.
+fn renewed_with_the_key() -> Scenario {
+    begun().and([renewed_with_key(KEY, 2, 600)])
+}
+
+fn is_renewed(generation: u32, expires_at: Timestamp, renew_at: Option<Timestamp>) -> Event {
+    Event::SessionRenewed(SessionRenewed {
+        session_id: session(1),
+        generation: Generation(generation),
+        expires_at,
+        renew_at,
+        key_digest: None,
+    })
+}
+
+const fn mismatch(caused_by: u64) -> Refusal {
+    Refusal::RenewalMismatch { caused_by: Position(caused_by) }
+}
+
+const fn expired(caused_by: u64) -> Refusal {
+    Refusal::TokenExpired { caused_by: Position(caused_by) }
+}
+
+const fn limit_reached(caused_by: u64) -> Refusal {
+    Refusal::RenewalLimitReached { caused_by: Position(caused_by) }
+}
+
+const fn lifetime_exceeded(caused_by: u64) -> Refusal {
+    Refusal::AbsoluteLifetimeExceeded { caused_by: Position(caused_by) }
+}
+
+const fn too_early(retry_at: u32, caused_by: u64) -> Refusal {
+    Refusal::RenewalTooEarly { retry_at: after(retry_at), caused_by: Position(caused_by) }
+}
+
+const fn key_reused(caused_by: u64) -> Refusal {
+    Refusal::IdempotencyKeyReused { caused_by: Position(caused_by) }
+}
+
+const MISMATCH: RejectionCode = RejectionCode::SessionRenewalMismatch;
+const EXPIRED: RejectionCode = RejectionCode::TokenExpired;
+const LIMIT_REACHED: RejectionCode = RejectionCode::RenewalLimitReached;
+const LIFETIME_EXCEEDED: RejectionCode = RejectionCode::SessionAbsoluteLifetimeExceeded;
+const TOO_EARLY: RejectionCode = RejectionCode::RenewalTooEarly;
+
+// A renewal that is granted
+
+#[test]
+fn a_renewal_begins_a_new_period_of_the_ttl_and_replaces_the_token() {
+    let scenario = begun().when(renew(1), after(600)).then([is_renewed(2, after(1_600), Some(after(1_100)))]);
+    let session = scenario.session(1);
+    assert_eq!(session.renewal_count(), 1);
+    assert_eq!(session.renewals_left(), 2);
+    assert_eq!((session.renewed_at(), session.expires_at), (Some(after(600)), after(1_600)));
+    assert_eq!(session.granted, Position(3));
+    assert!(!session.is_clamped());
+    assert_eq!(session.judge(Generation(2), after(600)), Ok(()));
+    assert_eq!(session.judge(Generation(1), after(600)), Err(TokenFault::Superseded));
+    assert_eq!(session.cause_of(TokenFault::Superseded), Position(3));
+}
+
+/// The unit is fixed at creation: a late renewal gains no more and an early one no less.
+#[test]
+fn the_period_is_always_the_ttl_whenever_it_is_renewed() {
+    for seconds in [500, 501, 777, 999] {
+        begun().when(renew(1), after(seconds)).then([is_renewed(
+            2,
+            after(seconds + 1_000),
+            Some(after(seconds + 500)),
+        )]);
+    }
+}
+
+#[test]
+fn the_period_is_the_ttl_of_the_session_not_of_the_policy() {
+    begun().under(|policy| policy.ttl = Seconds(300)).when(renew(1), after(600)).then([is_renewed(
+        2,
+        after(1_600),
+        Some(after(1_100)),
+    )]);
+}
+
+#[test]
+fn the_key_of_a_renewal_is_remembered_by_its_digest() {
+    let scenario = begun().when(renew(1).with_key(KEY), after(600)).then_one(|event| {
+        let Event::SessionRenewed(renewed) = event else { panic!("{event:?}") };
+        assert_eq!(renewed.key_digest, Some(digest(KEY)));
+    });
+    let renewal = scenario.session(1).renewal.as_ref().unwrap();
+    assert_eq!((renewal.key_digest, renewal.presented), (Some(digest(KEY)), false));
+}
+
+#[test]
+fn the_moment_of_the_next_renewal_is_jittered_in_the_new_period() {
+    let jittered = renew(1).with_jitter(u16::MAX);
+    begun().when(jittered, after(600)).then([is_renewed(2, after(1_600), Some(after(1_400)))]);
+}
+
+#[test]
+fn the_period_is_cut_at_the_absolute_end() {
+    let short = Terms { absolute_lifetime: Seconds(1_599), ..TERMS };
+    let scenario = begun_under(short).when(renew(1), after(600)).then([is_renewed(2, after(1_599), None)]);
+    assert!(scenario.session(1).is_clamped());
+    assert_eq!(scenario.session(1).absolute_expires_at(), after(1_599));
+}
+
+#[test]
+fn a_period_that_ends_exactly_with_the_lifetime_is_not_cut_and_not_renewable() {
+    let exact = Terms { absolute_lifetime: Seconds(1_600), ..TERMS };
+    let scenario = begun_under(exact).when(renew(1), after(600)).then([is_renewed(2, after(1_600), None)]);
+    assert!(!scenario.session(1).is_clamped());
+    let longer = Terms { absolute_lifetime: Seconds(1_601), ..TERMS };
+    begun_under(longer).when(renew(1), after(600)).then([is_renewed(2, after(1_600), Some(after(1_100)))]);
+}
+
+#[test]
+fn the_last_renewal_has_no_moment_for_a_next_one() {
+    let once = Terms { max_renewals: 1, ..TERMS };
+    begun_under(once).when(renew(1), after(600)).then([is_renewed(2, after(1_600), None)]);
+}
+
+#[test]
+fn a_session_is_renewed_as_often_as_granted_and_no_more() {
+    let mut scenario = begun();
+    for (generation, seconds) in [(1, 500), (2, 1_000), (3, 1_500)] {
+        scenario = scenario.when(renew(generation), after(seconds)).then_one(|_| ());
+    }
+    scenario
+        .when(renew(4), after(2_000))
+        .then_refused_and_recorded(limit_reached(5), [is_refused(4, LIMIT_REACHED)]);
+}
+
+#[test]
+fn whoever_renews_when_told_to_is_never_too_early() {
+    for ttl in [300, 301, 1_000, 86_399] {
+        for jitter in [0, 1, 32_768, u16::MAX] {
+            let terms = Terms { ttl: Seconds(ttl), absolute_lifetime: Seconds(1_000_000), ..TERMS };
+            let scenario = begun_under(terms)
+                .when(renew(1).with_jitter(jitter), T0.plus(Seconds(ttl - 1)))
+                .then_one(|_| ());
+            let told = scenario.session(1).renew_at.unwrap();
+            scenario.when(renew(2), told).then_one(|_| ());
+        }
+    }
+}
+
+// The table of checks
+
+/// A case of the table: what is given, what is asked, and which row answers.
+struct Row {
+    number: u32,
+    given: Scenario,
+    asked: Renewing,
+    at: Timestamp,
+    refusal: Refusal,
+    recorded: Vec<Event>,
+}
+
+/// A session renewed just before 1000 s and cut at 1400 s, half of whose period is over at 1500 s. At 1400 s
+/// every row from 4 to 8 refuses a token of its first generation. Each case repairs the rows before its own and
+/// leaves the later ones broken.
+fn table_of_checks() -> Vec<Row> {
+    let spent = Terms { max_renewals: 1, absolute_lifetime: Seconds(1_400), ..TERMS };
+    let unspent = Terms { max_renewals: 2, ..spent };
+    let uncut = Terms { absolute_lifetime: Seconds(10_000), ..unspent };
+    let late_renewal = |terms| {
+        let mut renewed = renewed_under(terms, 2, 999);
+        renewed.at = just_before(1_000);
+        if let Event::SessionRenewed(event) = &mut renewed.event {
+            event.expires_at = just_before(2_000).min(T0.plus(terms.absolute_lifetime));
+        }
+        Scenario::given([registered(), began_under(terms, 1, 0), renewed])
+    };
+    let refused = |number, given, asked, at, refusal, code| {
+        let recorded = vec![is_refused(2, code)];
+        Row { number, given, asked, at, refusal, recorded }
+    };
+    let half = || Refusal::RenewalTooEarly { retry_at: just_before(1_500), caused_by: Position(3) };
+    vec![
+        Row {
+            number: 3,
+            given: late_renewal(spent).and([ended(1, Trigger::ManualRevoke, 1_400)]),
+            asked: renew(1),
+            at: after(1_400),
+            refusal: Refusal::SessionRevoked { caused_by: Position(4) },
+            recorded: vec![],
+        },
+        refused(4, late_renewal(spent), renew(1), after(1_400), mismatch(3), MISMATCH),
+        refused(5, late_renewal(spent), renew(2), after(1_400), expired(3), EXPIRED),
+        refused(6, late_renewal(spent), renew(2), just_before(1_400), limit_reached(3), LIMIT_REACHED),
+        refused(
+            7,
+            late_renewal(unspent),
+            renew(2),
+            just_before(1_400),
+            lifetime_exceeded(3),
+            LIFETIME_EXCEEDED,
+        ),
+        refused(8, late_renewal(uncut), renew(2), just_before(1_400), half(), TOO_EARLY),
+    ]
+}
+
+#[test]
+fn of_several_checks_that_fail_the_first_row_answers() {
+    for row in table_of_checks() {
+        let Row { number, given, asked, at, refusal, recorded } = row;
+        println!("row {number}");
+        let before = given.session(1).clone();
+        let scenario = given.when(asked, at).then_refused_and_recorded(refusal, recorded);
+        let after = scenario.session(1);
+        assert_eq!(
+            (after.generation, after.expires_at, after.granted, &after.renewal, &after.revocation),
+            (before.generation, before.expires_at, before.granted, &before.renewal, &before.revocation),
+            "row {number} changes nothing"
+        );
+    }
+}
+
+#[test]
+fn a_session_of_another_subject_is_not_found() {
+    Scenario::given([registered()]).when(renew(1), after(1)).then_refused(Refusal::SessionNotFound);
+}
+
+#[test]
+fn row_3_a_revoked_session_is_not_renewed_and_nothing_is_recorded() {
+    begun()
+        .and([ended(1, Trigger::Own, 100)])
+        .when(renew(1), after(600))
+        .then_refused(Refusal::SessionRevoked { caused_by: Position(3) });
+}
+
+#[test]
+fn row_3_a_session_ended_with_all_others_is_not_renewed() {
+    let all = Event::SessionsRevoked(are_ended(1));
+    begun()
+        .and([Fact::of_agent(all, after(100))])
+        .when(renew(1), after(600))
+        .then_refused(Refusal::SessionRevoked { caused_by: Position(3) });
+}
+
+#[test]
+fn row_4_of_renewals_with_one_token_exactly_one_wins() {
+    begun()
+        .when(renew(1), after(600))
+        .then_one(|_| ())
+        .when(renew(1), after(600))
+        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH)])
+        .when(renew(1), after(600))
+        .then_refused(mismatch(3));
+}
+
+#[test]
+fn row_4_a_generation_that_was_never_issued_is_refused() {
+    begun().when(renew(2), after(600)).then_refused_and_recorded(mismatch(2), [is_refused(1, MISMATCH)]);
+}
+
+#[test]
+fn row_5_the_period_is_over_exactly_at_its_end() {
+    begun().when(renew(1), just_before(1_000)).then_one(|_| ());
+    begun().when(renew(1), after(1_000)).then_refused_and_recorded(expired(2), [is_refused(1, EXPIRED)]);
+    begun().when(renew(1), after(9_999)).then_refused_and_recorded(expired(2), [is_refused(1, EXPIRED)]);
+}
+
+#[test]
+fn row_5_the_end_is_that_of_the_latest_period() {
+    let renewed = || begun().and([renewed(2, 600)]);
+    renewed().when(renew(2), just_before(1_600)).then_one(|_| ());
+    renewed().when(renew(2), after(1_600)).then_refused_and_recorded(expired(3), [is_refused(2, EXPIRED)]);
+}
+
+#[test]
+fn row_6_a_session_with_no_renewals_is_never_renewed() {
+    let never = Terms { max_renewals: 0, ..TERMS };
+    begun_under(never)
+        .when(renew(1), after(600))
+        .then_refused_and_recorded(limit_reached(2), [is_refused(1, LIMIT_REACHED)]);
+}
+
+/// It will be refused later too, so it is not told to try again.
+#[test]
+fn row_6_answers_before_row_8() {
+    let never = Terms { max_renewals: 0, ..TERMS };
+    begun_under(never)
+        .when(renew(1), after(1))
+        .then_refused_and_recorded(limit_reached(2), [is_refused(1, LIMIT_REACHED)]);
+}
+
+#[test]
+fn row_7_a_session_whose_only_period_is_its_lifetime_is_not_renewed() {
+    let one_period = Terms { absolute_lifetime: Seconds(1_000), ..TERMS };
+    begun_under(one_period)
+        .when(renew(1), after(600))
+        .then_refused_and_recorded(lifetime_exceeded(2), [is_refused(1, LIFETIME_EXCEEDED)]);
+}
+
+#[test]
+fn row_7_a_renewal_that_adds_a_second_is_granted() {
+    let and_a_second = Terms { absolute_lifetime: Seconds(1_001), ..TERMS };
+    begun_under(and_a_second).when(renew(1), after(600)).then([is_renewed(2, after(1_001), None)]);
+}
+
+#[test]
+fn row_7_answers_before_row_8() {
+    let cut = Terms { absolute_lifetime: Seconds(1_500), ..TERMS };
+    Scenario::given([registered(), began_under(cut, 1, 0), renewed_under(cut, 2, 600)])
+        .when(renew(2), after(601))
+        .then_refused_and_recorded(lifetime_exceeded(3), [is_refused(2, LIFETIME_EXCEEDED)]);
+}
+
+#[test]
+fn row_8_half_of_the_period_must_have_passed_to_the_millisecond() {
+    let early = || too_early(500, 2);
+    begun().when(renew(1), T0).then_refused_and_recorded(early(), [is_refused(1, TOO_EARLY)]);
+    begun().when(renew(1), after(499)).then_refused_and_recorded(early(), [is_refused(1, TOO_EARLY)]);
+    begun().when(renew(1), just_before(500)).then_refused_and_recorded(early(), [is_refused(1, TOO_EARLY)]);
+    begun().when(renew(1), after(500)).then_one(|_| ());
+}
+
+#[test]
+fn row_8_half_of_an_odd_period_is_rounded_down() {
+    let odd = Terms { ttl: Seconds(301), ..TERMS };
+    begun_under(odd)
+        .when(renew(1), just_before(150))
+        .then_refused_and_recorded(too_early(150, 2), [is_refused(1, TOO_EARLY)]);
+    begun_under(odd).when(renew(1), after(150)).then_one(|_| ());
+}
+
+/// Measured from the latest renewal, not from the creation.
+#[test]
+fn row_8_half_is_measured_from_the_latest_renewal() {
+    let renewed = || begun().and([renewed(2, 600)]);
+    renewed()
+        .when(renew(2), just_before(1_100))
+        .then_refused_and_recorded(too_early(1_100, 3), [is_refused(2, TOO_EARLY)]);
+    renewed().when(renew(2), after(1_100)).then_one(|_| ());
+}
+
+/// A refused request is no use that would move the half.
+#[test]
+fn row_8_a_steady_asker_is_granted_at_half() {
+    let mut scenario = begun();
+    for seconds in (100..500).step_by(100) {
+        let recorded = (seconds == 100).then(|| is_refused(1, TOO_EARLY));
+        scenario =
+            scenario.when(renew(1), after(seconds)).then_refused_and_recorded(too_early(500, 2), recorded);
+    }
+    scenario.when(renew(1), after(500)).then_one(|_| ());
+}
+
+// Refusals are recorded once
+
+#[test]
+fn a_refusal_is_recorded_once_for_each_code() {
+    begun()
+        .when(renew(1), after(1))
+        .then_refused_and_recorded(too_early(500, 2), [is_refused(1, TOO_EARLY)])
+        .when(renew(1), after(2))
+        .then_refused(too_early(500, 2))
+        .when(renew(9), after(3))
+        .then_refused_and_recorded(mismatch(2), [is_refused(1, MISMATCH)])
+        .when(renew(9), after(3))
+        .then_refused(mismatch(2))
+        .when(renew(1), after(1_000))
+        .then_refused_and_recorded(expired(2), [is_refused(1, EXPIRED)])
+        .when(renew(1), after(2_000))
+        .then_refused(expired(2));
+}
+
+#[test]
+fn after_a_renewal_the_same_refusal_is_recorded_again() {
+    begun()
+        .when(renew(1), after(1))
+        .then_refused_and_recorded(too_early(500, 2), [is_refused(1, TOO_EARLY)])
+        .and([renewed(2, 600)])
+        .when(renew(2), after(601))
+        .then_refused_and_recorded(too_early(1_100, 4), [is_refused(2, TOO_EARLY)])
+        .when(renew(2), after(602))
+        .then_refused(too_early(1_100, 4));
+}
+
+#[test]
+fn a_session_has_its_refusals_to_itself() {
+    let facts = [registered(), began(1, 0), began(2, 0)];
+    let scenario = Scenario::given(facts)
+        .when(renew(1), after(1))
+        .then_refused_and_recorded(too_early(500, 2), [is_refused(1, TOO_EARLY)]);
+    assert!(scenario.session(1).refused.contains(TOO_EARLY));
+    assert!(!scenario.session(2).refused.contains(TOO_EARLY));
+}
+
+#[test]
+fn all_five_codes_are_recorded_apart() {
+    let codes = [MISMATCH, EXPIRED, LIMIT_REACHED, LIFETIME_EXCEEDED, TOO_EARLY];
+    for (index, code) in codes.into_iter().enumerate() {
+        let facts = codes[..=index].iter().map(|code| Fact::of_agent(is_refused(1, *code), after(1)));
+        let scenario = begun().and(facts);
+        assert!(scenario.session(1).refused.contains(code));
+        for other in &codes[index + 1..] {
+            assert!(!scenario.session(1).refused.contains(*other), "{code:?} is not {other:?}");
+        }
+    }
+}
+
+// The lost reply
+
+#[test]
+fn whoever_lost_the_reply_repeats_the_renewal_with_its_key() {
+    let scenario = renewed_with_the_key();
+    let before = scenario.session(1).clone();
+    let scenario = scenario.when(renew(1).with_key(KEY), after(601)).then_nothing();
+    let scenario = scenario.when(renew(1).with_key(KEY), after(1_599)).then_nothing();
+    assert_eq!(*scenario.session(1), before, "no renewal is spent");
+}
+
+#[test]
+fn a_lost_reply_is_answered_where_rows_6_and_8_would_refuse() {
+    let once = Terms { max_renewals: 1, ..TERMS };
+    Scenario::given([registered(), began_under(once, 1, 0), renewed_with_key(KEY, 2, 600)])
+        .when(renew(1).with_key(KEY), after(600))
+        .then_nothing();
+}
+
+#[test]
+fn a_lost_reply_is_answered_where_row_7_would_refuse() {
+    let terms = Terms { absolute_lifetime: Seconds(1_600), ..TERMS };
+    Scenario::given([registered(), began_under(terms, 1, 0), renewed_with_key(KEY, 2, 600)])
+        .when(renew(1).with_key(KEY), after(1_500))
+        .then_nothing();
+}
+
+#[test]
+fn a_lost_reply_is_held_to_the_end_of_the_new_period() {
+    renewed_with_the_key().when(renew(1).with_key(KEY), just_before(1_600)).then_nothing();
+    renewed_with_the_key()
+        .when(renew(1).with_key(KEY), after(1_600))
+        .then_refused_and_recorded(expired(3), [is_refused(2, EXPIRED)]);
+}
+
+#[test]
+fn without_its_key_a_repeat_is_a_mismatch() {
+    renewed_with_the_key()
+        .when(renew(1), after(601))
+        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH)]);
+}
+
+#[test]
+fn with_another_key_a_repeat_is_a_mismatch() {
+    renewed_with_the_key()
+        .when(renew(1).with_key(OTHER_KEY), after(601))
+        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH)]);
+}
+
+#[test]
+fn a_renewal_without_a_key_cannot_be_repeated() {
+    let keyless = || begun().and([renewed(2, 600)]);
+    keyless().when(renew(1), after(601)).then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH)]);
+    keyless()
+        .when(renew(1).with_key(KEY), after(601))
+        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH)]);
+}
+
+#[test]
+fn once_the_new_token_was_presented_a_repeat_comes_too_late() {
+    renewed_with_the_key()
+        .and([presented(2, 610)])
+        .when(renew(1).with_key(KEY), after(611))
+        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH)]);
+}
+
+#[test]
+fn that_the_new_token_was_seen_counts_before_it_is_recorded() {
+    renewed_with_the_key()
+        .when(renew(1).with_key(KEY).when_newer_was_seen(), after(611))
+        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH)]);
+}
+
+#[test]
+fn that_the_old_token_was_presented_does_not_spoil_a_repeat() {
+    renewed_with_the_key().and([presented(1, 610)]).when(renew(1).with_key(KEY), after(611)).then_nothing();
+}
+
+#[test]
+fn a_token_two_generations_old_cannot_repeat_even_with_a_key_that_fits() {
+    let twice = || renewed_with_the_key().and([renewed_with_key(KEY, 3, 1_100)]);
+    twice()
+        .when(renew(1).with_key(KEY), after(1_101))
+        .then_refused_and_recorded(mismatch(4), [is_refused(3, MISMATCH)]);
+    twice().when(renew(2).with_key(KEY), after(1_101)).then_nothing();
+}
+
+#[test]
+fn only_the_key_of_the_latest_renewal_repeats_it() {
+    renewed_with_the_key()
+        .and([renewed_with_key(OTHER_KEY, 3, 1_100)])
+        .when(renew(2).with_key(KEY), after(1_101))
+        .then_refused_and_recorded(mismatch(4), [is_refused(3, MISMATCH)])
+        .when(renew(2).with_key(OTHER_KEY), after(1_101))
+        .then_nothing();
+}
+
+#[test]
+fn a_presentation_of_one_generation_says_nothing_of_the_next() {
+    renewed_with_the_key()
+        .and([presented(2, 610), renewed_with_key(OTHER_KEY, 3, 1_100)])
+        .when(renew(2).with_key(OTHER_KEY), after(1_101))
+        .then_nothing();
+}
+
+/// The mark may be recorded seconds after the use, and meanwhile the session was renewed again.
+#[test]
+fn a_presentation_recorded_after_the_next_renewal_says_nothing_of_it() {
+    renewed_with_the_key()
+        .and([renewed_with_key(OTHER_KEY, 3, 1_100), presented(2, 1_101)])
+        .when(renew(2).with_key(OTHER_KEY), after(1_102))
+        .then_nothing();
+}
+
+#[test]
+fn a_repeat_of_a_revoked_session_is_revoked() {
+    renewed_with_the_key()
+        .and([ended(1, Trigger::ManualRevoke, 700)])
+        .when(renew(1).with_key(KEY), after(701))
+        .then_refused(Refusal::SessionRevoked { caused_by: Position(4) });
+}
+
+#[test]
+fn the_key_of_the_latest_renewal_is_not_for_another_one() {
+    renewed_with_the_key()
+        .when(renew(2).with_key(KEY), after(1_200))
+        .then_refused(key_reused(3))
+        .when(renew(2).with_key(KEY), after(601))
+        .then_refused(key_reused(3))
+        .when(renew(2).with_key(OTHER_KEY), after(1_200))
+        .then_one(|_| ());
+}
+
+#[test]
+fn the_key_of_the_latest_renewal_with_the_current_token_of_a_revoked_session_is_revoked() {
+    renewed_with_the_key()
+        .and([ended(1, Trigger::ManualRevoke, 700)])
+        .when(renew(2).with_key(KEY), after(1_200))
+        .then_refused(Refusal::SessionRevoked { caused_by: Position(4) });
+}
+
+#[test]
+fn an_older_key_may_be_used_again_for_a_later_renewal() {
+    renewed_with_the_key()
+        .and([renewed_with_key(OTHER_KEY, 3, 1_100)])
+        .when(renew(3).with_key(KEY), after(1_600))
+        .then_one(|_| ());
+}
+
+#[test]
+fn renewals_without_a_key_are_not_taken_for_repeats_of_each_other() {
+    begun().and([renewed(2, 600)]).when(renew(2), after(1_100)).then_one(|_| ());
+}
+
+#[test]
+fn a_lost_reply_is_answered_whatever_the_policy_does_about_reuse() {
+    renewed_with_the_key()
+        .under(|policy| policy.on_reuse = OnReuse::Revoke)
+        .when(renew(1).with_key(KEY), after(601))
+        .then_nothing();
+}
+
+// A token of an earlier generation comes back
+
+fn revoking(scenario: Scenario) -> Scenario {
+    scenario.under(|policy| policy.on_reuse = OnReuse::Revoke)
+}
+
+fn is_ended_for_reuse() -> Event {
+    is_ended(1, Trigger::TokenReuse)
+}
+
+#[test]
+fn by_default_a_reused_token_is_refused_and_the_session_lives() {
+    let scenario = renewed_with_the_key()
+        .and([presented(2, 610)])
+        .when(renew(1), after(611))
+        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH)]);
+    assert!(scenario.session(1).is_live(after(611)));
+}
+
+#[test]
+fn a_reused_token_ends_the_session_when_the_policy_says_so() {
+    let scenario = revoking(renewed_with_the_key())
+        .and([presented(2, 610)])
+        .when(renew(1), after(611))
+        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH), is_ended_for_reuse()]);
+    assert!(!scenario.session(1).is_live(after(611)));
+    scenario.when(renew(2), after(1_200)).then_refused(Refusal::SessionRevoked { caused_by: Position(6) });
+}
+
+#[test]
+fn a_replay_of_the_recorded_request_is_reuse_too() {
+    revoking(renewed_with_the_key())
+        .and([presented(2, 610)])
+        .when(renew(1).with_key(KEY), after(611))
+        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH), is_ended_for_reuse()]);
+}
+
+#[test]
+fn a_reused_token_ends_the_session_before_the_presentation_is_recorded() {
+    revoking(renewed_with_the_key())
+        .when(renew(1).when_newer_was_seen(), after(611))
+        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH), is_ended_for_reuse()]);
+}
+
+#[test]
+fn a_reused_token_ends_the_session_though_the_refusal_was_recorded_before() {
+    revoking(renewed_with_the_key())
+        .when(renew(1), after(601))
+        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH)])
+        .and([presented(2, 610)])
+        .when(renew(1), after(611))
+        .then_refused_and_recorded(mismatch(3), [is_ended_for_reuse()]);
+}
+
+#[test]
+fn a_reused_token_ends_only_that_one_session() {
+    let scenario = revoking(renewed_with_the_key())
+        .and([began(2, 605), presented(2, 610)])
+        .when(renew(1), after(611))
+        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH), is_ended_for_reuse()]);
+    assert!(scenario.session(2).is_live(after(611)));
+}
+
+/// It may be a client that lost the reply and has no key: nobody holds a newer token.
+#[test]
+fn while_the_new_token_was_not_presented_an_old_one_ends_nothing() {
+    revoking(renewed_with_the_key())
+        .when(renew(1), after(601))
+        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH)]);
+}
+
+/// The mark was dropped for renewals without a key, so that after a restart the thief went unpunished.
+#[test]
+fn a_reused_token_ends_a_session_that_was_renewed_without_a_key() {
+    revoking(begun().and([renewed(2, 600), presented(2, 610)]))
+        .when(renew(1), after(611))
+        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH), is_ended_for_reuse()]);
+}
+
+#[test]
+fn a_session_renewed_without_a_key_awaits_its_presentation_too() {
+    let scenario = begun().and([renewed(2, 600)]);
+    assert!(scenario.session(1).awaits_presentation());
+    let scenario = scenario.and([presented(2, 610)]);
+    assert!(!scenario.session(1).awaits_presentation());
+    assert!(!begun().session(1).awaits_presentation(), "a first token replaces none");
+}
+
+/// The second generation was presented, or there would be no third: a first one that comes back is reused,
+/// whether or not the third was seen yet.
+#[test]
+fn a_token_two_generations_old_is_a_reused_one() {
+    revoking(renewed_with_the_key())
+        .and([renewed_with_key(OTHER_KEY, 3, 1_100)])
+        .when(renew(1), after(1_101))
+        .then_refused_and_recorded(mismatch(4), [is_refused(3, MISMATCH), is_ended_for_reuse()]);
+}
+
+#[test]
+fn a_generation_that_was_never_issued_is_no_reuse() {
+    revoking(renewed_with_the_key())
+        .and([presented(2, 610)])
+        .when(renew(3), after(611))
+        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH)]);
+}
+
+/// Row 4 comes before row 5, and so does what it does.
+#[test]
+fn a_reused_token_of_an_expired_session_ends_it() {
+    revoking(renewed_with_the_key())
+        .and([presented(2, 610)])
+        .when(renew(1), after(1_600))
+        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH), is_ended_for_reuse()]);
+}

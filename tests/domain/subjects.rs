@@ -1,0 +1,115 @@
+//! Registering a subject, and who owns it (section 2).
+
+use tenure::domain::{
+    Event,
+    event::{Profile, SubjectKind, SubjectRegistered},
+    policy::OnLimit,
+    refusal::Refusal,
+};
+
+use crate::scenario::*;
+
+fn is_registered(profile: Profile) -> Event {
+    Event::SubjectRegistered(SubjectRegistered { profile })
+}
+
+fn full_profile() -> Profile {
+    Profile {
+        name: Some(sealed("Build agent")),
+        kind: Some(SubjectKind::Agent),
+        owner_id: Some(owner(ALICE)),
+        max_sessions: Some(3),
+        max_sessions_per_device: Some(2),
+        on_limit: Some(OnLimit::EvictOldest),
+        on_device_limit: Some(OnLimit::Reject),
+    }
+}
+
+#[test]
+fn a_new_subject_is_registered_as_it_was_described() {
+    let scenario =
+        Scenario::given([]).when(register(full_profile()), after(5)).then([is_registered(full_profile())]);
+    let registration = scenario.agent().registration.as_ref().unwrap();
+    assert_eq!(registration.profile, full_profile());
+    assert_eq!((registration.created_at, registration.updated_at), (after(5), after(5)));
+}
+
+#[test]
+fn a_registration_that_changes_nothing_appends_nothing() {
+    Scenario::given([registered_as(full_profile())]).when(register(full_profile()), after(1)).then_nothing();
+}
+
+#[test]
+fn a_subject_of_which_nothing_is_said_is_registered_all_the_same() {
+    Scenario::given([])
+        .when(register(Profile::default()), T0)
+        .then([is_registered(Profile::default())])
+        .when(register(Profile::default()), T0)
+        .then_nothing();
+}
+
+#[test]
+fn any_single_difference_replaces_the_whole_registration() {
+    let differences: [fn(&mut Profile); 6] = [
+        |profile| profile.name = None,
+        |profile| profile.kind = Some(SubjectKind::Service),
+        |profile| profile.max_sessions = None,
+        |profile| profile.max_sessions_per_device = Some(1),
+        |profile| profile.on_limit = None,
+        |profile| profile.on_device_limit = Some(OnLimit::EvictOldest),
+    ];
+    for change in differences {
+        let mut changed = full_profile();
+        change(&mut changed);
+        let scenario = Scenario::given([registered_as(full_profile())])
+            .when(register(changed.clone()), after(9))
+            .then([is_registered(changed.clone())]);
+        let registration = scenario.agent().registration.as_ref().unwrap();
+        assert_eq!(registration.profile, changed);
+        assert_eq!((registration.created_at, registration.updated_at), (T0, after(9)));
+    }
+}
+
+#[test]
+fn only_an_admin_gives_a_subject_another_owner() {
+    let owned_by_bob = Profile { owner_id: Some(owner("bob")), ..Profile::default() };
+    Scenario::given([registered()])
+        .when(register(owned_by_bob.clone()), after(1))
+        .then_refused(Refusal::OwnerChangeForbidden)
+        .when(register_as_admin(owned_by_bob.clone()), after(1))
+        .then([is_registered(owned_by_bob)]);
+}
+
+#[test]
+fn leaving_the_owner_out_takes_it_away_and_is_for_an_admin_too() {
+    Scenario::given([registered()])
+        .when(register(Profile::default()), after(1))
+        .then_refused(Refusal::OwnerChangeForbidden)
+        .when(register_as_admin(Profile::default()), after(1))
+        .then([is_registered(Profile::default())]);
+}
+
+#[test]
+fn an_owner_who_stays_is_no_change_of_owner() {
+    let renamed = Profile { name: Some(sealed("New name")), ..owned_by_alice() };
+    Scenario::given([registered()]).when(register(renamed.clone()), after(1)).then([is_registered(renamed)]);
+}
+
+/// Only changing an *existing* owner is for admins. A subject that registered itself by its first session has
+/// none, and its issuer could otherwise never say who answers for it.
+#[test]
+fn a_subject_without_an_owner_is_given_its_first_one_by_anyone_who_may_register() {
+    Scenario::given([registered_as(Profile::default())])
+        .when(register(owned_by_alice()), after(1))
+        .then([is_registered(owned_by_alice())]);
+}
+
+#[test]
+fn ownership_of_sessions_follows_the_subject_at_once() {
+    let owned_by_bob = Profile { owner_id: Some(owner("bob")), ..Profile::default() };
+    Scenario::given([registered(), began(1, 0), began(2, 0), registered_as(owned_by_bob).at(1)])
+        .when(revoke(by_alice()), after(2))
+        .then_refused(Refusal::SessionNotFound)
+        .when(revoke(by_bob()), after(2))
+        .then([is_ended(1, tenure::domain::event::Trigger::ManualRevoke)]);
+}

@@ -1,0 +1,151 @@
+//! The authority itself: credentials, policies, marks of presentation (section 1, section 5).
+
+use tenure::domain::{
+    CredentialId, Event, Generation, Policy,
+    command::SystemCommand,
+    event::{CredentialIssued, CredentialRevoked, PolicyChanged, Presented, Role, TokensPresented},
+    policy::OnReuse,
+    refusal::Refusal,
+};
+
+use crate::scenario::*;
+
+fn key(number: u8) -> CredentialId {
+    CredentialId::from_bytes([number; 16])
+}
+
+pub(crate) fn credential(number: u8, role: Role) -> CredentialIssued {
+    CredentialIssued {
+        credential_id: key(number),
+        role,
+        owner_id: (role == Role::Owner).then(|| owner(ALICE)),
+        name: Some(sealed("a key")),
+        key_hash: [number; 32],
+    }
+}
+
+fn issued(number: u8, role: Role) -> Fact {
+    Fact::of_system(Event::CredentialIssued(credential(number, role)), T0)
+}
+
+fn is_withdrawn(number: u8) -> Event {
+    Event::CredentialRevoked(CredentialRevoked { credential_id: key(number) })
+}
+
+fn withdraw(number: u8) -> SystemCommand {
+    SystemCommand::RevokeCredential(key(number))
+}
+
+fn is_changed_to(policy: &Policy) -> Event {
+    Event::PolicyChanged(PolicyChanged { policy: policy.clone() })
+}
+
+#[test]
+fn a_credential_is_admitted_as_it_was_described() {
+    for (number, role) in
+        [Role::Admin, Role::Issuer, Role::Owner, Role::Verifier, Role::Auditor].into_iter().enumerate()
+    {
+        let asked = credential(u8::try_from(number).unwrap(), role);
+        let scenario = Scenario::given([])
+            .when_system(&SystemCommand::IssueCredential(asked.clone()), after(1))
+            .then([Event::CredentialIssued(asked.clone())]);
+        let known = &scenario.state().system.credentials[&asked.credential_id];
+        assert_eq!((known.role, &known.owner_id), (role, &asked.owner_id));
+        assert_eq!((known.key_hash, &known.name), (asked.key_hash, &asked.name));
+        assert_eq!((known.created_at, known.revoked_at), (after(1), None));
+    }
+}
+
+#[test]
+fn a_credential_is_withdrawn_once() {
+    let scenario = Scenario::given([issued(1, Role::Admin), issued(2, Role::Issuer)])
+        .when_system(&withdraw(2), after(1))
+        .then([is_withdrawn(2)])
+        .when_system(&withdraw(2), after(2))
+        .then_nothing();
+    assert_eq!(scenario.state().system.credentials[&key(2)].revoked_at, Some(after(1)));
+}
+
+#[test]
+fn an_unknown_credential_is_not_found() {
+    Scenario::given([]).when_system(&withdraw(1), T0).then_refused(Refusal::CredentialNotFound);
+}
+
+#[test]
+fn the_last_admin_key_cannot_be_withdrawn() {
+    Scenario::given([issued(1, Role::Admin), issued(2, Role::Issuer), issued(3, Role::Auditor)])
+        .when_system(&withdraw(1), after(1))
+        .then_refused(Refusal::LastAdmin);
+}
+
+#[test]
+fn of_two_admin_keys_either_may_go_but_not_both() {
+    Scenario::given([issued(1, Role::Admin), issued(2, Role::Admin)])
+        .when_system(&withdraw(1), after(1))
+        .then([is_withdrawn(1)])
+        .when_system(&withdraw(2), after(2))
+        .then_refused(Refusal::LastAdmin);
+}
+
+/// A withdrawn admin key does not count, and withdrawing it again asks for nothing.
+#[test]
+fn withdrawing_a_withdrawn_admin_key_again_is_no_fault_while_one_is_left() {
+    Scenario::given([issued(1, Role::Admin), issued(2, Role::Admin)])
+        .when_system(&withdraw(1), after(1))
+        .then([is_withdrawn(1)])
+        .when_system(&withdraw(1), after(2))
+        .then_nothing();
+}
+
+#[test]
+fn a_key_that_is_no_admins_may_be_the_last_of_its_role() {
+    for role in [Role::Issuer, Role::Owner, Role::Verifier, Role::Auditor] {
+        Scenario::given([issued(1, Role::Admin), issued(2, role)])
+            .when_system(&withdraw(2), after(1))
+            .then([is_withdrawn(2)]);
+    }
+}
+
+#[test]
+fn the_first_policy_is_recorded_and_an_unchanged_one_is_not() {
+    let scenario = Scenario::given([])
+        .when_system(&SystemCommand::SetPolicy(Policy::default()), T0)
+        .then([is_changed_to(&Policy::default())])
+        .when_system(&SystemCommand::SetPolicy(Policy::default()), after(1))
+        .then_nothing();
+    assert_eq!(scenario.state().system.policy, Some(Policy::default()));
+}
+
+#[test]
+fn a_policy_that_differs_is_recorded_and_so_is_the_way_back() {
+    let other = Policy { on_reuse: OnReuse::Revoke, ..Policy::default() };
+    Scenario::given([Fact::of_system(is_changed_to(&Policy::default()), T0)])
+        .when_system(&SystemCommand::SetPolicy(other.clone()), after(1))
+        .then([is_changed_to(&other)])
+        .when_system(&SystemCommand::SetPolicy(other.clone()), after(2))
+        .then_nothing()
+        .when_system(&SystemCommand::SetPolicy(Policy::default()), after(3))
+        .then([is_changed_to(&Policy::default())]);
+}
+
+#[test]
+fn presented_tokens_are_recorded_together_and_none_is_nothing() {
+    let mark = |number| Presented { session_id: session(number), generation: Generation(1) };
+    Scenario::given([registered(), began(1, 0), began(2, 0)])
+        .when_system(&SystemCommand::MarkPresented(vec![]), after(1))
+        .then_nothing()
+        .when_system(&SystemCommand::MarkPresented(vec![mark(1), mark(2)]), after(1))
+        .then([Event::TokensPresented(TokensPresented { presented: vec![mark(1), mark(2)] })]);
+}
+
+#[test]
+fn a_mark_of_presentation_moves_nothing_but_the_mark() {
+    let scenario = Scenario::given([registered(), began(1, 0), renewed_with_key(1, 2, 600)]);
+    let before = scenario.session(1).clone();
+    let scenario = scenario.and([presented(2, 601)]);
+    let mut expected = before;
+    expected.renewal.as_mut().unwrap().presented = true;
+    assert_eq!(*scenario.session(1), expected);
+    let again = scenario.and([presented(2, 602)]);
+    assert_eq!(*again.session(1), expected);
+}
