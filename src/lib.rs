@@ -1,3 +1,5 @@
 //! Tenure: the event-sourced session authority.
 
+pub mod cli;
 pub mod domain;
+pub mod server;

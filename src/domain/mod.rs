@@ -12,7 +12,9 @@ pub mod text;
 pub mod time;
 
 pub use event::{Event, EventKind};
-pub use id::{CommitId, CredentialId, Digest16, EventId, Generation, OwnerId, Position, SessionId, SubjectId};
+pub use id::{
+    CommitId, CredentialId, Digest16, EventId, Generation, OwnerId, Position, SessionId, SubjectId,
+};
 pub use policy::Policy;
 pub use record::{Actor, Commit, Stream};
 pub use text::SealedText;
