@@ -14,3 +14,6 @@ pub mod server;
 pub mod telemetry;
 pub mod texts;
 pub mod tokens;
+pub mod cli;
+pub mod domain;
+pub mod server;

@@ -1,1 +1,10 @@
-fn main() {}
+//! The `tenure` command: the authority itself, and its command line client.
+//!
+//! Nothing happens here but the call: [`tenure::cli`] reads the command line, runs one command and says how
+//! the process ends.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tenure::cli::main(std::env::args_os())
+}

@@ -1,0 +1,365 @@
+//! The HTTP client: one request at a time, a key or token in the header and nowhere else, every error a
+//! [`Failure`].
+
+use std::{fmt::Display, time::Duration};
+
+use serde_json::Value;
+use ureq::{
+    Agent, Body,
+    http::{Method, Response, Uri, header, request::Builder},
+};
+
+use super::{
+    failure::{Failure, Problem},
+    secret::Secret,
+};
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long a request may take in all. A read with `minPosition` waits 5 s by itself.
+const WHOLE: Duration = Duration::from_secs(30);
+/// The longest reply that is read, in bytes: 200 sessions with 4 KiB of metadata each are far below it.
+const LONGEST_REPLY: u64 = 64 * 1024 * 1024;
+
+/// What is asked of the server.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    method: Method,
+    path: String,
+    query: Vec<(&'static str, String)>,
+    body: Option<Value>,
+    idempotency_key: Option<String>,
+}
+
+impl Request {
+    /// A read of the resource at these path segments.
+    pub(crate) fn get(segments: &[&str]) -> Self {
+        Self::of(Method::GET, segments)
+    }
+
+    /// A POST with this body.
+    pub(crate) fn post(segments: &[&str], body: Value) -> Self {
+        Self { body: Some(body), ..Self::of(Method::POST, segments) }
+    }
+
+    /// A PUT; a renewal has no body.
+    pub(crate) fn put(segments: &[&str], body: Option<Value>) -> Self {
+        Self { body, ..Self::of(Method::PUT, segments) }
+    }
+
+    /// A DELETE.
+    pub(crate) fn delete(segments: &[&str]) -> Self {
+        Self::of(Method::DELETE, segments)
+    }
+
+    fn of(method: Method, segments: &[&str]) -> Self {
+        let path = segments.iter().map(|segment| format!("/{}", encoded(segment))).collect();
+        Self { method, path, query: Vec::new(), body: None, idempotency_key: None }
+    }
+
+    /// Sets a query parameter, in place of an earlier one of this name; none for no value.
+    #[must_use]
+    pub(crate) fn query<T: Display>(mut self, name: &'static str, value: Option<T>) -> Self {
+        if let Some(value) = value {
+            self.query.retain(|(other, _)| *other != name);
+            self.query.push((name, value.to_string()));
+        }
+        self
+    }
+
+    /// Names the request, so that a repeat has no second effect.
+    #[must_use]
+    pub(crate) fn idempotency_key(self, key: String) -> Self {
+        Self { idempotency_key: Some(key), ..self }
+    }
+
+    /// Path and query as they go over the wire.
+    fn target(&self) -> String {
+        let pairs: Vec<_> =
+            self.query.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+        if pairs.is_empty() { self.path.clone() } else { format!("{}?{}", self.path, pairs.join("&")) }
+    }
+}
+
+/// Percent-encodes all but RFC 3986's unreserved characters.
+fn encoded(text: &str) -> String {
+    let one = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(one).collect()
+}
+
+/// What the server said, when it was not an error.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    /// The document; a text when it was no JSON, null when it was empty.
+    pub body: Value,
+    /// The `Date` header.
+    pub date: Option<String>,
+}
+
+/// Talks to one server with one key.
+#[derive(Debug)]
+pub(crate) struct Client {
+    agent: Agent,
+    url: String,
+    key: Option<Secret>,
+}
+
+impl Client {
+    /// For the server at `url` (see [`checked_url`]). Opens no connection yet.
+    pub(crate) fn new(url: &str, key: Option<Secret>) -> Self {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(CONNECT))
+            .timeout_global(Some(WHOLE))
+            // A redirect would carry the request, and what is in it, somewhere that nobody named.
+            .max_redirects(0)
+            .user_agent(concat!("tenure/", env!("CARGO_PKG_VERSION")));
+        let config = if is_local(url) { config.proxy(None) } else { config };
+        Self { agent: config.build().into(), url: url.to_owned(), key }
+    }
+
+    /// The server's address.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Whether there is a key to show.
+    pub(crate) const fn has_key(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// Asks with the key that the user configured.
+    pub(crate) fn send(&self, request: &Request) -> Result<Reply, Failure> {
+        self.ask(request, self.key.as_ref())
+    }
+
+    /// Asks with another credential: a session's own token.
+    pub(crate) fn send_as(&self, credential: &Secret, request: &Request) -> Result<Reply, Failure> {
+        self.ask(request, Some(credential))
+    }
+
+    fn ask(&self, request: &Request, credential: Option<&Secret>) -> Result<Reply, Failure> {
+        let response = self.call(request, credential)?;
+        let status = response.status().as_u16();
+        let retry_after = header(&response, header::RETRY_AFTER).and_then(|value| value.parse().ok());
+        let date = header(&response, header::DATE);
+        let body = self.read(response)?;
+        if (200..300).contains(&status) {
+            return Ok(Reply { body, date });
+        }
+        match Problem::read(&body) {
+            Some(problem) => {
+                let with_credential = credential.is_some();
+                Err(Failure::Problem(Box::new(Problem { retry_after, with_credential, ..problem })))
+            }
+            None => Err(self.strange(status, "its error is no problem document")),
+        }
+    }
+
+    fn call(&self, request: &Request, credential: Option<&Secret>) -> Result<Response<Body>, Failure> {
+        let uri = format!("{}{}", self.url, request.target());
+        let mut builder = ureq::http::Request::builder().method(request.method.clone()).uri(uri);
+        if let Some(credential) = credential {
+            builder = builder.header(header::AUTHORIZATION, bearer(credential)?);
+        }
+        if let Some(key) = &request.idempotency_key {
+            builder = builder.header("idempotency-key", key);
+        }
+        self.run(builder, request.body.as_ref())
+    }
+
+    fn run(&self, builder: Builder, body: Option<&Value>) -> Result<Response<Body>, Failure> {
+        let unsendable = |error| Failure::Usage(format!("the request cannot be sent: {error}"));
+        let outcome = match body {
+            None => self.agent.run(builder.body(()).map_err(unsendable)?),
+            Some(body) => {
+                let json = builder.header(header::CONTENT_TYPE, "application/json").body(body.to_string());
+                self.agent.run(json.map_err(unsendable)?)
+            }
+        };
+        outcome.map_err(|error| self.unreachable(&error))
+    }
+
+    /// A reply that is no JSON is kept as text: `/healthz` may say `ok`.
+    fn read(&self, response: Response<Body>) -> Result<Value, Failure> {
+        let reading = response.into_body().into_with_config().limit(LONGEST_REPLY).read_to_string();
+        let text = reading.map_err(|error| self.unreachable(&error))?;
+        if text.trim().is_empty() {
+            return Ok(Value::Null);
+        }
+        Ok(serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> Failure {
+        Failure::Unreachable { url: self.url.clone(), why: error.to_string() }
+    }
+
+    /// A reply that Tenure would not give.
+    pub(crate) fn strange(&self, status: u16, why: &str) -> Failure {
+        Failure::Strange { url: self.url.clone(), status, why: why.to_owned() }
+    }
+}
+
+fn header(response: &Response<Body>, name: header::HeaderName) -> Option<String> {
+    response.headers().get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// The header, marked so that no trace of the client shows it.
+fn bearer(credential: &Secret) -> Result<header::HeaderValue, Failure> {
+    let mut value = header::HeaderValue::from_str(&format!("Bearer {}", credential.reveal()))
+        .map_err(|_| Failure::Usage("the key or token has characters that no header can hold".to_owned()))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// A proxy from the environment is not asked for what is on this host.
+fn is_local(url: &str) -> bool {
+    let host = url.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
+    host.is_some_and(|host| host == "localhost" || host == "[::1]" || host.starts_with("127."))
+}
+
+/// Checks the address of a server: `http` or `https`, host, perhaps a port and a path.
+pub(crate) fn checked_url(text: &str) -> Result<String, &'static str> {
+    let uri: Uri = text.parse().map_err(|_| "is no URL")?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Err("must begin with http:// or https://");
+    }
+    if uri.query().is_some() || uri.authority().is_none_or(|authority| authority.as_str().contains('@')) {
+        return Err("must be http(s)://HOST[:PORT][/PATH]");
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead, BufReader, Read, Write},
+        net::TcpListener,
+        thread::{self, JoinHandle},
+    };
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::failure::Exit;
+
+    /// Answers one request with `reply` and gives what was asked.
+    fn server(reply: &'static str) -> (Client, JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let asked = read_request(&mut BufReader::new(&stream));
+            stream.write_all(reply.as_bytes()).unwrap();
+            asked
+        });
+        (Client::new(&url, Some(Secret::new("tnr_key_test"))), asked)
+    }
+
+    fn read_request(stream: &mut impl BufRead) -> String {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            stream.read_line(&mut head).unwrap();
+        }
+        let head = head.to_lowercase();
+        let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
+        let mut body = vec![0; length.unwrap_or(0)];
+        stream.read_exact(&mut body).unwrap();
+        head + &String::from_utf8(body).unwrap()
+    }
+
+    #[test]
+    fn a_request_carries_key_agent_body_and_idempotency_key() {
+        let (client, asked) = server("HTTP/1.1 201 Created\r\ncontent-length: 13\r\n\r\n{\"token\":\"t\"}");
+        let request =
+            Request::post(&["v1", "sessions"], json!({"subjectId": "a"})).idempotency_key("k1".into());
+        assert_eq!(client.send(&request).unwrap().body, json!({"token": "t"}));
+        let asked = asked.join().unwrap();
+        assert!(asked.starts_with("post /v1/sessions http/1.1\r\n"), "{asked}");
+        for part in [
+            "authorization: bearer tnr_key_test\r\n",
+            concat!("user-agent: tenure/", env!("CARGO_PKG_VERSION"), "\r\n"),
+            "idempotency-key: k1\r\n",
+            "content-type: application/json\r\n",
+            "{\"subjectId\":\"a\"}",
+        ] {
+            assert!(asked.contains(part), "{part:?} in {asked}");
+        }
+    }
+
+    #[test]
+    fn a_renewal_has_no_body_and_the_sessions_own_token() {
+        let (client, asked) = server("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+        let request = Request::put(&["v1", "sessions", "x", "renew"], None);
+        client.send_as(&Secret::new("tnr_sess_mine"), &request).unwrap();
+        let asked = asked.join().unwrap();
+        assert!(asked.contains("authorization: bearer tnr_sess_mine\r\n"), "{asked}");
+        assert!(!asked.contains("content-type") && asked.ends_with("\r\n\r\n"), "{asked}");
+    }
+
+    #[test]
+    fn a_problem_is_read_with_its_retry_after() {
+        let (client, _asked) = server(concat!(
+            "HTTP/1.1 503 Service Unavailable\r\nretry-after: 2\r\ncontent-type: application/problem+json\r\n",
+            "content-length: 84\r\n\r\n",
+            r#"{"type":"about:blank","title":"Too busy","status":503,"code":"OVERLOADED","errors":[]}"#,
+        ));
+        let failure = client.send(&Request::get(&["v1", "sessions"])).unwrap_err();
+        let Failure::Problem(problem) = failure else { panic!("{failure:?}") };
+        assert_eq!((problem.code.as_str(), problem.retry_after), ("OVERLOADED", Some(2)));
+    }
+
+    #[test]
+    fn an_error_page_of_something_else_is_strange() {
+        let (client, _asked) = server("HTTP/1.1 404 Not Found\r\ncontent-length: 5\r\n\r\nnginx");
+        let failure = client.send(&Request::get(&["healthz"])).unwrap_err();
+        assert!(matches!(failure, Failure::Strange { status: 404, .. }), "{failure:?}");
+        assert_eq!(failure.exit(), Exit::Server);
+    }
+
+    #[test]
+    fn a_redirect_is_not_followed() {
+        let (client, _asked) =
+            server("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n");
+        let failure = client.send(&Request::get(&["healthz"])).unwrap_err();
+        assert!(matches!(failure, Failure::Strange { status: 302, .. }), "{failure:?}");
+    }
+
+    #[test]
+    fn nobody_there_is_a_network_failure() {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let client = Client::new(&format!("http://127.0.0.1:{port}"), None);
+        let failure = client.send(&Request::get(&["healthz"])).unwrap_err();
+        assert_eq!(failure.exit(), Exit::Server);
+    }
+
+    #[test]
+    fn no_id_leaves_its_place_in_the_address() {
+        let request = Request::get(&["v1", "subjects", "a/../b?c=d#é"]).query("device", Some("a b&c"));
+        assert_eq!(request.target(), "/v1/subjects/a%2F..%2Fb%3Fc%3Dd%23%C3%A9?device=a%20b%26c");
+    }
+
+    #[test]
+    fn a_later_value_replaces_an_earlier_one_and_none_changes_nothing() {
+        let request = Request::get(&["v1"]).query("cursor", Some("a")).query("cursor", Some("b"));
+        assert_eq!(request.query("cursor", None::<&str>).target(), "/v1?cursor=b");
+    }
+
+    #[test]
+    fn an_address_has_a_scheme_a_host_and_no_secret() {
+        assert_eq!(checked_url("http://localhost:7300/").unwrap(), "http://localhost:7300");
+        assert_eq!(checked_url("https://t.example/auth").unwrap(), "https://t.example/auth");
+        for wrong in ["localhost:7300", "ftp://a", "http://u:p@a", "http://a?b=c", "/v1", ""] {
+            assert!(checked_url(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_header_never_shows_the_key() {
+        assert!(!format!("{:?}", bearer(&Secret::new("tnr_key_x")).unwrap()).contains("tnr_key"));
+        assert!(bearer(&Secret::new("a\nb")).is_err());
+    }
+}

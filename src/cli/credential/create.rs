@@ -1,0 +1,62 @@
+//! `tenure credential create`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::COLUMNS;
+use crate::{
+    cli::{
+        ambient,
+        client::Request,
+        context::{Context, Global, fields},
+        failure::Failure,
+    },
+    domain::OwnerId,
+    server,
+};
+
+/// Arguments of `tenure credential create`.
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// What the key may do
+    #[arg(long, value_parser = ["admin", "issuer", "owner", "verifier", "auditor"])]
+    role: String,
+
+    /// The owner that a key of role `owner` is bound to
+    #[arg(long, value_name = "ID", required_if_eq("role", "owner"))]
+    owner: Option<OwnerId>,
+
+    /// Name for people
+    #[arg(long)]
+    name: Option<String>,
+
+    /// Make it in this data directory, whose server is stopped, without any key
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl Create {
+    pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
+        if let Some(data) = &self.data {
+            let made = self.offline(data)?;
+            return global.output().record_with_secret(&made, "key", COLUMNS, ambient::now());
+        }
+        let cli: Context = global.context()?;
+        let body = fields([
+            ("role", Some(self.role.into())),
+            ("ownerId", self.owner.map(|owner| owner.as_str().into())),
+            ("name", self.name.map(Value::from)),
+        ]);
+        let made = cli.client.send(&Request::post(&["v1", "credentials"], body.into()))?.body;
+        cli.output.record_with_secret(&made, "key", COLUMNS, cli.now)
+    }
+
+    fn offline(&self, data: &Path) -> Result<Value, Failure> {
+        let owner = self.owner.as_ref().map(OwnerId::as_str);
+        let (id, key) = server::create_credential_offline(data, &self.role, owner, self.name.as_deref())
+            .map_err(|error| Failure::Server(error.to_string()))?;
+        Ok(json!({"credentialId": id, "key": key, "role": self.role, "ownerId": owner, "name": self.name}))
+    }
+}

@@ -1,0 +1,39 @@
+//! `tenure credential …`
+
+mod create;
+mod list;
+mod revoke;
+
+use clap::Subcommand;
+
+use super::{context::Global, failure::Failure, output::Column};
+
+/// The commands about API keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Credential {
+    /// Create an API key; it is shown once
+    Create(create::Create),
+    /// List API keys, without the keys themselves
+    List(list::List),
+    /// Revoke an API key
+    Revoke(revoke::Revoke),
+}
+
+impl Credential {
+    pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
+        match self {
+            Self::Create(create) => create.run(global),
+            Self::List(list) => list.run(&global.context()?),
+            Self::Revoke(revoke) => revoke.run(&global.context()?),
+        }
+    }
+}
+
+/// What an API key shows first.
+const COLUMNS: &[Column] = &[
+    Column::plain("CREDENTIAL", "credentialId"),
+    Column::plain("ROLE", "role"),
+    Column::plain("OWNER", "ownerId"),
+    Column::plain("NAME", "name"),
+    Column::moment("CREATED", "createdAt"),
+];

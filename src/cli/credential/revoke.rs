@@ -1,0 +1,52 @@
+//! `tenure credential revoke`
+
+use clap::{Args, builder::NonEmptyStringValueParser};
+use serde_json::{Value, json};
+
+use super::COLUMNS;
+use crate::cli::{
+    client::Request,
+    context::{Caution, Context},
+    failure::Failure,
+    pages,
+};
+
+/// Arguments of `tenure credential revoke`.
+#[derive(Debug, Args)]
+pub(crate) struct Revoke {
+    /// The credential's id
+    #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    credential: String,
+
+    #[command(flatten)]
+    caution: Caution,
+}
+
+impl Revoke {
+    pub(crate) fn run(&self, cli: &Context) -> Result<(), Failure> {
+        if self.caution.dry_run {
+            return self.preview(cli);
+        }
+        self.caution.ask(cli.output, &format!("Revoke API key {}?", self.credential))?;
+        let reply = cli.client.send(&Request::delete(&["v1", "credentials", &self.credential]))?;
+        let record = if reply.body.is_object() {
+            reply.body
+        } else {
+            json!({"credentialId": self.credential, "status": "REVOKED"})
+        };
+        cli.output.record(&record, COLUMNS, cli.now)
+    }
+
+    /// There is no route for a single one: the list has it, or it does not exist.
+    fn preview(&self, cli: &Context) -> Result<(), Failure> {
+        let page = pages::whole(cli, Request::get(&["v1", "credentials"]), pages::by_cursor)?;
+        let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        match items.iter().find(|item| item["credentialId"] == Value::from(self.credential.as_str())) {
+            Some(found) => {
+                cli.output.talk("This API key would be revoked:");
+                cli.output.record(found, COLUMNS, cli.now)
+            }
+            None => Err(Failure::Missing(format!("there is no API key {}", self.credential))),
+        }
+    }
+}

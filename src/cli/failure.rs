@@ -1,0 +1,223 @@
+//! How a command can fail, and what the process then exits with.
+
+use std::{io, path::PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The exit codes. Scripts rely on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Ok = 0,
+    /// The command, a file that it names, or a value in the request is wrong.
+    Usage = 1,
+    /// The server could not be reached, or could not do it.
+    Server = 2,
+    /// The server understood and said no.
+    Refused = 3,
+    /// There is no such thing.
+    NotFound = 4,
+    /// It is at odds with what is there.
+    Conflict = 5,
+    /// The evidence does not hold.
+    VerificationFailed = 6,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// What was typed cannot be done.
+    #[error("{0}")]
+    Usage(String),
+    /// The server answered with a problem document.
+    #[error("{}", .0.title)]
+    Problem(Box<Problem>),
+    /// No answer came.
+    #[error("{url} cannot be reached: {why}")]
+    Unreachable {
+        /// The server's address.
+        url: String,
+        /// What the network said.
+        why: String,
+    },
+    /// An answer came that Tenure does not give: probably something else answered.
+    #[error("{url} answered {status}, and not as Tenure does: {why}")]
+    Strange {
+        /// The server's address.
+        url: String,
+        /// The status of the reply.
+        status: u16,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A part of Tenure that runs in this process failed: `serve`, `credential create --data`.
+    #[error("{0}")]
+    Server(String),
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Something that was to be shown is not there.
+    #[error("{0}")]
+    Missing(String),
+    /// `doctor` found something wrong.
+    #[error("{why}")]
+    Unhealthy {
+        /// What the process exits with.
+        exit: Exit,
+        /// What is wrong.
+        why: String,
+    },
+    /// The question before a destructive command was not answered with yes.
+    #[error("nothing was done")]
+    Declined,
+    /// Stdout cannot be written to.
+    #[error("stdout: {0}")]
+    Output(#[source] io::Error),
+}
+
+impl Failure {
+    /// What the process exits with.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) | Self::File { .. } | Self::Declined => Exit::Usage,
+            Self::Problem(problem) => exit_for_status(problem.status),
+            Self::Unreachable { .. } | Self::Strange { .. } | Self::Server(_) => Exit::Server,
+            Self::Missing(_) => Exit::NotFound,
+            Self::Unhealthy { exit, .. } => *exit,
+            // Whoever closed the pipe (`| head`) has what they wanted.
+            Self::Output(source) if source.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
+            Self::Output(_) => Exit::Server,
+        }
+    }
+
+    /// Whether the request may have had its effect all the same.
+    pub(crate) fn leaves_it_open(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Strange { .. } => true,
+            Self::Problem(problem) => problem.status >= 500,
+            Self::Usage(_)
+            | Self::File { .. }
+            | Self::Declined
+            | Self::Server(_)
+            | Self::Missing(_)
+            | Self::Unhealthy { .. }
+            | Self::Output(_) => false,
+        }
+    }
+}
+
+/// 400 and its kin are usage: the request itself was wrong. 429 is policy.
+const fn exit_for_status(status: u16) -> Exit {
+    match status {
+        400 | 405 | 413 | 415 => Exit::Usage,
+        404 => Exit::NotFound,
+        409 | 422 => Exit::Conflict,
+        401..=499 => Exit::Refused,
+        _ => Exit::Server,
+    }
+}
+
+/// An error as the server tells it (RFC 9457, with Tenure's members).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Problem {
+    /// What kind of problem, in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// This one problem, in words.
+    #[serde(default)]
+    pub detail: Option<String>,
+    /// What kind of problem, for programs.
+    pub code: String,
+    /// When the same request could succeed.
+    #[serde(default)]
+    pub retry_at: Option<String>,
+    /// After how many seconds the server asks to be asked again; from the `Retry-After` header.
+    #[serde(skip)]
+    pub retry_after: Option<u64>,
+    /// What the server's log calls this request.
+    #[serde(default)]
+    pub request_id: Option<String>,
+    /// What is wrong with which field.
+    #[serde(default)]
+    pub errors: Vec<FieldError>,
+    /// Whether the request carried a key or token.
+    #[serde(skip)]
+    pub with_credential: bool,
+    /// The document as it came.
+    #[serde(skip)]
+    pub document: Value,
+}
+
+/// What is wrong with one field of a request.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct FieldError {
+    /// Its name.
+    pub field: String,
+    /// What would be right.
+    pub message: String,
+}
+
+impl Problem {
+    /// Reads a problem document; nothing when it is none.
+    pub(crate) fn read(document: &Value) -> Option<Self> {
+        let problem = Self::deserialize(document).ok()?;
+        Some(Self { document: document.clone(), ..problem })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn problem(status: u16) -> Failure {
+        let document = json!({"type": "about:blank", "title": "No", "status": status, "code": "X"});
+        Failure::Problem(Box::new(Problem::read(&document).unwrap()))
+    }
+
+    #[test]
+    fn the_exit_code_says_what_kind_of_no_it_was() {
+        for (status, exit) in [
+            (400, Exit::Usage),
+            (401, Exit::Refused),
+            (403, Exit::Refused),
+            (404, Exit::NotFound),
+            (409, Exit::Conflict),
+            (413, Exit::Usage),
+            (422, Exit::Conflict),
+            (429, Exit::Refused),
+            (500, Exit::Server),
+            (503, Exit::Server),
+        ] {
+            assert_eq!(problem(status).exit(), exit, "{status}");
+        }
+    }
+
+    #[test]
+    fn what_never_arrived_and_what_failed_inside_is_left_open() {
+        assert!(problem(503).leaves_it_open());
+        assert!(!problem(403).leaves_it_open());
+        assert!(Failure::Unreachable { url: String::new(), why: String::new() }.leaves_it_open());
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_failure() {
+        assert_eq!(Failure::Output(io::ErrorKind::BrokenPipe.into()).exit(), Exit::Ok);
+    }
+
+    #[test]
+    fn a_document_without_a_code_is_no_problem_document() {
+        assert!(Problem::read(&json!({"title": "Not Found", "status": 404})).is_none());
+        assert!(Problem::read(&json!("nginx")).is_none());
+    }
+}

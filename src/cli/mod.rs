@@ -1,0 +1,202 @@
+//! The command line: a file per command, one place that prints ([`output`]), one client ([`client`]).
+//!
+//! Data goes to stdout, talk to stderr, and the exit code ([`Exit`]) says what kind of outcome it was.
+
+mod ambient;
+mod client;
+mod completions;
+mod context;
+mod credential;
+mod doctor;
+mod events;
+mod failure;
+mod introspect;
+mod output;
+mod pages;
+mod renewal_memo;
+mod secret;
+mod secret_file;
+pub mod serve;
+mod session;
+mod subject;
+mod words;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{
+    ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind, parser::ValueSource,
+};
+
+use self::{context::Global, failure::Failure};
+
+pub use self::failure::Exit;
+
+/// The event-sourced session authority: issues, checks, renews, revokes and explains sessions.
+#[derive(Debug, Parser)]
+#[command(name = "tenure", version, arg_required_else_help = true, max_term_width = 100, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 ok, 1 usage, 2 server or network, 3 refused by policy, 4 not found, 5 conflict, 6 verification failed
+
+Examples:
+  tenure serve --data ./tenure-data
+  export TENURE_KEY=$(cat ./tenure-data/admin.key)
+  tenure subject put agent-7 --kind agent
+  tenure session create agent-7 --ttl 1h --token-file agent-7.token
+  tenure session renew --token-file agent-7.token
+  tenure session list --subject agent-7";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the authority
+    Serve(serve::ServeArgs),
+    /// Put, show and list subjects; end their sessions
+    #[command(subcommand)]
+    Subject(subject::Subject),
+    /// Create, show, list, renew and revoke sessions
+    #[command(subcommand)]
+    Session(session::Session),
+    /// Say whether tokens are live, and whose
+    Introspect(introspect::Introspect),
+    /// Read the recorded events
+    Events(events::Events),
+    /// Create, list and revoke API keys
+    #[command(subcommand)]
+    Credential(credential::Credential),
+    /// Check the server, the key and the clocks; show the settings
+    Doctor(doctor::Doctor),
+    /// Print a completion script for a shell
+    Completions(completions::Completions),
+}
+
+impl Command {
+    fn run(self, global: &Global) -> Result<(), Failure> {
+        match self {
+            Self::Serve(args) => serve::run(&args),
+            Self::Subject(subject) => subject.run(&global.context()?),
+            Self::Session(session) => session.run(&global.context()?),
+            Self::Introspect(introspect) => introspect.run(&global.context()?),
+            Self::Events(events) => events.run(&global.context()?),
+            Self::Credential(credential) => credential.run(global),
+            Self::Doctor(doctor) => doctor.run(global),
+            Self::Completions(completions) => completions.run(&mut Cli::command()),
+        }
+    }
+}
+
+/// Runs the command that these arguments name (the first is the program's own name).
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    ExitCode::from(run(args) as u8)
+}
+
+fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let cli = match parse(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            output::usage(&error);
+            return if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+        }
+    };
+    let Err(failure) = cli.command.run(&cli.global) else { return Exit::Ok };
+    let exit = failure.exit();
+    if exit != Exit::Ok {
+        cli.global.output().failure(&failure);
+    }
+    exit
+}
+
+/// Options of which one may come from the environment: only two that were *typed* contradict each other.
+const TYPED_TOGETHER: [(&str, &str); 2] = [("key", "key_file"), ("token", "token_file")];
+
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches_from(args)?;
+    for (one, other) in TYPED_TOGETHER {
+        if was_typed(&matches, one) && was_typed(&matches, other) {
+            let both = format!("--{} cannot be used with --{}", one, other.replace('_', "-"));
+            return Err(Cli::command().error(ErrorKind::ArgumentConflict, both));
+        }
+    }
+    Cli::from_arg_matches(&matches)
+}
+
+/// Whether the option was given on the command line, to the command or to one that it is part of.
+fn was_typed(matches: &ArgMatches, name: &str) -> bool {
+    let here =
+        matches.ids().any(|id| id == name) && matches.value_source(name) == Some(ValueSource::CommandLine);
+    here || matches.subcommand().is_some_and(|(_, inner)| was_typed(inner, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Cli, clap::Error> {
+        parse(line.split(' ').map(OsString::from))
+    }
+
+    fn exit(line: &str) -> Exit {
+        run(line.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn the_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_option_has_a_help() {
+        fn check(command: &clap::Command) {
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+            }
+            for inner in command.get_subcommands() {
+                assert!(inner.get_about().is_some(), "{}", inner.get_name());
+                check(inner);
+            }
+        }
+        check(&Cli::command());
+    }
+
+    #[test]
+    fn help_and_version_are_no_errors_and_a_wrong_line_is_usage() {
+        assert_eq!(exit("tenure --version"), Exit::Ok);
+        assert_eq!(exit("tenure session create --help"), Exit::Ok);
+        assert_eq!(exit("tenure session nonsense"), Exit::Usage);
+        assert_eq!(exit("tenure session create a --ttl soon"), Exit::Usage);
+        assert_eq!(exit("tenure"), Exit::Usage);
+    }
+
+    #[test]
+    fn nobody_there_exits_with_2() {
+        assert_eq!(exit("tenure session list --url http://127.0.0.1:9"), Exit::Server);
+    }
+
+    #[test]
+    fn global_options_may_stand_before_or_after_the_command() {
+        for line in [
+            "tenure -o json --url http://h session list",
+            "tenure session list -o json --url http://h",
+            "tenure session -o json list --url http://h",
+        ] {
+            let cli = parsed(line).unwrap();
+            assert_eq!(cli.global.output().format(), output::Format::Json, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_key_typed_twice_is_a_contradiction_wherever_it_stands() {
+        for line in [
+            "tenure --key a --key-file b session list",
+            "tenure --key a session list --key-file b",
+            "tenure session renew x --token a --token-file b",
+        ] {
+            assert_eq!(parsed(line).unwrap_err().kind(), ErrorKind::ArgumentConflict, "{line}");
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! The one place that prints: data to stdout, talk to stderr.
+//!
+//! On stdout is what a program may read, in the form that `-o` names. Everything else (hints, questions,
+//! errors) goes to stderr, without any key or token.
+
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal, Write},
+};
+
+use clap::ValueEnum;
+use comfy_table::{Cell, Color, Table, presets};
+use serde_json::{Value, json};
+
+use super::{
+    failure::{Failure, Problem},
+    secret::redacted,
+    words,
+};
+use crate::domain::Timestamp;
+
+/// The form of the data on stdout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Columns for people.
+    #[default]
+    Table,
+    /// One JSON document, as the HTTP API gives it.
+    Json,
+    /// One JSON object per line; a list is written item by item.
+    Jsonl,
+}
+
+/// A field of a reply, and how people read it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Column {
+    head: &'static str,
+    field: &'static str,
+    reading: Reading,
+}
+
+/// How a value is to be read.
+#[derive(Clone, Copy, Debug)]
+enum Reading {
+    /// As it is.
+    Plain,
+    /// A state, in colour on a terminal.
+    State,
+    /// A moment.
+    Moment,
+    /// A moment until which something lasts.
+    End,
+    /// A length of time in seconds.
+    Span,
+}
+
+impl Column {
+    const fn new(head: &'static str, field: &'static str, reading: Reading) -> Self {
+        Self { head, field, reading }
+    }
+    /// Shown as it is. `field` may be a path such as `actor.id`.
+    pub(crate) const fn plain(head: &'static str, field: &'static str) -> Self {
+        Self::new(head, field, Reading::Plain)
+    }
+    /// A state such as `ACTIVE`.
+    pub(crate) const fn state(head: &'static str, field: &'static str) -> Self {
+        Self::new(head, field, Reading::State)
+    }
+    /// A moment, with how long ago or how far ahead it is.
+    pub(crate) const fn moment(head: &'static str, field: &'static str) -> Self {
+        Self::new(head, field, Reading::Moment)
+    }
+    /// The end of something, with what is left.
+    pub(crate) const fn end(head: &'static str, field: &'static str) -> Self {
+        Self::new(head, field, Reading::End)
+    }
+    /// Seconds, with the same in words.
+    pub(crate) const fn span(field: &'static str) -> Self {
+        Self::new("", field, Reading::Span)
+    }
+
+    fn value<'a>(&self, record: &'a Value) -> &'a Value {
+        let found = self.field.split('.').try_fold(record, |value, name| value.get(name));
+        found.unwrap_or(&Value::Null)
+    }
+
+    fn text(&self, value: &Value, now: Timestamp) -> String {
+        match self.reading {
+            Reading::Plain | Reading::State => plain(value),
+            Reading::Moment => moment(value, |at| words::when(at, now)),
+            Reading::End => moment(value, |at| words::left(at, now)),
+            Reading::Span => match value.as_u64() {
+                Some(seconds) => format!("{seconds} s ({})", words::duration(seconds)),
+                None => plain(value),
+            },
+        }
+    }
+
+    fn cell(&self, record: &Value, now: Timestamp) -> Cell {
+        let text = self.text(self.value(record), now);
+        let color = matches!(self.reading, Reading::State).then(|| color_of(&text)).flatten();
+        let cell = Cell::new(text);
+        if let Some(color) = color { cell.fg(color) } else { cell }
+    }
+}
+
+fn color_of(state: &str) -> Option<Color> {
+    match state {
+        "ACTIVE" | "ok" | "yes" => Some(Color::Green),
+        "EXPIRED" | "warn" => Some(Color::Yellow),
+        "REVOKED" | "fail" | "no" => Some(Color::Red),
+        _ => None,
+    }
+}
+
+/// A value without quotes; what could move the cursor of a terminal is written out.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => harmless(text),
+        Value::Array(items) if items.iter().all(|item| !item.is_object()) => {
+            items.iter().map(plain).collect::<Vec<_>>().join(", ")
+        }
+        Value::Array(_) | Value::Object(_) => harmless(&value.to_string()),
+    }
+}
+
+fn harmless(text: &str) -> String {
+    let one = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(one).collect()
+}
+
+fn moment(value: &Value, in_words: impl Fn(Timestamp) -> String) -> String {
+    let text = plain(value);
+    match Timestamp::parse(&text) {
+        Some(at) => format!("{at} ({})", in_words(at)),
+        None => text,
+    }
+}
+
+/// Prints, in the form that was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    format: Format,
+}
+
+impl Output {
+    /// In this form.
+    pub(crate) const fn new(format: Format) -> Self {
+        Self { format }
+    }
+
+    /// The form of the data.
+    pub(crate) const fn format(self) -> Format {
+        self.format
+    }
+
+    /// One thing: its fields below one another, those of `columns` first. What is null is left out.
+    pub(crate) fn record(self, record: &Value, columns: &[Column], now: Timestamp) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => stdout(&rows(record, columns, now)),
+            Format::Json => stdout(&pretty(record)),
+            Format::Jsonl => stdout(&record.to_string()),
+        }
+    }
+
+    /// As [`Output::record`], of a thing with a secret that is shown this once: in a table on a line of its own.
+    pub(crate) fn record_with_secret(
+        self,
+        record: &Value,
+        secret: &str,
+        columns: &[Column],
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        let shown = record[secret].as_str();
+        let (Format::Table, Some(shown), Value::Object(fields)) = (self.format, shown, record) else {
+            return self.record(record, columns, now);
+        };
+        let mut fields = fields.clone();
+        fields.remove(secret);
+        stdout(&rows(&Value::Object(fields), columns, now))?;
+        stdout(&format!("\n{secret}: {shown}"))?;
+        self.talk(&format!("The {secret} is shown only here and only now."));
+        Ok(())
+    }
+
+    /// A page of things: a line each. `-o json` shows the page as it came.
+    pub(crate) fn list(self, page: &Value, columns: &[Column], now: Timestamp) -> Result<(), Failure> {
+        self.items_of(page, "items", columns, now)
+    }
+
+    /// As [`Output::list`], of a document whose items are in another field.
+    pub(crate) fn items_of(
+        self,
+        page: &Value,
+        field: &str,
+        columns: &[Column],
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        let items = page[field].as_array().map(Vec::as_slice).unwrap_or_default();
+        match self.format {
+            Format::Json => stdout(&pretty(page)),
+            Format::Jsonl => items.iter().try_for_each(|item| stdout(&item.to_string())),
+            Format::Table if items.is_empty() => {
+                self.talk("Nothing matches.");
+                Ok(())
+            }
+            Format::Table => stdout(&table(items, columns, now)),
+        }
+    }
+
+    /// Says something to people.
+    #[expect(clippy::unused_self, reason = "whoever talks holds the output: nothing else prints")]
+    pub(crate) fn talk(self, text: &str) {
+        say(text);
+    }
+
+    /// Says why the command failed; with `-o json` as the problem document.
+    pub(crate) fn failure(self, failure: &Failure) {
+        let told = match self.format {
+            Format::Table => failure_in_words(failure),
+            Format::Json => pretty(&failure_document(failure)),
+            Format::Jsonl => failure_document(failure).to_string(),
+        };
+        say(&told);
+    }
+
+    /// Asks before something that cannot be undone. Without a terminal there is nobody to ask: then it is yes,
+    /// for a script has been thought about before.
+    #[expect(clippy::unused_self, reason = "whoever talks holds the output: nothing else prints")]
+    pub(crate) fn confirm(self, question: &str) -> bool {
+        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+            return true;
+        }
+        let mut stderr = io::stderr().lock();
+        // A question that cannot be shown is not answered with yes.
+        if write!(stderr, "{} [y/N] ", redacted(question)).and_then(|()| stderr.flush()).is_err() {
+            return false;
+        }
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer).is_ok_and(|_| matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+}
+
+/// Help, a version, or what is wrong with the command line, as clap words it and without secrets.
+pub(crate) fn usage(error: &clap::Error) {
+    if error.use_stderr() {
+        let text = error.render();
+        let text = if io::stderr().is_terminal() { text.ansi().to_string() } else { text.to_string() };
+        say(text.trim_end());
+    } else {
+        // It goes to stdout in colour where that is wanted; a closed pipe is nobody's problem.
+        let _ = error.print();
+    }
+}
+
+/// Bytes as they are: a completion script.
+pub(crate) fn raw(bytes: &[u8]) -> Result<(), Failure> {
+    io::stdout().lock().write_all(bytes).map_err(Failure::Output)
+}
+
+fn stdout(text: &str) -> Result<(), Failure> {
+    writeln!(io::stdout().lock(), "{text}").map_err(Failure::Output)
+}
+
+/// A stderr that is closed cannot be told about.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", redacted(text));
+}
+
+fn pretty(value: &Value) -> String {
+    format!("{value:#}")
+}
+
+fn blank_table() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table
+}
+
+/// Two spaces between columns, none around.
+fn laid_out(mut table: Table) -> String {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt()
+}
+
+fn table(items: &[Value], columns: &[Column], now: Timestamp) -> String {
+    let mut table = blank_table();
+    table.set_header(columns.iter().map(|column| column.head));
+    for item in items {
+        table.add_row(columns.iter().map(|column| column.cell(item, now)));
+    }
+    laid_out(table)
+}
+
+fn rows(record: &Value, columns: &[Column], now: Timestamp) -> String {
+    let mut table = blank_table();
+    for column in columns.iter().filter(|column| !column.value(record).is_null()) {
+        table.add_row([Cell::new(column.field), column.cell(record, now)]);
+    }
+    let listed = |name: &str| columns.iter().any(|column| column.field == name);
+    for (name, value) in record.as_object().into_iter().flatten() {
+        if !value.is_null() && !listed(name) {
+            table.add_row([name.clone(), plain(value)]);
+        }
+    }
+    laid_out(table)
+}
+
+fn failure_document(failure: &Failure) -> Value {
+    match failure {
+        Failure::Problem(problem) => problem.document.clone(),
+        Failure::Usage(_)
+        | Failure::Unreachable { .. }
+        | Failure::Strange { .. }
+        | Failure::Server(_)
+        | Failure::File { .. }
+        | Failure::Missing(_)
+        | Failure::Unhealthy { .. }
+        | Failure::Declined
+        | Failure::Output(_) => json!({"title": failure.to_string(), "code": null}),
+    }
+}
+
+fn failure_in_words(failure: &Failure) -> String {
+    let hint = match failure {
+        Failure::Problem(problem) => return problem_in_words(problem, super::ambient::now()),
+        Failure::Unreachable { .. } => "\n  Is `tenure serve` running there? See --url and TENURE_URL.",
+        Failure::Usage(_)
+        | Failure::Strange { .. }
+        | Failure::Server(_)
+        | Failure::File { .. }
+        | Failure::Missing(_)
+        | Failure::Unhealthy { .. }
+        | Failure::Declined
+        | Failure::Output(_) => "",
+    };
+    format!("error: {failure}{hint}")
+}
+
+/// The title, what is wrong in this case, and how to go on.
+fn problem_in_words(problem: &Problem, now: Timestamp) -> String {
+    let mut told = format!("error: {}", harmless(&problem.title));
+    let mut line = |name: &str, text: &str| {
+        let _ = write!(told, "\n  {name}: {}", harmless(text));
+    };
+    if let Some(detail) = &problem.detail {
+        line("why", detail);
+    }
+    for error in &problem.errors {
+        line(&harmless(&error.field), &error.message);
+    }
+    if let Some(at) = &problem.retry_at {
+        line("retry at", &moment(&Value::String(at.clone()), |at| words::when(at, now)));
+    }
+    if let Some(seconds) = problem.retry_after {
+        line("retry after", &words::duration(seconds));
+    }
+    line("code", &problem.code);
+    if let Some(id) = &problem.request_id {
+        line("request", id);
+    }
+    if problem.status == 401 && !problem.with_credential {
+        line("hint", "no key was given; see --key-file, --key and TENURE_KEY");
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: &[Column] = &[
+        Column::plain("SESSION", "sessionId"),
+        Column::state("STATUS", "status"),
+        Column::end("EXPIRES", "expiresAt"),
+    ];
+
+    fn now() -> Timestamp {
+        Timestamp::parse("2026-11-21T00:30:00Z").unwrap()
+    }
+
+    fn session() -> Value {
+        json!({"sessionId": "s1", "status": "ACTIVE", "expiresAt": "2026-11-21T01:35:00.000Z",
+               "scopes": ["a", "b"], "device": null, "metadata": {"k": 1}})
+    }
+
+    #[test]
+    fn a_list_has_a_line_for_each_and_times_in_words() {
+        assert_eq!(
+            table(&[session()], COLUMNS, now()),
+            "SESSION  STATUS  EXPIRES\ns1       ACTIVE  2026-11-21T01:35:00.000Z (1h 5m left)"
+        );
+    }
+
+    #[test]
+    fn a_record_shows_every_field_that_says_something() {
+        assert_eq!(
+            rows(&session(), COLUMNS, now()),
+            "sessionId  s1\nstatus     ACTIVE\nexpiresAt  2026-11-21T01:35:00.000Z (1h 5m left)\n\
+             metadata   {\"k\":1}\nscopes     a, b"
+        );
+    }
+
+    #[test]
+    fn a_path_reaches_into_a_field() {
+        let event = json!({"actor": {"id": "k1"}});
+        assert_eq!(Column::plain("ACTOR", "actor.id").value(&event), "k1");
+        assert_eq!(Column::plain("ACTOR", "actor.name").value(&event), &Value::Null);
+    }
+
+    #[test]
+    fn a_span_is_told_in_seconds_and_in_words() {
+        assert_eq!(Column::span("ttl").text(&json!(86_400), now()), "86400 s (1d)");
+    }
+
+    #[test]
+    fn a_name_cannot_move_the_cursor() {
+        assert_eq!(plain(&json!("a\u{1b}[2Jb\nc")), "a\\u{1b}[2Jb\\nc");
+    }
+
+    #[test]
+    fn a_problem_says_what_why_when_and_how_to_go_on() {
+        let document = json!({
+            "type": "about:blank", "title": "Too early to renew", "status": 403, "code": "RENEWAL_TOO_EARLY",
+            "detail": "half of the period must pass", "retryable": true,
+            "retryAt": "2026-11-21T01:35:00.000Z", "requestId": "r1",
+            "errors": [{"field": "ttl", "message": "must be 300 to 604800"}],
+        });
+        let mut problem = Problem::read(&document).unwrap();
+        problem.retry_after = Some(3);
+        assert_eq!(
+            problem_in_words(&problem, now()),
+            "error: Too early to renew\n  why: half of the period must pass\n  ttl: must be 300 to 604800\n  \
+             retry at: 2026-11-21T01:35:00.000Z (in 1h 5m)\n  retry after: 3s\n  code: RENEWAL_TOO_EARLY\n  \
+             request: r1"
+        );
+    }
+
+    #[test]
+    fn whoever_gave_no_key_is_told_how_to() {
+        let document = json!({"title": "No", "status": 401, "code": "INVALID_TOKEN"});
+        let told = problem_in_words(&Problem::read(&document).unwrap(), now());
+        assert!(told.contains("TENURE_KEY"), "{told}");
+    }
+}

@@ -1,0 +1,165 @@
+//! `tenure session create`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Map, Value};
+
+use super::{DETAILS, token_in, without_token};
+use crate::{
+    cli::{
+        ambient,
+        client::Request,
+        context::{Context, fields, span},
+        failure::Failure,
+        renewal_memo::Memo,
+        secret_file::Replacement,
+    },
+    domain::{Seconds, SubjectId, Timestamp},
+};
+
+/// Durations are seconds, or such as 90m, 24h, 7d.
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// Whose session it is
+    subject: SubjectId,
+
+    /// How long a period lasts, 300 s to 7d [default: the server's session.ttl, 24h]
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    ttl: Option<Seconds>,
+
+    /// How often it may be renewed, 0 to 100 [default: session.max_renewals, 30]
+    #[arg(long, value_name = "N")]
+    max_renewals: Option<u32>,
+
+    /// When it ends in any case, counted from now [default: session.absolute_lifetime, 30d]
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    absolute_lifetime: Option<Seconds>,
+
+    /// How long after a renewal its owner is expected to veto it [default: 1h]
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    renewal_reject_window: Option<Seconds>,
+
+    /// Device that it belongs to, 1 to 128 characters
+    #[arg(long)]
+    device: Option<String>,
+
+    /// Scope that it has; may be repeated
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<String>,
+
+    /// What else to keep with it: a JSON object of at most 4 KiB
+    #[arg(long, value_name = "JSON", value_parser = object)]
+    metadata: Option<Value>,
+
+    /// Write the token to this file, for its owner only (0600), instead of showing it
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+
+    /// Name of this request: a repeat under it gets the same session [default: a fresh one]
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+}
+
+impl Create {
+    pub(crate) fn run(mut self, cli: &Context) -> Result<(), Failure> {
+        let key = self.idempotency_key.take().unwrap_or_else(ambient::unique);
+        let token_file = self.token_file.take();
+        let request = Request::post(&["v1", "sessions"], self.body().into()).idempotency_key(key.clone());
+        match token_file {
+            None => show(cli, &ask(cli, &request, &key)?),
+            Some(path) => to_file(cli, &request, &key, &path),
+        }
+    }
+
+    fn body(self) -> Map<String, Value> {
+        let seconds = |span: Option<Seconds>| span.map(|span| Value::from(span.0));
+        fields([
+            ("subjectId", Some(self.subject.as_str().into())),
+            ("ttl", seconds(self.ttl)),
+            ("maxRenewals", self.max_renewals.map(Value::from)),
+            ("absoluteLifetime", seconds(self.absolute_lifetime)),
+            ("renewalRejectWindow", seconds(self.renewal_reject_window)),
+            ("device", self.device.map(Value::from)),
+            ("scopes", (!self.scopes.is_empty()).then(|| self.scopes.into())),
+            ("metadata", self.metadata),
+        ])
+    }
+}
+
+/// The file is made ready before the request leaves, so that no token arrives that cannot be kept.
+fn to_file(cli: &Context, request: &Request, key: &str, path: &Path) -> Result<(), Failure> {
+    let file = Replacement::prepare(path)?;
+    let mut memo = Memo::open(path)?;
+    let reply = ask(cli, request, key)?;
+    let (token, id) = token_in(&cli.client, &reply)?;
+    file.commit(&token)?;
+    memo.remember(&id)?;
+    show(cli, &without_token(reply))?;
+    cli.output.talk(&format!("The token is in {}.", path.display()));
+    Ok(())
+}
+
+fn ask(cli: &Context, request: &Request, key: &str) -> Result<Value, Failure> {
+    cli.client.send(request).map(|reply| reply.body).inspect_err(|failure| {
+        if failure.leaves_it_open() {
+            cli.output.talk(&format!("To repeat without a second session: --idempotency-key {key}"));
+        }
+    })
+}
+
+fn show(cli: &Context, reply: &Value) -> Result<(), Failure> {
+    // Nothing is newer than the session itself: the words count from there, on any clock.
+    let born = reply["createdAt"].as_str().and_then(Timestamp::parse).unwrap_or(cli.now);
+    cli.output.record_with_secret(reply, "token", DETAILS, born)
+}
+
+/// For clap: a JSON object.
+fn object(text: &str) -> Result<Value, String> {
+    match serde_json::from_str(text) {
+        Ok(object @ Value::Object(_)) => Ok(object),
+        Ok(_) => Err("must be a JSON object, such as {\"job\": 7}".to_owned()),
+        Err(error) => Err(format!("is no JSON: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        create: Create,
+    }
+
+    fn body(words: &[&str]) -> Value {
+        Line::try_parse_from(words).unwrap().create.body().into()
+    }
+
+    #[test]
+    fn a_session_asks_for_nothing_but_what_was_typed() {
+        assert_eq!(body(&["create", "agent-7"]), json!({"subjectId": "agent-7"}));
+    }
+
+    #[test]
+    fn durations_become_seconds_and_scopes_a_list() {
+        let words = "create a --ttl 90m --absolute-lifetime 7d --max-renewals 0 --scope read --scope write";
+        assert_eq!(
+            body(&words.split(' ').collect::<Vec<_>>()),
+            json!({"subjectId": "a", "ttl": 5400, "absoluteLifetime": 604_800, "maxRenewals": 0,
+                   "scopes": ["read", "write"]})
+        );
+    }
+
+    #[test]
+    fn metadata_is_an_object() {
+        assert_eq!(body(&["create", "a", "--metadata", "{\"k\": [1]}"])["metadata"], json!({"k": [1]}));
+        for wrong in ["[1]", "k=v", "null"] {
+            assert!(Line::try_parse_from(["create", "a", "--metadata", wrong]).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! `tenure session …`
+
+mod create;
+mod list;
+mod renew;
+mod revoke;
+mod show;
+
+use clap::Subcommand;
+use serde_json::Value;
+
+use super::{client::Client, context::Context, failure::Failure, output::Column, secret::Secret};
+
+/// The commands about sessions.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Session {
+    /// Create a session; its token is shown once
+    Create(Box<create::Create>),
+    /// List sessions, newest first
+    List(list::List),
+    /// Show a session
+    Show(show::Show),
+    /// Renew a session: a new token takes the old one's place
+    Renew(renew::Renew),
+    /// End a session, or veto its renewal
+    Revoke(revoke::Revoke),
+}
+
+impl Session {
+    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+        match self {
+            Self::Create(create) => create.run(cli),
+            Self::List(list) => list.run(cli),
+            Self::Show(show) => show.run(cli),
+            Self::Renew(renew) => renew.run(cli),
+            Self::Revoke(revoke) => revoke.run(cli),
+        }
+    }
+}
+
+/// A line of a list of sessions.
+pub(crate) const COLUMNS: &[Column] = &[
+    Column::plain("SESSION", "sessionId"),
+    Column::plain("SUBJECT", "subjectId"),
+    Column::state("STATUS", "status"),
+    Column::end("EXPIRES", "expiresAt"),
+    Column::plain("RENEWED", "renewalCount"),
+    Column::plain("OF", "maxRenewals"),
+    Column::plain("DEVICE", "device"),
+];
+
+/// What a session shows first.
+pub(crate) const DETAILS: &[Column] = &[
+    Column::plain("", "sessionId"),
+    Column::plain("", "subjectId"),
+    Column::plain("", "subjectName"),
+    Column::plain("", "ownerId"),
+    Column::plain("", "device"),
+    Column::state("", "status"),
+    Column::plain("", "mode"),
+    Column::moment("", "createdAt"),
+    Column::moment("", "renewedAt"),
+    Column::end("", "expiresAt"),
+    Column::end("", "absoluteExpiresAt"),
+    Column::moment("", "renewAt"),
+    Column::plain("", "renewalCount"),
+    Column::plain("", "maxRenewals"),
+    Column::plain("", "renewalsLeft"),
+    Column::span("ttl"),
+    Column::span("expiresIn"),
+    Column::span("idleTimeout"),
+    Column::moment("", "lastSeenAt"),
+    Column::moment("", "revokedAt"),
+    Column::plain("", "revokedTrigger"),
+    Column::plain("", "revokedReason"),
+    Column::moment("", "asOfTime"),
+];
+
+/// The token and the session of a reply that must have both.
+fn token_in(client: &Client, reply: &Value) -> Result<(Secret, String), Failure> {
+    match (reply["token"].as_str(), reply["sessionId"].as_str()) {
+        (Some(token), Some(id)) => Ok((Secret::new(token), id.to_owned())),
+        _ => Err(client.strange(200, "the reply has no token")),
+    }
+}
+
+/// The reply without its token, which is in a file now.
+fn without_token(mut reply: Value) -> Value {
+    reply["token"] = Value::Null;
+    reply
+}

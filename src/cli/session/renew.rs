@@ -1,0 +1,117 @@
+//! `tenure session renew`
+//!
+//! A renewal always carries an idempotency key: whoever lost the reply gets a working token by asking again
+//! with the old token and the same key. With `--token-file` the key outlives this process (see
+//! [`Memo`](super::super::renewal_memo::Memo)); so a cron job that simply runs the command again is safe.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, builder::NonEmptyStringValueParser};
+use serde_json::{Value, json};
+
+use super::{DETAILS, token_in, without_token};
+use crate::cli::{
+    ambient,
+    client::Request,
+    context::Context,
+    failure::Failure,
+    renewal_memo::Memo,
+    secret::Secret,
+    secret_file::{self, Replacement},
+};
+
+/// Arguments of `tenure session renew`.
+#[derive(Debug, Args)]
+pub(crate) struct Renew {
+    /// The session's id [default: remembered beside the token file, or asked by introspection with the key]
+    #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    session: Option<String>,
+
+    /// File with the session's token; the new token takes its place. Wins over `TENURE_TOKEN`
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+
+    /// The session's token; a process list shows it too, so prefer --token-file
+    #[arg(long, value_name = "TOKEN", env = "TENURE_TOKEN", hide_env_values = true)]
+    token: Option<Secret>,
+
+    /// Name of this renewal: a repeat under it, with the same token, gets a working token [default: a fresh one]
+    #[arg(long, value_name = "KEY", conflicts_with = "token_file")]
+    idempotency_key: Option<String>,
+}
+
+impl Renew {
+    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+        match (self.token_file, self.token.filter(|token| !token.is_empty())) {
+            (Some(path), _) => renew_file(cli, self.session, &path),
+            (None, Some(token)) => renew_token(cli, self.session, &token, self.idempotency_key),
+            (None, None) => Err(Failure::Usage("give --token-file, --token or TENURE_TOKEN".to_owned())),
+        }
+    }
+}
+
+/// The steps are ordered so that a crash between any two of them loses no session.
+fn renew_file(cli: &Context, session: Option<String>, path: &Path) -> Result<(), Failure> {
+    let mut memo = Memo::open(path)?;
+    let old = secret_file::read(path)?;
+    let id = match session.or_else(|| memo.session_id().map(str::to_owned)) {
+        Some(id) => id,
+        None => session_of(cli, &old)?,
+    };
+    let file = Replacement::prepare(path)?;
+    let key = memo.key_for(&old, &id)?;
+    let reply = ask(cli, &id, &old, key).inspect_err(|failure| {
+        if failure.leaves_it_open() {
+            cli.output.talk("Nothing is lost: run the same command again.");
+        }
+    })?;
+    let (new, _) = token_in(&cli.client, &reply)?;
+    file.commit(&new)?;
+    show(cli, &without_token(reply))?;
+    cli.output.talk(&format!("The new token is in {}.", path.display()));
+    Ok(())
+}
+
+fn renew_token(
+    cli: &Context,
+    session: Option<String>,
+    old: &Secret,
+    key: Option<String>,
+) -> Result<(), Failure> {
+    let id = match session {
+        Some(id) => id,
+        None => session_of(cli, old)?,
+    };
+    let key = key.unwrap_or_else(ambient::unique);
+    let reply = ask(cli, &id, old, key.clone()).inspect_err(|failure| {
+        if failure.leaves_it_open() {
+            let again = format!("Keep the old token, and repeat with {id} --idempotency-key {key}");
+            cli.output.talk(&again);
+        }
+    })?;
+    show(cli, &reply)
+}
+
+fn ask(cli: &Context, id: &str, old: &Secret, key: String) -> Result<Value, Failure> {
+    let request = Request::put(&["v1", "sessions", id, "renew"], None).idempotency_key(key);
+    Ok(cli.client.send_as(old, &request)?.body)
+}
+
+/// A token is sealed: only the server can tell whose it is, and only to whoever may introspect.
+fn session_of(cli: &Context, token: &Secret) -> Result<String, Failure> {
+    if !cli.client.has_key() {
+        return Err(Failure::Usage(
+            "give the session's ID: only the server can read it from the token".to_owned(),
+        ));
+    }
+    let request = Request::post(&["v1", "introspect"], json!({"token": token.reveal()}));
+    let judged = cli.client.send(&request)?.body;
+    match judged["sessionId"].as_str() {
+        Some(id) => Ok(id.to_owned()),
+        None => Err(Failure::Usage("the token is not live; give the session's ID to learn why".to_owned())),
+    }
+}
+
+fn show(cli: &Context, reply: &Value) -> Result<(), Failure> {
+    cli.output.record_with_secret(reply, "token", DETAILS, cli.time_of(reply))
+}

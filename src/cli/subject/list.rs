@@ -1,0 +1,37 @@
+//! `tenure subject list`
+
+use clap::Args;
+
+use super::COLUMNS;
+use crate::{
+    cli::{
+        client::Request,
+        context::Context,
+        failure::Failure,
+        pages::{self, Paging},
+    },
+    domain::OwnerId,
+};
+
+/// Arguments of `tenure subject list`.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only subjects of this owner
+    #[arg(long, value_name = "ID")]
+    owner: Option<OwnerId>,
+
+    /// Go on after an earlier page: its nextCursor
+    #[arg(long)]
+    cursor: Option<String>,
+
+    #[command(flatten)]
+    paging: Paging,
+}
+
+impl List {
+    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+        let request =
+            Request::get(&["v1", "subjects"]).query("ownerId", self.owner).query("cursor", self.cursor);
+        pages::show(cli, request, &self.paging, pages::by_cursor, COLUMNS)
+    }
+}

@@ -1,0 +1,78 @@
+//! `tenure subject logout`
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::{
+    cli::{
+        client::Request,
+        context::{Caution, Context},
+        failure::Failure,
+        output::Column,
+        pages, session,
+    },
+    domain::SubjectId,
+};
+
+/// Arguments of `tenure subject logout`.
+#[derive(Debug, Args)]
+pub(crate) struct Logout {
+    /// The subject's id
+    #[arg(value_name = "ID")]
+    subject: SubjectId,
+
+    /// Only the sessions on this device
+    #[arg(long)]
+    device: Option<String>,
+
+    /// Keep this one session
+    #[arg(long, value_name = "SESSION")]
+    except: Option<String>,
+
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+
+    #[command(flatten)]
+    caution: Caution,
+}
+
+const COLUMNS: &[Column] = &[Column::plain("MATCHED", "matched"), Column::plain("SESSIONS", "sessionIds")];
+
+impl Logout {
+    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+        if self.caution.dry_run {
+            return self.preview(cli);
+        }
+        self.caution.ask(cli.output, &self.question())?;
+        let request = Request::delete(&["v1", "subjects", self.subject.as_str(), "sessions"])
+            .query("device", self.device)
+            .query("exceptSessionId", self.except)
+            .query("reason", self.reason);
+        cli.show(&request, COLUMNS)
+    }
+
+    /// The active sessions that would end now. One that begins in between is not among them.
+    fn preview(self, cli: &Context) -> Result<(), Failure> {
+        let request = Request::get(&["v1", "sessions"])
+            .query("subjectId", Some(&self.subject))
+            .query("device", self.device)
+            .query("status", Some("active"));
+        let mut page = pages::whole(cli, request, pages::by_cursor)?;
+        if let (Some(items), Some(kept)) = (page["items"].as_array_mut(), &self.except) {
+            items.retain(|session| !is_session(session, kept));
+        }
+        cli.output.talk("These sessions would end:");
+        cli.output.list(&page, session::COLUMNS, cli.time_of(&page))
+    }
+
+    fn question(&self) -> String {
+        let device = self.device.as_ref().map(|device| format!(" on {device}")).unwrap_or_default();
+        let except = self.except.as_ref().map(|kept| format!(" but {kept}")).unwrap_or_default();
+        format!("End every session of {}{device}{except}?", self.subject)
+    }
+}
+
+fn is_session(item: &Value, id: &str) -> bool {
+    item["sessionId"].as_str().is_some_and(|own| own.eq_ignore_ascii_case(id))
+}

@@ -1,0 +1,43 @@
+//! `tenure subject …`
+
+mod list;
+mod logout;
+mod put;
+mod show;
+
+use clap::Subcommand;
+
+use super::{context::Context, failure::Failure, output::Column};
+
+/// The commands about subjects.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Subject {
+    /// Register a subject, or replace what is known of it
+    Put(put::Put),
+    /// Show a subject
+    Show(show::Show),
+    /// List subjects
+    List(list::List),
+    /// End a subject's sessions, all in one step
+    Logout(logout::Logout),
+}
+
+impl Subject {
+    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+        match self {
+            Self::Put(put) => put.run(cli),
+            Self::Show(show) => show.run(cli),
+            Self::List(list) => list.run(cli),
+            Self::Logout(logout) => logout.run(cli),
+        }
+    }
+}
+
+/// What a subject shows first.
+const COLUMNS: &[Column] = &[
+    Column::plain("SUBJECT", "subjectId"),
+    Column::plain("NAME", "name"),
+    Column::plain("KIND", "kind"),
+    Column::plain("OWNER", "ownerId"),
+    Column::plain("ACTIVE", "activeSessions"),
+];
