@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod authority;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
@@ -14,6 +15,3 @@ pub mod server;
 pub mod telemetry;
 pub mod texts;
 pub mod tokens;
-pub mod cli;
-pub mod domain;
-pub mod server;

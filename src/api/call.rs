@@ -118,8 +118,7 @@ async fn admitted(
 
 fn is_open(api: &Api, access: Access, peer: Option<IpAddr>) -> bool {
     access.public
-        || access.metrics_addresses
-            && peer.is_some_and(|peer| api.settings.metrics_allow.iter().any(|net| net.contains(peer)))
+        || access.metrics_addresses && peer.is_some_and(|peer| api.settings.metrics_allow.contains(peer))
 }
 
 fn admit_caller(
@@ -152,7 +151,7 @@ fn wrong_credential(api: &Api, peer: Option<IpAddr>) -> Problem {
 /// `X-Forwarded-For` that is not a proxy of ours.
 fn client_address(api: &Api, headers: &HeaderMap, peer: Option<&Peer>) -> Option<IpAddr> {
     let peer = peer?.0;
-    let is_proxy = |address: IpAddr| api.settings.trusted_proxies.iter().any(|net| net.contains(address));
+    let is_proxy = |address: IpAddr| api.settings.trusted_proxies.contains(address);
     if !is_proxy(peer) {
         return Some(peer);
     }

@@ -39,7 +39,7 @@ pub use self::{
     routes::{RouteFacts, route_facts},
 };
 use self::{metrics::Metrics, throttle::Throttle};
-use crate::{authority::Authority, clock::TestClock, config::Network, projections::Projections};
+use crate::{authority::Authority, clock::TestClock, config::Networks, projections::Projections};
 
 /// What every handler works with.
 pub struct Api {
@@ -57,9 +57,9 @@ pub struct Settings {
     /// `server.max_body`, in bytes.
     pub max_body: usize,
     /// `server.trusted_proxies`.
-    pub trusted_proxies: Vec<Network>,
+    pub trusted_proxies: Networks,
     /// `metrics.allow`.
-    pub metrics_allow: Vec<Network>,
+    pub metrics_allow: Networks,
     /// `security.wrong_credentials_per_minute`.
     pub wrong_credentials_per_minute: u32,
     /// `security.limit_loopback`.

@@ -9,13 +9,14 @@ use jiff::fmt::rfc2822;
 use serde_json::{Value, json};
 
 use super::{
+    ambient,
     client::{Reply, Request},
     context::{Context, Global},
     failure::{Exit, Failure},
     output::Column,
     serve, words,
 };
-use crate::domain::Timestamp;
+use crate::{config::Flag, domain::Timestamp};
 
 /// A `Date` header has whole seconds, and a reply takes its time: below this the clocks agree.
 const SKEW_MILLIS: u64 = 5_000;
@@ -29,7 +30,7 @@ pub(crate) struct Doctor {
 
     /// With --config: one setting, such as session.ttl=3600; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = serve::setting, requires = "config")]
-    set: Vec<(String, String)>,
+    set: Vec<String>,
 }
 
 impl Doctor {
@@ -41,11 +42,21 @@ impl Doctor {
     }
 }
 
+const SETTINGS: &[Column] =
+    &[Column::plain("SETTING", "name"), Column::plain("VALUE", "value"), Column::plain("FROM", "source")];
+
 /// What applies, and where it comes from.
-fn settings(global: &Global, file: Option<&PathBuf>, set: &[(String, String)]) -> Result<(), Failure> {
-    // The settings are read by the server's own part, which this build does not have yet.
-    let _ = (global, file, set);
-    Err(Failure::Server("this build has no settings to show".to_owned()))
+fn settings(global: &Global, file: Option<&PathBuf>, set: &[String]) -> Result<(), Failure> {
+    let flags = set.iter().map(|text| Flag::set(text)).collect();
+    let config = serve::effective(file.map(PathBuf::as_path), flags)?;
+    let items: Vec<_> = config
+        .effective()
+        .into_iter()
+        .map(|setting| {
+            json!({"name": setting.name, "value": setting.value, "source": setting.source.to_string()})
+        })
+        .collect();
+    global.output().list(&json!({"items": items}), SETTINGS, ambient::now())
 }
 
 const COLUMNS: &[Column] =

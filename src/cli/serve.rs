@@ -1,11 +1,15 @@
 //! `tenure serve`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
 use super::failure::Failure;
-use crate::server;
+use crate::{
+    config::{self, Config, Flag, Raw},
+    server::{self, Listening},
+    telemetry::{self, Form},
+};
 
 /// How the authority is to run. What is not given here comes from the settings file, the environment and the
 /// defaults, in this order of precedence.
@@ -25,11 +29,15 @@ pub struct ServeArgs {
 
     /// One setting, such as session.ttl=3600; wins over file and environment; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
-    pub set: Vec<(String, String)>,
+    pub set: Vec<String>,
 
     /// Let time stand still until PUT /v1/clock moves it; for tests, on a loopback address only
     #[arg(long)]
     pub test_clock: bool,
+
+    /// Which log lines to write, such as info or tenure::log=debug
+    #[arg(long, value_name = "FILTER", env = "TENURE_LOG")]
+    pub log: Option<String>,
 
     /// Form of the log lines on stderr
     #[arg(long, value_name = "FORM", value_enum, default_value_t)]
@@ -47,15 +55,41 @@ pub enum LogFormat {
 }
 
 /// For clap: `name=value`. Which names and values there are, the settings know.
-pub(crate) fn setting(text: &str) -> Result<(String, String), &'static str> {
+pub(crate) fn setting(text: &str) -> Result<String, &'static str> {
     match text.split_once('=') {
-        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
+        Some((name, _)) if !name.trim().is_empty() => Ok(text.to_owned()),
         Some(_) | None => Err("must be NAME=VALUE, such as session.ttl=3600"),
     }
 }
 
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
-    server::run(args).map_err(|error| Failure::Server(error.to_string()))
+    let form = match args.log_format {
+        LogFormat::Text => Form::Text,
+        LogFormat::Json => Form::Json,
+    };
+    let filter = args.log.as_deref().unwrap_or(telemetry::DEFAULT_FILTER);
+    telemetry::init(filter, form).map_err(|error| Failure::Usage(error.to_string()))?;
+    let config = effective(args.config.as_deref(), flags(args))?;
+    server::run(&config, args.test_clock, announce).map_err(|error| Failure::Server(error.to_string()))
+}
+
+/// The settings that apply, from every source.
+pub(crate) fn effective(file: Option<&Path>, flags: Vec<Flag>) -> Result<Config, Failure> {
+    let raw = Raw::read(file, config::environment(), flags);
+    raw.and_then(|raw| raw.check()).map_err(|faults| Failure::Usage(faults.to_string()))
+}
+
+fn flags(args: &ServeArgs) -> Vec<Flag> {
+    let data = args.data.as_ref().map(|dir| Flag::of_its_own("--data", "data.dir", &dir.to_string_lossy()));
+    let listen = args.listen.as_ref().map(|addr| Flag::of_its_own("--listen", "server.listen", addr));
+    args.set.iter().map(|text| Flag::set(text)).chain(data).chain(listen).collect()
+}
+
+fn announce(listening: &Listening) {
+    if let Some(path) = &listening.first_key {
+        tracing::info!(path = %path.display(), "made the first admin key; keep it secret");
+    }
+    tracing::info!("listening on http://{}", listening.address);
 }
 
 #[cfg(test)]
@@ -64,9 +98,8 @@ mod tests {
 
     #[test]
     fn a_setting_is_a_name_and_a_value() {
-        assert_eq!(setting("session.ttl=3600"), Ok(("session.ttl".to_owned(), "3600".to_owned())));
-        assert_eq!(setting("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
-        assert_eq!(setting("a="), Ok(("a".to_owned(), String::new())));
+        assert_eq!(setting("session.ttl=3600"), Ok("session.ttl=3600".to_owned()));
+        assert!(setting("a=b=c").is_ok() && setting("a=").is_ok());
         assert!(setting("session.ttl").is_err() && setting("=3600").is_err());
     }
 }

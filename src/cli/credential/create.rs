@@ -7,14 +7,15 @@ use serde_json::{Value, json};
 
 use super::COLUMNS;
 use crate::{
+    authority::NewCredential,
     cli::{
         ambient,
         client::Request,
         context::{Context, Global, fields},
         failure::Failure,
     },
-    domain::OwnerId,
-    server,
+    domain::{OwnerId, event::Role},
+    node,
 };
 
 /// Arguments of `tenure credential create`.
@@ -54,9 +55,24 @@ impl Create {
     }
 
     fn offline(&self, data: &Path) -> Result<Value, Failure> {
-        let owner = self.owner.as_ref().map(OwnerId::as_str);
-        let (id, key) = server::create_credential_offline(data, &self.role, owner, self.name.as_deref())
-            .map_err(|error| Failure::Server(error.to_string()))?;
-        Ok(json!({"credentialId": id, "key": key, "role": self.role, "ownerId": owner, "name": self.name}))
+        let new =
+            NewCredential { role: role(&self.role)?, owner_id: self.owner.clone(), name: self.name.clone() };
+        let (id, key) =
+            node::issue_credential(data, new).map_err(|error| Failure::Server(error.to_string()))?;
+        Ok(json!({
+            "credentialId": id, "key": key.expose(), "role": self.role, "ownerId": self.owner, "name": self.name,
+        }))
+    }
+}
+
+/// clap lets no other word through.
+fn role(name: &str) -> Result<Role, Failure> {
+    match name {
+        "admin" => Ok(Role::Admin),
+        "issuer" => Ok(Role::Issuer),
+        "owner" => Ok(Role::Owner),
+        "verifier" => Ok(Role::Verifier),
+        "auditor" => Ok(Role::Auditor),
+        other => Err(Failure::Usage(format!("there is no role {other}"))),
     }
 }
