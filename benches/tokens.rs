@@ -1,7 +1,5 @@
 //! What a session token costs: sealing one, opening one never seen before, opening one seen before.
 
-#![expect(missing_docs, reason = "the macros of criterion make undocumented functions")]
-
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
