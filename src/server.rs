@@ -10,7 +10,7 @@ use crate::cli::serve::ServeArgs;
 pub struct ServerError(pub String);
 
 /// Runs the authority until it is told to stop.
-pub fn run(args: &ServeArgs) -> Result<(), ServerError> {
+pub fn run(args: ServeArgs) -> Result<(), ServerError> {
     Err(ServerError(format!("this build cannot serve ({args:?})")))
 }
 

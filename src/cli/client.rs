@@ -53,7 +53,7 @@ impl Request {
     }
 
     fn of(method: Method, segments: &[&str]) -> Self {
-        let path = segments.iter().map(|segment| format!("/{}", encoded(segment))).collect();
+        let path = segments.iter().flat_map(|segment| ["/".to_owned(), encoded(segment)]).collect();
         Self { method, path, query: Vec::new(), body: None, idempotency_key: None }
     }
 
@@ -155,7 +155,9 @@ impl Client {
                 let with_credential = credential.is_some();
                 Err(Failure::Problem(Box::new(Problem { retry_after, with_credential, ..problem })))
             }
-            None => Err(self.strange(status, "its error is no problem document")),
+            None => {
+                Err(self.strange(status, &format!("its error is no problem document: {}", excerpt(&body))))
+            }
         }
     }
 
@@ -194,13 +196,21 @@ impl Client {
     }
 
     fn unreachable(&self, error: &ureq::Error) -> Failure {
-        Failure::Unreachable { url: self.url.clone(), why: error.to_string() }
+        // `io:` in front of what the operating system said helps nobody.
+        let why = if let ureq::Error::Io(error) = error { error.to_string() } else { error.to_string() };
+        Failure::Unreachable { url: self.url.clone(), why }
     }
 
     /// A reply that Tenure would not give.
     pub(crate) fn strange(&self, status: u16, why: &str) -> Failure {
         Failure::Strange { url: self.url.clone(), status, why: why.to_owned() }
     }
+}
+
+/// Enough of a document to recognise it.
+fn excerpt(body: &Value) -> String {
+    let text = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
+    text.chars().take(200).collect()
 }
 
 fn header(response: &Response<Body>, name: header::HeaderName) -> Option<String> {
@@ -236,7 +246,7 @@ pub(crate) fn checked_url(text: &str) -> Result<String, &'static str> {
 #[cfg(test)]
 mod tests {
     use std::{
-        io::{BufRead, BufReader, Read, Write},
+        io::{BufRead, BufReader, Write},
         net::TcpListener,
         thread::{self, JoinHandle},
     };
@@ -246,14 +256,15 @@ mod tests {
     use super::*;
     use crate::cli::failure::Exit;
 
-    /// Answers one request with `reply` and gives what was asked.
-    fn server(reply: &'static str) -> (Client, JoinHandle<String>) {
+    /// Answers one request with this head and body, and gives what was asked.
+    fn server(head: &'static str, body: &'static str) -> (Client, JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let asked = read_request(&mut BufReader::new(&stream));
-            stream.write_all(reply.as_bytes()).unwrap();
+            let length = body.len();
+            write!(stream, "HTTP/1.1 {head}\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
             asked
         });
         (Client::new(&url, Some(Secret::new("tnr_key_test"))), asked)
@@ -273,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_request_carries_key_agent_body_and_idempotency_key() {
-        let (client, asked) = server("HTTP/1.1 201 Created\r\ncontent-length: 13\r\n\r\n{\"token\":\"t\"}");
+        let (client, asked) = server("201 Created", "{\"token\":\"t\"}");
         let request =
             Request::post(&["v1", "sessions"], json!({"subjectId": "a"})).idempotency_key("k1".into());
         assert_eq!(client.send(&request).unwrap().body, json!({"token": "t"}));
@@ -292,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_renewal_has_no_body_and_the_sessions_own_token() {
-        let (client, asked) = server("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+        let (client, asked) = server("200 OK", "{}");
         let request = Request::put(&["v1", "sessions", "x", "renew"], None);
         client.send_as(&Secret::new("tnr_sess_mine"), &request).unwrap();
         let asked = asked.join().unwrap();
@@ -302,11 +313,10 @@ mod tests {
 
     #[test]
     fn a_problem_is_read_with_its_retry_after() {
-        let (client, _asked) = server(concat!(
-            "HTTP/1.1 503 Service Unavailable\r\nretry-after: 2\r\ncontent-type: application/problem+json\r\n",
-            "content-length: 84\r\n\r\n",
+        let (client, _asked) = server(
+            "503 Service Unavailable\r\nretry-after: 2\r\ncontent-type: application/problem+json",
             r#"{"type":"about:blank","title":"Too busy","status":503,"code":"OVERLOADED","errors":[]}"#,
-        ));
+        );
         let failure = client.send(&Request::get(&["v1", "sessions"])).unwrap_err();
         let Failure::Problem(problem) = failure else { panic!("{failure:?}") };
         assert_eq!((problem.code.as_str(), problem.retry_after), ("OVERLOADED", Some(2)));
@@ -314,7 +324,7 @@ mod tests {
 
     #[test]
     fn an_error_page_of_something_else_is_strange() {
-        let (client, _asked) = server("HTTP/1.1 404 Not Found\r\ncontent-length: 5\r\n\r\nnginx");
+        let (client, _asked) = server("404 Not Found", "nginx");
         let failure = client.send(&Request::get(&["healthz"])).unwrap_err();
         assert!(matches!(failure, Failure::Strange { status: 404, .. }), "{failure:?}");
         assert_eq!(failure.exit(), Exit::Server);
@@ -322,8 +332,7 @@ mod tests {
 
     #[test]
     fn a_redirect_is_not_followed() {
-        let (client, _asked) =
-            server("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n");
+        let (client, _asked) = server("302 Found\r\nlocation: http://127.0.0.1:1/", "");
         let failure = client.send(&Request::get(&["healthz"])).unwrap_err();
         assert!(matches!(failure, Failure::Strange { status: 302, .. }), "{failure:?}");
     }

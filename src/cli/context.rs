@@ -28,7 +28,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "KEY", env = "TENURE_KEY", hide_env_values = true)]
     key: Option<Secret>,
 
-    /// File that holds the API key, such as DATA/admin.key; wins over `TENURE_KEY`
+    /// File that holds the API key, such as DATA/admin.key; wins over TENURE_KEY
     #[arg(long, global = true, value_name = "FILE")]
     key_file: Option<PathBuf>,
 

@@ -117,6 +117,7 @@ fn color_of(state: &str) -> Option<Color> {
 fn plain(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
+        Value::Array(items) if items.is_empty() => "-".to_owned(),
         Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
         Value::Number(number) => number.to_string(),
         Value::String(text) => harmless(text),
@@ -215,6 +216,14 @@ impl Output {
     #[expect(clippy::unused_self, reason = "whoever talks holds the output: nothing else prints")]
     pub(crate) fn talk(self, text: &str) {
         say(text);
+    }
+
+    /// Says what to do about a failure; only to people, for a program reads the failure itself from stderr.
+    pub(crate) fn hint(self, text: &str) {
+        match self.format {
+            Format::Table => say(text),
+            Format::Json | Format::Jsonl => {}
+        }
     }
 
     /// Says why the command failed; with `-o json` as the problem document.
@@ -339,7 +348,7 @@ fn failure_in_words(failure: &Failure) -> String {
         | Failure::Declined
         | Failure::Output(_) => "",
     };
-    format!("error: {failure}{hint}")
+    format!("error: {}{hint}", harmless(&failure.to_string()))
 }
 
 /// The title, what is wrong in this case, and how to go on.

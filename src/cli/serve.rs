@@ -54,7 +54,7 @@ pub(crate) fn setting(text: &str) -> Result<(String, String), &'static str> {
     }
 }
 
-pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
+pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
     server::run(args).map_err(|error| Failure::Server(error.to_string()))
 }
 

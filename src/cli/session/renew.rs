@@ -27,7 +27,7 @@ pub(crate) struct Renew {
     #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     session: Option<String>,
 
-    /// File with the session's token; the new token takes its place. Wins over `TENURE_TOKEN`
+    /// File with the session's token; the new token takes its place. Wins over TENURE_TOKEN
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 
@@ -62,7 +62,7 @@ fn renew_file(cli: &Context, session: Option<String>, path: &Path) -> Result<(),
     let key = memo.key_for(&old, &id)?;
     let reply = ask(cli, &id, &old, key).inspect_err(|failure| {
         if failure.leaves_it_open() {
-            cli.output.talk("Nothing is lost: run the same command again.");
+            cli.output.hint("Nothing is lost: run the same command again.");
         }
     })?;
     let (new, _) = token_in(&cli.client, &reply)?;
@@ -86,7 +86,7 @@ fn renew_token(
     let reply = ask(cli, &id, old, key.clone()).inspect_err(|failure| {
         if failure.leaves_it_open() {
             let again = format!("Keep the old token, and repeat with {id} --idempotency-key {key}");
-            cli.output.talk(&again);
+            cli.output.hint(&again);
         }
     })?;
     show(cli, &reply)
