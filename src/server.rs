@@ -10,6 +10,7 @@ use crate::cli::serve::ServeArgs;
 pub struct ServerError(pub String);
 
 /// Runs the authority until it is told to stop.
+#[expect(clippy::needless_pass_by_value, reason = "the server will keep them")]
 pub fn run(args: ServeArgs) -> Result<(), ServerError> {
     Err(ServerError(format!("this build cannot serve ({args:?})")))
 }

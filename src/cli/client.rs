@@ -245,41 +245,17 @@ pub(crate) fn checked_url(text: &str) -> Result<String, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::{BufRead, BufReader, Write},
-        net::TcpListener,
-        thread::{self, JoinHandle},
-    };
+    use std::{net::TcpListener, thread::JoinHandle};
 
     use serde_json::json;
 
     use super::*;
-    use crate::cli::failure::Exit;
+    use crate::cli::{failure::Exit, fake_server};
 
-    /// Answers one request with this head and body, and gives what was asked.
-    fn server(head: &'static str, body: &'static str) -> (Client, JoinHandle<String>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let asked = thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let asked = read_request(&mut BufReader::new(&stream));
-            let length = body.len();
-            write!(stream, "HTTP/1.1 {head}\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
-            asked
-        });
+    /// A client whose server answers one request so.
+    fn server(head: &'static str, body: &'static str) -> (Client, JoinHandle<Vec<String>>) {
+        let (url, asked) = fake_server::answering(vec![Some((head, body))]);
         (Client::new(&url, Some(Secret::new("tnr_key_test"))), asked)
-    }
-
-    fn read_request(stream: &mut impl BufRead) -> String {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            stream.read_line(&mut head).unwrap();
-        }
-        let head = head.to_lowercase();
-        let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
-        let mut body = vec![0; length.unwrap_or(0)];
-        stream.read_exact(&mut body).unwrap();
-        head + &String::from_utf8(body).unwrap()
     }
 
     #[test]
@@ -288,14 +264,14 @@ mod tests {
         let request =
             Request::post(&["v1", "sessions"], json!({"subjectId": "a"})).idempotency_key("k1".into());
         assert_eq!(client.send(&request).unwrap().body, json!({"token": "t"}));
-        let asked = asked.join().unwrap();
+        let asked = asked.join().unwrap().remove(0);
         assert!(asked.starts_with("post /v1/sessions http/1.1\r\n"), "{asked}");
         for part in [
             "authorization: bearer tnr_key_test\r\n",
             concat!("user-agent: tenure/", env!("CARGO_PKG_VERSION"), "\r\n"),
             "idempotency-key: k1\r\n",
             "content-type: application/json\r\n",
-            "{\"subjectId\":\"a\"}",
+            "{\"subjectid\":\"a\"}",
         ] {
             assert!(asked.contains(part), "{part:?} in {asked}");
         }
@@ -306,7 +282,7 @@ mod tests {
         let (client, asked) = server("200 OK", "{}");
         let request = Request::put(&["v1", "sessions", "x", "renew"], None);
         client.send_as(&Secret::new("tnr_sess_mine"), &request).unwrap();
-        let asked = asked.join().unwrap();
+        let asked = asked.join().unwrap().remove(0);
         assert!(asked.contains("authorization: bearer tnr_sess_mine\r\n"), "{asked}");
         assert!(!asked.contains("content-type") && asked.ends_with("\r\n\r\n"), "{asked}");
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, builder::FalseyValueParser};
 use serde_json::{Map, Value};
 
 use super::{
@@ -35,12 +35,16 @@ pub(crate) struct Global {
     /// Form of the data on stdout
     #[arg(short, long, global = true, value_name = "FORM", value_enum, default_value_t)]
     output: Format,
+
+    /// Use no colours, even on a terminal
+    #[arg(long, global = true, hide = true, env = "NO_COLOR", value_parser = FalseyValueParser::new())]
+    no_color: bool,
 }
 
 impl Global {
     /// Where to print.
     pub(crate) const fn output(&self) -> Output {
-        Output::new(self.output)
+        Output::new(self.output, !self.no_color)
     }
 
     /// The server and the rest; reads the key file.

@@ -15,6 +15,8 @@ mod credential;
 mod doctor;
 mod events;
 mod failure;
+#[cfg(test)]
+mod fake_server;
 mod introspect;
 mod output;
 mod pages;
