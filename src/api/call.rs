@@ -230,11 +230,6 @@ impl Call {
         Fields::of_body(&self.body)
     }
 
-    /// The body as it came.
-    pub(super) fn body(&self) -> &[u8] {
-        &self.body
-    }
-
     /// Refuses a query where none is known.
     pub(super) fn no_query(&self) -> Result<(), Problem> {
         self.query()?.finish()

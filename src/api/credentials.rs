@@ -65,7 +65,7 @@ fn asked(fields: &mut Fields) -> Option<NewCredential> {
         (Some(Role::Admin | Role::Issuer | Role::Verifier | Role::Auditor), Some(_)) => {
             fields.fault("ownerId", "is only for the role owner");
         }
-        (Some(_), _) | (None, _) => {}
+        (Some(_) | None, _) => {}
     }
     let name = fields.text("name", 1..=128);
     Some(NewCredential { role: role?, owner_id, name })

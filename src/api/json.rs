@@ -32,6 +32,26 @@ impl Json {
         }
     }
 
+    /// Whether it says nothing.
+    pub(super) const fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    /// The text, if it is one.
+    pub(super) fn into_text(self) -> Option<String> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
+    /// The items, if it is a list.
+    pub(super) fn into_list(self) -> Option<Vec<Json>> {
+        if let Self::List(items) = self { Some(items) } else { None }
+    }
+
+    /// The members, if it is an object.
+    pub(super) fn into_members(self) -> Option<Vec<(String, Json)>> {
+        if let Self::Object(members) = self { Some(members) } else { None }
+    }
+
     /// As an ordinary value; of duplicate keys the last one counts.
     pub(super) fn into_value(self) -> Value {
         match self {

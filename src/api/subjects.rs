@@ -200,10 +200,10 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     let reading = asked.resolve(&call.api).await?;
     let mut subjects = all_as_of(&call.api, reading)?;
     subjects.retain(|subject| {
-        let owned = subject.profile().and_then(|profile| profile.owner_id.as_ref());
+        let answers_for_it = subject.profile().and_then(|profile| profile.owner_id.as_ref());
         subject.registration.is_some()
             && call.caller.may_see(subject)
-            && (owner.is_none() || owned == owner.as_ref())
+            && (owner.is_none() || answers_for_it == owner.as_ref())
             && page.after.as_deref().is_none_or(|after| subject.id.as_str() > after)
     });
     subjects.sort_by(|a, b| a.id.cmp(&b.id));

@@ -53,7 +53,7 @@ impl Request {
     }
 
     fn of(method: Method, segments: &[&str]) -> Self {
-        let path = segments.iter().map(|segment| format!("/{}", encoded(segment))).collect();
+        let path = segments.iter().flat_map(|segment| ["/".to_owned(), encoded(segment)]).collect();
         Self { method, path, query: Vec::new(), body: None, idempotency_key: None }
     }
 
@@ -155,7 +155,9 @@ impl Client {
                 let with_credential = credential.is_some();
                 Err(Failure::Problem(Box::new(Problem { retry_after, with_credential, ..problem })))
             }
-            None => Err(self.strange(status, "its error is no problem document")),
+            None => {
+                Err(self.strange(status, &format!("its error is no problem document: {}", excerpt(&body))))
+            }
         }
     }
 
@@ -194,13 +196,21 @@ impl Client {
     }
 
     fn unreachable(&self, error: &ureq::Error) -> Failure {
-        Failure::Unreachable { url: self.url.clone(), why: error.to_string() }
+        // `io:` in front of what the operating system said helps nobody.
+        let why = if let ureq::Error::Io(error) = error { error.to_string() } else { error.to_string() };
+        Failure::Unreachable { url: self.url.clone(), why }
     }
 
     /// A reply that Tenure would not give.
     pub(crate) fn strange(&self, status: u16, why: &str) -> Failure {
         Failure::Strange { url: self.url.clone(), status, why: why.to_owned() }
     }
+}
+
+/// Enough of a document to recognise it.
+fn excerpt(body: &Value) -> String {
+    let text = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
+    text.chars().take(200).collect()
 }
 
 fn header(response: &Response<Body>, name: header::HeaderName) -> Option<String> {
@@ -235,56 +245,33 @@ pub(crate) fn checked_url(text: &str) -> Result<String, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::{BufRead, BufReader, Read, Write},
-        net::TcpListener,
-        thread::{self, JoinHandle},
-    };
+    use std::{net::TcpListener, thread::JoinHandle};
 
     use serde_json::json;
 
     use super::*;
-    use crate::cli::failure::Exit;
+    use crate::cli::{failure::Exit, fake_server};
 
-    /// Answers one request with `reply` and gives what was asked.
-    fn server(reply: &'static str) -> (Client, JoinHandle<String>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let asked = thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let asked = read_request(&mut BufReader::new(&stream));
-            stream.write_all(reply.as_bytes()).unwrap();
-            asked
-        });
+    /// A client whose server answers one request so.
+    fn server(head: &'static str, body: &'static str) -> (Client, JoinHandle<Vec<String>>) {
+        let (url, asked) = fake_server::answering(vec![Some((head, body))]);
         (Client::new(&url, Some(Secret::new("tnr_key_test"))), asked)
-    }
-
-    fn read_request(stream: &mut impl BufRead) -> String {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            stream.read_line(&mut head).unwrap();
-        }
-        let head = head.to_lowercase();
-        let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
-        let mut body = vec![0; length.unwrap_or(0)];
-        stream.read_exact(&mut body).unwrap();
-        head + &String::from_utf8(body).unwrap()
     }
 
     #[test]
     fn a_request_carries_key_agent_body_and_idempotency_key() {
-        let (client, asked) = server("HTTP/1.1 201 Created\r\ncontent-length: 13\r\n\r\n{\"token\":\"t\"}");
+        let (client, asked) = server("201 Created", "{\"token\":\"t\"}");
         let request =
             Request::post(&["v1", "sessions"], json!({"subjectId": "a"})).idempotency_key("k1".into());
         assert_eq!(client.send(&request).unwrap().body, json!({"token": "t"}));
-        let asked = asked.join().unwrap();
+        let asked = asked.join().unwrap().remove(0);
         assert!(asked.starts_with("post /v1/sessions http/1.1\r\n"), "{asked}");
         for part in [
             "authorization: bearer tnr_key_test\r\n",
             concat!("user-agent: tenure/", env!("CARGO_PKG_VERSION"), "\r\n"),
             "idempotency-key: k1\r\n",
             "content-type: application/json\r\n",
-            "{\"subjectId\":\"a\"}",
+            "{\"subjectid\":\"a\"}",
         ] {
             assert!(asked.contains(part), "{part:?} in {asked}");
         }
@@ -292,21 +279,20 @@ mod tests {
 
     #[test]
     fn a_renewal_has_no_body_and_the_sessions_own_token() {
-        let (client, asked) = server("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+        let (client, asked) = server("200 OK", "{}");
         let request = Request::put(&["v1", "sessions", "x", "renew"], None);
         client.send_as(&Secret::new("tnr_sess_mine"), &request).unwrap();
-        let asked = asked.join().unwrap();
+        let asked = asked.join().unwrap().remove(0);
         assert!(asked.contains("authorization: bearer tnr_sess_mine\r\n"), "{asked}");
         assert!(!asked.contains("content-type") && asked.ends_with("\r\n\r\n"), "{asked}");
     }
 
     #[test]
     fn a_problem_is_read_with_its_retry_after() {
-        let (client, _asked) = server(concat!(
-            "HTTP/1.1 503 Service Unavailable\r\nretry-after: 2\r\ncontent-type: application/problem+json\r\n",
-            "content-length: 84\r\n\r\n",
+        let (client, _asked) = server(
+            "503 Service Unavailable\r\nretry-after: 2\r\ncontent-type: application/problem+json",
             r#"{"type":"about:blank","title":"Too busy","status":503,"code":"OVERLOADED","errors":[]}"#,
-        ));
+        );
         let failure = client.send(&Request::get(&["v1", "sessions"])).unwrap_err();
         let Failure::Problem(problem) = failure else { panic!("{failure:?}") };
         assert_eq!((problem.code.as_str(), problem.retry_after), ("OVERLOADED", Some(2)));
@@ -314,7 +300,7 @@ mod tests {
 
     #[test]
     fn an_error_page_of_something_else_is_strange() {
-        let (client, _asked) = server("HTTP/1.1 404 Not Found\r\ncontent-length: 5\r\n\r\nnginx");
+        let (client, _asked) = server("404 Not Found", "nginx");
         let failure = client.send(&Request::get(&["healthz"])).unwrap_err();
         assert!(matches!(failure, Failure::Strange { status: 404, .. }), "{failure:?}");
         assert_eq!(failure.exit(), Exit::Server);
@@ -322,8 +308,7 @@ mod tests {
 
     #[test]
     fn a_redirect_is_not_followed() {
-        let (client, _asked) =
-            server("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n");
+        let (client, _asked) = server("302 Found\r\nlocation: http://127.0.0.1:1/", "");
         let failure = client.send(&Request::get(&["healthz"])).unwrap_err();
         assert!(matches!(failure, Failure::Strange { status: 302, .. }), "{failure:?}");
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, builder::FalseyValueParser};
 use serde_json::{Map, Value};
 
 use super::{
@@ -28,19 +28,23 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "KEY", env = "TENURE_KEY", hide_env_values = true)]
     key: Option<Secret>,
 
-    /// File that holds the API key, such as DATA/admin.key; wins over `TENURE_KEY`
+    /// File that holds the API key, such as DATA/admin.key; wins over TENURE_KEY
     #[arg(long, global = true, value_name = "FILE")]
     key_file: Option<PathBuf>,
 
     /// Form of the data on stdout
     #[arg(short, long, global = true, value_name = "FORM", value_enum, default_value_t)]
     output: Format,
+
+    /// Use no colours, even on a terminal
+    #[arg(long, global = true, hide = true, env = "NO_COLOR", value_parser = FalseyValueParser::new())]
+    no_color: bool,
 }
 
 impl Global {
     /// Where to print.
     pub(crate) const fn output(&self) -> Output {
-        Output::new(self.output)
+        Output::new(self.output, !self.no_color)
     }
 
     /// The server and the rest; reads the key file.

@@ -35,7 +35,7 @@ pub(crate) enum Failure {
     #[error("{}", .0.title)]
     Problem(Box<Problem>),
     /// No answer came.
-    #[error("{url} cannot be reached: {why}")]
+    #[error("no answer from {url}: {why}")]
     Unreachable {
         /// The server's address.
         url: String,
@@ -88,12 +88,13 @@ impl Failure {
         match self {
             Self::Usage(_) | Self::File { .. } | Self::Declined => Exit::Usage,
             Self::Problem(problem) => exit_for_status(problem.status),
-            Self::Unreachable { .. } | Self::Strange { .. } | Self::Server(_) => Exit::Server,
             Self::Missing(_) => Exit::NotFound,
             Self::Unhealthy { exit, .. } => *exit,
             // Whoever closed the pipe (`| head`) has what they wanted.
             Self::Output(source) if source.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
-            Self::Output(_) => Exit::Server,
+            Self::Unreachable { .. } | Self::Strange { .. } | Self::Server(_) | Self::Output(_) => {
+                Exit::Server
+            }
         }
     }
 

@@ -2,6 +2,11 @@
 //!
 //! Data goes to stdout, talk to stderr, and the exit code ([`Exit`]) says what kind of outcome it was.
 
+#![allow(
+    clippy::doc_markdown,
+    reason = "the docs of an option are its help text, and help shows backticks as they are"
+)]
+
 mod ambient;
 mod client;
 mod completions;
@@ -10,6 +15,8 @@ mod credential;
 mod doctor;
 mod events;
 mod failure;
+#[cfg(test)]
+mod fake_server;
 mod introspect;
 mod output;
 mod pages;
@@ -42,7 +49,9 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 ok, 1 usage, 2 server or network, 3 refused by policy, 4 not found, 5 conflict, 6 verification failed
+Exit codes:
+  0 ok · 1 usage · 2 server or network · 3 refused by policy · 4 not found · 5 conflict
+  6 verification failed
 
 Examples:
   tenure serve --data ./tenure-data

@@ -117,6 +117,7 @@ fn color_of(state: &str) -> Option<Color> {
 fn plain(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
+        Value::Array(items) if items.is_empty() => "-".to_owned(),
         Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
         Value::Number(number) => number.to_string(),
         Value::String(text) => harmless(text),
@@ -144,12 +145,13 @@ fn moment(value: &Value, in_words: impl Fn(Timestamp) -> String) -> String {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
     format: Format,
+    colors: bool,
 }
 
 impl Output {
-    /// In this form.
-    pub(crate) const fn new(format: Format) -> Self {
-        Self { format }
+    /// In this form; `colors` are shown on a terminal only.
+    pub(crate) const fn new(format: Format, colors: bool) -> Self {
+        Self { format, colors }
     }
 
     /// The form of the data.
@@ -160,7 +162,7 @@ impl Output {
     /// One thing: its fields below one another, those of `columns` first. What is null is left out.
     pub(crate) fn record(self, record: &Value, columns: &[Column], now: Timestamp) -> Result<(), Failure> {
         match self.format {
-            Format::Table => stdout(&rows(record, columns, now)),
+            Format::Table => stdout(&rows(record, columns, now, self.colors)),
             Format::Json => stdout(&pretty(record)),
             Format::Jsonl => stdout(&record.to_string()),
         }
@@ -180,7 +182,7 @@ impl Output {
         };
         let mut fields = fields.clone();
         fields.remove(secret);
-        stdout(&rows(&Value::Object(fields), columns, now))?;
+        stdout(&rows(&Value::Object(fields), columns, now, self.colors))?;
         stdout(&format!("\n{secret}: {shown}"))?;
         self.talk(&format!("The {secret} is shown only here and only now."));
         Ok(())
@@ -207,7 +209,7 @@ impl Output {
                 self.talk("Nothing matches.");
                 Ok(())
             }
-            Format::Table => stdout(&table(items, columns, now)),
+            Format::Table => stdout(&table(items, columns, now, self.colors)),
         }
     }
 
@@ -215,6 +217,14 @@ impl Output {
     #[expect(clippy::unused_self, reason = "whoever talks holds the output: nothing else prints")]
     pub(crate) fn talk(self, text: &str) {
         say(text);
+    }
+
+    /// Says what to do about a failure; only to people, for a program reads the failure itself from stderr.
+    pub(crate) fn hint(self, text: &str) {
+        match self.format {
+            Format::Table => say(text),
+            Format::Json | Format::Jsonl => {}
+        }
     }
 
     /// Says why the command failed; with `-o json` as the problem document.
@@ -274,9 +284,13 @@ fn pretty(value: &Value) -> String {
     format!("{value:#}")
 }
 
-fn blank_table() -> Table {
+fn blank_table(colors: bool) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
+    table.style_text_only();
+    if !colors {
+        table.force_no_tty();
+    }
     table
 }
 
@@ -288,8 +302,8 @@ fn laid_out(mut table: Table) -> String {
     table.trim_fmt()
 }
 
-fn table(items: &[Value], columns: &[Column], now: Timestamp) -> String {
-    let mut table = blank_table();
+fn table(items: &[Value], columns: &[Column], now: Timestamp, colors: bool) -> String {
+    let mut table = blank_table(colors);
     table.set_header(columns.iter().map(|column| column.head));
     for item in items {
         table.add_row(columns.iter().map(|column| column.cell(item, now)));
@@ -297,8 +311,8 @@ fn table(items: &[Value], columns: &[Column], now: Timestamp) -> String {
     laid_out(table)
 }
 
-fn rows(record: &Value, columns: &[Column], now: Timestamp) -> String {
-    let mut table = blank_table();
+fn rows(record: &Value, columns: &[Column], now: Timestamp, colors: bool) -> String {
+    let mut table = blank_table(colors);
     for column in columns.iter().filter(|column| !column.value(record).is_null()) {
         table.add_row([Cell::new(column.field), column.cell(record, now)]);
     }
@@ -339,7 +353,7 @@ fn failure_in_words(failure: &Failure) -> String {
         | Failure::Declined
         | Failure::Output(_) => "",
     };
-    format!("error: {failure}{hint}")
+    format!("error: {}{hint}", harmless(&failure.to_string()))
 }
 
 /// The title, what is wrong in this case, and how to go on.
@@ -392,7 +406,7 @@ mod tests {
     #[test]
     fn a_list_has_a_line_for_each_and_times_in_words() {
         assert_eq!(
-            table(&[session()], COLUMNS, now()),
+            table(&[session()], COLUMNS, now(), false),
             "SESSION  STATUS  EXPIRES\ns1       ACTIVE  2026-11-21T01:35:00.000Z (1h 5m left)"
         );
     }
@@ -400,7 +414,7 @@ mod tests {
     #[test]
     fn a_record_shows_every_field_that_says_something() {
         assert_eq!(
-            rows(&session(), COLUMNS, now()),
+            rows(&session(), COLUMNS, now(), false),
             "sessionId  s1\nstatus     ACTIVE\nexpiresAt  2026-11-21T01:35:00.000Z (1h 5m left)\n\
              metadata   {\"k\":1}\nscopes     a, b"
         );

@@ -25,7 +25,7 @@ pub(crate) struct Create {
     #[arg(long, value_parser = ["admin", "issuer", "owner", "verifier", "auditor"])]
     role: String,
 
-    /// The owner that a key of role `owner` is bound to
+    /// The owner that a key of role owner is bound to
     #[arg(long, value_name = "ID", required_if_eq("role", "owner"))]
     owner: Option<OwnerId>,
 

@@ -1,7 +1,7 @@
 //! `tenure credential revoke`
 
 use clap::{Args, builder::NonEmptyStringValueParser};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::COLUMNS;
 use crate::cli::{
@@ -41,7 +41,7 @@ impl Revoke {
     fn preview(&self, cli: &Context) -> Result<(), Failure> {
         let page = pages::whole(cli, Request::get(&["v1", "credentials"]), pages::by_cursor)?;
         let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-        match items.iter().find(|item| item["credentialId"] == Value::from(self.credential.as_str())) {
+        match items.iter().find(|item| item["credentialId"] == *self.credential) {
             Some(found) => {
                 cli.output.talk("This API key would be revoked:");
                 cli.output.record(found, COLUMNS, cli.now)

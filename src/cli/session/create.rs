@@ -103,7 +103,7 @@ fn to_file(cli: &Context, request: &Request, key: &str, path: &Path) -> Result<(
 fn ask(cli: &Context, request: &Request, key: &str) -> Result<Value, Failure> {
     cli.client.send(request).map(|reply| reply.body).inspect_err(|failure| {
         if failure.leaves_it_open() {
-            cli.output.talk(&format!("To repeat without a second session: --idempotency-key {key}"));
+            cli.output.hint(&format!("To repeat without a second session: --idempotency-key {key}"));
         }
     })
 }

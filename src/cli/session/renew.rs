@@ -27,7 +27,7 @@ pub(crate) struct Renew {
     #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     session: Option<String>,
 
-    /// File with the session's token; the new token takes its place. Wins over `TENURE_TOKEN`
+    /// File with the session's token; the new token takes its place. Wins over TENURE_TOKEN
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 
@@ -62,7 +62,7 @@ fn renew_file(cli: &Context, session: Option<String>, path: &Path) -> Result<(),
     let key = memo.key_for(&old, &id)?;
     let reply = ask(cli, &id, &old, key).inspect_err(|failure| {
         if failure.leaves_it_open() {
-            cli.output.talk("Nothing is lost: run the same command again.");
+            cli.output.hint("Nothing is lost: run the same command again.");
         }
     })?;
     let (new, _) = token_in(&cli.client, &reply)?;
@@ -86,7 +86,7 @@ fn renew_token(
     let reply = ask(cli, &id, old, key.clone()).inspect_err(|failure| {
         if failure.leaves_it_open() {
             let again = format!("Keep the old token, and repeat with {id} --idempotency-key {key}");
-            cli.output.talk(&again);
+            cli.output.hint(&again);
         }
     })?;
     show(cli, &reply)
@@ -114,4 +114,65 @@ fn session_of(cli: &Context, token: &Secret) -> Result<String, Failure> {
 
 fn show(cli: &Context, reply: &Value) -> Result<(), Failure> {
     cli.output.record_with_secret(reply, "token", DETAILS, cli.time_of(reply))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::{
+        cli::{
+            client::Client,
+            failure::Exit,
+            fake_server,
+            output::{Format, Output},
+        },
+        domain::Timestamp,
+    };
+
+    fn context(url: &str) -> Context {
+        Context {
+            client: Client::new(url, None),
+            output: Output::new(Format::Jsonl, false),
+            now: Timestamp::ZERO,
+        }
+    }
+
+    fn key_of(request: &str) -> &str {
+        request.split("idempotency-key: ").nth(1).unwrap().lines().next().unwrap()
+    }
+
+    #[test]
+    fn a_lost_reply_is_asked_for_again_with_the_same_key_and_a_renewed_token_with_another() {
+        let renewed = |body| Some(("200 OK", body));
+        let (url, asked) = fake_server::answering(vec![
+            None,
+            renewed(r#"{"sessionId":"s1","token":"tnr_sess_2"}"#),
+            renewed(r#"{"sessionId":"s1","token":"tnr_sess_3"}"#),
+        ]);
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("token");
+        fs::write(&file, "tnr_sess_1\n").unwrap();
+
+        let lost = renew_file(&context(&url), Some("s1".to_owned()), &file).unwrap_err();
+        assert_eq!(lost.exit(), Exit::Server);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "tnr_sess_1\n", "the old token stays");
+        renew_file(&context(&url), None, &file).unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "tnr_sess_2\n");
+        renew_file(&context(&url), None, &file).unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "tnr_sess_3\n");
+
+        let asked = asked.join().unwrap();
+        assert!(asked.iter().all(|request| request.starts_with("put /v1/sessions/s1/renew ")), "{asked:?}");
+        assert!(asked[1].contains("bearer tnr_sess_1\r\n") && asked[2].contains("bearer tnr_sess_2\r\n"));
+        assert_eq!(key_of(&asked[0]), key_of(&asked[1]));
+        assert_ne!(key_of(&asked[1]), key_of(&asked[2]));
+    }
+
+    #[test]
+    fn without_a_key_nobody_can_tell_whose_token_it_is() {
+        let failure = session_of(&context("http://127.0.0.1:9"), &Secret::new("tnr_sess_1")).unwrap_err();
+        assert_eq!(failure.exit(), Exit::Usage);
+    }
 }

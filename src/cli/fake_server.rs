@@ -1,0 +1,42 @@
+//! A server for tests: it answers what it was told to, on a real socket, and remembers what it was asked.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    thread::{self, JoinHandle},
+};
+
+/// Status, perhaps with more header lines, and body; or none, to hang up after the request was read.
+pub(crate) type Answer = Option<(&'static str, &'static str)>;
+
+/// Gives these answers, each on a connection of its own, and then what was asked.
+pub(crate) fn answering(answers: Vec<Answer>) -> (String, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = thread::spawn(move || answers.into_iter().map(|answer| serve(&listener, answer)).collect());
+    (url, asked)
+}
+
+fn serve(listener: &TcpListener, answer: Answer) -> String {
+    let (mut stream, _) = listener.accept().unwrap();
+    let asked = read_request(&mut BufReader::new(&stream));
+    if let Some((head, body)) = answer {
+        let length = body.len();
+        let rest = format!("connection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+        write!(stream, "HTTP/1.1 {head}\r\n{rest}").unwrap();
+    }
+    asked
+}
+
+/// Head and body, in lower case.
+fn read_request(stream: &mut impl BufRead) -> String {
+    let mut request = String::new();
+    while !request.ends_with("\r\n\r\n") {
+        stream.read_line(&mut request).unwrap();
+    }
+    let head = request.to_lowercase();
+    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    stream.read_exact(&mut body).unwrap();
+    head + &String::from_utf8(body).unwrap().to_lowercase()
+}
