@@ -7,10 +7,7 @@ use serde_json::Value;
 
 use crate::domain::{Timestamp, id::InvalidId, refusal::FieldError, time::Seconds};
 
-use super::{
-    json::Json,
-    problem::{Code, Problem},
-};
+use super::{json::Json, problem::Problem};
 
 /// The fields of a request that were not asked for yet.
 #[derive(Debug, Default)]
@@ -26,14 +23,10 @@ impl Fields {
     pub(super) fn of_body(body: &[u8]) -> Result<Self, Problem> {
         let json: Json = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
         if let Some(path) = json.duplicate_key() {
-            return Err(Problem::invalid(&path, "is given twice"));
+            return Err(Problem::invalid(&shown(&path), "is given twice"));
         }
-        match json {
-            Json::Object(given) => Ok(Self { given, ..Self::default() }),
-            Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) | Json::List(_) => {
-                Err(Problem::invalid("body", "must be a JSON object"))
-            }
-        }
+        let given = json.into_members().ok_or_else(|| Problem::invalid("body", "must be a JSON object"))?;
+        Ok(Self { given, ..Self::default() })
     }
 
     /// The parameters of a query.
@@ -41,7 +34,7 @@ impl Fields {
         let mut fields = Self { is_query: true, ..Self::default() };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             if fields.given.iter().any(|(known, _)| *known == name) {
-                return Err(Problem::invalid(&name, "is given twice"));
+                return Err(Problem::invalid(&shown(&name), "is given twice"));
             }
             fields.given.push((name.into_owned(), Json::Text(value.into_owned())));
         }
@@ -50,10 +43,7 @@ impl Fields {
 
     fn take(&mut self, name: &str) -> Option<Json> {
         let index = self.given.iter().position(|(known, _)| known == name)?;
-        match self.given.swap_remove(index).1 {
-            Json::Null => None,
-            value => Some(value),
-        }
+        Some(self.given.swap_remove(index).1).filter(|value| !value.is_null())
     }
 
     /// Notes a fault of a field.
@@ -71,45 +61,26 @@ impl Fields {
 
     /// Whether a field was given, be it right or wrong. It stays to be asked for.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.given.iter().any(|(known, value)| known == name && !matches!(value, Json::Null))
+        self.given.iter().any(|(known, value)| known == name && !value.is_null())
     }
 
     /// A text with so many characters, none of them a control character.
     pub(super) fn text(&mut self, name: &str, length: RangeInclusive<usize>) -> Option<String> {
         let expected = format!("text of {} to {} characters", length.start(), length.end());
-        self.read(name, &expected, |json| match json {
-            Json::Text(text)
-                if length.contains(&text.chars().count()) && !text.contains(char::is_control) =>
-            {
-                Some(text)
-            }
-            _ => None,
-        })
+        let is_fit =
+            |text: &String| length.contains(&text.chars().count()) && !text.contains(char::is_control);
+        self.read(name, &expected, |json| json.into_text().filter(is_fit))
     }
 
-    /// A text of any content, up to a length in bytes.
+    /// A text of any content.
     pub(super) fn raw_text(&mut self, name: &str) -> Option<String> {
-        self.read(name, "text", |json| match json {
-            Json::Text(text) => Some(text),
-            _ => None,
-        })
+        self.read(name, "text", Json::into_text)
     }
 
     /// A name that was chosen by a caller, or an id.
     pub(super) fn id<T: FromStr<Err = InvalidId>>(&mut self, name: &str) -> Option<T> {
-        match self.take(name)? {
-            Json::Text(text) => match text.parse() {
-                Ok(id) => Some(id),
-                Err(InvalidId(why)) => {
-                    self.fault(name, why);
-                    None
-                }
-            },
-            _ => {
-                self.fault(name, "must be text");
-                None
-            }
-        }
+        let parsed = self.raw_text(name)?.parse();
+        parsed.map_err(|InvalidId(why)| self.fault(name, why)).ok()
     }
 
     /// A whole number.
@@ -139,48 +110,45 @@ impl Fields {
         self.read(name, "true or false", |json| match json {
             Json::Bool(value) if !is_query => Some(value),
             Json::Text(text) if is_query => text.parse().ok(),
-            _ => None,
+            Json::Null
+            | Json::Bool(_)
+            | Json::Number(_)
+            | Json::Text(_)
+            | Json::List(_)
+            | Json::Object(_) => None,
         })
     }
 
     /// A moment, RFC 3339.
     pub(super) fn moment(&mut self, name: &str) -> Option<Timestamp> {
-        self.read(name, "a time such as 2026-11-21T01:35:00.000Z", |json| match json {
-            Json::Text(text) => Timestamp::parse(&text),
-            _ => None,
-        })
+        let expected = "a time such as 2026-11-21T01:35:00.000Z";
+        self.read(name, expected, |json| Timestamp::parse(&json.into_text()?))
     }
 
     /// One of some words.
     pub(super) fn one_of<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
         let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-        self.read(name, &format!("one of {}", known.join(", ")), |json| match json {
-            Json::Text(text) => words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value),
-            _ => None,
+        self.read(name, &format!("one of {}", known.join(", ")), |json| {
+            let given = json.into_text()?;
+            words.iter().find(|(word, _)| *word == given).map(|(_, value)| *value)
         })
     }
 
     /// A list of texts, so many of them.
     pub(super) fn texts(&mut self, name: &str, length: RangeInclusive<usize>) -> Option<Vec<String>> {
         let expected = format!("a list of {} to {} texts", length.start(), length.end());
-        self.read(name, &expected, |json| match json {
-            Json::List(items) if length.contains(&items.len()) => items
-                .into_iter()
-                .map(|item| match item {
-                    Json::Text(text) => Some(text),
-                    _ => None,
-                })
-                .collect(),
-            _ => None,
+        self.read(name, &expected, |json| {
+            let items = json.into_list().filter(|items| length.contains(&items.len()))?;
+            items.into_iter().map(Json::into_text).collect()
         })
     }
 
     /// A JSON object, up to so many bytes when written compactly; given back in that form.
     pub(super) fn object(&mut self, name: &str, most: usize) -> Option<String> {
         let expected = format!("a JSON object of at most {most} bytes");
-        self.read(name, &expected, |json| match json {
-            Json::Object(_) => Some(json.into_value().to_string()).filter(|text| text.len() <= most),
-            _ => None,
+        self.read(name, &expected, |json| {
+            let object = json.into_value();
+            object.is_object().then(|| object.to_string()).filter(|text| text.len() <= most)
         })
     }
 
@@ -196,13 +164,16 @@ impl Fields {
     pub(super) fn finish(mut self) -> Result<(), Problem> {
         let what = if self.is_query { "query parameter" } else { "field" };
         for (name, _) in std::mem::take(&mut self.given) {
-            // A name is shown because it is the caller's own word for a field, but cut: it may be anything.
-            let name: String = name.chars().take(64).collect();
-            let shown = if name.contains("tnr_") { "(hidden)".to_owned() } else { name };
-            self.fault(&shown, format!("is no {what} of this request"));
+            self.fault(&shown(&name), format!("is no {what} of this request"));
         }
         if self.errors.is_empty() { Ok(()) } else { Err(Problem::invalid_fields(self.errors)) }
     }
+}
+
+/// A name is shown because it is the caller's own word for a field; but it may be anything, so it is cut, and
+/// hidden where it looks like a credential.
+fn shown(name: &str) -> String {
+    if name.contains("tnr_") { "(hidden)".to_owned() } else { name.chars().take(64).collect() }
 }
 
 fn whole_number(json: &Json, is_query: bool) -> Option<u64> {
@@ -218,9 +189,7 @@ fn whole_number(json: &Json, is_query: bool) -> Option<u64> {
 /// The parser's place is told, its words are not: they quote what it found.
 fn malformed(error: &serde_json::Error) -> Problem {
     let place = format!("is not well-formed JSON at line {}, column {}", error.line(), error.column());
-    let mut problem = Problem::invalid("body", place);
-    problem.code = Code::InvalidRequest;
-    problem
+    Problem::invalid("body", place)
 }
 
 /// Reads metadata back.
