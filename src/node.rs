@@ -136,7 +136,9 @@ impl Node {
             entropy,
             secrets,
             observers: vec![Arc::new(move |commits: &[Arc<StoredCommit>]| {
-                commits.iter().for_each(|stored| told.fold(stored));
+                for stored in commits {
+                    told.fold(stored);
+                }
             })],
         })
         .map_err(StartError::Record)?;

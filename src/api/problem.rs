@@ -30,13 +30,13 @@ macro_rules! codes {
     ($($variant:ident $name:literal $status:ident $retryable:literal $title:literal $operator:literal)*) => {
         /// What went wrong, as a program reads it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Code {
+        pub(super) enum Code {
             $(#[doc = $title] $variant,)*
         }
 
         impl Code {
             /// Every code, in the order of the table.
-            pub const ALL: &[Self] = &[$(Self::$variant),*];
+            pub(super) const ALL: &[Self] = &[$(Self::$variant),*];
 
             const fn row(self) -> Row {
                 match self {
@@ -133,23 +133,23 @@ codes! {
 
 impl Code {
     /// Its name in the API.
-    pub const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         self.row().name
     }
     /// Its HTTP status.
-    pub const fn status(self) -> StatusCode {
+    pub(super) const fn status(self) -> StatusCode {
         self.row().status
     }
     /// Whether the same request may succeed later.
-    pub const fn retryable(self) -> bool {
+    pub(super) const fn retryable(self) -> bool {
         self.row().retryable
     }
     /// Its words for the caller.
-    pub const fn title(self) -> &'static str {
+    pub(super) const fn title(self) -> &'static str {
         self.row().title
     }
     /// Its words for the operator.
-    pub const fn operator(self) -> &'static str {
+    pub(super) const fn operator(self) -> &'static str {
         self.row().operator
     }
 }
@@ -170,7 +170,7 @@ pub fn error_table() -> String {
 
 /// An error on its way to a caller.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub(super) struct Problem {
     pub(super) code: Code,
     pub(super) detail: Option<String>,
     pub(super) errors: Vec<FieldError>,

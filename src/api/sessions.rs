@@ -257,9 +257,12 @@ fn of_subject(
     reading: Reading,
     before: Option<Position>,
 ) -> Result<Found, Problem> {
-    // A list of what does not exist, or not for this caller, is empty.
-    let Ok(subject) = subject_as_of(call, id, reading) else { return Ok(vec![]) };
-    Ok(newest_first(std::iter::once(subject), filter, reading, before))
+    match subject_as_of(call, id, reading) {
+        Ok(subject) => Ok(newest_first(std::iter::once(subject), filter, reading, before)),
+        // A list of what does not exist, or not for this caller, is empty.
+        Err(problem) if problem.code == Code::SubjectNotFound => Ok(vec![]),
+        Err(problem) => Err(problem),
+    }
 }
 
 fn of_everybody_then(

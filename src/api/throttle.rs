@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use crate::clock::stopwatch;
 
 /// The contract counts by the minute, in real time.
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 /// So many addresses are remembered; the memory is bounded whoever calls. When it is full, all are forgotten.
 const ADDRESSES: usize = 100_000;
 

@@ -20,13 +20,11 @@ struct Places {
 impl Timeline {
     /// Adds a commit that begins here; they come in order.
     pub fn add(&mut self, stream: &Stream, first: Position) {
-        match self.streams.get_mut(stream) {
-            Some(places) => places.add(first.0),
-            None => {
-                let mut places = Places::default();
-                places.add(first.0);
-                self.streams.insert(stream.clone(), places);
-            }
+        // The stream's name is only copied when it is new.
+        if let Some(places) = self.streams.get_mut(stream) {
+            places.add(first.0);
+        } else {
+            self.streams.entry(stream.clone()).or_default().add(first.0);
         }
     }
 
@@ -38,14 +36,19 @@ impl Timeline {
 }
 
 impl Places {
+    /// The distance in groups of seven bits, the lowest first; the high bit says that more follow (LEB128).
     fn add(&mut self, first: u64) {
         let mut distance = first - self.last;
         self.last = first;
-        while distance >= 0x80 {
-            self.distances.push((distance & 0x7f) as u8 | 0x80);
+        loop {
+            let group = u8::try_from(distance & 0x7f).expect("seven bits fit in a byte");
             distance >>= 7;
+            if distance == 0 {
+                self.distances.push(group);
+                return;
+            }
+            self.distances.push(group | 0x80);
         }
-        self.distances.push(distance as u8);
     }
 
     fn iter(&self) -> impl Iterator<Item = u64> {
