@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::{
+    authority::waiting_for_disk,
     domain::{Actor, Event, EventId, EventKind, Position, SessionId, Stream, SubjectId, Timestamp},
     log::StoredCommit,
     projections::history,

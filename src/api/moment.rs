@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    authority::waiting_for_disk,
     domain::{Position, Timestamp, event::Role},
     projections::history::{self, Moment},
 };
@@ -78,7 +79,7 @@ impl AskedMoment {
             (None, None) => Ok(Reading { moment: Moment { position: tail, at: now }, is_past: false }),
             (Some(at), _) if at > now => Err(Problem::invalid("asOf", "must not be in the future")),
             (Some(at), _) => {
-                let position = history::position_at(api.authority.log(), at)?;
+                let position = waiting_for_disk(|| history::position_at(api.authority.log(), at))?;
                 Ok(Reading { moment: Moment { position, at }, is_past: true })
             }
             (None, Some(position)) if position > tail.0 => {

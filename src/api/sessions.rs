@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    authority::{NewSession, Reply as Decided},
+    authority::{NewSession, Reply as Decided, waiting_for_disk},
     domain::{
         Digest16, Event, Generation, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp,
         command::AskedTerms,
@@ -271,7 +271,8 @@ fn of_everybody_then(
     reading: Reading,
     before: Option<Position>,
 ) -> Result<Found, Problem> {
-    let state = history::state_at(call.api.authority.log(), reading.moment.position)?;
+    let log = call.api.authority.log();
+    let state = waiting_for_disk(|| history::state_at(log, reading.moment.position))?;
     let subjects = state.subjects.into_values().map(Arc::new);
     Ok(newest_first(subjects, filter, reading, before))
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    authority::{NewProfile, Registered, Reply as Decided},
+    authority::{NewProfile, Registered, Reply as Decided, waiting_for_disk},
     domain::{
         OwnerId, Position, SubjectId, Timestamp,
         event::{Role, SubjectKind},
@@ -177,7 +177,9 @@ pub(super) fn subject_as_of(call: &Call, id: &SubjectId, reading: Reading) -> Re
         return Ok(today);
     }
     let position = reading.moment.position;
-    Ok(Arc::new(history::subject_at(api.authority.log(), &api.projections, id, position)?))
+    let subject =
+        waiting_for_disk(|| history::subject_at(api.authority.log(), &api.projections, id, position))?;
+    Ok(Arc::new(subject))
 }
 
 /// All subjects, by name; an owner's own.
@@ -218,6 +220,6 @@ fn all_as_of(api: &Api, reading: Reading) -> Result<Vec<Arc<Subject>>, Problem> 
     if !reading.is_past {
         return Ok(api.authority.live().subjects());
     }
-    let state = history::state_at(api.authority.log(), reading.moment.position)?;
+    let state = waiting_for_disk(|| history::state_at(api.authority.log(), reading.moment.position))?;
     Ok(state.subjects.into_values().map(Arc::new).collect())
 }

@@ -26,7 +26,10 @@ mod subjects;
 use std::{sync::Arc, thread::JoinHandle};
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::oneshot,
+};
 
 pub use self::{
     credentials::NewCredential,
@@ -217,10 +220,10 @@ impl Authority {
     }
 
     fn seal_text(&self, stream: &Stream, field: &'static str, text: &str) -> Result<SealedText, Failure> {
-        self.secrets
-            .texts
-            .seal(stream, field, text, &*self.entropy)
-            .map_err(|error| Failure::StorageUnavailable { why: error.to_string() })
+        let seal = || self.secrets.texts.seal(stream, field, text, &*self.entropy);
+        // A subject's first text makes a key, which waits for the disk.
+        let sealed = if self.secrets.texts.get(stream).is_some() { seal() } else { waiting_for_disk(seal) };
+        sealed.map_err(|error| Failure::StorageUnavailable { why: error.to_string() })
     }
 
     fn seal_optional(
@@ -252,6 +255,16 @@ impl Authority {
 
     fn submit_blocking(&self, ask: Ask, context: Context) -> Result<Answer, Failure> {
         self.put(ask, context)?.blocking_recv().unwrap_or(Err(Failure::OutcomeUnknown))
+    }
+}
+
+/// Does what waits for the disk without holding up the other tasks of this thread.
+///
+/// Only a runtime of several threads can move its tasks elsewhere; anywhere else it is simply done.
+pub(crate) fn waiting_for_disk<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        Ok(_) | Err(_) => work(),
     }
 }
 

@@ -70,7 +70,7 @@ pub(super) struct Request {
 
 /// What became of a granted command.
 #[derive(Clone, Debug)]
-pub enum Answer {
+pub(super) enum Answer {
     /// It was decided now.
     Done(Done),
     /// It is the repeat of a request whose commit begins here, and had no further effect.
