@@ -97,8 +97,8 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     query.finish()?;
     let reading = waiting.resolve(&call.api).await?;
     let after = Position(cursor.or(after).unwrap_or(0));
-    let found =
-        Search { call: &call, filter, limit: page.limit, head: reading.moment.position }.run(after)?;
+    let search = Search { call: &call, filter, limit: page.limit, head: reading.moment.position };
+    let found = waiting_for_disk(|| search.run(after))?;
     Ok(Reply::ok(&Page::new(found.events, found.next_after)))
 }
 

@@ -5,8 +5,9 @@
 //! the whole against the head record, which sled has never touched.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, DirBuilder, File, TryLockError},
     io::{self, Write},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -96,7 +97,8 @@ impl Files {
         if self.data.is_dir() {
             return Ok(());
         }
-        fs::create_dir_all(&self.data).map_err(io_at(&self.data))?;
+        // Names of subjects and the shape of their days are in there: nobody else's business.
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.data).map_err(io_at(&self.data))?;
         let absolute = self.data.canonicalize().map_err(io_at(&self.data))?;
         sync_dir(absolute.parent().unwrap_or(&absolute))
     }
