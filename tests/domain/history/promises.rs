@@ -18,7 +18,8 @@ use crate::scenario::session;
 
 type Promise = (&'static str, fn(&Seen) -> Check);
 
-const PROMISES: [Promise; 12] = [
+const PROMISES: [Promise; 13] = [
+    ("recorded time never goes back", recorded_time_never_goes_back),
     ("positions are dense", positions_are_dense),
     ("the model agrees about every session", the_model_agrees_about_every_session),
     ("at most one generation of a session is live", at_most_one_generation_is_live),
@@ -37,6 +38,13 @@ pub(super) fn keeps_every_promise(seen: &Seen) -> Check {
     PROMISES.iter().try_for_each(|(promise, check)| {
         check(seen).map_err(|why| format!("broken promise: {promise}: {why}"))
     })
+}
+
+fn recorded_time_never_goes_back(seen: &Seen) -> Check {
+    let commits = &seen.run.commits;
+    let holds = commits.is_sorted_by_key(|commit| commit.recorded_at)
+        && commits.last().is_none_or(|last| last.recorded_at == seen.run.state.recorded_at);
+    ensure(holds, || format!("the last recorded time is {}", seen.run.state.recorded_at))
 }
 
 fn positions_are_dense(seen: &Seen) -> Check {

@@ -70,7 +70,7 @@ fn waits() -> impl Strategy<Value = Wait> {
     let edge = prop_oneof![
         8 => Just(Edge::Half),
         2 => Just(Edge::Expiry),
-        1 => Just(Edge::WindowEnd),
+        3 => Just(Edge::WindowEnd),
         1 => Just(Edge::AbsoluteEnd),
     ];
     prop_oneof![
@@ -85,7 +85,7 @@ fn tokens() -> impl Strategy<Value = Which> {
     prop_oneof![
         8 => Just(Which::Current),
         4 => Just(Which::Previous),
-        1 => Just(Which::First),
+        2 => Just(Which::First),
         1 => Just(Which::NeverIssued),
     ]
 }
