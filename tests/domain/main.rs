@@ -7,6 +7,7 @@ mod create;
 mod history;
 mod illegal;
 mod limits;
+mod lost_reply;
 mod renew;
 mod revoke;
 mod scenario;
