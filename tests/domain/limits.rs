@@ -81,6 +81,16 @@ fn an_expired_session_does_not_count_from_the_moment_it_expires() {
 }
 
 #[test]
+fn only_sessions_that_are_live_are_counted_as_active() {
+    let facts = [registered(), began(1, 0), began(2, 1), began(3, 2), ended(3, Trigger::ManualRevoke, 3)];
+    let scenario = Scenario::given(facts);
+    let count = |at| (scenario.agent().active_count(at), scenario.agent().active(None, at).len());
+    assert_eq!(count(after(3)), (2, 2));
+    assert_eq!(count(after(1_000)), (1, 1));
+    assert_eq!(count(after(1_001)), (0, 0));
+}
+
+#[test]
 fn an_expired_session_is_not_evicted() {
     let scenario =
         Scenario::given([registered(), began(1, 0), began(2, 600), began(3, 700)]).under(|policy| {

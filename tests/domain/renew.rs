@@ -1,30 +1,21 @@
-//! Renewing a session: the table of checks, the new period, the lost reply, the reused token (section 3).
+//! Renewing a session: the table of checks, and the new period (section 3).
 
 use tenure::domain::{
     Event, Generation, Position, Seconds, Timestamp,
     event::{RejectionCode, SessionRenewed, Terms, Trigger},
-    policy::OnReuse,
     refusal::Refusal,
     session::TokenFault,
 };
 
 use crate::scenario::*;
 
-const KEY: u8 = 1;
-const OTHER_KEY: u8 = 2;
-
 /// Position 2: session 1 begins. Half of its period is over at 500 s, all of it at 1000 s.
-fn begun() -> Scenario {
+pub(crate) fn begun() -> Scenario {
     Scenario::given([registered(), began(1, 0)])
 }
 
 fn begun_under(terms: Terms) -> Scenario {
     Scenario::given([registered(), began_under(terms, 1, 0)])
-}
-
-/// Position 3: session 1 is renewed with [`KEY`] at 600 s. Half is over at 1100 s, all of it at 1600 s.
-fn renewed_with_the_key() -> Scenario {
-    begun().and([renewed_with_key(KEY, 2, 600)])
 }
 
 fn is_renewed(generation: u32, expires_at: Timestamp, renew_at: Option<Timestamp>) -> Event {
@@ -37,11 +28,11 @@ fn is_renewed(generation: u32, expires_at: Timestamp, renew_at: Option<Timestamp
     })
 }
 
-const fn mismatch(caused_by: u64) -> Refusal {
+pub(crate) const fn mismatch(caused_by: u64) -> Refusal {
     Refusal::RenewalMismatch { caused_by: Position(caused_by) }
 }
 
-const fn expired(caused_by: u64) -> Refusal {
+pub(crate) const fn expired(caused_by: u64) -> Refusal {
     Refusal::TokenExpired { caused_by: Position(caused_by) }
 }
 
@@ -57,12 +48,8 @@ const fn too_early(retry_at: u32, caused_by: u64) -> Refusal {
     Refusal::RenewalTooEarly { retry_at: after(retry_at), caused_by: Position(caused_by) }
 }
 
-const fn key_reused(caused_by: u64) -> Refusal {
-    Refusal::IdempotencyKeyReused { caused_by: Position(caused_by) }
-}
-
-const MISMATCH: RejectionCode = RejectionCode::SessionRenewalMismatch;
-const EXPIRED: RejectionCode = RejectionCode::TokenExpired;
+pub(crate) const MISMATCH: RejectionCode = RejectionCode::SessionRenewalMismatch;
+pub(crate) const EXPIRED: RejectionCode = RejectionCode::TokenExpired;
 const LIMIT_REACHED: RejectionCode = RejectionCode::RenewalLimitReached;
 const LIFETIME_EXCEEDED: RejectionCode = RejectionCode::SessionAbsoluteLifetimeExceeded;
 const TOO_EARLY: RejectionCode = RejectionCode::RenewalTooEarly;
@@ -106,12 +93,12 @@ fn the_period_is_the_ttl_of_the_session_not_of_the_policy() {
 
 #[test]
 fn the_key_of_a_renewal_is_remembered_by_its_digest() {
-    let scenario = begun().when(renew(1).with_key(KEY), after(600)).then_one(|event| {
+    let scenario = begun().when(renew(1).with_key(1), after(600)).then_one(|event| {
         let Event::SessionRenewed(renewed) = event else { panic!("{event:?}") };
-        assert_eq!(renewed.key_digest, Some(digest(KEY)));
+        assert_eq!(renewed.key_digest, Some(digest(1)));
     });
     let renewal = scenario.session(1).renewal.as_ref().unwrap();
-    assert_eq!((renewal.key_digest, renewal.presented), (Some(digest(KEY)), false));
+    assert_eq!((renewal.key_digest, renewal.presented), (Some(digest(1)), false));
 }
 
 #[test]
@@ -423,281 +410,4 @@ fn all_five_codes_are_recorded_apart() {
             assert!(!scenario.session(1).refused.contains(*other), "{code:?} is not {other:?}");
         }
     }
-}
-
-// The lost reply
-
-#[test]
-fn whoever_lost_the_reply_repeats_the_renewal_with_its_key() {
-    let scenario = renewed_with_the_key();
-    let before = scenario.session(1).clone();
-    let scenario = scenario.when(renew(1).with_key(KEY), after(601)).then_nothing();
-    let scenario = scenario.when(renew(1).with_key(KEY), after(1_599)).then_nothing();
-    assert_eq!(*scenario.session(1), before, "no renewal is spent");
-}
-
-#[test]
-fn a_lost_reply_is_answered_where_rows_6_and_8_would_refuse() {
-    let once = Terms { max_renewals: 1, ..TERMS };
-    Scenario::given([registered(), began_under(once, 1, 0), renewed_with_key(KEY, 2, 600)])
-        .when(renew(1).with_key(KEY), after(600))
-        .then_nothing();
-}
-
-#[test]
-fn a_lost_reply_is_answered_where_row_7_would_refuse() {
-    let terms = Terms { absolute_lifetime: Seconds(1_600), ..TERMS };
-    Scenario::given([registered(), began_under(terms, 1, 0), renewed_with_key(KEY, 2, 600)])
-        .when(renew(1).with_key(KEY), after(1_500))
-        .then_nothing();
-}
-
-#[test]
-fn a_lost_reply_is_held_to_the_end_of_the_new_period() {
-    renewed_with_the_key().when(renew(1).with_key(KEY), just_before(1_600)).then_nothing();
-    renewed_with_the_key()
-        .when(renew(1).with_key(KEY), after(1_600))
-        .then_refused_and_recorded(expired(3), [is_refused(2, EXPIRED)]);
-}
-
-#[test]
-fn without_its_key_a_repeat_is_a_mismatch() {
-    renewed_with_the_key()
-        .when(renew(1), after(601))
-        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH)]);
-}
-
-#[test]
-fn with_another_key_a_repeat_is_a_mismatch() {
-    renewed_with_the_key()
-        .when(renew(1).with_key(OTHER_KEY), after(601))
-        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH)]);
-}
-
-#[test]
-fn a_renewal_without_a_key_cannot_be_repeated() {
-    let keyless = || begun().and([renewed(2, 600)]);
-    keyless().when(renew(1), after(601)).then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH)]);
-    keyless()
-        .when(renew(1).with_key(KEY), after(601))
-        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH)]);
-}
-
-#[test]
-fn once_the_new_token_was_presented_a_repeat_comes_too_late() {
-    renewed_with_the_key()
-        .and([presented(2, 610)])
-        .when(renew(1).with_key(KEY), after(611))
-        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH)]);
-}
-
-#[test]
-fn that_the_new_token_was_seen_counts_before_it_is_recorded() {
-    renewed_with_the_key()
-        .when(renew(1).with_key(KEY).when_newer_was_seen(), after(611))
-        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH)]);
-}
-
-#[test]
-fn that_the_old_token_was_presented_does_not_spoil_a_repeat() {
-    renewed_with_the_key().and([presented(1, 610)]).when(renew(1).with_key(KEY), after(611)).then_nothing();
-}
-
-#[test]
-fn a_token_two_generations_old_cannot_repeat_even_with_a_key_that_fits() {
-    let twice = || renewed_with_the_key().and([renewed_with_key(KEY, 3, 1_100)]);
-    twice()
-        .when(renew(1).with_key(KEY), after(1_101))
-        .then_refused_and_recorded(mismatch(4), [is_refused(3, MISMATCH)]);
-    twice().when(renew(2).with_key(KEY), after(1_101)).then_nothing();
-}
-
-#[test]
-fn only_the_key_of_the_latest_renewal_repeats_it() {
-    renewed_with_the_key()
-        .and([renewed_with_key(OTHER_KEY, 3, 1_100)])
-        .when(renew(2).with_key(KEY), after(1_101))
-        .then_refused_and_recorded(mismatch(4), [is_refused(3, MISMATCH)])
-        .when(renew(2).with_key(OTHER_KEY), after(1_101))
-        .then_nothing();
-}
-
-#[test]
-fn a_presentation_of_one_generation_says_nothing_of_the_next() {
-    renewed_with_the_key()
-        .and([presented(2, 610), renewed_with_key(OTHER_KEY, 3, 1_100)])
-        .when(renew(2).with_key(OTHER_KEY), after(1_101))
-        .then_nothing();
-}
-
-/// The mark may be recorded seconds after the use, and meanwhile the session was renewed again.
-#[test]
-fn a_presentation_recorded_after_the_next_renewal_says_nothing_of_it() {
-    renewed_with_the_key()
-        .and([renewed_with_key(OTHER_KEY, 3, 1_100), presented(2, 1_101)])
-        .when(renew(2).with_key(OTHER_KEY), after(1_102))
-        .then_nothing();
-}
-
-#[test]
-fn a_repeat_of_a_revoked_session_is_revoked() {
-    renewed_with_the_key()
-        .and([ended(1, Trigger::ManualRevoke, 700)])
-        .when(renew(1).with_key(KEY), after(701))
-        .then_refused(Refusal::SessionRevoked { caused_by: Position(4) });
-}
-
-#[test]
-fn the_key_of_the_latest_renewal_is_not_for_another_one() {
-    renewed_with_the_key()
-        .when(renew(2).with_key(KEY), after(1_200))
-        .then_refused(key_reused(3))
-        .when(renew(2).with_key(KEY), after(601))
-        .then_refused(key_reused(3))
-        .when(renew(2).with_key(OTHER_KEY), after(1_200))
-        .then_one(|_| ());
-}
-
-#[test]
-fn the_key_of_the_latest_renewal_with_the_current_token_of_a_revoked_session_is_revoked() {
-    renewed_with_the_key()
-        .and([ended(1, Trigger::ManualRevoke, 700)])
-        .when(renew(2).with_key(KEY), after(1_200))
-        .then_refused(Refusal::SessionRevoked { caused_by: Position(4) });
-}
-
-#[test]
-fn an_older_key_may_be_used_again_for_a_later_renewal() {
-    renewed_with_the_key()
-        .and([renewed_with_key(OTHER_KEY, 3, 1_100)])
-        .when(renew(3).with_key(KEY), after(1_600))
-        .then_one(|_| ());
-}
-
-#[test]
-fn renewals_without_a_key_are_not_taken_for_repeats_of_each_other() {
-    begun().and([renewed(2, 600)]).when(renew(2), after(1_100)).then_one(|_| ());
-}
-
-#[test]
-fn a_lost_reply_is_answered_whatever_the_policy_does_about_reuse() {
-    renewed_with_the_key()
-        .under(|policy| policy.on_reuse = OnReuse::Revoke)
-        .when(renew(1).with_key(KEY), after(601))
-        .then_nothing();
-}
-
-// A token of an earlier generation comes back
-
-fn revoking(scenario: Scenario) -> Scenario {
-    scenario.under(|policy| policy.on_reuse = OnReuse::Revoke)
-}
-
-fn is_ended_for_reuse() -> Event {
-    is_ended(1, Trigger::TokenReuse)
-}
-
-#[test]
-fn by_default_a_reused_token_is_refused_and_the_session_lives() {
-    let scenario = renewed_with_the_key()
-        .and([presented(2, 610)])
-        .when(renew(1), after(611))
-        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH)]);
-    assert!(scenario.session(1).is_live(after(611)));
-}
-
-#[test]
-fn a_reused_token_ends_the_session_when_the_policy_says_so() {
-    let scenario = revoking(renewed_with_the_key())
-        .and([presented(2, 610)])
-        .when(renew(1), after(611))
-        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH), is_ended_for_reuse()]);
-    assert!(!scenario.session(1).is_live(after(611)));
-    scenario.when(renew(2), after(1_200)).then_refused(Refusal::SessionRevoked { caused_by: Position(6) });
-}
-
-#[test]
-fn a_replay_of_the_recorded_request_is_reuse_too() {
-    revoking(renewed_with_the_key())
-        .and([presented(2, 610)])
-        .when(renew(1).with_key(KEY), after(611))
-        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH), is_ended_for_reuse()]);
-}
-
-#[test]
-fn a_reused_token_ends_the_session_before_the_presentation_is_recorded() {
-    revoking(renewed_with_the_key())
-        .when(renew(1).when_newer_was_seen(), after(611))
-        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH), is_ended_for_reuse()]);
-}
-
-#[test]
-fn a_reused_token_ends_the_session_though_the_refusal_was_recorded_before() {
-    revoking(renewed_with_the_key())
-        .when(renew(1), after(601))
-        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH)])
-        .and([presented(2, 610)])
-        .when(renew(1), after(611))
-        .then_refused_and_recorded(mismatch(3), [is_ended_for_reuse()]);
-}
-
-#[test]
-fn a_reused_token_ends_only_that_one_session() {
-    let scenario = revoking(renewed_with_the_key())
-        .and([began(2, 605), presented(2, 610)])
-        .when(renew(1), after(611))
-        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH), is_ended_for_reuse()]);
-    assert!(scenario.session(2).is_live(after(611)));
-}
-
-/// It may be a client that lost the reply and has no key: nobody holds a newer token.
-#[test]
-fn while_the_new_token_was_not_presented_an_old_one_ends_nothing() {
-    revoking(renewed_with_the_key())
-        .when(renew(1), after(601))
-        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH)]);
-}
-
-/// The mark was dropped for renewals without a key, so that after a restart the thief went unpunished.
-#[test]
-fn a_reused_token_ends_a_session_that_was_renewed_without_a_key() {
-    revoking(begun().and([renewed(2, 600), presented(2, 610)]))
-        .when(renew(1), after(611))
-        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH), is_ended_for_reuse()]);
-}
-
-#[test]
-fn a_session_renewed_without_a_key_awaits_its_presentation_too() {
-    let scenario = begun().and([renewed(2, 600)]);
-    assert!(scenario.session(1).awaits_presentation());
-    let scenario = scenario.and([presented(2, 610)]);
-    assert!(!scenario.session(1).awaits_presentation());
-    assert!(!begun().session(1).awaits_presentation(), "a first token replaces none");
-}
-
-/// The second generation was presented, or there would be no third: a first one that comes back is reused,
-/// whether or not the third was seen yet.
-#[test]
-fn a_token_two_generations_old_is_a_reused_one() {
-    revoking(renewed_with_the_key())
-        .and([renewed_with_key(OTHER_KEY, 3, 1_100)])
-        .when(renew(1), after(1_101))
-        .then_refused_and_recorded(mismatch(4), [is_refused(3, MISMATCH), is_ended_for_reuse()]);
-}
-
-#[test]
-fn a_generation_that_was_never_issued_is_no_reuse() {
-    revoking(renewed_with_the_key())
-        .and([presented(2, 610)])
-        .when(renew(3), after(611))
-        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH)]);
-}
-
-/// Row 4 comes before row 5, and so does what it does.
-#[test]
-fn a_reused_token_of_an_expired_session_ends_it() {
-    revoking(renewed_with_the_key())
-        .and([presented(2, 610)])
-        .when(renew(1), after(1_600))
-        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH), is_ended_for_reuse()]);
 }

@@ -1,0 +1,385 @@
+//! The rules a second time, as plainly as the contract tells them: whole seconds and milliseconds as numbers,
+//! tokens as a list, answers as text. It shares no code with the domain, so that both are not wrong together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is asked, in numbers: of a subject, a session, a generation, a key, a device.
+#[derive(Clone, Debug)]
+pub(super) enum Ask {
+    Register { owner: Option<u8>, limits: OwnLimits, as_admin: bool },
+    Create(NewSession),
+    Renew { session: u32, generation: u32, key: Option<u8>, jitter: u16 },
+    Revoke { session: u32, by: By, reject_renewal: Option<bool> },
+    RevokeAll { device: Option<u8>, except: Option<u32>, owner: Option<u8> },
+}
+
+/// Who asks for an end.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum By {
+    Admin,
+    Issuer,
+    Owner(u8),
+    Own(u32),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewSession {
+    pub(super) session: u32,
+    pub(super) ttl: Option<u32>,
+    pub(super) renewals: Option<u32>,
+    pub(super) lifetime: Option<u32>,
+    pub(super) window: Option<u32>,
+    pub(super) device: Option<u8>,
+    pub(super) jitter: u16,
+}
+
+/// Limits of a subject's own; what is left open comes from the rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct OwnLimits {
+    pub(super) sessions: Option<u32>,
+    pub(super) device_sessions: Option<u32>,
+    pub(super) evicts: Option<bool>,
+    pub(super) device_evicts: Option<bool>,
+}
+
+/// The settings under which commands are judged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting with two values, as in the contract")]
+pub(super) struct Rules {
+    pub(super) ttl: u32,
+    pub(super) renewals: u32,
+    pub(super) lifetime: u32,
+    pub(super) sessions: u32,
+    pub(super) device_sessions: u32,
+    pub(super) evicts: bool,
+    pub(super) device_evicts: bool,
+    pub(super) auto_register: bool,
+    pub(super) reuse_ends: bool,
+}
+
+/// A token that was issued; its place in the list is its generation.
+#[derive(Clone, Debug)]
+pub(super) struct Token {
+    pub(super) issued: i64,
+    pub(super) expires: i64,
+    key: Option<u8>,
+    presented: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    pub(super) subject: usize,
+    device: Option<u8>,
+    ttl: i64,
+    pub(super) renewals: usize,
+    window: i64,
+    pub(super) end: i64,
+    pub(super) tokens: Vec<Token>,
+    pub(super) ended: Option<&'static str>,
+    refusals: BTreeSet<(usize, &'static str)>,
+}
+
+impl Session {
+    pub(super) fn current(&self) -> &Token {
+        self.tokens.last().expect("a session begins with a token")
+    }
+
+    pub(super) fn is_active(&self, now: i64) -> bool {
+        self.ended.is_none() && now < self.current().expires
+    }
+
+    pub(super) fn half(&self) -> i64 {
+        self.current().issued + self.ttl / 2 / 1_000 * 1_000
+    }
+
+    pub(super) fn window_end(&self) -> i64 {
+        self.current().issued + self.window
+    }
+
+    fn cannot_be_renewed_again(&self) -> bool {
+        self.tokens.len() > self.renewals || self.current().expires >= self.end
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Subject {
+    registration: Option<(Option<u8>, OwnLimits)>,
+}
+
+/// What happened, one line a fact, and the code of the refusal if there was one.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Answer {
+    pub(super) refused: Option<String>,
+    pub(super) facts: Vec<String>,
+}
+
+fn granted(facts: Vec<String>) -> Answer {
+    Answer { refused: None, facts }
+}
+
+fn refused(code: impl Into<String>) -> Answer {
+    Answer { refused: Some(code.into()), facts: vec![] }
+}
+
+/// All subjects and their sessions.
+#[derive(Clone, Debug)]
+pub(super) struct Model {
+    pub(super) rules: Rules,
+    subjects: Vec<Subject>,
+    pub(super) sessions: BTreeMap<u32, Session>,
+}
+
+impl Model {
+    pub(super) fn new(rules: Rules, subjects: usize) -> Self {
+        Self { rules, subjects: vec![Subject::default(); subjects], sessions: BTreeMap::new() }
+    }
+
+    /// A token of this generation was presented somewhere.
+    pub(super) fn present(&mut self, session: u32, generation: u32) {
+        if let Some(session) = self.sessions.get_mut(&session)
+            && let Some(token) = session.tokens.get_mut(generation as usize - 1)
+        {
+            token.presented = true;
+        }
+    }
+
+    pub(super) fn ask(&mut self, subject: usize, ask: &Ask, now: i64) -> Answer {
+        match *ask {
+            Ask::Register { owner, limits, as_admin } => self.register(subject, owner, limits, as_admin),
+            Ask::Create(new) => self.create(subject, new, now),
+            Ask::Renew { session, generation, key, .. } => self.renew(session, generation as usize, key, now),
+            Ask::Revoke { session, by, reject_renewal } => {
+                self.revoke(subject, session, by, reject_renewal, now)
+            }
+            Ask::RevokeAll { device, except, owner } => self.revoke_all(subject, device, except, owner, now),
+        }
+    }
+
+    /// The limits that apply to a subject: how many sessions, and how many of one device.
+    pub(super) fn limits(&self, subject: usize) -> (u32, u32) {
+        let own = self.subjects[subject].registration.map(|(_, own)| own).unwrap_or_default();
+        (
+            own.sessions.unwrap_or(self.rules.sessions),
+            own.device_sessions.unwrap_or(self.rules.device_sessions),
+        )
+    }
+
+    /// The active sessions of a subject, oldest first.
+    pub(super) fn active(&self, subject: usize, device: Option<u8>, now: i64) -> Vec<u32> {
+        let mut found: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.subject == subject && session.is_active(now))
+            .filter(|(_, session)| device.is_none() || session.device == device)
+            .map(|(number, session)| (session.tokens[0].issued, *number))
+            .collect();
+        found.sort_unstable();
+        found.into_iter().map(|(_, number)| number).collect()
+    }
+
+    fn register(&mut self, subject: usize, owner: Option<u8>, limits: OwnLimits, as_admin: bool) -> Answer {
+        let known = &mut self.subjects[subject].registration;
+        match known {
+            Some(same) if *same == (owner, limits) => return granted(vec![]),
+            Some((Some(was), _)) if owner != Some(*was) && !as_admin => return refused("OWNER"),
+            Some(_) | None => {}
+        }
+        *known = Some((owner, limits));
+        granted(vec!["registered".into()])
+    }
+
+    fn create(&mut self, subject: usize, new: NewSession, now: i64) -> Answer {
+        let ttl = new.ttl.unwrap_or(self.rules.ttl);
+        let renewals = new.renewals.unwrap_or(self.rules.renewals);
+        let lifetime = new.lifetime.unwrap_or(self.rules.lifetime);
+        let window = new.window.unwrap_or(3_600);
+        let mut wrong = BTreeSet::new();
+        if !(300..=604_800).contains(&ttl) {
+            wrong.insert("ttl");
+        }
+        if renewals > 100 {
+            wrong.insert("maxRenewals");
+        }
+        if !(300..=86_400).contains(&window) {
+            wrong.insert("renewalRejectWindow");
+        }
+        if lifetime > self.rules.lifetime || lifetime < ttl {
+            wrong.insert(if new.lifetime.is_some() { "absoluteLifetime" } else { "ttl" });
+        }
+        if !wrong.is_empty() {
+            return refused(format!("INVALID {wrong:?}"));
+        }
+        let mut facts = vec![];
+        if self.subjects[subject].registration.is_none() {
+            if !self.rules.auto_register {
+                return refused("SUBJECT_NOT_FOUND");
+            }
+            facts.push("registered".into());
+        }
+        let leaving = match self.who_makes_room(subject, new.device, now) {
+            Ok(leaving) => leaving,
+            Err(count) => return refused(format!("SESSION_LIMIT_EXCEEDED {count}")),
+        };
+        for number in leaving {
+            facts.push(self.end(number, "evicted"));
+        }
+        self.subjects[subject].registration.get_or_insert_default();
+        let ttl = i64::from(ttl) * 1_000;
+        let end = now + i64::from(lifetime) * 1_000;
+        let session = Session {
+            subject,
+            device: new.device,
+            ttl,
+            renewals: renewals as usize,
+            window: i64::from(window) * 1_000,
+            end,
+            tokens: vec![Token { issued: now, expires: now + ttl, key: None, presented: false }],
+            ended: None,
+            refusals: BTreeSet::new(),
+        };
+        facts.push(format!("{} created {}", new.session, period(&session)));
+        self.sessions.insert(new.session, session);
+        granted(facts)
+    }
+
+    fn who_makes_room(&self, subject: usize, device: Option<u8>, now: i64) -> Result<Vec<u32>, usize> {
+        let own = self.subjects[subject].registration.map(|(_, own)| own).unwrap_or_default();
+        let (most, most_on_device) = self.limits(subject);
+        let mut leaving = vec![];
+        if device.is_some() {
+            let mut there = self.active(subject, device, now);
+            while there.len() >= most_on_device as usize {
+                if !own.device_evicts.unwrap_or(self.rules.device_evicts) {
+                    return Err(there.len());
+                }
+                leaving.push(there.remove(0));
+            }
+        }
+        let mut all = self.active(subject, None, now);
+        all.retain(|number| !leaving.contains(number));
+        while all.len() >= most as usize {
+            if !own.evicts.unwrap_or(self.rules.evicts) {
+                return Err(all.len());
+            }
+            leaving.push(all.remove(0));
+        }
+        Ok(leaving)
+    }
+
+    fn renew(&mut self, number: u32, generation: usize, key: Option<u8>, now: i64) -> Answer {
+        let reuse_ends = self.rules.reuse_ends;
+        let Some(session) = self.sessions.get_mut(&number) else { return refused("SESSION_NOT_FOUND") };
+        if session.ended.is_some() {
+            return refused("SESSION_REVOKED");
+        }
+        let newest = session.tokens.len();
+        let has_its_key = newest > 1 && key.is_some() && key == session.current().key;
+        let mut stands_in = false;
+        if generation == newest {
+            if has_its_key {
+                return refused("IDEMPOTENCY_KEY_REUSED");
+            }
+        } else {
+            stands_in = generation + 1 == newest && has_its_key && !session.current().presented;
+            if !stands_in {
+                let was_presented = session.tokens.iter().skip(generation).any(|token| token.presented);
+                let mut answer = self.reject(number, "SESSION_RENEWAL_MISMATCH");
+                if was_presented && reuse_ends {
+                    answer.facts.push(self.end(number, "token_reuse"));
+                }
+                return answer;
+            }
+        }
+        if now >= session.current().expires {
+            return self.reject(number, "TOKEN_EXPIRED");
+        }
+        if stands_in {
+            return granted(vec![]);
+        }
+        if newest > session.renewals {
+            return self.reject(number, "RENEWAL_LIMIT_REACHED");
+        }
+        if session.current().expires >= session.end {
+            return self.reject(number, "SESSION_ABSOLUTE_LIFETIME_EXCEEDED");
+        }
+        if now < session.half() {
+            return self.reject(number, "RENEWAL_TOO_EARLY");
+        }
+        let expires = session.end.min(now + session.ttl);
+        session.tokens.push(Token { issued: now, expires, key, presented: false });
+        granted(vec![format!("{number} renewed {}", period(session))])
+    }
+
+    fn reject(&mut self, number: u32, code: &'static str) -> Answer {
+        let session = self.sessions.get_mut(&number).expect("it was found before");
+        let generation = session.tokens.len();
+        let is_new = session.refusals.insert((generation, code));
+        let fact = format!("{number} refused at generation {generation}: {code}");
+        Answer { refused: Some(code.into()), facts: if is_new { vec![fact] } else { vec![] } }
+    }
+
+    fn revoke(&mut self, subject: usize, number: u32, by: By, veto: Option<bool>, now: i64) -> Answer {
+        let owner = self.subjects[subject].registration.and_then(|(owner, _)| owner);
+        let Some(session) = self.sessions.get(&number) else { return refused("SESSION_NOT_FOUND") };
+        if let By::Owner(asking) = by
+            && owner != Some(asking)
+        {
+            return refused("SESSION_NOT_FOUND");
+        }
+        if let By::Own(generation) = by {
+            let is_current = generation as usize == session.tokens.len();
+            match session.ended {
+                Some(_) if is_current => {}
+                Some(_) => return refused("SESSION_REVOKED"),
+                None if !is_current => return refused("TOKEN_SUPERSEDED"),
+                None if now >= session.current().expires => return refused("TOKEN_EXPIRED"),
+                None => {}
+            }
+        }
+        if session.ended.is_some() {
+            return granted(vec![]);
+        }
+        let may_veto = matches!(by, By::Admin | By::Owner(_)) && session.tokens.len() > 1;
+        if veto == Some(true) && !may_veto {
+            return refused("INVALID {\"rejectRenewal\"}");
+        }
+        let generation = session.tokens.len();
+        if may_veto && veto.unwrap_or(now <= session.window_end()) {
+            let vetoed = format!("{number} vetoed at generation {generation}");
+            return granted(vec![vetoed, self.end(number, "renewal_rejected")]);
+        }
+        let trigger = if matches!(by, By::Own(_)) { "self" } else { "manual_revoke" };
+        granted(vec![self.end(number, trigger)])
+    }
+
+    fn revoke_all(
+        &mut self,
+        subject: usize,
+        device: Option<u8>,
+        except: Option<u32>,
+        owner: Option<u8>,
+        now: i64,
+    ) -> Answer {
+        match self.subjects[subject].registration {
+            Some((of, _)) if owner.is_none() || owner == of => {}
+            Some(_) | None => return refused("SUBJECT_NOT_FOUND"),
+        }
+        let mut matching = self.active(subject, device, now);
+        matching.retain(|number| Some(*number) != except);
+        for number in &matching {
+            self.end(*number, "subject_revoked");
+        }
+        granted(if matching.is_empty() { vec![] } else { vec![format!("{} ended at once", matching.len())] })
+    }
+
+    fn end(&mut self, number: u32, trigger: &'static str) -> String {
+        self.sessions.get_mut(&number).expect("it was found before").ended = Some(trigger);
+        format!("{number} ended by {trigger}")
+    }
+}
+
+/// The latest period in words: which generation it belongs to, its end, and whether another can follow.
+fn period(session: &Session) -> String {
+    let last = if session.cannot_be_renewed_again() { ", the last" } else { "" };
+    format!("generation {} until {}{last}", session.tokens.len(), session.current().expires)
+}

@@ -1,0 +1,387 @@
+//! A history under way: steps become commands, and their answers are compared with the model's.
+
+use std::collections::BTreeMap;
+
+use tenure::domain::{
+    Commit, Event, Generation, Seconds, Stream, SubjectId, Timestamp,
+    command::{
+        AskedTerms, Command, CreateSession, RegisterSubject, RenewSession, RevokeSession, RevokeSessions,
+        Revoker, SystemCommand,
+    },
+    decide::{decide, decide_system},
+    event::{Presented, Profile},
+    policy::{OnLimit, OnReuse, Policy},
+    refusal::Refused,
+    session::Session,
+    state::State,
+    subject::Subject,
+};
+
+use super::{
+    file::HistoryFile,
+    model::{Answer, Ask, By, Model, NewSession, OwnLimits, Rules},
+    promises::{a_rebuild_equals_the_live_state_at_every_position, keeps_every_promise},
+    steps::{Action, Edge, Key, SUBJECTS, Step, Wait, Which},
+    words::{described, recorded_of},
+};
+use crate::scenario::{T0, commit, device, digest, owner, session};
+
+/// A history under way: the domain's state beside the model's.
+pub(super) struct Run {
+    pub(super) now: Timestamp,
+    pub(super) policy: Policy,
+    pub(super) state: State,
+    pub(super) model: Model,
+    /// Tokens that were seen in use and are not recorded yet.
+    pub(super) seen: BTreeMap<u32, u32>,
+    /// The key of the latest renewal of each session.
+    pub(super) keys: BTreeMap<u32, u8>,
+    pub(super) commits: Vec<Commit>,
+    /// The state's bytes after each commit.
+    pub(super) states: Vec<Vec<u8>>,
+    /// How often each answer was given, so that a test can tell that the histories reach them.
+    pub(super) answers: BTreeMap<String, usize>,
+    pub(super) file: HistoryFile,
+}
+
+pub(super) type Check = Result<(), String>;
+
+/// What a promise may look at: the state before a command and after it, and what was answered.
+pub(super) struct Seen<'a> {
+    pub(super) run: &'a Run,
+    pub(super) before: &'a State,
+    pub(super) answer: &'a Result<Vec<Event>, Refused>,
+}
+
+impl Run {
+    fn new(name: &str) -> Self {
+        let rules = Rules {
+            ttl: 1_000,
+            renewals: 2,
+            lifetime: 2_592_000,
+            sessions: 2,
+            device_sessions: 1,
+            evicts: false,
+            device_evicts: true,
+            auto_register: true,
+            reuse_ends: false,
+        };
+        let mut run = Self {
+            now: T0,
+            policy: policy_of(rules),
+            state: State::default(),
+            model: Model::new(rules, SUBJECTS.len()),
+            seen: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            commits: Vec::new(),
+            states: Vec::new(),
+            answers: BTreeMap::new(),
+            file: HistoryFile::create(name),
+        };
+        run.change_rules(rules).expect("the first policy is legal");
+        run
+    }
+
+    pub(super) fn of(name: &str, steps: &[Step]) -> Result<Self, String> {
+        let mut run = Self::new(name);
+        for (index, step) in steps.iter().enumerate() {
+            run.step(step).map_err(|why| format!("step {index}, at {}: {why}\n  {step:?}", run.now))?;
+        }
+        a_rebuild_equals_the_live_state_at_every_position(&run)?;
+        Ok(run)
+    }
+
+    fn step(&mut self, step: &Step) -> Check {
+        let picked = self.picked(step.pick);
+        self.wait(step.wait, picked);
+        match &step.action {
+            Action::Present(token) => {
+                if let Some(number) = picked {
+                    self.present(number, self.generation(number, *token));
+                }
+                Ok(())
+            }
+            Action::RecordPresented => self.record_presented(),
+            Action::ChangeRules(rules) => self.change_rules(*rules),
+            Action::Register { .. }
+            | Action::Create { .. }
+            | Action::Renew { .. }
+            | Action::Revoke { .. }
+            | Action::RevokeAll { .. } => match self.ask_of(&step.action, picked) {
+                Some((subject, ask)) => self.ask(subject, &ask),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// One of the latest sessions, rather an active one.
+    fn picked(&self, pick: usize) -> Option<u32> {
+        let sessions = &self.model.sessions;
+        let is_active = |number: &&u32| sessions[number].is_active(self.now.as_millis());
+        let active: Vec<_> = sessions.keys().rev().filter(is_active).take(4).collect();
+        let latest: Vec<_> = sessions.keys().rev().take(3).collect();
+        let choice = if pick.is_multiple_of(5) || active.is_empty() { latest } else { active };
+        (!choice.is_empty()).then(|| *choice[pick % choice.len()])
+    }
+
+    fn wait(&mut self, wait: Wait, picked: Option<u32>) {
+        let target = match wait {
+            Wait::Not => self.now,
+            Wait::Millis(millis) => self.now.plus_millis(millis),
+            Wait::Days(days) => self.now.plus_millis(days * 86_400_000),
+            Wait::Until(edge, off) => picked.map_or(self.now, |number| {
+                let session = &self.model.sessions[&number];
+                let moment = match edge {
+                    Edge::Half => session.half(),
+                    Edge::Expiry => session.current().expires,
+                    Edge::WindowEnd => session.window_end(),
+                    Edge::AbsoluteEnd => session.end,
+                };
+                Timestamp::from_millis(moment + off)
+            }),
+        };
+        self.now = self.now.max(target);
+    }
+
+    fn generation(&self, number: u32, token: Which) -> u32 {
+        let newest = u32::try_from(self.model.sessions[&number].tokens.len()).expect("a few");
+        match token {
+            Which::Current => newest,
+            Which::Previous => (newest - 1).max(1),
+            Which::First => 1,
+            Which::NeverIssued => newest + 1,
+        }
+    }
+
+    /// A token is presented: if it is the current one, that is noted and recorded later.
+    fn present(&mut self, number: u32, generation: u32) {
+        if generation == self.generation(number, Which::Current) {
+            self.seen.insert(number, generation);
+            self.model.present(number, generation);
+        }
+    }
+
+    fn ask_of(&self, action: &Action, picked: Option<u32>) -> Option<(usize, Ask)> {
+        Some(match *action {
+            Action::Register { subject, owner, limits, as_admin } => {
+                (subject, Ask::Register { owner, limits, as_admin })
+            }
+            Action::Create { subject, new } => {
+                let next = self.model.sessions.keys().last().map_or(1, |last| last + 1);
+                (subject, Ask::Create(NewSession { session: next, ..new }))
+            }
+            Action::Renew { token, key, jitter } => {
+                let number = picked?;
+                let key = match key {
+                    Key::None => None,
+                    Key::Latest => self.keys.get(&number).copied(),
+                    Key::Some(key) => Some(key),
+                };
+                let generation = self.generation(number, token);
+                let ask = Ask::Renew { session: number, generation, key, jitter };
+                (self.model.sessions[&number].subject, ask)
+            }
+            Action::Revoke { by, token, reject_renewal } => {
+                let number = picked?;
+                let by = match by {
+                    0 => By::Admin,
+                    1 => By::Issuer,
+                    2 => By::Own(self.generation(number, token)),
+                    owner => By::Owner(owner - 2),
+                };
+                let ask = Ask::Revoke { session: number, by, reject_renewal };
+                (self.model.sessions[&number].subject, ask)
+            }
+            Action::RevokeAll { subject, device, spare, owner } => {
+                (subject, Ask::RevokeAll { device, except: picked.filter(|_| spare), owner })
+            }
+            Action::Present(_) | Action::RecordPresented | Action::ChangeRules(_) => return None,
+        })
+    }
+
+    fn ask(&mut self, subject: usize, ask: &Ask) -> Check {
+        let id: SubjectId = SUBJECTS[subject].parse().expect("the names are right");
+        let unknown = Subject::new(id.clone());
+        let known = self.state.subjects.get(&id).unwrap_or(&unknown);
+        let answer = decide(&self.policy, known, &self.command(ask), self.now);
+        let again = decide(&self.policy, known, &self.command(ask), self.now);
+        ensure(answer == again, || format!("asked again, {answer:?} became {again:?}"))?;
+
+        let before = self.state.clone();
+        let expected = self.model.ask(subject, ask, self.now.as_millis());
+        let actual = described(&answer);
+        ensure(actual == expected, || format!("{ask:?}\n  gave     {actual:?}\n  expected {expected:?}"))?;
+        self.record(Stream::Subject(id), recorded_of(&answer).to_vec())?;
+        self.note_use(ask, &answer);
+        self.count(ask, &actual);
+        keeps_every_promise(&Seen { run: self, before: &before, answer: &answer })
+    }
+
+    fn count(&mut self, ask: &Ask, answer: &Answer) {
+        let is_repeat = answer.facts.is_empty();
+        let granted = || if is_repeat { format!("{} before", kind_of(ask)) } else { kind_of(ask).into() };
+        let ends = answer.facts.iter().filter_map(|fact| fact.split_once(" ended by "));
+        let triggers = ends.map(|(_, trigger)| trigger.to_owned());
+        for word in triggers.chain([answer.refused.clone().unwrap_or_else(granted)]) {
+            *self.answers.entry(word).or_default() += 1;
+        }
+    }
+
+    /// A genuine current token was in use, whatever was answered; a renewal's key is remembered.
+    fn note_use(&mut self, ask: &Ask, answer: &Result<Vec<Event>, Refused>) {
+        match *ask {
+            Ask::Renew { session, generation, key, .. } => {
+                let is_renewal = answer.as_ref().is_ok_and(|events| !events.is_empty());
+                if is_renewal {
+                    // It was current when it was presented; the next one is not.
+                    self.model.present(session, generation);
+                    self.seen.insert(session, generation);
+                    match key {
+                        Some(key) => self.keys.insert(session, key),
+                        None => self.keys.remove(&session),
+                    };
+                } else {
+                    self.present(session, generation);
+                }
+            }
+            Ask::Revoke { session, by: By::Own(generation), .. } => self.present(session, generation),
+            Ask::Revoke { .. } | Ask::Register { .. } | Ask::Create(_) | Ask::RevokeAll { .. } => {}
+        }
+    }
+
+    fn command(&self, ask: &Ask) -> Command {
+        match *ask {
+            Ask::Register { owner, limits, as_admin } => Command::RegisterSubject(RegisterSubject {
+                profile: profile_of(owner, limits),
+                may_change_owner: as_admin,
+            }),
+            Ask::Create(new) => Command::CreateSession(creation(new)),
+            Ask::Renew { session: number, generation, key, jitter } => Command::RenewSession(RenewSession {
+                session_id: session(number),
+                generation: Generation(generation),
+                key_digest: key.map(digest),
+                seen_presented: self.seen.get(&number) == Some(&self.generation(number, Which::Current)),
+                jitter,
+            }),
+            Ask::Revoke { session: number, by, reject_renewal } => Command::RevokeSession(RevokeSession {
+                session_id: session(number),
+                by: match by {
+                    By::Admin => Revoker::Admin,
+                    By::Issuer => Revoker::Issuer,
+                    By::Owner(number) => Revoker::Owner(owner(&format!("owner-{number}"))),
+                    By::Own(generation) => Revoker::Own(Generation(generation)),
+                },
+                reject_renewal,
+                reason: None,
+            }),
+            Ask::RevokeAll { device, except, owner: asking } => Command::RevokeSessions(RevokeSessions {
+                device: device.map(digest),
+                except: except.map(session),
+                owner: asking.map(|number| owner(&format!("owner-{number}"))),
+                reason: None,
+            }),
+        }
+    }
+
+    fn record_presented(&mut self) -> Check {
+        let marks = std::mem::take(&mut self.seen)
+            .into_iter()
+            .map(|(number, generation)| Presented {
+                session_id: session(number),
+                generation: Generation(generation),
+            })
+            .collect();
+        self.ask_system(&SystemCommand::MarkPresented(marks))
+    }
+
+    fn change_rules(&mut self, rules: Rules) -> Check {
+        self.policy = policy_of(rules);
+        self.model.rules = rules;
+        self.ask_system(&SystemCommand::SetPolicy(self.policy.clone()))?;
+        ensure(self.state.system.policy.as_ref() == Some(&self.policy), || {
+            "the policy is not in force".into()
+        })
+    }
+
+    fn ask_system(&mut self, command: &SystemCommand) -> Check {
+        let events = decide_system(&self.state.system, command)
+            .map_err(|refusal| format!("{refusal:?} to {command:?}"))?;
+        self.record(Stream::System, events)
+    }
+
+    fn record(&mut self, stream: Stream, events: Vec<Event>) -> Check {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let commit = commit(&self.state, stream, events, self.now);
+        self.file.write(&commit);
+        self.state.apply(&commit).map_err(|alarm| format!("what was decided is illegal: {alarm}"))?;
+        self.states.push(self.state.to_bytes());
+        self.commits.push(commit);
+        Ok(())
+    }
+
+    pub(super) fn live_sessions(&self) -> impl Iterator<Item = &Session> {
+        self.state.subjects.values().flat_map(|subject| &subject.sessions).map(AsRef::as_ref)
+    }
+}
+
+fn policy_of(rules: Rules) -> Policy {
+    Policy {
+        ttl: Seconds(rules.ttl),
+        max_renewals: rules.renewals,
+        absolute_lifetime: Seconds(rules.lifetime),
+        per_subject: rules.sessions,
+        per_device: rules.device_sessions,
+        on_limit: on_limit(rules.evicts),
+        on_device_limit: on_limit(rules.device_evicts),
+        auto_register: rules.auto_register,
+        on_reuse: if rules.reuse_ends { OnReuse::Revoke } else { OnReuse::Reject },
+        ..Policy::default()
+    }
+}
+
+const fn on_limit(evicts: bool) -> OnLimit {
+    if evicts { OnLimit::EvictOldest } else { OnLimit::Reject }
+}
+
+fn profile_of(owned_by: Option<u8>, limits: OwnLimits) -> Profile {
+    Profile {
+        owner_id: owned_by.map(|number| owner(&format!("owner-{number}"))),
+        max_sessions: limits.sessions,
+        max_sessions_per_device: limits.device_sessions,
+        on_limit: limits.evicts.map(on_limit),
+        on_device_limit: limits.device_evicts.map(on_limit),
+        ..Profile::default()
+    }
+}
+
+fn creation(new: NewSession) -> CreateSession {
+    CreateSession {
+        session_id: session(new.session),
+        terms: AskedTerms {
+            ttl: new.ttl.map(Seconds),
+            max_renewals: new.renewals,
+            absolute_lifetime: new.lifetime.map(Seconds),
+            renewal_reject_window: new.window.map(Seconds),
+        },
+        device: new.device.map(device),
+        scopes: vec![],
+        metadata: None,
+        jitter: new.jitter,
+    }
+}
+
+fn kind_of(ask: &Ask) -> &'static str {
+    match ask {
+        Ask::Register { .. } => "registered",
+        Ask::Create(_) => "created",
+        Ask::Renew { .. } => "renewed",
+        Ask::Revoke { .. } => "revoked",
+        Ask::RevokeAll { .. } => "all revoked",
+    }
+}
+
+pub(super) fn ensure(holds: bool, why: impl FnOnce() -> String) -> Check {
+    if holds { Ok(()) } else { Err(why()) }
+}

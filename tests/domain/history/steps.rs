@@ -1,0 +1,181 @@
+//! What may happen: one command at random after the other.
+
+use std::fmt::Debug;
+
+use proptest::{
+    collection::vec,
+    prelude::{Just, Strategy, any},
+    prop_oneof,
+};
+
+use super::model::{NewSession, OwnLimits, Rules};
+
+/// The subjects of a history, by number.
+pub(super) const SUBJECTS: [&str; 3] = ["ada", "bot:7", "zoe@example.org"];
+
+/// One command at random. Which session it means is known only when it is its turn.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub(super) pick: usize,
+    pub(super) wait: Wait,
+    pub(super) action: Action,
+}
+
+/// How far time moves first; an edge of the picked session that is past moves nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wait {
+    Not,
+    Millis(i64),
+    Until(Edge, i64),
+    Days(i64),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Edge {
+    Half,
+    Expiry,
+    WindowEnd,
+    AbsoluteEnd,
+}
+
+/// Which of a session's tokens.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Which {
+    Current,
+    Previous,
+    First,
+    NeverIssued,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Key {
+    None,
+    Latest,
+    Some(u8),
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Action {
+    Register { subject: usize, owner: Option<u8>, limits: OwnLimits, as_admin: bool },
+    Create { subject: usize, new: NewSession },
+    Renew { token: Which, key: Key, jitter: u16 },
+    Present(Which),
+    RecordPresented,
+    Revoke { by: u8, token: Which, reject_renewal: Option<bool> },
+    RevokeAll { subject: usize, device: Option<u8>, spare: bool, owner: Option<u8> },
+    ChangeRules(Rules),
+}
+
+fn waits() -> impl Strategy<Value = Wait> {
+    let edge = prop_oneof![
+        8 => Just(Edge::Half),
+        2 => Just(Edge::Expiry),
+        3 => Just(Edge::WindowEnd),
+        1 => Just(Edge::AbsoluteEnd),
+    ];
+    prop_oneof![
+        20 => Just(Wait::Not),
+        4 => prop_oneof![Just(1), Just(999), Just(1_000), Just(150_000), Just(700_000)].prop_map(Wait::Millis),
+        20 => (edge, -1_i64..=1).prop_map(|(edge, off)| Wait::Until(edge, off)),
+        1 => prop_oneof![3 => Just(1_i64), 1 => 2_i64..=40].prop_map(Wait::Days),
+    ]
+}
+
+fn tokens() -> impl Strategy<Value = Which> {
+    prop_oneof![
+        8 => Just(Which::Current),
+        4 => Just(Which::Previous),
+        2 => Just(Which::First),
+        1 => Just(Which::NeverIssued),
+    ]
+}
+
+fn keys() -> impl Strategy<Value = Key> {
+    prop_oneof![2 => Just(Key::None), 3 => Just(Key::Latest), 4 => (1_u8..=3).prop_map(Key::Some)]
+}
+
+fn one_of<T: Clone + Debug + 'static>(values: &'static [T]) -> impl Strategy<Value = T> {
+    (0..values.len()).prop_map(|index| values[index].clone())
+}
+
+/// One of the usual values, and now and then of the others.
+fn mostly<T: Clone + Debug + 'static>(usual: &'static [T], others: &'static [T]) -> impl Strategy<Value = T> {
+    prop_oneof![19 => one_of(usual), 1 => one_of(others)]
+}
+
+fn own_limits() -> impl Strategy<Value = OwnLimits> {
+    (
+        one_of(&[None, Some(1), Some(3)]),
+        one_of(&[None, Some(1)]),
+        any::<Option<bool>>(),
+        any::<Option<bool>>(),
+    )
+        .prop_map(|(sessions, device_sessions, evicts, device_evicts)| OwnLimits {
+            sessions,
+            device_sessions,
+            evicts,
+            device_evicts,
+        })
+}
+
+fn new_sessions() -> impl Strategy<Value = NewSession> {
+    let terms = (
+        mostly(&[None, Some(300), Some(301), Some(1_000), Some(1_000)], &[Some(299), Some(604_801)]),
+        mostly(&[None, Some(0), Some(1), Some(2), Some(3), Some(100)], &[Some(101)]),
+        mostly(&[None, None, Some(1_000), Some(1_500), Some(2_000)], &[Some(300), Some(5_000_000)]),
+        mostly(&[None, Some(300)], &[Some(299), Some(86_401)]),
+    );
+    (terms, one_of(&[None, Some(1), Some(2)]), any::<u16>()).prop_map(|(terms, device, jitter)| {
+        let (ttl, renewals, lifetime, window) = terms;
+        NewSession { session: 0, ttl, renewals, lifetime, window, device, jitter }
+    })
+}
+
+fn rules() -> impl Strategy<Value = Rules> {
+    (1_u32..=4, 1_u32..=2, any::<[bool; 4]>(), one_of(&[1_000, 86_400]), one_of(&[86_400, 2_592_000]))
+        .prop_map(
+            |(
+                sessions,
+                device_sessions,
+                [evicts, device_evicts, auto_register, reuse_ends],
+                ttl,
+                lifetime,
+            )| Rules {
+                ttl,
+                renewals: 2,
+                lifetime,
+                sessions,
+                device_sessions,
+                evicts,
+                device_evicts,
+                auto_register,
+                reuse_ends,
+            },
+        )
+}
+
+fn actions() -> impl Strategy<Value = Action> {
+    let subject = || 0..SUBJECTS.len();
+    let whose = || one_of(&[None, Some(1), Some(2)]);
+    prop_oneof![
+        2 => (subject(), whose(), own_limits(), any::<bool>()).prop_map(|(subject, owner, limits, as_admin)| {
+            Action::Register { subject, owner, limits, as_admin }
+        }),
+        8 => (subject(), new_sessions()).prop_map(|(subject, new)| Action::Create { subject, new }),
+        12 => (tokens(), keys(), any::<u16>())
+            .prop_map(|(token, key, jitter)| Action::Renew { token, key, jitter }),
+        3 => tokens().prop_map(Action::Present),
+        2 => Just(Action::RecordPresented),
+        3 => (0_u8..5, tokens(), any::<Option<bool>>())
+            .prop_map(|(by, token, reject_renewal)| Action::Revoke { by, token, reject_renewal }),
+        1 => (subject(), whose(), any::<bool>(), whose()).prop_map(|(subject, device, spare, owner)| {
+            Action::RevokeAll { subject, device, spare, owner }
+        }),
+        1 => rules().prop_map(Action::ChangeRules),
+    ]
+}
+
+pub(super) fn histories() -> impl Strategy<Value = Vec<Step>> {
+    let step = (0_usize..60, waits(), actions()).prop_map(|(pick, wait, action)| Step { pick, wait, action });
+    vec(step, 1..100)
+}

@@ -1,0 +1,104 @@
+//! The domain's answers in the model's words.
+
+use std::collections::BTreeSet;
+
+use tenure::domain::{
+    Event, Timestamp,
+    event::{RejectionCause, RejectionCode, Trigger},
+    refusal::{Refusal, Refused},
+};
+
+use super::model::Answer;
+
+pub(super) fn described(answer: &Result<Vec<Event>, Refused>) -> Answer {
+    Answer {
+        refused: answer.as_ref().err().map(|refused| code_of(&refused.refusal)),
+        facts: recorded_of(answer).iter().map(fact).collect(),
+    }
+}
+
+pub(super) fn recorded_of(answer: &Result<Vec<Event>, Refused>) -> &[Event] {
+    match answer {
+        Ok(events) => events,
+        Err(refused) => &refused.record,
+    }
+}
+
+fn code_of(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Invalid(faults) => {
+            let fields: BTreeSet<_> = faults.iter().map(|fault| fault.field.as_str()).collect();
+            format!("INVALID {fields:?}")
+        }
+        Refusal::SubjectNotFound => "SUBJECT_NOT_FOUND".into(),
+        Refusal::SessionNotFound => "SESSION_NOT_FOUND".into(),
+        Refusal::CredentialNotFound => "CREDENTIAL_NOT_FOUND".into(),
+        Refusal::OwnerChangeForbidden => "OWNER".into(),
+        Refusal::SessionLimitExceeded { active_count, .. } => {
+            format!("SESSION_LIMIT_EXCEEDED {active_count}")
+        }
+        Refusal::SessionRevoked { .. } => "SESSION_REVOKED".into(),
+        Refusal::TokenSuperseded { .. } => "TOKEN_SUPERSEDED".into(),
+        Refusal::TokenExpired { .. } => "TOKEN_EXPIRED".into(),
+        Refusal::RenewalMismatch { .. } => "SESSION_RENEWAL_MISMATCH".into(),
+        Refusal::RenewalLimitReached { .. } => "RENEWAL_LIMIT_REACHED".into(),
+        Refusal::AbsoluteLifetimeExceeded { .. } => "SESSION_ABSOLUTE_LIFETIME_EXCEEDED".into(),
+        Refusal::RenewalTooEarly { .. } => "RENEWAL_TOO_EARLY".into(),
+        Refusal::IdempotencyKeyReused { .. } => "IDEMPOTENCY_KEY_REUSED".into(),
+        Refusal::LastAdmin => "LAST_ADMIN".into(),
+    }
+}
+
+/// An event as the model would say it.
+fn fact(event: &Event) -> String {
+    let number = event
+        .session_id()
+        .map_or(0, |id| u32::from_be_bytes(id.as_bytes()[12..].try_into().expect("four bytes are left")));
+    let period = |generation: u32, expires_at: Timestamp, renew_at: Option<Timestamp>| {
+        let last = if renew_at.is_none() { ", the last" } else { "" };
+        format!("generation {generation} until {}{last}", expires_at.as_millis())
+    };
+    match event {
+        Event::SubjectRegistered(_) => "registered".into(),
+        Event::SessionCreated(event) => {
+            format!("{number} created {}", period(1, event.expires_at, event.renew_at))
+        }
+        Event::SessionRenewed(event) => {
+            format!("{number} renewed {}", period(event.generation.0, event.expires_at, event.renew_at))
+        }
+        Event::RenewalRejected(event) => match (event.cause, event.code) {
+            (RejectionCause::Policy, Some(code)) => {
+                format!("{number} refused at generation {}: {}", event.generation.0, name_of(code))
+            }
+            (RejectionCause::Owner, None) => format!("{number} vetoed at generation {}", event.generation.0),
+            (RejectionCause::Owner | RejectionCause::Policy, _) => format!("{event:?}"),
+        },
+        Event::SessionRevoked(event) => format!("{number} ended by {}", trigger_of(event.trigger)),
+        Event::SessionsRevoked(event) => format!("{} ended at once", event.matched),
+        Event::TokensPresented(_)
+        | Event::CredentialIssued(_)
+        | Event::CredentialRevoked(_)
+        | Event::PolicyChanged(_) => format!("{event:?}"),
+    }
+}
+
+const fn name_of(code: RejectionCode) -> &'static str {
+    match code {
+        RejectionCode::SessionRenewalMismatch => "SESSION_RENEWAL_MISMATCH",
+        RejectionCode::TokenExpired => "TOKEN_EXPIRED",
+        RejectionCode::RenewalLimitReached => "RENEWAL_LIMIT_REACHED",
+        RejectionCode::SessionAbsoluteLifetimeExceeded => "SESSION_ABSOLUTE_LIFETIME_EXCEEDED",
+        RejectionCode::RenewalTooEarly => "RENEWAL_TOO_EARLY",
+    }
+}
+
+pub(super) const fn trigger_of(trigger: Trigger) -> &'static str {
+    match trigger {
+        Trigger::ManualRevoke => "manual_revoke",
+        Trigger::RenewalRejected => "renewal_rejected",
+        Trigger::Own => "self",
+        Trigger::Evicted => "evicted",
+        Trigger::TokenReuse => "token_reuse",
+        Trigger::SubjectRevoked => "subject_revoked",
+    }
+}
