@@ -49,10 +49,17 @@ pub(super) async fn serve(
 ) -> Response {
     let request_id = request_id(&api, request.headers());
     let result = match admitted(api.clone(), route, params, request, &request_id).await {
-        Ok(call) => (route.handler)(call).await,
+        Ok(call) => handled(route, call).await,
         Err(problem) => Err(problem),
     };
     respond(&api, result, request_id)
+}
+
+/// Lets the route's handler answer. What a session token was judged for, nobody may keep.
+async fn handled(route: &Route, call: Call) -> Result<Reply, Problem> {
+    let judges_token = matches!(call.caller, Caller::Session(_));
+    let reply = (route.handler)(call).await?;
+    Ok(if judges_token { reply.no_store() } else { reply })
 }
 
 /// Answers a request for which there is no route, or no such method.
@@ -172,10 +179,11 @@ async fn read_body(api: &Api, route: &Route, parts: &Parts, body: Body) -> Resul
         }
     })?;
     let bytes = bytes.to_bytes();
-    if route.payload == Payload::Json && !is_json(&parts.headers) {
-        return Err(Code::UnsupportedMediaType.into());
+    match route.payload {
+        Payload::Json if !is_json(&parts.headers) => Err(Code::UnsupportedMediaType.into()),
+        Payload::None if !bytes.is_empty() => Err(Problem::invalid("body", "must be empty")),
+        Payload::Json | Payload::None => Ok(bytes.into()),
     }
-    Ok(bytes.into())
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -233,11 +241,6 @@ impl Call {
     /// Refuses a query where none is known.
     pub(super) fn no_query(&self) -> Result<(), Problem> {
         self.query()?.finish()
-    }
-
-    /// Refuses a body where none is known.
-    pub(super) fn no_body(&self) -> Result<(), Problem> {
-        if self.body.is_empty() { Ok(()) } else { Err(Problem::invalid("body", "must be empty")) }
     }
 
     /// The request's idempotency key, if it has one: 1 to 128 visible characters, quoted or not.

@@ -124,7 +124,6 @@ pub(super) async fn issue(call: Call) -> Result<Reply, Problem> {
     responses((status = 200, description = "One page.", body = Page<CredentialView>)))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
-    call.no_body()?;
     let mut query = call.query()?;
     let page = AskedPage::of(&mut query);
     let after: Option<CredentialId> = page.parsed(&mut query);
@@ -145,7 +144,6 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     params(("credentialId" = CredentialId, Path, description = "The key's id.")),
     responses((status = 200, description = "It is withdrawn.", body = CredentialView)))]
 pub(super) async fn revoke(call: Call) -> Result<Reply, Problem> {
-    call.no_body()?;
     call.no_query()?;
     let id = call.id("credentialId").ok_or(Code::NotFound)?;
     let context = call.context()?;

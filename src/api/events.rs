@@ -84,7 +84,6 @@ const NO_SESSION: SessionId = SessionId::from_bytes([0; 16]);
         ("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position.")),
     responses((status = 200, description = "One page.", body = Page<RecordedEvent>)))]
 pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
-    call.no_body()?;
     let mut query = call.query()?;
     let after = query.whole("after", 0..=u64::MAX);
     let filter = Filter::of(&mut query);

@@ -22,7 +22,8 @@ pub(super) struct StateView {
 #[utoipa::path(get, path = "/healthz", tag = "operation", operation_id = "healthz",
     responses((status = 200, description = "It is.", body = StateView)))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
-pub(super) async fn healthz(_: Call) -> Result<Reply, Problem> {
+pub(super) async fn healthz(call: Call) -> Result<Reply, Problem> {
+    call.no_query()?;
     Ok(Reply::ok(&StateView { status: "ok" }))
 }
 
@@ -31,6 +32,7 @@ pub(super) async fn healthz(_: Call) -> Result<Reply, Problem> {
     responses((status = 200, description = "It can.", body = StateView)))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn readyz(call: Call) -> Result<Reply, Problem> {
+    call.no_query()?;
     match unready(&call.api) {
         None => Ok(Reply::ok(&StateView { status: "ready" })),
         Some(why) => Err(Problem::from(Code::StorageUnavailable).saying(why)),
@@ -48,6 +50,7 @@ fn unready(api: &Api) -> Option<String> {
         content_type = "application/openmetrics-text")))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn metrics(call: Call) -> Result<Reply, Problem> {
+    call.no_query()?;
     let text =
         call.api.metrics.text(&call.api.authority, &call.api.projections, unready(&call.api).is_none());
     Ok(Reply::text("application/openmetrics-text; version=1.0.0; charset=utf-8", text))
@@ -57,6 +60,7 @@ pub(super) async fn metrics(call: Call) -> Result<Reply, Problem> {
 #[utoipa::path(get, path = "/openapi.json", tag = "operation", operation_id = "openapi",
     responses((status = 200, description = "The OpenAPI 3.1 document.", body = Object)))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
-pub(super) async fn openapi(_: Call) -> Result<Reply, Problem> {
+pub(super) async fn openapi(call: Call) -> Result<Reply, Problem> {
+    call.no_query()?;
     Ok(Reply::text("application/json", openapi::document().to_string()))
 }

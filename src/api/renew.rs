@@ -40,7 +40,6 @@ pub(super) struct RenewedSession<'a> {
     responses((status = 200, description = "The session and its new token.", body = RenewedSession)))]
 pub(super) async fn renew(call: Call) -> Result<Reply, Problem> {
     let Caller::Session(holder) = &call.caller else { return Err(Code::Forbidden.into()) };
-    call.no_body()?;
     call.no_query()?;
     let key = call.idempotency_key()?;
     if call.session_id() != Some(holder.session.id) {

@@ -54,7 +54,6 @@ pub(super) struct RevokedSessions {
     responses((status = 200, description = "It has ended.", body = RevokedSession)))]
 pub(super) async fn revoke(call: Call) -> Result<Reply, Problem> {
     call.caller.check_session(call.session_id())?;
-    call.no_body()?;
     let mut query = call.query()?;
     let reason = query.text("reason", 1..=500);
     let reject_renewal = query.flag("rejectRenewal");
@@ -117,7 +116,6 @@ fn end_of(stored: &StoredCommit, id: SessionId) -> Option<&SessionRevoked> {
         ("reason" = Option<String>, Query, description = "Why; 1 to 500 characters.")),
     responses((status = 200, description = "They have ended.", body = RevokedSessions)))]
 pub(super) async fn revoke_subject(call: Call) -> Result<Reply, Problem> {
-    call.no_body()?;
     let mut query = call.query()?;
     let device = query.text("device", 1..=128);
     // A misspelt exception would end the very session that was to stay, so it is refused, not ignored.

@@ -36,7 +36,7 @@ pub(super) type Handled = Pin<Box<dyn Future<Output = Result<Reply, Problem>> + 
 pub(super) enum Payload {
     /// A JSON object.
     Json,
-    /// None; the handler refuses one at its place in the order of checks.
+    /// None; one that comes all the same is refused.
     None,
 }
 

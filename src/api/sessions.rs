@@ -163,7 +163,6 @@ fn created_session(stored: &StoredCommit) -> Option<SessionId> {
     responses((status = 200, description = "The session.", body = SessionView)))]
 pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
     call.caller.check_session(call.session_id())?;
-    call.no_body()?;
     let mut query = call.query()?;
     let asked = AskedMoment::of(&mut query);
     query.finish()?;
@@ -223,7 +222,6 @@ impl Filter {
         ("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position.")),
     responses((status = 200, description = "One page.", body = Page<SessionView>)))]
 pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
-    call.no_body()?;
     let mut query = call.query()?;
     let filter = Filter::of(&mut query, &call.api);
     let asked = AskedMoment::of(&mut query);

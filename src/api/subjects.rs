@@ -157,7 +157,6 @@ fn as_registered_by(api: &Api, id: &SubjectId, first: Position) -> Result<Regist
         ("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position.")),
     responses((status = 200, description = "The subject.", body = SubjectView)))]
 pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
-    call.no_body()?;
     let mut query = call.query()?;
     let asked = AskedMoment::of(&mut query);
     query.finish()?;
@@ -192,7 +191,6 @@ pub(super) fn subject_as_of(call: &Call, id: &SubjectId, reading: Reading) -> Re
         ("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position.")),
     responses((status = 200, description = "One page.", body = Page<SubjectView>)))]
 pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
-    call.no_body()?;
     let mut query = call.query()?;
     let owner: Option<OwnerId> = query.id("ownerId");
     let asked = AskedMoment::of(&mut query);
