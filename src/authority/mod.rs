@@ -253,8 +253,10 @@ impl Authority {
         self.put(ask, context)?.await.unwrap_or(Err(Failure::OutcomeUnknown))
     }
 
+    /// The same for callers that are not async. It may be called on a thread of a runtime too, as when a
+    /// program opens its authority there; `blocking_recv` would panic.
     fn submit_blocking(&self, ask: Ask, context: Context) -> Result<Answer, Failure> {
-        self.put(ask, context)?.blocking_recv().unwrap_or(Err(Failure::OutcomeUnknown))
+        pollster::block_on(self.submit(ask, context))
     }
 }
 

@@ -1,0 +1,7 @@
+//! The authority in process: what it derives can be derived again, and what it cannot write it does not grant.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod faults;
+mod rebuild;
+mod world;

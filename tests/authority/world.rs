@@ -1,0 +1,56 @@
+//! An authority whose time, chance, log and keys are in the test's hands.
+
+use std::sync::Arc;
+
+use tenure::{
+    authority::{Authority, Context, IdempotencyTable, Parts, Secrets},
+    clock::{Clock, TestClock},
+    domain::{Actor, Policy, Seconds, Timestamp, state::State},
+    entropy::{Entropy, SeededEntropy},
+    log::{EventLog, StoredCommit},
+    projections::Projections,
+    texts::SubjectKeys,
+    tokens::{Digests, Keyring, Tokens},
+};
+
+/// An authority, and what it was given.
+pub(crate) struct World {
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) projections: Arc<Projections>,
+    pub(crate) clock: Arc<TestClock>,
+    _keys: tempfile::TempDir,
+}
+
+/// On this log, with chance from this seed. Three sessions a subject; unknown subjects are registered.
+pub(crate) fn world(log: Arc<dyn EventLog>, seed: u64) -> World {
+    let keys = tempfile::tempdir().unwrap();
+    let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(seed));
+    let clock = Arc::new(TestClock::new(Timestamp::parse("2026-11-21T01:35:00.000Z").unwrap()));
+    let projections = Arc::new(Projections::default());
+    let told = Arc::clone(&projections);
+    let tell = move |commits: &[Arc<StoredCommit>]| commits.iter().for_each(|stored| told.fold(stored));
+    let authority = Authority::start(Parts {
+        log,
+        state: State::default(),
+        idempotency: IdempotencyTable::new(Seconds(600), 1_000),
+        policy: Policy { auto_register: true, per_subject: 3, ..Policy::default() },
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        secrets: secrets(&keys.path().join("keys"), &*entropy),
+        entropy,
+        observers: vec![Arc::new(tell)],
+    });
+    World { authority: Arc::new(authority.unwrap()), projections, clock, _keys: keys }
+}
+
+fn secrets(dir: &std::path::Path, entropy: &dyn Entropy) -> Secrets {
+    Secrets {
+        tokens: Tokens::new(Keyring::open(dir, entropy).unwrap(), 1_000, entropy),
+        digests: Digests::open(dir, entropy).unwrap(),
+        texts: SubjectKeys::open(dir).unwrap(),
+    }
+}
+
+/// Of the authority itself, without a request behind it.
+pub(crate) fn context() -> Context {
+    Context::of(Actor::AUTHORITY)
+}
