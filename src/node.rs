@@ -101,8 +101,8 @@ pub enum StartError {
         source: io::Error,
     },
     /// The first commit of this start failed.
-    #[error("the start cannot be recorded: {0:?}")]
-    Record(Failure),
+    #[error("the start cannot be recorded: {0}")]
+    Record(#[source] Failure),
 }
 
 impl Node {

@@ -11,7 +11,7 @@ use crate::{
     authority::{Failure, Inactive},
     domain::{
         Position, Timestamp,
-        refusal::{FieldError, Refusal},
+        refusal::{FieldError, Refusal, listed},
         session::TokenFault,
     },
     projections::history::HistoryError,
@@ -204,8 +204,7 @@ impl Problem {
     }
 
     pub(super) fn invalid_fields(errors: Vec<FieldError>) -> Self {
-        let said: Vec<_> = errors.iter().map(|error| format!("{}: {}", error.field, error.message)).collect();
-        let mut problem = Self::from(Code::InvalidRequest).saying(said.join("; "));
+        let mut problem = Self::from(Code::InvalidRequest).saying(listed(&errors));
         problem.errors = errors;
         problem
     }

@@ -96,9 +96,10 @@ impl Done {
 }
 
 /// Why a command was not granted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// A rule refuses it.
+    #[error("{refusal}")]
     Refused {
         /// Which, with all that the answer needs.
         refusal: Refusal,
@@ -106,13 +107,16 @@ pub enum Failure {
         recorded: Option<Position>,
     },
     /// Too many requests wait already; nothing was decided.
+    #[error("too many requests are waiting")]
     Overloaded,
     /// The log takes no writes; nothing was decided.
+    #[error("the authority cannot write: {why}")]
     StorageUnavailable {
         /// What the operator should know.
         why: String,
     },
     /// It was decided, but whether that is on disk is not known.
+    #[error("whether it had its effect is not known")]
     OutcomeUnknown,
 }
 

@@ -7,19 +7,25 @@ use super::{
 };
 
 /// Why a command was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// What was asked is out of the range that applies.
+    #[error("{}", listed(.0))]
     Invalid(Vec<FieldError>),
     /// No such subject, or not for this caller.
+    #[error("there is no such subject")]
     SubjectNotFound,
     /// No such session, or not for this caller.
+    #[error("there is no such session")]
     SessionNotFound,
     /// No such API key.
+    #[error("there is no such API key")]
     CredentialNotFound,
     /// Only an admin may give a subject another owner.
+    #[error("only an admin may change an existing owner")]
     OwnerChangeForbidden,
     /// The subject, or one of its devices, has as many active sessions as it may.
+    #[error("the subject has {active_count} active sessions, as many as it may")]
     SessionLimitExceeded {
         /// How many are active.
         active_count: usize,
@@ -27,36 +33,43 @@ pub enum Refusal {
         active: Vec<(SessionId, Timestamp)>,
     },
     /// The session was ended.
+    #[error("the session was ended")]
     SessionRevoked {
         /// By which event.
         caused_by: Position,
     },
     /// The token was replaced by a renewal (outside of renew).
+    #[error("a renewal replaced this token")]
     TokenSuperseded {
         /// By which event.
         caused_by: Position,
     },
     /// The session's period is over.
+    #[error("the session has expired")]
     TokenExpired {
         /// The event that fixed the period.
         caused_by: Position,
     },
     /// Row 4 of renew: the token is not of the current generation.
+    #[error("the token is not the session's current one")]
     RenewalMismatch {
         /// The event that made another generation current.
         caused_by: Position,
     },
     /// Row 6 of renew: all renewals are spent.
+    #[error("all renewals of the session are spent")]
     RenewalLimitReached {
         /// The event that spent the last one.
         caused_by: Position,
     },
     /// Row 7 of renew: the absolute end leaves nothing to add.
+    #[error("the session has reached its absolute lifetime")]
     AbsoluteLifetimeExceeded {
         /// The event that fixed the period.
         caused_by: Position,
     },
     /// Row 8 of renew: less than half of the period has passed.
+    #[error("less than half of the period has passed; it has at {retry_at}")]
     RenewalTooEarly {
         /// When it has.
         retry_at: Timestamp,
@@ -64,11 +77,13 @@ pub enum Refusal {
         caused_by: Position,
     },
     /// The idempotency key was used for another request.
+    #[error("the idempotency key was used for another request")]
     IdempotencyKeyReused {
         /// The event of that request.
         caused_by: Position,
     },
     /// The last admin key cannot be withdrawn.
+    #[error("the last admin key cannot be withdrawn")]
     LastAdmin,
 }
 
@@ -86,6 +101,12 @@ impl FieldError {
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self { field: field.into(), message: message.into() }
     }
+}
+
+/// The faults in one line.
+pub fn listed(errors: &[FieldError]) -> String {
+    let said: Vec<_> = errors.iter().map(|error| format!("{}: {}", error.field, error.message)).collect();
+    said.join("; ")
 }
 
 /// A refusal, and the facts that it leaves behind.
