@@ -206,7 +206,7 @@ impl Sequencer {
             self.live.publish_subject(Arc::clone(subject));
         }
         if let Some(system) = &published.system {
-            self.live.publish_system(system.as_ref().clone());
+            self.live.publish_system(Arc::clone(system));
         }
         for observer in &self.observers {
             observer(&published.commits);

@@ -91,7 +91,7 @@ impl<'a> Staging<'a> {
     }
 
     fn system(&self) -> Arc<System> {
-        self.system.clone().unwrap_or_else(|| Arc::new(self.live.system().system.clone()))
+        self.system.clone().unwrap_or_else(|| Arc::clone(&self.live.system().system))
     }
 
     /// Decides a command about a subject.
@@ -102,14 +102,7 @@ impl<'a> Staging<'a> {
         stamp: Stamp<'_>,
     ) -> Result<Decided, Unwritable> {
         let mut subject = self.subject(&id);
-        let policy = match &self.system {
-            Some(staged) => staged.policy.clone(),
-            None => None,
-        };
-        let decision = match policy {
-            Some(policy) => decide(&policy, &subject, command, stamp.at),
-            None => decide(self.live.system().policy(), &subject, command, stamp.at),
-        };
+        let decision = decide(self.system().policy_in_force(), &subject, command, stamp.at);
         let (events, refusal) = match decision {
             Ok(events) => (events, None),
             Err(Refused { refusal, record }) => (record, Some(refusal)),
@@ -189,10 +182,7 @@ impl<'a> Staging<'a> {
             id: stamp.id,
             stream,
             expected,
-            system_seen: self
-                .system
-                .as_ref()
-                .map_or_else(|| self.live.system().system.version, |s| s.version),
+            system_seen: self.system().version,
             recorded_at: stamp.at,
             actor: stamp.context.actor.clone(),
             correlation_id: stamp.context.correlation_id.clone(),
