@@ -1,7 +1,7 @@
 //! One request on its way through the checks, in the order of the contract: credential, role, size, media
 //! type, syntax; a handler gets it when those have passed, and judges the rest.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -10,6 +10,7 @@ use axum::{
     response::Response,
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::time::timeout;
 
 use crate::{
     authority::Context,
@@ -25,6 +26,9 @@ use super::{
     reply::{REQUEST_ID, Reply, problem_response},
     routes::{Payload, Route},
 };
+
+/// A body that has not arrived by then is given up.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The address that a request came from, put there by the server.
 #[derive(Clone, Copy, Debug)]
@@ -170,8 +174,9 @@ fn client_address(api: &Api, headers: &HeaderMap, peer: Option<&Peer>) -> Option
 
 async fn read_body(api: &Api, route: &Route, parts: &Parts, body: Body) -> Result<Vec<u8>, Problem> {
     let limit = api.settings.max_body;
-    let collected = Limited::new(body, limit).collect().await;
-    let bytes = collected.map_err(|error| {
+    let collected = timeout(BODY_PATIENCE, Limited::new(body, limit).collect()).await;
+    let too_slow = |_| Problem::invalid("body", "did not arrive within 30 seconds");
+    let bytes = collected.map_err(too_slow)?.map_err(|error| {
         if error.is::<LengthLimitError>() {
             Problem::from(Code::PayloadTooLarge).saying(format!("the body may have {limit} bytes"))
         } else {
