@@ -82,7 +82,9 @@ impl Authority {
             }
             // It has closed its standard error: it has ended, or is about to.
             Err(mpsc::RecvTimeoutError::Disconnected) => Err(authority.wait(PATIENCE)),
-            Err(mpsc::RecvTimeoutError::Timeout) => panic!("it neither listens nor ends: {}", authority.said()),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                panic!("it neither listens nor ends: {}", authority.said())
+            }
         }
     }
 

@@ -67,7 +67,12 @@ impl Caller {
         self.ask("PUT", path, &self.key, idempotency_key, Some(body))
     }
 
-    pub(crate) fn post(&self, path: &str, idempotency_key: Option<&str>, body: &Value) -> Result<Reply, Lost> {
+    pub(crate) fn post(
+        &self,
+        path: &str,
+        idempotency_key: Option<&str>,
+        body: &Value,
+    ) -> Result<Reply, Lost> {
         self.ask("POST", path, &self.key, idempotency_key, Some(body))
     }
 
@@ -76,12 +81,36 @@ impl Caller {
     }
 
     /// Renews a session by its own token.
-    pub(crate) fn renew(&self, session: &str, token: &str, idempotency_key: Option<&str>) -> Result<Reply, Lost> {
+    pub(crate) fn renew(
+        &self,
+        session: &str,
+        token: &str,
+        idempotency_key: Option<&str>,
+    ) -> Result<Reply, Lost> {
         self.ask("PUT", &format!("/v1/sessions/{session}/renew"), token, idempotency_key, None)
     }
 
-    pub(crate) fn introspect(&self, token: &str) -> Result<Reply, Lost> {
-        self.post("/v1/introspect", None, &json!({ "token": token }))
+    /// What is said of these tokens, in order.
+    pub(crate) fn introspect(&self, tokens: &[&str]) -> Vec<Value> {
+        let judge = |part: &[&str]| {
+            let reply = self.post("/v1/introspect", None, &json!({ "tokens": part })).unwrap();
+            assert_eq!(reply.status, 200, "{reply:?}");
+            reply.body["results"].as_array().unwrap().clone()
+        };
+        tokens.chunks(100).flat_map(judge).collect()
+    }
+
+    /// Every item of a list, page by page.
+    pub(crate) fn list(&self, path: &str) -> Vec<Value> {
+        let mut items = vec![];
+        let mut cursor = String::new();
+        loop {
+            let page = self.get(&format!("{path}{cursor}")).unwrap();
+            assert_eq!(page.status, 200, "{page:?}");
+            items.extend(page.body["items"].as_array().unwrap().iter().cloned());
+            let Some(next) = page.body["nextCursor"].as_str() else { return items };
+            cursor = format!("&cursor={next}");
+        }
     }
 
     /// Moves the time that stands still otherwise.

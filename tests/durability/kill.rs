@@ -10,10 +10,8 @@ use crate::{
     ambient::{Chance, say, setting},
     authority::{Authority, kill_while_starting},
     history::{History, repeat},
-    load::{Ledger, Load},
+    load::{Appetite, Ledger, Load},
 };
-
-const WORKERS: u32 = 4;
 
 /// So long a round's load lasts at most.
 const LONGEST_MILLIS: u64 = 300;
@@ -28,7 +26,9 @@ fn what_was_acknowledged_survives_kill_9() {
     let mut all = Ledger::default();
     let mut history = History::default();
     for round in 0..rounds {
-        let mut ledger = work_and_die(&data, &mut chance, &format!("k{round}"));
+        // Now and then so much that the log grows by segments.
+        let appetite = if round % 8 == 5 { Appetite::HEAVY } else { Appetite::MIXED };
+        let mut ledger = work_and_die(&data, &mut chance, &format!("k{round}"), appetite);
         if round % 4 == 3 {
             // Also what a start does must bear being interrupted, anywhere.
             kill_while_starting(&data, Duration::from_millis(chance.below(40)));
@@ -59,9 +59,9 @@ fn what_was_acknowledged_survives_kill_9() {
 }
 
 /// A load on a fresh process, which is killed at some moment.
-fn work_and_die(data: &std::path::Path, chance: &mut Chance, name: &str) -> Ledger {
+fn work_and_die(data: &std::path::Path, chance: &mut Chance, name: &str, appetite: Appetite) -> Ledger {
     let mut authority = Authority::start(data);
-    let load = Load::begin(&authority.admin(), name, WORKERS, chance);
+    let load = Load::begin(&authority.admin(), name, appetite, chance);
     pause(Duration::from_millis(20 + chance.below(LONGEST_MILLIS)));
     authority.kill();
     assert!(!authority.said().contains("panicked"), "{}", authority.said());

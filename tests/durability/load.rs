@@ -124,6 +124,22 @@ pub(crate) struct Ledger {
     pub(crate) refused: Option<Reply>,
 }
 
+/// How much is asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Appetite {
+    pub(crate) workers: u32,
+    /// The most subjects of one worker. Each needs a new key, and the sync of that brings more to the disk
+    /// than the key.
+    pub(crate) subjects: usize,
+    /// Many sessions with as much in them as there may be, about 12 KB, so that the log's file grows.
+    pub(crate) is_heavy: bool,
+}
+
+impl Appetite {
+    pub(crate) const MIXED: Self = Self { workers: 4, subjects: usize::MAX, is_heavy: false };
+    pub(crate) const HEAVY: Self = Self { workers: 8, subjects: 2, is_heavy: true };
+}
+
 /// Workers, until there is no server any more or they are told to end.
 pub(crate) struct Load {
     closing: Arc<AtomicBool>,
@@ -133,7 +149,7 @@ pub(crate) struct Load {
 
 impl Load {
     /// Starts so many workers. `name` keeps the subjects of one load apart from those of another.
-    pub(crate) fn begin(admin: &Caller, name: &str, workers: u32, chance: &mut Chance) -> Self {
+    pub(crate) fn begin(admin: &Caller, name: &str, appetite: Appetite, chance: &mut Chance) -> Self {
         let closing = Arc::new(AtomicBool::new(false));
         let begin = |number| {
             let worker = Worker {
@@ -141,13 +157,14 @@ impl Load {
                 chance: chance.branch(),
                 name: format!("{name}-{number}"),
                 count: 0,
+                appetite,
                 subjects: vec![],
                 ledger: Ledger::default(),
                 closing: Arc::clone(&closing),
             };
             thread::spawn(move || worker.run())
         };
-        let workers = (0..workers).map(begin).collect();
+        let workers = (0..appetite.workers).map(begin).collect();
         let ticker = thread::spawn({
             let (admin, closing) = (admin.apart(), Arc::clone(&closing));
             move || {
@@ -219,6 +236,7 @@ struct Worker {
     chance: Chance,
     name: String,
     count: u32,
+    appetite: Appetite,
     subjects: Vec<String>,
     ledger: Ledger,
     closing: Arc<AtomicBool>,
@@ -236,9 +254,10 @@ impl Worker {
         }
         match self.chance.below(20) {
             _ if self.subjects.is_empty() => self.register(),
-            0 => self.register(),
-            1..=5 => self.create(),
+            0 if self.subjects.len() < self.appetite.subjects => self.register(),
+            0..=5 => self.create(),
             6 => self.revoke(),
+            7..=16 if self.appetite.is_heavy => self.create(),
             _ => self.renew(),
         }
     }
@@ -265,9 +284,13 @@ impl Worker {
     fn create(&mut self) -> Result<(), Over> {
         let index = self.below(self.subjects.len());
         let subject = self.subjects[index].clone();
-        let padding = "x".repeat(self.below(600));
-        let body = json!({ "subjectId": subject, "ttl": TTL, "maxRenewals": 100,
-            "device": format!("device of {subject}"), "metadata": { "padding": padding } });
+        let mut body = json!({ "subjectId": subject, "ttl": TTL, "maxRenewals": 100,
+            "device": format!("device of {subject}"), "metadata": { "padding": "x".repeat(self.below(600)) } });
+        if self.appetite.is_heavy {
+            let scope = |number| format!("scope-{number}-{}", "y".repeat(110));
+            body["scopes"] = (0..64).map(scope).collect();
+            body["metadata"]["padding"] = "x".repeat(4_000).into();
+        }
         let begun = Begun { subject, key: self.key(), body };
         match self.answer(begun.create(&self.admin)) {
             Answer::Given(reply) => {
@@ -305,7 +328,8 @@ impl Worker {
                 self.ledger.sessions[index].latest = Some(renewal);
             }
             Answer::Given(reply) => {
-                let codes = ["RENEWAL_TOO_EARLY", "TOKEN_EXPIRED", "SESSION_REVOKED", "RENEWAL_LIMIT_REACHED"];
+                let codes =
+                    ["RENEWAL_TOO_EARLY", "TOKEN_EXPIRED", "SESSION_REVOKED", "RENEWAL_LIMIT_REACHED"];
                 assert!(codes.contains(&reply.code()), "{reply:?}");
                 self.ledger.note("RenewalRejected", &subject, Some(&id), &reply);
             }
