@@ -99,8 +99,12 @@ impl Authority {
 
     /// A caller with the first admin key.
     pub(crate) fn admin(&self) -> Caller {
-        let key = fs::read_to_string(self.data.join("admin.key")).unwrap();
-        Caller::new(&self.address, key.trim())
+        self.caller(&admin_key(&self.data))
+    }
+
+    /// A caller with this key.
+    pub(crate) fn caller(&self, key: &str) -> Caller {
+        Caller::new(&self.address, key)
     }
 
     /// SIGKILL, and waits for the end.
@@ -153,6 +157,11 @@ impl Drop for Authority {
             self.kill();
         }
     }
+}
+
+/// The first admin key of this directory.
+pub(crate) fn admin_key(data: &Path) -> String {
+    fs::read_to_string(data.join("admin.key")).unwrap().trim().to_owned()
 }
 
 /// Kills a start after so long, wherever it has got to.

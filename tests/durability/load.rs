@@ -219,6 +219,14 @@ pub(crate) fn called(subject: &str) -> String {
     format!("The one called {subject}")
 }
 
+/// Lets callers work for a while, and end of themselves.
+pub(crate) fn work(admin: &Caller, name: &str, length: Duration) -> Ledger {
+    let load = Load::begin(admin, name, Appetite::MIXED, &mut Chance::new(length.subsec_nanos().into()));
+    pause(length);
+    load.close();
+    load.ledger()
+}
+
 /// How a question came back.
 enum Answer {
     Given(Reply),
