@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// So many verified tokens are remembered, at about 80 bytes each.
-pub(crate) const REMEMBERED_TOKENS: usize = 1_000_000;
+const REMEMBERED_TOKENS: usize = 1_000_000;
 /// After so many events since the last snapshot a start writes another one.
 const EVENTS_PER_SNAPSHOT: u64 = 100_000;
 

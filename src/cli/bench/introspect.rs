@@ -21,14 +21,15 @@ use crate::{
     authority::Authority,
     cli::{context::Global, failure::Failure},
     clock::stopwatch,
-    domain::{Generation, SessionId},
-    node::REMEMBERED_TOKENS,
 };
 
 /// How often a client asks before all look whether time is up.
 const CALLS: usize = 2_000;
 /// So many tokens are judged in process before somebody looks whether time is up.
 const STRIDE: usize = 1_000;
+
+/// So many tokens that were never seen are judged in a round.
+const UNSEEN: usize = 50_000;
 
 /// Arguments of `tenure bench introspect`.
 #[derive(Debug, Args)]
@@ -81,33 +82,22 @@ impl Introspect {
     fn in_process(&self, global: &Global) -> Result<Vec<Value>, Failure> {
         let runtime = Runtime::new().map_err(failed)?;
         let scratch = Scratch::new(&self.effort.dir)?;
-        let memory = InMemory::new(&scratch, REMEMBERED_TOKENS)?;
+        let count = self.sessions as usize;
+        // More than there are: what a token costs that was forgotten is the cold figure.
+        let memory = InMemory::new(&scratch, 2 * count)?;
         let output = global.output();
         output.progress("creating sessions");
-        let count = self.sessions as usize;
-        let ids = sessions(runtime.handle(), &memory.authority, count, 5, |authority, token| {
-            authority.holder(token.expose()).map(|holder| holder.session.id)
-        })?;
-        let ids: Vec<_> = ids.into_iter().flatten().collect();
+        let tokens = sessions(runtime.handle(), &memory.authority, count, 5, |_, token| token)?;
+        let tokens = shuffled(tokens.iter().map(|token| token.expose().to_owned()).collect());
         let mut cold = Series::new("introspect, token not seen before", 1);
         let mut warm = Series::new("introspect, token seen before", 1);
         for round in 1..=self.effort.rounds {
             output.progress(&format!("round {round} of {}", self.effort.rounds));
-            // The twin's tokens are new to the authority, once.
-            let tokens = self.unseen(&memory, &ids);
-            cold.add_rate(judged(&memory.authority, &tokens, self.length(), false)?);
-            judged(&memory.authority, &tokens, Duration::MAX, false)?;
+            let unseen = unseen(&memory, &tokens, round as usize)?;
+            cold.add_rate(judged(&memory.authority, &unseen, self.length(), false)?);
             warm.add_rate(judged(&memory.authority, &tokens, self.length(), true)?);
         }
         Ok(vec![warm.item(None), cold.item(None)])
-    }
-
-    /// One more token for each session, in an order that has nothing to do with memory.
-    fn unseen(&self, memory: &InMemory, ids: &[SessionId]) -> Vec<String> {
-        let mut order: Vec<usize> = (0..ids.len()).collect();
-        order.sort_unstable_by_key(|index| (*index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let seal = |index: usize| memory.twin.seal(ids[index], Generation::FIRST).expose().to_owned();
-        order.into_iter().map(seal).collect()
     }
 
     fn by_http(&self, global: &Global) -> Result<Vec<Value>, Failure> {
@@ -153,6 +143,23 @@ impl Introspect {
         }
         Ok(callers)
     }
+}
+
+/// In an order that has nothing to do with that of memory.
+fn shuffled<T>(things: Vec<T>) -> Vec<T> {
+    let mut keyed: Vec<_> = (0_u64..).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).zip(things).collect();
+    keyed.sort_unstable_by_key(|(key, _)| *key);
+    keyed.into_iter().map(|(_, thing)| thing).collect()
+}
+
+/// Further tokens of some of the sessions, which the authority has not met.
+fn unseen(memory: &InMemory, tokens: &[String], round: usize) -> Result<Vec<String>, Failure> {
+    let some = tokens.iter().cycle().skip(round * UNSEEN).take(UNSEEN);
+    some.map(|token| {
+        let holder = memory.authority.holder(token).ok_or_else(|| failed("a token is not known"))?;
+        Ok(memory.twin.seal(holder.claims.session, holder.claims.generation).expose().to_owned())
+    })
+    .collect()
 }
 
 /// A batch takes as long as so many single requests, more or less.
