@@ -19,7 +19,7 @@ use crate::{
 use super::{
     health::Health,
     idempotency::{Known, Table},
-    intake::{Intake, Taken},
+    intake::{Gathering, Intake, Taken},
     live::Live,
     presence::Presence,
     request::{Answer, Ask, Context, Done, Failure, Request},
@@ -63,7 +63,8 @@ struct CloseOnExit(Arc<Intake>);
 impl Drop for CloseOnExit {
     fn drop(&mut self) {
         self.0.close();
-        while let Taken::Requests(left) = self.0.take(usize::MAX, Duration::ZERO) {
+        let nothing = Gathering { answered: 0, until: stopwatch() };
+        while let Taken::Requests(left) = self.0.take(usize::MAX, Duration::ZERO, nothing) {
             drop(left);
         }
     }
@@ -74,8 +75,12 @@ impl Sequencer {
     pub(super) fn run(mut self) {
         let _guard = CloseOnExit(Arc::clone(&self.intake));
         let mut marked = stopwatch();
-        while let Taken::Requests(requests) = self.intake.take(BATCH, PATIENCE) {
+        let mut gathering = Gathering { answered: 0, until: marked };
+        while let Taken::Requests(requests) = self.intake.take(BATCH, PATIENCE, gathering) {
+            let (answered, begun) = (requests.len(), stopwatch());
             self.serve(requests);
+            let now = stopwatch();
+            gathering = Gathering { answered, until: now + (now - begun) / 2 };
             if marked.elapsed() >= MARK_INTERVAL {
                 self.record_marks();
                 marked = stopwatch();

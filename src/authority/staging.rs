@@ -1,7 +1,9 @@
 //! A batch in the making: commands decided one after the other, each against the state that the ones before
 //! it would leave, none of it durable yet and none of it visible to anyone.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use crate::{
     domain::{
