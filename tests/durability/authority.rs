@@ -93,10 +93,6 @@ impl Authority {
         self.said.lock().unwrap().clone()
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// A caller with the first admin key.
     pub(crate) fn admin(&self) -> Caller {
         self.caller(&admin_key(&self.data))

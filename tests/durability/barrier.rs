@@ -51,8 +51,9 @@ fn a_first_start_syncs_files_and_their_names() {
         assert!(calls.iter().any(is_it), "nothing synced {end}: {calls:#?}");
     };
     for name in [
-        // The directory that holds the data directory.
+        // The directories above it that were there or were made.
         "parent",
+        "parent/new",
         "log.new/conf",
         "log.new/db",
         "log.new",
@@ -119,7 +120,7 @@ fn traced(work: impl FnOnce(&Authority)) -> Option<Vec<Call>> {
         return None;
     }
     let dir = tempfile::tempdir().unwrap();
-    let (data, trace) = (dir.path().join("parent/data"), dir.path().join("trace"));
+    let (data, trace) = (dir.path().join("parent/new/data"), dir.path().join("trace"));
     fs::create_dir(dir.path().join("parent")).unwrap();
     let runner = [
         // The tracer is the grandchild, so that the authority itself is ours to stop.

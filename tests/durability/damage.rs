@@ -230,7 +230,9 @@ fn what_is_missing_is_named() {
             "keys/subjects",
         ] {
             let said = victim.must_refuse(name, |data| remove(&data.join(name)));
-            assert!(said.contains(name), "{name}: {said}");
+            // Which number its key had is no longer known.
+            let named = name.trim_end_matches("/0001.paserk");
+            assert!(said.contains(named), "{name}: {said}");
         }
     }
 }

@@ -76,7 +76,7 @@ impl History {
         for held in &ledger.sessions {
             check_session(held, &told);
         }
-        self.must_not_invent(ledger, &told);
+        must_not_invent(ledger, &told);
         self.must_be_whole();
     }
 
@@ -89,22 +89,6 @@ impl History {
             && found.subject.as_deref() == Some(&fact.subject)
             && found.session == fact.session;
         assert!(is_same, "LOST: {fact:?} was acknowledged, and there is {found:?}");
-    }
-
-    /// A session that nobody was told of comes from a create that was not answered; one from each.
-    fn must_not_invent(&self, ledger: &Ledger, told: &HashMap<String, Told>) {
-        let known: HashSet<&str> = ledger.sessions.iter().map(|held| &*held.id).collect();
-        let subjects: HashSet<&str> = ledger.sessions.iter().map(|held| &*held.subject).collect();
-        let mut unknown: HashMap<&str, usize> = HashMap::new();
-        for (id, session) in told {
-            if subjects.contains(&*session.subject) && !known.contains(&**id) {
-                *unknown.entry(&session.subject).or_default() += 1;
-            }
-        }
-        for (subject, count) in unknown {
-            let lost = ledger.lost_creates.iter().filter(|begun| begun.subject == subject).count();
-            assert!(count <= lost, "INVENTED: {count} sessions of {subject}; {lost} creates had no answer");
-        }
     }
 
     /// Commits of two events: an eviction and the session that it made room for, a veto and the end of its
@@ -180,6 +164,22 @@ fn check_session(held: &Held, told: &HashMap<String, Told>) {
     let renewals = held.renewals..=held.renewals + perhaps;
     assert!(renewals.contains(&told.renewals), "{} renewals of {held:?}", told.renewals);
     assert!(told.is_revoked || held.revoked.is_none(), "LOST: the revocation of {held:?}");
+}
+
+/// A session that nobody was told of comes from a create that was not answered; one from each.
+fn must_not_invent(ledger: &Ledger, told: &HashMap<String, Told>) {
+    let known: HashSet<&str> = ledger.sessions.iter().map(|held| &*held.id).collect();
+    let subjects: HashSet<&str> = ledger.sessions.iter().map(|held| &*held.subject).collect();
+    let mut unknown: HashMap<&str, usize> = HashMap::new();
+    for (id, session) in told {
+        if subjects.contains(&*session.subject) && !known.contains(&**id) {
+            *unknown.entry(&session.subject).or_default() += 1;
+        }
+    }
+    for (subject, count) in unknown {
+        let lost = ledger.lost_creates.iter().filter(|begun| begun.subject == subject).count();
+        assert!(count <= lost, "INVENTED: {count} sessions of {subject}; {lost} creates had no answer");
+    }
 }
 
 /// The holder's token is good, or there is a fact that ended it.

@@ -3,6 +3,8 @@
 //!
 //! `docs/durability.md` says what each file here proves, and how to run it for longer.
 
+#![expect(clippy::unwrap_used, reason = "these tests say what went wrong by panicking, in their helpers too")]
+
 mod ambient;
 mod authority;
 mod barrier;
