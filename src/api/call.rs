@@ -85,11 +85,11 @@ fn respond(api: &Api, result: Result<Reply, Problem>, request_id: String) -> Res
     let header = HeaderValue::try_from(request_id).expect("a request id is made of visible characters");
     match result {
         Ok(reply) => {
-            api.metrics.answered("ok");
+            api.metrics.granted();
             reply.into_response(header)
         }
         Err(problem) => {
-            api.metrics.answered(problem.code.name());
+            api.metrics.refused(problem.code.name());
             problem_response(&problem, header)
         }
     }

@@ -10,6 +10,7 @@ use crate::{
     domain::{
         Actor, Position, SubjectId,
         command::{Command, SystemCommand},
+        event::Presented,
         refusal::Refusal,
     },
     entropy::{Entropy, commit_id},
@@ -34,6 +35,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const MARK_INTERVAL: Duration = Duration::from_secs(3);
 /// So many marks go into one commit: 24 bytes each, far below the size that a commit may have.
 const MARKS_PER_COMMIT: usize = 1_000;
+/// So many such commits are made durable together.
+const MARK_COMMITS: usize = 32;
 
 /// Hears of every batch, after it is durable and before its callers are answered. The commits follow, in this
 /// order, those of the call before.
@@ -221,24 +224,24 @@ impl Sequencer {
 
     fn record_marks(&mut self) {
         loop {
-            let pending = self.presence.pending(MARKS_PER_COMMIT);
-            if pending.is_empty() || self.may_write().is_err() {
-                return;
-            }
-            if !self.record(&pending) {
+            let pending = self.presence.pending(MARKS_PER_COMMIT * MARK_COMMITS);
+            if pending.is_empty() || self.may_write().is_err() || !self.record(&pending) {
                 return;
             }
             self.presence.recorded(&pending);
         }
     }
 
-    fn record(&mut self, marks: &[crate::domain::event::Presented]) -> bool {
+    /// Records marks in as many commits as they need, made durable together.
+    fn record(&mut self, marks: &[Presented]) -> bool {
         let live = Arc::clone(&self.live);
         let mut staging = Staging::new(&live);
-        let command = SystemCommand::MarkPresented(staging.still_true(marks.to_vec()));
         let context = Context::of(Actor::AUTHORITY);
-        self.decide(&mut staging, Ask::System(command), &context).is_ok()
-            && self.commit(staging, stopwatch()).is_ok()
+        let all_decided = marks.chunks(MARKS_PER_COMMIT).all(|marks| {
+            let command = SystemCommand::MarkPresented(staging.still_true(marks.to_vec()));
+            self.decide(&mut staging, Ask::System(command), &context).is_ok()
+        });
+        all_decided && self.commit(staging, stopwatch()).is_ok()
     }
 }
 
