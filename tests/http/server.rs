@@ -6,7 +6,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, Barrier, Mutex, mpsc},
     thread::JoinHandle,
     time::Duration,
 };
@@ -253,7 +253,7 @@ impl Session {
     }
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Request {
     address: SocketAddr,
     method: String,
@@ -311,6 +311,24 @@ impl Request {
         let reply = Reply::parse(&bytes);
         reply.unwrap_or_else(|| panic!("no reply to {} {}: {bytes:?}", self.method, self.target))
     }
+}
+
+/// Sends all of these requests at the same moment.
+pub(crate) fn all_at_once(requests: &[Request]) -> Vec<Reply> {
+    let start = Barrier::new(requests.len());
+    let send = |request: &Request| {
+        start.wait();
+        request.send()
+    };
+    std::thread::scope(|scope| {
+        let callers: Vec<_> = requests.iter().map(|request| scope.spawn(|| send(request))).collect();
+        callers.into_iter().map(|caller| caller.join().unwrap()).collect()
+    })
+}
+
+/// Sends the same request so many times at the same moment.
+pub(crate) fn at_once(request: &Request, times: usize) -> Vec<Reply> {
+    all_at_once(&vec![request.clone(); times])
 }
 
 fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {

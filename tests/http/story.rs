@@ -36,7 +36,13 @@ fn every_story_goes_as_it_is_told() {
     files.sort();
     assert!(files.len() >= 10, "only {} stories", files.len());
     let faults: Vec<_> = files.iter().filter_map(|path| play(path).err()).collect();
-    assert!(faults.is_empty(), "{} of {} stories fail:\n\n{}", faults.len(), files.len(), faults.join("\n\n"));
+    assert!(
+        faults.is_empty(),
+        "{} of {} stories fail:\n\n{}",
+        faults.len(),
+        files.len(),
+        faults.join("\n\n")
+    );
 }
 
 fn play(path: &Path) -> Result<(), String> {
@@ -158,8 +164,7 @@ struct Player {
 
 impl Player {
     fn new(settings: &[&str]) -> Self {
-        let mut player =
-            Self { server: Server::with(settings), known: HashMap::new(), keys: HashMap::new() };
+        let mut player = Self { server: Server::with(settings), known: HashMap::new(), keys: HashMap::new() };
         player.look_at_clock();
         player
     }
@@ -363,5 +368,8 @@ fn a_reply_that_differs_is_named_by_line_and_member() {
     let path = directory.path().join("wrong.story");
     fs::write(&path, "# Prose\n\nGET /healthz as nobody\n=> 200\n{\"status\": \"dead\"}\n").unwrap();
     let fault = play(&path).unwrap_err();
-    assert!(fault.starts_with("fixtures/stories/wrong.story:3: body.status is \"ok\", not \"dead\""), "{fault}");
+    assert!(
+        fault.starts_with("fixtures/stories/wrong.story:3: body.status is \"ok\", not \"dead\""),
+        "{fault}"
+    );
 }
