@@ -26,7 +26,7 @@ impl Fields {
     pub(super) fn of_body(body: &[u8]) -> Result<Self, Problem> {
         let json: Json = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
         if let Some(path) = json.duplicate_key() {
-            return Err(Problem::invalid(&path, "is given twice"));
+            return Err(Problem::invalid(&shown(&path), "is given twice"));
         }
         match json {
             Json::Object(given) => Ok(Self { given, ..Self::default() }),
@@ -41,7 +41,7 @@ impl Fields {
         let mut fields = Self { is_query: true, ..Self::default() };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             if fields.given.iter().any(|(known, _)| *known == name) {
-                return Err(Problem::invalid(&name, "is given twice"));
+                return Err(Problem::invalid(&shown(&name), "is given twice"));
             }
             fields.given.push((name.into_owned(), Json::Text(value.into_owned())));
         }
@@ -196,13 +196,15 @@ impl Fields {
     pub(super) fn finish(mut self) -> Result<(), Problem> {
         let what = if self.is_query { "query parameter" } else { "field" };
         for (name, _) in std::mem::take(&mut self.given) {
-            // A name is shown because it is the caller's own word for a field, but cut: it may be anything.
-            let name: String = name.chars().take(64).collect();
-            let shown = if name.contains("tnr_") { "(hidden)".to_owned() } else { name };
-            self.fault(&shown, format!("is no {what} of this request"));
+            self.fault(&shown(&name), format!("is no {what} of this request"));
         }
         if self.errors.is_empty() { Ok(()) } else { Err(Problem::invalid_fields(self.errors)) }
     }
+}
+
+/// A name is shown because it is the caller's own word for a field, but cut: it may be anything, even a token.
+fn shown(name: &str) -> String {
+    if name.contains("tnr_") { "(hidden)".to_owned() } else { name.chars().take(64).collect() }
 }
 
 fn whole_number(json: &Json, is_query: bool) -> Option<u64> {
