@@ -18,11 +18,18 @@ pub(super) struct StateView {
     status: &'static str,
 }
 
+/// None of these routes takes a body or a parameter.
+fn nothing_given(call: &Call) -> Result<(), Problem> {
+    call.no_body()?;
+    call.no_query()
+}
+
 /// Whether the process is alive.
 #[utoipa::path(get, path = "/healthz", tag = "operation", operation_id = "healthz",
     responses((status = 200, description = "It is.", body = StateView)))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
-pub(super) async fn healthz(_: Call) -> Result<Reply, Problem> {
+pub(super) async fn healthz(call: Call) -> Result<Reply, Problem> {
+    nothing_given(&call)?;
     Ok(Reply::ok(&StateView { status: "ok" }))
 }
 
@@ -31,6 +38,7 @@ pub(super) async fn healthz(_: Call) -> Result<Reply, Problem> {
     responses((status = 200, description = "It can.", body = StateView)))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn readyz(call: Call) -> Result<Reply, Problem> {
+    nothing_given(&call)?;
     match unready(&call.api) {
         None => Ok(Reply::ok(&StateView { status: "ready" })),
         Some(why) => Err(Problem::from(Code::StorageUnavailable).saying(why)),
@@ -48,6 +56,7 @@ fn unready(api: &Api) -> Option<String> {
         content_type = "application/openmetrics-text")))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn metrics(call: Call) -> Result<Reply, Problem> {
+    nothing_given(&call)?;
     let text =
         call.api.metrics.text(&call.api.authority, &call.api.projections, unready(&call.api).is_none());
     Ok(Reply::text("application/openmetrics-text; version=1.0.0; charset=utf-8", text))
@@ -57,6 +66,7 @@ pub(super) async fn metrics(call: Call) -> Result<Reply, Problem> {
 #[utoipa::path(get, path = "/openapi.json", tag = "operation", operation_id = "openapi",
     responses((status = 200, description = "The OpenAPI 3.1 document.", body = Object)))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
-pub(super) async fn openapi(_: Call) -> Result<Reply, Problem> {
+pub(super) async fn openapi(call: Call) -> Result<Reply, Problem> {
+    nothing_given(&call)?;
     Ok(Reply::text("application/json", openapi::document().to_string()))
 }
