@@ -40,7 +40,8 @@ pub(super) struct Call {
     pub(super) caller: Caller,
     pub(super) request_id: String,
     parts: Parts,
-    params: RawPathParams,
+    /// None when they are no text: then each is unknown.
+    params: Option<RawPathParams>,
     body: Vec<u8>,
 }
 
@@ -48,7 +49,7 @@ pub(super) struct Call {
 pub(super) async fn serve(
     api: Arc<Api>,
     route: &'static Route,
-    params: RawPathParams,
+    params: Option<RawPathParams>,
     request: Request<Body>,
 ) -> Response {
     let request_id = request_id(&api, request.headers());
@@ -112,7 +113,7 @@ fn request_id(api: &Api, headers: &HeaderMap) -> String {
 async fn admitted(
     api: Arc<Api>,
     route: &'static Route,
-    params: RawPathParams,
+    params: Option<RawPathParams>,
     request: Request<Body>,
     request_id: &str,
 ) -> Result<Call, Problem> {
@@ -207,7 +208,10 @@ fn is_json(headers: &HeaderMap) -> bool {
 impl Call {
     /// A part of the path, decoded.
     fn param(&self, name: &str) -> &str {
-        self.params.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
+        let params = self.params.as_ref();
+        params
+            .and_then(|params| params.iter().find(|(known, _)| *known == name))
+            .map_or("", |(_, value)| value)
     }
 
     /// The session in the path; none when it is no UUID, which is an unknown id.

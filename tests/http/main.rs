@@ -1,0 +1,16 @@
+//! The HTTP API as its callers meet it: the real binary, a real socket, and the public contract to the letter.
+//!
+//! What happens in order is told by the stories in `fixtures/stories`; what happens at once, at a boundary, or
+//! by somebody's malice is here, a file per route or topic.
+
+mod create;
+mod fuzz;
+mod idempotency;
+mod malformed;
+mod operation;
+mod renew;
+mod routes;
+mod secrets;
+mod server;
+mod story;
+mod throttle;
