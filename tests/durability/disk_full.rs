@@ -15,14 +15,16 @@ use crate::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The store may be anywhere in the rearranging of its pages when the space ends, so once is not enough.
+const ROUNDS: u64 = 4;
 
 #[test]
 fn a_full_disk_stops_writes_and_loses_nothing() {
     for (name, ground) in [("ext4", Ground::ext4(96)), ("memory", Ground::memory(64))] {
         match ground {
             Ok(ground) => {
-                for ends_by_kill in [true, false] {
-                    fill_and_free(&ground, name, ends_by_kill);
+                for round in 0..ROUNDS {
+                    fill_and_free(&ground, name, round);
                 }
             }
             Err(why) => not_run("full disk", &why),
@@ -30,11 +32,11 @@ fn a_full_disk_stops_writes_and_loses_nothing() {
     }
 }
 
-fn fill_and_free(ground: &Ground, name: &str, ends_by_kill: bool) {
-    let data = ground.path().join(format!("data-{ends_by_kill}"));
+fn fill_and_free(ground: &Ground, name: &str, round: u64) {
+    let data = ground.path().join("data");
     let mut authority = Authority::start(&data);
     let admin = authority.admin();
-    let load = Load::begin(&admin, name, Appetite::HEAVY, &mut Chance::new(7));
+    let load = Load::begin(&admin, name, Appetite::HEAVY, &mut Chance::new(round));
     pause(Duration::from_millis(100));
     let filler = ground.fill();
     let begun = stopwatch();
@@ -46,7 +48,7 @@ fn fill_and_free(ground: &Ground, name: &str, ends_by_kill: bool) {
     let refused = ledger.refused.clone();
     writes_are_refused(&admin);
     reads_go_on(&admin, &ledger);
-    if ends_by_kill {
+    if round.is_multiple_of(2) {
         authority.kill();
         assert!(!authority.said().contains("panicked"), "{}", authority.said());
     } else {
@@ -65,6 +67,7 @@ fn fill_and_free(ground: &Ground, name: &str, ends_by_kill: bool) {
     history.must_explain(&admin, &ledger);
     assert_eq!(admin.get("/readyz").unwrap().status, 200);
     authority.stop_well();
+    fs::remove_dir_all(&data).unwrap();
     say(&format!(
         "full disk ({name}): {} acknowledgements, {} events, 0 lost; refused with {:?}",
         ledger.facts.len(),
