@@ -8,6 +8,7 @@
 mod create;
 mod fuzz;
 mod idempotency;
+mod lists;
 mod malformed;
 mod operation;
 mod renew;
