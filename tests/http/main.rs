@@ -3,9 +3,12 @@
 //! What happens in order is told by the stories in `fixtures/stories`; what happens at once, at a boundary, or
 //! by somebody's malice is here, a file per route or topic.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod create;
 mod fuzz;
 mod idempotency;
+mod lists;
 mod malformed;
 mod operation;
 mod renew;

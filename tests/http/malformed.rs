@@ -182,8 +182,8 @@ fn a_body_of_64_kib_is_read_and_one_byte_more_is_too_large() {
     let in_chunks = |count: usize| [head.clone(), chunk.repeat(count), "0\r\n\r\n".into()].concat();
     Reply::parse(&server.raw(in_chunks(4).as_bytes())).unwrap().refused(400, "INVALID_REQUEST");
     Reply::parse(&server.raw(in_chunks(5).as_bytes())).unwrap().refused(413, "PAYLOAD_TOO_LARGE");
-    let server = Server::with(&["server.max_body=1024"]);
-    create(&server, &padded(1_025)).refused(413, "PAYLOAD_TOO_LARGE");
+    let server = Server::with(&["server.max_body=32768"]);
+    create(&server, &padded(32_769)).refused(413, "PAYLOAD_TOO_LARGE");
 }
 
 #[test]

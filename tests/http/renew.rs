@@ -190,12 +190,3 @@ fn a_token_that_was_tampered_with_is_no_token() {
         assert_eq!(server.introspect(&more).json()["code"], "INVALID_TOKEN", "{more}");
     }
 }
-
-#[test]
-fn a_stop_in_order_ends_well_within_ten_seconds() {
-    let mut server = Server::start();
-    server.session("a", 1000);
-    let begun = stopwatch();
-    assert!(server.stop().success());
-    assert!(begun.elapsed() < Duration::from_secs(10));
-}

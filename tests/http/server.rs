@@ -41,6 +41,11 @@ impl Server {
         Self::with(&[])
     }
 
+    /// Where time is that of the machine, and nobody moves it.
+    pub(crate) fn on_real_time() -> Self {
+        Self::run("info", vec![])
+    }
+
     /// With some settings, each `name=value`.
     pub(crate) fn with(settings: &[&str]) -> Self {
         Self::saying("info", settings)
@@ -48,9 +53,12 @@ impl Server {
 
     /// With some settings and a log filter.
     pub(crate) fn saying(log_filter: &'static str, settings: &[&str]) -> Self {
+        let settings = settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]);
+        Self::run(log_filter, ["--test-clock".to_owned()].into_iter().chain(settings).collect())
+    }
+
+    fn run(log_filter: &'static str, arguments: Vec<String>) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let arguments = settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]);
-        let arguments: Vec<_> = arguments.collect();
         let process = Process::start(&directory.path().join("data"), &arguments, log_filter);
         let admin = std::fs::read_to_string(directory.path().join("data/admin.key")).unwrap();
         let admin = admin.trim().to_owned();
@@ -121,6 +129,11 @@ impl Server {
         self.request("DELETE", target)
     }
 
+    /// A connection on which nothing was sent.
+    pub(crate) fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.process.address).unwrap()
+    }
+
     /// Sends bytes as they are; gives back whatever comes until the connection ends.
     pub(crate) fn raw(&self, bytes: &[u8]) -> Vec<u8> {
         exchange(self.process.address, bytes)
@@ -185,7 +198,7 @@ impl Drop for Server {
 impl Process {
     fn start(data: &Path, arguments: &[String], log_filter: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tenure"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--test-clock", "--data"])
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
             .args(arguments)
             .env_clear()

@@ -236,10 +236,8 @@ impl Player {
                 rest = &after[1..];
                 continue;
             };
-            match self.value(inner)? {
-                Value::String(text) => filled.push_str(&text),
-                other => filled.push_str(&other.to_string()),
-            }
+            let value = self.value(inner)?;
+            filled.push_str(&value.as_str().map_or_else(|| value.to_string(), str::to_owned));
             rest = after;
         }
         filled.push_str(rest);
@@ -252,16 +250,15 @@ impl Player {
         let (name, by) = expression.split_at(split);
         let value = self.named(name)?.clone();
         let by: i64 = if by.is_empty() { 0 } else { by.parse().map_err(|_| format!("{by} is no number"))? };
-        match &value {
-            Value::String(text) if by != 0 => {
-                let time = Timestamp::parse(text).ok_or_else(|| format!("{name} is no time"))?;
-                Ok(json!(time.plus_millis(by * 1000)))
-            }
-            Value::Number(number) if by != 0 => {
-                Ok(json!(number.as_i64().ok_or_else(|| format!("{name} is no whole number"))? + by))
-            }
-            _ => Ok(value),
+        if by == 0 {
+            return Ok(value);
         }
+        if let Some(text) = value.as_str() {
+            let time = Timestamp::parse(text).ok_or_else(|| format!("{name} is no time"))?;
+            return Ok(json!(time.plus_millis(by * 1000)));
+        }
+        let number = value.as_i64().ok_or_else(|| format!("{name} is no whole number"))?;
+        Ok(json!(number + by))
     }
 
     fn check(&mut self, expected: &Expected, reply: &Reply) -> Result<(), String> {
@@ -282,18 +279,13 @@ impl Player {
 
     fn check_header(&mut self, name: &str, pattern: &str, reply: &Reply) -> Result<(), String> {
         let given = reply.header(&name.to_ascii_lowercase());
-        let pattern = match pattern {
-            "-" => return given.map_or(Ok(()), |given| Err(format!("there is a header {name}: {given}"))),
-            _ => Value::String(pattern.into()),
-        };
+        if pattern == "-" {
+            return given.map_or(Ok(()), |given| Err(format!("there is a header {name}: {given}")));
+        }
         let given = given.ok_or_else(|| format!("there is no header {name}"))?;
         // Numbers in headers are numbers, so that they can be compared with those in bodies.
-        let given = given.parse::<u64>().map_or_else(|_| json!(given), |number| json!(number));
-        let pattern = match &pattern {
-            Value::String(text) => text.parse::<u64>().map_or(pattern.clone(), |number| json!(number)),
-            _ => pattern,
-        };
-        self.matches(name, &pattern, &given, false)
+        let valued = |text: &str| text.parse::<u64>().map_or_else(|_| json!(text), |number| json!(number));
+        self.matches(name, &valued(pattern), &valued(given), false)
     }
 
     fn matches(&mut self, at: &str, pattern: &Value, given: &Value, exactly: bool) -> Result<(), String> {
