@@ -5,6 +5,10 @@
 
 use std::process::ExitCode;
 
+/// Requests are made on one thread and freed on another, which the system's allocator does slowly.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     tenure::cli::main(std::env::args_os())
 }

@@ -14,7 +14,10 @@ use std::{
 use crate::{
     authority::{Authority, Context, Failure, IdempotencyTable, NewCredential, Parts, Secrets},
     clock::{Clock, SystemClock, TestClock},
-    domain::{Actor, Policy, Position, Seconds, event::Role, record::ActorKind, state::State},
+    domain::{
+        Actor, Policy, Position, Seconds, Stream, event::Role, record::ActorKind, state::State,
+        subject::Subject,
+    },
     entropy::{Entropy, OsEntropy},
     key_files::KeyFileError,
     log::{EventLog, OpenError, RecordHash, SledLog, StoredCommit},
@@ -91,6 +94,30 @@ pub enum StartError {
     KeysMissing {
         /// Where they should be.
         path: String,
+    },
+    /// Text about a subject is in the log, and the key that opens it is nowhere.
+    #[error(
+        "{path} lacks the key of subject {subject}, and there is text about it in the log: put the file back \
+         that belongs to this log"
+    )]
+    SubjectKeyMissing {
+        /// The file of keys.
+        path: String,
+        /// Whose key.
+        subject: String,
+    },
+    /// The log ends before the position that a snapshot was written of.
+    #[error(
+        "{path} was written at position {snapshot}, but the log ends at position {head}: events are missing. \
+         Put the log back that belongs to it; to go on without the missing events, remove the snapshot"
+    )]
+    BehindSnapshot {
+        /// The snapshot.
+        path: String,
+        /// Where it stands.
+        snapshot: Position,
+        /// Where the log ends.
+        head: Position,
     },
     /// A file of the data directory cannot be written.
     #[error("{path}: {source}")]
@@ -207,8 +234,12 @@ fn open_log(data: &Path, table: &dyn Fn() -> IdempotencyTable) -> Result<(SledLo
     let mut folding = Folding::new(table(), snapshot::load(data));
     match SledLog::open(data, &mut |stored| folding.add(&stored)) {
         Ok(log) if folding.snapshot.is_none() => return Ok((log, folding.folded)),
-        // The snapshot claims more than the log has; the log is right.
-        Ok(log) => drop(log),
+        // A snapshot is only ever written of what is durable, so what the log lacks was cut off.
+        Ok(log) => {
+            let snapshot = folding.snapshot.map_or(Position::ZERO, |snapshot| snapshot.state.position);
+            let path = snapshot::path(data).display().to_string();
+            return Err(StartError::BehindSnapshot { path, snapshot, head: log.head().position });
+        }
         Err(_) if folding.is_contradicted => {}
         Err(error) => return Err(error.into()),
     }
@@ -220,14 +251,40 @@ fn open_log(data: &Path, table: &dyn Fn() -> IdempotencyTable) -> Result<(SledLo
 
 fn open_secrets(data: &Path, state: &State, entropy: &dyn Entropy) -> Result<Secrets, StartError> {
     let keys = data.join("keys");
-    if state.position > Position::ZERO && !keys.join("session").exists() {
-        return Err(StartError::KeysMissing { path: keys.display().to_string() });
+    if state.position > Position::ZERO {
+        // All of them were there before the first event was.
+        for path in [keys.join("session"), keys.join("digests.key"), keys.join("subjects")] {
+            if is_missing(&path) {
+                return Err(StartError::KeysMissing { path: path.display().to_string() });
+            }
+        }
     }
     let keyring = Keyring::open(&keys, entropy)?;
+    let texts = SubjectKeys::open(&keys)?;
+    check_texts(state, &texts, &keys)?;
     Ok(Secrets {
         tokens: Tokens::new(keyring, REMEMBERED_TOKENS, entropy),
         digests: Digests::open(&keys, entropy)?,
-        texts: SubjectKeys::open(&keys)?,
+        texts,
+    })
+}
+
+/// Whether there is no such file or directory, or nothing in it.
+fn is_missing(path: &Path) -> bool {
+    match fs::read_dir(path) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(_) => fs::metadata(path).is_ok_and(|file| file.len() == 0) || !path.exists(),
+    }
+}
+
+/// A key that was destroyed is one thing, one that is gone another: an older copy of the file would make text
+/// unreadable, and nobody would notice.
+fn check_texts(state: &State, texts: &SubjectKeys, keys: &Path) -> Result<(), StartError> {
+    let has_lost =
+        |subject: &&Subject| subject.has_text() && texts.has_lost(&Stream::Subject(subject.id.clone()));
+    state.subjects.values().find(has_lost).map_or(Ok(()), |subject| {
+        let path = keys.join("subjects").display().to_string();
+        Err(StartError::SubjectKeyMissing { path, subject: subject.id.to_string() })
     })
 }
 

@@ -1,7 +1,7 @@
 //! One request on its way through the checks, in the order of the contract: credential, role, size, media
 //! type, syntax; a handler gets it when those have passed, and judges the rest.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -10,6 +10,7 @@ use axum::{
     response::Response,
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::time::timeout;
 
 use crate::{
     authority::Context,
@@ -26,6 +27,9 @@ use super::{
     routes::{Payload, Route},
 };
 
+/// A body that has not arrived by then is given up.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+
 /// The address that a request came from, put there by the server.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
@@ -36,7 +40,8 @@ pub(super) struct Call {
     pub(super) caller: Caller,
     pub(super) request_id: String,
     parts: Parts,
-    params: RawPathParams,
+    /// None when they are no text: then each is unknown.
+    params: Option<RawPathParams>,
     body: Vec<u8>,
 }
 
@@ -44,7 +49,7 @@ pub(super) struct Call {
 pub(super) async fn serve(
     api: Arc<Api>,
     route: &'static Route,
-    params: RawPathParams,
+    params: Option<RawPathParams>,
     request: Request<Body>,
 ) -> Response {
     let request_id = request_id(&api, request.headers());
@@ -81,11 +86,11 @@ fn respond(api: &Api, result: Result<Reply, Problem>, request_id: String) -> Res
     let header = HeaderValue::try_from(request_id).expect("a request id is made of visible characters");
     match result {
         Ok(reply) => {
-            api.metrics.answered("ok");
+            api.metrics.granted();
             reply.into_response(header)
         }
         Err(problem) => {
-            api.metrics.answered(problem.code.name());
+            api.metrics.refused(problem.code.name());
             problem_response(&problem, header)
         }
     }
@@ -108,7 +113,7 @@ fn request_id(api: &Api, headers: &HeaderMap) -> String {
 async fn admitted(
     api: Arc<Api>,
     route: &'static Route,
-    params: RawPathParams,
+    params: Option<RawPathParams>,
     request: Request<Body>,
     request_id: &str,
 ) -> Result<Call, Problem> {
@@ -170,8 +175,9 @@ fn client_address(api: &Api, headers: &HeaderMap, peer: Option<&Peer>) -> Option
 
 async fn read_body(api: &Api, route: &Route, parts: &Parts, body: Body) -> Result<Vec<u8>, Problem> {
     let limit = api.settings.max_body;
-    let collected = Limited::new(body, limit).collect().await;
-    let bytes = collected.map_err(|error| {
+    let collected = timeout(BODY_PATIENCE, Limited::new(body, limit).collect()).await;
+    let too_slow = |_| Problem::invalid("body", "did not arrive within 30 seconds");
+    let bytes = collected.map_err(too_slow)?.map_err(|error| {
         if error.is::<LengthLimitError>() {
             Problem::from(Code::PayloadTooLarge).saying(format!("the body may have {limit} bytes"))
         } else {
@@ -202,7 +208,10 @@ fn is_json(headers: &HeaderMap) -> bool {
 impl Call {
     /// A part of the path, decoded.
     fn param(&self, name: &str) -> &str {
-        self.params.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
+        let params = self.params.as_ref();
+        params
+            .and_then(|params| params.iter().find(|(known, _)| *known == name))
+            .map_or("", |(_, value)| value)
     }
 
     /// The session in the path; none when it is no UUID, which is an unknown id.

@@ -145,8 +145,8 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     responses((status = 200, description = "It is withdrawn.", body = CredentialView)))]
 pub(super) async fn revoke(call: Call) -> Result<Reply, Problem> {
     call.no_query()?;
-    let id = call.id("credentialId").ok_or(Code::NotFound)?;
     let context = call.context()?;
+    let id = call.id("credentialId").ok_or(Code::NotFound)?;
     let position = match call.api.authority.revoke_credential(context, id).await? {
         Decided::Now(position) => position,
         Decided::Repeat(first) => Some(first),

@@ -78,7 +78,7 @@ const NO_SESSION: SessionId = SessionId::from_bytes([0; 16]);
     params(("after" = Option<u64>, Query, description = "Only events after this position."),
         ("kinds" = Option<String>, Query, description = "Only these kinds, separated by commas."),
         ("subjectId" = Option<SubjectId>, Query, description = "Only those of this subject."),
-        ("sessionId" = Option<SessionId>, Query, description = "Only those about this session."),
+        ("sessionId" = Option<String>, Query, description = "Only those about this session; none of what is no UUID."),
         ("limit" = Option<u32>, Query, description = "1 to 200, by default 50."),
         ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before."),
         ("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position.")),

@@ -1,12 +1,15 @@
 //! JSON as it was written: duplicate keys are kept, so that they can be refused by name.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Number, Value};
+
+/// An object with so many members is small.
+const FEW: usize = 16;
 
 /// A JSON value whose objects keep every member in the order in which it was written.
 #[derive(Clone, Debug)]
@@ -68,9 +71,15 @@ impl Json {
 }
 
 fn duplicate_in(members: &[(String, Json)]) -> Option<String> {
-    let mut seen = std::collections::HashSet::with_capacity(members.len());
-    for (key, value) in members {
-        if !seen.insert(key) {
+    // Most objects are small: to look at each pair is cheaper than to hash every key.
+    let mut seen = HashSet::with_capacity(if members.len() > FEW { members.len() } else { 0 });
+    for (index, (key, value)) in members.iter().enumerate() {
+        let is_known = if members.len() > FEW {
+            !seen.insert(key)
+        } else {
+            members[..index].iter().any(|(known, _)| known == key)
+        };
+        if is_known {
             return Some(key.clone());
         }
         if let Some(inner) = value.duplicate_key() {

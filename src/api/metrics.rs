@@ -14,6 +14,8 @@ type Labels = [(&'static str, &'static str); 1];
 pub(super) struct Metrics {
     registry: Registry,
     answers: Family<Labels, Counter>,
+    /// The one of `answers` that almost every request counts.
+    granted: Counter,
     wrong_credentials: Counter,
     live_tokens: Counter,
     observed: Observed,
@@ -36,6 +38,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("tenure");
         let answers = Family::<Labels, Counter>::default();
         registry.register("answers", "Answered requests by code", answers.clone());
+        let granted = answers.get_or_create(&[("code", "ok")]).clone();
         let wrong_credentials = Counter::default();
         registry.register(
             "wrong_credentials",
@@ -57,10 +60,14 @@ impl Metrics {
             observed.busy_millis.clone(),
         );
         registry.register("ready", "1 when the authority can serve and write", observed.ready.clone());
-        Self { registry, answers, wrong_credentials, live_tokens, observed }
+        Self { registry, answers, granted, wrong_credentials, live_tokens, observed }
     }
 
-    pub(super) fn answered(&self, code: &'static str) {
+    pub(super) fn granted(&self) {
+        self.granted.inc();
+    }
+
+    pub(super) fn refused(&self, code: &'static str) {
         self.answers.get_or_create(&[("code", code)]).inc();
     }
 

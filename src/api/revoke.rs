@@ -58,9 +58,9 @@ pub(super) async fn revoke(call: Call) -> Result<Reply, Problem> {
     let reason = query.text("reason", 1..=500);
     let reject_renewal = query.flag("rejectRenewal");
     query.finish()?;
+    let context = call.context()?;
     let session_id = call.session_id().ok_or(Code::SessionNotFound)?;
     let by = revoker(&call.caller)?;
-    let context = call.context()?;
     let asked = Revocation { session_id, by, reject_renewal, reason };
     let revoked = match call.api.authority.revoke(context, asked).await? {
         Decided::Now(revoked) => revoked,
@@ -122,8 +122,8 @@ pub(super) async fn revoke_subject(call: Call) -> Result<Reply, Problem> {
     let except = query.id("exceptSessionId");
     let reason = query.text("reason", 1..=500);
     query.finish()?;
-    let subject_id = call.known_subject_id()?;
     let context = call.context()?;
+    let subject_id = call.known_subject_id()?;
     let owner = call.caller.owner().cloned();
     let asked = RevocationOfMany { subject_id: subject_id.clone(), device, except, owner, reason };
     let revoked = match call.api.authority.revoke_many(context, asked).await? {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, sync::Lazy
 use axum::{
     Router,
     body::Body,
-    extract::{RawPathParams, Request},
+    extract::{RawPathParams, Request, rejection::RawPathParamsRejection},
     http::Method,
     routing::{MethodFilter, on},
 };
@@ -157,6 +157,9 @@ pub(super) fn router(api: &Arc<Api>) -> Router {
     })
 }
 
+/// Left to itself, axum would refuse a path that is no UTF-8 before anybody asked for a credential.
+type Params = Result<RawPathParams, RawPathParamsRejection>;
+
 fn methods(api: &Arc<Api>, routes: &[&'static Route]) -> axum::routing::MethodRouter {
     let allow: Vec<_> = routes.iter().map(|route| route.method.as_str()).collect();
     let allow = allow.join(", ");
@@ -167,8 +170,8 @@ fn methods(api: &Arc<Api>, routes: &[&'static Route]) -> axum::routing::MethodRo
         let route: &'static Route = route;
         let filter =
             MethodFilter::try_from(route.method.clone()).expect("the methods of ours are known ones");
-        methods = methods.merge(on(filter, move |params: RawPathParams, request: Request<Body>| {
-            serve(Arc::clone(&api), route, params, request)
+        methods = methods.merge(on(filter, move |params: Params, request: Request<Body>| {
+            serve(Arc::clone(&api), route, params.ok(), request)
         }));
     }
     methods.fallback(move |request: Request<Body>| {

@@ -1,6 +1,9 @@
 //! Where requests wait for the sequencer: two bounded queues, so that a revocation never waits behind creates.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -22,6 +25,18 @@ struct Queues {
     urgent: VecDeque<Request>,
     ordinary: VecDeque<Request>,
     closed: bool,
+    /// So many ordinary requests are worth waking the sequencer for.
+    wanted: usize,
+}
+
+/// When to stop gathering: whoever was answered just now is likely to ask again at once, and two halves that
+/// take turns at the disk get more done than one request at a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gathering {
+    /// How many requests the last batch answered.
+    pub(super) answered: usize,
+    /// Until when others are waited for, once there is one.
+    pub(super) until: Instant,
 }
 
 /// What the sequencer finds when it looks.
@@ -57,15 +72,26 @@ impl Intake {
             return Err(Rejected::Full);
         }
         queue.push_back(request);
+        let is_enough = queues.is_enough();
         drop(queues);
-        self.arrived.notify_one();
+        if is_enough {
+            self.arrived.notify_one();
+        }
         Ok(())
     }
 
-    /// Waits for requests, `patience` at most, and takes up to `most` of them.
-    pub(super) fn take(&self, most: usize, patience: Duration) -> Taken {
+    /// Waits for requests, `patience` at most, gathers some more, and takes up to `most` of them.
+    pub(super) fn take(&self, most: usize, patience: Duration, gathering: Gathering) -> Taken {
         let mut queues = self.queues.lock();
+        // All who are at work now, those just answered and those who wait, in two halves.
+        queues.wanted = ((gathering.answered + queues.len()) / 2).clamp(1, most);
+        while !queues.is_enough() {
+            if self.arrived.wait_until(&mut queues, gathering.until).timed_out() {
+                break;
+            }
+        }
         if queues.is_empty() && !queues.closed {
+            queues.wanted = 1;
             self.arrived.wait_for(&mut queues, patience);
         }
         if queues.is_empty() && queues.closed {
@@ -76,8 +102,7 @@ impl Intake {
 
     /// How many requests wait.
     pub(super) fn waiting(&self) -> usize {
-        let queues = self.queues.lock();
-        queues.urgent.len() + queues.ordinary.len()
+        self.queues.lock().len()
     }
 
     /// Takes nothing in any more; what waits is still decided.
@@ -90,6 +115,15 @@ impl Intake {
 impl Queues {
     fn is_empty(&self) -> bool {
         self.urgent.is_empty() && self.ordinary.is_empty()
+    }
+
+    fn len(&self) -> usize {
+        self.urgent.len() + self.ordinary.len()
+    }
+
+    /// What is urgent is enough by itself.
+    fn is_enough(&self) -> bool {
+        !self.urgent.is_empty() || self.closed || self.ordinary.len() >= self.wanted
     }
 
     fn drain(&mut self, most: usize) -> Vec<Request> {

@@ -16,7 +16,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::domain::{
-    Policy, Position, SessionId, SubjectId, Timestamp,
+    Position, SessionId, SubjectId, Timestamp,
     session::SharedSession,
     state::State,
     subject::Subject,
@@ -39,12 +39,12 @@ pub struct Live {
 #[derive(Debug, Default)]
 pub struct SystemView {
     /// The state of the system stream.
-    pub system: System,
+    pub system: Arc<System>,
     by_hash: HashMap<[u8; 32], Arc<Credential>>,
 }
 
 impl SystemView {
-    fn new(system: System) -> Self {
+    fn new(system: Arc<System>) -> Self {
         let usable = system.credentials.values().filter(|known| known.revoked_at.is_none());
         let by_hash = usable.map(|known| (known.key_hash, Arc::new(known.clone()))).collect();
         Self { system, by_hash }
@@ -54,11 +54,6 @@ impl SystemView {
     pub fn credential(&self, key_hash: &[u8; 32]) -> Option<Arc<Credential>> {
         self.by_hash.get(key_hash).cloned()
     }
-
-    /// The limits in force.
-    pub fn policy(&self) -> &Policy {
-        self.system.policy.as_ref().expect("the policy is recorded before anything is served")
-    }
 }
 
 impl Live {
@@ -67,7 +62,7 @@ impl Live {
         let live = Self {
             subjects: Shards::new(),
             sessions: Shards::new(),
-            system: ArcSwap::from_pointee(SystemView::new(state.system)),
+            system: ArcSwap::from_pointee(SystemView::new(Arc::new(state.system))),
             position: watch::Sender::new(state.position),
             recorded_at: AtomicU64::new(0),
         };
@@ -83,7 +78,7 @@ impl Live {
         let mut state = State {
             position: self.position(),
             recorded_at: self.recorded_at(),
-            system: self.system.load().system.clone(),
+            system: self.system.load().system.as_ref().clone(),
             ..State::default()
         };
         self.subjects.for_each(|subject| {
@@ -141,7 +136,7 @@ impl Live {
         self.subjects.put(subject);
     }
 
-    pub(super) fn publish_system(&self, system: System) {
+    pub(super) fn publish_system(&self, system: Arc<System>) {
         self.system.store(Arc::new(SystemView::new(system)));
     }
 

@@ -5,7 +5,7 @@
 //! ([`SystemCommand::MarkPresented`](crate::domain::command::SystemCommand)), so a crash may forget those of
 //! the last seconds; that only leaves a lost reply answerable for a little longer.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use parking_lot::Mutex;
 

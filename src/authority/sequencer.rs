@@ -10,6 +10,7 @@ use crate::{
     domain::{
         Actor, Position, SubjectId,
         command::{Command, SystemCommand},
+        event::Presented,
         refusal::Refusal,
     },
     entropy::{Entropy, commit_id},
@@ -19,7 +20,7 @@ use crate::{
 use super::{
     health::Health,
     idempotency::{Known, Table},
-    intake::{Intake, Taken},
+    intake::{Gathering, Intake, Taken},
     live::Live,
     presence::Presence,
     request::{Answer, Ask, Context, Done, Failure, Request},
@@ -34,6 +35,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const MARK_INTERVAL: Duration = Duration::from_secs(3);
 /// So many marks go into one commit: 24 bytes each, far below the size that a commit may have.
 const MARKS_PER_COMMIT: usize = 1_000;
+/// So many such commits are made durable together.
+const MARK_COMMITS: usize = 32;
 
 /// Hears of every batch, after it is durable and before its callers are answered. The commits follow, in this
 /// order, those of the call before.
@@ -63,7 +66,8 @@ struct CloseOnExit(Arc<Intake>);
 impl Drop for CloseOnExit {
     fn drop(&mut self) {
         self.0.close();
-        while let Taken::Requests(left) = self.0.take(usize::MAX, Duration::ZERO) {
+        let nothing = Gathering { answered: 0, until: stopwatch() };
+        while let Taken::Requests(left) = self.0.take(usize::MAX, Duration::ZERO, nothing) {
             drop(left);
         }
     }
@@ -74,8 +78,12 @@ impl Sequencer {
     pub(super) fn run(mut self) {
         let _guard = CloseOnExit(Arc::clone(&self.intake));
         let mut marked = stopwatch();
-        while let Taken::Requests(requests) = self.intake.take(BATCH, PATIENCE) {
+        let mut gathering = Gathering { answered: 0, until: marked };
+        while let Taken::Requests(requests) = self.intake.take(BATCH, PATIENCE, gathering) {
+            let (answered, begun) = (requests.len(), stopwatch());
             self.serve(requests);
+            let now = stopwatch();
+            gathering = Gathering { answered, until: now + (now - begun) / 2 };
             if marked.elapsed() >= MARK_INTERVAL {
                 self.record_marks();
                 marked = stopwatch();
@@ -206,7 +214,7 @@ impl Sequencer {
             self.live.publish_subject(Arc::clone(subject));
         }
         if let Some(system) = &published.system {
-            self.live.publish_system(system.as_ref().clone());
+            self.live.publish_system(Arc::clone(system));
         }
         for observer in &self.observers {
             observer(&published.commits);
@@ -216,24 +224,24 @@ impl Sequencer {
 
     fn record_marks(&mut self) {
         loop {
-            let pending = self.presence.pending(MARKS_PER_COMMIT);
-            if pending.is_empty() || self.may_write().is_err() {
-                return;
-            }
-            if !self.record(&pending) {
+            let pending = self.presence.pending(MARKS_PER_COMMIT * MARK_COMMITS);
+            if pending.is_empty() || self.may_write().is_err() || !self.record(&pending) {
                 return;
             }
             self.presence.recorded(&pending);
         }
     }
 
-    fn record(&mut self, marks: &[crate::domain::event::Presented]) -> bool {
+    /// Records marks in as many commits as they need, made durable together.
+    fn record(&mut self, marks: &[Presented]) -> bool {
         let live = Arc::clone(&self.live);
         let mut staging = Staging::new(&live);
-        let command = SystemCommand::MarkPresented(staging.still_true(marks.to_vec()));
         let context = Context::of(Actor::AUTHORITY);
-        self.decide(&mut staging, Ask::System(command), &context).is_ok()
-            && self.commit(staging, stopwatch()).is_ok()
+        let all_decided = marks.chunks(MARKS_PER_COMMIT).all(|marks| {
+            let command = SystemCommand::MarkPresented(staging.still_true(marks.to_vec()));
+            self.decide(&mut staging, Ask::System(command), &context).is_ok()
+        });
+        all_decided && self.commit(staging, stopwatch()).is_ok()
     }
 }
 

@@ -1,7 +1,9 @@
 //! A batch in the making: commands decided one after the other, each against the state that the ones before
 //! it would leave, none of it durable yet and none of it visible to anyone.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use crate::{
     domain::{
@@ -91,7 +93,7 @@ impl<'a> Staging<'a> {
     }
 
     fn system(&self) -> Arc<System> {
-        self.system.clone().unwrap_or_else(|| Arc::new(self.live.system().system.clone()))
+        self.system.clone().unwrap_or_else(|| Arc::clone(&self.live.system().system))
     }
 
     /// Decides a command about a subject.
@@ -102,14 +104,7 @@ impl<'a> Staging<'a> {
         stamp: Stamp<'_>,
     ) -> Result<Decided, Unwritable> {
         let mut subject = self.subject(&id);
-        let policy = match &self.system {
-            Some(staged) => staged.policy.clone(),
-            None => None,
-        };
-        let decision = match policy {
-            Some(policy) => decide(&policy, &subject, command, stamp.at),
-            None => decide(self.live.system().policy(), &subject, command, stamp.at),
-        };
+        let decision = decide(self.system().policy_in_force(), &subject, command, stamp.at);
         let (events, refusal) = match decision {
             Ok(events) => (events, None),
             Err(Refused { refusal, record }) => (record, Some(refusal)),
@@ -189,10 +184,7 @@ impl<'a> Staging<'a> {
             id: stamp.id,
             stream,
             expected,
-            system_seen: self
-                .system
-                .as_ref()
-                .map_or_else(|| self.live.system().system.version, |s| s.version),
+            system_seen: self.system().version,
             recorded_at: stamp.at,
             actor: stamp.context.actor.clone(),
             correlation_id: stamp.context.correlation_id.clone(),

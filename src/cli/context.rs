@@ -49,11 +49,24 @@ impl Global {
 
     /// The server and the rest; reads the key file.
     pub(crate) fn context(&self) -> Result<Context, Failure> {
-        let key = match &self.key_file {
-            Some(path) => Some(secret_file::read(path)?),
-            None => self.key.clone().filter(|key| !key.is_empty()),
-        };
-        Ok(Context { client: Client::new(&self.url, key), output: self.output(), now: ambient::now() })
+        let client = Client::new(&self.url, self.key()?);
+        Ok(Context { client, output: self.output(), now: ambient::now() })
+    }
+
+    /// Host and port of the server, and the key: for a benchmark, which has a client of its own.
+    pub(crate) fn server(&self) -> Result<(String, Secret), Failure> {
+        let host = self.url.strip_prefix("http://").filter(|host| host.contains(':') && !host.contains('/'));
+        let host = host.ok_or_else(|| Failure::Usage("--url: must be http://HOST:PORT here".into()))?;
+        let key =
+            self.key()?.ok_or_else(|| Failure::Usage("an admin's key is needed: see --key-file".into()))?;
+        Ok((host.to_owned(), key))
+    }
+
+    fn key(&self) -> Result<Option<Secret>, Failure> {
+        match &self.key_file {
+            Some(path) => secret_file::read(path).map(Some),
+            None => Ok(self.key.clone().filter(|key| !key.is_empty())),
+        }
     }
 }
 

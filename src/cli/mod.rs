@@ -8,6 +8,7 @@
 )]
 
 mod ambient;
+mod bench;
 mod client;
 mod completions;
 mod context;
@@ -80,6 +81,9 @@ enum Command {
     Credential(credential::Credential),
     /// Check the server, the key and the clocks; show the settings
     Doctor(doctor::Doctor),
+    /// Measure how fast the authority is here
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Print a completion script for a shell
     Completions(completions::Completions),
 }
@@ -94,6 +98,7 @@ impl Command {
             Self::Events(events) => events.run(&global.context()?),
             Self::Credential(credential) => credential.run(global),
             Self::Doctor(doctor) => doctor.run(global),
+            Self::Bench(bench) => bench.run(global),
             Self::Completions(completions) => completions.run(&mut Cli::command()),
         }
     }

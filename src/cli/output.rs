@@ -227,6 +227,14 @@ impl Output {
         }
     }
 
+    /// Says how far long work is, where somebody is watching.
+    #[expect(clippy::unused_self, reason = "whoever talks holds the output: nothing else prints")]
+    pub(crate) fn progress(self, text: &str) {
+        if io::stderr().is_terminal() {
+            say(text);
+        }
+    }
+
     /// Says why the command failed; with `-o json` as the problem document.
     pub(crate) fn failure(self, failure: &Failure) {
         let told = match self.format {

@@ -150,6 +150,13 @@ pub enum TokenFault {
 }
 
 impl Session {
+    /// Whether there is text about people in it.
+    pub fn has_text(&self) -> bool {
+        let of_details = |details: &Details| details.device.is_some() || details.metadata.is_some();
+        self.details.as_deref().is_some_and(of_details)
+            || self.revocation.as_ref().is_some_and(|revocation| revocation.reason.is_some())
+    }
+
     /// The moment after which it cannot live, however often it is renewed.
     pub fn absolute_expires_at(&self) -> Timestamp {
         self.created_at.plus(self.terms.absolute_lifetime)

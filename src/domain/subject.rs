@@ -61,6 +61,12 @@ impl Subject {
         self.registration.as_ref().map(|registration| &registration.profile)
     }
 
+    /// Whether there is text about people in it or in one of its sessions.
+    pub fn has_text(&self) -> bool {
+        self.profile().is_some_and(|profile| profile.name.is_some())
+            || self.sessions.iter().any(|session| session.has_text())
+    }
+
     /// One of its sessions.
     pub fn session(&self, id: SessionId) -> Option<&SharedSession> {
         self.place_of(id).ok().map(|index| &self.sessions[index])

@@ -55,6 +55,11 @@ pub struct Credential {
 }
 
 impl System {
+    /// The limits in force. They are recorded before anything else is decided.
+    pub fn policy_in_force(&self) -> &Policy {
+        self.policy.as_ref().expect("a start records the policy first")
+    }
+
     /// How many admin keys are in force.
     pub fn active_admins(&self) -> usize {
         self.credentials

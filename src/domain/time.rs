@@ -21,8 +21,9 @@ pub struct Seconds(#[n(0)] pub u32);
 impl Timestamp {
     /// The earliest moment: before every recorded one.
     pub const ZERO: Self = Self(0);
-    /// 9999-12-31T00:00:00Z, the last day that RFC 3339 can write. Nothing is accepted beyond it.
-    pub const MAX: Self = Self(253_402_214_400_000);
+    /// 9999-01-01T00:00:00Z. No moment is accepted beyond it, so that the longest session that begins then still
+    /// ends at a time that RFC 3339 can write.
+    pub const MAX: Self = Self(253_370_764_800_000);
 
     /// From milliseconds since 1970.
     pub const fn from_millis(millis: i64) -> Self {
@@ -96,6 +97,12 @@ mod tests {
         let moment = Timestamp::parse("2026-11-21T01:35:00Z").unwrap();
         assert_eq!(moment.to_string(), "2026-11-21T01:35:00.000Z");
         assert_eq!(Timestamp::parse("2026-11-21T02:35:00.0009+01:00"), Some(moment));
+    }
+
+    #[test]
+    fn the_last_moment_leaves_room_for_the_longest_session() {
+        assert_eq!(Timestamp::MAX.to_string(), "9999-01-01T00:00:00.000Z");
+        assert_eq!(Timestamp::MAX.plus(Seconds(7_776_000)).to_string(), "9999-04-01T00:00:00.000Z");
     }
 
     #[test]

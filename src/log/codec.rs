@@ -4,6 +4,12 @@
 //! Anything else is an error, because the record hashes are over the stored bytes: a second spelling would
 //! be a second hash of the same fact.
 
+use std::sync::LazyLock;
+
+use blake3::{
+    Hasher,
+    hazmat::{ContextKey, HasherExt, hash_derive_key_context},
+};
 use minicbor::{Decode, Encode, Encoder};
 
 use super::{LogError, record::EncodedCommit, record::RecordHash, record::StreamKey, upcast};
@@ -20,6 +26,7 @@ const FORMAT: u8 = 1;
 
 /// What goes into every record hash besides the record, so that it is no hash of anything else.
 const RECORD_CONTEXT: &str = "tenure v1 record";
+static RECORD_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(RECORD_CONTEXT));
 
 /// What a commit says of all its events. Field numbers are never given to another field.
 #[derive(Encode, Decode)]
@@ -235,7 +242,7 @@ fn event_prefix(kind: u8, version: u8) -> Vec<u8> {
 
 /// The hash of every event: over the header with its length, the event's index, and the event.
 fn record_hashes<'a>(header: &[u8], events: impl Iterator<Item = &'a [u8]>) -> Vec<RecordHash> {
-    let mut common = blake3::Hasher::new_derive_key(RECORD_CONTEXT);
+    let mut common = Hasher::new_from_context_key(&RECORD_KEY);
     common.update(header);
     (0_u16..)
         .zip(events)

@@ -97,10 +97,16 @@ impl Files {
         if self.data.is_dir() {
             return Ok(());
         }
+        let missing: Vec<_> =
+            self.data.ancestors().take_while(|dir| *dir != Path::new("") && !dir.exists()).collect();
         // Names of subjects and the shape of their days are in there: nobody else's business.
         DirBuilder::new().recursive(true).mode(0o700).create(&self.data).map_err(io_at(&self.data))?;
-        let absolute = self.data.canonicalize().map_err(io_at(&self.data))?;
-        sync_dir(absolute.parent().unwrap_or(&absolute))
+        // A directory is found after a power cut if its name is in the one above it.
+        for made in missing {
+            let absolute = made.canonicalize().map_err(io_at(made))?;
+            sync_dir(absolute.parent().unwrap_or(&absolute))?;
+        }
+        Ok(())
     }
 
     /// A directory without `FORMAT` becomes ours only if no log is in it.

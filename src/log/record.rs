@@ -1,7 +1,8 @@
 //! What the log knows of a commit besides its meaning: its bytes, its stream, the hash of each record.
 
-use std::fmt;
+use std::{fmt, sync::LazyLock};
 
+use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 use serde::{Serialize, Serializer};
 
 use crate::domain::{CommitId, Position, Stream, Timestamp};
@@ -60,7 +61,8 @@ pub struct StreamKey([u8; 16]);
 impl StreamKey {
     /// The key of this stream.
     pub fn of(stream: &Stream) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key("tenure v1 stream");
+        static KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context("tenure v1 stream"));
+        let mut hasher = blake3::Hasher::new_from_context_key(&KEY);
         // The first byte keeps the system apart from every subject, whatever the subject is called.
         match stream {
             Stream::System => hasher.update(&[0]),

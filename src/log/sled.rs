@@ -123,7 +123,7 @@ impl SledLog {
             let key = frame.key();
             let value = frame.seal();
             frame_bytes += value.len() as u64;
-            guarded(|| self.store.db().insert(key, value)).map_err(|failure| failure.to_string())?;
+            guarded(|| self.store.insert(&key, value)).map_err(|failure| failure.to_string())?;
         }
         let record = self.barrier(staged.head(), frame_bytes)?;
         // Behind the barrier: the record must never know more than the disk.
@@ -256,6 +256,16 @@ impl Store {
 
     pub(super) fn db(&self) -> &::sled::Db {
         self.db.as_ref().expect("the handle is taken only by drop")
+    }
+
+    /// Stores a frame, and looks at it.
+    ///
+    /// sled splits a page that has become too large when it next comes by, even to read. When it can no
+    /// longer write, such a page can no longer be read either. So it comes by here, as long as it can write.
+    fn insert(&self, key: &[u8], frame: Vec<u8>) -> Result<(), ::sled::Error> {
+        self.db().insert(key, frame)?;
+        self.db().get(key)?;
+        Ok(())
     }
 
     pub(super) fn len(&self) -> io::Result<u64> {

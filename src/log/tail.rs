@@ -1,6 +1,6 @@
 //! What a log must know of its own end to judge the next commit.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::{
     Head, LogError, Outcome,

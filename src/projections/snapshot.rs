@@ -9,7 +9,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use crate::{domain::state::State, log::RecordHash};
@@ -26,6 +26,11 @@ pub struct Snapshot {
     pub record: RecordHash,
 }
 
+/// Where it is.
+pub fn path(data: &Path) -> PathBuf {
+    data.join(FILE)
+}
+
 /// Writes a snapshot in place of the one before. A crash leaves the one or the other.
 ///
 /// # Errors
@@ -39,12 +44,12 @@ pub fn save(data: &Path, snapshot: &Snapshot) -> io::Result<()> {
     file.write_all(blake3::hash(&body).as_bytes())?;
     file.write_all(&body)?;
     file.sync_all()?;
-    fs::rename(&unfinished, data.join(FILE))
+    fs::rename(&unfinished, path(data))
 }
 
 /// The snapshot in this directory, if there is one that can be believed so far.
 pub fn load(data: &Path) -> Option<Snapshot> {
-    let bytes = fs::read(data.join(FILE)).ok()?;
+    let bytes = fs::read(path(data)).ok()?;
     let parsed = parse(&bytes);
     if parsed.is_none() {
         tracing::warn!("the snapshot is damaged or of another version; the log is folded instead");

@@ -1,6 +1,6 @@
 //! Which commits each stream has, so that the story of one subject is found without reading all others.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use crate::domain::{Position, Stream};
 

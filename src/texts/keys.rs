@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use hashbrown::{HashMap, hash_map::Entry};
+use hashbrown::{HashMap, HashSet, hash_map::Entry};
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
 use super::{
@@ -53,6 +53,8 @@ pub struct SubjectKeys {
     path: PathBuf,
     disk: Box<dyn Disk>,
     live: RwLock<HashMap<Tag, Held>>,
+    /// Whose keys were destroyed before this start.
+    forgotten: HashSet<Tag>,
     queue: Mutex<Queue>,
     turn: Condvar,
 }
@@ -86,8 +88,8 @@ impl SubjectKeys {
         private_directory(keys)?;
         let path = keys.join("subjects");
         let file = open_private(&path)?;
-        let (live, end) = load(&path, &file)?;
-        Ok(Self::of(path, Box::new(file), live, end))
+        let (live, forgotten, end) = load(&path, &file)?;
+        Ok(Self { forgotten, ..Self::of(path, Box::new(file), live, end) })
     }
 
     /// The stream's key, made when it has none. A new key is durable when this returns: no text is ever
@@ -120,6 +122,13 @@ impl SubjectKeys {
     /// The stream's key, when it has one.
     pub fn get(&self, stream: &Stream) -> Option<SubjectKey> {
         self.held(Tag::of(stream))
+    }
+
+    /// Whether a start finds the stream without a key, although none of it was destroyed. If there is text of
+    /// the stream, its key was lost: a new key is durable before anything is sealed under it.
+    pub fn has_lost(&self, stream: &Stream) -> bool {
+        let tag = Tag::of(stream);
+        self.held(tag).is_none() && !self.forgotten.contains(&tag)
     }
 
     /// Destroys the stream's key; all texts sealed under it are unreadable from then on. Returns whether it
@@ -165,7 +174,8 @@ impl SubjectKeys {
 
     fn of(path: PathBuf, disk: Box<dyn Disk>, live: HashMap<Tag, Held>, end: u64) -> Self {
         let queue = Mutex::new(Queue { end, ..Queue::default() });
-        Self { path, disk, live: RwLock::new(live), queue, turn: Condvar::new() }
+        let (live, forgotten) = (RwLock::new(live), HashSet::new());
+        Self { path, disk, live, forgotten, queue, turn: Condvar::new() }
     }
 
     fn held(&self, tag: Tag) -> Option<SubjectKey> {
@@ -251,15 +261,18 @@ impl Queue {
     }
 }
 
-/// Reads the whole file: the live keys, and the first free slot.
-fn load(path: &Path, file: &File) -> Result<(HashMap<Tag, Held>, u64), KeyFileError> {
+/// What the file holds: the live keys, whose were destroyed, and the first free slot.
+type Loaded = (HashMap<Tag, Held>, HashSet<Tag>, u64);
+
+/// Reads the whole file.
+fn load(path: &Path, file: &File) -> Result<Loaded, KeyFileError> {
     let length = file.metadata().map_err(KeyFileError::io(path))?.len();
     let mut reader = BufReader::with_capacity(1 << 16, file);
     if !read_header(path, &mut reader, length)? {
         write_header(path, file)?;
-        return Ok((HashMap::new(), 1));
+        return Ok((HashMap::new(), HashSet::new(), 1));
     }
-    let mut live = HashMap::new();
+    let (mut live, mut forgotten) = (HashMap::new(), HashSet::new());
     let end = length / SLOT;
     let mut bytes: SlotBytes = HEADER;
     for number in 1..end {
@@ -270,9 +283,9 @@ fn load(path: &Path, file: &File) -> Result<(HashMap<Tag, Held>, u64), KeyFileEr
                 // Two keys of one subject: half of its texts would not open. We never write that.
                 Entry::Occupied(_) => return Err(damaged_slot(path, number)),
             },
-            Ok(Slot::Forgotten(_)) => {}
+            Ok(Slot::Forgotten(tag)) => _ = forgotten.insert(tag),
             Err(NoSlot::Unfinished) if is_in_last_page(number, length) => {
-                return cut(path, file, number).map(|()| (live, number));
+                return cut(path, file, number).map(|()| (live, forgotten, number));
             }
             Err(NoSlot::Unfinished | NoSlot::Damaged) => return Err(damaged_slot(path, number)),
         }
@@ -280,7 +293,7 @@ fn load(path: &Path, file: &File) -> Result<(HashMap<Tag, Held>, u64), KeyFileEr
     if length != end * SLOT {
         cut(path, file, end)?;
     }
-    Ok((live, end))
+    Ok((live, forgotten, end))
 }
 
 /// Whether the file has its header. It has none when it is new, or when a crash took its beginning away

@@ -136,7 +136,7 @@ fn making_and_forgetting_race_without_harm() {
 #[test]
 fn a_full_disk_leaves_nothing_half_done_and_passes() {
     let (dir, made) = with_keys(3);
-    let (live, end) = load(&file(&dir), &File::open(file(&dir)).unwrap()).unwrap();
+    let (live, _, end) = load(&file(&dir), &File::open(file(&dir)).unwrap()).unwrap();
     let disk = Arc::new(FaultyDisk::new(open_private(&file(&dir)).unwrap()));
     let keys = SubjectKeys::of(file(&dir), Box::new(Arc::clone(&disk)), live, end);
 
@@ -154,7 +154,7 @@ fn a_full_disk_leaves_nothing_half_done_and_passes() {
 #[test]
 fn after_a_failed_sync_nothing_more_is_promised() {
     let (dir, made) = with_keys(3);
-    let (live, end) = load(&file(&dir), &File::open(file(&dir)).unwrap()).unwrap();
+    let (live, _, end) = load(&file(&dir), &File::open(file(&dir)).unwrap()).unwrap();
     let disk = Arc::new(FaultyDisk::new(open_private(&file(&dir)).unwrap()));
     let keys = SubjectKeys::of(file(&dir), Box::new(Arc::clone(&disk)), live, end);
 
@@ -235,4 +235,16 @@ fn a_file_that_others_can_read_is_refused() {
     let (dir, _) = with_keys(1);
     fs::set_permissions(file(&dir), fs::Permissions::from_mode(0o604)).unwrap();
     assert!(matches!(open(&dir), Err(KeyFileError::OpenToOthers { .. })));
+}
+
+#[test]
+fn a_key_that_was_never_destroyed_and_is_not_there_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = SubjectKeys::open(&dir.path().join("keys")).unwrap();
+    keys.key_for(&subject("a"), &OsEntropy).unwrap();
+    keys.key_for(&subject("b"), &OsEntropy).unwrap();
+    keys.forget(&subject("b")).unwrap();
+    drop(keys);
+    let keys = SubjectKeys::open(&dir.path().join("keys")).unwrap();
+    assert_eq!(["a", "b", "c"].map(|name| keys.has_lost(&subject(name))), [false, false, true]);
 }

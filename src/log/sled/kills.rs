@@ -1,10 +1,12 @@
 //! kill -9 in the middle of writing: what was acknowledged is there, and the log is a prefix of what was sent.
 //!
-//! What this cannot show is a power cut: a killed process leaves the kernel's memory intact.
+//! What this cannot show is a power cut: a killed process leaves the kernel's memory intact. The whole program
+//! is killed, and its power cut, in `tests/durability`; here it is the log alone, with commits larger than a
+//! caller can ask for.
 
 use std::{
     io::{BufRead, BufReader, Write},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -19,13 +21,19 @@ fn nth(n: u64) -> EncodedCommit {
     if n.is_multiple_of(8) { largest(n) } else { small(n) }
 }
 
+/// Names the directory of the process that is to be killed: there, the test below is that process.
+const WRITES_TO: &str = "TENURE_TEST_KILL_DIR";
+/// How many rounds, if not the few of an ordinary run.
+const ROUNDS: &str = "TENURE_LOG_KILL_ROUNDS";
+
+#[expect(clippy::disallowed_methods, reason = "a test and its child are told by the environment what to do")]
+fn told(variable: &str) -> Option<String> {
+    std::env::var(variable).ok()
+}
+
 /// Appends until it is killed, and says after each batch what is acknowledged.
-#[test]
-#[ignore = "the process that `acknowledged_commits_survive_a_kill` kills"]
-#[expect(clippy::disallowed_methods, reason = "a test's child is told its directory by the environment")]
-fn writer() {
-    let Ok(dir) = std::env::var("TENURE_TEST_KILL_DIR") else { return };
-    let log = open(&PathBuf::from(dir)).unwrap();
+fn write_for_ever(dir: &Path) {
+    let log = open(dir).unwrap();
     // One event a commit: the position is the number of the last commit.
     let mut stdout = std::io::stdout().lock();
     loop {
@@ -38,8 +46,8 @@ fn writer() {
 /// Lets a writer work until it has acknowledged so many batches, and kills it; gives the last acknowledged position.
 fn killed_after(dir: &Path, batches: usize) -> u64 {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "log::sled::kills::writer", "--ignored", "--nocapture"])
-        .env("TENURE_TEST_KILL_DIR", dir)
+        .args(["--exact", "log::sled::kills::acknowledged_commits_survive_a_kill", "--nocapture"])
+        .env(WRITES_TO, dir)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -77,11 +85,8 @@ fn rounds(count: usize) {
 
 #[test]
 fn acknowledged_commits_survive_a_kill() {
-    rounds(6);
-}
-
-#[test]
-#[ignore = "takes minutes"]
-fn acknowledged_commits_survive_many_kills() {
-    rounds(100);
+    if let Some(dir) = told(WRITES_TO) {
+        return write_for_ever(Path::new(&dir));
+    }
+    rounds(told(ROUNDS).map_or(6, |count| count.parse().unwrap()));
 }

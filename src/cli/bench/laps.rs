@@ -1,0 +1,192 @@
+//! Many callers at once, each waiting for its answer before it asks again, lap by lap.
+//!
+//! In a lap every caller goes through its sessions once. Between two laps all callers stand still, and time
+//! can be moved, so that what was just renewed may be renewed again.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Barrier;
+
+use super::failed;
+use crate::{cli::failure::Failure, clock::stopwatch};
+
+/// One that asks and waits.
+pub(super) trait Caller: Send + 'static {
+    /// How often it asks in a lap.
+    fn len(&self) -> usize;
+    /// Asks for the `index`th time in this lap.
+    fn call(&mut self, index: usize) -> impl Future<Output = Result<(), String>> + Send;
+}
+
+/// What happens before each lap.
+pub(super) trait Between: Send + Sync + 'static {
+    /// Prepares the next lap; false when there cannot be one.
+    fn prepare(&self) -> impl Future<Output = Result<bool, String>> + Send;
+}
+
+/// Nothing needs to happen.
+pub(super) struct Nothing;
+
+impl Between for Nothing {
+    async fn prepare(&self) -> Result<bool, String> {
+        Ok(true)
+    }
+}
+
+/// What a round gave.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    /// How long it took.
+    pub(super) took: Duration,
+    /// The microseconds of each call, in order of length.
+    pub(super) micros: Vec<u32>,
+}
+
+impl Round {
+    /// Calls per second.
+    pub(super) fn rate(&self) -> f64 {
+        self.micros.len() as f64 / self.took.as_secs_f64()
+    }
+
+    /// How long all but one in `1 / (1 - share)` calls took at most.
+    pub(super) fn quantile(&self, share: f64) -> Duration {
+        let place = (self.micros.len() as f64 * share) as usize;
+        let micros = self.micros.get(place.min(self.micros.len().saturating_sub(1)));
+        Duration::from_micros(micros.copied().unwrap_or(0).into())
+    }
+}
+
+struct Shared<B> {
+    between: B,
+    barrier: Barrier,
+    least: Duration,
+    begun: Instant,
+    over: AtomicBool,
+    fault: Mutex<Option<String>>,
+}
+
+/// Lets the callers go lap after lap for about so long, and gives them back.
+pub(super) async fn run<C: Caller, B: Between>(
+    callers: Vec<C>,
+    between: B,
+    least: Duration,
+) -> Result<(Round, Vec<C>), Failure> {
+    let shared = Arc::new(Shared {
+        between,
+        barrier: Barrier::new(callers.len()),
+        least,
+        begun: stopwatch(),
+        over: AtomicBool::new(false),
+        fault: Mutex::new(None),
+    });
+    let running: Vec<_> =
+        callers.into_iter().map(|one| tokio::spawn(laps(one, Arc::clone(&shared)))).collect();
+    let mut round = Round::default();
+    let mut back = Vec::with_capacity(running.len());
+    for caller in running {
+        let (caller, micros) = caller.await.map_err(failed)?;
+        back.push(caller);
+        round.micros.extend(micros);
+    }
+    round.took = shared.begun.elapsed();
+    if let Some(fault) = shared.fault.lock().take() {
+        return Err(failed(fault));
+    }
+    round.micros.sort_unstable();
+    Ok((round, back))
+}
+
+async fn laps<C: Caller, B: Between>(mut caller: C, shared: Arc<Shared<B>>) -> (C, Vec<u32>) {
+    let mut micros = Vec::new();
+    loop {
+        if shared.barrier.wait().await.is_leader() {
+            shared.prepare().await;
+        }
+        shared.barrier.wait().await;
+        if shared.over.load(Ordering::Relaxed) {
+            return (caller, micros);
+        }
+        for index in 0..caller.len() {
+            let asked = stopwatch();
+            if let Err(fault) = caller.call(index).await {
+                shared.fault.lock().get_or_insert(fault);
+                break;
+            }
+            micros.push(u32::try_from(asked.elapsed().as_micros()).unwrap_or(u32::MAX));
+        }
+    }
+}
+
+impl<B: Between> Shared<B> {
+    async fn prepare(&self) {
+        let is_over = self.begun.elapsed() >= self.least || self.fault.lock().is_some();
+        let goes_on = !is_over
+            && self.between.prepare().await.unwrap_or_else(|fault| {
+                self.fault.lock().get_or_insert(fault);
+                false
+            });
+        self.over.store(!goes_on, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Counts(usize);
+
+    impl Caller for Counts {
+        fn len(&self) -> usize {
+            3
+        }
+        async fn call(&mut self, index: usize) -> Result<(), String> {
+            self.0 += 1;
+            if self.0 > 30 { Err(format!("no {index} any more")) } else { Ok(()) }
+        }
+    }
+
+    struct Times(Mutex<usize>);
+
+    impl Between for Times {
+        async fn prepare(&self) -> Result<bool, String> {
+            let mut left = self.0.lock();
+            let goes_on = *left > 0;
+            *left = left.saturating_sub(1);
+            Ok(goes_on)
+        }
+    }
+
+    fn ran(laps: usize) -> Result<(Round, Vec<Counts>), Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let between = Times(Mutex::new(laps));
+        runtime.block_on(run(vec![Counts(0), Counts(0)], between, Duration::from_secs(60)))
+    }
+
+    #[test]
+    fn every_caller_goes_through_all_laps() {
+        let (round, callers) = ran(4).unwrap();
+        assert_eq!(round.micros.len(), 24);
+        assert!(callers.iter().all(|caller| caller.0 == 12));
+    }
+
+    #[test]
+    fn a_call_that_fails_ends_the_round() {
+        let failure = ran(100).map(|_| ()).unwrap_err();
+        assert_eq!(failure.to_string(), "no 0 any more");
+    }
+
+    #[test]
+    fn quantiles_are_of_the_ordered_calls() {
+        let round = Round { took: Duration::from_secs(2), micros: (1..=100).collect() };
+        assert_eq!(round.quantile(0.5), Duration::from_micros(51));
+        assert_eq!(round.quantile(0.99), Duration::from_micros(100));
+        assert!((round.rate() - 50.0).abs() < f64::EPSILON);
+    }
+}

@@ -1,0 +1,64 @@
+//! `tenure bench …`: how fast the authority is here, and what it holds in memory.
+//!
+//! Each command measures in rounds and gives the median round, with the conditions that it measured under:
+//! on a shared machine a single figure says nothing. What is compared is measured in turn within one run.
+
+mod bare;
+mod callers;
+mod conditions;
+mod forgetful;
+mod http;
+mod introspect;
+mod laps;
+mod memory;
+mod renew;
+mod report;
+mod stock;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{context::Global, failure::Failure};
+
+/// The benchmarks.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Renewals per second, each on disk before its caller hears of it
+    Renew(renew::Renew),
+    /// Introspections per second
+    Introspect(introspect::Introspect),
+    /// Bytes of memory for each live session
+    Memory(memory::Memory),
+}
+
+impl Bench {
+    pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
+        match self {
+            Self::Renew(renew) => renew.run(global),
+            Self::Introspect(introspect) => introspect.run(global),
+            Self::Memory(memory) => memory.run(global),
+        }
+    }
+}
+
+/// How much is measured.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Effort {
+    /// How many rounds; the median one counts
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+
+    /// How long a round takes
+    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    seconds: u32,
+
+    /// Where to put the temporary data directory: the disk of this directory is measured
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+}
+
+/// What went wrong in a benchmark.
+fn failed(why: impl std::fmt::Display) -> Failure {
+    Failure::Server(why.to_string())
+}

@@ -1,0 +1,19 @@
+//! What is acknowledged stays: the real program, killed, cut off from its power, out of space, damaged, and
+//! stopped in good order.
+//!
+//! `docs/durability.md` says what each file here proves, and how to run it for longer.
+
+#![expect(clippy::unwrap_used, reason = "these tests say what went wrong by panicking, in their helpers too")]
+
+mod ambient;
+mod authority;
+mod barrier;
+mod caller;
+mod damage;
+mod disk_full;
+mod ground;
+mod history;
+mod kill;
+mod load;
+mod power_cut;
+mod stop;

@@ -1,0 +1,19 @@
+//! The HTTP API as its callers meet it: the real binary, a real socket, and the public contract to the letter.
+//!
+//! What happens in order is told by the stories in `fixtures/stories`; what happens at once, at a boundary, or
+//! by somebody's malice is here, a file per route or topic.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod create;
+mod fuzz;
+mod idempotency;
+mod lists;
+mod malformed;
+mod operation;
+mod renew;
+mod routes;
+mod secrets;
+mod server;
+mod story;
+mod throttle;

@@ -1,0 +1,416 @@
+//! The real binary, on a data directory of its own, and a plain HTTP/1.1 client: one connection a request, so
+//! that what goes over the wire is what a test wrote.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Barrier, Mutex, mpsc},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tenure::clock::{pause, stopwatch};
+
+/// So long a test waits for anything that the server is to do in real time.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running server. It is killed when it goes out of scope.
+pub(crate) struct Server {
+    directory: TempDir,
+    arguments: Vec<String>,
+    log_filter: &'static str,
+    process: Process,
+    /// What the processes before the present one said on standard error.
+    said_before: String,
+    pub(crate) admin: String,
+}
+
+struct Process {
+    child: Child,
+    address: SocketAddr,
+    said: Arc<Mutex<String>>,
+    listener: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// Where time is that of the machine, and nobody moves it.
+    pub(crate) fn on_real_time() -> Self {
+        Self::run("info", vec![])
+    }
+
+    /// With some settings, each `name=value`.
+    pub(crate) fn with(settings: &[&str]) -> Self {
+        Self::saying("info", settings)
+    }
+
+    /// With some settings and a log filter.
+    pub(crate) fn saying(log_filter: &'static str, settings: &[&str]) -> Self {
+        let settings = settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]);
+        Self::run(log_filter, ["--test-clock".to_owned()].into_iter().chain(settings).collect())
+    }
+
+    fn run(log_filter: &'static str, arguments: Vec<String>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let process = Process::start(&directory.path().join("data"), &arguments, log_filter);
+        let admin = std::fs::read_to_string(directory.path().join("data/admin.key")).unwrap();
+        let admin = admin.trim().to_owned();
+        Self { directory, arguments, log_filter, process, said_before: String::new(), admin }
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// All that it said on standard error so far.
+    pub(crate) fn said(&self) -> String {
+        format!("{}{}", self.said_before, self.process.said.lock().unwrap())
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.process.child.try_wait().unwrap().is_none()
+    }
+
+    /// Tells it to stop, and waits for its end.
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        let id = rustix::process::Pid::from_child(&self.process.child);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        self.process.wait()
+    }
+
+    /// Stops it in order and starts it again.
+    pub(crate) fn restart(&mut self) {
+        assert!(self.stop().success(), "the server did not stop in order: {}", self.said());
+        self.start_again();
+    }
+
+    /// Kills it without a warning (kill -9) and starts it again.
+    pub(crate) fn kill9(&mut self) {
+        self.process.child.kill().unwrap();
+        self.process.wait();
+        self.start_again();
+    }
+
+    fn start_again(&mut self) {
+        self.said_before = self.said();
+        self.process = Process::start(&self.data(), &self.arguments, self.log_filter);
+    }
+
+    pub(crate) fn request(&self, method: &str, target: &str) -> Request {
+        Request {
+            address: self.process.address,
+            method: method.into(),
+            target: target.into(),
+            headers: vec![],
+            body: vec![],
+        }
+    }
+
+    pub(crate) fn get(&self, target: &str) -> Request {
+        self.request("GET", target)
+    }
+
+    pub(crate) fn post(&self, target: &str) -> Request {
+        self.request("POST", target)
+    }
+
+    pub(crate) fn put(&self, target: &str) -> Request {
+        self.request("PUT", target)
+    }
+
+    pub(crate) fn delete(&self, target: &str) -> Request {
+        self.request("DELETE", target)
+    }
+
+    /// A connection on which nothing was sent.
+    pub(crate) fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.process.address).unwrap()
+    }
+
+    /// Sends bytes as they are; gives back whatever comes until the connection ends.
+    pub(crate) fn raw(&self, bytes: &[u8]) -> Vec<u8> {
+        exchange(self.process.address, bytes)
+    }
+}
+
+/// What tests say often.
+impl Server {
+    /// A new API key, and its id.
+    pub(crate) fn issue_key(&self, role: &str, owner: Option<&str>) -> (String, String) {
+        let body = json!({ "role": role, "ownerId": owner });
+        let issued = self.post("/v1/credentials").bearer(&self.admin).json(&body).send().expect(201);
+        (issued.text("key"), issued.text("credentialId"))
+    }
+
+    pub(crate) fn register(&self, subject: &str, profile: &Value) {
+        let reply = self.put(&format!("/v1/subjects/{subject}")).bearer(&self.admin).json(profile).send();
+        assert!([200, 201].contains(&reply.status), "{reply:?}");
+    }
+
+    pub(crate) fn create(&self, body: &Value) -> Session {
+        let reply = self.post("/v1/sessions").bearer(&self.admin).json(body).send().expect(201);
+        Session { id: reply.text("sessionId"), token: reply.text("token") }
+    }
+
+    /// A session of a subject that is registered for it.
+    pub(crate) fn session(&self, subject: &str, ttl: u32) -> Session {
+        self.register(subject, &json!({}));
+        self.create(&json!({ "subjectId": subject, "ttl": ttl }))
+    }
+
+    pub(crate) fn renew(&self, session: &Session) -> Request {
+        self.put(&format!("/v1/sessions/{}/renew", session.id)).bearer(&session.token)
+    }
+
+    pub(crate) fn introspect(&self, token: &str) -> Reply {
+        self.post("/v1/introspect").bearer(&self.admin).json(&json!({ "token": token })).send().expect(200)
+    }
+
+    pub(crate) fn advance(&self, seconds: u64) {
+        let body = json!({ "advance": seconds });
+        self.put("/v1/clock").bearer(&self.admin).json(&body).send().expect(200);
+    }
+
+    /// Every recorded event of some kinds.
+    pub(crate) fn events(&self, kinds: &str) -> Vec<Value> {
+        let target = format!("/v1/events?limit=200&kinds={kinds}");
+        let page = self.get(&target).bearer(&self.admin).send().expect(200).json();
+        assert!(page["nextCursor"].is_null(), "more than a page");
+        page["items"].as_array().unwrap().clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.process.child.kill());
+        self.process.wait();
+    }
+}
+
+impl Process {
+    fn start(data: &Path, arguments: &[String], log_filter: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tenure"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .args(arguments)
+            .env_clear()
+            .env("TENURE_LOG", log_filter)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap());
+        let said = Arc::new(Mutex::new(String::new()));
+        let (found, address) = mpsc::channel();
+        let kept = Arc::clone(&said);
+        let listener = std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                if let Some((_, address)) = line.split_once("listening on http://") {
+                    // Nobody waits for it any more when the start was given up.
+                    let _ = found.send(address.trim().parse::<SocketAddr>().unwrap());
+                }
+                let mut said = kept.lock().unwrap();
+                said.push_str(&line);
+                said.push('\n');
+            }
+        });
+        let Ok(address) = address.recv_timeout(PATIENCE) else {
+            drop(child.kill());
+            panic!("the server does not listen; it said: {}", said.lock().unwrap());
+        };
+        Self { child, address, said, listener: Some(listener) }
+    }
+
+    /// Waits for its end, and for its last words.
+    fn wait(&mut self) -> ExitStatus {
+        let begun = stopwatch();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            if begun.elapsed() > PATIENCE {
+                drop(self.child.kill());
+            }
+            pause(Duration::from_millis(5));
+        };
+        if let Some(listener) = self.listener.take() {
+            drop(listener.join());
+        }
+        status
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Session {
+    pub(crate) id: String,
+    pub(crate) token: String,
+}
+
+impl Session {
+    /// The same session with the token of a renewal's reply.
+    pub(crate) fn renewed(&self, reply: &Reply) -> Self {
+        Self { id: self.id.clone(), token: reply.text("token") }
+    }
+
+    pub(crate) fn path(&self) -> String {
+        format!("/v1/sessions/{}", self.id)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    address: SocketAddr,
+    method: String,
+    target: String,
+    headers: Vec<(String, Vec<u8>)>,
+    body: Vec<u8>,
+}
+
+impl Request {
+    pub(crate) fn bearer(self, credential: &str) -> Self {
+        self.header("authorization", format!("Bearer {credential}"))
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    pub(crate) fn key(self, idempotency_key: &str) -> Self {
+        self.header("idempotency-key", idempotency_key)
+    }
+
+    pub(crate) fn json(self, body: &Value) -> Self {
+        self.json_text(&body.to_string())
+    }
+
+    pub(crate) fn json_text(self, body: &str) -> Self {
+        self.header("content-type", "application/json").body(body)
+    }
+
+    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = format!("{} {} HTTP/1.1\r\n", self.method, self.target).into_bytes();
+        bytes.extend(b"host: tenure\r\nconnection: close\r\n");
+        for (name, value) in &self.headers {
+            bytes.extend(name.as_bytes());
+            bytes.extend(b": ");
+            bytes.extend(value);
+            bytes.extend(b"\r\n");
+        }
+        if !self.body.is_empty() || !["GET", "HEAD"].contains(&self.method.as_str()) {
+            bytes.extend(format!("content-length: {}\r\n", self.body.len()).as_bytes());
+        }
+        bytes.extend(b"\r\n");
+        bytes.extend(&self.body);
+        bytes
+    }
+
+    pub(crate) fn send(&self) -> Reply {
+        let bytes = exchange(self.address, &self.bytes());
+        let reply = Reply::parse(&bytes);
+        reply.unwrap_or_else(|| panic!("no reply to {} {}: {bytes:?}", self.method, self.target))
+    }
+}
+
+/// Sends all of these requests at the same moment.
+pub(crate) fn all_at_once(requests: &[Request]) -> Vec<Reply> {
+    let start = Barrier::new(requests.len());
+    let send = |request: &Request| {
+        start.wait();
+        request.send()
+    };
+    std::thread::scope(|scope| {
+        let callers: Vec<_> = requests.iter().map(|request| scope.spawn(|| send(request))).collect();
+        callers.into_iter().map(|caller| caller.join().unwrap()).collect()
+    })
+}
+
+/// Sends the same request so many times at the same moment.
+pub(crate) fn at_once(request: &Request, times: usize) -> Vec<Reply> {
+    all_at_once(&vec![request.clone(); times])
+}
+
+fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    // The server may answer and close before it has read all of a body that it refuses.
+    drop(stream.write_all(bytes));
+    let mut reply = Vec::new();
+    drop(stream.read_to_end(&mut reply));
+    reply
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Reply {
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(bytes);
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let mut lines = head.split("\r\n");
+        let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+        let headers = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+            .collect();
+        Some(Self { status, headers, body: body.to_owned() })
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or(Value::Null)
+    }
+
+    /// A member that is text.
+    pub(crate) fn text(&self, name: &str) -> String {
+        self.json()[name].as_str().unwrap_or_else(|| panic!("no text {name} in {self:?}")).to_owned()
+    }
+
+    pub(crate) fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The fields that a 400 names.
+    pub(crate) fn fields(&self) -> Vec<String> {
+        let errors = self.json()["errors"].as_array().cloned().unwrap_or_default();
+        errors.iter().filter_map(|error| error["field"].as_str()).map(str::to_owned).collect()
+    }
+
+    /// The last event that the request appended.
+    pub(crate) fn position(&self) -> Option<u64> {
+        self.header("x-tenure-position").map(|position| position.parse().unwrap())
+    }
+
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{self:?}");
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn refused(self, status: u16, code: &str) -> Self {
+        assert_eq!((self.status, self.code().as_str()), (status, code), "{self:?}");
+        self
+    }
+}
