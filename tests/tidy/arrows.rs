@@ -20,14 +20,27 @@ const ARROWS: &[(&str, &[&str])] = &[
     // What is derived.
     ("projections", &["domain", "log"]),
     // What assembles: a node, its API, a server, a command line.
-    ("node", &["authority", "domain", "log", "projections", "texts", "tokens", "clock", "entropy", "key_files"]),
+    (
+        "node",
+        &["authority", "domain", "log", "projections", "texts", "tokens", "clock", "entropy", "key_files"],
+    ),
     ("api", &["authority", "domain", "log", "projections", "tokens", "clock", "config", "entropy"]),
     ("server", &["api", "config", "entropy", "node"]),
     (
         "cli",
         &[
-            "authority", "clock", "config", "domain", "entropy", "log", "node", "projections", "server",
-            "telemetry", "texts", "tokens",
+            "authority",
+            "clock",
+            "config",
+            "domain",
+            "entropy",
+            "log",
+            "node",
+            "projections",
+            "server",
+            "telemetry",
+            "texts",
+            "tokens",
         ],
     ),
     // The edges know at most the domain's words.
@@ -49,7 +62,8 @@ fn every_part_uses_only_what_is_further_in() {
         };
         let used = uses(&without_tests(&tree::text(&path).unwrap()));
         let wrong = used.into_iter().filter(|name| *name != part && !allowed.contains(&name.as_str()));
-        faults.extend(wrong.filter(|_| !is_test(&path)).map(|name| format!("{} uses {name}", path.display())));
+        faults
+            .extend(wrong.filter(|_| !is_test(&path)).map(|name| format!("{} uses {name}", path.display())));
     }
     assert!(faults.is_empty(), "{faults:#?}");
 }
@@ -109,8 +123,11 @@ fn part_of(path: &Path) -> String {
 
 /// The parts that a text names by `crate::`.
 fn uses(code: &str) -> BTreeSet<String> {
-    let code: String =
-        code.lines().filter(|line| !line.trim_start().starts_with("//")).flat_map(|line| [line, "\n"]).collect();
+    let code: String = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .flat_map(|line| [line, "\n"])
+        .collect();
     let mut used = BTreeSet::new();
     for behind in code.split("crate::").skip(1) {
         match behind.strip_prefix('{') {

@@ -2,14 +2,11 @@
 
 use std::fs;
 
-use parking_lot::Mutex;
-
-/// Two blocks of one document may be written at once.
-static WRITING: Mutex<()> = Mutex::new(());
+use crate::tree;
 
 /// Holds a block to what the code says; with `TENURE_BLESS=1` writes it.
 pub(crate) fn check(document: &str, name: &str, generated: &str) {
-    let _guard = WRITING.lock();
+    let _guard = tree::WRITING.write();
     let text = fs::read_to_string(document).unwrap();
     let (begin, end) = (format!("<!-- generated: {name} -->\n"), format!("<!-- end: {name} -->"));
     let cut = text.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?)));

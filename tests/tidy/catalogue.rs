@@ -27,7 +27,8 @@ fn every_kind_and_version_has_a_frozen_sample_and_nothing_else_has() {
         .flat_map(|stem| [format!("{stem}.hex"), format!("{stem}.txt")])
         .collect();
     let found = tree::files("fixtures/events").into_iter();
-    let found: BTreeSet<_> = found.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+    let found: BTreeSet<_> =
+        found.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
     assert_eq!(found, wanted);
 }
 

@@ -32,7 +32,9 @@ fn nothing_is_left_undone_or_left_out() {
     // In pieces, so that this file is none of those that have them.
     let undone = [concat!("to", "do!("), concat!("unimple", "mented!("), concat!("db", "g!(")];
     let left_out = concat!("#[ig", "nore");
-    for path in ["src", "tests", "examples", "benches"].into_iter().flat_map(|dir| tree::files_with(dir, "rs")) {
+    for path in
+        ["src", "tests", "examples", "benches"].into_iter().flat_map(|dir| tree::files_with(dir, "rs"))
+    {
         let text = tree::text(&path).unwrap();
         for word in undone.into_iter().chain([left_out]) {
             assert!(!text.contains(word), "{} has {word}", path.display());
@@ -42,7 +44,8 @@ fn nothing_is_left_undone_or_left_out() {
 
 #[test]
 fn no_file_names_the_machine_it_was_written_on() {
-    let places = [concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/wo", "rk/"), concat!("/Us", "ers/")];
+    let places =
+        [concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/wo", "rk/"), concat!("/Us", "ers/")];
     for path in tree::files(".") {
         let Some(text) = tree::text(&path) else { continue };
         for place in places {

@@ -5,6 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use parking_lot::RwLock;
+
+/// Held to write while a document is written: other tests read it at the same time.
+pub(crate) static WRITING: RwLock<()> = RwLock::new(());
+
 /// Every file below `dir`, in order of path; what is built, what is kept at run time and what git keeps is not
 /// part of it.
 pub(crate) fn files(dir: &str) -> Vec<PathBuf> {
@@ -36,5 +41,6 @@ fn gather(dir: &Path, found: &mut Vec<PathBuf>) {
 
 /// The file's text; none when it is no text.
 pub(crate) fn text(path: &Path) -> Option<String> {
+    let _guard = WRITING.read();
     String::from_utf8(fs::read(path).unwrap()).ok()
 }
