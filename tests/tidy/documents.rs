@@ -93,7 +93,7 @@ fn members(value: &Value) -> usize {
 
 #[test]
 fn decisions_are_numbered_without_gaps_and_listed() {
-    let mut list = String::new();
+    let mut list = "| | |\n|---|---|\n".to_owned();
     let mut files = tree::files("docs/decisions");
     files.retain(|path| !path.ends_with("README.md"));
     assert!(!files.is_empty());
@@ -103,7 +103,7 @@ fn decisions_are_numbered_without_gaps_and_listed() {
         assert!(name.starts_with(&format!("{number}-")), "{name} should have the number {number}");
         let text = tree::text(path).unwrap();
         let title = text.lines().next().and_then(|line| line.strip_prefix("# "));
-        writeln!(list, "- [{number}]({name}) {}", title.expect("a record opens with its title")).unwrap();
+        writeln!(list, "| [{number}]({name}) | {} |", title.expect("a record opens with its title")).unwrap();
     }
     blocks::check("docs/decisions/README.md", "decisions", &list);
 }
