@@ -201,6 +201,12 @@ pub fn stopwatch() -> Instant {
     Instant::now()
 }
 
+/// How long processors have worked for this process, all threads together: to measure by where others work too.
+pub fn worked() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 /// Lets real time pass on this thread. Never in an async task.
 #[expect(clippy::disallowed_methods, reason = "the one place that waits for time alone")]
 pub fn pause(length: Duration) {

@@ -137,8 +137,8 @@ fn judge(api: &Api, token: &str, with_metadata: bool) -> Judgement {
         expires_at: session.expires_at,
         absolute_expires_at: session.absolute_expires_at(),
         renewal_count: session.renewal_count(),
-        renew_at: session.renew_at,
-        should_renew: session.renew_at.is_some_and(|renew_at| authority.now() >= renew_at),
+        renew_at: session.renew_at(),
+        should_renew: session.renew_at().is_some_and(|renew_at| authority.now() >= renew_at),
         as_of_position: authority.live().position(),
         metadata: with_metadata.then(|| texts.metadata(&session).unwrap_or(Value::Null)),
     }))

@@ -55,7 +55,7 @@ fn renewed(granted: &Granted) -> Reply {
         session_id: session.id,
         token: granted.token.expose(),
         expires_at: session.expires_at,
-        renew_at: session.renew_at,
+        renew_at: session.renew_at(),
         renewal_count: session.renewal_count(),
         max_renewals: session.terms.max_renewals,
         absolute_expires_at: session.absolute_expires_at(),

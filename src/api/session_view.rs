@@ -125,7 +125,7 @@ pub(super) fn session_view(
         expires_at: session.expires_at,
         absolute_expires_at: session.absolute_expires_at(),
         renewed_at: session.renewed_at(),
-        renew_at: session.renew_at.filter(|_| is_live),
+        renew_at: session.renew_at().filter(|_| is_live),
         idle_timeout: None,
         last_seen_at: None,
         revoked_at: revocation.map(|revocation| revocation.at),

@@ -120,7 +120,7 @@ fn created(session: &Session, token: &str) -> Reply {
         created_at: session.created_at,
         expires_at: session.expires_at,
         absolute_expires_at: session.absolute_expires_at(),
-        renew_at: session.renew_at,
+        renew_at: session.renew_at(),
         renewal_count: session.renewal_count(),
         max_renewals: session.terms.max_renewals,
     };

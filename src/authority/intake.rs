@@ -84,7 +84,7 @@ impl Intake {
     pub(super) fn take(&self, most: usize, patience: Duration, gathering: Gathering) -> Taken {
         let mut queues = self.queues.lock();
         // All who are at work now, those just answered and those who wait, in two halves.
-        queues.wanted = ((gathering.answered + queues.len()) / 2).clamp(1, most);
+        queues.wanted = usize::midpoint(gathering.answered, queues.len()).clamp(1, most);
         while !queues.is_enough() {
             if self.arrived.wait_until(&mut queues, gathering.until).timed_out() {
                 break;

@@ -61,10 +61,13 @@ pub(super) struct Sequencer {
 type Waiting = (tokio::sync::oneshot::Sender<Result<Answer, Failure>>, Result<Answer, Failure>);
 
 /// Lets nobody wait for ever if the thread dies.
-struct CloseOnExit(Arc<Intake>);
+struct CloseOnExit(Arc<Intake>, Arc<Health>);
 
 impl Drop for CloseOnExit {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.1.stop("the sequencer died".into());
+        }
         self.0.close();
         let nothing = Gathering { answered: 0, until: stopwatch() };
         while let Taken::Requests(left) = self.0.take(usize::MAX, Duration::ZERO, nothing) {
@@ -76,7 +79,7 @@ impl Drop for CloseOnExit {
 impl Sequencer {
     /// Serves until the intake is closed and empty.
     pub(super) fn run(mut self) {
-        let _guard = CloseOnExit(Arc::clone(&self.intake));
+        let _guard = CloseOnExit(Arc::clone(&self.intake), Arc::clone(&self.health));
         let mut marked = stopwatch();
         let mut gathering = Gathering { answered: 0, until: marked };
         while let Taken::Requests(requests) = self.intake.take(BATCH, PATIENCE, gathering) {

@@ -11,7 +11,7 @@ use super::{
     },
     id::{Generation, Position},
     record::RecordedAs,
-    session::{Details, RefusedCodes, Renewal, Revocation, Session, SharedSession},
+    session::{Details, RefusedCodes, RenewAfter, Renewal, Revocation, Session, SharedSession},
     subject::{Registration, Subject},
     system::{Credential, System},
     text::SealedText,
@@ -119,12 +119,27 @@ fn created(subject: &mut Subject, event: &SessionCreated, recorded: RecordedAs) 
     let Err(place) = subject.place_of(event.session_id) else {
         return Err("the session exists already");
     };
-    let session = begun(subject, event, recorded);
+    let renew_after = renew_after(recorded.at, event.renew_at)?;
+    let session = begun(subject, event, renew_after, recorded);
+    // Most subjects have few sessions, and there are many subjects: room that nobody uses would add up.
+    if subject.sessions.len() < 64 {
+        subject.sessions.reserve_exact(1);
+    }
     subject.sessions.insert(place, session);
     Ok(())
 }
 
-fn begun(subject: &Subject, event: &SessionCreated, recorded: RecordedAs) -> SharedSession {
+fn renew_after(start: Timestamp, renew_at: Option<Timestamp>) -> Result<Option<RenewAfter>, &'static str> {
+    let measured = |moment| RenewAfter::between(start, moment).ok_or("renewAt does not lie in its period");
+    renew_at.map(measured).transpose()
+}
+
+fn begun(
+    subject: &Subject,
+    event: &SessionCreated,
+    renew_after: Option<RenewAfter>,
+    recorded: RecordedAs,
+) -> SharedSession {
     let is_plain = event.device.is_none() && event.scopes.is_empty() && event.metadata.is_none();
     let details = (!is_plain).then(|| {
         Box::new(Details {
@@ -141,7 +156,7 @@ fn begun(subject: &Subject, event: &SessionCreated, recorded: RecordedAs) -> Sha
         created: recorded.position,
         generation: Generation::FIRST,
         expires_at: event.expires_at,
-        renew_at: event.renew_at,
+        renew_after,
         granted: recorded.position,
         renewal: None,
         refused: RefusedCodes::default(),
@@ -167,10 +182,11 @@ fn renewed(subject: &mut Subject, event: &SessionRenewed, recorded: RecordedAs) 
     if event.expires_at > session.absolute_expires_at() {
         return Err("its period goes beyond the absolute end");
     }
+    let renew_after = renew_after(recorded.at, event.renew_at)?;
     let session = subject.session_mut(event.session_id).expect("it was found above");
     session.generation = event.generation;
     session.expires_at = event.expires_at;
-    session.renew_at = event.renew_at;
+    session.renew_after = renew_after;
     session.granted = recorded.position;
     session.refused = RefusedCodes::default();
     session.renewal = Some(Renewal { at: recorded.at, key_digest: event.key_digest, presented: false });

@@ -1,9 +1,12 @@
 //! What callers are told when the log fails, hangs or is too slow. Nobody hears yes for what is not on disk.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
-    mpsc,
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -75,6 +78,27 @@ async fn after_a_commit_of_unknown_fate_nothing_is_written_and_reads_go_on() {
     assert_eq!(authority.live().position(), position, "nothing that is not durable is visible");
     assert!(authority.introspect(granted.token.expose()).is_ok());
     assert!(authority.health().stopped().is_some());
+}
+
+/// It must not look ready, nor write a snapshot at its stop.
+#[tokio::test]
+async fn a_death_in_the_middle_of_a_batch_is_no_secret() {
+    let (log, world) = faulty();
+    let (panic, gate) = mpsc::channel();
+    *log.gate.lock() = Some(gate);
+    panic.send(()).unwrap();
+    assert_eq!(create(&world.authority, "agent").await.unwrap_err(), Failure::OutcomeUnknown);
+    // The caller hears of it first.
+    let stopped = async {
+        loop {
+            match world.authority.health().stopped() {
+                Some(why) => return why,
+                None => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let why = tokio::time::timeout(Duration::from_secs(10), stopped).await.unwrap();
+    assert_eq!(create(&world.authority, "agent").await.unwrap_err(), Failure::StorageUnavailable { why });
 }
 
 #[tokio::test]

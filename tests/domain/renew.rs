@@ -149,7 +149,7 @@ fn whoever_renews_when_told_to_is_never_too_early() {
             let scenario = begun_under(terms)
                 .when(renew(1).with_jitter(jitter), T0.plus(Seconds(ttl - 1)))
                 .then_one(|_| ());
-            let told = scenario.session(1).renew_at.unwrap();
+            let told = scenario.session(1).renew_at().unwrap();
             scenario.when(renew(2), told).then_one(|_| ());
         }
     }

@@ -393,8 +393,8 @@ fn no_reply_quotes_a_token() {
         for request in requests {
             let reply = request.send();
             let shown = format!("{reply:?}");
-            let hidden = secret.rsplit('_').next().unwrap().split('.').max_by_key(|part| part.len()).unwrap();
-            assert!(!shown.contains(&hidden[..12]) && !shown.contains(secret.as_str()), "{shown}");
+            let hidden = secret.trim_start_matches("tnr_key_").trim_start_matches("tnr_sess_v4.local.");
+            assert!(!shown.contains(&hidden[..12]), "{shown}");
             assert!(reply.status < 500, "{shown}");
         }
     }

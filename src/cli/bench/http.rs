@@ -62,10 +62,10 @@ impl Connection {
     async fn read(&mut self) -> Result<(u16, usize), String> {
         self.reply.clear();
         loop {
-            if let Some(head) = Head::find(&self.reply)? {
-                if self.reply.len() >= head.body + head.length {
-                    return Ok((head.status, head.body));
-                }
+            if let Some(head) = Head::find(&self.reply)?
+                && self.reply.len() >= head.body + head.length
+            {
+                return Ok((head.status, head.body));
             }
             match self.stream.read_buf(&mut self.reply).await {
                 Ok(0) => return Err("the server closed the connection".into()),

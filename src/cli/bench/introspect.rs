@@ -20,7 +20,7 @@ use super::{
 use crate::{
     authority::Authority,
     cli::{context::Global, failure::Failure},
-    clock::stopwatch,
+    clock::{stopwatch, worked},
 };
 
 /// How often a client asks before all look whether time is up.
@@ -72,7 +72,7 @@ impl Introspect {
         ];
         conditions.extend(told.map(|(name, value)| (name.to_owned(), value)));
         let items = if self.http { self.by_http(global)? } else { self.in_process(global)? };
-        print(global.output(), conditions, items)
+        print(global.output(), &conditions, &items)
     }
 
     fn length(&self) -> Duration {
@@ -94,8 +94,8 @@ impl Introspect {
         for round in 1..=self.effort.rounds {
             output.progress(&format!("round {round} of {}", self.effort.rounds));
             let unseen = unseen(&memory, &tokens, round as usize)?;
-            cold.add_rate(judged(&memory.authority, &unseen, self.length(), false)?);
-            warm.add_rate(judged(&memory.authority, &tokens, self.length(), true)?);
+            judge(&mut cold, &memory.authority, &unseen, self.length(), false)?;
+            judge(&mut warm, &memory.authority, &tokens, self.length(), true)?;
         }
         Ok(vec![warm.item(None), cold.item(None)])
     }
@@ -173,7 +173,7 @@ fn series(connections: u16, batch: u16) -> Series {
     } else {
         format!("introspect over HTTP, {batch} at a time")
     };
-    Series::of_batches(work, connections.into(), batch.into())
+    Series::elsewhere(work, connections.into(), batch.into())
 }
 
 fn bodies(tokens: &[String], batch: u16) -> Vec<String> {
@@ -183,9 +183,15 @@ fn bodies(tokens: &[String], batch: u16) -> Vec<String> {
     tokens.chunks_exact(batch.into()).map(|tokens| json!({"tokens": tokens}).to_string()).collect()
 }
 
-/// Judges all tokens, again and again if told to, for about so long; gives how many per second.
-fn judged(authority: &Authority, tokens: &[String], most: Duration, again: bool) -> Result<f64, Failure> {
-    let begun = stopwatch();
+/// Judges all tokens, again and again if told to, for about so long, as a round of the series.
+fn judge(
+    series: &mut Series,
+    authority: &Authority,
+    tokens: &[String],
+    most: Duration,
+    again: bool,
+) -> Result<(), Failure> {
+    let (begun, before) = (stopwatch(), worked());
     let mut done = 0;
     loop {
         for stride in tokens.chunks(STRIDE) {
@@ -194,11 +200,12 @@ fn judged(authority: &Authority, tokens: &[String], most: Duration, again: bool)
             }
             done += stride.len();
             if begun.elapsed() >= most {
-                return Ok(done as f64 / begun.elapsed().as_secs_f64());
+                break;
             }
         }
-        if !again {
-            return Ok(done as f64 / begun.elapsed().as_secs_f64());
+        if !again || begun.elapsed() >= most {
+            series.add_whole(done, begun.elapsed(), worked().saturating_sub(before));
+            return Ok(());
         }
     }
 }

@@ -15,7 +15,10 @@ use parking_lot::Mutex;
 use tokio::sync::Barrier;
 
 use super::failed;
-use crate::{cli::failure::Failure, clock::stopwatch};
+use crate::{
+    cli::failure::Failure,
+    clock::{stopwatch, worked},
+};
 
 /// One that asks and waits.
 pub(super) trait Caller: Send + 'static {
@@ -45,6 +48,8 @@ impl Between for Nothing {
 pub(super) struct Round {
     /// How long it took.
     pub(super) took: Duration,
+    /// How long processors worked on it, in this process.
+    pub(super) worked: Duration,
     /// The microseconds of each call, in order of length.
     pub(super) micros: Vec<u32>,
 }
@@ -52,15 +57,20 @@ pub(super) struct Round {
 impl Round {
     /// Calls per second.
     pub(super) fn rate(&self) -> f64 {
-        self.micros.len() as f64 / self.took.as_secs_f64()
+        many(self.micros.len()) / self.took.as_secs_f64()
     }
 
-    /// How long all but one in `1 / (1 - share)` calls took at most.
-    pub(super) fn quantile(&self, share: f64) -> Duration {
-        let place = (self.micros.len() as f64 * share) as usize;
+    /// How long so many in a thousand calls took at most.
+    pub(super) fn quantile(&self, thousandths: usize) -> Duration {
+        let place = self.micros.len() * thousandths / 1_000;
         let micros = self.micros.get(place.min(self.micros.len().saturating_sub(1)));
         Duration::from_micros(micros.copied().unwrap_or(0).into())
     }
+}
+
+/// A count to reckon with. There are never more than four thousand million calls in a round.
+pub(super) fn many(count: usize) -> f64 {
+    u32::try_from(count).map_or(f64::MAX, f64::from)
 }
 
 struct Shared<B> {
@@ -86,6 +96,7 @@ pub(super) async fn run<C: Caller, B: Between>(
         over: AtomicBool::new(false),
         fault: Mutex::new(None),
     });
+    let before = worked();
     let running: Vec<_> =
         callers.into_iter().map(|one| tokio::spawn(laps(one, Arc::clone(&shared)))).collect();
     let mut round = Round::default();
@@ -96,6 +107,7 @@ pub(super) async fn run<C: Caller, B: Between>(
         round.micros.extend(micros);
     }
     round.took = shared.begun.elapsed();
+    round.worked = worked().saturating_sub(before);
     if let Some(fault) = shared.fault.lock().take() {
         return Err(failed(fault));
     }
@@ -140,6 +152,7 @@ impl<B: Between> Shared<B> {
 mod tests {
     use super::*;
 
+    #[derive(Debug)]
     struct Counts(usize);
 
     impl Caller for Counts {
@@ -166,7 +179,7 @@ mod tests {
     fn ran(laps: usize) -> Result<(Round, Vec<Counts>), Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let between = Times(Mutex::new(laps));
-        runtime.block_on(run(vec![Counts(0), Counts(0)], between, Duration::from_secs(60)))
+        runtime.block_on(run(vec![Counts(0), Counts(0)], between, Duration::from_mins(1)))
     }
 
     #[test]
@@ -184,9 +197,9 @@ mod tests {
 
     #[test]
     fn quantiles_are_of_the_ordered_calls() {
-        let round = Round { took: Duration::from_secs(2), micros: (1..=100).collect() };
-        assert_eq!(round.quantile(0.5), Duration::from_micros(51));
-        assert_eq!(round.quantile(0.99), Duration::from_micros(100));
+        let round = Round { took: Duration::from_secs(2), micros: (1..=100).collect(), ..Round::default() };
+        assert_eq!(round.quantile(500), Duration::from_micros(51));
+        assert_eq!(round.quantile(990), Duration::from_micros(100));
         assert!((round.rate() - 50.0).abs() < f64::EPSILON);
     }
 }

@@ -62,6 +62,6 @@ impl Memory {
             "bytesPerSession": (after.saturating_sub(before)) / u64::from(self.sessions),
             "residentBytes": after,
         });
-        print_with(global.output(), conditions, vec![item], COLUMNS)
+        print_with(global.output(), &conditions, &[item], COLUMNS)
     }
 }

@@ -74,7 +74,7 @@ impl Renew {
         } else {
             self.in_process(global.output(), &mut conditions)?
         };
-        print(global.output(), conditions, items)
+        print(global.output(), &conditions, &items)
     }
 
     fn length(&self) -> Duration {
@@ -125,7 +125,8 @@ impl Renew {
         let (host, key) = global.server()?;
         let key = key.reveal();
         let output = global.output();
-        let mut ours = series(&self.clients, "renew over HTTP");
+        let elsewhere = |&clients: &u16| Series::elsewhere("renew over HTTP", clients.into(), 1);
+        let mut ours: Vec<_> = self.clients.iter().map(elsewhere).collect();
         runtime.block_on(async {
             let mut stock = ByHttp::new(&host, key, self.sessions as usize, self.clients[0]).await?;
             for round in 1..=self.effort.rounds {

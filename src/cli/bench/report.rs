@@ -1,8 +1,10 @@
 //! Rounds to figures, figures to a table or a document.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
-use super::laps::Round;
+use super::laps::{Round, many};
 use crate::cli::{
     ambient,
     failure::Failure,
@@ -17,6 +19,7 @@ const COLUMNS: &[Column] = &[
     Column::plain("HIGHEST", "highest"),
     Column::plain("P50 MS", "p50Millis"),
     Column::plain("P99 MS", "p99Millis"),
+    Column::plain("CPU US", "cpuMicros"),
     Column::plain("RATIO", "ratio"),
     Column::plain("LOAD", "loadAverage"),
 ];
@@ -28,6 +31,8 @@ pub(super) struct Series {
     callers: usize,
     /// How many things a call is about.
     each: usize,
+    /// Whether all the work is this process's, so that its processor time says something.
+    is_here: bool,
     rounds: Vec<Figures>,
 }
 
@@ -36,32 +41,35 @@ struct Figures {
     rate: f64,
     p50: Option<f64>,
     p99: Option<f64>,
+    cpu: f64,
     load: Option<f64>,
 }
 
 impl Series {
     pub(super) fn new(work: impl Into<String>, callers: usize) -> Self {
-        Self { work: work.into(), callers, each: 1, rounds: Vec::new() }
+        Self { work: work.into(), callers, each: 1, is_here: true, rounds: Vec::new() }
     }
 
-    /// Of work that does `each` things in a call.
-    pub(super) fn of_batches(work: impl Into<String>, callers: usize, each: usize) -> Self {
-        Self { each, ..Self::new(work, callers) }
+    /// Of work that a server does, `each` things in a call.
+    pub(super) fn elsewhere(work: impl Into<String>, callers: usize, each: usize) -> Self {
+        Self { each, is_here: false, ..Self::new(work, callers) }
     }
 
     /// Adds a round of which every call was timed.
     pub(super) fn add(&mut self, round: &Round) {
-        let millis = |share| Some(round.quantile(share).as_secs_f64() * 1e3);
-        self.push(round.rate() * self.each as f64, millis(0.5), millis(0.99));
+        let millis = |thousandths| Some(round.quantile(thousandths).as_secs_f64() * 1e3);
+        let rate = round.rate() * many(self.each);
+        self.push(rate, millis(500), millis(990), round.worked.as_secs_f64() / many(round.micros.len()));
     }
 
-    /// Adds a round of which only the whole was timed.
-    pub(super) fn add_rate(&mut self, rate: f64) {
-        self.push(rate, None, None);
+    /// Adds a round of so many calls, of which only the whole was timed: by the clock, and by the processors.
+    pub(super) fn add_whole(&mut self, calls: usize, took: Duration, worked: Duration) {
+        let calls = many(calls);
+        self.push(calls / took.as_secs_f64(), None, None, worked.as_secs_f64() / calls);
     }
 
-    fn push(&mut self, rate: f64, p50: Option<f64>, p99: Option<f64>) {
-        self.rounds.push(Figures { rate, p50, p99, load: super::conditions::load_average() });
+    fn push(&mut self, rate: f64, p50: Option<f64>, p99: Option<f64>, cpu: f64) {
+        self.rounds.push(Figures { rate, p50, p99, cpu, load: super::conditions::load_average() });
     }
 
     /// Things per second in the median round.
@@ -72,16 +80,18 @@ impl Series {
     /// As an item of the report; with the ratio to another series of the same run.
     pub(super) fn item(&self, against: Option<&Self>) -> Value {
         let rates = || self.rounds.iter().map(|round| round.rate);
-        let tenths = |value: Option<f64>| value.map(|value| (value * 100.0).round() / 100.0);
+        let rounded = |value: Option<f64>| value.map(|value| (value * 100.0).round() / 100.0);
+        let cpu = median(self.rounds.iter().map(|round| round.cpu * 1e6));
         json!({
             "work": self.work,
             "callers": self.callers,
             "perSecond": self.median_rate().round(),
             "lowest": rates().fold(f64::INFINITY, f64::min).round(),
             "highest": rates().fold(0.0, f64::max).round(),
-            "p50Millis": tenths(median(self.rounds.iter().filter_map(|round| round.p50))),
-            "p99Millis": tenths(median(self.rounds.iter().filter_map(|round| round.p99))),
-            "ratio": against.map(|other| (self.ratio_to(other) * 100.0).round() / 100.0),
+            "p50Millis": rounded(median(self.rounds.iter().filter_map(|round| round.p50))),
+            "p99Millis": rounded(median(self.rounds.iter().filter_map(|round| round.p99))),
+            "cpuMicros": rounded(cpu.filter(|_| self.is_here)),
+            "ratio": rounded(against.map(|other| self.ratio_to(other))),
             "loadAverage": median(self.rounds.iter().filter_map(|round| round.load)),
         })
     }
@@ -102,19 +112,15 @@ fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
 }
 
 /// Prints the conditions and what was measured under them.
-pub(super) fn print(
-    output: Output,
-    conditions: Map<String, Value>,
-    items: Vec<Value>,
-) -> Result<(), Failure> {
+pub(super) fn print(output: Output, conditions: &Map<String, Value>, items: &[Value]) -> Result<(), Failure> {
     print_with(output, conditions, items, COLUMNS)
 }
 
 /// As [`print`], with other columns.
 pub(super) fn print_with(
     output: Output,
-    conditions: Map<String, Value>,
-    items: Vec<Value>,
+    conditions: &Map<String, Value>,
+    items: &[Value],
     columns: &[Column],
 ) -> Result<(), Failure> {
     let now = ambient::now();
@@ -132,9 +138,10 @@ mod tests {
     #[test]
     fn the_median_of_rounds_is_told_with_the_ratio_of_neighbours() {
         let (mut ours, mut theirs) = (Series::new("ours", 64), Series::new("theirs", 64));
-        for (one, other) in [(100.0, 200.0), (300.0, 100.0), (200.0, 200.0)] {
-            ours.add_rate(one);
-            theirs.add_rate(other);
+        let second = Duration::from_secs(1);
+        for (one, other) in [(100, 200), (300, 100), (200, 200)] {
+            ours.add_whole(one, second, second);
+            theirs.add_whole(other, second, second);
         }
         let item = ours.item(Some(&theirs));
         assert_eq!((&item["perSecond"], &item["ratio"]), (&json!(200.0), &json!(1.0)));

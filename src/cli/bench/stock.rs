@@ -77,7 +77,9 @@ impl InMemory {
             entropy: Arc::new(OsEntropy),
             secrets: secrets(&keys, &keyring, remembered)?,
             observers: vec![Arc::new(move |commits: &[Arc<StoredCommit>]| {
-                commits.iter().for_each(|stored| projections.fold(stored));
+                for stored in commits {
+                    projections.fold(stored);
+                }
             })],
         });
         let authority = Arc::new(authority.map_err(|failure| failed(format!("{failure:?}")))?);

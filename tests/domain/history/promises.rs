@@ -158,7 +158,7 @@ fn no_more_renewals_than_granted(seen: &Seen) -> Check {
 
 fn renew_at_lies_between_half_and_four_fifths(seen: &Seen) -> Check {
     for session in seen.run.live_sessions() {
-        let Some(renew_at) = session.renew_at else { continue };
+        let Some(renew_at) = session.renew_at() else { continue };
         let ttl = i64::from(session.terms.ttl.0) * 1_000;
         let share = renew_at.millis_since(session.period_start());
         let holds = (ttl / 2..=ttl * 4 / 5).contains(&share) && renew_at >= session.earliest_renewal();
