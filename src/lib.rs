@@ -30,7 +30,7 @@
 //! | [`server`] | a node, its API and a socket | all but cli |
 //! | [`config`], [`clock`], [`entropy`], [`key_files`], [`telemetry`] | settings, time, chance, secret files, log lines: the edges of the process | domain at most |
 //!
-//! `tests/tidy.rs` holds these arrows. `docs/architecture.md` walks through a renewal and names the place of
+//! `tests/tidy/arrows.rs` holds these arrows. `docs/architecture.md` walks through a renewal and names the place of
 //! the next event, route, setting and command.
 //!
 //! # In a program

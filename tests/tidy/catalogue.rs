@@ -1,0 +1,85 @@
+//! The catalogue of events: every kind is told, has a frozen sample, and shows what the sample holds.
+
+use std::{collections::BTreeSet, path::Path};
+
+use serde_json::{Map, Value};
+use tenure::{
+    domain::{Event, EventKind, Position},
+    log::StoredCommit,
+};
+
+use crate::{blocks, tree};
+
+const CATALOGUE: &str = "docs/events.md";
+
+#[test]
+fn every_kind_has_a_place_in_the_catalogue_in_the_order_of_its_number() {
+    let text = tree::text(Path::new(CATALOGUE)).unwrap();
+    let told = text.lines().filter_map(|line| EventKind::from_name(line.strip_prefix("## ")?));
+    assert_eq!(told.collect::<Vec<_>>(), EventKind::ALL);
+}
+
+#[test]
+fn every_kind_and_version_has_a_frozen_sample_and_nothing_else_has() {
+    let wanted: BTreeSet<String> = EventKind::ALL
+        .into_iter()
+        .flat_map(|kind| (1..=kind.version()).map(move |version| format!("{}.v{version}", kind.name())))
+        .flat_map(|stem| [format!("{stem}.hex"), format!("{stem}.txt")])
+        .collect();
+    let found = tree::files("fixtures/events").into_iter();
+    let found: BTreeSet<_> =
+        found.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+    assert_eq!(found, wanted);
+}
+
+#[test]
+fn the_example_of_every_kind_is_its_frozen_sample() {
+    for kind in EventKind::ALL {
+        let example = serde_json::to_string_pretty(&Value::Object(sample(kind))).unwrap();
+        blocks::check(CATALOGUE, kind.name(), &format!("```json\n{example}\n```"));
+    }
+}
+
+#[test]
+fn the_members_of_every_kind_are_told() {
+    let text = tree::text(Path::new(CATALOGUE)).unwrap();
+    for kind in EventKind::ALL {
+        let section = text.split(&format!("\n## {}\n", kind.name())).nth(1).expect("a section of its own");
+        let section = section.split("\n## ").next().unwrap();
+        let told = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+        let told: BTreeSet<_> = told.map(|(name, _)| name.to_owned()).collect();
+        let there: BTreeSet<_> = sample(kind).keys().cloned().collect();
+        assert_eq!(told, there, "{}", kind.name());
+    }
+}
+
+/// The `data` of a kind's frozen sample, as the API shows it; texts, which are sealed there, as `…`.
+fn sample(kind: EventKind) -> Map<String, Value> {
+    let path = format!("fixtures/events/{}.v{}.hex", kind.name(), kind.version());
+    let digits: String = tree::text(Path::new(&path)).unwrap().split_whitespace().collect();
+    let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+    let bytes: Vec<u8> = (0..digits.len()).step_by(2).map(byte).collect();
+    let stored = StoredCommit::decode(Position(1), &bytes).unwrap();
+    let event = &stored.commit.events[0];
+    assert_eq!(event.kind(), kind);
+    let Ok(Value::Object(mut members)) = data(event) else { panic!("an event is an object") };
+    for (field, text) in event.texts() {
+        members.insert(field.to_owned(), text.map_or(Value::Null, |_| "…".into()));
+    }
+    members
+}
+
+fn data(event: &Event) -> serde_json::Result<Value> {
+    match event {
+        Event::SubjectRegistered(event) => serde_json::to_value(event),
+        Event::SessionCreated(event) => serde_json::to_value(event),
+        Event::SessionRenewed(event) => serde_json::to_value(event),
+        Event::RenewalRejected(event) => serde_json::to_value(event),
+        Event::SessionRevoked(event) => serde_json::to_value(event),
+        Event::SessionsRevoked(event) => serde_json::to_value(event),
+        Event::TokensPresented(event) => serde_json::to_value(event),
+        Event::CredentialIssued(event) => serde_json::to_value(event),
+        Event::CredentialRevoked(event) => serde_json::to_value(event),
+        Event::PolicyChanged(event) => serde_json::to_value(event),
+    }
+}

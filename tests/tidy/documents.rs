@@ -1,0 +1,109 @@
+//! Tables in the documents that are the code's own.
+
+use std::{fmt::Write, sync::Arc};
+
+use axum::{
+    body::{Body, to_bytes},
+    http::Request,
+};
+use serde_json::Value;
+use tenure::{
+    api::{Api, RouteFacts, Settings, error_table, openapi_document, route_facts},
+    config::{Networks, settings_markdown},
+    node::{Node, Options},
+};
+use tower::ServiceExt;
+
+use crate::{blocks, tree};
+
+#[test]
+fn the_table_of_errors_is_that_of_the_code() {
+    blocks::check("docs/http-api.md", "errors", &error_table());
+}
+
+#[test]
+fn the_table_of_settings_is_that_of_the_code() {
+    blocks::check("docs/operations.md", "settings", &settings_markdown());
+}
+
+#[test]
+fn the_table_of_routes_is_that_of_the_code() {
+    let described = openapi_document();
+    let mut table = "| route | what it does | API keys | session token |\n|---|---|---|---|\n".to_owned();
+    for route in route_facts() {
+        let what = described["paths"][&route.path][route.method.to_lowercase()]["summary"].as_str().unwrap();
+        let (keys, token) = whom(&route);
+        writeln!(table, "| `{} {}` | {what} | {keys} | {token} |", route.method, route.path).unwrap();
+    }
+    blocks::check("docs/http-api.md", "routes", &table);
+}
+
+fn whom(route: &RouteFacts) -> (String, &'static str) {
+    if route.public {
+        return ("needs none".to_owned(), "needs none");
+    }
+    let keys = if route.roles.is_empty() { "none".to_owned() } else { route.roles.join(", ") };
+    (keys, if route.session_token { "its own session" } else { "no" })
+}
+
+#[test]
+fn the_table_of_metrics_is_that_of_a_running_authority() {
+    let mut table = "| metric | type | meaning |\n|---|---|---|\n".to_owned();
+    let text = metrics();
+    for line in text.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
+        let (name, meaning) = line.split_once(' ').unwrap();
+        let kind = text.lines().find_map(|line| line.strip_prefix(&format!("# TYPE {name} "))).unwrap();
+        let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
+        writeln!(table, "| `{name}` | {kind} | {} |", meaning.trim_end_matches('.')).unwrap();
+    }
+    blocks::check("docs/operations.md", "metrics", &table);
+}
+
+/// What `/metrics` says to an admin.
+#[tokio::main(flavor = "current_thread")]
+async fn metrics() -> String {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::open(Options::new(data.path())).unwrap();
+    let key = tree::text(node.first_key.as_ref().unwrap()).unwrap();
+    let settings = Settings {
+        max_body: 65_536,
+        trusted_proxies: Networks::default(),
+        metrics_allow: Networks::default(),
+        wrong_credentials_per_minute: 0,
+        limit_loopback: false,
+    };
+    let api = Api::new(Arc::clone(&node.authority), Arc::clone(&node.projections), settings, None);
+    let asked = Request::get("/metrics").header("authorization", format!("Bearer {}", key.trim()));
+    let reply = api.router().oneshot(asked.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(reply.status(), 200);
+    let body = to_bytes(reply.into_body(), 1 << 20).await.unwrap();
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+#[test]
+fn every_route_is_in_the_openapi_document_with_its_errors() {
+    let document = openapi_document();
+    let operations: usize = document["paths"].as_object().unwrap().values().map(members).sum();
+    assert_eq!(operations, route_facts().len());
+}
+
+fn members(value: &Value) -> usize {
+    value.as_object().map_or(0, serde_json::Map::len)
+}
+
+#[test]
+fn decisions_are_numbered_without_gaps_and_listed() {
+    let mut list = "| | |\n|---|---|\n".to_owned();
+    let mut files = tree::files("docs/decisions");
+    files.retain(|path| !path.ends_with("README.md"));
+    assert!(!files.is_empty());
+    for (index, path) in files.iter().enumerate() {
+        let number = format!("{:04}", index + 1);
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(name.starts_with(&format!("{number}-")), "{name} should have the number {number}");
+        let text = tree::text(path).unwrap();
+        let title = text.lines().next().and_then(|line| line.strip_prefix("# "));
+        writeln!(list, "| [{number}]({name}) | {} |", title.expect("a record opens with its title")).unwrap();
+    }
+    blocks::check("docs/decisions/README.md", "decisions", &list);
+}

@@ -1,0 +1,14 @@
+//! What holds the house: the arrows between its folders, its style, and documents that agree with the code.
+//!
+//! `TENURE_BLESS=1 cargo test --locked --test tidy` writes the generated blocks of the documents anew.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod arrows;
+mod blocks;
+mod catalogue;
+mod commands;
+mod dependencies;
+mod documents;
+mod style;
+mod tree;

@@ -1,0 +1,46 @@
+//! The files of the repository.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use parking_lot::RwLock;
+
+/// Held to write while a document is written: other tests read it at the same time.
+pub(crate) static WRITING: RwLock<()> = RwLock::new(());
+
+/// Every file below `dir`, in order of path; what is built, what is kept at run time and what git keeps is not
+/// part of it.
+pub(crate) fn files(dir: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    gather(Path::new(dir), &mut found);
+    found.sort();
+    found
+}
+
+/// Those of them whose names end like this.
+pub(crate) fn files_with(dir: &str, extension: &str) -> Vec<PathBuf> {
+    let mut found = files(dir);
+    found.retain(|path| path.extension().is_some_and(|its| its == extension));
+    found
+}
+
+fn gather(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let path = path.strip_prefix("./").map(Path::to_owned).unwrap_or(path);
+        let is_ours = !["target", "tenure-data", ".git"].iter().any(|other| path.as_os_str() == *other);
+        if is_ours && path.is_dir() {
+            gather(&path, found);
+        } else if is_ours {
+            found.push(path);
+        }
+    }
+}
+
+/// The file's text; none when it is no text.
+pub(crate) fn text(path: &Path) -> Option<String> {
+    let _guard = WRITING.read();
+    String::from_utf8(fs::read(path).unwrap()).ok()
+}
