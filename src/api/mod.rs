@@ -1,7 +1,7 @@
 //! The command API over HTTP: one file per resource, one table of routes, one table of error codes.
 //!
-//! Every request takes the same way ([`call`]): credential, role, size, media type, syntax, and then its
-//! handler. What a route admits and what it takes is said once, in [`routes`]; the OpenAPI document is made
+//! Every request takes the same way (`call`): credential, role, size, media type, syntax, and then its
+//! handler. What a route admits and what it takes is said once, in `routes`; the OpenAPI document is made
 //! from the same table.
 
 mod access;

@@ -1,4 +1,4 @@
-//! The command line: a file per command, one place that prints ([`output`]), one client ([`client`]).
+//! The command line: a file per command, one place that prints (`output`), one client (`client`).
 //!
 //! Data goes to stdout, talk to stderr, and the exit code ([`Exit`]) says what kind of outcome it was.
 

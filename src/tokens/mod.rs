@@ -2,7 +2,7 @@
 //! read one; whether that session lives, the state decides. A token carries no expiry.
 //!
 //! `tnr_sess_` + PASETO v4.local, payload `{"sid":"<uuid>","gen":<n>}`, the sealing key's PASERK id in the
-//! footer, [`paseto::ASSERTION`] as implicit assertion. A token is sealed with a fresh nonce: two of the
+//! footer, `paseto::ASSERTION` as implicit assertion. A token is sealed with a fresh nonce: two of the
 //! same session and generation differ, and both work.
 
 mod claims;
