@@ -1,7 +1,8 @@
 //! The state on disk, so that a start need not fold what it has folded before.
 //!
 //! A snapshot is disposable. It is believed only when its own digest holds and the log has, at the snapshot's
-//! position, the very record that the snapshot names; otherwise it is ignored and the log is folded whole.
+//! position, the very record that the snapshot names; otherwise it is ignored and the log is folded whole. One that
+//! stands beyond the end of the log is no matter of folding: events are missing, and the start is refused.
 //!
 //! The file: `tenure-snapshot 1\n`, BLAKE3 of what follows (32 bytes), the record hash at the position (32
 //! bytes), the state's canonical bytes.

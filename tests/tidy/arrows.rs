@@ -94,7 +94,7 @@ fn no_arrow_leads_in_a_circle() {
 }
 
 #[test]
-fn the_edges_are_parts() {
+fn the_edges_know_the_words_of_the_domain_at_most() {
     assert!(EDGES.iter().all(|edge| ARROWS.iter().any(|(part, _)| part == edge)));
     let inward = |(part, allowed): &&(&str, &[&str])| EDGES.contains(part) && *allowed != ["domain"];
     assert!(ARROWS.iter().filter(inward).all(|(_, allowed)| allowed.is_empty()));
