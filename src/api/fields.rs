@@ -86,7 +86,8 @@ impl Fields {
     /// A whole number.
     pub(super) fn whole(&mut self, name: &str, range: RangeInclusive<u64>) -> Option<u64> {
         let expected = match (*range.start(), *range.end()) {
-            (least, u64::MAX) => format!("a whole number from {least}"),
+            // The rules know the true bound, and say it.
+            (least, most) if most >= u64::from(u32::MAX) => format!("a whole number from {least}"),
             (least, most) => format!("a whole number from {least} to {most}"),
         };
         let is_query = self.is_query;

@@ -70,6 +70,16 @@ pub(super) struct DeadToken {
     code: &'static str,
 }
 
+/// The judgement of one token, or those of a batch.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum IntrospectReply {
+    /// Of `token`.
+    One(Judgement),
+    /// Of `tokens`.
+    Many(Judgements),
+}
+
 /// The judgements of a batch, in its order.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Judgements {
@@ -104,17 +114,17 @@ fn asked(mut fields: Fields) -> Result<Asked, Problem> {
 /// Every acknowledged revocation and renewal is visible to every introspection that starts after it.
 #[utoipa::path(post, path = "/v1/introspect", tag = "sessions", operation_id = "introspect",
     request_body = IntrospectBody,
-    responses((status = 200, description = "The judgement, or `results` for a batch.", body = Judgement)))]
+    responses((status = 200, description = "The judgement, or `results` for a batch.", body = IntrospectReply)))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn introspect(call: Call) -> Result<Reply, Problem> {
     let reply = match asked(call.fields()?)? {
-        Asked::One { token, with_metadata } => Reply::ok(&judge(&call.api, &token, with_metadata)),
+        Asked::One { token, with_metadata } => IntrospectReply::One(judge(&call.api, &token, with_metadata)),
         Asked::Many(tokens) => {
             let results = tokens.iter().map(|token| judge(&call.api, token, false)).collect();
-            Reply::ok(&Judgements { results })
+            IntrospectReply::Many(Judgements { results })
         }
     };
-    Ok(reply.no_store())
+    Ok(Reply::ok(&reply).no_store())
 }
 
 fn judge(api: &Api, token: &str, with_metadata: bool) -> Judgement {
