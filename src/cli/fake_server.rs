@@ -18,8 +18,13 @@ pub(crate) fn answering(answers: Vec<Answer>) -> (String, JoinHandle<Vec<String>
 }
 
 fn serve(listener: &TcpListener, answer: Answer) -> String {
-    let (mut stream, _) = listener.accept().unwrap();
-    let asked = read_request(&mut BufReader::new(&stream));
+    // Whoever hangs up without a request is a stray of another test, whose server had this port before.
+    let (mut stream, asked) = loop {
+        let (stream, _) = listener.accept().unwrap();
+        if let Some(asked) = read_request(&mut BufReader::new(&stream)) {
+            break (stream, asked);
+        }
+    };
     if let Some((head, body)) = answer {
         let length = body.len();
         let rest = format!("connection: close\r\ncontent-length: {length}\r\n\r\n{body}");
@@ -28,15 +33,17 @@ fn serve(listener: &TcpListener, answer: Answer) -> String {
     asked
 }
 
-/// Head and body, in lower case.
-fn read_request(stream: &mut impl BufRead) -> String {
+/// Head and body, in lower case; none if they do not come whole.
+fn read_request(stream: &mut impl BufRead) -> Option<String> {
     let mut request = String::new();
     while !request.ends_with("\r\n\r\n") {
-        stream.read_line(&mut request).unwrap();
+        if stream.read_line(&mut request).ok()? == 0 {
+            return None;
+        }
     }
     let head = request.to_lowercase();
     let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
-    stream.read_exact(&mut body).unwrap();
-    head + &String::from_utf8(body).unwrap().to_lowercase()
+    stream.read_exact(&mut body).ok()?;
+    Some(head + &String::from_utf8(body).ok()?.to_lowercase())
 }

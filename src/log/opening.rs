@@ -148,11 +148,7 @@ impl Files {
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false);
         let file = options.open(&self.head).map_err(io_at(&self.head))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: self.head.clone() }),
-            Err(TryLockError::Error(error)) => return Err(io_at(&self.head)(error)),
-        }
+        self.lock(&file)?;
         HeadFile::read(file).map_err(|error| {
             if error.kind() == io::ErrorKind::InvalidData {
                 damaged(&self.head, None, &error.to_string())
@@ -160,6 +156,23 @@ impl Files {
                 io_at(&self.head)(error)
             }
         })
+    }
+
+    /// Only one process may have the log open. One that is just ending, or that a program has forked and that has
+    /// not become another program yet, lets go in a moment.
+    fn lock(&self, file: &File) -> Result<(), OpenError> {
+        let mut tries = 0;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(()),
+                Err(TryLockError::WouldBlock) if tries < 25 => {
+                    tries += 1;
+                    thread::park_timeout(Duration::from_millis(20));
+                }
+                Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: self.head.clone() }),
+                Err(TryLockError::Error(error)) => return Err(io_at(&self.head)(error)),
+            }
+        }
     }
 
     /// Says that the log is empty, before there is one: from here on its absence is noticed.

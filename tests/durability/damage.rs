@@ -203,13 +203,15 @@ fn a_cut_log_is_refused() {
             let cut_short =
                 victim.must_refuse(&format!("cut to {length}"), |data| cut(&data.join("log/db"), length));
             assert!(cut_short.contains("log/db"), "{cut_short}");
-            // Brought back to its length, only the content can tell.
-            let zeroed = victim.must_refuse(&format!("zero from {length}"), |data| {
+            // Brought back to its length, only the content can tell. The last bytes may be pages that sled has written
+            // anew elsewhere: then all of the history is there, and otherwise the words say where it is not.
+            let zeroed = victim.suffers(&format!("zero from {length}"), |data| {
                 let full = self::length(&data.join("log/db"));
                 cut(&data.join("log/db"), length.min(used - 200));
                 cut(&data.join("log/db"), full);
             });
-            assert!(zeroed.contains("log/db"), "{zeroed}");
+            assert!(length > 4096 || zeroed.is_some(), "zero from {length}: it started all the same");
+            assert!(zeroed.is_none_or(|said| said.contains("log/db")), "zero from {length}");
         }
     }
 }
