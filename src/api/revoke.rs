@@ -87,24 +87,17 @@ fn revoker(caller: &Caller) -> Result<Revoker, Problem> {
 /// The answer of a revocation that had its effect before.
 fn revoked_by(api: &Api, session_id: SessionId, first: Position) -> Result<Revoked, Problem> {
     let stored = history::commit_at(api.authority.log(), first)?.ok_or(Code::Internal)?;
-    let trigger = end_of(&stored, session_id).ok_or(Code::Internal)?.trigger;
+    let trigger = end_in(&stored).ok_or(Code::Internal)?.trigger;
     Ok(Revoked { session_id, at: stored.commit.recorded_at, trigger, position: Some(stored.last()) })
 }
 
-fn end_of(stored: &StoredCommit, id: SessionId) -> Option<&SessionRevoked> {
-    stored.commit.events.iter().find_map(|event| match event {
-        Event::SessionRevoked(revoked) if revoked.session_id == id => Some(revoked),
-        Event::SubjectRegistered(_)
-        | Event::SessionCreated(_)
-        | Event::SessionRenewed(_)
-        | Event::RenewalRejected(_)
-        | Event::SessionRevoked(_)
-        | Event::SessionsRevoked(_)
-        | Event::TokensPresented(_)
-        | Event::CredentialIssued(_)
-        | Event::CredentialRevoked(_)
-        | Event::PolicyChanged(_) => None,
-    })
+/// A revocation ends one session, whether it is a veto or not.
+fn end_in(stored: &StoredCommit) -> Option<&SessionRevoked> {
+    stored
+        .commit
+        .events
+        .iter()
+        .find_map(|event| if let Event::SessionRevoked(revoked) = event { Some(revoked) } else { None })
 }
 
 /// End all active sessions of a subject that match, in one step.

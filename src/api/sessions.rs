@@ -140,17 +140,8 @@ fn created_by(api: &Api, first: Position) -> Result<Reply, Problem> {
 }
 
 fn created_session(stored: &StoredCommit) -> Option<SessionId> {
-    stored.commit.events.iter().find_map(|event| match event {
-        Event::SessionCreated(created) => Some(created.session_id),
-        Event::SubjectRegistered(_)
-        | Event::SessionRenewed(_)
-        | Event::RenewalRejected(_)
-        | Event::SessionRevoked(_)
-        | Event::SessionsRevoked(_)
-        | Event::TokensPresented(_)
-        | Event::CredentialIssued(_)
-        | Event::CredentialRevoked(_)
-        | Event::PolicyChanged(_) => None,
+    stored.commit.events.iter().find_map(|event| {
+        if let Event::SessionCreated(created) = event { Some(created.session_id) } else { None }
     })
 }
 
