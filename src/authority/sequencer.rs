@@ -172,7 +172,8 @@ impl Sequencer {
             Command::RegisterSubject(_)
             | Command::CreateSession(_)
             | Command::RevokeSession(_)
-            | Command::RevokeSessions(_) => command,
+            | Command::RevokeSessions(_)
+            | Command::RecordExpiries => command,
         }
     }
 
