@@ -5,9 +5,8 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::{
-    authority::waiting_for_disk,
     domain::{Actor, Event, EventId, EventKind, Position, SessionId, Stream, SubjectId, Timestamp},
-    log::StoredCommit,
+    log::{StoredCommit, waiting_for_disk},
     projections::history,
 };
 

@@ -212,7 +212,7 @@ impl Session {
 
     /// How often it was renewed: every renewal moved the generation by one.
     pub const fn renewal_count(&self) -> u32 {
-        self.generation.0 - Generation::FIRST.0
+        self.generation.renewals()
     }
 
     /// How many renewals are left to it.
