@@ -29,12 +29,11 @@ pub trait Shareable: PartialEq + Sized + 'static {
 impl<T: Shareable> From<T> for Shared<T> {
     fn from(value: T) -> Self {
         T::recent().with_borrow_mut(|recent| {
-            match recent.iter().position(|known| **known == value) {
-                Some(place) => recent[..=place].rotate_right(1),
-                None => {
-                    recent.truncate(REMEMBERED - 1);
-                    recent.insert(0, Arc::new(value));
-                }
+            if let Some(place) = recent.iter().position(|known| **known == value) {
+                recent[..=place].rotate_right(1);
+            } else {
+                recent.truncate(REMEMBERED - 1);
+                recent.insert(0, Arc::new(value));
             }
             Self(Arc::clone(&recent[0]))
         })
