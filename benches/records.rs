@@ -37,6 +37,7 @@ fn renewal() -> Event {
         expires_at: Timestamp::from_millis(1_767_229_200_000),
         renew_at: Some(Timestamp::from_millis(1_767_227_700_000)),
         key_digest: Some(Digest16::from_bytes([2; 16])),
+        expiring_soon: None,
     })
 }
 

@@ -3,6 +3,8 @@
 //! A start reads the whole log once. It checks every record on the way and folds it into the state, the
 //! projections and the table of idempotency keys; nothing of those is ever taken on trust.
 
+mod jobs;
+
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
@@ -28,6 +30,8 @@ use crate::{
     texts::SubjectKeys,
     tokens::{ApiKey, Digests, Keyring, Tokens},
 };
+
+use self::jobs::Jobs;
 
 /// So many verified tokens are remembered, at about 80 bytes each.
 const REMEMBERED_TOKENS: usize = 1_000_000;
@@ -75,6 +79,8 @@ pub struct Node {
     /// Where the first admin key was written, when this start made it.
     pub first_key: Option<PathBuf>,
     data: PathBuf,
+    /// None when time stands still: what is due is done when the clock is moved.
+    jobs: Option<Jobs>,
 }
 
 /// Why a node does not open.
@@ -127,6 +133,9 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// The system gives no thread.
+    #[error("no thread for what is due from time to time: {0}")]
+    Thread(#[source] io::Error),
     /// The first commit of this start failed.
     #[error("the start cannot be recorded: {0}")]
     Record(#[source] Failure),
@@ -170,11 +179,17 @@ impl Node {
         })
         .map_err(StartError::Record)?;
         let first_key = needs_key.then(|| issue_first_key(&data, &authority)).transpose()?;
-        Ok(Self { authority: Arc::new(authority), projections, test_clock, first_key, data })
+        let authority = Arc::new(authority);
+        let jobs = match test_clock {
+            Some(_) => None,
+            None => Some(Jobs::start(Arc::clone(&authority)).map_err(StartError::Thread)?),
+        };
+        Ok(Self { authority, projections, test_clock, first_key, data, jobs })
     }
 
     /// Decides what waits, records what is due, writes a snapshot, and closes the log once nobody reads it.
     pub fn stop(self) {
+        drop(self.jobs);
         self.authority.stop();
         if self.authority.health().stopped().is_none() {
             save_snapshot(&self.data, self.authority.log(), self.authority.live().capture());

@@ -100,8 +100,8 @@ mod tests {
         let mut before = None;
         loop {
             let page = list.newest_before(before, 97);
-            let Some((last, _)) = page.last() else { break };
-            before = Some(*last);
+            let Some((end, _)) = page.last() else { break };
+            before = Some(*end);
             seen.extend(page);
         }
         assert_eq!(seen, sessions);
