@@ -230,6 +230,19 @@ fn check_chosen(text: &str) -> Result<(), InvalidId> {
 #[serde(transparent)]
 pub struct Position(#[n(0)] pub u64);
 
+impl FromStr for Position {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse()
+            .ok()
+            .filter(|_| is_plain)
+            .map(Self)
+            .ok_or(InvalidId("must be a position, a whole number"))
+    }
+}
+
 impl Position {
     /// Before the first event: the empty log.
     pub const ZERO: Self = Self(0);

@@ -20,6 +20,7 @@ const MAY: &[(&str, &str, &[&str])] = &[
     ("DELETE", "/v1/sessions/{sessionId}", &["admin", "issuer", "owner", "session"]),
     ("POST", "/v1/introspect", &["admin", "issuer", "verifier"]),
     ("GET", "/v1/events", &["admin", "auditor", "owner"]),
+    ("GET", "/v1/notices", &["admin", "auditor", "owner"]),
     ("POST", "/v1/credentials", &["admin"]),
     ("GET", "/v1/credentials", &["admin"]),
     ("DELETE", "/v1/credentials/{credentialId}", &["admin"]),

@@ -25,7 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "node",
         &["authority", "domain", "log", "projections", "texts", "tokens", "clock", "entropy", "key_files"],
     ),
-    ("api", &["authority", "domain", "log", "projections", "tokens", "clock", "config", "entropy"]),
+    ("api", &["authority", "bus", "domain", "log", "projections", "tokens", "clock", "config", "entropy"]),
     ("server", &["api", "config", "entropy", "node"]),
     (
         "cli",
