@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use tenure::{
-    audit::live_check::{Findings, LiveCheck, Published},
+    audit::live_check::{CheckError, Findings, LiveCheck, Published},
     authority::Authority,
     domain::{Position, Seconds, SubjectId, session::Session, subject::Subject, system::System},
     log::EventLog,
@@ -180,4 +180,13 @@ fn a_change_of_the_authority_s_own_state_is_named() {
     let differences = found(&check).differences;
     assert!(matches!(&differences[..], [one] if one.subject.is_none()), "{differences:?}");
     assert!(check.alarm().unwrap().contains("differ about the authority itself"));
+}
+
+#[test]
+fn a_check_ends_with_the_authority() {
+    let life = lived(6, 20);
+    let check = View::of(&life).told_of(&life, 10);
+    check.end();
+    assert_eq!(check.now(), Some(Err(CheckError::Over)));
+    assert_eq!(check.alarm(), None);
 }
