@@ -9,7 +9,12 @@ use std::sync::{
 use tenure::{
     audit::live_check::{CheckError, Findings, LiveCheck, Published},
     authority::Authority,
-    domain::{Position, Seconds, SubjectId, session::Session, subject::Subject, system::System},
+    domain::{
+        Position, Seconds, SubjectId,
+        session::{Session, SharedSession},
+        subject::Subject,
+        system::System,
+    },
     log::EventLog,
 };
 
@@ -135,7 +140,7 @@ fn a_session_that_was_changed_in_memory_is_named() {
     ];
     for (number, lie) in lies.into_iter().enumerate() {
         let about_subjects: Lie<Subject> = Box::new(move |subject| {
-            subject.sessions.iter_mut().for_each(|session| lie(Arc::make_mut(session)));
+            subject.sessions.iter_mut().for_each(|session| lie(SharedSession::make_mut(session)));
         });
         let view = View { about_subjects, ..View::of(&life) };
         let changed = |id: &&SubjectId| {

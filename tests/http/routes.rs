@@ -20,6 +20,7 @@ const MAY: &[(&str, &str, &[&str])] = &[
     ("DELETE", "/v1/sessions/{sessionId}", &["admin", "issuer", "owner", "session"]),
     ("POST", "/v1/introspect", &["admin", "issuer", "verifier"]),
     ("GET", "/v1/events", &["admin", "auditor", "owner"]),
+    ("GET", "/v1/notices", &["admin", "auditor", "owner"]),
     ("GET", "/v1/audit/head", &["admin", "auditor"]),
     ("GET", "/v1/audit/proof", &["admin", "auditor"]),
     ("GET", "/v1/audit/consistency", &["admin", "auditor"]),
