@@ -5,6 +5,7 @@
 //! from the same table.
 
 mod access;
+mod audit;
 mod call;
 mod clock;
 mod credentials;
@@ -43,12 +44,15 @@ pub use self::{
     routes::{RouteFacts, route_facts},
 };
 use self::{metrics::Metrics, throttle::Throttle};
-use crate::{authority::Authority, clock::TestClock, config::Networks, projections::Projections};
+use crate::{
+    audit::Evidence, authority::Authority, clock::TestClock, config::Networks, projections::Projections,
+};
 
 /// What every handler works with.
 pub struct Api {
     authority: Arc<Authority>,
     projections: Arc<Projections>,
+    evidence: Arc<Evidence>,
     settings: Settings,
     test_clock: Option<Arc<TestClock>>,
     throttle: Throttle,
@@ -76,13 +80,14 @@ impl Api {
     pub fn new(
         authority: Arc<Authority>,
         projections: Arc<Projections>,
+        evidence: Arc<Evidence>,
         settings: Settings,
         test_clock: Option<Arc<TestClock>>,
     ) -> Arc<Self> {
         let throttle = Throttle::new(settings.wrong_credentials_per_minute);
         let metrics = Metrics::new();
         let closing = watch::Sender::new(false);
-        Arc::new(Self { authority, projections, settings, test_clock, throttle, metrics, closing })
+        Arc::new(Self { authority, projections, evidence, settings, test_clock, throttle, metrics, closing })
     }
 
     /// Ends the streams, which would otherwise go on for as long as their readers stay.

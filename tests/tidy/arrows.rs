@@ -20,12 +20,39 @@ const ARROWS: &[(&str, &[&str])] = &[
     // What is derived.
     ("bus", &["domain", "log", "clock"]),
     ("projections", &["domain", "log"]),
+    // What convinces a stranger. It has a key of its own.
+    ("audit", &["domain", "log", "clock", "entropy", "key_files"]),
     // What assembles: a node, its API, a server, a command line.
     (
         "node",
-        &["authority", "domain", "log", "projections", "texts", "tokens", "clock", "entropy", "key_files"],
+        &[
+            "audit",
+            "authority",
+            "domain",
+            "log",
+            "projections",
+            "texts",
+            "tokens",
+            "clock",
+            "entropy",
+            "key_files",
+        ],
     ),
-    ("api", &["authority", "bus", "domain", "log", "projections", "tokens", "clock", "config", "entropy"]),
+    (
+        "api",
+        &[
+            "audit",
+            "authority",
+            "bus",
+            "domain",
+            "log",
+            "projections",
+            "tokens",
+            "clock",
+            "config",
+            "entropy",
+        ],
+    ),
     ("server", &["api", "config", "entropy", "node"]),
     (
         "cli",
