@@ -31,6 +31,7 @@ mod sessions;
 mod stream;
 mod subjects;
 mod throttle;
+mod usage;
 
 use std::sync::Arc;
 

@@ -102,11 +102,11 @@ fn errors(route: &Route) -> std::collections::BTreeMap<u16, Vec<&'static str>> {
 
 fn codes(route: &Route) -> Vec<Code> {
     use Code::{
-        Forbidden, IdempotencyKeyReused, InvalidRequest, InvalidToken, LastAdmin, NotFound, OutcomeUnknown,
-        Overloaded, PayloadTooLarge, PositionNotReached, RateLimited, RenewalLimitReached, RenewalTooEarly,
-        SessionAbsoluteLifetimeExceeded, SessionLimitExceeded, SessionNotFound, SessionRenewalMismatch,
-        SessionRevoked, StorageUnavailable, SubjectNotFound, TokenExpired, TokenSuperseded,
-        UnsupportedMediaType,
+        ConstraintViolated, Forbidden, IdempotencyKeyReused, InvalidRequest, InvalidToken, LastAdmin,
+        NotFound, OutcomeUnknown, Overloaded, PayloadTooLarge, PositionNotReached, RateLimited,
+        RenewalLimitReached, RenewalTooEarly, SessionAbsoluteLifetimeExceeded, SessionLimitExceeded,
+        SessionNotActive, SessionNotFound, SessionRenewalMismatch, SessionRevoked, StorageUnavailable,
+        SubjectNotFound, TokenExpired, TokenSuperseded, UnsupportedMediaType,
     };
     let mut codes = vec![InvalidRequest, PayloadTooLarge];
     if !route.access.public {
@@ -133,6 +133,7 @@ fn codes(route: &Route) -> Vec<Code> {
             SessionAbsoluteLifetimeExceeded,
             RenewalTooEarly,
         ],
+        (_, "/v1/sessions/{sessionId}/usage") => &[SessionNotFound, ConstraintViolated, SessionNotActive],
         (_, "/v1/sessions/{sessionId}") => &[SessionNotFound],
         ("GET", "/v1/subjects/{subjectId}") | (_, "/v1/subjects/{subjectId}/sessions") => &[SubjectNotFound],
         (_, "/v1/credentials/{credentialId}") => &[NotFound, LastAdmin],
@@ -184,6 +185,8 @@ fn problem_schema() -> Value {
             "errors": { "type": "array", "items": { "type": "object", "required": ["field", "message"],
                 "properties": { "field": { "type": "string" }, "message": { "type": "string" } } } },
             "activeCount": { "type": "integer" },
+            "constraint": { "type": "string" },
+            "sessionStatus": { "type": "string" },
             "activeSessions": { "type": "array", "items": { "type": "object" } },
         },
     })

@@ -9,7 +9,7 @@ use utoipa::{
 };
 
 use crate::domain::{
-    CredentialId, EventId, OwnerId, Position, Seconds, SessionId, SubjectId, Timestamp,
+    Amount, CredentialId, EventId, OwnerId, Position, Seconds, SessionId, SubjectId, Timestamp,
     event::{Role, SubjectKind, Trigger},
     policy::OnLimit,
     session::Status,
@@ -29,6 +29,16 @@ fn chosen() -> RefOr<Schema> {
         .min_length(Some(1))
         .max_length(Some(128))
         .pattern(Some("^[A-Za-z0-9._:@-]+$"))
+        .into()
+}
+
+/// The pattern says more than a length could: the digits are counted without the point and a lone zero.
+fn amount() -> RefOr<Schema> {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .max_length(Some(40))
+        .pattern(Some(r"^(0|[1-9][0-9]*)(\.[0-9]+)?$"))
+        .description(Some("A decimal number of up to 38 digits, exact."))
         .into()
 }
 
@@ -63,6 +73,7 @@ schemas! {
     EventId => uuid();
     SubjectId => chosen();
     OwnerId => chosen();
+    Amount => amount();
     Position => number();
     Seconds => number();
     Status => words(&["ACTIVE", "EXPIRED", "REVOKED"]);

@@ -53,6 +53,7 @@ impl Ask {
                 Command::RegisterSubject(_)
                 | Command::CreateSession(_)
                 | Command::RenewSession(_)
+                | Command::RecordUsage(_)
                 | Command::RecordExpiries,
             )
             | Self::System(

@@ -64,7 +64,8 @@ impl Telling<'_> {
             | Event::TokensPresented(_)
             | Event::CredentialIssued(_)
             | Event::CredentialRevoked(_)
-            | Event::PolicyChanged(_) => vec![],
+            | Event::PolicyChanged(_)
+            | Event::UsageRecorded(_) => vec![],
         };
         let numbered = (1..).zip(told);
         numbered

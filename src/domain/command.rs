@@ -2,6 +2,7 @@
 //! jitter, digests of secrets, sealed texts.
 
 use super::{
+    budget::{Constraints, Use},
     event::{CredentialIssued, Device, Presented, Profile},
     id::{CredentialId, Digest16, Generation, OwnerId, SessionId},
     policy::Policy,
@@ -22,6 +23,8 @@ pub enum Command {
     RevokeSession(RevokeSession),
     /// End the active sessions of the subject, or of one of its devices.
     RevokeSessions(RevokeSessions),
+    /// Use a session, within its constraints.
+    RecordUsage(RecordUsage),
     /// Record which sessions of the subject have ended by themselves.
     RecordExpiries,
 }
@@ -61,6 +64,8 @@ pub struct CreateSession {
     pub scopes: Vec<String>,
     /// A JSON object of the creator's.
     pub metadata: Option<SealedText>,
+    /// The limits on its use.
+    pub constraints: Option<Constraints>,
     /// Places `renewAt` between 50 % (0) and 80 % (65 535) of the period.
     pub jitter: u16,
 }
@@ -130,4 +135,15 @@ pub struct RevokeSessions {
     pub owner: Option<OwnerId>,
     /// Why, in the caller's words.
     pub reason: Option<SealedText>,
+}
+
+/// Use a session, within its constraints.
+#[derive(Clone, Debug)]
+pub struct RecordUsage {
+    /// The session.
+    pub session_id: SessionId,
+    /// The generation of its own token; none when an API key asks on its behalf.
+    pub generation: Option<Generation>,
+    /// What is done.
+    pub wanted: Use,
 }

@@ -8,6 +8,8 @@ use minicbor::{Decode, Encode};
 use serde::Serialize;
 
 use super::{
+    amount::Amount,
+    budget::{Constraints, Usage, Use},
     id::{CredentialId, Digest16, Generation, OwnerId, SessionId},
     policy::{OnLimit, Policy},
     text::SealedText,
@@ -42,6 +44,8 @@ pub enum Event {
     PolicyChanged(PolicyChanged),
     /// A session's period was over, and nobody had ended it.
     SessionExpired(SessionExpired),
+    /// A session was used, within its constraints.
+    UsageRecorded(UsageRecorded),
 }
 
 /// The kind of an event: its name in the API and its number in the log.
@@ -70,11 +74,13 @@ pub enum EventKind {
     PolicyChanged = 10,
     /// See [`SessionExpired`].
     SessionExpired = 11,
+    /// See [`UsageRecorded`].
+    UsageRecorded = 17,
 }
 
 impl EventKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::SubjectRegistered,
         Self::SessionCreated,
         Self::SessionRenewed,
@@ -86,6 +92,7 @@ impl EventKind {
         Self::CredentialRevoked,
         Self::PolicyChanged,
         Self::SessionExpired,
+        Self::UsageRecorded,
     ];
 
     /// Its name, as in `kinds=` and in a recorded event.
@@ -102,6 +109,7 @@ impl EventKind {
             Self::CredentialRevoked => "CredentialRevoked",
             Self::PolicyChanged => "PolicyChanged",
             Self::SessionExpired => "SessionExpired",
+            Self::UsageRecorded => "UsageRecorded",
         }
     }
 
@@ -136,6 +144,7 @@ impl Event {
             Self::CredentialRevoked(_) => EventKind::CredentialRevoked,
             Self::PolicyChanged(_) => EventKind::PolicyChanged,
             Self::SessionExpired(_) => EventKind::SessionExpired,
+            Self::UsageRecorded(_) => EventKind::UsageRecorded,
         }
     }
 
@@ -147,6 +156,7 @@ impl Event {
             Self::RenewalRejected(event) => Some(event.session_id),
             Self::SessionRevoked(event) => Some(event.session_id),
             Self::SessionExpired(event) => Some(event.session_id),
+            Self::UsageRecorded(event) => Some(event.session_id),
             Self::SubjectRegistered(_)
             | Self::SessionsRevoked(_)
             | Self::TokensPresented(_)
@@ -172,7 +182,8 @@ impl Event {
             | Self::TokensPresented(_)
             | Self::CredentialRevoked(_)
             | Self::PolicyChanged(_)
-            | Self::SessionExpired(_) => vec![],
+            | Self::SessionExpired(_)
+            | Self::UsageRecorded(_) => vec![],
         }
     }
 }
@@ -292,6 +303,9 @@ pub struct SessionCreated {
     #[n(6)]
     #[serde(skip)]
     pub metadata: Option<SealedText>,
+    /// The limits on its use; none when there are none.
+    #[n(7)]
+    pub constraints: Option<Constraints>,
 }
 
 /// A session's period was extended and its token replaced.
@@ -579,4 +593,45 @@ pub enum ExpiryCause {
     /// Its absolute end was reached.
     #[n(2)]
     Absolute,
+}
+
+/// A session was used, within its constraints.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageRecorded {
+    /// The session.
+    #[n(0)]
+    pub session_id: SessionId,
+    /// What was done.
+    #[n(1)]
+    pub operation: String,
+    /// What it cost, if that was said.
+    #[n(2)]
+    pub amount: Option<Amount>,
+    /// Whom or what it was done to, if that was said.
+    #[n(3)]
+    pub destination: Option<String>,
+    /// How often the session was used, this time included.
+    #[n(4)]
+    pub transactions: u64,
+    /// What all its uses cost together, this one included.
+    #[n(5)]
+    pub total_amount: Amount,
+}
+
+impl UsageRecorded {
+    /// The use that was recorded.
+    pub fn done(&self) -> Use {
+        Use {
+            operation: self.operation.clone(),
+            amount: self.amount.clone(),
+            destination: self.destination.clone(),
+        }
+    }
+
+    /// The usage of the session after it, when it was recorded at this moment.
+    pub fn usage(&self, at: Timestamp) -> Usage {
+        Usage { transactions: self.transactions, total_amount: self.total_amount.clone(), last_at: Some(at) }
+    }
 }

@@ -4,6 +4,8 @@
 //! [`evolve`](fn@evolve::evolve) says what a fact makes of the state, or raises an alarm. Time, ids, jitter
 //! and digests of secrets travel in the command, so the same inputs always give the same bytes.
 
+pub mod amount;
+pub mod budget;
 pub mod command;
 pub mod decide;
 pub mod event;
@@ -20,6 +22,7 @@ pub mod system;
 pub mod text;
 pub mod time;
 
+pub use amount::Amount;
 pub use event::{Event, EventKind};
 pub use id::{
     CommitId, CredentialId, Digest16, EventId, Generation, OwnerId, Position, SessionId, SubjectId,

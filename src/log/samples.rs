@@ -8,6 +8,7 @@ use crate::domain::{
         CredentialIssued, CredentialRevoked, Device, ExpiryCause, PolicyChanged, Presented, Profile,
         RejectionCause, RejectionCode, RenewalRejected, Role, SessionCreated, SessionExpired, SessionRenewed,
         SessionRevoked, SessionsRevoked, SubjectKind, SubjectRegistered, Terms, TokensPresented, Trigger,
+        UsageRecorded,
     },
     record::{ActorKind, Idempotency},
 };
@@ -138,6 +139,7 @@ pub(super) fn every_kind() -> Vec<Event> {
             device: Some(Device { digest: digest(0xd0), name: SealedText::from_bytes(vec![2; 48]) }),
             scopes: vec!["read".to_owned(), "write:orders".to_owned()],
             metadata: Some(sealed(3)),
+            constraints: None,
         }),
         Event::SessionRenewed(SessionRenewed {
             session_id,
@@ -183,6 +185,14 @@ pub(super) fn every_kind() -> Vec<Event> {
             session_id,
             expires_at: at(3_600_000),
             cause: ExpiryCause::Absolute,
+        }),
+        Event::UsageRecorded(UsageRecorded {
+            session_id,
+            operation: "pay".to_owned(),
+            amount: Some("12.50".parse().unwrap()),
+            destination: Some("acct:supplier-7".to_owned()),
+            transactions: 3,
+            total_amount: "40".parse().unwrap(),
         }),
     ]
 }

@@ -14,3 +14,4 @@ mod revoke;
 mod scenario;
 mod subjects;
 mod system;
+mod usage;
