@@ -20,3 +20,4 @@ mod server;
 mod story;
 mod streams;
 mod throttle;
+mod usage;

@@ -84,3 +84,70 @@ fn send(cli: &Context, token: Option<&Secret>, request: &Request) -> Result<Repl
         None => cli.client.send(request),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::{
+        cli::{
+            client::Client,
+            failure::Exit,
+            fake_server,
+            output::{Format, Output},
+        },
+        domain::Timestamp,
+    };
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        usage: Usage,
+    }
+
+    fn run(url: &str, words: &[&str]) -> Result<(), Failure> {
+        let context = Context {
+            client: Client::new(url, Some(Secret::new("tnr_key_1"))),
+            output: Output::new(Format::Jsonl, false),
+            now: Timestamp::ZERO,
+        };
+        let words = ["usage", "s1", "--operation", "pay"].iter().chain(words);
+        Line::try_parse_from(words).unwrap().usage.run(&context)
+    }
+
+    #[test]
+    fn a_use_is_asked_for_by_the_key_or_by_the_token_in_a_file_and_always_under_a_name() {
+        let used = r#"{"usage":{"transactions":1,"totalAmount":"12.5","lastAt":null}}"#;
+        let (url, asked) = fake_server::answering(vec![Some(("200 OK", used)), Some(("200 OK", used))]);
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("token");
+        fs::write(&file, "tnr_sess_1\n").unwrap();
+        run(&url, &["--amount", "12.50", "--idempotency-key", "order-7"]).unwrap();
+        run(&url, &["--token-file", file.to_str().unwrap()]).unwrap();
+        let asked = asked.join().unwrap();
+        assert!(asked.iter().all(|request| request.starts_with("post /v1/sessions/s1/usage ")), "{asked:?}");
+        assert!(
+            asked[0].contains("bearer tnr_key_1\r\n") && asked[0].contains("idempotency-key: order-7\r\n")
+        );
+        assert!(asked[1].contains("bearer tnr_sess_1\r\n") && asked[1].contains("idempotency-key: "));
+    }
+
+    #[test]
+    fn a_refused_use_is_refused_by_policy() {
+        let refused = r#"{"status":403,"code":"CONSTRAINT_VIOLATED","constraint":"maxTransactions"}"#;
+        let (url, asked) = fake_server::answering(vec![Some(("403 Forbidden", refused))]);
+        assert_eq!(run(&url, &[]).unwrap_err().exit(), Exit::Refused);
+        asked.join().unwrap();
+    }
+
+    #[test]
+    fn an_amount_is_a_decimal_number() {
+        for wrong in ["-1", "1e3", "1,5", ""] {
+            let words = ["usage", "s1", "--operation", "pay", "--amount", wrong];
+            assert!(Line::try_parse_from(words).is_err(), "{wrong}");
+        }
+    }
+}
