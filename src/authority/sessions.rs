@@ -214,7 +214,7 @@ impl Authority {
             device,
             scopes: new.scopes,
             metadata: self.seal_optional(&stream, "metadata", new.metadata.as_deref())?,
-            constraints: new.constraints,
+            constraints: new.constraints.map(Box::new),
             jitter: jitter(&*self.entropy),
         });
         match self.submit(Ask::Subject(new.subject_id, command), context).await? {

@@ -65,7 +65,7 @@ pub struct CreateSession {
     /// A JSON object of the creator's.
     pub metadata: Option<SealedText>,
     /// The limits on its use.
-    pub constraints: Option<Constraints>,
+    pub constraints: Option<Box<Constraints>>,
     /// Places `renewAt` between 50 % (0) and 80 % (65 535) of the period.
     pub jitter: u16,
 }

@@ -4,17 +4,20 @@
 //! field, and a new field is optional. A change that this does not allow makes a new version of the kind,
 //! which `log::upcast` brings to today's shape.
 
+mod usage;
+
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
 use super::{
-    amount::Amount,
-    budget::{Constraints, Usage, Use},
+    budget::Constraints,
     id::{CredentialId, Digest16, Generation, OwnerId, SessionId},
     policy::{OnLimit, Policy},
     text::SealedText,
     time::{Seconds, Timestamp},
 };
+
+pub use usage::UsageRecorded;
 
 /// A fact about one subject and its sessions, or about the authority itself.
 ///
@@ -305,7 +308,7 @@ pub struct SessionCreated {
     pub metadata: Option<SealedText>,
     /// The limits on its use; none when there are none.
     #[n(7)]
-    pub constraints: Option<Constraints>,
+    pub constraints: Option<Box<Constraints>>,
 }
 
 /// A session's period was extended and its token replaced.
@@ -593,45 +596,4 @@ pub enum ExpiryCause {
     /// Its absolute end was reached.
     #[n(2)]
     Absolute,
-}
-
-/// A session was used, within its constraints.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
-#[cbor(array)]
-#[serde(rename_all = "camelCase")]
-pub struct UsageRecorded {
-    /// The session.
-    #[n(0)]
-    pub session_id: SessionId,
-    /// What was done.
-    #[n(1)]
-    pub operation: String,
-    /// What it cost, if that was said.
-    #[n(2)]
-    pub amount: Option<Amount>,
-    /// Whom or what it was done to, if that was said.
-    #[n(3)]
-    pub destination: Option<String>,
-    /// How often the session was used, this time included.
-    #[n(4)]
-    pub transactions: u64,
-    /// What all its uses cost together, this one included.
-    #[n(5)]
-    pub total_amount: Amount,
-}
-
-impl UsageRecorded {
-    /// The use that was recorded.
-    pub fn done(&self) -> Use {
-        Use {
-            operation: self.operation.clone(),
-            amount: self.amount.clone(),
-            destination: self.destination.clone(),
-        }
-    }
-
-    /// The usage of the session after it, when it was recorded at this moment.
-    pub fn usage(&self, at: Timestamp) -> Usage {
-        Usage { transactions: self.transactions, total_amount: self.total_amount.clone(), last_at: Some(at) }
-    }
 }

@@ -150,7 +150,7 @@ fn begun(
         device: event.device.clone(),
         scopes: event.scopes.clone(),
         metadata: event.metadata.clone(),
-        budget: event.constraints.clone().map(|constraints| {
+        budget: event.constraints.as_deref().cloned().map(|constraints| {
             Box::new(Budget { constraints: Some(constraints.into()), ..Budget::default() })
         }),
     };

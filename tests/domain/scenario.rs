@@ -132,7 +132,7 @@ pub(crate) fn began_on(on: Device, number: u32, seconds: u32) -> Fact {
 pub(crate) fn began_within(limits: Constraints, number: u32, seconds: u32) -> Fact {
     let mut fact = began(number, seconds);
     if let Event::SessionCreated(event) = &mut fact.event {
-        event.constraints = Some(limits);
+        event.constraints = Some(Box::new(limits));
     }
     fact
 }

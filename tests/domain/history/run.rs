@@ -396,7 +396,7 @@ fn creation(new: NewSession) -> CreateSession {
         device: new.device.map(device),
         scopes: vec![],
         metadata: None,
-        constraints: new.budget.map(constraints_of),
+        constraints: new.budget.map(constraints_of).map(Box::new),
         jitter: new.jitter,
     }
 }
