@@ -44,11 +44,11 @@ impl Tree {
 }
 
 /// The first byte keeps leaves and nodes apart: otherwise a node could be passed off as a record.
-fn leaf(record: &RecordHash) -> [u8; 32] {
+pub(crate) fn leaf(record: &RecordHash) -> [u8; 32] {
     Sha256::new().chain_update([0]).chain_update(record.as_bytes()).finalize().into()
 }
 
-fn parent(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
+pub(crate) fn parent(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
     Sha256::new().chain_update([1]).chain_update(left).chain_update(right).finalize().into()
 }
 

@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("authority", &["domain", "log", "tokens", "texts", "clock", "entropy"]),
     // What is derived.
     ("projections", &["domain", "log"]),
+    ("audit", &["domain", "log"]),
     // What assembles: a node, its API, a server, a command line.
     (
         "node",
