@@ -24,7 +24,7 @@
 //! | [`texts`] | text about people, sealed so that it can be forgotten | domain, entropy, key files |
 //! | [`authority`] | the one write path, and the check | domain, log, tokens, texts, clock, entropy |
 //! | [`projections`] | answers that no decision asks for; disposable | domain, log |
-//! | [`audit`] | the evidence: exports, their proof, replay, what-if | domain, log |
+//! | [`audit`] | evidence: signed heads, proofs, exports, replay, what-if | domain, log, entropy, key files |
 //! | [`api`] | HTTP: one table of routes, one table of errors | all of the above, config |
 //! | [`cli`] | the command line | all |
 //! | [`node`] | an authority on a data directory: what a program embeds | all but api, server and cli |

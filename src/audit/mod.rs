@@ -1,8 +1,18 @@
-//! The evidence: what the log proves, and what it tells.
+//! Evidence: what convinces somebody who trusts neither this program nor whoever runs it.
 //!
-//! An [`export`](mod@export) is a history in a file that proves itself. [`verify`](mod@verify) reads one, or any
-//! other sequence of commits, and believes nothing that it has not checked.
+//! One structure carries all of it, the tree over the records ([`log::tree`](crate::log::tree)). A *head* is its size
+//! and root, signed as a note that transparency tools read ([`checkpoint`], [`note`], [`key`]). An
+//! [`export`](mod@export) is a history in a file that proves itself; [`verify`](mod@verify) reads one and believes
+//! nothing that it has not checked.
+//! Nothing here is asked before a decision, and nothing here can make one.
 
+pub mod checkpoint;
 pub mod export;
+pub mod key;
+pub mod note;
 pub mod range;
 pub mod verify;
+
+pub use checkpoint::SignedHead;
+pub use key::{HeadKey, VerifierKey};
+pub use note::NoteError;

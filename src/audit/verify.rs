@@ -4,12 +4,13 @@
 //! Nothing of the store is used here. What is checked of each commit, in this order: its line is spelled as we
 //! spell it; it stands at the next position; its bytes are one commit in its one spelling; the hashes of its
 //! records are those beside it; it continues the last position of its stream; recorded time does not go back.
-//! At each head: the note is signed by the key, and its root is that of all records so far.
+//! At each head, and where a head is known from elsewhere: the root is that of all records so far.
 //!
 //! Who forges a record and the hash beside it breaks the next head. Which of the records since the head before is
 //! the forged one, the file cannot say, and so all of them are named.
 
 use std::{
+    cmp::Ordering,
     fmt,
     io::{self, BufRead},
     ops::ControlFlow,
@@ -19,7 +20,9 @@ use hashbrown::HashMap;
 use serde::{Serialize, Serializer};
 
 use super::{
+    checkpoint::SignedHead,
     export::{Begin, CommitLine, End, LONGEST_LINE, Line, from_hex},
+    key::{VerifierKey, VerifierKeyError},
     range::Range,
 };
 use crate::{
@@ -27,17 +30,16 @@ use crate::{
     log::{RootHash, StoredCommit, StreamKey},
 };
 
-/// What a signed head says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Claim {
-    /// So many records there were.
-    pub size: u64,
-    /// The root over them.
-    pub root: RootHash,
+/// What is trusted before the export is opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trust<'t> {
+    /// The authority's key, from somebody who is trusted. Without one the key is used that the export itself names:
+    /// that finds damage, and nobody who has signed with a key of their own.
+    pub key: Option<&'t VerifierKey>,
+    /// Heads that are known from elsewhere, ascending: the history must be the one that they were signed of, and
+    /// no shorter. Only they show that a true, older history was put in the place of a newer one, or a fork.
+    pub known: &'t [SignedHead],
 }
-
-/// Checks the signature of a note, and reads it; or says why it is not believed.
-pub type Judge<'j> = dyn Fn(&str) -> Result<Claim, String> + 'j;
 
 /// Where something is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +127,8 @@ pub struct Verdict {
     pub recorded_at: Timestamp,
     /// The last head, as it was signed.
     pub signed_head: String,
+    /// The key by which the heads were checked.
+    pub verifier_key: String,
 }
 
 /// Reads an export, hands each commit to `take` once it is checked, and gives the verdict; none when `take` has
@@ -136,7 +140,7 @@ pub struct Verdict {
 /// The first [`Fault`].
 pub fn verify(
     input: impl BufRead,
-    judge: &Judge<'_>,
+    trust: Trust<'_>,
     take: &mut dyn FnMut(&StoredCommit) -> ControlFlow<()>,
 ) -> Result<Option<Verdict>, Fault> {
     let mut lines = Lines { input, line: Vec::new() };
@@ -144,7 +148,7 @@ pub fn verify(
         Some(line) => Begin::read(line).map_err(at_header)?,
         None => return Err(at_header("is missing: the file is empty".into())),
     };
-    let mut check = Check::new(&begin, judge)?;
+    let mut check = Check::new(&begin, trust)?;
     let mut bytes = Vec::new();
     loop {
         let Some(line) = lines.next()? else { return Err(Fault::Cut { last: check.chain.last() }) };
@@ -204,8 +208,10 @@ impl<R: BufRead> Lines<R> {
 }
 
 /// A check on its way.
-struct Check<'j> {
-    judge: &'j Judge<'j>,
+struct Check<'t> {
+    key: Option<VerifierKey>,
+    /// Those of the known heads that have not been met yet.
+    known: &'t [SignedHead],
     chain: Chain,
     from: u64,
     /// The last position that a head vouches for.
@@ -214,15 +220,21 @@ struct Check<'j> {
     heads: u64,
 }
 
-impl<'j> Check<'j> {
-    fn new(begin: &Begin, judge: &'j Judge<'j>) -> Result<Self, Fault> {
+impl<'t> Check<'t> {
+    fn new(begin: &Begin, trust: Trust<'t>) -> Result<Self, Fault> {
+        let key = trusted_key(begin, trust.key)?;
         let before = begin.from.checked_sub(1).ok_or_else(|| at_header("positions begin at 1".into()))?;
         let range = subtrees(&begin.before).and_then(|hashes| Range::of(0, before, &hashes));
         let range = range.ok_or_else(|| {
             at_header(format!("`before` does not hold the hashes of {before} events"))
         })?;
         let chain = Chain::behind(range);
-        Ok(Self { judge, proved: chain.last(), chain, from: begin.from, commits: 0, heads: 0 })
+        let proved = chain.last();
+        let is_before = |head: &SignedHead| head.size < proved.0;
+        let known = &trust.known[trust.known.iter().take_while(|head| is_before(head)).count()..];
+        let mut check = Self { key, known, proved, chain, from: begin.from, commits: 0, heads: 0 };
+        check.meet_known()?;
+        Ok(check)
     }
 
     fn commit(&mut self, line: &CommitLine<'_>, bytes: &mut Vec<u8>) -> Result<StoredCommit, Fault> {
@@ -240,18 +252,42 @@ impl<'j> Check<'j> {
         }
         self.chain.follow(&stored).map_err(at_next)?;
         self.commits += 1;
+        self.meet_known()?;
         Ok(stored)
+    }
+
+    /// The history must be the one that the known heads were signed of.
+    fn meet_known(&mut self) -> Result<(), Fault> {
+        while let Some((head, later)) = self.known.split_first() {
+            let last = self.chain.last();
+            if head.size > last.0 {
+                break;
+            }
+            self.known = later;
+            if head.size < last.0 {
+                let why = format!("a head is known that was signed inside of this commit, at {}", head.size);
+                return Err(untrue(Place::Position(Position(head.size)), why));
+            }
+            self.compare(head, self.chain.range.root(), "a head that is known")?;
+        }
+        Ok(())
+    }
+
+    fn opened(&self, note: &str) -> Result<SignedHead, Fault> {
+        let at_head = |why: String| untrue(Place::Head(self.chain.last()), why);
+        let key = self.key.as_ref().ok_or_else(|| at_head("there is no key to check it with".into()))?;
+        SignedHead::open(note, key).map_err(|error| at_head(error.to_string()))
     }
 
     /// A head in between: the root of all so far.
     fn head(&mut self, note: &str) -> Result<(), Fault> {
         let last = self.chain.last();
-        let claim = (self.judge)(note).map_err(|why| untrue(Place::Head(last), why))?;
-        if claim.size != last.0 {
-            let why = format!("it is of size {}", claim.size);
-            return Err(untrue(Place::Head(last), why));
+        let head = self.opened(note)?;
+        if head.size != last.0 {
+            return Err(untrue(Place::Head(last), format!("it is of size {}", head.size)));
         }
-        self.compare(claim, self.chain.range.root())
+        self.heads += 1;
+        self.compare(&head, self.chain.range.root(), SIGNED)
     }
 
     fn end(mut self, end: End) -> Result<Verdict, Fault> {
@@ -260,7 +296,7 @@ impl<'j> Check<'j> {
             let why = format!("the last line says that the export ends at position {}", end.to);
             return Err(untrue(Place::End(last), why));
         }
-        let claim = (self.judge)(&end.head).map_err(|why| untrue(Place::Head(last), why))?;
+        let claim = self.opened(&end.head)?;
         if claim.size < last.0 {
             let why = format!("it is of size {}, and the records go on behind it", claim.size);
             return Err(untrue(Place::Head(last), why));
@@ -271,12 +307,15 @@ impl<'j> Check<'j> {
             let why = format!("`after` does not hold the hashes of the events up to {}", claim.size);
             return Err(untrue(Place::End(last), why));
         }
-        self.compare(claim, whole.root())?;
+        self.heads += 1;
+        self.compare(&claim, whole.root(), SIGNED)?;
+        self.expect_all_known(&claim)?;
         Ok(Verdict {
             from: self.from,
             to: last.0,
             size: claim.size,
             root_hash: claim.root,
+            verifier_key: self.key.map(|key| key.to_string()).unwrap_or_default(),
             commits: self.commits,
             heads: self.heads,
             recorded_at: self.chain.recorded_at,
@@ -284,22 +323,44 @@ impl<'j> Check<'j> {
         })
     }
 
-    fn compare(&mut self, claim: Claim, root: Option<RootHash>) -> Result<(), Fault> {
+    fn compare(&mut self, head: &SignedHead, root: Option<RootHash>, what: &str) -> Result<(), Fault> {
         let last = self.chain.last();
-        if root == Some(claim.root) {
+        if root == Some(head.root) {
             self.proved = last;
-            self.heads += 1;
             return Ok(());
         }
         let first = self.proved.next();
         let place = match first.cmp(&last) {
-            std::cmp::Ordering::Less => Place::Positions(first, last),
-            std::cmp::Ordering::Equal => Place::Position(first),
-            std::cmp::Ordering::Greater => Place::Head(last),
+            Ordering::Less => Place::Positions(first, last),
+            Ordering::Equal => Place::Position(first),
+            Ordering::Greater => Place::Head(last),
         };
-        let what = if self.heads == 0 && self.from > 1 { "these, or `before` in the first line," } else { "they" };
-        let why = format!("{what} are not what was signed: the head of size {} names another root", claim.size);
+        let is_part = first.0 == self.from && self.from > 1;
+        let whose = if is_part { "these records, or `before` in the first line," } else { "the records" };
+        let why = format!("{whose} are not what was signed: {what} of size {} names another root", head.size);
         Err(untrue(place, why))
+    }
+
+    /// A history that ends before a head that is known was cut, or is an old copy.
+    fn expect_all_known(&self, end: &SignedHead) -> Result<(), Fault> {
+        let Some(known) = self.known.last().filter(|known| known.size > end.size) else { return Ok(()) };
+        let why = format!("is missing, and all up to {}: a head of that size is known", known.size);
+        Err(untrue(Place::Position(end.position().next()), why))
+    }
+}
+
+const SIGNED: &str = "the head";
+
+/// The key to check with.
+fn trusted_key(begin: &Begin, given: Option<&VerifierKey>) -> Result<Option<VerifierKey>, Fault> {
+    let Some(stated) = &begin.verifier_key else { return Ok(given.cloned()) };
+    let stated: VerifierKey =
+        stated.parse().map_err(|error: VerifierKeyError| at_header(format!("`verifierKey`: {error}")))?;
+    match given {
+        Some(given) if *given != stated => {
+            Err(at_header("`verifierKey` is another key than the one that is trusted".into()))
+        }
+        Some(_) | None => Ok(Some(stated)),
     }
 }
 

@@ -58,6 +58,9 @@ struct Writer {
     frame_bytes: u64,
 }
 
+/// Takes the bytes of the commit at a position, and says how many events it has.
+type Take<'t> = dyn FnMut(Position, &[u8]) -> Result<usize, LogError> + 't;
+
 impl SledLog {
     /// Opens the log of this data directory, or makes a new one, and hands every commit to `fold`, in order.
     ///
@@ -174,7 +177,7 @@ impl SledLog {
         &self,
         after: Position,
         max_events: usize,
-        take: &mut dyn FnMut(Position, &[u8]) -> Result<usize, LogError>,
+        take: &mut Take<'_>,
     ) -> Result<(), LogError> {
         let head = self.head().position;
         if after >= head || max_events == 0 {

@@ -19,7 +19,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("authority", &["domain", "log", "tokens", "texts", "clock", "entropy"]),
     // What is derived.
     ("projections", &["domain", "log"]),
-    ("audit", &["domain", "log"]),
+    // What convinces a stranger. It has a key of its own.
+    ("audit", &["domain", "log", "entropy", "key_files"]),
     // What assembles: a node, its API, a server, a command line.
     (
         "node",
