@@ -127,7 +127,9 @@ mod tests {
 
     #[test]
     fn three_neighbours_give_the_root_of_the_whole() {
-        for (from, to, size) in (0..20).flat_map(|a| (a..20).flat_map(move |b| (b..20).map(move |c| (a, b, c)))) {
+        for (from, to, size) in
+            (0..20).flat_map(|a| (a..20).flat_map(move |b| (b..20).map(move |c| (a, b, c))))
+        {
             let before: Vec<_> = range(0, from).hashes().collect();
             let behind: Vec<_> = range(to, size).hashes().collect();
             let mut whole = Range::of(0, from, &before).unwrap();

@@ -225,9 +225,8 @@ impl<'t> Check<'t> {
         let key = trusted_key(begin, trust.key)?;
         let before = begin.from.checked_sub(1).ok_or_else(|| at_header("positions begin at 1".into()))?;
         let range = subtrees(&begin.before).and_then(|hashes| Range::of(0, before, &hashes));
-        let range = range.ok_or_else(|| {
-            at_header(format!("`before` does not hold the hashes of {before} events"))
-        })?;
+        let range = range
+            .ok_or_else(|| at_header(format!("`before` does not hold the hashes of {before} events")))?;
         let chain = Chain::behind(range);
         let proved = chain.last();
         let is_before = |head: &SignedHead| head.size < proved.0;

@@ -173,12 +173,7 @@ impl SledLog {
     }
 
     /// Hands over the bytes of each commit that [`EventLog::read`] promises, which gives back how many events it has.
-    fn try_read(
-        &self,
-        after: Position,
-        max_events: usize,
-        take: &mut Take<'_>,
-    ) -> Result<(), LogError> {
+    fn try_read(&self, after: Position, max_events: usize, take: &mut Take<'_>) -> Result<(), LogError> {
         let head = self.head().position;
         if after >= head || max_events == 0 {
             return Ok(());

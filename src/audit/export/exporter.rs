@@ -130,7 +130,8 @@ impl Reading<'_> {
         if self.page.len() == 0 {
             self.page = self.log.read_bytes(self.at, PAGE)?.into_iter();
         }
-        let missing = || LogError::Corrupt { position: self.at.next(), why: "a signed head covers it".into() };
+        let missing =
+            || LogError::Corrupt { position: self.at.next(), why: "a signed head covers it".into() };
         let stored = self.page.next().ok_or_else(missing)?;
         let decoded = StoredCommit::decode(stored.first, &stored.bytes);
         let decoded =

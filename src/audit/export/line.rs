@@ -11,7 +11,8 @@ use crate::{
 
 /// The longest line that a reader takes, in bytes: that of the largest commit with the most events, and room for
 /// notes with many cosignatures.
-pub(in crate::audit) const LONGEST_LINE: usize = MAX_COMMIT_BYTES / 3 * 4 + MAX_COMMIT_BYTES / 8 * 67 + 64 * 1024;
+pub(in crate::audit) const LONGEST_LINE: usize =
+    MAX_COMMIT_BYTES / 3 * 4 + MAX_COMMIT_BYTES / 8 * 67 + 64 * 1024;
 
 /// The first line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
