@@ -9,6 +9,7 @@
 pub mod checkpoint;
 pub mod diff;
 pub mod export;
+pub mod import;
 pub mod key;
 pub mod note;
 pub mod range;
@@ -16,6 +17,7 @@ pub mod replay;
 pub mod story;
 pub mod verify;
 pub mod view;
+pub mod what_if;
 
 pub use checkpoint::SignedHead;
 pub use key::{HeadKey, VerifierKey};

@@ -39,6 +39,15 @@ impl Replay {
     /// # Errors
     /// The event that cannot follow; the replay stands before its commit's first illegal event.
     pub fn add(&mut self, stored: &StoredCommit) -> Result<ControlFlow<()>, IllegalEvent> {
+        let commit = &stored.commit;
+        let is_whole = match self.until {
+            Until::End => true,
+            Until::Position(last) => stored.last() <= last,
+            Until::Time(last) => commit.recorded_at <= last,
+        };
+        if is_whole {
+            return self.state.apply(commit).map(|()| ControlFlow::Continue(()));
+        }
         self.add_telling(stored, &mut |_, _| ())
     }
 

@@ -131,6 +131,9 @@ pub struct Verdict {
     pub verifier_key: String,
 }
 
+/// Takes a commit that was checked, with its bytes as they are stored, and says whether it wants more.
+pub type Take<'t> = dyn FnMut(StoredCommit, &[u8]) -> ControlFlow<()> + 't;
+
 /// Reads an export, hands each commit to `take` once it is checked, and gives the verdict; none when `take` has
 /// seen enough.
 ///
@@ -138,11 +141,7 @@ pub struct Verdict {
 ///
 /// # Errors
 /// The first [`Fault`].
-pub fn verify(
-    input: impl BufRead,
-    trust: Trust<'_>,
-    take: &mut dyn FnMut(&StoredCommit) -> ControlFlow<()>,
-) -> Result<Option<Verdict>, Fault> {
+pub fn verify(input: impl BufRead, trust: Trust<'_>, take: &mut Take<'_>) -> Result<Option<Verdict>, Fault> {
     let mut lines = Lines { input, line: Vec::new() };
     let begin = match lines.next()? {
         Some(line) => Begin::read(line).map_err(at_header)?,
@@ -155,7 +154,7 @@ pub fn verify(
         match Line::read(line) {
             Some(Line::Commit(line)) => {
                 let commit = check.commit(&line, &mut bytes)?;
-                if take(&commit).is_break() {
+                if take(commit, &bytes).is_break() {
                     return Ok(None);
                 }
             }
