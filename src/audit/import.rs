@@ -105,7 +105,7 @@ impl Filling<'_> {
         match self.log.append(batch) {
             Ok(outcomes) if outcomes.iter().all(|outcome| matches!(outcome, Outcome::Appended { .. })) => {}
             Ok(_) => {
-                self.failed = Some(LogError::Stopped { why: self.log.stopped().unwrap_or_default() }.into())
+                self.failed = Some(LogError::Stopped { why: self.log.stopped().unwrap_or_default() }.into());
             }
             Err(error) => self.failed = Some(error.into()),
         }

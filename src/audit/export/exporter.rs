@@ -17,7 +17,7 @@ const PAGE: usize = 1_000;
 
 /// The signed heads that go into an export, as C2SP notes.
 #[derive(Clone, Debug)]
-pub struct Heads {
+pub struct Signatures {
     /// The key by which they are checked, as a vkey.
     pub verifier_key: String,
     /// The head that vouches for the whole, and its size.
@@ -75,7 +75,7 @@ impl Span {
 ///
 /// # Errors
 /// See [`ExportError`]. What has been written then is an unfinished export, which says so of itself.
-pub fn export<W: Write>(log: &dyn EventLog, span: Span, heads: &Heads, out: W) -> Result<W, ExportError> {
+pub fn export<W: Write>(log: &dyn EventLog, span: Span, heads: &Signatures, out: W) -> Result<W, ExportError> {
     let mut reading = Reading { log, at: Position::ZERO, page: Vec::new().into_iter() };
     let mut range = Range::starting(0);
     let mut next = reading.next(heads.last.0)?;

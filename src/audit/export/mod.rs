@@ -17,7 +17,7 @@ mod exporter;
 mod line;
 mod writer;
 
-pub use exporter::{ExportError, Heads, Span, export};
+pub use exporter::{ExportError, Signatures, Span, export};
 pub use line::{Begin, End};
 pub(in crate::audit) use line::{CommitLine, LONGEST_LINE, Line, from_hex};
 pub use writer::ExportWriter;
