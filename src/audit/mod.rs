@@ -11,6 +11,7 @@ pub mod diff;
 pub mod export;
 pub mod import;
 pub mod key;
+pub mod known;
 pub mod note;
 pub mod range;
 pub mod replay;

@@ -174,6 +174,57 @@ pub fn verify(input: impl BufRead, trust: Trust<'_>, take: &mut Take<'_>) -> Res
     }
 }
 
+/// A log that is read commit by commit, checked as an export is: against the heads that are known.
+pub struct LogCheck<'t>(Check<'t>);
+
+impl<'t> LogCheck<'t> {
+    /// Of a log from its first event on.
+    pub fn new(known: &'t [SignedHead]) -> Self {
+        let chain = Chain::behind(Range::starting(0));
+        Self(Check { key: None, known, proved: Position::ZERO, chain, from: 1, commits: 0, heads: 0 })
+    }
+
+    /// Adds the next commit.
+    ///
+    /// # Errors
+    /// A commit that does not follow, or a known head that it contradicts.
+    pub fn add(&mut self, stored: &StoredCommit) -> Result<(), Fault> {
+        let next = self.0.chain.last().next();
+        if stored.first != next {
+            return Err(untrue(Place::Position(next), misplaced(next, stored.first)));
+        }
+        self.0.chain.follow(stored).map_err(|why| untrue(Place::Position(next), why))?;
+        self.0.commits += 1;
+        self.0.meet_known()
+    }
+
+    /// Where it stands, and the root over all so far.
+    pub fn head(&self) -> (u64, RootHash) {
+        let range = &self.0.chain.range;
+        (range.end(), range.root().expect("it begins with the first event"))
+    }
+
+    /// How many commits there were, and when the last one was decided.
+    pub const fn commits(&self) -> (u64, Timestamp) {
+        (self.0.commits, self.0.chain.recorded_at)
+    }
+
+    /// At the end: no head may be known of what is not there.
+    ///
+    /// # Errors
+    /// A known head of a longer history.
+    pub fn end(&self) -> Result<(), Fault> {
+        let last = self.0.chain.last();
+        match self.0.known.last() {
+            Some(known) => {
+                let why = format!("is missing, and all up to {}: a head of that size is known", known.size);
+                Err(untrue(Place::Position(last.next()), why))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 fn at_header(why: String) -> Fault {
     Fault::Untrue { place: Place::Header, why }
 }

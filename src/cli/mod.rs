@@ -8,6 +8,7 @@
 )]
 
 mod ambient;
+mod audit;
 mod bench;
 mod client;
 mod completions;
@@ -76,6 +77,9 @@ enum Command {
     Introspect(introspect::Introspect),
     /// Read the recorded events
     Events(events::Events),
+    /// Replay any moment, and prove that the history is true
+    #[command(subcommand)]
+    Audit(Box<audit::Audit>),
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Credential(credential::Credential),
@@ -96,6 +100,7 @@ impl Command {
             Self::Session(session) => session.run(&global.context()?),
             Self::Introspect(introspect) => introspect.run(&global.context()?),
             Self::Events(events) => events.run(&global.context()?),
+            Self::Audit(audit) => audit.run(global),
             Self::Credential(credential) => credential.run(global),
             Self::Doctor(doctor) => doctor.run(global),
             Self::Bench(bench) => bench.run(global),

@@ -75,7 +75,12 @@ impl Span {
 ///
 /// # Errors
 /// See [`ExportError`]. What has been written then is an unfinished export, which says so of itself.
-pub fn export<W: Write>(log: &dyn EventLog, span: Span, heads: &Signatures, out: W) -> Result<W, ExportError> {
+pub fn export<W: Write>(
+    log: &dyn EventLog,
+    span: Span,
+    heads: &Signatures,
+    out: W,
+) -> Result<W, ExportError> {
     let mut reading = Reading { log, at: Position::ZERO, page: Vec::new().into_iter() };
     let mut range = Range::starting(0);
     let mut next = reading.next(heads.last.0)?;
