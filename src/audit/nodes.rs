@@ -57,6 +57,11 @@ impl Nodes {
         }
     }
 
+    /// How many records were folded.
+    pub fn size(&self) -> u64 {
+        self.kept.read().size()
+    }
+
     /// How many records were folded, and the root over them.
     pub fn head(&self) -> (u64, RootHash) {
         let kept = self.kept.read();
@@ -108,7 +113,7 @@ impl Nodes {
     }
 
     fn expect_within(&self, asked: u64) -> Result<(), ProofError> {
-        let size = self.kept.read().size();
+        let size = self.size();
         if asked > size { Err(ProofError::Beyond { asked, size }) } else { Ok(()) }
     }
 }
@@ -267,7 +272,7 @@ fn place(number: u64) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -282,7 +287,7 @@ mod tests {
     };
 
     /// A log of commits of these many events, with its tree, and the root at every size.
-    fn log_of(commits: &[usize]) -> (MemoryLog, Nodes, Vec<RootHash>) {
+    pub(in crate::audit) fn log_of(commits: &[usize]) -> (MemoryLog, Nodes, Vec<RootHash>) {
         let (log, nodes, mut tree) = (MemoryLog::new(), Nodes::default(), Tree::new());
         let mut roots = vec![tree.root()];
         for &events in commits {
