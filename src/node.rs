@@ -3,6 +3,8 @@
 //! A start reads the whole log once. It checks every record on the way and folds it into the state, the
 //! projections and the table of idempotency keys; nothing of those is ever taken on trust.
 
+mod published;
+
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
@@ -12,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    audit::{HeadError, HeadKey, Heads, Keeper, Nodes},
+    audit::{Evidence, HeadError, HeadKey, Heads, Keeper, LiveCheck, Nodes, live_check},
     authority::{Authority, Context, Failure, IdempotencyTable, NewCredential, Parts, Secrets},
     clock::{Clock, SystemClock, TestClock},
     domain::{
@@ -77,8 +79,8 @@ pub struct Node {
     pub authority: Arc<Authority>,
     /// The answers that need more than one session.
     pub projections: Arc<Projections>,
-    /// Signs the heads of the log.
-    pub keeper: Arc<Keeper>,
+    /// Signs the heads of the log, and compares the log with what is answered.
+    pub evidence: Arc<Evidence>,
     /// The clock, when time stands still.
     pub test_clock: Option<Arc<TestClock>>,
     /// Where the first admin key was written, when this start made it.
@@ -169,7 +171,7 @@ impl Node {
         let projections = Arc::new(folded.projections);
         let (told, nodes) = (Arc::clone(&projections), folded.nodes);
         let authority = Authority::start(Parts {
-            log,
+            log: Arc::clone(&log),
             state: folded.state,
             idempotency: folded.idempotency,
             policy,
@@ -185,14 +187,12 @@ impl Node {
         })
         .map_err(StartError::Record)?;
         let first_key = needs_key.then(|| issue_first_key(&data, &authority)).transpose()?;
-        Ok(Self {
-            authority: Arc::new(authority),
-            projections,
-            keeper: Arc::new(keeper),
-            test_clock,
-            first_key,
-            data,
-        })
+        let authority = Arc::new(authority);
+        let check =
+            LiveCheck::start(log, Arc::new(published::View(Arc::clone(&authority))), live_check::SLICE)
+                .map_err(|source| StartError::Io { path: data.display().to_string(), source })?;
+        let evidence = Arc::new(Evidence { keeper, check });
+        Ok(Self { authority, projections, evidence, test_clock, first_key, data })
     }
 
     /// Decides what waits, records what is due, signs a head, writes a snapshot, and closes the log once nobody
@@ -200,7 +200,7 @@ impl Node {
     pub fn stop(self) {
         self.authority.stop();
         if self.authority.health().stopped().is_none() {
-            if let Err(error) = self.keeper.heads().sign() {
+            if let Err(error) = self.evidence.keeper.heads().sign() {
                 tracing::error!(%error, "no head could be signed at the stop; the next start signs one");
             }
             save_snapshot(&self.data, self.authority.log(), self.authority.live().capture());

@@ -111,7 +111,7 @@ async fn serve(config: &Config, node: &Node, told: impl FnOnce(&Listening)) -> R
     let api = Api::new(
         Arc::clone(&node.authority),
         Arc::clone(&node.projections),
-        Arc::clone(&node.keeper),
+        Arc::clone(&node.evidence),
         settings(config),
         node.test_clock.clone(),
     );

@@ -6,9 +6,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    audit::{SignedHead, nodes::Unproved, proof::NodeHash},
+    audit::{
+        SignedHead,
+        live_check::{Difference, Findings},
+        nodes::Unproved,
+        proof::NodeHash,
+    },
     authority::waiting_for_disk,
-    domain::Position,
+    domain::{Position, SubjectId},
 };
 
 use super::{
@@ -66,6 +71,65 @@ pub(super) struct ConsistencyView {
     hashes: Vec<String>,
 }
 
+/// What a comparison of the live state with the log found.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CheckView {
+    /// The last position that was replayed.
+    position: u64,
+    /// How many subjects were compared.
+    subjects: u64,
+    /// How many sessions.
+    sessions: u64,
+    /// Whether memory and log say the same.
+    agrees: bool,
+    /// What they say differently.
+    differences: Vec<DifferenceView>,
+}
+
+/// Something that memory and log say differently.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DifferenceView {
+    /// The subject; null for the authority's own state.
+    subject_id: Option<SubjectId>,
+    /// The position up to which the log was replayed.
+    position: u64,
+    /// BLAKE3 of the state's canonical bytes as the log gives them, hex; null if it knows no such subject.
+    replayed: Option<String>,
+    /// The same of the live state.
+    live: Option<String>,
+}
+
+impl From<Difference> for DifferenceView {
+    fn from(Difference { subject, position, replayed, live }: Difference) -> Self {
+        Self { subject_id: subject, position: position.0, replayed, live }
+    }
+}
+
+/// Compare the live state with the log, replayed now from position 1.
+#[utoipa::path(get, path = "/v1/audit/check", tag = "audit", operation_id = "checkLiveState",
+    responses((status = 200, description = "What was found. It takes as long as reading the log takes.",
+        body = CheckView)))]
+#[expect(clippy::unused_async, reason = "every handler has the same type")]
+pub(super) async fn check(call: Call) -> Result<Reply, Problem> {
+    call.no_query()?;
+    let found = waiting_for_disk(|| call.api.evidence.check.now());
+    let busy = || Problem::from(Code::Overloaded).saying("another check is running");
+    let Findings { position, subjects, sessions, differences } =
+        found.ok_or_else(busy)?.map_err(|error| {
+            tracing::error!(%error, "the live state could not be checked");
+            Problem::from(Code::StorageUnavailable).saying(error.to_string())
+        })?;
+    Ok(Reply::ok(&CheckView {
+        position: position.0,
+        subjects,
+        sessions,
+        agrees: differences.is_empty(),
+        differences: differences.into_iter().map(DifferenceView::from).collect(),
+    }))
+}
+
 /// The signed head of all that is recorded.
 #[utoipa::path(get, path = "/v1/audit/head", tag = "audit", operation_id = "getHead",
     params(("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position.")),
@@ -80,7 +144,7 @@ pub(super) async fn head(call: Call) -> Result<Reply, Problem> {
         size: head.size,
         root_hash: head.root.to_string(),
         signed_head: head.note().to_owned(),
-        verifier_key: call.api.keeper.heads().verifier().to_string(),
+        verifier_key: call.api.evidence.keeper.heads().verifier().to_string(),
     }))
 }
 
@@ -99,7 +163,7 @@ pub(super) async fn proof(call: Call) -> Result<Reply, Problem> {
     let newest = newest(&call.api, waiting).await?.size;
     let size = within("size", size.unwrap_or(newest), newest, "the size of the newest head")?;
     let position = within("position", position, size, "the size of the tree")?;
-    let (heads, log) = (call.api.keeper.heads(), call.api.authority.log());
+    let (heads, log) = (call.api.evidence.keeper.heads(), call.api.authority.log());
     let (leaf, hashes, root) = waiting_for_disk(|| {
         let (leaf, hashes) = heads.nodes().inclusion(log, Position(position), size)?;
         Ok::<_, Unproved>((leaf, hashes, heads.nodes().root(log, size)?))
@@ -123,7 +187,7 @@ pub(super) async fn consistency(call: Call) -> Result<Reply, Problem> {
     let newest = newest(&call.api, waiting).await?.size;
     let to = within("to", to.unwrap_or(newest), newest, "the size of the newest head")?;
     let from = within("from", from, to, "the size of the later tree")?;
-    let (heads, log) = (call.api.keeper.heads(), call.api.authority.log());
+    let (heads, log) = (call.api.evidence.keeper.heads(), call.api.authority.log());
     let (hashes, from_root, to_root) = waiting_for_disk(|| {
         let nodes = heads.nodes();
         Ok::<_, Unproved>((nodes.consistency(log, from, to)?, nodes.root(log, from)?, nodes.root(log, to)?))
@@ -135,7 +199,7 @@ pub(super) async fn consistency(call: Call) -> Result<Reply, Problem> {
 /// The newest head. One that cannot be kept is not shown: then the last that was.
 async fn newest(api: &Api, waiting: AskedMoment) -> Result<SignedHead, Problem> {
     waiting.resolve(api).await?;
-    let heads = api.keeper.heads();
+    let heads = api.evidence.keeper.heads();
     Ok(waiting_for_disk(|| heads.sign()).unwrap_or_else(|_| heads.last()))
 }
 

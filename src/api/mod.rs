@@ -41,14 +41,14 @@ pub use self::{
 };
 use self::{metrics::Metrics, throttle::Throttle};
 use crate::{
-    audit::Keeper, authority::Authority, clock::TestClock, config::Networks, projections::Projections,
+    audit::Evidence, authority::Authority, clock::TestClock, config::Networks, projections::Projections,
 };
 
 /// What every handler works with.
 pub struct Api {
     authority: Arc<Authority>,
     projections: Arc<Projections>,
-    keeper: Arc<Keeper>,
+    evidence: Arc<Evidence>,
     settings: Settings,
     test_clock: Option<Arc<TestClock>>,
     throttle: Throttle,
@@ -75,13 +75,13 @@ impl Api {
     pub fn new(
         authority: Arc<Authority>,
         projections: Arc<Projections>,
-        keeper: Arc<Keeper>,
+        evidence: Arc<Evidence>,
         settings: Settings,
         test_clock: Option<Arc<TestClock>>,
     ) -> Arc<Self> {
         let throttle = Throttle::new(settings.wrong_credentials_per_minute);
         let metrics = Metrics::new();
-        Arc::new(Self { authority, projections, keeper, settings, test_clock, throttle, metrics })
+        Arc::new(Self { authority, projections, evidence, settings, test_clock, throttle, metrics })
     }
 
     /// All routes. The server puts a [`Peer`] into every request.

@@ -103,6 +103,7 @@ pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
         route!(audit::head, __path_head, AUDITORS, None),
         route!(audit::proof, __path_proof, AUDITORS, None),
         route!(audit::consistency, __path_consistency, AUDITORS, None),
+        route!(audit::check, __path_check, AUDITORS, None),
         route!(credentials::issue, __path_issue, ADMINS, Json),
         route!(credentials::list, __path_list, ADMINS, None),
         route!(credentials::revoke, __path_revoke, ADMINS, None),

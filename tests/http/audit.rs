@@ -225,3 +225,21 @@ fn every_head_is_in_the_further_file_too() {
         assert!(std::fs::read_to_string(&path).unwrap().ends_with(&format!("\n{head}")));
     }
 }
+
+#[test]
+fn what_is_answered_is_compared_with_the_log_on_demand() {
+    let server = Server::start();
+    history(&server, 5);
+    let (auditor, _) = server.issue_key("auditor", None);
+    let reply = server.get("/v1/audit/check").bearer(&auditor).send().expect(200).json();
+    let position = all_events(&server).len();
+    let expected =
+        json!({ "position": position, "subjects": 5, "sessions": 5, "agrees": true, "differences": [] });
+    assert_eq!(reply, expected);
+    let metrics = server.get("/metrics").bearer(&auditor).send().expect(200).body;
+    for line in
+        ["tenure_state_differences 0", "tenure_alarms 0", "tenure_check_rounds 1", "tenure_head_failures 0"]
+    {
+        assert!(metrics.lines().any(|known| known == line), "no {line} in {metrics}");
+    }
+}

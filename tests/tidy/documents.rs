@@ -75,7 +75,7 @@ async fn metrics() -> String {
     let api = Api::new(
         Arc::clone(&node.authority),
         Arc::clone(&node.projections),
-        Arc::clone(&node.keeper),
+        Arc::clone(&node.evidence),
         settings,
         None,
     );
