@@ -3,6 +3,8 @@
 //! A start reads the whole log once. It checks every record on the way and folds it into the state, the
 //! projections and the table of idempotency keys; nothing of those is ever taken on trust.
 
+mod published;
+
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
@@ -12,6 +14,7 @@ use std::{
 };
 
 use crate::{
+    audit::{Evidence, HeadError, HeadKey, Heads, Keeper, LiveCheck, Nodes, live_check},
     authority::{Authority, Context, Failure, IdempotencyTable, NewCredential, Parts, Secrets},
     clock::{Clock, SystemClock, TestClock},
     domain::{
@@ -44,6 +47,10 @@ pub struct Options {
     pub idempotency_window: Seconds,
     /// How many are, `idempotency.max`.
     pub idempotency_max: usize,
+    /// Within how long what was recorded is under a signed head, `audit.head_interval`.
+    pub head_interval: Seconds,
+    /// A further file for signed heads, `audit.head_file`.
+    pub head_file: Option<PathBuf>,
     /// Whether time stands still until it is moved.
     pub test_clock: bool,
     /// Where ids and keys come from.
@@ -58,6 +65,8 @@ impl Options {
             policy: None,
             idempotency_window: Seconds(600),
             idempotency_max: 1_000_000,
+            head_interval: Seconds(1),
+            head_file: None,
             test_clock: false,
             entropy: Arc::new(OsEntropy),
         }
@@ -70,6 +79,8 @@ pub struct Node {
     pub authority: Arc<Authority>,
     /// The answers that need more than one session.
     pub projections: Arc<Projections>,
+    /// Signs the heads of the log, and compares the log with what is answered.
+    pub evidence: Arc<Evidence>,
     /// The clock, when time stands still.
     pub test_clock: Option<Arc<TestClock>>,
     /// Where the first admin key was written, when this start made it.
@@ -127,6 +138,9 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// The log is not the one that was signed, or no head can be signed.
+    #[error(transparent)]
+    Head(#[from] HeadError),
     /// The first commit of this start failed.
     #[error("the start cannot be recorded: {0}")]
     Record(#[source] Failure),
@@ -138,24 +152,26 @@ impl Node {
     /// # Errors
     /// See [`StartError`]; nothing is repaired and nothing is dropped.
     pub fn open(options: Options) -> Result<Self, StartError> {
-        let Options { data, policy, idempotency_window, idempotency_max, test_clock, entropy } = options;
-        let table = || IdempotencyTable::new(idempotency_window, idempotency_max);
-        let (log, folded) = open_log(&data, &table)?;
-        let secrets = open_secrets(&data, &folded.state, &*entropy)?;
-        let test_clock = test_clock.then(|| test_clock_for(&folded.state));
+        let table = || IdempotencyTable::new(options.idempotency_window, options.idempotency_max);
+        let (log, folded) = open_log(&options.data, &table)?;
+        let secrets = open_secrets(&options.data, &folded.state, &*options.entropy)?;
+        let test_clock = options.test_clock.then(|| test_clock_for(&folded.state));
         let clock: Arc<dyn Clock> = match &test_clock {
             Some(clock) => Arc::clone(clock) as Arc<dyn Clock>,
             None => Arc::new(SystemClock::new()),
         };
+        let log: Arc<dyn EventLog> = Arc::new(log);
+        let keeper = start_keeper(&options, &log, &folded.nodes, &clock)?;
+        let Options { data, policy, entropy, .. } = options;
         if folded.since_snapshot >= EVENTS_PER_SNAPSHOT {
-            save_snapshot(&data, &log, folded.state.clone());
+            save_snapshot(&data, &*log, folded.state.clone());
         }
         let policy = policy.or_else(|| folded.state.system.policy.clone()).unwrap_or_default();
         let needs_key = folded.state.system.credentials.is_empty();
         let projections = Arc::new(folded.projections);
-        let told = Arc::clone(&projections);
+        let (told, nodes) = (Arc::clone(&projections), folded.nodes);
         let authority = Authority::start(Parts {
-            log: Arc::new(log),
+            log: Arc::clone(&log),
             state: folded.state,
             idempotency: folded.idempotency,
             policy,
@@ -165,18 +181,28 @@ impl Node {
             observers: vec![Arc::new(move |commits: &[Arc<StoredCommit>]| {
                 for stored in commits {
                     told.fold(stored);
+                    nodes.fold(stored);
                 }
             })],
         })
         .map_err(StartError::Record)?;
         let first_key = needs_key.then(|| issue_first_key(&data, &authority)).transpose()?;
-        Ok(Self { authority: Arc::new(authority), projections, test_clock, first_key, data })
+        let authority = Arc::new(authority);
+        let check =
+            LiveCheck::start(log, Arc::new(published::View(Arc::clone(&authority))), live_check::SLICE)
+                .map_err(|source| StartError::Io { path: data.display().to_string(), source })?;
+        let evidence = Arc::new(Evidence { keeper, check });
+        Ok(Self { authority, projections, evidence, test_clock, first_key, data })
     }
 
-    /// Decides what waits, records what is due, writes a snapshot, and closes the log once nobody reads it.
+    /// Decides what waits, records what is due, signs a head, writes a snapshot, and closes the log once nobody
+    /// reads it.
     pub fn stop(self) {
         self.authority.stop();
         if self.authority.health().stopped().is_none() {
+            if let Err(error) = self.evidence.keeper.heads().sign() {
+                tracing::error!(%error, "no head could be signed at the stop; the next start signs one");
+            }
             save_snapshot(&self.data, self.authority.log(), self.authority.live().capture());
         }
     }
@@ -187,6 +213,7 @@ struct Folded {
     state: State,
     idempotency: IdempotencyTable,
     projections: Projections,
+    nodes: Arc<Nodes>,
     /// So many events were folded that the snapshot did not have.
     since_snapshot: u64,
 }
@@ -200,13 +227,14 @@ struct Folding {
 
 impl Folding {
     fn new(idempotency: IdempotencyTable, snapshot: Option<Snapshot>) -> Self {
-        let projections = Projections::default();
-        let folded = Folded { state: State::default(), idempotency, projections, since_snapshot: 0 };
+        let (projections, nodes) = (Projections::default(), Arc::default());
+        let folded = Folded { state: State::default(), idempotency, projections, nodes, since_snapshot: 0 };
         Self { folded, snapshot, is_contradicted: false }
     }
 
     fn add(&mut self, stored: &StoredCommit) -> Result<(), String> {
         self.folded.projections.fold(stored);
+        self.folded.nodes.fold(stored);
         self.folded.idempotency.fold(stored);
         match &self.snapshot {
             None => {
@@ -267,6 +295,26 @@ fn open_secrets(data: &Path, state: &State, entropy: &dyn Entropy) -> Result<Sec
         digests: Digests::open(&keys, entropy)?,
         texts,
     })
+}
+
+/// Compares the log with the heads that it has signed, and signs on.
+fn start_keeper(
+    options: &Options,
+    log: &Arc<dyn EventLog>,
+    nodes: &Arc<Nodes>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Keeper, StartError> {
+    let keys = options.data.join("keys");
+    let path = keys.join(HeadKey::FILE);
+    if is_missing(&path) && Heads::is_kept_in(&options.data) {
+        return Err(StartError::KeysMissing { path: path.display().to_string() });
+    }
+    let must_be_kept = nodes.size() > 0 && !is_missing(&path);
+    let key = HeadKey::open(&keys, &*options.entropy)?;
+    let (log, nodes, further) = (Arc::clone(log), Arc::clone(nodes), options.head_file.clone());
+    let heads = Arc::new(Heads::open(&options.data, further, must_be_kept, key, log, nodes)?);
+    Keeper::start(heads, Arc::clone(clock), options.head_interval)
+        .map_err(|source| StartError::Io { path: options.data.display().to_string(), source })
 }
 
 /// Whether there is no such file or directory, or nothing in it.

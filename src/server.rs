@@ -85,6 +85,8 @@ fn options(config: &Config, test_clock: bool) -> Options {
         policy: Some(config.policy()),
         idempotency_window: config.idempotency.window,
         idempotency_max: config.idempotency.max as usize,
+        head_interval: config.audit.head_interval,
+        head_file: config.audit.head_file.clone(),
         test_clock,
         entropy: Arc::new(OsEntropy),
     }
@@ -109,6 +111,7 @@ async fn serve(config: &Config, node: &Node, told: impl FnOnce(&Listening)) -> R
     let api = Api::new(
         Arc::clone(&node.authority),
         Arc::clone(&node.projections),
+        Arc::clone(&node.evidence),
         settings(config),
         node.test_clock.clone(),
     );

@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
+    authority::waiting_for_disk,
     clock::{Clock, TestClock},
     domain::Timestamp,
 };
@@ -67,5 +68,7 @@ pub(super) async fn set(call: Call) -> Result<Reply, Problem> {
     };
     let field = if advance.is_some() { "advance" } else { "to" };
     let now = now.map_err(|error| Problem::invalid(field, error.to_string()))?;
+    // What became due is done before anybody hears of the new time.
+    waiting_for_disk(|| call.api.evidence.keeper.run_due());
     Ok(Reply::ok(&ClockView { now }))
 }

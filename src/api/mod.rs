@@ -5,6 +5,7 @@
 //! from the same table.
 
 mod access;
+mod audit;
 mod call;
 mod clock;
 mod credentials;
@@ -39,12 +40,15 @@ pub use self::{
     routes::{RouteFacts, route_facts},
 };
 use self::{metrics::Metrics, throttle::Throttle};
-use crate::{authority::Authority, clock::TestClock, config::Networks, projections::Projections};
+use crate::{
+    audit::Evidence, authority::Authority, clock::TestClock, config::Networks, projections::Projections,
+};
 
 /// What every handler works with.
 pub struct Api {
     authority: Arc<Authority>,
     projections: Arc<Projections>,
+    evidence: Arc<Evidence>,
     settings: Settings,
     test_clock: Option<Arc<TestClock>>,
     throttle: Throttle,
@@ -71,12 +75,13 @@ impl Api {
     pub fn new(
         authority: Arc<Authority>,
         projections: Arc<Projections>,
+        evidence: Arc<Evidence>,
         settings: Settings,
         test_clock: Option<Arc<TestClock>>,
     ) -> Arc<Self> {
         let throttle = Throttle::new(settings.wrong_credentials_per_minute);
         let metrics = Metrics::new();
-        Arc::new(Self { authority, projections, settings, test_clock, throttle, metrics })
+        Arc::new(Self { authority, projections, evidence, settings, test_clock, throttle, metrics })
     }
 
     /// All routes. The server puts a [`Peer`] into every request.

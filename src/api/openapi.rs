@@ -138,6 +138,7 @@ fn codes(route: &Route) -> Vec<Code> {
         (_, "/v1/credentials/{credentialId}") => &[NotFound, LastAdmin],
         (_, "/v1/clock") => &[NotFound],
         ("GET", "/readyz") => &[StorageUnavailable],
+        ("GET", "/v1/audit/check") => &[Overloaded],
         (_, _) => &[],
     };
     codes.extend(own);

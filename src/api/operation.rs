@@ -14,8 +14,17 @@ use super::{
 /// A good state.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct StateView {
-    /// `ok`, or `ready`.
+    /// `ok`.
     status: &'static str,
+}
+
+/// Whether it can serve and write, and what must be looked into all the same.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ReadyView {
+    /// `ready`.
+    status: &'static str,
+    /// Alarms that do not keep it from serving: above all that memory and log differ. Empty while all is well.
+    alarms: Vec<String>,
 }
 
 /// Whether the process is alive.
@@ -29,12 +38,15 @@ pub(super) async fn healthz(call: Call) -> Result<Reply, Problem> {
 
 /// Whether it can serve and write; 503 with the reason otherwise.
 #[utoipa::path(get, path = "/readyz", tag = "operation", operation_id = "readyz",
-    responses((status = 200, description = "It can.", body = StateView)))]
+    responses((status = 200, description = "It can.", body = ReadyView)))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn readyz(call: Call) -> Result<Reply, Problem> {
     call.no_query()?;
     match unready(&call.api) {
-        None => Ok(Reply::ok(&StateView { status: "ready" })),
+        None => {
+            let alarms = call.api.evidence.alarms().into_iter().map(str::to_owned).collect();
+            Ok(Reply::ok(&ReadyView { status: "ready", alarms }))
+        }
         Some(why) => Err(Problem::from(Code::StorageUnavailable).saying(why)),
     }
 }
@@ -51,8 +63,7 @@ fn unready(api: &Api) -> Option<String> {
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn metrics(call: Call) -> Result<Reply, Problem> {
     call.no_query()?;
-    let text =
-        call.api.metrics.text(&call.api.authority, &call.api.projections, unready(&call.api).is_none());
+    let text = call.api.metrics.text(&call.api, unready(&call.api).is_none());
     Ok(Reply::text("application/openmetrics-text; version=1.0.0; charset=utf-8", text))
 }
 

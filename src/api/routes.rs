@@ -20,6 +20,7 @@ use utoipa::{
 use super::{
     Api,
     access::{Access, SessionAccess},
+    audit,
     call::{Call, refuse, serve},
     clock, credentials, events, introspect, operation,
     problem::{Code, Problem},
@@ -99,6 +100,10 @@ pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
         route!(revoke::revoke, __path_revoke, REVOKERS_AND_ITSELF, None),
         route!(introspect::introspect, __path_introspect, JUDGES, Json),
         route!(events::list, __path_list, RECORD, None),
+        route!(audit::head, __path_head, AUDITORS, None),
+        route!(audit::proof, __path_proof, AUDITORS, None),
+        route!(audit::consistency, __path_consistency, AUDITORS, None),
+        route!(audit::check, __path_check, AUDITORS, None),
         route!(credentials::issue, __path_issue, ADMINS, Json),
         route!(credentials::list, __path_list, ADMINS, None),
         route!(credentials::revoke, __path_revoke, ADMINS, None),

@@ -5,8 +5,8 @@
 //! a history can be proved by a part of its records and the hashes of what is before and behind them.
 
 use crate::log::{
-    RecordHash, RootHash, Tree,
-    tree::{leaf, parent},
+    RecordHash, RootHash,
+    tree::{leaf, no_leaves, parent},
 };
 
 /// The leaves `begin..end`, in the fewest full subtrees.
@@ -72,7 +72,7 @@ impl Range {
         }
         let hashes = self.subtrees.iter().rev().map(|subtree| subtree.hash);
         let root = hashes.reduce(|right, left| parent(&left, &right));
-        Some(root.map_or_else(|| Tree::new().root(), RootHash::from_bytes))
+        Some(root.map_or_else(no_leaves, RootHash::from_bytes))
     }
 
     fn push(&mut self, level: u32, hash: [u8; 32]) {
@@ -101,6 +101,7 @@ fn level_at(at: u64, end: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::Tree;
 
     fn record(n: u64) -> RecordHash {
         RecordHash::from_bytes(blake3::hash(&n.to_be_bytes()).into())

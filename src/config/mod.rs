@@ -34,6 +34,8 @@ pub struct Config {
     pub policy: Policy,
     /// `idempotency.*`
     pub idempotency: Idempotency,
+    /// `audit.*`
+    pub audit: Audit,
     /// `metrics.allow`
     pub metrics_allow: Networks,
     /// `security.*`
@@ -63,6 +65,15 @@ pub struct Idempotency {
     pub max: u32,
 }
 
+/// `audit.*`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// `audit.head_interval`
+    pub head_interval: Seconds,
+    /// `audit.head_file`
+    pub head_file: Option<PathBuf>,
+}
+
 /// `security.*`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Security {
@@ -85,6 +96,7 @@ impl Default for Config {
             data_dir: PathBuf::from("./tenure-data"),
             policy: Policy::default(),
             idempotency: Idempotency { window: Seconds(600), max: 1_000_000 },
+            audit: Audit { head_interval: Seconds(1), head_file: None },
             metrics_allow: Networks::default(),
             security: Security { wrong_credentials_per_minute: 10, limit_loopback: false },
             sources: BTreeMap::new(),

@@ -55,7 +55,7 @@ const fn setting(name: &'static str, kind: Kind, doc: &'static str) -> Setting {
 }
 
 /// Every setting there is.
-pub static SETTINGS: [Setting; 22] = [
+pub static SETTINGS: [Setting; 24] = [
     setting(
         "server.listen",
         Kind::Address(|config| &mut config.server.listen),
@@ -151,6 +151,16 @@ pub static SETTINGS: [Setting; 22] = [
         "idempotency.max",
         Kind::Count(1, 10_000_000, |config| &mut config.idempotency.max),
         "How many `Idempotency-Key`s are remembered; beyond it the oldest are forgotten first.",
+    ),
+    setting(
+        "audit.head_interval",
+        Kind::Seconds(1, 86_400, |config| &mut config.audit.head_interval),
+        "After so many seconds at most, what was recorded is under a signed head.",
+    ),
+    setting(
+        "audit.head_file",
+        Kind::File(|config| &mut config.audit.head_file),
+        "A file outside of the data directory to which each signed head is appended; a start compares the log with it.",
     ),
     setting(
         "metrics.allow",

@@ -20,13 +20,24 @@ const ARROWS: &[(&str, &[&str])] = &[
     // What is derived.
     ("projections", &["domain", "log"]),
     // What convinces a stranger. It has a key of its own.
-    ("audit", &["domain", "log", "entropy", "key_files"]),
+    ("audit", &["domain", "log", "clock", "entropy", "key_files"]),
     // What assembles: a node, its API, a server, a command line.
     (
         "node",
-        &["authority", "domain", "log", "projections", "texts", "tokens", "clock", "entropy", "key_files"],
+        &[
+            "audit",
+            "authority",
+            "domain",
+            "log",
+            "projections",
+            "texts",
+            "tokens",
+            "clock",
+            "entropy",
+            "key_files",
+        ],
     ),
-    ("api", &["authority", "domain", "log", "projections", "tokens", "clock", "config", "entropy"]),
+    ("api", &["audit", "authority", "domain", "log", "projections", "tokens", "clock", "config", "entropy"]),
     ("server", &["api", "config", "entropy", "node"]),
     (
         "cli",
