@@ -19,7 +19,7 @@ const POSITION: HeaderName = HeaderName::from_static("x-tenure-position");
 pub(super) struct Reply {
     status: StatusCode,
     content_type: &'static str,
-    body: Vec<u8>,
+    body: Body,
     position: Option<Position>,
     no_store: bool,
 }
@@ -28,7 +28,13 @@ impl Reply {
     /// A JSON document.
     pub(super) fn json(status: StatusCode, document: &impl Serialize) -> Self {
         let body = serde_json::to_vec(document).expect("our own documents are always JSON");
-        Self { status, content_type: "application/json", body, position: None, no_store: false }
+        Self {
+            status,
+            content_type: "application/json",
+            body: Body::from(body),
+            position: None,
+            no_store: false,
+        }
     }
 
     /// A JSON document, with status 200.
@@ -38,13 +44,12 @@ impl Reply {
 
     /// Text of some type.
     pub(super) fn text(content_type: &'static str, text: String) -> Self {
-        Self {
-            status: StatusCode::OK,
-            content_type,
-            body: text.into_bytes(),
-            position: None,
-            no_store: false,
-        }
+        Self { status: StatusCode::OK, content_type, body: Body::from(text), position: None, no_store: false }
+    }
+
+    /// A body that is still being made.
+    pub(super) fn streamed(content_type: &'static str, body: Body) -> Self {
+        Self { status: StatusCode::OK, content_type, body, position: None, no_store: false }
     }
 
     /// Names the last event that the request appended.
@@ -61,7 +66,7 @@ impl Reply {
 
     /// As HTTP.
     pub(super) fn into_response(self, request_id: HeaderValue) -> Response {
-        let mut response = Response::new(Body::from(self.body));
+        let mut response = Response::new(self.body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));

@@ -65,14 +65,17 @@ impl Range {
         self.end == end && hashes.next().is_none()
     }
 
+    /// The node over its leaves, as a proof has it of one of its parts; none of no leaves.
+    pub fn node(&self) -> Option<[u8; 32]> {
+        self.subtrees.iter().rev().map(|subtree| subtree.hash).reduce(|right, left| parent(&left, &right))
+    }
+
     /// The root of the whole tree, when the range begins with its first leaf.
     pub fn root(&self) -> Option<RootHash> {
         if self.begin > 0 {
             return None;
         }
-        let hashes = self.subtrees.iter().rev().map(|subtree| subtree.hash);
-        let root = hashes.reduce(|right, left| parent(&left, &right));
-        Some(root.map_or_else(no_leaves, RootHash::from_bytes))
+        Some(self.node().map_or_else(no_leaves, RootHash::from_bytes))
     }
 
     fn push(&mut self, level: u32, hash: [u8; 32]) {

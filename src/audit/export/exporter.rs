@@ -96,8 +96,11 @@ pub fn export<W: Write>(
     while let Some(commit) = next.take_if(|commit| commit.stored.first.0 <= span.to) {
         writer.known_commit(commit.stored.first, &commit.hashes, &commit.stored.bytes)?;
         to = commit.last();
-        if let Some((_, note)) = earlier.next_if(|(size, _)| *size == to && to < heads.last.0) {
-            writer.head(note)?;
+        while let Some((size, note)) = earlier.next_if(|(size, _)| *size <= to) {
+            // One that was signed inside of a commit, or of the same history as the last, says nothing more.
+            if *size == to && to < heads.last.0 {
+                writer.head(note)?;
+            }
         }
         next = reading.next(heads.last.0)?;
     }

@@ -163,7 +163,7 @@ pub(in crate::audit) fn hex(bytes: &[u8; 32]) -> [u8; DIGITS] {
 }
 
 /// A hash from its hex; none unless it is 64 lower-case digits.
-pub(in crate::audit) fn from_hex(text: &str) -> Option<[u8; 32]> {
+pub(crate) fn from_hex(text: &str) -> Option<[u8; 32]> {
     let digits: &[u8; DIGITS] = text.as_bytes().try_into().ok()?;
     let mut bytes = [0; 32];
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {

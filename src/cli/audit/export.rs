@@ -17,8 +17,9 @@ use super::{
 };
 use crate::{
     audit::{
-        SignedHead,
+        VerifierKey,
         export::{ExportError, Signatures, Span, export},
+        known::heads_in,
         verify::{Trust, Verdict, verify},
     },
     cli::{
@@ -48,6 +49,10 @@ pub(crate) struct Export {
     /// The data directory of a stopped server; without it the server at --url is asked
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+
+    /// With --data: file with earlier heads, such as audit.head_file. A forged record is then found between two of them
+    #[arg(long, value_name = "FILE", requires = "data")]
+    heads: Option<PathBuf>,
 }
 
 const COLUMNS: &[Column] = &[
@@ -120,7 +125,20 @@ impl Export {
         })?;
         let log = stopped.log(&mut |_| ControlFlow::Continue(()))?;
         let span = Span::new(self.from, self.to, head.size).map_err(failed)?;
-        export(&log, span, &signatures(key.to_string(), &head), out).map(drop).map_err(failed)
+        let signatures = Signatures {
+            verifier_key: key.to_string(),
+            last: (head.size, head.note().to_owned()),
+            earlier: self.earlier(&key)?,
+        };
+        export(&log, span, &signatures, out).map(drop).map_err(failed)
+    }
+
+    fn earlier(&self, key: &VerifierKey) -> Result<Vec<(u64, String)>, Failure> {
+        let Some(path) = &self.heads else { return Ok(vec![]) };
+        let text = fs::read_to_string(path).map_err(at(path))?;
+        let mut heads = heads_in(&text, key);
+        heads.dedup_by_key(|head| head.size);
+        Ok(heads.into_iter().map(|head| (head.size, head.note().to_owned())).collect())
     }
 
     /// What was written is read once more: an export that does not prove itself is none.
@@ -134,10 +152,6 @@ impl Export {
         document["file"] = self.to_file.display().to_string().into();
         output.record(&document, COLUMNS, ambient::now())
     }
-}
-
-fn signatures(verifier_key: String, head: &SignedHead) -> Signatures {
-    Signatures { verifier_key, last: (head.size, head.note().to_owned()), earlier: vec![] }
 }
 
 fn failed(error: ExportError) -> Failure {

@@ -4,7 +4,7 @@ mod diff;
 mod export;
 mod import;
 mod known;
-//mod prove;
+mod prove;
 mod replay;
 mod show;
 mod source;
@@ -33,6 +33,8 @@ pub(crate) enum Audit {
     Export(export::Export),
     /// Make a data directory of an export, for auditors; it gets no keys
     Import(import::Import),
+    /// Prove that an event is in the history
+    Prove(prove::Prove),
 }
 
 impl Audit {
@@ -45,6 +47,7 @@ impl Audit {
             Self::WhatIf(what_if) => what_if.run(global),
             Self::Export(export) => export.run(global),
             Self::Import(import) => import.run(global),
+            Self::Prove(prove) => prove.run(global),
         }
     }
 }

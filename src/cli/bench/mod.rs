@@ -12,6 +12,7 @@ mod introspect;
 mod laps;
 mod memory;
 mod renew;
+mod replay;
 mod report;
 mod stock;
 
@@ -28,6 +29,8 @@ pub(crate) enum Bench {
     Renew(renew::Renew),
     /// Introspections per second
     Introspect(introspect::Introspect),
+    /// Events per second that are proved, and folded
+    Replay(replay::Replay),
     /// Bytes of memory for each live session
     Memory(memory::Memory),
 }
@@ -37,6 +40,7 @@ impl Bench {
         match self {
             Self::Renew(renew) => renew.run(global),
             Self::Introspect(introspect) => introspect.run(global),
+            Self::Replay(replay) => replay.run(global),
             Self::Memory(memory) => memory.run(global),
         }
     }
