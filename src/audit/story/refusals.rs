@@ -56,7 +56,7 @@ type Told = (&'static str, String, Value);
 fn mismatch(session: &Session) -> Told {
     let generation = session.generation.0;
     (
-        "row 4: the token is of the current generation",
+        "row 4: the token must be of the current generation",
         format!(
             "the token shown was not of generation {generation}, the current one since position {}",
             session.granted
@@ -67,7 +67,7 @@ fn mismatch(session: &Session) -> Told {
 
 fn expired(session: &Session, at: Timestamp) -> Told {
     (
-        "row 5: the session has not expired",
+        "row 5: the session must not have expired",
         format!("it had expired at {}, {} before", session.expires_at, between(session.expires_at, at)),
         json!({ "expiresAt": session.expires_at, "askedAt": at, "grantedAtPosition": session.granted }),
     )
@@ -76,7 +76,7 @@ fn expired(session: &Session, at: Timestamp) -> Told {
 fn spent(session: &Session) -> Told {
     let (count, most) = (session.renewal_count(), session.terms.max_renewals);
     (
-        "row 6: there are renewals left",
+        "row 6: there must be renewals left",
         format!("{count} of {most} renewals were spent, the last one at position {}", session.granted),
         json!({ "renewalCount": count, "maxRenewals": most, "grantedAtPosition": session.granted }),
     )
@@ -85,7 +85,7 @@ fn spent(session: &Session) -> Told {
 fn absolute(session: &Session) -> Told {
     let end = session.absolute_expires_at();
     (
-        "row 7: a renewal can add time",
+        "row 7: a renewal must be able to add time",
         format!(
             "its period ends at {}, which is its absolute end: nothing could be added",
             session.expires_at
@@ -97,7 +97,7 @@ fn absolute(session: &Session) -> Told {
 fn too_early(session: &Session, at: Timestamp) -> Told {
     let (start, earliest) = (session.period_start(), session.earliest_renewal());
     (
-        "row 8: half of the period has passed",
+        "row 8: half of the period must have passed",
         format!(
             "it came {} too early: half of the period of {} since {start} was over at {earliest}",
             between(at, earliest),

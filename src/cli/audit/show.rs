@@ -95,7 +95,7 @@ fn told(chapter: &Chapter) -> Vec<String> {
             Some(false) => "; ASKED AGAIN, THE RULES SAY OTHERWISE",
             None => "",
         };
-        lines.push(format!("{:>34}because: {}{confirmed}", "", because.rule));
+        lines.push(format!("{:>34}the rule: {}{confirmed}", "", because.rule));
     }
     lines
 }
