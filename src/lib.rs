@@ -22,7 +22,8 @@
 //! | [`log`] | the truth: an append-only log of commits, in memory or on disk | domain |
 //! | [`tokens`] | proofs: session tokens, API keys, keyed digests | domain, entropy, key files |
 //! | [`texts`] | text about people, sealed so that it can be forgotten | domain, entropy, key files |
-//! | [`authority`] | the one write path, and the check | domain, log, tokens, texts, clock, entropy |
+//! | [`bus`] | the news: history, then live; notices | domain, log, clock |
+//! | [`authority`] | the one write path, and the check | domain, log, bus, tokens, texts, clock, entropy |
 //! | [`projections`] | answers that no decision asks for; disposable | domain, log |
 //! | [`audit`] | evidence: signed heads, proofs, exports, replay, what-if | domain, log, entropy, key files |
 //! | [`api`] | HTTP: one table of routes, one table of errors | all of the above, config |
@@ -66,6 +67,7 @@
 pub mod api;
 pub mod audit;
 pub mod authority;
+pub mod bus;
 pub mod cli;
 pub mod clock;
 pub mod config;

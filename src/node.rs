@@ -3,6 +3,7 @@
 //! A start reads the whole log once. It checks every record on the way and folds it into the state, the
 //! projections and the table of idempotency keys; nothing of those is ever taken on trust.
 
+mod jobs;
 mod published;
 
 use std::{
@@ -31,6 +32,8 @@ use crate::{
     texts::SubjectKeys,
     tokens::{ApiKey, Digests, Keyring, Tokens},
 };
+
+use self::jobs::Jobs;
 
 /// So many verified tokens are remembered, at about 80 bytes each.
 const REMEMBERED_TOKENS: usize = 1_000_000;
@@ -86,6 +89,8 @@ pub struct Node {
     /// Where the first admin key was written, when this start made it.
     pub first_key: Option<PathBuf>,
     data: PathBuf,
+    /// None when time stands still: what is due is done when the clock is moved.
+    jobs: Option<Jobs>,
 }
 
 /// Why a node does not open.
@@ -141,6 +146,9 @@ pub enum StartError {
     /// The log is not the one that was signed, or no head can be signed.
     #[error(transparent)]
     Head(#[from] HeadError),
+    /// The system gives no thread.
+    #[error("no thread for what is due from time to time: {0}")]
+    Thread(#[source] io::Error),
     /// The first commit of this start failed.
     #[error("the start cannot be recorded: {0}")]
     Record(#[source] Failure),
@@ -190,14 +198,19 @@ impl Node {
         let authority = Arc::new(authority);
         let check =
             LiveCheck::start(log, Arc::new(published::View(Arc::clone(&authority))), live_check::SLICE)
-                .map_err(|source| StartError::Io { path: data.display().to_string(), source })?;
+                .map_err(StartError::Thread)?;
         let evidence = Arc::new(Evidence { keeper, check });
-        Ok(Self { authority, projections, evidence, test_clock, first_key, data })
+        let jobs = match test_clock {
+            Some(_) => None,
+            None => Some(Jobs::start(Arc::clone(&authority)).map_err(StartError::Thread)?),
+        };
+        Ok(Self { authority, projections, evidence, test_clock, first_key, data, jobs })
     }
 
     /// Decides what waits, records what is due, signs a head, writes a snapshot, and closes the log once nobody
     /// reads it.
     pub fn stop(self) {
+        drop(self.jobs);
         self.authority.stop();
         if self.authority.health().stopped().is_none() {
             if let Err(error) = self.evidence.keeper.heads().sign() {
@@ -313,8 +326,7 @@ fn start_keeper(
     let key = HeadKey::open(&keys, &*options.entropy)?;
     let (log, nodes, further) = (Arc::clone(log), Arc::clone(nodes), options.head_file.clone());
     let heads = Arc::new(Heads::open(&options.data, further, must_be_kept, key, log, nodes)?);
-    Keeper::start(heads, Arc::clone(clock), options.head_interval)
-        .map_err(|source| StartError::Io { path: options.data.display().to_string(), source })
+    Keeper::start(heads, Arc::clone(clock), options.head_interval).map_err(StartError::Thread)
 }
 
 /// Whether there is no such file or directory, or nothing in it.

@@ -12,8 +12,8 @@ use crate::{
         nodes::Unproved,
         proof::NodeHash,
     },
-    authority::waiting_for_disk,
     domain::{Position, SubjectId},
+    log::waiting_for_disk,
 };
 
 use super::{

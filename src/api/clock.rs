@@ -6,9 +6,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    authority::waiting_for_disk,
     clock::{Clock, TestClock},
     domain::Timestamp,
+    log::waiting_for_disk,
 };
 
 use super::{
@@ -47,11 +47,10 @@ pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
     Ok(Reply::ok(&ClockView { now: test_clock(&call)?.now() }))
 }
 
-/// Move the clock forward. Only with `--test-clock`.
+/// Move the clock forward, and do what became due by that before answering. Only with `--test-clock`.
 #[utoipa::path(put, path = "/v1/clock", tag = "operation", operation_id = "setClock",
     request_body = ClockBody,
     responses((status = 200, description = "The time from now on.", body = ClockView)))]
-#[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn set(call: Call) -> Result<Reply, Problem> {
     let mut fields = call.fields()?;
     if fields.has("advance") == fields.has("to") {
@@ -68,7 +67,13 @@ pub(super) async fn set(call: Call) -> Result<Reply, Problem> {
     };
     let field = if advance.is_some() { "advance" } else { "to" };
     let now = now.map_err(|error| Problem::invalid(field, error.to_string()))?;
-    // What became due is done before anybody hears of the new time.
-    waiting_for_disk(|| call.api.evidence.keeper.run_due());
+    do_due(&call).await;
     Ok(Reply::ok(&ClockView { now }))
+}
+
+/// The clock has moved, whatever becomes of this: a job that fails counts and tells that itself.
+async fn do_due(call: &Call) {
+    drop(call.api.authority.sweep().await);
+    // Last: the head covers what the others have recorded.
+    waiting_for_disk(|| call.api.evidence.keeper.run_due());
 }

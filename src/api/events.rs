@@ -5,9 +5,8 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::{
-    authority::waiting_for_disk,
     domain::{Actor, Event, EventId, EventKind, Position, SessionId, Stream, SubjectId, Timestamp},
-    log::StoredCommit,
+    log::{StoredCommit, waiting_for_disk},
     projections::history,
 };
 
@@ -235,19 +234,9 @@ fn recorded_event(api: &Api, stored: &StoredCommit, index: usize, position: Posi
 
 /// The members of an event, its texts opened; null where a text was erased.
 fn data(event: &Event, texts: &Texts<'_>) -> Map<String, Value> {
-    let written = match event {
-        Event::SubjectRegistered(event) => serde_json::to_value(event),
-        Event::SessionCreated(event) => serde_json::to_value(event),
-        Event::SessionRenewed(event) => serde_json::to_value(event),
-        Event::RenewalRejected(event) => serde_json::to_value(event),
-        Event::SessionRevoked(event) => serde_json::to_value(event),
-        Event::SessionsRevoked(event) => serde_json::to_value(event),
-        Event::TokensPresented(event) => serde_json::to_value(event),
-        Event::CredentialIssued(event) => serde_json::to_value(event),
-        Event::CredentialRevoked(event) => serde_json::to_value(event),
-        Event::PolicyChanged(event) => serde_json::to_value(event),
+    let Ok(Value::Object(mut members)) = serde_json::to_value(event) else {
+        unreachable!("every event is written as an object")
     };
-    let Ok(Value::Object(mut members)) = written else { unreachable!("every event is written as an object") };
     for (field, text) in event.texts() {
         let opened = texts.open(field, text);
         let value = if field == "metadata" {

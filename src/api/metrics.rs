@@ -30,6 +30,9 @@ struct Observed {
     commits: Gauge,
     batches: Gauge,
     busy_millis: Gauge,
+    expired: Gauge,
+    sweep_failures: Gauge,
+    subscribers: Gauge,
     ready: Gauge,
     signed: Gauge,
     head_failures: Gauge,
@@ -64,6 +67,17 @@ impl Metrics {
             Unit::Other("milliseconds".into()),
             observed.busy_millis.clone(),
         );
+        registry.register(
+            "expired_sessions",
+            "Sessions found to have ended by themselves since the start",
+            observed.expired.clone(),
+        );
+        registry.register(
+            "sweep_failures",
+            "Sweeps that failed since the start",
+            observed.sweep_failures.clone(),
+        );
+        registry.register("subscribers", "Readers of the live news", observed.subscribers.clone());
         registry.register("ready", "1 when the authority can serve and write", observed.ready.clone());
         registry.register(
             "signed_position",
@@ -116,6 +130,10 @@ impl Metrics {
         set(&self.observed.commits, health.commits());
         set(&self.observed.batches, health.batches());
         set(&self.observed.busy_millis, u64::try_from(health.busy().as_millis()).unwrap_or(u64::MAX));
+        let (expired, failures) = authority.sweeps();
+        set(&self.observed.expired, expired);
+        set(&self.observed.sweep_failures, failures);
+        set(&self.observed.subscribers, authority.feed().cursors() as u64);
         set(&self.observed.ready, u64::from(is_ready));
         set(&self.observed.signed, evidence.keeper.heads().signed());
         set(&self.observed.head_failures, evidence.keeper.heads().failures());

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    authority::waiting_for_disk,
     domain::{Position, Timestamp, event::Role},
+    log::waiting_for_disk,
     projections::history::{self, Moment},
 };
 

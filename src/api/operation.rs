@@ -56,6 +56,23 @@ fn unready(api: &Api) -> Option<String> {
     authority.health().stopped().or_else(|| authority.log().stopped()).or_else(|| authority.clock_fault())
 }
 
+/// What a sweep did.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SweptView {
+    /// So many sessions had ended by themselves, and that is recorded now.
+    expired: u64,
+}
+
+/// Record at once which sessions have ended by themselves. It is done every second or so anyway.
+#[utoipa::path(post, path = "/v1/sweep", tag = "operation", operation_id = "sweep",
+    responses((status = 200, description = "It is done.", body = SweptView)))]
+pub(super) async fn sweep(call: Call) -> Result<Reply, Problem> {
+    call.no_query()?;
+    call.idempotency_key()?;
+    let swept = call.api.authority.sweep().await?;
+    Ok(Reply::ok(&SweptView { expired: swept.recorded }).at(swept.position))
+}
+
 /// Counters and gauges in the `OpenMetrics` text format.
 #[utoipa::path(get, path = "/metrics", tag = "operation", operation_id = "metrics",
     responses((status = 200, description = "The metrics.", body = String,

@@ -110,6 +110,7 @@ pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
         route!(credentials::revoke, __path_revoke, ADMINS, None),
         route!(clock::show, __path_show, ADMINS, None),
         route!(clock::set, __path_set, ADMINS, Json),
+        route!(operation::sweep, __path_sweep, ADMINS, None),
         route!(operation::healthz, __path_healthz, PUBLIC, None),
         route!(operation::readyz, __path_readyz, PUBLIC, None),
         route!(operation::metrics, __path_metrics, METRICS, None),

@@ -7,14 +7,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    authority::{NewSession, Reply as Decided, waiting_for_disk},
+    authority::{NewSession, Reply as Decided},
     domain::{
         Digest16, Event, Generation, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp,
         command::AskedTerms,
         session::{Session, SharedSession, Status},
         subject::Subject,
     },
-    log::StoredCommit,
+    log::{StoredCommit, waiting_for_disk},
     projections::history,
 };
 

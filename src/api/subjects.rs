@@ -7,13 +7,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    authority::{NewProfile, Registered, Reply as Decided, waiting_for_disk},
+    authority::{NewProfile, Registered, Reply as Decided},
     domain::{
         OwnerId, Position, SubjectId, Timestamp,
         event::{Role, SubjectKind},
         policy::OnLimit,
         subject::Subject,
     },
+    log::waiting_for_disk,
     projections::history::{self, Moment},
 };
 

@@ -205,8 +205,9 @@ mod tests {
         let kept = kept(dir.path());
         assert_eq!(sizes(&kept), [0; 0]);
         // More than is searched.
-        let many: String = (1..1_000).map(|size| format!("\n{}", head(size).note())).collect();
-        fs::write(dir.path().join("heads"), many).unwrap();
+        let many: Vec<_> =
+            (1..1_000).flat_map(|size| ["\n".to_owned(), head(size).note().to_owned()]).collect();
+        fs::write(dir.path().join("heads"), many.concat()).unwrap();
         for size in 1_000..1_010 {
             kept.keep(&head(size)).unwrap();
             assert_eq!(sizes(&kept), [size, size]);

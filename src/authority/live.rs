@@ -102,6 +102,11 @@ impl Live {
         all
     }
 
+    /// Looks at every subject, in no order. Whoever looks holds nobody up.
+    pub fn for_each_subject(&self, visit: impl FnMut(&Arc<Subject>)) {
+        self.subjects.visit_parts(visit);
+    }
+
     /// A session.
     pub fn session(&self, id: SessionId) -> Option<SharedSession> {
         self.sessions.get(&id)
@@ -213,6 +218,14 @@ impl<T: Named + Clone> Shards<T> {
             None => {
                 table.insert_unique(hash, thing, |known| self.hasher.hash_one(known.id()));
             }
+        }
+    }
+
+    /// Visits all, a shard at a time: what a shard holds is noted under its lock and looked at after.
+    fn visit_parts(&self, mut visit: impl FnMut(&T)) {
+        for shard in &self.shards {
+            let noted: Vec<T> = shard.read().iter().cloned().collect();
+            noted.iter().for_each(&mut visit);
         }
     }
 

@@ -22,14 +22,12 @@ mod sequencer;
 mod sessions;
 mod staging;
 mod subjects;
+mod sweep;
 
 use std::{sync::Arc, thread::JoinHandle};
 
 use parking_lot::Mutex;
-use tokio::{
-    runtime::{Handle, RuntimeFlavor},
-    sync::oneshot,
-};
+use tokio::sync::oneshot;
 
 pub use self::{
     credentials::NewCredential,
@@ -40,6 +38,7 @@ pub use self::{
     sequencer::Observer,
     sessions::{Granted, Holder, Inactive, NewSession, Revocation, RevocationOfMany, Revoked, RevokedMany},
     subjects::{NewProfile, Registered},
+    sweep::Swept,
 };
 
 use self::{
@@ -49,10 +48,14 @@ use self::{
     sequencer::Sequencer,
 };
 use crate::{
+    bus::{Cursor, Feed, Present},
     clock::Clock,
-    domain::{Actor, Policy, Position, SealedText, Stream, Timestamp, command::SystemCommand, state::State},
+    domain::{
+        Actor, Policy, Position, SealedText, Stream, SubjectId, Timestamp, command::SystemCommand,
+        state::State, subject::Subject,
+    },
     entropy::Entropy,
-    log::EventLog,
+    log::{EventLog, waiting_for_disk},
     texts::SubjectKeys,
     tokens::{Digests, Tokens},
 };
@@ -61,12 +64,14 @@ use crate::{
 pub struct Authority {
     intake: Arc<Intake>,
     live: Arc<Live>,
+    feed: Arc<Feed>,
     log: Arc<dyn EventLog>,
     presence: Arc<Presence>,
     health: Arc<Health>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     secrets: Secrets,
+    sweep: sweep::Sweep,
     sequencer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -120,6 +125,9 @@ impl<T> Reply<T> {
     }
 }
 
+/// What a request will be answered.
+type Waiting = oneshot::Receiver<Result<Answer, Failure>>;
+
 impl Authority {
     /// Starts to serve, and records the limits in force if they differ from those recorded last.
     ///
@@ -127,6 +135,8 @@ impl Authority {
     /// The failure of that first commit.
     pub fn start(parts: Parts) -> Result<Self, Failure> {
         let live = Arc::new(Live::new(parts.state));
+        let unavailable = |error: std::io::Error| Failure::StorageUnavailable { why: error.to_string() };
+        let feed = Arc::new(Feed::new(Arc::clone(&parts.log)).map_err(unavailable)?);
         let intake = Arc::new(Intake::new());
         let presence = Arc::new(Presence::default());
         let health = Arc::new(Health::default());
@@ -134,6 +144,7 @@ impl Authority {
             intake: Arc::clone(&intake),
             log: Arc::clone(&parts.log),
             live: Arc::clone(&live),
+            feed: Arc::clone(&feed),
             presence: Arc::clone(&presence),
             health: Arc::clone(&health),
             clock: Arc::clone(&parts.clock),
@@ -144,16 +155,18 @@ impl Authority {
         let thread = std::thread::Builder::new()
             .name("tenure-sequencer".into())
             .spawn(move || sequencer.run())
-            .map_err(|error| Failure::StorageUnavailable { why: error.to_string() })?;
+            .map_err(unavailable)?;
         let authority = Self {
             intake,
             live,
+            feed,
             log: parts.log,
             presence,
             health,
             clock: parts.clock,
             entropy: parts.entropy,
             secrets: parts.secrets,
+            sweep: sweep::Sweep::default(),
             sequencer: Mutex::new(Some(thread)),
         };
         authority.submit_blocking(
@@ -171,11 +184,22 @@ impl Authority {
         {
             self.health.stop("the sequencer died".into());
         }
+        self.feed.close();
     }
 
     /// The published state.
     pub fn live(&self) -> &Live {
         &self.live
+    }
+
+    /// The news after a position: the past first, then each commit as it happens.
+    pub fn subscribe(&self, after: Position) -> Cursor {
+        self.feed.subscribe(after)
+    }
+
+    /// The news, for those who tell it on.
+    pub fn feed(&self) -> &Feed {
+        &self.feed
     }
 
     /// The log, for readers.
@@ -235,7 +259,7 @@ impl Authority {
         text.map(|text| self.seal_text(stream, field, text)).transpose()
     }
 
-    fn put(&self, ask: Ask, context: Context) -> Result<oneshot::Receiver<Result<Answer, Failure>>, Failure> {
+    fn put(&self, ask: Ask, context: Context) -> Result<Waiting, Failure> {
         let (reply, answer) = oneshot::channel();
         match self.intake.put(Request { ask, context, reply }) {
             Ok(()) => Ok(answer),
@@ -260,13 +284,13 @@ impl Authority {
     }
 }
 
-/// Does what waits for the disk without holding up the other tasks of this thread.
-///
-/// Only a runtime of several threads can move its tasks elsewhere; anywhere else it is simply done.
-pub(crate) fn waiting_for_disk<T>(work: impl FnOnce() -> T) -> T {
-    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
-        Ok(_) | Err(_) => work(),
+impl Present for Authority {
+    fn subject(&self, id: &SubjectId) -> Option<Arc<Subject>> {
+        self.live.subject(id)
+    }
+
+    fn open_text(&self, stream: &Stream, field: &'static str, text: &SealedText) -> Option<String> {
+        self.secrets.texts.open_text(stream, field, text)
     }
 }
 

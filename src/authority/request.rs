@@ -50,7 +50,10 @@ impl Ask {
             | Self::System(SystemCommand::RevokeCredential(_)) => true,
             Self::Subject(
                 _,
-                Command::RegisterSubject(_) | Command::CreateSession(_) | Command::RenewSession(_),
+                Command::RegisterSubject(_)
+                | Command::CreateSession(_)
+                | Command::RenewSession(_)
+                | Command::RecordExpiries,
             )
             | Self::System(
                 SystemCommand::IssueCredential(_)

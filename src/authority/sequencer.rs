@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration, time::Instant};
 
 use crate::{
+    bus::Feed,
     clock::{Clock, stopwatch},
     domain::{
         Actor, Position, SubjectId,
@@ -49,6 +50,7 @@ pub(super) struct Sequencer {
     pub(super) intake: Arc<Intake>,
     pub(super) log: Arc<dyn EventLog>,
     pub(super) live: Arc<Live>,
+    pub(super) feed: Arc<Feed>,
     pub(super) presence: Arc<Presence>,
     pub(super) health: Arc<Health>,
     pub(super) clock: Arc<dyn Clock>,
@@ -172,7 +174,8 @@ impl Sequencer {
             Command::RegisterSubject(_)
             | Command::CreateSession(_)
             | Command::RevokeSession(_)
-            | Command::RevokeSessions(_) => command,
+            | Command::RevokeSessions(_)
+            | Command::RecordExpiries => command,
         }
     }
 
@@ -223,6 +226,7 @@ impl Sequencer {
             observer(&published.commits);
         }
         self.live.publish_position(published.head, published.recorded_at);
+        self.feed.publish(&published.commits);
     }
 
     fn record_marks(&mut self) {

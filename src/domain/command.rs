@@ -22,6 +22,8 @@ pub enum Command {
     RevokeSession(RevokeSession),
     /// End the active sessions of the subject, or of one of its devices.
     RevokeSessions(RevokeSessions),
+    /// Record which sessions of the subject have ended by themselves.
+    RecordExpiries,
 }
 
 /// A request about the authority itself.

@@ -15,7 +15,10 @@ use super::{
 };
 
 /// A fact about one subject and its sessions, or about the authority itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Its JSON has the members of its kind and not the kind's name; sealed texts are left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub enum Event {
     /// A subject was registered, or its registration was replaced.
     SubjectRegistered(SubjectRegistered),
@@ -37,6 +40,8 @@ pub enum Event {
     CredentialRevoked(CredentialRevoked),
     /// The effective limits differ from those recorded before.
     PolicyChanged(PolicyChanged),
+    /// A session's period was over, and nobody had ended it.
+    SessionExpired(SessionExpired),
 }
 
 /// The kind of an event: its name in the API and its number in the log.
@@ -63,11 +68,13 @@ pub enum EventKind {
     CredentialRevoked = 9,
     /// See [`PolicyChanged`].
     PolicyChanged = 10,
+    /// See [`SessionExpired`].
+    SessionExpired = 11,
 }
 
 impl EventKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::SubjectRegistered,
         Self::SessionCreated,
         Self::SessionRenewed,
@@ -78,6 +85,7 @@ impl EventKind {
         Self::CredentialIssued,
         Self::CredentialRevoked,
         Self::PolicyChanged,
+        Self::SessionExpired,
     ];
 
     /// Its name, as in `kinds=` and in a recorded event.
@@ -93,6 +101,7 @@ impl EventKind {
             Self::CredentialIssued => "CredentialIssued",
             Self::CredentialRevoked => "CredentialRevoked",
             Self::PolicyChanged => "PolicyChanged",
+            Self::SessionExpired => "SessionExpired",
         }
     }
 
@@ -126,6 +135,7 @@ impl Event {
             Self::CredentialIssued(_) => EventKind::CredentialIssued,
             Self::CredentialRevoked(_) => EventKind::CredentialRevoked,
             Self::PolicyChanged(_) => EventKind::PolicyChanged,
+            Self::SessionExpired(_) => EventKind::SessionExpired,
         }
     }
 
@@ -136,6 +146,7 @@ impl Event {
             Self::SessionRenewed(event) => Some(event.session_id),
             Self::RenewalRejected(event) => Some(event.session_id),
             Self::SessionRevoked(event) => Some(event.session_id),
+            Self::SessionExpired(event) => Some(event.session_id),
             Self::SubjectRegistered(_)
             | Self::SessionsRevoked(_)
             | Self::TokensPresented(_)
@@ -160,7 +171,8 @@ impl Event {
             | Self::RenewalRejected(_)
             | Self::TokensPresented(_)
             | Self::CredentialRevoked(_)
-            | Self::PolicyChanged(_) => vec![],
+            | Self::PolicyChanged(_)
+            | Self::SessionExpired(_) => vec![],
         }
     }
 }
@@ -303,6 +315,22 @@ pub struct SessionRenewed {
     #[n(4)]
     #[serde(skip)]
     pub key_digest: Option<Digest16>,
+    /// That the end of the session is near, said once in its life.
+    #[n(5)]
+    pub expiring_soon: Option<ExpiringSoon>,
+}
+
+/// Why a session cannot live much longer, as a renewal or a refused one finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
+pub enum ExpiringSoon {
+    /// At most 3 renewals are left to it.
+    #[n(0)]
+    Renewals,
+    /// At most 24 hours are left until its absolute end.
+    #[n(1)]
+    Absolute,
 }
 
 /// Who refused a renewal.
@@ -357,6 +385,9 @@ pub struct RenewalRejected {
     /// The rule; none for a veto.
     #[n(3)]
     pub code: Option<RejectionCode>,
+    /// That the end of the session is near, said once in its life.
+    #[n(4)]
+    pub expiring_soon: Option<ExpiringSoon>,
 }
 
 /// What ended a session.
@@ -515,4 +546,37 @@ pub struct PolicyChanged {
     #[n(0)]
     #[serde(flatten)]
     pub policy: Policy,
+}
+
+/// A session's period was over, and nobody had ended it. Recorded once, by a sweep, for the history and the
+/// news: no answer depends on it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionExpired {
+    /// The session.
+    #[n(0)]
+    pub session_id: SessionId,
+    /// When it ended.
+    #[n(1)]
+    pub expires_at: Timestamp,
+    /// Which of its limits that was.
+    #[n(2)]
+    pub cause: ExpiryCause,
+}
+
+/// The limit at which a session ended by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
+pub enum ExpiryCause {
+    /// Its period was over, and it was not renewed.
+    #[n(0)]
+    Ttl,
+    /// It was not used for its idle time.
+    #[n(1)]
+    Idle,
+    /// Its absolute end was reached.
+    #[n(2)]
+    Absolute,
 }

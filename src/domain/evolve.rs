@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::{
     Digest16, SessionId, Timestamp,
     event::{
-        CredentialIssued, Event, EventKind, RejectionCause, RenewalRejected, SessionCreated, SessionRenewed,
-        SessionRevoked, SessionsRevoked, SubjectRegistered, Trigger,
+        CredentialIssued, Event, EventKind, ExpiringSoon, RejectionCause, RenewalRejected, SessionCreated,
+        SessionExpired, SessionRenewed, SessionRevoked, SessionsRevoked, SubjectRegistered, Trigger,
     },
     id::{Generation, Position},
     record::RecordedAs,
-    session::{Details, RefusedCodes, RenewAfter, Renewal, Revocation, Session, SharedSession},
+    session::{Details, Once, RefusedCodes, RenewAfter, Renewal, Revocation, Said, Session, SharedSession},
     subject::{Registration, Subject},
     system::{Credential, System},
     text::SealedText,
@@ -41,6 +41,7 @@ pub fn evolve(subject: &mut Subject, event: &Event, recorded: RecordedAs) -> Res
         Event::RenewalRejected(event) => rejected(subject, event),
         Event::SessionRevoked(event) => revoked(subject, event, recorded),
         Event::SessionsRevoked(event) => many_revoked(subject, event, recorded),
+        Event::SessionExpired(event) => expired(subject, event, recorded),
         Event::TokensPresented(_)
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)
@@ -75,7 +76,8 @@ pub fn evolve_system(system: &mut System, event: &Event, recorded: RecordedAs) -
         | Event::SessionRenewed(_)
         | Event::RenewalRejected(_)
         | Event::SessionRevoked(_)
-        | Event::SessionsRevoked(_) => Err("it belongs to the stream of a subject"),
+        | Event::SessionsRevoked(_)
+        | Event::SessionExpired(_) => Err("it belongs to the stream of a subject"),
     };
     outcome.map_err(|why| illegal(event, recorded, why))?;
     system.version = recorded.position;
@@ -162,6 +164,7 @@ fn begun(
         refused: RefusedCodes::default(),
         details,
         revocation: None,
+        said: Said::default(),
     })
 }
 
@@ -183,11 +186,13 @@ fn renewed(subject: &mut Subject, event: &SessionRenewed, recorded: RecordedAs) 
         return Err("its period goes beyond the absolute end");
     }
     let renew_after = renew_after(recorded.at, event.renew_at)?;
+    let said = said_soon(session, event.expiring_soon)?;
     let session = subject.session_mut(event.session_id).expect("it was found above");
     session.generation = event.generation;
     session.expires_at = event.expires_at;
     session.renew_after = renew_after;
     session.granted = recorded.position;
+    session.said = said;
     session.refused = RefusedCodes::default();
     session.renewal = Some(Renewal { at: recorded.at, key_digest: event.key_digest, presented: false });
     Ok(())
@@ -201,17 +206,42 @@ fn rejected(subject: &mut Subject, event: &RenewalRejected) -> Result<(), &'stat
     match (event.cause, event.code) {
         (RejectionCause::Owner, _) if session.renewal.is_none() => Err("there was no renewal to veto"),
         (RejectionCause::Owner, Some(_)) => Err("a veto breaks no rule"),
+        (RejectionCause::Owner, None) if event.expiring_soon.is_some() => Err("a veto looks at no end"),
         (RejectionCause::Owner, None) => Ok(()),
         (RejectionCause::Policy, None) => Err("a rule that refuses has a code"),
         (RejectionCause::Policy, Some(code)) if session.refused.contains(code) => {
             Err("the refusal is recorded already")
         }
         (RejectionCause::Policy, Some(code)) => {
+            let said = said_soon(session, event.expiring_soon)?;
             let session = subject.session_mut(event.session_id).expect("it was found above");
             session.refused = session.refused.with(code);
+            session.said = said;
             Ok(())
         }
     }
+}
+
+/// What was said of a session, with what this event says of its end.
+fn said_soon(session: &Session, soon: Option<ExpiringSoon>) -> Result<Said, &'static str> {
+    match soon {
+        None => Ok(session.said),
+        Some(_) if session.said.contains(Once::ExpiringSoon) => Err("that its end is near was said before"),
+        Some(_) => Ok(session.said.with(Once::ExpiringSoon)),
+    }
+}
+
+fn expired(subject: &mut Subject, event: &SessionExpired, recorded: RecordedAs) -> Result<(), &'static str> {
+    let session = open_session(subject, event.session_id)?;
+    if session.expires_at != event.expires_at || session.expiry_cause() != event.cause {
+        return Err("it names another end than the session's own");
+    }
+    if !session.awaits_expiry(recorded.at) {
+        return Err("the session has not ended, or that is recorded already");
+    }
+    let said = session.said.with(Once::Expired);
+    subject.session_mut(event.session_id).expect("it was found above").said = said;
+    Ok(())
 }
 
 fn revoked(subject: &mut Subject, event: &SessionRevoked, recorded: RecordedAs) -> Result<(), &'static str> {

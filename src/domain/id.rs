@@ -260,6 +260,11 @@ impl Generation {
     /// The generation of the token that a session is created with.
     pub const FIRST: Self = Self(1);
 
+    /// How many renewals led to it.
+    pub const fn renewals(self) -> u32 {
+        self.0 - Self::FIRST.0
+    }
+
     /// The generation after this one.
     #[must_use]
     pub const fn next(self) -> Self {

@@ -6,11 +6,16 @@ use minicbor::{Decode, Encode};
 use serde::Serialize;
 
 use super::{
-    event::{Device, RejectionCode, Terms, Trigger},
+    event::{Device, ExpiringSoon, ExpiryCause, RejectionCode, Terms, Trigger},
     id::{Digest16, Generation, Position, SessionId, SubjectId},
     text::SealedText,
-    time::Timestamp,
+    time::{Seconds, Timestamp},
 };
+
+/// So few renewals left are worth a word to its owner.
+const FEW_RENEWALS: u32 = 3;
+/// So short a time until the absolute end is, too.
+const SHORT_LIFE: Seconds = Seconds(86_400);
 
 /// A session, as the facts up to some position leave it.
 ///
@@ -58,6 +63,9 @@ pub struct Session {
     /// How it was ended, once it was.
     #[n(12)]
     pub revocation: Option<Box<Revocation>>,
+    /// What was said of it already, and is said once only.
+    #[n(13)]
+    pub said: Said,
 }
 
 /// How long after the start of a period its holder should renew: milliseconds, never 0. It takes a quarter of
@@ -139,6 +147,33 @@ impl RefusedCodes {
     }
 }
 
+/// What is recorded of a session at most once, in one byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Said(#[n(0)] u8);
+
+/// A thing that is recorded of a session at most once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Once {
+    /// That its end is near.
+    ExpiringSoon = 1,
+    /// That it ended by itself.
+    Expired = 2,
+}
+
+impl Said {
+    /// Whether it was.
+    pub const fn contains(self, once: Once) -> bool {
+        self.0 & once as u8 != 0
+    }
+
+    /// From now on it was.
+    #[must_use]
+    pub const fn with(self, once: Once) -> Self {
+        Self(self.0 | once as u8)
+    }
+}
+
 /// What a session is at some moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -177,7 +212,7 @@ impl Session {
 
     /// How often it was renewed: every renewal moved the generation by one.
     pub const fn renewal_count(&self) -> u32 {
-        self.generation.0 - Generation::FIRST.0
+        self.generation.renewals()
     }
 
     /// How many renewals are left to it.
@@ -214,6 +249,29 @@ impl Session {
     /// Whether its period is over.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         now >= self.expires_at
+    }
+
+    /// Whether its end is near, with so many renewals left to it, and was not said to be yet.
+    pub fn expiring_soon(&self, renewals_left: u32, now: Timestamp) -> Option<ExpiringSoon> {
+        if self.said.contains(Once::ExpiringSoon) {
+            None
+        } else if renewals_left <= FEW_RENEWALS {
+            Some(ExpiringSoon::Renewals)
+        } else if self.absolute_expires_at() <= now.plus(SHORT_LIFE) {
+            Some(ExpiringSoon::Absolute)
+        } else {
+            None
+        }
+    }
+
+    /// The limit at which it ends if nothing else happens to it.
+    pub fn expiry_cause(&self) -> ExpiryCause {
+        if self.expires_at >= self.absolute_expires_at() { ExpiryCause::Absolute } else { ExpiryCause::Ttl }
+    }
+
+    /// Whether it has ended by itself and that is not recorded yet.
+    pub fn awaits_expiry(&self, now: Timestamp) -> bool {
+        self.revocation.is_none() && self.is_expired(now) && !self.said.contains(Once::Expired)
     }
 
     /// Whether its current token works. Every path asks this one predicate.

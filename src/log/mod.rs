@@ -24,6 +24,7 @@ pub mod sled;
 mod tail;
 pub mod tree;
 pub mod upcast;
+mod waiting;
 
 use crate::domain::{Commit, Position, Timestamp};
 
@@ -33,6 +34,7 @@ pub use open_error::OpenError;
 pub use record::{EncodedCommit, RecordHash, RootHash, StreamKey};
 pub use sled::SledLog;
 pub use tree::Tree;
+pub(crate) use waiting::waiting_for_disk;
 
 /// One total order of events, written in whole commits.
 ///

@@ -5,9 +5,9 @@ use crate::domain::{
     Actor, Commit, CommitId, CredentialId, Digest16, Event, Generation, Policy, Position, SealedText,
     Seconds, SessionId, Stream, Timestamp,
     event::{
-        CredentialIssued, CredentialRevoked, Device, PolicyChanged, Presented, Profile, RejectionCause,
-        RejectionCode, RenewalRejected, Role, SessionCreated, SessionRenewed, SessionRevoked,
-        SessionsRevoked, SubjectKind, SubjectRegistered, Terms, TokensPresented, Trigger,
+        CredentialIssued, CredentialRevoked, Device, ExpiryCause, PolicyChanged, Presented, Profile,
+        RejectionCause, RejectionCode, RenewalRejected, Role, SessionCreated, SessionExpired, SessionRenewed,
+        SessionRevoked, SessionsRevoked, SubjectKind, SubjectRegistered, Terms, TokensPresented, Trigger,
     },
     record::{ActorKind, Idempotency},
 };
@@ -145,12 +145,14 @@ pub(super) fn every_kind() -> Vec<Event> {
             expires_at: at(7_200_000),
             renew_at: Some(at(5_400_000)),
             key_digest: Some(digest(0xe0)),
+            expiring_soon: None,
         }),
         Event::RenewalRejected(RenewalRejected {
             session_id,
             generation: Generation(2),
             cause: RejectionCause::Policy,
             code: Some(RejectionCode::RenewalTooEarly),
+            expiring_soon: None,
         }),
         Event::SessionRevoked(SessionRevoked {
             session_id,
@@ -177,5 +179,10 @@ pub(super) fn every_kind() -> Vec<Event> {
         }),
         Event::CredentialRevoked(CredentialRevoked { credential_id }),
         Event::PolicyChanged(PolicyChanged { policy: Policy::default() }),
+        Event::SessionExpired(SessionExpired {
+            session_id,
+            expires_at: at(3_600_000),
+            cause: ExpiryCause::Absolute,
+        }),
     ]
 }

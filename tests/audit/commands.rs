@@ -24,7 +24,8 @@ pub(crate) struct Ran {
 
 impl Ran {
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}\n{}\n{}", self.stdout, self.stderr))
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}\n{}\n{}", self.stdout, self.stderr))
     }
 }
 
@@ -56,7 +57,10 @@ fn verify_says_yes_with_what_it_checked() {
     let ran = on_incident(&["verify", "-o", "json", "--heads", path("incident.heads").to_str().unwrap()]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let verdict = ran.json();
-    assert_eq!((&verdict["true"], &verdict["to"], &verdict["keyFrom"]), (&true.into(), &22.into(), &"you".into()));
+    assert_eq!(
+        (&verdict["true"], &verdict["to"], &verdict["keyFrom"]),
+        (&true.into(), &22.into(), &"you".into())
+    );
 }
 
 #[test]
@@ -112,7 +116,8 @@ fn replay_steps_through_every_event() {
     let positions: Vec<_> = steps.iter().map(|step| step["position"].as_u64().unwrap()).collect();
     assert_eq!(positions, (1..=22).collect::<Vec<_>>());
     assert_eq!(steps[5]["changes"][0]["field"], "new");
-    let status = steps[12]["changes"].as_array().unwrap().iter().find(|change| change["field"] == "status").unwrap();
+    let status =
+        steps[12]["changes"].as_array().unwrap().iter().find(|change| change["field"] == "status").unwrap();
     assert_eq!((&status["before"], &status["after"]), (&"ACTIVE".into(), &"REVOKED".into()));
 }
 
@@ -161,8 +166,12 @@ fn what_if_names_where_each_session_parts_and_what_it_cannot_know() {
     fs::write(&policy, "[limits]\nper_subject = 1\n").unwrap();
     let report = on_incident(&["what-if", "-o", "json", "--policy", policy.to_str().unwrap()]).json();
     assert_eq!((&report["happened"]["created"], &report["instead"]["created"]), (&6.into(), &3.into()));
-    let positions: Vec<_> =
-        report["divergences"].as_array().unwrap().iter().map(|one| one["position"].as_u64().unwrap()).collect();
+    let positions: Vec<_> = report["divergences"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["position"].as_u64().unwrap())
+        .collect();
     assert_eq!(positions, [15, 16, 21]);
     assert_eq!(report["unknown"].as_array().unwrap().len(), 6);
     fs::write(&policy, "").unwrap();

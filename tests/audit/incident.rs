@@ -50,7 +50,8 @@ pub(crate) fn commits() -> Vec<StoredCommit> {
 
 pub(crate) fn verified(bytes: &[u8]) -> Result<Verdict, Fault> {
     let trust = Trust { key: Some(&key()), known: &[] };
-    verify(bytes, trust, &mut |_, _| ControlFlow::Continue(())).map(|verdict| verdict.expect("nothing stops it"))
+    verify(bytes, trust, &mut |_, _| ControlFlow::Continue(()))
+        .map(|verdict| verdict.expect("nothing stops it"))
 }
 
 /// The positions that a fault leaves possible; none when it is no matter of positions.

@@ -28,7 +28,8 @@ impl Serving {
             .unwrap();
         let lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let mut lines = lines.map_while(Result::ok);
-        let url = lines.find_map(|line| line.split_once("listening on ").map(|(_, url)| url.to_owned())).unwrap();
+        let url =
+            lines.find_map(|line| line.split_once("listening on ").map(|(_, url)| url.to_owned())).unwrap();
         // What is said behind it is read, or the server would stand still some day.
         std::thread::spawn(move || lines.for_each(drop));
         Self { directory, process, url }
@@ -65,7 +66,17 @@ impl Drop for Serving {
 fn a_story() -> (Serving, String) {
     let serving = Serving::start();
     assert_eq!(serving.run(&["subject", "put", "agent-7", "--name", "Seven", "--owner", "team"]).code, 0);
-    let made = serving.run(&["session", "create", "agent-7", "--token-file", "t", "--device", "laptop", "--scope", "read"]);
+    let made = serving.run(&[
+        "session",
+        "create",
+        "agent-7",
+        "--token-file",
+        "t",
+        "--device",
+        "laptop",
+        "--scope",
+        "read",
+    ]);
     assert_eq!(made.code, 0, "{}", made.stderr);
     assert_eq!(serving.run(&["session", "renew", "--token-file", "t"]).code, 3);
     let id = made.json()["sessionId"].as_str().unwrap().to_owned();
@@ -129,7 +140,12 @@ fn a_stopped_server_says_the_same_as_the_running_one() {
     assert_eq!(in_use.code, 2, "{}", in_use.stderr);
     let directory = serving.stop();
     let run = |arguments: &[&str]| -> Ran {
-        let command = Command::new(BINARY).arg("audit").args(arguments).args(["-o", "json"]).current_dir(directory.path()).output();
+        let command = Command::new(BINARY)
+            .arg("audit")
+            .args(arguments)
+            .args(["-o", "json"])
+            .current_dir(directory.path())
+            .output();
         command.unwrap().into()
     };
     let verdict = run(&["verify", "--data", "data"]);

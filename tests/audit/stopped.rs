@@ -31,7 +31,12 @@ fn imported(directory: &Path) -> PathBuf {
     let data = directory.join("data");
     let export = path("incident.export");
     let ran = audit(&[
-        "import", export.to_str().unwrap(), "--data", data.to_str().unwrap(), "--verifier-key", &vkey(),
+        "import",
+        export.to_str().unwrap(),
+        "--data",
+        data.to_str().unwrap(),
+        "--verifier-key",
+        &vkey(),
     ]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     data
@@ -44,12 +49,22 @@ fn every_command_leaves_it_as_it_was() {
     let before = contents(&data);
     let data = data.to_str().unwrap();
     let heads = path("incident.heads");
-    let verified =
-        audit(&["verify", "--data", data, "-o", "json", "--verifier-key", &vkey(), "--heads", heads.to_str().unwrap()]);
+    let verified = audit(&[
+        "verify",
+        "--data",
+        data,
+        "-o",
+        "json",
+        "--verifier-key",
+        &vkey(),
+        "--heads",
+        heads.to_str().unwrap(),
+    ]);
     assert_eq!(verified.code, 0, "{}", verified.stderr);
     assert_eq!((&verified.json()["to"], &verified.json()["true"]), (&22.into(), &true.into()));
     let replayed = audit(&["replay", "--data", data, "-o", "json"]).json();
-    let of_file = audit(&["replay", "--file", path("incident.export").to_str().unwrap(), "-o", "json"]).json();
+    let of_file =
+        audit(&["replay", "--file", path("incident.export").to_str().unwrap(), "-o", "json"]).json();
     assert_eq!(replayed, of_file);
     for command in [&["show", BOT][..], &["diff", "3", "9"], &["replay", "--step"]] {
         let ran = audit(&[command, &["--data", data]].concat());

@@ -131,7 +131,9 @@ fn every_line_deleted_doubled_or_swapped_is_named() {
             Err(_) => assert!(!is_head_between),
             Ok(_) => assert!(is_head_between, "line {at}"),
         }
-        let Some(other) = (at + 1..original.len()).find(|other| opened(&original[*other]).is_some()) else { continue };
+        let Some(other) = (at + 1..original.len()).find(|other| opened(&original[*other]).is_some()) else {
+            continue;
+        };
         if is_commit {
             let mut swapped = original.clone();
             swapped.swap(at, other);
@@ -177,7 +179,8 @@ fn a_forged_record_is_named_between_the_heads_around_it() {
         let mut forgeries = 0;
         for at in 0..original.len() {
             let Some((first, bytes)) = opened(&original[at]) else { continue };
-            for (index, bit) in (0..bytes.len()).flat_map(|index| [0x01, 0x02, 0x40].map(|bit| (index, bit))) {
+            for (index, bit) in (0..bytes.len()).flat_map(|index| [0x01, 0x02, 0x40].map(|bit| (index, bit)))
+            {
                 let mut changed = bytes.clone();
                 changed[index] ^= bit;
                 // What is no commit any more is found in its line, and not by a head.
@@ -188,7 +191,10 @@ fn a_forged_record_is_named_between_the_heads_around_it() {
                 let (least, most) = named(&fault).expect("it is a matter of positions");
                 let (first, last) = places[at];
                 let is_found_later = least > last && !everywhere;
-                assert!(least <= first && first <= most || is_found_later, "line {at}, byte {index}: {fault}");
+                assert!(
+                    least <= first && first <= most || is_found_later,
+                    "line {at}, byte {index}: {fault}"
+                );
                 if everywhere {
                     assert_eq!((least, most.max(first)), (first, most.max(first)), "{fault}");
                     assert!(most <= last, "a head behind each commit leaves no other: {fault}");
@@ -211,13 +217,23 @@ fn what_is_left_out_and_renumbered_is_found_by_the_streams_or_the_next_head() {
     for &at in &commits {
         for is_doubled in [false, true] {
             let mut lines = original.clone();
-            if is_doubled { lines.insert(at, original[at].clone()) } else { drop(lines.remove(at)) }
+            if is_doubled {
+                lines.insert(at, original[at].clone())
+            } else {
+                drop(lines.remove(at))
+            }
             let fault = checked(&joined(&renumbered(&lines)), &key, &[]).unwrap_err();
             let (first, last) = places[at];
             // A head stands behind each commit: it is found there at the latest, or right behind.
             match named(&fault) {
-                Some((least, most)) => assert!(first <= least && least <= last + 1 && most <= last + 1 + last - first, "{at}: {fault}"),
-                None => assert!(matches!(fault, Fault::Untrue { place: Place::Head(size), .. } if size.0 + 1 >= first && size.0 <= 2 * last + 1 - first), "{at}: {fault}"),
+                Some((least, most)) => assert!(
+                    first <= least && least <= last + 1 && most <= last + 1 + last - first,
+                    "{at}: {fault}"
+                ),
+                None => assert!(
+                    matches!(fault, Fault::Untrue { place: Place::Head(size), .. } if size.0 + 1 >= first && size.0 <= 2 * last + 1 - first),
+                    "{at}: {fault}"
+                ),
             }
         }
     }

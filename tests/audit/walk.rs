@@ -22,8 +22,11 @@ fn the_walk_from_an_incident_to_an_answer_does_what_it_says() {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/audit.md")).unwrap();
     let blocks = blocks(&page);
     let directory = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"), directory.path().join("fixtures"))
-        .unwrap();
+    std::os::unix::fs::symlink(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"),
+        directory.path().join("fixtures"),
+    )
+    .unwrap();
     let binaries = Path::new(BINARY).parent().unwrap();
     let mut before = format!("PATH='{}':\"$PATH\"\n", binaries.display());
     let (mut ran, mut compared) = (0, 0);
@@ -43,7 +46,10 @@ fn the_walk_from_an_incident_to_an_answer_does_what_it_says() {
         }
         if let Some((_, shown)) = blocks.get(at + 1).filter(|(language, _)| language == "text") {
             for line in shown.lines() {
-                assert!(said.lines().any(|is| is.trim_end() == line.trim_end()), "{line:?} is not in\n{said}");
+                assert!(
+                    said.lines().any(|is| is.trim_end() == line.trim_end()),
+                    "{line:?} is not in\n{said}"
+                );
             }
             compared += 1;
         }

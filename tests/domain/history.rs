@@ -85,6 +85,8 @@ fn reach_every_answer(answers: &BTreeMap<String, usize>) {
         "revoked before",
         "all revoked",
         "all revoked before",
+        "swept",
+        "swept before",
         "manual_revoke",
         "self",
         "evicted",

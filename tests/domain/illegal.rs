@@ -3,8 +3,9 @@
 use tenure::domain::{
     CredentialId, Event, EventKind, Generation, Policy, Position, Stream, Timestamp,
     event::{
-        CredentialRevoked, PolicyChanged, Presented, Profile, RejectionCause, RejectionCode, RenewalRejected,
-        Role, SessionCreated, SessionRenewed, SessionsRevoked, SubjectRegistered, TokensPresented, Trigger,
+        CredentialRevoked, ExpiringSoon, ExpiryCause, PolicyChanged, Presented, Profile, RejectionCause,
+        RejectionCode, RenewalRejected, Role, SessionCreated, SessionExpired, SessionRenewed,
+        SessionsRevoked, SubjectRegistered, TokensPresented, Trigger,
     },
     evolve::{IllegalEvent, evolve, evolve_system},
     record::RecordedAs,
@@ -71,6 +72,7 @@ fn renewal(generation: u32, at: Timestamp, change: impl FnOnce(&mut SessionRenew
         expires_at: at.plus(TERMS.ttl).min(T0.plus(TERMS.absolute_lifetime)),
         renew_at: None,
         key_digest: None,
+        expiring_soon: None,
     };
     change(&mut event);
     Event::SessionRenewed(event)
@@ -84,7 +86,20 @@ fn creation(number: u32, at: u32, change: impl FnOnce(&mut SessionCreated)) -> E
 
 fn rejection(generation: u32, cause: RejectionCause, code: Option<RejectionCode>) -> Event {
     let generation = Generation(generation);
-    Event::RenewalRejected(RenewalRejected { session_id: session(1), generation, cause, code })
+    Event::RenewalRejected(RenewalRejected {
+        session_id: session(1),
+        generation,
+        cause,
+        code,
+        expiring_soon: None,
+    })
+}
+
+fn expiry(number: u32, at: u32, change: impl FnOnce(&mut SessionExpired)) -> Event {
+    let mut event =
+        SessionExpired { session_id: session(number), expires_at: after(at), cause: ExpiryCause::Ttl };
+    change(&mut event);
+    Event::SessionExpired(event)
 }
 
 fn registration() -> Event {
@@ -105,7 +120,7 @@ fn new_policy() -> Event {
 }
 
 /// One of each kind, such as it could follow the first renewal of session 1 at 1200 s.
-fn one_of_each(at: Timestamp) -> [Event; 10] {
+fn one_of_each(at: Timestamp) -> [Event; 11] {
     [
         registration(),
         creation(2, 1_200, |_| ()),
@@ -117,12 +132,14 @@ fn one_of_each(at: Timestamp) -> [Event; 10] {
         Event::CredentialIssued(credential(1, Role::Admin)),
         withdrawal(1),
         new_policy(),
+        expiry(1, 1_600, |_| ()),
     ]
 }
 
 use EventKind::{
-    RenewalRejected as Rejected, SessionCreated as Created, SessionRenewed as Renewed,
-    SessionRevoked as Revoked, SessionsRevoked as AllRevoked, SubjectRegistered as Registered,
+    RenewalRejected as Rejected, SessionCreated as Created, SessionExpired as Expired,
+    SessionRenewed as Renewed, SessionRevoked as Revoked, SessionsRevoked as AllRevoked,
+    SubjectRegistered as Registered,
 };
 
 /// Which kinds may follow which state of a subject; all others are illegal.
@@ -134,7 +151,7 @@ fn what_may_follow_what() {
         // Generation 3 does not follow generation 1, and generation 2 is not the current one.
         ("begun", begun(), 700, &[Registered, Revoked, AllRevoked, Created]),
         ("renewed", once_renewed(), 1_200, &[Registered, Created, Renewed, Rejected, Revoked, AllRevoked]),
-        ("expired", once_renewed(), 1_600, &[Registered, Created, Rejected, Revoked]),
+        ("expired", once_renewed(), 1_600, &[Registered, Created, Rejected, Revoked, Expired]),
         ("ended", ended_already(), 1_200, &[Registered, Created]),
     ];
     for (name, subject, seconds, legal) in table {
@@ -210,6 +227,7 @@ fn a_session_that_does_not_exist_is_neither_renewed_nor_refused_nor_ended() {
         generation: Generation(1),
         cause: RejectionCause::Policy,
         code: Some(RejectionCode::TokenExpired),
+        expiring_soon: None,
     };
     assert_illegal(&begun(), &Event::RenewalRejected(rejected), after(600));
 }
@@ -230,6 +248,33 @@ fn a_refusal_names_the_generation_that_was_current() {
     assert_legal(&once_renewed(), &early(2), after(700));
     assert_illegal(&once_renewed(), &early(1), after(700));
     assert_illegal(&once_renewed(), &early(3), after(700));
+}
+
+#[test]
+fn an_expiry_is_of_a_session_that_has_ended_by_itself_and_is_recorded_once() {
+    let over = expiry(1, 1_000, |_| ());
+    assert_illegal(&begun(), &over, just_before(1_000));
+    assert_legal(&begun(), &over, after(1_000));
+    let known = subject([registered(), began(1, 0), Fact::of_agent(over.clone(), after(1_000))]);
+    assert_illegal(&known, &over, after(1_001));
+    assert_illegal(&ended_already(), &expiry(1, 1_600, |_| ()), after(1_600));
+    assert_illegal(&begun(), &expiry(2, 1_000, |_| ()), after(1_000));
+    assert_illegal(&begun(), &expiry(1, 999, |_| ()), after(1_000));
+    assert_illegal(&begun(), &expiry(1, 1_000, |event| event.cause = ExpiryCause::Absolute), after(1_000));
+}
+
+#[test]
+fn that_an_end_is_near_is_said_once_and_never_by_a_veto() {
+    let soon =
+        |generation, at| renewal(generation, at, |event| event.expiring_soon = Some(ExpiringSoon::Renewals));
+    assert_legal(&begun(), &soon(2, after(600)), after(600));
+    let told = subject([registered(), began(1, 0), Fact::of_agent(soon(2, after(600)), after(600))]);
+    assert_illegal(&told, &soon(3, after(1_200)), after(1_200));
+    let mut veto = rejection(2, RejectionCause::Owner, None);
+    if let Event::RenewalRejected(event) = &mut veto {
+        event.expiring_soon = Some(ExpiringSoon::Absolute);
+    }
+    assert_illegal(&once_renewed(), &veto, after(700));
 }
 
 #[test]

@@ -25,6 +25,7 @@ fn is_renewed(generation: u32, expires_at: Timestamp, renew_at: Option<Timestamp
         expires_at,
         renew_at,
         key_digest: None,
+        expiring_soon: None,
     })
 }
 

@@ -12,8 +12,9 @@ use tenure::domain::{
     },
     decide::{decide, decide_system},
     event::{
-        Device, Presented, Profile, RejectionCause, RejectionCode, RenewalRejected, SessionCreated,
-        SessionRenewed, SessionRevoked, SessionsRevoked, SubjectRegistered, Terms, TokensPresented, Trigger,
+        Device, ExpiringSoon, Presented, Profile, RejectionCause, RejectionCode, RenewalRejected,
+        SessionCreated, SessionRenewed, SessionRevoked, SessionsRevoked, SubjectRegistered, Terms,
+        TokensPresented, Trigger,
     },
     refusal::{Refusal, Refused},
     session::Session,
@@ -156,6 +157,7 @@ pub(crate) fn renewed_under(terms: Terms, generation: u32, seconds: u32) -> Fact
         expires_at: after(seconds).plus(terms.ttl).min(T0.plus(terms.absolute_lifetime)),
         renew_at: None,
         key_digest: None,
+        expiring_soon: None,
     };
     Fact::of_agent(Event::SessionRenewed(event), after(seconds))
 }
@@ -187,6 +189,7 @@ pub(crate) fn is_refused(generation: u32, code: RejectionCode) -> Event {
         generation: Generation(generation),
         cause: RejectionCause::Policy,
         code: Some(code),
+        expiring_soon: None,
     })
 }
 
@@ -197,6 +200,7 @@ pub(crate) fn is_vetoed(generation: u32) -> [Event; 2] {
         generation: Generation(generation),
         cause: RejectionCause::Owner,
         code: None,
+        expiring_soon: None,
     });
     [rejected, is_ended(1, Trigger::RenewalRejected)]
 }
@@ -431,7 +435,7 @@ impl Outcome {
     #[track_caller]
     pub(crate) fn then(self, expected: impl IntoIterator<Item = Event>) -> Scenario {
         let expected: Vec<_> = expected.into_iter().collect();
-        assert_eq!(self.answer, Ok(expected), "decided at {}", self.at);
+        assert_eq!(self.without_hints(), Ok(expected), "decided at {}", self.at);
         self.go_on()
     }
 
@@ -475,7 +479,7 @@ impl Outcome {
         record: impl IntoIterator<Item = Event>,
     ) -> Scenario {
         let record = record.into_iter().collect();
-        assert_eq!(self.answer, Err(Refused { refusal, record }), "decided at {}", self.at);
+        assert_eq!(self.without_hints(), Err(Refused { refusal, record }), "decided at {}", self.at);
         self.go_on()
     }
 
@@ -492,9 +496,50 @@ impl Outcome {
         self.go_on()
     }
 
+    /// That an end is near has scenarios of its own; those about other rules leave it open.
+    fn without_hints(&self) -> Result<Vec<Event>, Refused> {
+        let mut answer = self.answer.clone();
+        let events = match &mut answer {
+            Ok(events) => events,
+            Err(refused) => &mut refused.record,
+        };
+        for event in events {
+            take_hint(event);
+        }
+        answer
+    }
+
+    /// It says, or does not, that the end of the session is near.
+    #[track_caller]
+    pub(crate) fn then_soon(self, expected: Option<ExpiringSoon>) -> Scenario {
+        let events = match &self.answer {
+            Ok(events) => events,
+            Err(refused) => &refused.record,
+        };
+        let said = events.iter().cloned().find_map(|mut event| take_hint(&mut event));
+        assert_eq!(said, expected, "decided at {}", self.at);
+        self.go_on()
+    }
+
     fn go_on(mut self) -> Scenario {
         let events = self.answer.unwrap_or_else(|refused| refused.record);
         self.scenario.record(self.stream, events, self.at);
         self.scenario
+    }
+}
+
+fn take_hint(event: &mut Event) -> Option<ExpiringSoon> {
+    match event {
+        Event::SessionRenewed(event) => event.expiring_soon.take(),
+        Event::RenewalRejected(event) => event.expiring_soon.take(),
+        Event::SubjectRegistered(_)
+        | Event::SessionCreated(_)
+        | Event::SessionRevoked(_)
+        | Event::SessionsRevoked(_)
+        | Event::SessionExpired(_)
+        | Event::TokensPresented(_)
+        | Event::CredentialIssued(_)
+        | Event::CredentialRevoked(_)
+        | Event::PolicyChanged(_) => None,
     }
 }

@@ -29,6 +29,7 @@ const MAY: &[(&str, &str, &[&str])] = &[
     ("DELETE", "/v1/credentials/{credentialId}", &["admin"]),
     ("GET", "/v1/clock", &["admin"]),
     ("PUT", "/v1/clock", &["admin"]),
+    ("POST", "/v1/sweep", &["admin"]),
     ("GET", "/metrics", &["admin", "auditor"]),
 ];
 const PUBLIC: &[&str] = &["/healthz", "/readyz", "/openapi.json"];

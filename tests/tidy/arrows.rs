@@ -16,8 +16,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tokens", &["domain", "entropy", "key_files"]),
     ("texts", &["domain", "entropy", "key_files"]),
     // The one write path. It never asks a projection before it decides.
-    ("authority", &["domain", "log", "tokens", "texts", "clock", "entropy"]),
+    ("authority", &["bus", "domain", "log", "tokens", "texts", "clock", "entropy"]),
     // What is derived.
+    ("bus", &["domain", "log", "clock"]),
     ("projections", &["domain", "log"]),
     // What convinces a stranger. It has a key of its own.
     ("audit", &["domain", "log", "clock", "entropy", "key_files"]),

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde_json::{Map, Value};
 use tenure::{
-    domain::{Event, EventKind, Position},
+    domain::{EventKind, Position},
     log::StoredCommit,
 };
 
@@ -62,24 +62,9 @@ fn sample(kind: EventKind) -> Map<String, Value> {
     let stored = StoredCommit::decode(Position(1), &bytes).unwrap();
     let event = &stored.commit.events[0];
     assert_eq!(event.kind(), kind);
-    let Ok(Value::Object(mut members)) = data(event) else { panic!("an event is an object") };
+    let Ok(Value::Object(mut members)) = serde_json::to_value(event) else { panic!("an event is an object") };
     for (field, text) in event.texts() {
         members.insert(field.to_owned(), text.map_or(Value::Null, |_| "…".into()));
     }
     members
-}
-
-fn data(event: &Event) -> serde_json::Result<Value> {
-    match event {
-        Event::SubjectRegistered(event) => serde_json::to_value(event),
-        Event::SessionCreated(event) => serde_json::to_value(event),
-        Event::SessionRenewed(event) => serde_json::to_value(event),
-        Event::RenewalRejected(event) => serde_json::to_value(event),
-        Event::SessionRevoked(event) => serde_json::to_value(event),
-        Event::SessionsRevoked(event) => serde_json::to_value(event),
-        Event::TokensPresented(event) => serde_json::to_value(event),
-        Event::CredentialIssued(event) => serde_json::to_value(event),
-        Event::CredentialRevoked(event) => serde_json::to_value(event),
-        Event::PolicyChanged(event) => serde_json::to_value(event),
-    }
 }

@@ -1,6 +1,7 @@
 //! What follows from a command: new facts, or a refusal.
 
 mod create;
+mod expire;
 mod renew;
 mod revoke;
 mod system;
@@ -37,6 +38,7 @@ pub fn decide(
         Command::RenewSession(command) => renew::renew(policy, subject, *command, at),
         Command::RevokeSession(command) => Ok(revoke::revoke(subject, command, at)?),
         Command::RevokeSessions(command) => Ok(revoke::revoke_many(subject, command, at)?),
+        Command::RecordExpiries => Ok(expire::record(subject, at)),
     }
 }
 

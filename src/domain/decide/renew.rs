@@ -5,7 +5,9 @@
 use crate::domain::{
     Event, Policy, Position, Timestamp,
     command::RenewSession,
-    event::{RejectionCause, RejectionCode, RenewalRejected, SessionRenewed, SessionRevoked, Trigger},
+    event::{
+        ExpiringSoon, RejectionCause, RejectionCode, RenewalRejected, SessionRenewed, SessionRevoked, Trigger,
+    },
     policy::OnReuse,
     refusal::{Refusal, Refused},
     session::Session,
@@ -52,7 +54,7 @@ fn repeat_or_mismatch(
         // The renewal was granted: the answer is the state. Rows 6 to 8 were judged then.
         return check_row_5(session, at).map(|()| vec![]);
     }
-    let mut refused = refused(session, RejectionCode::SessionRenewalMismatch, |caused_by| {
+    let mut refused = refused(session, RejectionCode::SessionRenewalMismatch, None, |caused_by| {
         Refusal::RenewalMismatch { caused_by }
     });
     // Only an earlier token can be a reused one; a later one cannot have been issued. The successor of a token
@@ -75,21 +77,21 @@ fn is_key_of_latest_renewal(session: &Session, command: RenewSession) -> bool {
 
 fn check_rows_5_to_8(session: &Session, at: Timestamp) -> Result<(), Refused> {
     check_row_5(session, at)?;
+    let soon = session.expiring_soon(session.renewals_left(), at);
     if session.renewals_left() == 0 {
-        return Err(refused(session, RejectionCode::RenewalLimitReached, |caused_by| {
+        return Err(refused(session, RejectionCode::RenewalLimitReached, soon, |caused_by| {
             Refusal::RenewalLimitReached { caused_by }
         }));
     }
     if session.expires_at >= session.absolute_expires_at() {
-        return Err(refused(session, RejectionCode::SessionAbsoluteLifetimeExceeded, |caused_by| {
+        return Err(refused(session, RejectionCode::SessionAbsoluteLifetimeExceeded, soon, |caused_by| {
             Refusal::AbsoluteLifetimeExceeded { caused_by }
         }));
     }
     let retry_at = session.earliest_renewal();
     if at < retry_at {
-        return Err(refused(session, RejectionCode::RenewalTooEarly, |caused_by| Refusal::RenewalTooEarly {
-            retry_at,
-            caused_by,
+        return Err(refused(session, RejectionCode::RenewalTooEarly, soon, |caused_by| {
+            Refusal::RenewalTooEarly { retry_at, caused_by }
         }));
     }
     Ok(())
@@ -97,7 +99,7 @@ fn check_rows_5_to_8(session: &Session, at: Timestamp) -> Result<(), Refused> {
 
 fn check_row_5(session: &Session, at: Timestamp) -> Result<(), Refused> {
     if session.is_expired(at) {
-        return Err(refused(session, RejectionCode::TokenExpired, |caused_by| Refusal::TokenExpired {
+        return Err(refused(session, RejectionCode::TokenExpired, None, |caused_by| Refusal::TokenExpired {
             caused_by,
         }));
     }
@@ -105,12 +107,18 @@ fn check_row_5(session: &Session, at: Timestamp) -> Result<(), Refused> {
 }
 
 /// A refusal is recorded once per session, generation and code, so that a retry loop cannot flood the log.
-fn refused(session: &Session, code: RejectionCode, refusal: impl FnOnce(Position) -> Refusal) -> Refused {
+fn refused(
+    session: &Session,
+    code: RejectionCode,
+    expiring_soon: Option<ExpiringSoon>,
+    refusal: impl FnOnce(Position) -> Refusal,
+) -> Refused {
     let event = Event::RenewalRejected(RenewalRejected {
         session_id: session.id,
         generation: session.generation,
         cause: RejectionCause::Policy,
         code: Some(code),
+        expiring_soon,
     });
     let is_known = session.refused.contains(code);
     Refused { refusal: refusal(session.granted), record: if is_known { vec![] } else { vec![event] } }
@@ -125,5 +133,6 @@ fn renewed(session: &Session, command: RenewSession, at: Timestamp) -> Event {
         expires_at: period.expires_at,
         renew_at: period.renew_at,
         key_digest: command.key_digest,
+        expiring_soon: session.expiring_soon(left, at),
     })
 }

@@ -64,6 +64,7 @@ fn vetoed(session: &Session) -> Event {
         generation: session.generation,
         cause: RejectionCause::Owner,
         code: None,
+        expiring_soon: None,
     })
 }
 

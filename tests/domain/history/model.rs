@@ -11,6 +11,7 @@ pub(super) enum Ask {
     Renew { session: u32, generation: u32, key: Option<u8>, jitter: u16 },
     Revoke { session: u32, by: By, reject_renewal: Option<bool> },
     RevokeAll { device: Option<u8>, except: Option<u32>, owner: Option<u8> },
+    Sweep,
 }
 
 /// Who asks for an end.
@@ -77,6 +78,8 @@ pub(super) struct Session {
     pub(super) tokens: Vec<Token>,
     pub(super) ended: Option<&'static str>,
     refusals: BTreeSet<(usize, &'static str)>,
+    said_soon: bool,
+    said_expired: bool,
 }
 
 impl Session {
@@ -94,6 +97,19 @@ impl Session {
 
     pub(super) fn window_end(&self) -> i64 {
         self.current().issued + self.window
+    }
+
+    /// What a renewal or a refused one says of the end, once.
+    fn hint(&mut self, now: i64) -> &'static str {
+        let left = (self.renewals + 1).saturating_sub(self.tokens.len());
+        let hint = if left <= 3 {
+            ", few renewals left"
+        } else if self.end - now <= 86_400_000 {
+            ", near its absolute end"
+        } else {
+            ""
+        };
+        if hint.is_empty() || std::mem::replace(&mut self.said_soon, true) { "" } else { hint }
     }
 
     fn cannot_be_renewed_again(&self) -> bool {
@@ -152,6 +168,7 @@ impl Model {
                 self.revoke(subject, session, by, reject_renewal, now)
             }
             Ask::RevokeAll { device, except, owner } => self.revoke_all(subject, device, except, owner, now),
+            Ask::Sweep => self.sweep(subject, now),
         }
     }
 
@@ -236,6 +253,8 @@ impl Model {
             tokens: vec![Token { issued: now, expires: now + ttl, key: None, presented: false }],
             ended: None,
             refusals: BTreeSet::new(),
+            said_soon: false,
+            said_expired: false,
         };
         facts.push(format!("{} created {}", new.session, period(&session)));
         self.sessions.insert(new.session, session);
@@ -297,17 +316,39 @@ impl Model {
             return granted(vec![]);
         }
         if newest > session.renewals {
-            return self.reject(number, "RENEWAL_LIMIT_REACHED");
+            return self.reject_with_hint(number, "RENEWAL_LIMIT_REACHED", now);
         }
         if session.current().expires >= session.end {
-            return self.reject(number, "SESSION_ABSOLUTE_LIFETIME_EXCEEDED");
+            return self.reject_with_hint(number, "SESSION_ABSOLUTE_LIFETIME_EXCEEDED", now);
         }
         if now < session.half() {
-            return self.reject(number, "RENEWAL_TOO_EARLY");
+            return self.reject_with_hint(number, "RENEWAL_TOO_EARLY", now);
         }
         let expires = session.end.min(now + session.ttl);
         session.tokens.push(Token { issued: now, expires, key, presented: false });
-        granted(vec![format!("{number} renewed {}", period(session))])
+        let hint = session.hint(now);
+        granted(vec![format!("{number} renewed {}{hint}", period(session))])
+    }
+
+    fn reject_with_hint(&mut self, number: u32, code: &'static str, now: i64) -> Answer {
+        let mut answer = self.reject(number, code);
+        if let Some(fact) = answer.facts.first_mut() {
+            fact.push_str(self.sessions.get_mut(&number).expect("it was just rejected").hint(now));
+        }
+        answer
+    }
+
+    fn sweep(&mut self, subject: usize, now: i64) -> Answer {
+        let mut facts = vec![];
+        for (number, session) in &mut self.sessions {
+            let is_over = session.ended.is_none() && now >= session.current().expires;
+            if session.subject == subject && is_over && !session.said_expired {
+                session.said_expired = true;
+                let limit = if session.current().expires == session.end { "absolute" } else { "ttl" };
+                facts.push(format!("{number} expired at {} by {limit}", session.current().expires));
+            }
+        }
+        granted(facts)
     }
 
     fn reject(&mut self, number: u32, code: &'static str) -> Answer {

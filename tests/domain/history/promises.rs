@@ -178,6 +178,7 @@ fn a_refusal_changes_nothing(seen: &Seen) -> Check {
         let mut expected = Session::clone(before);
         if refused.record.iter().any(|event| event.session_id() == Some(before.id)) {
             expected.refused = after.refused;
+            expected.said = after.said;
             if seen.run.policy.on_reuse == OnReuse::Revoke {
                 expected.revocation.clone_from(&after.revocation);
             }

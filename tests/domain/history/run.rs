@@ -107,6 +107,7 @@ impl Run {
             | Action::Create { .. }
             | Action::Renew { .. }
             | Action::Revoke { .. }
+            | Action::Sweep { .. }
             | Action::RevokeAll { .. } => match self.ask_of(&step.action, picked) {
                 Some((subject, ask)) => self.ask(subject, &ask),
                 None => Ok(()),
@@ -195,6 +196,7 @@ impl Run {
             Action::RevokeAll { subject, device, spare, owner } => {
                 (subject, Ask::RevokeAll { device, except: picked.filter(|_| spare), owner })
             }
+            Action::Sweep { subject } => (subject, Ask::Sweep),
             Action::Present(_) | Action::RecordPresented | Action::ChangeRules(_) => return None,
         })
     }
@@ -245,7 +247,11 @@ impl Run {
                 }
             }
             Ask::Revoke { session, by: By::Own(generation), .. } => self.present(session, generation),
-            Ask::Revoke { .. } | Ask::Register { .. } | Ask::Create(_) | Ask::RevokeAll { .. } => {}
+            Ask::Revoke { .. }
+            | Ask::Register { .. }
+            | Ask::Create(_)
+            | Ask::RevokeAll { .. }
+            | Ask::Sweep => {}
         }
     }
 
@@ -274,6 +280,7 @@ impl Run {
                 reject_renewal,
                 reason: None,
             }),
+            Ask::Sweep => Command::RecordExpiries,
             Ask::RevokeAll { device, except, owner: asking } => Command::RevokeSessions(RevokeSessions {
                 device: device.map(digest),
                 except: except.map(session),
@@ -379,6 +386,7 @@ fn kind_of(ask: &Ask) -> &'static str {
         Ask::Renew { .. } => "renewed",
         Ask::Revoke { .. } => "revoked",
         Ask::RevokeAll { .. } => "all revoked",
+        Ask::Sweep => "swept",
     }
 }
 

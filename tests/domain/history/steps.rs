@@ -63,6 +63,7 @@ pub(super) enum Action {
     RecordPresented,
     Revoke { by: u8, token: Which, reject_renewal: Option<bool> },
     RevokeAll { subject: usize, device: Option<u8>, spare: bool, owner: Option<u8> },
+    Sweep { subject: usize },
     ChangeRules(Rules),
 }
 
@@ -171,6 +172,7 @@ fn actions() -> impl Strategy<Value = Action> {
         1 => (subject(), whose(), any::<bool>(), whose()).prop_map(|(subject, device, spare, owner)| {
             Action::RevokeAll { subject, device, spare, owner }
         }),
+        2 => subject().prop_map(|subject| Action::Sweep { subject }),
         1 => rules().prop_map(Action::ChangeRules),
     ]
 }

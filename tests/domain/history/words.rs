@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tenure::domain::{
     Event, Timestamp,
-    event::{RejectionCause, RejectionCode, Trigger},
+    event::{ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode, Trigger},
     refusal::{Refusal, Refused},
 };
 
@@ -64,21 +64,39 @@ fn fact(event: &Event) -> String {
             format!("{number} created {}", period(1, event.expires_at, event.renew_at))
         }
         Event::SessionRenewed(event) => {
-            format!("{number} renewed {}", period(event.generation.0, event.expires_at, event.renew_at))
+            let hint = hint_of(event.expiring_soon);
+            format!("{number} renewed {}{hint}", period(event.generation.0, event.expires_at, event.renew_at))
         }
         Event::RenewalRejected(event) => match (event.cause, event.code) {
             (RejectionCause::Policy, Some(code)) => {
-                format!("{number} refused at generation {}: {}", event.generation.0, name_of(code))
+                let hint = hint_of(event.expiring_soon);
+                format!("{number} refused at generation {}: {}{hint}", event.generation.0, name_of(code))
             }
             (RejectionCause::Owner, None) => format!("{number} vetoed at generation {}", event.generation.0),
             (RejectionCause::Owner | RejectionCause::Policy, _) => format!("{event:?}"),
         },
         Event::SessionRevoked(event) => format!("{number} ended by {}", trigger_of(event.trigger)),
         Event::SessionsRevoked(event) => format!("{} ended at once", event.matched),
+        Event::SessionExpired(event) => {
+            let limit = match event.cause {
+                ExpiryCause::Ttl => "ttl",
+                ExpiryCause::Idle => "idle",
+                ExpiryCause::Absolute => "absolute",
+            };
+            format!("{number} expired at {} by {limit}", event.expires_at.as_millis())
+        }
         Event::TokensPresented(_)
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)
         | Event::PolicyChanged(_) => format!("{event:?}"),
+    }
+}
+
+const fn hint_of(soon: Option<ExpiringSoon>) -> &'static str {
+    match soon {
+        None => "",
+        Some(ExpiringSoon::Renewals) => ", few renewals left",
+        Some(ExpiringSoon::Absolute) => ", near its absolute end",
     }
 }
 

@@ -1,0 +1,298 @@
+//! History, then live: every commit from a position on, in order, each once.
+//!
+//! `async-broadcast` is the wake-up and the short cut; the log is the truth. Whatever the channel dropped, a
+//! [`Cursor`] reads again from the log, so a slow reader loses nothing, holds nothing back and keeps nothing in
+//! memory but the page that it stands in.
+//!
+//! ```text
+//!   sequencer ──► gathering ──► (a thread, every few milliseconds) ──► channel ──► cursors
+//!                                                         log ───────────────────────┘  what they missed
+//! ```
+//!
+//! Waking a thousand readers costs time that no caller shall wait for, so the sequencer only leaves its commits
+//! and a thread of the feed's own passes them on, at most every [`GATHER`].
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use async_broadcast::{InactiveReceiver, Receiver, RecvError, Sender};
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::Semaphore;
+
+use crate::{
+    clock,
+    domain::{Event, EventKind, Position},
+    log::{EventLog, LogError, StoredCommit, waiting_for_disk},
+};
+
+use super::{
+    notice::Notice,
+    notices::{Present, notices_of},
+};
+
+/// Live commits are passed on together when they follow each other faster than this.
+const GATHER: Duration = Duration::from_millis(4);
+/// So many batches wait for a reader that lags behind; it reads what was dropped from the log.
+const CHANNEL: usize = 64;
+/// So many events are read from the log at a time.
+const PAGE: usize = 1_000;
+/// So many readers read from the log at once; the others wait, so that callers keep the disk and the processors.
+const READING: usize = 4;
+
+/// The source of all news.
+pub struct Feed {
+    shared: Arc<Shared>,
+    live: InactiveReceiver<Arc<Batch>>,
+    teller: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    log: Arc<dyn EventLog>,
+    /// The last position that may be told: durable, and known to the state that answers.
+    told: AtomicU64,
+    gathered: Mutex<Gathered>,
+    wake: Condvar,
+    sender: Sender<Arc<Batch>>,
+    reading: Semaphore,
+}
+
+#[derive(Default)]
+struct Gathered {
+    commits: Vec<Arc<StoredCommit>>,
+    closed: bool,
+}
+
+impl Feed {
+    /// A feed over a log whose events up to its head are known to everybody.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn new(log: Arc<dyn EventLog>) -> std::io::Result<Self> {
+        let (mut sender, receiver) = async_broadcast::broadcast(CHANNEL);
+        sender.set_overflow(true);
+        sender.set_await_active(false);
+        let told = AtomicU64::new(log.head().position.0);
+        let gathered = Mutex::new(Gathered::default());
+        let reading = Semaphore::new(READING);
+        let shared = Arc::new(Shared { log, told, gathered, wake: Condvar::new(), sender, reading });
+        let teller = std::thread::Builder::new().name("tenure-news".into()).spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.tell()
+        })?;
+        Ok(Self { shared, live: receiver.deactivate(), teller: Mutex::new(Some(teller)) })
+    }
+
+    /// Passes on what is durable and published. Never waits for a reader.
+    pub fn publish(&self, commits: &[Arc<StoredCommit>]) {
+        let Some(last) = commits.last() else { return };
+        self.shared.told.store(last.last().0, Ordering::SeqCst);
+        // A reader that comes right now has its receiver before it looks how far it may read.
+        if self.shared.sender.receiver_count() > 0 {
+            self.shared.gathered.lock().commits.extend(commits.iter().cloned());
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// The last position that is told.
+    pub fn head(&self) -> Position {
+        self.shared.head()
+    }
+
+    /// Every commit whose last event is after `after`: those of the past first, then each as it happens.
+    pub fn subscribe(&self, after: Position) -> Cursor {
+        let live = self.live.activate_cloned();
+        Cursor { shared: Arc::clone(&self.shared), live, position: after, is_behind: true }
+    }
+
+    /// How many subscribe.
+    pub fn cursors(&self) -> usize {
+        self.shared.sender.receiver_count()
+    }
+
+    /// Tells what was published, and then that there will be no more.
+    pub fn close(&self) {
+        self.shared.gathered.lock().closed = true;
+        self.shared.wake.notify_one();
+        if let Some(teller) = self.teller.lock().take()
+            && teller.join().is_err()
+        {
+            tracing::error!(
+                "the thread that tells the news died; readers go on from the log when they return"
+            );
+        }
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    fn head(&self) -> Position {
+        Position(self.told.load(Ordering::SeqCst))
+    }
+
+    fn tell(&self) {
+        while let Some(commits) = self.next_commits() {
+            // Only a closed channel is an error, and it is closed below.
+            drop(self.sender.try_broadcast(Arc::new(Batch::new(commits))));
+            clock::pause(GATHER);
+        }
+        self.sender.close();
+    }
+
+    fn next_commits(&self) -> Option<Vec<Arc<StoredCommit>>> {
+        let mut gathered = self.gathered.lock();
+        while gathered.commits.is_empty() {
+            if gathered.closed {
+                return None;
+            }
+            self.wake.wait(&mut gathered);
+        }
+        Some(std::mem::take(&mut gathered.commits))
+    }
+
+    /// The next page of the past; none when `after` is where the news ends.
+    async fn page(&self, after: Position) -> Result<Option<Batch>, LogError> {
+        let head = self.head();
+        if after >= head {
+            return Ok(None);
+        }
+        let _turn = self.reading.acquire().await.expect("the semaphore is never closed");
+        let read = waiting_for_disk(|| self.log.read(after, PAGE))?;
+        // What is durable and not yet published is told when it is.
+        let told: Vec<_> = read.into_iter().filter(|stored| stored.last() <= head).map(Arc::new).collect();
+        Ok((!told.is_empty()).then(|| Batch::new(told)))
+    }
+}
+
+/// Some commits that follow one another, shared by all who read them.
+pub struct Batch {
+    commits: Vec<Arc<StoredCommit>>,
+    /// A bit for the number of each kind that occurs.
+    kinds: u64,
+    notices: OnceLock<Vec<Notice>>,
+    written: Written,
+}
+
+/// What readers would all write alike is written once, by the first who needs it.
+#[derive(Default)]
+struct Written {
+    events: OnceLock<Vec<Arc<str>>>,
+    notices: OnceLock<Vec<Arc<str>>>,
+}
+
+impl Batch {
+    fn new(commits: Vec<Arc<StoredCommit>>) -> Self {
+        let kinds = commits.iter().flat_map(|stored| &stored.commit.events).map(Event::kind);
+        let kinds = kinds.fold(0, |set, kind| set | bit(kind));
+        Self { commits, kinds, notices: OnceLock::new(), written: Written::default() }
+    }
+
+    /// The commits, in order.
+    pub fn commits(&self) -> &[Arc<StoredCommit>] {
+        &self.commits
+    }
+
+    /// Its last position.
+    pub fn last(&self) -> Position {
+        self.commits.last().map_or(Position::ZERO, |stored| stored.last())
+    }
+
+    /// Whether one of these kinds occurs in it.
+    pub fn has_any(&self, kinds: &[EventKind]) -> bool {
+        kinds.iter().any(|kind| self.kinds & bit(*kind) != 0)
+    }
+
+    /// What is told of it, derived once.
+    pub fn notices(&self, present: &dyn Present) -> &[Notice] {
+        self.notices
+            .get_or_init(|| self.commits.iter().flat_map(|stored| notices_of(stored, present)).collect())
+    }
+
+    /// Each event in order as it is written for readers, by whoever writes it first.
+    pub fn written_events(&self, write: impl FnOnce(&Self) -> Vec<Arc<str>>) -> &[Arc<str>] {
+        self.written.events.get_or_init(|| write(self))
+    }
+
+    /// Each notice in order as it is written for readers, by whoever writes it first.
+    pub fn written_notices(&self, write: impl FnOnce(&Self) -> Vec<Arc<str>>) -> &[Arc<str>] {
+        self.written.notices.get_or_init(|| write(self))
+    }
+}
+
+const fn bit(kind: EventKind) -> u64 {
+    1 << kind as u8
+}
+
+/// A reader's place in the news.
+pub struct Cursor {
+    shared: Arc<Shared>,
+    live: Receiver<Arc<Batch>>,
+    /// The last position that was given out.
+    position: Position,
+    /// Whether there may be commits in the log that the channel will not bring.
+    is_behind: bool,
+}
+
+impl Cursor {
+    /// The commits that come next, one at least; none when the authority has stopped and all was told.
+    ///
+    /// Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub async fn next(&mut self) -> Result<Option<Arc<Batch>>, LogError> {
+        loop {
+            if self.is_behind {
+                match self.shared.page(self.position).await? {
+                    Some(page) => return Ok(Some(self.give(Arc::new(page)))),
+                    None => self.is_behind = false,
+                }
+            }
+            match self.live.recv_direct().await {
+                Ok(batch) => {
+                    if let Some(batch) = self.in_order(batch) {
+                        return Ok(Some(self.give(batch)));
+                    }
+                }
+                Err(RecvError::Overflowed(_)) => self.is_behind = true,
+                Err(RecvError::Closed) if self.position < self.shared.head() => self.is_behind = true,
+                Err(RecvError::Closed) => return Ok(None),
+            }
+        }
+    }
+
+    /// The last position that was given out.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    fn give(&mut self, batch: Arc<Batch>) -> Arc<Batch> {
+        self.position = batch.last();
+        batch
+    }
+
+    /// A live batch, if it goes on exactly where this reader stands.
+    fn in_order(&mut self, batch: Arc<Batch>) -> Option<Arc<Batch>> {
+        let first = batch.commits.first()?.first;
+        if first == self.position.next() {
+            return Some(batch);
+        }
+        if first > self.position.next() {
+            self.is_behind = true;
+            return None;
+        }
+        let rest = batch.commits.iter().filter(|stored| stored.last() > self.position);
+        let rest: Vec<_> = rest.cloned().collect();
+        (!rest.is_empty()).then(|| Arc::new(Batch::new(rest)))
+    }
+}

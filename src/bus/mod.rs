@@ -1,0 +1,13 @@
+//! The news: every fact, in order, at least once, to whoever wants to hear it.
+//!
+//! There is one source, the [`feed`]: the log from any position on, then live. Whatever tells of something is a
+//! cursor over it, so no path can forget to tell, and one that died goes on where it stopped. [`notice`] is what
+//! subscribers are told of an event; [`notices`] derives it.
+
+pub mod feed;
+pub mod notice;
+pub mod notices;
+
+pub use feed::{Batch, Cursor, Feed};
+pub use notice::{Notice, NoticeId, NoticeKind};
+pub use notices::{Present, notices_of};

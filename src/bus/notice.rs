@@ -1,0 +1,289 @@
+//! What subscribers are told (section 6 of the contract).
+
+use std::{fmt, str::FromStr};
+
+use serde::{Serialize, Serializer};
+
+use crate::domain::{
+    Actor, OwnerId, Position, SessionId, SubjectId, Timestamp,
+    event::{ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode, Trigger},
+};
+
+/// A notice's name: the position of its event, and its number among that event's notices, from 1.
+///
+/// It is the same whenever and to whomever the notice is told, so a receiver knows a repeat by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NoticeId {
+    /// The event.
+    pub position: Position,
+    /// Which of its notices.
+    pub number: u32,
+}
+
+impl NoticeId {
+    /// After every notice of the events up to this position.
+    pub const fn after_all_of(position: Position) -> Self {
+        Self { position, number: u32::MAX }
+    }
+}
+
+impl fmt::Display for NoticeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.position, self.number)
+    }
+}
+
+impl FromStr for NoticeId {
+    type Err = InvalidNoticeId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (position, number) = text.split_once('.').ok_or(InvalidNoticeId)?;
+        let position = Position(position.parse().map_err(|_| InvalidNoticeId)?);
+        Ok(Self { position, number: number.parse().map_err(|_| InvalidNoticeId)? })
+    }
+}
+
+impl Serialize for NoticeId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A text that names no notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be a position and a number, such as 17.1")]
+pub struct InvalidNoticeId;
+
+/// The kinds of notices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum NoticeKind {
+    /// A session began.
+    SessionCreated,
+    /// A session was renewed.
+    SessionRenewed,
+    /// A renewal was refused by a rule, or vetoed by the owner.
+    SessionRenewalRejected,
+    /// One session was ended, or several at once.
+    SessionRevoked,
+    /// A session cannot live much longer; told once.
+    SessionExpiringSoon,
+    /// A session ended by itself.
+    SessionExpired,
+}
+
+impl NoticeKind {
+    /// Every kind.
+    pub const ALL: [Self; 6] = [
+        Self::SessionCreated,
+        Self::SessionRenewed,
+        Self::SessionRenewalRejected,
+        Self::SessionRevoked,
+        Self::SessionExpiringSoon,
+        Self::SessionExpired,
+    ];
+
+    /// Its name, as in `kinds=` and in a notice.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SessionCreated => "SESSION_CREATED",
+            Self::SessionRenewed => "SESSION_RENEWED",
+            Self::SessionRenewalRejected => "SESSION_RENEWAL_REJECTED",
+            Self::SessionRevoked => "SESSION_REVOKED",
+            Self::SessionExpiringSoon => "SESSION_EXPIRING_SOON",
+            Self::SessionExpired => "SESSION_EXPIRED",
+        }
+    }
+
+    /// The kind of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// What a subscriber is told of an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Notice {
+    /// Its name.
+    pub notice_id: NoticeId,
+    /// Its kind.
+    pub kind: NoticeKind,
+    /// The event that it tells of.
+    pub position: Position,
+    /// When that was recorded.
+    pub occurred_at: Timestamp,
+    /// The session; none when it tells of several.
+    pub session_id: Option<SessionId>,
+    /// Whose it is.
+    pub subject_id: Option<SubjectId>,
+    /// What people call the subject today.
+    pub subject_name: Option<String>,
+    /// Who answers for the subject today.
+    pub owner_id: Option<OwnerId>,
+    /// What its kind has besides.
+    #[serde(flatten)]
+    pub details: Details,
+}
+
+/// What a kind of notice has besides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Details {
+    /// Of [`NoticeKind::SessionCreated`].
+    Created(Created),
+    /// Of [`NoticeKind::SessionRenewed`].
+    Renewed(Renewed),
+    /// Of [`NoticeKind::SessionRenewalRejected`].
+    RenewalRejected(RenewalRejected),
+    /// Of [`NoticeKind::SessionRevoked`].
+    Revoked(Revoked),
+    /// Of [`NoticeKind::SessionExpiringSoon`].
+    ExpiringSoon(EndIsNear),
+    /// Of [`NoticeKind::SessionExpired`].
+    Expired(Expired),
+}
+
+/// Of [`NoticeKind::SessionCreated`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Created {
+    /// The end of its first period.
+    pub expires_at: Timestamp,
+    /// The moment after which it cannot live.
+    pub absolute_expires_at: Timestamp,
+    /// The device that it belongs to.
+    pub device: Option<String>,
+}
+
+/// Of [`NoticeKind::SessionRenewed`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Renewed {
+    /// How often it was renewed, this time included.
+    pub renewal_count: u32,
+    /// How often it may be.
+    pub max_renewals: u32,
+    /// The end of the new period.
+    pub expires_at: Timestamp,
+    /// How long it can still live if it is renewed whenever it may be, in words: `27d 12h`.
+    pub remaining_absolute_life: String,
+    /// Until when a veto of the owner is expected. It may be vetoed later, too.
+    pub reject_window_expiry: Timestamp,
+    /// Where its owner can veto; none without an owner, a public URL or a console.
+    pub reject_url: Option<String>,
+}
+
+/// Of [`NoticeKind::SessionRenewalRejected`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RenewalRejected {
+    /// How often it was renewed.
+    pub renewal_count: u32,
+    /// When the renewal was refused or vetoed.
+    pub rejected_at: Timestamp,
+    /// Who did.
+    pub cause: RejectionCause,
+    /// The rule that refused; none for a veto.
+    pub code: Option<RejectionCode>,
+}
+
+/// Of [`NoticeKind::SessionRevoked`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Revoked {
+    /// What ended it.
+    pub trigger: Trigger,
+    /// Why, in the words of whoever did.
+    pub reason: Option<String>,
+    /// Who did.
+    pub actor: Actor,
+    /// Which sessions were meant; none when it was a single one.
+    pub selector: Option<Selector>,
+    /// How many there were; none when it was a single one.
+    pub matched: Option<u32>,
+}
+
+/// Which sessions of a subject were ended at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Selector {
+    /// Those of this subject.
+    pub subject_id: SubjectId,
+    /// Only those of this device.
+    pub device: Option<String>,
+    /// All but this one.
+    pub except_session_id: Option<SessionId>,
+}
+
+/// Of [`NoticeKind::SessionExpiringSoon`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndIsNear {
+    /// How many renewals are left to it.
+    pub renewals_left: u32,
+    /// The moment after which it cannot live.
+    pub absolute_expires_at: Timestamp,
+    /// Which of the two is nearly used up.
+    pub why: ExpiringSoon,
+}
+
+/// Of [`NoticeKind::SessionExpired`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Expired {
+    /// When it ended.
+    pub expires_at: Timestamp,
+    /// The limit that ended it.
+    pub cause: ExpiryCause,
+}
+
+/// A length of time that begins at a notice, in words: rounded down, the two largest of days, hours and minutes
+/// from the first that is not 0.
+pub fn remaining(seconds: u64) -> String {
+    let parts = [(seconds / 86_400, 'd'), (seconds % 86_400 / 3_600, 'h'), (seconds % 3_600 / 60, 'm')];
+    let first = parts.iter().position(|(count, _)| *count > 0).unwrap_or(parts.len() - 1);
+    let shown = parts[first..].iter().take(2).map(|(count, unit)| format!("{count}{unit}"));
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remaining_life_is_the_two_largest_units_from_the_first_that_is_not_0() {
+        let cases = [
+            (27 * 86_400 + 12 * 3_600 + 59 * 60, "27d 12h"),
+            (86_400, "1d 0h"),
+            (86_400 + 59 * 60, "1d 0h"),
+            (86_399, "23h 59m"),
+            (3_600, "1h 0m"),
+            (3_599, "59m"),
+            (300, "5m"),
+            (59, "0m"),
+            (0, "0m"),
+        ];
+        for (seconds, words) in cases {
+            assert_eq!(remaining(seconds), words, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_notice_is_named_by_position_and_number() {
+        let id = NoticeId { position: Position(17), number: 2 };
+        assert_eq!(id.to_string(), "17.2");
+        assert_eq!("17.2".parse(), Ok(id));
+        for wrong in ["17", "17.", ".1", "a.1", "17.1.1", "-1.1", ""] {
+            assert_eq!(wrong.parse::<NoticeId>(), Err(InvalidNoticeId), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_kind_is_found_by_its_name() {
+        for kind in NoticeKind::ALL {
+            assert_eq!(NoticeKind::from_name(kind.name()), Some(kind));
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What an event is worth telling: a pure map from what was recorded, and from what is so of its subject today.
+
+use std::sync::Arc;
+
+use crate::{
+    domain::{
+        Digest16, Event, Position, SealedText, SessionId, Stream, SubjectId, Timestamp,
+        event::{self, ExpiringSoon},
+        session::{Session, SharedSession},
+        subject::Subject,
+    },
+    log::StoredCommit,
+};
+
+use super::notice::{
+    Created, Details, EndIsNear, Expired, Notice, NoticeId, NoticeKind, RenewalRejected, Renewed, Revoked,
+    Selector, remaining,
+};
+
+/// What is so today: a subject's owner and name follow it at once, its history included.
+pub trait Present: Send + Sync {
+    /// A subject.
+    fn subject(&self, id: &SubjectId) -> Option<Arc<Subject>>;
+
+    /// Opens a text of a stream; none when it was erased.
+    fn open_text(&self, stream: &Stream, field: &'static str, text: &SealedText) -> Option<String>;
+}
+
+/// The notices of a commit, in order.
+pub fn notices_of(stored: &StoredCommit, present: &dyn Present) -> Vec<Notice> {
+    let Stream::Subject(id) = &stored.commit.stream else {
+        // No event of the system stream concerns a session by itself.
+        return vec![];
+    };
+    let Some(subject) = present.subject(id) else { return vec![] };
+    let name = subject.profile().and_then(|profile| profile.name.as_ref());
+    let name = name.and_then(|name| present.open_text(&stored.commit.stream, "name", name));
+    let telling = Telling { stored, present, subject, name };
+    stored
+        .positions()
+        .zip(&stored.commit.events)
+        .flat_map(|(position, event)| telling.of_event(position, event))
+        .collect()
+}
+
+/// One commit of one subject on its way to those who are told of it.
+struct Telling<'a> {
+    stored: &'a StoredCommit,
+    present: &'a dyn Present,
+    subject: Arc<Subject>,
+    name: Option<String>,
+}
+
+impl Telling<'_> {
+    fn of_event(&self, position: Position, event: &Event) -> Vec<Notice> {
+        let told = match event {
+            Event::SessionCreated(event) => vec![self.created(event)],
+            Event::SessionRenewed(event) => self.renewed(event),
+            Event::RenewalRejected(event) => self.rejected(event),
+            Event::SessionRevoked(event) => vec![self.revoked(event)],
+            Event::SessionsRevoked(event) => vec![self.many_revoked(event)],
+            Event::SessionExpired(event) => vec![expired(event)],
+            Event::SubjectRegistered(_)
+            | Event::TokensPresented(_)
+            | Event::CredentialIssued(_)
+            | Event::CredentialRevoked(_)
+            | Event::PolicyChanged(_) => vec![],
+        };
+        let numbered = (1..).zip(told);
+        numbered
+            .map(|(number, (kind, details))| Notice {
+                notice_id: NoticeId { position, number },
+                kind,
+                position,
+                occurred_at: self.at(),
+                session_id: event.session_id(),
+                subject_id: Some(self.subject.id.clone()),
+                subject_name: self.name.clone(),
+                owner_id: self.subject.profile().and_then(|profile| profile.owner_id.clone()),
+                details,
+            })
+            .collect()
+    }
+
+    fn at(&self) -> Timestamp {
+        self.stored.commit.recorded_at
+    }
+
+    /// What was fixed when the session was created is so at every position of its history.
+    fn session(&self, id: SessionId) -> &Session {
+        self.subject.session(id).expect("news is told after the state knows of it")
+    }
+
+    fn text(&self, field: &'static str, text: Option<&SealedText>) -> Option<String> {
+        self.present.open_text(&self.stored.commit.stream, field, text?)
+    }
+
+    fn created(&self, event: &event::SessionCreated) -> Told {
+        let created = Created {
+            expires_at: event.expires_at,
+            absolute_expires_at: self.at().plus(event.terms.absolute_lifetime),
+            device: self.text("device", event.device.as_ref().map(|device| &device.name)),
+        };
+        (NoticeKind::SessionCreated, Details::Created(created))
+    }
+
+    fn renewed(&self, event: &event::SessionRenewed) -> Vec<Told> {
+        let session = self.session(event.session_id);
+        let renewal_count = event.generation.renewals();
+        let renewed = Renewed {
+            renewal_count,
+            max_renewals: session.terms.max_renewals,
+            expires_at: event.expires_at,
+            remaining_absolute_life: remaining(session.absolute_expires_at().seconds_since(self.at())),
+            reject_window_expiry: self.at().plus(session.terms.renewal_reject_window),
+            // There is no console yet that it could lead to.
+            reject_url: None,
+        };
+        let told = (NoticeKind::SessionRenewed, Details::Renewed(renewed));
+        [Some(told), soon(session, renewal_count, event.expiring_soon)].into_iter().flatten().collect()
+    }
+
+    fn rejected(&self, event: &event::RenewalRejected) -> Vec<Told> {
+        let renewal_count = event.generation.renewals();
+        let rejected =
+            RenewalRejected { renewal_count, rejected_at: self.at(), cause: event.cause, code: event.code };
+        let told = (NoticeKind::SessionRenewalRejected, Details::RenewalRejected(rejected));
+        let soon = soon(self.session(event.session_id), renewal_count, event.expiring_soon);
+        [Some(told), soon].into_iter().flatten().collect()
+    }
+
+    fn revoked(&self, event: &event::SessionRevoked) -> Told {
+        let revoked = Revoked {
+            trigger: event.trigger,
+            reason: self.text("reason", event.reason.as_ref()),
+            actor: self.stored.commit.actor.clone(),
+            selector: None,
+            matched: None,
+        };
+        (NoticeKind::SessionRevoked, Details::Revoked(revoked))
+    }
+
+    fn many_revoked(&self, event: &event::SessionsRevoked) -> Told {
+        let revoked = Revoked {
+            trigger: event.trigger,
+            reason: self.text("reason", event.reason.as_ref()),
+            actor: self.stored.commit.actor.clone(),
+            selector: Some(Selector {
+                subject_id: self.subject.id.clone(),
+                device: event.device_digest.and_then(|digest| self.device_name(digest)),
+                except_session_id: event.except_session_id,
+            }),
+            matched: Some(event.matched),
+        };
+        (NoticeKind::SessionRevoked, Details::Revoked(revoked))
+    }
+
+    /// The rules know a device by a digest; its name is in its sessions.
+    fn device_name(&self, digest: Digest16) -> Option<String> {
+        let of_device = |session: &&SharedSession| session.device_digest() == Some(digest);
+        let session = self.subject.sessions.iter().find(of_device)?;
+        self.text("device", session.details.as_ref()?.device.as_ref().map(|device| &device.name))
+    }
+}
+
+type Told = (NoticeKind, Details);
+
+fn soon(session: &Session, renewal_count: u32, why: Option<ExpiringSoon>) -> Option<Told> {
+    let soon = EndIsNear {
+        renewals_left: session.terms.max_renewals.saturating_sub(renewal_count),
+        absolute_expires_at: session.absolute_expires_at(),
+        why: why?,
+    };
+    Some((NoticeKind::SessionExpiringSoon, Details::ExpiringSoon(soon)))
+}
+
+fn expired(event: &event::SessionExpired) -> Told {
+    let expired = Expired { expires_at: event.expires_at, cause: event.cause };
+    (NoticeKind::SessionExpired, Details::Expired(expired))
+}

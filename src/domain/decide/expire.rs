@@ -1,0 +1,21 @@
+//! Record that sessions have ended by themselves.
+
+use crate::domain::{Event, Timestamp, event::SessionExpired, subject::Subject};
+
+/// One event for each session that has ended by itself and of which that is not recorded yet.
+pub(super) fn record(subject: &Subject, at: Timestamp) -> Vec<Event> {
+    let ended = subject.sessions.iter().filter(|session| session.awaits_expiry(at));
+    ended
+        .take(MOST)
+        .map(|session| {
+            Event::SessionExpired(SessionExpired {
+                session_id: session.id,
+                expires_at: session.expires_at,
+                cause: session.expiry_cause(),
+            })
+        })
+        .collect()
+}
+
+/// So many events fit into a commit of any stream with room to spare; who sweeps asks again for the rest.
+const MOST: usize = 200;
