@@ -14,7 +14,7 @@ use tokio::{runtime::Handle, sync::mpsc, time::timeout};
 
 use crate::{
     audit::export::{ExportError, Signatures, Span, export},
-    authority::waiting_for_disk,
+    log::waiting_for_disk,
 };
 
 use super::{
@@ -52,7 +52,7 @@ pub(super) async fn stream(call: Call) -> Result<Reply, Problem> {
     let (api, caller) = (Arc::clone(&call.api), call.caller);
     let outlet = Outlet { sender, api: Arc::clone(&api), caller, runtime: Handle::current() };
     tokio::task::spawn_blocking(move || run(&api, span, &signatures, outlet));
-    Ok(Reply::streamed("application/jsonl", Body::new(Pieces(receiver))))
+    Ok(Reply::stream("application/jsonl", Body::new(Pieces(receiver))))
 }
 
 /// The head of all that is recorded by now.

@@ -16,10 +16,12 @@ mod introspect;
 mod json;
 mod metrics;
 mod moment;
+mod notices;
 mod openapi;
 mod operation;
 mod page;
 mod problem;
+mod record;
 mod renew;
 mod reply;
 mod revoke;
@@ -27,12 +29,14 @@ mod routes;
 mod schema;
 mod session_view;
 mod sessions;
+mod stream;
 mod subjects;
 mod throttle;
 
 use std::sync::Arc;
 
 use axum::Router;
+use tokio::sync::watch;
 
 pub use self::{
     call::Peer,
@@ -54,6 +58,7 @@ pub struct Api {
     test_clock: Option<Arc<TestClock>>,
     throttle: Throttle,
     metrics: Metrics,
+    closing: watch::Sender<bool>,
 }
 
 /// The settings that the API obeys.
@@ -82,7 +87,17 @@ impl Api {
     ) -> Arc<Self> {
         let throttle = Throttle::new(settings.wrong_credentials_per_minute);
         let metrics = Metrics::new();
-        Arc::new(Self { authority, projections, evidence, settings, test_clock, throttle, metrics })
+        let closing = watch::Sender::new(false);
+        Arc::new(Self { authority, projections, evidence, settings, test_clock, throttle, metrics, closing })
+    }
+
+    /// Ends the streams, which would otherwise go on for as long as their readers stay.
+    pub fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
     }
 
     /// All routes. The server puts a [`Peer`] into every request.

@@ -22,6 +22,7 @@ pub(super) struct Reply {
     body: Body,
     position: Option<Position>,
     no_store: bool,
+    is_stream: bool,
 }
 
 impl Reply {
@@ -31,9 +32,10 @@ impl Reply {
         Self {
             status,
             content_type: "application/json",
-            body: Body::from(body),
+            body: body.into(),
             position: None,
             no_store: false,
+            is_stream: false,
         }
     }
 
@@ -44,12 +46,19 @@ impl Reply {
 
     /// Text of some type.
     pub(super) fn text(content_type: &'static str, text: String) -> Self {
-        Self { status: StatusCode::OK, content_type, body: Body::from(text), position: None, no_store: false }
+        Self {
+            status: StatusCode::OK,
+            content_type,
+            body: text.into(),
+            position: None,
+            no_store: false,
+            is_stream: false,
+        }
     }
 
-    /// A body that is still being made.
-    pub(super) fn streamed(content_type: &'static str, body: Body) -> Self {
-        Self { status: StatusCode::OK, content_type, body, position: None, no_store: false }
+    /// What is made while it is sent. Nobody on the way may keep it, or hold it up to gather more.
+    pub(super) fn stream(content_type: &'static str, body: Body) -> Self {
+        Self { status: StatusCode::OK, content_type, body, position: None, no_store: true, is_stream: true }
     }
 
     /// Names the last event that the request appended.
@@ -73,6 +82,9 @@ impl Reply {
         headers.insert(REQUEST_ID, request_id);
         if self.no_store {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        if self.is_stream {
+            headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
         }
         if let Some(position) = self.position {
             headers.insert(POSITION, position.0.into());

@@ -5,7 +5,6 @@
 //! record's place under a head is proved by, and one head's place under another; [`nodes`] keeps what that takes.
 //! [`heads`] signs, [`keeper`] sees to it that it happens in time.
 //! [`live_check`] replays the log beside the running authority and compares.
-<<<<<<< HEAD
 //!
 //! An [`export`](mod@export) is a history in a file that proves itself; [`verify`](mod@verify) reads one and believes
 //! nothing that it has not checked. What was read is folded anew ([`replay`], [`diff`], [`what_if`]) and told
@@ -22,15 +21,6 @@ pub mod keeper;
 mod kept;
 pub mod key;
 pub mod known;
-=======
-//! Nothing here is asked before a decision, and nothing here can make one.
-
-pub mod checkpoint;
-pub mod heads;
-pub mod keeper;
-mod kept;
-pub mod key;
->>>>>>> wt-head
 pub mod live_check;
 pub mod nodes;
 pub mod note;

@@ -136,7 +136,7 @@ impl Live {
         let before = self.subjects.get(&subject.id);
         let known = before.as_ref().map_or(&[][..], |before| &before.sessions[..]);
         for changed in changed_sessions(known, &subject.sessions) {
-            self.sessions.put(Arc::clone(changed));
+            self.sessions.put(changed.clone());
         }
         self.subjects.put(subject);
     }
@@ -163,7 +163,7 @@ fn changed_sessions<'a>(
 ) -> impl Iterator<Item = &'a SharedSession> {
     let mut old = before.iter().peekable();
     after.iter().filter(move |session| match old.next_if(|old| old.id == session.id) {
-        Some(old) => !Arc::ptr_eq(old, session),
+        Some(old) => !SharedSession::ptr_eq(old, session),
         None => true,
     })
 }

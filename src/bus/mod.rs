@@ -8,6 +8,6 @@ pub mod feed;
 pub mod notice;
 pub mod notices;
 
-pub use feed::{Batch, Cursor, Feed};
+pub use feed::{Batch, Cursor, Feed, News};
 pub use notice::{Notice, NoticeId, NoticeKind};
 pub use notices::{Present, notices_of};

@@ -38,8 +38,11 @@ impl FromStr for NoticeId {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (position, number) = text.split_once('.').ok_or(InvalidNoticeId)?;
-        let position = Position(position.parse().map_err(|_| InvalidNoticeId)?);
-        Ok(Self { position, number: number.parse().map_err(|_| InvalidNoticeId)? })
+        let number: Position = number.parse().map_err(|_| InvalidNoticeId)?;
+        Ok(Self {
+            position: position.parse().map_err(|_| InvalidNoticeId)?,
+            number: u32::try_from(number.0).map_err(|_| InvalidNoticeId)?,
+        })
     }
 }
 
@@ -274,7 +277,7 @@ mod tests {
         let id = NoticeId { position: Position(17), number: 2 };
         assert_eq!(id.to_string(), "17.2");
         assert_eq!("17.2".parse(), Ok(id));
-        for wrong in ["17", "17.", ".1", "a.1", "17.1.1", "-1.1", ""] {
+        for wrong in ["17", "17.", ".1", "a.1", "17.1.1", "-1.1", "+1.1", "1.+1", ""] {
             assert_eq!(wrong.parse::<NoticeId>(), Err(InvalidNoticeId), "{wrong}");
         }
     }

@@ -23,7 +23,12 @@ fn told() -> Vec<Value> {
                 }
             }
             let all = sessions(replay.state(), None, replay.moment());
-            json!({"outcome": replay.outcome(), "sessions": all})
+            let mut outcome = json!(replay.outcome());
+            // They are of today's form of the state, which may get members; the facts may not.
+            for name in ["stateDigest", "policy"] {
+                outcome.as_object_mut().unwrap().remove(name);
+            }
+            json!({"outcome": outcome, "sessions": all})
         })
         .collect()
 }
@@ -36,7 +41,24 @@ fn the_frozen_history_folds_to_its_frozen_states() {
     if std::env::var("TENURE_WRITE_SAMPLES").is_ok() && !path.exists() {
         fs::write(&path, &told).unwrap();
     }
-    assert_eq!(fs::read_to_string(path).unwrap(), told);
+    let frozen = fs::read_to_string(path).unwrap();
+    let parsed = |text: &str| text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Value>();
+    let (frozen, told) = (parsed(&frozen), parsed(&told));
+    assert_eq!(frozen.as_array().unwrap().len(), 23);
+    expect_within(&frozen, &told);
+}
+
+/// Whatever was frozen is still so; members that came since are no matter.
+fn expect_within(frozen: &Value, told: &Value) {
+    match (frozen, told) {
+        (Value::Object(frozen), Value::Object(told)) => {
+            frozen.iter().for_each(|(name, value)| expect_within(value, &told[name]));
+        }
+        (Value::Array(frozen), Value::Array(told)) if frozen.len() == told.len() => {
+            frozen.iter().zip(told).for_each(|(frozen, told)| expect_within(frozen, told));
+        }
+        (_, _) => assert_eq!(frozen, told),
+    }
 }
 
 #[test]

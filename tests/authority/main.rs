@@ -4,5 +4,6 @@
 
 mod faults;
 mod live_check;
+mod news;
 mod rebuild;
 mod world;

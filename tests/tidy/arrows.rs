@@ -38,7 +38,21 @@ const ARROWS: &[(&str, &[&str])] = &[
             "key_files",
         ],
     ),
-    ("api", &["audit", "authority", "domain", "log", "projections", "tokens", "clock", "config", "entropy"]),
+    (
+        "api",
+        &[
+            "audit",
+            "authority",
+            "bus",
+            "domain",
+            "log",
+            "projections",
+            "tokens",
+            "clock",
+            "config",
+            "entropy",
+        ],
+    ),
     ("server", &["api", "config", "entropy", "node"]),
     (
         "cli",

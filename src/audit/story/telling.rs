@@ -10,8 +10,8 @@ use crate::{
     domain::{
         SessionId, Stream, SubjectId, Timestamp,
         event::{
-            Event, Presented, SessionCreated, SessionRenewed, SessionRevoked, SessionsRevoked,
-            SubjectRegistered, Trigger,
+            Event, Presented, SessionCreated, SessionExpired, SessionRenewed, SessionRevoked,
+            SessionsRevoked, SubjectRegistered, Trigger,
         },
         record::ActorKind,
         session::Session,
@@ -58,7 +58,9 @@ pub(super) fn told(
         Event::SubjectRegistered(event) if session.is_some() => {
             owner_changed(event, subject?).map(|words| (words, None))
         }
+        Event::SessionExpired(event) if event.session_id == id => Some((expired(event), None)),
         Event::SubjectRegistered(_)
+        | Event::SessionExpired(_)
         | Event::SessionCreated(_)
         | Event::SessionRenewed(_)
         | Event::RenewalRejected(_)
@@ -110,6 +112,11 @@ fn renewed(event: &SessionRenewed, session: &Session, at: Timestamp) -> String {
         event.generation.0,
         event.expires_at,
     )
+}
+
+/// Nothing rests on it: who asked between the end and this event was answered by the clock.
+fn expired(event: &SessionExpired) -> String {
+    format!("It had ended by its own limits at {}; from then on no token of it worked.", event.expires_at)
 }
 
 fn revoked(event: &SessionRevoked, session: &Session, at: Timestamp, whom: &str) -> String {

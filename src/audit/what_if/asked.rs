@@ -80,7 +80,9 @@ pub(super) fn asked(subject: &Subject, policy: Option<&Policy>, commit: &Commit)
         Event::RenewalRejected(event) => refused(event, policy, commit),
         Event::SessionRevoked(event) => ended(event, commit),
         Event::SessionsRevoked(event) => all_ended(event),
-        Event::TokensPresented(_)
+        // Written by a sweep, for the record.
+        Event::SessionExpired(_)
+        | Event::TokensPresented(_)
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)
         | Event::PolicyChanged(_) => None,

@@ -178,6 +178,7 @@ fn renewed(n: u64, round: u64, last: &[Position]) -> Commit {
         expires_at: at.plus(TERMS.ttl),
         renew_at: Some(at.plus(TERMS.ttl.half())),
         key_digest: None,
+        expiring_soon: None,
     };
     commit(subject(n), last[usize::try_from(n).unwrap_or(0)], at, vec![Event::SessionRenewed(event)])
 }
