@@ -334,11 +334,28 @@ impl<'t> Check<'t> {
     fn head(&mut self, note: &str) -> Result<(), Fault> {
         let last = self.chain.last();
         let head = self.opened(note)?;
-        if head.size != last.0 {
-            return Err(untrue(Place::Head(last), format!("it is of size {}", head.size)));
-        }
+        self.expect_size(&head)?;
         self.heads += 1;
         self.compare(&head, self.chain.range.root(), SIGNED)
+    }
+
+    /// A head stands behind the last record that it covers.
+    fn expect_size(&self, head: &SignedHead) -> Result<(), Fault> {
+        let last = self.chain.last();
+        match head.size.cmp(&last.0) {
+            Ordering::Equal => Ok(()),
+            Ordering::Greater => {
+                let why = format!("is missing: a head of size {} stands here", head.size);
+                Err(untrue(Place::Position(last.next()), why))
+            }
+            Ordering::Less => {
+                let why = format!(
+                    "they are more than were signed: a head of size {} stands behind them",
+                    head.size
+                );
+                Err(untrue(Place::Positions(self.proved.next(), last), why))
+            }
+        }
     }
 
     fn end(mut self, end: End) -> Result<Verdict, Fault> {
@@ -349,8 +366,7 @@ impl<'t> Check<'t> {
         }
         let claim = self.opened(&end.head)?;
         if claim.size < last.0 {
-            let why = format!("it is of size {}, and the records go on behind it", claim.size);
-            return Err(untrue(Place::Head(last), why));
+            self.expect_size(&claim)?;
         }
         let mut whole = self.chain.range.clone();
         let behind = subtrees(&end.after).filter(|hashes| whole.join_hashes(claim.size, hashes));
