@@ -42,7 +42,9 @@ fn the_frozen_history_folds_to_its_frozen_states() {
         fs::write(&path, &told).unwrap();
     }
     let frozen = fs::read_to_string(path).unwrap();
-    let parsed = |text: &str| text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Value>();
+    let parsed = |text: &str| -> Value {
+        text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect()
+    };
     let (frozen, told) = (parsed(&frozen), parsed(&told));
     assert_eq!(frozen.as_array().unwrap().len(), 23);
     expect_within(&frozen, &told);

@@ -18,7 +18,8 @@ use crate::incident::{bytes, forged, joined, key, lines, named, opened, verified
 /// The log of the incident, in memory.
 fn log() -> MemoryLog {
     let log = MemoryLog::new();
-    let commits = lines().iter().filter_map(|line| opened(line)).map(|(_, bytes)| adopt(bytes).unwrap());
+    let lines = lines();
+    let commits = lines.iter().filter_map(|line| opened(line)).map(|(_, bytes)| adopt(bytes).unwrap());
     log.append(commits.collect()).unwrap();
     log
 }
