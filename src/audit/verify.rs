@@ -332,7 +332,6 @@ impl<'t> Check<'t> {
 
     /// A head in between: the root of all so far.
     fn head(&mut self, note: &str) -> Result<(), Fault> {
-        let last = self.chain.last();
         let head = self.opened(note)?;
         self.expect_size(&head)?;
         self.heads += 1;

@@ -18,7 +18,7 @@ pub(super) type Open<'o> = &'o dyn Fn() -> Box<dyn EventLog>;
 
 /// Runs the suite. `fresh` makes a new, empty log.
 pub(super) fn check(fresh: Open<'_>) {
-    let promises: [fn(&dyn EventLog); 12] = [
+    let promises: [fn(&dyn EventLog); 13] = [
         an_empty_log_has_head_zero_and_nothing_to_read,
         an_empty_batch_changes_nothing,
         positions_are_dense_from_one,

@@ -251,7 +251,7 @@ mod tests {
         line.pop();
         assert!(matches!(Line::read(&line), Some(Line::End(read)) if read == end));
         let text = String::from_utf8(line).unwrap();
-        for other in [text.replace(',', ", "), text.replace('}', ",\"x\":1}"), text.replace("7", "07")] {
+        for other in [text.replace(',', ", "), text.replace('}', ",\"x\":1}"), text.replace('7', "07")] {
             assert!(Line::read(other.as_bytes()).is_none(), "{other}");
         }
     }
