@@ -211,6 +211,8 @@ impl Node {
     /// reads it.
     pub fn stop(self) {
         drop(self.jobs);
+        // One that was asked for may be reading the log, which is to be closed.
+        self.evidence.check.end();
         self.authority.stop();
         if self.authority.health().stopped().is_none() {
             if let Err(error) = self.evidence.keeper.heads().sign() {

@@ -150,6 +150,12 @@ impl LiveCheck {
         Some(self.duty.round(Duration::ZERO))
     }
 
+    /// Ends what is being checked, and every check from now on.
+    pub fn end(&self) {
+        *self.duty.is_over.lock() = true;
+        self.duty.over.notify_all();
+    }
+
     /// The first difference that was found since the start, in words; none while memory and log agree.
     pub fn alarm(&self) -> Option<&str> {
         self.duty.alarm.get().map(String::as_str)
@@ -168,8 +174,7 @@ impl LiveCheck {
 
 impl Drop for LiveCheck {
     fn drop(&mut self) {
-        *self.duty.is_over.lock() = true;
-        self.duty.over.notify_all();
+        self.end();
         if let Some(thread) = self.thread.take() {
             // A thread that died has told of it; there is nothing to be done.
             drop(thread.join());

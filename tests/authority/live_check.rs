@@ -7,9 +7,14 @@ use std::sync::{
 };
 
 use tenure::{
-    audit::live_check::{Findings, LiveCheck, Published},
+    audit::live_check::{CheckError, Findings, LiveCheck, Published},
     authority::Authority,
-    domain::{Position, Seconds, SubjectId, session::Session, subject::Subject, system::System},
+    domain::{
+        Position, Seconds, SubjectId,
+        session::{Session, SharedSession},
+        subject::Subject,
+        system::System,
+    },
     log::EventLog,
 };
 
@@ -135,7 +140,7 @@ fn a_session_that_was_changed_in_memory_is_named() {
     ];
     for (number, lie) in lies.into_iter().enumerate() {
         let about_subjects: Lie<Subject> = Box::new(move |subject| {
-            subject.sessions.iter_mut().for_each(|session| lie(Arc::make_mut(session)));
+            subject.sessions.iter_mut().for_each(|session| lie(SharedSession::make_mut(session)));
         });
         let view = View { about_subjects, ..View::of(&life) };
         let changed = |id: &&SubjectId| {
@@ -180,4 +185,13 @@ fn a_change_of_the_authority_s_own_state_is_named() {
     let differences = found(&check).differences;
     assert!(matches!(&differences[..], [one] if one.subject.is_none()), "{differences:?}");
     assert!(check.alarm().unwrap().contains("differ about the authority itself"));
+}
+
+#[test]
+fn a_check_ends_with_the_authority() {
+    let life = lived(6, 20);
+    let check = View::of(&life).told_of(&life, 10);
+    check.end();
+    assert_eq!(check.now(), Some(Err(CheckError::Over)));
+    assert_eq!(check.alarm(), None);
 }
