@@ -171,7 +171,7 @@ fn the_same_limits_change_nothing_in_any_history() {
 fn stored(commits: &[Commit]) -> Vec<StoredCommit> {
     let mut next = Position(1);
     let stored = commits.iter().map(|commit| {
-        let encoded = encode(commit).unwrap();
+        let encoded = encode(commit).expect("what was decided fits into the log");
         let first = next;
         next = next.plus(encoded.count());
         StoredCommit { first, commit: commit.clone(), record_hashes: encoded.record_hashes().to_vec() }
