@@ -8,7 +8,7 @@ use super::{
 use crate::{
     audit::replay::Step,
     domain::{
-        SessionId, Stream, SubjectId, Timestamp,
+        Generation, SessionId, Stream, SubjectId, Timestamp,
         event::{
             Event, Presented, SessionCreated, SessionExpired, SessionRenewed, SessionRevoked,
             SessionsRevoked, SubjectRegistered, Trigger,
@@ -153,11 +153,13 @@ fn is_ended(event: &SessionsRevoked, subject: &Subject, id: SessionId, at: Times
 
 fn presented(marks: &[Presented], session: &Session) -> Option<String> {
     let mark = marks.iter().find(|mark| mark.session_id == session.id)?;
-    let generation = mark.generation.0;
-    Some(format!(
-        "A token of generation {generation} had been presented: who renewed has the reply, and the token before it \
-         is no longer excused."
-    ))
+    let generation = mark.generation;
+    let meaning = if generation > Generation::FIRST {
+        ": who renewed has the reply, and the token before it is no longer excused"
+    } else {
+        ""
+    };
+    Some(format!("A token of generation {} had been presented{meaning}.", generation.0))
 }
 
 fn owner_changed(event: &SubjectRegistered, subject: &Subject) -> Option<String> {

@@ -25,6 +25,8 @@ pub(super) enum Request {
     Same(Command),
     /// A renewal: with the newest token that the holder has in that state, or with an older one.
     Renewal { command: RenewSession, token: Shown },
+    /// The holder's own end of a session, with the newest token.
+    Own(RevokeSession),
     /// The owner's veto: a plain end where there is no renewal to veto.
     Veto(RevokeSession),
 }
@@ -50,11 +52,15 @@ impl Request {
                 let generation = match token {
                     Shown::Newest => current,
                     Shown::Replaced if current > Generation::FIRST => Generation(current.0 - 1),
-                    // There is none that a renewal has replaced, so nothing can be asked with it.
-                    Shown::Replaced => return None,
-                    Shown::Harmless => current.next(),
+                    // No renewal has replaced one, so it was another that is not good.
+                    Shown::Replaced | Shown::Harmless => current.next(),
                 };
                 Some(Command::RenewSession(RenewSession { generation, ..*command }))
+            }
+            Self::Own(command) => {
+                let by = Revoker::Own(subject.session(command.session_id)?.generation);
+                let reject_renewal = None;
+                Some(Command::RevokeSession(RevokeSession { by, reject_renewal, ..command.clone() }))
             }
             Self::Veto(command) => {
                 let is_renewed = subject.session(command.session_id)?.renewal.is_some();
@@ -171,8 +177,8 @@ fn ended(event: &SessionRevoked, commit: &Commit) -> Option<Request> {
             let reused = RenewSession { seen_presented: true, ..NOTHING };
             (!is_told).then(|| shown(id, Shown::Replaced, reused))
         }
-        // The holder is who has the token; that it is the newest was judged then.
-        Trigger::ManualRevoke | Trigger::Own | Trigger::SubjectRevoked => {
+        Trigger::Own => Some(Request::Own(command)),
+        Trigger::ManualRevoke | Trigger::SubjectRevoked => {
             Some(Request::Same(Command::RevokeSession(command)))
         }
     }
