@@ -97,6 +97,7 @@ impl Record for Events {
 /// The recorded events, oldest first; an owner's own. With `Accept: text/event-stream` they go on as they happen.
 #[utoipa::path(get, path = "/v1/events", tag = "events", operation_id = "listEvents",
     params(("after" = Option<String>, Query, description = "Only events after this position; of a stream also `latest`: only those to come."),
+        ("since" = Option<Timestamp>, Query, description = "Instead of `after`: only what was recorded at this time or later."),
         ("kinds" = Option<String>, Query, description = "Only these kinds, separated by commas."),
         ("subjectId" = Option<SubjectId>, Query, description = "Only those of this subject."),
         ("sessionId" = Option<String>, Query, description = "Only those about this session; none of what is no UUID."),

@@ -98,6 +98,7 @@ fn written(notice: &Notice) -> Arc<str> {
 /// happens.
 #[utoipa::path(get, path = "/v1/notices", tag = "notices", operation_id = "listNotices",
     params(("after" = Option<String>, Query, description = "Only notices of events after this position; of a stream also `latest`: only those to come."),
+        ("since" = Option<Timestamp>, Query, description = "Instead of `after`: only what was recorded at this time or later."),
         ("kinds" = Option<String>, Query, description = "Only these kinds, separated by commas."),
         ("subjectId" = Option<SubjectId>, Query, description = "Only those of this subject."),
         ("sessionId" = Option<String>, Query, description = "Only those about this session; none of what is no UUID."),

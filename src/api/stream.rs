@@ -17,11 +17,13 @@ use tokio::{
 use crate::{
     bus::{Batch, Cursor},
     clock::stopwatch,
-    domain::Position,
+    domain::{Position, Timestamp},
     log::waiting_for_disk,
+    projections::history,
 };
 
 use super::{
+    Api,
     call::Call,
     fields::Fields,
     moment::AskedMoment,
@@ -42,6 +44,8 @@ const PIECE: usize = 16 * 1024;
 enum Start<P> {
     After(P),
     Latest,
+    /// With what was recorded at this moment.
+    Since(Timestamp),
 }
 
 impl<P: FromStr> Start<P> {
@@ -49,13 +53,15 @@ impl<P: FromStr> Start<P> {
     fn of<R: Record<Place = P>>(call: &Call, query: &mut Fields, is_stream: bool) -> Option<Self> {
         let resumed = if is_stream { call.header("last-event-id") } else { None };
         let name = if resumed.is_some() { "Last-Event-ID" } else { "after" };
-        let given = query.raw_text("after");
-        let text = resumed.map(str::to_owned).or(given)?;
-        let parsed = match text.parse::<Position>() {
-            Ok(position) => Some(Self::After(R::after(position))),
-            Err(_) if is_stream && text == "latest" => Some(Self::Latest),
-            Err(_) => text.parse().ok().map(Self::After),
-        };
+        let (given, since) = (query.raw_text("after"), query.moment("since"));
+        if given.is_some() && since.is_some() {
+            query.fault("since", "must not be given together with after");
+        }
+        let Some(text) = resumed.map(str::to_owned).or(given) else { return since.map(Self::Since) };
+        if is_stream && text == "latest" {
+            return Some(Self::Latest);
+        }
+        let parsed = text.parse().ok().map(Self::After);
         if parsed.is_none() {
             let latest = if is_stream { ", or latest" } else { "" };
             query.fault(name, format!("must be a position or an id of this list{latest}"));
@@ -73,7 +79,8 @@ pub(super) async fn answer<R: Record>(call: Call, mut query: Fields, record: R) 
     if is_stream {
         query.finish()?;
         waiting.resolve(&call.api).await?;
-        return Ok(Reply::stream("text/event-stream", open(call, scope, record, start.as_ref())));
+        let after = place_of::<R>(&call.api, start.as_ref())?;
+        return Ok(Reply::stream("text/event-stream", open(call, scope, record, after)));
     }
     let asked = AskedPage::of(&mut query);
     let cursor: Option<R::Place> = asked.parsed(&mut query);
@@ -82,22 +89,28 @@ pub(super) async fn answer<R: Record>(call: Call, mut query: Fields, record: R) 
     }
     query.finish()?;
     let head = waiting.resolve(&call.api).await?.moment.position;
-    let after = match (cursor, start) {
-        (Some(place), _) | (None, Some(Start::After(place))) => place,
-        (None, Some(Start::Latest) | None) => R::after(Position::ZERO),
+    let after = match cursor {
+        Some(place) => place,
+        None => place_of::<R>(&call.api, start.as_ref())?,
     };
     let viewer = Viewer { api: call.api, caller: call.caller, scope };
     Ok(Reply::ok(&waiting_for_disk(|| page(&viewer, &record, after, asked.limit, head))?))
 }
 
-fn open<R: Record>(call: Call, scope: Scope, record: R, start: Option<&Start<R::Place>>) -> Body {
-    let authority = &call.api.authority;
-    let after = match start {
+fn place_of<R: Record>(api: &Api, start: Option<&Start<R::Place>>) -> Result<R::Place, Problem> {
+    Ok(match start {
         Some(Start::After(place)) => *place,
-        Some(Start::Latest) => R::after(authority.feed().head()),
+        Some(Start::Latest) => R::after(api.authority.feed().head()),
+        Some(Start::Since(moment)) => {
+            let log = api.authority.log();
+            R::after(waiting_for_disk(|| history::position_at(log, moment.plus_millis(-1)))?)
+        }
         None => R::after(Position::ZERO),
-    };
-    let cursor = authority.subscribe(R::done(after));
+    })
+}
+
+fn open<R: Record>(call: Call, scope: Scope, record: R, after: R::Place) -> Body {
+    let cursor = call.api.authority.subscribe(R::done(after));
     let now = stopwatch().into();
     let reader = Reader {
         closing: call.api.closing(),
@@ -141,7 +154,7 @@ impl<R: Record> Reader<R> {
             }
             if now >= self.heartbeat {
                 self.heartbeat = now + HEARTBEAT;
-                return Some((Ok(Bytes::from_static(b":\n\n")), self));
+                return Some((Ok(self.heartbeat_text().into()), self));
             }
             tokio::select! {
                 _ = self.closing.wait_for(|closing| *closing) => return None,
@@ -154,6 +167,15 @@ impl<R: Record> Reader<R> {
                 },
                 () = sleep_until(self.heartbeat.min(self.recheck)) => {}
             }
+        }
+    }
+
+    /// A comment that says how far the reader has heard, even when nothing of it was sought: whoever reads
+    /// comments can resume there.
+    fn heartbeat_text(&self) -> String {
+        match self.cursor.position() {
+            heard if R::after(heard) > self.after => format!(": {heard}\n\n"),
+            _ => format!(": {}\n\n", self.after),
         }
     }
 

@@ -18,6 +18,8 @@ use super::{
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long a request may take in all. A read with `minPosition` waits 5 s by itself.
 const WHOLE: Duration = Duration::from_secs(30);
+/// How long a reply of any length may pause: a stream has a heartbeat every 15 s.
+const SILENCE: Duration = Duration::from_secs(45);
 /// The longest reply that is read, in bytes: 200 sessions with 4 KiB of metadata each are far below it.
 const LONGEST_REPLY: u64 = 64 * 1024 * 1024;
 
@@ -28,7 +30,7 @@ pub(crate) struct Request {
     path: String,
     query: Vec<(&'static str, String)>,
     body: Option<Value>,
-    idempotency_key: Option<String>,
+    headers: Vec<(&'static str, String)>,
 }
 
 impl Request {
@@ -54,7 +56,7 @@ impl Request {
 
     fn of(method: Method, segments: &[&str]) -> Self {
         let path = segments.iter().flat_map(|segment| ["/".to_owned(), encoded(segment)]).collect();
-        Self { method, path, query: Vec::new(), body: None, idempotency_key: None }
+        Self { method, path, query: Vec::new(), body: None, headers: Vec::new() }
     }
 
     /// Sets a query parameter, in place of an earlier one of this name; none for no value.
@@ -67,10 +69,24 @@ impl Request {
         self
     }
 
+    /// Drops a query parameter.
+    #[must_use]
+    pub(crate) fn without(mut self, name: &'static str) -> Self {
+        self.query.retain(|(other, _)| *other != name);
+        self
+    }
+
     /// Names the request, so that a repeat has no second effect.
     #[must_use]
     pub(crate) fn idempotency_key(self, key: String) -> Self {
-        Self { idempotency_key: Some(key), ..self }
+        self.header("idempotency-key", key)
+    }
+
+    /// Sets a header; there is none of its name yet.
+    #[must_use]
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
     }
 
     /// Path and query as they go over the wire.
@@ -135,7 +151,7 @@ impl Client {
         self.ask(request, self.key.as_ref())
     }
 
-    /// Asks for a reply of any length, to be read as it comes.
+    /// Asks for a reply of any length, to be read as it comes. Silence for longer than [`SILENCE`] is its end.
     pub(crate) fn stream(&self, request: &Request) -> Result<impl io::Read + use<>, Failure> {
         let response = self.call_within(request, self.key.as_ref(), None)?;
         if response.status().is_success() {
@@ -180,8 +196,8 @@ impl Client {
         if let Some(credential) = credential {
             builder = builder.header(header::AUTHORIZATION, bearer(credential)?);
         }
-        if let Some(key) = &request.idempotency_key {
-            builder = builder.header("idempotency-key", key);
+        for (name, value) in &request.headers {
+            builder = builder.header(*name, value);
         }
         self.run(builder, request.body.as_ref(), time)
     }
@@ -209,7 +225,8 @@ impl Client {
         request: ureq::http::Request<S>,
         time: Option<Duration>,
     ) -> ureq::http::Request<S> {
-        self.agent.configure_request(request).timeout_global(time).build()
+        let silence = time.is_none().then_some(SILENCE);
+        self.agent.configure_request(request).timeout_global(time).timeout_per_read(silence).build()
     }
 
     /// A reply that is no JSON is kept as text: `/healthz` may say `ok`.

@@ -19,6 +19,7 @@ mod events;
 mod failure;
 #[cfg(test)]
 mod fake_server;
+mod follow;
 mod introspect;
 mod output;
 mod pages;
@@ -28,6 +29,7 @@ mod secret_file;
 pub mod serve;
 mod session;
 mod subject;
+mod watch;
 mod words;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -80,6 +82,8 @@ enum Command {
     /// Replay any moment, and prove that the history is true
     #[command(subcommand)]
     Audit(Box<audit::Audit>),
+    /// Follow the notices: each renewal, refusal and end as it happens
+    Watch(watch::Watch),
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Credential(credential::Credential),
@@ -101,6 +105,7 @@ impl Command {
             Self::Introspect(introspect) => introspect.run(&global.context()?),
             Self::Events(events) => events.run(&global.context()?),
             Self::Audit(audit) => audit.run(global),
+            Self::Watch(watch) => watch.run(&global.context()?),
             Self::Credential(credential) => credential.run(global),
             Self::Doctor(doctor) => doctor.run(global),
             Self::Bench(bench) => bench.run(global),

@@ -187,16 +187,16 @@ fn a_forged_record_is_named_between_the_heads_around_it() {
                 let mut lines = original.clone();
                 lines[at] = line;
                 let fault = checked(&joined(&lines), &key, &[]).unwrap_err();
-                let (least, most) = named(&fault).expect("it is a matter of positions");
+                let (lowest, highest) = named(&fault).expect("it is a matter of positions");
                 let (first, last) = places[at];
-                let is_found_later = least > last && !everywhere;
+                let is_found_later = lowest > last && !everywhere;
                 assert!(
-                    least <= first && first <= most || is_found_later,
+                    lowest <= first && first <= highest || is_found_later,
                     "line {at}, byte {index}: {fault}"
                 );
                 if everywhere {
-                    assert_eq!((least, most.max(first)), (first, most.max(first)), "{fault}");
-                    assert!(most <= last, "a head behind each commit leaves no other: {fault}");
+                    assert_eq!((lowest, highest.max(first)), (first, highest.max(first)), "{fault}");
+                    assert!(highest <= last, "a head behind each commit leaves no other: {fault}");
                 }
                 forgeries += 1;
             }
@@ -217,16 +217,16 @@ fn what_is_left_out_and_renumbered_is_found_by_the_streams_or_the_next_head() {
         for is_doubled in [false, true] {
             let mut lines = original.clone();
             if is_doubled {
-                lines.insert(at, original[at].clone())
+                lines.insert(at, original[at].clone());
             } else {
-                drop(lines.remove(at))
+                drop(lines.remove(at));
             }
             let fault = checked(&joined(&renumbered(&lines)), &key, &[]).unwrap_err();
             let (first, last) = places[at];
             // A head stands behind each commit: it is found there at the latest, or right behind.
             match named(&fault) {
-                Some((least, most)) => assert!(
-                    first <= least && least <= last + 1 && most <= last + 1 + last - first,
+                Some((lowest, highest)) => assert!(
+                    first <= lowest && lowest <= last + 1 && highest <= last + 1 + last - first,
                     "{at}: {fault}"
                 ),
                 None => assert!(

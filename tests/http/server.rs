@@ -364,7 +364,7 @@ impl Listener {
                 id = Some(text.trim_end().to_owned());
             } else if let Some(data) = line.strip_prefix("data: ") {
                 return Some((id.take().unwrap(), serde_json::from_str(data).unwrap()));
-            } else if line == ":\n" {
+            } else if line.starts_with(": ") {
                 self.heartbeats += 1;
             } else if line == "0\r\n" {
                 return None;
@@ -384,7 +384,7 @@ impl Listener {
             let mut line = String::new();
             assert!(self.lines.read_line(&mut line).unwrap() > 0, "the stream ended");
             assert!(!line.starts_with("id:"), "{line}");
-            self.heartbeats += usize::from(line == ":\n");
+            self.heartbeats += usize::from(line.starts_with(": "));
         }
     }
 }
