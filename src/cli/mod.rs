@@ -8,6 +8,7 @@
 )]
 
 mod ambient;
+mod audit;
 mod bench;
 mod client;
 mod completions;
@@ -78,6 +79,9 @@ enum Command {
     Introspect(introspect::Introspect),
     /// Read the recorded events
     Events(events::Events),
+    /// Replay any moment, and prove that the history is true
+    #[command(subcommand)]
+    Audit(Box<audit::Audit>),
     /// Follow the notices: each renewal, refusal and end as it happens
     Watch(watch::Watch),
     /// Create, list and revoke API keys
@@ -100,6 +104,7 @@ impl Command {
             Self::Session(session) => session.run(&global.context()?),
             Self::Introspect(introspect) => introspect.run(&global.context()?),
             Self::Events(events) => events.run(&global.context()?),
+            Self::Audit(audit) => audit.run(global),
             Self::Watch(watch) => watch.run(&global.context()?),
             Self::Credential(credential) => credential.run(global),
             Self::Doctor(doctor) => doctor.run(global),

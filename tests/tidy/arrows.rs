@@ -57,6 +57,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "audit",
             "authority",
             "clock",
             "config",
