@@ -30,6 +30,7 @@ pub mod serve;
 mod session;
 mod subject;
 mod watch;
+mod webhook;
 mod words;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -87,6 +88,9 @@ enum Command {
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Credential(credential::Credential),
+    /// Tell the news by HTTP requests: add, list, remove and test webhooks
+    #[command(subcommand)]
+    Webhook(webhook::Webhook),
     /// Check the server, the key and the clocks; show the settings
     Doctor(doctor::Doctor),
     /// Measure how fast the authority is here
@@ -107,6 +111,7 @@ impl Command {
             Self::Audit(audit) => audit.run(global),
             Self::Watch(watch) => watch.run(&global.context()?),
             Self::Credential(credential) => credential.run(global),
+            Self::Webhook(webhook) => webhook.run(&global.context()?),
             Self::Doctor(doctor) => doctor.run(global),
             Self::Bench(bench) => bench.run(global),
             Self::Completions(completions) => completions.run(&mut Cli::command()),
