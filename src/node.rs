@@ -13,6 +13,7 @@ use std::{
 
 use crate::{
     authority::{Authority, Context, Failure, IdempotencyTable, NewCredential, Parts, Secrets},
+    bus::webhooks::{self, Webhooks},
     clock::{Clock, SystemClock, TestClock},
     domain::{
         Actor, Policy, Position, Seconds, Stream, event::Role, record::ActorKind, state::State,
@@ -46,6 +47,8 @@ pub struct Options {
     pub idempotency_max: usize,
     /// Whether time stands still until it is moved.
     pub test_clock: bool,
+    /// What webhooks obey.
+    pub webhooks: webhooks::Settings,
     /// Where ids and keys come from.
     pub entropy: Arc<dyn Entropy>,
 }
@@ -59,6 +62,7 @@ impl Options {
             idempotency_window: Seconds(600),
             idempotency_max: 1_000_000,
             test_clock: false,
+            webhooks: webhooks::Settings::default(),
             entropy: Arc::new(OsEntropy),
         }
     }
@@ -70,6 +74,8 @@ pub struct Node {
     pub authority: Arc<Authority>,
     /// The answers that need more than one session.
     pub projections: Arc<Projections>,
+    /// Who is told by HTTP requests, once a server or [`Webhooks::start`] begins with it.
+    pub webhooks: Arc<Webhooks>,
     /// The clock, when time stands still.
     pub test_clock: Option<Arc<TestClock>>,
     /// Where the first admin key was written, when this start made it.
@@ -138,7 +144,8 @@ impl Node {
     /// # Errors
     /// See [`StartError`]; nothing is repaired and nothing is dropped.
     pub fn open(options: Options) -> Result<Self, StartError> {
-        let Options { data, policy, idempotency_window, idempotency_max, test_clock, entropy } = options;
+        let Options { data, policy, idempotency_window, idempotency_max, test_clock, webhooks, entropy } =
+            options;
         let table = || IdempotencyTable::new(idempotency_window, idempotency_max);
         let (log, folded) = open_log(&data, &table)?;
         let secrets = open_secrets(&data, &folded.state, &*entropy)?;
@@ -170,7 +177,9 @@ impl Node {
         })
         .map_err(StartError::Record)?;
         let first_key = needs_key.then(|| issue_first_key(&data, &authority)).transpose()?;
-        Ok(Self { authority: Arc::new(authority), projections, test_clock, first_key, data })
+        let authority = Arc::new(authority);
+        let webhooks = Webhooks::new(Arc::clone(&authority) as Arc<dyn webhooks::Source>, &data, webhooks);
+        Ok(Self { authority, projections, webhooks, test_clock, first_key, data })
     }
 
     /// Decides what waits, records what is due, writes a snapshot, and closes the log once nobody reads it.

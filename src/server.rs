@@ -18,6 +18,7 @@ use tower::ServiceExt;
 
 use crate::{
     api::{Api, Peer, Settings},
+    bus::webhooks,
     config::Config,
     entropy::OsEntropy,
     node::{Node, Options, StartError},
@@ -86,6 +87,10 @@ fn options(config: &Config, test_clock: bool) -> Options {
         idempotency_window: config.idempotency.window,
         idempotency_max: config.idempotency.max as usize,
         test_clock,
+        webhooks: webhooks::Settings {
+            allow_private: config.webhooks_allow_private,
+            public_url: config.server.public_url.clone(),
+        },
         entropy: Arc::new(OsEntropy),
     }
 }
@@ -109,11 +114,14 @@ async fn serve(config: &Config, node: &Node, told: impl FnOnce(&Listening)) -> R
     let api = Api::new(
         Arc::clone(&node.authority),
         Arc::clone(&node.projections),
+        Arc::clone(&node.webhooks),
         settings(config),
         node.test_clock.clone(),
     );
+    node.webhooks.start();
     told(&Listening { address, first_key: node.first_key.clone() });
     accept_until(stop, listener, api.router()).await;
+    node.webhooks.stop().await;
     Ok(())
 }
 

@@ -50,7 +50,6 @@ pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
 #[utoipa::path(put, path = "/v1/clock", tag = "operation", operation_id = "setClock",
     request_body = ClockBody,
     responses((status = 200, description = "The time from now on.", body = ClockView)))]
-#[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn set(call: Call) -> Result<Reply, Problem> {
     let mut fields = call.fields()?;
     if fields.has("advance") == fields.has("to") {
@@ -67,5 +66,7 @@ pub(super) async fn set(call: Call) -> Result<Reply, Problem> {
     };
     let field = if advance.is_some() { "advance" } else { "to" };
     let now = now.map_err(|error| Problem::invalid(field, error.to_string()))?;
+    // What became due is done before the answer.
+    call.api.webhooks.run_due().await;
     Ok(Reply::ok(&ClockView { now }))
 }

@@ -1,12 +1,15 @@
 //! What is counted, in the `OpenMetrics` text format. Labels are codes, never ids or tokens.
 
+use std::sync::atomic::Ordering;
+
 use prometheus_client::{
     encoding::text::encode,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::{Registry, Unit},
 };
 
-use crate::{authority::Authority, projections::Projections};
+use super::Api;
+use crate::bus::webhooks::{Health, Outcome};
 
 type Labels = [(&'static str, &'static str); 1];
 
@@ -31,6 +34,11 @@ struct Observed {
     batches: Gauge,
     busy_millis: Gauge,
     ready: Gauge,
+    deliveries: Family<Labels, Counter>,
+    pending: Gauge,
+    parked: Gauge,
+    oldest_pending: Gauge,
+    webhook_store_fails: Gauge,
 }
 
 impl Metrics {
@@ -60,6 +68,7 @@ impl Metrics {
             observed.busy_millis.clone(),
         );
         registry.register("ready", "1 when the authority can serve and write", observed.ready.clone());
+        register_webhooks(&mut registry, &observed);
         Self { registry, answers, granted, wrong_credentials, live_tokens, observed }
     }
 
@@ -80,7 +89,8 @@ impl Metrics {
     }
 
     /// All of them as text.
-    pub(super) fn text(&self, authority: &Authority, projections: &Projections, is_ready: bool) -> String {
+    pub(super) fn text(&self, api: &Api, is_ready: bool) -> String {
+        let (authority, projections) = (&api.authority, &api.projections);
         let health = authority.health();
         let set = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&self.observed.position, authority.live().position().0);
@@ -90,8 +100,43 @@ impl Metrics {
         set(&self.observed.batches, health.batches());
         set(&self.observed.busy_millis, u64::try_from(health.busy().as_millis()).unwrap_or(u64::MAX));
         set(&self.observed.ready, u64::from(is_ready));
+        self.observe_webhooks(&api.webhooks.health());
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to memory does not fail");
         text
     }
+
+    fn observe_webhooks(&self, health: &Health) {
+        let set = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        for ((name, _), count) in Outcome::ALL.iter().zip(health.outcomes) {
+            let counter = self.observed.deliveries.get_or_create(&[("outcome", *name)]);
+            counter.inner().store(count, Ordering::Relaxed);
+        }
+        set(&self.observed.pending, health.pending);
+        set(&self.observed.parked, health.parked);
+        set(&self.observed.oldest_pending, health.oldest_pending);
+        set(&self.observed.webhook_store_fails, u64::from(health.store_fails));
+    }
+}
+
+fn register_webhooks(registry: &mut Registry, observed: &Observed) {
+    let deliveries = observed.deliveries.clone();
+    registry.register("webhook_deliveries", "Attempts to deliver to webhooks by outcome", deliveries);
+    registry.register(
+        "webhook_pending",
+        "Notices that webhooks are yet to deliver",
+        observed.pending.clone(),
+    );
+    registry.register("webhook_parked", "Notices that webhooks gave up", observed.parked.clone());
+    registry.register_with_unit(
+        "webhook_oldest_pending",
+        "How long the oldest pending notice of a webhook has waited",
+        Unit::Seconds,
+        observed.oldest_pending.clone(),
+    );
+    registry.register(
+        "webhook_store_fails",
+        "1 when what webhooks have told cannot be saved",
+        observed.webhook_store_fails.clone(),
+    );
 }

@@ -27,6 +27,7 @@ mod session_view;
 mod sessions;
 mod subjects;
 mod throttle;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -39,12 +40,16 @@ pub use self::{
     routes::{RouteFacts, route_facts},
 };
 use self::{metrics::Metrics, throttle::Throttle};
-use crate::{authority::Authority, clock::TestClock, config::Networks, projections::Projections};
+use crate::{
+    authority::Authority, bus::webhooks::Webhooks, clock::TestClock, config::Networks,
+    projections::Projections,
+};
 
 /// What every handler works with.
 pub struct Api {
     authority: Arc<Authority>,
     projections: Arc<Projections>,
+    webhooks: Arc<Webhooks>,
     settings: Settings,
     test_clock: Option<Arc<TestClock>>,
     throttle: Throttle,
@@ -71,12 +76,13 @@ impl Api {
     pub fn new(
         authority: Arc<Authority>,
         projections: Arc<Projections>,
+        webhooks: Arc<Webhooks>,
         settings: Settings,
         test_clock: Option<Arc<TestClock>>,
     ) -> Arc<Self> {
         let throttle = Throttle::new(settings.wrong_credentials_per_minute);
         let metrics = Metrics::new();
-        Arc::new(Self { authority, projections, settings, test_clock, throttle, metrics })
+        Arc::new(Self { authority, projections, webhooks, settings, test_clock, throttle, metrics })
     }
 
     /// All routes. The server puts a [`Peer`] into every request.

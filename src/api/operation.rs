@@ -16,6 +16,9 @@ use super::{
 pub(super) struct StateView {
     /// `ok`, or `ready`.
     status: &'static str,
+    /// What does not work although requests are served; absent when all does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'static str>,
 }
 
 /// Whether the process is alive.
@@ -24,7 +27,7 @@ pub(super) struct StateView {
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn healthz(call: Call) -> Result<Reply, Problem> {
     call.no_query()?;
-    Ok(Reply::ok(&StateView { status: "ok" }))
+    Ok(Reply::ok(&StateView { status: "ok", detail: None }))
 }
 
 /// Whether it can serve and write; 503 with the reason otherwise.
@@ -34,9 +37,14 @@ pub(super) async fn healthz(call: Call) -> Result<Reply, Problem> {
 pub(super) async fn readyz(call: Call) -> Result<Reply, Problem> {
     call.no_query()?;
     match unready(&call.api) {
-        None => Ok(Reply::ok(&StateView { status: "ready" })),
+        None => Ok(Reply::ok(&StateView { status: "ready", detail: degraded(&call.api) })),
         Some(why) => Err(Problem::from(Code::StorageUnavailable).saying(why)),
     }
+}
+
+fn degraded(api: &Api) -> Option<&'static str> {
+    let fails = api.webhooks.health().store_fails;
+    fails.then_some("what webhooks have told cannot be saved; the log of the process says why")
 }
 
 fn unready(api: &Api) -> Option<String> {
@@ -51,8 +59,7 @@ fn unready(api: &Api) -> Option<String> {
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn metrics(call: Call) -> Result<Reply, Problem> {
     call.no_query()?;
-    let text =
-        call.api.metrics.text(&call.api.authority, &call.api.projections, unready(&call.api).is_none());
+    let text = call.api.metrics.text(&call.api, unready(&call.api).is_none());
     Ok(Reply::text("application/openmetrics-text; version=1.0.0; charset=utf-8", text))
 }
 

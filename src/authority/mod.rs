@@ -22,6 +22,7 @@ mod sequencer;
 mod sessions;
 mod staging;
 mod subjects;
+mod webhooks;
 
 use std::{sync::Arc, thread::JoinHandle};
 

@@ -63,6 +63,7 @@ fn every_setting_has_a_place_of_its_own() {
         ("renewal.on_reuse", "revoke"),
         ("idempotency.window", "60"),
         ("idempotency.max", "10"),
+        ("webhooks.allow_private", "true"),
         ("metrics.allow", "127.0.0.1"),
         ("security.wrong_credentials_per_minute", "0"),
         ("security.limit_loopback", "true"),

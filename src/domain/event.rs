@@ -8,10 +8,11 @@ use minicbor::{Decode, Encode};
 use serde::Serialize;
 
 use super::{
-    id::{CredentialId, Digest16, Generation, OwnerId, SessionId},
+    id::{CredentialId, Digest16, Generation, OwnerId, SessionId, WebhookId},
     policy::{OnLimit, Policy},
     text::SealedText,
     time::{Seconds, Timestamp},
+    webhook::{NoticeKind, WebhookFormat},
 };
 
 /// A fact about one subject and its sessions, or about the authority itself.
@@ -42,6 +43,10 @@ pub enum Event {
     PolicyChanged(PolicyChanged),
     /// A session's period was over, and nobody had ended it.
     SessionExpired(SessionExpired),
+    /// Somebody wants to be told by HTTP requests.
+    WebhookCreated(WebhookCreated),
+    /// Nobody is told by these requests any more.
+    WebhookDeleted(WebhookDeleted),
 }
 
 /// The kind of an event: its name in the API and its number in the log.
@@ -70,11 +75,15 @@ pub enum EventKind {
     PolicyChanged = 10,
     /// See [`SessionExpired`].
     SessionExpired = 11,
+    /// See [`WebhookCreated`].
+    WebhookCreated = 18,
+    /// See [`WebhookDeleted`].
+    WebhookDeleted = 19,
 }
 
 impl EventKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::SubjectRegistered,
         Self::SessionCreated,
         Self::SessionRenewed,
@@ -86,6 +95,8 @@ impl EventKind {
         Self::CredentialRevoked,
         Self::PolicyChanged,
         Self::SessionExpired,
+        Self::WebhookCreated,
+        Self::WebhookDeleted,
     ];
 
     /// Its name, as in `kinds=` and in a recorded event.
@@ -102,6 +113,8 @@ impl EventKind {
             Self::CredentialRevoked => "CredentialRevoked",
             Self::PolicyChanged => "PolicyChanged",
             Self::SessionExpired => "SessionExpired",
+            Self::WebhookCreated => "WebhookCreated",
+            Self::WebhookDeleted => "WebhookDeleted",
         }
     }
 
@@ -136,6 +149,8 @@ impl Event {
             Self::CredentialRevoked(_) => EventKind::CredentialRevoked,
             Self::PolicyChanged(_) => EventKind::PolicyChanged,
             Self::SessionExpired(_) => EventKind::SessionExpired,
+            Self::WebhookCreated(_) => EventKind::WebhookCreated,
+            Self::WebhookDeleted(_) => EventKind::WebhookDeleted,
         }
     }
 
@@ -152,7 +167,9 @@ impl Event {
             | Self::TokensPresented(_)
             | Self::CredentialIssued(_)
             | Self::CredentialRevoked(_)
-            | Self::PolicyChanged(_) => None,
+            | Self::PolicyChanged(_)
+            | Self::WebhookCreated(_)
+            | Self::WebhookDeleted(_) => None,
         }
     }
 
@@ -172,7 +189,9 @@ impl Event {
             | Self::TokensPresented(_)
             | Self::CredentialRevoked(_)
             | Self::PolicyChanged(_)
-            | Self::SessionExpired(_) => vec![],
+            | Self::SessionExpired(_)
+            | Self::WebhookCreated(_)
+            | Self::WebhookDeleted(_) => vec![],
         }
     }
 }
@@ -579,4 +598,37 @@ pub enum ExpiryCause {
     /// Its absolute end was reached.
     #[n(2)]
     Absolute,
+}
+
+/// Somebody wants to be told by HTTP requests. Where they go and how they are signed is secret, and kept in the
+/// directory of keys.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookCreated {
+    /// Its name.
+    #[n(0)]
+    pub webhook_id: WebhookId,
+    /// Only news of this owner's subjects; none for all.
+    #[n(1)]
+    pub owner_id: Option<OwnerId>,
+    /// Only news of these kinds; none for all.
+    #[n(2)]
+    pub kinds: Option<Vec<NoticeKind>>,
+    /// How the requests are written.
+    #[n(3)]
+    pub format: WebhookFormat,
+    /// Scheme and host of the URL, which is all of it that anybody is shown.
+    #[n(4)]
+    pub host: String,
+}
+
+/// Nobody is told by these requests any more.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookDeleted {
+    /// Its name.
+    #[n(0)]
+    pub webhook_id: WebhookId,
 }

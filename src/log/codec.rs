@@ -213,6 +213,8 @@ fn encode_event(event: &Event) -> Vec<u8> {
         Event::CredentialIssued(data) => to_cbor(data),
         Event::CredentialRevoked(data) => to_cbor(data),
         Event::PolicyChanged(data) => to_cbor(data),
+        Event::WebhookCreated(data) => to_cbor(data),
+        Event::WebhookDeleted(data) => to_cbor(data),
         Event::SessionExpired(data) => to_cbor(data),
     });
     out

@@ -18,15 +18,26 @@ const ARROWS: &[(&str, &[&str])] = &[
     // The one write path. It never asks a projection before it decides.
     ("authority", &["bus", "domain", "log", "tokens", "texts", "clock", "entropy"]),
     // What is derived.
-    ("bus", &["domain", "log", "clock"]),
+    ("bus", &["domain", "log", "clock", "entropy", "key_files"]),
     ("projections", &["domain", "log"]),
     // What assembles: a node, its API, a server, a command line.
     (
         "node",
-        &["authority", "domain", "log", "projections", "texts", "tokens", "clock", "entropy", "key_files"],
+        &[
+            "authority",
+            "bus",
+            "domain",
+            "log",
+            "projections",
+            "texts",
+            "tokens",
+            "clock",
+            "entropy",
+            "key_files",
+        ],
     ),
-    ("api", &["authority", "domain", "log", "projections", "tokens", "clock", "config", "entropy"]),
-    ("server", &["api", "config", "entropy", "node"]),
+    ("api", &["authority", "bus", "domain", "log", "projections", "tokens", "clock", "config", "entropy"]),
+    ("server", &["api", "bus", "config", "entropy", "node"]),
     (
         "cli",
         &[

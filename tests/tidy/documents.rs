@@ -72,7 +72,13 @@ async fn metrics() -> String {
         wrong_credentials_per_minute: 0,
         limit_loopback: false,
     };
-    let api = Api::new(Arc::clone(&node.authority), Arc::clone(&node.projections), settings, None);
+    let api = Api::new(
+        Arc::clone(&node.authority),
+        Arc::clone(&node.projections),
+        Arc::clone(&node.webhooks),
+        settings,
+        None,
+    );
     let asked = Request::get("/metrics").header("authorization", format!("Bearer {}", key.trim()));
     let reply = api.router().oneshot(asked.body(Body::empty()).unwrap()).await.unwrap();
     assert_eq!(reply.status(), 200);

@@ -88,7 +88,9 @@ fn fact(event: &Event) -> String {
         Event::TokensPresented(_)
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)
-        | Event::PolicyChanged(_) => format!("{event:?}"),
+        | Event::PolicyChanged(_)
+        | Event::WebhookCreated(_)
+        | Event::WebhookDeleted(_) => format!("{event:?}"),
     }
 }
 
