@@ -167,7 +167,9 @@ fn asked(call: &Call, fields: &mut Fields) -> Option<Asked> {
     match made {
         Ok(destination) => Some(Asked { destination, kinds, owner_id, format }),
         Err(faults) => {
-            faults.into_iter().for_each(|fault| fields.fault(fault.field, fault.why));
+            for fault in faults {
+                fields.fault(fault.field, fault.why);
+            }
             None
         }
     }

@@ -58,11 +58,11 @@ impl Server {
         Self::run(log_filter, ["--test-clock".to_owned()].into_iter().chain(settings).collect(), vec![])
     }
 
-    /// With a variable of the environment, where the log filter is `debug`.
+    /// With a variable of the environment; its log says all that it ever says.
     pub(crate) fn in_environment(name: &str, value: &str, settings: &[&str]) -> Self {
         let settings = settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]);
         let arguments = ["--test-clock".to_owned()].into_iter().chain(settings).collect();
-        Self::run("debug", arguments, vec![(name.to_owned(), value.to_owned())])
+        Self::run("trace", arguments, vec![(name.to_owned(), value.to_owned())])
     }
 
     fn run(log_filter: &'static str, arguments: Vec<String>, environment: Vec<(String, String)>) -> Self {

@@ -31,7 +31,6 @@ fn holds(bytes: &[u8], needle: &str) -> bool {
 #[test]
 fn url_and_secret_are_shown_once_and_kept_among_the_keys_only() {
     let (down, works) = (Receiver::start(BROKEN), Receiver::start(OK));
-    // With `debug`, the log says the most that it ever says.
     let mut server = Server::in_environment("LANG", "C", &[INSIDE]);
     let mut shown = Vec::new();
     let mut ids = Vec::new();

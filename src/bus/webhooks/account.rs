@@ -92,6 +92,16 @@ impl Delivery {
         }
     }
 
+    fn fate_after(&self, answer: Answer, now: Timestamp, jitter: u16) -> Fate {
+        if answer.outcome == Outcome::Delivered {
+            Fate::Delivered
+        } else if answer.outcome == Outcome::Gone || self.is_overdue(now) {
+            Fate::Parked
+        } else {
+            Fate::Pending(now.plus_millis(backoff::wait(self.attempts.len(), jitter, answer.retry_after)))
+        }
+    }
+
     fn is_overdue(&self, now: Timestamp) -> bool {
         now >= self.since.plus(backoff::PATIENCE)
     }
@@ -105,6 +115,8 @@ pub(super) struct Account {
     closed: BTreeMap<NoticeId, Delivery>,
     /// Those of the open ones that are on their way.
     away: BTreeSet<NoticeId>,
+    /// Those of them that are to be told again when they have arrived.
+    once_more: BTreeSet<NoticeId>,
     failures: u32,
     rests_until: Option<Timestamp>,
     /// What differs from the store.
@@ -159,12 +171,15 @@ impl Account {
         self.is_read_unsaved = true;
     }
 
-    /// Begins again at a position: whatever was told from there on is told once more. What is on its way stays.
+    /// Begins again at a position: whatever was told from there on is told once more, and what is on its way is when
+    /// it has arrived.
     pub(super) fn begin_again(&mut self, from: Position) {
         let first = NoticeId { position: from, number: 0 };
         let again: Vec<_> =
             self.open.range(first..).chain(self.closed.range(first..)).map(|(id, _)| *id).collect();
-        for id in again.into_iter().filter(|id| !self.away.contains(id)) {
+        let (away, here): (Vec<_>, Vec<_>) = again.into_iter().partition(|id| self.away.contains(id));
+        self.once_more.extend(away);
+        for id in here {
             self.open.remove(&id);
             self.closed.remove(&id);
             self.unsaved.insert(id);
@@ -250,15 +265,11 @@ impl Account {
         delivery.attempts.push(Attempt { at: now, outcome: answer.outcome, http_status: answer.status });
         let surplus = delivery.attempts.len().saturating_sub(ATTEMPTS);
         delivery.attempts.drain(..surplus);
-        delivery.fate = match answer.outcome {
-            Outcome::Delivered => Fate::Delivered,
-            Outcome::Gone => Fate::Parked,
-            _ if delivery.is_overdue(now) => Fate::Parked,
-            _ => {
-                let wait = backoff::wait(delivery.attempts.len(), jitter, answer.retry_after);
-                Fate::Pending(now.plus_millis(wait))
-            }
-        };
+        if self.once_more.remove(&id) {
+            (delivery.since, delivery.fate) = (now, Fate::Pending(now));
+        } else {
+            delivery.fate = delivery.fate_after(answer, now, jitter);
+        }
         self.unsaved.insert(id);
         if delivery.next().is_none() {
             let delivery = self.open.remove(&id).expect("it was found above");
@@ -270,6 +281,7 @@ impl Account {
     /// Takes out a notice that is not for this webhook's owner any more, or not there any more.
     pub(super) fn withdraw(&mut self, id: NoticeId) {
         self.away.remove(&id);
+        self.once_more.remove(&id);
         self.open.remove(&id);
         self.unsaved.insert(id);
     }
@@ -343,6 +355,12 @@ impl Account {
     /// Whether something differs from the store beyond the position that was read to.
     pub(super) fn is_urgent(&self) -> bool {
         !self.unsaved.is_empty()
+    }
+
+    /// All of it is to be saved: the store may lack any of it.
+    pub(super) fn forget_saving(&mut self) {
+        self.is_read_unsaved = true;
+        self.unsaved.extend(self.open.keys().chain(self.closed.keys()));
     }
 
     /// What could not be saved is to be saved again. What is gone is not: at worst it comes back after a crash.

@@ -154,7 +154,9 @@ fn what_is_too_old_is_asked_for_a_last_time_even_of_a_receiver_that_is_down() {
     }
     let late = 259_200;
     while let due @ [_, ..] = &*positions(&account.depart(at(late))) {
-        due.iter().for_each(|position| account.fail(*position, late));
+        for position in due {
+            account.fail(*position, late);
+        }
     }
     assert_eq!(account.counts(), (0, 20, None));
 }
@@ -179,6 +181,8 @@ fn beginning_again_tells_what_was_told_and_reads_what_was_read() {
     account.take(again.iter(), (Position(1), Position(3)), at(1));
     assert_eq!(positions(&account.depart(at(1))), [2]);
     account.succeed(2, 1);
+    account.succeed(3, 1);
+    assert_eq!(positions(&account.depart(at(1))), [3], "it was on its way, and is told once more");
     account.succeed(3, 1);
     assert_eq!(account.counts().0, 0);
 }

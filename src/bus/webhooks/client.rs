@@ -100,9 +100,9 @@ fn retry_after(headers: &HeaderMap) -> Option<u32> {
 
 /// Errors of the client quote the URL, so nothing of them is kept but their kind.
 fn outcome_of(error: &reqwest::Error) -> Outcome {
-    if causes(error).any(|cause| cause.is::<NotGlobal>()) {
+    if causes(error).any(<dyn Error>::is::<NotGlobal>) {
         Outcome::AddressRefused
-    } else if causes(error).any(|cause| cause.is::<rustls::Error>()) {
+    } else if causes(error).any(<dyn Error>::is::<rustls::Error>) {
         Outcome::TlsFailed
     } else if error.is_timeout() {
         Outcome::TimedOut

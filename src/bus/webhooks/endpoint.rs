@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// A clock that is moved by hand does not wake anybody; it tells by an [`Order`].
-const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 /// After the log could not be read it is tried again.
 const LOG_REST: Duration = Duration::from_secs(5);
 /// What is on its way at a stop has so long to arrive.
@@ -101,6 +101,7 @@ struct Worker {
 }
 
 /// What became of a notice on its way.
+#[derive(Clone, Copy)]
 enum Tried {
     /// It was sent.
     Sent(Answer),

@@ -120,7 +120,8 @@ struct Shared {
 
 impl Shared {
     fn client(&self) -> &Client {
-        self.client.get_or_init(|| Client::new(self.allow_private))
+        let make = || self.client.get_or_init(|| Client::new(self.allow_private));
+        self.client.get().unwrap_or_else(|| waiting_for_disk(make))
     }
 
     fn count(&self, outcome: Outcome) {
@@ -225,10 +226,10 @@ impl Webhooks {
         };
         drop(timeout(STOP_PATIENCE, all).await);
         self.stopping.notify_waiters();
-        let accounts = ended.iter().map(|endpoint| (endpoint.webhook.id(), &endpoint.account));
+        let accounts = ended.iter().map(|endpoint| (endpoint.webhook.id(), Arc::clone(&endpoint.account)));
         let store = self.state.lock().store.take();
         if let Some(store) = store {
-            self.save_accounts(&store, accounts.collect(), true);
+            self.save_accounts(&store, &accounts.collect::<Vec<_>>(), true);
         }
     }
 
@@ -379,7 +380,12 @@ impl Webhooks {
         }
         let mut state = self.state.lock();
         let is_there = |id: &WebhookId| there.iter().any(|webhook| webhook.id() == *id);
-        state.forgotten = saved.keys().filter(|id| !is_there(id)).copied().collect();
+        let unknown = saved.keys().filter(|id| !is_there(id)).copied();
+        state.forgotten.extend(unknown);
+        // Those at work know better than the store, which may be another one than before.
+        for endpoint in state.at_work.values() {
+            endpoint.account.lock().forget_saving();
+        }
         state.saved = saved;
         state.store = Some(Arc::new(store));
     }
@@ -433,18 +439,12 @@ impl Webhooks {
                 self.reconcile();
             }
             Some(store) => {
-                let accounts = accounts.iter().map(|(id, account)| (*id, account)).collect();
-                self.save_accounts(&store, accounts, also_lazy);
+                self.save_accounts(&store, &accounts, also_lazy);
             }
         }
     }
 
-    fn save_accounts(
-        &self,
-        store: &Store,
-        accounts: Vec<(WebhookId, &Arc<Mutex<Account>>)>,
-        also_lazy: bool,
-    ) {
+    fn save_accounts(&self, store: &Store, accounts: &[(WebhookId, Arc<Mutex<Account>>)], also_lazy: bool) {
         let wanted = accounts.iter().filter(|(_, account)| also_lazy || account.lock().is_urgent());
         let changed: Vec<_> =
             wanted.filter_map(|(id, account)| Some((*id, account.lock().unsaved()?))).collect();
@@ -458,7 +458,12 @@ impl Webhooks {
         if !failed {
             tracing::error!(%error, "what webhooks have told cannot be saved; a crash now would tell it again");
         }
-        self.state.lock().forgotten.extend(forgotten);
+        {
+            let mut state = self.state.lock();
+            state.forgotten.extend(forgotten);
+            // After an error the store takes nothing more; it is opened anew.
+            state.store = None;
+        }
         for (id, unsaved) in &changed {
             if let Some((_, account)) = accounts.iter().find(|(known, _)| known == id) {
                 account.lock().not_saved(unsaved);

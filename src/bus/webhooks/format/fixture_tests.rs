@@ -112,7 +112,7 @@ fn read(path: &PathBuf) -> Value {
 /// Every member of ours is documented, with a value of the same type; what `data` has is our own.
 fn assert_documented(place: &str, ours: &Value, documented: &Value) {
     match (ours, documented) {
-        _ if place.ends_with(".data") => {}
+        _ if is_our_own(place) => {}
         (Value::Object(ours), Value::Object(documented)) => {
             for (name, value) in ours {
                 let known =
@@ -121,13 +121,19 @@ fn assert_documented(place: &str, ours: &Value, documented: &Value) {
             }
         }
         (Value::Array(ours), Value::Array(documented)) => {
-            ours.iter().for_each(|value| assert_documented(&format!("{place}[]"), value, &documented[0]));
+            for value in ours {
+                assert_documented(&format!("{place}[]"), value, &documented[0]);
+            }
         }
         (ours, documented) => {
             let types = [std::mem::discriminant(ours), std::mem::discriminant(documented)];
             assert_eq!(types[0], types[1], "{place} is {ours}, and {documented} is documented");
         }
     }
+}
+
+fn is_our_own(place: &str) -> bool {
+    place.split('.').next_back() == Some("data")
 }
 
 #[test]
