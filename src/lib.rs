@@ -25,6 +25,7 @@
 //! | [`bus`] | the news: history, then live; notices; webhooks | domain, log, clock, entropy, key files |
 //! | [`authority`] | the one write path, and the check | domain, log, bus, tokens, texts, clock, entropy |
 //! | [`projections`] | answers that no decision asks for; disposable | domain, log |
+//! | [`audit`] | evidence: signed heads, proofs | domain, log, entropy, key files |
 //! | [`api`] | HTTP: one table of routes, one table of errors | all of the above, config |
 //! | [`cli`] | the command line | all |
 //! | [`node`] | an authority on a data directory: what a program embeds | all but api, server and cli |
@@ -64,6 +65,7 @@
 //! `examples/embedded.rs` goes on to a renewal, a lost reply, an owner's veto and the events of it all.
 
 pub mod api;
+pub mod audit;
 pub mod authority;
 pub mod bus;
 pub mod cli;

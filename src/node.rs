@@ -3,6 +3,9 @@
 //! A start reads the whole log once. It checks every record on the way and folds it into the state, the
 //! projections and the table of idempotency keys; nothing of those is ever taken on trust.
 
+mod jobs;
+mod published;
+
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
@@ -12,6 +15,7 @@ use std::{
 };
 
 use crate::{
+    audit::{Evidence, HeadError, HeadKey, Heads, Keeper, LiveCheck, Nodes, live_check},
     authority::{Authority, Context, Failure, IdempotencyTable, NewCredential, Parts, Secrets},
     bus::webhooks::{self, Webhooks},
     clock::{Clock, SystemClock, TestClock},
@@ -30,6 +34,8 @@ use crate::{
     tokens::{ApiKey, Digests, Keyring, Tokens},
 };
 
+use self::jobs::Jobs;
+
 /// So many verified tokens are remembered, at about 80 bytes each.
 const REMEMBERED_TOKENS: usize = 1_000_000;
 /// After so many events since the last snapshot a start writes another one.
@@ -45,6 +51,10 @@ pub struct Options {
     pub idempotency_window: Seconds,
     /// How many are, `idempotency.max`.
     pub idempotency_max: usize,
+    /// Within how long what was recorded is under a signed head, `audit.head_interval`.
+    pub head_interval: Seconds,
+    /// A further file for signed heads, `audit.head_file`.
+    pub head_file: Option<PathBuf>,
     /// Whether time stands still until it is moved.
     pub test_clock: bool,
     /// What webhooks obey.
@@ -61,6 +71,8 @@ impl Options {
             policy: None,
             idempotency_window: Seconds(600),
             idempotency_max: 1_000_000,
+            head_interval: Seconds(1),
+            head_file: None,
             test_clock: false,
             webhooks: webhooks::Settings::default(),
             entropy: Arc::new(OsEntropy),
@@ -76,11 +88,15 @@ pub struct Node {
     pub projections: Arc<Projections>,
     /// Who is told by HTTP requests, once a server or [`Webhooks::start`] begins with it.
     pub webhooks: Arc<Webhooks>,
+    /// Signs the heads of the log, and compares the log with what is answered.
+    pub evidence: Arc<Evidence>,
     /// The clock, when time stands still.
     pub test_clock: Option<Arc<TestClock>>,
     /// Where the first admin key was written, when this start made it.
     pub first_key: Option<PathBuf>,
     data: PathBuf,
+    /// None when time stands still: what is due is done when the clock is moved.
+    jobs: Option<Jobs>,
 }
 
 /// Why a node does not open.
@@ -133,6 +149,12 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// The log is not the one that was signed, or no head can be signed.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// The system gives no thread.
+    #[error("no thread for what is due from time to time: {0}")]
+    Thread(#[source] io::Error),
     /// The first commit of this start failed.
     #[error("the start cannot be recorded: {0}")]
     Record(#[source] Failure),
@@ -144,25 +166,26 @@ impl Node {
     /// # Errors
     /// See [`StartError`]; nothing is repaired and nothing is dropped.
     pub fn open(options: Options) -> Result<Self, StartError> {
-        let Options { data, policy, idempotency_window, idempotency_max, test_clock, webhooks, entropy } =
-            options;
-        let table = || IdempotencyTable::new(idempotency_window, idempotency_max);
-        let (log, folded) = open_log(&data, &table)?;
-        let secrets = open_secrets(&data, &folded.state, &*entropy)?;
-        let test_clock = test_clock.then(|| test_clock_for(&folded.state));
+        let table = || IdempotencyTable::new(options.idempotency_window, options.idempotency_max);
+        let (log, folded) = open_log(&options.data, &table)?;
+        let secrets = open_secrets(&options.data, &folded.state, &*options.entropy)?;
+        let test_clock = options.test_clock.then(|| test_clock_for(&folded.state));
         let clock: Arc<dyn Clock> = match &test_clock {
             Some(clock) => Arc::clone(clock) as Arc<dyn Clock>,
             None => Arc::new(SystemClock::new()),
         };
+        let log: Arc<dyn EventLog> = Arc::new(log);
+        let keeper = start_keeper(&options, &log, &folded.nodes, &clock)?;
+        let Options { data, policy, webhooks, entropy, .. } = options;
         if folded.since_snapshot >= EVENTS_PER_SNAPSHOT {
-            save_snapshot(&data, &log, folded.state.clone());
+            save_snapshot(&data, &*log, folded.state.clone());
         }
         let policy = policy.or_else(|| folded.state.system.policy.clone()).unwrap_or_default();
         let needs_key = folded.state.system.credentials.is_empty();
         let projections = Arc::new(folded.projections);
-        let told = Arc::clone(&projections);
+        let (told, nodes) = (Arc::clone(&projections), folded.nodes);
         let authority = Authority::start(Parts {
-            log: Arc::new(log),
+            log: Arc::clone(&log),
             state: folded.state,
             idempotency: folded.idempotency,
             policy,
@@ -172,6 +195,7 @@ impl Node {
             observers: vec![Arc::new(move |commits: &[Arc<StoredCommit>]| {
                 for stored in commits {
                     told.fold(stored);
+                    nodes.fold(stored);
                 }
             })],
         })
@@ -179,13 +203,28 @@ impl Node {
         let first_key = needs_key.then(|| issue_first_key(&data, &authority)).transpose()?;
         let authority = Arc::new(authority);
         let webhooks = Webhooks::new(Arc::clone(&authority) as Arc<dyn webhooks::Source>, &data, webhooks);
-        Ok(Self { authority, projections, webhooks, test_clock, first_key, data })
+        let check =
+            LiveCheck::start(log, Arc::new(published::View(Arc::clone(&authority))), live_check::SLICE)
+                .map_err(StartError::Thread)?;
+        let evidence = Arc::new(Evidence { keeper, check });
+        let jobs = match test_clock {
+            Some(_) => None,
+            None => Some(Jobs::start(Arc::clone(&authority)).map_err(StartError::Thread)?),
+        };
+        Ok(Self { authority, projections, evidence, webhooks, test_clock, first_key, data, jobs })
     }
 
-    /// Decides what waits, records what is due, writes a snapshot, and closes the log once nobody reads it.
+    /// Decides what waits, records what is due, signs a head, writes a snapshot, and closes the log once nobody
+    /// reads it.
     pub fn stop(self) {
+        drop(self.jobs);
+        // One that was asked for may be reading the log, which is to be closed.
+        self.evidence.check.end();
         self.authority.stop();
         if self.authority.health().stopped().is_none() {
+            if let Err(error) = self.evidence.keeper.heads().sign() {
+                tracing::error!(%error, "no head could be signed at the stop; the next start signs one");
+            }
             save_snapshot(&self.data, self.authority.log(), self.authority.live().capture());
         }
     }
@@ -196,6 +235,7 @@ struct Folded {
     state: State,
     idempotency: IdempotencyTable,
     projections: Projections,
+    nodes: Arc<Nodes>,
     /// So many events were folded that the snapshot did not have.
     since_snapshot: u64,
 }
@@ -209,13 +249,14 @@ struct Folding {
 
 impl Folding {
     fn new(idempotency: IdempotencyTable, snapshot: Option<Snapshot>) -> Self {
-        let projections = Projections::default();
-        let folded = Folded { state: State::default(), idempotency, projections, since_snapshot: 0 };
+        let (projections, nodes) = (Projections::default(), Arc::default());
+        let folded = Folded { state: State::default(), idempotency, projections, nodes, since_snapshot: 0 };
         Self { folded, snapshot, is_contradicted: false }
     }
 
     fn add(&mut self, stored: &StoredCommit) -> Result<(), String> {
         self.folded.projections.fold(stored);
+        self.folded.nodes.fold(stored);
         self.folded.idempotency.fold(stored);
         match &self.snapshot {
             None => {
@@ -276,6 +317,25 @@ fn open_secrets(data: &Path, state: &State, entropy: &dyn Entropy) -> Result<Sec
         digests: Digests::open(&keys, entropy)?,
         texts,
     })
+}
+
+/// Compares the log with the heads that it has signed, and signs on.
+fn start_keeper(
+    options: &Options,
+    log: &Arc<dyn EventLog>,
+    nodes: &Arc<Nodes>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Keeper, StartError> {
+    let keys = options.data.join("keys");
+    let path = keys.join(HeadKey::FILE);
+    if is_missing(&path) && Heads::is_kept_in(&options.data) {
+        return Err(StartError::KeysMissing { path: path.display().to_string() });
+    }
+    let must_be_kept = nodes.size() > 0 && !is_missing(&path);
+    let key = HeadKey::open(&keys, &*options.entropy)?;
+    let (log, nodes, further) = (Arc::clone(log), Arc::clone(nodes), options.head_file.clone());
+    let heads = Arc::new(Heads::open(&options.data, further, must_be_kept, key, log, nodes)?);
+    Keeper::start(heads, Arc::clone(clock), options.head_interval).map_err(StartError::Thread)
 }
 
 /// Whether there is no such file or directory, or nothing in it.

@@ -14,6 +14,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::Semaphore,
 };
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
 use crate::{
@@ -28,6 +29,10 @@ use crate::{
 const CONNECTIONS: usize = 10_000;
 /// A client that has not sent its headers by then is cut off.
 const HEADER_PATIENCE: Duration = Duration::from_secs(10);
+/// A client that takes nothing of what it is sent for so long is cut off.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+/// So much of a request's head or of a reply lies in a connection's buffer at most.
+const BUFFER: usize = 64 * 1024;
 /// Requests in flight have so long to finish at a stop; the contract gives the whole stop 10 s.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -86,6 +91,8 @@ fn options(config: &Config, test_clock: bool) -> Options {
         policy: Some(config.policy()),
         idempotency_window: config.idempotency.window,
         idempotency_max: config.idempotency.max as usize,
+        head_interval: config.audit.head_interval,
+        head_file: config.audit.head_file.clone(),
         test_clock,
         webhooks: webhooks::Settings {
             allow_private: config.webhooks_allow_private,
@@ -114,12 +121,17 @@ async fn serve(config: &Config, node: &Node, told: impl FnOnce(&Listening)) -> R
     let api = Api::new(
         Arc::clone(&node.authority),
         Arc::clone(&node.projections),
+        Arc::clone(&node.evidence),
         Arc::clone(&node.webhooks),
         settings(config),
         node.test_clock.clone(),
     );
     node.webhooks.start();
     told(&Listening { address, first_key: node.first_key.clone() });
+    let stop = async {
+        stop.await;
+        api.close();
+    };
     accept_until(stop, listener, api.router()).await;
     node.webhooks.stop().await;
     Ok(())
@@ -181,8 +193,11 @@ fn connection(
         request.extensions_mut().insert(Peer(peer.ip()));
         request.map(Body::new)
     });
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_PATIENCE));
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_PATIENCE)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(service))
 }

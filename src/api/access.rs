@@ -66,6 +66,8 @@ impl Access {
     pub(super) const RECORD: Self = Self { roles: &[Admin, Auditor, Owner], ..Self::NOBODY };
     /// Who lets news be told by HTTP requests; an owner to itself.
     pub(super) const SUBSCRIBERS: Self = Self { roles: &[Admin, Owner], ..Self::NOBODY };
+    /// Who reads everything, and asks for proof of it.
+    pub(super) const AUDITORS: Self = Self { roles: &[Admin, Auditor], ..Self::NOBODY };
     /// Who reads the metrics.
     pub(super) const METRICS: Self =
         Self { roles: &[Admin, Auditor], metrics_addresses: true, ..Self::NOBODY };

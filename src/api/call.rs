@@ -206,6 +206,19 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 impl Call {
+    /// A header, if it is text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.parts.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Whether the caller names this media type among those that it accepts.
+    pub(super) fn accepts(&self, media_type: &str) -> bool {
+        let accepted =
+            self.parts.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let mut named = accepted.flat_map(|list| list.split(',')).filter_map(|part| part.split(';').next());
+        named.any(|name| name.trim().eq_ignore_ascii_case(media_type))
+    }
+
     /// A part of the path, decoded.
     fn param(&self, name: &str) -> &str {
         let params = self.params.as_ref();

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::{
     clock::{Clock, TestClock},
     domain::Timestamp,
+    log::waiting_for_disk,
 };
 
 use super::{
@@ -46,7 +47,7 @@ pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
     Ok(Reply::ok(&ClockView { now: test_clock(&call)?.now() }))
 }
 
-/// Move the clock forward. Only with `--test-clock`.
+/// Move the clock forward, and do what became due by that before answering. Only with `--test-clock`.
 #[utoipa::path(put, path = "/v1/clock", tag = "operation", operation_id = "setClock",
     request_body = ClockBody,
     responses((status = 200, description = "The time from now on.", body = ClockView)))]
@@ -66,7 +67,14 @@ pub(super) async fn set(call: Call) -> Result<Reply, Problem> {
     };
     let field = if advance.is_some() { "advance" } else { "to" };
     let now = now.map_err(|error| Problem::invalid(field, error.to_string()))?;
-    // What became due is done before the answer.
-    call.api.webhooks.run_due().await;
+    do_due(&call).await;
     Ok(Reply::ok(&ClockView { now }))
+}
+
+/// The clock has moved, whatever becomes of this: a job that fails counts and tells that itself.
+async fn do_due(call: &Call) {
+    drop(call.api.authority.sweep().await);
+    call.api.webhooks.run_due().await;
+    // Last: the head covers what the others have recorded.
+    waiting_for_disk(|| call.api.evidence.keeper.run_due());
 }

@@ -1,30 +1,28 @@
 //! `GET /v1/events`: the facts, as they were recorded.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::{
+    bus::{Batch, News},
     domain::{Actor, Event, EventId, EventKind, Position, SessionId, Stream, SubjectId, Timestamp},
-    log::{StoredCommit, waiting_for_disk},
-    projections::history,
+    log::StoredCommit,
 };
 
 use super::{
     Api,
     call::Call,
     fields::{Fields, parsed_object},
-    moment::AskedMoment,
-    page::{AskedPage, Page},
+    page::Page,
     problem::Problem,
+    record::{Record, Viewer, kinds},
     reply::Reply,
     session_view::Texts,
+    stream,
 };
-
-/// So many commits are looked at for one page; a rare kind may give a short page with a `nextCursor`.
-const LOOKED_AT: usize = 20_000;
-/// So many are read at a time.
-const STRIDE: usize = 1_000;
 
 /// One fact.
 #[derive(Debug, Serialize, ToSchema)]
@@ -47,166 +45,81 @@ pub(super) struct RecordedEvent {
     record_hash: String,
 }
 
-struct Filter {
-    kinds: Option<Vec<EventKind>>,
-    subject: Option<SubjectId>,
-    session: Option<SessionId>,
-}
+/// The record as events of some kinds; none is all.
+pub(super) struct Events(Option<Vec<EventKind>>);
 
-impl Filter {
+impl Events {
     fn of(query: &mut Fields) -> Self {
-        let kinds = query.raw_text("kinds").map(|list| {
-            let named = list.split(',').map(|name| EventKind::from_name(name.trim()));
-            named.collect::<Option<Vec<_>>>()
-        });
-        if matches!(kinds, Some(None)) {
-            let known: Vec<_> = EventKind::ALL.iter().map(|kind| kind.name()).collect();
-            query.fault("kinds", format!("must be a comma-separated list of {}", known.join(", ")));
-        }
-        // An id that is no UUID is an unknown id: no event is about it.
-        let session = query.raw_text("sessionId").map(|text| text.parse().unwrap_or(NO_SESSION));
-        Self { kinds: kinds.flatten(), subject: query.id("subjectId"), session }
+        Self(kinds(query, &EventKind::ALL, EventKind::name))
+    }
+
+    fn has(&self, kind: EventKind) -> bool {
+        self.0.as_ref().is_none_or(|kinds| kinds.contains(&kind))
     }
 }
 
-/// Names no session: ids are UUIDv7.
-const NO_SESSION: SessionId = SessionId::from_bytes([0; 16]);
+impl Record for Events {
+    type Place = Position;
 
-/// The recorded events, oldest first; an owner's own.
+    fn after(position: Position) -> Position {
+        position
+    }
+
+    fn position(place: Position) -> Position {
+        place
+    }
+
+    fn done(place: Position) -> Position {
+        place
+    }
+
+    fn may_be_in(&self, batch: &Batch) -> bool {
+        self.0.as_ref().is_none_or(|kinds| batch.has_any(kinds))
+    }
+
+    fn sought(&self, viewer: &Viewer, news: &News) -> Vec<(Position, Arc<str>)> {
+        let stored = news.stored();
+        let has_any = stored.commit.events.iter().any(|event| self.has(event.kind()));
+        if !has_any || !viewer.may_see(&stored.commit.stream) {
+            return vec![];
+        }
+        let written = news.written_events(|| written(&viewer.api, stored));
+        let events = stored.positions().zip(&stored.commit.events).zip(written);
+        events
+            .filter(|((position, event), _)| {
+                self.has(event.kind()) && viewer.is_about_sought(stored, event, *position)
+            })
+            .map(|((position, _), line)| (position, Arc::clone(line)))
+            .collect()
+    }
+}
+
+/// The recorded events, oldest first; an owner's own. With `Accept: text/event-stream` they go on as they happen.
 #[utoipa::path(get, path = "/v1/events", tag = "events", operation_id = "listEvents",
-    params(("after" = Option<u64>, Query, description = "Only events after this position."),
+    params(("after" = Option<String>, Query, description = "Only events after this position; of a stream also `latest`: only those to come."),
+        ("since" = Option<Timestamp>, Query, description = "Instead of `after`: only what was recorded at this time or later."),
         ("kinds" = Option<String>, Query, description = "Only these kinds, separated by commas."),
         ("subjectId" = Option<SubjectId>, Query, description = "Only those of this subject."),
         ("sessionId" = Option<String>, Query, description = "Only those about this session; none of what is no UUID."),
-        ("limit" = Option<u32>, Query, description = "1 to 200, by default 50."),
-        ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before."),
-        ("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position.")),
-    responses((status = 200, description = "One page.", body = Page<RecordedEvent>)))]
+        ("limit" = Option<u32>, Query, description = "1 to 200, by default 50. Not of a stream."),
+        ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before. Not of a stream."),
+        ("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position."),
+        ("Last-Event-ID" = Option<String>, Header, description = "Of a stream: the `id` of the last event that was heard; it goes before `after`.")),
+    responses((status = 200, description = "One page, or the stream: each event has its position as `id` and the same JSON as `data`.",
+        content((Page<RecordedEvent> = "application/json"), (String = "text/event-stream")))))]
 pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
-    let after = query.whole("after", 0..=u64::MAX);
-    let filter = Filter::of(&mut query);
-    let waiting = AskedMoment::of_present(&mut query);
-    let page = AskedPage::of(&mut query);
-    let cursor: Option<u64> = page.parsed(&mut query);
-    if after.is_some() && cursor.is_some() {
-        query.fault("cursor", "must not be given together with after");
-    }
-    query.finish()?;
-    let reading = waiting.resolve(&call.api).await?;
-    let after = Position(cursor.or(after).unwrap_or(0));
-    let search = Search { call: &call, filter, limit: page.limit, head: reading.moment.position };
-    let found = waiting_for_disk(|| search.run(after))?;
-    Ok(Reply::ok(&Page::new(found.events, found.next_after)))
+    let events = Events::of(&mut query);
+    stream::answer(call, query, events).await
 }
 
-struct Search<'a> {
-    call: &'a Call,
-    filter: Filter,
-    limit: usize,
-    head: Position,
-}
-
-struct Found {
-    events: Vec<RecordedEvent>,
-    next_after: Option<Position>,
-}
-
-impl Search<'_> {
-    fn run(&self, after: Position) -> Result<Found, Problem> {
-        let mut found = Found { events: Vec::new(), next_after: None };
-        let mut at = after;
-        let mut looked_at = 0;
-        while at < self.head {
-            let stride = self.stride(at)?;
-            let Some(last) = stride.last() else { break };
-            let end = last.last();
-            for stored in &stride {
-                if self.take(stored, after, &mut found) {
-                    return Ok(found);
-                }
-            }
-            at = end;
-            looked_at += stride.len();
-            if looked_at >= LOOKED_AT && at < self.head {
-                found.next_after = Some(at);
-                return Ok(found);
-            }
-        }
-        Ok(found)
-    }
-
-    /// The next commits that may hold what is sought.
-    fn stride(&self, after: Position) -> Result<Vec<StoredCommit>, Problem> {
-        let api = &self.call.api;
-        let log = api.authority.log();
-        let holder = self.filter.session.and_then(|id| api.authority.live().session(id));
-        let subject = match (&self.filter.session, &self.filter.subject) {
-            (None, None) => return Ok(log.read(after, STRIDE)?),
-            (Some(_), _) => holder.map(|session| session.subject.clone()),
-            (None, Some(subject)) => Some(subject.clone()),
-        };
-        let Some(subject) = subject else { return Ok(vec![]) };
-        let stream = Stream::Subject(subject);
-        // The commit that `after` lies in began before it.
-        let within = history::commit_at(log, after)?.filter(|stored| stored.last() > after);
-        let within = within.filter(|stored| stored.commit.stream == stream);
-        let firsts = api.projections.timeline(|timeline| timeline.commits(&stream, after, STRIDE));
-        let mut stride: Vec<_> = within.into_iter().collect();
-        for first in firsts {
-            stride.extend(history::commit_at(log, first)?);
-        }
-        Ok(stride)
-    }
-
-    /// Takes what is sought from a commit; says whether the page is full.
-    fn take(&self, stored: &StoredCommit, after: Position, found: &mut Found) -> bool {
-        let may_see = self.may_see(&stored.commit.stream);
-        for (index, position) in stored.positions().enumerate() {
-            let event = &stored.commit.events[index];
-            if position <= after
-                || position > self.head
-                || !may_see
-                || !self.is_sought(event, stored, position)
-            {
-                continue;
-            }
-            if found.events.len() == self.limit {
-                found.next_after = found.events.last().map(|event| event.position);
-                return true;
-            }
-            found.events.push(recorded_event(&self.call.api, stored, index, position));
-        }
-        false
-    }
-
-    fn may_see(&self, stream: &Stream) -> bool {
-        let caller = &self.call.caller;
-        let is_confined = caller.owner().is_some();
-        match stream {
-            Stream::System => !is_confined && self.filter.subject.is_none(),
-            Stream::Subject(id) => {
-                self.filter.subject.as_ref().is_none_or(|sought| sought == id)
-                    && (!is_confined
-                        || self.call.api.authority.live().subject(id).is_some_and(|own| caller.may_see(&own)))
-            }
-        }
-    }
-
-    fn is_sought(&self, event: &Event, stored: &StoredCommit, position: Position) -> bool {
-        let Filter { kinds, session, subject: _ } = &self.filter;
-        kinds.as_ref().is_none_or(|kinds| kinds.contains(&event.kind()))
-            && session.is_none_or(|id| event.session_id() == Some(id) || self.ended_by(id, stored, position))
-    }
-
-    /// Whether an event about several sessions ended this one: it belongs to its story.
-    fn ended_by(&self, id: SessionId, stored: &StoredCommit, position: Position) -> bool {
-        let session = self.call.api.authority.live().session(id);
-        session.is_some_and(|session| {
-            stored.commit.stream == Stream::Subject(session.subject.clone())
-                && session.revocation.as_ref().is_some_and(|revocation| revocation.position == position)
-        })
-    }
+/// The events of a commit, each as JSON.
+fn written(api: &Api, stored: &StoredCommit) -> Vec<Arc<str>> {
+    let events = stored.positions().enumerate();
+    let events = events.map(|(index, position)| recorded_event(api, stored, index, position));
+    events
+        .map(|event| serde_json::to_string(&event).expect("our own documents are always JSON").into())
+        .collect()
 }
 
 fn recorded_event(api: &Api, stored: &StoredCommit, index: usize, position: Position) -> RecordedEvent {

@@ -33,12 +33,20 @@ struct Observed {
     commits: Gauge,
     batches: Gauge,
     busy_millis: Gauge,
+    expired: Gauge,
+    sweep_failures: Gauge,
+    subscribers: Gauge,
     ready: Gauge,
     deliveries: Family<Labels, Counter>,
     pending: Gauge,
     parked: Gauge,
     oldest_pending: Gauge,
     webhook_store_fails: Gauge,
+    signed: Gauge,
+    head_failures: Gauge,
+    check_rounds: Gauge,
+    differences: Gauge,
+    alarms: Gauge,
 }
 
 impl Metrics {
@@ -67,8 +75,40 @@ impl Metrics {
             Unit::Other("milliseconds".into()),
             observed.busy_millis.clone(),
         );
+        registry.register(
+            "expired_sessions",
+            "Sessions found to have ended by themselves since the start",
+            observed.expired.clone(),
+        );
+        registry.register(
+            "sweep_failures",
+            "Sweeps that failed since the start",
+            observed.sweep_failures.clone(),
+        );
+        registry.register("subscribers", "Readers of the live news", observed.subscribers.clone());
         registry.register("ready", "1 when the authority can serve and write", observed.ready.clone());
         register_webhooks(&mut registry, &observed);
+        registry.register(
+            "signed_position",
+            "The last position under a signed head",
+            observed.signed.clone(),
+        );
+        registry.register(
+            "head_failures",
+            "Heads that could not be signed or kept since the start",
+            observed.head_failures.clone(),
+        );
+        registry.register(
+            "check_rounds",
+            "How often all of the live state was compared with the log since the start",
+            observed.check_rounds.clone(),
+        );
+        registry.register(
+            "state_differences",
+            "What the live state and the log say differently; anything but 0 is an alarm",
+            observed.differences.clone(),
+        );
+        registry.register("alarms", "What /readyz lists for people to look into", observed.alarms.clone());
         Self { registry, answers, granted, wrong_credentials, live_tokens, observed }
     }
 
@@ -90,17 +130,26 @@ impl Metrics {
 
     /// All of them as text.
     pub(super) fn text(&self, api: &Api, is_ready: bool) -> String {
-        let (authority, projections) = (&api.authority, &api.projections);
+        let (authority, evidence) = (&api.authority, &api.evidence);
         let health = authority.health();
         let set = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&self.observed.position, authority.live().position().0);
-        set(&self.observed.sessions, projections.sessions(|list| list.len() as u64));
+        set(&self.observed.sessions, api.projections.sessions(|list| list.len() as u64));
         set(&self.observed.waiting, authority.waiting() as u64);
         set(&self.observed.commits, health.commits());
         set(&self.observed.batches, health.batches());
         set(&self.observed.busy_millis, u64::try_from(health.busy().as_millis()).unwrap_or(u64::MAX));
+        let (expired, failures) = authority.sweeps();
+        set(&self.observed.expired, expired);
+        set(&self.observed.sweep_failures, failures);
+        set(&self.observed.subscribers, authority.feed().cursors() as u64);
         set(&self.observed.ready, u64::from(is_ready));
         self.observe_webhooks(&api.webhooks.health());
+        set(&self.observed.signed, evidence.keeper.heads().signed());
+        set(&self.observed.head_failures, evidence.keeper.heads().failures());
+        set(&self.observed.check_rounds, evidence.check.rounds());
+        set(&self.observed.differences, evidence.check.differences());
+        set(&self.observed.alarms, evidence.alarms().len() as u64);
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to memory does not fail");
         text

@@ -5,6 +5,7 @@
 //! from the same table.
 
 mod access;
+mod audit;
 mod call;
 mod clock;
 mod credentials;
@@ -14,10 +15,12 @@ mod introspect;
 mod json;
 mod metrics;
 mod moment;
+mod notices;
 mod openapi;
 mod operation;
 mod page;
 mod problem;
+mod record;
 mod renew;
 mod reply;
 mod revoke;
@@ -25,6 +28,7 @@ mod routes;
 mod schema;
 mod session_view;
 mod sessions;
+mod stream;
 mod subjects;
 mod throttle;
 mod webhooks;
@@ -32,6 +36,7 @@ mod webhooks;
 use std::sync::Arc;
 
 use axum::Router;
+use tokio::sync::watch;
 
 pub use self::{
     call::Peer,
@@ -41,7 +46,7 @@ pub use self::{
 };
 use self::{metrics::Metrics, throttle::Throttle};
 use crate::{
-    authority::Authority, bus::webhooks::Webhooks, clock::TestClock, config::Networks,
+    audit::Evidence, authority::Authority, bus::webhooks::Webhooks, clock::TestClock, config::Networks,
     projections::Projections,
 };
 
@@ -49,11 +54,13 @@ use crate::{
 pub struct Api {
     authority: Arc<Authority>,
     projections: Arc<Projections>,
+    evidence: Arc<Evidence>,
     webhooks: Arc<Webhooks>,
     settings: Settings,
     test_clock: Option<Arc<TestClock>>,
     throttle: Throttle,
     metrics: Metrics,
+    closing: watch::Sender<bool>,
 }
 
 /// The settings that the API obeys.
@@ -76,13 +83,34 @@ impl Api {
     pub fn new(
         authority: Arc<Authority>,
         projections: Arc<Projections>,
+        evidence: Arc<Evidence>,
         webhooks: Arc<Webhooks>,
         settings: Settings,
         test_clock: Option<Arc<TestClock>>,
     ) -> Arc<Self> {
         let throttle = Throttle::new(settings.wrong_credentials_per_minute);
         let metrics = Metrics::new();
-        Arc::new(Self { authority, projections, webhooks, settings, test_clock, throttle, metrics })
+        let closing = watch::Sender::new(false);
+        Arc::new(Self {
+            authority,
+            projections,
+            evidence,
+            webhooks,
+            settings,
+            test_clock,
+            throttle,
+            metrics,
+            closing,
+        })
+    }
+
+    /// Ends the streams, which would otherwise go on for as long as their readers stay.
+    pub fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
     }
 
     /// All routes. The server puts a [`Peer`] into every request.

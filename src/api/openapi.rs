@@ -145,6 +145,7 @@ fn codes(route: &Route) -> Vec<Code> {
         (_, path) if path.starts_with("/v1/webhooks/") => &[WebhookNotFound],
         (_, "/v1/clock") => &[NotFound],
         ("GET", "/readyz") => &[StorageUnavailable],
+        ("GET", "/v1/audit/check") => &[Overloaded],
         (_, _) => &[],
     };
     codes.extend(own);

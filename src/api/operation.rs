@@ -14,11 +14,17 @@ use super::{
 /// A good state.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct StateView {
-    /// `ok`, or `ready`.
+    /// `ok`.
     status: &'static str,
-    /// What does not work although requests are served; absent when all does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<&'static str>,
+}
+
+/// Whether it can serve and write, and what must be looked into all the same.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ReadyView {
+    /// `ready`.
+    status: &'static str,
+    /// Alarms that do not keep it from serving: above all that memory and log differ. Empty while all is well.
+    alarms: Vec<String>,
 }
 
 /// Whether the process is alive.
@@ -27,29 +33,51 @@ pub(super) struct StateView {
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn healthz(call: Call) -> Result<Reply, Problem> {
     call.no_query()?;
-    Ok(Reply::ok(&StateView { status: "ok", detail: None }))
+    Ok(Reply::ok(&StateView { status: "ok" }))
 }
 
 /// Whether it can serve and write; 503 with the reason otherwise.
 #[utoipa::path(get, path = "/readyz", tag = "operation", operation_id = "readyz",
-    responses((status = 200, description = "It can.", body = StateView)))]
+    responses((status = 200, description = "It can.", body = ReadyView)))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn readyz(call: Call) -> Result<Reply, Problem> {
     call.no_query()?;
     match unready(&call.api) {
-        None => Ok(Reply::ok(&StateView { status: "ready", detail: degraded(&call.api) })),
+        None => {
+            let alarms = alarms(&call.api);
+            Ok(Reply::ok(&ReadyView { status: "ready", alarms }))
+        }
         Some(why) => Err(Problem::from(Code::StorageUnavailable).saying(why)),
     }
 }
 
-fn degraded(api: &Api) -> Option<&'static str> {
-    let fails = api.webhooks.health().store_fails;
-    fails.then_some("what webhooks have told cannot be saved; the log of the process says why")
+fn alarms(api: &Api) -> Vec<String> {
+    let of_webhooks = api.webhooks.health().store_fails;
+    let of_webhooks =
+        of_webhooks.then_some("what webhooks have told cannot be saved; the log of the process says why");
+    api.evidence.alarms().into_iter().chain(of_webhooks).map(str::to_owned).collect()
 }
 
 fn unready(api: &Api) -> Option<String> {
     let authority = &api.authority;
     authority.health().stopped().or_else(|| authority.log().stopped()).or_else(|| authority.clock_fault())
+}
+
+/// What a sweep did.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SweptView {
+    /// So many sessions had ended by themselves, and that is recorded now.
+    expired: u64,
+}
+
+/// Record at once which sessions have ended by themselves. It is done every second or so anyway.
+#[utoipa::path(post, path = "/v1/sweep", tag = "operation", operation_id = "sweep",
+    responses((status = 200, description = "It is done.", body = SweptView)))]
+pub(super) async fn sweep(call: Call) -> Result<Reply, Problem> {
+    call.no_query()?;
+    call.idempotency_key()?;
+    let swept = call.api.authority.sweep().await?;
+    Ok(Reply::ok(&SweptView { expired: swept.recorded }).at(swept.position))
 }
 
 /// Counters and gauges in the `OpenMetrics` text format.

@@ -19,16 +19,24 @@ const POSITION: HeaderName = HeaderName::from_static("x-tenure-position");
 pub(super) struct Reply {
     status: StatusCode,
     content_type: &'static str,
-    body: Vec<u8>,
+    body: Body,
     position: Option<Position>,
     no_store: bool,
+    is_stream: bool,
 }
 
 impl Reply {
     /// A JSON document.
     pub(super) fn json(status: StatusCode, document: &impl Serialize) -> Self {
         let body = serde_json::to_vec(document).expect("our own documents are always JSON");
-        Self { status, content_type: "application/json", body, position: None, no_store: false }
+        Self {
+            status,
+            content_type: "application/json",
+            body: body.into(),
+            position: None,
+            no_store: false,
+            is_stream: false,
+        }
     }
 
     /// A JSON document, with status 200.
@@ -41,10 +49,16 @@ impl Reply {
         Self {
             status: StatusCode::OK,
             content_type,
-            body: text.into_bytes(),
+            body: text.into(),
             position: None,
             no_store: false,
+            is_stream: false,
         }
+    }
+
+    /// What is made while it is sent. Nobody on the way may keep it, or hold it up to gather more.
+    pub(super) fn stream(content_type: &'static str, body: Body) -> Self {
+        Self { status: StatusCode::OK, content_type, body, position: None, no_store: true, is_stream: true }
     }
 
     /// Names the last event that the request appended.
@@ -61,13 +75,16 @@ impl Reply {
 
     /// As HTTP.
     pub(super) fn into_response(self, request_id: HeaderValue) -> Response {
-        let mut response = Response::new(Body::from(self.body));
+        let mut response = Response::new(self.body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         headers.insert(REQUEST_ID, request_id);
         if self.no_store {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        if self.is_stream {
+            headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
         }
         if let Some(position) = self.position {
             headers.insert(POSITION, position.0.into());

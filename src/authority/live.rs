@@ -102,6 +102,11 @@ impl Live {
         all
     }
 
+    /// Looks at every subject, in no order. Whoever looks holds nobody up.
+    pub fn for_each_subject(&self, visit: impl FnMut(&Arc<Subject>)) {
+        self.subjects.visit_parts(visit);
+    }
+
     /// A session.
     pub fn session(&self, id: SessionId) -> Option<SharedSession> {
         self.sessions.get(&id)
@@ -131,7 +136,7 @@ impl Live {
         let before = self.subjects.get(&subject.id);
         let known = before.as_ref().map_or(&[][..], |before| &before.sessions[..]);
         for changed in changed_sessions(known, &subject.sessions) {
-            self.sessions.put(Arc::clone(changed));
+            self.sessions.put(changed.clone());
         }
         self.subjects.put(subject);
     }
@@ -158,7 +163,7 @@ fn changed_sessions<'a>(
 ) -> impl Iterator<Item = &'a SharedSession> {
     let mut old = before.iter().peekable();
     after.iter().filter(move |session| match old.next_if(|old| old.id == session.id) {
-        Some(old) => !Arc::ptr_eq(old, session),
+        Some(old) => !SharedSession::ptr_eq(old, session),
         None => true,
     })
 }
@@ -213,6 +218,14 @@ impl<T: Named + Clone> Shards<T> {
             None => {
                 table.insert_unique(hash, thing, |known| self.hasher.hash_one(known.id()));
             }
+        }
+    }
+
+    /// Visits all, a shard at a time: what a shard holds is noted under its lock and looked at after.
+    fn visit_parts(&self, mut visit: impl FnMut(&T)) {
+        for shard in &self.shards {
+            let noted: Vec<T> = shard.read().iter().cloned().collect();
+            noted.iter().for_each(&mut visit);
         }
     }
 

@@ -22,6 +22,7 @@ mod sequencer;
 mod sessions;
 mod staging;
 mod subjects;
+mod sweep;
 mod webhooks;
 
 use std::{sync::Arc, thread::JoinHandle};
@@ -38,6 +39,7 @@ pub use self::{
     sequencer::Observer,
     sessions::{Granted, Holder, Inactive, NewSession, Revocation, RevocationOfMany, Revoked, RevokedMany},
     subjects::{NewProfile, Registered},
+    sweep::Swept,
 };
 
 use self::{
@@ -70,6 +72,7 @@ pub struct Authority {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     secrets: Secrets,
+    sweep: sweep::Sweep,
     sequencer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -123,6 +126,9 @@ impl<T> Reply<T> {
     }
 }
 
+/// What a request will be answered.
+type Waiting = oneshot::Receiver<Result<Answer, Failure>>;
+
 impl Authority {
     /// Starts to serve, and records the limits in force if they differ from those recorded last.
     ///
@@ -161,6 +167,7 @@ impl Authority {
             clock: parts.clock,
             entropy: parts.entropy,
             secrets: parts.secrets,
+            sweep: sweep::Sweep::default(),
             sequencer: Mutex::new(Some(thread)),
         };
         authority.submit_blocking(
@@ -253,7 +260,7 @@ impl Authority {
         text.map(|text| self.seal_text(stream, field, text)).transpose()
     }
 
-    fn put(&self, ask: Ask, context: Context) -> Result<oneshot::Receiver<Result<Answer, Failure>>, Failure> {
+    fn put(&self, ask: Ask, context: Context) -> Result<Waiting, Failure> {
         let (reply, answer) = oneshot::channel();
         match self.intake.put(Request { ask, context, reply }) {
             Ok(()) => Ok(answer),

@@ -9,10 +9,11 @@ use crate::{
     bus::Feed,
     clock::{Clock, stopwatch},
     domain::{
-        Actor, Position, SubjectId,
+        Actor, Position,
         command::{Command, SystemCommand},
         event::Presented,
         refusal::Refusal,
+        subject::Subject,
     },
     entropy::{Entropy, commit_id},
     log::{EventLog, LogError, Outcome, StoredCommit},
@@ -109,10 +110,10 @@ impl Sequencer {
         }
         let begun = stopwatch();
         let live = Arc::clone(&self.live);
-        let mut staging = Staging::new(&live);
+        let mut staging = Staging::new(&live, requests.len());
         let mut waiting: Vec<Waiting> = Vec::with_capacity(requests.len());
         for Request { ask, context, reply } in requests {
-            let outcome = self.decide(&mut staging, ask, &context);
+            let outcome = self.decide(&mut staging, ask, context);
             waiting.push((reply, outcome));
         }
         let result = self.commit(staging, begun);
@@ -129,9 +130,10 @@ impl Sequencer {
         self.clock.plausible().map_err(|jump| Failure::StorageUnavailable { why: jump.to_string() })
     }
 
-    fn decide(&mut self, staging: &mut Staging<'_>, ask: Ask, context: &Context) -> Result<Answer, Failure> {
+    fn decide(&mut self, staging: &mut Staging<'_>, ask: Ask, context: Context) -> Result<Answer, Failure> {
         let at = staging.moment(self.clock.now());
-        if let Some(idempotency) = context.idempotency {
+        let idempotency = context.idempotency;
+        if let Some(idempotency) = idempotency {
             match self.idempotency.look_up(idempotency, at) {
                 Known::No => {}
                 Known::Repeat(first) => return Ok(Answer::Repeat(first)),
@@ -142,13 +144,14 @@ impl Sequencer {
         let first = staging.next();
         let decided = match ask {
             Ask::Subject(id, command) => {
-                let command = self.with_presence(staging, &id, command);
-                staging.decide_subject(id, &command, stamp)
+                let subject = staging.subject(&id);
+                let command = self.with_presence(&subject, command);
+                staging.decide_subject(subject, &command, stamp)
             }
             Ask::System(command) => staging.decide_system(&command, stamp),
         };
         let decided = decided.map_err(|fault| self.unwritable(&fault))?;
-        if let (Some(idempotency), Some(_), None) = (context.idempotency, &decided.commit, &decided.refusal) {
+        if let (Some(idempotency), Some(_), None) = (idempotency, &decided.commit, &decided.refusal) {
             self.idempotency.remember(idempotency, first, at);
         }
         let Decided { refusal, commit, subject } = decided;
@@ -162,10 +165,9 @@ impl Sequencer {
     }
 
     /// What was presented is known here before the log knows it; it belongs to the command as time does.
-    fn with_presence(&self, staging: &Staging<'_>, id: &SubjectId, command: Command) -> Command {
+    fn with_presence(&self, subject: &Subject, command: Command) -> Command {
         match command {
             Command::RenewSession(mut renew) => {
-                let subject = staging.subject(id);
                 renew.seen_presented = subject
                     .session(renew.session_id)
                     .is_some_and(|session| self.presence.has_seen(session.id, session.generation));
@@ -242,11 +244,11 @@ impl Sequencer {
     /// Records marks in as many commits as they need, made durable together.
     fn record(&mut self, marks: &[Presented]) -> bool {
         let live = Arc::clone(&self.live);
-        let mut staging = Staging::new(&live);
+        let mut staging = Staging::new(&live, marks.len().div_ceil(MARKS_PER_COMMIT));
         let context = Context::of(Actor::AUTHORITY);
         let all_decided = marks.chunks(MARKS_PER_COMMIT).all(|marks| {
             let command = SystemCommand::MarkPresented(staging.still_true(marks.to_vec()));
-            self.decide(&mut staging, Ask::System(command), &context).is_ok()
+            self.decide(&mut staging, Ask::System(command), context.clone()).is_ok()
         });
         all_decided && self.commit(staging, stopwatch()).is_ok()
     }

@@ -27,7 +27,8 @@ use super::{live::Live, request::Context};
 pub(super) struct Staging<'a> {
     live: &'a Live,
     subjects: HashMap<SubjectId, Arc<Subject>>,
-    system: Option<Arc<System>>,
+    system: Arc<System>,
+    is_system_changed: bool,
     encoded: Vec<EncodedCommit>,
     commits: Vec<Arc<StoredCommit>>,
     head: Position,
@@ -63,14 +64,15 @@ pub(super) struct Published {
 }
 
 impl<'a> Staging<'a> {
-    /// An empty batch on top of what is published.
-    pub(super) fn new(live: &'a Live) -> Self {
+    /// An empty batch on top of what is published, with room for so many commits.
+    pub(super) fn new(live: &'a Live, commits: usize) -> Self {
         Self {
             live,
-            subjects: HashMap::new(),
-            system: None,
-            encoded: Vec::new(),
-            commits: Vec::new(),
+            subjects: HashMap::with_capacity(commits),
+            system: Arc::clone(&live.system().system),
+            is_system_changed: false,
+            encoded: Vec::with_capacity(commits),
+            commits: Vec::with_capacity(commits),
             head: live.position(),
             recorded_at: live.recorded_at(),
         }
@@ -92,19 +94,14 @@ impl<'a> Staging<'a> {
         staged.or_else(|| self.live.subject(id)).unwrap_or_else(|| Arc::new(Subject::new(id.clone())))
     }
 
-    fn system(&self) -> Arc<System> {
-        self.system.clone().unwrap_or_else(|| Arc::clone(&self.live.system().system))
-    }
-
-    /// Decides a command about a subject.
+    /// Decides a command about a subject, which is as this batch would leave it.
     pub(super) fn decide_subject(
         &mut self,
-        id: SubjectId,
+        mut subject: Arc<Subject>,
         command: &Command,
-        stamp: Stamp<'_>,
+        stamp: Stamp,
     ) -> Result<Decided, Unwritable> {
-        let mut subject = self.subject(&id);
-        let decision = decide(self.system().policy_in_force(), &subject, command, stamp.at);
+        let decision = decide(self.system.policy_in_force(), &subject, command, stamp.at);
         let (events, refusal) = match decision {
             Ok(events) => (events, None),
             Err(Refused { refusal, record }) => (record, Some(refusal)),
@@ -112,12 +109,12 @@ impl<'a> Staging<'a> {
         if events.is_empty() {
             return Ok(Decided { refusal, commit: None, subject: Some(subject) });
         }
-        let staged = self.write(Stream::Subject(id.clone()), subject.version, events, stamp)?;
+        let staged = self.write(Stream::Subject(subject.id.clone()), subject.version, events, stamp)?;
         let working = Arc::make_mut(&mut subject);
         for (event, recorded) in recorded_events(&staged) {
             evolve(working, event, recorded)?;
         }
-        self.subjects.insert(id, Arc::clone(&subject));
+        self.subjects.insert(subject.id.clone(), Arc::clone(&subject));
         Ok(Decided { refusal, commit: Some(self.add(staged)), subject: Some(subject) })
     }
 
@@ -125,17 +122,17 @@ impl<'a> Staging<'a> {
     pub(super) fn decide_system(
         &mut self,
         command: &SystemCommand,
-        stamp: Stamp<'_>,
+        stamp: Stamp,
     ) -> Result<Decided, Unwritable> {
-        let mut system = self.system();
-        let (events, refusal) = match decide_system(&system, command) {
+        let (events, refusal) = match decide_system(&self.system, command) {
             Ok(events) => (events, None),
             Err(refusal) => (vec![], Some(refusal)),
         };
         if events.is_empty() {
             return Ok(Decided { refusal, commit: None, subject: None });
         }
-        let staged = self.write(Stream::System, system.version, events, stamp)?;
+        let staged = self.write(Stream::System, self.system.version, events, stamp)?;
+        let mut system = Arc::clone(&self.system);
         let working = Arc::make_mut(&mut system);
         for (event, recorded) in recorded_events(&staged) {
             evolve_system(working, event, recorded)?;
@@ -143,7 +140,8 @@ impl<'a> Staging<'a> {
                 self.mark(&marks.presented);
             }
         }
-        self.system = Some(system);
+        self.system = system;
+        self.is_system_changed = true;
         Ok(Decided { refusal, commit: Some(self.add(staged)), subject: None })
     }
 
@@ -178,16 +176,16 @@ impl<'a> Staging<'a> {
         stream: Stream,
         expected: Position,
         events: Vec<Event>,
-        stamp: Stamp<'_>,
+        stamp: Stamp,
     ) -> Result<Staged, Unwritable> {
         let commit = Commit {
             id: stamp.id,
             stream,
             expected,
-            system_seen: self.system().version,
+            system_seen: self.system.version,
             recorded_at: stamp.at,
-            actor: stamp.context.actor.clone(),
-            correlation_id: stamp.context.correlation_id.clone(),
+            actor: stamp.context.actor,
+            correlation_id: stamp.context.correlation_id,
             idempotency: stamp.context.idempotency,
             events,
         };
@@ -208,17 +206,17 @@ impl<'a> Staging<'a> {
 
     /// The bytes for the log, and what to publish once it has them.
     pub(super) fn finish(self) -> (Vec<EncodedCommit>, Published) {
-        let Self { subjects, system, encoded, commits, head, recorded_at, .. } = self;
+        let Self { subjects, encoded, commits, head, recorded_at, .. } = self;
+        let system = self.is_system_changed.then_some(self.system);
         (encoded, Published { subjects, system, commits, head, recorded_at })
     }
 }
 
 /// What a commit is marked with besides its events.
-#[derive(Clone, Copy)]
-pub(super) struct Stamp<'a> {
+pub(super) struct Stamp {
     pub(super) id: CommitId,
     pub(super) at: Timestamp,
-    pub(super) context: &'a Context,
+    pub(super) context: Context,
 }
 
 struct Staged {

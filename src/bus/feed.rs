@@ -143,7 +143,7 @@ impl Shared {
     fn tell(&self) {
         while let Some(commits) = self.next_commits() {
             // Only a closed channel is an error, and it is closed below.
-            drop(self.sender.try_broadcast(Arc::new(Batch::new(commits))));
+            drop(self.sender.try_broadcast(Arc::new(Batch::of_commits(commits))));
             clock::pause(GATHER);
         }
         self.sender.close();
@@ -169,42 +169,37 @@ impl Shared {
         let _turn = self.reading.acquire().await.expect("the semaphore is never closed");
         let read = waiting_for_disk(|| self.log.read(after, PAGE))?;
         // What is durable and not yet published is told when it is.
-        let told: Vec<_> = read.into_iter().filter(|stored| stored.last() <= head).map(Arc::new).collect();
-        Ok((!told.is_empty()).then(|| Batch::new(told)))
+        let page = Batch::of_commits(read.into_iter().filter(|stored| stored.last() <= head).map(Arc::new));
+        Ok((!page.news.is_empty()).then_some(page))
     }
 }
 
 /// Some commits that follow one another, shared by all who read them.
 pub struct Batch {
-    commits: Vec<Arc<StoredCommit>>,
+    news: Vec<Arc<News>>,
     /// A bit for the number of each kind that occurs.
     kinds: u64,
-    notices: OnceLock<Vec<Notice>>,
-    written: Written,
-}
-
-/// What readers would all write alike is written once, by the first who needs it.
-#[derive(Default)]
-struct Written {
-    events: OnceLock<Vec<Arc<str>>>,
-    notices: OnceLock<Vec<Arc<str>>>,
 }
 
 impl Batch {
-    fn new(commits: Vec<Arc<StoredCommit>>) -> Self {
-        let kinds = commits.iter().flat_map(|stored| &stored.commit.events).map(Event::kind);
+    fn new(news: Vec<Arc<News>>) -> Self {
+        let kinds = news.iter().flat_map(|news| &news.stored.commit.events).map(Event::kind);
         let kinds = kinds.fold(0, |set, kind| set | bit(kind));
-        Self { commits, kinds, notices: OnceLock::new(), written: Written::default() }
+        Self { news, kinds }
+    }
+
+    fn of_commits(commits: impl IntoIterator<Item = Arc<StoredCommit>>) -> Self {
+        Self::new(commits.into_iter().map(|stored| Arc::new(News::of(stored))).collect())
     }
 
     /// The commits, in order.
-    pub fn commits(&self) -> &[Arc<StoredCommit>] {
-        &self.commits
+    pub fn news(&self) -> &[Arc<News>] {
+        &self.news
     }
 
     /// Its last position.
     pub fn last(&self) -> Position {
-        self.commits.last().map_or(Position::ZERO, |stored| stored.last())
+        self.news.last().map_or(Position::ZERO, |news| news.stored.last())
     }
 
     /// Whether one of these kinds occurs in it.
@@ -212,20 +207,52 @@ impl Batch {
         kinds.iter().any(|kind| self.kinds & bit(*kind) != 0)
     }
 
-    /// What is told of it, derived once.
+    /// What is told of it, in order.
+    pub fn notices(&self, present: &dyn Present) -> impl Iterator<Item = &Notice> {
+        self.news.iter().flat_map(move |news| news.notices(present))
+    }
+}
+
+/// A commit, with what all who read it would derive alike: derived once, by the first who needs it.
+pub struct News {
+    stored: Arc<StoredCommit>,
+    notices: OnceLock<Vec<Notice>>,
+    written_events: OnceLock<Written>,
+    written_notices: OnceLock<Written>,
+}
+
+/// Items in order, as they are written for readers.
+pub type Written = Vec<Arc<str>>;
+
+impl News {
+    /// Of a commit.
+    pub const fn of(stored: Arc<StoredCommit>) -> Self {
+        Self {
+            stored,
+            notices: OnceLock::new(),
+            written_events: OnceLock::new(),
+            written_notices: OnceLock::new(),
+        }
+    }
+
+    /// The commit.
+    pub fn stored(&self) -> &StoredCommit {
+        &self.stored
+    }
+
+    /// What is told of it.
     pub fn notices(&self, present: &dyn Present) -> &[Notice] {
-        self.notices
-            .get_or_init(|| self.commits.iter().flat_map(|stored| notices_of(stored, present)).collect())
+        self.notices.get_or_init(|| notices_of(&self.stored, present))
     }
 
-    /// Each event in order as it is written for readers, by whoever writes it first.
-    pub fn written_events(&self, write: impl FnOnce(&Self) -> Vec<Arc<str>>) -> &[Arc<str>] {
-        self.written.events.get_or_init(|| write(self))
+    /// Its events as they are written for readers.
+    pub fn written_events(&self, write: impl FnOnce() -> Written) -> &[Arc<str>] {
+        self.written_events.get_or_init(write)
     }
 
-    /// Each notice in order as it is written for readers, by whoever writes it first.
-    pub fn written_notices(&self, write: impl FnOnce(&Self) -> Vec<Arc<str>>) -> &[Arc<str>] {
-        self.written.notices.get_or_init(|| write(self))
+    /// Its notices as they are written for readers.
+    pub fn written_notices(&self, write: impl FnOnce() -> Written) -> &[Arc<str>] {
+        self.written_notices.get_or_init(write)
     }
 }
 
@@ -283,7 +310,7 @@ impl Cursor {
 
     /// A live batch, if it goes on exactly where this reader stands.
     fn in_order(&mut self, batch: Arc<Batch>) -> Option<Arc<Batch>> {
-        let first = batch.commits.first()?.first;
+        let first = batch.news.first()?.stored.first;
         if first == self.position.next() {
             return Some(batch);
         }
@@ -291,7 +318,7 @@ impl Cursor {
             self.is_behind = true;
             return None;
         }
-        let rest = batch.commits.iter().filter(|stored| stored.last() > self.position);
+        let rest = batch.news.iter().filter(|news| news.stored.last() > self.position);
         let rest: Vec<_> = rest.cloned().collect();
         (!rest.is_empty()).then(|| Arc::new(Batch::new(rest)))
     }

@@ -9,6 +9,6 @@ pub mod notice;
 pub mod notices;
 pub mod webhooks;
 
-pub use feed::{Batch, Cursor, Feed};
+pub use feed::{Batch, Cursor, Feed, News};
 pub use notice::{Notice, NoticeId, NoticeKind};
 pub use notices::{Present, notices_of};

@@ -22,7 +22,7 @@ pub struct NoticeId {
 }
 
 impl NoticeId {
-    /// After every notice of the events up to this position.
+    /// After every notice of the events up to this position; written as the position alone.
     pub const fn after_all_of(position: Position) -> Self {
         Self { position, number: u32::MAX }
     }
@@ -30,6 +30,9 @@ impl NoticeId {
 
 impl fmt::Display for NoticeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::after_all_of(self.position) {
+            return self.position.fmt(f);
+        }
         write!(f, "{}.{}", self.position, self.number)
     }
 }
@@ -38,9 +41,14 @@ impl FromStr for NoticeId {
     type Err = InvalidNoticeId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (position, number) = text.split_once('.').ok_or(InvalidNoticeId)?;
-        let position = Position(position.parse().map_err(|_| InvalidNoticeId)?);
-        Ok(Self { position, number: number.parse().map_err(|_| InvalidNoticeId)? })
+        let Some((position, number)) = text.split_once('.') else {
+            return text.parse().map(Self::after_all_of).map_err(|_| InvalidNoticeId);
+        };
+        let number: Position = number.parse().map_err(|_| InvalidNoticeId)?;
+        Ok(Self {
+            position: position.parse().map_err(|_| InvalidNoticeId)?,
+            number: u32::try_from(number.0).map_err(|_| InvalidNoticeId)?,
+        })
     }
 }
 
@@ -228,7 +236,9 @@ mod tests {
         let id = NoticeId { position: Position(17), number: 2 };
         assert_eq!(id.to_string(), "17.2");
         assert_eq!("17.2".parse(), Ok(id));
-        for wrong in ["17", "17.", ".1", "a.1", "17.1.1", "-1.1", ""] {
+        assert_eq!("17".parse(), Ok(NoticeId::after_all_of(Position(17))));
+        assert_eq!(NoticeId::after_all_of(Position(17)).to_string(), "17");
+        for wrong in ["17.", ".1", "a.1", "17.1.1", "-1.1", "+1.1", "1.+1", ""] {
             assert_eq!(wrong.parse::<NoticeId>(), Err(InvalidNoticeId), "{wrong}");
         }
     }

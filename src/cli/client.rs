@@ -1,11 +1,11 @@
 //! The HTTP client: one request at a time, a key or token in the header and nowhere else, every error a
 //! [`Failure`].
 
-use std::{fmt::Display, time::Duration};
+use std::{fmt::Display, io, time::Duration};
 
 use serde_json::Value;
 use ureq::{
-    Agent, Body,
+    Agent, AsSendBody, Body,
     http::{Method, Response, Uri, header, request::Builder},
 };
 
@@ -18,6 +18,8 @@ use super::{
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long a request may take in all. A read with `minPosition` waits 5 s by itself.
 const WHOLE: Duration = Duration::from_secs(30);
+/// How long a reply of any length may pause: a stream has a heartbeat every 15 s.
+const SILENCE: Duration = Duration::from_secs(45);
 /// The longest reply that is read, in bytes: 200 sessions with 4 KiB of metadata each are far below it.
 const LONGEST_REPLY: u64 = 64 * 1024 * 1024;
 
@@ -28,7 +30,7 @@ pub(crate) struct Request {
     path: String,
     query: Vec<(&'static str, String)>,
     body: Option<Value>,
-    idempotency_key: Option<String>,
+    headers: Vec<(&'static str, String)>,
 }
 
 impl Request {
@@ -54,7 +56,7 @@ impl Request {
 
     fn of(method: Method, segments: &[&str]) -> Self {
         let path = segments.iter().flat_map(|segment| ["/".to_owned(), encoded(segment)]).collect();
-        Self { method, path, query: Vec::new(), body: None, idempotency_key: None }
+        Self { method, path, query: Vec::new(), body: None, headers: Vec::new() }
     }
 
     /// Sets a query parameter, in place of an earlier one of this name; none for no value.
@@ -67,10 +69,24 @@ impl Request {
         self
     }
 
+    /// Drops a query parameter.
+    #[must_use]
+    pub(crate) fn without(mut self, name: &'static str) -> Self {
+        self.query.retain(|(other, _)| *other != name);
+        self
+    }
+
     /// Names the request, so that a repeat has no second effect.
     #[must_use]
     pub(crate) fn idempotency_key(self, key: String) -> Self {
-        Self { idempotency_key: Some(key), ..self }
+        self.header("idempotency-key", key)
+    }
+
+    /// Sets a header; there is none of its name yet.
+    #[must_use]
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
     }
 
     /// Path and query as they go over the wire.
@@ -113,7 +129,6 @@ impl Client {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT))
-            .timeout_global(Some(WHOLE))
             // A redirect would carry the request, and what is in it, somewhere that nobody named.
             .max_redirects(0)
             .user_agent(concat!("tenure/", env!("CARGO_PKG_VERSION")));
@@ -136,53 +151,82 @@ impl Client {
         self.ask(request, self.key.as_ref())
     }
 
+    /// Asks for a reply of any length, to be read as it comes. Silence for longer than [`SILENCE`] is its end.
+    pub(crate) fn stream(&self, request: &Request) -> Result<impl io::Read + use<>, Failure> {
+        let response = self.call_within(request, self.key.as_ref(), None)?;
+        if response.status().is_success() {
+            return Ok(response.into_body().into_reader());
+        }
+        Err(self.refusal(response, self.key.is_some())?)
+    }
+
     /// Asks with another credential: a session's own token.
     pub(crate) fn send_as(&self, credential: &Secret, request: &Request) -> Result<Reply, Failure> {
         self.ask(request, Some(credential))
     }
 
     fn ask(&self, request: &Request, credential: Option<&Secret>) -> Result<Reply, Failure> {
-        let response = self.call(request, credential)?;
-        let status = response.status().as_u16();
-        let retry_after = header(&response, header::RETRY_AFTER).and_then(|value| value.parse().ok());
+        let response = self.call_within(request, credential, Some(WHOLE))?;
+        if !response.status().is_success() {
+            return Err(self.refusal(response, credential.is_some())?);
+        }
         let date = header(&response, header::DATE);
-        let body = self.read(response)?;
-        if (200..300).contains(&status) {
-            return Ok(Reply { body, date });
-        }
-        match Problem::read(&body) {
-            Some(problem) => {
-                let with_credential = credential.is_some();
-                Err(Failure::Problem(Box::new(Problem { retry_after, with_credential, ..problem })))
-            }
-            None => {
-                Err(self.strange(status, &format!("its error is no problem document: {}", excerpt(&body))))
-            }
-        }
+        Ok(Reply { body: self.read(response)?, date })
     }
 
-    fn call(&self, request: &Request, credential: Option<&Secret>) -> Result<Response<Body>, Failure> {
+    /// What an answer other than 2xx says.
+    fn refusal(&self, response: Response<Body>, with_credential: bool) -> Result<Failure, Failure> {
+        let status = response.status().as_u16();
+        let retry_after = header(&response, header::RETRY_AFTER).and_then(|value| value.parse().ok());
+        let body = self.read(response)?;
+        Ok(match Problem::read(&body) {
+            Some(problem) => Failure::Problem(Box::new(Problem { retry_after, with_credential, ..problem })),
+            None => self.strange(status, &format!("its error is no problem document: {}", excerpt(&body))),
+        })
+    }
+
+    fn call_within(
+        &self,
+        request: &Request,
+        credential: Option<&Secret>,
+        time: Option<Duration>,
+    ) -> Result<Response<Body>, Failure> {
         let uri = format!("{}{}", self.url, request.target());
         let mut builder = ureq::http::Request::builder().method(request.method.clone()).uri(uri);
         if let Some(credential) = credential {
             builder = builder.header(header::AUTHORIZATION, bearer(credential)?);
         }
-        if let Some(key) = &request.idempotency_key {
-            builder = builder.header("idempotency-key", key);
+        for (name, value) in &request.headers {
+            builder = builder.header(*name, value);
         }
-        self.run(builder, request.body.as_ref())
+        self.run(builder, request.body.as_ref(), time)
     }
 
-    fn run(&self, builder: Builder, body: Option<&Value>) -> Result<Response<Body>, Failure> {
+    fn run(
+        &self,
+        builder: Builder,
+        body: Option<&Value>,
+        time: Option<Duration>,
+    ) -> Result<Response<Body>, Failure> {
         let unsendable = |error| Failure::Usage(format!("the request cannot be sent: {error}"));
         let outcome = match body {
-            None => self.agent.run(builder.body(()).map_err(unsendable)?),
+            None => self.agent.run(self.timed(builder.body(()).map_err(unsendable)?, time)),
             Some(body) => {
                 let json = builder.header(header::CONTENT_TYPE, "application/json").body(body.to_string());
-                self.agent.run(json.map_err(unsendable)?)
+                self.agent.run(self.timed(json.map_err(unsendable)?, time))
             }
         };
         outcome.map_err(|error| self.unreachable(&error))
+    }
+
+    /// The request, with the time that it may take in all.
+    fn timed<S: AsSendBody>(
+        &self,
+        request: ureq::http::Request<S>,
+        time: Option<Duration>,
+    ) -> ureq::http::Request<S> {
+        let silence = time.is_none().then_some(SILENCE);
+        self.agent.configure_request(request).timeout_global(time).timeout_per_read(silence).build()
     }
 
     /// A reply that is no JSON is kept as text: `/healthz` may say `ok`.

@@ -123,7 +123,10 @@ fn alive(cli: &Context, health: &Result<Reply, Failure>) -> Check {
 
 fn ready(cli: &Context) -> Check {
     match cli.client.send(&Request::get(&["readyz"])) {
-        Ok(_) => Check::new("ready", "ok", "it can serve and write"),
+        Ok(reply) => match reply.body["alarms"].as_array().map_or(&[][..], Vec::as_slice) {
+            [] => Check::new("ready", "ok", "it can serve and write"),
+            [alarm, ..] => Check::new("ready", "warn", alarm.as_str().unwrap_or_default()),
+        },
         Err(failure) => Check::failed("ready", &failure),
     }
 }

@@ -1,11 +1,13 @@
 //! `tenure events`
 
 use clap::Args;
+use serde_json::Value;
 
 use super::{
     client::Request,
     context::Context,
     failure::Failure,
+    follow::{Begin, follow},
     output::Column,
     pages::{self, Paging},
 };
@@ -14,10 +16,6 @@ use crate::domain::SubjectId;
 /// Arguments of `tenure events`.
 #[derive(Debug, Args)]
 pub(crate) struct Events {
-    /// Only events after this position [default: 0, from the first on]
-    #[arg(long, value_name = "POSITION")]
-    after: Option<u64>,
-
     /// Only these kinds, such as SessionCreated,SessionRevoked
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     kinds: Vec<String>,
@@ -29,6 +27,13 @@ pub(crate) struct Events {
     /// Only events about this session
     #[arg(long, value_name = "ID")]
     session: Option<String>,
+
+    #[command(flatten)]
+    begin: Begin,
+
+    /// Go on with each event as it happens
+    #[arg(short, long, conflicts_with_all = ["limit", "all"])]
+    follow: bool,
 
     #[command(flatten)]
     paging: Paging,
@@ -47,10 +52,27 @@ impl Events {
     pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
         let kinds = (!self.kinds.is_empty()).then(|| self.kinds.join(","));
         let request = Request::get(&["v1", "events"])
-            .query("after", self.after)
             .query("kinds", kinds)
             .query("subjectId", self.subject)
             .query("sessionId", self.session);
+        let request = self.begin.apply(request, cli.now);
+        if self.follow {
+            return follow(cli, request, in_words);
+        }
         pages::show(cli, request, &self.paging, pages::by_position, COLUMNS)
     }
+}
+
+/// Position, when, what, about whom and by whom, in one line.
+fn in_words(event: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    format!(
+        "{:>8}  {}  {:<18}  {}  {}  by {}",
+        event["position"],
+        text(&event["recordedAt"]),
+        text(&event["kind"]),
+        text(&event["subjectId"]),
+        text(&event["sessionId"]),
+        text(&event["actor"]["kind"]),
+    )
 }

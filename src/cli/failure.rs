@@ -98,6 +98,22 @@ impl Failure {
         }
     }
 
+    /// Whether the same may go well a little later, without anybody doing anything about it.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Problem(problem) => problem.status >= 500 || problem.status == 429,
+            Self::Strange { .. }
+            | Self::Usage(_)
+            | Self::File { .. }
+            | Self::Declined
+            | Self::Server(_)
+            | Self::Missing(_)
+            | Self::Unhealthy { .. }
+            | Self::Output(_) => false,
+        }
+    }
+
     /// Whether the request may have had its effect all the same.
     pub(crate) fn leaves_it_open(&self) -> bool {
         match self {

@@ -1,8 +1,8 @@
 //! A server for tests: it answers what it was told to, on a real socket, and remembers what it was asked.
 
 use std::{
-    io::{BufRead, BufReader, Write},
-    net::TcpListener,
+    io::{BufRead, BufReader, Read, Write},
+    net::{Shutdown, TcpListener},
     thread::{self, JoinHandle},
 };
 
@@ -29,6 +29,9 @@ fn serve(listener: &TcpListener, answer: Answer) -> String {
         let length = body.len();
         let rest = format!("connection: close\r\ncontent-length: {length}\r\n\r\n{body}");
         write!(stream, "HTTP/1.1 {head}\r\n{rest}").unwrap();
+        // To close on what was not read resets the connection, and the reply may be lost with it.
+        stream.shutdown(Shutdown::Write).unwrap();
+        drop(stream.read_to_end(&mut Vec::new()));
     }
     asked
 }

@@ -18,6 +18,7 @@ mod events;
 mod failure;
 #[cfg(test)]
 mod fake_server;
+mod follow;
 mod introspect;
 mod output;
 mod pages;
@@ -27,6 +28,7 @@ mod secret_file;
 pub mod serve;
 mod session;
 mod subject;
+mod watch;
 mod words;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -76,6 +78,8 @@ enum Command {
     Introspect(introspect::Introspect),
     /// Read the recorded events
     Events(events::Events),
+    /// Follow the notices: each renewal, refusal and end as it happens
+    Watch(watch::Watch),
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Credential(credential::Credential),
@@ -96,6 +100,7 @@ impl Command {
             Self::Session(session) => session.run(&global.context()?),
             Self::Introspect(introspect) => introspect.run(&global.context()?),
             Self::Events(events) => events.run(&global.context()?),
+            Self::Watch(watch) => watch.run(&global.context()?),
             Self::Credential(credential) => credential.run(global),
             Self::Doctor(doctor) => doctor.run(global),
             Self::Bench(bench) => bench.run(global),

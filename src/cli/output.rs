@@ -213,6 +213,14 @@ impl Output {
         }
     }
 
+    /// One of many things that come one after the other: a line each.
+    pub(crate) fn line(self, item: &Value, in_words: impl FnOnce() -> String) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => stdout(&harmless(&in_words())),
+            Format::Json | Format::Jsonl => stdout(&item.to_string()),
+        }
+    }
+
     /// Says something to people.
     #[expect(clippy::unused_self, reason = "whoever talks holds the output: nothing else prints")]
     pub(crate) fn talk(self, text: &str) {

@@ -103,7 +103,7 @@ fn each(
         let following = next(&page);
         take(page)?;
         match following {
-            Some((name, value)) => request = request.query(name, Some(value)),
+            Some((name, value)) => request = request.without("since").query(name, Some(value)),
             None => return Ok(()),
         }
     }

@@ -25,6 +25,7 @@ pub(super) enum Kind {
     Address(Place<SocketAddr>),
     Url(Place<Option<String>>),
     Directory(Place<PathBuf>),
+    File(Place<Option<PathBuf>>),
     Networks(Place<Networks>),
 }
 
@@ -58,6 +59,7 @@ impl Kind {
             Self::Address(place) => put(place(config), text.parse().ok()),
             Self::Url(place) => put(place(config), url(&text)),
             Self::Directory(place) => put(place(config), directory(&text)),
+            Self::File(place) => put(place(config), file(&text)),
             Self::Networks(place) => put(place(config), text.parse().ok()),
         }
     }
@@ -73,6 +75,9 @@ impl Kind {
             Self::Address(place) => place(config).to_string(),
             Self::Url(place) => place(config).clone().unwrap_or_default(),
             Self::Directory(place) => place(config).display().to_string(),
+            Self::File(place) => {
+                place(config).as_ref().map_or_else(String::new, |path| path.display().to_string())
+            }
             Self::Networks(place) => place(config).to_string(),
         }
     }
@@ -88,6 +93,7 @@ impl Kind {
             Self::Address(_) => "an IP address and a port, such as 127.0.0.1:7300".to_owned(),
             Self::Url(_) => "an http or https URL without query, or empty for none".to_owned(),
             Self::Directory(_) => "a path".to_owned(),
+            Self::File(_) => "a path, or empty for none".to_owned(),
             Self::Networks(_) => "IP addresses and networks, such as 10.0.0.0/8".to_owned(),
         }
     }
@@ -103,6 +109,7 @@ impl Kind {
             | Self::Address(_)
             | Self::Url(_)
             | Self::Directory(_)
+            | Self::File(_)
             | Self::Networks(_) => None,
         }
     }
@@ -113,7 +120,12 @@ impl Kind {
             (_, Value::Untyped(text))
             | (Self::Seconds(..) | Self::Count(..), Value::Number(text))
             | (
-                Self::OnLimit(_) | Self::OnReuse(_) | Self::Address(_) | Self::Url(_) | Self::Directory(_),
+                Self::OnLimit(_)
+                | Self::OnReuse(_)
+                | Self::Address(_)
+                | Self::Url(_)
+                | Self::Directory(_)
+                | Self::File(_),
                 Value::Text(text),
             ) => Some(Cow::Borrowed(text)),
             (Self::Flag(_), Value::Flag(flag)) => Some(Cow::Owned(flag.to_string())),
@@ -152,6 +164,11 @@ fn number(text: &str, least: u32, most: u32) -> Option<u32> {
 /// What a variable that is not UTF-8 was replaced by is no path that anyone meant.
 fn directory(text: &str) -> Option<PathBuf> {
     (!text.is_empty() && !text.contains(char::REPLACEMENT_CHARACTER)).then(|| PathBuf::from(text))
+}
+
+#[expect(clippy::option_option, reason = "no file at all is a value, other than a wrong one")]
+fn file(text: &str) -> Option<Option<PathBuf>> {
+    if text.is_empty() { Some(None) } else { directory(text).map(Some) }
 }
 
 /// Links are made by adding a path to it, so there is nothing behind its own path.

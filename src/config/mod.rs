@@ -36,6 +36,8 @@ pub struct Config {
     pub idempotency: Idempotency,
     /// `webhooks.allow_private`
     pub webhooks_allow_private: bool,
+    /// `audit.*`
+    pub audit: Audit,
     /// `metrics.allow`
     pub metrics_allow: Networks,
     /// `security.*`
@@ -65,6 +67,15 @@ pub struct Idempotency {
     pub max: u32,
 }
 
+/// `audit.*`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// `audit.head_interval`
+    pub head_interval: Seconds,
+    /// `audit.head_file`
+    pub head_file: Option<PathBuf>,
+}
+
 /// `security.*`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Security {
@@ -88,6 +99,7 @@ impl Default for Config {
             policy: Policy::default(),
             idempotency: Idempotency { window: Seconds(600), max: 1_000_000 },
             webhooks_allow_private: false,
+            audit: Audit { head_interval: Seconds(1), head_file: None },
             metrics_allow: Networks::default(),
             security: Security { wrong_credentials_per_minute: 10, limit_loopback: false },
             sources: BTreeMap::new(),

@@ -55,7 +55,7 @@ const fn setting(name: &'static str, kind: Kind, doc: &'static str) -> Setting {
 }
 
 /// Every setting there is.
-pub static SETTINGS: [Setting; 23] = [
+pub static SETTINGS: [Setting; 25] = [
     setting(
         "server.listen",
         Kind::Address(|config| &mut config.server.listen),
@@ -156,6 +156,16 @@ pub static SETTINGS: [Setting; 23] = [
         "webhooks.allow_private",
         Kind::Flag(|config| &mut config.webhooks_allow_private),
         "Whether webhooks may lead to private addresses and to `http://`; for networks where whoever may make one is trusted.",
+    ),
+    setting(
+        "audit.head_interval",
+        Kind::Seconds(1, 86_400, |config| &mut config.audit.head_interval),
+        "After so many seconds at most, what was recorded is under a signed head.",
+    ),
+    setting(
+        "audit.head_file",
+        Kind::File(|config| &mut config.audit.head_file),
+        "A file outside of the data directory to which each signed head is appended; a start compares the log with it.",
     ),
     setting(
         "metrics.allow",

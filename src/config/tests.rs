@@ -64,6 +64,8 @@ fn every_setting_has_a_place_of_its_own() {
         ("idempotency.window", "60"),
         ("idempotency.max", "10"),
         ("webhooks.allow_private", "true"),
+        ("audit.head_interval", "60"),
+        ("audit.head_file", "/mnt/other/heads"),
         ("metrics.allow", "127.0.0.1"),
         ("security.wrong_credentials_per_minute", "0"),
         ("security.limit_loopback", "true"),
@@ -95,6 +97,7 @@ fn every_number_holds_at_its_bounds_and_not_beyond() {
         ("limits.per_device", 1, 10_000),
         ("idempotency.window", 1, 86_400),
         ("idempotency.max", 1, 10_000_000),
+        ("audit.head_interval", 1, 86_400),
         ("security.wrong_credentials_per_minute", 0, 10_000),
     ] {
         let with = |value: i64| sets(&[&wide[..], &[&format!("{name}={value}")]].concat());

@@ -1,7 +1,7 @@
 //! What a fact makes of the state. An event that cannot follow from a state is an alarm: the log is corrupt,
 //! or the code that wrote it had another mind than the code that reads it. It is never guessed around.
 
-use std::sync::Arc;
+use triomphe::Arc;
 
 use super::{
     Digest16, SessionId, Timestamp,
@@ -116,8 +116,8 @@ fn registered(subject: &mut Subject, event: &SubjectRegistered, recorded: Record
     let first =
         subject.registration.as_ref().map_or((at, position), |known| (known.created_at, known.created));
     let (created_at, created) = first;
-    let profile = event.profile.clone();
-    subject.registration = Some(Arc::new(Registration { profile, created_at, updated_at: at, created }));
+    let profile = event.profile.clone().into();
+    subject.registration = Some(Registration { profile, created_at, updated_at: at, created });
 }
 
 fn created(subject: &mut Subject, event: &SessionCreated, recorded: RecordedAs) -> Result<(), &'static str> {
@@ -162,7 +162,7 @@ fn begun(
     Arc::new(Session {
         id: event.session_id,
         subject: subject.id.clone(),
-        terms: event.terms,
+        terms: event.terms.into(),
         created_at: recorded.at,
         created: recorded.position,
         generation: Generation::FIRST,
@@ -203,7 +203,8 @@ fn renewed(subject: &mut Subject, event: &SessionRenewed, recorded: RecordedAs) 
     session.granted = recorded.position;
     session.said = said;
     session.refused = RefusedCodes::default();
-    session.renewal = Some(Renewal { at: recorded.at, key_digest: event.key_digest, presented: false });
+    let renewal = Renewal { at: recorded.at, key_digest: event.key_digest, presented: false };
+    session.renewal = Some(Box::new(renewal));
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! Names of things. What was checked has a type of its own, so that nothing is checked twice.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, str::FromStr};
 
+use arcstr::ArcStr;
 use minicbor::{
     Decode, Decoder, Encode, Encoder, decode,
     encode::{self, Write},
@@ -159,12 +160,13 @@ fn sixteen(d: &mut Decoder<'_>) -> Result<[u8; 16], decode::Error> {
     d.bytes()?.try_into().map_err(|_| decode::Error::message("an id is 16 bytes long"))
 }
 
-/// A name that callers chose: 1 to 128 of `A-Z a-z 0-9 . _ : @ -`, neither `.` nor `..`.
+/// A name that callers chose: 1 to 128 of `A-Z a-z 0-9 . _ : @ -`, neither `.` nor `..`. Every session has one in
+/// it: it takes the room of one pointer, and its copies share the text.
 macro_rules! chosen_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Arc<str>);
+        pub struct $name(ArcStr);
 
         impl $name {
             /// As it was given.
@@ -231,6 +233,19 @@ fn check_chosen(text: &str) -> Result<(), InvalidId> {
 #[cbor(transparent)]
 #[serde(transparent)]
 pub struct Position(#[n(0)] pub u64);
+
+impl FromStr for Position {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse()
+            .ok()
+            .filter(|_| is_plain)
+            .map(Self)
+            .ok_or(InvalidId("must be a position, a whole number"))
+    }
+}
 
 impl Position {
     /// Before the first event: the empty log.

@@ -13,6 +13,7 @@ pub mod policy;
 pub mod record;
 pub mod refusal;
 pub mod session;
+pub mod shared;
 pub mod state;
 pub mod subject;
 pub mod system;

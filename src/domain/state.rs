@@ -1,8 +1,9 @@
 //! All that the facts up to some position say: what a rebuild gives, what a snapshot holds.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
+use triomphe::Arc;
 
 use super::{
     event::{Event, TokensPresented},
@@ -10,7 +11,7 @@ use super::{
     id::{Position, SessionId, SubjectId},
     record::{Commit, RecordedAs, Stream},
     session::Session,
-    subject::{Registration, Subject},
+    subject::Subject,
     system::System,
     time::Timestamp,
 };
@@ -170,7 +171,7 @@ impl<C> Encode<C> for Subject {
         e: &mut Encoder<W>,
         ctx: &mut C,
     ) -> Result<(), encode::Error<W::Error>> {
-        e.array(4)?.encode_with(&self.id, ctx)?.encode_with(self.registration.as_deref(), ctx)?;
+        e.array(4)?.encode_with(&self.id, ctx)?.encode_with(self.registration.as_ref(), ctx)?;
         e.encode_with(self.version, ctx)?.array(self.sessions.len() as u64)?;
         for session in &self.sessions {
             session.as_ref().encode(e, ctx)?;
@@ -183,13 +184,13 @@ impl<'b, C> Decode<'b, C> for Subject {
     fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, decode::Error> {
         expect_array(d, 4)?;
         let id = d.decode_with(ctx)?;
-        let registration: Option<Registration> = d.decode_with(ctx)?;
+        let registration = d.decode_with(ctx)?;
         let version = d.decode_with(ctx)?;
         let mut sessions = Vec::new();
         for _ in 0..counted(d)? {
             sessions.push(Arc::new(Session::decode(d, ctx)?));
         }
-        Ok(Self { id, registration: registration.map(Arc::new), version, sessions })
+        Ok(Self { id, registration, version, sessions })
     }
 }
 

@@ -4,7 +4,7 @@
 //! Anything else is an error, because the record hashes are over the stored bytes: a second spelling would
 //! be a second hash of the same fact.
 
-use std::sync::LazyLock;
+use std::{borrow::Cow, sync::LazyLock};
 
 use blake3::{
     Hasher,
@@ -24,6 +24,9 @@ pub const MAX_COMMIT_BYTES: usize = 64 * 1024 - 1;
 /// The version of the layout that this module writes and reads.
 const FORMAT: u8 = 1;
 
+/// Room for the commit of one renewal, so that its bytes are written without moving them.
+const USUAL_COMMIT_BYTES: usize = 256;
+
 /// What goes into every record hash besides the record, so that it is no hash of anything else.
 const RECORD_CONTEXT: &str = "tenure v1 record";
 static RECORD_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(RECORD_CONTEXT));
@@ -31,14 +34,14 @@ static RECORD_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_conte
 /// What a commit says of all its events. Field numbers are never given to another field.
 #[derive(Encode, Decode)]
 #[cbor(array)]
-struct Header {
+struct Header<'a> {
     #[n(0)]
     format: u8,
     #[n(1)]
     id: CommitId,
     /// None for the system stream.
     #[n(2)]
-    stream: Option<SubjectId>,
+    stream: Option<Cow<'a, SubjectId>>,
     #[n(3)]
     expected: Position,
     #[n(4)]
@@ -46,9 +49,9 @@ struct Header {
     #[n(5)]
     recorded_at: Timestamp,
     #[n(6)]
-    actor: Actor,
+    actor: Cow<'a, Actor>,
     #[n(7)]
-    correlation_id: Option<String>,
+    correlation_id: Option<Cow<'a, str>>,
     #[n(8)]
     idempotency: Option<Idempotency>,
 }
@@ -104,28 +107,28 @@ pub fn encode(commit: &Commit) -> Result<EncodedCommit, LogError> {
     if commit.events.is_empty() {
         return Err(LogError::Empty);
     }
-    let header = prefixed(&to_cbor(&header_of(commit)));
-    let events: Vec<Vec<u8>> = commit.events.iter().map(encode_event).collect();
-    let bytes = header.len() + 2 + events.iter().map(|event| 4 + event.len()).sum::<usize>();
-    let too_large = LogError::TooLarge { bytes, limit: MAX_COMMIT_BYTES };
-    if bytes > MAX_COMMIT_BYTES {
-        return Err(too_large);
+    // A part that is too large for its prefix makes the commit too large whatever the prefix says.
+    let mut bytes = Vec::with_capacity(USUAL_COMMIT_BYTES);
+    put_prefixed(&mut bytes, |out| put(out, &header_of(commit)));
+    let header_end = bytes.len();
+    bytes.extend_from_slice(&u16::try_from(commit.events.len()).unwrap_or(u16::MAX).to_be_bytes());
+    for event in &commit.events {
+        put_prefixed(&mut bytes, |out| put_event(out, event));
     }
-    let count = u16::try_from(events.len()).map_err(|_| too_large)?;
-
-    let mut out = Vec::with_capacity(bytes);
-    out.extend_from_slice(&header);
-    out.extend_from_slice(&count.to_be_bytes());
-    for event in &events {
-        out.extend_from_slice(&prefixed(event));
+    // More events than can be counted are more bytes too.
+    if bytes.len() > MAX_COMMIT_BYTES {
+        return Err(LogError::TooLarge { bytes: bytes.len(), limit: MAX_COMMIT_BYTES });
     }
+    let (header, mut rest) = (&bytes[..header_end], &bytes[header_end + 2..]);
+    let events = commit.events.iter().map(|_| take_prefixed(&mut rest).expect("it was written above"));
+    let record_hashes = record_hashes(header, events);
     Ok(EncodedCommit {
         id: commit.id,
         stream: StreamKey::of(&commit.stream),
         expected: commit.expected,
         recorded_at: commit.recorded_at,
-        bytes: out,
-        record_hashes: record_hashes(&header, events.iter().map(Vec::as_slice)),
+        bytes,
+        record_hashes,
     })
 }
 
@@ -158,38 +161,38 @@ pub(super) fn count(bytes: &[u8]) -> Result<u16, DecodeError> {
     take_count(&mut rest)
 }
 
-fn header_of(commit: &Commit) -> Header {
+fn header_of(commit: &Commit) -> Header<'_> {
     Header {
         format: FORMAT,
         id: commit.id,
         stream: match &commit.stream {
             Stream::System => None,
-            Stream::Subject(id) => Some(id.clone()),
+            Stream::Subject(id) => Some(Cow::Borrowed(id)),
         },
         expected: commit.expected,
         system_seen: commit.system_seen,
         recorded_at: commit.recorded_at,
-        actor: commit.actor.clone(),
-        correlation_id: commit.correlation_id.clone(),
+        actor: Cow::Borrowed(&commit.actor),
+        correlation_id: commit.correlation_id.as_deref().map(Cow::Borrowed),
         idempotency: commit.idempotency,
     }
 }
 
-fn commit_of(header: Header, events: Vec<Event>) -> Commit {
+fn commit_of(header: Header<'_>, events: Vec<Event>) -> Commit {
     Commit {
         id: header.id,
-        stream: header.stream.map_or(Stream::System, Stream::Subject),
+        stream: header.stream.map_or(Stream::System, |id| Stream::Subject(id.into_owned())),
         expected: header.expected,
         system_seen: header.system_seen,
         recorded_at: header.recorded_at,
-        actor: header.actor,
-        correlation_id: header.correlation_id,
+        actor: header.actor.into_owned(),
+        correlation_id: header.correlation_id.map(Cow::into_owned),
         idempotency: header.idempotency,
         events,
     }
 }
 
-fn decode_header(bytes: &[u8]) -> Result<Header, DecodeError> {
+fn decode_header(bytes: &[u8]) -> Result<Header<'_>, DecodeError> {
     // The format comes first, so that a newer layout is called newer and not malformed.
     let format = minicbor::Decoder::new(bytes).array_iter::<u8>().ok().and_then(|mut fields| fields.next());
     match format {
@@ -200,31 +203,32 @@ fn decode_header(bytes: &[u8]) -> Result<Header, DecodeError> {
     }
 }
 
-fn encode_event(event: &Event) -> Vec<u8> {
-    let mut out = event_prefix(event.kind() as u8, event.kind().version());
-    out.extend_from_slice(&match event {
-        Event::SubjectRegistered(data) => to_cbor(data),
-        Event::SessionCreated(data) => to_cbor(data),
-        Event::SessionRenewed(data) => to_cbor(data),
-        Event::RenewalRejected(data) => to_cbor(data),
-        Event::SessionRevoked(data) => to_cbor(data),
-        Event::SessionsRevoked(data) => to_cbor(data),
-        Event::TokensPresented(data) => to_cbor(data),
-        Event::CredentialIssued(data) => to_cbor(data),
-        Event::CredentialRevoked(data) => to_cbor(data),
-        Event::PolicyChanged(data) => to_cbor(data),
-        Event::WebhookCreated(data) => to_cbor(data),
-        Event::WebhookDeleted(data) => to_cbor(data),
-        Event::SessionExpired(data) => to_cbor(data),
-    });
-    out
+fn put_event(out: &mut Vec<u8>, event: &Event) {
+    put_event_prefix(out, event.kind() as u8, event.kind().version());
+    match event {
+        Event::SubjectRegistered(data) => put(out, data),
+        Event::SessionCreated(data) => put(out, data),
+        Event::SessionRenewed(data) => put(out, data),
+        Event::RenewalRejected(data) => put(out, data),
+        Event::SessionRevoked(data) => put(out, data),
+        Event::SessionsRevoked(data) => put(out, data),
+        Event::TokensPresented(data) => put(out, data),
+        Event::CredentialIssued(data) => put(out, data),
+        Event::CredentialRevoked(data) => put(out, data),
+        Event::PolicyChanged(data) => put(out, data),
+        Event::WebhookCreated(data) => put(out, data),
+        Event::WebhookDeleted(data) => put(out, data),
+        Event::SessionExpired(data) => put(out, data),
+    }
 }
 
 fn decode_event(bytes: &[u8]) -> Result<Event, DecodeError> {
     let mut decoder = minicbor::Decoder::new(bytes);
     let (kind, version) = event_kind(&mut decoder).map_err(|error| malformed("an event", &error))?;
     let data = &bytes[decoder.position()..];
-    if !bytes.starts_with(&event_prefix(kind, version)) {
+    let mut prefix = Vec::with_capacity(8);
+    put_event_prefix(&mut prefix, kind, version);
+    if !bytes.starts_with(&prefix) {
         return Err(DecodeError::NotCanonical("an event"));
     }
     upcast::read(kind, version, data)
@@ -236,29 +240,30 @@ fn event_kind(decoder: &mut minicbor::Decoder<'_>) -> Result<(u8, u8), minicbor:
 }
 
 /// The begin of `[kind, version, data]`.
-fn event_prefix(kind: u8, version: u8) -> Vec<u8> {
-    let mut encoder = Encoder::new(Vec::with_capacity(64));
-    let written = encoder.array(3).and_then(|e| e.u8(kind)).and_then(|e| e.u8(version)).map(drop);
+fn put_event_prefix(out: &mut Vec<u8>, kind: u8, version: u8) {
+    let written = Encoder::new(out).array(3).and_then(|e| e.u8(kind)).and_then(|e| e.u8(version)).map(drop);
     written.expect("a Vec takes every byte");
-    encoder.into_writer()
 }
 
 /// The hash of every event: over the header with its length, the event's index, and the event.
 fn record_hashes<'a>(header: &[u8], events: impl Iterator<Item = &'a [u8]>) -> Vec<RecordHash> {
-    let mut common = Hasher::new_from_context_key(&RECORD_KEY);
-    common.update(header);
-    (0_u16..)
-        .zip(events)
-        .map(|(index, event)| {
-            let mut hasher = common.clone();
-            hasher.update(&index.to_be_bytes()).update(event);
-            RecordHash::from_bytes(hasher.finalize().into())
-        })
-        .collect()
+    // One hasher is cleared for each event: a copy of one that has met the header would cost more than the header.
+    let mut hasher = Hasher::new_from_context_key(&RECORD_KEY);
+    let hash = |(index, event): (u16, &[u8])| {
+        hasher.reset().update(header).update(&index.to_be_bytes()).update(event);
+        RecordHash::from_bytes(hasher.finalize().into())
+    };
+    (0_u16..).zip(events).map(hash).collect()
 }
 
 fn to_cbor<T: Encode<()>>(value: &T) -> Vec<u8> {
-    minicbor::to_vec(value).expect("a Vec takes every byte")
+    let mut out = Vec::with_capacity(USUAL_COMMIT_BYTES);
+    put(&mut out, value);
+    out
+}
+
+fn put<T: Encode<()>>(out: &mut Vec<u8>, value: &T) {
+    minicbor::encode(value, out).expect("a Vec takes every byte");
 }
 
 /// The value of exactly these bytes.
@@ -278,15 +283,13 @@ fn malformed(part: &'static str, error: &minicbor::decode::Error) -> DecodeError
     DecodeError::Malformed { part, why: error.to_string() }
 }
 
-/// These bytes behind their length.
-fn prefixed(bytes: &[u8]) -> Vec<u8> {
-    // A part of 4 GiB cannot be: a subject's text or a request is limited far below. If it were, the commit
-    // would be refused as too large whatever its prefix says.
-    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    let mut out = Vec::with_capacity(4 + bytes.len());
-    out.extend_from_slice(&length.to_be_bytes());
-    out.extend_from_slice(bytes);
-    out
+/// What `part` writes, behind its length.
+fn put_prefixed(out: &mut Vec<u8>, part: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    part(out);
+    let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
 }
 
 fn take_prefixed<'b>(rest: &mut &'b [u8]) -> Result<&'b [u8], DecodeError> {

@@ -39,16 +39,22 @@ impl Tree {
     /// The tree head. That of the empty tree is the hash of nothing.
     pub fn root(&self) -> RootHash {
         let joined = self.peaks.iter().rev().copied().reduce(|right, left| parent(&left, &right));
-        RootHash::from_bytes(joined.unwrap_or_else(|| Sha256::digest([]).into()))
+        joined.map_or_else(no_leaves, RootHash::from_bytes)
     }
 }
 
-/// The first byte keeps leaves and nodes apart: otherwise a node could be passed off as a record.
-fn leaf(record: &RecordHash) -> [u8; 32] {
+/// The tree head of the empty tree: the hash of nothing.
+pub fn no_leaves() -> RootHash {
+    RootHash::from_bytes(Sha256::digest([]).into())
+}
+
+/// The hash of a leaf. The first byte keeps leaves and nodes apart: otherwise a node could be passed off as a record.
+pub fn leaf(record: &RecordHash) -> [u8; 32] {
     Sha256::new().chain_update([0]).chain_update(record.as_bytes()).finalize().into()
 }
 
-fn parent(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
+/// The hash of a node above two others.
+pub fn parent(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
     Sha256::new().chain_update([1]).chain_update(left).chain_update(right).finalize().into()
 }
 

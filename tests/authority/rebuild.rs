@@ -14,7 +14,7 @@ use tenure::{
         subject::Subject,
     },
     entropy::{self, SeededEntropy},
-    log::MemoryLog,
+    log::{EventLog, MemoryLog},
     projections::history,
     tokens::SessionToken,
 };
@@ -22,8 +22,9 @@ use tenure::{
 use crate::world::{World, context, world};
 
 /// A world in which sessions come and go at random.
-struct Life {
-    world: World,
+pub(crate) struct Life {
+    pub(crate) world: World,
+    pub(crate) log: Arc<MemoryLog>,
     runtime: tokio::runtime::Runtime,
     chance: SeededEntropy,
     held: Vec<(SharedSession, SessionToken)>,
@@ -40,10 +41,11 @@ struct Seen {
 const SUBJECTS: [&str; 4] = ["agent-1", "agent-2", "user:ada", "build@ci"];
 
 impl Life {
-    fn new(seed: u64) -> Self {
-        let world = world(Arc::new(MemoryLog::new()), seed);
+    pub(crate) fn new(seed: u64) -> Self {
+        let log = Arc::new(MemoryLog::new());
+        let world = world(Arc::clone(&log) as Arc<dyn EventLog>, seed);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        Self { world, runtime, chance: SeededEntropy::new(seed ^ 0xd1ce), held: vec![] }
+        Self { world, log, runtime, chance: SeededEntropy::new(seed ^ 0xd1ce), held: vec![] }
     }
 
     fn draw(&self, below: u32) -> u32 {
@@ -64,7 +66,7 @@ impl Life {
     }
 
     /// One step at random; refusals are part of the game.
-    fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         self.world.clock.advance([0, 0, 1, 149, 150, 301, 43_200, 90_000][self.draw(8) as usize]).unwrap();
         match self.draw(10) {
             0 => self.register(),

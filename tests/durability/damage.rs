@@ -13,7 +13,7 @@ use tenure::clock::stopwatch;
 
 use crate::{
     ambient::{Chance, not_run},
-    authority::{Authority, admin_key},
+    authority::{Authority, admin_key, serve},
     caller::Caller,
     ground::{Ground, copy},
     history::History,
@@ -230,6 +230,8 @@ fn what_is_missing_is_named() {
             "keys/session",
             "keys/session/0001.paserk",
             "keys/subjects",
+            "keys/head.key",
+            "head.note",
         ] {
             let said = victim.must_refuse(name, |data| remove(&data.join(name)));
             // Which number its key had is no longer known.
@@ -250,6 +252,8 @@ fn what_is_emptied_is_named() {
         "keys/digests.key",
         "keys/session/0001.paserk",
         "keys/subjects",
+        "keys/head.key",
+        "head.note",
     ] {
         let said = victim.must_refuse(name, |data| cut(&data.join(name), 0));
         assert!(said.contains(name), "{name}: {said}");
@@ -319,6 +323,52 @@ fn older_copies_are_refused() {
     }
 }
 
+/// The whole directory is as it was once, heads and keys included: nothing in it can tell.
+#[test]
+fn a_directory_put_back_from_an_older_copy_is_noticed_by_the_further_head_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, older) = (dir.path().join("data"), dir.path().join("older"));
+    let setting = format!("audit.head_file={}", dir.path().join("heads").display());
+    let start = || {
+        let mut command = serve(&data);
+        command.args(["--set", &setting]);
+        Authority::launch(command, &data)
+    };
+    let authority = start().unwrap();
+    work(&authority.admin(), "first", Duration::from_millis(100));
+    authority.stop_well();
+    copy(&data, &older);
+    let mut authority = start().unwrap();
+    work(&authority.admin(), "second", Duration::from_millis(100));
+    let head = authority.admin().get("/v1/audit/head").unwrap().body;
+    authority.kill();
+    replace(&data, &older);
+    let ended = start().err().expect("it started on an older copy");
+    let lost = format!("heads has a signed head of {} events", head["size"]);
+    let is_named = ended.said.contains(&lost) && ended.said.contains("the log ends at position ");
+    assert!(is_named && ended.status.code() == Some(2), "{ended:?}");
+    // Without the file nobody could know.
+    Authority::start(&data).stop_well();
+}
+
+/// A head that was changed, or is another log's, is no head of ours.
+#[test]
+fn a_changed_head_is_refused() {
+    let victim = Victim::stopped();
+    for at in 0..length(&victim.data().join("head.note")) {
+        if at % 7 == 0 {
+            let said = victim.must_refuse("a changed head", |data| flip(&data.join("head.note"), at));
+            assert!(said.contains("head.note"), "{said}");
+        }
+    }
+    let other = Victim::stopped();
+    let said = victim.must_refuse("another log's head", |data| {
+        replace(&data.join("head.note"), &other.data().join("head.note"));
+    });
+    assert!(said.contains("head.note") && said.contains("is not signed by tenure/"), "{said}");
+    victim.must_bear("an older head", |data| replace(&data.join("head.note"), &victim.older("head.note")));
+}
+
 /// A snapshot is only ever written of what is in the log.
 #[test]
 fn a_log_that_ends_before_the_snapshot_is_refused() {
@@ -351,7 +401,7 @@ fn a_foreign_or_newer_format_is_refused() {
 #[test]
 fn keys_that_others_can_read_are_refused() {
     let victim = Victim::stopped();
-    for name in ["keys/digests.key", "keys/session/0001.paserk", "keys/subjects"] {
+    for name in ["keys/digests.key", "keys/session/0001.paserk", "keys/subjects", "keys/head.key"] {
         let said = victim.must_refuse(name, |data| {
             fs::set_permissions(data.join(name), fs::Permissions::from_mode(0o644)).unwrap();
         });

@@ -5,15 +5,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod audit;
 mod create;
 mod fuzz;
 mod idempotency;
 mod lists;
 mod malformed;
+mod notices;
 mod operation;
 mod renew;
 mod routes;
 mod secrets;
 mod server;
 mod story;
+mod streams;
 mod throttle;

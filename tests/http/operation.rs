@@ -16,7 +16,7 @@ use crate::server::Server;
 fn a_running_server_is_alive_and_ready() {
     let server = Server::start();
     assert_eq!(server.get("/healthz").send().expect(200).json(), json!({ "status": "ok" }));
-    assert_eq!(server.get("/readyz").send().expect(200).json(), json!({ "status": "ready" }));
+    assert_eq!(server.get("/readyz").send().expect(200).json(), json!({ "status": "ready", "alarms": [] }));
     let head = server.request("HEAD", "/healthz").send().expect(200);
     assert!(head.body.is_empty());
 }

@@ -20,6 +20,11 @@ const MAY: &[(&str, &str, &[&str])] = &[
     ("DELETE", "/v1/sessions/{sessionId}", &["admin", "issuer", "owner", "session"]),
     ("POST", "/v1/introspect", &["admin", "issuer", "verifier"]),
     ("GET", "/v1/events", &["admin", "auditor", "owner"]),
+    ("GET", "/v1/notices", &["admin", "auditor", "owner"]),
+    ("GET", "/v1/audit/head", &["admin", "auditor"]),
+    ("GET", "/v1/audit/proof", &["admin", "auditor"]),
+    ("GET", "/v1/audit/consistency", &["admin", "auditor"]),
+    ("GET", "/v1/audit/check", &["admin", "auditor"]),
     ("POST", "/v1/credentials", &["admin"]),
     ("GET", "/v1/credentials", &["admin"]),
     ("DELETE", "/v1/credentials/{credentialId}", &["admin"]),
@@ -31,6 +36,7 @@ const MAY: &[(&str, &str, &[&str])] = &[
     ("POST", "/v1/webhooks/{webhookId}/test", &["admin", "owner"]),
     ("GET", "/v1/clock", &["admin"]),
     ("PUT", "/v1/clock", &["admin"]),
+    ("POST", "/v1/sweep", &["admin"]),
     ("GET", "/metrics", &["admin", "auditor"]),
 ];
 const PUBLIC: &[&str] = &["/healthz", "/readyz", "/openapi.json"];

@@ -343,6 +343,69 @@ impl Request {
     }
 }
 
+impl Request {
+    /// Opens a stream of server-sent events.
+    pub(crate) fn listen(&self) -> Listener {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(&self.clone().header("accept", "text/event-stream").bytes()).unwrap();
+        let mut lines = BufReader::new(stream);
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            assert!(lines.read_until(b'\n', &mut head).unwrap() > 0, "no head: {head:?}");
+        }
+        let reply = Reply::parse(&head).unwrap();
+        assert_eq!(reply.header("content-type"), Some("text/event-stream"), "{reply:?}");
+        Listener { lines, reply, heartbeats: 0 }
+    }
+}
+
+/// The reading end of a stream of server-sent events.
+pub(crate) struct Listener {
+    lines: BufReader<TcpStream>,
+    pub(crate) reply: Reply,
+    pub(crate) heartbeats: usize,
+}
+
+impl Listener {
+    /// The next event's id and data; none when the stream has ended, in order or not.
+    pub(crate) fn next(&mut self) -> Option<(String, Value)> {
+        let mut id = None;
+        loop {
+            let mut line = String::new();
+            if self.lines.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            // The lengths of chunks stand on lines of their own, and no line of ours is a hexadecimal number.
+            if let Some(text) = line.strip_prefix("id: ") {
+                id = Some(text.trim_end().to_owned());
+            } else if let Some(data) = line.strip_prefix("data: ") {
+                return Some((id.take().unwrap(), serde_json::from_str(data).unwrap()));
+            } else if line.starts_with(": ") {
+                self.heartbeats += 1;
+            } else if line == "0\r\n" {
+                return None;
+            }
+        }
+    }
+
+    /// So many events.
+    pub(crate) fn take(&mut self, count: usize) -> Vec<(String, Value)> {
+        (0..count).map(|_| self.next().expect("the stream goes on")).collect()
+    }
+
+    /// Waits for the next heartbeat, when nothing else is to come.
+    pub(crate) fn heartbeat(&mut self) {
+        let before = self.heartbeats;
+        while self.heartbeats == before {
+            let mut line = String::new();
+            assert!(self.lines.read_line(&mut line).unwrap() > 0, "the stream ended");
+            assert!(!line.starts_with("id:"), "{line}");
+            self.heartbeats += usize::from(line.starts_with(": "));
+        }
+    }
+}
+
 /// Sends all of these requests at the same moment.
 pub(crate) fn all_at_once(requests: &[Request]) -> Vec<Reply> {
     let start = Barrier::new(requests.len());

@@ -20,10 +20,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     // What is derived.
     ("bus", &["domain", "log", "clock", "entropy", "key_files"]),
     ("projections", &["domain", "log"]),
+    // What convinces a stranger. It has a key of its own.
+    ("audit", &["domain", "log", "clock", "entropy", "key_files"]),
     // What assembles: a node, its API, a server, a command line.
     (
         "node",
         &[
+            "audit",
             "authority",
             "bus",
             "domain",
@@ -36,7 +39,21 @@ const ARROWS: &[(&str, &[&str])] = &[
             "key_files",
         ],
     ),
-    ("api", &["authority", "bus", "domain", "log", "projections", "tokens", "clock", "config", "entropy"]),
+    (
+        "api",
+        &[
+            "audit",
+            "authority",
+            "bus",
+            "domain",
+            "log",
+            "projections",
+            "tokens",
+            "clock",
+            "config",
+            "entropy",
+        ],
+    ),
     ("server", &["api", "bus", "config", "entropy", "node"]),
     (
         "cli",

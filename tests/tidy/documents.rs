@@ -75,6 +75,7 @@ async fn metrics() -> String {
     let api = Api::new(
         Arc::clone(&node.authority),
         Arc::clone(&node.projections),
+        Arc::clone(&node.evidence),
         Arc::clone(&node.webhooks),
         settings,
         None,

@@ -32,7 +32,7 @@ fn with_a_damaged_account_webhooks_wait_and_all_else_goes_on() {
     server.start_again();
     server.session("a", 86_400);
     let ready = server.get("/readyz").send().expect(200);
-    assert!(ready.text("detail").contains("webhooks"), "{ready:?}");
+    assert!(ready.json()["alarms"].to_string().contains("webhooks"), "{ready:?}");
     assert_eq!(server.metric("tenure_webhook_store_fails"), 1);
     let asked = server.get(&webhook.path("/deliveries")).bearer(&server.admin).send();
     asked.refused(503, "STORAGE_UNAVAILABLE");

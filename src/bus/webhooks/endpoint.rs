@@ -177,8 +177,8 @@ impl Worker {
         match read {
             Ok(Some(batch)) => {
                 let notices = batch.notices(&*self.shared.source);
-                let own = notices.iter().filter(|notice| self.is_told(notice));
-                let first = batch.commits().first().map_or(Position::ZERO, |stored| stored.first);
+                let own = notices.filter(|notice| self.is_told(notice));
+                let first = batch.news().first().map_or(Position::ZERO, |news| news.stored().first);
                 self.account.lock().take(own, (first, batch.last()), self.shared.source.now());
             }
             Ok(None) => self.is_over = true,

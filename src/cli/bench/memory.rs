@@ -11,13 +11,22 @@ use super::{
     conditions::{Scratch, machine, resident_bytes},
     failed,
     report::print_with,
-    stock::{InMemory, sessions},
+    stock::{InMemory, TTL, sessions},
 };
-use crate::cli::{context::Global, output::Column};
+use crate::{
+    authority::{Authority, Context},
+    cli::{context::Global, output::Column},
+    domain::Actor,
+    tokens::SessionToken,
+};
+
+/// So many sessions are made before they are renewed together; only their tokens are kept meanwhile.
+const AT_ONCE: usize = 10_000;
 
 const COLUMNS: &[Column] = &[
     Column::plain("SESSIONS", "sessions"),
     Column::plain("PER SUBJECT", "perSubject"),
+    Column::plain("RENEWED", "renewed"),
     Column::plain("BYTES PER SESSION", "bytesPerSession"),
     Column::plain("RESIDENT", "residentBytes"),
 ];
@@ -33,6 +42,10 @@ pub(crate) struct Memory {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=5))]
     per_subject: u32,
 
+    /// Renew each of them once
+    #[arg(long)]
+    renewed: bool,
+
     /// Where to put the temporary directory of the keys
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
@@ -43,15 +56,11 @@ impl Memory {
         let scratch = Scratch::new(&self.dir)?;
         let runtime = Runtime::new().map_err(failed)?;
         let memory = InMemory::new(&scratch, 0)?;
-        let make = |count: u32| {
-            let (count, each) = (count as usize, self.per_subject as usize);
-            sessions(runtime.handle(), &memory.authority, count, each, |_, _| ()).map(drop)
-        };
         let resident = || resident_bytes().ok_or_else(|| failed("the system does not say what is resident"));
         // What is needed once and for all is there already when it counts.
-        make(1_000)?;
+        self.make(&runtime, &memory, 1_000)?;
         let before = resident()?;
-        make(self.sessions)?;
+        self.make(&runtime, &memory, self.sessions as usize)?;
         let after = resident()?;
         let mut conditions = machine();
         conditions
@@ -59,9 +68,33 @@ impl Memory {
         let item: Value = json!({
             "sessions": self.sessions,
             "perSubject": self.per_subject,
+            "renewed": self.renewed,
             "bytesPerSession": (after.saturating_sub(before)) / u64::from(self.sessions),
             "residentBytes": after,
         });
         print_with(global.output(), &conditions, &[item], COLUMNS)
     }
+
+    fn make(&self, runtime: &Runtime, memory: &InMemory, count: usize) -> Result<(), Failure> {
+        let each = self.per_subject as usize;
+        if !self.renewed {
+            return sessions(runtime.handle(), &memory.authority, count, each, |_, _| ()).map(drop);
+        }
+        let mut left = count;
+        while left > 0 {
+            let some = left.min(AT_ONCE);
+            let tokens = sessions(runtime.handle(), &memory.authority, some, each, |_, token| token)?;
+            memory.clock.advance(u64::from(TTL / 2)).map_err(failed)?;
+            tokens.iter().try_for_each(|token| runtime.block_on(renew(&memory.authority, token)))?;
+            left -= some;
+        }
+        Ok(())
+    }
+}
+
+/// With a key, as a holder does who may have to repeat it.
+async fn renew(authority: &Authority, token: &SessionToken) -> Result<(), Failure> {
+    let holder = authority.holder(token.expose()).ok_or_else(|| failed("the token is not known"))?;
+    let granted = authority.renew(Context::of(Actor::AUTHORITY), &holder, Some("once")).await;
+    granted.map(drop).map_err(|failure| failed(format!("not renewed: {failure:?}")))
 }

@@ -57,6 +57,7 @@ impl OnDisk {
 /// An authority that keeps its state in memory and no log at all.
 pub(super) struct InMemory {
     pub(super) authority: Arc<Authority>,
+    pub(super) clock: Arc<TestClock>,
     /// Seals tokens with the same keys, unbeknown to the authority's own memory of tokens.
     pub(super) twin: Tokens,
 }
@@ -66,14 +67,14 @@ impl InMemory {
     pub(super) fn new(scratch: &Scratch, remembered: usize) -> Result<Self, Failure> {
         let keys = scratch.path().join("keys");
         let keyring = Keyring::open(&keys, &OsEntropy).map_err(failed)?;
-        let clock = TestClock::new(SystemClock::new().now());
+        let clock = Arc::new(TestClock::new(SystemClock::new().now()));
         let projections = Arc::new(Projections::default());
         let authority = Authority::start(Parts {
             log: Arc::new(ForgetfulLog::new()),
             state: State::default(),
             idempotency: IdempotencyTable::new(Seconds(600), 1),
             policy: policy(),
-            clock: Arc::new(clock),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
             entropy: Arc::new(OsEntropy),
             secrets: secrets(&keys, &keyring, remembered)?,
             observers: vec![Arc::new(move |commits: &[Arc<StoredCommit>]| {
@@ -83,7 +84,7 @@ impl InMemory {
             })],
         });
         let authority = Arc::new(authority.map_err(|failure| failed(format!("{failure:?}")))?);
-        Ok(Self { authority, twin: Tokens::new(keyring, 0, &OsEntropy) })
+        Ok(Self { authority, clock, twin: Tokens::new(keyring, 0, &OsEntropy) })
     }
 }
 

@@ -126,7 +126,7 @@ fn refused(
 
 fn renewed(session: &Session, command: RenewSession, at: Timestamp) -> Event {
     let left = session.renewals_left() - 1;
-    let period = Period::starting(at, session.terms, session.absolute_expires_at(), left, command.jitter);
+    let period = Period::starting(at, *session.terms, session.absolute_expires_at(), left, command.jitter);
     Event::SessionRenewed(SessionRenewed {
         session_id: session.id,
         generation: session.generation.next(),

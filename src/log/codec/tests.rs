@@ -108,8 +108,7 @@ fn a_newer_layout_is_called_newer() {
 
 #[test]
 fn a_number_in_more_bytes_than_it_needs_is_refused() {
-    let header = header_of(&samples::commit(1, Stream::System, 0, 0, 1));
-    let short = to_cbor(&header);
+    let short = to_cbor(&header_of(&samples::commit(1, Stream::System, 0, 0, 1)));
     // `expected` is 0, after the format, sixteen bytes of id with their head, and null.
     let at = 1 + 1 + 17 + 1;
     assert_eq!(short[at], 0);
@@ -119,7 +118,8 @@ fn a_number_in_more_bytes_than_it_needs_is_refused() {
 
 #[test]
 fn a_field_of_a_newer_program_is_not_dropped() {
-    let event = encode_event(&samples::revoked(1));
+    let mut event = Vec::new();
+    put_event(&mut event, &samples::revoked(1));
     let mut longer = event.clone();
     // The array of data gets one element more.
     assert_eq!(longer[3], 0x82);

@@ -1,0 +1,115 @@
+//! `GET /v1/notices`: what subscribers are told.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    bus::{Batch, News, Notice, NoticeId, NoticeKind},
+    domain::{EventKind, OwnerId, Position, SessionId, SubjectId, Timestamp},
+};
+
+use super::{
+    call::Call,
+    fields::Fields,
+    page::Page,
+    problem::Problem,
+    record::{Record, Viewer, kinds},
+    reply::Reply,
+    stream,
+};
+
+/// What a subscriber is told of an event. Its kind brings further members, see the catalogue of notices.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NoticeView {
+    notice_id: String,
+    kind: &'static str,
+    position: Position,
+    occurred_at: Timestamp,
+    session_id: Option<SessionId>,
+    subject_id: Option<SubjectId>,
+    subject_name: Option<String>,
+    owner_id: Option<OwnerId>,
+}
+
+/// The kinds of events that are told of.
+const TOLD: [EventKind; 6] = [
+    EventKind::SessionCreated,
+    EventKind::SessionRenewed,
+    EventKind::RenewalRejected,
+    EventKind::SessionRevoked,
+    EventKind::SessionsRevoked,
+    EventKind::SessionExpired,
+];
+
+/// The record as notices of some kinds; none is all.
+pub(super) struct Notices(Option<Vec<NoticeKind>>);
+
+impl Notices {
+    fn of(query: &mut Fields) -> Self {
+        Self(kinds(query, &NoticeKind::ALL, NoticeKind::name))
+    }
+
+    fn is_sought(&self, viewer: &Viewer, news: &News, notice: &Notice) -> bool {
+        let stored = news.stored();
+        let index = usize::try_from(notice.position.0 - stored.first.0).expect("a commit is small");
+        self.0.as_ref().is_none_or(|kinds| kinds.contains(&notice.kind))
+            && viewer.is_about_sought(stored, &stored.commit.events[index], notice.position)
+    }
+}
+
+impl Record for Notices {
+    type Place = NoticeId;
+
+    fn after(position: Position) -> NoticeId {
+        NoticeId::after_all_of(position)
+    }
+
+    fn position(place: NoticeId) -> Position {
+        place.position
+    }
+
+    fn done(place: NoticeId) -> Position {
+        Position(place.position.0.saturating_sub(1))
+    }
+
+    fn may_be_in(&self, batch: &Batch) -> bool {
+        batch.has_any(&TOLD)
+    }
+
+    fn sought(&self, viewer: &Viewer, news: &News) -> Vec<(NoticeId, Arc<str>)> {
+        if !viewer.may_see(&news.stored().commit.stream) {
+            return vec![];
+        }
+        let notices = news.notices(&*viewer.api.authority);
+        let written = news.written_notices(|| notices.iter().map(written).collect());
+        let sought = notices.iter().zip(written).filter(|(notice, _)| self.is_sought(viewer, news, notice));
+        sought.map(|(notice, line)| (notice.notice_id, Arc::clone(line))).collect()
+    }
+}
+
+fn written(notice: &Notice) -> Arc<str> {
+    serde_json::to_string(notice).expect("our own documents are always JSON").into()
+}
+
+/// What subscribers are told, oldest first; an owner's own. With `Accept: text/event-stream` it goes on as it
+/// happens.
+#[utoipa::path(get, path = "/v1/notices", tag = "notices", operation_id = "listNotices",
+    params(("after" = Option<String>, Query, description = "Only notices of events after this position; of a stream also `latest`: only those to come."),
+        ("since" = Option<Timestamp>, Query, description = "Instead of `after`: only what was recorded at this time or later."),
+        ("kinds" = Option<String>, Query, description = "Only these kinds, separated by commas."),
+        ("subjectId" = Option<SubjectId>, Query, description = "Only those of this subject."),
+        ("sessionId" = Option<String>, Query, description = "Only those about this session; none of what is no UUID."),
+        ("limit" = Option<u32>, Query, description = "1 to 200, by default 50. Not of a stream."),
+        ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before. Not of a stream."),
+        ("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position."),
+        ("Last-Event-ID" = Option<String>, Header, description = "Of a stream: the `id` of the last notice that was heard; it goes before `after`.")),
+    responses((status = 200, description = "One page, or the stream: each notice has its `noticeId` as `id` and the same JSON as `data`.",
+        content((Page<NoticeView> = "application/json"), (String = "text/event-stream")))))]
+pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
+    let mut query = call.query()?;
+    let notices = Notices::of(&mut query);
+    stream::answer(call, query, notices).await
+}

@@ -1,0 +1,215 @@
+//! Reading the record, as events or as notices: who may see what, what is sought, and a page of it. `stream` goes
+//! on from here for those who stay.
+
+use std::{fmt::Display, str::FromStr, sync::Arc};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    bus::{Batch, News},
+    domain::{Event, Position, SessionId, Stream, SubjectId},
+    log::StoredCommit,
+    projections::history,
+};
+
+use super::{Api, access::Caller, fields::Fields, page::Page, problem::Problem};
+
+/// So many commits are looked at for one page; a rare kind may give a short page with a `nextCursor`.
+const LOOKED_AT: usize = 20_000;
+/// So many are read at a time.
+const STRIDE: usize = 1_000;
+
+/// A way to read the record: what it makes of a commit, and how its items are named.
+pub(super) trait Record: Send + Sync + 'static {
+    /// The name of an item, by which a reader says how far it came.
+    type Place: Copy + Ord + Display + FromStr + Send + Sync;
+
+    /// After every item of the events up to this position.
+    fn after(position: Position) -> Self::Place;
+
+    /// The event that an item is of.
+    fn position(place: Self::Place) -> Position;
+
+    /// The last position of which no item is after this place.
+    fn done(place: Self::Place) -> Position;
+
+    /// Whether it is worth looking through these commits.
+    fn may_be_in(&self, batch: &Batch) -> bool;
+
+    /// The items of a commit that are sought and may be seen, in order.
+    fn sought(&self, viewer: &Viewer, news: &News) -> Vec<(Self::Place, Arc<str>)>;
+}
+
+/// Whoever reads, and what is sought.
+pub(super) struct Viewer {
+    pub(super) api: Arc<Api>,
+    pub(super) caller: Caller,
+    pub(super) scope: Scope,
+}
+
+/// The subject or session that is sought; none is all.
+pub(super) struct Scope {
+    subject: Option<SubjectId>,
+    session: Option<SessionId>,
+}
+
+/// Names no session: ids are UUIDv7.
+const NO_SESSION: SessionId = SessionId::from_bytes([0; 16]);
+
+impl Scope {
+    /// The parameters that say it.
+    pub(super) fn of(query: &mut Fields) -> Self {
+        // An id that is no UUID is an unknown id: nothing is about it.
+        let session = query.raw_text("sessionId").map(|text| text.parse().unwrap_or(NO_SESSION));
+        Self { subject: query.id("subjectId"), session }
+    }
+}
+
+/// A comma-separated list of kinds.
+pub(super) fn kinds<K: Copy>(
+    query: &mut Fields,
+    known: &[K],
+    name: impl Fn(K) -> &'static str,
+) -> Option<Vec<K>> {
+    let list = query.raw_text("kinds")?;
+    let named = |text: &str| known.iter().copied().find(|kind| name(*kind) == text.trim());
+    let found: Option<Vec<K>> = list.split(',').map(named).collect();
+    if found.is_none() {
+        let known: Vec<_> = known.iter().map(|kind| name(*kind)).collect();
+        query.fault("kinds", format!("must be a comma-separated list of {}", known.join(", ")));
+    }
+    found
+}
+
+impl Viewer {
+    /// Whether the caller's credential has not been revoked since.
+    pub(super) fn is_still_admitted(&self) -> bool {
+        let Caller::Key(key) = &self.caller else { return true };
+        let system = self.api.authority.live().system();
+        system.system.credentials.get(&key.id).is_some_and(|known| known.revoked_at.is_none())
+    }
+
+    /// Whether the caller may see what is recorded in this stream, and seeks it.
+    pub(super) fn may_see(&self, stream: &Stream) -> bool {
+        let is_confined = self.caller.owner().is_some();
+        match stream {
+            Stream::System => !is_confined && self.scope.subject.is_none(),
+            Stream::Subject(id) => {
+                self.scope.subject.as_ref().is_none_or(|sought| sought == id)
+                    && (!is_confined
+                        || self.api.authority.live().subject(id).is_some_and(|own| self.caller.may_see(&own)))
+            }
+        }
+    }
+
+    /// Whether an event is about the session that is sought.
+    pub(super) fn is_about_sought(&self, stored: &StoredCommit, event: &Event, position: Position) -> bool {
+        self.scope
+            .session
+            .is_none_or(|id| event.session_id() == Some(id) || self.ended_by(id, stored, position))
+    }
+
+    /// Whether an event about several sessions ended this one: it belongs to its story.
+    fn ended_by(&self, id: SessionId, stored: &StoredCommit, position: Position) -> bool {
+        let session = self.api.authority.live().session(id);
+        session.is_some_and(|session| {
+            stored.commit.stream == Stream::Subject(session.subject.clone())
+                && session.revocation.as_ref().is_some_and(|revocation| revocation.position == position)
+        })
+    }
+
+    /// The next commits that may hold what is sought.
+    fn stride(&self, after: Position) -> Result<Vec<StoredCommit>, Problem> {
+        let log = self.api.authority.log();
+        let holder = self.scope.session.and_then(|id| self.api.authority.live().session(id));
+        let subject = match (&self.scope.session, &self.scope.subject) {
+            (None, None) => return Ok(log.read(after, STRIDE)?),
+            (Some(_), _) => holder.map(|session| session.subject.clone()),
+            (None, Some(subject)) => Some(subject.clone()),
+        };
+        let Some(subject) = subject else { return Ok(vec![]) };
+        let stream = Stream::Subject(subject);
+        // The commit that `after` lies in began before it.
+        let within = history::commit_at(log, after)?.filter(|stored| stored.last() > after);
+        let within = within.filter(|stored| stored.commit.stream == stream);
+        let firsts = self.api.projections.timeline(|timeline| timeline.commits(&stream, after, STRIDE));
+        let mut stride: Vec<_> = within.into_iter().collect();
+        for first in firsts {
+            stride.extend(history::commit_at(log, first)?);
+        }
+        Ok(stride)
+    }
+}
+
+/// A page under way.
+struct Leafing<'a, R: Record> {
+    viewer: &'a Viewer,
+    record: &'a R,
+    after: R::Place,
+    limit: usize,
+    head: Position,
+    items: Vec<Arc<str>>,
+    last: Option<R::Place>,
+}
+
+/// The items after a place, up to a position; waits for the disk.
+pub(super) fn page<R: Record>(
+    viewer: &Viewer,
+    record: &R,
+    after: R::Place,
+    limit: usize,
+    head: Position,
+) -> Result<Page<Item>, Problem> {
+    let mut leafing = Leafing { viewer, record, after, limit, head, items: Vec::new(), last: None };
+    let next = leafing.run()?;
+    Ok(Page::new(leafing.items.into_iter().map(Item).collect(), next))
+}
+
+impl<R: Record> Leafing<'_, R> {
+    /// Where the next page begins; none when this one is the last.
+    fn run(&mut self) -> Result<Option<R::Place>, Problem> {
+        let mut at = R::done(self.after);
+        let mut looked_at = 0;
+        while at < self.head {
+            let stride = self.viewer.stride(at)?;
+            let Some(last) = stride.last() else { break };
+            at = last.last();
+            looked_at += stride.len();
+            for stored in stride {
+                if self.is_full_with(stored) {
+                    return Ok(self.last);
+                }
+            }
+            if looked_at >= LOOKED_AT && at < self.head {
+                return Ok(Some(R::after(at)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_full_with(&mut self, stored: StoredCommit) -> bool {
+        for (place, item) in self.record.sought(self.viewer, &News::of(Arc::new(stored))) {
+            if place <= self.after || R::position(place) > self.head {
+                continue;
+            }
+            if self.items.len() == self.limit {
+                return true;
+            }
+            self.items.push(item);
+            self.last = Some(place);
+        }
+        false
+    }
+}
+
+/// An item that is written already.
+#[derive(Debug)]
+pub(super) struct Item(Arc<str>);
+
+impl Serialize for Item {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}

@@ -1,0 +1,142 @@
+//! Signed heads: size and root of the tree, as a checkpoint of <https://c2sp.org/tlog-checkpoint>.
+//!
+//! The text of the note is the log's name, the number of records in decimal and the root in base64, a line each.
+//! There is no time in it: what was recorded when is in the records, and a witness says when it saw the head.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use super::{
+    key::{HeadKey, VerifierKey},
+    note::{self, NoteError},
+};
+use crate::{domain::Position, log::RootHash};
+
+/// A head with the signature that makes it one: the log had these records, in this order, and no others before them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedHead {
+    /// How many records the tree has; the position of the last of them.
+    pub size: u64,
+    /// Its RFC 6962 root.
+    pub root: RootHash,
+    note: String,
+}
+
+impl SignedHead {
+    /// Signs a head. Whoever signs two that do not agree has forked the log, and everybody can show it.
+    pub fn sign(size: u64, root: RootHash, key: &HeadKey) -> Self {
+        let text = format!("{}\n{size}\n{}\n", key.verifier().name(), STANDARD.encode(root.as_bytes()));
+        Self { size, root, note: note::sign(&text, key) }
+    }
+
+    /// The head in a note that this key has signed.
+    ///
+    /// # Errors
+    /// [`NoteError`]: no note, no signature of this key, one that does not fit, or no head of this key's log.
+    pub fn open(note: &str, key: &VerifierKey) -> Result<Self, NoteError> {
+        let text = note::open(note, key)?;
+        let mut lines = text.lines();
+        let origin = lines.next().unwrap_or_default();
+        if origin != key.name() {
+            return Err(NoteError::OtherLog { given: origin.to_owned(), right: key.name().to_owned() });
+        }
+        let size = lines.next().and_then(decimal);
+        let size = size.ok_or(NoteError::NoHead { line: 2, expected: "a number of records" })?;
+        let root = lines.next().and_then(hash);
+        let root = root.ok_or(NoteError::NoHead { line: 3, expected: "a root, 32 bytes in base64" })?;
+        // Lines of later versions may follow; the signature covers them.
+        if let Some(empty) = lines.position(str::is_empty) {
+            return Err(NoteError::NoHead { line: 4 + empty, expected: "an extension; none is empty" });
+        }
+        Ok(Self { size, root, note: note.to_owned() })
+    }
+
+    /// The last position that it covers.
+    pub const fn position(&self) -> Position {
+        Position(self.size)
+    }
+
+    /// The note, signatures included: what is handed on.
+    pub fn note(&self) -> &str {
+        &self.note
+    }
+}
+
+/// Decimal without a sign and without leading zeros, of which there is one spelling.
+fn decimal(text: &str) -> Option<u64> {
+    let number: u64 = text.parse().ok()?;
+    (number.to_string() == text).then_some(number)
+}
+
+fn hash(text: &str) -> Option<RootHash> {
+    let bytes = STANDARD.decode(text).ok()?;
+    bytes.try_into().ok().map(RootHash::from_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use signed_note::{StandardVerifier, VerifierList};
+    use tlog_tiles::Checkpoint;
+
+    use super::*;
+    use crate::entropy::SeededEntropy;
+
+    fn key() -> HeadKey {
+        HeadKey::draw(&SeededEntropy::new(1))
+    }
+
+    fn root() -> RootHash {
+        RootHash::from_bytes([7; 32])
+    }
+
+    fn signed(text: &str) -> Result<SignedHead, NoteError> {
+        SignedHead::open(
+            &note::sign(&text.replace("NAME", key().verifier().name()), &key()),
+            key().verifier(),
+        )
+    }
+
+    #[test]
+    fn a_signed_head_opens_again() {
+        let head = SignedHead::sign(20_852_163, root(), &key());
+        assert_eq!(SignedHead::open(head.note(), key().verifier()), Ok(head));
+    }
+
+    #[test]
+    fn another_implementation_opens_it_and_reads_the_same() {
+        let head = SignedHead::sign(20_852_163, root(), &key());
+        let vkey = key().verifier().to_string();
+        let verifiers = VerifierList::new(vec![Box::new(StandardVerifier::new(&vkey).unwrap())]);
+        let note = signed_note::Note::from_bytes(head.note().as_bytes()).unwrap();
+        let (verified, unknown) = note.verify(&verifiers).unwrap();
+        assert_eq!((verified.len(), unknown.len()), (1, 0));
+        let theirs = Checkpoint::from_bytes(note.text()).unwrap();
+        assert_eq!((theirs.origin(), theirs.size()), (key().verifier().name(), head.size));
+        assert_eq!(&theirs.hash().0, head.root.as_bytes());
+    }
+
+    #[test]
+    fn lines_of_a_later_version_are_covered_and_passed_over() {
+        let with = signed(&format!("NAME\n1\n{}\nlater 1\n", STANDARD.encode([7; 32]))).unwrap();
+        assert_eq!((with.size, with.root), (1, root()));
+    }
+
+    #[test]
+    fn what_is_signed_but_no_head_is_refused_with_its_line() {
+        let root = STANDARD.encode([7; 32]);
+        let not = |text: &str| signed(text).unwrap_err().to_string();
+        for size in ["", "01", "+1", "-1", "1 ", "0x1", "18446744073709551616"] {
+            assert_eq!(
+                not(&format!("NAME\n{size}\n{root}\n")),
+                "line 2 of the head is not a number of records"
+            );
+        }
+        for root in ["", "AAAA", &root.replace('=', ""), &format!("{root} ")] {
+            assert!(not(&format!("NAME\n1\n{root}\nx\n")).starts_with("line 3 of the head"), "{root}");
+        }
+        assert!(not(&format!("NAME\n1\n{root}\n\nx\n")).starts_with("line 4 of the head"));
+        assert!(
+            not(&format!("other/log\n1\n{root}\n")).starts_with("the head is of other/log, and this key")
+        );
+        assert!(not("NAME\n").starts_with("line 2"));
+    }
+}

@@ -1,0 +1,340 @@
+//! The heads that this log has signed: each a continuation of the one before, each kept before anybody sees it.
+//!
+//! Only what is durable is in the tree, so only that is signed. Before a head is signed it is proved, as a stranger
+//! would have it proved, that the tree begins with the last one signed; a log that cannot prove it signs nothing more.
+//! At a start the log must continue the last head of every place: where a cut or restored log is shorter, or another,
+//! the start is refused.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+
+use super::{
+    checkpoint::SignedHead,
+    kept::{Kept, KeptError},
+    key::{HeadKey, VerifierKey},
+    nodes::{Nodes, Unproved},
+    proof::{ProofError, verify_consistency},
+};
+use crate::{
+    domain::Position,
+    log::{EventLog, RootHash},
+};
+
+/// Why no head is signed, or why the log is not the one that was signed.
+#[derive(Debug, thiserror::Error)]
+pub enum HeadError {
+    /// A kept head cannot be read or written.
+    #[error(transparent)]
+    Kept(#[from] KeptError),
+    /// The log ends before a head that it has signed.
+    #[error(
+        "{path} has a signed head of {signed} events, but the log ends at position {head}: events from position \
+         {} on are missing, as when an older copy of the data directory was put back. Put the newest one back; to go \
+         on without the missing events, set the file aside and keep it: it proves that they were there",
+        head.next(),
+        path = path.display()
+    )]
+    Missing {
+        /// The file that the head is in.
+        path: PathBuf,
+        /// How many events were signed.
+        signed: u64,
+        /// Where the log ends.
+        head: Position,
+    },
+    /// The key has signed, and what it has signed last is gone.
+    #[error(
+        "{path} is missing, and the head key beside it has signed this log: put the file back. To go on without it, \
+         set the head key aside too; the log then signs under a new name",
+        path = path.display()
+    )]
+    Gone {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The log has other events than those that were signed.
+    #[error(
+        "{path} has a signed head of {signed} events, and they are not those of this log: one of the positions 1 to \
+         {signed} holds another event. Put the log back that belongs to the head",
+        path = path.display()
+    )]
+    Another {
+        /// The file that the head is in.
+        path: PathBuf,
+        /// How many events were signed.
+        signed: u64,
+    },
+    /// The log could not be read for the proof.
+    #[error(transparent)]
+    Unproved(#[from] Unproved),
+    /// The tree does not continue the last signed head.
+    #[error("the events up to position {size} do not continue the signed head of {signed}: {source}")]
+    Fork {
+        /// How many events were signed.
+        signed: u64,
+        /// How many there are.
+        size: u64,
+        /// What the proof lacks.
+        source: ProofError,
+    },
+    /// The tree here and that of the log differ.
+    #[error("the tree over {size} events is not that of the log: their roots differ")]
+    TwoTrees {
+        /// How many events.
+        size: u64,
+    },
+    /// An earlier attempt found that the log cannot be signed.
+    #[error("no head is signed any more: {0}")]
+    Stopped(String),
+}
+
+/// The signed heads of a log, newest last. Whoever has this can sign the next.
+pub struct Heads {
+    key: HeadKey,
+    log: Arc<dyn EventLog>,
+    nodes: Arc<Nodes>,
+    kept: Kept,
+    last: Mutex<SignedHead>,
+    signed: AtomicU64,
+    failures: AtomicU64,
+    stopped: OnceLock<String>,
+}
+
+impl Heads {
+    /// Compares the log with the last heads that it has signed, and signs the present one. With `must_be_kept`, there
+    /// must be such a head in the data directory.
+    ///
+    /// # Errors
+    /// See [`HeadError`]: above all a log that is shorter than a head of its own, or another one.
+    pub fn open(
+        data: &Path,
+        head_file: Option<PathBuf>,
+        must_be_kept: bool,
+        key: HeadKey,
+        log: Arc<dyn EventLog>,
+        nodes: Arc<Nodes>,
+    ) -> Result<Self, HeadError> {
+        if must_be_kept && !Self::is_kept_in(data) {
+            return Err(HeadError::Gone { path: data.join(super::kept::FILE) });
+        }
+        let kept = Kept::new(data, head_file)?;
+        for (path, head) in kept.read(key.verifier())? {
+            expect_continued(path, &head, &*log, &nodes)?;
+        }
+        // All of them are beginnings of this log, so this head continues them all.
+        let (size, root) = nodes.head();
+        let head = SignedHead::sign(size, root, &key);
+        kept.keep(&head)?;
+        Ok(Self {
+            key,
+            log,
+            nodes,
+            kept,
+            last: Mutex::new(head),
+            signed: AtomicU64::new(size),
+            failures: AtomicU64::new(0),
+            stopped: OnceLock::new(),
+        })
+    }
+
+    /// Whether the data directory has a head, and therefore had a key.
+    pub fn is_kept_in(data: &Path) -> bool {
+        data.join(super::kept::FILE).exists()
+    }
+
+    /// The key that judges the heads.
+    pub const fn verifier(&self) -> &VerifierKey {
+        self.key.verifier()
+    }
+
+    /// The tree under them.
+    pub fn nodes(&self) -> &Nodes {
+        &self.nodes
+    }
+
+    /// The last head that was signed.
+    pub fn last(&self) -> SignedHead {
+        self.last.lock().clone()
+    }
+
+    /// How many events the last head covers.
+    pub fn signed(&self) -> u64 {
+        self.signed.load(Ordering::Acquire)
+    }
+
+    /// How often a head could not be signed or kept since the start.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Why no head is signed any more; none while all is well.
+    pub fn stopped(&self) -> Option<&str> {
+        self.stopped.get().map(String::as_str)
+    }
+
+    /// The head of all that is durable: the last one, or a new one when something was recorded since. Waits for the
+    /// disk.
+    ///
+    /// # Errors
+    /// A head that could not be proved or kept; the last one stands.
+    pub fn sign(&self) -> Result<SignedHead, HeadError> {
+        let signed = self.try_sign();
+        if let Err(error) = &signed {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+            if is_alarm(error) && self.stopped.set(error.to_string()).is_ok() {
+                tracing::error!(%error, "the log contradicts its own signed head; no head is signed any more");
+            }
+        }
+        signed
+    }
+
+    fn try_sign(&self) -> Result<SignedHead, HeadError> {
+        if let Some(why) = self.stopped.get() {
+            return Err(HeadError::Stopped(why.clone()));
+        }
+        let mut last = self.last.lock();
+        let (size, root) = self.nodes.head();
+        if size == last.size {
+            return Ok(last.clone());
+        }
+        self.prove(&last, size, root)?;
+        let head = SignedHead::sign(size, root, &self.key);
+        self.kept.keep(&head)?;
+        *last = head.clone();
+        self.signed.store(size, Ordering::Release);
+        Ok(head)
+    }
+
+    fn prove(&self, last: &SignedHead, size: u64, root: RootHash) -> Result<(), HeadError> {
+        let hashes = self.nodes.consistency(&*self.log, last.size, size)?;
+        verify_consistency((last.size, last.root), (size, root), &hashes)
+            .map_err(|source| HeadError::Fork { signed: last.size, size, source })?;
+        let head = self.log.head();
+        let is_same = head.position.0 != size || head.root == root;
+        if is_same { Ok(()) } else { Err(HeadError::TwoTrees { size }) }
+    }
+}
+
+/// What no later attempt can put right.
+const fn is_alarm(error: &HeadError) -> bool {
+    match error {
+        HeadError::Fork { .. } | HeadError::TwoTrees { .. } => true,
+        HeadError::Kept(_)
+        | HeadError::Missing { .. }
+        | HeadError::Gone { .. }
+        | HeadError::Another { .. }
+        | HeadError::Unproved(_)
+        | HeadError::Stopped(_) => false,
+    }
+}
+
+fn expect_continued(
+    path: PathBuf,
+    head: &SignedHead,
+    log: &dyn EventLog,
+    nodes: &Nodes,
+) -> Result<(), HeadError> {
+    let size = nodes.size();
+    if head.size > size {
+        return Err(HeadError::Missing { path, signed: head.size, head: Position(size) });
+    }
+    if nodes.root(log, head.size)? != head.root {
+        return Err(HeadError::Another { path, signed: head.size });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::{audit::nodes::tests::log_of, entropy::SeededEntropy, log::MemoryLog};
+
+    fn open(dir: &Path, (log, nodes): (MemoryLog, Nodes)) -> Result<Heads, HeadError> {
+        let key = HeadKey::draw(&SeededEntropy::new(1));
+        fs::create_dir_all(dir.join("data")).unwrap();
+        let further = Some(dir.join("heads"));
+        Heads::open(&dir.join("data"), further, false, key, Arc::new(log), Arc::new(nodes))
+    }
+
+    fn grown(commits: &[usize]) -> (MemoryLog, Nodes) {
+        let (log, nodes, _) = log_of(commits);
+        (log, nodes)
+    }
+
+    #[test]
+    fn a_log_that_goes_on_is_signed_on() {
+        let dir = tempfile::tempdir().unwrap();
+        for commits in [&[][..], &[3], &[3, 300], &[3, 300, 7]] {
+            let heads = open(dir.path(), grown(commits)).unwrap();
+            assert_eq!(heads.last().size, commits.iter().sum::<usize>() as u64);
+            assert_eq!(SignedHead::open(heads.last().note(), heads.verifier()), Ok(heads.last()));
+        }
+    }
+
+    #[test]
+    fn a_shorter_log_is_refused_with_file_and_position() {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path(), grown(&[3, 300])).unwrap();
+        let said = open(dir.path(), grown(&[3])).err().unwrap().to_string();
+        let words = "head.note has a signed head of 303 events, but the log ends at position 3: events from position 4 on";
+        assert!(said.contains(words), "{said}");
+        // A copy of the whole directory brings its own head with it; the further file does not.
+        fs::remove_file(dir.path().join("data/head.note")).unwrap();
+        let said = open(dir.path(), grown(&[3])).err().unwrap().to_string();
+        assert!(said.contains("/heads has a signed head of 303 events"), "{said}");
+    }
+
+    #[test]
+    fn another_log_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path(), grown(&[3, 300])).unwrap();
+        for other in [&[4, 299][..], &[4, 300], &[2, 1, 300, 5]] {
+            let said = open(dir.path(), grown(other)).err().unwrap().to_string();
+            assert!(said.contains("one of the positions 1 to 303 holds another event"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_tree_that_does_not_continue_its_head_is_never_signed_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let heads = open(dir.path(), grown(&[3, 300])).unwrap();
+        let signed = heads.last();
+        let forked = grown(&[4, 299, 10]);
+        let heads = Heads { log: Arc::new(forked.0), nodes: Arc::new(forked.1), ..heads };
+        assert!(matches!(heads.sign(), Err(HeadError::Fork { signed: 303, size: 313, .. })));
+        assert!(heads.stopped().unwrap().contains("do not continue the signed head of 303"));
+        assert!(matches!(heads.sign(), Err(HeadError::Stopped(_))));
+        assert_eq!((heads.last(), heads.failures()), (signed, 2));
+    }
+
+    #[test]
+    fn a_head_that_cannot_be_kept_is_not_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let heads = open(dir.path(), grown(&[3])).unwrap();
+        let (log, nodes) = grown(&[3, 4]);
+        let heads = Heads { log: Arc::new(log), nodes: Arc::new(nodes), ..heads };
+        fs::rename(dir.path().join("data"), dir.path().join("gone")).unwrap();
+        assert!(matches!(heads.sign(), Err(HeadError::Kept(_))));
+        assert_eq!((heads.last().size, heads.stopped()), (3, None));
+        fs::rename(dir.path().join("gone"), dir.path().join("data")).unwrap();
+        assert_eq!(heads.sign().unwrap().size, 7);
+    }
+
+    #[test]
+    fn a_key_that_has_signed_misses_its_head() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, nodes) = grown(&[3]);
+        let key = HeadKey::draw(&SeededEntropy::new(1));
+        let opened = Heads::open(dir.path(), None, true, key, Arc::new(log), Arc::new(nodes));
+        assert!(opened.err().unwrap().to_string().contains("head.note is missing"));
+    }
+}

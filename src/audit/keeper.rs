@@ -1,0 +1,115 @@
+//! Signs heads when they are due: one thread that looks at the clock.
+
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::heads::{HeadError, Heads};
+use crate::{
+    clock::Clock,
+    domain::{Seconds, Timestamp},
+};
+
+/// So often the thread looks; a head is signed this much early rather than late.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Sees to it that whatever is recorded is under a signed head before `audit.head_interval` is over.
+pub struct Keeper {
+    duty: Arc<Duty>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Duty {
+    heads: Arc<Heads>,
+    clock: Arc<dyn Clock>,
+    interval: Seconds,
+    tried: Mutex<Tried>,
+    is_over: Mutex<bool>,
+    over: Condvar,
+}
+
+/// The last attempt.
+struct Tried {
+    at: Timestamp,
+    /// What it met, so that a disk that stays full is told of once.
+    failure: Option<String>,
+}
+
+impl Keeper {
+    /// Begins; the present counts as signed.
+    ///
+    /// # Errors
+    /// The operating system gives no thread.
+    pub fn start(heads: Arc<Heads>, clock: Arc<dyn Clock>, interval: Seconds) -> std::io::Result<Self> {
+        let tried = Mutex::new(Tried { at: clock.now(), failure: None });
+        let duty = Duty { heads, clock, interval, tried, is_over: Mutex::new(false), over: Condvar::new() };
+        let duty = Arc::new(duty);
+        let kept = Arc::clone(&duty);
+        let thread = std::thread::Builder::new().name("tenure-heads".into()).spawn(move || kept.run())?;
+        Ok(Self { duty, thread: Some(thread) })
+    }
+
+    /// The heads that it keeps.
+    pub fn heads(&self) -> &Heads {
+        &self.duty.heads
+    }
+
+    /// Signs a head if one is due: for whoever has just moved the clock.
+    pub fn run_due(&self) {
+        self.duty.sign_if_due();
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        *self.duty.is_over.lock() = true;
+        self.duty.over.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // A thread that died has told of it; there is nothing to be done.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Duty {
+    fn run(&self) {
+        let mut is_over = self.is_over.lock();
+        while !*is_over {
+            drop(is_over);
+            self.sign_if_due();
+            is_over = self.is_over.lock();
+            if !*is_over {
+                self.over.wait_for(&mut is_over, TICK);
+            }
+        }
+    }
+
+    fn sign_if_due(&self) {
+        let mut tried = self.tried.lock();
+        let now = self.clock.now();
+        if self.heads.nodes().size() == self.heads.signed() || !self.is_due(tried.at, now) {
+            return;
+        }
+        tried.at = now;
+        let failure = self.heads.sign().err();
+        tell(&mut tried, failure.as_ref());
+    }
+
+    /// Also when the wall clock was set back since: nobody waits for it to come round again.
+    fn is_due(&self, last: Timestamp, now: Timestamp) -> bool {
+        let early = i64::try_from(TICK.as_millis()).unwrap_or(0);
+        now < last || now.plus_millis(early) >= last.plus(self.interval)
+    }
+}
+
+fn tell(tried: &mut Tried, failure: Option<&HeadError>) {
+    let failure = failure.map(ToString::to_string);
+    if failure != tried.failure {
+        if let Some(error) = &failure {
+            tracing::error!(%error, "no head could be signed; what is recorded is not affected");
+        } else {
+            tracing::info!("heads are signed again");
+        }
+    }
+    tried.failure = failure;
+}

@@ -1,0 +1,256 @@
+//! Where the last signed head is kept: in the data directory, and in a further file that shall not share its fate.
+//!
+//! In the data directory the newest head replaces the one before. The further file, `audit.head_file`, is only ever
+//! appended to, so that storage which takes nothing back will do; each head begins with an empty line, so that one
+//! which a crash cut short spoils no other. The last whole head of the file counts.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use super::{checkpoint::SignedHead, key::VerifierKey, note::NoteError};
+
+/// The file in the data directory.
+pub(super) const FILE: &str = "head.note";
+/// So many bytes from the end of a further file are searched for its last head.
+const TAIL: u64 = 64 * 1024;
+
+/// Why a kept head cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeptError {
+    /// The operating system says no.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        source: io::Error,
+    },
+    /// What is in the file is not a head that our key has signed.
+    #[error("{path}: {source}; put the file back as it was, or the head key that belongs to it", path = path.display())]
+    Note {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: NoteError,
+    },
+    /// There is something in the further file, and no head.
+    #[error("{path} holds no signed head; audit.head_file must name a file of its own", path = path.display())]
+    NoHead {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The further file would be lost, and put back, with the data directory.
+    #[error(
+        "{path} is in the data directory; audit.head_file must name a file outside of it, \
+         where an older copy of the directory does not bring an older head with it",
+        path = path.display()
+    )]
+    Inside {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+fn io(path: &Path) -> impl FnOnce(io::Error) -> KeptError + '_ {
+    |source| KeptError::Io { path: path.to_owned(), source }
+}
+
+/// The places in which each signed head is kept before anybody sees it.
+#[derive(Debug)]
+pub(super) struct Kept {
+    data: PathBuf,
+    further: Option<PathBuf>,
+}
+
+impl Kept {
+    /// Looks whether the further file is where it is of use. Writes nothing.
+    pub(super) fn new(data: &Path, further: Option<PathBuf>) -> Result<Self, KeptError> {
+        if let Some(path) = &further {
+            let directory = directory_of(path).canonicalize().map_err(io(path))?;
+            if directory.starts_with(data.canonicalize().map_err(io(data))?) {
+                return Err(KeptError::Inside { path: path.clone() });
+            }
+        }
+        Ok(Self { data: data.to_owned(), further })
+    }
+
+    /// The last head of each place that has one, with the file that it is in.
+    pub(super) fn read(&self, key: &VerifierKey) -> Result<Vec<(PathBuf, SignedHead)>, KeptError> {
+        let own = self.data.join(FILE);
+        let mut found = Vec::new();
+        if let Some(note) = read_if_there(&own).map_err(io(&own))? {
+            found.push((own, note));
+        }
+        if let Some(path) = &self.further
+            && let Some(text) = read_tail(path).map_err(io(path))?
+        {
+            let note =
+                last_note(&text, key.name()).ok_or_else(|| KeptError::NoHead { path: path.clone() })?;
+            found.push((path.clone(), note));
+        }
+        let opened = found.into_iter().map(|(path, note)| match SignedHead::open(&note, key) {
+            Ok(head) => Ok((path, head)),
+            Err(source) => Err(KeptError::Note { path, source }),
+        });
+        opened.collect()
+    }
+
+    /// Keeps a head everywhere; it is durable when this returns.
+    pub(super) fn keep(&self, head: &SignedHead) -> Result<(), KeptError> {
+        let own = self.data.join(FILE);
+        replace(&own, head.note()).map_err(io(&own))?;
+        self.keep_further(head)
+    }
+
+    /// Keeps a head in the further file only.
+    pub(super) fn keep_further(&self, head: &SignedHead) -> Result<(), KeptError> {
+        let Some(path) = &self.further else { return Ok(()) };
+        append(path, head.note()).map_err(io(path))
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."))
+}
+
+fn read_if_there(path: &Path) -> io::Result<Option<String>> {
+    match fs::read(path) {
+        // What is no text is no note, and will be said to be none.
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The end of a file; none when it is missing or empty.
+fn read_tail(path: &Path) -> io::Result<Option<String>> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let length = file.metadata()?.len();
+    if length == 0 {
+        return Ok(None);
+    }
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+    let mut bytes = Vec::new();
+    file.take(TAIL).read_to_end(&mut bytes)?;
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// The last note in a text whose first line is the log's name. What follows its last signature line is a head that
+/// was cut short, and nobody has seen that one.
+fn last_note(text: &str, name: &str) -> Option<String> {
+    let signature = text.rfind("\n\n— ")?;
+    let signed = &text[signature + 2..];
+    let Some(line) = signed.find('\n') else {
+        return last_note(&text[..signature], name);
+    };
+    // Later signatures, of witnesses, belong to it.
+    let end = signed[line + 1..]
+        .split_inclusive('\n')
+        .take_while(|line| line.starts_with("— ") && line.ends_with('\n'));
+    let end = signature + 2 + line + 1 + end.map(str::len).sum::<usize>();
+    let first_line = format!("{name}\n");
+    let start = text[..signature].rfind(&format!("\n{first_line}")).map(|at| at + 1);
+    let start = start.or_else(|| text.starts_with(&first_line).then_some(0))?;
+    Some(text[start..end].to_owned())
+}
+
+fn replace(path: &Path, note: &str) -> io::Result<()> {
+    let beside = path.with_extension("note.new");
+    let mut file = File::create(&beside)?;
+    file.write_all(note.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    File::open(directory_of(path))?.sync_all()
+}
+
+fn append(path: &Path, note: &str) -> io::Result<()> {
+    let is_new = !path.exists();
+    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    file.write_all(format!("\n{note}").as_bytes())?;
+    file.sync_all()?;
+    if is_new { File::open(directory_of(path))?.sync_all() } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{audit::HeadKey, entropy::SeededEntropy, log::RootHash};
+
+    fn key() -> HeadKey {
+        HeadKey::draw(&SeededEntropy::new(1))
+    }
+
+    fn head(size: u64) -> SignedHead {
+        SignedHead::sign(size, RootHash::from_bytes([7; 32]), &key())
+    }
+
+    fn kept(dir: &Path) -> Kept {
+        fs::create_dir_all(dir.join("data")).unwrap();
+        Kept::new(&dir.join("data"), Some(dir.join("heads"))).unwrap()
+    }
+
+    fn sizes(kept: &Kept) -> Vec<u64> {
+        kept.read(key().verifier()).unwrap().into_iter().map(|(_, head)| head.size).collect()
+    }
+
+    #[test]
+    fn the_last_head_is_read_back_from_both_places() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = kept(dir.path());
+        assert_eq!(sizes(&kept), [0; 0]);
+        // More than is searched.
+        let many: Vec<_> =
+            (1..1_000).flat_map(|size| ["\n".to_owned(), head(size).note().to_owned()]).collect();
+        fs::write(dir.path().join("heads"), many.concat()).unwrap();
+        for size in 1_000..1_010 {
+            kept.keep(&head(size)).unwrap();
+            assert_eq!(sizes(&kept), [size, size]);
+        }
+    }
+
+    /// A crash may leave any beginning of what was being appended.
+    #[test]
+    fn a_head_that_was_cut_short_spoils_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = kept(dir.path());
+        let path = dir.path().join("heads");
+        kept.keep(&head(1)).unwrap();
+        let first = fs::read(&path).unwrap();
+        let second = format!("\n{}", head(2).note());
+        for cut in 0..second.len() {
+            fs::write(&path, [&first, &second.as_bytes()[..cut]].concat()).unwrap();
+            assert_eq!(sizes(&kept), [1, 1], "{cut}");
+            kept.keep_further(&head(3)).unwrap();
+            assert_eq!(sizes(&kept), [1, 3], "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_changed_head_is_refused_with_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = kept(dir.path());
+        kept.keep(&head(15)).unwrap();
+        let text = fs::read_to_string(dir.path().join("heads")).unwrap();
+        fs::write(dir.path().join("heads"), text.replace("\n15\n", "\n14\n")).unwrap();
+        let said = kept.read(key().verifier()).unwrap_err().to_string();
+        assert!(said.contains("heads: the signature of tenure/") && said.contains("does not fit"), "{said}");
+        fs::write(dir.path().join("heads"), "shopping list\n").unwrap();
+        let said = kept.read(key().verifier()).unwrap_err().to_string();
+        assert!(said.contains("heads holds no signed head"), "{said}");
+    }
+
+    #[test]
+    fn a_further_file_in_the_data_directory_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let said = Kept::new(dir.path(), Some(dir.path().join("heads"))).unwrap_err().to_string();
+        assert!(said.contains("must name a file outside"), "{said}");
+        let said = Kept::new(dir.path(), Some(dir.path().join("missing/heads"))).unwrap_err().to_string();
+        assert!(said.contains("missing/heads: No such file"), "{said}");
+    }
+}

@@ -1,0 +1,394 @@
+//! Whether what is answered from memory is what the log says.
+//!
+//! The log is replayed from its first event beside the running authority, at a bounded rate, and what comes out is
+//! compared with what is published. Not all at once: a *slice* of the subjects at a time, so that memory stays small;
+//! a round is over when each had its turn. A snapshot is no starting point: it may be what is wrong.
+//!
+//! The authority goes on meanwhile. A subject that differs may only be ahead of the replay, so it is looked at again,
+//! with the log replayed to at least the position that was published before; only one whose published state stays
+//! the same, and stays different, is a difference.
+
+use std::{
+    collections::BTreeSet,
+    ops::ControlFlow,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::{
+    domain::{
+        Event, Position, Stream, SubjectId, evolve::IllegalEvent, state::State, subject::Subject,
+        system::System,
+    },
+    log::{EventLog, LogError, StoredCommit, StreamKey},
+};
+
+/// So many subjects are replayed at a time, more or less.
+pub const SLICE: usize = 10_000;
+/// So many events are read at a time.
+const PAGE: usize = 1_000;
+/// The pause behind each page of a check in the background: 10 000 events a second, some hundredths of a processor.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The pause between two rounds in the background.
+const REST: Duration = Duration::from_mins(1);
+/// What differs is looked at so often before it counts as different, while its published state stays the same.
+const LOOKS: u32 = 5;
+/// What changes all the time is let be after so many looks; the next round looks again.
+const MOST_LOOKS: u32 = 100;
+/// Between two looks.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+
+/// What is published: the state that answers are given from.
+pub trait Published: Send + Sync {
+    /// The last position that every answer reflects.
+    fn position(&self) -> Position;
+    /// The subjects that there are.
+    fn subjects(&self) -> Vec<SubjectId>;
+    /// A subject with its sessions, each as a check of its token would find it.
+    fn subject(&self, id: &SubjectId) -> Option<Subject>;
+    /// The authority's own state.
+    fn system(&self) -> Arc<System>;
+}
+
+/// Something that memory and log say differently.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Which subject; none for the authority's own state.
+    pub subject: Option<SubjectId>,
+    /// The position up to which the log was replayed.
+    pub position: Position,
+    /// BLAKE3 of the canonical bytes that the log gives, hex; none if it knows no such subject.
+    pub replayed: Option<String>,
+    /// The same of what is published.
+    pub live: Option<String>,
+}
+
+/// What a check of everything found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// The last position that was replayed.
+    pub position: Position,
+    /// How many subjects were compared.
+    pub subjects: u64,
+    /// How many sessions.
+    pub sessions: u64,
+    /// What differed.
+    pub differences: Vec<Difference>,
+}
+
+/// Why a check could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CheckError {
+    /// The log could not be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The log holds what cannot have happened.
+    #[error(transparent)]
+    Illegal(#[from] IllegalEvent),
+    /// The authority stops.
+    #[error("the check was ended with the authority")]
+    Over,
+}
+
+/// Compares memory with the log, over and over, and on demand.
+pub struct LiveCheck {
+    duty: Arc<Duty>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Duty {
+    log: Arc<dyn EventLog>,
+    published: Arc<dyn Published>,
+    on_demand: Mutex<()>,
+    alarm: OnceLock<String>,
+    rounds: AtomicU64,
+    differences: AtomicU64,
+    slice: usize,
+    is_over: Mutex<bool>,
+    over: Condvar,
+}
+
+impl LiveCheck {
+    /// Begins to check in the background, about `slice` subjects at a time (see [`SLICE`]).
+    ///
+    /// # Errors
+    /// The operating system gives no thread.
+    pub fn start(
+        log: Arc<dyn EventLog>,
+        published: Arc<dyn Published>,
+        slice: usize,
+    ) -> std::io::Result<Self> {
+        let duty = Arc::new(Duty {
+            log,
+            published,
+            on_demand: Mutex::new(()),
+            alarm: OnceLock::new(),
+            rounds: AtomicU64::new(0),
+            differences: AtomicU64::new(0),
+            slice,
+            is_over: Mutex::new(false),
+            over: Condvar::new(),
+        });
+        let own = Arc::clone(&duty);
+        let thread = std::thread::Builder::new().name("tenure-check".into()).spawn(move || own.run())?;
+        Ok(Self { duty, thread: Some(thread) })
+    }
+
+    /// Replays the whole log now, as fast as it can be read, and compares everything. Waits for the disk. None when
+    /// somebody else is having it done.
+    ///
+    /// # Errors
+    /// A log that cannot be read or folded.
+    pub fn now(&self) -> Option<Result<Findings, CheckError>> {
+        let _one_at_a_time = self.duty.on_demand.try_lock()?;
+        Some(self.duty.round(Duration::ZERO))
+    }
+
+    /// Ends what is being checked, and every check from now on.
+    pub fn end(&self) {
+        *self.duty.is_over.lock() = true;
+        self.duty.over.notify_all();
+    }
+
+    /// The first difference that was found since the start, in words; none while memory and log agree.
+    pub fn alarm(&self) -> Option<&str> {
+        self.duty.alarm.get().map(String::as_str)
+    }
+
+    /// How many rounds are over.
+    pub fn rounds(&self) -> u64 {
+        self.duty.rounds.load(Ordering::Relaxed)
+    }
+
+    /// How many differences were found.
+    pub fn differences(&self) -> u64 {
+        self.duty.differences.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for LiveCheck {
+    fn drop(&mut self) {
+        self.end();
+        if let Some(thread) = self.thread.take() {
+            // A thread that died has told of it; there is nothing to be done.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Duty {
+    fn run(&self) {
+        while self.pause(REST).is_continue() {
+            if let Err(error) = self.round(PAUSE)
+                && error != CheckError::Over
+            {
+                self.raise(&format!("the log cannot be replayed: {error}"));
+            }
+        }
+    }
+
+    /// Lets time pass; breaks at the end.
+    fn pause(&self, length: Duration) -> ControlFlow<()> {
+        let mut is_over = self.is_over.lock();
+        if !*is_over && length > Duration::ZERO {
+            self.over.wait_for(&mut is_over, length);
+        }
+        if *is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn round(&self, pause: Duration) -> Result<Findings, CheckError> {
+        let slices = self.published.subjects().len().div_ceil(self.slice).max(1) as u64;
+        let mut findings = Findings::default();
+        for number in 0..slices {
+            let slice = Slice { number, of: slices };
+            Replay::new(self, slice, pause).check(&mut findings)?;
+        }
+        self.rounds.fetch_add(1, Ordering::Relaxed);
+        for difference in &findings.differences {
+            self.differences.fetch_add(1, Ordering::Relaxed);
+            let whose = difference.subject.as_ref().map_or("the authority itself", SubjectId::as_str);
+            self.raise(&format!(
+                "memory and log differ about {whose}, the log replayed to position {}",
+                difference.position
+            ));
+        }
+        Ok(findings)
+    }
+
+    fn raise(&self, why: &str) {
+        tracing::error!(%why, "what is answered is not what is recorded; restart the authority, and keep its log");
+        // The first one stays until a restart, which folds the log anew.
+        drop(self.alarm.set(why.to_owned()));
+    }
+}
+
+/// Some of the subjects, chosen by a hash of their names.
+#[derive(Clone, Copy)]
+struct Slice {
+    number: u64,
+    of: u64,
+}
+
+impl Slice {
+    fn has(self, id: &SubjectId) -> bool {
+        let key = StreamKey::of(&Stream::Subject(id.clone()));
+        let number = key.as_bytes().first_chunk().copied().map_or(0, u64::from_be_bytes);
+        number % self.of == self.number
+    }
+}
+
+/// The replay of one slice.
+struct Replay<'a> {
+    duty: &'a Duty,
+    slice: Slice,
+    pause: Duration,
+    state: State,
+    position: Position,
+}
+
+/// What memory and log say of one thing.
+#[derive(PartialEq, Eq)]
+struct Seen {
+    replayed: Option<blake3::Hash>,
+    live: Option<blake3::Hash>,
+}
+
+impl Seen {
+    fn differs(&self) -> bool {
+        self.replayed != self.live
+    }
+}
+
+/// Something that differed at the last look.
+struct Suspect {
+    subject: Option<SubjectId>,
+    seen: Seen,
+    /// How often in a row its published state was this one.
+    steady: u32,
+}
+
+impl<'a> Replay<'a> {
+    fn new(duty: &'a Duty, slice: Slice, pause: Duration) -> Self {
+        Self { duty, slice, pause, state: State::default(), position: Position::ZERO }
+    }
+
+    fn check(mut self, findings: &mut Findings) -> Result<(), CheckError> {
+        self.go_to(self.duty.published.position())?;
+        // What the catching up has left is little: no more pauses.
+        self.pause = Duration::ZERO;
+        self.go_to(self.duty.published.position())?;
+        let named: BTreeSet<Option<SubjectId>> = self.named();
+        let mut suspects = Vec::new();
+        for subject in named {
+            findings.subjects += u64::from(subject.is_some());
+            let replayed = subject.as_ref().and_then(|id| self.state.subjects.get(id));
+            findings.sessions += replayed.map_or(0, |subject| subject.sessions.len() as u64);
+            let seen = self.look(subject.as_ref());
+            if seen.differs() {
+                suspects.push(Suspect { subject, seen, steady: 0 });
+            }
+        }
+        self.settle(suspects, findings)?;
+        findings.position = findings.position.max(self.position);
+        Ok(())
+    }
+
+    /// All that memory or log know of, and the authority itself.
+    fn named(&self) -> BTreeSet<Option<SubjectId>> {
+        let live = self.duty.published.subjects().into_iter().filter(|id| self.slice.has(id));
+        live.chain(self.state.subjects.keys().cloned()).map(Some).chain([None]).collect()
+    }
+
+    /// Looks again at what differed, until it does not, or it is certain.
+    fn settle(&mut self, mut suspects: Vec<Suspect>, findings: &mut Findings) -> Result<(), CheckError> {
+        for _ in 0..MOST_LOOKS {
+            if suspects.is_empty() {
+                return Ok(());
+            }
+            if self.duty.pause(BETWEEN_LOOKS).is_break() {
+                return Err(CheckError::Over);
+            }
+            self.go_to(self.duty.published.position())?;
+            let mut left = Vec::new();
+            for suspect in suspects {
+                let seen = self.look(suspect.subject.as_ref());
+                if !seen.differs() {
+                    continue;
+                }
+                let steady = if seen.live == suspect.seen.live { suspect.steady + 1 } else { 0 };
+                if steady == LOOKS {
+                    findings.differences.push(self.difference(suspect.subject, &seen));
+                } else {
+                    left.push(Suspect { subject: suspect.subject, seen, steady });
+                }
+            }
+            suspects = left;
+        }
+        Ok(())
+    }
+
+    fn difference(&self, subject: Option<SubjectId>, seen: &Seen) -> Difference {
+        let hex = |hash: &Option<blake3::Hash>| hash.map(|hash| hash.to_string());
+        Difference { subject, position: self.position, replayed: hex(&seen.replayed), live: hex(&seen.live) }
+    }
+
+    fn look(&self, subject: Option<&SubjectId>) -> Seen {
+        let published = &self.duty.published;
+        match subject {
+            Some(id) => Seen {
+                replayed: self.state.subjects.get(id).map(digest),
+                live: published.subject(id).as_ref().map(digest),
+            },
+            None => {
+                Seen { replayed: Some(digest(&self.state.system)), live: Some(digest(&*published.system())) }
+            }
+        }
+    }
+
+    /// Replays to this position at least.
+    fn go_to(&mut self, position: Position) -> Result<(), CheckError> {
+        while self.position < position {
+            let page = self.duty.log.read(self.position, PAGE)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            let end = last.last();
+            for stored in page {
+                self.add(stored)?;
+            }
+            self.position = end;
+            if self.duty.pause(self.pause).is_break() {
+                return Err(CheckError::Over);
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, mut stored: StoredCommit) -> Result<(), IllegalEvent> {
+        match &stored.commit.stream {
+            Stream::Subject(id) if !self.slice.has(id) => return Ok(()),
+            Stream::Subject(_) => {}
+            Stream::System => self.keep_own_marks(&mut stored),
+        }
+        // The commits of other slices are between this one and the last.
+        self.state.position = Position(stored.first.0 - 1);
+        self.state.apply(&stored.commit)
+    }
+
+    /// Marks of sessions that are not in this slice are for other slices to judge.
+    fn keep_own_marks(&self, stored: &mut StoredCommit) {
+        for event in &mut stored.commit.events {
+            if let Event::TokensPresented(marks) = event {
+                marks.presented.retain(|mark| self.state.holders.contains_key(&mark.session_id));
+            }
+        }
+    }
+}
+
+fn digest<T: minicbor::Encode<()>>(thing: &T) -> blake3::Hash {
+    blake3::hash(&minicbor::to_vec(thing).expect("writing to memory does not fail"))
+}

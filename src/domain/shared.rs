@@ -1,0 +1,107 @@
+//! Values that many things have in common, kept once.
+//!
+//! Nearly all sessions are granted on the same terms, and many subjects are registered in the same words. A value
+//! that is equal to one that this thread has lately made shares its place in memory. Nothing but the memory used
+//! can tell.
+
+use std::{cell::RefCell, ops::Deref, thread::LocalKey};
+
+use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
+use triomphe::Arc;
+
+/// So many values of a type are remembered: enough for the few sets of limits that an authority hands out, and
+/// quickly compared.
+const REMEMBERED: usize = 8;
+
+/// A value that cannot be changed, and that equal ones may share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shared<T>(Arc<T>);
+
+/// The values that were made last, latest first.
+pub type Recent<T> = RefCell<Vec<Arc<T>>>;
+
+/// What is worth comparing with what was made before.
+pub trait Shareable: PartialEq + Sized + 'static {
+    /// The values that this thread made last.
+    fn recent() -> &'static LocalKey<Recent<Self>>;
+}
+
+impl<T: Shareable> From<T> for Shared<T> {
+    fn from(value: T) -> Self {
+        T::recent().with_borrow_mut(|recent| {
+            if let Some(place) = recent.iter().position(|known| **known == value) {
+                recent[..=place].rotate_right(1);
+            } else {
+                recent.truncate(REMEMBERED - 1);
+                recent.insert(0, Arc::new(value));
+            }
+            Self(Arc::clone(&recent[0]))
+        })
+    }
+}
+
+impl<T> Deref for Shared<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: PartialEq> PartialEq<T> for Shared<T> {
+    fn eq(&self, other: &T) -> bool {
+        *self.0 == *other
+    }
+}
+
+impl<C, T: Encode<C>> Encode<C> for Shared<T> {
+    fn encode<W: encode::Write>(
+        &self,
+        e: &mut Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        self.0.as_ref().encode(e, ctx)
+    }
+}
+
+impl<'b, C, T: Decode<'b, C> + Shareable> Decode<'b, C> for Shared<T> {
+    fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, decode::Error> {
+        T::decode(d, ctx).map(Self::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    thread_local! {
+        static NUMBERS: Recent<u32> = const { RefCell::new(Vec::new()) };
+    }
+
+    impl Shareable for u32 {
+        fn recent() -> &'static LocalKey<Recent<Self>> {
+            &NUMBERS
+        }
+    }
+
+    fn is_same(one: &Shared<u32>, other: &Shared<u32>) -> bool {
+        Arc::ptr_eq(&one.0, &other.0)
+    }
+
+    #[test]
+    fn equal_values_share_their_place_and_others_do_not() {
+        let first = Shared::from(7);
+        assert!(is_same(&first, &Shared::from(7)));
+        assert!(!is_same(&first, &Shared::from(8)));
+        assert_eq!(first, 7);
+    }
+
+    #[test]
+    fn what_is_asked_for_again_is_not_forgotten_and_the_list_stays_short() {
+        let first = Shared::from(7);
+        for number in 100..200 {
+            drop(Shared::from(number));
+            assert!(is_same(&first, &Shared::from(7)));
+        }
+        assert_eq!(NUMBERS.with_borrow(Vec::len), REMEMBERED);
+    }
+}

@@ -1,0 +1,74 @@
+//! What is due from time to time, on a thread of its own.
+//!
+//! A job that fails is counted, said in the log, and done again the next time.
+
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::authority::Authority;
+
+/// How often it is looked for what is due.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The thread; it ends when this is dropped.
+pub(super) struct Jobs {
+    stopping: Arc<Stopping>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Stopping {
+    said: Mutex<bool>,
+    heard: Condvar,
+}
+
+impl Stopping {
+    /// Waits for the next look; false when there is none.
+    fn wait(&self) -> bool {
+        let mut said = self.said.lock();
+        if !*said {
+            self.heard.wait_for(&mut said, INTERVAL);
+        }
+        !*said
+    }
+}
+
+impl Jobs {
+    /// Begins to look after this authority.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(super) fn start(authority: Arc<Authority>) -> std::io::Result<Self> {
+        let stopping = Arc::new(Stopping::default());
+        let thread = std::thread::Builder::new().name("tenure-jobs".into()).spawn({
+            let stopping = Arc::clone(&stopping);
+            move || {
+                while stopping.wait() {
+                    do_due(&authority);
+                }
+            }
+        })?;
+        Ok(Self { stopping, thread: Some(thread) })
+    }
+}
+
+fn do_due(authority: &Authority) {
+    let can_write = authority.health().stopped().is_none() && authority.clock_fault().is_none();
+    if can_write {
+        // Whoever sweeps counts and tells of a failure.
+        drop(pollster::block_on(authority.sweep_due()));
+    }
+}
+
+impl Drop for Jobs {
+    fn drop(&mut self) {
+        *self.stopping.said.lock() = true;
+        self.stopping.heard.notify_one();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of the jobs died");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The news reaches every reader whole: each position once, in order, whatever readers and writers do meanwhile.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tenure::{
+    authority::{Authority, NewProfile},
+    bus::Batch,
+    clock::pause,
+    domain::Position,
+    entropy::{Entropy, SeededEntropy},
+    log::{EventLog, MemoryLog, SledLog},
+};
+
+use crate::world::{World, context, world};
+
+/// Checks that the news goes on without a gap, and notes how far it came.
+fn hear(batch: &Batch, heard: &mut Position) {
+    for news in batch.news() {
+        assert_eq!(news.stored().first, heard.next());
+        *heard = news.stored().last();
+    }
+}
+
+fn register(authority: &Authority, name: &str) {
+    let registered =
+        authority.register_subject(context(), name.parse().unwrap(), NewProfile::default(), true);
+    pollster::block_on(registered).unwrap();
+}
+
+/// Eight writers at work until they are told to stop.
+fn with_writers<T>(world: &World, read: impl FnOnce() -> T) -> T {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for writer in 0..8 {
+            let (stop, authority) = (&stop, &world.authority);
+            scope.spawn(move || {
+                let mut n = 0;
+                while !stop.load(Ordering::SeqCst) {
+                    register(authority, &format!("s{writer}-{n}"));
+                    n += 1;
+                }
+            });
+        }
+        let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
+        stop.store(true, Ordering::SeqCst);
+        read.unwrap()
+    })
+}
+
+#[test]
+fn a_reader_that_drops_a_thousand_times_hears_each_position_once_in_order() {
+    let world = world(Arc::new(MemoryLog::new()), 1);
+    let chance = SeededEntropy::new(2);
+    let mut heard = Position::ZERO;
+    with_writers(&world, || {
+        for _ in 0..1_000 {
+            let mut byte = [0];
+            chance.fill(&mut byte);
+            let mut cursor = world.authority.subscribe(heard);
+            for _ in 0..byte[0] % 4 {
+                hear(&pollster::block_on(cursor.next()).unwrap().unwrap(), &mut heard);
+            }
+        }
+    });
+    let mut cursor = world.authority.subscribe(heard);
+    let end = world.authority.live().position();
+    assert!(end > Position(1_000), "{end}");
+    while heard < end {
+        hear(&pollster::block_on(cursor.next()).unwrap().unwrap(), &mut heard);
+    }
+}
+
+#[test]
+fn a_reader_that_sleeps_through_the_live_channel_reads_the_rest_from_the_log() {
+    let world = world(Arc::new(MemoryLog::new()), 3);
+    let mut heard = world.authority.feed().head();
+    let mut sleeper = world.authority.subscribe(heard);
+    with_writers(&world, || {
+        // The first batch comes live; what follows is far more than the channel holds.
+        hear(&pollster::block_on(sleeper.next()).unwrap().unwrap(), &mut heard);
+        pause(Duration::from_millis(1_500));
+    });
+    let end = world.authority.live().position();
+    while heard < end {
+        hear(&pollster::block_on(sleeper.next()).unwrap().unwrap(), &mut heard);
+    }
+}
+
+#[test]
+fn a_reader_hears_the_last_word_of_an_authority_that_stops() {
+    let world = world(Arc::new(MemoryLog::new()), 4);
+    let mut cursor = world.authority.subscribe(Position::ZERO);
+    register(&world.authority, "last");
+    world.authority.stop();
+    let mut heard = Position::ZERO;
+    while let Some(batch) = pollster::block_on(cursor.next()).unwrap() {
+        hear(&batch, &mut heard);
+    }
+    assert_eq!(heard, world.authority.live().position());
+}
+
+#[test]
+fn a_place_inside_a_commit_gives_the_whole_commit_again() {
+    let world = world(Arc::new(MemoryLog::new()), 5);
+    let created = world
+        .authority
+        .create_session(context(), tenure::authority::NewSession::of("twice".parse().unwrap()));
+    // The first session of an unknown subject is two events of one commit.
+    let position = pollster::block_on(created).unwrap().now().unwrap().position.unwrap();
+    let mut cursor = world.authority.subscribe(Position(position.0 - 1));
+    let batch = pollster::block_on(cursor.next()).unwrap().unwrap();
+    assert_eq!(batch.news()[0].stored().first, Position(position.0 - 1));
+}
+
+#[test]
+fn what_was_told_before_a_crash_is_there_after_it() {
+    let data = tempfile::tempdir().unwrap();
+    let open = || SledLog::open(data.path(), &mut |_| Ok(())).unwrap();
+    let log: Arc<dyn EventLog> = Arc::new(open());
+    let mut heard = Vec::new();
+    {
+        let world = world(Arc::clone(&log), 6);
+        let mut cursor = world.authority.subscribe(Position::ZERO);
+        for n in 0..20 {
+            register(&world.authority, &format!("s{n}"));
+            let batch = pollster::block_on(cursor.next()).unwrap().unwrap();
+            heard.extend(batch.news().iter().map(|news| news.stored().clone()));
+        }
+    }
+    drop(log);
+    assert_eq!(open().read(Position::ZERO, heard.len()).unwrap(), heard);
+}
