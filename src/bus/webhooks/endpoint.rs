@@ -29,7 +29,7 @@ const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 /// After the log could not be read it is tried again.
 const LOG_REST: Duration = Duration::from_secs(5);
 /// What is on its way at a stop has so long to arrive.
-const LAST_PATIENCE: Duration = Duration::from_secs(3);
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a task at work is told.
 pub(super) enum Order {

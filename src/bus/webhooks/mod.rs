@@ -65,7 +65,7 @@ const LAZY: u32 = 25;
 /// A store that does not open is tried again.
 const STORE_REST: Duration = Duration::from_secs(5);
 /// At a stop, endpoints have so long to end.
-const STOP_PATIENCE: Duration = Duration::from_secs(4);
+const STOP_PATIENCE: Duration = Duration::from_millis(2_500);
 /// Whoever moves the clock waits so long for receivers.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(12);
 

@@ -135,3 +135,67 @@ impl Store {
 fn to_cbor(delivery: &Delivery) -> Vec<u8> {
     minicbor::to_vec(delivery).expect("writing to memory does not fail")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        bus::{
+            notice::{Details, Expired, Notice, NoticeKind},
+            webhooks::outcome::Outcome,
+        },
+        domain::{SessionId, Timestamp, event::ExpiryCause},
+    };
+
+    fn notice(position: u64) -> Notice {
+        Notice {
+            notice_id: NoticeId { position: Position(position), number: 1 },
+            kind: NoticeKind::SessionExpired,
+            position: Position(position),
+            occurred_at: Timestamp::ZERO,
+            session_id: Some(SessionId::from_bytes([7; 16])),
+            subject_id: Some("a".parse().unwrap()),
+            subject_name: Some("somebody's name".into()),
+            owner_id: None,
+            details: Details::Expired(Expired { expires_at: Timestamp::ZERO, cause: ExpiryCause::Ttl }),
+        }
+    }
+
+    #[test]
+    fn what_was_saved_is_loaded_until_it_is_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let (id, other) = (WebhookId::from_bytes([1; 16]), WebhookId::from_bytes([2; 16]));
+        let mut account = Account::new(Position(3));
+        let news = [notice(5), notice(6)];
+        account.take(news.iter(), (Position(4), Position(9)), Timestamp::ZERO);
+        account.depart(Timestamp::ZERO);
+        account.arrive(news[0].notice_id, Outcome::Delivered.into(), Timestamp::ZERO, 0);
+        let told = account.newest(None, 10);
+        let store = Store::open(directory.path()).unwrap();
+        assert!(store.is_new);
+        let unsaved = account.unsaved().unwrap();
+        let nothing = Account::new(Position(8)).unsaved().unwrap();
+        store.save(&[(id, unsaved), (other, nothing)], &[]).unwrap();
+        drop(store);
+        let store = Store::open(directory.path()).unwrap();
+        assert!(!store.is_new);
+        let loaded = store.load().unwrap();
+        assert_eq!((loaded[&id].read(), loaded[&other].read()), (Position(9), Position(8)));
+        assert_eq!(loaded[&id].newest(None, 10), told);
+        account.withdraw(news[1].notice_id);
+        store.save(&[(id, account.unsaved().unwrap())], &[other]).unwrap();
+        let loaded = store.load().unwrap();
+        assert_eq!(loaded.keys().collect::<Vec<_>>(), [&id]);
+        assert_eq!(loaded[&id].newest(None, 10).len(), 1);
+        let bytes = std::fs::read(Store::path(directory.path())).unwrap();
+        assert!(!bytes.windows(8).any(|window| window == b"somebody"), "no text about people is kept");
+    }
+
+    #[test]
+    fn two_do_not_share_a_store() {
+        let directory = tempfile::tempdir().unwrap();
+        let _first = Store::open(directory.path()).unwrap();
+        let said = Store::open(directory.path()).err().unwrap().to_string();
+        assert!(said.contains("webhooks.redb"), "{said}");
+    }
+}
