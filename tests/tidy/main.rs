@@ -10,5 +10,6 @@ mod catalogue;
 mod commands;
 mod dependencies;
 mod documents;
+mod notices;
 mod style;
 mod tree;

@@ -6,6 +6,7 @@
 mod bare;
 mod callers;
 mod conditions;
+mod fan_out;
 mod forgetful;
 mod http;
 mod introspect;
@@ -28,6 +29,8 @@ pub(crate) enum Bench {
     Renew(renew::Renew),
     /// Introspections per second
     Introspect(introspect::Introspect),
+    /// How soon an event reaches a thousand readers, and what that costs those who renew
+    FanOut(fan_out::FanOut),
     /// Bytes of memory for each live session
     Memory(memory::Memory),
 }
@@ -37,6 +40,7 @@ impl Bench {
         match self {
             Self::Renew(renew) => renew.run(global),
             Self::Introspect(introspect) => introspect.run(global),
+            Self::FanOut(fan_out) => fan_out.run(global),
             Self::Memory(memory) => memory.run(global),
         }
     }

@@ -1,0 +1,200 @@
+//! The catalogue of notices: every kind is told, with exactly the members that it has.
+
+use std::{collections::BTreeSet, path::Path, sync::Arc};
+
+use serde_json::{Map, Value};
+use tenure::{
+    bus::{Notice, NoticeKind, Present, notices_of},
+    domain::{
+        Actor, Commit, CommitId, Event, Generation, Position, SealedText, Seconds, SessionId, Stream,
+        SubjectId, Timestamp,
+        event::{
+            Device, ExpiringSoon, ExpiryCause, Profile, RejectionCause, RejectionCode, RenewalRejected,
+            SessionCreated, SessionExpired, SessionRenewed, SessionRevoked, SubjectRegistered, Terms,
+            Trigger,
+        },
+        record::ActorKind,
+        state::State,
+        subject::Subject,
+    },
+    log::{StoredCommit, encode},
+};
+
+use crate::{blocks, tree};
+
+const CATALOGUE: &str = "docs/notices.md";
+
+#[test]
+fn every_kind_is_told_in_the_catalogue_and_no_other() {
+    let text = tree::text(Path::new(CATALOGUE)).unwrap();
+    let told: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    assert_eq!(told, NoticeKind::ALL.map(NoticeKind::name));
+}
+
+#[test]
+fn the_example_of_every_kind_is_what_is_told() {
+    for notice in examples() {
+        let example = serde_json::to_string_pretty(&notice).unwrap();
+        blocks::check(CATALOGUE, notice.kind.name(), &format!("```json\n{example}\n```"));
+    }
+}
+
+#[test]
+fn the_members_of_every_kind_are_told() {
+    let text = tree::text(Path::new(CATALOGUE)).unwrap();
+    let common = members(text.split("\n## ").next().unwrap());
+    for notice in examples() {
+        let section = text.split(&format!("\n## {}\n", notice.kind.name())).nth(1).unwrap();
+        let own = members(section.split("\n## ").next().unwrap());
+        let told: BTreeSet<_> = common.union(&own).cloned().collect();
+        let there: BTreeSet<_> = object(&notice).keys().cloned().collect();
+        assert_eq!(told, there, "{}", notice.kind.name());
+    }
+}
+
+fn members(section: &str) -> BTreeSet<String> {
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    rows.map(|(name, _)| name.to_owned()).collect()
+}
+
+fn object(notice: &Notice) -> Map<String, Value> {
+    let Ok(Value::Object(members)) = serde_json::to_value(notice) else { panic!("a notice is an object") };
+    members
+}
+
+/// One of every kind, in the order of the kinds.
+fn examples() -> Vec<Notice> {
+    let mut examples: Vec<Notice> = Vec::new();
+    let history = History::told();
+    for notice in history {
+        if !examples.iter().any(|known| known.kind == notice.kind) {
+            examples.push(notice);
+        }
+    }
+    examples.sort_by_key(|notice| notice.kind);
+    assert_eq!(examples.len(), NoticeKind::ALL.len());
+    examples
+}
+
+const BEGIN: Timestamp = Timestamp::from_millis(1_795_224_900_000);
+const SESSION: SessionId = SessionId::from_bytes([0x51; 16]);
+const OTHER: SessionId = SessionId::from_bytes([0x52; 16]);
+
+/// A short history of one subject, whose texts are sealed by nobody.
+#[derive(Default)]
+struct History {
+    state: State,
+    notices: Vec<Notice>,
+}
+
+struct Today(Arc<Subject>);
+
+impl Present for Today {
+    fn subject(&self, _id: &SubjectId) -> Option<Arc<Subject>> {
+        Some(Arc::clone(&self.0))
+    }
+
+    fn open_text(&self, _stream: &Stream, _field: &'static str, text: &SealedText) -> Option<String> {
+        String::from_utf8(text.as_bytes().to_vec()).ok()
+    }
+}
+
+impl History {
+    fn told() -> Vec<Notice> {
+        let mut history = Self::default();
+        let profile = Profile {
+            name: Some(text("Night shift")),
+            owner_id: Some("alice".parse().unwrap()),
+            ..Profile::default()
+        };
+        history.record(0, Event::SubjectRegistered(SubjectRegistered { profile }));
+        history.record(0, created(SESSION));
+        history.record(43_200, renewed());
+        history.record(46_000, refused());
+        history.record(46_800, ended());
+        history.record(86_400, created(OTHER));
+        let expires_at = after(2 * 86_400);
+        let cause = ExpiryCause::Ttl;
+        let expired = SessionExpired { session_id: OTHER, expires_at, cause };
+        history.record(2 * 86_400, Event::SessionExpired(expired));
+        history.notices
+    }
+
+    fn record(&mut self, seconds: u32, event: Event) {
+        let id: SubjectId = "bot-7".parse().unwrap();
+        let commit = Commit {
+            id: CommitId::from_bytes([0; 16]),
+            stream: Stream::Subject(id.clone()),
+            expected: self.state.position,
+            system_seen: Position::ZERO,
+            recorded_at: after(seconds),
+            actor: Actor {
+                kind: ActorKind::Credential,
+                id: Some("c1c1c1c1-c1c1-c1c1-c1c1-c1c1c1c1c1c1".into()),
+            },
+            correlation_id: None,
+            idempotency: None,
+            events: vec![event],
+        };
+        let first = self.state.position.next();
+        self.state.apply(&commit).unwrap();
+        let today = Today(Arc::new(self.state.subjects[&id].clone()));
+        let stored = StoredCommit::decode(first, encode(&commit).unwrap().bytes()).unwrap();
+        self.notices.extend(notices_of(&stored, &today));
+    }
+}
+
+fn after(seconds: u32) -> Timestamp {
+    BEGIN.plus(Seconds(seconds))
+}
+
+fn text(text: &str) -> SealedText {
+    SealedText::from_bytes(text.as_bytes().to_vec())
+}
+
+fn created(session_id: SessionId) -> Event {
+    let begin = if session_id == SESSION { 0 } else { 86_400 };
+    Event::SessionCreated(SessionCreated {
+        session_id,
+        terms: Terms {
+            ttl: Seconds(86_400),
+            max_renewals: 4,
+            absolute_lifetime: Seconds(2_592_000),
+            renewal_reject_window: Seconds(3_600),
+        },
+        expires_at: after(begin + 86_400),
+        renew_at: Some(after(begin + 60_000)),
+        device: Some(Device {
+            digest: tenure::domain::Digest16::from_bytes([7; 16]),
+            name: text("build server"),
+        }),
+        scopes: vec![],
+        metadata: None,
+    })
+}
+
+fn renewed() -> Event {
+    Event::SessionRenewed(SessionRenewed {
+        session_id: SESSION,
+        generation: Generation(2),
+        expires_at: after(43_200 + 86_400),
+        renew_at: Some(after(43_200 + 60_000)),
+        key_digest: None,
+        expiring_soon: Some(ExpiringSoon::Renewals),
+    })
+}
+
+fn refused() -> Event {
+    Event::RenewalRejected(RenewalRejected {
+        session_id: SESSION,
+        generation: Generation(2),
+        cause: RejectionCause::Policy,
+        code: Some(RejectionCode::RenewalTooEarly),
+        expiring_soon: None,
+    })
+}
+
+fn ended() -> Event {
+    let reason = Some(text("not needed any more"));
+    Event::SessionRevoked(SessionRevoked { session_id: SESSION, trigger: Trigger::ManualRevoke, reason })
+}
