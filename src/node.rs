@@ -86,10 +86,10 @@ pub struct Node {
     pub authority: Arc<Authority>,
     /// The answers that need more than one session.
     pub projections: Arc<Projections>,
-    /// Who is told by HTTP requests, once a server or [`Webhooks::start`] begins with it.
-    pub webhooks: Arc<Webhooks>,
     /// Signs the heads of the log, and compares the log with what is answered.
     pub evidence: Arc<Evidence>,
+    /// Who is told by HTTP requests, once a server or [`Webhooks::start`] begins with it.
+    pub webhooks: Arc<Webhooks>,
     /// The clock, when time stands still.
     pub test_clock: Option<Arc<TestClock>>,
     /// Where the first admin key was written, when this start made it.

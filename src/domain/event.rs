@@ -7,12 +7,12 @@
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
+pub use super::webhook::{WebhookCreated, WebhookDeleted};
 use super::{
-    id::{CredentialId, Digest16, Generation, OwnerId, SessionId, WebhookId},
+    id::{CredentialId, Digest16, Generation, OwnerId, SessionId},
     policy::{OnLimit, Policy},
     text::SealedText,
     time::{Seconds, Timestamp},
-    webhook::{NoticeKind, WebhookFormat},
 };
 
 /// A fact about one subject and its sessions, or about the authority itself.
@@ -567,8 +567,7 @@ pub struct PolicyChanged {
     pub policy: Policy,
 }
 
-/// A session's period was over, and nobody had ended it. Recorded once, by a sweep, for the history and the
-/// news: no answer depends on it.
+/// A session's period was over, and nobody had ended it. A sweep records it once; no answer depends on it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(array)]
 #[serde(rename_all = "camelCase")]
@@ -598,37 +597,4 @@ pub enum ExpiryCause {
     /// Its absolute end was reached.
     #[n(2)]
     Absolute,
-}
-
-/// Somebody wants to be told by HTTP requests. Where they go and how they are signed is secret, and kept in the
-/// directory of keys.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
-#[cbor(array)]
-#[serde(rename_all = "camelCase")]
-pub struct WebhookCreated {
-    /// Its name.
-    #[n(0)]
-    pub webhook_id: WebhookId,
-    /// Only news of this owner's subjects; none for all.
-    #[n(1)]
-    pub owner_id: Option<OwnerId>,
-    /// Only news of these kinds; none for all.
-    #[n(2)]
-    pub kinds: Option<Vec<NoticeKind>>,
-    /// How the requests are written.
-    #[n(3)]
-    pub format: WebhookFormat,
-    /// Scheme and host of the URL, which is all of it that anybody is shown.
-    #[n(4)]
-    pub host: String,
-}
-
-/// Nobody is told by these requests any more.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
-#[cbor(array)]
-#[serde(rename_all = "camelCase")]
-pub struct WebhookDeleted {
-    /// Its name.
-    #[n(0)]
-    pub webhook_id: WebhookId,
 }

@@ -4,7 +4,6 @@ use minicbor::{Decode, Encode};
 use serde::Serialize;
 
 use super::{
-    event::WebhookCreated,
     id::{OwnerId, Position, WebhookId},
     time::Timestamp,
 };
@@ -108,6 +107,39 @@ impl WebhookFormat {
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, known)| *known == self).map_or("", |(name, _)| name)
     }
+}
+
+/// Somebody wants to be told by HTTP requests. Where they go and how they are signed is secret, and kept in the
+/// directory of keys.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookCreated {
+    /// Its name.
+    #[n(0)]
+    pub webhook_id: WebhookId,
+    /// Only news of this owner's subjects; none for all.
+    #[n(1)]
+    pub owner_id: Option<OwnerId>,
+    /// Only news of these kinds; none for all.
+    #[n(2)]
+    pub kinds: Option<Vec<NoticeKind>>,
+    /// How the requests are written.
+    #[n(3)]
+    pub format: WebhookFormat,
+    /// Scheme and host of the URL, which is all of it that anybody is shown.
+    #[n(4)]
+    pub host: String,
+}
+
+/// Nobody is told by these requests any more.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookDeleted {
+    /// Its name.
+    #[n(0)]
+    pub webhook_id: WebhookId,
 }
 
 /// What is known of a webhook; its URL and its secret are not.
