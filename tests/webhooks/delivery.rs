@@ -53,10 +53,10 @@ fn a_receiver_that_works_is_told_at_once() {
     let (server, receiver) = (server(), Receiver::start(OK));
     let webhook = server.webhook(&receiver.url(), &json!({}));
     let count = busy(&server, 3);
-    let received = receiver.wait_for_accepted(count);
-    assert_in_order(&received);
-    assert_eq!(received.len(), count, "once each");
-    let first = &received[0];
+    let told = receiver.wait_for_accepted(count);
+    assert_in_order(&told);
+    assert_eq!(told.len(), count, "once each");
+    let first = &told[0];
     assert_eq!((first.target.as_str(), first.header("content-type")), ("/hook", "application/json"));
     let body = first.json();
     assert_eq!(body["type"], "SESSION_CREATED");
@@ -312,8 +312,8 @@ fn a_new_webhook_begins_at_its_creation() {
     server.session("before", 86_400);
     let webhook = server.webhook(&receiver.url(), &json!({}));
     server.session("after", 86_400);
-    let received = receiver.wait_for(1);
-    assert_eq!(received[0].data("subjectId"), "after");
+    let told = receiver.wait_for(1);
+    assert_eq!(told[0].data("subjectId"), "after");
     // It may ask for what was before.
     let body = json!({ "from": 1 });
     server.post(&webhook.path("/redeliver")).bearer(&server.admin).json(&body).send().expect(200);

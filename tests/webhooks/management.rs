@@ -91,11 +91,8 @@ fn an_owner_has_webhooks_for_itself_and_sees_no_others() {
         server.create(&json!({ "subjectId": subject }));
     }
     server.session("nobodys", 86_400);
-    let received = receiver.wait_for(1);
-    assert_eq!(
-        (&received[0].data("subjectId"), &received[0].data("ownerId")),
-        (&json!("hers"), &json!("alice"))
-    );
+    let told = receiver.wait_for(1);
+    assert_eq!((&told[0].data("subjectId"), &told[0].data("ownerId")), (&json!("hers"), &json!("alice")));
     pause(Duration::from_millis(100));
     assert_eq!(receiver.received().len(), 1);
     server.delete(&path).bearer(&alice).send().expect(200);
@@ -122,8 +119,8 @@ fn only_the_kinds_that_were_asked_for_are_told() {
     server.webhook(&receiver.url(), &json!({ "kinds": ["SESSION_REVOKED"] }));
     let session = server.session("a", 86_400);
     server.delete(&session.path()).bearer(&server.admin).send().expect(200);
-    let received = receiver.wait_for(1);
-    assert_eq!(received[0].data("kind"), "SESSION_REVOKED");
+    let told = receiver.wait_for(1);
+    assert_eq!(told[0].data("kind"), "SESSION_REVOKED");
     assert_eq!(receiver.received().len(), 1);
 }
 
@@ -156,9 +153,9 @@ fn a_test_says_that_it_is_one_and_how_it_went() {
     let webhook = server.webhook(&receiver.url(), &json!({}));
     let test = || server.post(&webhook.path("/test")).bearer(&server.admin).send().expect(200).json();
     assert_eq!(test(), json!({ "outcome": "delivered", "httpStatus": 200 }));
-    let received = receiver.received();
-    assert_eq!(received[0].json()["type"], "TEST");
-    assert!(received[0].id().starts_with("msg_test_"));
+    let told = receiver.received();
+    assert_eq!(told[0].json()["type"], "TEST");
+    assert!(told[0].id().starts_with("msg_test_"));
     receiver.behave(BROKEN);
     assert_eq!(test(), json!({ "outcome": "http_error", "httpStatus": 500 }));
     assert!(server.deliveries(&webhook).is_empty(), "a test is no notice");
@@ -204,6 +201,6 @@ fn a_redelivery_begins_within_the_log() {
     receiver.wait_for_accepted(1);
     let again = json!({ "from": 1 });
     server.post(&webhook.path("/redeliver")).bearer(&server.admin).json(&again).send().expect(200);
-    let received = receiver.wait_for(2);
-    assert_eq!(received[0].id(), received[1].id(), "a receiver knows a repeat by its name");
+    let told = receiver.wait_for(2);
+    assert_eq!(told[0].id(), told[1].id(), "a receiver knows a repeat by its name");
 }

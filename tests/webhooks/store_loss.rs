@@ -17,9 +17,9 @@ fn without_its_account_a_webhook_begins_again_at_its_creation() {
     assert!(server.stop().success());
     std::fs::remove_file(server.data().join("webhooks.redb")).unwrap();
     server.start_again();
-    let received = receiver.wait_for(2);
-    assert_eq!(received[0].id(), received[1].id());
-    assert_eq!(received[1].data("subjectId"), "after");
+    let told = receiver.wait_for(2);
+    assert_eq!(told[0].id(), told[1].id());
+    assert_eq!(told[1].data("subjectId"), "after");
     assert!(server.said().contains("each begins again at its creation"), "{}", server.said());
 }
 
