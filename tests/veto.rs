@@ -27,7 +27,14 @@ struct Serving {
 impl Serving {
     fn start(directory: &Path) -> Self {
         let mut process = Command::new(BINARY)
-            .args(["serve", "--listen", "127.0.0.1:0", "--test-clock", "--set", "webhooks.allow_private=true"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--test-clock",
+                "--set",
+                "webhooks.allow_private=true",
+            ])
             .args(["--data", "data"])
             .current_dir(directory)
             .env_clear()
@@ -46,7 +53,8 @@ impl Serving {
 
     fn half_a_day_passes(&self, key: &str) {
         let agent = ureq::agent();
-        let moved = agent.put(format!("{}/v1/clock", self.url)).header("authorization", format!("Bearer {key}"));
+        let moved =
+            agent.put(format!("{}/v1/clock", self.url)).header("authorization", format!("Bearer {key}"));
         moved.content_type("application/json").send(r#"{"advance":43200}"#).unwrap();
     }
 }
@@ -117,17 +125,23 @@ fn the_night_goes_as_it_is_told() {
     let (url, bodies) = receiver();
     let binaries = Path::new(BINARY).parent().unwrap().display();
     let setting = format!("PATH='{binaries}':\"$PATH\"; RECEIVER='{url}'");
-    let mut kept = String::new();
     let (mut said, mut shown) = (String::new(), 0);
     for part in parts(&page) {
         match part {
             Part::Commands(lines) => {
-                let script = format!("{setting}\n{kept}\n{{ {lines}\n}} 2>&1");
-                let run = Command::new("sh").args(["-ec", &script]).current_dir(directory.path());
+                // The page is one shell to its reader.
+                let script = format!(
+                    "{setting}; SESSION=$(cat session 2>&1 || :)\n{{ {lines}\n}} 2>&1\necho \"$SESSION\" > session"
+                );
+                let mut run = Command::new("sh");
+                run.args(["-ec", &script]).current_dir(directory.path());
                 let output = run.env("TENURE_URL", &serving.url).env("TENURE_KEY", &key).output().unwrap();
                 said = String::from_utf8(output.stdout).unwrap();
-                assert!(output.status.success(), "{lines}\n{said}{}", String::from_utf8_lossy(&output.stderr));
-                kept.extend(lines.lines().filter(|line| line.starts_with("SESSION=")));
+                assert!(
+                    output.status.success(),
+                    "{lines}\n{said}{}",
+                    String::from_utf8_lossy(&output.stderr)
+                );
                 if lines.contains("session renew") && !lines.contains("||") {
                     // The words of the message are in a JSON text.
                     said = bodies.recv_timeout(PATIENCE).unwrap().replace("\\n", "\n");

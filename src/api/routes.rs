@@ -26,7 +26,7 @@ use super::{
     problem::{Code, Problem},
     renew,
     reply::Reply,
-    revoke, sessions, subjects,
+    revoke, sessions, subjects, webhooks,
 };
 
 /// What a handler gives back.
@@ -109,6 +109,12 @@ pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
         route!(credentials::issue, __path_issue, ADMINS, Json),
         route!(credentials::list, __path_list, ADMINS, None),
         route!(credentials::revoke, __path_revoke, ADMINS, None),
+        route!(webhooks::create, __path_create, SUBSCRIBERS, Json),
+        route!(webhooks::list, __path_list, RECORD, None),
+        route!(webhooks::delete, __path_delete, SUBSCRIBERS, None),
+        route!(webhooks::deliveries, __path_deliveries, RECORD, None),
+        route!(webhooks::redeliver, __path_redeliver, SUBSCRIBERS, Json),
+        route!(webhooks::test, __path_test, SUBSCRIBERS, None),
         route!(clock::show, __path_show, ADMINS, None),
         route!(clock::set, __path_set, ADMINS, Json),
         route!(operation::sweep, __path_sweep, ADMINS, None),

@@ -64,7 +64,9 @@ impl Telling<'_> {
             | Event::TokensPresented(_)
             | Event::CredentialIssued(_)
             | Event::CredentialRevoked(_)
-            | Event::PolicyChanged(_) => vec![],
+            | Event::PolicyChanged(_)
+            | Event::WebhookCreated(_)
+            | Event::WebhookDeleted(_) => vec![],
         };
         let numbered = (1..).zip(told);
         numbered

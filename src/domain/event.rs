@@ -7,6 +7,7 @@
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
+pub use super::webhook::{WebhookCreated, WebhookDeleted};
 use super::{
     id::{CredentialId, Digest16, Generation, OwnerId, SessionId},
     policy::{OnLimit, Policy},
@@ -42,6 +43,10 @@ pub enum Event {
     PolicyChanged(PolicyChanged),
     /// A session's period was over, and nobody had ended it.
     SessionExpired(SessionExpired),
+    /// Somebody wants to be told by HTTP requests.
+    WebhookCreated(WebhookCreated),
+    /// Nobody is told by these requests any more.
+    WebhookDeleted(WebhookDeleted),
 }
 
 /// The kind of an event: its name in the API and its number in the log.
@@ -70,11 +75,15 @@ pub enum EventKind {
     PolicyChanged = 10,
     /// See [`SessionExpired`].
     SessionExpired = 11,
+    /// See [`WebhookCreated`].
+    WebhookCreated = 18,
+    /// See [`WebhookDeleted`].
+    WebhookDeleted = 19,
 }
 
 impl EventKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::SubjectRegistered,
         Self::SessionCreated,
         Self::SessionRenewed,
@@ -86,6 +95,8 @@ impl EventKind {
         Self::CredentialRevoked,
         Self::PolicyChanged,
         Self::SessionExpired,
+        Self::WebhookCreated,
+        Self::WebhookDeleted,
     ];
 
     /// Its name, as in `kinds=` and in a recorded event.
@@ -102,6 +113,8 @@ impl EventKind {
             Self::CredentialRevoked => "CredentialRevoked",
             Self::PolicyChanged => "PolicyChanged",
             Self::SessionExpired => "SessionExpired",
+            Self::WebhookCreated => "WebhookCreated",
+            Self::WebhookDeleted => "WebhookDeleted",
         }
     }
 
@@ -136,6 +149,8 @@ impl Event {
             Self::CredentialRevoked(_) => EventKind::CredentialRevoked,
             Self::PolicyChanged(_) => EventKind::PolicyChanged,
             Self::SessionExpired(_) => EventKind::SessionExpired,
+            Self::WebhookCreated(_) => EventKind::WebhookCreated,
+            Self::WebhookDeleted(_) => EventKind::WebhookDeleted,
         }
     }
 
@@ -152,7 +167,9 @@ impl Event {
             | Self::TokensPresented(_)
             | Self::CredentialIssued(_)
             | Self::CredentialRevoked(_)
-            | Self::PolicyChanged(_) => None,
+            | Self::PolicyChanged(_)
+            | Self::WebhookCreated(_)
+            | Self::WebhookDeleted(_) => None,
         }
     }
 
@@ -172,7 +189,9 @@ impl Event {
             | Self::TokensPresented(_)
             | Self::CredentialRevoked(_)
             | Self::PolicyChanged(_)
-            | Self::SessionExpired(_) => vec![],
+            | Self::SessionExpired(_)
+            | Self::WebhookCreated(_)
+            | Self::WebhookDeleted(_) => vec![],
         }
     }
 }
@@ -548,8 +567,7 @@ pub struct PolicyChanged {
     pub policy: Policy,
 }
 
-/// A session's period was over, and nobody had ended it. Recorded once, by a sweep, for the history and the
-/// news: no answer depends on it.
+/// A session's period was over, and nobody had ended it. A sweep records it once; no answer depends on it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(array)]
 #[serde(rename_all = "camelCase")]

@@ -68,7 +68,9 @@ pub(super) fn told(
         | Event::SessionsRevoked(_)
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)
-        | Event::PolicyChanged(_) => None,
+        | Event::PolicyChanged(_)
+        | Event::WebhookCreated(_)
+        | Event::WebhookDeleted(_) => None,
     }
 }
 

@@ -91,7 +91,9 @@ pub(super) fn asked(subject: &Subject, policy: Option<&Policy>, commit: &Commit)
         | Event::TokensPresented(_)
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)
-        | Event::PolicyChanged(_) => None,
+        | Event::PolicyChanged(_)
+        | Event::WebhookCreated(_)
+        | Event::WebhookDeleted(_) => None,
     });
     Asked { requests: requests.collect() }
 }

@@ -253,7 +253,9 @@ impl Counts {
                 | Event::TokensPresented(_)
                 | Event::CredentialIssued(_)
                 | Event::CredentialRevoked(_)
-                | Event::PolicyChanged(_) => continue,
+                | Event::PolicyChanged(_)
+                | Event::WebhookCreated(_)
+                | Event::WebhookDeleted(_) => continue,
             };
             *place += count;
         }

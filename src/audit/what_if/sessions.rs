@@ -70,7 +70,9 @@ fn what_happened(session: &Session, stored: &StoredCommit, at: Timestamp) -> Str
             | Event::TokensPresented(_)
             | Event::CredentialIssued(_)
             | Event::CredentialRevoked(_)
-            | Event::PolicyChanged(_),
+            | Event::PolicyChanged(_)
+            | Event::WebhookCreated(_)
+            | Event::WebhookDeleted(_),
         )
         | None => "",
     };

@@ -18,7 +18,7 @@ use crate::{
 pub(crate) struct Add {
     /// Where the requests go; a secret. In place of it TENURE_WEBHOOK_URL, which no process list shows
     #[arg(value_name = "URL", env = "TENURE_WEBHOOK_URL", hide_env_values = true)]
-    url: String,
+    receiver: String,
 
     /// Only notices of these kinds, such as SESSION_RENEWED,SESSION_RENEWAL_REJECTED
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
@@ -37,7 +37,7 @@ pub(crate) struct Add {
 impl Add {
     pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
         let body = fields([
-            ("url", Some(self.url.into())),
+            ("url", Some(self.receiver.into())),
             ("kinds", (!self.kinds.is_empty()).then(|| json!(self.kinds))),
             ("ownerId", self.owner.map(|owner| owner.as_str().into())),
             ("format", Some(self.format.into())),

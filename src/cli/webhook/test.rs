@@ -2,12 +2,7 @@
 
 use clap::{Args, builder::NonEmptyStringValueParser};
 
-use crate::cli::{
-    client::Request,
-    context::Context,
-    failure::Failure,
-    output::Column,
-};
+use crate::cli::{client::Request, context::Context, failure::Failure, output::Column};
 
 /// Arguments of `tenure webhook test`.
 #[derive(Debug, Args)]
@@ -17,8 +12,7 @@ pub(crate) struct Test {
     webhook: String,
 }
 
-const COLUMNS: &[Column] =
-    &[Column::plain("OUTCOME", "outcome"), Column::plain("STATUS", "httpStatus")];
+const COLUMNS: &[Column] = &[Column::plain("OUTCOME", "outcome"), Column::plain("STATUS", "httpStatus")];
 
 impl Test {
     /// A receiver that does not take the message is a failure, whatever it was that failed.
