@@ -6,6 +6,7 @@
 
 mod access;
 mod audit;
+mod audit_export;
 mod call;
 mod clock;
 mod credentials;

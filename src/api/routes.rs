@@ -20,7 +20,7 @@ use utoipa::{
 use super::{
     Api,
     access::{Access, SessionAccess},
-    audit,
+    audit, audit_export,
     call::{Call, refuse, serve},
     clock, credentials, events, introspect, notices, operation,
     problem::{Code, Problem},
@@ -105,6 +105,7 @@ pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
         route!(audit::proof, __path_proof, AUDITORS, None),
         route!(audit::consistency, __path_consistency, AUDITORS, None),
         route!(audit::check, __path_check, AUDITORS, None),
+        route!(audit_export::stream, __path_stream, AUDITORS, None),
         route!(credentials::issue, __path_issue, ADMINS, Json),
         route!(credentials::list, __path_list, ADMINS, None),
         route!(credentials::revoke, __path_revoke, ADMINS, None),

@@ -25,6 +25,7 @@ const MAY: &[(&str, &str, &[&str])] = &[
     ("GET", "/v1/audit/proof", &["admin", "auditor"]),
     ("GET", "/v1/audit/consistency", &["admin", "auditor"]),
     ("GET", "/v1/audit/check", &["admin", "auditor"]),
+    ("GET", "/v1/audit/export", &["admin", "auditor"]),
     ("POST", "/v1/credentials", &["admin"]),
     ("GET", "/v1/credentials", &["admin"]),
     ("DELETE", "/v1/credentials/{credentialId}", &["admin"]),

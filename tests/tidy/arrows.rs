@@ -58,6 +58,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "audit",
             "authority",
             "clock",
             "config",

@@ -13,6 +13,7 @@ mod introspect;
 mod laps;
 mod memory;
 mod renew;
+mod replay;
 mod report;
 mod stock;
 
@@ -31,6 +32,8 @@ pub(crate) enum Bench {
     Introspect(introspect::Introspect),
     /// How soon an event reaches a thousand readers, and what that costs those who renew
     FanOut(fan_out::FanOut),
+    /// Events per second that are proved, and folded
+    Replay(replay::Replay),
     /// Bytes of memory for each live session
     Memory(memory::Memory),
 }
@@ -41,6 +44,7 @@ impl Bench {
             Self::Renew(renew) => renew.run(global),
             Self::Introspect(introspect) => introspect.run(global),
             Self::FanOut(fan_out) => fan_out.run(global),
+            Self::Replay(replay) => replay.run(global),
             Self::Memory(memory) => memory.run(global),
         }
     }
