@@ -59,6 +59,7 @@ impl Server {
     }
 
     /// With a variable of the environment; its log says all that it ever says.
+    #[allow(dead_code, reason = "only the tests of webhooks need it")]
     pub(crate) fn in_environment(name: &str, value: &str, settings: &[&str]) -> Self {
         let settings = settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]);
         let arguments = ["--test-clock".to_owned()].into_iter().chain(settings).collect();
@@ -107,6 +108,7 @@ impl Server {
     }
 
     /// Stops it in order and starts it again with other settings.
+    #[allow(dead_code, reason = "only the tests of webhooks need it")]
     pub(crate) fn restart_with(&mut self, settings: &[&str]) {
         let settings = settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]);
         self.arguments = ["--test-clock".to_owned()].into_iter().chain(settings).collect();
