@@ -65,7 +65,9 @@ impl Telling<'_> {
             | Event::CredentialIssued(_)
             | Event::CredentialRevoked(_)
             | Event::PolicyChanged(_)
-            | Event::UsageRecorded(_) => vec![],
+            | Event::UsageRecorded(_)
+            | Event::WebhookCreated(_)
+            | Event::WebhookDeleted(_) => vec![],
         };
         let numbered = (1..).zip(told);
         numbered

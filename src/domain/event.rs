@@ -4,11 +4,12 @@
 //! field, and a new field is optional. A change that this does not allow makes a new version of the kind,
 //! which `log::upcast` brings to today's shape.
 
-mod usage;
-
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
+pub use super::budget::UsageRecorded;
+pub use super::expiry::{ExpiryCause, SessionExpired};
+pub use super::webhook::{WebhookCreated, WebhookDeleted};
 use super::{
     budget::Constraints,
     id::{CredentialId, Digest16, Generation, OwnerId, SessionId},
@@ -16,8 +17,6 @@ use super::{
     text::SealedText,
     time::{Seconds, Timestamp},
 };
-
-pub use usage::UsageRecorded;
 
 /// A fact about one subject and its sessions, or about the authority itself.
 ///
@@ -49,6 +48,10 @@ pub enum Event {
     SessionExpired(SessionExpired),
     /// A session was used, within its constraints.
     UsageRecorded(UsageRecorded),
+    /// Somebody wants to be told by HTTP requests.
+    WebhookCreated(WebhookCreated),
+    /// Nobody is told by these requests any more.
+    WebhookDeleted(WebhookDeleted),
 }
 
 /// The kind of an event: its name in the API and its number in the log.
@@ -79,11 +82,15 @@ pub enum EventKind {
     SessionExpired = 11,
     /// See [`UsageRecorded`].
     UsageRecorded = 17,
+    /// See [`WebhookCreated`].
+    WebhookCreated = 18,
+    /// See [`WebhookDeleted`].
+    WebhookDeleted = 19,
 }
 
 impl EventKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::SubjectRegistered,
         Self::SessionCreated,
         Self::SessionRenewed,
@@ -96,6 +103,8 @@ impl EventKind {
         Self::PolicyChanged,
         Self::SessionExpired,
         Self::UsageRecorded,
+        Self::WebhookCreated,
+        Self::WebhookDeleted,
     ];
 
     /// Its name, as in `kinds=` and in a recorded event.
@@ -113,6 +122,8 @@ impl EventKind {
             Self::PolicyChanged => "PolicyChanged",
             Self::SessionExpired => "SessionExpired",
             Self::UsageRecorded => "UsageRecorded",
+            Self::WebhookCreated => "WebhookCreated",
+            Self::WebhookDeleted => "WebhookDeleted",
         }
     }
 
@@ -148,6 +159,8 @@ impl Event {
             Self::PolicyChanged(_) => EventKind::PolicyChanged,
             Self::SessionExpired(_) => EventKind::SessionExpired,
             Self::UsageRecorded(_) => EventKind::UsageRecorded,
+            Self::WebhookCreated(_) => EventKind::WebhookCreated,
+            Self::WebhookDeleted(_) => EventKind::WebhookDeleted,
         }
     }
 
@@ -165,7 +178,9 @@ impl Event {
             | Self::TokensPresented(_)
             | Self::CredentialIssued(_)
             | Self::CredentialRevoked(_)
-            | Self::PolicyChanged(_) => None,
+            | Self::PolicyChanged(_)
+            | Self::WebhookCreated(_)
+            | Self::WebhookDeleted(_) => None,
         }
     }
 
@@ -186,7 +201,9 @@ impl Event {
             | Self::CredentialRevoked(_)
             | Self::PolicyChanged(_)
             | Self::SessionExpired(_)
-            | Self::UsageRecorded(_) => vec![],
+            | Self::UsageRecorded(_)
+            | Self::WebhookCreated(_)
+            | Self::WebhookDeleted(_) => vec![],
         }
     }
 }
@@ -563,37 +580,4 @@ pub struct PolicyChanged {
     #[n(0)]
     #[serde(flatten)]
     pub policy: Policy,
-}
-
-/// A session's period was over, and nobody had ended it. Recorded once, by a sweep, for the history and the
-/// news: no answer depends on it.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
-#[cbor(array)]
-#[serde(rename_all = "camelCase")]
-pub struct SessionExpired {
-    /// The session.
-    #[n(0)]
-    pub session_id: SessionId,
-    /// When it ended.
-    #[n(1)]
-    pub expires_at: Timestamp,
-    /// Which of its limits that was.
-    #[n(2)]
-    pub cause: ExpiryCause,
-}
-
-/// The limit at which a session ended by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
-#[cbor(index_only)]
-#[serde(rename_all = "snake_case")]
-pub enum ExpiryCause {
-    /// Its period was over, and it was not renewed.
-    #[n(0)]
-    Ttl,
-    /// It was not used for its idle time.
-    #[n(1)]
-    Idle,
-    /// Its absolute end was reached.
-    #[n(2)]
-    Absolute,
 }

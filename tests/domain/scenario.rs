@@ -556,6 +556,8 @@ fn take_hint(event: &mut Event) -> Option<ExpiringSoon> {
         | Event::TokensPresented(_)
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)
-        | Event::PolicyChanged(_) => None,
+        | Event::PolicyChanged(_)
+        | Event::WebhookCreated(_)
+        | Event::WebhookDeleted(_) => None,
     }
 }

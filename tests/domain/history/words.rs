@@ -50,6 +50,8 @@ fn code_of(refusal: &Refusal) -> String {
             format!("CONSTRAINT_VIOLATED {}", constraint.name())
         }
         Refusal::LastAdmin => "LAST_ADMIN".into(),
+        Refusal::WebhookNotFound => "WEBHOOK_NOT_FOUND".into(),
+        Refusal::WebhookLimitExceeded { most } => format!("WEBHOOK_LIMIT_EXCEEDED {most}"),
     }
 }
 
@@ -95,7 +97,9 @@ fn fact(event: &Event) -> String {
         Event::TokensPresented(_)
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)
-        | Event::PolicyChanged(_) => format!("{event:?}"),
+        | Event::PolicyChanged(_)
+        | Event::WebhookCreated(_)
+        | Event::WebhookDeleted(_) => format!("{event:?}"),
     }
 }
 
