@@ -13,7 +13,7 @@ use crate::{
         Position, Timestamp,
         budget::Constraint,
         refusal::{FieldError, Refusal, listed},
-        session::TokenFault,
+        session::{Status, TokenFault},
     },
     projections::history::HistoryError,
 };
@@ -299,7 +299,12 @@ impl From<Refusal> for Problem {
                 problem
             }
             Refusal::SessionNotActive { status, caused_by } => {
-                let mut problem = Self::caused_by(Code::SessionNotActive, caused_by);
+                let how = if status == Status::Revoked {
+                    "the session was revoked"
+                } else {
+                    "the session has expired"
+                };
+                let mut problem = Self::caused_by(Code::SessionNotActive, caused_by).saying(how);
                 problem.more.insert("sessionStatus".into(), json!(status));
                 problem
             }

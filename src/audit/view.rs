@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::domain::{
     OwnerId, Position, Seconds, SessionId, SubjectId, Timestamp,
+    budget::{Constraints, Usage},
     event::Trigger,
     session::{Session, Status},
     subject::Subject,
@@ -48,6 +49,10 @@ pub struct SessionState {
     pub revoked_trigger: Option<Trigger>,
     /// What it may be used for.
     pub scopes: Vec<String>,
+    /// The limits on its use.
+    pub constraints: Option<Constraints>,
+    /// What it was used for.
+    pub usage: Usage,
     /// The position that this reflects.
     pub as_of_position: Position,
     /// The moment at which expiry is judged.
@@ -77,6 +82,8 @@ impl SessionState {
             revoked_at: revocation.map(|revocation| revocation.at),
             revoked_trigger: revocation.map(|revocation| revocation.trigger),
             scopes: session.scopes().to_vec(),
+            constraints: session.constraints().cloned(),
+            usage: session.usage().clone(),
             as_of_position: position,
             as_of_time: at,
         }

@@ -63,8 +63,9 @@ pub struct Use {
 }
 
 /// What a session was used for so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(array)]
+#[serde(rename_all = "camelCase")]
 pub struct Usage {
     /// How often it was used.
     #[n(0)]

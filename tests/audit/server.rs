@@ -116,6 +116,40 @@ fn a_running_server_is_audited_from_outside() {
 }
 
 #[test]
+fn the_uses_of_a_session_are_told_with_their_sums() {
+    let serving = Serving::start();
+    assert_eq!(serving.run(&["subject", "put", "buyer"]).code, 0);
+    let limits = r#"{"maxTotalAmount": "20", "allowedOperations": ["pay"]}"#;
+    let made = serving.run(&["session", "create", "buyer", "--constraints", limits, "--token-file", "t"]);
+    let id = made.json()["sessionId"].as_str().unwrap().to_owned();
+    let pay = ["session", "usage", &id, "--operation", "pay", "--amount", "12.50"];
+    let used = serving.run(&[&pay[..], &["--destination", "acct:7", "--token-file", "t"]].concat());
+    assert_eq!((used.code, &used.json()["totalAmount"]), (0, &"12.5".into()), "{}", used.stderr);
+    let refused = serving.run(&pay);
+    assert!(refused.code == 3 && refused.stderr.contains("maxTotalAmount"), "{}", refused.stderr);
+
+    let chapters = serving.run(&["audit", "show", &id]).json()["chapters"].clone();
+    let said = chapters[1].to_string();
+    assert!(said.contains(": pay, 12.5, to acct:7. That was use 1, and makes 12.5 in all."), "{said}");
+    let replayed = serving.run(&["audit", "replay", "--compare"]);
+    assert_eq!((replayed.code, &replayed.json()["compared"]), (0, &1.into()), "{}", replayed.stderr);
+    let item = serving.run(&["audit", "replay"]).json()["items"][0].clone();
+    let live = serving.run(&["session", "show", &id]).json();
+    assert_eq!((&item["usage"], &item["constraints"]), (&live["usage"], &live["constraints"]));
+    assert_eq!(
+        (&item["usage"]["transactions"], &item["constraints"]["maxTotalAmount"]),
+        (&1.into(), &"20".into())
+    );
+    let position = item["asOfPosition"].as_u64().unwrap();
+    let last = (position.to_string(), (position - 1).to_string());
+    let changes = serving.run(&["audit", "diff", &last.1, &last.0]).json();
+    assert_eq!((&changes["items"][0]["field"], &changes["items"][1]), (&"usage".into(), &().into()));
+
+    assert_eq!(serving.run(&["session", "revoke", &id]).code, 0);
+    assert_eq!(serving.run(&pay).code, 5);
+}
+
+#[test]
 fn an_export_has_no_text_about_people_no_token_and_no_key() {
     let (serving, _) = a_story();
     assert_eq!(serving.run(&["audit", "export", "all.export"]).code, 0);

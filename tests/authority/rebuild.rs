@@ -4,9 +4,10 @@
 use std::{future::Future, sync::Arc};
 
 use tenure::{
-    authority::{Failure, Holder, NewProfile, NewSession, Revocation, RevocationOfMany},
+    authority::{Failure, Holder, NewProfile, NewSession, NewUse, Revocation, RevocationOfMany},
     domain::{
         Position, Seconds, SessionId, SubjectId, Timestamp,
+        budget::{Constraints, Use},
         command::{AskedTerms, Revoker},
         policy::OnLimit,
         session::SharedSession,
@@ -68,12 +69,13 @@ impl Life {
     /// One step at random; refusals are part of the game.
     pub(crate) fn step(&mut self) {
         self.world.clock.advance([0, 0, 1, 149, 150, 301, 43_200, 90_000][self.draw(8) as usize]).unwrap();
-        match self.draw(10) {
+        match self.draw(13) {
             0 => self.register(),
             1..=3 => self.create(),
             4..=7 => self.renew(),
             8 => self.revoke(),
-            _ => self.revoke_many(),
+            9 => self.revoke_many(),
+            _ => self.use_one(),
         }
     }
 
@@ -94,7 +96,11 @@ impl Life {
             ..AskedTerms::default()
         };
         let device = (self.draw(2) == 0).then(|| format!("device {}", self.draw(2)));
-        let new = NewSession { terms, device, ..NewSession::of(self.subject()) };
+        let constraints = (self.draw(2) == 0).then(|| Constraints {
+            max_total_amount: Some("0.5".parse().unwrap()),
+            ..Constraints::default()
+        });
+        let new = NewSession { terms, device, constraints, ..NewSession::of(self.subject()) };
         if let Ok(reply) = self.wait(self.world.authority.create_session(context(), new)) {
             let granted = reply.now().expect("no idempotency key was given");
             self.held.push((granted.session, granted.token));
@@ -112,6 +118,15 @@ impl Life {
                 self.held[index] = (granted.session, granted.token);
             }
         }
+    }
+
+    fn use_one(&self) {
+        let Some(session_id) = self.some_session() else { return };
+        let amount = Some(["0.1", "0.25"][self.draw(2) as usize].parse().unwrap());
+        let wanted = Use { operation: "pay".to_owned(), amount, destination: None };
+        let asked = NewUse { session_id, generation: None, wanted };
+        let outcome = self.wait(self.world.authority.record_usage(context(), asked));
+        assert!(matches!(outcome, Ok(_) | Err(Failure::Refused { .. })), "{outcome:?}");
     }
 
     fn revoke(&self) {

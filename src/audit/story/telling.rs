@@ -128,7 +128,7 @@ fn used(event: &UsageRecorded, whom: &str) -> String {
     let amount = event.amount.as_ref().map(|amount| format!(", {amount}")).unwrap_or_default();
     let destination = event.destination.as_ref().map(|name| format!(", to {name}")).unwrap_or_default();
     format!(
-        "It was used by {whom}: {}{amount}{destination}. That makes {} uses and {} in all.",
+        "It was used by {whom}: {}{amount}{destination}. That was use {}, and makes {} in all.",
         event.operation, event.transactions, event.total_amount,
     )
 }

@@ -15,7 +15,7 @@ use crate::{
         secret::Secret,
         secret_file,
     },
-    domain::Amount,
+    domain::{Amount, Timestamp},
 };
 
 /// Arguments of `tenure session usage`.
@@ -63,7 +63,9 @@ impl Usage {
             }
         })?;
         let usage = &reply.body["usage"];
-        cli.output.record(usage, COLUMNS, cli.time_of(usage))
+        // Nothing is newer than the use itself: the words count from there, on any clock.
+        let then = usage["lastAt"].as_str().and_then(Timestamp::parse).unwrap_or(cli.now);
+        cli.output.record(usage, COLUMNS, then)
     }
 
     fn request(self, key: &str) -> Request {
@@ -92,14 +94,11 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::{
-        cli::{
-            client::Client,
-            failure::Exit,
-            fake_server,
-            output::{Format, Output},
-        },
-        domain::Timestamp,
+    use crate::cli::{
+        client::Client,
+        failure::Exit,
+        fake_server,
+        output::{Format, Output},
     };
 
     #[derive(Parser)]
