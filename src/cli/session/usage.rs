@@ -135,14 +135,6 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_use_is_refused_by_policy() {
-        let refused = r#"{"status":403,"code":"CONSTRAINT_VIOLATED","constraint":"maxTransactions"}"#;
-        let (url, asked) = fake_server::answering(vec![Some(("403 Forbidden", refused))]);
-        assert_eq!(run(&url, &[]).unwrap_err().exit(), Exit::Refused);
-        asked.join().unwrap();
-    }
-
-    #[test]
     fn an_amount_is_a_decimal_number() {
         for wrong in ["-1", "1e3", "1,5", ""] {
             let words = ["usage", "s1", "--operation", "pay", "--amount", wrong];
