@@ -9,6 +9,7 @@ mod audit;
 mod call;
 mod clock;
 mod credentials;
+mod erase;
 mod events;
 mod fields;
 mod introspect;

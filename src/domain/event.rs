@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::{
     id::{CredentialId, Digest16, Generation, OwnerId, SessionId},
     policy::{OnLimit, Policy},
+    record::Stream,
     text::SealedText,
     time::{Seconds, Timestamp},
 };
@@ -42,6 +43,8 @@ pub enum Event {
     PolicyChanged(PolicyChanged),
     /// A session's period was over, and nobody had ended it.
     SessionExpired(SessionExpired),
+    /// All text about a subject was made unreadable.
+    SubjectErased(SubjectErased),
 }
 
 /// The kind of an event: its name in the API and its number in the log.
@@ -70,11 +73,13 @@ pub enum EventKind {
     PolicyChanged = 10,
     /// See [`SessionExpired`].
     SessionExpired = 11,
+    /// See [`SubjectErased`].
+    SubjectErased = 12,
 }
 
 impl EventKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::SubjectRegistered,
         Self::SessionCreated,
         Self::SessionRenewed,
@@ -86,6 +91,7 @@ impl EventKind {
         Self::CredentialRevoked,
         Self::PolicyChanged,
         Self::SessionExpired,
+        Self::SubjectErased,
     ];
 
     /// Its name, as in `kinds=` and in a recorded event.
@@ -102,6 +108,7 @@ impl EventKind {
             Self::CredentialRevoked => "CredentialRevoked",
             Self::PolicyChanged => "PolicyChanged",
             Self::SessionExpired => "SessionExpired",
+            Self::SubjectErased => "SubjectErased",
         }
     }
 
@@ -136,6 +143,7 @@ impl Event {
             Self::CredentialRevoked(_) => EventKind::CredentialRevoked,
             Self::PolicyChanged(_) => EventKind::PolicyChanged,
             Self::SessionExpired(_) => EventKind::SessionExpired,
+            Self::SubjectErased(_) => EventKind::SubjectErased,
         }
     }
 
@@ -152,7 +160,8 @@ impl Event {
             | Self::TokensPresented(_)
             | Self::CredentialIssued(_)
             | Self::CredentialRevoked(_)
-            | Self::PolicyChanged(_) => None,
+            | Self::PolicyChanged(_)
+            | Self::SubjectErased(_) => None,
         }
     }
 
@@ -167,6 +176,7 @@ impl Event {
             Self::SessionRevoked(event) => vec![("reason", event.reason.as_ref())],
             Self::SessionsRevoked(event) => vec![("reason", event.reason.as_ref())],
             Self::CredentialIssued(event) => vec![("name", event.name.as_ref())],
+            Self::SubjectErased(event) => vec![("reason", Some(&event.reason))],
             Self::SessionRenewed(_)
             | Self::RenewalRejected(_)
             | Self::TokensPresented(_)
@@ -174,6 +184,12 @@ impl Event {
             | Self::PolicyChanged(_)
             | Self::SessionExpired(_) => vec![],
         }
+    }
+
+    /// The stream under whose key its texts are sealed: its own, but for the reason of an erasure, which destroys
+    /// that key and must stay readable.
+    pub fn sealed_in<'a>(&self, own: &'a Stream) -> &'a Stream {
+        if self.kind() == EventKind::SubjectErased { &Stream::System } else { own }
     }
 }
 
@@ -563,6 +579,17 @@ pub struct SessionExpired {
     /// Which of its limits that was.
     #[n(2)]
     pub cause: ExpiryCause,
+}
+
+/// All text about a subject was made unreadable: its name, and the devices, metadata and reasons of its sessions.
+/// Its key is destroyed once this is recorded; what is said of it later is sealed under a new one.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+pub struct SubjectErased {
+    /// Why, in the words of whoever asked for it; see [`Event::sealed_in`].
+    #[n(0)]
+    #[serde(skip)]
+    pub reason: SealedText,
 }
 
 /// The limit at which a session ended by itself.

@@ -217,6 +217,7 @@ fn put_event(out: &mut Vec<u8>, event: &Event) {
         Event::CredentialRevoked(data) => put(out, data),
         Event::PolicyChanged(data) => put(out, data),
         Event::SessionExpired(data) => put(out, data),
+        Event::SubjectErased(data) => put(out, data),
     }
 }
 

@@ -7,7 +7,8 @@ use crate::domain::{
     event::{
         CredentialIssued, CredentialRevoked, Device, ExpiryCause, PolicyChanged, Presented, Profile,
         RejectionCause, RejectionCode, RenewalRejected, Role, SessionCreated, SessionExpired, SessionRenewed,
-        SessionRevoked, SessionsRevoked, SubjectKind, SubjectRegistered, Terms, TokensPresented, Trigger,
+        SessionRevoked, SessionsRevoked, SubjectErased, SubjectKind, SubjectRegistered, Terms,
+        TokensPresented, Trigger,
     },
     record::{ActorKind, Idempotency},
 };
@@ -184,5 +185,6 @@ pub(super) fn every_kind() -> Vec<Event> {
             expires_at: at(3_600_000),
             cause: ExpiryCause::Absolute,
         }),
+        Event::SubjectErased(SubjectErased { reason: sealed(7) }),
     ]
 }

@@ -28,6 +28,7 @@ pub(super) fn read(kind: u8, version: u8, data: &[u8]) -> Result<Event, DecodeEr
         EventKind::CredentialRevoked => only_version_1(kind, version, data, Event::CredentialRevoked),
         EventKind::PolicyChanged => only_version_1(kind, version, data, Event::PolicyChanged),
         EventKind::SessionExpired => only_version_1(kind, version, data, Event::SessionExpired),
+        EventKind::SubjectErased => only_version_1(kind, version, data, Event::SubjectErased),
     }
 }
 

@@ -540,6 +540,7 @@ fn take_hint(event: &mut Event) -> Option<ExpiringSoon> {
         | Event::TokensPresented(_)
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)
-        | Event::PolicyChanged(_) => None,
+        | Event::PolicyChanged(_)
+        | Event::SubjectErased(_) => None,
     }
 }

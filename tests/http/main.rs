@@ -7,6 +7,7 @@
 
 mod audit;
 mod create;
+mod erase;
 mod fuzz;
 mod idempotency;
 mod lists;

@@ -88,7 +88,8 @@ fn fact(event: &Event) -> String {
         Event::TokensPresented(_)
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)
-        | Event::PolicyChanged(_) => format!("{event:?}"),
+        | Event::PolicyChanged(_)
+        | Event::SubjectErased(_) => format!("{event:?}"),
     }
 }
 
