@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use rand::Rng;
 use uuid::{Builder, Uuid};
 
-use crate::domain::{CommitId, CredentialId, SessionId, Timestamp};
+use crate::domain::{CommitId, CredentialId, SessionId, Timestamp, WebhookId};
 
 /// Gives bytes that nobody can guess (but for [`SeededEntropy`]).
 pub trait Entropy: Send + Sync {
@@ -63,6 +63,11 @@ pub fn session_id(entropy: &dyn Entropy, at: Timestamp) -> SessionId {
 /// A new credential's id, a UUID of version 7 of this moment.
 pub fn credential_id(entropy: &dyn Entropy, at: Timestamp) -> CredentialId {
     CredentialId::from_bytes(*uuid_v7(entropy, at).as_bytes())
+}
+
+/// A new webhook's id, a UUID of version 7 of this moment.
+pub fn webhook_id(entropy: &dyn Entropy, at: Timestamp) -> WebhookId {
+    WebhookId::from_bytes(*uuid_v7(entropy, at).as_bytes())
 }
 
 /// A new commit's id, a UUID of version 7 of this moment whose last two bytes are zero: they number its events. 58

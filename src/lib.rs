@@ -22,10 +22,10 @@
 //! | [`log`] | the truth: an append-only log of commits, in memory or on disk | domain |
 //! | [`tokens`] | proofs: session tokens, API keys, keyed digests | domain, entropy, key files |
 //! | [`texts`] | text about people, sealed so that it can be forgotten | domain, entropy, key files |
-//! | [`bus`] | the news: history, then live; notices | domain, log, clock |
+//! | [`bus`] | the news: history, then live; notices; webhooks | domain, log, clock, entropy, key files |
 //! | [`authority`] | the one write path, and the check | domain, log, bus, tokens, texts, clock, entropy |
 //! | [`projections`] | answers that no decision asks for; disposable | domain, log |
-//! | [`audit`] | evidence: signed heads, proofs | domain, log, entropy, key files |
+//! | [`audit`] | evidence: signed heads, proofs, exports, replay, what-if | domain, log, entropy, key files |
 //! | [`api`] | HTTP: one table of routes, one table of errors | all of the above, config |
 //! | [`cli`] | the command line | all |
 //! | [`node`] | an authority on a data directory: what a program embeds | all but api, server and cli |

@@ -18,6 +18,7 @@ use std::{
 use crate::{
     audit::{Evidence, HeadError, HeadKey, Heads, Keeper, LiveCheck, Nodes, live_check},
     authority::{Authority, Context, Failure, IdempotencyTable, NewCredential, Parts, Secrets},
+    bus::webhooks::{self, Webhooks},
     clock::{Clock, SystemClock, TestClock},
     domain::{
         Actor, Event, Policy, Position, Seconds, Stream, SubjectId, event::Role, record::ActorKind,
@@ -57,6 +58,8 @@ pub struct Options {
     pub head_file: Option<PathBuf>,
     /// Whether time stands still until it is moved.
     pub test_clock: bool,
+    /// What webhooks obey.
+    pub webhooks: webhooks::Settings,
     /// Where ids and keys come from.
     pub entropy: Arc<dyn Entropy>,
 }
@@ -72,6 +75,7 @@ impl Options {
             head_interval: Seconds(1),
             head_file: None,
             test_clock: false,
+            webhooks: webhooks::Settings::default(),
             entropy: Arc::new(OsEntropy),
         }
     }
@@ -85,6 +89,8 @@ pub struct Node {
     pub projections: Arc<Projections>,
     /// Signs the heads of the log, and compares the log with what is answered.
     pub evidence: Arc<Evidence>,
+    /// Who is told by HTTP requests, once a server or [`Webhooks::start`] begins with it.
+    pub webhooks: Arc<Webhooks>,
     /// The clock, when time stands still.
     pub test_clock: Option<Arc<TestClock>>,
     /// Where the first admin key was written, when this start made it.
@@ -174,7 +180,7 @@ impl Node {
         };
         let log: Arc<dyn EventLog> = Arc::new(log);
         let keeper = start_keeper(&options, &log, &folded.nodes, &clock)?;
-        let Options { data, policy, entropy, .. } = options;
+        let Options { data, policy, webhooks, entropy, .. } = options;
         if folded.since_snapshot >= EVENTS_PER_SNAPSHOT {
             save_snapshot(&data, &*log, folded.state.clone());
         }
@@ -200,6 +206,7 @@ impl Node {
         .map_err(StartError::Record)?;
         let first_key = needs_key.then(|| issue_first_key(&data, &authority)).transpose()?;
         let authority = Arc::new(authority);
+        let webhooks = Webhooks::new(Arc::clone(&authority) as Arc<dyn webhooks::Source>, &data, webhooks);
         let check =
             LiveCheck::start(log, Arc::new(published::View(Arc::clone(&authority))), live_check::SLICE)
                 .map_err(StartError::Thread)?;
@@ -208,7 +215,7 @@ impl Node {
             Some(_) => None,
             None => Some(Jobs::start(Arc::clone(&authority)).map_err(StartError::Thread)?),
         };
-        Ok(Self { authority, projections, evidence, test_clock, first_key, data, jobs })
+        Ok(Self { authority, projections, evidence, webhooks, test_clock, first_key, data, jobs })
     }
 
     /// Decides what waits, records what is due, signs a head, writes a snapshot, and closes the log once nobody

@@ -19,6 +19,7 @@ use tower::ServiceExt;
 
 use crate::{
     api::{Api, Peer, Settings},
+    bus::webhooks,
     config::Config,
     entropy::OsEntropy,
     node::{Node, Options, StartError},
@@ -93,6 +94,10 @@ fn options(config: &Config, test_clock: bool) -> Options {
         head_interval: config.audit.head_interval,
         head_file: config.audit.head_file.clone(),
         test_clock,
+        webhooks: webhooks::Settings {
+            allow_private: config.webhooks_allow_private,
+            public_url: config.server.public_url.clone(),
+        },
         entropy: Arc::new(OsEntropy),
     }
 }
@@ -117,15 +122,18 @@ async fn serve(config: &Config, node: &Node, told: impl FnOnce(&Listening)) -> R
         Arc::clone(&node.authority),
         Arc::clone(&node.projections),
         Arc::clone(&node.evidence),
+        Arc::clone(&node.webhooks),
         settings(config),
         node.test_clock.clone(),
     );
+    node.webhooks.start();
     told(&Listening { address, first_key: node.first_key.clone() });
     let stop = async {
         stop.await;
         api.close();
     };
     accept_until(stop, listener, api.router()).await;
+    node.webhooks.stop().await;
     Ok(())
 }
 

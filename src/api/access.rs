@@ -64,6 +64,8 @@ impl Access {
     pub(super) const JUDGES: Self = Self { roles: &[Admin, Issuer, Verifier], ..Self::NOBODY };
     /// Who reads the record; an owner its own.
     pub(super) const RECORD: Self = Self { roles: &[Admin, Auditor, Owner], ..Self::NOBODY };
+    /// Who lets news be told by HTTP requests; an owner to itself.
+    pub(super) const SUBSCRIBERS: Self = Self { roles: &[Admin, Owner], ..Self::NOBODY };
     /// Who reads everything, and asks for proof of it.
     pub(super) const AUDITORS: Self = Self { roles: &[Admin, Auditor], ..Self::NOBODY };
     /// Who reads the metrics.

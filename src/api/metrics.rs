@@ -1,5 +1,7 @@
 //! What is counted, in the `OpenMetrics` text format. Labels are codes, never ids or tokens.
 
+use std::sync::atomic::Ordering;
+
 use prometheus_client::{
     encoding::text::encode,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -7,6 +9,7 @@ use prometheus_client::{
 };
 
 use super::Api;
+use crate::bus::webhooks::{Health, Outcome};
 
 type Labels = [(&'static str, &'static str); 1];
 
@@ -34,6 +37,11 @@ struct Observed {
     sweep_failures: Gauge,
     subscribers: Gauge,
     ready: Gauge,
+    deliveries: Family<Labels, Counter>,
+    pending: Gauge,
+    parked: Gauge,
+    oldest_pending: Gauge,
+    webhook_store_fails: Gauge,
     signed: Gauge,
     head_failures: Gauge,
     check_rounds: Gauge,
@@ -79,6 +87,7 @@ impl Metrics {
         );
         registry.register("subscribers", "Readers of the live news", observed.subscribers.clone());
         registry.register("ready", "1 when the authority can serve and write", observed.ready.clone());
+        register_webhooks(&mut registry, &observed);
         registry.register(
             "signed_position",
             "The last position under a signed head",
@@ -135,6 +144,7 @@ impl Metrics {
         set(&self.observed.sweep_failures, failures);
         set(&self.observed.subscribers, authority.feed().cursors() as u64);
         set(&self.observed.ready, u64::from(is_ready));
+        self.observe_webhooks(&api.webhooks.health());
         set(&self.observed.signed, evidence.keeper.heads().signed());
         set(&self.observed.head_failures, evidence.keeper.heads().failures());
         set(&self.observed.check_rounds, evidence.check.rounds());
@@ -144,4 +154,38 @@ impl Metrics {
         encode(&mut text, &self.registry).expect("writing to memory does not fail");
         text
     }
+
+    fn observe_webhooks(&self, health: &Health) {
+        let set = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        for ((name, _), count) in Outcome::ALL.iter().zip(health.outcomes) {
+            let counter = self.observed.deliveries.get_or_create(&[("outcome", *name)]);
+            counter.inner().store(count, Ordering::Relaxed);
+        }
+        set(&self.observed.pending, health.pending);
+        set(&self.observed.parked, health.parked);
+        set(&self.observed.oldest_pending, health.oldest_pending);
+        set(&self.observed.webhook_store_fails, u64::from(health.store_fails));
+    }
+}
+
+fn register_webhooks(registry: &mut Registry, observed: &Observed) {
+    let deliveries = observed.deliveries.clone();
+    registry.register("webhook_deliveries", "Attempts to deliver to webhooks by outcome", deliveries);
+    registry.register(
+        "webhook_pending",
+        "Notices that webhooks are yet to deliver",
+        observed.pending.clone(),
+    );
+    registry.register("webhook_parked", "Notices that webhooks gave up", observed.parked.clone());
+    registry.register_with_unit(
+        "webhook_oldest_pending",
+        "How long the oldest pending notice of a webhook has waited",
+        Unit::Seconds,
+        observed.oldest_pending.clone(),
+    );
+    registry.register(
+        "webhook_store_fails",
+        "1 when what webhooks have told cannot be saved",
+        observed.webhook_store_fails.clone(),
+    );
 }

@@ -6,6 +6,7 @@
 
 mod access;
 mod audit;
+mod audit_export;
 mod call;
 mod clock;
 mod credentials;
@@ -32,6 +33,7 @@ mod sessions;
 mod stream;
 mod subjects;
 mod throttle;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -46,7 +48,8 @@ pub use self::{
 };
 use self::{metrics::Metrics, throttle::Throttle};
 use crate::{
-    audit::Evidence, authority::Authority, clock::TestClock, config::Networks, projections::Projections,
+    audit::Evidence, authority::Authority, bus::webhooks::Webhooks, clock::TestClock, config::Networks,
+    projections::Projections,
 };
 
 /// What every handler works with.
@@ -54,6 +57,7 @@ pub struct Api {
     authority: Arc<Authority>,
     projections: Arc<Projections>,
     evidence: Arc<Evidence>,
+    webhooks: Arc<Webhooks>,
     settings: Settings,
     test_clock: Option<Arc<TestClock>>,
     throttle: Throttle,
@@ -82,13 +86,24 @@ impl Api {
         authority: Arc<Authority>,
         projections: Arc<Projections>,
         evidence: Arc<Evidence>,
+        webhooks: Arc<Webhooks>,
         settings: Settings,
         test_clock: Option<Arc<TestClock>>,
     ) -> Arc<Self> {
         let throttle = Throttle::new(settings.wrong_credentials_per_minute);
         let metrics = Metrics::new();
         let closing = watch::Sender::new(false);
-        Arc::new(Self { authority, projections, evidence, settings, test_clock, throttle, metrics, closing })
+        Arc::new(Self {
+            authority,
+            projections,
+            evidence,
+            webhooks,
+            settings,
+            test_clock,
+            throttle,
+            metrics,
+            closing,
+        })
     }
 
     /// Ends the streams, which would otherwise go on for as long as their readers stay.

@@ -63,8 +63,12 @@ fn idempotency_key() -> Value {
     })
 }
 
+const WEBHOOK_REDELIVER: &str = "/v1/webhooks/{webhookId}/redeliver";
+const WEBHOOK_TEST: &str = "/v1/webhooks/{webhookId}/test";
+
 fn appends(route: &Route) -> bool {
-    let only_reads = ["/v1/introspect", "/v1/clock"].contains(&route.path.as_str());
+    let only_reads =
+        ["/v1/introspect", "/v1/clock", WEBHOOK_REDELIVER, WEBHOOK_TEST].contains(&route.path.as_str());
     route.method != Method::GET && !only_reads
 }
 
@@ -106,7 +110,7 @@ fn codes(route: &Route) -> Vec<Code> {
         Overloaded, PayloadTooLarge, PositionNotReached, RateLimited, RenewalLimitReached, RenewalTooEarly,
         SessionAbsoluteLifetimeExceeded, SessionLimitExceeded, SessionNotFound, SessionRenewalMismatch,
         SessionRevoked, StorageUnavailable, SubjectNotFound, TokenExpired, TokenSuperseded,
-        UnsupportedMediaType,
+        UnsupportedMediaType, WebhookLimitExceeded, WebhookNotFound,
     };
     let mut codes = vec![InvalidRequest, PayloadTooLarge];
     if !route.access.public {
@@ -137,6 +141,9 @@ fn codes(route: &Route) -> Vec<Code> {
         ("GET", "/v1/subjects/{subjectId}")
         | (_, "/v1/subjects/{subjectId}/sessions" | "/v1/subjects/{subjectId}/erase") => &[SubjectNotFound],
         (_, "/v1/credentials/{credentialId}") => &[NotFound, LastAdmin],
+        ("POST", "/v1/webhooks") => &[WebhookLimitExceeded],
+        (_, WEBHOOK_REDELIVER) => &[WebhookNotFound, StorageUnavailable],
+        (_, path) if path.starts_with("/v1/webhooks/") => &[WebhookNotFound],
         (_, "/v1/clock") => &[NotFound],
         ("GET", "/readyz") => &[StorageUnavailable],
         ("GET", "/v1/audit/check") => &[Overloaded],

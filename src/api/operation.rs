@@ -44,11 +44,18 @@ pub(super) async fn readyz(call: Call) -> Result<Reply, Problem> {
     call.no_query()?;
     match unready(&call.api) {
         None => {
-            let alarms = call.api.evidence.alarms().into_iter().map(str::to_owned).collect();
+            let alarms = alarms(&call.api);
             Ok(Reply::ok(&ReadyView { status: "ready", alarms }))
         }
         Some(why) => Err(Problem::from(Code::StorageUnavailable).saying(why)),
     }
+}
+
+fn alarms(api: &Api) -> Vec<String> {
+    let of_webhooks = api.webhooks.health().store_fails;
+    let of_webhooks =
+        of_webhooks.then_some("what webhooks have told cannot be saved; the log of the process says why");
+    api.evidence.alarms().into_iter().chain(of_webhooks).map(str::to_owned).collect()
 }
 
 fn unready(api: &Api) -> Option<String> {

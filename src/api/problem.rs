@@ -96,6 +96,12 @@ codes! {
     SessionNotFound "SESSION_NOT_FOUND" NOT_FOUND false
         "There is no such session"
         "Also for the key of another owner."
+    WebhookNotFound "WEBHOOK_NOT_FOUND" NOT_FOUND false
+        "There is no such webhook"
+        "Also for the key of another owner, and once it is deleted."
+    WebhookLimitExceeded "WEBHOOK_LIMIT_EXCEEDED" CONFLICT false
+        "There are as many webhooks as there may be"
+        "1,000 in all and 20 for one owner; delete those that nobody reads."
     MethodNotAllowed "METHOD_NOT_ALLOWED" METHOD_NOT_ALLOWED false
         "The path has no such method"
         "A fault of the client."
@@ -250,6 +256,10 @@ impl From<Refusal> for Problem {
             Refusal::SubjectNotFound => Code::SubjectNotFound.into(),
             Refusal::SessionNotFound => Code::SessionNotFound.into(),
             Refusal::CredentialNotFound => Code::NotFound.into(),
+            Refusal::WebhookNotFound => Code::WebhookNotFound.into(),
+            Refusal::WebhookLimitExceeded { .. } => {
+                Self::from(Code::WebhookLimitExceeded).saying(refusal.to_string())
+            }
             Refusal::OwnerChangeForbidden => {
                 Self::from(Code::Forbidden).saying("only an admin may change an existing ownerId")
             }

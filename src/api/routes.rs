@@ -20,13 +20,13 @@ use utoipa::{
 use super::{
     Api,
     access::{Access, SessionAccess},
-    audit,
+    audit, audit_export,
     call::{Call, refuse, serve},
     clock, credentials, erase, events, introspect, notices, operation,
     problem::{Code, Problem},
     renew,
     reply::Reply,
-    revoke, sessions, subjects,
+    revoke, sessions, subjects, webhooks,
 };
 
 /// What a handler gives back.
@@ -106,9 +106,16 @@ pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
         route!(audit::proof, __path_proof, AUDITORS, None),
         route!(audit::consistency, __path_consistency, AUDITORS, None),
         route!(audit::check, __path_check, AUDITORS, None),
+        route!(audit_export::stream, __path_stream, AUDITORS, None),
         route!(credentials::issue, __path_issue, ADMINS, Json),
         route!(credentials::list, __path_list, ADMINS, None),
         route!(credentials::revoke, __path_revoke, ADMINS, None),
+        route!(webhooks::create, __path_create, SUBSCRIBERS, Json),
+        route!(webhooks::list, __path_list, RECORD, None),
+        route!(webhooks::delete, __path_delete, SUBSCRIBERS, None),
+        route!(webhooks::deliveries, __path_deliveries, RECORD, None),
+        route!(webhooks::redeliver, __path_redeliver, SUBSCRIBERS, Json),
+        route!(webhooks::test, __path_test, SUBSCRIBERS, None),
         route!(clock::show, __path_show, ADMINS, None),
         route!(clock::set, __path_set, ADMINS, Json),
         route!(operation::sweep, __path_sweep, ADMINS, None),

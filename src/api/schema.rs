@@ -8,11 +8,14 @@ use utoipa::{
     },
 };
 
+use crate::bus::webhooks::{DeliveryStatus, Outcome};
 use crate::domain::{
-    CredentialId, EventId, OwnerId, Position, Seconds, SessionId, SubjectId, Timestamp,
+    CredentialId, EventId, NoticeKind, OwnerId, Position, Seconds, SessionId, SubjectId, Timestamp,
+    WebhookId,
     event::{Role, SubjectKind, Trigger},
     policy::OnLimit,
     session::Status,
+    webhook::WebhookFormat,
 };
 
 fn text(format: SchemaFormat) -> RefOr<Schema> {
@@ -61,6 +64,11 @@ schemas! {
     SessionId => uuid();
     CredentialId => uuid();
     EventId => uuid();
+    WebhookId => uuid();
+    NoticeKind => words(&NoticeKind::ALL.map(NoticeKind::name));
+    WebhookFormat => words(&WebhookFormat::ALL.map(|(name, _)| name));
+    Outcome => words(&Outcome::ALL.map(|(name, _)| name));
+    DeliveryStatus => words(&["pending", "delivered", "parked"]);
     SubjectId => chosen();
     OwnerId => chosen();
     Position => number();

@@ -50,6 +50,16 @@ impl HeadKey {
         Ok(key)
     }
 
+    /// Reads the key below `keys`, and makes none; none when it is missing.
+    ///
+    /// # Errors
+    /// As [`HeadKey::open`], without writing.
+    pub fn read(keys: &Path) -> Result<Option<Self>, KeyFileError> {
+        let path = keys.join(Self::FILE);
+        let text = read_private(&path, EXPECTED)?;
+        text.map(|text| Self::parse(&text).ok_or_else(|| KeyFileError::damaged(&path, EXPECTED))).transpose()
+    }
+
     /// A new key, and with it a new name.
     pub fn draw(entropy: &dyn Entropy) -> Self {
         let seed = Zeroizing::new(entropy::bytes::<32>(entropy));

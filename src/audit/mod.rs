@@ -5,17 +5,32 @@
 //! record's place under a head is proved by, and one head's place under another; [`nodes`] keeps what that takes.
 //! [`heads`] signs, [`keeper`] sees to it that it happens in time.
 //! [`live_check`] replays the log beside the running authority and compares.
+//!
+//! An [`export`](mod@export) is a history in a file that proves itself; [`verify`](mod@verify) reads one and believes
+//! nothing that it has not checked. What was read is folded anew ([`replay`], [`diff`], [`what_if`]) and told
+//! ([`story`]).
+//!
 //! Nothing here is asked before a decision, and nothing here can make one.
 
 pub mod checkpoint;
+pub mod diff;
+pub mod export;
 pub mod heads;
+pub mod import;
 pub mod keeper;
 mod kept;
 pub mod key;
+pub mod known;
 pub mod live_check;
 pub mod nodes;
 pub mod note;
 pub mod proof;
+pub mod range;
+pub mod replay;
+pub mod story;
+pub mod verify;
+pub mod view;
+pub mod what_if;
 
 pub use checkpoint::SignedHead;
 pub use heads::{HeadError, Heads};

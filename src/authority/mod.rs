@@ -25,6 +25,7 @@ mod sessions;
 mod staging;
 mod subjects;
 mod sweep;
+mod webhooks;
 
 use std::{sync::Arc, thread::JoinHandle};
 

@@ -54,7 +54,9 @@ impl Ask {
             Self::System(
                 SystemCommand::IssueCredential(_)
                 | SystemCommand::SetPolicy(_)
-                | SystemCommand::MarkPresented(_),
+                | SystemCommand::MarkPresented(_)
+                | SystemCommand::CreateWebhook(_)
+                | SystemCommand::DeleteWebhook(_),
             ) => false,
         }
     }

@@ -7,6 +7,7 @@
 pub mod feed;
 pub mod notice;
 pub mod notices;
+pub mod webhooks;
 
 pub use feed::{Batch, Cursor, Feed, News};
 pub use notice::{Notice, NoticeId, NoticeKind};

@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
+pub use crate::domain::NoticeKind;
 use crate::domain::{
     Actor, OwnerId, Position, SessionId, SubjectId, Timestamp,
     event::{ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode, Trigger},
@@ -61,53 +62,6 @@ impl Serialize for NoticeId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a position and a number, such as 17.1")]
 pub struct InvalidNoticeId;
-
-/// The kinds of notices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum NoticeKind {
-    /// A session began.
-    SessionCreated,
-    /// A session was renewed.
-    SessionRenewed,
-    /// A renewal was refused by a rule, or vetoed by the owner.
-    SessionRenewalRejected,
-    /// One session was ended, or several at once.
-    SessionRevoked,
-    /// A session cannot live much longer; told once.
-    SessionExpiringSoon,
-    /// A session ended by itself.
-    SessionExpired,
-}
-
-impl NoticeKind {
-    /// Every kind.
-    pub const ALL: [Self; 6] = [
-        Self::SessionCreated,
-        Self::SessionRenewed,
-        Self::SessionRenewalRejected,
-        Self::SessionRevoked,
-        Self::SessionExpiringSoon,
-        Self::SessionExpired,
-    ];
-
-    /// Its name, as in `kinds=` and in a notice.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::SessionCreated => "SESSION_CREATED",
-            Self::SessionRenewed => "SESSION_RENEWED",
-            Self::SessionRenewalRejected => "SESSION_RENEWAL_REJECTED",
-            Self::SessionRevoked => "SESSION_REVOKED",
-            Self::SessionExpiringSoon => "SESSION_EXPIRING_SOON",
-            Self::SessionExpired => "SESSION_EXPIRED",
-        }
-    }
-
-    /// The kind of this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
-}
 
 /// What a subscriber is told of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -286,14 +240,6 @@ mod tests {
         assert_eq!(NoticeId::after_all_of(Position(17)).to_string(), "17");
         for wrong in ["17.", ".1", "a.1", "17.1.1", "-1.1", "+1.1", "1.+1", ""] {
             assert_eq!(wrong.parse::<NoticeId>(), Err(InvalidNoticeId), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn every_kind_is_found_by_its_name() {
-        for kind in NoticeKind::ALL {
-            assert_eq!(NoticeKind::from_name(kind.name()), Some(kind));
-            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
         }
     }
 }

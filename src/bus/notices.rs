@@ -68,7 +68,9 @@ impl Telling<'_> {
             | Event::CredentialIssued(_)
             | Event::CredentialRevoked(_)
             | Event::PolicyChanged(_)
-            | Event::SubjectErased(_) => vec![],
+            | Event::SubjectErased(_)
+            | Event::WebhookCreated(_)
+            | Event::WebhookDeleted(_) => vec![],
         };
         let numbered = (1..).zip(told);
         numbered

@@ -44,6 +44,11 @@ impl Request {
         Self { body: Some(body), ..Self::of(Method::POST, segments) }
     }
 
+    /// A POST without a body.
+    pub(crate) fn post_without_body(segments: &[&str]) -> Self {
+        Self::of(Method::POST, segments)
+    }
+
     /// A PUT; a renewal has no body.
     pub(crate) fn put(segments: &[&str], body: Option<Value>) -> Self {
         Self { body, ..Self::of(Method::PUT, segments) }

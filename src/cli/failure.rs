@@ -66,7 +66,7 @@ pub(crate) enum Failure {
     /// Something that was to be shown is not there.
     #[error("{0}")]
     Missing(String),
-    /// `doctor` found something wrong.
+    /// `doctor` or `audit` found something wrong.
     #[error("{why}")]
     Unhealthy {
         /// What the process exits with.

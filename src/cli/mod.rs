@@ -8,6 +8,7 @@
 )]
 
 mod ambient;
+mod audit;
 mod bench;
 mod client;
 mod completions;
@@ -29,6 +30,7 @@ pub mod serve;
 mod session;
 mod subject;
 mod watch;
+mod webhook;
 mod words;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -78,11 +80,17 @@ enum Command {
     Introspect(introspect::Introspect),
     /// Read the recorded events
     Events(events::Events),
+    /// Replay any moment, and prove that the history is true
+    #[command(subcommand)]
+    Audit(Box<audit::Audit>),
     /// Follow the notices: each renewal, refusal and end as it happens
     Watch(watch::Watch),
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Credential(credential::Credential),
+    /// Tell the news by HTTP requests: add, list, remove and test webhooks
+    #[command(subcommand)]
+    Webhook(webhook::Webhook),
     /// Check the server, the key and the clocks; show the settings
     Doctor(doctor::Doctor),
     /// Measure how fast the authority is here
@@ -100,8 +108,10 @@ impl Command {
             Self::Session(session) => session.run(&global.context()?),
             Self::Introspect(introspect) => introspect.run(&global.context()?),
             Self::Events(events) => events.run(&global.context()?),
+            Self::Audit(audit) => audit.run(global),
             Self::Watch(watch) => watch.run(&global.context()?),
             Self::Credential(credential) => credential.run(global),
+            Self::Webhook(webhook) => webhook.run(&global.context()?),
             Self::Doctor(doctor) => doctor.run(global),
             Self::Bench(bench) => bench.run(global),
             Self::Completions(completions) => completions.run(&mut Cli::command()),

@@ -10,6 +10,7 @@ use std::{
 
 use clap::ValueEnum;
 use comfy_table::{Cell, Color, Table, presets};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::{
@@ -211,6 +212,40 @@ impl Output {
             }
             Format::Table => stdout(&table(items, columns, now, self.colors)),
         }
+    }
+
+    /// One thing that is told in words: `lines` for people, the record for programs.
+    pub(crate) fn told(self, record: &Value, lines: &[String]) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => lines.iter().try_for_each(|line| stdout(&harmless(line))),
+            Format::Json => stdout(&pretty(record)),
+            Format::Jsonl => stdout(&record.to_string()),
+        }
+    }
+
+    /// How far long work is, where somebody is watching: of so many steps, when that is known.
+    #[expect(clippy::unused_self, reason = "whoever shows holds the output: nothing else prints")]
+    pub(crate) fn bar(self, total: Option<u64>, of: &'static str) -> ProgressBar {
+        let form = match total {
+            Some(_) => "{bar:30} {human_pos} of {human_len} {msg}, {per_sec}, {eta} left",
+            None => "{spinner} {human_pos} {msg}, {per_sec}",
+        };
+        let style = ProgressStyle::with_template(form).expect("the forms above are right");
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr()).with_style(style);
+        bar.with_message(of).with_finish(ProgressFinish::AndClear)
+    }
+
+    /// Waits for Enter where somebody is watching; false when that is enough.
+    #[expect(clippy::unused_self, reason = "whoever asks holds the output: nothing else prints")]
+    pub(crate) fn goes_on(self) -> bool {
+        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+            return true;
+        }
+        let mut stderr = io::stderr().lock();
+        let mut answer = String::new();
+        write!(stderr, "[Enter: next, q: enough] ").and_then(|()| stderr.flush()).is_ok()
+            && io::stdin().read_line(&mut answer).is_ok_and(|read| read > 0)
+            && !answer.trim().starts_with(['q', 'Q'])
     }
 
     /// One of many things that come one after the other: a line each.

@@ -34,6 +34,8 @@ pub struct Config {
     pub policy: Policy,
     /// `idempotency.*`
     pub idempotency: Idempotency,
+    /// `webhooks.allow_private`
+    pub webhooks_allow_private: bool,
     /// `audit.*`
     pub audit: Audit,
     /// `metrics.allow`
@@ -96,6 +98,7 @@ impl Default for Config {
             data_dir: PathBuf::from("./tenure-data"),
             policy: Policy::default(),
             idempotency: Idempotency { window: Seconds(600), max: 1_000_000 },
+            webhooks_allow_private: false,
             audit: Audit { head_interval: Seconds(1), head_file: None },
             metrics_allow: Networks::default(),
             security: Security { wrong_credentials_per_minute: 10, limit_loopback: false },

@@ -55,7 +55,7 @@ const fn setting(name: &'static str, kind: Kind, doc: &'static str) -> Setting {
 }
 
 /// Every setting there is.
-pub static SETTINGS: [Setting; 24] = [
+pub static SETTINGS: [Setting; 25] = [
     setting(
         "server.listen",
         Kind::Address(|config| &mut config.server.listen),
@@ -151,6 +151,11 @@ pub static SETTINGS: [Setting; 24] = [
         "idempotency.max",
         Kind::Count(1, 10_000_000, |config| &mut config.idempotency.max),
         "How many `Idempotency-Key`s are remembered; beyond it the oldest are forgotten first.",
+    ),
+    setting(
+        "webhooks.allow_private",
+        Kind::Flag(|config| &mut config.webhooks_allow_private),
+        "Whether webhooks may lead to private addresses and to `http://`; for networks where whoever may make one is trusted.",
     ),
     setting(
         "audit.head_interval",

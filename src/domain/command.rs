@@ -2,8 +2,8 @@
 //! jitter, digests of secrets, sealed texts.
 
 use super::{
-    event::{CredentialIssued, Device, Presented, Profile},
-    id::{CredentialId, Digest16, Generation, OwnerId, SessionId},
+    event::{CredentialIssued, Device, Presented, Profile, WebhookCreated},
+    id::{CredentialId, Digest16, Generation, OwnerId, SessionId, WebhookId},
     policy::Policy,
     text::SealedText,
     time::Seconds,
@@ -39,6 +39,19 @@ pub enum SystemCommand {
     SetPolicy(Policy),
     /// Remember that these tokens were presented.
     MarkPresented(Vec<Presented>),
+    /// Tell somebody by HTTP requests.
+    CreateWebhook(WebhookCreated),
+    /// Tell them no more.
+    DeleteWebhook(DeleteWebhook),
+}
+
+/// Tell somebody by HTTP requests no more.
+#[derive(Clone, Debug)]
+pub struct DeleteWebhook {
+    /// Which webhook.
+    pub id: WebhookId,
+    /// Who asks, when it is an owner; other owners' webhooks do not exist for it.
+    pub owner: Option<OwnerId>,
 }
 
 /// Register a subject, or replace its registration.

@@ -7,6 +7,7 @@
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
+pub use super::webhook::{WebhookCreated, WebhookDeleted};
 use super::{
     id::{CredentialId, Digest16, Generation, OwnerId, SessionId},
     policy::Policy,
@@ -47,6 +48,10 @@ pub enum Event {
     SessionExpired(SessionExpired),
     /// All text about a subject was made unreadable.
     SubjectErased(SubjectErased),
+    /// Somebody wants to be told by HTTP requests.
+    WebhookCreated(WebhookCreated),
+    /// Nobody is told by these requests any more.
+    WebhookDeleted(WebhookDeleted),
 }
 
 /// The kind of an event: its name in the API and its number in the log.
@@ -77,11 +82,15 @@ pub enum EventKind {
     SessionExpired = 11,
     /// See [`SubjectErased`].
     SubjectErased = 12,
+    /// See [`WebhookCreated`].
+    WebhookCreated = 18,
+    /// See [`WebhookDeleted`].
+    WebhookDeleted = 19,
 }
 
 impl EventKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::SubjectRegistered,
         Self::SessionCreated,
         Self::SessionRenewed,
@@ -94,6 +103,8 @@ impl EventKind {
         Self::PolicyChanged,
         Self::SessionExpired,
         Self::SubjectErased,
+        Self::WebhookCreated,
+        Self::WebhookDeleted,
     ];
 
     /// Its name, as in `kinds=` and in a recorded event.
@@ -111,6 +122,8 @@ impl EventKind {
             Self::PolicyChanged => "PolicyChanged",
             Self::SessionExpired => "SessionExpired",
             Self::SubjectErased => "SubjectErased",
+            Self::WebhookCreated => "WebhookCreated",
+            Self::WebhookDeleted => "WebhookDeleted",
         }
     }
 
@@ -146,6 +159,8 @@ impl Event {
             Self::PolicyChanged(_) => EventKind::PolicyChanged,
             Self::SessionExpired(_) => EventKind::SessionExpired,
             Self::SubjectErased(_) => EventKind::SubjectErased,
+            Self::WebhookCreated(_) => EventKind::WebhookCreated,
+            Self::WebhookDeleted(_) => EventKind::WebhookDeleted,
         }
     }
 
@@ -163,7 +178,9 @@ impl Event {
             | Self::CredentialIssued(_)
             | Self::CredentialRevoked(_)
             | Self::PolicyChanged(_)
-            | Self::SubjectErased(_) => None,
+            | Self::SubjectErased(_)
+            | Self::WebhookCreated(_)
+            | Self::WebhookDeleted(_) => None,
         }
     }
 
@@ -184,7 +201,9 @@ impl Event {
             | Self::TokensPresented(_)
             | Self::CredentialRevoked(_)
             | Self::PolicyChanged(_)
-            | Self::SessionExpired(_) => vec![],
+            | Self::SessionExpired(_)
+            | Self::WebhookCreated(_)
+            | Self::WebhookDeleted(_) => vec![],
         }
     }
 
@@ -521,8 +540,7 @@ pub struct PolicyChanged {
     pub policy: Policy,
 }
 
-/// A session's period was over, and nobody had ended it. Recorded once, by a sweep, for the history and the
-/// news: no answer depends on it.
+/// A session's period was over, and nobody had ended it. A sweep records it once; no answer depends on it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(array)]
 #[serde(rename_all = "camelCase")]

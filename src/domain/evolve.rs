@@ -8,7 +8,7 @@ use super::{
     event::{
         CredentialIssued, Event, EventKind, ExpiringSoon, Profile, RejectionCause, RenewalRejected,
         SessionCreated, SessionExpired, SessionRenewed, SessionRevoked, SessionsRevoked, SubjectRegistered,
-        Trigger,
+        Trigger, WebhookCreated,
     },
     id::{Generation, Position},
     record::RecordedAs,
@@ -19,6 +19,7 @@ use super::{
     subject::{Registration, Subject},
     system::{Credential, System},
     text::SealedText,
+    webhook::Webhook,
 };
 
 /// An event that cannot follow from the state before it.
@@ -50,7 +51,9 @@ pub fn evolve(subject: &mut Subject, event: &Event, recorded: RecordedAs) -> Res
         Event::TokensPresented(_)
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)
-        | Event::PolicyChanged(_) => Err("it belongs to the system stream"),
+        | Event::PolicyChanged(_)
+        | Event::WebhookCreated(_)
+        | Event::WebhookDeleted(_) => Err("it belongs to the system stream"),
     };
     outcome.map_err(|why| illegal(event, recorded, why))?;
     subject.version = recorded.position;
@@ -76,6 +79,11 @@ pub fn evolve_system(system: &mut System, event: &Event, recorded: RecordedAs) -
             Ok(())
         }
         Event::TokensPresented(_) => Ok(()),
+        Event::WebhookCreated(event) => webhook_created(system, event, recorded),
+        Event::WebhookDeleted(event) => match system.webhooks.remove(&event.webhook_id) {
+            Some(_) => Ok(()),
+            None => Err("there is no such webhook"),
+        },
         Event::SubjectRegistered(_)
         | Event::SessionCreated(_)
         | Event::SessionRenewed(_)
@@ -325,5 +333,18 @@ fn issued(system: &mut System, event: &CredentialIssued, at: Timestamp) -> Resul
         revoked_at: None,
     };
     system.credentials.insert(event.credential_id, credential);
+    Ok(())
+}
+
+fn webhook_created(
+    system: &mut System,
+    event: &WebhookCreated,
+    recorded: RecordedAs,
+) -> Result<(), &'static str> {
+    if system.webhooks.contains_key(&event.webhook_id) {
+        return Err("the webhook exists already");
+    }
+    let webhook = Webhook { asked: event.clone(), created: recorded.position, created_at: recorded.at };
+    system.webhooks.insert(event.webhook_id, webhook);
     Ok(())
 }

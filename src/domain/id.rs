@@ -88,6 +88,10 @@ uuid_id! {
     CredentialId
 }
 uuid_id! {
+    /// Names a webhook; its URL and its secret are never recorded.
+    WebhookId
+}
+uuid_id! {
     /// Names a commit. Its last two bytes are zero: they number the events in it.
     CommitId
 }

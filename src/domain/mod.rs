@@ -20,12 +20,14 @@ pub mod subject;
 pub mod system;
 pub mod text;
 pub mod time;
+pub mod webhook;
 
 pub use event::{Event, EventKind};
 pub use id::{
-    CommitId, CredentialId, Digest16, EventId, Generation, OwnerId, Position, SessionId, SubjectId,
+    CommitId, CredentialId, Digest16, EventId, Generation, OwnerId, Position, SessionId, SubjectId, WebhookId,
 };
 pub use policy::Policy;
 pub use record::{Actor, Commit, Stream};
 pub use text::SealedText;
 pub use time::{Seconds, Timestamp};
+pub use webhook::NoticeKind;

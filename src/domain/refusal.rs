@@ -21,6 +21,15 @@ pub enum Refusal {
     /// No such API key.
     #[error("there is no such API key")]
     CredentialNotFound,
+    /// No such webhook, or not for this caller.
+    #[error("there is no such webhook")]
+    WebhookNotFound,
+    /// The authority, or one owner, has as many webhooks as it may.
+    #[error("there are {most} webhooks, as many as there may be; delete one first")]
+    WebhookLimitExceeded {
+        /// So many.
+        most: usize,
+    },
     /// Only an admin may give a subject another owner.
     #[error("only an admin may change an existing owner")]
     OwnerChangeForbidden,

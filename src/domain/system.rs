@@ -6,10 +6,11 @@ use minicbor::{Decode, Encode};
 
 use super::{
     event::Role,
-    id::{CredentialId, OwnerId, Position},
+    id::{CredentialId, OwnerId, Position, WebhookId},
     policy::Policy,
     text::SealedText,
     time::Timestamp,
+    webhook::Webhook,
 };
 
 /// The state of the system stream.
@@ -25,6 +26,10 @@ pub struct System {
     /// All API keys, withdrawn ones included.
     #[n(2)]
     pub credentials: BTreeMap<CredentialId, Credential>,
+    /// The webhooks that there are.
+    #[n(3)]
+    #[cbor(default)]
+    pub webhooks: BTreeMap<WebhookId, Webhook>,
 }
 
 /// What is known of an API key; the key itself is not.

@@ -154,6 +154,23 @@ pub fn decode(bytes: &[u8]) -> Result<(Commit, Vec<RecordHash>), DecodeError> {
     Ok((commit_of(header, events), hashes))
 }
 
+/// The commit of these bytes, ready to be appended to another log exactly as it was written.
+///
+/// # Errors
+///
+/// [`DecodeError`] unless the bytes are exactly those of one commit.
+pub fn adopt(bytes: Vec<u8>) -> Result<EncodedCommit, DecodeError> {
+    let (commit, record_hashes) = decode(&bytes)?;
+    Ok(EncodedCommit {
+        id: commit.id,
+        stream: StreamKey::of(&commit.stream),
+        expected: commit.expected,
+        recorded_at: commit.recorded_at,
+        bytes,
+        record_hashes,
+    })
+}
+
 /// How many events the commit of these bytes has, without reading them.
 pub(super) fn count(bytes: &[u8]) -> Result<u16, DecodeError> {
     let mut rest = bytes;
@@ -216,6 +233,8 @@ fn put_event(out: &mut Vec<u8>, event: &Event) {
         Event::CredentialIssued(data) => put(out, data),
         Event::CredentialRevoked(data) => put(out, data),
         Event::PolicyChanged(data) => put(out, data),
+        Event::WebhookCreated(data) => put(out, data),
+        Event::WebhookDeleted(data) => put(out, data),
         Event::SessionExpired(data) => put(out, data),
         Event::SubjectErased(data) => put(out, data),
     }

@@ -18,7 +18,7 @@ pub(super) type Open<'o> = &'o dyn Fn() -> Box<dyn EventLog>;
 
 /// Runs the suite. `fresh` makes a new, empty log.
 pub(super) fn check(fresh: Open<'_>) {
-    let promises: [fn(&dyn EventLog); 12] = [
+    let promises: [fn(&dyn EventLog); 13] = [
         an_empty_log_has_head_zero_and_nothing_to_read,
         an_empty_batch_changes_nothing,
         positions_are_dense_from_one,
@@ -28,6 +28,7 @@ pub(super) fn check(fresh: Open<'_>) {
         a_batch_whose_time_goes_back_is_refused_whole,
         a_commit_that_conflicts_does_not_move_time,
         reading_gives_whole_commits_up_to_the_wanted_number,
+        the_bytes_of_a_commit_are_those_that_were_appended,
         the_largest_commits_fit_and_larger_ones_are_no_commits,
         the_root_is_that_of_all_records,
         a_reader_beside_a_writer_sees_a_prefix,
@@ -165,6 +166,19 @@ fn a_commit_that_conflicts_does_not_move_time(log: &dyn EventLog) {
     let outcomes = log.append(batch).unwrap();
     assert_eq!(outcomes[1], Outcome::Appended { first: Position(1) });
     assert_eq!(log.head().recorded_at, at(50));
+}
+
+fn the_bytes_of_a_commit_are_those_that_were_appended(log: &dyn EventLog) {
+    append_all(log, (0..40).map(small).collect());
+    for (after, most) in [(0, 1), (0, 7), (12, 40), (39, 1), (40, 1), (3, 0)] {
+        let read = log.read(Position(after), most).unwrap();
+        let bytes = log.read_bytes(Position(after), most).unwrap();
+        assert_eq!(bytes.len(), read.len());
+        for (stored, read) in bytes.iter().zip(&read) {
+            assert_eq!(StoredCommit::decode(stored.first, &stored.bytes).as_ref(), Ok(read));
+            assert_eq!(stored.bytes, small(stored.first.0 - 1).bytes());
+        }
+    }
 }
 
 fn reading_gives_whole_commits_up_to_the_wanted_number(log: &dyn EventLog) {

@@ -2,7 +2,7 @@
 
 use parking_lot::RwLock;
 
-use super::{EncodedCommit, EventLog, Head, LogError, Outcome, StoredCommit, tail::Tail};
+use super::{EncodedCommit, EventLog, Head, LogError, Outcome, StoredBytes, StoredCommit, tail::Tail};
 use crate::domain::Position;
 
 /// Keeps commits in memory, as the bytes that a disk would hold.
@@ -57,6 +57,17 @@ impl EventLog for MemoryLog {
     }
 
     fn read(&self, after: Position, max_events: usize) -> Result<Vec<StoredCommit>, LogError> {
+        let stored = self.read_bytes(after, max_events)?;
+        stored
+            .into_iter()
+            .map(|StoredBytes { first, bytes }| {
+                StoredCommit::decode(first, &bytes)
+                    .map_err(|error| LogError::Corrupt { position: first, why: error.to_string() })
+            })
+            .collect()
+    }
+
+    fn read_bytes(&self, after: Position, max_events: usize) -> Result<Vec<StoredBytes>, LogError> {
         let state = self.state.read();
         let from = state.commits.partition_point(|kept| kept.last <= after);
         let mut found = Vec::new();
@@ -65,10 +76,8 @@ impl EventLog for MemoryLog {
             if events >= max_events {
                 break;
             }
-            let commit = StoredCommit::decode(kept.first, &kept.bytes)
-                .map_err(|error| LogError::Corrupt { position: kept.first, why: error.to_string() })?;
-            events += commit.commit.events.len();
-            found.push(commit);
+            events += usize::try_from(kept.last.0 - kept.first.0 + 1).unwrap_or(usize::MAX);
+            found.push(StoredBytes { first: kept.first, bytes: kept.bytes.clone() });
         }
         Ok(found)
     }

@@ -126,6 +126,14 @@ pub trait EventLog: Send + Sync {
     /// [`LogError::Corrupt`] at the first position that cannot be given back as it was written.
     fn read(&self, after: Position, max_events: usize) -> Result<Vec<StoredCommit>, LogError>;
 
+    /// The same commits as [`EventLog::read`] gives, as the bytes that are stored: what the record hashes are of,
+    /// whatever version of an event they hold.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Corrupt`], as of `read`.
+    fn read_bytes(&self, after: Position, max_events: usize) -> Result<Vec<StoredBytes>, LogError>;
+
     /// Why the log accepts no more writes from this process; none while it does.
     fn stopped(&self) -> Option<String>;
 }
@@ -191,6 +199,15 @@ impl StoredCommit {
         let first = self.first;
         (0..self.commit.events.len()).map(move |index| first.plus(index as u64))
     }
+}
+
+/// A commit as it is stored, not decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredBytes {
+    /// The position of its first event.
+    pub first: Position,
+    /// Its bytes (`docs/log-format.md`).
+    pub bytes: Vec<u8>,
 }
 
 /// Why the log did not do what it was asked.

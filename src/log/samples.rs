@@ -2,15 +2,16 @@
 
 use super::{EncodedCommit, encode};
 use crate::domain::{
-    Actor, Commit, CommitId, CredentialId, Digest16, Event, Generation, Policy, Position, SealedText,
-    Seconds, SessionId, Stream, Timestamp,
+    Actor, Commit, CommitId, CredentialId, Digest16, Event, Generation, NoticeKind, Policy, Position,
+    SealedText, Seconds, SessionId, Stream, Timestamp, WebhookId,
     event::{
         CredentialIssued, CredentialRevoked, Device, ExpiryCause, PolicyChanged, Presented, Profile,
         RejectionCause, RejectionCode, RenewalRejected, Role, SessionCreated, SessionExpired, SessionRenewed,
         SessionRevoked, SessionsRevoked, SubjectErased, SubjectKind, SubjectRegistered, Terms,
-        TokensPresented, Trigger,
+        TokensPresented, Trigger, WebhookCreated, WebhookDeleted,
     },
     record::{ActorKind, Idempotency},
+    webhook::WebhookFormat,
 };
 
 /// The moment at which all samples begin: 2026-01-01T00:00:00Z.
@@ -186,5 +187,13 @@ pub(super) fn every_kind() -> Vec<Event> {
             cause: ExpiryCause::Absolute,
         }),
         Event::SubjectErased(SubjectErased { reason: sealed(7) }),
+        Event::WebhookCreated(WebhookCreated {
+            webhook_id: WebhookId::from_bytes([0xe3; 16]),
+            owner_id: Some("team:payments".parse().unwrap()),
+            kinds: Some(vec![NoticeKind::SessionRenewed, NoticeKind::SessionRevoked]),
+            format: WebhookFormat::Ntfy,
+            host: "https://ntfy.example".to_owned(),
+        }),
+        Event::WebhookDeleted(WebhookDeleted { webhook_id: WebhookId::from_bytes([0xe3; 16]) }),
     ]
 }

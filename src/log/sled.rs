@@ -22,7 +22,7 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 
 use super::{
-    EncodedCommit, EventLog, Head, LogError, OpenError, Outcome, StoredCommit, frame,
+    EncodedCommit, EventLog, Head, LogError, OpenError, Outcome, StoredBytes, StoredCommit, codec, frame,
     guard::guarded,
     head_file::{HeadFile, HeadRecord},
     opening,
@@ -57,6 +57,9 @@ struct Writer {
     head_file: HeadFile,
     frame_bytes: u64,
 }
+
+/// Takes the bytes of the commit at a position, and says how many events it has.
+type Take<'t> = dyn FnMut(Position, &[u8]) -> Result<usize, LogError> + 't;
 
 impl SledLog {
     /// Opens the log of this data directory, or makes a new one, and hands every commit to `fold`, in order.
@@ -164,11 +167,16 @@ impl SledLog {
         written.and_then(|()| writer.head_file.sync()).map_err(|error| error.to_string())
     }
 
-    fn try_read(&self, after: Position, max_events: usize) -> Result<Vec<StoredCommit>, LogError> {
+    /// A store that cannot give back what it took is not written to any more.
+    fn trusted(&self, read: Result<(), LogError>) -> Result<(), LogError> {
+        read.inspect_err(|error| drop(self.stop(error.to_string())))
+    }
+
+    /// Hands over the bytes of each commit that [`EventLog::read`] promises, which gives back how many events it has.
+    fn try_read(&self, after: Position, max_events: usize, take: &mut Take<'_>) -> Result<(), LogError> {
         let head = self.head().position;
-        let mut found = Vec::new();
         if after >= head || max_events == 0 {
-            return Ok(found);
+            return Ok(());
         }
         let mut events = 0;
         let mut next = after.next();
@@ -186,16 +194,12 @@ impl SledLog {
             let ends = frame.commits.iter().skip(1).map(|(first, _)| *first).chain([frame.next]);
             for ((first, bytes), end) in frame.commits.iter().zip(ends) {
                 if end > next && events < max_events {
-                    let commit = StoredCommit::decode(*first, bytes);
-                    let commit = commit
-                        .map_err(|error| LogError::Corrupt { position: *first, why: error.to_string() })?;
-                    events += commit.commit.events.len();
-                    found.push(commit);
+                    events += take(*first, bytes)?;
                 }
             }
             next = next.max(frame.next);
         }
-        Ok(found)
+        Ok(())
     }
 }
 
@@ -225,8 +229,28 @@ impl EventLog for SledLog {
     }
 
     fn read(&self, after: Position, max_events: usize) -> Result<Vec<StoredCommit>, LogError> {
-        // A store that cannot give back what it took is not written to any more.
-        self.try_read(after, max_events).inspect_err(|error| drop(self.stop(error.to_string())))
+        let mut found = Vec::new();
+        let read = self.try_read(after, max_events, &mut |first, bytes| {
+            let commit = StoredCommit::decode(first, bytes);
+            let commit =
+                commit.map_err(|error| LogError::Corrupt { position: first, why: error.to_string() })?;
+            let events = commit.commit.events.len();
+            found.push(commit);
+            Ok(events)
+        });
+        self.trusted(read).map(|()| found)
+    }
+
+    fn read_bytes(&self, after: Position, max_events: usize) -> Result<Vec<StoredBytes>, LogError> {
+        let mut found = Vec::new();
+        let read = self.try_read(after, max_events, &mut |first, bytes| {
+            let events = codec::count(bytes);
+            let events =
+                events.map_err(|error| LogError::Corrupt { position: first, why: error.to_string() })?;
+            found.push(StoredBytes { first, bytes: bytes.to_vec() });
+            Ok(usize::from(events))
+        });
+        self.trusted(read).map(|()| found)
     }
 
     fn stopped(&self) -> Option<String> {

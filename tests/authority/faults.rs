@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tenure::{
     authority::{Authority, Failure, Granted, NewSession, Reply, Revocation},
     domain::{Position, command::Revoker},
-    log::{EncodedCommit, EventLog, Head, LogError, MemoryLog, Outcome, StoredCommit},
+    log::{EncodedCommit, EventLog, Head, LogError, MemoryLog, Outcome, StoredBytes, StoredCommit},
 };
 
 use crate::world::{World, context, world};
@@ -44,6 +44,9 @@ impl EventLog for FaultyLog {
     }
     fn read(&self, after: Position, max_events: usize) -> Result<Vec<StoredCommit>, LogError> {
         self.inner.read(after, max_events)
+    }
+    fn read_bytes(&self, after: Position, max_events: usize) -> Result<Vec<StoredBytes>, LogError> {
+        self.inner.read_bytes(after, max_events)
     }
     fn stopped(&self) -> Option<String> {
         self.loses_disk.load(Ordering::SeqCst).then(|| "the disk is gone".to_owned())

@@ -19,7 +19,14 @@ use proptest::{
     strategy::ValueTree,
     test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner},
 };
-use tenure::domain::state::State;
+use tenure::{
+    audit::{
+        replay::{Replay, Until},
+        what_if::{Overrides, WhatIf},
+    },
+    domain::{Commit, Position, state::State},
+    log::{StoredCommit, encode},
+};
 
 use self::{
     file::HistoryFile,
@@ -122,12 +129,54 @@ fn run_of_seed(name: &str, seed: u64) -> Run {
 fn the_same_seed_gives_the_same_log() {
     for seed in 1..=5 {
         let (one, two) = (run_of_seed("seed-one", seed), run_of_seed("seed-two", seed));
-        assert!(!one.file.bytes.is_empty());
-        assert_eq!(one.file.bytes, two.file.bytes, "seed {seed}");
+        assert!(!one.file.bytes().is_empty());
+        assert_eq!(one.file.bytes(), two.file.bytes(), "seed {seed}");
         assert_eq!(one.states, two.states, "seed {seed}");
         let other = run_of_seed("seed-other", seed + 100);
-        assert_ne!(one.file.bytes, other.file.bytes, "seeds {seed} and {}", seed + 100);
+        assert_ne!(one.file.bytes(), other.file.bytes(), "seeds {seed} and {}", seed + 100);
     }
+}
+
+/// What `tenure audit replay` folds is what was there, at every position and at every moment.
+#[test]
+fn a_replay_equals_the_live_state_at_every_position() {
+    for seed in 1..=3 {
+        let run = run_of_seed("replay", seed);
+        let stored = stored(&run.commits);
+        for (live, until) in run.states.iter().zip(&stored) {
+            let mut replay = Replay::new(Until::Position(until.last()));
+            for stored in &stored {
+                let _ = replay.add(stored).unwrap();
+            }
+            assert!(replay.state().to_bytes() == *live, "seed {seed}, position {}", until.last());
+        }
+    }
+}
+
+/// Under the limits that were in force nothing would have gone otherwise: the requests are read back rightly.
+#[test]
+fn the_same_limits_change_nothing_in_any_history() {
+    for seed in 1..=40 {
+        let run = run_of_seed("what-if", seed);
+        let mut what_if = WhatIf::under(Overrides::default());
+        for stored in stored(&run.commits) {
+            what_if.add(&stored).unwrap();
+        }
+        let report = what_if.end();
+        assert!(report.divergences.is_empty(), "seed {seed}: {:#?}", report.divergences);
+        assert_eq!(report.happened, report.instead, "seed {seed}");
+    }
+}
+
+fn stored(commits: &[Commit]) -> Vec<StoredCommit> {
+    let mut next = Position(1);
+    let stored = commits.iter().map(|commit| {
+        let encoded = encode(commit).expect("what was decided fits into the log");
+        let first = next;
+        next = next.plus(encoded.count());
+        StoredCommit { first, commit: commit.clone(), record_hashes: encoded.record_hashes().to_vec() }
+    });
+    stored.collect()
 }
 
 #[test]

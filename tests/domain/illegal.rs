@@ -5,7 +5,7 @@ use tenure::domain::{
     event::{
         CredentialRevoked, ExpiringSoon, ExpiryCause, PolicyChanged, Presented, Profile, RejectionCause,
         RejectionCode, RenewalRejected, Role, SessionCreated, SessionExpired, SessionRenewed,
-        SessionsRevoked, SubjectErased, SubjectRegistered, TokensPresented, Trigger,
+        SessionsRevoked, SubjectErased, SubjectRegistered, TokensPresented, Trigger, WebhookDeleted,
     },
     evolve::{IllegalEvent, evolve, evolve_system},
     record::RecordedAs,
@@ -13,7 +13,10 @@ use tenure::domain::{
     subject::Subject,
 };
 
-use crate::{scenario::*, system::credential};
+use crate::{
+    scenario::*,
+    system::{credential, webhook},
+};
 
 const HERE: Position = Position(77);
 
@@ -124,7 +127,7 @@ fn new_policy() -> Event {
 }
 
 /// One of each kind, such as it could follow the first renewal of session 1 at 1200 s.
-fn one_of_each(at: Timestamp) -> [Event; 12] {
+fn one_of_each(at: Timestamp) -> [Event; 14] {
     [
         registration(),
         creation(2, 1_200, |_| ()),
@@ -138,6 +141,8 @@ fn one_of_each(at: Timestamp) -> [Event; 12] {
         new_policy(),
         expiry(1, 1_600, |_| ()),
         erasure(),
+        Event::WebhookCreated(webhook(1, None)),
+        Event::WebhookDeleted(WebhookDeleted { webhook_id: webhook(1, None).webhook_id }),
     ]
 }
 
@@ -365,6 +370,17 @@ fn a_credential_is_withdrawn_only_while_it_is_in_force() {
     let admitted = Event::CredentialIssued(credential(1, Role::Admin));
     let facts = [Fact::of_system(admitted, T0), Fact::of_system(withdrawal(1), T0)];
     assert_illegal_in_system(&Scenario::given(facts), &withdrawal(1));
+}
+
+#[test]
+fn a_webhook_is_made_and_deleted_once() {
+    let made = Event::WebhookCreated(webhook(1, None));
+    let deleted = Event::WebhookDeleted(WebhookDeleted { webhook_id: webhook(1, None).webhook_id });
+    assert_illegal_in_system(&Scenario::given([]), &deleted);
+    let scenario = Scenario::given([Fact::of_system(made.clone(), T0)]);
+    assert_illegal_in_system(&scenario, &made);
+    let scenario = scenario.and([Fact::of_system(deleted.clone(), T0)]);
+    assert_illegal_in_system(&scenario, &deleted);
 }
 
 // The state of all

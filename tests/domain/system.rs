@@ -1,11 +1,15 @@
 //! The authority itself: credentials, policies, marks of presentation (section 1, section 5).
 
 use tenure::domain::{
-    CredentialId, Event, Generation, Policy,
-    command::SystemCommand,
-    event::{CredentialIssued, CredentialRevoked, PolicyChanged, Presented, Role, TokensPresented},
+    CredentialId, Event, Generation, NoticeKind, Policy, WebhookId,
+    command::{DeleteWebhook, SystemCommand},
+    event::{
+        CredentialIssued, CredentialRevoked, PolicyChanged, Presented, Role, TokensPresented, WebhookCreated,
+        WebhookDeleted,
+    },
     policy::OnReuse,
     refusal::Refusal,
+    webhook::{self, WebhookFormat},
 };
 
 use crate::scenario::*;
@@ -148,4 +152,74 @@ fn a_mark_of_presentation_moves_nothing_but_the_mark() {
     assert_eq!(*scenario.session(1), expected);
     let again = scenario.and([presented(2, 602)]);
     assert_eq!(*again.session(1), expected);
+}
+
+/// A webhook of an owner, or of nobody in particular.
+pub(crate) fn webhook(number: u16, of: Option<&str>) -> WebhookCreated {
+    let mut id = [0x77; 16];
+    id[..2].copy_from_slice(&number.to_be_bytes());
+    WebhookCreated {
+        webhook_id: WebhookId::from_bytes(id),
+        owner_id: of.map(owner),
+        kinds: Some(vec![NoticeKind::SessionRenewed]),
+        format: WebhookFormat::Standard,
+        host: "https://example.com".into(),
+    }
+}
+
+fn is_there(number: u16, of: Option<&str>) -> Fact {
+    Fact::of_system(Event::WebhookCreated(webhook(number, of)), T0)
+}
+
+fn delete(number: u16, owner: Option<&str>) -> SystemCommand {
+    let owner = owner.map(crate::scenario::owner);
+    SystemCommand::DeleteWebhook(DeleteWebhook { id: webhook(number, None).webhook_id, owner })
+}
+
+fn is_deleted(number: u16) -> Event {
+    Event::WebhookDeleted(WebhookDeleted { webhook_id: webhook(number, None).webhook_id })
+}
+
+#[test]
+fn a_webhook_is_there_from_its_event_until_it_is_deleted() {
+    let asked = webhook(1, Some(ALICE));
+    let scenario = Scenario::given([])
+        .when_system(&SystemCommand::CreateWebhook(asked.clone()), after(1))
+        .then([Event::WebhookCreated(asked.clone())]);
+    let known = &scenario.state().system.webhooks[&asked.webhook_id];
+    assert_eq!((&known.asked, known.created_at), (&asked, after(1)));
+    assert!(known.tells(NoticeKind::SessionRenewed, Some(&owner(ALICE))));
+    assert!(!known.tells(NoticeKind::SessionRenewed, None));
+    assert!(!known.tells(NoticeKind::SessionRenewed, Some(&owner("bob"))));
+    assert!(!known.tells(NoticeKind::SessionCreated, Some(&owner(ALICE))));
+    let scenario = scenario.when_system(&delete(1, None), after(2)).then([is_deleted(1)]);
+    assert!(scenario.state().system.webhooks.is_empty());
+    scenario.when_system(&delete(1, None), after(3)).then_refused(Refusal::WebhookNotFound);
+}
+
+#[test]
+fn a_webhook_of_another_owner_does_not_exist() {
+    Scenario::given([is_there(1, Some(ALICE)), is_there(2, None)])
+        .when_system(&delete(1, Some("bob")), after(1))
+        .then_refused(Refusal::WebhookNotFound)
+        .when_system(&delete(2, Some(ALICE)), after(1))
+        .then_refused(Refusal::WebhookNotFound)
+        .when_system(&delete(1, Some(ALICE)), after(1))
+        .then([is_deleted(1)]);
+}
+
+#[test]
+fn an_owner_has_20_webhooks_and_the_authority_1000() {
+    let create = |number, of| SystemCommand::CreateWebhook(webhook(number, of));
+    let own = (0..20).map(|number| is_there(number, Some(ALICE)));
+    let refused = Refusal::WebhookLimitExceeded { most: webhook::MOST_PER_OWNER };
+    Scenario::given(own)
+        .when_system(&create(20, Some(ALICE)), after(1))
+        .then_refused(refused)
+        .when_system(&create(21, Some("bob")), after(1))
+        .then([Event::WebhookCreated(webhook(21, Some("bob")))]);
+    let all = (0..1_000).map(|number| is_there(number, None));
+    Scenario::given(all)
+        .when_system(&create(1_000, None), after(1))
+        .then_refused(Refusal::WebhookLimitExceeded { most: webhook::MOST });
 }

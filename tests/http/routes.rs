@@ -26,9 +26,16 @@ const MAY: &[(&str, &str, &[&str])] = &[
     ("GET", "/v1/audit/proof", &["admin", "auditor"]),
     ("GET", "/v1/audit/consistency", &["admin", "auditor"]),
     ("GET", "/v1/audit/check", &["admin", "auditor"]),
+    ("GET", "/v1/audit/export", &["admin", "auditor"]),
     ("POST", "/v1/credentials", &["admin"]),
     ("GET", "/v1/credentials", &["admin"]),
     ("DELETE", "/v1/credentials/{credentialId}", &["admin"]),
+    ("POST", "/v1/webhooks", &["admin", "owner"]),
+    ("GET", "/v1/webhooks", &["admin", "auditor", "owner"]),
+    ("DELETE", "/v1/webhooks/{webhookId}", &["admin", "owner"]),
+    ("GET", "/v1/webhooks/{webhookId}/deliveries", &["admin", "auditor", "owner"]),
+    ("POST", "/v1/webhooks/{webhookId}/redeliver", &["admin", "owner"]),
+    ("POST", "/v1/webhooks/{webhookId}/test", &["admin", "owner"]),
     ("GET", "/v1/clock", &["admin"]),
     ("PUT", "/v1/clock", &["admin"]),
     ("POST", "/v1/sweep", &["admin"]),
@@ -45,7 +52,8 @@ fn admitted(facts: &RouteFacts) -> BTreeSet<&str> {
 /// A request on a route, without credential and body, about things that are not there.
 fn request(server: &Server, facts: &RouteFacts, session: &str) -> Request {
     let target = facts.path.replace("{sessionId}", session).replace("{subjectId}", "nobody");
-    server.request(&facts.method, &target.replace("{credentialId}", "none"))
+    let target = target.replace("{credentialId}", "none").replace("{webhookId}", "none");
+    server.request(&facts.method, &target)
 }
 
 /// What the contract (section 0) says of every reply.

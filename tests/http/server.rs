@@ -22,6 +22,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Server {
     directory: TempDir,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     log_filter: &'static str,
     process: Process,
     /// What the processes before the present one said on standard error.
@@ -43,7 +44,7 @@ impl Server {
 
     /// Where time is that of the machine, and nobody moves it.
     pub(crate) fn on_real_time() -> Self {
-        Self::run("info", vec![])
+        Self::run("info", vec![], vec![])
     }
 
     /// With some settings, each `name=value`.
@@ -54,15 +55,22 @@ impl Server {
     /// With some settings and a log filter.
     pub(crate) fn saying(log_filter: &'static str, settings: &[&str]) -> Self {
         let settings = settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]);
-        Self::run(log_filter, ["--test-clock".to_owned()].into_iter().chain(settings).collect())
+        Self::run(log_filter, ["--test-clock".to_owned()].into_iter().chain(settings).collect(), vec![])
     }
 
-    fn run(log_filter: &'static str, arguments: Vec<String>) -> Self {
+    /// With a variable of the environment; its log says all that it ever says.
+    pub(crate) fn in_environment(name: &str, value: &str, settings: &[&str]) -> Self {
+        let settings = settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]);
+        let arguments = ["--test-clock".to_owned()].into_iter().chain(settings).collect();
+        Self::run("trace", arguments, vec![(name.to_owned(), value.to_owned())])
+    }
+
+    fn run(log_filter: &'static str, arguments: Vec<String>, environment: Vec<(String, String)>) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let process = Process::start(&directory.path().join("data"), &arguments, log_filter);
+        let process = Process::start(&directory.path().join("data"), &arguments, &environment, log_filter);
         let admin = std::fs::read_to_string(directory.path().join("data/admin.key")).unwrap();
         let admin = admin.trim().to_owned();
-        Self { directory, arguments, log_filter, process, said_before: String::new(), admin }
+        Self { directory, arguments, environment, log_filter, process, said_before: String::new(), admin }
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -98,9 +106,17 @@ impl Server {
         self.start_again();
     }
 
-    fn start_again(&mut self) {
+    /// Stops it in order and starts it again with other settings.
+    pub(crate) fn restart_with(&mut self, settings: &[&str]) {
+        let settings = settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]);
+        self.arguments = ["--test-clock".to_owned()].into_iter().chain(settings).collect();
+        self.restart();
+    }
+
+    /// Starts it again after it has stopped.
+    pub(crate) fn start_again(&mut self) {
         self.said_before = self.said();
-        self.process = Process::start(&self.data(), &self.arguments, self.log_filter);
+        self.process = Process::start(&self.data(), &self.arguments, &self.environment, self.log_filter);
     }
 
     pub(crate) fn request(&self, method: &str, target: &str) -> Request {
@@ -196,13 +212,14 @@ impl Drop for Server {
 }
 
 impl Process {
-    fn start(data: &Path, arguments: &[String], log_filter: &str) -> Self {
+    fn start(data: &Path, arguments: &[String], environment: &[(String, String)], log_filter: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tenure"))
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
             .args(arguments)
             .env_clear()
             .env("TENURE_LOG", log_filter)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // The one write path. It never asks a projection before it decides.
     ("authority", &["bus", "domain", "log", "tokens", "texts", "clock", "entropy"]),
     // What is derived.
-    ("bus", &["domain", "log", "clock"]),
+    ("bus", &["domain", "log", "clock", "entropy", "key_files"]),
     ("projections", &["domain", "log"]),
     // What convinces a stranger. It has a key of its own.
     ("audit", &["domain", "log", "clock", "entropy", "key_files"]),
@@ -28,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "audit",
             "authority",
+            "bus",
             "domain",
             "log",
             "projections",
@@ -53,10 +54,11 @@ const ARROWS: &[(&str, &[&str])] = &[
             "entropy",
         ],
     ),
-    ("server", &["api", "config", "entropy", "node"]),
+    ("server", &["api", "bus", "config", "entropy", "node"]),
     (
         "cli",
         &[
+            "audit",
             "authority",
             "clock",
             "config",

@@ -76,6 +76,7 @@ async fn metrics() -> String {
         Arc::clone(&node.authority),
         Arc::clone(&node.projections),
         Arc::clone(&node.evidence),
+        Arc::clone(&node.webhooks),
         settings,
         None,
     );

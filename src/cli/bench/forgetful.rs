@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 
 use crate::{
     domain::{Position, Timestamp},
-    log::{EncodedCommit, EventLog, Head, LogError, Outcome, RootHash, StoredCommit},
+    log::{EncodedCommit, EventLog, Head, LogError, Outcome, RootHash, StoredBytes, StoredCommit},
 };
 
 /// Counts, and forgets.
@@ -35,6 +35,10 @@ impl EventLog for ForgetfulLog {
     }
 
     fn read(&self, _: Position, _: usize) -> Result<Vec<StoredCommit>, LogError> {
+        Ok(Vec::new())
+    }
+
+    fn read_bytes(&self, _: Position, _: usize) -> Result<Vec<StoredBytes>, LogError> {
         Ok(Vec::new())
     }
 

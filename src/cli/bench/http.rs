@@ -42,6 +42,13 @@ impl Connection {
         }
     }
 
+    /// The position that the last answer names.
+    pub(super) fn position(&self) -> Option<u64> {
+        let head = &self.reply[..find(&self.reply, b"\r\n\r\n")?];
+        let start = find(head, b"x-tenure-position: ")? + "x-tenure-position: ".len();
+        str::from_utf8(&head[start..]).ok()?.lines().next()?.parse().ok()
+    }
+
     fn write(&mut self, method: &str, path: &str, credential: &str, body: Option<&str>) {
         let Self { host, request, .. } = self;
         request.clear();

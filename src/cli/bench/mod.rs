@@ -6,12 +6,14 @@
 mod bare;
 mod callers;
 mod conditions;
+mod fan_out;
 mod forgetful;
 mod http;
 mod introspect;
 mod laps;
 mod memory;
 mod renew;
+mod replay;
 mod report;
 mod stock;
 
@@ -28,6 +30,10 @@ pub(crate) enum Bench {
     Renew(renew::Renew),
     /// Introspections per second
     Introspect(introspect::Introspect),
+    /// How soon an event reaches a thousand readers, and what that costs those who renew
+    FanOut(fan_out::FanOut),
+    /// Events per second that are proved, and folded
+    Replay(replay::Replay),
     /// Bytes of memory for each live session
     Memory(memory::Memory),
 }
@@ -37,6 +43,8 @@ impl Bench {
         match self {
             Self::Renew(renew) => renew.run(global),
             Self::Introspect(introspect) => introspect.run(global),
+            Self::FanOut(fan_out) => fan_out.run(global),
+            Self::Replay(replay) => replay.run(global),
             Self::Memory(memory) => memory.run(global),
         }
     }

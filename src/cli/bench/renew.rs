@@ -210,7 +210,7 @@ fn dealt<T>(things: Vec<T>, hands: u16) -> impl Iterator<Item = Vec<T>> {
 }
 
 /// Sessions on a server that can be renewed in turn.
-struct ByHttp {
+pub(super) struct ByHttp {
     host: String,
     key: String,
     sessions: Vec<Held>,
@@ -218,13 +218,13 @@ struct ByHttp {
 }
 
 impl ByHttp {
-    async fn new(host: &str, key: &str, count: usize, clients: u16) -> Result<Self, Failure> {
+    pub(super) async fn new(host: &str, key: &str, count: usize, clients: u16) -> Result<Self, Failure> {
         let sessions = created(host, key, count, clients).await?;
         let left = Arc::new(AtomicU32::new(RENEWALS));
         Ok(Self { host: host.into(), key: key.into(), sessions, left })
     }
 
-    async fn round(&mut self, clients: u16, least: Duration) -> Result<Round, Failure> {
+    pub(super) async fn round(&mut self, clients: u16, least: Duration) -> Result<Round, Failure> {
         if self.left.load(Ordering::Relaxed) < FEW {
             let count = self.sessions.len();
             *self = Self::new(&self.host, &self.key, count, clients).await?;

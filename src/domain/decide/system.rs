@@ -3,9 +3,10 @@
 use crate::domain::{
     Event,
     command::SystemCommand,
-    event::{CredentialRevoked, PolicyChanged, Role, TokensPresented},
+    event::{CredentialRevoked, PolicyChanged, Role, TokensPresented, WebhookCreated, WebhookDeleted},
     refusal::Refusal,
     system::System,
+    webhook,
 };
 
 /// Decides a command against the authority's own state, by the same rules as [`decide`](super::decide).
@@ -31,5 +32,23 @@ pub fn decide_system(system: &System, command: &SystemCommand) -> Result<Vec<Eve
         SystemCommand::MarkPresented(marks) => {
             Ok(vec![Event::TokensPresented(TokensPresented { presented: marks.clone() })])
         }
+        SystemCommand::CreateWebhook(event) => create_webhook(system, event),
+        SystemCommand::DeleteWebhook(asked) => {
+            let known = system.webhooks.get(&asked.id);
+            let known = known.filter(|webhook| webhook.is_visible_to(asked.owner.as_ref()));
+            let webhook_id = known.ok_or(Refusal::WebhookNotFound)?.id();
+            Ok(vec![Event::WebhookDeleted(WebhookDeleted { webhook_id })])
+        }
     }
+}
+
+fn create_webhook(system: &System, asked: &WebhookCreated) -> Result<Vec<Event>, Refusal> {
+    if system.webhooks.len() >= webhook::MOST {
+        return Err(Refusal::WebhookLimitExceeded { most: webhook::MOST });
+    }
+    let of_owner = system.webhooks.values().filter(|known| known.asked.owner_id == asked.owner_id);
+    if asked.owner_id.is_some() && of_owner.count() >= webhook::MOST_PER_OWNER {
+        return Err(Refusal::WebhookLimitExceeded { most: webhook::MOST_PER_OWNER });
+    }
+    Ok(vec![Event::WebhookCreated(asked.clone())])
 }

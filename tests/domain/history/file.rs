@@ -1,54 +1,56 @@
-//! A history written down.
+//! A history written down, as an export that nobody has signed: `tenure audit replay --file` opens it.
 
 use std::{
-    fs::File,
-    io::Write,
+    fs::{self, File},
+    io::BufReader,
+    ops::ControlFlow,
     path::{Path, PathBuf},
 };
 
-use tenure::domain::Commit;
+use tenure::{
+    audit::{
+        export::ExportWriter,
+        verify::{Fault, Trust, verify},
+    },
+    domain::{Commit, Position},
+};
 
-/// The commits of a history, each written before it is applied: four bytes of length, then the record.
+/// The commits of a history, each written before it is applied.
 pub(super) struct HistoryFile {
     pub(super) path: PathBuf,
-    file: File,
-    pub(super) bytes: Vec<u8>,
+    writer: ExportWriter<File>,
+    next: Position,
 }
 
 impl HistoryFile {
     pub(super) fn create(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("history-{name}.commits"));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("history-{name}.export"));
         let file = File::create(&path).expect("the directory of the tests can be written to");
-        Self { path, file, bytes: Vec::new() }
+        let writer = ExportWriter::begin(file, None).expect("the directory of the tests can be written to");
+        Self { path, writer, next: Position(1) }
     }
 
     pub(super) fn write(&mut self, commit: &Commit) {
-        let record = encoded(commit);
-        let length = u32::try_from(record.len()).expect("a commit is small").to_be_bytes();
-        for part in [&length[..], &record] {
-            self.file.write_all(part).expect("the directory of the tests can be written to");
-            self.bytes.extend_from_slice(part);
-        }
+        let encoded = tenure::log::encode(commit).expect("what was decided fits into the log");
+        self.writer
+            .known_commit(self.next, encoded.record_hashes(), encoded.bytes())
+            .expect("the directory of the tests can be written to");
+        self.next = self.next.plus(encoded.count());
+    }
+
+    /// All that has been written.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        fs::read(&self.path).expect("it was written before")
     }
 
     pub(super) fn read(path: &Path) -> Vec<Commit> {
-        let bytes = std::fs::read(path).expect("it was written before");
-        let mut rest = bytes.as_slice();
+        let file = BufReader::new(File::open(path).expect("it was written before"));
         let mut commits = Vec::new();
-        while let Some((length, after)) = rest.split_first_chunk() {
-            let (record, after) = after.split_at(u32::from_be_bytes(*length) as usize);
-            commits.push(decoded(record));
-            rest = after;
-        }
+        let read = verify(file, Trust::default(), &mut |stored, _| {
+            commits.push(stored.commit);
+            ControlFlow::Continue(())
+        });
+        assert!(matches!(read, Err(Fault::Cut { .. })), "nobody signs the histories of tests: {read:?}");
         commits
     }
-}
-
-/// The bytes of a commit, as the log stores them.
-fn encoded(commit: &Commit) -> Vec<u8> {
-    tenure::log::encode(commit).expect("what was decided fits into the log").bytes().to_vec()
-}
-
-fn decoded(record: &[u8]) -> Commit {
-    tenure::log::codec::decode(record).expect("it was encoded before").0
 }

@@ -46,6 +46,8 @@ fn code_of(refusal: &Refusal) -> String {
         Refusal::RenewalTooEarly { .. } => "RENEWAL_TOO_EARLY".into(),
         Refusal::IdempotencyKeyReused { .. } => "IDEMPOTENCY_KEY_REUSED".into(),
         Refusal::LastAdmin => "LAST_ADMIN".into(),
+        Refusal::WebhookNotFound => "WEBHOOK_NOT_FOUND".into(),
+        Refusal::WebhookLimitExceeded { most } => format!("WEBHOOK_LIMIT_EXCEEDED {most}"),
     }
 }
 
@@ -89,7 +91,9 @@ fn fact(event: &Event) -> String {
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)
         | Event::PolicyChanged(_)
-        | Event::SubjectErased(_) => format!("{event:?}"),
+        | Event::SubjectErased(_)
+        | Event::WebhookCreated(_)
+        | Event::WebhookDeleted(_) => format!("{event:?}"),
     }
 }
 

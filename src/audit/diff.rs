@@ -1,0 +1,137 @@
+//! What two moments of a history differ in.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::view::SessionState;
+use crate::domain::{Position, Timestamp, state::State, subject::Subject};
+
+/// One thing that is not the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Difference {
+    /// `policy`, `credential`, `subject` or `session`.
+    pub what: &'static str,
+    /// Its name; none of the policy.
+    pub id: Option<String>,
+    /// `new`, or which of its members changed.
+    pub field: String,
+    /// What it was.
+    pub before: Value,
+    /// What it is.
+    pub after: Value,
+}
+
+/// What a thing is, member by member.
+type Members = Map<String, Value>;
+
+/// All that is different between two states of one history, each judged at its moment; the earlier one first.
+pub fn differences(earlier: (&State, Timestamp), later: (&State, Timestamp)) -> Vec<Difference> {
+    let [before, after] = [earlier, later].map(|(state, at)| Things { state, at });
+    let mut found = Vec::new();
+    compare("policy", None, before.policy().as_ref(), after.policy().as_ref(), &mut found);
+    for id in after.state.system.credentials.keys() {
+        let name = Some(id.to_string());
+        compare(
+            "credential",
+            name,
+            before.credential(id).as_ref(),
+            after.credential(id).as_ref(),
+            &mut found,
+        );
+    }
+    let subjects: BTreeSet<_> = after.state.subjects.keys().collect();
+    for id in subjects {
+        let (was, is) = (before.state.subjects.get(id), after.state.subjects.get(id));
+        let members = |subject: Option<&Subject>| subject.map(profile);
+        compare("subject", Some(id.to_string()), members(was).as_ref(), members(is).as_ref(), &mut found);
+        for session in is.into_iter().flat_map(|subject| &subject.sessions) {
+            let members = [before.session(was, session.id), after.session(is, session.id)];
+            compare(
+                "session",
+                Some(session.id.to_string()),
+                members[0].as_ref(),
+                members[1].as_ref(),
+                &mut found,
+            );
+        }
+    }
+    found
+}
+
+struct Things<'s> {
+    state: &'s State,
+    at: Timestamp,
+}
+
+impl Things<'_> {
+    fn policy(&self) -> Option<Members> {
+        self.state.system.policy.as_ref().map(members)
+    }
+
+    fn credential(&self, id: &crate::domain::CredentialId) -> Option<Members> {
+        let credential = self.state.system.credentials.get(id)?;
+        Some(object(json!({
+            "role": credential.role, "ownerId": credential.owner_id,
+            "createdAt": credential.created_at, "revokedAt": credential.revoked_at,
+        })))
+    }
+
+    fn session(&self, subject: Option<&Subject>, id: crate::domain::SessionId) -> Option<Members> {
+        let subject = subject?;
+        let state = SessionState::of(subject, subject.session(id)?, Position::ZERO, self.at);
+        let mut members = members(&state);
+        // They say when one looked, or whose it is, which the subject says too.
+        for name in ["asOfPosition", "asOfTime", "expiresIn", "ownerId"] {
+            members.remove(name);
+        }
+        Some(members)
+    }
+}
+
+fn profile(subject: &Subject) -> Members {
+    let mut members = subject.profile().map_or_else(Members::new, members);
+    if let Some(registration) = &subject.registration {
+        members.insert("createdAt".into(), json!(registration.created_at));
+    }
+    members
+}
+
+fn members(thing: &impl Serialize) -> Members {
+    object(serde_json::to_value(thing).expect("our own documents are always JSON"))
+}
+
+fn object(value: Value) -> Members {
+    match value {
+        Value::Object(members) => members,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Members::new()
+        }
+    }
+}
+
+fn compare(
+    what: &'static str,
+    id: Option<String>,
+    before: Option<&Members>,
+    after: Option<&Members>,
+    found: &mut Vec<Difference>,
+) {
+    match (before, after) {
+        (None, Some(after)) => {
+            let after = Value::Object(after.clone());
+            found.push(Difference { what, id, field: "new".into(), before: Value::Null, after });
+        }
+        (Some(before), Some(after)) => {
+            for (name, value) in after.iter().filter(|(name, value)| before.get(*name) != Some(value)) {
+                let before = before.get(name).cloned().unwrap_or_default();
+                let (id, after) = (id.clone(), value.clone());
+                found.push(Difference { what, id, field: name.clone(), before, after });
+            }
+        }
+        // Nothing that was recorded goes away.
+        (Some(_) | None, None) => {}
+    }
+}

@@ -1,0 +1,113 @@
+//! An export back into a data directory: the log alone, byte for byte, under the same root.
+//!
+//! Keys are not in an export, and none are made. Texts about people stay sealed for ever, unless the directory gets
+//! the `keys/` that belong to it; tokens cannot be judged without them, and `tenure serve` refuses to start where a
+//! log is without its keys. What an import makes is for auditors. It is no restore: it may lack the last revocations.
+
+use std::{fs, io, io::BufRead, ops::ControlFlow, path::Path};
+
+use super::verify::{Fault, Trust, Verdict, verify};
+use crate::log::{EncodedCommit, EventLog, LogError, OpenError, Outcome, SledLog, codec::adopt};
+
+/// So many commits are made durable together.
+const BATCH: usize = 1_000;
+
+/// Why an export was not imported. Nothing of it is left.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The export is not true.
+    #[error(transparent)]
+    Untrue(#[from] Fault),
+    /// It was cut before its commits could make a log, or begins behind the first event.
+    #[error("the export begins at position {0}; only a history from position 1 on makes a log")]
+    NotWhole(u64),
+    /// There is something in the place of the new directory.
+    #[error("it is there already, and not empty: an import makes a new data directory")]
+    NotEmpty,
+    /// The new log cannot be made.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The new log cannot be written.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The new directory cannot be made, or removed after a failure.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Makes a data directory with the history of this export, and gives the verdict on it.
+///
+/// # Errors
+/// See [`ImportError`]. What was made of the directory is removed again.
+pub fn import(input: impl BufRead, trust: Trust<'_>, data: &Path) -> Result<Verdict, ImportError> {
+    let was_there = data.exists();
+    if was_there && fs::read_dir(data)?.next().is_some() {
+        return Err(ImportError::NotEmpty);
+    }
+    let imported = fill(input, trust, data);
+    if imported.is_err() && data.exists() {
+        fs::remove_dir_all(data)?;
+        if was_there {
+            fs::create_dir(data)?;
+        }
+    }
+    imported
+}
+
+fn fill(input: impl BufRead, trust: Trust<'_>, data: &Path) -> Result<Verdict, ImportError> {
+    let log = SledLog::open(data, &mut |_| Ok(()))?;
+    let mut filling = Filling { log: &log, batch: Vec::new(), failed: None };
+    let verdict = verify(input, trust, &mut |stored, bytes| {
+        if stored.first > filling.next() {
+            filling.failed = Some(ImportError::NotWhole(stored.first.0));
+            return ControlFlow::Break(());
+        }
+        filling.take(bytes)
+    })?;
+    filling.flush();
+    if let Some(error) = filling.failed {
+        return Err(error);
+    }
+    let verdict = verdict.ok_or(ImportError::NotWhole(0))?;
+    if verdict.from != 1 {
+        return Err(ImportError::NotWhole(verdict.from));
+    }
+    log.close()?;
+    Ok(verdict)
+}
+
+struct Filling<'l> {
+    log: &'l SledLog,
+    batch: Vec<EncodedCommit>,
+    failed: Option<ImportError>,
+}
+
+impl Filling<'_> {
+    /// The position that the next commit will get.
+    fn next(&self) -> crate::domain::Position {
+        let waiting = self.batch.iter().map(EncodedCommit::count).sum();
+        self.log.head().position.next().plus(waiting)
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> ControlFlow<()> {
+        match adopt(bytes.to_vec()) {
+            Ok(commit) => self.batch.push(commit),
+            Err(error) => unreachable!("it was decoded a moment ago: {error}"),
+        }
+        if self.batch.len() >= BATCH {
+            self.flush();
+        }
+        if self.failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn flush(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        match self.log.append(batch) {
+            Ok(outcomes) if outcomes.iter().all(|outcome| matches!(outcome, Outcome::Appended { .. })) => {}
+            Ok(_) => {
+                self.failed = Some(LogError::Stopped { why: self.log.stopped().unwrap_or_default() }.into());
+            }
+            Err(error) => self.failed = Some(error.into()),
+        }
+    }
+}

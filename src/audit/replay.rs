@@ -1,0 +1,182 @@
+//! The state from nothing: what the facts up to a moment say, folded by the same function as everywhere.
+
+use std::ops::ControlFlow;
+
+use serde::Serialize;
+
+use super::view::SessionState;
+use crate::{
+    domain::{Commit, Policy, Position, Timestamp, evolve::IllegalEvent, session::Status, state::State},
+    log::StoredCommit,
+};
+
+/// How far a replay goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// To the last event.
+    End,
+    /// To this position, and to the moment at which it was recorded.
+    Position(Position),
+    /// To the last event recorded at or before this moment, and to the moment.
+    Time(Timestamp),
+}
+
+/// A replay on its way.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    until: Until,
+    state: State,
+}
+
+impl Replay {
+    /// Of nothing yet.
+    pub fn new(until: Until) -> Self {
+        Self { until, state: State::default() }
+    }
+
+    /// Adds the next commit, as far as it belongs to what is asked for. Breaks when that is reached.
+    ///
+    /// # Errors
+    /// The event that cannot follow; the replay stands before its commit's first illegal event.
+    pub fn add(&mut self, stored: &StoredCommit) -> Result<ControlFlow<()>, IllegalEvent> {
+        let commit = &stored.commit;
+        let is_whole = match self.until {
+            Until::End => true,
+            Until::Position(last) => stored.last() <= last,
+            Until::Time(last) => commit.recorded_at <= last,
+        };
+        if is_whole {
+            return self.state.apply(commit).map(|()| ControlFlow::Continue(()));
+        }
+        self.add_telling(stored, &mut |_, _| ())
+    }
+
+    /// As [`Replay::add`]; tells of each event, with the state before it, before it is applied.
+    ///
+    /// # Errors
+    /// As `add`.
+    pub fn add_telling(
+        &mut self,
+        stored: &StoredCommit,
+        tell: &mut dyn FnMut(&State, Step<'_>),
+    ) -> Result<ControlFlow<()>, IllegalEvent> {
+        if let Until::Time(last) = self.until
+            && stored.commit.recorded_at > last
+        {
+            return Ok(ControlFlow::Break(()));
+        }
+        for (index, position) in stored.positions().enumerate() {
+            if let Until::Position(last) = self.until
+                && position > last
+            {
+                return Ok(ControlFlow::Break(()));
+            }
+            tell(&self.state, Step { stored, index, position });
+            self.state.apply(&alone(&stored.commit, index))?;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// What the facts so far say.
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The moment that it is judged at.
+    pub const fn moment(&self) -> Timestamp {
+        match self.until {
+            Until::Time(at) => at,
+            Until::End | Until::Position(_) => self.state.recorded_at,
+        }
+    }
+
+    /// What it comes to.
+    pub fn outcome(&self) -> Outcome {
+        Outcome::of(&self.state, self.moment())
+    }
+}
+
+/// One event of a commit.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'s> {
+    /// Its commit.
+    pub stored: &'s StoredCommit,
+    /// Which of the commit's events it is.
+    pub index: usize,
+    /// Its position.
+    pub position: Position,
+}
+
+/// A commit with one of its events.
+fn alone(commit: &Commit, index: usize) -> Commit {
+    Commit {
+        stream: commit.stream.clone(),
+        actor: commit.actor.clone(),
+        correlation_id: None,
+        events: vec![commit.events[index].clone()],
+        ..*commit
+    }
+}
+
+/// A state in figures.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outcome {
+    /// The last position that it reflects.
+    pub as_of_position: Position,
+    /// The moment at which expiry is judged.
+    pub as_of_time: Timestamp,
+    /// BLAKE3 of the state's canonical bytes, in hex: equal states have equal digests.
+    pub state_digest: String,
+    /// So many subjects.
+    pub subjects: u64,
+    /// So many API keys, withdrawn ones included.
+    pub credentials: u64,
+    /// So many sessions whose current token works.
+    pub active: u64,
+    /// So many whose period is over.
+    pub expired: u64,
+    /// So many that were ended.
+    pub revoked: u64,
+    /// The limits in force.
+    pub policy: Option<Policy>,
+}
+
+impl Outcome {
+    /// Of this state at this moment.
+    pub fn of(state: &State, at: Timestamp) -> Self {
+        let sessions = || state.subjects.values().flat_map(|subject| &subject.sessions);
+        let count = |status: Status| sessions().filter(|session| session.status(at) == status).count() as u64;
+        Self {
+            as_of_position: state.position,
+            as_of_time: at,
+            state_digest: digest(state),
+            subjects: state.subjects.len() as u64,
+            credentials: state.system.credentials.len() as u64,
+            active: count(Status::Active),
+            expired: count(Status::Expired),
+            revoked: count(Status::Revoked),
+            policy: state.system.policy.clone(),
+        }
+    }
+}
+
+/// BLAKE3 of the state's canonical bytes, in hex.
+pub fn digest(state: &State) -> String {
+    blake3::hash(&state.to_bytes()).to_hex().to_string()
+}
+
+/// The sessions of a state with one of these statuses, newest first; all when it is none.
+pub fn sessions(state: &State, status: Option<Status>, at: Timestamp) -> Vec<SessionState> {
+    let all = state
+        .subjects
+        .values()
+        .flat_map(|subject| subject.sessions.iter().map(move |session| (session.created, subject, session)));
+    let mut found: Vec<_> =
+        all.filter(|(_, _, session)| status.is_none_or(|status| session.status(at) == status)).collect();
+    found.sort_by_key(|(created, _, _)| std::cmp::Reverse(*created));
+    found
+        .into_iter()
+        .map(|(_, subject, session)| SessionState::of(subject, session, state.position, at))
+        .collect()
+}

@@ -1,0 +1,161 @@
+//! A refused renewal: the rule that said no, and the numbers that it compared.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    Reason,
+    lasting::{between, seconds},
+};
+use crate::domain::{
+    Generation, Timestamp,
+    command::{Command, RenewSession},
+    decide::decide,
+    event::{RejectionCause, RejectionCode, RenewalRejected},
+    refusal::Refusal,
+    session::Session,
+    state::State,
+    subject::Subject,
+};
+
+/// The refusal in words, and its reason. `session` is as it was before.
+pub(super) fn told(
+    event: &RenewalRejected,
+    subject: &Subject,
+    session: &Session,
+    before: &State,
+    at: Timestamp,
+    whom: &str,
+) -> (String, Reason) {
+    match (event.cause, event.code) {
+        (RejectionCause::Policy, Some(code)) => {
+            by_rule(code, session, at, confirmed(code, subject, session, before, at))
+        }
+        (RejectionCause::Owner, _) | (RejectionCause::Policy, None) => vetoed(session, at, whom),
+    }
+}
+
+fn by_rule(
+    code: RejectionCode,
+    session: &Session,
+    at: Timestamp,
+    confirmed: Option<bool>,
+) -> (String, Reason) {
+    let (rule, words, numbers) = match code {
+        RejectionCode::SessionRenewalMismatch => mismatch(session),
+        RejectionCode::TokenExpired => expired(session, at),
+        RejectionCode::RenewalLimitReached => spent(session),
+        RejectionCode::SessionAbsoluteLifetimeExceeded => absolute(session),
+        RejectionCode::RenewalTooEarly => too_early(session, at),
+    };
+    let reason = Reason { rule, code: Some(json!(code)), numbers: object(numbers), confirmed };
+    (format!("A renewal was refused: {words}."), reason)
+}
+
+type Told = (&'static str, String, Value);
+
+fn mismatch(session: &Session) -> Told {
+    let generation = session.generation.0;
+    (
+        "row 4: the token must be of the current generation",
+        format!(
+            "the token shown was not of generation {generation}, the current one since position {}",
+            session.granted
+        ),
+        json!({ "currentGeneration": generation, "grantedAtPosition": session.granted }),
+    )
+}
+
+fn expired(session: &Session, at: Timestamp) -> Told {
+    (
+        "row 5: the session must not have expired",
+        format!("it had expired at {}, {} before", session.expires_at, between(session.expires_at, at)),
+        json!({ "expiresAt": session.expires_at, "askedAt": at, "grantedAtPosition": session.granted }),
+    )
+}
+
+fn spent(session: &Session) -> Told {
+    let (count, most) = (session.renewal_count(), session.terms.max_renewals);
+    (
+        "row 6: there must be renewals left",
+        format!("{count} of {most} renewals were spent, the last one at position {}", session.granted),
+        json!({ "renewalCount": count, "maxRenewals": most, "grantedAtPosition": session.granted }),
+    )
+}
+
+fn absolute(session: &Session) -> Told {
+    let end = session.absolute_expires_at();
+    (
+        "row 7: a renewal must be able to add time",
+        format!(
+            "its period ends at {}, which is its absolute end: nothing could be added",
+            session.expires_at
+        ),
+        json!({ "expiresAt": session.expires_at, "absoluteExpiresAt": end }),
+    )
+}
+
+fn too_early(session: &Session, at: Timestamp) -> Told {
+    let (start, earliest) = (session.period_start(), session.earliest_renewal());
+    (
+        "row 8: half of the period must have passed",
+        format!(
+            "it came {} too early: half of the period of {} since {start} was over at {earliest}",
+            between(at, earliest),
+            seconds(session.terms.ttl)
+        ),
+        json!({ "askedAt": at, "periodStart": start, "ttl": session.terms.ttl, "retryAt": earliest }),
+    )
+}
+
+fn vetoed(session: &Session, at: Timestamp, whom: &str) -> (String, Reason) {
+    let renewed_at = session.renewed_at().unwrap_or(session.created_at);
+    let window = session.terms.renewal_reject_window;
+    let since = between(renewed_at, at);
+    let inside = if at <= renewed_at.plus(window) { "within" } else { "after" };
+    let words = format!(
+        "The renewal of {renewed_at} was vetoed by {whom}, {since} after it, {inside} the window of {}.",
+        seconds(window)
+    );
+    let numbers = json!({ "renewedAt": renewed_at, "vetoedAt": at, "renewalRejectWindow": window });
+    let rule =
+        "the owner may veto a renewal; the window says how long that is expected, not how long it is allowed";
+    (words, Reason { rule, code: None, numbers: object(numbers), confirmed: None })
+}
+
+/// Asks the rules again. For a token of another generation it is not recorded which one was shown.
+fn confirmed(
+    code: RejectionCode,
+    subject: &Subject,
+    session: &Session,
+    before: &State,
+    at: Timestamp,
+) -> Option<bool> {
+    let policy = before.system.policy.as_ref()?;
+    let generation = match code {
+        RejectionCode::SessionRenewalMismatch => return None,
+        RejectionCode::TokenExpired
+        | RejectionCode::RenewalLimitReached
+        | RejectionCode::SessionAbsoluteLifetimeExceeded
+        | RejectionCode::RenewalTooEarly => session.generation,
+    };
+    let command = renewal(session, generation);
+    let refusal = decide(policy, subject, &Command::RenewSession(command), at).err()?.refusal;
+    Some(matches!(
+        (code, refusal),
+        (RejectionCode::TokenExpired, Refusal::TokenExpired { .. })
+            | (RejectionCode::RenewalLimitReached, Refusal::RenewalLimitReached { .. })
+            | (RejectionCode::SessionAbsoluteLifetimeExceeded, Refusal::AbsoluteLifetimeExceeded { .. })
+            | (RejectionCode::RenewalTooEarly, Refusal::RenewalTooEarly { .. })
+    ))
+}
+
+fn renewal(session: &Session, generation: Generation) -> RenewSession {
+    RenewSession { session_id: session.id, generation, key_digest: None, seen_presented: false, jitter: 0 }
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(members) => members,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
+    }
+}

@@ -1,0 +1,177 @@
+//! One event in words, as far as it is about the session.
+
+use super::{
+    Reason,
+    lasting::{between, seconds},
+    refusals,
+};
+use crate::{
+    audit::replay::Step,
+    domain::{
+        Generation, SessionId, Stream, SubjectId, Timestamp,
+        event::{
+            Event, Presented, SessionCreated, SessionExpired, SessionRenewed, SessionRevoked,
+            SessionsRevoked, SubjectRegistered, Trigger,
+        },
+        record::ActorKind,
+        session::Session,
+        state::State,
+        subject::Subject,
+    },
+};
+
+type Told = (String, Option<Reason>);
+
+/// What the event says of the session; none when it is about something else.
+pub(super) fn told(
+    id: SessionId,
+    holder: Option<&SubjectId>,
+    before: &State,
+    step: Step<'_>,
+) -> Option<Told> {
+    let commit = &step.stored.commit;
+    let holder = holder?;
+    let is_own_stream = commit.stream == Stream::Subject(holder.clone());
+    if !is_own_stream && commit.stream != Stream::System {
+        return None;
+    }
+    let subject = before.subjects.get(holder);
+    let session = subject.and_then(|subject| subject.session(id));
+    let at = commit.recorded_at;
+    let whom = actor(step);
+    match &commit.events[step.index] {
+        Event::SessionCreated(event) if event.session_id == id => {
+            Some((created(event, holder, at, &whom), None))
+        }
+        Event::SessionRenewed(event) if event.session_id == id => Some((renewed(event, session?, at), None)),
+        Event::RenewalRejected(event) if event.session_id == id => {
+            let (words, because) = refusals::told(event, subject?, session?, before, at, &whom);
+            Some((words, Some(because)))
+        }
+        Event::SessionRevoked(event) if event.session_id == id => {
+            Some((revoked(event, session?, at, &whom), None))
+        }
+        Event::SessionsRevoked(event) if session.is_some() && is_ended(event, subject?, id, at) => {
+            Some((ended_with_others(event, &whom), None))
+        }
+        Event::TokensPresented(event) => presented(&event.presented, session?).map(|words| (words, None)),
+        Event::SubjectRegistered(event) if session.is_some() => {
+            owner_changed(event, subject?).map(|words| (words, None))
+        }
+        Event::SessionExpired(event) if event.session_id == id => Some((expired(event), None)),
+        Event::SubjectErased(_) if session.is_some() => {
+            Some((format!("All text about its subject, and so about it, was erased by {whom}."), None))
+        }
+        Event::SubjectRegistered(_)
+        | Event::SubjectErased(_)
+        | Event::SessionExpired(_)
+        | Event::SessionCreated(_)
+        | Event::SessionRenewed(_)
+        | Event::RenewalRejected(_)
+        | Event::SessionRevoked(_)
+        | Event::SessionsRevoked(_)
+        | Event::CredentialIssued(_)
+        | Event::CredentialRevoked(_)
+        | Event::PolicyChanged(_)
+        | Event::WebhookCreated(_)
+        | Event::WebhookDeleted(_) => None,
+    }
+}
+
+/// Who caused the event.
+fn actor(step: Step<'_>) -> String {
+    let actor = &step.stored.commit.actor;
+    let kind = match actor.kind {
+        ActorKind::Authority => "the authority itself",
+        ActorKind::Credential => "API key",
+        ActorKind::Session => "session",
+        ActorKind::Operator => "the operator of a stopped server",
+    };
+    actor.id.as_ref().map_or_else(|| kind.to_owned(), |id| format!("{kind} {id}"))
+}
+
+fn created(event: &SessionCreated, holder: &SubjectId, at: Timestamp, whom: &str) -> String {
+    let terms = event.terms;
+    let renewals = match terms.max_renewals {
+        0 => "never renewable".to_owned(),
+        most => format!("{most} renewals at most"),
+    };
+    let scopes = if event.scopes.is_empty() { "no scopes".to_owned() } else { event.scopes.join(" ") };
+    format!(
+        "It began, for subject {holder}, created by {whom}: periods of {}, {renewals}, no longer than {} in all \
+         (until {}); scopes: {scopes}. Its first period ends at {}.",
+        seconds(terms.ttl),
+        seconds(terms.absolute_lifetime),
+        at.plus(terms.absolute_lifetime),
+        event.expires_at,
+    )
+}
+
+fn renewed(event: &SessionRenewed, session: &Session, at: Timestamp) -> String {
+    let count = session.renewal_count() + 1;
+    let cut = if event.expires_at < at.plus(session.terms.ttl) { ", cut at its absolute end" } else { "" };
+    format!(
+        "It was renewed, {} before its period was over: renewal {count} of {}. A token of generation {} took the \
+         place of the one before; the new period ends at {}{cut}.",
+        between(at, session.expires_at),
+        session.terms.max_renewals,
+        event.generation.0,
+        event.expires_at,
+    )
+}
+
+/// Nothing rests on it: who asked between the end and this event was answered by the clock.
+fn expired(event: &SessionExpired) -> String {
+    format!("It had ended by its own limits at {}; from then on no token of it worked.", event.expires_at)
+}
+
+fn revoked(event: &SessionRevoked, session: &Session, at: Timestamp, whom: &str) -> String {
+    let reason = if event.reason.is_some() { " A reason was given; it is sealed." } else { "" };
+    let lost = if session.is_expired(at) {
+        format!("{} after its period was over", between(session.expires_at, at))
+    } else {
+        format!("{} before its period was over", between(at, session.expires_at))
+    };
+    format!("It was ended by {whom}, {lost}: {}.{reason}", trigger(event.trigger))
+}
+
+fn ended_with_others(event: &SessionsRevoked, whom: &str) -> String {
+    let others = event.matched.saturating_sub(1);
+    format!("It was ended together with {others} others by {whom}: {}.", trigger(event.trigger))
+}
+
+const fn trigger(trigger: Trigger) -> &'static str {
+    match trigger {
+        Trigger::ManualRevoke => "it was revoked",
+        Trigger::RenewalRejected => "its owner vetoed its renewal",
+        Trigger::Own => "its own holder ended it",
+        Trigger::Evicted => "a newer session needed its place",
+        Trigger::TokenReuse => {
+            "a token that a renewal had replaced came back, so one of its two holders is a thief"
+        }
+        Trigger::SubjectRevoked => "all sessions of its subject, or of a device, were ended",
+    }
+}
+
+fn is_ended(event: &SessionsRevoked, subject: &Subject, id: SessionId, at: Timestamp) -> bool {
+    event.matching(subject, at).contains(&id)
+}
+
+fn presented(marks: &[Presented], session: &Session) -> Option<String> {
+    let mark = marks.iter().find(|mark| mark.session_id == session.id)?;
+    let generation = mark.generation;
+    let meaning = if generation > Generation::FIRST {
+        ": who renewed has the reply, and the token before it is no longer excused"
+    } else {
+        ""
+    };
+    Some(format!("A token of generation {} had been presented{meaning}.", generation.0))
+}
+
+fn owner_changed(event: &SubjectRegistered, subject: &Subject) -> Option<String> {
+    let was = subject.profile().and_then(|profile| profile.owner_id.as_ref());
+    let is = event.profile.owner_id.as_ref();
+    let name =
+        |owner: Option<&crate::domain::OwnerId>| owner.map_or("nobody".to_owned(), ToString::to_string);
+    (was != is).then(|| format!("Its subject went from owner {} to {}.", name(was), name(is)))
+}

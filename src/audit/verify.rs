@@ -1,0 +1,482 @@
+//! Reads an export and believes nothing of it: with the key of the authority alone it tells a true history from one
+//! that was edited, cut, put together or forked, and names the place.
+//!
+//! Nothing of the store is used here. What is checked of each commit, in this order: its line is spelled as we
+//! spell it; it stands at the next position; its bytes are one commit in its one spelling; the hashes of its
+//! records are those beside it; it continues the last position of its stream; recorded time does not go back.
+//! At each head, and where a head is known from elsewhere: the root is that of all records so far.
+//!
+//! Who forges a record and the hash beside it breaks the next head. Which of the records since the head before is
+//! the forged one, the file cannot say, and so all of them are named.
+
+use std::{
+    cmp::Ordering,
+    fmt,
+    io::{self, BufRead},
+    ops::ControlFlow,
+};
+
+use hashbrown::HashMap;
+use serde::{Serialize, Serializer};
+
+use super::{
+    checkpoint::SignedHead,
+    export::{Begin, CommitLine, End, LONGEST_LINE, Line, from_hex},
+    key::{VerifierKey, VerifierKeyError},
+    range::Range,
+};
+use crate::{
+    domain::{Position, Timestamp},
+    log::{RootHash, StoredCommit, StreamKey},
+};
+
+/// What is trusted before the export is opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trust<'t> {
+    /// The authority's key, from somebody who is trusted. Without one the key is used that the export itself names:
+    /// that finds damage, and nobody who has signed with a key of their own.
+    pub key: Option<&'t VerifierKey>,
+    /// Heads that are known from elsewhere, ascending: the history must be the one that they were signed of, and
+    /// no shorter. Only they show that a true, older history was put in the place of a newer one, or a fork.
+    pub known: &'t [SignedHead],
+}
+
+/// Where something is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The first line.
+    Header,
+    /// This position.
+    Position(Position),
+    /// One of these positions, or more; which, nothing in the file can tell.
+    Positions(Position, Position),
+    /// The signed head of a history so long, and none of its records.
+    Head(Position),
+    /// The end, behind this position.
+    End(Position),
+}
+
+impl Place {
+    /// The first position of which nothing is proved any more; none when it is no matter of positions.
+    pub const fn first_bad(self) -> Option<Position> {
+        match self {
+            Self::Position(first) | Self::Positions(first, _) => Some(first),
+            Self::End(last) => Some(Position(last.0 + 1)),
+            Self::Header | Self::Head(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header => f.write_str("the first line"),
+            Self::Position(position) => write!(f, "position {position}"),
+            Self::Positions(first, last) => write!(f, "positions {first} to {last}"),
+            Self::Head(size) => write!(f, "the signed head at position {size}"),
+            Self::End(last) => write!(f, "the end, behind position {last}"),
+        }
+    }
+}
+
+impl Serialize for Place {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Why an export is not believed.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// It is not what the authority signed.
+    #[error("{place}: {why}")]
+    Untrue {
+        /// Where.
+        place: Place,
+        /// What is wrong there.
+        why: String,
+    },
+    /// It ends before its end: it was cut, or is still being written.
+    #[error("position {} is missing: the file ends without its last line", last.next())]
+    Cut {
+        /// The last position that is there.
+        last: Position,
+    },
+    /// It cannot be read.
+    #[error("it cannot be read: {0}")]
+    Unreadable(#[from] io::Error),
+}
+
+/// What was checked, all of it true.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verdict {
+    /// The first position.
+    pub from: u64,
+    /// The last position.
+    pub to: u64,
+    /// The size of the head that vouches for it.
+    pub size: u64,
+    /// The root that the head names.
+    pub root_hash: RootHash,
+    /// So many commits.
+    pub commits: u64,
+    /// So many heads.
+    pub heads: u64,
+    /// When the last commit was decided.
+    pub recorded_at: Timestamp,
+    /// The last head, as it was signed.
+    pub signed_head: String,
+    /// The key by which the heads were checked.
+    pub verifier_key: String,
+}
+
+/// Takes a commit that was checked, with its bytes as they are stored, and says whether it wants more.
+pub type Take<'t> = dyn FnMut(StoredCommit, &[u8]) -> ControlFlow<()> + 't;
+
+/// Reads an export, hands each commit to `take` once it is checked, and gives the verdict; none when `take` has
+/// seen enough.
+///
+/// What `take` is handed is proved only when the verdict is there: before, no head has vouched for it.
+///
+/// # Errors
+/// The first [`Fault`].
+pub fn verify(input: impl BufRead, trust: Trust<'_>, take: &mut Take<'_>) -> Result<Option<Verdict>, Fault> {
+    let mut lines = Lines { input, line: Vec::new() };
+    let begin = match lines.next()? {
+        Some(line) => Begin::read(line).map_err(at_header)?,
+        None => return Err(at_header("is missing: the file is empty".into())),
+    };
+    let mut check = Check::new(&begin, trust)?;
+    let mut bytes = Vec::new();
+    loop {
+        let Some(line) = lines.next()? else { return Err(Fault::Cut { last: check.chain.last() }) };
+        match Line::read(line) {
+            Some(Line::Commit(line)) => {
+                let commit = check.commit(&line, &mut bytes)?;
+                if take(commit, &bytes).is_break() {
+                    return Ok(None);
+                }
+            }
+            Some(Line::Head(line)) => check.head(&line.head)?,
+            Some(Line::End(end)) => {
+                let verdict = check.end(end)?;
+                return match lines.next()? {
+                    None => Ok(Some(verdict)),
+                    Some(_) => Err(untrue(Place::End(Position(verdict.to)), "lines follow the last one")),
+                };
+            }
+            None => {
+                let why = "the line is not as an export has it";
+                return Err(untrue(Place::Position(check.chain.last().next()), why));
+            }
+        }
+    }
+}
+
+/// A log that is read commit by commit, checked as an export is: against the heads that are known.
+pub struct LogCheck<'t>(Check<'t>);
+
+impl<'t> LogCheck<'t> {
+    /// Of a log from its first event on.
+    pub fn new(known: &'t [SignedHead]) -> Self {
+        let chain = Chain::behind(Range::starting(0));
+        // One of the empty history says nothing.
+        let known = &known[known.iter().take_while(|head| head.size == 0).count()..];
+        Self(Check { key: None, known, proved: Position::ZERO, chain, from: 1, commits: 0, heads: 0 })
+    }
+
+    /// Adds the next commit.
+    ///
+    /// # Errors
+    /// A commit that does not follow, or a known head that it contradicts.
+    pub fn add(&mut self, stored: &StoredCommit) -> Result<(), Fault> {
+        let next = self.0.chain.last().next();
+        if stored.first != next {
+            return Err(untrue(Place::Position(next), misplaced(next, stored.first)));
+        }
+        self.0.chain.follow(stored).map_err(|why| untrue(Place::Position(next), why))?;
+        self.0.commits += 1;
+        self.0.meet_known()
+    }
+
+    /// Where it stands, and the root over all so far.
+    pub fn head(&self) -> (u64, RootHash) {
+        let range = &self.0.chain.range;
+        (range.end(), range.root().expect("it begins with the first event"))
+    }
+
+    /// How many commits there were, and when the last one was decided.
+    pub const fn commits(&self) -> (u64, Timestamp) {
+        (self.0.commits, self.0.chain.recorded_at)
+    }
+
+    /// At the end: no head may be known of what is not there.
+    ///
+    /// # Errors
+    /// A known head of a longer history.
+    pub fn end(&self) -> Result<(), Fault> {
+        let last = self.0.chain.last();
+        match self.0.known.last() {
+            Some(known) => {
+                let why = format!("is missing, and all up to {}: a head of that size is known", known.size);
+                Err(untrue(Place::Position(last.next()), why))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn at_header(why: String) -> Fault {
+    Fault::Untrue { place: Place::Header, why }
+}
+
+fn untrue(place: Place, why: impl Into<String>) -> Fault {
+    Fault::Untrue { place, why: why.into() }
+}
+
+/// The lines of the file, none longer than an export has.
+struct Lines<R> {
+    input: R,
+    line: Vec<u8>,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// The next line without its end; a line that has no end was cut, and is none.
+    fn next(&mut self) -> io::Result<Option<&[u8]>> {
+        self.line.clear();
+        let limit = LONGEST_LINE as u64;
+        io::Read::take(&mut self.input, limit).read_until(b'\n', &mut self.line)?;
+        match self.line.pop() {
+            Some(b'\n') => Ok(Some(&self.line)),
+            Some(last) if self.line.len() + 1 == LONGEST_LINE => {
+                // It is no line of ours; what it holds is for whoever reads it to refuse.
+                self.line.push(last);
+                Ok(Some(&self.line))
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+}
+
+/// A check on its way.
+struct Check<'t> {
+    key: Option<VerifierKey>,
+    /// Those of the known heads that have not been met yet.
+    known: &'t [SignedHead],
+    chain: Chain,
+    from: u64,
+    /// The last position that a head vouches for.
+    proved: Position,
+    commits: u64,
+    heads: u64,
+}
+
+impl<'t> Check<'t> {
+    fn new(begin: &Begin, trust: Trust<'t>) -> Result<Self, Fault> {
+        let key = trusted_key(begin, trust.key)?;
+        let before = begin.from.checked_sub(1).ok_or_else(|| at_header("positions begin at 1".into()))?;
+        let range = subtrees(&begin.before).and_then(|hashes| Range::of(0, before, &hashes));
+        let range = range
+            .ok_or_else(|| at_header(format!("`before` does not hold the hashes of {before} events")))?;
+        let chain = Chain::behind(range);
+        let proved = chain.last();
+        let is_before = |head: &SignedHead| head.size < proved.0;
+        let known = &trust.known[trust.known.iter().take_while(|head| is_before(head)).count()..];
+        let mut check = Self { key, known, proved, chain, from: begin.from, commits: 0, heads: 0 };
+        check.meet_known()?;
+        Ok(check)
+    }
+
+    fn commit(&mut self, line: &CommitLine<'_>, bytes: &mut Vec<u8>) -> Result<StoredCommit, Fault> {
+        let next = self.chain.last().next();
+        let at_next = |why: String| untrue(Place::Position(next), why);
+        if line.first != next {
+            return Err(at_next(misplaced(next, line.first)));
+        }
+        if !line.decode(bytes) {
+            return Err(at_next("its bytes are not written as an export has them".into()));
+        }
+        let stored = StoredCommit::decode(next, bytes).map_err(|error| at_next(error.to_string()))?;
+        if !line.states(&stored.record_hashes) {
+            return Err(at_next("its bytes are not those of the record hashes beside them".into()));
+        }
+        self.chain.follow(&stored).map_err(at_next)?;
+        self.commits += 1;
+        self.meet_known()?;
+        Ok(stored)
+    }
+
+    /// The history must be the one that the known heads were signed of.
+    fn meet_known(&mut self) -> Result<(), Fault> {
+        while let Some((head, later)) = self.known.split_first() {
+            let last = self.chain.last();
+            if head.size > last.0 {
+                break;
+            }
+            self.known = later;
+            if head.size < last.0 {
+                let why = format!("a head is known that was signed inside of this commit, at {}", head.size);
+                return Err(untrue(Place::Position(Position(head.size)), why));
+            }
+            self.compare(head, self.chain.range.root(), "a head that is known")?;
+        }
+        Ok(())
+    }
+
+    fn opened(&self, note: &str) -> Result<SignedHead, Fault> {
+        let at_head = |why: String| untrue(Place::Head(self.chain.last()), why);
+        let key = self.key.as_ref().ok_or_else(|| at_head("there is no key to check it with".into()))?;
+        SignedHead::open(note, key).map_err(|error| at_head(error.to_string()))
+    }
+
+    /// A head in between: the root of all so far.
+    fn head(&mut self, note: &str) -> Result<(), Fault> {
+        let head = self.opened(note)?;
+        self.expect_size(&head)?;
+        self.heads += 1;
+        self.compare(&head, self.chain.range.root(), SIGNED)
+    }
+
+    /// A head stands behind the last record that it covers.
+    fn expect_size(&self, head: &SignedHead) -> Result<(), Fault> {
+        let last = self.chain.last();
+        match head.size.cmp(&last.0) {
+            Ordering::Equal => Ok(()),
+            Ordering::Greater => {
+                let why = format!("is missing: a head of size {} stands here", head.size);
+                Err(untrue(Place::Position(last.next()), why))
+            }
+            Ordering::Less => {
+                let why = format!(
+                    "they are more than were signed: a head of size {} stands behind them",
+                    head.size
+                );
+                Err(untrue(Place::Positions(self.proved.next(), last), why))
+            }
+        }
+    }
+
+    fn end(mut self, end: End) -> Result<Verdict, Fault> {
+        let last = self.chain.last();
+        if end.to != last.0 {
+            let why = format!("the last line says that the export ends at position {}", end.to);
+            return Err(untrue(Place::End(last), why));
+        }
+        let claim = self.opened(&end.head)?;
+        if claim.size < last.0 {
+            self.expect_size(&claim)?;
+        }
+        let mut whole = self.chain.range.clone();
+        let behind = subtrees(&end.after).filter(|hashes| whole.join_hashes(claim.size, hashes));
+        if behind.is_none() {
+            let why = format!("`after` does not hold the hashes of the events up to {}", claim.size);
+            return Err(untrue(Place::End(last), why));
+        }
+        self.heads += 1;
+        self.compare(&claim, whole.root(), SIGNED)?;
+        self.expect_all_known(&claim)?;
+        Ok(Verdict {
+            from: self.from,
+            to: last.0,
+            size: claim.size,
+            root_hash: claim.root,
+            verifier_key: self.key.map(|key| key.to_string()).unwrap_or_default(),
+            commits: self.commits,
+            heads: self.heads,
+            recorded_at: self.chain.recorded_at,
+            signed_head: end.head,
+        })
+    }
+
+    fn compare(&mut self, head: &SignedHead, root: Option<RootHash>, what: &str) -> Result<(), Fault> {
+        let last = self.chain.last();
+        if root == Some(head.root) {
+            self.proved = last;
+            return Ok(());
+        }
+        let first = self.proved.next();
+        let place = match first.cmp(&last) {
+            Ordering::Less => Place::Positions(first, last),
+            Ordering::Equal => Place::Position(first),
+            Ordering::Greater => Place::Head(last),
+        };
+        let is_part = first.0 == self.from && self.from > 1;
+        let whose = if is_part { "these records, or `before` in the first line," } else { "the records" };
+        let why = format!("{whose} are not what was signed: {what} of size {} names another root", head.size);
+        Err(untrue(place, why))
+    }
+
+    /// A history that ends before a head that is known was cut, or is an old copy.
+    fn expect_all_known(&self, end: &SignedHead) -> Result<(), Fault> {
+        let Some(known) = self.known.last().filter(|known| known.size > end.size) else { return Ok(()) };
+        let why = format!("is missing, and all up to {}: a head of that size is known", known.size);
+        Err(untrue(Place::Position(end.position().next()), why))
+    }
+}
+
+const SIGNED: &str = "the head";
+
+/// The key to check with.
+fn trusted_key(begin: &Begin, given: Option<&VerifierKey>) -> Result<Option<VerifierKey>, Fault> {
+    let Some(stated) = &begin.verifier_key else { return Ok(given.cloned()) };
+    let stated: VerifierKey =
+        stated.parse().map_err(|error: VerifierKeyError| at_header(format!("`verifierKey`: {error}")))?;
+    match given {
+        Some(given) if *given != stated => {
+            Err(at_header("`verifierKey` is another key than the one that is trusted".into()))
+        }
+        Some(_) | None => Ok(Some(stated)),
+    }
+}
+
+fn misplaced(next: Position, found: Position) -> String {
+    if found > next {
+        format!("is missing: the next commit begins at {found}")
+    } else {
+        format!("a commit that says it begins at {found} stands here")
+    }
+}
+
+fn subtrees(hex: &[String]) -> Option<Vec<[u8; 32]>> {
+    hex.iter().map(|text| from_hex(text)).collect()
+}
+
+/// What follows from commit to commit: the tree, the streams, recorded time.
+struct Chain {
+    range: Range,
+    /// Where the part of the history that is here begins; of what is before, the streams are not known.
+    before: Position,
+    recorded_at: Timestamp,
+    streams: HashMap<StreamKey, Position>,
+}
+
+impl Chain {
+    fn behind(range: Range) -> Self {
+        let before = Position(range.end());
+        Self { range, before, recorded_at: Timestamp::ZERO, streams: HashMap::new() }
+    }
+
+    const fn last(&self) -> Position {
+        Position(self.range.end())
+    }
+
+    fn follow(&mut self, stored: &StoredCommit) -> Result<(), String> {
+        let commit = &stored.commit;
+        let stream = self.streams.entry(StreamKey::of(&commit.stream)).or_default();
+        let (actual, expected) = (*stream, commit.expected);
+        if expected != actual && (actual > Position::ZERO || expected > self.before) {
+            return Err(format!("its stream ends at {actual}, but the commit continues {expected}"));
+        }
+        if commit.recorded_at < self.recorded_at {
+            let (last, given) = (self.recorded_at, commit.recorded_at);
+            return Err(format!("recorded time goes back from {last} to {given}"));
+        }
+        *stream = stored.last();
+        self.recorded_at = commit.recorded_at;
+        for hash in &stored.record_hashes {
+            self.range.append(hash);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! A session as an audit tells it: the members of the HTTP reply that the facts alone give. Text about people is
+//! not among them, for it is sealed.
+
+use serde::Serialize;
+
+use crate::domain::{
+    OwnerId, Position, Seconds, SessionId, SubjectId, Timestamp,
+    event::Trigger,
+    session::{Session, Status},
+    subject::Subject,
+};
+
+/// A session at a moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionState {
+    /// Its name.
+    pub session_id: SessionId,
+    /// Who holds it.
+    pub subject_id: SubjectId,
+    /// Who answers for its holder.
+    pub owner_id: Option<OwnerId>,
+    /// What it is at that moment.
+    pub status: Status,
+    /// How often it was renewed.
+    pub renewal_count: u32,
+    /// How often it may be.
+    pub max_renewals: u32,
+    /// How often it still may be.
+    pub renewals_left: u32,
+    /// The length of every period.
+    pub ttl: Seconds,
+    /// Seconds until it expires; 0 once it has ended.
+    pub expires_in: u64,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// The end of its period.
+    pub expires_at: Timestamp,
+    /// The moment after which it cannot live.
+    pub absolute_expires_at: Timestamp,
+    /// When it was last renewed.
+    pub renewed_at: Option<Timestamp>,
+    /// When its holder should renew; none when a renewal would be refused for good.
+    pub renew_at: Option<Timestamp>,
+    /// When it was ended.
+    pub revoked_at: Option<Timestamp>,
+    /// What ended it.
+    pub revoked_trigger: Option<Trigger>,
+    /// What it may be used for.
+    pub scopes: Vec<String>,
+    /// The position that this reflects.
+    pub as_of_position: Position,
+    /// The moment at which expiry is judged.
+    pub as_of_time: Timestamp,
+}
+
+impl SessionState {
+    /// A session of a subject, both as of the same position, at a moment.
+    pub fn of(subject: &Subject, session: &Session, position: Position, at: Timestamp) -> Self {
+        let is_live = session.is_live(at);
+        let revocation = session.revocation.as_deref();
+        Self {
+            session_id: session.id,
+            subject_id: subject.id.clone(),
+            owner_id: subject.profile().and_then(|profile| profile.owner_id.clone()),
+            status: session.status(at),
+            renewal_count: session.renewal_count(),
+            max_renewals: session.terms.max_renewals,
+            renewals_left: session.renewals_left(),
+            ttl: session.terms.ttl,
+            expires_in: if is_live { session.expires_at.seconds_since(at) } else { 0 },
+            created_at: session.created_at,
+            expires_at: session.expires_at,
+            absolute_expires_at: session.absolute_expires_at(),
+            renewed_at: session.renewed_at(),
+            renew_at: session.renew_at().filter(|_| is_live),
+            revoked_at: revocation.map(|revocation| revocation.at),
+            revoked_trigger: revocation.map(|revocation| revocation.trigger),
+            scopes: session.scopes().to_vec(),
+            as_of_position: position,
+            as_of_time: at,
+        }
+    }
+}

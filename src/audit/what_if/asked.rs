@@ -1,0 +1,217 @@
+//! What was asked, as far as the record tells: a commit back into the requests that led to it.
+
+use crate::domain::{
+    Commit, Event, Generation, Policy, Seconds, SessionId, Timestamp,
+    command::{
+        AskedTerms, Command, CreateSession, EraseSubject, RegisterSubject, RenewSession, RevokeSession,
+        RevokeSessions, Revoker,
+    },
+    event::{
+        RejectionCause, RejectionCode, RenewalRejected, SessionCreated, SessionRenewed, SessionRevoked,
+        SessionsRevoked, Trigger,
+    },
+    policy::OnReuse,
+    subject::Subject,
+};
+
+/// The requests behind one commit.
+pub(super) struct Asked {
+    pub(super) requests: Vec<Request>,
+}
+
+/// A request that can be asked again of another state.
+pub(super) enum Request {
+    /// As it was, whatever the state.
+    Same(Command),
+    /// A renewal: with the newest token that the holder has in that state, or with an older one.
+    Renewal { command: RenewSession, token: Shown },
+    /// The holder's own end of a session, with the newest token.
+    Own(RevokeSession),
+    /// The owner's veto: a plain end where there is no renewal to veto.
+    Veto(RevokeSession),
+}
+
+/// Which token was shown.
+#[derive(Clone, Copy)]
+pub(super) enum Shown {
+    /// The newest.
+    Newest,
+    /// One that a renewal had replaced.
+    Replaced,
+    /// One that was refused and that did not end its session, where a replaced one would have.
+    Harmless,
+}
+
+impl Request {
+    /// The command to ask of this subject; none when it is about a session that is not there.
+    pub(super) fn command(&self, subject: &Subject) -> Option<Command> {
+        match self {
+            Self::Same(command) => Some(command.clone()),
+            Self::Renewal { command, token } => {
+                let current = subject.session(command.session_id)?.generation;
+                let generation = match token {
+                    Shown::Newest => current,
+                    Shown::Replaced if current > Generation::FIRST => Generation(current.0 - 1),
+                    // No renewal has replaced one, so it was another that is not good.
+                    Shown::Replaced | Shown::Harmless => current.next(),
+                };
+                Some(Command::RenewSession(RenewSession { generation, ..*command }))
+            }
+            Self::Own(command) => {
+                let by = Revoker::Own(subject.session(command.session_id)?.generation);
+                let reject_renewal = None;
+                Some(Command::RevokeSession(RevokeSession { by, reject_renewal, ..command.clone() }))
+            }
+            Self::Veto(command) => {
+                let is_renewed = subject.session(command.session_id)?.renewal.is_some();
+                let reject_renewal = Some(is_renewed);
+                Some(Command::RevokeSession(RevokeSession { reject_renewal, ..command.clone() }))
+            }
+        }
+    }
+}
+
+/// The requests behind a commit on a subject's stream. `subject` and `policy` are as they were before.
+pub(super) fn asked(subject: &Subject, policy: Option<&Policy>, commit: &Commit) -> Asked {
+    let creates = commit.events.iter().any(|event| matches!(event, Event::SessionCreated(_)));
+    let requests = commit.events.iter().filter_map(|event| match event {
+        // A create for an unknown subject registers it by itself.
+        Event::SubjectRegistered(_) if creates => None,
+        Event::SubjectRegistered(event) => Some(Request::Same(Command::RegisterSubject(RegisterSubject {
+            profile: event.profile.clone(),
+            may_change_owner: true,
+        }))),
+        Event::SessionCreated(event) => Some(create(event, policy, commit.recorded_at)),
+        Event::SessionRenewed(event) => Some(renewal(event, subject, commit.recorded_at)),
+        Event::RenewalRejected(event) => refused(event, policy, commit),
+        Event::SessionRevoked(event) => ended(event, commit),
+        Event::SessionsRevoked(event) => all_ended(event),
+        Event::SubjectErased(event) => {
+            let reason = event.reason.clone();
+            Some(Request::Same(Command::EraseSubject(EraseSubject { reason, is_forgotten: false })))
+        }
+        // Written by a sweep, for the record.
+        Event::SessionExpired(_)
+        | Event::TokensPresented(_)
+        | Event::CredentialIssued(_)
+        | Event::CredentialRevoked(_)
+        | Event::PolicyChanged(_)
+        | Event::WebhookCreated(_)
+        | Event::WebhookDeleted(_) => None,
+    });
+    Asked { requests: requests.collect() }
+}
+
+/// A limit that is the default of its time counts as left open.
+fn create(event: &SessionCreated, policy: Option<&Policy>, at: Timestamp) -> Request {
+    fn asked<T: PartialEq + Copy>(granted: T, default: Option<T>) -> Option<T> {
+        (Some(granted) != default).then_some(granted)
+    }
+    let terms = event.terms;
+    Request::Same(Command::CreateSession(CreateSession {
+        session_id: event.session_id,
+        terms: AskedTerms {
+            ttl: asked(terms.ttl, policy.map(|policy| policy.ttl)),
+            max_renewals: asked(terms.max_renewals, policy.map(|policy| policy.max_renewals)),
+            absolute_lifetime: asked(terms.absolute_lifetime, policy.map(|policy| policy.absolute_lifetime)),
+            renewal_reject_window: asked(
+                terms.renewal_reject_window,
+                policy.map(|policy| policy.renewal_reject_window),
+            ),
+        },
+        device: event.device.clone(),
+        scopes: event.scopes.clone(),
+        metadata: event.metadata.clone(),
+        jitter: jitter(at, event.renew_at, terms.ttl),
+    }))
+}
+
+/// The jitter that gave this moment, nearly: `renewAt` is advice and decides nothing.
+fn jitter(start: Timestamp, renew_at: Option<Timestamp>, ttl: Seconds) -> u16 {
+    let millis = i64::from(ttl.0) * 1000;
+    let beyond_half = renew_at.map_or(0, |renew_at| renew_at.millis_since(start) - millis / 2);
+    u16::try_from(beyond_half * 10 * i64::from(u16::MAX) / (millis * 3).max(1)).unwrap_or(0)
+}
+
+fn renewal(event: &SessionRenewed, subject: &Subject, at: Timestamp) -> Request {
+    let ttl = subject.session(event.session_id).map_or(Seconds(1), |session| session.terms.ttl);
+    let jitter = jitter(at, event.renew_at, ttl);
+    shown(event.session_id, Shown::Newest, RenewSession { key_digest: event.key_digest, jitter, ..NOTHING })
+}
+
+fn refused(event: &RenewalRejected, policy: Option<&Policy>, commit: &Commit) -> Option<Request> {
+    let id = event.session_id;
+    match (event.cause, event.code?) {
+        (RejectionCause::Owner, _) => None,
+        (RejectionCause::Policy, RejectionCode::SessionRenewalMismatch) => {
+            let was_ended = commit.events.iter().any(is_end_for_reuse);
+            let would_have_ended = policy.is_some_and(|policy| policy.on_reuse == OnReuse::Revoke);
+            Some(if was_ended {
+                // The event that ended it is a consequence of this one, and asks nothing by itself.
+                shown(id, Shown::Replaced, RenewSession { seen_presented: true, ..NOTHING })
+            } else if would_have_ended {
+                shown(id, Shown::Harmless, NOTHING)
+            } else {
+                shown(id, Shown::Replaced, NOTHING)
+            })
+        }
+        (
+            RejectionCause::Policy,
+            RejectionCode::TokenExpired
+            | RejectionCode::RenewalLimitReached
+            | RejectionCode::SessionAbsoluteLifetimeExceeded
+            | RejectionCode::RenewalTooEarly,
+        ) => Some(shown(id, Shown::Newest, NOTHING)),
+    }
+}
+
+fn ended(event: &SessionRevoked, commit: &Commit) -> Option<Request> {
+    let id = event.session_id;
+    let command = RevokeSession {
+        session_id: id,
+        by: Revoker::Admin,
+        reject_renewal: Some(false),
+        reason: event.reason.clone(),
+    };
+    match event.trigger {
+        // A consequence of a create in the same commit.
+        Trigger::Evicted => None,
+        Trigger::RenewalRejected => Some(Request::Veto(command)),
+        // A consequence of a refusal; where that was recorded before, only the end is.
+        Trigger::TokenReuse => {
+            let is_told = commit.events.iter().any(|event| matches!(event, Event::RenewalRejected(_)));
+            let reused = RenewSession { seen_presented: true, ..NOTHING };
+            (!is_told).then(|| shown(id, Shown::Replaced, reused))
+        }
+        Trigger::Own => Some(Request::Own(command)),
+        Trigger::ManualRevoke | Trigger::SubjectRevoked => {
+            Some(Request::Same(Command::RevokeSession(command)))
+        }
+    }
+}
+
+fn all_ended(event: &SessionsRevoked) -> Option<Request> {
+    let command = RevokeSessions {
+        device: event.device_digest,
+        except: event.except_session_id,
+        owner: None,
+        reason: event.reason.clone(),
+    };
+    (event.trigger != Trigger::Evicted).then_some(Request::Same(Command::RevokeSessions(command)))
+}
+
+fn is_end_for_reuse(event: &Event) -> bool {
+    matches!(event, Event::SessionRevoked(event) if event.trigger == Trigger::TokenReuse)
+}
+
+const fn shown(session_id: SessionId, token: Shown, command: RenewSession) -> Request {
+    Request::Renewal { command: RenewSession { session_id, ..command }, token }
+}
+
+const NOTHING: RenewSession = RenewSession {
+    session_id: SessionId::from_bytes([0; 16]),
+    generation: Generation::FIRST,
+    key_digest: None,
+    seen_presented: false,
+    jitter: 0,
+};

@@ -1,0 +1,264 @@
+//! The history under other limits: each recorded request is asked again, of the state that the other limits would
+//! have led to, and what would have gone otherwise is told.
+//!
+//! What such a replay cannot know is in [`UNKNOWN`]; it belongs to every answer.
+
+mod asked;
+mod overrides;
+mod sessions;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use self::asked::{Asked, Request};
+pub use self::overrides::{Overrides, WrongPolicy};
+use crate::{
+    domain::{
+        Event, Generation, Policy, Position, SessionId, Stream, SubjectId, Timestamp,
+        decide::decide,
+        evolve::{IllegalEvent, evolve, mark_presented},
+        record::RecordedAs,
+        refusal::Refused,
+        state::State,
+        subject::Subject,
+    },
+    log::StoredCommit,
+};
+
+/// What such a replay cannot know.
+pub const UNKNOWN: [&str; 6] = [
+    "Requests that left no event: a create refused for want of a place, a renewal refused for the same reason twice.",
+    "What callers would have done upon another answer: who was refused may have tried again, or asked for less.",
+    "What was asked and what was left open: a limit equal to the default of its time counts as left open.",
+    "Sessions that were never created, and events of them: nobody knows when they would have been renewed.",
+    "Which token was shown where one of another generation was refused, unless the session was ended for it.",
+    "Whether a use of a session would have come in time: introspections are not recorded.",
+];
+
+/// What would have gone otherwise with one session, for the first time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Divergence {
+    /// The session.
+    pub session_id: SessionId,
+    /// Who holds it.
+    pub subject_id: SubjectId,
+    /// The event at which the two histories part.
+    pub position: Position,
+    /// When that was.
+    pub recorded_at: Timestamp,
+    /// What happened.
+    pub happened: String,
+    /// What would have happened.
+    pub instead: String,
+}
+
+/// How often each thing happened, and how often it would have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counts {
+    /// Sessions created.
+    pub created: u64,
+    /// Renewals granted.
+    pub renewed: u64,
+    /// Renewals refused by a rule, of those that are recorded.
+    pub refused: u64,
+    /// Sessions that made room for a newer one.
+    pub evicted: u64,
+    /// Sessions ended for the reuse of a token.
+    pub ended_for_reuse: u64,
+    /// Sessions ended by somebody.
+    pub revoked: u64,
+}
+
+/// The answer.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The settings that are other than they were, with their values.
+    pub policy: BTreeMap<String, Value>,
+    /// The last position that was replayed.
+    pub as_of_position: Position,
+    /// What happened.
+    pub happened: Counts,
+    /// What would have happened.
+    pub instead: Counts,
+    /// Sessions that would have gone otherwise, each with its first divergence, in the order of those.
+    pub divergences: Vec<Divergence>,
+    /// What this replay cannot know.
+    pub unknown: [&'static str; 6],
+}
+
+/// A history and, beside it, what it would have been.
+#[derive(Debug)]
+pub struct WhatIf {
+    overrides: Overrides,
+    real: State,
+    other: Other,
+    happened: Counts,
+    instead: Counts,
+    parted: BTreeMap<SessionId, Divergence>,
+}
+
+/// The history as it would have been: the subjects, each with its sessions.
+#[derive(Debug, Default)]
+struct Other(std::collections::HashMap<SubjectId, Subject>);
+
+impl WhatIf {
+    /// Of a history under these other limits.
+    pub fn under(overrides: Overrides) -> Self {
+        Self {
+            overrides,
+            real: State::default(),
+            other: Other::default(),
+            happened: Counts::default(),
+            instead: Counts::default(),
+            parted: BTreeMap::new(),
+        }
+    }
+
+    /// Adds the next commit.
+    ///
+    /// # Errors
+    /// An event of the real history that cannot follow.
+    pub fn add(&mut self, stored: &StoredCommit) -> Result<(), IllegalEvent> {
+        if let Stream::Subject(id) = &stored.commit.stream {
+            let unknown = Subject::new(id.clone());
+            let real = self.real.subjects.get(id).unwrap_or(&unknown).clone();
+            let asked = asked::asked(&real, self.real.system.policy.as_ref(), &stored.commit);
+            let instead = self.ask(&asked, id, stored);
+            self.real.apply(&stored.commit)?;
+            self.happened.add(&stored.commit.events);
+            self.compare(id, stored, &real, instead);
+        } else {
+            self.real.apply(&stored.commit)?;
+            self.mark(&stored.commit.events);
+        }
+        Ok(())
+    }
+
+    /// The answer, in the end.
+    pub fn end(self) -> Report {
+        let mut divergences: Vec<_> = self.parted.into_values().collect();
+        divergences.sort_by_key(|divergence| (divergence.position, divergence.session_id));
+        Report {
+            policy: self.overrides.told(),
+            as_of_position: self.real.position,
+            happened: self.happened,
+            instead: self.instead,
+            divergences,
+            unknown: UNKNOWN,
+        }
+    }
+
+    /// Asks again, under the other limits, of the other state.
+    fn ask(&mut self, asked: &Asked, id: &SubjectId, stored: &StoredCommit) -> Result<(), Refused> {
+        let Some(recorded) = &self.real.system.policy else { return Ok(()) };
+        let policy = self.overrides.over(recorded);
+        for request in &asked.requests {
+            self.ask_one(request, &policy, id, stored)?;
+        }
+        Ok(())
+    }
+
+    fn ask_one(
+        &mut self,
+        request: &Request,
+        policy: &Policy,
+        id: &SubjectId,
+        stored: &StoredCommit,
+    ) -> Result<(), Refused> {
+        let at = stored.commit.recorded_at;
+        let subject = self.other.0.entry(id.clone()).or_insert_with(|| Subject::new(id.clone()));
+        let Some(command) = request.command(subject) else { return Ok(()) };
+        let (events, outcome) = match decide(policy, subject, &command, at) {
+            Ok(events) => (events, Ok(())),
+            Err(refused) => (refused.record.clone(), Err(refused)),
+        };
+        for event in &events {
+            let recorded = RecordedAs { position: stored.last(), at };
+            evolve(subject, event, recorded).expect("what was just decided is legal");
+        }
+        self.instead.add(&events);
+        outcome
+    }
+
+    /// Marks hold for the newest generation that a holder has, whichever that is in the other history.
+    fn mark(&mut self, events: &[Event]) {
+        for event in events {
+            let Event::TokensPresented(marks) = event else { continue };
+            for mark in &marks.presented {
+                let Some(holder) = self.real.holders.get(&mark.session_id) else { continue };
+                let real = self.real.subjects.get(holder).and_then(|real| real.session(mark.session_id));
+                let is_newest = real.is_some_and(|real| real.generation == mark.generation);
+                let Some(other) = self.other.0.get_mut(holder).filter(|_| is_newest) else { continue };
+                let generation =
+                    other.session(mark.session_id).map_or(Generation::FIRST, |session| session.generation);
+                mark_presented(other, mark.session_id, generation);
+            }
+        }
+    }
+
+    /// Compares every session of the subject that this commit could have touched, in either history.
+    fn compare(
+        &mut self,
+        id: &SubjectId,
+        stored: &StoredCommit,
+        before: &Subject,
+        outcome: Result<(), Refused>,
+    ) {
+        let (Some(real), Some(other)) = (self.real.subjects.get(id), self.other.0.get(id)) else { return };
+        let refusal = outcome.err().map(|refused| refused.refusal.to_string());
+        let differ = sessions::differing(before, real, other, stored, refusal.as_deref());
+        for (session_id, happened, instead) in differ {
+            self.parted.entry(session_id).or_insert_with(|| Divergence {
+                session_id,
+                subject_id: id.clone(),
+                position: sessions::place_of(session_id, stored),
+                recorded_at: stored.commit.recorded_at,
+                happened,
+                instead,
+            });
+        }
+    }
+}
+
+impl Counts {
+    fn add(&mut self, events: &[Event]) {
+        use crate::domain::event::{RejectionCause, Trigger};
+        for event in events {
+            let (place, count) = match event {
+                Event::SessionCreated(_) => (&mut self.created, 1),
+                Event::SessionRenewed(_) => (&mut self.renewed, 1),
+                Event::RenewalRejected(event) if event.cause == RejectionCause::Policy => {
+                    (&mut self.refused, 1)
+                }
+                Event::SessionRevoked(event) => match event.trigger {
+                    Trigger::Evicted => (&mut self.evicted, 1),
+                    Trigger::TokenReuse => (&mut self.ended_for_reuse, 1),
+                    Trigger::ManualRevoke
+                    | Trigger::RenewalRejected
+                    | Trigger::Own
+                    | Trigger::SubjectRevoked => (&mut self.revoked, 1),
+                },
+                Event::SessionsRevoked(event) if event.trigger == Trigger::Evicted => {
+                    (&mut self.evicted, u64::from(event.matched))
+                }
+                Event::SessionsRevoked(event) => (&mut self.revoked, u64::from(event.matched)),
+                Event::RenewalRejected(_)
+                | Event::SubjectRegistered(_)
+                | Event::SubjectErased(_)
+                | Event::SessionExpired(_)
+                | Event::TokensPresented(_)
+                | Event::CredentialIssued(_)
+                | Event::CredentialRevoked(_)
+                | Event::PolicyChanged(_)
+                | Event::WebhookCreated(_)
+                | Event::WebhookDeleted(_) => continue,
+            };
+            *place += count;
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! One request to a receiver: by HTTPS, to a place that is allowed, without following it elsewhere, within a time.
+
+use std::{error::Error, io, sync::Arc, time::Duration};
+
+use reqwest::{
+    Response,
+    header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER},
+    redirect,
+};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+
+use super::{
+    address::{GlobalOnly, NotGlobal},
+    destination::Destination,
+    format::Message,
+    outcome::{Answer, Outcome},
+};
+
+/// A receiver that takes no connection by then is not there.
+const CONNECT: Duration = Duration::from_secs(5);
+/// A receiver that has not answered by then is asked again.
+const WHOLE: Duration = Duration::from_secs(10);
+/// So much of an answer is read, so that a receiver may end its work in peace; it is thrown away.
+const HEARD: usize = 4_096;
+
+/// Sends requests to receivers.
+pub(super) struct Client {
+    http: reqwest::Client,
+    allow_private: bool,
+}
+
+/// What signs a request by the rules of Standard Webhooks.
+pub(super) struct Signed<'a> {
+    /// The same at every attempt.
+    pub(super) id: &'a str,
+    /// Seconds since 1970.
+    pub(super) seconds: i64,
+}
+
+impl Client {
+    /// A client that trusts whom the system trusts, or those in `SSL_CERT_FILE`.
+    pub(super) fn new(allow_private: bool) -> Self {
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls())
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            // Every attempt makes its own connection, so every attempt looks at the address.
+            .pool_max_idle_per_host(0)
+            .connect_timeout(CONNECT)
+            .timeout(WHOLE)
+            .user_agent(concat!("Tenure/", env!("CARGO_PKG_VERSION")));
+        if !allow_private {
+            builder = builder.dns_resolver(Arc::new(GlobalOnly));
+        }
+        let http = builder.build().expect("a client that is given all it needs asks nobody");
+        Self { http, allow_private }
+    }
+
+    /// Sends a message once.
+    pub(super) async fn post(&self, to: &Destination, message: Message, signed: &Signed<'_>) -> Answer {
+        if !to.is_allowed(self.allow_private) {
+            return Outcome::AddressRefused.into();
+        }
+        let signature = to.sign(signed.id, signed.seconds, &message.body);
+        let sent = self
+            .http
+            .post(message.url)
+            .header(CONTENT_TYPE, message.content_type)
+            .header("webhook-id", signed.id)
+            .header("webhook-timestamp", signed.seconds)
+            .header("webhook-signature", signature)
+            .body(message.body)
+            .send()
+            .await;
+        match sent {
+            Err(error) => outcome_of(&error).into(),
+            Ok(response) => answer_of(response).await,
+        }
+    }
+}
+
+async fn answer_of(mut response: Response) -> Answer {
+    let status = response.status().as_u16();
+    let retry_after = retry_after(response.headers());
+    let mut heard = 0;
+    // The status is the answer; what becomes of the rest changes nothing.
+    while heard < HEARD {
+        match response.chunk().await {
+            Ok(Some(chunk)) => heard += chunk.len(),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    Answer { outcome: Outcome::of_status(status), status: Some(status), retry_after }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<u32> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()
+}
+
+/// Errors of the client quote the URL, so nothing of them is kept but their kind.
+fn outcome_of(error: &reqwest::Error) -> Outcome {
+    if causes(error).any(<dyn Error>::is::<NotGlobal>) {
+        Outcome::AddressRefused
+    } else if causes(error).any(<dyn Error>::is::<rustls::Error>) {
+        Outcome::TlsFailed
+    } else if error.is_timeout() {
+        Outcome::TimedOut
+    } else {
+        Outcome::Unreachable
+    }
+}
+
+/// An error and what it comes from; `io::Error` hides what it was made of from `source`.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| {
+        let error: &'a (dyn Error + 'static) = *error;
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source())
+    })
+}
+
+fn tls() -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    let (trusted, _) = roots.add_parsable_certificates(found.certs);
+    if trusted == 0 {
+        tracing::warn!(
+            "the system trusts nobody: webhooks that lead to https:// will fail; see SSL_CERT_FILE"
+        );
+    }
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the default versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}

@@ -1,0 +1,482 @@
+//! Webhooks: whoever wants to be told by HTTP requests is, at least once, in the order of each session.
+//!
+//! ```text
+//!   feed ──► endpoint (a task each) ──► account: what is told, what is open ──► store, a few times a second
+//!                 │ what is due                        ▲ how it went
+//!                 └──► notice, as it is now ──► format ──► signed request ──► receiver
+//! ```
+//!
+//! An endpoint pulls: the log is its queue, so a receiver that is slow or down delays no command and no other
+//! endpoint, and costs a bounded room. What a request says is derived from the log when it is sent; what was erased
+//! meanwhile is not in it, and a subject's new owner hears what the old one would have.
+
+mod account;
+mod address;
+mod backoff;
+mod client;
+mod destination;
+mod endpoint;
+mod format;
+mod outcome;
+mod store;
+mod words;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::{sleep, timeout},
+};
+
+pub use self::{
+    account::Attempt,
+    destination::{Destination, Destinations, Unfit, draw_secret},
+    outcome::{Answer, Outcome},
+};
+use self::{
+    account::{Account, Fate},
+    client::Client,
+    endpoint::{Endpoint, Order},
+    format::News,
+    store::{Store, StoreError},
+};
+use super::{Cursor, Notice, NoticeId, Present};
+use crate::{
+    domain::{EventKind, Position, Timestamp, WebhookId, webhook::Webhook},
+    log::{LogError, waiting_for_disk},
+};
+
+/// So many requests are on their way at once, whoever they are for.
+const ABREAST: usize = 512;
+/// What changed is saved this often.
+const SAVE: Duration = Duration::from_millis(200);
+/// That a webhook has read on and had nothing to tell is saved once in so many times.
+const LAZY: u32 = 25;
+/// A store that does not open is tried again.
+const STORE_REST: Duration = Duration::from_secs(5);
+/// At a stop, endpoints have so long to end.
+const STOP_PATIENCE: Duration = Duration::from_millis(2_500);
+/// Whoever moves the clock waits so long for receivers.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(12);
+
+/// What webhooks need of an authority.
+pub trait Source: Present {
+    /// What time it is.
+    fn now(&self) -> Timestamp;
+    /// Chance, to spread attempts.
+    fn jitter(&self) -> u16;
+    /// The news after a position.
+    fn subscribe(&self, after: Position) -> Cursor;
+    /// The last position that is told.
+    fn head(&self) -> Position;
+    /// A notice, as it is to be told now; none when there is nothing to tell any more.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    fn notice(&self, id: NoticeId) -> Result<Option<Notice>, LogError>;
+    /// The webhooks that there are.
+    fn webhooks(&self) -> Vec<Webhook>;
+}
+
+/// The settings that webhooks obey.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// `webhooks.allow_private`
+    pub allow_private: bool,
+    /// `server.public_url`
+    pub public_url: Option<String>,
+}
+
+/// All webhooks of an authority.
+pub struct Webhooks {
+    shared: Arc<Shared>,
+    data: PathBuf,
+    state: Mutex<State>,
+    stopping: Notify,
+}
+
+/// What every endpoint works with.
+struct Shared {
+    source: Arc<dyn Source>,
+    destinations: Destinations,
+    /// Made when it is first needed: it reads the certificates of the system.
+    client: OnceLock<Client>,
+    allow_private: bool,
+    name: format::Source,
+    sending: Semaphore,
+    outcomes: [AtomicU64; Outcome::ALL.len()],
+    store_fails: AtomicBool,
+}
+
+impl Shared {
+    fn client(&self) -> &Client {
+        let make = || self.client.get_or_init(|| Client::new(self.allow_private));
+        self.client.get().unwrap_or_else(|| waiting_for_disk(make))
+    }
+
+    fn count(&self, outcome: Outcome) {
+        self.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The endpoints at work. Nothing is sent before the store is open: only it knows what was told.
+#[derive(Default)]
+struct State {
+    store: Option<Arc<Store>>,
+    at_work: BTreeMap<WebhookId, Endpoint>,
+    /// The accounts of webhooks that are not at work yet, as they were saved.
+    saved: BTreeMap<WebhookId, Account>,
+    /// Deleted, and still in the store.
+    forgotten: Vec<WebhookId>,
+    has_stopped: bool,
+}
+
+/// What became of a notice, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryReport {
+    /// The notice.
+    pub notice_id: NoticeId,
+    /// Whether it is yet to be told, was told, or was given up.
+    pub status: DeliveryStatus,
+    /// The newest attempts, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// When it is tried next; none unless it is pending.
+    pub next_attempt_at: Option<Timestamp>,
+}
+
+/// What became of a notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryStatus {
+    /// It is yet to be delivered.
+    Pending,
+    /// The receiver has it.
+    Delivered,
+    /// It was given up; a redelivery tells it again.
+    Parked,
+}
+
+/// How all webhooks are doing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Health {
+    /// Attempts by outcome since the start, in the order of [`Outcome::ALL`].
+    pub outcomes: [u64; Outcome::ALL.len()],
+    /// Notices that are yet to be delivered.
+    pub pending: u64,
+    /// Notices that were given up and not told again.
+    pub parked: u64,
+    /// How many seconds the oldest pending one has waited.
+    pub oldest_pending: u64,
+    /// Whether what was told cannot be saved.
+    pub store_fails: bool,
+}
+
+impl Webhooks {
+    /// The webhooks of a source. Nothing is sent before [`Webhooks::start`].
+    pub fn new(source: Arc<dyn Source>, data: &Path, settings: Settings) -> Arc<Self> {
+        let name = settings.public_url.unwrap_or_else(|| "urn:tenure".into());
+        let shared = Arc::new(Shared {
+            source,
+            destinations: Destinations::of(data),
+            client: OnceLock::new(),
+            allow_private: settings.allow_private,
+            name: format::Source(name),
+            sending: Semaphore::new(ABREAST),
+            outcomes: Default::default(),
+            store_fails: AtomicBool::new(false),
+        });
+        let (data, state, stopping) = (data.to_owned(), Mutex::default(), Notify::new());
+        Arc::new(Self { shared, data, state, stopping })
+    }
+
+    /// Begins to tell, on the runtime of the caller.
+    pub fn start(self: &Arc<Self>) {
+        let after = self.shared.source.head();
+        self.forget_unknown_destinations();
+        self.open_store();
+        self.reconcile();
+        tokio::spawn(Arc::clone(self).follow(after));
+        tokio::spawn(Arc::clone(self).save_on());
+    }
+
+    /// Ends: what is on its way has a few seconds, and what is known by then is saved.
+    pub async fn stop(&self) {
+        let ended: Vec<_> = {
+            let mut state = self.state.lock();
+            state.has_stopped = true;
+            std::mem::take(&mut state.at_work).into_values().collect()
+        };
+        for endpoint in &ended {
+            endpoint.tell(Order::Stop);
+        }
+        let all = async {
+            for endpoint in &ended {
+                endpoint.ended().await;
+            }
+        };
+        drop(timeout(STOP_PATIENCE, all).await);
+        self.stopping.notify_waiters();
+        let accounts = ended.iter().map(|endpoint| (endpoint.webhook.id(), Arc::clone(&endpoint.account)));
+        let store = self.state.lock().store.take();
+        if let Some(store) = store {
+            self.save_accounts(&store, &accounts.collect::<Vec<_>>(), true);
+        }
+    }
+
+    /// Where URLs and secrets are kept.
+    pub fn destinations(&self) -> &Destinations {
+        &self.shared.destinations
+    }
+
+    /// Whether receivers may be inside, and without TLS.
+    pub fn allows_private(&self) -> bool {
+        self.shared.allow_private
+    }
+
+    /// Lets those work that there are and no others. It is called whenever a webhook comes or goes.
+    pub fn reconcile(&self) {
+        let there: BTreeMap<_, _> =
+            self.shared.source.webhooks().into_iter().map(|webhook| (webhook.id(), webhook)).collect();
+        let mut state = self.state.lock();
+        if state.store.is_none() || state.has_stopped {
+            return;
+        }
+        let gone: Vec<_> = state.at_work.keys().filter(|id| !there.contains_key(*id)).copied().collect();
+        for id in gone {
+            if let Some(endpoint) = state.at_work.remove(&id) {
+                endpoint.tell(Order::Stop);
+            }
+            self.forget(&mut state, id);
+        }
+        for (id, webhook) in there {
+            if !state.at_work.contains_key(&id) {
+                let account = state.saved.remove(&id).unwrap_or_else(|| Account::new(webhook.created));
+                state.at_work.insert(id, Endpoint::begin(&self.shared, Arc::new(webhook), account));
+            }
+        }
+    }
+
+    fn forget(&self, state: &mut State, id: WebhookId) {
+        state.forgotten.push(id);
+        if let Err(error) = waiting_for_disk(|| self.shared.destinations.forget(id)) {
+            tracing::warn!(%error, "the file of a deleted webhook is left; the next start removes it");
+        }
+    }
+
+    /// Tries all that is due, and comes back when it has been tried. What takes too long goes on without the caller.
+    pub async fn run_due(&self) {
+        self.reconcile();
+        let settled: Vec<_> = self.state.lock().at_work.values().map(Endpoint::settled).collect();
+        let all = async {
+            for one in settled {
+                // An endpoint that has ended has nothing due.
+                drop(one.await);
+            }
+        };
+        drop(timeout(SETTLE_PATIENCE, all).await);
+    }
+
+    /// What became of a webhook's notices before some notice, newest first; none before the store is open.
+    pub fn deliveries(
+        &self,
+        id: WebhookId,
+        before: Option<NoticeId>,
+        most: usize,
+    ) -> Option<Vec<DeliveryReport>> {
+        self.reconcile();
+        let state = self.state.lock();
+        let account = state.at_work.get(&id)?.account.lock();
+        Some(account.newest(before, most).into_iter().map(report).collect())
+    }
+
+    /// Tells a webhook's notices from a position on again; false before the store is open.
+    pub fn redeliver(&self, id: WebhookId, from: Position) -> bool {
+        self.reconcile();
+        let state = self.state.lock();
+        let Some(endpoint) = state.at_work.get(&id) else { return false };
+        endpoint.account.lock().begin_again(from);
+        endpoint.tell(Order::ReadAgain)
+    }
+
+    /// Sends a message that says that it is a test.
+    pub async fn test(&self, webhook: &Webhook, name: &str) -> Answer {
+        let news = News::Test(self.shared.source.now());
+        let answer = endpoint::post(&self.shared, webhook, name, &news).await;
+        self.shared.count(answer.outcome);
+        answer
+    }
+
+    /// How all webhooks are doing.
+    pub fn health(&self) -> Health {
+        let mut health = Health {
+            outcomes: std::array::from_fn(|index| self.shared.outcomes[index].load(Ordering::Relaxed)),
+            store_fails: self.shared.store_fails.load(Ordering::Relaxed),
+            ..Health::default()
+        };
+        let mut oldest = None;
+        for endpoint in self.state.lock().at_work.values() {
+            let (pending, parked, since) = endpoint.account.lock().counts();
+            health.pending += pending as u64;
+            health.parked += parked as u64;
+            oldest = [oldest, since].into_iter().flatten().min();
+        }
+        let now = self.shared.source.now();
+        health.oldest_pending = oldest.map_or(0, |since: Timestamp| now.seconds_since(since));
+        health
+    }
+
+    /// What a crash between keeping a destination and admitting its webhook left, or between the two of a deletion.
+    fn forget_unknown_destinations(&self) {
+        let known = self.shared.source.webhooks();
+        for id in self.shared.destinations.kept() {
+            if !known.iter().any(|webhook| webhook.id() == id)
+                && let Err(error) = self.shared.destinations.forget(id)
+            {
+                tracing::warn!(%error, "the file of a deleted webhook is left");
+            }
+        }
+    }
+
+    fn open_store(&self) {
+        match waiting_for_disk(|| self.opened()) {
+            Ok((store, saved)) => {
+                self.shared.store_fails.store(false, Ordering::Relaxed);
+                self.adopt(store, saved);
+            }
+            Err(error) => {
+                self.shared.store_fails.store(true, Ordering::Relaxed);
+                tracing::error!(
+                    %error,
+                    "webhooks wait: the account of what they have told does not open. Free the disk; or, if the file \
+                     is damaged, move it away, and each begins again at its creation"
+                );
+            }
+        }
+    }
+
+    fn opened(&self) -> Result<(Store, BTreeMap<WebhookId, Account>), StoreError> {
+        let store = Store::open(&self.data)?;
+        let saved = store.load()?;
+        Ok((store, saved))
+    }
+
+    fn adopt(&self, store: Store, saved: BTreeMap<WebhookId, Account>) {
+        let there = self.shared.source.webhooks();
+        if store.is_new && !there.is_empty() {
+            tracing::warn!(
+                path = %Store::path(&self.data).display(),
+                "the account of what webhooks have told is missing; each begins again at its creation"
+            );
+        }
+        let mut state = self.state.lock();
+        let is_there = |id: &WebhookId| there.iter().any(|webhook| webhook.id() == *id);
+        let unknown = saved.keys().filter(|id| !is_there(id)).copied();
+        state.forgotten.extend(unknown);
+        // Those at work know better than the store, which may be another one than before.
+        for endpoint in state.at_work.values() {
+            endpoint.account.lock().forget_saving();
+        }
+        state.saved = saved;
+        state.store = Some(Arc::new(store));
+    }
+
+    /// Lets webhooks come and go as the log says.
+    async fn follow(self: Arc<Self>, after: Position) {
+        let mut cursor = self.shared.source.subscribe(after);
+        loop {
+            let read = tokio::select! {
+                read = cursor.next() => read,
+                () = self.stopping.notified() => return,
+            };
+            match read {
+                Ok(Some(batch)) => {
+                    if batch.has_any(&[EventKind::WebhookCreated, EventKind::WebhookDeleted]) {
+                        self.reconcile();
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::error!(%error, "the news of webhooks could not be read");
+                    sleep(STORE_REST).await;
+                }
+            }
+        }
+    }
+
+    async fn save_on(self: Arc<Self>) {
+        for turn in 1_u32.. {
+            let rest = if self.state.lock().store.is_none() { STORE_REST } else { SAVE };
+            tokio::select! {
+                () = sleep(rest) => {}
+                () = self.stopping.notified() => return,
+            }
+            if self.state.lock().has_stopped {
+                return;
+            }
+            waiting_for_disk(|| self.save(turn.is_multiple_of(LAZY)));
+        }
+    }
+
+    fn save(&self, also_lazy: bool) {
+        let (store, accounts) = {
+            let state = self.state.lock();
+            let accounts = state.at_work.iter().map(|(id, endpoint)| (*id, Arc::clone(&endpoint.account)));
+            (state.store.clone(), accounts.collect::<Vec<_>>())
+        };
+        match store {
+            None => {
+                self.open_store();
+                self.reconcile();
+            }
+            Some(store) => {
+                self.save_accounts(&store, &accounts, also_lazy);
+            }
+        }
+    }
+
+    fn save_accounts(&self, store: &Store, accounts: &[(WebhookId, Arc<Mutex<Account>>)], also_lazy: bool) {
+        let wanted = accounts.iter().filter(|(_, account)| also_lazy || account.lock().is_urgent());
+        let changed: Vec<_> =
+            wanted.filter_map(|(id, account)| Some((*id, account.lock().unsaved()?))).collect();
+        let forgotten = std::mem::take(&mut self.state.lock().forgotten);
+        if changed.is_empty() && forgotten.is_empty() {
+            return;
+        }
+        let saved = store.save(&changed, &forgotten);
+        let failed = self.shared.store_fails.swap(saved.is_err(), Ordering::Relaxed);
+        let Err(error) = saved else { return };
+        if !failed {
+            tracing::error!(%error, "what webhooks have told cannot be saved; a crash now would tell it again");
+        }
+        {
+            let mut state = self.state.lock();
+            state.forgotten.extend(forgotten);
+            // After an error the store takes nothing more; it is opened anew.
+            state.store = None;
+        }
+        for (id, unsaved) in &changed {
+            if let Some((_, account)) = accounts.iter().find(|(known, _)| known == id) {
+                account.lock().not_saved(unsaved);
+            }
+        }
+    }
+}
+
+fn report((notice_id, delivery): (NoticeId, account::Delivery)) -> DeliveryReport {
+    let (status, next_attempt_at) = match delivery.fate {
+        Fate::Pending(next) => (DeliveryStatus::Pending, Some(next)),
+        Fate::Delivered => (DeliveryStatus::Delivered, None),
+        Fate::Parked => (DeliveryStatus::Parked, None),
+    };
+    DeliveryReport { notice_id, status, attempts: delivery.attempts, next_attempt_at }
+}

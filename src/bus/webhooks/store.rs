@@ -1,0 +1,201 @@
+//! What the webhooks have told, on disk: `DATA/webhooks.redb`. It survives a kill and a power cut, and can be thrown
+//! away: then each webhook begins again at its creation.
+//!
+//! It is a store of its own and not part of the log, because an attempt to deliver is no fact about a session, and a
+//! receiver that is down would fill the log with them.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+
+use super::account::{Account, Delivery, Unsaved};
+use crate::{
+    bus::notice::NoticeId,
+    domain::{Position, WebhookId},
+};
+
+/// How far each webhook has read.
+const READ: TableDefinition<[u8; 16], u64> = TableDefinition::new("read");
+/// What became of each notice: webhook, position and number, in CBOR.
+const DELIVERIES: TableDefinition<([u8; 16], u64, u32), &[u8]> = TableDefinition::new("deliveries");
+/// What the store keeps in memory of its own file.
+const CACHE: usize = 4 << 20;
+
+/// Why the store cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {why}", path = path.display())]
+pub(super) struct StoreError {
+    path: PathBuf,
+    why: redb::Error,
+}
+
+/// The store.
+pub(super) struct Store {
+    path: PathBuf,
+    database: Database,
+    /// Whether there was none before.
+    pub(super) is_new: bool,
+}
+
+impl Store {
+    /// Where it is.
+    pub(super) fn path(data: &Path) -> PathBuf {
+        data.join("webhooks.redb")
+    }
+
+    /// Opens the store, or makes one.
+    ///
+    /// # Errors
+    /// The disk is full or failing, or the file is not what was written.
+    pub(super) fn open(data: &Path) -> Result<Self, StoreError> {
+        let path = Self::path(data);
+        let opened = || {
+            let database = Database::builder().set_cache_size(CACHE).create(&path)?;
+            let write = database.begin_write()?;
+            write.open_table(READ)?;
+            write.open_table(DELIVERIES)?;
+            write.commit()?;
+            Ok(database)
+        };
+        let is_new = !path.exists();
+        match opened() {
+            Ok(database) => Ok(Self { path, database, is_new }),
+            Err(why) => Err(StoreError { path, why }),
+        }
+    }
+
+    /// The account of each webhook.
+    pub(super) fn load(&self) -> Result<BTreeMap<WebhookId, Account>, StoreError> {
+        self.read_all().map_err(|why| self.error(why))
+    }
+
+    fn read_all(&self) -> Result<BTreeMap<WebhookId, Account>, redb::Error> {
+        let read = self.database.begin_read()?;
+        let mut saved = BTreeMap::<[u8; 16], (Position, BTreeMap<NoticeId, Delivery>)>::new();
+        for entry in read.open_table(READ)?.iter()? {
+            let (webhook, position) = entry?;
+            saved.insert(webhook.value(), (Position(position.value()), BTreeMap::new()));
+        }
+        for entry in read.open_table(DELIVERIES)?.iter()? {
+            let (key, value) = entry?;
+            let (webhook, position, number) = key.value();
+            // What an older version wrote and this one cannot read is history; what is open is told again.
+            let Ok(delivery) = minicbor::decode(value.value()) else { continue };
+            if let Some((_, deliveries)) = saved.get_mut(&webhook) {
+                deliveries.insert(NoticeId { position: Position(position), number }, delivery);
+            }
+        }
+        let account =
+            |(id, (read, deliveries))| (WebhookId::from_bytes(id), Account::saved(read, deliveries));
+        Ok(saved.into_iter().map(account).collect())
+    }
+
+    /// Saves what changed of every account and forgets the accounts of some webhooks, all or nothing.
+    pub(super) fn save(
+        &self,
+        changed: &[(WebhookId, Unsaved)],
+        forgotten: &[WebhookId],
+    ) -> Result<(), StoreError> {
+        self.write(changed, forgotten).map_err(|why| self.error(why))
+    }
+
+    fn write(&self, changed: &[(WebhookId, Unsaved)], forgotten: &[WebhookId]) -> Result<(), redb::Error> {
+        let write = self.database.begin_write()?;
+        {
+            let mut read = write.open_table(READ)?;
+            let mut deliveries = write.open_table(DELIVERIES)?;
+            for (webhook, unsaved) in changed {
+                read.insert(webhook.as_bytes(), unsaved.read.0)?;
+                for (id, delivery) in &unsaved.deliveries {
+                    let key = (*webhook.as_bytes(), id.position.0, id.number);
+                    match delivery {
+                        None => drop(deliveries.remove(key)?),
+                        Some(delivery) => drop(deliveries.insert(key, to_cbor(delivery).as_slice())?),
+                    }
+                }
+            }
+            for webhook in forgotten {
+                read.remove(webhook.as_bytes())?;
+                let all = (*webhook.as_bytes(), 0, 0)..=(*webhook.as_bytes(), u64::MAX, u32::MAX);
+                deliveries.retain_in(all, |_, _| false)?;
+            }
+        }
+        write.commit()?;
+        Ok(())
+    }
+
+    fn error(&self, why: redb::Error) -> StoreError {
+        StoreError { path: self.path.clone(), why }
+    }
+}
+
+fn to_cbor(delivery: &Delivery) -> Vec<u8> {
+    minicbor::to_vec(delivery).expect("writing to memory does not fail")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        bus::{
+            notice::{Details, Expired, Notice, NoticeKind},
+            webhooks::outcome::Outcome,
+        },
+        domain::{SessionId, Timestamp, event::ExpiryCause},
+    };
+
+    fn notice(position: u64) -> Notice {
+        Notice {
+            notice_id: NoticeId { position: Position(position), number: 1 },
+            kind: NoticeKind::SessionExpired,
+            position: Position(position),
+            occurred_at: Timestamp::ZERO,
+            session_id: Some(SessionId::from_bytes([7; 16])),
+            subject_id: Some("a".parse().unwrap()),
+            subject_name: Some("somebody's name".into()),
+            owner_id: None,
+            details: Details::Expired(Expired { expires_at: Timestamp::ZERO, cause: ExpiryCause::Ttl }),
+        }
+    }
+
+    #[test]
+    fn what_was_saved_is_loaded_until_it_is_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let (id, other) = (WebhookId::from_bytes([1; 16]), WebhookId::from_bytes([2; 16]));
+        let mut account = Account::new(Position(3));
+        let news = [notice(5), notice(6)];
+        account.take(news.iter(), (Position(4), Position(9)), Timestamp::ZERO);
+        account.depart(Timestamp::ZERO);
+        account.arrive(news[0].notice_id, Outcome::Delivered.into(), Timestamp::ZERO, 0);
+        let told = account.newest(None, 10);
+        let store = Store::open(directory.path()).unwrap();
+        assert!(store.is_new);
+        let unsaved = account.unsaved().unwrap();
+        let nothing = Account::new(Position(8)).unsaved().unwrap();
+        store.save(&[(id, unsaved), (other, nothing)], &[]).unwrap();
+        drop(store);
+        let store = Store::open(directory.path()).unwrap();
+        assert!(!store.is_new);
+        let loaded = store.load().unwrap();
+        assert_eq!((loaded[&id].read(), loaded[&other].read()), (Position(9), Position(8)));
+        assert_eq!(loaded[&id].newest(None, 10), told);
+        account.withdraw(news[1].notice_id);
+        store.save(&[(id, account.unsaved().unwrap())], &[other]).unwrap();
+        let loaded = store.load().unwrap();
+        assert_eq!(loaded.keys().collect::<Vec<_>>(), [&id]);
+        assert_eq!(loaded[&id].newest(None, 10).len(), 1);
+        let bytes = std::fs::read(Store::path(directory.path())).unwrap();
+        assert!(!bytes.windows(8).any(|window| window == b"somebody"), "no text about people is kept");
+    }
+
+    #[test]
+    fn two_do_not_share_a_store() {
+        let directory = tempfile::tempdir().unwrap();
+        let _first = Store::open(directory.path()).unwrap();
+        let said = Store::open(directory.path()).err().unwrap().to_string();
+        assert!(said.contains("webhooks.redb"), "{said}");
+    }
+}

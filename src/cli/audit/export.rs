@@ -1,0 +1,168 @@
+//! `tenure audit export`
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufWriter, Read, Write},
+    ops::ControlFlow,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use serde_json::json;
+
+use super::{
+    source::{open, untrue},
+    stopped::Stopped,
+};
+use crate::{
+    audit::{
+        VerifierKey,
+        export::{ExportError, Signatures, Span, export},
+        known::heads_in,
+        verify::{Trust, Verdict, verify},
+    },
+    cli::{
+        ambient,
+        client::Request,
+        context::Global,
+        failure::Failure,
+        output::{Column, Output},
+    },
+};
+
+/// Arguments of `tenure audit export`.
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// The file to write; it must not be there yet
+    #[arg(value_name = "FILE")]
+    to_file: PathBuf,
+
+    /// Only from this position on; its commit comes whole
+    #[arg(long, value_name = "N")]
+    from: Option<u64>,
+
+    /// Only up to this position; its commit comes whole
+    #[arg(long, value_name = "N")]
+    to: Option<u64>,
+
+    /// The data directory of a stopped server; without it the server at --url is asked
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// With --data: file with earlier heads, such as audit.head_file. A forged record is then found between two of them
+    #[arg(long, value_name = "FILE", requires = "data")]
+    heads: Option<PathBuf>,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::plain("", "file"),
+    Column::plain("", "from"),
+    Column::plain("", "to"),
+    Column::plain("", "size"),
+    Column::plain("", "rootHash"),
+    Column::plain("", "verifierKey"),
+];
+
+impl Export {
+    pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
+        let file = self.create()?;
+        let written = self.fill(global, file).and_then(|()| self.verified());
+        match written {
+            Ok(verdict) => self.tell(global.output(), &verdict),
+            Err(failure) => {
+                // Half an export is of no use to anybody.
+                drop(fs::remove_file(&self.to_file));
+                Err(failure)
+            }
+        }
+    }
+
+    /// Ids of subjects are in it: nobody else's business.
+    fn create(&self) -> Result<File, Failure> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600).open(&self.to_file).map_err(at(&self.to_file))
+    }
+
+    fn fill(&self, global: &Global, file: File) -> Result<(), Failure> {
+        let mut out = BufWriter::with_capacity(1 << 20, file);
+        match &self.data {
+            Some(data) => self.write_stopped(data, &mut out)?,
+            None => self.write_served(global, &mut out)?,
+        }
+        let file = out.into_inner().map_err(|error| at(&self.to_file)(error.into_error()))?;
+        file.sync_all().map_err(at(&self.to_file))
+    }
+
+    fn write_served(&self, global: &Global, out: &mut impl Write) -> Result<(), Failure> {
+        let cli = global.context()?;
+        let request = Request::get(&["v1", "audit", "export"]).query("from", self.from).query("to", self.to);
+        let mut reply = cli.client.stream(&request)?;
+        let bar = cli.output.bar(None, "bytes");
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            match reply.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(read) => out.write_all(&buffer[..read]).map_err(at(&self.to_file))?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Failure::Server(format!("the server broke off: {error}"))),
+            }
+            bar.inc(buffer.len() as u64);
+        }
+    }
+
+    fn write_stopped(&self, data: &Path, out: &mut impl Write) -> Result<(), Failure> {
+        let stopped = Stopped::open(data)?;
+        let key = stopped.key.clone().ok_or_else(|| {
+            let key = data.join("keys/head.key");
+            Failure::Usage(format!(
+                "{}: is not there, or not yours to read; an export names its key",
+                key.display()
+            ))
+        })?;
+        let head = stopped.head(None)?.ok_or_else(|| {
+            Failure::Missing(format!("{}: no head was signed: start the server once", data.display()))
+        })?;
+        let log = stopped.log(&mut |_| ControlFlow::Continue(()))?;
+        let span = Span::new(self.from, self.to, head.size).map_err(failed)?;
+        let signatures = Signatures {
+            verifier_key: key.to_string(),
+            last: (head.size, head.note().to_owned()),
+            earlier: self.earlier(&key)?,
+        };
+        export(&log, span, &signatures, out).map(drop).map_err(failed)
+    }
+
+    fn earlier(&self, key: &VerifierKey) -> Result<Vec<(u64, String)>, Failure> {
+        let Some(path) = &self.heads else { return Ok(vec![]) };
+        let text = fs::read_to_string(path).map_err(at(path))?;
+        let mut heads = heads_in(&text, key);
+        heads.dedup_by_key(|head| head.size);
+        Ok(heads.into_iter().map(|head| (head.size, head.note().to_owned())).collect())
+    }
+
+    /// What was written is read once more: an export that does not prove itself is none.
+    fn verified(&self) -> Result<Verdict, Failure> {
+        let verdict = verify(open(&self.to_file)?, Trust::default(), &mut |_, _| ControlFlow::Continue(()));
+        verdict.map(|verdict| verdict.expect("nothing stopped it")).map_err(|fault| untrue(&fault))
+    }
+
+    fn tell(&self, output: Output, verdict: &Verdict) -> Result<(), Failure> {
+        let mut document = json!(verdict);
+        document["file"] = self.to_file.display().to_string().into();
+        output.record(&document, COLUMNS, ambient::now())
+    }
+}
+
+fn failed(error: ExportError) -> Failure {
+    match error {
+        ExportError::Range { .. } => Failure::Usage(format!("--from, --to: {error}")),
+        ExportError::Log(error) => super::stopped::damaged(error.to_string()),
+        ExportError::Write(error) => Failure::Output(error),
+    }
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> Failure + use<> {
+    let path = path.to_owned();
+    move |source| Failure::File { path: path.clone(), source }
+}

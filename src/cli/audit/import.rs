@@ -1,0 +1,69 @@
+//! `tenure audit import`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{
+    known::Known,
+    source::{open, untrue},
+};
+use crate::{
+    audit::import::{ImportError, import},
+    cli::{
+        ambient,
+        context::Global,
+        failure::{Exit, Failure},
+        output::Column,
+    },
+};
+
+/// Arguments of `tenure audit import`.
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// The export; a whole history
+    #[arg(value_name = "FILE")]
+    export: PathBuf,
+
+    /// The data directory to make; nothing may be in it
+    #[arg(long, value_name = "NEWDIR")]
+    data: PathBuf,
+
+    #[command(flatten)]
+    known: Known,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::plain("", "data"),
+    Column::plain("", "to"),
+    Column::plain("", "commits"),
+    Column::plain("", "rootHash"),
+    Column::plain("", "verifierKey"),
+];
+
+impl Import {
+    pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
+        let trusted = self.known.read()?;
+        let verdict = import(open(&self.export)?, trusted.as_trust(), &self.data);
+        let verdict = verdict.map_err(|error| self.failed(&error))?;
+        let mut document = json!(verdict);
+        document["data"] = self.data.display().to_string().into();
+        global.output().record(&document, COLUMNS, ambient::now())?;
+        global.output().talk(
+            "The directory is for auditors: it has no keys, so texts about people stay sealed, and no server starts on \
+             it.",
+        );
+        Ok(())
+    }
+
+    fn failed(&self, error: &ImportError) -> Failure {
+        let told = format!("{}: {error}", self.data.display());
+        match error {
+            ImportError::Untrue(fault) => untrue(fault),
+            ImportError::NotEmpty => Failure::Unhealthy { exit: Exit::Conflict, why: told },
+            ImportError::NotWhole(_) => Failure::Usage(format!("{}: {error}", self.export.display())),
+            ImportError::Open(_) | ImportError::Log(_) | ImportError::Io(_) => Failure::Server(told),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What an auditor brings along: the authority's key, and heads that were seen before.
+
+use std::{fs, path::PathBuf};
+
+use clap::Args;
+
+use crate::{
+    audit::{SignedHead, VerifierKey, known::heads_in, verify::Trust},
+    cli::failure::Failure,
+};
+
+/// What is trusted before the history is opened.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What is trusted")]
+pub(super) struct Known {
+    /// The authority's verifier key, from somebody you trust; without it the history's own word is taken
+    #[arg(long, value_name = "VKEY")]
+    verifier_key: Option<VerifierKey>,
+
+    /// File with signed heads that were seen before, such as audit.head_file: the history must continue each
+    #[arg(long, value_name = "FILE", requires = "verifier_key")]
+    heads: Option<PathBuf>,
+}
+
+/// The key and the heads, read.
+#[derive(Debug, Default)]
+pub(super) struct Trusted {
+    pub(super) key: Option<VerifierKey>,
+    pub(super) heads: Vec<SignedHead>,
+}
+
+impl Known {
+    pub(super) fn read(&self) -> Result<Trusted, Failure> {
+        let key = self.verifier_key.clone();
+        let (Some(path), Some(known)) = (&self.heads, &key) else {
+            return Ok(Trusted { key, heads: vec![] });
+        };
+        let text = fs::read_to_string(path).map_err(|source| Failure::File { path: path.clone(), source })?;
+        let heads = heads_in(&text, known);
+        if heads.is_empty() {
+            let why = format!("{} holds no head that this key has signed", path.display());
+            return Err(Failure::Usage(why));
+        }
+        Ok(Trusted { key, heads })
+    }
+}
+
+impl Trusted {
+    pub(super) fn as_trust(&self) -> Trust<'_> {
+        Trust { key: self.key.as_ref(), known: &self.heads }
+    }
+}

@@ -1,0 +1,43 @@
+//! One event of a replay, and what it changed.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use crate::{
+    audit::{diff::differences, replay::Step},
+    domain::{Stream, state::State},
+};
+
+/// The part of a state that an event of this stream can change, but for marks on sessions.
+pub(super) fn part(state: &State, stream: &Stream) -> State {
+    let subjects: HashMap<_, _> = match stream {
+        Stream::System => HashMap::new(),
+        Stream::Subject(id) => {
+            state.subjects.get_key_value(id).map(|(id, is)| (id.clone(), is.clone())).into_iter().collect()
+        }
+    };
+    State {
+        position: state.position,
+        recorded_at: state.recorded_at,
+        system: state.system.clone(),
+        subjects,
+        holders: HashMap::new(),
+    }
+}
+
+/// The event, and the difference between the state before it and behind it.
+pub(super) fn told(step: Step<'_>, before: &State, behind: &State) -> Value {
+    let commit = &step.stored.commit;
+    let event = &commit.events[step.index];
+    let subject = match &commit.stream {
+        Stream::System => None,
+        Stream::Subject(id) => Some(id),
+    };
+    let at = commit.recorded_at;
+    json!({
+        "position": step.position, "recordedAt": at, "kind": event.kind().name(), "subjectId": subject,
+        "sessionId": event.session_id(), "actor": commit.actor,
+        "changes": differences((before, at), (behind, at)),
+    })
+}

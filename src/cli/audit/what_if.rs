@@ -1,0 +1,86 @@
+//! `tenure audit what-if`
+
+use std::{fs, ops::ControlFlow, path::PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{known::Known, source::Source, stopped::damaged};
+use crate::{
+    audit::what_if::{self, Overrides},
+    cli::{
+        ambient,
+        context::Global,
+        failure::Failure,
+        output::{Column, Format},
+    },
+};
+
+/// Arguments of `tenure audit what-if`.
+#[derive(Debug, Args)]
+pub(crate) struct WhatIf {
+    /// TOML file with the settings of session.*, limits.* and renewal.* that shall be other than they were
+    #[arg(long, value_name = "FILE")]
+    policy: PathBuf,
+
+    #[command(flatten)]
+    source: Source,
+
+    #[command(flatten)]
+    known: Known,
+}
+
+const COUNTS: &[Column] = &[
+    Column::plain("COUNT", "count"),
+    Column::plain("HAPPENED", "happened"),
+    Column::plain("INSTEAD", "instead"),
+];
+
+const COLUMNS: &[Column] = &[
+    Column::plain("POSITION", "position"),
+    Column::moment("RECORDED", "recordedAt"),
+    Column::plain("SESSION", "sessionId"),
+    Column::plain("SUBJECT", "subjectId"),
+    Column::plain("HAPPENED", "happened"),
+    Column::plain("INSTEAD", "instead"),
+];
+
+impl WhatIf {
+    pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
+        let overrides = self.overrides()?;
+        let mut what_if = what_if::WhatIf::under(overrides);
+        let mut illegal = None;
+        let ending = self.source.read(global, &self.known.read()?, &mut |stored| {
+            illegal = what_if.add(&stored).err();
+            if illegal.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        let output = global.output();
+        ending.warn(output);
+        if let Some(illegal) = illegal {
+            return Err(damaged(illegal.to_string()));
+        }
+        let report = json!(what_if.end());
+        if output.format() == Format::Table {
+            output.items_of(&json!({"items": counts(&report)}), "items", COUNTS, ambient::now())?;
+        }
+        output.items_of(&report, "divergences", COLUMNS, ambient::now())?;
+        output.hint("What such a replay cannot know:");
+        for unknown in report["unknown"].as_array().into_iter().flatten() {
+            output.hint(&format!("- {}", unknown.as_str().unwrap_or_default()));
+        }
+        Ok(())
+    }
+
+    fn overrides(&self) -> Result<Overrides, Failure> {
+        let text = fs::read_to_string(&self.policy)
+            .map_err(|source| Failure::File { path: self.policy.clone(), source })?;
+        Overrides::parse(&text).map_err(|error| Failure::Usage(format!("{}: {error}", self.policy.display())))
+    }
+}
+
+fn counts(report: &Value) -> Vec<Value> {
+    let counted = report["happened"].as_object().into_iter().flatten();
+    counted
+        .map(|(count, happened)| json!({"count": count, "happened": happened, "instead": report["instead"][count]}))
+        .collect()
+}

@@ -1,0 +1,184 @@
+//! `tenure bench replay`
+
+use std::{ops::ControlFlow, path::PathBuf};
+
+use clap::Args;
+
+use super::{
+    conditions::machine,
+    failed,
+    report::{Series, print},
+};
+use crate::{
+    audit::{
+        HeadKey, SignedHead,
+        export::{End, ExportWriter},
+        range::Range,
+        replay::{Replay as Folding, Until},
+        verify::{Trust, verify},
+    },
+    cli::{context::Global, failure::Failure},
+    clock::{stopwatch, worked},
+    domain::{
+        Actor, Commit, CommitId, Event, Generation, Policy, Position, Seconds, SessionId, Stream, Timestamp,
+        event::{PolicyChanged, Profile, SessionCreated, SessionRenewed, SubjectRegistered, Terms},
+    },
+    entropy::OsEntropy,
+    log::encode,
+};
+
+/// Arguments of `tenure bench replay`.
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// How many events the history has
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
+    events: u64,
+
+    /// How many sessions they are about; all else are renewals
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    sessions: u64,
+
+    /// How many rounds; the median one counts
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+
+    /// Keep the export that is measured in this file
+    #[arg(long, value_name = "FILE")]
+    keep: Option<PathBuf>,
+}
+
+impl Replay {
+    pub(super) fn run(&self, global: &Global) -> Result<(), Failure> {
+        let key = HeadKey::draw(&OsEntropy);
+        let bytes = self.history(&key).map_err(failed)?;
+        if let Some(path) = &self.keep {
+            std::fs::write(path, &bytes).map_err(|source| Failure::File { path: path.clone(), source })?;
+        }
+        let mut verified = Series::new("verify an export", 1);
+        let mut folded = Series::new("verify and fold the state", 1);
+        for _ in 0..self.rounds {
+            self.round(&bytes, &key, &mut verified, &mut |_| ControlFlow::Continue(()))?;
+            let mut folding = Folding::new(Until::End);
+            self.round(&bytes, &key, &mut folded, &mut |stored| {
+                folding.add(&stored).unwrap_or(ControlFlow::Break(()))
+            })?;
+        }
+        let mut conditions = machine();
+        conditions.insert("events".into(), self.events.into());
+        conditions.insert("exportBytes".into(), bytes.len().into());
+        print(global.output(), &conditions, &[verified.item(None), folded.item(Some(&verified))])
+    }
+
+    fn round(
+        &self,
+        bytes: &[u8],
+        key: &HeadKey,
+        series: &mut Series,
+        each: &mut dyn FnMut(crate::log::StoredCommit) -> ControlFlow<()>,
+    ) -> Result<(), Failure> {
+        let (begun, work) = (stopwatch(), worked());
+        let trust = Trust { key: Some(key.verifier()), known: &[] };
+        let verdict = verify(bytes, trust, &mut |stored, _| each(stored)).map_err(failed)?;
+        let (took, work) = (begun.elapsed(), worked().saturating_sub(work));
+        match verdict {
+            Some(verdict) if verdict.to == self.events => {
+                series.add_whole(usize::try_from(self.events).unwrap_or(usize::MAX), took, work);
+                Ok(())
+            }
+            Some(_) | None => Err(failed("the history was not read to its end")),
+        }
+    }
+
+    /// An export in memory: sessions, and then their renewals, one after another.
+    fn history(&self, key: &HeadKey) -> std::io::Result<Vec<u8>> {
+        let mut writer = ExportWriter::begin(Vec::new(), Some(key.verifier().to_string()))?;
+        let mut range = Range::starting(0);
+        let sessions = self.sessions.min((self.events - 1) / 2);
+        let mut last = vec![Position::ZERO; usize::try_from(sessions).unwrap_or(usize::MAX)];
+        let mut next = 0;
+        while range.end() < self.events {
+            let commit = match next {
+                0 => first(),
+                n if n <= sessions && range.end() + 2 <= self.events => created(n - 1),
+                n => renewed((n - 1) % sessions, (n - 1) / sessions, &last),
+            };
+            let encoded = encode(&commit).map_err(std::io::Error::other)?;
+            writer.known_commit(Position(range.end() + 1), encoded.record_hashes(), encoded.bytes())?;
+            encoded.record_hashes().iter().for_each(|hash| range.append(hash));
+            if let (Stream::Subject(_), n) = (&commit.stream, next) {
+                last[usize::try_from((n - 1) % sessions).unwrap_or(0)] = Position(range.end());
+            }
+            next += 1;
+        }
+        let root = range.root().expect("it begins with the first event");
+        let head = SignedHead::sign(range.end(), root, key).note().to_owned();
+        writer.end(&End { to: range.end(), after: vec![], head })
+    }
+}
+
+const BEGIN: i64 = 1_795_000_000_000;
+const TERMS: Terms = Terms {
+    ttl: Seconds(86_400),
+    max_renewals: u32::MAX,
+    absolute_lifetime: Seconds(u32::MAX),
+    renewal_reject_window: Seconds(3_600),
+};
+
+fn session(n: u64) -> SessionId {
+    SessionId::from_bytes((u128::from(n) << 64 | 0x7000).to_be_bytes())
+}
+
+fn commit(stream: Stream, expected: Position, at: Timestamp, events: Vec<Event>) -> Commit {
+    Commit {
+        id: CommitId::from_bytes([0; 16]),
+        stream,
+        expected,
+        system_seen: Position(1),
+        recorded_at: at,
+        actor: Actor::AUTHORITY,
+        correlation_id: Some("019375c1-6a3e-7c52-9d5e-0f2b8a1c4e77".to_owned()),
+        idempotency: None,
+        events,
+    }
+}
+
+fn first() -> Commit {
+    let event = Event::PolicyChanged(PolicyChanged { policy: Policy::default() });
+    Commit { system_seen: Position::ZERO, ..commit(Stream::System, Position::ZERO, at(0), vec![event]) }
+}
+
+/// Round by round, an hour apart.
+fn at(round: u64) -> Timestamp {
+    Timestamp::from_millis(BEGIN + i64::try_from(round * 3_600_000).unwrap_or(i64::MAX))
+}
+
+fn subject(n: u64) -> Stream {
+    Stream::Subject(format!("agent-{n}").parse().expect("such a name is right"))
+}
+
+fn created(n: u64) -> Commit {
+    let registered = Event::SubjectRegistered(SubjectRegistered { profile: Profile::default() });
+    let event = SessionCreated {
+        session_id: session(n),
+        terms: TERMS,
+        expires_at: at(0).plus(TERMS.ttl),
+        renew_at: Some(at(0).plus(TERMS.ttl.half())),
+        device: None,
+        scopes: vec![],
+        metadata: None,
+    };
+    commit(subject(n), Position::ZERO, at(0), vec![registered, Event::SessionCreated(event)])
+}
+
+fn renewed(n: u64, round: u64, last: &[Position]) -> Commit {
+    let at = at(round);
+    let event = SessionRenewed {
+        session_id: session(n),
+        generation: Generation(u32::try_from(round + 1).unwrap_or(u32::MAX)),
+        expires_at: at.plus(TERMS.ttl),
+        renew_at: Some(at.plus(TERMS.ttl.half())),
+        key_digest: None,
+        expiring_soon: None,
+    };
+    commit(subject(n), last[usize::try_from(n).unwrap_or(0)], at, vec![Event::SessionRenewed(event)])
+}

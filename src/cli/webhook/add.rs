@@ -1,0 +1,48 @@
+//! `tenure webhook add`
+
+use clap::Args;
+use serde_json::json;
+
+use super::COLUMNS;
+use crate::{
+    cli::{
+        client::Request,
+        context::{Context, fields},
+        failure::Failure,
+    },
+    domain::OwnerId,
+};
+
+/// Arguments of `tenure webhook add`.
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    /// Where the requests go; a secret. In place of it TENURE_WEBHOOK_URL, which no process list shows
+    #[arg(value_name = "URL", env = "TENURE_WEBHOOK_URL", hide_env_values = true)]
+    receiver: String,
+
+    /// Only notices of these kinds, such as SESSION_RENEWED,SESSION_RENEWAL_REJECTED
+    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    kinds: Vec<String>,
+
+    /// Only notices about this owner's subjects
+    #[arg(long, value_name = "ID")]
+    owner: Option<OwnerId>,
+
+    /// How the requests are written
+    #[arg(long, default_value = "standard",
+        value_parser = ["standard", "cloudevents", "ntfy", "discord", "telegram", "slack"])]
+    format: String,
+}
+
+impl Add {
+    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+        let body = fields([
+            ("url", Some(self.receiver.into())),
+            ("kinds", (!self.kinds.is_empty()).then(|| json!(self.kinds))),
+            ("ownerId", self.owner.map(|owner| owner.as_str().into())),
+            ("format", Some(self.format.into())),
+        ]);
+        let made = cli.client.send(&Request::post(&["v1", "webhooks"], body.into()))?.body;
+        cli.output.record_with_secret(&made, "secret", COLUMNS, cli.time_of(&made))
+    }
+}

@@ -1,0 +1,41 @@
+//! `tenure webhook deliveries`
+
+use clap::{Args, builder::NonEmptyStringValueParser};
+
+use crate::cli::{
+    client::Request,
+    context::Context,
+    failure::Failure,
+    output::Column,
+    pages::{self, Paging},
+};
+
+/// Arguments of `tenure webhook deliveries`.
+#[derive(Debug, Args)]
+pub(crate) struct Deliveries {
+    /// The webhook's id
+    #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    webhook: String,
+
+    /// Go on after an earlier page: its nextCursor
+    #[arg(long)]
+    cursor: Option<String>,
+
+    #[command(flatten)]
+    paging: Paging,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::plain("NOTICE", "noticeId"),
+    Column::state("STATUS", "status"),
+    Column::moment("NEXT ATTEMPT", "nextAttemptAt"),
+    Column::plain("ATTEMPTS", "attempts"),
+];
+
+impl Deliveries {
+    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+        let path = ["v1", "webhooks", &self.webhook, "deliveries"];
+        let request = Request::get(&path).query("cursor", self.cursor);
+        pages::show(cli, request, &self.paging, pages::by_cursor, COLUMNS)
+    }
+}

@@ -1,0 +1,29 @@
+//! `tenure webhook list`
+
+use clap::Args;
+
+use super::COLUMNS;
+use crate::cli::{
+    client::Request,
+    context::Context,
+    failure::Failure,
+    pages::{self, Paging},
+};
+
+/// Arguments of `tenure webhook list`.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Go on after an earlier page: its nextCursor
+    #[arg(long)]
+    cursor: Option<String>,
+
+    #[command(flatten)]
+    paging: Paging,
+}
+
+impl List {
+    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+        let request = Request::get(&["v1", "webhooks"]).query("cursor", self.cursor);
+        pages::show(cli, request, &self.paging, pages::by_cursor, COLUMNS)
+    }
+}

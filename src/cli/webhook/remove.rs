@@ -1,0 +1,45 @@
+//! `tenure webhook remove`
+
+use clap::{Args, builder::NonEmptyStringValueParser};
+
+use super::COLUMNS;
+use crate::cli::{
+    client::Request,
+    context::{Caution, Context},
+    failure::Failure,
+    pages,
+};
+
+/// Arguments of `tenure webhook remove`.
+#[derive(Debug, Args)]
+pub(crate) struct Remove {
+    /// The webhook's id
+    #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    webhook: String,
+
+    #[command(flatten)]
+    caution: Caution,
+}
+
+impl Remove {
+    pub(crate) fn run(&self, cli: &Context) -> Result<(), Failure> {
+        if self.caution.dry_run {
+            return self.preview(cli);
+        }
+        self.caution.ask(cli.output, &format!("Remove webhook {}?", self.webhook))?;
+        cli.show(&Request::delete(&["v1", "webhooks", &self.webhook]), COLUMNS)
+    }
+
+    /// There is no route for a single one: the list has it, or it does not exist.
+    fn preview(&self, cli: &Context) -> Result<(), Failure> {
+        let page = pages::whole(cli, Request::get(&["v1", "webhooks"]), pages::by_cursor)?;
+        let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        match items.iter().find(|item| item["webhookId"] == *self.webhook) {
+            Some(found) => {
+                cli.output.talk("This webhook would be removed:");
+                cli.output.record(found, COLUMNS, cli.now)
+            }
+            None => Err(Failure::Missing(format!("there is no webhook {}", self.webhook))),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Webhooks: who is told by HTTP requests, of what, and in which form.
+
+use minicbor::{Decode, Encode};
+use serde::Serialize;
+
+use super::{
+    id::{OwnerId, Position, WebhookId},
+    time::Timestamp,
+};
+
+/// So many webhooks an authority has at most: each reads all the news and keeps its own account of what it told.
+pub const MOST: usize = 1_000;
+/// So many of them one owner has at most.
+pub const MOST_PER_OWNER: usize = 20;
+
+/// The kinds of notices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum NoticeKind {
+    /// A session began.
+    #[n(0)]
+    SessionCreated,
+    /// A session was renewed.
+    #[n(1)]
+    SessionRenewed,
+    /// A renewal was refused by a rule, or vetoed by the owner.
+    #[n(2)]
+    SessionRenewalRejected,
+    /// One session was ended, or several at once.
+    #[n(3)]
+    SessionRevoked,
+    /// A session cannot live much longer; told once.
+    #[n(4)]
+    SessionExpiringSoon,
+    /// A session ended by itself.
+    #[n(5)]
+    SessionExpired,
+}
+
+impl NoticeKind {
+    /// Every kind.
+    pub const ALL: [Self; 6] = [
+        Self::SessionCreated,
+        Self::SessionRenewed,
+        Self::SessionRenewalRejected,
+        Self::SessionRevoked,
+        Self::SessionExpiringSoon,
+        Self::SessionExpired,
+    ];
+
+    /// Its name, as in `kinds=` and in a notice.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SessionCreated => "SESSION_CREATED",
+            Self::SessionRenewed => "SESSION_RENEWED",
+            Self::SessionRenewalRejected => "SESSION_RENEWAL_REJECTED",
+            Self::SessionRevoked => "SESSION_REVOKED",
+            Self::SessionExpiringSoon => "SESSION_EXPIRING_SOON",
+            Self::SessionExpired => "SESSION_EXPIRED",
+        }
+    }
+
+    /// The kind of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// How a webhook's requests are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode, Serialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "lowercase")]
+pub enum WebhookFormat {
+    /// The payload that Standard Webhooks recommends: type, timestamp, data.
+    #[n(0)]
+    Standard,
+    /// A `CloudEvent` 1.0 in structured JSON.
+    #[n(1)]
+    CloudEvents,
+    /// A message on a topic of ntfy.
+    #[n(2)]
+    Ntfy,
+    /// A message in a channel of Discord.
+    #[n(3)]
+    Discord,
+    /// A message of a Telegram bot.
+    #[n(4)]
+    Telegram,
+    /// A message in a channel of Slack.
+    #[n(5)]
+    Slack,
+}
+
+impl WebhookFormat {
+    /// Every format with its name in the API.
+    pub const ALL: [(&str, Self); 6] = [
+        ("standard", Self::Standard),
+        ("cloudevents", Self::CloudEvents),
+        ("ntfy", Self::Ntfy),
+        ("discord", Self::Discord),
+        ("telegram", Self::Telegram),
+        ("slack", Self::Slack),
+    ];
+
+    /// Its name in the API.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, known)| *known == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// Somebody wants to be told by HTTP requests. Where they go and how they are signed is secret, and kept in the
+/// directory of keys.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookCreated {
+    /// Its name.
+    #[n(0)]
+    pub webhook_id: WebhookId,
+    /// Only news of this owner's subjects; none for all.
+    #[n(1)]
+    pub owner_id: Option<OwnerId>,
+    /// Only news of these kinds; none for all.
+    #[n(2)]
+    pub kinds: Option<Vec<NoticeKind>>,
+    /// How the requests are written.
+    #[n(3)]
+    pub format: WebhookFormat,
+    /// Scheme and host of the URL, which is all of it that anybody is shown.
+    #[n(4)]
+    pub host: String,
+}
+
+/// Nobody is told by these requests any more.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookDeleted {
+    /// Its name.
+    #[n(0)]
+    pub webhook_id: WebhookId,
+}
+
+/// What is known of a webhook; its URL and its secret are not.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Webhook {
+    /// As it was asked for.
+    #[n(0)]
+    pub asked: WebhookCreated,
+    /// The event that made it: it tells what came after.
+    #[n(1)]
+    pub created: Position,
+    /// When that was.
+    #[n(2)]
+    pub created_at: Timestamp,
+}
+
+impl Webhook {
+    /// Its name.
+    pub const fn id(&self) -> WebhookId {
+        self.asked.webhook_id
+    }
+
+    /// Whether it tells of notices of this kind about a subject of this owner.
+    pub fn tells(&self, kind: NoticeKind, owner: Option<&OwnerId>) -> bool {
+        let is_kind = self.asked.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind));
+        is_kind && self.asked.owner_id.as_ref().is_none_or(|own| owner == Some(own))
+    }
+
+    /// Whether it exists for a caller that is confined to an owner.
+    pub fn is_visible_to(&self, owner: Option<&OwnerId>) -> bool {
+        owner.is_none_or(|owner| self.asked.owner_id.as_ref() == Some(owner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_found_by_its_name() {
+        for kind in NoticeKind::ALL {
+            assert_eq!(NoticeKind::from_name(kind.name()), Some(kind));
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+        }
+    }
+
+    #[test]
+    fn a_format_is_written_as_it_is_named() {
+        for (name, format) in WebhookFormat::ALL {
+            assert_eq!((format.name(), serde_json::to_value(format).unwrap()), (name, name.into()));
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The same on a running server, and on what it leaves behind when it stops.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+use crate::commands::{BINARY, Ran};
+
+struct Serving {
+    directory: TempDir,
+    process: Child,
+    url: String,
+}
+
+impl Serving {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut process = Command::new(BINARY)
+            .args(["serve", "--listen", "127.0.0.1:0", "--data", "data", "--test-clock"])
+            .current_dir(directory.path())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let mut lines = lines.map_while(Result::ok);
+        let url =
+            lines.find_map(|line| line.split_once("listening on ").map(|(_, url)| url.to_owned())).unwrap();
+        // What is said behind it is read, or the server would stand still some day.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { directory, process, url }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        let key = self.directory.path().join("data/admin.key");
+        let output = Command::new(BINARY)
+            .args(arguments)
+            .args(["--url", &self.url, "--key-file", key.to_str().unwrap(), "-o", "json"])
+            .current_dir(self.directory.path())
+            .output();
+        output.unwrap().into()
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn stop(mut self) -> TempDir {
+        let kill = Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
+        assert!(kill.success() && self.process.wait().unwrap().success());
+        std::mem::replace(&mut self.directory, tempfile::tempdir().unwrap())
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn a_story() -> (Serving, String) {
+    let serving = Serving::start();
+    assert_eq!(serving.run(&["subject", "put", "agent-7", "--name", "Seven", "--owner", "team"]).code, 0);
+    let made = serving.run(&[
+        "session",
+        "create",
+        "agent-7",
+        "--token-file",
+        "t",
+        "--device",
+        "laptop",
+        "--scope",
+        "read",
+    ]);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    assert_eq!(serving.run(&["session", "renew", "--token-file", "t"]).code, 3);
+    let id = made.json()["sessionId"].as_str().unwrap().to_owned();
+    (serving, id)
+}
+
+#[test]
+fn a_running_server_is_audited_from_outside() {
+    let (serving, id) = a_story();
+    let verdict = serving.run(&["audit", "verify"]);
+    assert_eq!(verdict.code, 0, "{}", verdict.stderr);
+    let to = verdict.json()["to"].as_u64().unwrap();
+    assert!(to >= 5);
+    let vkey = verdict.json()["verifierKey"].as_str().unwrap().to_owned();
+    assert_eq!(serving.run(&["audit", "verify", "--verifier-key", &vkey]).json()["keyFrom"], "you");
+
+    let compared = serving.run(&["audit", "replay", "--compare"]);
+    assert_eq!((compared.code, &compared.json()["compared"]), (0, &1.into()), "{}", compared.stderr);
+    let story = serving.run(&["audit", "show", &id]).json();
+    assert_eq!(story["chapters"][1]["because"]["code"], "RENEWAL_TOO_EARLY");
+
+    // A session as the audit tells it has the members of the HTTP reply, with the same values.
+    let live = serving.run(&["session", "show", &id]).json();
+    let told = &serving.run(&["audit", "replay"]).json()["items"][0];
+    for (name, value) in told.as_object().unwrap() {
+        assert_eq!(&live[name], value, "{name}");
+    }
+
+    let proof = serving.run(&["audit", "prove", "3"]);
+    assert_eq!(proof.code, 0, "{}", proof.stderr);
+    assert_eq!(serving.run(&["audit", "prove", "99999"]).code, 4);
+    let part = serving.run(&["audit", "export", "part.export", "--from", "3", "--to", "4"]);
+    assert_eq!((&part.json()["from"], &part.json()["to"]), (&3.into(), &4.into()));
+    assert_eq!(serving.run(&["audit", "export", "part.export"]).code, 1, "it is there already");
+    assert_eq!(serving.run(&["audit", "export", "beyond.export", "--to", "99999"]).code, 1);
+    assert!(!serving.path().join("beyond.export").exists());
+}
+
+#[test]
+fn an_export_has_no_text_about_people_no_token_and_no_key() {
+    let (serving, _) = a_story();
+    assert_eq!(serving.run(&["audit", "export", "all.export"]).code, 0);
+    let export = fs::read_to_string(serving.path().join("all.export")).unwrap();
+    let decoded: Vec<u8> = export
+        .lines()
+        .filter_map(|line| Some(line.split_once("\"commit\":\"")?.1.trim_end_matches("\"}").to_owned()))
+        .flat_map(|text| base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).unwrap())
+        .collect();
+    let raw = String::from_utf8_lossy(&decoded);
+    assert!(raw.contains("agent-7"), "ids are in it");
+    for secret in ["Seven", "laptop", "tnr_"] {
+        assert!(!raw.contains(secret) && !export.contains(secret), "{secret}");
+    }
+}
+
+#[test]
+fn a_stopped_server_says_the_same_as_the_running_one() {
+    let (serving, _) = a_story();
+    assert_eq!(serving.run(&["audit", "export", "all.export"]).code, 0);
+    let in_use = serving.run(&["audit", "verify", "--data", "data"]);
+    assert_eq!(in_use.code, 2, "{}", in_use.stderr);
+    let directory = serving.stop();
+    let run = |arguments: &[&str]| -> Ran {
+        let command = Command::new(BINARY)
+            .arg("audit")
+            .args(arguments)
+            .args(["-o", "json"])
+            .current_dir(directory.path())
+            .output();
+        command.unwrap().into()
+    };
+    let verdict = run(&["verify", "--data", "data"]);
+    assert_eq!(verdict.code, 0, "{}", verdict.stderr);
+    let compared = run(&["replay", "--compare", "--data", "data"]);
+    assert_eq!(compared.code, 0, "{}", compared.stderr);
+    assert_eq!(run(&["prove", "2", "--data", "data"]).code, 0);
+    let exported = run(&["export", "stopped.export", "--data", "data"]);
+    assert_eq!(exported.code, 0, "{}", exported.stderr);
+    let lines = |name: &str| -> Vec<String> {
+        fs::read_to_string(directory.path().join(name)).unwrap().lines().map(str::to_owned).collect()
+    };
+    let (served, stopped) = (lines("all.export"), lines("stopped.export"));
+    let commits = served.len() - 1;
+    assert_eq!(served[..commits], stopped[..commits], "the same records under the same key");
+}
