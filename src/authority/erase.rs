@@ -66,7 +66,11 @@ impl Authority {
 /// The first key that could not be destroyed; the others were tried.
 pub(super) fn destroy_keys(texts: &SubjectKeys, commits: &[Arc<StoredCommit>]) -> Result<(), TextError> {
     let erasures = commits.iter().flat_map(|stored| erasures(stored).map(|at| (&stored.commit.stream, at)));
-    erasures.fold(Ok(()), |outcome, (stream, at)| outcome.and(texts.forget(stream, at)))
+    let mut outcome = Ok(());
+    for (stream, at) in erasures {
+        outcome = outcome.and(texts.forget(stream, at));
+    }
+    outcome
 }
 
 fn erasures(stored: &StoredCommit) -> impl Iterator<Item = Position> {

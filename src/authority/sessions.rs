@@ -248,9 +248,9 @@ impl Authority {
     }
 
     fn sealed_device(&self, sealer: &mut Sealer<'_>, name: Option<&str>) -> Result<Option<Device>, Failure> {
-        let sealed = sealer.seal("device", name)?;
+        let text = sealer.seal("device", name)?;
         let digest = name.map(|name| self.secrets.digests.device(name));
-        Ok(digest.zip(sealed).map(|(digest, name)| Device { digest, name }))
+        Ok(digest.zip(text).map(|(digest, name)| Device { digest, name }))
     }
 
     fn granted(&self, done: &Done, id: SessionId) -> Granted {

@@ -14,6 +14,7 @@ mod lists;
 mod malformed;
 mod notices;
 mod operation;
+mod past;
 mod renew;
 mod routes;
 mod secrets;
