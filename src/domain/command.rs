@@ -24,6 +24,8 @@ pub enum Command {
     RevokeSessions(RevokeSessions),
     /// Record which sessions of the subject have ended by themselves.
     RecordExpiries,
+    /// Make all text about the subject unreadable.
+    EraseSubject(EraseSubject),
 }
 
 /// A request about the authority itself.
@@ -143,4 +145,13 @@ pub struct RevokeSessions {
     pub owner: Option<OwnerId>,
     /// Why, in the caller's words.
     pub reason: Option<SealedText>,
+}
+
+/// Make all text about a subject unreadable.
+#[derive(Clone, Debug)]
+pub struct EraseSubject {
+    /// Why, in the caller's words.
+    pub reason: SealedText,
+    /// Whether it was erased, and nothing was sealed about it since.
+    pub is_forgotten: bool,
 }

@@ -10,10 +10,13 @@ use serde::Serialize;
 pub use super::webhook::{WebhookCreated, WebhookDeleted};
 use super::{
     id::{CredentialId, Digest16, Generation, OwnerId, SessionId},
-    policy::{OnLimit, Policy},
+    policy::Policy,
+    record::Stream,
     text::SealedText,
     time::{Seconds, Timestamp},
 };
+
+pub use super::profile::{Profile, SubjectKind};
 
 /// A fact about one subject and its sessions, or about the authority itself.
 ///
@@ -43,6 +46,8 @@ pub enum Event {
     PolicyChanged(PolicyChanged),
     /// A session's period was over, and nobody had ended it.
     SessionExpired(SessionExpired),
+    /// All text about a subject was made unreadable.
+    SubjectErased(SubjectErased),
     /// Somebody wants to be told by HTTP requests.
     WebhookCreated(WebhookCreated),
     /// Nobody is told by these requests any more.
@@ -75,6 +80,8 @@ pub enum EventKind {
     PolicyChanged = 10,
     /// See [`SessionExpired`].
     SessionExpired = 11,
+    /// See [`SubjectErased`].
+    SubjectErased = 12,
     /// See [`WebhookCreated`].
     WebhookCreated = 18,
     /// See [`WebhookDeleted`].
@@ -83,7 +90,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::SubjectRegistered,
         Self::SessionCreated,
         Self::SessionRenewed,
@@ -95,6 +102,7 @@ impl EventKind {
         Self::CredentialRevoked,
         Self::PolicyChanged,
         Self::SessionExpired,
+        Self::SubjectErased,
         Self::WebhookCreated,
         Self::WebhookDeleted,
     ];
@@ -113,6 +121,7 @@ impl EventKind {
             Self::CredentialRevoked => "CredentialRevoked",
             Self::PolicyChanged => "PolicyChanged",
             Self::SessionExpired => "SessionExpired",
+            Self::SubjectErased => "SubjectErased",
             Self::WebhookCreated => "WebhookCreated",
             Self::WebhookDeleted => "WebhookDeleted",
         }
@@ -149,6 +158,7 @@ impl Event {
             Self::CredentialRevoked(_) => EventKind::CredentialRevoked,
             Self::PolicyChanged(_) => EventKind::PolicyChanged,
             Self::SessionExpired(_) => EventKind::SessionExpired,
+            Self::SubjectErased(_) => EventKind::SubjectErased,
             Self::WebhookCreated(_) => EventKind::WebhookCreated,
             Self::WebhookDeleted(_) => EventKind::WebhookDeleted,
         }
@@ -168,6 +178,7 @@ impl Event {
             | Self::CredentialIssued(_)
             | Self::CredentialRevoked(_)
             | Self::PolicyChanged(_)
+            | Self::SubjectErased(_)
             | Self::WebhookCreated(_)
             | Self::WebhookDeleted(_) => None,
         }
@@ -184,6 +195,7 @@ impl Event {
             Self::SessionRevoked(event) => vec![("reason", event.reason.as_ref())],
             Self::SessionsRevoked(event) => vec![("reason", event.reason.as_ref())],
             Self::CredentialIssued(event) => vec![("name", event.name.as_ref())],
+            Self::SubjectErased(event) => vec![("reason", Some(&event.reason))],
             Self::SessionRenewed(_)
             | Self::RenewalRejected(_)
             | Self::TokensPresented(_)
@@ -194,51 +206,12 @@ impl Event {
             | Self::WebhookDeleted(_) => vec![],
         }
     }
-}
 
-/// What is registered of a subject. A registration replaces the whole of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize)]
-#[cbor(array)]
-#[serde(rename_all = "camelCase")]
-pub struct Profile {
-    /// What people call it.
-    #[n(0)]
-    #[serde(skip)]
-    pub name: Option<SealedText>,
-    /// What it is.
-    #[n(1)]
-    pub kind: Option<SubjectKind>,
-    /// Who answers for it.
-    #[n(2)]
-    pub owner_id: Option<OwnerId>,
-    /// Instead of `limits.per_subject`.
-    #[n(3)]
-    pub max_sessions: Option<u32>,
-    /// Instead of `limits.per_device`.
-    #[n(4)]
-    pub max_sessions_per_device: Option<u32>,
-    /// Instead of `limits.on_limit`.
-    #[n(5)]
-    pub on_limit: Option<OnLimit>,
-    /// Instead of `limits.on_device_limit`.
-    #[n(6)]
-    pub on_device_limit: Option<OnLimit>,
-}
-
-/// What a subject is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
-#[cbor(index_only)]
-#[serde(rename_all = "snake_case")]
-pub enum SubjectKind {
-    /// A program that acts by itself.
-    #[n(0)]
-    Agent,
-    /// A person.
-    #[n(1)]
-    User,
-    /// A program that others call.
-    #[n(2)]
-    Service,
+    /// The stream under whose key its texts are sealed: its own, but for the reason of an erasure, which destroys
+    /// that key and must stay readable.
+    pub fn sealed_in<'a>(&self, own: &'a Stream) -> &'a Stream {
+        if self.kind() == EventKind::SubjectErased { &Stream::System } else { own }
+    }
 }
 
 /// A subject was registered, or its registration was replaced.
@@ -581,6 +554,17 @@ pub struct SessionExpired {
     /// Which of its limits that was.
     #[n(2)]
     pub cause: ExpiryCause,
+}
+
+/// All text about a subject was made unreadable: its name, and the devices, metadata and reasons of its sessions.
+/// Its key is destroyed once this is recorded; what is said of it later is sealed under a new one.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+pub struct SubjectErased {
+    /// Why, in the words of whoever asked for it; see [`Event::sealed_in`].
+    #[n(0)]
+    #[serde(skip)]
+    pub reason: SealedText,
 }
 
 /// The limit at which a session ended by itself.

@@ -6,13 +6,16 @@ use triomphe::Arc;
 use super::{
     Digest16, SessionId, Timestamp,
     event::{
-        CredentialIssued, Event, EventKind, ExpiringSoon, RejectionCause, RenewalRejected, SessionCreated,
-        SessionExpired, SessionRenewed, SessionRevoked, SessionsRevoked, SubjectRegistered, Trigger,
-        WebhookCreated,
+        CredentialIssued, Event, EventKind, ExpiringSoon, Profile, RejectionCause, RenewalRejected,
+        SessionCreated, SessionExpired, SessionRenewed, SessionRevoked, SessionsRevoked, SubjectRegistered,
+        Trigger, WebhookCreated,
     },
     id::{Generation, Position},
     record::RecordedAs,
-    session::{Details, Once, RefusedCodes, RenewAfter, Renewal, Revocation, Said, Session, SharedSession},
+    session::{
+        Details, KnownDevice, Once, RefusedCodes, RenewAfter, Renewal, Revocation, Said, Session,
+        SharedSession,
+    },
     subject::{Registration, Subject},
     system::{Credential, System},
     text::SealedText,
@@ -44,6 +47,7 @@ pub fn evolve(subject: &mut Subject, event: &Event, recorded: RecordedAs) -> Res
         Event::SessionRevoked(event) => revoked(subject, event, recorded),
         Event::SessionsRevoked(event) => many_revoked(subject, event, recorded),
         Event::SessionExpired(event) => expired(subject, event, recorded),
+        Event::SubjectErased(_) => erased(subject),
         Event::TokensPresented(_)
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)
@@ -86,7 +90,8 @@ pub fn evolve_system(system: &mut System, event: &Event, recorded: RecordedAs) -
         | Event::RenewalRejected(_)
         | Event::SessionRevoked(_)
         | Event::SessionsRevoked(_)
-        | Event::SessionExpired(_) => Err("it belongs to the stream of a subject"),
+        | Event::SessionExpired(_)
+        | Event::SubjectErased(_) => Err("it belongs to the stream of a subject"),
     };
     outcome.map_err(|why| illegal(event, recorded, why))?;
     system.version = recorded.position;
@@ -154,7 +159,7 @@ fn begun(
     let is_plain = event.device.is_none() && event.scopes.is_empty() && event.metadata.is_none();
     let details = (!is_plain).then(|| {
         Box::new(Details {
-            device: event.device.clone(),
+            device: event.device.clone().map(KnownDevice::from),
             scopes: event.scopes.clone(),
             metadata: event.metadata.clone(),
         })
@@ -283,6 +288,18 @@ impl SessionsRevoked {
         let ids = subject.active(device, at).into_iter().map(|session| session.id);
         ids.filter(|id| Some(*id) != self.except_session_id).take(most).collect()
     }
+}
+
+/// Drops every text. What no rule needs is gone; a device is still known by its digest.
+fn erased(subject: &mut Subject) -> Result<(), &'static str> {
+    let registration = subject.registration.as_mut().ok_or("the subject is not registered")?;
+    if registration.profile.name.is_some() {
+        registration.profile = Profile { name: None, ..(*registration.profile).clone() }.into();
+    }
+    for session in subject.sessions.iter_mut().filter(|session| session.has_text()) {
+        Arc::make_mut(session).drop_texts();
+    }
+    Ok(())
 }
 
 fn open_session(subject: &Subject, id: SessionId) -> Result<&Session, &'static str> {

@@ -10,6 +10,7 @@ pub mod event;
 pub mod evolve;
 pub mod id;
 pub mod policy;
+mod profile;
 pub mod record;
 pub mod refusal;
 pub mod session;

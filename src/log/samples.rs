@@ -7,8 +7,8 @@ use crate::domain::{
     event::{
         CredentialIssued, CredentialRevoked, Device, ExpiryCause, PolicyChanged, Presented, Profile,
         RejectionCause, RejectionCode, RenewalRejected, Role, SessionCreated, SessionExpired, SessionRenewed,
-        SessionRevoked, SessionsRevoked, SubjectKind, SubjectRegistered, Terms, TokensPresented, Trigger,
-        WebhookCreated, WebhookDeleted,
+        SessionRevoked, SessionsRevoked, SubjectErased, SubjectKind, SubjectRegistered, Terms,
+        TokensPresented, Trigger, WebhookCreated, WebhookDeleted,
     },
     record::{ActorKind, Idempotency},
     webhook::WebhookFormat,
@@ -186,6 +186,7 @@ pub(super) fn every_kind() -> Vec<Event> {
             expires_at: at(3_600_000),
             cause: ExpiryCause::Absolute,
         }),
+        Event::SubjectErased(SubjectErased { reason: sealed(7) }),
         Event::WebhookCreated(WebhookCreated {
             webhook_id: WebhookId::from_bytes([0xe3; 16]),
             owner_id: Some("team:payments".parse().unwrap()),

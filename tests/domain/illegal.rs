@@ -5,7 +5,7 @@ use tenure::domain::{
     event::{
         CredentialRevoked, ExpiringSoon, ExpiryCause, PolicyChanged, Presented, Profile, RejectionCause,
         RejectionCode, RenewalRejected, Role, SessionCreated, SessionExpired, SessionRenewed,
-        SessionsRevoked, SubjectRegistered, TokensPresented, Trigger, WebhookDeleted,
+        SessionsRevoked, SubjectErased, SubjectRegistered, TokensPresented, Trigger, WebhookDeleted,
     },
     evolve::{IllegalEvent, evolve, evolve_system},
     record::RecordedAs,
@@ -114,6 +114,10 @@ fn marks(number: u32, generation: u32) -> Event {
     Event::TokensPresented(TokensPresented { presented: vec![mark] })
 }
 
+fn erasure() -> Event {
+    Event::SubjectErased(SubjectErased { reason: sealed("asked for it") })
+}
+
 fn withdrawal(number: u8) -> Event {
     Event::CredentialRevoked(CredentialRevoked { credential_id: CredentialId::from_bytes([number; 16]) })
 }
@@ -123,7 +127,7 @@ fn new_policy() -> Event {
 }
 
 /// One of each kind, such as it could follow the first renewal of session 1 at 1200 s.
-fn one_of_each(at: Timestamp) -> [Event; 13] {
+fn one_of_each(at: Timestamp) -> [Event; 14] {
     [
         registration(),
         creation(2, 1_200, |_| ()),
@@ -136,6 +140,7 @@ fn one_of_each(at: Timestamp) -> [Event; 13] {
         withdrawal(1),
         new_policy(),
         expiry(1, 1_600, |_| ()),
+        erasure(),
         Event::WebhookCreated(webhook(1, None)),
         Event::WebhookDeleted(WebhookDeleted { webhook_id: webhook(1, None).webhook_id }),
     ]
@@ -144,7 +149,7 @@ fn one_of_each(at: Timestamp) -> [Event; 13] {
 use EventKind::{
     RenewalRejected as Rejected, SessionCreated as Created, SessionExpired as Expired,
     SessionRenewed as Renewed, SessionRevoked as Revoked, SessionsRevoked as AllRevoked,
-    SubjectRegistered as Registered,
+    SubjectErased as Erased, SubjectRegistered as Registered,
 };
 
 /// Which kinds may follow which state of a subject; all others are illegal.
@@ -152,12 +157,17 @@ use EventKind::{
 fn what_may_follow_what() {
     let table: [(&str, Subject, u32, &[EventKind]); 6] = [
         ("unknown", unknown(), 1_200, &[Registered]),
-        ("without sessions", without_sessions(), 1_200, &[Registered, Created]),
+        ("without sessions", without_sessions(), 1_200, &[Registered, Created, Erased]),
         // Generation 3 does not follow generation 1, and generation 2 is not the current one.
-        ("begun", begun(), 700, &[Registered, Revoked, AllRevoked, Created]),
-        ("renewed", once_renewed(), 1_200, &[Registered, Created, Renewed, Rejected, Revoked, AllRevoked]),
-        ("expired", once_renewed(), 1_600, &[Registered, Created, Rejected, Revoked, Expired]),
-        ("ended", ended_already(), 1_200, &[Registered, Created]),
+        ("begun", begun(), 700, &[Registered, Revoked, AllRevoked, Created, Erased]),
+        (
+            "renewed",
+            once_renewed(),
+            1_200,
+            &[Registered, Created, Renewed, Rejected, Revoked, AllRevoked, Erased],
+        ),
+        ("expired", once_renewed(), 1_600, &[Registered, Created, Rejected, Revoked, Expired, Erased]),
+        ("ended", ended_already(), 1_200, &[Registered, Created, Erased]),
     ];
     for (name, subject, seconds, legal) in table {
         for event in one_of_each(after(seconds)) {

@@ -59,7 +59,11 @@ pub(super) fn told(
             owner_changed(event, subject?).map(|words| (words, None))
         }
         Event::SessionExpired(event) if event.session_id == id => Some((expired(event), None)),
+        Event::SubjectErased(_) if session.is_some() => {
+            Some((format!("All text about its subject, and so about it, was erased by {whom}."), None))
+        }
         Event::SubjectRegistered(_)
+        | Event::SubjectErased(_)
         | Event::SessionExpired(_)
         | Event::SessionCreated(_)
         | Event::SessionRenewed(_)

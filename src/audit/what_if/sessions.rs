@@ -65,6 +65,7 @@ fn what_happened(session: &Session, stored: &StoredCommit, at: Timestamp) -> Str
         Some(Event::SessionRevoked(_)) => "ended: ",
         Some(
             Event::SubjectRegistered(_)
+            | Event::SubjectErased(_)
             | Event::SessionExpired(_)
             | Event::SessionsRevoked(_)
             | Event::TokensPresented(_)
