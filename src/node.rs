@@ -7,6 +7,7 @@ mod jobs;
 mod published;
 
 use std::{
+    collections::HashMap,
     fs::{self, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
@@ -20,8 +21,8 @@ use crate::{
     bus::webhooks::{self, Webhooks},
     clock::{Clock, SystemClock, TestClock},
     domain::{
-        Actor, Policy, Position, Seconds, Stream, event::Role, record::ActorKind, state::State,
-        subject::Subject,
+        Actor, Event, Policy, Position, Seconds, Stream, SubjectId, event::Role, record::ActorKind,
+        state::State, subject::Subject,
     },
     entropy::{Entropy, OsEntropy},
     key_files::KeyFileError,
@@ -30,7 +31,7 @@ use crate::{
         Projections, history,
         snapshot::{self, Snapshot},
     },
-    texts::SubjectKeys,
+    texts::{SubjectKeys, TextError},
     tokens::{ApiKey, Digests, Keyring, Tokens},
 };
 
@@ -128,6 +129,9 @@ pub enum StartError {
         /// Whose key.
         subject: String,
     },
+    /// The key of a subject that was erased is still there, and cannot be destroyed.
+    #[error("the key of an erased subject is still there and cannot be destroyed: {0}")]
+    Forgetting(#[source] TextError),
     /// The log ends before the position that a snapshot was written of.
     #[error(
         "{path} was written at position {snapshot}, but the log ends at position {head}: events are missing. \
@@ -168,7 +172,7 @@ impl Node {
     pub fn open(options: Options) -> Result<Self, StartError> {
         let table = || IdempotencyTable::new(options.idempotency_window, options.idempotency_max);
         let (log, folded) = open_log(&options.data, &table)?;
-        let secrets = open_secrets(&options.data, &folded.state, &*options.entropy)?;
+        let secrets = open_secrets(&options.data, &folded, &*options.entropy)?;
         let test_clock = options.test_clock.then(|| test_clock_for(&folded.state));
         let clock: Arc<dyn Clock> = match &test_clock {
             Some(clock) => Arc::clone(clock) as Arc<dyn Clock>,
@@ -236,8 +240,21 @@ struct Folded {
     idempotency: IdempotencyTable,
     projections: Projections,
     nodes: Arc<Nodes>,
+    /// The subjects that were erased, and the last event that says so.
+    erased: HashMap<SubjectId, Position>,
     /// So many events were folded that the snapshot did not have.
     since_snapshot: u64,
+}
+
+impl Folded {
+    fn note_erasures(&mut self, stored: &StoredCommit) {
+        let Stream::Subject(subject) = &stored.commit.stream else { return };
+        for (position, event) in stored.positions().zip(&stored.commit.events) {
+            if let Event::SubjectErased(_) = event {
+                self.erased.insert(subject.clone(), position);
+            }
+        }
+    }
 }
 
 /// The log on its way into the state: up to the snapshot only what the snapshot lacks is folded.
@@ -250,7 +267,14 @@ struct Folding {
 impl Folding {
     fn new(idempotency: IdempotencyTable, snapshot: Option<Snapshot>) -> Self {
         let (projections, nodes) = (Projections::default(), Arc::default());
-        let folded = Folded { state: State::default(), idempotency, projections, nodes, since_snapshot: 0 };
+        let folded = Folded {
+            state: State::default(),
+            idempotency,
+            projections,
+            nodes,
+            erased: HashMap::new(),
+            since_snapshot: 0,
+        };
         Self { folded, snapshot, is_contradicted: false }
     }
 
@@ -258,6 +282,7 @@ impl Folding {
         self.folded.projections.fold(stored);
         self.folded.nodes.fold(stored);
         self.folded.idempotency.fold(stored);
+        self.folded.note_erasures(stored);
         match &self.snapshot {
             None => {
                 self.folded.since_snapshot += stored.commit.events.len() as u64;
@@ -299,9 +324,9 @@ fn open_log(data: &Path, table: &dyn Fn() -> IdempotencyTable) -> Result<(SledLo
     Ok((log, folding.folded))
 }
 
-fn open_secrets(data: &Path, state: &State, entropy: &dyn Entropy) -> Result<Secrets, StartError> {
+fn open_secrets(data: &Path, folded: &Folded, entropy: &dyn Entropy) -> Result<Secrets, StartError> {
     let keys = data.join("keys");
-    if state.position > Position::ZERO {
+    if folded.state.position > Position::ZERO {
         // All of them were there before the first event was.
         for path in [keys.join("session"), keys.join("digests.key"), keys.join("subjects")] {
             if is_missing(&path) {
@@ -311,11 +336,12 @@ fn open_secrets(data: &Path, state: &State, entropy: &dyn Entropy) -> Result<Sec
     }
     let keyring = Keyring::open(&keys, entropy)?;
     let texts = SubjectKeys::open(&keys)?;
-    check_texts(state, &texts, &keys)?;
+    complete_erasures(&folded.erased, &texts)?;
+    check_texts(&folded.state, &texts, &keys)?;
     Ok(Secrets {
         tokens: Tokens::new(keyring, REMEMBERED_TOKENS, entropy),
         digests: Digests::open(&keys, entropy)?,
-        texts,
+        texts: Arc::new(texts),
     })
 }
 
@@ -346,11 +372,24 @@ fn is_missing(path: &Path) -> bool {
     }
 }
 
-/// A key that was destroyed is one thing, one that is gone another: an older copy of the file would make text
-/// unreadable, and nobody would notice.
+/// Destroys the keys that the log says are destroyed, and are not: a crash came between the event and its key, or
+/// the file of keys was put back from an older copy.
+fn complete_erasures(erased: &HashMap<SubjectId, Position>, texts: &SubjectKeys) -> Result<(), StartError> {
+    for (subject, position) in erased {
+        let stream = Stream::Subject(subject.clone());
+        if !texts.was_forgotten_at(&stream, *position) {
+            tracing::warn!(%subject, %position, "the key of an erased subject was still there; it is destroyed now");
+            texts.forget(&stream, *position).map_err(StartError::Forgetting)?;
+        }
+    }
+    Ok(())
+}
+
+/// What was erased is no text any more. For all other text there must be a key: an older copy of the file would
+/// make it unreadable, and nobody would notice.
 fn check_texts(state: &State, texts: &SubjectKeys, keys: &Path) -> Result<(), StartError> {
     let has_lost =
-        |subject: &&Subject| subject.has_text() && texts.has_lost(&Stream::Subject(subject.id.clone()));
+        |subject: &&Subject| subject.has_text() && texts.get(&Stream::Subject(subject.id.clone())).is_none();
     state.subjects.values().find(has_lost).map_or(Ok(()), |subject| {
         let path = keys.join("subjects").display().to_string();
         Err(StartError::SubjectKeyMissing { path, subject: subject.id.to_string() })

@@ -83,8 +83,8 @@ impl Record for Events {
         if !has_any || !viewer.may_see(&stored.commit.stream) {
             return vec![];
         }
-        let written = news.written_events(|| written(&viewer.api, stored));
-        let events = stored.positions().zip(&stored.commit.events).zip(written);
+        let written = news.written_events(&*viewer.api.authority, || written(&viewer.api, stored));
+        let events = stored.positions().zip(&stored.commit.events).zip(written.iter());
         events
             .filter(|((position, event), _)| {
                 self.has(event.kind()) && viewer.is_about_sought(stored, event, *position)
@@ -129,7 +129,7 @@ fn recorded_event(api: &Api, stored: &StoredCommit, index: usize, position: Posi
         Stream::System => None,
         Stream::Subject(id) => Some(id.clone()),
     };
-    let texts = Texts::of_stream(&api.authority, commit.stream.clone());
+    let texts = Texts::of_stream(&api.authority, event.sealed_in(&commit.stream).clone());
     RecordedEvent {
         position,
         event_id: commit.id.event(u16::try_from(index).expect("a commit has fewer than 65 536 events")),

@@ -10,6 +10,7 @@ mod audit_export;
 mod call;
 mod clock;
 mod credentials;
+mod erase;
 mod events;
 mod fields;
 mod introspect;

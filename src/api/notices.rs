@@ -84,8 +84,10 @@ impl Record for Notices {
             return vec![];
         }
         let notices = news.notices(&*viewer.api.authority);
-        let written = news.written_notices(|| notices.iter().map(written).collect());
-        let sought = notices.iter().zip(written).filter(|(notice, _)| self.is_sought(viewer, news, notice));
+        let present = &*viewer.api.authority;
+        let written = news.written_notices(present, || news.notices(present).iter().map(written).collect());
+        let sought =
+            notices.iter().zip(written.iter()).filter(|(notice, _)| self.is_sought(viewer, news, notice));
         sought.map(|(notice, line)| (notice.notice_id, Arc::clone(line))).collect()
     }
 }

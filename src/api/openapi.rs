@@ -140,7 +140,8 @@ fn codes(route: &Route) -> Vec<Code> {
         ],
         (_, "/v1/sessions/{sessionId}/usage") => &[SessionNotFound, ConstraintViolated, SessionNotActive],
         (_, "/v1/sessions/{sessionId}") => &[SessionNotFound],
-        ("GET", "/v1/subjects/{subjectId}") | (_, "/v1/subjects/{subjectId}/sessions") => &[SubjectNotFound],
+        ("GET", "/v1/subjects/{subjectId}")
+        | (_, "/v1/subjects/{subjectId}/sessions" | "/v1/subjects/{subjectId}/erase") => &[SubjectNotFound],
         (_, "/v1/credentials/{credentialId}") => &[NotFound, LastAdmin],
         ("POST", "/v1/webhooks") => &[WebhookLimitExceeded],
         (_, WEBHOOK_REDELIVER) => &[WebhookNotFound, StorageUnavailable],

@@ -86,8 +86,7 @@ impl<'a> Texts<'a> {
 
     /// The name of a session's device.
     pub(super) fn device(&self, session: &Session) -> Option<String> {
-        let device = session.details.as_ref()?.device.as_ref()?;
-        self.open("device", Some(&device.name))
+        self.open("device", session.device_name())
     }
 
     /// A session's metadata.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     domain::{
-        CredentialId, OwnerId, Position, Stream, Timestamp,
+        CredentialId, OwnerId, Position, Timestamp,
         command::SystemCommand,
         event::{CredentialIssued, Role},
         system::Credential,
@@ -69,7 +69,7 @@ impl Authority {
             credential_id: id,
             role: new.role,
             owner_id: new.owner_id,
-            name: self.seal_optional(&Stream::System, "name", new.name.as_deref())?,
+            name: new.name.as_deref().map(|name| self.seal_own("name", name)).transpose()?,
             key_hash: ApiKey::hash(key.expose()),
         };
         Ok((id, SystemCommand::IssueCredential(event)))

@@ -12,12 +12,14 @@
 //! What costs time (sealing tokens and texts, hashing) happens outside of the sequencer.
 
 mod credentials;
+mod erase;
 mod health;
 mod idempotency;
 mod intake;
 mod live;
 mod presence;
 mod request;
+mod sealing;
 mod sequencer;
 mod sessions;
 mod staging;
@@ -32,6 +34,7 @@ use tokio::sync::oneshot;
 
 pub use self::{
     credentials::NewCredential,
+    erase::Erased,
     health::Health,
     idempotency::Table as IdempotencyTable,
     live::{Live, SystemView},
@@ -59,7 +62,7 @@ use crate::{
         state::State, subject::Subject,
     },
     entropy::Entropy,
-    log::{EventLog, waiting_for_disk},
+    log::EventLog,
     texts::SubjectKeys,
     tokens::{Digests, Tokens},
 };
@@ -106,7 +109,7 @@ pub struct Secrets {
     /// Digests what callers say, so that it can be compared and not read.
     pub digests: Digests,
     /// Seals and opens text about people.
-    pub texts: SubjectKeys,
+    pub texts: Arc<SubjectKeys>,
 }
 
 /// What a granted request led to.
@@ -154,6 +157,7 @@ impl Authority {
             clock: Arc::clone(&parts.clock),
             entropy: Arc::clone(&parts.entropy),
             idempotency: parts.idempotency,
+            texts: Arc::clone(&parts.secrets.texts),
             observers: parts.observers,
         };
         let thread = std::thread::Builder::new()
@@ -247,22 +251,6 @@ impl Authority {
         self.secrets.texts.open_text(stream, field, text)
     }
 
-    fn seal_text(&self, stream: &Stream, field: &'static str, text: &str) -> Result<SealedText, Failure> {
-        let seal = || self.secrets.texts.seal(stream, field, text, &*self.entropy);
-        // A subject's first text makes a key, which waits for the disk.
-        let sealed = if self.secrets.texts.get(stream).is_some() { seal() } else { waiting_for_disk(seal) };
-        sealed.map_err(|error| Failure::StorageUnavailable { why: error.to_string() })
-    }
-
-    fn seal_optional(
-        &self,
-        stream: &Stream,
-        field: &'static str,
-        text: Option<&str>,
-    ) -> Result<Option<SealedText>, Failure> {
-        text.map(|text| self.seal_text(stream, field, text)).transpose()
-    }
-
     fn put(&self, ask: Ask, context: Context) -> Result<Waiting, Failure> {
         let (reply, answer) = oneshot::channel();
         match self.intake.put(Request { ask, context, reply }) {
@@ -295,6 +283,10 @@ impl Present for Authority {
 
     fn open_text(&self, stream: &Stream, field: &'static str, text: &SealedText) -> Option<String> {
         self.secrets.texts.open_text(stream, field, text)
+    }
+
+    fn erasures(&self) -> u64 {
+        self.secrets.texts.forgettings()
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
         subject::Subject,
     },
     log::StoredCommit,
+    texts::SubjectKey,
 };
 
 /// Who asks, and by which request: what is recorded beside the facts.
@@ -38,6 +39,8 @@ impl Context {
 pub(super) enum Ask {
     /// About a subject and its sessions.
     Subject(SubjectId, Command),
+    /// The same, with texts that were sealed under this key.
+    Sealed(SubjectId, Command, SubjectKey),
     /// About the authority itself.
     System(SystemCommand),
 }
@@ -46,17 +49,9 @@ impl Ask {
     /// Whether it goes before creates and renewals when the authority is busy: whatever ends something does.
     pub(super) const fn is_urgent(&self) -> bool {
         match self {
-            Self::Subject(_, Command::RevokeSession(_) | Command::RevokeSessions(_))
-            | Self::System(SystemCommand::RevokeCredential(_)) => true,
-            Self::Subject(
-                _,
-                Command::RegisterSubject(_)
-                | Command::CreateSession(_)
-                | Command::RenewSession(_)
-                | Command::RecordUsage(_)
-                | Command::RecordExpiries,
-            )
-            | Self::System(
+            Self::Subject(_, command) | Self::Sealed(_, command, _) => is_urgent(command),
+            Self::System(SystemCommand::RevokeCredential(_)) => true,
+            Self::System(
                 SystemCommand::IssueCredential(_)
                 | SystemCommand::SetPolicy(_)
                 | SystemCommand::MarkPresented(_)
@@ -64,6 +59,18 @@ impl Ask {
                 | SystemCommand::DeleteWebhook(_),
             ) => false,
         }
+    }
+}
+
+const fn is_urgent(command: &Command) -> bool {
+    match command {
+        Command::RevokeSession(_) | Command::RevokeSessions(_) => true,
+        Command::RegisterSubject(_)
+        | Command::CreateSession(_)
+        | Command::RenewSession(_)
+        | Command::RecordUsage(_)
+        | Command::RecordExpiries
+        | Command::EraseSubject(_) => false,
     }
 }
 

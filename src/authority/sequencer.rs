@@ -9,7 +9,7 @@ use crate::{
     bus::Feed,
     clock::{Clock, stopwatch},
     domain::{
-        Actor, Position,
+        Actor, Position, Stream, SubjectId,
         command::{Command, SystemCommand},
         event::Presented,
         refusal::Refusal,
@@ -17,9 +17,11 @@ use crate::{
     },
     entropy::{Entropy, commit_id},
     log::{EventLog, LogError, Outcome, StoredCommit},
+    texts::{SubjectKey, SubjectKeys, TextError},
 };
 
 use super::{
+    erase::destroy_keys,
     health::Health,
     idempotency::{Known, Table},
     intake::{Gathering, Intake, Taken},
@@ -40,6 +42,10 @@ const MARKS_PER_COMMIT: usize = 1_000;
 /// So many such commits are made durable together.
 const MARK_COMMITS: usize = 32;
 
+/// What a request is told whose texts could not be read any more.
+const ERASED_MEANWHILE: &str =
+    "all text about the subject was erased while this request waited; nothing of it was recorded";
+
 /// Hears of every batch, after it is durable and before its callers are answered. The commits follow, in this
 /// order, those of the call before.
 ///
@@ -57,6 +63,7 @@ pub(super) struct Sequencer {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) idempotency: Table,
+    pub(super) texts: Arc<SubjectKeys>,
     pub(super) observers: Vec<Observer>,
 }
 
@@ -143,9 +150,12 @@ impl Sequencer {
         let stamp = Stamp { id: commit_id(&*self.entropy, at), at, context };
         let first = staging.next();
         let decided = match ask {
-            Ask::Subject(id, command) => {
+            Ask::Sealed(id, _, key) if !self.still_seals(staging, &id, &key) => {
+                return Err(Failure::StorageUnavailable { why: ERASED_MEANWHILE.into() });
+            }
+            Ask::Subject(id, command) | Ask::Sealed(id, command, _) => {
                 let subject = staging.subject(&id);
-                let command = self.with_presence(&subject, command);
+                let command = self.completed(staging, &subject, command);
                 staging.decide_subject(subject, &command, stamp)
             }
             Ask::System(command) => staging.decide_system(&command, stamp),
@@ -164,14 +174,25 @@ impl Sequencer {
         }
     }
 
-    /// What was presented is known here before the log knows it; it belongs to the command as time does.
-    fn with_presence(&self, subject: &Subject, command: Command) -> Command {
+    /// Whether texts that were sealed under this key can be read once they are recorded.
+    fn still_seals(&self, staging: &Staging<'_>, id: &SubjectId, key: &SubjectKey) -> bool {
+        !staging.erases(id) && self.texts.get(&Stream::Subject(id.clone())).as_ref() == Some(key)
+    }
+
+    /// What was presented is known here before the log knows it, and which keys are gone is no matter of the log;
+    /// both belong to the command as time does.
+    fn completed(&self, staging: &Staging<'_>, subject: &Subject, command: Command) -> Command {
         match command {
             Command::RenewSession(mut renew) => {
                 renew.seen_presented = subject
                     .session(renew.session_id)
                     .is_some_and(|session| self.presence.has_seen(session.id, session.generation));
                 Command::RenewSession(renew)
+            }
+            Command::EraseSubject(mut erase) => {
+                let stream = Stream::Subject(subject.id.clone());
+                erase.is_forgotten = staging.erases(&subject.id) || self.texts.is_forgotten(&stream);
+                Command::EraseSubject(erase)
             }
             Command::RegisterSubject(_)
             | Command::CreateSession(_)
@@ -194,8 +215,9 @@ impl Sequencer {
         match self.log.append(encoded) {
             Ok(outcomes) if as_expected(&outcomes, &published.commits) => {
                 self.health.committed(published.commits.len(), begun.elapsed());
+                let destroyed = destroy_keys(&self.texts, &published.commits);
                 self.publish(&published);
-                Ok(())
+                destroyed.map_err(|error| self.not_destroyed(&error))
             }
             Ok(_) => {
                 let why = self.log.stopped().unwrap_or_else(|| "another writer appended to the log".into());
@@ -204,6 +226,13 @@ impl Sequencer {
             }
             Err(error) => Err(self.refused_by_log(&error)),
         }
+    }
+
+    /// The texts are gone from memory, and the next start destroys the key on disk. Until then nobody is told
+    /// that it is done.
+    fn not_destroyed(&self, error: &TextError) -> Failure {
+        self.health.stop(format!("the key of an erased subject could not be destroyed: {error}"));
+        Failure::OutcomeUnknown
     }
 
     fn refused_by_log(&self, error: &LogError) -> Failure {

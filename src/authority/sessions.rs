@@ -2,7 +2,7 @@
 
 use crate::{
     domain::{
-        Event, Generation, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp,
+        Event, Generation, OwnerId, Position, SessionId, SubjectId, Timestamp,
         budget::{Constraints, Usage, Use},
         command::{
             AskedTerms, Command, CreateSession, RecordUsage, RenewSession, RevokeSession, RevokeSessions,
@@ -20,6 +20,7 @@ use crate::{
 use super::{
     Authority, Reply,
     request::{Answer, Ask, Context, Done, Failure},
+    sealing::Sealer,
 };
 
 /// A session that is asked for.
@@ -205,19 +206,19 @@ impl Authority {
     /// [`Refusal::SubjectNotFound`], [`Refusal::SessionLimitExceeded`], [`Refusal::Invalid`], or why it could
     /// not be recorded.
     pub async fn create_session(&self, context: Context, new: NewSession) -> Result<Reply<Granted>, Failure> {
-        let stream = Stream::Subject(new.subject_id.clone());
-        let device = self.sealed_device(&stream, new.device.as_deref())?;
+        let mut sealer = Sealer::new(self, new.subject_id);
+        let device = self.sealed_device(&mut sealer, new.device.as_deref())?;
         let id = session_id(&*self.entropy, self.now());
         let command = Command::CreateSession(CreateSession {
             session_id: id,
             terms: new.terms,
             device,
             scopes: new.scopes,
-            metadata: self.seal_optional(&stream, "metadata", new.metadata.as_deref())?,
+            metadata: sealer.seal("metadata", new.metadata.as_deref())?,
             constraints: new.constraints.map(Box::new),
             jitter: jitter(&*self.entropy),
         });
-        match self.submit(Ask::Subject(new.subject_id, command), context).await? {
+        match self.submit(sealer.ask(command), context).await? {
             Answer::Done(done) => Ok(Reply::Now(self.granted(&done, id))),
             Answer::Repeat(first) => Ok(Reply::Repeat(first)),
         }
@@ -274,14 +275,14 @@ impl Authority {
     /// one; the fault of the session's own token; or why it could not be recorded.
     pub async fn revoke(&self, context: Context, asked: Revocation) -> Result<Reply<Revoked>, Failure> {
         let session = self.live.session(asked.session_id).ok_or(Refusal::SessionNotFound)?;
-        let stream = Stream::Subject(session.subject.clone());
+        let mut sealer = Sealer::new(self, session.subject.clone());
         let command = Command::RevokeSession(RevokeSession {
             session_id: asked.session_id,
             by: asked.by,
             reject_renewal: asked.reject_renewal,
-            reason: self.seal_optional(&stream, "reason", asked.reason.as_deref())?,
+            reason: sealer.seal("reason", asked.reason.as_deref())?,
         });
-        match self.submit(Ask::Subject(session.subject.clone(), command), context).await? {
+        match self.submit(sealer.ask(command), context).await? {
             Answer::Done(done) => Ok(Reply::Now(revoked(&done, asked.session_id))),
             Answer::Repeat(first) => Ok(Reply::Repeat(first)),
         }
@@ -296,26 +297,24 @@ impl Authority {
         context: Context,
         asked: RevocationOfMany,
     ) -> Result<Reply<RevokedMany>, Failure> {
-        let subject = self.live.subject(&asked.subject_id).ok_or(Refusal::SubjectNotFound)?;
-        let stream = Stream::Subject(asked.subject_id);
+        self.live.subject(&asked.subject_id).ok_or(Refusal::SubjectNotFound)?;
+        let mut sealer = Sealer::new(self, asked.subject_id);
         let command = Command::RevokeSessions(RevokeSessions {
             device: asked.device.map(|name| self.secrets.digests.device(&name)),
             except: asked.except,
             owner: asked.owner,
-            reason: self.seal_optional(&stream, "reason", asked.reason.as_deref())?,
+            reason: sealer.seal("reason", asked.reason.as_deref())?,
         });
-        match self.submit(Ask::Subject(subject.id.clone(), command), context).await? {
+        match self.submit(sealer.ask(command), context).await? {
             Answer::Done(done) => Ok(Reply::Now(revoked_many(&done))),
             Answer::Repeat(first) => Ok(Reply::Repeat(first)),
         }
     }
 
-    fn sealed_device(&self, stream: &Stream, name: Option<&str>) -> Result<Option<Device>, Failure> {
-        name.map(|name| {
-            let digest = self.secrets.digests.device(name);
-            Ok(Device { digest, name: self.seal_text(stream, "device", name)? })
-        })
-        .transpose()
+    fn sealed_device(&self, sealer: &mut Sealer<'_>, name: Option<&str>) -> Result<Option<Device>, Failure> {
+        let text = sealer.seal("device", name)?;
+        let digest = name.map(|name| self.secrets.digests.device(name));
+        Ok(digest.zip(text).map(|(digest, name)| Device { digest, name }))
     }
 
     fn granted(&self, done: &Done, id: SessionId) -> Granted {

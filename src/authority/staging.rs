@@ -29,6 +29,8 @@ pub(super) struct Staging<'a> {
     subjects: HashMap<SubjectId, Arc<Subject>>,
     system: Arc<System>,
     is_system_changed: bool,
+    /// The subjects that it erases: rarely any.
+    erased: Vec<SubjectId>,
     encoded: Vec<EncodedCommit>,
     commits: Vec<Arc<StoredCommit>>,
     head: Position,
@@ -71,6 +73,7 @@ impl<'a> Staging<'a> {
             subjects: HashMap::with_capacity(commits),
             system: Arc::clone(&live.system().system),
             is_system_changed: false,
+            erased: Vec::new(),
             encoded: Vec::with_capacity(commits),
             commits: Vec::with_capacity(commits),
             head: live.position(),
@@ -86,6 +89,11 @@ impl<'a> Staging<'a> {
     /// Where the next commit will begin.
     pub(super) fn next(&self) -> Position {
         self.head.next()
+    }
+
+    /// Whether this batch erases the subject.
+    pub(super) fn erases(&self, id: &SubjectId) -> bool {
+        self.erased.contains(id)
     }
 
     /// A subject as this batch would leave it.
@@ -113,6 +121,9 @@ impl<'a> Staging<'a> {
         let working = Arc::make_mut(&mut subject);
         for (event, recorded) in recorded_events(&staged) {
             evolve(working, event, recorded)?;
+            if let Event::SubjectErased(_) = event {
+                self.erased.push(working.id.clone());
+            }
         }
         self.subjects.insert(subject.id.clone(), Arc::clone(&subject));
         Ok(Decided { refusal, commit: Some(self.add(staged)), subject: Some(subject) })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    OwnerId, Position, Stream, SubjectId, Timestamp,
+    OwnerId, Position, SubjectId, Timestamp,
     command::{Command, RegisterSubject},
     event::{Profile, SubjectKind},
     policy::OnLimit,
@@ -12,7 +12,8 @@ use crate::domain::{
 
 use super::{
     Authority, Reply,
-    request::{Answer, Ask, Context, Failure},
+    request::{Answer, Context, Failure},
+    sealing::Sealer,
 };
 
 /// What is to be registered of a subject, as the caller said it.
@@ -60,9 +61,9 @@ impl Authority {
         new: NewProfile,
         may_change_owner: bool,
     ) -> Result<Reply<Registered>, Failure> {
-        let stream = Stream::Subject(id.clone());
+        let mut sealer = Sealer::new(self, id);
         let profile = Profile {
-            name: self.seal_optional(&stream, "name", new.name.as_deref())?,
+            name: sealer.seal("name", new.name.as_deref())?,
             kind: new.kind,
             owner_id: new.owner_id,
             max_sessions: new.max_sessions,
@@ -71,7 +72,7 @@ impl Authority {
             on_device_limit: new.on_device_limit,
         };
         let command = Command::RegisterSubject(RegisterSubject { profile, may_change_owner });
-        match self.submit(Ask::Subject(id, command), context).await? {
+        match self.submit(sealer.ask(command), context).await? {
             Answer::Done(done) => {
                 let position = done.position();
                 let subject = done.subject.expect("it was a command about a subject");

@@ -13,6 +13,7 @@
 //! and a thread of the feed's own passes them on, at most every [`GATHER`].
 
 use std::{
+    borrow::Cow,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -40,8 +41,8 @@ use super::{
 const GATHER: Duration = Duration::from_millis(4);
 /// So many batches wait for a reader that lags behind; it reads what was dropped from the log.
 const CHANNEL: usize = 64;
-/// So many events are read from the log at a time.
-const PAGE: usize = 1_000;
+/// So many events are read from the log at a time. A reader that stops reading keeps as many in memory.
+const PAGE: usize = 128;
 /// So many readers read from the log at once; the others wait, so that callers keep the disk and the processors.
 const READING: usize = 4;
 
@@ -208,17 +209,28 @@ impl Batch {
     }
 
     /// What is told of it, in order.
-    pub fn notices(&self, present: &dyn Present) -> impl Iterator<Item = &Notice> {
-        self.news.iter().flat_map(move |news| news.notices(present))
+    pub fn notices(&self, present: &dyn Present) -> impl Iterator<Item = Notice> {
+        self.news.iter().flat_map(move |news| news.notices(present).into_owned())
     }
 }
 
 /// A commit, with what all who read it would derive alike: derived once, by the first who needs it.
 pub struct News {
     stored: Arc<StoredCommit>,
-    notices: OnceLock<Vec<Notice>>,
-    written_events: OnceLock<Written>,
-    written_notices: OnceLock<Written>,
+    notices: Kept<Vec<Notice>>,
+    written_events: Kept<Written>,
+    written_notices: Kept<Written>,
+}
+
+/// What was derived, and after how many erasures: text that was opened before another one is not to be shown.
+type Kept<T> = OnceLock<(u64, T)>;
+
+/// What is kept in this place, or, when a text was erased since, what is derived now.
+fn kept<'a, T: Clone>(place: &'a Kept<T>, present: &dyn Present, derive: impl Fn() -> T) -> Cow<'a, T> {
+    // Asked before anything is opened, so that what an erasure overtakes is not taken for what follows it.
+    let erasures = present.erasures();
+    let (after, known) = place.get_or_init(|| (erasures, derive()));
+    if *after == erasures { Cow::Borrowed(known) } else { Cow::Owned(derive()) }
 }
 
 /// Items in order, as they are written for readers.
@@ -241,18 +253,18 @@ impl News {
     }
 
     /// What is told of it.
-    pub fn notices(&self, present: &dyn Present) -> &[Notice] {
-        self.notices.get_or_init(|| notices_of(&self.stored, present))
+    pub fn notices(&self, present: &dyn Present) -> Cow<'_, Vec<Notice>> {
+        kept(&self.notices, present, || notices_of(&self.stored, present))
     }
 
     /// Its events as they are written for readers.
-    pub fn written_events(&self, write: impl FnOnce() -> Written) -> &[Arc<str>] {
-        self.written_events.get_or_init(write)
+    pub fn written_events(&self, present: &dyn Present, write: impl Fn() -> Written) -> Cow<'_, Written> {
+        kept(&self.written_events, present, write)
     }
 
     /// Its notices as they are written for readers.
-    pub fn written_notices(&self, write: impl FnOnce() -> Written) -> &[Arc<str>] {
-        self.written_notices.get_or_init(write)
+    pub fn written_notices(&self, present: &dyn Present, write: impl Fn() -> Written) -> Cow<'_, Written> {
+        kept(&self.written_notices, present, write)
     }
 }
 

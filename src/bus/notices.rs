@@ -24,6 +24,9 @@ pub trait Present: Send + Sync {
 
     /// Opens a text of a stream; none when it was erased.
     fn open_text(&self, stream: &Stream, field: &'static str, text: &SealedText) -> Option<String>;
+
+    /// How often texts were erased: what was opened before another time is not to be shown.
+    fn erasures(&self) -> u64;
 }
 
 /// The notices of a commit, in order.
@@ -65,6 +68,7 @@ impl Telling<'_> {
             | Event::CredentialIssued(_)
             | Event::CredentialRevoked(_)
             | Event::PolicyChanged(_)
+            | Event::SubjectErased(_)
             | Event::UsageRecorded(_)
             | Event::WebhookCreated(_)
             | Event::WebhookDeleted(_) => vec![],
@@ -162,7 +166,7 @@ impl Telling<'_> {
     fn device_name(&self, digest: Digest16) -> Option<String> {
         let of_device = |session: &&SharedSession| session.device_digest() == Some(digest);
         let session = self.subject.sessions.iter().find(of_device)?;
-        self.text("device", session.details.as_ref()?.device.as_ref().map(|device| &device.name))
+        self.text("device", session.device_name())
     }
 }
 

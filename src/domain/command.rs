@@ -27,6 +27,8 @@ pub enum Command {
     RecordUsage(RecordUsage),
     /// Record which sessions of the subject have ended by themselves.
     RecordExpiries,
+    /// Make all text about the subject unreadable.
+    EraseSubject(EraseSubject),
 }
 
 /// A request about the authority itself.
@@ -159,4 +161,13 @@ pub struct RecordUsage {
     pub generation: Option<Generation>,
     /// What is done.
     pub wanted: Use,
+}
+
+/// Make all text about a subject unreadable.
+#[derive(Clone, Debug)]
+pub struct EraseSubject {
+    /// Why, in the caller's words.
+    pub reason: SealedText,
+    /// Whether it was erased, and nothing was sealed about it since.
+    pub is_forgotten: bool,
 }

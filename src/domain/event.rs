@@ -13,10 +13,13 @@ pub use super::webhook::{WebhookCreated, WebhookDeleted};
 use super::{
     budget::Constraints,
     id::{CredentialId, Digest16, Generation, OwnerId, SessionId},
-    policy::{OnLimit, Policy},
+    policy::Policy,
+    record::Stream,
     text::SealedText,
     time::{Seconds, Timestamp},
 };
+
+pub use super::profile::{Profile, SubjectKind};
 
 /// A fact about one subject and its sessions, or about the authority itself.
 ///
@@ -46,6 +49,8 @@ pub enum Event {
     PolicyChanged(PolicyChanged),
     /// A session's period was over, and nobody had ended it.
     SessionExpired(SessionExpired),
+    /// All text about a subject was made unreadable.
+    SubjectErased(SubjectErased),
     /// A session was used, within its constraints.
     UsageRecorded(UsageRecorded),
     /// Somebody wants to be told by HTTP requests.
@@ -80,6 +85,8 @@ pub enum EventKind {
     PolicyChanged = 10,
     /// See [`SessionExpired`].
     SessionExpired = 11,
+    /// See [`SubjectErased`].
+    SubjectErased = 12,
     /// See [`UsageRecorded`].
     UsageRecorded = 17,
     /// See [`WebhookCreated`].
@@ -90,7 +97,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::SubjectRegistered,
         Self::SessionCreated,
         Self::SessionRenewed,
@@ -102,6 +109,7 @@ impl EventKind {
         Self::CredentialRevoked,
         Self::PolicyChanged,
         Self::SessionExpired,
+        Self::SubjectErased,
         Self::UsageRecorded,
         Self::WebhookCreated,
         Self::WebhookDeleted,
@@ -121,6 +129,7 @@ impl EventKind {
             Self::CredentialRevoked => "CredentialRevoked",
             Self::PolicyChanged => "PolicyChanged",
             Self::SessionExpired => "SessionExpired",
+            Self::SubjectErased => "SubjectErased",
             Self::UsageRecorded => "UsageRecorded",
             Self::WebhookCreated => "WebhookCreated",
             Self::WebhookDeleted => "WebhookDeleted",
@@ -158,6 +167,7 @@ impl Event {
             Self::CredentialRevoked(_) => EventKind::CredentialRevoked,
             Self::PolicyChanged(_) => EventKind::PolicyChanged,
             Self::SessionExpired(_) => EventKind::SessionExpired,
+            Self::SubjectErased(_) => EventKind::SubjectErased,
             Self::UsageRecorded(_) => EventKind::UsageRecorded,
             Self::WebhookCreated(_) => EventKind::WebhookCreated,
             Self::WebhookDeleted(_) => EventKind::WebhookDeleted,
@@ -179,6 +189,7 @@ impl Event {
             | Self::CredentialIssued(_)
             | Self::CredentialRevoked(_)
             | Self::PolicyChanged(_)
+            | Self::SubjectErased(_)
             | Self::WebhookCreated(_)
             | Self::WebhookDeleted(_) => None,
         }
@@ -195,6 +206,7 @@ impl Event {
             Self::SessionRevoked(event) => vec![("reason", event.reason.as_ref())],
             Self::SessionsRevoked(event) => vec![("reason", event.reason.as_ref())],
             Self::CredentialIssued(event) => vec![("name", event.name.as_ref())],
+            Self::SubjectErased(event) => vec![("reason", Some(&event.reason))],
             Self::SessionRenewed(_)
             | Self::RenewalRejected(_)
             | Self::TokensPresented(_)
@@ -206,51 +218,12 @@ impl Event {
             | Self::WebhookDeleted(_) => vec![],
         }
     }
-}
 
-/// What is registered of a subject. A registration replaces the whole of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize)]
-#[cbor(array)]
-#[serde(rename_all = "camelCase")]
-pub struct Profile {
-    /// What people call it.
-    #[n(0)]
-    #[serde(skip)]
-    pub name: Option<SealedText>,
-    /// What it is.
-    #[n(1)]
-    pub kind: Option<SubjectKind>,
-    /// Who answers for it.
-    #[n(2)]
-    pub owner_id: Option<OwnerId>,
-    /// Instead of `limits.per_subject`.
-    #[n(3)]
-    pub max_sessions: Option<u32>,
-    /// Instead of `limits.per_device`.
-    #[n(4)]
-    pub max_sessions_per_device: Option<u32>,
-    /// Instead of `limits.on_limit`.
-    #[n(5)]
-    pub on_limit: Option<OnLimit>,
-    /// Instead of `limits.on_device_limit`.
-    #[n(6)]
-    pub on_device_limit: Option<OnLimit>,
-}
-
-/// What a subject is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
-#[cbor(index_only)]
-#[serde(rename_all = "snake_case")]
-pub enum SubjectKind {
-    /// A program that acts by itself.
-    #[n(0)]
-    Agent,
-    /// A person.
-    #[n(1)]
-    User,
-    /// A program that others call.
-    #[n(2)]
-    Service,
+    /// The stream under whose key its texts are sealed: its own, but for the reason of an erasure, which destroys
+    /// that key and must stay readable.
+    pub fn sealed_in<'a>(&self, own: &'a Stream) -> &'a Stream {
+        if self.kind() == EventKind::SubjectErased { &Stream::System } else { own }
+    }
 }
 
 /// A subject was registered, or its registration was replaced.
@@ -580,4 +553,15 @@ pub struct PolicyChanged {
     #[n(0)]
     #[serde(flatten)]
     pub policy: Policy,
+}
+
+/// All text about a subject was made unreadable: its name, and the devices, metadata and reasons of its sessions.
+/// Its key is destroyed once this is recorded; what is said of it later is sealed under a new one.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+pub struct SubjectErased {
+    /// Why, in the words of whoever asked for it; see [`Event::sealed_in`].
+    #[n(0)]
+    #[serde(skip)]
+    pub reason: SealedText,
 }

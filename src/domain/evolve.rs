@@ -7,13 +7,16 @@ use super::{
     Digest16, SessionId, Timestamp,
     budget::Budget,
     event::{
-        CredentialIssued, Event, EventKind, ExpiringSoon, RejectionCause, RenewalRejected, SessionCreated,
-        SessionExpired, SessionRenewed, SessionRevoked, SessionsRevoked, SubjectRegistered, Trigger,
-        UsageRecorded, WebhookCreated,
+        CredentialIssued, Event, EventKind, ExpiringSoon, Profile, RejectionCause, RenewalRejected,
+        SessionCreated, SessionExpired, SessionRenewed, SessionRevoked, SessionsRevoked, SubjectRegistered,
+        Trigger, UsageRecorded, WebhookCreated,
     },
     id::{Generation, Position},
     record::RecordedAs,
-    session::{Details, Once, RefusedCodes, RenewAfter, Renewal, Revocation, Said, Session, SharedSession},
+    session::{
+        Details, KnownDevice, Once, RefusedCodes, RenewAfter, Renewal, Revocation, Said, Session,
+        SharedSession,
+    },
     subject::{Registration, Subject},
     system::{Credential, System},
     text::SealedText,
@@ -45,6 +48,7 @@ pub fn evolve(subject: &mut Subject, event: &Event, recorded: RecordedAs) -> Res
         Event::SessionRevoked(event) => revoked(subject, event, recorded),
         Event::SessionsRevoked(event) => many_revoked(subject, event, recorded),
         Event::SessionExpired(event) => expired(subject, event, recorded),
+        Event::SubjectErased(_) => erased(subject),
         Event::UsageRecorded(event) => used(subject, event, recorded),
         Event::TokensPresented(_)
         | Event::CredentialIssued(_)
@@ -89,6 +93,7 @@ pub fn evolve_system(system: &mut System, event: &Event, recorded: RecordedAs) -
         | Event::SessionRevoked(_)
         | Event::SessionsRevoked(_)
         | Event::SessionExpired(_)
+        | Event::SubjectErased(_)
         | Event::UsageRecorded(_) => Err("it belongs to the stream of a subject"),
     };
     outcome.map_err(|why| illegal(event, recorded, why))?;
@@ -155,7 +160,7 @@ fn begun(
     recorded: RecordedAs,
 ) -> SharedSession {
     let details = Details {
-        device: event.device.clone(),
+        device: event.device.clone().map(KnownDevice::from),
         scopes: event.scopes.clone(),
         metadata: event.metadata.clone(),
         budget: event.constraints.as_deref().cloned().map(|constraints| {
@@ -305,6 +310,18 @@ impl SessionsRevoked {
         let ids = subject.active(device, at).into_iter().map(|session| session.id);
         ids.filter(|id| Some(*id) != self.except_session_id).take(most).collect()
     }
+}
+
+/// Drops every text. What no rule needs is gone; a device is still known by its digest.
+fn erased(subject: &mut Subject) -> Result<(), &'static str> {
+    let registration = subject.registration.as_mut().ok_or("the subject is not registered")?;
+    if registration.profile.name.is_some() {
+        registration.profile = Profile { name: None, ..(*registration.profile).clone() }.into();
+    }
+    for session in subject.sessions.iter_mut().filter(|session| session.has_text()) {
+        Arc::make_mut(session).drop_texts();
+    }
+    Ok(())
 }
 
 fn open_session(subject: &Subject, id: SessionId) -> Result<&Session, &'static str> {

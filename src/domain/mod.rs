@@ -13,6 +13,7 @@ pub mod evolve;
 pub mod expiry;
 pub mod id;
 pub mod policy;
+mod profile;
 pub mod record;
 pub mod refusal;
 pub mod session;

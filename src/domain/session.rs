@@ -105,7 +105,7 @@ pub struct Renewal {
 pub struct Details {
     /// The device that it belongs to.
     #[n(0)]
-    pub device: Option<Device>,
+    pub device: Option<KnownDevice>,
     /// What it may be used for.
     #[n(1)]
     pub scopes: Vec<String>,
@@ -115,6 +115,30 @@ pub struct Details {
     /// What it may be used for, and what it was used for; none while there is neither.
     #[n(3)]
     pub budget: Option<Box<Budget>>,
+}
+
+impl Details {
+    fn device_name(&self) -> Option<&SealedText> {
+        self.device.as_ref()?.name.as_ref()
+    }
+}
+
+/// What is known of a session's device. The rules need the digest alone; the name can be erased.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct KnownDevice {
+    /// A keyed digest of the name.
+    #[n(0)]
+    pub digest: Digest16,
+    /// The name; none once it was erased.
+    #[n(1)]
+    pub name: Option<SealedText>,
+}
+
+impl From<Device> for KnownDevice {
+    fn from(device: Device) -> Self {
+        Self { digest: device.digest, name: Some(device.name) }
+    }
 }
 
 /// How a session was ended.
@@ -206,9 +230,20 @@ pub enum TokenFault {
 impl Session {
     /// Whether there is text about people in it.
     pub fn has_text(&self) -> bool {
-        let of_details = |details: &Details| details.device.is_some() || details.metadata.is_some();
+        let of_details = |details: &Details| details.device_name().is_some() || details.metadata.is_some();
         self.details.as_deref().is_some_and(of_details)
             || self.revocation.as_ref().is_some_and(|revocation| revocation.reason.is_some())
+    }
+
+    /// Forgets every text about people in it.
+    pub(super) fn drop_texts(&mut self) {
+        if let Some(details) = &mut self.details {
+            details.metadata = None;
+            details.device = details.device.take().map(|device| KnownDevice { name: None, ..device });
+        }
+        if let Some(revocation) = &mut self.revocation {
+            revocation.reason = None;
+        }
     }
 
     /// The moment after which it cannot live, however often it is renewed.
@@ -321,6 +356,11 @@ impl Session {
     /// which needs a key, and to the reuse rule, which does not.
     pub fn awaits_presentation(&self) -> bool {
         self.renewal.as_ref().is_some_and(|renewal| !renewal.presented)
+    }
+
+    /// The name of its device; none once it was erased.
+    pub fn device_name(&self) -> Option<&SealedText> {
+        self.details.as_ref()?.device_name()
     }
 
     /// The digest of its device's name.

@@ -7,8 +7,8 @@ use crate::domain::{
     event::{
         CredentialIssued, CredentialRevoked, Device, ExpiryCause, PolicyChanged, Presented, Profile,
         RejectionCause, RejectionCode, RenewalRejected, Role, SessionCreated, SessionExpired, SessionRenewed,
-        SessionRevoked, SessionsRevoked, SubjectKind, SubjectRegistered, Terms, TokensPresented, Trigger,
-        UsageRecorded, WebhookCreated, WebhookDeleted,
+        SessionRevoked, SessionsRevoked, SubjectErased, SubjectKind, SubjectRegistered, Terms,
+        TokensPresented, Trigger, UsageRecorded, WebhookCreated, WebhookDeleted,
     },
     record::{ActorKind, Idempotency},
     webhook::WebhookFormat,
@@ -187,6 +187,7 @@ pub(super) fn every_kind() -> Vec<Event> {
             expires_at: at(3_600_000),
             cause: ExpiryCause::Absolute,
         }),
+        Event::SubjectErased(SubjectErased { reason: sealed(7) }),
         Event::UsageRecorded(UsageRecorded {
             session_id,
             operation: "pay".to_owned(),

@@ -5,10 +5,13 @@ use std::{
     fs::File,
     io::{self, BufReader, Read},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use hashbrown::{HashMap, HashSet, hash_map::Entry};
+use hashbrown::{HashMap, hash_map::Entry};
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
 use super::{
@@ -17,7 +20,7 @@ use super::{
     slots::{HEADER, NoSlot, PAGE_SLOTS, SLOT, Slot, SlotBytes, Tag},
 };
 use crate::{
-    domain::{SealedText, Stream},
+    domain::{Position, SealedText, Stream},
     entropy::Entropy,
     key_files::{KeyFileError, open_private, private_directory, sync_directory},
 };
@@ -53,8 +56,10 @@ pub struct SubjectKeys {
     path: PathBuf,
     disk: Box<dyn Disk>,
     live: RwLock<HashMap<Tag, Held>>,
-    /// Whose keys were destroyed before this start.
-    forgotten: HashSet<Tag>,
+    /// Whose keys were destroyed, and for which event the latest.
+    forgotten: RwLock<HashMap<Tag, Position>>,
+    /// How often one was, since the start.
+    forgettings: AtomicU64,
     queue: Mutex<Queue>,
     turn: Condvar,
 }
@@ -89,7 +94,7 @@ impl SubjectKeys {
         let path = keys.join("subjects");
         let file = open_private(&path)?;
         let (live, forgotten, end) = load(&path, &file)?;
-        Ok(Self { forgotten, ..Self::of(path, Box::new(file), live, end) })
+        Ok(Self { forgotten: RwLock::new(forgotten), ..Self::of(path, Box::new(file), live, end) })
     }
 
     /// The stream's key, made when it has none. A new key is durable when this returns: no text is ever
@@ -124,36 +129,62 @@ impl SubjectKeys {
         self.held(Tag::of(stream))
     }
 
-    /// Whether a start finds the stream without a key, although none of it was destroyed. If there is text of
-    /// the stream, its key was lost: a new key is durable before anything is sealed under it.
-    pub fn has_lost(&self, stream: &Stream) -> bool {
+    /// Whether the stream's key was destroyed, and none was made since: nothing of it can be read.
+    pub fn is_forgotten(&self, stream: &Stream) -> bool {
         let tag = Tag::of(stream);
-        self.held(tag).is_none() && !self.forgotten.contains(&tag)
+        self.held(tag).is_none() && self.forgotten.read().contains_key(&tag)
     }
 
-    /// Destroys the stream's key; all texts sealed under it are unreadable from then on. Returns whether it
-    /// had one. A later [`SubjectKeys::key_for`] makes a new key.
+    /// Whether the key that the stream had at this position was destroyed for the event there, or a later one.
+    pub fn was_forgotten_at(&self, stream: &Stream, erased: Position) -> bool {
+        self.forgotten.read().get(&Tag::of(stream)).is_some_and(|latest| *latest >= erased)
+    }
+
+    /// For which event the stream's key was last destroyed.
+    pub fn forgotten_by(&self, stream: &Stream) -> Option<Position> {
+        self.forgotten.read().get(&Tag::of(stream)).copied()
+    }
+
+    /// How often a key was destroyed since the start. Whoever remembers an opened text remembers this with it.
+    pub fn forgettings(&self) -> u64 {
+        self.forgettings.load(Ordering::Acquire)
+    }
+
+    /// Destroys the stream's key for the event at this position; all texts sealed under it are unreadable from
+    /// then on. A stream without a key gets a mark all the same, so that the next start does not take a key that
+    /// is made later for the one that was to be destroyed. A later [`SubjectKeys::key_for`] makes a new key.
     ///
     /// The key is overwritten where it is. Copies that a file system or a disk keeps (snapshots, spare
     /// blocks), and backups of this file, are out of reach.
-    pub fn forget(&self, stream: &Stream) -> Result<bool, TextError> {
+    ///
+    /// # Errors
+    /// The disk does not do it. The key is gone from memory all the same.
+    pub fn forget(&self, stream: &Stream, erased: Position) -> Result<(), TextError> {
         let tag = Tag::of(stream);
         let mut queue = self.queue.lock();
         while queue.writing || queue.holds(tag) {
             self.turn.wait(&mut queue);
         }
+        let held = self.live.write().remove(&tag);
+        self.forgettings.fetch_add(1, Ordering::Release);
         queue.refuse_if_failed(queue.failures)?;
-        let Some(number) = self.live.read().get(&tag).map(|held| held.number) else { return Ok(false) };
+        let slot = Slot::Forgotten(tag, erased);
+        let end = queue.end;
         queue.writing = true;
-        let done = MutexGuard::unlocked(&mut queue, || self.overwrite(number, tag));
+        let done = MutexGuard::unlocked(&mut queue, || match held {
+            Some(held) => self.overwrite(held.number, &slot),
+            None => self.append(end, &[slot]),
+        });
         queue.writing = false;
-        if let Err(error) = &done {
-            queue.fail(error.clone());
-        } else {
-            self.live.write().remove(&tag);
+        match &done {
+            Err(error) => queue.fail(error.clone()),
+            Ok(added) => {
+                queue.end += added;
+                self.forgotten.write().insert(tag, erased);
+            }
         }
         self.turn.notify_all();
-        done.map(|()| true)
+        done.map(drop)
     }
 
     /// Seals a text about the stream's subject, making its key when it has none.
@@ -174,8 +205,8 @@ impl SubjectKeys {
 
     fn of(path: PathBuf, disk: Box<dyn Disk>, live: HashMap<Tag, Held>, end: u64) -> Self {
         let queue = Mutex::new(Queue { end, ..Queue::default() });
-        let (live, forgotten) = (RwLock::new(live), HashSet::new());
-        Self { path, disk, live, forgotten, queue, turn: Condvar::new() }
+        let (live, forgotten) = (RwLock::new(live), RwLock::default());
+        Self { path, disk, live, forgotten, forgettings: AtomicU64::new(0), queue, turn: Condvar::new() }
     }
 
     fn held(&self, tag: Tag) -> Option<SubjectKey> {
@@ -187,8 +218,9 @@ impl SubjectKeys {
         let first = queue.end;
         let room = usize::try_from(PAGE_SLOTS - first % PAGE_SLOTS).unwrap_or(1);
         let batch: Vec<_> = queue.new.iter().take(room).cloned().collect();
+        let slots: Vec<_> = batch.iter().map(|(tag, key)| Slot::Live(*tag, key.clone())).collect();
         queue.writing = true;
-        let done = MutexGuard::unlocked(queue, || self.append(first, &batch));
+        let done = MutexGuard::unlocked(queue, || self.append(first, &slots));
         queue.writing = false;
         queue.new.drain(..batch.len());
         if let Err(error) = done {
@@ -201,14 +233,15 @@ impl SubjectKeys {
         self.turn.notify_all();
     }
 
-    fn append(&self, first: u64, batch: &[(Tag, SubjectKey)]) -> Result<(), TextError> {
-        let slots = batch.iter().map(|(tag, key)| Slot::Live(*tag, key.clone()));
+    /// Adds slots behind the last one, and says how many.
+    fn append(&self, first: u64, slots: &[Slot]) -> Result<u64, TextError> {
         let bytes: Vec<u8> = (first..).zip(slots).flat_map(|(number, slot)| slot.encode(number)).collect();
         let bytes = zeroize::Zeroizing::new(bytes);
         if let Err(error) = self.disk.write_all_at(&bytes, first * SLOT) {
             return Err(self.take_back(first, error));
         }
-        self.disk.sync().map_err(|error| self.failed(error))
+        self.disk.sync().map_err(|error| self.failed(error))?;
+        Ok(slots.len() as u64)
     }
 
     /// Cuts off what a failed write may have left. Only a full disk is an error that passes.
@@ -220,10 +253,11 @@ impl SubjectKeys {
         }
     }
 
-    fn overwrite(&self, number: u64, tag: Tag) -> Result<(), TextError> {
-        let bytes = Slot::Forgotten(tag).encode(number);
-        let written = self.disk.write_all_at(&bytes, number * SLOT);
-        written.and_then(|()| self.disk.sync()).map_err(|error| self.failed(error))
+    /// Puts a slot in the place of another: none is added.
+    fn overwrite(&self, number: u64, slot: &Slot) -> Result<u64, TextError> {
+        let written = self.disk.write_all_at(&slot.encode(number), number * SLOT);
+        written.and_then(|()| self.disk.sync()).map_err(|error| self.failed(error))?;
+        Ok(0)
     }
 
     fn failed(&self, error: io::Error) -> TextError {
@@ -262,7 +296,7 @@ impl Queue {
 }
 
 /// What the file holds: the live keys, whose were destroyed, and the first free slot.
-type Loaded = (HashMap<Tag, Held>, HashSet<Tag>, u64);
+type Loaded = (HashMap<Tag, Held>, HashMap<Tag, Position>, u64);
 
 /// Reads the whole file.
 fn load(path: &Path, file: &File) -> Result<Loaded, KeyFileError> {
@@ -270,9 +304,9 @@ fn load(path: &Path, file: &File) -> Result<Loaded, KeyFileError> {
     let mut reader = BufReader::with_capacity(1 << 16, file);
     if !read_header(path, &mut reader, length)? {
         write_header(path, file)?;
-        return Ok((HashMap::new(), HashSet::new(), 1));
+        return Ok((HashMap::new(), HashMap::new(), 1));
     }
-    let (mut live, mut forgotten) = (HashMap::new(), HashSet::new());
+    let (mut live, mut forgotten) = (HashMap::new(), HashMap::<Tag, Position>::new());
     let end = length / SLOT;
     let mut bytes: SlotBytes = HEADER;
     for number in 1..end {
@@ -283,7 +317,10 @@ fn load(path: &Path, file: &File) -> Result<Loaded, KeyFileError> {
                 // Two keys of one subject: half of its texts would not open. We never write that.
                 Entry::Occupied(_) => return Err(damaged_slot(path, number)),
             },
-            Ok(Slot::Forgotten(tag)) => _ = forgotten.insert(tag),
+            Ok(Slot::Forgotten(tag, erased)) => {
+                let latest = forgotten.entry(tag).or_insert(erased);
+                *latest = erased.max(*latest);
+            }
             Err(NoSlot::Unfinished) if is_in_last_page(number, length) => {
                 return cut(path, file, number).map(|()| (live, forgotten, number));
             }

@@ -65,8 +65,8 @@ fn a_text_opens_until_its_subject_is_forgotten() {
     let of_bert = keys.seal(&bert, "name", "Bert", &OsEntropy).unwrap();
     assert_eq!(keys.open_text(&anna, "name", &of_anna).as_deref(), Some("Anna"));
 
-    assert!(keys.forget(&anna).unwrap());
-    assert!(!keys.forget(&anna).unwrap());
+    keys.forget(&anna, Position(5)).unwrap();
+    assert!(keys.is_forgotten(&anna) && !keys.is_forgotten(&bert));
     for keys in [keys, open(&dir).unwrap()] {
         assert_eq!(keys.open_text(&anna, "name", &of_anna), None);
         assert_eq!(keys.open_text(&bert, "name", &of_bert).as_deref(), Some("Bert"));
@@ -76,7 +76,7 @@ fn a_text_opens_until_its_subject_is_forgotten() {
 #[test]
 fn a_forgotten_key_is_nowhere_in_the_file() {
     let (dir, made) = with_keys(3);
-    open(&dir).unwrap().forget(&subject(1)).unwrap();
+    open(&dir).unwrap().forget(&subject(1), Position(9)).unwrap();
     let bytes = fs::read(file(&dir)).unwrap();
     let found = |key: &SubjectKey| bytes.windows(32).any(|window| window == key.as_bytes());
     assert_eq!(made.iter().map(found).collect::<Vec<_>>(), [true, false, true]);
@@ -87,7 +87,7 @@ fn a_forgotten_subject_lives_on_with_a_new_key() {
     let (dir, made) = with_keys(3);
     let keys = open(&dir).unwrap();
     let old = keys.seal(&subject(1), "name", "before", &OsEntropy).unwrap();
-    keys.forget(&subject(1)).unwrap();
+    keys.forget(&subject(1), Position(9)).unwrap();
     let new = keys.seal(&subject(1), "name", "after", &OsEntropy).unwrap();
     assert_ne!(keys.get(&subject(1)).as_ref(), Some(&made[1]));
     for keys in [keys, open(&dir).unwrap()] {
@@ -126,7 +126,7 @@ fn making_and_forgetting_race_without_harm() {
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| (0..100).for_each(|_| _ = keys.key_for(&subject("x"), &OsEntropy).unwrap()));
-            scope.spawn(|| (0..100).for_each(|_| _ = keys.forget(&subject("x")).unwrap()));
+            scope.spawn(|| (0..100).for_each(|_| keys.forget(&subject("x"), Position(1)).unwrap()));
         }
     });
     let key = keys.key_for(&subject("x"), &OsEntropy).unwrap();
@@ -162,8 +162,10 @@ fn after_a_failed_sync_nothing_more_is_promised() {
     assert!(matches!(keys.key_for(&subject("new"), &OsEntropy), Err(TextError::Failed { .. })));
     disk.becomes(SOUND);
     assert!(matches!(keys.key_for(&subject("other"), &OsEntropy), Err(TextError::Failed { .. })));
-    assert!(matches!(keys.forget(&subject(1)), Err(TextError::Failed { .. })));
     assert_eq!(keys.get(&subject(1)).as_ref(), Some(&made[1]));
+    assert!(matches!(keys.forget(&subject(1), Position(9)), Err(TextError::Failed { .. })));
+    assert_eq!(keys.get(&subject(1)), None, "what is to be forgotten is not read while the disk fails");
+    assert_eq!(open(&dir).unwrap().get(&subject(1)).as_ref(), Some(&made[1]), "the next start destroys it");
 }
 
 #[test]
@@ -238,13 +240,30 @@ fn a_file_that_others_can_read_is_refused() {
 }
 
 #[test]
-fn a_key_that_was_never_destroyed_and_is_not_there_is_lost() {
-    let dir = tempfile::tempdir().unwrap();
-    let keys = SubjectKeys::open(&dir.path().join("keys")).unwrap();
-    keys.key_for(&subject("a"), &OsEntropy).unwrap();
-    keys.key_for(&subject("b"), &OsEntropy).unwrap();
-    keys.forget(&subject("b")).unwrap();
-    drop(keys);
-    let keys = SubjectKeys::open(&dir.path().join("keys")).unwrap();
-    assert_eq!(["a", "b", "c"].map(|name| keys.has_lost(&subject(name))), [false, false, true]);
+fn for_which_event_a_key_was_destroyed_is_known_after_a_restart() {
+    let (dir, _) = with_keys(2);
+    let keys = open(&dir).unwrap();
+    keys.forget(&subject(1), Position(9)).unwrap();
+    keys.key_for(&subject(1), &OsEntropy).unwrap();
+    keys.forget(&subject(1), Position(20)).unwrap();
+    for keys in [keys, open(&dir).unwrap()] {
+        let done = [9, 20, 21].map(|erased| keys.was_forgotten_at(&subject(1), Position(erased)));
+        assert_eq!(done, [true, true, false]);
+        assert_eq!(keys.forgotten_by(&subject(1)), Some(Position(20)));
+        assert!(!keys.was_forgotten_at(&subject(0), Position(1)));
+    }
+}
+
+/// Without a mark a start could not tell the key that was to be destroyed from one that was made later.
+#[test]
+fn to_forget_a_subject_without_a_key_leaves_a_mark() {
+    let (dir, _) = with_keys(1);
+    let keys = open(&dir).unwrap();
+    keys.forget(&subject("none"), Position(9)).unwrap();
+    let later = keys.key_for(&subject("none"), &OsEntropy).unwrap();
+    for keys in [keys, open(&dir).unwrap()] {
+        assert!(keys.was_forgotten_at(&subject("none"), Position(9)));
+        assert_eq!(keys.get(&subject("none")).as_ref(), Some(&later));
+        assert!(keys.get(&subject(0)).is_some());
+    }
 }

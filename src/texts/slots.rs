@@ -3,7 +3,7 @@
 //! | bytes | |
 //! |---|---|
 //! | 0..16 | tag: BLAKE3 of the stream's name |
-//! | 16..48 | key; zeros when forgotten |
+//! | 16..48 | key; when forgotten, the position of the event that says so, little-endian, and zeros |
 //! | 48 | 1 live, 2 forgotten |
 //! | 49..56 | zeros |
 //! | 56..64 | check: BLAKE3 of the slot's number and the bytes before |
@@ -15,7 +15,7 @@
 use zeroize::Zeroize;
 
 use super::seal::SubjectKey;
-use crate::domain::Stream;
+use crate::domain::{Position, Stream};
 
 /// Bytes of a slot.
 pub(super) const SLOT: u64 = SLOT_LEN as u64;
@@ -60,10 +60,11 @@ impl Tag {
 }
 
 /// A slot that is whole.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Slot {
     Live(Tag, SubjectKey),
-    Forgotten(Tag),
+    /// The key was destroyed for the event at this position; there may have been none.
+    Forgotten(Tag, Position),
 }
 
 /// Why there is no slot in these bytes.
@@ -78,14 +79,17 @@ pub(super) enum NoSlot {
 impl Slot {
     pub(super) fn encode(&self, number: u64) -> SlotBytes {
         let mut bytes = [0; SLOT_LEN];
-        let (Self::Live(tag, _) | Self::Forgotten(tag)) = self;
+        let (Self::Live(tag, _) | Self::Forgotten(tag, _)) = self;
         bytes[..16].copy_from_slice(&tag.0);
         match self {
             Self::Live(_, key) => {
                 bytes[16..48].copy_from_slice(key.as_bytes());
                 bytes[48] = LIVE;
             }
-            Self::Forgotten(_) => bytes[48] = FORGOTTEN,
+            Self::Forgotten(_, erased) => {
+                bytes[16..24].copy_from_slice(&erased.0.to_le_bytes());
+                bytes[48] = FORGOTTEN;
+            }
         }
         let check = check(number, &bytes);
         bytes[CHECK..].copy_from_slice(&check);
@@ -104,12 +108,19 @@ impl Slot {
         key.copy_from_slice(&bytes[16..48]);
         let slot = match bytes[48] {
             LIVE => Ok(Self::Live(Tag(tag), SubjectKey::from_bytes(key))),
-            FORGOTTEN => Ok(Self::Forgotten(Tag(tag))),
+            FORGOTTEN => Ok(Self::Forgotten(Tag(tag), position(&key))),
             _ => Err(NoSlot::Damaged),
         };
         key.zeroize();
         slot
     }
+}
+
+/// The position in the place of a key.
+fn position(key: &[u8; 32]) -> Position {
+    let mut position = [0; 8];
+    position.copy_from_slice(&key[..8]);
+    Position(u64::from_le_bytes(position))
 }
 
 fn check(number: u64, bytes: &SlotBytes) -> [u8; 8] {
@@ -134,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_slot_is_read_back_in_its_place_only() {
-        for slot in [live(), Slot::Forgotten(Tag::of(&Stream::System))] {
+        for slot in [live(), Slot::Forgotten(Tag::of(&Stream::System), Position(1 << 40))] {
             assert_eq!(Slot::decode(5, &slot.encode(5)), Ok(slot));
         }
         assert_eq!(Slot::decode(6, &live().encode(5)), Err(NoSlot::Damaged));
@@ -160,7 +171,8 @@ mod tests {
 
     #[test]
     fn a_forgotten_slot_holds_no_key() {
-        assert_eq!(Slot::Forgotten(Tag::of(&anna())).encode(5)[16..48], [0; 32]);
+        let bytes = Slot::Forgotten(Tag::of(&anna()), Position(7)).encode(5);
+        assert_eq!((bytes[16], &bytes[17..48]), (7, &[0; 31][..]));
     }
 
     #[test]

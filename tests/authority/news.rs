@@ -9,8 +9,8 @@ use std::{
 };
 
 use tenure::{
-    authority::{Authority, NewProfile},
-    bus::Batch,
+    authority::{Authority, NewProfile, NewSession},
+    bus::{Batch, News},
     clock::pause,
     domain::Position,
     entropy::{Entropy, SeededEntropy},
@@ -135,4 +135,20 @@ fn what_was_told_before_a_crash_is_there_after_it() {
     }
     drop(log);
     assert_eq!(open().read(Position::ZERO, heard.len()).unwrap(), heard);
+}
+
+/// What readers would derive alike is derived once and kept. Kept text must not outlive its erasure.
+#[test]
+fn what_is_kept_for_readers_is_not_told_once_it_was_erased() {
+    let log = Arc::new(MemoryLog::new());
+    let world = world(Arc::clone(&log) as Arc<dyn EventLog>, 7);
+    let authority = &*world.authority;
+    let new = NewSession { device: Some("Anna's phone".into()), ..NewSession::of("anna".parse().unwrap()) };
+    pollster::block_on(authority.create_session(context(), new)).unwrap();
+    let stored = log.read(Position::ZERO, 100).unwrap().pop().unwrap();
+    let news = News::of(Arc::new(stored));
+    let told = || serde_json::to_string(&*news.notices(authority)).unwrap();
+    assert!(told().contains("Anna's phone"), "{}", told());
+    pollster::block_on(authority.erase_subject(context(), "anna".parse().unwrap(), "asked for it")).unwrap();
+    assert!(!told().contains("Anna's phone"), "{}", told());
 }

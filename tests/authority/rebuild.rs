@@ -69,14 +69,20 @@ impl Life {
     /// One step at random; refusals are part of the game.
     pub(crate) fn step(&mut self) {
         self.world.clock.advance([0, 0, 1, 149, 150, 301, 43_200, 90_000][self.draw(8) as usize]).unwrap();
-        match self.draw(13) {
+        match self.draw(14) {
             0 => self.register(),
             1..=3 => self.create(),
             4..=7 => self.renew(),
             8 => self.revoke(),
-            9 => self.revoke_many(),
+            9 => self.erase(),
+            10 => self.revoke_many(),
             _ => self.use_one(),
         }
+    }
+
+    fn erase(&self) {
+        let erasing = self.world.authority.erase_subject(context(), self.subject(), "asked for it");
+        drop(self.wait(erasing));
     }
 
     fn register(&self) {

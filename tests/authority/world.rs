@@ -46,7 +46,7 @@ fn secrets(dir: &std::path::Path, entropy: &dyn Entropy) -> Secrets {
     Secrets {
         tokens: Tokens::new(Keyring::open(dir, entropy).unwrap(), 1_000, entropy),
         digests: Digests::open(dir, entropy).unwrap(),
-        texts: SubjectKeys::open(dir).unwrap(),
+        texts: SubjectKeys::open(dir).unwrap().into(),
     }
 }
 

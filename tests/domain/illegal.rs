@@ -6,7 +6,8 @@ use tenure::domain::{
     event::{
         CredentialRevoked, ExpiringSoon, ExpiryCause, PolicyChanged, Presented, Profile, RejectionCause,
         RejectionCode, RenewalRejected, Role, SessionCreated, SessionExpired, SessionRenewed,
-        SessionsRevoked, SubjectRegistered, TokensPresented, Trigger, UsageRecorded, WebhookDeleted,
+        SessionsRevoked, SubjectErased, SubjectRegistered, TokensPresented, Trigger, UsageRecorded,
+        WebhookDeleted,
     },
     evolve::{IllegalEvent, evolve, evolve_system},
     record::RecordedAs,
@@ -129,6 +130,10 @@ fn marks(number: u32, generation: u32) -> Event {
     Event::TokensPresented(TokensPresented { presented: vec![mark] })
 }
 
+fn erasure() -> Event {
+    Event::SubjectErased(SubjectErased { reason: sealed("asked for it") })
+}
+
 fn withdrawal(number: u8) -> Event {
     Event::CredentialRevoked(CredentialRevoked { credential_id: CredentialId::from_bytes([number; 16]) })
 }
@@ -138,7 +143,7 @@ fn new_policy() -> Event {
 }
 
 /// One of each kind, such as it could follow the first renewal of session 1 at 1200 s.
-fn one_of_each(at: Timestamp) -> [Event; 14] {
+fn one_of_each(at: Timestamp) -> [Event; 15] {
     [
         registration(),
         creation(2, 1_200, |_| ()),
@@ -151,6 +156,7 @@ fn one_of_each(at: Timestamp) -> [Event; 14] {
         withdrawal(1),
         new_policy(),
         expiry(1, 1_600, |_| ()),
+        erasure(),
         usage(1, |_| ()),
         Event::WebhookCreated(webhook(1, None)),
         Event::WebhookDeleted(WebhookDeleted { webhook_id: webhook(1, None).webhook_id }),
@@ -160,7 +166,7 @@ fn one_of_each(at: Timestamp) -> [Event; 14] {
 use EventKind::{
     RenewalRejected as Rejected, SessionCreated as Created, SessionExpired as Expired,
     SessionRenewed as Renewed, SessionRevoked as Revoked, SessionsRevoked as AllRevoked,
-    SubjectRegistered as Registered, UsageRecorded as Used,
+    SubjectErased as Erased, SubjectRegistered as Registered, UsageRecorded as Used,
 };
 
 /// Which kinds may follow which state of a subject; all others are illegal.
@@ -168,17 +174,17 @@ use EventKind::{
 fn what_may_follow_what() {
     let table: [(&str, Subject, u32, &[EventKind]); 6] = [
         ("unknown", unknown(), 1_200, &[Registered]),
-        ("without sessions", without_sessions(), 1_200, &[Registered, Created]),
+        ("without sessions", without_sessions(), 1_200, &[Registered, Created, Erased]),
         // Generation 3 does not follow generation 1, and generation 2 is not the current one.
-        ("begun", begun(), 700, &[Registered, Revoked, AllRevoked, Created, Used]),
+        ("begun", begun(), 700, &[Registered, Revoked, AllRevoked, Created, Erased, Used]),
         (
             "renewed",
             once_renewed(),
             1_200,
-            &[Registered, Created, Renewed, Rejected, Revoked, AllRevoked, Used],
+            &[Registered, Created, Renewed, Rejected, Revoked, AllRevoked, Erased, Used],
         ),
-        ("expired", once_renewed(), 1_600, &[Registered, Created, Rejected, Revoked, Expired]),
-        ("ended", ended_already(), 1_200, &[Registered, Created]),
+        ("expired", once_renewed(), 1_600, &[Registered, Created, Rejected, Revoked, Expired, Erased]),
+        ("ended", ended_already(), 1_200, &[Registered, Created, Erased]),
     ];
     for (name, subject, seconds, legal) in table {
         for event in one_of_each(after(seconds)) {

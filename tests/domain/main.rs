@@ -4,6 +4,7 @@
 //! refusal answers. `history` leaves the sentences and lets many commands follow one another at random.
 
 mod create;
+mod erase;
 mod expiry;
 mod history;
 mod illegal;

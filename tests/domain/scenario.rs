@@ -557,6 +557,7 @@ fn take_hint(event: &mut Event) -> Option<ExpiringSoon> {
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)
         | Event::PolicyChanged(_)
+        | Event::SubjectErased(_)
         | Event::WebhookCreated(_)
         | Event::WebhookDeleted(_) => None,
     }

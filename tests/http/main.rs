@@ -7,12 +7,14 @@
 
 mod audit;
 mod create;
+mod erase;
 mod fuzz;
 mod idempotency;
 mod lists;
 mod malformed;
 mod notices;
 mod operation;
+mod past;
 mod renew;
 mod routes;
 mod secrets;

@@ -147,6 +147,17 @@ impl Server {
         self.request("DELETE", target)
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.process.address
+    }
+
+    /// How much memory the process has from the system.
+    pub(crate) fn resident_kibibytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.unwrap().trim().strip_suffix(" kB").unwrap().parse().unwrap()
+    }
+
     /// A connection on which nothing was sent.
     pub(crate) fn connect(&self) -> TcpStream {
         TcpStream::connect(self.process.address).unwrap()
@@ -321,7 +332,7 @@ impl Request {
         self
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = format!("{} {} HTTP/1.1\r\n", self.method, self.target).into_bytes();
         bytes.extend(b"host: tenure\r\nconnection: close\r\n");
         for (name, value) in &self.headers {

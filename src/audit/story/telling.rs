@@ -59,8 +59,12 @@ pub(super) fn told(
             owner_changed(event, subject?).map(|words| (words, None))
         }
         Event::SessionExpired(event) if event.session_id == id => Some((expired(event), None)),
+        Event::SubjectErased(_) if session.is_some() => {
+            Some((format!("All text about its subject, and so about it, was erased by {whom}."), None))
+        }
         Event::UsageRecorded(event) if event.session_id == id => Some((used(event, &whom), None)),
         Event::SubjectRegistered(_)
+        | Event::SubjectErased(_)
         | Event::SessionExpired(_)
         | Event::UsageRecorded(_)
         | Event::SessionCreated(_)

@@ -3,8 +3,8 @@
 use crate::domain::{
     Commit, Event, Generation, Policy, Seconds, SessionId, Timestamp,
     command::{
-        AskedTerms, Command, CreateSession, RecordUsage, RegisterSubject, RenewSession, RevokeSession,
-        RevokeSessions, Revoker,
+        AskedTerms, Command, CreateSession, EraseSubject, RecordUsage, RegisterSubject, RenewSession,
+        RevokeSession, RevokeSessions, Revoker,
     },
     event::{
         RejectionCause, RejectionCode, RenewalRejected, SessionCreated, SessionRenewed, SessionRevoked,
@@ -86,6 +86,10 @@ pub(super) fn asked(subject: &Subject, policy: Option<&Policy>, commit: &Commit)
         Event::RenewalRejected(event) => refused(event, policy, commit),
         Event::SessionRevoked(event) => ended(event, commit),
         Event::SessionsRevoked(event) => all_ended(event),
+        Event::SubjectErased(event) => {
+            let reason = event.reason.clone();
+            Some(Request::Same(Command::EraseSubject(EraseSubject { reason, is_forgotten: false })))
+        }
         // Its token would be the current one; what matters is whether the session would have been live.
         Event::UsageRecorded(event) => Some(Request::Same(Command::RecordUsage(RecordUsage {
             session_id: event.session_id,

@@ -249,6 +249,7 @@ impl Counts {
                 Event::SessionsRevoked(event) => (&mut self.revoked, u64::from(event.matched)),
                 Event::RenewalRejected(_)
                 | Event::SubjectRegistered(_)
+                | Event::SubjectErased(_)
                 | Event::SessionExpired(_)
                 | Event::UsageRecorded(_)
                 | Event::TokensPresented(_)

@@ -67,6 +67,7 @@ fn what_happened(session: &Session, stored: &StoredCommit, at: Timestamp) -> Str
         Some(Event::UsageRecorded(_)) => "used: ",
         Some(
             Event::SubjectRegistered(_)
+            | Event::SubjectErased(_)
             | Event::SessionExpired(_)
             | Event::SessionsRevoked(_)
             | Event::TokensPresented(_)

@@ -176,8 +176,8 @@ impl Worker {
     async fn take(&mut self, read: Result<Option<Arc<Batch>>, LogError>) {
         match read {
             Ok(Some(batch)) => {
-                let notices = batch.notices(&*self.shared.source);
-                let own = notices.filter(|notice| self.is_told(notice));
+                let notices: Vec<_> = batch.notices(&*self.shared.source).collect();
+                let own = notices.iter().filter(|notice| self.is_told(notice));
                 let first = batch.news().first().map_or(Position::ZERO, |news| news.stored().first);
                 self.account.lock().take(own, (first, batch.last()), self.shared.source.now());
             }

@@ -15,6 +15,7 @@ mod memory;
 mod renew;
 mod replay;
 mod report;
+mod start;
 mod stock;
 
 use std::path::PathBuf;
@@ -34,6 +35,8 @@ pub(crate) enum Bench {
     FanOut(fan_out::FanOut),
     /// Events per second that are proved, and folded
     Replay(replay::Replay),
+    /// How long a start takes, and a question about the past
+    Start(start::Start),
     /// Bytes of memory for each live session
     Memory(memory::Memory),
 }
@@ -45,6 +48,7 @@ impl Bench {
             Self::Introspect(introspect) => introspect.run(global),
             Self::FanOut(fan_out) => fan_out.run(global),
             Self::Replay(replay) => replay.run(global),
+            Self::Start(start) => start.run(global),
             Self::Memory(memory) => memory.run(global),
         }
     }

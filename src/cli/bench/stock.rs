@@ -92,7 +92,7 @@ fn secrets(keys: &Path, keyring: &Keyring, remembered: usize) -> Result<Secrets,
     Ok(Secrets {
         tokens: Tokens::new(keyring.clone(), remembered, &OsEntropy),
         digests: Digests::open(keys, &OsEntropy).map_err(failed)?,
-        texts: SubjectKeys::open(keys).map_err(failed)?,
+        texts: SubjectKeys::open(keys).map_err(failed)?.into(),
     })
 }
 

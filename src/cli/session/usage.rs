@@ -96,7 +96,6 @@ mod tests {
     use super::*;
     use crate::cli::{
         client::Client,
-        failure::Exit,
         fake_server,
         output::{Format, Output},
     };

@@ -1,5 +1,6 @@
 //! `tenure subject …`
 
+mod erase;
 mod list;
 mod logout;
 mod put;
@@ -20,6 +21,8 @@ pub(crate) enum Subject {
     List(list::List),
     /// End a subject's sessions, all in one step
     Logout(logout::Logout),
+    /// Make all text about a subject unreadable, for good
+    Erase(erase::Erase),
 }
 
 impl Subject {
@@ -29,6 +32,7 @@ impl Subject {
             Self::Show(show) => show.run(cli),
             Self::List(list) => list.run(cli),
             Self::Logout(logout) => logout.run(cli),
+            Self::Erase(erase) => erase.run(cli),
         }
     }
 }

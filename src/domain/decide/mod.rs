@@ -10,8 +10,8 @@ mod usage;
 pub use system::decide_system;
 
 use super::{
-    command::{Command, RegisterSubject},
-    event::{Event, SubjectRegistered, Terms},
+    command::{Command, EraseSubject, RegisterSubject},
+    event::{Event, SubjectErased, SubjectRegistered, Terms},
     policy::Policy,
     refusal::{Refusal, Refused},
     session::{Session, TokenFault},
@@ -41,6 +41,7 @@ pub fn decide(
         Command::RevokeSessions(command) => Ok(revoke::revoke_many(subject, command, at)?),
         Command::RecordUsage(command) => Ok(usage::record(subject, command, at)?),
         Command::RecordExpiries => Ok(expire::record(subject, at)),
+        Command::EraseSubject(command) => Ok(erase(subject, command)?),
     }
 }
 
@@ -56,6 +57,14 @@ fn register(subject: &Subject, command: &RegisterSubject) -> Result<Vec<Event>, 
         }
     }
     Ok(vec![Event::SubjectRegistered(SubjectRegistered { profile: command.profile.clone() })])
+}
+
+fn erase(subject: &Subject, command: &EraseSubject) -> Result<Vec<Event>, Refusal> {
+    if subject.registration.is_none() {
+        return Err(Refusal::SubjectNotFound);
+    }
+    let erased = Event::SubjectErased(SubjectErased { reason: command.reason.clone() });
+    Ok(if command.is_forgotten { vec![] } else { vec![erased] })
 }
 
 /// A period that begins now: where it ends, and when its holder should renew.

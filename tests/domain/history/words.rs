@@ -98,6 +98,7 @@ fn fact(event: &Event) -> String {
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)
         | Event::PolicyChanged(_)
+        | Event::SubjectErased(_)
         | Event::WebhookCreated(_)
         | Event::WebhookDeleted(_) => format!("{event:?}"),
     }

@@ -1,0 +1,266 @@
+//! `tenure bench start`
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{
+    conditions::{Scratch, load_average, machine},
+    failed,
+    report::print_with,
+    stock::policy,
+};
+use crate::{
+    cli::{context::Global, failure::Failure, output::Column},
+    clock::{stopwatch, worked},
+    domain::{
+        Actor, Commit, CommitId, Event, Generation, Position, Seconds, SessionId, Stream, SubjectId,
+        Timestamp,
+        event::{Profile, SessionCreated, SessionRenewed, SubjectRegistered, Terms},
+    },
+    entropy::{self, Entropy, OsEntropy},
+    log::{EncodedCommit, EventLog, Outcome, SledLog, encode},
+    node::{Node, Options},
+    projections::{history, snapshot},
+};
+
+/// Arguments of `tenure bench start`.
+#[derive(Debug, Args)]
+pub(crate) struct Start {
+    /// How many sessions are live
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(100..=10_000_000))]
+    sessions: u64,
+
+    /// How many of them each subject has
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=5))]
+    per_subject: u64,
+
+    /// How many events the log has at least; what the sessions leave are renewals
+    #[arg(long, value_name = "N", default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
+    events: u64,
+
+    /// How many questions about the past are asked
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    questions: u32,
+
+    /// Where to put the temporary data directory
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::plain("WORK", "work"),
+    Column::plain("SECONDS", "seconds"),
+    Column::plain("CPU SECONDS", "cpuSeconds"),
+    Column::plain("P50 MS", "p50Millis"),
+    Column::plain("P99 MS", "p99Millis"),
+    Column::plain("MOST MS", "mostMillis"),
+    Column::plain("LOAD", "loadAverage"),
+];
+
+/// So many commits are appended together.
+const BATCH: usize = 512;
+
+const TERMS: Terms = Terms {
+    ttl: Seconds(604_800),
+    max_renewals: u32::MAX,
+    absolute_lifetime: Seconds(7_776_000),
+    renewal_reject_window: Seconds(3_600),
+};
+
+impl Start {
+    pub(super) fn run(&self, global: &Global) -> Result<(), Failure> {
+        let scratch = Scratch::new(&self.dir)?;
+        let data = scratch.path().join("data");
+        open(&data)?.0.stop();
+        let events = self.fill(&data)?;
+        let mut items = Vec::new();
+        fs::remove_file(snapshot::path(&data)).map_err(failed)?;
+        let (node, figures) = open(&data)?;
+        items.push(figures.item("start without a snapshot"));
+        node.stop();
+        let (node, figures) = open(&data)?;
+        items.push(figures.item("start with a snapshot"));
+        items.extend(self.past(&node)?);
+        node.stop();
+        let mut conditions = machine();
+        conditions.insert("sessions".into(), self.sessions.into());
+        conditions.insert("perSubject".into(), self.per_subject.into());
+        conditions.insert("events".into(), events.into());
+        print_with(global.output(), &conditions, &items, COLUMNS)
+    }
+
+    /// Writes the history behind what a first start has recorded, and says how many events the log has.
+    fn fill(&self, data: &Path) -> Result<u64, Failure> {
+        let log = SledLog::open(data, &mut |_| Ok(())).map_err(failed)?;
+        let head = log.head();
+        let mut history = History::new(self.sessions, self.per_subject, head.position, head.recorded_at);
+        while history.has_more(self.events) {
+            let batch: Result<Vec<_>, _> = (0..BATCH).map(|_| history.next()).collect();
+            let outcomes = log.append(batch?).map_err(failed)?;
+            if !outcomes.iter().all(|outcome| matches!(outcome, Outcome::Appended { .. })) {
+                return Err(failed("the log did not take the history"));
+            }
+        }
+        Ok(log.head().position.0)
+    }
+
+    /// One session, as of a position, and as of a time.
+    fn past(&self, node: &Node) -> Result<[Value; 2], Failure> {
+        let log = node.authority.log();
+        let head = log.head().position.0;
+        let (mut by_position, mut by_time) = (Vec::new(), Vec::new());
+        for _ in 0..self.questions {
+            let subject = subject(draw(self.sessions.div_ceil(self.per_subject)));
+            let position = Position(1 + draw(head));
+            let ask =
+                |position| history::subject_at(log, &node.projections, &subject, position).map_err(failed);
+            let begun = stopwatch();
+            ask(position)?;
+            by_position.push(begun.elapsed());
+            let stored = history::commit_at(log, position).map_err(failed)?;
+            let moment = stored.map_or(Timestamp::ZERO, |stored| stored.commit.recorded_at);
+            let begun = stopwatch();
+            ask(history::position_at(log, moment).map_err(failed)?)?;
+            by_time.push(begun.elapsed());
+        }
+        Ok([times("a subject as of a position", by_position), times("a subject as of a time", by_time)])
+    }
+}
+
+/// What a start took.
+struct Figures {
+    took: Duration,
+    worked: Duration,
+}
+
+impl Figures {
+    fn item(&self, work: &str) -> Value {
+        let (seconds, worked) = (self.took.as_secs_f64(), self.worked.as_secs_f64());
+        json!({ "work": work, "seconds": rounded(seconds), "cpuSeconds": rounded(worked), "loadAverage": load_average() })
+    }
+}
+
+fn times(work: &str, mut took: Vec<Duration>) -> Value {
+    took.sort_unstable();
+    let millis = |place: usize| rounded(took[place.min(took.len() - 1)].as_secs_f64() * 1e3);
+    json!({
+        "work": work,
+        "p50Millis": millis(took.len() / 2),
+        "p99Millis": millis(took.len() * 99 / 100),
+        "mostMillis": millis(took.len() - 1),
+        "loadAverage": load_average(),
+    })
+}
+
+/// To thousandths.
+fn rounded(number: f64) -> f64 {
+    (number * 1e3).round() / 1e3
+}
+
+fn open(data: &Path) -> Result<(Node, Figures), Failure> {
+    let mut options = Options::new(data);
+    options.policy = Some(policy());
+    options.test_clock = true;
+    let (begun, before) = (stopwatch(), worked());
+    let node = Node::open(options).map_err(failed)?;
+    Ok((node, Figures { took: begun.elapsed(), worked: worked().saturating_sub(before) }))
+}
+
+fn draw(below: u64) -> u64 {
+    u64::from_be_bytes(entropy::bytes(&OsEntropy as &dyn Entropy)) % below
+}
+
+fn subject(number: u64) -> SubjectId {
+    format!("agent-{number}").parse().expect("such a name is right")
+}
+
+/// Sessions that begin one after another, and then are renewed in turn.
+struct History {
+    sessions: u64,
+    per_subject: u64,
+    /// The last position of each subject's stream.
+    last: Vec<Position>,
+    begin: Timestamp,
+    system_seen: Position,
+    head: Position,
+    made: u64,
+}
+
+impl History {
+    fn new(sessions: u64, per_subject: u64, head: Position, begin: Timestamp) -> Self {
+        let subjects = usize::try_from(sessions.div_ceil(per_subject)).unwrap_or(usize::MAX);
+        let last = vec![Position::ZERO; subjects];
+        Self { sessions, per_subject, last, begin, system_seen: head, head, made: 0 }
+    }
+
+    fn has_more(&self, events: u64) -> bool {
+        self.made < self.sessions || self.head.0 < events
+    }
+
+    fn next(&mut self) -> Result<EncodedCommit, Failure> {
+        let (round, session) = (self.made / self.sessions, self.made % self.sessions);
+        // A millisecond apart: there are many moments to ask about, and no session ends meanwhile.
+        let at = self.begin.plus_millis(i64::try_from(self.made).unwrap_or(i64::MAX));
+        let number = session / self.per_subject;
+        let place = usize::try_from(number).unwrap_or(usize::MAX);
+        let events = match round {
+            0 if self.last[place] == Position::ZERO => vec![registered(), created(session, at)],
+            0 => vec![created(session, at)],
+            round => vec![renewed(session, round, at)],
+        };
+        let id = CommitId::from_bytes((0x7000_u128 << 64 | u128::from(self.made)).to_be_bytes());
+        self.head = self.head.plus(events.len() as u64);
+        self.made += 1;
+        let expected = std::mem::replace(&mut self.last[place], self.head);
+        let commit = Commit {
+            id,
+            stream: Stream::Subject(subject(number)),
+            expected,
+            system_seen: self.system_seen,
+            recorded_at: at,
+            actor: Actor::AUTHORITY,
+            correlation_id: Some("019375c1-6a3e-7c52-9d5e-0f2b8a1c4e77".to_owned()),
+            idempotency: None,
+            events,
+        };
+        encode(&commit).map_err(failed)
+    }
+}
+
+fn session_id(number: u64) -> SessionId {
+    SessionId::from_bytes((u128::from(number) << 64 | 0x7000).to_be_bytes())
+}
+
+fn registered() -> Event {
+    Event::SubjectRegistered(SubjectRegistered { profile: Profile::default() })
+}
+
+fn created(number: u64, at: Timestamp) -> Event {
+    Event::SessionCreated(SessionCreated {
+        session_id: session_id(number),
+        terms: TERMS,
+        expires_at: at.plus(TERMS.ttl),
+        renew_at: Some(at.plus(TERMS.ttl.half())),
+        device: None,
+        scopes: vec![],
+        metadata: None,
+        constraints: None,
+    })
+}
+
+fn renewed(number: u64, round: u64, at: Timestamp) -> Event {
+    Event::SessionRenewed(SessionRenewed {
+        session_id: session_id(number),
+        generation: Generation(u32::try_from(round + 1).unwrap_or(u32::MAX)),
+        expires_at: at.plus(TERMS.ttl),
+        renew_at: Some(at.plus(TERMS.ttl.half())),
+        key_digest: None,
+        expiring_soon: None,
+    })
+}

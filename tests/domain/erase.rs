@@ -1,0 +1,95 @@
+//! Forgetting (section 7): what an erasure takes from the state, and what it leaves.
+
+use tenure::domain::{
+    Event,
+    command::{Command, EraseSubject, RegisterSubject, RevokeSession, Revoker},
+    event::{Device, Profile, SessionRevoked, SubjectErased, SubjectRegistered, Trigger},
+    refusal::Refusal,
+    state::State,
+};
+
+use crate::scenario::*;
+
+fn erase(is_forgotten: bool) -> Command {
+    Command::EraseSubject(EraseSubject { reason: sealed("asked for it"), is_forgotten })
+}
+
+fn erased() -> Event {
+    Event::SubjectErased(SubjectErased { reason: sealed("asked for it") })
+}
+
+fn named() -> Profile {
+    Profile { name: Some(sealed("Anna")), max_sessions: Some(3), ..Profile::default() }
+}
+
+/// Anna, with a session on her phone that was ended for a reason.
+fn full_of_text() -> Scenario {
+    let registered = Event::SubjectRegistered(SubjectRegistered { profile: named() });
+    let Event::SessionCreated(mut created) = began(1, 1).event else { unreachable!() };
+    created.device = Some(Device { digest: digest(7), name: sealed("phone") });
+    created.metadata = Some(sealed("{}"));
+    let ended = SessionRevoked {
+        session_id: session(1),
+        trigger: Trigger::ManualRevoke,
+        reason: Some(sealed("lost")),
+    };
+    Scenario::given([
+        Fact::of_agent(registered, after(0)),
+        Fact::of_agent(Event::SessionCreated(created), after(1)),
+        Fact::of_agent(Event::SessionRevoked(ended), after(2)),
+    ])
+}
+
+#[test]
+fn no_text_is_left_and_everything_else_is() {
+    let before = full_of_text();
+    assert!(before.agent().has_text());
+    let after_it = full_of_text().when(erase(false), after(5)).then([erased()]);
+    let subject = after_it.agent();
+    assert!(!subject.has_text());
+    assert_eq!(subject.profile(), Some(&Profile { name: None, ..named() }));
+    let (old, new) = (before.session(1), after_it.session(1));
+    assert_eq!(new.device_digest(), Some(digest(7)), "rules about devices go on");
+    assert_eq!(new.device_name(), None);
+    let (old_end, new_end) = (old.revocation.as_ref().unwrap(), new.revocation.as_ref().unwrap());
+    assert_eq!((new_end.at, new_end.trigger, &new_end.reason), (old_end.at, old_end.trigger, &None));
+}
+
+#[test]
+fn sessions_go_on() {
+    Scenario::given([registered(), began(1, 0)])
+        .when(erase(false), after(5))
+        .then([erased()])
+        .when(Command::RevokeSession(end_of(1)), after(6))
+        .then([is_ended(1, Trigger::ManualRevoke)]);
+}
+
+fn end_of(number: u32) -> RevokeSession {
+    RevokeSession { session_id: session(number), by: Revoker::Admin, reject_renewal: None, reason: None }
+}
+
+#[test]
+fn what_is_erased_is_not_erased_again() {
+    full_of_text().when(erase(false), after(5)).then([erased()]).when(erase(true), after(6)).then_nothing();
+}
+
+#[test]
+fn a_subject_that_is_said_to_be_who_it_was_is_registered_anew() {
+    let command = RegisterSubject { profile: named(), may_change_owner: true };
+    let again = Event::SubjectRegistered(SubjectRegistered { profile: named() });
+    let scenario = full_of_text().when(erase(false), after(5)).then([erased()]);
+    let scenario = scenario.when(Command::RegisterSubject(command), after(6)).then([again]);
+    assert!(scenario.agent().has_text());
+}
+
+#[test]
+fn an_unknown_subject_is_not_erased() {
+    Scenario::given([]).when(erase(false), after(5)).then_refused(Refusal::SubjectNotFound);
+}
+
+#[test]
+fn a_state_without_the_text_is_read_back_as_it_was_written() {
+    let scenario = full_of_text().when(erase(false), after(5)).then([erased()]);
+    let bytes = scenario.state().to_bytes();
+    assert_eq!(&State::from_bytes(&bytes).unwrap(), scenario.state());
+}
