@@ -51,6 +51,8 @@ impl Access {
     pub(super) const ADMINS: Self = Self { roles: &[Admin], ..Self::NOBODY };
     /// Who issues subjects and sessions.
     pub(super) const ISSUERS: Self = Self { roles: &[Admin, Issuer], ..Self::NOBODY };
+    /// Who issues sessions, and the session itself.
+    pub(super) const ISSUERS_AND_ITSELF: Self = Self { session: SessionAccess::Own, ..Self::ISSUERS };
     /// Who reads subjects and sessions; an owner its own.
     pub(super) const READERS: Self = Self { roles: &[Admin, Issuer, Owner, Auditor], ..Self::NOBODY };
     /// Readers, and the session itself.

@@ -5,7 +5,9 @@ use std::{ops::RangeInclusive, str::FromStr};
 
 use serde_json::Value;
 
-use crate::domain::{Timestamp, id::InvalidId, refusal::FieldError, time::Seconds};
+use crate::domain::{
+    Amount, Timestamp, amount::InvalidAmount, id::InvalidId, refusal::FieldError, time::Seconds,
+};
 
 use super::{json::Json, problem::Problem};
 
@@ -153,6 +155,38 @@ impl Fields {
         })
     }
 
+    /// An amount: a decimal number, as text, so that nobody reads it as floating point.
+    pub(super) fn amount(&mut self, name: &str) -> Option<Amount> {
+        match self.take(name)?.into_text().map_or(Err(InvalidAmount), |text| text.parse()) {
+            Ok(amount) => Some(amount),
+            Err(wrong) => {
+                self.fault(name, wrong.to_string());
+                None
+            }
+        }
+    }
+
+    /// A JSON object whose members are fields themselves, up to so many bytes when written compactly. Their
+    /// faults are named `field.member`.
+    pub(super) fn members<T>(
+        &mut self,
+        name: &str,
+        most: usize,
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> Option<T> {
+        let expected = format!("a JSON object of at most {most} bytes");
+        let given = self.read(name, &expected, |json| {
+            let length = json.clone().into_value().to_string().len();
+            json.into_members().filter(|_| length <= most)
+        })?;
+        let mut members = Self { given, ..Self::default() };
+        let value = read(&mut members);
+        let inner = members.into_errors().into_iter();
+        self.errors
+            .extend(inner.map(|error| FieldError::new(format!("{name}.{}", error.field), error.message)));
+        Some(value)
+    }
+
     /// Makes a field obligatory: a fault is noted if it was neither given nor faulty.
     pub(super) fn required<T>(&mut self, name: &str, value: Option<T>) -> Option<T> {
         if value.is_none() && !self.errors.iter().any(|error| error.field == name) {
@@ -162,12 +196,17 @@ impl Fields {
     }
 
     /// All faults, those of fields that nobody asked for included.
-    pub(super) fn finish(mut self) -> Result<(), Problem> {
+    pub(super) fn finish(self) -> Result<(), Problem> {
+        let errors = self.into_errors();
+        if errors.is_empty() { Ok(()) } else { Err(Problem::invalid_fields(errors)) }
+    }
+
+    fn into_errors(mut self) -> Vec<FieldError> {
         let what = if self.is_query { "query parameter" } else { "field" };
         for (name, _) in std::mem::take(&mut self.given) {
             self.fault(&shown(&name), format!("is no {what} of this request"));
         }
-        if self.errors.is_empty() { Ok(()) } else { Err(Problem::invalid_fields(self.errors)) }
+        self.errors
     }
 }
 

@@ -33,6 +33,7 @@ mod sessions;
 mod stream;
 mod subjects;
 mod throttle;
+mod usage;
 mod webhooks;
 
 use std::sync::Arc;

@@ -106,11 +106,12 @@ fn errors(route: &Route) -> std::collections::BTreeMap<u16, Vec<&'static str>> {
 
 fn codes(route: &Route) -> Vec<Code> {
     use Code::{
-        Forbidden, IdempotencyKeyReused, InvalidRequest, InvalidToken, LastAdmin, NotFound, OutcomeUnknown,
-        Overloaded, PayloadTooLarge, PositionNotReached, RateLimited, RenewalLimitReached, RenewalTooEarly,
-        SessionAbsoluteLifetimeExceeded, SessionLimitExceeded, SessionNotFound, SessionRenewalMismatch,
-        SessionRevoked, StorageUnavailable, SubjectNotFound, TokenExpired, TokenSuperseded,
-        UnsupportedMediaType, WebhookLimitExceeded, WebhookNotFound,
+        ConstraintViolated, Forbidden, IdempotencyKeyReused, InvalidRequest, InvalidToken, LastAdmin,
+        NotFound, OutcomeUnknown, Overloaded, PayloadTooLarge, PositionNotReached, RateLimited,
+        RenewalLimitReached, RenewalTooEarly, SessionAbsoluteLifetimeExceeded, SessionLimitExceeded,
+        SessionNotActive, SessionNotFound, SessionRenewalMismatch, SessionRevoked, StorageUnavailable,
+        SubjectNotFound, TokenExpired, TokenSuperseded, UnsupportedMediaType, WebhookLimitExceeded,
+        WebhookNotFound,
     };
     let mut codes = vec![InvalidRequest, PayloadTooLarge];
     if !route.access.public {
@@ -137,6 +138,7 @@ fn codes(route: &Route) -> Vec<Code> {
             SessionAbsoluteLifetimeExceeded,
             RenewalTooEarly,
         ],
+        (_, "/v1/sessions/{sessionId}/usage") => &[SessionNotFound, ConstraintViolated, SessionNotActive],
         (_, "/v1/sessions/{sessionId}") => &[SessionNotFound],
         ("GET", "/v1/subjects/{subjectId}")
         | (_, "/v1/subjects/{subjectId}/sessions" | "/v1/subjects/{subjectId}/erase") => &[SubjectNotFound],
@@ -192,6 +194,8 @@ fn problem_schema() -> Value {
             "errors": { "type": "array", "items": { "type": "object", "required": ["field", "message"],
                 "properties": { "field": { "type": "string" }, "message": { "type": "string" } } } },
             "activeCount": { "type": "integer" },
+            "constraint": { "type": "string" },
+            "sessionStatus": { "type": "string" },
             "activeSessions": { "type": "array", "items": { "type": "object" } },
         },
     })

@@ -11,6 +11,7 @@ use crate::{
     authority::{Failure, Inactive},
     domain::{
         Position, Timestamp,
+        budget::Constraint,
         refusal::{FieldError, Refusal, listed},
         session::TokenFault,
     },
@@ -84,6 +85,10 @@ codes! {
     RenewalTooEarly "RENEWAL_TOO_EARLY" FORBIDDEN true
         "Less than half of the period has passed"
         "The holder should keep to `renewAt`; `retryAt` is the earliest moment."
+    ConstraintViolated "CONSTRAINT_VIOLATED" FORBIDDEN false
+        "The use goes beyond what the session may be used for"
+        "`constraint` names the first constraint that does not hold; they were fixed at the session's creation. \
+         Nothing is recorded of it."
     SessionLimitExceeded "SESSION_LIMIT_EXCEEDED" FORBIDDEN false
         "The subject has as many active sessions as it may"
         "`activeSessions` names the oldest; revoke one, or set `onLimit` to `evict_oldest`."
@@ -105,6 +110,9 @@ codes! {
     MethodNotAllowed "METHOD_NOT_ALLOWED" METHOD_NOT_ALLOWED false
         "The path has no such method"
         "A fault of the client."
+    SessionNotActive "SESSION_NOT_ACTIVE" CONFLICT false
+        "The session has ended, and cannot be used"
+        "Asked by an API key on the session's behalf; `sessionStatus` says how it ended, `causedBy` by which event."
     LastAdmin "LAST_ADMIN" CONFLICT false
         "The last admin key cannot be withdrawn"
         "Issue another admin key first."
@@ -290,10 +298,36 @@ impl From<Refusal> for Problem {
                 problem.retry_at = Some(retry_at);
                 problem
             }
+            Refusal::SessionNotActive { status, caused_by } => {
+                let mut problem = Self::caused_by(Code::SessionNotActive, caused_by);
+                problem.more.insert("sessionStatus".into(), json!(status));
+                problem
+            }
+            Refusal::ConstraintViolated { constraint, caused_by } => {
+                let mut problem =
+                    Self::caused_by(Code::ConstraintViolated, caused_by).saying(beyond(constraint));
+                problem.more.insert("constraint".into(), constraint.name().into());
+                problem
+            }
             Refusal::IdempotencyKeyReused { caused_by } => {
                 Self::caused_by(Code::IdempotencyKeyReused, caused_by)
             }
             Refusal::LastAdmin => Code::LastAdmin.into(),
+        }
+    }
+}
+
+/// What a use would have had to keep to.
+const fn beyond(constraint: Constraint) -> &'static str {
+    match constraint {
+        Constraint::AllowedOperations => "the operation is none of the session's allowedOperations",
+        Constraint::AllowedDestinations => {
+            "a destination must be given, and be one of the session's allowedDestinations"
+        }
+        Constraint::MaxAmountPerTx => "an amount must be given, at most the session's maxAmountPerTx",
+        Constraint::MaxTransactions => "the session was used as often as its maxTransactions",
+        Constraint::MaxTotalAmount => {
+            "an amount must be given, at most what is left of the session's maxTotalAmount"
         }
     }
 }

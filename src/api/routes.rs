@@ -26,7 +26,7 @@ use super::{
     problem::{Code, Problem},
     renew,
     reply::Reply,
-    revoke, sessions, subjects, webhooks,
+    revoke, sessions, subjects, usage, webhooks,
 };
 
 /// What a handler gives back.
@@ -99,6 +99,7 @@ pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
         route!(sessions::show, __path_show, READERS_AND_ITSELF, None),
         route!(renew::renew, __path_renew, HOLDER, None),
         route!(revoke::revoke, __path_revoke, REVOKERS_AND_ITSELF, None),
+        route!(usage::record, __path_record, ISSUERS_AND_ITSELF, Json),
         route!(introspect::introspect, __path_introspect, JUDGES, Json),
         route!(events::list, __path_list, RECORD, None),
         route!(notices::list, __path_list, RECORD, None),

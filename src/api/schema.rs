@@ -10,7 +10,7 @@ use utoipa::{
 
 use crate::bus::webhooks::{DeliveryStatus, Outcome};
 use crate::domain::{
-    CredentialId, EventId, NoticeKind, OwnerId, Position, Seconds, SessionId, SubjectId, Timestamp,
+    Amount, CredentialId, EventId, NoticeKind, OwnerId, Position, Seconds, SessionId, SubjectId, Timestamp,
     WebhookId,
     event::{Role, SubjectKind, Trigger},
     policy::OnLimit,
@@ -32,6 +32,16 @@ fn chosen() -> RefOr<Schema> {
         .min_length(Some(1))
         .max_length(Some(128))
         .pattern(Some("^[A-Za-z0-9._:@-]+$"))
+        .into()
+}
+
+/// The pattern says more than a length could: the digits are counted without the point and a lone zero.
+fn amount() -> RefOr<Schema> {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .max_length(Some(40))
+        .pattern(Some(r"^(0|[1-9][0-9]*)(\.[0-9]+)?$"))
+        .description(Some("A decimal number of up to 38 digits, exact."))
         .into()
 }
 
@@ -71,6 +81,7 @@ schemas! {
     DeliveryStatus => words(&["pending", "delivered", "parked"]);
     SubjectId => chosen();
     OwnerId => chosen();
+    Amount => amount();
     Position => number();
     Seconds => number();
     Status => words(&["ACTIVE", "EXPIRED", "REVOKED"]);

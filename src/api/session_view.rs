@@ -15,7 +15,10 @@ use crate::{
     projections::history::Moment,
 };
 
-use super::fields::parsed_object;
+use super::{
+    fields::parsed_object,
+    usage::{ConstraintsView, UsageView, constraints_view},
+};
 
 /// A session, as of the moment that it says.
 #[derive(Debug, Serialize, ToSchema)]
@@ -52,12 +55,9 @@ pub(super) struct SessionView {
     scopes: Vec<String>,
     #[schema(value_type = Option<Object>)]
     metadata: Option<Value>,
-    /// Always null: no session is constrained.
-    #[schema(value_type = Option<Object>)]
-    constraints: Option<Value>,
-    /// Always null, as `constraints` is.
-    #[schema(value_type = Option<Object>)]
-    usage: Option<Value>,
+    /// The limits on its use; null when there are none.
+    constraints: Option<ConstraintsView>,
+    usage: UsageView,
     as_of_position: Position,
     as_of_time: Timestamp,
 }
@@ -132,8 +132,8 @@ pub(super) fn session_view(
         revoked_reason: texts.open("reason", revocation.and_then(|revocation| revocation.reason.as_ref())),
         scopes: session.scopes().to_vec(),
         metadata: texts.metadata(session),
-        constraints: None,
-        usage: None,
+        constraints: constraints_view(session),
+        usage: session.usage().into(),
         as_of_position: moment.position,
         as_of_time: moment.at,
     }

@@ -28,6 +28,7 @@ use super::{
     reply::Reply,
     session_view::{SessionView, session_view},
     subjects::subject_as_of,
+    usage::{ConstraintsView, constraints},
 };
 
 /// A session that is asked for. Left out means: the general setting.
@@ -51,6 +52,7 @@ pub(super) struct NewSessionBody {
     /// A JSON object of up to 4 KiB.
     #[schema(value_type = Option<Object>)]
     metadata: Option<serde_json::Value>,
+    constraints: Option<ConstraintsView>,
 }
 
 /// A session that was created, and its token. The token is shown here and nowhere else.
@@ -84,7 +86,8 @@ fn asked(fields: &mut Fields) -> Option<NewSession> {
         fields.fault("scopes", "must be RFC 6749 scope tokens of 1 to 128 characters");
     }
     let metadata = fields.object("metadata", 4096);
-    Some(NewSession { subject_id: subject_id?, terms, device, scopes, metadata })
+    let constraints = constraints(fields);
+    Some(NewSession { subject_id: subject_id?, terms, device, scopes, metadata, constraints })
 }
 
 /// RFC 6749, section 3.3: any visible ASCII character but `"` and `\`.

@@ -40,7 +40,10 @@ pub use self::{
     live::{Live, SystemView},
     request::{Context, Done, Failure},
     sequencer::Observer,
-    sessions::{Granted, Holder, Inactive, NewSession, Revocation, RevocationOfMany, Revoked, RevokedMany},
+    sessions::{
+        Granted, Holder, Inactive, NewSession, NewUse, Revocation, RevocationOfMany, Revoked, RevokedMany,
+        Used,
+    },
     subjects::{NewProfile, Registered},
     sweep::Swept,
 };

@@ -68,6 +68,7 @@ const fn is_urgent(command: &Command) -> bool {
         Command::RegisterSubject(_)
         | Command::CreateSession(_)
         | Command::RenewSession(_)
+        | Command::RecordUsage(_)
         | Command::RecordExpiries
         | Command::EraseSubject(_) => false,
     }

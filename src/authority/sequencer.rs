@@ -196,6 +196,7 @@ impl Sequencer {
             }
             Command::RegisterSubject(_)
             | Command::CreateSession(_)
+            | Command::RecordUsage(_)
             | Command::RevokeSession(_)
             | Command::RevokeSessions(_)
             | Command::RecordExpiries => command,

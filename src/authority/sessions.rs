@@ -2,13 +2,18 @@
 
 use crate::{
     domain::{
-        Generation, OwnerId, Position, SessionId, SubjectId, Timestamp,
-        command::{AskedTerms, Command, CreateSession, RenewSession, RevokeSession, RevokeSessions, Revoker},
+        Event, Generation, OwnerId, Position, SessionId, SubjectId, Timestamp,
+        budget::{Constraints, Usage, Use},
+        command::{
+            AskedTerms, Command, CreateSession, RecordUsage, RenewSession, RevokeSession, RevokeSessions,
+            Revoker,
+        },
         event::{Device, Trigger},
         refusal::Refusal,
         session::{SharedSession, TokenFault},
     },
     entropy::{jitter, session_id},
+    log::StoredCommit,
     tokens::{Claims, SessionToken},
 };
 
@@ -31,12 +36,21 @@ pub struct NewSession {
     pub scopes: Vec<String>,
     /// A JSON object, as text.
     pub metadata: Option<String>,
+    /// The limits on its use.
+    pub constraints: Option<Constraints>,
 }
 
 impl NewSession {
     /// A session for this subject, with the limits of the policy.
     pub fn of(subject_id: SubjectId) -> Self {
-        Self { subject_id, terms: AskedTerms::default(), device: None, scopes: vec![], metadata: None }
+        Self {
+            subject_id,
+            terms: AskedTerms::default(),
+            device: None,
+            scopes: vec![],
+            metadata: None,
+            constraints: None,
+        }
     }
 }
 
@@ -49,6 +63,26 @@ pub struct Granted {
     pub token: SessionToken,
     /// The last event of the commit; none for the repeat of a renewal.
     pub position: Option<Position>,
+}
+
+/// A use of a session, asked for.
+#[derive(Clone, Debug)]
+pub struct NewUse {
+    /// The session.
+    pub session_id: SessionId,
+    /// The generation of its own token; none when an API key asks on its behalf.
+    pub generation: Option<Generation>,
+    /// What is done.
+    pub wanted: Use,
+}
+
+/// A use of a session that was recorded.
+#[derive(Debug)]
+pub struct Used {
+    /// The session's usage after it.
+    pub usage: Usage,
+    /// The event that recorded it.
+    pub position: Position,
 }
 
 /// A session's end, asked for.
@@ -128,6 +162,16 @@ impl Holder {
     }
 }
 
+impl Used {
+    /// The use that a commit recorded; none when it recorded something else.
+    pub fn of_commit(stored: &StoredCommit) -> Option<Self> {
+        stored.positions().zip(&stored.commit.events).find_map(|(position, event)| {
+            let Event::UsageRecorded(recorded) = event else { return None };
+            Some(Self { usage: recorded.usage(stored.commit.recorded_at), position })
+        })
+    }
+}
+
 impl Authority {
     /// The session behind a token; none when the token is not genuine. To present a token anywhere ends the
     /// time in which the reply to the renewal that issued it counts as possibly lost.
@@ -171,6 +215,7 @@ impl Authority {
             device,
             scopes: new.scopes,
             metadata: sealer.seal("metadata", new.metadata.as_deref())?,
+            constraints: new.constraints.map(Box::new),
             jitter: jitter(&*self.entropy),
         });
         match self.submit(sealer.ask(command), context).await? {
@@ -201,6 +246,25 @@ impl Authority {
         match self.submit(Ask::Subject(holder.session.subject.clone(), command), context).await? {
             Answer::Done(done) => Ok(self.granted(&done, id)),
             Answer::Repeat(_) => unreachable!("renewals have their own rule for repeats"),
+        }
+    }
+
+    /// Records a use of a session, if the session is live and its constraints allow it: one step, so that of
+    /// many uses at once no more are granted than the budget has room for.
+    ///
+    /// # Errors
+    /// [`Refusal::SessionNotFound`]; [`Refusal::ConstraintViolated`]; the fault of the session's own token, or
+    /// [`Refusal::SessionNotActive`] on its behalf; or why it could not be recorded.
+    pub async fn record_usage(&self, context: Context, asked: NewUse) -> Result<Reply<Used>, Failure> {
+        let NewUse { session_id, generation, wanted } = asked;
+        let session = self.live.session(session_id).ok_or(Refusal::SessionNotFound)?;
+        let command = Command::RecordUsage(RecordUsage { session_id, generation, wanted });
+        match self.submit(Ask::Subject(session.subject.clone(), command), context).await? {
+            Answer::Done(done) => {
+                let recorded = done.commit.as_deref().and_then(Used::of_commit);
+                Ok(Reply::Now(recorded.expect("a granted use is recorded")))
+            }
+            Answer::Repeat(first) => Ok(Reply::Repeat(first)),
         }
     }
 

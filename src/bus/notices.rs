@@ -69,6 +69,7 @@ impl Telling<'_> {
             | Event::CredentialRevoked(_)
             | Event::PolicyChanged(_)
             | Event::SubjectErased(_)
+            | Event::UsageRecorded(_)
             | Event::WebhookCreated(_)
             | Event::WebhookDeleted(_) => vec![],
         };

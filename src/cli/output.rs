@@ -367,7 +367,7 @@ fn rows(record: &Value, columns: &[Column], now: Timestamp, colors: bool) -> Str
     for column in columns.iter().filter(|column| !column.value(record).is_null()) {
         table.add_row([Cell::new(column.field), column.cell(record, now)]);
     }
-    let listed = |name: &str| columns.iter().any(|column| column.field == name);
+    let listed = |name: &str| columns.iter().any(|column| column.field.split('.').next() == Some(name));
     for (name, value) in record.as_object().into_iter().flatten() {
         if !value.is_null() && !listed(name) {
             table.add_row([name.clone(), plain(value)]);

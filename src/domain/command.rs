@@ -2,6 +2,7 @@
 //! jitter, digests of secrets, sealed texts.
 
 use super::{
+    budget::{Constraints, Use},
     event::{CredentialIssued, Device, Presented, Profile, WebhookCreated},
     id::{CredentialId, Digest16, Generation, OwnerId, SessionId, WebhookId},
     policy::Policy,
@@ -22,6 +23,8 @@ pub enum Command {
     RevokeSession(RevokeSession),
     /// End the active sessions of the subject, or of one of its devices.
     RevokeSessions(RevokeSessions),
+    /// Use a session, within its constraints.
+    RecordUsage(RecordUsage),
     /// Record which sessions of the subject have ended by themselves.
     RecordExpiries,
     /// Make all text about the subject unreadable.
@@ -76,6 +79,8 @@ pub struct CreateSession {
     pub scopes: Vec<String>,
     /// A JSON object of the creator's.
     pub metadata: Option<SealedText>,
+    /// The limits on its use.
+    pub constraints: Option<Box<Constraints>>,
     /// Places `renewAt` between 50 % (0) and 80 % (65 535) of the period.
     pub jitter: u16,
 }
@@ -154,4 +159,15 @@ pub struct EraseSubject {
     pub reason: SealedText,
     /// Whether it was erased, and nothing was sealed about it since.
     pub is_forgotten: bool,
+}
+
+/// Use a session, within its constraints.
+#[derive(Clone, Debug)]
+pub struct RecordUsage {
+    /// The session.
+    pub session_id: SessionId,
+    /// The generation of its own token; none when an API key asks on its behalf.
+    pub generation: Option<Generation>,
+    /// What is done.
+    pub wanted: Use,
 }

@@ -7,8 +7,11 @@
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
+pub use super::budget::UsageRecorded;
+pub use super::expiry::{ExpiryCause, SessionExpired};
 pub use super::webhook::{WebhookCreated, WebhookDeleted};
 use super::{
+    budget::Constraints,
     id::{CredentialId, Digest16, Generation, OwnerId, SessionId},
     policy::Policy,
     record::Stream,
@@ -48,6 +51,8 @@ pub enum Event {
     SessionExpired(SessionExpired),
     /// All text about a subject was made unreadable.
     SubjectErased(SubjectErased),
+    /// A session was used, within its constraints.
+    UsageRecorded(UsageRecorded),
     /// Somebody wants to be told by HTTP requests.
     WebhookCreated(WebhookCreated),
     /// Nobody is told by these requests any more.
@@ -82,6 +87,8 @@ pub enum EventKind {
     SessionExpired = 11,
     /// See [`SubjectErased`].
     SubjectErased = 12,
+    /// See [`UsageRecorded`].
+    UsageRecorded = 17,
     /// See [`WebhookCreated`].
     WebhookCreated = 18,
     /// See [`WebhookDeleted`].
@@ -90,7 +97,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::SubjectRegistered,
         Self::SessionCreated,
         Self::SessionRenewed,
@@ -103,6 +110,7 @@ impl EventKind {
         Self::PolicyChanged,
         Self::SessionExpired,
         Self::SubjectErased,
+        Self::UsageRecorded,
         Self::WebhookCreated,
         Self::WebhookDeleted,
     ];
@@ -122,6 +130,7 @@ impl EventKind {
             Self::PolicyChanged => "PolicyChanged",
             Self::SessionExpired => "SessionExpired",
             Self::SubjectErased => "SubjectErased",
+            Self::UsageRecorded => "UsageRecorded",
             Self::WebhookCreated => "WebhookCreated",
             Self::WebhookDeleted => "WebhookDeleted",
         }
@@ -159,6 +168,7 @@ impl Event {
             Self::PolicyChanged(_) => EventKind::PolicyChanged,
             Self::SessionExpired(_) => EventKind::SessionExpired,
             Self::SubjectErased(_) => EventKind::SubjectErased,
+            Self::UsageRecorded(_) => EventKind::UsageRecorded,
             Self::WebhookCreated(_) => EventKind::WebhookCreated,
             Self::WebhookDeleted(_) => EventKind::WebhookDeleted,
         }
@@ -172,6 +182,7 @@ impl Event {
             Self::RenewalRejected(event) => Some(event.session_id),
             Self::SessionRevoked(event) => Some(event.session_id),
             Self::SessionExpired(event) => Some(event.session_id),
+            Self::UsageRecorded(event) => Some(event.session_id),
             Self::SubjectRegistered(_)
             | Self::SessionsRevoked(_)
             | Self::TokensPresented(_)
@@ -202,6 +213,7 @@ impl Event {
             | Self::CredentialRevoked(_)
             | Self::PolicyChanged(_)
             | Self::SessionExpired(_)
+            | Self::UsageRecorded(_)
             | Self::WebhookCreated(_)
             | Self::WebhookDeleted(_) => vec![],
         }
@@ -284,6 +296,9 @@ pub struct SessionCreated {
     #[n(6)]
     #[serde(skip)]
     pub metadata: Option<SealedText>,
+    /// The limits on its use; none when there are none.
+    #[n(7)]
+    pub constraints: Option<Box<Constraints>>,
 }
 
 /// A session's period was extended and its token replaced.
@@ -540,22 +555,6 @@ pub struct PolicyChanged {
     pub policy: Policy,
 }
 
-/// A session's period was over, and nobody had ended it. A sweep records it once; no answer depends on it.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
-#[cbor(array)]
-#[serde(rename_all = "camelCase")]
-pub struct SessionExpired {
-    /// The session.
-    #[n(0)]
-    pub session_id: SessionId,
-    /// When it ended.
-    #[n(1)]
-    pub expires_at: Timestamp,
-    /// Which of its limits that was.
-    #[n(2)]
-    pub cause: ExpiryCause,
-}
-
 /// All text about a subject was made unreadable: its name, and the devices, metadata and reasons of its sessions.
 /// Its key is destroyed once this is recorded; what is said of it later is sealed under a new one.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
@@ -565,20 +564,4 @@ pub struct SubjectErased {
     #[n(0)]
     #[serde(skip)]
     pub reason: SealedText,
-}
-
-/// The limit at which a session ended by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
-#[cbor(index_only)]
-#[serde(rename_all = "snake_case")]
-pub enum ExpiryCause {
-    /// Its period was over, and it was not renewed.
-    #[n(0)]
-    Ttl,
-    /// It was not used for its idle time.
-    #[n(1)]
-    Idle,
-    /// Its absolute end was reached.
-    #[n(2)]
-    Absolute,
 }

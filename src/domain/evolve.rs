@@ -5,10 +5,11 @@ use triomphe::Arc;
 
 use super::{
     Digest16, SessionId, Timestamp,
+    budget::Budget,
     event::{
         CredentialIssued, Event, EventKind, ExpiringSoon, Profile, RejectionCause, RenewalRejected,
         SessionCreated, SessionExpired, SessionRenewed, SessionRevoked, SessionsRevoked, SubjectRegistered,
-        Trigger, WebhookCreated,
+        Trigger, UsageRecorded, WebhookCreated,
     },
     id::{Generation, Position},
     record::RecordedAs,
@@ -48,6 +49,7 @@ pub fn evolve(subject: &mut Subject, event: &Event, recorded: RecordedAs) -> Res
         Event::SessionsRevoked(event) => many_revoked(subject, event, recorded),
         Event::SessionExpired(event) => expired(subject, event, recorded),
         Event::SubjectErased(_) => erased(subject),
+        Event::UsageRecorded(event) => used(subject, event, recorded),
         Event::TokensPresented(_)
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)
@@ -91,7 +93,8 @@ pub fn evolve_system(system: &mut System, event: &Event, recorded: RecordedAs) -
         | Event::SessionRevoked(_)
         | Event::SessionsRevoked(_)
         | Event::SessionExpired(_)
-        | Event::SubjectErased(_) => Err("it belongs to the stream of a subject"),
+        | Event::SubjectErased(_)
+        | Event::UsageRecorded(_) => Err("it belongs to the stream of a subject"),
     };
     outcome.map_err(|why| illegal(event, recorded, why))?;
     system.version = recorded.position;
@@ -156,14 +159,15 @@ fn begun(
     renew_after: Option<RenewAfter>,
     recorded: RecordedAs,
 ) -> SharedSession {
-    let is_plain = event.device.is_none() && event.scopes.is_empty() && event.metadata.is_none();
-    let details = (!is_plain).then(|| {
-        Box::new(Details {
-            device: event.device.clone().map(KnownDevice::from),
-            scopes: event.scopes.clone(),
-            metadata: event.metadata.clone(),
-        })
-    });
+    let details = Details {
+        device: event.device.clone().map(KnownDevice::from),
+        scopes: event.scopes.clone(),
+        metadata: event.metadata.clone(),
+        budget: event.constraints.as_deref().cloned().map(|constraints| {
+            Box::new(Budget { constraints: Some(constraints.into()), ..Budget::default() })
+        }),
+    };
+    let details = (details != Details::default()).then(|| Box::new(details));
     Arc::new(Session {
         id: event.session_id,
         subject: subject.id.clone(),
@@ -256,6 +260,24 @@ fn expired(subject: &mut Subject, event: &SessionExpired, recorded: RecordedAs) 
     }
     let said = session.said.with(Once::Expired);
     subject.session_mut(event.session_id).expect("it was found above").said = said;
+    Ok(())
+}
+
+fn used(subject: &mut Subject, event: &UsageRecorded, recorded: RecordedAs) -> Result<(), &'static str> {
+    let session = open_session(subject, event.session_id)?;
+    if session.is_expired(recorded.at) {
+        return Err("the session had expired");
+    }
+    let (done, so_far) = (event.done(), session.usage());
+    let after = event.usage(recorded.at);
+    if so_far.after(&done, recorded.at) != after {
+        return Err("its sums do not follow from those before");
+    }
+    if session.constraints().is_some_and(|limits| limits.violated_by(&done, so_far).is_some()) {
+        return Err("it violates a constraint of the session");
+    }
+    let session = subject.session_mut(event.session_id).expect("it was found above");
+    session.details.get_or_insert_default().budget.get_or_insert_default().usage = after;
     Ok(())
 }
 

@@ -4,10 +4,13 @@
 //! [`evolve`](fn@evolve::evolve) says what a fact makes of the state, or raises an alarm. Time, ids, jitter
 //! and digests of secrets travel in the command, so the same inputs always give the same bytes.
 
+pub mod amount;
+pub mod budget;
 pub mod command;
 pub mod decide;
 pub mod event;
 pub mod evolve;
+pub mod expiry;
 pub mod id;
 pub mod policy;
 mod profile;
@@ -22,6 +25,7 @@ pub mod text;
 pub mod time;
 pub mod webhook;
 
+pub use amount::Amount;
 pub use event::{Event, EventKind};
 pub use id::{
     CommitId, CredentialId, Digest16, EventId, Generation, OwnerId, Position, SessionId, SubjectId, WebhookId,

@@ -1,8 +1,10 @@
 //! A refusal is an answer to a caller, with all that the answer needs. It is not an error of ours.
 
 use super::{
+    budget::Constraint,
     event::Event,
     id::{Position, SessionId},
+    session::Status,
     time::Timestamp,
 };
 
@@ -83,6 +85,22 @@ pub enum Refusal {
         /// When it has.
         retry_at: Timestamp,
         /// The event that fixed the period.
+        caused_by: Position,
+    },
+    /// The session has ended, and an API key asked on its behalf.
+    #[error("the session is not active")]
+    SessionNotActive {
+        /// What it is instead.
+        status: Status,
+        /// The event that ended it, or that fixed its period.
+        caused_by: Position,
+    },
+    /// A use of the session goes beyond what it may be used for.
+    #[error("the use goes beyond {}", .constraint.name())]
+    ConstraintViolated {
+        /// The first constraint that does not hold.
+        constraint: Constraint,
+        /// The event that fixed it.
         caused_by: Position,
     },
     /// The idempotency key was used for another request.

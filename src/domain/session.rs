@@ -7,6 +7,7 @@ use serde::Serialize;
 use triomphe::Arc;
 
 use super::{
+    budget::{Budget, Constraints, Usage, unused},
     event::{Device, ExpiringSoon, ExpiryCause, RejectionCode, Terms, Trigger},
     id::{Digest16, Generation, Position, SessionId, SubjectId},
     shared::{Recent, Shareable, Shared},
@@ -99,7 +100,7 @@ pub struct Renewal {
 }
 
 /// What only some sessions have.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 pub struct Details {
     /// The device that it belongs to.
@@ -111,6 +112,9 @@ pub struct Details {
     /// A JSON object of the creator's.
     #[n(2)]
     pub metadata: Option<SealedText>,
+    /// What it may be used for, and what it was used for; none while there is neither.
+    #[n(3)]
+    pub budget: Option<Box<Budget>>,
 }
 
 impl Details {
@@ -364,6 +368,20 @@ impl Session {
         self.details.as_ref()?.device.as_ref().map(|device| device.digest)
     }
 
+    fn budget(&self) -> Option<&Budget> {
+        self.details.as_ref()?.budget.as_deref()
+    }
+
+    /// The limits on its use, fixed at creation.
+    pub fn constraints(&self) -> Option<&Constraints> {
+        self.budget()?.constraints.as_deref()
+    }
+
+    /// What it was used for so far.
+    pub fn usage(&self) -> &Usage {
+        self.budget().map_or(unused(), |budget| &budget.usage)
+    }
+
     /// What it may be used for.
     pub fn scopes(&self) -> &[String] {
         self.details.as_ref().map_or(&[], |details| &details.scopes)
@@ -392,6 +410,12 @@ mod tests {
     fn a_session_with_its_count_of_references_fits_in_112_bytes() {
         // The allocator's next larger class is 128: one word more would cost every session two.
         assert!(size_of::<Session>() + size_of::<usize>() <= 112, "{}", size_of::<Session>());
+    }
+
+    #[test]
+    fn details_fit_in_96_bytes() {
+        // The allocator's next larger class is 112. A budget takes one word here, and is elsewhere.
+        assert!(size_of::<Details>() <= 96, "{}", size_of::<Details>());
     }
 
     #[test]

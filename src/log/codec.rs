@@ -237,6 +237,7 @@ fn put_event(out: &mut Vec<u8>, event: &Event) {
         Event::WebhookDeleted(data) => put(out, data),
         Event::SessionExpired(data) => put(out, data),
         Event::SubjectErased(data) => put(out, data),
+        Event::UsageRecorded(data) => put(out, data),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::domain::{
         CredentialIssued, CredentialRevoked, Device, ExpiryCause, PolicyChanged, Presented, Profile,
         RejectionCause, RejectionCode, RenewalRejected, Role, SessionCreated, SessionExpired, SessionRenewed,
         SessionRevoked, SessionsRevoked, SubjectErased, SubjectKind, SubjectRegistered, Terms,
-        TokensPresented, Trigger, WebhookCreated, WebhookDeleted,
+        TokensPresented, Trigger, UsageRecorded, WebhookCreated, WebhookDeleted,
     },
     record::{ActorKind, Idempotency},
     webhook::WebhookFormat,
@@ -140,6 +140,7 @@ pub(super) fn every_kind() -> Vec<Event> {
             device: Some(Device { digest: digest(0xd0), name: SealedText::from_bytes(vec![2; 48]) }),
             scopes: vec!["read".to_owned(), "write:orders".to_owned()],
             metadata: Some(sealed(3)),
+            constraints: None,
         }),
         Event::SessionRenewed(SessionRenewed {
             session_id,
@@ -187,6 +188,14 @@ pub(super) fn every_kind() -> Vec<Event> {
             cause: ExpiryCause::Absolute,
         }),
         Event::SubjectErased(SubjectErased { reason: sealed(7) }),
+        Event::UsageRecorded(UsageRecorded {
+            session_id,
+            operation: "pay".to_owned(),
+            amount: Some("12.50".parse().unwrap()),
+            destination: Some("acct:supplier-7".to_owned()),
+            transactions: 3,
+            total_amount: "40".parse().unwrap(),
+        }),
         Event::WebhookCreated(WebhookCreated {
             webhook_id: WebhookId::from_bytes([0xe3; 16]),
             owner_id: Some("team:payments".parse().unwrap()),

@@ -67,6 +67,7 @@ fn a_session_that_asks_for_nothing_gets_the_defaults() {
         device: None,
         scopes: vec![],
         metadata: None,
+        constraints: None,
     };
     let scenario = Scenario::given([registered()])
         .when(create(1, NOTHING_ASKED), T0)
@@ -279,6 +280,7 @@ fn with_auto_register_the_first_session_registers_its_subject_in_the_same_step()
             device: None,
             scopes: vec![],
             metadata: None,
+            constraints: None,
         }),
     ]);
     scenario.when(create(2, NOTHING_ASKED), T0).then_one(|event| {

@@ -2,10 +2,12 @@
 
 use tenure::domain::{
     CredentialId, Event, EventKind, Generation, Policy, Position, Stream, Timestamp,
+    budget::Constraints,
     event::{
         CredentialRevoked, ExpiringSoon, ExpiryCause, PolicyChanged, Presented, Profile, RejectionCause,
         RejectionCode, RenewalRejected, Role, SessionCreated, SessionExpired, SessionRenewed,
-        SessionsRevoked, SubjectErased, SubjectRegistered, TokensPresented, Trigger, WebhookDeleted,
+        SessionsRevoked, SubjectErased, SubjectRegistered, TokensPresented, Trigger, UsageRecorded,
+        WebhookDeleted,
     },
     evolve::{IllegalEvent, evolve, evolve_system},
     record::RecordedAs,
@@ -105,6 +107,20 @@ fn expiry(number: u32, at: u32, change: impl FnOnce(&mut SessionExpired)) -> Eve
     Event::SessionExpired(event)
 }
 
+/// The first use of a session, which cost 2.5.
+fn usage(number: u32, change: impl FnOnce(&mut UsageRecorded)) -> Event {
+    let mut event = UsageRecorded {
+        session_id: session(number),
+        operation: "pay".into(),
+        amount: Some(amount("2.5")),
+        destination: Some("bob".into()),
+        transactions: 1,
+        total_amount: amount("2.5"),
+    };
+    change(&mut event);
+    Event::UsageRecorded(event)
+}
+
 fn registration() -> Event {
     Event::SubjectRegistered(SubjectRegistered { profile: Profile::default() })
 }
@@ -127,7 +143,7 @@ fn new_policy() -> Event {
 }
 
 /// One of each kind, such as it could follow the first renewal of session 1 at 1200 s.
-fn one_of_each(at: Timestamp) -> [Event; 14] {
+fn one_of_each(at: Timestamp) -> [Event; 15] {
     [
         registration(),
         creation(2, 1_200, |_| ()),
@@ -141,6 +157,7 @@ fn one_of_each(at: Timestamp) -> [Event; 14] {
         new_policy(),
         expiry(1, 1_600, |_| ()),
         erasure(),
+        usage(1, |_| ()),
         Event::WebhookCreated(webhook(1, None)),
         Event::WebhookDeleted(WebhookDeleted { webhook_id: webhook(1, None).webhook_id }),
     ]
@@ -149,7 +166,7 @@ fn one_of_each(at: Timestamp) -> [Event; 14] {
 use EventKind::{
     RenewalRejected as Rejected, SessionCreated as Created, SessionExpired as Expired,
     SessionRenewed as Renewed, SessionRevoked as Revoked, SessionsRevoked as AllRevoked,
-    SubjectErased as Erased, SubjectRegistered as Registered,
+    SubjectErased as Erased, SubjectRegistered as Registered, UsageRecorded as Used,
 };
 
 /// Which kinds may follow which state of a subject; all others are illegal.
@@ -159,12 +176,12 @@ fn what_may_follow_what() {
         ("unknown", unknown(), 1_200, &[Registered]),
         ("without sessions", without_sessions(), 1_200, &[Registered, Created, Erased]),
         // Generation 3 does not follow generation 1, and generation 2 is not the current one.
-        ("begun", begun(), 700, &[Registered, Revoked, AllRevoked, Created, Erased]),
+        ("begun", begun(), 700, &[Registered, Revoked, AllRevoked, Created, Erased, Used]),
         (
             "renewed",
             once_renewed(),
             1_200,
-            &[Registered, Created, Renewed, Rejected, Revoked, AllRevoked, Erased],
+            &[Registered, Created, Renewed, Rejected, Revoked, AllRevoked, Erased, Used],
         ),
         ("expired", once_renewed(), 1_600, &[Registered, Created, Rejected, Revoked, Expired, Erased]),
         ("ended", ended_already(), 1_200, &[Registered, Created, Erased]),
@@ -179,6 +196,36 @@ fn what_may_follow_what() {
             }
         }
     }
+}
+
+#[test]
+fn the_sums_of_a_use_follow_from_those_before() {
+    assert_legal(&begun(), &usage(1, |_| ()), after(1));
+    for change in [
+        (|event| event.transactions = 2) as fn(&mut UsageRecorded),
+        |event| event.transactions = 0,
+        |event| event.total_amount = amount("2.6"),
+        |event| event.amount = None,
+        |event| event.session_id = session(2),
+    ] {
+        assert_illegal(&begun(), &usage(1, change), after(1));
+    }
+    let used = subject([registered(), began(1, 0), Fact::of_agent(usage(1, |_| ()), after(1))]);
+    assert_illegal(&used, &usage(1, |_| ()), after(2));
+    let second = |event: &mut UsageRecorded| {
+        event.transactions = 2;
+        event.total_amount = amount("5");
+    };
+    assert_legal(&used, &usage(1, second), after(2));
+    assert_illegal(&used, &usage(1, second), after(1_000));
+}
+
+#[test]
+fn a_use_keeps_to_the_constraints() {
+    let within = |limits| subject([registered(), began_within(limits, 1, 0)]);
+    let most = |text| Constraints { max_total_amount: Some(amount(text)), ..Constraints::default() };
+    assert_legal(&within(most("2.5")), &usage(1, |_| ()), after(1));
+    assert_illegal(&within(most("2.49")), &usage(1, |_| ()), after(1));
 }
 
 #[test]

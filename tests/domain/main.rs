@@ -15,3 +15,4 @@ mod revoke;
 mod scenario;
 mod subjects;
 mod system;
+mod usage;

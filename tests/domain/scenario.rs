@@ -4,8 +4,9 @@
 //! begin at [`T0`] under [`TERMS`], whose numbers are chosen to be added in the head.
 
 use tenure::domain::{
-    Actor, Commit, CommitId, Digest16, Event, Generation, OwnerId, Policy, Position, SealedText, Seconds,
-    SessionId, Stream, SubjectId, Timestamp,
+    Actor, Amount, Commit, CommitId, Digest16, Event, Generation, OwnerId, Policy, Position, SealedText,
+    Seconds, SessionId, Stream, SubjectId, Timestamp,
+    budget::Constraints,
     command::{
         AskedTerms, Command, CreateSession, RegisterSubject, RenewSession, RevokeSession, RevokeSessions,
         Revoker, SystemCommand,
@@ -73,6 +74,10 @@ pub(crate) fn device(number: u8) -> Device {
     Device { digest: digest(number), name: sealed(&format!("device {number}")) }
 }
 
+pub(crate) fn amount(text: &str) -> Amount {
+    text.parse().expect("the test writes amounts rightly")
+}
+
 // Facts
 
 /// An event, and when it was recorded in which stream.
@@ -124,6 +129,14 @@ pub(crate) fn began_on(on: Device, number: u32, seconds: u32) -> Fact {
     fact
 }
 
+pub(crate) fn began_within(limits: Constraints, number: u32, seconds: u32) -> Fact {
+    let mut fact = began(number, seconds);
+    if let Event::SessionCreated(event) = &mut fact.event {
+        event.constraints = Some(Box::new(limits));
+    }
+    fact
+}
+
 pub(crate) fn began_under(terms: Terms, number: u32, seconds: u32) -> Fact {
     let event = SessionCreated {
         session_id: session(number),
@@ -133,6 +146,7 @@ pub(crate) fn began_under(terms: Terms, number: u32, seconds: u32) -> Fact {
         device: None,
         scopes: vec![],
         metadata: None,
+        constraints: None,
     };
     Fact::of_agent(Event::SessionCreated(event), after(seconds))
 }
@@ -242,6 +256,7 @@ pub(crate) fn creation(number: u32, terms: AskedTerms) -> CreateSession {
         device: None,
         scopes: vec![],
         metadata: None,
+        constraints: None,
         jitter: 0,
     }
 }
@@ -537,6 +552,7 @@ fn take_hint(event: &mut Event) -> Option<ExpiringSoon> {
         | Event::SessionRevoked(_)
         | Event::SessionsRevoked(_)
         | Event::SessionExpired(_)
+        | Event::UsageRecorded(_)
         | Event::TokensPresented(_)
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)

@@ -22,3 +22,4 @@ mod server;
 mod story;
 mod streams;
 mod throttle;
+mod usage;

@@ -174,6 +174,7 @@ fn created(session_id: SessionId) -> Event {
         }),
         scopes: vec![],
         metadata: None,
+        constraints: None,
     })
 }
 

@@ -11,7 +11,7 @@ use crate::{
         Generation, SessionId, Stream, SubjectId, Timestamp,
         event::{
             Event, Presented, SessionCreated, SessionExpired, SessionRenewed, SessionRevoked,
-            SessionsRevoked, SubjectRegistered, Trigger,
+            SessionsRevoked, SubjectRegistered, Trigger, UsageRecorded,
         },
         record::ActorKind,
         session::Session,
@@ -62,9 +62,11 @@ pub(super) fn told(
         Event::SubjectErased(_) if session.is_some() => {
             Some((format!("All text about its subject, and so about it, was erased by {whom}."), None))
         }
+        Event::UsageRecorded(event) if event.session_id == id => Some((used(event, &whom), None)),
         Event::SubjectRegistered(_)
         | Event::SubjectErased(_)
         | Event::SessionExpired(_)
+        | Event::UsageRecorded(_)
         | Event::SessionCreated(_)
         | Event::SessionRenewed(_)
         | Event::RenewalRejected(_)
@@ -97,9 +99,10 @@ fn created(event: &SessionCreated, holder: &SubjectId, at: Timestamp, whom: &str
         most => format!("{most} renewals at most"),
     };
     let scopes = if event.scopes.is_empty() { "no scopes".to_owned() } else { event.scopes.join(" ") };
+    let limits = if event.constraints.is_some() { "; its use is constrained" } else { "" };
     format!(
         "It began, for subject {holder}, created by {whom}: periods of {}, {renewals}, no longer than {} in all \
-         (until {}); scopes: {scopes}. Its first period ends at {}.",
+         (until {}); scopes: {scopes}{limits}. Its first period ends at {}.",
         seconds(terms.ttl),
         seconds(terms.absolute_lifetime),
         at.plus(terms.absolute_lifetime),
@@ -123,6 +126,15 @@ fn renewed(event: &SessionRenewed, session: &Session, at: Timestamp) -> String {
 /// Nothing rests on it: who asked between the end and this event was answered by the clock.
 fn expired(event: &SessionExpired) -> String {
     format!("It had ended by its own limits at {}; from then on no token of it worked.", event.expires_at)
+}
+
+fn used(event: &UsageRecorded, whom: &str) -> String {
+    let amount = event.amount.as_ref().map(|amount| format!(", {amount}")).unwrap_or_default();
+    let destination = event.destination.as_ref().map(|name| format!(", to {name}")).unwrap_or_default();
+    format!(
+        "It was used by {whom}: {}{amount}{destination}. That makes {} uses and {} in all.",
+        event.operation, event.transactions, event.total_amount,
+    )
 }
 
 fn revoked(event: &SessionRevoked, session: &Session, at: Timestamp, whom: &str) -> String {

@@ -3,8 +3,8 @@
 use crate::domain::{
     Commit, Event, Generation, Policy, Seconds, SessionId, Timestamp,
     command::{
-        AskedTerms, Command, CreateSession, EraseSubject, RegisterSubject, RenewSession, RevokeSession,
-        RevokeSessions, Revoker,
+        AskedTerms, Command, CreateSession, EraseSubject, RecordUsage, RegisterSubject, RenewSession,
+        RevokeSession, RevokeSessions, Revoker,
     },
     event::{
         RejectionCause, RejectionCode, RenewalRejected, SessionCreated, SessionRenewed, SessionRevoked,
@@ -90,6 +90,12 @@ pub(super) fn asked(subject: &Subject, policy: Option<&Policy>, commit: &Commit)
             let reason = event.reason.clone();
             Some(Request::Same(Command::EraseSubject(EraseSubject { reason, is_forgotten: false })))
         }
+        // Its token would be the current one; what matters is whether the session would have been live.
+        Event::UsageRecorded(event) => Some(Request::Same(Command::RecordUsage(RecordUsage {
+            session_id: event.session_id,
+            generation: None,
+            wanted: event.done(),
+        }))),
         // Written by a sweep, for the record.
         Event::SessionExpired(_)
         | Event::TokensPresented(_)
@@ -122,6 +128,7 @@ fn create(event: &SessionCreated, policy: Option<&Policy>, at: Timestamp) -> Req
         device: event.device.clone(),
         scopes: event.scopes.clone(),
         metadata: event.metadata.clone(),
+        constraints: event.constraints.clone(),
         jitter: jitter(at, event.renew_at, terms.ttl),
     }))
 }

@@ -251,6 +251,7 @@ impl Counts {
                 | Event::SubjectRegistered(_)
                 | Event::SubjectErased(_)
                 | Event::SessionExpired(_)
+                | Event::UsageRecorded(_)
                 | Event::TokensPresented(_)
                 | Event::CredentialIssued(_)
                 | Event::CredentialRevoked(_)

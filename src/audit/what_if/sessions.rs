@@ -49,6 +49,7 @@ fn is_same(real: &Session, other: &Session) -> bool {
         && real.generation == other.generation
         && real.expires_at == other.expires_at
         && real.refused == other.refused
+        && real.usage() == other.usage()
         && ended(real) == ended(other)
 }
 
@@ -63,6 +64,7 @@ fn what_happened(session: &Session, stored: &StoredCommit, at: Timestamp) -> Str
         Some(Event::RenewalRejected(_)) => "its renewal was vetoed: ",
         Some(Event::SessionRevoked(event)) if event.trigger == Trigger::Evicted => "evicted: ",
         Some(Event::SessionRevoked(_)) => "ended: ",
+        Some(Event::UsageRecorded(_)) => "used: ",
         Some(
             Event::SubjectRegistered(_)
             | Event::SubjectErased(_)

@@ -166,6 +166,7 @@ fn created(n: u64) -> Commit {
         device: None,
         scopes: vec![],
         metadata: None,
+        constraints: None,
     };
     commit(subject(n), Position::ZERO, at(0), vec![registered, Event::SessionCreated(event)])
 }

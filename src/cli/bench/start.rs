@@ -250,6 +250,7 @@ fn created(number: u64, at: Timestamp) -> Event {
         device: None,
         scopes: vec![],
         metadata: None,
+        constraints: None,
     })
 }
 

@@ -52,6 +52,10 @@ pub(crate) struct Create {
     #[arg(long, value_name = "JSON", value_parser = object)]
     metadata: Option<Value>,
 
+    /// Limits on its use: a JSON object such as {"maxTransactions": 10}, or the name of a file with one
+    #[arg(long, value_name = "JSON|FILE", value_parser = object_or_file)]
+    constraints: Option<Value>,
+
     /// Write the token to this file, for its owner only (0600), instead of showing it
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -83,6 +87,7 @@ impl Create {
             ("device", self.device.map(Value::from)),
             ("scopes", (!self.scopes.is_empty()).then(|| self.scopes.into())),
             ("metadata", self.metadata),
+            ("constraints", self.constraints),
         ])
     }
 }
@@ -123,6 +128,15 @@ fn object(text: &str) -> Result<Value, String> {
     }
 }
 
+/// For clap: a JSON object, or the name of a file that holds one. No file's name begins with a brace here.
+fn object_or_file(text: &str) -> Result<Value, String> {
+    if text.trim_start().starts_with('{') {
+        return object(text);
+    }
+    let read = std::fs::read_to_string(text);
+    object(&read.map_err(|error| format!("is neither a JSON object nor a file that can be read: {error}"))?)
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -153,6 +167,21 @@ mod tests {
             json!({"subjectId": "a", "ttl": 5400, "absoluteLifetime": 604_800, "maxRenewals": 0,
                    "scopes": ["read", "write"]})
         );
+    }
+
+    #[test]
+    fn constraints_are_an_object_or_the_file_of_one() {
+        let constraints = json!({"maxTotalAmount": "12.50", "allowedOperations": ["pay"]});
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("limits.json");
+        std::fs::write(&file, constraints.to_string()).unwrap();
+        for given in [&constraints.to_string(), file.to_str().unwrap()] {
+            assert_eq!(body(&["create", "a", "--constraints", given])["constraints"], constraints);
+        }
+        std::fs::write(&file, "[1]").unwrap();
+        for wrong in [file.to_str().unwrap(), "[1]", "{", "/nowhere/limits.json"] {
+            assert!(Line::try_parse_from(["create", "a", "--constraints", wrong]).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod list;
 mod renew;
 mod revoke;
 mod show;
+mod usage;
 
 use clap::Subcommand;
 use serde_json::Value;
@@ -24,6 +25,8 @@ pub(crate) enum Session {
     Renew(renew::Renew),
     /// End a session, or veto its renewal
     Revoke(revoke::Revoke),
+    /// Use a session, if its constraints allow it
+    Usage(usage::Usage),
 }
 
 impl Session {
@@ -34,6 +37,7 @@ impl Session {
             Self::Show(show) => show.run(cli),
             Self::Renew(renew) => renew.run(cli),
             Self::Revoke(revoke) => revoke.run(cli),
+            Self::Usage(usage) => usage.run(cli),
         }
     }
 }
@@ -73,6 +77,14 @@ pub(crate) const DETAILS: &[Column] = &[
     Column::moment("", "revokedAt"),
     Column::plain("", "revokedTrigger"),
     Column::plain("", "revokedReason"),
+    Column::plain("", "constraints.maxAmountPerTx"),
+    Column::plain("", "constraints.maxTotalAmount"),
+    Column::plain("", "constraints.maxTransactions"),
+    Column::plain("", "constraints.allowedOperations"),
+    Column::plain("", "constraints.allowedDestinations"),
+    Column::plain("", "usage.transactions"),
+    Column::plain("", "usage.totalAmount"),
+    Column::moment("", "usage.lastAt"),
     Column::moment("", "asOfTime"),
 ];
 

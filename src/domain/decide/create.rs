@@ -44,6 +44,7 @@ pub(super) fn create(
         device: command.device.clone(),
         scopes: command.scopes.clone(),
         metadata: command.metadata.clone(),
+        constraints: command.constraints.clone(),
     }));
     Ok(events)
 }

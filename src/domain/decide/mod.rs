@@ -5,6 +5,7 @@ mod expire;
 mod renew;
 mod revoke;
 mod system;
+mod usage;
 
 pub use system::decide_system;
 
@@ -13,7 +14,7 @@ use super::{
     event::{Event, SubjectErased, SubjectRegistered, Terms},
     policy::Policy,
     refusal::{Refusal, Refused},
-    session::Session,
+    session::{Session, TokenFault},
     subject::Subject,
     time::{Seconds, Timestamp},
 };
@@ -38,6 +39,7 @@ pub fn decide(
         Command::RenewSession(command) => renew::renew(policy, subject, *command, at),
         Command::RevokeSession(command) => Ok(revoke::revoke(subject, command, at)?),
         Command::RevokeSessions(command) => Ok(revoke::revoke_many(subject, command, at)?),
+        Command::RecordUsage(command) => Ok(usage::record(subject, command, at)?),
         Command::RecordExpiries => Ok(expire::record(subject, at)),
         Command::EraseSubject(command) => Ok(erase(subject, command)?),
     }
@@ -101,4 +103,14 @@ fn owned_session<'a>(
 /// Whether the subject does not exist for this owner. Ownership follows the subject at once.
 fn is_foreign(subject: &Subject, owner: Option<&super::OwnerId>) -> bool {
     owner.is_some_and(|owner| subject.profile().and_then(|own| own.owner_id.as_ref()) != Some(owner))
+}
+
+/// What a genuine token's fault is called outside of renew.
+fn token_refusal(session: &Session, fault: TokenFault) -> Refusal {
+    let caused_by = session.cause_of(fault);
+    match fault {
+        TokenFault::Revoked => Refusal::SessionRevoked { caused_by },
+        TokenFault::Superseded => Refusal::TokenSuperseded { caused_by },
+        TokenFault::Expired => Refusal::TokenExpired { caused_by },
+    }
 }

@@ -9,7 +9,7 @@ use crate::domain::{
     subject::Subject,
 };
 
-use super::{is_foreign, owned_session};
+use super::{is_foreign, owned_session, token_refusal};
 
 pub(super) fn revoke(
     subject: &Subject,
@@ -70,16 +70,6 @@ fn vetoed(session: &Session) -> Event {
 
 fn revoked(session: &Session, trigger: Trigger, command: &RevokeSession) -> Event {
     Event::SessionRevoked(SessionRevoked { session_id: session.id, trigger, reason: command.reason.clone() })
-}
-
-/// What a genuine token's fault is called outside of renew.
-fn token_refusal(session: &Session, fault: TokenFault) -> Refusal {
-    let caused_by = session.cause_of(fault);
-    match fault {
-        TokenFault::Revoked => Refusal::SessionRevoked { caused_by },
-        TokenFault::Superseded => Refusal::TokenSuperseded { caused_by },
-        TokenFault::Expired => Refusal::TokenExpired { caused_by },
-    }
 }
 
 pub(super) fn revoke_many(

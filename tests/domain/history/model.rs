@@ -6,11 +6,35 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What is asked, in numbers: of a subject, a session, a generation, a key, a device.
 #[derive(Clone, Debug)]
 pub(super) enum Ask {
-    Register { owner: Option<u8>, limits: OwnLimits, as_admin: bool },
+    Register {
+        owner: Option<u8>,
+        limits: OwnLimits,
+        as_admin: bool,
+    },
     Create(NewSession),
-    Renew { session: u32, generation: u32, key: Option<u8>, jitter: u16 },
-    Revoke { session: u32, by: By, reject_renewal: Option<bool> },
-    RevokeAll { device: Option<u8>, except: Option<u32>, owner: Option<u8> },
+    Renew {
+        session: u32,
+        generation: u32,
+        key: Option<u8>,
+        jitter: u16,
+    },
+    Revoke {
+        session: u32,
+        by: By,
+        reject_renewal: Option<bool>,
+    },
+    RevokeAll {
+        device: Option<u8>,
+        except: Option<u32>,
+        owner: Option<u8>,
+    },
+    /// By a token of this generation, or on the session's behalf.
+    Use {
+        session: u32,
+        generation: Option<u32>,
+        operation: u8,
+        tenths: Option<u64>,
+    },
     Sweep,
 }
 
@@ -32,6 +56,16 @@ pub(super) struct NewSession {
     pub(super) window: Option<u32>,
     pub(super) device: Option<u8>,
     pub(super) jitter: u16,
+    pub(super) budget: Option<Budget>,
+}
+
+/// What a session may be used for; amounts in tenths.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Budget {
+    pub(super) each: Option<u64>,
+    pub(super) total: Option<u64>,
+    pub(super) times: Option<u64>,
+    pub(super) operation: Option<u8>,
 }
 
 /// Limits of a subject's own; what is left open comes from the rules.
@@ -80,6 +114,9 @@ pub(super) struct Session {
     refusals: BTreeSet<(usize, &'static str)>,
     said_soon: bool,
     said_expired: bool,
+    budget: Option<Budget>,
+    /// How often it was used, and what that cost in tenths.
+    pub(super) used: (u64, u64),
 }
 
 impl Session {
@@ -168,6 +205,9 @@ impl Model {
                 self.revoke(subject, session, by, reject_renewal, now)
             }
             Ask::RevokeAll { device, except, owner } => self.revoke_all(subject, device, except, owner, now),
+            Ask::Use { session, generation, operation, tenths } => {
+                self.use_it(session, generation, operation, tenths, now)
+            }
             Ask::Sweep => self.sweep(subject, now),
         }
     }
@@ -255,6 +295,8 @@ impl Model {
             refusals: BTreeSet::new(),
             said_soon: false,
             said_expired: false,
+            budget: new.budget,
+            used: (0, 0),
         };
         facts.push(format!("{} created {}", new.session, period(&session)));
         self.sessions.insert(new.session, session);
@@ -338,6 +380,44 @@ impl Model {
         answer
     }
 
+    fn use_it(
+        &mut self,
+        number: u32,
+        generation: Option<u32>,
+        operation: u8,
+        tenths: Option<u64>,
+        now: i64,
+    ) -> Answer {
+        let Some(session) = self.sessions.get_mut(&number) else { return refused("SESSION_NOT_FOUND") };
+        let is_over = now >= session.current().expires;
+        match generation {
+            None if session.ended.is_some() || is_over => return refused("SESSION_NOT_ACTIVE"),
+            Some(_) if session.ended.is_some() => return refused("SESSION_REVOKED"),
+            Some(one) if one as usize != session.tokens.len() => return refused("TOKEN_SUPERSEDED"),
+            Some(_) if is_over => return refused("TOKEN_EXPIRED"),
+            Some(_) | None => {}
+        }
+        let (times, total) = session.used;
+        if let Some(budget) = session.budget {
+            let broken = if budget.operation.is_some_and(|only| only != operation) {
+                "allowedOperations"
+            } else if budget.each.is_some_and(|most| tenths.is_none_or(|tenths| tenths > most)) {
+                "maxAmountPerTx"
+            } else if budget.times.is_some_and(|most| times >= most) {
+                "maxTransactions"
+            } else if budget.total.is_some_and(|most| tenths.is_none_or(|tenths| total + tenths > most)) {
+                "maxTotalAmount"
+            } else {
+                ""
+            };
+            if !broken.is_empty() {
+                return refused(format!("CONSTRAINT_VIOLATED {broken}"));
+            }
+        }
+        session.used = (times + 1, total + tenths.unwrap_or(0));
+        granted(vec![format!("{number} used {} times, {} in all", session.used.0, in_tenths(session.used.1))])
+    }
+
     fn sweep(&mut self, subject: usize, now: i64) -> Answer {
         let mut facts = vec![];
         for (number, session) in &mut self.sessions {
@@ -416,6 +496,15 @@ impl Model {
     fn end(&mut self, number: u32, trigger: &'static str) -> String {
         self.sessions.get_mut(&number).expect("it was found before").ended = Some(trigger);
         format!("{number} ended by {trigger}")
+    }
+}
+
+/// A number of tenths as the domain writes it.
+pub(super) fn in_tenths(tenths: u64) -> String {
+    if tenths.is_multiple_of(10) {
+        (tenths / 10).to_string()
+    } else {
+        format!("{}.{}", tenths / 10, tenths % 10)
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tenure::domain::{
     Commit, Event, Generation, Position, SessionId,
+    budget::Usage,
     policy::OnReuse,
     session::{Session, TokenFault},
     state::State,
@@ -18,7 +19,7 @@ use crate::scenario::session;
 
 type Promise = (&'static str, fn(&Seen) -> Check);
 
-const PROMISES: [Promise; 13] = [
+const PROMISES: [Promise; 14] = [
     ("recorded time never goes back", recorded_time_never_goes_back),
     ("positions are dense", positions_are_dense),
     ("the model agrees about every session", the_model_agrees_about_every_session),
@@ -31,6 +32,7 @@ const PROMISES: [Promise; 13] = [
     ("renewAt lies between half and four fifths", renew_at_lies_between_half_and_four_fifths),
     ("a refusal changes nothing", a_refusal_changes_nothing),
     ("a refused renewal is recorded once", a_refused_renewal_is_recorded_once),
+    ("no budget is overspent", no_budget_is_overspent),
     ("the state is what its bytes say", the_state_is_what_its_bytes_say),
 ];
 
@@ -197,6 +199,27 @@ fn a_refused_renewal_is_recorded_once(seen: &Seen) -> Check {
         }
     }
     Ok(())
+}
+
+/// Summed anew from the whole history, and compared with the limits.
+fn no_budget_is_overspent(seen: &Seen) -> Check {
+    let mut spent = BTreeMap::<SessionId, Usage>::new();
+    for commit in &seen.run.commits {
+        for event in &commit.events {
+            if let Event::UsageRecorded(used) = event {
+                let so_far = spent.entry(used.session_id).or_default();
+                *so_far = so_far.after(&used.done(), commit.recorded_at);
+            }
+        }
+    }
+    seen.run.live_sessions().try_for_each(|session| {
+        let usage = spent.remove(&session.id).unwrap_or_default();
+        let is_within = session.constraints().is_none_or(|limits| {
+            limits.max_transactions.is_none_or(|most| usage.transactions <= most)
+                && limits.max_total_amount.as_ref().is_none_or(|most| usage.total_amount <= *most)
+        });
+        ensure(is_within && usage == *session.usage(), || format!("{usage:?} of {session:?}"))
+    })
 }
 
 fn the_state_is_what_its_bytes_say(seen: &Seen) -> Check {

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use tenure::domain::{
     Commit, Event, Generation, Seconds, Stream, SubjectId, Timestamp,
+    budget::{Constraints, Use},
     command::{
-        AskedTerms, Command, CreateSession, RegisterSubject, RenewSession, RevokeSession, RevokeSessions,
-        Revoker, SystemCommand,
+        AskedTerms, Command, CreateSession, RecordUsage, RegisterSubject, RenewSession, RevokeSession,
+        RevokeSessions, Revoker, SystemCommand,
     },
     decide::{decide, decide_system},
     event::{Presented, Profile},
@@ -19,12 +20,12 @@ use tenure::domain::{
 
 use super::{
     file::HistoryFile,
-    model::{Answer, Ask, By, Model, NewSession, OwnLimits, Rules},
+    model::{Answer, Ask, Budget, By, Model, NewSession, OwnLimits, Rules, in_tenths},
     promises::{a_rebuild_equals_the_live_state_at_every_position, keeps_every_promise},
     steps::{Action, Edge, Key, SUBJECTS, Step, Wait, Which},
     words::{described, recorded_of},
 };
-use crate::scenario::{T0, commit, device, digest, owner, session};
+use crate::scenario::{T0, amount, commit, device, digest, owner, session};
 
 /// A history under way: the domain's state beside the model's.
 pub(super) struct Run {
@@ -107,6 +108,7 @@ impl Run {
             | Action::Create { .. }
             | Action::Renew { .. }
             | Action::Revoke { .. }
+            | Action::Use { .. }
             | Action::Sweep { .. }
             | Action::RevokeAll { .. } => match self.ask_of(&step.action, picked) {
                 Some((subject, ask)) => self.ask(subject, &ask),
@@ -196,6 +198,12 @@ impl Run {
             Action::RevokeAll { subject, device, spare, owner } => {
                 (subject, Ask::RevokeAll { device, except: picked.filter(|_| spare), owner })
             }
+            Action::Use { token, operation, tenths } => {
+                let session = picked?;
+                let generation = token.map(|token| self.generation(session, token));
+                let ask = Ask::Use { session, generation, operation, tenths };
+                (self.model.sessions[&session].subject, ask)
+            }
             Action::Sweep { subject } => (subject, Ask::Sweep),
             Action::Present(_) | Action::RecordPresented | Action::ChangeRules(_) => return None,
         })
@@ -246,8 +254,10 @@ impl Run {
                     self.present(session, generation);
                 }
             }
-            Ask::Revoke { session, by: By::Own(generation), .. } => self.present(session, generation),
+            Ask::Revoke { session, by: By::Own(generation), .. }
+            | Ask::Use { session, generation: Some(generation), .. } => self.present(session, generation),
             Ask::Revoke { .. }
+            | Ask::Use { .. }
             | Ask::Register { .. }
             | Ask::Create(_)
             | Ask::RevokeAll { .. }
@@ -280,6 +290,17 @@ impl Run {
                 reject_renewal,
                 reason: None,
             }),
+            Ask::Use { session: number, generation, operation, tenths } => {
+                Command::RecordUsage(RecordUsage {
+                    session_id: session(number),
+                    generation: generation.map(Generation),
+                    wanted: Use {
+                        operation: operation_of(operation),
+                        amount: tenths.map(|tenths| amount(&in_tenths(tenths))),
+                        destination: None,
+                    },
+                })
+            }
             Ask::Sweep => Command::RecordExpiries,
             Ask::RevokeAll { device, except, owner: asking } => Command::RevokeSessions(RevokeSessions {
                 device: device.map(digest),
@@ -375,7 +396,23 @@ fn creation(new: NewSession) -> CreateSession {
         device: new.device.map(device),
         scopes: vec![],
         metadata: None,
+        constraints: new.budget.map(constraints_of).map(Box::new),
         jitter: new.jitter,
+    }
+}
+
+fn operation_of(number: u8) -> String {
+    format!("operation {number}")
+}
+
+fn constraints_of(budget: Budget) -> Constraints {
+    let tenths = |most: Option<u64>| most.map(|tenths| amount(&in_tenths(tenths)));
+    Constraints {
+        max_amount_per_tx: tenths(budget.each),
+        max_total_amount: tenths(budget.total),
+        max_transactions: budget.times,
+        allowed_operations: budget.operation.map(|number| vec![operation_of(number)]),
+        allowed_destinations: None,
     }
 }
 
@@ -386,6 +423,7 @@ fn kind_of(ask: &Ask) -> &'static str {
         Ask::Renew { .. } => "renewed",
         Ask::Revoke { .. } => "revoked",
         Ask::RevokeAll { .. } => "all revoked",
+        Ask::Use { .. } => "used",
         Ask::Sweep => "swept",
     }
 }

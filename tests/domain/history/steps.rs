@@ -8,7 +8,7 @@ use proptest::{
     prop_oneof,
 };
 
-use super::model::{NewSession, OwnLimits, Rules};
+use super::model::{Budget, NewSession, OwnLimits, Rules};
 
 /// The subjects of a history, by number.
 pub(super) const SUBJECTS: [&str; 3] = ["ada", "bot:7", "zoe@example.org"];
@@ -63,6 +63,7 @@ pub(super) enum Action {
     RecordPresented,
     Revoke { by: u8, token: Which, reject_renewal: Option<bool> },
     RevokeAll { subject: usize, device: Option<u8>, spare: bool, owner: Option<u8> },
+    Use { token: Option<Which>, operation: u8, tenths: Option<u64> },
     Sweep { subject: usize },
     ChangeRules(Rules),
 }
@@ -126,10 +127,25 @@ fn new_sessions() -> impl Strategy<Value = NewSession> {
         mostly(&[None, None, Some(1_000), Some(1_500), Some(2_000)], &[Some(300), Some(5_000_000)]),
         mostly(&[None, Some(300)], &[Some(299), Some(86_401)]),
     );
-    (terms, one_of(&[None, Some(1), Some(2)]), any::<u16>()).prop_map(|(terms, device, jitter)| {
-        let (ttl, renewals, lifetime, window) = terms;
-        NewSession { session: 0, ttl, renewals, lifetime, window, device, jitter }
-    })
+    (terms, one_of(&[None, Some(1), Some(2)]), any::<u16>(), budgets()).prop_map(
+        |(terms, device, jitter, budget)| {
+            let (ttl, renewals, lifetime, window) = terms;
+            NewSession { session: 0, ttl, renewals, lifetime, window, device, jitter, budget }
+        },
+    )
+}
+
+/// Small, so that they are soon spent.
+fn budgets() -> impl Strategy<Value = Option<Budget>> {
+    let some = (
+        one_of(&[None, Some(2), Some(10)]),
+        one_of(&[None, Some(3), Some(10)]),
+        one_of(&[None, Some(0), Some(2), Some(4)]),
+        one_of(&[None, None, Some(1)]),
+    );
+    let some =
+        some.prop_map(|(each, total, times, operation)| Some(Budget { each, total, times, operation }));
+    prop_oneof![1 => Just(None), 2 => some]
 }
 
 fn rules() -> impl Strategy<Value = Rules> {
@@ -172,6 +188,11 @@ fn actions() -> impl Strategy<Value = Action> {
         1 => (subject(), whose(), any::<bool>(), whose()).prop_map(|(subject, device, spare, owner)| {
             Action::RevokeAll { subject, device, spare, owner }
         }),
+        6 => (
+            prop_oneof![3 => tokens().prop_map(Some), 2 => Just(None)],
+            1_u8..=2,
+            one_of(&[None, Some(0), Some(1), Some(1), Some(2), Some(3), Some(10)]),
+        ).prop_map(|(token, operation, tenths)| Action::Use { token, operation, tenths }),
         2 => subject().prop_map(|subject| Action::Sweep { subject }),
         1 => rules().prop_map(Action::ChangeRules),
     ]

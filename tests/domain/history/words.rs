@@ -45,6 +45,10 @@ fn code_of(refusal: &Refusal) -> String {
         Refusal::AbsoluteLifetimeExceeded { .. } => "SESSION_ABSOLUTE_LIFETIME_EXCEEDED".into(),
         Refusal::RenewalTooEarly { .. } => "RENEWAL_TOO_EARLY".into(),
         Refusal::IdempotencyKeyReused { .. } => "IDEMPOTENCY_KEY_REUSED".into(),
+        Refusal::SessionNotActive { .. } => "SESSION_NOT_ACTIVE".into(),
+        Refusal::ConstraintViolated { constraint, .. } => {
+            format!("CONSTRAINT_VIOLATED {}", constraint.name())
+        }
         Refusal::LastAdmin => "LAST_ADMIN".into(),
         Refusal::WebhookNotFound => "WEBHOOK_NOT_FOUND".into(),
         Refusal::WebhookLimitExceeded { most } => format!("WEBHOOK_LIMIT_EXCEEDED {most}"),
@@ -86,6 +90,9 @@ fn fact(event: &Event) -> String {
                 ExpiryCause::Absolute => "absolute",
             };
             format!("{number} expired at {} by {limit}", event.expires_at.as_millis())
+        }
+        Event::UsageRecorded(event) => {
+            format!("{number} used {} times, {} in all", event.transactions, event.total_amount)
         }
         Event::TokensPresented(_)
         | Event::CredentialIssued(_)

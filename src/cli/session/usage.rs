@@ -1,0 +1,153 @@
+//! `tenure session usage`
+//!
+//! A use always carries an idempotency key: whoever lost the reply asks again under it, and it counts once.
+
+use clap::{Args, builder::NonEmptyStringValueParser};
+use serde_json::{Value, json};
+
+use crate::{
+    cli::{
+        ambient,
+        client::{Reply, Request},
+        context::{Context, fields},
+        failure::Failure,
+        output::Column,
+        secret::Secret,
+        secret_file,
+    },
+    domain::Amount,
+};
+
+/// Arguments of `tenure session usage`.
+#[derive(Debug, Args)]
+pub(crate) struct Usage {
+    /// The session's id
+    #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    session: String,
+
+    /// What is done, 1 to 128 characters
+    #[arg(long)]
+    operation: String,
+
+    /// What it costs, such as 12.50; required by a session with a limit on amounts
+    #[arg(long)]
+    amount: Option<Amount>,
+
+    /// Whom or what it is done to, 1 to 256 characters; required by a session with a list of destinations
+    #[arg(long)]
+    destination: Option<String>,
+
+    /// File with the session's token, to ask by it instead of the API key
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<std::path::PathBuf>,
+
+    /// Name of this use: a repeat under it counts once [default: a fresh one]
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::plain("TRANSACTIONS", "transactions"),
+    Column::plain("TOTAL", "totalAmount"),
+    Column::moment("LAST", "lastAt"),
+];
+
+impl Usage {
+    pub(crate) fn run(mut self, cli: &Context) -> Result<(), Failure> {
+        let key = self.idempotency_key.take().unwrap_or_else(ambient::unique);
+        let token = self.token_file.take().map(|path| secret_file::read(&path)).transpose()?;
+        let request = self.request(&key);
+        let reply = send(cli, token.as_ref(), &request).inspect_err(|failure| {
+            if failure.leaves_it_open() {
+                cli.output.hint(&format!("To repeat without a second use: --idempotency-key {key}"));
+            }
+        })?;
+        let usage = &reply.body["usage"];
+        cli.output.record(usage, COLUMNS, cli.time_of(usage))
+    }
+
+    fn request(self, key: &str) -> Request {
+        let amount = self.amount.map(|amount| json!(amount));
+        let body = fields([
+            ("operation", Some(self.operation.into())),
+            ("amount", amount),
+            ("destination", self.destination.map(Value::from)),
+        ]);
+        let path = ["v1", "sessions", &self.session, "usage"];
+        Request::post(&path, body.into()).idempotency_key(key.to_owned())
+    }
+}
+
+fn send(cli: &Context, token: Option<&Secret>, request: &Request) -> Result<Reply, Failure> {
+    match token {
+        Some(token) => cli.client.send_as(token, request),
+        None => cli.client.send(request),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::{
+        cli::{
+            client::Client,
+            failure::Exit,
+            fake_server,
+            output::{Format, Output},
+        },
+        domain::Timestamp,
+    };
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        usage: Usage,
+    }
+
+    fn run(url: &str, words: &[&str]) -> Result<(), Failure> {
+        let context = Context {
+            client: Client::new(url, Some(Secret::new("tnr_key_1"))),
+            output: Output::new(Format::Jsonl, false),
+            now: Timestamp::ZERO,
+        };
+        let words = ["usage", "s1", "--operation", "pay"].iter().chain(words);
+        Line::try_parse_from(words).unwrap().usage.run(&context)
+    }
+
+    #[test]
+    fn a_use_is_asked_for_by_the_key_or_by_the_token_in_a_file_and_always_under_a_name() {
+        let used = r#"{"usage":{"transactions":1,"totalAmount":"12.5","lastAt":null}}"#;
+        let (url, asked) = fake_server::answering(vec![Some(("200 OK", used)), Some(("200 OK", used))]);
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("token");
+        fs::write(&file, "tnr_sess_1\n").unwrap();
+        run(&url, &["--amount", "12.50", "--idempotency-key", "order-7"]).unwrap();
+        run(&url, &["--token-file", file.to_str().unwrap()]).unwrap();
+        let asked = asked.join().unwrap();
+        assert!(asked.iter().all(|request| request.starts_with("post /v1/sessions/s1/usage ")), "{asked:?}");
+        assert!(
+            asked[0].contains("bearer tnr_key_1\r\n") && asked[0].contains("idempotency-key: order-7\r\n")
+        );
+        assert!(asked[1].contains("bearer tnr_sess_1\r\n") && asked[1].contains("idempotency-key: "));
+    }
+
+    #[test]
+    fn a_refused_use_is_refused_by_policy() {
+        let refused = r#"{"status":403,"code":"CONSTRAINT_VIOLATED","constraint":"maxTransactions"}"#;
+        let (url, asked) = fake_server::answering(vec![Some(("403 Forbidden", refused))]);
+        assert_eq!(run(&url, &[]).unwrap_err().exit(), Exit::Refused);
+        asked.join().unwrap();
+    }
+
+    #[test]
+    fn an_amount_is_a_decimal_number() {
+        for wrong in ["-1", "1e3", "1,5", ""] {
+            let words = ["usage", "s1", "--operation", "pay", "--amount", wrong];
+            assert!(Line::try_parse_from(words).is_err(), "{wrong}");
+        }
+    }
+}
