@@ -59,6 +59,7 @@ impl Server {
     }
 
     /// With a variable of the environment; its log says all that it ever says.
+    #[allow(dead_code, reason = "only the tests of webhooks need it")]
     pub(crate) fn in_environment(name: &str, value: &str, settings: &[&str]) -> Self {
         let settings = settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]);
         let arguments = ["--test-clock".to_owned()].into_iter().chain(settings).collect();
@@ -107,6 +108,7 @@ impl Server {
     }
 
     /// Stops it in order and starts it again with other settings.
+    #[allow(dead_code, reason = "only the tests of webhooks need it")]
     pub(crate) fn restart_with(&mut self, settings: &[&str]) {
         let settings = settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]);
         self.arguments = ["--test-clock".to_owned()].into_iter().chain(settings).collect();
@@ -143,6 +145,17 @@ impl Server {
 
     pub(crate) fn delete(&self, target: &str) -> Request {
         self.request("DELETE", target)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.process.address
+    }
+
+    /// How much memory the process has from the system.
+    pub(crate) fn resident_kibibytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.unwrap().trim().strip_suffix(" kB").unwrap().parse().unwrap()
     }
 
     /// A connection on which nothing was sent.
@@ -319,7 +332,7 @@ impl Request {
         self
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = format!("{} {} HTTP/1.1\r\n", self.method, self.target).into_bytes();
         bytes.extend(b"host: tenure\r\nconnection: close\r\n");
         for (name, value) in &self.headers {

@@ -4,7 +4,7 @@
 use std::{sync::Mutex, time::Duration};
 
 use serde_json::json;
-use tenure::clock::stopwatch;
+use tenure::clock::{pause, stopwatch};
 
 use crate::server::{Listener, PATIENCE, Server};
 
@@ -199,4 +199,57 @@ fn readers_that_resume_hear_everything_once_also_through_kill_9() {
     let again: Vec<_> =
         again.into_iter().map(|(id, event)| (id.parse().unwrap(), event["subjectId"].clone())).collect();
     assert_eq!(again, before);
+}
+
+/// A reader that connects, asks, and never takes a byte.
+fn never_reads(server: &Server, target: &str) -> socket2::Socket {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    // What the system would buffer for it must not hide that it does not read.
+    socket.set_recv_buffer_size(4_096).unwrap();
+    socket.connect(&server.address().into()).unwrap();
+    let request = server.get(target).bearer(&server.admin).header("accept", "text/event-stream");
+    assert!(socket.send(&request.bytes()).unwrap() > 0);
+    socket
+}
+
+fn subscribers(server: &Server) -> u64 {
+    let metrics = server.get("/metrics").bearer(&server.admin).send().expect(200);
+    let line = metrics.body.lines().find_map(|line| line.strip_prefix("tenure_subscribers "));
+    line.unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_reader_that_never_reads_costs_little_and_is_cut_off_after_half_a_minute() {
+    const READERS: u64 = 20;
+    let server = Server::with(&["limits.per_subject=10000"]);
+    server.register("a", &json!({}));
+    let session = json!({ "subjectId": "a", "metadata": { "text": "x".repeat(4_000) } });
+    let grown_by_a_thousand = || {
+        let before = server.resident_kibibytes();
+        for _ in 0..1_000 {
+            server.create(&session);
+        }
+        server.resident_kibibytes().saturating_sub(before)
+    };
+    grown_by_a_thousand();
+    let alone = grown_by_a_thousand();
+    let others = subscribers(&server);
+    let before = server.resident_kibibytes();
+    let begun = stopwatch();
+    // Half of them stop in the middle of the history, half wait for what is to come and do not take it.
+    let readers: Vec<_> = (0..READERS)
+        .map(|n| never_reads(&server, if n % 2 == 0 { "/v1/events" } else { "/v1/events?after=latest" }))
+        .collect();
+    grown_by_a_thousand();
+    let with_readers = server.resident_kibibytes().saturating_sub(before);
+    assert_eq!(subscribers(&server) - others, READERS);
+    // Each holds 128 events of about 10 KiB at most, and the buffers of its connection.
+    let cost = with_readers.saturating_sub(alone);
+    assert!(cost < READERS * 2 * 1_024, "{READERS} readers that do not read cost {cost} KiB");
+    while subscribers(&server) > others {
+        assert!(begun.elapsed() < Duration::from_mins(1), "{} are still there", subscribers(&server));
+        pause(Duration::from_millis(200));
+    }
+    assert!(begun.elapsed() > Duration::from_secs(29), "{:?}", begun.elapsed());
+    drop(readers);
 }

@@ -189,9 +189,10 @@ impl Shared {
             // Until the other side gives up.
             drop(stream.read(&mut [0; 1]));
         }
+        // Before the reply: with the last byte of it the other side may send the next request.
+        self.now.fetch_sub(1, Ordering::SeqCst);
         // The other side may have given up.
         drop(stream.write_all(reply.as_bytes()).and_then(|()| stream.flush()));
-        self.now.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
