@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Waking a thousand readers costs time that no caller shall wait for, so the sequencer only leaves its commits
-//! and a thread of the feed's own passes them on, at most every [`GATHER`].
+//! and a thread of the feed's own passes them on, every few milliseconds at most.
 
 use std::{
     borrow::Cow,

@@ -1,5 +1,6 @@
 //! `tenure session …`
 
+mod cleanup;
 mod create;
 mod list;
 mod renew;
@@ -27,6 +28,8 @@ pub(crate) enum Session {
     Revoke(revoke::Revoke),
     /// Use a session, if its constraints allow it
     Usage(usage::Usage),
+    /// Record now which sessions have ended by themselves; it is done every second anyway
+    Cleanup,
 }
 
 impl Session {
@@ -38,6 +41,7 @@ impl Session {
             Self::Renew(renew) => renew.run(cli),
             Self::Revoke(revoke) => revoke.run(cli),
             Self::Usage(usage) => usage.run(cli),
+            Self::Cleanup => cleanup::run(cli),
         }
     }
 }
