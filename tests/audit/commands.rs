@@ -58,7 +58,7 @@ fn verify_says_yes_with_what_it_checked() {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let verdict = ran.json();
     assert_eq!(
-        (&verdict["true"], &verdict["to"], &verdict["keyFrom"]),
+        (&verdict["verified"], &verdict["to"], &verdict["keyFrom"]),
         (&true.into(), &22.into(), &"you".into())
     );
 }

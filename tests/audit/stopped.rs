@@ -61,7 +61,7 @@ fn every_command_leaves_it_as_it_was() {
         heads.to_str().unwrap(),
     ]);
     assert_eq!(verified.code, 0, "{}", verified.stderr);
-    assert_eq!((&verified.json()["to"], &verified.json()["true"]), (&22.into(), &true.into()));
+    assert_eq!((&verified.json()["to"], &verified.json()["verified"]), (&22.into(), &true.into()));
     let replayed = audit(&["replay", "--data", data, "-o", "json"]).json();
     let of_file =
         audit(&["replay", "--file", path("incident.export").to_str().unwrap(), "-o", "json"]).json();

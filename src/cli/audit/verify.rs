@@ -35,7 +35,7 @@ pub(crate) struct Verify {
 }
 
 const COLUMNS: &[Column] = &[
-    Column::state("", "true"),
+    Column::state("", "verified"),
     Column::plain("", "place"),
     Column::plain("", "firstBadPosition"),
     Column::plain("", "why"),
@@ -81,7 +81,7 @@ impl Verify {
 
     fn document(&self, verdict: &Verdict, trusted: &Trusted) -> Value {
         let mut document = json!(verdict);
-        document["true"] = true.into();
+        document["verified"] = true.into();
         document["knownHeads"] = trusted.heads.len().into();
         document["keyFrom"] = self.key_from(trusted).into();
         document
@@ -133,7 +133,7 @@ impl Verify {
         let (commits, recorded_at) = check.commits();
         let key = trusted.key.as_ref().or(stopped.key.as_ref());
         Ok(Told::True(json!({
-            "true": true, "from": 1, "to": to, "commits": commits, "recordedAt": recorded_at, "rootHash": root,
+            "verified": true, "from": 1, "to": to, "commits": commits, "recordedAt": recorded_at, "rootHash": root,
             "heads": known.len(), "knownHeads": trusted.heads.len(), "size": head.as_ref().map(|head| head.size),
             "signedHead": head.as_ref().map(SignedHead::note), "verifierKey": key.map(ToString::to_string),
             "keyFrom": self.key_from(trusted),
@@ -160,7 +160,7 @@ fn tell(output: Output, fault: &Fault) -> Result<(), Failure> {
         Fault::Unreadable(_) => (String::new(), None),
     };
     let document =
-        json!({ "true": false, "place": place, "firstBadPosition": first, "why": fault.to_string() });
+        json!({ "verified": false, "place": place, "firstBadPosition": first, "why": fault.to_string() });
     output.record(&document, COLUMNS, ambient::now())?;
     Err(untrue(fault))
 }
