@@ -9,6 +9,7 @@ use serde::Serialize;
 
 pub use super::budget::UsageRecorded;
 pub use super::expiry::{ExpiryCause, SessionExpired};
+pub use super::kind::EventKind;
 pub use super::webhook::{WebhookCreated, WebhookDeleted};
 use super::{
     budget::Constraints,
@@ -57,99 +58,6 @@ pub enum Event {
     WebhookCreated(WebhookCreated),
     /// Nobody is told by these requests any more.
     WebhookDeleted(WebhookDeleted),
-}
-
-/// The kind of an event: its name in the API and its number in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum EventKind {
-    /// See [`SubjectRegistered`].
-    SubjectRegistered = 1,
-    /// See [`SessionCreated`].
-    SessionCreated = 2,
-    /// See [`SessionRenewed`].
-    SessionRenewed = 3,
-    /// See [`RenewalRejected`].
-    RenewalRejected = 4,
-    /// See [`SessionRevoked`].
-    SessionRevoked = 5,
-    /// See [`SessionsRevoked`].
-    SessionsRevoked = 6,
-    /// See [`TokensPresented`].
-    TokensPresented = 7,
-    /// See [`CredentialIssued`].
-    CredentialIssued = 8,
-    /// See [`CredentialRevoked`].
-    CredentialRevoked = 9,
-    /// See [`PolicyChanged`].
-    PolicyChanged = 10,
-    /// See [`SessionExpired`].
-    SessionExpired = 11,
-    /// See [`SubjectErased`].
-    SubjectErased = 12,
-    /// See [`UsageRecorded`].
-    UsageRecorded = 17,
-    /// See [`WebhookCreated`].
-    WebhookCreated = 18,
-    /// See [`WebhookDeleted`].
-    WebhookDeleted = 19,
-}
-
-impl EventKind {
-    /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
-        Self::SubjectRegistered,
-        Self::SessionCreated,
-        Self::SessionRenewed,
-        Self::RenewalRejected,
-        Self::SessionRevoked,
-        Self::SessionsRevoked,
-        Self::TokensPresented,
-        Self::CredentialIssued,
-        Self::CredentialRevoked,
-        Self::PolicyChanged,
-        Self::SessionExpired,
-        Self::SubjectErased,
-        Self::UsageRecorded,
-        Self::WebhookCreated,
-        Self::WebhookDeleted,
-    ];
-
-    /// Its name, as in `kinds=` and in a recorded event.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::SubjectRegistered => "SubjectRegistered",
-            Self::SessionCreated => "SessionCreated",
-            Self::SessionRenewed => "SessionRenewed",
-            Self::RenewalRejected => "RenewalRejected",
-            Self::SessionRevoked => "SessionRevoked",
-            Self::SessionsRevoked => "SessionsRevoked",
-            Self::TokensPresented => "TokensPresented",
-            Self::CredentialIssued => "CredentialIssued",
-            Self::CredentialRevoked => "CredentialRevoked",
-            Self::PolicyChanged => "PolicyChanged",
-            Self::SessionExpired => "SessionExpired",
-            Self::SubjectErased => "SubjectErased",
-            Self::UsageRecorded => "UsageRecorded",
-            Self::WebhookCreated => "WebhookCreated",
-            Self::WebhookDeleted => "WebhookDeleted",
-        }
-    }
-
-    /// The version in which the kind is written today.
-    pub const fn version(self) -> u8 {
-        1
-    }
-
-    /// The kind of this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
-
-    /// The kind of this number in the log.
-    pub fn from_code(code: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| *kind as u8 == code)
-    }
 }
 
 impl Event {

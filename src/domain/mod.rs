@@ -12,6 +12,7 @@ pub mod event;
 pub mod evolve;
 pub mod expiry;
 pub mod id;
+mod kind;
 pub mod policy;
 mod profile;
 pub mod record;
