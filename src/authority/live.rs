@@ -6,7 +6,7 @@ use std::{
     hash::BuildHasher,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -16,7 +16,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::domain::{
-    Position, SessionId, SubjectId, Timestamp,
+    Position, Seconds, SessionId, SubjectId, Timestamp,
     session::SharedSession,
     state::State,
     subject::Subject,
@@ -33,6 +33,8 @@ pub struct Live {
     system: ArcSwap<SystemView>,
     position: watch::Sender<Position>,
     recorded_at: AtomicU64,
+    /// In seconds. Only ever grows.
+    longest_ttl: AtomicU32,
 }
 
 /// The authority's own state, with its keys findable by their hash.
@@ -65,6 +67,7 @@ impl Live {
             system: ArcSwap::from_pointee(SystemView::new(Arc::new(state.system))),
             position: watch::Sender::new(state.position),
             recorded_at: AtomicU64::new(0),
+            longest_ttl: AtomicU32::new(0),
         };
         live.note_time(state.recorded_at);
         for subject in state.subjects.into_values() {
@@ -132,10 +135,16 @@ impl Live {
         Timestamp::from_millis(self.recorded_at.load(Ordering::Acquire).cast_signed())
     }
 
+    /// The longest period of all sessions that it has seen: how long a token that was ever sealed can work.
+    pub fn longest_ttl(&self) -> Seconds {
+        Seconds(self.longest_ttl.load(Ordering::Acquire))
+    }
+
     pub(super) fn publish_subject(&self, subject: Arc<Subject>) {
         let before = self.subjects.get(&subject.id);
         let known = before.as_ref().map_or(&[][..], |before| &before.sessions[..]);
         for changed in changed_sessions(known, &subject.sessions) {
+            self.longest_ttl.fetch_max(changed.terms.ttl.0, Ordering::AcqRel);
             self.sessions.put(changed.clone());
         }
         self.subjects.put(subject);

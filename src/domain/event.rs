@@ -9,6 +9,7 @@ use serde::Serialize;
 
 pub use super::budget::UsageRecorded;
 pub use super::expiry::{ExpiryCause, SessionExpired};
+pub use super::keys::KeyRotated;
 pub use super::kind::EventKind;
 pub use super::webhook::{WebhookCreated, WebhookDeleted};
 use super::{
@@ -54,6 +55,8 @@ pub enum Event {
     SubjectErased(SubjectErased),
     /// A session was used, within its constraints.
     UsageRecorded(UsageRecorded),
+    /// A key seals or signs tokens from now on.
+    KeyRotated(KeyRotated),
     /// Somebody wants to be told by HTTP requests.
     WebhookCreated(WebhookCreated),
     /// Nobody is told by these requests any more.
@@ -77,6 +80,7 @@ impl Event {
             Self::SessionExpired(_) => EventKind::SessionExpired,
             Self::SubjectErased(_) => EventKind::SubjectErased,
             Self::UsageRecorded(_) => EventKind::UsageRecorded,
+            Self::KeyRotated(_) => EventKind::KeyRotated,
             Self::WebhookCreated(_) => EventKind::WebhookCreated,
             Self::WebhookDeleted(_) => EventKind::WebhookDeleted,
         }
@@ -98,6 +102,7 @@ impl Event {
             | Self::CredentialRevoked(_)
             | Self::PolicyChanged(_)
             | Self::SubjectErased(_)
+            | Self::KeyRotated(_)
             | Self::WebhookCreated(_)
             | Self::WebhookDeleted(_) => None,
         }
@@ -122,6 +127,7 @@ impl Event {
             | Self::PolicyChanged(_)
             | Self::SessionExpired(_)
             | Self::UsageRecorded(_)
+            | Self::KeyRotated(_)
             | Self::WebhookCreated(_)
             | Self::WebhookDeleted(_) => vec![],
         }

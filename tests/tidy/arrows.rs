@@ -54,7 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "entropy",
         ],
     ),
-    ("server", &["api", "bus", "config", "entropy", "node"]),
+    ("server", &["api", "authority", "bus", "config", "entropy", "node"]),
     (
         "cli",
         &[
