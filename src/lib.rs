@@ -27,6 +27,7 @@
 //! | [`projections`] | answers that no decision asks for; disposable | domain, log |
 //! | [`audit`] | evidence: signed heads, proofs, exports, replay, what-if | domain, log, entropy, key files |
 //! | [`api`] | HTTP: one table of routes, one table of errors | all of the above, config |
+//! | [`client`] | for agents and services: calls, and a session held and kept renewed | domain, clock, entropy |
 //! | [`cli`] | the command line | all |
 //! | [`node`] | an authority on a data directory: what a program embeds | all but api, server and cli |
 //! | [`server`] | a node, its API and a socket | all but cli |
@@ -69,6 +70,7 @@ pub mod audit;
 pub mod authority;
 pub mod bus;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod domain;
