@@ -63,7 +63,8 @@
 //! # }
 //! ```
 //!
-//! `examples/embedded.rs` goes on to a renewal, a lost reply, an owner's veto and the events of it all.
+//! `examples/embedded.rs` goes on to a renewal, a lost reply, an owner's veto and the events of it all. A program whose
+//! authority runs elsewhere uses [`client`]; `examples/agent.rs` is one.
 
 pub mod api;
 pub mod audit;
@@ -88,3 +89,8 @@ pub mod tokens;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Compiles the Rust in the page on the client.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/client.md")]
+struct ClientPage;

@@ -19,6 +19,9 @@ use super::{
 };
 use crate::domain::Timestamp;
 
+/// So long a session is left alone that is over by our clock and not by the authority's.
+const PAUSE: Duration = Duration::from_secs(10);
+
 /// How a session is held.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -349,7 +352,7 @@ impl Held {
                 Next::Renew => self.renew(&mut course, &grant).await,
                 Next::Check => self.check(&mut course).await,
                 Next::Wait(at) => self.client.time().until(at).await,
-                Next::End => self.end(End::Expired { trouble: course.trouble.take() }),
+                Next::End => self.question(&mut course, &grant).await,
             }
             self.tell(course.trouble.clone());
         }
@@ -362,6 +365,24 @@ impl Held {
             Err(error @ HoldError::File(_)) => error,
         };
         course.failed(&error, self.client.time().now());
+    }
+
+    /// It is over by our clock. Whether that is right, the authority knows better.
+    async fn question(&self, course: &mut Course, grant: &Grant) {
+        match self.session().await {
+            Ok(_) => {
+                self.renew(course, grant).await;
+                let later = after(self.client.time().now(), PAUSE);
+                self.client.time().until(course.not_before.unwrap_or(later).min(later)).await;
+            }
+            Err(Error::Refused(problem)) if problem.status < 500 && !problem.retryable => {
+                self.end(End::Refused(problem));
+            }
+            Err(error) => {
+                let trouble = course.trouble.take().unwrap_or_else(|| error.to_string());
+                self.end(End::Expired { trouble });
+            }
+        }
     }
 
     async fn check(&self, course: &mut Course) {

@@ -83,7 +83,7 @@ pub use self::{
     asked::{Filter, NewSession, Use},
     call::Client,
     error::{Error, Problem},
-    file::{FileError, SessionFile},
+    file::{FileError, Locked, SessionFile},
     grant::Grant,
     holder::{Holder, Options},
     renewal::{HoldError, renew_file},

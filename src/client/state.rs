@@ -31,10 +31,10 @@ pub struct Live {
 pub enum End {
     /// The authority said so: `SESSION_REVOKED`, `TOKEN_EXPIRED`, and what else it does not take back.
     Refused(Box<Problem>),
-    /// Its period ended and no renewal was granted.
+    /// By our clock its period has ended, no renewal was granted, and the authority cannot be asked.
     Expired {
-        /// What kept it from being renewed, if it could have been.
-        trouble: Option<String>,
+        /// What kept it from being renewed.
+        trouble: String,
     },
     /// Its holder ended it.
     Revoked,
@@ -54,8 +54,7 @@ impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(problem) => problem.fmt(f),
-            Self::Expired { trouble: None } => f.write_str("its period has ended and it has no renewal left"),
-            Self::Expired { trouble: Some(trouble) } => {
+            Self::Expired { trouble } => {
                 write!(f, "its period has ended before it could be renewed: {trouble}")
             }
             Self::Revoked => f.write_str("its holder ended it"),
