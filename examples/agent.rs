@@ -16,7 +16,8 @@ use tenure::client::{Client, Holder, Options, SessionFile, Use};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let path = std::env::var_os("TENURE_SESSION_FILE").ok_or("run it by `tenure run`, see the top of this file")?;
+    let path =
+        std::env::var_os("TENURE_SESSION_FILE").ok_or("run it by `tenure run`, see the top of this file")?;
     let client = Client::new(&SessionFile::at(&path).read()?.url)?;
     let options = Options { check_every: Some(Duration::from_secs(5)) };
     let session = Holder::open_with(client, &path, options)?;
@@ -35,7 +36,11 @@ async fn work(session: &Holder) -> Result<(), Box<dyn Error>> {
         let usage = session.record_use(&Use::of("work").amount("1".parse()?)).await?;
         // A service gets the token of this moment, never one that was kept.
         let authorization = format!("Bearer {}", session.token().expose());
-        println!("piece {piece}: {} uses so far, {} bytes of credential", usage.transactions, authorization.len());
+        println!(
+            "piece {piece}: {} uses so far, {} bytes of credential",
+            usage.transactions,
+            authorization.len()
+        );
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     Ok(())

@@ -391,3 +391,56 @@ impl Held {
         course.checked = Some(self.client.time().now());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::grant::tests::{grant, moment},
+        *,
+    };
+
+    const NEVER: Options = Options { check_every: None };
+    const EVERY_MINUTE: Options = Options { check_every: Some(Duration::from_mins(1)) };
+
+    #[test]
+    fn a_holder_waits_for_its_renewal_and_then_renews() {
+        let (early, due) = (moment("2026-11-21T01:00:00Z"), moment("2026-11-21T01:40:00Z"));
+        let course = Course::default();
+        assert_eq!(course.next(&grant(), &NEVER, early), Next::Wait(due));
+        assert_eq!(course.next(&grant(), &NEVER, due), Next::Renew);
+        let begun = Grant { renewal_key: Some("k1".to_owned()), ..grant() };
+        assert_eq!(course.next(&begun, &NEVER, early), Next::Renew, "what was begun is finished at once");
+    }
+
+    #[test]
+    fn after_a_failure_it_waits_and_then_renews() {
+        let now = moment("2026-11-21T01:40:00Z");
+        let mut course = Course::default();
+        let gone = Error::Unreachable { url: "http://h".to_owned(), why: "refused".to_owned() };
+        course.failed(&gone.into(), now);
+        let Next::Wait(at) = course.next(&grant(), &NEVER, now) else { panic!("it renews at once") };
+        assert!((500..=1_000).contains(&at.millis_since(now)), "{at}");
+        assert_eq!(course.next(&grant(), &NEVER, at), Next::Renew);
+        assert!(course.trouble.as_ref().is_some_and(|trouble| trouble.contains("refused")));
+        course.went_well();
+        assert_eq!((course.failures, course.trouble), (0, None));
+    }
+
+    #[test]
+    fn it_asks_now_and_then_whether_the_session_stands_and_a_renewal_comes_first() {
+        let (early, due) = (moment("2026-11-21T01:00:00Z"), moment("2026-11-21T01:40:00Z"));
+        assert_eq!(Course::default().next(&grant(), &EVERY_MINUTE, early), Next::Check);
+        assert_eq!(Course::default().next(&grant(), &EVERY_MINUTE, due), Next::Renew);
+        let checked = Course { checked: Some(early), ..Course::default() };
+        assert_eq!(checked.next(&grant(), &EVERY_MINUTE, early), Next::Wait(moment("2026-11-21T01:01:00Z")));
+    }
+
+    #[test]
+    fn without_a_renewal_left_it_waits_for_the_end_of_the_period() {
+        let last = Grant { renew_at: None, ..grant() };
+        let end = moment("2026-11-21T02:00:00Z");
+        let course = Course::default();
+        assert_eq!(course.next(&last, &NEVER, end.plus_millis(-1)), Next::Wait(end));
+        assert_eq!(course.next(&last, &NEVER, end), Next::End);
+    }
+}

@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn an_address_is_a_scheme_a_host_and_perhaps_a_path() {
         for right in ["http://127.0.0.1:7300", "https://tenure.example/under/", "http://[::1]:1"] {
-            assert!(Http::new(right).is_ok(), "{right}");
+            assert!(checked(right).is_ok(), "{right}");
         }
         for wrong in ["tenure.example", "ftp://h", "http://h?a=b", "http://name:password@h", "unix:/x"] {
             let error = Http::new(wrong).unwrap_err();

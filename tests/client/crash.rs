@@ -106,7 +106,9 @@ fn a_process_that_waits_for_one_that_is_killed_takes_over() {
     ground.wait_for_a_renewal();
     let mut others: Vec<_> = (0..3).map(|_| ground.agent()).collect();
     // Superseded by a renewal whose reply nobody has: its user waits for the lock, too.
-    others.iter_mut().for_each(|agent| agent.tell("use"));
+    for agent in &mut others {
+        agent.tell("use");
+    }
     first.kill9();
     for agent in &mut others {
         assert_eq!((agent.answer().as_str(), agent.answer().as_str()), ("live 1", "used"));

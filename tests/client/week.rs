@@ -83,7 +83,9 @@ fn work_at(agents: &mut [Agent], now: Timestamp, chance: &SeededEntropy) {
     };
     let orders: Vec<_> = agents.iter().map(orders).collect();
     for (agent, orders) in agents.iter_mut().zip(&orders) {
-        orders.iter().for_each(|order| agent.tell(order));
+        for order in orders {
+            agent.tell(order);
+        }
     }
     for (agent, orders) in agents.iter_mut().zip(&orders) {
         for order in orders {

@@ -62,6 +62,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "audit",
             "authority",
+            "client",
             "clock",
             "config",
             "domain",
