@@ -88,6 +88,14 @@ async fn metrics() -> String {
 }
 
 #[test]
+fn the_protected_service_is_the_example() {
+    let example = tree::text("examples/protected_service.rs".as_ref()).unwrap();
+    let (_, behind) = example.split_once("// begin\n").unwrap();
+    let (shown, _) = behind.split_once("// end\n").unwrap();
+    blocks::check("docs/verify.md", "example", &format!("```rust\n{}\n```", shown.trim_end()));
+}
+
+#[test]
 fn every_route_is_in_the_openapi_document() {
     let document = openapi_document();
     let operations: usize = document["paths"].as_object().unwrap().values().map(members).sum();
