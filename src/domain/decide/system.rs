@@ -2,8 +2,11 @@
 
 use crate::domain::{
     Event,
-    command::SystemCommand,
-    event::{CredentialRevoked, PolicyChanged, Role, TokensPresented, WebhookCreated, WebhookDeleted},
+    command::{RevokeMatching, SystemCommand},
+    event::{
+        CredentialRevoked, PolicyChanged, Role, SessionsRevoked, TokensPresented, Trigger, WebhookCreated,
+        WebhookDeleted,
+    },
     refusal::Refusal,
     system::System,
     webhook,
@@ -39,6 +42,21 @@ pub fn decide_system(system: &System, command: &SystemCommand) -> Result<Vec<Eve
             let webhook_id = known.ok_or(Refusal::WebhookNotFound)?.id();
             Ok(vec![Event::WebhookDeleted(WebhookDeleted { webhook_id })])
         }
+        SystemCommand::RevokeMatching(asked) if asked.matched.count == 0 => Ok(vec![]),
+        SystemCommand::RevokeMatching(asked) => Ok(vec![Event::SessionsRevoked(revoked(asked))]),
+    }
+}
+
+fn revoked(asked: &RevokeMatching) -> SessionsRevoked {
+    SessionsRevoked {
+        device_digest: None,
+        except_session_id: None,
+        oldest: None,
+        matched: asked.matched.count,
+        trigger: Trigger::Bulk,
+        reason: Some(asked.reason.clone()),
+        selector: Some(Box::new(asked.selector.clone())),
+        owners: asked.matched.owners(),
     }
 }
 
