@@ -385,6 +385,9 @@ impl<'a> Replay<'a> {
             if let Event::TokensPresented(marks) = event {
                 marks.presented.retain(|mark| self.state.holders.contains_key(&mark.session_id));
             }
+            if let Event::SessionsSeen(marks) = event {
+                marks.seen.retain(|mark| self.state.holders.contains_key(&mark.session_id));
+            }
         }
     }
 }

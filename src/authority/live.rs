@@ -15,6 +15,7 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
+use super::uses::Uses;
 use crate::domain::{
     Position, SessionId, SubjectId, Timestamp,
     session::SharedSession,
@@ -31,6 +32,7 @@ pub struct Live {
     subjects: Shards<Arc<Subject>>,
     sessions: Shards<SharedSession>,
     system: ArcSwap<SystemView>,
+    uses: Uses,
     position: watch::Sender<Position>,
     recorded_at: AtomicU64,
 }
@@ -57,12 +59,14 @@ impl SystemView {
 }
 
 impl Live {
-    /// Publishes the state that a start has folded.
-    pub fn new(state: State) -> Self {
+    /// Publishes the state that a start has folded. Before that moment, if there is one, sessions may have been used
+    /// without that being recorded.
+    pub fn new(state: State, uses_forgotten_before: Option<Timestamp>) -> Self {
         let live = Self {
             subjects: Shards::new(),
             sessions: Shards::new(),
             system: ArcSwap::from_pointee(SystemView::new(Arc::new(state.system))),
+            uses: Uses::new(uses_forgotten_before),
             position: watch::Sender::new(state.position),
             recorded_at: AtomicU64::new(0),
         };
@@ -90,26 +94,41 @@ impl Live {
         state
     }
 
-    /// A subject.
+    /// A subject, its sessions as they were last used.
     pub fn subject(&self, id: &SubjectId) -> Option<Arc<Subject>> {
+        self.recorded_subject(id).map(|subject| self.uses.applied_to(subject))
+    }
+
+    /// A subject as the log has it: without the uses that are not recorded.
+    pub fn recorded_subject(&self, id: &SubjectId) -> Option<Arc<Subject>> {
         self.subjects.get(id)
     }
 
     /// Every subject, in no order.
     pub fn subjects(&self) -> Vec<Arc<Subject>> {
         let mut all = Vec::new();
-        self.subjects.for_each(|subject| all.push(Arc::clone(subject)));
+        self.subjects.visit_parts(|subject| all.push(self.uses.applied_to(Arc::clone(subject))));
         all
     }
 
-    /// Looks at every subject, in no order. Whoever looks holds nobody up.
+    /// Looks at every subject as the log has it, in no order. Whoever looks holds nobody up.
     pub fn for_each_subject(&self, visit: impl FnMut(&Arc<Subject>)) {
         self.subjects.visit_parts(visit);
     }
 
-    /// A session.
+    /// A session, as it was last used.
     pub fn session(&self, id: SessionId) -> Option<SharedSession> {
+        self.recorded_session(id).map(|session| self.uses.applied(session))
+    }
+
+    /// A session as the log has it: without the uses that are not recorded.
+    pub fn recorded_session(&self, id: SessionId) -> Option<SharedSession> {
         self.sessions.get(&id)
+    }
+
+    /// Uses that the log may not hold yet.
+    pub(super) const fn uses(&self) -> &Uses {
+        &self.uses
     }
 
     /// The authority's own state.
@@ -137,6 +156,7 @@ impl Live {
         let known = before.as_ref().map_or(&[][..], |before| &before.sessions[..]);
         for changed in changed_sessions(known, &subject.sessions) {
             self.sessions.put(changed.clone());
+            self.uses.forget_ended(changed);
         }
         self.subjects.put(subject);
     }

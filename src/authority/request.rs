@@ -55,6 +55,7 @@ impl Ask {
                 SystemCommand::IssueCredential(_)
                 | SystemCommand::SetPolicy(_)
                 | SystemCommand::MarkPresented(_)
+                | SystemCommand::MarkSeen(_)
                 | SystemCommand::CreateWebhook(_)
                 | SystemCommand::DeleteWebhook(_),
             ) => false,
@@ -68,6 +69,7 @@ const fn is_urgent(command: &Command) -> bool {
         Command::RegisterSubject(_)
         | Command::CreateSession(_)
         | Command::RenewSession(_)
+        | Command::RefreshSession(_)
         | Command::RecordUsage(_)
         | Command::RecordExpiries
         | Command::EraseSubject(_) => false,

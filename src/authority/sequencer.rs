@@ -9,10 +9,11 @@ use crate::{
     bus::Feed,
     clock::{Clock, stopwatch},
     domain::{
-        Actor, Position, Stream, SubjectId,
+        Actor, Position, SessionId, Stream, SubjectId, Timestamp,
         command::{Command, SystemCommand},
-        event::Presented,
+        event::{Presented, Seen},
         refusal::Refusal,
+        session::SharedSession,
         subject::Subject,
     },
     entropy::{Entropy, commit_id},
@@ -29,6 +30,7 @@ use super::{
     presence::Presence,
     request::{Answer, Ask, Context, Done, Failure, Request},
     staging::{Decided, Published, Staging, Stamp, Unwritable},
+    uses::Uses,
 };
 
 /// So many commands are decided before the disk is asked; a frame of the log holds about as many renewals.
@@ -99,10 +101,14 @@ impl Sequencer {
             gathering = Gathering { answered, until: now + (now - begun) / 2 };
             if marked.elapsed() >= MARK_INTERVAL {
                 self.record_marks();
+                self.record_uses(|uses| uses.take_due(MARKS_PER_COMMIT * MARK_COMMITS));
                 marked = stopwatch();
             }
         }
         self.record_marks();
+        if self.record_uses(Uses::all) {
+            self.health.all_uses_recorded();
+        }
     }
 
     fn serve(&mut self, requests: Vec<Request>) {
@@ -147,7 +153,10 @@ impl Sequencer {
                 Known::Reused(caused_by) => return Err(Refusal::IdempotencyKeyReused { caused_by }.into()),
             }
         }
-        let stamp = Stamp { id: commit_id(&*self.entropy, at), at, context };
+        if let Ask::Subject(id, command) | Ask::Sealed(id, command, _) = &ask {
+            self.settle(staging, id, command, at)?;
+        }
+        let stamp = self.stamp(at, context);
         let first = staging.next();
         let decided = match ask {
             Ask::Sealed(id, _, key) if !self.still_seals(staging, &id, &key) => {
@@ -157,6 +166,10 @@ impl Sequencer {
                 let subject = staging.subject(&id);
                 let command = self.completed(staging, &subject, command);
                 staging.decide_subject(subject, &command, stamp)
+            }
+            Ask::System(SystemCommand::MarkSeen(_)) => {
+                let due = staging.still_news(self.live.uses().take_due(MARKS_PER_COMMIT), at);
+                staging.decide_system(&SystemCommand::MarkSeen(due), stamp)
             }
             Ask::System(command) => staging.decide_system(&command, stamp),
         };
@@ -170,6 +183,57 @@ impl Sequencer {
             Some(refusal) => {
                 let recorded = commit.map(|commit| commit.last());
                 Err(Failure::Refused { refusal, recorded })
+            }
+        }
+    }
+
+    fn stamp(&self, at: Timestamp, context: Context) -> Stamp {
+        Stamp { id: commit_id(&*self.entropy, at), at, context }
+    }
+
+    /// Records what a decision rests on and the log does not hold yet, so that the decision follows from the log
+    /// alone: uses of sessions that would count as idle without them; and, where the decision grants something
+    /// because sessions are idle, that they are, for good.
+    fn settle(
+        &self,
+        staging: &mut Staging<'_>,
+        id: &SubjectId,
+        command: &Command,
+        at: Timestamp,
+    ) -> Result<(), Failure> {
+        let rests_on = rests_on(command);
+        if rests_on == RestsOn::Nothing {
+            return Ok(());
+        }
+        let subject = staging.subject(id);
+        let idle: Vec<_> = subject
+            .sessions
+            .iter()
+            .filter(|session| rests_on.concerns(session.id) && session.is_idle(at) && session.can_be_seen())
+            .collect();
+        if idle.is_empty() {
+            return Ok(());
+        }
+        let later = |session: &&SharedSession| {
+            let seen_at = self.live.uses().later_than(session)?;
+            Some(Seen { session_id: session.id, seen_at })
+        };
+        let uses = staging.still_news(idle.iter().filter_map(later).collect(), at);
+        for uses in uses.chunks(MARKS_PER_COMMIT) {
+            let command = SystemCommand::MarkSeen(uses.to_vec());
+            let stamp = self.stamp(at, Context::of(Actor::AUTHORITY));
+            staging.decide_system(&command, stamp).map_err(|fault| self.unwritable(&fault))?;
+        }
+        if rests_on == RestsOn::AllForGood { self.record_ends(staging, id, at) } else { Ok(()) }
+    }
+
+    /// Records which sessions of a subject have ended by themselves, in as many commits as that needs.
+    fn record_ends(&self, staging: &mut Staging<'_>, id: &SubjectId, at: Timestamp) -> Result<(), Failure> {
+        loop {
+            let (subject, stamp) = (staging.subject(id), self.stamp(at, Context::of(Actor::AUTHORITY)));
+            let decided = staging.decide_subject(subject, &Command::RecordExpiries, stamp);
+            if decided.map_err(|fault| self.unwritable(&fault))?.commit.is_none() {
+                return Ok(());
             }
         }
     }
@@ -196,6 +260,7 @@ impl Sequencer {
             }
             Command::RegisterSubject(_)
             | Command::CreateSession(_)
+            | Command::RefreshSession(_)
             | Command::RecordUsage(_)
             | Command::RevokeSession(_)
             | Command::RevokeSessions(_)
@@ -271,6 +336,25 @@ impl Sequencer {
         }
     }
 
+    /// Records uses of sessions; whether that was possible.
+    fn record_uses(&mut self, which: impl FnOnce(&Uses) -> Vec<Seen>) -> bool {
+        if self.may_write().is_err() {
+            return false;
+        }
+        let live = Arc::clone(&self.live);
+        let uses = which(live.uses());
+        uses.chunks(MARKS_PER_COMMIT * MARK_COMMITS).all(|uses| {
+            let mut staging = Staging::new(&live, uses.len().div_ceil(MARKS_PER_COMMIT));
+            let all_decided = uses.chunks(MARKS_PER_COMMIT).all(|uses| {
+                let at = staging.moment(self.clock.now());
+                let command = SystemCommand::MarkSeen(staging.still_news(uses.to_vec(), at));
+                let stamp = self.stamp(at, Context::of(Actor::AUTHORITY));
+                staging.decide_system(&command, stamp).map_err(|fault| self.unwritable(&fault)).is_ok()
+            });
+            all_decided && self.commit(staging, stopwatch()).is_ok()
+        })
+    }
+
     /// Records marks in as many commits as they need, made durable together.
     fn record(&mut self, marks: &[Presented]) -> bool {
         let live = Arc::clone(&self.live);
@@ -281,6 +365,38 @@ impl Sequencer {
             self.decide(&mut staging, Ask::System(command), context.clone()).is_ok()
         });
         all_decided && self.commit(staging, stopwatch()).is_ok()
+    }
+}
+
+/// What a decision rests on besides the recorded facts: which sessions were used lately.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RestsOn {
+    Nothing,
+    One(SessionId),
+    All,
+    /// And what it grants is not to be undone by a use that turns up later.
+    AllForGood,
+}
+
+impl RestsOn {
+    fn concerns(self, id: SessionId) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::One(one) => one == id,
+            Self::All | Self::AllForGood => true,
+        }
+    }
+}
+
+const fn rests_on(command: &Command) -> RestsOn {
+    match command {
+        Command::RegisterSubject(_) | Command::EraseSubject(_) => RestsOn::Nothing,
+        Command::RenewSession(command) => RestsOn::One(command.session_id),
+        Command::RefreshSession(command) => RestsOn::One(command.session_id),
+        Command::RecordUsage(command) => RestsOn::One(command.session_id),
+        Command::RevokeSession(command) => RestsOn::One(command.session_id),
+        Command::RecordExpiries => RestsOn::All,
+        Command::CreateSession(_) | Command::RevokeSessions(_) => RestsOn::AllForGood,
     }
 }
 

@@ -65,6 +65,8 @@ impl Telling<'_> {
             Event::SessionExpired(event) => vec![expired(event)],
             Event::SubjectRegistered(_)
             | Event::TokensPresented(_)
+            | Event::SessionRefreshed(_)
+            | Event::SessionsSeen(_)
             | Event::CredentialIssued(_)
             | Event::CredentialRevoked(_)
             | Event::PolicyChanged(_)

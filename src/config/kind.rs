@@ -19,6 +19,8 @@ pub(super) enum Kind {
     Seconds(u32, u32, Place<Seconds>),
     /// A whole number, from the one to the other.
     Count(u32, u32, Place<u32>),
+    /// The same, or none.
+    OptionalSeconds(u32, u32, Place<Option<Seconds>>),
     Flag(Place<bool>),
     OnLimit(Place<OnLimit>),
     OnReuse(Place<OnReuse>),
@@ -53,6 +55,9 @@ impl Kind {
                 put(place(config), number(&text, *least, *most).map(Seconds))
             }
             Self::Count(least, most, place) => put(place(config), number(&text, *least, *most)),
+            Self::OptionalSeconds(least, most, place) => {
+                put(place(config), optional(&text, |text| number(text, *least, *most).map(Seconds)))
+            }
             Self::Flag(place) => put(place(config), text.parse().ok()),
             Self::OnLimit(place) => put(place(config), choose(&ON_LIMIT, &text)),
             Self::OnReuse(place) => put(place(config), choose(&ON_REUSE, &text)),
@@ -69,6 +74,9 @@ impl Kind {
         match self {
             Self::Seconds(_, _, place) => place(config).0.to_string(),
             Self::Count(_, _, place) => place(config).to_string(),
+            Self::OptionalSeconds(_, _, place) => {
+                place(config).map_or_else(String::new, |seconds| seconds.0.to_string())
+            }
             Self::Flag(place) => place(config).to_string(),
             Self::OnLimit(place) => word(&ON_LIMIT, place(config)),
             Self::OnReuse(place) => word(&ON_REUSE, place(config)),
@@ -87,6 +95,7 @@ impl Kind {
         match self {
             Self::Seconds(least, most, _) => format!("{least} to {most} seconds"),
             Self::Count(least, most, _) => format!("{least} to {most}"),
+            Self::OptionalSeconds(least, most, _) => format!("{least} to {most} seconds, or empty for none"),
             Self::Flag(_) => "true or false".to_owned(),
             Self::OnLimit(_) => words(&ON_LIMIT),
             Self::OnReuse(_) => words(&ON_REUSE),
@@ -103,7 +112,8 @@ impl Kind {
         match self {
             Self::Seconds(_, _, place) => Some(place(config).0),
             Self::Count(_, _, place) => Some(*place(config)),
-            Self::Flag(_)
+            Self::OptionalSeconds(..)
+            | Self::Flag(_)
             | Self::OnLimit(_)
             | Self::OnReuse(_)
             | Self::Address(_)
@@ -118,7 +128,7 @@ impl Kind {
     fn text<'a>(&self, value: &'a Value) -> Option<Cow<'a, str>> {
         match (self, value) {
             (_, Value::Untyped(text))
-            | (Self::Seconds(..) | Self::Count(..), Value::Number(text))
+            | (Self::Seconds(..) | Self::Count(..) | Self::OptionalSeconds(..), Value::Number(text))
             | (
                 Self::OnLimit(_)
                 | Self::OnReuse(_)
@@ -128,6 +138,8 @@ impl Kind {
                 | Self::File(_),
                 Value::Text(text),
             ) => Some(Cow::Borrowed(text)),
+            // A number has its own type; the one text is that there is none.
+            (Self::OptionalSeconds(..), Value::Text(text)) => text.is_empty().then_some(Cow::Borrowed("")),
             (Self::Flag(_), Value::Flag(flag)) => Some(Cow::Owned(flag.to_string())),
             (Self::Networks(_), Value::List(items)) => Some(Cow::Owned(items.join(","))),
             (_, Value::Text(_) | Value::Number(_) | Value::Flag(_) | Value::List(_) | Value::Other) => None,
@@ -159,6 +171,11 @@ fn put<T>(place: &mut T, value: Option<T>) -> Result<(), Unfit> {
 
 fn number(text: &str, least: u32, most: u32) -> Option<u32> {
     text.parse().ok().filter(|number| (least..=most).contains(number))
+}
+
+#[expect(clippy::option_option, reason = "none is a value, other than a wrong one")]
+fn optional<T>(text: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<Option<T>> {
+    if text.is_empty() { Some(None) } else { read(text).map(Some) }
 }
 
 /// What a variable that is not UTF-8 was replaced by is no path that anyone meant.

@@ -6,6 +6,7 @@ use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 use triomphe::Arc;
 
 use super::{
+    activity::{SessionsSeen, mark_seen},
     event::{Event, TokensPresented},
     evolve::{IllegalEvent, evolve, evolve_system, mark_presented},
     id::{Position, SessionId, SubjectId},
@@ -70,6 +71,9 @@ impl State {
                 if let Event::TokensPresented(marks) = event {
                     self.mark(marks, recorded)?;
                 }
+                if let Event::SessionsSeen(marks) = event {
+                    self.mark_seen(marks, recorded)?;
+                }
                 Ok(())
             }
             Stream::Subject(id) => {
@@ -112,6 +116,16 @@ impl State {
                     why: "no such token was ever issued",
                 });
             }
+        }
+        Ok(())
+    }
+
+    fn mark_seen(&mut self, marks: &SessionsSeen, recorded: RecordedAs) -> Result<(), IllegalEvent> {
+        for mark in &marks.seen {
+            let subject = self.holders.get(&mark.session_id).and_then(|id| self.subjects.get_mut(id));
+            let marked = subject.map_or(Err("there is no such session"), |it| mark_seen(it, *mark, recorded));
+            let (position, kind) = (recorded.position, super::EventKind::SessionsSeen);
+            marked.map_err(|why| IllegalEvent { position, kind, why })?;
         }
         Ok(())
     }

@@ -37,6 +37,7 @@ pub(crate) fn world(log: Arc<dyn EventLog>, seed: u64) -> World {
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         secrets: secrets(&keys.path().join("keys"), &*entropy),
         entropy,
+        uses_forgotten_before: None,
         observers: vec![Arc::new(tell)],
     });
     World { authority: Arc::new(authority.unwrap()), projections, clock, _keys: keys }

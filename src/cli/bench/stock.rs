@@ -77,6 +77,7 @@ impl InMemory {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             entropy: Arc::new(OsEntropy),
             secrets: secrets(&keys, &keyring, remembered)?,
+            uses_forgotten_before: None,
             observers: vec![Arc::new(move |commits: &[Arc<StoredCommit>]| {
                 for stored in commits {
                     projections.fold(stored);

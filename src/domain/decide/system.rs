@@ -3,7 +3,9 @@
 use crate::domain::{
     Event,
     command::SystemCommand,
-    event::{CredentialRevoked, PolicyChanged, Role, TokensPresented, WebhookCreated, WebhookDeleted},
+    event::{
+        CredentialRevoked, PolicyChanged, Role, SessionsSeen, TokensPresented, WebhookCreated, WebhookDeleted,
+    },
     refusal::Refusal,
     system::System,
     webhook,
@@ -32,6 +34,8 @@ pub fn decide_system(system: &System, command: &SystemCommand) -> Result<Vec<Eve
         SystemCommand::MarkPresented(marks) => {
             Ok(vec![Event::TokensPresented(TokensPresented { presented: marks.clone() })])
         }
+        SystemCommand::MarkSeen(marks) if marks.is_empty() => Ok(vec![]),
+        SystemCommand::MarkSeen(marks) => Ok(vec![Event::SessionsSeen(SessionsSeen { seen: marks.clone() })]),
         SystemCommand::CreateWebhook(event) => create_webhook(system, event),
         SystemCommand::DeleteWebhook(asked) => {
             let known = system.webhooks.get(&asked.id);

@@ -1,0 +1,104 @@
+//! The kinds of events: their names in the API and their numbers in the log.
+//!
+//! A number is never given to another kind.
+
+/// The kind of an event: its name in the API and its number in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum EventKind {
+    /// See [`SubjectRegistered`](super::event::SubjectRegistered).
+    SubjectRegistered = 1,
+    /// See [`SessionCreated`](super::event::SessionCreated).
+    SessionCreated = 2,
+    /// See [`SessionRenewed`](super::event::SessionRenewed).
+    SessionRenewed = 3,
+    /// See [`RenewalRejected`](super::event::RenewalRejected).
+    RenewalRejected = 4,
+    /// See [`SessionRevoked`](super::event::SessionRevoked).
+    SessionRevoked = 5,
+    /// See [`SessionsRevoked`](super::event::SessionsRevoked).
+    SessionsRevoked = 6,
+    /// See [`TokensPresented`](super::event::TokensPresented).
+    TokensPresented = 7,
+    /// See [`CredentialIssued`](super::event::CredentialIssued).
+    CredentialIssued = 8,
+    /// See [`CredentialRevoked`](super::event::CredentialRevoked).
+    CredentialRevoked = 9,
+    /// See [`PolicyChanged`](super::event::PolicyChanged).
+    PolicyChanged = 10,
+    /// See [`SessionExpired`](super::event::SessionExpired).
+    SessionExpired = 11,
+    /// See [`SubjectErased`](super::event::SubjectErased).
+    SubjectErased = 12,
+    /// See [`SessionRefreshed`](super::event::SessionRefreshed).
+    SessionRefreshed = 15,
+    /// See [`SessionsSeen`](super::event::SessionsSeen).
+    SessionsSeen = 16,
+    /// See [`UsageRecorded`](super::event::UsageRecorded).
+    UsageRecorded = 17,
+    /// See [`WebhookCreated`](super::event::WebhookCreated).
+    WebhookCreated = 18,
+    /// See [`WebhookDeleted`](super::event::WebhookDeleted).
+    WebhookDeleted = 19,
+}
+
+impl EventKind {
+    /// Every kind, in the order of their numbers.
+    pub const ALL: [Self; 17] = [
+        Self::SubjectRegistered,
+        Self::SessionCreated,
+        Self::SessionRenewed,
+        Self::RenewalRejected,
+        Self::SessionRevoked,
+        Self::SessionsRevoked,
+        Self::TokensPresented,
+        Self::CredentialIssued,
+        Self::CredentialRevoked,
+        Self::PolicyChanged,
+        Self::SessionExpired,
+        Self::SubjectErased,
+        Self::SessionRefreshed,
+        Self::SessionsSeen,
+        Self::UsageRecorded,
+        Self::WebhookCreated,
+        Self::WebhookDeleted,
+    ];
+
+    /// Its name, as in `kinds=` and in a recorded event.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SubjectRegistered => "SubjectRegistered",
+            Self::SessionCreated => "SessionCreated",
+            Self::SessionRenewed => "SessionRenewed",
+            Self::RenewalRejected => "RenewalRejected",
+            Self::SessionRevoked => "SessionRevoked",
+            Self::SessionsRevoked => "SessionsRevoked",
+            Self::TokensPresented => "TokensPresented",
+            Self::CredentialIssued => "CredentialIssued",
+            Self::CredentialRevoked => "CredentialRevoked",
+            Self::PolicyChanged => "PolicyChanged",
+            Self::SessionExpired => "SessionExpired",
+            Self::SubjectErased => "SubjectErased",
+            Self::SessionRefreshed => "SessionRefreshed",
+            Self::SessionsSeen => "SessionsSeen",
+            Self::UsageRecorded => "UsageRecorded",
+            Self::WebhookCreated => "WebhookCreated",
+            Self::WebhookDeleted => "WebhookDeleted",
+        }
+    }
+
+    /// The version in which the kind is written today.
+    pub const fn version(self) -> u8 {
+        1
+    }
+
+    /// The kind of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// The kind of this number in the log.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u8 == code)
+    }
+}
