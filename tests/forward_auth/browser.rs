@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    io::{Read, Write},
+    fmt::Write as _,
+    io::{Read, Write as _},
     net::{SocketAddr, TcpStream},
 };
 
@@ -59,13 +60,13 @@ impl Browser {
         let mut request = format!("{method} {target} HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\n");
         if !self.cookies.is_empty() {
             let pairs: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            request.push_str(&format!("Cookie: {}\r\n", pairs.join("; ")));
+            write!(request, "Cookie: {}\r\n", pairs.join("; ")).unwrap();
         }
         for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
+            write!(request, "{name}: {value}\r\n").unwrap();
         }
         if !body.is_empty() {
-            request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+            write!(request, "Content-Length: {}\r\n", body.len()).unwrap();
         }
         let page = exchange(self.proxy, &format!("{request}\r\n{body}"));
         for cookie in page.all("set-cookie") {

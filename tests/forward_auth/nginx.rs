@@ -20,7 +20,7 @@ const DOCUMENT: &str = include_str!("../../docs/forward-auth.md");
 pub(crate) struct Nginx {
     pub(crate) address: SocketAddr,
     process: Child,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 /// The configuration in the document: the one block of that language.
@@ -62,7 +62,7 @@ impl Nginx {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let mut nginx = Self { address, process, _directory: directory };
+        let mut nginx = Self { address, process, directory };
         nginx.wait();
         Some(nginx)
     }
@@ -70,7 +70,7 @@ impl Nginx {
     fn wait(&mut self) {
         let begun = stopwatch();
         while TcpStream::connect(self.address).is_err() {
-            let log = || fs::read_to_string(self._directory.path().join("error.log")).unwrap_or_default();
+            let log = || fs::read_to_string(self.directory.path().join("error.log")).unwrap_or_default();
             assert!(self.process.try_wait().unwrap().is_none(), "nginx has ended: {}", log());
             assert!(begun.elapsed() < PATIENCE, "nginx does not listen: {}", log());
             pause(Duration::from_millis(20));
@@ -88,10 +88,8 @@ impl Drop for Nginx {
 /// What is around the documented part: one process, all its files in one directory.
 fn whole(directory: &Path, server: &str) -> String {
     let place = |name: &str| directory.join(name).display().to_string();
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .iter()
-        .map(|kind| format!("    {kind}_temp_path {};\n", place(kind)))
-        .collect();
+    let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+    let temporary = kinds.map(|kind| format!("    {kind}_temp_path {};\n", place(kind))).concat();
     format!(
         "daemon off;\nmaster_process off;\npid {};\nevents {{ worker_connections 256; }}\nhttp {{\n{temporary}    \
          access_log off;\n{server}\n}}\n",
