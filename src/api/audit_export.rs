@@ -13,7 +13,10 @@ use hyper::body::Frame;
 use tokio::{runtime::Handle, sync::mpsc, time::timeout};
 
 use crate::{
-    audit::export::{ExportError, Signatures, Span, export},
+    audit::{
+        HeadError, SignedHead,
+        export::{ExportError, Signatures, Span, export},
+    },
     log::waiting_for_disk,
 };
 
@@ -55,15 +58,19 @@ pub(super) async fn stream(call: Call) -> Result<Reply, Problem> {
     Ok(Reply::stream("application/jsonl", Body::new(Pieces(receiver))))
 }
 
-/// The head of all that is recorded by now.
+/// The head of all that is recorded by now, and those on the way there.
 fn signatures(api: &Api) -> Result<Signatures, Problem> {
     let heads = api.evidence.keeper.heads();
-    let head = heads.sign().map_err(|error| {
-        tracing::error!(%error, "no head could be signed for an export");
-        Problem::from(Code::StorageUnavailable).saying(error.to_string())
-    })?;
-    let last = (head.size, head.note().to_owned());
-    Ok(Signatures { verifier_key: heads.verifier().to_string(), last, earlier: vec![] })
+    let sized = |head: SignedHead| (head.size, head.note().to_owned());
+    let last = heads.sign().map(sized).map_err(unsigned)?;
+    let earlier = heads.trail().map_err(unsigned)?.into_iter().map(sized).collect();
+    Ok(Signatures { verifier_key: heads.verifier().to_string(), last, earlier })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
+fn unsigned(error: HeadError) -> Problem {
+    tracing::error!(%error, "an export lacks its heads");
+    Problem::from(Code::StorageUnavailable).saying(error.to_string())
 }
 
 fn out_of_range(error: &ExportError, from: Option<u64>) -> Problem {

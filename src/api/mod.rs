@@ -5,6 +5,7 @@
 //! from the same table.
 
 mod access;
+mod access_tokens;
 mod audit;
 mod audit_export;
 mod call;
@@ -16,6 +17,7 @@ mod fields;
 mod forward_auth;
 mod introspect;
 mod json;
+mod keys;
 mod metrics;
 mod moment;
 mod notices;

@@ -164,6 +164,14 @@ impl Heads {
         self.last.lock().clone()
     }
 
+    /// Some of the heads that were signed before, ascending: what an export shows beside the last. Reads the disk.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn trail(&self) -> Result<Vec<SignedHead>, HeadError> {
+        Ok(self.kept.trail(self.key.verifier())?)
+    }
+
     /// How many events the last head covers.
     pub fn signed(&self) -> u64 {
         self.signed.load(Ordering::Acquire)

@@ -1,19 +1,30 @@
-//! Where the last signed head is kept: in the data directory, and in a further file that shall not share its fate.
+//! Where signed heads are kept: in the data directory, and in a further file that shall not share its fate.
 //!
 //! In the data directory the newest head replaces the one before. The further file, `audit.head_file`, is only ever
 //! appended to, so that storage which takes nothing back will do; each head begins with an empty line, so that one
 //! which a crash cut short spoils no other. The last whole head of the file counts.
+//!
+//! Beside the newest head stands a *trail* of some of the earlier ones, for exports: a forged record can only be named
+//! between two heads. A head joins the trail when it covers a sixty-fourth more than the one before, 256 events more at
+//! the most, so that a short history has a dense trail, and a long one pays one byte of it for each event.
 
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
-use super::{checkpoint::SignedHead, key::VerifierKey, note::NoteError};
+use super::{checkpoint::SignedHead, key::VerifierKey, known::heads_in, note::NoteError};
 
 /// The file in the data directory.
 pub(super) const FILE: &str = "head.note";
+/// The trail beside it.
+const TRAIL: &str = "heads.notes";
+/// The heads of the trail are at most so many events apart, if heads were signed as often.
+const APART: u64 = 256;
+/// Where the history is short, by such a part of it.
+const PART: u64 = 64;
 /// So many bytes from the end of a further file are searched for its last head.
 const TAIL: u64 = 64 * 1024;
 
@@ -63,6 +74,8 @@ fn io(path: &Path) -> impl FnOnce(io::Error) -> KeptError + '_ {
 pub(super) struct Kept {
     data: PathBuf,
     further: Option<PathBuf>,
+    /// The size of the last head of the trail.
+    trailed: AtomicU64,
 }
 
 impl Kept {
@@ -74,7 +87,7 @@ impl Kept {
                 return Err(KeptError::Inside { path: path.clone() });
             }
         }
-        Ok(Self { data: data.to_owned(), further })
+        Ok(Self { data: data.to_owned(), further, trailed: AtomicU64::new(0) })
     }
 
     /// The last head of each place that has one, with the file that it is in.
@@ -91,18 +104,49 @@ impl Kept {
                 last_note(&text, key.name()).ok_or_else(|| KeptError::NoHead { path: path.clone() })?;
             found.push((path.clone(), note));
         }
+        let trail = self.data.join(TRAIL);
+        // One that holds no whole head was begun by a crash, and says nothing.
+        if let Some(text) = read_tail(&trail).map_err(io(&trail))?
+            && let Some(note) = last_note(&text, key.name())
+        {
+            found.push((trail, note));
+        }
         let opened = found.into_iter().map(|(path, note)| match SignedHead::open(&note, key) {
             Ok(head) => Ok((path, head)),
             Err(source) => Err(KeptError::Note { path, source }),
         });
-        opened.collect()
+        let opened: Vec<_> = opened.collect::<Result<_, _>>()?;
+        let trailed = opened.iter().filter(|(path, _)| path.ends_with(TRAIL)).map(|(_, head)| head.size);
+        self.trailed.fetch_max(trailed.max().unwrap_or_default(), Ordering::Relaxed);
+        Ok(opened)
     }
 
     /// Keeps a head everywhere; it is durable when this returns.
     pub(super) fn keep(&self, head: &SignedHead) -> Result<(), KeptError> {
         let own = self.data.join(FILE);
         replace(&own, head.note()).map_err(io(&own))?;
-        self.keep_further(head)
+        self.keep_further(head)?;
+        self.keep_in_trail(head)
+    }
+
+    fn keep_in_trail(&self, head: &SignedHead) -> Result<(), KeptError> {
+        let before = self.trailed.load(Ordering::Relaxed);
+        if head.size < before + (before / PART).clamp(1, APART) {
+            return Ok(());
+        }
+        let path = self.data.join(TRAIL);
+        append(&path, head.note()).map_err(io(&path))?;
+        self.trailed.store(head.size, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The heads of the trail, ascending, each size once.
+    pub(super) fn trail(&self, key: &VerifierKey) -> Result<Vec<SignedHead>, KeptError> {
+        let path = self.data.join(TRAIL);
+        let text = read_if_there(&path).map_err(io(&path))?.unwrap_or_default();
+        let mut heads = heads_in(&text, key);
+        heads.dedup_by_key(|head| head.size);
+        Ok(heads)
     }
 
     /// Keeps a head in the further file only.
@@ -210,7 +254,7 @@ mod tests {
         fs::write(dir.path().join("heads"), many.concat()).unwrap();
         for size in 1_000..1_010 {
             kept.keep(&head(size)).unwrap();
-            assert_eq!(sizes(&kept), [size, size]);
+            assert_eq!(sizes(&kept)[..2], [size, size]);
         }
     }
 
@@ -225,10 +269,43 @@ mod tests {
         let second = format!("\n{}", head(2).note());
         for cut in 0..second.len() {
             fs::write(&path, [&first, &second.as_bytes()[..cut]].concat()).unwrap();
-            assert_eq!(sizes(&kept), [1, 1], "{cut}");
+            assert_eq!(sizes(&kept), [1, 1, 1], "{cut}");
             kept.keep_further(&head(3)).unwrap();
-            assert_eq!(sizes(&kept), [1, 3], "{cut}");
+            assert_eq!(sizes(&kept), [1, 3, 1], "{cut}");
         }
+    }
+
+    #[test]
+    fn the_trail_is_dense_where_the_history_is_short_and_goes_on_after_a_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let trail = |kept: &Kept| -> Vec<u64> {
+            kept.trail(key().verifier()).unwrap().iter().map(|head| head.size).collect()
+        };
+        let kept_first = kept(dir.path());
+        (1..=130).for_each(|size| kept_first.keep_in_trail(&head(size)).unwrap());
+        let dense: Vec<_> = (1..=128).chain([130]).collect();
+        assert_eq!(trail(&kept_first), dense);
+        let path = dir.path().join("data/heads.notes");
+        let torn = fs::read(&path).unwrap();
+        fs::write(&path, &torn[..torn.len() - 9]).unwrap();
+        let again = kept(dir.path());
+        assert_eq!(again.read(key().verifier()).unwrap(), [(path, head(128))]);
+        (131..=133).for_each(|size| again.keep_in_trail(&head(size)).unwrap());
+        assert_eq!(trail(&again)[126..], [127, 128, 131, 133]);
+        for size in [100_000, 100_255, 100_256] {
+            again.keep_in_trail(&head(size)).unwrap();
+        }
+        assert_eq!(trail(&again)[130..], [100_000, 100_256]);
+    }
+
+    #[test]
+    fn a_trail_without_a_whole_head_is_no_reason_to_refuse() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = kept(dir.path());
+        fs::write(dir.path().join("data/heads.notes"), &head(1).note()[..40]).unwrap();
+        assert_eq!(sizes(&kept), [0; 0]);
+        kept.keep_in_trail(&head(2)).unwrap();
+        assert_eq!(sizes(&kept), [2]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
     hash::BuildHasher,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::uses::Uses;
 use crate::domain::{
-    Position, SessionId, SubjectId, Timestamp,
+    Position, Seconds, SessionId, SubjectId, Timestamp,
     session::SharedSession,
     state::State,
     subject::Subject,
@@ -35,6 +35,8 @@ pub struct Live {
     uses: Uses,
     position: watch::Sender<Position>,
     recorded_at: AtomicU64,
+    /// In seconds. Only ever grows.
+    longest_ttl: AtomicU32,
 }
 
 /// The authority's own state, with its keys findable by their hash.
@@ -69,6 +71,7 @@ impl Live {
             uses: Uses::new(uses_forgotten_before),
             position: watch::Sender::new(state.position),
             recorded_at: AtomicU64::new(0),
+            longest_ttl: AtomicU32::new(0),
         };
         live.note_time(state.recorded_at);
         for subject in state.subjects.into_values() {
@@ -151,10 +154,16 @@ impl Live {
         Timestamp::from_millis(self.recorded_at.load(Ordering::Acquire).cast_signed())
     }
 
+    /// The longest period of all sessions that it has seen: how long a token that was ever sealed can work.
+    pub fn longest_ttl(&self) -> Seconds {
+        Seconds(self.longest_ttl.load(Ordering::Acquire))
+    }
+
     pub(super) fn publish_subject(&self, subject: Arc<Subject>) {
         let before = self.subjects.get(&subject.id);
         let known = before.as_ref().map_or(&[][..], |before| &before.sessions[..]);
         for changed in changed_sessions(known, &subject.sessions) {
+            self.longest_ttl.fetch_max(changed.terms.ttl.0, Ordering::AcqRel);
             self.sessions.put(changed.clone());
             self.uses.forget_ended(changed);
         }

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Waking a thousand readers costs time that no caller shall wait for, so the sequencer only leaves its commits
-//! and a thread of the feed's own passes them on, every few milliseconds at most.
+//! and a thread of the feed's own passes them on, every few milliseconds at most, and the less often the more readers
+//! there are.
 
 use std::{
     borrow::Cow,
@@ -37,8 +38,13 @@ use super::{
     notices::{Present, notices_of},
 };
 
-/// Live commits are passed on together when they follow each other faster than this.
-const GATHER: Duration = Duration::from_millis(4);
+/// Live commits are passed on together when they follow each other faster than this for each reader: so many readers
+/// share the cost of being woken and written to, and callers keep the processors.
+const GATHER_FOR_EACH: Duration = Duration::from_micros(30);
+/// And faster than this, however few the readers.
+const GATHER_LEAST: Duration = Duration::from_millis(4);
+/// No reader waits longer for a commit to be passed on, however many there are.
+const GATHER_MOST: Duration = Duration::from_millis(30);
 /// So many batches wait for a reader that lags behind; it reads what was dropped from the log.
 const CHANNEL: usize = 64;
 /// So many events are read from the log at a time. A reader that stops reading keeps as many in memory.
@@ -145,7 +151,7 @@ impl Shared {
         while let Some(commits) = self.next_commits() {
             // Only a closed channel is an error, and it is closed below.
             drop(self.sender.try_broadcast(Arc::new(Batch::of_commits(commits))));
-            clock::pause(GATHER);
+            clock::pause(gather(self.sender.receiver_count()));
         }
         self.sender.close();
     }
@@ -173,6 +179,12 @@ impl Shared {
         let page = Batch::of_commits(read.into_iter().filter(|stored| stored.last() <= head).map(Arc::new));
         Ok((!page.news.is_empty()).then_some(page))
     }
+}
+
+/// How long commits are gathered for so many readers.
+fn gather(readers: usize) -> Duration {
+    let readers = u32::try_from(readers).unwrap_or(u32::MAX);
+    GATHER_FOR_EACH.saturating_mul(readers).clamp(GATHER_LEAST, GATHER_MOST)
 }
 
 /// Some commits that follow one another, shared by all who read them.

@@ -72,6 +72,7 @@ impl Telling<'_> {
             | Event::PolicyChanged(_)
             | Event::SubjectErased(_)
             | Event::UsageRecorded(_)
+            | Event::KeyRotated(_)
             | Event::WebhookCreated(_)
             | Event::WebhookDeleted(_) => vec![],
         };

@@ -17,10 +17,10 @@ type Place<T> = fn(&mut Config) -> &mut T;
 pub(super) enum Kind {
     /// Whole seconds, from the one to the other.
     Seconds(u32, u32, Place<Seconds>),
+    /// The same, or none.
+    SecondsOrNone(u32, u32, Place<Option<Seconds>>),
     /// A whole number, from the one to the other.
     Count(u32, u32, Place<u32>),
-    /// The same, or none.
-    OptionalSeconds(u32, u32, Place<Option<Seconds>>),
     Flag(Place<bool>),
     OnLimit(Place<OnLimit>),
     OnReuse(Place<OnReuse>),
@@ -54,10 +54,10 @@ impl Kind {
             Self::Seconds(least, most, place) => {
                 put(place(config), number(&text, *least, *most).map(Seconds))
             }
-            Self::Count(least, most, place) => put(place(config), number(&text, *least, *most)),
-            Self::OptionalSeconds(least, most, place) => {
-                put(place(config), optional(&text, |text| number(text, *least, *most).map(Seconds)))
+            Self::SecondsOrNone(least, most, place) => {
+                put(place(config), seconds_or_none(&text, *least, *most))
             }
+            Self::Count(least, most, place) => put(place(config), number(&text, *least, *most)),
             Self::Flag(place) => put(place(config), text.parse().ok()),
             Self::OnLimit(place) => put(place(config), choose(&ON_LIMIT, &text)),
             Self::OnReuse(place) => put(place(config), choose(&ON_REUSE, &text)),
@@ -73,10 +73,10 @@ impl Kind {
     pub(super) fn show(&self, config: &mut Config) -> String {
         match self {
             Self::Seconds(_, _, place) => place(config).0.to_string(),
-            Self::Count(_, _, place) => place(config).to_string(),
-            Self::OptionalSeconds(_, _, place) => {
+            Self::SecondsOrNone(_, _, place) => {
                 place(config).map_or_else(String::new, |seconds| seconds.0.to_string())
             }
+            Self::Count(_, _, place) => place(config).to_string(),
             Self::Flag(place) => place(config).to_string(),
             Self::OnLimit(place) => word(&ON_LIMIT, place(config)),
             Self::OnReuse(place) => word(&ON_REUSE, place(config)),
@@ -94,8 +94,8 @@ impl Kind {
     pub(super) fn range(&self) -> String {
         match self {
             Self::Seconds(least, most, _) => format!("{least} to {most} seconds"),
+            Self::SecondsOrNone(least, most, _) => format!("{least} to {most} seconds, or empty for none"),
             Self::Count(least, most, _) => format!("{least} to {most}"),
-            Self::OptionalSeconds(least, most, _) => format!("{least} to {most} seconds, or empty for none"),
             Self::Flag(_) => "true or false".to_owned(),
             Self::OnLimit(_) => words(&ON_LIMIT),
             Self::OnReuse(_) => words(&ON_REUSE),
@@ -112,8 +112,8 @@ impl Kind {
         match self {
             Self::Seconds(_, _, place) => Some(place(config).0),
             Self::Count(_, _, place) => Some(*place(config)),
-            Self::OptionalSeconds(..)
-            | Self::Flag(_)
+            Self::SecondsOrNone(_, _, place) => place(config).map(|seconds| seconds.0),
+            Self::Flag(_)
             | Self::OnLimit(_)
             | Self::OnReuse(_)
             | Self::Address(_)
@@ -128,7 +128,7 @@ impl Kind {
     fn text<'a>(&self, value: &'a Value) -> Option<Cow<'a, str>> {
         match (self, value) {
             (_, Value::Untyped(text))
-            | (Self::Seconds(..) | Self::Count(..) | Self::OptionalSeconds(..), Value::Number(text))
+            | (Self::Seconds(..) | Self::SecondsOrNone(..) | Self::Count(..), Value::Number(text))
             | (
                 Self::OnLimit(_)
                 | Self::OnReuse(_)
@@ -138,8 +138,6 @@ impl Kind {
                 | Self::File(_),
                 Value::Text(text),
             ) => Some(Cow::Borrowed(text)),
-            // A number has its own type; the one text is that there is none.
-            (Self::OptionalSeconds(..), Value::Text(text)) => text.is_empty().then_some(Cow::Borrowed("")),
             (Self::Flag(_), Value::Flag(flag)) => Some(Cow::Owned(flag.to_string())),
             (Self::Networks(_), Value::List(items)) => Some(Cow::Owned(items.join(","))),
             (_, Value::Text(_) | Value::Number(_) | Value::Flag(_) | Value::List(_) | Value::Other) => None,
@@ -173,9 +171,9 @@ fn number(text: &str, least: u32, most: u32) -> Option<u32> {
     text.parse().ok().filter(|number| (least..=most).contains(number))
 }
 
-#[expect(clippy::option_option, reason = "none is a value, other than a wrong one")]
-fn optional<T>(text: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<Option<T>> {
-    if text.is_empty() { Some(None) } else { read(text).map(Some) }
+#[expect(clippy::option_option, reason = "no length at all is a value, other than a wrong one")]
+fn seconds_or_none(text: &str, least: u32, most: u32) -> Option<Option<Seconds>> {
+    if text.is_empty() { Some(None) } else { number(text, least, most).map(|value| Some(Seconds(value))) }
 }
 
 /// What a variable that is not UTF-8 was replaced by is no path that anyone meant.

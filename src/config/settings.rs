@@ -55,7 +55,7 @@ const fn setting(name: &'static str, kind: Kind, doc: &'static str) -> Setting {
 }
 
 /// Every setting there is.
-pub static SETTINGS: [Setting; 28] = [
+pub static SETTINGS: [Setting; 29] = [
     setting(
         "server.listen",
         Kind::Address(|config| &mut config.server.listen),
@@ -114,7 +114,7 @@ pub static SETTINGS: [Setting; 28] = [
     ),
     setting(
         "session.idle_timeout",
-        Kind::OptionalSeconds(60, 86_400, |config| &mut config.policy.idle_timeout),
+        Kind::SecondsOrNone(60, 86_400, |config| &mut config.policy.idle_timeout),
         "After how long without use a session ends that asks for no other time; none: it does not, unless it is sliding.",
     ),
     setting(
@@ -161,6 +161,11 @@ pub static SETTINGS: [Setting; 28] = [
         "sliding.enabled",
         Kind::Flag(|config| &mut config.policy.sliding_enabled),
         "Whether sliding sessions are refreshed; the ends of their periods hold in any case.",
+    ),
+    setting(
+        "keys.overlap",
+        Kind::SecondsOrNone(0, 7_776_000, |config| &mut config.keys_overlap),
+        "How long tokens of a key that was replaced with an overlap work on, in seconds; none is the longest ttl that was issued.",
     ),
     setting(
         "forward_auth.trusted",

@@ -65,6 +65,7 @@ fn every_setting_has_a_place_of_its_own() {
         ("idempotency.window", "60"),
         ("idempotency.max", "10"),
         ("sliding.enabled", "false"),
+        ("keys.overlap", "7200"),
         ("forward_auth.trusted", "10.1.0.0/16"),
         ("webhooks.allow_private", "true"),
         ("audit.head_interval", "60"),

@@ -10,6 +10,7 @@ use serde::Serialize;
 pub use super::activity::{Seen, SessionRefreshed, SessionsSeen};
 pub use super::budget::UsageRecorded;
 pub use super::expiry::{ExpiryCause, SessionExpired};
+pub use super::keys::KeyRotated;
 pub use super::kind::EventKind;
 pub use super::webhook::{WebhookCreated, WebhookDeleted};
 use super::{
@@ -60,6 +61,8 @@ pub enum Event {
     SessionsSeen(SessionsSeen),
     /// A session was used, within its constraints.
     UsageRecorded(UsageRecorded),
+    /// A key seals or signs tokens from now on.
+    KeyRotated(KeyRotated),
     /// Somebody wants to be told by HTTP requests.
     WebhookCreated(WebhookCreated),
     /// Nobody is told by these requests any more.
@@ -85,6 +88,7 @@ impl Event {
             Self::SessionRefreshed(_) => EventKind::SessionRefreshed,
             Self::SessionsSeen(_) => EventKind::SessionsSeen,
             Self::UsageRecorded(_) => EventKind::UsageRecorded,
+            Self::KeyRotated(_) => EventKind::KeyRotated,
             Self::WebhookCreated(_) => EventKind::WebhookCreated,
             Self::WebhookDeleted(_) => EventKind::WebhookDeleted,
         }
@@ -108,6 +112,7 @@ impl Event {
             | Self::CredentialRevoked(_)
             | Self::PolicyChanged(_)
             | Self::SubjectErased(_)
+            | Self::KeyRotated(_)
             | Self::WebhookCreated(_)
             | Self::WebhookDeleted(_) => None,
         }
@@ -134,6 +139,7 @@ impl Event {
             | Self::SessionRefreshed(_)
             | Self::SessionsSeen(_)
             | Self::UsageRecorded(_)
+            | Self::KeyRotated(_)
             | Self::WebhookCreated(_)
             | Self::WebhookDeleted(_) => vec![],
         }

@@ -57,6 +57,7 @@ pub fn evolve(subject: &mut Subject, event: &Event, recorded: RecordedAs) -> Res
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)
         | Event::PolicyChanged(_)
+        | Event::KeyRotated(_)
         | Event::WebhookCreated(_)
         | Event::WebhookDeleted(_) => Err("it belongs to the system stream"),
     };
@@ -84,6 +85,7 @@ pub fn evolve_system(system: &mut System, event: &Event, recorded: RecordedAs) -
             Ok(())
         }
         Event::TokensPresented(_) | Event::SessionsSeen(_) => Ok(()),
+        Event::KeyRotated(event) => system.keys.rotate(event, recorded),
         Event::WebhookCreated(event) => webhook_created(system, event, recorded),
         Event::WebhookDeleted(event) => match system.webhooks.remove(&event.webhook_id) {
             Some(_) => Ok(()),

@@ -30,6 +30,8 @@ pub enum EventKind {
     SessionExpired = 11,
     /// See [`SubjectErased`](super::event::SubjectErased).
     SubjectErased = 12,
+    /// See [`KeyRotated`](super::event::KeyRotated).
+    KeyRotated = 14,
     /// See [`SessionRefreshed`](super::event::SessionRefreshed).
     SessionRefreshed = 15,
     /// See [`SessionsSeen`](super::event::SessionsSeen).
@@ -44,7 +46,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::SubjectRegistered,
         Self::SessionCreated,
         Self::SessionRenewed,
@@ -57,6 +59,7 @@ impl EventKind {
         Self::PolicyChanged,
         Self::SessionExpired,
         Self::SubjectErased,
+        Self::KeyRotated,
         Self::SessionRefreshed,
         Self::SessionsSeen,
         Self::UsageRecorded,
@@ -79,6 +82,7 @@ impl EventKind {
             Self::PolicyChanged => "PolicyChanged",
             Self::SessionExpired => "SessionExpired",
             Self::SubjectErased => "SubjectErased",
+            Self::KeyRotated => "KeyRotated",
             Self::SessionRefreshed => "SessionRefreshed",
             Self::SessionsSeen => "SessionsSeen",
             Self::UsageRecorded => "UsageRecorded",

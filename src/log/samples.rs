@@ -2,15 +2,16 @@
 
 use super::{EncodedCommit, encode};
 use crate::domain::{
-    Actor, Commit, CommitId, CredentialId, Digest16, Event, Generation, Mode, NoticeKind, Policy, Position,
-    SealedText, Seconds, SessionId, Stream, Timestamp, WebhookId,
+    Actor, Commit, CommitId, CredentialId, Digest16, Event, Generation, KeyUse, Mode, NoticeKind, Policy,
+    Position, SealedText, Seconds, SessionId, Stream, Timestamp, WebhookId,
     event::{
-        CredentialIssued, CredentialRevoked, Device, ExpiryCause, PolicyChanged, Presented, Profile,
-        RejectionCause, RejectionCode, RenewalRejected, Role, Seen, SessionCreated, SessionExpired,
+        CredentialIssued, CredentialRevoked, Device, ExpiryCause, KeyRotated, PolicyChanged, Presented,
+        Profile, RejectionCause, RejectionCode, RenewalRejected, Role, Seen, SessionCreated, SessionExpired,
         SessionRefreshed, SessionRenewed, SessionRevoked, SessionsRevoked, SessionsSeen, SubjectErased,
         SubjectKind, SubjectRegistered, Terms, TokensPresented, Trigger, UsageRecorded, WebhookCreated,
         WebhookDeleted,
     },
+    keys::Retire,
     record::{ActorKind, Idempotency},
     webhook::WebhookFormat,
 };
@@ -110,6 +111,17 @@ fn sealed(byte: u8) -> SealedText {
     SealedText::from_bytes(vec![byte; 40])
 }
 
+fn key_rotated() -> Event {
+    let id = |letter: &str| format!("k4.lid.{}", letter.repeat(44)).parse().unwrap();
+    Event::KeyRotated(KeyRotated {
+        which: KeyUse::Session,
+        key_id: id("b"),
+        previous_key_id: Some(id("a")),
+        retire: Some(Retire::Overlap),
+        retire_at: Some(at(86_400_000)),
+    })
+}
+
 /// One event of every kind, every field filled.
 pub(super) fn every_kind() -> Vec<Event> {
     use crate::domain::policy::OnLimit;
@@ -201,6 +213,7 @@ pub(super) fn every_kind() -> Vec<Event> {
             transactions: 3,
             total_amount: "40".parse().unwrap(),
         }),
+        key_rotated(),
         Event::WebhookCreated(WebhookCreated {
             webhook_id: WebhookId::from_bytes([0xe3; 16]),
             owner_id: Some("team:payments".parse().unwrap()),

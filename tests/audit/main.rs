@@ -10,5 +10,6 @@ mod incident;
 mod server;
 mod state;
 mod stopped;
+mod stranger;
 mod tamper;
 mod walk;

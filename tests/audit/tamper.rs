@@ -8,9 +8,12 @@ use tenure::{
         export::{End, Signatures, Span, export},
         verify::{Fault, Place, Trust, verify},
     },
-    domain::Position,
+    domain::{Commit, Position, Seconds},
     entropy::SeededEntropy,
-    log::{EventLog, MemoryLog, codec::adopt},
+    log::{
+        EncodedCommit, EventLog, MemoryLog,
+        codec::{adopt, decode, encode},
+    },
 };
 
 use crate::incident::{bytes, forged, joined, key, lines, named, opened, verified};
@@ -282,6 +285,65 @@ fn two_histories_spliced_are_found() {
     assert!(checked(&joined(&whole), &key, &[seen]).is_ok());
     let other = SignedHead::sign(3, tenure::log::RootHash::from_bytes([9; 32]), &key);
     assert_eq!(named(&checked(&joined(&whole), &key, &[other]).unwrap_err()).unwrap().0, 1);
+}
+
+/// The beginning of one true history and the end of another, at every place where one can be put to the other, all
+/// numbers and hashes as they must be: each record is one that was really written.
+#[test]
+fn records_of_a_fork_behind_those_of_a_history_are_named() {
+    let key = HeadKey::draw(&SeededEntropy::new(7));
+    let one = log();
+    let fork = forked();
+    let size = one.head().position.0;
+    assert_eq!(size, fork.head().position.0, "both are as long");
+    for everywhere in [true, false] {
+        let [true_lines, fork_lines] =
+            [&one, &fork].map(|log| as_lines(&signed(log, &key, (1, size), everywhere)));
+        assert!(checked(&joined(&fork_lines), &key, &[]).is_ok(), "the fork is a history of its own");
+        let places = positions(&true_lines);
+        assert_eq!(places, positions(&fork_lines));
+        let differs = (0..true_lines.len())
+            .find(|at| opened(&true_lines[*at]).is_some() && true_lines[*at] != fork_lines[*at])
+            .expect("it is a fork");
+        let (mut first_difference, mut behind) = (0, 0);
+        for seam in 1..true_lines.len() {
+            let spliced: Vec<_> = true_lines[..seam].iter().chain(&fork_lines[seam..]).cloned().collect();
+            if spliced == true_lines || spliced == fork_lines {
+                continue;
+            }
+            let fault = checked(&joined(&spliced), &key, &[]).expect_err(&format!("spliced at line {seam}"));
+            let (lowest, highest) = named(&fault).unwrap_or_else(|| panic!("no position: {fault}"));
+            let (at_seam, at_difference) = (places[seam - 1].1 + 1, places[differs].0);
+            if everywhere && opened(&true_lines[seam]).is_some() {
+                // The head behind the first commit of the fork does not fit what stands before it.
+                assert_eq!(lowest, at_seam, "{fault}");
+                behind += 1;
+            } else {
+                assert!(lowest <= at_seam.max(at_difference) && highest >= at_difference, "{fault}");
+                first_difference += 1;
+            }
+        }
+        assert!(first_difference > 0 && (behind > 3 || !everywhere), "{first_difference} {behind}");
+    }
+}
+
+/// The same commits, but that each behind the third was recorded a second later: another history from there on.
+fn forked() -> MemoryLog {
+    let commits =
+        lines().into_iter().filter_map(|line| opened(&line)).map(|(_, bytes)| adopt(bytes).unwrap());
+    let later = commits.enumerate().map(
+        |(number, encoded)| {
+            if number < 3 { encoded } else { a_second_later(encoded.bytes()) }
+        },
+    );
+    let fork = MemoryLog::new();
+    fork.append(later.collect()).unwrap();
+    fork
+}
+
+fn a_second_later(bytes: &[u8]) -> EncodedCommit {
+    let (commit, _) = decode(bytes).unwrap();
+    encode(&Commit { recorded_at: commit.recorded_at.plus(Seconds(1)), ..commit }).unwrap()
 }
 
 #[test]

@@ -95,6 +95,24 @@ fn every_event_is_proved_to_be_under_the_head() {
 }
 
 #[test]
+fn an_owner_proves_its_own_events_and_reads_no_others() {
+    let server = Server::start();
+    history(&server, 2);
+    let (owner, _) = server.issue_key("owner", Some("team-o"));
+    server.register("owned", &json!({"ownerId": "team-o"}));
+    let asked = |target: &str| server.get(target).bearer(&owner).send();
+    let head = asked("/v1/audit/head").expect(200).json();
+    let events = asked("/v1/events").expect(200).json();
+    let [event] = events["items"].as_array().unwrap().as_slice() else { panic!("{events}") };
+    let (position, size) = (&event["position"], &head["size"]);
+    let proof = asked(&format!("/v1/audit/proof?position={position}&size={size}")).expect(200).json();
+    assert_eq!(hash(&proof["leafHash"]), leaf_of(event));
+    asked(&format!("/v1/audit/consistency?from=1&to={size}")).expect(200);
+    asked("/v1/audit/export").refused(403, "FORBIDDEN");
+    asked("/v1/audit/check").refused(403, "FORBIDDEN");
+}
+
+#[test]
 fn an_event_is_proved_under_every_earlier_head_that_has_it() {
     let server = Server::start();
     let early = Head::asked(&server);

@@ -128,15 +128,18 @@ impl Export {
         let signatures = Signatures {
             verifier_key: key.to_string(),
             last: (head.size, head.note().to_owned()),
-            earlier: self.earlier(&key)?,
+            earlier: self.earlier(&stopped, &key)?,
         };
         export(&log, span, &signatures, out).map(drop).map_err(failed)
     }
 
-    fn earlier(&self, key: &VerifierKey) -> Result<Vec<(u64, String)>, Failure> {
-        let Some(path) = &self.heads else { return Ok(vec![]) };
-        let text = fs::read_to_string(path).map_err(at(path))?;
-        let mut heads = heads_in(&text, key);
+    fn earlier(&self, stopped: &Stopped, key: &VerifierKey) -> Result<Vec<(u64, String)>, Failure> {
+        let mut heads = stopped.trail(Some(key));
+        if let Some(path) = &self.heads {
+            let text = fs::read_to_string(path).map_err(at(path))?;
+            heads.extend(heads_in(&text, key));
+            heads.sort_by_key(|head| head.size);
+        }
         heads.dedup_by_key(|head| head.size);
         Ok(heads.into_iter().map(|head| (head.size, head.note().to_owned())).collect())
     }

@@ -12,7 +12,7 @@ use std::{
 
 use super::source::Each;
 use crate::{
-    audit::{HeadKey, SignedHead, VerifierKey},
+    audit::{HeadKey, SignedHead, VerifierKey, known::heads_in},
     cli::{
         ambient,
         failure::{Exit, Failure},
@@ -28,6 +28,8 @@ pub(super) struct Stopped {
     pub(super) key: Option<VerifierKey>,
     /// The note of the last head that was signed, if there is one.
     note: Option<String>,
+    /// Notes of heads that were signed before it.
+    trail: String,
 }
 
 impl Stopped {
@@ -41,7 +43,8 @@ impl Stopped {
         let copy = Copy::of(data)?;
         let key = HeadKey::read(&data.join("keys")).ok().flatten().map(|key| key.verifier().clone());
         let note = fs::read_to_string(data.join("head.note")).ok();
-        Ok(Self { copy, key, note })
+        let trail = fs::read(data.join("heads.notes")).unwrap_or_default();
+        Ok(Self { copy, key, note, trail: String::from_utf8_lossy(&trail).into_owned() })
     }
 
     /// The last head that was signed.
@@ -49,6 +52,11 @@ impl Stopped {
         let (Some(note), Some(key)) = (&self.note, key.or(self.key.as_ref())) else { return Ok(None) };
         let head = SignedHead::open(note, key).map_err(|error| damaged(format!("head.note: {error}")))?;
         Ok(Some(head))
+    }
+
+    /// Heads that were signed before it, ascending.
+    pub(super) fn trail(&self, key: Option<&VerifierKey>) -> Vec<SignedHead> {
+        key.or(self.key.as_ref()).map_or_else(Vec::new, |key| heads_in(&self.trail, key))
     }
 
     /// Opens the copy, with every check that a start makes, and hands over each commit.

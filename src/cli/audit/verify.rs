@@ -108,8 +108,10 @@ impl Verify {
         let stopped = Stopped::open(data)?;
         let head = stopped.head(trusted.key.as_ref())?;
         let mut known = trusted.heads.clone();
+        known.extend(stopped.trail(trusted.key.as_ref()));
         known.extend(head.clone());
         known.sort_by_key(|head| head.size);
+        known.dedup();
         let mut check = LogCheck::new(&known);
         let mut state = State::default();
         let mut wrong = None;

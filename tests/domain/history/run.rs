@@ -332,7 +332,7 @@ impl Run {
     }
 
     fn ask_system(&mut self, command: &SystemCommand) -> Check {
-        let events = decide_system(&self.state.system, command)
+        let events = decide_system(&self.state.system, command, self.now)
             .map_err(|refusal| format!("{refusal:?} to {command:?}"))?;
         self.record(Stream::System, events)
     }

@@ -1,0 +1,66 @@
+//! An export is checked by a program that is not ours: the one that `docs/export-format.md` shows, as it stands there.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use crate::incident::{forged, joined, lines, opened, path, vkey};
+
+/// The program of the page.
+fn program() -> String {
+    let page = include_str!("../../docs/export-format.md");
+    let (_, program) = page.split_once("```python\n").expect("the page has a program");
+    program.split_once("```").expect("it ends").0.to_owned()
+}
+
+/// A Python that has the two packages; none where they could not be installed.
+#[expect(clippy::disallowed_methods, reason = "whoever runs the tests says where it is")]
+fn python() -> Option<String> {
+    let named = std::env::var("TENURE_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
+    let probe = Command::new(&named).args(["-c", "import blake3, cryptography"]).output();
+    probe.is_ok_and(|probe| probe.status.success()).then_some(named)
+}
+
+fn check(python: &str, program: &Path, export: &Path) -> Output {
+    Command::new(python).arg(program).arg(export).arg(vkey()).output().unwrap()
+}
+
+#[test]
+fn the_program_of_the_page_believes_the_true_history_and_no_other() {
+    let Some(python) = python() else {
+        eprintln!(
+            "NOT RUN: there is no Python with the packages blake3 and cryptography; tests/run installs them"
+        );
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let program_path = directory.path().join("check.py");
+    fs::write(&program_path, program()).unwrap();
+    let events: u64 = lines().iter().filter_map(|line| opened(line)).map(|(first, _)| first).max().unwrap();
+    let ran = check(&python, &program_path, &path("incident.export"));
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let (count, rest) = said.trim().split_once(' ').unwrap();
+    assert!(count.parse::<u64>().unwrap() >= events && rest == "events, as signed", "{said}");
+
+    let tampered = directory.path().join("tampered.export");
+    for (at, line) in lines().iter().enumerate() {
+        let Some((first, mut bytes)) = opened(line) else { continue };
+        // The last byte of the last event's digest or number, and the hashes made anew: only the head can tell.
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        let Some(forgery) = forged(first, &bytes) else { continue };
+        let mut edited = lines();
+        edited[at] = forgery;
+        fs::write(&tampered, joined(&edited)).unwrap();
+        let ran = check(&python, &program_path, &tampered);
+        assert!(!ran.status.success(), "line {at} was forged: {}", String::from_utf8_lossy(&ran.stdout));
+    }
+    let mut shortened = lines();
+    let gone = shortened.iter().position(|line| opened(line).is_some()).unwrap();
+    shortened.remove(gone);
+    fs::write(&tampered, joined(&shortened)).unwrap();
+    assert!(!check(&python, &program_path, &tampered).status.success());
+}
