@@ -2,13 +2,14 @@
 
 use super::{EncodedCommit, encode};
 use crate::domain::{
-    Actor, Commit, CommitId, CredentialId, Digest16, Event, Generation, KeyUse, NoticeKind, Policy, Position,
-    SealedText, Seconds, SessionId, Stream, Timestamp, WebhookId,
+    Actor, Commit, CommitId, CredentialId, Digest16, Event, Generation, KeyUse, Mode, NoticeKind, Policy,
+    Position, SealedText, Seconds, SessionId, Stream, Timestamp, WebhookId,
     event::{
         CredentialIssued, CredentialRevoked, Device, ExpiryCause, KeyRotated, PolicyChanged, Presented,
-        Profile, RejectionCause, RejectionCode, RenewalRejected, Role, SessionCreated, SessionExpired,
-        SessionRenewed, SessionRevoked, SessionsRevoked, SubjectErased, SubjectKind, SubjectRegistered,
-        Terms, TokensPresented, Trigger, UsageRecorded, WebhookCreated, WebhookDeleted,
+        Profile, RejectionCause, RejectionCode, RenewalRejected, Role, Seen, SessionCreated, SessionExpired,
+        SessionRefreshed, SessionRenewed, SessionRevoked, SessionsRevoked, SessionsSeen, SubjectErased,
+        SubjectKind, SubjectRegistered, Terms, TokensPresented, Trigger, UsageRecorded, WebhookCreated,
+        WebhookDeleted,
     },
     keys::Retire,
     record::{ActorKind, Idempotency},
@@ -146,6 +147,8 @@ pub(super) fn every_kind() -> Vec<Event> {
                 max_renewals: 30,
                 absolute_lifetime: Seconds(86_400),
                 renewal_reject_window: Seconds(600),
+                idle_timeout: None,
+                mode: Mode::Fixed,
             },
             expires_at: at(3_600_000),
             renew_at: Some(at(1_800_000)),
@@ -202,6 +205,8 @@ pub(super) fn every_kind() -> Vec<Event> {
             cause: ExpiryCause::Absolute,
         }),
         Event::SubjectErased(SubjectErased { reason: sealed(7) }),
+        Event::SessionRefreshed(SessionRefreshed { session_id, expires_at: at(7_200_000) }),
+        Event::SessionsSeen(SessionsSeen { seen: vec![Seen { session_id, seen_at: at(1_860_000) }] }),
         Event::UsageRecorded(UsageRecorded {
             session_id,
             operation: "pay".to_owned(),

@@ -6,4 +6,5 @@ mod faults;
 mod live_check;
 mod news;
 mod rebuild;
+mod uses;
 mod world;
