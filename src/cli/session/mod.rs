@@ -24,8 +24,8 @@ pub(crate) enum Session {
     Show(show::Show),
     /// Renew a session: a new token takes the old one's place
     Renew(renew::Renew),
-    /// End a session, or veto its renewal
-    Revoke(revoke::Revoke),
+    /// End a session, veto its renewal, or end all sessions that match
+    Revoke(Box<revoke::Revoke>),
     /// Use a session, if its constraints allow it
     Usage(usage::Usage),
     /// Record now which sessions have ended by themselves; it is done every second anyway
