@@ -4,22 +4,23 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use tenure::{
-    domain::{Generation, Timestamp},
+    domain::{Generation, Timestamp, keys::Keys},
     entropy::{OsEntropy, session_id},
     tokens::{Keyring, Tokens},
 };
 
 fn tokens(c: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let keyring = Keyring::open(&dir.path().join("keys"), &OsEntropy).expect("a keyring");
+    let keyring = Keyring::open(&dir.path().join("keys"), &Keys::default(), Timestamp::ZERO, &OsEntropy);
+    let keyring = keyring.expect("a keyring");
     let warm = Tokens::new(keyring.clone(), 100_000, &OsEntropy);
     let cold = Tokens::new(keyring, 0, &OsEntropy);
     let session = session_id(&OsEntropy, Timestamp::ZERO);
 
     c.bench_function("seal", |b| b.iter(|| warm.seal(black_box(session), Generation::FIRST)));
     let token = warm.seal(session, Generation::FIRST);
-    c.bench_function("open cold", |b| b.iter(|| cold.open(black_box(token.expose()))));
-    c.bench_function("open warm", |b| b.iter(|| warm.open(black_box(token.expose()))));
+    c.bench_function("open cold", |b| b.iter(|| cold.open(black_box(token.expose()), || Timestamp::ZERO)));
+    c.bench_function("open warm", |b| b.iter(|| warm.open(black_box(token.expose()), || Timestamp::ZERO)));
 }
 
 criterion_group!(benches, tokens);

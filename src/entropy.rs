@@ -70,6 +70,11 @@ pub fn webhook_id(entropy: &dyn Entropy, at: Timestamp) -> WebhookId {
     WebhookId::from_bytes(*uuid_v7(entropy, at).as_bytes())
 }
 
+/// A new access token's name, a UUID of version 7 of this moment.
+pub fn token_id(entropy: &dyn Entropy, at: Timestamp) -> String {
+    uuid_v7(entropy, at).to_string()
+}
+
 /// A new commit's id, a UUID of version 7 of this moment whose last two bytes are zero: they number its events. 58
 /// random bits remain for the commits of one millisecond.
 pub fn commit_id(entropy: &dyn Entropy, at: Timestamp) -> CommitId {

@@ -48,6 +48,14 @@ pub enum KeyFileError {
         /// What it must hold.
         expected: &'static str,
     },
+    /// The key that seals is not among the files.
+    #[error("{path} lacks the key {id}, which seals by the log: put its file back from a backup", path = path.display())]
+    NoSuchKey {
+        /// The directory of its use.
+        path: PathBuf,
+        /// The key's id.
+        id: String,
+    },
     /// One of its slots does not hold what was written.
     #[error(
         "{path} is damaged: slot {slot} at byte {offset} is not as it was written; put the file back from a backup",

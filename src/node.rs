@@ -17,12 +17,12 @@ use std::{
 
 use crate::{
     audit::{Evidence, HeadError, HeadKey, Heads, Keeper, LiveCheck, Nodes, live_check},
-    authority::{Authority, Context, Failure, IdempotencyTable, NewCredential, Parts, Secrets},
+    authority::{Authority, Context, Failure, IdempotencyTable, Issuing, NewCredential, Parts, Secrets},
     bus::webhooks::{self, Webhooks},
     clock::{Clock, SystemClock, TestClock},
     domain::{
-        Actor, Event, Policy, Position, Seconds, Stream, SubjectId, event::Role, record::ActorKind,
-        state::State, subject::Subject,
+        Actor, Event, KeyUse, Policy, Position, Seconds, Stream, SubjectId, Timestamp, event::Role,
+        record::ActorKind, state::State, subject::Subject,
     },
     entropy::{Entropy, OsEntropy},
     key_files::KeyFileError,
@@ -60,6 +60,8 @@ pub struct Options {
     pub test_clock: bool,
     /// What webhooks obey.
     pub webhooks: webhooks::Settings,
+    /// What tokens obey.
+    pub issuing: Issuing,
     /// Where ids and keys come from.
     pub entropy: Arc<dyn Entropy>,
 }
@@ -76,6 +78,7 @@ impl Options {
             head_file: None,
             test_clock: false,
             webhooks: webhooks::Settings::default(),
+            issuing: Issuing::default(),
             entropy: Arc::new(OsEntropy),
         }
     }
@@ -172,15 +175,16 @@ impl Node {
     pub fn open(options: Options) -> Result<Self, StartError> {
         let table = || IdempotencyTable::new(options.idempotency_window, options.idempotency_max);
         let (log, folded) = open_log(&options.data, &table)?;
-        let secrets = open_secrets(&options.data, &folded, &*options.entropy)?;
         let test_clock = options.test_clock.then(|| test_clock_for(&folded.state));
         let clock: Arc<dyn Clock> = match &test_clock {
             Some(clock) => Arc::clone(clock) as Arc<dyn Clock>,
             None => Arc::new(SystemClock::new()),
         };
+        let now = clock.now().max(folded.state.recorded_at);
+        let secrets = open_secrets(&options.data, &folded, now, &*options.entropy)?;
         let log: Arc<dyn EventLog> = Arc::new(log);
         let keeper = start_keeper(&options, &log, &folded.nodes, &clock)?;
-        let Options { data, policy, webhooks, entropy, .. } = options;
+        let Options { data, policy, webhooks, issuing, entropy, .. } = options;
         if folded.since_snapshot >= EVENTS_PER_SNAPSHOT {
             save_snapshot(&data, &*log, folded.state.clone());
         }
@@ -196,6 +200,7 @@ impl Node {
             clock,
             entropy,
             secrets,
+            issuing,
             observers: vec![Arc::new(move |commits: &[Arc<StoredCommit>]| {
                 for stored in commits {
                     told.fold(stored);
@@ -324,22 +329,30 @@ fn open_log(data: &Path, table: &dyn Fn() -> IdempotencyTable) -> Result<(SledLo
     Ok((log, folding.folded))
 }
 
-fn open_secrets(data: &Path, folded: &Folded, entropy: &dyn Entropy) -> Result<Secrets, StartError> {
+fn open_secrets(
+    data: &Path,
+    folded: &Folded,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<Secrets, StartError> {
     let keys = data.join("keys");
     if folded.state.position > Position::ZERO {
-        // All of them were there before the first event was.
-        for path in [keys.join("session"), keys.join("digests.key"), keys.join("subjects")] {
-            if is_missing(&path) {
-                return Err(StartError::KeysMissing { path: path.display().to_string() });
-            }
+        // They were there before the first event was.
+        let mut expected = vec![keys.join("session"), keys.join("digests.key"), keys.join("subjects")];
+        // But for these, which logs of the time before access tokens do not know.
+        if folded.state.system.keys.active(KeyUse::Access).is_some() {
+            expected.push(keys.join("access"));
+        }
+        if let Some(path) = expected.iter().find(|path| is_missing(path)) {
+            return Err(StartError::KeysMissing { path: path.display().to_string() });
         }
     }
-    let keyring = Keyring::open(&keys, entropy)?;
+    let keyring = Keyring::open(&keys, &folded.state.system.keys, now, entropy)?;
     let texts = SubjectKeys::open(&keys)?;
     complete_erasures(&folded.erased, &texts)?;
     check_texts(&folded.state, &texts, &keys)?;
     Ok(Secrets {
-        tokens: Tokens::new(keyring, REMEMBERED_TOKENS, entropy),
+        tokens: Arc::new(Tokens::new(keyring, REMEMBERED_TOKENS, entropy)),
         digests: Digests::open(&keys, entropy)?,
         texts: Arc::new(texts),
     })

@@ -19,6 +19,7 @@ use tower::ServiceExt;
 
 use crate::{
     api::{Api, Peer, Settings},
+    authority::Issuing,
     bus::webhooks,
     config::Config,
     entropy::OsEntropy,
@@ -97,6 +98,10 @@ fn options(config: &Config, test_clock: bool) -> Options {
         webhooks: webhooks::Settings {
             allow_private: config.webhooks_allow_private,
             public_url: config.server.public_url.clone(),
+        },
+        issuing: Issuing {
+            issuer: config.server.public_url.clone().unwrap_or_else(|| Issuing::default().issuer),
+            overlap: config.keys_overlap,
         },
         entropy: Arc::new(OsEntropy),
     }

@@ -73,6 +73,8 @@ impl Access {
     /// Who reads the metrics.
     pub(super) const METRICS: Self =
         Self { roles: &[Admin, Auditor], metrics_addresses: true, ..Self::NOBODY };
+    /// The session itself, by a token that is good now.
+    pub(super) const ITSELF: Self = Self { session: SessionAccess::Own, ..Self::NOBODY };
     /// The session, by a genuine token.
     pub(super) const HOLDER: Self = Self { session: SessionAccess::Unjudged, ..Self::NOBODY };
     /// Whoever has a credential: for paths that do not exist.

@@ -5,6 +5,7 @@
 //! from the same table.
 
 mod access;
+mod access_tokens;
 mod audit;
 mod audit_export;
 mod call;
@@ -15,6 +16,7 @@ mod events;
 mod fields;
 mod introspect;
 mod json;
+mod keys;
 mod metrics;
 mod moment;
 mod notices;

@@ -67,8 +67,8 @@ const WEBHOOK_REDELIVER: &str = "/v1/webhooks/{webhookId}/redeliver";
 const WEBHOOK_TEST: &str = "/v1/webhooks/{webhookId}/test";
 
 fn appends(route: &Route) -> bool {
-    let only_reads =
-        ["/v1/introspect", "/v1/clock", WEBHOOK_REDELIVER, WEBHOOK_TEST].contains(&route.path.as_str());
+    let only_reads = ["/v1/introspect", "/v1/access-tokens", "/v1/clock", WEBHOOK_REDELIVER, WEBHOOK_TEST]
+        .contains(&route.path.as_str());
     route.method != Method::GET && !only_reads
 }
 
@@ -108,10 +108,10 @@ fn codes(route: &Route) -> Vec<Code> {
     use Code::{
         ConstraintViolated, Forbidden, IdempotencyKeyReused, InvalidRequest, InvalidToken, LastAdmin,
         NotFound, OutcomeUnknown, Overloaded, PayloadTooLarge, PositionNotReached, RateLimited,
-        RenewalLimitReached, RenewalTooEarly, SessionAbsoluteLifetimeExceeded, SessionLimitExceeded,
-        SessionNotActive, SessionNotFound, SessionRenewalMismatch, SessionRevoked, StorageUnavailable,
-        SubjectNotFound, TokenExpired, TokenSuperseded, UnsupportedMediaType, WebhookLimitExceeded,
-        WebhookNotFound,
+        RenewalLimitReached, RenewalTooEarly, RotationTooRecent, SessionAbsoluteLifetimeExceeded,
+        SessionLimitExceeded, SessionNotActive, SessionNotFound, SessionRenewalMismatch, SessionRevoked,
+        StorageUnavailable, SubjectNotFound, TokenExpired, TokenSuperseded, UnsupportedMediaType,
+        WebhookLimitExceeded, WebhookNotFound,
     };
     let mut codes = vec![InvalidRequest, PayloadTooLarge];
     if !route.access.public {
@@ -143,6 +143,7 @@ fn codes(route: &Route) -> Vec<Code> {
         ("GET", "/v1/subjects/{subjectId}")
         | (_, "/v1/subjects/{subjectId}/sessions" | "/v1/subjects/{subjectId}/erase") => &[SubjectNotFound],
         (_, "/v1/credentials/{credentialId}") => &[NotFound, LastAdmin],
+        (_, "/v1/keys/rotate") => &[RotationTooRecent],
         ("POST", "/v1/webhooks") => &[WebhookLimitExceeded],
         (_, WEBHOOK_REDELIVER) => &[WebhookNotFound, StorageUnavailable],
         (_, path) if path.starts_with("/v1/webhooks/") => &[WebhookNotFound],

@@ -125,6 +125,9 @@ codes! {
     IdempotencyKeyReused "IDEMPOTENCY_KEY_REUSED" UNPROCESSABLE_ENTITY false
         "The idempotency key was used for another request"
         "`causedBy` is the event of that request."
+    RotationTooRecent "ROTATION_TOO_RECENT" TOO_MANY_REQUESTS true
+        "The key was rotated less than 300 seconds ago"
+        "`retryAt` is the earliest moment; a key that may be known to others is rotated with `retire: now` at any time."
     RateLimited "RATE_LIMITED" TOO_MANY_REQUESTS true
         "Too many wrong credentials from this address"
         "The bound is `security.wrong_credentials_per_minute`; right credentials always pass."
@@ -316,6 +319,11 @@ impl From<Refusal> for Problem {
             }
             Refusal::IdempotencyKeyReused { caused_by } => {
                 Self::caused_by(Code::IdempotencyKeyReused, caused_by)
+            }
+            Refusal::RotationTooRecent { retry_at } => {
+                let mut problem = Self::from(Code::RotationTooRecent);
+                problem.retry_at = Some(retry_at);
+                problem
             }
             Refusal::LastAdmin => Code::LastAdmin.into(),
         }

@@ -10,9 +10,10 @@ use utoipa::{
 
 use crate::bus::webhooks::{DeliveryStatus, Outcome};
 use crate::domain::{
-    Amount, CredentialId, EventId, NoticeKind, OwnerId, Position, Seconds, SessionId, SubjectId, Timestamp,
-    WebhookId,
+    Amount, CredentialId, EventId, KeyId, KeyUse, NoticeKind, OwnerId, Position, Seconds, SessionId,
+    SubjectId, Timestamp, WebhookId,
     event::{Role, SubjectKind, Trigger},
+    keys::Retire,
     policy::OnLimit,
     session::Status,
     webhook::WebhookFormat,
@@ -42,6 +43,14 @@ fn amount() -> RefOr<Schema> {
         .max_length(Some(40))
         .pattern(Some(r"^(0|[1-9][0-9]*)(\.[0-9]+)?$"))
         .description(Some("A decimal number of up to 38 digits, exact."))
+        .into()
+}
+
+/// A PASERK id.
+fn key_id() -> RefOr<Schema> {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .pattern(Some("^k4\\.(lid|pid)\\.[A-Za-z0-9_-]{44}$"))
         .into()
 }
 
@@ -79,6 +88,9 @@ schemas! {
     WebhookFormat => words(&WebhookFormat::ALL.map(|(name, _)| name));
     Outcome => words(&Outcome::ALL.map(|(name, _)| name));
     DeliveryStatus => words(&["pending", "delivered", "parked"]);
+    KeyId => key_id();
+    KeyUse => words(&KeyUse::ALL.map(|(name, _)| name));
+    Retire => words(&Retire::ALL.map(|(name, _)| name));
     SubjectId => chosen();
     OwnerId => chosen();
     Amount => amount();

@@ -10,7 +10,7 @@ use std::{
     ops::Deref,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     thread::{self, available_parallelism},
 };
@@ -21,7 +21,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::domain::{
-    Position, SessionId, SubjectId, Timestamp,
+    Position, Seconds, SessionId, SubjectId, Timestamp,
     bulk::{self, Bulk, Matched, Selector},
     session::SharedSession,
     state::State,
@@ -44,6 +44,8 @@ pub struct Live {
     is_unsettled: AtomicBool,
     position: watch::Sender<Position>,
     recorded_at: AtomicU64,
+    /// In seconds. Only ever grows.
+    longest_ttl: AtomicU32,
 }
 
 /// The authority's own state, with its keys findable by their hash.
@@ -78,6 +80,7 @@ impl Live {
             is_unsettled: AtomicBool::new(false),
             position: watch::Sender::new(state.position),
             recorded_at: AtomicU64::new(0),
+            longest_ttl: AtomicU32::new(0),
         };
         live.note_time(state.recorded_at);
         for subject in state.subjects.into_values() {
@@ -196,10 +199,16 @@ impl Live {
         Timestamp::from_millis(self.recorded_at.load(Ordering::Acquire).cast_signed())
     }
 
+    /// The longest period of all sessions that it has seen: how long a token that was ever sealed can work.
+    pub fn longest_ttl(&self) -> Seconds {
+        Seconds(self.longest_ttl.load(Ordering::Acquire))
+    }
+
     pub(super) fn publish_subject(&self, subject: Arc<Subject>) {
         let before = self.subjects.get(&subject.id);
         let known = before.as_ref().map_or(&[][..], |before| &before.sessions[..]);
         for changed in changed_sessions(known, &subject.sessions) {
+            self.longest_ttl.fetch_max(changed.terms.ttl.0, Ordering::AcqRel);
             self.sessions.put(changed.clone());
         }
         self.subjects.put(subject);

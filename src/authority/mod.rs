@@ -17,6 +17,7 @@ mod erase;
 mod health;
 mod idempotency;
 mod intake;
+mod keys;
 mod live;
 mod presence;
 mod request;
@@ -40,6 +41,7 @@ pub use self::{
     erase::Erased,
     health::Health,
     idempotency::Table as IdempotencyTable,
+    keys::{AccessKey, Issuing, Minted, Rotated},
     live::{Live, SystemView},
     request::{Context, Done, Failure},
     sequencer::Observer,
@@ -81,6 +83,7 @@ pub struct Authority {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     secrets: Secrets,
+    issuing: Issuing,
     sweep: sweep::Sweep,
     sequencer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -101,14 +104,16 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
     /// The keys.
     pub secrets: Secrets,
+    /// What its tokens obey.
+    pub issuing: Issuing,
     /// Who hears of every batch.
     pub observers: Vec<Observer>,
 }
 
 /// The keys of an authority, which never leave it.
 pub struct Secrets {
-    /// Seals and opens session tokens.
-    pub tokens: Tokens,
+    /// Seals and opens session tokens, and signs access tokens.
+    pub tokens: Arc<Tokens>,
     /// Digests what callers say, so that it can be compared and not read.
     pub digests: Digests,
     /// Seals and opens text about people.
@@ -139,10 +144,10 @@ impl<T> Reply<T> {
 type Waiting = oneshot::Receiver<Result<Answer, Failure>>;
 
 impl Authority {
-    /// Starts to serve, and records the limits in force if they differ from those recorded last.
+    /// Starts to serve, and records the limits in force and the keys that seal, where that is not recorded yet.
     ///
     /// # Errors
-    /// The failure of that first commit.
+    /// The failure of such a commit.
     pub fn start(parts: Parts) -> Result<Self, Failure> {
         let live = Arc::new(Live::new(parts.state));
         let unavailable = |error: std::io::Error| Failure::StorageUnavailable { why: error.to_string() };
@@ -161,6 +166,7 @@ impl Authority {
             entropy: Arc::clone(&parts.entropy),
             idempotency: parts.idempotency,
             texts: Arc::clone(&parts.secrets.texts),
+            tokens: Arc::clone(&parts.secrets.tokens),
             observers: parts.observers,
             settling: settling::Settling::default(),
         };
@@ -178,6 +184,7 @@ impl Authority {
             clock: parts.clock,
             entropy: parts.entropy,
             secrets: parts.secrets,
+            issuing: parts.issuing,
             sweep: sweep::Sweep::default(),
             sequencer: Mutex::new(Some(thread)),
         };
@@ -185,6 +192,7 @@ impl Authority {
             Ask::System(SystemCommand::SetPolicy(parts.policy)),
             Context::of(Actor::AUTHORITY),
         )?;
+        authority.admit_keys()?;
         Ok(authority)
     }
 

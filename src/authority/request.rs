@@ -7,13 +7,14 @@ use tokio::sync::oneshot;
 use crate::{
     domain::{
         Actor, Position, SessionId, SubjectId, Timestamp,
-        command::{Command, SystemCommand},
+        command::{Command, RotateKey, SystemCommand},
         record::Idempotency,
         refusal::Refusal,
         subject::Subject,
     },
     log::StoredCommit,
     texts::SubjectKey,
+    tokens::NewKey,
 };
 
 /// Who asks, and by which request: what is recorded beside the facts.
@@ -43,6 +44,8 @@ pub(super) enum Ask {
     Sealed(SubjectId, Command, SubjectKey),
     /// About the authority itself.
     System(SystemCommand),
+    /// Let this key seal from now on.
+    Rotate(RotateKey, NewKey),
 }
 
 impl Ask {
@@ -50,11 +53,15 @@ impl Ask {
     pub(super) const fn is_urgent(&self) -> bool {
         match self {
             Self::Subject(_, command) | Self::Sealed(_, command, _) => is_urgent(command),
-            Self::System(SystemCommand::RevokeCredential(_) | SystemCommand::RevokeMatching(_)) => true,
+            // A key may be replaced because somebody else has it.
+            Self::System(SystemCommand::RevokeCredential(_) | SystemCommand::RevokeMatching(_))
+            | Self::Rotate(..) => true,
             Self::System(
                 SystemCommand::IssueCredential(_)
                 | SystemCommand::SetPolicy(_)
                 | SystemCommand::MarkPresented(_)
+                | SystemCommand::AdmitKeys(_)
+                | SystemCommand::RotateKey(_)
                 | SystemCommand::CreateWebhook(_)
                 | SystemCommand::DeleteWebhook(_),
             ) => false,

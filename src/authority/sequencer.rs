@@ -9,8 +9,8 @@ use crate::{
     bus::Feed,
     clock::{Clock, stopwatch},
     domain::{
-        Actor, Position, SessionId, Stream, SubjectId, Timestamp,
-        command::{Command, RevokeMatching, SystemCommand},
+        Actor, KeyUse, Position, SessionId, Stream, SubjectId, Timestamp,
+        command::{Command, RevokeMatching, RotateKey, SystemCommand},
         event::Presented,
         refusal::Refusal,
         subject::Subject,
@@ -18,6 +18,7 @@ use crate::{
     entropy::{Entropy, commit_id},
     log::{EventLog, LogError, Outcome, StoredCommit},
     texts::{SubjectKey, SubjectKeys, TextError},
+    tokens::{NewKey, Tokens},
 };
 
 use super::{
@@ -65,6 +66,7 @@ pub(super) struct Sequencer {
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) idempotency: Table,
     pub(super) texts: Arc<SubjectKeys>,
+    pub(super) tokens: Arc<Tokens>,
     pub(super) observers: Vec<Observer>,
     pub(super) settling: Settling,
 }
@@ -186,6 +188,10 @@ impl Sequencer {
                 sample = sample_of(&command);
                 staging.decide_system(&command, stamp)
             }
+            Ask::Rotate(command, key) => {
+                let command = self.rotation(staging, command, key, at)?;
+                staging.decide_system(&command, stamp)
+            }
         };
         let decided = decided.map_err(|fault| self.unwritable(&fault))?;
         if let (Some(idempotency), Some(_), None) = (idempotency, &decided.commit, &decided.refusal) {
@@ -204,6 +210,25 @@ impl Sequencer {
     /// Whether texts that were sealed under this key can be read once they are recorded.
     fn still_seals(&self, staging: &Staging<'_>, id: &SubjectId, key: &SubjectKey) -> bool {
         !staging.erases(id) && self.texts.get(&Stream::Subject(id.clone())).as_ref() == Some(key)
+    }
+
+    /// Writes the key before the event that admits it: a crash between the two leaves a file that no fact names.
+    fn rotation(
+        &self,
+        staging: &Staging<'_>,
+        mut command: RotateKey,
+        key: NewKey,
+        at: Timestamp,
+    ) -> Result<SystemCommand, Failure> {
+        if command.which == KeyUse::Session {
+            command.longest_ttl = staging.longest_ttl();
+        }
+        let command = SystemCommand::RotateKey(command);
+        if staging.grants(&command, at) {
+            let kept = self.tokens.keyring().keep(key);
+            kept.map_err(|error| Failure::StorageUnavailable { why: error.to_string() })?;
+        }
+        Ok(command)
     }
 
     /// What was presented is known here before the log knows it, and which keys are gone is no matter of the log;
@@ -279,6 +304,10 @@ impl Sequencer {
             self.live.publish_subject(Arc::clone(subject));
         }
         if let Some(system) = &published.system {
+            if published.rotates_keys() && !self.tokens.keyring().follow(&system.keys, published.recorded_at)
+            {
+                self.health.stop("the file of a key that was just written is gone".into());
+            }
             self.live.publish_system(Arc::clone(system));
         }
         if !published.bulks.is_empty() {
@@ -326,7 +355,9 @@ fn counted(staging: &Staging<'_>, command: SystemCommand, at: Timestamp) -> Syst
         | SystemCommand::SetPolicy(_)
         | SystemCommand::MarkPresented(_)
         | SystemCommand::CreateWebhook(_)
-        | SystemCommand::DeleteWebhook(_) => command,
+        | SystemCommand::DeleteWebhook(_)
+        | SystemCommand::AdmitKeys(_)
+        | SystemCommand::RotateKey(_) => command,
     }
 }
 

@@ -176,7 +176,7 @@ impl Authority {
     /// The session behind a token; none when the token is not genuine. To present a token anywhere ends the
     /// time in which the reply to the renewal that issued it counts as possibly lost.
     pub fn holder(&self, token: &str) -> Option<Holder> {
-        let claims = self.secrets.tokens.open(token)?;
+        let claims = self.secrets.tokens.open(token, || self.now())?;
         let session = self.live.session(claims.session)?;
         if claims.generation > session.generation {
             // Sealed by us, and yet of no event that we know.

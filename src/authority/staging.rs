@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 
 use crate::{
     domain::{
-        Commit, Event, Position, Stream, SubjectId, Timestamp,
+        Commit, Event, Position, Seconds, Stream, SubjectId, Timestamp,
         bulk::{Bulk, Matched, Selector},
         command::{Command, SystemCommand},
         decide::{decide, decide_system},
@@ -71,6 +71,14 @@ pub(super) struct Published {
     pub(super) commits: Vec<Arc<StoredCommit>>,
     pub(super) head: Position,
     pub(super) recorded_at: Timestamp,
+}
+
+impl Published {
+    /// Whether another key seals from now on.
+    pub(super) fn rotates_keys(&self) -> bool {
+        let mut events = self.commits.iter().flat_map(|commit| &commit.commit.events);
+        events.any(|event| matches!(event, Event::KeyRotated(_)))
+    }
 }
 
 impl<'a> Staging<'a> {
@@ -152,13 +160,24 @@ impl<'a> Staging<'a> {
         Ok(Decided { refusal, commit: Some(self.add(staged)), subject: Some(subject) })
     }
 
+    /// The longest period that a session was ever granted, as far as this process knows.
+    pub(super) fn longest_ttl(&self) -> Seconds {
+        let staged = self.subjects.values().flat_map(|subject| &subject.sessions);
+        staged.map(|session| session.terms.ttl).fold(self.live.longest_ttl(), Seconds::max)
+    }
+
+    /// Whether a command about the authority itself would be granted.
+    pub(super) fn grants(&self, command: &SystemCommand, at: Timestamp) -> bool {
+        decide_system(&self.system, command, at).is_ok()
+    }
+
     /// Decides a command about the authority itself.
     pub(super) fn decide_system(
         &mut self,
         command: &SystemCommand,
         stamp: Stamp,
     ) -> Result<Decided, Unwritable> {
-        let (events, refusal) = match decide_system(&self.system, command) {
+        let (events, refusal) = match decide_system(&self.system, command, stamp.at) {
             Ok(events) => (events, None),
             Err(refusal) => (vec![], Some(refusal)),
         };

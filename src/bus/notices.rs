@@ -62,6 +62,7 @@ fn bulk_notices_of(stored: &StoredCommit, present: &dyn Present) -> Vec<Notice> 
         | Event::CredentialRevoked(_)
         | Event::PolicyChanged(_)
         | Event::SubjectErased(_)
+        | Event::KeyRotated(_)
         | Event::UsageRecorded(_)
         | Event::WebhookCreated(_)
         | Event::WebhookDeleted(_) => vec![],
@@ -141,6 +142,7 @@ impl Telling<'_> {
             | Event::PolicyChanged(_)
             | Event::SubjectErased(_)
             | Event::UsageRecorded(_)
+            | Event::KeyRotated(_)
             | Event::WebhookCreated(_)
             | Event::WebhookDeleted(_) => vec![],
         };

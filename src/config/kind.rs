@@ -17,6 +17,8 @@ type Place<T> = fn(&mut Config) -> &mut T;
 pub(super) enum Kind {
     /// Whole seconds, from the one to the other.
     Seconds(u32, u32, Place<Seconds>),
+    /// The same, or none.
+    SecondsOrNone(u32, u32, Place<Option<Seconds>>),
     /// A whole number, from the one to the other.
     Count(u32, u32, Place<u32>),
     Flag(Place<bool>),
@@ -52,6 +54,9 @@ impl Kind {
             Self::Seconds(least, most, place) => {
                 put(place(config), number(&text, *least, *most).map(Seconds))
             }
+            Self::SecondsOrNone(least, most, place) => {
+                put(place(config), seconds_or_none(&text, *least, *most))
+            }
             Self::Count(least, most, place) => put(place(config), number(&text, *least, *most)),
             Self::Flag(place) => put(place(config), text.parse().ok()),
             Self::OnLimit(place) => put(place(config), choose(&ON_LIMIT, &text)),
@@ -68,6 +73,9 @@ impl Kind {
     pub(super) fn show(&self, config: &mut Config) -> String {
         match self {
             Self::Seconds(_, _, place) => place(config).0.to_string(),
+            Self::SecondsOrNone(_, _, place) => {
+                place(config).map_or_else(String::new, |seconds| seconds.0.to_string())
+            }
             Self::Count(_, _, place) => place(config).to_string(),
             Self::Flag(place) => place(config).to_string(),
             Self::OnLimit(place) => word(&ON_LIMIT, place(config)),
@@ -86,6 +94,7 @@ impl Kind {
     pub(super) fn range(&self) -> String {
         match self {
             Self::Seconds(least, most, _) => format!("{least} to {most} seconds"),
+            Self::SecondsOrNone(least, most, _) => format!("{least} to {most} seconds, or empty for none"),
             Self::Count(least, most, _) => format!("{least} to {most}"),
             Self::Flag(_) => "true or false".to_owned(),
             Self::OnLimit(_) => words(&ON_LIMIT),
@@ -103,6 +112,7 @@ impl Kind {
         match self {
             Self::Seconds(_, _, place) => Some(place(config).0),
             Self::Count(_, _, place) => Some(*place(config)),
+            Self::SecondsOrNone(_, _, place) => place(config).map(|seconds| seconds.0),
             Self::Flag(_)
             | Self::OnLimit(_)
             | Self::OnReuse(_)
@@ -118,7 +128,7 @@ impl Kind {
     fn text<'a>(&self, value: &'a Value) -> Option<Cow<'a, str>> {
         match (self, value) {
             (_, Value::Untyped(text))
-            | (Self::Seconds(..) | Self::Count(..), Value::Number(text))
+            | (Self::Seconds(..) | Self::SecondsOrNone(..) | Self::Count(..), Value::Number(text))
             | (
                 Self::OnLimit(_)
                 | Self::OnReuse(_)
@@ -159,6 +169,11 @@ fn put<T>(place: &mut T, value: Option<T>) -> Result<(), Unfit> {
 
 fn number(text: &str, least: u32, most: u32) -> Option<u32> {
     text.parse().ok().filter(|number| (least..=most).contains(number))
+}
+
+#[expect(clippy::option_option, reason = "no length at all is a value, other than a wrong one")]
+fn seconds_or_none(text: &str, least: u32, most: u32) -> Option<Option<Seconds>> {
+    if text.is_empty() { Some(None) } else { number(text, least, most).map(|value| Some(Seconds(value))) }
 }
 
 /// What a variable that is not UTF-8 was replaced by is no path that anyone meant.

@@ -34,6 +34,8 @@ pub struct Config {
     pub policy: Policy,
     /// `idempotency.*`
     pub idempotency: Idempotency,
+    /// `keys.overlap`; none for as long as tokens of the old key live.
+    pub keys_overlap: Option<Seconds>,
     /// `webhooks.allow_private`
     pub webhooks_allow_private: bool,
     /// `audit.*`
@@ -98,6 +100,7 @@ impl Default for Config {
             data_dir: PathBuf::from("./tenure-data"),
             policy: Policy::default(),
             idempotency: Idempotency { window: Seconds(600), max: 1_000_000 },
+            keys_overlap: None,
             webhooks_allow_private: false,
             audit: Audit { head_interval: Seconds(1), head_file: None },
             metrics_allow: Networks::default(),

@@ -55,7 +55,7 @@ const fn setting(name: &'static str, kind: Kind, doc: &'static str) -> Setting {
 }
 
 /// Every setting there is.
-pub static SETTINGS: [Setting; 25] = [
+pub static SETTINGS: [Setting; 26] = [
     setting(
         "server.listen",
         Kind::Address(|config| &mut config.server.listen),
@@ -151,6 +151,11 @@ pub static SETTINGS: [Setting; 25] = [
         "idempotency.max",
         Kind::Count(1, 10_000_000, |config| &mut config.idempotency.max),
         "How many `Idempotency-Key`s are remembered; beyond it the oldest are forgotten first.",
+    ),
+    setting(
+        "keys.overlap",
+        Kind::SecondsOrNone(0, 7_776_000, |config| &mut config.keys_overlap),
+        "How long tokens of a key that was replaced with an overlap work on, in seconds; none is the longest ttl that was issued.",
     ),
     setting(
         "webhooks.allow_private",

@@ -63,6 +63,7 @@ fn every_setting_has_a_place_of_its_own() {
         ("renewal.on_reuse", "revoke"),
         ("idempotency.window", "60"),
         ("idempotency.max", "10"),
+        ("keys.overlap", "7200"),
         ("webhooks.allow_private", "true"),
         ("audit.head_interval", "60"),
         ("audit.head_file", "/mnt/other/heads"),

@@ -6,6 +6,7 @@ use super::{
     bulk::{Matched, Selector},
     event::{CredentialIssued, Device, Presented, Profile, WebhookCreated},
     id::{CredentialId, Digest16, Generation, OwnerId, SessionId, WebhookId},
+    keys::{KeyId, KeyUse, Retire},
     policy::Policy,
     text::SealedText,
     time::Seconds,
@@ -43,6 +44,10 @@ pub enum SystemCommand {
     SetPolicy(Policy),
     /// Remember that these tokens were presented.
     MarkPresented(Vec<Presented>),
+    /// Record which key seals, for each use that has none recorded.
+    AdmitKeys(Vec<(KeyUse, KeyId)>),
+    /// Let another key seal from now on.
+    RotateKey(RotateKey),
     /// Tell somebody by HTTP requests.
     CreateWebhook(WebhookCreated),
     /// Tell them no more.
@@ -60,6 +65,21 @@ pub struct RevokeMatching {
     pub reason: SealedText,
     /// How many there are at the moment of the decision; whoever holds the state of every subject counts them.
     pub matched: Matched,
+}
+
+/// Let another key seal from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RotateKey {
+    /// What it is for.
+    pub which: KeyUse,
+    /// The new key, which is drawn and not in use yet.
+    pub key_id: KeyId,
+    /// What becomes of the key that it replaces.
+    pub retire: Retire,
+    /// How long the tokens of that key work on, when there is an overlap: `keys.overlap`.
+    pub overlap: Option<Seconds>,
+    /// How long they do where that is not set: the longest life of any of them.
+    pub longest_ttl: Seconds,
 }
 
 /// Tell somebody by HTTP requests no more.

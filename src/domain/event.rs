@@ -10,6 +10,7 @@ use serde::Serialize;
 pub use super::budget::UsageRecorded;
 pub use super::bulk::{MatchedOfOwner, Selector};
 pub use super::expiry::{ExpiryCause, SessionExpired};
+pub use super::keys::KeyRotated;
 pub use super::kind::EventKind;
 pub use super::webhook::{WebhookCreated, WebhookDeleted};
 use super::{
@@ -55,6 +56,8 @@ pub enum Event {
     SubjectErased(SubjectErased),
     /// A session was used, within its constraints.
     UsageRecorded(UsageRecorded),
+    /// A key seals or signs tokens from now on.
+    KeyRotated(KeyRotated),
     /// Somebody wants to be told by HTTP requests.
     WebhookCreated(WebhookCreated),
     /// Nobody is told by these requests any more.
@@ -78,6 +81,7 @@ impl Event {
             Self::SessionExpired(_) => EventKind::SessionExpired,
             Self::SubjectErased(_) => EventKind::SubjectErased,
             Self::UsageRecorded(_) => EventKind::UsageRecorded,
+            Self::KeyRotated(_) => EventKind::KeyRotated,
             Self::WebhookCreated(_) => EventKind::WebhookCreated,
             Self::WebhookDeleted(_) => EventKind::WebhookDeleted,
         }
@@ -99,6 +103,7 @@ impl Event {
             | Self::CredentialRevoked(_)
             | Self::PolicyChanged(_)
             | Self::SubjectErased(_)
+            | Self::KeyRotated(_)
             | Self::WebhookCreated(_)
             | Self::WebhookDeleted(_) => None,
         }
@@ -123,6 +128,7 @@ impl Event {
             | Self::PolicyChanged(_)
             | Self::SessionExpired(_)
             | Self::UsageRecorded(_)
+            | Self::KeyRotated(_)
             | Self::WebhookCreated(_)
             | Self::WebhookDeleted(_) => vec![],
         }

@@ -54,6 +54,7 @@ pub fn evolve(subject: &mut Subject, event: &Event, recorded: RecordedAs) -> Res
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)
         | Event::PolicyChanged(_)
+        | Event::KeyRotated(_)
         | Event::WebhookCreated(_)
         | Event::WebhookDeleted(_) => Err("it belongs to the system stream"),
     };
@@ -82,6 +83,7 @@ pub fn evolve_system(system: &mut System, event: &Event, recorded: RecordedAs) -
         }
         Event::SessionsRevoked(event) if event.selector.is_none() => Err("it does not say of which subjects"),
         Event::TokensPresented(_) | Event::SessionsRevoked(_) => Ok(()),
+        Event::KeyRotated(event) => system.keys.rotate(event, recorded),
         Event::WebhookCreated(event) => webhook_created(system, event, recorded),
         Event::WebhookDeleted(event) => match system.webhooks.remove(&event.webhook_id) {
             Some(_) => Ok(()),

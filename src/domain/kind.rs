@@ -30,6 +30,8 @@ pub enum EventKind {
     SessionExpired = 11,
     /// See [`SubjectErased`](super::event::SubjectErased).
     SubjectErased = 12,
+    /// See [`KeyRotated`](super::event::KeyRotated).
+    KeyRotated = 14,
     /// See [`UsageRecorded`](super::event::UsageRecorded).
     UsageRecorded = 17,
     /// See [`WebhookCreated`](super::event::WebhookCreated).
@@ -40,7 +42,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::SubjectRegistered,
         Self::SessionCreated,
         Self::SessionRenewed,
@@ -53,6 +55,7 @@ impl EventKind {
         Self::PolicyChanged,
         Self::SessionExpired,
         Self::SubjectErased,
+        Self::KeyRotated,
         Self::UsageRecorded,
         Self::WebhookCreated,
         Self::WebhookDeleted,
@@ -73,6 +76,7 @@ impl EventKind {
             Self::PolicyChanged => "PolicyChanged",
             Self::SessionExpired => "SessionExpired",
             Self::SubjectErased => "SubjectErased",
+            Self::KeyRotated => "KeyRotated",
             Self::UsageRecorded => "UsageRecorded",
             Self::WebhookCreated => "WebhookCreated",
             Self::WebhookDeleted => "WebhookDeleted",

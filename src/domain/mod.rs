@@ -13,6 +13,7 @@ pub mod event;
 pub mod evolve;
 pub mod expiry;
 pub mod id;
+pub mod keys;
 mod kind;
 pub mod policy;
 mod profile;
@@ -32,6 +33,7 @@ pub use event::{Event, EventKind};
 pub use id::{
     CommitId, CredentialId, Digest16, EventId, Generation, OwnerId, Position, SessionId, SubjectId, WebhookId,
 };
+pub use keys::{KeyId, KeyUse};
 pub use policy::Policy;
 pub use record::{Actor, Commit, Stream};
 pub use text::SealedText;

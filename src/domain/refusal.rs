@@ -109,6 +109,12 @@ pub enum Refusal {
         /// The event of that request.
         caused_by: Position,
     },
+    /// The key was rotated with an overlap a moment ago.
+    #[error("the key was rotated less than 300 seconds ago; it may be again at {retry_at}")]
+    RotationTooRecent {
+        /// When it may be.
+        retry_at: Timestamp,
+    },
     /// The last admin key cannot be withdrawn.
     #[error("the last admin key cannot be withdrawn")]
     LastAdmin,

@@ -1,4 +1,4 @@
-//! The authority's own state: its API keys and the limits in force.
+//! The authority's own state: its API keys, the keys of its tokens and the limits in force.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,7 @@ use minicbor::{Decode, Encode};
 use super::{
     event::Role,
     id::{CredentialId, OwnerId, Position, WebhookId},
+    keys::Keys,
     policy::Policy,
     text::SealedText,
     time::Timestamp,
@@ -30,6 +31,10 @@ pub struct System {
     #[n(3)]
     #[cbor(default)]
     pub webhooks: BTreeMap<WebhookId, Webhook>,
+    /// The keys that prove tokens, retired ones included.
+    #[n(4)]
+    #[cbor(default)]
+    pub keys: Keys,
 }
 
 /// What is known of an API key; the key itself is not.

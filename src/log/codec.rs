@@ -233,6 +233,7 @@ fn put_event(out: &mut Vec<u8>, event: &Event) {
         Event::CredentialIssued(data) => put(out, data),
         Event::CredentialRevoked(data) => put(out, data),
         Event::PolicyChanged(data) => put(out, data),
+        Event::KeyRotated(data) => put(out, data),
         Event::WebhookCreated(data) => put(out, data),
         Event::WebhookDeleted(data) => put(out, data),
         Event::SessionExpired(data) => put(out, data),

@@ -2,14 +2,15 @@
 
 use super::{EncodedCommit, encode};
 use crate::domain::{
-    Actor, Commit, CommitId, CredentialId, Digest16, Event, Generation, NoticeKind, Policy, Position,
+    Actor, Commit, CommitId, CredentialId, Digest16, Event, Generation, KeyUse, NoticeKind, Policy, Position,
     SealedText, Seconds, SessionId, Stream, Timestamp, WebhookId,
     event::{
-        CredentialIssued, CredentialRevoked, Device, ExpiryCause, PolicyChanged, Presented, Profile,
-        RejectionCause, RejectionCode, RenewalRejected, Role, SessionCreated, SessionExpired, SessionRenewed,
-        SessionRevoked, SessionsRevoked, SubjectErased, SubjectKind, SubjectRegistered, Terms,
-        TokensPresented, Trigger, UsageRecorded, WebhookCreated, WebhookDeleted,
+        CredentialIssued, CredentialRevoked, Device, ExpiryCause, KeyRotated, PolicyChanged, Presented,
+        Profile, RejectionCause, RejectionCode, RenewalRejected, Role, SessionCreated, SessionExpired,
+        SessionRenewed, SessionRevoked, SessionsRevoked, SubjectErased, SubjectKind, SubjectRegistered,
+        Terms, TokensPresented, Trigger, UsageRecorded, WebhookCreated, WebhookDeleted,
     },
+    keys::Retire,
     record::{ActorKind, Idempotency},
     webhook::WebhookFormat,
 };
@@ -109,6 +110,17 @@ fn sealed(byte: u8) -> SealedText {
     SealedText::from_bytes(vec![byte; 40])
 }
 
+fn key_rotated() -> Event {
+    let id = |letter: &str| format!("k4.lid.{}", letter.repeat(44)).parse().unwrap();
+    Event::KeyRotated(KeyRotated {
+        which: KeyUse::Session,
+        key_id: id("b"),
+        previous_key_id: Some(id("a")),
+        retire: Some(Retire::Overlap),
+        retire_at: Some(at(86_400_000)),
+    })
+}
+
 /// One event of every kind, every field filled.
 pub(super) fn every_kind() -> Vec<Event> {
     use crate::domain::policy::OnLimit;
@@ -198,6 +210,7 @@ pub(super) fn every_kind() -> Vec<Event> {
             transactions: 3,
             total_amount: "40".parse().unwrap(),
         }),
+        key_rotated(),
         Event::WebhookCreated(WebhookCreated {
             webhook_id: WebhookId::from_bytes([0xe3; 16]),
             owner_id: Some("team:payments".parse().unwrap()),

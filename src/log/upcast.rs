@@ -27,6 +27,7 @@ pub(super) fn read(kind: u8, version: u8, data: &[u8]) -> Result<Event, DecodeEr
         EventKind::CredentialIssued => only_version_1(kind, version, data, Event::CredentialIssued),
         EventKind::CredentialRevoked => only_version_1(kind, version, data, Event::CredentialRevoked),
         EventKind::PolicyChanged => only_version_1(kind, version, data, Event::PolicyChanged),
+        EventKind::KeyRotated => only_version_1(kind, version, data, Event::KeyRotated),
         EventKind::WebhookCreated => only_version_1(kind, version, data, Event::WebhookCreated),
         EventKind::WebhookDeleted => only_version_1(kind, version, data, Event::WebhookDeleted),
         EventKind::SessionExpired => only_version_1(kind, version, data, Event::SessionExpired),

@@ -15,10 +15,19 @@ use crate::entropy::{self, Entropy};
 /// What a token is known by.
 pub(super) type TokenDigest = [u8; 16];
 
+/// A genuine token as it is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// What it claims.
+    pub(super) claims: Claims,
+    /// The place of the key that sealed it: whether that key still works is asked every time too.
+    pub(super) key: u32,
+}
+
 /// A bounded memory of genuine tokens, sharded: lookups on different threads rarely meet.
 pub(super) struct Memo {
     key: Zeroizing<[u8; 32]>,
-    seen: Cache<TokenDigest, Claims>,
+    seen: Cache<TokenDigest, Seen>,
 }
 
 impl Memo {
@@ -33,12 +42,12 @@ impl Memo {
         digest
     }
 
-    pub(super) fn recall(&self, digest: TokenDigest) -> Option<Claims> {
+    pub(super) fn recall(&self, digest: TokenDigest) -> Option<Seen> {
         self.seen.get(&digest)
     }
 
-    pub(super) fn remember(&self, digest: TokenDigest, claims: Claims) {
-        self.seen.insert(digest, claims);
+    pub(super) fn remember(&self, digest: TokenDigest, seen: Seen) {
+        self.seen.insert(digest, seen);
     }
 }
 
@@ -56,13 +65,16 @@ mod tests {
         entropy::SeededEntropy,
     };
 
-    const CLAIMS: Claims = Claims { session: SessionId::from_bytes([1; 16]), generation: Generation(1) };
+    const SEEN: Seen = Seen {
+        claims: Claims { session: SessionId::from_bytes([1; 16]), generation: Generation(1) },
+        key: 0,
+    };
 
     #[test]
     fn a_memo_is_bounded() {
         let memo = Memo::new(100, &SeededEntropy::new(1));
         for n in 0..10_000 {
-            memo.remember(memo.digest(&n.to_string()), CLAIMS);
+            memo.remember(memo.digest(&n.to_string()), SEEN);
         }
         assert!(memo.seen.len() <= 200, "{memo:?}");
     }
@@ -70,7 +82,7 @@ mod tests {
     #[test]
     fn a_memo_of_no_capacity_remembers_nothing() {
         let memo = Memo::new(0, &SeededEntropy::new(1));
-        memo.remember(memo.digest("a"), CLAIMS);
+        memo.remember(memo.digest("a"), SEEN);
         assert_eq!(memo.recall(memo.digest("a")), None);
     }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use tenure::{
-    authority::{Authority, Context, IdempotencyTable, Parts, Secrets},
+    authority::{Authority, Context, IdempotencyTable, Issuing, Parts, Secrets},
     clock::{Clock, TestClock},
-    domain::{Actor, Policy, Seconds, Timestamp, state::State},
+    domain::{Actor, Policy, Seconds, Timestamp, keys::Keys, state::State},
     entropy::{Entropy, SeededEntropy},
     log::{EventLog, StoredCommit},
     projections::Projections,
@@ -36,6 +36,7 @@ pub(crate) fn world(log: Arc<dyn EventLog>, seed: u64) -> World {
         policy: Policy { auto_register: true, per_subject: 3, ..Policy::default() },
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         secrets: secrets(&keys.path().join("keys"), &*entropy),
+        issuing: Issuing::default(),
         entropy,
         observers: vec![Arc::new(tell)],
     });
@@ -43,8 +44,9 @@ pub(crate) fn world(log: Arc<dyn EventLog>, seed: u64) -> World {
 }
 
 fn secrets(dir: &std::path::Path, entropy: &dyn Entropy) -> Secrets {
+    let keyring = Keyring::open(dir, &Keys::default(), Timestamp::ZERO, entropy).unwrap();
     Secrets {
-        tokens: Tokens::new(Keyring::open(dir, entropy).unwrap(), 1_000, entropy),
+        tokens: Tokens::new(keyring, 1_000, entropy).into(),
         digests: Digests::open(dir, entropy).unwrap(),
         texts: SubjectKeys::open(dir).unwrap().into(),
     }

@@ -392,7 +392,7 @@ impl Scenario {
     }
 
     pub(crate) fn when_system(self, command: &SystemCommand, at: Timestamp) -> Outcome {
-        let answer = decide_system(&self.state.system, command).map_err(Refused::from);
+        let answer = decide_system(&self.state.system, command, at).map_err(Refused::from);
         Outcome { scenario: self, stream: Stream::System, answer, at }
     }
 
@@ -560,6 +560,7 @@ fn take_hint(event: &mut Event) -> Option<ExpiringSoon> {
         | Event::CredentialRevoked(_)
         | Event::PolicyChanged(_)
         | Event::SubjectErased(_)
+        | Event::KeyRotated(_)
         | Event::WebhookCreated(_)
         | Event::WebhookDeleted(_) => None,
     }

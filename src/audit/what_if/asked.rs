@@ -102,6 +102,7 @@ pub(super) fn asked(subject: &Subject, policy: Option<&Policy>, commit: &Commit)
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)
         | Event::PolicyChanged(_)
+        | Event::KeyRotated(_)
         | Event::WebhookCreated(_)
         | Event::WebhookDeleted(_) => None,
     });

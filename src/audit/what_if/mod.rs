@@ -291,6 +291,7 @@ impl Counts {
                 | Event::CredentialIssued(_)
                 | Event::CredentialRevoked(_)
                 | Event::PolicyChanged(_)
+                | Event::KeyRotated(_)
                 | Event::WebhookCreated(_)
                 | Event::WebhookDeleted(_) => continue,
             };

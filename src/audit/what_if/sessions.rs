@@ -74,6 +74,7 @@ fn what_happened(session: &Session, stored: &StoredCommit, at: Timestamp) -> Str
             | Event::CredentialIssued(_)
             | Event::CredentialRevoked(_)
             | Event::PolicyChanged(_)
+            | Event::KeyRotated(_)
             | Event::WebhookCreated(_)
             | Event::WebhookDeleted(_),
         )

@@ -6,10 +6,10 @@ use tokio::runtime::Handle;
 
 use super::{conditions::Scratch, failed, forgetful::ForgetfulLog};
 use crate::{
-    authority::{Authority, Context, IdempotencyTable, NewSession, Parts, Reply, Secrets},
+    authority::{Authority, Context, IdempotencyTable, Issuing, NewSession, Parts, Reply, Secrets},
     cli::failure::Failure,
     clock::{Clock, SystemClock, TestClock},
-    domain::{Actor, Policy, Seconds, state::State},
+    domain::{Actor, Policy, Seconds, Timestamp, keys::Keys, state::State},
     entropy::OsEntropy,
     log::StoredCommit,
     node::{Node, Options},
@@ -66,7 +66,7 @@ impl InMemory {
     /// That remembers so many tokens that it has seen.
     pub(super) fn new(scratch: &Scratch, remembered: usize) -> Result<Self, Failure> {
         let keys = scratch.path().join("keys");
-        let keyring = Keyring::open(&keys, &OsEntropy).map_err(failed)?;
+        let keyring = Keyring::open(&keys, &Keys::default(), Timestamp::ZERO, &OsEntropy).map_err(failed)?;
         let clock = Arc::new(TestClock::new(SystemClock::new().now()));
         let projections = Arc::new(Projections::default());
         let authority = Authority::start(Parts {
@@ -77,6 +77,7 @@ impl InMemory {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             entropy: Arc::new(OsEntropy),
             secrets: secrets(&keys, &keyring, remembered)?,
+            issuing: Issuing::default(),
             observers: vec![Arc::new(move |commits: &[Arc<StoredCommit>]| {
                 for stored in commits {
                     projections.fold(stored);
@@ -90,7 +91,7 @@ impl InMemory {
 
 fn secrets(keys: &Path, keyring: &Keyring, remembered: usize) -> Result<Secrets, Failure> {
     Ok(Secrets {
-        tokens: Tokens::new(keyring.clone(), remembered, &OsEntropy),
+        tokens: Arc::new(Tokens::new(keyring.clone(), remembered, &OsEntropy)),
         digests: Digests::open(keys, &OsEntropy).map_err(failed)?,
         texts: SubjectKeys::open(keys).map_err(failed)?.into(),
     })

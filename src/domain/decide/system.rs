@@ -2,18 +2,20 @@
 
 use crate::domain::{
     Event,
-    command::{RevokeMatching, SystemCommand},
+    command::{RevokeMatching, RotateKey, SystemCommand},
     event::{
-        CredentialRevoked, PolicyChanged, Role, SessionsRevoked, TokensPresented, Trigger, WebhookCreated,
-        WebhookDeleted,
+        CredentialRevoked, KeyRotated, PolicyChanged, Role, SessionsRevoked, TokensPresented, Trigger,
+        WebhookCreated, WebhookDeleted,
     },
+    keys::{KeyId, KeyUse, ROTATION_PAUSE, Retire},
     refusal::Refusal,
     system::System,
+    time::Timestamp,
     webhook,
 };
 
 /// Decides a command against the authority's own state, by the same rules as [`decide`](super::decide).
-pub fn decide_system(system: &System, command: &SystemCommand) -> Result<Vec<Event>, Refusal> {
+pub fn decide_system(system: &System, command: &SystemCommand, at: Timestamp) -> Result<Vec<Event>, Refusal> {
     match command {
         SystemCommand::IssueCredential(event) => Ok(vec![Event::CredentialIssued(event.clone())]),
         SystemCommand::RevokeCredential(id) => {
@@ -35,6 +37,8 @@ pub fn decide_system(system: &System, command: &SystemCommand) -> Result<Vec<Eve
         SystemCommand::MarkPresented(marks) => {
             Ok(vec![Event::TokensPresented(TokensPresented { presented: marks.clone() })])
         }
+        SystemCommand::AdmitKeys(keys) => Ok(admit_keys(system, keys)),
+        SystemCommand::RotateKey(asked) => rotate_key(system, asked, at),
         SystemCommand::CreateWebhook(event) => create_webhook(system, event),
         SystemCommand::DeleteWebhook(asked) => {
             let known = system.webhooks.get(&asked.id);
@@ -58,6 +62,39 @@ fn revoked(asked: &RevokeMatching) -> SessionsRevoked {
         selector: Some(Box::new(asked.selector.clone())),
         owners: asked.matched.owners(),
     }
+}
+
+fn admit_keys(system: &System, keys: &[(KeyUse, KeyId)]) -> Vec<Event> {
+    let new = keys.iter().filter(|(which, _)| system.keys.active(*which).is_none());
+    let admitted = new.map(|(which, key_id)| KeyRotated {
+        which: *which,
+        key_id: key_id.clone(),
+        previous_key_id: None,
+        retire: None,
+        retire_at: None,
+    });
+    admitted.map(Event::KeyRotated).collect()
+}
+
+/// A rotation without an overlap is for an emergency, so nothing holds it up.
+fn rotate_key(system: &System, asked: &RotateKey, at: Timestamp) -> Result<Vec<Event>, Refusal> {
+    let retire_at = match asked.retire {
+        Retire::Now => at,
+        Retire::Overlap => {
+            let earliest = system.keys.last_overlap(asked.which).map(|last| last.plus(ROTATION_PAUSE));
+            if let Some(retry_at) = earliest.filter(|earliest| at < *earliest) {
+                return Err(Refusal::RotationTooRecent { retry_at });
+            }
+            at.plus(asked.overlap.unwrap_or(asked.longest_ttl))
+        }
+    };
+    Ok(vec![Event::KeyRotated(KeyRotated {
+        which: asked.which,
+        key_id: asked.key_id.clone(),
+        previous_key_id: system.keys.active(asked.which).map(|key| key.id.clone()),
+        retire: Some(asked.retire),
+        retire_at: Some(retire_at),
+    })])
 }
 
 fn create_webhook(system: &System, asked: &WebhookCreated) -> Result<Vec<Event>, Refusal> {

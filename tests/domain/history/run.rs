@@ -351,7 +351,7 @@ impl Run {
         }
         let command = RevokeMatching { selector, reason: sealed("for a test"), matched };
         let command = SystemCommand::RevokeMatching(command);
-        let answer = decide_system(&self.state.system, &command).map_err(Refused::from);
+        let answer = decide_system(&self.state.system, &command, self.now).map_err(Refused::from);
         let before = self.state.clone();
         let expected = self.model.revoke_matching(selection, self.now.as_millis());
         let actual = described(&answer);
@@ -372,7 +372,7 @@ impl Run {
     }
 
     fn ask_system(&mut self, command: &SystemCommand) -> Check {
-        let events = decide_system(&self.state.system, command)
+        let events = decide_system(&self.state.system, command, self.now)
             .map_err(|refusal| format!("{refusal:?} to {command:?}"))?;
         self.record(Stream::System, events)
     }

@@ -49,6 +49,7 @@ fn code_of(refusal: &Refusal) -> String {
         Refusal::ConstraintViolated { constraint, .. } => {
             format!("CONSTRAINT_VIOLATED {}", constraint.name())
         }
+        Refusal::RotationTooRecent { .. } => "ROTATION_TOO_RECENT".into(),
         Refusal::LastAdmin => "LAST_ADMIN".into(),
         Refusal::WebhookNotFound => "WEBHOOK_NOT_FOUND".into(),
         Refusal::WebhookLimitExceeded { most } => format!("WEBHOOK_LIMIT_EXCEEDED {most}"),
@@ -99,6 +100,7 @@ fn fact(event: &Event) -> String {
         | Event::CredentialRevoked(_)
         | Event::PolicyChanged(_)
         | Event::SubjectErased(_)
+        | Event::KeyRotated(_)
         | Event::WebhookCreated(_)
         | Event::WebhookDeleted(_) => format!("{event:?}"),
     }

@@ -1,0 +1,157 @@
+//! The keys of tokens: rotate, retire; and the access tokens that are signed with them.
+
+use crate::{
+    domain::{
+        Event, KeyId, KeyUse, Position, Seconds, Timestamp,
+        command::{RotateKey, SystemCommand},
+        event::KeyRotated,
+        keys::Retire,
+    },
+    entropy,
+    log::StoredCommit,
+    tokens::{AccessClaims, AccessToken, LONGEST_ACCESS, NewKey},
+};
+
+use super::{
+    Authority, Holder, Inactive, Reply,
+    request::{Answer, Ask, Context, Failure},
+};
+
+/// What the authority's tokens obey.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuing {
+    /// The `iss` of access tokens: `server.public_url`, or `tenure`.
+    pub issuer: String,
+    /// `keys.overlap`; none until the longest-lived token of the old key has ended.
+    pub overlap: Option<Seconds>,
+}
+
+impl Default for Issuing {
+    fn default() -> Self {
+        Self { issuer: "tenure".to_owned(), overlap: None }
+    }
+}
+
+/// An access token, and when it ends.
+#[derive(Debug)]
+pub struct Minted {
+    /// The token; shown to its holder and to nobody else.
+    pub token: AccessToken,
+    /// It is good while `now` is before that.
+    pub expires_at: Timestamp,
+}
+
+/// A key with which access tokens are judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessKey {
+    /// Its id, PASERK `k4.pid`.
+    pub id: KeyId,
+    /// The key, PASERK `k4.public`.
+    pub paserk: String,
+    /// When it was admitted.
+    pub created_at: Timestamp,
+    /// From when on no token of it works; none while it signs.
+    pub retire_at: Option<Timestamp>,
+}
+
+/// A key that seals now, and what became of the one before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotated {
+    /// What was recorded.
+    pub event: KeyRotated,
+    /// When.
+    pub at: Timestamp,
+    /// The event that says so.
+    pub position: Position,
+}
+
+impl Rotated {
+    /// The rotation that a commit recorded; none when it recorded something else.
+    pub fn of_commit(stored: &StoredCommit) -> Option<Self> {
+        let Some(Event::KeyRotated(event)) = stored.commit.events.last() else { return None };
+        Some(Self { event: event.clone(), at: stored.commit.recorded_at, position: stored.last() })
+    }
+}
+
+impl Authority {
+    /// An access token of a session that is live now. Appends nothing.
+    ///
+    /// # Errors
+    /// Why the session's token is not good now.
+    pub fn mint(&self, holder: &Holder, ttl: Seconds, audience: Option<String>) -> Result<Minted, Inactive> {
+        let now = self.now();
+        holder.judge(now)?;
+        let session = &holder.session;
+        let expires_at = now.plus(ttl).min(session.expires_at);
+        let token = self.secrets.tokens.sign(&AccessClaims {
+            iss: self.issuing.issuer.clone(),
+            sub: session.subject.clone(),
+            sid: session.id,
+            aud: audience,
+            scopes: session.scopes().to_vec(),
+            iat: now,
+            nbf: now,
+            exp: expires_at,
+            jti: entropy::token_id(&*self.entropy, now),
+        });
+        Ok(Minted { token, expires_at })
+    }
+
+    /// The keys with which access tokens are judged now: the one that signs last.
+    pub fn access_keys(&self) -> Vec<AccessKey> {
+        let (now, view) = (self.now(), self.live.system());
+        let known = view.system.keys.of(KeyUse::Access).iter();
+        let public = |id: &KeyId| self.secrets.tokens.keyring().public(id, now);
+        known
+            .filter_map(|key| {
+                Some(AccessKey {
+                    id: key.id.clone(),
+                    paserk: public(&key.id)?,
+                    created_at: key.created_at,
+                    retire_at: key.retire_at,
+                })
+            })
+            .collect()
+    }
+
+    /// Lets a new key seal from now on: whatever is sealed after the answer is sealed with it.
+    ///
+    /// # Errors
+    /// [`Refusal::RotationTooRecent`](crate::domain::refusal::Refusal), or why the key could not be kept or recorded.
+    pub async fn rotate_key(
+        &self,
+        context: Context,
+        which: KeyUse,
+        retire: Retire,
+    ) -> Result<Reply<Rotated>, Failure> {
+        let key = NewKey::draw(which, &*self.entropy);
+        let command = RotateKey {
+            which,
+            key_id: key.id().clone(),
+            retire,
+            overlap: self.issuing.overlap,
+            longest_ttl: LONGEST_ACCESS,
+        };
+        match self.submit(Ask::Rotate(command, key), context).await? {
+            Answer::Done(done) => {
+                let rotated = done.commit.as_deref().and_then(Rotated::of_commit);
+                Ok(Reply::Now(rotated.expect("a granted rotation is recorded")))
+            }
+            Answer::Repeat(first) => Ok(Reply::Repeat(first)),
+        }
+    }
+
+    /// Removes the keys whose time is over. Nothing depends on it but the files.
+    pub fn remove_retired_keys(&self) {
+        self.secrets.tokens.keyring().remove_over(self.now());
+    }
+
+    /// Records which keys seal, where that is not recorded yet: at the first start, and at the first start after
+    /// keys came to be recorded.
+    pub(super) fn admit_keys(&self) -> Result<(), Failure> {
+        let keyring = self.secrets.tokens.keyring();
+        let keys = KeyUse::ALL.map(|(_, which)| (which, keyring.active(which))).to_vec();
+        let ask = Ask::System(SystemCommand::AdmitKeys(keys));
+        self.submit_blocking(ask, Context::of(crate::domain::Actor::AUTHORITY)).map(drop)
+    }
+}

@@ -1,0 +1,320 @@
+//! The keys that prove tokens: which there are, since when each seals, and until when it opens. What a key is made
+//! of is no fact; facts know it by its id.
+
+use std::{fmt, str::FromStr};
+
+use arcstr::ArcStr;
+use minicbor::{
+    Decode, Decoder, Encode, Encoder, decode,
+    encode::{self, Write},
+};
+use serde::Serialize;
+
+use super::{
+    id::{InvalidId, Position},
+    record::RecordedAs,
+    time::{Seconds, Timestamp},
+};
+
+/// A second rotation with an overlap comes no sooner than this after the first: verifiers learn of keys from time to
+/// time, and nobody should have to know many.
+pub const ROTATION_PAUSE: Seconds = Seconds(300);
+
+/// What a key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode, Serialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyUse {
+    /// It seals session tokens.
+    #[n(0)]
+    Session,
+    /// It signs access tokens.
+    #[n(1)]
+    Access,
+}
+
+impl KeyUse {
+    /// Every use with its name in the API.
+    pub const ALL: [(&str, Self); 2] = [("session", Self::Session), ("access", Self::Access)];
+}
+
+/// What becomes of the key that another one replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode, Serialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
+pub enum Retire {
+    /// Its tokens work on until they end, or until a moment that is fixed now.
+    #[n(0)]
+    Overlap,
+    /// Its tokens work no more, nor those of the keys before it.
+    #[n(1)]
+    Now,
+}
+
+impl Retire {
+    /// Both with their names in the API.
+    pub const ALL: [(&str, Self); 2] = [("overlap", Self::Overlap), ("now", Self::Now)];
+}
+
+/// What a key is called: its PASERK id, which gives nothing of it away.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(ArcStr);
+
+impl KeyId {
+    /// As it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for KeyId {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let digest = text.strip_prefix("k4.lid.").or_else(|| text.strip_prefix("k4.pid."));
+        let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        match digest {
+            Some(digest) if digest.len() == 44 && digest.bytes().all(is_base64) => Ok(Self(text.into())),
+            Some(_) | None => Err(InvalidId("must be the id of a key, k4.lid. or k4.pid. and 44 characters")),
+        }
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for KeyId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<C> Encode<C> for KeyId {
+    fn encode<W: Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        e.str(&self.0)?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for KeyId {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
+        d.str()?.parse().map_err(|InvalidId(why)| decode::Error::message(why))
+    }
+}
+
+/// A key seals from now on. The first key of a use is recorded too: it replaces none, and has sealed since the
+/// beginning.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyRotated {
+    /// What the key is for.
+    #[n(0)]
+    pub which: KeyUse,
+    /// Its id.
+    #[n(1)]
+    pub key_id: KeyId,
+    /// The key that it replaces; none for the first one.
+    #[n(2)]
+    pub previous_key_id: Option<KeyId>,
+    /// What becomes of that key; none for the first one.
+    #[n(3)]
+    pub retire: Option<Retire>,
+    /// From when on no token of that key works; none for the first one.
+    #[n(4)]
+    pub retire_at: Option<Timestamp>,
+}
+
+/// What is known of a key; the key itself is not.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Key {
+    /// Its id.
+    #[n(0)]
+    pub id: KeyId,
+    /// It seals what is granted after this position, until the next key of its use does.
+    #[n(1)]
+    pub since: Position,
+    /// When it was admitted.
+    #[n(2)]
+    pub created_at: Timestamp,
+    /// What became of the key before it; none for the first one.
+    #[n(3)]
+    pub retired_previous: Option<Retire>,
+    /// From when on no token of it works; none while it seals.
+    #[n(4)]
+    pub retire_at: Option<Timestamp>,
+}
+
+impl Key {
+    /// Whether no token of it works any more.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.retire_at.is_some_and(|over| now >= over)
+    }
+}
+
+/// All keys that there ever were, of each use in the order in which they came.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Keys {
+    /// Those of session tokens.
+    #[n(0)]
+    session: Vec<Key>,
+    /// Those of access tokens.
+    #[n(1)]
+    access: Vec<Key>,
+}
+
+impl Keys {
+    /// Those of this use, in the order in which they came: the last one seals.
+    pub fn of(&self, which: KeyUse) -> &[Key] {
+        match which {
+            KeyUse::Session => &self.session,
+            KeyUse::Access => &self.access,
+        }
+    }
+
+    /// The key that seals; none before the first start.
+    pub fn active(&self, which: KeyUse) -> Option<&Key> {
+        self.of(which).last()
+    }
+
+    /// The key that sealed the tokens of what was granted at this position: see
+    /// [`Session::granted`](super::session::Session::granted).
+    pub fn sealer_of(&self, granted: Position) -> Option<&Key> {
+        self.session.iter().rev().find(|key| key.since < granted)
+    }
+
+    /// When the last rotation with an overlap was.
+    pub fn last_overlap(&self, which: KeyUse) -> Option<Timestamp> {
+        let overlaps = |key: &&Key| key.retired_previous == Some(Retire::Overlap);
+        self.of(which).iter().rev().find(overlaps).map(|key| key.created_at)
+    }
+
+    /// Lets the key of the event seal from now on.
+    pub(super) fn rotate(&mut self, event: &KeyRotated, recorded: RecordedAs) -> Result<(), &'static str> {
+        self.check(event, recorded.at)?;
+        let keys = match event.which {
+            KeyUse::Session => &mut self.session,
+            KeyUse::Access => &mut self.access,
+        };
+        // Without an overlap the keys that were retiring already are over too.
+        let is_ending = |key: &Key| match event.retire {
+            Some(Retire::Now) => !key.is_over(recorded.at),
+            Some(Retire::Overlap) | None => key.retire_at.is_none(),
+        };
+        for key in keys.iter_mut().filter(|key| is_ending(key)) {
+            key.retire_at = event.retire_at;
+        }
+        let since = if keys.is_empty() { Position::ZERO } else { recorded.position };
+        keys.push(Key {
+            id: event.key_id.clone(),
+            since,
+            created_at: recorded.at,
+            retired_previous: event.retire,
+            retire_at: None,
+        });
+        Ok(())
+    }
+
+    fn check(&self, event: &KeyRotated, at: Timestamp) -> Result<(), &'static str> {
+        if self.of(event.which).iter().any(|known| known.id == event.key_id) {
+            return Err("the key was admitted before");
+        }
+        let active = self.active(event.which).map(|key| &key.id);
+        if active != event.previous_key_id.as_ref() {
+            return Err("it replaces another key than the one that seals");
+        }
+        match (active, event.retire, event.retire_at) {
+            (None, None, None) => Ok(()),
+            (Some(_), Some(Retire::Now), Some(over)) if over == at => Ok(()),
+            (Some(_), Some(Retire::Overlap), Some(over)) if over >= at => Ok(()),
+            (None | Some(_), _, _) => Err("what becomes of the key before it does not fit"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(kind: &str, letter: char) -> KeyId {
+        format!("k4.{kind}.{}", letter.to_string().repeat(44)).parse().unwrap()
+    }
+
+    fn rotated(letter: char, previous: Option<char>, retire: Option<(Retire, i64)>) -> KeyRotated {
+        KeyRotated {
+            which: KeyUse::Session,
+            key_id: id("lid", letter),
+            previous_key_id: previous.map(|letter| id("lid", letter)),
+            retire: retire.map(|(retire, _)| retire),
+            retire_at: retire.map(|(_, at)| Timestamp::from_millis(at)),
+        }
+    }
+
+    fn recorded(position: u64, at: i64) -> RecordedAs {
+        RecordedAs { position: Position(position), at: Timestamp::from_millis(at) }
+    }
+
+    fn ends(keys: &Keys) -> Vec<Option<i64>> {
+        keys.of(KeyUse::Session).iter().map(|key| key.retire_at.map(Timestamp::as_millis)).collect()
+    }
+
+    #[test]
+    fn an_id_has_one_form() {
+        assert_eq!(id("lid", 'A').to_string().len(), 51);
+        for wrong in ["", "k4.lid.", "k4.lid.AAAA", &format!("k4.sid.{}", "A".repeat(44)), &"A".repeat(51)] {
+            assert!(wrong.parse::<KeyId>().is_err(), "{wrong}");
+        }
+        assert!(format!("k4.pid.{}", "!".repeat(44)).parse::<KeyId>().is_err());
+    }
+
+    #[test]
+    fn each_key_seals_until_the_next_one_does() {
+        let mut keys = Keys::default();
+        keys.rotate(&rotated('a', None, None), recorded(2, 10)).unwrap();
+        keys.rotate(&rotated('b', Some('a'), Some((Retire::Overlap, 90))), recorded(7, 30)).unwrap();
+        keys.rotate(&rotated('c', Some('b'), Some((Retire::Overlap, 95))), recorded(9, 40)).unwrap();
+        assert_eq!(ends(&keys), [Some(90), Some(95), None]);
+        let sealer = |position| keys.sealer_of(Position(position)).unwrap().id.clone();
+        assert_eq!([1, 6, 8, 10].map(sealer), ['a', 'a', 'b', 'c'].map(|letter| id("lid", letter)));
+        assert_eq!(keys.last_overlap(KeyUse::Session), Some(Timestamp::from_millis(40)));
+        assert!(keys.of(KeyUse::Session)[0].is_over(Timestamp::from_millis(90)));
+        assert!(!keys.of(KeyUse::Session)[0].is_over(Timestamp::from_millis(89)));
+    }
+
+    #[test]
+    fn without_an_overlap_every_key_before_is_over_and_those_that_were_keep_their_end() {
+        let mut keys = Keys::default();
+        keys.rotate(&rotated('a', None, None), recorded(2, 10)).unwrap();
+        keys.rotate(&rotated('b', Some('a'), Some((Retire::Overlap, 20))), recorded(3, 10)).unwrap();
+        keys.rotate(&rotated('c', Some('b'), Some((Retire::Overlap, 90))), recorded(4, 30)).unwrap();
+        keys.rotate(&rotated('d', Some('c'), Some((Retire::Now, 40))), recorded(5, 40)).unwrap();
+        assert_eq!(ends(&keys), [Some(20), Some(40), Some(40), None]);
+    }
+
+    #[test]
+    fn what_cannot_follow_changes_nothing() {
+        let mut keys = Keys::default();
+        keys.rotate(&rotated('a', None, None), recorded(2, 10)).unwrap();
+        let before = keys.clone();
+        for wrong in [
+            rotated('a', Some('a'), Some((Retire::Now, 20))),
+            rotated('b', None, None),
+            rotated('b', Some('c'), Some((Retire::Now, 20))),
+            rotated('b', Some('a'), None),
+            rotated('b', Some('a'), Some((Retire::Now, 21))),
+            rotated('b', Some('a'), Some((Retire::Overlap, 19))),
+        ] {
+            assert!(keys.rotate(&wrong, recorded(3, 20)).is_err(), "{wrong:?}");
+            assert_eq!(keys, before);
+        }
+    }
+}
