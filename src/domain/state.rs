@@ -86,6 +86,7 @@ impl State {
                     | Event::SessionExpired(_)
                     | Event::SubjectErased(_)
                     | Event::UsageRecorded(_)
+                    | Event::KeyRotated(_)
                     | Event::WebhookCreated(_)
                     | Event::WebhookDeleted(_) => Ok(()),
                 }
