@@ -1,5 +1,6 @@
 //! `tenure session …`
 
+mod access_token;
 mod cleanup;
 mod create;
 mod list;
@@ -28,6 +29,8 @@ pub(crate) enum Session {
     Revoke(revoke::Revoke),
     /// Use a session, if its constraints allow it
     Usage(usage::Usage),
+    /// Exchange the session's token for one that anybody judges with a public key
+    AccessToken(access_token::AccessToken),
     /// Record now which sessions have ended by themselves; it is done every second anyway
     Cleanup,
 }
@@ -41,6 +44,7 @@ impl Session {
             Self::Renew(renew) => renew.run(cli),
             Self::Revoke(revoke) => revoke.run(cli),
             Self::Usage(usage) => usage.run(cli),
+            Self::AccessToken(access_token) => access_token.run(cli),
             Self::Cleanup => cleanup::run(cli),
         }
     }
