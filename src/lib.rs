@@ -27,6 +27,7 @@
 //! | [`projections`] | answers that no decision asks for; disposable | domain, log |
 //! | [`audit`] | evidence: signed heads, proofs, exports, replay, what-if | domain, log, entropy, key files |
 //! | [`api`] | HTTP: one table of routes, one table of errors | all of the above, config |
+//! | [`client`] | for agents and services: calls, and a session held and kept renewed | domain, clock, entropy |
 //! | [`cli`] | the command line | all |
 //! | [`node`] | an authority on a data directory: what a program embeds | all but api, server and cli |
 //! | [`server`] | a node, its API and a socket | all but cli |
@@ -62,13 +63,15 @@
 //! # }
 //! ```
 //!
-//! `examples/embedded.rs` goes on to a renewal, a lost reply, an owner's veto and the events of it all.
+//! `examples/embedded.rs` goes on to a renewal, a lost reply, an owner's veto and the events of it all. A program whose
+//! authority runs elsewhere uses [`client`]; `examples/agent.rs` is one.
 
 pub mod api;
 pub mod audit;
 pub mod authority;
 pub mod bus;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod domain;
@@ -86,3 +89,8 @@ pub mod tokens;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Compiles the Rust in the page on the client.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/client.md")]
+struct ClientPage;

@@ -94,7 +94,8 @@ impl Drop for Serving {
 #[test]
 fn its_commands_do_what_it_says() {
     let directory = tempfile::tempdir().unwrap();
-    let [serve, flow, tests] = blocks("sh").try_into().expect("three blocks: serve, the flow, the tests");
+    let [serve, flow, held, tests] =
+        blocks("sh").try_into().expect("four blocks: serve, the flow, a command with a session, the tests");
     assert_eq!(serve, "cargo run --release -- serve\n");
     assert_eq!(tests, "tests/run\n");
     assert_ne!(fs::metadata("tests/run").unwrap().permissions().mode() & 0o111, 0, "it can be executed");
@@ -122,6 +123,12 @@ fn its_commands_do_what_it_says() {
     let kinds: Vec<_> = kinds.filter_map(|line| line.split_whitespace().find(|word| is_kind(word))).collect();
     let story = ["SubjectRegistered", "SessionCreated", "RenewalRejected", "SessionRevoked"];
     assert_eq!(kinds, [&["PolicyChanged", "CredentialIssued"][..], &story].concat());
+
+    let exported = flow.lines().next().unwrap();
+    let ran = serving.run(directory.path(), &format!("{exported}\n{held}"));
+    let last = ran.last().unwrap();
+    let is_a_token = last.stdout.trim().parse::<usize>().is_ok_and(|length| length > 100);
+    assert!(last.code == 0 && is_a_token, "{}\n{}", last.line, last.stdout);
 }
 
 fn is_kind(word: &str) -> bool {

@@ -80,7 +80,7 @@ impl Record for Events {
     fn sought(&self, viewer: &Viewer, news: &News) -> Vec<(Position, Arc<str>)> {
         let stored = news.stored();
         let has_any = stored.commit.events.iter().any(|event| self.has(event.kind()));
-        if !has_any || !viewer.may_see(&stored.commit.stream) {
+        if !has_any || !viewer.may_see(stored) {
             return vec![];
         }
         let written = news.written_events(&*viewer.api.authority, || written(&viewer.api, stored));

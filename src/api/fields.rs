@@ -66,6 +66,11 @@ impl Fields {
         self.given.iter().any(|(known, value)| known == name && !value.is_null())
     }
 
+    /// Whether a fault was found so far.
+    pub(super) fn has_faults(&self) -> bool {
+        !self.errors.is_empty()
+    }
+
     /// A text with so many characters, none of them a control character.
     pub(super) fn text(&mut self, name: &str, length: RangeInclusive<usize>) -> Option<String> {
         let expected = format!("text of {} to {} characters", length.start(), length.end());

@@ -27,6 +27,8 @@ mod problem;
 mod record;
 mod renew;
 mod reply;
+mod revocation_feed;
+mod revocations;
 mod revoke;
 mod routes;
 mod schema;
@@ -49,7 +51,7 @@ pub use self::{
     problem::error_table,
     routes::{RouteFacts, route_facts},
 };
-use self::{metrics::Metrics, throttle::Throttle};
+use self::{metrics::Metrics, revocation_feed::Ended, throttle::Throttle};
 use crate::{
     audit::Evidence, authority::Authority, bus::webhooks::Webhooks, clock::TestClock, config::Networks,
     projections::Projections,
@@ -64,6 +66,7 @@ pub struct Api {
     settings: Settings,
     test_clock: Option<Arc<TestClock>>,
     throttle: Throttle,
+    ended: Ended,
     metrics: Metrics,
     closing: watch::Sender<bool>,
 }
@@ -104,6 +107,7 @@ impl Api {
             settings,
             test_clock,
             throttle,
+            ended: Ended::default(),
             metrics,
             closing,
         })

@@ -7,7 +7,8 @@ use utoipa::ToSchema;
 
 use crate::{
     bus::{Batch, News, Notice, NoticeId, NoticeKind},
-    domain::{EventKind, OwnerId, Position, SessionId, SubjectId, Timestamp},
+    domain::{EventKind, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp},
+    log::StoredCommit,
 };
 
 use super::{
@@ -56,6 +57,7 @@ impl Notices {
         let stored = news.stored();
         let index = usize::try_from(notice.position.0 - stored.first.0).expect("a commit is small");
         self.0.as_ref().is_none_or(|kinds| kinds.contains(&notice.kind))
+            && is_for(viewer, stored, notice)
             && viewer.is_about_sought(stored, &stored.commit.events[index], notice.position)
     }
 }
@@ -80,7 +82,8 @@ impl Record for Notices {
     }
 
     fn sought(&self, viewer: &Viewer, news: &News) -> Vec<(NoticeId, Arc<str>)> {
-        if !viewer.may_see(&news.stored().commit.stream) {
+        let stored = news.stored();
+        if stored.commit.stream != Stream::System && !viewer.may_see(stored) {
             return vec![];
         }
         let notices = news.notices(&*viewer.api.authority);
@@ -90,6 +93,17 @@ impl Record for Notices {
             notices.iter().zip(written.iter()).filter(|(notice, _)| self.is_sought(viewer, news, notice));
         sought.map(|(notice, line)| (notice.notice_id, Arc::clone(line))).collect()
     }
+}
+
+/// Whether a notice is for the viewer. What the authority itself did to sessions of many subjects is told to each of
+/// their owners by itself.
+fn is_for(viewer: &Viewer, stored: &StoredCommit, notice: &Notice) -> bool {
+    if stored.commit.stream != Stream::System {
+        return true;
+    }
+    let owner = viewer.caller.owner();
+    let is_own = owner.is_none() || notice.owner_id.as_ref() == owner || notice.is_for_every_owner();
+    is_own && viewer.is_about_sought_subject(stored)
 }
 
 fn written(notice: &Notice) -> Arc<str> {

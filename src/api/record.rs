@@ -90,17 +90,24 @@ impl Viewer {
         system.system.credentials.get(&key.id).is_some_and(|known| known.revoked_at.is_none())
     }
 
-    /// Whether the caller may see what is recorded in this stream, and seeks it.
-    pub(super) fn may_see(&self, stream: &Stream) -> bool {
+    /// Whether the caller may see what is recorded here, and seeks it.
+    pub(super) fn may_see(&self, stored: &StoredCommit) -> bool {
         let is_confined = self.caller.owner().is_some();
-        match stream {
-            Stream::System => !is_confined && self.scope.subject.is_none(),
+        match &stored.commit.stream {
+            Stream::System => !is_confined && self.is_about_sought_subject(stored),
             Stream::Subject(id) => {
                 self.scope.subject.as_ref().is_none_or(|sought| sought == id)
                     && (!is_confined
                         || self.api.authority.live().subject(id).is_some_and(|own| self.caller.may_see(&own)))
             }
         }
+    }
+
+    /// Whether a commit of the authority itself is about the subject that is sought: it ended sessions of it.
+    pub(super) fn is_about_sought_subject(&self, stored: &StoredCommit) -> bool {
+        let Some(id) = &self.scope.subject else { return true };
+        let Some(subject) = self.api.authority.live().subject(id) else { return false };
+        stored.positions().any(|position| !subject.ended_by(position).is_empty())
     }
 
     /// Whether an event is about the session that is sought.
@@ -114,7 +121,8 @@ impl Viewer {
     fn ended_by(&self, id: SessionId, stored: &StoredCommit, position: Position) -> bool {
         let session = self.api.authority.live().session(id);
         session.is_some_and(|session| {
-            stored.commit.stream == Stream::Subject(session.subject.clone())
+            let stream = &stored.commit.stream;
+            (*stream == Stream::System || *stream == Stream::Subject(session.subject.clone()))
                 && session.revocation.as_ref().is_some_and(|revocation| revocation.position == position)
         })
     }
@@ -133,7 +141,10 @@ impl Viewer {
         // The commit that `after` lies in began before it.
         let within = history::commit_at(log, after)?.filter(|stored| stored.last() > after);
         let within = within.filter(|stored| stored.commit.stream == stream);
-        let firsts = self.api.projections.timeline(|timeline| timeline.commits(&stream, after, STRIDE));
+        let mut firsts = self.api.projections.timeline(|timeline| timeline.commits(&stream, after, STRIDE));
+        firsts.extend(self.api.projections.revocations(|known| known.bulks_after(after, STRIDE)));
+        firsts.sort_unstable();
+        firsts.truncate(STRIDE);
         let mut stride: Vec<_> = within.into_iter().collect();
         for first in firsts {
             stride.extend(history::commit_at(log, first)?);

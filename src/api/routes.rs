@@ -26,7 +26,7 @@ use super::{
     problem::{Code, Problem},
     renew,
     reply::Reply,
-    revoke, sessions, subjects, usage, webhooks,
+    revocation_feed, revocations, revoke, sessions, subjects, usage, webhooks,
 };
 
 /// What a handler gives back.
@@ -93,6 +93,8 @@ pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
         route!(subjects::show, __path_show, READERS, None),
         route!(subjects::list, __path_list, READERS, None),
         route!(revoke::revoke_subject, __path_revoke_subject, REVOKERS, None),
+        route!(revocations::revoke, __path_revoke, ADMINS, Json),
+        route!(revocation_feed::list, __path_list, JUDGES, None),
         route!(erase::erase, __path_erase, ADMINS, Json),
         route!(sessions::create, __path_create, ISSUERS, Json),
         route!(sessions::list, __path_list, READERS, None),

@@ -9,13 +9,14 @@ use crate::{
     domain::{
         OwnerId, Position, SealedText, Seconds, SessionId, Stream, SubjectId, Timestamp,
         event::Trigger,
-        session::{Session, Status},
+        session::{Revocation, Session, Status},
         subject::Subject,
     },
     projections::history::Moment,
 };
 
 use super::{
+    Api,
     fields::parsed_object,
     usage::{ConstraintsView, UsageView, constraints_view},
 };
@@ -96,14 +97,19 @@ impl<'a> Texts<'a> {
     }
 }
 
+/// Why a session was ended. What was said of many sessions of any subjects is not kept with each of them, nor sealed
+/// with the texts of their subjects.
+fn reason(api: &Api, texts: &Texts<'_>, revocation: &Revocation) -> Option<String> {
+    let of_bulk = api.projections.revocations(|known| known.reason_at(revocation.position).cloned());
+    match of_bulk {
+        Some(reason) => api.authority.open_text(&Stream::System, "reason", &reason),
+        None => texts.open("reason", revocation.reason.as_ref()),
+    }
+}
+
 /// A session of a subject, both as of the same moment.
-pub(super) fn session_view(
-    authority: &Authority,
-    subject: &Subject,
-    session: &Session,
-    moment: Moment,
-) -> SessionView {
-    let texts = Texts::of(authority, &subject.id);
+pub(super) fn session_view(api: &Api, subject: &Subject, session: &Session, moment: Moment) -> SessionView {
+    let texts = Texts::of(&api.authority, &subject.id);
     let profile = subject.profile();
     let revocation = session.revocation.as_deref();
     let is_live = session.is_live(moment.at);
@@ -129,7 +135,7 @@ pub(super) fn session_view(
         last_seen_at: None,
         revoked_at: revocation.map(|revocation| revocation.at),
         revoked_trigger: revocation.map(|revocation| revocation.trigger),
-        revoked_reason: texts.open("reason", revocation.and_then(|revocation| revocation.reason.as_ref())),
+        revoked_reason: revocation.and_then(|revocation| reason(api, &texts, revocation)),
         scopes: session.scopes().to_vec(),
         metadata: texts.metadata(session),
         constraints: constraints_view(session),

@@ -166,7 +166,7 @@ pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
     let live = call.api.authority.live().session(id).ok_or_else(not_found)?;
     let subject = subject_as_of(&call, &live.subject, reading).map_err(|_| not_found())?;
     let session = subject.session(id).ok_or_else(not_found)?;
-    Ok(Reply::ok(&session_view(&call.api.authority, &subject, session, reading.moment)))
+    Ok(Reply::ok(&session_view(&call.api, &subject, session, reading.moment)))
 }
 
 /// Which sessions a list is to hold.
@@ -232,10 +232,9 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     let more = found.len() > page.limit;
     found.truncate(page.limit);
     let end = found.last().filter(|_| more).map(|(_, session)| session.created);
-    let authority = &call.api.authority;
     let views = found
         .iter()
-        .map(|(subject, session)| session_view(authority, subject, session, reading.moment))
+        .map(|(subject, session)| session_view(&call.api, subject, session, reading.moment))
         .collect::<Vec<_>>();
     Ok(Reply::ok(&Page::new(views, end)))
 }

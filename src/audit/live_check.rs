@@ -23,7 +23,12 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::{
     domain::{
-        Event, Position, Stream, SubjectId, evolve::IllegalEvent, state::State, subject::Subject,
+        Event, Position, Stream, SubjectId,
+        bulk::{self, Bulk},
+        evolve::IllegalEvent,
+        record::RecordedAs,
+        state::State,
+        subject::Subject,
         system::System,
     },
     log::{EventLog, LogError, StoredCommit, StreamKey},
@@ -372,18 +377,27 @@ impl<'a> Replay<'a> {
         match &stored.commit.stream {
             Stream::Subject(id) if !self.slice.has(id) => return Ok(()),
             Stream::Subject(_) => {}
-            Stream::System => self.keep_own_marks(&mut stored),
+            Stream::System => self.keep_own_share(&mut stored),
         }
         // The commits of other slices are between this one and the last.
         self.state.position = Position(stored.first.0 - 1);
         self.state.apply(&stored.commit)
     }
 
-    /// Marks of sessions that are not in this slice are for other slices to judge.
-    fn keep_own_marks(&self, stored: &mut StoredCommit) {
-        for event in &mut stored.commit.events {
+    /// Marks of sessions that are not in this slice are for other slices to judge, and so are the sessions there that
+    /// a bulk revocation ended: how many there were in all is known when the log is folded whole.
+    fn keep_own_share(&self, stored: &mut StoredCommit) {
+        let at = stored.commit.recorded_at;
+        let positions = stored.positions();
+        for (position, event) in positions.zip(&mut stored.commit.events) {
             if let Event::TokensPresented(marks) = event {
                 marks.presented.retain(|mark| self.state.holders.contains_key(&mark.session_id));
+            }
+            if let Event::SessionsRevoked(event) = event
+                && let Some(bulk) = Bulk::of(event, RecordedAs { position, at })
+            {
+                let subjects = self.state.subjects.values();
+                event.matched = subjects.map(|subject| bulk::count(&bulk, subject)).sum();
             }
         }
     }

@@ -1,13 +1,18 @@
 //! The published state: what every check and every answer reads. It holds only what is durable.
 //!
 //! The sequencer is its only writer, so readers never wait for a decision, only for the swap of a pointer.
+//!
+//! A bulk revocation is published as what it is, and written into the sessions that it ended afterwards (`settling`).
+//! Until then whoever looks is shown what it says: there is no way to a subject or session here but one that does.
 
 use std::{
     hash::BuildHasher,
+    ops::Deref,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
+    thread::{self, available_parallelism},
 };
 
 use arc_swap::ArcSwap;
@@ -17,6 +22,7 @@ use tokio::sync::watch;
 
 use crate::domain::{
     Position, Seconds, SessionId, SubjectId, Timestamp,
+    bulk::{self, Bulk, Matched, Selector},
     session::SharedSession,
     state::State,
     subject::Subject,
@@ -25,12 +31,17 @@ use crate::domain::{
 
 /// So many locks share the load of readers; a power of two.
 const SHARDS: usize = 64;
+/// So many threads share a walk over everything that somebody waits for.
+const MOST_THREADS: usize = 4;
 
 /// The state of every stream, published.
 pub struct Live {
     subjects: Shards<Arc<Subject>>,
     sessions: Shards<SharedSession>,
     system: ArcSwap<SystemView>,
+    /// The bulk revocations that are not yet written into every session that they ended; mostly none.
+    unsettled: ArcSwap<Vec<Bulk>>,
+    is_unsettled: AtomicBool,
     position: watch::Sender<Position>,
     recorded_at: AtomicU64,
     /// In seconds. Only ever grows.
@@ -65,6 +76,8 @@ impl Live {
             subjects: Shards::new(),
             sessions: Shards::new(),
             system: ArcSwap::from_pointee(SystemView::new(Arc::new(state.system))),
+            unsettled: ArcSwap::default(),
+            is_unsettled: AtomicBool::new(false),
             position: watch::Sender::new(state.position),
             recorded_at: AtomicU64::new(0),
             longest_ttl: AtomicU32::new(0),
@@ -84,35 +97,86 @@ impl Live {
             system: self.system.load().system.as_ref().clone(),
             ..State::default()
         };
+        let unsettled = self.unsettled.load();
         self.subjects.for_each(|subject| {
+            let mut subject = subject.as_ref().clone();
+            bulk::settle(&unsettled, &mut subject);
             for session in &subject.sessions {
                 state.holders.insert(session.id, subject.id.clone());
             }
-            state.subjects.insert(subject.id.clone(), subject.as_ref().clone());
+            state.subjects.insert(subject.id.clone(), subject);
         });
         state
     }
 
     /// A subject.
     pub fn subject(&self, id: &SubjectId) -> Option<Arc<Subject>> {
-        self.subjects.get(id)
+        // What is unsettled is looked at first: what is settled meanwhile is so in the tables.
+        let unsettled = self.unsettled();
+        self.subjects.get(id).map(|subject| settled(&unsettled, subject))
     }
 
     /// Every subject, in no order.
     pub fn subjects(&self) -> Vec<Arc<Subject>> {
+        let unsettled = self.unsettled();
         let mut all = Vec::new();
         self.subjects.for_each(|subject| all.push(Arc::clone(subject)));
-        all
+        all.into_iter().map(|subject| settled(&unsettled, subject)).collect()
     }
 
     /// Looks at every subject, in no order. Whoever looks holds nobody up.
-    pub fn for_each_subject(&self, visit: impl FnMut(&Arc<Subject>)) {
-        self.subjects.visit_parts(visit);
+    pub fn for_each_subject(&self, mut visit: impl FnMut(&Arc<Subject>)) {
+        let unsettled = self.unsettled();
+        self.subjects.visit_parts(|subject| visit(&settled(&unsettled, Arc::clone(subject))));
+    }
+
+    /// Counts the sessions that match and are active at this moment.
+    pub fn matching(&self, selector: &Selector, at: Timestamp) -> Matched {
+        let unsettled = self.unsettled();
+        self.matching_under(&unsettled, selector, at, &|_| false)
+    }
+
+    /// The same, with these bulk revocations not settled everywhere, but for the subjects that are `left_out`. The parts of the state are shared out among as many threads as there are processors, up to four.
+    pub(super) fn matching_under(
+        &self,
+        unsettled: &[Bulk],
+        selector: &Selector,
+        at: Timestamp,
+        left_out: &(dyn Fn(&SubjectId) -> bool + Sync),
+    ) -> Matched {
+        let count = |matched: &mut Matched, subject: &Subject| {
+            if !left_out(&subject.id) {
+                matched.count(selector, subject, unsettled, at);
+            }
+        };
+        if let Some(id) = &selector.subject_id {
+            let mut matched = Matched::default();
+            self.subjects.get(id).iter().for_each(|subject| count(&mut matched, subject));
+            return matched;
+        }
+        self.subjects.fold_parts(&count).into_iter().fold(Matched::default(), Matched::and)
     }
 
     /// A session.
     pub fn session(&self, id: SessionId) -> Option<SharedSession> {
-        self.sessions.get(&id)
+        let unsettled = self.unsettled();
+        let session = self.sessions.get(&id)?;
+        if unsettled.is_empty() { Some(session) } else { self.session_under(&unsettled, &session) }
+    }
+
+    /// A session with what bulk revocations say of it. Subject and session must be of the same moment, so it is
+    /// taken out of its subject.
+    fn session_under(&self, unsettled: &[Bulk], session: &SharedSession) -> Option<SharedSession> {
+        let subject = self.subjects.get(&session.subject)?;
+        let session = subject.session(session.id)?;
+        let Some(end) = bulk::end_of(unsettled, &subject, session) else { return Some(session.clone()) };
+        let mut ended = session.as_ref().clone();
+        ended.revocation = Some(Box::new(end.revocation()));
+        Some(SharedSession::new(ended))
+    }
+
+    fn unsettled(&self) -> Unsettled {
+        Unsettled(self.is_unsettled.load(Ordering::Acquire).then(|| self.unsettled.load_full()))
     }
 
     /// The authority's own state.
@@ -154,6 +218,44 @@ impl Live {
         self.system.store(Arc::new(SystemView::new(system)));
     }
 
+    /// Publishes bulk revocations: from now on every look is shown what they say.
+    pub(super) fn publish_bulks(&self, bulks: &[Bulk]) {
+        let mut unsettled = self.unsettled.load().as_ref().clone();
+        unsettled.extend_from_slice(bulks);
+        self.set_unsettled(unsettled);
+    }
+
+    /// The bulk revocations that are not settled everywhere, in the order of their positions.
+    pub(super) fn unsettled_bulks(&self) -> Arc<Vec<Bulk>> {
+        self.unsettled.load_full()
+    }
+
+    /// Those up to this position are written into every session now.
+    pub(super) fn settled_up_to(&self, position: Position) {
+        let left = self.unsettled.load().iter().filter(|bulk| bulk.position > position).cloned().collect();
+        self.set_unsettled(left);
+    }
+
+    fn set_unsettled(&self, bulks: Vec<Bulk>) {
+        let is_unsettled = !bulks.is_empty();
+        self.unsettled.store(Arc::new(bulks));
+        self.is_unsettled.store(is_unsettled, Ordering::Release);
+    }
+
+    /// Writes into a subject what these bulk revocations say of it.
+    pub(super) fn settle(&self, id: &SubjectId, bulks: &[Bulk]) {
+        let Some(subject) = self.subjects.get(id) else { return };
+        let after = settled(bulks, Arc::clone(&subject));
+        if !Arc::ptr_eq(&subject, &after) {
+            self.publish_subject(after);
+        }
+    }
+
+    /// The subjects of one of the parts that the state is kept in; none beyond the last part.
+    pub(super) fn part(&self, number: usize) -> Option<Vec<SubjectId>> {
+        self.subjects.part(number)
+    }
+
     pub(super) fn publish_position(&self, position: Position, recorded_at: Timestamp) {
         self.note_time(recorded_at);
         self.position.send_replace(position);
@@ -162,6 +264,24 @@ impl Live {
     fn note_time(&self, recorded_at: Timestamp) {
         self.recorded_at.store(recorded_at.as_millis().cast_unsigned(), Ordering::Release);
     }
+}
+
+/// The bulk revocations that whoever looks has to mind; mostly none.
+struct Unsettled(Option<Arc<Vec<Bulk>>>);
+
+impl Deref for Unsettled {
+    type Target = [Bulk];
+    fn deref(&self) -> &[Bulk] {
+        self.0.as_ref().map_or(&[], |bulks| bulks.as_slice())
+    }
+}
+
+/// The subject, with what these bulk revocations say of it written into its sessions.
+pub(super) fn settled(bulks: &[Bulk], mut subject: Arc<Subject>) -> Arc<Subject> {
+    if !bulks.is_empty() && bulk::is_unsettled(bulks, &subject) {
+        bulk::settle(bulks, Arc::make_mut(&mut subject));
+    }
+    subject
 }
 
 /// The sessions of `after` that are not the very same ones in `before`. Both are ordered by id, and none is
@@ -242,5 +362,34 @@ impl<T: Named + Clone> Shards<T> {
         for shard in &self.shards {
             shard.read().iter().for_each(&mut visit);
         }
+    }
+
+    /// The names of what one shard holds.
+    fn part(&self, number: usize) -> Option<Vec<T::Id>>
+    where
+        T::Id: Clone,
+    {
+        let shard = self.shards.get(number)?;
+        Some(shard.read().iter().map(|thing| thing.id().clone()).collect())
+    }
+
+    /// Folds all, the shards shared out among some threads; one sum of each.
+    fn fold_parts<S: Default + Send>(&self, add: &(impl Fn(&mut S, &T::Target) + Sync)) -> Vec<S>
+    where
+        T: Deref + Send + Sync,
+    {
+        let threads = available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+        let sum_of = |shards: &[RwLock<HashTable<T>>]| {
+            let mut sum = S::default();
+            for shard in shards {
+                shard.read().iter().for_each(|thing| add(&mut sum, thing));
+            }
+            sum
+        };
+        thread::scope(|scope| {
+            let parts = self.shards.chunks(SHARDS.div_ceil(threads));
+            let threads: Vec<_> = parts.map(|part| scope.spawn(move || sum_of(part))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("counting does not fail")).collect()
+        })
     }
 }

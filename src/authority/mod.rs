@@ -11,6 +11,7 @@
 //!
 //! What costs time (sealing tokens and texts, hashing) happens outside of the sequencer.
 
+mod bulk;
 mod credentials;
 mod erase;
 mod health;
@@ -23,6 +24,7 @@ mod request;
 mod sealing;
 mod sequencer;
 mod sessions;
+mod settling;
 mod staging;
 mod subjects;
 mod sweep;
@@ -34,6 +36,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 pub use self::{
+    bulk::{Asked as AskedBulk, RevokedInBulk, Selection},
     credentials::NewCredential,
     erase::Erased,
     health::Health,
@@ -60,8 +63,8 @@ use crate::{
     bus::{Cursor, Feed, Present},
     clock::Clock,
     domain::{
-        Actor, Policy, Position, SealedText, Stream, SubjectId, Timestamp, command::SystemCommand,
-        state::State, subject::Subject,
+        Actor, Digest16, OwnerId, Policy, Position, SealedText, Stream, SubjectId, Timestamp,
+        command::SystemCommand, state::State, subject::Subject,
     },
     entropy::Entropy,
     log::EventLog,
@@ -165,6 +168,7 @@ impl Authority {
             texts: Arc::clone(&parts.secrets.texts),
             tokens: Arc::clone(&parts.secrets.tokens),
             observers: parts.observers,
+            settling: settling::Settling::default(),
         };
         let thread = std::thread::Builder::new()
             .name("tenure-sequencer".into())
@@ -291,6 +295,21 @@ impl Present for Authority {
 
     fn open_text(&self, stream: &Stream, field: &'static str, text: &SealedText) -> Option<String> {
         self.secrets.texts.open_text(stream, field, text)
+    }
+
+    /// Looks at every session until one is found: for rare news.
+    fn device_name(&self, digest: Digest16, owner: Option<&OwnerId>) -> Option<String> {
+        let mut found = None;
+        self.live.for_each_subject(|subject| {
+            let owned_by = subject.profile().and_then(|profile| profile.owner_id.as_ref());
+            if found.is_none() && owned_by == owner {
+                let of_device = subject.sessions.iter().find(|known| known.device_digest() == Some(digest));
+                let name = of_device.and_then(|session| session.device_name());
+                let stream = Stream::Subject(subject.id.clone());
+                found = name.and_then(|name| self.open_text(&stream, "device", name));
+            }
+        });
+        found
     }
 
     fn erasures(&self) -> u64 {

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     domain::{
-        Actor, Position, SubjectId, Timestamp,
+        Actor, Position, SessionId, SubjectId, Timestamp,
         command::{Command, RotateKey, SystemCommand},
         record::Idempotency,
         refusal::Refusal,
@@ -54,7 +54,8 @@ impl Ask {
         match self {
             Self::Subject(_, command) | Self::Sealed(_, command, _) => is_urgent(command),
             // A key may be replaced because somebody else has it.
-            Self::System(SystemCommand::RevokeCredential(_)) | Self::Rotate(..) => true,
+            Self::System(SystemCommand::RevokeCredential(_) | SystemCommand::RevokeMatching(_))
+            | Self::Rotate(..) => true,
             Self::System(
                 SystemCommand::IssueCredential(_)
                 | SystemCommand::SetPolicy(_)
@@ -65,6 +66,13 @@ impl Ask {
                 | SystemCommand::DeleteWebhook(_),
             ) => false,
         }
+    }
+}
+
+impl Ask {
+    /// Whether all sessions must be looked at to decide it.
+    pub(super) const fn is_bulk(&self) -> bool {
+        matches!(self, Self::System(SystemCommand::RevokeMatching(_)))
     }
 }
 
@@ -105,6 +113,8 @@ pub struct Done {
     pub commit: Option<Arc<StoredCommit>>,
     /// The subject after it; none for a command about the authority itself.
     pub subject: Option<Arc<Subject>>,
+    /// Some of the sessions that a bulk revocation ended.
+    pub sample: Vec<SessionId>,
 }
 
 impl Done {

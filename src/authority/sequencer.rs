@@ -9,8 +9,8 @@ use crate::{
     bus::Feed,
     clock::{Clock, stopwatch},
     domain::{
-        Actor, KeyUse, Position, Stream, SubjectId, Timestamp,
-        command::{Command, RotateKey, SystemCommand},
+        Actor, KeyUse, Position, SessionId, Stream, SubjectId, Timestamp,
+        command::{Command, RevokeMatching, RotateKey, SystemCommand},
         event::Presented,
         refusal::Refusal,
         subject::Subject,
@@ -29,6 +29,7 @@ use super::{
     live::Live,
     presence::Presence,
     request::{Answer, Ask, Context, Done, Failure, Request},
+    settling::Settling,
     staging::{Decided, Published, Staging, Stamp, Unwritable},
 };
 
@@ -67,6 +68,7 @@ pub(super) struct Sequencer {
     pub(super) texts: Arc<SubjectKeys>,
     pub(super) tokens: Arc<Tokens>,
     pub(super) observers: Vec<Observer>,
+    pub(super) settling: Settling,
 }
 
 /// A caller, and what it will be told once the batch is durable.
@@ -94,9 +96,10 @@ impl Sequencer {
         let _guard = CloseOnExit(Arc::clone(&self.intake), Arc::clone(&self.health));
         let mut marked = stopwatch();
         let mut gathering = Gathering { answered: 0, until: marked };
-        while let Taken::Requests(requests) = self.intake.take(BATCH, PATIENCE, gathering) {
+        while let Taken::Requests(requests) = self.intake.take(BATCH, self.patience(), gathering) {
             let (answered, begun) = (requests.len(), stopwatch());
-            self.serve(requests);
+            self.serve_all(requests);
+            self.settling.go_on(&self.live);
             let now = stopwatch();
             gathering = Gathering { answered, until: now + (now - begun) / 2 };
             if marked.elapsed() >= MARK_INTERVAL {
@@ -105,6 +108,25 @@ impl Sequencer {
             }
         }
         self.record_marks();
+    }
+
+    /// Whoever has something to settle does not wait for requests.
+    fn patience(&self) -> Duration {
+        if self.live.unsettled_bulks().is_empty() { PATIENCE } else { Duration::ZERO }
+    }
+
+    /// A bulk revocation takes long to count, so it is the last of its batch: nobody else waits for two of them.
+    fn serve_all(&mut self, requests: Vec<Request>) {
+        let mut batch = Vec::with_capacity(requests.len());
+        for request in requests {
+            let is_last = request.ask.is_bulk();
+            batch.push(request);
+            if is_last {
+                self.settling.make_room(&self.live);
+                self.serve(std::mem::take(&mut batch));
+            }
+        }
+        self.serve(batch);
     }
 
     fn serve(&mut self, requests: Vec<Request>) {
@@ -151,6 +173,7 @@ impl Sequencer {
         }
         let stamp = Stamp { id: commit_id(&*self.entropy, at), at, context };
         let first = staging.next();
+        let mut sample = vec![];
         let decided = match ask {
             Ask::Sealed(id, _, key) if !self.still_seals(staging, &id, &key) => {
                 return Err(Failure::StorageUnavailable { why: ERASED_MEANWHILE.into() });
@@ -160,9 +183,13 @@ impl Sequencer {
                 let command = self.completed(staging, &subject, command);
                 staging.decide_subject(subject, &command, stamp)
             }
-            Ask::System(command) => staging.decide_system(&command, stamp),
             Ask::Rotate(command, key) => {
                 let command = self.rotation(staging, command, key, at)?;
+                staging.decide_system(&command, stamp)
+            }
+            Ask::System(command) => {
+                let command = counted(staging, command, at);
+                sample = sample_of(&command);
                 staging.decide_system(&command, stamp)
             }
         };
@@ -172,7 +199,7 @@ impl Sequencer {
         }
         let Decided { refusal, commit, subject } = decided;
         match refusal {
-            None => Ok(Answer::Done(Done { at, commit, subject })),
+            None => Ok(Answer::Done(Done { at, commit, subject, sample })),
             Some(refusal) => {
                 let recorded = commit.map(|commit| commit.last());
                 Err(Failure::Refused { refusal, recorded })
@@ -283,6 +310,9 @@ impl Sequencer {
             }
             self.live.publish_system(Arc::clone(system));
         }
+        if !published.bulks.is_empty() {
+            self.live.publish_bulks(&published.bulks);
+        }
         for observer in &self.observers {
             observer(&published.commits);
         }
@@ -311,6 +341,28 @@ impl Sequencer {
         });
         all_decided && self.commit(staging, stopwatch()).is_ok()
     }
+}
+
+/// How many sessions a selector meets is known to whoever holds every subject, and belongs to the command.
+fn counted(staging: &Staging<'_>, command: SystemCommand, at: Timestamp) -> SystemCommand {
+    match command {
+        SystemCommand::RevokeMatching(asked) => {
+            let matched = staging.matching(&asked.selector, at);
+            SystemCommand::RevokeMatching(RevokeMatching { matched, ..asked })
+        }
+        SystemCommand::IssueCredential(_)
+        | SystemCommand::RevokeCredential(_)
+        | SystemCommand::SetPolicy(_)
+        | SystemCommand::AdmitKeys(_)
+        | SystemCommand::RotateKey(_)
+        | SystemCommand::MarkPresented(_)
+        | SystemCommand::CreateWebhook(_)
+        | SystemCommand::DeleteWebhook(_) => command,
+    }
+}
+
+fn sample_of(command: &SystemCommand) -> Vec<SessionId> {
+    if let SystemCommand::RevokeMatching(asked) = command { asked.matched.sample().to_vec() } else { vec![] }
 }
 
 fn as_expected(outcomes: &[Outcome], commits: &[Arc<StoredCommit>]) -> bool {

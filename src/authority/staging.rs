@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use crate::{
     domain::{
         Commit, Event, Position, Seconds, Stream, SubjectId, Timestamp,
+        bulk::{Bulk, Matched, Selector},
         command::{Command, SystemCommand},
         decide::{decide, decide_system},
         event::Presented,
@@ -21,7 +22,10 @@ use crate::{
     log::{EncodedCommit, LogError, StoredCommit, encode},
 };
 
-use super::{live::Live, request::Context};
+use super::{
+    live::{Live, settled},
+    request::Context,
+};
 
 /// The commits of a batch and the state that they would leave.
 pub(super) struct Staging<'a> {
@@ -31,6 +35,8 @@ pub(super) struct Staging<'a> {
     is_system_changed: bool,
     /// The subjects that it erases: rarely any.
     erased: Vec<SubjectId>,
+    /// The bulk revocations not settled everywhere: those published, and this batch's own.
+    bulks: Vec<Bulk>,
     encoded: Vec<EncodedCommit>,
     commits: Vec<Arc<StoredCommit>>,
     head: Position,
@@ -60,6 +66,8 @@ pub(super) enum Unwritable {
 pub(super) struct Published {
     pub(super) subjects: HashMap<SubjectId, Arc<Subject>>,
     pub(super) system: Option<Arc<System>>,
+    /// The bulk revocations among them.
+    pub(super) bulks: Vec<Bulk>,
     pub(super) commits: Vec<Arc<StoredCommit>>,
     pub(super) head: Position,
     pub(super) recorded_at: Timestamp,
@@ -82,6 +90,7 @@ impl<'a> Staging<'a> {
             system: Arc::clone(&live.system().system),
             is_system_changed: false,
             erased: Vec::new(),
+            bulks: live.unsettled_bulks().as_ref().clone(),
             encoded: Vec::with_capacity(commits),
             commits: Vec::with_capacity(commits),
             head: live.position(),
@@ -107,7 +116,21 @@ impl<'a> Staging<'a> {
     /// A subject as this batch would leave it.
     pub(super) fn subject(&self, id: &SubjectId) -> Arc<Subject> {
         let staged = self.subjects.get(id).cloned();
-        staged.or_else(|| self.live.subject(id)).unwrap_or_else(|| Arc::new(Subject::new(id.clone())))
+        let known = staged.or_else(|| self.live.subject(id));
+        let subject = known.unwrap_or_else(|| Arc::new(Subject::new(id.clone())));
+        settled(&self.bulks, subject)
+    }
+
+    /// Counts the sessions that match and are active at this moment, as this batch would leave them.
+    pub(super) fn matching(&self, selector: &Selector, at: Timestamp) -> Matched {
+        let mut matched = {
+            let is_staged = |id: &SubjectId| self.subjects.contains_key(id);
+            self.live.matching_under(&self.bulks, selector, at, &is_staged)
+        };
+        for subject in self.subjects.values() {
+            matched.count(selector, subject, &self.bulks, at);
+        }
+        matched
     }
 
     /// Decides a command about a subject, which is as this batch would leave it.
@@ -168,6 +191,9 @@ impl<'a> Staging<'a> {
             evolve_system(working, event, recorded)?;
             if let Event::TokensPresented(marks) = event {
                 self.mark(&marks.presented);
+            }
+            if let Event::SessionsRevoked(event) = event {
+                self.bulks.extend(Bulk::of(event, recorded));
             }
         }
         self.system = system;
@@ -236,9 +262,10 @@ impl<'a> Staging<'a> {
 
     /// The bytes for the log, and what to publish once it has them.
     pub(super) fn finish(self) -> (Vec<EncodedCommit>, Published) {
-        let Self { subjects, encoded, commits, head, recorded_at, .. } = self;
+        let Self { live, subjects, encoded, commits, mut bulks, head, recorded_at, .. } = self;
         let system = self.is_system_changed.then_some(self.system);
-        (encoded, Published { subjects, system, commits, head, recorded_at })
+        bulks.retain(|bulk| bulk.position > live.position());
+        (encoded, Published { subjects, system, bulks, commits, head, recorded_at })
     }
 }
 

@@ -77,15 +77,23 @@ pub struct Notice {
     pub occurred_at: Timestamp,
     /// The session; none when it tells of several.
     pub session_id: Option<SessionId>,
-    /// Whose it is.
+    /// Whose it is; none when it tells of sessions of several subjects.
     pub subject_id: Option<SubjectId>,
     /// What people call the subject today.
     pub subject_name: Option<String>,
-    /// Who answers for the subject today.
+    /// Who answers for the subject today; of several subjects, who did when it happened.
     pub owner_id: Option<OwnerId>,
     /// What its kind has besides.
     #[serde(flatten)]
     pub details: Details,
+}
+
+impl Notice {
+    /// Whether it is not told to each owner concerned, because there were too many, and so told to all.
+    pub fn is_for_every_owner(&self) -> bool {
+        let Details::Revoked(revoked) = &self.details else { return false };
+        revoked.selector.is_some() && revoked.matched.is_none()
+    }
 }
 
 /// What a kind of notice has besides.
@@ -162,20 +170,27 @@ pub struct Revoked {
     pub actor: Actor,
     /// Which sessions were meant; none when it was a single one.
     pub selector: Option<Selector>,
-    /// How many there were; none when it was a single one.
+    /// How many there were of this owner; none when it was a single one, and when there were too many owners to be
+    /// counted one by one.
     pub matched: Option<u32>,
 }
 
-/// Which sessions of a subject were ended at once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// Which sessions were ended at once: those to which everything that is said here applies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Selector {
-    /// Those of this subject.
-    pub subject_id: SubjectId,
-    /// Only those of this device.
+    /// Whether nothing else is said: every session.
+    pub all: bool,
+    /// Only those of this owner's subjects.
+    pub owner_id: Option<OwnerId>,
+    /// Only those of this subject.
+    pub subject_id: Option<SubjectId>,
+    /// Only those of this device, as far as its name is still known.
     pub device: Option<String>,
     /// All but this one.
     pub except_session_id: Option<SessionId>,
+    /// Only those whose token was issued before this moment.
+    pub issued_before: Option<Timestamp>,
 }
 
 /// Of [`NoticeKind::SessionExpiringSoon`].

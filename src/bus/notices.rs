@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     domain::{
-        Digest16, Event, Position, SealedText, SessionId, Stream, SubjectId, Timestamp,
+        Digest16, Event, OwnerId, Position, SealedText, SessionId, Stream, SubjectId, Timestamp,
         event::{self, ExpiringSoon},
         session::{Session, SharedSession},
         subject::Subject,
@@ -25,16 +25,16 @@ pub trait Present: Send + Sync {
     /// Opens a text of a stream; none when it was erased.
     fn open_text(&self, stream: &Stream, field: &'static str, text: &SealedText) -> Option<String>;
 
+    /// The name of a device that some session of this owner's subjects belongs to; none when it was erased.
+    fn device_name(&self, digest: Digest16, owner: Option<&OwnerId>) -> Option<String>;
+
     /// How often texts were erased: what was opened before another time is not to be shown.
     fn erasures(&self) -> u64;
 }
 
 /// The notices of a commit, in order.
 pub fn notices_of(stored: &StoredCommit, present: &dyn Present) -> Vec<Notice> {
-    let Stream::Subject(id) = &stored.commit.stream else {
-        // No event of the system stream concerns a session by itself.
-        return vec![];
-    };
+    let Stream::Subject(id) = &stored.commit.stream else { return bulk_notices_of(stored, present) };
     let Some(subject) = present.subject(id) else { return vec![] };
     let name = subject.profile().and_then(|profile| profile.name.as_ref());
     let name = name.and_then(|name| present.open_text(&stored.commit.stream, "name", name));
@@ -44,6 +44,78 @@ pub fn notices_of(stored: &StoredCommit, present: &dyn Present) -> Vec<Notice> {
         .zip(&stored.commit.events)
         .flat_map(|(position, event)| telling.of_event(position, event))
         .collect()
+}
+
+/// Of the system stream nothing concerns sessions that are told of, but bulk revocations.
+fn bulk_notices_of(stored: &StoredCommit, present: &dyn Present) -> Vec<Notice> {
+    let events = stored.positions().zip(&stored.commit.events);
+    let bulk = |(position, event): (Position, &Event)| match event {
+        Event::SessionsRevoked(event) => bulk_revoked(stored, position, event, present),
+        Event::SubjectRegistered(_)
+        | Event::SessionCreated(_)
+        | Event::SessionRenewed(_)
+        | Event::RenewalRejected(_)
+        | Event::SessionRevoked(_)
+        | Event::SessionExpired(_)
+        | Event::TokensPresented(_)
+        | Event::CredentialIssued(_)
+        | Event::CredentialRevoked(_)
+        | Event::PolicyChanged(_)
+        | Event::KeyRotated(_)
+        | Event::SubjectErased(_)
+        | Event::UsageRecorded(_)
+        | Event::WebhookCreated(_)
+        | Event::WebhookDeleted(_) => vec![],
+    };
+    events.flat_map(bulk).collect()
+}
+
+/// One notice for each owner concerned, with how many sessions of its subjects were ended; when there are too many
+/// owners, one for all.
+fn bulk_revoked(
+    stored: &StoredCommit,
+    position: Position,
+    event: &event::SessionsRevoked,
+    present: &dyn Present,
+) -> Vec<Notice> {
+    let Some(selector) = event.selector.as_deref() else { return vec![] };
+    let subject = selector.subject_id.as_ref().and_then(|id| present.subject(id));
+    let name = subject.as_ref().and_then(|subject| subject.profile()?.name.clone());
+    let stream = subject.map(|subject| Stream::Subject(subject.id.clone()));
+    let subject_name = stream.zip(name).and_then(|(stream, name)| present.open_text(&stream, "name", &name));
+    let reason = event.reason.as_ref();
+    let reason = reason.and_then(|reason| present.open_text(&stored.commit.stream, "reason", reason));
+    let told = |number: u32, owner_id: Option<OwnerId>, matched: Option<u32>| Notice {
+        notice_id: NoticeId { position, number },
+        kind: NoticeKind::SessionRevoked,
+        position,
+        occurred_at: stored.commit.recorded_at,
+        session_id: None,
+        subject_id: selector.subject_id.clone(),
+        subject_name: subject_name.clone(),
+        details: Details::Revoked(Revoked {
+            trigger: event.trigger,
+            reason: reason.clone(),
+            actor: stored.commit.actor.clone(),
+            selector: Some(Selector {
+                all: selector.is_all(),
+                owner_id: selector.owner_id.clone(),
+                subject_id: selector.subject_id.clone(),
+                device: selector.device_digest.and_then(|it| present.device_name(it, owner_id.as_ref())),
+                except_session_id: None,
+                issued_before: selector.issued_before,
+            }),
+            matched,
+        }),
+        owner_id,
+    };
+    match &event.owners {
+        Some(owners) => (1..)
+            .zip(owners)
+            .map(|(number, of)| told(number, of.owner_id.clone(), Some(of.matched)))
+            .collect(),
+        None => vec![told(1, None, None)],
+    }
 }
 
 /// One commit of one subject on its way to those who are told of it.
@@ -68,9 +140,9 @@ impl Telling<'_> {
             | Event::CredentialIssued(_)
             | Event::CredentialRevoked(_)
             | Event::PolicyChanged(_)
+            | Event::KeyRotated(_)
             | Event::SubjectErased(_)
             | Event::UsageRecorded(_)
-            | Event::KeyRotated(_)
             | Event::WebhookCreated(_)
             | Event::WebhookDeleted(_) => vec![],
         };
@@ -154,9 +226,10 @@ impl Telling<'_> {
             reason: self.text("reason", event.reason.as_ref()),
             actor: self.stored.commit.actor.clone(),
             selector: Some(Selector {
-                subject_id: self.subject.id.clone(),
+                subject_id: Some(self.subject.id.clone()),
                 device: event.device_digest.and_then(|digest| self.device_name(digest)),
                 except_session_id: event.except_session_id,
+                ..Selector::default()
             }),
             matched: Some(event.matched),
         };

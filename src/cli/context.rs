@@ -15,14 +15,16 @@ use super::{
 };
 use crate::domain::{Seconds, Timestamp};
 
+/// Where `tenure serve` listens when nothing else is said.
+const DEFAULT_URL: &str = "http://127.0.0.1:7300";
+
 /// Options that every command takes.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Address of the server
-    #[arg(long, global = true, value_name = "URL", env = "TENURE_URL", default_value = "http://127.0.0.1:7300",
-        value_parser = checked_url)]
-    url: String,
+    /// Address of the server [default: http://127.0.0.1:7300, or what a session file names]
+    #[arg(long, global = true, value_name = "URL", env = "TENURE_URL", value_parser = checked_url)]
+    url: Option<String>,
 
     /// API key to show to the server; a process list shows it too, so prefer --key-file
     #[arg(long, global = true, value_name = "KEY", env = "TENURE_KEY", hide_env_values = true)]
@@ -49,17 +51,27 @@ impl Global {
 
     /// The server and the rest; reads the key file.
     pub(crate) fn context(&self) -> Result<Context, Failure> {
-        let client = Client::new(&self.url, self.key()?);
+        let client = Client::new(self.url(), self.key()?);
         Ok(Context { client, output: self.output(), now: ambient::now() })
     }
 
     /// Host and port of the server, and the key: for a benchmark, which has a client of its own.
     pub(crate) fn server(&self) -> Result<(String, Secret), Failure> {
-        let host = self.url.strip_prefix("http://").filter(|host| host.contains(':') && !host.contains('/'));
+        let host =
+            self.url().strip_prefix("http://").filter(|host| host.contains(':') && !host.contains('/'));
         let host = host.ok_or_else(|| Failure::Usage("--url: must be http://HOST:PORT here".into()))?;
         let key =
             self.key()?.ok_or_else(|| Failure::Usage("an admin's key is needed: see --key-file".into()))?;
         Ok((host.to_owned(), key))
+    }
+
+    /// The address that was named; none when the default applies.
+    pub(crate) fn named_url(&self) -> Option<&str> {
+        self.url.as_deref()
+    }
+
+    fn url(&self) -> &str {
+        self.named_url().unwrap_or(DEFAULT_URL)
     }
 
     fn key(&self) -> Result<Option<Secret>, Failure> {

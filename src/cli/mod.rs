@@ -25,10 +25,12 @@ mod keys;
 mod output;
 mod pages;
 mod renewal_memo;
+mod run;
 mod secret;
 mod secret_file;
 pub mod serve;
 mod session;
+mod session_file;
 mod subject;
 mod watch;
 mod webhook;
@@ -57,7 +59,7 @@ struct Cli {
 const AFTER_HELP: &str = "\
 Exit codes:
   0 ok · 1 usage · 2 server or network · 3 refused by policy · 4 not found · 5 conflict
-  6 verification failed
+  6 verification failed; tenure run: that of the command, 3 if it was ended with its session
 
 Examples:
   tenure serve --data ./tenure-data
@@ -65,7 +67,8 @@ Examples:
   tenure subject put agent-7 --kind agent
   tenure session create agent-7 --ttl 1h --token-file agent-7.token
   tenure session renew --token-file agent-7.token
-  tenure session list --subject agent-7";
+  tenure session list --subject agent-7
+  tenure run --subject agent-7 --ttl 1h --session-file agent-7.session -- ./agent";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -77,6 +80,8 @@ enum Command {
     /// Create, show, list, renew and revoke sessions
     #[command(subcommand)]
     Session(session::Session),
+    /// Run a command with a session that is kept renewed
+    Run(Box<run::Run>),
     /// Say whether tokens are live, and whose
     Introspect(introspect::Introspect),
     /// Read the recorded events
@@ -105,11 +110,13 @@ enum Command {
 }
 
 impl Command {
-    fn run(self, global: &Global) -> Result<(), Failure> {
-        match self {
+    /// What the process is to exit with when nothing failed.
+    fn run(self, global: &Global) -> Result<u8, Failure> {
+        let done = match self {
+            Self::Run(run) => return run.run(global),
             Self::Serve(args) => serve::run(&args),
             Self::Subject(subject) => subject.run(&global.context()?),
-            Self::Session(session) => session.run(&global.context()?),
+            Self::Session(session) => session.run(global),
             Self::Introspect(introspect) => introspect.run(&global.context()?),
             Self::Events(events) => events.run(&global.context()?),
             Self::Audit(audit) => audit.run(global),
@@ -120,29 +127,33 @@ impl Command {
             Self::Doctor(doctor) => doctor.run(global),
             Self::Bench(bench) => bench.run(global),
             Self::Completions(completions) => completions.run(&mut Cli::command()),
-        }
+        };
+        done.map(|()| Exit::Ok as u8)
     }
 }
 
 /// Runs the command that these arguments name (the first is the program's own name).
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    ExitCode::from(run(args) as u8)
+    ExitCode::from(run(args))
 }
 
-fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
+fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let cli = match parse(args) {
         Ok(cli) => cli,
         Err(error) => {
             output::usage(&error);
-            return if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+            return if error.use_stderr() { Exit::Usage } else { Exit::Ok } as u8;
         }
     };
-    let Err(failure) = cli.command.run(&cli.global) else { return Exit::Ok };
+    let failure = match cli.command.run(&cli.global) {
+        Ok(code) => return code,
+        Err(failure) => failure,
+    };
     let exit = failure.exit();
     if exit != Exit::Ok {
         cli.global.output().failure(&failure);
     }
-    exit
+    exit as u8
 }
 
 /// Options of which one may come from the environment: only two that were *typed* contradict each other.
@@ -174,7 +185,7 @@ mod tests {
         parse(line.split(' ').map(OsString::from))
     }
 
-    fn exit(line: &str) -> Exit {
+    fn exit(line: &str) -> u8 {
         run(line.split(' ').map(OsString::from))
     }
 
@@ -199,16 +210,16 @@ mod tests {
 
     #[test]
     fn help_and_version_are_no_errors_and_a_wrong_line_is_usage() {
-        assert_eq!(exit("tenure --version"), Exit::Ok);
-        assert_eq!(exit("tenure session create --help"), Exit::Ok);
-        assert_eq!(exit("tenure session nonsense"), Exit::Usage);
-        assert_eq!(exit("tenure session create a --ttl soon"), Exit::Usage);
-        assert_eq!(exit("tenure"), Exit::Usage);
+        assert_eq!(exit("tenure --version"), Exit::Ok as u8);
+        assert_eq!(exit("tenure session create --help"), Exit::Ok as u8);
+        assert_eq!(exit("tenure session nonsense"), Exit::Usage as u8);
+        assert_eq!(exit("tenure session create a --ttl soon"), Exit::Usage as u8);
+        assert_eq!(exit("tenure"), Exit::Usage as u8);
     }
 
     #[test]
     fn nobody_there_exits_with_2() {
-        assert_eq!(exit("tenure session list --url http://127.0.0.1:9"), Exit::Server);
+        assert_eq!(exit("tenure session list --url http://127.0.0.1:9"), Exit::Server as u8);
     }
 
     #[test]

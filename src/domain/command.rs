@@ -3,6 +3,7 @@
 
 use super::{
     budget::{Constraints, Use},
+    bulk::{Matched, Selector},
     event::{CredentialIssued, Device, Presented, Profile, WebhookCreated},
     id::{CredentialId, Digest16, Generation, OwnerId, SessionId, WebhookId},
     keys::{KeyId, KeyUse, Retire},
@@ -51,6 +52,19 @@ pub enum SystemCommand {
     CreateWebhook(WebhookCreated),
     /// Tell them no more.
     DeleteWebhook(DeleteWebhook),
+    /// End the active sessions of all subjects that match.
+    RevokeMatching(RevokeMatching),
+}
+
+/// End the active sessions of all subjects that match.
+#[derive(Clone, Debug)]
+pub struct RevokeMatching {
+    /// Which.
+    pub selector: Selector,
+    /// Why, in the caller's words.
+    pub reason: SealedText,
+    /// How many there are at the moment of the decision; whoever holds the state of every subject counts them.
+    pub matched: Matched,
 }
 
 /// Let another key seal from now on.

@@ -8,6 +8,7 @@ use minicbor::{Decode, Encode};
 use serde::Serialize;
 
 pub use super::budget::UsageRecorded;
+pub use super::bulk::{MatchedOfOwner, Selector};
 pub use super::expiry::{ExpiryCause, SessionExpired};
 pub use super::keys::KeyRotated;
 pub use super::kind::EventKind;
@@ -335,6 +336,9 @@ pub enum Trigger {
     /// All sessions of its subject, or of a device, were ended.
     #[n(5)]
     SubjectRevoked,
+    /// It was one of those of any subjects that were ended at once.
+    #[n(6)]
+    Bulk,
 }
 
 /// One session was ended.
@@ -354,7 +358,8 @@ pub struct SessionRevoked {
     pub reason: Option<SealedText>,
 }
 
-/// Several sessions of one subject were ended in one step: those active at that moment that match.
+/// Several sessions were ended in one step: those active at that moment that match. With a selector they are sessions
+/// of any subjects, and the event is of the system stream; without one they are of the subject whose stream it is.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(array)]
 #[serde(rename_all = "camelCase")]
@@ -378,6 +383,12 @@ pub struct SessionsRevoked {
     #[n(5)]
     #[serde(skip)]
     pub reason: Option<SealedText>,
+    /// Which sessions of which subjects; none when they are of one subject, and the fields above say which.
+    #[n(6)]
+    pub selector: Option<Box<Selector>>,
+    /// How many there were of each owner, when there is a selector; none of more than 200 owners.
+    #[n(7)]
+    pub owners: Option<Vec<MatchedOfOwner>>,
 }
 
 /// A token of a new generation was seen in use.

@@ -65,7 +65,7 @@ pub fn evolve(subject: &mut Subject, event: &Event, recorded: RecordedAs) -> Res
 
 /// Makes of the authority's own state what the event says of it. On an error the state is unchanged.
 ///
-/// What a system event says of sessions is for [`mark_presented`].
+/// What a system event says of sessions is for [`mark_presented`] and [`settle`](super::bulk::settle).
 pub fn evolve_system(system: &mut System, event: &Event, recorded: RecordedAs) -> Result<(), IllegalEvent> {
     let outcome = match event {
         Event::CredentialIssued(event) => issued(system, event, recorded.at),
@@ -81,7 +81,8 @@ pub fn evolve_system(system: &mut System, event: &Event, recorded: RecordedAs) -
             system.policy = Some(event.policy.clone());
             Ok(())
         }
-        Event::TokensPresented(_) => Ok(()),
+        Event::SessionsRevoked(event) if event.selector.is_none() => Err("it does not say of which subjects"),
+        Event::TokensPresented(_) | Event::SessionsRevoked(_) => Ok(()),
         Event::KeyRotated(event) => system.keys.rotate(event, recorded),
         Event::WebhookCreated(event) => webhook_created(system, event, recorded),
         Event::WebhookDeleted(event) => match system.webhooks.remove(&event.webhook_id) {
@@ -93,7 +94,6 @@ pub fn evolve_system(system: &mut System, event: &Event, recorded: RecordedAs) -
         | Event::SessionRenewed(_)
         | Event::RenewalRejected(_)
         | Event::SessionRevoked(_)
-        | Event::SessionsRevoked(_)
         | Event::SessionExpired(_)
         | Event::SubjectErased(_)
         | Event::UsageRecorded(_) => Err("it belongs to the stream of a subject"),
@@ -294,6 +294,9 @@ fn many_revoked(
     event: &SessionsRevoked,
     recorded: RecordedAs,
 ) -> Result<(), &'static str> {
+    if event.selector.is_some() {
+        return Err("a selection among all subjects belongs to the system stream");
+    }
     let matching = event.matching(subject, recorded.at);
     if matching.len() != event.matched as usize {
         return Err("it matches another number of sessions than it says");

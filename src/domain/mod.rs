@@ -6,6 +6,7 @@
 
 pub mod amount;
 pub mod budget;
+pub mod bulk;
 pub mod command;
 pub mod decide;
 pub mod event;

@@ -6,7 +6,8 @@ use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 use triomphe::Arc;
 
 use super::{
-    event::{Event, TokensPresented},
+    bulk::{self, Bulk},
+    event::{Event, SessionsRevoked, TokensPresented},
     evolve::{IllegalEvent, evolve, evolve_system, mark_presented},
     id::{Position, SessionId, SubjectId},
     record::{Commit, RecordedAs, Stream},
@@ -67,10 +68,24 @@ impl State {
         match stream {
             Stream::System => {
                 evolve_system(&mut self.system, event, recorded)?;
-                if let Event::TokensPresented(marks) = event {
-                    self.mark(marks, recorded)?;
+                match event {
+                    Event::TokensPresented(marks) => self.mark(marks, recorded),
+                    Event::SessionsRevoked(event) => self.end_matching(event, recorded),
+                    Event::SubjectRegistered(_)
+                    | Event::SessionCreated(_)
+                    | Event::SessionRenewed(_)
+                    | Event::RenewalRejected(_)
+                    | Event::SessionRevoked(_)
+                    | Event::CredentialIssued(_)
+                    | Event::CredentialRevoked(_)
+                    | Event::PolicyChanged(_)
+                    | Event::KeyRotated(_)
+                    | Event::SessionExpired(_)
+                    | Event::SubjectErased(_)
+                    | Event::UsageRecorded(_)
+                    | Event::WebhookCreated(_)
+                    | Event::WebhookDeleted(_) => Ok(()),
                 }
-                Ok(())
             }
             Stream::Subject(id) => {
                 self.expect_new_session(id, event, recorded)?;
@@ -114,6 +129,24 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// Here a bulk revocation is settled at once, in every subject.
+    fn end_matching(&mut self, event: &SessionsRevoked, recorded: RecordedAs) -> Result<(), IllegalEvent> {
+        let Some(bulk) = Bulk::of(event, recorded) else { return Ok(()) };
+        let bulks = [bulk];
+        let matched: u32 = match &bulks[0].selector.subject_id {
+            Some(id) => self.subjects.get_mut(id).map_or(0, |subject| bulk::settle(&bulks, subject)),
+            None => self.subjects.values_mut().map(|subject| bulk::settle(&bulks, subject)).sum(),
+        };
+        if matched == event.matched {
+            return Ok(());
+        }
+        Err(IllegalEvent {
+            position: recorded.position,
+            kind: super::EventKind::SessionsRevoked,
+            why: "it matches another number of sessions than it says",
+        })
     }
 
     /// Its canonical bytes: the same state always gives the same ones.

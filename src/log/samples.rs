@@ -181,6 +181,8 @@ pub(super) fn every_kind() -> Vec<Event> {
             matched: 2,
             trigger: Trigger::Evicted,
             reason: Some(sealed(5)),
+            selector: None,
+            owners: None,
         }),
         Event::TokensPresented(TokensPresented {
             presented: vec![Presented { session_id, generation: Generation(3) }],

@@ -2,7 +2,7 @@
 
 use crate::{
     domain::{
-        Position, Stream, SubjectId, Timestamp,
+        Position, Stream, SubjectId, Timestamp, bulk,
         evolve::{IllegalEvent, evolve},
         record::RecordedAs,
         state::State,
@@ -48,22 +48,25 @@ pub fn subject_at(
 ) -> Result<Subject, HistoryError> {
     let stream = Stream::Subject(id.clone());
     let mut subject = Subject::new(id.clone());
+    let bulks = projections.revocations(|revocations| revocations.bulks_up_to(position).to_vec());
     let mut after = Position::ZERO;
-    loop {
+    'pages: loop {
         let firsts = projections.timeline(|timeline| timeline.commits(&stream, after, PAGE));
         for &first in &firsts {
             if first > position {
-                return Ok(subject);
+                break 'pages;
             }
             if let Some(stored) = commit_at(log, first)? {
+                let before = bulks.partition_point(|bulk| bulk.position < first);
+                bulk::settle(&bulks[..before], &mut subject);
                 fold_until(&mut subject, &stored, position)?;
             }
         }
-        match firsts.last() {
-            Some(&last) => after = last,
-            None => return Ok(subject),
-        }
+        let Some(&last) = firsts.last() else { break };
+        after = last;
     }
+    bulk::settle(&bulks, &mut subject);
+    Ok(subject)
 }
 
 /// The commit that holds this position; none beyond the head.

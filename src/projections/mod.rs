@@ -4,6 +4,7 @@
 //! batch before the callers of that batch are answered, so that everybody reads their own writes.
 
 pub mod history;
+pub mod revocations;
 pub mod session_list;
 pub mod snapshot;
 pub mod timeline;
@@ -12,13 +13,14 @@ use parking_lot::RwLock;
 
 use crate::{domain::Event, log::StoredCommit};
 
-use self::{session_list::SessionList, timeline::Timeline};
+use self::{revocations::Revocations, session_list::SessionList, timeline::Timeline};
 
 /// Every projection that is kept in memory.
 #[derive(Debug, Default)]
 pub struct Projections {
     sessions: RwLock<SessionList>,
     timeline: RwLock<Timeline>,
+    revocations: RwLock<Revocations>,
 }
 
 impl Projections {
@@ -29,7 +31,15 @@ impl Projections {
             if let Event::SessionCreated(created) = event {
                 self.sessions.write().add(position, created.session_id);
             }
+            if Revocations::is_one(event) {
+                self.revocations.write().add(position, stored.commit.recorded_at, event);
+            }
         }
+    }
+
+    /// Reads which revocations there were.
+    pub fn revocations<T>(&self, read: impl FnOnce(&Revocations) -> T) -> T {
+        read(&self.revocations.read())
     }
 
     /// Reads the list of sessions.

@@ -325,6 +325,8 @@ fn evicted_at_once(on: Option<u8>, count: u32) -> Event {
         matched: count,
         trigger: Trigger::Evicted,
         reason: None,
+        selector: None,
+        owners: None,
     })
 }
 

@@ -227,6 +227,8 @@ pub(crate) fn are_ended(matched: u32) -> SessionsRevoked {
         matched,
         trigger: Trigger::SubjectRevoked,
         reason: None,
+        selector: None,
+        owners: None,
     }
 }
 

@@ -18,6 +18,7 @@ mod notices;
 mod operation;
 mod past;
 mod renew;
+mod revocations;
 mod routes;
 mod secrets;
 mod server;

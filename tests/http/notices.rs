@@ -124,7 +124,10 @@ fn the_end_of_several_sessions_is_one_notice() {
             null,
             "subject_revoked",
             1,
-            { "subjectId": "bot-7", "device": "laptop", "exceptSessionId": session.id }
+            {
+                "all": false, "ownerId": null, "subjectId": "bot-7", "device": "laptop",
+                "exceptSessionId": session.id, "issuedBefore": null,
+            }
         ])
     );
 }

@@ -14,6 +14,8 @@ const MAY: &[(&str, &str, &[&str])] = &[
     ("GET", "/v1/subjects", &["admin", "issuer", "owner", "auditor"]),
     ("DELETE", "/v1/subjects/{subjectId}/sessions", &["admin", "issuer", "owner"]),
     ("POST", "/v1/subjects/{subjectId}/erase", &["admin"]),
+    ("POST", "/v1/revocations", &["admin"]),
+    ("GET", "/v1/revocations/feed", &["admin", "issuer", "verifier"]),
     ("POST", "/v1/sessions", &["admin", "issuer"]),
     ("GET", "/v1/sessions", &["admin", "issuer", "owner", "auditor"]),
     ("GET", "/v1/sessions/{sessionId}", &["admin", "issuer", "owner", "auditor", "session"]),

@@ -22,6 +22,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("projections", &["domain", "log"]),
     // What convinces a stranger. It has a key of its own.
     ("audit", &["domain", "log", "clock", "entropy", "key_files"]),
+    // What talks to an authority elsewhere: nothing of the authority's own.
+    ("client", &["domain", "clock", "entropy"]),
     // What assembles: a node, its API, a server, a command line.
     (
         "node",
@@ -60,6 +62,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "audit",
             "authority",
+            "client",
             "clock",
             "config",
             "domain",

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use tenure::{
     bus::{Notice, NoticeKind, Present, notices_of},
     domain::{
-        Actor, Commit, CommitId, Event, Generation, Position, SealedText, Seconds, SessionId, Stream,
-        SubjectId, Timestamp,
+        Actor, Commit, CommitId, Digest16, Event, Generation, OwnerId, Position, SealedText, Seconds,
+        SessionId, Stream, SubjectId, Timestamp,
         event::{
             Device, ExpiringSoon, ExpiryCause, Profile, RejectionCause, RejectionCode, RenewalRejected,
             SessionCreated, SessionExpired, SessionRenewed, SessionRevoked, SubjectRegistered, Terms,
@@ -96,6 +96,10 @@ impl Present for Today {
 
     fn open_text(&self, _stream: &Stream, _field: &'static str, text: &SealedText) -> Option<String> {
         String::from_utf8(text.as_bytes().to_vec()).ok()
+    }
+
+    fn device_name(&self, _digest: Digest16, _owner: Option<&OwnerId>) -> Option<String> {
+        None
     }
 
     fn erasures(&self) -> u64 {

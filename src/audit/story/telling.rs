@@ -9,12 +9,13 @@ use crate::{
     audit::replay::Step,
     domain::{
         Generation, KeyUse, SessionId, Stream, SubjectId, Timestamp,
+        bulk::{Bulk, end_of},
         event::{
             Event, KeyRotated, Presented, SessionCreated, SessionExpired, SessionRenewed, SessionRevoked,
             SessionsRevoked, SubjectRegistered, Trigger, UsageRecorded,
         },
         keys::Retire,
-        record::ActorKind,
+        record::{ActorKind, RecordedAs},
         session::Session,
         state::State,
         subject::Subject,
@@ -52,7 +53,7 @@ pub(super) fn told(
         Event::SessionRevoked(event) if event.session_id == id => {
             Some((revoked(event, session?, at, &whom), None))
         }
-        Event::SessionsRevoked(event) if session.is_some() && is_ended(event, subject?, id, at) => {
+        Event::SessionsRevoked(event) if session.is_some() && is_ended(event, subject?, session?, step) => {
             Some((ended_with_others(event, &whom), None))
         }
         Event::KeyRotated(event) if event.which == KeyUse::Session => {
@@ -184,11 +185,16 @@ const fn trigger(trigger: Trigger) -> &'static str {
             "a token that a renewal had replaced came back, so one of its two holders is a thief"
         }
         Trigger::SubjectRevoked => "all sessions of its subject, or of a device, were ended",
+        Trigger::Bulk => "all sessions that a selection met were ended, whosever they were",
     }
 }
 
-fn is_ended(event: &SessionsRevoked, subject: &Subject, id: SessionId, at: Timestamp) -> bool {
-    event.matching(subject, at).contains(&id)
+fn is_ended(event: &SessionsRevoked, subject: &Subject, session: &Session, step: Step<'_>) -> bool {
+    let recorded = RecordedAs { position: step.position, at: step.stored.commit.recorded_at };
+    match Bulk::of(event, recorded) {
+        Some(bulk) => end_of(&[bulk], subject, session).is_some(),
+        None => event.matching(subject, recorded.at).contains(&session.id),
+    }
 }
 
 fn presented(marks: &[Presented], session: &Session) -> Option<String> {

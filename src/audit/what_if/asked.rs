@@ -192,7 +192,7 @@ fn ended(event: &SessionRevoked, commit: &Commit) -> Option<Request> {
             (!is_told).then(|| shown(id, Shown::Replaced, reused))
         }
         Trigger::Own => Some(Request::Own(command)),
-        Trigger::ManualRevoke | Trigger::SubjectRevoked => {
+        Trigger::ManualRevoke | Trigger::SubjectRevoked | Trigger::Bulk => {
             Some(Request::Same(Command::RevokeSession(command)))
         }
     }

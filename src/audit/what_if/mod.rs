@@ -17,6 +17,7 @@ pub use self::overrides::{Overrides, WrongPolicy};
 use crate::{
     domain::{
         Event, Generation, Policy, Position, SessionId, Stream, SubjectId, Timestamp,
+        bulk::{self, Bulk},
         decide::decide,
         evolve::{IllegalEvent, evolve, mark_presented},
         record::RecordedAs,
@@ -133,8 +134,17 @@ impl WhatIf {
             self.happened.add(&stored.commit.events);
             self.compare(id, stored, &real, instead);
         } else {
+            let bulks = bulks(stored);
+            let ended = self.ended_by(&bulks);
             self.real.apply(&stored.commit)?;
             self.mark(&stored.commit.events);
+            self.happened.add(&stored.commit.events);
+            for subject in ended {
+                if let Some(other) = self.other.0.get_mut(&subject.id) {
+                    self.instead.revoked += u64::from(bulk::settle(&bulks, other));
+                }
+                self.compare(&subject.id, stored, &subject, Ok(()));
+            }
         }
         Ok(())
     }
@@ -150,6 +160,19 @@ impl WhatIf {
             instead: self.instead,
             divergences,
             unknown: UNKNOWN,
+        }
+    }
+
+    /// The subjects of which these bulk revocations end sessions, in either history, as they are before.
+    fn ended_by(&self, bulks: &[Bulk]) -> Vec<Subject> {
+        let is_ended = |subject: &&Subject| {
+            let other = self.other.0.get(&subject.id);
+            bulk::is_unsettled(bulks, subject) || other.is_some_and(|other| bulk::is_unsettled(bulks, other))
+        };
+        if bulks.is_empty() {
+            vec![]
+        } else {
+            self.real.subjects.values().filter(is_ended).cloned().collect()
         }
     }
 
@@ -225,6 +248,17 @@ impl WhatIf {
     }
 }
 
+/// The bulk revocations of a commit.
+fn bulks(stored: &StoredCommit) -> Vec<Bulk> {
+    let at = stored.commit.recorded_at;
+    let events = stored.positions().zip(&stored.commit.events);
+    let bulk = |(position, event): (Position, &Event)| {
+        let Event::SessionsRevoked(event) = event else { return None };
+        Bulk::of(event, RecordedAs { position, at })
+    };
+    events.filter_map(bulk).collect()
+}
+
 impl Counts {
     fn add(&mut self, events: &[Event]) {
         use crate::domain::event::{RejectionCause, Trigger};
@@ -241,7 +275,8 @@ impl Counts {
                     Trigger::ManualRevoke
                     | Trigger::RenewalRejected
                     | Trigger::Own
-                    | Trigger::SubjectRevoked => (&mut self.revoked, 1),
+                    | Trigger::SubjectRevoked
+                    | Trigger::Bulk => (&mut self.revoked, 1),
                 },
                 Event::SessionsRevoked(event) if event.trigger == Trigger::Evicted => {
                     (&mut self.evicted, u64::from(event.matched))

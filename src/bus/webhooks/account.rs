@@ -225,19 +225,24 @@ impl Account {
     }
 
     /// The open notices that no earlier one of the same session stands before. One that tells of several sessions of
-    /// a subject comes in order with all of that subject's.
+    /// a subject comes in order with all of that subject's; one that tells of several subjects, with all there are.
     fn heads(&self) -> impl Iterator<Item = (&NoticeId, &Delivery)> {
         let mut sessions = BTreeSet::new();
         let mut subjects = BTreeMap::<Option<&SubjectId>, bool>::new();
-        self.open.iter().filter(move |(_, delivery)| {
+        let mut of_all_before = None;
+        self.open.iter().filter(move |(id, delivery)| {
             let subject = delivery.subject.as_ref();
+            if subject.is_none() && delivery.session.is_none() {
+                // One event is told to each owner: these do not wait for one another.
+                return *of_all_before.get_or_insert(id.position) == id.position && subjects.is_empty();
+            }
             let of_many_before = subjects.get(&subject).copied();
             let is_head = match delivery.session {
                 Some(session) => sessions.insert(session) && of_many_before != Some(true),
                 None => of_many_before.is_none(),
             };
             *subjects.entry(subject).or_default() |= delivery.session.is_none();
-            is_head
+            is_head && of_all_before.is_none()
         })
     }
 

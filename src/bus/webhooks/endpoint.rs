@@ -190,7 +190,7 @@ impl Worker {
     }
 
     fn is_told(&self, notice: &Notice) -> bool {
-        self.webhook.tells(notice.kind, notice.owner_id.as_ref())
+        tells(&self.webhook, notice)
     }
 
     fn arrive(&mut self, id: NoticeId, tried: Tried) {
@@ -219,6 +219,11 @@ impl Worker {
     }
 }
 
+fn tells(webhook: &Webhook, notice: &Notice) -> bool {
+    let own = webhook.asked.owner_id.as_ref();
+    webhook.tells(notice.kind, if notice.is_for_every_owner() { own } else { notice.owner_id.as_ref() })
+}
+
 /// Tells one notice, as it is to be told now.
 async fn send(shared: Arc<Shared>, webhook: Arc<Webhook>, id: NoticeId) -> Tried {
     let _place = shared.sending.acquire().await.expect("the semaphore is never closed");
@@ -229,7 +234,7 @@ async fn send(shared: Arc<Shared>, webhook: Arc<Webhook>, id: NoticeId) -> Tried
             return Tried::Unread;
         }
     };
-    let told = notice.filter(|notice| webhook.tells(notice.kind, notice.owner_id.as_ref()));
+    let told = notice.filter(|notice| tells(&webhook, notice));
     let Some(notice) = told else { return Tried::Withdrawn };
     let name = format!("msg_{}_{}", id.position, id.number);
     Tried::Sent(post(&shared, &webhook, &name, &News::Notice(&notice)).await)

@@ -68,7 +68,9 @@ pub(super) fn of_notice(notice: &Notice) -> Words {
 
 /// The subject's name with its id behind it, or its id.
 fn who(notice: &Notice) -> String {
-    let id = notice.subject_id.as_ref().map_or("Somebody", |id| id.as_str());
+    // Sessions of many subjects, all of one owner or of nobody.
+    let owner = notice.owner_id.as_ref().map_or("subjects without an owner", |id| id.as_str());
+    let id = notice.subject_id.as_ref().map_or(owner, |id| id.as_str());
     match &notice.subject_name {
         Some(name) => format!("{} ({})", cut(name), cut(id)),
         None => cut(id),
@@ -143,6 +145,7 @@ fn times(count: u32) -> String {
 
 fn revoked(who: &str, details: &Revoked) -> Words {
     let title = match details.matched {
+        None if details.selector.is_some() => "Sessions of many owners ended".to_owned(),
         None => format!("Session of {who} ended"),
         Some(1) => format!("1 session of {who} ended"),
         Some(count) => format!("{count} sessions of {who} ended"),
@@ -162,7 +165,7 @@ const fn cause(trigger: Trigger) -> &'static str {
         Trigger::Own => "It ended itself.",
         Trigger::Evicted => "A newer session took its place.",
         Trigger::TokenReuse => "A token came back that a renewal had replaced: somebody else may have it.",
-        Trigger::SubjectRevoked => "All of them were ended at once.",
+        Trigger::SubjectRevoked | Trigger::Bulk => "All of them were ended at once.",
     }
 }
 

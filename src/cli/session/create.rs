@@ -14,6 +14,7 @@ use crate::{
         failure::Failure,
         renewal_memo::Memo,
         secret_file::Replacement,
+        session_file,
     },
     domain::{Seconds, SubjectId, Timestamp},
 };
@@ -24,6 +25,26 @@ pub(crate) struct Create {
     /// Whose session it is
     subject: SubjectId,
 
+    #[command(flatten)]
+    terms: Terms,
+
+    /// Write the token to this file, for its owner only (0600), instead of showing it
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+
+    /// Write a session file, for programs that keep the session renewed: see `tenure run`
+    #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
+    session_file: Option<PathBuf>,
+
+    /// Name of this request: a repeat under it gets the same session [default: a fresh one]
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+}
+
+/// What a session is asked to be.
+#[derive(Clone, Debug, Default, Args)]
+#[group(id = "terms", multiple = true)]
+pub(crate) struct Terms {
     /// How long a period lasts, 300 s to 7d [default: the server's session.ttl, 24h]
     #[arg(long, value_name = "DURATION", value_parser = span)]
     ttl: Option<Seconds>,
@@ -55,31 +76,27 @@ pub(crate) struct Create {
     /// Limits on its use: a JSON object such as {"maxTransactions": 10}, or the name of a file with one
     #[arg(long, value_name = "JSON|FILE", value_parser = object_or_file)]
     constraints: Option<Value>,
-
-    /// Write the token to this file, for its owner only (0600), instead of showing it
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-
-    /// Name of this request: a repeat under it gets the same session [default: a fresh one]
-    #[arg(long, value_name = "KEY")]
-    idempotency_key: Option<String>,
 }
 
 impl Create {
-    pub(crate) fn run(mut self, cli: &Context) -> Result<(), Failure> {
-        let key = self.idempotency_key.take().unwrap_or_else(ambient::unique);
-        let token_file = self.token_file.take();
-        let request = Request::post(&["v1", "sessions"], self.body().into()).idempotency_key(key.clone());
-        match token_file {
-            None => show(cli, &ask(cli, &request, &key)?),
-            Some(path) => to_file(cli, &request, &key, &path),
+    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+        let key = self.idempotency_key.unwrap_or_else(ambient::unique);
+        let body = self.terms.body(&self.subject);
+        let request = Request::post(&["v1", "sessions"], body.into()).idempotency_key(key.clone());
+        match (self.token_file, self.session_file) {
+            (Some(path), _) => to_file(cli, &request, &key, &path),
+            (None, Some(path)) => to_session_file(cli, &request, &key, &path),
+            (None, None) => show(cli, &ask(cli, &request, &key)?),
         }
     }
+}
 
-    fn body(self) -> Map<String, Value> {
+impl Terms {
+    /// The body of the request.
+    pub(crate) fn body(self, subject: &SubjectId) -> Map<String, Value> {
         let seconds = |span: Option<Seconds>| span.map(|span| Value::from(span.0));
         fields([
-            ("subjectId", Some(self.subject.as_str().into())),
+            ("subjectId", Some(subject.as_str().into())),
             ("ttl", seconds(self.ttl)),
             ("maxRenewals", self.max_renewals.map(Value::from)),
             ("absoluteLifetime", seconds(self.absolute_lifetime)),
@@ -102,6 +119,15 @@ fn to_file(cli: &Context, request: &Request, key: &str, path: &Path) -> Result<(
     memo.remember(&id)?;
     show(cli, &without_token(reply))?;
     cli.output.talk(&format!("The token is in {}.", path.display()));
+    Ok(())
+}
+
+fn to_session_file(cli: &Context, request: &Request, key: &str, path: &Path) -> Result<(), Failure> {
+    let locked = session_file::locked(path)?;
+    let reply = ask(cli, request, key)?;
+    session_file::keep(cli, &locked, &reply)?;
+    show(cli, &without_token(reply))?;
+    cli.output.talk(&format!("The session is in {}.", path.display()));
     Ok(())
 }
 
@@ -151,7 +177,8 @@ mod tests {
     }
 
     fn body(words: &[&str]) -> Value {
-        Line::try_parse_from(words).unwrap().create.body().into()
+        let create = Line::try_parse_from(words).unwrap().create;
+        create.terms.body(&create.subject).into()
     }
 
     #[test]

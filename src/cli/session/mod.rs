@@ -7,12 +7,15 @@ mod list;
 mod renew;
 mod revoke;
 mod show;
+mod token;
 mod usage;
 
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::{client::Client, context::Context, failure::Failure, output::Column, secret::Secret};
+use super::{client::Client, context::Global, failure::Failure, output::Column, secret::Secret};
+
+pub(crate) use self::create::Terms;
 
 /// The commands about sessions.
 #[derive(Debug, Subcommand)]
@@ -25,6 +28,8 @@ pub(crate) enum Session {
     Show(show::Show),
     /// Renew a session: a new token takes the old one's place
     Renew(renew::Renew),
+    /// Print the current token of a session file
+    Token(token::Token),
     /// End a session, or veto its renewal
     Revoke(revoke::Revoke),
     /// Use a session, if its constraints allow it
@@ -36,12 +41,14 @@ pub(crate) enum Session {
 }
 
 impl Session {
-    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+    pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
+        let cli = &global.context()?;
         match self {
             Self::Create(create) => create.run(cli),
             Self::List(list) => list.run(cli),
             Self::Show(show) => show.run(cli),
-            Self::Renew(renew) => renew.run(cli),
+            Self::Renew(renew) => renew.run(cli, global.named_url()),
+            Self::Token(token) => token.run(cli),
             Self::Revoke(revoke) => revoke.run(cli),
             Self::Usage(usage) => usage.run(cli),
             Self::AccessToken(access_token) => access_token.run(cli),

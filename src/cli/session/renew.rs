@@ -10,14 +10,18 @@ use clap::{Args, builder::NonEmptyStringValueParser};
 use serde_json::{Value, json};
 
 use super::{DETAILS, token_in, without_token};
-use crate::cli::{
-    ambient,
-    client::Request,
-    context::Context,
-    failure::Failure,
-    renewal_memo::Memo,
-    secret::Secret,
-    secret_file::{self, Replacement},
+use crate::{
+    cli::{
+        ambient,
+        client::Request,
+        context::Context,
+        failure::Failure,
+        renewal_memo::Memo,
+        secret::Secret,
+        secret_file::{self, Replacement},
+        session_file,
+    },
+    client::{self, SessionFile},
 };
 
 /// Arguments of `tenure session renew`.
@@ -31,21 +35,30 @@ pub(crate) struct Renew {
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 
+    /// Session file; the new token takes the old one's place in it. It names the session and the server
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["session", "token_file"])]
+    session_file: Option<PathBuf>,
+
     /// The session's token; a process list shows it too, so prefer --token-file
     #[arg(long, value_name = "TOKEN", env = "TENURE_TOKEN", hide_env_values = true)]
     token: Option<Secret>,
 
     /// Name of this renewal: a repeat under it, with the same token, gets a working token [default: a fresh one]
-    #[arg(long, value_name = "KEY", conflicts_with = "token_file")]
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["token_file", "session_file"])]
     idempotency_key: Option<String>,
 }
 
 impl Renew {
-    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+    pub(crate) fn run(self, cli: &Context, url: Option<&str>) -> Result<(), Failure> {
+        if let Some(path) = &self.session_file {
+            return renew_session_file(cli, url, path);
+        }
         match (self.token_file, self.token.filter(|token| !token.is_empty())) {
             (Some(path), _) => renew_file(cli, self.session, &path),
             (None, Some(token)) => renew_token(cli, self.session, &token, self.idempotency_key),
-            (None, None) => Err(Failure::Usage("give --token-file, --token or TENURE_TOKEN".to_owned())),
+            (None, None) => {
+                Err(Failure::Usage("give --session-file, --token-file, --token or TENURE_TOKEN".to_owned()))
+            }
         }
     }
 }
@@ -68,6 +81,22 @@ fn renew_file(cli: &Context, session: Option<String>, path: &Path) -> Result<(),
     let (new, _) = token_in(&cli.client, &reply)?;
     file.commit(&new)?;
     show(cli, &without_token(reply))?;
+    cli.output.talk(&format!("The new token is in {}.", path.display()));
+    Ok(())
+}
+
+/// What a renewal needs to survive a crash is in the file; see `client`.
+fn renew_session_file(cli: &Context, url: Option<&str>, path: &Path) -> Result<(), Failure> {
+    let file = SessionFile::at(path);
+    let by = session_file::client(url, &file)?;
+    let grant = session_file::runtime()?.block_on(client::renew_file(&by, &file)).map_err(|error| {
+        let failure = Failure::from(error);
+        if failure.leaves_it_open() {
+            cli.output.hint("Nothing is lost: run the same command again.");
+        }
+        failure
+    })?;
+    show(cli, &session_file::shown(&grant))?;
     cli.output.talk(&format!("The new token is in {}.", path.display()));
     Ok(())
 }

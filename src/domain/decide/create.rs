@@ -99,6 +99,8 @@ fn record_evictions(leaving: &[&SharedSession], device: Option<Digest16>, events
             matched: count,
             trigger: Trigger::Evicted,
             reason: None,
+            selector: None,
+            owners: None,
         }));
     }
 }

@@ -87,6 +87,8 @@ pub(super) fn revoke_many(
         matched: 0,
         trigger: Trigger::SubjectRevoked,
         reason: command.reason.clone(),
+        selector: None,
+        owners: None,
     };
     let matched = event.matching(subject, at).len();
     event.matched = u32::try_from(matched).expect("a subject has at most 10 000 active sessions");

@@ -2,9 +2,10 @@
 
 use crate::domain::{
     Event,
-    command::{RotateKey, SystemCommand},
+    command::{RevokeMatching, RotateKey, SystemCommand},
     event::{
-        CredentialRevoked, KeyRotated, PolicyChanged, Role, TokensPresented, WebhookCreated, WebhookDeleted,
+        CredentialRevoked, KeyRotated, PolicyChanged, Role, SessionsRevoked, TokensPresented, Trigger,
+        WebhookCreated, WebhookDeleted,
     },
     keys::{KeyId, KeyUse, ROTATION_PAUSE, Retire},
     refusal::Refusal,
@@ -45,6 +46,21 @@ pub fn decide_system(system: &System, command: &SystemCommand, at: Timestamp) ->
             let webhook_id = known.ok_or(Refusal::WebhookNotFound)?.id();
             Ok(vec![Event::WebhookDeleted(WebhookDeleted { webhook_id })])
         }
+        SystemCommand::RevokeMatching(asked) if asked.matched.count == 0 => Ok(vec![]),
+        SystemCommand::RevokeMatching(asked) => Ok(vec![Event::SessionsRevoked(revoked(asked))]),
+    }
+}
+
+fn revoked(asked: &RevokeMatching) -> SessionsRevoked {
+    SessionsRevoked {
+        device_digest: None,
+        except_session_id: None,
+        oldest: None,
+        matched: asked.matched.count,
+        trigger: Trigger::Bulk,
+        reason: Some(asked.reason.clone()),
+        selector: Some(Box::new(asked.selector.clone())),
+        owners: asked.matched.owners(),
     }
 }
 

@@ -132,5 +132,6 @@ pub(super) const fn trigger_of(trigger: Trigger) -> &'static str {
         Trigger::Evicted => "evicted",
         Trigger::TokenReuse => "token_reuse",
         Trigger::SubjectRevoked => "subject_revoked",
+        Trigger::Bulk => "bulk",
     }
 }

@@ -1,0 +1,278 @@
+//! `tenure run`: a command with a session that is kept renewed while it runs, and ends with it.
+
+mod child;
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::{Args, ValueEnum};
+use tokio::{
+    process::Command,
+    time::{self, Instant},
+};
+
+use self::child::{Child, Signals};
+use super::{
+    ambient,
+    client::Request,
+    context::{Context, Global, span},
+    failure::{Exit, Failure},
+    output::Output,
+    session::Terms,
+    session_file,
+};
+use crate::{
+    client::{Holder, Options, SessionFile, State},
+    domain::{Seconds, SubjectId},
+};
+
+/// So long a call at the start or the end is tried again while it fails for the moment.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// So long the revocation at the end may take in all.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// The command finds the session in the file that TENURE_SESSION_FILE names: a JSON document whose `token` changes with
+/// each renewal. In a shell, `tenure session token` prints it. Exits with the command's own code, 128 and the signal's
+/// number if one killed it, and 3 if the command was ended because its session was.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Run {
+    /// File that holds the session, for its owner only (0600)
+    #[arg(long, value_name = "FILE")]
+    session_file: PathBuf,
+
+    /// Create a session of this subject if the file is not there, or its session is over; needs an issuer's key
+    #[arg(long, value_name = "ID")]
+    subject: Option<SubjectId>,
+
+    #[command(flatten)]
+    terms: Option<Terms>,
+
+    /// Hand over the token of the start in TENURE_TOKEN, too; the first renewal makes it void
+    #[arg(long)]
+    env: bool,
+
+    /// Leave the session as it is when the command ends; otherwise it is revoked, and the file removed
+    #[arg(long)]
+    keep: bool,
+
+    /// What to do when the session ends before the command
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
+    on_end: OnEnd,
+
+    /// How long the command has to end by itself (SIGTERM) before it is killed (SIGKILL)
+    #[arg(long, value_name = "DURATION", value_parser = span, default_value = "10s")]
+    grace: Seconds,
+
+    /// How often to ask whether the session still stands: so soon a veto takes effect
+    #[arg(long, value_name = "DURATION", value_parser = span, default_value = "15s")]
+    check: Seconds,
+
+    /// The command and its arguments, behind `--`
+    #[arg(required = true, last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  tenure run --session-file agent.session --subject agent-7 --ttl 1h --key-file issuer.key -- ./agent
+  tenure run --session-file agent.session --keep -- sh -c 'curl -H \"Authorization: Bearer $(tenure session token)\" …'";
+
+/// What to do when the session ends before the command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum OnEnd {
+    /// End the command.
+    #[default]
+    Kill,
+    /// Say so, and let the command run.
+    Warn,
+}
+
+impl Run {
+    pub(crate) fn run(self, global: &Global) -> Result<u8, Failure> {
+        if self.terms.is_some() && self.subject.is_none() {
+            return Err(Failure::Usage(
+                "the terms are of a session that is to be created: give --subject".to_owned(),
+            ));
+        }
+        let cli = global.context()?;
+        let runtime = session_file::runtime()?;
+        let code = runtime.block_on(self.watch_over(&cli, global.named_url()));
+        // Whoever waits for the lock of the file waits for nothing now.
+        runtime.shutdown_timeout(Duration::ZERO);
+        code
+    }
+
+    async fn watch_over(self, cli: &Context, url: Option<&str>) -> Result<u8, Failure> {
+        let holder = self.hold(cli, url).await?;
+        // Before there is a child that a signal could miss.
+        let mut signals = Signals::listen()?;
+        let mut child = match Child::spawn(self.command_with(&holder, url)) {
+            Ok(child) => child,
+            Err(error) => {
+                let program = self.command[0].display();
+                cli.output.talk(&format!("{program}: {error}"));
+                self.farewell(cli.output, &holder, "the command could not be started").await;
+                return Ok(child::code_of_start(&error));
+            }
+        };
+        let is_ended = self.until_the_end(cli.output, &holder, &mut child, &mut signals).await;
+        let status = child.wait().await?;
+        if is_ended && self.on_end == OnEnd::Kill {
+            return Ok(Exit::Refused as u8);
+        }
+        self.farewell(cli.output, &holder, &format!("the command ended: {status}")).await;
+        Ok(child::code_of(status))
+    }
+
+    /// The session in the file, or a new one in it.
+    async fn hold(&self, cli: &Context, url: Option<&str>) -> Result<Holder, Failure> {
+        let file = SessionFile::at(&self.session_file);
+        if !file.path().exists() {
+            let subject = self.subject.as_ref().ok_or_else(|| {
+                let path = self.session_file.display();
+                Failure::Usage(format!(
+                    "{path} is not there: make it by `tenure session create`, or give --subject"
+                ))
+            })?;
+            self.create(cli, &file, subject, None)?;
+            return self.open(url, &file);
+        }
+        let holder = self.open(url, &file)?;
+        let old = holder.grant().session_id;
+        match (holder.session().await, &self.subject) {
+            (Ok(_), _) => Ok(holder),
+            (Err(error), _) if error.is_transient() => {
+                cli.output.talk(&format!("It is not known whether the session stands: {error}"));
+                Ok(holder)
+            }
+            (Err(error), None) => Err(error.into()),
+            (Err(error), Some(subject)) => {
+                cli.output.talk(&format!("The session of {} is over ({error})", self.session_file.display()));
+                drop(holder);
+                self.create(cli, &file, subject, Some(old))?;
+                self.open(url, &file)
+            }
+        }
+    }
+
+    fn open(&self, url: Option<&str>, file: &SessionFile) -> Result<Holder, Failure> {
+        let client = session_file::client(url, file)?.with_patience(PATIENCE);
+        let options = Options { check_every: Some(Duration::from_secs(self.check.0.max(1).into())) };
+        Ok(Holder::open_with(client, file.path(), options)?)
+    }
+
+    /// Creates a session in the file, unless somebody else did while this waited for the lock.
+    fn create(
+        &self,
+        cli: &Context,
+        file: &SessionFile,
+        subject: &SubjectId,
+        old: Option<crate::domain::SessionId>,
+    ) -> Result<(), Failure> {
+        let locked = session_file::locked(file.path())?;
+        if locked.read().is_ok_and(|grant| Some(grant.session_id) != old) {
+            return Ok(());
+        }
+        let body = self.terms.clone().unwrap_or_default().body(subject);
+        let request = Request::post(&["v1", "sessions"], body.into()).idempotency_key(ambient::unique());
+        let grant = session_file::keep(cli, &locked, &cli.client.send(&request)?.body)?;
+        cli.output.talk(&format!("Session {} until {}.", grant.session_id, grant.expires_at));
+        Ok(())
+    }
+
+    fn command_with(&self, holder: &Holder, url: Option<&str>) -> Command {
+        let grant = holder.grant();
+        let path = SessionFile::at(&self.session_file);
+        let mut command = Command::new(&self.command[0]);
+        command.args(&self.command[1..]);
+        // The command gets its session. The key that may create others is not its business.
+        command.env_remove("TENURE_KEY").env_remove("TENURE_TOKEN");
+        command.env("TENURE_SESSION_FILE", path.path()).env("TENURE_URL", url.unwrap_or(&grant.url));
+        if self.env {
+            command.env("TENURE_TOKEN", grant.token.expose());
+        }
+        command
+    }
+
+    /// Returns when the command has ended; whether its session did before.
+    async fn until_the_end(
+        &self,
+        output: Output,
+        holder: &Holder,
+        child: &mut Child,
+        signals: &mut Signals,
+    ) -> bool {
+        let mut state = holder.state();
+        let mut said = None;
+        let mut is_ended = false;
+        let mut kill_at = None;
+        loop {
+            tokio::select! {
+                _ = child.wait() => return is_ended,
+                signal = signals.next() => child.pass_on(signal),
+                end = holder.ended(), if !is_ended => {
+                    is_ended = true;
+                    output.talk(&format!("The session is over: {end}"));
+                    if self.on_end == OnEnd::Kill {
+                        child.terminate();
+                        kill_at = Some(Instant::now() + Duration::from_secs(self.grace.0.into()));
+                    }
+                }
+                changed = state.changed(), if !is_ended => {
+                    if changed.is_ok() {
+                        tell_trouble(output, &state.borrow_and_update(), &mut said);
+                    }
+                }
+                () = time::sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => {
+                    kill_at = None;
+                    child.kill();
+                }
+            }
+        }
+    }
+
+    /// Ends the session, if that is wanted; the file then holds nothing of use.
+    async fn farewell(&self, output: Output, holder: &Holder, reason: &str) {
+        if self.keep {
+            return;
+        }
+        let revoked = time::timeout(FAREWELL, holder.revoke(Some(reason))).await;
+        let why = match revoked {
+            Ok(Ok(_)) => return remove(output, &self.session_file),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it took too long".to_owned(),
+        };
+        let grant = holder.grant();
+        output.talk(&format!(
+            "Session {} could not be revoked, and lasts until {}: {why}",
+            grant.session_id, grant.expires_at
+        ));
+    }
+}
+
+fn remove(output: Output, path: &Path) {
+    let removed = SessionFile::at(path).lock().and_then(|locked| locked.remove());
+    if let Err(error) = removed {
+        output.talk(&format!("The session is revoked, but its file is still there: {error}"));
+    }
+}
+
+/// Says once what is wrong, and once that it is over.
+fn tell_trouble(output: Output, state: &State, said: &mut Option<String>) {
+    let State::Live(live) = state else { return };
+    if live.trouble == *said {
+        return;
+    }
+    match &live.trouble {
+        Some(trouble) => output.talk(&format!(
+            "The session could not be renewed, and lasts until {}; trying again: {trouble}",
+            live.expires_at
+        )),
+        None => output.talk(&format!("The session is renewed until {}.", live.expires_at)),
+    }
+    said.clone_from(&live.trouble);
+}

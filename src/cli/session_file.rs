@@ -1,0 +1,117 @@
+//! Session files on the command line. What is in them and how they are kept is the client library's.
+
+use std::{io, path::Path};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
+
+use super::{
+    context::Context,
+    failure::{Failure, Problem},
+};
+use crate::client::{Client, Created, Error, FileError, Grant, HoldError, Locked, SessionFile};
+
+/// Takes the lock of a session file that is about to be made, and finds out whether it can be.
+pub(crate) fn locked(path: &Path) -> Result<Locked, Failure> {
+    let locked = SessionFile::at(path).lock()?;
+    locked.prepare()?;
+    Ok(locked)
+}
+
+/// Writes a session that was just created to its file.
+pub(crate) fn keep(cli: &Context, locked: &Locked, reply: &Value) -> Result<Grant, Failure> {
+    let created = Created::deserialize(reply)
+        .map_err(|_| cli.client.strange(201, "the reply is not that of a session's creation"))?;
+    let grant = Grant::created(cli.client.url(), &created);
+    locked.write(&grant)?;
+    Ok(grant)
+}
+
+/// A client of the server that was named, or else of the one that the file names.
+pub(crate) fn client(named: Option<&str>, file: &SessionFile) -> Result<Client, Failure> {
+    let url = match named {
+        Some(url) => url.to_owned(),
+        None => file.read()?.url,
+    };
+    Ok(Client::new(&url)?)
+}
+
+/// What the client library runs on.
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    runtime.map_err(|error| Failure::Server(format!("no thread can be started: {error}")))
+}
+
+/// What may be shown of a session file: all but its secrets.
+pub(crate) fn shown(grant: &Grant) -> Value {
+    json!({
+        "sessionId": grant.session_id,
+        "subjectId": grant.subject_id,
+        "expiresAt": grant.expires_at,
+        "absoluteExpiresAt": grant.absolute_expires_at,
+        "renewAt": grant.renew_at,
+        "renewalCount": grant.renewal_count,
+        "maxRenewals": grant.max_renewals,
+    })
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Io { path, source } => Self::File { path, source },
+            FileError::OpenToOthers { .. } | FileError::Damaged { .. } => Self::Usage(error.to_string()),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Refused(problem) => Self::Problem(Box::new(problem_of(&problem))),
+            Error::Unreachable { url, why } => Self::Unreachable { url, why },
+            Error::Strange { url, status, why } => Self::Strange { url, status, why },
+            Error::Unsendable(why) => Self::Usage(why),
+        }
+    }
+}
+
+impl From<HoldError> for Failure {
+    fn from(error: HoldError) -> Self {
+        match error {
+            HoldError::File(error) => error.into(),
+            HoldError::Call(error) => error.into(),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Server(error.to_string())
+    }
+}
+
+fn problem_of(problem: &crate::client::Problem) -> Problem {
+    let document = json!({
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "code": problem.code,
+        "retryable": problem.retryable,
+        "retryAt": problem.retry_at,
+        "causedBy": problem.caused_by,
+        "requestId": problem.request_id,
+    });
+    Problem {
+        title: problem.title.clone(),
+        status: problem.status,
+        detail: problem.detail.clone(),
+        code: problem.code.clone(),
+        retry_at: problem.retry_at.map(|at| at.to_string()),
+        retry_after: problem.retry_after.map(|wait| wait.as_secs()),
+        request_id: problem.request_id.clone(),
+        errors: Vec::new(),
+        with_credential: true,
+        document,
+    }
+}

@@ -1,0 +1,167 @@
+//! Single calls, typed both ways.
+
+use std::{sync::Arc, time::Duration};
+
+use reqwest::Method;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+
+use super::{
+    answers::{Created, Judged, Judgement, Page, Recorded, Renewed, Revoked, Session, Usage},
+    asked::{Filter, NewSession, Use},
+    backoff,
+    error::Error,
+    http::{Http, Request},
+    secret::Secret,
+    time::{ServerTime, Time},
+};
+use crate::{
+    clock::stopwatch,
+    domain::SessionId,
+    entropy::{self, OsEntropy},
+};
+
+/// So long a call is tried again while it fails for the moment, unless [`Client::with_patience`] says otherwise.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Calls one authority with one credential: an API key, or a session's token. Clones share connections.
+///
+/// What fails for the moment is tried again until the client's patience is over. A call that changes something carries
+/// an idempotency key, the same on every try, so that it has one effect even if replies are lost or the authority
+/// cannot say whether it was done (`OUTCOME_UNKNOWN`).
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: Http,
+    credential: Option<Secret>,
+    time: Arc<dyn Time>,
+    patience: Duration,
+}
+
+impl Client {
+    /// For the authority at `url`, `http` or `https`. Opens no connection yet.
+    ///
+    /// Certificates are judged as the system does, or by `SSL_CERT_FILE`. Plain `http` is for loopback and networks
+    /// that are yours: whoever listens reads the tokens.
+    pub fn new(url: &str) -> Result<Self, Error> {
+        let time = Arc::new(ServerTime::new());
+        Ok(Self { http: Http::new(url)?, credential: None, time, patience: PATIENCE })
+    }
+
+    /// The same, with this API key or token.
+    #[must_use]
+    pub fn with_credential(self, credential: Secret) -> Self {
+        Self { credential: Some(credential), ..self }
+    }
+
+    /// The same, by another clock.
+    #[must_use]
+    pub fn with_time(self, time: Arc<dyn Time>) -> Self {
+        Self { time, ..self }
+    }
+
+    /// The same, trying again for so long; zero is one try.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// The authority's address.
+    pub fn url(&self) -> &str {
+        self.http.url()
+    }
+
+    /// What time it is there.
+    pub(super) fn time(&self) -> &Arc<dyn Time> {
+        &self.time
+    }
+
+    /// Creates a session (admin, issuer).
+    pub async fn create(&self, new: &NewSession) -> Result<Created, Error> {
+        self.create_under(new, &fresh_key()).await
+    }
+
+    /// Creates a session under a key of the caller's, which outlives this process: the same key within the authority's
+    /// `idempotency.window` gives the same session.
+    pub async fn create_under(&self, new: &NewSession, idempotency_key: &str) -> Result<Created, Error> {
+        let mut request = with_body(Method::POST, &["v1", "sessions"], new);
+        request.idempotency_key = Some(idempotency_key.to_owned());
+        self.call(&request).await
+    }
+
+    /// Reads a session; its own token may, too.
+    pub async fn session(&self, id: SessionId) -> Result<Session, Error> {
+        self.call(&Request::of(Method::GET, &["v1", "sessions", &id.to_string()])).await
+    }
+
+    /// Lists sessions, newest first.
+    pub async fn list(&self, filter: &Filter) -> Result<Page<Session>, Error> {
+        let mut request = Request::of(Method::GET, &["v1", "sessions"]);
+        request.query = filter.query();
+        self.call(&request).await
+    }
+
+    /// Judges a token (admin, issuer, verifier). That a token is not good is an answer, no error.
+    pub async fn introspect(&self, token: &Secret) -> Result<Judgement, Error> {
+        let body = json!({ "token": token.expose() });
+        let judged: Judged = self.call(&with_body(Method::POST, &["v1", "introspect"], &body)).await?;
+        Ok(judged.into())
+    }
+
+    /// Asks once for a renewal; the credential is the session's own token.
+    ///
+    /// When this fails for the moment, the renewal may have been granted: repeat it with the same token and the same
+    /// key, and use no token in between. [`Holder`](super::Holder) and [`renew_file`](super::renew_file) do all that.
+    pub async fn renew(&self, id: SessionId, idempotency_key: &str) -> Result<Renewed, Error> {
+        let mut request = Request::of(Method::PUT, &["v1", "sessions", &id.to_string(), "renew"]);
+        request.idempotency_key = Some(idempotency_key.to_owned());
+        self.once(&request).await
+    }
+
+    /// Ends a session; its own token may, too. Ending it again gives the same answer.
+    pub async fn revoke(&self, id: SessionId, reason: Option<&str>) -> Result<Revoked, Error> {
+        let mut request = Request::of(Method::DELETE, &["v1", "sessions", &id.to_string()]);
+        request.query = reason.map(|reason| ("reason", reason.to_owned())).into_iter().collect();
+        request.idempotency_key = Some(fresh_key());
+        self.call(&request).await
+    }
+
+    /// Records a use of a session, if its constraints allow it: judged and recorded in one step.
+    pub async fn record_use(&self, id: SessionId, used: &Use) -> Result<Usage, Error> {
+        let mut request = with_body(Method::POST, &["v1", "sessions", &id.to_string(), "usage"], used);
+        request.idempotency_key = Some(fresh_key());
+        let recorded: Recorded = self.call(&request).await?;
+        Ok(recorded.usage)
+    }
+
+    /// Asks until there is an answer that lasts, or patience is over.
+    async fn call<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Error> {
+        let begun = stopwatch();
+        let mut failures = 0;
+        loop {
+            let error = match self.once(request).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            failures += 1;
+            let wait = backoff::wait(failures, error.retry_after());
+            if !error.is_transient() || error.retry_at().is_some() || begun.elapsed() + wait > self.patience {
+                return Err(error);
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn once<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Error> {
+        self.http.ask(request, self.credential.as_ref(), &*self.time).await
+    }
+}
+
+fn with_body(method: Method, path: &[&str], body: &impl Serialize) -> Request {
+    let body = serde_json::to_string(body).expect("texts, numbers and JSON are JSON");
+    Request { body: Some(body), ..Request::of(method, path) }
+}
+
+/// 32 hexadecimal digits that nobody else has.
+pub(super) fn fresh_key() -> String {
+    format!("{:032x}", u128::from_be_bytes(entropy::bytes(&OsEntropy)))
+}

@@ -1,0 +1,108 @@
+//! How a call can fail, and whether it is worth another try.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::wire;
+use crate::domain::Timestamp;
+
+/// Why a call failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The authority said no.
+    #[error("{0}")]
+    Refused(Box<Problem>),
+    /// No answer came. What was asked may have been done all the same.
+    #[error("no answer from {url}: {why}")]
+    Unreachable {
+        /// The authority's address.
+        url: String,
+        /// What the network said.
+        why: String,
+    },
+    /// An answer came that the authority does not give: a proxy's, probably.
+    #[error("{url} answered {status}, and not as Tenure does: {why}")]
+    Strange {
+        /// The authority's address.
+        url: String,
+        /// The status of the reply.
+        status: u16,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The request cannot be sent as it is.
+    #[error("{0}")]
+    Unsendable(String),
+}
+
+impl Error {
+    /// Whether the same request, with the same idempotency key, may go well later without anybody doing anything
+    /// about it.
+    ///
+    /// The authority's own word decides (`retryable` of its table of errors), and a failure inside of it (5xx) passes.
+    /// What is not its word says nothing about the session: the network's failures, and answers of somebody else.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Refused(problem) => problem.retryable || problem.status >= 500,
+            Self::Unreachable { .. } | Self::Strange { .. } => true,
+            Self::Unsendable(_) => false,
+        }
+    }
+
+    /// What the authority calls its refusal, such as `TOKEN_SUPERSEDED`.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused(problem) => Some(&problem.code),
+            Self::Unreachable { .. } | Self::Strange { .. } | Self::Unsendable(_) => None,
+        }
+    }
+
+    /// How long the authority asks to be left alone.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(problem) => problem.retry_after,
+            Self::Unreachable { .. } | Self::Strange { .. } | Self::Unsendable(_) => None,
+        }
+    }
+
+    /// When the same request could succeed, if the authority names a moment.
+    pub fn retry_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Refused(problem) => problem.retry_at,
+            Self::Unreachable { .. } | Self::Strange { .. } | Self::Unsendable(_) => None,
+        }
+    }
+}
+
+/// A refusal as the authority tells it (RFC 9457, with Tenure's members).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase")]
+#[error("{code}: {}", detail.as_deref().unwrap_or(title))]
+#[non_exhaustive]
+pub struct Problem {
+    /// What kind of problem, for programs; `docs/http-api.md` has them all.
+    pub code: String,
+    /// What kind of problem, in words.
+    pub title: String,
+    /// This one problem, in words.
+    #[serde(default)]
+    pub detail: Option<String>,
+    /// The HTTP status.
+    pub status: u16,
+    /// Whether the same request may succeed later.
+    #[serde(default)]
+    pub retryable: bool,
+    /// When.
+    #[serde(default, deserialize_with = "wire::moment_or_null")]
+    pub retry_at: Option<Timestamp>,
+    /// The position of the event that decided it.
+    #[serde(default)]
+    pub caused_by: Option<u64>,
+    /// What the authority's log calls this request.
+    #[serde(default)]
+    pub request_id: Option<String>,
+    /// How long the authority asks to be left alone.
+    #[serde(skip)]
+    pub retry_after: Option<Duration>,
+}

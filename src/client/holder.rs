@@ -1,0 +1,446 @@
+//! The holder of a session: keeps it renewed, hands out its current token, says when it is over.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::{sync::watch, task::JoinHandle};
+
+use super::{
+    answers::{Revoked, Session, Usage},
+    asked::{NewSession, Use},
+    backoff,
+    call::Client,
+    error::{Error, Problem},
+    file::{FileError, SessionFile, Stamp},
+    grant::Grant,
+    renewal::{HoldError, Want, after_refusal, step},
+    secret::Secret,
+    state::{End, Live, State},
+};
+use crate::domain::Timestamp;
+
+/// So long a session is left alone that is over by our clock and not by the authority's.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// How a session is held.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How often to ask the authority whether the session still stands, so that a veto is noticed while the session is
+    /// not used. None: a veto is noticed at the next use or renewal.
+    pub check_every: Option<Duration>,
+}
+
+/// Holds the session in a file, until it is dropped. Any number of holders, in any number of processes, may hold the
+/// same one.
+#[derive(Debug)]
+pub struct Holder {
+    held: Arc<Held>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Held {
+    client: Client,
+    file: SessionFile,
+    options: Options,
+    known: Mutex<Known>,
+    /// One step at a time in this process; the file's lock does the same among processes.
+    flight: tokio::sync::Mutex<()>,
+    state: watch::Sender<State>,
+}
+
+/// The file as it was last read.
+#[derive(Debug)]
+struct Known {
+    grant: Grant,
+    stamp: Stamp,
+}
+
+impl Holder {
+    /// Holds the session in this file, at the authority that the file names. Needs a Tokio runtime.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, HoldError> {
+        let file = SessionFile::at(path);
+        let client = Client::new(&file.read()?.url)?;
+        Ok(Self::start(client, file, Options::default())?)
+    }
+
+    /// Holds the session in this file, by this client, whatever authority the file names.
+    pub fn open_with(client: Client, path: impl AsRef<Path>, options: Options) -> Result<Self, HoldError> {
+        Ok(Self::start(client, SessionFile::at(path), options)?)
+    }
+
+    /// Creates a session by a client that may (admin, issuer), writes it to this file and holds it. The client's
+    /// credential is used for nothing else.
+    pub async fn create(
+        client: Client,
+        new: &NewSession,
+        path: impl AsRef<Path>,
+        options: Options,
+    ) -> Result<Self, HoldError> {
+        let file = SessionFile::at(path);
+        create_file(&client, new, &file).await?;
+        Ok(Self::start(client, file, options)?)
+    }
+
+    fn start(client: Client, file: SessionFile, options: Options) -> Result<Self, FileError> {
+        let (grant, stamp) = file.read_with_stamp()?;
+        let state = watch::Sender::new(live(&grant, None));
+        let known = Mutex::new(Known { grant, stamp });
+        let held =
+            Arc::new(Held { client, file, options, known, flight: tokio::sync::Mutex::default(), state });
+        let task = tokio::spawn(Arc::clone(&held).keep());
+        Ok(Self { held, task })
+    }
+
+    /// The token of this moment. Ask for it at each use, and keep it no longer: a renewal, by whatever process, makes
+    /// it void.
+    pub fn token(&self) -> Secret {
+        self.held.token()
+    }
+
+    /// A token in place of one that somebody refused as superseded; none when there is none, and the session is over or
+    /// cannot be renewed for the moment.
+    pub async fn token_instead_of(&self, refused: &Secret) -> Option<Secret> {
+        let settled = self.held.step(refused, Want::Settled).await;
+        settled.ok().map(|grant| grant.token).filter(|token| token != refused)
+    }
+
+    /// What is known of the session.
+    pub fn grant(&self) -> Grant {
+        self.held.look();
+        self.held.known.lock().grant.clone()
+    }
+
+    /// How the session stands, and every change of it.
+    pub fn state(&self) -> watch::Receiver<State> {
+        self.held.state.subscribe()
+    }
+
+    /// Returns when the session is over.
+    pub async fn ended(&self) -> End {
+        let mut state = self.state();
+        let ended = state.wait_for(|state| matches!(state, State::Ended(_))).await;
+        match &*ended.expect("the sender is held by this holder") {
+            State::Ended(end) => end.clone(),
+            State::Live(_) => unreachable!("it was waited for the end"),
+        }
+    }
+
+    /// Calls the authority with the session's token. A token that turns out to be superseded is replaced from the file,
+    /// and the call repeated.
+    ///
+    /// An error that is the end of the session is also told by [`Holder::state`].
+    pub async fn call<T, F, Fut>(&self, call: F) -> Result<T, Error>
+    where
+        F: Fn(Client) -> Fut,
+        Fut: Future<Output = Result<T, Error>>,
+    {
+        self.held.call(call).await
+    }
+
+    /// Reads the session.
+    pub async fn session(&self) -> Result<Session, Error> {
+        self.held.session().await
+    }
+
+    /// Records a use of the session, if its constraints allow it.
+    pub async fn record_use(&self, used: &Use) -> Result<Usage, Error> {
+        let id = self.held.id();
+        self.call(|client| async move { client.record_use(id, used).await }).await
+    }
+
+    /// Ends the session. The file stays.
+    pub async fn revoke(&self, reason: Option<&str>) -> Result<Revoked, Error> {
+        let id = self.held.id();
+        let revoked = self.call(|client| async move { client.revoke(id, reason).await }).await?;
+        self.held.end(End::Revoked);
+        Ok(revoked)
+    }
+}
+
+impl Drop for Holder {
+    /// A renewal that is on its way is left as it is: the file knows of it.
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Creates a session and writes it to a file. A file that cannot be written is found out before.
+pub(super) async fn create_file(
+    client: &Client,
+    new: &NewSession,
+    file: &SessionFile,
+) -> Result<Grant, HoldError> {
+    let locked = file.locked().await?;
+    locked.prepare()?;
+    let grant = Grant::created(client.url(), &client.create(new).await?);
+    locked.write(&grant)?;
+    Ok(grant)
+}
+
+fn live(grant: &Grant, trouble: Option<String>) -> State {
+    State::Live(Live { expires_at: grant.expires_at, renew_at: grant.renew_at, trouble })
+}
+
+/// What the background is to do, and when.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Renew,
+    Check,
+    Wait(Timestamp),
+    End,
+}
+
+/// How the background gets on.
+#[derive(Debug, Default)]
+struct Course {
+    failures: u32,
+    /// Not before then, after a failure.
+    not_before: Option<Timestamp>,
+    checked: Option<Timestamp>,
+    trouble: Option<String>,
+}
+
+impl Course {
+    fn next(&self, grant: &Grant, options: &Options, now: Timestamp) -> Next {
+        if now >= grant.over_at() {
+            return Next::End;
+        }
+        let renewal = if grant.renewal_key.is_some() { Some(now) } else { grant.renew_at };
+        let renewal = renewal.map(|at| at.max(self.not_before.unwrap_or(at)));
+        if renewal.is_some_and(|at| at <= now) {
+            return Next::Renew;
+        }
+        let check =
+            options.check_every.map(|every| self.checked.map_or(now, |checked| after(checked, every)));
+        if check.is_some_and(|at| at <= now) {
+            return Next::Check;
+        }
+        Next::Wait([renewal, check].into_iter().flatten().fold(grant.over_at(), Timestamp::min))
+    }
+
+    fn went_well(&mut self) {
+        (self.failures, self.not_before, self.trouble) = (0, None, None);
+    }
+
+    fn failed(&mut self, error: &HoldError, now: Timestamp) {
+        self.failures += 1;
+        let wish = if let HoldError::Call(error) = error { error.retry_after() } else { None };
+        self.not_before = Some(after(now, backoff::wait(self.failures, wish)));
+        self.trouble = Some(error.to_string());
+    }
+}
+
+fn after(at: Timestamp, wait: Duration) -> Timestamp {
+    at.plus_millis(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))
+}
+
+impl Held {
+    fn id(&self) -> crate::domain::SessionId {
+        self.known.lock().grant.session_id
+    }
+
+    /// Reads the file if it is another one than was read last; while it cannot be read, the last one counts.
+    fn look(&self) {
+        let mut known = self.known.lock();
+        if self.file.stamp().is_ok_and(|stamp| stamp == known.stamp) {
+            return;
+        }
+        if let Ok((grant, stamp)) = self.file.read_with_stamp() {
+            *known = Known { grant, stamp };
+        }
+    }
+
+    fn token(&self) -> Secret {
+        self.look();
+        self.known.lock().grant.token.clone()
+    }
+
+    /// See [`step`]; what the file then holds is what is known.
+    async fn step(&self, seen: &Secret, want: Want) -> Result<Grant, HoldError> {
+        let _one = self.flight.lock().await;
+        let stepped = step(&self.client, &self.file, seen, want).await;
+        self.look();
+        stepped
+    }
+
+    async fn call<T, F, Fut>(&self, call: F) -> Result<T, Error>
+    where
+        F: Fn(Client) -> Fut,
+        Fut: Future<Output = Result<T, Error>>,
+    {
+        loop {
+            let token = self.token();
+            let error = match call(self.client.clone().with_credential(token.clone())).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let Error::Refused(problem) = &error else { return Err(error) };
+            // Each further round has another token.
+            if problem.status != 401 || !self.is_replaced(&token, problem).await? {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Whether there is another token in place of one that the authority refused. When there is none, the refusal is
+    /// the end.
+    async fn is_replaced(&self, refused: &Secret, problem: &Problem) -> Result<bool, Error> {
+        if problem.code == "SESSION_REVOKED" {
+            self.end(End::Refused(Box::new(problem.clone())));
+            return Ok(false);
+        }
+        match self.step(refused, Want::Settled).await {
+            Ok(grant) if grant.token != *refused => Ok(true),
+            Ok(_) => {
+                self.end(End::Refused(Box::new(problem.clone())));
+                Ok(false)
+            }
+            Err(HoldError::Call(error)) => Err(self.judged(error)),
+            // Nothing can be said while the file cannot be read.
+            Err(HoldError::File(_)) => Ok(false),
+        }
+    }
+
+    /// Tells the end, if this error of a renewal is one.
+    fn judged(&self, error: Error) -> Error {
+        let goes_on = error.is_transient() || after_refusal(&self.known.lock().grant, &error).is_some();
+        if let (Error::Refused(problem), false) = (&error, goes_on) {
+            self.end(End::Refused(problem.clone()));
+        }
+        error
+    }
+
+    async fn session(&self) -> Result<Session, Error> {
+        let id = self.id();
+        self.call(|client| async move { client.session(id).await }).await
+    }
+
+    fn end(&self, end: End) {
+        self.state.send_if_modified(|state| match state {
+            State::Ended(_) => false,
+            State::Live(_) => {
+                *state = State::Ended(end);
+                true
+            }
+        });
+    }
+
+    fn tell(&self, trouble: Option<String>) {
+        let now = live(&self.known.lock().grant, trouble);
+        self.state.send_if_modified(|state| {
+            let is_news = matches!(state, State::Live(_)) && *state != now;
+            if is_news {
+                *state = now;
+            }
+            is_news
+        });
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(*self.state.borrow(), State::Ended(_))
+    }
+
+    /// The background: does what is next until the session is over.
+    async fn keep(self: Arc<Self>) {
+        let mut course = Course::default();
+        while !self.has_ended() {
+            self.look();
+            let now = self.client.time().now();
+            let grant = self.known.lock().grant.clone();
+            match course.next(&grant, &self.options, now) {
+                Next::Renew => self.renew(&mut course, &grant).await,
+                Next::Check => self.check(&mut course).await,
+                Next::Wait(at) => self.client.time().until(at).await,
+                Next::End => self.question(&mut course, &grant).await,
+            }
+            self.tell(course.trouble.clone());
+        }
+    }
+
+    async fn renew(&self, course: &mut Course, grant: &Grant) {
+        let error = match self.step(&grant.token, Want::Due).await {
+            Ok(_) => return course.went_well(),
+            Err(HoldError::Call(error)) => HoldError::Call(self.judged(error)),
+            Err(error @ HoldError::File(_)) => error,
+        };
+        course.failed(&error, self.client.time().now());
+    }
+
+    /// It is over by our clock. Whether that is right, the authority knows better.
+    async fn question(&self, course: &mut Course, grant: &Grant) {
+        match self.session().await {
+            Ok(_) => {
+                self.renew(course, grant).await;
+                let later = after(self.client.time().now(), PAUSE);
+                self.client.time().until(course.not_before.unwrap_or(later).min(later)).await;
+            }
+            Err(Error::Refused(problem)) if problem.status < 500 && !problem.retryable => {
+                self.end(End::Refused(problem));
+            }
+            Err(error) => {
+                let trouble = course.trouble.take().unwrap_or_else(|| error.to_string());
+                self.end(End::Expired { trouble });
+            }
+        }
+    }
+
+    async fn check(&self, course: &mut Course) {
+        // That it could not be asked is no trouble yet, and that it has ended was told.
+        drop(self.session().await);
+        course.checked = Some(self.client.time().now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::grant::tests::{grant, moment},
+        *,
+    };
+
+    const NEVER: Options = Options { check_every: None };
+    const EVERY_MINUTE: Options = Options { check_every: Some(Duration::from_mins(1)) };
+
+    #[test]
+    fn a_holder_waits_for_its_renewal_and_then_renews() {
+        let (early, due) = (moment("2026-11-21T01:00:00Z"), moment("2026-11-21T01:40:00Z"));
+        let course = Course::default();
+        assert_eq!(course.next(&grant(), &NEVER, early), Next::Wait(due));
+        assert_eq!(course.next(&grant(), &NEVER, due), Next::Renew);
+        let begun = Grant { renewal_key: Some("k1".to_owned()), ..grant() };
+        assert_eq!(course.next(&begun, &NEVER, early), Next::Renew, "what was begun is finished at once");
+    }
+
+    #[test]
+    fn after_a_failure_it_waits_and_then_renews() {
+        let now = moment("2026-11-21T01:40:00Z");
+        let mut course = Course::default();
+        let gone = Error::Unreachable { url: "http://h".to_owned(), why: "refused".to_owned() };
+        course.failed(&gone.into(), now);
+        let Next::Wait(at) = course.next(&grant(), &NEVER, now) else { panic!("it renews at once") };
+        assert!((500..=1_000).contains(&at.millis_since(now)), "{at}");
+        assert_eq!(course.next(&grant(), &NEVER, at), Next::Renew);
+        assert!(course.trouble.as_ref().is_some_and(|trouble| trouble.contains("refused")));
+        course.went_well();
+        assert_eq!((course.failures, course.trouble), (0, None));
+    }
+
+    #[test]
+    fn it_asks_now_and_then_whether_the_session_stands_and_a_renewal_comes_first() {
+        let (early, due) = (moment("2026-11-21T01:00:00Z"), moment("2026-11-21T01:40:00Z"));
+        assert_eq!(Course::default().next(&grant(), &EVERY_MINUTE, early), Next::Check);
+        assert_eq!(Course::default().next(&grant(), &EVERY_MINUTE, due), Next::Renew);
+        let checked = Course { checked: Some(early), ..Course::default() };
+        assert_eq!(checked.next(&grant(), &EVERY_MINUTE, early), Next::Wait(moment("2026-11-21T01:01:00Z")));
+    }
+
+    #[test]
+    fn without_a_renewal_left_it_waits_for_the_end_of_the_period() {
+        let last = Grant { renew_at: None, ..grant() };
+        let end = moment("2026-11-21T02:00:00Z");
+        let course = Course::default();
+        assert_eq!(course.next(&last, &NEVER, end.plus_millis(-1)), Next::Wait(end));
+        assert_eq!(course.next(&last, &NEVER, end), Next::End);
+    }
+}

@@ -1,0 +1,93 @@
+//! The client: what an agent and a service need of an authority elsewhere.
+//!
+//! A [`Client`] makes single calls, typed both ways. A [`Holder`] holds one session: it keeps it renewed in the
+//! background, keeps its token in a file that several processes may share, and says when and why the session ended.
+//!
+//! What is promised of a session in a file:
+//!
+//! - **No renewal is lost.** The idempotency key of a renewal is on disk before the request leaves, and the new token is
+//!   on disk before anybody uses it. Whoever comes after a crash, at whatever moment, repeats the same renewal with the
+//!   same key and the old token, and gets a working one: no token of the new generation can have been presented.
+//! - **One renewal, however many processes.** Reading, renewing and writing is one step under a lock beside the file.
+//!   Whoever waited for it reads the file again, and takes the token that is there.
+//! - **An old token is no end.** A process that is told that its token was superseded looks into the file, and finishes
+//!   the renewal that was begun there if its reply was lost, before it gives up.
+//! - **Only the authority ends a session**, or the end of its period. Whatever else goes wrong is tried again, with a
+//!   growing, jittered wait.
+//!
+//! `docs/client.md` says the same for operators, with the format of the file.
+//!
+//! # Time
+//!
+//! When to renew is the authority's word (`renewAt`, which it jitters; nothing is added here). To wait for it one needs
+//! to know what time it is *there*: [`ServerTime`] takes the machine's clock, corrected by the `Date` of the
+//! authority's replies once they are more than two seconds apart. A clock that is wrong in spite of that does no harm
+//! when it is ahead: an early renewal is refused with the time to come back. When it is behind by more than a fifth of
+//! the period, and the correction is lost too, the session may end before it is renewed.
+//!
+//! # An agent
+//!
+//! ```no_run
+//! use tenure::client::{Client, Holder, Use};
+//!
+//! # async fn work() -> Result<(), Box<dyn std::error::Error>> {
+//! // Where `tenure run` or `tenure session create --session-file` put the session.
+//! let session = Holder::open("agent-7.session")?;
+//!
+//! // The token of this moment, for a service that the agent calls.
+//! let authorization = format!("Bearer {}", session.token().expose());
+//! # drop(authorization);
+//!
+//! // A use of the session, judged and recorded in one step.
+//! session.record_use(&Use::of("pay").amount("12.50".parse()?)).await?;
+//!
+//! // The owner may veto at any time.
+//! let end = session.ended().await;
+//! println!("the session is over: {end}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # A service
+//!
+//! ```no_run
+//! use tenure::client::{Client, Judgement, Secret};
+//!
+//! # async fn serve(shown: Secret) -> Result<(), Box<dyn std::error::Error>> {
+//! let authority = Client::new("http://127.0.0.1:7300")?.with_credential(Secret::new("tnr_key_…"));
+//! match authority.introspect(&shown).await? {
+//!     Judgement::Live(session) => println!("{} until {}", session.subject_id, session.expires_at),
+//!     Judgement::Dead { code } => println!("not good: {code}"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod answers;
+mod asked;
+mod backoff;
+mod call;
+mod error;
+mod file;
+mod grant;
+mod holder;
+mod http;
+mod renewal;
+mod secret;
+mod state;
+mod time;
+mod wire;
+
+pub use self::{
+    answers::{Created, Judgement, LiveToken, Page, Renewed, Revoked, Session, Status, Usage},
+    asked::{Filter, NewSession, Use},
+    call::Client,
+    error::{Error, Problem},
+    file::{FileError, Locked, SessionFile},
+    grant::Grant,
+    holder::{Holder, Options},
+    renewal::{HoldError, renew_file},
+    secret::Secret,
+    state::{End, Live, State},
+    time::{ServerTime, Time},
+};

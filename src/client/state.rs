@@ -1,0 +1,63 @@
+//! How a session stands, as its holder sees it.
+
+use std::fmt;
+
+use super::error::Problem;
+use crate::domain::Timestamp;
+
+/// How a session stands, as its holder sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// As far as is known its token is good.
+    Live(Live),
+    /// It is over, for good.
+    Ended(End),
+}
+
+/// A session that is not known to have ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Live {
+    /// When its period ends.
+    pub expires_at: Timestamp,
+    /// When it is renewed next; none when it can not be renewed any more.
+    pub renew_at: Option<Timestamp>,
+    /// What is wrong at present, and tried again: the authority cannot be reached, the file cannot be written.
+    pub trouble: Option<String>,
+}
+
+/// Why a session is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The authority said so: `SESSION_REVOKED`, `TOKEN_EXPIRED`, and what else it does not take back.
+    Refused(Box<Problem>),
+    /// By our clock its period has ended, no renewal was granted, and the authority cannot be asked.
+    Expired {
+        /// What kept it from being renewed.
+        trouble: String,
+    },
+    /// Its holder ended it.
+    Revoked,
+}
+
+impl End {
+    /// What the authority calls it, such as `SESSION_REVOKED`; none when it was not the authority's word.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused(problem) => Some(&problem.code),
+            Self::Expired { .. } | Self::Revoked => None,
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(problem) => problem.fmt(f),
+            Self::Expired { trouble } => {
+                write!(f, "its period has ended before it could be renewed: {trouble}")
+            }
+            Self::Revoked => f.write_str("its holder ended it"),
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Bulk revocation: one event of the system stream ends the active sessions of all subjects that match.
+//!
+//! What it says is so from its position on, for every session. To write it into each of a million sessions takes
+//! longer than a caller should wait, so that may be put off: a [`Bulk`] can be judged session by session, or *settled*
+//! into a subject, at any time before the next event of that subject is decided or applied. Who owns the subject and
+//! what its sessions are can only change by such an event, so the outcome is the same whenever it is done.
+
+use hashbrown::HashMap;
+use minicbor::{Decode, Encode};
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+
+use super::{
+    event::{SessionsRevoked, Trigger},
+    id::{Digest16, OwnerId, Position, SessionId, SubjectId},
+    record::RecordedAs,
+    session::{Revocation, Session},
+    subject::Subject,
+    time::Timestamp,
+};
+
+/// So many owners are counted one by one; a commit has room for their names.
+pub const OWNERS_COUNTED: usize = 200;
+/// So many of the sessions are named to whoever asks.
+pub const SAMPLE: usize = 20;
+
+/// Which sessions are meant: those to which everything that is said here applies. When nothing is said, all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Selector {
+    /// Those of subjects that this owner answers for at that position.
+    #[n(0)]
+    pub owner_id: Option<OwnerId>,
+    /// Those of this subject.
+    #[n(1)]
+    pub subject_id: Option<SubjectId>,
+    /// Those of this device.
+    #[n(2)]
+    pub device_digest: Option<Digest16>,
+    /// Those whose current token was issued before this moment.
+    #[n(3)]
+    pub issued_before: Option<Timestamp>,
+}
+
+impl Selector {
+    /// Whether it is about sessions of this subject at all.
+    pub fn concerns(&self, subject: &Subject) -> bool {
+        let owner = || subject.profile().and_then(|profile| profile.owner_id.as_ref());
+        self.subject_id.as_ref().is_none_or(|id| *id == subject.id)
+            && self.owner_id.as_ref().is_none_or(|id| Some(id) == owner())
+    }
+
+    /// Whether it is about this session of a subject that it concerns.
+    pub fn selects(&self, session: &Session) -> bool {
+        self.issued_before.is_none_or(|moment| session.period_start() < moment)
+            && self.device_digest.is_none_or(|device| session.device_digest() == Some(device))
+    }
+
+    /// Whether it says nothing, and so means all.
+    pub fn is_all(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Serialize for Selector {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_struct("Selector", 5)?;
+        members.serialize_field("all", &self.is_all())?;
+        members.serialize_field("ownerId", &self.owner_id)?;
+        members.serialize_field("subjectId", &self.subject_id)?;
+        members.serialize_field("deviceDigest", &self.device_digest)?;
+        members.serialize_field("issuedBefore", &self.issued_before)?;
+        members.end()
+    }
+}
+
+/// How many sessions of an owner's subjects were ended.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct MatchedOfOwner {
+    /// Which owner; none for the subjects that nobody answers for.
+    #[n(0)]
+    pub owner_id: Option<OwnerId>,
+    /// So many.
+    #[n(1)]
+    pub matched: u32,
+}
+
+/// A bulk revocation where it stands in the history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bulk {
+    /// Its position. It is about sessions as they were there.
+    pub position: Position,
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// Which sessions it ended, of those active then.
+    pub selector: Selector,
+}
+
+impl Bulk {
+    /// The bulk revocation that an event is; none of one subject's sessions.
+    pub fn of(event: &SessionsRevoked, recorded: RecordedAs) -> Option<Self> {
+        let selector = event.selector.as_deref()?.clone();
+        Some(Self { position: recorded.position, at: recorded.at, selector })
+    }
+
+    /// Whether it ended this session of a subject that it concerns. The session is as of before it.
+    pub fn ends(&self, session: &Session) -> bool {
+        session.is_live(self.at) && self.selector.selects(session)
+    }
+
+    /// Whether this subject could show it and does not: no later event of the subject has settled it.
+    fn is_open_in(&self, subject: &Subject) -> bool {
+        self.position > subject.version && self.selector.concerns(subject)
+    }
+
+    /// How it ended a session.
+    pub fn revocation(&self) -> Revocation {
+        Revocation { at: self.at, position: self.position, trigger: Trigger::Bulk, reason: None }
+    }
+}
+
+/// The first of these bulk revocations, in the order of their positions, that ended a session of a subject without
+/// being settled in it.
+pub fn end_of<'a>(bulks: &'a [Bulk], subject: &Subject, session: &Session) -> Option<&'a Bulk> {
+    bulks.iter().find(|bulk| bulk.is_open_in(subject) && bulk.ends(session))
+}
+
+/// Whether one of these bulk revocations ended a session of the subject without being settled in it.
+pub fn is_unsettled(bulks: &[Bulk], subject: &Subject) -> bool {
+    subject.sessions.iter().any(|session| end_of(bulks, subject, session).is_some())
+}
+
+/// How many sessions of a subject this bulk revocation ended without being settled in it.
+pub fn count(bulk: &Bulk, subject: &Subject) -> u32 {
+    let bulks = std::slice::from_ref(bulk);
+    let ended = subject.sessions.iter().filter(|session| end_of(bulks, subject, session).is_some());
+    u32::try_from(ended.count()).expect("a subject has fewer sessions than that")
+}
+
+/// Writes into the sessions of a subject how these bulk revocations ended them; how many there were. It is to be done
+/// before the next event of the subject.
+pub fn settle(bulks: &[Bulk], subject: &mut Subject) -> u32 {
+    let ended: Vec<_> = subject
+        .sessions
+        .iter()
+        .filter_map(|session| Some((session.id, end_of(bulks, subject, session)?.revocation())))
+        .collect();
+    let count = u32::try_from(ended.len()).expect("a subject has fewer sessions than that");
+    for (id, revocation) in ended {
+        let session = subject.session_mut(id).expect("it was found above");
+        session.revocation = Some(Box::new(revocation));
+    }
+    count
+}
+
+/// How many sessions match, whose, and some of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Matched {
+    /// So many.
+    pub count: u32,
+    /// So many of each owner; none when there are more owners than are counted.
+    owners: Option<HashMap<Option<OwnerId>, u32>>,
+    /// Some of them, by id.
+    sample: Vec<SessionId>,
+}
+
+impl Default for Matched {
+    fn default() -> Self {
+        Self { count: 0, owners: Some(HashMap::new()), sample: Vec::new() }
+    }
+}
+
+impl Matched {
+    /// Counts the sessions of a subject that match and are active at this moment, with these bulk revocations not
+    /// yet settled in it.
+    pub fn count(&mut self, selector: &Selector, subject: &Subject, unsettled: &[Bulk], at: Timestamp) {
+        if !selector.concerns(subject) {
+            return;
+        }
+        let before = self.count;
+        for session in &subject.sessions {
+            if session.is_live(at)
+                && selector.selects(session)
+                && end_of(unsettled, subject, session).is_none()
+            {
+                self.count += 1;
+                self.name(session.id);
+            }
+        }
+        if self.count > before {
+            let owner = subject.profile().and_then(|profile| profile.owner_id.as_ref());
+            self.count_owner(owner, self.count - before);
+        }
+    }
+
+    /// Adds what was counted elsewhere.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.count += other.count;
+        other.sample.into_iter().for_each(|id| self.name(id));
+        match other.owners {
+            Some(owners) => owners.iter().for_each(|(owner, count)| self.count_owner(owner.as_ref(), *count)),
+            None => self.owners = None,
+        }
+        self
+    }
+
+    /// The ids of some of them, the earliest first.
+    pub fn sample(&self) -> &[SessionId] {
+        &self.sample
+    }
+
+    /// How many there are of each owner, by name; none when there are too many owners.
+    pub fn owners(&self) -> Option<Vec<MatchedOfOwner>> {
+        let mut owners: Vec<_> = self
+            .owners
+            .as_ref()?
+            .iter()
+            .map(|(owner_id, matched)| MatchedOfOwner { owner_id: owner_id.clone(), matched: *matched })
+            .collect();
+        owners.sort_by(|a, b| a.owner_id.cmp(&b.owner_id));
+        Some(owners)
+    }
+
+    /// The smallest ids are kept: whoever counts, in whatever order, names the same ones.
+    fn name(&mut self, id: SessionId) {
+        if self.sample.len() == SAMPLE && self.sample.last().is_some_and(|last| id > *last) {
+            return;
+        }
+        let place = self.sample.partition_point(|known| *known < id);
+        self.sample.insert(place, id);
+        self.sample.truncate(SAMPLE);
+    }
+
+    fn count_owner(&mut self, owner: Option<&OwnerId>, count: u32) {
+        let Some(owners) = &mut self.owners else { return };
+        let owner = owner.cloned();
+        *owners.entry(owner).or_default() += count;
+        if owners.len() > OWNERS_COUNTED {
+            self.owners = None;
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Single calls of an issuer and a service.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::json;
+use tenure::client::{Client, Error, Filter, Holder, Judgement, NewSession, Options, Secret, Status, Use};
+
+use crate::{
+    proxy::{Fate, Proxy},
+    server::Server,
+};
+
+fn issuer(server: &Server, url: &str) -> Client {
+    let (key, _) = server.issue_key("issuer", None);
+    Client::new(url).unwrap().with_credential(Secret::new(&key))
+}
+
+#[tokio::test]
+async fn an_issuer_creates_reads_lists_judges_uses_and_ends_sessions() {
+    let server = Server::start();
+    server.register("agent-7", &json!({ "ownerId": "alice" }));
+    let client = issuer(&server, &format!("http://{}", server.address()));
+    let new = NewSession {
+        scopes: vec!["pay".to_owned()],
+        constraints: Some(json!({ "maxTotalAmount": "10" })),
+        ..NewSession::of("agent-7".parse().unwrap())
+    };
+    let created = client.create(&new).await.unwrap();
+    let id = created.session_id;
+
+    let read = client.session(id).await.unwrap();
+    assert_eq!((read.status, read.scopes, read.usage.transactions), (Status::Active, new.scopes, 0));
+    assert_eq!(read.owner_id.unwrap().as_str(), "alice");
+    let used = client.record_use(id, &Use::of("pay").amount("9.5".parse().unwrap())).await.unwrap();
+    assert_eq!((used.transactions, used.total_amount.to_string().as_str()), (1, "9.5"));
+    let beyond = client.record_use(id, &Use::of("pay").amount("1".parse().unwrap())).await.unwrap_err();
+    assert_eq!((beyond.code(), beyond.is_transient()), (Some("CONSTRAINT_VIOLATED"), false));
+
+    let judged = client.introspect(&created.token).await.unwrap();
+    assert!(matches!(judged, Judgement::Live(token) if token.session_id == id && !token.should_renew));
+    assert_eq!(client.revoke(id, Some("done")).await.unwrap().trigger, "manual_revoke");
+    let judged = client.introspect(&created.token).await.unwrap();
+    assert!(matches!(judged, Judgement::Dead { code } if code == "SESSION_REVOKED"));
+
+    let mine = Filter { subject_id: Some("agent-7".parse().unwrap()), ..Filter::default() };
+    assert!(client.list(&mine).await.unwrap().items.is_empty());
+    let all = client.list(&Filter { ended_too: true, ..mine }).await.unwrap();
+    assert_eq!(all.items[0].revoked_reason.as_deref(), Some("done"));
+}
+
+#[tokio::test]
+async fn a_call_whose_reply_is_lost_is_repeated_and_has_one_effect() {
+    let server = Server::start();
+    server.register("agent-7", &json!({}));
+    let asked = AtomicU64::new(0);
+    let proxy = Proxy::before(server.address(), move |_| {
+        if asked.fetch_add(1, Ordering::Relaxed) == 0 { Fate::LoseReply } else { Fate::Pass }
+    });
+    let client = issuer(&server, &proxy.url());
+    let created = client.create(&NewSession::of("agent-7".parse().unwrap())).await.unwrap();
+    assert_eq!(server.events("SessionCreated").len(), 1);
+    assert!(matches!(client.introspect(&created.token).await.unwrap(), Judgement::Live(_)));
+}
+
+#[tokio::test]
+async fn what_is_refused_for_good_is_not_repeated_and_says_why() {
+    let server = Server::start();
+    let client = issuer(&server, &format!("http://{}", server.address()));
+    let unknown = client.create(&NewSession::of("nobody".parse().unwrap())).await.unwrap_err();
+    let Error::Refused(problem) = &unknown else { panic!("{unknown:?}") };
+    assert_eq!((problem.code.as_str(), problem.status, problem.retryable), ("SUBJECT_NOT_FOUND", 404, false));
+    assert!(problem.request_id.is_some() && !unknown.is_transient());
+}
+
+#[tokio::test]
+async fn a_session_is_created_into_its_file_and_held() {
+    let server = Server::on_real_time();
+    server.register("agent-7", &json!({}));
+    let client = issuer(&server, &format!("http://{}", server.address()));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("agent.session");
+    let new = NewSession::of("agent-7".parse().unwrap());
+    let first = Holder::create(client.clone(), &new, &path, Options::default()).await.unwrap();
+    let second = Holder::open(&path).unwrap();
+    assert_eq!(first.token(), second.token());
+    assert_eq!(second.session().await.unwrap().session_id, first.grant().session_id);
+    // The holder's calls are made with the session's token, not with the issuer's key.
+    let listed = first.call(|client| async move { client.list(&Filter::default()).await }).await;
+    assert_eq!(listed.unwrap_err().code(), Some("FORBIDDEN"));
+}

@@ -1,0 +1,177 @@
+//! How sessions end, as their holders hear of it.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tenure::client::{Client, End, Holder, Options, SessionFile, State, renew_file};
+
+use crate::{
+    agent::session_file,
+    server::Server,
+    told::{Told, now_of},
+};
+
+/// A held session, all in this process.
+struct Ground {
+    server: Server,
+    _directory: TempDir,
+    file: PathBuf,
+    time: Arc<Told>,
+    holder: Holder,
+}
+
+impl Ground {
+    fn with(asked: &Value, options: Options) -> Self {
+        let server = Server::start();
+        let directory = tempfile::tempdir().unwrap();
+        let file = session_file(&server, directory.path(), asked);
+        let time = Told::new(now_of(&server));
+        let client = Client::new(&format!("http://{}", server.address())).unwrap();
+        let client = client.with_time(Arc::<Told>::clone(&time)).with_patience(Duration::ZERO);
+        let holder = Holder::open_with(client, &file, options).unwrap();
+        Self { server, _directory: directory, file, time, holder }
+    }
+
+    fn new(asked: &Value) -> Self {
+        Self::with(asked, Options::default())
+    }
+
+    /// Server and holder, by so many seconds.
+    fn advance(&self, seconds: u64) {
+        self.server.advance(seconds);
+        self.time.tell(now_of(&self.server));
+    }
+
+    fn code_of(end: &End) -> &str {
+        end.code().unwrap_or_else(|| panic!("{end:?}"))
+    }
+}
+
+fn hour(more: &Value) -> Value {
+    let mut asked = json!({ "subjectId": "agent-7", "ttl": 3_600 });
+    asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    asked
+}
+
+#[tokio::test]
+async fn a_veto_is_told_at_the_next_use() {
+    let ground = Ground::new(&hour(&json!({})));
+    ground.advance(3_000);
+    ground.time.at_rest().await;
+    assert_eq!(ground.holder.grant().renewal_count, 1);
+    let path = format!("/v1/sessions/{}?rejectRenewal=true&reason=no", ground.holder.grant().session_id);
+    ground.server.delete(&path).bearer(&ground.server.admin).send().expect(200);
+    let error = ground.holder.session().await.unwrap_err();
+    assert_eq!(error.code(), Some("SESSION_REVOKED"));
+    assert_eq!(Ground::code_of(&ground.holder.ended().await), "SESSION_REVOKED");
+}
+
+#[tokio::test]
+async fn a_veto_is_told_without_any_use_to_whoever_asks_now_and_then() {
+    let options = Options { check_every: Some(Duration::from_mins(1)) };
+    let ground = Ground::with(&hour(&json!({})), options);
+    ground.time.at_rest().await;
+    let path = format!("/v1/sessions/{}", ground.holder.grant().session_id);
+    ground.server.delete(&path).bearer(&ground.server.admin).send().expect(200);
+    ground.advance(61);
+    assert_eq!(Ground::code_of(&ground.holder.ended().await), "SESSION_REVOKED");
+}
+
+#[tokio::test]
+async fn a_session_without_renewals_left_lasts_to_the_end_of_its_period() {
+    let ground = Ground::new(&hour(&json!({ "maxRenewals": 1 })));
+    ground.advance(3_000);
+    ground.time.at_rest().await;
+    assert_eq!(ground.holder.grant().renew_at, None);
+    ground.advance(3_599);
+    ground.time.at_rest().await;
+    ground.holder.session().await.unwrap();
+    ground.advance(1);
+    assert_eq!(Ground::code_of(&ground.holder.ended().await), "TOKEN_EXPIRED");
+    assert!(ground.server.events("RenewalRejected").is_empty(), "nothing was asked in vain");
+}
+
+#[tokio::test]
+async fn a_session_that_somebody_without_the_file_renewed_is_over() {
+    let ground = Ground::new(&hour(&json!({})));
+    ground.time.at_rest().await;
+    ground.server.advance(3_000);
+    let path = format!("/v1/sessions/{}/renew", ground.holder.grant().session_id);
+    let thief =
+        ground.server.put(&path).bearer(ground.holder.token().expose()).key("another").send().expect(200);
+    ground.server.introspect(&thief.text("token"));
+    let error = ground.holder.session().await.unwrap_err();
+    assert_eq!(error.code(), Some("TOKEN_SUPERSEDED"));
+    assert_eq!(Ground::code_of(&ground.holder.ended().await), "TOKEN_SUPERSEDED");
+}
+
+#[tokio::test]
+async fn a_renewal_that_is_refused_for_good_is_the_end() {
+    let ground = Ground::new(&hour(&json!({})));
+    ground.time.at_rest().await;
+    ground.server.advance(3_000);
+    let path = format!("/v1/sessions/{}/renew", ground.holder.grant().session_id);
+    ground.server.put(&path).bearer(ground.holder.token().expose()).key("another").send().expect(200);
+    ground.time.tell(now_of(&ground.server));
+    assert_eq!(Ground::code_of(&ground.holder.ended().await), "SESSION_RENEWAL_MISMATCH");
+}
+
+#[tokio::test]
+async fn an_authority_that_is_gone_is_asked_again_until_the_period_is_over() {
+    let mut ground = Ground::new(&hour(&json!({})));
+    ground.time.at_rest().await;
+    let end = ground.holder.grant().expires_at;
+    ground.server.stop();
+    ground.time.tell(end.plus_millis(-1_000));
+    let mut state = ground.holder.state();
+    let is_troubled = |state: &State| matches!(state, State::Live(live) if live.trouble.is_some());
+    state.wait_for(is_troubled).await.unwrap();
+    ground.time.at_rest().await;
+    // The reply may have been lost, and the period that it granted would be over an hour later.
+    ground.time.tell(end.plus_millis(3_599_999));
+    ground.time.at_rest().await;
+    ground.time.tell(end.plus_millis(3_600_000));
+    let over = ground.holder.ended().await;
+    assert!(matches!(&over, End::Expired { trouble } if trouble.contains("no answer")), "{over:?}");
+}
+
+#[tokio::test]
+async fn an_authority_that_comes_back_renews_as_if_nothing_had_been() {
+    let mut ground = Ground::new(&hour(&json!({})));
+    ground.time.at_rest().await;
+    // Its port is another one afterwards, and this client's address leads nowhere.
+    ground.server.kill9();
+    ground.advance(3_000);
+    let mut state = ground.holder.state();
+    state.wait_for(|state| matches!(state, State::Live(live) if live.trouble.is_some())).await.unwrap();
+    let client = Client::new(&format!("http://{}", ground.server.address())).unwrap();
+    let grant = renew_file(&client, &SessionFile::at(&ground.file)).await.unwrap();
+    assert_eq!(grant.renewal_count, 1);
+    assert_eq!(ground.holder.token(), grant.token, "what another holder got is adopted");
+}
+
+#[tokio::test]
+async fn a_holder_that_ends_its_session_hears_of_it() {
+    let ground = Ground::new(&hour(&json!({})));
+    let revoked = ground.holder.revoke(Some("work done")).await.unwrap();
+    assert_eq!(revoked.trigger, "self");
+    assert_eq!(ground.holder.ended().await, End::Revoked);
+}
+
+#[tokio::test]
+async fn an_early_renewal_comes_back_when_it_is_time() {
+    let ground = Ground::new(&hour(&json!({})));
+    ground.time.at_rest().await;
+    // The holder's clock is ahead, at first by less and then by more than the whole period.
+    for ahead in [3_000_000, 7_200_000] {
+        ground.time.tell(now_of(&ground.server).plus_millis(ahead));
+        ground.time.at_rest().await;
+        let early = ground.holder.grant();
+        assert_eq!((early.renewal_count, early.renewal_key), (0, None));
+    }
+    ground.server.advance(1_800);
+    ground.time.tell(now_of(&ground.server).plus_millis(7_200_000));
+    ground.time.at_rest().await;
+    assert_eq!(ground.holder.grant().renewal_count, 1);
+}

@@ -1,0 +1,16 @@
+//! The client library and `tenure run` against the real binary: through a network that loses replies, killed where it
+//! hurts, shared by many processes.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod agent;
+mod calls;
+mod crash;
+mod end;
+mod proxy;
+mod run;
+#[path = "../http/server.rs"]
+#[allow(dead_code, reason = "another test target needs the rest of it")]
+mod server;
+mod told;
+mod week;

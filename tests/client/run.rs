@@ -1,0 +1,212 @@
+//! `tenure run` as an operator meets it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use tempfile::TempDir;
+use tenure::{
+    client::SessionFile,
+    clock::{pause, stopwatch},
+};
+
+use crate::server::{PATIENCE, Server};
+
+struct Ground {
+    server: Server,
+    directory: TempDir,
+    issuer: String,
+}
+
+impl Ground {
+    fn new() -> Self {
+        let server = Server::on_real_time();
+        server.register("agent-7", &json!({}));
+        let (issuer, _) = server.issue_key("issuer", None);
+        Self { server, directory: tempfile::tempdir().unwrap(), issuer }
+    }
+
+    fn place(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn tenure(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
+        let program = Path::new(env!("CARGO_BIN_EXE_tenure")).parent().unwrap();
+        command
+            .args(words)
+            .current_dir(self.directory.path())
+            .env_clear()
+            .env("PATH", format!("{}:/usr/bin:/bin", program.display()))
+            .env("TENURE_URL", format!("http://{}", self.server.address()))
+            .env("TENURE_KEY", &self.issuer)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// `tenure run` with a session that it creates if there is none, of a script for the shell.
+    fn run(&self, options: &[&str], script: &str) -> Command {
+        let create = ["run", "--session-file", "agent.session", "--subject", "agent-7", "--check", "1s"];
+        self.tenure(&[&create[..], options, &["--", "sh", "-c", script]].concat())
+    }
+
+    fn output(&self, options: &[&str], script: &str) -> Output {
+        self.run(options, script).output().unwrap()
+    }
+
+    /// Waits until the script has made this file.
+    fn wait_for(&self, name: &str) {
+        let begun = stopwatch();
+        while !self.place(name).exists() {
+            assert!(begun.elapsed() < PATIENCE, "{name} does not come");
+            pause(std::time::Duration::from_millis(5));
+        }
+    }
+
+    fn status_of_the_only_session(&self) -> String {
+        let reply =
+            self.server.get("/v1/sessions?status=all").bearer(&self.server.admin).send().expect(200).json();
+        let items = reply["items"].as_array().unwrap();
+        assert_eq!(items.len(), 1, "{reply}");
+        items[0]["status"].as_str().unwrap().to_owned()
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+#[test]
+fn a_command_has_a_session_while_it_runs_and_its_code_is_passed_on() {
+    let ground = Ground::new();
+    let script = "tenure session token && tenure session show $(sed -n 's/.*\"sessionId\": \"\\(.*\\)\".*/\\1/p' \
+                  $TENURE_SESSION_FILE) --key $(tenure session token) && echo key=$TENURE_KEY= && exit 7";
+    let output = ground.output(&[], script);
+    let (said, heard) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(code(&output), 7, "{said}{heard}");
+    assert!(said.starts_with("tnr_sess_") && said.contains("ACTIVE"), "{said}");
+    assert!(said.ends_with("key==\n"), "the key that creates sessions is not the command's: {said}");
+    assert!(!heard.contains("tnr_"), "{heard}");
+    assert_eq!(ground.status_of_the_only_session(), "REVOKED");
+    assert!(!ground.place("agent.session").exists());
+}
+
+#[test]
+fn a_signal_is_passed_on_and_a_death_by_one_is_told_by_the_code() {
+    let ground = Ground::new();
+    let script = "trap 'exit 9' TERM; touch ready; while :; do sleep 0.01; done";
+    let mut running = ground.run(&[], script).spawn().unwrap();
+    ground.wait_for("ready");
+    kill_process(Pid::from_child(&running), Signal::TERM).unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(9));
+    assert_eq!(code(&ground.output(&[], "kill -KILL $$")), 137);
+}
+
+#[test]
+fn a_veto_ends_the_command_also_one_that_does_not_want_to_end() {
+    let ground = Ground::new();
+    let script = "trap 'touch asked' TERM; touch ready; while :; do sleep 0.01; done";
+    let running = ground.run(&["--grace", "1s"], script).spawn().unwrap();
+    ground.wait_for("ready");
+    let id = SessionFile::at(ground.place("agent.session")).read().unwrap().session_id;
+    ground
+        .server
+        .delete(&format!("/v1/sessions/{id}?reason=no"))
+        .bearer(&ground.server.admin)
+        .send()
+        .expect(200);
+    let output = running.wait_with_output().unwrap();
+    let heard = text(&output.stderr);
+    assert_eq!(code(&output), 3, "{heard}");
+    assert!(heard.contains("The session is over: SESSION_REVOKED"), "{heard}");
+    assert!(ground.place("asked").exists(), "it is asked before it is killed");
+}
+
+#[test]
+fn with_warn_the_command_goes_on_without_its_session() {
+    let ground = Ground::new();
+    let script = "touch ready; while ! [ -e go ]; do sleep 0.01; done; exit 5";
+    let mut running = ground.run(&["--on-end", "warn"], script).spawn().unwrap();
+    ground.wait_for("ready");
+    let id = SessionFile::at(ground.place("agent.session")).read().unwrap().session_id;
+    ground.server.delete(&format!("/v1/sessions/{id}")).bearer(&ground.server.admin).send().expect(200);
+    let mut heard = std::io::BufReader::new(running.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("The session is over") {
+        assert!(std::io::BufRead::read_line(&mut heard, &mut line).unwrap() > 0, "{line}");
+    }
+    std::fs::write(ground.place("go"), "").unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(5));
+}
+
+#[test]
+fn a_kept_session_is_used_again_and_one_that_is_over_is_replaced() {
+    let ground = Ground::new();
+    let kept = ground.output(&["--keep", "--ttl", "1h"], "tenure session token");
+    let again = ground.output(&["--keep", "--env"], "echo $TENURE_TOKEN");
+    assert_eq!(
+        (text(&kept.stdout), ground.status_of_the_only_session().as_str()),
+        (text(&again.stdout), "ACTIVE")
+    );
+    let id = SessionFile::at(ground.place("agent.session")).read().unwrap().session_id;
+    ground.server.delete(&format!("/v1/sessions/{id}")).bearer(&ground.server.admin).send().expect(200);
+
+    let without = ["run", "--session-file", "agent.session", "--", "true"];
+    let refused = ground.tenure(&without).output().unwrap();
+    assert_eq!(code(&refused), 3, "{}", text(&refused.stderr));
+    let replaced = ground.output(&["--keep"], "tenure session token");
+    assert_ne!(text(&replaced.stdout), text(&kept.stdout));
+    assert!(text(&replaced.stderr).contains("is over (SESSION_REVOKED"), "{}", text(&replaced.stderr));
+}
+
+#[test]
+fn what_cannot_be_started_is_said_as_shells_say_it_and_leaves_no_session() {
+    let ground = Ground::new();
+    let words = ["run", "--session-file", "s", "--subject", "agent-7", "--", "./nothing-there"];
+    let output = ground.tenure(&words).output().unwrap();
+    assert_eq!(code(&output), 127, "{}", text(&output.stderr));
+    assert_eq!(ground.status_of_the_only_session(), "REVOKED");
+}
+
+#[test]
+fn what_is_missing_or_wrong_is_said_before_anything_runs() {
+    let ground = Ground::new();
+    std::fs::write(ground.place("open"), "{}").unwrap();
+    for (words, code_of, why) in [
+        (&["--session-file", "none"][..], 1, "give --subject"),
+        (&["--session-file", "none", "--ttl", "1h"], 1, "give --subject"),
+        (&["--session-file", "open"], 1, "chmod 600"),
+        (&["--session-file", "none", "--subject", "nobody"], 4, "SUBJECT_NOT_FOUND"),
+    ] {
+        let words = [&["run"], words, &["--", "touch", "ran"]].concat();
+        let output = ground.tenure(&words).output().unwrap();
+        let heard = text(&output.stderr);
+        assert_eq!(code(&output), code_of, "{words:?}: {heard}");
+        assert!(heard.contains(why), "{words:?}: {heard}");
+    }
+    assert!(!ground.place("ran").exists());
+}
+
+#[test]
+fn a_session_file_is_made_read_and_renewed_by_single_commands() {
+    let ground = Ground::new();
+    let created = ground.tenure(&["session", "create", "agent-7", "--session-file", "s"]).output().unwrap();
+    assert!(created.status.success(), "{}", text(&created.stderr));
+    assert!(!text(&created.stdout).contains("tnr_sess_"));
+    let early = ground.tenure(&["session", "renew", "--session-file", "s"]).output().unwrap();
+    assert_eq!(code(&early), 3);
+    assert!(text(&early.stderr).contains("RENEWAL_TOO_EARLY"), "{}", text(&early.stderr));
+    let token = ground.tenure(&["session", "token", "--session-file", "s"]).output().unwrap();
+    let grant = SessionFile::at(ground.place("s")).read().unwrap();
+    assert_eq!(text(&token.stdout).trim(), grant.token.expose());
+    assert_eq!(grant.renewal_key, None, "nothing was begun");
+}
