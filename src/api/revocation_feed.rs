@@ -189,7 +189,6 @@ fn item_of(api: &Api, stored: &StoredCommit, position: Position) -> Option<Item>
         | Event::SessionExpired(_)
         | Event::SubjectErased(_)
         | Event::UsageRecorded(_)
-        | Event::KeyRotated(_)
         | Event::WebhookCreated(_)
         | Event::WebhookDeleted(_) => None,
     }

@@ -65,7 +65,6 @@ fn bulk_notices_of(stored: &StoredCommit, present: &dyn Present) -> Vec<Notice> 
         | Event::PolicyChanged(_)
         | Event::KeyRotated(_)
         | Event::SubjectErased(_)
-        | Event::KeyRotated(_)
         | Event::UsageRecorded(_)
         | Event::WebhookCreated(_)
         | Event::WebhookDeleted(_) => vec![],

@@ -21,6 +21,7 @@ mod failure;
 mod fake_server;
 mod follow;
 mod introspect;
+mod keys;
 mod output;
 mod pages;
 mod renewal_memo;
@@ -93,6 +94,9 @@ enum Command {
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Credential(credential::Credential),
+    /// List the public keys of access tokens; replace the keys of tokens
+    #[command(subcommand)]
+    Keys(keys::Keys),
     /// Tell the news by HTTP requests: add, list, remove and test webhooks
     #[command(subcommand)]
     Webhook(webhook::Webhook),
@@ -118,6 +122,7 @@ impl Command {
             Self::Audit(audit) => audit.run(global),
             Self::Watch(watch) => watch.run(&global.context()?),
             Self::Credential(credential) => credential.run(global),
+            Self::Keys(keys) => keys.run(&global.context()?),
             Self::Webhook(webhook) => webhook.run(&global.context()?),
             Self::Doctor(doctor) => doctor.run(global),
             Self::Bench(bench) => bench.run(global),

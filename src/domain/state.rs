@@ -86,7 +86,6 @@ impl State {
                     | Event::SessionExpired(_)
                     | Event::SubjectErased(_)
                     | Event::UsageRecorded(_)
-                    | Event::KeyRotated(_)
                     | Event::WebhookCreated(_)
                     | Event::WebhookDeleted(_) => Ok(()),
                 }

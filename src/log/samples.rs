@@ -122,6 +122,17 @@ fn key_rotated() -> Event {
     })
 }
 
+fn usage_recorded(session_id: SessionId) -> Event {
+    Event::UsageRecorded(UsageRecorded {
+        session_id,
+        operation: "pay".to_owned(),
+        amount: Some("12.50".parse().unwrap()),
+        destination: Some("acct:supplier-7".to_owned()),
+        transactions: 3,
+        total_amount: "40".parse().unwrap(),
+    })
+}
+
 /// One event of every kind, every field filled.
 pub(super) fn every_kind() -> Vec<Event> {
     use crate::domain::policy::OnLimit;
@@ -207,14 +218,7 @@ pub(super) fn every_kind() -> Vec<Event> {
         Event::SubjectErased(SubjectErased { reason: sealed(7) }),
         Event::SessionRefreshed(SessionRefreshed { session_id, expires_at: at(7_200_000) }),
         Event::SessionsSeen(SessionsSeen { seen: vec![Seen { session_id, seen_at: at(1_860_000) }] }),
-        Event::UsageRecorded(UsageRecorded {
-            session_id,
-            operation: "pay".to_owned(),
-            amount: Some("12.50".parse().unwrap()),
-            destination: Some("acct:supplier-7".to_owned()),
-            transactions: 3,
-            total_amount: "40".parse().unwrap(),
-        }),
+        usage_recorded(session_id),
         key_rotated(),
         Event::WebhookCreated(WebhookCreated {
             webhook_id: WebhookId::from_bytes([0xe3; 16]),

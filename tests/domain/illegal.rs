@@ -1,15 +1,16 @@
 //! An event that cannot follow from a state is an alarm that names its position and kind, and changes nothing.
 
 use tenure::domain::{
-    CredentialId, Event, EventKind, Generation, Policy, Position, Stream, Timestamp,
+    CredentialId, Event, EventKind, Generation, KeyUse, Policy, Position, Stream, Timestamp,
     budget::Constraints,
     event::{
-        CredentialRevoked, ExpiringSoon, ExpiryCause, PolicyChanged, Presented, Profile, RejectionCause,
-        RejectionCode, RenewalRejected, Role, SessionCreated, SessionExpired, SessionRenewed,
+        CredentialRevoked, ExpiringSoon, ExpiryCause, KeyRotated, PolicyChanged, Presented, Profile,
+        RejectionCause, RejectionCode, RenewalRejected, Role, SessionCreated, SessionExpired, SessionRenewed,
         SessionsRevoked, SubjectErased, SubjectRegistered, TokensPresented, Trigger, UsageRecorded,
         WebhookDeleted,
     },
     evolve::{IllegalEvent, evolve, evolve_system},
+    keys::Retire,
     record::RecordedAs,
     state::State,
     subject::Subject,
@@ -130,6 +131,19 @@ fn marks(number: u32, generation: u32) -> Event {
     Event::TokensPresented(TokensPresented { presented: vec![mark] })
 }
 
+fn rotation(letter: char, previous: Option<char>, retire: Option<(Retire, Timestamp)>) -> Event {
+    let id = |letter: char| {
+        format!("k4.pid.{}", letter.to_string().repeat(44)).parse().expect("it has the form of an id")
+    };
+    Event::KeyRotated(KeyRotated {
+        which: KeyUse::Access,
+        key_id: id(letter),
+        previous_key_id: previous.map(id),
+        retire: retire.map(|(retire, _)| retire),
+        retire_at: retire.map(|(_, at)| at),
+    })
+}
+
 fn erasure() -> Event {
     Event::SubjectErased(SubjectErased { reason: sealed("asked for it") })
 }
@@ -143,7 +157,7 @@ fn new_policy() -> Event {
 }
 
 /// One of each kind, such as it could follow the first renewal of session 1 at 1200 s.
-fn one_of_each(at: Timestamp) -> [Event; 15] {
+fn one_of_each(at: Timestamp) -> [Event; 16] {
     [
         registration(),
         creation(2, 1_200, |_| ()),
@@ -157,6 +171,7 @@ fn one_of_each(at: Timestamp) -> [Event; 15] {
         new_policy(),
         expiry(1, 1_600, |_| ()),
         erasure(),
+        rotation('b', None, None),
         usage(1, |_| ()),
         Event::WebhookCreated(webhook(1, None)),
         Event::WebhookDeleted(WebhookDeleted { webhook_id: webhook(1, None).webhook_id }),
@@ -417,6 +432,24 @@ fn a_credential_is_withdrawn_only_while_it_is_in_force() {
     let admitted = Event::CredentialIssued(credential(1, Role::Admin));
     let facts = [Fact::of_system(admitted, T0), Fact::of_system(withdrawal(1), T0)];
     assert_illegal_in_system(&Scenario::given(facts), &withdrawal(1));
+}
+
+#[test]
+fn a_key_replaces_the_one_that_seals_and_none_comes_twice() {
+    let scenario = Scenario::given([Fact::of_system(rotation('a', None, None), T0)]);
+    let now = after(2_000);
+    for illegal in [
+        rotation('a', Some('a'), Some((Retire::Now, now))),
+        rotation('b', None, None),
+        rotation('b', Some('c'), Some((Retire::Now, now))),
+        rotation('b', Some('a'), None),
+        rotation('b', Some('a'), Some((Retire::Now, after(2_001)))),
+        rotation('b', Some('a'), Some((Retire::Overlap, after(1_999)))),
+    ] {
+        assert_illegal_in_system(&scenario, &illegal);
+    }
+    let rotated = scenario.and([Fact::of_system(rotation('b', Some('a'), Some((Retire::Now, T0))), T0)]);
+    assert_illegal_in_system(&rotated, &rotation('a', Some('b'), Some((Retire::Now, now))));
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! The authority itself: credentials, policies, marks of presentation (section 1, section 5).
 
 use tenure::domain::{
-    CredentialId, Event, Generation, NoticeKind, Policy, WebhookId,
-    command::{DeleteWebhook, SystemCommand},
+    CredentialId, Event, Generation, KeyUse, NoticeKind, Policy, Seconds, WebhookId,
+    command::{DeleteWebhook, RotateKey, SystemCommand},
     event::{
-        CredentialIssued, CredentialRevoked, PolicyChanged, Presented, Role, TokensPresented, WebhookCreated,
-        WebhookDeleted,
+        CredentialIssued, CredentialRevoked, KeyRotated, PolicyChanged, Presented, Role, TokensPresented,
+        WebhookCreated, WebhookDeleted,
     },
+    keys::{KeyId, Retire},
     policy::OnReuse,
     refusal::Refusal,
     webhook::{self, WebhookFormat},
@@ -222,4 +223,103 @@ fn an_owner_has_20_webhooks_and_the_authority_1000() {
     Scenario::given(all)
         .when_system(&create(1_000, None), after(1))
         .then_refused(Refusal::WebhookLimitExceeded { most: webhook::MOST });
+}
+
+fn key_id(letter: char) -> KeyId {
+    format!("k4.lid.{}", letter.to_string().repeat(44)).parse().expect("it has the form of an id")
+}
+
+fn admit(letter: char) -> SystemCommand {
+    SystemCommand::AdmitKeys(vec![(KeyUse::Session, key_id(letter))])
+}
+
+fn rotate(letter: char, retire: Retire, overlap: Option<u32>) -> SystemCommand {
+    SystemCommand::RotateKey(RotateKey {
+        which: KeyUse::Session,
+        key_id: key_id(letter),
+        retire,
+        overlap: overlap.map(Seconds),
+        longest_ttl: Seconds(900),
+    })
+}
+
+fn is_first(letter: char) -> Event {
+    Event::KeyRotated(KeyRotated {
+        which: KeyUse::Session,
+        key_id: key_id(letter),
+        previous_key_id: None,
+        retire: None,
+        retire_at: None,
+    })
+}
+
+fn replaces(letter: char, previous: char, retire: Retire, seconds: u32) -> Event {
+    Event::KeyRotated(KeyRotated {
+        which: KeyUse::Session,
+        key_id: key_id(letter),
+        previous_key_id: Some(key_id(previous)),
+        retire: Some(retire),
+        retire_at: Some(after(seconds)),
+    })
+}
+
+#[test]
+fn the_first_key_is_recorded_once() {
+    Scenario::given([]).when_system(&admit('a'), after(1)).then([is_first('a')]);
+    let known = [Fact::of_system(is_first('a'), T0)];
+    Scenario::given(known.clone()).when_system(&admit('a'), after(1)).then_nothing();
+    Scenario::given(known).when_system(&admit('b'), after(1)).then_nothing();
+}
+
+#[test]
+fn an_overlap_is_as_long_as_it_is_set_to_or_as_the_longest_token_lives() {
+    let known = || Scenario::given([Fact::of_system(is_first('a'), T0)]);
+    let overlap = Retire::Overlap;
+    known().when_system(&rotate('b', overlap, None), after(10)).then([replaces('b', 'a', overlap, 910)]);
+    known().when_system(&rotate('b', overlap, Some(60)), after(10)).then([replaces('b', 'a', overlap, 70)]);
+    known().when_system(&rotate('b', overlap, Some(0)), after(10)).then([replaces('b', 'a', overlap, 10)]);
+    known().when_system(&rotate('b', Retire::Now, Some(60)), after(10)).then([replaces(
+        'b',
+        'a',
+        Retire::Now,
+        10,
+    )]);
+}
+
+#[test]
+fn a_second_overlap_waits_for_300_seconds_and_a_rotation_at_once_for_nothing() {
+    let first = [
+        Fact::of_system(is_first('a'), T0),
+        Fact::of_system(replaces('b', 'a', Retire::Overlap, 910), after(10)),
+    ];
+    let rotated = || Scenario::given(first.clone());
+    let again = rotate('c', Retire::Overlap, None);
+    let too_recent = || Refusal::RotationTooRecent { retry_at: after(310) };
+    rotated().when_system(&again, after(10)).then_refused(too_recent());
+    rotated().when_system(&again, after(309)).then_refused(too_recent());
+    rotated().when_system(&again, after(310)).then([replaces('c', 'b', Retire::Overlap, 1_210)]);
+    let at_once = Fact::of_system(replaces('c', 'b', Retire::Now, 11), after(11));
+    rotated().when_system(&rotate('c', Retire::Now, None), after(11)).then([replaces(
+        'c',
+        'b',
+        Retire::Now,
+        11,
+    )]);
+    // It is no overlap itself, and does not take the first one's pause away.
+    let rotated = || Scenario::given(first.clone().into_iter().chain([at_once.clone()]));
+    rotated().when_system(&rotate('d', Retire::Overlap, None), after(12)).then_refused(too_recent());
+    rotated().when_system(&rotate('d', Retire::Now, None), after(12)).then([replaces(
+        'd',
+        'c',
+        Retire::Now,
+        12,
+    )]);
+}
+
+/// The first rotation does not wait for the pause after the first start.
+#[test]
+fn the_first_rotation_may_come_at_once() {
+    Scenario::given([Fact::of_system(is_first('a'), T0)])
+        .when_system(&rotate('b', Retire::Overlap, None), T0)
+        .then([replaces('b', 'a', Retire::Overlap, 900)]);
 }

@@ -7,15 +7,15 @@ use tenure::domain::Timestamp;
 
 use crate::server::{Request, Server, Session};
 
-fn mint(server: &Server, session: &Session, body: &Value) -> Request {
+pub(crate) fn mint(server: &Server, session: &Session, body: &Value) -> Request {
     server.post("/v1/access-tokens").bearer(&session.token).json(body)
 }
 
-fn minted(server: &Server, session: &Session) -> String {
+pub(crate) fn minted(server: &Server, session: &Session) -> String {
     mint(server, session, &json!({})).send().expect(200).text("accessToken")
 }
 
-fn keys(server: &Server) -> Vec<Value> {
+pub(crate) fn keys(server: &Server) -> Vec<Value> {
     let listed = server.get("/v1/keys").send().expect(200).json();
     listed["keys"].as_array().unwrap().clone()
 }
@@ -26,15 +26,19 @@ fn footer(token: &str) -> String {
     String::from_utf8(URL_SAFE_NO_PAD.decode(footer).unwrap()).unwrap()
 }
 
-fn kid(token: &str) -> String {
+pub(crate) fn kid(token: &str) -> String {
     let footer: Value = serde_json::from_str(&footer(token)).unwrap();
     footer["kid"].as_str().unwrap().to_owned()
 }
 
-/// Whether anybody with the public key takes it; asks the clock of this machine whether it has begun and ended.
-fn judged(token: &str, paserk: &str) -> Result<Value, String> {
+fn public_key(paserk: &str) -> Key<32> {
     let bytes = URL_SAFE_NO_PAD.decode(paserk.strip_prefix("k4.public.").unwrap()).unwrap();
-    let key = Key::<32>::try_from(bytes.as_slice()).unwrap();
+    Key::<32>::try_from(bytes.as_slice()).unwrap()
+}
+
+/// Whether anybody with the public key takes it; asks the clock of this machine whether it has begun and ended.
+pub(crate) fn judged(token: &str, paserk: &str) -> Result<Value, String> {
+    let key = public_key(paserk);
     let footer = footer(token);
     let key = PasetoAsymmetricPublicKey::<V4, Public>::from(&key);
     let mut parser = PasetoParser::<V4, Public>::default();
@@ -43,7 +47,7 @@ fn judged(token: &str, paserk: &str) -> Result<Value, String> {
 }
 
 /// The same, with the key that the authority publishes under the id in the token; none when it publishes none.
-fn judged_by_published_key(server: &Server, token: &str) -> Option<Value> {
+pub(crate) fn judged_by_published_key(server: &Server, token: &str) -> Option<Value> {
     let published = keys(server).into_iter().find(|key| key["keyId"] == json!(kid(token)))?;
     Some(judged(token, published["paserk"].as_str().unwrap()).unwrap())
 }
@@ -52,7 +56,7 @@ fn moment(claims: &Value, name: &str) -> Timestamp {
     Timestamp::parse(claims[name].as_str().unwrap()).unwrap()
 }
 
-fn now(server: &Server) -> Timestamp {
+pub(crate) fn now(server: &Server) -> Timestamp {
     Timestamp::parse(&server.get("/v1/clock").bearer(&server.admin).send().expect(200).text("now")).unwrap()
 }
 
@@ -182,4 +186,21 @@ fn the_public_keys_are_for_everybody_and_stay_after_a_restart() {
     server.kill9();
     assert_eq!(keys(&server), before);
     assert!(judged_by_published_key(&server, &token).is_some());
+}
+
+/// What a verifier has taken once, every later version must still make and take.
+#[test]
+fn another_library_takes_the_frozen_access_token() {
+    let frozen =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tokens/access.v1.json"));
+    let frozen: Value = serde_json::from_str(&frozen.unwrap()).unwrap();
+    let token = frozen["token"].as_str().unwrap();
+    let key = public_key(frozen["paserk"].as_str().unwrap());
+    let footer = footer(token);
+    let key = PasetoAsymmetricPublicKey::<V4, Public>::from(&key);
+    // Its time is over, so only the signature is judged.
+    let mut parser = PasetoParser::<V4, Public>::new();
+    parser.set_footer(Footer::from(footer.as_str()));
+    assert_eq!(parser.parse(token, &key).unwrap(), frozen["claims"]);
+    assert_eq!(kid(token), frozen["keyId"].as_str().unwrap());
 }

@@ -11,6 +11,7 @@ mod create;
 mod erase;
 mod fuzz;
 mod idempotency;
+mod keys;
 mod lists;
 mod malformed;
 mod notices;

@@ -8,12 +8,14 @@ use super::{
 use crate::{
     audit::replay::Step,
     domain::{
-        Generation, Mode, SessionId, Stream, SubjectId, Timestamp,
+        Generation, KeyUse, Mode, SessionId, Stream, SubjectId, Timestamp,
         bulk::{Bulk, end_of},
         event::{
-            Event, ExpiryCause, Presented, Seen, SessionCreated, SessionExpired, SessionRefreshed,
-            SessionRenewed, SessionRevoked, SessionsRevoked, SubjectRegistered, Trigger, UsageRecorded,
+            Event, ExpiryCause, KeyRotated, Presented, Seen, SessionCreated, SessionExpired,
+            SessionRefreshed, SessionRenewed, SessionRevoked, SessionsRevoked, SubjectRegistered, Trigger,
+            UsageRecorded,
         },
+        keys::Retire,
         record::{ActorKind, RecordedAs},
         session::Session,
         state::State,
@@ -55,6 +57,9 @@ pub(super) fn told(
         Event::SessionsRevoked(event) if session.is_some() && is_ended(event, subject?, session?, step) => {
             Some((ended_with_others(event, &whom), None))
         }
+        Event::KeyRotated(event) if event.which == KeyUse::Session => {
+            Some((key_rotated(event, session.filter(|session| session.is_live(at))?, &whom), None))
+        }
         Event::TokensPresented(event) => presented(&event.presented, session?).map(|words| (words, None)),
         Event::SubjectRegistered(event) if session.is_some() => {
             owner_changed(event, subject?).map(|words| (words, None))
@@ -82,6 +87,23 @@ pub(super) fn told(
         | Event::KeyRotated(_)
         | Event::WebhookCreated(_)
         | Event::WebhookDeleted(_) => None,
+    }
+}
+
+/// What becomes of its tokens. Which of them its holder has is not recorded, only how long the last of them works.
+fn key_rotated(event: &KeyRotated, session: &Session, whom: &str) -> String {
+    match (event.retire, event.retire_at) {
+        (Some(Retire::Now), _) => format!(
+            "No token of it works any more: the key of session tokens was replaced by {whom}, and those before it \
+             were retired at once. The session itself goes on until {}.",
+            session.expires_at
+        ),
+        (Some(Retire::Overlap), Some(over)) => format!(
+            "The key of session tokens was replaced by {whom}: the token of its present period works until {}, \
+             and its next one is sealed with the new key.",
+            over.min(session.expires_at)
+        ),
+        (Some(Retire::Overlap) | None, _) => "The key of session tokens came to be recorded.".to_owned(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `tenure session …`
 
+mod access_token;
 mod cleanup;
 mod create;
 mod list;
@@ -33,6 +34,8 @@ pub(crate) enum Session {
     Revoke(Box<revoke::Revoke>),
     /// Use a session, if its constraints allow it
     Usage(usage::Usage),
+    /// Exchange the session's token for one that anybody judges with a public key
+    AccessToken(access_token::AccessToken),
     /// Record now which sessions have ended by themselves; it is done every second anyway
     Cleanup,
 }
@@ -48,6 +51,7 @@ impl Session {
             Self::Token(token) => token.run(cli),
             Self::Revoke(revoke) => revoke.run(cli),
             Self::Usage(usage) => usage.run(cli),
+            Self::AccessToken(access_token) => access_token.run(cli),
             Self::Cleanup => cleanup::run(cli),
         }
     }

@@ -1,0 +1,10 @@
+//! `tenure keys list`
+
+use super::COLUMNS;
+use crate::cli::{client::Request, context::Context, failure::Failure};
+
+/// They are for everybody, so no key is needed.
+pub(super) fn run(cli: &Context) -> Result<(), Failure> {
+    let keys = cli.client.send(&Request::get(&["v1", "keys"]))?.body;
+    cli.output.items_of(&keys, "keys", COLUMNS, cli.now)
+}

@@ -1,0 +1,57 @@
+//! `tenure session access-token`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::{
+    cli::{
+        client::Request,
+        context::{Context, fields, span},
+        failure::Failure,
+        output::Column,
+        secret::Secret,
+        secret_file,
+    },
+    domain::Seconds,
+};
+
+/// Arguments of `tenure session access-token`.
+#[derive(Debug, Args)]
+pub(crate) struct AccessToken {
+    /// How long it is good, 1m to 30m [default: 10m]; never longer than the session
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    ttl: Option<Seconds>,
+
+    /// For whom it is, 1 to 256 characters
+    #[arg(long, value_name = "NAME")]
+    audience: Option<String>,
+
+    /// File with the session's token. Wins over TENURE_TOKEN
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+
+    /// The session's token; a process list shows it too, so prefer --token-file
+    #[arg(long, value_name = "TOKEN", env = "TENURE_TOKEN", hide_env_values = true)]
+    token: Option<Secret>,
+}
+
+const COLUMNS: &[Column] = &[Column::end("", "expiresAt")];
+
+impl AccessToken {
+    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+        let token = match (&self.token_file, self.token.filter(|token| !token.is_empty())) {
+            (Some(path), _) => secret_file::read(path)?,
+            (None, Some(token)) => token,
+            (None, None) => {
+                return Err(Failure::Usage("give --token-file, --token or TENURE_TOKEN".to_owned()));
+            }
+        };
+        let body =
+            fields([("ttl", self.ttl.map(|ttl| ttl.0.into())), ("audience", self.audience.map(Value::from))]);
+        let request = Request::post(&["v1", "access-tokens"], body.into());
+        let minted = cli.client.send_as(&token, &request)?.body;
+        cli.output.record_with_secret(&minted, "accessToken", COLUMNS, cli.now)
+    }
+}
