@@ -39,6 +39,13 @@ pub trait Clock: Send + Sync {
 
     /// An operator confirms the present time: from now on it counts as plausible.
     fn accept(&self) {}
+
+    /// How long the machine runs, asleep or awake. Nobody sets it, and it never goes back: for how old something is
+    /// that must not be taken for younger.
+    fn since_boot(&self) -> Duration {
+        let time = clock_gettime(SINCE_BOOT);
+        Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+    }
 }
 
 /// Wall time got ahead of the time since boot: someone set the clock, or the machine stood still.
@@ -191,6 +198,10 @@ impl TestClock {
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.millis.load(Ordering::SeqCst))
+    }
+
+    fn since_boot(&self) -> Duration {
+        Duration::from_millis(self.now().as_millis().unsigned_abs())
     }
 }
 

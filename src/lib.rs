@@ -31,6 +31,7 @@
 //! | [`cli`] | the command line | all |
 //! | [`node`] | an authority on a data directory: what a program embeds | all but api, server and cli |
 //! | [`server`] | a node, its API and a socket | all but cli |
+//! | [`verify`] | for services that take tokens: a verifier that follows the revocations, a tower layer; no server code | domain, clock, entropy |
 //! | [`config`], [`clock`], [`entropy`], [`key_files`], [`telemetry`] | settings, time, chance, secret files, log lines: the edges of the process | domain at most |
 //!
 //! `tests/tidy/arrows.rs` holds these arrows. `docs/architecture.md` walks through a renewal and names the place of
@@ -84,6 +85,7 @@ pub mod server;
 pub mod telemetry;
 pub mod texts;
 pub mod tokens;
+pub mod verify;
 
 /// Compiles the Rust in the README.
 #[cfg(doctest)]

@@ -5,6 +5,7 @@
 
 mod jobs;
 mod published;
+mod uses;
 
 use std::{
     collections::HashMap,
@@ -189,6 +190,8 @@ impl Node {
             save_snapshot(&data, &*log, folded.state.clone());
         }
         let policy = policy.or_else(|| folded.state.system.policy.clone()).unwrap_or_default();
+        let uses_forgotten_before = uses::forgotten_before(&data, folded.state.position, clock.now())
+            .map_err(|source| StartError::Io { path: data.display().to_string(), source })?;
         let needs_key = folded.state.system.credentials.is_empty();
         let projections = Arc::new(folded.projections);
         let (told, nodes) = (Arc::clone(&projections), folded.nodes);
@@ -207,6 +210,7 @@ impl Node {
                     nodes.fold(stored);
                 }
             })],
+            uses_forgotten_before,
         })
         .map_err(StartError::Record)?;
         let first_key = needs_key.then(|| issue_first_key(&data, &authority)).transpose()?;
@@ -235,7 +239,16 @@ impl Node {
                 tracing::error!(%error, "no head could be signed at the stop; the next start signs one");
             }
             save_snapshot(&self.data, self.authority.log(), self.authority.live().capture());
+            tell_uses(&self.data, &self.authority);
         }
+    }
+}
+
+/// Last of all: what it says must hold.
+fn tell_uses(data: &Path, authority: &Authority) {
+    let Ok(before) = authority.uses_forgotten_before() else { return };
+    if let Err(error) = uses::write(data, authority.live().position(), before) {
+        tracing::warn!(%error, "the next start takes this stop for a crash: idle sessions live a little longer");
     }
 }
 

@@ -112,6 +112,7 @@ fn settings(config: &Config) -> Settings {
         max_body: config.server.max_body as usize,
         trusted_proxies: config.server.trusted_proxies.clone(),
         metrics_allow: config.metrics_allow.clone(),
+        forward_auth_trusted: config.forward_auth_trusted.clone(),
         wrong_credentials_per_minute: config.security.wrong_credentials_per_minute,
         limit_loopback: config.security.limit_loopback,
     }

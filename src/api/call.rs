@@ -20,7 +20,7 @@ use crate::{
 
 use super::{
     Api,
-    access::{Access, Caller, NotAdmitted, admit},
+    access::{Access, Caller, NotAdmitted, SessionAccess, admit},
     fields::Fields,
     problem::{Code, Problem},
     reply::{REQUEST_ID, Reply, problem_response},
@@ -29,6 +29,9 @@ use super::{
 
 /// A body that has not arrived by then is given up.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The record of a use is waited for so long.
+const USE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The address that a request came from, put there by the server.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +100,7 @@ fn respond(api: &Api, result: Result<Reply, Problem>, request_id: String) -> Res
 }
 
 /// The caller's own id for the request, if it is fit to be shown and recorded; a new one otherwise.
-fn request_id(api: &Api, headers: &HeaderMap) -> String {
+pub(super) fn request_id(api: &Api, headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
     let is_fit = |id: &&str| {
         (1..=128).contains(&id.len())
@@ -124,8 +127,27 @@ async fn admitted(
     } else {
         admit_caller(&api, route.access, &parts.headers, peer)?
     };
+    note_use(&api, route.access, &caller).await;
     let body = read_body(&api, route, &parts, body).await?;
     Ok(Call { api, caller, request_id: request_id.to_owned(), parts, params, body })
+}
+
+/// A call with a good session token is a use of its session. Renewals have their own rule.
+async fn note_use(api: &Api, access: Access, caller: &Caller) {
+    if let Caller::Session(holder) = caller
+        && access.session != SessionAccess::Unjudged
+        && holder.judge(api.authority.now()).is_ok()
+    {
+        api.authority.used(&holder.session);
+        keep_uses(api, &[holder.session.id]).await;
+    }
+}
+
+/// Lets a crash not forget that these sessions were used. A log that is slow holds nobody up for longer than this.
+pub(super) async fn keep_uses(api: &Api, sessions: &[SessionId]) {
+    if timeout(USE_PATIENCE, api.authority.keep_uses(sessions)).await.is_err() {
+        tracing::debug!("uses of sessions were not recorded in time");
+    }
 }
 
 fn is_open(api: &Api, access: Access, peer: Option<IpAddr>) -> bool {
@@ -146,7 +168,7 @@ fn admit_caller(
     })
 }
 
-fn wrong_credential(api: &Api, peer: Option<IpAddr>) -> Problem {
+pub(super) fn wrong_credential(api: &Api, peer: Option<IpAddr>) -> Problem {
     api.metrics.wrong_credential();
     let counted = peer.filter(|peer| api.settings.limit_loopback || !peer.to_canonical().is_loopback());
     match counted.and_then(|peer| api.throttle.wrong(peer)) {

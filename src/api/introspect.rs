@@ -8,7 +8,7 @@ use crate::domain::{OwnerId, Position, SessionId, SubjectId, Timestamp};
 
 use super::{
     Api,
-    call::Call,
+    call::{Call, keep_uses},
     fields::Fields,
     problem::{Problem, code_of},
     reply::Reply,
@@ -56,6 +56,9 @@ pub(super) struct LiveToken {
     /// Whether `renewAt` has come.
     should_renew: bool,
     as_of_position: Position,
+    /// Whether it ends when nobody uses it; not told.
+    #[serde(skip)]
+    can_idle: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     metadata: Option<Value>,
@@ -66,7 +69,7 @@ pub(super) struct LiveToken {
 pub(super) struct DeadToken {
     /// Always false.
     active: bool,
-    /// `INVALID_TOKEN`, `SESSION_REVOKED`, `TOKEN_SUPERSEDED` or `TOKEN_EXPIRED`.
+    /// `INVALID_TOKEN`, `SESSION_REVOKED`, `TOKEN_SUPERSEDED`, `TOKEN_EXPIRED` or `SESSION_IDLE`.
     code: &'static str,
 }
 
@@ -115,7 +118,6 @@ fn asked(mut fields: Fields) -> Result<Asked, Problem> {
 #[utoipa::path(post, path = "/v1/introspect", tag = "sessions", operation_id = "introspect",
     request_body = IntrospectBody,
     responses((status = 200, description = "The judgement, or `results` for a batch.", body = IntrospectReply)))]
-#[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn introspect(call: Call) -> Result<Reply, Problem> {
     let reply = match asked(call.fields()?)? {
         Asked::One { token, with_metadata } => IntrospectReply::One(judge(&call.api, &token, with_metadata)),
@@ -124,7 +126,28 @@ pub(super) async fn introspect(call: Call) -> Result<Reply, Problem> {
             IntrospectReply::Many(Judgements { results })
         }
     };
+    keep_uses(&call.api, &reply.used()).await;
     Ok(Reply::ok(&reply).no_store())
+}
+
+impl IntrospectReply {
+    /// The sessions that were used by this.
+    fn used(&self) -> Vec<SessionId> {
+        let judgements = match self {
+            Self::One(judgement) => std::slice::from_ref(judgement),
+            Self::Many(judgements) => &judgements.results,
+        };
+        judgements.iter().filter_map(Judgement::used).collect()
+    }
+}
+
+impl Judgement {
+    fn used(&self) -> Option<SessionId> {
+        match self {
+            Self::Live(live) if live.can_idle => Some(live.session_id),
+            Self::Live(_) | Self::Dead(_) => None,
+        }
+    }
 }
 
 fn judge(api: &Api, token: &str, with_metadata: bool) -> Judgement {
@@ -150,6 +173,7 @@ fn judge(api: &Api, token: &str, with_metadata: bool) -> Judgement {
         renew_at: session.renew_at(),
         should_renew: session.renew_at().is_some_and(|renew_at| authority.now() >= renew_at),
         as_of_position: authority.live().position(),
+        can_idle: session.terms.idle_timeout.is_some(),
         metadata: with_metadata.then(|| texts.metadata(&session).unwrap_or(Value::Null)),
     }))
 }

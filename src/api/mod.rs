@@ -14,6 +14,7 @@ mod credentials;
 mod erase;
 mod events;
 mod fields;
+mod forward_auth;
 mod introspect;
 mod json;
 mod keys;
@@ -49,7 +50,7 @@ pub use self::{
     call::Peer,
     openapi::document as openapi_document,
     problem::error_table,
-    routes::{RouteFacts, route_facts},
+    routes::{PROXY_PATHS, RouteFacts, route_facts},
 };
 use self::{metrics::Metrics, revocation_feed::Ended, throttle::Throttle};
 use crate::{
@@ -80,6 +81,8 @@ pub struct Settings {
     pub trusted_proxies: Networks,
     /// `metrics.allow`.
     pub metrics_allow: Networks,
+    /// `forward_auth.trusted`.
+    pub forward_auth_trusted: Networks,
     /// `security.wrong_credentials_per_minute`.
     pub wrong_credentials_per_minute: u32,
     /// `security.limit_loopback`.

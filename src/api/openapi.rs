@@ -8,6 +8,7 @@ use utoipa::openapi::RefOr;
 
 use super::{
     access::{SessionAccess, role_name},
+    forward_auth,
     problem::Code,
     routes::{Payload, ROUTES, Route},
 };
@@ -19,6 +20,7 @@ pub fn document() -> Value {
         let path = &mut paths[&route.path];
         path[route.method.as_str().to_ascii_lowercase()] = operation(route);
     }
+    paths[forward_auth::PATH] = json!({ "get": forward_auth_operation() });
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -32,9 +34,28 @@ pub fn document() -> Value {
             "schemas": schemas(),
             "securitySchemes": {
                 "apiKey": { "type": "http", "scheme": "bearer", "description": "An API key, tnr_key_…" },
+                "proxyKey": { "type": "apiKey", "in": "header", "name": "X-Tenure-Key",
+                    "description": "A proxy's API key, tnr_key_…" },
                 "sessionToken": { "type": "http", "scheme": "bearer", "description": "A session token, tnr_sess_…" },
             },
         },
+    })
+}
+
+/// Every method is as `GET`, which stands for them.
+fn forward_auth_operation() -> Value {
+    let mut operation = serde_json::to_value(forward_auth::operation()).expect("an operation is JSON");
+    operation["security"] = json!([{ "proxyKey": [] }, {}]);
+    for code in [Code::Forbidden, Code::RateLimited] {
+        operation["responses"][code.status().as_u16().to_string()] = problem_response(code.name());
+    }
+    operation
+}
+
+fn problem_response(codes: &str) -> Value {
+    json!({
+        "description": codes,
+        "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
     })
 }
 
@@ -43,10 +64,7 @@ fn operation(route: &Route) -> Value {
     operation["security"] = security(route);
     operation["description"] = described(route, &operation).into();
     for (status, codes) in errors(route) {
-        operation["responses"][status.to_string()] = json!({
-            "description": codes.join(", "),
-            "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
-        });
+        operation["responses"][status.to_string()] = problem_response(&codes.join(", "));
     }
     if appends(route) {
         let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
@@ -109,16 +127,16 @@ fn codes(route: &Route) -> Vec<Code> {
         ConstraintViolated, Forbidden, IdempotencyKeyReused, InvalidRequest, InvalidToken, LastAdmin,
         NotFound, OutcomeUnknown, Overloaded, PayloadTooLarge, PositionNotReached, RateLimited,
         RenewalLimitReached, RenewalTooEarly, RotationTooRecent, SessionAbsoluteLifetimeExceeded,
-        SessionLimitExceeded, SessionNotActive, SessionNotFound, SessionRenewalMismatch, SessionRevoked,
-        StorageUnavailable, SubjectNotFound, TokenExpired, TokenSuperseded, UnsupportedMediaType,
-        WebhookLimitExceeded, WebhookNotFound,
+        SessionIdle, SessionLimitExceeded, SessionNotActive, SessionNotFound, SessionRenewalMismatch,
+        SessionRevoked, StorageUnavailable, SubjectNotFound, TokenExpired, TokenSuperseded,
+        UnsupportedMediaType, WebhookLimitExceeded, WebhookNotFound,
     };
     let mut codes = vec![InvalidRequest, PayloadTooLarge];
     if !route.access.public {
         codes.extend([InvalidToken, Forbidden, RateLimited]);
     }
     if !route.access.public && route.access.session != SessionAccess::Unjudged {
-        codes.extend([SessionRevoked, TokenSuperseded, TokenExpired]);
+        codes.extend([SessionRevoked, TokenSuperseded, TokenExpired, SessionIdle]);
     }
     if route.payload == Payload::Json {
         codes.push(UnsupportedMediaType);
@@ -133,6 +151,7 @@ fn codes(route: &Route) -> Vec<Code> {
         (_, "/v1/sessions/{sessionId}/renew") => &[
             SessionRevoked,
             TokenExpired,
+            SessionIdle,
             SessionRenewalMismatch,
             RenewalLimitReached,
             SessionAbsoluteLifetimeExceeded,

@@ -70,6 +70,9 @@ codes! {
     TokenExpired "TOKEN_EXPIRED" UNAUTHORIZED false
         "The session has expired"
         "`causedBy` is the event that fixed its period."
+    SessionIdle "SESSION_IDLE" UNAUTHORIZED false
+        "The session was not used for its idle time"
+        "`causedBy` is the event by which it was last seen; `idleTimeout` was fixed at its creation."
     Forbidden "FORBIDDEN" FORBIDDEN false
         "The credential may not do this"
         "See the roles in docs/http-api.md."
@@ -287,6 +290,7 @@ impl From<Refusal> for Problem {
             Refusal::SessionRevoked { caused_by } => Self::caused_by(Code::SessionRevoked, caused_by),
             Refusal::TokenSuperseded { caused_by } => Self::caused_by(Code::TokenSuperseded, caused_by),
             Refusal::TokenExpired { caused_by } => Self::caused_by(Code::TokenExpired, caused_by),
+            Refusal::SessionIdle { caused_by } => Self::caused_by(Code::SessionIdle, caused_by),
             Refusal::RenewalMismatch { caused_by } => {
                 Self::caused_by(Code::SessionRenewalMismatch, caused_by)
             }
@@ -376,6 +380,7 @@ pub(super) const fn code_of(inactive: Inactive) -> Code {
         Inactive::Fault(TokenFault::Revoked, _) => Code::SessionRevoked,
         Inactive::Fault(TokenFault::Superseded, _) => Code::TokenSuperseded,
         Inactive::Fault(TokenFault::Expired, _) => Code::TokenExpired,
+        Inactive::Fault(TokenFault::Idle, _) => Code::SessionIdle,
     }
 }
 

@@ -45,7 +45,13 @@ pub(super) async fn renew(call: Call) -> Result<Reply, Problem> {
     if call.session_id() != Some(holder.session.id) {
         return Err(Problem::from(Code::SessionRenewalMismatch).saying("the token is of another session"));
     }
-    let granted = call.api.authority.renew(call.context_without_key(), holder, key).await?;
+    let authority = &call.api.authority;
+    let granted = authority.renew(call.context_without_key(), holder, key).await.inspect_err(|_| {
+        // A renewal that is refused is a use all the same, if its token is good.
+        if holder.judge(authority.now()).is_ok() {
+            authority.used(&holder.session);
+        }
+    })?;
     Ok(renewed(&granted))
 }
 

@@ -22,7 +22,7 @@ use super::{
     access::{Access, SessionAccess},
     access_tokens, audit, audit_export,
     call::{Call, refuse, serve},
-    clock, credentials, erase, events, introspect, keys, notices, operation,
+    clock, credentials, erase, events, forward_auth, introspect, keys, notices, operation,
     problem::{Code, Problem},
     renew,
     reply::Reply,
@@ -161,6 +161,9 @@ pub fn route_facts() -> Vec<RouteFacts> {
         .collect()
 }
 
+/// The paths beside the table: they take every method, and have their own way of letting in. See `forward_auth`.
+pub const PROXY_PATHS: [&str; 3] = [forward_auth::PATH, "/v1/forward-auth/", "/v1/forward-auth/{*below}"];
+
 /// The router of the table.
 pub(super) fn router(api: &Arc<Api>) -> Router {
     let mut by_path: BTreeMap<&str, Vec<&'static Route>> = BTreeMap::new();
@@ -170,6 +173,11 @@ pub(super) fn router(api: &Arc<Api>) -> Router {
     let mut router = Router::new();
     for (path, routes) in by_path {
         router = router.route(path, methods(api, &routes));
+    }
+    for path in PROXY_PATHS {
+        let api = Arc::clone(api);
+        let serve = move |request: Request<Body>| forward_auth::serve(Arc::clone(&api), request);
+        router = router.route(path, axum::routing::any(serve));
     }
     let api = Arc::clone(api);
     router.fallback(move |request: Request<Body>| {

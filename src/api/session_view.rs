@@ -30,7 +30,7 @@ pub(super) struct SessionView {
     subject_name: Option<String>,
     owner_id: Option<OwnerId>,
     device: Option<String>,
-    /// Always `fixed`.
+    /// `fixed`, or `sliding`: refreshed by use behind a proxy.
     mode: &'static str,
     status: Status,
     renewal_count: u32,
@@ -46,9 +46,9 @@ pub(super) struct SessionView {
     renewed_at: Option<Timestamp>,
     /// When its holder should renew; null when a renewal would be refused for good.
     renew_at: Option<Timestamp>,
-    /// Always null: every session ends by its period.
+    /// After how long without use it ends, in seconds; null when it does not.
     idle_timeout: Option<Seconds>,
-    /// Always null, as `idleTimeout` is.
+    /// When it was last used; null without `idleTimeout`.
     last_seen_at: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
     revoked_trigger: Option<Trigger>,
@@ -119,7 +119,7 @@ pub(super) fn session_view(api: &Api, subject: &Subject, session: &Session, mome
         subject_name: texts.open("name", profile.and_then(|profile| profile.name.as_ref())),
         owner_id: profile.and_then(|profile| profile.owner_id.clone()),
         device: texts.device(session),
-        mode: "fixed",
+        mode: session.terms.mode.name(),
         status: session.status(moment.at),
         renewal_count: session.renewal_count(),
         max_renewals: session.terms.max_renewals,
@@ -131,8 +131,8 @@ pub(super) fn session_view(api: &Api, subject: &Subject, session: &Session, mome
         absolute_expires_at: session.absolute_expires_at(),
         renewed_at: session.renewed_at(),
         renew_at: session.renew_at().filter(|_| is_live),
-        idle_timeout: None,
-        last_seen_at: None,
+        idle_timeout: session.terms.idle_timeout,
+        last_seen_at: session.last_seen_at(),
         revoked_at: revocation.map(|revocation| revocation.at),
         revoked_trigger: revocation.map(|revocation| revocation.trigger),
         revoked_reason: revocation.and_then(|revocation| reason(api, &texts, revocation)),

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::{
     authority::{NewSession, Reply as Decided},
     domain::{
-        Digest16, Event, Generation, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp,
+        Digest16, Event, Generation, Mode, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp,
         command::AskedTerms,
         session::{Session, SharedSession, Status},
         subject::Subject,
@@ -45,6 +45,11 @@ pub(super) struct NewSessionBody {
     absolute_lifetime: Option<u32>,
     /// How long after a renewal a veto is expected, in seconds; 300 to 86 400.
     renewal_reject_window: Option<u32>,
+    /// After how long without use it ends, in seconds; 60 to 86 400. By default `session.idle_timeout`; 1 800 when
+    /// sliding.
+    idle_timeout: Option<u32>,
+    /// `fixed` (the default), or `sliding`: refreshed by use behind a proxy, and never renewed.
+    mode: Option<String>,
     /// The name of the device that it belongs to; 1 to 128 characters.
     device: Option<String>,
     /// Up to 64 RFC 6749 scope tokens of up to 128 characters.
@@ -71,6 +76,8 @@ pub(super) struct CreatedSession<'a> {
     max_renewals: u32,
 }
 
+const MODES: [(&str, Mode); 2] = [("fixed", Mode::Fixed), ("sliding", Mode::Sliding)];
+
 fn asked(fields: &mut Fields) -> Option<NewSession> {
     let subject_id = fields.id("subjectId");
     let subject_id = fields.required("subjectId", subject_id);
@@ -79,6 +86,8 @@ fn asked(fields: &mut Fields) -> Option<NewSession> {
         max_renewals: fields.small("maxRenewals", 0..=u32::MAX),
         absolute_lifetime: fields.seconds("absoluteLifetime"),
         renewal_reject_window: fields.seconds("renewalRejectWindow"),
+        idle_timeout: fields.seconds("idleTimeout"),
+        mode: fields.one_of("mode", &MODES).unwrap_or_default(),
     };
     let device = fields.text("device", 1..=128);
     let scopes = fields.texts("scopes", 0..=64).unwrap_or_default();

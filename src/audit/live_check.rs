@@ -399,6 +399,9 @@ impl<'a> Replay<'a> {
                 let subjects = self.state.subjects.values();
                 event.matched = subjects.map(|subject| bulk::count(&bulk, subject)).sum();
             }
+            if let Event::SessionsSeen(marks) = event {
+                marks.seen.retain(|mark| self.state.holders.contains_key(&mark.session_id));
+            }
         }
     }
 }

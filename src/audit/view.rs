@@ -21,6 +21,8 @@ pub struct SessionState {
     pub subject_id: SubjectId,
     /// Who answers for its holder.
     pub owner_id: Option<OwnerId>,
+    /// How it is kept alive: `fixed` or `sliding`.
+    pub mode: &'static str,
     /// What it is at that moment.
     pub status: Status,
     /// How often it was renewed.
@@ -43,6 +45,10 @@ pub struct SessionState {
     pub renewed_at: Option<Timestamp>,
     /// When its holder should renew; none when a renewal would be refused for good.
     pub renew_at: Option<Timestamp>,
+    /// After how long without use it ends.
+    pub idle_timeout: Option<Seconds>,
+    /// When it was last used; none without `idleTimeout`.
+    pub last_seen_at: Option<Timestamp>,
     /// When it was ended.
     pub revoked_at: Option<Timestamp>,
     /// What ended it.
@@ -68,6 +74,7 @@ impl SessionState {
             session_id: session.id,
             subject_id: subject.id.clone(),
             owner_id: subject.profile().and_then(|profile| profile.owner_id.clone()),
+            mode: session.terms.mode.name(),
             status: session.status(at),
             renewal_count: session.renewal_count(),
             max_renewals: session.terms.max_renewals,
@@ -79,6 +86,8 @@ impl SessionState {
             absolute_expires_at: session.absolute_expires_at(),
             renewed_at: session.renewed_at(),
             renew_at: session.renew_at().filter(|_| is_live),
+            idle_timeout: session.terms.idle_timeout,
+            last_seen_at: session.last_seen_at(),
             revoked_at: revocation.map(|revocation| revocation.at),
             revoked_trigger: revocation.map(|revocation| revocation.trigger),
             scopes: session.scopes().to_vec(),

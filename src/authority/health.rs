@@ -1,7 +1,7 @@
 //! Whether the authority can write, and how it has been doing.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -14,6 +14,7 @@ pub struct Health {
     commits: AtomicU64,
     batches: AtomicU64,
     busy_micros: AtomicU64,
+    uses_recorded: AtomicBool,
 }
 
 impl Health {
@@ -42,6 +43,15 @@ impl Health {
         self.batches.fetch_add(1, Ordering::Relaxed);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.busy_micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// Whether the authority stopped with all uses of sessions recorded.
+    pub(super) fn are_uses_recorded(&self) -> bool {
+        self.uses_recorded.load(Ordering::Acquire)
+    }
+
+    pub(super) fn all_uses_recorded(&self) {
+        self.uses_recorded.store(true, Ordering::Release);
     }
 
     /// Stops writing for good. The first reason is the one that counts.

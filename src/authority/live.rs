@@ -20,6 +20,7 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
+use super::uses::Uses;
 use crate::domain::{
     Position, Seconds, SessionId, SubjectId, Timestamp,
     bulk::{self, Bulk, Matched, Selector},
@@ -42,6 +43,7 @@ pub struct Live {
     /// The bulk revocations that are not yet written into every session that they ended; mostly none.
     unsettled: ArcSwap<Vec<Bulk>>,
     is_unsettled: AtomicBool,
+    uses: Uses,
     position: watch::Sender<Position>,
     recorded_at: AtomicU64,
     /// In seconds. Only ever grows.
@@ -70,14 +72,16 @@ impl SystemView {
 }
 
 impl Live {
-    /// Publishes the state that a start has folded.
-    pub fn new(state: State) -> Self {
+    /// Publishes the state that a start has folded. Before that moment, if there is one, sessions may have been used
+    /// without that being recorded.
+    pub fn new(state: State, uses_forgotten_before: Option<Timestamp>) -> Self {
         let live = Self {
             subjects: Shards::new(),
             sessions: Shards::new(),
             system: ArcSwap::from_pointee(SystemView::new(Arc::new(state.system))),
             unsettled: ArcSwap::default(),
             is_unsettled: AtomicBool::new(false),
+            uses: Uses::new(uses_forgotten_before),
             position: watch::Sender::new(state.position),
             recorded_at: AtomicU64::new(0),
             longest_ttl: AtomicU32::new(0),
@@ -109,8 +113,13 @@ impl Live {
         state
     }
 
-    /// A subject.
+    /// A subject, its sessions as they were last used.
     pub fn subject(&self, id: &SubjectId) -> Option<Arc<Subject>> {
+        self.recorded_subject(id).map(|subject| self.uses.applied_to(subject))
+    }
+
+    /// A subject as the log has it: without the uses that are not recorded.
+    pub fn recorded_subject(&self, id: &SubjectId) -> Option<Arc<Subject>> {
         // What is unsettled is looked at first: what is settled meanwhile is so in the tables.
         let unsettled = self.unsettled();
         self.subjects.get(id).map(|subject| settled(&unsettled, subject))
@@ -121,10 +130,11 @@ impl Live {
         let unsettled = self.unsettled();
         let mut all = Vec::new();
         self.subjects.for_each(|subject| all.push(Arc::clone(subject)));
-        all.into_iter().map(|subject| settled(&unsettled, subject)).collect()
+        let settled = all.into_iter().map(|subject| settled(&unsettled, subject));
+        settled.map(|subject| self.uses.applied_to(subject)).collect()
     }
 
-    /// Looks at every subject, in no order. Whoever looks holds nobody up.
+    /// Looks at every subject as the log has it, in no order. Whoever looks holds nobody up.
     pub fn for_each_subject(&self, mut visit: impl FnMut(&Arc<Subject>)) {
         let unsettled = self.unsettled();
         self.subjects.visit_parts(|subject| visit(&settled(&unsettled, Arc::clone(subject))));
@@ -157,8 +167,13 @@ impl Live {
         self.subjects.fold_parts(&count).into_iter().fold(Matched::default(), Matched::and)
     }
 
-    /// A session.
+    /// A session, as it was last used.
     pub fn session(&self, id: SessionId) -> Option<SharedSession> {
+        self.recorded_session(id).map(|session| self.uses.applied(session))
+    }
+
+    /// A session as the log has it: without the uses that are not recorded.
+    pub fn recorded_session(&self, id: SessionId) -> Option<SharedSession> {
         let unsettled = self.unsettled();
         let session = self.sessions.get(&id)?;
         if unsettled.is_empty() { Some(session) } else { self.session_under(&unsettled, &session) }
@@ -177,6 +192,11 @@ impl Live {
 
     fn unsettled(&self) -> Unsettled {
         Unsettled(self.is_unsettled.load(Ordering::Acquire).then(|| self.unsettled.load_full()))
+    }
+
+    /// Uses that the log may not hold yet.
+    pub(super) const fn uses(&self) -> &Uses {
+        &self.uses
     }
 
     /// The authority's own state.
@@ -210,6 +230,7 @@ impl Live {
         for changed in changed_sessions(known, &subject.sessions) {
             self.longest_ttl.fetch_max(changed.terms.ttl.0, Ordering::AcqRel);
             self.sessions.put(changed.clone());
+            self.uses.forget_ended(changed);
         }
         self.subjects.put(subject);
     }

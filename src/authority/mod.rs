@@ -28,6 +28,7 @@ mod settling;
 mod staging;
 mod subjects;
 mod sweep;
+mod uses;
 mod webhooks;
 
 use std::{sync::Arc, thread::JoinHandle};
@@ -47,7 +48,7 @@ pub use self::{
     sequencer::Observer,
     sessions::{
         Granted, Holder, Inactive, NewSession, NewUse, Revocation, RevocationOfMany, Revoked, RevokedMany,
-        Used,
+        Used, UsesUnrecorded,
     },
     subjects::{NewProfile, Registered},
     sweep::Swept,
@@ -108,6 +109,9 @@ pub struct Parts {
     pub issuing: Issuing,
     /// Who hears of every batch.
     pub observers: Vec<Observer>,
+    /// Before this moment sessions may have been used without that being recorded: those of the last process that
+    /// did not end in order. None when all uses are recorded.
+    pub uses_forgotten_before: Option<Timestamp>,
 }
 
 /// The keys of an authority, which never leave it.
@@ -149,7 +153,7 @@ impl Authority {
     /// # Errors
     /// The failure of such a commit.
     pub fn start(parts: Parts) -> Result<Self, Failure> {
-        let live = Arc::new(Live::new(parts.state));
+        let live = Arc::new(Live::new(parts.state, parts.uses_forgotten_before));
         let unavailable = |error: std::io::Error| Failure::StorageUnavailable { why: error.to_string() };
         let feed = Arc::new(Feed::new(Arc::clone(&parts.log)).map_err(unavailable)?);
         let intake = Arc::new(Intake::new());

@@ -62,6 +62,7 @@ impl Ask {
                 | SystemCommand::MarkPresented(_)
                 | SystemCommand::AdmitKeys(_)
                 | SystemCommand::RotateKey(_)
+                | SystemCommand::MarkSeen(_)
                 | SystemCommand::CreateWebhook(_)
                 | SystemCommand::DeleteWebhook(_),
             ) => false,
@@ -82,6 +83,7 @@ const fn is_urgent(command: &Command) -> bool {
         Command::RegisterSubject(_)
         | Command::CreateSession(_)
         | Command::RenewSession(_)
+        | Command::RefreshSession(_)
         | Command::RecordUsage(_)
         | Command::RecordExpiries
         | Command::EraseSubject(_) => false,

@@ -11,8 +11,9 @@ use crate::{
     domain::{
         Actor, KeyUse, Position, SessionId, Stream, SubjectId, Timestamp,
         command::{Command, RevokeMatching, RotateKey, SystemCommand},
-        event::Presented,
+        event::{Presented, Seen},
         refusal::Refusal,
+        session::SharedSession,
         subject::Subject,
     },
     entropy::{Entropy, commit_id},
@@ -31,6 +32,7 @@ use super::{
     request::{Answer, Ask, Context, Done, Failure, Request},
     settling::Settling,
     staging::{Decided, Published, Staging, Stamp, Unwritable},
+    uses::Uses,
 };
 
 /// So many commands are decided before the disk is asked; a frame of the log holds about as many renewals.
@@ -104,10 +106,14 @@ impl Sequencer {
             gathering = Gathering { answered, until: now + (now - begun) / 2 };
             if marked.elapsed() >= MARK_INTERVAL {
                 self.record_marks();
+                self.record_uses(|uses| uses.take_due(MARKS_PER_COMMIT * MARK_COMMITS));
                 marked = stopwatch();
             }
         }
         self.record_marks();
+        if self.record_uses(Uses::all) {
+            self.health.all_uses_recorded();
+        }
     }
 
     /// Whoever has something to settle does not wait for requests.
@@ -171,7 +177,10 @@ impl Sequencer {
                 Known::Reused(caused_by) => return Err(Refusal::IdempotencyKeyReused { caused_by }.into()),
             }
         }
-        let stamp = Stamp { id: commit_id(&*self.entropy, at), at, context };
+        if let Ask::Subject(id, command) | Ask::Sealed(id, command, _) = &ask {
+            self.settle(staging, id, command, at)?;
+        }
+        let stamp = self.stamp(at, context);
         let first = staging.next();
         let mut sample = vec![];
         let decided = match ask {
@@ -182,6 +191,10 @@ impl Sequencer {
                 let subject = staging.subject(&id);
                 let command = self.completed(staging, &subject, command);
                 staging.decide_subject(subject, &command, stamp)
+            }
+            Ask::System(SystemCommand::MarkSeen(_)) => {
+                let due = staging.still_news(self.live.uses().take_due(MARKS_PER_COMMIT), at);
+                staging.decide_system(&SystemCommand::MarkSeen(due), stamp)
             }
             Ask::Rotate(command, key) => {
                 let command = self.rotation(staging, command, key, at)?;
@@ -203,6 +216,57 @@ impl Sequencer {
             Some(refusal) => {
                 let recorded = commit.map(|commit| commit.last());
                 Err(Failure::Refused { refusal, recorded })
+            }
+        }
+    }
+
+    fn stamp(&self, at: Timestamp, context: Context) -> Stamp {
+        Stamp { id: commit_id(&*self.entropy, at), at, context }
+    }
+
+    /// Records what a decision rests on and the log does not hold yet, so that the decision follows from the log
+    /// alone: uses of sessions that would count as idle without them; and, where the decision grants something
+    /// because sessions are idle, that they are, for good.
+    fn settle(
+        &self,
+        staging: &mut Staging<'_>,
+        id: &SubjectId,
+        command: &Command,
+        at: Timestamp,
+    ) -> Result<(), Failure> {
+        let rests_on = rests_on(command);
+        if rests_on == RestsOn::Nothing {
+            return Ok(());
+        }
+        let subject = staging.subject(id);
+        let idle: Vec<_> = subject
+            .sessions
+            .iter()
+            .filter(|session| rests_on.concerns(session.id) && session.is_idle(at) && session.can_be_seen())
+            .collect();
+        if idle.is_empty() {
+            return Ok(());
+        }
+        let later = |session: &&SharedSession| {
+            let seen_at = self.live.uses().later_than(session)?;
+            Some(Seen { session_id: session.id, seen_at })
+        };
+        let uses = staging.still_news(idle.iter().filter_map(later).collect(), at);
+        for uses in uses.chunks(MARKS_PER_COMMIT) {
+            let command = SystemCommand::MarkSeen(uses.to_vec());
+            let stamp = self.stamp(at, Context::of(Actor::AUTHORITY));
+            staging.decide_system(&command, stamp).map_err(|fault| self.unwritable(&fault))?;
+        }
+        if rests_on == RestsOn::AllForGood { self.record_ends(staging, id, at) } else { Ok(()) }
+    }
+
+    /// Records which sessions of a subject have ended by themselves, in as many commits as that needs.
+    fn record_ends(&self, staging: &mut Staging<'_>, id: &SubjectId, at: Timestamp) -> Result<(), Failure> {
+        loop {
+            let (subject, stamp) = (staging.subject(id), self.stamp(at, Context::of(Actor::AUTHORITY)));
+            let decided = staging.decide_subject(subject, &Command::RecordExpiries, stamp);
+            if decided.map_err(|fault| self.unwritable(&fault))?.commit.is_none() {
+                return Ok(());
             }
         }
     }
@@ -248,6 +312,7 @@ impl Sequencer {
             }
             Command::RegisterSubject(_)
             | Command::CreateSession(_)
+            | Command::RefreshSession(_)
             | Command::RecordUsage(_)
             | Command::RevokeSession(_)
             | Command::RevokeSessions(_)
@@ -330,6 +395,25 @@ impl Sequencer {
         }
     }
 
+    /// Records uses of sessions; whether that was possible.
+    fn record_uses(&mut self, which: impl FnOnce(&Uses) -> Vec<Seen>) -> bool {
+        if self.may_write().is_err() {
+            return false;
+        }
+        let live = Arc::clone(&self.live);
+        let uses = which(live.uses());
+        uses.chunks(MARKS_PER_COMMIT * MARK_COMMITS).all(|uses| {
+            let mut staging = Staging::new(&live, uses.len().div_ceil(MARKS_PER_COMMIT));
+            let all_decided = uses.chunks(MARKS_PER_COMMIT).all(|uses| {
+                let at = staging.moment(self.clock.now());
+                let command = SystemCommand::MarkSeen(staging.still_news(uses.to_vec(), at));
+                let stamp = self.stamp(at, Context::of(Actor::AUTHORITY));
+                staging.decide_system(&command, stamp).map_err(|fault| self.unwritable(&fault)).is_ok()
+            });
+            all_decided && self.commit(staging, stopwatch()).is_ok()
+        })
+    }
+
     /// Records marks in as many commits as they need, made durable together.
     fn record(&mut self, marks: &[Presented]) -> bool {
         let live = Arc::clone(&self.live);
@@ -356,6 +440,7 @@ fn counted(staging: &Staging<'_>, command: SystemCommand, at: Timestamp) -> Syst
         | SystemCommand::AdmitKeys(_)
         | SystemCommand::RotateKey(_)
         | SystemCommand::MarkPresented(_)
+        | SystemCommand::MarkSeen(_)
         | SystemCommand::CreateWebhook(_)
         | SystemCommand::DeleteWebhook(_) => command,
     }
@@ -363,6 +448,38 @@ fn counted(staging: &Staging<'_>, command: SystemCommand, at: Timestamp) -> Syst
 
 fn sample_of(command: &SystemCommand) -> Vec<SessionId> {
     if let SystemCommand::RevokeMatching(asked) = command { asked.matched.sample().to_vec() } else { vec![] }
+}
+
+/// What a decision rests on besides the recorded facts: which sessions were used lately.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RestsOn {
+    Nothing,
+    One(SessionId),
+    All,
+    /// And what it grants is not to be undone by a use that turns up later.
+    AllForGood,
+}
+
+impl RestsOn {
+    fn concerns(self, id: SessionId) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::One(one) => one == id,
+            Self::All | Self::AllForGood => true,
+        }
+    }
+}
+
+const fn rests_on(command: &Command) -> RestsOn {
+    match command {
+        Command::RegisterSubject(_) | Command::EraseSubject(_) => RestsOn::Nothing,
+        Command::RenewSession(command) => RestsOn::One(command.session_id),
+        Command::RefreshSession(command) => RestsOn::One(command.session_id),
+        Command::RecordUsage(command) => RestsOn::One(command.session_id),
+        Command::RevokeSession(command) => RestsOn::One(command.session_id),
+        Command::RecordExpiries => RestsOn::All,
+        Command::CreateSession(_) | Command::RevokeSessions(_) => RestsOn::AllForGood,
+    }
 }
 
 fn as_expected(outcomes: &[Outcome], commits: &[Arc<StoredCommit>]) -> bool {

@@ -2,11 +2,11 @@
 
 use crate::{
     domain::{
-        Event, Generation, OwnerId, Position, SessionId, SubjectId, Timestamp,
+        Actor, Event, Generation, OwnerId, Position, SessionId, SubjectId, Timestamp,
         budget::{Constraints, Usage, Use},
         command::{
-            AskedTerms, Command, CreateSession, RecordUsage, RenewSession, RevokeSession, RevokeSessions,
-            Revoker,
+            AskedTerms, Command, CreateSession, RecordUsage, RefreshSession, RenewSession, RevokeSession,
+            RevokeSessions, Revoker, SystemCommand,
         },
         event::{Device, Trigger},
         refusal::Refusal,
@@ -144,6 +144,10 @@ pub struct Holder {
     pub session: SharedSession,
 }
 
+/// Uses of sessions are noted that could not be recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsesUnrecorded;
+
 /// Why a token is not good now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inactive {
@@ -188,16 +192,69 @@ impl Authority {
         Some(Holder { claims, session })
     }
 
-    /// The session behind a token that is good now. Appends nothing.
+    /// The session behind a token that is good now. Appends nothing; it counts as a use of the session.
     pub fn introspect(&self, token: &str) -> Result<SharedSession, Inactive> {
         let holder = self.holder(token).ok_or(Inactive::Invalid)?;
         holder.judge(self.now())?;
-        Ok(holder.session)
+        Ok(self.used(&holder.session))
+    }
+
+    /// Notes a use of a live session, and gives it as it is after that. Nothing changes of one without an
+    /// `idleTimeout`.
+    pub fn used(&self, session: &SharedSession) -> SharedSession {
+        if session.terms.idle_timeout.is_none() {
+            return session.clone();
+        }
+        if let Some(recorded) = self.live.recorded_session(session.id) {
+            self.live.uses().note(&recorded, self.now());
+        }
+        self.live.session(session.id).unwrap_or_else(|| session.clone())
+    }
+
+    /// Waits until the uses of these sessions are recorded as far as a crash must not forget them: mostly they are,
+    /// or need not be. What cannot be recorded stays noted.
+    pub async fn keep_uses(&self, sessions: &[SessionId]) {
+        let is_due = |id: &SessionId| {
+            self.live.recorded_session(*id).is_some_and(|recorded| self.live.uses().is_due(&recorded))
+        };
+        if sessions.iter().any(is_due) {
+            let record = Ask::System(SystemCommand::MarkSeen(vec![]));
+            if let Err(failure) = self.submit(record, Context::of(Actor::AUTHORITY)).await {
+                tracing::debug!(%failure, "uses of sessions could not be recorded yet");
+            }
+        }
+    }
+
+    /// Before which moment sessions may have been used without a record of it, now that the authority has stopped.
+    /// None: all uses are recorded. An error: any may not be.
+    pub fn uses_forgotten_before(&self) -> Result<Option<Timestamp>, UsesUnrecorded> {
+        let is_recorded = self.health.are_uses_recorded();
+        is_recorded.then(|| self.live.uses().forgotten_before()).ok_or(UsesUnrecorded)
+    }
+
+    /// Begins the period of a sliding session again, if that is due; what it is then, and whether it was.
+    ///
+    /// # Errors
+    /// The fault of the token, or why it could not be recorded.
+    pub async fn refresh(&self, context: Context, holder: &Holder) -> Result<Option<Granted>, Failure> {
+        let id = holder.session.id;
+        let command =
+            Command::RefreshSession(RefreshSession { session_id: id, generation: holder.claims.generation });
+        match self.submit(Ask::Subject(holder.session.subject.clone(), command), context).await? {
+            Answer::Done(done) => Ok(done.commit.is_some().then(|| self.granted(&done, id))),
+            Answer::Repeat(_) => unreachable!("a refresh has no idempotency key"),
+        }
     }
 
     /// A token of the given generation. Tokens can be sealed again at any time, so none is ever stored.
     pub fn seal(&self, session: SessionId, generation: Generation) -> SessionToken {
         self.secrets.tokens.seal(session, generation)
+    }
+
+    /// The same holder, of its session as it is now.
+    pub fn holder_again(&self, holder: &Holder) -> Holder {
+        let session = self.live.session(holder.session.id).unwrap_or_else(|| holder.session.clone());
+        Holder { session, ..holder.clone() }
     }
 
     /// Creates a session.

@@ -7,11 +7,12 @@ use hashbrown::HashMap;
 
 use crate::{
     domain::{
-        Commit, Event, Position, Seconds, Stream, SubjectId, Timestamp,
+        Commit, Event, EventKind, Position, Seconds, SessionId, Stream, SubjectId, Timestamp,
+        activity::mark_seen,
         bulk::{Bulk, Matched, Selector},
         command::{Command, SystemCommand},
         decide::{decide, decide_system},
-        event::Presented,
+        event::{Presented, Seen},
         evolve::{IllegalEvent, evolve, evolve_system, mark_presented},
         id::CommitId,
         record::RecordedAs,
@@ -116,7 +117,7 @@ impl<'a> Staging<'a> {
     /// A subject as this batch would leave it.
     pub(super) fn subject(&self, id: &SubjectId) -> Arc<Subject> {
         let staged = self.subjects.get(id).cloned();
-        let known = staged.or_else(|| self.live.subject(id));
+        let known = staged.or_else(|| self.live.recorded_subject(id));
         let subject = known.unwrap_or_else(|| Arc::new(Subject::new(id.clone())));
         settled(&self.bulks, subject)
     }
@@ -195,6 +196,9 @@ impl<'a> Staging<'a> {
             if let Event::SessionsRevoked(event) = event {
                 self.bulks.extend(Bulk::of(event, recorded));
             }
+            if let Event::SessionsSeen(marks) = event {
+                self.mark_seen(&marks.seen, recorded)?;
+            }
         }
         self.system = system;
         self.is_system_changed = true;
@@ -214,8 +218,36 @@ impl<'a> Staging<'a> {
     }
 
     fn holder_of(&self, mark: &Presented) -> Option<Arc<Subject>> {
-        let session = self.live.session(mark.session_id)?;
+        self.holder(mark.session_id)
+    }
+
+    fn holder(&self, id: SessionId) -> Option<Arc<Subject>> {
+        let session = self.live.recorded_session(id)?;
         Some(self.subject(&session.subject))
+    }
+
+    /// Those uses that still say something, at this moment: the session has not ended, nor been seen later. None is
+    /// later than what is recorded of it, though the clock may have been set back since.
+    pub(super) fn still_news(&self, uses: Vec<Seen>, at: Timestamp) -> Vec<Seen> {
+        let known = |seen: Seen| {
+            let subject = self.holder(seen.session_id)?;
+            let session = subject.session(seen.session_id)?;
+            let seen = Seen { seen_at: seen.seen_at.min(at), ..seen };
+            (session.can_be_seen() && session.last_seen_at() < Some(seen.seen_at)).then_some(seen)
+        };
+        uses.into_iter().filter_map(known).collect()
+    }
+
+    fn mark_seen(&mut self, marks: &[Seen], recorded: RecordedAs) -> Result<(), IllegalEvent> {
+        for mark in marks {
+            if let Some(mut subject) = self.holder(mark.session_id) {
+                let marked = mark_seen(Arc::make_mut(&mut subject), *mark, recorded);
+                let (position, kind) = (recorded.position, EventKind::SessionsSeen);
+                marked.map_err(|why| IllegalEvent { position, kind, why })?;
+                self.subjects.insert(subject.id.clone(), subject);
+            }
+        }
+        Ok(())
     }
 
     fn mark(&mut self, marks: &[Presented]) {

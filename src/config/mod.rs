@@ -30,7 +30,7 @@ pub struct Config {
     pub server: Server,
     /// `data.dir`
     pub data_dir: PathBuf,
-    /// `session.*`, `limits.*`, `subjects.*`, `renewal.*`
+    /// `session.*`, `limits.*`, `subjects.*`, `renewal.*`, `sliding.*`
     pub policy: Policy,
     /// `idempotency.*`
     pub idempotency: Idempotency,
@@ -42,6 +42,8 @@ pub struct Config {
     pub audit: Audit,
     /// `metrics.allow`
     pub metrics_allow: Networks,
+    /// `forward_auth.trusted`
+    pub forward_auth_trusted: Networks,
     /// `security.*`
     pub security: Security,
     sources: BTreeMap<&'static str, Source>,
@@ -104,6 +106,7 @@ impl Default for Config {
             webhooks_allow_private: false,
             audit: Audit { head_interval: Seconds(1), head_file: None },
             metrics_allow: Networks::default(),
+            forward_auth_trusted: Networks::default(),
             security: Security { wrong_credentials_per_minute: 10, limit_loopback: false },
             sources: BTreeMap::new(),
         }

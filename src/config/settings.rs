@@ -55,7 +55,7 @@ const fn setting(name: &'static str, kind: Kind, doc: &'static str) -> Setting {
 }
 
 /// Every setting there is.
-pub static SETTINGS: [Setting; 26] = [
+pub static SETTINGS: [Setting; 29] = [
     setting(
         "server.listen",
         Kind::Address(|config| &mut config.server.listen),
@@ -113,6 +113,11 @@ pub static SETTINGS: [Setting; 26] = [
         "How long after a renewal an owner's veto is expected, in seconds.",
     ),
     setting(
+        "session.idle_timeout",
+        Kind::SecondsOrNone(60, 86_400, |config| &mut config.policy.idle_timeout),
+        "After how long without use a session ends that asks for no other time; none: it does not, unless it is sliding.",
+    ),
+    setting(
         "limits.per_subject",
         Kind::Count(1, 10_000, |config| &mut config.policy.per_subject),
         "Active sessions of one subject.",
@@ -153,9 +158,19 @@ pub static SETTINGS: [Setting; 26] = [
         "How many `Idempotency-Key`s are remembered; beyond it the oldest are forgotten first.",
     ),
     setting(
+        "sliding.enabled",
+        Kind::Flag(|config| &mut config.policy.sliding_enabled),
+        "Whether sliding sessions are refreshed; the ends of their periods hold in any case.",
+    ),
+    setting(
         "keys.overlap",
         Kind::SecondsOrNone(0, 7_776_000, |config| &mut config.keys_overlap),
         "How long tokens of a key that was replaced with an overlap work on, in seconds; none is the longest ttl that was issued.",
+    ),
+    setting(
+        "forward_auth.trusted",
+        Kind::Networks(|config| &mut config.forward_auth_trusted),
+        "Addresses of proxies that may ask `/v1/forward-auth` without a credential of their own.",
     ),
     setting(
         "webhooks.allow_private",

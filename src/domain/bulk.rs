@@ -105,8 +105,10 @@ impl Bulk {
     }
 
     /// Whether it ended this session of a subject that it concerns. The session is as of before it.
+    ///
+    /// Uses may be recorded later, so one that was idle then is ended too, until its end is recorded.
     pub fn ends(&self, session: &Session) -> bool {
-        session.is_live(self.at) && self.selector.selects(session)
+        session.may_be_live(self.at) && self.selector.selects(session)
     }
 
     /// Whether this subject could show it and does not: no later event of the subject has settled it.
@@ -180,7 +182,7 @@ impl Matched {
         }
         let before = self.count;
         for session in &subject.sessions {
-            if session.is_live(at)
+            if session.may_be_live(at)
                 && selector.selects(session)
                 && end_of(unsettled, subject, session).is_none()
             {

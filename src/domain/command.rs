@@ -2,9 +2,10 @@
 //! jitter, digests of secrets, sealed texts.
 
 use super::{
+    activity::Mode,
     budget::{Constraints, Use},
     bulk::{Matched, Selector},
-    event::{CredentialIssued, Device, Presented, Profile, WebhookCreated},
+    event::{CredentialIssued, Device, Presented, Profile, Seen, WebhookCreated},
     id::{CredentialId, Digest16, Generation, OwnerId, SessionId, WebhookId},
     keys::{KeyId, KeyUse, Retire},
     policy::Policy,
@@ -21,6 +22,8 @@ pub enum Command {
     CreateSession(CreateSession),
     /// Extend a session's period and replace its token.
     RenewSession(RenewSession),
+    /// Begin the period of a sliding session again, if that is due.
+    RefreshSession(RefreshSession),
     /// End one session.
     RevokeSession(RevokeSession),
     /// End the active sessions of the subject, or of one of its devices.
@@ -48,6 +51,8 @@ pub enum SystemCommand {
     AdmitKeys(Vec<(KeyUse, KeyId)>),
     /// Let another key seal from now on.
     RotateKey(RotateKey),
+    /// Remember that these sessions were seen in use.
+    MarkSeen(Vec<Seen>),
     /// Tell somebody by HTTP requests.
     CreateWebhook(WebhookCreated),
     /// Tell them no more.
@@ -130,6 +135,10 @@ pub struct AskedTerms {
     pub absolute_lifetime: Option<Seconds>,
     /// How long after a renewal a veto is expected.
     pub renewal_reject_window: Option<Seconds>,
+    /// After how long without use it shall end.
+    pub idle_timeout: Option<Seconds>,
+    /// How it shall be kept alive.
+    pub mode: Mode,
 }
 
 /// Extend a session's period and replace its token.
@@ -145,6 +154,15 @@ pub struct RenewSession {
     pub seen_presented: bool,
     /// Places `renewAt`, as in [`CreateSession`].
     pub jitter: u16,
+}
+
+/// Begin the period of a sliding session again, if that is due.
+#[derive(Clone, Copy, Debug)]
+pub struct RefreshSession {
+    /// The session.
+    pub session_id: SessionId,
+    /// The generation of the token that was shown.
+    pub generation: Generation,
 }
 
 /// End one session.

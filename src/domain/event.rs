@@ -7,6 +7,7 @@
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
+pub use super::activity::{Seen, SessionRefreshed, SessionsSeen};
 pub use super::budget::UsageRecorded;
 pub use super::bulk::{MatchedOfOwner, Selector};
 pub use super::expiry::{ExpiryCause, SessionExpired};
@@ -14,6 +15,7 @@ pub use super::keys::KeyRotated;
 pub use super::kind::EventKind;
 pub use super::webhook::{WebhookCreated, WebhookDeleted};
 use super::{
+    activity::Mode,
     budget::Constraints,
     id::{CredentialId, Digest16, Generation, OwnerId, SessionId},
     policy::Policy,
@@ -54,6 +56,10 @@ pub enum Event {
     SessionExpired(SessionExpired),
     /// All text about a subject was made unreadable.
     SubjectErased(SubjectErased),
+    /// A sliding session was refreshed: its period begins again, its token stays.
+    SessionRefreshed(SessionRefreshed),
+    /// Sessions were seen in use.
+    SessionsSeen(SessionsSeen),
     /// A session was used, within its constraints.
     UsageRecorded(UsageRecorded),
     /// A key seals or signs tokens from now on.
@@ -80,6 +86,8 @@ impl Event {
             Self::PolicyChanged(_) => EventKind::PolicyChanged,
             Self::SessionExpired(_) => EventKind::SessionExpired,
             Self::SubjectErased(_) => EventKind::SubjectErased,
+            Self::SessionRefreshed(_) => EventKind::SessionRefreshed,
+            Self::SessionsSeen(_) => EventKind::SessionsSeen,
             Self::UsageRecorded(_) => EventKind::UsageRecorded,
             Self::KeyRotated(_) => EventKind::KeyRotated,
             Self::WebhookCreated(_) => EventKind::WebhookCreated,
@@ -95,10 +103,12 @@ impl Event {
             Self::RenewalRejected(event) => Some(event.session_id),
             Self::SessionRevoked(event) => Some(event.session_id),
             Self::SessionExpired(event) => Some(event.session_id),
+            Self::SessionRefreshed(event) => Some(event.session_id),
             Self::UsageRecorded(event) => Some(event.session_id),
             Self::SubjectRegistered(_)
             | Self::SessionsRevoked(_)
             | Self::TokensPresented(_)
+            | Self::SessionsSeen(_)
             | Self::CredentialIssued(_)
             | Self::CredentialRevoked(_)
             | Self::PolicyChanged(_)
@@ -127,6 +137,8 @@ impl Event {
             | Self::CredentialRevoked(_)
             | Self::PolicyChanged(_)
             | Self::SessionExpired(_)
+            | Self::SessionRefreshed(_)
+            | Self::SessionsSeen(_)
             | Self::UsageRecorded(_)
             | Self::KeyRotated(_)
             | Self::WebhookCreated(_)
@@ -180,6 +192,12 @@ pub struct Terms {
     /// How long after a renewal an owner's veto is expected.
     #[n(3)]
     pub renewal_reject_window: Seconds,
+    /// After so long without use it ends; none: it does not.
+    #[n(4)]
+    pub idle_timeout: Option<Seconds>,
+    /// How it is kept alive; one that is sliding has an idle time and no renewals.
+    #[n(5)]
+    pub mode: Mode,
 }
 
 /// A session began.
@@ -288,6 +306,9 @@ pub enum RejectionCode {
     /// Row 8: less than half of the period has passed.
     #[n(4)]
     RenewalTooEarly,
+    /// Row 5: the session was not used for its idle time.
+    #[n(5)]
+    SessionIdle,
 }
 
 /// A renewal was refused by a rule, or vetoed by the owner.

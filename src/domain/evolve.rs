@@ -4,7 +4,8 @@
 use triomphe::Arc;
 
 use super::{
-    Digest16, SessionId, Timestamp,
+    Digest16, Mode, SessionId, Timestamp,
+    activity::{Activity, SessionRefreshed},
     budget::Budget,
     event::{
         CredentialIssued, Event, EventKind, ExpiringSoon, Profile, RejectionCause, RenewalRejected,
@@ -50,7 +51,9 @@ pub fn evolve(subject: &mut Subject, event: &Event, recorded: RecordedAs) -> Res
         Event::SessionExpired(event) => expired(subject, event, recorded),
         Event::SubjectErased(_) => erased(subject),
         Event::UsageRecorded(event) => used(subject, event, recorded),
+        Event::SessionRefreshed(event) => refreshed(subject, event, recorded),
         Event::TokensPresented(_)
+        | Event::SessionsSeen(_)
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)
         | Event::PolicyChanged(_)
@@ -65,7 +68,8 @@ pub fn evolve(subject: &mut Subject, event: &Event, recorded: RecordedAs) -> Res
 
 /// Makes of the authority's own state what the event says of it. On an error the state is unchanged.
 ///
-/// What a system event says of sessions is for [`mark_presented`] and [`settle`](super::bulk::settle).
+/// What a system event says of sessions is for [`mark_presented`], [`settle`](super::bulk::settle) and
+/// [`mark_seen`](super::activity::mark_seen).
 pub fn evolve_system(system: &mut System, event: &Event, recorded: RecordedAs) -> Result<(), IllegalEvent> {
     let outcome = match event {
         Event::CredentialIssued(event) => issued(system, event, recorded.at),
@@ -82,7 +86,7 @@ pub fn evolve_system(system: &mut System, event: &Event, recorded: RecordedAs) -
             Ok(())
         }
         Event::SessionsRevoked(event) if event.selector.is_none() => Err("it does not say of which subjects"),
-        Event::TokensPresented(_) | Event::SessionsRevoked(_) => Ok(()),
+        Event::TokensPresented(_) | Event::SessionsRevoked(_) | Event::SessionsSeen(_) => Ok(()),
         Event::KeyRotated(event) => system.keys.rotate(event, recorded),
         Event::WebhookCreated(event) => webhook_created(system, event, recorded),
         Event::WebhookDeleted(event) => match system.webhooks.remove(&event.webhook_id) {
@@ -96,6 +100,7 @@ pub fn evolve_system(system: &mut System, event: &Event, recorded: RecordedAs) -
         | Event::SessionRevoked(_)
         | Event::SessionExpired(_)
         | Event::SubjectErased(_)
+        | Event::SessionRefreshed(_)
         | Event::UsageRecorded(_) => Err("it belongs to the stream of a subject"),
     };
     outcome.map_err(|why| illegal(event, recorded, why))?;
@@ -137,6 +142,10 @@ fn created(subject: &mut Subject, event: &SessionCreated, recorded: RecordedAs) 
     if event.expires_at <= recorded.at || event.expires_at > recorded.at.plus(event.terms.absolute_lifetime) {
         return Err("its period does not lie within its lifetime");
     }
+    let is_renewed = event.terms.max_renewals > 0;
+    if event.terms.mode == Mode::Sliding && (is_renewed || event.terms.idle_timeout.is_none()) {
+        return Err("a sliding session has an idle time and no renewals");
+    }
     let Err(place) = subject.place_of(event.session_id) else {
         return Err("the session exists already");
     };
@@ -163,11 +172,12 @@ fn begun(
 ) -> SharedSession {
     let details = Details {
         device: event.device.clone().map(KnownDevice::from),
-        scopes: event.scopes.clone(),
+        scopes: event.scopes.clone().into(),
         metadata: event.metadata.clone(),
         budget: event.constraints.as_deref().cloned().map(|constraints| {
             Box::new(Budget { constraints: Some(constraints.into()), ..Budget::default() })
         }),
+        activity: event.terms.idle_timeout.map(|_| Box::new(Activity::beginning(recorded))),
     };
     let details = (details != Details::default()).then(|| Box::new(details));
     Arc::new(Session {
@@ -190,7 +200,7 @@ fn begun(
 
 fn renewed(subject: &mut Subject, event: &SessionRenewed, recorded: RecordedAs) -> Result<(), &'static str> {
     let session = open_session(subject, event.session_id)?;
-    if session.is_expired(recorded.at) {
+    if session.has_ended(recorded.at) {
         return Err("the session had expired");
     }
     if event.generation != session.generation.next() {
@@ -216,6 +226,7 @@ fn renewed(subject: &mut Subject, event: &SessionRenewed, recorded: RecordedAs) 
     session.refused = RefusedCodes::default();
     let renewal = Renewal { at: recorded.at, key_digest: event.key_digest, presented: false };
     session.renewal = Some(Box::new(renewal));
+    session.see(recorded.at, recorded.position);
     Ok(())
 }
 
@@ -254,7 +265,7 @@ fn said_soon(session: &Session, soon: Option<ExpiringSoon>) -> Result<Said, &'st
 
 fn expired(subject: &mut Subject, event: &SessionExpired, recorded: RecordedAs) -> Result<(), &'static str> {
     let session = open_session(subject, event.session_id)?;
-    if session.expires_at != event.expires_at || session.expiry_cause() != event.cause {
+    if session.ends_at() != event.expires_at || session.expiry_cause() != event.cause {
         return Err("it names another end than the session's own");
     }
     if !session.awaits_expiry(recorded.at) {
@@ -267,7 +278,7 @@ fn expired(subject: &mut Subject, event: &SessionExpired, recorded: RecordedAs) 
 
 fn used(subject: &mut Subject, event: &UsageRecorded, recorded: RecordedAs) -> Result<(), &'static str> {
     let session = open_session(subject, event.session_id)?;
-    if session.is_expired(recorded.at) {
+    if session.has_ended(recorded.at) {
         return Err("the session had expired");
     }
     let (done, so_far) = (event.done(), session.usage());
@@ -280,6 +291,27 @@ fn used(subject: &mut Subject, event: &UsageRecorded, recorded: RecordedAs) -> R
     }
     let session = subject.session_mut(event.session_id).expect("it was found above");
     session.details.get_or_insert_default().budget.get_or_insert_default().usage = after;
+    session.see(recorded.at, recorded.position);
+    Ok(())
+}
+
+fn refreshed(
+    subject: &mut Subject,
+    event: &SessionRefreshed,
+    recorded: RecordedAs,
+) -> Result<(), &'static str> {
+    let session = open_session(subject, event.session_id)?;
+    if session.has_ended(recorded.at) {
+        return Err("the session had expired");
+    }
+    if session.refresh_at().is_none_or(|due| recorded.at < due) {
+        return Err("a refresh was not due");
+    }
+    if event.expires_at != session.refreshed_until(recorded.at) {
+        return Err("its period is not the session's own");
+    }
+    let session = subject.session_mut(event.session_id).expect("it was found above");
+    session.refresh(event.expires_at, recorded);
     Ok(())
 }
 

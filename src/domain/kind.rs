@@ -32,6 +32,10 @@ pub enum EventKind {
     SubjectErased = 12,
     /// See [`KeyRotated`](super::event::KeyRotated).
     KeyRotated = 14,
+    /// See [`SessionRefreshed`](super::event::SessionRefreshed).
+    SessionRefreshed = 15,
+    /// See [`SessionsSeen`](super::event::SessionsSeen).
+    SessionsSeen = 16,
     /// See [`UsageRecorded`](super::event::UsageRecorded).
     UsageRecorded = 17,
     /// See [`WebhookCreated`](super::event::WebhookCreated).
@@ -42,7 +46,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::SubjectRegistered,
         Self::SessionCreated,
         Self::SessionRenewed,
@@ -56,6 +60,8 @@ impl EventKind {
         Self::SessionExpired,
         Self::SubjectErased,
         Self::KeyRotated,
+        Self::SessionRefreshed,
+        Self::SessionsSeen,
         Self::UsageRecorded,
         Self::WebhookCreated,
         Self::WebhookDeleted,
@@ -77,6 +83,8 @@ impl EventKind {
             Self::SessionExpired => "SessionExpired",
             Self::SubjectErased => "SubjectErased",
             Self::KeyRotated => "KeyRotated",
+            Self::SessionRefreshed => "SessionRefreshed",
+            Self::SessionsSeen => "SessionsSeen",
             Self::UsageRecorded => "UsageRecorded",
             Self::WebhookCreated => "WebhookCreated",
             Self::WebhookDeleted => "WebhookDeleted",

@@ -4,6 +4,7 @@
 //! [`evolve`](fn@evolve::evolve) says what a fact makes of the state, or raises an alarm. Time, ids, jitter
 //! and digests of secrets travel in the command, so the same inputs always give the same bytes.
 
+pub mod activity;
 pub mod amount;
 pub mod budget;
 pub mod bulk;
@@ -28,6 +29,7 @@ pub mod text;
 pub mod time;
 pub mod webhook;
 
+pub use activity::Mode;
 pub use amount::Amount;
 pub use event::{Event, EventKind};
 pub use id::{

@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
-use super::time::Seconds;
+use super::{activity::Mode, time::Seconds};
 
 /// The effective settings of `session.*`, `limits.*`, `renewal.*` and `subjects.*`.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
@@ -46,6 +46,42 @@ pub struct Policy {
     /// `renewal.on_reuse`.
     #[n(11)]
     pub on_reuse: OnReuse,
+    /// `session.idle_timeout`: of a session that asks for none.
+    #[n(12)]
+    pub idle_timeout: Option<Seconds>,
+    /// `sliding.enabled`: whether sliding sessions are refreshed.
+    #[cbor(n(13), with = "unless_off", has_nil)]
+    pub sliding_enabled: bool,
+}
+
+/// A switch that is on is recorded as before there was one.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    clippy::unnecessary_wraps,
+    reason = "the derived code calls these, and gives their types"
+)]
+mod unless_off {
+    use minicbor::{Decoder, Encoder, decode::Error, encode as encoding};
+
+    pub(super) fn encode<C, W: encoding::Write>(
+        on: &bool,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), encoding::Error<W::Error>> {
+        e.bool(*on)?.ok()
+    }
+
+    pub(super) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<bool, Error> {
+        d.bool()
+    }
+
+    pub(super) const fn nil() -> Option<bool> {
+        Some(true)
+    }
+
+    pub(super) const fn is_nil(on: &bool) -> bool {
+        *on
+    }
 }
 
 /// What happens to a create when the limit is reached.
@@ -74,6 +110,20 @@ pub enum OnReuse {
     Revoke,
 }
 
+/// After so long without use a sliding session ends that asks for no other time.
+const SLIDING_IDLE_TIMEOUT: Seconds = Seconds(1_800);
+
+impl Policy {
+    /// After how long without use a session of this mode ends that asks for no other time.
+    pub fn usual_idle_timeout(&self, mode: Mode) -> Option<Seconds> {
+        let unset = match mode {
+            Mode::Fixed => None,
+            Mode::Sliding => Some(SLIDING_IDLE_TIMEOUT),
+        };
+        self.idle_timeout.or(unset)
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -89,6 +139,8 @@ impl Default for Policy {
             on_device_limit: OnLimit::EvictOldest,
             auto_register: false,
             on_reuse: OnReuse::Reject,
+            idle_timeout: None,
+            sliding_enabled: true,
         }
     }
 }

@@ -61,6 +61,12 @@ pub enum Refusal {
         /// The event that fixed the period.
         caused_by: Position,
     },
+    /// The session was not used for its idle time.
+    #[error("the session was not used for its idle time")]
+    SessionIdle {
+        /// The event by which it was last seen.
+        caused_by: Position,
+    },
     /// Row 4 of renew: the token is not of the current generation.
     #[error("the token is not the session's current one")]
     RenewalMismatch {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use triomphe::Arc;
 
 use super::{
+    activity::Activity,
     budget::{Budget, Constraints, Usage, unused},
     event::{Device, ExpiringSoon, ExpiryCause, RejectionCode, Terms, Trigger},
     id::{Digest16, Generation, Position, SessionId, SubjectId},
@@ -108,13 +109,16 @@ pub struct Details {
     pub device: Option<KnownDevice>,
     /// What it may be used for.
     #[n(1)]
-    pub scopes: Vec<String>,
+    pub scopes: Box<[String]>,
     /// A JSON object of the creator's.
     #[n(2)]
     pub metadata: Option<SealedText>,
     /// What it may be used for, and what it was used for; none while there is neither.
     #[n(3)]
     pub budget: Option<Box<Budget>>,
+    /// When it was last used; only of a session with an `idleTimeout`.
+    #[n(4)]
+    pub activity: Option<Box<Activity>>,
 }
 
 impl Details {
@@ -210,7 +214,7 @@ impl Said {
 pub enum Status {
     /// Its current token works.
     Active,
-    /// Its period is over.
+    /// Its period is over, or it was not used for its idle time.
     Expired,
     /// It was ended.
     Revoked,
@@ -225,6 +229,8 @@ pub enum TokenFault {
     Superseded,
     /// The period of its session is over.
     Expired,
+    /// Its session was not used for its idle time.
+    Idle,
 }
 
 impl Session {
@@ -307,24 +313,36 @@ impl Session {
 
     /// The limit at which it ends if nothing else happens to it.
     pub fn expiry_cause(&self) -> ExpiryCause {
-        if self.expires_at >= self.absolute_expires_at() { ExpiryCause::Absolute } else { ExpiryCause::Ttl }
+        if self.ends_at() < self.expires_at {
+            ExpiryCause::Idle
+        } else if self.expires_at >= self.absolute_expires_at() {
+            ExpiryCause::Absolute
+        } else {
+            ExpiryCause::Ttl
+        }
     }
 
     /// Whether it has ended by itself and that is not recorded yet.
     pub fn awaits_expiry(&self, now: Timestamp) -> bool {
-        self.revocation.is_none() && self.is_expired(now) && !self.said.contains(Once::Expired)
+        self.revocation.is_none() && self.has_ended(now) && !self.said.contains(Once::Expired)
     }
 
     /// Whether its current token works. Every path asks this one predicate.
     pub fn is_live(&self, now: Timestamp) -> bool {
-        self.revocation.is_none() && !self.is_expired(now)
+        self.revocation.is_none() && !self.has_ended(now)
+    }
+
+    /// Whether it may be live, whatever uses turn up that are not recorded yet: it was not ended, its period is not
+    /// over, and no record says that it was idle.
+    pub fn may_be_live(&self, now: Timestamp) -> bool {
+        self.revocation.is_none() && !self.is_expired(now) && !self.said.contains(Once::Expired)
     }
 
     /// What it is at this moment.
     pub fn status(&self, now: Timestamp) -> Status {
         if self.revocation.is_some() {
             Status::Revoked
-        } else if self.is_expired(now) {
+        } else if self.has_ended(now) {
             Status::Expired
         } else {
             Status::Active
@@ -339,6 +357,8 @@ impl Session {
             Err(TokenFault::Superseded)
         } else if self.is_expired(now) {
             Err(TokenFault::Expired)
+        } else if self.is_idle(now) {
+            Err(TokenFault::Idle)
         } else {
             Ok(())
         }
@@ -348,6 +368,7 @@ impl Session {
     pub fn cause_of(&self, fault: TokenFault) -> Position {
         match (fault, &self.revocation) {
             (TokenFault::Revoked, Some(revocation)) => revocation.position,
+            (TokenFault::Idle, _) => self.activity().map_or(self.granted, |activity| activity.seen),
             (TokenFault::Revoked | TokenFault::Superseded | TokenFault::Expired, _) => self.granted,
         }
     }

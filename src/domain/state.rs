@@ -6,6 +6,7 @@ use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 use triomphe::Arc;
 
 use super::{
+    activity::{SessionsSeen, mark_seen},
     bulk::{self, Bulk},
     event::{Event, SessionsRevoked, TokensPresented},
     evolve::{IllegalEvent, evolve, evolve_system, mark_presented},
@@ -71,9 +72,11 @@ impl State {
                 match event {
                     Event::TokensPresented(marks) => self.mark(marks, recorded),
                     Event::SessionsRevoked(event) => self.end_matching(event, recorded),
+                    Event::SessionsSeen(marks) => self.mark_seen(marks, recorded),
                     Event::SubjectRegistered(_)
                     | Event::SessionCreated(_)
                     | Event::SessionRenewed(_)
+                    | Event::SessionRefreshed(_)
                     | Event::RenewalRejected(_)
                     | Event::SessionRevoked(_)
                     | Event::CredentialIssued(_)
@@ -147,6 +150,16 @@ impl State {
             kind: super::EventKind::SessionsRevoked,
             why: "it matches another number of sessions than it says",
         })
+    }
+
+    fn mark_seen(&mut self, marks: &SessionsSeen, recorded: RecordedAs) -> Result<(), IllegalEvent> {
+        for mark in &marks.seen {
+            let subject = self.holders.get(&mark.session_id).and_then(|id| self.subjects.get_mut(id));
+            let marked = subject.map_or(Err("there is no such session"), |it| mark_seen(it, *mark, recorded));
+            let (position, kind) = (recorded.position, super::EventKind::SessionsSeen);
+            marked.map_err(|why| IllegalEvent { position, kind, why })?;
+        }
+        Ok(())
     }
 
     /// Its canonical bytes: the same state always gives the same ones.

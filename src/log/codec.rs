@@ -239,6 +239,8 @@ fn put_event(out: &mut Vec<u8>, event: &Event) {
         Event::SessionExpired(data) => put(out, data),
         Event::SubjectErased(data) => put(out, data),
         Event::UsageRecorded(data) => put(out, data),
+        Event::SessionRefreshed(data) => put(out, data),
+        Event::SessionsSeen(data) => put(out, data),
     }
 }
 

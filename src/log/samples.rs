@@ -2,13 +2,14 @@
 
 use super::{EncodedCommit, encode};
 use crate::domain::{
-    Actor, Commit, CommitId, CredentialId, Digest16, Event, Generation, KeyUse, NoticeKind, Policy, Position,
-    SealedText, Seconds, SessionId, Stream, Timestamp, WebhookId,
+    Actor, Commit, CommitId, CredentialId, Digest16, Event, Generation, KeyUse, Mode, NoticeKind, Policy,
+    Position, SealedText, Seconds, SessionId, Stream, Timestamp, WebhookId,
     event::{
         CredentialIssued, CredentialRevoked, Device, ExpiryCause, KeyRotated, PolicyChanged, Presented,
-        Profile, RejectionCause, RejectionCode, RenewalRejected, Role, SessionCreated, SessionExpired,
-        SessionRenewed, SessionRevoked, SessionsRevoked, SubjectErased, SubjectKind, SubjectRegistered,
-        Terms, TokensPresented, Trigger, UsageRecorded, WebhookCreated, WebhookDeleted,
+        Profile, RejectionCause, RejectionCode, RenewalRejected, Role, Seen, SessionCreated, SessionExpired,
+        SessionRefreshed, SessionRenewed, SessionRevoked, SessionsRevoked, SessionsSeen, SubjectErased,
+        SubjectKind, SubjectRegistered, Terms, TokensPresented, Trigger, UsageRecorded, WebhookCreated,
+        WebhookDeleted,
     },
     keys::Retire,
     record::{ActorKind, Idempotency},
@@ -110,6 +111,17 @@ fn sealed(byte: u8) -> SealedText {
     SealedText::from_bytes(vec![byte; 40])
 }
 
+fn used(session_id: SessionId) -> Event {
+    Event::UsageRecorded(UsageRecorded {
+        session_id,
+        operation: "pay".to_owned(),
+        amount: Some("12.50".parse().unwrap()),
+        destination: Some("acct:supplier-7".to_owned()),
+        transactions: 3,
+        total_amount: "40".parse().unwrap(),
+    })
+}
+
 fn key_rotated() -> Event {
     let id = |letter: &str| format!("k4.lid.{}", letter.repeat(44)).parse().unwrap();
     Event::KeyRotated(KeyRotated {
@@ -146,6 +158,8 @@ pub(super) fn every_kind() -> Vec<Event> {
                 max_renewals: 30,
                 absolute_lifetime: Seconds(86_400),
                 renewal_reject_window: Seconds(600),
+                idle_timeout: None,
+                mode: Mode::Fixed,
             },
             expires_at: at(3_600_000),
             renew_at: Some(at(1_800_000)),
@@ -202,14 +216,9 @@ pub(super) fn every_kind() -> Vec<Event> {
             cause: ExpiryCause::Absolute,
         }),
         Event::SubjectErased(SubjectErased { reason: sealed(7) }),
-        Event::UsageRecorded(UsageRecorded {
-            session_id,
-            operation: "pay".to_owned(),
-            amount: Some("12.50".parse().unwrap()),
-            destination: Some("acct:supplier-7".to_owned()),
-            transactions: 3,
-            total_amount: "40".parse().unwrap(),
-        }),
+        Event::SessionRefreshed(SessionRefreshed { session_id, expires_at: at(7_200_000) }),
+        Event::SessionsSeen(SessionsSeen { seen: vec![Seen { session_id, seen_at: at(1_860_000) }] }),
+        used(session_id),
         key_rotated(),
         Event::WebhookCreated(WebhookCreated {
             webhook_id: WebhookId::from_bytes([0xe3; 16]),

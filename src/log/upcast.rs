@@ -32,6 +32,8 @@ pub(super) fn read(kind: u8, version: u8, data: &[u8]) -> Result<Event, DecodeEr
         EventKind::WebhookDeleted => only_version_1(kind, version, data, Event::WebhookDeleted),
         EventKind::SessionExpired => only_version_1(kind, version, data, Event::SessionExpired),
         EventKind::SubjectErased => only_version_1(kind, version, data, Event::SubjectErased),
+        EventKind::SessionRefreshed => only_version_1(kind, version, data, Event::SessionRefreshed),
+        EventKind::SessionsSeen => only_version_1(kind, version, data, Event::SessionsSeen),
         EventKind::UsageRecorded => only_version_1(kind, version, data, Event::UsageRecorded),
     }
 }

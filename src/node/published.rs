@@ -24,8 +24,9 @@ impl Published for View {
     /// them is not what the log says.
     fn subject(&self, id: &SubjectId) -> Option<Subject> {
         let live = self.0.live();
-        let mut subject = live.subject(id)?.as_ref().clone();
-        subject.sessions = subject.sessions.iter().filter_map(|session| live.session(session.id)).collect();
+        let mut subject = live.recorded_subject(id)?.as_ref().clone();
+        subject.sessions =
+            subject.sessions.iter().filter_map(|session| live.recorded_session(session.id)).collect();
         Some(subject)
     }
 

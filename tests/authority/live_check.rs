@@ -56,7 +56,7 @@ impl Published for View {
     }
 
     fn subject(&self, id: &SubjectId) -> Option<Subject> {
-        let mut subject = self.authority.live().subject(id).map(|subject| subject.as_ref().clone());
+        let mut subject = self.authority.live().recorded_subject(id).map(|subject| subject.as_ref().clone());
         if let Some(subject) = &mut subject {
             (self.about_subjects)(subject);
         }
@@ -145,7 +145,7 @@ fn a_session_that_was_changed_in_memory_is_named() {
         let view = View { about_subjects, ..View::of(&life) };
         let changed = |id: &&SubjectId| {
             let told = Published::subject(&view, id);
-            told.as_ref() != life.world.authority.live().subject(id).as_deref()
+            told.as_ref() != life.world.authority.live().recorded_subject(id).as_deref()
         };
         let names = view.subjects();
         let mut wrong: Vec<_> = names.iter().filter(changed).cloned().map(Some).collect();

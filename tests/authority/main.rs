@@ -7,4 +7,5 @@ mod keys;
 mod live_check;
 mod news;
 mod rebuild;
+mod uses;
 mod world;

@@ -6,7 +6,7 @@ use std::{future::Future, sync::Arc};
 use tenure::{
     authority::{Failure, Holder, NewProfile, NewSession, NewUse, Revocation, RevocationOfMany},
     domain::{
-        Position, Seconds, SessionId, SubjectId, Timestamp,
+        Mode, Position, Seconds, SessionId, SubjectId, Timestamp,
         budget::{Constraints, Use},
         command::{AskedTerms, Revoker},
         policy::OnLimit,
@@ -69,13 +69,16 @@ impl Life {
     /// One step at random; refusals are part of the game.
     pub(crate) fn step(&mut self) {
         self.world.clock.advance([0, 0, 1, 149, 150, 301, 43_200, 90_000][self.draw(8) as usize]).unwrap();
-        match self.draw(14) {
+        match self.draw(20) {
             0 => self.register(),
             1..=3 => self.create(),
             4..=7 => self.renew(),
             8 => self.revoke(),
             9 => self.erase(),
             10 => self.revoke_many(),
+            11..=13 => self.introspect(),
+            14 => self.refresh(),
+            15 => drop(self.wait(self.world.authority.sweep())),
             _ => self.use_one(),
         }
     }
@@ -96,11 +99,8 @@ impl Life {
     }
 
     fn create(&mut self) {
-        let terms = AskedTerms {
-            ttl: Some(Seconds([300, 301, 86_400][self.draw(3) as usize])),
-            max_renewals: Some(self.draw(4)),
-            ..AskedTerms::default()
-        };
+        let terms =
+            AskedTerms { ttl: Some(Seconds([300, 301, 86_400][self.draw(3) as usize])), ..self.asked() };
         let device = (self.draw(2) == 0).then(|| format!("device {}", self.draw(2)));
         let constraints = (self.draw(2) == 0).then(|| Constraints {
             max_total_amount: Some("0.5".parse().unwrap()),
@@ -111,6 +111,32 @@ impl Life {
             let granted = reply.now().expect("no idempotency key was given");
             self.held.push((granted.session, granted.token));
         }
+    }
+
+    /// Some end for want of use, and some slide.
+    fn asked(&self) -> AskedTerms {
+        let idle_timeout = (self.draw(2) == 0).then(|| Seconds([60, 1_000][self.draw(2) as usize]));
+        match self.draw(3) {
+            0 => AskedTerms { mode: Mode::Sliding, idle_timeout, ..AskedTerms::default() },
+            _ => AskedTerms { max_renewals: Some(self.draw(4)), idle_timeout, ..AskedTerms::default() },
+        }
+    }
+
+    /// A use that is noted, and recorded when that is due or later.
+    fn introspect(&self) {
+        let Some(id) = self.some_session() else { return };
+        let (_, token) = self.held.iter().find(|(session, _)| session.id == id).unwrap();
+        if self.world.authority.introspect(token.expose()).is_ok() && self.draw(2) == 0 {
+            self.wait(self.world.authority.keep_uses(&[id]));
+        }
+    }
+
+    fn refresh(&self) {
+        let Some(id) = self.some_session() else { return };
+        let (_, token) = self.held.iter().find(|(session, _)| session.id == id).unwrap();
+        let holder = self.world.authority.holder(token.expose()).unwrap();
+        let outcome = self.wait(self.world.authority.refresh(context(), &holder));
+        assert!(matches!(outcome, Ok(_) | Err(Failure::Refused { .. })), "{outcome:?}");
     }
 
     fn renew(&mut self) {
@@ -160,7 +186,7 @@ impl Life {
             position: live.position(),
             at: self.world.authority.now(),
             state: live.capture().to_bytes(),
-            subject: live.subject(&SUBJECTS[0].parse().unwrap()),
+            subject: live.recorded_subject(&SUBJECTS[0].parse().unwrap()),
         }
     }
 }

@@ -38,6 +38,7 @@ pub(crate) fn world(log: Arc<dyn EventLog>, seed: u64) -> World {
         secrets: secrets(&keys.path().join("keys"), &*entropy),
         issuing: Issuing::default(),
         entropy,
+        uses_forgotten_before: None,
         observers: vec![Arc::new(tell)],
     });
     World { authority: Arc::new(authority.unwrap()), projections, clock, _keys: keys }

@@ -1,7 +1,7 @@
 //! Beginning a session: what it may ask for, and what it is granted (section 3, "Create").
 
 use tenure::domain::{
-    Event, Generation, Policy, Seconds, Timestamp,
+    Event, Generation, Mode, Policy, Seconds, Timestamp,
     command::{AskedTerms, Command, CreateSession},
     event::{PolicyChanged, Profile, SessionCreated, SubjectRegistered, Terms},
     refusal::Refusal,
@@ -9,8 +9,14 @@ use tenure::domain::{
 
 use crate::scenario::*;
 
-const NOTHING_ASKED: AskedTerms =
-    AskedTerms { ttl: None, max_renewals: None, absolute_lifetime: None, renewal_reject_window: None };
+const NOTHING_ASKED: AskedTerms = AskedTerms {
+    ttl: None,
+    max_renewals: None,
+    absolute_lifetime: None,
+    renewal_reject_window: None,
+    idle_timeout: None,
+    mode: Mode::Fixed,
+};
 
 fn asked_ttl(seconds: u32) -> AskedTerms {
     AskedTerms { ttl: Some(Seconds(seconds)), ..NOTHING_ASKED }
@@ -61,6 +67,7 @@ fn a_session_that_asks_for_nothing_gets_the_defaults() {
             max_renewals: 30,
             absolute_lifetime: Seconds(2_592_000),
             renewal_reject_window: Seconds(3_600),
+            ..TERMS
         },
         expires_at: after(86_400),
         renew_at: Some(after(43_200)),
@@ -92,6 +99,7 @@ fn the_defaults_are_those_of_the_policy() {
         max_renewals: 7,
         absolute_lifetime: Seconds(90_000),
         renewal_reject_window: Seconds(301),
+        ..TERMS
     };
     assert_eq!(terms, expected);
 }
@@ -185,6 +193,7 @@ fn every_field_out_of_range_is_named() {
         max_renewals: Some(101),
         absolute_lifetime: Some(Seconds(2_592_001)),
         renewal_reject_window: Some(Seconds(299)),
+        ..NOTHING_ASKED
     };
     refused(asked, as_it_is, &["ttl", "maxRenewals", "renewalRejectWindow", "absoluteLifetime"]);
 }
@@ -269,6 +278,7 @@ fn with_auto_register_the_first_session_registers_its_subject_in_the_same_step()
         max_renewals: 0,
         absolute_lifetime: Seconds(2_592_000),
         renewal_reject_window: Seconds(3_600),
+        ..TERMS
     };
     let scenario = outcome.then([
         Event::SubjectRegistered(SubjectRegistered { profile: Profile::default() }),

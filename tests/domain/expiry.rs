@@ -18,6 +18,7 @@ const fn long(max_renewals: u32) -> Terms {
         max_renewals,
         absolute_lifetime: Seconds(7 * 86_400),
         renewal_reject_window: Seconds(300),
+        ..TERMS
     }
 }
 

@@ -7,6 +7,7 @@ mod create;
 mod erase;
 mod expiry;
 mod history;
+mod idle;
 mod illegal;
 mod limits;
 mod lost_reply;

@@ -4,8 +4,8 @@
 //! begin at [`T0`] under [`TERMS`], whose numbers are chosen to be added in the head.
 
 use tenure::domain::{
-    Actor, Amount, Commit, CommitId, Digest16, Event, Generation, OwnerId, Policy, Position, SealedText,
-    Seconds, SessionId, Stream, SubjectId, Timestamp,
+    Actor, Amount, Commit, CommitId, Digest16, Event, Generation, Mode, OwnerId, Policy, Position,
+    SealedText, Seconds, SessionId, Stream, SubjectId, Timestamp,
     budget::Constraints,
     command::{
         AskedTerms, Command, CreateSession, RegisterSubject, RenewSession, RevokeSession, RevokeSessions,
@@ -35,6 +35,8 @@ pub(crate) const TERMS: Terms = Terms {
     max_renewals: 3,
     absolute_lifetime: Seconds(10_000),
     renewal_reject_window: Seconds(300),
+    idle_timeout: None,
+    mode: Mode::Fixed,
 };
 
 /// So many seconds after [`T0`].
@@ -555,6 +557,8 @@ fn take_hint(event: &mut Event) -> Option<ExpiringSoon> {
         | Event::SessionsRevoked(_)
         | Event::SessionExpired(_)
         | Event::UsageRecorded(_)
+        | Event::SessionRefreshed(_)
+        | Event::SessionsSeen(_)
         | Event::TokensPresented(_)
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)

@@ -20,6 +20,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     // What is derived.
     ("bus", &["domain", "log", "clock", "entropy", "key_files"]),
     ("projections", &["domain", "log"]),
+    // What services link that take tokens. No server code: value types, time and chance.
+    ("verify", &["domain", "clock", "entropy"]),
     // What convinces a stranger. It has a key of its own.
     ("audit", &["domain", "log", "clock", "entropy", "key_files"]),
     // What talks to an authority elsewhere: nothing of the authority's own.

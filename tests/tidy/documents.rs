@@ -69,6 +69,7 @@ async fn metrics() -> String {
         max_body: 65_536,
         trusted_proxies: Networks::default(),
         metrics_allow: Networks::default(),
+        forward_auth_trusted: Networks::default(),
         wrong_credentials_per_minute: 0,
         limit_loopback: false,
     };
@@ -88,10 +89,19 @@ async fn metrics() -> String {
 }
 
 #[test]
+fn the_protected_service_is_the_example() {
+    let example = tree::text("examples/protected_service.rs".as_ref()).unwrap();
+    let (_, behind) = example.split_once("// begin\n").unwrap();
+    let (shown, _) = behind.split_once("// end\n").unwrap();
+    blocks::check("docs/verify.md", "example", &format!("```rust\n{}\n```", shown.trim_end()));
+}
+
+#[test]
 fn every_route_is_in_the_openapi_document() {
     let document = openapi_document();
     let operations: usize = document["paths"].as_object().unwrap().values().map(members).sum();
-    assert_eq!(operations, route_facts().len());
+    // And that of proxies, which is beside the table.
+    assert_eq!(operations, route_facts().len() + 1);
 }
 
 fn members(value: &Value) -> usize {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use tenure::{
     bus::{Notice, NoticeKind, Present, notices_of},
     domain::{
-        Actor, Commit, CommitId, Digest16, Event, Generation, OwnerId, Position, SealedText, Seconds,
+        Actor, Commit, CommitId, Digest16, Event, Generation, Mode, OwnerId, Position, SealedText, Seconds,
         SessionId, Stream, SubjectId, Timestamp,
         event::{
             Device, ExpiringSoon, ExpiryCause, Profile, RejectionCause, RejectionCode, RenewalRejected,
@@ -169,6 +169,8 @@ fn created(session_id: SessionId) -> Event {
             max_renewals: 4,
             absolute_lifetime: Seconds(2_592_000),
             renewal_reject_window: Seconds(3_600),
+            idle_timeout: None,
+            mode: Mode::Fixed,
         },
         expires_at: after(begin + 86_400),
         renew_at: Some(after(begin + 60_000)),

@@ -24,7 +24,7 @@ pub(super) fn possible(
                 .to_owned(),
         ],
         Status::Expired => vec![
-            format!("No token of it works since {}, and a renewal comes too late.", session.expires_at),
+            format!("No token of it works since {}, and a renewal comes too late.", session.ends_at()),
             "It may still be revoked, for the record. Its subject may be given a new session.".to_owned(),
         ],
         Status::Active => {
@@ -33,10 +33,13 @@ pub(super) fn possible(
                 session.expires_at,
                 between(at, session.expires_at)
             );
+            let idle = session.idle_end().map(|end| {
+                format!("Without use it ends at {end}, in {}; each use puts that off.", between(at, end))
+            });
             let veto = session.renewed_at().map(|renewed_at| veto(session, renewed_at, at));
             let renewal = policy.map(|policy| renewal(subject, session, policy, at));
             let end = "Its owner, an issuer, an admin or its own token may end it at any time.".to_owned();
-            [Some(ends), renewal, veto, Some(end)].into_iter().flatten().collect()
+            [Some(ends), idle, renewal, veto, Some(end)].into_iter().flatten().collect()
         }
     }
 }

@@ -43,6 +43,7 @@ fn by_rule(
     let (rule, words, numbers) = match code {
         RejectionCode::SessionRenewalMismatch => mismatch(session),
         RejectionCode::TokenExpired => expired(session, at),
+        RejectionCode::SessionIdle => idle(session, at),
         RejectionCode::RenewalLimitReached => spent(session),
         RejectionCode::SessionAbsoluteLifetimeExceeded => absolute(session),
         RejectionCode::RenewalTooEarly => too_early(session, at),
@@ -70,6 +71,20 @@ fn expired(session: &Session, at: Timestamp) -> Told {
         "row 5: the session must not have expired",
         format!("it had expired at {}, {} before", session.expires_at, between(session.expires_at, at)),
         json!({ "expiresAt": session.expires_at, "askedAt": at, "grantedAtPosition": session.granted }),
+    )
+}
+
+fn idle(session: &Session, at: Timestamp) -> Told {
+    let seen_at = session.last_seen_at().unwrap_or(session.created_at);
+    let timeout = session.terms.idle_timeout.unwrap_or(session.terms.ttl);
+    (
+        "row 5: the session must not be idle",
+        format!(
+            "it was last used at {seen_at}, {} before, and may be idle for {}",
+            between(seen_at, at),
+            seconds(timeout)
+        ),
+        json!({ "lastSeenAt": seen_at, "idleTimeout": timeout, "askedAt": at }),
     )
 }
 
@@ -134,6 +149,7 @@ fn confirmed(
     let generation = match code {
         RejectionCode::SessionRenewalMismatch => return None,
         RejectionCode::TokenExpired
+        | RejectionCode::SessionIdle
         | RejectionCode::RenewalLimitReached
         | RejectionCode::SessionAbsoluteLifetimeExceeded
         | RejectionCode::RenewalTooEarly => session.generation,
@@ -143,6 +159,7 @@ fn confirmed(
     Some(matches!(
         (code, refusal),
         (RejectionCode::TokenExpired, Refusal::TokenExpired { .. })
+            | (RejectionCode::SessionIdle, Refusal::SessionIdle { .. })
             | (RejectionCode::RenewalLimitReached, Refusal::RenewalLimitReached { .. })
             | (RejectionCode::SessionAbsoluteLifetimeExceeded, Refusal::AbsoluteLifetimeExceeded { .. })
             | (RejectionCode::RenewalTooEarly, Refusal::RenewalTooEarly { .. })

@@ -8,11 +8,12 @@ use super::{
 use crate::{
     audit::replay::Step,
     domain::{
-        Generation, KeyUse, SessionId, Stream, SubjectId, Timestamp,
+        Generation, KeyUse, Mode, SessionId, Stream, SubjectId, Timestamp,
         bulk::{Bulk, end_of},
         event::{
-            Event, KeyRotated, Presented, SessionCreated, SessionExpired, SessionRenewed, SessionRevoked,
-            SessionsRevoked, SubjectRegistered, Trigger, UsageRecorded,
+            Event, ExpiryCause, KeyRotated, Presented, Seen, SessionCreated, SessionExpired,
+            SessionRefreshed, SessionRenewed, SessionRevoked, SessionsRevoked, SubjectRegistered, Trigger,
+            UsageRecorded,
         },
         keys::Retire,
         record::{ActorKind, RecordedAs},
@@ -68,10 +69,13 @@ pub(super) fn told(
             Some((format!("All text about its subject, and so about it, was erased by {whom}."), None))
         }
         Event::UsageRecorded(event) if event.session_id == id => Some((used(event, &whom), None)),
+        Event::SessionRefreshed(event) if event.session_id == id => Some((refreshed(event), None)),
+        Event::SessionsSeen(event) => seen(&event.seen, id).map(|words| (words, None)),
         Event::SubjectRegistered(_)
         | Event::SubjectErased(_)
         | Event::SessionExpired(_)
         | Event::UsageRecorded(_)
+        | Event::SessionRefreshed(_)
         | Event::SessionCreated(_)
         | Event::SessionRenewed(_)
         | Event::RenewalRejected(_)
@@ -122,10 +126,15 @@ fn created(event: &SessionCreated, holder: &SubjectId, at: Timestamp, whom: &str
         most => format!("{most} renewals at most"),
     };
     let scopes = if event.scopes.is_empty() { "no scopes".to_owned() } else { event.scopes.join(" ") };
+    let idle = match (terms.mode, terms.idle_timeout) {
+        (_, None) => String::new(),
+        (Mode::Fixed, Some(idle)) => format!(", at its end after {} without use", seconds(idle)),
+        (Mode::Sliding, Some(idle)) => format!(", sliding, at its end after {} without use", seconds(idle)),
+    };
     let limits = if event.constraints.is_some() { "; its use is constrained" } else { "" };
     format!(
         "It began, for subject {holder}, created by {whom}: periods of {}, {renewals}, no longer than {} in all \
-         (until {}); scopes: {scopes}{limits}. Its first period ends at {}.",
+         (until {}){idle}; scopes: {scopes}{limits}. Its first period ends at {}.",
         seconds(terms.ttl),
         seconds(terms.absolute_lifetime),
         at.plus(terms.absolute_lifetime),
@@ -148,7 +157,23 @@ fn renewed(event: &SessionRenewed, session: &Session, at: Timestamp) -> String {
 
 /// Nothing rests on it: who asked between the end and this event was answered by the clock.
 fn expired(event: &SessionExpired) -> String {
-    format!("It had ended by its own limits at {}; from then on no token of it worked.", event.expires_at)
+    let limit = match event.cause {
+        ExpiryCause::Ttl | ExpiryCause::Absolute => "by its own limits",
+        ExpiryCause::Idle => "for want of use",
+    };
+    format!("It had ended {limit} at {}; from then on no token of it worked.", event.expires_at)
+}
+
+fn refreshed(event: &SessionRefreshed) -> String {
+    format!(
+        "It was refreshed by use behind a proxy; its token stayed, and its period ends at {}.",
+        event.expires_at
+    )
+}
+
+fn seen(marks: &[Seen], id: SessionId) -> Option<String> {
+    let mark = marks.iter().find(|mark| mark.session_id == id)?;
+    Some(format!("It had been used at {}.", mark.seen_at))
 }
 
 fn used(event: &UsageRecorded, whom: &str) -> String {
@@ -164,6 +189,8 @@ fn revoked(event: &SessionRevoked, session: &Session, at: Timestamp, whom: &str)
     let reason = if event.reason.is_some() { " A reason was given; it is sealed." } else { "" };
     let lost = if session.is_expired(at) {
         format!("{} after its period was over", between(session.expires_at, at))
+    } else if session.is_idle(at) {
+        format!("{} after it had become idle", between(session.ends_at(), at))
     } else {
         format!("{} before its period was over", between(at, session.expires_at))
     };

@@ -1,10 +1,10 @@
 //! What was asked, as far as the record tells: a commit back into the requests that led to it.
 
 use crate::domain::{
-    Commit, Event, Generation, Policy, Seconds, SessionId, Timestamp,
+    Commit, Event, Generation, Mode, Policy, Seconds, SessionId, Timestamp,
     command::{
-        AskedTerms, Command, CreateSession, EraseSubject, RecordUsage, RegisterSubject, RenewSession,
-        RevokeSession, RevokeSessions, Revoker,
+        AskedTerms, Command, CreateSession, EraseSubject, RecordUsage, RefreshSession, RegisterSubject,
+        RenewSession, RevokeSession, RevokeSessions, Revoker,
     },
     event::{
         RejectionCause, RejectionCode, RenewalRejected, SessionCreated, SessionRenewed, SessionRevoked,
@@ -25,6 +25,8 @@ pub(super) enum Request {
     Same(Command),
     /// A renewal: with the newest token that the holder has in that state, or with an older one.
     Renewal { command: RenewSession, token: Shown },
+    /// A refresh by the newest token.
+    Refresh(SessionId),
     /// The holder's own end of a session, with the newest token.
     Own(RevokeSession),
     /// The owner's veto: a plain end where there is no renewal to veto.
@@ -56,6 +58,10 @@ impl Request {
                     Shown::Replaced | Shown::Harmless => current.next(),
                 };
                 Some(Command::RenewSession(RenewSession { generation, ..*command }))
+            }
+            Self::Refresh(id) => {
+                let generation = subject.session(*id)?.generation;
+                Some(Command::RefreshSession(RefreshSession { session_id: *id, generation }))
             }
             Self::Own(command) => {
                 let by = Revoker::Own(subject.session(command.session_id)?.generation);
@@ -96,8 +102,10 @@ pub(super) fn asked(subject: &Subject, policy: Option<&Policy>, commit: &Commit)
             generation: None,
             wanted: event.done(),
         }))),
+        Event::SessionRefreshed(event) => Some(Request::Refresh(event.session_id)),
         // Written by a sweep, for the record.
         Event::SessionExpired(_)
+        | Event::SessionsSeen(_)
         | Event::TokensPresented(_)
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)
@@ -125,6 +133,10 @@ fn create(event: &SessionCreated, policy: Option<&Policy>, at: Timestamp) -> Req
                 terms.renewal_reject_window,
                 policy.map(|policy| policy.renewal_reject_window),
             ),
+            idle_timeout: terms
+                .idle_timeout
+                .filter(|idle| Some(*idle) != usual_idle_timeout(policy, terms.mode)),
+            mode: terms.mode,
         },
         device: event.device.clone(),
         scopes: event.scopes.clone(),
@@ -132,6 +144,11 @@ fn create(event: &SessionCreated, policy: Option<&Policy>, at: Timestamp) -> Req
         constraints: event.constraints.clone(),
         jitter: jitter(at, event.renew_at, terms.ttl),
     }))
+}
+
+/// What a session of this mode gets that asks for no idle time.
+fn usual_idle_timeout(policy: Option<&Policy>, mode: Mode) -> Option<Seconds> {
+    policy.and_then(|policy| policy.usual_idle_timeout(mode))
 }
 
 /// The jitter that gave this moment, nearly: `renewAt` is advice and decides nothing.
@@ -166,6 +183,7 @@ fn refused(event: &RenewalRejected, policy: Option<&Policy>, commit: &Commit) ->
         (
             RejectionCause::Policy,
             RejectionCode::TokenExpired
+            | RejectionCode::SessionIdle
             | RejectionCode::RenewalLimitReached
             | RejectionCode::SessionAbsoluteLifetimeExceeded
             | RejectionCode::RenewalTooEarly,

@@ -17,6 +17,7 @@ pub use self::overrides::{Overrides, WrongPolicy};
 use crate::{
     domain::{
         Event, Generation, Policy, Position, SessionId, Stream, SubjectId, Timestamp,
+        activity::mark_seen,
         bulk::{self, Bulk},
         decide::decide,
         evolve::{IllegalEvent, evolve, mark_presented},
@@ -138,6 +139,7 @@ impl WhatIf {
             let ended = self.ended_by(&bulks);
             self.real.apply(&stored.commit)?;
             self.mark(&stored.commit.events);
+            self.see(stored);
             self.happened.add(&stored.commit.events);
             for subject in ended {
                 if let Some(other) = self.other.0.get_mut(&subject.id) {
@@ -224,6 +226,20 @@ impl WhatIf {
         }
     }
 
+    /// Uses are facts about a session's holder, whatever the limits.
+    fn see(&mut self, stored: &StoredCommit) {
+        let recorded = RecordedAs { position: stored.last(), at: stored.commit.recorded_at };
+        for event in &stored.commit.events {
+            let Event::SessionsSeen(marks) = event else { continue };
+            for mark in &marks.seen {
+                let holder = self.real.holders.get(&mark.session_id);
+                let Some(other) = holder.and_then(|holder| self.other.0.get_mut(holder)) else { continue };
+                // A session that is not there, or has no idle time there, has nothing to be seen.
+                let _is_marked = mark_seen(other, *mark, recorded);
+            }
+        }
+    }
+
     /// Compares every session of the subject that this commit could have touched, in either history.
     fn compare(
         &mut self,
@@ -288,6 +304,8 @@ impl Counts {
                 | Event::SessionExpired(_)
                 | Event::UsageRecorded(_)
                 | Event::TokensPresented(_)
+                | Event::SessionRefreshed(_)
+                | Event::SessionsSeen(_)
                 | Event::CredentialIssued(_)
                 | Event::CredentialRevoked(_)
                 | Event::PolicyChanged(_)

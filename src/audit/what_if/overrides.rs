@@ -48,6 +48,7 @@ struct SessionSettings {
     max_renewals_max: Option<u32>,
     absolute_lifetime: Option<u32>,
     renewal_reject_window: Option<u32>,
+    idle_timeout: Option<u32>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -95,7 +96,7 @@ impl Overrides {
     }
 
     /// The ranges are those of a server's settings.
-    const fn numbers(&self) -> [(&'static str, Option<u32>, u32, u32); 8] {
+    const fn numbers(&self) -> [(&'static str, Option<u32>, u32, u32); 9] {
         let Self { session, limits, .. } = self;
         [
             ("session.ttl", session.ttl, 300, 604_800),
@@ -104,6 +105,7 @@ impl Overrides {
             ("session.max_renewals_max", session.max_renewals_max, 0, 100),
             ("session.absolute_lifetime", session.absolute_lifetime, 86_400, 7_776_000),
             ("session.renewal_reject_window", session.renewal_reject_window, 300, 86_400),
+            ("session.idle_timeout", session.idle_timeout, 60, 86_400),
             ("limits.per_subject", limits.per_subject, 1, 10_000),
             ("limits.per_device", limits.per_device, 1, 10_000),
         ]
@@ -121,6 +123,7 @@ impl Overrides {
             renewal_reject_window: session
                 .renewal_reject_window
                 .map_or(recorded.renewal_reject_window, Seconds),
+            idle_timeout: session.idle_timeout.map(Seconds).or(recorded.idle_timeout),
             per_subject: limits.per_subject.unwrap_or(recorded.per_subject),
             per_device: limits.per_device.unwrap_or(recorded.per_device),
             on_limit: limits.on_limit.map_or(recorded.on_limit, OnLimitWord::policy),

@@ -65,12 +65,14 @@ fn what_happened(session: &Session, stored: &StoredCommit, at: Timestamp) -> Str
         Some(Event::SessionRevoked(event)) if event.trigger == Trigger::Evicted => "evicted: ",
         Some(Event::SessionRevoked(_)) => "ended: ",
         Some(Event::UsageRecorded(_)) => "used: ",
+        Some(Event::SessionRefreshed(_)) => "refreshed: ",
         Some(
             Event::SubjectRegistered(_)
             | Event::SubjectErased(_)
             | Event::SessionExpired(_)
             | Event::SessionsRevoked(_)
             | Event::TokensPresented(_)
+            | Event::SessionsSeen(_)
             | Event::CredentialIssued(_)
             | Event::CredentialRevoked(_)
             | Event::PolicyChanged(_)
@@ -91,6 +93,7 @@ fn described(session: &Session, at: Timestamp) -> String {
             let trigger = serde_json::to_value(revocation.trigger).unwrap_or_default();
             format!("ended at {} ({}), {renewals}", revocation.at, trigger.as_str().unwrap_or_default())
         }
+        None if session.is_idle(at) => format!("idle since {}, {renewals}", session.ends_at()),
         None if session.is_expired(at) => format!("expired since {}, {renewals}", session.expires_at),
         None => format!("live until {}, {renewals}", session.expires_at),
     }

@@ -126,6 +126,7 @@ const fn reason(code: RejectionCode) -> &'static str {
     match code {
         RejectionCode::SessionRenewalMismatch => "It showed a token that a renewal had replaced.",
         RejectionCode::TokenExpired => "Its session had expired.",
+        RejectionCode::SessionIdle => "Its session had not been used for too long.",
         RejectionCode::RenewalLimitReached => "All its renewals are spent.",
         RejectionCode::SessionAbsoluteLifetimeExceeded => {
             "Its session has reached the longest life it may have."

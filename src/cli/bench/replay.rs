@@ -20,7 +20,8 @@ use crate::{
     cli::{context::Global, failure::Failure},
     clock::{stopwatch, worked},
     domain::{
-        Actor, Commit, CommitId, Event, Generation, Policy, Position, Seconds, SessionId, Stream, Timestamp,
+        Actor, Commit, CommitId, Event, Generation, Mode, Policy, Position, Seconds, SessionId, Stream,
+        Timestamp,
         event::{PolicyChanged, Profile, SessionCreated, SessionRenewed, SubjectRegistered, Terms},
     },
     entropy::OsEntropy,
@@ -122,6 +123,8 @@ const TERMS: Terms = Terms {
     max_renewals: u32::MAX,
     absolute_lifetime: Seconds(u32::MAX),
     renewal_reject_window: Seconds(3_600),
+    idle_timeout: None,
+    mode: Mode::Fixed,
 };
 
 fn session(n: u64) -> SessionId {

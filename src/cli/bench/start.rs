@@ -19,7 +19,7 @@ use crate::{
     cli::{context::Global, failure::Failure, output::Column},
     clock::{stopwatch, worked},
     domain::{
-        Actor, Commit, CommitId, Event, Generation, Position, Seconds, SessionId, Stream, SubjectId,
+        Actor, Commit, CommitId, Event, Generation, Mode, Position, Seconds, SessionId, Stream, SubjectId,
         Timestamp,
         event::{Profile, SessionCreated, SessionRenewed, SubjectRegistered, Terms},
     },
@@ -71,6 +71,8 @@ const TERMS: Terms = Terms {
     max_renewals: u32::MAX,
     absolute_lifetime: Seconds(7_776_000),
     renewal_reject_window: Seconds(3_600),
+    idle_timeout: None,
+    mode: Mode::Fixed,
 };
 
 impl Start {

@@ -78,6 +78,7 @@ impl InMemory {
             entropy: Arc::new(OsEntropy),
             secrets: secrets(&keys, &keyring, remembered)?,
             issuing: Issuing::default(),
+            uses_forgotten_before: None,
             observers: vec![Arc::new(move |commits: &[Arc<StoredCommit>]| {
                 for stored in commits {
                     projections.fold(stored);

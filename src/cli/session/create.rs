@@ -61,6 +61,14 @@ pub(crate) struct Terms {
     #[arg(long, value_name = "DURATION", value_parser = span)]
     renewal_reject_window: Option<Seconds>,
 
+    /// After how long without use it ends, 60 s to 24h [default: session.idle_timeout; 30m when sliding]
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    idle_timeout: Option<Seconds>,
+
+    /// How it is kept alive: by renewals, or by use behind a proxy [default: fixed]
+    #[arg(long, value_parser = ["fixed", "sliding"])]
+    mode: Option<String>,
+
     /// Device that it belongs to, 1 to 128 characters
     #[arg(long)]
     device: Option<String>,
@@ -101,6 +109,8 @@ impl Terms {
             ("maxRenewals", self.max_renewals.map(Value::from)),
             ("absoluteLifetime", seconds(self.absolute_lifetime)),
             ("renewalRejectWindow", seconds(self.renewal_reject_window)),
+            ("idleTimeout", seconds(self.idle_timeout)),
+            ("mode", self.mode.map(Value::from)),
             ("device", self.device.map(Value::from)),
             ("scopes", (!self.scopes.is_empty()).then(|| self.scopes.into())),
             ("metadata", self.metadata),
@@ -194,6 +204,15 @@ mod tests {
             json!({"subjectId": "a", "ttl": 5400, "absoluteLifetime": 604_800, "maxRenewals": 0,
                    "scopes": ["read", "write"]})
         );
+    }
+
+    #[test]
+    fn a_sliding_session_says_so_and_when_it_is_idle() {
+        assert_eq!(
+            body(&["create", "a", "--mode", "sliding", "--idle-timeout", "20m"]),
+            json!({"subjectId": "a", "mode": "sliding", "idleTimeout": 1200})
+        );
+        assert!(Line::try_parse_from(["create", "a", "--mode", "rolling"]).is_err());
     }
 
     #[test]

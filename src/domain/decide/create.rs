@@ -1,7 +1,7 @@
 //! Begin a session: its terms, the limits on active ones, and who must make room.
 
 use crate::domain::{
-    Digest16, Event, Policy, Seconds, SessionId, Timestamp,
+    Digest16, Event, Mode, Policy, Seconds, SessionId, Timestamp,
     command::{AskedTerms, CreateSession},
     event::{Profile, SessionCreated, SessionRevoked, SessionsRevoked, SubjectRegistered, Terms, Trigger},
     policy::OnLimit,
@@ -119,10 +119,18 @@ fn granted(policy: &Policy, asked: AskedTerms) -> Result<Terms, Vec<FieldError>>
         value
     };
     let ttl = check("ttl", asked.ttl.unwrap_or(policy.ttl).0, 300, policy.ttl_max.0);
-    let max_renewals = asked.max_renewals.unwrap_or(policy.max_renewals);
-    check("maxRenewals", max_renewals, 0, policy.max_renewals_max);
+    let (usual, most) = match asked.mode {
+        Mode::Fixed => (policy.max_renewals, policy.max_renewals_max),
+        // It is refreshed instead.
+        Mode::Sliding => (0, 0),
+    };
+    let max_renewals = check("maxRenewals", asked.max_renewals.unwrap_or(usual), 0, most);
     let window = asked.renewal_reject_window.unwrap_or(policy.renewal_reject_window);
     check("renewalRejectWindow", window.0, 300, 86_400);
+    let idle_timeout = asked.idle_timeout.or(policy.usual_idle_timeout(asked.mode));
+    if let Some(idle) = idle_timeout {
+        check("idleTimeout", idle.0, 60, 86_400);
+    }
     let absolute = absolute_lifetime(policy, asked, Seconds(ttl), &mut faults);
     if faults.is_empty() {
         Ok(Terms {
@@ -130,6 +138,8 @@ fn granted(policy: &Policy, asked: AskedTerms) -> Result<Terms, Vec<FieldError>>
             max_renewals,
             absolute_lifetime: absolute,
             renewal_reject_window: window,
+            idle_timeout,
+            mode: asked.mode,
         })
     } else {
         Err(faults)

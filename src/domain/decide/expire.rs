@@ -10,7 +10,7 @@ pub(super) fn record(subject: &Subject, at: Timestamp) -> Vec<Event> {
         .map(|session| {
             Event::SessionExpired(SessionExpired {
                 session_id: session.id,
-                expires_at: session.expires_at,
+                expires_at: session.ends_at(),
                 cause: session.expiry_cause(),
             })
         })

@@ -2,6 +2,7 @@
 
 mod create;
 mod expire;
+mod refresh;
 mod renew;
 mod revoke;
 mod system;
@@ -37,6 +38,7 @@ pub fn decide(
         Command::RegisterSubject(command) => Ok(register(subject, command)?),
         Command::CreateSession(command) => Ok(create::create(policy, subject, command, at)?),
         Command::RenewSession(command) => renew::renew(policy, subject, *command, at),
+        Command::RefreshSession(command) => Ok(refresh::refresh(policy, subject, *command, at)?),
         Command::RevokeSession(command) => Ok(revoke::revoke(subject, command, at)?),
         Command::RevokeSessions(command) => Ok(revoke::revoke_many(subject, command, at)?),
         Command::RecordUsage(command) => Ok(usage::record(subject, command, at)?),
@@ -112,5 +114,6 @@ fn token_refusal(session: &Session, fault: TokenFault) -> Refusal {
         TokenFault::Revoked => Refusal::SessionRevoked { caused_by },
         TokenFault::Superseded => Refusal::TokenSuperseded { caused_by },
         TokenFault::Expired => Refusal::TokenExpired { caused_by },
+        TokenFault::Idle => Refusal::SessionIdle { caused_by },
     }
 }

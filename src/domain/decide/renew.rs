@@ -10,7 +10,7 @@ use crate::domain::{
     },
     policy::OnReuse,
     refusal::{Refusal, Refused},
-    session::Session,
+    session::{Session, TokenFault},
     subject::Subject,
 };
 
@@ -100,6 +100,12 @@ fn check_rows_5_to_8(session: &Session, at: Timestamp) -> Result<(), Refused> {
 fn check_row_5(session: &Session, at: Timestamp) -> Result<(), Refused> {
     if session.is_expired(at) {
         return Err(refused(session, RejectionCode::TokenExpired, None, |caused_by| Refusal::TokenExpired {
+            caused_by,
+        }));
+    }
+    if session.is_idle(at) {
+        let caused_by = session.cause_of(TokenFault::Idle);
+        return Err(refused(session, RejectionCode::SessionIdle, None, |_| Refusal::SessionIdle {
             caused_by,
         }));
     }

@@ -4,8 +4,8 @@ use crate::domain::{
     Event,
     command::{RevokeMatching, RotateKey, SystemCommand},
     event::{
-        CredentialRevoked, KeyRotated, PolicyChanged, Role, SessionsRevoked, TokensPresented, Trigger,
-        WebhookCreated, WebhookDeleted,
+        CredentialRevoked, KeyRotated, PolicyChanged, Role, SessionsRevoked, SessionsSeen, TokensPresented,
+        Trigger, WebhookCreated, WebhookDeleted,
     },
     keys::{KeyId, KeyUse, ROTATION_PAUSE, Retire},
     refusal::Refusal,
@@ -39,6 +39,8 @@ pub fn decide_system(system: &System, command: &SystemCommand, at: Timestamp) ->
         }
         SystemCommand::AdmitKeys(keys) => Ok(admit_keys(system, keys)),
         SystemCommand::RotateKey(asked) => rotate_key(system, asked, at),
+        SystemCommand::MarkSeen(marks) if marks.is_empty() => Ok(vec![]),
+        SystemCommand::MarkSeen(marks) => Ok(vec![Event::SessionsSeen(SessionsSeen { seen: marks.clone() })]),
         SystemCommand::CreateWebhook(event) => create_webhook(system, event),
         SystemCommand::DeleteWebhook(asked) => {
             let known = system.webhooks.get(&asked.id);

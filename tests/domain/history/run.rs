@@ -392,6 +392,7 @@ fn creation(new: NewSession) -> CreateSession {
             max_renewals: new.renewals,
             absolute_lifetime: new.lifetime.map(Seconds),
             renewal_reject_window: new.window.map(Seconds),
+            ..AskedTerms::default()
         },
         device: new.device.map(device),
         scopes: vec![],

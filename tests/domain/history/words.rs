@@ -40,6 +40,7 @@ fn code_of(refusal: &Refusal) -> String {
         Refusal::SessionRevoked { .. } => "SESSION_REVOKED".into(),
         Refusal::TokenSuperseded { .. } => "TOKEN_SUPERSEDED".into(),
         Refusal::TokenExpired { .. } => "TOKEN_EXPIRED".into(),
+        Refusal::SessionIdle { .. } => "SESSION_IDLE".into(),
         Refusal::RenewalMismatch { .. } => "SESSION_RENEWAL_MISMATCH".into(),
         Refusal::RenewalLimitReached { .. } => "RENEWAL_LIMIT_REACHED".into(),
         Refusal::AbsoluteLifetimeExceeded { .. } => "SESSION_ABSOLUTE_LIFETIME_EXCEEDED".into(),
@@ -96,6 +97,8 @@ fn fact(event: &Event) -> String {
             format!("{number} used {} times, {} in all", event.transactions, event.total_amount)
         }
         Event::TokensPresented(_)
+        | Event::SessionRefreshed(_)
+        | Event::SessionsSeen(_)
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)
         | Event::PolicyChanged(_)
@@ -118,6 +121,7 @@ const fn name_of(code: RejectionCode) -> &'static str {
     match code {
         RejectionCode::SessionRenewalMismatch => "SESSION_RENEWAL_MISMATCH",
         RejectionCode::TokenExpired => "TOKEN_EXPIRED",
+        RejectionCode::SessionIdle => "SESSION_IDLE",
         RejectionCode::RenewalLimitReached => "RENEWAL_LIMIT_REACHED",
         RejectionCode::SessionAbsoluteLifetimeExceeded => "SESSION_ABSOLUTE_LIFETIME_EXCEEDED",
         RejectionCode::RenewalTooEarly => "RENEWAL_TOO_EARLY",

@@ -16,7 +16,7 @@ use crate::{
         output::{Column, Output},
         pages,
     },
-    domain::{Position, SessionId, Timestamp, state::State},
+    domain::{Position, SessionId, Timestamp, session::Session, state::State},
     projections::snapshot,
 };
 
@@ -143,6 +143,13 @@ impl Compared {
     }
 }
 
+/// A use that is not recorded yet, which only the server can know of.
+fn with_use(session: &Session, live: &Value, at: Timestamp) -> Option<Session> {
+    let seen_at = live["lastSeenAt"].as_str().and_then(Timestamp::parse)?;
+    let is_later = session.last_seen_at().is_some_and(|recorded| recorded < seen_at) && seen_at <= at;
+    is_later.then(|| session.seen_unrecorded(seen_at))
+}
+
 /// The session as the replay has it, at the moment that the live one was judged at.
 fn replayed(state: &State, live: &Value) -> Value {
     let id = live["sessionId"].as_str().and_then(|id| id.parse::<SessionId>().ok());
@@ -150,7 +157,10 @@ fn replayed(state: &State, live: &Value) -> Value {
     let subject = id.and_then(|id| state.subjects.get(state.holders.get(&id)?));
     let session = id.and_then(|id| subject?.session(id));
     match (subject, session) {
-        (Some(subject), Some(session)) => json!(SessionState::of(subject, session, state.position, at)),
+        (Some(subject), Some(session)) => {
+            let used = with_use(session, live, at);
+            json!(SessionState::of(subject, used.as_ref().unwrap_or(session), state.position, at))
+        }
         (_, _) => json!({ "sessionId": null }),
     }
 }

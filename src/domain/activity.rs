@@ -1,0 +1,240 @@
+//! When a session was last used: its idle end, and the refreshes of a sliding one.
+//!
+//! A session with an `idleTimeout` is idle exactly when `now >= lastSeenAt + idleTimeout`. Uses are too many to be
+//! recorded one by one. What is recorded of them is enough that no decision depends on one that is not: see
+//! `docs/decisions/` on uses.
+
+use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
+use serde::Serialize;
+
+use super::{
+    id::{Position, SessionId},
+    record::RecordedAs,
+    session::{Details, Once, Session},
+    subject::Subject,
+    time::{Seconds, Timestamp},
+};
+
+/// How a session is kept alive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// By renewals, each with a new token.
+    #[default]
+    Fixed,
+    /// By use behind a proxy, which refreshes it with the same token.
+    Sliding,
+}
+
+impl Mode {
+    /// Its name in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fixed => "fixed",
+            Self::Sliding => "sliding",
+        }
+    }
+}
+
+/// A session that is `fixed` is recorded as before there were others.
+impl<C> Encode<C> for Mode {
+    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        e.u8(*self as u8)?.ok()
+    }
+
+    fn is_nil(&self) -> bool {
+        *self == Self::Fixed
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Mode {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
+        match d.u8()? {
+            0 => Ok(Self::Fixed),
+            1 => Ok(Self::Sliding),
+            other => Err(decode::Error::unknown_variant(i64::from(other))),
+        }
+    }
+
+    fn nil() -> Option<Self> {
+        Some(Self::Fixed)
+    }
+}
+
+/// What is known of the use of a session with an `idleTimeout`.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Activity {
+    /// When it was last seen in use; its creation, renewals and refreshes count.
+    #[n(0)]
+    pub seen_at: Timestamp,
+    /// The event that says so.
+    #[n(1)]
+    pub seen: Position,
+    /// When it was last refreshed.
+    #[n(2)]
+    pub refreshed_at: Option<Timestamp>,
+}
+
+impl Activity {
+    /// Of a session that begins, or is seen for the first time since its creation.
+    pub const fn beginning(recorded: RecordedAs) -> Self {
+        Self { seen_at: recorded.at, seen: recorded.position, refreshed_at: None }
+    }
+}
+
+/// A sliding session was refreshed: its period begins again, its token stays.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionRefreshed {
+    /// The session.
+    #[n(0)]
+    pub session_id: SessionId,
+    /// The end of the new period.
+    #[n(1)]
+    pub expires_at: Timestamp,
+}
+
+/// Sessions were seen in use.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+pub struct SessionsSeen {
+    /// Each once, in the order of their ids.
+    #[n(0)]
+    pub seen: Vec<Seen>,
+}
+
+/// A session was seen in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct Seen {
+    /// The session.
+    #[n(0)]
+    pub session_id: SessionId,
+    /// When it was last used.
+    #[n(1)]
+    pub seen_at: Timestamp,
+}
+
+/// So much of its idle time a use may have moved before it is recorded: a tenth, in milliseconds.
+const fn tenth_millis(idle_timeout: Seconds) -> i64 {
+    idle_timeout.0 as i64 * 100
+}
+
+impl Session {
+    /// What is known of its use; none of a session without an `idleTimeout`.
+    pub fn activity(&self) -> Option<&Activity> {
+        self.terms.idle_timeout?;
+        self.details.as_ref()?.activity.as_deref()
+    }
+
+    /// When it was last seen in use; none of a session without an `idleTimeout`.
+    pub fn last_seen_at(&self) -> Option<Timestamp> {
+        self.activity().map(|activity| activity.seen_at)
+    }
+
+    /// When it was last refreshed.
+    pub fn refreshed_at(&self) -> Option<Timestamp> {
+        self.activity()?.refreshed_at
+    }
+
+    /// The moment from which on it is idle, unless it is used before.
+    pub fn idle_end(&self) -> Option<Timestamp> {
+        Some(self.last_seen_at()?.plus(self.terms.idle_timeout?))
+    }
+
+    /// Whether it was not used for its idle time.
+    pub fn is_idle(&self, now: Timestamp) -> bool {
+        self.idle_end().is_some_and(|end| now >= end)
+    }
+
+    /// The moment at which it ends if nothing else happens to it.
+    pub fn ends_at(&self) -> Timestamp {
+        self.idle_end().map_or(self.expires_at, |idle| idle.min(self.expires_at))
+    }
+
+    /// Whether it has ended by itself, by its period or by its idle time.
+    pub fn has_ended(&self, now: Timestamp) -> bool {
+        now >= self.ends_at()
+    }
+
+    /// The moment from which on a request behind a proxy refreshes it: half of its idle time after the last refresh,
+    /// rounded down to a second. None of a session that is not sliding, or whose period cannot grow any more.
+    pub fn refresh_at(&self) -> Option<Timestamp> {
+        if self.terms.mode == Mode::Fixed || self.expires_at >= self.absolute_expires_at() {
+            return None;
+        }
+        let last = self.refreshed_at().unwrap_or(self.created_at);
+        Some(last.plus(self.terms.idle_timeout?.half()))
+    }
+
+    /// Where its period ends when it is refreshed now.
+    pub fn refreshed_until(&self, now: Timestamp) -> Timestamp {
+        now.plus(self.terms.ttl).min(self.absolute_expires_at())
+    }
+
+    /// Whether a use at this moment is so much later than the last recorded one that it is to be recorded.
+    pub fn is_worth_recording(&self, seen_at: Timestamp) -> bool {
+        self.latest_unrecorded_use().is_some_and(|latest| seen_at >= latest)
+    }
+
+    /// The moment up to which a use may be unrecorded.
+    pub fn latest_unrecorded_use(&self) -> Option<Timestamp> {
+        Some(self.last_seen_at()?.plus_millis(tenth_millis(self.terms.idle_timeout?)))
+    }
+
+    /// Whether a use says anything of it: it has an idle time and has not ended for the record.
+    pub fn can_be_seen(&self) -> bool {
+        self.activity().is_some() && self.revocation.is_none() && !self.said.contains(Once::Expired)
+    }
+
+    /// Counts as seen by this event; nothing without an `idleTimeout`.
+    pub(super) fn see(&mut self, seen_at: Timestamp, position: Position) {
+        if self.terms.idle_timeout.is_none() {
+            return;
+        }
+        let details: &mut Details = self.details.get_or_insert_default();
+        let recorded = RecordedAs { position, at: seen_at };
+        let activity = details.activity.get_or_insert_with(|| Box::new(Activity::beginning(recorded)));
+        if activity.seen_at <= seen_at {
+            (activity.seen_at, activity.seen) = (seen_at, position);
+        }
+    }
+
+    /// The same session, seen at this moment by a use that is not recorded.
+    #[must_use]
+    pub fn seen_unrecorded(&self, seen_at: Timestamp) -> Self {
+        let mut session = self.clone();
+        let position = self.activity().map_or(self.created, |activity| activity.seen);
+        session.see(seen_at, position);
+        session
+    }
+
+    /// Begins its period again.
+    pub(super) fn refresh(&mut self, expires_at: Timestamp, recorded: RecordedAs) {
+        self.see(recorded.at, recorded.position);
+        self.expires_at = expires_at;
+        self.granted = recorded.position;
+        if let Some(activity) = self.details.as_mut().and_then(|details| details.activity.as_mut()) {
+            activity.refreshed_at = Some(recorded.at);
+        }
+    }
+}
+
+/// Remembers that a session was seen. A mark that comes after its end, or after a later one, says nothing any more.
+pub fn mark_seen(subject: &mut Subject, mark: Seen, recorded: RecordedAs) -> Result<(), &'static str> {
+    let session = subject.session(mark.session_id).ok_or("there is no such session")?;
+    if session.activity().is_none() {
+        return Err("the session has no idle time");
+    }
+    if mark.seen_at > recorded.at {
+        return Err("it was seen later than that was recorded");
+    }
+    if session.can_be_seen() && session.last_seen_at() < Some(mark.seen_at) {
+        let session = subject.session_mut(mark.session_id).expect("it was found above");
+        session.see(mark.seen_at, recorded.position);
+    }
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! Refresh a sliding session: its period begins again, under the same token.
+
+use crate::domain::{
+    Event, Policy, Timestamp, activity::SessionRefreshed, command::RefreshSession, refusal::Refusal,
+    subject::Subject,
+};
+
+use super::{owned_session, token_refusal};
+
+/// Nothing when it is not due: of many requests at that moment the first one refreshes it.
+pub(super) fn refresh(
+    policy: &Policy,
+    subject: &Subject,
+    command: RefreshSession,
+    at: Timestamp,
+) -> Result<Vec<Event>, Refusal> {
+    let session = owned_session(subject, None, command.session_id)?;
+    session.judge(command.generation, at).map_err(|fault| token_refusal(session, fault))?;
+    let is_due = session.refresh_at().is_some_and(|due| at >= due);
+    let expires_at = session.refreshed_until(at);
+    if !policy.sliding_enabled || !is_due || expires_at <= session.expires_at {
+        return Ok(vec![]);
+    }
+    Ok(vec![Event::SessionRefreshed(SessionRefreshed { session_id: session.id, expires_at })])
+}

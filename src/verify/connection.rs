@@ -1,0 +1,263 @@
+//! The way to the authority: where it is, the key that it knows us by, and how long it may take.
+//!
+//! Only `https://`, and `http://` to this machine itself: whoever can change an answer on its way can hide a
+//! revocation or show a key of their own. No redirect is followed and no proxy is asked. Connections are kept.
+
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+
+use reqwest::{
+    Method, RequestBuilder, Response, StatusCode, Url,
+    header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, RETRY_AFTER},
+    redirect,
+};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use url::Host;
+use zeroize::Zeroizing;
+
+use super::{
+    ring::RingKey,
+    wire::{self, FeedPage, Judgement},
+};
+use crate::domain::Position;
+
+/// An authority that takes no connection by then is not there.
+const CONNECT: Duration = Duration::from_secs(2);
+/// An authority that has not answered by then gives no answer.
+const WHOLE: Duration = Duration::from_secs(4);
+/// No answer is longer. The longest are pages of the feed.
+const LONGEST_ANSWER: usize = 8 << 20;
+
+/// The way to an authority. Cheap to clone; clones share their connections.
+#[derive(Clone)]
+pub struct Connection {
+    base: Url,
+    key: HeaderValue,
+    http: reqwest::Client,
+}
+
+/// A place where no authority may be asked, or a key that is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnfitConnection {
+    /// It is no address.
+    #[error("the authority's address must be a URL such as https://tenure.example.com")]
+    NoAddress,
+    /// It has parts that mean nothing here.
+    #[error("the authority's address must have no user, password, query or fragment")]
+    TooMuch,
+    /// Anyone on the way could change the answers.
+    #[error("the authority's address must begin with https://, or lead to this machine")]
+    Unprotected,
+    /// It cannot be written into a header.
+    #[error("the API key must be one that begins with tnr_key_")]
+    NoKey,
+}
+
+/// Why there is no answer. It quotes neither the address nor the key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoAnswer {
+    /// Nobody answers there in time.
+    #[error("it cannot be reached")]
+    Unreachable,
+    /// It does not want to, or cannot.
+    #[error("it answers with status {status}")]
+    Status { status: u16, retry_after: Option<u32> },
+    /// What came back is not what was asked for.
+    #[error("its answer is not understood")]
+    NotUnderstood,
+}
+
+/// An answer about the keys.
+pub(super) enum KeysAnswer {
+    Changed {
+        keys: Vec<RingKey>,
+        etag: Option<HeaderValue>,
+    },
+    /// They are those of the answer with this tag.
+    Unchanged,
+}
+
+impl Connection {
+    /// To the authority at this address, with an API key of the role `verifier`.
+    ///
+    /// # Errors
+    /// Says what an address or a key must be.
+    pub fn to(address: &str, key: &str) -> Result<Self, UnfitConnection> {
+        let base = base(address)?;
+        let bearer = Zeroizing::new(["Bearer ", key].concat());
+        let header = HeaderValue::from_str(&bearer).ok().filter(|_| key.starts_with("tnr_key_"));
+        let mut key = header.ok_or(UnfitConnection::NoKey)?;
+        key.set_sensitive(true);
+        Ok(Self { http: client(base.scheme() == "https"), base, key })
+    }
+
+    /// The keys that it shows. With the tag of an earlier answer it may say that they are the same.
+    pub(super) async fn keys(&self, known: Option<&HeaderValue>) -> Result<KeysAnswer, NoAnswer> {
+        let mut request = self.http.get(self.url("v1/keys"));
+        if let Some(etag) = known {
+            request = request.header(IF_NONE_MATCH, etag);
+        }
+        let response = send(request).await?;
+        if known.is_some() && response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(KeysAnswer::Unchanged);
+        }
+        let etag = response.headers().get(ETAG).cloned();
+        let keys = wire::keys(&body(response).await?).ok_or(NoAnswer::NotUnderstood)?;
+        Ok(KeysAnswer::Changed { keys, etag })
+    }
+
+    /// So many revocations after this position, at most.
+    pub(super) async fn feed(&self, after: Position, limit: u32) -> Result<FeedPage, NoAnswer> {
+        let mut url = self.url("v1/revocations/feed");
+        url.query_pairs_mut()
+            .append_pair("after", &after.to_string())
+            .append_pair("limit", &limit.to_string());
+        let page = body(send(self.authorized(Method::GET, url)).await?).await?;
+        FeedPage::read(&page, after).ok_or(NoAnswer::NotUnderstood)
+    }
+
+    /// What it says of a session token.
+    pub(super) async fn introspect(&self, token: &str) -> Result<Judgement, NoAnswer> {
+        let asked = serde_json::json!({ "token": token }).to_string();
+        let request = self.authorized(Method::POST, self.url("v1/introspect"));
+        let request = request.header(CONTENT_TYPE, "application/json").body(asked);
+        Judgement::read(&body(send(request).await?).await?).ok_or(NoAnswer::NotUnderstood)
+    }
+
+    fn authorized(&self, method: Method, url: Url) -> RequestBuilder {
+        self.http.request(method, url).header(AUTHORIZATION, self.key.clone())
+    }
+
+    fn url(&self, path: &str) -> Url {
+        self.base.join(path).expect("a path follows every base")
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connection(to {})", self.base)
+    }
+}
+
+async fn send(request: RequestBuilder) -> Result<Response, NoAnswer> {
+    let response = request.send().await.map_err(|_| NoAnswer::Unreachable)?;
+    if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
+        return Ok(response);
+    }
+    let retry_after = retry_after(response.headers());
+    Err(NoAnswer::Status { status: response.status().as_u16(), retry_after })
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<u32> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()
+}
+
+async fn body(mut response: Response) -> Result<Vec<u8>, NoAnswer> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|_| NoAnswer::Unreachable)? {
+        if body.len() + chunk.len() > LONGEST_ANSWER {
+            return Err(NoAnswer::NotUnderstood);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// The address, ending in `/`, so that paths follow it.
+fn base(address: &str) -> Result<Url, UnfitConnection> {
+    let mut url = Url::parse(address).map_err(|_| UnfitConnection::NoAddress)?;
+    let has_user = !url.username().is_empty() || url.password().is_some();
+    if has_user || url.query().is_some() || url.fragment().is_some() {
+        return Err(UnfitConnection::TooMuch);
+    }
+    match url.scheme() {
+        "https" => {}
+        "http" if is_this_machine(&url) => {}
+        "http" => return Err(UnfitConnection::Unprotected),
+        _ => return Err(UnfitConnection::NoAddress),
+    }
+    if !url.path().ends_with('/') {
+        let path = format!("{}/", url.path());
+        url.set_path(&path);
+    }
+    Ok(url)
+}
+
+/// `localhost` leads to this machine (RFC 6761, section 6.3).
+fn is_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        None => false,
+    }
+}
+
+/// A client that trusts whom the system trusts, or those in `SSL_CERT_FILE`.
+fn client(is_https: bool) -> reqwest::Client {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls())
+        .https_only(is_https)
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .connect_timeout(CONNECT)
+        .timeout(WHOLE)
+        .user_agent(concat!("Tenure-verifier/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .expect("a client that is given all it needs asks nobody")
+}
+
+fn tls() -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the default versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_is_asked_where_nobody_can_change_its_answers() {
+        for right in [
+            "https://tenure.example.com",
+            "https://example.com/tenure/",
+            "http://127.0.0.1:7300",
+            "http://[::1]:7300",
+            "http://localhost:7300",
+        ] {
+            assert!(Connection::to(right, "tnr_key_x").is_ok(), "{right}");
+        }
+        for (wrong, why) in [
+            ("http://tenure.example.com", UnfitConnection::Unprotected),
+            ("http://127.0.0.1.example.com", UnfitConnection::Unprotected),
+            ("http://10.0.0.1", UnfitConnection::Unprotected),
+            ("ftp://localhost", UnfitConnection::NoAddress),
+            ("tenure.example.com", UnfitConnection::NoAddress),
+            ("https://me@example.com", UnfitConnection::TooMuch),
+            ("https://example.com/?x", UnfitConnection::TooMuch),
+        ] {
+            assert_eq!(Connection::to(wrong, "tnr_key_x").err(), Some(why), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn paths_follow_the_address() {
+        let connection = Connection::to("https://example.com/tenure", "tnr_key_x").unwrap();
+        assert_eq!(connection.url("v1/keys").as_str(), "https://example.com/tenure/v1/keys");
+    }
+
+    #[test]
+    fn the_key_is_an_api_key_and_is_not_shown() {
+        let address = "http://127.0.0.1:7300";
+        for wrong in ["", "tnr_sess_x", "tnr_key_\n"] {
+            assert_eq!(Connection::to(address, wrong).err(), Some(UnfitConnection::NoKey));
+        }
+        let shown = format!("{:?}", Connection::to(address, "tnr_key_secret").unwrap());
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+}

@@ -1,0 +1,193 @@
+//! Keeps a verifier's knowledge fresh: asks for keys and revocations, again and again.
+//!
+//! One *round* asks for the keys and reads the feed to its end. Only a whole round counts as news. What it learns on
+//! the way counts at once all the same, for it can only take tokens away or name the keys as they are.
+
+use std::time::Duration;
+
+use reqwest::header::HeaderValue;
+use tokio::{task::JoinHandle, time::sleep};
+
+use super::{
+    Verifier,
+    connection::{Connection, KeysAnswer, NoAnswer},
+    pace,
+    reading::Reading,
+    revoked::REMEMBERED,
+    state::Heard,
+    wire::{FeedItem, FeedPage},
+};
+use crate::{
+    domain::Position,
+    entropy::{self, OsEntropy},
+};
+
+/// So many revocations are asked for at once.
+const PAGE: u32 = 1_000;
+
+/// Keeps a verifier fresh for as long as it is kept. When it is dropped the verifier hears no more, and refuses every
+/// token once its staleness bound has passed.
+#[derive(Debug)]
+#[must_use = "a verifier whose follower is dropped refuses every token"]
+pub struct Follower(JoinHandle<()>);
+
+impl Follower {
+    /// Follows until it is dropped.
+    pub(super) fn start(verifier: Verifier, connection: Connection) -> Self {
+        Self(tokio::spawn(Following::new(verifier, connection).follow()))
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+struct Following {
+    verifier: Verifier,
+    connection: Connection,
+    reading: Reading,
+    /// The tag of the keys that are known, if the authority gave one.
+    etag: Option<HeaderValue>,
+    failures: u32,
+    /// When it was last looked whether the history is still the one that was read.
+    looked_back: Option<Duration>,
+}
+
+impl Following {
+    fn new(verifier: Verifier, connection: Connection) -> Self {
+        Self { verifier, connection, reading: Reading::default(), etag: None, failures: 0, looked_back: None }
+    }
+
+    async fn follow(mut self) {
+        loop {
+            let begun = self.verifier.elapsed();
+            let outcome = self.round(begun).await;
+            self.note(outcome);
+            self.verifier.round_ended(begun);
+            self.rest(begun).await;
+        }
+    }
+
+    /// Asks for all that there is.
+    async fn round(&mut self, asked: Duration) -> Result<(), NoAnswer> {
+        self.learn_keys().await?;
+        let (last_asked, last) = self.read_feed(asked).await?;
+        let heard = Heard { asked, last_asked, authority_time: last.now };
+        self.verifier.learn(|state| state.heard(heard));
+        Ok(())
+    }
+
+    async fn learn_keys(&mut self) -> Result<(), NoAnswer> {
+        match self.connection.keys(self.etag.as_ref()).await? {
+            KeysAnswer::Unchanged => {}
+            KeysAnswer::Changed { keys, etag } => {
+                self.verifier.learn(|state| state.learn_keys(keys));
+                self.etag = etag;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads on to the end; gives back the last page, and when it was asked for.
+    async fn read_feed(&mut self, now: Duration) -> Result<(Duration, FeedPage), NoAnswer> {
+        let looks_back = self.failures > 0
+            || self.looked_back.is_none_or(|at| now.saturating_sub(at) >= self.between_looks());
+        let (mut asked, mut page) = self.first_page(looks_back).await?;
+        let looks_back = looks_back || self.reading.is_new();
+        if self.reading.is_new() && !page.is_last() {
+            let begin = self.first_that_matters(&page).await?;
+            (asked, page) = self.page(begin).await?;
+        }
+        loop {
+            self.take(&page, looks_back);
+            if page.is_last() {
+                break;
+            }
+            (asked, page) = self.page(page.next_after).await?;
+        }
+        if looks_back {
+            self.looked_back = Some(now);
+        }
+        Ok((asked, page))
+    }
+
+    /// The page with which to go on. When the history is another one than before, that is the first of all.
+    async fn first_page(&mut self, looks_back: bool) -> Result<(Duration, FeedPage), NoAnswer> {
+        let begin = if looks_back { self.reading.before_last() } else { self.reading.end() };
+        match self.page(begin).await {
+            Ok(found) if !looks_back || self.reading.goes_on_with(&found.1) => return Ok(found),
+            Ok(_) => {}
+            // Its log does not go that far.
+            Err(NoAnswer::Status { status: 400, .. }) if begin > Position::ZERO => {}
+            Err(why) => return Err(why),
+        }
+        tracing::warn!("the authority's history is another one than before; all revocations are read again");
+        self.reading = Reading::default();
+        self.looked_back = None;
+        self.page(Position::ZERO).await
+    }
+
+    /// A history that was put back without a silence is noticed within the staleness bound.
+    fn between_looks(&self) -> Duration {
+        self.verifier.rules().staleness_bound / 2
+    }
+
+    async fn page(&self, after: Position) -> Result<(Duration, FeedPage), NoAnswer> {
+        let asked = self.verifier.elapsed();
+        Ok((asked, self.connection.feed(after, PAGE).await?))
+    }
+
+    fn take(&mut self, page: &FeedPage, looks_back: bool) {
+        self.reading.note(page, looks_back);
+        let revocations = page.items.iter().flat_map(FeedItem::revocations);
+        self.verifier.learn(|state| state.learn_revocations(revocations));
+    }
+
+    /// Where to begin so that all is read that may still matter, and one revocation before it to look back to. A history
+    /// of years is not read for it: recorded time never goes back, so the place is found by halving.
+    async fn first_that_matters(&self, first: &FeedPage) -> Result<Position, NoAnswer> {
+        let (mut low, mut high) = (0, first.head.0);
+        while high - low > u64::from(PAGE) {
+            let middle = low + (high - low) / 2;
+            let page = self.connection.feed(Position(middle), 1).await?;
+            match page.items.first() {
+                Some(item) if item.at.plus_millis(REMEMBERED) <= page.now => {
+                    low = item.position.0;
+                }
+                Some(_) | None => high = middle,
+            }
+        }
+        Ok(Position(low.saturating_sub(1)))
+    }
+
+    fn note(&mut self, outcome: Result<(), NoAnswer>) {
+        match outcome {
+            Ok(()) if self.failures > 0 => {
+                tracing::info!(after = self.failures, "the authority answers again");
+                self.failures = 0;
+            }
+            Ok(()) => {}
+            Err(why) => {
+                if self.failures == 0 {
+                    tracing::warn!("no news from the authority: {why}");
+                }
+                self.failures = self.failures.saturating_add(1);
+            }
+        }
+    }
+
+    /// Until the next round is due, or somebody wants news.
+    async fn rest(&self, begun: Duration) {
+        let jitter = entropy::jitter(&OsEntropy);
+        let wait = pace::wait(self.verifier.rules().poll, self.failures, jitter);
+        let spent = self.verifier.elapsed().saturating_sub(begun);
+        // A round that took longer than the poll is followed by the next one; the processor is let go between them.
+        let rest = sleep(wait.saturating_sub(spent).max(Duration::from_millis(1)));
+        tokio::select! {
+            () = rest => {}
+            () = self.verifier.news_wanted() => {}
+        }
+    }
+}

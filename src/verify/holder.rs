@@ -1,0 +1,38 @@
+//! Whose request it is.
+
+use std::sync::Arc;
+
+use super::AccessClaims;
+use crate::domain::{OwnerId, SessionId, SubjectId, Timestamp};
+
+/// Who holds the token that a request was let in with: what access tokens and introspection both tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Who.
+    pub subject: SubjectId,
+    /// By which session.
+    pub session: SessionId,
+    /// Who answers for the subject, if somebody does and the authority was asked; access tokens do not tell.
+    pub owner: Option<OwnerId>,
+    /// What the session may be used for.
+    pub scopes: Arc<[String]>,
+    /// From when on the token counts no more.
+    pub expires_at: Timestamp,
+}
+
+impl Holder {
+    pub(super) fn of(claims: &AccessClaims) -> Self {
+        Self {
+            subject: claims.subject.clone(),
+            session: claims.session,
+            owner: None,
+            scopes: Arc::clone(&claims.scopes),
+            expires_at: claims.expires_at,
+        }
+    }
+
+    /// Whether it has all of these scopes.
+    pub fn has_scopes<S: AsRef<str>>(&self, wanted: &[S]) -> bool {
+        wanted.iter().all(|wanted| self.scopes.iter().any(|scope| scope == wanted.as_ref()))
+    }
+}

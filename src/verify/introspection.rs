@@ -1,0 +1,85 @@
+//! Asks the authority about a session token, each time.
+//!
+//! Nothing is remembered: a revocation counts at the next request. In return no request passes while the authority
+//! cannot be asked.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::{sync::Semaphore, time::timeout};
+
+use super::{
+    Connection, Holder, Rejection,
+    connection::NoAnswer,
+    wire::{Judgement, LiveToken},
+};
+
+/// What every session token begins with.
+const PREFIX: &str = "tnr_sess_";
+/// No session token is longer; nothing longer is sent on.
+const LONGEST: usize = 2_048;
+/// So many tokens are asked about at once; others wait for their turn.
+const ABREAST: usize = 256;
+/// So long a token waits, for its turn and for the answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Asks the authority about session tokens. Cheap to clone; clones share their connections.
+#[derive(Clone)]
+pub struct Introspection {
+    connection: Connection,
+    turns: Arc<Semaphore>,
+}
+
+impl Introspection {
+    /// By way of this connection.
+    pub fn new(connection: Connection) -> Self {
+        Self { connection, turns: Arc::new(Semaphore::new(ABREAST)) }
+    }
+
+    /// Whether this session token counts now, and whose it is.
+    ///
+    /// # Errors
+    /// Why it is not taken; [`Rejection::Unreachable`] when the authority does not say.
+    pub async fn introspect(&self, token: &str) -> Result<Holder, Rejection> {
+        if token.len() > LONGEST || !token.starts_with(PREFIX) {
+            return Err(Rejection::Malformed);
+        }
+        let asked = timeout(PATIENCE, self.ask(token)).await;
+        match asked.map_err(|_| Rejection::Unreachable { retry_after: None })?? {
+            Judgement::Live(live) => Ok(live.into()),
+            Judgement::Dead(code) => Err(reason(&code)),
+        }
+    }
+
+    async fn ask(&self, token: &str) -> Result<Judgement, Rejection> {
+        let _turn = self.turns.acquire().await.expect("it is never closed");
+        self.connection.introspect(token).await.map_err(|why| {
+            tracing::warn!("the authority does not judge a token: {why}");
+            let retry_after = if let NoAnswer::Status { retry_after, .. } = why { retry_after } else { None };
+            Rejection::Unreachable { retry_after }
+        })
+    }
+}
+
+impl fmt::Debug for Introspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Introspection({:?})", self.connection)
+    }
+}
+
+impl From<LiveToken> for Holder {
+    fn from(live: LiveToken) -> Self {
+        let LiveToken { session, subject, owner, scopes, expires_at } = live;
+        Self { subject, session, owner, scopes: scopes.into(), expires_at }
+    }
+}
+
+/// The authority's codes for tokens that are not good. A code of a later version is no reason to let one in.
+fn reason(code: &str) -> Rejection {
+    match code {
+        "SESSION_REVOKED" => Rejection::Revoked,
+        "TOKEN_SUPERSEDED" => Rejection::Superseded,
+        "TOKEN_EXPIRED" => Rejection::Expired,
+        "SESSION_IDLE" => Rejection::Idle,
+        _ => Rejection::Malformed,
+    }
+}

@@ -1,0 +1,173 @@
+//! A tower layer: requests reach the service only with a bearer token that counts.
+
+use std::{
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{
+    HeaderMap, Request, Response,
+    header::{AUTHORIZATION, HeaderValue},
+};
+use tower::{Layer, Service};
+
+use super::{AccessClaims, Holder, Introspection, Rejection, Verifier, denial::Denial};
+
+/// Lets requests through whose bearer token counts (RFC 6750, section 2.1).
+///
+/// The service finds a [`Holder`] in the request's extensions, and, where access tokens are verified, the
+/// `Arc<`[`AccessClaims`]`>` too. All others are answered with
+///
+/// | status | when |
+/// |---|---|
+/// | 401 | no token (`WWW-Authenticate: Bearer`), or one that is not taken (`error="invalid_token"`) |
+/// | 400 | more than one `Authorization` header (`error="invalid_request"`) |
+/// | 403 | the token lacks a scope (`error="insufficient_scope"`) |
+/// | 503 | the verifier is not ready or stale, or the authority cannot be asked; with `Retry-After` |
+///
+/// It fails closed: what cannot be judged does not pass.
+#[derive(Clone, Debug)]
+pub struct ProtectLayer {
+    judge: Judge,
+    scopes: Arc<[String]>,
+}
+
+/// A service that a [`ProtectLayer`] protects.
+#[derive(Clone, Debug)]
+pub struct Protected<S> {
+    inner: S,
+    layer: ProtectLayer,
+}
+
+#[derive(Clone, Debug)]
+enum Judge {
+    Verifier(Verifier),
+    Introspection(Introspection),
+}
+
+impl ProtectLayer {
+    /// With access tokens, which this verifier checks without asking anyone.
+    pub fn with_verifier(verifier: Verifier) -> Self {
+        Self { judge: Judge::Verifier(verifier), scopes: Arc::from([]) }
+    }
+
+    /// With session tokens, about which the authority is asked each time.
+    pub fn with_introspection(introspection: Introspection) -> Self {
+        Self { judge: Judge::Introspection(introspection), scopes: Arc::from([]) }
+    }
+
+    /// The same, for tokens that have this scope too.
+    ///
+    /// # Errors
+    /// It is no scope token of RFC 6749, section 3.3: visible ASCII without `"` and `\`.
+    pub fn require_scope(self, scope: &str) -> Result<Self, UnfitScope> {
+        let is_fit = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+        if scope.is_empty() || !scope.bytes().all(is_fit) {
+            return Err(UnfitScope);
+        }
+        let scopes = self.scopes.iter().cloned().chain([scope.to_owned()]).collect();
+        Ok(Self { scopes, ..self })
+    }
+
+    async fn admit(&self, headers: &HeaderMap) -> Result<Admitted, Denial> {
+        let token = bearer(headers)?;
+        let admitted = self.judge.judge(token).await.map_err(Denial::Rejected)?;
+        if admitted.holder.has_scopes(&self.scopes) {
+            Ok(admitted)
+        } else {
+            Err(Denial::MissingScope(Arc::clone(&self.scopes)))
+        }
+    }
+}
+
+/// What is required is no scope that a token can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a scope is one or more visible ASCII characters without quotation marks and backslashes")]
+pub struct UnfitScope;
+
+/// Whose request it is, as the service will see it.
+struct Admitted {
+    holder: Holder,
+    claims: Option<Arc<AccessClaims>>,
+}
+
+impl Judge {
+    async fn judge(&self, token: &str) -> Result<Admitted, Rejection> {
+        match self {
+            Self::Verifier(verifier) => {
+                let claims = verifier.check_with_news(token).await?;
+                Ok(Admitted { holder: Holder::of(&claims), claims: Some(claims) })
+            }
+            Self::Introspection(introspection) => {
+                let holder = introspection.introspect(token).await?;
+                Ok(Admitted { holder, claims: None })
+            }
+        }
+    }
+}
+
+/// The one bearer token. The scheme's name may be in any case (RFC 9110, section 11.1).
+fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
+    let mut shown = headers.get_all(AUTHORIZATION).iter();
+    let header: &HeaderValue = shown.next().ok_or(Denial::NoToken)?;
+    if shown.next().is_some() {
+        return Err(Denial::ManyTokens);
+    }
+    let text = header.to_str().map_err(|_| Denial::NoToken)?;
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim_matches(' ')),
+        Some(_) | None => Err(Denial::NoToken),
+    }
+}
+
+impl<S> Layer<S> for ProtectLayer {
+    type Service = Protected<S>;
+
+    fn layer(&self, inner: S) -> Protected<S> {
+        Protected { inner, layer: self.clone() }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for Protected<S>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Send + 'static,
+    R: Default,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<R>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        // The one that was ready is taken, and a clone that may not be is left in its place.
+        let clone = self.inner.clone();
+        let mut inner = mem::replace(&mut self.inner, clone);
+        let layer = self.layer.clone();
+        Box::pin(async move {
+            match layer.admit(request.headers()).await {
+                Ok(admitted) => {
+                    admitted.introduce(&mut request);
+                    inner.call(request).await
+                }
+                Err(denial) => Ok(denial.response()),
+            }
+        })
+    }
+}
+
+impl Admitted {
+    fn introduce<B>(self, request: &mut Request<B>) {
+        request.extensions_mut().insert(self.holder);
+        if let Some(claims) = self.claims {
+            request.extensions_mut().insert(claims);
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! What was revoked, as far as an access token that was signed before may still be shown.
+//!
+//! A revocation of one session is exact: whoever names that session is refused. A selector may ask for what no
+//! access token says, such as an owner or a device. Then it is taken for wider than it is: every token that could be
+//! meant is refused, if it was signed before. Whose session lives gets a new one from the authority, and that is
+//! taken.
+//!
+//! The memory is bounded twice. A revocation is forgotten when no token that was signed before it can be alive. And
+//! where there are too many, the oldest is turned into a selector of everyone, which takes no room.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{AccessClaims, claims::LONGEST_LIFE};
+use crate::domain::{SessionId, SubjectId, Timestamp};
+
+/// A revocation is recorded, synced and then counts; a token that is signed meanwhile may bear a later time than it.
+/// By so much, at most, in milliseconds.
+const SETTLING: i64 = 5_000;
+/// A revocation is remembered for as long as a token may live that was signed before, in milliseconds.
+pub(super) const REMEMBERED: i64 = LONGEST_LIFE.0 as i64 * 1_000 + 2 * SETTLING;
+/// A subject with more different rules than this is judged more coarsely.
+const RULES_OF_A_SUBJECT: usize = 8;
+
+/// What was revoked at one position of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Revocation {
+    pub(super) at: Timestamp,
+    pub(super) whom: Whom,
+}
+
+/// Whom a revocation is about, as far as an access token can tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Whom {
+    /// One session.
+    Session(SessionId),
+    /// Sessions of a subject.
+    Subject(SubjectId, Extent),
+    /// Sessions of anyone.
+    Everyone(Extent),
+}
+
+/// Which of the sessions that were there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// Every one of them.
+    All,
+    /// Every one but this.
+    AllBut(SessionId),
+    /// Those that meet a condition which no access token tells of.
+    Some,
+}
+
+impl Whom {
+    /// Of a selector. What it says and is not understood here can only narrow it, and is taken for unknown.
+    pub(super) fn of_selector(selector: &Map<String, Value>) -> Self {
+        let is_said = |value: &&Value| !value.is_null() && **value != Value::Bool(false);
+        let said = selector.values().filter(is_said).count();
+        let text = |name| selector.get(name).and_then(Value::as_str);
+        let subject = text("subjectId").and_then(|id| id.parse().ok());
+        let but = text("exceptSessionId").and_then(|id| id.parse().ok());
+        match (subject, but, said) {
+            (Some(subject), None, 1) => Self::Subject(subject, Extent::All),
+            (Some(subject), Some(but), 2) => Self::Subject(subject, Extent::AllBut(but)),
+            (Some(subject), _, _) => Self::Subject(subject, Extent::Some),
+            (None, None, 1) if selector.get("all") == Some(&Value::Bool(true)) => Self::Everyone(Extent::All),
+            (None, _, _) => Self::Everyone(Extent::Some),
+        }
+    }
+}
+
+/// The revocations that may still meet a token.
+#[derive(Debug)]
+pub(super) struct Revoked {
+    sessions: HashSet<SessionId>,
+    subjects: HashMap<SubjectId, Vec<Rule>>,
+    /// The latest selector of everyone, and the latest of some.
+    everyone: Option<Timestamp>,
+    some: Option<Timestamp>,
+    /// What takes room, oldest first.
+    order: VecDeque<(Timestamp, Named)>,
+    capacity: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Rule {
+    at: Timestamp,
+    extent: Extent,
+}
+
+#[derive(Debug)]
+enum Named {
+    Session(SessionId),
+    Subject(SubjectId),
+}
+
+impl Revoked {
+    /// Nothing yet; so many revocations are told apart at most.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            sessions: HashSet::new(),
+            subjects: HashMap::new(),
+            everyone: None,
+            some: None,
+            order: VecDeque::new(),
+            capacity,
+        }
+    }
+
+    /// How many revocations take room.
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Whether the session that these claims name is ended, or may be.
+    pub(super) fn covers(&self, claims: &AccessClaims) -> bool {
+        self.sessions.contains(&claims.session)
+            || self.everyone.is_some_and(|at| Rule { at, extent: Extent::All }.covers(claims))
+            || self.some.is_some_and(|at| Rule { at, extent: Extent::Some }.covers(claims))
+            || self.subjects.get(&claims.subject).is_some_and(|rules| rules.iter().any(|r| r.covers(claims)))
+    }
+
+    /// Takes in a revocation. The same one twice is the same as once.
+    pub(super) fn learn(&mut self, revocation: Revocation) {
+        let at = revocation.at;
+        match revocation.whom {
+            Whom::Session(session) => {
+                if self.sessions.insert(session) {
+                    self.order.push_back((at, Named::Session(session)));
+                }
+            }
+            Whom::Subject(subject, extent) => self.learn_rule(subject, Rule { at, extent }),
+            Whom::Everyone(Extent::All) => self.everyone = self.everyone.max(Some(at)),
+            Whom::Everyone(Extent::AllBut(_) | Extent::Some) => self.some = self.some.max(Some(at)),
+        }
+        while self.order.len() > self.capacity {
+            self.widen_the_oldest();
+        }
+    }
+
+    /// Forgets what no living token can meet.
+    pub(super) fn forget_before(&mut self, now: Timestamp) {
+        while self.order.front().is_some_and(|(at, _)| at.plus_millis(REMEMBERED) <= now) {
+            self.pop_oldest();
+        }
+    }
+
+    fn learn_rule(&mut self, subject: SubjectId, rule: Rule) {
+        let rules = self.subjects.entry(subject.clone()).or_default();
+        if add_rule(rules, rule) {
+            self.order.push_back((rule.at, Named::Subject(subject)));
+        }
+    }
+
+    fn widen_the_oldest(&mut self) {
+        if let Some(at) = self.pop_oldest() {
+            self.some = self.some.max(Some(at));
+        }
+    }
+
+    fn pop_oldest(&mut self) -> Option<Timestamp> {
+        let (at, named) = self.order.pop_front()?;
+        match named {
+            Named::Session(session) => {
+                self.sessions.remove(&session);
+            }
+            Named::Subject(subject) => {
+                if let Some(rules) = self.subjects.get_mut(&subject) {
+                    rules.retain(|rule| rule.at > at);
+                    if rules.is_empty() {
+                        self.subjects.remove(&subject);
+                    }
+                }
+            }
+        }
+        Some(at)
+    }
+}
+
+impl Rule {
+    /// Sessions that were created later are not meant. Of those that were there, an exact rule ends every token, also
+    /// one that was signed while the revocation was on its way to the disk; any other rule ends the tokens that were
+    /// signed by then.
+    fn covers(self, claims: &AccessClaims) -> bool {
+        let was_there = created_at(claims.session) <= self.at;
+        was_there
+            && match self.extent {
+                Extent::All => true,
+                Extent::AllBut(session) => claims.session != session,
+                Extent::Some => claims.issued_at <= self.at.plus_millis(SETTLING),
+            }
+    }
+}
+
+/// Adds a rule to those of a subject; whether anything is new in it.
+fn add_rule(rules: &mut Vec<Rule>, rule: Rule) -> bool {
+    if let Some(known) = rules.iter_mut().find(|known| known.extent == rule.extent) {
+        let is_news = known.at < rule.at;
+        known.at = known.at.max(rule.at);
+        return is_news;
+    }
+    if rules.len() == RULES_OF_A_SUBJECT {
+        let at = rules.iter().map(|known| known.at).fold(rule.at, Timestamp::max);
+        *rules = vec![Rule { at, extent: Extent::Some }];
+    } else {
+        rules.push(rule);
+    }
+    true
+}
+
+/// When a session was created: its id is a UUIDv7, which begins with that moment (RFC 9562, section 5.7). One that is
+/// not was there from the beginning.
+fn created_at(session: SessionId) -> Timestamp {
+    let uuid = Uuid::from_bytes(*session.as_bytes());
+    if uuid.get_version_num() != 7 {
+        return Timestamp::ZERO;
+    }
+    let mut millis = [0; 8];
+    millis[2..].copy_from_slice(&session.as_bytes()[..6]);
+    Timestamp::from_millis(i64::from_be_bytes(millis))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(1_800_000_000_000 + seconds * 1_000)
+    }
+
+    /// The number tells sessions of one moment apart.
+    fn session(created: i64, number: u8) -> SessionId {
+        let mut bytes = [number; 16];
+        bytes[..6].copy_from_slice(&at(created).as_millis().to_be_bytes()[2..]);
+        bytes[6] = 0x70;
+        bytes[8] = 0x80;
+        SessionId::from_bytes(bytes)
+    }
+
+    fn token(subject: &str, session: SessionId, issued: i64) -> AccessClaims {
+        AccessClaims {
+            issuer: "tenure".to_owned(),
+            subject: subject.parse().unwrap(),
+            session,
+            audience: None,
+            scopes: [].into(),
+            issued_at: at(issued),
+            not_before: at(issued),
+            expires_at: at(issued + 600),
+            token_id: "x".to_owned(),
+        }
+    }
+
+    fn whom(selector: &Value) -> Whom {
+        Whom::of_selector(selector.as_object().unwrap())
+    }
+
+    fn after(revocations: &[(i64, Value)]) -> Revoked {
+        let mut revoked = Revoked::new(100);
+        for (seconds, selector) in revocations {
+            revoked.learn(Revocation { at: at(*seconds), whom: whom(selector) });
+        }
+        revoked
+    }
+
+    #[test]
+    fn a_revoked_session_is_ended_whenever_its_token_was_signed() {
+        let mut revoked = Revoked::new(100);
+        revoked.learn(Revocation { at: at(10), whom: Whom::Session(session(0, 1)) });
+        assert!(
+            revoked.covers(&token("a", session(0, 1), 5)) && revoked.covers(&token("a", session(0, 1), 99))
+        );
+        assert!(!revoked.covers(&token("a", session(0, 2), 5)));
+    }
+
+    #[test]
+    fn a_selector_of_a_subject_ends_what_was_there_and_nothing_else() {
+        let revoked = after(&[(10, json!({ "subjectId": "a" }))]);
+        assert!(
+            revoked.covers(&token("a", session(0, 1), 5)) && revoked.covers(&token("a", session(10, 1), 99))
+        );
+        assert!(!revoked.covers(&token("a", session(11, 1), 12)), "it was created later");
+        assert!(!revoked.covers(&token("b", session(0, 1), 5)));
+    }
+
+    #[test]
+    fn a_selector_may_except_one_session_until_another_ends_it_too() {
+        let (one, other) = (session(0, 1), session(0, 2));
+        let but = |kept: SessionId| json!({ "subjectId": "a", "exceptSessionId": kept });
+        let mut revoked = after(&[(10, but(one))]);
+        assert!(!revoked.covers(&token("a", one, 5)) && revoked.covers(&token("a", other, 5)));
+        revoked.learn(Revocation { at: at(20), whom: whom(&but(other)) });
+        assert!(revoked.covers(&token("a", one, 5)) && revoked.covers(&token("a", other, 5)));
+    }
+
+    #[test]
+    fn a_selector_of_all_ends_every_session_that_was_there() {
+        let revoked = after(&[(10, json!({ "all": true, "ownerId": null }))]);
+        assert_eq!(whom(&json!({ "all": false, "subjectId": "a" })), whom(&json!({ "subjectId": "a" })));
+        assert!(
+            revoked.covers(&token("b", session(3, 1), 40))
+                && !revoked.covers(&token("b", session(11, 1), 11))
+        );
+    }
+
+    #[test]
+    fn what_no_token_tells_is_taken_for_everyone_who_could_be_meant_until_a_new_token() {
+        for selector in [
+            json!({ "ownerId": "alice" }),
+            json!({ "device": "laptop" }),
+            json!({ "keyId": "k4.lid.x" }),
+            json!({ "issuedBefore": "2026-11-21T10:00:00.000Z" }),
+            json!({ "all": true, "laterField": 1 }),
+            json!({ "all": false }),
+            json!({ "subjectId": 7 }),
+            json!({}),
+        ] {
+            let revoked = after(&[(10, selector.clone())]);
+            assert!(revoked.covers(&token("anyone", session(0, 1), 10)), "{selector}");
+            assert!(
+                revoked.covers(&token("anyone", session(0, 1), 15)),
+                "signed while it was written: {selector}"
+            );
+            assert!(!revoked.covers(&token("anyone", session(0, 1), 16)), "signed again: {selector}");
+            assert!(!revoked.covers(&token("anyone", session(11, 1), 12)), "created later: {selector}");
+        }
+        let of_subject = after(&[(10, json!({ "subjectId": "a", "device": "laptop" }))]);
+        assert!(
+            of_subject.covers(&token("a", session(0, 1), 5))
+                && !of_subject.covers(&token("b", session(0, 1), 5))
+        );
+        assert!(!of_subject.covers(&token("a", session(0, 1), 16)), "signed again");
+    }
+
+    #[test]
+    fn an_id_that_is_no_uuid_v7_was_there_from_the_beginning() {
+        let revoked = after(&[(10, json!({ "all": true }))]);
+        assert!(revoked.covers(&token("a", SessionId::from_bytes([0xff; 16]), 99)));
+    }
+
+    #[test]
+    fn a_revocation_is_forgotten_when_no_token_from_before_can_live() {
+        let mut revoked = after(&[(10, json!({ "subjectId": "a" }))]);
+        revoked.learn(Revocation { at: at(20), whom: Whom::Session(session(0, 1)) });
+        revoked.forget_before(at(10).plus_millis(REMEMBERED - 1));
+        assert_eq!(revoked.len(), 2);
+        revoked.forget_before(at(10).plus_millis(REMEMBERED));
+        assert_eq!(revoked.len(), 1);
+        revoked.forget_before(at(20).plus_millis(REMEMBERED));
+        assert!(revoked.len() == 0 && revoked.sessions.is_empty() && revoked.subjects.is_empty());
+    }
+
+    #[test]
+    fn the_same_revocation_twice_takes_the_room_of_one() {
+        let revoked = after(&[
+            (10, json!({ "subjectId": "a" })),
+            (20, json!({ "subjectId": "a" })),
+            (10, json!({ "subjectId": "a" })),
+        ]);
+        assert_eq!(revoked.len(), 2);
+    }
+
+    /// The oldest become a selector of some: still nobody is let in who was revoked.
+    #[test]
+    fn a_flood_is_bounded_and_lets_nobody_in() {
+        let mut revoked = Revoked::new(1_000);
+        for number in 0..50_000_u32 {
+            let mut id = *session(0, 0).as_bytes();
+            id[12..].copy_from_slice(&number.to_be_bytes());
+            let whom = Whom::Session(SessionId::from_bytes(id));
+            revoked.learn(Revocation { at: at(i64::from(number / 100)), whom });
+        }
+        assert!(revoked.len() == 1_000 && revoked.sessions.len() == 1_000);
+        let mut first = *session(0, 0).as_bytes();
+        first[12..].copy_from_slice(&0_u32.to_be_bytes());
+        assert!(revoked.covers(&token("a", SessionId::from_bytes(first), -5)));
+        assert!(!revoked.covers(&token("a", session(0, 9), 499)), "signed after all that was widened");
+    }
+
+    #[test]
+    fn a_subject_of_many_rules_is_judged_more_coarsely() {
+        let all: Vec<_> = (1..=9).map(|number| session(0, number)).collect();
+        let said = all
+            .iter()
+            .zip(10..)
+            .map(|(kept, seconds)| (seconds, json!({ "subjectId": "a", "exceptSessionId": kept })));
+        let revoked = after(&said.collect::<Vec<_>>());
+        assert_eq!(revoked.subjects["a".parse::<SubjectId>().as_ref().unwrap()].len(), 1);
+        assert!(all.iter().all(|session| revoked.covers(&token("a", *session, 5))));
+    }
+}

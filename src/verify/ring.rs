@@ -1,0 +1,35 @@
+//! The keys that the authority shows: what they signed is taken, until they retire.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::paseto::PublicKey;
+use crate::domain::Timestamp;
+
+/// Keys by their ids. What is not in it signs nothing.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ring(HashMap<Arc<str>, RingKey>);
+
+/// A key, and until when it counts.
+#[derive(Clone, Debug)]
+pub(super) struct RingKey {
+    pub(super) key: PublicKey,
+    /// From this moment on it counts no more.
+    pub(super) retire_at: Option<Timestamp>,
+}
+
+impl Ring {
+    pub(super) fn of(keys: impl IntoIterator<Item = RingKey>) -> Self {
+        Self(keys.into_iter().map(|key| (Arc::clone(key.key.id()), key)).collect())
+    }
+
+    /// The key of this id, when it is one of the authority's and not retired.
+    pub(super) fn key(&self, id: &str, now: Timestamp) -> Option<&PublicKey> {
+        let found = self.0.get(id)?;
+        let is_retired = found.retire_at.is_some_and(|retire_at| now >= retire_at);
+        (!is_retired).then_some(&found.key)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}

@@ -1,0 +1,278 @@
+//! What a verifier knows, and how it judges by it. Pure: no I/O, and time is an argument.
+//!
+//! Time here is that of the machine since it was started, which nobody sets and which goes on while the machine
+//! sleeps. What time it is at the authority follows from its last complete answer; the wall clock of this machine is
+//! never asked, so that it may be wrong.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    AccessClaims, Rejection, Rules,
+    paseto::{PublicKey, Untrusted},
+    revoked::{Revocation, Revoked},
+    ring::{Ring, RingKey},
+};
+use crate::domain::Timestamp;
+
+/// What a verifier knows.
+#[derive(Debug)]
+pub(super) struct State {
+    rules: Rules,
+    ring: Ring,
+    revoked: Revoked,
+    /// None before the first complete answer.
+    heard: Option<Heard>,
+}
+
+/// The last complete answer of the authority: its keys, and its revocations up to the end of the feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Heard {
+    /// When it was asked for. What was recorded before is known.
+    pub(super) asked: Duration,
+    /// When its last page was asked for.
+    pub(super) last_asked: Duration,
+    /// What time it was at the authority when it gave that page.
+    pub(super) authority_time: Timestamp,
+}
+
+/// How a verifier stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// How long ago the last complete answer was asked for; none before the first.
+    pub age: Option<Duration>,
+    /// Whether tokens are judged, and not all refused.
+    pub is_fresh: bool,
+    /// How many keys the authority shows.
+    pub keys: usize,
+    /// How many revocations are remembered.
+    pub revocations: usize,
+}
+
+/// A token whose signature was verified: what it says, and the key that signed it.
+#[derive(Clone, Debug)]
+pub(super) struct Verified {
+    pub(super) claims: Arc<AccessClaims>,
+    pub(super) key_id: Arc<str>,
+}
+
+impl State {
+    /// It knows nothing yet and refuses everything.
+    pub(super) fn new(rules: Rules) -> Self {
+        let revoked = Revoked::new(rules.remembered_revocations);
+        Self { rules, ring: Ring::default(), revoked, heard: None }
+    }
+
+    /// The key that a token says it was signed with, when the token may be judged at all and the key is a good one.
+    pub(super) fn key_of(&self, token: &Untrusted, now: Duration) -> Result<PublicKey, Rejection> {
+        let time = self.authority_time(now)?;
+        let id = token.key_id().ok_or(Rejection::Malformed)?;
+        self.ring.key(id, time).cloned().ok_or(Rejection::UnknownKey)
+    }
+
+    /// Judges what a genuine token says, now.
+    pub(super) fn judge(&self, token: &Verified, now: Duration) -> Result<(), Rejection> {
+        let time = self.authority_time(now)?;
+        if self.ring.key(&token.key_id, time).is_none() {
+            return Err(Rejection::UnknownKey);
+        }
+        self.judge_claims(&token.claims, time)?;
+        if self.revoked.covers(&token.claims) { Err(Rejection::Revoked) } else { Ok(()) }
+    }
+
+    /// Whether tokens may be judged, and what time it is at the authority.
+    ///
+    /// That time is rather too late than too early: the way of its answer to us is counted in.
+    pub(super) fn authority_time(&self, now: Duration) -> Result<Timestamp, Rejection> {
+        let heard = self.heard.ok_or(Rejection::NotReady)?;
+        let age = now.saturating_sub(heard.asked);
+        if age >= self.rules.staleness_bound {
+            return Err(Rejection::Stale { age });
+        }
+        let since = now.saturating_sub(heard.last_asked).as_millis();
+        Ok(heard.authority_time.plus_millis(i64::try_from(since).unwrap_or(i64::MAX)))
+    }
+
+    /// How it stands.
+    pub(super) fn standing(&self, now: Duration) -> Standing {
+        Standing {
+            age: self.heard.map(|heard| now.saturating_sub(heard.asked)),
+            is_fresh: self.authority_time(now).is_ok(),
+            keys: self.ring.len(),
+            revocations: self.revoked.len(),
+        }
+    }
+
+    /// Takes in all keys of the authority: what is not among them counts no more.
+    pub(super) fn learn_keys(&mut self, keys: impl IntoIterator<Item = RingKey>) {
+        self.ring = Ring::of(keys);
+    }
+
+    /// Takes in revocations. They count at once, whether the rest is known or not.
+    pub(super) fn learn_revocations(&mut self, revocations: impl IntoIterator<Item = Revocation>) {
+        revocations.into_iter().for_each(|revocation| self.revoked.learn(revocation));
+    }
+
+    /// The authority has told all that it had when it was asked.
+    pub(super) fn heard(&mut self, heard: Heard) {
+        self.heard = Some(heard);
+        self.revoked.forget_before(heard.authority_time);
+    }
+
+    fn judge_claims(&self, claims: &AccessClaims, time: Timestamp) -> Result<(), Rejection> {
+        if claims.issuer != self.rules.issuer {
+            return Err(Rejection::WrongIssuer);
+        }
+        if claims.audience != self.rules.audience {
+            return Err(Rejection::WrongAudience);
+        }
+        if time >= claims.expires_at {
+            return Err(Rejection::Expired);
+        }
+        let latest = time.plus(self.rules.clock_skew);
+        if claims.not_before > latest || claims.issued_at > latest {
+            return Err(Rejection::NotYetValid);
+        }
+        Ok(())
+    }
+}
+
+/// Verifies a token's signature with the key that was chosen for it.
+pub(super) fn verify(token: &Untrusted, key: &PublicKey) -> Result<Verified, Rejection> {
+    let payload = token.open(key).ok_or(Rejection::BadSignature)?;
+    let claims = Arc::new(AccessClaims::from_payload(&payload)?);
+    Ok(Verified { claims, key_id: Arc::clone(key.id()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{SessionId, Timestamp},
+        verify::revoked::{Extent, Whom},
+    };
+
+    const KEY: &str = "k4.public.Hrnbu7wEfAP9cGBOAHHwmH4Wsot1ciXBHwBBXQ4gsaI";
+    /// The authority was heard when the machine had run for so long.
+    const HEARD: Duration = Duration::from_secs(1_000);
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(1_800_000_000_000 + seconds * 1_000)
+    }
+
+    /// So many milliseconds after the authority was heard.
+    fn later(millis: u64) -> Duration {
+        HEARD + Duration::from_millis(millis)
+    }
+
+    fn token() -> Verified {
+        let claims = AccessClaims {
+            issuer: "tenure".to_owned(),
+            subject: "agent-7".parse().unwrap(),
+            session: SessionId::from_bytes([1; 16]),
+            audience: None,
+            scopes: [].into(),
+            issued_at: at(0),
+            not_before: at(0),
+            expires_at: at(600),
+            token_id: "x".to_owned(),
+        };
+        let key = PublicKey::from_paserk(KEY).unwrap();
+        Verified { claims: Arc::new(claims), key_id: Arc::clone(key.id()) }
+    }
+
+    fn with(change: impl FnOnce(&mut AccessClaims)) -> Verified {
+        let mut token = token();
+        change(Arc::make_mut(&mut token.claims));
+        token
+    }
+
+    /// It was heard at this time of the authority.
+    fn state(rules: Rules, time: Timestamp, retire_at: Option<Timestamp>) -> State {
+        let mut state = State::new(rules);
+        state.learn_keys([RingKey { key: PublicKey::from_paserk(KEY).unwrap(), retire_at }]);
+        state.heard(Heard { asked: HEARD, last_asked: HEARD, authority_time: time });
+        state
+    }
+
+    fn usual(time: Timestamp) -> State {
+        state(Rules::of("tenure"), time, None)
+    }
+
+    #[test]
+    fn nothing_passes_before_all_was_heard_once() {
+        let mut state = State::new(Rules::of("tenure"));
+        state.learn_keys([RingKey { key: PublicKey::from_paserk(KEY).unwrap(), retire_at: None }]);
+        assert_eq!(state.judge(&token(), HEARD), Err(Rejection::NotReady));
+        assert_eq!(state.standing(HEARD).age, None);
+    }
+
+    #[test]
+    fn nothing_passes_at_the_bound_and_everything_again_after_news() {
+        let mut state = usual(at(0));
+        assert_eq!(state.judge(&token(), later(9_999)), Ok(()));
+        let age = Duration::from_secs(10);
+        assert_eq!(state.judge(&token(), later(10_000)), Err(Rejection::Stale { age }));
+        assert!(!state.standing(later(10_000)).is_fresh);
+        state.heard(Heard { asked: later(60_000), last_asked: later(60_000), authority_time: at(60) });
+        assert_eq!(state.judge(&token(), later(60_000)), Ok(()));
+    }
+
+    #[test]
+    fn a_token_ends_at_its_very_millisecond_by_the_authoritys_clock() {
+        let state = usual(at(595));
+        assert_eq!(state.judge(&token(), later(4_999)), Ok(()));
+        assert_eq!(state.judge(&token(), later(5_000)), Err(Rejection::Expired));
+    }
+
+    #[test]
+    fn a_token_from_the_future_passes_within_the_skew() {
+        for time in [at(5), at(6)] {
+            let expected = if time == at(5) { Ok(()) } else { Err(Rejection::NotYetValid) };
+            let not_before = with(|claims| claims.not_before = time);
+            let issued_at = with(|claims| claims.issued_at = time);
+            assert_eq!(usual(at(0)).judge(&not_before, HEARD), expected);
+            assert_eq!(usual(at(0)).judge(&issued_at, HEARD), expected);
+        }
+    }
+
+    #[test]
+    fn issuer_and_audience_are_those_of_the_rules_exactly() {
+        let judge = |audience: Option<&str>, token: &Verified| {
+            let rules = Rules { audience: audience.map(str::to_owned), ..Rules::of("tenure") };
+            state(rules, at(0), None).judge(token, HEARD)
+        };
+        let for_orders = with(|claims| claims.audience = Some("orders".to_owned()));
+        assert_eq!(judge(Some("orders"), &for_orders), Ok(()));
+        for (audience, token) in
+            [(Some("order"), &for_orders), (None, &for_orders), (Some("orders"), &token())]
+        {
+            assert_eq!(judge(audience, token), Err(Rejection::WrongAudience));
+        }
+        for issuer in ["tenure ", "Tenure", ""] {
+            let other = with(|claims| claims.issuer = issuer.to_owned());
+            assert_eq!(judge(None, &other), Err(Rejection::WrongIssuer));
+        }
+    }
+
+    #[test]
+    fn a_key_counts_until_it_retires_or_is_shown_no_more() {
+        let mut state = state(Rules::of("tenure"), at(5), Some(at(6)));
+        assert_eq!(state.judge(&token(), later(999)), Ok(()));
+        assert_eq!(state.judge(&token(), later(1_000)), Err(Rejection::UnknownKey));
+        state.learn_keys([]);
+        assert_eq!(state.judge(&token(), HEARD), Err(Rejection::UnknownKey));
+    }
+
+    #[test]
+    fn a_revocation_counts_as_soon_as_it_is_known_and_is_forgotten_by_the_authoritys_clock() {
+        let mut state = usual(at(0));
+        let whom = Whom::Everyone(Extent::All);
+        state.learn_revocations([Revocation { at: at(0), whom }]);
+        assert_eq!(state.judge(&token(), HEARD), Err(Rejection::Revoked));
+        let whom = Whom::Session(SessionId::from_bytes([2; 16]));
+        state.learn_revocations([Revocation { at: at(0), whom }]);
+        assert_eq!(state.standing(HEARD).revocations, 1);
+        state.heard(Heard { asked: HEARD, last_asked: HEARD, authority_time: at(1_810) });
+        assert_eq!(state.standing(HEARD).revocations, 0);
+    }
+}

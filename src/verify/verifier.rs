@@ -1,0 +1,178 @@
+//! A verifier as a program holds it: what it knows, shared by all who ask.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
+
+use super::{
+    AccessClaims, Connection, Follower, Rejection, Rules, Standing, UnfitRules,
+    memo::Memo,
+    paseto::{LONGEST, Untrusted},
+    state::{State, verify},
+};
+use crate::{
+    clock::{Clock, SystemClock},
+    entropy::{Entropy, OsEntropy},
+};
+
+/// Whoever shows a token of an unknown key waits so long for news at most.
+const NEWS_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Checks access tokens offline. Cheap to clone; clones share what they know.
+#[derive(Clone)]
+pub struct Verifier(Arc<Shared>);
+
+struct Shared {
+    rules: Rules,
+    state: RwLock<State>,
+    memo: Memo,
+    clock: Arc<dyn Clock>,
+    /// Somebody wants news sooner than they would come.
+    wanted: Notify,
+    /// When somebody did the last time.
+    wanted_at: Mutex<Option<Duration>>,
+    /// When the last round that has ended, well or not, was begun.
+    rounds: watch::Sender<Option<Duration>>,
+}
+
+impl Verifier {
+    /// One that knows nothing yet, and refuses every token until [`Verifier::follow`] has told it all.
+    ///
+    /// # Errors
+    /// Rules that cannot be followed.
+    pub fn new(rules: Rules) -> Result<Self, UnfitRules> {
+        Self::with(rules, Arc::new(SystemClock::new()), &OsEntropy)
+    }
+
+    /// The same with a clock of one's own, of which only [`Clock::since_boot`] is asked, and chance.
+    ///
+    /// # Errors
+    /// Rules that cannot be followed.
+    pub fn with(rules: Rules, clock: Arc<dyn Clock>, entropy: &dyn Entropy) -> Result<Self, UnfitRules> {
+        rules.check()?;
+        Ok(Self(Arc::new(Shared {
+            state: RwLock::new(State::new(rules.clone())),
+            memo: Memo::new(rules.remembered_tokens, entropy),
+            rules,
+            clock,
+            wanted: Notify::new(),
+            wanted_at: Mutex::default(),
+            rounds: watch::Sender::new(None),
+        })))
+    }
+
+    /// Asks the authority for keys and revocations, again and again, in a task of its own.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime with time and I/O.
+    pub fn follow(&self, connection: Connection) -> Follower {
+        Follower::start(self.clone(), connection)
+    }
+
+    /// Waits until tokens are judged: until the authority has told all, and recently.
+    pub async fn ready(&self) {
+        let mut rounds = self.0.rounds.subscribe();
+        while !self.standing().is_fresh {
+            if rounds.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Whether this token counts now, by what is known; and what it says.
+    ///
+    /// # Errors
+    /// Why it is not taken. Those that [are temporary](Rejection::is_temporary) say nothing about the token.
+    pub fn check(&self, token: &str) -> Result<Arc<AccessClaims>, Rejection> {
+        let now = self.elapsed();
+        self.0.state.read().authority_time(now)?;
+        if token.len() > LONGEST {
+            return Err(Rejection::Malformed);
+        }
+        let digest = self.0.memo.digest(token);
+        if let Some(known) = self.0.memo.recall(&digest) {
+            self.0.state.read().judge(&known, now)?;
+            return Ok(known.claims);
+        }
+        let untrusted = Untrusted::parse(token).ok_or(Rejection::Malformed)?;
+        // No lock is held while the signature is verified.
+        let key = self.0.state.read().key_of(&untrusted, now)?;
+        let verified = verify(&untrusted, &key)?;
+        self.0.memo.remember(digest, verified.clone());
+        self.0.state.read().judge(&verified, now)?;
+        Ok(verified.claims)
+    }
+
+    /// The same; but a token that only news could let in makes the authority be asked at once, and is judged again
+    /// by its answer. That happens once in a poll at most, whatever is shown.
+    ///
+    /// # Errors
+    /// As [`Verifier::check`].
+    pub async fn check_with_news(&self, token: &str) -> Result<Arc<AccessClaims>, Rejection> {
+        let judged = self.check(token);
+        if !matches!(&judged, Err(rejection) if rejection.wants_news()) {
+            return judged;
+        }
+        let Some(wanted_at) = self.want_news() else { return judged };
+        // When no answer comes the token is judged by what is known.
+        drop(timeout(NEWS_PATIENCE, self.round_begun_at(wanted_at)).await);
+        self.check(token)
+    }
+
+    /// How it stands: for a health check, or to show.
+    pub fn standing(&self) -> Standing {
+        self.0.state.read().standing(self.elapsed())
+    }
+
+    /// What it takes.
+    pub fn rules(&self) -> &Rules {
+        &self.0.rules
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.0.clock.since_boot()
+    }
+
+    pub(super) fn learn(&self, lesson: impl FnOnce(&mut State)) {
+        lesson(&mut self.0.state.write());
+    }
+
+    pub(super) fn round_ended(&self, begun: Duration) {
+        self.0.rounds.send_replace(Some(begun));
+    }
+
+    pub(super) async fn news_wanted(&self) {
+        self.0.wanted.notified().await;
+    }
+
+    /// Makes the authority be asked now; gives back since when the news are wanted. None when they came a moment ago,
+    /// and so will not come again at once.
+    fn want_news(&self) -> Option<Duration> {
+        let now = self.elapsed();
+        let mut wanted_at = self.0.wanted_at.lock();
+        if let Some(at) = wanted_at.filter(|at| now.saturating_sub(*at) < self.0.rules.poll) {
+            let is_under_way = self.0.rounds.borrow().is_none_or(|begun| begun < at);
+            return is_under_way.then_some(at);
+        }
+        *wanted_at = Some(now);
+        self.0.wanted.notify_one();
+        Some(now)
+    }
+
+    /// Waits for the end of a round that was not begun before.
+    async fn round_begun_at(&self, at: Duration) {
+        let mut rounds = self.0.rounds.subscribe();
+        // The sender lives as long as `self`, so it ends well.
+        drop(rounds.wait_for(|begun| begun.is_some_and(|begun| begun >= at)).await);
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier").field("rules", &self.0.rules).field("standing", &self.standing()).finish()
+    }
+}

@@ -1,0 +1,197 @@
+//! Uses of sessions that are not recorded one by one: every answer sees them at once, no decision rests on one that
+//! the log does not hold, and a crash forgets little.
+
+use std::sync::Arc;
+
+use tenure::{
+    authority::{Granted, Inactive, Live, NewSession},
+    domain::{
+        Event, EventKind, Mode, Position, Seconds, SessionId, Timestamp, command::AskedTerms,
+        event::ExpiryCause, session::TokenFault,
+    },
+    log::{EventLog, MemoryLog},
+    projections::history,
+};
+
+use crate::world::{World, context, world};
+
+const IDLE: u32 = 100;
+
+struct Used {
+    world: World,
+    log: Arc<MemoryLog>,
+    session: Granted,
+    begun: Timestamp,
+}
+
+/// A session that ends after 100 s without use, and may be renewed after 150 s.
+fn used(mode: Mode) -> Used {
+    let log = Arc::new(MemoryLog::new());
+    let world = world(Arc::clone(&log) as Arc<dyn EventLog>, 7);
+    let begun = world.authority.now();
+    let session = create(&world, mode).unwrap();
+    Used { world, log, session, begun }
+}
+
+fn create(world: &World, mode: Mode) -> Option<Granted> {
+    let idle_timeout = Some(Seconds(IDLE));
+    let terms = AskedTerms { ttl: Some(Seconds(300)), idle_timeout, mode, ..AskedTerms::default() };
+    let new = NewSession { terms, ..NewSession::of("agent".parse().unwrap()) };
+    pollster::block_on(world.authority.create_session(context(), new)).ok()?.now()
+}
+
+impl Used {
+    fn id(&self) -> SessionId {
+        self.session.session.id
+    }
+
+    fn introspect(&self) -> Result<(), Inactive> {
+        self.world.authority.introspect(self.session.token.expose()).map(drop)
+    }
+
+    fn pass(&self, seconds: u64) {
+        self.world.clock.advance(seconds).unwrap();
+    }
+
+    fn last_seen(&self) -> Option<i64> {
+        let seen = self.world.authority.live().session(self.id()).unwrap().last_seen_at()?;
+        Some(seen.millis_since(self.begun) / 1000)
+    }
+
+    fn recorded_last_seen(&self) -> Option<i64> {
+        let seen = self.world.authority.live().recorded_session(self.id()).unwrap().last_seen_at()?;
+        Some(seen.millis_since(self.begun) / 1000)
+    }
+
+    /// The kinds of all events about sessions since the first was created.
+    fn told(&self) -> Vec<EventKind> {
+        let commits = self.log.read(Position::ZERO, 1_000).unwrap();
+        let kinds = commits.iter().flat_map(|stored| stored.commit.events.iter().map(Event::kind));
+        let about = kinds.skip_while(|kind| *kind != EventKind::SessionCreated).skip(1);
+        about.collect()
+    }
+}
+
+#[test]
+fn a_use_is_seen_at_once_by_every_answer_and_appends_nothing() {
+    let used = used(Mode::Fixed);
+    let before = used.world.authority.live().position();
+    used.pass(9);
+    assert_eq!(used.introspect(), Ok(()));
+    assert_eq!((used.last_seen(), used.recorded_last_seen()), (Some(9), Some(0)));
+    let subject = used.world.authority.live().subject(&"agent".parse().unwrap()).unwrap();
+    assert_eq!(subject.session(used.id()).unwrap().last_seen_at(), Some(used.begun.plus(Seconds(9))));
+    pollster::block_on(used.world.authority.keep_uses(&[used.id()]));
+    assert_eq!(used.world.authority.live().position(), before);
+}
+
+#[test]
+fn a_use_a_tenth_of_the_idle_time_later_is_recorded_before_it_is_answered() {
+    let used = used(Mode::Fixed);
+    used.pass(10);
+    assert_eq!(used.introspect(), Ok(()));
+    pollster::block_on(used.world.authority.keep_uses(&[used.id()]));
+    assert_eq!(used.recorded_last_seen(), Some(10));
+    assert_eq!(used.told(), [EventKind::SessionsSeen]);
+}
+
+#[test]
+fn a_stop_records_every_use() {
+    let used = used(Mode::Fixed);
+    used.pass(3);
+    assert_eq!(used.introspect(), Ok(()));
+    used.world.authority.stop();
+    assert_eq!(used.told(), [EventKind::SessionsSeen]);
+    assert_eq!(used.world.authority.uses_forgotten_before(), Ok(None));
+}
+
+#[test]
+fn a_decision_that_a_use_makes_a_difference_to_finds_it_in_the_log() {
+    let used = used(Mode::Fixed);
+    used.pass(9);
+    assert_eq!(used.introspect(), Ok(()));
+    used.pass(96);
+    // By the record alone it has been idle for 5 s.
+    assert_eq!(used.recorded_last_seen(), Some(0));
+    pollster::block_on(used.world.authority.sweep()).unwrap();
+    assert_eq!((used.told(), used.recorded_last_seen()), (vec![EventKind::SessionsSeen], Some(9)));
+    used.pass(3);
+    assert_eq!(used.introspect(), Ok(()));
+    used.pass(99);
+    let holder = used.world.authority.holder(used.session.token.expose()).unwrap();
+    pollster::block_on(used.world.authority.renew(context(), &holder, None)).unwrap();
+    assert_eq!(used.told(), [EventKind::SessionsSeen, EventKind::SessionsSeen, EventKind::SessionRenewed]);
+    // So the log alone leads to what is answered from.
+    let live = used.world.authority.live();
+    let rebuilt = history::state_at(&*used.log, live.position()).unwrap();
+    assert!(rebuilt.to_bytes() == live.capture().to_bytes());
+}
+
+#[test]
+fn a_sweep_ends_an_idle_session_once_and_exactly() {
+    let used = used(Mode::Fixed);
+    used.pass(5);
+    assert_eq!(used.introspect(), Ok(()));
+    used.pass(99);
+    assert_eq!(pollster::block_on(used.world.authority.sweep()).unwrap().recorded, 0);
+    used.pass(1);
+    assert!(matches!(used.introspect(), Err(Inactive::Fault(TokenFault::Idle, _))));
+    assert_eq!(pollster::block_on(used.world.authority.sweep()).unwrap().recorded, 1);
+    assert_eq!(pollster::block_on(used.world.authority.sweep()).unwrap().recorded, 0);
+    let last = used.log.read(Position::ZERO, 1_000).unwrap().pop().unwrap();
+    let Event::SessionExpired(expired) = &last.commit.events[0] else { panic!("{last:?}") };
+    assert_eq!((expired.expires_at, expired.cause), (used.begun.plus(Seconds(105)), ExpiryCause::Idle));
+}
+
+#[test]
+fn what_is_granted_because_a_session_is_idle_is_not_undone_by_a_crash() {
+    let used = used(Mode::Fixed);
+    // Two more: as many as the subject may have.
+    for _ in 0..2 {
+        assert!(create(&used.world, Mode::Fixed).is_some());
+    }
+    assert!(create(&used.world, Mode::Fixed).is_none());
+    used.pass(u64::from(IDLE));
+    assert!(create(&used.world, Mode::Fixed).is_some());
+    assert_eq!(used.told().iter().filter(|kind| **kind == EventKind::SessionExpired).count(), 3);
+
+    let live = used.world.authority.live();
+    let state = history::state_at(&*used.log, live.position()).unwrap();
+    let now = used.world.authority.now();
+    let after_a_crash = Live::new(state, Some(now));
+    let subject = after_a_crash.subject(&"agent".parse().unwrap()).unwrap();
+    assert_eq!(subject.active_count(now), 1);
+}
+
+#[test]
+fn after_a_crash_a_session_counts_as_seen_a_tenth_later_and_no_later_than_the_start() {
+    let used = used(Mode::Fixed);
+    let live = used.world.authority.live();
+    let state = || history::state_at(&*used.log, live.position()).unwrap();
+    for (started, seen) in [(0, 0), (4, 4), (10, 10), (50, 10)] {
+        let live = Live::new(state(), Some(used.begun.plus(Seconds(started))));
+        let session = live.session(used.id()).unwrap();
+        assert_eq!(session.last_seen_at(), Some(used.begun.plus(Seconds(seen))), "started after {started} s");
+        assert_eq!(live.recorded_session(used.id()).unwrap().last_seen_at(), Some(used.begun));
+    }
+    let session = Live::new(state(), None).session(used.id()).unwrap();
+    assert_eq!(session.last_seen_at(), Some(used.begun));
+}
+
+#[test]
+fn of_many_refreshes_at_once_one_is_recorded() {
+    let used = used(Mode::Sliding);
+    used.pass(50);
+    let holder = used.world.authority.holder(used.session.token.expose()).unwrap();
+    let refreshed = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..16)
+            .map(|_| {
+                scope.spawn(|| pollster::block_on(used.world.authority.refresh(context(), &holder)).unwrap())
+            })
+            .collect();
+        asking.into_iter().filter_map(|thread| thread.join().unwrap()).count()
+    });
+    assert_eq!(refreshed, 1);
+    assert_eq!(used.told(), [EventKind::SessionRefreshed]);
+    assert_eq!(used.recorded_last_seen(), Some(50));
+}
