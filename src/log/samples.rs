@@ -111,17 +111,6 @@ fn sealed(byte: u8) -> SealedText {
     SealedText::from_bytes(vec![byte; 40])
 }
 
-fn used(session_id: SessionId) -> Event {
-    Event::UsageRecorded(UsageRecorded {
-        session_id,
-        operation: "pay".to_owned(),
-        amount: Some("12.50".parse().unwrap()),
-        destination: Some("acct:supplier-7".to_owned()),
-        transactions: 3,
-        total_amount: "40".parse().unwrap(),
-    })
-}
-
 fn key_rotated() -> Event {
     let id = |letter: &str| format!("k4.lid.{}", letter.repeat(44)).parse().unwrap();
     Event::KeyRotated(KeyRotated {
@@ -130,6 +119,17 @@ fn key_rotated() -> Event {
         previous_key_id: Some(id("a")),
         retire: Some(Retire::Overlap),
         retire_at: Some(at(86_400_000)),
+    })
+}
+
+fn usage_recorded(session_id: SessionId) -> Event {
+    Event::UsageRecorded(UsageRecorded {
+        session_id,
+        operation: "pay".to_owned(),
+        amount: Some("12.50".parse().unwrap()),
+        destination: Some("acct:supplier-7".to_owned()),
+        transactions: 3,
+        total_amount: "40".parse().unwrap(),
     })
 }
 
@@ -218,7 +218,7 @@ pub(super) fn every_kind() -> Vec<Event> {
         Event::SubjectErased(SubjectErased { reason: sealed(7) }),
         Event::SessionRefreshed(SessionRefreshed { session_id, expires_at: at(7_200_000) }),
         Event::SessionsSeen(SessionsSeen { seen: vec![Seen { session_id, seen_at: at(1_860_000) }] }),
-        used(session_id),
+        usage_recorded(session_id),
         key_rotated(),
         Event::WebhookCreated(WebhookCreated {
             webhook_id: WebhookId::from_bytes([0xe3; 16]),

@@ -85,6 +85,8 @@ fn reach_every_answer(answers: &BTreeMap<String, usize>) {
         "revoked before",
         "all revoked",
         "all revoked before",
+        "bulk",
+        "none met",
         "swept",
         "used",
         "swept before",

@@ -3,6 +3,7 @@
 //! Each scenario is a sentence: *given* these facts, *when* this is asked, *then* these facts follow, or this
 //! refusal answers. `history` leaves the sentences and lets many commands follow one another at random.
 
+mod bulk;
 mod create;
 mod erase;
 mod expiry;

@@ -15,6 +15,7 @@ mod memory;
 mod renew;
 mod replay;
 mod report;
+mod revoke_all;
 mod start;
 mod stock;
 
@@ -37,6 +38,8 @@ pub(crate) enum Bench {
     Replay(replay::Replay),
     /// How long a start takes, and a question about the past
     Start(start::Start),
+    /// How long it takes to end all sessions at once
+    RevokeAll(revoke_all::RevokeAll),
     /// Bytes of memory for each live session
     Memory(memory::Memory),
 }
@@ -49,6 +52,7 @@ impl Bench {
             Self::FanOut(fan_out) => fan_out.run(global),
             Self::Replay(replay) => replay.run(global),
             Self::Start(start) => start.run(global),
+            Self::RevokeAll(revoke_all) => revoke_all.run(global),
             Self::Memory(memory) => memory.run(global),
         }
     }

@@ -30,8 +30,8 @@ pub(crate) enum Session {
     Renew(renew::Renew),
     /// Print the current token of a session file
     Token(token::Token),
-    /// End a session, or veto its renewal
-    Revoke(revoke::Revoke),
+    /// End a session, veto its renewal, or end all sessions that match
+    Revoke(Box<revoke::Revoke>),
     /// Use a session, if its constraints allow it
     Usage(usage::Usage),
     /// Exchange the session's token for one that anybody judges with a public key

@@ -1,32 +1,67 @@
 //! `tenure session revoke`
 
 use clap::{Args, builder::NonEmptyStringValueParser};
+use serde_json::{Map, Value, json};
 
 use super::DETAILS;
-use crate::cli::{
-    client::Request,
-    context::{Caution, Context},
-    failure::Failure,
-    output::Column,
+use crate::{
+    cli::{
+        client::Request,
+        context::{Caution, Context, fields, moment},
+        failure::Failure,
+        output::Column,
+    },
+    domain::{OwnerId, SubjectId, Timestamp},
 };
 
 /// Arguments of `tenure session revoke`.
 #[derive(Debug, Args)]
 pub(crate) struct Revoke {
     /// The session's id
-    #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
-    session: String,
+    #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new(),
+        required_unless_present_any = SELECTING, conflicts_with_all = SELECTING)]
+    session: Option<String>,
 
-    /// Why, for the record
+    /// Why, for the record; needed to end several sessions
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 
     /// Whether this vetoes the latest renewal; when left out it does within the session's reject window
-    #[arg(long, value_name = "BOOL")]
+    #[arg(long, value_name = "BOOL", conflicts_with_all = SELECTING)]
     reject_renewal: Option<bool>,
 
     #[command(flatten)]
+    selection: Selection,
+
+    #[command(flatten)]
     caution: Caution,
+}
+
+const SELECTING: [&str; 5] = ["all", "owner", "subject", "device", "issued_before"];
+
+/// Several sessions: those to which all of it applies.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Several sessions at once")]
+struct Selection {
+    /// All active sessions that match the other options, or all there are
+    #[arg(long)]
+    all: bool,
+
+    /// Those of this owner's subjects
+    #[arg(long, value_name = "ID")]
+    owner: Option<OwnerId>,
+
+    /// Those of this subject
+    #[arg(long, value_name = "ID")]
+    subject: Option<SubjectId>,
+
+    /// Those on this device, whosever it is
+    #[arg(long)]
+    device: Option<String>,
+
+    /// Those whose current token was issued before this moment (RFC 3339)
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    issued_before: Option<Timestamp>,
 }
 
 const COLUMNS: &[Column] = &[
@@ -36,16 +71,55 @@ const COLUMNS: &[Column] = &[
     Column::plain("TRIGGER", "trigger"),
 ];
 
+const MATCHED: &[Column] = &[
+    Column::plain("MATCHED", "matched"),
+    Column::plain("SAMPLE", "sample"),
+    Column::plain("POSITION", "position"),
+];
+
 impl Revoke {
     pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
-        let path = ["v1", "sessions", &self.session];
-        if self.caution.dry_run {
+        let Self { session, reason, reject_renewal, selection, caution } = self;
+        let Some(session) = session else { return selection.run(cli, reason, &caution) };
+        let path = ["v1", "sessions", &session];
+        if caution.dry_run {
             cli.output.talk("This session would end:");
             return cli.show(&Request::get(&path), DETAILS);
         }
-        self.caution.ask(cli.output, &format!("End session {}?", self.session))?;
-        let request =
-            Request::delete(&path).query("reason", self.reason).query("rejectRenewal", self.reject_renewal);
+        caution.ask(cli.output, &format!("End session {session}?"))?;
+        let request = Request::delete(&path).query("reason", reason).query("rejectRenewal", reject_renewal);
         cli.show(&request, COLUMNS)
     }
 }
+
+impl Selection {
+    fn run(&self, cli: &Context, reason: Option<String>, caution: &Caution) -> Result<(), Failure> {
+        let dry = json!({ "selector": self.selector(), "dryRun": true });
+        if caution.dry_run {
+            cli.output.talk("So many sessions would end, these among them:");
+            return cli.show(&Request::post(&PATH, dry), MATCHED);
+        }
+        let Some(reason) = reason else {
+            return Err(Failure::Usage("several sessions are ended for a --reason".into()));
+        };
+        if !caution.yes {
+            let matched = cli.client.send(&Request::post(&PATH, dry))?.body["matched"].clone();
+            caution.ask(cli.output, &format!("End {matched} sessions?"))?;
+        }
+        let body = json!({ "selector": self.selector(), "reason": reason });
+        cli.show(&Request::post(&PATH, body), MATCHED)
+    }
+
+    /// `--all` with something narrower means all of those.
+    fn selector(&self) -> Map<String, Value> {
+        let narrow = fields([
+            ("ownerId", self.owner.as_ref().map(|owner| json!(owner))),
+            ("subjectId", self.subject.as_ref().map(|subject| json!(subject))),
+            ("device", self.device.as_ref().map(|device| json!(device))),
+            ("issuedBefore", self.issued_before.map(|moment| json!(moment))),
+        ]);
+        if narrow.is_empty() { fields([("all", Some(json!(true)))]) } else { narrow }
+    }
+}
+
+const PATH: [&str; 2] = ["v1", "revocations"];

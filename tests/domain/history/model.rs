@@ -38,6 +38,15 @@ pub(super) enum Ask {
     Sweep,
 }
 
+/// Which sessions of any subjects: those to which all of it applies.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Selection {
+    pub(super) owner: Option<u8>,
+    pub(super) subject: Option<usize>,
+    pub(super) device: Option<u8>,
+    pub(super) before: Option<i64>,
+}
+
 /// Who asks for an end.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum By {
@@ -491,6 +500,25 @@ impl Model {
             self.end(*number, "subject_revoked");
         }
         granted(if matching.is_empty() { vec![] } else { vec![format!("{} ended at once", matching.len())] })
+    }
+
+    /// Ends what a selection meets, whosever it is.
+    pub(super) fn revoke_matching(&mut self, selection: Selection, now: i64) -> Answer {
+        let Selection { owner, subject, device, before } = selection;
+        let owner_of = |subject: usize| self.subjects[subject].registration.and_then(|(owner, _)| owner);
+        let is_met = |session: &Session| {
+            session.is_active(now)
+                && (owner.is_none() || owner_of(session.subject) == owner)
+                && subject.is_none_or(|subject| session.subject == subject)
+                && (device.is_none() || session.device == device)
+                && before.is_none_or(|moment| session.current().issued < moment)
+        };
+        let met = self.sessions.iter().filter(|(_, session)| is_met(session));
+        let met: Vec<_> = met.map(|(number, _)| *number).collect();
+        for number in &met {
+            self.end(*number, "bulk");
+        }
+        granted(if met.is_empty() { vec![] } else { vec![format!("{} ended at once", met.len())] })
     }
 
     fn end(&mut self, number: u32, trigger: &'static str) -> String {

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 
 use tenure::domain::{
-    Commit, Event, Generation, Position, SessionId,
+    Commit, Event, Generation, Position, SessionId, Stream, SubjectId,
     budget::Usage,
+    bulk::{Bulk, is_unsettled, settle},
+    evolve::{evolve, mark_presented},
     policy::OnReuse,
+    record::RecordedAs,
     session::{Session, TokenFault},
     state::State,
+    subject::Subject,
 };
 
 use super::{
@@ -246,6 +250,43 @@ pub(super) fn a_rebuild_equals_the_live_state_at_every_position(run: &Run) -> Ch
         }
     }
     ensure(whole == run.state && run.states.len() == run.commits.len(), || "the rebuilt state differs".into())
+}
+
+/// Bulk revocations are left unsettled until the next event of a subject; whoever looks settles a copy.
+pub(super) fn what_is_settled_late_is_as_if_it_were_settled_at_once(run: &Run) -> Check {
+    let mut eager = State::default();
+    let mut late = BTreeMap::<SubjectId, Subject>::new();
+    let mut bulks = Vec::<Bulk>::new();
+    for commit in &run.commits {
+        for (position, event) in (eager.position.next().0..).map(Position).zip(&commit.events) {
+            let recorded = RecordedAs { position, at: commit.recorded_at };
+            match (&commit.stream, event) {
+                (Stream::Subject(id), event) => {
+                    let subject = late.entry(id.clone()).or_insert_with(|| Subject::new(id.clone()));
+                    settle(&bulks, subject);
+                    evolve(subject, event, recorded).map_err(|alarm| format!("settled late: {alarm}"))?;
+                }
+                (Stream::System, Event::SessionsRevoked(event)) => bulks.extend(Bulk::of(event, recorded)),
+                (Stream::System, Event::TokensPresented(marks)) => {
+                    for mark in &marks.presented {
+                        let holder = late.get_mut(&eager.holders[&mark.session_id]);
+                        mark_presented(holder.ok_or("a stranger")?, mark.session_id, mark.generation);
+                    }
+                }
+                (Stream::System, _) => {}
+            }
+        }
+        eager.apply(commit).map_err(|alarm| alarm.to_string())?;
+        for (id, subject) in &late {
+            let mut looked_at = subject.clone();
+            let is_unsettled = is_unsettled(&bulks, subject);
+            ensure(is_unsettled == (settle(&bulks, &mut looked_at) > 0), || format!("{id} is both"))?;
+            ensure(looked_at == eager.subjects[id], || {
+                format!("{subject:?} is not {:?}", eager.subjects[id])
+            })?;
+        }
+    }
+    Ok(())
 }
 
 fn found(state: &State, id: SessionId) -> Result<&Session, String> {

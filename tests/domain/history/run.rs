@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use tenure::domain::{
     Commit, Event, Generation, Seconds, Stream, SubjectId, Timestamp,
     budget::{Constraints, Use},
+    bulk::{Matched, Selector},
     command::{
-        AskedTerms, Command, CreateSession, RecordUsage, RegisterSubject, RenewSession, RevokeSession,
-        RevokeSessions, Revoker, SystemCommand,
+        AskedTerms, Command, CreateSession, RecordUsage, RegisterSubject, RenewSession, RevokeMatching,
+        RevokeSession, RevokeSessions, Revoker, SystemCommand,
     },
     decide::{decide, decide_system},
     event::{Presented, Profile},
@@ -20,12 +21,15 @@ use tenure::domain::{
 
 use super::{
     file::HistoryFile,
-    model::{Answer, Ask, Budget, By, Model, NewSession, OwnLimits, Rules, in_tenths},
-    promises::{a_rebuild_equals_the_live_state_at_every_position, keeps_every_promise},
+    model::{Answer, Ask, Budget, By, Model, NewSession, OwnLimits, Rules, Selection, in_tenths},
+    promises::{
+        a_rebuild_equals_the_live_state_at_every_position, keeps_every_promise,
+        what_is_settled_late_is_as_if_it_were_settled_at_once,
+    },
     steps::{Action, Edge, Key, SUBJECTS, Step, Wait, Which},
     words::{described, recorded_of},
 };
-use crate::scenario::{T0, amount, commit, device, digest, owner, session};
+use crate::scenario::{T0, amount, commit, device, digest, owner, sealed, session};
 
 /// A history under way: the domain's state beside the model's.
 pub(super) struct Run {
@@ -89,6 +93,7 @@ impl Run {
             run.step(step).map_err(|why| format!("step {index}, at {}: {why}\n  {step:?}", run.now))?;
         }
         a_rebuild_equals_the_live_state_at_every_position(&run)?;
+        what_is_settled_late_is_as_if_it_were_settled_at_once(&run)?;
         Ok(run)
     }
 
@@ -104,6 +109,12 @@ impl Run {
             }
             Action::RecordPresented => self.record_presented(),
             Action::ChangeRules(rules) => self.change_rules(*rules),
+            Action::RevokeMatching { owner, subject, device, before } => {
+                // Up to the moment at which the picked session's token was issued, or a moment more.
+                let issued = picked.map(|number| self.model.sessions[&number].current().issued);
+                let before = before.zip(issued).map(|(off, issued)| issued + off);
+                self.revoke_matching(Selection { owner: *owner, subject: *subject, device: *device, before })
+            }
             Action::Register { .. }
             | Action::Create { .. }
             | Action::Renew { .. }
@@ -205,7 +216,10 @@ impl Run {
                 (self.model.sessions[&session].subject, ask)
             }
             Action::Sweep { subject } => (subject, Ask::Sweep),
-            Action::Present(_) | Action::RecordPresented | Action::ChangeRules(_) => return None,
+            Action::Present(_)
+            | Action::RecordPresented
+            | Action::ChangeRules(_)
+            | Action::RevokeMatching { .. } => return None,
         })
     }
 
@@ -320,6 +334,32 @@ impl Run {
             })
             .collect();
         self.ask_system(&SystemCommand::MarkPresented(marks))
+    }
+
+    fn revoke_matching(&mut self, selection: Selection) -> Check {
+        let selector = Selector {
+            owner_id: selection.owner.map(|number| owner(&format!("owner-{number}"))),
+            subject_id: selection
+                .subject
+                .map(|number| SUBJECTS[number].parse().expect("the names are right")),
+            device_digest: selection.device.map(digest),
+            issued_before: selection.before.map(Timestamp::from_millis),
+        };
+        let mut matched = Matched::default();
+        for subject in self.state.subjects.values() {
+            matched.count(&selector, subject, &[], self.now);
+        }
+        let command = RevokeMatching { selector, reason: sealed("for a test"), matched };
+        let command = SystemCommand::RevokeMatching(command);
+        let answer = decide_system(&self.state.system, &command, self.now).map_err(Refused::from);
+        let before = self.state.clone();
+        let expected = self.model.revoke_matching(selection, self.now.as_millis());
+        let actual = described(&answer);
+        ensure(actual == expected, || format!("{selection:?} gave {actual:?}, expected {expected:?}"))?;
+        *self.answers.entry(if actual.facts.is_empty() { "none met" } else { "bulk" }.into()).or_default() +=
+            1;
+        self.record(Stream::System, recorded_of(&answer).to_vec())?;
+        keeps_every_promise(&Seen { run: self, before: &before, answer: &answer })
     }
 
     fn change_rules(&mut self, rules: Rules) -> Check {

@@ -63,6 +63,7 @@ pub(super) enum Action {
     RecordPresented,
     Revoke { by: u8, token: Which, reject_renewal: Option<bool> },
     RevokeAll { subject: usize, device: Option<u8>, spare: bool, owner: Option<u8> },
+    RevokeMatching { owner: Option<u8>, subject: Option<usize>, device: Option<u8>, before: Option<i64> },
     Use { token: Option<Which>, operation: u8, tenths: Option<u64> },
     Sweep { subject: usize },
     ChangeRules(Rules),
@@ -188,6 +189,10 @@ fn actions() -> impl Strategy<Value = Action> {
         1 => (subject(), whose(), any::<bool>(), whose()).prop_map(|(subject, device, spare, owner)| {
             Action::RevokeAll { subject, device, spare, owner }
         }),
+        2 => (whose(), one_of(&[None, None, Some(0), Some(1)]), whose(), one_of(&[None, None, Some(0), Some(1)]))
+            .prop_map(|(owner, subject, device, before)| {
+                Action::RevokeMatching { owner, subject, device, before }
+            }),
         6 => (
             prop_oneof![3 => tokens().prop_map(Some), 2 => Just(None)],
             1_u8..=2,

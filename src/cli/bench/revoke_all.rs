@@ -1,0 +1,135 @@
+//! `tenure bench revoke-all`
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use super::{
+    conditions::{Scratch, load_average, machine},
+    failed,
+    report::print_with,
+    stock::{OnDisk, sessions},
+};
+use crate::{
+    authority::{AskedBulk, Authority, Context, Inactive, Selection},
+    cli::{context::Global, failure::Failure, output::Column},
+    clock::stopwatch,
+    domain::{Actor, session::TokenFault},
+    tokens::SessionToken,
+};
+
+/// Arguments of `tenure bench revoke-all`.
+#[derive(Debug, Args)]
+pub(crate) struct RevokeAll {
+    /// How many sessions are live
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
+    sessions: u32,
+
+    /// How many of them each subject has
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=5))]
+    per_subject: u32,
+
+    /// How many rounds, each with sessions of its own; the median one counts
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+
+    /// Where to put the temporary data directories: the disk of this directory is measured
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::plain("WORK", "work"),
+    Column::plain("MILLIS", "millis"),
+    Column::plain("LEAST", "leastMillis"),
+    Column::plain("MOST", "mostMillis"),
+    Column::plain("LOAD", "loadAverage"),
+];
+
+/// So many of the tokens are kept, and judged right after the answer.
+const JUDGED: usize = 10_000;
+
+/// What one round took.
+struct Round {
+    dry: Duration,
+    reply: Duration,
+    /// Of one token, while the revocation is being settled.
+    judged: Duration,
+    load: Option<f64>,
+}
+
+impl RevokeAll {
+    pub(super) fn run(&self, global: &Global) -> Result<(), Failure> {
+        let runtime = Runtime::new().map_err(failed)?;
+        let mut rounds = Vec::new();
+        for round in 1..=self.rounds {
+            global.output().progress(&format!("round {round} of {}", self.rounds));
+            rounds.push(self.round(&runtime)?);
+        }
+        let mut conditions = machine();
+        conditions.insert("sessions".into(), self.sessions.into());
+        conditions.insert("perSubject".into(), self.per_subject.into());
+        conditions.insert("rounds".into(), self.rounds.into());
+        conditions.insert("where".into(), json!("in process, on disk before the answer"));
+        let items = [
+            item("count what would end (a dry run)", rounds.iter().map(|round| round.dry), &rounds),
+            item("revoke all, to the answer", rounds.iter().map(|round| round.reply), &rounds),
+            item("introspect one, right after", rounds.iter().map(|round| round.judged), &rounds),
+        ];
+        print_with(global.output(), &conditions, &items, COLUMNS)
+    }
+
+    fn round(&self, runtime: &Runtime) -> Result<Round, Failure> {
+        let scratch = Scratch::new(&self.dir)?;
+        let OnDisk { node, .. } = OnDisk::open(&scratch)?;
+        let authority = &node.authority;
+        let count = self.sessions as usize - JUDGED.min(self.sessions as usize / 2);
+        let each = self.per_subject as usize;
+        sessions(runtime.handle(), authority, count, each, |_, _| ())?;
+        let kept =
+            sessions(runtime.handle(), authority, self.sessions as usize - count, each, |_, token| token)?;
+        let begun = stopwatch();
+        let would = authority.matching(&Selection::default()).map_err(failed)?;
+        let dry = begun.elapsed();
+        let begun = stopwatch();
+        let asked = AskedBulk { selection: Selection::default(), reason: "a benchmark".into() };
+        let revoked = runtime.block_on(authority.revoke_matching(Context::of(Actor::AUTHORITY), asked));
+        let reply = begun.elapsed();
+        let matched = revoked.map_err(failed)?.now().map(|revoked| revoked.matched);
+        if matched != Some(would.matched) || would.matched != self.sessions {
+            return Err(failed(format!("{matched:?} of {} sessions were ended", self.sessions)));
+        }
+        let judged = judge(authority, &kept)?;
+        let load = load_average();
+        node.stop();
+        Ok(Round { dry, reply, judged, load })
+    }
+}
+
+/// Judges all these tokens, which must be told that their sessions were ended; how long each took.
+fn judge(authority: &Authority, tokens: &[SessionToken]) -> Result<Duration, Failure> {
+    let begun = stopwatch();
+    for token in tokens {
+        match authority.introspect(token.expose()) {
+            Err(Inactive::Fault(TokenFault::Revoked, _)) => {}
+            other => return Err(failed(format!("an ended session is judged {other:?}"))),
+        }
+    }
+    Ok(begun.elapsed() / u32::try_from(tokens.len()).unwrap_or(u32::MAX).max(1))
+}
+
+fn item(work: &str, took: impl Iterator<Item = Duration>, rounds: &[Round]) -> Value {
+    let mut took: Vec<_> = took.map(|took| (took.as_secs_f64() * 1e6).round() / 1e3).collect();
+    took.sort_unstable_by(f64::total_cmp);
+    let mut loads: Vec<_> = rounds.iter().filter_map(|round| round.load).collect();
+    loads.sort_unstable_by(f64::total_cmp);
+    json!({
+        "work": work,
+        "millis": took.get(took.len() / 2),
+        "leastMillis": took.first(),
+        "mostMillis": took.last(),
+        "loadAverage": loads.get(loads.len() / 2),
+    })
+}

@@ -1,0 +1,170 @@
+//! Bulk revocation: what a selector means, and whose sessions are ended (section 3, "Bulk").
+
+use tenure::domain::{
+    Commit, Event, Stream,
+    bulk::{Matched, OWNERS_COUNTED, SAMPLE, Selector},
+    command::{RevokeMatching, SystemCommand},
+    event::{MatchedOfOwner, Profile, SessionsRevoked, Trigger},
+    session::Status,
+    state::State,
+    subject::Subject,
+};
+
+use crate::scenario::*;
+
+/// The command as whoever holds this state completes it.
+fn revoke(scenario: &Scenario, selector: &Selector, seconds: u32) -> SystemCommand {
+    let mut matched = Matched::default();
+    for subject in scenario.state().subjects.values() {
+        matched.count(selector, subject, &[], after(seconds));
+    }
+    SystemCommand::RevokeMatching(RevokeMatching {
+        selector: selector.clone(),
+        reason: sealed("stolen"),
+        matched,
+    })
+}
+
+fn is_ended_with(selector: Selector, matched: u32) -> SessionsRevoked {
+    SessionsRevoked {
+        trigger: Trigger::Bulk,
+        reason: Some(sealed("stolen")),
+        selector: Some(Box::new(selector)),
+        owners: Some(vec![MatchedOfOwner { owner_id: Some(owner(ALICE)), matched }]),
+        ..are_ended(matched)
+    }
+}
+
+/// Sessions 1 (on device 1) and 2 begin at 0 s and 100 s; 1 is renewed at 500 s.
+fn two() -> Scenario {
+    Scenario::given([registered(), began_on(device(1), 1, 0), began(2, 100), renewed(2, 500)])
+}
+
+#[test]
+fn one_event_ends_all_that_match_and_says_how_many_of_each_owner() {
+    let all = Selector::default();
+    let command = revoke(&two(), &all, 600);
+    let scenario =
+        two().when_system(&command, after(600)).then([Event::SessionsRevoked(is_ended_with(all.clone(), 2))]);
+    for number in [1, 2] {
+        let revocation = scenario.session(number).revocation.clone().unwrap();
+        assert_eq!((revocation.at, revocation.trigger), (after(600), Trigger::Bulk));
+        assert_eq!(revocation.reason, None, "it is with the event, under another key");
+        assert_eq!(scenario.session(number).status(after(600)), Status::Revoked);
+    }
+    let again = revoke(&scenario, &all, 600);
+    scenario.when_system(&again, after(600)).then_nothing();
+}
+
+#[test]
+fn a_selector_means_what_all_of_it_means() {
+    for (selector, met) in [
+        (Selector { owner_id: Some(owner(ALICE)), ..Selector::default() }, vec![1, 2]),
+        (Selector { owner_id: Some(owner("bob")), ..Selector::default() }, vec![]),
+        (Selector { subject_id: Some(subject_id()), ..Selector::default() }, vec![1, 2]),
+        (Selector { device_digest: Some(digest(1)), ..Selector::default() }, vec![1]),
+        (Selector { device_digest: Some(digest(2)), ..Selector::default() }, vec![]),
+        (Selector { issued_before: Some(after(100)), ..Selector::default() }, vec![]),
+        (Selector { issued_before: Some(after(100).plus_millis(1)), ..Selector::default() }, vec![2]),
+        (Selector { issued_before: Some(after(500)), ..Selector::default() }, vec![2]),
+        (Selector { issued_before: Some(after(500).plus_millis(1)), ..Selector::default() }, vec![1, 2]),
+        (
+            Selector {
+                device_digest: Some(digest(1)),
+                issued_before: Some(after(500)),
+                ..Selector::default()
+            },
+            vec![],
+        ),
+    ] {
+        let command = revoke(&two(), &selector, 600);
+        let outcome = two().when_system(&command, after(600));
+        let count = u32::try_from(met.len()).unwrap();
+        let event = Event::SessionsRevoked(is_ended_with(selector.clone(), count));
+        let scenario = outcome.then((count > 0).then_some(event));
+        let ended: Vec<_> =
+            [1, 2].into_iter().filter(|number| !scenario.session(*number).is_live(after(600))).collect();
+        assert_eq!(ended, met, "{selector:?}");
+    }
+}
+
+#[test]
+fn what_has_expired_is_not_met() {
+    let all = Selector::default();
+    // Session 2 expires at 1100 s, session 1 at 1500 s.
+    for (seconds, count) in [(1_099, 2), (1_100, 1), (1_499, 1), (1_500, 0)] {
+        let command = revoke(&two(), &all, seconds);
+        let SystemCommand::RevokeMatching(asked) = &command else { unreachable!() };
+        assert_eq!(asked.matched.count, count, "at {seconds} s");
+    }
+}
+
+#[test]
+fn it_is_illegal_in_the_stream_of_a_subject_and_one_without_a_selector_in_that_of_the_authority() {
+    let with = Event::SessionsRevoked(is_ended_with(Selector::default(), 2));
+    let without = Event::SessionsRevoked(are_ended(2));
+    let wrong = Event::SessionsRevoked(is_ended_with(Selector::default(), 1));
+    let apply = |stream: Stream, event: &Event| {
+        let mut state = two().state().clone();
+        let commit: Commit = commit(&state, stream, vec![event.clone()], after(600));
+        state.apply(&commit).map(|()| state)
+    };
+    assert!(apply(Stream::System, &with).is_ok());
+    assert!(apply(Stream::Subject(subject_id()), &without).is_ok());
+    assert!(apply(Stream::Subject(subject_id()), &with).is_err());
+    assert!(apply(Stream::System, &without).is_err());
+    let alarm = apply(Stream::System, &wrong).unwrap_err();
+    assert!(alarm.to_string().contains("another number"), "{alarm}");
+}
+
+/// A state of this many subjects with a session each, every one of an owner of its own.
+fn crowd(count: usize) -> State {
+    let mut state = State::default();
+    for number in 0..count {
+        let stream = Stream::Subject(format!("agent-{number}").parse().expect("the name is right"));
+        let owner_id = Some(owner(&format!("owner-{number:03}")));
+        let registered = registered_as(Profile { owner_id, ..Profile::default() });
+        let began = began(u32::try_from(number).expect("a few"), 0);
+        let next = commit(&state, stream, vec![registered.event, began.event], T0);
+        state.apply(&next).expect("it is legal");
+    }
+    state
+}
+
+fn counted<'a>(subjects: impl Iterator<Item = &'a Subject>) -> Matched {
+    let mut matched = Matched::default();
+    subjects.for_each(|subject| matched.count(&Selector::default(), subject, &[], after(1)));
+    matched
+}
+
+#[test]
+fn so_many_owners_are_counted_and_no_more() {
+    for (count, is_counted) in [(OWNERS_COUNTED, true), (OWNERS_COUNTED + 1, false)] {
+        let state = crowd(count);
+        let matched = counted(state.subjects.values());
+        assert_eq!(matched.count as usize, count);
+        let owners = matched.owners();
+        assert_eq!(owners.is_some(), is_counted);
+        assert!(owners.is_none_or(|owners| {
+            owners.len() == count && owners.is_sorted_by_key(|of| of.owner_id.clone())
+        }));
+    }
+}
+
+#[test]
+fn to_count_in_parts_is_to_count_the_whole() {
+    for count in [1, 30, OWNERS_COUNTED, OWNERS_COUNTED + 1] {
+        let state = crowd(count);
+        let whole = counted(state.subjects.values());
+        let (evens, odds): (Vec<_>, Vec<_>) =
+            state.subjects.values().enumerate().partition(|(index, _)| index % 2 == 0);
+        let part = |of: Vec<(usize, &Subject)>| counted(of.into_iter().map(|(_, subject)| subject));
+        let parts = part(evens).and(part(odds));
+        assert_eq!(
+            (parts.count, parts.sample(), parts.owners()),
+            (whole.count, whole.sample(), whole.owners())
+        );
+        let expected: Vec<_> = (0..u32::try_from(count.min(SAMPLE)).unwrap()).map(session).collect();
+        assert_eq!(whole.sample(), expected);
+    }
+}
