@@ -6,8 +6,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    bus::{Batch, News, Notice, NoticeId, NoticeKind},
-    domain::{EventKind, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp},
+    bus::{News, Notice, NoticeId, NoticeKind},
+    domain::{EventKind, KindSet, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp},
     log::StoredCommit,
 };
 
@@ -36,14 +36,14 @@ pub(super) struct NoticeView {
 }
 
 /// The kinds of events that are told of.
-const TOLD: [EventKind; 6] = [
+const TOLD: KindSet = KindSet::of(&[
     EventKind::SessionCreated,
     EventKind::SessionRenewed,
     EventKind::RenewalRejected,
     EventKind::SessionRevoked,
     EventKind::SessionsRevoked,
     EventKind::SessionExpired,
-];
+]);
 
 /// The record as notices of some kinds; none is all.
 pub(super) struct Notices(Option<Vec<NoticeKind>>);
@@ -77,8 +77,8 @@ impl Record for Notices {
         Position(place.position.0.saturating_sub(1))
     }
 
-    fn may_be_in(&self, batch: &Batch) -> bool {
-        batch.has_any(&TOLD)
+    fn kinds(&self) -> KindSet {
+        TOLD
     }
 
     fn sought(&self, viewer: &Viewer, news: &News) -> Vec<(NoticeId, Arc<str>)> {

@@ -31,7 +31,7 @@ pub mod webhook;
 
 pub use activity::Mode;
 pub use amount::Amount;
-pub use event::{Event, EventKind};
+pub use event::{Event, EventKind, KindSet};
 pub use id::{
     CommitId, CredentialId, Digest16, EventId, Generation, OwnerId, Position, SessionId, SubjectId, WebhookId,
 };
