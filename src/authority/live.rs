@@ -10,20 +10,20 @@ use std::{
     ops::Deref,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     thread::{self, available_parallelism},
 };
 
 use arc_swap::ArcSwap;
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::uses::Uses;
 use crate::domain::{
     Position, Seconds, SessionId, SubjectId, Timestamp,
-    bulk::{self, Bulk, Matched, Selector},
+    bulk::{self, Bulk, Counter, Matched, Selector},
     session::SharedSession,
     state::State,
     subject::Subject,
@@ -34,6 +34,9 @@ use crate::domain::{
 const SHARDS: usize = 64;
 /// So many threads share a walk over everything that somebody waits for.
 const MOST_THREADS: usize = 4;
+
+/// So many things are looked at in one go on such a walk; what they are fits in the cache meanwhile.
+const AT_A_TIME: usize = 128;
 
 /// The state of every stream, published.
 pub struct Live {
@@ -143,28 +146,34 @@ impl Live {
     /// Counts the sessions that match and are active at this moment.
     pub fn matching(&self, selector: &Selector, at: Timestamp) -> Matched {
         let unsettled = self.unsettled();
-        self.matching_under(&unsettled, selector, at, &|_| false)
+        self.matching_under(&unsettled, selector, at, [].iter())
     }
 
-    /// The same, with these bulk revocations not settled everywhere, but for the subjects that are `left_out`. The parts of the state are shared out among as many threads as there are processors, up to four.
-    pub(super) fn matching_under(
+    /// The same, with these bulk revocations not settled everywhere, but for the subjects that are left out. The
+    /// parts of the state are shared out among as many threads as there are processors, up to four.
+    pub(super) fn matching_under<'a>(
         &self,
         unsettled: &[Bulk],
         selector: &Selector,
         at: Timestamp,
-        left_out: &(dyn Fn(&SubjectId) -> bool + Sync),
+        left_out: impl Iterator<Item = &'a SubjectId>,
     ) -> Matched {
-        let count = |matched: &mut Matched, subject: &Subject| {
-            if !left_out(&subject.id) {
-                matched.count(selector, subject, unsettled, at);
-            }
+        // They are told by where they are, so that nobody has to look at the name of each one there is.
+        let left_out = left_out.filter_map(|id| self.subjects.get(id));
+        let left_out: HashSet<usize> = left_out.map(|subject| place(&subject)).collect();
+        let begin = || Counter::new(selector, unsettled, at);
+        let count = |counter: &mut Counter<'_>, subjects: &[&Arc<Subject>]| {
+            let counted = subjects.iter().filter(|it| left_out.is_empty() || !left_out.contains(&place(it)));
+            let counted: Vec<&Subject> = counted.map(|subject| &***subject).collect();
+            counter.add(&counted);
         };
-        if let Some(id) = &selector.subject_id {
-            let mut matched = Matched::default();
-            self.subjects.get(id).iter().for_each(|subject| count(&mut matched, subject));
-            return matched;
-        }
-        self.subjects.fold_parts(&count).into_iter().fold(Matched::default(), Matched::and)
+        let Some(id) = &selector.subject_id else {
+            let counted = self.subjects.fold_parts(&begin, &count).into_iter().map(Counter::finish);
+            return counted.fold(Matched::default(), Matched::and);
+        };
+        let mut counter = begin();
+        self.subjects.get(id).iter().for_each(|subject| count(&mut counter, &[subject]));
+        counter.finish()
     }
 
     /// A session, as it was last used.
@@ -305,6 +314,11 @@ pub(super) fn settled(bulks: &[Bulk], mut subject: Arc<Subject>) -> Arc<Subject>
     subject
 }
 
+/// Where a published subject is.
+fn place(subject: &Arc<Subject>) -> usize {
+    Arc::as_ptr(subject).addr()
+}
+
 /// The sessions of `after` that are not the very same ones in `before`. Both are ordered by id, and none is
 /// ever taken out.
 fn changed_sessions<'a>(
@@ -394,22 +408,28 @@ impl<T: Named + Clone> Shards<T> {
         Some(shard.read().iter().map(|thing| thing.id().clone()).collect())
     }
 
-    /// Folds all, the shards shared out among some threads; one sum of each.
-    fn fold_parts<S: Default + Send>(&self, add: &(impl Fn(&mut S, &T::Target) + Sync)) -> Vec<S>
+    /// Folds all, some at a time, in some threads; one sum of each. A thread that was held up takes fewer shards.
+    fn fold_parts<S: Send>(
+        &self,
+        begin: &(impl Fn() -> S + Sync),
+        add: &(impl Fn(&mut S, &[&T]) + Sync),
+    ) -> Vec<S>
     where
-        T: Deref + Send + Sync,
+        T: Send + Sync,
     {
         let threads = available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
-        let sum_of = |shards: &[RwLock<HashTable<T>>]| {
-            let mut sum = S::default();
-            for shard in shards {
-                shard.read().iter().for_each(|thing| add(&mut sum, thing));
+        let next = AtomicUsize::new(0);
+        let sum = || {
+            let mut sum = begin();
+            while let Some(shard) = self.shards.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let shard = shard.read();
+                let things: Vec<&T> = shard.iter().collect();
+                things.chunks(AT_A_TIME).for_each(|things| add(&mut sum, things));
             }
             sum
         };
         thread::scope(|scope| {
-            let parts = self.shards.chunks(SHARDS.div_ceil(threads));
-            let threads: Vec<_> = parts.map(|part| scope.spawn(move || sum_of(part))).collect();
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(sum)).collect();
             threads.into_iter().map(|thread| thread.join().expect("counting does not fail")).collect()
         })
     }
