@@ -117,12 +117,15 @@ fn its_commands_do_what_it_says() {
         introspected[0].contains("yes") && introspected[1].contains("SESSION_REVOKED"),
         "{introspected:?}"
     );
-    assert!(said("tenure session show")[0].contains("ACTIVE"), "at position 5 it lived");
+    assert!(said("tenure session show")[0].contains("ACTIVE"), "at position 7 it lived");
 
     let kinds = said("tenure events")[0].lines();
     let kinds: Vec<_> = kinds.filter_map(|line| line.split_whitespace().find(|word| is_kind(word))).collect();
     let story = ["SubjectRegistered", "SessionCreated", "RenewalRejected", "SessionRevoked"];
-    assert_eq!(kinds, [&["PolicyChanged", "CredentialIssued"][..], &story].concat());
+    assert_eq!(
+        kinds,
+        [&["PolicyChanged", "KeyRotated", "KeyRotated", "CredentialIssued"][..], &story].concat()
+    );
 
     let exported = flow.lines().next().unwrap();
     let ran = serving.run(directory.path(), &format!("{exported}\n{held}"));
@@ -144,7 +147,7 @@ fn its_example_runs_and_tells_its_story() {
     let run = Command::new(example).output().unwrap();
     let said = String::from_utf8_lossy(&run.stdout);
     assert!(run.status.success(), "{said}\n{}", String::from_utf8_lossy(&run.stderr));
-    for told in ["renewed", "superseded", "8  SessionRevoked"] {
+    for told in ["renewed", "superseded", "10  SessionRevoked"] {
         assert!(said.contains(told), "{told} in\n{said}");
     }
 }

@@ -324,9 +324,10 @@ impl From<Refusal> for Problem {
             Refusal::IdempotencyKeyReused { caused_by } => {
                 Self::caused_by(Code::IdempotencyKeyReused, caused_by)
             }
-            Refusal::RotationTooRecent { retry_at } => {
+            Refusal::RotationTooRecent { retry_at, wait } => {
                 let mut problem = Self::from(Code::RotationTooRecent);
                 problem.retry_at = Some(retry_at);
+                problem.retry_after = Some(wait.0);
                 problem
             }
             Refusal::LastAdmin => Code::LastAdmin.into(),

@@ -5,7 +5,7 @@ use super::{
     event::Event,
     id::{Position, SessionId},
     session::Status,
-    time::Timestamp,
+    time::{Seconds, Timestamp},
 };
 
 /// Why a command was refused.
@@ -120,6 +120,8 @@ pub enum Refusal {
     RotationTooRecent {
         /// When it may be.
         retry_at: Timestamp,
+        /// How long that is, rounded up.
+        wait: Seconds,
     },
     /// The last admin key cannot be withdrawn.
     #[error("the last admin key cannot be withdrawn")]

@@ -294,9 +294,9 @@ fn a_second_overlap_waits_for_300_seconds_and_a_rotation_at_once_for_nothing() {
     ];
     let rotated = || Scenario::given(first.clone());
     let again = rotate('c', Retire::Overlap, None);
-    let too_recent = || Refusal::RotationTooRecent { retry_at: after(310) };
-    rotated().when_system(&again, after(10)).then_refused(too_recent());
-    rotated().when_system(&again, after(309)).then_refused(too_recent());
+    let too_recent = |wait| Refusal::RotationTooRecent { retry_at: after(310), wait: Seconds(wait) };
+    rotated().when_system(&again, after(10)).then_refused(too_recent(300));
+    rotated().when_system(&again, after(309)).then_refused(too_recent(1));
     rotated().when_system(&again, after(310)).then([replaces('c', 'b', Retire::Overlap, 1_210)]);
     let at_once = Fact::of_system(replaces('c', 'b', Retire::Now, 11), after(11));
     rotated().when_system(&rotate('c', Retire::Now, None), after(11)).then([replaces(
@@ -307,7 +307,7 @@ fn a_second_overlap_waits_for_300_seconds_and_a_rotation_at_once_for_nothing() {
     )]);
     // It is no overlap itself, and does not take the first one's pause away.
     let rotated = || Scenario::given(first.clone().into_iter().chain([at_once.clone()]));
-    rotated().when_system(&rotate('d', Retire::Overlap, None), after(12)).then_refused(too_recent());
+    rotated().when_system(&rotate('d', Retire::Overlap, None), after(12)).then_refused(too_recent(298));
     rotated().when_system(&rotate('d', Retire::Now, None), after(12)).then([replaces(
         'd',
         'c',

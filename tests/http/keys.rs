@@ -259,6 +259,7 @@ fn a_second_overlap_within_300_seconds_is_refused_and_now_never_is() {
     server.advance(299);
     let refused = rotation(&server, "session", "overlap").send().refused(429, "ROTATION_TOO_RECENT");
     assert_eq!(refused.json()["retryAt"], json!(earliest));
+    assert_eq!(refused.header("retry-after"), Some("1"));
     assert_eq!((&refused.json()["retryable"], refused.position()), (&json!(true), None));
     assert_eq!(files(&server, "session").len(), 2, "no key is left of it");
     rotate(&server, "access", "overlap");

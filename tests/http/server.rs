@@ -17,6 +17,7 @@ use tenure::clock::{pause, stopwatch};
 
 /// So long a test waits for anything that the server is to do in real time.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+const ANY_PORT: &str = "127.0.0.1:0";
 
 /// A running server. It is killed when it goes out of scope.
 pub(crate) struct Server {
@@ -68,7 +69,8 @@ impl Server {
 
     fn run(log_filter: &'static str, arguments: Vec<String>, environment: Vec<(String, String)>) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let process = Process::start(&directory.path().join("data"), &arguments, &environment, log_filter);
+        let data = directory.path().join("data");
+        let process = Process::start(&data, ANY_PORT, &arguments, &environment, log_filter);
         let admin = std::fs::read_to_string(directory.path().join("data/admin.key")).unwrap();
         let admin = admin.trim().to_owned();
         Self { directory, arguments, environment, log_filter, process, said_before: String::new(), admin }
@@ -102,9 +104,14 @@ impl Server {
 
     /// Kills it without a warning (kill -9) and starts it again.
     pub(crate) fn kill9(&mut self) {
+        self.die();
+        self.start_again();
+    }
+
+    /// Kills it without a warning (kill -9).
+    pub(crate) fn die(&mut self) {
         self.process.child.kill().unwrap();
         self.process.wait();
-        self.start_again();
     }
 
     /// Stops it in order and starts it again with other settings.
@@ -117,8 +124,19 @@ impl Server {
 
     /// Starts it again after it has stopped.
     pub(crate) fn start_again(&mut self) {
+        self.start_on(ANY_PORT);
+    }
+
+    /// The same, where its clients look for it.
+    #[allow(dead_code, reason = "only the tests of the verifier need it")]
+    pub(crate) fn start_again_where_it_was(&mut self) {
+        self.start_on(&self.address().to_string());
+    }
+
+    fn start_on(&mut self, listen: &str) {
         self.said_before = self.said();
-        self.process = Process::start(&self.data(), &self.arguments, &self.environment, self.log_filter);
+        let (arguments, environment) = (&self.arguments, &self.environment);
+        self.process = Process::start(&self.data(), listen, arguments, environment, self.log_filter);
     }
 
     pub(crate) fn request(&self, method: &str, target: &str) -> Request {
@@ -225,9 +243,15 @@ impl Drop for Server {
 }
 
 impl Process {
-    fn start(data: &Path, arguments: &[String], environment: &[(String, String)], log_filter: &str) -> Self {
+    fn start(
+        data: &Path,
+        listen: &str,
+        arguments: &[String],
+        environment: &[(String, String)],
+        log_filter: &str,
+    ) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tenure"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .args(["serve", "--listen", listen, "--data"])
             .arg(data)
             .args(arguments)
             .env_clear()

@@ -3,15 +3,16 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     fake::{API_KEY, Fake, eventually},
     introspection::live,
+    real::Real,
     tokens::{Key, claims, noon, session_id},
 };
 
@@ -23,10 +24,8 @@ struct Example {
 }
 
 impl Example {
-    fn start(authority: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+    fn start(authority: &str, directory: tempfile::TempDir) -> Self {
         let key = directory.path().join("verifier.key");
-        std::fs::write(&key, format!("{API_KEY}\n")).unwrap();
         let mut process = Command::new(binary())
             .args([authority, key.to_str().unwrap(), "127.0.0.1:0"])
             .stdout(Stdio::piped())
@@ -39,6 +38,10 @@ impl Example {
     }
 
     fn status(&self, method: &str, path: &str, token: &str) -> u16 {
+        self.reply(method, path, token).split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    fn reply(&self, method: &str, path: &str, token: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-length: 0\r\n\
@@ -47,7 +50,7 @@ impl Example {
         stream.write_all(request.as_bytes()).unwrap();
         let mut reply = String::new();
         stream.read_to_string(&mut reply).unwrap();
-        reply.split(' ').nth(1).unwrap().parse().unwrap()
+        reply
     }
 }
 
@@ -69,7 +72,9 @@ fn binary() -> PathBuf {
 #[test]
 fn the_example_lets_in_whom_it_should_and_nobody_else() {
     let mut fake = Fake::start();
-    let example = Example::start(&fake.url());
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("verifier.key"), format!("{API_KEY}\n")).unwrap();
+    let example = Example::start(&fake.url(), directory);
     eventually("it is ready", || example.status("GET", "/ready", "") == 200);
 
     let session = session_id(noon(), 1);
@@ -92,4 +97,47 @@ fn the_example_lets_in_whom_it_should_and_nobody_else() {
     assert_eq!(example.status("POST", "/payments", "tnr_sess_x"), 401);
     fake.stop();
     assert_eq!(example.status("POST", "/payments", "tnr_sess_x"), 503);
+}
+
+/// The line of the page that makes the example's key, in a shell where `tenure` is this one.
+fn make_the_key(real: &Real, directory: &Path) {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let line = page.lines().find(|line| line.starts_with("tenure credential create")).unwrap();
+    let binaries = Path::new(env!("CARGO_BIN_EXE_tenure")).parent().unwrap();
+    let shell = Command::new("sh")
+        .args(["-euc", line])
+        .current_dir(directory)
+        .env("PATH", format!("{}:/usr/bin:/bin", binaries.display()))
+        .env("TENURE_URL", real.url())
+        .env("TENURE_KEY", &real.server.admin)
+        .status();
+    assert!(shell.unwrap().success());
+}
+
+#[test]
+fn the_example_works_with_the_real_authority_and_a_key_made_as_the_page_says() {
+    let real = Real::start();
+    let directory = tempfile::tempdir().unwrap();
+    make_the_key(&real, directory.path());
+    let example = Example::start(&real.url(), directory);
+    eventually("it is ready", || example.status("GET", "/ready", "") == 200);
+
+    real.server.register("agent-7", &json!({ "ownerId": "alice" }));
+    let of = |scopes: Value| real.server.create(&json!({ "subjectId": "agent-7", "scopes": scopes }));
+    let (session, other) = (of(json!(["orders:read", "payments"])), of(json!([])));
+    let [token, of_other] =
+        [&session, &other].map(|session| real.mint(session, &json!({ "audience": "orders" })));
+    assert!(example.reply("GET", "/orders", &token).ends_with("the orders of agent-7\n"));
+    assert_eq!(example.status("GET", "/orders", &of_other), 403);
+    assert_eq!(example.status("GET", "/orders", &real.mint(&session, &json!({}))), 401, "for nobody");
+    assert_eq!(example.status("GET", "/orders", &session.token), 401, "no access token");
+    let paid = example.reply("POST", "/payments", &session.token);
+    assert!(paid.contains("paid by agent-7") && paid.contains("alice"), "{paid}");
+    assert_eq!(example.status("POST", "/payments", &other.token), 403);
+
+    real.revoking(&session).send().expect(200);
+    assert_eq!(example.status("POST", "/payments", &session.token), 401, "at the next request");
+    eventually("it is refused", || example.status("GET", "/orders", &token) == 401);
+    assert_eq!(example.status("GET", "/orders", &of_other), 403, "the other is still known");
 }

@@ -68,7 +68,7 @@ fn with_clock(rules: Rules) -> (Verifier, Arc<TestClock>) {
     (verifier, clock)
 }
 
-fn said(verifier: &Verifier, token: &str) -> Result<(), Rejection> {
+pub(crate) fn said(verifier: &Verifier, token: &str) -> Result<(), Rejection> {
     verifier.check(token).map(drop)
 }
 

@@ -5,9 +5,15 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod claims;
+mod ends;
 mod example;
 mod fake;
 mod following;
 mod introspection;
 mod layer;
+mod real;
+mod rotation;
+#[path = "../http/server.rs"]
+#[allow(dead_code, reason = "another test target needs the rest of it")]
+mod server;
 mod tokens;

@@ -10,7 +10,7 @@ use crate::domain::{
     keys::{KeyId, KeyUse, ROTATION_PAUSE, Retire},
     refusal::Refusal,
     system::System,
-    time::Timestamp,
+    time::{Seconds, Timestamp},
     webhook,
 };
 
@@ -85,7 +85,9 @@ fn rotate_key(system: &System, asked: &RotateKey, at: Timestamp) -> Result<Vec<E
         Retire::Overlap => {
             let earliest = system.keys.last_overlap(asked.which).map(|last| last.plus(ROTATION_PAUSE));
             if let Some(retry_at) = earliest.filter(|earliest| at < *earliest) {
-                return Err(Refusal::RotationTooRecent { retry_at });
+                let left = retry_at.millis_since(at).unsigned_abs().div_ceil(1000);
+                let wait = Seconds(u32::try_from(left).unwrap_or(u32::MAX));
+                return Err(Refusal::RotationTooRecent { retry_at, wait });
             }
             at.plus(asked.overlap.unwrap_or(asked.longest_ttl))
         }
