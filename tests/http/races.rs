@@ -18,6 +18,11 @@ fn creation(server: &Server, subject: &str) -> Request {
     server.post("/v1/sessions").bearer(&server.admin).json(&json!({ "subjectId": subject }))
 }
 
+/// The ids of what was created; none of it was refused.
+fn created(replies: Vec<Reply>) -> BTreeSet<String> {
+    replies.into_iter().map(|reply| reply.expect(201).text("sessionId")).collect()
+}
+
 fn agree(server: &Server) {
     let found = server.get("/v1/audit/check").bearer(&server.admin).send().expect(200).json();
     assert_eq!(found["differences"], json!([]), "{found}");
@@ -28,8 +33,7 @@ fn of_many_created_at_once_where_one_may_live_one_lives_and_each_other_is_evicte
     const MANY: usize = 48;
     let mut server = Server::start();
     server.register("agent", &json!({ "maxSessions": 1, "onLimit": "evict_oldest" }));
-    let replies = at_once(&creation(&server, "agent"), MANY);
-    let all: BTreeSet<_> = replies.into_iter().map(|reply| reply.expect(201).text("sessionId")).collect();
+    let all = created(at_once(&creation(&server, "agent"), MANY));
     assert_eq!(all.len(), MANY);
 
     let live = active(&server, "agent");
@@ -56,10 +60,10 @@ fn where_many_have_to_make_room_one_of_the_racers_ends_them_all_in_one_event() {
     let server = Server::start();
     server.register("agent", &json!({ "maxSessions": BEFORE }));
     for _ in 0..BEFORE / 50 {
-        at_once(&creation(&server, "agent"), 50).into_iter().for_each(|reply| drop(reply.expect(201)));
+        created(at_once(&creation(&server, "agent"), 50));
     }
     server.register("agent", &json!({ "maxSessions": 1, "onLimit": "evict_oldest" }));
-    at_once(&creation(&server, "agent"), MANY).into_iter().for_each(|reply| drop(reply.expect(201)));
+    created(at_once(&creation(&server, "agent"), MANY));
     assert_eq!(active(&server, "agent").len(), 1);
     let many = server.events("SessionsRevoked");
     let said: Vec<_> = many.iter().map(|event| &event["data"]).collect();

@@ -77,15 +77,15 @@ fn what_the_old_key_sealed_ends_and_what_the_new_one_sealed_lives() {
 #[test]
 fn a_renewal_moves_a_session_to_the_key_that_seals_then() {
     let server = Server::start();
-    let (stays, moves) = (server.session("a", 86_400), server.session("b", 86_400));
+    let (stays, renewable) = (server.session("a", 86_400), server.session("b", 86_400));
     let old = rotate(&server);
     server.advance(43_200);
-    let moved = moves.renewed(&server.renew(&moves).send().expect(200));
+    let renewed = renewable.renewed(&server.renew(&renewable).send().expect(200));
     assert_eq!(ends(&server, &json!({ "keyId": old })), 1);
-    assert_eq!(live(&server, &[&stays, &moved]), [false, true]);
+    assert_eq!(live(&server, &[&stays, &renewed]), [false, true]);
     let next = rotate(&server);
     assert_eq!(ends(&server, &json!({ "keyId": next })), 1);
-    assert_eq!(live(&server, &[&moved]), [false]);
+    assert_eq!(live(&server, &[&renewed]), [false]);
 }
 
 /// Its token of before the refresh works on, so both keys are meant.
