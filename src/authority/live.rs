@@ -151,6 +151,8 @@ impl Live {
 
     /// The same, with these bulk revocations not settled everywhere, but for the subjects that are left out. The
     /// parts of the state are shared out among as many threads as there are processors, up to four.
+    ///
+    /// Who leaves something out must be the one that publishes subjects, the sequencer: see [`LeftOut`].
     pub(super) fn matching_under<'a>(
         &self,
         unsettled: &[Bulk],
@@ -158,12 +160,10 @@ impl Live {
         at: Timestamp,
         left_out: impl Iterator<Item = &'a SubjectId>,
     ) -> Matched {
-        // They are told by where they are, so that nobody has to look at the name of each one there is.
-        let left_out = left_out.filter_map(|id| self.subjects.get(id));
-        let left_out: HashSet<usize> = left_out.map(|subject| place(&subject)).collect();
+        let left_out = LeftOut::of(left_out.filter_map(|id| self.subjects.get(id)).collect());
         let begin = || Counter::new(selector, unsettled, at);
         let count = |counter: &mut Counter<'_>, subjects: &[&Arc<Subject>]| {
-            let counted = subjects.iter().filter(|it| left_out.is_empty() || !left_out.contains(&place(it)));
+            let counted = subjects.iter().filter(|subject| !left_out.contains(subject));
             let counted: Vec<&Subject> = counted.map(|subject| &***subject).collect();
             counter.add(&counted);
         };
@@ -314,7 +314,27 @@ pub(super) fn settled(bulks: &[Bulk], mut subject: Arc<Subject>) -> Arc<Subject>
     subject
 }
 
-/// Where a published subject is.
+/// Published subjects that a walk passes over, told by where they are: so it need not look at the name of each one
+/// that there is, which would be one more wait for memory.
+///
+/// That is the very same subject as long as two things hold. What was noted is not replaced during the walk: only
+/// the sequencer publishes subjects, and it is the one that waits for this walk. And nothing else comes to be where
+/// one of them was: they are held here until the walk is over.
+struct LeftOut {
+    places: HashSet<usize>,
+    _held: Vec<Arc<Subject>>,
+}
+
+impl LeftOut {
+    fn of(subjects: Vec<Arc<Subject>>) -> Self {
+        Self { places: subjects.iter().map(place).collect(), _held: subjects }
+    }
+
+    fn contains(&self, subject: &Arc<Subject>) -> bool {
+        !self.places.is_empty() && self.places.contains(&place(subject))
+    }
+}
+
 fn place(subject: &Arc<Subject>) -> usize {
     Arc::as_ptr(subject).addr()
 }
@@ -408,7 +428,8 @@ impl<T: Named + Clone> Shards<T> {
         Some(shard.read().iter().map(|thing| thing.id().clone()).collect())
     }
 
-    /// Folds all, some at a time, in some threads; one sum of each. A thread that was held up takes fewer shards.
+    /// Folds all, some at a time, in this thread and some others; one sum of each. A thread that was held up takes
+    /// fewer shards, and one that is not to be had takes none.
     fn fold_parts<S: Send>(
         &self,
         begin: &(impl Fn() -> S + Sync),
@@ -429,8 +450,11 @@ impl<T: Named + Clone> Shards<T> {
             sum
         };
         thread::scope(|scope| {
-            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(sum)).collect();
-            threads.into_iter().map(|thread| thread.join().expect("counting does not fail")).collect()
+            let spawn = |_| thread::Builder::new().spawn_scoped(scope, sum).ok();
+            let others: Vec<_> = (1..threads).filter_map(spawn).collect();
+            let own = sum();
+            let others = others.into_iter().map(|thread| thread.join().expect("counting does not fail"));
+            others.chain([own]).collect()
         })
     }
 }

@@ -52,7 +52,7 @@ fn the_command_line_says_what_would_end_and_ends_what_was_selected() {
         (0, &json!(1), &json!([ids[0]]))
     );
     assert_eq!(status(&serving, &ids), ["REVOKED", "ACTIVE", "ACTIVE"]);
-    let rotated = serving.run(&["keys", "rotate", "session", "--yes"]);
+    let rotated = serving.run(&["keys", "rotate", "--which", "session", "--yes"]);
     assert_eq!(rotated.code, 0, "{}", rotated.stderr);
     let old = rotated.json()["previousKeyId"].as_str().unwrap().to_owned();
     assert_eq!(serving.run(&["session", "create", "b"]).code, 0);
