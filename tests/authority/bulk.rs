@@ -7,14 +7,16 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use tenure::{
     authority::{
         AskedBulk, Authority, Failure, Granted, Inactive, NewSession, Revocation, RevokedInBulk, Selection,
     },
+    clock::stopwatch,
     domain::{
-        Event, Position, Seconds, SessionId,
+        Event, Mode, Position, Seconds, SessionId,
         command::{AskedTerms, Revoker},
         event::Trigger,
         refusal::Refusal,
@@ -24,18 +26,32 @@ use tenure::{
     projections::history,
 };
 
-use crate::world::{World, context, world};
+use crate::{
+    faults::faulty,
+    world::{World, context, world},
+};
 
 /// More subjects than are settled between two batches, so that the answer comes before that is done.
 const SUBJECTS: usize = 1_500;
 /// So many renew at the same time.
 const RENEWERS: usize = 4;
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Many sessions, one of each subject; all may be renewed.
-struct Fleet {
+struct Fleet<L> {
     world: World,
-    log: Arc<MemoryLog>,
+    log: Arc<L>,
     sessions: Vec<Granted>,
+}
+
+/// Waits for something that comes soon, or never.
+#[track_caller]
+fn wait_until(has_come: impl Fn() -> bool) {
+    let begun = stopwatch();
+    while !has_come() {
+        assert!(begun.elapsed() < PATIENCE, "it does not come");
+        thread::yield_now();
+    }
 }
 
 fn name(number: usize) -> String {
@@ -47,10 +63,16 @@ fn create(authority: &Authority, number: usize, terms: AskedTerms) -> Granted {
     pollster::block_on(authority.create_session(context(), new)).unwrap().now().unwrap()
 }
 
-impl Fleet {
+impl Fleet<MemoryLog> {
     fn of(subjects: usize, terms: AskedTerms) -> Self {
         let log = Arc::new(MemoryLog::new());
         let world = world(Arc::clone(&log) as Arc<dyn EventLog>, 5);
+        Fleet::on(log, world, subjects, terms)
+    }
+}
+
+impl<L: EventLog> Fleet<L> {
+    fn on(log: Arc<L>, world: World, subjects: usize, terms: AskedTerms) -> Self {
         let sessions = (0..subjects).map(|number| create(&world.authority, number, terms)).collect();
         Self { world, log, sessions }
     }
@@ -58,6 +80,17 @@ impl Fleet {
     fn end(&self, selection: Selection) -> RevokedInBulk {
         let asked = AskedBulk { selection, reason: "an incident".to_owned() };
         pollster::block_on(self.world.authority.revoke_matching(context(), asked)).unwrap().now().unwrap()
+    }
+
+    fn end_one(&self, session: &Granted) {
+        let asked = Revocation {
+            session_id: session.session.id,
+            by: Revoker::Admin,
+            reject_renewal: None,
+            reason: None,
+        };
+        let ended = pollster::block_on(self.world.authority.revoke(context(), asked)).unwrap();
+        assert_eq!(ended.now().unwrap().session_id, session.session.id);
     }
 
     /// Renews a session: where that is recorded, or that it was too late.
@@ -139,11 +172,9 @@ fn a_renewal_is_granted_before_it_and_ended_by_it_or_is_refused() {
         let mut renewed = vec![];
         for session in first {
             renewed.extend(fleet.renew(session));
-            granted.store(granted.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            granted.fetch_add(1, Ordering::Relaxed);
         }
-        while !is_answered.load(Ordering::Acquire) {
-            thread::yield_now();
-        }
+        wait_until(|| is_answered.load(Ordering::Acquire));
         assert!(fleet.renew(last).is_none(), "after the answer");
         renewed
     };
@@ -153,14 +184,12 @@ fn a_renewal_is_granted_before_it_and_ended_by_it_or_is_refused() {
             .chunks(SUBJECTS / RENEWERS)
             .map(|sessions| scope.spawn(|| renew_all(sessions)))
             .collect();
-        while granted.load(Ordering::Relaxed) < SUBJECTS / 10 {
-            thread::yield_now();
-        }
+        wait_until(|| granted.load(Ordering::Relaxed) >= SUBJECTS / 10);
         let ended = fleet.end(Selection::default());
-        let at = ended.position.unwrap();
-        // Others are still at it.
-        fleet.are_over(&fleet.sessions, at);
         is_answered.store(true, Ordering::Release);
+        // Others are still at it.
+        let at = ended.position.unwrap();
+        fleet.are_over(&fleet.sessions, at);
         assert_eq!(ended.matched, u32::try_from(SUBJECTS).unwrap(), "renewed or not, each lived");
         (at, renewing.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>())
     });
@@ -171,26 +200,40 @@ fn a_renewal_is_granted_before_it_and_ended_by_it_or_is_refused() {
     fleet.agrees();
 }
 
-/// Single revocations are as urgent as bulk ones, so both often come into one batch.
+/// Single revocations are as urgent as bulk ones, so all come into one batch.
+#[test]
+fn what_was_ended_earlier_in_the_same_batch_is_not_counted() {
+    let of_subject = Selection { subject_id: Some(name(1).parse().unwrap()), ..Selection::default() };
+    for (selection, expected) in [(Selection::default(), 3), (of_subject, 1)] {
+        let (log, world) = faulty();
+        let fleet = Fleet::on(log, world, 4, AskedTerms::default());
+        let other = create(&fleet.world.authority, 1, AskedTerms::default());
+        let gate = fleet.log.hold();
+        let wait_for = |count| wait_until(|| fleet.world.authority.waiting() == count);
+        let matched = thread::scope(|scope| {
+            scope.spawn(|| fleet.end_one(&fleet.sessions[0]));
+            wait_until(|| fleet.log.is_held());
+            scope.spawn(|| fleet.end_one(&other));
+            wait_for(1);
+            let bulk = scope.spawn(|| fleet.end(selection).matched);
+            wait_for(2);
+            drop(gate);
+            bulk.join().unwrap()
+        });
+        assert_eq!(matched, expected);
+        fleet.agrees();
+    }
+}
+
 #[test]
 fn each_session_is_ended_once_whoever_comes_first() {
     const EACH: usize = 400;
     let fleet = Fleet::of(EACH, AskedTerms::default());
     let others: Vec<_> =
         (0..EACH).map(|number| create(&fleet.world.authority, number, AskedTerms::default())).collect();
-    let end_one = |session: &Granted| {
-        let asked = Revocation {
-            session_id: session.session.id,
-            by: Revoker::Admin,
-            reject_renewal: None,
-            reason: None,
-        };
-        let ended = pollster::block_on(fleet.world.authority.revoke(context(), asked)).unwrap();
-        assert_eq!(ended.now().unwrap().session_id, session.session.id);
-    };
     let matched: u32 = thread::scope(|scope| {
         for sessions in [&fleet.sessions, &others] {
-            scope.spawn(move || sessions.iter().step_by(2).for_each(end_one));
+            scope.spawn(|| sessions.iter().step_by(2).for_each(|session| fleet.end_one(session)));
         }
         let of_subject =
             |number| Selection { subject_id: Some(name(number).parse().unwrap()), ..Selection::default() };
@@ -210,8 +253,13 @@ fn each_session_is_ended_once_whoever_comes_first() {
 
 #[test]
 fn a_use_that_is_noted_and_not_recorded_keeps_a_session_in_reach_and_changes_nothing_afterwards() {
-    let terms = AskedTerms { idle_timeout: Some(Seconds(100)), ..AskedTerms::default() };
-    let fleet = Fleet::of(300, terms);
+    for mode in [Mode::Fixed, Mode::Sliding] {
+        let terms = AskedTerms { idle_timeout: Some(Seconds(100)), mode, ..AskedTerms::default() };
+        noted_and_ended(&Fleet::of(300, terms));
+    }
+}
+
+fn noted_and_ended(fleet: &Fleet<MemoryLog>) {
     let authority = &fleet.world.authority;
     fleet.world.clock.advance(9).unwrap();
     let (used, unused) = fleet.sessions.split_at(100);
@@ -230,6 +278,10 @@ fn a_use_that_is_noted_and_not_recorded_keeps_a_session_in_reach_and_changes_not
     fleet.are_over(used, at);
     pollster::block_on(authority.keep_uses(&last_used));
     pollster::block_on(authority.sweep()).unwrap();
+    for session in used {
+        let holder = authority.holder(session.token.expose()).unwrap();
+        assert!(!matches!(pollster::block_on(authority.refresh(context(), &holder)), Ok(Some(_))));
+    }
     fleet.agrees();
     authority.stop();
     fleet.are_over(used, at);
