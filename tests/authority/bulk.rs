@@ -16,9 +16,10 @@ use tenure::{
     },
     clock::stopwatch,
     domain::{
-        Event, Mode, Position, Seconds, SessionId,
+        Event, KeyUse, Mode, Position, Seconds, SessionId,
         command::{AskedTerms, Revoker},
         event::Trigger,
+        keys::Retire,
         refusal::Refusal,
         session::TokenFault,
     },
@@ -223,6 +224,39 @@ fn what_was_ended_earlier_in_the_same_batch_is_not_counted() {
         assert_eq!(matched, expected);
         fleet.agrees();
     }
+}
+
+/// When the request came in, the key was still the one that seals.
+#[test]
+fn a_rotation_that_comes_first_says_until_when_the_key_sealed() {
+    let (log, world) = faulty();
+    rotate(&world.authority);
+    let fleet = Fleet::on(log, world, 3, AskedTerms::default());
+    let authority = &fleet.world.authority;
+    let key = || authority.live().system().system.keys.of(KeyUse::Session).last().unwrap().clone();
+    let before = key();
+    let selection = Selection { key_id: Some(before.id.clone()), ..Selection::default() };
+    let gate = fleet.log.hold();
+    let ended = thread::scope(|scope| {
+        scope.spawn(|| rotate(authority));
+        wait_until(|| fleet.log.is_held());
+        let bulk = scope.spawn(|| fleet.end(selection));
+        wait_until(|| authority.waiting() == 1);
+        drop(gate);
+        bulk.join().unwrap()
+    });
+    assert_eq!(ended.matched, 3);
+    let recorded = fleet.recorded_after(Position(ended.position.unwrap().0 - 1));
+    let [Event::SessionsRevoked(event)] = &recorded[..] else { panic!("{recorded:?}") };
+    let sealed_by = event.selector.as_ref().unwrap().sealed_by.clone().unwrap();
+    assert_eq!((sealed_by.key_id, sealed_by.until), (before.id.clone(), Some(key().since)));
+    assert_ne!(key().id, before.id);
+    fleet.agrees();
+}
+
+fn rotate(authority: &Authority) {
+    let rotated = authority.rotate_key(context(), KeyUse::Session, Retire::Now);
+    assert!(pollster::block_on(rotated).unwrap().now().is_some());
 }
 
 #[test]

@@ -127,9 +127,9 @@ fn outcome(session: &Session, reply: Reply, end: u64) -> Option<Session> {
     None
 }
 
-/// A use is visible before it is recorded. The end of a session that lives by such a use is final.
+/// Also when the server died between the use and the end, and whether or not it has recorded the use.
 #[test]
-fn a_session_that_lives_by_a_use_that_is_not_recorded_is_ended_and_never_revived() {
+fn the_end_of_a_session_that_lives_by_its_last_use_is_final() {
     for has_crashed in [false, true] {
         let mut server = Server::start();
         server.register("agent", &json!({}));
@@ -141,7 +141,7 @@ fn a_session_that_lives_by_a_use_that_is_not_recorded_is_ended_and_never_revived
             server.kill9();
         }
         server.advance(560);
-        // By the records alone it would be idle since 600 s.
+        // But for that use it would be idle since 600 s.
         let body = json!({ "selector": { "all": true }, "reason": "an incident" });
         let all = server.post("/v1/revocations").bearer(&server.admin).json(&body);
         let ended = all.send().expect(200);
