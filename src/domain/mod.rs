@@ -16,6 +16,7 @@ pub mod expiry;
 pub mod id;
 pub mod keys;
 mod kind;
+mod matched;
 pub mod policy;
 mod profile;
 pub mod record;
