@@ -140,11 +140,13 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && token.starts_with(SessionToken::PREFIX)).then_some(token)
 }
 
-/// The value of the end user's cookie, whatever it is; the first one if there are several.
+/// The value of the end user's cookie, whatever it is; the first one if there are several, and empty if it is no text.
+/// Other cookies may have any bytes.
 fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| value)
+    let lines = headers.get_all(header::COOKIE).iter();
+    let mut pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    let own = pairs.find_map(|pair| pair.trim_ascii().strip_prefix(COOKIE.as_bytes())?.strip_prefix(b"="))?;
+    Some(str::from_utf8(own).unwrap_or_default())
 }
 
 async fn judge(api: &Api, token: &str, asking: Context) -> Verdict {
@@ -260,6 +262,23 @@ mod tests {
         for line in ["tenure_sessions=t", "xtenure_session=t", "tenure_session", "TENURE_SESSION=t", ""] {
             assert_eq!(cookie(&headers(&[(header::COOKIE, line)])), None, "{line}");
         }
+    }
+
+    #[test]
+    fn what_others_put_into_their_cookies_is_no_matter() {
+        let of = |line: &[u8]| {
+            let line = HeaderValue::from_bytes(line).unwrap();
+            HeaderMap::from_iter([(header::COOKIE, line)])
+        };
+        for line in [
+            &b"name=J\xf6rg; tenure_session=t"[..],
+            b"tenure_session=t; \xff",
+            "é=ü;tenure_session=t".as_bytes(),
+        ] {
+            assert_eq!(cookie(&of(line)), Some("t"), "{line:?}");
+        }
+        // One of ours that is no text was sent all the same, and is to be cleared.
+        assert_eq!(cookie(&of(b"tenure_session=\xf6")), Some(""));
     }
 
     #[test]
