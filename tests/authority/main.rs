@@ -7,5 +7,6 @@ mod keys;
 mod live_check;
 mod news;
 mod rebuild;
+mod set_back;
 mod uses;
 mod world;
