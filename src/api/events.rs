@@ -74,7 +74,7 @@ impl Record for Events {
     }
 
     fn may_be_in(&self, batch: &Batch) -> bool {
-        self.0.as_ref().is_none_or(|kinds| batch.has_any(kinds))
+        self.0.as_ref().is_none_or(|kinds| batch.has_any(|kind| kinds.contains(&kind)))
     }
 
     fn sought(&self, viewer: &Viewer, news: &News) -> Vec<(Position, Arc<str>)> {

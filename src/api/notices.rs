@@ -35,16 +35,6 @@ pub(super) struct NoticeView {
     owner_id: Option<OwnerId>,
 }
 
-/// The kinds of events that are told of.
-const TOLD: [EventKind; 6] = [
-    EventKind::SessionCreated,
-    EventKind::SessionRenewed,
-    EventKind::RenewalRejected,
-    EventKind::SessionRevoked,
-    EventKind::SessionsRevoked,
-    EventKind::SessionExpired,
-];
-
 /// The record as notices of some kinds; none is all.
 pub(super) struct Notices(Option<Vec<NoticeKind>>);
 
@@ -78,7 +68,7 @@ impl Record for Notices {
     }
 
     fn may_be_in(&self, batch: &Batch) -> bool {
-        batch.has_any(&TOLD)
+        batch.has_any(EventKind::is_told)
     }
 
     fn sought(&self, viewer: &Viewer, news: &News) -> Vec<(NoticeId, Arc<str>)> {

@@ -215,9 +215,9 @@ impl Batch {
         self.news.last().map_or(Position::ZERO, |news| news.stored.last())
     }
 
-    /// Whether one of these kinds occurs in it.
-    pub fn has_any(&self, kinds: &[EventKind]) -> bool {
-        kinds.iter().any(|kind| self.kinds & bit(*kind) != 0)
+    /// Whether a kind occurs in it that is sought.
+    pub fn has_any(&self, is_sought: impl Fn(EventKind) -> bool) -> bool {
+        EventKind::ALL.into_iter().any(|kind| self.kinds & bit(kind) != 0 && is_sought(kind))
     }
 
     /// What is told of it, in order.

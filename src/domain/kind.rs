@@ -91,6 +91,30 @@ impl EventKind {
         }
     }
 
+    /// Whether subscribers are told of it, by notices.
+    pub const fn is_told(self) -> bool {
+        match self {
+            Self::SessionCreated
+            | Self::SessionRenewed
+            | Self::RenewalRejected
+            | Self::SessionRevoked
+            | Self::SessionsRevoked
+            | Self::SessionExpired => true,
+            Self::SubjectRegistered
+            | Self::TokensPresented
+            | Self::CredentialIssued
+            | Self::CredentialRevoked
+            | Self::PolicyChanged
+            | Self::SubjectErased
+            | Self::KeyRotated
+            | Self::SessionRefreshed
+            | Self::SessionsSeen
+            | Self::UsageRecorded
+            | Self::WebhookCreated
+            | Self::WebhookDeleted => false,
+        }
+    }
+
     /// The version in which the kind is written today.
     pub const fn version(self) -> u8 {
         1

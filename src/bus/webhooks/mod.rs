@@ -400,7 +400,9 @@ impl Webhooks {
             };
             match read {
                 Ok(Some(batch)) => {
-                    if batch.has_any(&[EventKind::WebhookCreated, EventKind::WebhookDeleted]) {
+                    if batch
+                        .has_any(|kind| matches!(kind, EventKind::WebhookCreated | EventKind::WebhookDeleted))
+                    {
                         self.reconcile();
                     }
                 }
