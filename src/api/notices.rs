@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::{
     bus::{News, Notice, NoticeId, NoticeKind},
-    domain::{EventKind, KindSet, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp},
+    domain::{KindSet, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp},
     log::StoredCommit,
 };
 
@@ -34,16 +34,6 @@ pub(super) struct NoticeView {
     subject_name: Option<String>,
     owner_id: Option<OwnerId>,
 }
-
-/// The kinds of events that are told of.
-const TOLD: KindSet = KindSet::of(&[
-    EventKind::SessionCreated,
-    EventKind::SessionRenewed,
-    EventKind::RenewalRejected,
-    EventKind::SessionRevoked,
-    EventKind::SessionsRevoked,
-    EventKind::SessionExpired,
-]);
 
 /// The record as notices of some kinds; none is all.
 pub(super) struct Notices(Option<Vec<NoticeKind>>);
@@ -78,7 +68,7 @@ impl Record for Notices {
     }
 
     fn kinds(&self) -> KindSet {
-        TOLD
+        KindSet::TOLD
     }
 
     fn sought(&self, viewer: &Viewer, news: &News) -> Vec<(NoticeId, Arc<str>)> {

@@ -91,6 +91,30 @@ impl EventKind {
         }
     }
 
+    /// Whether subscribers are told of it, by notices.
+    pub const fn is_told(self) -> bool {
+        match self {
+            Self::SessionCreated
+            | Self::SessionRenewed
+            | Self::RenewalRejected
+            | Self::SessionRevoked
+            | Self::SessionsRevoked
+            | Self::SessionExpired => true,
+            Self::SubjectRegistered
+            | Self::TokensPresented
+            | Self::CredentialIssued
+            | Self::CredentialRevoked
+            | Self::PolicyChanged
+            | Self::SubjectErased
+            | Self::KeyRotated
+            | Self::SessionRefreshed
+            | Self::SessionsSeen
+            | Self::UsageRecorded
+            | Self::WebhookCreated
+            | Self::WebhookDeleted => false,
+        }
+    }
+
     /// The version in which the kind is written today.
     pub const fn version(self) -> u8 {
         1
@@ -114,6 +138,19 @@ pub struct KindSet(u64);
 impl KindSet {
     /// Every kind.
     pub const ALL: Self = Self::of(&EventKind::ALL);
+
+    /// The kinds that subscribers are told of.
+    pub const TOLD: Self = {
+        let mut told = 0;
+        let mut rest: &[EventKind] = &EventKind::ALL;
+        while let [kind, others @ ..] = rest {
+            if kind.is_told() {
+                told |= Self::of(&[*kind]).0;
+            }
+            rest = others;
+        }
+        Self(told)
+    };
 
     /// These kinds.
     pub const fn of(kinds: &[EventKind]) -> Self {

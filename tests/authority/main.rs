@@ -8,5 +8,7 @@ mod keys;
 mod live_check;
 mod news;
 mod rebuild;
+mod repeats;
+mod set_back;
 mod uses;
 mod world;

@@ -207,6 +207,35 @@ fn a_bearer_wins_over_the_cookie_behind_the_proxy_too() {
 }
 
 #[test]
+fn whoever_holds_it_as_a_bearer_is_given_the_token_of_the_new_key() {
+    let Some(world) = world("rotations and bearers behind nginx") else { return };
+    let rotate = json!({ "which": "session" });
+    world.server.post("/v1/keys/rotate").bearer(&world.server.admin).json(&rotate).send().expect(200);
+    // A browser has the cookie, and needs no header.
+    world.pass(IDLE / 2);
+    let page = world.browser().get("/");
+    assert!(page.session_cookie().is_some() && page.all("x-tenure-token").is_empty(), "{page:?}");
+
+    let mut client = Browser::new(world.nginx.address);
+    let mut token = world.session.token.clone();
+    // The key before is over after the longest ttl of all.
+    for passed in (0..TTL + 60).step_by(60) {
+        let bearer = format!("Bearer {token}");
+        let page = client.send("GET", "/", &[("Authorization", &bearer), ("X-Tenure-Token", "a lie")], "");
+        assert_eq!(page.status, 200, "after {passed} s: {page:?}");
+        assert_eq!(page.all("x-tenure-token").len(), usize::from(page.session_cookie().is_some()));
+        for given in page.all("x-tenure-token") {
+            given.clone_into(&mut token);
+        }
+        assert!(world.application.last().all("x-tenure-token").is_empty());
+        world.pass(60);
+    }
+    let first = format!("Bearer {}", world.session.token);
+    let mut nobody = Browser::new(world.nginx.address);
+    is_refused(&nobody.send("GET", "/", &[("Authorization", &first)], ""), INVALID);
+}
+
+#[test]
 fn a_crash_keeps_a_session_that_is_in_use() {
     let Some(mut world) = world("a crash behind nginx") else { return };
     let mut browser = world.browser();
