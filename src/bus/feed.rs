@@ -48,7 +48,7 @@ const GATHER_MOST: Duration = Duration::from_millis(30);
 /// So many batches wait for a reader that lags behind; it reads what was dropped from the log.
 const CHANNEL: usize = 64;
 /// So many events are read from the log at a time. A reader that stops reading keeps as many in memory.
-const PAGE: usize = 128;
+const PAGE: usize = 32;
 /// So many readers read from the log at once; the others wait, so that callers keep the disk and the processors.
 const READING: usize = 4;
 
