@@ -12,4 +12,5 @@ mod state;
 mod stopped;
 mod stranger;
 mod tamper;
+mod tampered;
 mod walk;
