@@ -1,6 +1,7 @@
 //! `tenure run` as an operator meets it.
 
 use std::{
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -23,7 +24,10 @@ pub(crate) struct Ground {
 
 impl Ground {
     pub(crate) fn new() -> Self {
-        let server = Server::on_real_time();
+        Self::with(Server::on_real_time())
+    }
+
+    fn with(server: Server) -> Self {
         server.register("agent-7", &json!({}));
         let (issuer, _) = server.issue_key("issuer", None);
         Self { server, directory: tempfile::tempdir().unwrap(), issuer }
@@ -152,13 +156,38 @@ fn with_warn_the_command_goes_on_without_its_session() {
     ground.wait_for("ready");
     let id = SessionFile::at(ground.place("agent.session")).read().unwrap().session_id;
     ground.server.delete(&format!("/v1/sessions/{id}")).bearer(&ground.server.admin).send().expect(200);
-    let mut heard = std::io::BufReader::new(running.stderr.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("The session is over") {
-        assert!(std::io::BufRead::read_line(&mut heard, &mut line).unwrap() > 0, "{line}");
-    }
+    let mut heard = BufReader::new(running.stderr.take().unwrap());
+    read_until_the_session_is_over(&mut heard);
     std::fs::write(ground.place("go"), "").unwrap();
     assert_eq!(running.wait().unwrap().code(), Some(5));
+}
+
+fn read_until_the_session_is_over(heard: &mut impl BufRead) {
+    let mut line = String::new();
+    while !line.contains("The session is over") {
+        assert!(heard.read_line(&mut line).unwrap() > 0, "{line}");
+    }
+}
+
+/// It was revoked with its expired token, which the server refused; then it was said to last until a time that was
+/// over, and its file stayed.
+#[test]
+fn with_warn_a_session_that_has_expired_is_over_when_its_command_ends() {
+    for (option, stays) in [(&[][..], false), (&["--keep"], true)] {
+        let ground = Ground::with(Server::start());
+        let script = "touch ready; while ! [ -e go ]; do sleep 0.01; done; exit 5";
+        let mut running = ground.run(&[option, &["--on-end", "warn"]].concat(), script).spawn().unwrap();
+        ground.wait_for("ready");
+        ground.server.advance(100 * 86_400);
+        let mut heard = BufReader::new(running.stderr.take().unwrap());
+        read_until_the_session_is_over(&mut heard);
+        std::fs::write(ground.place("go"), "").unwrap();
+        assert_eq!(running.wait().unwrap().code(), Some(5));
+        let mut rest = String::new();
+        heard.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "");
+        assert_eq!(ground.place("agent.session").exists(), stays);
+    }
 }
 
 #[test]
