@@ -20,19 +20,20 @@
 //! |---|---|---|
 //! | [`domain`] | the rules: [`decide`](domain::decide) may say no, [`evolve`](domain::evolve) may not; no I/O, no clock, no chance | nothing of ours |
 //! | [`log`] | the truth: an append-only log of commits, in memory or on disk | domain |
-//! | [`tokens`] | proofs: session tokens, API keys, keyed digests | domain, entropy, key files |
+//! | [`tokens`] | proofs: session tokens, API keys, keyed digests | domain, memo, entropy, key files |
 //! | [`texts`] | text about people, sealed so that it can be forgotten | domain, entropy, key files |
-//! | [`bus`] | the news: history, then live; notices; webhooks | domain, log, clock, entropy, key files |
+//! | [`bus`] | the news: history, then live; notices; webhooks | domain, log, clock, entropy, key files, outbound |
 //! | [`authority`] | the one write path, and the check | domain, log, bus, tokens, texts, clock, entropy |
 //! | [`projections`] | answers that no decision asks for; disposable | domain, log |
 //! | [`audit`] | evidence: signed heads, proofs, exports, replay, what-if | domain, log, entropy, key files |
 //! | [`api`] | HTTP: one table of routes, one table of errors | all of the above, config |
-//! | [`client`] | for agents and services: calls, and a session held and kept renewed | domain, clock, entropy |
+//! | [`client`] | for agents and services: calls, and a session held and kept renewed | domain, clock, entropy, outbound |
 //! | [`cli`] | the command line | all |
 //! | [`node`] | an authority on a data directory: what a program embeds | all but api, server and cli |
 //! | [`server`] | a node, its API and a socket | all but cli |
-//! | [`verify`] | for services that take tokens: a verifier that follows the revocations, a tower layer; no server code | domain, clock, entropy |
-//! | [`config`], [`clock`], [`entropy`], [`key_files`], [`telemetry`] | settings, time, chance, secret files, log lines: the edges of the process | domain at most |
+//! | [`verify`] | for services that take tokens: a verifier that follows the revocations, a tower layer; no server code | domain, memo, clock, entropy, outbound |
+//! | `memo` | genuine tokens, known by a digest: not to be judged twice by cryptography | entropy |
+//! | [`config`], [`clock`], [`entropy`], [`key_files`], `outbound`, [`telemetry`] | settings, time, chance, secret files, requests to elsewhere, log lines: the edges of the process | domain at most |
 //!
 //! `tests/tidy/arrows.rs` holds these arrows. `docs/architecture.md` walks through a renewal and names the place of
 //! the next event, route, setting and command.
@@ -79,7 +80,9 @@ pub mod domain;
 pub mod entropy;
 pub mod key_files;
 pub mod log;
+mod memo;
 pub mod node;
+mod outbound;
 pub mod projections;
 pub mod server;
 pub mod telemetry;
