@@ -190,7 +190,7 @@ impl Node {
             save_snapshot(&data, &*log, folded.state.clone());
         }
         let policy = policy.or_else(|| folded.state.system.policy.clone()).unwrap_or_default();
-        let uses_forgotten_before = uses::forgotten_before(&data, folded.state.position, clock.now())
+        let uses_forgotten_before = uses::forgotten_before(&data, folded.state.position, now)
             .map_err(|source| StartError::Io { path: data.display().to_string(), source })?;
         let needs_key = folded.state.system.credentials.is_empty();
         let projections = Arc::new(folded.projections);

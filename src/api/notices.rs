@@ -6,8 +6,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    bus::{Batch, News, Notice, NoticeId, NoticeKind},
-    domain::{EventKind, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp},
+    bus::{News, Notice, NoticeId, NoticeKind},
+    domain::{KindSet, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp},
     log::StoredCommit,
 };
 
@@ -34,16 +34,6 @@ pub(super) struct NoticeView {
     subject_name: Option<String>,
     owner_id: Option<OwnerId>,
 }
-
-/// The kinds of events that are told of.
-const TOLD: [EventKind; 6] = [
-    EventKind::SessionCreated,
-    EventKind::SessionRenewed,
-    EventKind::RenewalRejected,
-    EventKind::SessionRevoked,
-    EventKind::SessionsRevoked,
-    EventKind::SessionExpired,
-];
 
 /// The record as notices of some kinds; none is all.
 pub(super) struct Notices(Option<Vec<NoticeKind>>);
@@ -77,8 +67,8 @@ impl Record for Notices {
         Position(place.position.0.saturating_sub(1))
     }
 
-    fn may_be_in(&self, batch: &Batch) -> bool {
-        batch.has_any(&TOLD)
+    fn kinds(&self) -> KindSet {
+        KindSet::TOLD
     }
 
     fn sought(&self, viewer: &Viewer, news: &News) -> Vec<(NoticeId, Arc<str>)> {
@@ -110,8 +100,7 @@ fn written(notice: &Notice) -> Arc<str> {
     serde_json::to_string(notice).expect("our own documents are always JSON").into()
 }
 
-/// What subscribers are told, oldest first; an owner's own. With `Accept: text/event-stream` it goes on as it
-/// happens.
+/// What subscribers are told, oldest first; an owner's own. With `Accept: text/event-stream` also as it happens.
 #[utoipa::path(get, path = "/v1/notices", tag = "notices", operation_id = "listNotices",
     params(("after" = Option<String>, Query, description = "Only notices of events after this position; of a stream also `latest`: only those to come."),
         ("since" = Option<Timestamp>, Query, description = "Instead of `after`: only what was recorded at this time or later."),

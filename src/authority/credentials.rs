@@ -49,7 +49,8 @@ impl Authority {
         Ok(issued(id, self.submit(Ask::System(command), context).await?))
     }
 
-    /// The same, for callers outside of an async runtime.
+    /// The same, for callers outside of an async runtime. [`Context::idempotency`] counts for nothing here: a repeat
+    /// would have another key.
     ///
     /// # Errors
     /// Why it could not be recorded.
@@ -60,7 +61,7 @@ impl Authority {
         new: NewCredential,
     ) -> Result<CredentialId, Failure> {
         let (id, command) = self.issuing(key, new)?;
-        self.submit_blocking(Ask::System(command), context).map(|_| id)
+        pollster::block_on(self.submit_unmarked(Ask::System(command), context)).map(|_| id)
     }
 
     fn issuing(&self, key: &ApiKey, new: NewCredential) -> Result<(CredentialId, SystemCommand), Failure> {

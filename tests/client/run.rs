@@ -16,14 +16,14 @@ use tenure::{
 
 use crate::server::{PATIENCE, Server};
 
-struct Ground {
-    server: Server,
+pub(crate) struct Ground {
+    pub(crate) server: Server,
     directory: TempDir,
     issuer: String,
 }
 
 impl Ground {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(Server::on_real_time())
     }
 
@@ -33,11 +33,11 @@ impl Ground {
         Self { server, directory: tempfile::tempdir().unwrap(), issuer }
     }
 
-    fn place(&self, name: &str) -> PathBuf {
+    pub(crate) fn place(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    fn tenure(&self, words: &[&str]) -> Command {
+    pub(crate) fn tenure(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
         let program = Path::new(env!("CARGO_BIN_EXE_tenure")).parent().unwrap();
         command
@@ -64,7 +64,7 @@ impl Ground {
     }
 
     /// Waits until the script has made this file.
-    fn wait_for(&self, name: &str) {
+    pub(crate) fn wait_for(&self, name: &str) {
         let begun = stopwatch();
         while !self.place(name).exists() {
             assert!(begun.elapsed() < PATIENCE, "{name} does not come");
@@ -72,7 +72,20 @@ impl Ground {
         }
     }
 
-    fn status_of_the_only_session(&self) -> String {
+    /// Waits until a use of the session is recorded.
+    pub(crate) fn wait_until_used(&self, id: &str) {
+        let begun = stopwatch();
+        let used = || {
+            let reply = self.server.get(&format!("/v1/sessions/{id}")).bearer(&self.server.admin).send();
+            reply.expect(200).json()["usage"]["transactions"].as_u64().unwrap_or(0)
+        };
+        while used() == 0 {
+            assert!(begun.elapsed() < PATIENCE, "{id} is not used");
+            pause(std::time::Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn status_of_the_only_session(&self) -> String {
         let reply =
             self.server.get("/v1/sessions?status=all").bearer(&self.server.admin).send().expect(200).json();
         let items = reply["items"].as_array().unwrap();
@@ -81,11 +94,11 @@ impl Ground {
     }
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn code(output: &Output) -> i32 {
+pub(crate) fn code(output: &Output) -> i32 {
     output.status.code().unwrap()
 }
 
