@@ -32,7 +32,8 @@
 //! | [`node`] | an authority on a data directory: what a program embeds |
 //! | [`server`] | a node, its API and a socket |
 //! | [`verify`] | for services that take tokens: a verifier that follows the revocations, a tower layer; no server code |
-//! | [`config`], [`clock`], [`entropy`], [`key_files`], [`telemetry`] | settings, time, chance, secret files, log lines: the edges of the process |
+//! | `memo` | genuine tokens, known by a digest: not to be judged twice by cryptography |
+//! | [`config`], [`clock`], [`entropy`], [`key_files`], `outbound`, [`telemetry`] | settings, time, chance, secret files, requests to elsewhere, log lines: the edges of the process |
 //!
 //! Which may use which is said in `tests/tidy/arrows.rs`, and held by it. `docs/architecture.md` walks through a renewal
 //! and names the place of the next event, route, setting and command.
@@ -79,7 +80,9 @@ pub mod domain;
 pub mod entropy;
 pub mod key_files;
 pub mod log;
+mod memo;
 pub mod node;
+mod outbound;
 pub mod projections;
 pub mod server;
 pub mod telemetry;

@@ -3,10 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{
-    domain::{Seconds, Timestamp},
-    tokens::LONGEST_ACCESS,
-};
+use crate::domain::{Seconds, Timestamp, token::LONGEST_ACCESS};
 
 use super::{
     access::Caller,

@@ -6,10 +6,11 @@ use crate::{
         command::{RotateKey, SystemCommand},
         event::KeyRotated,
         keys::Retire,
+        token::LONGEST_ACCESS,
     },
     entropy,
     log::StoredCommit,
-    tokens::{AccessClaims, AccessToken, LONGEST_ACCESS, NewKey},
+    tokens::{AccessClaims, AccessToken, NewKey},
 };
 
 use super::{

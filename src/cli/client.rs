@@ -8,11 +8,13 @@ use ureq::{
     Agent, AsSendBody, Body,
     http::{Method, Response, Uri, header, request::Builder},
 };
+use url::Url;
 
 use super::{
     failure::{Failure, Problem},
     secret::Secret,
 };
+use crate::outbound;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -276,8 +278,7 @@ fn bearer(credential: &Secret) -> Result<header::HeaderValue, Failure> {
 
 /// A proxy from the environment is not asked for what is on this host.
 fn is_local(url: &str) -> bool {
-    let host = url.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
-    host.is_some_and(|host| host == "localhost" || host == "[::1]" || host.starts_with("127."))
+    Url::parse(url).is_ok_and(|url| outbound::leads_here(&url))
 }
 
 /// Checks the address of a server: `http` or `https`, host, perhaps a port and a path.
@@ -388,6 +389,19 @@ mod tests {
         assert_eq!(checked_url("https://t.example/auth").unwrap(), "https://t.example/auth");
         for wrong in ["localhost:7300", "ftp://a", "http://u:p@a", "http://a?b=c", "/v1", ""] {
             assert!(checked_url(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    /// Whoever has a name that begins so gets what is sent there past the proxy.
+    #[test]
+    fn a_name_that_looks_like_an_address_of_this_host_is_none() {
+        for local in ["http://localhost:1", "http://127.0.0.1", "http://127.9.9.9", "http://[::1]:7300"] {
+            assert!(is_local(local), "{local}");
+        }
+        for other in
+            ["http://127.evil.example", "http://localhost.evil.example", "http://[::2]", "http://128.0.0.1"]
+        {
+            assert!(!is_local(other), "{other}");
         }
     }
 

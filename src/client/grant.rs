@@ -6,7 +6,7 @@ use super::{
     answers::{Created, Renewed},
     secret::Secret,
 };
-use crate::domain::{Seconds, SessionId, SubjectId, Timestamp};
+use crate::domain::{Seconds, SessionId, SubjectId, Timestamp, token::SESSION_TOKEN_PREFIX};
 
 /// The form of the file; another one has another number.
 const VERSION: u64 = 1;
@@ -168,8 +168,8 @@ impl<'a> Fields<'a> {
     }
 
     fn token(&self) -> Result<Secret, String> {
-        let token = Some(self.text("token")?).filter(|token| token.starts_with("tnr_sess_"));
-        token.map(Secret::new).ok_or_else(|| "`token` must begin with tnr_sess_".to_owned())
+        let token = Some(self.text("token")?).filter(|token| token.starts_with(SESSION_TOKEN_PREFIX));
+        token.map(Secret::new).ok_or_else(|| format!("`token` must begin with {SESSION_TOKEN_PREFIX}"))
     }
 }
 

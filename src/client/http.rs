@@ -1,24 +1,25 @@
 //! One request over HTTP: a credential in the header and nowhere else, no redirect followed, every failure an
 //! [`Error`].
 
-use std::{error::Error as _, sync::Arc, time::Duration};
+use std::{error::Error as _, time::Duration};
 
 use jiff::fmt::rfc2822;
 use reqwest::{
     Method, RequestBuilder, Response,
-    header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER},
-    redirect,
+    header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue},
 };
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use serde::de::DeserializeOwned;
-use url::{Host, Url};
+use url::Url;
 
 use super::{
     error::{Error, Problem},
     secret::Secret,
     time::Time,
 };
-use crate::domain::Timestamp;
+use crate::{
+    domain::Timestamp,
+    outbound::{self, Unread},
+};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -57,15 +58,13 @@ impl Http {
     /// To the authority at this address. Opens no connection yet.
     pub(super) fn new(url: &str) -> Result<Self, Error> {
         let base = checked(url)?;
-        let builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls(&base)?)
-            // A redirect would carry the credential somewhere that nobody named.
-            .redirect(redirect::Policy::none())
-            .retry(reqwest::retry::never())
+        let roots = outbound::roots_for(&base).map_err(|none| Error::Unsendable(none.to_string()))?;
+        let builder = outbound::client(roots)
             .connect_timeout(CONNECT)
             .timeout(WHOLE)
             .user_agent(concat!("tenure-client/", env!("CARGO_PKG_VERSION")));
-        let builder = if is_local(&base) { builder.no_proxy() } else { builder };
+        // A proxy from the environment is not asked for what is on this host.
+        let builder = if outbound::leads_here(&base) { builder.no_proxy() } else { builder };
         let client = builder.build().map_err(|error| Error::Unsendable(reason(&error)))?;
         Ok(Self { client, base })
     }
@@ -120,23 +119,20 @@ impl Http {
         url
     }
 
-    async fn read(&self, mut response: Response) -> Result<Vec<u8>, Error> {
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
-            body.extend_from_slice(&chunk);
-            if body.len() > LONGEST_REPLY {
-                return Err(self.strange(response.status().as_u16(), "the reply does not end"));
-            }
-        }
-        Ok(body)
+    async fn read(&self, response: Response) -> Result<Vec<u8>, Error> {
+        let status = response.status().as_u16();
+        outbound::body(response, LONGEST_REPLY).await.map_err(|unread| match unread {
+            Unread::TooLong => self.strange(status, "the reply does not end"),
+            Unread::CutOff(error) => self.unreachable(&error),
+        })
     }
 
     fn refusal(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Error {
         let Ok(problem) = serde_json::from_slice::<Problem>(body) else {
             return self.strange(status, "its error is no problem document");
         };
-        let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        Error::Refused(Box::new(Problem { retry_after: seconds.map(Duration::from_secs), ..problem }))
+        let retry_after = outbound::retry_after(headers).map(|seconds| Duration::from_secs(seconds.into()));
+        Error::Refused(Box::new(Problem { retry_after, ..problem }))
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Error {
@@ -162,32 +158,6 @@ fn checked(text: &str) -> Result<Url, Error> {
         return Err(wrong("must be http(s)://HOST[:PORT][/PATH]"));
     }
     Ok(url)
-}
-
-/// A proxy from the environment is not asked for what is on this host.
-fn is_local(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
-}
-
-/// Trusts whom the system trusts, or those in `SSL_CERT_FILE`; nobody where nothing is encrypted.
-fn tls(url: &Url) -> Result<ClientConfig, Error> {
-    let mut roots = RootCertStore::empty();
-    if url.scheme() == "https" {
-        let found = rustls_native_certs::load_native_certs();
-        if roots.add_parsable_certificates(found.certs).0 == 0 {
-            return Err(Error::Unsendable("this machine trusts no certificates: see SSL_CERT_FILE".into()));
-        }
-    }
-    Ok(ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("the provider has the default versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth())
 }
 
 /// The header, marked so that no trace of the connection shows it.

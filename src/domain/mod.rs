@@ -28,6 +28,7 @@ pub mod subject;
 pub mod system;
 pub mod text;
 pub mod time;
+pub mod token;
 pub mod webhook;
 
 pub use activity::Mode;

@@ -13,30 +13,38 @@ mod access;
 mod claims;
 mod digests;
 mod keyring;
-mod memo;
 mod paseto;
 mod secret;
 mod shelf;
 
-pub use access::{AccessClaims, AccessToken, LONGEST_ACCESS};
+pub use access::{AccessClaims, AccessToken};
 pub use claims::Claims;
 pub use digests::Digests;
 pub use keyring::{Keyring, NewKey};
 pub use secret::{ApiKey, SessionToken};
 
-use memo::{Memo, Seen};
 use shelf::Ring;
 
 use crate::{
     domain::{Generation, SessionId, Timestamp},
     entropy::Entropy,
+    memo::Memo,
 };
+
+/// A genuine token as it is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    /// What it claims.
+    claims: Claims,
+    /// The place of the key that sealed it: whether that key still works is asked every time too.
+    key: u32,
+}
 
 /// Seals and opens session tokens, and signs access tokens. Shared by all threads.
 #[derive(Debug)]
 pub struct Tokens {
     keyring: Keyring,
-    memo: Memo,
+    memo: Memo<Seen>,
 }
 
 impl Tokens {

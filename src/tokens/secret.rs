@@ -7,7 +7,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
 use super::paseto;
-use crate::entropy::{self, Entropy};
+use crate::{
+    domain::token::{API_KEY_PREFIX, SESSION_TOKEN_PREFIX},
+    entropy::{self, Entropy},
+};
 
 /// The longest session token: ours have 253 characters at the most.
 const LONGEST_TOKEN: usize = 320;
@@ -18,7 +21,7 @@ pub struct SessionToken(Zeroizing<String>);
 
 impl SessionToken {
     /// What every session token starts with.
-    pub const PREFIX: &str = "tnr_sess_";
+    pub const PREFIX: &str = SESSION_TOKEN_PREFIX;
 
     /// The token itself: for the reply that carries it and for nothing else.
     pub fn expose(&self) -> &str {
@@ -48,7 +51,7 @@ pub struct ApiKey(Zeroizing<String>);
 
 impl ApiKey {
     /// What every API key starts with.
-    pub const PREFIX: &str = "tnr_key_";
+    pub const PREFIX: &str = API_KEY_PREFIX;
 
     /// A new key, of 256 random bits.
     pub fn draw(entropy: &dyn Entropy) -> Self {

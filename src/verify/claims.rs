@@ -15,11 +15,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::Rejection;
-use crate::domain::{Seconds, SessionId, SubjectId, Timestamp};
-
-/// The authority signs no access token for longer. A token that says more is refused, and so a revocation may be
-/// forgotten after this time.
-pub(super) const LONGEST_LIFE: Seconds = Seconds(1_800);
+use crate::domain::{SessionId, SubjectId, Timestamp, token::LONGEST_ACCESS};
 
 /// Claims that restrict a token in a way that is not understood here.
 const RESTRICTING: [&str; 2] = ["crit", "cnf"];
@@ -49,7 +45,7 @@ pub struct AccessClaims {
 
 impl AccessClaims {
     /// Reads the payload of a token whose signature was verified.
-    pub(super) fn from_payload(payload: &str) -> Result<Self, Rejection> {
+    pub(crate) fn from_payload(payload: &str) -> Result<Self, Rejection> {
         let members: Members<'_> =
             serde_json::from_str(payload).map_err(|_| Rejection::UnfitClaim("(all)"))?;
         if let Some(name) = RESTRICTING.into_iter().find(|name| members.get(name).is_some()) {
@@ -66,7 +62,7 @@ impl AccessClaims {
             expires_at: members.time("exp")?,
             token_id: members.read("jti")?,
         };
-        let is_short = claims.expires_at <= claims.issued_at.plus(LONGEST_LIFE);
+        let is_short = claims.expires_at <= claims.issued_at.plus(LONGEST_ACCESS);
         if is_short { Ok(claims) } else { Err(Rejection::UnfitClaim("exp")) }
     }
 }

@@ -3,22 +3,22 @@
 //! Only `https://`, and `http://` to this machine itself: whoever can change an answer on its way can hide a
 //! revocation or show a key of their own. No redirect is followed and no proxy is asked. Connections are kept.
 
-use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use reqwest::{
     Method, RequestBuilder, Response, StatusCode, Url,
-    header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, RETRY_AFTER},
-    redirect,
+    header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH},
 };
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
-use url::Host;
 use zeroize::Zeroizing;
 
 use super::{
     ring::RingKey,
     wire::{self, FeedPage, Judgement},
 };
-use crate::domain::Position;
+use crate::{
+    domain::{Position, token::API_KEY_PREFIX},
+    outbound::{self, NoRoots, Unread},
+};
 
 /// An authority that takes no connection by then is not there.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -48,8 +48,11 @@ pub enum UnfitConnection {
     #[error("the authority's address must begin with https://, or lead to this machine")]
     Unprotected,
     /// It cannot be written into a header.
-    #[error("the API key must be one that begins with tnr_key_")]
+    #[error("the API key must be one that begins with {API_KEY_PREFIX}")]
     NoKey,
+    /// The address is one of `https://`, and the system trusts nobody who could be there.
+    #[error("{NoRoots}")]
+    NoRoots,
 }
 
 /// Why there is no answer. It quotes neither the address nor the key.
@@ -84,10 +87,10 @@ impl Connection {
     pub fn to(address: &str, key: &str) -> Result<Self, UnfitConnection> {
         let base = base(address)?;
         let bearer = Zeroizing::new(["Bearer ", key].concat());
-        let header = HeaderValue::from_str(&bearer).ok().filter(|_| key.starts_with("tnr_key_"));
+        let header = HeaderValue::from_str(&bearer).ok().filter(|_| key.starts_with(API_KEY_PREFIX));
         let mut key = header.ok_or(UnfitConnection::NoKey)?;
         key.set_sensitive(true);
-        Ok(Self { http: client(base.scheme() == "https"), base, key })
+        Ok(Self { http: client(&base)?, base, key })
     }
 
     /// The keys that it shows. With the tag of an earlier answer it may say that they are the same.
@@ -143,23 +146,15 @@ async fn send(request: RequestBuilder) -> Result<Response, NoAnswer> {
     if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
         return Ok(response);
     }
-    let retry_after = retry_after(response.headers());
+    let retry_after = outbound::retry_after(response.headers());
     Err(NoAnswer::Status { status: response.status().as_u16(), retry_after })
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<u32> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()
-}
-
-async fn body(mut response: Response) -> Result<Vec<u8>, NoAnswer> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|_| NoAnswer::Unreachable)? {
-        if body.len() + chunk.len() > LONGEST_ANSWER {
-            return Err(NoAnswer::NotUnderstood);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
+async fn body(response: Response) -> Result<Vec<u8>, NoAnswer> {
+    outbound::body(response, LONGEST_ANSWER).await.map_err(|unread| match unread {
+        Unread::TooLong => NoAnswer::NotUnderstood,
+        Unread::CutOff(_) => NoAnswer::Unreachable,
+    })
 }
 
 /// The address, ending in `/`, so that paths follow it.
@@ -171,7 +166,7 @@ fn base(address: &str) -> Result<Url, UnfitConnection> {
     }
     match url.scheme() {
         "https" => {}
-        "http" if is_this_machine(&url) => {}
+        "http" if outbound::leads_here(&url) => {}
         "http" => return Err(UnfitConnection::Unprotected),
         _ => return Err(UnfitConnection::NoAddress),
     }
@@ -182,39 +177,15 @@ fn base(address: &str) -> Result<Url, UnfitConnection> {
     Ok(url)
 }
 
-/// `localhost` leads to this machine (RFC 6761, section 6.3).
-fn is_this_machine(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
-        None => false,
-    }
-}
-
-/// A client that trusts whom the system trusts, or those in `SSL_CERT_FILE`.
-fn client(is_https: bool) -> reqwest::Client {
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls())
-        .https_only(is_https)
+fn client(base: &Url) -> Result<reqwest::Client, UnfitConnection> {
+    let roots = outbound::roots_for(base).map_err(|NoRoots| UnfitConnection::NoRoots)?;
+    let client = outbound::client(roots)
+        .https_only(base.scheme() == "https")
         .no_proxy()
-        .redirect(redirect::Policy::none())
-        .retry(reqwest::retry::never())
         .connect_timeout(CONNECT)
         .timeout(WHOLE)
-        .user_agent(concat!("Tenure-verifier/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .expect("a client that is given all it needs asks nobody")
-}
-
-fn tls() -> ClientConfig {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("the provider has the default versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth()
+        .user_agent(concat!("Tenure-verifier/", env!("CARGO_PKG_VERSION")));
+    Ok(client.build().expect("a client that is given all it needs asks nobody"))
 }
 
 #[cfg(test)]
@@ -230,7 +201,7 @@ mod tests {
             "http://[::1]:7300",
             "http://localhost:7300",
         ] {
-            assert!(Connection::to(right, "tnr_key_x").is_ok(), "{right}");
+            assert!(base(right).is_ok(), "{right}");
         }
         for (wrong, why) in [
             ("http://tenure.example.com", UnfitConnection::Unprotected),
@@ -247,8 +218,8 @@ mod tests {
 
     #[test]
     fn paths_follow_the_address() {
-        let connection = Connection::to("https://example.com/tenure", "tnr_key_x").unwrap();
-        assert_eq!(connection.url("v1/keys").as_str(), "https://example.com/tenure/v1/keys");
+        let connection = Connection::to("http://127.0.0.1:7300/tenure", "tnr_key_x").unwrap();
+        assert_eq!(connection.url("v1/keys").as_str(), "http://127.0.0.1:7300/tenure/v1/keys");
     }
 
     #[test]

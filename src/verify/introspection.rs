@@ -12,9 +12,8 @@ use super::{
     connection::NoAnswer,
     wire::{Judgement, LiveToken},
 };
+use crate::domain::token::SESSION_TOKEN_PREFIX;
 
-/// What every session token begins with.
-const PREFIX: &str = "tnr_sess_";
 /// No session token is longer; nothing longer is sent on.
 const LONGEST: usize = 2_048;
 /// So many tokens are asked about at once; others wait for their turn.
@@ -40,7 +39,7 @@ impl Introspection {
     /// # Errors
     /// Why it is not taken; [`Rejection::Unreachable`] when the authority does not say.
     pub async fn introspect(&self, token: &str) -> Result<Holder, Rejection> {
-        if token.len() > LONGEST || !token.starts_with(PREFIX) {
+        if token.len() > LONGEST || !token.starts_with(SESSION_TOKEN_PREFIX) {
             return Err(Rejection::Malformed);
         }
         let asked = timeout(PATIENCE, self.ask(token)).await;

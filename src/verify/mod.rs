@@ -1,6 +1,7 @@
 //! For services that take Tenure's tokens: checks them, offline or by asking, and protects a tower service.
 //!
-//! There is no server in it: it uses the domain's value types, time and chance, and nothing else of this crate.
+//! There is no server in it: it uses the domain's value types, time, chance, requests, and nothing else of this crate
+//! but the memory of genuine tokens.
 //!
 //! ```text
 //!   request ─► ProtectLayer ─► Verifier ─► Memo, or one Ed25519 verification ─► State: keys, revocations, freshness
@@ -23,7 +24,6 @@ mod denial;
 mod follower;
 mod holder;
 mod introspection;
-mod memo;
 mod pace;
 mod paseto;
 mod protect;

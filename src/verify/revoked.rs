@@ -13,14 +13,14 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use serde_json::{Map, Value};
 
-use super::{AccessClaims, claims::LONGEST_LIFE};
-use crate::domain::{SessionId, SubjectId, Timestamp};
+use super::AccessClaims;
+use crate::domain::{SessionId, SubjectId, Timestamp, token::LONGEST_ACCESS};
 
 /// A selector is recorded, its sessions are counted, it is synced, and then counts; a token that is signed meanwhile
 /// may bear a later time than it. By so much, at most, in milliseconds.
 const SETTLING: i64 = 5_000;
 /// A revocation is remembered for as long as a token may live that was signed before, in milliseconds.
-pub(super) const REMEMBERED: i64 = LONGEST_LIFE.0 as i64 * 1_000 + 2 * SETTLING;
+pub(super) const REMEMBERED: i64 = LONGEST_ACCESS.0 as i64 * 1_000 + 2 * SETTLING;
 /// A subject with more different rules than this is judged more coarsely.
 const RULES_OF_A_SUBJECT: usize = 8;
 

@@ -10,13 +10,13 @@ use tokio::{
 
 use super::{
     AccessClaims, Connection, Follower, Rejection, Rules, Standing, UnfitRules,
-    memo::Memo,
     paseto::{LONGEST, Untrusted},
-    state::{State, verify},
+    state::{State, Verified, verify},
 };
 use crate::{
     clock::{Clock, SystemClock},
     entropy::{Entropy, OsEntropy},
+    memo::Memo,
 };
 
 /// Whoever shows a token of an unknown key waits so long for news at most.
@@ -29,7 +29,7 @@ pub struct Verifier(Arc<Shared>);
 struct Shared {
     rules: Rules,
     state: RwLock<State>,
-    memo: Memo,
+    memo: Memo<Verified>,
     clock: Arc<dyn Clock>,
     /// Somebody wants news sooner than they would come.
     wanted: Notify,
@@ -94,7 +94,7 @@ impl Verifier {
             return Err(Rejection::Malformed);
         }
         let digest = self.0.memo.digest(token);
-        if let Some(known) = self.0.memo.recall(&digest) {
+        if let Some(known) = self.0.memo.recall(digest) {
             self.0.state.read().judge(&known, now)?;
             return Ok(known.claims);
         }

@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, path::Path};
 
 use crate::tree;
 
-/// The edges of the process: settings, time, chance, secret files, log lines.
-const EDGES: [&str; 5] = ["clock", "config", "entropy", "key_files", "telemetry"];
+/// The edges of the process: settings, time, chance, secret files, requests to elsewhere, log lines.
+const EDGES: [&str; 6] = ["clock", "config", "entropy", "key_files", "outbound", "telemetry"];
 
 /// Each part of `src/`, and the parts that it may use besides itself.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -13,19 +13,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     // What is recorded, and what is kept secret.
     ("log", &["domain"]),
-    ("tokens", &["domain", "entropy", "key_files"]),
+    ("tokens", &["domain", "memo", "entropy", "key_files"]),
     ("texts", &["domain", "entropy", "key_files"]),
     // The one write path. It never asks a projection before it decides.
     ("authority", &["bus", "domain", "log", "tokens", "texts", "clock", "entropy"]),
     // What is derived.
-    ("bus", &["domain", "log", "clock", "entropy", "key_files"]),
+    ("bus", &["domain", "log", "clock", "entropy", "key_files", "outbound"]),
     ("projections", &["domain", "log"]),
-    // What services link that take tokens. No server code: value types, time and chance.
-    ("verify", &["domain", "clock", "entropy"]),
+    // What whoever judges tokens remembers of them.
+    ("memo", &["entropy"]),
+    // What services link that take tokens. No server code: value types, time, chance and requests.
+    ("verify", &["domain", "memo", "clock", "entropy", "outbound"]),
     // What convinces a stranger. It has a key of its own.
     ("audit", &["domain", "log", "clock", "entropy", "key_files"]),
     // What talks to an authority elsewhere: nothing of the authority's own.
-    ("client", &["domain", "clock", "entropy"]),
+    ("client", &["domain", "clock", "entropy", "outbound"]),
     // What assembles: a node, its API, a server, a command line.
     (
         "node",
@@ -71,6 +73,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "entropy",
             "log",
             "node",
+            "outbound",
             "projections",
             "server",
             "telemetry",
@@ -83,6 +86,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["domain"]),
     ("entropy", &["domain"]),
     ("key_files", &[]),
+    ("outbound", &[]),
     ("telemetry", &[]),
 ];
 

@@ -99,6 +99,25 @@ fn the_example_lets_in_whom_it_should_and_nobody_else() {
     assert_eq!(example.status("POST", "/payments", "tnr_sess_x"), 503);
 }
 
+/// It started, and each of its rounds said that the authority could not be reached.
+#[test]
+fn the_example_does_not_start_where_nobody_can_be_trusted() {
+    let directory = tempfile::tempdir().unwrap();
+    let [key, none] = ["verifier.key", "none.pem"].map(|name| directory.path().join(name));
+    std::fs::write(&key, API_KEY).unwrap();
+    std::fs::write(&none, "").unwrap();
+    let ended = Command::new("timeout")
+        .arg("10")
+        .arg(binary())
+        .args(["https://127.0.0.1:1", key.to_str().unwrap(), "127.0.0.1:0"])
+        .env("SSL_CERT_FILE", none)
+        .env_remove("SSL_CERT_DIR")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.code() == Some(1) && said.contains("NoRoots"), "{said}");
+}
+
 /// The line of the page that makes the example's key, in a shell where `tenure` is this one.
 fn make_the_key(real: &Real, directory: &Path) {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify.md");

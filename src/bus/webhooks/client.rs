@@ -2,12 +2,8 @@
 
 use std::{error::Error, io, sync::Arc, time::Duration};
 
-use reqwest::{
-    Response,
-    header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER},
-    redirect,
-};
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use reqwest::{Response, header::CONTENT_TYPE};
+use rustls::RootCertStore;
 
 use super::{
     address::{GlobalOnly, NotGlobal},
@@ -15,6 +11,7 @@ use super::{
     format::Message,
     outcome::{Answer, Outcome},
 };
+use crate::outbound;
 
 /// A receiver that takes no connection by then is not there.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -40,11 +37,12 @@ pub(super) struct Signed<'a> {
 impl Client {
     /// A client that trusts whom the system trusts, or those in `SSL_CERT_FILE`.
     pub(super) fn new(allow_private: bool) -> Self {
-        let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls())
+        let roots = outbound::roots().unwrap_or_else(|none| {
+            tracing::warn!("webhooks that lead to https:// will fail: {none}");
+            RootCertStore::empty()
+        });
+        let mut builder = outbound::client(roots)
             .no_proxy()
-            .redirect(redirect::Policy::none())
-            .retry(reqwest::retry::never())
             // Every attempt makes its own connection, so every attempt looks at the address.
             .pool_max_idle_per_host(0)
             .connect_timeout(CONNECT)
@@ -82,7 +80,7 @@ impl Client {
 
 async fn answer_of(mut response: Response) -> Answer {
     let status = response.status().as_u16();
-    let retry_after = retry_after(response.headers());
+    let retry_after = outbound::retry_after(response.headers());
     let mut heard = 0;
     // The status is the answer; what becomes of the rest changes nothing.
     while heard < HEARD {
@@ -92,10 +90,6 @@ async fn answer_of(mut response: Response) -> Answer {
         }
     }
     Answer { outcome: Outcome::of_status(status), status: Some(status), retry_after }
-}
-
-fn retry_after(headers: &HeaderMap) -> Option<u32> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()
 }
 
 /// Errors of the client quote the URL, so nothing of them is kept but their kind.
@@ -118,20 +112,4 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source())
     })
-}
-
-fn tls() -> ClientConfig {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    let (trusted, _) = roots.add_parsable_certificates(found.certs);
-    if trusted == 0 {
-        tracing::warn!(
-            "the system trusts nobody: webhooks that lead to https:// will fail; see SSL_CERT_FILE"
-        );
-    }
-    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("the provider has the default versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth()
 }

@@ -242,6 +242,8 @@ impl Run {
         let revoked = time::timeout(FAREWELL, holder.revoke(Some(reason))).await;
         let why = match revoked {
             Ok(Ok(_)) => return self.tidy_up(output),
+            // It had expired, and nobody had noticed.
+            Ok(Err(_)) if has_ended(holder) => return self.tidy_up(output),
             Ok(Err(error)) => error.to_string(),
             Err(_) => "it took too long".to_owned(),
         };
@@ -262,6 +264,10 @@ impl Run {
             output.talk(&format!("The session is over, but its file is still there: {error}"));
         }
     }
+}
+
+fn has_ended(holder: &Holder) -> bool {
+    matches!(*holder.state().borrow(), State::Ended(_))
 }
 
 /// Says once what is wrong, and once that it is over.

@@ -1,0 +1,132 @@
+//! Requests to elsewhere: whom they trust, and how much of an answer is believed. All that asks by HTTP asks so.
+//!
+//! No redirect is followed: it would carry a credential, or what is told, somewhere that nobody named. Nothing is
+//! repeated unasked: whoever asks knows whether a second time does harm. Who trusts nobody says so before it asks.
+
+use std::{net::IpAddr, sync::Arc};
+
+use reqwest::{
+    ClientBuilder, Response,
+    header::{HeaderMap, RETRY_AFTER},
+    redirect,
+};
+use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer};
+use url::{Host, Url};
+
+/// Nobody can be asked by `https://`, for no certificate would be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the system trusts no certificates: install its root certificates, or name a file of them by SSL_CERT_FILE"
+)]
+pub(crate) struct NoRoots;
+
+/// Whom the system trusts, or those in `SSL_CERT_FILE`.
+pub(crate) fn roots() -> Result<RootCertStore, NoRoots> {
+    trusting(rustls_native_certs::load_native_certs().certs)
+}
+
+/// The same for what is asked at this address; nobody where nothing is encrypted.
+pub(crate) fn roots_for(url: &Url) -> Result<RootCertStore, NoRoots> {
+    if url.scheme() == "https" { roots() } else { Ok(RootCertStore::empty()) }
+}
+
+fn trusting(certificates: Vec<CertificateDer<'static>>) -> Result<RootCertStore, NoRoots> {
+    let mut roots = RootCertStore::empty();
+    let (trusted, _) = roots.add_parsable_certificates(certificates);
+    if trusted == 0 { Err(NoRoots) } else { Ok(roots) }
+}
+
+/// A client that trusts these. How long it waits, and whether it asks a proxy, is its owner's business.
+pub(crate) fn client(roots: RootCertStore) -> ClientBuilder {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls(roots))
+        .redirect(redirect::Policy::none())
+        .retry(reqwest::retry::never())
+}
+
+fn tls(roots: RootCertStore) -> ClientConfig {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the default versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+/// Whether an address leads to this host, past any proxy. `localhost` does (RFC 6761, section 6.3); another name does
+/// not, whatever it looks like.
+pub(crate) fn leads_here(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        None => false,
+    }
+}
+
+/// Why the body of an answer was not read to its end.
+#[derive(Debug)]
+pub(crate) enum Unread {
+    /// It is longer than any answer should be.
+    TooLong,
+    /// The connection failed on the way.
+    CutOff(reqwest::Error),
+}
+
+/// The body of an answer, if it has no more than so many bytes.
+pub(crate) async fn body(mut response: Response, longest: usize) -> Result<Vec<u8>, Unread> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(Unread::CutOff)? {
+        if body.len() + chunk.len() > longest {
+            return Err(Unread::TooLong);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// For how many seconds an answer asks to be left alone. A date there is passed over: ours have none.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<u32> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_name_that_looks_like_an_address_of_this_host_leads_elsewhere() {
+        for here in ["http://localhost:1", "http://127.0.0.1", "http://127.9.9.9", "https://[::1]:7300"] {
+            assert!(leads_here(&url(here)), "{here}");
+        }
+        for elsewhere in [
+            "http://127.evil.example",
+            "http://127.0.0.1.example",
+            "http://localhost.evil.example",
+            "http://[::2]",
+            "http://128.0.0.1",
+            "unix:/x",
+        ] {
+            assert!(!leads_here(&url(elsewhere)), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn who_trusts_nobody_says_so_and_only_where_trust_is_needed() {
+        assert_eq!(trusting(vec![]).err(), Some(NoRoots));
+        assert_eq!(trusting(vec![CertificateDer::from_slice(b"no certificate")]).err(), Some(NoRoots));
+        assert!(roots_for(&url("http://127.0.0.1")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_wish_to_be_left_alone_is_in_seconds() {
+        let said =
+            |value: &'static str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]));
+        assert_eq!(["7", " 0 ", "-1", "1.5", ""].map(said), [Some(7), Some(0), None, None, None]);
+        assert_eq!(said("Sat, 21 Nov 2026 10:00:00 GMT"), None);
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
+}
