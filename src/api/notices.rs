@@ -6,8 +6,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    bus::{Batch, News, Notice, NoticeId, NoticeKind},
-    domain::{EventKind, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp},
+    bus::{News, Notice, NoticeId, NoticeKind},
+    domain::{KindSet, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp},
     log::StoredCommit,
 };
 
@@ -67,8 +67,8 @@ impl Record for Notices {
         Position(place.position.0.saturating_sub(1))
     }
 
-    fn may_be_in(&self, batch: &Batch) -> bool {
-        batch.has_any(EventKind::is_told)
+    fn kinds(&self) -> KindSet {
+        KindSet::TOLD
     }
 
     fn sought(&self, viewer: &Viewer, news: &News) -> Vec<(NoticeId, Arc<str>)> {

@@ -13,7 +13,8 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{
-        Digest16, Event, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp, event::SessionsRevoked,
+        Digest16, Event, KeyId, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp,
+        event::SessionsRevoked,
     },
     log::{StoredCommit, waiting_for_disk},
 };
@@ -74,6 +75,8 @@ struct SelectorView {
     /// All but this one.
     except_session_id: Option<SessionId>,
     issued_before: Option<Timestamp>,
+    /// Those of whose current generation this key sealed a token.
+    key_id: Option<KeyId>,
 }
 
 /// One page of the feed.
@@ -185,6 +188,7 @@ fn selector(stream: &Stream, event: &SessionsRevoked) -> SelectorView {
             device_digest: said.device_digest,
             except_session_id: None,
             issued_before: said.issued_before,
+            key_id: said.sealed_by.as_ref().map(|key| key.key_id.clone()),
         },
         (of, None) => SelectorView {
             all: false,
@@ -193,6 +197,7 @@ fn selector(stream: &Stream, event: &SessionsRevoked) -> SelectorView {
             device_digest: event.device_digest,
             except_session_id: event.except_session_id,
             issued_before: None,
+            key_id: None,
         },
     }
 }

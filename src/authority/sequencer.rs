@@ -431,8 +431,9 @@ impl Sequencer {
 fn counted(staging: &Staging<'_>, command: SystemCommand, at: Timestamp) -> SystemCommand {
     match command {
         SystemCommand::RevokeMatching(asked) => {
-            let matched = staging.matching(&asked.selector, at);
-            SystemCommand::RevokeMatching(RevokeMatching { matched, ..asked })
+            let selector = asked.selector.under(staging.keys());
+            let matched = staging.matching(&selector, at);
+            SystemCommand::RevokeMatching(RevokeMatching { selector, matched, ..asked })
         }
         SystemCommand::IssueCredential(_)
         | SystemCommand::RevokeCredential(_)

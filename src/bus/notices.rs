@@ -90,6 +90,7 @@ fn bulk_revoked(
                 device: selector.device_digest.and_then(|it| present.device_name(it, owner_id.as_ref())),
                 except_session_id: None,
                 issued_before: selector.issued_before,
+                key_id: selector.sealed_by.as_ref().map(|key| key.key_id.clone()),
             }),
             matched,
         }),

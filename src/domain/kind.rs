@@ -130,3 +130,67 @@ impl EventKind {
         Self::ALL.into_iter().find(|kind| *kind as u8 == code)
     }
 }
+
+/// Some of the kinds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KindSet(u64);
+
+impl KindSet {
+    /// Every kind.
+    pub const ALL: Self = Self::of(&EventKind::ALL);
+
+    /// The kinds that subscribers are told of.
+    pub const TOLD: Self = {
+        let (mut bits, mut rest) = (0, EventKind::ALL.as_slice());
+        while let [kind, others @ ..] = rest {
+            if kind.is_told() {
+                bits |= Self::of(&[*kind]).0;
+            }
+            rest = others;
+        }
+        Self(bits)
+    };
+
+    /// These kinds.
+    pub const fn of(kinds: &[EventKind]) -> Self {
+        let mut bits = 0;
+        let mut rest = kinds;
+        while let [kind, others @ ..] = rest {
+            bits |= 1 << *kind as u8;
+            rest = others;
+        }
+        Self(bits)
+    }
+
+    /// Whether a kind is one of them.
+    pub const fn has(self, kind: EventKind) -> bool {
+        self.meets(Self::of(&[kind]))
+    }
+
+    /// Whether one of them is one of the others.
+    pub const fn meets(self, others: Self) -> bool {
+        self.0 & others.0 != 0
+    }
+}
+
+impl FromIterator<EventKind> for KindSet {
+    fn from_iter<I: IntoIterator<Item = EventKind>>(kinds: I) -> Self {
+        Self(kinds.into_iter().fold(0, |bits, kind| bits | Self::of(&[kind]).0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_has_the_kinds_that_were_put_into_it() {
+        for kind in EventKind::ALL {
+            let others: KindSet = EventKind::ALL.into_iter().filter(|other| *other != kind).collect();
+            assert!(KindSet::of(&[kind]).has(kind) && KindSet::ALL.has(kind) && !others.has(kind));
+            assert!(!KindSet::of(&[kind]).meets(others) && KindSet::ALL.meets(others));
+        }
+        assert!(!KindSet::default().meets(KindSet::ALL));
+        assert!(EventKind::ALL.into_iter().all(|kind| KindSet::TOLD.has(kind) == kind.is_told()));
+    }
+}

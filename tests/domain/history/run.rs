@@ -344,6 +344,7 @@ impl Run {
                 .map(|number| SUBJECTS[number].parse().expect("the names are right")),
             device_digest: selection.device.map(digest),
             issued_before: selection.before.map(Timestamp::from_millis),
+            sealed_by: None,
         };
         let mut matched = Matched::default();
         for subject in self.state.subjects.values() {
