@@ -7,6 +7,7 @@ mod agent;
 mod calls;
 mod crash;
 mod end;
+mod example;
 mod proxy;
 mod run;
 #[path = "../http/server.rs"]

@@ -11,10 +11,10 @@ use crate::{
     server::{Server, Session},
 };
 
-const EXPIRED: &str = r#"{"ok":false,"error":"session_expired","code":"SESSION_EXPIRED"}"#;
-const REVOKED: &str = r#"{"ok":false,"error":"session_revoked","code":"SESSION_REVOKED"}"#;
-const INVALID: &str = r#"{"ok":false,"error":"invalid_token","code":"INVALID_TOKEN"}"#;
-const CLEARED: &str = "tenure_session=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax";
+pub(crate) const EXPIRED: &str = r#"{"ok":false,"error":"session_expired","code":"SESSION_EXPIRED"}"#;
+pub(crate) const REVOKED: &str = r#"{"ok":false,"error":"session_revoked","code":"SESSION_REVOKED"}"#;
+pub(crate) const INVALID: &str = r#"{"ok":false,"error":"invalid_token","code":"INVALID_TOKEN"}"#;
+pub(crate) const CLEARED: &str = "tenure_session=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax";
 
 const IDLE: u64 = 600;
 const TTL: u64 = 3_600;

@@ -8,7 +8,7 @@ use axum::{
 };
 use serde_json::Value;
 use tenure::{
-    api::{Api, RouteFacts, Settings, error_table, openapi_document, route_facts},
+    api::{Api, PROXY_PATHS, RouteFacts, Settings, error_table, openapi_document, route_facts},
     config::{Networks, settings_markdown},
     node::{Node, Options},
 };
@@ -35,6 +35,14 @@ fn the_table_of_routes_is_that_of_the_code() {
         let (keys, token) = whom(&route);
         writeln!(table, "| `{} {}` | {what} | {keys} | {token} |", route.method, route.path).unwrap();
     }
+    let proxies = PROXY_PATHS[0];
+    let what = described["paths"][proxies]["get"]["summary"].as_str().unwrap();
+    writeln!(
+        table,
+        "| any method `{proxies}`, and below | {what} See [forward-auth](forward-auth.md). | \
+         admin, verifier, in `X-Tenure-Key` | the end user's |"
+    )
+    .unwrap();
     blocks::check("docs/http-api.md", "routes", &table);
 }
 
