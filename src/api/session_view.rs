@@ -112,7 +112,6 @@ pub(super) fn session_view(api: &Api, subject: &Subject, session: &Session, mome
     let texts = Texts::of(&api.authority, &subject.id);
     let profile = subject.profile();
     let revocation = session.revocation.as_deref();
-    let is_live = session.is_live(moment.at);
     SessionView {
         session_id: session.id,
         subject_id: subject.id.clone(),
@@ -125,12 +124,12 @@ pub(super) fn session_view(api: &Api, subject: &Subject, session: &Session, mome
         max_renewals: session.terms.max_renewals,
         renewals_left: session.renewals_left(),
         ttl: session.terms.ttl,
-        expires_in: if is_live { session.expires_at.seconds_since(moment.at) } else { 0 },
+        expires_in: session.expires_in(moment.at),
         created_at: session.created_at,
         expires_at: session.expires_at,
         absolute_expires_at: session.absolute_expires_at(),
         renewed_at: session.renewed_at(),
-        renew_at: session.renew_at().filter(|_| is_live),
+        renew_at: session.next_renewal(moment.at),
         idle_timeout: session.terms.idle_timeout,
         last_seen_at: session.last_seen_at(),
         revoked_at: revocation.map(|revocation| revocation.at),

@@ -68,7 +68,6 @@ pub struct SessionState {
 impl SessionState {
     /// A session of a subject, both as of the same position, at a moment.
     pub fn of(subject: &Subject, session: &Session, position: Position, at: Timestamp) -> Self {
-        let is_live = session.is_live(at);
         let revocation = session.revocation.as_deref();
         Self {
             session_id: session.id,
@@ -80,12 +79,12 @@ impl SessionState {
             max_renewals: session.terms.max_renewals,
             renewals_left: session.renewals_left(),
             ttl: session.terms.ttl,
-            expires_in: if is_live { session.expires_at.seconds_since(at) } else { 0 },
+            expires_in: session.expires_in(at),
             created_at: session.created_at,
             expires_at: session.expires_at,
             absolute_expires_at: session.absolute_expires_at(),
             renewed_at: session.renewed_at(),
-            renew_at: session.renew_at().filter(|_| is_live),
+            renew_at: session.next_renewal(at),
             idle_timeout: session.terms.idle_timeout,
             last_seen_at: session.last_seen_at(),
             revoked_at: revocation.map(|revocation| revocation.at),

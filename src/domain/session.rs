@@ -289,6 +289,16 @@ impl Session {
         Some(self.period_start().plus_millis(i64::from(after.0.get())))
     }
 
+    /// When its holder should renew, as seen at this moment: none, too, once it has ended.
+    pub fn next_renewal(&self, now: Timestamp) -> Option<Timestamp> {
+        self.renew_at().filter(|_| self.is_live(now))
+    }
+
+    /// Seconds until its period is over; 0 once it has ended.
+    pub fn expires_in(&self, now: Timestamp) -> u64 {
+        if self.is_live(now) { self.expires_at.seconds_since(now) } else { 0 }
+    }
+
     /// The earliest moment at which it may be renewed: half of its period, rounded down to a second.
     pub fn earliest_renewal(&self) -> Timestamp {
         self.period_start().plus(self.terms.ttl.half())
