@@ -31,7 +31,7 @@ pub struct AccessClaims {
     /// When it was issued.
     #[serde(deserialize_with = "moment")]
     pub iat: Timestamp,
-    /// It is not good before that.
+    /// It is not good before that: a little before its issue, for verifiers whose clocks are behind.
     #[serde(deserialize_with = "moment")]
     pub nbf: Timestamp,
     /// It is good while `now < exp`.
