@@ -38,9 +38,8 @@ pub(super) fn confine(members: &mut Map<String, Value>, owner: &OwnerId) {
         matched = owners.first().map_or(Value::Null, |own| own["matched"].clone());
     }
     members.insert("matched".into(), matched);
-    if let Some(selected) = members.get_mut("selector").and_then(|selector| selector.get_mut("ownerId")) {
-        if *selected != owner.as_str() {
-            *selected = Value::Null;
-        }
+    let selected = members.get_mut("selector").and_then(|selector| selector.get_mut("ownerId"));
+    if let Some(other) = selected.filter(|selected| **selected != owner.as_str()) {
+        *other = Value::Null;
     }
 }

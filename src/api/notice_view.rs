@@ -6,15 +6,21 @@ use crate::domain::{OwnerId, Position, SessionId, SubjectId, Timestamp, event::T
 
 /// What a subscriber is told of an event.
 #[derive(ToSchema)]
-#[serde(tag = "kind", rename_all = "SCREAMING_SNAKE_CASE")]
+#[serde(tag = "kind")]
 #[expect(dead_code, reason = "it documents what `bus::notice` writes")]
 pub(super) enum NoticeView {
-    SessionCreated(CreatedNotice),
-    SessionRenewed(RenewedNotice),
-    SessionRenewalRejected(RenewalRejectedNotice),
-    SessionRevoked(RevokedNotice),
-    SessionExpiringSoon(ExpiringSoonNotice),
-    SessionExpired(ExpiredNotice),
+    #[serde(rename = "SESSION_CREATED")]
+    Created(CreatedNotice),
+    #[serde(rename = "SESSION_RENEWED")]
+    Renewed(RenewedNotice),
+    #[serde(rename = "SESSION_RENEWAL_REJECTED")]
+    RenewalRejected(RenewalRejectedNotice),
+    #[serde(rename = "SESSION_REVOKED")]
+    Revoked(RevokedNotice),
+    #[serde(rename = "SESSION_EXPIRING_SOON")]
+    ExpiringSoon(ExpiringSoonNotice),
+    #[serde(rename = "SESSION_EXPIRED")]
+    Expired(ExpiredNotice),
 }
 
 /// What every notice has.
