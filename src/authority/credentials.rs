@@ -58,9 +58,9 @@ impl Authority {
         context: Context,
         key: &ApiKey,
         new: NewCredential,
-    ) -> Result<CredentialId, Failure> {
+    ) -> Result<Reply<(CredentialId, Timestamp, Position)>, Failure> {
         let (id, command) = self.issuing(key, new)?;
-        self.submit_blocking(Ask::System(command), context).map(|_| id)
+        Ok(issued(id, self.submit_blocking(Ask::System(command), context)?))
     }
 
     fn issuing(&self, key: &ApiKey, new: NewCredential) -> Result<(CredentialId, SystemCommand), Failure> {
