@@ -66,6 +66,7 @@ async fn tell(node: &Node) -> Result<(), Box<dyn Error>> {
     // The same request again, as after a lost reply: a working token, and no second renewal.
     let repeated = authority.renew(caller(), &holder, Some("renewal-1")).await?;
     assert_eq!(repeated.session.renewal_count(), 1);
+    println!("repeated  as after a lost reply: a working token, and still one renewal");
 
     // From the renewal on only the new token works.
     authority.introspect(renewed.token.expose()).map_err(refused)?;

@@ -16,26 +16,26 @@
 //!
 //! # Where things are
 //!
-//! | module | what it is | what it may use |
-//! |---|---|---|
-//! | [`domain`] | the rules: [`decide`](domain::decide) may say no, [`evolve`](domain::evolve) may not; no I/O, no clock, no chance | nothing of ours |
-//! | [`log`] | the truth: an append-only log of commits, in memory or on disk | domain |
-//! | [`tokens`] | proofs: session tokens, API keys, keyed digests | domain, entropy, key files |
-//! | [`texts`] | text about people, sealed so that it can be forgotten | domain, entropy, key files |
-//! | [`bus`] | the news: history, then live; notices; webhooks | domain, log, clock, entropy, key files |
-//! | [`authority`] | the one write path, and the check | domain, log, bus, tokens, texts, clock, entropy |
-//! | [`projections`] | answers that no decision asks for; disposable | domain, log |
-//! | [`audit`] | evidence: signed heads, proofs, exports, replay, what-if | domain, log, entropy, key files |
-//! | [`api`] | HTTP: one table of routes, one table of errors | all of the above, config |
-//! | [`client`] | for agents and services: calls, and a session held and kept renewed | domain, clock, entropy |
-//! | [`cli`] | the command line | all |
-//! | [`node`] | an authority on a data directory: what a program embeds | all but api, server and cli |
-//! | [`server`] | a node, its API and a socket | all but cli |
-//! | [`verify`] | for services that take tokens: a verifier that follows the revocations, a tower layer; no server code | domain, clock, entropy |
-//! | [`config`], [`clock`], [`entropy`], [`key_files`], [`telemetry`] | settings, time, chance, secret files, log lines: the edges of the process | domain at most |
+//! | module | what it is |
+//! |---|---|
+//! | [`domain`] | the rules: [`decide`](domain::decide) may say no, [`evolve`](domain::evolve) may not; no I/O, no clock, no chance |
+//! | [`log`] | the truth: an append-only log of commits, in memory or on disk |
+//! | [`tokens`] | proofs: session tokens, API keys, keyed digests |
+//! | [`texts`] | text about people, sealed so that it can be forgotten |
+//! | [`bus`] | the news: history, then live; notices; webhooks |
+//! | [`authority`] | the one write path, and the check |
+//! | [`projections`] | answers that no decision asks for; disposable |
+//! | [`audit`] | evidence: signed heads, proofs, exports, replay, what-if |
+//! | [`api`] | HTTP: one table of routes, one table of errors |
+//! | [`client`] | for agents and services: calls, and a session held and kept renewed |
+//! | [`cli`] | the command line |
+//! | [`node`] | an authority on a data directory: what a program embeds |
+//! | [`server`] | a node, its API and a socket |
+//! | [`verify`] | for services that take tokens: a verifier that follows the revocations, a tower layer; no server code |
+//! | [`config`], [`clock`], [`entropy`], [`key_files`], [`telemetry`] | settings, time, chance, secret files, log lines: the edges of the process |
 //!
-//! `tests/tidy/arrows.rs` holds these arrows. `docs/architecture.md` walks through a renewal and names the place of
-//! the next event, route, setting and command.
+//! Which may use which is said in `tests/tidy/arrows.rs`, and held by it. `docs/architecture.md` walks through a renewal
+//! and names the place of the next event, route, setting and command.
 //!
 //! # In a program
 //!

@@ -190,7 +190,7 @@ impl Node {
             save_snapshot(&data, &*log, folded.state.clone());
         }
         let policy = policy.or_else(|| folded.state.system.policy.clone()).unwrap_or_default();
-        let uses_forgotten_before = uses::forgotten_before(&data, folded.state.position, clock.now())
+        let uses_forgotten_before = uses::forgotten_before(&data, folded.state.position, now)
             .map_err(|source| StartError::Io { path: data.display().to_string(), source })?;
         let needs_key = folded.state.system.credentials.is_empty();
         let projections = Arc::new(folded.projections);
@@ -487,10 +487,7 @@ pub fn issue_credential(data: &Path, new: NewCredential) -> Result<IssuedKey, St
     let key = ApiKey::draw(node.authority.entropy());
     let operator = Actor { kind: ActorKind::Operator, id: None };
     let issued = node.authority.issue_credential_blocking(Context::of(operator), &key, new);
-    let (id, created_at, _) = issued
-        .map_err(StartError::Record)?
-        .now()
-        .expect("a context without an idempotency key is never a repeat");
+    let (id, created_at) = issued.map_err(StartError::Record)?;
     node.stop();
     Ok(IssuedKey { id, created_at, key })
 }

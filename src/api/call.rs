@@ -1,7 +1,11 @@
 //! One request on its way through the checks, in the order of the contract: credential, role, size, media
 //! type, syntax; a handler gets it when those have passed, and judges the rest.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     body::Body,
@@ -187,16 +191,28 @@ pub(super) fn wrong_credential(api: &Api, peer: Option<IpAddr>) -> Problem {
 
 /// The address of the client: the peer's, or, behind proxies that are trusted, the last one in
 /// `X-Forwarded-For` that is not a proxy of ours.
+///
+/// Each proxy vouches for the hop that it wrote, the last one. What no proxy of ours wrote, or nobody can read, is not
+/// passed over: what is before it is anybody's word.
 fn client_address(api: &Api, headers: &HeaderMap, peer: Option<&Peer>) -> Option<IpAddr> {
-    let peer = peer?.0;
-    let is_proxy = |address: IpAddr| api.settings.trusted_proxies.contains(address);
-    if !is_proxy(peer) {
-        return Some(peer);
+    let mut client = peer?.0;
+    let lines = headers.get_all("x-forwarded-for").iter();
+    let hops: Vec<_> = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).collect();
+    for hop in hops.into_iter().rev() {
+        if !api.settings.trusted_proxies.contains(client) {
+            break;
+        }
+        let Some(address) = hop_address(hop) else { break };
+        client = address;
     }
-    let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-    let hops: Vec<IpAddr> =
-        forwarded.flat_map(|list| list.split(',')).filter_map(|hop| hop.trim().parse().ok()).collect();
-    Some(hops.into_iter().rev().find(|hop| !is_proxy(*hop)).unwrap_or(peer))
+    Some(client)
+}
+
+/// The address of a hop, which some proxies write with its port.
+fn hop_address(hop: &[u8]) -> Option<IpAddr> {
+    let hop = str::from_utf8(hop).ok()?.trim();
+    let bare = hop.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(hop);
+    bare.parse().ok().or_else(|| hop.parse().ok().map(|with_port: SocketAddr| with_port.ip()))
 }
 
 async fn read_body(api: &Api, route: &Route, parts: &Parts, body: Body) -> Result<Vec<u8>, Problem> {

@@ -7,8 +7,10 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::{
-    bus::{Batch, News},
-    domain::{Actor, Event, EventId, EventKind, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp},
+    bus::News,
+    domain::{
+        Actor, Event, EventId, EventKind, KindSet, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp,
+    },
     log::StoredCommit,
 };
 
@@ -46,16 +48,13 @@ pub(super) struct RecordedEvent {
     record_hash: String,
 }
 
-/// The record as events of some kinds; none is all.
-pub(super) struct Events(Option<Vec<EventKind>>);
+/// The record as events of some kinds.
+pub(super) struct Events(KindSet);
 
 impl Events {
     fn of(query: &mut Fields) -> Self {
-        Self(kinds(query, &EventKind::ALL, EventKind::name))
-    }
-
-    fn has(&self, kind: EventKind) -> bool {
-        self.0.as_ref().is_none_or(|kinds| kinds.contains(&kind))
+        let kinds = kinds(query, &EventKind::ALL, EventKind::name);
+        Self(kinds.map_or(KindSet::ALL, KindSet::from_iter))
     }
 }
 
@@ -74,13 +73,13 @@ impl Record for Events {
         place
     }
 
-    fn may_be_in(&self, batch: &Batch) -> bool {
-        self.0.as_ref().is_none_or(|kinds| batch.has_any(kinds))
+    fn kinds(&self) -> KindSet {
+        self.0
     }
 
     fn sought(&self, viewer: &Viewer, news: &News) -> Vec<(Position, Arc<str>)> {
         let stored = news.stored();
-        let has_any = stored.commit.events.iter().any(|event| self.has(event.kind()));
+        let has_any = stored.commit.events.iter().any(|event| self.0.has(event.kind()));
         if !has_any || !viewer.may_see(stored) {
             return vec![];
         }
@@ -96,7 +95,7 @@ impl Record for Events {
         events
             .filter(|((position, event), _)| {
                 let is_for_caller = stored.commit.stream != Stream::System || viewer.is_of_its_concern(event);
-                self.has(event.kind()) && is_for_caller && viewer.is_about_sought(stored, event, *position)
+                self.0.has(event.kind()) && is_for_caller && viewer.is_about_sought(stored, event, *position)
             })
             .map(|((position, _), line)| (position, Arc::clone(line)))
             .collect()

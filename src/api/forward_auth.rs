@@ -46,7 +46,7 @@ pub(super) const ROLES: &[Role] = &[Role::Admin, Role::Verifier];
 /// Any method, and any path below. The proxy proves itself by `X-Tenure-Key`, with the key of a verifier or admin, or
 /// by an address in `forward_auth.trusted`. The token is the bearer of `Authorization` that begins `tnr_sess_`, or
 /// else the cookie `tenure_session`. A sliding session is refreshed when half of its idle time has passed since the
-/// last refresh; the reply then sets the cookie anew.
+/// last refresh; the reply then sets the cookie anew, and tells a bearer its token, sealed with the key of today.
 #[utoipa::path(get, path = "/v1/forward-auth", tag = "forward-auth", operation_id = "forwardAuth",
     params(("X-Tenure-Key" = Option<String>, Header, description = "The proxy's API key."),
         ("tenure_session" = Option<String>, Cookie, description = "The end user's token.")),
@@ -54,7 +54,8 @@ pub(super) const ROLES: &[Role] = &[Role::Admin, Role::Verifier];
             ("X-Tenure-Subject" = String, description = "Who holds the session."),
             ("X-Tenure-Session" = String, description = "The session."),
             ("X-Tenure-Scopes" = String, description = "What it may be used for, with blanks between; may be empty."),
-            ("Set-Cookie" = Option<String>, description = "The cookie anew, when the session was refreshed."))),
+            ("Set-Cookie" = Option<String>, description = "The cookie anew, when the session was refreshed."),
+            ("X-Tenure-Token" = Option<String>, description = "Then also the token, if it came as a bearer."))),
         (status = 401, description = "It is not; the cookie is cleared if one was sent.")))]
 #[expect(dead_code, reason = "it documents what `serve` does for every method")]
 fn documented() {}
@@ -85,15 +86,15 @@ pub(super) async fn serve(api: Arc<Api>, request: Request<Body>) -> Response {
             return problem_response(&problem, header);
         }
     };
-    let cookie = cookie(headers);
-    let verdict = match bearer(headers).or(cookie) {
+    let (bearer, cookie) = (bearer(headers), cookie(headers));
+    let verdict = match bearer.or(cookie) {
         Some(token) => judge(&api, token, asking).await,
         None => Verdict::No(Inactive::Invalid),
     };
     let mut response = match verdict {
         Verdict::Yes(holder, refreshed) => {
             api.metrics.granted();
-            yes(&holder.session, refreshed)
+            yes(&holder.session, refreshed, bearer.is_some())
         }
         Verdict::No(inactive) => {
             api.metrics.refused(super::problem::code_of(inactive).name());
@@ -140,11 +141,13 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && token.starts_with(SessionToken::PREFIX)).then_some(token)
 }
 
-/// The value of the end user's cookie, whatever it is; the first one if there are several.
+/// The value of the end user's cookie, whatever it is; the first one if there are several, and empty if it is no text.
+/// Other cookies may have any bytes.
 fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| value)
+    let lines = headers.get_all(header::COOKIE).iter();
+    let mut pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    let own = pairs.find_map(|pair| pair.trim_ascii().strip_prefix(COOKIE.as_bytes())?.strip_prefix(b"="))?;
+    Some(str::from_utf8(own).unwrap_or_default())
 }
 
 async fn judge(api: &Api, token: &str, asking: Context) -> Verdict {
@@ -188,7 +191,8 @@ async fn refreshed(
     }
 }
 
-fn yes(session: &Session, refreshed: Option<(Granted, Timestamp)>) -> Response {
+/// Whoever sent the token as a bearer reads no cookies, and is told in a header how it was sealed anew.
+fn yes(session: &Session, refreshed: Option<(Granted, Timestamp)>, is_bearer: bool) -> Response {
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     let told = [
@@ -202,7 +206,11 @@ fn yes(session: &Session, refreshed: Option<(Granted, Timestamp)>) -> Response {
     }
     if let Some((granted, now)) = refreshed {
         let left = granted.session.expires_at.seconds_since(now);
-        headers.insert(header::SET_COOKIE, set_cookie(granted.token.expose(), left));
+        let token = granted.token.expose();
+        headers.insert(header::SET_COOKIE, set_cookie(token, left));
+        if is_bearer {
+            headers.insert(HeaderName::from_static("x-tenure-token"), secret(token));
+        }
         if let Some(position) = granted.position {
             headers.insert(HeaderName::from_static("x-tenure-position"), position.0.into());
         }
@@ -234,8 +242,11 @@ fn no(inactive: Inactive, has_cookie: bool) -> Response {
 }
 
 fn set_cookie(token: &str, seconds: u64) -> HeaderValue {
-    let cookie = format!("{COOKIE}={token}; Path=/; Max-Age={seconds}; HttpOnly; Secure; SameSite=Lax");
-    let mut value = HeaderValue::try_from(cookie).expect("tokens are made of visible characters");
+    secret(&format!("{COOKIE}={token}; Path=/; Max-Age={seconds}; HttpOnly; Secure; SameSite=Lax"))
+}
+
+fn secret(text: &str) -> HeaderValue {
+    let mut value = HeaderValue::from_str(text).expect("tokens are made of visible characters");
     value.set_sensitive(true);
     value
 }
@@ -260,6 +271,23 @@ mod tests {
         for line in ["tenure_sessions=t", "xtenure_session=t", "tenure_session", "TENURE_SESSION=t", ""] {
             assert_eq!(cookie(&headers(&[(header::COOKIE, line)])), None, "{line}");
         }
+    }
+
+    #[test]
+    fn what_others_put_into_their_cookies_is_no_matter() {
+        let of = |line: &[u8]| {
+            let line = HeaderValue::from_bytes(line).unwrap();
+            HeaderMap::from_iter([(header::COOKIE, line)])
+        };
+        for line in [
+            &b"name=J\xf6rg; tenure_session=t"[..],
+            b"tenure_session=t; \xff",
+            "é=ü;tenure_session=t".as_bytes(),
+        ] {
+            assert_eq!(cookie(&of(line)), Some("t"), "{line:?}");
+        }
+        // One of ours that is no text was sent all the same, and is to be cleared.
+        assert_eq!(cookie(&of(b"tenure_session=\xf6")), Some(""));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    bus::{Batch, News, Notice, NoticeId, NoticeKind},
-    domain::{EventKind, Position, Stream, SubjectId, Timestamp},
+    bus::{News, Notice, NoticeId, NoticeKind},
+    domain::{KindSet, Position, Stream, SubjectId, Timestamp},
     log::StoredCommit,
 };
 
@@ -18,16 +18,6 @@ use super::{
     reply::Reply,
     stream,
 };
-
-/// The kinds of events that are told of.
-const TOLD: [EventKind; 6] = [
-    EventKind::SessionCreated,
-    EventKind::SessionRenewed,
-    EventKind::RenewalRejected,
-    EventKind::SessionRevoked,
-    EventKind::SessionsRevoked,
-    EventKind::SessionExpired,
-];
 
 /// The record as notices of some kinds; none is all.
 pub(super) struct Notices(Option<Vec<NoticeKind>>);
@@ -61,8 +51,8 @@ impl Record for Notices {
         Position(place.position.0.saturating_sub(1))
     }
 
-    fn may_be_in(&self, batch: &Batch) -> bool {
-        batch.has_any(&TOLD)
+    fn kinds(&self) -> KindSet {
+        KindSet::TOLD
     }
 
     fn sought(&self, viewer: &Viewer, news: &News) -> Vec<(NoticeId, Arc<str>)> {
@@ -94,8 +84,7 @@ fn written(notice: &Notice) -> Arc<str> {
     serde_json::to_string(notice).expect("our own documents are always JSON").into()
 }
 
-/// What subscribers are told, oldest first; an owner's own. With `Accept: text/event-stream` it goes on as it
-/// happens.
+/// What subscribers are told, oldest first; an owner's own. With `Accept: text/event-stream` also as it happens.
 #[utoipa::path(get, path = "/v1/notices", tag = "notices", operation_id = "listNotices",
     params(("after" = Option<String>, Query, description = "Only notices of events after this position; of a stream also `latest`: only those to come."),
         ("since" = Option<Timestamp>, Query, description = "Instead of `after`: only what was recorded at this time or later."),

@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    bus::{Batch, News},
-    domain::{Event, Position, SessionId, Stream, SubjectId},
+    bus::News,
+    domain::{Event, KindSet, Position, SessionId, Stream, SubjectId},
     log::StoredCommit,
     projections::history,
 };
@@ -41,8 +41,8 @@ pub(super) trait Record: Send + Sync + 'static {
     /// The last position of which no item is after this place.
     fn done(place: Self::Place) -> Position;
 
-    /// Whether it is worth looking through these commits.
-    fn may_be_in(&self, batch: &Batch) -> bool;
+    /// The kinds of events that it makes items of.
+    fn kinds(&self) -> KindSet;
 
     /// The items of a commit that are sought and may be seen, in order.
     fn sought(&self, viewer: &Viewer, news: &News) -> Vec<(Self::Place, Arc<str>)>;

@@ -13,7 +13,8 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{
-        Digest16, Event, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp, event::SessionsRevoked,
+        Digest16, Event, KeyId, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp,
+        event::SessionsRevoked,
     },
     log::{StoredCommit, waiting_for_disk},
 };
@@ -74,6 +75,8 @@ struct SelectorView {
     /// All but this one.
     except_session_id: Option<SessionId>,
     issued_before: Option<Timestamp>,
+    /// Those of whose current generation this key sealed a token.
+    key_id: Option<KeyId>,
 }
 
 /// One page of the feed.
@@ -166,32 +169,14 @@ impl Item {
 fn item_of(api: &Api, stored: &StoredCommit, position: Position) -> Option<Item> {
     let at = stored.commit.recorded_at;
     let index = usize::try_from(position.0.checked_sub(stored.first.0)?).ok()?;
-    match stored.commit.events.get(index)? {
-        Event::SessionRevoked(event) => {
-            Some(Item::Session(EndedSession { position, at, session_id: event.session_id }))
-        }
-        Event::SessionsRevoked(event) => {
-            let selector = selector(&stored.commit.stream, event);
-            let session_ids = ended(api, position, event, selector.subject_id.as_ref());
-            Some(Item::Selection(EndedSelection { position, at, selector, session_ids }))
-        }
-        Event::SubjectRegistered(_)
-        | Event::SessionCreated(_)
-        | Event::SessionRenewed(_)
-        | Event::SessionRefreshed(_)
-        | Event::RenewalRejected(_)
-        | Event::TokensPresented(_)
-        | Event::SessionsSeen(_)
-        | Event::CredentialIssued(_)
-        | Event::CredentialRevoked(_)
-        | Event::PolicyChanged(_)
-        | Event::KeyRotated(_)
-        | Event::SessionExpired(_)
-        | Event::SubjectErased(_)
-        | Event::UsageRecorded(_)
-        | Event::WebhookCreated(_)
-        | Event::WebhookDeleted(_) => None,
+    let event = stored.commit.events.get(index)?;
+    if let Event::SessionRevoked(event) = event {
+        return Some(Item::Session(EndedSession { position, at, session_id: event.session_id }));
     }
+    let Event::SessionsRevoked(event) = event else { return None };
+    let selector = selector(&stored.commit.stream, event);
+    let session_ids = ended(api, position, event, selector.subject_id.as_ref());
+    Some(Item::Selection(EndedSelection { position, at, selector, session_ids }))
 }
 
 fn selector(stream: &Stream, event: &SessionsRevoked) -> SelectorView {
@@ -203,6 +188,7 @@ fn selector(stream: &Stream, event: &SessionsRevoked) -> SelectorView {
             device_digest: said.device_digest,
             except_session_id: None,
             issued_before: said.issued_before,
+            key_id: said.sealed_by.as_ref().map(|key| key.key_id.clone()),
         },
         (of, None) => SelectorView {
             all: false,
@@ -211,6 +197,7 @@ fn selector(stream: &Stream, event: &SessionsRevoked) -> SelectorView {
             device_digest: event.device_digest,
             except_session_id: event.except_session_id,
             issued_before: None,
+            key_id: None,
         },
     }
 }

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::{
     authority::{AskedBulk, Reply as Decided, RevokedInBulk, Selection},
-    domain::{OwnerId, Position, SessionId, SubjectId, Timestamp, bulk::SAMPLE},
+    domain::{KeyId, OwnerId, Position, SessionId, SubjectId, Timestamp, bulk::SAMPLE},
     log::waiting_for_disk,
     projections::history,
 };
@@ -46,6 +46,9 @@ struct SelectorBody {
     device: Option<String>,
     /// Those whose current token was issued before this moment, which must not be in the future.
     issued_before: Option<Timestamp>,
+    /// Those of whose current generation this key sealed a token: the id of a key of session tokens, also of one
+    /// that is retiring or over.
+    key_id: Option<KeyId>,
 }
 
 /// The sessions that ended, or would.
@@ -88,6 +91,7 @@ fn selection(fields: &mut Fields) -> Option<Selection> {
         subject_id: fields.id("subjectId"),
         device: fields.text("device", 1..=128),
         issued_before: fields.moment("issuedBefore"),
+        key_id: fields.id("keyId"),
     };
     let is_narrow = selection.is_narrow();
     match all {

@@ -191,21 +191,19 @@ impl<R: Record> Reader<R> {
     /// The next items of what is being sent; none when there are none left.
     fn next_items(&mut self) -> Option<String> {
         let (batch, mut next) = self.batch.take()?;
-        if !self.record.may_be_in(&batch) {
-            return None;
-        }
         let mut text = String::new();
-        while let Some(news) = batch.news().get(next).filter(|_| text.len() < PIECE) {
-            next += 1;
-            for (place, line) in self.record.sought(&self.viewer, news) {
+        while let Some(found) = batch.next_of(self.record.kinds(), next) {
+            if text.len() >= PIECE {
+                self.batch = Some((batch, found));
+                break;
+            }
+            next = found + 1;
+            for (place, line) in self.record.sought(&self.viewer, &batch.news()[found]) {
                 if place > self.after {
                     text.extend(["id: ", &place.to_string(), "\ndata: ", &line, "\n\n"]);
                     self.after = place;
                 }
             }
-        }
-        if next < batch.news().len() {
-            self.batch = Some((batch, next));
         }
         (!text.is_empty()).then_some(text)
     }

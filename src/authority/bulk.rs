@@ -2,7 +2,7 @@
 
 use crate::{
     domain::{
-        Event, OwnerId, Position, SessionId, SubjectId, Timestamp,
+        Event, KeyId, OwnerId, Position, SessionId, SubjectId, Timestamp,
         bulk::{Matched, Selector},
         command::{RevokeMatching, SystemCommand},
         refusal::{FieldError, Refusal},
@@ -26,13 +26,19 @@ pub struct Selection {
     pub device: Option<String>,
     /// Those whose current token was issued before this moment, which is not in the future.
     pub issued_before: Option<Timestamp>,
+    /// Those of whose current generation this key sealed a token.
+    pub key_id: Option<KeyId>,
 }
 
 impl Selection {
     /// Whether something is said, so that it need not be all.
     pub const fn is_narrow(&self) -> bool {
-        let Self { owner_id, subject_id, device, issued_before } = self;
-        owner_id.is_some() || subject_id.is_some() || device.is_some() || issued_before.is_some()
+        let Self { owner_id, subject_id, device, issued_before, key_id } = self;
+        owner_id.is_some()
+            || subject_id.is_some()
+            || device.is_some()
+            || issued_before.is_some()
+            || key_id.is_some()
     }
 }
 
@@ -77,7 +83,7 @@ impl Authority {
     ) -> Result<Reply<RevokedInBulk>, Failure> {
         let selector = self.selector(&asked.selection)?;
         let reason = self.seal_own("reason", &asked.reason)?;
-        // The sequencer counts, when its turn has come.
+        // The sequencer counts, when its turn has come, and looks again when the key sealed.
         let command = RevokeMatching { selector, reason, matched: Matched::default() };
         match self.submit(Ask::System(SystemCommand::RevokeMatching(command)), context).await? {
             Answer::Done(done) => {
@@ -103,11 +109,13 @@ impl Authority {
             let fault = FieldError::new("selector.issuedBefore", "must not be in the future");
             return Err(Refusal::Invalid(vec![fault]).into());
         }
+        let keys = &self.live.system().system.keys;
         Ok(Selector {
             owner_id: selection.owner_id.clone(),
             subject_id: selection.subject_id.clone(),
             device_digest: selection.device.as_deref().map(|name| self.secrets.digests.device(name)),
             issued_before: selection.issued_before,
+            sealed_by: selection.key_id.as_ref().map(|id| keys.sealing_of(id)),
         })
     }
 }

@@ -49,7 +49,8 @@ impl Authority {
         Ok(issued(id, self.submit(Ask::System(command), context).await?))
     }
 
-    /// The same, for callers outside of an async runtime.
+    /// The same, for callers outside of an async runtime. [`Context::idempotency`] counts for nothing here: a repeat
+    /// would have another key.
     ///
     /// # Errors
     /// Why it could not be recorded.
@@ -58,9 +59,10 @@ impl Authority {
         context: Context,
         key: &ApiKey,
         new: NewCredential,
-    ) -> Result<Reply<(CredentialId, Timestamp, Position)>, Failure> {
+    ) -> Result<(CredentialId, Timestamp), Failure> {
         let (id, command) = self.issuing(key, new)?;
-        Ok(issued(id, self.submit_blocking(Ask::System(command), context)?))
+        let done = pollster::block_on(self.submit_unmarked(Ask::System(command), context))?;
+        Ok((id, done.at))
     }
 
     fn issuing(&self, key: &ApiKey, new: NewCredential) -> Result<(CredentialId, SystemCommand), Failure> {

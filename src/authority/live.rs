@@ -10,20 +10,20 @@ use std::{
     ops::Deref,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     thread::{self, available_parallelism},
 };
 
 use arc_swap::ArcSwap;
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::uses::Uses;
 use crate::domain::{
     Position, Seconds, SessionId, SubjectId, Timestamp,
-    bulk::{self, Bulk, Matched, Selector},
+    bulk::{self, Bulk, Counter, Matched, Selector},
     session::SharedSession,
     state::State,
     subject::Subject,
@@ -34,6 +34,9 @@ use crate::domain::{
 const SHARDS: usize = 64;
 /// So many threads share a walk over everything that somebody waits for.
 const MOST_THREADS: usize = 4;
+
+/// So many things are looked at in one go on such a walk; what they are fits in the cache meanwhile.
+const AT_A_TIME: usize = 128;
 
 /// The state of every stream, published.
 pub struct Live {
@@ -143,28 +146,34 @@ impl Live {
     /// Counts the sessions that match and are active at this moment.
     pub fn matching(&self, selector: &Selector, at: Timestamp) -> Matched {
         let unsettled = self.unsettled();
-        self.matching_under(&unsettled, selector, at, &|_| false)
+        self.matching_under(&unsettled, selector, at, [].iter())
     }
 
-    /// The same, with these bulk revocations not settled everywhere, but for the subjects that are `left_out`. The parts of the state are shared out among as many threads as there are processors, up to four.
-    pub(super) fn matching_under(
+    /// The same, with these bulk revocations not settled everywhere, but for the subjects that are left out. The
+    /// parts of the state are shared out among as many threads as there are processors, up to four.
+    ///
+    /// Who leaves something out must be the one that publishes subjects, the sequencer: see [`LeftOut`].
+    pub(super) fn matching_under<'a>(
         &self,
         unsettled: &[Bulk],
         selector: &Selector,
         at: Timestamp,
-        left_out: &(dyn Fn(&SubjectId) -> bool + Sync),
+        left_out: impl Iterator<Item = &'a SubjectId>,
     ) -> Matched {
-        let count = |matched: &mut Matched, subject: &Subject| {
-            if !left_out(&subject.id) {
-                matched.count(selector, subject, unsettled, at);
-            }
+        let left_out = LeftOut::of(left_out.filter_map(|id| self.subjects.get(id)).collect());
+        let begin = || Counter::new(selector, unsettled, at);
+        let count = |counter: &mut Counter<'_>, subjects: &[&Arc<Subject>]| {
+            let counted = subjects.iter().filter(|subject| !left_out.contains(subject));
+            let counted: Vec<&Subject> = counted.map(|subject| &***subject).collect();
+            counter.add(&counted);
         };
-        if let Some(id) = &selector.subject_id {
-            let mut matched = Matched::default();
-            self.subjects.get(id).iter().for_each(|subject| count(&mut matched, subject));
-            return matched;
-        }
-        self.subjects.fold_parts(&count).into_iter().fold(Matched::default(), Matched::and)
+        let Some(id) = &selector.subject_id else {
+            let counted = self.subjects.fold_parts(&begin, &count).into_iter().map(Counter::finish);
+            return counted.fold(Matched::default(), Matched::and);
+        };
+        let mut counter = begin();
+        self.subjects.get(id).iter().for_each(|subject| count(&mut counter, &[subject]));
+        counter.finish()
     }
 
     /// A session, as it was last used.
@@ -305,6 +314,31 @@ pub(super) fn settled(bulks: &[Bulk], mut subject: Arc<Subject>) -> Arc<Subject>
     subject
 }
 
+/// Published subjects that a walk passes over, told by where they are: so it need not look at the name of each one
+/// that there is, which would be one more wait for memory.
+///
+/// That is the very same subject as long as two things hold. What was noted is not replaced during the walk: only
+/// the sequencer publishes subjects, and it is the one that waits for this walk. And nothing else comes to be where
+/// one of them was: they are held here until the walk is over.
+struct LeftOut {
+    places: HashSet<usize>,
+    _held: Vec<Arc<Subject>>,
+}
+
+impl LeftOut {
+    fn of(subjects: Vec<Arc<Subject>>) -> Self {
+        Self { places: subjects.iter().map(place).collect(), _held: subjects }
+    }
+
+    fn contains(&self, subject: &Arc<Subject>) -> bool {
+        !self.places.is_empty() && self.places.contains(&place(subject))
+    }
+}
+
+fn place(subject: &Arc<Subject>) -> usize {
+    Arc::as_ptr(subject).addr()
+}
+
 /// The sessions of `after` that are not the very same ones in `before`. Both are ordered by id, and none is
 /// ever taken out.
 fn changed_sessions<'a>(
@@ -394,23 +428,33 @@ impl<T: Named + Clone> Shards<T> {
         Some(shard.read().iter().map(|thing| thing.id().clone()).collect())
     }
 
-    /// Folds all, the shards shared out among some threads; one sum of each.
-    fn fold_parts<S: Default + Send>(&self, add: &(impl Fn(&mut S, &T::Target) + Sync)) -> Vec<S>
+    /// Folds all, some at a time, in this thread and some others; one sum of each. A thread that was held up takes
+    /// fewer shards, and one that is not to be had takes none.
+    fn fold_parts<S: Send>(
+        &self,
+        begin: &(impl Fn() -> S + Sync),
+        add: &(impl Fn(&mut S, &[&T]) + Sync),
+    ) -> Vec<S>
     where
-        T: Deref + Send + Sync,
+        T: Send + Sync,
     {
         let threads = available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
-        let sum_of = |shards: &[RwLock<HashTable<T>>]| {
-            let mut sum = S::default();
-            for shard in shards {
-                shard.read().iter().for_each(|thing| add(&mut sum, thing));
+        let next = AtomicUsize::new(0);
+        let sum = || {
+            let mut sum = begin();
+            while let Some(shard) = self.shards.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let shard = shard.read();
+                let things: Vec<&T> = shard.iter().collect();
+                things.chunks(AT_A_TIME).for_each(|things| add(&mut sum, things));
             }
             sum
         };
         thread::scope(|scope| {
-            let parts = self.shards.chunks(SHARDS.div_ceil(threads));
-            let threads: Vec<_> = parts.map(|part| scope.spawn(move || sum_of(part))).collect();
-            threads.into_iter().map(|thread| thread.join().expect("counting does not fail")).collect()
+            let spawn = |_| thread::Builder::new().spawn_scoped(scope, sum).ok();
+            let others: Vec<_> = (1..threads).filter_map(spawn).collect();
+            let own = sum();
+            let others = others.into_iter().map(|thread| thread.join().expect("counting does not fail"));
+            others.chain([own]).collect()
         })
     }
 }

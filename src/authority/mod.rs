@@ -290,6 +290,15 @@ impl Authority {
     fn submit_blocking(&self, ask: Ask, context: Context) -> Result<Answer, Failure> {
         pollster::block_on(self.submit(ask, context))
     }
+
+    /// Asks for what has its own rule for repeats, or none: the mark of an idempotent request is neither looked up nor
+    /// recorded.
+    async fn submit_unmarked(&self, ask: Ask, context: Context) -> Result<Done, Failure> {
+        match self.submit(ask, Context { idempotency: None, ..context }).await? {
+            Answer::Done(done) => Ok(done),
+            Answer::Repeat(_) => unreachable!("only a mark makes a request the repeat of another"),
+        }
+    }
 }
 
 impl Present for Authority {

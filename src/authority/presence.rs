@@ -21,8 +21,15 @@ impl Presence {
     /// Notes that a token of the session's current generation was presented.
     pub(super) fn note(&self, session: &Session) {
         if session.awaits_presentation() {
-            self.marks.lock().insert(session.id, session.generation);
+            self.mark(session.id, session.generation);
         }
+    }
+
+    /// The session may have been read before the renewal of which another mark tells already.
+    fn mark(&self, id: SessionId, generation: Generation) {
+        let mut marks = self.marks.lock();
+        let latest = marks.entry(id).or_insert(generation);
+        *latest = generation.max(*latest);
     }
 
     /// Whether a token of this generation was presented.
@@ -50,5 +57,19 @@ impl Presence {
                 pending.remove(&mark.session_id);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_that_comes_late_takes_no_later_one_away() {
+        let (presence, id) = (Presence::default(), SessionId::from_bytes([7; 16]));
+        for generation in [2, 3, 2].map(Generation) {
+            presence.mark(id, generation);
+        }
+        assert!(presence.has_seen(id, Generation(3)));
     }
 }

@@ -106,7 +106,7 @@ impl Sequencer {
             gathering = Gathering { answered, until: now + (now - begun) / 2 };
             if marked.elapsed() >= MARK_INTERVAL {
                 self.record_marks();
-                self.record_uses(|uses| uses.take_due(MARKS_PER_COMMIT * MARK_COMMITS));
+                self.record_uses(|uses| uses.take_due(&[], MARKS_PER_COMMIT * MARK_COMMITS));
                 marked = stopwatch();
             }
         }
@@ -192,8 +192,8 @@ impl Sequencer {
                 let command = self.completed(staging, &subject, command);
                 staging.decide_subject(subject, &command, stamp)
             }
-            Ask::System(SystemCommand::MarkSeen(_)) => {
-                let due = staging.still_news(self.live.uses().take_due(MARKS_PER_COMMIT), at);
+            Ask::System(SystemCommand::MarkSeen(asked)) => {
+                let due = staging.still_news(self.live.uses().take_due(&asked, MARKS_PER_COMMIT), at);
                 staging.decide_system(&SystemCommand::MarkSeen(due), stamp)
             }
             Ask::Rotate(command, key) => {
@@ -431,8 +431,9 @@ impl Sequencer {
 fn counted(staging: &Staging<'_>, command: SystemCommand, at: Timestamp) -> SystemCommand {
     match command {
         SystemCommand::RevokeMatching(asked) => {
-            let matched = staging.matching(&asked.selector, at);
-            SystemCommand::RevokeMatching(RevokeMatching { matched, ..asked })
+            let selector = asked.selector.under(staging.keys());
+            let matched = staging.matching(&selector, at);
+            SystemCommand::RevokeMatching(RevokeMatching { selector, matched, ..asked })
         }
         SystemCommand::IssueCredential(_)
         | SystemCommand::RevokeCredential(_)

@@ -214,11 +214,10 @@ impl Authority {
     /// Waits until the uses of these sessions are recorded as far as a crash must not forget them: mostly they are,
     /// or need not be. What cannot be recorded stays noted.
     pub async fn keep_uses(&self, sessions: &[SessionId]) {
-        let is_due = |id: &SessionId| {
-            self.live.recorded_session(*id).is_some_and(|recorded| self.live.uses().is_due(&recorded))
-        };
-        if sessions.iter().any(is_due) {
-            let record = Ask::System(SystemCommand::MarkSeen(vec![]));
+        let due = |id: &SessionId| self.live.uses().due(&self.live.recorded_session(*id)?);
+        let due: Vec<_> = sessions.iter().filter_map(due).collect();
+        if !due.is_empty() {
+            let record = Ask::System(SystemCommand::MarkSeen(due));
             if let Err(failure) = self.submit(record, Context::of(Actor::AUTHORITY)).await {
                 tracing::debug!(%failure, "uses of sessions could not be recorded yet");
             }
@@ -233,6 +232,7 @@ impl Authority {
     }
 
     /// Begins the period of a sliding session again, if that is due; what it is then, and whether it was.
+    /// [`Context::idempotency`] counts for nothing here.
     ///
     /// # Errors
     /// The fault of the token, or why it could not be recorded.
@@ -240,10 +240,9 @@ impl Authority {
         let id = holder.session.id;
         let command =
             Command::RefreshSession(RefreshSession { session_id: id, generation: holder.claims.generation });
-        match self.submit(Ask::Subject(holder.session.subject.clone(), command), context).await? {
-            Answer::Done(done) => Ok(done.commit.is_some().then(|| self.granted(&done, id))),
-            Answer::Repeat(_) => unreachable!("a refresh has no idempotency key"),
-        }
+        let done =
+            self.submit_unmarked(Ask::Subject(holder.session.subject.clone(), command), context).await?;
+        Ok(done.commit.is_some().then(|| self.granted(&done, id)))
     }
 
     /// A token of the given generation. Tokens can be sealed again at any time, so none is ever stored.
@@ -282,7 +281,7 @@ impl Authority {
     }
 
     /// Renews the session of a genuine token: rows 3 to 8 of the checks. With a key, the renewal can be
-    /// repeated with the same token if its reply is lost.
+    /// repeated with the same token if its reply is lost; [`Context::idempotency`] counts for nothing here.
     ///
     /// # Errors
     /// The refusal of the first row that does not hold, or why it could not be recorded.
@@ -300,10 +299,9 @@ impl Authority {
             seen_presented: false,
             jitter: jitter(&*self.entropy),
         });
-        match self.submit(Ask::Subject(holder.session.subject.clone(), command), context).await? {
-            Answer::Done(done) => Ok(self.granted(&done, id)),
-            Answer::Repeat(_) => unreachable!("renewals have their own rule for repeats"),
-        }
+        let done =
+            self.submit_unmarked(Ask::Subject(holder.session.subject.clone(), command), context).await?;
+        Ok(self.granted(&done, id))
     }
 
     /// Records a use of a session, if the session is live and its constraints allow it: one step, so that of

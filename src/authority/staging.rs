@@ -15,6 +15,7 @@ use crate::{
         event::{Presented, Seen},
         evolve::{IllegalEvent, evolve, evolve_system, mark_presented},
         id::CommitId,
+        keys::Keys,
         record::RecordedAs,
         refusal::{Refusal, Refused},
         subject::Subject,
@@ -122,12 +123,14 @@ impl<'a> Staging<'a> {
         settled(&self.bulks, subject)
     }
 
+    /// The keys as this batch would leave them.
+    pub(super) fn keys(&self) -> &Keys {
+        &self.system.keys
+    }
+
     /// Counts the sessions that match and are active at this moment, as this batch would leave them.
     pub(super) fn matching(&self, selector: &Selector, at: Timestamp) -> Matched {
-        let mut matched = {
-            let is_staged = |id: &SubjectId| self.subjects.contains_key(id);
-            self.live.matching_under(&self.bulks, selector, at, &is_staged)
-        };
+        let mut matched = self.live.matching_under(&self.bulks, selector, at, self.subjects.keys());
         for subject in self.subjects.values() {
             matched.count(selector, subject, &self.bulks, at);
         }

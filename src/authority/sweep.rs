@@ -2,14 +2,17 @@
 //! on it, so it may come late, and one that fails is tried again.
 //!
 //! An index of the near future, ordered by when sessions end, says what is due. It is filled by a walk over the
-//! state every [`AHEAD`]; between two walks no session can begin and end, for the shortest period is longer. The
-//! one exception, a renewal cut short by the absolute end, is found by the next walk.
+//! state every [`AHEAD`]; between two walks no session can begin and end, for the shortest period and the shortest idle
+//! time are as long. An end that is known only ever moves to a later time: so what is due is looked at, and again when
+//! a use, a renewal or a refresh has moved its end.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::domain::{Actor, Position, Seconds, SubjectId, Timestamp, command::Command};
+use crate::domain::{
+    Actor, Position, Seconds, SessionId, SubjectId, Timestamp, command::Command, session::SharedSession,
+};
 
 use super::{
     Authority,
@@ -31,15 +34,21 @@ pub(super) struct Sweep {
 
 /// What ends soon.
 struct Index {
-    /// Whose session ends when; the latest first, so that what is due is at the end.
-    ends: Vec<(Timestamp, SubjectId)>,
-    /// It knows of every end before this moment.
+    /// Which session ends when; the latest first, so that what is due is at the end.
+    ends: Vec<(Timestamp, SessionId)>,
+    /// It knows of every end up to this moment.
     until: Timestamp,
 }
 
 impl Default for Index {
     fn default() -> Self {
         Self { ends: Vec::new(), until: Timestamp::ZERO }
+    }
+}
+
+impl Index {
+    fn sort(&mut self) {
+        self.ends.sort_unstable_by(|a, b| b.cmp(a));
     }
 }
 
@@ -58,8 +67,9 @@ impl Authority {
     /// # Errors
     /// Why it could not be recorded. What was recorded before that stays so.
     pub async fn sweep(&self) -> Result<Swept, Failure> {
-        let due = self.ending_before(self.now().plus_millis(1));
-        self.record_ended(&due).await
+        let mut due = Vec::new();
+        self.for_each_end(self.now(), |session| due.push(session.subject.clone()));
+        self.record_ended(due).await
     }
 
     /// The same for what ended since the last call, in little time however many sessions there are. For whoever
@@ -68,8 +78,12 @@ impl Authority {
     /// # Errors
     /// As [`Authority::sweep`]; what was not recorded is tried again by a later call.
     pub async fn sweep_due(&self) -> Result<Swept, Failure> {
-        let due = self.due();
-        self.record_ended(&due).await
+        let (due, now) = (self.due(), self.now());
+        let sessions = due.iter().filter_map(|id| self.live.session(*id));
+        let ended = sessions.filter(|session| session.awaits_expiry(now));
+        let swept = self.record_ended(ended.map(|session| session.subject.clone()).collect()).await;
+        self.look_again(&due);
+        swept
     }
 
     /// How many sessions were swept since the start, and how many sweeps failed.
@@ -77,40 +91,44 @@ impl Authority {
         (self.sweep.recorded.load(Ordering::Relaxed), self.sweep.failures.load(Ordering::Relaxed))
     }
 
-    fn due(&self) -> Vec<SubjectId> {
+    /// Takes the sessions out of the index that end by now, as far as it knows.
+    fn due(&self) -> Vec<SessionId> {
         let now = self.now();
         let mut index = self.sweep.index.lock();
         if now >= index.until {
-            index.until = now.plus(AHEAD);
-            index.ends = self.ends_before(index.until);
-            index.ends.sort_unstable_by(|a, b| b.cmp(a));
+            let (mut ends, until) = (Vec::new(), now.plus(AHEAD));
+            self.for_each_end(until, |session| ends.push((session.ends_at(), session.id)));
+            *index = Index { ends, until };
+            index.sort();
         }
         let later = index.ends.partition_point(|(end, _)| *end > now);
-        let mut due: Vec<_> = index.ends.drain(later..).map(|(_, subject)| subject).collect();
+        index.ends.drain(later..).map(|(_, session)| session).collect()
+    }
+
+    /// Puts those of these sessions back into the index that have not ended for the record.
+    fn look_again(&self, at: &[SessionId]) {
+        let sessions: Vec<_> = at.iter().filter_map(|id| self.live.session(*id)).collect();
+        let mut index = self.sweep.index.lock();
+        let until = index.until;
+        let open = sessions.iter().filter(|session| session.awaits_expiry(until));
+        let ends: Vec<_> = open.map(|session| (session.ends_at(), session.id)).collect();
+        if !ends.is_empty() {
+            index.ends.extend(ends);
+            index.sort();
+        }
+    }
+
+    /// Visits every session that ends up to this moment if nothing else happens to it, and of which no end is
+    /// recorded; uses that are not recorded count as something else.
+    fn for_each_end(&self, up_to: Timestamp, mut visit: impl FnMut(&SharedSession)) {
+        self.live.for_each_subject(|subject| {
+            subject.sessions.iter().filter(|session| session.awaits_expiry(up_to)).for_each(&mut visit);
+        });
+    }
+
+    async fn record_ended(&self, mut due: Vec<SubjectId>) -> Result<Swept, Failure> {
         due.sort_unstable();
         due.dedup();
-        due
-    }
-
-    fn ending_before(&self, moment: Timestamp) -> Vec<SubjectId> {
-        let mut subjects: Vec<_> = self.ends_before(moment).into_iter().map(|(_, subject)| subject).collect();
-        subjects.sort_unstable();
-        subjects.dedup();
-        subjects
-    }
-
-    /// Every session that ends before this moment if nothing else happens to it, and of which no end is recorded.
-    fn ends_before(&self, moment: Timestamp) -> Vec<(Timestamp, SubjectId)> {
-        let last = moment.plus_millis(-1);
-        let mut ends = Vec::new();
-        self.live.for_each_subject(|subject| {
-            let ending = subject.sessions.iter().filter(|session| session.awaits_expiry(last));
-            ends.extend(ending.map(|session| (session.expires_at, subject.id.clone())));
-        });
-        ends
-    }
-
-    async fn record_ended(&self, due: &[SubjectId]) -> Result<Swept, Failure> {
         let mut swept = Swept::default();
         for batch in due.chunks(BATCH) {
             if let Err(failure) = self.record_batch(batch, &mut swept).await {

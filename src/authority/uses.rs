@@ -47,6 +47,10 @@ impl Uses {
         shard.get(&id).map(|noted| Timestamp::from_millis(noted.load(Ordering::Acquire)))
     }
 
+    fn noted(&self, id: SessionId) -> Option<Seen> {
+        Some(Seen { session_id: id, seen_at: self.noted_at(id)? })
+    }
+
     /// Notes a use of a session, given as it is recorded.
     pub(super) fn note(&self, recorded: &SharedSession, now: Timestamp) {
         if !recorded.can_be_seen() {
@@ -96,21 +100,25 @@ impl Uses {
         subject.into()
     }
 
-    /// Whether a use of this session is to be recorded.
-    pub(super) fn is_due(&self, recorded: &SharedSession) -> bool {
-        self.noted_at(recorded.id).is_some_and(|at| recorded.is_worth_recording(at))
+    /// The use of this session, if it is to be recorded.
+    pub(super) fn due(&self, recorded: &SharedSession) -> Option<Seen> {
+        self.noted(recorded.id).filter(|noted| recorded.is_worth_recording(noted.seen_at))
     }
 
-    /// Takes up to `most` sessions whose use is to be recorded.
-    pub(super) fn take_due(&self, most: usize) -> Vec<Seen> {
+    /// Takes the uses of these sessions, and with them others that are to be recorded, up to `most` together; in the
+    /// order of ids.
+    pub(super) fn take_due(&self, asked: &[Seen], most: usize) -> Vec<Seen> {
+        let mut taken: BTreeSet<_> = asked.iter().map(|seen| seen.session_id).collect();
         let mut due = self.due.lock();
-        let mut taken = Vec::new();
+        for id in &taken {
+            due.remove(id);
+        }
         while taken.len() < most
             && let Some(id) = due.pop_first()
         {
-            taken.extend(self.noted_at(id).map(|seen_at| Seen { session_id: id, seen_at }));
+            taken.insert(id);
         }
-        taken
+        taken.into_iter().filter_map(|id| self.noted(id)).collect()
     }
 
     /// All that is noted, in the order of ids.

@@ -29,7 +29,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     clock,
-    domain::{Event, EventKind, Position},
+    domain::{Event, KindSet, Position},
     log::{EventLog, LogError, StoredCommit, waiting_for_disk},
 };
 
@@ -190,14 +190,15 @@ fn gather(readers: usize) -> Duration {
 /// Some commits that follow one another, shared by all who read them.
 pub struct Batch {
     news: Vec<Arc<News>>,
-    /// A bit for the number of each kind that occurs.
-    kinds: u64,
+    /// The kinds that occur in each of them: side by side, so that a thousand readers find theirs without a look at
+    /// the commits that are not for them.
+    kinds: Vec<KindSet>,
 }
 
 impl Batch {
     fn new(news: Vec<Arc<News>>) -> Self {
-        let kinds = news.iter().flat_map(|news| &news.stored.commit.events).map(Event::kind);
-        let kinds = kinds.fold(0, |set, kind| set | bit(kind));
+        let kinds = news.iter().map(|news| news.stored.commit.events.iter().map(Event::kind).collect());
+        let kinds = kinds.collect();
         Self { news, kinds }
     }
 
@@ -215,9 +216,10 @@ impl Batch {
         self.news.last().map_or(Position::ZERO, |news| news.stored.last())
     }
 
-    /// Whether one of these kinds occurs in it.
-    pub fn has_any(&self, kinds: &[EventKind]) -> bool {
-        kinds.iter().any(|kind| self.kinds & bit(*kind) != 0)
+    /// Where the first commit is, from this place on, in which one of these kinds occurs.
+    pub fn next_of(&self, kinds: KindSet, from: usize) -> Option<usize> {
+        let rest = self.kinds.get(from..)?;
+        rest.iter().position(|of_one| of_one.meets(kinds)).map(|place| from + place)
     }
 
     /// What is told of it, in order.
@@ -278,10 +280,6 @@ impl News {
     pub fn written_notices(&self, present: &dyn Present, write: impl Fn() -> Written) -> Cow<'_, Written> {
         kept(&self.written_notices, present, write)
     }
-}
-
-const fn bit(kind: EventKind) -> u64 {
-    1 << kind as u8
 }
 
 /// A reader's place in the news.

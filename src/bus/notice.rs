@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 pub use crate::domain::NoticeKind;
 use crate::domain::{
-    Actor, OwnerId, Position, SessionId, SubjectId, Timestamp,
+    Actor, KeyId, OwnerId, Position, SessionId, SubjectId, Timestamp,
     event::{ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode, Trigger},
 };
 
@@ -191,6 +191,8 @@ pub struct Selector {
     pub except_session_id: Option<SessionId>,
     /// Only those whose token was issued before this moment.
     pub issued_before: Option<Timestamp>,
+    /// Only those of whose current generation this key sealed a token.
+    pub key_id: Option<KeyId>,
 }
 
 /// Of [`NoticeKind::SessionExpiringSoon`].

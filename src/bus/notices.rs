@@ -39,37 +39,21 @@ pub fn notices_of(stored: &StoredCommit, present: &dyn Present) -> Vec<Notice> {
     let name = subject.profile().and_then(|profile| profile.name.as_ref());
     let name = name.and_then(|name| present.open_text(&stored.commit.stream, "name", name));
     let telling = Telling { stored, present, subject, name };
-    stored
-        .positions()
-        .zip(&stored.commit.events)
-        .flat_map(|(position, event)| telling.of_event(position, event))
-        .collect()
+    told_events(stored).flat_map(|(position, event)| telling.of_event(position, event)).collect()
 }
 
 /// Of the system stream nothing concerns sessions that are told of, but bulk revocations.
 fn bulk_notices_of(stored: &StoredCommit, present: &dyn Present) -> Vec<Notice> {
-    let events = stored.positions().zip(&stored.commit.events);
-    let bulk = |(position, event): (Position, &Event)| match event {
-        Event::SessionsRevoked(event) => bulk_revoked(stored, position, event, present),
-        Event::SubjectRegistered(_)
-        | Event::SessionCreated(_)
-        | Event::SessionRenewed(_)
-        | Event::SessionRefreshed(_)
-        | Event::RenewalRejected(_)
-        | Event::SessionRevoked(_)
-        | Event::SessionExpired(_)
-        | Event::TokensPresented(_)
-        | Event::SessionsSeen(_)
-        | Event::CredentialIssued(_)
-        | Event::CredentialRevoked(_)
-        | Event::PolicyChanged(_)
-        | Event::KeyRotated(_)
-        | Event::SubjectErased(_)
-        | Event::UsageRecorded(_)
-        | Event::WebhookCreated(_)
-        | Event::WebhookDeleted(_) => vec![],
+    let bulk = |(position, event): (Position, &Event)| {
+        let Event::SessionsRevoked(event) = event else { return vec![] };
+        bulk_revoked(stored, position, event, present)
     };
-    events.flat_map(bulk).collect()
+    told_events(stored).flat_map(bulk).collect()
+}
+
+/// The events that anybody is told of: whoever waits for news skips the others by their kind.
+fn told_events(stored: &StoredCommit) -> impl Iterator<Item = (Position, &Event)> {
+    stored.positions().zip(&stored.commit.events).filter(|(_, event)| event.kind().is_told())
 }
 
 /// One notice for each owner concerned, with how many sessions of its subjects were ended; when there are too many
@@ -106,6 +90,7 @@ fn bulk_revoked(
                 device: selector.device_digest.and_then(|it| present.device_name(it, owner_id.as_ref())),
                 except_session_id: None,
                 issued_before: selector.issued_before,
+                key_id: selector.sealed_by.as_ref().map(|key| key.key_id.clone()),
             }),
             matched,
         }),

@@ -20,10 +20,10 @@
 //! # Time
 //!
 //! When to renew is the authority's word (`renewAt`, which it jitters; nothing is added here). To wait for it one needs
-//! to know what time it is *there*: [`ServerTime`] takes the machine's clock, corrected by the `Date` of the
-//! authority's replies once they are more than two seconds apart. A clock that is wrong in spite of that does no harm
-//! when it is ahead: an early renewal is refused with the time to come back. When it is behind by more than a fifth of
-//! the period, and the correction is lost too, the session may end before it is renewed.
+//! to know what time it is *there*: [`ServerTime`] takes the machine's clock, or the `Date` of the authority's reply
+//! when they are more than two seconds apart, and counts on from there by a clock that nobody sets. Until the first
+//! reply there is only the machine's clock. When it is ahead it does no harm: an early renewal is refused with the time
+//! to come back. When it is behind by more than a fifth of the period, the session may end before it is renewed.
 //!
 //! # An agent
 //!

@@ -1,11 +1,8 @@
 //! What time it is at the authority, and how to wait for a moment there.
 
-use std::{
-    fmt,
-    pin::Pin,
-    sync::atomic::{AtomicI64, Ordering},
-    time::Duration,
-};
+use std::{fmt, pin::Pin, time::Duration};
+
+use parking_lot::Mutex;
 
 use crate::{
     clock::{Clock, SystemClock},
@@ -14,7 +11,7 @@ use crate::{
 
 /// The clocks are taken to agree up to so much: a `Date` has whole seconds, and a reply takes its time.
 const AGREE_MILLIS: i64 = 2_000;
-/// So long is slept at a time: a machine that was suspended, or whose clock was set, finds out soon.
+/// So long is slept at a time: a machine that was suspended finds out soon.
 const NAP: Duration = Duration::from_secs(10);
 
 /// Knows what time it is at the authority. Whoever tests with a clock that stands still has one of their own.
@@ -29,12 +26,19 @@ pub trait Time: fmt::Debug + Send + Sync {
     fn heard(&self, _date: Timestamp) {}
 }
 
-/// The machine's clock, set right by what the authority's replies say.
+/// What the authority's last reply said, counted on by the time since the machine was started: asleep or awake, and
+/// whoever sets its clock. Before the first reply the machine's clock is believed.
 #[derive(Debug, Default)]
-pub struct ServerTime {
-    machine: SystemClock,
-    /// By how much the authority is ahead, in milliseconds; 0 when the clocks agree.
-    ahead: AtomicI64,
+pub struct ServerTime<C = SystemClock> {
+    machine: C,
+    heard: Mutex<Option<Heard>>,
+}
+
+/// A moment there, and how long the machine had run here.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    then: Timestamp,
+    since_boot: Duration,
 }
 
 impl ServerTime {
@@ -44,9 +48,17 @@ impl ServerTime {
     }
 }
 
-impl Time for ServerTime {
+impl<C: Clock> ServerTime<C> {
+    /// The same with a clock of one's own.
+    pub fn by(machine: C) -> Self {
+        Self { machine, heard: Mutex::default() }
+    }
+}
+
+impl<C: Clock + fmt::Debug> Time for ServerTime<C> {
     fn now(&self) -> Timestamp {
-        self.machine.now().plus_millis(self.ahead.load(Ordering::Relaxed))
+        let heard = *self.heard.lock();
+        heard.map_or_else(|| self.machine.now(), |heard| heard.now(self.machine.since_boot()))
     }
 
     fn until(&self, at: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
@@ -62,7 +74,16 @@ impl Time for ServerTime {
     }
 
     fn heard(&self, date: Timestamp) {
-        self.ahead.store(lead(date, self.machine.now()), Ordering::Relaxed);
+        let local = self.machine.now();
+        let then = local.plus_millis(lead(date, local));
+        *self.heard.lock() = Some(Heard { then, since_boot: self.machine.since_boot() });
+    }
+}
+
+impl Heard {
+    fn now(self, since_boot: Duration) -> Timestamp {
+        let passed = since_boot.saturating_sub(self.since_boot).as_millis();
+        self.then.plus_millis(i64::try_from(passed).unwrap_or(i64::MAX))
     }
 }
 
@@ -74,6 +95,8 @@ fn lead(date: Timestamp, local: Timestamp) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
     use super::*;
 
     #[test]
@@ -83,6 +106,58 @@ mod tests {
         assert_eq!(lead(date, date.plus_millis(-1_000)), 0);
         assert_eq!(lead(date, date.plus_millis(-60_000)), 60_500);
         assert_eq!(lead(date, date.plus_millis(60_000)), -59_500);
+    }
+
+    /// A host whose wall clock can be set.
+    #[derive(Debug, Default)]
+    struct Host {
+        wall: AtomicI64,
+        awake: AtomicI64,
+    }
+
+    impl Host {
+        fn set(&self, wall: i64) {
+            self.wall.store(wall, Ordering::Relaxed);
+        }
+
+        fn pass(&self, millis: i64) {
+            self.wall.fetch_add(millis, Ordering::Relaxed);
+            self.awake.fetch_add(millis, Ordering::Relaxed);
+        }
+    }
+
+    impl Clock for Host {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(self.wall.load(Ordering::Relaxed))
+        }
+
+        fn since_boot(&self) -> Duration {
+            Duration::from_millis(self.awake.load(Ordering::Relaxed).unsigned_abs())
+        }
+    }
+
+    /// Somebody set the host's clock back by an hour while a holder slept, and it came an hour late.
+    #[test]
+    fn a_host_whose_clock_is_set_still_knows_what_time_it_is_there() {
+        let date = Timestamp::parse("2026-11-21T01:35:00Z").unwrap();
+        for ahead in [0, 60_000] {
+            let time = ServerTime::by(Host::default());
+            time.machine.set(date.as_millis() + ahead);
+            time.heard(date);
+            let then = time.now();
+            for set_to in [-3_600_000, 3_600_000] {
+                time.machine.set(date.as_millis() + set_to);
+                time.machine.pass(1_000);
+            }
+            assert_eq!(time.now(), then.plus_millis(2_000));
+        }
+    }
+
+    #[test]
+    fn before_any_reply_the_hosts_clock_is_believed() {
+        let time = ServerTime::by(Host::default());
+        time.machine.set(7);
+        assert_eq!(time.now(), Timestamp::from_millis(7));
     }
 
     #[tokio::test]

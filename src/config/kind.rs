@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, net::SocketAddr, path::PathBuf};
 
-use axum::http::Uri;
+use http::Uri;
 
 use super::{Config, Networks};
 use crate::domain::{

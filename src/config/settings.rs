@@ -64,7 +64,7 @@ pub static SETTINGS: [Setting; 30] = [
     setting(
         "server.public_url",
         Kind::Url(|config| &mut config.server.public_url),
-        "Where callers reach the authority: the issuer of access tokens and the start of links in notices.",
+        "Where callers reach the authority: the issuer of access tokens, and the source of CloudEvents.",
     ),
     setting(
         "server.max_body",

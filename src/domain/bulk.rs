@@ -5,23 +5,20 @@
 //! into a subject, at any time before the next event of that subject is decided or applied. Who owns the subject and
 //! what its sessions are can only change by such an event, so the outcome is the same whenever it is done.
 
-use hashbrown::HashMap;
 use minicbor::{Decode, Encode};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use super::{
     event::{SessionsRevoked, Trigger},
-    id::{Digest16, OwnerId, Position, SessionId, SubjectId},
+    id::{Digest16, OwnerId, Position, SubjectId},
+    keys::{Keys, Sealing},
     record::RecordedAs,
     session::{Revocation, Session},
     subject::Subject,
     time::Timestamp,
 };
 
-/// So many owners are counted one by one; a commit has room for their names.
-pub const OWNERS_COUNTED: usize = 200;
-/// So many of the sessions are named to whoever asks.
-pub const SAMPLE: usize = 20;
+pub use super::matched::{Counter, Matched, OWNERS_COUNTED, SAMPLE};
 
 /// Which sessions are meant: those to which everything that is said here applies. When nothing is said, all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -39,9 +36,24 @@ pub struct Selector {
     /// Those whose current token was issued before this moment.
     #[n(3)]
     pub issued_before: Option<Timestamp>,
+    /// Those of whose current generation this key sealed a token.
+    #[n(4)]
+    pub sealed_by: Option<Sealing>,
 }
 
 impl Selector {
+    /// The same, with what these keys say of when the key that is meant sealed.
+    #[must_use]
+    pub fn under(self, keys: &Keys) -> Self {
+        let sealed_by = self.sealed_by.map(|sealing| keys.sealing_of(&sealing.key_id));
+        Self { sealed_by, ..self }
+    }
+
+    /// Whether it says of its key what these keys say.
+    pub fn agrees_with(&self, keys: &Keys) -> bool {
+        self.sealed_by.as_ref().is_none_or(|sealing| *sealing == keys.sealing_of(&sealing.key_id))
+    }
+
     /// Whether it is about sessions of this subject at all.
     pub fn concerns(&self, subject: &Subject) -> bool {
         let owner = || subject.profile().and_then(|profile| profile.owner_id.as_ref());
@@ -53,6 +65,7 @@ impl Selector {
     pub fn selects(&self, session: &Session) -> bool {
         self.issued_before.is_none_or(|moment| session.period_start() < moment)
             && self.device_digest.is_none_or(|device| session.device_digest() == Some(device))
+            && self.sealed_by.as_ref().is_none_or(|key| key.meets(session.first_sealed(), session.granted))
     }
 
     /// Whether it says nothing, and so means all.
@@ -63,12 +76,13 @@ impl Selector {
 
 impl Serialize for Selector {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut members = serializer.serialize_struct("Selector", 5)?;
+        let mut members = serializer.serialize_struct("Selector", 6)?;
         members.serialize_field("all", &self.is_all())?;
         members.serialize_field("ownerId", &self.owner_id)?;
         members.serialize_field("subjectId", &self.subject_id)?;
         members.serialize_field("deviceDigest", &self.device_digest)?;
         members.serialize_field("issuedBefore", &self.issued_before)?;
+        members.serialize_field("keyId", &self.sealed_by.as_ref().map(|sealing| &sealing.key_id))?;
         members.end()
     }
 }
@@ -154,93 +168,4 @@ pub fn settle(bulks: &[Bulk], subject: &mut Subject) -> u32 {
         session.revocation = Some(Box::new(revocation));
     }
     count
-}
-
-/// How many sessions match, whose, and some of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Matched {
-    /// So many.
-    pub count: u32,
-    /// So many of each owner; none when there are more owners than are counted.
-    owners: Option<HashMap<Option<OwnerId>, u32>>,
-    /// Some of them, by id.
-    sample: Vec<SessionId>,
-}
-
-impl Default for Matched {
-    fn default() -> Self {
-        Self { count: 0, owners: Some(HashMap::new()), sample: Vec::new() }
-    }
-}
-
-impl Matched {
-    /// Counts the sessions of a subject that match and are active at this moment, with these bulk revocations not
-    /// yet settled in it.
-    pub fn count(&mut self, selector: &Selector, subject: &Subject, unsettled: &[Bulk], at: Timestamp) {
-        if !selector.concerns(subject) {
-            return;
-        }
-        let before = self.count;
-        for session in &subject.sessions {
-            if session.may_be_live(at)
-                && selector.selects(session)
-                && end_of(unsettled, subject, session).is_none()
-            {
-                self.count += 1;
-                self.name(session.id);
-            }
-        }
-        if self.count > before {
-            let owner = subject.profile().and_then(|profile| profile.owner_id.as_ref());
-            self.count_owner(owner, self.count - before);
-        }
-    }
-
-    /// Adds what was counted elsewhere.
-    #[must_use]
-    pub fn and(mut self, other: Self) -> Self {
-        self.count += other.count;
-        other.sample.into_iter().for_each(|id| self.name(id));
-        match other.owners {
-            Some(owners) => owners.iter().for_each(|(owner, count)| self.count_owner(owner.as_ref(), *count)),
-            None => self.owners = None,
-        }
-        self
-    }
-
-    /// The ids of some of them, the earliest first.
-    pub fn sample(&self) -> &[SessionId] {
-        &self.sample
-    }
-
-    /// How many there are of each owner, by name; none when there are too many owners.
-    pub fn owners(&self) -> Option<Vec<MatchedOfOwner>> {
-        let mut owners: Vec<_> = self
-            .owners
-            .as_ref()?
-            .iter()
-            .map(|(owner_id, matched)| MatchedOfOwner { owner_id: owner_id.clone(), matched: *matched })
-            .collect();
-        owners.sort_by(|a, b| a.owner_id.cmp(&b.owner_id));
-        Some(owners)
-    }
-
-    /// The smallest ids are kept: whoever counts, in whatever order, names the same ones.
-    fn name(&mut self, id: SessionId) {
-        if self.sample.len() == SAMPLE && self.sample.last().is_some_and(|last| id > *last) {
-            return;
-        }
-        let place = self.sample.partition_point(|known| *known < id);
-        self.sample.insert(place, id);
-        self.sample.truncate(SAMPLE);
-    }
-
-    fn count_owner(&mut self, owner: Option<&OwnerId>, count: u32) {
-        let Some(owners) = &mut self.owners else { return };
-        let owner = owner.cloned();
-        *owners.entry(owner).or_default() += count;
-        if owners.len() > OWNERS_COUNTED {
-            self.owners = None;
-        }
-    }
 }

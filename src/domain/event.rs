@@ -12,7 +12,7 @@ pub use super::budget::UsageRecorded;
 pub use super::bulk::{MatchedOfOwner, Selector};
 pub use super::expiry::{ExpiryCause, SessionExpired};
 pub use super::keys::KeyRotated;
-pub use super::kind::EventKind;
+pub use super::kind::{EventKind, KindSet};
 pub use super::webhook::{WebhookCreated, WebhookDeleted};
 use super::{
     activity::Mode,

@@ -86,6 +86,11 @@ pub fn evolve_system(system: &mut System, event: &Event, recorded: RecordedAs) -
             Ok(())
         }
         Event::SessionsRevoked(event) if event.selector.is_none() => Err("it does not say of which subjects"),
+        Event::SessionsRevoked(event)
+            if event.selector.as_ref().is_some_and(|said| !said.agrees_with(&system.keys)) =>
+        {
+            Err("the key sealed at other positions")
+        }
         Event::TokensPresented(_) | Event::SessionsRevoked(_) | Event::SessionsSeen(_) => Ok(()),
         Event::KeyRotated(event) => system.keys.rotate(event, recorded),
         Event::WebhookCreated(event) => webhook_created(system, event, recorded),

@@ -160,6 +160,28 @@ impl Key {
     }
 }
 
+/// When a session key sealed: what was granted after one position, up to another.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Sealing {
+    /// Its id.
+    #[n(0)]
+    pub key_id: KeyId,
+    /// What was granted at this position was not sealed by it yet.
+    #[n(1)]
+    pub after: Position,
+    /// What was granted at this position was still sealed by it; none while it seals.
+    #[n(2)]
+    pub until: Option<Position>,
+}
+
+impl Sealing {
+    /// Whether it may have sealed a token between what was granted first and what was granted last.
+    pub fn meets(&self, first: Position, last: Position) -> bool {
+        last > self.after && self.until.is_none_or(|until| first <= until)
+    }
+}
+
 /// All keys that there ever were, of each use in the order in which they came.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
@@ -190,6 +212,18 @@ impl Keys {
     /// [`Session::granted`](super::session::Session::granted).
     pub fn sealer_of(&self, granted: Position) -> Option<&Key> {
         self.session.iter().rev().find(|key| key.since < granted)
+    }
+
+    /// When a session key sealed; never, when there is no such key.
+    pub fn sealing_of(&self, id: &KeyId) -> Sealing {
+        let key_id = id.clone();
+        match self.session.iter().position(|key| key.id == *id) {
+            Some(index) => {
+                let until = self.session.get(index + 1).map(|next| next.since);
+                Sealing { key_id, after: self.session[index].since, until }
+            }
+            None => Sealing { key_id, after: Position::ZERO, until: Some(Position::ZERO) },
+        }
     }
 
     /// When the last rotation with an overlap was.
@@ -285,9 +319,35 @@ mod tests {
         assert_eq!(ends(&keys), [Some(90), Some(95), None]);
         let sealer = |position| keys.sealer_of(Position(position)).unwrap().id.clone();
         assert_eq!([1, 6, 8, 10].map(sealer), ['a', 'a', 'b', 'c'].map(|letter| id("lid", letter)));
+        for (letter, after, until) in
+            [('a', 0, Some(7)), ('b', 7, Some(9)), ('c', 9, None), ('x', 0, Some(0))]
+        {
+            let (after, until) = (Position(after), until.map(Position));
+            let key_id = id("lid", letter);
+            assert_eq!(keys.sealing_of(&key_id), Sealing { key_id, after, until });
+        }
         assert_eq!(keys.last_overlap(KeyUse::Session), Some(Timestamp::from_millis(40)));
         assert!(keys.of(KeyUse::Session)[0].is_over(Timestamp::from_millis(90)));
         assert!(!keys.of(KeyUse::Session)[0].is_over(Timestamp::from_millis(89)));
+    }
+
+    #[test]
+    fn a_key_meets_what_it_may_have_sealed() {
+        let sealing = |after, until: Option<u64>| Sealing {
+            key_id: id("lid", 'a'),
+            after: Position(after),
+            until: until.map(Position),
+        };
+        let between = sealing(7, Some(9));
+        let met: Vec<_> = (1..12).filter(|at| between.meets(Position(*at), Position(*at))).collect();
+        assert_eq!(met, [8, 9]);
+        assert!(between.meets(Position(3), Position(8)) && between.meets(Position(9), Position(30)));
+        assert!(between.meets(Position(3), Position(30)), "something in between is not ruled out");
+        assert!(!between.meets(Position(3), Position(7)) && !between.meets(Position(10), Position(30)));
+        assert!(
+            sealing(7, None).meets(Position(8), Position(8))
+                && !sealing(0, Some(0)).meets(Position(1), Position(9))
+        );
     }
 
     #[test]

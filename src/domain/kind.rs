@@ -91,6 +91,30 @@ impl EventKind {
         }
     }
 
+    /// Whether subscribers are told of it, by notices.
+    pub const fn is_told(self) -> bool {
+        match self {
+            Self::SessionCreated
+            | Self::SessionRenewed
+            | Self::RenewalRejected
+            | Self::SessionRevoked
+            | Self::SessionsRevoked
+            | Self::SessionExpired => true,
+            Self::SubjectRegistered
+            | Self::TokensPresented
+            | Self::CredentialIssued
+            | Self::CredentialRevoked
+            | Self::PolicyChanged
+            | Self::SubjectErased
+            | Self::KeyRotated
+            | Self::SessionRefreshed
+            | Self::SessionsSeen
+            | Self::UsageRecorded
+            | Self::WebhookCreated
+            | Self::WebhookDeleted => false,
+        }
+    }
+
     /// The version in which the kind is written today.
     pub const fn version(self) -> u8 {
         1
@@ -104,5 +128,69 @@ impl EventKind {
     /// The kind of this number in the log.
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == code)
+    }
+}
+
+/// Some of the kinds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KindSet(u64);
+
+impl KindSet {
+    /// Every kind.
+    pub const ALL: Self = Self::of(&EventKind::ALL);
+
+    /// The kinds that subscribers are told of.
+    pub const TOLD: Self = {
+        let mut told = 0;
+        let mut rest: &[EventKind] = &EventKind::ALL;
+        while let [kind, others @ ..] = rest {
+            if kind.is_told() {
+                told |= Self::of(&[*kind]).0;
+            }
+            rest = others;
+        }
+        Self(told)
+    };
+
+    /// These kinds.
+    pub const fn of(kinds: &[EventKind]) -> Self {
+        let mut bits = 0;
+        let mut rest = kinds;
+        while let [kind, others @ ..] = rest {
+            bits |= 1 << *kind as u8;
+            rest = others;
+        }
+        Self(bits)
+    }
+
+    /// Whether a kind is one of them.
+    pub const fn has(self, kind: EventKind) -> bool {
+        self.meets(Self::of(&[kind]))
+    }
+
+    /// Whether one of them is one of the others.
+    pub const fn meets(self, others: Self) -> bool {
+        self.0 & others.0 != 0
+    }
+}
+
+impl FromIterator<EventKind> for KindSet {
+    fn from_iter<I: IntoIterator<Item = EventKind>>(kinds: I) -> Self {
+        Self(kinds.into_iter().fold(0, |bits, kind| bits | Self::of(&[kind]).0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_has_the_kinds_that_were_put_into_it() {
+        for kind in EventKind::ALL {
+            let others: KindSet = EventKind::ALL.into_iter().filter(|other| *other != kind).collect();
+            assert!(KindSet::of(&[kind]).has(kind) && KindSet::ALL.has(kind) && !others.has(kind));
+            assert!(!KindSet::of(&[kind]).meets(others) && KindSet::ALL.meets(others));
+        }
+        assert!(!KindSet::default().meets(KindSet::ALL));
     }
 }

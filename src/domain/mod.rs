@@ -16,6 +16,7 @@ pub mod expiry;
 pub mod id;
 pub mod keys;
 mod kind;
+mod matched;
 pub mod policy;
 mod profile;
 pub mod record;
@@ -31,7 +32,7 @@ pub mod webhook;
 
 pub use activity::Mode;
 pub use amount::Amount;
-pub use event::{Event, EventKind};
+pub use event::{Event, EventKind, KindSet};
 pub use id::{
     CommitId, CredentialId, Digest16, EventId, Generation, OwnerId, Position, SessionId, SubjectId, WebhookId,
 };

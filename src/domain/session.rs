@@ -277,6 +277,12 @@ impl Session {
         self.renewed_at().unwrap_or(self.created_at)
     }
 
+    /// The position of the event that its current generation began with: the first for which a token of it was
+    /// sealed. The last one is [`Session::granted`].
+    pub fn first_sealed(&self) -> Position {
+        if self.refreshed_at().is_some() { self.created } else { self.granted }
+    }
+
     /// When its holder should renew; none when a renewal would be refused for good.
     pub fn renew_at(&self) -> Option<Timestamp> {
         let after = self.renew_after?;

@@ -14,8 +14,10 @@ fn dir() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/events")
 }
 
-fn name(kind: EventKind, version: u8) -> String {
-    format!("{}.v{version}", kind.name())
+/// One kind has two forms, which share few of its fields: the end of sessions of one subject, and of any.
+fn name(event: &Event, version: u8) -> String {
+    let is_bulk = matches!(event, Event::SessionsRevoked(event) if event.selector.is_some());
+    format!("{}{}.v{version}", event.kind().name(), if is_bulk { ".bulk" } else { "" })
 }
 
 /// Every kind in every version in which it was ever written, with what it means today.
@@ -26,8 +28,8 @@ fn expected() -> impl Iterator<Item = (Event, u8)> {
     })
 }
 
-fn read(kind: EventKind, version: u8, extension: &str) -> String {
-    let path = dir().join(format!("{}.{extension}", name(kind, version)));
+fn read(event: &Event, version: u8, extension: &str) -> String {
+    let path = dir().join(format!("{}.{extension}", name(event, version)));
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -94,10 +96,10 @@ fn show(d: &mut Decoder<'_>, out: &mut String) {
 #[test]
 fn every_sample_still_says_what_it_said() {
     for (event, version) in expected() {
-        let bytes = from_hex(&read(event.kind(), version, "hex"));
+        let bytes = from_hex(&read(&event, version, "hex"));
         let stored = StoredCommit::decode(Position(42), &bytes).unwrap();
         assert_eq!(stored.commit, samples::full(event.clone()));
-        assert_eq!(described(&name(event.kind(), version), &bytes), read(event.kind(), version, "txt"));
+        assert_eq!(described(&name(&event, version), &bytes), read(&event, version, "txt"));
         if version == event.kind().version() {
             let encoded = encode(&stored.commit).unwrap();
             assert_eq!(encoded.bytes(), bytes);
@@ -115,7 +117,7 @@ fn every_kind_and_version_has_a_sample_and_every_sample_a_kind() {
     let kinds: BTreeSet<_> = samples::every_kind().iter().map(Event::kind).collect();
     assert_eq!(kinds, BTreeSet::from(EventKind::ALL));
     let wanted: BTreeSet<_> = expected()
-        .flat_map(|(event, version)| ["hex", "txt"].map(|e| format!("{}.{e}", name(event.kind(), version))))
+        .flat_map(|(event, version)| ["hex", "txt"].map(|e| format!("{}.{e}", name(&event, version))))
         .collect();
     let found = fs::read_dir(dir()).unwrap();
     let found: BTreeSet<_> = found.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -126,7 +128,7 @@ fn every_kind_and_version_has_a_sample_and_every_sample_a_kind() {
 fn write_missing_samples() {
     fs::create_dir_all(dir()).unwrap();
     for event in samples::every_kind() {
-        let name = name(event.kind(), event.kind().version());
+        let name = name(&event, event.kind().version());
         let bytes = encode(&samples::full(event)).unwrap().bytes().to_vec();
         for (extension, text) in [("hex", to_hex(&bytes)), ("txt", described(&name, &bytes))] {
             let path = dir().join(format!("{name}.{extension}"));

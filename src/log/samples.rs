@@ -4,14 +4,15 @@ use super::{EncodedCommit, encode};
 use crate::domain::{
     Actor, Commit, CommitId, CredentialId, Digest16, Event, Generation, KeyUse, Mode, NoticeKind, Policy,
     Position, SealedText, Seconds, SessionId, Stream, Timestamp, WebhookId,
+    bulk::Selector,
     event::{
-        CredentialIssued, CredentialRevoked, Device, ExpiryCause, KeyRotated, PolicyChanged, Presented,
-        Profile, RejectionCause, RejectionCode, RenewalRejected, Role, Seen, SessionCreated, SessionExpired,
-        SessionRefreshed, SessionRenewed, SessionRevoked, SessionsRevoked, SessionsSeen, SubjectErased,
-        SubjectKind, SubjectRegistered, Terms, TokensPresented, Trigger, UsageRecorded, WebhookCreated,
-        WebhookDeleted,
+        CredentialIssued, CredentialRevoked, Device, ExpiryCause, KeyRotated, MatchedOfOwner, PolicyChanged,
+        Presented, Profile, RejectionCause, RejectionCode, RenewalRejected, Role, Seen, SessionCreated,
+        SessionExpired, SessionRefreshed, SessionRenewed, SessionRevoked, SessionsRevoked, SessionsSeen,
+        SubjectErased, SubjectKind, SubjectRegistered, Terms, TokensPresented, Trigger, UsageRecorded,
+        WebhookCreated, WebhookDeleted,
     },
-    keys::Retire,
+    keys::{Retire, Sealing},
     record::{ActorKind, Idempotency},
     webhook::WebhookFormat,
 };
@@ -122,6 +123,32 @@ fn key_rotated() -> Event {
     })
 }
 
+fn revoked_in_bulk() -> Event {
+    let sealed_by = Sealing {
+        key_id: format!("k4.lid.{}", "a".repeat(44)).parse().unwrap(),
+        after: Position(3),
+        until: Some(Position(70)),
+    };
+    let owner_id = Some("team:payments".parse().unwrap());
+    let selector = Selector {
+        owner_id: owner_id.clone(),
+        subject_id: Some("svc:build@eu-1".parse().unwrap()),
+        device_digest: Some(digest(0xd0)),
+        issued_before: Some(at(900_000)),
+        sealed_by: Some(sealed_by),
+    };
+    Event::SessionsRevoked(SessionsRevoked {
+        device_digest: None,
+        except_session_id: None,
+        oldest: None,
+        matched: 2,
+        trigger: Trigger::Bulk,
+        reason: Some(sealed(8)),
+        selector: Some(Box::new(selector)),
+        owners: Some(vec![MatchedOfOwner { owner_id, matched: 2 }]),
+    })
+}
+
 fn usage_recorded(session_id: SessionId) -> Event {
     Event::UsageRecorded(UsageRecorded {
         session_id,
@@ -133,7 +160,7 @@ fn usage_recorded(session_id: SessionId) -> Event {
     })
 }
 
-/// One event of every kind, every field filled.
+/// One event of every kind, every field filled; of a kind with two forms, one of each.
 pub(super) fn every_kind() -> Vec<Event> {
     use crate::domain::policy::OnLimit;
     let session_id = SessionId::from_bytes([0x51; 16]);
@@ -198,6 +225,7 @@ pub(super) fn every_kind() -> Vec<Event> {
             selector: None,
             owners: None,
         }),
+        revoked_in_bulk(),
         Event::TokensPresented(TokensPresented {
             presented: vec![Presented { session_id, generation: Generation(3) }],
         }),

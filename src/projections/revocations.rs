@@ -50,11 +50,6 @@ impl Revocations {
         after.iter().take(most).map(|bulk| bulk.position).collect()
     }
 
-    /// The bulk revocation at this position.
-    pub fn bulk_at(&self, position: Position) -> Option<&Bulk> {
-        self.bulks_up_to(position).last().filter(|bulk| bulk.position == position)
-    }
-
     /// The reason that was given for the bulk revocation at this position; sealed in the authority's own stream.
     pub fn reason_at(&self, position: Position) -> Option<&SealedText> {
         let place = self.bulks.binary_search_by_key(&position, |bulk| bulk.position).ok()?;

@@ -1,9 +1,10 @@
 //! What was revoked, as far as an access token that was signed before may still be shown.
 //!
 //! A revocation of one session is exact: whoever names that session is refused. A selector may ask for what no
-//! access token says, such as an owner or a device. Then it is taken for wider than it is: every token that could be
-//! meant is refused, if it was signed before. Whose session lives gets a new one from the authority, and that is
-//! taken.
+//! access token says, such as an owner or a device, and which sessions were there no token says either: the time in a
+//! session's id is when it was drawn, not when the session began. So a selector is judged by when a token was signed,
+//! and taken for wider than it is: every token that could be meant is refused, if it was signed before. The sessions
+//! that it ended sign none after it; whose session lives gets a new one from the authority, and that is taken.
 //!
 //! The memory is bounded twice. A revocation is forgotten when no token that was signed before it can be alive. And
 //! where there are too many, the oldest is turned into a selector of everyone, which takes no room.
@@ -11,13 +12,12 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use serde_json::{Map, Value};
-use uuid::Uuid;
 
 use super::{AccessClaims, claims::LONGEST_LIFE};
 use crate::domain::{SessionId, SubjectId, Timestamp};
 
-/// A revocation is recorded, synced and then counts; a token that is signed meanwhile may bear a later time than it.
-/// By so much, at most, in milliseconds.
+/// A selector is recorded, its sessions are counted, it is synced, and then counts; a token that is signed meanwhile
+/// may bear a later time than it. By so much, at most, in milliseconds.
 const SETTLING: i64 = 5_000;
 /// A revocation is remembered for as long as a token may live that was signed before, in milliseconds.
 pub(super) const REMEMBERED: i64 = LONGEST_LIFE.0 as i64 * 1_000 + 2 * SETTLING;
@@ -36,37 +36,21 @@ pub(super) struct Revocation {
 pub(super) enum Whom {
     /// One session.
     Session(SessionId),
-    /// Sessions of a subject.
-    Subject(SubjectId, Extent),
+    /// Sessions of a subject; all of them but this, where one is kept.
+    Subject(SubjectId, Option<SessionId>),
     /// Sessions of anyone.
-    Everyone(Extent),
-}
-
-/// Which of the sessions that were there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Extent {
-    /// Every one of them.
-    All,
-    /// Every one but this.
-    AllBut(SessionId),
-    /// Those that meet a condition which no access token tells of.
-    Some,
+    Everyone,
 }
 
 impl Whom {
-    /// Of a selector. What it says and is not understood here can only narrow it, and is taken for unknown.
+    /// Of a selector. Everything that it says narrows it, so what is not understood here, or not told by tokens, is
+    /// passed over.
     pub(super) fn of_selector(selector: &Map<String, Value>) -> Self {
-        let is_said = |value: &&Value| !value.is_null() && **value != Value::Bool(false);
-        let said = selector.values().filter(is_said).count();
         let text = |name| selector.get(name).and_then(Value::as_str);
-        let subject = text("subjectId").and_then(|id| id.parse().ok());
-        let but = text("exceptSessionId").and_then(|id| id.parse().ok());
-        match (subject, but, said) {
-            (Some(subject), None, 1) => Self::Subject(subject, Extent::All),
-            (Some(subject), Some(but), 2) => Self::Subject(subject, Extent::AllBut(but)),
-            (Some(subject), _, _) => Self::Subject(subject, Extent::Some),
-            (None, None, 1) if selector.get("all") == Some(&Value::Bool(true)) => Self::Everyone(Extent::All),
-            (None, _, _) => Self::Everyone(Extent::Some),
+        let kept = text("exceptSessionId").and_then(|id| id.parse().ok());
+        match text("subjectId").and_then(|id| id.parse().ok()) {
+            Some(subject) => Self::Subject(subject, kept),
+            None => Self::Everyone,
         }
     }
 }
@@ -76,18 +60,18 @@ impl Whom {
 pub(super) struct Revoked {
     sessions: HashSet<SessionId>,
     subjects: HashMap<SubjectId, Vec<Rule>>,
-    /// The latest selector of everyone, and the latest of some.
+    /// The latest selector of everyone.
     everyone: Option<Timestamp>,
-    some: Option<Timestamp>,
     /// What takes room, oldest first.
     order: VecDeque<(Timestamp, Named)>,
     capacity: usize,
 }
 
+/// A selector of one subject.
 #[derive(Clone, Copy, Debug)]
 struct Rule {
     at: Timestamp,
-    extent: Extent,
+    kept: Option<SessionId>,
 }
 
 #[derive(Debug)]
@@ -103,7 +87,6 @@ impl Revoked {
             sessions: HashSet::new(),
             subjects: HashMap::new(),
             everyone: None,
-            some: None,
             order: VecDeque::new(),
             capacity,
         }
@@ -117,8 +100,7 @@ impl Revoked {
     /// Whether the session that these claims name is ended, or may be.
     pub(super) fn covers(&self, claims: &AccessClaims) -> bool {
         self.sessions.contains(&claims.session)
-            || self.everyone.is_some_and(|at| Rule { at, extent: Extent::All }.covers(claims))
-            || self.some.is_some_and(|at| Rule { at, extent: Extent::Some }.covers(claims))
+            || self.everyone.is_some_and(|at| was_signed_by(at, claims))
             || self.subjects.get(&claims.subject).is_some_and(|rules| rules.iter().any(|r| r.covers(claims)))
     }
 
@@ -131,9 +113,8 @@ impl Revoked {
                     self.order.push_back((at, Named::Session(session)));
                 }
             }
-            Whom::Subject(subject, extent) => self.learn_rule(subject, Rule { at, extent }),
-            Whom::Everyone(Extent::All) => self.everyone = self.everyone.max(Some(at)),
-            Whom::Everyone(Extent::AllBut(_) | Extent::Some) => self.some = self.some.max(Some(at)),
+            Whom::Subject(subject, kept) => self.learn_rule(subject, Rule { at, kept }),
+            Whom::Everyone => self.everyone = self.everyone.max(Some(at)),
         }
         while self.order.len() > self.capacity {
             self.widen_the_oldest();
@@ -142,9 +123,11 @@ impl Revoked {
 
     /// Forgets what no living token can meet.
     pub(super) fn forget_before(&mut self, now: Timestamp) {
-        while self.order.front().is_some_and(|(at, _)| at.plus_millis(REMEMBERED) <= now) {
+        let is_over = |at: Timestamp| at.plus_millis(REMEMBERED) <= now;
+        while self.order.front().is_some_and(|(at, _)| is_over(*at)) {
             self.pop_oldest();
         }
+        self.everyone = self.everyone.filter(|at| !is_over(*at));
     }
 
     fn learn_rule(&mut self, subject: SubjectId, rule: Rule) {
@@ -156,7 +139,7 @@ impl Revoked {
 
     fn widen_the_oldest(&mut self) {
         if let Some(at) = self.pop_oldest() {
-            self.some = self.some.max(Some(at));
+            self.everyone = self.everyone.max(Some(at));
         }
     }
 
@@ -180,46 +163,30 @@ impl Revoked {
 }
 
 impl Rule {
-    /// Sessions that were created later are not meant. Of those that were there, an exact rule ends every token, also
-    /// one that was signed while the revocation was on its way to the disk; any other rule ends the tokens that were
-    /// signed by then.
     fn covers(self, claims: &AccessClaims) -> bool {
-        let was_there = created_at(claims.session) <= self.at;
-        was_there
-            && match self.extent {
-                Extent::All => true,
-                Extent::AllBut(session) => claims.session != session,
-                Extent::Some => claims.issued_at <= self.at.plus_millis(SETTLING),
-            }
+        self.kept != Some(claims.session) && was_signed_by(self.at, claims)
     }
+}
+
+/// Whether a token may have been signed before what was recorded at this time counted.
+fn was_signed_by(at: Timestamp, claims: &AccessClaims) -> bool {
+    claims.issued_at <= at.plus_millis(SETTLING)
 }
 
 /// Adds a rule to those of a subject; whether anything is new in it.
 fn add_rule(rules: &mut Vec<Rule>, rule: Rule) -> bool {
-    if let Some(known) = rules.iter_mut().find(|known| known.extent == rule.extent) {
+    if let Some(known) = rules.iter_mut().find(|known| known.kept == rule.kept) {
         let is_news = known.at < rule.at;
         known.at = known.at.max(rule.at);
         return is_news;
     }
     if rules.len() == RULES_OF_A_SUBJECT {
         let at = rules.iter().map(|known| known.at).fold(rule.at, Timestamp::max);
-        *rules = vec![Rule { at, extent: Extent::Some }];
+        *rules = vec![Rule { at, kept: None }];
     } else {
         rules.push(rule);
     }
     true
-}
-
-/// When a session was created: its id is a UUIDv7, which begins with that moment (RFC 9562, section 5.7). One that is
-/// not was there from the beginning.
-fn created_at(session: SessionId) -> Timestamp {
-    let uuid = Uuid::from_bytes(*session.as_bytes());
-    if uuid.get_version_num() != 7 {
-        return Timestamp::ZERO;
-    }
-    let mut millis = [0; 8];
-    millis[2..].copy_from_slice(&session.as_bytes()[..6]);
-    Timestamp::from_millis(i64::from_be_bytes(millis))
 }
 
 #[cfg(test)]
@@ -278,13 +245,13 @@ mod tests {
     }
 
     #[test]
-    fn a_selector_of_a_subject_ends_what_was_there_and_nothing_else() {
+    fn a_selector_of_a_subject_ends_what_was_signed_by_then_and_nothing_else() {
         let revoked = after(&[(10, json!({ "subjectId": "a" }))]);
         assert!(
-            revoked.covers(&token("a", session(0, 1), 5)) && revoked.covers(&token("a", session(10, 1), 99))
+            revoked.covers(&token("a", session(0, 1), 5)) && !revoked.covers(&token("b", session(0, 1), 5))
         );
-        assert!(!revoked.covers(&token("a", session(11, 1), 12)), "it was created later");
-        assert!(!revoked.covers(&token("b", session(0, 1), 5)));
+        assert!(revoked.covers(&token("a", session(0, 1), 15)), "signed while it was written");
+        assert!(!revoked.covers(&token("a", session(0, 1), 16)), "signed later, so its session lives");
     }
 
     #[test]
@@ -298,18 +265,9 @@ mod tests {
     }
 
     #[test]
-    fn a_selector_of_all_ends_every_session_that_was_there() {
-        let revoked = after(&[(10, json!({ "all": true, "ownerId": null }))]);
-        assert_eq!(whom(&json!({ "all": false, "subjectId": "a" })), whom(&json!({ "subjectId": "a" })));
-        assert!(
-            revoked.covers(&token("b", session(3, 1), 40))
-                && !revoked.covers(&token("b", session(11, 1), 11))
-        );
-    }
-
-    #[test]
     fn what_no_token_tells_is_taken_for_everyone_who_could_be_meant_until_a_new_token() {
         for selector in [
+            json!({ "all": true, "ownerId": null }),
             json!({ "ownerId": "alice" }),
             json!({ "device": "laptop" }),
             json!({ "keyId": "k4.lid.x" }),
@@ -326,20 +284,46 @@ mod tests {
                 "signed while it was written: {selector}"
             );
             assert!(!revoked.covers(&token("anyone", session(0, 1), 16)), "signed again: {selector}");
-            assert!(!revoked.covers(&token("anyone", session(11, 1), 12)), "created later: {selector}");
         }
-        let of_subject = after(&[(10, json!({ "subjectId": "a", "device": "laptop" }))]);
+        let kept = session(0, 2);
+        let selector = json!({ "subjectId": "a", "device": "laptop", "exceptSessionId": kept });
+        let of_subject = after(&[(10, selector)]);
         assert!(
             of_subject.covers(&token("a", session(0, 1), 5))
                 && !of_subject.covers(&token("b", session(0, 1), 5))
         );
         assert!(!of_subject.covers(&token("a", session(0, 1), 16)), "signed again");
+        assert!(!of_subject.covers(&token("a", kept, 5)), "kept, whatever else was asked");
+    }
+
+    /// A create draws its id and waits its turn; a selector of everyone overtakes it. The session lives, and the time in
+    /// its id is before the selector's: what it is given later must pass.
+    #[test]
+    fn a_session_that_a_selector_overtook_gets_a_token_that_passes() {
+        for selector in [json!({ "all": true }), json!({ "subjectId": "a" })] {
+            let revoked = after(&[(10, selector.clone())]);
+            assert!(!revoked.covers(&token("a", session(5, 1), 16)), "{selector}");
+        }
+    }
+
+    /// The clock was ahead when the id was drawn, and stepped back before the session was decided.
+    #[test]
+    fn a_session_whose_id_is_of_later_is_ended_all_the_same() {
+        for selector in [json!({ "all": true }), json!({ "subjectId": "a" })] {
+            let revoked = after(&[(10, selector.clone())]);
+            assert!(revoked.covers(&token("a", session(60, 1), 5)), "{selector}");
+        }
     }
 
     #[test]
-    fn an_id_that_is_no_uuid_v7_was_there_from_the_beginning() {
-        let revoked = after(&[(10, json!({ "all": true }))]);
-        assert!(revoked.covers(&token("a", SessionId::from_bytes([0xff; 16]), 99)));
+    fn a_selector_of_everyone_is_forgotten_when_no_token_from_before_can_live() {
+        for selector in [json!({ "all": true }), json!({ "ownerId": "alice" })] {
+            let mut revoked = after(&[(10, selector.clone())]);
+            revoked.forget_before(at(10).plus_millis(REMEMBERED - 1));
+            assert!(revoked.covers(&token("a", session(0, 1), 10)), "{selector}");
+            revoked.forget_before(at(10).plus_millis(REMEMBERED));
+            assert!(!revoked.covers(&token("a", session(0, 1), 10)), "{selector}");
+        }
     }
 
     #[test]
@@ -364,7 +348,7 @@ mod tests {
         assert_eq!(revoked.len(), 2);
     }
 
-    /// The oldest become a selector of some: still nobody is let in who was revoked.
+    /// The oldest become a selector of everyone: still nobody is let in who was revoked.
     #[test]
     fn a_flood_is_bounded_and_lets_nobody_in() {
         let mut revoked = Revoked::new(1_000);

@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use crate::{
         domain::{SessionId, Timestamp},
-        verify::revoked::{Extent, Whom},
+        verify::revoked::Whom,
     };
 
     const KEY: &str = "k4.public.Hrnbu7wEfAP9cGBOAHHwmH4Wsot1ciXBHwBBXQ4gsaI";
@@ -266,13 +266,14 @@ mod tests {
     #[test]
     fn a_revocation_counts_as_soon_as_it_is_known_and_is_forgotten_by_the_authoritys_clock() {
         let mut state = usual(at(0));
-        let whom = Whom::Everyone(Extent::All);
-        state.learn_revocations([Revocation { at: at(0), whom }]);
+        state.learn_revocations([Revocation { at: at(0), whom: Whom::Everyone }]);
         assert_eq!(state.judge(&token(), HEARD), Err(Rejection::Revoked));
         let whom = Whom::Session(SessionId::from_bytes([2; 16]));
         state.learn_revocations([Revocation { at: at(0), whom }]);
         assert_eq!(state.standing(HEARD).revocations, 1);
         state.heard(Heard { asked: HEARD, last_asked: HEARD, authority_time: at(1_810) });
         assert_eq!(state.standing(HEARD).revocations, 0);
+        let ancient = with(|claims| claims.expires_at = at(9_999));
+        assert_eq!(state.judge(&ancient, HEARD), Ok(()));
     }
 }

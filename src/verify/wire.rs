@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     paseto::PublicKey,
-    revoked::{Extent, Revocation, Whom},
+    revoked::{Revocation, Whom},
     ring::RingKey,
 };
 use crate::domain::{OwnerId, Position, SessionId, SubjectId, Timestamp};
@@ -134,7 +134,7 @@ impl ItemBody {
             (None, Some(ids), Some(_)) => ids.iter().map(session).collect::<Option<_>>()?,
             (None, None, Some(selector)) => vec![Whom::of_selector(selector)],
             // A kind of revocation of a later version may be about anyone.
-            (Some(_) | None, Some(_) | None, Some(_) | None) => vec![Whom::Everyone(Extent::Some)],
+            (Some(_) | None, Some(_) | None, Some(_) | None) => vec![Whom::Everyone],
         };
         Some(FeedItem { position: Position(self.position), at: Timestamp::parse(&self.at)?, whom })
     }
@@ -243,7 +243,7 @@ mod tests {
     fn an_item_that_is_not_understood_may_be_about_anyone() {
         let odd = json!([{ "position": 1, "at": "2026-11-21T10:00:00.000Z", "later": true }]);
         let whom = page(0, &odd, 1, 1).unwrap().items.remove(0).whom;
-        assert_eq!(whom, [Whom::Everyone(Extent::Some)]);
+        assert_eq!(whom, [Whom::Everyone]);
         let odd = json!([{ "position": 1, "at": "2026-11-21T10:00:00.000Z", "sessionId": "me" }]);
         assert!(page(0, &odd, 1, 1).is_none(), "a session that cannot be named");
     }
@@ -258,7 +258,7 @@ mod tests {
         let whom = |ids| page(0, &with(ids), 1, 1).unwrap().items.remove(0).whom;
         assert_eq!(whom(json!([session])), [Whom::Session(session.parse().unwrap())]);
         assert_eq!(whom(json!([])), []);
-        assert_eq!(whom(Value::Null), [Whom::Everyone(Extent::Some)], "they are too many");
+        assert_eq!(whom(Value::Null), [Whom::Everyone], "they are too many");
         assert!(page(0, &with(json!(["me"])), 1, 1).is_none());
     }
 

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod bulk;
 mod commands;
 mod incident;
 mod server;
@@ -12,4 +13,5 @@ mod state;
 mod stopped;
 mod stranger;
 mod tamper;
+mod tampered;
 mod walk;

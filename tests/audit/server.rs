@@ -11,14 +11,14 @@ use tempfile::TempDir;
 
 use crate::commands::{BINARY, Ran};
 
-struct Serving {
+pub(crate) struct Serving {
     directory: TempDir,
     process: Child,
     url: String,
 }
 
 impl Serving {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut process = Command::new(BINARY)
             .args(["serve", "--listen", "127.0.0.1:0", "--data", "data", "--test-clock"])
@@ -35,7 +35,7 @@ impl Serving {
         Self { directory, process, url }
     }
 
-    fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         let key = self.directory.path().join("data/admin.key");
         let output = Command::new(BINARY)
             .args(arguments)
@@ -45,7 +45,7 @@ impl Serving {
         output.unwrap().into()
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 

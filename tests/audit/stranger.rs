@@ -6,7 +6,10 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::incident::{forged, joined, lines, opened, path, vkey};
+use crate::{
+    incident::{forged, joined, lines, opened, path, vkey},
+    tampered::{FORGERIES, OLDER},
+};
 
 /// The program of the page.
 fn program() -> String {
@@ -63,4 +66,8 @@ fn the_program_of_the_page_believes_the_true_history_and_no_other() {
     shortened.remove(gone);
     fs::write(&tampered, joined(&shortened)).unwrap();
     assert!(!check(&python, &program_path, &tampered).status.success());
+    for name in FORGERIES {
+        let ran = check(&python, &program_path, &path(&format!("tampered/{name}.export")));
+        assert_eq!(ran.status.success(), name == OLDER, "{name}: {}", String::from_utf8_lossy(&ran.stdout));
+    }
 }

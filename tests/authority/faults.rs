@@ -20,11 +20,25 @@ use crate::world::{World, context, world};
 
 /// A log that can be told to lose its disk, or to wait before each write.
 #[derive(Default)]
-struct FaultyLog {
+pub(crate) struct FaultyLog {
     inner: MemoryLog,
     loses_disk: AtomicBool,
     appends: AtomicUsize,
     gate: Mutex<Option<mpsc::Receiver<()>>>,
+}
+
+impl FaultyLog {
+    /// From now on each write waits until what this gives is dropped.
+    pub(crate) fn hold(&self) -> mpsc::Sender<()> {
+        let (open, gate) = mpsc::channel();
+        *self.gate.lock() = Some(gate);
+        open
+    }
+
+    /// Whether a write is waiting.
+    pub(crate) fn is_held(&self) -> bool {
+        self.gate.try_lock().is_none()
+    }
 }
 
 impl EventLog for FaultyLog {
@@ -53,7 +67,7 @@ impl EventLog for FaultyLog {
     }
 }
 
-fn faulty() -> (Arc<FaultyLog>, World) {
+pub(crate) fn faulty() -> (Arc<FaultyLog>, World) {
     let log = Arc::new(FaultyLog::default());
     let world = world(Arc::clone(&log) as Arc<dyn EventLog>, 7);
     (log, world)

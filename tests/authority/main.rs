@@ -2,10 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod bulk;
 mod faults;
 mod keys;
 mod live_check;
 mod news;
 mod rebuild;
+mod repeats;
+mod set_back;
 mod uses;
 mod world;

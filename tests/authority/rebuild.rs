@@ -4,11 +4,14 @@
 use std::{future::Future, sync::Arc};
 
 use tenure::{
-    authority::{Failure, Holder, NewProfile, NewSession, NewUse, Revocation, RevocationOfMany},
+    authority::{
+        AskedBulk, Failure, NewProfile, NewSession, NewUse, Revocation, RevocationOfMany, Selection,
+    },
     domain::{
-        Mode, Position, Seconds, SessionId, SubjectId, Timestamp,
+        Event, EventKind, Mode, Position, Seconds, SessionId, SubjectId, Timestamp,
         budget::{Constraints, Use},
         command::{AskedTerms, Revoker},
+        keys::{KeyUse, Retire},
         policy::OnLimit,
         session::SharedSession,
         state::State,
@@ -62,15 +65,22 @@ impl Life {
     }
 
     fn some_session(&self) -> Option<SessionId> {
-        let count = u32::try_from(self.held.len()).unwrap();
-        (count > 0).then(|| self.held[self.draw(count) as usize].0.id)
+        // Rather one of the latest: those before them have mostly ended.
+        let latest = if self.draw(4) > 0 { self.held.len().saturating_sub(4) } else { 0 };
+        let count = u32::try_from(self.held.len() - latest).unwrap();
+        (count > 0).then(|| self.held[latest + self.draw(count) as usize].0.id)
     }
 
     /// One step at random; refusals are part of the game.
     pub(crate) fn step(&mut self) {
-        self.world.clock.advance([0, 0, 1, 149, 150, 301, 43_200, 90_000][self.draw(8) as usize]).unwrap();
-        match self.draw(20) {
+        self.world
+            .clock
+            .advance([0, 0, 1, 7, 30, 149, 150, 301, 43_200, 90_000][self.draw(10) as usize])
+            .unwrap();
+        match self.draw(22) {
             0 => self.register(),
+            20 => self.revoke_matching(),
+            21 => self.rotate(),
             1..=3 => self.create(),
             4..=7 => self.renew(),
             8 => self.revoke(),
@@ -131,18 +141,35 @@ impl Life {
         }
     }
 
+    /// At the moment at which it is due, if that lies ahead.
     fn refresh(&self) {
-        let Some(id) = self.some_session() else { return };
-        let (_, token) = self.held.iter().find(|(session, _)| session.id == id).unwrap();
-        let holder = self.world.authority.holder(token.expose()).unwrap();
+        let is_sliding = |(session, _): &&(SharedSession, SessionToken)| session.terms.mode == Mode::Sliding;
+        let Some((session, token)) = self.held.iter().rev().find(is_sliding) else { return };
+        let recorded = self.world.authority.live().recorded_session(session.id).unwrap();
+        let due = recorded.refresh_at().map_or(0, |due| due.seconds_since(self.world.authority.now()));
+        self.world.clock.advance(due).unwrap();
+        // None once the key of the token is over.
+        let Some(holder) = self.world.authority.holder(token.expose()) else { return };
         let outcome = self.wait(self.world.authority.refresh(context(), &holder));
         assert!(matches!(outcome, Ok(_) | Err(Failure::Refused { .. })), "{outcome:?}");
+    }
+
+    /// The token of a renewal is presented: a mark that is not recorded at once.
+    fn present(&self) {
+        let authority = &self.world.authority;
+        let terms = AskedTerms { ttl: Some(Seconds(300)), ..AskedTerms::default() };
+        let new = NewSession { terms, ..NewSession::of("the-last".parse().unwrap()) };
+        let granted = self.wait(authority.create_session(context(), new)).unwrap().now().unwrap();
+        self.world.clock.advance(150).unwrap();
+        let holder = authority.holder(granted.token.expose()).unwrap();
+        let renewed = self.wait(authority.renew(context(), &holder, None)).unwrap();
+        authority.introspect(renewed.token.expose()).unwrap();
     }
 
     fn renew(&mut self) {
         let Some(id) = self.some_session() else { return };
         let index = self.held.iter().position(|(session, _)| session.id == id).unwrap();
-        let holder: Holder = self.world.authority.holder(self.held[index].1.expose()).unwrap();
+        let Some(holder) = self.world.authority.holder(self.held[index].1.expose()) else { return };
         let key = (self.draw(2) == 0).then(|| format!("key {}", self.draw(4)));
         if let Ok(granted) = self.wait(self.world.authority.renew(context(), &holder, key.as_deref())) {
             // Now and then the reply is lost, and the holder goes on with the old token.
@@ -180,6 +207,24 @@ impl Life {
         assert!(matches!(outcome, Ok(_) | Err(Failure::Refused { .. })), "{outcome:?}");
     }
 
+    fn revoke_matching(&self) {
+        let selection = Selection {
+            subject_id: (self.draw(8) > 0).then(|| self.subject()),
+            device: (self.draw(3) == 0).then(|| "device 1".to_owned()),
+            issued_before: (self.draw(2) == 0).then(|| self.world.authority.now()),
+            ..Selection::default()
+        };
+        let asked = AskedBulk { selection, reason: "an incident".to_owned() };
+        self.wait(self.world.authority.revoke_matching(context(), asked)).unwrap();
+    }
+
+    fn rotate(&self) {
+        let which = [KeyUse::Session, KeyUse::Access][self.draw(2) as usize];
+        let retire = if self.draw(6) == 0 { Retire::Now } else { Retire::Overlap };
+        let outcome = self.wait(self.world.authority.rotate_key(context(), which, retire));
+        assert!(matches!(outcome, Ok(_) | Err(Failure::Refused { .. })), "{outcome:?}");
+    }
+
     fn seen(&self) -> Seen {
         let live = self.world.authority.live();
         Seen {
@@ -191,17 +236,40 @@ impl Life {
     }
 }
 
+/// A history without some kind of event would say nothing of it.
+fn tells_every_kind(log: &MemoryLog) {
+    let commits = log.read(Position::ZERO, usize::MAX).unwrap();
+    let told: Vec<_> =
+        commits.iter().flat_map(|stored| stored.commit.events.iter().map(Event::kind)).collect();
+    // Credentials and webhooks are the affair of who calls, not of who lives here.
+    let elsewhere = [
+        EventKind::CredentialIssued,
+        EventKind::CredentialRevoked,
+        EventKind::WebhookCreated,
+        EventKind::WebhookDeleted,
+    ];
+    let missing: Vec<_> =
+        EventKind::ALL.iter().filter(|kind| !told.contains(kind) && !elsewhere.contains(kind)).collect();
+    assert!(missing.is_empty(), "the history tells nothing of {missing:?}");
+}
+
 #[test]
 fn the_state_rebuilt_from_position_1_equals_the_live_state_at_every_position() {
     let mut life = Life::new(1);
-    for _ in 0..400 {
+    for step in 0..700 {
         life.step();
+        if step == 699 {
+            // What was presented or used and is not recorded yet is recorded at a stop.
+            life.present();
+            life.world.authority.stop();
+        }
         let seen = life.seen();
         let rebuilt = history::state_at(life.world.authority.log(), seen.position).unwrap();
         assert!(rebuilt.to_bytes() == seen.state, "at position {}", seen.position);
         assert_eq!(State::from_bytes(&seen.state).unwrap(), rebuilt);
     }
     assert!(life.world.authority.live().position().0 > 200, "the history is too short to say anything");
+    tells_every_kind(&life.log);
 }
 
 #[test]

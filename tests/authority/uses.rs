@@ -34,9 +34,13 @@ fn used(mode: Mode) -> Used {
 }
 
 fn create(world: &World, mode: Mode) -> Option<Granted> {
+    create_of(world, "agent", mode)
+}
+
+fn create_of(world: &World, subject: &str, mode: Mode) -> Option<Granted> {
     let idle_timeout = Some(Seconds(IDLE));
     let terms = AskedTerms { ttl: Some(Seconds(300)), idle_timeout, mode, ..AskedTerms::default() };
-    let new = NewSession { terms, ..NewSession::of("agent".parse().unwrap()) };
+    let new = NewSession { terms, ..NewSession::of(subject.parse().unwrap()) };
     pollster::block_on(world.authority.create_session(context(), new)).ok()?.now()
 }
 
@@ -141,6 +145,51 @@ fn a_sweep_ends_an_idle_session_once_and_exactly() {
     let last = used.log.read(Position::ZERO, 1_000).unwrap().pop().unwrap();
     let Event::SessionExpired(expired) = &last.commit.events[0] else { panic!("{last:?}") };
     assert_eq!((expired.expires_at, expired.cause), (used.begun.plus(Seconds(105)), ExpiryCause::Idle));
+}
+
+#[test]
+fn a_sweep_of_what_is_due_ends_an_idle_session_when_it_ends() {
+    let used = used(Mode::Fixed);
+    let swept_after = |seconds| {
+        used.pass(seconds);
+        pollster::block_on(used.world.authority.sweep_due()).unwrap().recorded
+    };
+    assert_eq!(swept_after(0), 0);
+    // Its period lasts 300 s.
+    assert_eq!([swept_after(60), swept_after(39), swept_after(1), swept_after(1)], [0, 0, 1, 0]);
+}
+
+#[test]
+fn a_sweep_of_what_is_due_looks_again_at_what_was_used_meanwhile() {
+    let used = used(Mode::Fixed);
+    let swept_after = |seconds| {
+        used.pass(seconds);
+        pollster::block_on(used.world.authority.sweep_due()).unwrap().recorded
+    };
+    used.pass(5);
+    assert_eq!(used.introspect(), Ok(()));
+    // By the record it ends after 100 s, by its last use after 105 s.
+    assert_eq!([swept_after(55), swept_after(40), swept_after(4), swept_after(1)], [0, 0, 0, 1]);
+    let last = used.log.read(Position::ZERO, 1_000).unwrap().pop().unwrap();
+    let Event::SessionExpired(expired) = &last.commit.events[0] else { panic!("{last:?}") };
+    assert_eq!(expired.expires_at, used.begun.plus(Seconds(105)));
+}
+
+#[test]
+fn of_however_many_uses_the_caller_s_own_are_recorded_before_it_is_answered() {
+    let used = used(Mode::Fixed);
+    let others = (0..1_000).map(|n| create_of(&used.world, &format!("agent-{n}"), Mode::Fixed).unwrap());
+    let sessions: Vec<_> = others.collect();
+    used.pass(10);
+    for session in &sessions {
+        used.world.authority.introspect(session.token.expose()).unwrap();
+    }
+    assert_eq!(used.introspect(), Ok(()));
+    // One more than are recorded together: the last by its id is not among the first.
+    let last = sessions.iter().map(|session| session.session.id).max().unwrap();
+    pollster::block_on(used.world.authority.keep_uses(&[last]));
+    let recorded = used.world.authority.live().recorded_session(last).unwrap();
+    assert_eq!(recorded.last_seen_at(), Some(used.begun.plus(Seconds(10))));
 }
 
 #[test]

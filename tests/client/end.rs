@@ -1,6 +1,13 @@
 //! How sessions end, as their holders hear of it.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -8,6 +15,7 @@ use tenure::client::{Client, End, Holder, Options, SessionFile, State, renew_fil
 
 use crate::{
     agent::session_file,
+    proxy::{Fate, Proxy},
     server::Server,
     told::{Told, now_of},
 };
@@ -52,6 +60,40 @@ fn hour(more: &Value) -> Value {
     let mut asked = json!({ "subjectId": "agent-7", "ttl": 3_600 });
     asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     asked
+}
+
+/// What is refused for the moment, with the word that another try is worth it, ends nothing.
+#[tokio::test]
+async fn an_authority_that_has_too_much_to_do_ends_no_session() {
+    let server = Server::start();
+    let directory = tempfile::tempdir().unwrap();
+    let file = session_file(&server, directory.path(), &hour(&json!({})));
+    let (busy, refused) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+    let (is_busy, count) = (Arc::clone(&busy), Arc::clone(&refused));
+    let proxy = Proxy::before(server.address(), move |_| {
+        if is_busy.load(Ordering::Relaxed) {
+            count.fetch_add(1, Ordering::Relaxed);
+            return Fate::Overload;
+        }
+        Fate::Pass
+    });
+    let time = Told::new(now_of(&server));
+    let client = Client::new(&proxy.url()).unwrap();
+    let client = client.with_time(Arc::<Told>::clone(&time)).with_patience(Duration::ZERO);
+    let holder = Holder::open_with(client, &file, Options::default()).unwrap();
+    server.advance(3_000);
+    time.tell(now_of(&server));
+    time.at_rest().await;
+    assert!(refused.load(Ordering::Relaxed) > 0, "it asked for its renewal");
+    let State::Live(live) = holder.state().borrow().clone() else { panic!("{:?}", holder.state().borrow()) };
+    assert!(live.trouble.is_some_and(|trouble| trouble.contains("OVERLOADED")));
+
+    busy.store(false, Ordering::Relaxed);
+    server.advance(60);
+    time.tell(now_of(&server));
+    time.at_rest().await;
+    assert_eq!(holder.grant().renewal_count, 1);
+    assert!(matches!(&*holder.state().borrow(), State::Live(live) if live.trouble.is_none()));
 }
 
 #[tokio::test]

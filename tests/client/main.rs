@@ -8,6 +8,7 @@ mod calls;
 mod commands;
 mod crash;
 mod end;
+mod example;
 mod proxy;
 mod run;
 #[path = "../http/server.rs"]

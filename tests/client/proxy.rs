@@ -17,7 +17,13 @@ pub(crate) enum Fate {
     HoldReply,
     /// The server never hears of it, and the client waits.
     HoldRequest,
+    /// The server never hears of it, and the client is told that it has too much to do.
+    Overload,
 }
+
+const OVERLOADED: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
+    content-length: 91\r\n\r\n{\"code\":\"OVERLOADED\",\"title\":\"Too many requests are waiting\",\"status\":503,\
+    \"retryable\":true}";
 
 /// Listens on an address of its own.
 pub(crate) struct Proxy {
@@ -54,6 +60,10 @@ fn relay(mut client: &TcpStream, server: SocketAddr, fate_of: &dyn Fn(&str) -> F
         let request = message(&mut requests)?;
         let first = String::from_utf8_lossy(&request).lines().next()?.to_owned();
         let fate = fate_of(&first);
+        if fate == Fate::Overload {
+            client.write_all(OVERLOADED.as_bytes()).ok()?;
+            continue;
+        }
         if fate != Fate::HoldRequest {
             server.write_all(&request).ok()?;
             let reply = message(&mut replies)?;
@@ -62,7 +72,7 @@ fn relay(mut client: &TcpStream, server: SocketAddr, fate_of: &dyn Fn(&str) -> F
             }
         }
         match fate {
-            Fate::Pass => {}
+            Fate::Pass | Fate::Overload => {}
             Fate::LoseReply => return None,
             Fate::HoldReply | Fate::HoldRequest => {
                 // Until the client is gone.

@@ -1,6 +1,7 @@
 //! `tenure run` as an operator meets it.
 
 use std::{
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -15,25 +16,28 @@ use tenure::{
 
 use crate::server::{PATIENCE, Server};
 
-struct Ground {
-    server: Server,
+pub(crate) struct Ground {
+    pub(crate) server: Server,
     directory: TempDir,
     issuer: String,
 }
 
 impl Ground {
-    fn new() -> Self {
-        let server = Server::on_real_time();
+    pub(crate) fn new() -> Self {
+        Self::with(Server::on_real_time())
+    }
+
+    fn with(server: Server) -> Self {
         server.register("agent-7", &json!({}));
         let (issuer, _) = server.issue_key("issuer", None);
         Self { server, directory: tempfile::tempdir().unwrap(), issuer }
     }
 
-    fn place(&self, name: &str) -> PathBuf {
+    pub(crate) fn place(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    fn tenure(&self, words: &[&str]) -> Command {
+    pub(crate) fn tenure(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
         let program = Path::new(env!("CARGO_BIN_EXE_tenure")).parent().unwrap();
         command
@@ -60,7 +64,7 @@ impl Ground {
     }
 
     /// Waits until the script has made this file.
-    fn wait_for(&self, name: &str) {
+    pub(crate) fn wait_for(&self, name: &str) {
         let begun = stopwatch();
         while !self.place(name).exists() {
             assert!(begun.elapsed() < PATIENCE, "{name} does not come");
@@ -68,7 +72,20 @@ impl Ground {
         }
     }
 
-    fn status_of_the_only_session(&self) -> String {
+    /// Waits until a use of the session is recorded.
+    pub(crate) fn wait_until_used(&self, id: &str) {
+        let begun = stopwatch();
+        let used = || {
+            let reply = self.server.get(&format!("/v1/sessions/{id}")).bearer(&self.server.admin).send();
+            reply.expect(200).json()["usage"]["transactions"].as_u64().unwrap_or(0)
+        };
+        while used() == 0 {
+            assert!(begun.elapsed() < PATIENCE, "{id} is not used");
+            pause(std::time::Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn status_of_the_only_session(&self) -> String {
         let reply =
             self.server.get("/v1/sessions?status=all").bearer(&self.server.admin).send().expect(200).json();
         let items = reply["items"].as_array().unwrap();
@@ -77,11 +94,11 @@ impl Ground {
     }
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn code(output: &Output) -> i32 {
+pub(crate) fn code(output: &Output) -> i32 {
     output.status.code().unwrap()
 }
 
@@ -139,13 +156,38 @@ fn with_warn_the_command_goes_on_without_its_session() {
     ground.wait_for("ready");
     let id = SessionFile::at(ground.place("agent.session")).read().unwrap().session_id;
     ground.server.delete(&format!("/v1/sessions/{id}")).bearer(&ground.server.admin).send().expect(200);
-    let mut heard = std::io::BufReader::new(running.stderr.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("The session is over") {
-        assert!(std::io::BufRead::read_line(&mut heard, &mut line).unwrap() > 0, "{line}");
-    }
+    let mut heard = BufReader::new(running.stderr.take().unwrap());
+    read_until_the_session_is_over(&mut heard);
     std::fs::write(ground.place("go"), "").unwrap();
     assert_eq!(running.wait().unwrap().code(), Some(5));
+}
+
+fn read_until_the_session_is_over(heard: &mut impl BufRead) {
+    let mut line = String::new();
+    while !line.contains("The session is over") {
+        assert!(heard.read_line(&mut line).unwrap() > 0, "{line}");
+    }
+}
+
+/// It was revoked with its expired token, which the server refused; then it was said to last until a time that was
+/// over, and its file stayed.
+#[test]
+fn with_warn_a_session_that_has_expired_is_over_when_its_command_ends() {
+    for (option, stays) in [(&[][..], false), (&["--keep"], true)] {
+        let ground = Ground::with(Server::start());
+        let script = "touch ready; while ! [ -e go ]; do sleep 0.01; done; exit 5";
+        let mut running = ground.run(&[option, &["--on-end", "warn"]].concat(), script).spawn().unwrap();
+        ground.wait_for("ready");
+        ground.server.advance(100 * 86_400);
+        let mut heard = BufReader::new(running.stderr.take().unwrap());
+        read_until_the_session_is_over(&mut heard);
+        std::fs::write(ground.place("go"), "").unwrap();
+        assert_eq!(running.wait().unwrap().code(), Some(5));
+        let mut rest = String::new();
+        heard.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "");
+        assert_eq!(ground.place("agent.session").exists(), stays);
+    }
 }
 
 #[test]

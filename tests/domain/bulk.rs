@@ -4,7 +4,8 @@ use tenure::domain::{
     Commit, Event, Stream,
     bulk::{Matched, OWNERS_COUNTED, SAMPLE, Selector},
     command::{RevokeMatching, SystemCommand},
-    event::{MatchedOfOwner, Profile, SessionsRevoked, Trigger},
+    event::{KeyRotated, MatchedOfOwner, Profile, SessionsRevoked, Trigger},
+    keys::{KeyId, KeyUse, Retire, Sealing},
     session::Status,
     state::State,
     subject::Subject,
@@ -86,6 +87,63 @@ fn a_selector_means_what_all_of_it_means() {
             [1, 2].into_iter().filter(|number| !scenario.session(*number).is_live(after(600))).collect();
         assert_eq!(ended, met, "{selector:?}");
     }
+}
+
+fn key(letter: char) -> KeyId {
+    format!("k4.lid.{}", letter.to_string().repeat(44)).parse().expect("the id is right")
+}
+
+fn rotated(letter: char, previous: Option<char>, seconds: u32) -> Fact {
+    let rotated = KeyRotated {
+        which: KeyUse::Session,
+        key_id: key(letter),
+        previous_key_id: previous.map(key),
+        retire: previous.map(|_| Retire::Overlap),
+        retire_at: previous.map(|_| after(9_000)),
+    };
+    Fact::of_system(Event::KeyRotated(rotated), after(seconds))
+}
+
+/// Session 1 begins under the first key and is renewed under the second, 2 begins under the first, 3 under the third.
+fn under_three_keys() -> Scenario {
+    Scenario::given([registered(), rotated('a', None, 0), began(1, 0), began(2, 100)]).and([
+        rotated('b', Some('a'), 200),
+        renewed(2, 500),
+        rotated('c', Some('b'), 600),
+        began(3, 650),
+    ])
+}
+
+#[test]
+fn a_key_means_those_of_whose_current_generation_it_sealed_a_token() {
+    for (letter, met) in [('a', vec![2]), ('b', vec![1]), ('c', vec![3]), ('x', vec![])] {
+        let scenario = under_three_keys();
+        let sealed_by = Some(scenario.state().system.keys.sealing_of(&key(letter)));
+        let selector = Selector { sealed_by, ..Selector::default() };
+        assert!(!selector.is_all());
+        let command = revoke(&scenario, &selector, 700);
+        let count = u32::try_from(met.len()).unwrap();
+        let event = Event::SessionsRevoked(is_ended_with(selector, count));
+        let scenario = scenario.when_system(&command, after(700)).then((count > 0).then_some(event));
+        let ended: Vec<_> =
+            [1, 2, 3].into_iter().filter(|number| !scenario.session(*number).is_live(after(700))).collect();
+        assert_eq!(ended, met, "{letter}");
+    }
+}
+
+#[test]
+fn when_a_key_sealed_is_what_the_rotations_say() {
+    let scenario = under_three_keys();
+    let keys = &scenario.state().system.keys;
+    let right = keys.sealing_of(&key('a'));
+    let wrong = keys.sealing_of(&key('b'));
+    let mixed = Sealing { key_id: right.key_id.clone(), ..wrong };
+    let asked = Selector { sealed_by: Some(mixed.clone()), ..Selector::default() };
+    assert_eq!(asked.under(keys).sealed_by, Some(right));
+    let event = is_ended_with(Selector { sealed_by: Some(mixed), ..Selector::default() }, 1);
+    let commit = commit(scenario.state(), Stream::System, vec![Event::SessionsRevoked(event)], after(700));
+    let alarm = scenario.state().clone().apply(&commit).unwrap_err();
+    assert!(alarm.to_string().contains("the key sealed at other positions"), "{alarm}");
 }
 
 #[test]

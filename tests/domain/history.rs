@@ -4,11 +4,16 @@
 //! checked by a function that bears its name. Each commit is written down before it is applied: what fails,
 //! panics included, can be replayed from the file that the message names.
 
+mod asks;
+mod commands;
 mod file;
+mod keys;
 mod model;
 mod promises;
 mod run;
+mod session;
 mod steps;
+mod uses;
 mod words;
 
 use std::collections::BTreeMap;
@@ -112,7 +117,23 @@ fn reach_every_answer(answers: &BTreeMap<String, usize>) {
         "CONSTRAINT_VIOLATED maxAmountPerTx",
         "CONSTRAINT_VIOLATED maxTransactions",
         "CONSTRAINT_VIOLATED maxTotalAmount",
+        "erased",
+        "refreshed",
+        "refreshed before",
+        "rotated",
+        "ROTATION_TOO_RECENT",
+        "SESSION_IDLE",
+        "checked good",
+        "checked SESSION_IDLE",
+        "checked TOKEN_EXPIRED",
+        "uses recorded",
+        "crashed",
+        "end by idle",
+        "end by ttl",
+        "end by absolute",
         "INVALID {\"ttl\"}",
+        "INVALID {\"idleTimeout\"}",
+        "INVALID {\"maxRenewals\"}",
         "INVALID {\"rejectRenewal\"}",
     ] {
         assert!(

@@ -1,10 +1,11 @@
 //! Sliding sessions behind a real nginx, on the configuration that `docs/forward-auth.md` gives: a browser with a
-//! cookie, an application that is told who is there, and time in the test's hands.
+//! cookie, an application that is told who is there, and time in the test's hands. `direct` is the proxy itself.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod application;
 mod browser;
+mod direct;
 mod nginx;
 #[path = "../http/server.rs"]
 #[allow(dead_code, reason = "another test target needs the rest of it")]

@@ -11,10 +11,10 @@ use crate::{
     server::{Server, Session},
 };
 
-const EXPIRED: &str = r#"{"ok":false,"error":"session_expired","code":"SESSION_EXPIRED"}"#;
-const REVOKED: &str = r#"{"ok":false,"error":"session_revoked","code":"SESSION_REVOKED"}"#;
-const INVALID: &str = r#"{"ok":false,"error":"invalid_token","code":"INVALID_TOKEN"}"#;
-const CLEARED: &str = "tenure_session=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax";
+pub(crate) const EXPIRED: &str = r#"{"ok":false,"error":"session_expired","code":"SESSION_EXPIRED"}"#;
+pub(crate) const REVOKED: &str = r#"{"ok":false,"error":"session_revoked","code":"SESSION_REVOKED"}"#;
+pub(crate) const INVALID: &str = r#"{"ok":false,"error":"invalid_token","code":"INVALID_TOKEN"}"#;
+pub(crate) const CLEARED: &str = "tenure_session=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax";
 
 const IDLE: u64 = 600;
 const TTL: u64 = 3_600;
@@ -214,6 +214,35 @@ fn a_bearer_wins_over_the_cookie_behind_the_proxy_too() {
     assert_eq!(nobody.send("GET", "/", &[("Authorization", &bearer)], "").status, 200);
     let wrong = [("Authorization", "Bearer tnr_sess_AAAA")];
     is_refused(&world.browser().send("GET", "/", &wrong, ""), INVALID);
+}
+
+#[test]
+fn whoever_holds_it_as_a_bearer_is_given_the_token_of_the_new_key() {
+    let Some(world) = world("rotations and bearers behind nginx") else { return };
+    let rotate = json!({ "which": "session" });
+    world.server.post("/v1/keys/rotate").bearer(&world.server.admin).json(&rotate).send().expect(200);
+    // A browser has the cookie, and needs no header.
+    world.pass(IDLE / 2);
+    let page = world.browser().get("/");
+    assert!(page.session_cookie().is_some() && page.all("x-tenure-token").is_empty(), "{page:?}");
+
+    let mut client = Browser::new(world.nginx.address);
+    let mut token = world.session.token.clone();
+    // The key before is over after the longest ttl of all.
+    for passed in (0..TTL + 60).step_by(60) {
+        let bearer = format!("Bearer {token}");
+        let page = client.send("GET", "/", &[("Authorization", &bearer), ("X-Tenure-Token", "a lie")], "");
+        assert_eq!(page.status, 200, "after {passed} s: {page:?}");
+        assert_eq!(page.all("x-tenure-token").len(), usize::from(page.session_cookie().is_some()));
+        for given in page.all("x-tenure-token") {
+            given.clone_into(&mut token);
+        }
+        assert!(world.application.last().all("x-tenure-token").is_empty());
+        world.pass(60);
+    }
+    let first = format!("Bearer {}", world.session.token);
+    let mut nobody = Browser::new(world.nginx.address);
+    is_refused(&nobody.send("GET", "/", &[("Authorization", &first)], ""), INVALID);
 }
 
 #[test]

@@ -126,7 +126,7 @@ fn the_end_of_several_sessions_is_one_notice() {
             1,
             {
                 "all": false, "ownerId": null, "subjectId": "bot-7", "device": "laptop",
-                "exceptSessionId": session.id, "issuedBefore": null,
+                "exceptSessionId": session.id, "issuedBefore": null, "keyId": null,
             }
         ])
     );

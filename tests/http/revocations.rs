@@ -164,6 +164,10 @@ fn a_selector_says_clearly_what_it_means() {
         (json!({ "device": "" }), "selector.device"),
         (json!({ "issuedBefore": "2999-01-01T00:00:00.000Z" }), "selector.issuedBefore"),
         (json!({ "issuedBefore": "yesterday" }), "selector.issuedBefore"),
+        (json!({ "keyId": "k4.lid.short" }), "selector.keyId"),
+        (json!({ "keyId": format!("k4.sid.{}", "A".repeat(44)) }), "selector.keyId"),
+        (json!({ "keyId": 4 }), "selector.keyId"),
+        (json!({ "all": true, "keyId": format!("k4.lid.{}", "A".repeat(44)) }), "selector.all"),
         (json!({ "ownerId": null }), "selector.all"),
         (json!("all"), "selector"),
     ] {
@@ -224,7 +228,7 @@ fn it_is_told_once_to_each_owner_concerned() {
     assert_eq!(own[0]["actor"]["kind"], "credential");
     let selector = json!({
         "all": false, "ownerId": null, "subjectId": null, "device": "laptop", "exceptSessionId": null,
-        "issuedBefore": null,
+        "issuedBefore": null, "keyId": null,
     });
     assert_eq!(own[0]["selector"], selector);
     let all = told(&fleet.server.admin);

@@ -61,9 +61,32 @@ fn behind_a_trusted_proxy_the_client_is_counted_and_cannot_pose_as_another() {
     assert_eq!([from("192.0.2.1"), from("192.0.2.1"), from("192.0.2.2")], [401, 429, 401]);
     // Only the last hop was written by our proxy.
     assert_eq!(from("203.0.113.9, 192.0.2.1"), 429);
+    for port in ["203.0.113.9, 192.0.2.1:4711", "203.0.113.9,192.0.2.1 , 127.0.0.1:80", "\u{e9}, 192.0.2.1"] {
+        assert_eq!(from(port), 429, "{port}");
+    }
+    assert_eq!(
+        [from("2001:db8::1"), from("192.0.2.1, [2001:db8::1]"), from("[2001:db8::1]:443")],
+        [401, 429, 429]
+    );
+    // What our proxy wrote and nobody can read ends the way: what lies behind it is anybody's word.
+    let unread = ["203.0.113.10, unknown", "203.0.113.11, _hidden", "203.0.113.12, ", "203.0.113.13, \u{e9}"];
+    assert!(unread.iter().all(|hops| from(hops) == 401), "the proxy itself is loopback, which is exempt");
+    assert_eq!(from("203.0.113.10"), 401, "it was not counted before");
     // Without a trusted proxy the header says nothing.
     let server = Server::with(&["security.limit_loopback=true", "security.wrong_credentials_per_minute=1"]);
     let from =
         |hops: &str| server.get("/v1/sessions").bearer("x").header("x-forwarded-for", hops).send().status;
     assert_eq!([from("192.0.2.1"), from("192.0.2.2")], [401, 429]);
+}
+
+#[test]
+fn an_address_that_was_only_claimed_opens_no_metrics() {
+    let server = Server::with(&["server.trusted_proxies=127.0.0.1", "metrics.allow=10.0.0.0/8"]);
+    let from = |hops: &str| server.get("/metrics").header("x-forwarded-for", hops).send().status;
+    assert_eq!([from("10.0.0.1"), from("10.0.0.1:80"), from("203.0.113.9, [::ffff:10.0.0.1]:80")], [200; 3]);
+    for claimed in
+        ["10.0.0.1, 192.0.2.1:4711", "10.0.0.1, unknown", "10.0.0.1, 192.0.2.1", "10.0.0.1, \u{e9}"]
+    {
+        assert_eq!(from(claimed), 401, "{claimed}");
+    }
 }

@@ -8,7 +8,7 @@ use axum::{
 };
 use serde_json::Value;
 use tenure::{
-    api::{Api, RouteFacts, Settings, error_table, openapi_document, route_facts},
+    api::{Api, PROXY_PATHS, RouteFacts, Settings, error_table, openapi_document, route_facts},
     config::{Networks, settings_markdown},
     domain::event::Trigger,
     node::{Node, Options},
@@ -36,6 +36,14 @@ fn the_table_of_routes_is_that_of_the_code() {
         let (keys, token) = whom(&route);
         writeln!(table, "| `{} {}` | {what} | {keys} | {token} |", route.method, route.path).unwrap();
     }
+    let proxies = PROXY_PATHS[0];
+    let what = described["paths"][proxies]["get"]["summary"].as_str().unwrap();
+    writeln!(
+        table,
+        "| any method `{proxies}`, and below | {what} See [forward-auth](forward-auth.md). | \
+         admin, verifier, in `X-Tenure-Key` | the end user's |"
+    )
+    .unwrap();
     blocks::check("docs/http-api.md", "routes", &table);
 }
 
@@ -50,9 +58,9 @@ fn whom(route: &RouteFacts) -> (String, &'static str) {
 #[test]
 fn the_triggers_are_those_of_the_code() {
     let text = tree::text("docs/http-api.md".as_ref()).unwrap();
-    let (_, behind) = text.split_once("`revokedTrigger` is one of ").unwrap();
-    let (listed, _) = behind.split_once(". ").unwrap();
-    let listed: Vec<_> = listed.split(',').map(|word| word.trim().trim_matches('`')).collect();
+    let (_, behind) = text.split_once("| `revokedTrigger` | |\n|---|---|\n").unwrap();
+    let (table, _) = behind.split_once("\n\n").unwrap();
+    let listed: Vec<_> = table.lines().map(|row| row.split('`').nth(1).unwrap()).collect();
     assert_eq!(listed, Trigger::ALL.map(|(name, _)| name));
 }
 

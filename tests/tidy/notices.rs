@@ -6,12 +6,12 @@ use serde_json::{Map, Value};
 use tenure::{
     bus::{Notice, NoticeKind, Present, notices_of},
     domain::{
-        Actor, Commit, CommitId, Digest16, Event, Generation, Mode, OwnerId, Position, SealedText, Seconds,
-        SessionId, Stream, SubjectId, Timestamp,
+        Actor, Commit, CommitId, Digest16, Event, EventKind, Generation, Mode, OwnerId, Position, SealedText,
+        Seconds, SessionId, Stream, SubjectId, Timestamp,
         event::{
             Device, ExpiringSoon, ExpiryCause, Profile, RejectionCause, RejectionCode, RenewalRejected,
-            SessionCreated, SessionExpired, SessionRenewed, SessionRevoked, SubjectRegistered, Terms,
-            Trigger,
+            SessionCreated, SessionExpired, SessionRenewed, SessionRevoked, SessionsRevoked,
+            SubjectRegistered, Terms, Trigger,
         },
         record::ActorKind,
         state::State,
@@ -62,11 +62,16 @@ fn object(notice: &Notice) -> Map<String, Value> {
     members
 }
 
+#[test]
+fn of_every_kind_of_event_that_is_told_there_are_notices() {
+    let told: BTreeSet<_> = EventKind::ALL.into_iter().filter(|kind| kind.is_told()).collect();
+    assert_eq!(History::told().told_of, told);
+}
+
 /// One of every kind, in the order of the kinds.
 fn examples() -> Vec<Notice> {
     let mut examples: Vec<Notice> = Vec::new();
-    let history = History::told();
-    for notice in history {
+    for notice in History::told().notices {
         if !examples.iter().any(|known| known.kind == notice.kind) {
             examples.push(notice);
         }
@@ -79,12 +84,15 @@ fn examples() -> Vec<Notice> {
 const BEGIN: Timestamp = Timestamp::from_millis(1_795_224_900_000);
 const SESSION: SessionId = SessionId::from_bytes([0x51; 16]);
 const OTHER: SessionId = SessionId::from_bytes([0x52; 16]);
+const THIRD: SessionId = SessionId::from_bytes([0x53; 16]);
 
 /// A short history of one subject, whose texts are sealed by nobody.
 #[derive(Default)]
 struct History {
     state: State,
     notices: Vec<Notice>,
+    /// The kinds of events that led to notices.
+    told_of: BTreeSet<EventKind>,
 }
 
 struct Today(Arc<Subject>);
@@ -108,7 +116,7 @@ impl Present for Today {
 }
 
 impl History {
-    fn told() -> Vec<Notice> {
+    fn told() -> Self {
         let mut history = Self::default();
         let profile = Profile {
             name: Some(text("Night shift")),
@@ -120,12 +128,14 @@ impl History {
         history.record(43_200, renewed());
         history.record(46_000, refused());
         history.record(46_800, ended());
+        history.record(86_000, created(THIRD));
+        history.record(86_000, all_ended());
         history.record(86_400, created(OTHER));
         let expires_at = after(2 * 86_400);
         let cause = ExpiryCause::Ttl;
         let expired = SessionExpired { session_id: OTHER, expires_at, cause };
         history.record(2 * 86_400, Event::SessionExpired(expired));
-        history.notices
+        history
     }
 
     fn record(&mut self, seconds: u32, event: Event) {
@@ -148,7 +158,11 @@ impl History {
         self.state.apply(&commit).unwrap();
         let today = Today(Arc::new(self.state.subjects[&id].clone()));
         let stored = StoredCommit::decode(first, encode(&commit).unwrap().bytes()).unwrap();
-        self.notices.extend(notices_of(&stored, &today));
+        let notices = notices_of(&stored, &today);
+        if !notices.is_empty() {
+            self.told_of.insert(stored.commit.events[0].kind());
+        }
+        self.notices.extend(notices);
     }
 }
 
@@ -181,6 +195,19 @@ fn created(session_id: SessionId) -> Event {
         scopes: vec![],
         metadata: None,
         constraints: None,
+    })
+}
+
+fn all_ended() -> Event {
+    Event::SessionsRevoked(SessionsRevoked {
+        device_digest: None,
+        except_session_id: None,
+        oldest: None,
+        matched: 1,
+        trigger: Trigger::SubjectRevoked,
+        reason: None,
+        selector: None,
+        owners: None,
     })
 }
 

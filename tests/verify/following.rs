@@ -243,6 +243,39 @@ async fn a_history_that_was_put_back_is_read_anew() {
     assert_eq!(said(&verifier, &token_of(8).1), Err(Rejection::Revoked), "what was known is not forgotten");
 }
 
+/// Whoever puts a backup back stops the authority: after a silence nobody waits for the next look back, which is half
+/// of the bound away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_that_was_put_back_in_a_silence_is_noticed_at_its_end() {
+    let mut fake = Fake::start();
+    let rules = Rules { staleness_bound: Duration::from_hours(1), ..hurried() };
+    let verifier = Verifier::new(rules).unwrap();
+    let _follower = fake.followed(&verifier).await;
+    for number in 0..9 {
+        fake.revoke(&json!({ "sessionId": token_of(number).0 }));
+    }
+    eventually("all is read", || said(&verifier, &token_of(8).1) == Err(Rejection::Revoked));
+    let token = token_of(20).1;
+    assert_eq!(said(&verifier, &token), Ok(()));
+    fake.stop();
+    let silent = verifier.standing().age.unwrap();
+    eventually("a round has failed", || {
+        verifier.standing().age.unwrap() > silent + Duration::from_millis(500)
+    });
+    fake.tell(|told| {
+        told.now = noon().plus_millis(1);
+        told.items.truncate(4);
+        told.items.push(json!({ "position": 5, "at": told.now, "selector": { "all": true } }));
+        let later = (6..40).map(|position| {
+            json!({ "position": position, "at": told.now, "sessionId": session_id(noon(), position) })
+        });
+        told.items.extend(later);
+        told.head = 39;
+    });
+    fake.start_again();
+    eventually("what the restore ended is refused", || said(&verifier, &token) == Err(Rejection::Revoked));
+}
+
 /// The backup was so old that its log is shorter than what was read.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_history_that_became_shorter_is_read_anew() {

@@ -322,3 +322,46 @@ fn a_new_webhook_begins_at_its_creation() {
     let subjects: Vec<_> = receiver.received().iter().map(|request| request.data("subjectId")).collect();
     assert_eq!(subjects.iter().filter(|subject| **subject == "before").count(), 1);
 }
+
+#[test]
+fn a_bulk_revocation_is_delivered_once_to_each_owner_concerned() {
+    let server = server();
+    let (alice, bob, all) = (Receiver::start(BROKEN), Receiver::start(OK), Receiver::start(OK));
+    for (subject, owner) in [("a", "alice"), ("b", "alice"), ("c", "bob")] {
+        server.register(subject, &json!({ "ownerId": owner }));
+        server.create(&json!({ "subjectId": subject, "device": "laptop" }));
+        server.create(&json!({ "subjectId": subject }));
+    }
+    let only = |owner: Option<&str>| json!({ "ownerId": owner, "kinds": ["SESSION_REVOKED"] });
+    let of_alice = server.webhook(&alice.url(), &only(Some("alice")));
+    server.webhook(&bob.url(), &only(Some("bob")));
+    server.webhook(&all.url(), &json!({ "kinds": ["SESSION_REVOKED"] }));
+    let body = json!({ "selector": { "device": "laptop" }, "reason": "the laptops were stolen" });
+    let ended = server.post("/v1/revocations").bearer(&server.admin).json(&body).send().expect(200).json();
+    assert_eq!(ended["matched"], 3);
+
+    // The two do not wait for one another.
+    let both = all.wait_for_accepted(2);
+    let told: BTreeMap<_, _> = both
+        .iter()
+        .map(|request| (request.id(), [request.data("ownerId"), request.data("matched")]))
+        .collect();
+    let id = |number| format!("msg_{}_{number}", ended["position"]);
+    let expected = [(id(1), [json!("alice"), json!(2)]), (id(2), [json!("bob"), json!(1)])];
+    assert_eq!(told, BTreeMap::from(expected));
+    assert_eq!(bob.wait_for_accepted(1).len(), 1);
+    // One that was down at first is told too, and of nothing else.
+    alice.wait_for(1);
+    alice.behave(OK);
+    server.advance(60);
+    let told = &alice.wait_for_accepted(1)[0];
+    assert_eq!(told.id(), id(1));
+    assert_eq!(
+        (told.data("trigger"), told.data("reason")),
+        (json!("bulk"), json!("the laptops were stolen"))
+    );
+    assert_eq!((told.data("sessionId"), told.data("subjectId")), (Value::Null, Value::Null));
+    assert_eq!((told.data("selector")["device"].clone(), told.data("matched")), (json!("laptop"), json!(2)));
+    let deliveries = server.wait_for_deliveries(&of_alice, is_delivered);
+    assert_eq!(deliveries.len(), 1, "{deliveries:?}");
+}

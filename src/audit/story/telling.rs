@@ -198,8 +198,12 @@ fn revoked(event: &SessionRevoked, session: &Session, at: Timestamp, whom: &str)
 }
 
 fn ended_with_others(event: &SessionsRevoked, whom: &str) -> String {
-    let others = event.matched.saturating_sub(1);
-    format!("It was ended together with {others} others by {whom}: {}.", trigger(event.trigger))
+    let others = match event.matched.saturating_sub(1) {
+        0 => String::new(),
+        1 => " together with one other".into(),
+        others => format!(" together with {others} others"),
+    };
+    format!("It was ended{others} by {whom}: {}.", trigger(event.trigger))
 }
 
 const fn trigger(trigger: Trigger) -> &'static str {

@@ -103,9 +103,9 @@ pub(super) fn asked(subject: &Subject, policy: Option<&Policy>, commit: &Commit)
             wanted: event.done(),
         }))),
         Event::SessionRefreshed(event) => Some(Request::Refresh(event.session_id)),
-        // Written by a sweep, for the record.
-        Event::SessionExpired(_)
-        | Event::SessionsSeen(_)
+        // Whatever has ended there by then is recorded there, so that no later use of it says otherwise.
+        Event::SessionExpired(_) => Some(Request::Same(Command::RecordExpiries)),
+        Event::SessionsSeen(_)
         | Event::TokensPresented(_)
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)

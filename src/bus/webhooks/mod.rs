@@ -52,10 +52,12 @@ use self::{
 };
 use super::{Cursor, Notice, NoticeId, Present};
 use crate::{
-    domain::{EventKind, Position, Timestamp, WebhookId, webhook::Webhook},
+    domain::{EventKind, KindSet, Position, Timestamp, WebhookId, webhook::Webhook},
     log::{LogError, waiting_for_disk},
 };
 
+/// After an event of these kinds there are other webhooks than before.
+const CONCERN_WEBHOOKS: KindSet = KindSet::of(&[EventKind::WebhookCreated, EventKind::WebhookDeleted]);
 /// So many requests are on their way at once, whoever they are for.
 const ABREAST: usize = 512;
 /// What changed is saved this often.
@@ -400,7 +402,7 @@ impl Webhooks {
             };
             match read {
                 Ok(Some(batch)) => {
-                    if batch.has_any(&[EventKind::WebhookCreated, EventKind::WebhookDeleted]) {
+                    if batch.next_of(CONCERN_WEBHOOKS, 0).is_some() {
                         self.reconcile();
                     }
                 }

@@ -2,11 +2,7 @@
 
 mod child;
 
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use tokio::{
@@ -121,10 +117,13 @@ impl Run {
         };
         let is_ended = self.until_the_end(cli.output, &holder, &mut child, &mut signals).await;
         let status = child.wait().await?;
-        if is_ended && self.on_end == OnEnd::Kill {
-            return Ok(Exit::Refused as u8);
+        match (is_ended, self.on_end) {
+            (true, OnEnd::Kill) => return Ok(Exit::Refused as u8),
+            (true, OnEnd::Warn) => self.tidy_up(cli.output),
+            (false, OnEnd::Kill | OnEnd::Warn) => {
+                self.farewell(cli.output, &holder, &format!("the command ended: {status}")).await;
+            }
         }
-        self.farewell(cli.output, &holder, &format!("the command ended: {status}")).await;
         Ok(child::code_of(status))
     }
 
@@ -242,7 +241,7 @@ impl Run {
         }
         let revoked = time::timeout(FAREWELL, holder.revoke(Some(reason))).await;
         let why = match revoked {
-            Ok(Ok(_)) => return remove(output, &self.session_file),
+            Ok(Ok(_)) => return self.tidy_up(output),
             Ok(Err(error)) => error.to_string(),
             Err(_) => "it took too long".to_owned(),
         };
@@ -252,12 +251,16 @@ impl Run {
             grant.session_id, grant.expires_at
         ));
     }
-}
 
-fn remove(output: Output, path: &Path) {
-    let removed = SessionFile::at(path).lock().and_then(|locked| locked.remove());
-    if let Err(error) = removed {
-        output.talk(&format!("The session is revoked, but its file is still there: {error}"));
+    /// Removes the file of a session that is over.
+    fn tidy_up(&self, output: Output) {
+        if self.keep {
+            return;
+        }
+        let removed = SessionFile::at(&self.session_file).lock().and_then(|locked| locked.remove());
+        if let Err(error) = removed {
+            output.talk(&format!("The session is over, but its file is still there: {error}"));
+        }
     }
 }
 

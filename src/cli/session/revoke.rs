@@ -11,7 +11,7 @@ use crate::{
         failure::Failure,
         output::Column,
     },
-    domain::{OwnerId, SubjectId, Timestamp},
+    domain::{KeyId, OwnerId, SubjectId, Timestamp},
 };
 
 /// Arguments of `tenure session revoke`.
@@ -37,7 +37,7 @@ pub(crate) struct Revoke {
     caution: Caution,
 }
 
-const SELECTING: [&str; 5] = ["all", "owner", "subject", "device", "issued_before"];
+const SELECTING: [&str; 6] = ["all", "owner", "subject", "device", "issued_before", "key_id"];
 
 /// Several sessions: those to which all of it applies.
 #[derive(Debug, Args)]
@@ -62,6 +62,10 @@ struct Selection {
     /// Those whose current token was issued before this moment (RFC 3339)
     #[arg(long, value_name = "TIME", value_parser = moment)]
     issued_before: Option<Timestamp>,
+
+    /// Those of whose current generation this key sealed a token (`k4.lid.…`)
+    #[arg(long, value_name = "KEY")]
+    key_id: Option<KeyId>,
 }
 
 const COLUMNS: &[Column] = &[
@@ -128,6 +132,7 @@ impl Selection {
             ("subjectId", self.subject.as_ref().map(|subject| json!(subject))),
             ("device", self.device.as_ref().map(|device| json!(device))),
             ("issuedBefore", self.issued_before.map(|moment| json!(moment))),
+            ("keyId", self.key_id.as_ref().map(|key| json!(key))),
         ]);
         if narrow.is_empty() { fields([("all", Some(json!(true)))]) } else { narrow }
     }

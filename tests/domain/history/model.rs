@@ -3,165 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is asked, in numbers: of a subject, a session, a generation, a key, a device.
-#[derive(Clone, Debug)]
-pub(super) enum Ask {
-    Register {
-        owner: Option<u8>,
-        limits: OwnLimits,
-        as_admin: bool,
-    },
-    Create(NewSession),
-    Renew {
-        session: u32,
-        generation: u32,
-        key: Option<u8>,
-        jitter: u16,
-    },
-    Revoke {
-        session: u32,
-        by: By,
-        reject_renewal: Option<bool>,
-    },
-    RevokeAll {
-        device: Option<u8>,
-        except: Option<u32>,
-        owner: Option<u8>,
-    },
-    /// By a token of this generation, or on the session's behalf.
-    Use {
-        session: u32,
-        generation: Option<u32>,
-        operation: u8,
-        tenths: Option<u64>,
-    },
-    Sweep,
-}
-
-/// Which sessions of any subjects: those to which all of it applies.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Selection {
-    pub(super) owner: Option<u8>,
-    pub(super) subject: Option<usize>,
-    pub(super) device: Option<u8>,
-    pub(super) before: Option<i64>,
-}
-
-/// Who asks for an end.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum By {
-    Admin,
-    Issuer,
-    Owner(u8),
-    Own(u32),
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct NewSession {
-    pub(super) session: u32,
-    pub(super) ttl: Option<u32>,
-    pub(super) renewals: Option<u32>,
-    pub(super) lifetime: Option<u32>,
-    pub(super) window: Option<u32>,
-    pub(super) device: Option<u8>,
-    pub(super) jitter: u16,
-    pub(super) budget: Option<Budget>,
-}
-
-/// What a session may be used for; amounts in tenths.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Budget {
-    pub(super) each: Option<u64>,
-    pub(super) total: Option<u64>,
-    pub(super) times: Option<u64>,
-    pub(super) operation: Option<u8>,
-}
-
-/// Limits of a subject's own; what is left open comes from the rules.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct OwnLimits {
-    pub(super) sessions: Option<u32>,
-    pub(super) device_sessions: Option<u32>,
-    pub(super) evicts: Option<bool>,
-    pub(super) device_evicts: Option<bool>,
-}
-
-/// The settings under which commands are judged.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a setting with two values, as in the contract")]
-pub(super) struct Rules {
-    pub(super) ttl: u32,
-    pub(super) renewals: u32,
-    pub(super) lifetime: u32,
-    pub(super) sessions: u32,
-    pub(super) device_sessions: u32,
-    pub(super) evicts: bool,
-    pub(super) device_evicts: bool,
-    pub(super) auto_register: bool,
-    pub(super) reuse_ends: bool,
-}
-
-/// A token that was issued; its place in the list is its generation.
-#[derive(Clone, Debug)]
-pub(super) struct Token {
-    pub(super) issued: i64,
-    pub(super) expires: i64,
-    key: Option<u8>,
-    presented: bool,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Session {
-    pub(super) subject: usize,
-    device: Option<u8>,
-    ttl: i64,
-    pub(super) renewals: usize,
-    window: i64,
-    pub(super) end: i64,
-    pub(super) tokens: Vec<Token>,
-    pub(super) ended: Option<&'static str>,
-    refusals: BTreeSet<(usize, &'static str)>,
-    said_soon: bool,
-    said_expired: bool,
-    budget: Option<Budget>,
-    /// How often it was used, and what that cost in tenths.
-    pub(super) used: (u64, u64),
-}
-
-impl Session {
-    pub(super) fn current(&self) -> &Token {
-        self.tokens.last().expect("a session begins with a token")
-    }
-
-    pub(super) fn is_active(&self, now: i64) -> bool {
-        self.ended.is_none() && now < self.current().expires
-    }
-
-    pub(super) fn half(&self) -> i64 {
-        self.current().issued + self.ttl / 2 / 1_000 * 1_000
-    }
-
-    pub(super) fn window_end(&self) -> i64 {
-        self.current().issued + self.window
-    }
-
-    /// What a renewal or a refused one says of the end, once.
-    fn hint(&mut self, now: i64) -> &'static str {
-        let left = (self.renewals + 1).saturating_sub(self.tokens.len());
-        let hint = if left <= 3 {
-            ", few renewals left"
-        } else if self.end - now <= 86_400_000 {
-            ", near its absolute end"
-        } else {
-            ""
-        };
-        if hint.is_empty() || std::mem::replace(&mut self.said_soon, true) { "" } else { hint }
-    }
-
-    fn cannot_be_renewed_again(&self) -> bool {
-        self.tokens.len() > self.renewals || self.current().expires >= self.end
-    }
-}
+use super::{
+    asks::{Ask, By, NewSession, OwnLimits, Rules, Selection},
+    keys::Keys,
+    session::{Activity, Session, Token, period},
+};
 
 #[derive(Clone, Debug, Default)]
 struct Subject {
@@ -175,11 +21,11 @@ pub(super) struct Answer {
     pub(super) facts: Vec<String>,
 }
 
-fn granted(facts: Vec<String>) -> Answer {
+pub(super) fn granted(facts: Vec<String>) -> Answer {
     Answer { refused: None, facts }
 }
 
-fn refused(code: impl Into<String>) -> Answer {
+pub(super) fn refused(code: impl Into<String>) -> Answer {
     Answer { refused: Some(code.into()), facts: vec![] }
 }
 
@@ -189,11 +35,15 @@ pub(super) struct Model {
     pub(super) rules: Rules,
     subjects: Vec<Subject>,
     pub(super) sessions: BTreeMap<u32, Session>,
+    /// The keys of session tokens, and those of access tokens.
+    pub(super) keys: [Keys; 2],
 }
 
 impl Model {
+    /// With a first key of each use.
     pub(super) fn new(rules: Rules, subjects: usize) -> Self {
-        Self { rules, subjects: vec![Subject::default(); subjects], sessions: BTreeMap::new() }
+        let subjects = vec![Subject::default(); subjects];
+        Self { rules, subjects, sessions: BTreeMap::new(), keys: [Keys::first(), Keys::first()] }
     }
 
     /// A token of this generation was presented somewhere.
@@ -202,6 +52,51 @@ impl Model {
             && let Some(token) = session.tokens.get_mut(generation as usize - 1)
         {
             token.presented = true;
+        }
+    }
+
+    /// What was presented is recorded from now on.
+    pub(super) fn mark_presented(&mut self) {
+        for token in self.sessions.values_mut().flat_map(|session| &mut session.tokens) {
+            token.is_marked = token.presented;
+        }
+    }
+
+    /// The sessions whose latest use is not recorded, and when that was.
+    pub(super) fn unrecorded_uses(&self) -> Vec<(u32, i64)> {
+        let unrecorded = |(number, session): (&u32, &Session)| {
+            let activity = session.activity.filter(|activity| activity.seen > activity.recorded)?;
+            session.can_be_seen().then_some((*number, activity.seen))
+        };
+        self.sessions.iter().filter_map(unrecorded).collect()
+    }
+
+    pub(super) fn record_use(&mut self, number: u32) {
+        if let Some(activity) = self.sessions.get_mut(&number).and_then(|session| session.activity.as_mut()) {
+            activity.recorded = activity.seen;
+        }
+    }
+
+    /// A token is shown for a check; what is wrong with it. If it is good, that is a use.
+    pub(super) fn introspect(&mut self, number: u32, generation: u32, now: i64) -> Option<&'static str> {
+        let session = self.sessions.get_mut(&number).expect("it was picked");
+        let fault = session.judge(generation, now);
+        if let Some(activity) = session.activity.as_mut().filter(|_| fault.is_none()) {
+            activity.seen = now;
+        }
+        fault
+    }
+
+    /// What was not recorded is forgotten. Sessions count as seen a tenth of their idle time later than recorded.
+    pub(super) fn crash(&mut self, now: i64) {
+        for session in self.sessions.values_mut() {
+            let can_be_seen = session.can_be_seen();
+            if let Some(activity) = &mut session.activity {
+                let excused = if can_be_seen { now.min(activity.tenth()) } else { 0 };
+                activity.seen = activity.recorded.max(excused);
+            }
+            let newest = session.tokens.last_mut().expect("a session begins with a token");
+            newest.presented = newest.is_marked;
         }
     }
 
@@ -218,6 +113,9 @@ impl Model {
                 self.use_it(session, generation, operation, tenths, now)
             }
             Ask::Sweep => self.sweep(subject, now),
+            Ask::Refresh { session, generation } => self.refresh(session, generation, now),
+            Ask::Erase if self.subjects[subject].registration.is_none() => refused("SUBJECT_NOT_FOUND"),
+            Ask::Erase => granted(vec!["erased".into()]),
         }
     }
 
@@ -256,18 +154,22 @@ impl Model {
 
     fn create(&mut self, subject: usize, new: NewSession, now: i64) -> Answer {
         let ttl = new.ttl.unwrap_or(self.rules.ttl);
-        let renewals = new.renewals.unwrap_or(self.rules.renewals);
+        let renewals = new.renewals.unwrap_or(if new.sliding { 0 } else { self.rules.renewals });
+        let idle = new.idle.or(self.rules.idle).or(new.sliding.then_some(1_800));
         let lifetime = new.lifetime.unwrap_or(self.rules.lifetime);
         let window = new.window.unwrap_or(3_600);
         let mut wrong = BTreeSet::new();
         if !(300..=604_800).contains(&ttl) {
             wrong.insert("ttl");
         }
-        if renewals > 100 {
+        if renewals > if new.sliding { 0 } else { 100 } {
             wrong.insert("maxRenewals");
         }
         if !(300..=86_400).contains(&window) {
             wrong.insert("renewalRejectWindow");
+        }
+        if idle.is_some_and(|idle| !(60..=86_400).contains(&idle)) {
+            wrong.insert("idleTimeout");
         }
         if lifetime > self.rules.lifetime || lifetime < ttl {
             wrong.insert(if new.lifetime.is_some() { "absoluteLifetime" } else { "ttl" });
@@ -299,17 +201,28 @@ impl Model {
             renewals: renewals as usize,
             window: i64::from(window) * 1_000,
             end,
-            tokens: vec![Token { issued: now, expires: now + ttl, key: None, presented: false }],
+            tokens: vec![self.token(now, now + ttl, None)],
             ended: None,
             refusals: BTreeSet::new(),
             said_soon: false,
             said_expired: false,
             budget: new.budget,
+            activity: idle.map(|idle| Activity {
+                timeout: i64::from(idle) * 1_000,
+                slides: new.sliding,
+                seen: now,
+                recorded: now,
+                refreshed: now,
+            }),
             used: (0, 0),
         };
         facts.push(format!("{} created {}", new.session, period(&session)));
         self.sessions.insert(new.session, session);
         granted(facts)
+    }
+
+    fn token(&self, issued: i64, expires: i64, key: Option<u8>) -> Token {
+        Token { issued, expires, key, presented: false, is_marked: false, sealer: self.keys[0].newest() }
     }
 
     fn who_makes_room(&self, subject: usize, device: Option<u8>, now: i64) -> Result<Vec<u32>, String> {
@@ -338,6 +251,7 @@ impl Model {
 
     fn renew(&mut self, number: u32, generation: usize, key: Option<u8>, now: i64) -> Answer {
         let reuse_ends = self.rules.reuse_ends;
+        let sealed = self.token(now, now, key);
         let Some(session) = self.sessions.get_mut(&number) else { return refused("SESSION_NOT_FOUND") };
         if session.ended.is_some() {
             return refused("SESSION_REVOKED");
@@ -360,8 +274,8 @@ impl Model {
                 return answer;
             }
         }
-        if now >= session.current().expires {
-            return self.reject(number, "TOKEN_EXPIRED");
+        if let Some(over) = session.over(now) {
+            return self.reject(number, over);
         }
         if stands_in {
             return granted(vec![]);
@@ -376,7 +290,8 @@ impl Model {
             return self.reject_with_hint(number, "RENEWAL_TOO_EARLY", now);
         }
         let expires = session.end.min(now + session.ttl);
-        session.tokens.push(Token { issued: now, expires, key, presented: false });
+        session.tokens.push(Token { expires, ..sealed });
+        session.see(now);
         let hint = session.hint(now);
         granted(vec![format!("{number} renewed {}{hint}", period(session))])
     }
@@ -398,13 +313,10 @@ impl Model {
         now: i64,
     ) -> Answer {
         let Some(session) = self.sessions.get_mut(&number) else { return refused("SESSION_NOT_FOUND") };
-        let is_over = now >= session.current().expires;
-        match generation {
-            None if session.ended.is_some() || is_over => return refused("SESSION_NOT_ACTIVE"),
-            Some(_) if session.ended.is_some() => return refused("SESSION_REVOKED"),
-            Some(one) if one as usize != session.tokens.len() => return refused("TOKEN_SUPERSEDED"),
-            Some(_) if is_over => return refused("TOKEN_EXPIRED"),
-            Some(_) | None => {}
+        match generation.map(|generation| session.judge(generation, now)) {
+            None if !session.is_active(now) => return refused("SESSION_NOT_ACTIVE"),
+            Some(Some(fault)) => return refused(fault),
+            Some(None) | None => {}
         }
         let (times, total) = session.used;
         if let Some(budget) = session.budget {
@@ -424,20 +336,44 @@ impl Model {
             }
         }
         session.used = (times + 1, total + tenths.unwrap_or(0));
+        session.see(now);
         granted(vec![format!("{number} used {} times, {} in all", session.used.0, in_tenths(session.used.1))])
     }
 
     fn sweep(&mut self, subject: usize, now: i64) -> Answer {
         let mut facts = vec![];
         for (number, session) in &mut self.sessions {
-            let is_over = session.ended.is_none() && now >= session.current().expires;
+            let is_over = session.ended.is_none() && session.over(now).is_some();
             if session.subject == subject && is_over && !session.said_expired {
                 session.said_expired = true;
-                let limit = if session.current().expires == session.end { "absolute" } else { "ttl" };
-                facts.push(format!("{number} expired at {} by {limit}", session.current().expires));
+                let expires = session.current().expires;
+                let (end, limit) = match session.idle_end() {
+                    Some(idle) if idle < expires => (idle, "idle"),
+                    _ if expires == session.end => (expires, "absolute"),
+                    _ => (expires, "ttl"),
+                };
+                facts.push(format!("{number} expired at {end} by {limit}"));
             }
         }
         granted(facts)
+    }
+
+    fn refresh(&mut self, number: u32, generation: u32, now: i64) -> Answer {
+        let (is_on, sealer) = (self.rules.slides, self.keys[0].newest());
+        let Some(session) = self.sessions.get_mut(&number) else { return refused("SESSION_NOT_FOUND") };
+        if let Some(fault) = session.judge(generation, now) {
+            return refused(fault);
+        }
+        let (ttl, end, expires) = (session.ttl, session.end, session.current().expires);
+        let Some(activity) = &mut session.activity else { return granted(vec![]) };
+        if !is_on || !activity.slides || now < activity.refresh_at() || expires == end {
+            return granted(vec![]);
+        }
+        activity.see(now);
+        activity.refreshed = now;
+        let token = session.tokens.last_mut().expect("a session begins with a token");
+        (token.expires, token.sealer) = (end.min(now + ttl), sealer);
+        granted(vec![format!("{number} refreshed until {}", token.expires)])
     }
 
     fn reject(&mut self, number: u32, code: &'static str) -> Answer {
@@ -462,7 +398,7 @@ impl Model {
                 Some(_) if is_current => {}
                 Some(_) => return refused("SESSION_REVOKED"),
                 None if !is_current => return refused("TOKEN_SUPERSEDED"),
-                None if now >= session.current().expires => return refused("TOKEN_EXPIRED"),
+                None if !session.is_active(now) => return refused(session.over(now).expect("it is over")),
                 None => {}
             }
         }
@@ -502,12 +438,14 @@ impl Model {
         granted(if matching.is_empty() { vec![] } else { vec![format!("{} ended at once", matching.len())] })
     }
 
-    /// Ends what a selection meets, whosever it is.
+    /// Ends what a selection meets, whosever it is. One that is idle may have been used, so it is met until its
+    /// end is recorded.
     pub(super) fn revoke_matching(&mut self, selection: Selection, now: i64) -> Answer {
         let Selection { owner, subject, device, before } = selection;
         let owner_of = |subject: usize| self.subjects[subject].registration.and_then(|(owner, _)| owner);
         let is_met = |session: &Session| {
-            session.is_active(now)
+            session.can_be_seen()
+                && now < session.current().expires
                 && (owner.is_none() || owner_of(session.subject) == owner)
                 && subject.is_none_or(|subject| session.subject == subject)
                 && (device.is_none() || session.device == device)
@@ -534,10 +472,4 @@ pub(super) fn in_tenths(tenths: u64) -> String {
     } else {
         format!("{}.{}", tenths / 10, tenths % 10)
     }
-}
-
-/// The latest period in words: which generation it belongs to, its end, and whether another can follow.
-fn period(session: &Session) -> String {
-    let last = if session.cannot_be_renewed_again() { ", the last" } else { "" };
-    format!("generation {} until {}{last}", session.tokens.len(), session.current().expires)
 }

@@ -2,19 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use tenure::domain::{
-    Commit, Event, Generation, Position, SessionId, Stream, SubjectId,
-    budget::Usage,
-    bulk::{Bulk, is_unsettled, settle},
-    evolve::{evolve, mark_presented},
-    policy::OnReuse,
-    record::RecordedAs,
-    session::{Session, TokenFault},
-    state::State,
-    subject::Subject,
+use tenure::{
+    authority::Live,
+    domain::{
+        Commit, Event, Generation, Mode, Position, Seconds, SessionId, Stream, SubjectId, Timestamp,
+        activity::mark_seen,
+        budget::Usage,
+        bulk::{Bulk, is_unsettled, settle},
+        evolve::{evolve, mark_presented},
+        policy::OnReuse,
+        record::RecordedAs,
+        refusal::Refused,
+        session::{Once, Session, SharedSession, TokenFault},
+        state::State,
+        subject::Subject,
+    },
 };
 
 use super::{
+    commands::{KEY_USES, key_of},
     run::{Check, Run, Seen, ensure},
     steps::SUBJECTS,
     words::{recorded_of, trigger_of},
@@ -23,7 +29,7 @@ use crate::scenario::session;
 
 type Promise = (&'static str, fn(&Seen) -> Check);
 
-const PROMISES: [Promise; 14] = [
+const PROMISES: [Promise; 23] = [
     ("recorded time never goes back", recorded_time_never_goes_back),
     ("positions are dense", positions_are_dense),
     ("the model agrees about every session", the_model_agrees_about_every_session),
@@ -37,6 +43,15 @@ const PROMISES: [Promise; 14] = [
     ("a refusal changes nothing", a_refusal_changes_nothing),
     ("a refused renewal is recorded once", a_refused_renewal_is_recorded_once),
     ("no budget is overspent", no_budget_is_overspent),
+    ("the model agrees about every key", the_model_agrees_about_every_key),
+    ("a session is idle exactly from its idle end on", a_session_is_idle_exactly_from_its_idle_end_on),
+    ("no crash ends a session early", no_crash_ends_a_session_early),
+    ("what is recorded as ended stays ended", what_is_recorded_as_ended_stays_ended),
+    ("what was seen does not move back", what_was_seen_does_not_move_back),
+    ("a refresh moves the period and no more", a_refresh_moves_the_period_and_no_more),
+    ("refreshes are half of the idle time apart", refreshes_are_half_of_the_idle_time_apart),
+    ("a sliding session is never renewed", a_sliding_session_is_never_renewed),
+    ("an erasure leaves no text and every rule", an_erasure_leaves_no_text_and_every_rule),
     ("the state is what its bytes say", the_state_is_what_its_bytes_say),
 ];
 
@@ -75,7 +90,9 @@ fn the_model_agrees_about_every_session(seen: &Seen) -> Check {
             && actual.expires_at.as_millis() == expected.current().expires
             && actual.absolute_expires_at().as_millis() == expected.end
             && actual.earliest_renewal().as_millis() == expected.half()
-            && actual.is_live(now) == expected.is_active(now.as_millis())
+            && seen.run.session_in_use(*number).is_live(now) == expected.is_active(now.as_millis())
+            && actual.last_seen_at().map(Timestamp::as_millis)
+                == expected.activity.map(|known| known.recorded)
             && actual.revocation.as_ref().map(|end| trigger_of(end.trigger)) == expected.ended;
         ensure(agrees, || format!("{actual:?}\n  is not {expected:?}"))?;
     }
@@ -112,7 +129,12 @@ fn no_renewal_after_revocation(seen: &Seen) -> Check {
     }
     for before in seen.before.subjects.values().flat_map(|subject| &subject.sessions) {
         let after = found(&seen.run.state, before.id)?;
-        let stays = before.revocation.is_none() || *after == **before;
+        let mut expected = Session::clone(before);
+        // Its last token may have been presented in its last seconds, or later; it says nothing any more.
+        expected.renewal.clone_from(&after.renewal);
+        let is_same =
+            if erases(seen.answer) { is_same_but_for_texts(&expected, after) } else { *after == expected };
+        let stays = before.revocation.is_none() || is_same && before.renewed_at() == after.renewed_at();
         ensure(stays, || format!("{before:?} became {after:?}"))?;
     }
     Ok(())
@@ -129,7 +151,13 @@ fn active_sessions_never_exceed_the_limit(seen: &Seen) -> Check {
             let sessions = &seen.run.state.subjects[holder].sessions;
             let there =
                 sessions.iter().filter(|session| device.is_none() || session.device_digest() == device);
-            there.filter(|session| session.revocation.is_none() && now < session.expires_at).count()
+            // One that is idle counts, unless that is recorded: a use may turn up that says otherwise.
+            let is_over = |session: &&SharedSession| {
+                session.revocation.is_some()
+                    || now >= session.expires_at
+                    || session.said.contains(Once::Expired)
+            };
+            there.filter(|session| !is_over(session)).count()
         };
         ensure(count(None) <= most as usize, || format!("{} active, {most} allowed", count(None)))?;
         if let Some(device) = &created.device {
@@ -226,6 +254,156 @@ fn no_budget_is_overspent(seen: &Seen) -> Check {
     })
 }
 
+fn the_model_agrees_about_every_key(seen: &Seen) -> Check {
+    let keys = &seen.run.state.system.keys;
+    for (place, which) in KEY_USES.into_iter().enumerate() {
+        let known = keys.of(which);
+        let ends: Vec<_> = known.iter().map(|key| key.retire_at.map(Timestamp::as_millis)).collect();
+        let is_named = known.iter().enumerate().all(|(place, key)| key.id == key_of(place));
+        let agrees = is_named && ends == seen.run.model.keys[place].ends();
+        ensure(agrees, || format!("{known:?}\n  are not {:?}", seen.run.model.keys[place]))?;
+    }
+    for (number, expected) in &seen.run.model.sessions {
+        let granted = found(&seen.run.state, session(*number))?.granted;
+        let sealer = keys.sealer_of(granted).map(|key| &key.id);
+        let expected = key_of(expected.current().sealer);
+        ensure(sealer == Some(&expected), || format!("{number} is sealed by {sealer:?}, not {expected}"))?;
+    }
+    Ok(())
+}
+
+fn a_session_is_idle_exactly_from_its_idle_end_on(seen: &Seen) -> Check {
+    for session in seen.run.live_sessions() {
+        let Some(timeout) = session.terms.idle_timeout else {
+            ensure(session.last_seen_at().is_none(), || format!("{session:?} has no idle time"))?;
+            continue;
+        };
+        let last = session.last_seen_at().ok_or_else(|| format!("{session:?} was never seen"))?;
+        let end = last.plus(timeout);
+        let judged = |now| session.judge(session.generation, now);
+        let at_end = if end < session.expires_at { TokenFault::Idle } else { TokenFault::Expired };
+        let expected = session.revocation.is_some().then_some(TokenFault::Revoked);
+        let holds = judged(end) == Err(expected.unwrap_or(at_end))
+            && judged(end.plus_millis(-1)) != Err(TokenFault::Idle);
+        ensure(holds, || format!("{session:?} at {end}"))?;
+    }
+    Ok(())
+}
+
+/// Whoever is live now is live after a crash at this moment, and counts as seen at most a tenth later than recorded.
+fn no_crash_ends_a_session_early(seen: &Seen) -> Check {
+    let now = seen.run.now;
+    let live = Live::new(seen.run.state.clone(), Some(now));
+    for (number, expected) in &seen.run.model.sessions {
+        let after = live.session(session(*number)).ok_or("a session is lost")?;
+        let recorded = found(&seen.run.state, after.id)?;
+        let is_kept = !expected.is_active(now.as_millis()) || after.is_live(now);
+        ensure(is_kept, || format!("{after:?} ended by a crash at {now}, {expected:?}"))?;
+        let excuse = after.last_seen_at().zip(recorded.last_seen_at());
+        let longest = recorded.terms.idle_timeout.map_or(0, |timeout| i64::from(timeout.0) * 100);
+        let holds =
+            excuse.is_none_or(|(after, recorded)| (0..=longest).contains(&after.millis_since(recorded)));
+        ensure(holds, || format!("{recorded:?} is excused as {after:?}"))?;
+    }
+    Ok(())
+}
+
+fn what_is_recorded_as_ended_stays_ended(seen: &Seen) -> Check {
+    for before in seen.before.subjects.values().flat_map(|subject| &subject.sessions) {
+        let after = found(&seen.run.state, before.id)?;
+        let is_recorded = before.said.contains(Once::Expired);
+        let stays = !after.is_live(seen.run.now) && after.ends_at() == before.ends_at();
+        ensure(!is_recorded || stays, || format!("{before:?} became {after:?}"))?;
+    }
+    Ok(())
+}
+
+fn what_was_seen_does_not_move_back(seen: &Seen) -> Check {
+    for before in seen.before.subjects.values().flat_map(|subject| &subject.sessions) {
+        let after = found(&seen.run.state, before.id)?;
+        let holds = after.last_seen_at() >= before.last_seen_at()
+            && after.last_seen_at() <= after.activity().map(|_| seen.run.now);
+        ensure(holds, || format!("{before:?} became {after:?}"))?;
+    }
+    Ok(())
+}
+
+fn a_refresh_moves_the_period_and_no_more(seen: &Seen) -> Check {
+    for event in recorded_of(seen.answer) {
+        let Event::SessionRefreshed(refreshed) = event else { continue };
+        let (before, after) =
+            (found(seen.before, refreshed.session_id)?, found(&seen.run.state, refreshed.session_id)?);
+        let end = seen.run.now.plus(before.terms.ttl).min(before.absolute_expires_at());
+        let mut expected = before.clone();
+        expected.expires_at = end;
+        expected.granted = after.granted;
+        if let Some(activity) = expected.details.as_mut().and_then(|details| details.activity.as_mut()) {
+            (activity.seen_at, activity.refreshed_at) = (seen.run.now, Some(seen.run.now));
+            activity.seen = after.granted;
+        }
+        ensure(*after == expected && end > before.expires_at, || format!("{before:?} became {after:?}"))?;
+    }
+    Ok(())
+}
+
+fn refreshes_are_half_of_the_idle_time_apart(seen: &Seen) -> Check {
+    let mut last = BTreeMap::<SessionId, Timestamp>::new();
+    for commit in &seen.run.commits {
+        for event in &commit.events {
+            let Event::SessionRefreshed(refreshed) = event else { continue };
+            let session = found(&seen.run.state, refreshed.session_id)?;
+            let half = session.terms.idle_timeout.ok_or("what slides has an idle time")?.0 / 2;
+            let before = last.insert(session.id, commit.recorded_at).unwrap_or(session.created_at);
+            let holds = commit.recorded_at >= before.plus(Seconds(half));
+            ensure(holds, || format!("{session:?} was refreshed at {before} and {}", commit.recorded_at))?;
+        }
+    }
+    Ok(())
+}
+
+fn a_sliding_session_is_never_renewed(seen: &Seen) -> Check {
+    let mut sliding = seen.run.live_sessions().filter(|session| session.terms.mode == Mode::Sliding);
+    sliding.try_for_each(|session| {
+        let holds = session.renewal.is_none()
+            && session.generation == Generation::FIRST
+            && session.renew_at().is_none();
+        ensure(holds, || format!("{session:?}"))
+    })
+}
+
+fn an_erasure_leaves_no_text_and_every_rule(seen: &Seen) -> Check {
+    if !erases(seen.answer) {
+        return Ok(());
+    }
+    let erased = seen.run.commits.last().ok_or("an erasure is recorded")?;
+    let Stream::Subject(id) = &erased.stream else { return Err("an erasure is of a subject".into()) };
+    let (before, after) = (&seen.before.subjects[id], &seen.run.state.subjects[id]);
+    ensure(!after.has_text(), || format!("there is text in {after:?}"))?;
+    for (before, after) in before.sessions.iter().zip(&after.sessions) {
+        ensure(is_same_but_for_texts(before, after), || format!("{before:?} became {after:?}"))?;
+    }
+    Ok(())
+}
+
+fn erases(answer: &Result<Vec<Event>, Refused>) -> bool {
+    recorded_of(answer).iter().any(|event| matches!(event, Event::SubjectErased(_)))
+}
+
+/// In everything that a rule may ask for.
+fn is_same_but_for_texts(before: &Session, after: &Session) -> bool {
+    let end = |session: &Session| session.revocation.as_ref().map(|end| (end.at, end.position, end.trigger));
+    let mut expected = before.clone();
+    expected.details.clone_from(&after.details);
+    expected.revocation.clone_from(&after.revocation);
+    expected == *after
+        && end(before) == end(after)
+        && before.device_digest() == after.device_digest()
+        && before.activity() == after.activity()
+        && before.usage() == after.usage()
+        && before.constraints() == after.constraints()
+        && before.scopes() == after.scopes()
+}
+
 fn the_state_is_what_its_bytes_say(seen: &Seen) -> Check {
     let bytes = seen.run.state.to_bytes();
     let read = State::from_bytes(&bytes).map_err(|error| error.to_string())?;
@@ -271,6 +449,13 @@ pub(super) fn what_is_settled_late_is_as_if_it_were_settled_at_once(run: &Run) -
                     for mark in &marks.presented {
                         let holder = late.get_mut(&eager.holders[&mark.session_id]);
                         mark_presented(holder.ok_or("a stranger")?, mark.session_id, mark.generation);
+                    }
+                }
+                (Stream::System, Event::SessionsSeen(marks)) => {
+                    for mark in &marks.seen {
+                        let holder = late.get_mut(&eager.holders[&mark.session_id]).ok_or("a stranger")?;
+                        settle(&bulks, holder);
+                        mark_seen(holder, *mark, recorded)?;
                     }
                 }
                 (Stream::System, _) => {}

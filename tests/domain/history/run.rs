@@ -3,16 +3,13 @@
 use std::collections::BTreeMap;
 
 use tenure::domain::{
-    Commit, Event, Generation, Seconds, Stream, SubjectId, Timestamp,
-    budget::{Constraints, Use},
-    bulk::{Matched, Selector},
-    command::{
-        AskedTerms, Command, CreateSession, RecordUsage, RegisterSubject, RenewSession, RevokeMatching,
-        RevokeSession, RevokeSessions, Revoker, SystemCommand,
-    },
+    Commit, Event, Generation, Seconds, Stream, Timestamp,
+    bulk::Matched,
+    command::{RevokeMatching, RotateKey, SystemCommand},
     decide::{decide, decide_system},
-    event::{Presented, Profile},
-    policy::{OnLimit, OnReuse, Policy},
+    event::Presented,
+    keys::Retire,
+    policy::Policy,
     refusal::Refused,
     session::Session,
     state::State,
@@ -20,8 +17,10 @@ use tenure::domain::{
 };
 
 use super::{
+    asks::{Ask, By, NewSession, Rules, Selection},
+    commands::{KEY_USES, key_of, policy_of, selector_of, subject_of},
     file::HistoryFile,
-    model::{Answer, Ask, Budget, By, Model, NewSession, OwnLimits, Rules, Selection, in_tenths},
+    model::{Answer, Model, granted, refused},
     promises::{
         a_rebuild_equals_the_live_state_at_every_position, keeps_every_promise,
         what_is_settled_late_is_as_if_it_were_settled_at_once,
@@ -29,7 +28,7 @@ use super::{
     steps::{Action, Edge, Key, SUBJECTS, Step, Wait, Which},
     words::{described, recorded_of},
 };
-use crate::scenario::{T0, amount, commit, device, digest, owner, sealed, session};
+use crate::scenario::{T0, commit, sealed, session};
 
 /// A history under way: the domain's state beside the model's.
 pub(super) struct Run {
@@ -70,6 +69,8 @@ impl Run {
             device_evicts: true,
             auto_register: true,
             reuse_ends: false,
+            idle: None,
+            slides: true,
         };
         let mut run = Self {
             now: T0,
@@ -83,6 +84,8 @@ impl Run {
             answers: BTreeMap::new(),
             file: HistoryFile::create(name),
         };
+        let keys = KEY_USES.map(|which| (which, key_of(0))).to_vec();
+        run.ask_system(&SystemCommand::AdmitKeys(keys)).expect("they are the first keys");
         run.change_rules(rules).expect("the first policy is legal");
         run
     }
@@ -101,12 +104,13 @@ impl Run {
         let picked = self.picked(step.pick);
         self.wait(step.wait, picked);
         match &step.action {
-            Action::Present(token) => {
-                if let Some(number) = picked {
-                    self.present(number, self.generation(number, *token));
-                }
-                Ok(())
-            }
+            Action::Introspect(token) => match picked {
+                Some(number) => self.introspect(number, self.generation(number, *token)),
+                None => Ok(()),
+            },
+            Action::RecordUses => self.record_uses(|_| true),
+            Action::Crash => self.crash(),
+            Action::Rotate { access, at_once, overlap } => self.rotate(*access, *at_once, *overlap),
             Action::RecordPresented => self.record_presented(),
             Action::ChangeRules(rules) => self.change_rules(*rules),
             Action::RevokeMatching { owner, subject, device, before } => {
@@ -121,6 +125,8 @@ impl Run {
             | Action::Revoke { .. }
             | Action::Use { .. }
             | Action::Sweep { .. }
+            | Action::Refresh(_)
+            | Action::Erase { .. }
             | Action::RevokeAll { .. } => match self.ask_of(&step.action, picked) {
                 Some((subject, ask)) => self.ask(subject, &ask),
                 None => Ok(()),
@@ -150,6 +156,9 @@ impl Run {
                     Edge::Expiry => session.current().expires,
                     Edge::WindowEnd => session.window_end(),
                     Edge::AbsoluteEnd => session.end,
+                    Edge::IdleEnd => session.idle_end().unwrap_or(0),
+                    Edge::Refresh => session.activity.map_or(0, |activity| activity.refresh_at()),
+                    Edge::Tenth => session.activity.map_or(0, |activity| activity.tenth()),
                 };
                 Timestamp::from_millis(moment + off)
             }),
@@ -157,7 +166,7 @@ impl Run {
         self.now = self.now.max(target);
     }
 
-    fn generation(&self, number: u32, token: Which) -> u32 {
+    pub(super) fn generation(&self, number: u32, token: Which) -> u32 {
         let newest = u32::try_from(self.model.sessions[&number].tokens.len()).expect("a few");
         match token {
             Which::Current => newest,
@@ -168,7 +177,7 @@ impl Run {
     }
 
     /// A token is presented: if it is the current one, that is noted and recorded later.
-    fn present(&mut self, number: u32, generation: u32) {
+    pub(super) fn present(&mut self, number: u32, generation: u32) {
         if generation == self.generation(number, Which::Current) {
             self.seen.insert(number, generation);
             self.model.present(number, generation);
@@ -216,15 +225,25 @@ impl Run {
                 (self.model.sessions[&session].subject, ask)
             }
             Action::Sweep { subject } => (subject, Ask::Sweep),
-            Action::Present(_)
+            Action::Erase { subject } => (subject, Ask::Erase),
+            Action::Refresh(token) => {
+                let session = picked?;
+                let generation = self.generation(session, token);
+                (self.model.sessions[&session].subject, Ask::Refresh { session, generation })
+            }
+            Action::Introspect(_)
             | Action::RecordPresented
+            | Action::RecordUses
+            | Action::Crash
+            | Action::Rotate { .. }
             | Action::ChangeRules(_)
             | Action::RevokeMatching { .. } => return None,
         })
     }
 
-    fn ask(&mut self, subject: usize, ask: &Ask) -> Check {
-        let id: SubjectId = SUBJECTS[subject].parse().expect("the names are right");
+    pub(super) fn ask(&mut self, subject: usize, ask: &Ask) -> Check {
+        let id = subject_of(subject);
+        self.settle(subject, ask)?;
         let unknown = Subject::new(id.clone());
         let known = self.state.subjects.get(&id).unwrap_or(&unknown);
         let answer = decide(&self.policy, known, &self.command(ask), self.now);
@@ -246,9 +265,15 @@ impl Run {
         let granted = || if is_repeat { format!("{} before", kind_of(ask)) } else { kind_of(ask).into() };
         let ends = answer.facts.iter().filter_map(|fact| fact.split_once(" ended by "));
         let triggers = ends.map(|(_, trigger)| trigger.to_owned());
-        for word in triggers.chain([answer.refused.clone().unwrap_or_else(granted)]) {
-            *self.answers.entry(word).or_default() += 1;
-        }
+        let expiries = answer.facts.iter().filter(|fact| fact.contains(" expired at "));
+        let limits =
+            expiries.filter_map(|fact| fact.rsplit_once(' ')).map(|(_, limit)| format!("end by {limit}"));
+        let words = triggers.chain(limits).chain([answer.refused.clone().unwrap_or_else(granted)]);
+        words.for_each(|word| self.count_word(&word));
+    }
+
+    pub(super) fn count_word(&mut self, word: &str) {
+        *self.answers.entry(word.to_owned()).or_default() += 1;
     }
 
     /// A genuine current token was in use, whatever was answered; a renewal's key is remembered.
@@ -269,59 +294,15 @@ impl Run {
                 }
             }
             Ask::Revoke { session, by: By::Own(generation), .. }
+            | Ask::Refresh { session, generation }
             | Ask::Use { session, generation: Some(generation), .. } => self.present(session, generation),
             Ask::Revoke { .. }
             | Ask::Use { .. }
             | Ask::Register { .. }
             | Ask::Create(_)
             | Ask::RevokeAll { .. }
+            | Ask::Erase
             | Ask::Sweep => {}
-        }
-    }
-
-    fn command(&self, ask: &Ask) -> Command {
-        match *ask {
-            Ask::Register { owner, limits, as_admin } => Command::RegisterSubject(RegisterSubject {
-                profile: profile_of(owner, limits),
-                may_change_owner: as_admin,
-            }),
-            Ask::Create(new) => Command::CreateSession(creation(new)),
-            Ask::Renew { session: number, generation, key, jitter } => Command::RenewSession(RenewSession {
-                session_id: session(number),
-                generation: Generation(generation),
-                key_digest: key.map(digest),
-                seen_presented: self.seen.get(&number) == Some(&self.generation(number, Which::Current)),
-                jitter,
-            }),
-            Ask::Revoke { session: number, by, reject_renewal } => Command::RevokeSession(RevokeSession {
-                session_id: session(number),
-                by: match by {
-                    By::Admin => Revoker::Admin,
-                    By::Issuer => Revoker::Issuer,
-                    By::Owner(number) => Revoker::Owner(owner(&format!("owner-{number}"))),
-                    By::Own(generation) => Revoker::Own(Generation(generation)),
-                },
-                reject_renewal,
-                reason: None,
-            }),
-            Ask::Use { session: number, generation, operation, tenths } => {
-                Command::RecordUsage(RecordUsage {
-                    session_id: session(number),
-                    generation: generation.map(Generation),
-                    wanted: Use {
-                        operation: operation_of(operation),
-                        amount: tenths.map(|tenths| amount(&in_tenths(tenths))),
-                        destination: None,
-                    },
-                })
-            }
-            Ask::Sweep => Command::RecordExpiries,
-            Ask::RevokeAll { device, except, owner: asking } => Command::RevokeSessions(RevokeSessions {
-                device: device.map(digest),
-                except: except.map(session),
-                owner: asking.map(|number| owner(&format!("owner-{number}"))),
-                reason: None,
-            }),
         }
     }
 
@@ -333,33 +314,40 @@ impl Run {
                 generation: Generation(generation),
             })
             .collect();
+        self.model.mark_presented();
         self.ask_system(&SystemCommand::MarkPresented(marks))
     }
 
     fn revoke_matching(&mut self, selection: Selection) -> Check {
-        let selector = Selector {
-            owner_id: selection.owner.map(|number| owner(&format!("owner-{number}"))),
-            subject_id: selection
-                .subject
-                .map(|number| SUBJECTS[number].parse().expect("the names are right")),
-            device_digest: selection.device.map(digest),
-            issued_before: selection.before.map(Timestamp::from_millis),
-        };
+        let selector = selector_of(selection);
         let mut matched = Matched::default();
         for subject in self.state.subjects.values() {
             matched.count(&selector, subject, &[], self.now);
         }
         let command = RevokeMatching { selector, reason: sealed("for a test"), matched };
         let command = SystemCommand::RevokeMatching(command);
-        let answer = decide_system(&self.state.system, &command, self.now).map_err(Refused::from);
-        let before = self.state.clone();
         let expected = self.model.revoke_matching(selection, self.now.as_millis());
-        let actual = described(&answer);
-        ensure(actual == expected, || format!("{selection:?} gave {actual:?}, expected {expected:?}"))?;
-        *self.answers.entry(if actual.facts.is_empty() { "none met" } else { "bulk" }.into()).or_default() +=
-            1;
-        self.record(Stream::System, recorded_of(&answer).to_vec())?;
-        keeps_every_promise(&Seen { run: self, before: &before, answer: &answer })
+        self.count_word(if expected.facts.is_empty() { "none met" } else { "bulk" });
+        self.expect_of_system(&command, &expected)
+    }
+
+    fn rotate(&mut self, access: bool, at_once: bool, overlap: Option<u32>) -> Check {
+        let place = usize::from(access);
+        let replaced = self.model.keys[place].newest();
+        let command = SystemCommand::RotateKey(RotateKey {
+            which: KEY_USES[place],
+            key_id: key_of(replaced + 1),
+            retire: if at_once { Retire::Now } else { Retire::Overlap },
+            overlap: overlap.map(Seconds),
+            longest_ttl: Seconds(1_000),
+        });
+        let millis = i64::from(overlap.unwrap_or(1_000)) * 1_000;
+        let expected = match self.model.keys[place].rotate(at_once, millis, self.now.as_millis()) {
+            None => refused("ROTATION_TOO_RECENT"),
+            Some(end) => granted(vec![rotated(place, replaced, end)]),
+        };
+        self.count_word(expected.refused.as_deref().unwrap_or("rotated"));
+        self.expect_of_system(&command, &expected)
     }
 
     fn change_rules(&mut self, rules: Rules) -> Check {
@@ -371,10 +359,28 @@ impl Run {
         })
     }
 
-    fn ask_system(&mut self, command: &SystemCommand) -> Check {
-        let events = decide_system(&self.state.system, command, self.now)
-            .map_err(|refusal| format!("{refusal:?} to {command:?}"))?;
-        self.record(Stream::System, events)
+    /// Of what the model knows nothing, and what is never refused.
+    pub(super) fn ask_system(&mut self, command: &SystemCommand) -> Check {
+        let answer = self.decided_by_system(command);
+        ensure(answer.is_ok(), || format!("{answer:?} to {command:?}"))?;
+        self.record_of_system(&answer)
+    }
+
+    fn expect_of_system(&mut self, command: &SystemCommand, expected: &Answer) -> Check {
+        let answer = self.decided_by_system(command);
+        let actual = described(&answer);
+        ensure(actual == *expected, || format!("{command:?} gave {actual:?}, expected {expected:?}"))?;
+        self.record_of_system(&answer)
+    }
+
+    fn decided_by_system(&self, command: &SystemCommand) -> Result<Vec<Event>, Refused> {
+        decide_system(&self.state.system, command, self.now).map_err(Refused::from)
+    }
+
+    fn record_of_system(&mut self, answer: &Result<Vec<Event>, Refused>) -> Check {
+        let before = self.state.clone();
+        self.record(Stream::System, recorded_of(answer).to_vec())?;
+        keeps_every_promise(&Seen { run: self, before: &before, answer })
     }
 
     fn record(&mut self, stream: Stream, events: Vec<Event>) -> Check {
@@ -394,67 +400,10 @@ impl Run {
     }
 }
 
-fn policy_of(rules: Rules) -> Policy {
-    Policy {
-        ttl: Seconds(rules.ttl),
-        max_renewals: rules.renewals,
-        absolute_lifetime: Seconds(rules.lifetime),
-        per_subject: rules.sessions,
-        per_device: rules.device_sessions,
-        on_limit: on_limit(rules.evicts),
-        on_device_limit: on_limit(rules.device_evicts),
-        auto_register: rules.auto_register,
-        on_reuse: if rules.reuse_ends { OnReuse::Revoke } else { OnReuse::Reject },
-        ..Policy::default()
-    }
-}
-
-const fn on_limit(evicts: bool) -> OnLimit {
-    if evicts { OnLimit::EvictOldest } else { OnLimit::Reject }
-}
-
-fn profile_of(owned_by: Option<u8>, limits: OwnLimits) -> Profile {
-    Profile {
-        owner_id: owned_by.map(|number| owner(&format!("owner-{number}"))),
-        max_sessions: limits.sessions,
-        max_sessions_per_device: limits.device_sessions,
-        on_limit: limits.evicts.map(on_limit),
-        on_device_limit: limits.device_evicts.map(on_limit),
-        ..Profile::default()
-    }
-}
-
-fn creation(new: NewSession) -> CreateSession {
-    CreateSession {
-        session_id: session(new.session),
-        terms: AskedTerms {
-            ttl: new.ttl.map(Seconds),
-            max_renewals: new.renewals,
-            absolute_lifetime: new.lifetime.map(Seconds),
-            renewal_reject_window: new.window.map(Seconds),
-            ..AskedTerms::default()
-        },
-        device: new.device.map(device),
-        scopes: vec![],
-        metadata: None,
-        constraints: new.budget.map(constraints_of).map(Box::new),
-        jitter: new.jitter,
-    }
-}
-
-fn operation_of(number: u8) -> String {
-    format!("operation {number}")
-}
-
-fn constraints_of(budget: Budget) -> Constraints {
-    let tenths = |most: Option<u64>| most.map(|tenths| amount(&in_tenths(tenths)));
-    Constraints {
-        max_amount_per_tx: tenths(budget.each),
-        max_total_amount: tenths(budget.total),
-        max_transactions: budget.times,
-        allowed_operations: budget.operation.map(|number| vec![operation_of(number)]),
-        allowed_destinations: None,
-    }
+/// The fact of a rotation, as the domain's own is described.
+fn rotated(place: usize, replaced: usize, end: i64) -> String {
+    let (key, before) = (key_of(replaced + 1), key_of(replaced));
+    format!("{:?} {key} after {before} until {end}", KEY_USES[place])
 }
 
 fn kind_of(ask: &Ask) -> &'static str {
@@ -466,6 +415,8 @@ fn kind_of(ask: &Ask) -> &'static str {
         Ask::RevokeAll { .. } => "all revoked",
         Ask::Use { .. } => "used",
         Ask::Sweep => "swept",
+        Ask::Refresh { .. } => "refreshed",
+        Ask::Erase => "erased",
     }
 }
 

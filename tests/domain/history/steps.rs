@@ -8,7 +8,7 @@ use proptest::{
     prop_oneof,
 };
 
-use super::model::{Budget, NewSession, OwnLimits, Rules};
+use super::asks::{Budget, NewSession, OwnLimits, Rules};
 
 /// The subjects of a history, by number.
 pub(super) const SUBJECTS: [&str; 3] = ["ada", "bot:7", "zoe@example.org"];
@@ -36,6 +36,10 @@ pub(super) enum Edge {
     Expiry,
     WindowEnd,
     AbsoluteEnd,
+    IdleEnd,
+    Refresh,
+    /// The moment up to which a use may be unrecorded.
+    Tenth,
 }
 
 /// Which of a session's tokens.
@@ -59,25 +63,33 @@ pub(super) enum Action {
     Register { subject: usize, owner: Option<u8>, limits: OwnLimits, as_admin: bool },
     Create { subject: usize, new: NewSession },
     Renew { token: Which, key: Key, jitter: u16 },
-    Present(Which),
+    Introspect(Which),
+    RecordUses,
+    Crash,
     RecordPresented,
     Revoke { by: u8, token: Which, reject_renewal: Option<bool> },
     RevokeAll { subject: usize, device: Option<u8>, spare: bool, owner: Option<u8> },
     RevokeMatching { owner: Option<u8>, subject: Option<usize>, device: Option<u8>, before: Option<i64> },
     Use { token: Option<Which>, operation: u8, tenths: Option<u64> },
     Sweep { subject: usize },
+    Refresh(Which),
+    Erase { subject: usize },
+    Rotate { access: bool, at_once: bool, overlap: Option<u32> },
     ChangeRules(Rules),
 }
 
 fn waits() -> impl Strategy<Value = Wait> {
     let edge = prop_oneof![
-        8 => Just(Edge::Half),
+        10 => Just(Edge::Half),
         2 => Just(Edge::Expiry),
-        3 => Just(Edge::WindowEnd),
+        2 => Just(Edge::WindowEnd),
         1 => Just(Edge::AbsoluteEnd),
+        2 => Just(Edge::IdleEnd),
+        4 => Just(Edge::Refresh),
+        2 => Just(Edge::Tenth),
     ];
     prop_oneof![
-        20 => Just(Wait::Not),
+        26 => Just(Wait::Not),
         4 => prop_oneof![Just(1), Just(999), Just(1_000), Just(150_000), Just(700_000)].prop_map(Wait::Millis),
         20 => (edge, -1_i64..=1).prop_map(|(edge, off)| Wait::Until(edge, off)),
         1 => prop_oneof![3 => Just(1_i64), 1 => 2_i64..=40].prop_map(Wait::Days),
@@ -127,13 +139,24 @@ fn new_sessions() -> impl Strategy<Value = NewSession> {
         mostly(&[None, Some(0), Some(1), Some(2), Some(3), Some(100)], &[Some(101)]),
         mostly(&[None, None, Some(1_000), Some(1_500), Some(2_000)], &[Some(300), Some(5_000_000)]),
         mostly(&[None, Some(300)], &[Some(299), Some(86_401)]),
+        mostly(
+            &[None, None, None, None, Some(301), Some(601), Some(601), Some(86_400)],
+            &[Some(60), Some(59), Some(86_401)],
+        ),
     );
-    (terms, one_of(&[None, Some(1), Some(2)]), any::<u16>(), budgets()).prop_map(
-        |(terms, device, jitter, budget)| {
-            let (ttl, renewals, lifetime, window) = terms;
-            NewSession { session: 0, ttl, renewals, lifetime, window, device, jitter, budget }
+    (terms, modes(), one_of(&[None, Some(1), Some(2)]), any::<u16>(), budgets()).prop_map(
+        |(terms, mode, device, jitter, budget)| {
+            let (ttl, renewals, lifetime, window, idle) = terms;
+            let (sliding, may_ask) = mode;
+            let renewals = renewals.filter(|_| may_ask);
+            NewSession { session: 0, ttl, renewals, lifetime, window, idle, sliding, device, jitter, budget }
         },
     )
+}
+
+/// Whether it slides, and whether it may ask for renewals: a sliding session gets none.
+fn modes() -> impl Strategy<Value = (bool, bool)> {
+    prop_oneof![14 => Just((false, true)), 6 => Just((true, false)), 1 => Just((true, true))]
 }
 
 /// Small, so that they are soon spent.
@@ -150,26 +173,28 @@ fn budgets() -> impl Strategy<Value = Option<Budget>> {
 }
 
 fn rules() -> impl Strategy<Value = Rules> {
-    (1_u32..=4, 1_u32..=2, any::<[bool; 4]>(), one_of(&[1_000, 86_400]), one_of(&[86_400, 2_592_000]))
-        .prop_map(
-            |(
-                sessions,
-                device_sessions,
-                [evicts, device_evicts, auto_register, reuse_ends],
-                ttl,
-                lifetime,
-            )| Rules {
-                ttl,
-                renewals: 2,
-                lifetime,
-                sessions,
-                device_sessions,
-                evicts,
-                device_evicts,
-                auto_register,
-                reuse_ends,
-            },
-        )
+    let sizes = (one_of(&[1_000, 86_400]), one_of(&[86_400, 2_592_000]), one_of(&[None, None, Some(600)]));
+    (1_u32..=4, 1_u32..=2, any::<[bool; 4]>(), mostly(&[true, true], &[false]), sizes).prop_map(
+        |(
+            sessions,
+            device_sessions,
+            [evicts, device_evicts, auto_register, reuse_ends],
+            slides,
+            (ttl, lifetime, idle),
+        )| Rules {
+            ttl,
+            renewals: 2,
+            lifetime,
+            sessions,
+            device_sessions,
+            evicts,
+            device_evicts,
+            auto_register,
+            reuse_ends,
+            idle,
+            slides,
+        },
+    )
 }
 
 fn actions() -> impl Strategy<Value = Action> {
@@ -180,9 +205,16 @@ fn actions() -> impl Strategy<Value = Action> {
             Action::Register { subject, owner, limits, as_admin }
         }),
         8 => (subject(), new_sessions()).prop_map(|(subject, new)| Action::Create { subject, new }),
-        12 => (tokens(), keys(), any::<u16>())
+        16 => (tokens(), keys(), any::<u16>())
             .prop_map(|(token, key, jitter)| Action::Renew { token, key, jitter }),
-        3 => tokens().prop_map(Action::Present),
+        6 => tokens().prop_map(Action::Introspect),
+        1 => Just(Action::RecordUses),
+        1 => Just(Action::Crash),
+        6 => tokens().prop_map(Action::Refresh),
+        1 => subject().prop_map(|subject| Action::Erase { subject }),
+        1 => (any::<bool>(), any::<bool>(), one_of(&[None, Some(400)])).prop_map(
+            |(access, at_once, overlap)| Action::Rotate { access, at_once, overlap }
+        ),
         2 => Just(Action::RecordPresented),
         3 => (0_u8..5, tokens(), any::<Option<bool>>())
             .prop_map(|(by, token, reject_renewal)| Action::Revoke { by, token, reject_renewal }),
@@ -205,5 +237,5 @@ fn actions() -> impl Strategy<Value = Action> {
 
 pub(super) fn histories() -> impl Strategy<Value = Vec<Step>> {
     let step = (0_usize..60, waits(), actions()).prop_map(|(pick, wait, action)| Step { pick, wait, action });
-    vec(step, 1..100)
+    vec(step, 1..140)
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use tenure::domain::{
     Event, Timestamp,
     event::{ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode, Trigger},
+    keys::KeyId,
     refusal::{Refusal, Refused},
 };
 
@@ -96,14 +97,20 @@ fn fact(event: &Event) -> String {
         Event::UsageRecorded(event) => {
             format!("{number} used {} times, {} in all", event.transactions, event.total_amount)
         }
+        Event::SessionRefreshed(event) => {
+            format!("{number} refreshed until {}", event.expires_at.as_millis())
+        }
+        Event::SubjectErased(_) => "erased".into(),
+        Event::KeyRotated(event) => {
+            let before = event.previous_key_id.as_ref().map_or("none", KeyId::as_str);
+            let end = event.retire_at.map_or(0, Timestamp::as_millis);
+            format!("{:?} {} after {before} until {end}", event.which, event.key_id)
+        }
         Event::TokensPresented(_)
-        | Event::SessionRefreshed(_)
         | Event::SessionsSeen(_)
         | Event::CredentialIssued(_)
         | Event::CredentialRevoked(_)
         | Event::PolicyChanged(_)
-        | Event::SubjectErased(_)
-        | Event::KeyRotated(_)
         | Event::WebhookCreated(_)
         | Event::WebhookDeleted(_) => format!("{event:?}"),
     }

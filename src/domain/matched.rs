@@ -1,0 +1,164 @@
+//! How many sessions a selector meets, whose, and some of them. To count them is to look at every session there is
+//! while somebody waits, so it is made for haste.
+
+use std::{mem, ptr};
+
+use hashbrown::HashMap;
+
+use super::{
+    bulk::{Bulk, MatchedOfOwner, Selector, end_of},
+    id::{OwnerId, SessionId},
+    session::Session,
+    subject::Subject,
+    time::Timestamp,
+};
+
+/// So many owners are counted one by one; a commit has room for their names.
+pub const OWNERS_COUNTED: usize = 200;
+/// So many of the sessions are named to whoever asks.
+pub const SAMPLE: usize = 20;
+/// So many sessions a subject mostly has, at most.
+const SESSIONS_EXPECTED: usize = 8;
+
+/// Counts the sessions that match and are active at one moment, some subjects at a time.
+///
+/// A look at a subject or session is a wait for memory, and waits that do not depend on each other pass at the same
+/// time. So it looks at all the subjects that it is given, then at where their sessions are, and then at these.
+#[derive(Debug)]
+pub struct Counter<'a> {
+    selector: &'a Selector,
+    /// Bulk revocations not yet settled in the subjects.
+    unsettled: &'a [Bulk],
+    at: Timestamp,
+    matched: Matched,
+    /// The owner of the last sessions that matched, and how many they are: not in `matched` yet.
+    owner: Option<OwnerId>,
+    of_owner: u32,
+}
+
+impl<'a> Counter<'a> {
+    /// Has counted nothing yet.
+    pub fn new(selector: &'a Selector, unsettled: &'a [Bulk], at: Timestamp) -> Self {
+        Self { selector, unsettled, at, matched: Matched::default(), owner: None, of_owner: 0 }
+    }
+
+    /// Counts those of these subjects.
+    pub fn add(&mut self, subjects: &[&Subject]) {
+        let mut met: Vec<(&Subject, &Session)> = Vec::with_capacity(subjects.len() * SESSIONS_EXPECTED);
+        for &subject in subjects.iter().filter(|subject| self.selector.concerns(subject)) {
+            met.extend(subject.sessions.iter().map(|session| (subject, &**session)));
+        }
+        met.retain(|(subject, session)| self.meets(subject, session));
+        for of_one in met.chunk_by(|(one, _), (other, _)| ptr::eq(*one, *other)) {
+            self.count_owner(of_one[0].0, of_one.len());
+        }
+        for (_, session) in met {
+            self.matched.name(session.id);
+        }
+    }
+
+    /// All that it has counted.
+    pub fn finish(mut self) -> Matched {
+        self.end_owner();
+        self.matched
+    }
+
+    fn meets(&self, subject: &Subject, session: &Session) -> bool {
+        session.may_be_live(self.at)
+            && self.selector.selects(session)
+            && end_of(self.unsettled, subject, session).is_none()
+    }
+
+    /// Subjects of one owner often come one after the other, so it is not looked up each time.
+    fn count_owner(&mut self, subject: &Subject, count: usize) {
+        let owner = subject.profile().and_then(|profile| profile.owner_id.as_ref());
+        if owner != self.owner.as_ref() {
+            self.end_owner();
+            self.owner = owner.cloned();
+        }
+        self.of_owner += u32::try_from(count).expect("a subject has fewer sessions than that");
+    }
+
+    fn end_owner(&mut self) {
+        let count = mem::take(&mut self.of_owner);
+        if count > 0 {
+            self.matched.count += count;
+            self.matched.count_owner(self.owner.as_ref(), count);
+        }
+    }
+}
+
+/// How many sessions match, whose, and some of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Matched {
+    /// So many.
+    pub count: u32,
+    /// So many of each owner; none when there are more owners than are counted.
+    owners: Option<HashMap<Option<OwnerId>, u32>>,
+    /// Some of them, by id.
+    sample: Vec<SessionId>,
+}
+
+impl Default for Matched {
+    fn default() -> Self {
+        Self { count: 0, owners: Some(HashMap::new()), sample: Vec::new() }
+    }
+}
+
+impl Matched {
+    /// Counts the sessions of a subject that match and are active at this moment, with these bulk revocations not
+    /// yet settled in it.
+    pub fn count(&mut self, selector: &Selector, subject: &Subject, unsettled: &[Bulk], at: Timestamp) {
+        let mut counter = Counter::new(selector, unsettled, at);
+        counter.add(&[subject]);
+        *self = mem::take(self).and(counter.finish());
+    }
+
+    /// Adds what was counted elsewhere.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.count += other.count;
+        other.sample.into_iter().for_each(|id| self.name(id));
+        match other.owners {
+            Some(owners) => owners.iter().for_each(|(owner, count)| self.count_owner(owner.as_ref(), *count)),
+            None => self.owners = None,
+        }
+        self
+    }
+
+    /// The ids of some of them, the earliest first.
+    pub fn sample(&self) -> &[SessionId] {
+        &self.sample
+    }
+
+    /// How many there are of each owner, by name; none when there are too many owners.
+    pub fn owners(&self) -> Option<Vec<MatchedOfOwner>> {
+        let mut owners: Vec<_> = self
+            .owners
+            .as_ref()?
+            .iter()
+            .map(|(owner_id, matched)| MatchedOfOwner { owner_id: owner_id.clone(), matched: *matched })
+            .collect();
+        owners.sort_by(|a, b| a.owner_id.cmp(&b.owner_id));
+        Some(owners)
+    }
+
+    /// The smallest ids are kept: whoever counts, in whatever order, names the same ones.
+    fn name(&mut self, id: SessionId) {
+        if self.sample.len() == SAMPLE && self.sample.last().is_some_and(|last| id > *last) {
+            return;
+        }
+        let place = self.sample.partition_point(|known| *known < id);
+        self.sample.insert(place, id);
+        self.sample.truncate(SAMPLE);
+    }
+
+    fn count_owner(&mut self, owner: Option<&OwnerId>, count: u32) {
+        let Some(owners) = &mut self.owners else { return };
+        let owner = owner.cloned();
+        *owners.entry(owner).or_default() += count;
+        if owners.len() > OWNERS_COUNTED {
+            self.owners = None;
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What is asked, as the domain takes it.
+
+use tenure::domain::{
+    Generation, Mode, Seconds, SubjectId, Timestamp,
+    budget::{Constraints, Use},
+    bulk::Selector,
+    command::{
+        AskedTerms, Command, CreateSession, EraseSubject, RecordUsage, RefreshSession, RegisterSubject,
+        RenewSession, RevokeSession, RevokeSessions, Revoker,
+    },
+    event::Profile,
+    keys::{KeyId, KeyUse},
+    policy::{OnLimit, OnReuse, Policy},
+};
+
+use super::{
+    asks::{Ask, Budget, By, NewSession, OwnLimits, Rules, Selection},
+    model::in_tenths,
+    run::Run,
+    steps::{SUBJECTS, Which},
+};
+use crate::scenario::{amount, device, digest, owner, sealed, session};
+
+impl Run {
+    pub(super) fn command(&self, ask: &Ask) -> Command {
+        match *ask {
+            Ask::Register { owner, limits, as_admin } => Command::RegisterSubject(RegisterSubject {
+                profile: profile_of(owner, limits),
+                may_change_owner: as_admin,
+            }),
+            Ask::Create(new) => Command::CreateSession(creation(new)),
+            Ask::Renew { session: number, generation, key, jitter } => Command::RenewSession(RenewSession {
+                session_id: session(number),
+                generation: Generation(generation),
+                key_digest: key.map(digest),
+                seen_presented: self.seen.get(&number) == Some(&self.generation(number, Which::Current)),
+                jitter,
+            }),
+            Ask::Revoke { session: number, by, reject_renewal } => Command::RevokeSession(RevokeSession {
+                session_id: session(number),
+                by: match by {
+                    By::Admin => Revoker::Admin,
+                    By::Issuer => Revoker::Issuer,
+                    By::Owner(number) => Revoker::Owner(owner(&format!("owner-{number}"))),
+                    By::Own(generation) => Revoker::Own(Generation(generation)),
+                },
+                reject_renewal,
+                reason: None,
+            }),
+            Ask::Use { session: number, generation, operation, tenths } => {
+                Command::RecordUsage(RecordUsage {
+                    session_id: session(number),
+                    generation: generation.map(Generation),
+                    wanted: Use {
+                        operation: operation_of(operation),
+                        amount: tenths.map(|tenths| amount(&in_tenths(tenths))),
+                        destination: None,
+                    },
+                })
+            }
+            Ask::Sweep => Command::RecordExpiries,
+            Ask::Refresh { session: number, generation } => Command::RefreshSession(RefreshSession {
+                session_id: session(number),
+                generation: Generation(generation),
+            }),
+            Ask::Erase => {
+                Command::EraseSubject(EraseSubject { reason: sealed("asked"), is_forgotten: false })
+            }
+            Ask::RevokeAll { device, except, owner: asking } => Command::RevokeSessions(RevokeSessions {
+                device: device.map(digest),
+                except: except.map(session),
+                owner: asking.map(|number| owner(&format!("owner-{number}"))),
+                reason: None,
+            }),
+        }
+    }
+}
+
+/// The subject of this number.
+pub(super) fn subject_of(number: usize) -> SubjectId {
+    SUBJECTS[number].parse().expect("the names are right")
+}
+
+pub(super) fn selector_of(selection: Selection) -> Selector {
+    Selector {
+        owner_id: selection.owner.map(|number| owner(&format!("owner-{number}"))),
+        subject_id: selection.subject.map(subject_of),
+        device_digest: selection.device.map(digest),
+        issued_before: selection.before.map(Timestamp::from_millis),
+        sealed_by: None,
+    }
+}
+
+/// The uses of keys, in the order of the model's.
+pub(super) const KEY_USES: [KeyUse; 2] = [KeyUse::Session, KeyUse::Access];
+
+/// The key of this place among those of its use.
+pub(super) fn key_of(place: usize) -> KeyId {
+    format!("k4.lid.{place:044}").parse().expect("it has the form of an id")
+}
+
+pub(super) fn policy_of(rules: Rules) -> Policy {
+    Policy {
+        ttl: Seconds(rules.ttl),
+        max_renewals: rules.renewals,
+        absolute_lifetime: Seconds(rules.lifetime),
+        per_subject: rules.sessions,
+        per_device: rules.device_sessions,
+        on_limit: on_limit(rules.evicts),
+        on_device_limit: on_limit(rules.device_evicts),
+        auto_register: rules.auto_register,
+        on_reuse: if rules.reuse_ends { OnReuse::Revoke } else { OnReuse::Reject },
+        idle_timeout: rules.idle.map(Seconds),
+        sliding_enabled: rules.slides,
+        ..Policy::default()
+    }
+}
+
+const fn on_limit(evicts: bool) -> OnLimit {
+    if evicts { OnLimit::EvictOldest } else { OnLimit::Reject }
+}
+
+fn profile_of(owned_by: Option<u8>, limits: OwnLimits) -> Profile {
+    Profile {
+        owner_id: owned_by.map(|number| owner(&format!("owner-{number}"))),
+        max_sessions: limits.sessions,
+        max_sessions_per_device: limits.device_sessions,
+        on_limit: limits.evicts.map(on_limit),
+        on_device_limit: limits.device_evicts.map(on_limit),
+        ..Profile::default()
+    }
+}
+
+fn creation(new: NewSession) -> CreateSession {
+    CreateSession {
+        session_id: session(new.session),
+        terms: AskedTerms {
+            ttl: new.ttl.map(Seconds),
+            max_renewals: new.renewals,
+            absolute_lifetime: new.lifetime.map(Seconds),
+            renewal_reject_window: new.window.map(Seconds),
+            idle_timeout: new.idle.map(Seconds),
+            mode: if new.sliding { Mode::Sliding } else { Mode::Fixed },
+        },
+        device: new.device.map(device),
+        scopes: vec![],
+        metadata: new.jitter.is_multiple_of(2).then(|| sealed("{}")),
+        constraints: new.budget.map(constraints_of).map(Box::new),
+        jitter: new.jitter,
+    }
+}
+
+fn operation_of(number: u8) -> String {
+    format!("operation {number}")
+}
+
+fn constraints_of(budget: Budget) -> Constraints {
+    let tenths = |most: Option<u64>| most.map(|tenths| amount(&in_tenths(tenths)));
+    Constraints {
+        max_amount_per_tx: tenths(budget.each),
+        max_total_amount: tenths(budget.total),
+        max_transactions: budget.times,
+        allowed_operations: budget.operation.map(|number| vec![operation_of(number)]),
+        allowed_destinations: None,
+    }
+}
