@@ -22,8 +22,8 @@ use crate::{
     bus::webhooks::{self, Webhooks},
     clock::{Clock, SystemClock, TestClock},
     domain::{
-        Actor, Event, KeyUse, Policy, Position, Seconds, Stream, SubjectId, Timestamp, event::Role,
-        record::ActorKind, state::State, subject::Subject,
+        Actor, CredentialId, Event, KeyUse, Policy, Position, Seconds, Stream, SubjectId, Timestamp,
+        event::Role, record::ActorKind, state::State, subject::Subject,
     },
     entropy::{Entropy, OsEntropy},
     key_files::KeyFileError,
@@ -463,11 +463,22 @@ fn write_secret(path: &Path, secret: &str) -> io::Result<()> {
     fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
+/// An API key that was just admitted.
+#[derive(Debug)]
+pub struct IssuedKey {
+    /// Its id.
+    pub id: CredentialId,
+    /// When it was admitted.
+    pub created_at: Timestamp,
+    /// The key itself; it is shown now and never again.
+    pub key: ApiKey,
+}
+
 /// Admits another API key on the data directory of a stopped server. The key is given back once.
 ///
 /// # Errors
 /// See [`StartError`]; a running server holds the directory.
-pub fn issue_credential(data: &Path, new: NewCredential) -> Result<(String, ApiKey), StartError> {
+pub fn issue_credential(data: &Path, new: NewCredential) -> Result<IssuedKey, StartError> {
     if !data.join("log").exists() {
         let source = io::Error::from(io::ErrorKind::NotFound);
         return Err(StartError::Io { path: data.join("log").display().to_string(), source });
@@ -475,10 +486,8 @@ pub fn issue_credential(data: &Path, new: NewCredential) -> Result<(String, ApiK
     let node = Node::open(Options::new(data))?;
     let key = ApiKey::draw(node.authority.entropy());
     let operator = Actor { kind: ActorKind::Operator, id: None };
-    let id = node
-        .authority
-        .issue_credential_blocking(Context::of(operator), &key, new)
-        .map_err(StartError::Record)?;
+    let issued = node.authority.issue_credential_blocking(Context::of(operator), &key, new);
+    let (id, created_at) = issued.map_err(StartError::Record)?;
     node.stop();
-    Ok((id.to_string(), key))
+    Ok(IssuedKey { id, created_at, key })
 }

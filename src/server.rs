@@ -102,6 +102,7 @@ fn options(config: &Config, test_clock: bool) -> Options {
         issuing: Issuing {
             issuer: config.server.public_url.clone().unwrap_or_else(|| Issuing::default().issuer),
             overlap: config.keys_overlap,
+            clock_skew: config.access_clock_skew,
         },
         entropy: Arc::new(OsEntropy),
     }

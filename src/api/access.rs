@@ -64,6 +64,8 @@ impl Access {
         Self { session: SessionAccess::OwnEvenEnded, ..Self::REVOKERS };
     /// Who judges tokens.
     pub(super) const JUDGES: Self = Self { roles: &[Admin, Issuer, Verifier], ..Self::NOBODY };
+    /// Who reads the ends of all sessions: who judges tokens, and who reads everything.
+    pub(super) const FOLLOWERS: Self = Self { roles: &[Admin, Issuer, Verifier, Auditor], ..Self::NOBODY };
     /// Who reads the record; an owner its own.
     pub(super) const RECORD: Self = Self { roles: &[Admin, Auditor, Owner], ..Self::NOBODY };
     /// Who lets news be told by HTTP requests; an owner to itself.

@@ -132,8 +132,12 @@ async fn admitted(
         admit_caller(&api, route.access, &parts.headers, peer)?
     };
     note_use(&api, route.access, &caller).await;
-    let body = read_body(&api, route, &parts, body).await?;
-    Ok(Call { api, caller, request_id: request_id.to_owned(), parts, params, body })
+    let mut call = Call { api, caller, request_id: request_id.to_owned(), parts, params, body: vec![] };
+    if route.is_about_a_session() {
+        call.caller.check_session(call.session_id())?;
+    }
+    call.body = read_body(&call.api, route, &call.parts, body).await?;
+    Ok(call)
 }
 
 /// A call with a good session token is a use of its session. Renewals have their own rule.

@@ -1,6 +1,6 @@
 //! `GET /v1/events`: the facts, as they were recorded.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -8,12 +8,15 @@ use utoipa::ToSchema;
 
 use crate::{
     bus::News,
-    domain::{Actor, Event, EventId, EventKind, KindSet, Position, SessionId, Stream, SubjectId, Timestamp},
+    domain::{
+        Actor, Event, EventId, EventKind, KindSet, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp,
+    },
     log::StoredCommit,
 };
 
 use super::{
     Api,
+    bulk_event::confine,
     call::Call,
     fields::{Fields, parsed_object},
     page::Page,
@@ -80,11 +83,19 @@ impl Record for Events {
         if !has_any || !viewer.may_see(stored) {
             return vec![];
         }
-        let written = news.written_events(&*viewer.api.authority, || written(&viewer.api, stored));
+        let written = match viewer.caller.owner() {
+            Some(owner) if stored.commit.stream == Stream::System => {
+                Cow::Owned(written(&viewer.api, stored, Some(owner)))
+            }
+            Some(_) | None => {
+                news.written_events(&*viewer.api.authority, || written(&viewer.api, stored, None))
+            }
+        };
         let events = stored.positions().zip(&stored.commit.events).zip(written.iter());
         events
             .filter(|((position, event), _)| {
-                self.0.has(event.kind()) && viewer.is_about_sought(stored, event, *position)
+                let is_for_caller = stored.commit.stream != Stream::System || viewer.is_of_its_concern(event);
+                self.0.has(event.kind()) && is_for_caller && viewer.is_about_sought(stored, event, *position)
             })
             .map(|((position, _), line)| (position, Arc::clone(line)))
             .collect()
@@ -110,10 +121,16 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     stream::answer(call, query, events).await
 }
 
-/// The events of a commit, each as JSON.
-fn written(api: &Api, stored: &StoredCommit) -> Vec<Arc<str>> {
+/// The events of a commit, each as JSON; those of the authority itself as this owner reads them.
+fn written(api: &Api, stored: &StoredCommit, owner: Option<&OwnerId>) -> Vec<Arc<str>> {
     let events = stored.positions().enumerate();
-    let events = events.map(|(index, position)| recorded_event(api, stored, index, position));
+    let events = events.map(|(index, position)| {
+        let mut event = recorded_event(api, stored, index, position);
+        if let (Some(owner), Value::Object(members)) = (owner, &mut event.data) {
+            confine(members, owner);
+        }
+        event
+    });
     events
         .map(|event| serde_json::to_string(&event).expect("our own documents are always JSON").into())
         .collect()

@@ -93,12 +93,20 @@ impl Fields {
     /// A whole number.
     pub(super) fn whole(&mut self, name: &str, range: RangeInclusive<u64>) -> Option<u64> {
         let expected = match (*range.start(), *range.end()) {
-            // The rules know the true bound, and say it.
-            (least, most) if most >= u64::from(u32::MAX) => format!("a whole number from {least}"),
+            (least, u64::MAX) => format!("a whole number from {least}"),
             (least, most) => format!("a whole number from {least} to {most}"),
         };
-        let is_query = self.is_query;
-        self.read(name, &expected, |json| whole_number(&json, is_query).filter(|value| range.contains(value)))
+        self.number(name, &expected, range)
+    }
+
+    fn number(&mut self, name: &str, expected: &str, range: RangeInclusive<u64>) -> Option<u64> {
+        let json = self.take(name)?;
+        let number = whole_number(&json, self.is_query).filter(|value| range.contains(value));
+        if number.is_none() {
+            let is_text = !self.is_query && matches!(json, Json::Text(_));
+            self.fault(name, format!("must be {expected}{}", if is_text { ", and not text" } else { "" }));
+        }
+        number
     }
 
     /// A whole number that fits in 32 bits.
@@ -107,9 +115,15 @@ impl Fields {
         self.whole(name, range).and_then(|value| u32::try_from(value).ok())
     }
 
-    /// A length of time in whole seconds. Its range is for the rules to judge.
+    /// A length of time in whole seconds. Its range is for the rules to judge, and to tell.
     pub(super) fn seconds(&mut self, name: &str) -> Option<Seconds> {
-        self.small(name, 0..=u32::MAX).map(Seconds)
+        self.number(name, "a whole number of seconds", 0..=u64::MAX)
+            .map(|seconds| Seconds(saturated(seconds)))
+    }
+
+    /// A whole number whose range is for the rules to judge, and to tell.
+    pub(super) fn count(&mut self, name: &str) -> Option<u32> {
+        self.number(name, "a whole number from 0", 0..=u64::MAX).map(saturated)
     }
 
     /// True or false.
@@ -219,6 +233,11 @@ impl Fields {
 /// hidden where it looks like a credential.
 fn shown(name: &str) -> String {
     if name.contains("tnr_") { "(hidden)".to_owned() } else { name.chars().take(64).collect() }
+}
+
+/// What does not fit is beyond every range of the rules, and so is the most that fits.
+fn saturated(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 fn whole_number(json: &Json, is_query: bool) -> Option<u64> {

@@ -59,8 +59,9 @@ pub(super) struct LiveToken {
     /// Whether it ends when nobody uses it; not told.
     #[serde(skip)]
     can_idle: bool,
+    /// Only when it was asked for; null when the session has none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Object, required = false)]
     metadata: Option<Value>,
 }
 

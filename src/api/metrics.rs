@@ -129,7 +129,7 @@ impl Metrics {
     }
 
     /// All of them as text.
-    pub(super) fn text(&self, api: &Api, is_ready: bool) -> String {
+    pub(super) fn text(&self, api: &Api, is_ready: bool, alarms: usize) -> String {
         let (authority, evidence) = (&api.authority, &api.evidence);
         let health = authority.health();
         let set = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
@@ -149,7 +149,7 @@ impl Metrics {
         set(&self.observed.head_failures, evidence.keeper.heads().failures());
         set(&self.observed.check_rounds, evidence.check.rounds());
         set(&self.observed.differences, evidence.check.differences());
-        set(&self.observed.alarms, evidence.alarms().len() as u64);
+        set(&self.observed.alarms, alarms as u64);
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to memory does not fail");
         text

@@ -2,38 +2,22 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
-use utoipa::ToSchema;
-
 use crate::{
     bus::{News, Notice, NoticeId, NoticeKind},
-    domain::{KindSet, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp},
+    domain::{KindSet, Position, Stream, SubjectId, Timestamp},
     log::StoredCommit,
 };
 
 use super::{
     call::Call,
     fields::Fields,
+    notice_view::NoticeView,
     page::Page,
     problem::Problem,
     record::{Record, Viewer, kinds},
     reply::Reply,
     stream,
 };
-
-/// What a subscriber is told of an event. Its kind brings further members, see the catalogue of notices.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct NoticeView {
-    notice_id: String,
-    kind: &'static str,
-    position: Position,
-    occurred_at: Timestamp,
-    session_id: Option<SessionId>,
-    subject_id: Option<SubjectId>,
-    subject_name: Option<String>,
-    owner_id: Option<OwnerId>,
-}
 
 /// The record as notices of some kinds; none is all.
 pub(super) struct Notices(Option<Vec<NoticeKind>>);

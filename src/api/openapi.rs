@@ -175,7 +175,8 @@ fn codes(route: &Route) -> Vec<Code> {
     codes
 }
 
-/// Every schema that an operation names, and the problem.
+/// Every schema that an operation names, and the problem. What a reply has nothing to say of is null and never left out,
+/// so what may be null is required there; of a request it may be left out.
 fn schemas() -> Value {
     let mut found = Vec::new();
     for route in ROUTES.iter() {
@@ -188,7 +189,60 @@ fn schemas() -> Value {
             schemas[&name] = as_value(&schema);
         }
     }
+    let asked = asked(&schemas);
+    for (name, schema) in schemas.as_object_mut().expect("it was written as an object") {
+        if !asked.contains(name) {
+            require_nullable(schema);
+        }
+    }
     schemas
+}
+
+/// The names of the schemas that requests consist of.
+fn asked(schemas: &Value) -> BTreeSet<String> {
+    let bodies = ROUTES.iter().map(|route| serde_json::to_value(&route.operation.request_body));
+    let mut waiting: Vec<_> =
+        bodies.flat_map(|body| references(&body.expect("an operation is JSON"))).collect();
+    let mut asked = BTreeSet::new();
+    while let Some(name) = waiting.pop() {
+        if asked.insert(name.clone()) {
+            waiting.extend(references(&schemas[&name]));
+        }
+    }
+    asked
+}
+
+/// The names of the schemas that a value leads to.
+fn references(value: &Value) -> Vec<String> {
+    match value {
+        Value::Object(members) => {
+            let own = members.get("$ref").and_then(Value::as_str);
+            let own = own.and_then(|reference| reference.rsplit('/').next()).map(str::to_owned);
+            own.into_iter().chain(members.values().flat_map(references)).collect()
+        }
+        Value::Array(items) => items.iter().flat_map(references).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => vec![],
+    }
+}
+
+fn require_nullable(schema: &mut Value) {
+    let properties = schema["properties"].as_object();
+    let nullable: Vec<_> = properties.into_iter().flatten().filter(|(_, own)| may_be_null(own)).collect();
+    let mut required: Vec<Value> = nullable.into_iter().map(|(name, _)| json!(name)).collect();
+    if !required.is_empty() {
+        required.extend(schema["required"].as_array().into_iter().flatten().cloned());
+        schema["required"] = required.into();
+    }
+    for whole in ["allOf", "oneOf"] {
+        schema.get_mut(whole).and_then(Value::as_array_mut).into_iter().flatten().for_each(require_nullable);
+    }
+}
+
+fn may_be_null(schema: &Value) -> bool {
+    let is_null = |kind: &Value| kind == "null";
+    is_null(&schema["type"])
+        || schema["type"].as_array().into_iter().flatten().any(is_null)
+        || schema["oneOf"].as_array().into_iter().flatten().any(may_be_null)
 }
 
 fn as_value(schema: &RefOr<utoipa::openapi::Schema>) -> Value {

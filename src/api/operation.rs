@@ -51,6 +51,7 @@ pub(super) async fn readyz(call: Call) -> Result<Reply, Problem> {
     }
 }
 
+/// What people must look into, though it serves: for `/readyz`, and counted for the metrics.
 fn alarms(api: &Api) -> Vec<String> {
     let of_webhooks = api.webhooks.health().store_fails;
     let of_webhooks =
@@ -87,7 +88,7 @@ pub(super) async fn sweep(call: Call) -> Result<Reply, Problem> {
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn metrics(call: Call) -> Result<Reply, Problem> {
     call.no_query()?;
-    let text = call.api.metrics.text(&call.api, unready(&call.api).is_none());
+    let text = call.api.metrics.text(&call.api, unready(&call.api).is_none(), alarms(&call.api).len());
     Ok(Reply::text("application/openmetrics-text; version=1.0.0; charset=utf-8", text))
 }
 

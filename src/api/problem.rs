@@ -93,8 +93,9 @@ codes! {
         "`constraint` names the first constraint that does not hold; they were fixed at the session's creation. \
          Nothing is recorded of it."
     SessionLimitExceeded "SESSION_LIMIT_EXCEEDED" FORBIDDEN false
-        "The subject has as many active sessions as it may"
-        "`activeSessions` names the oldest; revoke one, or set `onLimit` to `evict_oldest`."
+        "The subject, or the device, has as many active sessions as it may"
+        "`detail` says which of the two. `activeSessions` names the oldest; revoke one, or set `onLimit`, of a device \
+         `onDeviceLimit`, to `evict_oldest`."
     NotFound "NOT_FOUND" NOT_FOUND false
         "There is no such thing"
         "An unknown path or credential id."
@@ -277,8 +278,11 @@ impl From<Refusal> for Problem {
             Refusal::OwnerChangeForbidden => {
                 Self::from(Code::Forbidden).saying("only an admin may change an existing ownerId")
             }
-            Refusal::SessionLimitExceeded { active_count, active } => {
-                let mut problem = Self::from(Code::SessionLimitExceeded);
+            Refusal::SessionLimitExceeded { of_device, active_count, ref active } => {
+                let way_out = if of_device { "onDeviceLimit" } else { "onLimit" };
+                let mut problem = Self::from(Code::SessionLimitExceeded).saying(format!(
+                    "{refusal}; with {way_out} evict_oldest the oldest would have ended instead"
+                ));
                 let named: Vec<_> = active
                     .iter()
                     .map(|(id, created_at)| json!({ "sessionId": id, "createdAt": created_at }))

@@ -13,7 +13,14 @@ use crate::{
     projections::history,
 };
 
-use super::{Api, access::Caller, fields::Fields, page::Page, problem::Problem};
+use super::{
+    Api,
+    access::Caller,
+    bulk_event::{bulk, concerned},
+    fields::Fields,
+    page::Page,
+    problem::Problem,
+};
 
 /// So many commits are looked at for one page; a rare kind may give a short page with a `nextCursor`.
 const LOOKED_AT: usize = 20_000;
@@ -92,22 +99,39 @@ impl Viewer {
 
     /// Whether the caller may see what is recorded here, and seeks it.
     pub(super) fn may_see(&self, stored: &StoredCommit) -> bool {
-        let is_confined = self.caller.owner().is_some();
         match &stored.commit.stream {
-            Stream::System => !is_confined && self.is_about_sought_subject(stored),
+            Stream::System => {
+                self.is_about_sought_subject(stored)
+                    && stored.commit.events.iter().any(|event| self.is_of_its_concern(event))
+            }
             Stream::Subject(id) => {
-                self.scope.subject.as_ref().is_none_or(|sought| sought == id)
-                    && (!is_confined
-                        || self.api.authority.live().subject(id).is_some_and(|own| self.caller.may_see(&own)))
+                self.scope.subject.as_ref().is_none_or(|sought| sought == id) && self.may_see_subject(id)
             }
         }
+    }
+
+    fn may_see_subject(&self, id: &SubjectId) -> bool {
+        self.caller.owner().is_none()
+            || self.api.authority.live().subject(id).is_some_and(|own| self.caller.may_see(&own))
+    }
+
+    /// Whether an event of the authority itself is for the caller. Of an owner's concern is what ended sessions of its
+    /// own: of those that it seeks, or of those that were its own then.
+    pub(super) fn is_of_its_concern(&self, event: &Event) -> bool {
+        let Some(owner) = self.caller.owner() else { return true };
+        let Some((revoked, selector)) = bulk(event) else { return false };
+        let is_sought = self.scope.session.is_some() || self.scope.subject.is_some();
+        is_sought
+            || concerned(revoked, owner)
+                && selector.subject_id.as_ref().is_none_or(|id| self.may_see_subject(id))
     }
 
     /// Whether a commit of the authority itself is about the subject that is sought: it ended sessions of it.
     pub(super) fn is_about_sought_subject(&self, stored: &StoredCommit) -> bool {
         let Some(id) = &self.scope.subject else { return true };
         let Some(subject) = self.api.authority.live().subject(id) else { return false };
-        stored.positions().any(|position| !subject.ended_by(position).is_empty())
+        self.caller.may_see(&subject)
+            && stored.positions().any(|position| !subject.ended_by(position).is_empty())
     }
 
     /// Whether an event is about the session that is sought.
@@ -122,7 +146,9 @@ impl Viewer {
         let session = self.api.authority.live().session(id);
         session.is_some_and(|session| {
             let stream = &stored.commit.stream;
-            (*stream == Stream::System || *stream == Stream::Subject(session.subject.clone()))
+            // Whether a session of somebody else was among those that ended is nobody's business.
+            (*stream == Stream::System && self.may_see_subject(&session.subject)
+                || *stream == Stream::Subject(session.subject.clone()))
                 && session.revocation.as_ref().is_some_and(|revocation| revocation.position == position)
         })
     }

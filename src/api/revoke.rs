@@ -53,7 +53,6 @@ pub(super) struct RevokedSessions {
             By default it is within the reject window, for owner and admin.")),
     responses((status = 200, description = "It has ended.", body = RevokedSession)))]
 pub(super) async fn revoke(call: Call) -> Result<Reply, Problem> {
-    call.caller.check_session(call.session_id())?;
     let mut query = call.query()?;
     let reason = query.text("reason", 1..=500);
     let reject_renewal = query.flag("rejectRenewal");

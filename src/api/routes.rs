@@ -53,6 +53,13 @@ pub(super) struct Route {
     pub(super) handler: fn(Call) -> Handled,
 }
 
+impl Route {
+    /// Whether its path names a session, for which a session token must be its own. Renew has a rule for that itself.
+    pub(super) fn is_about_a_session(&self) -> bool {
+        self.path.contains("{sessionId}") && self.access.session != SessionAccess::Unjudged
+    }
+}
+
 /// A route from its handler: method, path and documentation come from the handler's `utoipa::path`.
 macro_rules! route {
     ($module:ident :: $handler:ident, $documented:ident, $access:ident, $payload:ident) => {{
@@ -94,7 +101,7 @@ pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
         route!(subjects::list, __path_list, READERS, None),
         route!(revoke::revoke_subject, __path_revoke_subject, REVOKERS, None),
         route!(revocations::revoke, __path_revoke, ADMINS, Json),
-        route!(revocation_feed::list, __path_list, JUDGES, None),
+        route!(revocation_feed::list, __path_list, FOLLOWERS, None),
         route!(erase::erase, __path_erase, ADMINS, Json),
         route!(sessions::create, __path_create, ISSUERS, Json),
         route!(sessions::list, __path_list, READERS, None),

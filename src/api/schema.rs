@@ -8,9 +8,10 @@ use utoipa::{
     },
 };
 
+use super::access::ROLES;
 use crate::bus::webhooks::{DeliveryStatus, Outcome};
 use crate::domain::{
-    Amount, CredentialId, EventId, KeyId, KeyUse, NoticeKind, OwnerId, Position, Seconds, SessionId,
+    Amount, CredentialId, EventId, KeyId, KeyUse, Mode, NoticeKind, OwnerId, Position, Seconds, SessionId,
     SubjectId, Timestamp, WebhookId,
     event::{Role, SubjectKind, Trigger},
     keys::Retire,
@@ -99,8 +100,7 @@ schemas! {
     Status => words(&["ACTIVE", "EXPIRED", "REVOKED"]);
     OnLimit => words(&["reject", "evict_oldest"]);
     SubjectKind => words(&["agent", "user", "service"]);
-    Role => words(&["admin", "issuer", "owner", "verifier", "auditor"]);
-    Trigger => words(&[
-        "manual_revoke", "renewal_rejected", "self", "evicted", "token_reuse", "subject_revoked",
-    ]);
+    Role => words(&ROLES.map(|(name, _)| name));
+    Trigger => words(&Trigger::ALL.map(|(name, _)| name));
+    Mode => words(&Mode::ALL.map(Mode::name));
 }

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::{
     authority::Authority,
     domain::{
-        OwnerId, Position, SealedText, Seconds, SessionId, Stream, SubjectId, Timestamp,
+        Mode, OwnerId, Position, SealedText, Seconds, SessionId, Stream, SubjectId, Timestamp,
         event::Trigger,
         session::{Revocation, Session, Status},
         subject::Subject,
@@ -30,8 +30,8 @@ pub(super) struct SessionView {
     subject_name: Option<String>,
     owner_id: Option<OwnerId>,
     device: Option<String>,
-    /// `fixed`, or `sliding`: refreshed by use behind a proxy.
-    mode: &'static str,
+    /// `sliding` is refreshed by use behind a proxy.
+    mode: Mode,
     status: Status,
     renewal_count: u32,
     max_renewals: u32,
@@ -118,7 +118,7 @@ pub(super) fn session_view(api: &Api, subject: &Subject, session: &Session, mome
         subject_name: texts.open("name", profile.and_then(|profile| profile.name.as_ref())),
         owner_id: profile.and_then(|profile| profile.owner_id.clone()),
         device: texts.device(session),
-        mode: session.terms.mode.name(),
+        mode: session.terms.mode,
         status: session.status(moment.at),
         renewal_count: session.renewal_count(),
         max_renewals: session.terms.max_renewals,

@@ -28,7 +28,7 @@ use super::{
     reply::Reply,
     session_view::{SessionView, session_view},
     subjects::subject_as_of,
-    usage::{ConstraintsView, constraints},
+    usage::{ConstraintsBody, constraints},
 };
 
 /// A session that is asked for. Left out means: the general setting.
@@ -39,7 +39,7 @@ pub(super) struct NewSessionBody {
     subject_id: SubjectId,
     /// The length of every period in seconds; 300 to `session.ttl_max`.
     ttl: Option<u32>,
-    /// How often it may be renewed; 0 to `session.max_renewals_max`.
+    /// How often it may be renewed; 0 to `session.max_renewals_max`, 0 when sliding.
     max_renewals: Option<u32>,
     /// How long it may live in all, in seconds; from its ttl to `session.absolute_lifetime`.
     absolute_lifetime: Option<u32>,
@@ -49,7 +49,7 @@ pub(super) struct NewSessionBody {
     /// sliding.
     idle_timeout: Option<u32>,
     /// `fixed` (the default), or `sliding`: refreshed by use behind a proxy, and never renewed.
-    mode: Option<String>,
+    mode: Option<Mode>,
     /// The name of the device that it belongs to; 1 to 128 characters.
     device: Option<String>,
     /// Up to 64 RFC 6749 scope tokens of up to 128 characters.
@@ -57,7 +57,7 @@ pub(super) struct NewSessionBody {
     /// A JSON object of up to 4 KiB.
     #[schema(value_type = Option<Object>)]
     metadata: Option<serde_json::Value>,
-    constraints: Option<ConstraintsView>,
+    constraints: Option<ConstraintsBody>,
 }
 
 /// A session that was created, and its token. The token is shown here and nowhere else.
@@ -83,7 +83,7 @@ fn asked(fields: &mut Fields) -> Option<NewSession> {
     let subject_id = fields.required("subjectId", subject_id);
     let terms = AskedTerms {
         ttl: fields.seconds("ttl"),
-        max_renewals: fields.small("maxRenewals", 0..=u32::MAX),
+        max_renewals: fields.count("maxRenewals"),
         absolute_lifetime: fields.seconds("absoluteLifetime"),
         renewal_reject_window: fields.seconds("renewalRejectWindow"),
         idle_timeout: fields.seconds("idleTimeout"),
@@ -165,7 +165,6 @@ fn created_session(stored: &StoredCommit) -> Option<SessionId> {
         ("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position.")),
     responses((status = 200, description = "The session.", body = SessionView)))]
 pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
-    call.caller.check_session(call.session_id())?;
     let mut query = call.query()?;
     let asked = AskedMoment::of(&mut query);
     query.finish()?;

@@ -31,7 +31,24 @@ const OPERATION: usize = 128;
 /// So many characters has a destination.
 const DESTINATION: usize = 256;
 
-/// The limits on the use of a session, of 8 KiB at most. What is left out is not limited.
+/// The limits on the use of a session that are asked for, of 8 KiB at most. What is left out is not limited.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "it documents the fields that `constraints` reads")]
+pub(super) struct ConstraintsBody {
+    /// The most that one use may cost.
+    max_amount_per_tx: Option<Amount>,
+    /// The most that all uses may cost together.
+    max_total_amount: Option<Amount>,
+    /// How often it may be used; 0 to 9 007 199 254 740 991.
+    max_transactions: Option<u64>,
+    /// The only operations that it may be used for, each of 1 to 128 characters; an empty list allows none.
+    allowed_operations: Option<Vec<String>>,
+    /// The only destinations that it may be used for, each of 1 to 256 characters; an empty list allows none.
+    allowed_destinations: Option<Vec<String>>,
+}
+
+/// The limits on the use of a session. What is null is not limited.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ConstraintsView {
@@ -41,9 +58,9 @@ pub(super) struct ConstraintsView {
     max_total_amount: Option<Amount>,
     /// How often it may be used.
     max_transactions: Option<u64>,
-    /// The only operations that it may be used for, each of 1 to 128 characters; an empty list allows none.
+    /// The only operations that it may be used for; an empty list allows none.
     allowed_operations: Option<Vec<String>>,
-    /// The only destinations that it may be used for, each of 1 to 256 characters; an empty list allows none.
+    /// The only destinations that it may be used for; an empty list allows none.
     allowed_destinations: Option<Vec<String>>,
 }
 
@@ -139,7 +156,6 @@ fn asked(fields: &mut Fields) -> Option<Use> {
     request_body = UsageBody,
     responses((status = 200, description = "It is recorded.", body = RecordedUsage)))]
 pub(super) async fn record(call: Call) -> Result<Reply, Problem> {
-    call.caller.check_session(call.session_id())?;
     let mut fields = call.fields()?;
     let wanted = asked(&mut fields);
     fields.finish()?;

@@ -7,7 +7,10 @@
 use std::{fs, io, io::BufRead, ops::ControlFlow, path::Path};
 
 use super::verify::{Fault, Trust, Verdict, verify};
-use crate::log::{EncodedCommit, EventLog, LogError, OpenError, Outcome, SledLog, codec::adopt};
+use crate::{
+    domain::Position,
+    log::{EncodedCommit, EventLog, LogError, OpenError, Outcome, SledLog, codec::adopt},
+};
 
 /// So many commits are made durable together.
 const BATCH: usize = 1_000;
@@ -35,16 +38,22 @@ pub enum ImportError {
     Io(#[from] io::Error),
 }
 
-/// Makes a data directory with the history of this export, and gives the verdict on it.
+/// Makes a data directory with the history of this export, and gives the verdict on it. On the way it tells the first
+/// position of each commit.
 ///
 /// # Errors
 /// See [`ImportError`]. What was made of the directory is removed again.
-pub fn import(input: impl BufRead, trust: Trust<'_>, data: &Path) -> Result<Verdict, ImportError> {
+pub fn import(
+    input: impl BufRead,
+    trust: Trust<'_>,
+    data: &Path,
+    told: &mut dyn FnMut(Position),
+) -> Result<Verdict, ImportError> {
     let was_there = data.exists();
     if was_there && fs::read_dir(data)?.next().is_some() {
         return Err(ImportError::NotEmpty);
     }
-    let imported = fill(input, trust, data);
+    let imported = fill(input, trust, data, told);
     if imported.is_err() && data.exists() {
         fs::remove_dir_all(data)?;
         if was_there {
@@ -54,10 +63,16 @@ pub fn import(input: impl BufRead, trust: Trust<'_>, data: &Path) -> Result<Verd
     imported
 }
 
-fn fill(input: impl BufRead, trust: Trust<'_>, data: &Path) -> Result<Verdict, ImportError> {
+fn fill(
+    input: impl BufRead,
+    trust: Trust<'_>,
+    data: &Path,
+    told: &mut dyn FnMut(Position),
+) -> Result<Verdict, ImportError> {
     let log = SledLog::open(data, &mut |_| Ok(()))?;
     let mut filling = Filling { log: &log, batch: Vec::new(), failed: None };
     let verdict = verify(input, trust, &mut |stored, bytes| {
+        told(stored.first);
         if stored.first > filling.next() {
             filling.failed = Some(ImportError::NotWhole(stored.first.0));
             return ControlFlow::Break(());
@@ -84,7 +99,7 @@ struct Filling<'l> {
 
 impl Filling<'_> {
     /// The position that the next commit will get.
-    fn next(&self) -> crate::domain::Position {
+    fn next(&self) -> Position {
         let waiting = self.batch.iter().map(EncodedCommit::count).sum();
         self.log.head().position.next().plus(waiting)
     }

@@ -59,9 +59,10 @@ impl Authority {
         context: Context,
         key: &ApiKey,
         new: NewCredential,
-    ) -> Result<CredentialId, Failure> {
+    ) -> Result<(CredentialId, Timestamp), Failure> {
         let (id, command) = self.issuing(key, new)?;
-        pollster::block_on(self.submit_unmarked(Ask::System(command), context)).map(|_| id)
+        let done = pollster::block_on(self.submit_unmarked(Ask::System(command), context))?;
+        Ok((id, done.at))
     }
 
     fn issuing(&self, key: &ApiKey, new: NewCredential) -> Result<(CredentialId, SystemCommand), Failure> {

@@ -25,11 +25,13 @@ pub struct Issuing {
     pub issuer: String,
     /// `keys.overlap`; none until the longest-lived token of the old key has ended.
     pub overlap: Option<Seconds>,
+    /// `access.clock_skew`: so long before their issue access tokens begin to be good.
+    pub clock_skew: Seconds,
 }
 
 impl Default for Issuing {
     fn default() -> Self {
-        Self { issuer: "tenure".to_owned(), overlap: None }
+        Self { issuer: "tenure".to_owned(), overlap: None, clock_skew: Seconds(5) }
     }
 }
 
@@ -91,7 +93,7 @@ impl Authority {
             aud: audience,
             scopes: session.scopes().to_vec(),
             iat: now,
-            nbf: now,
+            nbf: now.plus_millis(-i64::from(self.issuing.clock_skew.0) * 1_000),
             exp: expires_at,
             jti: entropy::token_id(&*self.entropy, now),
         });

@@ -8,13 +8,14 @@ use serde_json::json;
 use super::{
     client::Request, context::Context, failure::Failure, output::Column, secret::Secret, secret_file,
 };
+use crate::client::SessionFile;
 
 /// The most tokens that one request may carry.
 const MOST: usize = 100;
 
 /// A token that is not live is an answer, not an error: the exit code is 0.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("what").required(true).args(["tokens", "token_file"]))]
+#[command(group = ArgGroup::new("what").required(true).args(["tokens", "token_file", "session_file"]))]
 pub(crate) struct Introspect {
     /// The tokens; `-` reads them from stdin, one a line, which no process list shows
     #[arg(value_name = "TOKEN")]
@@ -23,6 +24,10 @@ pub(crate) struct Introspect {
     /// File with the token
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+
+    /// Session file with the token. The server that is asked, with the API key, is that of --url all the same
+    #[arg(long, value_name = "FILE")]
+    session_file: Option<PathBuf>,
 
     /// Show the session's metadata too; for a single token
     #[arg(long)]
@@ -65,6 +70,10 @@ impl Introspect {
     }
 
     fn tokens(self) -> Result<Vec<Secret>, Failure> {
+        if let Some(path) = self.session_file {
+            let grant = SessionFile::at(path).read()?;
+            return Ok(vec![Secret::new(grant.token.expose())]);
+        }
         match (self.token_file, self.tokens.as_slice()) {
             (Some(path), _) => Ok(vec![secret_file::read(&path)?]),
             (None, [dash]) if dash.reveal() == "-" => from_stdin(),

@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
 use super::{
+    client::checked_url,
     context::Context,
     failure::{Failure, Problem},
+    secret::Secret,
 };
 use crate::client::{Client, Created, Error, FileError, Grant, HoldError, Locked, SessionFile};
 
@@ -35,6 +37,29 @@ pub(crate) fn client(named: Option<&str>, file: &SessionFile) -> Result<Client, 
         None => file.read()?.url,
     };
     Ok(Client::new(&url)?)
+}
+
+/// A session as its file has it, and a client of the server that was named, or else of the one that the file names. The
+/// client has no API key: that one was given for another server, perhaps.
+pub(crate) struct Held {
+    /// Asks by the session's token.
+    pub client: super::client::Client,
+    /// The session's id.
+    pub session: String,
+    /// Its token.
+    pub token: Secret,
+}
+
+/// Reads a session file in order to ask by its token.
+pub(crate) fn held(named: Option<&str>, path: &Path) -> Result<Held, Failure> {
+    let grant = SessionFile::at(path).read()?;
+    let url = named.map_or_else(|| checked_url(&grant.url), |named| Ok(named.to_owned()));
+    let url = url.map_err(|why| Failure::Usage(format!("{}: `url` {why}", path.display())))?;
+    Ok(Held {
+        client: super::client::Client::new(&url, None),
+        session: grant.session_id.to_string(),
+        token: Secret::new(grant.token.expose()),
+    })
 }
 
 /// What the client library runs on.

@@ -36,6 +36,8 @@ pub struct Config {
     pub idempotency: Idempotency,
     /// `keys.overlap`; none for as long as tokens of the old key live.
     pub keys_overlap: Option<Seconds>,
+    /// `access.clock_skew`
+    pub access_clock_skew: Seconds,
     /// `webhooks.allow_private`
     pub webhooks_allow_private: bool,
     /// `audit.*`
@@ -103,6 +105,7 @@ impl Default for Config {
             policy: Policy::default(),
             idempotency: Idempotency { window: Seconds(600), max: 1_000_000 },
             keys_overlap: None,
+            access_clock_skew: Seconds(5),
             webhooks_allow_private: false,
             audit: Audit { head_interval: Seconds(1), head_file: None },
             metrics_allow: Networks::default(),

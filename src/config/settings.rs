@@ -55,7 +55,7 @@ const fn setting(name: &'static str, kind: Kind, doc: &'static str) -> Setting {
 }
 
 /// Every setting there is.
-pub static SETTINGS: [Setting; 29] = [
+pub static SETTINGS: [Setting; 30] = [
     setting(
         "server.listen",
         Kind::Address(|config| &mut config.server.listen),
@@ -166,6 +166,11 @@ pub static SETTINGS: [Setting; 29] = [
         "keys.overlap",
         Kind::SecondsOrNone(0, 7_776_000, |config| &mut config.keys_overlap),
         "How long tokens of a key that was replaced with an overlap work on, in seconds; none is the longest ttl that was issued.",
+    ),
+    setting(
+        "access.clock_skew",
+        Kind::Seconds(0, 60, |config| &mut config.access_clock_skew),
+        "So many seconds before their issue access tokens begin to be good, for services whose clocks are behind.",
     ),
     setting(
         "forward_auth.trusted",

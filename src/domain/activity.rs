@@ -27,6 +27,9 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Fixed, Self::Sliding];
+
     /// Its name in the API.
     pub const fn name(self) -> &'static str {
         match self {

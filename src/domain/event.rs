@@ -362,6 +362,19 @@ pub enum Trigger {
     Bulk,
 }
 
+impl Trigger {
+    /// Every trigger with its name in the API, in the order of their numbers.
+    pub const ALL: [(&str, Self); 7] = [
+        ("manual_revoke", Self::ManualRevoke),
+        ("renewal_rejected", Self::RenewalRejected),
+        ("self", Self::Own),
+        ("evicted", Self::Evicted),
+        ("token_reuse", Self::TokenReuse),
+        ("subject_revoked", Self::SubjectRevoked),
+        ("bulk", Self::Bulk),
+    ];
+}
+
 /// One session was ended.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(array)]
@@ -510,4 +523,19 @@ pub struct SubjectErased {
     #[n(0)]
     #[serde(skip)]
     pub reason: SealedText,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_trigger_is_listed_with_its_number_and_the_name_that_is_written() {
+        for (number, (name, trigger)) in (0..).zip(Trigger::ALL) {
+            assert_eq!(serde_json::to_value(trigger).unwrap(), name);
+            assert_eq!(minicbor::decode::<Trigger>(&[number]).unwrap(), trigger);
+        }
+        let next = u8::try_from(Trigger::ALL.len()).unwrap();
+        assert!(minicbor::decode::<Trigger>(&[next]).is_err(), "a trigger is not listed");
+    }
 }

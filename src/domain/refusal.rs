@@ -36,8 +36,10 @@ pub enum Refusal {
     #[error("only an admin may change an existing owner")]
     OwnerChangeForbidden,
     /// The subject, or one of its devices, has as many active sessions as it may.
-    #[error("the subject has {active_count} active sessions, as many as it may")]
+    #[error("{}", full(*.active_count, *.of_device))]
     SessionLimitExceeded {
+        /// Whether it is the limit of the session's device.
+        of_device: bool,
         /// How many are active.
         active_count: usize,
         /// The oldest of them, 50 at most.
@@ -126,6 +128,13 @@ pub enum Refusal {
     /// The last admin key cannot be withdrawn.
     #[error("the last admin key cannot be withdrawn")]
     LastAdmin,
+}
+
+/// That a subject, or a device, has as many active sessions as it may.
+fn full(active: usize, of_device: bool) -> String {
+    let whose = if of_device { "the device" } else { "the subject" };
+    let sessions = if active == 1 { "session" } else { "sessions" };
+    format!("{whose} has {active} active {sessions}, as many as it may")
 }
 
 /// What is wrong with one field of a request. Never quotes a value that might be a secret.

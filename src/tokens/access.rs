@@ -25,7 +25,7 @@ pub struct AccessClaims {
     pub scopes: Vec<String>,
     /// When it was issued.
     pub iat: Timestamp,
-    /// It is not good before that.
+    /// It is not good before that: a little before its issue, for verifiers whose clocks are behind.
     pub nbf: Timestamp,
     /// It is good while `now < exp`.
     pub exp: Timestamp,

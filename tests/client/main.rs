@@ -5,6 +5,7 @@
 
 mod agent;
 mod calls;
+mod commands;
 mod crash;
 mod end;
 mod example;

@@ -130,10 +130,9 @@ fn an_idle_session_expires_once_at_its_idle_end_and_no_use_revives_it() {
 #[test]
 fn an_idle_session_makes_room() {
     let one = |policy: &mut tenure::domain::Policy| policy.per_subject = 1;
-    begun(IDLE)
-        .under(one)
-        .when(create(2, ASK), just_before(100))
-        .then_refused(Refusal::SessionLimitExceeded { active_count: 1, active: vec![(session(1), T0)] });
+    begun(IDLE).under(one).when(create(2, ASK), just_before(100)).then_refused(
+        Refusal::SessionLimitExceeded { of_device: false, active_count: 1, active: vec![(session(1), T0)] },
+    );
     begun(IDLE).under(one).when(create(2, ASK), after(100)).then_many(|events| assert_eq!(events.len(), 1));
 }
 
@@ -195,7 +194,8 @@ fn what_is_out_of_range_is_refused_by_its_name() {
         begun(TERMS).when(create(2, asked), T0).then_refused(Refusal::Invalid(vec![range()]));
     }
     let renewed = AskedTerms { mode: Mode::Sliding, max_renewals: Some(1), ..ASK };
-    let fault = FieldError::new("maxRenewals", "must be from 0 to 0");
+    let must = "must be 0: a sliding session is refreshed by use, and never renewed";
+    let fault = FieldError::new("maxRenewals", must);
     begun(TERMS).when(create(2, renewed), T0).then_refused(Refusal::Invalid(vec![fault]));
 }
 

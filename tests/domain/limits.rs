@@ -15,7 +15,16 @@ fn plain(number: u32) -> Command {
 }
 
 fn exceeded(active: &[(u32, u32)]) -> Refusal {
+    full(false, active)
+}
+
+fn device_exceeded(active: &[(u32, u32)]) -> Refusal {
+    full(true, active)
+}
+
+fn full(of_device: bool, active: &[(u32, u32)]) -> Refusal {
     Refusal::SessionLimitExceeded {
+        of_device,
         active_count: active.len(),
         active: active.iter().map(|(number, seconds)| (session(*number), after(*seconds))).collect(),
     }
@@ -116,7 +125,7 @@ fn a_refusal_names_the_oldest_fifty_of_all() {
     Scenario::given(facts)
         .under(|policy| policy.per_subject = 60)
         .when(plain(61), after(61))
-        .then_refused(Refusal::SessionLimitExceeded { active_count: 60, active: oldest });
+        .then_refused(Refusal::SessionLimitExceeded { of_device: false, active_count: 60, active: oldest });
 }
 
 #[test]
@@ -206,7 +215,7 @@ fn a_subject_has_device_limits_of_its_own() {
     };
     Scenario::given([registered_as(own), began_on(device(1), 1, 0)])
         .when(create_on(device(1), 2), after(2))
-        .then_refused(exceeded(&[(1, 0)]));
+        .then_refused(device_exceeded(&[(1, 0)]));
     let evicting = Profile {
         max_sessions_per_device: Some(1),
         on_device_limit: Some(OnLimit::EvictOldest),
@@ -264,7 +273,7 @@ fn the_device_refuses_before_the_subject_does() {
             policy.on_device_limit = OnLimit::Reject;
         })
         .when(create_on(device(1), 3), after(3))
-        .then_refused(exceeded(&[(2, 1)]));
+        .then_refused(device_exceeded(&[(2, 1)]));
 }
 
 #[test]
@@ -278,7 +287,7 @@ fn the_device_refuses_where_the_subject_would_evict() {
             policy.on_device_limit = OnLimit::Reject;
         })
         .when(create_on(device(1), 3), after(3))
-        .then_refused(exceeded(&[(2, 1)]));
+        .then_refused(device_exceeded(&[(2, 1)]));
 }
 
 #[test]

@@ -18,6 +18,14 @@ impl Told {
     pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         self.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect()
     }
+
+    /// The names of all headers with this in them, in order.
+    pub(crate) fn names_like(&self, part: &str) -> Vec<&str> {
+        let names = self.headers.iter().map(|(name, _)| name.as_str());
+        let mut found: Vec<_> = names.filter(|name| name.contains(part)).collect();
+        found.sort_unstable();
+        found
+    }
 }
 
 /// It serves until the test ends.

@@ -76,7 +76,7 @@ fn another_library_takes_an_access_token_and_reads_what_it_says() {
     assert_eq!((&claims["sub"], &claims["sid"]), (&json!("agent"), &json!(session.id)));
     assert_eq!((&claims["aud"], &claims["scopes"]), (&json!("shop"), &json!(["read", "pay:small"])));
     assert_eq!(moment(&claims, "iat"), now(&server));
-    assert_eq!(claims["nbf"], claims["iat"]);
+    assert_eq!(moment(&claims, "nbf"), now(&server).plus_millis(-5_000));
     assert_eq!(moment(&claims, "exp"), now(&server).plus_millis(60_000));
     assert_eq!(claims["exp"], reply.json()["expiresAt"]);
     assert_eq!(claims["jti"].as_str().unwrap().len(), 36);
@@ -91,6 +91,19 @@ fn what_is_not_asked_for_has_its_default() {
     assert!(!claims.as_object().unwrap().contains_key("aud"));
     assert_eq!(claims["scopes"], json!([]));
     assert_eq!(moment(&claims, "exp"), now(&server).plus_millis(600_000));
+}
+
+/// A service whose clock is behind by no more than this takes the token at once.
+#[test]
+fn it_is_good_from_a_little_before_its_issue() {
+    for (skew, millis) in [(0, 0), (60, -60_000)] {
+        let server = Server::with(&[&format!("access.clock_skew={skew}")]);
+        let session = server.session("agent", 3600);
+        let claims = judged_by_published_key(&server, &minted(&server, &session)).unwrap();
+        assert_eq!(moment(&claims, "iat"), now(&server));
+        assert_eq!(moment(&claims, "nbf"), now(&server).plus_millis(millis));
+        assert_eq!(moment(&claims, "exp"), now(&server).plus_millis(600_000));
+    }
 }
 
 #[test]

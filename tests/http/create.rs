@@ -179,3 +179,44 @@ fn of_24_creations_at_once_exactly_as_many_succeed_as_there_is_room() {
     assert_eq!((granted, refused), (5, 19), "{replies:?}");
     assert_eq!(server.events("SessionCreated").len(), 5);
 }
+
+#[test]
+fn a_refusal_says_which_limit_it_is_and_what_could_be_set() {
+    let server = Server::start();
+    server.register("a", &json!({ "maxSessionsPerDevice": 1, "onDeviceLimit": "reject", "maxSessions": 2 }));
+    let create = |device: &str| {
+        let body = json!({ "subjectId": "a", "device": device });
+        server.post("/v1/sessions").bearer(&server.admin).json(&body).send()
+    };
+    create("laptop").expect(201);
+    let refused = create("laptop").refused(403, "SESSION_LIMIT_EXCEEDED").json();
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(detail.contains("device") && detail.contains("onDeviceLimit"), "{detail}");
+    assert_eq!(refused["activeCount"], 1);
+    create("phone").expect(201);
+    let refused = create("tablet").refused(403, "SESSION_LIMIT_EXCEEDED").json();
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(!detail.to_lowercase().contains("device") && detail.contains("onLimit"), "{detail}");
+    assert_eq!(refused["activeCount"], 2);
+}
+
+#[test]
+fn a_number_that_is_refused_is_told_what_would_be_right() {
+    let server = Server::start();
+    server.register("a", &json!({}));
+    let said = |more: &str| {
+        let body = format!("{{\"subjectId\":\"a\",{more}}}");
+        let reply = server.post("/v1/sessions").bearer(&server.admin).json_text(&body).send();
+        reply.refused(400, "INVALID_REQUEST").json()["errors"][0]["message"].as_str().unwrap().to_owned()
+    };
+    let beyond = said(r#""constraints":{"maxTransactions":9007199254740992}"#);
+    assert_eq!(beyond, "must be a whole number from 0 to 9007199254740991");
+    for text in [r#""ttl":"300""#, r#""maxRenewals":"3""#] {
+        let message = said(text);
+        assert!(message.contains("whole number") && message.ends_with("and not text"), "{text}: {message}");
+    }
+    assert_eq!(said(r#""ttl":-1"#), "must be a whole number of seconds");
+    assert_eq!(said(r#""ttl":1"#), "must be from 300 to 604800");
+    let sliding = said(r#""mode":"sliding","maxRenewals":3"#);
+    assert_eq!(sliding, "must be 0: a sliding session is refreshed by use, and never renewed");
+}

@@ -8,6 +8,7 @@
 mod access_tokens;
 mod audit;
 mod create;
+mod described;
 mod erase;
 mod fuzz;
 mod idempotency;
@@ -16,6 +17,7 @@ mod lists;
 mod malformed;
 mod notices;
 mod operation;
+mod owner_events;
 mod past;
 mod races;
 mod renew;

@@ -15,7 +15,7 @@ const MAY: &[(&str, &str, &[&str])] = &[
     ("DELETE", "/v1/subjects/{subjectId}/sessions", &["admin", "issuer", "owner"]),
     ("POST", "/v1/subjects/{subjectId}/erase", &["admin"]),
     ("POST", "/v1/revocations", &["admin"]),
-    ("GET", "/v1/revocations/feed", &["admin", "issuer", "verifier"]),
+    ("GET", "/v1/revocations/feed", &["admin", "issuer", "verifier", "auditor"]),
     ("POST", "/v1/sessions", &["admin", "issuer"]),
     ("GET", "/v1/sessions", &["admin", "issuer", "owner", "auditor"]),
     ("GET", "/v1/sessions/{sessionId}", &["admin", "issuer", "owner", "auditor", "session"]),
@@ -151,6 +151,26 @@ fn each_role_may_do_exactly_what_the_contract_says() {
             }
         }
     }
+}
+
+/// Section 0: role (403) before size, media type and syntax (413, 415, 400).
+#[test]
+fn a_session_token_on_another_session_is_forbidden_whatever_comes_with_it() {
+    let server = Server::start();
+    let (own, other) = (server.session("a", 1000), server.session("b", 1000));
+    let usage = format!("{}/usage", other.path());
+    let too_large = "x".repeat(100_000);
+    for (method, path) in [("POST", &usage), ("GET", &other.path()), ("DELETE", &other.path())] {
+        let request = |path: &str| server.request(method, path).bearer(&own.token);
+        for path in [path.clone(), path.replace(&other.id, "%FF"), format!("{path}?no=such")] {
+            for body in ["", "{", too_large.as_str()] {
+                request(&path).body(body).send().refused(403, "FORBIDDEN");
+            }
+        }
+    }
+    let own_usage = format!("{}/usage", own.path());
+    server.post(&own_usage).bearer(&own.token).body("{").send().refused(415, "UNSUPPORTED_MEDIA_TYPE");
+    server.get(&own.path()).bearer(&own.token).body("{").send().refused(400, "INVALID_REQUEST");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tenure::{
     api::{Api, PROXY_PATHS, RouteFacts, Settings, error_table, openapi_document, route_facts},
     config::{Networks, settings_markdown},
+    domain::event::Trigger,
     node::{Node, Options},
 };
 use tower::ServiceExt;
@@ -52,6 +53,15 @@ fn whom(route: &RouteFacts) -> (String, &'static str) {
     }
     let keys = if route.roles.is_empty() { "none".to_owned() } else { route.roles.join(", ") };
     (keys, if route.session_token { "its own session" } else { "no" })
+}
+
+#[test]
+fn the_triggers_are_those_of_the_code() {
+    let text = tree::text("docs/http-api.md".as_ref()).unwrap();
+    let (_, behind) = text.split_once("| `revokedTrigger` | |\n|---|---|\n").unwrap();
+    let (table, _) = behind.split_once("\n\n").unwrap();
+    let listed: Vec<_> = table.lines().map(|row| row.split('`').nth(1).unwrap()).collect();
+    assert_eq!(listed, Trigger::ALL.map(|(name, _)| name));
 }
 
 #[test]

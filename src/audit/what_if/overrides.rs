@@ -86,7 +86,7 @@ impl Overrides {
     /// # Errors
     /// [`WrongPolicy`] with the setting's name, and what would be right.
     pub fn parse(text: &str) -> Result<Self, WrongPolicy> {
-        let parsed: Self = toml::from_str(text).map_err(|error| WrongPolicy::Malformed(error.to_string()))?;
+        let parsed: Self = toml::from_str(text).map_err(|error| malformed(text, &error))?;
         for (name, given, least, most) in parsed.numbers() {
             if let Some(given) = given.filter(|given| !(least..=most).contains(given)) {
                 return Err(WrongPolicy::OutOfRange { name, least, most, given });
@@ -147,6 +147,13 @@ impl Overrides {
     }
 }
 
+/// In one line: the parser's own words draw the place in several.
+fn malformed(text: &str, error: &toml::de::Error) -> WrongPolicy {
+    let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
+    let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+    WrongPolicy::Malformed(format!("{place}{}", error.message().replace('\n', "; ")))
+}
+
 impl OnLimitWord {
     const fn policy(self) -> OnLimit {
         match self {
@@ -185,9 +192,12 @@ mod tests {
             ("session.tll = 600", "tll"),
             ("server.listen = 'x'", "server"),
             ("limits.on_limit = 'explode'", "explode"),
+            ("[session]\nttl = 600\nttl_mx = 9", "line 3: unknown field `ttl_mx`"),
+            ("[session]\nttl = 'soon'", "line 2: "),
+            ("[session\n", "line 1: "),
         ] {
             let error = Overrides::parse(text).unwrap_err().to_string();
-            assert!(error.contains(said), "{text}: {error}");
+            assert!(error.contains(said) && !error.contains('\n'), "{text}: {error}");
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::{
         failure::{Exit, Failure},
         output::Column,
     },
+    domain::Position,
 };
 
 /// Arguments of `tenure audit import`.
@@ -45,7 +46,10 @@ const COLUMNS: &[Column] = &[
 impl Import {
     pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
         let trusted = self.known.read()?;
-        let verdict = import(open(&self.export)?, trusted.as_trust(), &self.data);
+        let bar = global.output().bar(None, "commits");
+        let told = &mut |position: Position| bar.set_position(position.0);
+        let verdict = import(open(&self.export)?, trusted.as_trust(), &self.data, told);
+        bar.finish_and_clear();
         let verdict = verdict.map_err(|error| self.failed(&error))?;
         let mut document = json!(verdict);
         document["data"] = self.data.display().to_string().into();

@@ -20,6 +20,7 @@ use super::{context::Global, failure::Failure};
 /// The commands about evidence.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
+    /// Check that a history is true and whole; otherwise name the first position that is not
     Verify(verify::Verify),
     /// Fold the state anew, up to a time or position
     Replay(replay::Replay),

@@ -16,7 +16,13 @@ use crate::{
         proof::{NodeHash, inclusion_parts, verify_inclusion},
         range::Range,
     },
-    cli::{ambient, client::Request, context::Global, failure::Failure, output::Column},
+    cli::{
+        ambient,
+        client::Request,
+        context::{Context, Global},
+        failure::Failure,
+        output::Column,
+    },
     domain::Position,
     log::{RecordHash, StoredCommit, tree::leaf},
 };
@@ -89,7 +95,25 @@ impl Prove {
         let (Some(hashes), Some(leaf)) = (hashes, leaf) else {
             return Err(cli.client.strange(200, "the proof has something else than hashes"));
         };
-        self.told(None, leaf, &hashes, &Under { head, key })
+        let record = self.record(&cli, &leaf)?;
+        self.told(record, leaf, &hashes, &Under { head, key })
+    }
+
+    /// The hash of the record itself, of which the leaf is made. None for a key that may not read the event.
+    fn record(&self, cli: &Context, proved: &NodeHash) -> Result<Option<RecordHash>, Failure> {
+        let request = Request::get(&["v1", "events"]).query("after", Some(self.position - 1));
+        let page = cli.client.send(&request.query("limit", Some(1)))?.body;
+        let event = &page["items"][0];
+        if event["position"] != self.position {
+            return Ok(None);
+        }
+        let hash = event["recordHash"].as_str().and_then(from_hex).map(RecordHash::from_bytes);
+        let hash = hash.ok_or_else(|| cli.client.strange(200, "the event has no record hash"))?;
+        if leaf(&hash) == *proved {
+            Ok(Some(hash))
+        } else {
+            Err(damaged(format!("position {}: the event's record is not the one in the tree", self.position)))
+        }
     }
 
     /// A proof from the records themselves: read once for the head, and once for the parts of the tree.

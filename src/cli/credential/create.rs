@@ -57,10 +57,10 @@ impl Create {
     fn offline(&self, data: &Path) -> Result<Value, Failure> {
         let new =
             NewCredential { role: role(&self.role)?, owner_id: self.owner.clone(), name: self.name.clone() };
-        let (id, key) =
-            node::issue_credential(data, new).map_err(|error| Failure::Server(error.to_string()))?;
+        let issued = node::issue_credential(data, new).map_err(|error| Failure::Server(error.to_string()))?;
         Ok(json!({
-            "credentialId": id, "key": key.expose(), "role": self.role, "ownerId": self.owner, "name": self.name,
+            "credentialId": issued.id, "role": self.role, "ownerId": self.owner, "name": self.name,
+            "createdAt": issued.created_at, "revokedAt": null, "key": issued.key.expose(),
         }))
     }
 }

@@ -36,4 +36,5 @@ const COLUMNS: &[Column] = &[
     Column::plain("OWNER", "ownerId"),
     Column::plain("NAME", "name"),
     Column::moment("CREATED", "createdAt"),
+    Column::moment("REVOKED", "revokedAt"),
 ];

@@ -1,13 +1,17 @@
 //! `tenure keys rotate`
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::cli::{
-    client::Request,
-    context::{Caution, Context},
-    failure::Failure,
-    output::Column,
+use crate::{
+    cli::{
+        client::Request,
+        context::{Caution, Context},
+        failure::{Exit, Failure},
+        output::Column,
+        pages,
+    },
+    domain::{Timestamp, keys::ROTATION_PAUSE},
 };
 
 /// Arguments of `tenure keys rotate`.
@@ -37,6 +41,7 @@ impl Rotate {
     pub(crate) fn run(&self, cli: &Context) -> Result<(), Failure> {
         let consequence = self.consequence();
         if self.caution.dry_run {
+            self.check_pause(cli)?;
             cli.output.talk(&format!("A new key would be made. {consequence}"));
             // What there is of session keys is shown to nobody.
             return if self.which == "access" { super::list::run(cli) } else { Ok(()) };
@@ -45,6 +50,32 @@ impl Rotate {
         let body = json!({ "which": self.which, "retire": self.retire });
         let reply = cli.client.send(&Request::post(&["v1", "keys", "rotate"], body))?.body;
         cli.output.record(&reply, COLUMNS, cli.now)
+    }
+
+    /// Fails as the rotation would, when the last one with an overlap was a moment ago.
+    fn check_pause(&self, cli: &Context) -> Result<(), Failure> {
+        if self.retire != "overlap" {
+            return Ok(());
+        }
+        // Time is the authority's: the feed of revocations says it.
+        let feed = cli.client.send(&Request::get(&["v1", "revocations", "feed"]).query("limit", Some(1)))?;
+        let now = feed.body["now"].as_str().and_then(Timestamp::parse);
+        let now = now.ok_or_else(|| cli.client.strange(200, "the feed of revocations says no time"))?;
+        let pause = i64::from(ROTATION_PAUSE.0) * 1_000;
+        let rotations = Request::get(&["v1", "events"]).query("kinds", Some("KeyRotated"));
+        let rotations = rotations.query("since", Some(now.plus_millis(-pause)));
+        let rotations = pages::whole(cli, rotations, pages::by_cursor)?;
+        let overlaps =
+            |event: &&Value| event["data"]["which"] == *self.which && event["data"]["retire"] == "overlap";
+        let last = rotations["items"].as_array().into_iter().flatten().rev().find(overlaps);
+        let last = last.and_then(|event| Timestamp::parse(event["recordedAt"].as_str()?));
+        match last.map(|last| last.plus(ROTATION_PAUSE)).filter(|retry_at| now < *retry_at) {
+            None => Ok(()),
+            Some(retry_at) => Err(Failure::Unhealthy {
+                exit: Exit::Refused,
+                why: format!("the key was rotated less than 300 seconds ago; it may be again at {retry_at}"),
+            }),
+        }
     }
 
     fn consequence(&self) -> String {

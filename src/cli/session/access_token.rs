@@ -12,7 +12,7 @@ use crate::{
         failure::Failure,
         output::Column,
         secret::Secret,
-        secret_file,
+        secret_file, session_file,
     },
     domain::Seconds,
 };
@@ -32,6 +32,10 @@ pub(crate) struct AccessToken {
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 
+    /// Session file, to ask by its token. It names the server too
+    #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
+    session_file: Option<PathBuf>,
+
     /// The session's token; a process list shows it too, so prefer --token-file
     #[arg(long, value_name = "TOKEN", env = "TENURE_TOKEN", hide_env_values = true)]
     token: Option<Secret>,
@@ -40,18 +44,29 @@ pub(crate) struct AccessToken {
 const COLUMNS: &[Column] = &[Column::end("", "expiresAt")];
 
 impl AccessToken {
-    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
-        let token = match (&self.token_file, self.token.filter(|token| !token.is_empty())) {
-            (Some(path), _) => secret_file::read(path)?,
-            (None, Some(token)) => token,
-            (None, None) => {
-                return Err(Failure::Usage("give --token-file, --token or TENURE_TOKEN".to_owned()));
-            }
-        };
-        let body =
-            fields([("ttl", self.ttl.map(|ttl| ttl.0.into())), ("audience", self.audience.map(Value::from))]);
+    pub(crate) fn run(mut self, cli: &Context, url: Option<&str>) -> Result<(), Failure> {
+        let body = fields([
+            ("ttl", self.ttl.map(|ttl| ttl.0.into())),
+            ("audience", self.audience.take().map(Value::from)),
+        ]);
         let request = Request::post(&["v1", "access-tokens"], body.into());
-        let minted = cli.client.send_as(&token, &request)?.body;
+        let minted = if let Some(path) = &self.session_file {
+            let held = session_file::held(url, path)?;
+            held.client.send_as(&held.token, &request)?.body
+        } else {
+            cli.client.send_as(&self.token()?, &request)?.body
+        };
         cli.output.record_with_secret(&minted, "accessToken", COLUMNS, cli.now)
+    }
+
+    fn token(self) -> Result<Secret, Failure> {
+        match (&self.token_file, self.token.filter(|token| !token.is_empty())) {
+            (Some(path), _) => secret_file::read(path),
+            (None, Some(token)) => Ok(token),
+            (None, None) => {
+                let ways = "give --session-file, --token-file, --token or TENURE_TOKEN";
+                Err(Failure::Usage(ways.to_owned()))
+            }
+        }
     }
 }

@@ -50,8 +50,8 @@ impl Session {
             Self::Renew(renew) => renew.run(cli, global.named_url()),
             Self::Token(token) => token.run(cli),
             Self::Revoke(revoke) => revoke.run(cli),
-            Self::Usage(usage) => usage.run(cli),
-            Self::AccessToken(access_token) => access_token.run(cli),
+            Self::Usage(usage) => usage.run(cli, global.named_url()),
+            Self::AccessToken(access_token) => access_token.run(cli, global.named_url()),
             Self::Cleanup => cleanup::run(cli),
         }
     }

@@ -87,13 +87,24 @@ impl Revoke {
         let Some(session) = session else { return selection.run(cli, reason, &caution) };
         let path = ["v1", "sessions", &session];
         if caution.dry_run {
-            cli.output.talk("This session would end:");
-            return cli.show(&Request::get(&path), DETAILS);
+            return preview(cli, &path, reject_renewal);
         }
         caution.ask(cli.output, &format!("End session {session}?"))?;
         let request = Request::delete(&path).query("reason", reason).query("rejectRenewal", reject_renewal);
         cli.show(&request, COLUMNS)
     }
+}
+
+fn preview(cli: &Context, path: &[&str], reject_renewal: Option<bool>) -> Result<(), Failure> {
+    let session = cli.client.send(&Request::get(path))?.body;
+    if session["status"] == "REVOKED" {
+        cli.output.talk("This session was ended before, and nothing would change:");
+    } else if reject_renewal == Some(true) && session["renewedAt"].is_null() {
+        return Err(Failure::Usage("--reject-renewal: the session was never renewed".into()));
+    } else {
+        cli.output.talk("This session would end:");
+    }
+    cli.output.record(&session, DETAILS, cli.time_of(&session))
 }
 
 impl Selection {

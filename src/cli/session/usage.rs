@@ -2,18 +2,19 @@
 //!
 //! A use always carries an idempotency key: whoever lost the reply asks again under it, and it counts once.
 
+use std::path::PathBuf;
+
 use clap::{Args, builder::NonEmptyStringValueParser};
 use serde_json::{Value, json};
 
 use crate::{
     cli::{
         ambient,
-        client::{Reply, Request},
+        client::Request,
         context::{Context, fields},
         failure::Failure,
         output::Column,
-        secret::Secret,
-        secret_file,
+        secret_file, session_file,
     },
     domain::{Amount, Timestamp},
 };
@@ -22,8 +23,9 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Usage {
     /// The session's id
-    #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
-    session: String,
+    #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new(),
+        required_unless_present = "session_file", conflicts_with = "session_file")]
+    session: Option<String>,
 
     /// What is done, 1 to 128 characters
     #[arg(long)]
@@ -39,7 +41,11 @@ pub(crate) struct Usage {
 
     /// File with the session's token, to ask by it instead of the API key
     #[arg(long, value_name = "FILE")]
-    token_file: Option<std::path::PathBuf>,
+    token_file: Option<PathBuf>,
+
+    /// Session file, to ask by its token. It names the session and the server
+    #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
+    session_file: Option<PathBuf>,
 
     /// Name of this use: a repeat under it counts once [default: a fresh one]
     #[arg(long, value_name = "KEY")]
@@ -53,11 +59,19 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Usage {
-    pub(crate) fn run(mut self, cli: &Context) -> Result<(), Failure> {
+    pub(crate) fn run(mut self, cli: &Context, url: Option<&str>) -> Result<(), Failure> {
         let key = self.idempotency_key.take().unwrap_or_else(ambient::unique);
         let token = self.token_file.take().map(|path| secret_file::read(&path)).transpose()?;
-        let request = self.request(&key);
-        let reply = send(cli, token.as_ref(), &request).inspect_err(|failure| {
+        let held = self.session_file.take().map(|path| session_file::held(url, &path)).transpose()?;
+        let session = held.as_ref().map(|held| held.session.clone()).or(self.session.take());
+        let session = session.expect("clap lets nobody through without one of the two");
+        let request = self.request(&session, &key);
+        let reply = match (&held, &token) {
+            (Some(held), _) => held.client.send_as(&held.token, &request),
+            (None, Some(token)) => cli.client.send_as(token, &request),
+            (None, None) => cli.client.send(&request),
+        };
+        let reply = reply.inspect_err(|failure| {
             if failure.leaves_it_open() {
                 cli.output.hint(&format!("To repeat without a second use: --idempotency-key {key}"));
             }
@@ -68,22 +82,15 @@ impl Usage {
         cli.output.record(usage, COLUMNS, then)
     }
 
-    fn request(self, key: &str) -> Request {
+    fn request(self, session: &str, key: &str) -> Request {
         let amount = self.amount.map(|amount| json!(amount));
         let body = fields([
             ("operation", Some(self.operation.into())),
             ("amount", amount),
             ("destination", self.destination.map(Value::from)),
         ]);
-        let path = ["v1", "sessions", &self.session, "usage"];
+        let path = ["v1", "sessions", session, "usage"];
         Request::post(&path, body.into()).idempotency_key(key.to_owned())
-    }
-}
-
-fn send(cli: &Context, token: Option<&Secret>, request: &Request) -> Result<Reply, Failure> {
-    match token {
-        Some(token) => cli.client.send_as(token, request),
-        None => cli.client.send(request),
     }
 }
 
@@ -98,6 +105,7 @@ mod tests {
         client::Client,
         fake_server,
         output::{Format, Output},
+        secret::Secret,
     };
 
     #[derive(Parser)]
@@ -113,7 +121,7 @@ mod tests {
             now: Timestamp::ZERO,
         };
         let words = ["usage", "s1", "--operation", "pay"].iter().chain(words);
-        Line::try_parse_from(words).unwrap().usage.run(&context)
+        Line::try_parse_from(words).unwrap().usage.run(&context, None)
     }
 
     #[test]

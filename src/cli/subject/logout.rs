@@ -1,7 +1,6 @@
 //! `tenure subject logout`
 
 use clap::Args;
-use serde_json::Value;
 
 use crate::{
     cli::{
@@ -11,7 +10,7 @@ use crate::{
         output::Column,
         pages, session,
     },
-    domain::SubjectId,
+    domain::{SessionId, SubjectId},
 };
 
 /// Arguments of `tenure subject logout`.
@@ -27,7 +26,7 @@ pub(crate) struct Logout {
 
     /// Keep this one session
     #[arg(long, value_name = "SESSION")]
-    except: Option<String>,
+    except: Option<SessionId>,
 
     /// Why, for the record
     #[arg(long, value_name = "TEXT")]
@@ -54,13 +53,15 @@ impl Logout {
 
     /// The active sessions that would end now. One that begins in between is not among them.
     fn preview(self, cli: &Context) -> Result<(), Failure> {
+        // A list of what does not exist is empty; to end its sessions is refused.
+        cli.client.send(&Request::get(&["v1", "subjects", self.subject.as_str()]))?;
         let request = Request::get(&["v1", "sessions"])
             .query("subjectId", Some(&self.subject))
             .query("device", self.device)
             .query("status", Some("active"));
         let mut page = pages::whole(cli, request, pages::by_cursor)?;
         if let (Some(items), Some(kept)) = (page["items"].as_array_mut(), &self.except) {
-            items.retain(|session| !is_session(session, kept));
+            items.retain(|session| session["sessionId"] != kept.to_string());
         }
         cli.output.talk("These sessions would end:");
         cli.output.list(&page, session::COLUMNS, cli.time_of(&page))
@@ -71,8 +72,4 @@ impl Logout {
         let except = self.except.as_ref().map(|kept| format!(" but {kept}")).unwrap_or_default();
         format!("End every session of {}{device}{except}?", self.subject)
     }
-}
-
-fn is_session(item: &Value, id: &str) -> bool {
-    item["sessionId"].as_str().is_some_and(|own| own.eq_ignore_ascii_case(id))
 }

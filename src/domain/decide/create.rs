@@ -60,22 +60,27 @@ fn make_room(
     let mut evicted = Vec::new();
     if let Some(device) = command.device.as_ref().map(|device| device.digest) {
         let active = subject.active(Some(device), at);
-        let leaving = leaving(&active, subject.device_limit(policy))?;
+        let leaving = leaving(&active, subject.device_limit(policy), true)?;
         record_evictions(leaving, Some(device), events);
         evicted = leaving.iter().map(|session| session.id).collect();
     }
     let mut active = subject.active(None, at);
     active.retain(|session| !evicted.contains(&session.id));
-    let leaving = leaving(&active, subject.limit(policy))?;
+    let leaving = leaving(&active, subject.limit(policy), false)?;
     record_evictions(leaving, None, events);
     Ok(())
 }
 
 /// The oldest sessions that must end so that one more is within the limit.
-fn leaving<'a>(active: &'a [&'a SharedSession], limit: Limit) -> Result<&'a [&'a SharedSession], Refusal> {
+fn leaving<'a>(
+    active: &'a [&'a SharedSession],
+    limit: Limit,
+    of_device: bool,
+) -> Result<&'a [&'a SharedSession], Refusal> {
     let surplus = (active.len() + 1).saturating_sub(limit.most as usize);
     match limit.on_limit {
         OnLimit::Reject if surplus > 0 => Err(Refusal::SessionLimitExceeded {
+            of_device,
             active_count: active.len(),
             active: active
                 .iter()
@@ -119,17 +124,23 @@ fn granted(policy: &Policy, asked: AskedTerms) -> Result<Terms, Vec<FieldError>>
         value
     };
     let ttl = check("ttl", asked.ttl.unwrap_or(policy.ttl).0, 300, policy.ttl_max.0);
-    let (usual, most) = match asked.mode {
-        Mode::Fixed => (policy.max_renewals, policy.max_renewals_max),
-        // It is refreshed instead.
-        Mode::Sliding => (0, 0),
+    let usual = match asked.mode {
+        Mode::Fixed => policy.max_renewals,
+        Mode::Sliding => 0,
     };
-    let max_renewals = check("maxRenewals", asked.max_renewals.unwrap_or(usual), 0, most);
+    let max_renewals = asked.max_renewals.unwrap_or(usual);
+    if asked.mode == Mode::Fixed {
+        check("maxRenewals", max_renewals, 0, policy.max_renewals_max);
+    }
     let window = asked.renewal_reject_window.unwrap_or(policy.renewal_reject_window);
     check("renewalRejectWindow", window.0, 300, 86_400);
     let idle_timeout = asked.idle_timeout.or(policy.usual_idle_timeout(asked.mode));
     if let Some(idle) = idle_timeout {
         check("idleTimeout", idle.0, 60, 86_400);
+    }
+    if asked.mode == Mode::Sliding && max_renewals > 0 {
+        let message = "must be 0: a sliding session is refreshed by use, and never renewed";
+        faults.push(FieldError::new("maxRenewals", message));
     }
     let absolute = absolute_lifetime(policy, asked, Seconds(ttl), &mut faults);
     if faults.is_empty() {
@@ -163,7 +174,10 @@ fn absolute_lifetime(
             Some(_) => ("absoluteLifetime", format!("must be at least the ttl, {}", ttl.0)),
             None => ("ttl", format!("must be at most the absolute lifetime, {}", most.0)),
         };
-        faults.push(FieldError::new(field, message));
+        // Of a ttl that is beyond its own range no more need be said.
+        if faults.iter().all(|fault| fault.field != field) {
+            faults.push(FieldError::new(field, message));
+        }
     }
     absolute
 }

@@ -225,7 +225,7 @@ impl Model {
         Token { issued, expires, key, presented: false, is_marked: false, sealer: self.keys[0].newest() }
     }
 
-    fn who_makes_room(&self, subject: usize, device: Option<u8>, now: i64) -> Result<Vec<u32>, usize> {
+    fn who_makes_room(&self, subject: usize, device: Option<u8>, now: i64) -> Result<Vec<u32>, String> {
         let own = self.subjects[subject].registration.map(|(_, own)| own).unwrap_or_default();
         let (most, most_on_device) = self.limits(subject);
         let mut leaving = vec![];
@@ -233,7 +233,7 @@ impl Model {
             let mut there = self.active(subject, device, now);
             while there.len() >= most_on_device as usize {
                 if !own.device_evicts.unwrap_or(self.rules.device_evicts) {
-                    return Err(there.len());
+                    return Err(format!("{} of a device", there.len()));
                 }
                 leaving.push(there.remove(0));
             }
@@ -242,7 +242,7 @@ impl Model {
         all.retain(|number| !leaving.contains(number));
         while all.len() >= most as usize {
             if !own.evicts.unwrap_or(self.rules.evicts) {
-                return Err(all.len());
+                return Err(all.len().to_string());
             }
             leaving.push(all.remove(0));
         }

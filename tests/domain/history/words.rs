@@ -35,8 +35,8 @@ fn code_of(refusal: &Refusal) -> String {
         Refusal::SessionNotFound => "SESSION_NOT_FOUND".into(),
         Refusal::CredentialNotFound => "CREDENTIAL_NOT_FOUND".into(),
         Refusal::OwnerChangeForbidden => "OWNER".into(),
-        Refusal::SessionLimitExceeded { active_count, .. } => {
-            format!("SESSION_LIMIT_EXCEEDED {active_count}")
+        Refusal::SessionLimitExceeded { of_device, active_count, .. } => {
+            format!("SESSION_LIMIT_EXCEEDED {active_count}{}", if *of_device { " of a device" } else { "" })
         }
         Refusal::SessionRevoked { .. } => "SESSION_REVOKED".into(),
         Refusal::TokenSuperseded { .. } => "TOKEN_SUPERSEDED".into(),

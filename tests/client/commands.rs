@@ -1,0 +1,210 @@
+//! Commands of `tenure` on a running server: what they ask by a session file, and what a dry run foretells.
+
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::server::Server;
+
+struct Ground {
+    server: Server,
+    directory: TempDir,
+}
+
+struct Ran {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ran {
+    #[track_caller]
+    fn json(&self) -> Value {
+        assert_eq!(self.code, 0, "{}", self.stderr);
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
+    }
+}
+
+impl Ground {
+    fn new() -> Self {
+        Self { server: Server::start(), directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn run(&self, url: Option<&str>, line: &str) -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
+        command.args(line.split(' ')).current_dir(self.directory.path()).env_clear().stdin(Stdio::null());
+        if let Some(url) = url {
+            command.args(["--url", url, "--key-file"]).arg(self.server.data().join("admin.key"));
+        }
+        let output = command.output().unwrap();
+        Ran {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// As an admin of the server.
+    fn tenure(&self, line: &str) -> Ran {
+        self.run(Some(&format!("http://{}", self.server.address())), line)
+    }
+
+    fn session_file(&self) -> String {
+        self.server.register("agent", &json!({}));
+        self.tenure("session create agent -o json --session-file agent.session").json()["sessionId"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+}
+
+#[test]
+fn a_session_file_says_which_session_asks_and_which_server() {
+    let ground = Ground::new();
+    let id = ground.session_file();
+    // Without an address and a key: both would be another server's.
+    let used = ground.run(None, "session usage --session-file agent.session --operation pay -o json");
+    assert_eq!(used.json()["transactions"], 1);
+    let minted = ground.run(None, "session access-token --session-file agent.session -o json").json();
+    assert!(minted["accessToken"].as_str().unwrap().starts_with("v4.public."), "{minted}");
+    let judged = ground.tenure("introspect --session-file agent.session -o json").json();
+    assert_eq!((&judged["active"], &judged["sessionId"]), (&json!(true), &json!(id)));
+    let actors: Vec<_> =
+        ground.server.events("UsageRecorded").iter().map(|event| event["actor"]["id"].clone()).collect();
+    assert_eq!(actors, [json!(id)], "the session itself has asked");
+}
+
+#[test]
+fn which_session_is_meant_is_said_once() {
+    let ground = Ground::new();
+    ground.session_file();
+    for line in [
+        "session usage --operation pay",
+        "session usage some-id --session-file agent.session --operation pay",
+        "session usage --session-file agent.session --token-file t --operation pay",
+        "session access-token --session-file agent.session --token-file t",
+        "introspect some-token --session-file agent.session",
+        "introspect",
+    ] {
+        assert_eq!(ground.tenure(line).code, 1, "{line}");
+    }
+}
+
+/// Exit codes and data of a dry run are those of the real one, as far as that changes nothing.
+#[track_caller]
+fn refused_alike(ground: &Ground, line: &str, code: i32) {
+    let dry = ground.tenure(&format!("{line} --dry-run"));
+    let real = ground.tenure(&format!("{line} --yes"));
+    assert_eq!((dry.code, real.code), (code, code), "{line}: {} {}", dry.stderr, real.stderr);
+}
+
+#[test]
+fn what_would_be_refused_is_refused_in_a_dry_run_too() {
+    let ground = Ground::new();
+    refused_alike(&ground, "subject logout nosuch", 4);
+    refused_alike(&ground, "session revoke nosuch", 4);
+    refused_alike(&ground, "webhook remove nosuch", 4);
+    refused_alike(&ground, "subject erase nosuch --reason over", 4);
+    refused_alike(&ground, "credential revoke nosuch", 4);
+    ground.server.register("agent", &json!({}));
+    refused_alike(&ground, "subject logout agent --except nosuch", 1);
+    let session = ground.server.create(&json!({ "subjectId": "agent" }));
+    refused_alike(&ground, &format!("session revoke {} --reject-renewal true", session.id), 1);
+    let keys = ground.tenure("credential list -o json").json();
+    let admin = keys["items"][0]["credentialId"].as_str().unwrap();
+    refused_alike(&ground, &format!("credential revoke {admin}"), 5);
+}
+
+#[test]
+fn a_rotation_that_is_too_soon_is_too_soon_in_a_dry_run_too() {
+    let ground = Ground::new();
+    for which in ["session", "access"] {
+        let line = format!("keys rotate --which {which}");
+        assert_eq!(ground.tenure(&format!("{line} --dry-run")).code, 0);
+        assert_eq!(ground.tenure(&format!("{line} --yes")).code, 0);
+        ground.server.advance(299);
+        refused_alike(&ground, &line, 3);
+        let dry = ground.tenure(&format!("{line} --dry-run"));
+        assert!(dry.stderr.contains("it may be again at 20"), "{}", dry.stderr);
+        let now = ground.tenure(&format!("{line} --retire now --dry-run"));
+        assert_eq!(now.code, 0, "{}", now.stderr);
+        ground.server.advance(1);
+        assert_eq!(ground.tenure(&format!("{line} --dry-run")).code, 0);
+        assert_eq!(ground.tenure(&format!("{line} --yes")).code, 0);
+        // That the old key ends at once makes nobody wait.
+        ground.server.advance(300);
+        assert_eq!(ground.tenure(&format!("{line} --retire now --yes")).code, 0);
+        assert_eq!(ground.tenure(&format!("{line} --dry-run")).code, 0);
+    }
+}
+
+#[test]
+fn a_dry_run_says_that_what_has_ended_would_not_change() {
+    let ground = Ground::new();
+    ground.server.register("agent", &json!({}));
+    let session = ground.server.create(&json!({ "subjectId": "agent" }));
+    let line = format!("session revoke {}", session.id);
+    assert!(ground.tenure(&format!("{line} --dry-run")).stderr.contains("would end"));
+    assert_eq!(ground.tenure(&format!("{line} --yes")).code, 0);
+    assert!(ground.tenure(&format!("{line} --dry-run")).stderr.contains("nothing would change"));
+}
+
+#[test]
+fn a_key_that_was_revoked_is_seen_to_be() {
+    let ground = Ground::new();
+    let (_, id) = ground.server.issue_key("auditor", None);
+    assert_eq!(ground.tenure(&format!("credential revoke {id} --yes")).code, 0);
+    let list = ground.tenure("credential list").stdout;
+    let columns: Vec<_> = list.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(columns.last(), Some(&"REVOKED"), "{list}");
+    let ends = |id: &str| list.lines().find(|line| line.starts_with(id)).unwrap().trim_end().ends_with('-');
+    let keys = ground.tenure("credential list -o json").json();
+    assert!(ends(keys["items"][0]["credentialId"].as_str().unwrap()) && !ends(&id), "{list}");
+}
+
+#[test]
+fn a_key_of_a_stopped_server_is_told_with_the_members_of_the_reply() {
+    let mut ground = Ground::new();
+    let made = ground.tenure("credential create --role auditor --name Ann -o json").json();
+    assert!(ground.server.stop().success());
+    let data = ground.server.data();
+    let line = format!("credential create --role auditor --name Ann -o json --data {}", data.display());
+    let offline = ground.run(None, &line).json();
+    let names = |made: &Value| made.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&offline), names(&made));
+    assert_eq!(offline["revokedAt"], Value::Null);
+    ground.server.start_again();
+    let keys = ground.tenure("credential list -o json").json();
+    let listed =
+        keys["items"].as_array().unwrap().iter().find(|key| key["credentialId"] == offline["credentialId"]);
+    assert_eq!(listed.unwrap()["createdAt"], offline["createdAt"]);
+}
+
+#[test]
+fn a_proof_of_a_running_server_has_the_hash_of_the_record() {
+    let ground = Ground::new();
+    ground.server.register("agent", &json!({ "ownerId": "alice" }));
+    let proved = ground.tenure("audit prove 1 -o json").json();
+    let events =
+        ground.server.get("/v1/events?limit=1").bearer(&ground.server.admin).send().expect(200).json();
+    assert_eq!(proved["recordHash"], events["items"][0]["recordHash"]);
+    assert!(proved["recordHash"].is_string());
+    // An owner proves what it may not read, by its leaf alone.
+    let (alice, _) = ground.server.issue_key("owner", Some("alice"));
+    std::fs::write(ground.directory.path().join("alice.key"), alice).unwrap();
+    let url = format!("http://{}", ground.server.address());
+    let line = format!("audit prove 1 -o json --url {url} --key-file alice.key");
+    let proved = ground.run(None, &line).json();
+    assert_eq!(proved["recordHash"], Value::Null);
+    assert!(proved["leafHash"].is_string());
+}
+
+#[test]
+fn help_says_what_a_command_does() {
+    let ground = Ground::new();
+    for line in ["audit --help", "audit verify --help"] {
+        let help = ground.run(None, line).stdout;
+        assert!(!help.contains("Arguments of"), "{line}: {help}");
+    }
+}

@@ -1,0 +1,134 @@
+//! Real replies are as the OpenAPI document describes them: it names each of their fields, and requires those that
+//! are always there (section 0).
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use tenure::api::openapi_document;
+
+use crate::server::Server;
+
+/// The members that a schema describes, and those that it requires.
+fn members(document: &Value, schema: &Value) -> (BTreeSet<String>, BTreeSet<String>) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        return members(document, document.pointer(reference.trim_start_matches('#')).unwrap());
+    }
+    let own = schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.clone());
+    let required = schema["required"].as_array().into_iter().flatten();
+    let required: BTreeSet<_> = required.map(|name| name.as_str().unwrap().to_owned()).collect();
+    let mut both = (own.collect::<BTreeSet<_>>(), required);
+    for part in schema["allOf"].as_array().into_iter().flatten() {
+        let (all, required) = members(document, part);
+        both.0.extend(all);
+        both.1.extend(required);
+    }
+    both
+}
+
+#[track_caller]
+fn is_as_described(name: &str, reply: &Value) {
+    let document = openapi_document();
+    let schema = &document["components"]["schemas"][name];
+    assert!(schema.is_object(), "{name} is not described");
+    let (described, required) = members(&document, schema);
+    let there: BTreeSet<_> = reply.as_object().unwrap().keys().cloned().collect();
+    assert_eq!(there, described, "{name}");
+    assert_eq!(there, required, "{name}");
+}
+
+#[test]
+fn every_field_of_a_reply_is_described_as_always_there() {
+    let server = Server::start();
+    server.register("a", &json!({}));
+    let body = json!({ "subjectId": "a", "constraints": { "maxTransactions": 3 } });
+    let session = server.create(&body);
+    let get = |path: &str| server.get(path).bearer(&server.admin).send().expect(200).json();
+    let read = get(&session.path());
+    is_as_described("SessionView", &read);
+    is_as_described("ConstraintsView", &read["constraints"]);
+    is_as_described("UsageView", &read["usage"]);
+    is_as_described("SubjectView", &get("/v1/subjects/a"));
+    is_as_described("RecordedEvent", &get("/v1/events?limit=1")["items"][0]);
+    is_as_described("Page_SessionView", &get("/v1/sessions"));
+    is_as_described("CredentialView", &get("/v1/credentials")["items"][0]);
+    is_as_described("KeyView", &get("/v1/keys")["keys"][0]);
+    is_as_described("HeadView", &get("/v1/audit/head"));
+    let body = json!({ "selector": { "all": true }, "reason": "over" });
+    server.post("/v1/revocations").bearer(&server.admin).json(&body).send().expect(200);
+    let feed = get("/v1/revocations/feed");
+    is_as_described("FeedPage", &feed);
+    is_as_described("EndedSelection", &feed["items"][0]);
+    is_as_described("SelectorView", &feed["items"][0]["selector"]);
+}
+
+#[test]
+fn of_a_live_token_only_the_metadata_may_be_missing() {
+    let server = Server::start();
+    let session = server.session("a", 3600);
+    let live = server.introspect(&session.token).json();
+    let document = openapi_document();
+    let (described, required) = members(&document, &document["components"]["schemas"]["LiveToken"]);
+    let there: BTreeSet<_> = live.as_object().unwrap().keys().cloned().collect();
+    assert_eq!(there, required);
+    assert_eq!(described.difference(&required).collect::<Vec<_>>(), ["metadata"]);
+    let asked = json!({ "token": session.token, "include": ["metadata"] });
+    let live = server.post("/v1/introspect").bearer(&server.admin).json(&asked).send().expect(200).json();
+    assert_eq!(live.get("metadata"), Some(&Value::Null), "there is none, and it was asked for");
+}
+
+#[test]
+fn what_a_request_may_leave_out_is_not_required() {
+    let document = openapi_document();
+    let required = |name: &str| {
+        let schema = &document["components"]["schemas"][name];
+        assert!(schema.is_object(), "{name} is not described");
+        members(&document, schema).1
+    };
+    assert_eq!(required("NewSessionBody"), BTreeSet::from(["subjectId".to_owned()]));
+    assert_eq!(required("SubjectBody"), BTreeSet::new());
+    assert_eq!(required("ConstraintsBody"), BTreeSet::new());
+}
+
+#[test]
+fn words_that_are_chosen_from_are_listed() {
+    let document = openapi_document();
+    let listed = |name: &str| document["components"]["schemas"][name]["enum"].clone();
+    let triggers =
+        ["manual_revoke", "renewal_rejected", "self", "evicted", "token_reuse", "subject_revoked", "bulk"];
+    assert_eq!(listed("Trigger"), json!(triggers));
+    assert_eq!(listed("Mode"), json!(["fixed", "sliding"]));
+    for schema in ["SessionView", "NewSessionBody"] {
+        let mode = document["components"]["schemas"][schema]["properties"]["mode"].to_string();
+        assert!(mode.contains("schemas/Mode"), "{schema}: {mode}");
+    }
+}
+
+#[test]
+fn every_kind_of_notice_is_described_with_its_own_members() {
+    let server = Server::start();
+    let session = server.session("a", 3600);
+    server.renew(&session).send().refused(403, "RENEWAL_TOO_EARLY");
+    server.advance(1800);
+    let renewed = session.renewed(&server.renew(&session).send().expect(200));
+    server.delete(&renewed.path()).bearer(&server.admin).send().expect(200);
+    let ends = server.create(&json!({ "subjectId": "a", "ttl": 300, "maxRenewals": 1 }));
+    server.advance(150);
+    server.renew(&ends).send().expect(200);
+    server.advance(300);
+    let page = server.get("/v1/notices").bearer(&server.admin).send().expect(200).json();
+    let document = openapi_document();
+    let schema = &document["components"]["schemas"]["NoticeView"];
+    let kinds = schema["oneOf"].as_array().unwrap();
+    let mut seen = BTreeSet::new();
+    for notice in page["items"].as_array().unwrap() {
+        let kind = &notice["kind"];
+        let of_kind = |schema: &&Value| schema.to_string().contains(&format!("\"enum\":[{kind}]"));
+        let described: Vec<_> = kinds.iter().filter(of_kind).collect();
+        assert_eq!(described.len(), 1, "{kind}");
+        let (all, required) = members(&document, described[0]);
+        let there: BTreeSet<_> = notice.as_object().unwrap().keys().cloned().collect();
+        assert_eq!((&there, &there), (&all, &required), "{kind}");
+        seen.insert(kind.to_string());
+    }
+    assert_eq!(seen.len(), kinds.len(), "{seen:?}");
+}
