@@ -83,7 +83,10 @@ async fn an_authority_that_has_too_much_to_do_ends_no_session() {
     let holder = Holder::open_with(client, &file, Options::default()).unwrap();
     server.advance(3_000);
     time.tell(now_of(&server));
-    time.at_rest().await;
+    tokio::select! {
+        end = holder.ended() => panic!("it ended: {end}"),
+        () = time.at_rest() => {}
+    }
     assert!(refused.load(Ordering::Relaxed) > 0, "it asked for its renewal");
     let State::Live(live) = holder.state().borrow().clone() else { panic!("{:?}", holder.state().borrow()) };
     assert!(live.trouble.is_some_and(|trouble| trouble.contains("OVERLOADED")));
