@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::domain::{Amount, OwnerId, Seconds, SubjectId};
 
-/// A session that is asked for. What is none is the authority's default.
+/// A session that is asked for, to be renewed by whoever holds it. What is none is the authority's default.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NewSession {
@@ -19,6 +19,8 @@ pub struct NewSession {
     pub absolute_lifetime: Option<Seconds>,
     /// How long after a renewal a veto is expected.
     pub renewal_reject_window: Option<Seconds>,
+    /// After so long without a use it ends; an introspection of its token is a use, and so is a renewal.
+    pub idle_timeout: Option<Seconds>,
     /// The device that it belongs to.
     pub device: Option<String>,
     /// What it is to be good for.
@@ -38,6 +40,7 @@ impl NewSession {
             max_renewals: None,
             absolute_lifetime: None,
             renewal_reject_window: None,
+            idle_timeout: None,
             device: None,
             scopes: Vec::new(),
             metadata: None,

@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::json;
-use tenure::client::{Client, Error, Filter, Holder, Judgement, NewSession, Options, Secret, Status, Use};
+use tenure::{
+    client::{Client, Error, Filter, Holder, Judgement, NewSession, Options, Secret, Status, Use},
+    domain::Seconds,
+};
 
 use crate::{
     proxy::{Fate, Proxy},
@@ -46,6 +49,21 @@ async fn an_issuer_creates_reads_lists_judges_uses_and_ends_sessions() {
     assert!(client.list(&mine).await.unwrap().items.is_empty());
     let all = client.list(&Filter { ended_too: true, ..mine }).await.unwrap();
     assert_eq!(all.items[0].revoked_reason.as_deref(), Some("done"));
+}
+
+#[tokio::test]
+async fn a_session_that_nobody_uses_ends_after_the_time_that_its_issuer_asked_for() {
+    let server = Server::start();
+    server.register("agent-7", &json!({}));
+    let client = issuer(&server, &format!("http://{}", server.address()));
+    let new = NewSession { idle_timeout: Some(Seconds(600)), ..NewSession::of("agent-7".parse().unwrap()) };
+    let created = client.create(&new).await.unwrap();
+    server.advance(599);
+    let judged = client.introspect(&created.token).await.unwrap();
+    assert!(matches!(judged, Judgement::Live(_)), "{judged:?}");
+    server.advance(600);
+    let judged = client.introspect(&created.token).await.unwrap();
+    assert!(matches!(&judged, Judgement::Dead { code } if code == "SESSION_IDLE"), "{judged:?}");
 }
 
 #[tokio::test]
