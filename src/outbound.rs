@@ -3,7 +3,7 @@
 //! No redirect is followed: it would carry a credential, or what is told, somewhere that nobody named. Nothing is
 //! repeated unasked: whoever asks knows whether a second time does harm. Who trusts nobody says so before it asks.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{error::Error as _, net::IpAddr, sync::Arc};
 
 use reqwest::{
     ClientBuilder, Response,
@@ -87,6 +87,18 @@ pub(crate) async fn body(mut response: Response, longest: usize) -> Result<Vec<u
 /// For how many seconds an answer asks to be left alone. A date there is passed over: ours have none.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<u32> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()
+}
+
+/// Why there is no answer. The innermost cause says what happened; the outer ones say that something did.
+pub(crate) fn reason(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "it took too long".to_owned();
+    }
+    let mut innermost = error.source();
+    while let Some(deeper) = innermost.and_then(std::error::Error::source) {
+        innermost = Some(deeper);
+    }
+    innermost.map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 #[cfg(test)]

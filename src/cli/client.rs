@@ -1,20 +1,28 @@
 //! The HTTP client: one request at a time, a key or token in the header and nowhere else, every error a
 //! [`Failure`].
 
-use std::{fmt::Display, io, time::Duration};
-
-use serde_json::Value;
-use ureq::{
-    Agent, AsSendBody, Body,
-    http::{Method, Response, Uri, header, request::Builder},
+use std::{
+    fmt::Display,
+    io,
+    sync::{OnceLock, mpsc},
+    time::Duration,
 };
+
+use http::Uri;
+use reqwest::{
+    Method, Response,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+};
+use serde_json::Value;
+use tokio::runtime::Runtime;
 use url::Url;
 
 use super::{
     failure::{Failure, Problem},
     secret::Secret,
+    session_file,
 };
-use crate::outbound;
+use crate::outbound::{self, Unread};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -23,7 +31,7 @@ const WHOLE: Duration = Duration::from_secs(30);
 /// How long a reply of any length may pause: a stream has a heartbeat every 15 s.
 const SILENCE: Duration = Duration::from_secs(45);
 /// The longest reply that is read, in bytes: 200 sessions with 4 KiB of metadata each are far below it.
-const LONGEST_REPLY: u64 = 64 * 1024 * 1024;
+const LONGEST_REPLY: usize = 64 * 1024 * 1024;
 
 /// What is asked of the server.
 #[derive(Clone, Debug)]
@@ -122,25 +130,29 @@ pub(crate) struct Reply {
     pub date: Option<String>,
 }
 
-/// Talks to one server with one key.
+/// Talks to one server with one key. Whoever asks stands still until there is an answer.
 #[derive(Debug)]
 pub(crate) struct Client {
-    agent: Agent,
+    http: reqwest::Client,
+    runtime: &'static Runtime,
     url: String,
     key: Option<Secret>,
 }
 
 impl Client {
     /// For the server at `url` (see [`checked_url`]). Opens no connection yet.
-    pub(crate) fn new(url: &str, key: Option<Secret>) -> Self {
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_connect(Some(CONNECT))
-            // A redirect would carry the request, and what is in it, somewhere that nobody named.
-            .max_redirects(0)
+    pub(crate) fn new(url: &str, key: Option<Secret>) -> Result<Self, Failure> {
+        let unfit = |why: String| Failure::Usage(format!("{url}: {why}"));
+        let address = Url::parse(url).map_err(|error| unfit(error.to_string()))?;
+        let roots = outbound::roots_for(&address).map_err(|none| unfit(none.to_string()))?;
+        let builder = outbound::client(roots)
+            .connect_timeout(CONNECT)
+            .read_timeout(SILENCE)
             .user_agent(concat!("tenure/", env!("CARGO_PKG_VERSION")));
-        let config = if is_local(url) { config.proxy(None) } else { config };
-        Self { agent: config.build().into(), url: url.to_owned(), key }
+        // A proxy from the environment is not asked for what is on this host.
+        let builder = if outbound::leads_here(&address) { builder.no_proxy() } else { builder };
+        let http = builder.build().map_err(|error| unfit(outbound::reason(&error)))?;
+        Ok(Self { http, runtime: runtime()?, url: url.to_owned(), key })
     }
 
     /// The server's address.
@@ -159,10 +171,10 @@ impl Client {
     }
 
     /// Asks for a reply of any length, to be read as it comes. Silence for longer than [`SILENCE`] is its end.
-    pub(crate) fn stream(&self, request: &Request) -> Result<impl io::Read + use<>, Failure> {
+    pub(crate) fn stream(&self, request: &Request) -> Result<Stream, Failure> {
         let response = self.call_within(request, self.key.as_ref(), None)?;
         if response.status().is_success() {
-            return Ok(response.into_body().into_reader());
+            return Ok(Stream { response, runtime: self.runtime, unread: Vec::new(), at: 0 });
         }
         Err(self.refusal(response, self.key.is_some())?)
     }
@@ -177,14 +189,14 @@ impl Client {
         if !response.status().is_success() {
             return Err(self.refusal(response, credential.is_some())?);
         }
-        let date = header(&response, header::DATE);
+        let date = text_of(response.headers(), header::DATE);
         Ok(Reply { body: self.read(response)?, date })
     }
 
     /// What an answer other than 2xx says.
-    fn refusal(&self, response: Response<Body>, with_credential: bool) -> Result<Failure, Failure> {
+    fn refusal(&self, response: Response, with_credential: bool) -> Result<Failure, Failure> {
         let status = response.status().as_u16();
-        let retry_after = header(&response, header::RETRY_AFTER).and_then(|value| value.parse().ok());
+        let retry_after = outbound::retry_after(response.headers()).map(u64::from);
         let body = self.read(response)?;
         Ok(match Problem::read(&body) {
             Some(problem) => Failure::Problem(Box::new(Problem { retry_after, with_credential, ..problem })),
@@ -197,58 +209,58 @@ impl Client {
         request: &Request,
         credential: Option<&Secret>,
         time: Option<Duration>,
-    ) -> Result<Response<Body>, Failure> {
-        let uri = format!("{}{}", self.url, request.target());
-        let mut builder = ureq::http::Request::builder().method(request.method.clone()).uri(uri);
+    ) -> Result<Response, Failure> {
+        let mut builder = self.http.request(request.method.clone(), self.address(request)?);
+        if let Some(time) = time {
+            builder = builder.timeout(time);
+        }
         if let Some(credential) = credential {
             builder = builder.header(header::AUTHORIZATION, bearer(credential)?);
         }
         for (name, value) in &request.headers {
             builder = builder.header(*name, value);
         }
-        self.run(builder, request.body.as_ref(), time)
+        if let Some(body) = &request.body {
+            builder = builder.header(header::CONTENT_TYPE, "application/json").body(body.to_string());
+        }
+        self.wait(async move { builder.send().await }).map_err(|error| self.unanswered(&error))
     }
 
-    fn run(
-        &self,
-        builder: Builder,
-        body: Option<&Value>,
-        time: Option<Duration>,
-    ) -> Result<Response<Body>, Failure> {
-        let unsendable = |error| Failure::Usage(format!("the request cannot be sent: {error}"));
-        let outcome = match body {
-            None => self.agent.run(self.timed(builder.body(()).map_err(unsendable)?, time)),
-            Some(body) => {
-                let json = builder.header(header::CONTENT_TYPE, "application/json").body(body.to_string());
-                self.agent.run(self.timed(json.map_err(unsendable)?, time))
-            }
-        };
-        outcome.map_err(|error| self.unreachable(&error))
+    /// Where a request goes. An address has no place for an id of dots: they lead up in it.
+    fn address(&self, request: &Request) -> Result<Url, Failure> {
+        if let Some(dots) = request.path.split('/').find(|segment| [".", ".."].contains(segment)) {
+            return Err(Failure::Usage(format!("`{dots}` is no id")));
+        }
+        let whole = format!("{}{}", self.url, request.target());
+        Url::parse(&whole).map_err(|error| Failure::Usage(format!("{whole}: {error}")))
     }
 
-    /// The request, with the time that it may take in all.
-    fn timed<S: AsSendBody>(
-        &self,
-        request: ureq::http::Request<S>,
-        time: Option<Duration>,
-    ) -> ureq::http::Request<S> {
-        let silence = time.is_none().then_some(SILENCE);
-        self.agent.configure_request(request).timeout_global(time).timeout_per_read(silence).build()
+    /// Whoever calls may be on a runtime of its own, where none may be entered.
+    fn wait<T: Send + 'static>(&self, answer: impl Future<Output = T> + Send + 'static) -> T {
+        let (done, answered) = mpsc::sync_channel(1);
+        self.runtime.spawn(async move { drop(done.send(answer.await)) });
+        answered.recv().expect("what is waited for ends")
     }
 
     /// A reply that is no JSON is kept as text: `/healthz` may say `ok`.
-    fn read(&self, response: Response<Body>) -> Result<Value, Failure> {
-        let reading = response.into_body().into_with_config().limit(LONGEST_REPLY).read_to_string();
-        let text = reading.map_err(|error| self.unreachable(&error))?;
+    fn read(&self, response: Response) -> Result<Value, Failure> {
+        let status = response.status().as_u16();
+        let body = self.wait(outbound::body(response, LONGEST_REPLY)).map_err(|unread| match unread {
+            Unread::TooLong => self.strange(status, "the reply does not end"),
+            Unread::CutOff(error) => self.unanswered(&error),
+        })?;
+        let text = String::from_utf8(body).map_err(|_| self.strange(status, "the reply is no text"))?;
         if text.trim().is_empty() {
             return Ok(Value::Null);
         }
         Ok(serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 
-    fn unreachable(&self, error: &ureq::Error) -> Failure {
-        // `io:` in front of what the operating system said helps nobody.
-        let why = if let ureq::Error::Io(error) = error { error.to_string() } else { error.to_string() };
+    fn unanswered(&self, error: &reqwest::Error) -> Failure {
+        let why = outbound::reason(error);
+        if error.is_builder() {
+            return Failure::Usage(format!("the request cannot be sent: {why}"));
+        }
         Failure::Unreachable { url: self.url.clone(), why }
     }
 
@@ -258,27 +270,56 @@ impl Client {
     }
 }
 
+/// What connections run on. It lasts as long as the process: to end it would be to wait for whoever looks up a name.
+fn runtime() -> Result<&'static Runtime, Failure> {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    match RUNTIME.get() {
+        Some(runtime) => Ok(runtime),
+        None => session_file::runtime().map(|made| RUNTIME.get_or_init(|| made)),
+    }
+}
+
 /// Enough of a document to recognise it.
 fn excerpt(body: &Value) -> String {
     let text = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
     text.chars().take(200).collect()
 }
 
-fn header(response: &Response<Body>, name: header::HeaderName) -> Option<String> {
-    response.headers().get(name)?.to_str().ok().map(str::to_owned)
+fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
 /// The header, marked so that no trace of the client shows it.
-fn bearer(credential: &Secret) -> Result<header::HeaderValue, Failure> {
-    let mut value = header::HeaderValue::from_str(&format!("Bearer {}", credential.reveal()))
+fn bearer(credential: &Secret) -> Result<HeaderValue, Failure> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", credential.reveal()))
         .map_err(|_| Failure::Usage("the key or token has characters that no header can hold".to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-/// A proxy from the environment is not asked for what is on this host.
-fn is_local(url: &str) -> bool {
-    Url::parse(url).is_ok_and(|url| outbound::leads_here(&url))
+/// A reply of any length, read as it comes. Not to be read on a runtime.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    response: Response,
+    runtime: &'static Runtime,
+    /// What has come, and how much of it was read.
+    unread: Vec<u8>,
+    at: usize,
+}
+
+impl io::Read for Stream {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.unread.len() {
+            let chunk = self.runtime.block_on(self.response.chunk());
+            match chunk.map_err(|error| io::Error::other(outbound::reason(&error)))? {
+                Some(chunk) => (self.unread, self.at) = (chunk.into(), 0),
+                None => return Ok(0),
+            }
+        }
+        let read = io::Read::read(&mut &self.unread[self.at..], out)?;
+        self.at += read;
+        Ok(read)
+    }
 }
 
 /// Checks the address of a server: `http` or `https`, host, perhaps a port and a path.
@@ -305,7 +346,7 @@ mod tests {
     /// A client whose server answers one request so.
     fn server(head: &'static str, body: &'static str) -> (Client, JoinHandle<Vec<String>>) {
         let (url, asked) = fake_server::answering(vec![Some((head, body))]);
-        (Client::new(&url, Some(Secret::new("tnr_key_test"))), asked)
+        (Client::new(&url, Some(Secret::new("tnr_key_test"))).unwrap(), asked)
     }
 
     #[test]
@@ -366,7 +407,7 @@ mod tests {
     #[test]
     fn nobody_there_is_a_network_failure() {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let client = Client::new(&format!("http://127.0.0.1:{port}"), None);
+        let client = Client::new(&format!("http://127.0.0.1:{port}"), None).unwrap();
         let failure = client.send(&Request::get(&["healthz"])).unwrap_err();
         assert_eq!(failure.exit(), Exit::Server);
     }
@@ -392,17 +433,29 @@ mod tests {
         }
     }
 
-    /// Whoever has a name that begins so gets what is sent there past the proxy.
     #[test]
-    fn a_name_that_looks_like_an_address_of_this_host_is_none() {
-        for local in ["http://localhost:1", "http://127.0.0.1", "http://127.9.9.9", "http://[::1]:7300"] {
-            assert!(is_local(local), "{local}");
+    fn an_id_of_dots_leads_nowhere() {
+        let client = Client::new("http://127.0.0.1:1", None).unwrap();
+        for dots in [".", ".."] {
+            let failure = client.send(&Request::delete(&["v1", "subjects", dots, "sessions"])).unwrap_err();
+            assert_eq!((failure.exit(), failure.to_string()), (Exit::Usage, format!("`{dots}` is no id")));
         }
-        for other in
-            ["http://127.evil.example", "http://localhost.evil.example", "http://[::2]", "http://128.0.0.1"]
-        {
-            assert!(!is_local(other), "{other}");
-        }
+    }
+
+    #[test]
+    fn a_stream_is_read_to_its_end_also_by_who_has_let_the_client_go() {
+        let (client, _asked) = server("200 OK", "one\ntwo\n");
+        let mut stream = client.stream(&Request::get(&["v1", "events"])).unwrap();
+        drop(client);
+        let mut read = String::new();
+        io::Read::read_to_string(&mut stream, &mut read).unwrap();
+        assert_eq!(read, "one\ntwo\n");
+    }
+
+    #[tokio::test]
+    async fn who_is_on_a_runtime_may_ask_too() {
+        let (client, _asked) = server("200 OK", "{}");
+        client.send(&Request::get(&["healthz"])).unwrap();
     }
 
     #[test]

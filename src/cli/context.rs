@@ -51,7 +51,7 @@ impl Global {
 
     /// The server and the rest; reads the key file.
     pub(crate) fn context(&self) -> Result<Context, Failure> {
-        let client = Client::new(self.url(), self.key()?);
+        let client = Client::new(self.url(), self.key()?)?;
         Ok(Context { client, output: self.output(), now: ambient::now() })
     }
 

@@ -1,7 +1,7 @@
 //! One request over HTTP: a credential in the header and nowhere else, no redirect followed, every failure an
 //! [`Error`].
 
-use std::{error::Error as _, time::Duration};
+use std::time::Duration;
 
 use jiff::fmt::rfc2822;
 use reqwest::{
@@ -65,7 +65,7 @@ impl Http {
             .user_agent(concat!("tenure-client/", env!("CARGO_PKG_VERSION")));
         // A proxy from the environment is not asked for what is on this host.
         let builder = if outbound::leads_here(&base) { builder.no_proxy() } else { builder };
-        let client = builder.build().map_err(|error| Error::Unsendable(reason(&error)))?;
+        let client = builder.build().map_err(|error| Error::Unsendable(outbound::reason(&error)))?;
         Ok(Self { client, base })
     }
 
@@ -136,7 +136,7 @@ impl Http {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Error {
-        Error::Unreachable { url: self.url().to_owned(), why: reason(error) }
+        Error::Unreachable { url: self.url().to_owned(), why: outbound::reason(error) }
     }
 
     fn strange(&self, status: u16, why: &str) -> Error {
@@ -173,18 +173,6 @@ fn date(headers: &HeaderMap) -> Option<Timestamp> {
     let text = headers.get(DATE)?.to_str().ok()?;
     let date = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
     Some(Timestamp::from_millis(date.as_millisecond()))
-}
-
-/// The innermost cause says what happened; the outer ones say that something did.
-fn reason(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "it took too long".to_owned();
-    }
-    let mut innermost = error.source();
-    while let Some(deeper) = innermost.and_then(std::error::Error::source) {
-        innermost = Some(deeper);
-    }
-    innermost.map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 #[cfg(test)]

@@ -162,7 +162,7 @@ mod tests {
 
     fn context(url: &str) -> Context {
         Context {
-            client: Client::new(url, None),
+            client: Client::new(url, None).unwrap(),
             output: Output::new(Format::Jsonl, false),
             now: Timestamp::ZERO,
         }

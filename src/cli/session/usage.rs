@@ -116,7 +116,7 @@ mod tests {
 
     fn run(url: &str, words: &[&str]) -> Result<(), Failure> {
         let context = Context {
-            client: Client::new(url, Some(Secret::new("tnr_key_1"))),
+            client: Client::new(url, Some(Secret::new("tnr_key_1"))).unwrap(),
             output: Output::new(Format::Jsonl, false),
             now: Timestamp::ZERO,
         };
