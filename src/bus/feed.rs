@@ -5,13 +5,13 @@
 //! memory but the page that it stands in.
 //!
 //! ```text
-//!   sequencer ──► gathering ──► (a thread, every few milliseconds) ──► channel ──► cursors
-//!                                                         log ───────────────────────┘  what they missed
+//!   sequencer ──► gathering ──► (a thread, every few milliseconds) ──► channel of a group ──► cursors
+//!                                                         log ──────────────────────────────────┘  what they missed
 //! ```
 //!
 //! Waking a thousand readers costs time that no caller shall wait for, so the sequencer only leaves its commits
 //! and a thread of the feed's own passes them on, every few milliseconds at most, and the less often the more readers
-//! there are.
+//! there are; to one group of them after the other, so that calls find their turn in between.
 
 use std::{
     borrow::Cow,
@@ -45,6 +45,10 @@ const GATHER_FOR_EACH: Duration = Duration::from_micros(30);
 const GATHER_LEAST: Duration = Duration::from_millis(4);
 /// No reader waits longer for a commit to be passed on, however many there are.
 const GATHER_MOST: Duration = Duration::from_millis(30);
+/// Readers are told in so many groups at most.
+const GROUPS: usize = 8;
+/// A group has so many readers before there is another one; more, when there are all groups.
+const GROUP: usize = 125;
 /// So many batches wait for a reader that lags behind; it reads what was dropped from the log.
 const CHANNEL: usize = 64;
 /// So many events are read from the log at a time. A reader that stops reading keeps as many in memory.
@@ -55,7 +59,6 @@ const READING: usize = 4;
 /// The source of all news.
 pub struct Feed {
     shared: Arc<Shared>,
-    live: InactiveReceiver<Arc<Batch>>,
     teller: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -65,8 +68,27 @@ struct Shared {
     told: AtomicU64,
     gathered: Mutex<Gathered>,
     wake: Condvar,
-    sender: Sender<Arc<Batch>>,
+    groups: [Group; GROUPS],
     reading: Semaphore,
+}
+
+/// Readers that are told at the same moment.
+struct Group {
+    sender: Sender<Arc<Batch>>,
+    live: InactiveReceiver<Arc<Batch>>,
+}
+
+impl Group {
+    fn new() -> Self {
+        let (mut sender, receiver) = async_broadcast::broadcast(CHANNEL);
+        sender.set_overflow(true);
+        sender.set_await_active(false);
+        Self { sender, live: receiver.deactivate() }
+    }
+
+    fn readers(&self) -> usize {
+        self.sender.receiver_count()
+    }
 }
 
 #[derive(Default)]
@@ -81,18 +103,16 @@ impl Feed {
     /// # Errors
     /// The system gives no thread.
     pub fn new(log: Arc<dyn EventLog>) -> std::io::Result<Self> {
-        let (mut sender, receiver) = async_broadcast::broadcast(CHANNEL);
-        sender.set_overflow(true);
-        sender.set_await_active(false);
         let told = AtomicU64::new(log.head().position.0);
         let gathered = Mutex::new(Gathered::default());
         let reading = Semaphore::new(READING);
-        let shared = Arc::new(Shared { log, told, gathered, wake: Condvar::new(), sender, reading });
+        let groups = std::array::from_fn(|_| Group::new());
+        let shared = Arc::new(Shared { log, told, gathered, wake: Condvar::new(), groups, reading });
         let teller = std::thread::Builder::new().name("tenure-news".into()).spawn({
             let shared = Arc::clone(&shared);
             move || shared.tell()
         })?;
-        Ok(Self { shared, live: receiver.deactivate(), teller: Mutex::new(Some(teller)) })
+        Ok(Self { shared, teller: Mutex::new(Some(teller)) })
     }
 
     /// Passes on what is durable and published. Never waits for a reader.
@@ -100,7 +120,7 @@ impl Feed {
         let Some(last) = commits.last() else { return };
         self.shared.told.store(last.last().0, Ordering::SeqCst);
         // A reader that comes right now has its receiver before it looks how far it may read.
-        if self.shared.sender.receiver_count() > 0 {
+        if self.cursors() > 0 {
             self.shared.gathered.lock().commits.extend(commits.iter().cloned());
             self.shared.wake.notify_one();
         }
@@ -113,13 +133,13 @@ impl Feed {
 
     /// Every commit whose last event is after `after`: those of the past first, then each as it happens.
     pub fn subscribe(&self, after: Position) -> Cursor {
-        let live = self.live.activate_cloned();
+        let live = self.shared.group_to_join().live.activate_cloned();
         Cursor { shared: Arc::clone(&self.shared), live, position: after, is_behind: true }
     }
 
     /// How many subscribe.
     pub fn cursors(&self) -> usize {
-        self.shared.sender.receiver_count()
+        self.shared.readers()
     }
 
     /// Tells what was published, and then that there will be no more.
@@ -147,24 +167,57 @@ impl Shared {
         Position(self.told.load(Ordering::SeqCst))
     }
 
-    fn tell(&self) {
-        while let Some(commits) = self.next_commits() {
-            // Only a closed channel is an error, and it is closed below.
-            drop(self.sender.try_broadcast(Arc::new(Batch::of_commits(commits))));
-            clock::pause(gather(self.sender.receiver_count()));
-        }
-        self.sender.close();
+    fn readers(&self) -> usize {
+        self.groups.iter().map(Group::readers).sum()
     }
 
-    fn next_commits(&self) -> Option<Vec<Arc<StoredCommit>>> {
+    /// The first that is not full; the smallest, when all are.
+    fn group_to_join(&self) -> &Group {
+        let free = self.groups.iter().find(|group| group.readers() < GROUP);
+        free.or_else(|| self.groups.iter().min_by_key(|group| group.readers())).expect("there are groups")
+    }
+
+    /// Tells the groups in turn what has come since each was told last.
+    fn tell(&self) {
+        let mut untold: [Vec<Arc<News>>; GROUPS] = Default::default();
+        for turn in (0..GROUPS).cycle() {
+            let Some(commits) = self.arrived(untold.iter().all(Vec::is_empty)) else { break };
+            let news: Vec<_> = commits.into_iter().map(|stored| Arc::new(News::of(stored))).collect();
+            for (group, untold) in self.groups.iter().zip(&mut untold) {
+                match group.readers() {
+                    // Whoever comes later finds it in the log.
+                    0 => untold.clear(),
+                    _ => untold.extend_from_slice(&news),
+                }
+            }
+            let next = std::mem::take(&mut untold[turn]);
+            if !next.is_empty() {
+                // Only a closed channel is an error, and it is closed below.
+                drop(self.groups[turn].sender.try_broadcast(Arc::new(Batch::new(next))));
+                clock::pause(self.rest());
+            }
+        }
+        for group in &self.groups {
+            group.sender.close();
+        }
+    }
+
+    /// What was published since; none when that was all. If it may wait, at least one commit.
+    fn arrived(&self, may_wait: bool) -> Option<Vec<Arc<StoredCommit>>> {
         let mut gathered = self.gathered.lock();
-        while gathered.commits.is_empty() {
+        while may_wait && gathered.commits.is_empty() {
             if gathered.closed {
                 return None;
             }
             self.wake.wait(&mut gathered);
         }
         Some(std::mem::take(&mut gathered.commits))
+    }
+
+    /// How long it rests between two groups.
+    fn rest(&self) -> Duration {
+        let groups = self.groups.iter().filter(|group| group.readers() > 0).count();
+        gather(self.readers()) / u32::try_from(groups).unwrap_or(1).max(1)
     }
 
     /// The next page of the past; none when `after` is where the news ends.
@@ -197,8 +250,7 @@ pub struct Batch {
 
 impl Batch {
     fn new(news: Vec<Arc<News>>) -> Self {
-        let kinds = news.iter().map(|news| news.stored.commit.events.iter().map(Event::kind).collect());
-        let kinds = kinds.collect();
+        let kinds = news.iter().map(|news| news.kinds).collect();
         Self { news, kinds }
     }
 
@@ -231,6 +283,7 @@ impl Batch {
 /// A commit, with what all who read it would derive alike: derived once, by the first who needs it.
 pub struct News {
     stored: Arc<StoredCommit>,
+    kinds: KindSet,
     notices: Kept<Vec<Notice>>,
     written_events: Kept<Written>,
     written_notices: Kept<Written>,
@@ -252,8 +305,9 @@ pub type Written = Vec<Arc<str>>;
 
 impl News {
     /// Of a commit.
-    pub const fn of(stored: Arc<StoredCommit>) -> Self {
+    pub fn of(stored: Arc<StoredCommit>) -> Self {
         Self {
+            kinds: stored.commit.events.iter().map(Event::kind).collect(),
             stored,
             notices: OnceLock::new(),
             written_events: OnceLock::new(),

@@ -56,7 +56,7 @@ pub(crate) fn held(named: Option<&str>, path: &Path) -> Result<Held, Failure> {
     let url = named.map_or_else(|| checked_url(&grant.url), |named| Ok(named.to_owned()));
     let url = url.map_err(|why| Failure::Usage(format!("{}: `url` {why}", path.display())))?;
     Ok(Held {
-        client: super::client::Client::new(&url, None),
+        client: super::client::Client::new(&url, None)?,
         session: grant.session_id.to_string(),
         token: Secret::new(grant.token.expose()),
     })
