@@ -105,6 +105,35 @@ fn a_reader_hears_the_last_word_of_an_authority_that_stops() {
     assert_eq!(heard, world.authority.live().position());
 }
 
+/// More than are told at one moment, some of whom leave and leave their places to others.
+#[test]
+fn a_thousand_readers_hear_each_position_once_in_order_up_to_the_last() {
+    let world = world(Arc::new(MemoryLog::new()), 5);
+    let join = |heard: Position| (world.authority.subscribe(heard), heard);
+    let mut readers: Vec<_> = (0..1_100).map(|_| join(world.authority.feed().head())).collect();
+    with_writers(&world, || {
+        pause(Duration::from_millis(200));
+        let leaving = readers.split_off(150);
+        drop(leaving);
+        pause(Duration::from_millis(100));
+        for n in 0..500 {
+            readers.push(join(if n % 2 == 0 { Position::ZERO } else { world.authority.feed().head() }));
+        }
+        for (cursor, heard) in &mut readers {
+            hear(&pollster::block_on(cursor.next()).unwrap().unwrap(), heard);
+        }
+        pause(Duration::from_millis(200));
+    });
+    assert_eq!(world.authority.feed().cursors(), 650);
+    world.authority.stop();
+    for (mut cursor, mut heard) in readers {
+        while let Some(batch) = pollster::block_on(cursor.next()).unwrap() {
+            hear(&batch, &mut heard);
+        }
+        assert_eq!(heard, world.authority.live().position());
+    }
+}
+
 #[test]
 fn a_place_inside_a_commit_gives_the_whole_commit_again() {
     let world = world(Arc::new(MemoryLog::new()), 5);
