@@ -14,11 +14,13 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    runtime::{Builder, Runtime},
+    runtime::Builder,
 };
 
 use super::{
     Effort,
+    background::Background,
+    bare_sends::BareSends,
     conditions::machine,
     failed,
     http::Connection,
@@ -45,6 +47,10 @@ pub(crate) struct FanOut {
     /// How many callers renew besides, as fast as they can, with the readers and without them in turn
     #[arg(long, value_name = "N", default_value_t = 0)]
     renewing: u16,
+
+    /// In turn, the same callers beside a program that only sends to as many readers, as often as a thousand are told
+    #[arg(long, requires = "renewing")]
+    compare_bare: bool,
 
     #[command(flatten)]
     effort: Effort,
@@ -80,6 +86,7 @@ impl FanOut {
         let mut heard = Series::elsewhere("events heard", self.readers.into(), 1);
         let mut with = Series::elsewhere("renew, with readers", self.renewing.into(), 1);
         let mut without = Series::elsewhere("renew, without", self.renewing.into(), 1);
+        let mut beside_bare = Series::elsewhere("renew, beside bare sends", self.renewing.into(), 1);
         let mut stock = match self.renewing {
             0 => None,
             clients => Some(runtime.block_on(ByHttp::new(&host, key, SESSIONS, clients))?),
@@ -97,11 +104,20 @@ impl FanOut {
             heard.add(&readers.stop(&sent, self.length())?);
             if let Some(stock) = &mut stock {
                 without.add(&runtime.block_on(stock.round(self.renewing, self.length()))?);
+                if self.compare_bare {
+                    let bare = BareSends::start(self.readers)?;
+                    beside_bare.add(&runtime.block_on(stock.round(self.renewing, self.length()))?);
+                    bare.stop()?;
+                }
             }
         }
         let mut items = vec![heard.item(None)];
         if stock.is_some() {
-            items.extend([with.item(Some(&without)), without.item(None)]);
+            items.push(with.item(Some(&without)));
+            if self.compare_bare {
+                items.push(beside_bare.item(Some(&without)));
+            }
+            items.push(without.item(None));
         }
         Ok(items)
     }
@@ -109,33 +125,6 @@ impl FanOut {
 
 /// When each event was asked for, by position.
 type Sent = Vec<(u64, Instant)>;
-
-/// Work on a thread of its own, until it is told to stop.
-struct Background<T> {
-    stop: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<Result<T, String>>,
-}
-
-impl<T: Send + 'static> Background<T> {
-    fn start<F>(work: impl FnOnce(Arc<AtomicBool>) -> F + Send + 'static) -> Result<Self, Failure>
-    where
-        F: Future<Output = Result<T, String>>,
-    {
-        let stop = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&stop);
-        let thread = std::thread::Builder::new().name("bench".into()).spawn(move || {
-            let runtime: Runtime =
-                Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-            runtime.block_on(work(told))
-        });
-        Ok(Self { stop, thread: thread.map_err(failed)? })
-    }
-
-    fn stop(self) -> Result<T, Failure> {
-        self.stop.store(true, Ordering::SeqCst);
-        self.thread.join().map_err(|_| failed("a thread of the benchmark died"))?.map_err(failed)
-    }
-}
 
 /// Registers subjects, so many a second.
 struct Writer(Background<Sent>);

@@ -3,7 +3,9 @@
 //! Each command measures in rounds and gives the median round, with the conditions that it measured under:
 //! on a shared machine a single figure says nothing. What is compared is measured in turn within one run.
 
+mod background;
 mod bare;
+mod bare_sends;
 mod callers;
 mod conditions;
 mod fan_out;
