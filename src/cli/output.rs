@@ -413,7 +413,7 @@ fn problem_in_words(problem: &Problem, now: Timestamp) -> String {
     let mut line = |name: &str, text: &str| {
         let _ = write!(told, "\n  {name}: {}", harmless(text));
     };
-    if let Some(detail) = &problem.detail {
+    if let Some(detail) = problem.detail.as_ref().filter(|detail| **detail != problem.title) {
         line("why", detail);
     }
     for error in &problem.errors {
@@ -504,6 +504,13 @@ mod tests {
              retry at: 2026-11-21T01:35:00.000Z (in 1h 5m)\n  retry after: 3s\n  code: RENEWAL_TOO_EARLY\n  \
              request: r1"
         );
+    }
+
+    #[test]
+    fn what_the_title_says_is_not_said_again() {
+        let document = json!({ "title": "Too early", "detail": "Too early", "status": 403, "code": "X" });
+        let told = problem_in_words(&Problem::read(&document).unwrap(), now());
+        assert_eq!(told, "error: Too early\n  code: X");
     }
 
     #[test]

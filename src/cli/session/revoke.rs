@@ -111,7 +111,7 @@ impl Selection {
     fn run(&self, cli: &Context, reason: Option<String>, caution: &Caution) -> Result<(), Failure> {
         let dry = json!({ "selector": self.selector(), "dryRun": true });
         if caution.dry_run {
-            cli.output.talk("So many sessions would end, these among them:");
+            cli.output.talk("So many sessions would end, some of them by id:");
             return cli.show(&Request::post(&PATH, dry), MATCHED);
         }
         let Some(reason) = reason else {
