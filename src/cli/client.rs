@@ -196,10 +196,14 @@ impl Client {
     /// What an answer other than 2xx says.
     fn refusal(&self, response: Response, with_credential: bool) -> Result<Failure, Failure> {
         let status = response.status().as_u16();
-        let retry_after = outbound::retry_after(response.headers()).map(u64::from);
+        let retry_after = outbound::retry_after(response.headers());
+        let retry_after = retry_after.map(|seconds| Duration::from_secs(seconds.into()));
         let body = self.read(response)?;
-        Ok(match Problem::read(&body) {
-            Some(problem) => Failure::Problem(Box::new(Problem { retry_after, with_credential, ..problem })),
+        Ok(match crate::client::Problem::read(body.clone()) {
+            Some(said) => {
+                let said = crate::client::Problem { retry_after, ..said };
+                Failure::Problem(Box::new(Problem::of(said, with_credential)))
+            }
             None => self.strange(status, &format!("its error is no problem document: {}", excerpt(&body))),
         })
     }
@@ -291,7 +295,7 @@ fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<String> {
 
 /// The header, marked so that no trace of the client shows it.
 fn bearer(credential: &Secret) -> Result<HeaderValue, Failure> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", credential.reveal()))
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", credential.expose()))
         .map_err(|_| Failure::Usage("the key or token has characters that no header can hold".to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
@@ -386,7 +390,10 @@ mod tests {
         );
         let failure = client.send(&Request::get(&["v1", "sessions"])).unwrap_err();
         let Failure::Problem(problem) = failure else { panic!("{failure:?}") };
-        assert_eq!((problem.code.as_str(), problem.retry_after), ("OVERLOADED", Some(2)));
+        assert_eq!(
+            (problem.code.as_str(), problem.retry_after),
+            ("OVERLOADED", Some(Duration::from_secs(2)))
+        );
     }
 
     #[test]

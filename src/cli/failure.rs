@@ -1,9 +1,8 @@
 //! How a command can fail, and what the process then exits with.
 
-use std::{io, path::PathBuf};
+use std::{io, ops::Deref, path::PathBuf};
 
-use serde::Deserialize;
-use serde_json::Value;
+use crate::client;
 
 /// The exit codes. Scripts rely on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +101,7 @@ impl Failure {
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Problem(problem) => problem.status >= 500 || problem.status == 429,
+            Self::Problem(problem) => problem.is_transient(),
             Self::Strange { .. }
             | Self::Usage(_)
             | Self::File { .. }
@@ -141,53 +140,25 @@ const fn exit_for_status(status: u16) -> Exit {
     }
 }
 
-/// An error as the server tells it (RFC 9457, with Tenure's members).
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// A refusal, and what the command line knows besides.
+#[derive(Clone, Debug)]
 pub(crate) struct Problem {
-    /// What kind of problem, in words.
-    pub title: String,
-    /// The HTTP status.
-    pub status: u16,
-    /// This one problem, in words.
-    #[serde(default)]
-    pub detail: Option<String>,
-    /// What kind of problem, for programs.
-    pub code: String,
-    /// When the same request could succeed.
-    #[serde(default)]
-    pub retry_at: Option<String>,
-    /// After how many seconds the server asks to be asked again; from the `Retry-After` header.
-    #[serde(skip)]
-    pub retry_after: Option<u64>,
-    /// What the server's log calls this request.
-    #[serde(default)]
-    pub request_id: Option<String>,
-    /// What is wrong with which field.
-    #[serde(default)]
-    pub errors: Vec<FieldError>,
+    said: client::Problem,
     /// Whether the request carried a key or token.
-    #[serde(skip)]
     pub with_credential: bool,
-    /// The document as it came.
-    #[serde(skip)]
-    pub document: Value,
-}
-
-/// What is wrong with one field of a request.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct FieldError {
-    /// Its name.
-    pub field: String,
-    /// What would be right.
-    pub message: String,
 }
 
 impl Problem {
-    /// Reads a problem document; nothing when it is none.
-    pub(crate) fn read(document: &Value) -> Option<Self> {
-        let problem = Self::deserialize(document).ok()?;
-        Some(Self { document: document.clone(), ..problem })
+    pub(crate) const fn of(said: client::Problem, with_credential: bool) -> Self {
+        Self { said, with_credential }
+    }
+}
+
+impl Deref for Problem {
+    type Target = client::Problem;
+
+    fn deref(&self) -> &client::Problem {
+        &self.said
     }
 }
 
@@ -199,7 +170,7 @@ mod tests {
 
     fn problem(status: u16) -> Failure {
         let document = json!({"type": "about:blank", "title": "No", "status": status, "code": "X"});
-        Failure::Problem(Box::new(Problem::read(&document).unwrap()))
+        Failure::Problem(Box::new(Problem::of(client::Problem::read(document).unwrap(), true)))
     }
 
     #[test]
@@ -234,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_document_without_a_code_is_no_problem_document() {
-        assert!(Problem::read(&json!({"title": "Not Found", "status": 404})).is_none());
-        assert!(Problem::read(&json!("nginx")).is_none());
+        assert!(client::Problem::read(json!({"title": "Not Found", "status": 404})).is_none());
+        assert!(client::Problem::read(json!("nginx")).is_none());
     }
 }

@@ -76,7 +76,7 @@ impl Introspect {
         }
         match (self.token_file, self.tokens.as_slice()) {
             (Some(path), _) => Ok(vec![secret_file::read(&path)?]),
-            (None, [dash]) if dash.reveal() == "-" => from_stdin(),
+            (None, [dash]) if dash.expose() == "-" => from_stdin(),
             (None, _) => Ok(self.tokens),
         }
     }
@@ -90,7 +90,7 @@ fn from_stdin() -> Result<Vec<Secret>, Failure> {
 }
 
 fn one(cli: &Context, token: &Secret, metadata: bool) -> Result<(), Failure> {
-    let mut body = json!({"token": token.reveal()});
+    let mut body = json!({"token": token.expose()});
     if metadata {
         body["include"] = json!(["metadata"]);
     }
@@ -101,7 +101,7 @@ fn one(cli: &Context, token: &Secret, metadata: bool) -> Result<(), Failure> {
 fn several(cli: &Context, tokens: &[Secret]) -> Result<(), Failure> {
     let mut results = Vec::with_capacity(tokens.len());
     for batch in tokens.chunks(MOST) {
-        let tokens: Vec<_> = batch.iter().map(Secret::reveal).collect();
+        let tokens: Vec<_> = batch.iter().map(Secret::expose).collect();
         let reply = cli.client.send(&Request::post(&["v1", "introspect"], json!({"tokens": tokens})))?;
         match reply.body["results"].as_array() {
             Some(judged) if judged.len() == batch.len() => results.extend_from_slice(judged),

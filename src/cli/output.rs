@@ -420,10 +420,10 @@ fn problem_in_words(problem: &Problem, now: Timestamp) -> String {
         line(&harmless(&error.field), &error.message);
     }
     if let Some(at) = &problem.retry_at {
-        line("retry at", &moment(&Value::String(at.clone()), |at| words::when(at, now)));
+        line("retry at", &moment(&Value::String(at.to_string()), |at| words::when(at, now)));
     }
-    if let Some(seconds) = problem.retry_after {
-        line("retry after", &words::duration(seconds));
+    if let Some(wait) = problem.retry_after {
+        line("retry after", &words::duration(wait.as_secs()));
     }
     line("code", &problem.code);
     if let Some(id) = &problem.request_id {
@@ -437,7 +437,10 @@ fn problem_in_words(problem: &Problem, now: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::client;
 
     const COLUMNS: &[Column] = &[
         Column::plain("SESSION", "sessionId"),
@@ -488,6 +491,10 @@ mod tests {
         assert_eq!(plain(&json!("a\u{1b}[2Jb\nc")), "a\\u{1b}[2Jb\\nc");
     }
 
+    fn read(document: Value) -> client::Problem {
+        client::Problem::read(document).unwrap()
+    }
+
     #[test]
     fn a_problem_says_what_why_when_and_how_to_go_on() {
         let document = json!({
@@ -496,10 +503,9 @@ mod tests {
             "retryAt": "2026-11-21T01:35:00.000Z", "requestId": "r1",
             "errors": [{"field": "ttl", "message": "must be 300 to 604800"}],
         });
-        let mut problem = Problem::read(&document).unwrap();
-        problem.retry_after = Some(3);
+        let said = client::Problem { retry_after: Some(Duration::from_secs(3)), ..read(document) };
         assert_eq!(
-            problem_in_words(&problem, now()),
+            problem_in_words(&Problem::of(said, true), now()),
             "error: Too early to renew\n  why: half of the period must pass\n  ttl: must be 300 to 604800\n  \
              retry at: 2026-11-21T01:35:00.000Z (in 1h 5m)\n  retry after: 3s\n  code: RENEWAL_TOO_EARLY\n  \
              request: r1"
@@ -509,14 +515,14 @@ mod tests {
     #[test]
     fn what_the_title_says_is_not_said_again() {
         let document = json!({ "title": "Too early", "detail": "Too early", "status": 403, "code": "X" });
-        let told = problem_in_words(&Problem::read(&document).unwrap(), now());
+        let told = problem_in_words(&Problem::of(read(document), false), now());
         assert_eq!(told, "error: Too early\n  code: X");
     }
 
     #[test]
     fn whoever_gave_no_key_is_told_how_to() {
         let document = json!({"title": "No", "status": 401, "code": "INVALID_TOKEN"});
-        let told = problem_in_words(&Problem::read(&document).unwrap(), now());
+        let told = problem_in_words(&Problem::of(read(document), false), now());
         assert!(told.contains("TENURE_KEY"), "{told}");
     }
 }

@@ -95,7 +95,7 @@ impl Memo {
 }
 
 fn digest(token: &Secret) -> String {
-    blake3::hash(token.reveal().as_bytes()).to_hex()[..32].to_owned()
+    blake3::hash(token.expose().as_bytes()).to_hex()[..32].to_owned()
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ impl Replacement {
     }
 
     fn put(&mut self, secret: &Secret) -> io::Result<()> {
-        writeln!(self.file, "{}", secret.reveal())?;
+        writeln!(self.file, "{}", secret.expose())?;
         self.file.sync_all()?;
         fs::rename(&self.beside, &self.target)?;
         File::open(directory_of(&self.target))?.sync_all()
@@ -87,7 +87,7 @@ mod tests {
         let path = directory.path().join("token");
         fs::write(&path, "old").unwrap();
         Replacement::prepare(&path).unwrap().commit(&Secret::new("new")).unwrap();
-        assert_eq!(read(&path).unwrap().reveal(), "new");
+        assert_eq!(read(&path).unwrap().expose(), "new");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
@@ -98,7 +98,7 @@ mod tests {
         let path = directory.path().join("token");
         fs::write(&path, "old").unwrap();
         drop(Replacement::prepare(&path).unwrap());
-        assert_eq!(read(&path).unwrap().reveal(), "old");
+        assert_eq!(read(&path).unwrap().expose(), "old");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 

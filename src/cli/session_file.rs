@@ -93,7 +93,7 @@ impl From<FileError> for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::Refused(problem) => Self::Problem(Box::new(problem_of(&problem))),
+            Error::Refused(problem) => Self::Problem(Box::new(Problem::of(*problem, true))),
             Error::Unreachable { url, why } => Self::Unreachable { url, why },
             Error::Strange { url, status, why } => Self::Strange { url, status, why },
             Error::Unsendable(why) => Self::Usage(why),
@@ -113,30 +113,5 @@ impl From<HoldError> for Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Server(error.to_string())
-    }
-}
-
-fn problem_of(problem: &crate::client::Problem) -> Problem {
-    let document = json!({
-        "title": problem.title,
-        "status": problem.status,
-        "detail": problem.detail,
-        "code": problem.code,
-        "retryable": problem.retryable,
-        "retryAt": problem.retry_at,
-        "causedBy": problem.caused_by,
-        "requestId": problem.request_id,
-    });
-    Problem {
-        title: problem.title.clone(),
-        status: problem.status,
-        detail: problem.detail.clone(),
-        code: problem.code.clone(),
-        retry_at: problem.retry_at.map(|at| at.to_string()),
-        retry_after: problem.retry_after.map(|wait| wait.as_secs()),
-        request_id: problem.request_id.clone(),
-        errors: Vec::new(),
-        with_credential: true,
-        document,
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::wire;
 use crate::domain::Timestamp;
@@ -44,7 +45,7 @@ impl Error {
     /// What is not its word says nothing about the session: the network's failures, and answers of somebody else.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Refused(problem) => problem.retryable || problem.status >= 500,
+            Self::Refused(problem) => problem.is_transient(),
             Self::Unreachable { .. } | Self::Strange { .. } => true,
             Self::Unsendable(_) => false,
         }
@@ -102,7 +103,36 @@ pub struct Problem {
     /// What the authority's log calls this request.
     #[serde(default)]
     pub request_id: Option<String>,
+    /// What is wrong with which field of the request.
+    #[serde(default)]
+    pub errors: Vec<FieldFault>,
     /// How long the authority asks to be left alone.
     #[serde(skip)]
     pub retry_after: Option<Duration>,
+    /// The document as it came.
+    #[serde(skip)]
+    pub document: Value,
+}
+
+/// What is wrong with one field of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct FieldFault {
+    /// Its name.
+    pub field: String,
+    /// What would be right.
+    pub message: String,
+}
+
+impl Problem {
+    /// Reads a problem document; none when it is none of the authority's.
+    pub(crate) fn read(document: Value) -> Option<Self> {
+        let problem = Self::deserialize(&document).ok()?;
+        Some(Self { document, ..problem })
+    }
+
+    /// Whether the same request may go well later without anybody doing anything about it.
+    pub(crate) const fn is_transient(&self) -> bool {
+        self.retryable || self.status >= 500
+    }
 }

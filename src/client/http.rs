@@ -128,7 +128,7 @@ impl Http {
     }
 
     fn refusal(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Error {
-        let Ok(problem) = serde_json::from_slice::<Problem>(body) else {
+        let Some(problem) = serde_json::from_slice(body).ok().and_then(Problem::read) else {
             return self.strange(status, "its error is no problem document");
         };
         let retry_after = outbound::retry_after(headers).map(|seconds| Duration::from_secs(seconds.into()));

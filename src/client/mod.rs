@@ -82,7 +82,7 @@ pub use self::{
     answers::{Created, Judgement, LiveToken, Page, Renewed, Revoked, Session, Status, Usage},
     asked::{Filter, NewSession, Use},
     call::Client,
-    error::{Error, Problem},
+    error::{Error, FieldFault, Problem},
     file::{FileError, Locked, SessionFile},
     grant::Grant,
     holder::{Holder, Options},

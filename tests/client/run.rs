@@ -228,6 +228,7 @@ fn what_is_missing_or_wrong_is_said_before_anything_runs() {
         (&["--session-file", "none", "--ttl", "1h"], 1, "give --subject"),
         (&["--session-file", "open"], 1, "chmod 600"),
         (&["--session-file", "none", "--subject", "nobody"], 4, "SUBJECT_NOT_FOUND"),
+        (&["--session-file", "none", "--subject", "agent-7", "--ttl", "1s"], 1, "\n  ttl: must be"),
     ] {
         let words = [&["run"], words, &["--", "touch", "ran"]].concat();
         let output = ground.tenure(&words).output().unwrap();

@@ -81,7 +81,7 @@ impl FanOut {
 
     fn measure(&self, global: &Global) -> Result<Vec<Value>, Failure> {
         let (host, key) = global.server()?;
-        let (key, output) = (key.reveal(), global.output());
+        let (key, output) = (key.expose(), global.output());
         let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let mut heard = Series::elsewhere("events heard", self.readers.into(), 1);
         let mut with = Series::elsewhere("renew, with readers", self.renewing.into(), 1);

@@ -103,7 +103,7 @@ impl Introspect {
     fn by_http(&self, global: &Global) -> Result<Vec<Value>, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let (host, key) = global.server()?;
-        let key = key.reveal();
+        let key = key.expose();
         let output = global.output();
         let mut all: Vec<_> = self.batch.iter().map(|&batch| series(self.connections, batch)).collect();
         runtime.block_on(async {

@@ -123,7 +123,7 @@ impl Renew {
         // One core is for the client: the rest is the server's.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let (host, key) = global.server()?;
-        let key = key.reveal();
+        let key = key.expose();
         let output = global.output();
         let elsewhere = |&clients: &u16| Series::elsewhere("renew over HTTP", clients.into(), 1);
         let mut ours: Vec<_> = self.clients.iter().map(elsewhere).collect();

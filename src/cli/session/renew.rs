@@ -133,7 +133,7 @@ fn session_of(cli: &Context, token: &Secret) -> Result<String, Failure> {
             "give the session's ID: only the server can read it from the token".to_owned(),
         ));
     }
-    let request = Request::post(&["v1", "introspect"], json!({"token": token.reveal()}));
+    let request = Request::post(&["v1", "introspect"], json!({"token": token.expose()}));
     let judged = cli.client.send(&request)?.body;
     match judged["sessionId"].as_str() {
         Some(id) => Ok(id.to_owned()),
