@@ -3,43 +3,42 @@
 //! A start reads the whole log once. It checks every record on the way and folds it into the state, the
 //! projections and the table of idempotency keys; nothing of those is ever taken on trust.
 
+mod credential;
+mod folding;
 mod jobs;
 mod published;
+mod secrets;
+pub mod snapshot;
 mod uses;
 
 use std::{
-    collections::HashMap,
-    fs::{self, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use crate::{
     audit::{Evidence, HeadError, HeadKey, Heads, Keeper, LiveCheck, Nodes, live_check},
-    authority::{Authority, Context, Failure, IdempotencyTable, Issuing, NewCredential, Parts, Secrets},
+    authority::{Authority, Failure, IdempotencyTable, Issuing, Parts},
     bus::webhooks::{self, Webhooks},
     clock::{Clock, SystemClock, TestClock},
-    domain::{
-        Actor, CredentialId, Event, KeyUse, Policy, Position, Seconds, Stream, SubjectId, Timestamp,
-        event::Role, record::ActorKind, state::State, subject::Subject,
-    },
+    domain::{Policy, Position, Seconds, state::State},
     entropy::{Entropy, OsEntropy},
     key_files::KeyFileError,
-    log::{EventLog, OpenError, RecordHash, SledLog, StoredCommit},
-    projections::{
-        Projections, history,
-        snapshot::{self, Snapshot},
-    },
-    texts::{SubjectKeys, TextError},
-    tokens::{ApiKey, Digests, Keyring, Tokens},
+    log::{EventLog, OpenError, RecordHash, StoredCommit},
+    projections::{Projections, history},
+    texts::TextError,
 };
 
-use self::jobs::Jobs;
+pub use self::credential::{IssuedKey, issue_credential};
+use self::{
+    credential::issue_first_key,
+    folding::open_log,
+    jobs::Jobs,
+    secrets::{is_missing, open_secrets},
+    snapshot::Snapshot,
+};
 
-/// So many verified tokens are remembered, at about 80 bytes each.
-const REMEMBERED_TOKENS: usize = 1_000_000;
 /// After so many events since the last snapshot a start writes another one.
 const EVENTS_PER_SNAPSHOT: u64 = 100_000;
 
@@ -252,125 +251,6 @@ fn tell_uses(data: &Path, authority: &Authority) {
     }
 }
 
-/// What a start makes of the log.
-struct Folded {
-    state: State,
-    idempotency: IdempotencyTable,
-    projections: Projections,
-    nodes: Arc<Nodes>,
-    /// The subjects that were erased, and the last event that says so.
-    erased: HashMap<SubjectId, Position>,
-    /// So many events were folded that the snapshot did not have.
-    since_snapshot: u64,
-}
-
-impl Folded {
-    fn note_erasures(&mut self, stored: &StoredCommit) {
-        let Stream::Subject(subject) = &stored.commit.stream else { return };
-        for (position, event) in stored.positions().zip(&stored.commit.events) {
-            if let Event::SubjectErased(_) = event {
-                self.erased.insert(subject.clone(), position);
-            }
-        }
-    }
-}
-
-/// The log on its way into the state: up to the snapshot only what the snapshot lacks is folded.
-struct Folding {
-    folded: Folded,
-    snapshot: Option<Snapshot>,
-    is_contradicted: bool,
-}
-
-impl Folding {
-    fn new(idempotency: IdempotencyTable, snapshot: Option<Snapshot>) -> Self {
-        let (projections, nodes) = (Projections::default(), Arc::default());
-        let folded = Folded {
-            state: State::default(),
-            idempotency,
-            projections,
-            nodes,
-            erased: HashMap::new(),
-            since_snapshot: 0,
-        };
-        Self { folded, snapshot, is_contradicted: false }
-    }
-
-    fn add(&mut self, stored: &StoredCommit) -> Result<(), String> {
-        self.folded.projections.fold(stored);
-        self.folded.nodes.fold(stored);
-        self.folded.idempotency.fold(stored);
-        self.folded.note_erasures(stored);
-        match &self.snapshot {
-            None => {
-                self.folded.since_snapshot += stored.commit.events.len() as u64;
-                self.folded.state.apply(&stored.commit).map_err(|illegal| illegal.to_string())
-            }
-            Some(snapshot) if stored.last() < snapshot.state.position => Ok(()),
-            Some(snapshot) if stands_on(snapshot, stored) => {
-                self.folded.state = self.snapshot.take().expect("it was looked at").state;
-                Ok(())
-            }
-            Some(_) => {
-                self.is_contradicted = true;
-                Err("the snapshot is of another history".into())
-            }
-        }
-    }
-}
-
-fn stands_on(snapshot: &Snapshot, stored: &StoredCommit) -> bool {
-    stored.last() == snapshot.state.position && stored.record_hashes.last() == Some(&snapshot.record)
-}
-
-fn open_log(data: &Path, table: &dyn Fn() -> IdempotencyTable) -> Result<(SledLog, Folded), StartError> {
-    let mut folding = Folding::new(table(), snapshot::load(data));
-    match SledLog::open(data, &mut |stored| folding.add(&stored)) {
-        Ok(log) if folding.snapshot.is_none() => return Ok((log, folding.folded)),
-        // A snapshot is only ever written of what is durable, so what the log lacks was cut off.
-        Ok(log) => {
-            let snapshot = folding.snapshot.map_or(Position::ZERO, |snapshot| snapshot.state.position);
-            let path = snapshot::path(data).display().to_string();
-            return Err(StartError::BehindSnapshot { path, snapshot, head: log.head().position });
-        }
-        Err(_) if folding.is_contradicted => {}
-        Err(error) => return Err(error.into()),
-    }
-    tracing::warn!("the snapshot does not belong to this log; the log is folded whole");
-    let mut folding = Folding::new(table(), None);
-    let log = SledLog::open(data, &mut |stored| folding.add(&stored))?;
-    Ok((log, folding.folded))
-}
-
-fn open_secrets(
-    data: &Path,
-    folded: &Folded,
-    now: Timestamp,
-    entropy: &dyn Entropy,
-) -> Result<Secrets, StartError> {
-    let keys = data.join("keys");
-    if folded.state.position > Position::ZERO {
-        // They were there before the first event was.
-        let mut expected = vec![keys.join("session"), keys.join("digests.key"), keys.join("subjects")];
-        // But for these, which logs of the time before access tokens do not know.
-        if folded.state.system.keys.active(KeyUse::Access).is_some() {
-            expected.push(keys.join("access"));
-        }
-        if let Some(path) = expected.iter().find(|path| is_missing(path)) {
-            return Err(StartError::KeysMissing { path: path.display().to_string() });
-        }
-    }
-    let keyring = Keyring::open(&keys, &folded.state.system.keys, now, entropy)?;
-    let texts = SubjectKeys::open(&keys)?;
-    complete_erasures(&folded.erased, &texts)?;
-    check_texts(&folded.state, &texts, &keys)?;
-    Ok(Secrets {
-        tokens: Arc::new(Tokens::new(keyring, REMEMBERED_TOKENS, entropy)),
-        digests: Digests::open(&keys, entropy)?,
-        texts: Arc::new(texts),
-    })
-}
-
 /// Compares the log with the heads that it has signed, and signs on.
 fn start_keeper(
     options: &Options,
@@ -390,38 +270,6 @@ fn start_keeper(
     Keeper::start(heads, Arc::clone(clock), options.head_interval).map_err(StartError::Thread)
 }
 
-/// Whether there is no such file or directory, or nothing in it.
-fn is_missing(path: &Path) -> bool {
-    match fs::read_dir(path) {
-        Ok(mut entries) => entries.next().is_none(),
-        Err(_) => fs::metadata(path).is_ok_and(|file| file.len() == 0) || !path.exists(),
-    }
-}
-
-/// Destroys the keys that the log says are destroyed, and are not: a crash came between the event and its key, or
-/// the file of keys was put back from an older copy.
-fn complete_erasures(erased: &HashMap<SubjectId, Position>, texts: &SubjectKeys) -> Result<(), StartError> {
-    for (subject, position) in erased {
-        let stream = Stream::Subject(subject.clone());
-        if !texts.was_forgotten_at(&stream, *position) {
-            tracing::warn!(%subject, %position, "the key of an erased subject was still there; it is destroyed now");
-            texts.forget(&stream, *position).map_err(StartError::Forgetting)?;
-        }
-    }
-    Ok(())
-}
-
-/// What was erased is no text any more. For all other text there must be a key: an older copy of the file would
-/// make it unreadable, and nobody would notice.
-fn check_texts(state: &State, texts: &SubjectKeys, keys: &Path) -> Result<(), StartError> {
-    let has_lost =
-        |subject: &&Subject| subject.has_text() && texts.get(&Stream::Subject(subject.id.clone())).is_none();
-    state.subjects.values().find(has_lost).map_or(Ok(()), |subject| {
-        let path = keys.join("subjects").display().to_string();
-        Err(StartError::SubjectKeyMissing { path, subject: subject.id.to_string() })
-    })
-}
-
 /// Time stands still at the wall time or the last recorded time, whichever is later.
 fn test_clock_for(state: &State) -> Arc<TestClock> {
     Arc::new(TestClock::new(SystemClock::new().now().max(state.recorded_at)))
@@ -437,57 +285,4 @@ fn save_snapshot(data: &Path, log: &dyn EventLog, state: State) {
 fn record_at(log: &dyn EventLog, position: Position) -> Option<RecordHash> {
     let stored = history::commit_at(log, position).ok()??;
     stored.record_hashes.get(usize::try_from(position.0 - stored.first.0).ok()?).copied()
-}
-
-/// Writes the key before the event that admits it: a crash between the two leaves a key that opens nothing,
-/// and the next start makes another.
-fn issue_first_key(data: &Path, authority: &Authority) -> Result<PathBuf, StartError> {
-    let path = data.join("admin.key");
-    let key = ApiKey::draw(authority.entropy());
-    write_secret(&path, key.expose())
-        .map_err(|source| StartError::Io { path: path.display().to_string(), source })?;
-    let new = NewCredential { role: Role::Admin, owner_id: None, name: Some("first admin key".into()) };
-    authority
-        .issue_credential_blocking(Context::of(Actor::AUTHORITY), &key, new)
-        .map_err(StartError::Record)?;
-    Ok(path)
-}
-
-fn write_secret(path: &Path, secret: &str) -> io::Result<()> {
-    let unfinished = path.with_extension("new");
-    drop(fs::remove_file(&unfinished));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-    writeln!(file, "{secret}")?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)?;
-    fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
-}
-
-/// An API key that was just admitted.
-#[derive(Debug)]
-pub struct IssuedKey {
-    /// Its id.
-    pub id: CredentialId,
-    /// When it was admitted.
-    pub created_at: Timestamp,
-    /// The key itself; it is shown now and never again.
-    pub key: ApiKey,
-}
-
-/// Admits another API key on the data directory of a stopped server. The key is given back once.
-///
-/// # Errors
-/// See [`StartError`]; a running server holds the directory.
-pub fn issue_credential(data: &Path, new: NewCredential) -> Result<IssuedKey, StartError> {
-    if !data.join("log").exists() {
-        let source = io::Error::from(io::ErrorKind::NotFound);
-        return Err(StartError::Io { path: data.join("log").display().to_string(), source });
-    }
-    let node = Node::open(Options::new(data))?;
-    let key = ApiKey::draw(node.authority.entropy());
-    let operator = Actor { kind: ActorKind::Operator, id: None };
-    let issued = node.authority.issue_credential_blocking(Context::of(operator), &key, new);
-    let (id, created_at) = issued.map_err(StartError::Record)?;
-    node.stop();
-    Ok(IssuedKey { id, created_at, key })
 }

@@ -6,7 +6,6 @@
 pub mod history;
 pub mod revocations;
 pub mod session_list;
-pub mod snapshot;
 pub mod timeline;
 
 use parking_lot::RwLock;

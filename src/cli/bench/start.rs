@@ -25,8 +25,8 @@ use crate::{
     },
     entropy::{self, Entropy, OsEntropy},
     log::{EncodedCommit, EventLog, Outcome, SledLog, encode},
-    node::{Node, Options},
-    projections::{history, snapshot},
+    node::{Node, Options, snapshot},
+    projections::history,
 };
 
 /// Arguments of `tenure bench start`.

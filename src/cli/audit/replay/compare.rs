@@ -17,7 +17,7 @@ use crate::{
         pages,
     },
     domain::{Position, SessionId, Timestamp, session::Session, state::State},
-    projections::snapshot,
+    node::snapshot,
 };
 
 const COLUMNS: &[Column] = &[
