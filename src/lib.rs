@@ -32,6 +32,8 @@
 //! | [`node`] | an authority on a data directory: what a program embeds |
 //! | [`server`] | a node, its API and a socket |
 //! | [`verify`] | for services that take tokens: a verifier that follows the revocations, a tower layer; no server code |
+//! | [`process`] | what the process may do and what others see of it: file modes, core dumps, descriptors |
+//! | `panics` | the panic of a part, kept from ending the others |
 //! | `memo` | genuine tokens, known by a digest: not to be judged twice by cryptography |
 //! | [`config`], [`clock`], [`entropy`], [`key_files`], `outbound`, [`telemetry`] | settings, time, chance, secret files, requests to elsewhere, log lines: the edges of the process |
 //!
@@ -83,6 +85,8 @@ pub mod log;
 mod memo;
 pub mod node;
 mod outbound;
+mod panics;
+pub mod process;
 pub mod projections;
 pub mod server;
 pub mod telemetry;

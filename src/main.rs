@@ -1,6 +1,6 @@
 //! The `tenure` command: the authority itself, and its command line client.
 //!
-//! Nothing happens here but the call: [`tenure::cli`] reads the command line, runs one command and says how
+//! Nothing happens here but two calls: [`tenure::process`] keeps what is secret from others, and [`tenure::cli`] reads the command line, runs one command and says how
 //! the process ends.
 
 use std::process::ExitCode;
@@ -10,5 +10,6 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    tenure::process::harden();
     tenure::cli::main(std::env::args_os())
 }

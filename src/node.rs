@@ -3,6 +3,7 @@
 //! A start reads the whole log once. It checks every record on the way and folds it into the state, the
 //! projections and the table of idempotency keys; nothing of those is ever taken on trust.
 
+mod binding;
 mod credential;
 mod folding;
 mod jobs;
@@ -27,15 +28,17 @@ use crate::{
     key_files::KeyFileError,
     log::{EventLog, OpenError, RecordHash, StoredCommit},
     projections::{Projections, history},
-    texts::TextError,
+    texts::{SubjectKeys, TextError},
+    tokens::Digests,
 };
 
 pub use self::credential::{IssuedKey, issue_credential};
 use self::{
-    credential::issue_first_key,
+    binding::Binding,
+    credential::{issue_first_key, look_at_first_key},
     folding::open_log,
     jobs::Jobs,
-    secrets::{is_missing, open_secrets},
+    secrets::{is_missing, open_secrets, remove_unfinished},
     snapshot::Snapshot,
 };
 
@@ -181,9 +184,12 @@ impl Node {
             None => Arc::new(SystemClock::new()),
         };
         let now = clock.now().max(folded.state.recorded_at);
-        let secrets = open_secrets(&options.data, &folded, now, &*options.entropy)?;
         let log: Arc<dyn EventLog> = Arc::new(log);
-        let keeper = start_keeper(&options, &log, &folded.nodes, &clock)?;
+        remove_unfinished(&options.data)?;
+        let binding = Binding::open(&options.data.join("keys"), record_at(&*log, Position(1)))?;
+        let secrets = open_secrets(&options.data, &folded, &binding, now, &*options.entropy)?;
+        let keeper = start_keeper(&options, &log, &folded.nodes, &binding, &clock)?;
+        let (texts, digests_mark) = (Arc::clone(&secrets.texts), secrets.digests.mark());
         let Options { data, policy, webhooks, issuing, entropy, .. } = options;
         if folded.since_snapshot >= EVENTS_PER_SNAPSHOT {
             save_snapshot(&data, &*log, folded.state.clone());
@@ -192,6 +198,9 @@ impl Node {
         let uses_forgotten_before = uses::forgotten_before(&data, folded.state.position, now)
             .map_err(|source| StartError::Io { path: data.display().to_string(), source })?;
         let needs_key = folded.state.system.credentials.is_empty();
+        if !needs_key {
+            look_at_first_key(&data, &folded.state.system);
+        }
         let projections = Arc::new(folded.projections);
         let (told, nodes) = (Arc::clone(&projections), folded.nodes);
         let authority = Authority::start(Parts {
@@ -212,6 +221,9 @@ impl Node {
             uses_forgotten_before,
         })
         .map_err(StartError::Record)?;
+        if binding.is_new() {
+            bind(&binding, &authority, &texts, digests_mark, &keeper);
+        }
         let first_key = needs_key.then(|| issue_first_key(&data, &authority)).transpose()?;
         let authority = Arc::new(authority);
         let webhooks = Webhooks::new(Arc::clone(&authority) as Arc<dyn webhooks::Source>, &data, webhooks);
@@ -256,6 +268,7 @@ fn start_keeper(
     options: &Options,
     log: &Arc<dyn EventLog>,
     nodes: &Arc<Nodes>,
+    binding: &Binding,
     clock: &Arc<dyn Clock>,
 ) -> Result<Keeper, StartError> {
     let keys = options.data.join("keys");
@@ -265,9 +278,24 @@ fn start_keeper(
     }
     let must_be_kept = nodes.size() > 0 && !is_missing(&path);
     let key = HeadKey::open(&keys, &*options.entropy)?;
+    binding.check(HeadKey::FILE, Some(&key.verifier().to_string()))?;
     let (log, nodes, further) = (Arc::clone(log), Arc::clone(nodes), options.head_file.clone());
     let heads = Arc::new(Heads::open(&options.data, further, must_be_kept, key, log, nodes)?);
     Keeper::start(heads, Arc::clone(clock), options.head_interval).map_err(StartError::Thread)
+}
+
+/// Writes down which keys go with this log, once it has its first event. What the disk does not take now it may take at
+/// the next start.
+fn bind(binding: &Binding, authority: &Authority, texts: &SubjectKeys, digests: String, keeper: &Keeper) {
+    let bound = texts.mark_made(authority.entropy()).map_err(|error| error.to_string()).and_then(|texts| {
+        let head = keeper.heads().verifier().to_string();
+        let marks = [(Digests::FILE, digests), (SubjectKeys::FILE, texts), (HeadKey::FILE, head)];
+        let first = record_at(authority.log(), Position(1));
+        binding.bind(first, &marks).map_err(|error| error.to_string())
+    });
+    if let Err(error) = bound {
+        tracing::warn!(error, "the keys are not bound to this log yet; the next start tries again");
+    }
 }
 
 /// Time stands still at the wall time or the last recorded time, whichever is later.

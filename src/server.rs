@@ -24,9 +24,10 @@ use crate::{
     config::Config,
     entropy::OsEntropy,
     node::{Node, Options, StartError},
+    process::{self, Descriptors, TooFewDescriptors},
 };
 
-/// So many connections are served at once; further ones wait to be accepted.
+/// So many connections are served at once at most; further ones wait to be accepted.
 const CONNECTIONS: usize = 10_000;
 /// A client that has not sent its headers by then is cut off.
 const HEADER_PATIENCE: Duration = Duration::from_secs(10);
@@ -54,6 +55,9 @@ pub enum ServeError {
     /// Time that stands still must not be seen from outside.
     #[error("--test-clock is only for a loopback address, and {0} is none")]
     TestClockExposed(SocketAddr),
+    /// Connections would leave no descriptors for the log.
+    #[error(transparent)]
+    Descriptors(#[from] TooFewDescriptors),
     /// The runtime or its signals could not be set up.
     #[error("the runtime could not be set up: {0}")]
     Runtime(std::io::Error),
@@ -76,14 +80,22 @@ pub fn run(config: &Config, test_clock: bool, told: impl FnOnce(&Listening)) -> 
     if test_clock && !config.server.listen.ip().is_loopback() {
         return Err(ServeError::TestClockExposed(config.server.listen));
     }
+    let descriptors = descriptors()?;
     let node = Node::open(options(config, test_clock))?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServeError::Runtime)?;
-    let served = runtime.block_on(serve(config, &node, told));
+    let served = runtime.block_on(serve(config, &node, descriptors.connections, told));
     // Handlers hold the authority; they end with the runtime.
     runtime.shutdown_timeout(Duration::from_secs(1));
     node.stop();
     served
+}
+
+fn descriptors() -> Result<Descriptors, TooFewDescriptors> {
+    let descriptors = process::descriptors(CONNECTIONS)?;
+    let Descriptors { limit, connections } = descriptors;
+    tracing::info!(limit, connections, "files that may be open at once, and connections among them");
+    Ok(descriptors)
 }
 
 fn options(config: &Config, test_clock: bool) -> Options {
@@ -119,7 +131,12 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-async fn serve(config: &Config, node: &Node, told: impl FnOnce(&Listening)) -> Result<(), ServeError> {
+async fn serve(
+    config: &Config,
+    node: &Node,
+    connections: usize,
+    told: impl FnOnce(&Listening),
+) -> Result<(), ServeError> {
     let address = config.server.listen;
     let listener =
         TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
@@ -139,7 +156,7 @@ async fn serve(config: &Config, node: &Node, told: impl FnOnce(&Listening)) -> R
         stop.await;
         api.close();
     };
-    accept_until(stop, listener, api.router()).await;
+    accept_until(stop, listener, connections, api.router()).await;
     node.webhooks.stop().await;
     Ok(())
 }
@@ -157,9 +174,14 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-async fn accept_until(stop: impl Future<Output = ()>, listener: TcpListener, router: Router) {
+async fn accept_until(
+    stop: impl Future<Output = ()>,
+    listener: TcpListener,
+    connections: usize,
+    router: Router,
+) {
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Semaphore::new(connections));
     tokio::pin!(stop);
     loop {
         let place = Arc::clone(&places).acquire_owned();

@@ -47,6 +47,7 @@ struct Observed {
     check_rounds: Gauge,
     differences: Gauge,
     alarms: Gauge,
+    storage_failures: Family<Labels, Counter>,
 }
 
 impl Metrics {
@@ -109,6 +110,11 @@ impl Metrics {
             observed.differences.clone(),
         );
         registry.register("alarms", "What /readyz lists for people to look into", observed.alarms.clone());
+        registry.register(
+            "storage_failures",
+            "Writes of files beside the log that failed since the start, by file",
+            observed.storage_failures.clone(),
+        );
         Self { registry, answers, granted, wrong_credentials, live_tokens, observed }
     }
 
@@ -150,9 +156,25 @@ impl Metrics {
         set(&self.observed.check_rounds, evidence.check.rounds());
         set(&self.observed.differences, evidence.check.differences());
         set(&self.observed.alarms, alarms as u64);
+        self.observe_storage(api);
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to memory does not fail");
         text
+    }
+
+    fn observe_storage(&self, api: &Api) {
+        let of_webhooks = api.webhooks.destinations().writes();
+        let writes = api.authority.key_writes().into_iter().chain([of_webhooks]);
+        let of_keys = writes.map(|writes| (writes.name(), writes.failures()));
+        let heads = ("head.note", api.evidence.keeper.heads().failures());
+        let store = ("webhooks.redb", api.webhooks.health().store_failures);
+        for (file, count) in of_keys.chain([heads, store]) {
+            self.observed
+                .storage_failures
+                .get_or_create(&[("file", file)])
+                .inner()
+                .store(count, Ordering::Relaxed);
+        }
     }
 
     fn observe_webhooks(&self, health: &Health) {

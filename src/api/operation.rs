@@ -53,10 +53,8 @@ pub(super) async fn readyz(call: Call) -> Result<Reply, Problem> {
 
 /// What people must look into, though it serves: for `/readyz`, and counted for the metrics.
 fn alarms(api: &Api) -> Vec<String> {
-    let of_webhooks = api.webhooks.health().store_fails;
-    let of_webhooks =
-        of_webhooks.then_some("what webhooks have told cannot be saved; the log of the process says why");
-    api.evidence.alarms().into_iter().chain(of_webhooks).map(str::to_owned).collect()
+    let of_evidence = api.evidence.alarms().into_iter().map(str::to_owned);
+    of_evidence.chain(api.authority.alarms()).chain(api.webhooks.alarms()).collect()
 }
 
 fn unready(api: &Api) -> Option<String> {

@@ -8,6 +8,7 @@ use super::heads::{HeadError, Heads};
 use crate::{
     clock::Clock,
     domain::{Seconds, Timestamp},
+    panics::Watch,
 };
 
 /// So often the thread looks; a head is signed this much early rather than late.
@@ -26,6 +27,7 @@ struct Duty {
     tried: Mutex<Tried>,
     is_over: Mutex<bool>,
     over: Condvar,
+    watch: Watch,
 }
 
 /// The last attempt.
@@ -42,16 +44,25 @@ impl Keeper {
     /// The operating system gives no thread.
     pub fn start(heads: Arc<Heads>, clock: Arc<dyn Clock>, interval: Seconds) -> std::io::Result<Self> {
         let tried = Mutex::new(Tried { at: clock.now(), failure: None });
-        let duty = Duty { heads, clock, interval, tried, is_over: Mutex::new(false), over: Condvar::new() };
+        let watch = Watch::over("the thread that signs heads");
+        let (is_over, over) = (Mutex::new(false), Condvar::new());
+        let duty = Duty { heads, clock, interval, tried, is_over, over, watch };
         let duty = Arc::new(duty);
         let kept = Arc::clone(&duty);
-        let thread = std::thread::Builder::new().name("tenure-heads".into()).spawn(move || kept.run())?;
+        let thread = std::thread::Builder::new()
+            .name("tenure-heads".into())
+            .spawn(move || kept.watch.run(|| kept.run()))?;
         Ok(Self { duty, thread: Some(thread) })
     }
 
     /// The heads that it keeps.
     pub fn heads(&self) -> &Heads {
         &self.duty.heads
+    }
+
+    /// Why no head is signed when it is due; none while it is.
+    pub(super) fn alarm(&self) -> Option<&str> {
+        self.duty.watch.alarm()
     }
 
     /// Signs a head if one is due: for whoever has just moved the clock.

@@ -32,6 +32,7 @@ use crate::{
         system::System,
     },
     log::{EventLog, LogError, StoredCommit, StreamKey},
+    panics::Watch,
 };
 
 /// So many subjects are replayed at a time, more or less.
@@ -117,6 +118,7 @@ struct Duty {
     slice: usize,
     is_over: Mutex<bool>,
     over: Condvar,
+    watch: Watch,
 }
 
 impl LiveCheck {
@@ -139,9 +141,12 @@ impl LiveCheck {
             slice,
             is_over: Mutex::new(false),
             over: Condvar::new(),
+            watch: Watch::over("the comparison of memory with the log"),
         });
         let own = Arc::clone(&duty);
-        let thread = std::thread::Builder::new().name("tenure-check".into()).spawn(move || own.run())?;
+        let thread = std::thread::Builder::new()
+            .name("tenure-check".into())
+            .spawn(move || own.watch.run(|| own.run()))?;
         Ok(Self { duty, thread: Some(thread) })
     }
 
@@ -163,7 +168,7 @@ impl LiveCheck {
 
     /// The first difference that was found since the start, in words; none while memory and log agree.
     pub fn alarm(&self) -> Option<&str> {
-        self.duty.alarm.get().map(String::as_str)
+        self.duty.alarm.get().map(String::as_str).or_else(|| self.duty.watch.alarm())
     }
 
     /// How many rounds are over.

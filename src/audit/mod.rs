@@ -52,6 +52,7 @@ pub struct Evidence {
 impl Evidence {
     /// What must be looked into by people; nothing while all is well.
     pub fn alarms(&self) -> Vec<&str> {
-        self.keeper.heads().stopped().into_iter().chain(self.check.alarm()).collect()
+        let of_heads = self.keeper.heads().stopped().into_iter().chain(self.keeper.alarm());
+        of_heads.chain(self.check.alarm()).collect()
     }
 }

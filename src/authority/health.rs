@@ -7,17 +7,38 @@ use std::{
 
 use parking_lot::RwLock;
 
+use crate::panics::Watch;
+
 /// Counted by the sequencer, read by `/readyz` and `/metrics`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Health {
     stopped: RwLock<Option<String>>,
     commits: AtomicU64,
     batches: AtomicU64,
     busy_micros: AtomicU64,
     uses_recorded: AtomicBool,
+    jobs: Watch,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            stopped: RwLock::default(),
+            commits: AtomicU64::default(),
+            batches: AtomicU64::default(),
+            busy_micros: AtomicU64::default(),
+            uses_recorded: AtomicBool::default(),
+            jobs: Watch::over("the sweep of ended sessions and retired keys"),
+        }
+    }
 }
 
 impl Health {
+    /// Over the thread that sweeps.
+    pub(crate) fn jobs(&self) -> &Watch {
+        &self.jobs
+    }
+
     /// Why no more is written until a restart; none while all is well.
     pub fn stopped(&self) -> Option<String> {
         self.stopped.read().clone()

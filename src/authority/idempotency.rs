@@ -55,6 +55,16 @@ impl Table {
         self.oldest_first.push_back((at, idempotency.key));
     }
 
+    /// Forgets the keys of commits that were decided and then not written: all behind the end of the log.
+    pub(super) fn forget_after(&mut self, head: Position) {
+        while let Some((_, key)) = self.oldest_first.back()
+            && self.entries.get(key).is_some_and(|entry| entry.first > head)
+        {
+            self.entries.remove(key);
+            self.oldest_first.pop_back();
+        }
+    }
+
     pub(super) fn look_up(&self, idempotency: Idempotency, now: Timestamp) -> Known {
         match self.entries.get(&idempotency.key) {
             Some(entry) if !self.is_over(entry.at, now) => {
@@ -115,6 +125,18 @@ mod tests {
         }
         assert_eq!(table.look_up(mark(1, 1), at(3)), Known::No);
         assert_eq!(table.look_up(mark(2, 1), at(3)), Known::Repeat(Position(2)));
+    }
+
+    #[test]
+    fn a_key_of_a_commit_that_was_not_written_is_free_again() {
+        let mut table = Table::new(Seconds(600), 10);
+        for key in 1..=3 {
+            table.remember(mark(key, 1), Position(u64::from(key)), at(0));
+        }
+        table.forget_after(Position(1));
+        assert_eq!(table.look_up(mark(1, 1), at(1)), Known::Repeat(Position(1)));
+        assert_eq!(table.look_up(mark(2, 1), at(1)), Known::No);
+        assert_eq!(table.look_up(mark(3, 1), at(1)), Known::No);
     }
 
     #[test]

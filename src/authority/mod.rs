@@ -11,6 +11,7 @@
 //!
 //! What costs time (sealing tokens and texts, hashing) happens outside of the sequencer.
 
+mod alarms;
 mod bulk;
 mod credentials;
 mod erase;

@@ -154,6 +154,10 @@ impl Sequencer {
             waiting.push((reply, outcome));
         }
         let result = self.commit(staging, begun);
+        if result.is_err() {
+            // What was not written had no effect that a repeat could do twice.
+            self.idempotency.forget_after(self.live.position());
+        }
         for (reply, outcome) in waiting {
             // Even a refusal may rest on a commit of this batch, so all share the batch's fate.
             answer(reply, result.clone().and(outcome));
@@ -354,6 +358,10 @@ impl Sequencer {
 
     fn refused_by_log(&self, error: &LogError) -> Failure {
         let why = error.to_string();
+        if let LogError::Exhausted { .. } = error {
+            tracing::warn!(%why, "a batch was not written; the next one is tried");
+            return Failure::StorageUnavailable { why };
+        }
         self.health.stop(why.clone());
         Failure::StorageUnavailable { why }
     }
@@ -410,7 +418,11 @@ impl Sequencer {
                 let stamp = self.stamp(at, Context::of(Actor::AUTHORITY));
                 staging.decide_system(&command, stamp).map_err(|fault| self.unwritable(&fault)).is_ok()
             });
-            all_decided && self.commit(staging, stopwatch()).is_ok()
+            let recorded = all_decided && self.commit(staging, stopwatch()).is_ok();
+            if !recorded {
+                live.uses().are_due_again(uses);
+            }
+            recorded
         })
     }
 

@@ -121,6 +121,11 @@ impl Uses {
         taken.into_iter().filter_map(|id| self.noted(id)).collect()
     }
 
+    /// Taken, and then not recorded.
+    pub(super) fn are_due_again(&self, uses: &[Seen]) {
+        self.due.lock().extend(uses.iter().map(|seen| seen.session_id));
+    }
+
     /// All that is noted, in the order of ids.
     pub(super) fn all(&self) -> Vec<Seen> {
         let mut all = Vec::new();

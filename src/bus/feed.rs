@@ -31,6 +31,7 @@ use crate::{
     clock,
     domain::{Event, KindSet, Position},
     log::{EventLog, LogError, StoredCommit, waiting_for_disk},
+    panics::Watch,
 };
 
 use super::{
@@ -70,6 +71,7 @@ struct Shared {
     wake: Condvar,
     groups: [Group; GROUPS],
     reading: Semaphore,
+    watch: Watch,
 }
 
 /// Readers that are told at the same moment.
@@ -107,10 +109,14 @@ impl Feed {
         let gathered = Mutex::new(Gathered::default());
         let reading = Semaphore::new(READING);
         let groups = std::array::from_fn(|_| Group::new());
-        let shared = Arc::new(Shared { log, told, gathered, wake: Condvar::new(), groups, reading });
+        let (wake, watch) = (Condvar::new(), Watch::over("the thread that passes on the news"));
+        let shared = Arc::new(Shared { log, told, gathered, wake, groups, reading, watch });
         let teller = std::thread::Builder::new().name("tenure-news".into()).spawn({
             let shared = Arc::clone(&shared);
-            move || shared.tell()
+            move || {
+                shared.watch.run(|| shared.tell());
+                shared.end();
+            }
         })?;
         Ok(Self { shared, teller: Mutex::new(Some(teller)) })
     }
@@ -120,7 +126,7 @@ impl Feed {
         let Some(last) = commits.last() else { return };
         self.shared.told.store(last.last().0, Ordering::SeqCst);
         // A reader that comes right now has its receiver before it looks how far it may read.
-        if self.cursors() > 0 {
+        if self.cursors() > 0 && self.alarm().is_none() {
             self.shared.gathered.lock().commits.extend(commits.iter().cloned());
             self.shared.wake.notify_one();
         }
@@ -129,6 +135,11 @@ impl Feed {
     /// The last position that is told.
     pub fn head(&self) -> Position {
         self.shared.head()
+    }
+
+    /// Why live news is not passed on any more; none while it is.
+    pub fn alarm(&self) -> Option<&str> {
+        self.shared.watch.alarm()
     }
 
     /// Every commit whose last event is after `after`: those of the past first, then each as it happens.
@@ -146,12 +157,9 @@ impl Feed {
     pub fn close(&self) {
         self.shared.gathered.lock().closed = true;
         self.shared.wake.notify_one();
-        if let Some(teller) = self.teller.lock().take()
-            && teller.join().is_err()
-        {
-            tracing::error!(
-                "the thread that tells the news died; readers go on from the log when they return"
-            );
+        if let Some(teller) = self.teller.lock().take() {
+            // Its panic is an alarm; readers go on from the log when they return.
+            drop(teller.join());
         }
     }
 }
@@ -197,6 +205,10 @@ impl Shared {
                 clock::pause(self.rest());
             }
         }
+    }
+
+    /// There is no more live news. Also when telling it has panicked: readers must not wait for what never comes.
+    fn end(&self) {
         for group in &self.groups {
             group.sender.close();
         }

@@ -1,21 +1,13 @@
 //! Calls into sled, which panics where it meets bytes that it did not expect.
 //!
 //! A panic is no answer to a damaged file: the operator needs the file's name. So each call is caught, and
-//! becomes an error like any other. What sled panicked about is in that error; the default hook, which
-//! would print a backtrace to standard error besides, is kept quiet for these calls and for sled's own
-//! threads.
+//! becomes an error like any other, with what sled panicked about in it. sled's own threads are kept quiet too.
 
-use std::{
-    any::Any,
-    cell::Cell,
-    panic::{self, AssertUnwindSafe},
-    sync::Once,
-    thread,
-};
+use std::{panic, sync::Once, thread};
 
-thread_local! {
-    static IN_SLED: Cell<bool> = const { Cell::new(false) };
-}
+use rustix::io::Errno;
+
+use crate::panics::caught;
 
 /// What a call into sled came to, if not to a result.
 #[derive(Debug)]
@@ -24,6 +16,19 @@ pub(super) enum Failure {
     Error(::sled::Error),
     /// It panicked, and said this.
     Panic(String),
+}
+
+impl Failure {
+    /// Whether only descriptors or memory were wanting, which others may give back.
+    pub(super) fn passes(&self) -> bool {
+        match self {
+            Self::Error(::sled::Error::Io(error)) => {
+                let errno = Errno::from_io_error(error);
+                errno.is_some_and(|errno| [Errno::MFILE, Errno::NFILE, Errno::NOMEM].contains(&errno))
+            }
+            Self::Error(_) | Self::Panic(_) => false,
+        }
+    }
 }
 
 impl std::fmt::Display for Failure {
@@ -40,32 +45,22 @@ impl std::fmt::Display for Failure {
 /// Whatever `work` touched of sled may be broken after a panic: the log never writes through it again.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, ::sled::Error>) -> Result<T, Failure> {
     static QUIET: Once = Once::new();
-    QUIET.call_once(quieten);
-    let outer = IN_SLED.replace(true);
-    let caught = panic::catch_unwind(AssertUnwindSafe(work));
-    IN_SLED.set(outer);
-    match caught {
+    QUIET.call_once(quieten_threads);
+    match caught(work) {
         Ok(result) => result.map_err(Failure::Error),
-        Err(payload) => Err(Failure::Panic(message(payload.as_ref()))),
+        Err(message) => Err(Failure::Panic(message)),
     }
 }
 
-fn quieten() {
+fn quieten_threads() {
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        let thread = thread::current();
-        let of_sled = thread.name().is_some_and(|name| name.starts_with("sled-"));
-        if IN_SLED.get() || of_sled {
+        if thread::current().name().is_some_and(|name| name.starts_with("sled-")) {
             tracing::debug!(panic = %info, "the store panicked");
         } else {
             before(info);
         }
     }));
-}
-
-fn message(payload: &(dyn Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a word".to_owned())
 }
 
 #[cfg(test)]

@@ -91,6 +91,9 @@ pub(crate) use waiting::waiting_for_disk;
 /// everything, writes again. A backend never retries a failed sync: the kernel may have dropped the dirty
 /// pages, so a second, successful sync proves nothing.
 ///
+/// Want of descriptors or memory *before* the barrier is no such failure: the batch is taken back, answered
+/// [`LogError::Exhausted`], and the next one is tried as if nothing had been.
+///
 /// # Edges
 ///
 /// An empty batch is answered with no outcomes and touches nothing. Reading after the head, or a maximum of
@@ -112,7 +115,8 @@ pub trait EventLog: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Nothing of the batch was written: [`LogError::Stopped`], [`LogError::OutOfOrder`].
+    /// Nothing of the batch was written: [`LogError::Stopped`], [`LogError::OutOfOrder`], and, for the moment only,
+    /// [`LogError::Exhausted`].
     fn append(&self, batch: Vec<EncodedCommit>) -> Result<Vec<Outcome>, LogError>;
 
     /// The last event that is durable and visible, and the root over all up to it.
@@ -217,6 +221,12 @@ pub enum LogError {
     #[error("the log is stopped and needs a restart: {why}")]
     Stopped {
         /// The failure that stopped it.
+        why: String,
+    },
+    /// The system had no descriptor or no memory to give. Nothing of the batch was written; try again.
+    #[error("nothing was written, for want of descriptors or memory: {why}")]
+    Exhausted {
+        /// What the system said.
         why: String,
     },
     /// What is stored is not what was written.

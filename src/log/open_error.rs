@@ -16,6 +16,23 @@ pub enum OpenError {
         /// The file that is locked.
         path: PathBuf,
     },
+    /// Another user owns the data directory.
+    #[error(
+        "{}: it belongs neither to the user who runs this program nor to root: run it as its owner, or change the owner",
+        path.display()
+    )]
+    NotOurs {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// Others can write to the data directory.
+    #[error("{path}: others can write to it (mode {mode:04o}): chmod go-w {path}", path = path.display())]
+    OpenToOthers {
+        /// The data directory.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
     /// The directory is not one of ours, or one of a newer program.
     #[error("{}: {why}", path.display())]
     ForeignFormat {

@@ -7,7 +7,7 @@
 use std::{
     fs::{self, DirBuilder, File, TryLockError},
     io::{self, Write},
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -73,6 +73,7 @@ pub(super) fn open(
         record.file_bytes = 0;
     }
     files.check_from_outside(&record)?;
+    files.tighten()?;
     let store = files.open_store()?;
     let reopen = &|store| files.reopen(store);
     let Scanned { store, tail, frame_bytes } = scan::scan(store, reopen, &files.db, record, fold)?;
@@ -95,7 +96,7 @@ impl Files {
 
     fn make_data_dir(&self) -> Result<(), OpenError> {
         if self.data.is_dir() {
-            return Ok(());
+            return self.check_owner();
         }
         let missing: Vec<_> =
             self.data.ancestors().take_while(|dir| *dir != Path::new("") && !dir.exists()).collect();
@@ -105,6 +106,30 @@ impl Files {
         for made in missing {
             let absolute = made.canonicalize().map_err(io_at(made))?;
             sync_dir(absolute.parent().unwrap_or(&absolute))?;
+        }
+        Ok(())
+    }
+
+    /// Anyone who can write to the directory can put other keys and another log into it.
+    fn check_owner(&self) -> Result<(), OpenError> {
+        let found = fs::metadata(&self.data).map_err(io_at(&self.data))?;
+        let path = self.data.clone();
+        if ![0, rustix::process::geteuid().as_raw()].contains(&found.uid()) {
+            return Err(OpenError::NotOurs { path });
+        }
+        if found.mode() & 0o022 != 0 {
+            return Err(OpenError::OpenToOthers { path, mode: found.mode() & 0o7777 });
+        }
+        Ok(())
+    }
+
+    /// What a start with a wider umask made is for its owner only.
+    fn tighten(&self) -> Result<(), OpenError> {
+        for (path, right) in [(&self.log, 0o700), (&self.head, 0o600)] {
+            let mode = fs::metadata(path).map_err(io_at(path))?.mode();
+            if mode & 0o077 != 0 {
+                fs::set_permissions(path, fs::Permissions::from_mode(right)).map_err(io_at(path))?;
+            }
         }
         Ok(())
     }
@@ -146,7 +171,8 @@ impl Files {
     /// sled locks its file too, but only while it opens it, which is after we have looked and tidied.
     fn lock_head(&self) -> Result<HeadFile, OpenError> {
         let mut options = File::options();
-        options.read(true).write(true).create(true).truncate(false);
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
         let file = options.open(&self.head).map_err(io_at(&self.head))?;
         self.lock(&file)?;
         HeadFile::read(file).map_err(|error| {

@@ -12,7 +12,7 @@
 //! - after an error it may show what it has not written, so nothing is appended any more.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
     ops::Bound,
     path::{Path, PathBuf},
@@ -20,10 +20,11 @@ use std::{
 };
 
 use parking_lot::{Mutex, RwLock};
+use rustix::fs::Dir;
 
 use super::{
     EncodedCommit, EventLog, Head, LogError, OpenError, Outcome, StoredBytes, StoredCommit, codec, frame,
-    guard::guarded,
+    guard::{Failure, guarded},
     head_file::{HeadFile, HeadRecord},
     opening,
     tail::{Staged, Tail},
@@ -46,6 +47,8 @@ pub(super) struct Store {
     db: Option<::sled::Db>,
     /// The store's file, opened by ourselves: to sync it is to sync what sled wrote through its own handle.
     file: File,
+    /// `blobs/`, open from the start: a commit opens no file, so a want of descriptors stops no writes.
+    blobs: Mutex<Dir>,
     dir: PathBuf,
     #[cfg(test)]
     faults: faults::Faults,
@@ -56,6 +59,20 @@ struct Writer {
     tail: Tail,
     head_file: HeadFile,
     frame_bytes: u64,
+}
+
+/// Why a batch is not durable.
+enum Fault {
+    /// Nothing of it was written, and the next one may be.
+    Passing(String),
+    /// What the disk holds of it is unknown.
+    Lasting(String),
+}
+
+impl From<String> for Fault {
+    fn from(why: String) -> Self {
+        Self::Lasting(why)
+    }
 }
 
 /// Takes the bytes of the commit at a position, and says how many events it has.
@@ -119,19 +136,29 @@ impl SledLog {
     }
 
     /// Brings what was staged to disk and writes the head record. Shows nothing to readers.
-    fn make_durable(&self, writer: &mut Writer, staged: &Staged) -> Result<u64, String> {
+    fn make_durable(&self, writer: &mut Writer, staged: &Staged) -> Result<u64, Fault> {
         let mut frame_bytes = writer.frame_bytes;
+        let mut keys = Vec::new();
         for frame in frame::pack(&staged.accepted) {
             self.note_shrinking(writer)?;
             let key = frame.key();
             let value = frame.seal();
             frame_bytes += value.len() as u64;
-            guarded(|| self.store.insert(&key, value)).map_err(|failure| failure.to_string())?;
+            keys.push(key);
+            guarded(|| self.store.insert(&key, value)).map_err(|failure| self.take_back(&keys, &failure))?;
         }
         let record = self.barrier(staged.head(), frame_bytes)?;
         // Behind the barrier: the record must never know more than the disk.
         writer.head_file.write(record).map_err(|error| format!("log.head cannot be written: {error}"))?;
         Ok(frame_bytes)
+    }
+
+    /// Removes the frames of a batch that met a want that passes: then nothing of it was written. What the store
+    /// does not let go of may be written with the next batch, so then the log stops.
+    fn take_back<K: AsRef<[u8]>>(&self, keys: &[K], failure: &Failure) -> Fault {
+        let why = failure.to_string();
+        let remove = || keys.iter().try_for_each(|key| self.store.db().remove(key).map(drop));
+        if failure.passes() && guarded(remove).is_ok() { Fault::Passing(why) } else { Fault::Lasting(why) }
     }
 
     /// When this has returned, everything inserted so far survives a power cut; gives the record that says
@@ -217,7 +244,8 @@ impl EventLog for SledLog {
                 *self.head.write() = staged.head();
                 Ok(writer.tail.admit(staged))
             }
-            Err(why) => {
+            Err(Fault::Passing(why)) => Err(LogError::Exhausted { why }),
+            Err(Fault::Lasting(why)) => {
                 self.stop(why);
                 Ok(staged.unknown())
             }
@@ -269,9 +297,11 @@ impl Drop for SledLog {
 impl Store {
     pub(super) fn new(db: ::sled::Db, dir: PathBuf) -> io::Result<Self> {
         let file = File::options().read(true).write(true).open(dir.join("db"))?;
+        let blobs = Mutex::new(Dir::new(File::open(dir.join("blobs"))?)?);
         Ok(Self {
             db: Some(db),
             file,
+            blobs,
             dir,
             #[cfg(test)]
             faults: faults::Faults::default(),
@@ -287,6 +317,8 @@ impl Store {
     /// sled splits a page that has become too large when it next comes by, even to read. When it can no
     /// longer write, such a page can no longer be read either. So it comes by here, as long as it can write.
     fn insert(&self, key: &[u8], frame: Vec<u8>) -> Result<(), ::sled::Error> {
+        #[cfg(test)]
+        self.faults.lack()?;
         self.db().insert(key, frame)?;
         self.db().get(key)?;
         Ok(())
@@ -309,12 +341,22 @@ impl Store {
     /// directory takes microseconds, where the sync before it takes a hundred times as long.
     pub(super) fn assert_no_blobs(&self) -> Result<(), String> {
         let blobs = self.dir.join("blobs");
-        let listed = fs::read_dir(&blobs).map(|mut entries| entries.next().is_none());
-        match listed {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(format!("{}: is not empty, and nothing in it is synced", blobs.display())),
+        match self.has_blobs() {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(format!("{}: is not empty, and nothing in it is synced", blobs.display())),
             Err(error) => Err(format!("{}: {error}", blobs.display())),
         }
+    }
+
+    fn has_blobs(&self) -> io::Result<bool> {
+        let mut blobs = self.blobs.lock();
+        blobs.rewind();
+        while let Some(entry) = blobs.read() {
+            if ![c".", c".."].contains(&entry?.file_name()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Every frame behind the one that begins at `last`, in order; every frame at all if there is none.
@@ -377,11 +419,22 @@ mod faults {
 
     /// A disk that fails when told to: the only way to meet the barrier's failure on a healthy machine.
     #[derive(Debug, Default)]
-    pub(super) struct Faults(AtomicBool);
+    pub(super) struct Faults(AtomicBool, AtomicBool);
 
     impl Faults {
         pub(super) fn next_sync_fails(&self) {
             self.0.store(true, Ordering::SeqCst);
+        }
+
+        pub(super) fn next_insert_lacks_descriptors(&self) {
+            self.1.store(true, Ordering::SeqCst);
+        }
+
+        pub(super) fn lack(&self) -> io::Result<()> {
+            if self.1.swap(false, Ordering::SeqCst) {
+                return Err(rustix::io::Errno::MFILE.into());
+            }
+            Ok(())
         }
 
         pub(super) fn meet(&self) -> io::Result<()> {

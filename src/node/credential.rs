@@ -7,10 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use zeroize::Zeroizing;
+
 use super::{Node, Options, StartError};
 use crate::{
     authority::{Authority, Context, NewCredential},
-    domain::{Actor, CredentialId, Timestamp, event::Role, record::ActorKind},
+    domain::{Actor, CredentialId, Timestamp, event::Role, record::ActorKind, system::System},
     tokens::ApiKey,
 };
 
@@ -26,6 +28,18 @@ pub(super) fn issue_first_key(data: &Path, authority: &Authority) -> Result<Path
         .issue_credential_blocking(Context::of(Actor::AUTHORITY), &key, new)
         .map_err(StartError::Record)?;
     Ok(path)
+}
+
+/// Looks at the file of the first admin key where it still is. A damaged one opens nothing, which is better known before
+/// it is needed. The server itself never uses it.
+pub(super) fn look_at_first_key(data: &Path, system: &System) {
+    let path = data.join("admin.key");
+    let Ok(bytes) = fs::read(&path) else { return };
+    let bytes = Zeroizing::new(bytes);
+    let hash = ApiKey::hash(String::from_utf8_lossy(&bytes).trim());
+    if !system.credentials.values().any(|credential| credential.key_hash == hash) {
+        tracing::warn!("admin.key holds no key of this authority: it was damaged, or is another's");
+    }
 }
 
 fn write_secret(path: &Path, secret: &str) -> io::Result<()> {

@@ -2,11 +2,12 @@
 
 use std::{collections::HashMap, fs, path::Path, sync::Arc};
 
-use super::{StartError, folding::Folded};
+use super::{StartError, binding::Binding, folding::Folded};
 use crate::{
     authority::Secrets,
-    domain::{KeyUse, Position, Stream, SubjectId, Timestamp, state::State, subject::Subject},
+    domain::{KeyUse, Position, SealedText, Stream, SubjectId, Timestamp, state::State, subject::Subject},
     entropy::Entropy,
+    key_files::{self, KeyFileError},
     texts::SubjectKeys,
     tokens::{Digests, Keyring, Tokens},
 };
@@ -17,6 +18,7 @@ const REMEMBERED_TOKENS: usize = 1_000_000;
 pub(super) fn open_secrets(
     data: &Path,
     folded: &Folded,
+    binding: &Binding,
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Result<Secrets, StartError> {
@@ -34,13 +36,25 @@ pub(super) fn open_secrets(
     }
     let keyring = Keyring::open(&keys, &folded.state.system.keys, now, entropy)?;
     let texts = SubjectKeys::open(&keys)?;
+    binding.check(SubjectKeys::FILE, texts.mark().as_deref())?;
+    let digests = Digests::open(&keys, entropy)?;
+    binding.check(Digests::FILE, Some(&digests.mark()))?;
     complete_erasures(&folded.erased, &texts)?;
     check_texts(&folded.state, &texts, &keys)?;
+    if binding.is_new() {
+        check_names(&folded.state, &texts, &keys)?;
+    }
     Ok(Secrets {
         tokens: Arc::new(Tokens::new(keyring, REMEMBERED_TOKENS, entropy)),
-        digests: Digests::open(&keys, entropy)?,
+        digests,
         texts: Arc::new(texts),
     })
+}
+
+/// Removes key files that a crash left unfinished: nothing was ever sealed with what is in them.
+pub(super) fn remove_unfinished(data: &Path) -> Result<(), KeyFileError> {
+    let directories = ["keys", "keys/session", "keys/access", "keys/webhooks"];
+    directories.iter().try_for_each(|directory| key_files::remove_unfinished(&data.join(directory)))
 }
 
 /// Whether there is no such file or directory, or nothing in it.
@@ -62,6 +76,25 @@ fn complete_erasures(erased: &HashMap<SubjectId, Position>, texts: &SubjectKeys)
         }
     }
     Ok(())
+}
+
+/// So many names are opened, to see whether the keys are those of this log.
+const NAMES: usize = 100;
+
+/// Whether names open under these keys: those of another log are found by the same ids, and open nothing.
+fn check_names(state: &State, texts: &SubjectKeys, keys: &Path) -> Result<(), StartError> {
+    let named =
+        state.subjects.values().filter_map(|subject| Some((subject, subject.profile()?.name.as_ref()?)));
+    let mut named = named.take(NAMES);
+    let opens = |(subject, name): (&Subject, &SealedText)| {
+        let stream = Stream::Subject(subject.id.clone());
+        texts.is_forgotten(&stream) || texts.open_text(&stream, "name", name).is_some()
+    };
+    if named.all(opens) {
+        return Ok(());
+    }
+    let path = keys.join(SubjectKeys::FILE);
+    Err(KeyFileError::Foreign { path, whose: "this log, or was damaged" }.into())
 }
 
 /// What was erased is no text any more. For all other text there must be a key: an older copy of the file would

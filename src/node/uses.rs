@@ -22,20 +22,32 @@ pub(super) fn forgotten_before(
     now: Timestamp,
 ) -> Result<Option<Timestamp>, io::Error> {
     let path = data.join(NAME);
-    let said = match fs::read_to_string(&path) {
-        Ok(text) => text,
+    let said = match fs::read(&path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(now)),
         Err(error) => return Err(error),
     };
     fs::remove_file(&path)?;
     File::open(data)?.sync_all()?;
-    Ok(read(&said, head).unwrap_or(Some(now)))
+    Ok(read(&said, head).unwrap_or_else(|| {
+        tracing::warn!(
+            "uses.recorded is damaged or of another history; the last stop counts as a crash, and idle sessions may live \
+             a little longer"
+        );
+        Some(now)
+    }))
 }
 
 /// Of another history, or damaged, it says nothing.
 #[expect(clippy::option_option, reason = "that no moment is told is another thing than that nothing is told")]
 fn read(text: &str, head: Position) -> Option<Option<Timestamp>> {
-    let (position, before) = text.trim_end().split_once(' ')?;
+    let words: Vec<_> = text.trim_end().split(' ').collect();
+    // Stops of the time before checks wrote none.
+    let (position, before) = match words[..] {
+        [position, before] => (position, before),
+        [position, before, check] if check == check_of(position, before) => (position, before),
+        _ => return None,
+    };
     if position.parse() != Ok(head.0) {
         return None;
     }
@@ -49,9 +61,14 @@ fn read(text: &str, head: Position) -> Option<Option<Timestamp>> {
 pub(super) fn write(data: &Path, head: Position, before: Option<Timestamp>) -> io::Result<()> {
     let before = before.map_or_else(|| "none".to_owned(), |before| before.as_millis().to_string());
     let mut file = File::create(data.join(NAME))?;
-    writeln!(file, "{} {before}", head.0)?;
+    let position = head.0.to_string();
+    writeln!(file, "{position} {before} {}", check_of(&position, &before))?;
     file.sync_all()?;
     File::open(data)?.sync_all()
+}
+
+fn check_of(position: &str, before: &str) -> String {
+    blake3::hash(format!("tenure uses {position} {before}").as_bytes()).to_hex().to_string()
 }
 
 #[cfg(test)]
@@ -75,6 +92,19 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         write(data.path(), Position(7), None).unwrap();
         assert_eq!(forgotten_before(data.path(), Position(8), NOW).unwrap(), Some(NOW));
+        write(data.path(), Position(7), Some(Timestamp::from_millis(17))).unwrap();
+        let whole = fs::read(data.path().join(NAME)).unwrap();
+        for place in 0..whole.len() - 1 {
+            let mut changed = whole.clone();
+            changed[place] ^= 1;
+            fs::write(data.path().join(NAME), changed).unwrap();
+            assert_eq!(forgotten_before(data.path(), Position(7), NOW).unwrap(), Some(NOW), "byte {place}");
+        }
+        // Of an earlier version.
+        fs::write(data.path().join(NAME), "7 none\n").unwrap();
+        assert_eq!(forgotten_before(data.path(), Position(7), NOW).unwrap(), None);
+        fs::write(data.path().join(NAME), [0xff; 9]).unwrap();
+        assert_eq!(forgotten_before(data.path(), Position(7), NOW).unwrap(), Some(NOW));
         for damaged in ["", "7", "7 ", "7 soon", "x none"] {
             fs::write(data.path().join(NAME), damaged).unwrap();
             assert_eq!(forgotten_before(data.path(), Position(7), NOW).unwrap(), Some(NOW), "{damaged}");

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     domain::{Position, SealedText, Stream},
     entropy::Entropy,
-    key_files::{KeyFileError, open_private, private_directory, sync_directory},
+    key_files::{KeyFileError, Writes, open_private, private_directory, sync_directory},
 };
 
 const EXPECTED: &str = "the keys of subjects";
@@ -62,6 +62,7 @@ pub struct SubjectKeys {
     forgettings: AtomicU64,
     queue: Mutex<Queue>,
     turn: Condvar,
+    writes: Writes,
 }
 
 #[derive(Clone)]
@@ -84,14 +85,29 @@ struct Queue {
     failure: Option<TextError>,
 }
 
+impl TextError {
+    /// What the operating system says, without the path.
+    fn cause(&self) -> String {
+        match self {
+            Self::Full { source, .. } => source.to_string(),
+            Self::Failed { source, .. } => {
+                format!("{source}; nothing more is written to it before a restart")
+            }
+        }
+    }
+}
+
 impl SubjectKeys {
+    /// The file's name in `DATA/keys`.
+    pub const FILE: &str = "subjects";
+
     /// Reads the keys below `keys` (`DATA/keys`); makes the file where there is none.
     ///
     /// A slot that a power cut left unfinished at the end is cut off: nobody was told of its key. Any other
     /// slot that cannot be read is an error that names it.
     pub fn open(keys: &Path) -> Result<Self, KeyFileError> {
         private_directory(keys)?;
-        let path = keys.join("subjects");
+        let path = keys.join(Self::FILE);
         let file = open_private(&path)?;
         let (live, forgotten, end) = load(&path, &file)?;
         Ok(Self { forgotten: RwLock::new(forgotten), ..Self::of(path, Box::new(file), live, end) })
@@ -122,6 +138,25 @@ impl SubjectKeys {
                 self.write_batch(&mut queue);
             }
         }
+    }
+
+    /// By which this file is known from that of any other log; none while it has no mark. It is made of the key of the
+    /// system's stream, which is never destroyed, and gives nothing of it away.
+    pub fn mark(&self) -> Option<String> {
+        self.get(&Stream::System).map(|key| key.mark())
+    }
+
+    /// The same, made where there is none.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn mark_made(&self, entropy: &dyn Entropy) -> Result<String, TextError> {
+        self.key_for(&Stream::System, entropy).map(|key| key.mark())
+    }
+
+    /// How the writing of the file has been going.
+    pub fn writes(&self) -> &Writes {
+        &self.writes
     }
 
     /// The stream's key, when it has one.
@@ -176,6 +211,7 @@ impl SubjectKeys {
             None => self.append(end, &[slot]),
         });
         queue.writing = false;
+        self.writes.note(done.as_ref().err().map(TextError::cause));
         match &done {
             Err(error) => queue.fail(error.clone()),
             Ok(added) => {
@@ -206,7 +242,8 @@ impl SubjectKeys {
     fn of(path: PathBuf, disk: Box<dyn Disk>, live: HashMap<Tag, Held>, end: u64) -> Self {
         let queue = Mutex::new(Queue { end, ..Queue::default() });
         let (live, forgotten) = (RwLock::new(live), RwLock::default());
-        Self { path, disk, live, forgotten, forgettings: AtomicU64::new(0), queue, turn: Condvar::new() }
+        let (forgettings, turn) = (AtomicU64::new(0), Condvar::new());
+        Self { path, disk, live, forgotten, forgettings, queue, turn, writes: Writes::of("keys/subjects") }
     }
 
     fn held(&self, tag: Tag) -> Option<SubjectKey> {
@@ -222,6 +259,7 @@ impl SubjectKeys {
         queue.writing = true;
         let done = MutexGuard::unlocked(queue, || self.append(first, &slots));
         queue.writing = false;
+        self.writes.note(done.as_ref().err().map(TextError::cause));
         queue.new.drain(..batch.len());
         if let Err(error) = done {
             queue.fail(error);
@@ -244,9 +282,12 @@ impl SubjectKeys {
         Ok(slots.len() as u64)
     }
 
-    /// Cuts off what a failed write may have left. Only a full disk is an error that passes.
+    /// Cuts off what a failed write may have left. Only a full disk, or want of memory, passes.
     fn take_back(&self, first: u64, error: io::Error) -> TextError {
-        let passes = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        let passes = matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory
+        );
         match self.disk.truncate(first * SLOT) {
             Ok(()) if passes => TextError::Full { path: self.path.clone(), source: Arc::new(error) },
             Ok(()) | Err(_) => self.failed(error),

@@ -38,6 +38,12 @@ impl SubjectKey {
         &self.0
     }
 
+    /// By which this key is known from any other.
+    pub(super) fn mark(&self) -> String {
+        let mark = blake3::derive_key("tenure 2026 mark of a subject key", &self.0);
+        blake3::Hash::from_bytes(mark).to_hex()[..32].to_owned()
+    }
+
     /// Seals a text into its field: elsewhere it does not open.
     ///
     /// # Panics

@@ -16,6 +16,7 @@ use crate::{
 };
 
 const EXPECTED: &str = "64 hex digits";
+const MARK: &str = "tenure 2026 mark of the key of digests";
 
 /// Makes keyed digests. Shared by all threads.
 pub struct Digests {
@@ -23,13 +24,17 @@ pub struct Digests {
     idempotency_key: Purpose,
     request: Purpose,
     renewal_key: Purpose,
+    mark: Purpose,
 }
 
 impl Digests {
+    /// The file's name in `DATA/keys`.
+    pub const FILE: &str = "digests.key";
+
     /// Reads the key below `keys` (`DATA/keys`); makes and stores it where there is none.
     pub fn open(keys: &Path, entropy: &dyn Entropy) -> Result<Self, KeyFileError> {
         private_directory(keys)?;
-        let path = keys.join("digests.key");
+        let path = keys.join(Self::FILE);
         match read_private(&path, EXPECTED)? {
             Some(text) => parse_hex(&text)
                 .map(|secret| Self::of(&secret))
@@ -58,6 +63,11 @@ impl Digests {
         self.renewal_key.digest(&[session.as_bytes(), key.as_bytes()])
     }
 
+    /// By which this key is known from any other; it gives nothing of it away.
+    pub fn mark(&self) -> String {
+        self.mark.digest(&[]).to_string()
+    }
+
     // The contexts are part of the log's format: digests made under them are recorded.
     fn of(secret: &[u8; 32]) -> Self {
         Self {
@@ -65,6 +75,7 @@ impl Digests {
             idempotency_key: Purpose::new("tenure 2026 digest of an idempotency key", secret),
             request: Purpose::new("tenure 2026 digest of a request", secret),
             renewal_key: Purpose::new("tenure 2026 digest of a renewal key", secret),
+            mark: Purpose::new(MARK, secret),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     domain::{KeyId, KeyUse, Timestamp, keys::Keys},
     entropy::Entropy,
-    key_files::KeyFileError,
+    key_files::{KeyFileError, Writes},
 };
 
 /// The keys of all tokens, at least one of each use. Cheap to clone; clones see each other's changes.
@@ -80,6 +80,11 @@ impl Keyring {
             Drawn::Session(key) => self.session.keep(key),
             Drawn::Access(key) => self.access.keep(key),
         }
+    }
+
+    /// How the writing of the key files of each use has been going.
+    pub fn writes(&self) -> [&Writes; 2] {
+        [&self.session.writes, &self.access.writes]
     }
 
     /// Lets those keys work that the facts name now. Returns whether those that seal are there; otherwise the ones

@@ -34,6 +34,7 @@ pub(super) struct SealingKey {
 
 impl Material for SealingKey {
     const DIRECTORY: &str = "session";
+    const NAME: &str = "keys/session";
     const EXPECTED: &str = "one key as PASERK `k4.local.…`";
 
     fn draw(entropy: &dyn Entropy) -> Self {
@@ -94,6 +95,7 @@ pub(super) struct SigningKey {
 
 impl Material for SigningKey {
     const DIRECTORY: &str = "access";
+    const NAME: &str = "keys/access";
     const EXPECTED: &str = "one key as PASERK `k4.secret.…`";
 
     fn draw(entropy: &dyn Entropy) -> Self {

@@ -20,13 +20,15 @@ use zeroize::Zeroizing;
 use crate::{
     domain::{KeyId, Timestamp, keys::Key},
     entropy::Entropy,
-    key_files::{KeyFileError, private_directory, read_private, sync_directory, write_private},
+    key_files::{KeyFileError, Writes, private_directory, read_private, sync_directory, write_private},
 };
 
 /// What a key is made of.
 pub(super) trait Material: Sized + Debug {
     /// The directory of its kind.
     const DIRECTORY: &str;
+    /// The same, below the data directory.
+    const NAME: &str;
     /// What a file of its kind must hold.
     const EXPECTED: &str;
     /// A new key.
@@ -80,6 +82,7 @@ pub(super) struct Shelf<K> {
     /// What is on disk. Whoever changes the ring or the files holds it.
     kept: Mutex<Vec<Kept<K>>>,
     ring: ArcSwap<Ring<K>>,
+    pub(super) writes: Writes,
 }
 
 struct Kept<K> {
@@ -103,11 +106,13 @@ impl<K: Material> Shelf<K> {
         if kept.is_empty() && known.is_empty() {
             kept.push(write(&directory, 1, K::draw(entropy))?);
         }
+        refuse_changed(&directory, &kept, known, now)?;
         let ring = ring_of(&kept, known, now).ok_or_else(|| KeyFileError::NoSuchKey {
             path: directory.clone(),
             id: known.last().map_or_else(String::new, |key| key.id.to_string()),
         })?;
-        let shelf = Self { directory, kept: Mutex::new(kept), ring: ArcSwap::from_pointee(ring) };
+        let (ring, writes) = (ArcSwap::from_pointee(ring), Writes::of(K::NAME));
+        let shelf = Self { directory, kept: Mutex::new(kept), ring, writes };
         if !known.is_empty() {
             shelf.remove_all_but_the_ring(&mut shelf.kept.lock());
         }
@@ -123,7 +128,9 @@ impl<K: Material> Shelf<K> {
     pub(super) fn keep(&self, key: K) -> Result<(), KeyFileError> {
         let mut kept = self.kept.lock();
         let number = kept.iter().map(|kept| kept.number).max().unwrap_or(0) + 1;
-        kept.push(write(&self.directory, number, key)?);
+        let written = write(&self.directory, number, key);
+        self.writes.note(written.as_ref().err().map(KeyFileError::cause));
+        kept.push(written?);
         Ok(())
     }
 
@@ -185,6 +192,27 @@ impl<K: Material> Debug for Shelf<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Shelf({:?})", self.ring.load())
     }
+}
+
+/// Refuses a key that the facts do not name where one that they name is missing: it was that one before it was damaged.
+/// What a crash leaves comes after all that are named.
+fn refuse_changed<K: Material>(
+    directory: &Path,
+    kept: &[Kept<K>],
+    known: &[Key],
+    now: Timestamp,
+) -> Result<(), KeyFileError> {
+    let is_named = |kept: &&Kept<K>| known.iter().any(|key| key.id == *kept.key.id());
+    let is_there = |key: &Key| kept.iter().any(|kept| kept.key.id() == &key.id);
+    if known.iter().all(|key| key.is_over(now) || is_there(key)) {
+        return Ok(());
+    }
+    let newest = kept.iter().filter(is_named).map(|kept| kept.number).max().unwrap_or(u32::MAX);
+    let changed = kept.iter().find(|kept| !is_named(kept) && kept.number < newest);
+    changed.map_or(Ok(()), |changed| {
+        let path = path_of(directory, changed.number);
+        Err(KeyFileError::Foreign { path, whose: "any key that the log names" })
+    })
 }
 
 /// The ring that the facts ask for; none when the key that seals is not there.

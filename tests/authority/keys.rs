@@ -19,6 +19,7 @@ fn directory_of_old(data: &Path) {
     fs::rename(made.path().join("keys"), data.join("keys")).unwrap();
     fs::remove_dir_all(data.join("keys/access")).unwrap();
     fs::remove_file(data.join("keys/head.key")).unwrap();
+    fs::remove_file(data.join("keys/bound")).unwrap();
     let log = SledLog::open(data, &mut |_| Ok(())).unwrap();
     let commit = Commit {
         id: CommitId::from_bytes([0; 16]),

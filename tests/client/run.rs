@@ -253,3 +253,21 @@ fn a_session_file_is_made_read_and_renewed_by_single_commands() {
     assert_eq!(text(&token.stdout).trim(), grant.token.expose());
     assert_eq!(grant.renewal_key, None, "nothing was begun");
 }
+
+/// The program keeps its own files and memory from others; what it starts is the user's, with the umask and the limits
+/// of the user.
+#[test]
+fn the_command_gets_the_umask_and_the_limits_that_were_given() {
+    let ground = Ground::new();
+    let run = ground.run(&[], "umask; ulimit -c");
+    let mut under = Command::new("sh");
+    under
+        .args(["-c", "umask 027 && ulimit -c 7 && exec \"$0\" \"$@\""])
+        .arg(run.get_program())
+        .args(run.get_args());
+    under.current_dir(run.get_current_dir().unwrap()).env_clear();
+    under.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let ended = under.output().unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+    assert_eq!(String::from_utf8_lossy(&ended.stdout), "0027\n7\n", "{ended:?}");
+}

@@ -113,6 +113,13 @@ impl Caller {
         }
     }
 
+    /// A page that is no JSON.
+    pub(crate) fn text(&self, path: &str) -> String {
+        let request = Request::builder().uri(format!("{}{path}", self.url));
+        let request = request.header("authorization", format!("Bearer {}", self.key)).body(()).unwrap();
+        self.agent.run(request).unwrap().body_mut().read_to_string().unwrap()
+    }
+
     /// Moves the time that stands still otherwise.
     pub(crate) fn advance(&self, seconds: u64) -> Result<Reply, Lost> {
         self.put("/v1/clock", None, &json!({ "advance": seconds }))

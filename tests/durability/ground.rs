@@ -9,6 +9,7 @@ use std::{
 /// A mounted file system, in a directory that goes with it. It is unmounted when this is dropped.
 pub(crate) struct Ground {
     dir: tempfile::TempDir,
+    at: PathBuf,
     mounted: bool,
 }
 
@@ -31,18 +32,29 @@ impl Ground {
         Ok(ground)
     }
 
+    /// A file system in memory, of so many KiB, on a directory that is there; for its owner only.
+    pub(crate) fn memory_at(at: &Path, kibibytes: u64) -> Result<Self, String> {
+        let mut ground = Self::new()?;
+        at.clone_into(&mut ground.at);
+        let options = format!("size={kibibytes}k,mode=700");
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at))?;
+        ground.mounted = true;
+        Ok(ground)
+    }
+
     fn new() -> Result<Self, String> {
         if !rustix::process::geteuid().is_root() {
             return Err("only root can mount a file system".to_owned());
         }
-        let ground = Self { dir: tempfile::tempdir().unwrap(), mounted: false };
+        let dir = tempfile::tempdir().unwrap();
+        let ground = Self { at: dir.path().join("mounted"), dir, mounted: false };
         fs::create_dir(ground.path()).unwrap();
         Ok(ground)
     }
 
     /// Where it is mounted.
     pub(crate) fn path(&self) -> PathBuf {
-        self.dir.path().join("mounted")
+        self.at.clone()
     }
 
     fn image(&self) -> PathBuf {

@@ -8,12 +8,16 @@
 mod ambient;
 mod authority;
 mod barrier;
+mod bound;
 mod caller;
 mod damage;
+mod descriptors;
 mod disk_full;
+mod full_keys;
 mod ground;
 mod history;
 mod kill;
 mod load;
+mod modes;
 mod power_cut;
 mod stop;

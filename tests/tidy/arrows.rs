@@ -5,27 +5,28 @@ use std::{collections::BTreeSet, path::Path};
 use crate::tree;
 
 /// The edges of the process: settings, time, chance, secret files, requests to elsewhere, log lines.
-const EDGES: [&str; 6] = ["clock", "config", "entropy", "key_files", "outbound", "telemetry"];
+const EDGES: [&str; 8] =
+    ["clock", "config", "entropy", "key_files", "outbound", "panics", "process", "telemetry"];
 
 /// Each part of `src/`, and the parts that it may use besides itself.
 const ARROWS: &[(&str, &[&str])] = &[
     // The rules. Pure, and so nothing of ours.
     ("domain", &[]),
     // What is recorded, and what is kept secret.
-    ("log", &["domain"]),
+    ("log", &["domain", "panics"]),
     ("tokens", &["domain", "memo", "entropy", "key_files"]),
     ("texts", &["domain", "entropy", "key_files"]),
     // The one write path. It never asks a projection before it decides.
-    ("authority", &["bus", "domain", "log", "tokens", "texts", "clock", "entropy"]),
+    ("authority", &["bus", "domain", "log", "tokens", "texts", "clock", "entropy", "key_files", "panics"]),
     // What is derived.
-    ("bus", &["domain", "log", "clock", "entropy", "key_files", "outbound"]),
+    ("bus", &["domain", "log", "clock", "entropy", "key_files", "outbound", "panics"]),
     ("projections", &["domain", "log"]),
     // What whoever judges tokens remembers of them.
     ("memo", &["entropy"]),
     // What services link that take tokens. No server code: value types, time, chance and requests.
     ("verify", &["domain", "memo", "clock", "entropy", "outbound"]),
     // What convinces a stranger. It has a key of its own.
-    ("audit", &["domain", "log", "clock", "entropy", "key_files"]),
+    ("audit", &["domain", "log", "clock", "entropy", "key_files", "panics"]),
     // What talks to an authority elsewhere: nothing of the authority's own.
     ("client", &["domain", "clock", "entropy", "outbound"]),
     // What assembles: a node, its API, a server, a command line.
@@ -60,7 +61,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "entropy",
         ],
     ),
-    ("server", &["api", "authority", "bus", "config", "entropy", "node"]),
+    ("server", &["api", "authority", "bus", "config", "entropy", "node", "process"]),
     (
         "cli",
         &[
@@ -74,6 +75,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "log",
             "node",
             "outbound",
+            "process",
             "projections",
             "server",
             "telemetry",
@@ -87,6 +89,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("entropy", &["domain"]),
     ("key_files", &[]),
     ("outbound", &[]),
+    ("panics", &[]),
+    ("process", &[]),
     ("telemetry", &[]),
 ];
 

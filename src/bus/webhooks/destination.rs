@@ -15,9 +15,12 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use crate::{
-    domain::{WebhookId, webhook::WebhookFormat},
+    domain::{
+        WebhookId,
+        webhook::{Webhook, WebhookFormat},
+    },
     entropy::{self, Entropy},
-    key_files::{self, KeyFileError},
+    key_files::{self, KeyFileError, Writes},
 };
 
 use super::{address::is_global, format};
@@ -26,7 +29,7 @@ use super::{address::is_global, format};
 const LONGEST_URL: usize = 2_048;
 /// What a secret of Standard Webhooks starts with.
 const PREFIX: &str = "whsec_";
-const EXPECTED: &str = "a URL and a secret, each on a line of its own";
+const EXPECTED: &str = "a URL, a secret and their check, each on a line of its own";
 
 /// Where a webhook's requests go, and how they are signed.
 #[derive(Clone)]
@@ -106,6 +109,16 @@ impl Destination {
         allow_private || fault_of_place(&self.parsed).is_none()
     }
 
+    /// By which a file is known to be the one that was written for this webhook.
+    fn check(&self, id: WebhookId) -> String {
+        let mut hasher = blake3::Hasher::new_derive_key("tenure 2026 check of a webhook's file");
+        hasher.update(id.as_bytes());
+        for part in [self.url.as_bytes(), self.secret.as_bytes()] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+        }
+        format!("check {}", hasher.finalize().to_hex())
+    }
+
     /// The signature of Standard Webhooks: HMAC-SHA256 of id, time and body.
     pub(super) fn sign(&self, id: &str, seconds: i64, body: &[u8]) -> String {
         let key = secret_bytes(&self.secret).expect("it was checked when it was made");
@@ -171,12 +184,18 @@ fn fault_of_place(url: &Url) -> Option<&'static str> {
 #[derive(Debug)]
 pub struct Destinations {
     directory: PathBuf,
+    writes: Writes,
 }
 
 impl Destinations {
     /// Below this data directory.
     pub fn of(data: &Path) -> Self {
-        Self { directory: data.join("keys/webhooks") }
+        Self { directory: data.join("keys/webhooks"), writes: Writes::of("keys/webhooks") }
+    }
+
+    /// How the writing of the files has been going.
+    pub fn writes(&self) -> &Writes {
+        &self.writes
     }
 
     /// Keeps a destination, durably when this returns: before the event that admits the webhook, so that a crash
@@ -185,23 +204,45 @@ impl Destinations {
     /// # Errors
     /// What the disk says.
     pub fn keep(&self, id: WebhookId, destination: &Destination) -> Result<(), KeyFileError> {
+        let kept = self.try_keep(id, destination);
+        self.writes.note(kept.as_ref().err().map(KeyFileError::cause));
+        kept
+    }
+
+    fn try_keep(&self, id: WebhookId, destination: &Destination) -> Result<(), KeyFileError> {
         key_files::private_directory(&self.directory)?;
-        let content = Zeroizing::new([&**destination.url, "\n", &**destination.secret].concat());
+        let check = destination.check(id);
+        let content =
+            Zeroizing::new([&**destination.url, "\n", &**destination.secret, "\n", &check].concat());
         key_files::write_private(&self.path(id), &content)
     }
 
-    /// The destination of a webhook; none when there is no file.
+    /// The destination of a webhook; none when there is no file. A file of the time before checks gets one.
     ///
     /// # Errors
-    /// The file cannot be read, is open to others, or holds something else.
-    pub(super) fn load(&self, id: WebhookId) -> Result<Option<Destination>, KeyFileError> {
-        let path = self.path(id);
+    /// The file cannot be read, is open to others, was damaged, or leads to another host than the log says.
+    pub(super) fn load(&self, webhook: &Webhook) -> Result<Option<Destination>, KeyFileError> {
+        let path = self.path(webhook.id());
         let Some(content) = key_files::read_private(&path, EXPECTED)? else { return Ok(None) };
         let damaged = || KeyFileError::damaged(&path, EXPECTED);
-        let (url, secret) = content.split_once('\n').ok_or_else(damaged)?;
+        let lines: Vec<_> = content.split('\n').collect();
+        let (url, secret, check) = match lines[..] {
+            [url, secret] => (url, secret, None),
+            [url, secret, check] => (url, secret, Some(check)),
+            _ => return Err(damaged()),
+        };
         // What was allowed when it was made is looked at again when it is used; the form was checked then.
-        let read = Destination::new(url, secret, WebhookFormat::Standard, true);
-        read.map(Some).map_err(|_| damaged())
+        let read = Destination::new(url, secret, WebhookFormat::Standard, true).map_err(|_| damaged())?;
+        if check.is_some_and(|check| check != read.check(webhook.id())) {
+            return Err(damaged());
+        }
+        if read.host() != webhook.asked.host {
+            return Err(KeyFileError::Foreign { path, whose: "the host that the log records" });
+        }
+        if check.is_none() {
+            self.keep(webhook.id(), &read)?;
+        }
+        Ok(Some(read))
     }
 
     /// Forgets a destination.
@@ -231,7 +272,10 @@ impl Destinations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entropy::SeededEntropy;
+    use crate::{
+        domain::{Position, Timestamp},
+        entropy::SeededEntropy,
+    };
 
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -317,14 +361,59 @@ mod tests {
         let (id, other) = (WebhookId::from_bytes([1; 16]), WebhookId::from_bytes([2; 16]));
         let made = Destination::new("https://example.com/a", SECRET, WebhookFormat::Standard, false).unwrap();
         kept.keep(id, &made).unwrap();
-        let read = kept.load(id).unwrap().unwrap();
+        let of = |id| webhook(id, "https://example.com");
+        let read = kept.load(&of(id)).unwrap().unwrap();
         assert_eq!((read.expose_url(), read.expose_secret()), ("https://example.com/a", SECRET));
-        assert!(kept.load(other).unwrap().is_none());
+        assert!(kept.load(&of(other)).unwrap().is_none());
         assert_eq!(kept.kept(), [id]);
         kept.forget(id).unwrap();
         kept.forget(id).unwrap();
         assert!(kept.kept().is_empty());
         key_files::write_private(&kept.path(other), "only one line").unwrap();
-        assert!(kept.load(other).unwrap_err().to_string().contains("is damaged"));
+        assert!(kept.load(&of(other)).unwrap_err().to_string().contains("is damaged"));
+    }
+
+    fn webhook(webhook_id: WebhookId, host: &str) -> Webhook {
+        let (format, host) = (WebhookFormat::Standard, host.to_owned());
+        let asked =
+            crate::domain::webhook::WebhookCreated { webhook_id, owner_id: None, kinds: None, format, host };
+        Webhook { asked, created: Position(1), created_at: Timestamp::ZERO }
+    }
+
+    /// A changed secret once signed requests that no receiver believed, and a changed host was followed though the log
+    /// records another.
+    #[test]
+    fn a_file_with_any_byte_changed_is_refused_and_so_is_one_of_another_webhook() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Destinations::of(dir.path());
+        let (id, other) = (WebhookId::from_bytes([1; 16]), WebhookId::from_bytes([2; 16]));
+        let made = Destination::new("https://example.com/a", SECRET, WebhookFormat::Standard, false).unwrap();
+        kept.keep(id, &made).unwrap();
+        let of = |id| webhook(id, "https://example.com");
+        let whole = fs::read(kept.path(id)).unwrap();
+        for place in 0..whole.len() - 1 {
+            let mut changed = whole.clone();
+            changed[place] ^= 1;
+            fs::write(kept.path(id), changed).unwrap();
+            let said = kept.load(&of(id)).unwrap_err().to_string();
+            assert!(said.contains(&id.to_string()), "byte {place}: {said}");
+        }
+        fs::write(kept.path(id), whole).unwrap();
+        fs::copy(kept.path(id), kept.path(other)).unwrap();
+        assert!(kept.load(&of(other)).is_err());
+        let said = kept.load(&webhook(id, "https://example.org")).unwrap_err().to_string();
+        assert!(said.contains("the host that the log records"), "{said}");
+    }
+
+    #[test]
+    fn a_file_of_the_time_before_checks_is_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Destinations::of(dir.path());
+        let id = WebhookId::from_bytes([1; 16]);
+        let made = Destination::new("https://example.com/a", SECRET, WebhookFormat::Standard, false).unwrap();
+        kept.keep(id, &made).unwrap();
+        key_files::write_private(&kept.path(id), &format!("https://example.com/a\n{SECRET}")).unwrap();
+        assert!(kept.load(&webhook(id, "https://example.com")).unwrap().is_some());
+        assert!(fs::read_to_string(kept.path(id)).unwrap().contains("\ncheck "));
     }
 }

@@ -64,7 +64,8 @@ impl Endpoint {
             away: JoinSet::new(),
             settling: vec![],
         };
-        tokio::spawn(worker.run());
+        let watched = Arc::clone(shared);
+        tokio::spawn(async move { watched.alarms.tasks.run_task(worker.run()).await });
         Self { webhook, account, orders }
     }
 
@@ -121,8 +122,9 @@ impl Worker {
             tokio::select! {
                 read = self.cursor.next(), if has_room => self.take(read).await,
                 Some(tried) = self.away.join_next() => {
-                    if let Ok((id, tried)) = tried {
-                        self.arrive(id, tried);
+                    match tried {
+                        Ok((id, tried)) => self.arrive(id, tried),
+                        Err(died) => self.shared.alarms.tasks.raise(&died.to_string()),
                     }
                 }
                 order = self.orders.recv() => match order {
@@ -248,15 +250,14 @@ pub(super) async fn post(shared: &Shared, webhook: &Webhook, name: &str, news: &
     shared.client().post(&to, message, &signed).await
 }
 
-fn destination(shared: &Shared, webhook: &Webhook) -> Option<Destination> {
+/// Where a webhook's requests go. What is wrong with its file is an alarm for as long as it is.
+pub(super) fn destination(shared: &Shared, webhook: &Webhook) -> Option<Destination> {
     let id = webhook.id();
-    let loaded = waiting_for_disk(|| shared.destinations.load(id));
-    if let Err(error) = &loaded {
-        tracing::error!(%error, "a webhook's file cannot be used");
+    let loaded = waiting_for_disk(|| shared.destinations.load(webhook));
+    match &loaded {
+        Ok(Some(_)) => shared.alarms.file_is_right(id),
+        Ok(None) => shared.alarms.file_failed(id, None),
+        Err(error) => shared.alarms.file_failed(id, Some(error)),
     }
-    let found = loaded.ok().flatten();
-    if found.is_none() {
-        tracing::error!(webhook = %id, "URL and secret of a webhook are missing: put its file back, or delete it");
-    }
-    found
+    loaded.ok().flatten()
 }

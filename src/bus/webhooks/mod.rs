@@ -12,6 +12,7 @@
 
 mod account;
 mod address;
+mod alarms;
 mod backoff;
 mod client;
 mod destination;
@@ -26,7 +27,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -45,6 +46,7 @@ pub use self::{
 };
 use self::{
     account::{Account, Fate},
+    alarms::Alarms,
     client::Client,
     endpoint::{Endpoint, Order},
     format::News,
@@ -64,8 +66,8 @@ const ABREAST: usize = 512;
 const SAVE: Duration = Duration::from_millis(200);
 /// That a webhook has read on and had nothing to tell is saved once in so many times.
 const LAZY: u32 = 25;
-/// A store that does not open is tried again.
-const STORE_REST: Duration = Duration::from_secs(5);
+/// A store that does not open is tried again. What was told meanwhile is told again after a crash, so soon.
+const STORE_REST: Duration = Duration::from_secs(1);
 /// At a stop, endpoints have so long to end.
 const STOP_PATIENCE: Duration = Duration::from_millis(2_500);
 /// Whoever moves the clock waits so long for receivers.
@@ -117,7 +119,7 @@ struct Shared {
     name: format::Source,
     sending: Semaphore,
     outcomes: [AtomicU64; Outcome::ALL.len()],
-    store_fails: AtomicBool,
+    alarms: Alarms,
 }
 
 impl Shared {
@@ -181,6 +183,8 @@ pub struct Health {
     pub oldest_pending: u64,
     /// Whether what was told cannot be saved.
     pub store_fails: bool,
+    /// How often it could not be since the start.
+    pub store_failures: u64,
 }
 
 impl Webhooks {
@@ -195,7 +199,7 @@ impl Webhooks {
             name: format::Source(name),
             sending: Semaphore::new(ABREAST),
             outcomes: Default::default(),
-            store_fails: AtomicBool::new(false),
+            alarms: Alarms::new(),
         });
         let (data, state, stopping) = (data.to_owned(), Mutex::default(), Notify::new());
         Arc::new(Self { shared, data, state, stopping })
@@ -207,8 +211,21 @@ impl Webhooks {
         self.forget_unknown_destinations();
         self.open_store();
         self.reconcile();
-        tokio::spawn(Arc::clone(self).follow(after));
-        tokio::spawn(Arc::clone(self).save_on());
+        self.check_destinations();
+        self.work(Arc::clone(self).follow(after));
+        self.work(Arc::clone(self).save_on());
+    }
+
+    fn work(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move { shared.alarms.tasks.run_task(task).await });
+    }
+
+    /// Reads the files of all webhooks, so that a damaged one is an alarm before a notice is due.
+    fn check_destinations(&self) {
+        for webhook in self.shared.source.webhooks() {
+            waiting_for_disk(|| endpoint::destination(&self.shared, &webhook));
+        }
     }
 
     /// Ends: what is on its way has a few seconds, and what is known by then is saved.
@@ -270,6 +287,7 @@ impl Webhooks {
 
     fn forget(&self, state: &mut State, id: WebhookId) {
         state.forgotten.push(id);
+        self.shared.alarms.file_is_right(id);
         if let Err(error) = waiting_for_disk(|| self.shared.destinations.forget(id)) {
             tracing::warn!(%error, "the file of a deleted webhook is left; the next start removes it");
         }
@@ -322,7 +340,8 @@ impl Webhooks {
     pub fn health(&self) -> Health {
         let mut health = Health {
             outcomes: std::array::from_fn(|index| self.shared.outcomes[index].load(Ordering::Relaxed)),
-            store_fails: self.shared.store_fails.load(Ordering::Relaxed),
+            store_fails: self.shared.alarms.store_fails(),
+            store_failures: self.shared.alarms.store_failures(),
             ..Health::default()
         };
         let mut oldest = None;
@@ -335,6 +354,11 @@ impl Webhooks {
         let now = self.shared.source.now();
         health.oldest_pending = oldest.map_or(0, |since: Timestamp| now.seconds_since(since));
         health
+    }
+
+    /// What people must look into; none while all is well.
+    pub fn alarms(&self) -> Vec<String> {
+        self.shared.alarms.list().into_iter().chain(self.destinations().writes().alarm()).collect()
     }
 
     /// What a crash between keeping a destination and admitting its webhook left, or between the two of a deletion.
@@ -352,17 +376,14 @@ impl Webhooks {
     fn open_store(&self) {
         match waiting_for_disk(|| self.opened()) {
             Ok((store, saved)) => {
-                self.shared.store_fails.store(false, Ordering::Relaxed);
+                self.shared.alarms.store_works();
                 self.adopt(store, saved);
             }
-            Err(error) => {
-                self.shared.store_fails.store(true, Ordering::Relaxed);
-                tracing::error!(
-                    %error,
-                    "webhooks wait: the account of what they have told does not open. Free the disk; or, if the file \
-                     is damaged, move it away, and each begins again at its creation"
-                );
-            }
+            Err(error) => self.shared.alarms.store_failed(
+                &error,
+                "webhooks wait: the account of what they have told does not open. Free the disk; or, if the file is \
+                 damaged, move it away, and each begins again at its creation",
+            ),
         }
     }
 
@@ -372,7 +393,8 @@ impl Webhooks {
         Ok((store, saved))
     }
 
-    fn adopt(&self, store: Store, saved: BTreeMap<WebhookId, Account>) {
+    fn adopt(&self, store: Store, mut saved: BTreeMap<WebhookId, Account>) {
+        self.cut_to_the_log(&mut saved);
         let there = self.shared.source.webhooks();
         if store.is_new && !there.is_empty() {
             tracing::warn!(
@@ -390,6 +412,21 @@ impl Webhooks {
         }
         state.saved = saved;
         state.store = Some(Arc::new(store));
+    }
+
+    /// An account that has told more than there is belongs to a longer log: it would be silent until the log has grown
+    /// as long. It goes on at the end of this one.
+    fn cut_to_the_log(&self, saved: &mut BTreeMap<WebhookId, Account>) {
+        let head = self.shared.source.head();
+        let ahead = saved.values_mut().filter(|account| account.read() > head);
+        let told = ahead.map(|account| {
+            let told = account.read();
+            account.begin_again(head.next());
+            told
+        });
+        if let Some(told) = told.max() {
+            self.shared.alarms.store_is_ahead(told, head);
+        }
     }
 
     /// Lets webhooks come and go as the log says.
@@ -439,10 +476,13 @@ impl Webhooks {
             None => {
                 self.open_store();
                 self.reconcile();
+                // What was told while nothing could be saved must not be told again after a crash.
+                let store = self.state.lock().store.clone();
+                if let Some(store) = store {
+                    self.save_accounts(&store, &accounts, true);
+                }
             }
-            Some(store) => {
-                self.save_accounts(&store, &accounts, also_lazy);
-            }
+            Some(store) => self.save_accounts(&store, &accounts, also_lazy),
         }
     }
 
@@ -454,12 +494,9 @@ impl Webhooks {
         if changed.is_empty() && forgotten.is_empty() {
             return;
         }
-        let saved = store.save(&changed, &forgotten);
-        let failed = self.shared.store_fails.swap(saved.is_err(), Ordering::Relaxed);
-        let Err(error) = saved else { return };
-        if !failed {
-            tracing::error!(%error, "what webhooks have told cannot be saved; a crash now would tell it again");
-        }
+        let Err(error) = store.save(&changed, &forgotten) else { return };
+        let consequence = "what webhooks have told cannot be saved; a crash now would tell it again";
+        self.shared.alarms.store_failed(&error, consequence);
         {
             let mut state = self.state.lock();
             state.forgotten.extend(forgotten);

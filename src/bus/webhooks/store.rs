@@ -6,6 +6,9 @@
 
 use std::{
     collections::BTreeMap,
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -15,6 +18,7 @@ use super::account::{Account, Delivery, Unsaved};
 use crate::{
     bus::notice::NoticeId,
     domain::{Position, WebhookId},
+    panics::caught,
 };
 
 /// How far each webhook has read.
@@ -29,13 +33,24 @@ const CACHE: usize = 4 << 20;
 #[error("{path}: {why}", path = path.display())]
 pub(super) struct StoreError {
     path: PathBuf,
-    why: redb::Error,
+    why: String,
+}
+
+impl StoreError {
+    /// What is wrong, without saying where the data directory is.
+    pub(super) fn why(&self) -> &str {
+        &self.why
+    }
 }
 
 /// The store.
+///
+/// redb panics where it meets a page that it did not expect. So each call is caught, and a store that has failed or
+/// panicked once is not used again: it is dropped, and opened and checked as at a start.
 pub(super) struct Store {
     path: PathBuf,
-    database: Database,
+    /// Taken only when the store is dropped.
+    database: Option<Database>,
     /// Whether there was none before.
     pub(super) is_new: bool,
 }
@@ -46,34 +61,26 @@ impl Store {
         data.join("webhooks.redb")
     }
 
-    /// Opens the store, or makes one.
+    /// Opens the store, or makes one, and checks every page of it.
     ///
     /// # Errors
     /// The disk is full or failing, or the file is not what was written.
     pub(super) fn open(data: &Path) -> Result<Self, StoreError> {
         let path = Self::path(data);
-        let opened = || {
-            let database = Database::builder().set_cache_size(CACHE).create(&path)?;
-            let write = database.begin_write()?;
-            write.open_table(READ)?;
-            write.open_table(DELIVERIES)?;
-            write.commit()?;
-            Ok(database)
-        };
         let is_new = !path.exists();
-        match opened() {
-            Ok(database) => Ok(Self { path, database, is_new }),
+        match guarded(|| open(&path)) {
+            Ok(database) => Ok(Self { path, database: Some(database), is_new }),
             Err(why) => Err(StoreError { path, why }),
         }
     }
 
     /// The account of each webhook.
     pub(super) fn load(&self) -> Result<BTreeMap<WebhookId, Account>, StoreError> {
-        self.read_all().map_err(|why| self.error(why))
+        guarded(|| self.read_all()).map_err(|why| self.error(why))
     }
 
     fn read_all(&self) -> Result<BTreeMap<WebhookId, Account>, redb::Error> {
-        let read = self.database.begin_read()?;
+        let read = self.database().begin_read()?;
         let mut saved = BTreeMap::<[u8; 16], (Position, BTreeMap<NoticeId, Delivery>)>::new();
         for entry in read.open_table(READ)?.iter()? {
             let (webhook, position) = entry?;
@@ -99,11 +106,11 @@ impl Store {
         changed: &[(WebhookId, Unsaved)],
         forgotten: &[WebhookId],
     ) -> Result<(), StoreError> {
-        self.write(changed, forgotten).map_err(|why| self.error(why))
+        guarded(|| self.write(changed, forgotten)).map_err(|why| self.error(why))
     }
 
     fn write(&self, changed: &[(WebhookId, Unsaved)], forgotten: &[WebhookId]) -> Result<(), redb::Error> {
-        let write = self.database.begin_write()?;
+        let write = self.database().begin_write()?;
         {
             let mut read = write.open_table(READ)?;
             let mut deliveries = write.open_table(DELIVERIES)?;
@@ -127,8 +134,47 @@ impl Store {
         Ok(())
     }
 
-    fn error(&self, why: redb::Error) -> StoreError {
+    fn database(&self) -> &Database {
+        self.database.as_ref().expect("it is taken only by drop")
+    }
+
+    fn error(&self, why: String) -> StoreError {
         StoreError { path: self.path.clone(), why }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        let database = self.database.take();
+        if let Err(panic) = caught(|| drop(database)) {
+            tracing::error!(path = %self.path.display(), panic, "the account of what webhooks have told is damaged");
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<Database, redb::Error> {
+    let mut database = Database::builder().set_cache_size(CACHE).create_file(file(path)?)?;
+    if !database.check_integrity()? {
+        return Err(redb::Error::Corrupted("a page is not as it was written".to_owned()));
+    }
+    let write = database.begin_write()?;
+    write.open_table(READ)?;
+    write.open_table(DELIVERIES)?;
+    write.commit()?;
+    Ok(database)
+}
+
+fn file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()).open(path)
+}
+
+/// Runs a call into redb, and puts its error or its panic into words.
+fn guarded<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, String> {
+    match caught(work) {
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(panic) => Err(format!("it is damaged ({panic})")),
     }
 }
 

@@ -81,7 +81,10 @@ impl Stopped {
         match error {
             OpenError::Damaged { .. } => damaged(told),
             OpenError::ForeignFormat { .. } => Failure::Usage(told),
-            OpenError::InUse { .. } | OpenError::Io { .. } => Failure::Server(told),
+            OpenError::InUse { .. }
+            | OpenError::NotOurs { .. }
+            | OpenError::OpenToOthers { .. }
+            | OpenError::Io { .. } => Failure::Server(told),
         }
     }
 }

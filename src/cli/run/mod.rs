@@ -186,6 +186,7 @@ impl Run {
     fn command_with(&self, holder: &Holder, url: Option<&str>) -> Command {
         let grant = holder.grant();
         let path = SessionFile::at(&self.session_file);
+        crate::process::give_back();
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]);
         // The command gets its session. The key that may create others is not its business.

@@ -98,6 +98,25 @@ fn after_a_failed_write_nothing_is_written_and_reading_goes_on() {
     assert_eq!(read_all(&log).len() as u64, there.0);
 }
 
+/// A thousand silent connections once took every descriptor, the next commit could not open a directory, and the log
+/// was stopped until a restart. What passes before anything is on its way to the disk is no reason to stop.
+#[test]
+fn a_moment_without_descriptors_writes_nothing_and_stops_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path()).unwrap();
+    append_all(&log, (0..10).map(small).collect());
+    log.store.faults.next_insert_lacks_descriptors();
+    // The next batch is another one, and must not find frames of this one.
+    let error = log.append((20..420).map(small).collect()).unwrap_err();
+    assert!(matches!(error, LogError::Exhausted { .. }), "{error}");
+    assert_eq!((log.stopped(), log.head().position), (None, Position(10)));
+    append_all(&log, vec![small(500)]);
+    log.close().unwrap();
+    let log = open(dir.path()).unwrap();
+    assert_eq!(read_all(&log).last().unwrap().first, Position(11));
+    assert_eq!(log.head().position, Position(11));
+}
+
 #[test]
 fn a_value_in_blobs_stops_the_log() {
     let dir = tempfile::tempdir().unwrap();

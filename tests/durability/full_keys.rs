@@ -1,0 +1,73 @@
+//! No space left where the keys are: an alarm, a metric and refusals in words, and all of it over once there is space.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::{
+    ambient::not_run,
+    authority::Authority,
+    caller::{Caller, Reply},
+    ground::{Ground, copy},
+};
+
+fn alarms(admin: &Caller) -> String {
+    let ready = admin.get("/readyz").unwrap();
+    assert_eq!(ready.status, 200, "{ready:?}");
+    ready.body["alarms"].to_string()
+}
+
+fn register(admin: &Caller, number: usize) -> Reply {
+    let body = json!({ "name": format!("Subject {number}") });
+    admin.put(&format!("/v1/subjects/subject-{number}"), None, &body).unwrap()
+}
+
+/// Registrations were refused for want of space beside a `/readyz` without alarms, and nothing counted them.
+#[test]
+fn a_full_disk_under_the_keys_is_an_alarm_and_passes_without_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    Authority::start(&data).stop_well();
+    copy(&data.join("keys"), &dir.path().join("keys"));
+    fs::remove_dir_all(data.join("keys")).unwrap();
+    fs::create_dir(data.join("keys")).unwrap();
+    let ground = match Ground::memory_at(&data.join("keys"), 512) {
+        Ok(ground) => ground,
+        Err(why) => return not_run("full keys", &why),
+    };
+    for entry in fs::read_dir(dir.path().join("keys")).unwrap() {
+        let entry = entry.unwrap();
+        copy(&entry.path(), &data.join("keys").join(entry.file_name()));
+    }
+    let authority = Authority::start(&data);
+    let admin = authority.admin();
+    assert_eq!(register(&admin, 0).status, 201);
+    assert_eq!(alarms(&admin), "[]");
+    let filler = ground.fill();
+    // The file's last page has room for some more.
+    let refused = (1..200).map(|number| register(&admin, number)).find(|reply| reply.status != 201).unwrap();
+    assert_eq!((refused.status, refused.code()), (503, "STORAGE_UNAVAILABLE"), "{refused:?}");
+    assert_eq!(refused.body["retryable"], true);
+    let hook = json!({ "url": "https://example.com/hook" });
+    assert_eq!(admin.post("/v1/webhooks", None, &hook).unwrap().status, 503);
+    let rotation = json!({ "which": "access", "retire": "overlap" });
+    assert_eq!(admin.post("/v1/keys/rotate", None, &rotation).unwrap().status, 503);
+    let listed = alarms(&admin);
+    for file in ["keys/subjects", "keys/webhooks", "keys/access"] {
+        assert!(listed.contains(&format!("{file} cannot be written: No space left")), "{listed}");
+        let counted = format!("tenure_storage_failures_total{{file=\"{file}\"}} ");
+        let metrics = admin.text("/metrics");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&counted)).unwrap_or("0");
+        assert_ne!(line, "0", "{metrics}");
+    }
+    assert!(authority.said().contains("a key file cannot be written"), "{}", authority.said());
+    // What needs no new key goes on.
+    assert_eq!(admin.put("/v1/subjects/nameless", None, &json!({})).unwrap().status, 201);
+    fs::remove_file(filler).unwrap();
+    assert_eq!(register(&admin, 500).status, 201);
+    assert_eq!(admin.post("/v1/webhooks", None, &hook).unwrap().status, 201);
+    assert_eq!(admin.post("/v1/keys/rotate", None, &rotation).unwrap().status, 200);
+    assert_eq!(alarms(&admin), "[]");
+    authority.stop_well();
+    drop(ground);
+}
