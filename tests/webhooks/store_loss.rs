@@ -85,10 +85,12 @@ fn a_damaged_page_of_the_account_is_an_alarm_by_name_and_all_else_goes_on() {
 fn damage_to_the_account_while_it_is_in_use_is_an_alarm_and_the_stop_is_in_order() {
     let (mut server, receiver) = (Server::with(&[INSIDE]), Receiver::start(OK));
     server.webhook(&receiver.url(), &json!({}));
-    for number in 0..5 {
+    // So many that the next ones do not write all pages again.
+    for number in 0..200 {
         server.session(&format!("before-{number}"), 86_400);
     }
-    receiver.wait_for(5);
+    receiver.wait_for(200);
+    pause(Duration::from_millis(500));
     let path = server.data().join("webhooks.redb");
     let file = std::fs::File::options().write(true).open(&path).unwrap();
     let length = usize::try_from(file.metadata().unwrap().len()).unwrap();
@@ -98,7 +100,7 @@ fn damage_to_the_account_while_it_is_in_use_is_an_alarm_and_the_stop_is_in_order
     for number in 0..5 {
         server.session(&format!("meanwhile-{number}"), 86_400);
     }
-    receiver.wait_for(10);
+    receiver.wait_for(205);
     pause(Duration::from_millis(500));
     assert_eq!(server.stop().code(), Some(0), "{}", server.said());
     server.start_again();
