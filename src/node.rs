@@ -196,7 +196,7 @@ impl Node {
         }
         let policy = policy.or_else(|| folded.state.system.policy.clone()).unwrap_or_default();
         let uses_forgotten_before = uses::forgotten_before(&data, folded.state.position, now)
-            .map_err(|source| StartError::Io { path: data.display().to_string(), source })?;
+            .map_err(|source| StartError::Io { path: uses::path(&data).display().to_string(), source })?;
         let needs_key = folded.state.system.credentials.is_empty();
         if !needs_key {
             look_at_first_key(&data, &folded.state.system);

@@ -1,4 +1,5 @@
-//! An export back into a data directory: the log alone, byte for byte, under the same root.
+//! An export back into a data directory: the log, byte for byte, under the same root, its signed heads, and the public
+//! key that they were checked with.
 //!
 //! Keys are not in an export, and none are made. Texts about people stay sealed for ever, unless the directory gets
 //! the `keys/` that belong to it; tokens cannot be judged without them, and `tenure serve` refuses to start where a
@@ -24,6 +25,14 @@ pub enum ImportError {
     /// It was cut before its commits could make a log, or begins behind the first event.
     #[error("the export begins at position {0}; only a history from position 1 on makes a log")]
     NotWhole(u64),
+    /// It ends before its signed head does: in the new directory nothing would vouch for it.
+    #[error("the export ends at position {to} of {size}; only a whole history makes a data directory")]
+    NotToItsEnd {
+        /// The last position in it.
+        to: u64,
+        /// How many events its head covers.
+        size: u64,
+    },
     /// There is something in the place of the new directory.
     #[error("it is there already, and not empty: an import makes a new data directory")]
     NotEmpty,
@@ -87,7 +96,11 @@ fn fill(
     if verdict.from != 1 {
         return Err(ImportError::NotWhole(verdict.from));
     }
+    if verdict.to != verdict.size {
+        return Err(ImportError::NotToItsEnd { to: verdict.to, size: verdict.size });
+    }
     log.close()?;
+    super::kept::adopt(data, &verdict)?;
     Ok(verdict)
 }
 

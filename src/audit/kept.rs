@@ -2,7 +2,8 @@
 //!
 //! In the data directory the newest head replaces the one before. The further file, `audit.head_file`, is only ever
 //! appended to, so that storage which takes nothing back will do; each head begins with an empty line, so that one
-//! which a crash cut short spoils no other. The last whole head of the file counts.
+//! which a crash cut short spoils no other. The last whole head of the file counts. That heads are in it is noted in the
+//! data directory, so that a start notices when it is gone.
 //!
 //! Beside the newest head stands a *trail* of some of the earlier ones, for exports: a forged record can only be named
 //! between two heads. A head joins the trail when it covers a sixty-fourth more than the one before, 256 events more at
@@ -12,13 +13,17 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use super::{checkpoint::SignedHead, key::VerifierKey, known::heads_in, note::NoteError};
+use super::{checkpoint::SignedHead, key::VerifierKey, known::heads_in, note::NoteError, verify::Verdict};
 
 /// The file in the data directory.
 pub(super) const FILE: &str = "head.note";
+/// The key that the heads of an imported history were checked with.
+pub(super) const VERIFIER_KEY: &str = "head.vkey";
+/// Which further file this log has appended heads to.
+const FURTHER: &str = "head.further";
 /// The trail beside it.
 const TRAIL: &str = "heads.notes";
 /// The heads of the trail are at most so many events apart, if heads were signed as often.
@@ -53,6 +58,16 @@ pub enum KeptError {
         /// The file.
         path: PathBuf,
     },
+    /// The further file was there, and is gone.
+    #[error(
+        "{path} is missing or empty, and this log has appended its signed heads there: mount its disk, or put the file \
+         back. To go on without it, let audit.head_file name another file",
+        path = path.display()
+    )]
+    Vanished {
+        /// The file.
+        path: PathBuf,
+    },
     /// The further file would be lost, and put back, with the data directory.
     #[error(
         "{path} is in the data directory; audit.head_file must name a file outside of it, \
@@ -74,6 +89,8 @@ fn io(path: &Path) -> impl FnOnce(io::Error) -> KeptError + '_ {
 pub(super) struct Kept {
     data: PathBuf,
     further: Option<PathBuf>,
+    /// Whether heads of this log were appended to the further file before: then it is there, or something is wrong.
+    has_further: AtomicBool,
     /// The size of the last head of the trail.
     trailed: AtomicU64,
 }
@@ -87,7 +104,25 @@ impl Kept {
                 return Err(KeptError::Inside { path: path.clone() });
             }
         }
-        Ok(Self { data: data.to_owned(), further, trailed: AtomicU64::new(0) })
+        let mut kept =
+            Self { data: data.to_owned(), further, has_further: false.into(), trailed: AtomicU64::new(0) };
+        kept.expect_further()?;
+        Ok(kept)
+    }
+
+    /// A further file that heads were appended to must still be there: the disk that it is on may not be mounted.
+    fn expect_further(&mut self) -> Result<(), KeptError> {
+        let Some(path) = &self.further else { return Ok(()) };
+        let noted = self.data.join(FURTHER);
+        let known = read_if_there(&noted).map_err(io(&noted))?;
+        let place = told(path).map_err(io(path))?;
+        let is_known = known.is_some_and(|known| known == place);
+        let is_there = fs::metadata(path).is_ok_and(|file| file.len() > 0);
+        if is_known && !is_there {
+            return Err(KeptError::Vanished { path: path.clone() });
+        }
+        self.has_further = is_known.into();
+        Ok(())
     }
 
     /// The last head of each place that has one, with the file that it is in.
@@ -152,8 +187,31 @@ impl Kept {
     /// Keeps a head in the further file only.
     pub(super) fn keep_further(&self, head: &SignedHead) -> Result<(), KeptError> {
         let Some(path) = &self.further else { return Ok(()) };
-        append(path, head.note()).map_err(io(path))
+        if self.has_further.load(Ordering::Relaxed) {
+            // A new file here would hide that the one with all heads before is gone.
+            return append_to(path, head.note(), false).map_err(io(path));
+        }
+        append(path, head.note()).map_err(io(path))?;
+        let noted = self.data.join(FURTHER);
+        replace(&noted, &told(path).map_err(io(path))?).map_err(io(&noted))?;
+        self.has_further.store(true, Ordering::Relaxed);
+        Ok(())
     }
+}
+
+/// Keeps the heads of a history that was imported, and the key that they were checked with.
+pub(super) fn adopt(data: &Path, verdict: &Verdict) -> io::Result<()> {
+    for head in &verdict.earlier {
+        append(&data.join(TRAIL), head.note())?;
+    }
+    replace(&data.join(FILE), &verdict.signed_head)?;
+    replace(&data.join(VERIFIER_KEY), &format!("{}\n", verdict.verifier_key))
+}
+
+/// A path as it is noted: from the root on, whatever directory the process is started in.
+fn told(path: &Path) -> io::Result<String> {
+    let directory = directory_of(path).canonicalize()?;
+    Ok(directory.join(path.file_name().unwrap_or_default()).display().to_string())
 }
 
 fn directory_of(path: &Path) -> &Path {
@@ -205,7 +263,7 @@ fn last_note(text: &str, name: &str) -> Option<String> {
 }
 
 fn replace(path: &Path, note: &str) -> io::Result<()> {
-    let beside = path.with_extension("note.new");
+    let beside = PathBuf::from(format!("{}.new", path.display()));
     let mut file = File::create(&beside)?;
     file.write_all(note.as_bytes())?;
     file.sync_all()?;
@@ -214,8 +272,12 @@ fn replace(path: &Path, note: &str) -> io::Result<()> {
 }
 
 fn append(path: &Path, note: &str) -> io::Result<()> {
+    append_to(path, note, true)
+}
+
+fn append_to(path: &Path, note: &str, may_make: bool) -> io::Result<()> {
     let is_new = !path.exists();
-    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    let mut file = OpenOptions::new().append(true).create(may_make).open(path)?;
     file.write_all(format!("\n{note}").as_bytes())?;
     file.sync_all()?;
     if is_new { File::open(directory_of(path))?.sync_all() } else { Ok(()) }

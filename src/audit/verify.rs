@@ -57,7 +57,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// The first position of which nothing is proved any more; none when it is no matter of positions.
+    /// The first position that is wrong; none where it is no matter of positions.
     pub const fn first_bad(self) -> Option<Position> {
         match self {
             Self::Position(first) | Self::Positions(first, _) => Some(first),
@@ -85,6 +85,15 @@ impl Serialize for Place {
     }
 }
 
+/// Where a fault was found: behind the last head that held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unproved {
+    /// The last position that a head vouches for.
+    pub behind: Position,
+    /// The last position that was read.
+    pub last: Position,
+}
+
 /// Why an export is not believed.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
@@ -95,16 +104,52 @@ pub enum Fault {
         place: Place,
         /// What is wrong there.
         why: String,
+        /// What no head vouches for.
+        since: Unproved,
     },
     /// It ends before its end: it was cut, or is still being written.
     #[error("position {} is missing: the file ends without its last line", last.next())]
     Cut {
         /// The last position that is there.
         last: Position,
+        /// What no head vouches for.
+        since: Unproved,
     },
     /// It cannot be read.
     #[error("it cannot be read: {0}")]
     Unreadable(#[from] io::Error),
+}
+
+impl Fault {
+    /// The positions that may be wrong, first and last: those that are named, or all since the last head that held.
+    /// None where the records are not what is wrong.
+    pub fn bad_positions(&self) -> Option<(Position, Position)> {
+        match self {
+            Self::Untrue { place: Place::Head(_), since, .. } => {
+                (since.behind < since.last).then(|| (since.behind.next(), since.last))
+            }
+            Self::Untrue { place: Place::Positions(first, last), .. } => Some((*first, *last)),
+            Self::Untrue { place, .. } => place.first_bad().map(|position| (position, position)),
+            Self::Cut { last, .. } => Some((last.next(), last.next())),
+            Self::Unreadable(_) => None,
+        }
+    }
+
+    /// The last position that a head vouches for; none where nothing could be read.
+    pub const fn vouched_to(&self) -> Option<Position> {
+        match self {
+            Self::Untrue { since, .. } | Self::Cut { since, .. } => Some(since.behind),
+            Self::Unreadable(_) => None,
+        }
+    }
+
+    fn found(self, since: Unproved) -> Self {
+        match self {
+            Self::Untrue { place, why, .. } => Self::Untrue { place, why, since },
+            Self::Cut { last, .. } => Self::Cut { last, since },
+            Self::Unreadable(error) => Self::Unreadable(error),
+        }
+    }
 }
 
 /// What was checked, all of it true.
@@ -129,6 +174,9 @@ pub struct Verdict {
     pub signed_head: String,
     /// The key by which the heads were checked.
     pub verifier_key: String,
+    /// The heads before the last one, ascending.
+    #[serde(skip)]
+    pub earlier: Vec<SignedHead>,
 }
 
 /// Takes a commit that was checked, with its bytes as they are stored, and says whether it wants more.
@@ -148,30 +196,8 @@ pub fn verify(input: impl BufRead, trust: Trust<'_>, take: &mut Take<'_>) -> Res
         None => return Err(at_header("is missing: the file is empty".into())),
     };
     let mut check = Check::new(&begin, trust)?;
-    let mut bytes = Vec::new();
-    loop {
-        let Some(line) = lines.next()? else { return Err(Fault::Cut { last: check.chain.last() }) };
-        match Line::read(line) {
-            Some(Line::Commit(line)) => {
-                let commit = check.commit(&line, &mut bytes)?;
-                if take(commit, &bytes).is_break() {
-                    return Ok(None);
-                }
-            }
-            Some(Line::Head(line)) => check.head(&line.head)?,
-            Some(Line::End(end)) => {
-                let verdict = check.end(end)?;
-                return match lines.next()? {
-                    None => Ok(Some(verdict)),
-                    Some(_) => Err(untrue(Place::End(Position(verdict.to)), "lines follow the last one")),
-                };
-            }
-            None => {
-                let why = "the line is not as an export has it";
-                return Err(untrue(Place::Position(check.chain.last().next()), why));
-            }
-        }
-    }
+    let read = check.read(&mut lines, take);
+    read.map_err(|fault| fault.found(check.unproved()))
 }
 
 /// A log that is read commit by commit, checked as an export is: against the heads that are known.
@@ -183,7 +209,7 @@ impl<'t> LogCheck<'t> {
         let chain = Chain::behind(Range::starting(0));
         // One of the empty history says nothing.
         let known = &known[known.iter().take_while(|head| head.size == 0).count()..];
-        Self(Check { key: None, known, proved: Position::ZERO, chain, from: 1, commits: 0, heads: 0 })
+        Self(Check { key: None, known, proved: Position::ZERO, chain, from: 1, commits: 0, earlier: vec![] })
     }
 
     /// Adds the next commit.
@@ -191,13 +217,12 @@ impl<'t> LogCheck<'t> {
     /// # Errors
     /// A commit that does not follow, or a known head that it contradicts.
     pub fn add(&mut self, stored: &StoredCommit) -> Result<(), Fault> {
-        let next = self.0.chain.last().next();
-        if stored.first != next {
-            return Err(untrue(Place::Position(next), misplaced(next, stored.first)));
-        }
-        self.0.chain.follow(stored).map_err(|why| untrue(Place::Position(next), why))?;
-        self.0.commits += 1;
-        self.0.meet_known()
+        self.0.follow(stored).map_err(|fault| fault.found(self.0.unproved()))
+    }
+
+    /// The last position that a known head vouches for.
+    pub const fn vouched_to(&self) -> Position {
+        self.0.proved
     }
 
     /// Where it stands, and the root over all so far.
@@ -220,7 +245,7 @@ impl<'t> LogCheck<'t> {
         match self.0.known.last() {
             Some(known) => {
                 let why = format!("is missing, and all up to {}: a head of that size is known", known.size);
-                Err(untrue(Place::Position(last.next()), why))
+                Err(untrue(Place::Position(last.next()), why).found(self.0.unproved()))
             }
             None => Ok(()),
         }
@@ -228,11 +253,11 @@ impl<'t> LogCheck<'t> {
 }
 
 fn at_header(why: String) -> Fault {
-    Fault::Untrue { place: Place::Header, why }
+    untrue(Place::Header, why)
 }
 
 fn untrue(place: Place, why: impl Into<String>) -> Fault {
-    Fault::Untrue { place, why: why.into() }
+    Fault::Untrue { place, why: why.into(), since: Unproved::default() }
 }
 
 /// The lines of the file, none longer than an export has.
@@ -269,7 +294,7 @@ struct Check<'t> {
     /// The last position that a head vouches for.
     proved: Position,
     commits: u64,
-    heads: u64,
+    earlier: Vec<SignedHead>,
 }
 
 impl<'t> Check<'t> {
@@ -283,9 +308,60 @@ impl<'t> Check<'t> {
         let proved = chain.last();
         let is_before = |head: &SignedHead| head.size < proved.0;
         let known = &trust.known[trust.known.iter().take_while(|head| is_before(head)).count()..];
-        let mut check = Self { key, known, proved, chain, from: begin.from, commits: 0, heads: 0 };
+        let mut check = Self { key, known, proved, chain, from: begin.from, commits: 0, earlier: vec![] };
         check.meet_known()?;
         Ok(check)
+    }
+
+    /// All lines behind the first.
+    fn read<R: BufRead>(
+        &mut self,
+        lines: &mut Lines<R>,
+        take: &mut Take<'_>,
+    ) -> Result<Option<Verdict>, Fault> {
+        let mut bytes = Vec::new();
+        loop {
+            let last = self.chain.last();
+            let Some(line) = lines.next()? else {
+                return Err(Fault::Cut { last, since: Unproved::default() });
+            };
+            match Line::read(line) {
+                Some(Line::Commit(line)) => {
+                    let commit = self.commit(&line, &mut bytes)?;
+                    if take(commit, &bytes).is_break() {
+                        return Ok(None);
+                    }
+                }
+                Some(Line::Head(line)) => self.head(&line.head)?,
+                Some(Line::End(end)) => {
+                    let verdict = self.end(end)?;
+                    return match lines.next()? {
+                        None => Ok(Some(verdict)),
+                        Some(_) => Err(untrue(Place::End(last), "lines follow the last one")),
+                    };
+                }
+                None => {
+                    let why = "the line is not as an export has it";
+                    return Err(untrue(Place::Position(last.next()), why));
+                }
+            }
+        }
+    }
+
+    /// What no head vouches for so far.
+    const fn unproved(&self) -> Unproved {
+        Unproved { behind: self.proved, last: self.chain.last() }
+    }
+
+    /// A commit of a log.
+    fn follow(&mut self, stored: &StoredCommit) -> Result<(), Fault> {
+        let next = self.chain.last().next();
+        if stored.first != next {
+            return Err(untrue(Place::Position(next), misplaced(next, stored.first)));
+        }
+        self.chain.follow(stored).map_err(|why| untrue(Place::Position(next), why))?;
+        self.commits += 1;
+        self.meet_known()
     }
 
     fn commit(&mut self, line: &CommitLine<'_>, bytes: &mut Vec<u8>) -> Result<StoredCommit, Fault> {
@@ -325,7 +401,13 @@ impl<'t> Check<'t> {
     }
 
     fn opened(&self, note: &str) -> Result<SignedHead, Fault> {
-        let at_head = |why: String| untrue(Place::Head(self.chain.last()), why);
+        let last = self.chain.last();
+        let unproved = match self.proved.next().cmp(&last) {
+            Ordering::Less => format!("; no head vouches for positions {} to {last}", self.proved.next()),
+            Ordering::Equal => format!("; no head vouches for position {last}"),
+            Ordering::Greater => String::new(),
+        };
+        let at_head = |why: String| untrue(Place::Head(last), format!("{why}{unproved}"));
         let key = self.key.as_ref().ok_or_else(|| at_head("there is no key to check it with".into()))?;
         SignedHead::open(note, key).map_err(|error| at_head(error.to_string()))
     }
@@ -334,8 +416,9 @@ impl<'t> Check<'t> {
     fn head(&mut self, note: &str) -> Result<(), Fault> {
         let head = self.opened(note)?;
         self.expect_size(&head)?;
-        self.heads += 1;
-        self.compare(&head, self.chain.range.root(), SIGNED)
+        self.compare(&head, self.chain.range.root(), SIGNED)?;
+        self.earlier.push(head);
+        Ok(())
     }
 
     /// A head stands behind the last record that it covers.
@@ -357,7 +440,7 @@ impl<'t> Check<'t> {
         }
     }
 
-    fn end(mut self, end: End) -> Result<Verdict, Fault> {
+    fn end(&mut self, end: End) -> Result<Verdict, Fault> {
         let last = self.chain.last();
         if end.to != last.0 {
             let why = format!("the last line says that the export ends at position {}", end.to);
@@ -373,7 +456,6 @@ impl<'t> Check<'t> {
             let why = format!("`after` does not hold the hashes of the events up to {}", claim.size);
             return Err(untrue(Place::End(last), why));
         }
-        self.heads += 1;
         self.compare(&claim, whole.root(), SIGNED)?;
         self.expect_all_known(&claim)?;
         Ok(Verdict {
@@ -381,11 +463,12 @@ impl<'t> Check<'t> {
             to: last.0,
             size: claim.size,
             root_hash: claim.root,
-            verifier_key: self.key.map(|key| key.to_string()).unwrap_or_default(),
+            verifier_key: self.key.as_ref().map(ToString::to_string).unwrap_or_default(),
             commits: self.commits,
-            heads: self.heads,
+            heads: self.earlier.len() as u64 + 1,
             recorded_at: self.chain.recorded_at,
             signed_head: end.head,
+            earlier: std::mem::take(&mut self.earlier),
         })
     }
 
@@ -417,9 +500,14 @@ impl<'t> Check<'t> {
 
 const SIGNED: &str = "the head";
 
-/// The key to check with.
+/// The key to check with. An export whose heads a key has signed names it: one that names none was changed.
 fn trusted_key(begin: &Begin, given: Option<&VerifierKey>) -> Result<Option<VerifierKey>, Fault> {
-    let Some(stated) = &begin.verifier_key else { return Ok(given.cloned()) };
+    let Some(stated) = &begin.verifier_key else {
+        return match given {
+            Some(_) => Err(at_header("`verifierKey` is null: nobody has signed this export".into())),
+            None => Ok(None),
+        };
+    };
     let stated: VerifierKey =
         stated.parse().map_err(|error: VerifierKeyError| at_header(format!("`verifierKey`: {error}")))?;
     match given {

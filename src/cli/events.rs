@@ -59,7 +59,7 @@ impl Events {
         if self.follow {
             return follow(cli, request, in_words);
         }
-        pages::show(cli, request, &self.paging, pages::by_position, COLUMNS)
+        pages::show(cli, request, &self.paging, pages::by_position, COLUMNS, "such events")
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use clap::ValueEnum;
 use comfy_table::{Cell, Color, Table, presets};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressState, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::{
@@ -194,6 +194,17 @@ impl Output {
         self.items_of(page, "items", columns, now)
     }
 
+    /// As [`Output::list`]; an empty one says of what it is empty.
+    pub(crate) fn list_or(
+        self,
+        page: &Value,
+        columns: &[Column],
+        now: Timestamp,
+        empty: &str,
+    ) -> Result<(), Failure> {
+        self.items_or(page, "items", columns, now, empty)
+    }
+
     /// As [`Output::list`], of a document whose items are in another field.
     pub(crate) fn items_of(
         self,
@@ -202,12 +213,24 @@ impl Output {
         columns: &[Column],
         now: Timestamp,
     ) -> Result<(), Failure> {
+        self.items_or(page, field, columns, now, "Nothing matches.")
+    }
+
+    /// As [`Output::items_of`]; an empty list says of what it is empty.
+    pub(crate) fn items_or(
+        self,
+        page: &Value,
+        field: &str,
+        columns: &[Column],
+        now: Timestamp,
+        empty: &str,
+    ) -> Result<(), Failure> {
         let items = page[field].as_array().map(Vec::as_slice).unwrap_or_default();
         match self.format {
             Format::Json => stdout(&pretty(page)),
             Format::Jsonl => items.iter().try_for_each(|item| stdout(&item.to_string())),
             Format::Table if items.is_empty() => {
-                self.talk("Nothing matches.");
+                self.talk(empty);
                 Ok(())
             }
             Format::Table => stdout(&table(items, columns, now, self.colors)),
@@ -224,15 +247,31 @@ impl Output {
     }
 
     /// How far long work is, where somebody is watching: of so many steps, when that is known.
+    pub(crate) fn bar(self, total: Option<u64>) -> ProgressBar {
+        self.drawn(total, ProgressDrawTarget::stderr())
+    }
+
+    /// How many bytes came of something whose length nobody knows, where somebody is watching.
     #[expect(clippy::unused_self, reason = "whoever shows holds the output: nothing else prints")]
-    pub(crate) fn bar(self, total: Option<u64>, of: &'static str) -> ProgressBar {
+    pub(crate) fn bytes(self) -> ProgressBar {
+        let style = ProgressStyle::with_template("{spinner} {bytes} · {bytes_per_sec}").expect("it is right");
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style);
+        bar.with_finish(ProgressFinish::AndClear)
+    }
+
+    #[expect(clippy::unused_self, reason = "whoever shows holds the output: nothing else prints")]
+    fn drawn(self, total: Option<u64>, target: ProgressDrawTarget) -> ProgressBar {
         let form = match total {
-            Some(_) => "{bar:30} {human_pos} of {human_len} {msg}, {per_sec}, {eta} left",
-            None => "{spinner} {human_pos} {msg}, {per_sec}",
+            Some(_) => "{percent} % · {human_pos} of {human_len} · {rate}",
+            None => "{spinner} {human_pos} · {rate}",
         };
         let style = ProgressStyle::with_template(form).expect("the forms above are right");
-        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr()).with_style(style);
-        bar.with_message(of).with_finish(ProgressFinish::AndClear)
+        let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            // A form that cannot be written is not shown.
+            let _ = out.write_str(&words::rate(state.per_sec()));
+        };
+        let bar = ProgressBar::with_draw_target(total, target).with_style(style.with_key("rate", rate));
+        bar.with_finish(ProgressFinish::AndClear)
     }
 
     /// Waits for Enter where somebody is watching; false when that is enough.

@@ -42,19 +42,21 @@ pub(crate) fn by_position(page: &Value) -> Option<(&'static str, String)> {
     Some(("after", last.to_string()))
 }
 
-/// Shows the page that `request` asks for, or all from it on.
+/// Shows the page that `request` asks for, or all from it on; an empty one says that there are no such things: `of`.
 pub(crate) fn show(
     cli: &Context,
     request: Request,
     paging: &Paging,
     next: Next,
     columns: &[Column],
+    of: &str,
 ) -> Result<(), Failure> {
+    let empty = format!("No {of}.");
     let limit = paging.limit.or(paging.all.then_some(LONGEST));
     let request = request.query("limit", limit);
     if !paging.all {
         let page = page(cli, &request)?;
-        cli.output.list(&page, columns, cli.time_of(&page))?;
+        cli.output.list_or(&page, columns, cli.time_of(&page), &empty)?;
         if let Some((name, value)) = next(&page) {
             cli.output.talk(&format!("There is more: --all, or --{name} {value}"));
         }
@@ -64,7 +66,7 @@ pub(crate) fn show(
         Format::Jsonl => each(cli, request, next, |page| cli.output.list(&page, columns, cli.now)),
         Format::Table | Format::Json => {
             let page = whole(cli, request, next)?;
-            cli.output.list(&page, columns, cli.time_of(&page))
+            cli.output.list_or(&page, columns, cli.time_of(&page), &empty)
         }
     }
 }

@@ -73,9 +73,24 @@ pub(crate) fn when(moment: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// How fast something goes: `812/s`, `105 k/s`.
+pub(crate) fn rate(per_second: f64) -> String {
+    if per_second < 1_000.0 {
+        format!("{per_second:.0}/s")
+    } else {
+        format!("{:.0} k/s", per_second / 1_000.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_has_as_many_digits_as_are_read() {
+        assert_eq!([0.4, 812.4, 999.6].map(rate), ["0/s", "812/s", "1000/s"]);
+        assert_eq!([1_000.0, 104_582.262_1].map(rate), ["1 k/s", "105 k/s"]);
+    }
 
     fn at(seconds: u32) -> Timestamp {
         Timestamp::from_millis(1_795_000_000_000).plus(Seconds(seconds))

@@ -4,7 +4,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use crate::domain::{Position, Timestamp};
@@ -21,7 +21,7 @@ pub(super) fn forgotten_before(
     head: Position,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, io::Error> {
-    let path = data.join(NAME);
+    let path = path(data);
     let said = match fs::read(&path) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(now)),
@@ -36,6 +36,11 @@ pub(super) fn forgotten_before(
         );
         Some(now)
     }))
+}
+
+/// Where the file is.
+pub(super) fn path(data: &Path) -> PathBuf {
+    data.join(NAME)
 }
 
 /// Of another history, or damaged, it says nothing.

@@ -59,7 +59,9 @@ pub(crate) fn named(fault: &Fault) -> Option<(u64, u64)> {
     match fault {
         Fault::Untrue { place: Place::Position(at), .. } => Some((at.0, at.0)),
         Fault::Untrue { place: Place::Positions(first, last), .. } => Some((first.0, last.0)),
-        Fault::Untrue { place: Place::End(last), .. } | Fault::Cut { last } => Some((last.0 + 1, last.0 + 1)),
+        Fault::Untrue { place: Place::End(last), .. } | Fault::Cut { last, .. } => {
+            Some((last.0 + 1, last.0 + 1))
+        }
         Fault::Untrue { place: Place::Header | Place::Head(_), .. } | Fault::Unreadable(_) => None,
     }
 }

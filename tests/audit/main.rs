@@ -8,10 +8,13 @@
 mod bulk;
 mod commands;
 mod incident;
+mod left_over;
+mod live;
 mod server;
 mod state;
 mod stopped;
 mod stranger;
 mod tamper;
 mod tampered;
+mod trust;
 mod walk;

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -12,7 +12,8 @@ use tempfile::TempDir;
 use crate::commands::{BINARY, Ran};
 
 pub(crate) struct Serving {
-    directory: TempDir,
+    directory: Option<TempDir>,
+    path: PathBuf,
     process: Child,
     url: String,
 }
@@ -20,39 +21,80 @@ pub(crate) struct Serving {
 impl Serving {
     pub(crate) fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
+        let mut serving = Self::on(directory.path().to_owned(), &[]);
+        serving.directory = Some(directory);
+        serving
+    }
+
+    /// On `data` in a directory that is there.
+    pub(crate) fn on(path: PathBuf, arguments: &[&str]) -> Self {
+        Self::try_on(path, arguments).unwrap_or_else(|ran| panic!("{}", ran.stderr))
+    }
+
+    /// As [`Serving::on`]; what it said, where it does not start.
+    pub(crate) fn try_on(path: PathBuf, arguments: &[&str]) -> Result<Self, Ran> {
         let mut process = Command::new(BINARY)
             .args(["serve", "--listen", "127.0.0.1:0", "--data", "data", "--test-clock"])
-            .current_dir(directory.path())
+            .args(arguments)
+            .current_dir(&path)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let mut lines = lines.map_while(Result::ok);
-        let url =
-            lines.find_map(|line| line.split_once("listening on ").map(|(_, url)| url.to_owned())).unwrap();
+        let mut said = String::new();
+        let url = lines.find_map(|line| {
+            said.extend([line.as_str(), "\n"]);
+            line.split_once("listening on ").map(|(_, url)| url.to_owned())
+        });
+        let Some(url) = url else {
+            let code = process.wait().unwrap().code().unwrap();
+            return Err(Ran { code, stdout: String::new(), stderr: said });
+        };
         // What is said behind it is read, or the server would stand still some day.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { directory, process, url }
+        Ok(Self { directory: None, path, process, url })
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
-        let key = self.directory.path().join("data/admin.key");
+        self.run_as("json", arguments)
+    }
+
+    pub(crate) fn run_as(&self, form: &str, arguments: &[&str]) -> Ran {
+        let key = self.path.join("data/admin.key");
         let output = Command::new(BINARY)
             .args(arguments)
-            .args(["--url", &self.url, "--key-file", key.to_str().unwrap(), "-o", "json"])
-            .current_dir(self.directory.path())
+            .args(["--url", &self.url, "--key-file", key.to_str().unwrap(), "-o", form])
+            .current_dir(&self.path)
             .output();
         output.unwrap().into()
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.directory.path()
+        &self.path
     }
 
-    fn stop(mut self) -> TempDir {
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The directory is kept for whoever holds what is returned.
+    pub(crate) fn stop(mut self) -> Stopped {
         let kill = Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
         assert!(kill.success() && self.process.wait().unwrap().success());
-        std::mem::replace(&mut self.directory, tempfile::tempdir().unwrap())
+        Stopped { path: self.path.clone(), _directory: self.directory.take() }
+    }
+}
+
+/// What a server has left.
+pub(crate) struct Stopped {
+    path: PathBuf,
+    _directory: Option<TempDir>,
+}
+
+impl Stopped {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 }
 

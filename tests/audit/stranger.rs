@@ -66,6 +66,20 @@ fn the_program_of_the_page_believes_the_true_history_and_no_other() {
     shortened.remove(gone);
     fs::write(&tampered, joined(&shortened)).unwrap();
     assert!(!check(&python, &program_path, &tampered).status.success());
+    // The name of the key taken out, another one in its place, and a line in another spelling.
+    let (original, vkey) = (joined(&lines()), vkey());
+    let original = String::from_utf8(original).unwrap();
+    for (from, to) in [
+        (format!("\"{vkey}\""), "null".to_owned()),
+        (vkey.clone(), vkey.replace("tenure/a", "tenure/b")),
+        ("{\"first\":1,".to_owned(), "{\"first\": 1,".to_owned()),
+        ("{\"first\":1,".to_owned(), "{ \"first\":1,".to_owned()),
+    ] {
+        assert!(original.contains(&from), "{from}");
+        fs::write(&tampered, original.replacen(&from, &to, 1)).unwrap();
+        let ran = check(&python, &program_path, &tampered);
+        assert!(!ran.status.success(), "{from} -> {to}: {}", String::from_utf8_lossy(&ran.stdout));
+    }
     for name in FORGERIES {
         let ran = check(&python, &program_path, &path(&format!("tampered/{name}.export")));
         assert_eq!(ran.status.success(), name == OLDER, "{name}: {}", String::from_utf8_lossy(&ran.stdout));

@@ -14,7 +14,8 @@ use super::{
     view::SessionState,
 };
 use crate::domain::{
-    Actor, EventId, Position, SessionId, Stream, SubjectId, Timestamp, event::Event, state::State,
+    Actor, EventId, EventKind, Position, SessionId, Stream, SubjectId, Timestamp, event::Event,
+    session::Session, state::State,
 };
 
 /// A story so far.
@@ -23,6 +24,28 @@ pub struct Teller {
     session: SessionId,
     subject: Option<SubjectId>,
     chapters: Vec<Chapter>,
+    reasons: Vec<GivenReason>,
+    live: Live,
+}
+
+/// What a running server knows of a session, and no export says.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    /// The text of the reason with which it was ended.
+    pub reason: Option<String>,
+    /// When it was last used; that may not be recorded yet.
+    pub last_seen_at: Option<Timestamp>,
+}
+
+/// A reason that was given, sealed.
+#[derive(Clone, Debug)]
+struct GivenReason {
+    /// Of which chapter.
+    chapter: usize,
+    /// Whether it is sealed with the key of the session's subject, and so goes with it.
+    is_own: bool,
+    /// When that key was destroyed.
+    erased_at: Option<Timestamp>,
 }
 
 /// One fact about the session.
@@ -77,7 +100,13 @@ pub struct Story {
 impl Teller {
     /// Of this session.
     pub const fn of(session: SessionId) -> Self {
-        Self { session, subject: None, chapters: Vec::new() }
+        let live = Live { reason: None, last_seen_at: None };
+        Self { session, subject: None, chapters: Vec::new(), reasons: Vec::new(), live }
+    }
+
+    /// What is told besides.
+    pub fn know(&mut self, live: Live) {
+        self.live = live;
     }
 
     /// Listens to a [`Replay`]: an event, and the state before it.
@@ -89,22 +118,57 @@ impl Teller {
         {
             self.subject = Some(subject.clone());
         }
-        let told = telling::told(self.session, self.subject.as_ref(), before, step);
-        self.chapters.extend(told.map(|(words, because)| chapter(step, words, because)));
+        let Some((words, because)) = telling::told(self.session, self.subject.as_ref(), before, step) else {
+            return;
+        };
+        self.hear_reason(event, step);
+        self.chapters.push(chapter(step, words, because));
+    }
+
+    fn hear_reason(&mut self, event: &Event, step: Step<'_>) {
+        let commit = &step.stored.commit;
+        if event.kind() == EventKind::SubjectErased {
+            for reason in self.reasons.iter_mut().filter(|reason| reason.is_own) {
+                reason.erased_at.get_or_insert(commit.recorded_at);
+            }
+        } else if event.texts().iter().any(|(name, text)| *name == "reason" && text.is_some()) {
+            let is_own = commit.stream != Stream::System;
+            self.reasons.push(GivenReason { chapter: self.chapters.len(), is_own, erased_at: None });
+        }
+    }
+
+    fn tell_reasons(&mut self) {
+        for reason in &self.reasons {
+            let told = match (reason.erased_at, &self.live.reason) {
+                (Some(at), _) => format!(" A reason was given; it was erased on {at}."),
+                (None, Some(text)) => format!(" The reason given: \"{text}\"."),
+                (None, None) => " A reason was given; it is sealed.".to_owned(),
+            };
+            self.chapters[reason.chapter].words.push_str(&told);
+        }
     }
 
     /// The story up to where the replay stands; none of a session that it has not met.
-    pub fn end(self, replay: &Replay) -> Option<Story> {
+    pub fn end(mut self, replay: &Replay) -> Option<Story> {
+        self.tell_reasons();
         let state = replay.state();
         let subject = state.subjects.get(&self.subject?)?;
         let session = subject.session(self.session)?;
         let at = replay.moment();
+        let used = self.live.last_seen_at.and_then(|seen_at| with_use(session, seen_at, at));
+        let session = used.as_ref().unwrap_or(session);
         Some(Story {
             session: SessionState::of(subject, session, state.position, at),
             chapters: self.chapters,
             next: next::possible(subject, session, state.system.policy.as_ref(), at),
         })
     }
+}
+
+/// The session with a use that is not recorded yet.
+fn with_use(session: &Session, seen_at: Timestamp, at: Timestamp) -> Option<Session> {
+    let is_later = session.last_seen_at().is_some_and(|recorded| recorded < seen_at) && seen_at <= at;
+    is_later.then(|| session.seen_unrecorded(seen_at))
 }
 
 fn chapter(step: Step<'_>, words: String, because: Option<Reason>) -> Chapter {

@@ -186,7 +186,6 @@ fn used(event: &UsageRecorded, whom: &str) -> String {
 }
 
 fn revoked(event: &SessionRevoked, session: &Session, at: Timestamp, whom: &str) -> String {
-    let reason = if event.reason.is_some() { " A reason was given; it is sealed." } else { "" };
     let lost = if session.is_expired(at) {
         format!("{} after its period was over", between(session.expires_at, at))
     } else if session.is_idle(at) {
@@ -194,7 +193,7 @@ fn revoked(event: &SessionRevoked, session: &Session, at: Timestamp, whom: &str)
     } else {
         format!("{} before its period was over", between(at, session.expires_at))
     };
-    format!("It was ended by {whom}, {lost}: {}.{reason}", trigger(event.trigger))
+    format!("It was ended by {whom}, {lost}: {}.", trigger(event.trigger))
 }
 
 fn ended_with_others(event: &SessionsRevoked, whom: &str) -> String {

@@ -1,9 +1,9 @@
 //! The other limits: a TOML file of `session.*`, `limits.*` and `renewal.*` settings, as a server's own.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use serde::Deserialize;
 use serde_json::{Value, json};
+use toml::de::{DeTable, DeValue};
 
 use crate::domain::{
     Policy, Seconds,
@@ -11,139 +11,181 @@ use crate::domain::{
 };
 
 /// The settings that shall be other than they were; those left out stay as they were recorded.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
-    session: SessionSettings,
-    limits: LimitSettings,
-    renewal: RenewalSettings,
+    numbers: BTreeMap<&'static str, u32>,
+    words: BTreeMap<&'static str, &'static str>,
 }
 
-/// Why a text is no policy to ask about.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WrongPolicy {
-    /// It is no TOML of these settings.
-    #[error("{0}")]
-    Malformed(String),
-    /// A value is out of its range.
-    #[error("{name}: must be from {least} to {most}, not {given}")]
-    OutOfRange {
-        /// Which setting.
-        name: &'static str,
-        /// The least that it may be.
-        least: u32,
-        /// The most that it may be.
-        most: u32,
-        /// What it is.
-        given: u32,
-    },
+/// Why a text is no policy to ask about: all that is wrong with it, each with the setting's name and what is right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrongPolicy(Vec<String>);
+
+impl fmt::Display for WrongPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("; "))
+    }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct SessionSettings {
-    ttl: Option<u32>,
-    ttl_max: Option<u32>,
-    max_renewals: Option<u32>,
-    max_renewals_max: Option<u32>,
-    absolute_lifetime: Option<u32>,
-    renewal_reject_window: Option<u32>,
-    idle_timeout: Option<u32>,
+impl std::error::Error for WrongPolicy {}
+
+/// What a setting may be.
+#[derive(Clone, Copy, Debug)]
+enum Fit {
+    /// A number from the one to the other.
+    Number(u32, u32),
+    /// One of these words.
+    Word(&'static [&'static str]),
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct LimitSettings {
-    per_subject: Option<u32>,
-    per_device: Option<u32>,
-    on_limit: Option<OnLimitWord>,
-    on_device_limit: Option<OnLimitWord>,
-}
+const ON_LIMIT: Fit = Fit::Word(&["reject", "evict_oldest"]);
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RenewalSettings {
-    on_reuse: Option<OnReuseWord>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum OnLimitWord {
-    Reject,
-    EvictOldest,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum OnReuseWord {
-    Reject,
-    Revoke,
-}
+/// The ranges are those of a server's settings.
+const SETTINGS: [(&str, Fit); 12] = [
+    ("session.ttl", Fit::Number(300, 604_800)),
+    ("session.ttl_max", Fit::Number(300, 604_800)),
+    ("session.max_renewals", Fit::Number(0, 100)),
+    ("session.max_renewals_max", Fit::Number(0, 100)),
+    ("session.absolute_lifetime", Fit::Number(86_400, 7_776_000)),
+    ("session.renewal_reject_window", Fit::Number(300, 86_400)),
+    ("session.idle_timeout", Fit::Number(60, 86_400)),
+    ("limits.per_subject", Fit::Number(1, 10_000)),
+    ("limits.per_device", Fit::Number(1, 10_000)),
+    ("limits.on_limit", ON_LIMIT),
+    ("limits.on_device_limit", ON_LIMIT),
+    ("renewal.on_reuse", Fit::Word(&["reject", "revoke"])),
+];
 
 impl Overrides {
     /// Reads a file's text.
     ///
     /// # Errors
-    /// [`WrongPolicy`] with the setting's name, and what would be right.
+    /// [`WrongPolicy`]: every fault, with the setting's name, and what would be right.
     pub fn parse(text: &str) -> Result<Self, WrongPolicy> {
-        let parsed: Self = toml::from_str(text).map_err(|error| malformed(text, &error))?;
-        for (name, given, least, most) in parsed.numbers() {
-            if let Some(given) = given.filter(|given| !(least..=most).contains(given)) {
-                return Err(WrongPolicy::OutOfRange { name, least, most, given });
+        let table = DeTable::parse(text).map_err(|error| malformed(text, &error))?;
+        let (mut parsed, mut faults) = (Self::default(), Vec::new());
+        for entry in entries("", table.get_ref()) {
+            if let Err(why) = parsed.take(&entry) {
+                let line = 1 + text[..entry.at].matches('\n').count();
+                faults.push(format!("line {line}: {why}"));
             }
         }
-        Ok(parsed)
+        if faults.is_empty() { Ok(parsed) } else { Err(WrongPolicy(faults)) }
     }
 
-    /// The ranges are those of a server's settings.
-    const fn numbers(&self) -> [(&'static str, Option<u32>, u32, u32); 9] {
-        let Self { session, limits, .. } = self;
-        [
-            ("session.ttl", session.ttl, 300, 604_800),
-            ("session.ttl_max", session.ttl_max, 300, 604_800),
-            ("session.max_renewals", session.max_renewals, 0, 100),
-            ("session.max_renewals_max", session.max_renewals_max, 0, 100),
-            ("session.absolute_lifetime", session.absolute_lifetime, 86_400, 7_776_000),
-            ("session.renewal_reject_window", session.renewal_reject_window, 300, 86_400),
-            ("session.idle_timeout", session.idle_timeout, 60, 86_400),
-            ("limits.per_subject", limits.per_subject, 1, 10_000),
-            ("limits.per_device", limits.per_device, 1, 10_000),
-        ]
+    fn take(&mut self, entry: &Entry<'_>) -> Result<(), String> {
+        let found = SETTINGS.into_iter().find(|(name, _)| *name == entry.name);
+        let (name, fit) = found.ok_or_else(|| unknown(&entry.name))?;
+        match fit {
+            Fit::Number(least, most) => {
+                let number = number(entry.value).filter(|number| (least..=most).contains(number));
+                let number = number.ok_or_else(|| {
+                    format!("{name}: must be from {least} to {most}, not {}", told(entry.value))
+                })?;
+                self.numbers.insert(name, number);
+            }
+            Fit::Word(words) => {
+                let word = entry.value.as_str().and_then(|word| words.iter().find(|known| **known == word));
+                let word = word.ok_or_else(|| {
+                    format!("{name}: must be {}, not {}", words.join(" or "), told(entry.value))
+                })?;
+                self.words.insert(name, word);
+            }
+        }
+        Ok(())
     }
 
     /// The limits that were recorded, with these in their place.
     pub(super) fn over(&self, recorded: &Policy) -> Policy {
-        let Self { session, limits, renewal } = self;
+        let number = |name: &str, recorded: u32| self.numbers.get(name).copied().unwrap_or(recorded);
+        let seconds = |name: &str, recorded: Seconds| Seconds(number(name, recorded.0));
+        let idle = self.numbers.get("session.idle_timeout").copied().map(Seconds);
         Policy {
-            ttl: session.ttl.map_or(recorded.ttl, Seconds),
-            ttl_max: session.ttl_max.map_or(recorded.ttl_max, Seconds),
-            max_renewals: session.max_renewals.unwrap_or(recorded.max_renewals),
-            max_renewals_max: session.max_renewals_max.unwrap_or(recorded.max_renewals_max),
-            absolute_lifetime: session.absolute_lifetime.map_or(recorded.absolute_lifetime, Seconds),
-            renewal_reject_window: session
-                .renewal_reject_window
-                .map_or(recorded.renewal_reject_window, Seconds),
-            idle_timeout: session.idle_timeout.map(Seconds).or(recorded.idle_timeout),
-            per_subject: limits.per_subject.unwrap_or(recorded.per_subject),
-            per_device: limits.per_device.unwrap_or(recorded.per_device),
-            on_limit: limits.on_limit.map_or(recorded.on_limit, OnLimitWord::policy),
-            on_device_limit: limits.on_device_limit.map_or(recorded.on_device_limit, OnLimitWord::policy),
-            on_reuse: renewal.on_reuse.map_or(recorded.on_reuse, OnReuseWord::policy),
+            ttl: seconds("session.ttl", recorded.ttl),
+            ttl_max: seconds("session.ttl_max", recorded.ttl_max),
+            max_renewals: number("session.max_renewals", recorded.max_renewals),
+            max_renewals_max: number("session.max_renewals_max", recorded.max_renewals_max),
+            absolute_lifetime: seconds("session.absolute_lifetime", recorded.absolute_lifetime),
+            renewal_reject_window: seconds("session.renewal_reject_window", recorded.renewal_reject_window),
+            idle_timeout: idle.or(recorded.idle_timeout),
+            per_subject: number("limits.per_subject", recorded.per_subject),
+            per_device: number("limits.per_device", recorded.per_device),
+            on_limit: self.on_limit("limits.on_limit").unwrap_or(recorded.on_limit),
+            on_device_limit: self.on_limit("limits.on_device_limit").unwrap_or(recorded.on_device_limit),
+            on_reuse: self.on_reuse().unwrap_or(recorded.on_reuse),
             ..recorded.clone()
         }
     }
 
+    fn on_limit(&self, name: &str) -> Option<OnLimit> {
+        let word = *self.words.get(name)?;
+        Some(if word == "evict_oldest" { OnLimit::EvictOldest } else { OnLimit::Reject })
+    }
+
+    fn on_reuse(&self) -> Option<OnReuse> {
+        let word = *self.words.get("renewal.on_reuse")?;
+        Some(if word == "revoke" { OnReuse::Revoke } else { OnReuse::Reject })
+    }
+
     /// The settings with their values.
     pub(super) fn told(&self) -> BTreeMap<String, Value> {
-        let numbers = self.numbers().map(|(name, given, ..)| (name, given.map(Value::from)));
-        let on_limit = |word: OnLimitWord| json!(word.policy());
-        let words = [
-            ("limits.on_limit", self.limits.on_limit.map(on_limit)),
-            ("limits.on_device_limit", self.limits.on_device_limit.map(on_limit)),
-            ("renewal.on_reuse", self.renewal.on_reuse.map(|word| json!(word.policy()))),
-        ];
-        let all = numbers.into_iter().chain(words);
-        all.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+        let numbers = self.numbers.iter().map(|(name, number)| ((*name).to_owned(), json!(number)));
+        let words = self.words.iter().map(|(name, word)| ((*name).to_owned(), json!(word)));
+        numbers.chain(words).collect()
+    }
+}
+
+/// A setting as it was written, and where.
+struct Entry<'t> {
+    name: String,
+    value: &'t DeValue<'t>,
+    at: usize,
+}
+
+/// The settings of a table and of those in it; an empty table is none.
+fn entries<'t>(prefix: &str, table: &'t DeTable<'t>) -> Vec<Entry<'t>> {
+    let mut found = Vec::new();
+    for (key, value) in table {
+        let name = format!("{prefix}{}", key.get_ref());
+        let value = value.get_ref();
+        if let Some(inner) = value.as_table().filter(|inner| !inner.is_empty()) {
+            found.extend(entries(&format!("{name}."), inner));
+        } else if !(value.is_table() && SECTIONS.contains(&name.as_str())) {
+            found.push(Entry { name, value, at: key.span().start });
+        }
+    }
+    found.sort_by_key(|entry| entry.at);
+    found
+}
+
+const SECTIONS: [&str; 3] = ["session", "limits", "renewal"];
+
+fn unknown(name: &str) -> String {
+    let (section, field) = name.split_once('.').unwrap_or((name, name));
+    let known = SETTINGS.iter().filter_map(|(name, _)| name.strip_prefix(section)?.strip_prefix('.'));
+    let known: Vec<_> = known.collect();
+    if known.is_empty() {
+        format!("unknown section `{section}`: there are {}", SECTIONS.join(", "))
+    } else {
+        format!("unknown field `{field}` of `{section}`: there are {}", known.join(", "))
+    }
+}
+
+fn number(value: &DeValue<'_>) -> Option<u32> {
+    let DeValue::Integer(integer) = value else { return None };
+    u32::from_str_radix(integer.as_str(), integer.radix()).ok()
+}
+
+/// What was written, in a few words.
+fn told(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("{text:?}"),
+        DeValue::Integer(number) => number.as_str().to_owned(),
+        DeValue::Float(number) => number.as_str().to_owned(),
+        DeValue::Boolean(yes) => yes.to_string(),
+        DeValue::Datetime(moment) => moment.to_string(),
+        DeValue::Array(_) => "a list".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
     }
 }
 
@@ -151,25 +193,7 @@ impl Overrides {
 fn malformed(text: &str, error: &toml::de::Error) -> WrongPolicy {
     let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
     let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
-    WrongPolicy::Malformed(format!("{place}{}", error.message().replace('\n', "; ")))
-}
-
-impl OnLimitWord {
-    const fn policy(self) -> OnLimit {
-        match self {
-            Self::Reject => OnLimit::Reject,
-            Self::EvictOldest => OnLimit::EvictOldest,
-        }
-    }
-}
-
-impl OnReuseWord {
-    const fn policy(self) -> OnReuse {
-        match self {
-            Self::Reject => OnReuse::Reject,
-            Self::Revoke => OnReuse::Revoke,
-        }
-    }
+    WrongPolicy(vec![format!("{place}{}", error.message().replace('\n', "; "))])
 }
 
 #[cfg(test)]
@@ -198,6 +222,47 @@ mod tests {
         ] {
             let error = Overrides::parse(text).unwrap_err().to_string();
             assert!(error.contains(said) && !error.contains('\n'), "{text}: {error}");
+        }
+    }
+
+    /// `max_renewals = -7` was answered with `invalid value: integer -7, expected u32`: no setting, no range, and of
+    /// several faults the first alone.
+    #[test]
+    fn every_fault_is_told_at_once_with_its_setting_and_what_is_right() {
+        let text = "[session]\nmax_renewals = -7\nttl = 1.5\nidle_timeout = 4294967296\n[limits]\nper_subject = true\n\
+                    on_limit = 3\n[renewal]\non_reuse = 'explode'\non_use = 1\n[server]\n";
+        let error = Overrides::parse(text).unwrap_err().to_string();
+        assert_eq!(
+            error.split("; ").collect::<Vec<_>>(),
+            [
+                "line 2: session.max_renewals: must be from 0 to 100, not -7",
+                "line 3: session.ttl: must be from 300 to 604800, not 1.5",
+                "line 4: session.idle_timeout: must be from 60 to 86400, not 4294967296",
+                "line 6: limits.per_subject: must be from 1 to 10000, not true",
+                "line 7: limits.on_limit: must be reject or evict_oldest, not 3",
+                "line 9: renewal.on_reuse: must be reject or revoke, not \"explode\"",
+                "line 10: unknown field `on_use` of `renewal`: there are on_reuse",
+                "line 11: unknown section `server`: there are session, limits, renewal",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_setting_is_obeyed_at_both_ends_of_its_range_and_refused_beyond() {
+        for (name, fit) in SETTINGS {
+            let Fit::Number(least, most) = fit else { continue };
+            for (given, is_right) in [
+                (i64::from(least), true),
+                (i64::from(most), true),
+                (i64::from(least) - 1, false),
+                (i64::from(most) + 1, false),
+            ] {
+                let parsed = Overrides::parse(&format!("{name} = {given}\n"));
+                let told = parsed.as_ref().map(|parsed| parsed.told()[name].clone());
+                assert_eq!(told.ok(), is_right.then(|| json!(given)), "{name} = {given}");
+                let range = format!("{name}: must be from {least} to {most}, not {given}");
+                assert!(parsed.err().is_none_or(|error| error.to_string().contains(&range)), "{name}");
+            }
         }
     }
 }

@@ -64,7 +64,6 @@ impl Diff {
             }
             wanted
         })?;
-        ending.warn(global.output());
         if let Some(illegal) = illegal {
             return Err(damaged(illegal.to_string()));
         }
@@ -77,6 +76,10 @@ impl Diff {
             }
         }
         let items = differences((earlier.state(), earlier.moment()), (later.state(), later.moment()));
-        global.output().list(&json!({"items": items}), COLUMNS, ambient::now())
+        let output = global.output();
+        let empty = format!("Nothing differs between positions {} and {}.", self.earlier, self.later);
+        output.list_or(&json!({"items": items}), COLUMNS, ambient::now(), &empty)?;
+        ending.tell(output);
+        Ok(())
     }
 }

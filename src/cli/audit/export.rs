@@ -12,14 +12,15 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    source::{open, untrue},
-    stopped::Stopped,
+    found::{Ending, Found, Whose, untrue},
+    known::{Trusted, heads_of},
+    source::open,
+    stopped::{Heads, Stopped},
 };
 use crate::{
     audit::{
-        VerifierKey,
+        SignedHead, VerifierKey,
         export::{ExportError, Signatures, Span, export},
-        known::heads_in,
         verify::{Trust, Verdict, verify},
     },
     cli::{
@@ -50,8 +51,13 @@ pub(crate) struct Export {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
-    /// With --data: file with earlier heads, such as audit.head_file. A forged record is then found between two of them
-    #[arg(long, value_name = "FILE", requires = "data")]
+    /// The authority's verifier key, from somebody you trust: what is written must be signed by it
+    #[arg(long, value_name = "VKEY")]
+    verifier_key: Option<VerifierKey>,
+
+    /// File with heads that were seen before, such as audit.head_file: the history must continue each. With --data they
+    /// go into the export, so that a forged record is found between two of them
+    #[arg(long, value_name = "FILE")]
     heads: Option<PathBuf>,
 }
 
@@ -66,10 +72,13 @@ const COLUMNS: &[Column] = &[
 
 impl Export {
     pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
+        if self.heads.is_some() && self.data.is_none() && self.verifier_key.is_none() {
+            return Err(Failure::Usage("--heads needs --verifier-key, or --data".to_owned()));
+        }
         let file = self.create()?;
         let written = self.fill(global, file).and_then(|()| self.verified());
         match written {
-            Ok(verdict) => self.tell(global.output(), &verdict),
+            Ok(verdict) => self.tell(global.output(), verdict),
             Err(failure) => {
                 // Half an export is of no use to anybody.
                 drop(fs::remove_file(&self.to_file));
@@ -98,29 +107,33 @@ impl Export {
         let cli = global.context()?;
         let request = Request::get(&["v1", "audit", "export"]).query("from", self.from).query("to", self.to);
         let mut reply = cli.client.stream(&request)?;
-        let bar = cli.output.bar(None, "bytes");
+        let bar = cli.output.bytes();
         let mut buffer = vec![0; 1 << 16];
         loop {
             match reply.read(&mut buffer) {
                 Ok(0) => return Ok(()),
-                Ok(read) => out.write_all(&buffer[..read]).map_err(at(&self.to_file))?,
+                Ok(read) => {
+                    out.write_all(&buffer[..read]).map_err(at(&self.to_file))?;
+                    bar.inc(read as u64);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(Failure::Server(format!("the server broke off: {error}"))),
             }
-            bar.inc(buffer.len() as u64);
         }
     }
 
     fn write_stopped(&self, data: &Path, out: &mut impl Write) -> Result<(), Failure> {
         let stopped = Stopped::open(data)?;
-        let key = stopped.key.clone().ok_or_else(|| {
+        let trusted = Trusted { key: self.verifier_key.clone(), heads: vec![] };
+        let heads = stopped.heads(&trusted).map_err(|fault| untrue(&fault))?;
+        let key = heads.key.clone().ok_or_else(|| {
             let key = data.join("keys/head.key");
             Failure::Usage(format!(
-                "{}: is not there, or not yours to read; an export names its key",
+                "{}: is not there, or not yours to read; an export names its key: see --verifier-key",
                 key.display()
             ))
         })?;
-        let head = stopped.head(None)?.ok_or_else(|| {
+        let head = heads.last.clone().ok_or_else(|| {
             Failure::Missing(format!("{}: no head was signed: start the server once", data.display()))
         })?;
         let log = stopped.log(&mut |_| ControlFlow::Continue(()))?;
@@ -128,32 +141,52 @@ impl Export {
         let signatures = Signatures {
             verifier_key: key.to_string(),
             last: (head.size, head.note().to_owned()),
-            earlier: self.earlier(&stopped, &key)?,
+            earlier: self.earlier(heads, &key)?,
         };
         export(&log, span, &signatures, out).map(drop).map_err(failed)
     }
 
-    fn earlier(&self, stopped: &Stopped, key: &VerifierKey) -> Result<Vec<(u64, String)>, Failure> {
-        let mut heads = stopped.trail(Some(key));
-        if let Some(path) = &self.heads {
-            let text = fs::read_to_string(path).map_err(at(path))?;
-            heads.extend(heads_in(&text, key));
-            heads.sort_by_key(|head| head.size);
-        }
-        heads.dedup_by_key(|head| head.size);
-        Ok(heads.into_iter().map(|head| (head.size, head.note().to_owned())).collect())
+    fn earlier(&self, heads: Heads, key: &VerifierKey) -> Result<Vec<(u64, String)>, Failure> {
+        let mut all = heads.trail;
+        all.extend(self.known(key)?);
+        all.sort_by_key(|head| head.size);
+        all.dedup_by_key(|head| head.size);
+        Ok(all.into_iter().map(|head| (head.size, head.note().to_owned())).collect())
+    }
+
+    /// The heads that were seen before.
+    fn known(&self, key: &VerifierKey) -> Result<Vec<SignedHead>, Failure> {
+        self.heads.as_ref().map_or_else(|| Ok(vec![]), |path| heads_of(path, key))
     }
 
     /// What was written is read once more: an export that does not prove itself is none.
     fn verified(&self) -> Result<Verdict, Failure> {
-        let verdict = verify(open(&self.to_file)?, Trust::default(), &mut |_, _| ControlFlow::Continue(()));
-        verdict.map(|verdict| verdict.expect("nothing stopped it")).map_err(|fault| untrue(&fault))
+        let read = |trust| {
+            verify(open(&self.to_file)?, trust, &mut |_, _| ControlFlow::Continue(()))
+                .map_err(|fault| untrue(&fault))
+        };
+        let key = self.verifier_key.as_ref();
+        let verdict = read(Trust { key, known: &[] })?.expect("nothing stopped it");
+        let known =
+            verdict.verifier_key.parse().map(|key| self.known(&key)).expect("heads were opened by it")?;
+        if known.is_empty() {
+            return Ok(verdict);
+        }
+        Ok(read(Trust { key, known: &known })?.expect("nothing stopped it"))
     }
 
-    fn tell(&self, output: Output, verdict: &Verdict) -> Result<(), Failure> {
+    fn tell(&self, output: Output, verdict: Verdict) -> Result<(), Failure> {
         let mut document = json!(verdict);
         document["file"] = self.to_file.display().to_string().into();
-        output.record(&document, COLUMNS, ambient::now())
+        let whose = match (&self.verifier_key, &self.data) {
+            (Some(_), _) => Whose::Reader,
+            (None, Some(_)) => Whose::Directory,
+            (None, None) => Whose::Server,
+        };
+        document["keyFrom"] = json!(whose);
+        output.record(&document, COLUMNS, ambient::now())?;
+        Ending::Whole(Box::new(Found::of_export(verdict, &Trusted::default(), whose))).tell(output);
+        Ok(())
     }
 }
 

@@ -6,8 +6,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
+    found::{Ending, Found, Whose, untrue},
     known::Known,
-    source::{open, untrue},
+    progress,
+    source::open,
 };
 use crate::{
     audit::import::{ImportError, import},
@@ -46,18 +48,21 @@ const COLUMNS: &[Column] = &[
 impl Import {
     pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
         let trusted = self.known.read()?;
-        let bar = global.output().bar(None, "commits");
-        let told = &mut |position: Position| bar.set_position(position.0);
+        let bar = progress::Bar::new(global.output(), || progress::end_of_export(&self.export));
+        let told = &mut |position: Position| bar.at(position);
         let verdict = import(open(&self.export)?, trusted.as_trust(), &self.data, told);
-        bar.finish_and_clear();
+        drop(bar);
         let verdict = verdict.map_err(|error| self.failed(&error))?;
         let mut document = json!(verdict);
         document["data"] = self.data.display().to_string().into();
+        let whose = if trusted.key.is_some() { Whose::Reader } else { Whose::File };
+        document["keyFrom"] = json!(whose);
         global.output().record(&document, COLUMNS, ambient::now())?;
         global.output().talk(
             "The directory is for auditors: it has no keys, so texts about people stay sealed, and no server starts on \
              it.",
         );
+        Ending::Whole(Box::new(Found::of_export(verdict, &trusted, whose))).tell(global.output());
         Ok(())
     }
 
@@ -66,7 +71,9 @@ impl Import {
         match error {
             ImportError::Untrue(fault) => untrue(fault),
             ImportError::NotEmpty => Failure::Unhealthy { exit: Exit::Conflict, why: told },
-            ImportError::NotWhole(_) => Failure::Usage(format!("{}: {error}", self.export.display())),
+            ImportError::NotWhole(_) | ImportError::NotToItsEnd { .. } => {
+                Failure::Usage(format!("{}: {error}", self.export.display()))
+            }
             ImportError::Open(_) | ImportError::Log(_) | ImportError::Io(_) => Failure::Server(told),
         }
     }

@@ -1,6 +1,9 @@
 //! What an auditor brings along: the authority's key, and heads that were seen before.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 
@@ -35,14 +38,20 @@ impl Known {
         let (Some(path), Some(known)) = (&self.heads, &key) else {
             return Ok(Trusted { key, heads: vec![] });
         };
-        let text = fs::read_to_string(path).map_err(|source| Failure::File { path: path.clone(), source })?;
-        let heads = heads_in(&text, known);
-        if heads.is_empty() {
-            let why = format!("{} holds no head that this key has signed", path.display());
-            return Err(Failure::Usage(why));
-        }
+        let heads = heads_of(path, known)?;
         Ok(Trusted { key, heads })
     }
+}
+
+/// The heads in a file that a key has signed; a file that was brought for them has some.
+pub(super) fn heads_of(path: &Path, key: &VerifierKey) -> Result<Vec<SignedHead>, Failure> {
+    let text = fs::read(path).map_err(|source| Failure::File { path: path.to_owned(), source })?;
+    let heads = heads_in(&String::from_utf8_lossy(&text), key);
+    if heads.is_empty() {
+        let why = format!("{} holds no head that this key has signed", path.display());
+        return Err(Failure::Usage(why));
+    }
+    Ok(heads)
 }
 
 impl Trusted {

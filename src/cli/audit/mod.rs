@@ -2,8 +2,12 @@
 
 mod diff;
 mod export;
+mod found;
 mod import;
+mod key;
 mod known;
+mod now;
+mod progress;
 mod prove;
 mod replay;
 mod show;
@@ -36,6 +40,8 @@ pub(crate) enum Audit {
     Import(import::Import),
     /// Prove that an event is in the history
     Prove(prove::Prove),
+    /// Print the verifier key, to be written down outside and brought along later
+    Key(key::Key),
 }
 
 impl Audit {
@@ -49,6 +55,7 @@ impl Audit {
             Self::Export(export) => export.run(global),
             Self::Import(import) => import.run(global),
             Self::Prove(prove) => prove.run(global),
+            Self::Key(key) => key.run(global),
         }
     }
 }

@@ -6,14 +6,15 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{
+    found::Ending,
     known::{Known, Trusted},
-    source::{Ending, Source},
-    stopped::{Stopped, damaged},
+    source::Source,
+    stopped::damaged,
 };
 use crate::{
     audit::{
         SignedHead, VerifierKey,
-        proof::{NodeHash, inclusion_parts, verify_inclusion},
+        proof::{NodeHash, inclusion_parts, verify_consistency, verify_inclusion},
         range::Range,
     },
     cli::{
@@ -49,6 +50,7 @@ const COLUMNS: &[Column] = &[
     Column::plain("", "rootHash"),
     Column::plain("", "hashes"),
     Column::plain("", "verifierKey"),
+    Column::plain("", "keyFrom"),
     Column::plain("", "signedHead"),
 ];
 
@@ -61,13 +63,16 @@ struct Under {
 impl Prove {
     pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
         let trusted = self.known.read()?;
-        let proof = if self.source.is_server() {
+        let mut proof = if self.source.is_server() {
             self.served(global, &trusted)?
         } else {
             self.computed(global, &trusted)?
         };
-        global.output().record(&proof, COLUMNS, ambient::now())?;
-        global.output().hint("It was checked here: the record is under the signed head.");
+        let (whose, output) = (self.source.whose(&trusted), global.output());
+        proof["keyFrom"] = json!(whose);
+        output.record(&proof, COLUMNS, ambient::now())?;
+        let proved = format!("position {}, by the head of size {}", self.position, proof["size"]);
+        whose.tell(proof["verifierKey"].as_str().unwrap_or_default(), &proved, output);
         Ok(())
     }
 
@@ -84,15 +89,14 @@ impl Prove {
         };
         let head = SignedHead::open(&text(&head, "signedHead"), &key)
             .map_err(|error| damaged(format!("the signed head: {error}")))?;
+        continues(&cli, &head, &trusted.heads)?;
         if self.position > head.size {
             return Err(self.missing(head.size));
         }
         let request = Request::get(&["v1", "audit", "proof"]).query("position", Some(self.position));
         let proof = cli.client.send(&request.query("size", Some(head.size)))?.body;
-        let hashes = proof["hashes"].as_array().into_iter().flatten();
-        let hashes = hashes.map(|hash| from_hex(hash.as_str()?)).collect::<Option<Vec<_>>>();
         let leaf = from_hex(&text(&proof, "leafHash"));
-        let (Some(hashes), Some(leaf)) = (hashes, leaf) else {
+        let (Some(hashes), Some(leaf)) = (hashes_in(&proof), leaf) else {
             return Err(cli.client.strange(200, "the proof has something else than hashes"));
         };
         let record = self.record(&cli, &leaf)?;
@@ -136,21 +140,18 @@ impl Prove {
 
     fn under(&self, global: &Global, trusted: &Trusted) -> Result<Under, Failure> {
         let unsigned = || Failure::Missing("there is no signed head to prove it under".to_owned());
-        if let Some(data) = self.source.data() {
-            let stopped = Stopped::open(data)?;
-            let key = trusted.key.clone().or_else(|| stopped.key.clone()).ok_or_else(unsigned)?;
-            let head = stopped.head(Some(&key))?.ok_or_else(unsigned)?;
-            return Ok(Under { head, key });
-        }
         match self.source.read(global, trusted, &mut |_| ControlFlow::Continue(()))? {
-            Ending::Proved(verdict) => {
+            Ending::Whole(found) => {
+                let (Some(key), Some(note)) = (found.verifier_key, found.signed_head) else {
+                    return Err(unsigned());
+                };
                 let key: VerifierKey =
-                    verdict.verifier_key.parse().map_err(|error| damaged(format!("verifierKey: {error}")))?;
-                let head = SignedHead::open(&verdict.signed_head, &key)
+                    key.parse().map_err(|error| damaged(format!("verifierKey: {error}")))?;
+                let head = SignedHead::open(&note, &key)
                     .map_err(|error| damaged(format!("the signed head: {error}")))?;
                 Ok(Under { head, key })
             }
-            Ending::Enough | Ending::Log | Ending::Unsigned => Err(unsigned()),
+            Ending::Enough | Ending::Unsigned(_) => Err(unsigned()),
         }
     }
 
@@ -176,6 +177,32 @@ impl Prove {
             "signedHead": head.note(), "verifierKey": key.to_string(),
         }))
     }
+}
+
+/// The head that a server shows must continue each head that was seen before.
+fn continues(cli: &Context, head: &SignedHead, known: &[SignedHead]) -> Result<(), Failure> {
+    for seen in known {
+        if seen.size > head.size {
+            let why = format!(
+                "position {} is missing, and all up to {}: a head of that size is known",
+                head.size + 1,
+                seen.size
+            );
+            return Err(damaged(why));
+        }
+        let request = Request::get(&["v1", "audit", "consistency"]).query("from", Some(seen.size));
+        let proof = cli.client.send(&request.query("to", Some(head.size)))?.body;
+        let hashes = hashes_in(&proof)
+            .ok_or_else(|| cli.client.strange(200, "the proof has something else than hashes"))?;
+        verify_consistency((seen.size, seen.root), (head.size, head.root), &hashes)
+            .map_err(|error| damaged(format!("a head that is known of size {}: {error}", seen.size)))?;
+    }
+    Ok(())
+}
+
+fn hashes_in(proof: &Value) -> Option<Vec<NodeHash>> {
+    let hashes = proof["hashes"].as_array().into_iter().flatten();
+    hashes.map(|hash| from_hex(hash.as_str()?)).collect()
 }
 
 /// The parts of the tree that prove one leaf, gathered while the records go by.

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{known::Known, source::Source, step, stopped::damaged};
+use super::{known::Known, now, source::Source, step, stopped::damaged};
 use crate::{
     audit::replay::{self, Until, sessions},
     cli::{
@@ -72,30 +72,39 @@ const SESSIONS: &[Column] = &[
 
 impl Replay {
     pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
+        let trusted = self.known.read()?;
         if self.compare {
-            return compare::run(&self.source, global);
+            return compare::run(&self.source, global, &trusted);
         }
         let output = global.output();
-        let mut folding = Folding { replay: replay::Replay::new(self.until()), illegal: None, failed: None };
-        let ending = self.source.read(global, &self.known.read()?, &mut |stored| {
+        let replay = replay::Replay::new(self.until(global)?);
+        let mut folding = Folding { replay, illegal: None, failed: None };
+        let ending = self.source.read(global, &trusted, &mut |stored| {
             if self.step { folding.step(&stored, output) } else { folding.add(&stored) }
         })?;
-        ending.warn(output);
         if let Some(failure) = folding.failed {
             return Err(failure);
         }
         if !self.step {
             self.show(output, &folding.replay)?;
         }
-        folding.illegal.map_or(Ok(()), |illegal| Err(damaged(illegal.to_string())))
+        if let Some(illegal) = folding.illegal {
+            return Err(damaged(illegal.to_string()));
+        }
+        ending.tell(output);
+        Ok(())
     }
 
-    fn until(&self) -> Until {
-        match (self.at, self.position) {
+    /// A live server is judged at its own now, and not at its last event, which may be hours old.
+    fn until(&self, global: &Global) -> Result<Until, Failure> {
+        Ok(match (self.at, self.position) {
             (Some(at), _) => Until::Time(at),
             (None, Some(position)) => Until::Position(Position(position)),
+            (None, None) if self.source.is_server() && !self.step => {
+                now::of_server(global)?.map_or(Until::End, Until::Time)
+            }
             (None, None) => Until::End,
-        }
+        })
     }
 
     fn show(&self, output: Output, replay: &replay::Replay) -> Result<(), Failure> {
@@ -110,7 +119,20 @@ impl Replay {
             outcome.remove("items");
             output.record(&outcome.into(), OUTCOME, at)?;
         }
-        output.list(&document, SESSIONS, at)
+        output.list_or(&document, SESSIONS, at, &self.empty(&document))
+    }
+
+    /// Of what a list without sessions is empty.
+    fn empty(&self, outcome: &Value) -> String {
+        let count = |name: &str| outcome[name].as_u64().unwrap_or_default();
+        let all = count("active") + count("expired") + count("revoked");
+        let status = if self.status == "all" { String::new() } else { format!("{} ", self.status) };
+        let others = if all == 0 { String::new() } else { format!(" ({all} others: --status all)") };
+        format!(
+            "No {status}sessions at {}, position {}{others}.",
+            text(&outcome["asOfTime"]),
+            outcome["asOfPosition"]
+        )
     }
 
     fn wanted(&self) -> Option<Status> {
@@ -169,7 +191,6 @@ impl Folding {
 }
 
 fn tell(output: Output, document: &Value) -> Result<(), Failure> {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let about = ["sessionId", "subjectId"].into_iter().find(|name| !document[*name].is_null());
     let about = about.map_or_else(String::new, |name| format!(" {}", text(&document[name])));
     let mut lines = vec![format!(
@@ -189,4 +210,8 @@ fn tell(output: Output, document: &Value) -> Result<(), Failure> {
         ));
     }
     output.told(document, &lines)
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

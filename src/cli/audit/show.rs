@@ -3,13 +3,13 @@
 use std::ops::ControlFlow;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{known::Known, source::Source, stopped::damaged};
+use super::{known::Known, now, source::Source, stopped::damaged};
 use crate::{
     audit::{
         replay::{Replay, Until},
-        story::{Chapter, Story, Teller},
+        story::{Chapter, Live, Story, Teller},
     },
     cli::{
         context::{Global, moment},
@@ -46,13 +46,10 @@ impl Show {
         let missing =
             || Failure::Missing(format!("no session {} is in this history up to there", self.session));
         let id: SessionId = self.session.parse().map_err(|_| missing())?;
-        let until = match (self.at, self.position) {
-            (Some(at), _) => Until::Time(at),
-            (None, Some(position)) => Until::Position(Position(position)),
-            (None, None) => Until::End,
-        };
-        let mut replay = Replay::new(until);
+        let live = if self.source.is_server() { now::session(global, &self.session)? } else { None };
+        let mut replay = Replay::new(self.until(live.as_ref()));
         let mut teller = Teller::of(id);
+        teller.know(live.as_ref().map(known).unwrap_or_default());
         let mut illegal = None;
         let ending = self.source.read(global, &self.known.read()?, &mut |stored| {
             replay.add_telling(&stored, &mut |state, step| teller.hear(state, step)).unwrap_or_else(|found| {
@@ -60,29 +57,56 @@ impl Show {
                 ControlFlow::Break(())
             })
         })?;
-        ending.warn(global.output());
         if let Some(illegal) = illegal {
             return Err(damaged(illegal.to_string()));
         }
         let story = teller.end(&replay).ok_or_else(missing)?;
-        global.output().told(&json!(story), &lines(&story))
+        let recorded_at = replay.state().recorded_at;
+        let last = (self.is_now() && live.is_some()).then_some(recorded_at);
+        global.output().told(&json!(story), &lines(&story, last))?;
+        ending.tell(global.output());
+        Ok(())
+    }
+
+    const fn is_now(&self) -> bool {
+        self.at.is_none() && self.position.is_none()
+    }
+
+    /// A live server is judged at its own now, and not at its last event, which may be hours old.
+    fn until(&self, live: Option<&Value>) -> Until {
+        match (self.at, self.position) {
+            (Some(at), _) => Until::Time(at),
+            (None, Some(position)) => Until::Position(Position(position)),
+            (None, None) => live.and_then(now::of).map_or(Until::End, Until::Time),
+        }
     }
 }
 
-fn lines(story: &Story) -> Vec<String> {
+/// What a running server knows of a session besides what is recorded in the clear.
+fn known(live: &Value) -> Live {
+    Live {
+        reason: live["revokedReason"].as_str().map(str::to_owned),
+        last_seen_at: live["lastSeenAt"].as_str().and_then(Timestamp::parse),
+    }
+}
+
+/// `last` is when the last event was recorded, where the story is judged at the server's now.
+fn lines(story: &Story, last: Option<Timestamp>) -> Vec<String> {
     let session = &story.session;
     let mut lines = vec![format!("Session {} of {}", session.session_id, session.subject_id), String::new()];
     for chapter in &story.chapters {
         lines.extend(told(chapter));
     }
     let status = json!(session.status);
+    let status = status.as_str().unwrap_or_default();
+    let (at, position) = (session.as_of_time, session.as_of_position);
     lines.push(String::new());
-    lines.push(format!(
-        "At {}, position {}: {}",
-        session.as_of_time,
-        session.as_of_position,
-        status.as_str().unwrap_or_default()
-    ));
+    lines.push(match last {
+        Some(last) => {
+            format!("At {at}, the server's now (the last event, position {position}, is of {last}): {status}")
+        }
+        None => format!("At {at}, position {position}: {status}"),
+    });
     lines.extend(story.next.iter().map(|next| format!("  {next}")));
     lines
 }

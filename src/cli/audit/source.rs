@@ -10,19 +10,19 @@ use std::{
 use clap::Args;
 
 use super::{
+    found::{Ending, Found, Unread, Whose},
     known::Trusted,
-    stopped::{Stopped, damaged},
+    progress,
+    stopped::Stopped,
 };
 use crate::{
-    audit::verify::{Fault, Verdict, verify},
-    cli::{client::Request, context::Global, failure::Failure, output::Output},
+    audit::verify::{Fault, verify},
+    cli::{client::Request, context::Global, failure::Failure},
     log::StoredCommit,
 };
 
 /// So much of a file is read at a time.
 const READ_BYTES: usize = 1 << 20;
-/// So often a bar is moved.
-const BAR_EVERY: u64 = 4_096;
 
 /// Which history.
 #[derive(Debug, Args)]
@@ -35,19 +35,6 @@ pub(super) struct Source {
     /// The data directory of a stopped server; it is copied to a temporary directory and stays as it is
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-}
-
-/// What a history was found to be.
-#[derive(Debug)]
-pub(super) enum Ending {
-    /// An export, proved to its end.
-    Proved(Box<Verdict>),
-    /// Nothing more was wanted of it; what is behind was not looked at.
-    Enough,
-    /// The log of a stopped server, read to its end and compared with its own records of itself.
-    Log,
-    /// A file that ends without a signed head, as of a history that is still being written.
-    Unsigned,
 }
 
 /// Takes a commit, and says whether it wants more.
@@ -64,8 +51,18 @@ impl Source {
         self.file.is_none() && self.data.is_none()
     }
 
+    /// Who says which key has signed the history.
+    pub(super) const fn whose(&self, trusted: &Trusted) -> Whose {
+        match (&trusted.key, &self.file, &self.data) {
+            (Some(_), _, _) => Whose::Reader,
+            (None, Some(_), _) => Whose::File,
+            (None, None, Some(_)) => Whose::Directory,
+            (None, None, None) => Whose::Server,
+        }
+    }
+
     /// The export as it is read: from the file, or from the server.
-    pub(super) fn export(&self, global: &Global) -> Result<Box<dyn BufRead>, Failure> {
+    fn export(&self, global: &Global) -> Result<Box<dyn BufRead>, Failure> {
         if let Some(path) = &self.file {
             return open(path);
         }
@@ -74,57 +71,66 @@ impl Source {
         Ok(Box::new(BufReader::with_capacity(READ_BYTES, reply)))
     }
 
+    /// How many events there are, as the history itself says: for a bar, and for nothing else.
+    fn claimed(&self, global: &Global) -> Option<u64> {
+        match (&self.file, &self.data) {
+            (Some(file), _) => progress::end_of_export(file),
+            (None, Some(data)) => progress::size_of_head(data),
+            (None, None) => progress::size_of_server(global),
+        }
+    }
+
     /// Reads the history and hands over each commit once it was checked.
     ///
-    /// An export is read to its end even when enough of it was seen: only there is what vouches for it. A server is
-    /// let go, unless somebody brought a key to check it with.
+    /// An export or a log is read to its end even when enough of it was seen: only there is what vouches for it. A
+    /// server is let go, unless somebody brought a key to check it with.
     pub(super) fn read(
         &self,
         global: &Global,
         trusted: &Trusted,
         each: &mut Each<'_>,
-    ) -> Result<Ending, Failure> {
-        if let Some(data) = &self.data {
-            return Stopped::open(data)?.each(each).map(|()| Ending::Log);
-        }
-        let input = self.export(global)?;
-        let bar = global.output().bar(None, "commits");
-        let (mut count, mut wants_more) = (0, true);
-        let needs_end = self.file.is_some() || trusted.key.is_some();
-        let read = verify(input, trusted.as_trust(), &mut |stored, _| {
-            count += 1;
-            if count % BAR_EVERY == 0 {
-                bar.set_position(count);
-            }
+    ) -> Result<Ending, Unread> {
+        let needs_end = !self.is_server() || trusted.key.is_some();
+        self.read_to(needs_end, global, trusted, each)
+    }
+
+    /// As [`Source::read`], but always to the end.
+    pub(super) fn read_whole(
+        &self,
+        global: &Global,
+        trusted: &Trusted,
+        each: &mut Each<'_>,
+    ) -> Result<Ending, Unread> {
+        self.read_to(true, global, trusted, each)
+    }
+
+    fn read_to(
+        &self,
+        needs_end: bool,
+        global: &Global,
+        trusted: &Trusted,
+        each: &mut Each<'_>,
+    ) -> Result<Ending, Unread> {
+        let bar = progress::Bar::new(global.output(), || self.claimed(global));
+        let mut wants_more = true;
+        let mut take = |stored: StoredCommit| {
+            bar.at(stored.last());
             wants_more = wants_more && each(stored).is_continue();
             if wants_more || needs_end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        });
-        bar.finish_and_clear();
-        match read {
-            Ok(Some(verdict)) => Ok(Ending::Proved(Box::new(verdict))),
-            Ok(None) => Ok(Ending::Enough),
-            Err(Fault::Cut { .. }) if self.file.is_some() && trusted.key.is_none() => Ok(Ending::Unsigned),
-            Err(fault) => Err(untrue(&fault)),
+        };
+        if let Some(data) = &self.data {
+            return Stopped::open(data)?.read(trusted, &mut take).map(|found| Ending::Whole(Box::new(found)));
         }
-    }
-}
-
-impl Ending {
-    /// Says how far the answer is proved.
-    pub(super) fn warn(&self, output: Output) {
-        match self {
-            Self::Unsigned => output.talk(
-                "The file ends without a signed head: each record is as it was written, and nothing proves that they \
-                 are all, or the authority's.",
-            ),
-            Self::Proved(verdict) => output.hint(&format!(
-                "Proved: positions {} to {}, by the head of size {} that {} has signed.",
-                verdict.from,
-                verdict.to,
-                verdict.size,
-                verdict.verifier_key.split('+').next().unwrap_or_default()
-            )),
-            Self::Enough | Self::Log => {}
+        let read = verify(self.export(global)?, trusted.as_trust(), &mut |stored, _| take(stored));
+        match read {
+            Ok(Some(verdict)) => {
+                Ok(Ending::Whole(Box::new(Found::of_export(verdict, trusted, self.whose(trusted)))))
+            }
+            Ok(None) => Ok(Ending::Enough),
+            Err(fault @ Fault::Cut { .. }) if self.file.is_some() && trusted.key.is_none() => {
+                Ok(Ending::Unsigned(fault))
+            }
+            Err(fault) => Err(Unread::Untrue(fault)),
         }
     }
 }
@@ -133,12 +139,4 @@ impl Ending {
 pub(super) fn open(path: &Path) -> Result<Box<dyn BufRead>, Failure> {
     let file = File::open(path).map_err(|source| Failure::File { path: path.to_owned(), source })?;
     Ok(Box::new(BufReader::with_capacity(READ_BYTES, file)) as Box<dyn BufRead>)
-}
-
-/// A fault as this program exits with it.
-pub(super) fn untrue(fault: &Fault) -> Failure {
-    match fault {
-        Fault::Untrue { .. } | Fault::Cut { .. } => damaged(fault.to_string()),
-        Fault::Unreadable(_) => Failure::Server(fault.to_string()),
-    }
 }

@@ -5,18 +5,28 @@
 
 use std::{
     fs::{self, DirBuilder, File, TryLockError},
+    io,
     ops::ControlFlow,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
-use super::source::Each;
+use super::{
+    found::{Found, Unread, Whose},
+    known::Trusted,
+    source::Each,
+};
 use crate::{
-    audit::{HeadKey, SignedHead, VerifierKey, known::heads_in},
+    audit::{
+        HeadKey, SignedHead, VerifierKey,
+        known::heads_in,
+        verify::{Fault, LogCheck, Place, Unproved},
+    },
     cli::{
         ambient,
         failure::{Exit, Failure},
     },
+    domain::Position,
     log::{OpenError, SledLog, StoredCommit},
 };
 
@@ -24,7 +34,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Stopped {
     copy: Copy,
-    /// The key of its heads, where this user may read it.
+    /// The key of its heads, as far as the directory has one that this user may read.
     pub(super) key: Option<VerifierKey>,
     /// The note of the last head that was signed, if there is one.
     note: Option<String>,
@@ -32,31 +42,65 @@ pub(super) struct Stopped {
     trail: String,
 }
 
+/// The signed heads of a directory, each signed by one key.
+#[derive(Debug, Default)]
+pub(super) struct Heads {
+    /// The key.
+    pub(super) key: Option<VerifierKey>,
+    /// The last one.
+    pub(super) last: Option<SignedHead>,
+    /// Those before it, ascending.
+    pub(super) trail: Vec<SignedHead>,
+}
+
 impl Stopped {
     /// Copies the log.
     pub(super) fn open(data: &Path) -> Result<Self, Failure> {
-        if !data.join("FORMAT").is_file() || !data.join("log").is_dir() {
-            let why =
-                format!("{}: is no data directory of Tenure: it has no FORMAT or no log", data.display());
-            return Err(Failure::Missing(why));
-        }
+        expect_data(data)?;
         let copy = Copy::of(data)?;
-        let key = HeadKey::read(&data.join("keys")).ok().flatten().map(|key| key.verifier().clone());
-        let note = fs::read_to_string(data.join("head.note")).ok();
-        let trail = fs::read(data.join("heads.notes")).unwrap_or_default();
-        Ok(Self { copy, key, note, trail: String::from_utf8_lossy(&trail).into_owned() })
+        let key = key_of(data).ok().flatten();
+        let note = text_of(&data.join("head.note"))?;
+        let trail = text_of(&data.join("heads.notes"))?.unwrap_or_default();
+        Ok(Self { copy, key, note, trail })
     }
 
-    /// The last head that was signed.
-    pub(super) fn head(&self, key: Option<&VerifierKey>) -> Result<Option<SignedHead>, Failure> {
-        let (Some(note), Some(key)) = (&self.note, key.or(self.key.as_ref())) else { return Ok(None) };
-        let head = SignedHead::open(note, key).map_err(|error| damaged(format!("head.note: {error}")))?;
-        Ok(Some(head))
+    /// The heads that the directory has, by the reader's key, or else by its own.
+    pub(super) fn heads(&self, trusted: &Trusted) -> Result<Heads, Fault> {
+        let Some(key) = trusted.key.as_ref().or(self.key.as_ref()) else { return Ok(Heads::default()) };
+        let trail = heads_in(&self.trail, key);
+        let last = self.note.as_ref().map(|note| SignedHead::open(note, key).map_err(|why| (note, why)));
+        let last = last.transpose().map_err(|(note, why)| {
+            let size = note.lines().nth(1).and_then(|size| size.parse().ok()).unwrap_or_default();
+            let since = Unproved { behind: Position::ZERO, last: Position(size) };
+            Fault::Untrue { place: Place::Head(Position(size)), why: format!("head.note: {why}"), since }
+        })?;
+        Ok(Heads { key: Some(key.clone()), last: last.or_else(|| trail.last().cloned()), trail })
     }
 
-    /// Heads that were signed before it, ascending.
-    pub(super) fn trail(&self, key: Option<&VerifierKey>) -> Vec<SignedHead> {
-        key.or(self.key.as_ref()).map_or_else(Vec::new, |key| heads_in(&self.trail, key))
+    /// Reads the log to its end, with every check that a start makes, and compares it with each head: those of the
+    /// directory, and those that the reader brought.
+    pub(super) fn read(&self, trusted: &Trusted, each: &mut Each<'_>) -> Result<Found, Unread> {
+        let heads = self.heads(trusted).map_err(Unread::Untrue)?;
+        let known = heads.and(&trusted.heads);
+        let mut check = LogCheck::new(&known);
+        let mut untrue = None;
+        self.each(&mut |stored| {
+            untrue = check.add(&stored).err();
+            if untrue.is_some() {
+                return ControlFlow::Break(());
+            }
+            // What is behind is checked even when nobody wants more of it.
+            let _ = each(stored);
+            ControlFlow::Continue(())
+        })?;
+        if let Some(fault) = untrue.or_else(|| check.end().err()) {
+            return Err(Unread::Untrue(fault));
+        }
+        let found = found(&check, &known, heads, trusted);
+        if found.is_proved() && found.to > 0 && found.vouched_to == 0 {
+            return Err(Unread::Untrue(nothing_vouches(found.to)));
+        }
+        Ok(found)
     }
 
     /// Opens the copy, with every check that a start makes, and hands over each commit.
@@ -86,6 +130,74 @@ impl Stopped {
             | OpenError::OpenToOthers { .. }
             | OpenError::Io { .. } => Failure::Server(told),
         }
+    }
+}
+
+impl Heads {
+    /// All of them, and those that are known from elsewhere, ascending.
+    fn and(&self, others: &[SignedHead]) -> Vec<SignedHead> {
+        let mut all: Vec<_> = self.trail.iter().chain(&self.last).chain(others).cloned().collect();
+        all.sort_by_key(|head| head.size);
+        all.dedup();
+        all
+    }
+}
+
+fn found(check: &LogCheck<'_>, known: &[SignedHead], heads: Heads, trusted: &Trusted) -> Found {
+    let (to, root) = check.head();
+    let (commits, recorded_at) = check.commits();
+    let last = known.last();
+    Found {
+        from: 1,
+        to,
+        vouched_to: check.vouched_to().0,
+        size: last.map(|head| head.size),
+        root_hash: last.map_or(root, |head| head.root),
+        commits,
+        heads: known.len() as u64,
+        known_heads: trusted.heads.len(),
+        recorded_at,
+        signed_head: last.map(|head| head.note().to_owned()),
+        verifier_key: heads.key.map(|key| key.to_string()),
+        whose: if trusted.key.is_some() { Whose::Reader } else { Whose::Directory },
+    }
+}
+
+/// A key that signed nothing of it proves nothing of it.
+fn nothing_vouches(to: u64) -> Fault {
+    let since = Unproved { behind: Position::ZERO, last: Position(to) };
+    let why =
+        "nothing vouches for them: the directory has no head that this key has signed of them, and none was \
+               brought"
+            .to_owned();
+    Fault::Untrue { place: Place::Positions(Position(1), Position(to)), why, since }
+}
+
+/// The key of the heads of a data directory: its secret one, or the public one that an import kept.
+pub(super) fn key_of(data: &Path) -> Result<Option<VerifierKey>, Failure> {
+    let own = HeadKey::read(&data.join("keys")).map_err(|error| Failure::Server(error.to_string()))?;
+    if let Some(key) = own {
+        return Ok(Some(key.verifier().clone()));
+    }
+    let kept = fs::read_to_string(data.join("head.vkey")).ok();
+    Ok(kept.and_then(|text| text.trim().parse().ok()))
+}
+
+/// That a directory is one of Tenure's.
+pub(super) fn expect_data(data: &Path) -> Result<(), Failure> {
+    if data.join("FORMAT").is_file() && data.join("log").is_dir() {
+        return Ok(());
+    }
+    let why = format!("{}: is no data directory of Tenure: it has no FORMAT or no log", data.display());
+    Err(Failure::Missing(why))
+}
+
+/// What is in a file, whatever it is; none where there is no file.
+fn text_of(path: &Path) -> Result<Option<String>, Failure> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(at(path)(error)),
     }
 }
 
@@ -158,7 +270,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
     fs::copy(from, to).map(drop).map_err(at(from))
 }
 
-fn at(path: &Path) -> impl Fn(std::io::Error) -> Failure + use<> {
+fn at(path: &Path) -> impl Fn(io::Error) -> Failure + use<> {
     let path = path.to_owned();
     move |source| Failure::File { path: path.clone(), source }
 }

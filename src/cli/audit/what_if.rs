@@ -55,7 +55,6 @@ impl WhatIf {
             if illegal.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         let output = global.output();
-        ending.warn(output);
         if let Some(illegal) = illegal {
             return Err(damaged(illegal.to_string()));
         }
@@ -63,11 +62,13 @@ impl WhatIf {
         if output.format() == Format::Table {
             output.items_of(&json!({"items": counts(&report)}), "items", COUNTS, ambient::now())?;
         }
-        output.items_of(&report, "divergences", COLUMNS, ambient::now())?;
+        let same = "Nothing would have gone otherwise.";
+        output.items_or(&report, "divergences", COLUMNS, ambient::now(), same)?;
         output.hint("What such a replay cannot know:");
         for unknown in report["unknown"].as_array().into_iter().flatten() {
             output.hint(&format!("- {}", unknown.as_str().unwrap_or_default()));
         }
+        ending.tell(output);
         Ok(())
     }
 

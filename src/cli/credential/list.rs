@@ -24,6 +24,6 @@ pub(crate) struct List {
 impl List {
     pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
         let request = Request::get(&["v1", "credentials"]).query("cursor", self.cursor);
-        pages::show(cli, request, &self.paging, pages::by_cursor, COLUMNS)
+        pages::show(cli, request, &self.paging, pages::by_cursor, COLUMNS, "API keys")
     }
 }

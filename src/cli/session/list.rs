@@ -44,13 +44,27 @@ pub(crate) struct List {
 }
 
 impl List {
+    /// Of what an empty list is empty.
+    fn described(&self) -> String {
+        let status = match self.status.as_deref().unwrap_or("active") {
+            "all" => String::new(),
+            status => format!("{status} "),
+        };
+        let of = |name: &str, id: Option<String>| id.map_or_else(String::new, |id| format!(" {name} {id}"));
+        let subject = of("of subject", self.subject.as_ref().map(ToString::to_string));
+        let owner = of("of owner", self.owner.as_ref().map(ToString::to_string));
+        let device = of("on device", self.device.clone());
+        format!("{status}sessions{subject}{owner}{device}")
+    }
+
     pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+        let of = self.described();
         let request = Request::get(&["v1", "sessions"])
             .query("subjectId", self.subject)
             .query("ownerId", self.owner)
             .query("device", self.device)
             .query("status", self.status)
             .query("cursor", self.cursor);
-        pages::show(cli, self.as_of.apply(request), &self.paging, pages::by_cursor, COLUMNS)
+        pages::show(cli, self.as_of.apply(request), &self.paging, pages::by_cursor, COLUMNS, &of)
     }
 }

@@ -30,8 +30,10 @@ pub(crate) struct List {
 
 impl List {
     pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+        let of =
+            self.owner.as_ref().map_or("subjects".to_owned(), |owner| format!("subjects of owner {owner}"));
         let request =
             Request::get(&["v1", "subjects"]).query("ownerId", self.owner).query("cursor", self.cursor);
-        pages::show(cli, request, &self.paging, pages::by_cursor, COLUMNS)
+        pages::show(cli, request, &self.paging, pages::by_cursor, COLUMNS, &of)
     }
 }

@@ -36,6 +36,6 @@ impl Deliveries {
     pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
         let path = ["v1", "webhooks", &self.webhook, "deliveries"];
         let request = Request::get(&path).query("cursor", self.cursor);
-        pages::show(cli, request, &self.paging, pages::by_cursor, COLUMNS)
+        pages::show(cli, request, &self.paging, pages::by_cursor, COLUMNS, "deliveries of this webhook")
     }
 }

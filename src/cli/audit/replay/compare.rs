@@ -9,7 +9,7 @@ use crate::{
     audit::{diff::differences, replay::digest, view::SessionState},
     cli::{
         ambient,
-        audit::{known::Trusted, source::Source, stopped::Stopped},
+        audit::{found::Ending, known::Trusted, source::Source, stopped::expect_data},
         client::Request,
         context::Global,
         failure::Failure,
@@ -28,12 +28,14 @@ const COLUMNS: &[Column] = &[
     Column::plain("LIVE", "live"),
 ];
 
-pub(super) fn run(source: &Source, global: &Global) -> Result<(), Failure> {
-    let compared = match source.data() {
-        Some(data) => with_snapshot(data)?,
-        None => with_server(source, global)?,
+pub(super) fn run(source: &Source, global: &Global, trusted: &Trusted) -> Result<(), Failure> {
+    let (compared, ending) = match source.data() {
+        Some(data) => with_snapshot(data, source, global, trusted)?,
+        None => with_server(source, global, trusted)?,
     };
-    compared.tell(global.output())
+    compared.tell(global.output())?;
+    ending.tell(global.output());
+    Ok(())
 }
 
 /// What was found.
@@ -62,13 +64,18 @@ impl Compared {
 }
 
 /// A stopped server answers from what its log says; the snapshot is what it had in memory at its end.
-fn with_snapshot(data: &std::path::Path) -> Result<Compared, Failure> {
-    let stopped = Stopped::open(data)?;
+fn with_snapshot(
+    data: &std::path::Path,
+    source: &Source,
+    global: &Global,
+    trusted: &Trusted,
+) -> Result<(Compared, Ending), Failure> {
+    expect_data(data)?;
     let none = || Failure::Missing(format!("{}: is not there, or damaged", snapshot::path(data).display()));
     let live = snapshot::load(data).ok_or_else(none)?.state;
     let mut state = State::default();
     let mut illegal = None;
-    stopped.each(&mut |stored| {
+    let ending = source.read(global, trusted, &mut |stored| {
         if stored.last() > live.position {
             return ControlFlow::Break(());
         }
@@ -89,12 +96,12 @@ fn with_snapshot(data: &std::path::Path) -> Result<Compared, Failure> {
         );
     }
     let things = (live.subjects.len() + live.holders.len()) as u64;
-    Ok(Compared { position: live.position, things, digest: Some(digest(&state)), different })
+    Ok((Compared { position: live.position, things, digest: Some(digest(&state)), different }, ending))
 }
 
 /// A running server goes on while it is asked, and says of each session which position it reflects: there it is
 /// compared.
-fn with_server(source: &Source, global: &Global) -> Result<Compared, Failure> {
+fn with_server(source: &Source, global: &Global, trusted: &Trusted) -> Result<(Compared, Ending), Failure> {
     let cli = global.context()?;
     let request = Request::get(&["v1", "sessions"]).query("status", Some("all")).query("limit", Some(200));
     let page = pages::whole(&cli, request, pages::by_cursor)?;
@@ -105,23 +112,21 @@ fn with_server(source: &Source, global: &Global) -> Result<Compared, Failure> {
     let mut compared = Compared::default();
     let mut state = State::default();
     let mut illegal = None;
-    source
-        .read(global, &Trusted::default(), &mut |stored| {
-            if let Err(found) = state.apply(&stored.commit) {
-                illegal = Some(found);
-                return ControlFlow::Break(());
-            }
-            for item in waiting.remove(&state.position.0).into_iter().flatten() {
-                compared.session(&state, item);
-            }
-            if waiting.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?
-        .warn(cli.output);
+    let ending = source.read(global, trusted, &mut |stored| {
+        if let Err(found) = state.apply(&stored.commit) {
+            illegal = Some(found);
+            return ControlFlow::Break(());
+        }
+        for item in waiting.remove(&state.position.0).into_iter().flatten() {
+            compared.session(&state, item);
+        }
+        if waiting.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
     if let Some(illegal) = illegal {
         return Err(damaged(illegal.to_string()));
     }
     match waiting.into_keys().next() {
-        None => Ok(compared),
+        None => Ok((compared, ending)),
         Some(position) => {
             Err(damaged(format!("the server answers as of position {position}, where no commit ends")))
         }

@@ -1,0 +1,30 @@
+//! What time it is at the server that is audited: its live state is judged at no other.
+
+use serde_json::Value;
+
+use crate::{
+    cli::{client::Request, context::Global, failure::Failure},
+    domain::Timestamp,
+};
+
+/// The moment at which the server judges sessions now; none of one that has none to judge.
+pub(super) fn of_server(global: &Global) -> Result<Option<Timestamp>, Failure> {
+    let request = Request::get(&["v1", "sessions"]).query("status", Some("all")).query("limit", Some(1));
+    let page = global.context()?.client.send(&request)?.body;
+    Ok(of(&page["items"][0]))
+}
+
+/// A session as the server shows it now; none where it shows none of this id.
+pub(super) fn session(global: &Global, id: &str) -> Result<Option<Value>, Failure> {
+    match global.context()?.client.send(&Request::get(&["v1", "sessions", id])) {
+        Ok(reply) => Ok(Some(reply.body)),
+        // What the export has of it, or says of the key, is told from that.
+        Err(Failure::Problem(_)) => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// The moment at which it was judged.
+pub(super) fn of(session: &Value) -> Option<Timestamp> {
+    session["asOfTime"].as_str().and_then(Timestamp::parse)
+}

@@ -1,0 +1,103 @@
+//! A running server is judged at its own now, and tells what only it knows.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use crate::{commands::audit, server::Serving};
+
+fn advance(serving: &Serving, seconds: u64) {
+    let body = format!("{{\"advance\":{seconds}}}");
+    let host = serving.url().trim_start_matches("http://").to_owned();
+    let mut stream = TcpStream::connect(&host).unwrap();
+    let request = format!(
+        "PUT /v1/clock HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        std::fs::read_to_string(serving.path().join("data/admin.key")).unwrap().trim(),
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+}
+
+fn a_session(serving: &Serving) -> String {
+    assert_eq!(serving.run(&["subject", "put", "agent"]).code, 0);
+    let made = serving.run(&["session", "create", "agent", "--ttl", "1h", "--token-file", "t"]);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    made.json()["sessionId"].as_str().unwrap().to_owned()
+}
+
+/// The story of a quiet server was judged at its last event: "for 12h more" was printed hours later.
+#[test]
+fn without_a_moment_a_live_server_is_judged_at_its_now_and_says_both() {
+    let serving = Serving::start();
+    let id = a_session(&serving);
+    let live = |serving: &Serving| serving.run(&["session", "show", &id]).json();
+    let begun = live(&serving)["asOfTime"].as_str().unwrap().to_owned();
+    advance(&serving, 1_200);
+    let now = live(&serving)["asOfTime"].as_str().unwrap().to_owned();
+    assert!(now > begun);
+    let story = serving.run(&["audit", "show", &id]).json();
+    assert_eq!(story["session"]["asOfTime"], now.as_str());
+    assert!(story["next"][0].as_str().unwrap().contains("for 40m more"), "{}", story["next"]);
+    let told = serving.run_as("table", &["audit", "show", &id]).stdout;
+    let both = format!("At {now}, the server's now (the last event, position ");
+    assert!(told.contains(&both) && told.contains(&format!("is of {begun}): ACTIVE")), "{told}");
+
+    // A replay is no other.
+    assert_eq!(serving.run(&["audit", "replay"]).json()["items"][0]["asOfTime"], now.as_str());
+    advance(&serving, 3_000);
+    let replayed = serving.run(&["audit", "replay"]).json();
+    assert_eq!((&replayed["active"], &replayed["expired"]), (&0.into(), &1.into()), "{replayed}");
+    // With a moment it is that moment, as everywhere.
+    let then = serving.run(&["audit", "show", &id, "--at", &begun]).json();
+    assert_eq!((&then["session"]["asOfTime"], &then["session"]["status"]), (&begun.into(), &"ACTIVE".into()));
+}
+
+/// "A reason was given; it is sealed." was said on the server that shows it, and of one that is gone for ever.
+#[test]
+fn a_reason_is_told_where_it_is_shown_sealed_elsewhere_and_gone_once_erased() {
+    let serving = Serving::start();
+    let id = a_session(&serving);
+    assert_eq!(serving.run(&["session", "revoke", &id, "--reason", "not at night"]).code, 0);
+    let ended = |serving: &Serving| {
+        let chapters = serving.run(&["audit", "show", &id]).json()["chapters"].clone();
+        let ended = chapters.as_array().unwrap().iter().find(|chapter| chapter["kind"] == "SessionRevoked");
+        ended.unwrap()["words"].as_str().unwrap().to_owned()
+    };
+    let said = ended(&serving);
+    assert!(said.ends_with(" The reason given: \"not at night\"."), "{said}");
+
+    let export = serving.path().join("all.export");
+    assert_eq!(serving.run(&["audit", "export", "all.export"]).code, 0);
+    let sealed = audit(&["show", &id, "--file", export.to_str().unwrap()]).stdout;
+    assert!(sealed.contains("A reason was given; it is sealed."), "{sealed}");
+
+    assert_eq!(serving.run(&["subject", "erase", "agent", "--reason", "ticket 7", "--yes"]).code, 0);
+    let erased_at = serving.run(&["session", "show", &id]).json()["asOfTime"].as_str().unwrap().to_owned();
+    let said = ended(&serving);
+    assert!(said.ends_with(&format!(" A reason was given; it was erased on {erased_at}.")), "{said}");
+    assert_eq!(serving.run(&["audit", "export", "erased.export"]).code, 0);
+    let export = serving.path().join("erased.export");
+    let erased = audit(&["show", &id, "--file", export.to_str().unwrap()]).stdout;
+    assert!(erased.contains("it was erased on ") && !erased.contains("it is sealed"), "{erased}");
+}
+
+/// Every empty list said "Nothing matches.", whatever had been asked for.
+#[test]
+fn an_empty_list_of_a_server_says_what_there_is_none_of() {
+    let serving = Serving::start();
+    for (command, said) in [
+        (&["session", "list", "--subject", "ghost"][..], "No active sessions of subject ghost."),
+        (&["session", "list", "--status", "all", "--all"], "No sessions."),
+        (&["subject", "list", "--owner", "team"], "No subjects of owner team."),
+        (&["webhook", "list"], "No webhooks."),
+        (&["events", "--subject", "ghost"], "No such events."),
+    ] {
+        let ran = serving.run_as("table", command);
+        assert_eq!((ran.code, ran.stderr.trim()), (0, said), "{command:?}: {}", ran.stdout);
+    }
+}
