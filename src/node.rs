@@ -20,7 +20,7 @@ use std::{
 
 use crate::{
     audit::{Evidence, HeadError, HeadKey, Heads, Keeper, LiveCheck, Nodes, live_check},
-    authority::{Authority, Failure, IdempotencyTable, Issuing, Parts},
+    authority::{Authority, Failure, IdempotencyTable, Issuing, Live, Parts},
     bus::webhooks::{self, Webhooks},
     clock::{Clock, SystemClock, TestClock},
     domain::{Policy, Position, Seconds, state::State},
@@ -212,9 +212,9 @@ impl Node {
             entropy,
             secrets,
             issuing,
-            observers: vec![Arc::new(move |commits: &[Arc<StoredCommit>]| {
+            observers: vec![Arc::new(move |live: &Live, commits: &[Arc<StoredCommit>]| {
                 for stored in commits {
-                    told.fold(stored);
+                    told.fold(stored, |id| live.subject_of(id));
                     nodes.fold(stored);
                 }
             })],

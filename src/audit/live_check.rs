@@ -23,15 +23,14 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::{
     domain::{
-        Event, Position, Stream, SubjectId,
-        bulk::{self, Bulk},
+        Position, SubjectId,
         evolve::IllegalEvent,
-        record::RecordedAs,
+        scope::{Scope, Slice},
         state::State,
         subject::Subject,
         system::System,
     },
-    log::{EventLog, LogError, StoredCommit, StreamKey},
+    log::{EventLog, LogError},
     panics::Watch,
 };
 
@@ -238,21 +237,6 @@ impl Duty {
     }
 }
 
-/// Some of the subjects, chosen by a hash of their names.
-#[derive(Clone, Copy)]
-struct Slice {
-    number: u64,
-    of: u64,
-}
-
-impl Slice {
-    fn has(self, id: &SubjectId) -> bool {
-        let key = StreamKey::of(&Stream::Subject(id.clone()));
-        let number = key.as_bytes().first_chunk().copied().map_or(0, u64::from_be_bytes);
-        number % self.of == self.number
-    }
-}
-
 /// The replay of one slice.
 struct Replay<'a> {
     duty: &'a Duty,
@@ -285,7 +269,8 @@ struct Suspect {
 
 impl<'a> Replay<'a> {
     fn new(duty: &'a Duty, slice: Slice, pause: Duration) -> Self {
-        Self { duty, slice, pause, state: State::default(), position: Position::ZERO }
+        let state = State::of(Scope::Slice(slice));
+        Self { duty, slice, pause, state, position: Position::ZERO }
     }
 
     fn check(mut self, findings: &mut Findings) -> Result<(), CheckError> {
@@ -367,8 +352,8 @@ impl<'a> Replay<'a> {
             let page = self.duty.log.read(self.position, PAGE)?;
             let Some(last) = page.last() else { return Ok(()) };
             let end = last.last();
-            for stored in page {
-                self.add(stored)?;
+            for stored in &page {
+                self.state.apply_at(stored.first, &stored.commit)?;
             }
             self.position = end;
             if self.duty.pause(self.pause).is_break() {
@@ -376,38 +361,6 @@ impl<'a> Replay<'a> {
             }
         }
         Ok(())
-    }
-
-    fn add(&mut self, mut stored: StoredCommit) -> Result<(), IllegalEvent> {
-        match &stored.commit.stream {
-            Stream::Subject(id) if !self.slice.has(id) => return Ok(()),
-            Stream::Subject(_) => {}
-            Stream::System => self.keep_own_share(&mut stored),
-        }
-        // The commits of other slices are between this one and the last.
-        self.state.position = Position(stored.first.0 - 1);
-        self.state.apply(&stored.commit)
-    }
-
-    /// Marks of sessions that are not in this slice are for other slices to judge, and so are the sessions there that
-    /// a bulk revocation ended: how many there were in all is known when the log is folded whole.
-    fn keep_own_share(&self, stored: &mut StoredCommit) {
-        let at = stored.commit.recorded_at;
-        let positions = stored.positions();
-        for (position, event) in positions.zip(&mut stored.commit.events) {
-            if let Event::TokensPresented(marks) = event {
-                marks.presented.retain(|mark| self.state.holders.contains_key(&mark.session_id));
-            }
-            if let Event::SessionsRevoked(event) = event
-                && let Some(bulk) = Bulk::of(event, RecordedAs { position, at })
-            {
-                let subjects = self.state.subjects.values();
-                event.matched = subjects.map(|subject| bulk::count(&bulk, subject)).sum();
-            }
-            if let Event::SessionsSeen(marks) = event {
-                marks.seen.retain(|mark| self.state.holders.contains_key(&mark.session_id));
-            }
-        }
     }
 }
 

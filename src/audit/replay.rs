@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::view::SessionState;
 use crate::{
-    domain::{Commit, Policy, Position, Timestamp, evolve::IllegalEvent, session::Status, state::State},
+    domain::{Policy, Position, Timestamp, evolve::IllegalEvent, session::Status, state::State},
     log::StoredCommit,
 };
 
@@ -72,7 +72,7 @@ impl Replay {
                 return Ok(ControlFlow::Break(()));
             }
             tell(&self.state, Step { stored, index, position });
-            self.state.apply(&alone(&stored.commit, index))?;
+            self.state.apply_part(stored.first, &stored.commit, index..index + 1)?;
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -105,17 +105,6 @@ pub struct Step<'s> {
     pub index: usize,
     /// Its position.
     pub position: Position,
-}
-
-/// A commit with one of its events.
-fn alone(commit: &Commit, index: usize) -> Commit {
-    Commit {
-        stream: commit.stream.clone(),
-        actor: commit.actor.clone(),
-        correlation_id: None,
-        events: vec![commit.events[index].clone()],
-        ..*commit
-    }
 }
 
 /// A state in figures.

@@ -3,7 +3,7 @@
 use crate::{
     domain::{
         Event, KeyId, OwnerId, Position, SessionId, SubjectId, Timestamp,
-        bulk::{Matched, Selector},
+        bulk::Selector,
         command::{RevokeMatching, SystemCommand},
         refusal::{FieldError, Refusal},
     },
@@ -83,8 +83,7 @@ impl Authority {
     ) -> Result<Reply<RevokedInBulk>, Failure> {
         let selector = self.selector(&asked.selection)?;
         let reason = self.seal_own("reason", &asked.reason)?;
-        // The sequencer counts, when its turn has come, and looks again when the key sealed.
-        let command = RevokeMatching { selector, reason, matched: Matched::default() };
+        let command = RevokeMatching { selector, reason };
         match self.submit(Ask::System(SystemCommand::RevokeMatching(command)), context).await? {
             Answer::Done(done) => {
                 let matched = done.commit.as_deref().and_then(RevokedInBulk::matched_of).unwrap_or(0);

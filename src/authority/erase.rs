@@ -47,8 +47,7 @@ impl Authority {
         reason: &str,
     ) -> Result<Reply<Erased>, Failure> {
         let reason = self.seal_own("reason", reason)?;
-        // Whether it is forgotten is for the sequencer to say, which knows what was decided just now.
-        let command = Command::EraseSubject(EraseSubject { reason, is_forgotten: false });
+        let command = Command::EraseSubject(EraseSubject { reason });
         match self.submit(Ask::Subject(id.clone(), command), context).await? {
             Answer::Done(done) => {
                 let position = done.position();

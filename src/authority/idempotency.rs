@@ -17,11 +17,25 @@ pub struct Table {
     oldest_first: VecDeque<(Timestamp, Digest16)>,
 }
 
+/// A request that had its effect.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+pub(super) struct Entry {
     request: Digest16,
     first: Position,
     at: Timestamp,
+}
+
+impl Entry {
+    /// What a commit says of the request behind it, if that had a key, and the key.
+    pub(super) fn of(stored: &StoredCommit) -> Option<(Digest16, Self)> {
+        let Idempotency { key, request } = stored.commit.idempotency?;
+        Some((key, Self { request, first: stored.first, at: stored.commit.recorded_at }))
+    }
+
+    /// What it is to another request under its key.
+    pub(super) fn judge(&self, other: Idempotency) -> Known {
+        if self.request == other.request { Known::Repeat(self.first) } else { Known::Reused(self.first) }
+    }
 }
 
 /// What the table says of a request.
@@ -41,39 +55,22 @@ impl Table {
         Self { window, most, entries: HashMap::new(), oldest_first: VecDeque::new() }
     }
 
-    /// Remembers the key of a recorded commit, if it has one.
+    /// Remembers the key of a commit that is durable, if it has one.
     pub fn fold(&mut self, stored: &StoredCommit) {
-        if let Some(idempotency) = stored.commit.idempotency {
-            self.remember(idempotency, stored.first, stored.commit.recorded_at);
+        if let Some((key, entry)) = Entry::of(stored) {
+            self.remember(key, entry);
         }
     }
 
-    pub(super) fn remember(&mut self, idempotency: Idempotency, first: Position, at: Timestamp) {
-        self.forget_before(at);
-        let entry = Entry { request: idempotency.request, first, at };
-        self.entries.insert(idempotency.key, entry);
-        self.oldest_first.push_back((at, idempotency.key));
+    fn remember(&mut self, key: Digest16, entry: Entry) {
+        self.forget_before(entry.at);
+        self.entries.insert(key, entry);
+        self.oldest_first.push_back((entry.at, key));
     }
 
-    /// Forgets the keys of commits that were decided and then not written: all behind the end of the log.
-    pub(super) fn forget_after(&mut self, head: Position) {
-        while let Some((_, key)) = self.oldest_first.back()
-            && self.entries.get(key).is_some_and(|entry| entry.first > head)
-        {
-            self.entries.remove(key);
-            self.oldest_first.pop_back();
-        }
-    }
-
-    pub(super) fn look_up(&self, idempotency: Idempotency, now: Timestamp) -> Known {
-        match self.entries.get(&idempotency.key) {
-            Some(entry) if !self.is_over(entry.at, now) => {
-                if entry.request == idempotency.request {
-                    Known::Repeat(entry.first)
-                } else {
-                    Known::Reused(entry.first)
-                }
-            }
+    pub(super) fn look_up(&self, mark: Idempotency, now: Timestamp) -> Known {
+        match self.entries.get(&mark.key) {
+            Some(entry) if !self.is_over(entry.at, now) => entry.judge(mark),
             Some(_) | None => Known::No,
         }
     }
@@ -101,7 +98,15 @@ mod tests {
     use super::*;
 
     const fn mark(key: u8, request: u8) -> Idempotency {
-        Idempotency { key: Digest16::from_bytes([key; 16]), request: Digest16::from_bytes([request; 16]) }
+        Idempotency { key: digest(key), request: digest(request) }
+    }
+
+    const fn digest(byte: u8) -> Digest16 {
+        Digest16::from_bytes([byte; 16])
+    }
+
+    const fn entry(request: u8, first: u64, seconds: i64) -> Entry {
+        Entry { request: digest(request), first: Position(first), at: at(seconds) }
     }
 
     const fn at(seconds: i64) -> Timestamp {
@@ -111,7 +116,7 @@ mod tests {
     #[test]
     fn a_key_is_known_until_exactly_the_end_of_the_window() {
         let mut table = Table::new(Seconds(600), 10);
-        table.remember(mark(1, 1), Position(7), at(0));
+        table.remember(digest(1), entry(1, 7, 0));
         assert_eq!(table.look_up(mark(1, 1), Timestamp::from_millis(599_999)), Known::Repeat(Position(7)));
         assert_eq!(table.look_up(mark(1, 2), at(1)), Known::Reused(Position(7)));
         assert_eq!(table.look_up(mark(1, 1), at(600)), Known::No);
@@ -121,30 +126,18 @@ mod tests {
     fn beyond_the_most_keys_the_oldest_is_forgotten() {
         let mut table = Table::new(Seconds(600), 2);
         for key in 1..=3 {
-            table.remember(mark(key, 1), Position(u64::from(key)), at(i64::from(key)));
+            table.remember(digest(key), entry(1, u64::from(key), i64::from(key)));
         }
         assert_eq!(table.look_up(mark(1, 1), at(3)), Known::No);
         assert_eq!(table.look_up(mark(2, 1), at(3)), Known::Repeat(Position(2)));
     }
 
     #[test]
-    fn a_key_of_a_commit_that_was_not_written_is_free_again() {
-        let mut table = Table::new(Seconds(600), 10);
-        for key in 1..=3 {
-            table.remember(mark(key, 1), Position(u64::from(key)), at(0));
-        }
-        table.forget_after(Position(1));
-        assert_eq!(table.look_up(mark(1, 1), at(1)), Known::Repeat(Position(1)));
-        assert_eq!(table.look_up(mark(2, 1), at(1)), Known::No);
-        assert_eq!(table.look_up(mark(3, 1), at(1)), Known::No);
-    }
-
-    #[test]
     fn a_key_that_was_used_again_outlives_its_first_use() {
         let mut table = Table::new(Seconds(600), 10);
-        table.remember(mark(1, 1), Position(1), at(0));
-        table.remember(mark(1, 2), Position(2), at(700));
-        table.remember(mark(2, 2), Position(3), at(701));
+        table.remember(digest(1), entry(1, 1, 0));
+        table.remember(digest(1), entry(2, 2, 700));
+        table.remember(digest(2), entry(2, 3, 701));
         assert_eq!(table.look_up(mark(1, 2), at(702)), Known::Repeat(Position(2)));
     }
 }

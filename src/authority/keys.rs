@@ -6,7 +6,6 @@ use crate::{
         command::{RotateKey, SystemCommand},
         event::KeyRotated,
         keys::Retire,
-        token::LONGEST_ACCESS,
     },
     entropy,
     log::StoredCommit,
@@ -128,13 +127,7 @@ impl Authority {
         retire: Retire,
     ) -> Result<Reply<Rotated>, Failure> {
         let key = NewKey::draw(which, &*self.entropy);
-        let command = RotateKey {
-            which,
-            key_id: key.id().clone(),
-            retire,
-            overlap: self.issuing.overlap,
-            longest_ttl: LONGEST_ACCESS,
-        };
+        let command = RotateKey { which, key_id: key.id().clone(), retire, overlap: self.issuing.overlap };
         match self.submit(Ask::Rotate(command, key), context).await? {
             Answer::Done(done) => {
                 let rotated = done.commit.as_deref().and_then(Rotated::of_commit);

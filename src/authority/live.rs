@@ -188,6 +188,11 @@ impl Live {
         if unsettled.is_empty() { Some(session) } else { self.session_under(&unsettled, &session) }
     }
 
+    /// Whose session it is.
+    pub fn subject_of(&self, id: SessionId) -> Option<SubjectId> {
+        self.sessions.get(&id).map(|session| session.subject.clone())
+    }
+
     /// A session with what bulk revocations say of it. Subject and session must be of the same moment, so it is
     /// taken out of its subject.
     fn session_under(&self, unsettled: &[Bulk], session: &SharedSession) -> Option<SharedSession> {

@@ -49,44 +49,18 @@ pub(super) enum Ask {
 }
 
 impl Ask {
-    /// Whether it goes before creates and renewals when the authority is busy: whatever ends something does.
+    /// Whether it goes before creates and renewals when the authority is busy.
     pub(super) const fn is_urgent(&self) -> bool {
         match self {
-            Self::Subject(_, command) | Self::Sealed(_, command, _) => is_urgent(command),
-            // A key may be replaced because somebody else has it.
-            Self::System(SystemCommand::RevokeCredential(_) | SystemCommand::RevokeMatching(_))
-            | Self::Rotate(..) => true,
-            Self::System(
-                SystemCommand::IssueCredential(_)
-                | SystemCommand::SetPolicy(_)
-                | SystemCommand::MarkPresented(_)
-                | SystemCommand::AdmitKeys(_)
-                | SystemCommand::RotateKey(_)
-                | SystemCommand::MarkSeen(_)
-                | SystemCommand::CreateWebhook(_)
-                | SystemCommand::DeleteWebhook(_),
-            ) => false,
+            Self::Subject(_, command) | Self::Sealed(_, command, _) => command.is_urgent(),
+            Self::System(command) => command.is_urgent(),
+            Self::Rotate(..) => true,
         }
     }
-}
 
-impl Ask {
     /// Whether all sessions must be looked at to decide it.
     pub(super) const fn is_bulk(&self) -> bool {
-        matches!(self, Self::System(SystemCommand::RevokeMatching(_)))
-    }
-}
-
-const fn is_urgent(command: &Command) -> bool {
-    match command {
-        Command::RevokeSession(_) | Command::RevokeSessions(_) => true,
-        Command::RegisterSubject(_)
-        | Command::CreateSession(_)
-        | Command::RenewSession(_)
-        | Command::RefreshSession(_)
-        | Command::RecordUsage(_)
-        | Command::RecordExpiries
-        | Command::EraseSubject(_) => false,
+        matches!(self, Self::System(command) if command.is_bulk())
     }
 }
 

@@ -10,11 +10,13 @@ use crate::{
     clock::{Clock, stopwatch},
     domain::{
         Actor, KeyUse, Position, SessionId, Stream, SubjectId, Timestamp,
-        command::{Command, RevokeMatching, RotateKey, SystemCommand},
+        command::{Command, RestsOn, SystemCommand},
         event::{Presented, Seen},
+        observed::Observed,
         refusal::Refusal,
         session::SharedSession,
         subject::Subject,
+        token::LONGEST_ACCESS,
     },
     entropy::{Entropy, commit_id},
     log::{EventLog, LogError, Outcome, StoredCommit},
@@ -42,7 +44,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Marks of presented tokens are recorded this often; the contract allows 5 s.
 const MARK_INTERVAL: Duration = Duration::from_secs(3);
 /// So many marks go into one commit: 24 bytes each, far below the size that a commit may have.
-const MARKS_PER_COMMIT: usize = 1_000;
+pub(super) const MARKS_PER_COMMIT: usize = 1_000;
 /// So many such commits are made durable together.
 const MARK_COMMITS: usize = 32;
 
@@ -53,8 +55,8 @@ const ERASED_MEANWHILE: &str =
 /// Hears of every batch, after it is durable and before its callers are answered. The commits follow, in this
 /// order, those of the call before.
 ///
-/// Whoever listens must be quick: the next batch waits.
-pub type Observer = Arc<dyn Fn(&[Arc<StoredCommit>]) + Send + Sync>;
+/// The published state reflects them. Whoever listens must be quick: the next batch waits.
+pub type Observer = Arc<dyn Fn(&Live, &[Arc<StoredCommit>]) + Send + Sync>;
 
 /// What the sequencer works with.
 pub(super) struct Sequencer {
@@ -106,7 +108,7 @@ impl Sequencer {
             gathering = Gathering { answered, until: now + (now - begun) / 2 };
             if marked.elapsed() >= MARK_INTERVAL {
                 self.record_marks();
-                self.record_uses(|uses| uses.take_due(&[], MARKS_PER_COMMIT * MARK_COMMITS));
+                self.record_uses(|uses| uses.due_now(MARKS_PER_COMMIT * MARK_COMMITS));
                 marked = stopwatch();
             }
         }
@@ -154,10 +156,6 @@ impl Sequencer {
             waiting.push((reply, outcome));
         }
         let result = self.commit(staging, begun);
-        if result.is_err() {
-            // What was not written had no effect that a repeat could do twice.
-            self.idempotency.forget_after(self.live.position());
-        }
         for (reply, outcome) in waiting {
             // Even a refusal may rest on a commit of this batch, so all share the batch's fate.
             answer(reply, result.clone().and(outcome));
@@ -171,50 +169,40 @@ impl Sequencer {
         self.clock.plausible().map_err(|jump| Failure::StorageUnavailable { why: jump.to_string() })
     }
 
-    fn decide(&mut self, staging: &mut Staging<'_>, ask: Ask, context: Context) -> Result<Answer, Failure> {
+    fn decide(&self, staging: &mut Staging<'_>, ask: Ask, context: Context) -> Result<Answer, Failure> {
         let at = staging.moment(self.clock.now());
-        let idempotency = context.idempotency;
-        if let Some(idempotency) = idempotency {
-            match self.idempotency.look_up(idempotency, at) {
+        if let Some(mark) = context.idempotency {
+            match staging.look_up(&self.idempotency, mark, at) {
                 Known::No => {}
                 Known::Repeat(first) => return Ok(Answer::Repeat(first)),
                 Known::Reused(caused_by) => return Err(Refusal::IdempotencyKeyReused { caused_by }.into()),
             }
         }
-        if let Ask::Subject(id, command) | Ask::Sealed(id, command, _) = &ask {
-            self.settle(staging, id, command, at)?;
-        }
         let stamp = self.stamp(at, context);
-        let first = staging.next();
-        let mut sample = vec![];
-        let decided = match ask {
+        let (decided, sample) = match ask {
             Ask::Sealed(id, _, key) if !self.still_seals(staging, &id, &key) => {
                 return Err(Failure::StorageUnavailable { why: ERASED_MEANWHILE.into() });
             }
             Ask::Subject(id, command) | Ask::Sealed(id, command, _) => {
+                self.record_activity(staging, &id, &command, at)?;
                 let subject = staging.subject(&id);
-                let command = self.completed(staging, &subject, command);
-                staging.decide_subject(subject, &command, stamp)
-            }
-            Ask::System(SystemCommand::MarkSeen(asked)) => {
-                let due = staging.still_news(self.live.uses().take_due(&asked, MARKS_PER_COMMIT), at);
-                staging.decide_system(&SystemCommand::MarkSeen(due), stamp)
+                let observed = self.observed(staging, &subject, &command);
+                (staging.decide_subject(subject, &command, &observed, stamp), vec![])
             }
             Ask::Rotate(command, key) => {
-                let command = self.rotation(staging, command, key, at)?;
-                staging.decide_system(&command, stamp)
+                let command = SystemCommand::RotateKey(command);
+                let observed = observed_by_system(staging, &command, at);
+                self.keep_key(staging, &command, &observed, key, at)?;
+                (staging.decide_system(&command, &observed, stamp), vec![])
             }
             Ask::System(command) => {
-                let command = counted(staging, command, at);
-                sample = sample_of(&command);
-                staging.decide_system(&command, stamp)
+                let command = with_news(staging, command, at);
+                let observed = observed_by_system(staging, &command, at);
+                let decided = staging.decide_system(&command, &observed, stamp);
+                (decided, observed.matched.sample().to_vec())
             }
         };
-        let decided = decided.map_err(|fault| self.unwritable(&fault))?;
-        if let (Some(idempotency), Some(_), None) = (idempotency, &decided.commit, &decided.refusal) {
-            self.idempotency.remember(idempotency, first, at);
-        }
-        let Decided { refusal, commit, subject } = decided;
+        let Decided { refusal, commit, subject } = decided.map_err(|fault| self.unwritable(&fault))?;
         match refusal {
             None => Ok(Answer::Done(Done { at, commit, subject, sample })),
             Some(refusal) => {
@@ -231,14 +219,14 @@ impl Sequencer {
     /// Records what a decision rests on and the log does not hold yet, so that the decision follows from the log
     /// alone: uses of sessions that would count as idle without them; and, where the decision grants something
     /// because sessions are idle, that they are, for good.
-    fn settle(
+    fn record_activity(
         &self,
         staging: &mut Staging<'_>,
         id: &SubjectId,
         command: &Command,
         at: Timestamp,
     ) -> Result<(), Failure> {
-        let rests_on = rests_on(command);
+        let rests_on = command.rests_on();
         if rests_on == RestsOn::Nothing {
             return Ok(());
         }
@@ -258,8 +246,7 @@ impl Sequencer {
         let uses = staging.still_news(idle.iter().filter_map(later).collect(), at);
         for uses in uses.chunks(MARKS_PER_COMMIT) {
             let command = SystemCommand::MarkSeen(uses.to_vec());
-            let stamp = self.stamp(at, Context::of(Actor::AUTHORITY));
-            staging.decide_system(&command, stamp).map_err(|fault| self.unwritable(&fault))?;
+            self.decide_own(staging, &command, at)?;
         }
         if rests_on == RestsOn::AllForGood { self.record_ends(staging, id, at) } else { Ok(()) }
     }
@@ -268,7 +255,8 @@ impl Sequencer {
     fn record_ends(&self, staging: &mut Staging<'_>, id: &SubjectId, at: Timestamp) -> Result<(), Failure> {
         loop {
             let (subject, stamp) = (staging.subject(id), self.stamp(at, Context::of(Actor::AUTHORITY)));
-            let decided = staging.decide_subject(subject, &Command::RecordExpiries, stamp);
+            let decided =
+                staging.decide_subject(subject, &Command::RecordExpiries, &Observed::default(), stamp);
             if decided.map_err(|fault| self.unwritable(&fault))?.commit.is_none() {
                 return Ok(());
             }
@@ -281,38 +269,34 @@ impl Sequencer {
     }
 
     /// Writes the key before the event that admits it: a crash between the two leaves a file that no fact names.
-    fn rotation(
+    fn keep_key(
         &self,
         staging: &Staging<'_>,
-        mut command: RotateKey,
+        command: &SystemCommand,
+        observed: &Observed,
         key: NewKey,
         at: Timestamp,
-    ) -> Result<SystemCommand, Failure> {
-        if command.which == KeyUse::Session {
-            command.longest_ttl = staging.longest_ttl();
+    ) -> Result<(), Failure> {
+        if !staging.grants(command, observed, at) {
+            return Ok(());
         }
-        let command = SystemCommand::RotateKey(command);
-        if staging.grants(&command, at) {
-            let kept = self.tokens.keyring().keep(key);
-            kept.map_err(|error| Failure::StorageUnavailable { why: error.to_string() })?;
-        }
-        Ok(command)
+        let kept = self.tokens.keyring().keep(key);
+        kept.map_err(|error| Failure::StorageUnavailable { why: error.to_string() })
     }
 
-    /// What was presented is known here before the log knows it, and which keys are gone is no matter of the log;
-    /// both belong to the command as time does.
-    fn completed(&self, staging: &Staging<'_>, subject: &Subject, command: Command) -> Command {
+    /// What was presented is known here before the log knows it, and which keys are gone is no matter of the log.
+    fn observed(&self, staging: &Staging<'_>, subject: &Subject, command: &Command) -> Observed {
         match command {
-            Command::RenewSession(mut renew) => {
-                renew.seen_presented = subject
-                    .session(renew.session_id)
-                    .is_some_and(|session| self.presence.has_seen(session.id, session.generation));
-                Command::RenewSession(renew)
+            Command::RenewSession(renew) => {
+                let session = subject.session(renew.session_id);
+                let is_presented =
+                    session.is_some_and(|session| self.presence.has_seen(session.id, session.generation));
+                Observed { is_presented, ..Observed::default() }
             }
-            Command::EraseSubject(mut erase) => {
+            Command::EraseSubject(_) => {
                 let stream = Stream::Subject(subject.id.clone());
-                erase.is_forgotten = staging.erases(&subject.id) || self.texts.is_forgotten(&stream);
-                Command::EraseSubject(erase)
+                let is_forgotten = staging.erases(&subject.id) || self.texts.is_forgotten(&stream);
+                Observed { is_forgotten, ..Observed::default() }
             }
             Command::RegisterSubject(_)
             | Command::CreateSession(_)
@@ -320,17 +304,30 @@ impl Sequencer {
             | Command::RecordUsage(_)
             | Command::RevokeSession(_)
             | Command::RevokeSessions(_)
-            | Command::RecordExpiries => command,
+            | Command::RecordExpiries => Observed::default(),
         }
     }
 
-    fn commit(&self, staging: Staging<'_>, begun: Instant) -> Result<(), Failure> {
+    /// Decides a command of the authority's own.
+    fn decide_own(
+        &self,
+        staging: &mut Staging<'_>,
+        command: &SystemCommand,
+        at: Timestamp,
+    ) -> Result<(), Failure> {
+        let stamp = self.stamp(at, Context::of(Actor::AUTHORITY));
+        let decided = staging.decide_system(command, &Observed::default(), stamp);
+        decided.map(drop).map_err(|fault| self.unwritable(&fault))
+    }
+
+    fn commit(&mut self, staging: Staging<'_>, begun: Instant) -> Result<(), Failure> {
         let (encoded, published) = staging.finish();
         if let Some(why) = self.health.stopped() {
             // A decision of this batch could not be written down; the others stood on it.
             return Err(Failure::StorageUnavailable { why });
         }
         if encoded.is_empty() {
+            self.settle_due(&published);
             return Ok(());
         }
         match self.log.append(encoded) {
@@ -372,7 +369,7 @@ impl Sequencer {
         Failure::StorageUnavailable { why }
     }
 
-    fn publish(&self, published: &Published) {
+    fn publish(&mut self, published: &Published) {
         for subject in published.subjects.values() {
             self.live.publish_subject(Arc::clone(subject));
         }
@@ -386,11 +383,20 @@ impl Sequencer {
         if !published.bulks.is_empty() {
             self.live.publish_bulks(&published.bulks);
         }
+        published.commits.iter().for_each(|stored| self.idempotency.fold(stored));
+        self.settle_due(published);
         for observer in &self.observers {
-            observer(&published.commits);
+            observer(&self.live, &published.commits);
         }
         self.live.publish_position(published.head, published.recorded_at);
         self.feed.publish(&published.commits);
+    }
+
+    /// Due uses that are recorded now are due no more.
+    fn settle_due(&self, published: &Published) {
+        for id in &published.uses {
+            self.live.uses().settle_due(*id, self.live.recorded_session(*id).as_ref());
+        }
     }
 
     fn record_marks(&mut self) {
@@ -404,7 +410,7 @@ impl Sequencer {
     }
 
     /// Records uses of sessions; whether that was possible.
-    fn record_uses(&mut self, which: impl FnOnce(&Uses) -> Vec<Seen>) -> bool {
+    fn record_uses(&mut self, which: impl FnOnce(&Uses) -> Vec<SessionId>) -> bool {
         if self.may_write().is_err() {
             return false;
         }
@@ -414,15 +420,10 @@ impl Sequencer {
             let mut staging = Staging::new(&live, uses.len().div_ceil(MARKS_PER_COMMIT));
             let all_decided = uses.chunks(MARKS_PER_COMMIT).all(|uses| {
                 let at = staging.moment(self.clock.now());
-                let command = SystemCommand::MarkSeen(staging.still_news(uses.to_vec(), at));
-                let stamp = self.stamp(at, Context::of(Actor::AUTHORITY));
-                staging.decide_system(&command, stamp).map_err(|fault| self.unwritable(&fault)).is_ok()
+                let command = SystemCommand::MarkSeen(staging.uses_of(uses, at));
+                self.decide_own(&mut staging, &command, at).is_ok()
             });
-            let recorded = all_decided && self.commit(staging, stopwatch()).is_ok();
-            if !recorded {
-                live.uses().are_due_again(uses);
-            }
-            recorded
+            all_decided && self.commit(staging, stopwatch()).is_ok()
         })
     }
 
@@ -430,68 +431,54 @@ impl Sequencer {
     fn record(&mut self, marks: &[Presented]) -> bool {
         let live = Arc::clone(&self.live);
         let mut staging = Staging::new(&live, marks.len().div_ceil(MARKS_PER_COMMIT));
-        let context = Context::of(Actor::AUTHORITY);
         let all_decided = marks.chunks(MARKS_PER_COMMIT).all(|marks| {
+            let at = staging.moment(self.clock.now());
             let command = SystemCommand::MarkPresented(staging.still_true(marks.to_vec()));
-            self.decide(&mut staging, Ask::System(command), context.clone()).is_ok()
+            self.decide_own(&mut staging, &command, at).is_ok()
         });
         all_decided && self.commit(staging, stopwatch()).is_ok()
     }
 }
 
-/// How many sessions a selector meets is known to whoever holds every subject, and belongs to the command.
-fn counted(staging: &Staging<'_>, command: SystemCommand, at: Timestamp) -> SystemCommand {
+/// What a command about the authority itself needs of the state of all subjects.
+fn observed_by_system(staging: &Staging<'_>, command: &SystemCommand, at: Timestamp) -> Observed {
     match command {
         SystemCommand::RevokeMatching(asked) => {
-            let selector = asked.selector.under(staging.keys());
-            let matched = staging.matching(&selector, at);
-            SystemCommand::RevokeMatching(RevokeMatching { selector, matched, ..asked })
+            Observed { matched: staging.matching(&asked.selector, at), ..Observed::default() }
+        }
+        SystemCommand::RotateKey(asked) => {
+            let longest_ttl = match asked.which {
+                KeyUse::Session => staging.longest_ttl(),
+                KeyUse::Access => LONGEST_ACCESS,
+            };
+            Observed { longest_ttl, ..Observed::default() }
         }
         SystemCommand::IssueCredential(_)
         | SystemCommand::RevokeCredential(_)
         | SystemCommand::SetPolicy(_)
         | SystemCommand::AdmitKeys(_)
-        | SystemCommand::RotateKey(_)
         | SystemCommand::MarkPresented(_)
         | SystemCommand::MarkSeen(_)
         | SystemCommand::CreateWebhook(_)
-        | SystemCommand::DeleteWebhook(_) => command,
+        | SystemCommand::DeleteWebhook(_) => Observed::default(),
     }
 }
 
-fn sample_of(command: &SystemCommand) -> Vec<SessionId> {
-    if let SystemCommand::RevokeMatching(asked) = command { asked.matched.sample().to_vec() } else { vec![] }
-}
-
-/// What a decision rests on besides the recorded facts: which sessions were used lately.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum RestsOn {
-    Nothing,
-    One(SessionId),
-    All,
-    /// And what it grants is not to be undone by a use that turns up later.
-    AllForGood,
-}
-
-impl RestsOn {
-    fn concerns(self, id: SessionId) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::One(one) => one == id,
-            Self::All | Self::AllForGood => true,
-        }
-    }
-}
-
-const fn rests_on(command: &Command) -> RestsOn {
+/// A request to record marks records those that still say something, and of uses what else is due with them.
+fn with_news(staging: &mut Staging<'_>, command: SystemCommand, at: Timestamp) -> SystemCommand {
     match command {
-        Command::RegisterSubject(_) | Command::EraseSubject(_) => RestsOn::Nothing,
-        Command::RenewSession(command) => RestsOn::One(command.session_id),
-        Command::RefreshSession(command) => RestsOn::One(command.session_id),
-        Command::RecordUsage(command) => RestsOn::One(command.session_id),
-        Command::RevokeSession(command) => RestsOn::One(command.session_id),
-        Command::RecordExpiries => RestsOn::All,
-        Command::CreateSession(_) | Command::RevokeSessions(_) => RestsOn::AllForGood,
+        SystemCommand::MarkSeen(asked) => {
+            SystemCommand::MarkSeen(staging.due_uses(&asked, MARKS_PER_COMMIT, at))
+        }
+        SystemCommand::MarkPresented(marks) => SystemCommand::MarkPresented(staging.still_true(marks)),
+        SystemCommand::IssueCredential(_)
+        | SystemCommand::RevokeCredential(_)
+        | SystemCommand::SetPolicy(_)
+        | SystemCommand::AdmitKeys(_)
+        | SystemCommand::RotateKey(_)
+        | SystemCommand::RevokeMatching(_)
+        | SystemCommand::CreateWebhook(_)
+        | SystemCommand::DeleteWebhook(_) => command,
     }
 }
 

@@ -21,6 +21,7 @@ use super::{
     Authority, Reply,
     request::{Answer, Ask, Context, Done, Failure},
     sealing::Sealer,
+    sequencer::MARKS_PER_COMMIT,
 };
 
 /// A session that is asked for.
@@ -224,6 +225,20 @@ impl Authority {
         }
     }
 
+    /// Waits until it is recorded which tokens were presented, as far as that is known now; the sequencer does so by
+    /// itself every few seconds. What cannot be recorded stays noted.
+    pub async fn keep_presentations(&self) {
+        let pending = self.presence.pending(MARKS_PER_COMMIT);
+        if pending.is_empty() {
+            return;
+        }
+        let record = Ask::System(SystemCommand::MarkPresented(pending.clone()));
+        match self.submit(record, Context::of(Actor::AUTHORITY)).await {
+            Ok(_) => self.presence.recorded(&pending),
+            Err(failure) => tracing::debug!(%failure, "presented tokens could not be recorded yet"),
+        }
+    }
+
     /// Before which moment sessions may have been used without a record of it, now that the authority has stopped.
     /// None: all uses are recorded. An error: any may not be.
     pub fn uses_forgotten_before(&self) -> Result<Option<Timestamp>, UsesUnrecorded> {
@@ -296,7 +311,6 @@ impl Authority {
             session_id: id,
             generation: holder.claims.generation,
             key_digest: key.map(|key| self.secrets.digests.renewal_key(id, key)),
-            seen_presented: false,
             jitter: jitter(&*self.entropy),
         });
         let done =

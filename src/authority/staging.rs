@@ -1,22 +1,22 @@
 //! A batch in the making: commands decided one after the other, each against the state that the ones before
 //! it would leave, none of it durable yet and none of it visible to anyone.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use hashbrown::HashMap;
 
 use crate::{
     domain::{
-        Commit, Event, EventKind, Position, Seconds, SessionId, Stream, SubjectId, Timestamp,
-        activity::mark_seen,
+        Commit, Digest16, Event, Position, Seconds, SessionId, Stream, SubjectId, Timestamp,
         bulk::{Bulk, Matched, Selector},
         command::{Command, SystemCommand},
         decide::{decide, decide_system},
         event::{Presented, Seen},
-        evolve::{IllegalEvent, evolve, evolve_system, mark_presented},
+        evolve::IllegalEvent,
+        fold::{self, Ledger},
         id::CommitId,
-        keys::Keys,
-        record::RecordedAs,
+        observed::Observed,
+        record::Idempotency,
         refusal::{Refusal, Refused},
         subject::Subject,
         system::System,
@@ -25,6 +25,7 @@ use crate::{
 };
 
 use super::{
+    idempotency::{Entry, Known, Table},
     live::{Live, settled},
     request::Context,
 };
@@ -33,12 +34,20 @@ use super::{
 pub(super) struct Staging<'a> {
     live: &'a Live,
     subjects: HashMap<SubjectId, Arc<Subject>>,
+    /// The subject that is being decided about, so that the fold need not look it up again.
+    at_hand: Option<Arc<Subject>>,
+    /// The sessions that it begins.
+    begun: HashMap<SessionId, SubjectId>,
     system: Arc<System>,
     is_system_changed: bool,
     /// The subjects that it erases: rarely any.
     erased: Vec<SubjectId>,
     /// The bulk revocations not settled everywhere: those published, and this batch's own.
     bulks: Vec<Bulk>,
+    /// The keys of its requests that had an effect. They count once the batch is durable.
+    idempotency: HashMap<Digest16, Entry>,
+    /// The sessions whose due uses it records, or found to say nothing. They are due until the batch is durable.
+    uses: BTreeSet<SessionId>,
     encoded: Vec<EncodedCommit>,
     commits: Vec<Arc<StoredCommit>>,
     head: Position,
@@ -70,6 +79,8 @@ pub(super) struct Published {
     pub(super) system: Option<Arc<System>>,
     /// The bulk revocations among them.
     pub(super) bulks: Vec<Bulk>,
+    /// The sessions whose uses are not due any more, unless they were used again.
+    pub(super) uses: BTreeSet<SessionId>,
     pub(super) commits: Vec<Arc<StoredCommit>>,
     pub(super) head: Position,
     pub(super) recorded_at: Timestamp,
@@ -89,10 +100,14 @@ impl<'a> Staging<'a> {
         Self {
             live,
             subjects: HashMap::with_capacity(commits),
+            at_hand: None,
+            begun: HashMap::new(),
             system: Arc::clone(&live.system().system),
             is_system_changed: false,
             erased: Vec::new(),
             bulks: live.unsettled_bulks().as_ref().clone(),
+            idempotency: HashMap::new(),
+            uses: BTreeSet::new(),
             encoded: Vec::with_capacity(commits),
             commits: Vec::with_capacity(commits),
             head: live.position(),
@@ -123,13 +138,9 @@ impl<'a> Staging<'a> {
         settled(&self.bulks, subject)
     }
 
-    /// The keys as this batch would leave them.
-    pub(super) fn keys(&self) -> &Keys {
-        &self.system.keys
-    }
-
     /// Counts the sessions that match and are active at this moment, as this batch would leave them.
     pub(super) fn matching(&self, selector: &Selector, at: Timestamp) -> Matched {
+        let selector = &selector.clone().under(&self.system.keys);
         let mut matched = self.live.matching_under(&self.bulks, selector, at, self.subjects.keys());
         for subject in self.subjects.values() {
             matched.count(selector, subject, &self.bulks, at);
@@ -137,14 +148,24 @@ impl<'a> Staging<'a> {
         matched
     }
 
+    /// What is known of a request by its idempotency key: to this batch first, and then to the table of those that are
+    /// recorded.
+    pub(super) fn look_up(&self, table: &Table, mark: Idempotency, at: Timestamp) -> Known {
+        match self.idempotency.get(&mark.key) {
+            Some(entry) => entry.judge(mark),
+            None => table.look_up(mark, at),
+        }
+    }
+
     /// Decides a command about a subject, which is as this batch would leave it.
     pub(super) fn decide_subject(
         &mut self,
-        mut subject: Arc<Subject>,
+        subject: Arc<Subject>,
         command: &Command,
+        observed: &Observed,
         stamp: Stamp,
     ) -> Result<Decided, Unwritable> {
-        let decision = decide(self.system.policy_in_force(), &subject, command, stamp.at);
+        let decision = decide(self.system.policy_in_force(), &subject, command, observed, stamp.at);
         let (events, refusal) = match decision {
             Ok(events) => (events, None),
             Err(Refused { refusal, record }) => (record, Some(refusal)),
@@ -152,16 +173,16 @@ impl<'a> Staging<'a> {
         if events.is_empty() {
             return Ok(Decided { refusal, commit: None, subject: Some(subject) });
         }
-        let staged = self.write(Stream::Subject(subject.id.clone()), subject.version, events, stamp)?;
-        let working = Arc::make_mut(&mut subject);
-        for (event, recorded) in recorded_events(&staged) {
-            evolve(working, event, recorded)?;
-            if let Event::SubjectErased(_) = event {
-                self.erased.push(working.id.clone());
-            }
+        if events.iter().any(|event| matches!(event, Event::SubjectErased(_))) {
+            self.erased.push(subject.id.clone());
         }
-        self.subjects.insert(subject.id.clone(), Arc::clone(&subject));
-        Ok(Decided { refusal, commit: Some(self.add(staged)), subject: Some(subject) })
+        let id = subject.id.clone();
+        let staged =
+            self.write(Stream::Subject(id.clone()), subject.version, events, stamp.of(refusal.as_ref()))?;
+        self.at_hand = Some(subject);
+        let commit = Some(self.add(staged)?);
+        let subject = self.subjects.get(&id).cloned();
+        Ok(Decided { refusal, commit, subject })
     }
 
     /// The longest period that a session was ever granted, as far as this process knows.
@@ -171,47 +192,32 @@ impl<'a> Staging<'a> {
     }
 
     /// Whether a command about the authority itself would be granted.
-    pub(super) fn grants(&self, command: &SystemCommand, at: Timestamp) -> bool {
-        decide_system(&self.system, command, at).is_ok()
+    pub(super) fn grants(&self, command: &SystemCommand, observed: &Observed, at: Timestamp) -> bool {
+        decide_system(&self.system, command, observed, at).is_ok()
     }
 
     /// Decides a command about the authority itself.
     pub(super) fn decide_system(
         &mut self,
         command: &SystemCommand,
+        observed: &Observed,
         stamp: Stamp,
     ) -> Result<Decided, Unwritable> {
-        let (events, refusal) = match decide_system(&self.system, command, stamp.at) {
+        let (events, refusal) = match decide_system(&self.system, command, observed, stamp.at) {
             Ok(events) => (events, None),
             Err(refusal) => (vec![], Some(refusal)),
         };
         if events.is_empty() {
             return Ok(Decided { refusal, commit: None, subject: None });
         }
-        let staged = self.write(Stream::System, self.system.version, events, stamp)?;
-        let mut system = Arc::clone(&self.system);
-        let working = Arc::make_mut(&mut system);
-        for (event, recorded) in recorded_events(&staged) {
-            evolve_system(working, event, recorded)?;
-            if let Event::TokensPresented(marks) = event {
-                self.mark(&marks.presented);
-            }
-            if let Event::SessionsRevoked(event) = event {
-                self.bulks.extend(Bulk::of(event, recorded));
-            }
-            if let Event::SessionsSeen(marks) = event {
-                self.mark_seen(&marks.seen, recorded)?;
-            }
-        }
-        self.system = system;
-        self.is_system_changed = true;
-        Ok(Decided { refusal, commit: Some(self.add(staged)), subject: None })
+        let staged = self.write(Stream::System, self.system.version, events, stamp.of(refusal.as_ref()))?;
+        Ok(Decided { refusal, commit: Some(self.add(staged)?), subject: None })
     }
 
     /// Those marks that still say something: the session has not been renewed again since.
     pub(super) fn still_true(&self, marks: Vec<Presented>) -> Vec<Presented> {
         let is_true = |mark: &Presented| {
-            self.holder_of(mark).is_some_and(|subject| {
+            self.holder(mark.session_id).is_some_and(|subject| {
                 subject.session(mark.session_id).is_some_and(|session| {
                     session.generation == mark.generation && session.awaits_presentation()
                 })
@@ -220,13 +226,22 @@ impl<'a> Staging<'a> {
         marks.into_iter().filter(is_true).collect()
     }
 
-    fn holder_of(&self, mark: &Presented) -> Option<Arc<Subject>> {
-        self.holder(mark.session_id)
+    fn holder(&self, id: SessionId) -> Option<Arc<Subject>> {
+        Some(self.subject(&self.subject_of(id)?))
     }
 
-    fn holder(&self, id: SessionId) -> Option<Arc<Subject>> {
-        let session = self.live.recorded_session(id)?;
-        Some(self.subject(&session.subject))
+    /// The due uses of these sessions, and with them others that are due, up to `most` together.
+    pub(super) fn due_uses(&mut self, asked: &[Seen], most: usize, at: Timestamp) -> Vec<Seen> {
+        let mut ids: BTreeSet<_> = asked.iter().map(|seen| seen.session_id).collect();
+        ids.extend(self.live.uses().due_besides(&self.uses, most.saturating_sub(ids.len())));
+        self.uses_of(&ids.into_iter().collect::<Vec<_>>(), at)
+    }
+
+    /// The latest uses of these sessions, those that still say something.
+    pub(super) fn uses_of(&mut self, ids: &[SessionId], at: Timestamp) -> Vec<Seen> {
+        self.uses.extend(ids);
+        let noted = ids.iter().filter_map(|id| self.live.uses().noted(*id)).collect();
+        self.still_news(noted, at)
     }
 
     /// Those uses that still say something, at this moment: the session has not ended, nor been seen later. None is
@@ -239,27 +254,6 @@ impl<'a> Staging<'a> {
             (session.can_be_seen() && session.last_seen_at() < Some(seen.seen_at)).then_some(seen)
         };
         uses.into_iter().filter_map(known).collect()
-    }
-
-    fn mark_seen(&mut self, marks: &[Seen], recorded: RecordedAs) -> Result<(), IllegalEvent> {
-        for mark in marks {
-            if let Some(mut subject) = self.holder(mark.session_id) {
-                let marked = mark_seen(Arc::make_mut(&mut subject), *mark, recorded);
-                let (position, kind) = (recorded.position, EventKind::SessionsSeen);
-                marked.map_err(|why| IllegalEvent { position, kind, why })?;
-                self.subjects.insert(subject.id.clone(), subject);
-            }
-        }
-        Ok(())
-    }
-
-    fn mark(&mut self, marks: &[Presented]) {
-        for mark in marks {
-            if let Some(mut subject) = self.holder_of(mark) {
-                mark_presented(Arc::make_mut(&mut subject), mark.session_id, mark.generation);
-                self.subjects.insert(subject.id.clone(), subject);
-            }
-        }
     }
 
     fn write(
@@ -286,21 +280,26 @@ impl<'a> Staging<'a> {
         Ok(Staged { stored, encoded })
     }
 
-    fn add(&mut self, staged: Staged) -> Arc<StoredCommit> {
+    /// Adds a commit to the batch: its effect, its key, its place.
+    fn add(&mut self, staged: Staged) -> Result<Arc<StoredCommit>, IllegalEvent> {
         let stored = Arc::new(staged.stored);
+        fold::apply(self, &stored.commit, stored.first)?;
+        if let Some((key, entry)) = Entry::of(&stored) {
+            self.idempotency.insert(key, entry);
+        }
         self.head = stored.last();
         self.recorded_at = stored.commit.recorded_at;
         self.encoded.push(staged.encoded);
         self.commits.push(Arc::clone(&stored));
-        stored
+        Ok(stored)
     }
 
     /// The bytes for the log, and what to publish once it has them.
     pub(super) fn finish(self) -> (Vec<EncodedCommit>, Published) {
-        let Self { live, subjects, encoded, commits, mut bulks, head, recorded_at, .. } = self;
+        let Self { live, subjects, encoded, commits, mut bulks, uses, head, recorded_at, .. } = self;
         let system = self.is_system_changed.then_some(self.system);
         bulks.retain(|bulk| bulk.position > live.position());
-        (encoded, Published { subjects, system, bulks, commits, head, recorded_at })
+        (encoded, Published { subjects, system, bulks, uses, commits, head, recorded_at })
     }
 }
 
@@ -311,19 +310,53 @@ pub(super) struct Stamp {
     pub(super) context: Context,
 }
 
+impl Stamp {
+    /// Only a request that was granted is known again by its key.
+    fn of(mut self, refusal: Option<&Refusal>) -> Self {
+        if refusal.is_some() {
+            self.context.idempotency = None;
+        }
+        self
+    }
+}
+
 struct Staged {
     stored: StoredCommit,
     encoded: EncodedCommit,
 }
 
-fn recorded_events(staged: &Staged) -> impl Iterator<Item = (&Event, RecordedAs)> {
-    let at = staged.stored.commit.recorded_at;
-    let positions = staged.stored.positions();
-    staged
-        .stored
-        .commit
-        .events
-        .iter()
-        .zip(positions)
-        .map(move |(event, position)| (event, RecordedAs { position, at }))
+/// A selection's end is remembered, and written into a subject before anything else happens to it.
+impl Ledger for Staging<'_> {
+    fn covers(&self, _: &SubjectId) -> bool {
+        true
+    }
+
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    fn subject_of(&self, id: SessionId) -> Option<SubjectId> {
+        self.begun.get(&id).cloned().or_else(|| self.live.subject_of(id))
+    }
+
+    fn change<T>(&mut self, id: &SubjectId, change: impl FnOnce(&mut Subject) -> T) -> T {
+        let at_hand = self.at_hand.take().filter(|subject| subject.id == *id);
+        let mut subject = at_hand.unwrap_or_else(|| self.subject(id));
+        let outcome = change(Arc::make_mut(&mut subject));
+        self.subjects.insert(id.clone(), subject);
+        outcome
+    }
+
+    fn begin(&mut self, session: SessionId, id: &SubjectId) {
+        self.begun.insert(session, id.clone());
+    }
+
+    fn system(&mut self) -> Option<&mut System> {
+        self.is_system_changed = true;
+        Some(Arc::make_mut(&mut self.system))
+    }
+
+    fn end_selected(&mut self, bulk: Bulk) {
+        self.bulks.push(bulk);
+    }
 }

@@ -47,7 +47,8 @@ impl Uses {
         shard.get(&id).map(|noted| Timestamp::from_millis(noted.load(Ordering::Acquire)))
     }
 
-    fn noted(&self, id: SessionId) -> Option<Seen> {
+    /// The latest use that is noted of a session.
+    pub(super) fn noted(&self, id: SessionId) -> Option<Seen> {
         Some(Seen { session_id: id, seen_at: self.noted_at(id)? })
     }
 
@@ -105,38 +106,33 @@ impl Uses {
         self.noted(recorded.id).filter(|noted| recorded.is_worth_recording(noted.seen_at))
     }
 
-    /// Takes the uses of these sessions, and with them others that are to be recorded, up to `most` together; in the
-    /// order of ids.
-    pub(super) fn take_due(&self, asked: &[Seen], most: usize) -> Vec<Seen> {
-        let mut taken: BTreeSet<_> = asked.iter().map(|seen| seen.session_id).collect();
+    /// Up to `most` sessions whose uses are to be recorded.
+    pub(super) fn due_now(&self, most: usize) -> Vec<SessionId> {
+        self.due.lock().iter().take(most).copied().collect()
+    }
+
+    /// Up to `most` sessions whose uses are to be recorded, besides these.
+    pub(super) fn due_besides(&self, others: &BTreeSet<SessionId>, most: usize) -> Vec<SessionId> {
+        self.due.lock().iter().filter(|id| !others.contains(id)).take(most).copied().collect()
+    }
+
+    /// What was due of this session, given as it is recorded now, is recorded, or says nothing any more. A use that came
+    /// in between may be due again.
+    pub(super) fn settle_due(&self, id: SessionId, recorded: Option<&SharedSession>) {
+        // The lock is held while it is looked at, or a use that is noted meanwhile would be due and forgotten.
         let mut due = self.due.lock();
-        for id in &taken {
-            due.remove(id);
+        if recorded.and_then(|recorded| self.due(recorded)).is_none() {
+            due.remove(&id);
         }
-        while taken.len() < most
-            && let Some(id) = due.pop_first()
-        {
-            taken.insert(id);
-        }
-        taken.into_iter().filter_map(|id| self.noted(id)).collect()
     }
 
-    /// Taken, and then not recorded.
-    pub(super) fn are_due_again(&self, uses: &[Seen]) {
-        self.due.lock().extend(uses.iter().map(|seen| seen.session_id));
-    }
-
-    /// All that is noted, in the order of ids.
-    pub(super) fn all(&self) -> Vec<Seen> {
+    /// All sessions of which a use is noted, in their order.
+    pub(super) fn all(&self) -> Vec<SessionId> {
         let mut all = Vec::new();
         for shard in &self.noted {
-            let shard = shard.read();
-            all.extend(shard.iter().map(|(&session_id, noted)| {
-                let seen_at = Timestamp::from_millis(noted.load(Ordering::Acquire));
-                Seen { session_id, seen_at }
-            }));
+            all.extend(shard.read().keys());
         }
-        all.sort_unstable_by_key(|seen| seen.session_id);
+        all.sort_unstable();
         all
     }
 

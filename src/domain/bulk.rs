@@ -147,25 +147,16 @@ pub fn is_unsettled(bulks: &[Bulk], subject: &Subject) -> bool {
     subject.sessions.iter().any(|session| end_of(bulks, subject, session).is_some())
 }
 
-/// How many sessions of a subject this bulk revocation ended without being settled in it.
-pub fn count(bulk: &Bulk, subject: &Subject) -> u32 {
-    let bulks = std::slice::from_ref(bulk);
-    let ended = subject.sessions.iter().filter(|session| end_of(bulks, subject, session).is_some());
-    u32::try_from(ended.count()).expect("a subject has fewer sessions than that")
-}
-
-/// Writes into the sessions of a subject how these bulk revocations ended them; how many there were. It is to be done
-/// before the next event of the subject.
-pub fn settle(bulks: &[Bulk], subject: &mut Subject) -> u32 {
+/// Writes into the sessions of a subject how these bulk revocations ended them. It is to be done before the next event
+/// of the subject.
+pub fn settle(bulks: &[Bulk], subject: &mut Subject) {
     let ended: Vec<_> = subject
         .sessions
         .iter()
         .filter_map(|session| Some((session.id, end_of(bulks, subject, session)?.revocation())))
         .collect();
-    let count = u32::try_from(ended.len()).expect("a subject has fewer sessions than that");
     for (id, revocation) in ended {
         let session = subject.session_mut(id).expect("it was found above");
         session.revocation = Some(Box::new(revocation));
     }
-    count
 }

@@ -4,7 +4,7 @@
 use super::{
     activity::Mode,
     budget::{Constraints, Use},
-    bulk::{Matched, Selector},
+    bulk::Selector,
     event::{CredentialIssued, Device, Presented, Profile, Seen, WebhookCreated},
     id::{CredentialId, Digest16, Generation, OwnerId, SessionId, WebhookId},
     keys::{KeyId, KeyUse, Retire},
@@ -61,6 +61,81 @@ pub enum SystemCommand {
     RevokeMatching(RevokeMatching),
 }
 
+impl Command {
+    /// Whether it goes before creates and renewals when the authority is busy: whatever ends something does.
+    pub const fn is_urgent(&self) -> bool {
+        match self {
+            Self::RevokeSession(_) | Self::RevokeSessions(_) => true,
+            Self::RegisterSubject(_)
+            | Self::CreateSession(_)
+            | Self::RenewSession(_)
+            | Self::RefreshSession(_)
+            | Self::RecordUsage(_)
+            | Self::RecordExpiries
+            | Self::EraseSubject(_) => false,
+        }
+    }
+
+    /// Which uses of sessions its decision rests on.
+    pub const fn rests_on(&self) -> RestsOn {
+        match self {
+            Self::RegisterSubject(_) | Self::EraseSubject(_) => RestsOn::Nothing,
+            Self::RenewSession(command) => RestsOn::One(command.session_id),
+            Self::RefreshSession(command) => RestsOn::One(command.session_id),
+            Self::RecordUsage(command) => RestsOn::One(command.session_id),
+            Self::RevokeSession(command) => RestsOn::One(command.session_id),
+            Self::RecordExpiries => RestsOn::All,
+            Self::CreateSession(_) | Self::RevokeSessions(_) => RestsOn::AllForGood,
+        }
+    }
+}
+
+impl SystemCommand {
+    /// As [`Command::is_urgent`].
+    pub const fn is_urgent(&self) -> bool {
+        match self {
+            // A key may be replaced because a thief has it.
+            Self::RevokeCredential(_) | Self::RevokeMatching(_) | Self::RotateKey(_) => true,
+            Self::IssueCredential(_)
+            | Self::SetPolicy(_)
+            | Self::MarkPresented(_)
+            | Self::AdmitKeys(_)
+            | Self::MarkSeen(_)
+            | Self::CreateWebhook(_)
+            | Self::DeleteWebhook(_) => false,
+        }
+    }
+
+    /// Whether all sessions must be looked at to decide it.
+    pub const fn is_bulk(&self) -> bool {
+        matches!(self, Self::RevokeMatching(_))
+    }
+}
+
+/// What a decision rests on besides the recorded facts: which sessions were used lately.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestsOn {
+    /// It does not.
+    Nothing,
+    /// The uses of this session.
+    One(SessionId),
+    /// The uses of all sessions of the subject.
+    All,
+    /// The same, and what it grants is not to be undone by a use that turns up later.
+    AllForGood,
+}
+
+impl RestsOn {
+    /// Whether it is about this session.
+    pub fn concerns(self, id: SessionId) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::One(one) => one == id,
+            Self::All | Self::AllForGood => true,
+        }
+    }
+}
+
 /// End the active sessions of all subjects that match.
 #[derive(Clone, Debug)]
 pub struct RevokeMatching {
@@ -68,8 +143,6 @@ pub struct RevokeMatching {
     pub selector: Selector,
     /// Why, in the caller's words.
     pub reason: SealedText,
-    /// How many there are at the moment of the decision; whoever holds the state of every subject counts them.
-    pub matched: Matched,
 }
 
 /// Let another key seal from now on.
@@ -81,10 +154,9 @@ pub struct RotateKey {
     pub key_id: KeyId,
     /// What becomes of the key that it replaces.
     pub retire: Retire,
-    /// How long the tokens of that key work on, when there is an overlap: `keys.overlap`.
+    /// How long the tokens of that key work on, when there is an overlap: `keys.overlap`. Where that is not set, as long
+    /// as any of them lives.
     pub overlap: Option<Seconds>,
-    /// How long they do where that is not set: the longest life of any of them.
-    pub longest_ttl: Seconds,
 }
 
 /// Tell somebody by HTTP requests no more.
@@ -150,8 +222,6 @@ pub struct RenewSession {
     pub generation: Generation,
     /// A keyed digest of the request's idempotency key.
     pub key_digest: Option<Digest16>,
-    /// Whether a token of the session's current generation was presented, though that is not recorded yet.
-    pub seen_presented: bool,
     /// Places `renewAt`, as in [`CreateSession`].
     pub jitter: u16,
 }
@@ -220,6 +290,4 @@ pub struct RecordUsage {
 pub struct EraseSubject {
     /// Why, in the caller's words.
     pub reason: SealedText,
-    /// Whether it was erased, and nothing was sealed about it since.
-    pub is_forgotten: bool,
 }

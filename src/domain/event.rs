@@ -119,6 +119,32 @@ impl Event {
         }
     }
 
+    /// The sessions that an event of the authority's own stream names one by one.
+    pub fn sessions_reached(&self) -> impl Iterator<Item = SessionId> {
+        let (presented, seen) = match self {
+            Self::TokensPresented(event) => (&event.presented[..], &[][..]),
+            Self::SessionsSeen(event) => (&[][..], &event.seen[..]),
+            Self::SubjectRegistered(_)
+            | Self::SessionCreated(_)
+            | Self::SessionRenewed(_)
+            | Self::RenewalRejected(_)
+            | Self::SessionRevoked(_)
+            | Self::SessionExpired(_)
+            | Self::SessionRefreshed(_)
+            | Self::UsageRecorded(_)
+            | Self::SessionsRevoked(_)
+            | Self::CredentialIssued(_)
+            | Self::CredentialRevoked(_)
+            | Self::PolicyChanged(_)
+            | Self::SubjectErased(_)
+            | Self::KeyRotated(_)
+            | Self::WebhookCreated(_)
+            | Self::WebhookDeleted(_) => (&[][..], &[][..]),
+        };
+        let presented = presented.iter().map(|mark| mark.session_id);
+        presented.chain(seen.iter().map(|mark| mark.session_id))
+    }
+
     /// The fields of its kind that hold text about people, each with what is sealed there.
     pub fn texts(&self) -> Vec<(&'static str, Option<&SealedText>)> {
         match self {

@@ -1,26 +1,29 @@
-//! All that the facts up to some position say: what a rebuild gives, what a snapshot holds.
+//! All that the facts up to some position say, or what a part of them says: what a rebuild gives, what a snapshot
+//! holds.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 use triomphe::Arc;
 
 use super::{
-    activity::{SessionsSeen, mark_seen},
     bulk::{self, Bulk},
-    event::{Event, SessionsRevoked, TokensPresented},
-    evolve::{IllegalEvent, evolve, evolve_system, mark_presented},
+    evolve::IllegalEvent,
+    fold::{self, Ledger},
     id::{Position, SessionId, SubjectId},
-    record::{Commit, RecordedAs, Stream},
+    record::Commit,
+    scope::Scope,
     session::Session,
     subject::Subject,
     system::System,
     time::Timestamp,
 };
 
-/// The state of every stream.
+/// The state of every stream, or of those in its scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
+    /// What part of the history it is of.
+    pub scope: Scope,
     /// The last position that it reflects; 0 for the empty log.
     pub position: Position,
     /// When that was recorded.
@@ -36,6 +39,7 @@ pub struct State {
 impl Default for State {
     fn default() -> Self {
         Self {
+            scope: Scope::Everything,
             position: Position::ZERO,
             recorded_at: Timestamp::ZERO,
             system: System::default(),
@@ -46,119 +50,43 @@ impl Default for State {
 }
 
 impl State {
+    /// Of nothing yet, to fold this part of the history into.
+    pub fn of(scope: Scope) -> Self {
+        Self { scope, ..Self::default() }
+    }
+
     /// Adds one commit, whose first event stands at the next position.
     ///
     /// # Errors
     /// An illegal event; the state is not to be used any more.
     pub fn apply(&mut self, commit: &Commit) -> Result<(), IllegalEvent> {
-        for event in &commit.events {
-            let recorded = RecordedAs { position: self.position.next(), at: commit.recorded_at };
-            self.apply_event(&commit.stream, event, recorded)?;
-            self.position = recorded.position;
-        }
-        self.recorded_at = commit.recorded_at;
-        Ok(())
+        self.apply_at(self.position.next(), commit)
     }
 
-    fn apply_event(
+    /// Adds one commit, whose first event stands at this position. A state of a part of the history need not be shown
+    /// the commits of other parts.
+    ///
+    /// # Errors
+    /// As [`State::apply`].
+    pub fn apply_at(&mut self, first: Position, commit: &Commit) -> Result<(), IllegalEvent> {
+        self.apply_part(first, commit, 0..commit.events.len())
+    }
+
+    /// Adds some neighbouring events of a commit whose first event stands at this position; those before them were
+    /// added.
+    ///
+    /// # Errors
+    /// As [`State::apply`].
+    pub fn apply_part(
         &mut self,
-        stream: &Stream,
-        event: &Event,
-        recorded: RecordedAs,
+        first: Position,
+        commit: &Commit,
+        part: Range<usize>,
     ) -> Result<(), IllegalEvent> {
-        match stream {
-            Stream::System => {
-                evolve_system(&mut self.system, event, recorded)?;
-                match event {
-                    Event::TokensPresented(marks) => self.mark(marks, recorded),
-                    Event::SessionsRevoked(event) => self.end_matching(event, recorded),
-                    Event::SessionsSeen(marks) => self.mark_seen(marks, recorded),
-                    Event::SubjectRegistered(_)
-                    | Event::SessionCreated(_)
-                    | Event::SessionRenewed(_)
-                    | Event::SessionRefreshed(_)
-                    | Event::RenewalRejected(_)
-                    | Event::SessionRevoked(_)
-                    | Event::CredentialIssued(_)
-                    | Event::CredentialRevoked(_)
-                    | Event::PolicyChanged(_)
-                    | Event::KeyRotated(_)
-                    | Event::SessionExpired(_)
-                    | Event::SubjectErased(_)
-                    | Event::UsageRecorded(_)
-                    | Event::WebhookCreated(_)
-                    | Event::WebhookDeleted(_) => Ok(()),
-                }
-            }
-            Stream::Subject(id) => {
-                self.expect_new_session(id, event, recorded)?;
-                let subject = self.subjects.entry(id.clone()).or_insert_with(|| Subject::new(id.clone()));
-                evolve(subject, event, recorded)?;
-                if let Event::SessionCreated(created) = event {
-                    self.holders.insert(created.session_id, id.clone());
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// A session has one holder: within a subject `evolve` sees to it, and this between subjects.
-    fn expect_new_session(
-        &self,
-        subject: &SubjectId,
-        event: &Event,
-        recorded: RecordedAs,
-    ) -> Result<(), IllegalEvent> {
-        let Event::SessionCreated(created) = event else { return Ok(()) };
-        match self.holders.get(&created.session_id) {
-            Some(holder) if holder != subject => Err(IllegalEvent {
-                position: recorded.position,
-                kind: event.kind(),
-                why: "the session is another subject's",
-            }),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    fn mark(&mut self, marks: &TokensPresented, recorded: RecordedAs) -> Result<(), IllegalEvent> {
-        for mark in &marks.presented {
-            let subject = self.holders.get(&mark.session_id).and_then(|id| self.subjects.get_mut(id));
-            if !subject.is_some_and(|subject| mark_presented(subject, mark.session_id, mark.generation)) {
-                return Err(IllegalEvent {
-                    position: recorded.position,
-                    kind: super::EventKind::TokensPresented,
-                    why: "no such token was ever issued",
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Here a bulk revocation is settled at once, in every subject.
-    fn end_matching(&mut self, event: &SessionsRevoked, recorded: RecordedAs) -> Result<(), IllegalEvent> {
-        let Some(bulk) = Bulk::of(event, recorded) else { return Ok(()) };
-        let bulks = [bulk];
-        let matched: u32 = match &bulks[0].selector.subject_id {
-            Some(id) => self.subjects.get_mut(id).map_or(0, |subject| bulk::settle(&bulks, subject)),
-            None => self.subjects.values_mut().map(|subject| bulk::settle(&bulks, subject)).sum(),
-        };
-        if matched == event.matched {
-            return Ok(());
-        }
-        Err(IllegalEvent {
-            position: recorded.position,
-            kind: super::EventKind::SessionsRevoked,
-            why: "it matches another number of sessions than it says",
-        })
-    }
-
-    fn mark_seen(&mut self, marks: &SessionsSeen, recorded: RecordedAs) -> Result<(), IllegalEvent> {
-        for mark in &marks.seen {
-            let subject = self.holders.get(&mark.session_id).and_then(|id| self.subjects.get_mut(id));
-            let marked = subject.map_or(Err("there is no such session"), |it| mark_seen(it, *mark, recorded));
-            let (position, kind) = (recorded.position, super::EventKind::SessionsSeen);
-            marked.map_err(|why| IllegalEvent { position, kind, why })?;
-        }
+        let end = first.plus(part.end as u64);
+        fold::apply_part(self, commit, first, part)?;
+        self.position = Position(end.0 - 1);
+        self.recorded_at = commit.recorded_at;
         Ok(())
     }
 
@@ -170,6 +98,45 @@ impl State {
     /// The state of these canonical bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, decode::Error> {
         minicbor::decode(bytes)
+    }
+}
+
+/// Here the end of a selection is written into the sessions at once.
+impl Ledger for State {
+    fn covers(&self, id: &SubjectId) -> bool {
+        self.scope.covers(id)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.scope == Scope::Everything
+    }
+
+    fn subject_of(&self, id: SessionId) -> Option<SubjectId> {
+        self.holders.get(&id).cloned()
+    }
+
+    fn change<T>(&mut self, id: &SubjectId, change: impl FnOnce(&mut Subject) -> T) -> T {
+        change(self.subjects.entry(id.clone()).or_insert_with(|| Subject::new(id.clone())))
+    }
+
+    fn begin(&mut self, session: SessionId, id: &SubjectId) {
+        self.holders.insert(session, id.clone());
+    }
+
+    fn system(&mut self) -> Option<&mut System> {
+        (!matches!(self.scope, Scope::Subject(_))).then_some(&mut self.system)
+    }
+
+    fn end_selected(&mut self, bulk: Bulk) {
+        let bulks = [bulk];
+        match &bulks[0].selector.subject_id {
+            Some(id) => {
+                if let Some(subject) = self.subjects.get_mut(id) {
+                    bulk::settle(&bulks, subject);
+                }
+            }
+            None => self.subjects.values_mut().for_each(|subject| bulk::settle(&bulks, subject)),
+        }
     }
 }
 

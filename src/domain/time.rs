@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 pub struct Timestamp(#[n(0)] i64);
 
 /// A length of time in whole seconds, as every duration in the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize)]
 #[cbor(transparent)]
 #[serde(transparent)]
 pub struct Seconds(#[n(0)] pub u32);

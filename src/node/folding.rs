@@ -9,7 +9,7 @@ use super::{
 use crate::{
     audit::Nodes,
     authority::IdempotencyTable,
-    domain::{Event, Position, Stream, SubjectId, state::State},
+    domain::{Event, Position, Stream, SubjectId, fold::Ledger, state::State},
     log::{EventLog, SledLog, StoredCommit},
     projections::Projections,
 };
@@ -59,10 +59,16 @@ impl Folding {
     }
 
     fn add(&mut self, stored: &StoredCommit) -> Result<(), String> {
-        self.folded.projections.fold(stored);
         self.folded.nodes.fold(stored);
         self.folded.idempotency.fold(stored);
         self.folded.note_erasures(stored);
+        self.fold_state(stored)?;
+        let state = self.snapshot.as_ref().map_or(&self.folded.state, |snapshot| &snapshot.state);
+        self.folded.projections.fold(stored, |id| state.subject_of(id));
+        Ok(())
+    }
+
+    fn fold_state(&mut self, stored: &StoredCommit) -> Result<(), String> {
         match &self.snapshot {
             None => {
                 self.folded.since_snapshot += stored.commit.events.len() as u64;

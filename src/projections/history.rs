@@ -2,11 +2,8 @@
 
 use crate::{
     domain::{
-        Position, Stream, SubjectId, Timestamp, bulk,
-        evolve::{IllegalEvent, evolve},
-        record::RecordedAs,
-        state::State,
-        subject::Subject,
+        Position, Stream, SubjectId, Timestamp, evolve::IllegalEvent, fold::Ledger, scope::Scope,
+        state::State, subject::Subject,
     },
     log::{EventLog, LogError, StoredCommit},
 };
@@ -47,26 +44,30 @@ pub fn subject_at(
     position: Position,
 ) -> Result<Subject, HistoryError> {
     let stream = Stream::Subject(id.clone());
-    let mut subject = Subject::new(id.clone());
-    let bulks = projections.revocations(|revocations| revocations.bulks_up_to(position).to_vec());
+    let mut state = State::of(Scope::Subject(id.clone()));
+    let mut bulks = projections
+        .revocations(|revocations| revocations.bulks_up_to(position).to_vec())
+        .into_iter()
+        .peekable();
     let mut after = Position::ZERO;
     'pages: loop {
-        let firsts = projections.timeline(|timeline| timeline.commits(&stream, after, PAGE));
+        let firsts = projections.timeline(|timeline| timeline.concerning(&stream, after, PAGE));
         for &first in &firsts {
             if first > position {
                 break 'pages;
             }
             if let Some(stored) = commit_at(log, first)? {
-                let before = bulks.partition_point(|bulk| bulk.position < first);
-                bulk::settle(&bulks[..before], &mut subject);
-                fold_until(&mut subject, &stored, position)?;
+                while let Some(bulk) = bulks.next_if(|bulk| bulk.position < first) {
+                    state.end_selected(bulk);
+                }
+                apply_until(&mut state, &stored, position)?;
             }
         }
         let Some(&last) = firsts.last() else { break };
         after = last;
     }
-    bulk::settle(&bulks, &mut subject);
-    Ok(subject)
+    bulks.for_each(|bulk| state.end_selected(bulk));
+    Ok(state.subjects.remove(id).unwrap_or_else(|| Subject::new(id.clone())))
 }
 
 /// The commit that holds this position; none beyond the head.
@@ -78,13 +79,9 @@ pub fn commit_at(log: &dyn EventLog, position: Position) -> Result<Option<Stored
     Ok(log.read(before, 1)?.into_iter().next())
 }
 
-fn fold_until(subject: &mut Subject, stored: &StoredCommit, until: Position) -> Result<(), IllegalEvent> {
-    for (position, event) in stored.positions().zip(&stored.commit.events) {
-        if position <= until {
-            evolve(subject, event, RecordedAs { position, at: stored.commit.recorded_at })?;
-        }
-    }
-    Ok(())
+fn apply_until(state: &mut State, stored: &StoredCommit, until: Position) -> Result<(), IllegalEvent> {
+    let count = stored.positions().take_while(|position| *position <= until).count();
+    state.apply_part(stored.first, &stored.commit, 0..count)
 }
 
 /// The state of everything as of a position, folded from the first event.
@@ -98,13 +95,8 @@ pub fn state_at(log: &dyn EventLog, position: Position) -> Result<State, History
         if page.is_empty() {
             break;
         }
-        for mut stored in page {
-            let left = usize::try_from(position.0.saturating_sub(state.position.0)).unwrap_or(usize::MAX);
-            stored.commit.events.truncate(left);
-            if stored.commit.events.is_empty() {
-                break;
-            }
-            state.apply(&stored.commit)?;
+        for stored in page.iter().take_while(|stored| stored.first <= position) {
+            apply_until(&mut state, stored, position)?;
         }
     }
     Ok(state)

@@ -10,7 +10,10 @@ pub mod timeline;
 
 use parking_lot::RwLock;
 
-use crate::{domain::Event, log::StoredCommit};
+use crate::{
+    domain::{Event, SessionId, Stream, SubjectId},
+    log::StoredCommit,
+};
 
 use self::{revocations::Revocations, session_list::SessionList, timeline::Timeline};
 
@@ -23,8 +26,8 @@ pub struct Projections {
 }
 
 impl Projections {
-    /// Adds one commit; they come in order.
-    pub fn fold(&self, stored: &StoredCommit) {
+    /// Adds one commit; they come in order. `subject_of` says whose the sessions are that it names.
+    pub fn fold(&self, stored: &StoredCommit, subject_of: impl Fn(SessionId) -> Option<SubjectId>) {
         self.timeline.write().add(&stored.commit.stream, stored.first);
         for (position, event) in stored.positions().zip(&stored.commit.events) {
             if let Event::SessionCreated(created) = event {
@@ -32,6 +35,9 @@ impl Projections {
             }
             if Revocations::is_one(event) {
                 self.revocations.write().add(position, stored.commit.recorded_at, event);
+            }
+            for subject in event.sessions_reached().filter_map(&subject_of) {
+                self.timeline.write().add_reaching(&Stream::Subject(subject), stored.first);
             }
         }
     }

@@ -1,4 +1,5 @@
-//! Which commits each stream has, so that the story of one subject is found without reading all others.
+//! Which commits each stream has, and which of the authority's own say something of a subject's sessions, so that the
+//! story of one subject is found without reading all others.
 
 use std::hash::BuildHasher;
 
@@ -7,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::domain::{Position, Stream};
 
-/// The first positions of the commits of each stream.
+/// The first positions of the commits that concern each stream.
 #[derive(Debug, Default)]
 pub struct Timeline {
     hasher: DefaultHashBuilder,
@@ -15,36 +16,63 @@ pub struct Timeline {
     streams: HashTable<Box<Places>>,
 }
 
-/// Where the commits of one stream begin.
+/// Where the commits that concern one stream begin.
 #[derive(Debug)]
 struct Places {
     stream: Stream,
     last: u64,
     /// Ascending positions, each written as its distance from the one before: two or three bytes instead of eight.
-    /// Those of a subject with few commits need no room elsewhere.
+    /// Those of a subject with few commits need no room elsewhere. The lowest bit says that the commit is of another
+    /// stream.
     distances: SmallVec<[u8; 16]>,
 }
 
 impl Timeline {
-    /// Adds a commit that begins here; they come in order.
+    /// Adds a commit of this stream that begins here; they come in order.
     pub fn add(&mut self, stream: &Stream, first: Position) {
-        let hash = self.hasher.hash_one(stream);
-        if let Some(places) = self.streams.find_mut(hash, |places| places.stream == *stream) {
-            places.add(first.0);
-        } else {
-            let mut places = Box::new(Places::of(stream.clone()));
-            places.add(first.0);
-            self.streams.insert_unique(hash, places, |known| self.hasher.hash_one(&known.stream));
+        self.places_mut(stream).add(first.0, false);
+    }
+
+    /// Adds a commit of another stream that says something of this one. Said twice, it counts once.
+    pub fn add_reaching(&mut self, stream: &Stream, first: Position) {
+        let places = self.places_mut(stream);
+        if places.last != first.0 {
+            places.add(first.0, true);
         }
+    }
+
+    fn places_mut(&mut self, stream: &Stream) -> &mut Places {
+        let hash = self.hasher.hash_one(stream);
+        let entry = self.streams.entry(
+            hash,
+            |places| places.stream == *stream,
+            |known| self.hasher.hash_one(&known.stream),
+        );
+        entry.or_insert_with(|| Box::new(Places::of(stream.clone()))).into_mut()
     }
 
     /// The first positions of the commits of this stream that begin after `after`, up to `most` of them.
     pub fn commits(&self, stream: &Stream, after: Position, most: usize) -> Vec<Position> {
+        let own = self.places(stream).filter(|(_, is_reaching)| !is_reaching);
+        first_after(own, after, most)
+    }
+
+    /// The first positions of all commits that concern this stream, its own and those that reach it, that begin after
+    /// `after`, up to `most` of them.
+    pub fn concerning(&self, stream: &Stream, after: Position, most: usize) -> Vec<Position> {
+        first_after(self.places(stream), after, most)
+    }
+
+    fn places(&self, stream: &Stream) -> impl Iterator<Item = (u64, bool)> {
         let hash = self.hasher.hash_one(stream);
         let places = self.streams.find(hash, |places| places.stream == *stream);
-        let firsts = places.into_iter().flat_map(|places| places.iter());
-        firsts.skip_while(|first| *first <= after.0).take(most).map(Position).collect()
+        places.into_iter().flat_map(|places| places.iter())
     }
+}
+
+fn first_after(places: impl Iterator<Item = (u64, bool)>, after: Position, most: usize) -> Vec<Position> {
+    let firsts = places.map(|(first, _)| Position(first));
+    firsts.skip_while(|first| *first <= after).take(most).collect()
 }
 
 impl Places {
@@ -53,8 +81,8 @@ impl Places {
     }
 
     /// The distance in groups of seven bits, the lowest first; the high bit says that more follow (LEB128).
-    fn add(&mut self, first: u64) {
-        let mut distance = first - self.last;
+    fn add(&mut self, first: u64, is_reaching: bool) {
+        let mut distance = (first - self.last) << 1 | u64::from(is_reaching);
         self.last = first;
         loop {
             let group = u8::try_from(distance & 0x7f).expect("seven bits fit in a byte");
@@ -67,7 +95,7 @@ impl Places {
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = u64> {
+    fn iter(&self) -> impl Iterator<Item = (u64, bool)> {
         let mut at = 0;
         let mut bytes = self.distances.iter();
         std::iter::from_fn(move || {
@@ -78,8 +106,8 @@ impl Places {
                 distance |= u64::from(byte & 0x7f) << shift;
                 shift += 7;
                 if byte < 0x80 {
-                    at += distance;
-                    return Some(at);
+                    at += distance >> 1;
+                    return Some((at, distance & 1 == 1));
                 }
             }
         })
@@ -102,6 +130,19 @@ mod tests {
         assert_eq!(timeline.commits(&Stream::System, Position(129), 2), [Position(130), Position(20_000)]);
         let other = Stream::Subject("a".parse().unwrap());
         assert!(timeline.commits(&other, Position::ZERO, 1).is_empty());
+    }
+
+    #[test]
+    fn what_reaches_a_stream_from_another_is_told_apart() {
+        let (mut timeline, stream) = (Timeline::default(), Stream::Subject("a".parse().unwrap()));
+        timeline.add(&stream, Position(3));
+        timeline.add_reaching(&stream, Position(70));
+        timeline.add_reaching(&stream, Position(70));
+        timeline.add(&stream, Position(9_000));
+        assert_eq!(timeline.commits(&stream, Position::ZERO, 9), [Position(3), Position(9_000)]);
+        let all = [Position(3), Position(70), Position(9_000)];
+        assert_eq!(timeline.concerning(&stream, Position::ZERO, 9), all);
+        assert_eq!(timeline.concerning(&stream, Position(3), 1), [Position(70)]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tenure::{
-    authority::{Authority, Context, IdempotencyTable, Issuing, Parts, Secrets},
+    authority::{Authority, Context, IdempotencyTable, Issuing, Live, Parts, Secrets},
     clock::{Clock, TestClock},
     domain::{Actor, Policy, Seconds, Timestamp, keys::Keys, state::State},
     entropy::{Entropy, SeededEntropy},
@@ -28,7 +28,11 @@ pub(crate) fn world(log: Arc<dyn EventLog>, seed: u64) -> World {
     let clock = Arc::new(TestClock::new(Timestamp::parse("2026-11-21T01:35:00.000Z").unwrap()));
     let projections = Arc::new(Projections::default());
     let told = Arc::clone(&projections);
-    let tell = move |commits: &[Arc<StoredCommit>]| commits.iter().for_each(|stored| told.fold(stored));
+    let tell = move |live: &Live, commits: &[Arc<StoredCommit>]| {
+        for stored in commits {
+            told.fold(stored, |id| live.subject_of(id));
+        }
+    };
     let authority = Authority::start(Parts {
         log,
         state: State::default(),

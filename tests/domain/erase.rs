@@ -4,14 +4,32 @@ use tenure::domain::{
     Event,
     command::{Command, EraseSubject, RegisterSubject, RevokeSession, Revoker},
     event::{Device, Profile, SessionRevoked, SubjectErased, SubjectRegistered, Trigger},
+    observed::Observed,
     refusal::Refusal,
     state::State,
 };
 
 use crate::scenario::*;
 
-fn erase(is_forgotten: bool) -> Command {
-    Command::EraseSubject(EraseSubject { reason: sealed("asked for it"), is_forgotten })
+/// An erasure, where the key of the subject's texts is there still or was destroyed.
+struct Erasing {
+    is_forgotten: bool,
+}
+
+fn erase(is_forgotten: bool) -> Erasing {
+    Erasing { is_forgotten }
+}
+
+impl From<Erasing> for Command {
+    fn from(_: Erasing) -> Self {
+        Self::EraseSubject(EraseSubject { reason: sealed("asked for it") })
+    }
+}
+
+impl Asking for Erasing {
+    fn observed(&self) -> Observed {
+        Observed { is_forgotten: self.is_forgotten, ..Observed::default() }
+    }
 }
 
 fn erased() -> Event {

@@ -17,6 +17,7 @@ use tenure::domain::{
         SessionCreated, SessionRenewed, SessionRevoked, SessionsRevoked, SubjectRegistered, Terms,
         TokensPresented, Trigger,
     },
+    observed::Observed,
     refusal::{Refusal, Refused},
     session::Session,
     state::State,
@@ -297,13 +298,28 @@ impl Renewing {
     }
 }
 
+/// A request, and what is observed at the moment of its decision.
+pub(crate) trait Asking: Into<Command> {
+    fn observed(&self) -> Observed {
+        Observed::default()
+    }
+}
+
+impl Asking for Command {}
+impl Asking for Revoking {}
+
+impl Asking for Renewing {
+    fn observed(&self) -> Observed {
+        Observed { is_presented: self.seen, ..Observed::default() }
+    }
+}
+
 impl From<Renewing> for Command {
     fn from(asked: Renewing) -> Self {
         Self::RenewSession(RenewSession {
             session_id: session(1),
             generation: Generation(asked.generation),
             key_digest: asked.key.map(digest),
-            seen_presented: asked.seen,
             jitter: asked.jitter,
         })
     }
@@ -386,16 +402,29 @@ impl Scenario {
         self
     }
 
-    pub(crate) fn when(self, command: impl Into<Command>, at: Timestamp) -> Outcome {
+    pub(crate) fn when(self, asked: impl Asking, at: Timestamp) -> Outcome {
+        let observed = asked.observed();
         let unknown = Subject::new(subject_id());
         let subject = self.state.subjects.get(&subject_id()).unwrap_or(&unknown);
-        let answer = decide(&self.policy, subject, &command.into(), at);
+        let answer = decide(&self.policy, subject, &asked.into(), &observed, at);
         Outcome { scenario: self, stream: Stream::Subject(subject_id()), answer, at }
     }
 
     pub(crate) fn when_system(self, command: &SystemCommand, at: Timestamp) -> Outcome {
-        let answer = decide_system(&self.state.system, command, at).map_err(Refused::from);
+        let answer = decide_system(&self.state.system, command, &self.observed(command, at), at)
+            .map_err(Refused::from);
         Outcome { scenario: self, stream: Stream::System, answer, at }
+    }
+
+    /// As the one who holds this state observes it; no session was ever granted more than 900 s.
+    pub(crate) fn observed(&self, command: &SystemCommand, at: Timestamp) -> Observed {
+        let mut observed = Observed { longest_ttl: Seconds(900), ..Observed::default() };
+        if let SystemCommand::RevokeMatching(asked) = command {
+            let selector = asked.selector.clone().under(&self.state.system.keys);
+            let subjects = self.state.subjects.values();
+            subjects.for_each(|subject| observed.matched.count(&selector, subject, &[], at));
+        }
+        observed
     }
 
     pub(crate) fn state(&self) -> &State {

@@ -239,7 +239,6 @@ fn rotate(letter: char, retire: Retire, overlap: Option<u32>) -> SystemCommand {
         key_id: key_id(letter),
         retire,
         overlap: overlap.map(Seconds),
-        longest_ttl: Seconds(900),
     })
 }
 

@@ -12,6 +12,7 @@ mod described;
 mod erase;
 mod fuzz;
 mod idempotency;
+mod idle_past;
 mod keys;
 mod lists;
 mod malformed;

@@ -5,6 +5,7 @@ use crate::domain::{
     Policy, Timestamp,
     command::{Command, RenewSession},
     decide::decide,
+    observed::Observed,
     refusal::Refusal,
     session::{Session, Status},
     subject::Subject,
@@ -50,10 +51,9 @@ fn renewal(subject: &Subject, session: &Session, policy: &Policy, at: Timestamp)
         session_id: session.id,
         generation: session.generation,
         key_digest: None,
-        seen_presented: false,
         jitter: 0,
     });
-    match decide(policy, subject, &command, at).map_err(|refused| refused.refusal) {
+    match decide(policy, subject, &command, &Observed::default(), at).map_err(|refused| refused.refusal) {
         Ok(_) => {
             let left = session.renewals_left();
             format!(

@@ -11,6 +11,7 @@ use crate::domain::{
     command::{Command, RenewSession},
     decide::decide,
     event::{RejectionCause, RejectionCode, RenewalRejected},
+    observed::Observed,
     refusal::Refusal,
     session::Session,
     state::State,
@@ -155,7 +156,8 @@ fn confirmed(
         | RejectionCode::RenewalTooEarly => session.generation,
     };
     let command = renewal(session, generation);
-    let refusal = decide(policy, subject, &Command::RenewSession(command), at).err()?.refusal;
+    let refusal =
+        decide(policy, subject, &Command::RenewSession(command), &Observed::default(), at).err()?.refusal;
     Some(matches!(
         (code, refusal),
         (RejectionCode::TokenExpired, Refusal::TokenExpired { .. })
@@ -167,7 +169,7 @@ fn confirmed(
 }
 
 fn renewal(session: &Session, generation: Generation) -> RenewSession {
-    RenewSession { session_id: session.id, generation, key_digest: None, seen_presented: false, jitter: 0 }
+    RenewSession { session_id: session.id, generation, key_digest: None, jitter: 0 }
 }
 
 fn object(value: Value) -> Map<String, Value> {

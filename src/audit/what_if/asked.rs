@@ -10,6 +10,7 @@ use crate::domain::{
         RejectionCause, RejectionCode, RenewalRejected, SessionCreated, SessionRenewed, SessionRevoked,
         SessionsRevoked, Trigger,
     },
+    observed::Observed,
     policy::OnReuse,
     subject::Subject,
 };
@@ -24,7 +25,7 @@ pub(super) enum Request {
     /// As it was, whatever the state.
     Same(Command),
     /// A renewal: with the newest token that the holder has in that state, or with an older one.
-    Renewal { command: RenewSession, token: Shown },
+    Renewal { command: RenewSession, token: Shown, is_presented: bool },
     /// A refresh by the newest token.
     Refresh(SessionId),
     /// The holder's own end of a session, with the newest token.
@@ -45,11 +46,12 @@ pub(super) enum Shown {
 }
 
 impl Request {
-    /// The command to ask of this subject; none when it is about a session that is not there.
-    pub(super) fn command(&self, subject: &Subject) -> Option<Command> {
-        match self {
-            Self::Same(command) => Some(command.clone()),
-            Self::Renewal { command, token } => {
+    /// The command to ask of this subject, and what is observed then; none when it is about a session that is not there.
+    pub(super) fn command(&self, subject: &Subject) -> Option<(Command, Observed)> {
+        let mut observed = Observed::default();
+        let command = match self {
+            Self::Same(command) => command.clone(),
+            Self::Renewal { command, token, is_presented } => {
                 let current = subject.session(command.session_id)?.generation;
                 let generation = match token {
                     Shown::Newest => current,
@@ -57,23 +59,23 @@ impl Request {
                     // No renewal has replaced one, so it was another that is not good.
                     Shown::Replaced | Shown::Harmless => current.next(),
                 };
-                Some(Command::RenewSession(RenewSession { generation, ..*command }))
+                observed.is_presented = *is_presented;
+                Command::RenewSession(RenewSession { generation, ..*command })
             }
             Self::Refresh(id) => {
                 let generation = subject.session(*id)?.generation;
-                Some(Command::RefreshSession(RefreshSession { session_id: *id, generation }))
+                Command::RefreshSession(RefreshSession { session_id: *id, generation })
             }
             Self::Own(command) => {
                 let by = Revoker::Own(subject.session(command.session_id)?.generation);
-                let reject_renewal = None;
-                Some(Command::RevokeSession(RevokeSession { by, reject_renewal, ..command.clone() }))
+                Command::RevokeSession(RevokeSession { by, reject_renewal: None, ..command.clone() })
             }
             Self::Veto(command) => {
-                let is_renewed = subject.session(command.session_id)?.renewal.is_some();
-                let reject_renewal = Some(is_renewed);
-                Some(Command::RevokeSession(RevokeSession { reject_renewal, ..command.clone() }))
+                let reject_renewal = Some(subject.session(command.session_id)?.renewal.is_some());
+                Command::RevokeSession(RevokeSession { reject_renewal, ..command.clone() })
             }
-        }
+        };
+        Some((command, observed))
     }
 }
 
@@ -94,7 +96,7 @@ pub(super) fn asked(subject: &Subject, policy: Option<&Policy>, commit: &Commit)
         Event::SessionsRevoked(event) => all_ended(event),
         Event::SubjectErased(event) => {
             let reason = event.reason.clone();
-            Some(Request::Same(Command::EraseSubject(EraseSubject { reason, is_forgotten: false })))
+            Some(Request::Same(Command::EraseSubject(EraseSubject { reason })))
         }
         // Its token would be the current one; what matters is whether the session would have been live.
         Event::UsageRecorded(event) => Some(Request::Same(Command::RecordUsage(RecordUsage {
@@ -173,7 +175,7 @@ fn refused(event: &RenewalRejected, policy: Option<&Policy>, commit: &Commit) ->
             let would_have_ended = policy.is_some_and(|policy| policy.on_reuse == OnReuse::Revoke);
             Some(if was_ended {
                 // The event that ended it is a consequence of this one, and asks nothing by itself.
-                shown(id, Shown::Replaced, RenewSession { seen_presented: true, ..NOTHING })
+                reused(id)
             } else if would_have_ended {
                 shown(id, Shown::Harmless, NOTHING)
             } else {
@@ -206,8 +208,7 @@ fn ended(event: &SessionRevoked, commit: &Commit) -> Option<Request> {
         // A consequence of a refusal; where that was recorded before, only the end is.
         Trigger::TokenReuse => {
             let is_told = commit.events.iter().any(|event| matches!(event, Event::RenewalRejected(_)));
-            let reused = RenewSession { seen_presented: true, ..NOTHING };
-            (!is_told).then(|| shown(id, Shown::Replaced, reused))
+            (!is_told).then(|| reused(id))
         }
         Trigger::Own => Some(Request::Own(command)),
         Trigger::ManualRevoke | Trigger::SubjectRevoked | Trigger::Bulk => {
@@ -231,13 +232,18 @@ fn is_end_for_reuse(event: &Event) -> bool {
 }
 
 const fn shown(session_id: SessionId, token: Shown, command: RenewSession) -> Request {
-    Request::Renewal { command: RenewSession { session_id, ..command }, token }
+    Request::Renewal { command: RenewSession { session_id, ..command }, token, is_presented: false }
+}
+
+/// A renewal by a token whose successor was presented.
+const fn reused(session_id: SessionId) -> Request {
+    let command = RenewSession { session_id, ..NOTHING };
+    Request::Renewal { command, token: Shown::Replaced, is_presented: true }
 }
 
 const NOTHING: RenewSession = RenewSession {
     session_id: SessionId::from_bytes([0; 16]),
     generation: Generation::FIRST,
     key_digest: None,
-    seen_presented: false,
     jitter: 0,
 };

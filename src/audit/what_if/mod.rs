@@ -4,6 +4,7 @@
 //! What such a replay cannot know is in [`UNKNOWN`]; it belongs to every answer.
 
 mod asked;
+mod marks;
 mod overrides;
 mod sessions;
 
@@ -16,11 +17,10 @@ use self::asked::{Asked, Request};
 pub use self::overrides::{Overrides, WrongPolicy};
 use crate::{
     domain::{
-        Event, Generation, Policy, Position, SessionId, Stream, SubjectId, Timestamp,
-        activity::mark_seen,
+        Commit, Event, Policy, Position, SessionId, Stream, SubjectId, Timestamp,
         bulk::{self, Bulk},
         decide::decide,
-        evolve::{IllegalEvent, evolve, mark_presented},
+        evolve::IllegalEvent,
         record::RecordedAs,
         refusal::Refused,
         state::State,
@@ -98,15 +98,11 @@ pub struct Report {
 pub struct WhatIf {
     overrides: Overrides,
     real: State,
-    other: Other,
+    other: State,
     happened: Counts,
     instead: Counts,
     parted: BTreeMap<SessionId, Divergence>,
 }
-
-/// The history as it would have been: the subjects, each with its sessions.
-#[derive(Debug, Default)]
-struct Other(std::collections::HashMap<SubjectId, Subject>);
 
 impl WhatIf {
     /// Of a history under these other limits.
@@ -114,7 +110,7 @@ impl WhatIf {
         Self {
             overrides,
             real: State::default(),
-            other: Other::default(),
+            other: State::default(),
             happened: Counts::default(),
             instead: Counts::default(),
             parted: BTreeMap::new(),
@@ -135,16 +131,13 @@ impl WhatIf {
             self.happened.add(&stored.commit.events);
             self.compare(id, stored, &real, instead);
         } else {
-            let bulks = bulks(stored);
-            let ended = self.ended_by(&bulks);
+            let before = self.reached(stored);
+            let alike = marks::of_other(&stored.commit, &self.real, &self.other);
+            self.instead.add(&alike.events);
             self.real.apply(&stored.commit)?;
-            self.mark(&stored.commit.events);
-            self.see(stored);
+            self.other.apply_at(stored.first, &alike).expect("it was made for this state");
             self.happened.add(&stored.commit.events);
-            for subject in ended {
-                if let Some(other) = self.other.0.get_mut(&subject.id) {
-                    self.instead.revoked += u64::from(bulk::settle(&bulks, other));
-                }
+            for subject in before {
                 self.compare(&subject.id, stored, &subject, Ok(()));
             }
         }
@@ -165,11 +158,13 @@ impl WhatIf {
         }
     }
 
-    /// The subjects of which these bulk revocations end sessions, in either history, as they are before.
-    fn ended_by(&self, bulks: &[Bulk]) -> Vec<Subject> {
+    /// The subjects of which this commit of the authority's own ends sessions, in either history, as they are before.
+    fn reached(&self, stored: &StoredCommit) -> Vec<Subject> {
+        let bulks = bulks(stored);
         let is_ended = |subject: &&Subject| {
-            let other = self.other.0.get(&subject.id);
-            bulk::is_unsettled(bulks, subject) || other.is_some_and(|other| bulk::is_unsettled(bulks, other))
+            let other = self.other.subjects.get(&subject.id);
+            bulk::is_unsettled(&bulks, subject)
+                || other.is_some_and(|other| bulk::is_unsettled(&bulks, other))
         };
         if bulks.is_empty() {
             vec![]
@@ -196,48 +191,22 @@ impl WhatIf {
         stored: &StoredCommit,
     ) -> Result<(), Refused> {
         let at = stored.commit.recorded_at;
-        let subject = self.other.0.entry(id.clone()).or_insert_with(|| Subject::new(id.clone()));
-        let Some(command) = request.command(subject) else { return Ok(()) };
-        let (events, outcome) = match decide(policy, subject, &command, at) {
+        let unknown = Subject::new(id.clone());
+        let subject = self.other.subjects.get(id).unwrap_or(&unknown);
+        let Some((command, observed)) = request.command(subject) else { return Ok(()) };
+        let (events, outcome) = match decide(policy, subject, &command, &observed, at) {
             Ok(events) => (events, Ok(())),
             Err(refused) => (refused.record.clone(), Err(refused)),
         };
-        for event in &events {
-            let recorded = RecordedAs { position: stored.last(), at };
-            evolve(subject, event, recorded).expect("what was just decided is legal");
-        }
+        let expected = subject.version;
         self.instead.add(&events);
+        if !events.is_empty() {
+            // Its last event stands where that of the real commit does: later than all that was applied.
+            let first = Position((stored.last().0 + 1).saturating_sub(events.len() as u64));
+            let commit = with_events(&stored.commit, expected, events);
+            self.other.apply_at(first, &commit).expect("what was just decided is legal");
+        }
         outcome
-    }
-
-    /// Marks hold for the newest generation that a holder has, whichever that is in the other history.
-    fn mark(&mut self, events: &[Event]) {
-        for event in events {
-            let Event::TokensPresented(marks) = event else { continue };
-            for mark in &marks.presented {
-                let Some(holder) = self.real.holders.get(&mark.session_id) else { continue };
-                let real = self.real.subjects.get(holder).and_then(|real| real.session(mark.session_id));
-                let is_newest = real.is_some_and(|real| real.generation == mark.generation);
-                let Some(other) = self.other.0.get_mut(holder).filter(|_| is_newest) else { continue };
-                let generation =
-                    other.session(mark.session_id).map_or(Generation::FIRST, |session| session.generation);
-                mark_presented(other, mark.session_id, generation);
-            }
-        }
-    }
-
-    /// Uses are facts about a session's holder, whatever the limits.
-    fn see(&mut self, stored: &StoredCommit) {
-        let recorded = RecordedAs { position: stored.last(), at: stored.commit.recorded_at };
-        for event in &stored.commit.events {
-            let Event::SessionsSeen(marks) = event else { continue };
-            for mark in &marks.seen {
-                let holder = self.real.holders.get(&mark.session_id);
-                let Some(other) = holder.and_then(|holder| self.other.0.get_mut(holder)) else { continue };
-                // A session that is not there, or has no idle time there, has nothing to be seen.
-                let _is_marked = mark_seen(other, *mark, recorded);
-            }
-        }
     }
 
     /// Compares every session of the subject that this commit could have touched, in either history.
@@ -248,7 +217,9 @@ impl WhatIf {
         before: &Subject,
         outcome: Result<(), Refused>,
     ) {
-        let (Some(real), Some(other)) = (self.real.subjects.get(id), self.other.0.get(id)) else { return };
+        let (Some(real), Some(other)) = (self.real.subjects.get(id), self.other.subjects.get(id)) else {
+            return;
+        };
         let refusal = outcome.err().map(|refused| refused.refusal.to_string());
         let differ = sessions::differing(before, real, other, stored, refusal.as_deref());
         for (session_id, happened, instead) in differ {
@@ -261,6 +232,18 @@ impl WhatIf {
                 instead,
             });
         }
+    }
+}
+
+/// The same commit, of what happened in the other history.
+fn with_events(commit: &Commit, expected: Position, events: Vec<Event>) -> Commit {
+    Commit {
+        stream: commit.stream.clone(),
+        expected,
+        actor: commit.actor.clone(),
+        correlation_id: None,
+        events,
+        ..*commit
     }
 }
 

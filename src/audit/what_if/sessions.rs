@@ -4,7 +4,7 @@ use crate::{
     domain::{
         Position, SessionId, Timestamp,
         event::{Event, RejectionCause, Trigger},
-        session::Session,
+        session::{Once, Session},
         subject::Subject,
     },
     log::StoredCommit,
@@ -42,15 +42,16 @@ pub(super) fn differing(
     found
 }
 
-/// Whether the two are alike in all that a token or a caller could tell.
+/// Whether all that was decided about the two so far was decided alike. Other limits are no other decision: it is when
+/// one of them bites that the histories part.
 fn is_same(real: &Session, other: &Session) -> bool {
     let ended = |session: &Session| session.revocation.as_ref().map(|revocation| revocation.trigger);
-    real.terms == other.terms
-        && real.generation == other.generation
-        && real.expires_at == other.expires_at
+    let expired = |session: &Session| session.said.contains(Once::Expired).then(|| session.ends_at());
+    real.generation == other.generation
         && real.refused == other.refused
         && real.usage() == other.usage()
         && ended(real) == ended(other)
+        && expired(real) == expired(other)
 }
 
 fn what_happened(session: &Session, stored: &StoredCommit, at: Timestamp) -> String {

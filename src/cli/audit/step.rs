@@ -18,6 +18,7 @@ pub(super) fn part(state: &State, stream: &Stream) -> State {
         }
     };
     State {
+        scope: state.scope.clone(),
         position: state.position,
         recorded_at: state.recorded_at,
         system: state.system.clone(),

@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 
 use super::{conditions::Scratch, failed, forgetful::ForgetfulLog};
 use crate::{
-    authority::{Authority, Context, IdempotencyTable, Issuing, NewSession, Parts, Reply, Secrets},
+    authority::{Authority, Context, IdempotencyTable, Issuing, Live, NewSession, Parts, Reply, Secrets},
     cli::failure::Failure,
     clock::{Clock, SystemClock, TestClock},
     domain::{Actor, Policy, Seconds, Timestamp, keys::Keys, state::State},
@@ -79,9 +79,9 @@ impl InMemory {
             secrets: secrets(&keys, &keyring, remembered)?,
             issuing: Issuing::default(),
             uses_forgotten_before: None,
-            observers: vec![Arc::new(move |commits: &[Arc<StoredCommit>]| {
+            observers: vec![Arc::new(move |live: &Live, commits: &[Arc<StoredCommit>]| {
                 for stored in commits {
-                    projections.fold(stored);
+                    projections.fold(stored, |id| live.subject_of(id));
                 }
             })],
         });

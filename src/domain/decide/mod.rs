@@ -13,6 +13,7 @@ pub use system::decide_system;
 use super::{
     command::{Command, EraseSubject, RegisterSubject},
     event::{Event, SubjectErased, SubjectRegistered, Terms},
+    observed::Observed,
     policy::Policy,
     refusal::{Refusal, Refused},
     session::{Session, TokenFault},
@@ -32,18 +33,19 @@ pub fn decide(
     policy: &Policy,
     subject: &Subject,
     command: &Command,
+    observed: &Observed,
     at: Timestamp,
 ) -> Result<Vec<Event>, Refused> {
     match command {
         Command::RegisterSubject(command) => Ok(register(subject, command)?),
         Command::CreateSession(command) => Ok(create::create(policy, subject, command, at)?),
-        Command::RenewSession(command) => renew::renew(policy, subject, *command, at),
+        Command::RenewSession(command) => renew::renew(policy, subject, *command, observed, at),
         Command::RefreshSession(command) => Ok(refresh::refresh(policy, subject, *command, at)?),
         Command::RevokeSession(command) => Ok(revoke::revoke(subject, command, at)?),
         Command::RevokeSessions(command) => Ok(revoke::revoke_many(subject, command, at)?),
         Command::RecordUsage(command) => Ok(usage::record(subject, command, at)?),
         Command::RecordExpiries => Ok(expire::record(subject, at)),
-        Command::EraseSubject(command) => Ok(erase(subject, command)?),
+        Command::EraseSubject(command) => Ok(erase(subject, command, observed)?),
     }
 }
 
@@ -61,12 +63,12 @@ fn register(subject: &Subject, command: &RegisterSubject) -> Result<Vec<Event>, 
     Ok(vec![Event::SubjectRegistered(SubjectRegistered { profile: command.profile.clone() })])
 }
 
-fn erase(subject: &Subject, command: &EraseSubject) -> Result<Vec<Event>, Refusal> {
+fn erase(subject: &Subject, command: &EraseSubject, observed: &Observed) -> Result<Vec<Event>, Refusal> {
     if subject.registration.is_none() {
         return Err(Refusal::SubjectNotFound);
     }
     let erased = Event::SubjectErased(SubjectErased { reason: command.reason.clone() });
-    Ok(if command.is_forgotten { vec![] } else { vec![erased] })
+    Ok(if observed.is_forgotten { vec![] } else { vec![erased] })
 }
 
 /// A period that begins now: where it ends, and when its holder should renew.

@@ -8,6 +8,7 @@ use crate::domain::{
     event::{
         ExpiringSoon, RejectionCause, RejectionCode, RenewalRejected, SessionRenewed, SessionRevoked, Trigger,
     },
+    observed::Observed,
     policy::OnReuse,
     refusal::{Refusal, Refused},
     session::{Session, TokenFault},
@@ -20,6 +21,7 @@ pub(super) fn renew(
     policy: &Policy,
     subject: &Subject,
     command: RenewSession,
+    observed: &Observed,
     at: Timestamp,
 ) -> Result<Vec<Event>, Refused> {
     let session = subject.session(command.session_id).ok_or(Refusal::SessionNotFound)?;
@@ -27,7 +29,7 @@ pub(super) fn renew(
         return Err(Refusal::SessionRevoked { caused_by: revocation.position }.into());
     }
     if command.generation != session.generation {
-        return repeat_or_mismatch(policy, session, command, at);
+        return repeat_or_mismatch(policy, session, command, observed, at);
     }
     if is_key_of_latest_renewal(session, command) {
         return Err(Refusal::IdempotencyKeyReused { caused_by: session.granted }.into());
@@ -45,10 +47,11 @@ fn repeat_or_mismatch(
     policy: &Policy,
     session: &Session,
     command: RenewSession,
+    observed: &Observed,
     at: Timestamp,
 ) -> Result<Vec<Event>, Refused> {
     let presented =
-        command.seen_presented || session.renewal.as_ref().is_some_and(|renewal| renewal.presented);
+        observed.is_presented || session.renewal.as_ref().is_some_and(|renewal| renewal.presented);
     let is_previous = command.generation.next() == session.generation;
     if is_previous && is_key_of_latest_renewal(session, command) && !presented {
         // The renewal was granted: the answer is the state. Rows 6 to 8 were judged then.

@@ -2,12 +2,14 @@
 
 use crate::domain::{
     Event,
+    bulk::Matched,
     command::{RevokeMatching, RotateKey, SystemCommand},
     event::{
         CredentialRevoked, KeyRotated, PolicyChanged, Role, SessionsRevoked, SessionsSeen, TokensPresented,
         Trigger, WebhookCreated, WebhookDeleted,
     },
     keys::{KeyId, KeyUse, ROTATION_PAUSE, Retire},
+    observed::Observed,
     refusal::Refusal,
     system::System,
     time::{Seconds, Timestamp},
@@ -15,7 +17,12 @@ use crate::domain::{
 };
 
 /// Decides a command against the authority's own state, by the same rules as [`decide`](super::decide).
-pub fn decide_system(system: &System, command: &SystemCommand, at: Timestamp) -> Result<Vec<Event>, Refusal> {
+pub fn decide_system(
+    system: &System,
+    command: &SystemCommand,
+    observed: &Observed,
+    at: Timestamp,
+) -> Result<Vec<Event>, Refusal> {
     match command {
         SystemCommand::IssueCredential(event) => Ok(vec![Event::CredentialIssued(event.clone())]),
         SystemCommand::RevokeCredential(id) => {
@@ -38,7 +45,7 @@ pub fn decide_system(system: &System, command: &SystemCommand, at: Timestamp) ->
             Ok(vec![Event::TokensPresented(TokensPresented { presented: marks.clone() })])
         }
         SystemCommand::AdmitKeys(keys) => Ok(admit_keys(system, keys)),
-        SystemCommand::RotateKey(asked) => rotate_key(system, asked, at),
+        SystemCommand::RotateKey(asked) => rotate_key(system, asked, observed.longest_ttl, at),
         SystemCommand::MarkSeen(marks) if marks.is_empty() => Ok(vec![]),
         SystemCommand::MarkSeen(marks) => Ok(vec![Event::SessionsSeen(SessionsSeen { seen: marks.clone() })]),
         SystemCommand::CreateWebhook(event) => create_webhook(system, event),
@@ -48,21 +55,24 @@ pub fn decide_system(system: &System, command: &SystemCommand, at: Timestamp) ->
             let webhook_id = known.ok_or(Refusal::WebhookNotFound)?.id();
             Ok(vec![Event::WebhookDeleted(WebhookDeleted { webhook_id })])
         }
-        SystemCommand::RevokeMatching(asked) if asked.matched.count == 0 => Ok(vec![]),
-        SystemCommand::RevokeMatching(asked) => Ok(vec![Event::SessionsRevoked(revoked(asked))]),
+        SystemCommand::RevokeMatching(_) if observed.matched.count == 0 => Ok(vec![]),
+        SystemCommand::RevokeMatching(asked) => {
+            Ok(vec![Event::SessionsRevoked(revoked(system, asked, &observed.matched))])
+        }
     }
 }
 
-fn revoked(asked: &RevokeMatching) -> SessionsRevoked {
+/// The selector says of its key when it sealed, as far as is known at this moment.
+fn revoked(system: &System, asked: &RevokeMatching, matched: &Matched) -> SessionsRevoked {
     SessionsRevoked {
         device_digest: None,
         except_session_id: None,
         oldest: None,
-        matched: asked.matched.count,
+        matched: matched.count,
         trigger: Trigger::Bulk,
         reason: Some(asked.reason.clone()),
-        selector: Some(Box::new(asked.selector.clone())),
-        owners: asked.matched.owners(),
+        selector: Some(Box::new(asked.selector.clone().under(&system.keys))),
+        owners: matched.owners(),
     }
 }
 
@@ -79,7 +89,12 @@ fn admit_keys(system: &System, keys: &[(KeyUse, KeyId)]) -> Vec<Event> {
 }
 
 /// A rotation without an overlap is for an emergency, so nothing holds it up.
-fn rotate_key(system: &System, asked: &RotateKey, at: Timestamp) -> Result<Vec<Event>, Refusal> {
+fn rotate_key(
+    system: &System,
+    asked: &RotateKey,
+    longest_ttl: Seconds,
+    at: Timestamp,
+) -> Result<Vec<Event>, Refusal> {
     let retire_at = match asked.retire {
         Retire::Now => at,
         Retire::Overlap => {
@@ -89,7 +104,7 @@ fn rotate_key(system: &System, asked: &RotateKey, at: Timestamp) -> Result<Vec<E
                 let wait = Seconds(u32::try_from(left).unwrap_or(u32::MAX));
                 return Err(Refusal::RotationTooRecent { retry_at, wait });
             }
-            at.plus(asked.overlap.unwrap_or(asked.longest_ttl))
+            at.plus(asked.overlap.unwrap_or(longest_ttl))
         }
     };
     Ok(vec![Event::KeyRotated(KeyRotated {

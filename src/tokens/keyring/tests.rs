@@ -7,6 +7,7 @@ use crate::{
         command::{RotateKey, SystemCommand},
         decide::decide_system,
         keys::Retire,
+        observed::Observed,
         state::State,
     },
     entropy::{OsEntropy, SeededEntropy},
@@ -38,11 +39,12 @@ impl World {
     }
 
     fn record(&mut self, command: &SystemCommand, at: Timestamp) {
-        let events: Vec<Event> = decide_system(&self.state.system, command, at).unwrap();
+        let observed = Observed::default();
+        let events: Vec<Event> = decide_system(&self.state.system, command, &observed, at).unwrap();
         let commit = Commit {
             id: CommitId::from_bytes([0; 16]),
             stream: Stream::System,
-            expected: Position::ZERO,
+            expected: self.state.system.version,
             system_seen: Position::ZERO,
             recorded_at: at,
             actor: crate::domain::Actor::AUTHORITY,
@@ -58,8 +60,8 @@ impl World {
         let key = NewKey::draw(which, &OsEntropy);
         let key_id = key.id().clone();
         self.ring.keep(key).unwrap();
-        let (overlap, longest_ttl) = (Some(Seconds(1_000)), Seconds(1));
-        let rotate = RotateKey { which, key_id: key_id.clone(), retire, overlap, longest_ttl };
+        let overlap = Some(Seconds(1_000));
+        let rotate = RotateKey { which, key_id: key_id.clone(), retire, overlap };
         self.record(&SystemCommand::RotateKey(rotate), at);
         key_id
     }

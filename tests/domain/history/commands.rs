@@ -10,6 +10,7 @@ use tenure::domain::{
     },
     event::Profile,
     keys::{KeyId, KeyUse},
+    observed::Observed,
     policy::{OnLimit, OnReuse, Policy},
 };
 
@@ -22,7 +23,13 @@ use super::{
 use crate::scenario::{amount, device, digest, owner, sealed, session};
 
 impl Run {
-    pub(super) fn command(&self, ask: &Ask) -> Command {
+    pub(super) fn observed(&self, ask: &Ask) -> Observed {
+        let Ask::Renew { session, .. } = *ask else { return Observed::default() };
+        let is_presented = self.seen.get(&session) == Some(&self.generation(session, Which::Current));
+        Observed { is_presented, ..Observed::default() }
+    }
+
+    pub(super) fn command(ask: &Ask) -> Command {
         match *ask {
             Ask::Register { owner, limits, as_admin } => Command::RegisterSubject(RegisterSubject {
                 profile: profile_of(owner, limits),
@@ -33,7 +40,6 @@ impl Run {
                 session_id: session(number),
                 generation: Generation(generation),
                 key_digest: key.map(digest),
-                seen_presented: self.seen.get(&number) == Some(&self.generation(number, Which::Current)),
                 jitter,
             }),
             Ask::Revoke { session: number, by, reject_renewal } => Command::RevokeSession(RevokeSession {
@@ -63,9 +69,7 @@ impl Run {
                 session_id: session(number),
                 generation: Generation(generation),
             }),
-            Ask::Erase => {
-                Command::EraseSubject(EraseSubject { reason: sealed("asked"), is_forgotten: false })
-            }
+            Ask::Erase => Command::EraseSubject(EraseSubject { reason: sealed("asked") }),
             Ask::RevokeAll { device, except, owner: asking } => Command::RevokeSessions(RevokeSessions {
                 device: device.map(digest),
                 except: except.map(session),

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use tenure::domain::{
     Commit, Event, Generation, Seconds, Stream, Timestamp,
-    bulk::Matched,
     command::{RevokeMatching, RotateKey, SystemCommand},
     decide::{decide, decide_system},
     event::Presented,
     keys::Retire,
+    observed::Observed,
     policy::Policy,
     refusal::Refused,
     session::Session,
@@ -246,8 +246,9 @@ impl Run {
         self.settle(subject, ask)?;
         let unknown = Subject::new(id.clone());
         let known = self.state.subjects.get(&id).unwrap_or(&unknown);
-        let answer = decide(&self.policy, known, &self.command(ask), self.now);
-        let again = decide(&self.policy, known, &self.command(ask), self.now);
+        let observed = self.observed(ask);
+        let answer = decide(&self.policy, known, &Self::command(ask), &observed, self.now);
+        let again = decide(&self.policy, known, &Self::command(ask), &observed, self.now);
         ensure(answer == again, || format!("asked again, {answer:?} became {again:?}"))?;
 
         let before = self.state.clone();
@@ -320,11 +321,7 @@ impl Run {
 
     fn revoke_matching(&mut self, selection: Selection) -> Check {
         let selector = selector_of(selection);
-        let mut matched = Matched::default();
-        for subject in self.state.subjects.values() {
-            matched.count(&selector, subject, &[], self.now);
-        }
-        let command = RevokeMatching { selector, reason: sealed("for a test"), matched };
+        let command = RevokeMatching { selector, reason: sealed("for a test") };
         let command = SystemCommand::RevokeMatching(command);
         let expected = self.model.revoke_matching(selection, self.now.as_millis());
         self.count_word(if expected.facts.is_empty() { "none met" } else { "bulk" });
@@ -339,7 +336,6 @@ impl Run {
             key_id: key_of(replaced + 1),
             retire: if at_once { Retire::Now } else { Retire::Overlap },
             overlap: overlap.map(Seconds),
-            longest_ttl: Seconds(1_000),
         });
         let millis = i64::from(overlap.unwrap_or(1_000)) * 1_000;
         let expected = match self.model.keys[place].rotate(at_once, millis, self.now.as_millis()) {
@@ -374,7 +370,13 @@ impl Run {
     }
 
     fn decided_by_system(&self, command: &SystemCommand) -> Result<Vec<Event>, Refused> {
-        decide_system(&self.state.system, command, self.now).map_err(Refused::from)
+        let mut observed = Observed { longest_ttl: Seconds(1_000), ..Observed::default() };
+        if let SystemCommand::RevokeMatching(asked) = command {
+            for subject in self.state.subjects.values() {
+                observed.matched.count(&asked.selector, subject, &[], self.now);
+            }
+        }
+        decide_system(&self.state.system, command, &observed, self.now).map_err(Refused::from)
     }
 
     fn record_of_system(&mut self, answer: &Result<Vec<Event>, Refused>) -> Check {

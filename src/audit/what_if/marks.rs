@@ -1,0 +1,67 @@
+//! What the authority's own events say of sessions, said of those of the other history.
+
+use super::with_events;
+use crate::domain::{
+    Commit, Event, SessionId,
+    bulk::{Counter, Selector},
+    event::{Presented, Seen, SessionsRevoked, SessionsSeen, TokensPresented},
+    fold::Ledger,
+    session::SharedSession,
+    state::State,
+};
+
+/// The commit that would have been recorded in place of this one, which is of the authority's own stream.
+pub(super) fn of_other(commit: &Commit, real: &State, other: &State) -> Commit {
+    let events = commit.events.iter().map(|event| match event {
+        Event::TokensPresented(marks) => {
+            let presented = marks.presented.iter().filter_map(|mark| presented(*mark, real, other)).collect();
+            Event::TokensPresented(TokensPresented { presented })
+        }
+        Event::SessionsSeen(marks) => {
+            let seen = marks.seen.iter().filter(|mark| can_be_seen(mark, other)).copied().collect();
+            Event::SessionsSeen(SessionsSeen { seen })
+        }
+        Event::SessionsRevoked(event) => Event::SessionsRevoked(SessionsRevoked {
+            matched: event.selector.as_deref().map_or(0, |selector| matched(selector, commit, other)),
+            ..event.clone()
+        }),
+        Event::SubjectRegistered(_)
+        | Event::SessionCreated(_)
+        | Event::SessionRenewed(_)
+        | Event::SessionRefreshed(_)
+        | Event::RenewalRejected(_)
+        | Event::SessionRevoked(_)
+        | Event::SessionExpired(_)
+        | Event::SubjectErased(_)
+        | Event::UsageRecorded(_)
+        | Event::CredentialIssued(_)
+        | Event::CredentialRevoked(_)
+        | Event::PolicyChanged(_)
+        | Event::KeyRotated(_)
+        | Event::WebhookCreated(_)
+        | Event::WebhookDeleted(_) => event.clone(),
+    });
+    with_events(commit, commit.expected, events.collect())
+}
+
+/// A mark holds for the newest generation that a holder has, whichever that is in the other history.
+fn presented(mark: Presented, real: &State, other: &State) -> Option<Presented> {
+    let is_newest = session(real, mark.session_id)?.generation == mark.generation;
+    let generation = session(other, mark.session_id)?.generation;
+    is_newest.then_some(Presented { generation, ..mark })
+}
+
+/// A session that is not there, or has no idle time there, has nothing to be seen.
+fn can_be_seen(mark: &Seen, other: &State) -> bool {
+    session(other, mark.session_id).is_some_and(|session| session.activity().is_some())
+}
+
+fn session(state: &State, id: SessionId) -> Option<&SharedSession> {
+    state.subjects.get(&state.subject_of(id)?)?.session(id)
+}
+
+fn matched(selector: &Selector, commit: &Commit, other: &State) -> u32 {
+    let mut counter = Counter::new(selector, &[], commit.recorded_at);
+    counter.add(&other.subjects.values().collect::<Vec<_>>());
+    counter.finish().count
+}

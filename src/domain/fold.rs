@@ -1,0 +1,212 @@
+//! The one fold: what a commit makes of the state.
+//!
+//! Live state, the past, a snapshot, a check of memory against the log, a replay and a batch in the making all apply
+//! commits by [`apply`]. They differ in where they keep the state, and in how much of it they keep: that is their
+//! [`Ledger`].
+
+use std::ops::Range;
+
+use super::{
+    activity::{SessionsSeen, mark_seen},
+    bulk::Bulk,
+    event::{Event, SessionsRevoked, TokensPresented},
+    evolve::{IllegalEvent, evolve, evolve_system, mark_presented},
+    id::{Position, SessionId, SubjectId},
+    kind::EventKind,
+    record::{Commit, RecordedAs, Stream},
+    subject::Subject,
+    system::System,
+};
+
+/// Where a fold keeps the state, and how much of it.
+pub trait Ledger {
+    /// Whether the state of this subject is kept.
+    fn covers(&self, id: &SubjectId) -> bool;
+
+    /// Whether every subject's is, so that a mark of a session that is not here is a mark of none.
+    fn is_whole(&self) -> bool;
+
+    /// Whose session it is; none of a subject that is not kept.
+    fn subject_of(&self, id: SessionId) -> Option<SubjectId>;
+
+    /// Changes a subject, which is new when nothing was recorded of it. The ends of earlier selections are written
+    /// into it before.
+    fn change<T>(&mut self, id: &SubjectId, change: impl FnOnce(&mut Subject) -> T) -> T;
+
+    /// A session began.
+    fn begin(&mut self, session: SessionId, id: &SubjectId);
+
+    /// The authority's own state; none when it is not kept.
+    fn system(&mut self) -> Option<&mut System>;
+
+    /// The active sessions that a selection meets end here, in every subject that is kept; now, or before the next
+    /// [`change`](Ledger::change) of their subject.
+    fn end_selected(&mut self, bulk: Bulk);
+}
+
+/// Applies one commit, whose first event stands at `first`.
+///
+/// # Errors
+/// The first event that cannot follow from the state; the state is not to be used any more.
+pub fn apply(ledger: &mut impl Ledger, commit: &Commit, first: Position) -> Result<(), IllegalEvent> {
+    apply_part(ledger, commit, first, 0..commit.events.len())
+}
+
+/// Applies some neighbouring events of a commit, whose first event stands at `first`; those before them were applied.
+///
+/// # Errors
+/// As [`apply`].
+pub fn apply_part(
+    ledger: &mut impl Ledger,
+    commit: &Commit,
+    first: Position,
+    part: Range<usize>,
+) -> Result<(), IllegalEvent> {
+    let expected = (part.start == 0).then_some(commit.expected);
+    let at = commit.recorded_at;
+    let place = |index: usize| RecordedAs { position: first.plus(index as u64), at };
+    let events = part.clone().map(place).zip(&commit.events[part]);
+    match &commit.stream {
+        Stream::System => apply_to_system(ledger, expected, events),
+        Stream::Subject(id) if ledger.covers(id) => apply_to_subject(ledger, id, expected, events),
+        Stream::Subject(_) => Ok(()),
+    }
+}
+
+fn apply_to_subject<'e>(
+    ledger: &mut impl Ledger,
+    id: &SubjectId,
+    expected: Option<Position>,
+    events: impl Iterator<Item = (RecordedAs, &'e Event)> + Clone,
+) -> Result<(), IllegalEvent> {
+    let mut begun = Vec::new();
+    for (recorded, event) in events.clone() {
+        if let Event::SessionCreated(created) = event {
+            if ledger.subject_of(created.session_id).is_some_and(|other| other != *id) {
+                return Err(illegal(event.kind(), recorded, "the session is another subject's"));
+            }
+            begun.push(created.session_id);
+        }
+    }
+    ledger.change(id, |subject| {
+        let mut expected = expected;
+        for (recorded, event) in events {
+            continues(expected.take(), subject.version, event.kind(), recorded)?;
+            evolve(subject, event, recorded)?;
+        }
+        Ok(())
+    })?;
+    for session in begun {
+        ledger.begin(session, id);
+    }
+    Ok(())
+}
+
+fn apply_to_system<'e>(
+    ledger: &mut impl Ledger,
+    mut expected: Option<Position>,
+    events: impl Iterator<Item = (RecordedAs, &'e Event)>,
+) -> Result<(), IllegalEvent> {
+    for (recorded, event) in events {
+        if let Some(system) = ledger.system() {
+            continues(expected.take(), system.version, event.kind(), recorded)?;
+            evolve_system(system, event, recorded)?;
+        }
+        reach_sessions(ledger, event, recorded)?;
+    }
+    Ok(())
+}
+
+/// What an event of the authority's own stream says of sessions.
+fn reach_sessions(ledger: &mut impl Ledger, event: &Event, recorded: RecordedAs) -> Result<(), IllegalEvent> {
+    match event {
+        Event::TokensPresented(marks) => note_presented(ledger, marks, recorded),
+        Event::SessionsSeen(marks) => note_seen(ledger, marks, recorded),
+        Event::SessionsRevoked(event) => {
+            end_selected(ledger, event, recorded);
+            Ok(())
+        }
+        Event::SubjectRegistered(_)
+        | Event::SessionCreated(_)
+        | Event::SessionRenewed(_)
+        | Event::SessionRefreshed(_)
+        | Event::RenewalRejected(_)
+        | Event::SessionRevoked(_)
+        | Event::CredentialIssued(_)
+        | Event::CredentialRevoked(_)
+        | Event::PolicyChanged(_)
+        | Event::KeyRotated(_)
+        | Event::SessionExpired(_)
+        | Event::SubjectErased(_)
+        | Event::UsageRecorded(_)
+        | Event::WebhookCreated(_)
+        | Event::WebhookDeleted(_) => Ok(()),
+    }
+}
+
+fn note_presented(
+    ledger: &mut impl Ledger,
+    marks: &TokensPresented,
+    recorded: RecordedAs,
+) -> Result<(), IllegalEvent> {
+    for mark in &marks.presented {
+        change_session(ledger, mark.session_id, EventKind::TokensPresented, recorded, |subject| {
+            let is_issued = mark_presented(subject, mark.session_id, mark.generation);
+            is_issued.then_some(()).ok_or("no such token was ever issued")
+        })?;
+    }
+    Ok(())
+}
+
+fn note_seen(
+    ledger: &mut impl Ledger,
+    marks: &SessionsSeen,
+    recorded: RecordedAs,
+) -> Result<(), IllegalEvent> {
+    for mark in &marks.seen {
+        change_session(ledger, mark.session_id, EventKind::SessionsSeen, recorded, |subject| {
+            mark_seen(subject, *mark, recorded)
+        })?;
+    }
+    Ok(())
+}
+
+fn end_selected(ledger: &mut impl Ledger, event: &SessionsRevoked, recorded: RecordedAs) {
+    if let Some(bulk) = Bulk::of(event, recorded) {
+        ledger.end_selected(bulk);
+    }
+}
+
+/// Changes the subject of a session that a mark names. Part of a history knows of other subjects' sessions nothing.
+fn change_session(
+    ledger: &mut impl Ledger,
+    session: SessionId,
+    kind: EventKind,
+    recorded: RecordedAs,
+    change: impl FnOnce(&mut Subject) -> Result<(), &'static str>,
+) -> Result<(), IllegalEvent> {
+    match ledger.subject_of(session) {
+        Some(id) => ledger.change(&id, change).map_err(|why| illegal(kind, recorded, why)),
+        None if ledger.is_whole() => Err(illegal(kind, recorded, "there is no such session")),
+        None => Ok(()),
+    }
+}
+
+/// A commit continues its stream: it was decided on the very state that it is applied to.
+fn continues(
+    expected: Option<Position>,
+    version: Position,
+    kind: EventKind,
+    recorded: RecordedAs,
+) -> Result<(), IllegalEvent> {
+    match expected {
+        Some(expected) if expected != version => {
+            Err(illegal(kind, recorded, "its commit was decided on another state of its stream"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+const fn illegal(kind: EventKind, recorded: RecordedAs, why: &'static str) -> IllegalEvent {
+    IllegalEvent { position: recorded.position, kind, why }
+}
