@@ -1,6 +1,13 @@
 //! The service: a node, its API, a listening socket, and an orderly end.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+mod patience;
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{Router, body::Body, http::Request};
 use hyper::body::Incoming;
@@ -11,25 +18,30 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
+    runtime::Runtime,
     signal::unix::{SignalKind, signal},
     sync::Semaphore,
 };
 use tokio_io_timeout::TimeoutStream;
-use tower::ServiceExt;
+use tower::{ServiceExt, service_fn};
 
 use crate::{
     api::{Api, Peer, Settings},
     authority::Issuing,
     bus::webhooks,
+    clock::stopwatch,
     config::Config,
+    domain::Seconds,
     entropy::OsEntropy,
     node::{Node, Options, StartError},
     process::{self, Descriptors, TooFewDescriptors},
 };
 
+use self::patience::{Patience, PatientStream, Requests};
+
 /// So many connections are served at once at most; further ones wait to be accepted.
 const CONNECTIONS: usize = 10_000;
-/// A client that has not sent its headers by then is cut off.
+/// A client that has not sent the head of its request by then is cut off.
 const HEADER_PATIENCE: Duration = Duration::from_secs(10);
 /// A client that takes nothing of what it is sent for so long is cut off.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
@@ -81,9 +93,10 @@ pub fn run(config: &Config, test_clock: bool, told: impl FnOnce(&Listening)) -> 
         return Err(ServeError::TestClockExposed(config.server.listen));
     }
     let descriptors = descriptors()?;
-    let node = Node::open(options(config, test_clock))?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServeError::Runtime)?;
+    outlive_hangups(&runtime).map_err(ServeError::Runtime)?;
+    let node = Node::open(options(config, test_clock))?;
     let served = runtime.block_on(serve(config, &node, descriptors.connections, told));
     // Handlers hold the authority; they end with the runtime.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -156,8 +169,21 @@ async fn serve(
         stop.await;
         api.close();
     };
-    accept_until(stop, listener, connections, api.router()).await;
+    accept_until(stop, listener, connections, api.router(), config.server.keep_alive).await;
     node.webhooks.stop().await;
+    Ok(())
+}
+
+/// From here on SIGHUP ends nothing, also while the log is still being read. It is what `systemctl reload`, the rotation
+/// of logs and the end of a terminal send to a service.
+fn outlive_hangups(runtime: &Runtime) -> std::io::Result<()> {
+    let _context = runtime.enter();
+    let mut hangup = signal(SignalKind::hangup())?;
+    runtime.spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::info!("SIGHUP is ignored: there is nothing to load again");
+        }
+    });
     Ok(())
 }
 
@@ -179,9 +205,12 @@ async fn accept_until(
     listener: TcpListener,
     connections: usize,
     router: Router,
+    keep_alive: Seconds,
 ) {
+    let patience = Patience { head: HEADER_PATIENCE, idle: Duration::from_secs(keep_alive.0.into()) };
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(connections));
+    let mut unaccepted = Unaccepted::default();
     tokio::pin!(stop);
     loop {
         let place = Arc::clone(&places).acquire_owned();
@@ -192,7 +221,7 @@ async fn accept_until(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = graceful.watch(connection(stream, peer, router.clone()));
+                let connection = graceful.watch(connection(stream, peer, router.clone(), patience));
                 tokio::spawn(async move {
                     // A connection ends in an error when the client goes away; there is nobody to tell.
                     drop(connection.await);
@@ -201,7 +230,7 @@ async fn accept_until(
             }
             Err(error) => {
                 // Out of descriptors, most likely: those of ended connections come back.
-                tracing::warn!(%error, "a connection could not be accepted");
+                unaccepted.note(&error);
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
@@ -210,23 +239,50 @@ async fn accept_until(
     drop(tokio::time::timeout(STOP_PATIENCE, graceful.shutdown()).await);
 }
 
+/// The connections that could not be accepted. While it lasts there are many each second, and a log that is full of them
+/// is one more thing that runs out.
+#[derive(Default)]
+struct Unaccepted {
+    told: Option<Instant>,
+    since: u64,
+}
+
+impl Unaccepted {
+    /// Tells it at once, and from then on once a minute how many there were.
+    fn note(&mut self, error: &std::io::Error) {
+        self.since += 1;
+        let now = stopwatch();
+        if self.told.is_none_or(|told| now.duration_since(told) >= Duration::from_mins(1)) {
+            tracing::warn!(%error, attempts = self.since, "connections could not be accepted");
+            (self.told, self.since) = (Some(now), 0);
+        }
+    }
+}
+
 fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
+    patience: Patience,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps its delay");
     }
-    let service = router.map_request(move |mut request: Request<Incoming>| {
+    let requests = Requests::default();
+    let counted = requests.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let under_way = counted.begin();
         request.extensions_mut().insert(Peer(peer.ip()));
-        request.map(Body::new)
+        let answered = router.clone().oneshot(request.map(Body::new));
+        async move { answered.await.map(|response| under_way.until_sent(response)) }
     });
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_PATIENCE));
+    let stream = PatientStream::new(Box::pin(stream), requests, patience);
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_PATIENCE)
+        // It would also be the limit of an idle connection; the stream has one for each.
+        .header_read_timeout(None)
         .max_buf_size(BUFFER)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(service))
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
 }

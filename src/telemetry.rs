@@ -1,11 +1,27 @@
 //! What the authority says about itself while it runs: lines on standard error.
 //!
-//! No token, key or text about people is ever given to it; the types of secrets cannot be printed.
+//! No token, key or text about people is ever given to it; the types of secrets cannot be printed. What cannot be
+//! written is lost, counted, and no reason to wait or to fail (`lines`).
 
-use std::io;
+mod lines;
+
+use std::{
+    any::Any,
+    io,
+    panic::{self, PanicHookInfo},
+    sync::OnceLock,
+    time::Duration,
+};
 
 use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, filter::ParseError, fmt::MakeWriter, util::SubscriberInitExt};
+
+use self::lines::LogQueue;
+
+/// The queue of this process's lines, once it was set up.
+static LINES: OnceLock<LogQueue> = OnceLock::new();
+/// The last words of a process, or of a thread that panicked, have so long to be written.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What is said when nobody asks for more or less.
 pub const DEFAULT_FILTER: &str = "info";
@@ -34,12 +50,60 @@ pub enum TelemetryError {
     /// Someone set it up before.
     #[error("the log was set up before")]
     Twice,
+    /// The system gives no thread for it.
+    #[error("the log cannot be written: {0}")]
+    Thread(#[from] io::Error),
 }
 
 /// Sets it up for the whole process. The filter is one of `tracing`, such as `info,tenure::log=debug`;
 /// whoever calls has it from a flag or from `TENURE_LOG`.
+///
+/// A panic becomes a line like any other: the usual hook would wait for standard error, or end the process with a
+/// second panic where that cannot be written.
 pub fn init(filter: &str, form: Form) -> Result<(), TelemetryError> {
-    subscriber(filter, form, io::stderr)?.try_init().map_err(|_| TelemetryError::Twice)
+    let lines = LogQueue::to(io::stderr())?;
+    let writer = lines.clone();
+    subscriber(filter, form, move || writer.clone())?.try_init().map_err(|_| TelemetryError::Twice)?;
+    let lines = LINES.get_or_init(|| lines);
+    panic::set_hook(Box::new(move |info| {
+        lines.line(panicked(info, form).as_bytes());
+        lines.flush(LAST_WORDS);
+    }));
+    Ok(())
+}
+
+/// Gives the lines that are waiting some time to be written; before the process ends.
+pub fn flush() {
+    if let Some(lines) = LINES.get() {
+        lines.flush(LAST_WORDS);
+    }
+}
+
+/// How many lines could not be written since the start.
+pub fn lost_lines() -> u64 {
+    LINES.get().map_or(0, LogQueue::lost)
+}
+
+/// The line of a panic. It is made by hand: the thread may have panicked while it made a line.
+fn panicked(info: &PanicHookInfo<'_>, form: Form) -> String {
+    let thread = std::thread::current();
+    let (thread, why) = (thread.name().unwrap_or("?").to_owned(), payload(info.payload()));
+    let place = info.location().map(ToString::to_string).unwrap_or_default();
+    match form {
+        Form::Text => format!("ERROR tenure: a thread panicked: {why} thread={thread} at={place}\n"),
+        Form::Json => {
+            let line = serde_json::json!({
+                "level": "ERROR", "target": "tenure", "message": format!("a thread panicked: {why}"),
+                "thread": thread, "at": place,
+            });
+            format!("{line}\n")
+        }
+    }
+}
+
+fn payload(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no words)")
 }
 
 fn subscriber<W>(filter: &str, form: Form, to: W) -> Result<Box<dyn Subscriber + Send + Sync>, TelemetryError>
@@ -49,6 +113,8 @@ where
     let parsed = EnvFilter::builder().parse(filter);
     let parsed = parsed.map_err(|source| TelemetryError::Filter { filter: filter.to_owned(), source })?;
     let lines = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(to).with_ansi(false);
+    // What it cannot write it would say on standard error, by a macro that panics where that cannot be written.
+    let lines = lines.log_internal_errors(false);
     Ok(match form {
         Form::Text => Box::new(lines.compact().finish()),
         Form::Json => Box::new(lines.json().flatten_event(true).finish()),

@@ -7,7 +7,8 @@ use axum::http::{HeaderMap, header::AUTHORIZATION};
 use crate::{
     authority::{Authority, Holder},
     domain::{
-        Actor, OwnerId, SessionId, event::Role, record::ActorKind, subject::Subject, system::Credential,
+        Actor, CredentialId, OwnerId, SessionId, event::Role, record::ActorKind, subject::Subject,
+        system::Credential,
     },
     tokens::{ApiKey, SessionToken},
 };
@@ -110,6 +111,14 @@ impl Caller {
         }
     }
 
+    /// Its API key.
+    pub(super) fn key_id(&self) -> Option<CredentialId> {
+        match self {
+            Self::Key(key) => Some(key.id),
+            Self::Anyone | Self::Session(_) => None,
+        }
+    }
+
     /// The role of its API key.
     pub(super) fn role(&self) -> Option<Role> {
         match self {
@@ -161,6 +170,13 @@ fn bearer(headers: &HeaderMap) -> Result<&str, NotAdmitted> {
     if scheme.eq_ignore_ascii_case("bearer") { Ok(credential.trim()) } else { Err(NotAdmitted::Wrong) }
 }
 
+/// Whether a bearer is shown at all, good or not: RFC 6750 has no error code for a caller that shows none, also one
+/// that tries another scheme.
+pub(super) fn shows_bearer(headers: &HeaderMap) -> bool {
+    let shown = headers.get(AUTHORIZATION).map(|value| value.as_bytes().trim_ascii());
+    shown.is_some_and(|shown| shown.len() > 7 && shown[..7].eq_ignore_ascii_case(b"bearer "))
+}
+
 /// Finds out who calls, and whether the route admits them.
 pub(super) fn admit(
     authority: &Authority,
@@ -173,7 +189,8 @@ pub(super) fn admit(
         if access.roles.contains(&key.role) {
             return Ok(Caller::Key(key));
         }
-        return Err(NotAdmitted::Known(forbidden(access, Some(key.role))));
+        let problem = Problem { credential: Some(key.id), ..forbidden(access, Some(key.role)) };
+        return Err(NotAdmitted::Known(problem));
     }
     if credential.starts_with(SessionToken::PREFIX) {
         let holder = authority.holder(credential).ok_or(NotAdmitted::Wrong)?;

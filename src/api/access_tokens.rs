@@ -52,5 +52,5 @@ pub(super) async fn mint(call: Call) -> Result<Reply, Problem> {
     let Caller::Session(holder) = &call.caller else { return Err(Code::Internal.into()) };
     let minted = call.api.authority.mint(holder, Seconds(ttl), audience)?;
     let view = AccessTokenView { access_token: minted.token.expose(), expires_at: minted.expires_at };
-    Ok(Reply::ok(&view).no_store())
+    Ok(Reply::ok(&view))
 }

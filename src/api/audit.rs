@@ -119,7 +119,7 @@ pub(super) async fn check(call: Call) -> Result<Reply, Problem> {
     let Findings { position, subjects, sessions, differences } =
         found.ok_or_else(busy)?.map_err(|error| {
             tracing::error!(%error, "the live state could not be checked");
-            Problem::from(Code::StorageUnavailable).saying(error.to_string())
+            Problem::unavailable(&error.to_string())
         })?;
     Ok(Reply::ok(&CheckView {
         position: position.0,

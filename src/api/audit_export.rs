@@ -20,13 +20,7 @@ use crate::{
     log::waiting_for_disk,
 };
 
-use super::{
-    Api,
-    access::Caller,
-    call::Call,
-    problem::{Code, Problem},
-    reply::Reply,
-};
+use super::{Api, access::Caller, call::Call, problem::Problem, reply::Reply};
 
 /// A piece of this size goes out at a time.
 const PIECE: usize = 64 * 1024;
@@ -70,7 +64,7 @@ fn signatures(api: &Api) -> Result<Signatures, Problem> {
 #[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
 fn unsigned(error: HeadError) -> Problem {
     tracing::error!(%error, "an export lacks its heads");
-    Problem::from(Code::StorageUnavailable).saying(error.to_string())
+    Problem::unavailable(&error.to_string())
 }
 
 fn out_of_range(error: &ExportError, from: Option<u64>) -> Problem {

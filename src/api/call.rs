@@ -4,13 +4,13 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
     body::Body,
     extract::RawPathParams,
-    http::{HeaderMap, HeaderValue, Method, Request, header, request::Parts},
+    http::{HeaderMap, Method, Request, StatusCode, header, request::Parts},
     response::Response,
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -18,21 +18,26 @@ use tokio::time::timeout;
 
 use crate::{
     authority::Context,
-    domain::{SessionId, SubjectId, record::Idempotency},
-    entropy,
+    clock::stopwatch,
+    domain::{CredentialId, SessionId, SubjectId, record::Idempotency},
 };
 
 use super::{
     Api,
-    access::{Access, Caller, NotAdmitted, SessionAccess, admit},
-    fields::Fields,
+    access::{Access, Caller, NotAdmitted, SessionAccess, admit, shows_bearer},
+    fields::{Fields, check_size},
     problem::{Code, Problem},
-    reply::{REQUEST_ID, Reply, problem_response},
+    refusal_log::Refused,
+    reply::{Reply, problem_response},
+    request_id::RequestId,
     routes::{Payload, Route},
 };
 
 /// A body that has not arrived by then is given up.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The target of the lines that tell of each request.
+const ACCESS: &str = "tenure::access";
 
 /// The record of a use is waited for so long.
 const USE_PATIENCE: Duration = Duration::from_secs(1);
@@ -45,7 +50,7 @@ pub struct Peer(pub IpAddr);
 pub(super) struct Call {
     pub(super) api: Arc<Api>,
     pub(super) caller: Caller,
-    pub(super) request_id: String,
+    request_id: RequestId,
     parts: Parts,
     /// None when they are no text: then each is unknown.
     params: Option<RawPathParams>,
@@ -59,26 +64,62 @@ pub(super) async fn serve(
     params: Option<RawPathParams>,
     request: Request<Body>,
 ) -> Response {
-    let request_id = request_id(&api, request.headers());
-    let result = match admitted(api.clone(), route, params, request, &request_id).await {
-        Ok(call) => handled(route, call).await,
+    let mut asked = Asked::of(&api, &request, &route.path);
+    let result = match admitted(api.clone(), route, params, request, &asked.id).await {
+        Ok(call) => {
+            asked.credential = call.caller.key_id();
+            (route.handler)(call).await
+        }
         Err(problem) => Err(problem),
     };
-    respond(&api, result, request_id)
+    respond(&api, result, &asked)
 }
 
-/// Lets the route's handler answer. What a session token was judged for, nobody may keep.
-async fn handled(route: &Route, call: Call) -> Result<Reply, Problem> {
-    let judges_token = matches!(call.caller, Caller::Session(_));
-    let reply = (route.handler)(call).await?;
-    Ok(if judges_token { reply.no_store() } else { reply })
+/// What is told of a request when it has been answered.
+struct Asked {
+    id: RequestId,
+    method: Method,
+    /// The path of the route, as the table has it.
+    route: &'static str,
+    address: Option<IpAddr>,
+    credential: Option<CredentialId>,
+    begun: Instant,
+}
+
+impl Asked {
+    fn of(api: &Api, request: &Request<Body>, route: &'static str) -> Self {
+        Self {
+            id: RequestId::of(api, request.headers()),
+            method: request.method().clone(),
+            route,
+            address: client_address(api, request.headers(), request.extensions().get()),
+            credential: None,
+            begun: stopwatch(),
+        }
+    }
+
+    /// A line for each request, for those who ask for it.
+    fn log(&self, status: u16, code: &'static str) {
+        tracing::info!(
+            target: ACCESS,
+            address = self.address.map(tracing::field::display),
+            method = self.method.as_str(),
+            route = self.route,
+            status,
+            code,
+            credential = self.credential.map(tracing::field::display),
+            request_id = self.id.shown,
+            correlation_id = self.id.recorded,
+            millis = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "answered"
+        );
+    }
 }
 
 /// Answers a request for which there is no route, or no such method.
 pub(super) fn refuse(api: &Api, request: &Request<Body>, code: Code, allow: Option<String>) -> Response {
-    let request_id = request_id(api, request.headers());
-    let peer = client_address(api, request.headers(), request.extensions().get());
-    let problem = match admit_caller(api, Access::ANYBODY_KNOWN, request.headers(), peer) {
+    let asked = Asked::of(api, request, "(none)");
+    let problem = match admit_caller(api, Access::ANYBODY_KNOWN, request.headers(), asked.address) {
         Ok(_) => {
             let mut problem = Problem::from(code);
             problem.allow = allow;
@@ -86,34 +127,37 @@ pub(super) fn refuse(api: &Api, request: &Request<Body>, code: Code, allow: Opti
         }
         Err(problem) => problem,
     };
-    respond(api, Err(problem), request_id)
+    respond(api, Err(problem), &asked)
 }
 
-fn respond(api: &Api, result: Result<Reply, Problem>, request_id: String) -> Response {
-    let header = HeaderValue::try_from(request_id).expect("a request id is made of visible characters");
-    match result {
+fn respond(api: &Api, result: Result<Reply, Problem>, asked: &Asked) -> Response {
+    let stamp = asked.id.stamp(api);
+    let (response, code) = match result {
         Ok(reply) => {
             api.metrics.granted();
-            reply.into_response(header)
+            (reply.into_response(stamp), "ok")
         }
         Err(problem) => {
-            api.metrics.refused(problem.code.name());
-            problem_response(&problem, header)
+            let code = problem.code.name();
+            api.metrics.refused(code);
+            if is_suspicious(&problem) {
+                let credential = problem.credential.or(asked.credential);
+                api.refusals.note(Refused { address: asked.address, code, route: asked.route, credential });
+            }
+            (problem_response(&problem, stamp), code)
         }
-    }
+    };
+    asked.log(response.status().as_u16(), code);
+    response
 }
 
-/// The caller's own id for the request, if it is fit to be shown and recorded; a new one otherwise.
-pub(super) fn request_id(api: &Api, headers: &HeaderMap) -> String {
-    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
-    let is_fit = |id: &&str| {
-        (1..=128).contains(&id.len())
-            && id.bytes().all(|byte| byte.is_ascii_graphic())
-            && !id.contains("tnr_")
-    };
-    match given.filter(is_fit) {
-        Some(given) => given.to_owned(),
-        None => entropy::session_id(api.authority.entropy(), api.authority.now()).to_string(),
+/// Whether somebody tried what they may not: with a credential that is no good, or beyond a role or a rate.
+fn is_suspicious(problem: &Problem) -> bool {
+    match problem.code.status() {
+        StatusCode::UNAUTHORIZED => !problem.lacks_credential,
+        StatusCode::FORBIDDEN => problem.code == Code::Forbidden,
+        StatusCode::TOO_MANY_REQUESTS => problem.code == Code::RateLimited,
+        _ => false,
     }
 }
 
@@ -122,7 +166,7 @@ async fn admitted(
     route: &'static Route,
     params: Option<RawPathParams>,
     request: Request<Body>,
-    request_id: &str,
+    request_id: &RequestId,
 ) -> Result<Call, Problem> {
     let (parts, body) = request.into_parts();
     let peer = client_address(&api, &parts.headers, parts.extensions.get());
@@ -132,10 +176,11 @@ async fn admitted(
         admit_caller(&api, route.access, &parts.headers, peer)?
     };
     note_use(&api, route.access, &caller).await;
-    let mut call = Call { api, caller, request_id: request_id.to_owned(), parts, params, body: vec![] };
+    let mut call = Call { api, caller, request_id: request_id.clone(), parts, params, body: vec![] };
     if route.is_about_a_session() {
         call.caller.check_session(call.session_id())?;
     }
+    check_size(call.parts.uri.query().unwrap_or_default())?;
     call.body = read_body(&call.api, route, &call.parts, body).await?;
     Ok(call)
 }
@@ -171,8 +216,11 @@ fn admit_caller(
 ) -> Result<Caller, Problem> {
     admit(&api.authority, access, headers).map_err(|not| match not {
         NotAdmitted::Known(problem) => problem,
-        NotAdmitted::Missing => Problem::from(Code::InvalidToken).saying("the credential is missing"),
-        NotAdmitted::Wrong => wrong_credential(api, peer),
+        NotAdmitted::Missing => Problem { lacks_credential: true, ..Code::InvalidToken.into() }
+            .saying("the credential is missing"),
+        NotAdmitted::Wrong => {
+            Problem { lacks_credential: !shows_bearer(headers), ..wrong_credential(api, peer) }
+        }
     })
 }
 
@@ -291,15 +339,20 @@ impl Call {
         self.param(name).parse().ok()
     }
 
-    /// The parameters of the query.
+    /// The parameters of the query. A fault of the idempotency key is reported with theirs.
     pub(super) fn query(&self) -> Result<Fields, Problem> {
-        Fields::of_query(self.parts.uri.query().unwrap_or_default())
+        let key_faults = self.idempotency_key().err().map(|problem| problem.errors);
+        let query = Fields::of_query(self.parts.uri.query().unwrap_or_default())?;
+        Ok(query.and_faults(key_faults.filter(|_| self.method() != Method::GET).into_iter().flatten()))
     }
 
-    /// The members of the body.
+    /// The members of the body, where no query is known.
     pub(super) fn fields(&self) -> Result<Fields, Problem> {
-        self.no_query()?;
-        Fields::of_body(&self.body)
+        let query = self.query()?;
+        match Fields::of_body(&self.body) {
+            Ok(fields) => Ok(fields.and_none_of(query)),
+            Err(fault) => Err(query.refused_for(fault)),
+        }
     }
 
     /// Refuses a query where none is known.
@@ -331,7 +384,7 @@ impl Call {
     pub(super) fn context_without_key(&self) -> Context {
         Context {
             actor: self.caller.actor(),
-            correlation_id: Some(self.request_id.clone()),
+            correlation_id: Some(self.request_id.recorded.clone()),
             idempotency: None,
         }
     }

@@ -114,7 +114,7 @@ pub(super) async fn issue(call: Call) -> Result<Reply, Problem> {
     // The answer to a repeat is that of the first time, whatever became of the key since.
     credential.revoked_at = None;
     let issued = IssuedCredential { credential, key };
-    Ok(Reply::json(StatusCode::CREATED, &issued).no_store().at(Some(position)))
+    Ok(Reply::json(StatusCode::CREATED, &issued).at(Some(position)))
 }
 
 /// All API keys, oldest first, withdrawn ones included.

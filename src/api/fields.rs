@@ -1,15 +1,23 @@
 //! The fields of a request, from its body or its query: each is asked for by name and range, all faults are
 //! gathered, and what nobody asked for is a fault too. No message quotes a value: it might be a token.
 
-use std::{ops::RangeInclusive, str::FromStr};
+use std::{collections::HashSet, ops::RangeInclusive, str::FromStr};
 
 use serde_json::Value;
 
 use crate::domain::{
-    Amount, Timestamp, amount::InvalidAmount, id::InvalidId, refusal::FieldError, time::Seconds,
+    Amount, Timestamp, amount::InvalidAmount, id::InvalidId, refusal::FieldError, text::fault_of_text,
+    time::Seconds,
 };
 
 use super::{json::Json, problem::Problem};
+
+/// So many faults are reported at most.
+const REPORTED: usize = 20;
+/// A longer query is refused unread; no route has parameters for half of it.
+const QUERY_BYTES: usize = 2_048;
+/// A query of more parameters is refused unread.
+const QUERY_PARAMETERS: usize = 32;
 
 /// The fields of a request that were not asked for yet.
 #[derive(Debug, Default)]
@@ -22,30 +30,55 @@ pub(super) struct Fields {
 
 impl Fields {
     /// The members of a JSON object.
-    pub(super) fn of_body(body: &[u8]) -> Result<Self, Problem> {
+    pub(super) fn of_body(body: &[u8]) -> Result<Self, FieldError> {
         let json: Json = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
-        if let Some(path) = json.duplicate_key() {
-            return Err(Problem::invalid(&shown(&path), "is given twice"));
-        }
-        let given = json.into_members().ok_or_else(|| Problem::invalid("body", "must be a JSON object"))?;
-        Ok(Self { given, ..Self::default() })
-    }
-
-    /// The parameters of a query.
-    pub(super) fn of_query(query: &str) -> Result<Self, Problem> {
-        let mut fields = Self { is_query: true, ..Self::default() };
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            if fields.given.iter().any(|(known, _)| *known == name) {
-                return Err(Problem::invalid(&shown(&name), "is given twice"));
-            }
-            fields.given.push((name.into_owned(), Json::Text(value.into_owned())));
+        let twice = json.duplicate_keys(REPORTED);
+        let given = json.into_members().ok_or_else(|| FieldError::new("body", "must be a JSON object"))?;
+        let mut fields = Self { given, ..Self::default() };
+        for path in twice {
+            fields.fault(&shown(&path), "is given twice");
         }
         Ok(fields)
     }
 
+    /// The parameters of a query.
+    pub(super) fn of_query(query: &str) -> Result<Self, Problem> {
+        check_size(query)?;
+        let mut fields = Self { is_query: true, ..Self::default() };
+        let mut known = HashSet::new();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if known.insert(name.clone()) {
+                fields.given.push((name.into_owned(), Json::Text(value.into_owned())));
+            } else {
+                fields.fault(&shown(&name), "is given twice");
+            }
+        }
+        Ok(fields)
+    }
+
+    /// With the faults of another part of the same request, of which nobody asks for a field.
+    pub(super) fn and_none_of(mut self, other: Self) -> Self {
+        self.errors.extend(other.into_errors());
+        self
+    }
+
+    /// The refusal for a fault that was found elsewhere, together with those of these fields.
+    pub(super) fn refused_for(self, fault: FieldError) -> Problem {
+        Problem::invalid_fields(each_once(self.and_faults([fault]).into_errors()))
+    }
+
+    /// With faults that were found elsewhere.
+    pub(super) fn and_faults(mut self, faults: impl IntoIterator<Item = FieldError>) -> Self {
+        self.errors.extend(faults);
+        self
+    }
+
     fn take(&mut self, name: &str) -> Option<Json> {
         let index = self.given.iter().position(|(known, _)| known == name)?;
-        Some(self.given.swap_remove(index).1).filter(|value| !value.is_null())
+        let value = self.given.swap_remove(index).1;
+        // Of a key that is written twice, which is a fault, the other values are no unknown fields.
+        self.given.retain(|(known, _)| known != name);
+        Some(value).filter(|value| !value.is_null())
     }
 
     /// Notes a fault of a field.
@@ -74,9 +107,14 @@ impl Fields {
     /// A text with so many characters, none of them a control character.
     pub(super) fn text(&mut self, name: &str, length: RangeInclusive<usize>) -> Option<String> {
         let expected = format!("text of {} to {} characters", length.start(), length.end());
-        let is_fit =
-            |text: &String| length.contains(&text.chars().count()) && !text.contains(char::is_control);
-        self.read(name, &expected, |json| json.into_text().filter(is_fit))
+        let text = self.read(name, &expected, Json::into_text)?;
+        match fault_of_text(&text, length) {
+            None => Some(text),
+            Some(fault) => {
+                self.fault(name, fault);
+                None
+            }
+        }
     }
 
     /// A text of any content.
@@ -144,7 +182,15 @@ impl Fields {
     /// A moment, RFC 3339.
     pub(super) fn moment(&mut self, name: &str) -> Option<Timestamp> {
         let expected = "a time such as 2026-11-21T01:35:00.000Z";
-        self.read(name, expected, |json| Timestamp::parse(&json.into_text()?))
+        let text = self.read(name, expected, Json::into_text)?;
+        let moment = Timestamp::parse(&text);
+        if moment.is_none() {
+            // In a query a plus is a blank, and an offset loses its sign.
+            let was_plus = self.is_query && Timestamp::parse(&text.replace(' ', "+")).is_some();
+            let remedy = if was_plus { "; in a query the + of an offset is written %2B" } else { "" };
+            self.fault(name, format!("must be {expected}{remedy}"));
+        }
+        moment
     }
 
     /// One of some words.
@@ -216,17 +262,47 @@ impl Fields {
 
     /// All faults, those of fields that nobody asked for included.
     pub(super) fn finish(self) -> Result<(), Problem> {
-        let errors = self.into_errors();
-        if errors.is_empty() { Ok(()) } else { Err(Problem::invalid_fields(errors)) }
+        self.finish_with(|_| vec![])
+    }
+
+    /// The same. If there are faults, so are those that a rule finds which is applied later otherwise; it is given the
+    /// faults so far.
+    pub(super) fn finish_with(
+        self,
+        rule: impl FnOnce(&[FieldError]) -> Vec<FieldError>,
+    ) -> Result<(), Problem> {
+        let mut errors = self.into_errors();
+        if errors.is_empty() {
+            return Ok(());
+        }
+        errors.extend(rule(&errors));
+        Err(Problem::invalid_fields(each_once(errors)))
     }
 
     fn into_errors(mut self) -> Vec<FieldError> {
         let what = if self.is_query { "query parameter" } else { "field" };
-        for (name, _) in std::mem::take(&mut self.given) {
+        // Those of a body that is full of them are not all named.
+        for (name, _) in std::mem::take(&mut self.given).into_iter().take(REPORTED) {
             self.fault(&shown(&name), format!("is no {what} of this request"));
         }
         self.errors
     }
+}
+
+/// The first fault of each field, as far as they are reported.
+fn each_once(errors: Vec<FieldError>) -> Vec<FieldError> {
+    let mut seen = HashSet::new();
+    errors.into_iter().filter(|error| seen.insert(error.field.clone())).take(REPORTED).collect()
+}
+
+/// Judges a query before it is read: what it costs to read and to answer is bounded, whoever sends it.
+pub(super) fn check_size(query: &str) -> Result<(), Problem> {
+    let parameters = query.split('&').filter(|parameter| !parameter.is_empty()).count();
+    if query.len() <= QUERY_BYTES && parameters <= QUERY_PARAMETERS {
+        return Ok(());
+    }
+    let most = format!("must have at most {QUERY_BYTES} bytes and {QUERY_PARAMETERS} parameters");
+    Err(Problem::invalid("query", most))
 }
 
 /// A name is shown because it is the caller's own word for a field; but it may be anything, so it is cut, and
@@ -251,9 +327,9 @@ fn whole_number(json: &Json, is_query: bool) -> Option<u64> {
 }
 
 /// The parser's place is told, its words are not: they quote what it found.
-fn malformed(error: &serde_json::Error) -> Problem {
+fn malformed(error: &serde_json::Error) -> FieldError {
     let place = format!("is not well-formed JSON at line {}, column {}", error.line(), error.column());
-    Problem::invalid("body", place)
+    FieldError::new("body", place)
 }
 
 /// Reads metadata back.

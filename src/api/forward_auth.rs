@@ -27,9 +27,11 @@ use crate::{
 
 use super::{
     Api, Peer,
-    call::{keep_uses, request_id, wrong_credential},
+    call::{keep_uses, wrong_credential},
     problem::{Code, Problem},
-    reply::{REQUEST_ID, problem_response},
+    refusal_log::Refused,
+    reply::{challenge, problem_response},
+    request_id::RequestId,
 };
 
 /// Where it is; every path below is the same.
@@ -74,16 +76,16 @@ enum Verdict {
 
 /// Serves a request with any method, on the path or below it. The body and the query are nobody's business.
 pub(super) async fn serve(api: Arc<Api>, request: Request<Body>) -> Response {
-    let request_id = request_id(&api, request.headers());
-    let header =
-        HeaderValue::try_from(request_id.as_str()).expect("a request id is made of visible characters");
+    let request_id = RequestId::of(&api, request.headers());
     let headers = request.headers();
     let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
     let asking = match proxy(&api, headers, peer) {
-        Ok(actor) => Context { actor, correlation_id: Some(request_id), idempotency: None },
+        Ok(actor) => Context { actor, correlation_id: Some(request_id.recorded.clone()), idempotency: None },
         Err(problem) => {
-            api.metrics.refused(problem.code.name());
-            return problem_response(&problem, header);
+            let code = problem.code.name();
+            api.metrics.refused(code);
+            api.refusals.note(Refused { address: peer, code, route: PATH, credential: None });
+            return problem_response(&problem, request_id.stamp(&api));
         }
     };
     let (bearer, cookie) = (bearer(headers), cookie(headers));
@@ -98,12 +100,10 @@ pub(super) async fn serve(api: Arc<Api>, request: Request<Body>) -> Response {
         }
         Verdict::No(inactive) => {
             api.metrics.refused(super::problem::code_of(inactive).name());
-            no(inactive, cookie.is_some())
+            no(inactive, bearer.is_some(), cookie.is_some())
         }
     };
-    let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, header);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    request_id.stamp(&api).complete(&mut response);
     response
 }
 
@@ -218,7 +218,7 @@ fn yes(session: &Session, refreshed: Option<(Granted, Timestamp)>, is_bearer: bo
     response
 }
 
-fn no(inactive: Inactive, has_cookie: bool) -> Response {
+fn no(inactive: Inactive, has_bearer: bool, has_cookie: bool) -> Response {
     let body = match inactive {
         Inactive::Fault(TokenFault::Expired | TokenFault::Idle, _) => {
             r#"{"ok":false,"error":"session_expired","code":"SESSION_EXPIRED"}"#
@@ -234,7 +234,7 @@ fn no(inactive: Inactive, has_cookie: bool) -> Response {
     *response.status_mut() = StatusCode::UNAUTHORIZED;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    headers.insert(header::WWW_AUTHENTICATE, challenge(has_bearer || has_cookie));
     if has_cookie {
         headers.insert(header::SET_COOKIE, set_cookie("", 0));
     }

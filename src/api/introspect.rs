@@ -128,7 +128,7 @@ pub(super) async fn introspect(call: Call) -> Result<Reply, Problem> {
         }
     };
     keep_uses(&call.api, &reply.used()).await;
-    Ok(Reply::ok(&reply).no_store())
+    Ok(Reply::ok(&reply))
 }
 
 impl IntrospectReply {

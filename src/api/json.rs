@@ -23,15 +23,24 @@ pub(super) enum Json {
 }
 
 impl Json {
-    /// The path of the first key that is written twice in one object, if there is one.
-    pub(super) fn duplicate_key(&self) -> Option<String> {
+    /// The paths of keys that are written more than once in one object, so many at most.
+    pub(super) fn duplicate_keys(&self, most: usize) -> Vec<String> {
+        let mut found = Vec::new();
+        self.find_duplicates(&mut Vec::new(), most, &mut found);
+        found
+    }
+
+    fn find_duplicates(&self, path: &mut Vec<String>, most: usize, found: &mut Vec<String>) {
         match self {
-            Self::Null | Self::Bool(_) | Self::Number(_) | Self::Text(_) => None,
-            Self::List(items) => items
-                .iter()
-                .enumerate()
-                .find_map(|(index, item)| item.duplicate_key().map(|inner| format!("{index}.{inner}"))),
-            Self::Object(members) => duplicate_in(members),
+            Self::Null | Self::Bool(_) | Self::Number(_) | Self::Text(_) => {}
+            Self::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    path.push(index.to_string());
+                    item.find_duplicates(path, most, found);
+                    path.pop();
+                }
+            }
+            Self::Object(members) => duplicates_in(members, path, most, found),
         }
     }
 
@@ -70,7 +79,7 @@ impl Json {
     }
 }
 
-fn duplicate_in(members: &[(String, Json)]) -> Option<String> {
+fn duplicates_in(members: &[(String, Json)], path: &mut Vec<String>, most: usize, found: &mut Vec<String>) {
     // Most objects are small: to look at each pair is cheaper than to hash every key.
     let mut seen = HashSet::with_capacity(if members.len() > FEW { members.len() } else { 0 });
     for (index, (key, value)) in members.iter().enumerate() {
@@ -79,14 +88,13 @@ fn duplicate_in(members: &[(String, Json)]) -> Option<String> {
         } else {
             members[..index].iter().any(|(known, _)| known == key)
         };
-        if is_known {
-            return Some(key.clone());
+        path.push(key.clone());
+        if is_known && found.len() < most {
+            found.push(path.join("."));
         }
-        if let Some(inner) = value.duplicate_key() {
-            return Some(format!("{key}.{inner}"));
-        }
+        value.find_duplicates(path, most, found);
+        path.pop();
     }
-    None
 }
 
 impl<'de> Deserialize<'de> for Json {

@@ -101,12 +101,15 @@ impl From<Rotated> for RotationView {
 
 /// The public keys with which access tokens are judged. They are for everybody.
 #[utoipa::path(get, path = "/v1/keys", tag = "keys", operation_id = "listKeys",
-    responses((status = 200, description = "The keys.", body = KeysView)))]
+    params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of the list that the caller has.")),
+    responses((status = 200, description = "The keys.", body = KeysView, headers(
+            ("ETag" = String, description = "Names this list; give it as `If-None-Match` the next time."))),
+        (status = 304, description = "The caller has this list already; no body.")))]
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     call.no_query()?;
     let keys = call.api.authority.access_keys().into_iter().map(KeyView::from).collect();
-    Ok(Reply::ok(&KeysView { keys }))
+    Ok(Reply::revalidated(&KeysView { keys }, call.header("if-none-match")))
 }
 
 /// Let a new key seal session tokens, or sign access tokens.

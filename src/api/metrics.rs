@@ -9,18 +9,24 @@ use prometheus_client::{
 };
 
 use super::Api;
-use crate::bus::webhooks::{Health, Outcome};
+use crate::{
+    bus::webhooks::{Health, Outcome},
+    telemetry,
+};
 
 type Labels = [(&'static str, &'static str); 1];
 
 /// The counters of the API.
 pub(super) struct Metrics {
     registry: Registry,
+    /// Open streams.
+    subscribers: Gauge,
     answers: Family<Labels, Counter>,
     /// The one of `answers` that almost every request counts.
     granted: Counter,
     wrong_credentials: Counter,
     live_tokens: Counter,
+    lost_log_lines: Counter,
     observed: Observed,
 }
 
@@ -35,7 +41,6 @@ struct Observed {
     busy_millis: Gauge,
     expired: Gauge,
     sweep_failures: Gauge,
-    subscribers: Gauge,
     ready: Gauge,
     deliveries: Family<Labels, Counter>,
     pending: Gauge,
@@ -64,6 +69,12 @@ impl Metrics {
         );
         let live_tokens = Counter::default();
         registry.register("live_tokens", "Introspected tokens that were live", live_tokens.clone());
+        let lost_log_lines = Counter::default();
+        registry.register(
+            "lost_log_lines",
+            "Log lines that could not be written since the start",
+            lost_log_lines.clone(),
+        );
         let observed = Observed::default();
         registry.register("position", "The last position of the log", observed.position.clone());
         registry.register("sessions", "Sessions in memory, ended ones included", observed.sessions.clone());
@@ -86,7 +97,8 @@ impl Metrics {
             "Sweeps that failed since the start",
             observed.sweep_failures.clone(),
         );
-        registry.register("subscribers", "Readers of the live news", observed.subscribers.clone());
+        let subscribers = Gauge::default();
+        registry.register("subscribers", "Open streams of events and notices", subscribers.clone());
         registry.register("ready", "1 when the authority can serve and write", observed.ready.clone());
         register_webhooks(&mut registry, &observed);
         registry.register(
@@ -115,7 +127,16 @@ impl Metrics {
             "Writes of files beside the log that failed since the start, by file",
             observed.storage_failures.clone(),
         );
-        Self { registry, answers, granted, wrong_credentials, live_tokens, observed }
+        Self {
+            registry,
+            subscribers,
+            answers,
+            granted,
+            wrong_credentials,
+            live_tokens,
+            lost_log_lines,
+            observed,
+        }
     }
 
     pub(super) fn granted(&self) {
@@ -128,6 +149,12 @@ impl Metrics {
 
     pub(super) fn wrong_credential(&self) {
         self.wrong_credentials.inc();
+    }
+
+    /// Somebody reads a stream, until what is given back is dropped.
+    pub(super) fn subscriber(&self) -> Subscriber {
+        self.subscribers.inc();
+        Subscriber(self.subscribers.clone())
     }
 
     pub(super) fn token_live(&self) {
@@ -148,7 +175,6 @@ impl Metrics {
         let (expired, failures) = authority.sweeps();
         set(&self.observed.expired, expired);
         set(&self.observed.sweep_failures, failures);
-        set(&self.observed.subscribers, authority.feed().cursors() as u64);
         set(&self.observed.ready, u64::from(is_ready));
         self.observe_webhooks(&api.webhooks.health());
         set(&self.observed.signed, evidence.keeper.heads().signed());
@@ -157,6 +183,7 @@ impl Metrics {
         set(&self.observed.differences, evidence.check.differences());
         set(&self.observed.alarms, alarms as u64);
         self.observe_storage(api);
+        self.lost_log_lines.inner().store(telemetry::lost_lines(), Ordering::Relaxed);
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to memory does not fail");
         text
@@ -187,6 +214,15 @@ impl Metrics {
         set(&self.observed.parked, health.parked);
         set(&self.observed.oldest_pending, health.oldest_pending);
         set(&self.observed.webhook_store_fails, u64::from(health.store_fails));
+    }
+}
+
+/// A counted reader of a stream.
+pub(super) struct Subscriber(Gauge);
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

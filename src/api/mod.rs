@@ -28,8 +28,10 @@ mod operation;
 mod page;
 mod problem;
 mod record;
+mod refusal_log;
 mod renew;
 mod reply;
+mod request_id;
 mod revocation_feed;
 mod revocations;
 mod revoke;
@@ -40,6 +42,7 @@ mod sessions;
 mod stream;
 mod subjects;
 mod throttle;
+mod unavailable;
 mod usage;
 mod webhooks;
 
@@ -54,10 +57,12 @@ pub use self::{
     problem::error_table,
     routes::{PROXY_PATHS, RouteFacts, route_facts},
 };
-use self::{metrics::Metrics, revocation_feed::Ended, throttle::Throttle};
+use self::{
+    metrics::Metrics, problem::Problem, refusal_log::RefusalLog, revocation_feed::Ended, throttle::Throttle,
+};
 use crate::{
     audit::Evidence, authority::Authority, bus::webhooks::Webhooks, clock::TestClock, config::Networks,
-    projections::Projections,
+    domain::Position, projections::Projections,
 };
 
 /// What every handler works with.
@@ -71,6 +76,7 @@ pub struct Api {
     throttle: Throttle,
     ended: Ended,
     metrics: Metrics,
+    refusals: RefusalLog,
     closing: watch::Sender<bool>,
 }
 
@@ -114,6 +120,7 @@ impl Api {
             throttle,
             ended: Ended::default(),
             metrics,
+            refusals: RefusalLog::default(),
             closing,
         })
     }
@@ -121,6 +128,13 @@ impl Api {
     /// Ends the streams, which would otherwise go on for as long as their readers stay.
     pub fn close(&self) {
         self.closing.send_replace(true);
+    }
+
+    /// Judges a position from which somebody wants to go on. To be silent about one beyond the end would look as if
+    /// nothing had happened.
+    fn check_resumable(&self, position: Position) -> Result<(), Problem> {
+        let end = self.authority.live().position();
+        if position > end { Err(Problem::beyond_end(end)) } else { Ok(()) }
     }
 
     fn closing(&self) -> watch::Receiver<bool> {

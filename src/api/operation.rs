@@ -3,13 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{
-    Api,
-    call::Call,
-    openapi,
-    problem::{Code, Problem},
-    reply::Reply,
-};
+use super::{Api, call::Call, openapi, problem::Problem, reply::Reply};
 
 /// A good state.
 #[derive(Debug, Serialize, ToSchema)]
@@ -47,7 +41,7 @@ pub(super) async fn readyz(call: Call) -> Result<Reply, Problem> {
             let alarms = alarms(&call.api);
             Ok(Reply::ok(&ReadyView { status: "ready", alarms }))
         }
-        Some(why) => Err(Problem::from(Code::StorageUnavailable).saying(why)),
+        Some(why) => Err(Problem::unavailable(&why)),
     }
 }
 
@@ -96,5 +90,5 @@ pub(super) async fn metrics(call: Call) -> Result<Reply, Problem> {
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn openapi(call: Call) -> Result<Reply, Problem> {
     call.no_query()?;
-    Ok(Reply::text("application/json", openapi::document().to_string()))
+    Ok(Reply::text("application/json", openapi::document().to_string()).for_one_minute())
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     authority::{Failure, Inactive},
     domain::{
-        Position, Timestamp,
+        CredentialId, Position, Timestamp,
         budget::Constraint,
         refusal::{FieldError, Refusal, listed},
         session::{Status, TokenFault},
@@ -117,6 +117,10 @@ codes! {
     SessionNotActive "SESSION_NOT_ACTIVE" CONFLICT false
         "The session has ended, and cannot be used"
         "Asked by an API key on the session's behalf; `sessionStatus` says how it ended, `causedBy` by which event."
+    PositionBeyondEnd "POSITION_BEYOND_END" CONFLICT false
+        "The history ends before this position"
+        "`end` is the last position. The caller has followed another history, or this one before a restore: it must \
+         begin again, at 0, by `since`, or, for a stream, with `after=latest`."
     LastAdmin "LAST_ADMIN" CONFLICT false
         "The last admin key cannot be withdrawn"
         "Issue another admin key first."
@@ -200,6 +204,10 @@ pub(super) struct Problem {
     pub(super) caused_by: Option<Position>,
     pub(super) recorded: Option<Position>,
     pub(super) allow: Option<String>,
+    /// The API key that may not do this.
+    pub(super) credential: Option<CredentialId>,
+    /// The request had no credential at all.
+    pub(super) lacks_credential: bool,
     pub(super) more: Map<String, Value>,
 }
 
@@ -214,6 +222,8 @@ impl From<Code> for Problem {
             caused_by: None,
             recorded: None,
             allow: None,
+            credential: None,
+            lacks_credential: false,
             more: Map::new(),
         }
     }
@@ -233,6 +243,15 @@ impl Problem {
     pub(super) fn saying(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
+    }
+
+    /// Somebody goes on from a position that this history does not have: it has followed another one.
+    pub(super) fn beyond_end(end: Position) -> Self {
+        let mut problem = Self::from(Code::PositionBeyondEnd).saying(format!(
+            "the history ends at {end}; what was read so far is of another one: begin again"
+        ));
+        problem.more.insert("end".into(), end.0.into());
+        problem
     }
 
     fn caused_by(code: Code, position: Position) -> Self {
@@ -363,7 +382,7 @@ impl From<Failure> for Problem {
                 problem
             }
             Failure::Overloaded => Code::Overloaded.into(),
-            Failure::StorageUnavailable { why } => Self::from(Code::StorageUnavailable).saying(why),
+            Failure::StorageUnavailable { why } => Self::unavailable(&why),
             Failure::OutcomeUnknown => Code::OutcomeUnknown.into(),
         }
     }

@@ -67,5 +67,5 @@ fn renewed(granted: &Granted) -> Reply {
         absolute_expires_at: session.absolute_expires_at(),
         clamped_by: session.is_clamped().then_some("absoluteLifetime"),
     };
-    Reply::ok(&renewed).no_store().at(granted.position)
+    Reply::ok(&renewed).at(granted.position)
 }

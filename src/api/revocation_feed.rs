@@ -109,11 +109,7 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     let asked = AskedMoment::of_present(&mut query);
     query.finish()?;
     let moment = asked.resolve(&call.api).await?.moment;
-    if after > moment.position {
-        // Somebody who was further has followed another log, or this one before a restore.
-        let why = format!("must be at most {}, the last position", moment.position);
-        return Err(Problem::invalid("after", why));
-    }
+    call.api.check_resumable(after)?;
     let limit = usize::try_from(limit).expect("it is at most 1000");
     waiting_for_disk(|| page(&call.api, after, limit, moment.position, moment.at))
         .map(|page| Reply::ok(&page))

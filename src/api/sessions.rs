@@ -78,7 +78,7 @@ pub(super) struct CreatedSession<'a> {
 
 const MODES: [(&str, Mode); 2] = [("fixed", Mode::Fixed), ("sliding", Mode::Sliding)];
 
-fn asked(fields: &mut Fields) -> Option<NewSession> {
+fn asked(fields: &mut Fields) -> (AskedTerms, Option<NewSession>) {
     let subject_id = fields.id("subjectId");
     let subject_id = fields.required("subjectId", subject_id);
     let terms = AskedTerms {
@@ -96,7 +96,9 @@ fn asked(fields: &mut Fields) -> Option<NewSession> {
     }
     let metadata = fields.object("metadata", 4096);
     let constraints = constraints(fields);
-    Some(NewSession { subject_id: subject_id?, terms, device, scopes, metadata, constraints })
+    let new =
+        subject_id.map(|id| NewSession { subject_id: id, terms, device, scopes, metadata, constraints });
+    (terms, new)
 }
 
 /// RFC 6749, section 3.3: any visible ASCII character but `"` and `\`.
@@ -113,11 +115,14 @@ fn is_scope_token(scope: &str) -> bool {
     responses((status = 201, description = "The session and its token.", body = CreatedSession)))]
 pub(super) async fn create(call: Call) -> Result<Reply, Problem> {
     let mut fields = call.fields()?;
-    let new = asked(&mut fields);
-    fields.finish()?;
+    let (terms, new) = asked(&mut fields);
+    let authority = &call.api.authority;
+    fields.finish_with(|faults| {
+        let is_read = |name: &str| faults.iter().all(|fault| fault.field != name);
+        authority.live().system().system.policy_in_force().faults_of(terms, is_read)
+    })?;
     let new = new.ok_or(Code::InvalidRequest)?;
     let context = call.context()?;
-    let authority = &call.api.authority;
     match authority.create_session(context, new).await? {
         Decided::Now(granted) => Ok(created(&granted.session, granted.token.expose()).at(granted.position)),
         Decided::Repeat(first) => created_by(&call.api, first),
@@ -136,7 +141,7 @@ fn created(session: &Session, token: &str) -> Reply {
         renewal_count: session.renewal_count(),
         max_renewals: session.terms.max_renewals,
     };
-    Reply::json(StatusCode::CREATED, &created).no_store()
+    Reply::json(StatusCode::CREATED, &created)
 }
 
 /// The answer of a creation that had its effect before: the same, its token sealed again.
@@ -235,6 +240,7 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     let before = page.parsed(&mut query).map(Position);
     query.finish()?;
     asked.check_list(&call.caller, filter.subject.is_some())?;
+    before.map_or(Ok(()), |before| call.api.check_resumable(before))?;
     let reading = asked.resolve(&call.api).await?;
     let mut found = match &filter.subject {
         Some(id) => of_subject(&call, id, &filter, reading, before)?,

@@ -26,6 +26,7 @@ use super::{
     Api,
     call::Call,
     fields::Fields,
+    metrics::Subscriber,
     moment::AskedMoment,
     page::AskedPage,
     problem::Problem,
@@ -90,7 +91,7 @@ pub(super) async fn answer<R: Record>(call: Call, mut query: Fields, record: R) 
     query.finish()?;
     let head = waiting.resolve(&call.api).await?.moment.position;
     let after = match cursor {
-        Some(place) => place,
+        Some(place) => resumable::<R>(&call.api, place)?,
         None => place_of::<R>(&call.api, start.as_ref())?,
     };
     let viewer = Viewer { api: call.api, caller: call.caller, scope };
@@ -99,7 +100,7 @@ pub(super) async fn answer<R: Record>(call: Call, mut query: Fields, record: R) 
 
 fn place_of<R: Record>(api: &Api, start: Option<&Start<R::Place>>) -> Result<R::Place, Problem> {
     Ok(match start {
-        Some(Start::After(place)) => *place,
+        Some(Start::After(place)) => resumable::<R>(api, *place)?,
         Some(Start::Latest) => R::after(api.authority.feed().head()),
         Some(Start::Since(moment)) => {
             let log = api.authority.log();
@@ -109,11 +110,17 @@ fn place_of<R: Record>(api: &Api, start: Option<&Start<R::Place>>) -> Result<R::
     })
 }
 
+/// The place, if this history has it.
+fn resumable<R: Record>(api: &Api, place: R::Place) -> Result<R::Place, Problem> {
+    api.check_resumable(R::position(place)).map(|()| place)
+}
+
 fn open<R: Record>(call: Call, scope: Scope, record: R, after: R::Place) -> Body {
     let cursor = call.api.authority.subscribe(R::done(after));
     let now = stopwatch().into();
     let reader = Reader {
         closing: call.api.closing(),
+        _counted: call.api.metrics.subscriber(),
         viewer: Viewer { api: call.api, caller: call.caller, scope },
         record,
         cursor,
@@ -138,6 +145,7 @@ struct Reader<R: Record> {
     heartbeat: Instant,
     recheck: Instant,
     closing: watch::Receiver<bool>,
+    _counted: Subscriber,
 }
 
 impl<R: Record> Reader<R> {

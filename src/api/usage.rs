@@ -9,6 +9,7 @@ use crate::{
         Amount, Position, SessionId, Timestamp,
         budget::{Constraints, Usage, Use},
         session::Session,
+        text::fault_of_text,
     },
     projections::history,
 };
@@ -131,10 +132,8 @@ pub(super) fn constraints(fields: &mut Fields) -> Option<Constraints> {
 
 fn names(members: &mut Fields, name: &str, most: usize) -> Option<Vec<String>> {
     let names = members.texts(name, 0..=LISTED)?;
-    let is_fit =
-        |name: &String| (1..=most).contains(&name.chars().count()) && !name.contains(char::is_control);
-    if !names.iter().all(is_fit) {
-        members.fault(name, format!("must be a list of texts of 1 to {most} characters"));
+    if let Some(fault) = names.iter().find_map(|text| fault_of_text(text, 1..=most)) {
+        members.fault(name, format!("each {fault}"));
     }
     Some(names)
 }

@@ -163,7 +163,8 @@ fn asked(call: &Call, fields: &mut Fields) -> Option<Asked> {
     let format = fields.one_of("format", &WebhookFormat::ALL).unwrap_or(WebhookFormat::Standard);
     let secret = fields.raw_text("secret").map(Zeroizing::new);
     let secret = secret.unwrap_or_else(|| draw_secret(call.api.authority.entropy()));
-    let made = Destination::new(&url?, &secret, format, call.api.webhooks.allows_private());
+    let given = url.as_ref().map_or("", |url| url.as_str());
+    let made = Destination::new(given, &secret, format, call.api.webhooks.allows_private());
     match made {
         Ok(destination) => Some(Asked { destination, kinds, owner_id, format }),
         Err(faults) => {
@@ -204,7 +205,10 @@ pub(super) async fn create(call: Call) -> Result<Reply, Problem> {
     let destinations = call.api.webhooks.destinations();
     let context = call.context()?;
     let kept = waiting_for_disk(|| destinations.keep(id, &destination));
-    kept.map_err(|error| Problem::from(Code::StorageUnavailable).saying(error.to_string()))?;
+    kept.map_err(|error| {
+        tracing::warn!(%error, "the destination of a webhook cannot be kept");
+        Problem::unavailable(&error.to_string())
+    })?;
     let (first, url, secret) = match admit(&call, context, id, event).await? {
         Decided::Now(position) => {
             (position, Some(destination.expose_url()), Some(destination.expose_secret()))
@@ -225,7 +229,7 @@ pub(super) async fn create(call: Call) -> Result<Reply, Problem> {
         format: event.format,
         created_at: stored.commit.recorded_at,
     };
-    Ok(Reply::json(StatusCode::CREATED, &created).no_store().at(Some(first)))
+    Ok(Reply::json(StatusCode::CREATED, &created).at(Some(first)))
 }
 
 /// Whose subjects' news it tells.
@@ -332,6 +336,7 @@ pub(super) async fn deliveries(call: Call) -> Result<Reply, Problem> {
     let before: Option<NoticeId> = page.parsed(&mut query);
     query.finish()?;
     let id = webhook(&call)?.id();
+    before.map_or(Ok(()), |before| call.api.check_resumable(before.position))?;
     let mut found = call.api.webhooks.deliveries(id, before, page.limit + 1).ok_or_else(store_closed)?;
     let more = found.len() > page.limit;
     found.truncate(page.limit);
@@ -355,13 +360,11 @@ pub(super) async fn redeliver(call: Call) -> Result<Reply, Problem> {
     let mut fields = call.fields()?;
     let from = fields.whole("from", 1..=u64::MAX);
     let from = fields.required("from", from);
-    let to = call.api.authority.live().position();
-    if from.is_some_and(|from| from > to.0) {
-        fields.fault("from", format!("must be at most {to}, the last position"));
-    }
     fields.finish()?;
     let from = Position(from.ok_or(Code::InvalidRequest)?);
     let webhook_id = webhook(&call)?.id();
+    call.api.check_resumable(from)?;
+    let to = call.api.authority.live().position();
     if !call.api.webhooks.redeliver(webhook_id, from) {
         return Err(store_closed());
     }

@@ -61,6 +61,9 @@ impl Authority {
         // A subject's first text makes a key, which waits for the disk.
         let make = || waiting_for_disk(|| texts.key_for(stream, &*self.entropy));
         let key = texts.get(stream).map_or_else(make, Ok);
-        key.map_err(|error| Failure::StorageUnavailable { why: error.to_string() })
+        key.map_err(|error| {
+            tracing::warn!(%error, "the key for texts of a subject cannot be kept");
+            Failure::StorageUnavailable { why: error.to_string() }
+        })
     }
 }

@@ -281,7 +281,10 @@ impl Sequencer {
             return Ok(());
         }
         let kept = self.tokens.keyring().keep(key);
-        kept.map_err(|error| Failure::StorageUnavailable { why: error.to_string() })
+        kept.map_err(|error| {
+            tracing::warn!(%error, "a key of tokens cannot be kept");
+            Failure::StorageUnavailable { why: error.to_string() }
+        })
     }
 
     /// What was presented is known here before the log knows it, and which keys are gone is no matter of the log.

@@ -39,6 +39,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "FILTER", env = "TENURE_LOG")]
     pub log: Option<String>,
 
+    /// Log a line for each request of the API (target `tenure::access`)
+    #[arg(long)]
+    pub access_log: bool,
+
     /// Form of the log lines on stderr
     #[arg(long, value_name = "FORM", value_enum, default_value_t)]
     pub log_format: LogFormat,
@@ -68,9 +72,15 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
         LogFormat::Json => Form::Json,
     };
     let filter = args.log.as_deref().unwrap_or(telemetry::DEFAULT_FILTER);
-    telemetry::init(filter, form).map_err(|error| Failure::Usage(error.to_string()))?;
+    // Without the flag they are said only to those who name them in the filter.
+    let access = if args.access_log { "info" } else { "off" };
+    let named = filter.contains("tenure::access") && !args.access_log;
+    let filter = if named { filter.to_owned() } else { format!("{filter},tenure::access={access}") };
+    telemetry::init(&filter, form).map_err(|error| Failure::Usage(error.to_string()))?;
     let config = effective(args.config.as_deref(), flags(args))?;
-    server::run(&config, args.test_clock, announce).map_err(|error| Failure::Server(error.to_string()))
+    let served = server::run(&config, args.test_clock, announce);
+    telemetry::flush();
+    served.map_err(|error| Failure::Server(error.to_string()))
 }
 
 /// The settings that apply, from every source.

@@ -62,6 +62,8 @@ pub struct Server {
     pub max_body: u32,
     /// `server.trusted_proxies`
     pub trusted_proxies: Networks,
+    /// `server.keep_alive`
+    pub keep_alive: Seconds,
 }
 
 /// `idempotency.*`
@@ -100,6 +102,7 @@ impl Default for Config {
                 public_url: None,
                 max_body: 65_536,
                 trusted_proxies: Networks::default(),
+                keep_alive: Seconds(75),
             },
             data_dir: PathBuf::from("./tenure-data"),
             policy: Policy::default(),

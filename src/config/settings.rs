@@ -55,7 +55,7 @@ const fn setting(name: &'static str, kind: Kind, doc: &'static str) -> Setting {
 }
 
 /// Every setting there is.
-pub static SETTINGS: [Setting; 30] = [
+pub static SETTINGS: [Setting; 31] = [
     setting(
         "server.listen",
         Kind::Address(|config| &mut config.server.listen),
@@ -76,6 +76,11 @@ pub static SETTINGS: [Setting; 30] = [
         "server.trusted_proxies",
         Kind::Networks(|config| &mut config.server.trusted_proxies),
         "Proxies whose word on a client's address is believed.",
+    ),
+    setting(
+        "server.keep_alive",
+        Kind::Seconds(5, 600, |config| &mut config.server.keep_alive),
+        "How long an idle connection stays open, in seconds; longer than the proxies in front keep theirs.",
     ),
     setting(
         "data.dir",

@@ -48,6 +48,7 @@ fn every_setting_has_a_place_of_its_own() {
         ("server.public_url", "https://tenure.example/a"),
         ("server.max_body", "40000"),
         ("server.trusted_proxies", "10.0.0.0/8,::1"),
+        ("server.keep_alive", "20"),
         ("data.dir", "/var/lib/tenure"),
         ("session.ttl", "3600"),
         ("session.ttl_max", "90000"),

@@ -7,7 +7,7 @@ use std::{fmt, time::Duration};
 
 use reqwest::{
     Method, RequestBuilder, Response, StatusCode, Url,
-    header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH},
+    header::{AGE, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH},
 };
 use zeroize::Zeroizing;
 
@@ -16,7 +16,7 @@ use super::{
     wire::{self, FeedPage, Judgement},
 };
 use crate::{
-    domain::{Position, token::API_KEY_PREFIX},
+    domain::{Position, Timestamp, token::API_KEY_PREFIX},
     outbound::{self, NoRoots, Unread},
 };
 
@@ -64,6 +64,12 @@ pub(super) enum NoAnswer {
     /// It does not want to, or cannot.
     #[error("it answers with status {status}")]
     Status { status: u16, retry_after: Option<u32> },
+    /// Its history ends before the position from which it was to go on.
+    #[error("its history ends before what was read of it")]
+    BeyondEnd {
+        /// What time it was there, if it says so.
+        now: Option<Timestamp>,
+    },
     /// What came back is not what was asked for.
     #[error("its answer is not understood")]
     NotUnderstood,
@@ -146,8 +152,18 @@ async fn send(request: RequestBuilder) -> Result<Response, NoAnswer> {
     if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
         return Ok(response);
     }
+    if response.status() == StatusCode::CONFLICT {
+        return Err(NoAnswer::BeyondEnd { now: time(&response) });
+    }
     let retry_after = outbound::retry_after(response.headers());
     Err(NoAnswer::Status { status: response.status().as_u16(), retry_after })
+}
+
+/// The authority's time, if it made this answer now.
+fn time(response: &Response) -> Option<Timestamp> {
+    let headers = response.headers();
+    let time = headers.get("x-tenure-time").filter(|_| !headers.contains_key(AGE))?;
+    Timestamp::parse(time.to_str().ok()?)
 }
 
 async fn body(response: Response) -> Result<Vec<u8>, NoAnswer> {

@@ -11,6 +11,8 @@ use http::{
 
 use super::Rejection;
 
+/// Where the tokens are from. The scheme must have a parameter, and the one that a caller without a token is told.
+const REALM: &str = r#"realm="tenure""#;
 /// Who is told nothing else is told to come back after so many seconds.
 const COME_BACK: u32 = 1;
 
@@ -61,15 +63,17 @@ impl Denial {
 
     fn challenge(&self) -> String {
         match self {
-            Self::NoToken => "Bearer".to_owned(),
+            Self::NoToken => format!("Bearer {REALM}"),
             Self::ManyTokens => {
-                r#"Bearer error="invalid_request", error_description="more than one credential""#.to_owned()
+                format!(
+                    r#"Bearer {REALM}, error="invalid_request", error_description="more than one credential""#
+                )
             }
             Self::Rejected(why) => {
-                format!(r#"Bearer error="invalid_token", error_description="{why}""#)
+                format!(r#"Bearer {REALM}, error="invalid_token", error_description="{why}""#)
             }
             Self::MissingScope(scopes) => {
-                format!(r#"Bearer error="insufficient_scope", scope="{}""#, scopes.join(" "))
+                format!(r#"Bearer {REALM}, error="insufficient_scope", scope="{}""#, scopes.join(" "))
             }
         }
     }
@@ -89,12 +93,18 @@ mod tests {
 
     #[test]
     fn each_denial_has_its_status_and_its_challenge() {
-        assert_eq!(said(&Denial::NoToken), (401, "Bearer".to_owned()));
+        assert_eq!(said(&Denial::NoToken), (401, r#"Bearer realm="tenure""#.to_owned()));
         let (status, challenge) = said(&Denial::Rejected(Rejection::Expired));
         assert_eq!(status, 401);
-        assert_eq!(challenge, r#"Bearer error="invalid_token", error_description="it has expired""#);
+        assert_eq!(
+            challenge,
+            r#"Bearer realm="tenure", error="invalid_token", error_description="it has expired""#
+        );
         let scopes = Denial::MissingScope(["a:b".to_owned(), "c".to_owned()].into());
-        assert_eq!(said(&scopes), (403, r#"Bearer error="insufficient_scope", scope="a:b c""#.to_owned()));
+        assert_eq!(
+            said(&scopes),
+            (403, r#"Bearer realm="tenure", error="insufficient_scope", scope="a:b c""#.to_owned())
+        );
         assert_eq!(said(&Denial::ManyTokens).0, 400);
     }
 

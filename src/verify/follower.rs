@@ -119,7 +119,14 @@ impl Following {
         match self.page(begin).await {
             Ok(found) if !looks_back || self.reading.goes_on_with(&found.1) => return Ok(found),
             Ok(_) => {}
-            // Its log does not go that far.
+            // Its log does not go that far. What sessions it has ended since what was lost, nobody can say; tokens that
+            // were signed before may be of any of them.
+            Err(NoAnswer::BeyondEnd { now }) if begin > Position::ZERO => {
+                if let Some(now) = now {
+                    self.verifier.learn(|state| state.refuse_signed_before(now));
+                }
+            }
+            // So says an authority of an earlier version.
             Err(NoAnswer::Status { status: 400, .. }) if begin > Position::ZERO => {}
             Err(why) => return Err(why),
         }

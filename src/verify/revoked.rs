@@ -121,6 +121,11 @@ impl Revoked {
         }
     }
 
+    /// Covers every token that was signed before this time, and none that was signed after it.
+    pub(super) fn refuse_signed_before(&mut self, time: Timestamp) {
+        self.everyone = self.everyone.max(Some(time.plus_millis(-SETTLING)));
+    }
+
     /// Forgets what no living token can meet.
     pub(super) fn forget_before(&mut self, now: Timestamp) {
         let is_over = |at: Timestamp| at.plus_millis(REMEMBERED) <= now;

@@ -112,6 +112,11 @@ impl State {
         revocations.into_iter().for_each(|revocation| self.revoked.learn(revocation));
     }
 
+    /// No token that was signed before this time passes any more, whosever it is.
+    pub(super) fn refuse_signed_before(&mut self, time: Timestamp) {
+        self.revoked.refuse_signed_before(time);
+    }
+
     /// The authority has told all that it had when it was asked.
     pub(super) fn heard(&mut self, heard: Heard) {
         self.heard = Some(heard);

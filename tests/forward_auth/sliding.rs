@@ -67,7 +67,7 @@ impl World {
 fn is_refused(page: &Page, body: &str) {
     assert_eq!((page.status, page.body.as_str()), (401, body), "{page:?}");
     assert_eq!(page.all("content-type"), ["application/json"], "{page:?}");
-    assert_eq!(page.all("www-authenticate"), ["Bearer"], "{page:?}");
+    assert_eq!(page.all("www-authenticate"), [r#"Bearer realm="tenure", error="invalid_token""#], "{page:?}");
     assert_eq!(page.all("cache-control"), ["no-store"], "{page:?}");
 }
 

@@ -7,9 +7,11 @@
 
 mod access_tokens;
 mod audit;
+mod conventions;
 mod create;
 mod described;
 mod erase;
+mod faults;
 mod fuzz;
 mod idempotency;
 mod idle_past;
@@ -20,8 +22,11 @@ mod notices;
 mod operation;
 mod owner_events;
 mod past;
+mod process;
 mod races;
+mod refusals;
 mod renew;
+mod resume;
 mod revocations;
 mod revocations_by_key;
 mod routes;

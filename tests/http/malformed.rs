@@ -283,7 +283,9 @@ fn an_unknown_query_parameter_is_refused_on_every_route() {
         {
             request = request.json_text("{}");
         }
-        names(request.send(), &["colour"]);
+        // With what else is wrong: all faults come at once.
+        let reply = request.send().refused(400, "INVALID_REQUEST");
+        assert!(reply.fields().contains(&"colour".to_owned()), "{target}: {reply:?}");
     }
 }
 
@@ -352,7 +354,8 @@ fn wrong_query_values_are_named() {
     names(end(format!("reason={}", "x".repeat(501))), &["reason"]);
     names(end("reason=a%0Ab".into()), &["reason"]);
     names(end("rejectRenewal=1".into()), &["rejectRenewal"]);
-    end(format!("reason={}", "%C3%A4".repeat(500))).expect(200);
+    // As long as a query may be, in characters of two bytes.
+    end(format!("reason={}", "%C3%A4".repeat(340))).expect(200);
 }
 
 /// Wherever a token or key is put, nothing that comes back shows it.

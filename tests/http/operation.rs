@@ -44,6 +44,31 @@ fn the_metrics_are_open_metrics_and_count_what_was_answered() {
     }
 }
 
+/// One with nobody there, two with a webhook: the authority counted its own readers.
+#[test]
+fn only_open_streams_are_subscribers() {
+    let server = Server::start();
+    let webhook = json!({ "url": "https://192.0.2.1/hook" });
+    server.post("/v1/webhooks").bearer(&server.admin).json(&webhook).send();
+    let counted = || {
+        let metrics = server.get("/metrics").bearer(&server.admin).send().expect(200).body;
+        let line = metrics.lines().find_map(|line| line.strip_prefix("tenure_subscribers "));
+        line.unwrap().parse::<u32>().unwrap()
+    };
+    assert_eq!(counted(), 0);
+    let mut streams =
+        ["/v1/events", "/v1/notices"].map(|list| server.get(list).bearer(&server.admin).listen());
+    assert!(streams[0].next().is_some());
+    streams[1].heartbeat();
+    assert_eq!(counted(), 2);
+    drop(streams);
+    let begun = stopwatch();
+    while counted() > 0 {
+        assert!(begun.elapsed() < crate::server::PATIENCE, "they are counted on");
+        server.register(&format!("s{}", begun.elapsed().as_nanos()), &json!({}));
+    }
+}
+
 #[test]
 fn addresses_that_are_allowed_to_need_no_credential_for_the_metrics() {
     let server = Server::with(&["metrics.allow=127.0.0.1"]);

@@ -89,10 +89,14 @@ impl Server {
         self.process.child.try_wait().unwrap().is_none()
     }
 
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let id = rustix::process::Pid::from_child(&self.process.child);
+        rustix::process::kill_process(id, signal).unwrap();
+    }
+
     /// Tells it to stop, and waits for its end.
     pub(crate) fn stop(&mut self) -> ExitStatus {
-        let id = rustix::process::Pid::from_child(&self.process.child);
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        self.signal(rustix::process::Signal::TERM);
         self.process.wait()
     }
 

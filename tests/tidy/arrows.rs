@@ -59,9 +59,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "entropy",
+            "telemetry",
         ],
     ),
-    ("server", &["api", "authority", "bus", "config", "entropy", "node", "process"]),
+    ("server", &["api", "authority", "bus", "clock", "config", "domain", "entropy", "node", "process"]),
     (
         "cli",
         &[

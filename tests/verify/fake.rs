@@ -58,6 +58,8 @@ pub(crate) struct Told {
     pub(crate) judgement: Value,
     /// It answers all requests with this status, if any.
     pub(crate) failing: Option<u16>,
+    /// The status for what goes on beyond its end.
+    pub(crate) beyond: u16,
     /// It keeps each request for so long.
     pub(crate) dawdling: Duration,
     /// What it was asked, each with the status of the answer.
@@ -77,6 +79,7 @@ impl Fake {
             page: 200,
             judgement: json!({ "active": false, "code": "INVALID_TOKEN" }),
             failing: None,
+            beyond: 409,
             dawdling: Duration::ZERO,
             asked: vec![],
         };
@@ -185,7 +188,7 @@ async fn answer(State(told): State<Arc<Mutex<Told>>>, request: Request) -> Respo
         "/v1/keys" if told.etag && tag.is_some_and(|tag| tag == told.tag().as_str()) => (304, Value::Null),
         "/v1/keys" => (200, json!({ "keys": told.keys })),
         _ if !is_known => (401, json!({})),
-        "/v1/revocations/feed" if number(&query, "after") > told.head => (400, json!({})),
+        "/v1/revocations/feed" if number(&query, "after") > told.head => (told.beyond, json!({})),
         "/v1/revocations/feed" => (200, told.feed(&query)),
         "/v1/introspect" => (200, told.judgement.clone()),
         _ => (404, json!({})),
@@ -196,7 +199,7 @@ async fn answer(State(told): State<Arc<Mutex<Told>>>, request: Request) -> Respo
     if told.etag {
         response = response.header("etag", told.tag());
     }
-    response.body(body).unwrap()
+    response.header("x-tenure-time", told.now.to_string()).body(body).unwrap()
 }
 
 impl Told {

@@ -276,10 +276,34 @@ async fn a_history_that_was_put_back_in_a_silence_is_noticed_at_its_end() {
     eventually("what the restore ended is refused", || said(&verifier, &token) == Err(Rejection::Revoked));
 }
 
-/// The backup was so old that its log is shorter than what was read.
+/// The backup was so old that its log is shorter than what was read. What it ended since is lost with the rest, so no
+/// token that was signed before is taken any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_that_ends_before_what_was_read_ends_the_tokens_of_before() {
+    let fake = Fake::start();
+    let verifier = Verifier::new(hurried()).unwrap();
+    let _follower = fake.followed(&verifier).await;
+    fake.tell(|told| told.head = 50);
+    pause(Duration::from_millis(100));
+    let (session, before) = token_of(20);
+    assert_eq!(said(&verifier, &before), Ok(()));
+    let put_back = noon().plus_millis(3_000);
+    fake.tell(|told| (told.now, told.head) = (put_back, 3));
+    eventually("what was signed before is refused", || said(&verifier, &before) == Err(Rejection::Revoked));
+    let mut fresh = claims(&session);
+    fresh["iat"] = json!(put_back.plus_millis(1_000));
+    assert_eq!(said(&verifier, &Key::number(1).sign(&fresh)), Ok(()), "signed after it");
+    fake.revoke(&json!({ "sessionId": session }));
+    let token = Key::number(1).sign(&fresh);
+    eventually("news counts from 0 on", || said(&verifier, &token) == Err(Rejection::Revoked));
+    assert_eq!(fake.answered("/v1/revocations/feed", 409), 1);
+}
+
+/// The backup was so old that its log is shorter than what was read, and an authority of before says so with 400.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_history_that_became_shorter_is_read_anew() {
     let fake = Fake::start();
+    fake.tell(|told| told.beyond = 400);
     let verifier = Verifier::new(hurried()).unwrap();
     let _follower = fake.followed(&verifier).await;
     fake.tell(|told| told.head = 50);

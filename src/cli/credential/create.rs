@@ -14,7 +14,7 @@ use crate::{
         context::{Context, Global, fields},
         failure::Failure,
     },
-    domain::{OwnerId, event::Role},
+    domain::{OwnerId, event::Role, text::fault_of_text},
     node,
 };
 
@@ -55,6 +55,10 @@ impl Create {
     }
 
     fn offline(&self, data: &Path) -> Result<Value, Failure> {
+        // No server judges it here.
+        if let Some(fault) = self.name.as_deref().and_then(|name| fault_of_text(name, 1..=128)) {
+            return Err(Failure::Usage(format!("--name {fault}")));
+        }
         let new =
             NewCredential { role: role(&self.role)?, owner_id: self.owner.clone(), name: self.name.clone() };
         let issued = node::issue_credential(data, new).map_err(|error| Failure::Server(error.to_string()))?;

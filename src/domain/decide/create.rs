@@ -1,7 +1,7 @@
 //! Begin a session: its terms, the limits on active ones, and who must make room.
 
 use crate::domain::{
-    Digest16, Event, Mode, Policy, Seconds, SessionId, Timestamp,
+    Digest16, Event, Mode, Policy, SessionId, Timestamp,
     command::{AskedTerms, CreateSession},
     event::{Profile, SessionCreated, SessionRevoked, SessionsRevoked, SubjectRegistered, Terms, Trigger},
     policy::OnLimit,
@@ -116,68 +116,70 @@ const fn evicted(session_id: SessionId) -> Event {
 
 /// The terms that are granted: what was asked, within the ranges of the contract and the caps of the policy.
 fn granted(policy: &Policy, asked: AskedTerms) -> Result<Terms, Vec<FieldError>> {
-    let mut faults = Vec::new();
-    let mut check = |field: &str, value: u32, least: u32, most: u32| {
-        if !(least..=most).contains(&value) {
-            faults.push(FieldError::new(field, format!("must be from {least} to {most}")));
-        }
-        value
-    };
-    let ttl = check("ttl", asked.ttl.unwrap_or(policy.ttl).0, 300, policy.ttl_max.0);
+    let faults = policy.faults_of(asked, |_| true);
+    if faults.is_empty() { Ok(terms(policy, asked)) } else { Err(faults) }
+}
+
+/// What was asked, completed by the policy.
+fn terms(policy: &Policy, asked: AskedTerms) -> Terms {
     let usual = match asked.mode {
         Mode::Fixed => policy.max_renewals,
         Mode::Sliding => 0,
     };
-    let max_renewals = asked.max_renewals.unwrap_or(usual);
-    if asked.mode == Mode::Fixed {
-        check("maxRenewals", max_renewals, 0, policy.max_renewals_max);
-    }
-    let window = asked.renewal_reject_window.unwrap_or(policy.renewal_reject_window);
-    check("renewalRejectWindow", window.0, 300, 86_400);
-    let idle_timeout = asked.idle_timeout.or(policy.usual_idle_timeout(asked.mode));
-    if let Some(idle) = idle_timeout {
-        check("idleTimeout", idle.0, 60, 86_400);
-    }
-    if asked.mode == Mode::Sliding && max_renewals > 0 {
-        let message = "must be 0: a sliding session is refreshed by use, and never renewed";
-        faults.push(FieldError::new("maxRenewals", message));
-    }
-    let absolute = absolute_lifetime(policy, asked, Seconds(ttl), &mut faults);
-    if faults.is_empty() {
-        Ok(Terms {
-            ttl: Seconds(ttl),
-            max_renewals,
-            absolute_lifetime: absolute,
-            renewal_reject_window: window,
-            idle_timeout,
-            mode: asked.mode,
-        })
-    } else {
-        Err(faults)
+    Terms {
+        ttl: asked.ttl.unwrap_or(policy.ttl),
+        max_renewals: asked.max_renewals.unwrap_or(usual),
+        absolute_lifetime: asked.absolute_lifetime.unwrap_or(policy.absolute_lifetime),
+        renewal_reject_window: asked.renewal_reject_window.unwrap_or(policy.renewal_reject_window),
+        idle_timeout: asked.idle_timeout.or(policy.usual_idle_timeout(asked.mode)),
+        mode: asked.mode,
     }
 }
 
-/// A session may only ask for less than the global lifetime, and for at least one period of its own.
-fn absolute_lifetime(
-    policy: &Policy,
-    asked: AskedTerms,
-    ttl: Seconds,
-    faults: &mut Vec<FieldError>,
-) -> Seconds {
-    let most = policy.absolute_lifetime;
-    let absolute = asked.absolute_lifetime.unwrap_or(most);
-    if absolute > most {
-        let message = format!("must be at most {}, the authority's own limit", most.0);
-        faults.push(FieldError::new("absoluteLifetime", message));
-    } else if absolute < ttl {
-        let (field, message) = match asked.absolute_lifetime {
-            Some(_) => ("absoluteLifetime", format!("must be at least the ttl, {}", ttl.0)),
-            None => ("ttl", format!("must be at most the absolute lifetime, {}", most.0)),
+impl Policy {
+    /// What is wrong with the terms that are asked for. Of a field that could not be read (`is_read` says which could)
+    /// nothing is said, nor how another one stands to it.
+    pub fn faults_of(&self, asked: AskedTerms, is_read: impl Fn(&str) -> bool) -> Vec<FieldError> {
+        let terms = terms(self, asked);
+        let mut faults = Vec::new();
+        let mut check = |field: &str, value: u32, least: u32, most: u32| {
+            if !(least..=most).contains(&value) {
+                faults.push(FieldError::new(field, format!("must be from {least} to {most}")));
+            }
         };
-        // Of a ttl that is beyond its own range no more need be said.
-        if faults.iter().all(|fault| fault.field != field) {
-            faults.push(FieldError::new(field, message));
+        check("ttl", terms.ttl.0, 300, self.ttl_max.0);
+        if asked.mode == Mode::Fixed && is_read("mode") {
+            check("maxRenewals", terms.max_renewals, 0, self.max_renewals_max);
         }
+        check("renewalRejectWindow", terms.renewal_reject_window.0, 300, 86_400);
+        if let Some(idle) = terms.idle_timeout {
+            check("idleTimeout", idle.0, 60, 86_400);
+        }
+        if asked.mode == Mode::Sliding && terms.max_renewals > 0 {
+            let message = "must be 0: a sliding session is refreshed by use, and never renewed";
+            faults.push(FieldError::new("maxRenewals", message));
+        }
+        let lifetime = self.fault_of_lifetime(asked, terms, is_read("ttl") && is_read("absoluteLifetime"));
+        // Of a ttl that is beyond its own range no more need be said.
+        faults.extend(lifetime.filter(|fault| faults.iter().all(|known| known.field != fault.field)));
+        faults
     }
-    absolute
+
+    /// A session may only ask for less than the global lifetime, and for at least one period of its own.
+    fn fault_of_lifetime(&self, asked: AskedTerms, terms: Terms, compares: bool) -> Option<FieldError> {
+        let (absolute, most) = (terms.absolute_lifetime, self.absolute_lifetime);
+        if absolute > most {
+            let message = format!("must be at most {}, the authority's own limit", most.0);
+            return Some(FieldError::new("absoluteLifetime", message));
+        }
+        if !compares || absolute >= terms.ttl {
+            return None;
+        }
+        Some(match asked.absolute_lifetime {
+            Some(_) => {
+                FieldError::new("absoluteLifetime", format!("must be at least the ttl, {}", terms.ttl.0))
+            }
+            None => FieldError::new("ttl", format!("must be at most the absolute lifetime, {}", most.0)),
+        })
+    }
 }

@@ -1,0 +1,223 @@
+//! How long a connection is waited for, apart from each other: for the head of a request, which protects against slow
+//! senders and is short, and for the next request on an idle connection. The latter must be longer than the proxies in
+//! front keep theirs: whoever opened a connection should be who closes it, or else requests meet one that is just being
+//! closed.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, Bytes},
+    response::Response,
+};
+use futures_util::task::AtomicWaker;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep},
+};
+
+/// How long is waited for what.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// For the head of a request to be complete; on a new connection from its beginning.
+    pub(super) head: Duration,
+    /// For the next request to begin.
+    pub(super) idle: Duration,
+}
+
+/// The requests of one connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Requests(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    begun: AtomicU64,
+    done: AtomicU64,
+    /// Who reads: when a request is done it is time to wait for the next one, and nothing else would say so.
+    reader: AtomicWaker,
+}
+
+impl Requests {
+    /// A request has come. It is under way until what is given back is dropped.
+    pub(super) fn begin(&self) -> UnderWay {
+        self.0.begun.fetch_add(1, Ordering::Relaxed);
+        UnderWay(self.clone())
+    }
+
+    fn begun(&self) -> u64 {
+        self.0.begun.load(Ordering::Relaxed)
+    }
+
+    fn are_done(&self) -> bool {
+        self.begun() == self.0.done.load(Ordering::Relaxed)
+    }
+}
+
+/// A request that is not answered yet.
+#[derive(Debug)]
+pub(super) struct UnderWay(Requests);
+
+impl UnderWay {
+    /// It is under way until all of this response has been sent, or given up.
+    pub(super) fn until_sent(self, response: Response) -> Response {
+        response.map(|body| Body::new(Sent { body, _under_way: self }))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.0.done.fetch_add(1, Ordering::Relaxed);
+        self.0.0.reader.wake();
+    }
+}
+
+/// A body that ends a request when it is dropped.
+struct Sent {
+    body: Body,
+    _under_way: UnderWay,
+}
+
+impl HttpBody for Sent {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiting {
+    /// For the rest of a head, or for the first one.
+    Head,
+    /// For the next request.
+    Idle,
+    /// For nothing: a request is under way.
+    Answer,
+}
+
+/// A connection that is given up when it lets one wait for too long.
+pub(super) struct PatientStream<S> {
+    stream: S,
+    requests: Requests,
+    patience: Patience,
+    /// The requests that had begun when `waiting` was last right.
+    begun: u64,
+    waiting: Waiting,
+    until: Pin<Box<Sleep>>,
+}
+
+impl<S> PatientStream<S> {
+    pub(super) fn new(stream: S, requests: Requests, patience: Patience) -> Self {
+        let until = Box::pin(sleep(patience.head));
+        Self { stream, requests, patience, begun: 0, waiting: Waiting::Head, until }
+    }
+
+    fn wait_for(&mut self, waiting: Waiting) {
+        self.waiting = waiting;
+        match waiting {
+            Waiting::Head => self.until.as_mut().reset(Instant::now() + self.patience.head),
+            Waiting::Idle => self.until.as_mut().reset(Instant::now() + self.patience.idle),
+            Waiting::Answer => {}
+        }
+    }
+
+    /// Notes that bytes have come: of an idle connection, those of a head.
+    fn has_come(&mut self) {
+        self.look();
+        if self.waiting == Waiting::Idle {
+            self.wait_for(Waiting::Head);
+        }
+    }
+
+    /// Sees what became of the requests meanwhile.
+    fn look(&mut self) {
+        let begun = self.requests.begun();
+        if !self.requests.are_done() {
+            self.waiting = Waiting::Answer;
+        } else if begun != self.begun || self.waiting == Waiting::Answer {
+            self.wait_for(Waiting::Idle);
+        }
+        self.begun = begun;
+    }
+
+    /// Whether it was waited for long enough. Wakes the reader when that is so.
+    fn poll_overdue(&mut self, context: &mut Context<'_>) -> Poll<Waiting> {
+        self.requests.0.reader.register(context.waker());
+        self.look();
+        if self.waiting == Waiting::Answer {
+            return Poll::Pending;
+        }
+        ready!(self.until.as_mut().poll(context));
+        Poll::Ready(self.waiting)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for PatientStream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) {
+            self.has_come();
+            return Poll::Ready(read);
+        }
+        match ready!(self.poll_overdue(context)) {
+            Waiting::Head => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            // As if the client had closed it.
+            Waiting::Idle | Waiting::Answer => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for PatientStream<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
