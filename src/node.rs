@@ -224,6 +224,7 @@ impl Node {
         if binding.is_new() {
             bind(&binding, &authority, &texts, digests_mark, &keeper);
         }
+        authority.keep_key_uses_in(&data);
         let first_key = needs_key.then(|| issue_first_key(&data, &authority)).transpose()?;
         let authority = Arc::new(authority);
         let webhooks = Webhooks::new(Arc::clone(&authority) as Arc<dyn webhooks::Source>, &data, webhooks);
@@ -245,6 +246,7 @@ impl Node {
         // One that was asked for may be reading the log, which is to be closed.
         self.evidence.check.end();
         self.authority.stop();
+        self.authority.save_key_uses();
         if self.authority.health().stopped().is_none() {
             if let Err(error) = self.evidence.keeper.heads().sign() {
                 tracing::error!(%error, "no head could be signed at the stop; the next start signs one");

@@ -3,7 +3,7 @@
 //! No redirect is followed: it would carry a credential, or what is told, somewhere that nobody named. Nothing is
 //! repeated unasked: whoever asks knows whether a second time does harm. Who trusts nobody says so before it asks.
 
-use std::{error::Error as _, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, error::Error as _, net::IpAddr, sync::Arc};
 
 use reqwest::{
     ClientBuilder, Response,
@@ -11,6 +11,7 @@ use reqwest::{
     redirect,
 };
 use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer};
+use serde_json::{Value, value::RawValue};
 use url::{Host, Url};
 
 /// Nobody can be asked by `https://`, for no certificate would be believed.
@@ -101,6 +102,34 @@ pub(crate) fn reason(error: &reqwest::Error) -> String {
     innermost.map_or_else(|| error.to_string(), ToString::to_string)
 }
 
+/// So many levels of a document are looked at one by one, when a part of it is nested too deeply to be read.
+const LEVELS: usize = 32;
+
+/// A document. What is nested too deeply to be read as a value stands in it as its text, so that one such item does not
+/// make a whole list unreadable.
+pub(crate) fn document(text: &str) -> Option<Value> {
+    serde_json::from_str(text).ok().or_else(|| shallow(serde_json::from_str(text).ok()?, LEVELS))
+}
+
+fn shallow(raw: &RawValue, levels: usize) -> Option<Value> {
+    let text = raw.get();
+    if let Ok(whole) = serde_json::from_str(text) {
+        return Some(whole);
+    }
+    match text.as_bytes().first() {
+        Some(b'{') if levels > 0 => {
+            let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
+            let read = |(name, raw)| Some((name, shallow(raw, levels - 1)?));
+            members.into_iter().map(read).collect::<Option<_>>().map(Value::Object)
+        }
+        Some(b'[') if levels > 0 => {
+            let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+            items.into_iter().map(|raw| shallow(raw, levels - 1)).collect::<Option<_>>().map(Value::Array)
+        }
+        Some(_) | None => Some(Value::String(text.to_owned())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,5 +169,17 @@ mod tests {
         assert_eq!(["7", " 0 ", "-1", "1.5", ""].map(said), [Some(7), Some(0), None, None, None]);
         assert_eq!(said("Sat, 21 Nov 2026 10:00:00 GMT"), None);
         assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_part_that_is_nested_too_deeply_is_read_as_its_text() {
+        let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+        let text =
+            format!(r#"{{"items":[{{"id":1,"metadata":{{"a":{deep}}}}},{{"id":2}}],"nextCursor":null}}"#);
+        let read = document(&text).unwrap();
+        assert_eq!((&read["items"][0]["id"], &read["items"][1]["id"]), (&1.into(), &2.into()));
+        assert!(read["items"][0]["metadata"].to_string().contains("[[["), "{read}");
+        assert_eq!(document("nginx"), None);
+        assert_eq!(document(r#"{"a":1"#), None);
     }
 }

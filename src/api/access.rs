@@ -73,6 +73,8 @@ impl Access {
     pub(super) const SUBSCRIBERS: Self = Self { roles: &[Admin, Owner], ..Self::NOBODY };
     /// Who reads everything, and asks for proof of it.
     pub(super) const AUDITORS: Self = Self { roles: &[Admin, Auditor], ..Self::NOBODY };
+    /// Every API key.
+    pub(super) const KEYS: Self = Self { roles: &[Admin, Issuer, Owner, Verifier, Auditor], ..Self::NOBODY };
     /// Who reads the metrics.
     pub(super) const METRICS: Self =
         Self { roles: &[Admin, Auditor], metrics_addresses: true, ..Self::NOBODY };

@@ -7,7 +7,7 @@ use crate::domain::{Seconds, Timestamp, token::LONGEST_ACCESS};
 
 use super::{
     access::Caller,
-    call::Call,
+    call::{Call, note_use},
     problem::{Code, Problem},
     reply::Reply,
 };
@@ -21,7 +21,8 @@ const SHORTEST: u32 = 60;
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "it documents the fields that `mint` reads")]
 pub(super) struct AccessTokenBody {
-    /// Its life in seconds: 60 to 1,800, by default 600. It never outlives the session.
+    /// Its life in seconds: 60 to 1,800, by default 600. It never outlives the session, as far as
+    /// its end is known: the end of its period, and the idle end if it is not used again.
     ttl: Option<u32>,
     /// For whom it is, its `aud`: 1 to 256 characters. Without it the token has no `aud`.
     audience: Option<String>,
@@ -41,7 +42,6 @@ pub(super) struct AccessTokenView<'a> {
 #[utoipa::path(post, path = "/v1/access-tokens", tag = "sessions", operation_id = "mintAccessToken",
     request_body = AccessTokenBody,
     responses((status = 200, description = "The access token.", body = AccessTokenView)))]
-#[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn mint(call: Call) -> Result<Reply, Problem> {
     let mut fields = call.fields()?;
     let ttl = fields.small("ttl", SHORTEST..=LONGEST_ACCESS.0).unwrap_or(USUAL);
@@ -50,6 +50,7 @@ pub(super) async fn mint(call: Call) -> Result<Reply, Problem> {
     // A repeat mints another one, which serves as well; but a key that is none is a fault as everywhere.
     call.idempotency_key()?;
     let Caller::Session(holder) = &call.caller else { return Err(Code::Internal.into()) };
+    note_use(&call.api, &call.caller).await;
     let minted = call.api.authority.mint(holder, Seconds(ttl), audience)?;
     let view = AccessTokenView { access_token: minted.token.expose(), expires_at: minted.expires_at };
     Ok(Reply::ok(&view))

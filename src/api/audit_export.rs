@@ -92,10 +92,7 @@ struct Outlet {
 impl Outlet {
     fn stands(&self) -> bool {
         match &self.caller {
-            Caller::Key(key) => {
-                let known = self.api.authority.live().system().credential(&key.key_hash);
-                known.is_some_and(|known| known.revoked_at.is_none())
-            }
+            Caller::Key(key) => self.api.authority.is_still_good(key.id),
             Caller::Session(_) | Caller::Anyone => false,
         }
     }
@@ -105,7 +102,7 @@ impl Outlet {
         let mut waited = Duration::ZERO;
         while waited < PATIENCE {
             if !self.stands() {
-                return Err(io::Error::other("the credential was revoked"));
+                return Err(io::Error::other("the credential was revoked, or has ended"));
             }
             match self.runtime.block_on(async { timeout(LOOK_EVERY, self.sender.reserve()).await }) {
                 Ok(Ok(permit)) => return Ok(permit),

@@ -24,7 +24,7 @@ use crate::{
 
 use super::{
     Api,
-    access::{Access, Caller, NotAdmitted, SessionAccess, admit, shows_bearer},
+    access::{Access, Caller, NotAdmitted, admit, shows_bearer},
     fields::{Fields, check_size},
     problem::{Code, Problem},
     refusal_log::Refused,
@@ -144,7 +144,7 @@ fn respond(api: &Api, result: Result<Reply, Problem>, asked: &Asked) -> Response
                 let credential = problem.credential.or(asked.credential);
                 api.refusals.note(Refused { address: asked.address, code, route: asked.route, credential });
             }
-            (problem_response(&problem, stamp), code)
+            (problem_response(&problem.timed(api.authority.now()), stamp), code)
         }
     };
     asked.log(response.status().as_u16(), code);
@@ -175,7 +175,6 @@ async fn admitted(
     } else {
         admit_caller(&api, route.access, &parts.headers, peer)?
     };
-    note_use(&api, route.access, &caller).await;
     let mut call = Call { api, caller, request_id: request_id.clone(), parts, params, body: vec![] };
     if route.is_about_a_session() {
         call.caller.check_session(call.session_id())?;
@@ -185,10 +184,10 @@ async fn admitted(
     Ok(call)
 }
 
-/// A call with a good session token is a use of its session. Renewals have their own rule.
-async fn note_use(api: &Api, access: Access, caller: &Caller) {
+/// Notes a use of a session by its holder: minting, usage. To look at one's own session is no use, so that whoever only
+/// watches it does not keep it alive.
+pub(super) async fn note_use(api: &Api, caller: &Caller) {
     if let Caller::Session(holder) = caller
-        && access.session != SessionAccess::Unjudged
         && holder.judge(api.authority.now()).is_ok()
     {
         api.authority.used(&holder.session);
@@ -276,18 +275,26 @@ async fn read_body(api: &Api, route: &Route, parts: &Parts, body: Body) -> Resul
     })?;
     let bytes = bytes.to_bytes();
     match route.payload {
-        Payload::Json if !is_json(&parts.headers) => Err(Code::UnsupportedMediaType.into()),
+        Payload::Json if !is_json(&parts.headers, &[JSON]) => Err(Code::UnsupportedMediaType.into()),
+        Payload::MergePatch if !is_json(&parts.headers, &[MERGE_PATCH, JSON]) => {
+            Err(Problem::from(Code::UnsupportedMediaType)
+                .saying(format!("the body must be {MERGE_PATCH} or {JSON}")))
+        }
         Payload::None if !bytes.is_empty() => Err(Problem::invalid("body", "must be empty")),
-        Payload::Json | Payload::None => Ok(bytes.into()),
+        Payload::Json | Payload::MergePatch | Payload::None => Ok(bytes.into()),
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+const JSON: &str = "application/json";
+/// RFC 7396.
+const MERGE_PATCH: &str = "application/merge-patch+json";
+
+fn is_json(headers: &HeaderMap, kinds: &[&str]) -> bool {
     let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
         return false;
     };
     let mut parts = value.split(';').map(str::trim);
-    let is_json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+    let is_json = parts.next().is_some_and(|given| kinds.iter().any(|kind| given.eq_ignore_ascii_case(kind)));
     // JSON is UTF-8 (RFC 8259); another charset would be misread.
     is_json
         && parts.filter_map(|part| part.split_once('=')).all(|(name, value)| {
@@ -332,6 +339,24 @@ impl Call {
     /// The subject in the path, for reading: a name that cannot be one is unknown.
     pub(super) fn known_subject_id(&self) -> Result<SubjectId, Problem> {
         self.subject_id().map_err(|_| Code::SubjectNotFound.into())
+    }
+
+    /// The subject in the path, if it exists for the caller. What does not is judged here: before anything is sealed,
+    /// queued or written for the request, and foreign and unknown alike.
+    pub(super) fn visible_subject_id(&self) -> Result<SubjectId, Problem> {
+        let id = self.known_subject_id()?;
+        let known = self.api.authority.live().subject(&id);
+        known.filter(|subject| self.caller.may_see(subject)).ok_or(Code::SubjectNotFound)?;
+        Ok(id)
+    }
+
+    /// The same of the session in the path.
+    pub(super) fn visible_session_id(&self) -> Result<SessionId, Problem> {
+        let id = self.session_id().ok_or(Code::SessionNotFound)?;
+        let live = self.api.authority.live();
+        let subject = live.session(id).and_then(|session| live.subject(&session.subject));
+        subject.filter(|subject| self.caller.may_see(subject)).ok_or(Code::SessionNotFound)?;
+        Ok(id)
     }
 
     /// Another part of the path, as whatever it should be.

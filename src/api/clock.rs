@@ -74,7 +74,10 @@ pub(super) async fn set(call: Call) -> Result<Reply, Problem> {
 /// The clock has moved, whatever becomes of this: a job that fails counts and tells that itself.
 async fn do_due(call: &Call) {
     drop(call.api.authority.sweep().await);
-    waiting_for_disk(|| call.api.authority.remove_retired_keys());
+    waiting_for_disk(|| {
+        call.api.authority.remove_retired_keys();
+        call.api.authority.save_key_uses();
+    });
     call.api.webhooks.run_due().await;
     // Last: the head covers what the others have recorded.
     waiting_for_disk(|| call.api.evidence.keeper.run_due());

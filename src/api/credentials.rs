@@ -6,14 +6,14 @@ use utoipa::ToSchema;
 
 use crate::{
     authority::{NewCredential, Reply as Decided},
-    domain::{CredentialId, Event, OwnerId, Stream, Timestamp, event::Role, system::Credential},
+    domain::{CredentialId, Event, OwnerId, Seconds, Stream, Timestamp, event::Role, system::Credential},
     projections::history,
     tokens::ApiKey,
 };
 
 use super::{
     Api,
-    access::ROLES,
+    access::{Caller, ROLES},
     call::Call,
     fields::Fields,
     page::{AskedPage, Page},
@@ -30,8 +30,12 @@ pub(super) struct NewCredentialBody {
     role: Role,
     /// For whom; required for the role owner, refused for others.
     owner_id: Option<OwnerId>,
-    /// What people call it; 1 to 128 characters.
+    /// What people call it; 1 to 128 characters. It stays in the record and cannot be erased, so it must hold no personal
+    /// data.
     name: Option<String>,
+    /// After how many seconds it ends, 60 to 31 536 000; by default it has no end. For an admin key only beside one
+    /// without an end.
+    expires_in: Option<u32>,
 }
 
 /// An API key, without the key.
@@ -43,6 +47,10 @@ pub(super) struct CredentialView {
     owner_id: Option<OwnerId>,
     name: Option<String>,
     created_at: Timestamp,
+    /// When it ends; null if it has no end.
+    expires_at: Option<Timestamp>,
+    /// The full hour before its last use; null if it was never used.
+    last_used_at: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
 }
 
@@ -68,7 +76,8 @@ fn asked(fields: &mut Fields) -> Option<NewCredential> {
         (Some(_) | None, _) => {}
     }
     let name = fields.text("name", 1..=128);
-    Some(NewCredential { role: role?, owner_id, name })
+    let expires_in = fields.small("expiresIn", 60..=31_536_000).map(Seconds);
+    Some(NewCredential { role: role?, owner_id, name, expires_in })
 }
 
 fn view(api: &Api, credential: &Credential) -> CredentialView {
@@ -79,6 +88,8 @@ fn view(api: &Api, credential: &Credential) -> CredentialView {
         owner_id: credential.owner_id.clone(),
         name: texts.open("name", credential.name.as_ref()),
         created_at: credential.created_at,
+        expires_at: credential.expires_at,
+        last_used_at: api.authority.last_use_of_key(credential.id),
         revoked_at: credential.revoked_at,
     }
 }
@@ -113,8 +124,19 @@ pub(super) async fn issue(call: Call) -> Result<Reply, Problem> {
     let mut credential = view_of(&call.api, id)?;
     // The answer to a repeat is that of the first time, whatever became of the key since.
     credential.revoked_at = None;
+    credential.last_used_at = None;
     let issued = IssuedCredential { credential, key };
     Ok(Reply::json(StatusCode::CREATED, &issued).at(Some(position)))
+}
+
+/// The API key of the caller: its role, name, owner and end.
+#[utoipa::path(get, path = "/v1/credentials/self", tag = "credentials", operation_id = "getOwnCredential",
+    responses((status = 200, description = "The key that asks.", body = CredentialView)))]
+#[expect(clippy::unused_async, reason = "every handler has the same type")]
+pub(super) async fn own(call: Call) -> Result<Reply, Problem> {
+    call.no_query()?;
+    let Caller::Key(key) = &call.caller else { return Err(Code::Forbidden.into()) };
+    Ok(Reply::ok(&view(&call.api, key)))
 }
 
 /// All API keys, oldest first, withdrawn ones included.

@@ -49,7 +49,7 @@ pub(super) async fn erase(call: Call) -> Result<Reply, Problem> {
     let reason = fields.required("reason", reason);
     fields.finish()?;
     let context = call.context()?;
-    let subject_id = call.known_subject_id()?;
+    let subject_id = call.visible_subject_id()?;
     let reason = reason.ok_or(Code::InvalidRequest)?;
     let decided = call.api.authority.erase_subject(context, subject_id.clone(), &reason).await?;
     let (by, position) = match decided {

@@ -2,8 +2,8 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::{Map, Value, value::RawValue};
 use utoipa::ToSchema;
 
 use crate::{
@@ -18,7 +18,7 @@ use super::{
     Api,
     bulk_event::confine,
     call::Call,
-    fields::{Fields, parsed_object},
+    fields::{Fields, kept_object},
     page::Page,
     problem::Problem,
     record::{Record, Viewer, kinds},
@@ -43,9 +43,30 @@ pub(super) struct RecordedEvent {
     correlation_id: Option<String>,
     /// What happened; its members are those of the kind, see the event catalogue.
     #[schema(value_type = Object)]
-    data: Value,
+    data: Data,
     /// BLAKE3 of the stored bytes, hex.
     record_hash: String,
+}
+
+/// The members of an event. Metadata is shown with the digits and the order that it was given with, which no tree of
+/// values keeps.
+#[derive(Debug)]
+struct Data {
+    members: Map<String, Value>,
+    metadata: Option<Box<RawValue>>,
+}
+
+impl Serialize for Data {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in &self.members {
+            map.serialize_entry(name, value)?;
+        }
+        if let Some(metadata) = &self.metadata {
+            map.serialize_entry("metadata", metadata)?;
+        }
+        map.end()
+    }
 }
 
 /// The record as events of some kinds.
@@ -126,8 +147,8 @@ fn written(api: &Api, stored: &StoredCommit, owner: Option<&OwnerId>) -> Vec<Arc
     let events = stored.positions().enumerate();
     let events = events.map(|(index, position)| {
         let mut event = recorded_event(api, stored, index, position);
-        if let (Some(owner), Value::Object(members)) = (owner, &mut event.data) {
-            confine(members, owner);
+        if let Some(owner) = owner {
+            confine(&mut event.data.members, owner);
         }
         event
     });
@@ -154,24 +175,24 @@ fn recorded_event(api: &Api, stored: &StoredCommit, index: usize, position: Posi
         session_id: event.session_id(),
         actor: commit.actor.clone(),
         correlation_id: commit.correlation_id.clone(),
-        data: Value::Object(data(event, &texts)),
+        data: data(event, &texts),
         record_hash: stored.record_hashes[index].to_string(),
     }
 }
 
 /// The members of an event, its texts opened; null where a text was erased.
-fn data(event: &Event, texts: &Texts<'_>) -> Map<String, Value> {
+fn data(event: &Event, texts: &Texts<'_>) -> Data {
     let Ok(Value::Object(mut members)) = serde_json::to_value(event) else {
         unreachable!("every event is written as an object")
     };
+    let mut metadata = None;
     for (field, text) in event.texts() {
         let opened = texts.open(field, text);
-        let value = if field == "metadata" {
-            opened.map_or(Value::Null, |text| parsed_object(&text))
+        if field == "metadata" {
+            metadata = Some(opened.map_or_else(|| RawValue::NULL.to_owned(), kept_object));
         } else {
-            opened.map_or(Value::Null, Value::String)
-        };
-        members.insert(field.into(), value);
+            members.insert(field.into(), opened.map_or(Value::Null, Value::String));
+        }
     }
-    members
+    Data { members, metadata }
 }

@@ -3,14 +3,18 @@
 
 use std::{collections::HashSet, ops::RangeInclusive, str::FromStr};
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::domain::{
-    Amount, Timestamp, amount::InvalidAmount, id::InvalidId, refusal::FieldError, text::fault_of_text,
+    Amount, Timestamp, amount::InvalidAmount, event::Change, id::InvalidId, refusal::FieldError,
+    text::fault_of_text,
     time::Seconds,
 };
 
-use super::{json::Json, problem::Problem};
+use super::{
+    json::{DEEPEST, Json},
+    problem::Problem,
+};
 
 /// So many faults are reported at most.
 const REPORTED: usize = 20;
@@ -31,7 +35,7 @@ pub(super) struct Fields {
 impl Fields {
     /// The members of a JSON object.
     pub(super) fn of_body(body: &[u8]) -> Result<Self, FieldError> {
-        let json: Json = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
+        let json = Json::of_body(body).map_err(|error| malformed(&error))?;
         let twice = json.duplicate_keys(REPORTED);
         let given = json.into_members().ok_or_else(|| FieldError::new("body", "must be a JSON object"))?;
         let mut fields = Self { given, ..Self::default() };
@@ -97,6 +101,14 @@ impl Fields {
     /// Whether a field was given, be it right or wrong. It stays to be asked for.
     pub(super) fn has(&self, name: &str) -> bool {
         self.given.iter().any(|(known, value)| known == name && !value.is_null())
+    }
+
+    /// What becomes of a member by a merge patch (RFC 7396): one that is not there stays, null removes.
+    pub(super) fn change<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> Option<T>) -> Change<T> {
+        if !self.given.iter().any(|(known, _)| known == name) {
+            return Change::Keep;
+        }
+        Change::To(read(self))
     }
 
     /// Whether a fault was found so far.
@@ -175,7 +187,8 @@ impl Fields {
             | Json::Number(_)
             | Json::Text(_)
             | Json::List(_)
-            | Json::Object(_) => None,
+            | Json::Object(_)
+            | Json::TooDeep => None,
         })
     }
 
@@ -213,11 +226,8 @@ impl Fields {
 
     /// A JSON object, up to so many bytes when written compactly; given back in that form.
     pub(super) fn object(&mut self, name: &str, most: usize) -> Option<String> {
-        let expected = format!("a JSON object of at most {most} bytes");
-        self.read(name, &expected, |json| {
-            let object = json.into_value();
-            object.is_object().then(|| object.to_string()).filter(|text| text.len() <= most)
-        })
+        let expected = expected_object(most);
+        self.read(name, &expected, |json| fitting_object(&json, most))
     }
 
     /// An amount: a decimal number, as text, so that nobody reads it as floating point.
@@ -239,10 +249,10 @@ impl Fields {
         most: usize,
         read: impl FnOnce(&mut Self) -> T,
     ) -> Option<T> {
-        let expected = format!("a JSON object of at most {most} bytes");
+        let expected = expected_object(most);
         let given = self.read(name, &expected, |json| {
-            let length = json.clone().into_value().to_string().len();
-            json.into_members().filter(|_| length <= most)
+            fitting_object(&json, most)?;
+            json.into_members()
         })?;
         let mut members = Self { given, ..Self::default() };
         let value = read(&mut members);
@@ -318,11 +328,15 @@ fn saturated(number: u64) -> u32 {
 
 fn whole_number(json: &Json, is_query: bool) -> Option<u64> {
     match json {
-        Json::Number(number) if !is_query => number.as_u64(),
+        Json::Number(digits) if !is_query => digits.parse().ok(),
         Json::Text(text) if is_query && text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
-        Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) | Json::List(_) | Json::Object(_) => {
-            None
-        }
+        Json::Null
+        | Json::Bool(_)
+        | Json::Number(_)
+        | Json::Text(_)
+        | Json::List(_)
+        | Json::Object(_)
+        | Json::TooDeep => None,
     }
 }
 
@@ -332,7 +346,17 @@ fn malformed(error: &serde_json::Error) -> FieldError {
     FieldError::new("body", place)
 }
 
-/// Reads metadata back.
-pub(super) fn parsed_object(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or(Value::Null)
+fn expected_object(most: usize) -> String {
+    format!("a JSON object of at most {most} bytes, nested at most {DEEPEST} levels deep")
+}
+
+/// An object's compact text, if it is one and neither too long nor too deep.
+fn fitting_object(json: &Json, most: usize) -> Option<String> {
+    let is_fit = json.is_object() && !json.is_too_deep();
+    is_fit.then(|| json.to_string()).filter(|text| text.len() <= most)
+}
+
+/// Kept metadata, as it is shown: its own text. An older version kept what it had read, which is JSON too.
+pub(super) fn kept_object(text: String) -> Box<RawValue> {
+    RawValue::from_string(text).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }

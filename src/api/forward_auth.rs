@@ -85,7 +85,7 @@ pub(super) async fn serve(api: Arc<Api>, request: Request<Body>) -> Response {
             let code = problem.code.name();
             api.metrics.refused(code);
             api.refusals.note(Refused { address: peer, code, route: PATH, credential: None });
-            return problem_response(&problem, request_id.stamp(&api));
+            return problem_response(&problem.timed(api.authority.now()), request_id.stamp(&api));
         }
     };
     let (bearer, cookie) = (bearer(headers), cookie(headers));
@@ -223,7 +223,7 @@ fn no(inactive: Inactive, has_bearer: bool, has_cookie: bool) -> Response {
         Inactive::Fault(TokenFault::Expired | TokenFault::Idle, _) => {
             r#"{"ok":false,"error":"session_expired","code":"SESSION_EXPIRED"}"#
         }
-        Inactive::Fault(TokenFault::Revoked, _) => {
+        Inactive::Fault(TokenFault::Revoked(_), _) => {
             r#"{"ok":false,"error":"session_revoked","code":"SESSION_REVOKED"}"#
         }
         Inactive::Invalid | Inactive::Fault(TokenFault::Superseded, _) => {

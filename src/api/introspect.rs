@@ -1,7 +1,7 @@
 //! `POST /v1/introspect`: is this token good now? One look into memory, nothing is appended.
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::domain::{OwnerId, Position, SessionId, SubjectId, Timestamp};
@@ -62,7 +62,7 @@ pub(super) struct LiveToken {
     /// Only when it was asked for; null when the session has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Object, required = false)]
-    metadata: Option<Value>,
+    metadata: Option<Box<RawValue>>,
 }
 
 /// A token that is not good now.
@@ -175,6 +175,7 @@ fn judge(api: &Api, token: &str, with_metadata: bool) -> Judgement {
         should_renew: session.renew_at().is_some_and(|renew_at| authority.now() >= renew_at),
         as_of_position: authority.live().position(),
         can_idle: session.terms.idle_timeout.is_some(),
-        metadata: with_metadata.then(|| texts.metadata(&session).unwrap_or(Value::Null)),
+        metadata: with_metadata
+            .then(|| texts.metadata(&session).unwrap_or_else(|| RawValue::NULL.to_owned())),
     }))
 }

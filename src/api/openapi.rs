@@ -138,7 +138,7 @@ fn codes(route: &Route) -> Vec<Code> {
     if !route.access.public && route.access.session != SessionAccess::Unjudged {
         codes.extend([SessionRevoked, TokenSuperseded, TokenExpired, SessionIdle]);
     }
-    if route.payload == Payload::Json {
+    if route.payload != Payload::None {
         codes.push(UnsupportedMediaType);
     }
     if appends(route) {
@@ -159,7 +159,7 @@ fn codes(route: &Route) -> Vec<Code> {
         ],
         (_, "/v1/sessions/{sessionId}/usage") => &[SessionNotFound, ConstraintViolated, SessionNotActive],
         (_, "/v1/sessions/{sessionId}") => &[SessionNotFound],
-        ("GET", "/v1/subjects/{subjectId}")
+        ("GET" | "PATCH", "/v1/subjects/{subjectId}")
         | (_, "/v1/subjects/{subjectId}/sessions" | "/v1/subjects/{subjectId}/erase") => &[SubjectNotFound],
         (_, "/v1/credentials/{credentialId}") => &[NotFound, LastAdmin],
         (_, "/v1/keys/rotate") => &[RotationTooRecent],
@@ -270,6 +270,8 @@ fn problem_schema() -> Value {
             "activeCount": { "type": "integer" },
             "constraint": { "type": "string" },
             "sessionStatus": { "type": "string" },
+            "trigger": { "type": ["string", "null"], "description":
+                "What ended the session of the token; null if it expired or was idle. With the 401 of an ended session." },
             "activeSessions": { "type": "array", "items": { "type": "object" } },
         },
     })

@@ -10,8 +10,9 @@ use serde_json::{Map, Value, json};
 use crate::{
     authority::{Failure, Inactive},
     domain::{
-        CredentialId, Position, Timestamp,
+        CredentialId, Position, Seconds, Timestamp,
         budget::Constraint,
+        event::Trigger,
         refusal::{FieldError, Refusal, listed},
         session::{Status, TokenFault},
     },
@@ -122,8 +123,8 @@ codes! {
         "`end` is the last position. The caller has followed another history, or this one before a restore: it must \
          begin again, at 0, by `since`, or, for a stream, with `after=latest`."
     LastAdmin "LAST_ADMIN" CONFLICT false
-        "The last admin key cannot be withdrawn"
-        "Issue another admin key first."
+        "The last admin key that has no end cannot be revoked"
+        "Issue another admin key without an end first."
     PayloadTooLarge "PAYLOAD_TOO_LARGE" PAYLOAD_TOO_LARGE false
         "The body is too large"
         "The bound is `server.max_body`."
@@ -218,7 +219,7 @@ impl From<Code> for Problem {
             detail: None,
             errors: Vec::new(),
             retry_at: None,
-            retry_after: matches!(code, Code::Overloaded | Code::StorageUnavailable).then_some(1),
+            retry_after: (code.retryable() && code.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(1),
             caused_by: None,
             recorded: None,
             allow: None,
@@ -260,6 +261,20 @@ impl Problem {
         problem
     }
 
+    /// Says what ended the token's session; none when it ended by itself.
+    fn ended_by(mut self, trigger: Option<Trigger>) -> Self {
+        self.more.insert("trigger".into(), json!(trigger));
+        self
+    }
+
+    /// When the same request could succeed, where a wait is all that it needs: what the header `Retry-After` says,
+    /// as a moment.
+    pub(super) fn timed(mut self, now: Timestamp) -> Self {
+        let after = self.retry_after.map(|seconds| now.plus(Seconds(seconds)));
+        self.retry_at = self.retry_at.or(after);
+        self
+    }
+
     /// The body: the members of RFC 9457 and ours, named ones always present.
     pub(super) fn body(&self, request_id: &str) -> Value {
         let code = self.code;
@@ -291,15 +306,13 @@ impl From<Refusal> for Problem {
             Refusal::SessionNotFound => Code::SessionNotFound.into(),
             Refusal::CredentialNotFound => Code::NotFound.into(),
             Refusal::WebhookNotFound => Code::WebhookNotFound.into(),
-            Refusal::WebhookLimitExceeded { .. } => {
-                Self::from(Code::WebhookLimitExceeded).saying(refusal.to_string())
+            Refusal::WebhookLimitExceeded { caused_by, .. } => {
+                Self::caused_by(Code::WebhookLimitExceeded, caused_by).saying(refusal.to_string())
             }
-            Refusal::OwnerChangeForbidden => {
-                Self::from(Code::Forbidden).saying("only an admin may change an existing ownerId")
-            }
-            Refusal::SessionLimitExceeded { of_device, active_count, ref active } => {
+            Refusal::PolicyChangeForbidden { .. } => Self::from(Code::Forbidden).saying(refusal.to_string()),
+            Refusal::SessionLimitExceeded { of_device, active_count, ref active, caused_by } => {
                 let way_out = if of_device { "onDeviceLimit" } else { "onLimit" };
-                let mut problem = Self::from(Code::SessionLimitExceeded).saying(format!(
+                let mut problem = Self::caused_by(Code::SessionLimitExceeded, caused_by).saying(format!(
                     "{refusal}; with {way_out} evict_oldest the oldest would have ended instead"
                 ));
                 let named: Vec<_> = active
@@ -310,10 +323,16 @@ impl From<Refusal> for Problem {
                 problem.more.insert("activeSessions".into(), named.into());
                 problem
             }
-            Refusal::SessionRevoked { caused_by } => Self::caused_by(Code::SessionRevoked, caused_by),
+            Refusal::SessionRevoked { caused_by, trigger } => {
+                Self::caused_by(Code::SessionRevoked, caused_by).ended_by(Some(trigger))
+            }
             Refusal::TokenSuperseded { caused_by } => Self::caused_by(Code::TokenSuperseded, caused_by),
-            Refusal::TokenExpired { caused_by } => Self::caused_by(Code::TokenExpired, caused_by),
-            Refusal::SessionIdle { caused_by } => Self::caused_by(Code::SessionIdle, caused_by),
+            Refusal::TokenExpired { caused_by } => {
+                Self::caused_by(Code::TokenExpired, caused_by).ended_by(None)
+            }
+            Refusal::SessionIdle { caused_by } => {
+                Self::caused_by(Code::SessionIdle, caused_by).ended_by(None)
+            }
             Refusal::RenewalMismatch { caused_by } => {
                 Self::caused_by(Code::SessionRenewalMismatch, caused_by)
             }
@@ -347,13 +366,13 @@ impl From<Refusal> for Problem {
             Refusal::IdempotencyKeyReused { caused_by } => {
                 Self::caused_by(Code::IdempotencyKeyReused, caused_by)
             }
-            Refusal::RotationTooRecent { retry_at, wait } => {
-                let mut problem = Self::from(Code::RotationTooRecent);
+            Refusal::RotationTooRecent { retry_at, wait, caused_by } => {
+                let mut problem = Self::caused_by(Code::RotationTooRecent, caused_by);
                 problem.retry_at = Some(retry_at);
                 problem.retry_after = Some(wait.0);
                 problem
             }
-            Refusal::LastAdmin => Code::LastAdmin.into(),
+            Refusal::LastAdmin { caused_by } => Self::caused_by(Code::LastAdmin, caused_by),
         }
     }
 }
@@ -392,7 +411,14 @@ impl From<Inactive> for Problem {
     fn from(inactive: Inactive) -> Self {
         match inactive {
             Inactive::Invalid => Code::InvalidToken.into(),
-            Inactive::Fault(_, position) => Self::caused_by(code_of(inactive), position),
+            Inactive::Fault(fault, position) => {
+                let problem = Self::caused_by(code_of(inactive), position);
+                match fault {
+                    TokenFault::Revoked(trigger) => problem.ended_by(Some(trigger)),
+                    TokenFault::Expired | TokenFault::Idle => problem.ended_by(None),
+                    TokenFault::Superseded => problem,
+                }
+            }
         }
     }
 }
@@ -401,7 +427,7 @@ impl From<Inactive> for Problem {
 pub(super) const fn code_of(inactive: Inactive) -> Code {
     match inactive {
         Inactive::Invalid => Code::InvalidToken,
-        Inactive::Fault(TokenFault::Revoked, _) => Code::SessionRevoked,
+        Inactive::Fault(TokenFault::Revoked(_), _) => Code::SessionRevoked,
         Inactive::Fault(TokenFault::Superseded, _) => Code::TokenSuperseded,
         Inactive::Fault(TokenFault::Expired, _) => Code::TokenExpired,
         Inactive::Fault(TokenFault::Idle, _) => Code::SessionIdle,

@@ -90,11 +90,10 @@ pub(super) fn kinds<K: Copy>(
 }
 
 impl Viewer {
-    /// Whether the caller's credential has not been revoked since.
+    /// Whether the caller's credential has neither been revoked since nor ended.
     pub(super) fn is_still_admitted(&self) -> bool {
         let Caller::Key(key) = &self.caller else { return true };
-        let system = self.api.authority.live().system();
-        system.system.credentials.get(&key.id).is_some_and(|known| known.revoked_at.is_none())
+        self.api.authority.is_still_good(key.id)
     }
 
     /// Whether the caller may see what is recorded here, and seeks it.

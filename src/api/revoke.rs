@@ -9,6 +9,7 @@ use crate::{
         Event, Position, SessionId, SubjectId, Timestamp,
         command::Revoker,
         event::{Role, SessionRevoked, Trigger},
+        id::InvalidId,
     },
     log::StoredCommit,
     projections::history,
@@ -58,7 +59,7 @@ pub(super) async fn revoke(call: Call) -> Result<Reply, Problem> {
     let reject_renewal = query.flag("rejectRenewal");
     query.finish()?;
     let context = call.context()?;
-    let session_id = call.session_id().ok_or(Code::SessionNotFound)?;
+    let session_id = call.visible_session_id()?;
     let by = revoker(&call.caller)?;
     let asked = Revocation { session_id, by, reject_renewal, reason };
     let revoked = match call.api.authority.revoke(context, asked).await? {
@@ -104,18 +105,19 @@ fn end_in(stored: &StoredCommit) -> Option<&SessionRevoked> {
     operation_id = "revokeSubjectSessions",
     params(("subjectId" = SubjectId, Path, description = "The subject."),
         ("device" = Option<String>, Query, description = "Only sessions of this device."),
-        ("exceptSessionId" = Option<SessionId>, Query, description = "All but this session."),
+        ("exceptSessionId" = Option<SessionId>, Query, description = "All but this session; it must be one of the subject's."),
         ("reason" = Option<String>, Query, description = "Why; 1 to 500 characters.")),
     responses((status = 200, description = "They have ended.", body = RevokedSessions)))]
 pub(super) async fn revoke_subject(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
     let device = query.text("device", 1..=128);
-    // A misspelt exception would end the very session that was to stay, so it is refused, not ignored.
-    let except = query.id("exceptSessionId");
+    let except = query.raw_text("exceptSessionId");
     let reason = query.text("reason", 1..=500);
     query.finish()?;
     let context = call.context()?;
-    let subject_id = call.known_subject_id()?;
+    let subject_id = call.visible_subject_id()?;
+    // An id that is no UUID is an unknown id, and an unknown exception would end the session that was to stay.
+    let except = except.map(|id| id.parse()).transpose().map_err(|_: InvalidId| Code::SessionNotFound)?;
     let owner = call.caller.owner().cloned();
     let asked = RevocationOfMany { subject_id: subject_id.clone(), device, except, owner, reason };
     let revoked = match call.api.authority.revoke_many(context, asked).await? {

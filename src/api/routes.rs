@@ -37,6 +37,8 @@ pub(super) type Handled = Pin<Box<dyn Future<Output = Result<Reply, Problem>> + 
 pub(super) enum Payload {
     /// A JSON object.
     Json,
+    /// A JSON object whose members are changes, and null removes.
+    MergePatch,
     /// None; one that comes all the same is refused.
     None,
 }
@@ -79,6 +81,7 @@ fn described<P: utoipa::Path + SchemaReferences>(
         [HttpMethod::Get] => Method::GET,
         [HttpMethod::Put] => Method::PUT,
         [HttpMethod::Post] => Method::POST,
+        [HttpMethod::Patch] => Method::PATCH,
         [HttpMethod::Delete] => Method::DELETE,
         other => unreachable!("a route has one method of ours, not {}", other.len()),
     };
@@ -97,6 +100,7 @@ fn described<P: utoipa::Path + SchemaReferences>(
 pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
     vec![
         route!(subjects::put, __path_put, ISSUERS, Json),
+        route!(subjects::patch, __path_patch, ISSUERS, MergePatch),
         route!(subjects::show, __path_show, READERS, None),
         route!(subjects::list, __path_list, READERS, None),
         route!(revoke::revoke_subject, __path_revoke_subject, REVOKERS, None),
@@ -121,7 +125,8 @@ pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
         route!(audit::check, __path_check, AUDITORS, None),
         route!(audit_export::stream, __path_stream, AUDITORS, None),
         route!(credentials::issue, __path_issue, ADMINS, Json),
-        route!(credentials::list, __path_list, ADMINS, None),
+        route!(credentials::list, __path_list, AUDITORS, None),
+        route!(credentials::own, __path_own, KEYS, None),
         route!(credentials::revoke, __path_revoke, ADMINS, None),
         route!(webhooks::create, __path_create, SUBSCRIBERS, Json),
         route!(webhooks::list, __path_list, RECORD, None),

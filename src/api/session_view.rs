@@ -1,7 +1,7 @@
 //! A session as callers see it.
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 
 use super::{
     Api,
-    fields::parsed_object,
+    fields::kept_object,
     usage::{ConstraintsView, UsageView, constraints_view},
 };
 
@@ -55,7 +55,7 @@ pub(super) struct SessionView {
     revoked_reason: Option<String>,
     scopes: Vec<String>,
     #[schema(value_type = Option<Object>)]
-    metadata: Option<Value>,
+    metadata: Option<Box<RawValue>>,
     /// The limits on its use; null when there are none.
     constraints: Option<ConstraintsView>,
     usage: UsageView,
@@ -91,9 +91,9 @@ impl<'a> Texts<'a> {
     }
 
     /// A session's metadata.
-    pub(super) fn metadata(&self, session: &Session) -> Option<Value> {
+    pub(super) fn metadata(&self, session: &Session) -> Option<Box<RawValue>> {
         let metadata = session.details.as_ref()?.metadata.as_ref();
-        self.open("metadata", metadata).map(|text| parsed_object(&text))
+        self.open("metadata", metadata).map(kept_object)
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) struct NewSessionBody {
     mode: Option<Mode>,
     /// The name of the device that it belongs to; 1 to 128 characters.
     device: Option<String>,
-    /// Up to 64 RFC 6749 scope tokens of up to 128 characters.
+    /// Up to 64 RFC 6749 scope tokens of up to 128 characters; 2 KiB in all, joined by blanks.
     scopes: Option<Vec<String>>,
     /// A JSON object of up to 4 KiB.
     #[schema(value_type = Option<Object>)]
@@ -76,6 +76,10 @@ pub(super) struct CreatedSession<'a> {
     max_renewals: u32,
 }
 
+/// So many bytes may a session's scopes have, joined by blanks. A reverse proxy reads them in one header, and the head of
+/// an answer must fit into its buffer: 4 KiB is usual.
+const SCOPES_TOGETHER: usize = 2048;
+
 const MODES: [(&str, Mode); 2] = [("fixed", Mode::Fixed), ("sliding", Mode::Sliding)];
 
 fn asked(fields: &mut Fields) -> (AskedTerms, Option<NewSession>) {
@@ -91,14 +95,20 @@ fn asked(fields: &mut Fields) -> (AskedTerms, Option<NewSession>) {
     };
     let device = fields.text("device", 1..=128);
     let scopes = fields.texts("scopes", 0..=64).unwrap_or_default();
-    if !scopes.iter().all(|scope| is_scope_token(scope)) {
-        fields.fault("scopes", "must be RFC 6749 scope tokens of 1 to 128 characters");
-    }
+    check_scopes(fields, &scopes);
     let metadata = fields.object("metadata", 4096);
     let constraints = constraints(fields);
     let new =
         subject_id.map(|id| NewSession { subject_id: id, terms, device, scopes, metadata, constraints });
     (terms, new)
+}
+
+fn check_scopes(fields: &mut Fields, scopes: &[String]) {
+    if !scopes.iter().all(|scope| is_scope_token(scope)) {
+        fields.fault("scopes", "must be RFC 6749 scope tokens of 1 to 128 characters");
+    } else if scopes.iter().map(|scope| scope.len() + 1).sum::<usize>() > SCOPES_TOGETHER + 1 {
+        fields.fault("scopes", format!("must have at most {SCOPES_TOGETHER} bytes, joined by blanks"));
+    }
 }
 
 /// RFC 6749, section 3.3: any visible ASCII character but `"` and `\`.

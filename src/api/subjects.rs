@@ -1,4 +1,4 @@
-//! `/v1/subjects`: register, read, list.
+//! `/v1/subjects`: register, change, read, list.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    authority::{NewProfile, Registered, Reply as Decided},
+    authority::{NewProfile, Registered, Reply as Decided, SubjectChanges},
     domain::{
         OwnerId, Position, SubjectId, Timestamp,
-        event::{Role, SubjectKind},
+        event::{ProfileChanges, Role, SubjectKind},
         policy::OnLimit,
         subject::Subject,
     },
@@ -83,6 +83,22 @@ fn profile(fields: &mut Fields) -> NewProfile {
     }
 }
 
+fn changes(fields: &mut Fields) -> SubjectChanges {
+    SubjectChanges {
+        name: fields.change("name", |fields| fields.text("name", 1..=128)),
+        others: ProfileChanges {
+            kind: fields.change("kind", |fields| fields.one_of("kind", &KINDS)),
+            owner_id: fields.change("ownerId", |fields| fields.id("ownerId")),
+            max_sessions: fields.change("maxSessions", |fields| fields.small("maxSessions", 1..=10_000)),
+            max_sessions_per_device: fields
+                .change("maxSessionsPerDevice", |fields| fields.small("maxSessionsPerDevice", 1..=10_000)),
+            on_limit: fields.change("onLimit", |fields| fields.one_of("onLimit", &LIMITS)),
+            on_device_limit: fields.change("onDeviceLimit", |fields| fields.one_of("onDeviceLimit", &LIMITS)),
+            ..ProfileChanges::default()
+        },
+    }
+}
+
 fn view(api: &Api, subject: &Subject, moment: Moment) -> Option<SubjectView> {
     let registration = subject.registration.as_ref()?;
     let profile = &registration.profile;
@@ -105,7 +121,9 @@ fn view(api: &Api, subject: &Subject, moment: Moment) -> Option<SubjectView> {
 
 /// Register a subject, or replace the whole of its registration.
 ///
-/// A request that changes nothing appends nothing.
+/// A request that changes nothing appends nothing. Only an admin may change the owner and the limits of an existing
+/// subject: an issuer that leaves them out keeps them, and one that gives others gets 403. An issuer may name the first
+/// owner.
 #[utoipa::path(put, path = "/v1/subjects/{subjectId}", tag = "subjects", operation_id = "putSubject",
     params(("subjectId" = SubjectId, Path, description = "The subject's name, chosen by the caller.")),
     request_body = SubjectBody,
@@ -120,13 +138,40 @@ pub(super) async fn put(call: Call) -> Result<Reply, Problem> {
     }
     fields.finish()?;
     let id = id?;
-    let may_change_owner = call.caller.role() == Some(Role::Admin);
     let context = call.context()?;
-    let api = &call.api;
-    let decided = api.authority.register_subject(context, id.clone(), new, may_change_owner).await?;
+    let decided =
+        call.api.authority.register_subject(context, id.clone(), new, may_change_policy(&call)).await?;
+    answered(&call.api, &id, decided)
+}
+
+/// Change parts of a subject's registration (RFC 7396).
+///
+/// Fields that are left out stay, and null removes. A request that changes nothing appends nothing. Only an admin may
+/// change the owner and the limits, but an issuer may name the first owner.
+#[utoipa::path(patch, path = "/v1/subjects/{subjectId}", tag = "subjects", operation_id = "patchSubject",
+    params(("subjectId" = SubjectId, Path, description = "The subject.")),
+    request_body(description = "The changes.",
+        content((SubjectBody = "application/json"), (SubjectBody = "application/merge-patch+json"))),
+    responses((status = 200, description = "The subject after the changes.", body = SubjectView)))]
+pub(super) async fn patch(call: Call) -> Result<Reply, Problem> {
+    let mut fields = call.fields()?;
+    let changes = changes(&mut fields);
+    fields.finish()?;
+    let context = call.context()?;
+    let id = call.visible_subject_id()?;
+    let decided =
+        call.api.authority.change_subject(context, id.clone(), changes, may_change_policy(&call)).await?;
+    answered(&call.api, &id, decided)
+}
+
+fn may_change_policy(call: &Call) -> bool {
+    call.caller.role() == Some(Role::Admin)
+}
+
+fn answered(api: &Api, id: &SubjectId, decided: Decided<Registered>) -> Result<Reply, Problem> {
     let registered = match decided {
         Decided::Now(registered) => registered,
-        Decided::Repeat(first) => as_registered_by(api, &id, first)?,
+        Decided::Repeat(first) => as_registered_by(api, id, first)?,
     };
     let Registered { subject, is_new, at, position } = registered;
     let moment = Moment { position: position.unwrap_or_else(|| api.authority.live().position()), at };

@@ -17,7 +17,7 @@ use crate::{
 use super::{
     Api,
     access::Caller,
-    call::Call,
+    call::{Call, note_use},
     fields::Fields,
     problem::{Code, Problem},
     reply::Reply,
@@ -160,11 +160,13 @@ pub(super) async fn record(call: Call) -> Result<Reply, Problem> {
     fields.finish()?;
     let wanted = wanted.ok_or(Code::InvalidRequest)?;
     let context = call.context()?;
-    let session_id = call.session_id().ok_or(Code::SessionNotFound)?;
+    let session_id = call.visible_session_id()?;
     let generation = match &call.caller {
         Caller::Session(holder) => Some(holder.claims.generation),
         Caller::Key(_) | Caller::Anyone => None,
     };
+    // A use that its constraints refuse shows all the same that the session is in use.
+    note_use(&call.api, &call.caller).await;
     let asked = NewUse { session_id, generation, wanted };
     let Used { usage, position } = match call.api.authority.record_usage(context, asked).await? {
         Decided::Now(used) => used,

@@ -1,10 +1,10 @@
 //! API keys: issue, recognise, withdraw.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use crate::{
     domain::{
-        CredentialId, OwnerId, Position, Timestamp,
+        CredentialId, OwnerId, Position, Seconds, Timestamp,
         command::SystemCommand,
         event::{CredentialIssued, Role},
         system::Credential,
@@ -27,12 +27,40 @@ pub struct NewCredential {
     pub owner_id: Option<OwnerId>,
     /// What people call it.
     pub name: Option<String>,
+    /// How long it is good; none: until it is withdrawn.
+    pub expires_in: Option<Seconds>,
 }
 
 impl Authority {
-    /// The credential of this key, unless it is unknown or was withdrawn.
+    /// The credential of this key, unless it is unknown, was withdrawn or has ended. To ask is a use of it.
     pub fn credential(&self, key: &str) -> Option<Arc<Credential>> {
-        self.live.system().credential(&ApiKey::hash(key))
+        let now = self.now();
+        let known = self.live.system().credential(&ApiKey::hash(key)).filter(|known| known.is_good(now))?;
+        self.key_uses.note(known.id, now);
+        Some(known)
+    }
+
+    /// Whether an API key that was good is so still.
+    pub fn is_still_good(&self, id: CredentialId) -> bool {
+        let system = self.live.system();
+        system.system.credentials.get(&id).is_some_and(|known| known.is_good(self.now()))
+    }
+
+    /// The full hour before the last use of an API key; none when it was never used.
+    pub fn last_use_of_key(&self, id: CredentialId) -> Option<Timestamp> {
+        self.key_uses.hour_of(id)
+    }
+
+    /// Takes up what is saved in this data directory of the uses of API keys, and saves them there.
+    pub fn keep_key_uses_in(&self, data: &Path) {
+        self.key_uses.open(data);
+    }
+
+    /// Saves the uses of API keys, where an hour has changed. One that cannot be saved now is saved the next time.
+    pub fn save_key_uses(&self) {
+        if let Err(error) = self.key_uses.save() {
+            tracing::warn!(%error, "when API keys were last used could not be saved");
+        }
     }
 
     /// Admits a new API key, which the caller has drawn: only its hash is ever stored.
@@ -73,6 +101,7 @@ impl Authority {
             owner_id: new.owner_id,
             name: new.name.as_deref().map(|name| self.seal_own("name", name)).transpose()?,
             key_hash: ApiKey::hash(key.expose()),
+            expires_in: new.expires_in,
         };
         Ok((id, SystemCommand::IssueCredential(event)))
     }

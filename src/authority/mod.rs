@@ -18,6 +18,7 @@ mod erase;
 mod health;
 mod idempotency;
 mod intake;
+mod key_uses;
 mod keys;
 mod live;
 mod presence;
@@ -51,12 +52,13 @@ pub use self::{
         Granted, Holder, Inactive, NewSession, NewUse, Revocation, RevocationOfMany, Revoked, RevokedMany,
         Used, UsesUnrecorded,
     },
-    subjects::{NewProfile, Registered},
+    subjects::{NewProfile, Registered, SubjectChanges},
     sweep::Swept,
 };
 
 use self::{
     intake::{Intake, Rejected},
+    key_uses::KeyUses,
     presence::Presence,
     request::{Answer, Ask, Request},
     sequencer::Sequencer,
@@ -87,6 +89,7 @@ pub struct Authority {
     secrets: Secrets,
     issuing: Issuing,
     sweep: sweep::Sweep,
+    key_uses: KeyUses,
     sequencer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -191,6 +194,7 @@ impl Authority {
             secrets: parts.secrets,
             issuing: parts.issuing,
             sweep: sweep::Sweep::default(),
+            key_uses: KeyUses::default(),
             sequencer: Mutex::new(Some(thread)),
         };
         authority.submit_blocking(

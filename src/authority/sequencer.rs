@@ -302,6 +302,7 @@ impl Sequencer {
                 Observed { is_forgotten, ..Observed::default() }
             }
             Command::RegisterSubject(_)
+            | Command::ChangeSubject(_)
             | Command::CreateSession(_)
             | Command::RefreshSession(_)
             | Command::RecordUsage(_)

@@ -8,6 +8,7 @@ use crate::{
             AskedTerms, Command, CreateSession, RecordUsage, RefreshSession, RenewSession, RevokeSession,
             RevokeSessions, Revoker, SystemCommand,
         },
+        decide::check_terms,
         event::{Device, Trigger},
         refusal::Refusal,
         session::{SharedSession, TokenFault},
@@ -277,6 +278,7 @@ impl Authority {
     /// [`Refusal::SubjectNotFound`], [`Refusal::SessionLimitExceeded`], [`Refusal::Invalid`], or why it could
     /// not be recorded.
     pub async fn create_session(&self, context: Context, new: NewSession) -> Result<Reply<Granted>, Failure> {
+        self.check_before_sealing(&new)?;
         let mut sealer = Sealer::new(self, new.subject_id);
         let device = self.sealed_device(&mut sealer, new.device.as_deref())?;
         let id = session_id(&*self.entropy, self.now());
@@ -293,6 +295,17 @@ impl Authority {
             Answer::Done(done) => Ok(Reply::Now(self.granted(&done, id))),
             Answer::Repeat(first) => Ok(Reply::Repeat(first)),
         }
+    }
+
+    /// Nothing is sealed for a subject that does not exist: its key would stay behind. The faults of fields come first.
+    fn check_before_sealing(&self, new: &NewSession) -> Result<(), Refusal> {
+        let system = self.live.system();
+        let policy = system.system.policy_in_force();
+        if policy.auto_register || self.live.subject(&new.subject_id).is_some() {
+            return Ok(());
+        }
+        check_terms(policy, new.terms)?;
+        Err(Refusal::SubjectNotFound)
     }
 
     /// Renews the session of a genuine token: rows 3 to 8 of the checks. With a key, the renewal can be

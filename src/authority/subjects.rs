@@ -1,18 +1,18 @@
-//! Subjects: register.
+//! Subjects: register, change.
 
 use std::sync::Arc;
 
 use crate::domain::{
     OwnerId, Position, SubjectId, Timestamp,
-    command::{Command, RegisterSubject},
-    event::{Profile, SubjectKind},
+    command::{ChangeSubject, Command, RegisterSubject},
+    event::{Change, Profile, ProfileChanges, SubjectKind},
     policy::OnLimit,
     subject::Subject,
 };
 
 use super::{
     Authority, Reply,
-    request::{Answer, Context, Failure},
+    request::{Answer, Ask, Context, Failure},
     sealing::Sealer,
 };
 
@@ -35,6 +35,15 @@ pub struct NewProfile {
     pub on_device_limit: Option<OnLimit>,
 }
 
+/// What is to change of a subject's registration, as the caller said it.
+#[derive(Clone, Debug, Default)]
+pub struct SubjectChanges {
+    /// What people call it.
+    pub name: Change<String>,
+    /// All but the name.
+    pub others: ProfileChanges,
+}
+
 /// A subject that is registered.
 #[derive(Debug)]
 pub struct Registered {
@@ -52,14 +61,14 @@ impl Authority {
     /// Registers a subject, or replaces the whole of its registration.
     ///
     /// # Errors
-    /// [`Refusal::OwnerChangeForbidden`](crate::domain::refusal::Refusal) unless `may_change_owner`, or why it
+    /// [`Refusal::PolicyChangeForbidden`](crate::domain::refusal::Refusal) unless `may_change_policy`, or why it
     /// could not be recorded.
     pub async fn register_subject(
         &self,
         context: Context,
         id: SubjectId,
         new: NewProfile,
-        may_change_owner: bool,
+        may_change_policy: bool,
     ) -> Result<Reply<Registered>, Failure> {
         let mut sealer = Sealer::new(self, id);
         let profile = Profile {
@@ -71,8 +80,34 @@ impl Authority {
             on_limit: new.on_limit,
             on_device_limit: new.on_device_limit,
         };
-        let command = Command::RegisterSubject(RegisterSubject { profile, may_change_owner });
-        match self.submit(sealer.ask(command), context).await? {
+        let command = Command::RegisterSubject(RegisterSubject { profile, may_change_policy });
+        self.registered(sealer.ask(command), context).await
+    }
+
+    /// Changes parts of a subject's registration.
+    ///
+    /// # Errors
+    /// [`Refusal::SubjectNotFound`](crate::domain::refusal::Refusal), `PolicyChangeForbidden` unless `may_change_policy`; or why it could not
+    /// be recorded.
+    pub async fn change_subject(
+        &self,
+        context: Context,
+        id: SubjectId,
+        asked: SubjectChanges,
+        may_change_policy: bool,
+    ) -> Result<Reply<Registered>, Failure> {
+        let mut sealer = Sealer::new(self, id);
+        let name = match asked.name {
+            Change::Keep => Change::Keep,
+            Change::To(name) => Change::To(sealer.seal("name", name.as_deref())?),
+        };
+        let changes = ProfileChanges { name, ..asked.others };
+        let command = Command::ChangeSubject(ChangeSubject { changes, may_change_policy });
+        self.registered(sealer.ask(command), context).await
+    }
+
+    async fn registered(&self, ask: Ask, context: Context) -> Result<Reply<Registered>, Failure> {
+        match self.submit(ask, context).await? {
             Answer::Done(done) => {
                 let position = done.position();
                 let subject = done.subject.expect("it was a command about a subject");

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::{
     client::Request,
     context::{Context, span},
+    digits,
     failure::Failure,
     output::Format,
 };
@@ -105,8 +106,8 @@ impl Stream {
             } else if let Some(heard) = line.strip_prefix(": ") {
                 self.last = Some(heard.to_owned());
             } else if let Some(data) = line.strip_prefix("data: ") {
-                let item = serde_json::from_str(data)
-                    .map_err(|_| cli.client.strange(200, "an item of the stream is no JSON"))?;
+                let item = digits::read(data)
+                    .ok_or_else(|| cli.client.strange(200, "an item of the stream is no JSON"))?;
                 take(&item)?;
                 self.last = id.take();
             }

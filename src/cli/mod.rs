@@ -14,6 +14,7 @@ mod client;
 mod completions;
 mod context;
 mod credential;
+mod digits;
 mod doctor;
 mod events;
 mod failure;

@@ -14,6 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressState, 
 use serde_json::{Value, json};
 
 use super::{
+    digits,
     failure::{Failure, Problem},
     secret::redacted,
     words,
@@ -125,7 +126,7 @@ fn plain(value: &Value) -> String {
         Value::Array(items) if items.iter().all(|item| !item.is_object()) => {
             items.iter().map(plain).collect::<Vec<_>>().join(", ")
         }
-        Value::Array(_) | Value::Object(_) => harmless(&value.to_string()),
+        Value::Array(_) | Value::Object(_) => harmless(&digits::compact(value)),
     }
 }
 
@@ -164,8 +165,8 @@ impl Output {
     pub(crate) fn record(self, record: &Value, columns: &[Column], now: Timestamp) -> Result<(), Failure> {
         match self.format {
             Format::Table => stdout(&rows(record, columns, now, self.colors)),
-            Format::Json => stdout(&pretty(record)),
-            Format::Jsonl => stdout(&record.to_string()),
+            Format::Json => stdout(&digits::pretty(record)),
+            Format::Jsonl => stdout(&digits::compact(record)),
         }
     }
 
@@ -227,8 +228,8 @@ impl Output {
     ) -> Result<(), Failure> {
         let items = page[field].as_array().map(Vec::as_slice).unwrap_or_default();
         match self.format {
-            Format::Json => stdout(&pretty(page)),
-            Format::Jsonl => items.iter().try_for_each(|item| stdout(&item.to_string())),
+            Format::Json => stdout(&digits::pretty(page)),
+            Format::Jsonl => items.iter().try_for_each(|item| stdout(&digits::compact(item))),
             Format::Table if items.is_empty() => {
                 self.talk(empty);
                 Ok(())
@@ -241,8 +242,8 @@ impl Output {
     pub(crate) fn told(self, record: &Value, lines: &[String]) -> Result<(), Failure> {
         match self.format {
             Format::Table => lines.iter().try_for_each(|line| stdout(&harmless(line))),
-            Format::Json => stdout(&pretty(record)),
-            Format::Jsonl => stdout(&record.to_string()),
+            Format::Json => stdout(&digits::pretty(record)),
+            Format::Jsonl => stdout(&digits::compact(record)),
         }
     }
 
@@ -291,7 +292,7 @@ impl Output {
     pub(crate) fn line(self, item: &Value, in_words: impl FnOnce() -> String) -> Result<(), Failure> {
         match self.format {
             Format::Table => stdout(&harmless(&in_words())),
-            Format::Json | Format::Jsonl => stdout(&item.to_string()),
+            Format::Json | Format::Jsonl => stdout(&digits::compact(item)),
         }
     }
 
@@ -321,8 +322,8 @@ impl Output {
     pub(crate) fn failure(self, failure: &Failure) {
         let told = match self.format {
             Format::Table => failure_in_words(failure),
-            Format::Json => pretty(&failure_document(failure)),
-            Format::Jsonl => failure_document(failure).to_string(),
+            Format::Json => digits::pretty(&failure_document(failure)),
+            Format::Jsonl => digits::compact(&failure_document(failure)),
         };
         say(&told);
     }
@@ -368,10 +369,6 @@ fn stdout(text: &str) -> Result<(), Failure> {
 /// A stderr that is closed cannot be told about.
 fn say(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", redacted(text));
-}
-
-fn pretty(value: &Value) -> String {
-    format!("{value:#}")
 }
 
 fn blank_table(colors: bool) -> Table {

@@ -93,7 +93,11 @@ impl Http {
         }
         // What it says of the body may quote it, and a token with it.
         let strange = |_| self.strange(status.as_u16(), "the document is not of the form that it must have");
-        serde_json::from_slice(&body).map_err(strange)
+        serde_json::from_slice(&body).or_else(|error| {
+            // Metadata may be nested too deeply for a reader, and what it is beside is good all the same.
+            let document = str::from_utf8(&body).ok().and_then(outbound::document);
+            document.map_or(Err(error), serde_json::from_value).map_err(strange)
+        })
     }
 
     fn prepared(&self, request: &Request, credential: Option<&Secret>) -> Result<RequestBuilder, Error> {

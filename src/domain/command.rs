@@ -5,7 +5,7 @@ use super::{
     activity::Mode,
     budget::{Constraints, Use},
     bulk::Selector,
-    event::{CredentialIssued, Device, Presented, Profile, Seen, WebhookCreated},
+    event::{CredentialIssued, Device, Presented, Profile, ProfileChanges, Seen, WebhookCreated},
     id::{CredentialId, Digest16, Generation, OwnerId, SessionId, WebhookId},
     keys::{KeyId, KeyUse, Retire},
     policy::Policy,
@@ -18,6 +18,8 @@ use super::{
 pub enum Command {
     /// Register a subject, or replace its registration.
     RegisterSubject(RegisterSubject),
+    /// Change parts of a subject's registration.
+    ChangeSubject(ChangeSubject),
     /// Begin a session.
     CreateSession(CreateSession),
     /// Extend a session's period and replace its token.
@@ -67,6 +69,7 @@ impl Command {
         match self {
             Self::RevokeSession(_) | Self::RevokeSessions(_) => true,
             Self::RegisterSubject(_)
+            | Self::ChangeSubject(_)
             | Self::CreateSession(_)
             | Self::RenewSession(_)
             | Self::RefreshSession(_)
@@ -79,7 +82,7 @@ impl Command {
     /// Which uses of sessions its decision rests on.
     pub const fn rests_on(&self) -> RestsOn {
         match self {
-            Self::RegisterSubject(_) | Self::EraseSubject(_) => RestsOn::Nothing,
+            Self::RegisterSubject(_) | Self::ChangeSubject(_) | Self::EraseSubject(_) => RestsOn::Nothing,
             Self::RenewSession(command) => RestsOn::One(command.session_id),
             Self::RefreshSession(command) => RestsOn::One(command.session_id),
             Self::RecordUsage(command) => RestsOn::One(command.session_id),
@@ -173,8 +176,17 @@ pub struct DeleteWebhook {
 pub struct RegisterSubject {
     /// The whole registration.
     pub profile: Profile,
-    /// Whether the caller may give an existing subject another owner.
-    pub may_change_owner: bool,
+    /// Whether the caller may change the owner and the limits of an existing subject.
+    pub may_change_policy: bool,
+}
+
+/// Change parts of a subject's registration.
+#[derive(Clone, Debug)]
+pub struct ChangeSubject {
+    /// What becomes of each part.
+    pub changes: ProfileChanges,
+    /// As in [`RegisterSubject`].
+    pub may_change_policy: bool,
 }
 
 /// Begin a session.

@@ -24,7 +24,7 @@ use super::{
     time::{Seconds, Timestamp},
 };
 
-pub use super::profile::{Profile, SubjectKind};
+pub use super::profile::{Change, Profile, ProfileChanges, SubjectKind};
 
 /// A fact about one subject and its sessions, or about the authority itself.
 ///
@@ -518,6 +518,9 @@ pub struct CredentialIssued {
     #[cbor(n(4), with = "minicbor::bytes")]
     #[serde(skip)]
     pub key_hash: [u8; 32],
+    /// How long it is good; none: until it is withdrawn.
+    #[n(5)]
+    pub expires_in: Option<Seconds>,
 }
 
 /// An API key was withdrawn.

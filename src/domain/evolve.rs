@@ -72,10 +72,11 @@ pub fn evolve(subject: &mut Subject, event: &Event, recorded: RecordedAs) -> Res
 /// [`mark_seen`](super::activity::mark_seen).
 pub fn evolve_system(system: &mut System, event: &Event, recorded: RecordedAs) -> Result<(), IllegalEvent> {
     let outcome = match event {
-        Event::CredentialIssued(event) => issued(system, event, recorded.at),
+        Event::CredentialIssued(event) => issued(system, event, recorded),
         Event::CredentialRevoked(event) => match system.credentials.get_mut(&event.credential_id) {
             Some(credential) if credential.revoked_at.is_none() => {
                 credential.revoked_at = Some(recorded.at);
+                credential.changed = recorded.position;
                 Ok(())
             }
             Some(_) => Err("the credential was withdrawn before"),
@@ -383,7 +384,7 @@ fn end(
     session.revocation = Some(Box::new(Revocation { at, position, trigger, reason: reason.cloned() }));
 }
 
-fn issued(system: &mut System, event: &CredentialIssued, at: Timestamp) -> Result<(), &'static str> {
+fn issued(system: &mut System, event: &CredentialIssued, recorded: RecordedAs) -> Result<(), &'static str> {
     if system.credentials.contains_key(&event.credential_id) {
         return Err("the credential exists already");
     }
@@ -393,8 +394,10 @@ fn issued(system: &mut System, event: &CredentialIssued, at: Timestamp) -> Resul
         owner_id: event.owner_id.clone(),
         name: event.name.clone(),
         key_hash: event.key_hash,
-        created_at: at,
+        created_at: recorded.at,
         revoked_at: None,
+        expires_at: event.expires_in.map(|seconds| recorded.at.plus(seconds)),
+        changed: recorded.position,
     };
     system.credentials.insert(event.credential_id, credential);
     Ok(())

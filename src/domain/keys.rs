@@ -226,10 +226,10 @@ impl Keys {
         }
     }
 
-    /// When the last rotation with an overlap was.
-    pub fn last_overlap(&self, which: KeyUse) -> Option<Timestamp> {
+    /// The key of the last rotation with an overlap.
+    pub fn last_overlap(&self, which: KeyUse) -> Option<&Key> {
         let overlaps = |key: &&Key| key.retired_previous == Some(Retire::Overlap);
-        self.of(which).iter().rev().find(overlaps).map(|key| key.created_at)
+        self.of(which).iter().rev().find(overlaps)
     }
 
     /// Lets the key of the event seal from now on.
@@ -326,7 +326,8 @@ mod tests {
             let key_id = id("lid", letter);
             assert_eq!(keys.sealing_of(&key_id), Sealing { key_id, after, until });
         }
-        assert_eq!(keys.last_overlap(KeyUse::Session), Some(Timestamp::from_millis(40)));
+        let last = keys.last_overlap(KeyUse::Session).unwrap();
+        assert_eq!((last.created_at, last.since), (Timestamp::from_millis(40), Position(9)));
         assert!(keys.of(KeyUse::Session)[0].is_over(Timestamp::from_millis(90)));
         assert!(!keys.of(KeyUse::Session)[0].is_over(Timestamp::from_millis(89)));
     }

@@ -49,3 +49,86 @@ pub enum SubjectKind {
     #[n(2)]
     Service,
 }
+
+/// What becomes of one part of a registration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Change<T> {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// It becomes this; none removes it.
+    To(Option<T>),
+}
+
+impl<T: Clone> Change<T> {
+    fn applied_to(&self, known: Option<&T>) -> Option<T> {
+        match self {
+            Self::Keep => known.cloned(),
+            Self::To(value) => value.clone(),
+        }
+    }
+}
+
+/// What is to change of a registration, part by part.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProfileChanges {
+    /// See [`Profile::name`].
+    pub name: Change<SealedText>,
+    /// See [`Profile::kind`].
+    pub kind: Change<SubjectKind>,
+    /// See [`Profile::owner_id`].
+    pub owner_id: Change<OwnerId>,
+    /// See [`Profile::max_sessions`].
+    pub max_sessions: Change<u32>,
+    /// See [`Profile::max_sessions_per_device`].
+    pub max_sessions_per_device: Change<u32>,
+    /// See [`Profile::on_limit`].
+    pub on_limit: Change<OnLimit>,
+    /// See [`Profile::on_device_limit`].
+    pub on_device_limit: Change<OnLimit>,
+}
+
+impl ProfileChanges {
+    /// The whole registration after these changes.
+    pub fn applied_to(&self, known: &Profile) -> Profile {
+        Profile {
+            name: self.name.applied_to(known.name.as_ref()),
+            kind: self.kind.applied_to(known.kind.as_ref()),
+            owner_id: self.owner_id.applied_to(known.owner_id.as_ref()),
+            max_sessions: self.max_sessions.applied_to(known.max_sessions.as_ref()),
+            max_sessions_per_device: self
+                .max_sessions_per_device
+                .applied_to(known.max_sessions_per_device.as_ref()),
+            on_limit: self.on_limit.applied_to(known.on_limit.as_ref()),
+            on_device_limit: self.on_device_limit.applied_to(known.on_device_limit.as_ref()),
+        }
+    }
+}
+
+impl Profile {
+    /// The same registration; where it names no owner or limit, those that are known.
+    #[must_use]
+    pub fn or_policy_of(self, known: &Self) -> Self {
+        Self {
+            owner_id: self.owner_id.or_else(|| known.owner_id.clone()),
+            max_sessions: self.max_sessions.or(known.max_sessions),
+            max_sessions_per_device: self.max_sessions_per_device.or(known.max_sessions_per_device),
+            on_limit: self.on_limit.or(known.on_limit),
+            on_device_limit: self.on_device_limit.or(known.on_device_limit),
+            ..self
+        }
+    }
+
+    /// The first field that only an admin may change from this registration to another: the owner, once there is one,
+    /// and each limit, also one that is not set yet.
+    pub fn policy_change(&self, to: &Self) -> Option<&'static str> {
+        let changed = [
+            ("ownerId", self.owner_id.is_some() && self.owner_id != to.owner_id),
+            ("maxSessions", self.max_sessions != to.max_sessions),
+            ("maxSessionsPerDevice", self.max_sessions_per_device != to.max_sessions_per_device),
+            ("onLimit", self.on_limit != to.on_limit),
+            ("onDeviceLimit", self.on_device_limit != to.on_device_limit),
+        ];
+        changed.into_iter().find_map(|(field, is_changed)| is_changed.then_some(field))
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::{
     budget::Constraint,
-    event::Event,
+    event::{Event, Trigger},
     id::{Position, SessionId},
     session::Status,
     time::{Seconds, Timestamp},
@@ -31,10 +31,15 @@ pub enum Refusal {
     WebhookLimitExceeded {
         /// So many.
         most: usize,
+        /// The event that created the newest of them.
+        caused_by: Position,
     },
-    /// Only an admin may give a subject another owner.
-    #[error("only an admin may change an existing owner")]
-    OwnerChangeForbidden,
+    /// Only an admin may change the owner and the limits of an existing subject.
+    #[error("only an admin may change {field} of an existing subject")]
+    PolicyChangeForbidden {
+        /// The first field that would change.
+        field: &'static str,
+    },
     /// The subject, or one of its devices, has as many active sessions as it may.
     #[error("{}", full(*.active_count, *.of_device))]
     SessionLimitExceeded {
@@ -44,12 +49,16 @@ pub enum Refusal {
         active_count: usize,
         /// The oldest of them, 50 at most.
         active: Vec<(SessionId, Timestamp)>,
+        /// The event that created the newest of them, which took the last place.
+        caused_by: Position,
     },
     /// The session was ended.
     #[error("the session was ended")]
     SessionRevoked {
         /// By which event.
         caused_by: Position,
+        /// What ended it.
+        trigger: Trigger,
     },
     /// The token was replaced by a renewal (outside of renew).
     #[error("a renewal replaced this token")]
@@ -124,10 +133,15 @@ pub enum Refusal {
         retry_at: Timestamp,
         /// How long that is, rounded up.
         wait: Seconds,
+        /// The rotation.
+        caused_by: Position,
     },
-    /// The last admin key cannot be withdrawn.
-    #[error("the last admin key cannot be withdrawn")]
-    LastAdmin,
+    /// The last admin key without an end cannot be withdrawn.
+    #[error("the last admin key that has no end cannot be revoked")]
+    LastAdmin {
+        /// The last event that made or withdrew an admin key.
+        caused_by: Position,
+    },
 }
 
 /// That a subject, or a device, has as many active sessions as it may.

@@ -223,8 +223,8 @@ pub enum Status {
 /// Why a genuine token is not good now; in the order in which the checks are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenFault {
-    /// Its session was ended.
-    Revoked,
+    /// Its session was ended, and what ended it.
+    Revoked(Trigger),
     /// A renewal replaced it.
     Superseded,
     /// The period of its session is over.
@@ -367,8 +367,8 @@ impl Session {
 
     /// Whether a genuine token of this generation is good now; if not, the first fault that applies.
     pub fn judge(&self, generation: Generation, now: Timestamp) -> Result<(), TokenFault> {
-        if self.revocation.is_some() {
-            Err(TokenFault::Revoked)
+        if let Some(revocation) = &self.revocation {
+            Err(TokenFault::Revoked(revocation.trigger))
         } else if generation != self.generation {
             Err(TokenFault::Superseded)
         } else if self.is_expired(now) {
@@ -383,9 +383,9 @@ impl Session {
     /// The position of the event by which a token has this fault.
     pub fn cause_of(&self, fault: TokenFault) -> Position {
         match (fault, &self.revocation) {
-            (TokenFault::Revoked, Some(revocation)) => revocation.position,
+            (TokenFault::Revoked(_), Some(revocation)) => revocation.position,
             (TokenFault::Idle, _) => self.activity().map_or(self.granted, |activity| activity.seen),
-            (TokenFault::Revoked | TokenFault::Superseded | TokenFault::Expired, _) => self.granted,
+            (TokenFault::Revoked(_) | TokenFault::Superseded | TokenFault::Expired, _) => self.granted,
         }
     }
 

@@ -62,6 +62,25 @@ pub struct Credential {
     /// When it was withdrawn.
     #[n(6)]
     pub revoked_at: Option<Timestamp>,
+    /// From when on it is not good any more; none: it has no end.
+    #[n(7)]
+    pub expires_at: Option<Timestamp>,
+    /// The event that admitted or withdrew it, whichever was last.
+    #[n(8)]
+    #[cbor(default)]
+    pub changed: Position,
+}
+
+impl Credential {
+    /// Whether it opens anything at this moment. Its end is reached exactly when `now >= expires_at`.
+    pub fn is_good(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
+    }
+
+    /// Whether it is an admin's, in force and without an end.
+    pub fn is_lasting_admin(&self) -> bool {
+        self.role == Role::Admin && self.revoked_at.is_none() && self.expires_at.is_none()
+    }
 }
 
 impl System {
@@ -70,11 +89,14 @@ impl System {
         self.policy.as_ref().expect("a start records the policy first")
     }
 
-    /// How many admin keys are in force.
-    pub fn active_admins(&self) -> usize {
-        self.credentials
-            .values()
-            .filter(|credential| credential.role == Role::Admin && credential.revoked_at.is_none())
-            .count()
+    /// How many admin keys are in force that have no end. One of them there must always be.
+    pub fn lasting_admins(&self) -> usize {
+        self.credentials.values().filter(|credential| credential.is_lasting_admin()).count()
+    }
+
+    /// The last event that made or withdrew an admin key.
+    pub fn admins_changed(&self) -> Position {
+        let admins = self.credentials.values().filter(|credential| credential.role == Role::Admin);
+        admins.map(|credential| credential.changed).max().unwrap_or_default()
     }
 }

@@ -235,6 +235,7 @@ pub(super) fn every_kind() -> Vec<Event> {
             owner_id,
             name: Some(sealed(6)),
             key_hash: [0x4b; 32],
+            expires_in: None,
         }),
         Event::CredentialRevoked(CredentialRevoked { credential_id }),
         Event::PolicyChanged(PolicyChanged { policy: Policy::default() }),

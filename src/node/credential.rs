@@ -23,7 +23,8 @@ pub(super) fn issue_first_key(data: &Path, authority: &Authority) -> Result<Path
     let key = ApiKey::draw(authority.entropy());
     write_secret(&path, key.expose())
         .map_err(|source| StartError::Io { path: path.display().to_string(), source })?;
-    let new = NewCredential { role: Role::Admin, owner_id: None, name: Some("first admin key".into()) };
+    let name = Some("first admin key".into());
+    let new = NewCredential { role: Role::Admin, owner_id: None, name, expires_in: None };
     authority
         .issue_credential_blocking(Context::of(Actor::AUTHORITY), &key, new)
         .map_err(StartError::Record)?;

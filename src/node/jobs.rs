@@ -57,6 +57,7 @@ impl Jobs {
 
 fn do_due(authority: &Authority) {
     authority.remove_retired_keys();
+    authority.save_key_uses();
     let can_write = authority.health().stopped().is_none() && authority.clock_fault().is_none();
     if can_write {
         // Whoever sweeps counts and tells of a failure.

@@ -4,7 +4,7 @@
 //! position, the very record that the snapshot names; otherwise it is ignored and the log is folded whole. One that
 //! stands beyond the end of the log is no matter of folding: events are missing, and the start is refused.
 //!
-//! The file: `tenure-snapshot 1\n`, BLAKE3 of what follows (32 bytes), the record hash at the position (32
+//! The file: `tenure-snapshot 2\n`, BLAKE3 of what follows (32 bytes), the record hash at the position (32
 //! bytes), the state's canonical bytes.
 
 use std::{
@@ -15,7 +15,7 @@ use std::{
 
 use crate::{domain::state::State, log::RecordHash};
 
-const MAGIC: &[u8] = b"tenure-snapshot 1\n";
+const MAGIC: &[u8] = b"tenure-snapshot 2\n";
 const FILE: &str = "snapshot";
 
 /// A state, and the record that it stands on.

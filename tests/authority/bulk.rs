@@ -131,7 +131,7 @@ impl<L: EventLog> Fleet<L> {
             );
         }
         let judged = self.world.authority.introspect(session.token.expose());
-        assert_eq!(judged.unwrap_err(), Inactive::Fault(TokenFault::Revoked, at));
+        assert_eq!(judged.unwrap_err(), Inactive::Fault(TokenFault::Revoked(Trigger::Bulk), at));
     }
 
     /// That the log alone leads to what is answered from.

@@ -54,7 +54,7 @@ fn a_key_that_is_issued_while_its_caller_waits_is_admitted_whatever_its_mark() {
     let chance = SeededEntropy::new(13);
     for _ in 0..2 {
         let key = ApiKey::draw(&chance);
-        let new = NewCredential { role: Role::Verifier, owner_id: None, name: None };
+        let new = NewCredential { role: Role::Verifier, owner_id: None, name: None, expires_in: None };
         let (id, _) = world.authority.issue_credential_blocking(marked(), &key, new).unwrap();
         assert_eq!(world.authority.credential(key.expose()).unwrap().id, id);
     }

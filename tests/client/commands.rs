@@ -109,6 +109,10 @@ fn what_would_be_refused_is_refused_in_a_dry_run_too() {
     refused_alike(&ground, "credential revoke nosuch", 4);
     ground.server.register("agent", &json!({}));
     refused_alike(&ground, "subject logout agent --except nosuch", 1);
+    let unknown = "0199a2f0-1111-7111-9111-111111111111";
+    refused_alike(&ground, &format!("subject logout agent --except {unknown}"), 4);
+    let of_another = ground.server.session("another", 3600);
+    refused_alike(&ground, &format!("subject logout agent --except {}", of_another.id), 4);
     let session = ground.server.create(&json!({ "subjectId": "agent" }));
     refused_alike(&ground, &format!("session revoke {} --reject-renewal true", session.id), 1);
     let keys = ground.tenure("credential list -o json").json();
@@ -209,4 +213,51 @@ fn help_says_what_a_command_does() {
         let help = ground.run(None, line).stdout;
         assert!(!help.contains("Arguments of"), "{line}: {help}");
     }
+}
+
+/// An account number of 23 digits went out of the command line, and came back to it, as a float of another number.
+#[test]
+fn metadata_goes_out_and_comes_back_with_its_digits() {
+    let ground = Ground::new();
+    ground.server.register("agent", &json!({}));
+    let metadata = r#"{"account":12345678901234567890123,"rate":1.10}"#;
+    let made = ground.tenure(&format!("session create agent -o json --metadata {metadata}")).json();
+    let id = made["sessionId"].as_str().unwrap();
+    for line in [
+        format!("session show {id} -o jsonl"),
+        format!("session show {id}"),
+        "session list --subject agent -o jsonl".to_owned(),
+        "events --kinds SessionCreated -o jsonl".to_owned(),
+    ] {
+        let shown = ground.tenure(&line);
+        assert!(shown.stdout.contains(metadata), "{line}: {}{}", shown.stdout, shown.stderr);
+    }
+    let pretty = ground.tenure(&format!("session show {id} -o json")).stdout;
+    assert!(pretty.contains("\"account\": 12345678901234567890123"), "{pretty}");
+}
+
+#[test]
+fn a_key_with_an_end_is_created_and_listed_also_on_a_stopped_server() {
+    let mut ground = Ground::new();
+    let made = ground.tenure("credential create --role verifier --expires-in 90m -o json").json();
+    let created = ground.server.events("CredentialIssued");
+    assert_eq!(created[1]["data"]["expiresIn"], 5_400);
+    let listed = ground.tenure("credential list -o json").json();
+    let item = &listed["items"][1];
+    assert_eq!((&item["credentialId"], &item["expiresAt"]), (&made["credentialId"], &made["expiresAt"]));
+    assert_eq!(item["lastUsedAt"], Value::Null);
+    let table = ground.tenure("credential list").stdout;
+    assert!(table.contains("EXPIRES") && table.contains("LAST USED"), "{table}");
+    // Of two admin keys the one without an end stays.
+    ground.tenure("credential create --role admin --expires-in 1h -o json").json();
+    let first = listed["items"][0]["credentialId"].as_str().unwrap();
+    refused_alike(&ground, &format!("credential revoke {first}"), 5);
+    assert!(ground.server.stop().success());
+    let data = ground.server.data();
+    let line = format!("credential create --role auditor --expires-in 1d -o json --data {}", data.display());
+    let made = ground.run(None, &line).json();
+    ground.server.start_again();
+    let listed = ground.tenure("credential list -o json").json();
+    let item = listed["items"].as_array().unwrap().last().unwrap();
+    assert_eq!((&item["credentialId"], &item["expiresAt"]), (&made["credentialId"], &made["expiresAt"]));
 }

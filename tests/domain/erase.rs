@@ -93,7 +93,7 @@ fn what_is_erased_is_not_erased_again() {
 
 #[test]
 fn a_subject_that_is_said_to_be_who_it_was_is_registered_anew() {
-    let command = RegisterSubject { profile: named(), may_change_owner: true };
+    let command = RegisterSubject { profile: named(), may_change_policy: true };
     let again = Event::SubjectRegistered(SubjectRegistered { profile: named() });
     let scenario = full_of_text().when(erase(false), after(5)).then([erased()]);
     let scenario = scenario.when(Command::RegisterSubject(command), after(6)).then([again]);

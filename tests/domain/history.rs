@@ -100,7 +100,7 @@ fn reach_every_answer(answers: &BTreeMap<String, usize>) {
         "evicted",
         "token_reuse",
         "renewal_rejected",
-        "OWNER",
+        "POLICY",
         "SUBJECT_NOT_FOUND",
         "SESSION_NOT_FOUND",
         "SESSION_REVOKED",

@@ -131,7 +131,12 @@ fn an_idle_session_expires_once_at_its_idle_end_and_no_use_revives_it() {
 fn an_idle_session_makes_room() {
     let one = |policy: &mut tenure::domain::Policy| policy.per_subject = 1;
     begun(IDLE).under(one).when(create(2, ASK), just_before(100)).then_refused(
-        Refusal::SessionLimitExceeded { of_device: false, active_count: 1, active: vec![(session(1), T0)] },
+        Refusal::SessionLimitExceeded {
+            of_device: false,
+            active_count: 1,
+            active: vec![(session(1), T0)],
+            caused_by: Position(2),
+        },
     );
     begun(IDLE).under(one).when(create(2, ASK), after(100)).then_many(|events| assert_eq!(events.len(), 1));
 }
@@ -246,7 +251,10 @@ fn what_has_ended_is_not_refreshed() {
     begun(SLIDING)
         .and([ended(1, tenure::domain::event::Trigger::ManualRevoke, 10)])
         .when(refresh(), after(60))
-        .then_refused(Refusal::SessionRevoked { caused_by: Position(3) });
+        .then_refused(Refusal::SessionRevoked {
+            caused_by: Position(3),
+            trigger: tenure::domain::event::Trigger::ManualRevoke,
+        });
 }
 
 #[test]

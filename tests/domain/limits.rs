@@ -1,7 +1,7 @@
 //! How many sessions may be active, and who makes room (section 2).
 
 use tenure::domain::{
-    Event, Policy,
+    Event, Policy, Position,
     command::{AskedTerms, Command, CreateSession},
     event::{Device, EventKind, Profile, SessionsRevoked, Trigger},
     policy::OnLimit,
@@ -27,6 +27,8 @@ fn full(of_device: bool, active: &[(u32, u32)]) -> Refusal {
         of_device,
         active_count: active.len(),
         active: active.iter().map(|(number, seconds)| (session(*number), after(*seconds))).collect(),
+        // The subject is registered first, and its sessions begin in the order of their numbers.
+        caused_by: Position(1 + active.iter().map(|(number, _)| u64::from(*number)).max().unwrap_or(0)),
     }
 }
 
@@ -122,10 +124,14 @@ fn an_expired_session_of_a_device_does_not_count_against_it() {
 fn a_refusal_names_the_oldest_fifty_of_all() {
     let facts = std::iter::once(registered()).chain((1..=60).map(|number| began(number, 60 - number)));
     let oldest = (11..=60).rev().map(|number| (session(number), after(60 - number))).collect();
-    Scenario::given(facts)
-        .under(|policy| policy.per_subject = 60)
-        .when(plain(61), after(61))
-        .then_refused(Refusal::SessionLimitExceeded { of_device: false, active_count: 60, active: oldest });
+    Scenario::given(facts).under(|policy| policy.per_subject = 60).when(plain(61), after(61)).then_refused(
+        Refusal::SessionLimitExceeded {
+            of_device: false,
+            active_count: 60,
+            active: oldest,
+            caused_by: Position(61),
+        },
+    );
 }
 
 #[test]

@@ -141,7 +141,7 @@ fn a_repeat_of_a_revoked_session_is_revoked() {
     renewed_with_the_key()
         .and([ended(1, Trigger::ManualRevoke, 700)])
         .when(renew(1).with_key(KEY), after(701))
-        .then_refused(Refusal::SessionRevoked { caused_by: Position(4) });
+        .then_refused(Refusal::SessionRevoked { caused_by: Position(4), trigger: Trigger::ManualRevoke });
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn the_key_of_the_latest_renewal_with_the_current_token_of_a_revoked_session_is_
     renewed_with_the_key()
         .and([ended(1, Trigger::ManualRevoke, 700)])
         .when(renew(2).with_key(KEY), after(1_200))
-        .then_refused(Refusal::SessionRevoked { caused_by: Position(4) });
+        .then_refused(Refusal::SessionRevoked { caused_by: Position(4), trigger: Trigger::ManualRevoke });
 }
 
 #[test]
@@ -210,7 +210,9 @@ fn a_reused_token_ends_the_session_when_the_policy_says_so() {
         .when(renew(1), after(611))
         .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH), is_ended_for_reuse()]);
     assert!(!scenario.session(1).is_live(after(611)));
-    scenario.when(renew(2), after(1_200)).then_refused(Refusal::SessionRevoked { caused_by: Position(6) });
+    scenario
+        .when(renew(2), after(1_200))
+        .then_refused(Refusal::SessionRevoked { caused_by: Position(6), trigger: Trigger::TokenReuse });
 }
 
 #[test]

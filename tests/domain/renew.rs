@@ -194,7 +194,7 @@ fn table_of_checks() -> Vec<Row> {
             given: late_renewal(spent).and([ended(1, Trigger::ManualRevoke, 1_400)]),
             asked: renew(1),
             at: after(1_400),
-            refusal: Refusal::SessionRevoked { caused_by: Position(4) },
+            refusal: Refusal::SessionRevoked { caused_by: Position(4), trigger: Trigger::ManualRevoke },
             recorded: vec![],
         },
         refused(4, late_renewal(spent), renew(1), after(1_400), mismatch(3), MISMATCH),
@@ -238,7 +238,7 @@ fn row_3_a_revoked_session_is_not_renewed_and_nothing_is_recorded() {
     begun()
         .and([ended(1, Trigger::Own, 100)])
         .when(renew(1), after(600))
-        .then_refused(Refusal::SessionRevoked { caused_by: Position(3) });
+        .then_refused(Refusal::SessionRevoked { caused_by: Position(3), trigger: Trigger::Own });
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn row_3_a_session_ended_with_all_others_is_not_renewed() {
     begun()
         .and([Fact::of_agent(all, after(100))])
         .when(renew(1), after(600))
-        .then_refused(Refusal::SessionRevoked { caused_by: Position(3) });
+        .then_refused(Refusal::SessionRevoked { caused_by: Position(3), trigger: Trigger::SubjectRevoked });
 }
 
 #[test]

@@ -238,11 +238,11 @@ pub(crate) fn are_ended(matched: u32) -> SessionsRevoked {
 // Commands
 
 pub(crate) fn register(profile: Profile) -> Command {
-    Command::RegisterSubject(RegisterSubject { profile, may_change_owner: false })
+    Command::RegisterSubject(RegisterSubject { profile, may_change_policy: false })
 }
 
 pub(crate) fn register_as_admin(profile: Profile) -> Command {
-    Command::RegisterSubject(RegisterSubject { profile, may_change_owner: true })
+    Command::RegisterSubject(RegisterSubject { profile, may_change_policy: true })
 }
 
 pub(crate) fn create(number: u32, terms: AskedTerms) -> Command {

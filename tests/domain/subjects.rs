@@ -2,7 +2,8 @@
 
 use tenure::domain::{
     Event,
-    event::{Profile, SubjectKind, SubjectRegistered},
+    command::{ChangeSubject, Command},
+    event::{Change, Profile, ProfileChanges, SubjectKind, SubjectRegistered},
     policy::OnLimit,
     refusal::Refusal,
 };
@@ -62,7 +63,7 @@ fn any_single_difference_replaces_the_whole_registration() {
         let mut changed = full_profile();
         change(&mut changed);
         let scenario = Scenario::given([registered_as(full_profile())])
-            .when(register(changed.clone()), after(9))
+            .when(register_as_admin(changed.clone()), after(9))
             .then([is_registered(changed.clone())]);
         let registration = scenario.agent().registration.as_ref().unwrap();
         assert_eq!(registration.profile, changed);
@@ -75,18 +76,85 @@ fn only_an_admin_gives_a_subject_another_owner() {
     let owned_by_bob = Profile { owner_id: Some(owner("bob")), ..Profile::default() };
     Scenario::given([registered()])
         .when(register(owned_by_bob.clone()), after(1))
-        .then_refused(Refusal::OwnerChangeForbidden)
+        .then_refused(Refusal::PolicyChangeForbidden { field: "ownerId" })
         .when(register_as_admin(owned_by_bob.clone()), after(1))
         .then([is_registered(owned_by_bob)]);
 }
 
+/// A sign-in service registers its subject at each sign-in, with the name of today. It left out the limits that an
+/// admin had set, and so removed them: one session became as many as anybody liked.
 #[test]
-fn leaving_the_owner_out_takes_it_away_and_is_for_an_admin_too() {
-    Scenario::given([registered()])
-        .when(register(Profile::default()), after(1))
-        .then_refused(Refusal::OwnerChangeForbidden)
-        .when(register_as_admin(Profile::default()), after(1))
-        .then([is_registered(Profile::default())]);
+fn what_others_than_an_admin_leave_out_of_owner_and_limits_stays() {
+    let renamed = Profile { name: Some(sealed("Today")), ..Profile::default() };
+    let kept = Profile { name: renamed.name.clone(), kind: None, ..full_profile() };
+    Scenario::given([registered_as(full_profile())])
+        .when(register(renamed.clone()), after(1))
+        .then([is_registered(kept)])
+        .when(register_as_admin(renamed.clone()), after(2))
+        .then([is_registered(renamed)]);
+}
+
+#[test]
+fn only_an_admin_changes_a_limit_of_an_existing_subject_also_one_that_is_not_set() {
+    type OfLimit = (&'static str, fn(&mut Profile));
+    let changes: [OfLimit; 4] = [
+        ("maxSessions", |profile| profile.max_sessions = Some(4)),
+        ("maxSessionsPerDevice", |profile| profile.max_sessions_per_device = Some(1)),
+        ("onLimit", |profile| profile.on_limit = Some(OnLimit::Reject)),
+        ("onDeviceLimit", |profile| profile.on_device_limit = Some(OnLimit::EvictOldest)),
+    ];
+    for known in [full_profile(), owned_by_alice()] {
+        for (field, change) in changes {
+            let mut wanted = known.clone();
+            change(&mut wanted);
+            Scenario::given([registered_as(known.clone())])
+                .when(register(wanted.clone()), after(1))
+                .then_refused(Refusal::PolicyChangeForbidden { field })
+                .when(register_as_admin(wanted.clone()), after(1))
+                .then([is_registered(wanted)]);
+        }
+    }
+}
+
+fn patch(changes: ProfileChanges, may_change_policy: bool) -> Command {
+    Command::ChangeSubject(ChangeSubject { changes, may_change_policy })
+}
+
+#[test]
+fn a_change_touches_what_it_names_and_nothing_else() {
+    let kind = ProfileChanges { kind: Change::To(Some(SubjectKind::User)), ..ProfileChanges::default() };
+    let after_it = Profile { kind: Some(SubjectKind::User), ..full_profile() };
+    Scenario::given([registered_as(full_profile())])
+        .when(patch(ProfileChanges::default(), false), after(1))
+        .then_nothing()
+        .when(patch(kind.clone(), false), after(2))
+        .then([is_registered(after_it)])
+        .when(patch(kind, false), after(3))
+        .then_nothing();
+}
+
+#[test]
+fn a_change_that_removes_an_owner_or_a_limit_is_for_an_admin() {
+    let removals = [
+        ("ownerId", ProfileChanges { owner_id: Change::To(None), ..ProfileChanges::default() }),
+        ("maxSessions", ProfileChanges { max_sessions: Change::To(None), ..ProfileChanges::default() }),
+        ("onDeviceLimit", ProfileChanges { on_device_limit: Change::To(None), ..ProfileChanges::default() }),
+    ];
+    for (field, removal) in removals {
+        let left = removal.applied_to(&full_profile());
+        Scenario::given([registered_as(full_profile())])
+            .when(patch(removal.clone(), false), after(1))
+            .then_refused(Refusal::PolicyChangeForbidden { field })
+            .when(patch(removal, true), after(1))
+            .then([is_registered(left)]);
+    }
+}
+
+#[test]
+fn a_subject_that_is_not_registered_cannot_be_changed() {
+    Scenario::given([])
+        .when(patch(ProfileChanges::default(), true), T0)
+        .then_refused(Refusal::SubjectNotFound);
 }
 
 #[test]

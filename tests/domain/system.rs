@@ -1,7 +1,7 @@
 //! The authority itself: credentials, policies, marks of presentation (section 1, section 5).
 
 use tenure::domain::{
-    CredentialId, Event, Generation, KeyUse, NoticeKind, Policy, Seconds, WebhookId,
+    CredentialId, Event, Generation, KeyUse, NoticeKind, Policy, Position, Seconds, WebhookId,
     command::{DeleteWebhook, RotateKey, SystemCommand},
     event::{
         CredentialIssued, CredentialRevoked, KeyRotated, PolicyChanged, Presented, Role, TokensPresented,
@@ -9,7 +9,7 @@ use tenure::domain::{
     },
     keys::{KeyId, Retire},
     policy::OnReuse,
-    refusal::Refusal,
+    refusal::{FieldError, Refusal},
     webhook::{self, WebhookFormat},
 };
 
@@ -26,6 +26,7 @@ pub(crate) fn credential(number: u8, role: Role) -> CredentialIssued {
         owner_id: (role == Role::Owner).then(|| owner(ALICE)),
         name: Some(sealed("a key")),
         key_hash: [number; 32],
+        expires_in: None,
     }
 }
 
@@ -80,7 +81,44 @@ fn an_unknown_credential_is_not_found() {
 fn the_last_admin_key_cannot_be_withdrawn() {
     Scenario::given([issued(1, Role::Admin), issued(2, Role::Issuer), issued(3, Role::Auditor)])
         .when_system(&withdraw(1), after(1))
-        .then_refused(Refusal::LastAdmin);
+        .then_refused(Refusal::LastAdmin { caused_by: Position(1) });
+}
+
+fn ending(number: u8, role: Role) -> CredentialIssued {
+    CredentialIssued { expires_in: Some(Seconds(60)), ..credential(number, role) }
+}
+
+#[test]
+fn a_key_with_an_end_is_good_until_exactly_then() {
+    let scenario = Scenario::given([issued(1, Role::Admin)])
+        .when_system(&SystemCommand::IssueCredential(ending(2, Role::Verifier)), after(1))
+        .then([Event::CredentialIssued(ending(2, Role::Verifier))]);
+    let known = &scenario.state().system.credentials[&key(2)];
+    assert_eq!(known.expires_at, Some(after(61)));
+    assert!(known.is_good(just_before(61)) && !known.is_good(after(61)));
+}
+
+/// An admin key that ends opens nothing after that, so it is no way back for an operator.
+#[test]
+fn an_admin_key_with_an_end_does_not_count_as_the_last_one() {
+    let ends = Fact::of_system(Event::CredentialIssued(ending(2, Role::Admin)), T0);
+    Scenario::given([issued(1, Role::Admin), ends])
+        .when_system(&withdraw(1), after(1))
+        .then_refused(Refusal::LastAdmin { caused_by: Position(2) })
+        .when_system(&withdraw(2), after(1))
+        .then([is_withdrawn(2)]);
+}
+
+#[test]
+fn an_admin_key_with_an_end_is_made_only_beside_one_without() {
+    let asked = SystemCommand::IssueCredential(ending(2, Role::Admin));
+    let issuers = [issued(3, Role::Issuer)];
+    Scenario::given(issuers).when_system(&asked, after(1)).then_refused(Refusal::Invalid(vec![
+        FieldError::new("expiresIn", "is for an admin key only beside one that has no end"),
+    ]));
+    Scenario::given([issued(1, Role::Admin)])
+        .when_system(&asked, after(1))
+        .then([Event::CredentialIssued(ending(2, Role::Admin))]);
 }
 
 #[test]
@@ -89,7 +127,7 @@ fn of_two_admin_keys_either_may_go_but_not_both() {
         .when_system(&withdraw(1), after(1))
         .then([is_withdrawn(1)])
         .when_system(&withdraw(2), after(2))
-        .then_refused(Refusal::LastAdmin);
+        .then_refused(Refusal::LastAdmin { caused_by: Position(3) });
 }
 
 /// A withdrawn admin key does not count, and withdrawing it again asks for nothing.
@@ -213,7 +251,7 @@ fn a_webhook_of_another_owner_does_not_exist() {
 fn an_owner_has_20_webhooks_and_the_authority_1000() {
     let create = |number, of| SystemCommand::CreateWebhook(webhook(number, of));
     let own = (0..20).map(|number| is_there(number, Some(ALICE)));
-    let refused = Refusal::WebhookLimitExceeded { most: webhook::MOST_PER_OWNER };
+    let refused = Refusal::WebhookLimitExceeded { most: webhook::MOST_PER_OWNER, caused_by: Position(20) };
     Scenario::given(own)
         .when_system(&create(20, Some(ALICE)), after(1))
         .then_refused(refused)
@@ -222,7 +260,7 @@ fn an_owner_has_20_webhooks_and_the_authority_1000() {
     let all = (0..1_000).map(|number| is_there(number, None));
     Scenario::given(all)
         .when_system(&create(1_000, None), after(1))
-        .then_refused(Refusal::WebhookLimitExceeded { most: webhook::MOST });
+        .then_refused(Refusal::WebhookLimitExceeded { most: webhook::MOST, caused_by: Position(1_000) });
 }
 
 fn key_id(letter: char) -> KeyId {
@@ -293,7 +331,11 @@ fn a_second_overlap_waits_for_300_seconds_and_a_rotation_at_once_for_nothing() {
     ];
     let rotated = || Scenario::given(first.clone());
     let again = rotate('c', Retire::Overlap, None);
-    let too_recent = |wait| Refusal::RotationTooRecent { retry_at: after(310), wait: Seconds(wait) };
+    let too_recent = |wait| Refusal::RotationTooRecent {
+        retry_at: after(310),
+        wait: Seconds(wait),
+        caused_by: Position(2),
+    };
     rotated().when_system(&again, after(10)).then_refused(too_recent(300));
     rotated().when_system(&again, after(309)).then_refused(too_recent(1));
     rotated().when_system(&again, after(310)).then([replaces('c', 'b', Retire::Overlap, 1_210)]);

@@ -221,7 +221,7 @@ fn its_own_token_is_judged_as_by_introspection() {
     begun()
         .and([ended(1, Trigger::Own, 5)])
         .when(pay(1, "1"), after(6))
-        .then_refused(Refusal::SessionRevoked { caused_by });
+        .then_refused(Refusal::SessionRevoked { caused_by, trigger: Trigger::Own });
 }
 
 #[test]

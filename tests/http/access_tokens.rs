@@ -217,3 +217,18 @@ fn another_library_takes_the_frozen_access_token() {
     assert_eq!(parser.parse(token, &key).unwrap(), frozen["claims"]);
     assert_eq!(kid(token), frozen["keyId"].as_str().unwrap());
 }
+
+/// A session with an idle time of a minute was over after that minute, and verifiers took its access token for half an
+/// hour more: the feed tells nothing of idle ends.
+#[test]
+fn an_access_token_ends_no_later_than_its_session_would_be_idle() {
+    let server = Server::start();
+    server.register("a", &json!({}));
+    let session = server.create(&json!({ "subjectId": "a", "ttl": 3600, "idleTimeout": 60 }));
+    server.advance(30);
+    let reply = mint(&server, &session, &json!({ "ttl": 1800 })).send().expect(200);
+    // To mint is a use, so the idle time begins again.
+    assert_eq!(reply.text("expiresAt"), now(&server).plus_millis(60_000).to_string());
+    server.advance(60);
+    mint(&server, &session, &json!({})).send().refused(401, "SESSION_IDLE");
+}

@@ -7,14 +7,17 @@
 
 mod access_tokens;
 mod audit;
+mod causes;
 mod conventions;
 mod create;
+mod credentials;
 mod described;
 mod erase;
 mod faults;
 mod fuzz;
 mod idempotency;
 mod idle_past;
+mod kept;
 mod keys;
 mod lists;
 mod malformed;
@@ -35,4 +38,5 @@ mod server;
 mod story;
 mod streams;
 mod throttle;
+mod untouched;
 mod usage;

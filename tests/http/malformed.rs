@@ -18,7 +18,6 @@ fn names(reply: Reply, fields: &[&str]) {
 #[test]
 fn a_body_that_is_no_json_object_is_named_body() {
     let server = Server::start();
-    let deep = format!("{{\"metadata\": {}{}}}", "[".repeat(5_000), "]".repeat(5_000));
     for body in [
         "",
         " ",
@@ -37,12 +36,14 @@ fn a_body_that_is_no_json_object_is_named_body() {
         "{\"ttl\": NaN}",
         "\u{feff}{}",
         "{\"a\": \"\\ud800\"}",
-        &deep,
     ] {
         names(create(&server, body), &["body"]);
     }
     let not_utf8 = server.post("/v1/sessions").bearer(&server.admin).json_text("");
     names(not_utf8.body(*b"{\"subjectId\": \"\xff\"}").send(), &["body"]);
+    // What is nested too deeply is JSON all the same, and its field is named.
+    let deep = format!("{{\"metadata\": {}{}}}", "[".repeat(5_000), "]".repeat(5_000));
+    names(create(&server, &deep), &["subjectId", "metadata"]);
 }
 
 #[test]
@@ -276,7 +277,7 @@ fn an_unknown_query_parameter_is_refused_on_every_route() {
         let target = format!("{}?colour=red{required}", target.replace("{credentialId}", "x"));
         let credential = if facts.roles.is_empty() && !facts.public { &session.token } else { &server.admin };
         let mut request = server.request(&facts.method, &target).bearer(credential);
-        if ["POST", "PUT"].contains(&facts.method.as_str())
+        if ["POST", "PUT", "PATCH"].contains(&facts.method.as_str())
             && !target.contains("/renew")
             && !target.contains("/sweep")
             && !target.contains("/test")

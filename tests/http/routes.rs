@@ -10,6 +10,7 @@ use crate::server::{Reply, Request, Server};
 /// The contract, section 1: who may call what. `session` is the session's own token.
 const MAY: &[(&str, &str, &[&str])] = &[
     ("PUT", "/v1/subjects/{subjectId}", &["admin", "issuer"]),
+    ("PATCH", "/v1/subjects/{subjectId}", &["admin", "issuer"]),
     ("GET", "/v1/subjects/{subjectId}", &["admin", "issuer", "owner", "auditor"]),
     ("GET", "/v1/subjects", &["admin", "issuer", "owner", "auditor"]),
     ("DELETE", "/v1/subjects/{subjectId}/sessions", &["admin", "issuer", "owner"]),
@@ -33,7 +34,8 @@ const MAY: &[(&str, &str, &[&str])] = &[
     ("GET", "/v1/audit/check", &["admin", "auditor"]),
     ("GET", "/v1/audit/export", &["admin", "auditor"]),
     ("POST", "/v1/credentials", &["admin"]),
-    ("GET", "/v1/credentials", &["admin"]),
+    ("GET", "/v1/credentials", &["admin", "auditor"]),
+    ("GET", "/v1/credentials/self", &["admin", "issuer", "owner", "verifier", "auditor"]),
     ("DELETE", "/v1/credentials/{credentialId}", &["admin"]),
     ("POST", "/v1/webhooks", &["admin", "owner"]),
     ("GET", "/v1/webhooks", &["admin", "auditor", "owner"]),

@@ -87,13 +87,13 @@ pub(super) fn asked(subject: &Subject, policy: Option<&Policy>, commit: &Commit)
         Event::SubjectRegistered(_) if creates => None,
         Event::SubjectRegistered(event) => Some(Request::Same(Command::RegisterSubject(RegisterSubject {
             profile: event.profile.clone(),
-            may_change_owner: true,
+            may_change_policy: true,
         }))),
         Event::SessionCreated(event) => Some(create(event, policy, commit.recorded_at)),
         Event::SessionRenewed(event) => Some(renewal(event, subject, commit.recorded_at)),
         Event::RenewalRejected(event) => refused(event, policy, commit),
         Event::SessionRevoked(event) => ended(event, commit),
-        Event::SessionsRevoked(event) => all_ended(event),
+        Event::SessionsRevoked(event) => all_ended(event, subject),
         Event::SubjectErased(event) => {
             let reason = event.reason.clone();
             Some(Request::Same(Command::EraseSubject(EraseSubject { reason })))
@@ -217,10 +217,11 @@ fn ended(event: &SessionRevoked, commit: &Commit) -> Option<Request> {
     }
 }
 
-fn all_ended(event: &SessionsRevoked) -> Option<Request> {
+/// An exception that excepted nothing was granted once, and is refused today.
+fn all_ended(event: &SessionsRevoked, subject: &Subject) -> Option<Request> {
     let command = RevokeSessions {
         device: event.device_digest,
-        except: event.except_session_id,
+        except: event.except_session_id.filter(|kept| subject.session(*kept).is_some()),
         owner: None,
         reason: event.reason.clone(),
     };

@@ -113,7 +113,7 @@ fn judge(authority: &Authority, tokens: &[SessionToken]) -> Result<Duration, Fai
     let begun = stopwatch();
     for token in tokens {
         match authority.introspect(token.expose()) {
-            Err(Inactive::Fault(TokenFault::Revoked, _)) => {}
+            Err(Inactive::Fault(TokenFault::Revoked(_), _)) => {}
             other => return Err(failed(format!("an ended session is judged {other:?}"))),
         }
     }

@@ -11,10 +11,10 @@ use crate::{
     cli::{
         ambient,
         client::Request,
-        context::{Context, Global, fields},
+        context::{Context, Global, fields, span},
         failure::Failure,
     },
-    domain::{OwnerId, event::Role, text::fault_of_text},
+    domain::{OwnerId, Seconds, event::Role, text::fault_of_text},
     node,
 };
 
@@ -33,6 +33,10 @@ pub(crate) struct Create {
     #[arg(long)]
     name: Option<String>,
 
+    /// When it ends, 60s to 365d from now [default: never]; for an admin key only beside one without an end
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    expires_in: Option<Seconds>,
+
     /// Make it in this data directory, whose server is stopped, without any key
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -49,6 +53,7 @@ impl Create {
             ("role", Some(self.role.into())),
             ("ownerId", self.owner.map(|owner| owner.as_str().into())),
             ("name", self.name.map(Value::from)),
+            ("expiresIn", self.expires_in.map(|seconds| seconds.0.into())),
         ]);
         let made = cli.client.send(&Request::post(&["v1", "credentials"], body.into()))?.body;
         cli.output.record_with_secret(&made, "key", COLUMNS, cli.now)
@@ -59,12 +64,17 @@ impl Create {
         if let Some(fault) = self.name.as_deref().and_then(|name| fault_of_text(name, 1..=128)) {
             return Err(Failure::Usage(format!("--name {fault}")));
         }
-        let new =
-            NewCredential { role: role(&self.role)?, owner_id: self.owner.clone(), name: self.name.clone() };
+        let new = NewCredential {
+            role: role(&self.role)?,
+            owner_id: self.owner.clone(),
+            name: self.name.clone(),
+            expires_in: self.expires_in,
+        };
         let issued = node::issue_credential(data, new).map_err(|error| Failure::Server(error.to_string()))?;
         Ok(json!({
             "credentialId": issued.id, "role": self.role, "ownerId": self.owner, "name": self.name,
-            "createdAt": issued.created_at, "revokedAt": null, "key": issued.key.expose(),
+            "createdAt": issued.created_at, "expiresAt": self.expires_in.map(|end| issued.created_at.plus(end)),
+            "lastUsedAt": null, "revokedAt": null, "key": issued.key.expose(),
         }))
     }
 }

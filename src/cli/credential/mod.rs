@@ -36,5 +36,7 @@ const COLUMNS: &[Column] = &[
     Column::plain("OWNER", "ownerId"),
     Column::plain("NAME", "name"),
     Column::moment("CREATED", "createdAt"),
+    Column::moment("EXPIRES", "expiresAt"),
+    Column::moment("LAST USED", "lastUsedAt"),
     Column::moment("REVOKED", "revokedAt"),
 ];

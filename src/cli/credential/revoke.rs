@@ -41,14 +41,17 @@ impl Revoke {
     fn preview(&self, cli: &Context) -> Result<(), Failure> {
         let page = pages::whole(cli, Request::get(&["v1", "credentials"]), pages::by_cursor)?;
         let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let is_admin = |item: &&Value| item["role"] == "admin" && item["revokedAt"].is_null();
+        let is_lasting_admin = |item: &&Value| {
+            item["role"] == "admin" && item["revokedAt"].is_null() && item["expiresAt"].is_null()
+        };
         match items.iter().find(|item| item["credentialId"] == *self.credential) {
             Some(found) if !found["revokedAt"].is_null() => {
                 cli.output.talk("This API key was revoked before, and nothing would change:");
                 cli.output.record(found, COLUMNS, cli.now)
             }
-            Some(found) if is_admin(&found) && items.iter().filter(is_admin).count() == 1 => {
-                let why = "the last admin key cannot be withdrawn: issue another admin key first".to_owned();
+            Some(found) if is_lasting_admin(&found) && items.iter().filter(is_lasting_admin).count() == 1 => {
+                let why = "the last admin key that has no end cannot be revoked: issue another one first"
+                    .to_owned();
                 Err(Failure::Unhealthy { exit: Exit::Conflict, why })
             }
             Some(found) => {

@@ -13,7 +13,6 @@ use tokio::{
 use self::child::{Child, Signals};
 use super::{
     ambient,
-    client::Request,
     context::{Context, Global, span},
     failure::{Exit, Failure},
     output::Output,
@@ -176,8 +175,8 @@ impl Run {
         if locked.read().is_ok_and(|grant| Some(grant.session_id) != old) {
             return Ok(());
         }
-        let body = self.terms.clone().unwrap_or_default().body(subject);
-        let request = Request::post(&["v1", "sessions"], body.into()).idempotency_key(ambient::unique());
+        let terms = self.terms.clone().unwrap_or_default();
+        let request = terms.request(subject).idempotency_key(ambient::unique());
         let grant = session_file::keep(cli, &locked, &cli.client.send(&request)?.body)?;
         cli.output.talk(&format!("Session {} until {}.", grant.session_id, grant.expires_at));
         Ok(())

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 
 use super::{DETAILS, token_in, without_token};
 use crate::{
@@ -78,8 +78,8 @@ pub(crate) struct Terms {
     scopes: Vec<String>,
 
     /// What else to keep with it: a JSON object of at most 4 KiB
-    #[arg(long, value_name = "JSON", value_parser = object)]
-    metadata: Option<Value>,
+    #[arg(long, value_name = "JSON", value_parser = written_object)]
+    metadata: Option<Box<RawValue>>,
 
     /// Limits on its use: a JSON object such as {"maxTransactions": 10}, or the name of a file with one
     #[arg(long, value_name = "JSON|FILE", value_parser = object_or_file)]
@@ -89,8 +89,7 @@ pub(crate) struct Terms {
 impl Create {
     pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
         let key = self.idempotency_key.unwrap_or_else(ambient::unique);
-        let body = self.terms.body(&self.subject);
-        let request = Request::post(&["v1", "sessions"], body.into()).idempotency_key(key.clone());
+        let request = self.terms.request(&self.subject).idempotency_key(key.clone());
         match (self.token_file, self.session_file) {
             (Some(path), _) => to_file(cli, &request, &key, &path),
             (None, Some(path)) => to_session_file(cli, &request, &key, &path),
@@ -100,8 +99,13 @@ impl Create {
 }
 
 impl Terms {
-    /// The body of the request.
-    pub(crate) fn body(self, subject: &SubjectId) -> Map<String, Value> {
+    /// The request for such a session.
+    pub(crate) fn request(mut self, subject: &SubjectId) -> Request {
+        let metadata = self.metadata.take();
+        Request::post(&["v1", "sessions"], self.body(subject).into()).member("metadata", metadata)
+    }
+
+    fn body(self, subject: &SubjectId) -> Map<String, Value> {
         let seconds = |span: Option<Seconds>| span.map(|span| Value::from(span.0));
         fields([
             ("subjectId", Some(subject.as_str().into())),
@@ -113,7 +117,6 @@ impl Terms {
             ("mode", self.mode.map(Value::from)),
             ("device", self.device.map(Value::from)),
             ("scopes", (!self.scopes.is_empty()).then(|| self.scopes.into())),
-            ("metadata", self.metadata),
             ("constraints", self.constraints),
         ])
     }
@@ -164,6 +167,12 @@ fn object(text: &str) -> Result<Value, String> {
     }
 }
 
+/// For clap: a JSON object, as it was written.
+fn written_object(text: &str) -> Result<Box<RawValue>, String> {
+    object(text)?;
+    serde_json::from_str(text).map_err(|error| format!("is no JSON: {error}"))
+}
+
 /// For clap: a JSON object, or the name of a file that holds one. No file's name begins with a brace here.
 fn object_or_file(text: &str) -> Result<Value, String> {
     if text.trim_start().starts_with('{') {
@@ -188,7 +197,8 @@ mod tests {
 
     fn body(words: &[&str]) -> Value {
         let create = Line::try_parse_from(words).unwrap().create;
-        create.terms.body(&create.subject).into()
+        let text = create.terms.request(&create.subject).body_text().unwrap();
+        serde_json::from_str(&text).unwrap()
     }
 
     #[test]
@@ -228,6 +238,15 @@ mod tests {
         for wrong in [file.to_str().unwrap(), "[1]", "{", "/nowhere/limits.json"] {
             assert!(Line::try_parse_from(["create", "a", "--constraints", wrong]).is_err(), "{wrong}");
         }
+    }
+
+    /// An account number went out as a float that named another account.
+    #[test]
+    fn the_numbers_of_metadata_go_out_with_their_digits() {
+        let metadata = r#"{"account":12345678901234567890123,"rate":1.10}"#;
+        let create = Line::try_parse_from(["create", "a", "--metadata", metadata]).unwrap().create;
+        let text = create.terms.request(&create.subject).body_text().unwrap();
+        assert_eq!(text, format!(r#"{{"subjectId":"a","metadata":{metadata}}}"#));
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(crate) struct Logout {
     #[arg(long)]
     device: Option<String>,
 
-    /// Keep this one session
+    /// Keep this one session, which must be one of the subject's
     #[arg(long, value_name = "SESSION")]
     except: Option<SessionId>,
 
@@ -55,6 +55,7 @@ impl Logout {
     fn preview(self, cli: &Context) -> Result<(), Failure> {
         // A list of what does not exist is empty; to end its sessions is refused.
         cli.client.send(&Request::get(&["v1", "subjects", self.subject.as_str()]))?;
+        self.check_exception(cli)?;
         let request = Request::get(&["v1", "sessions"])
             .query("subjectId", Some(&self.subject))
             .query("device", self.device)
@@ -65,6 +66,16 @@ impl Logout {
         }
         cli.output.talk("These sessions would end:");
         cli.output.list(&page, session::COLUMNS, cli.time_of(&page))
+    }
+
+    /// The one session that is to stay must be one of the subject's.
+    fn check_exception(&self, cli: &Context) -> Result<(), Failure> {
+        let Some(kept) = self.except else { return Ok(()) };
+        let session = cli.client.send(&Request::get(&["v1", "sessions", &kept.to_string()]))?;
+        if session.body["subjectId"] == self.subject.as_str() {
+            return Ok(());
+        }
+        Err(Failure::Missing(format!("{kept} is no session of {}", self.subject)))
     }
 
     fn question(&self) -> String {

@@ -25,7 +25,7 @@ pub(super) fn create(
     command: &CreateSession,
     at: Timestamp,
 ) -> Result<Vec<Event>, Refusal> {
-    let terms = granted(policy, command.terms).map_err(Refusal::Invalid)?;
+    let terms = check_terms(policy, command.terms)?;
     let mut events = Vec::new();
     if subject.registration.is_none() {
         if !policy.auto_register {
@@ -47,6 +47,14 @@ pub(super) fn create(
         constraints: command.constraints.clone(),
     }));
     Ok(events)
+}
+
+/// The terms that are granted to a session that asks for these.
+///
+/// # Errors
+/// Every field that is out of its range.
+pub fn check_terms(policy: &Policy, asked: AskedTerms) -> Result<Terms, Refusal> {
+    granted(policy, asked).map_err(Refusal::Invalid)
 }
 
 /// The device's limit is checked first; what it evicts no longer counts against the subject's.
@@ -87,6 +95,7 @@ fn leaving<'a>(
                 .take(NAMED_IN_REFUSAL)
                 .map(|session| (session.id, session.created_at))
                 .collect(),
+            caused_by: active.iter().map(|session| session.created).max().unwrap_or_default(),
         }),
         OnLimit::Reject | OnLimit::EvictOldest => Ok(&active[..surplus.min(active.len())]),
     }

@@ -3,16 +3,18 @@
 mod create;
 mod expire;
 mod refresh;
+mod register;
 mod renew;
 mod revoke;
 mod system;
 mod usage;
 
+pub use create::check_terms;
 pub use system::decide_system;
 
 use super::{
-    command::{Command, EraseSubject, RegisterSubject},
-    event::{Event, SubjectErased, SubjectRegistered, Terms},
+    command::{Command, EraseSubject},
+    event::{Event, SubjectErased, Terms},
     observed::Observed,
     policy::Policy,
     refusal::{Refusal, Refused},
@@ -37,7 +39,8 @@ pub fn decide(
     at: Timestamp,
 ) -> Result<Vec<Event>, Refused> {
     match command {
-        Command::RegisterSubject(command) => Ok(register(subject, command)?),
+        Command::RegisterSubject(command) => Ok(register::register(subject, command)?),
+        Command::ChangeSubject(command) => Ok(register::change(subject, command)?),
         Command::CreateSession(command) => Ok(create::create(policy, subject, command, at)?),
         Command::RenewSession(command) => renew::renew(policy, subject, *command, observed, at),
         Command::RefreshSession(command) => Ok(refresh::refresh(policy, subject, *command, at)?),
@@ -47,20 +50,6 @@ pub fn decide(
         Command::RecordExpiries => Ok(expire::record(subject, at)),
         Command::EraseSubject(command) => Ok(erase(subject, command, observed)?),
     }
-}
-
-fn register(subject: &Subject, command: &RegisterSubject) -> Result<Vec<Event>, Refusal> {
-    if let Some(known) = subject.profile() {
-        if *known == command.profile {
-            return Ok(vec![]);
-        }
-        // Only an owner that exists is protected: whoever may register a subject may name its first one.
-        let changes_owner = known.owner_id.is_some() && known.owner_id != command.profile.owner_id;
-        if changes_owner && !command.may_change_owner {
-            return Err(Refusal::OwnerChangeForbidden);
-        }
-    }
-    Ok(vec![Event::SubjectRegistered(SubjectRegistered { profile: command.profile.clone() })])
 }
 
 fn erase(subject: &Subject, command: &EraseSubject, observed: &Observed) -> Result<Vec<Event>, Refusal> {
@@ -113,7 +102,7 @@ fn is_foreign(subject: &Subject, owner: Option<&super::OwnerId>) -> bool {
 fn token_refusal(session: &Session, fault: TokenFault) -> Refusal {
     let caused_by = session.cause_of(fault);
     match fault {
-        TokenFault::Revoked => Refusal::SessionRevoked { caused_by },
+        TokenFault::Revoked(trigger) => Refusal::SessionRevoked { caused_by, trigger },
         TokenFault::Superseded => Refusal::TokenSuperseded { caused_by },
         TokenFault::Expired => Refusal::TokenExpired { caused_by },
         TokenFault::Idle => Refusal::SessionIdle { caused_by },

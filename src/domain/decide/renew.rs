@@ -26,7 +26,9 @@ pub(super) fn renew(
 ) -> Result<Vec<Event>, Refused> {
     let session = subject.session(command.session_id).ok_or(Refusal::SessionNotFound)?;
     if let Some(revocation) = &session.revocation {
-        return Err(Refusal::SessionRevoked { caused_by: revocation.position }.into());
+        return Err(
+            Refusal::SessionRevoked { caused_by: revocation.position, trigger: revocation.trigger }.into()
+        );
     }
     if command.generation != session.generation {
         return repeat_or_mismatch(policy, session, command, observed, at);

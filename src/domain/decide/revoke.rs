@@ -25,7 +25,7 @@ pub(super) fn revoke(
         // Ending what has ended is no fault, but only the current token may say so.
         match session.judge(generation, at) {
             Ok(()) => {}
-            Err(TokenFault::Revoked) if generation == session.generation => {}
+            Err(TokenFault::Revoked(_)) if generation == session.generation => {}
             Err(fault) => return Err(token_refusal(session, fault)),
         }
     }
@@ -79,6 +79,10 @@ pub(super) fn revoke_many(
 ) -> Result<Vec<Event>, Refusal> {
     if subject.registration.is_none() || is_foreign(subject, command.owner.as_ref()) {
         return Err(Refusal::SubjectNotFound);
+    }
+    // An exception that excepts nothing is a mistake of the caller, and would end the session that was to stay.
+    if command.except.is_some_and(|kept| subject.session(kept).is_none()) {
+        return Err(Refusal::SessionNotFound);
     }
     let mut event = SessionsRevoked {
         device_digest: command.device,

@@ -5,15 +5,15 @@ use crate::domain::{
     bulk::Matched,
     command::{RevokeMatching, RotateKey, SystemCommand},
     event::{
-        CredentialRevoked, KeyRotated, PolicyChanged, Role, SessionsRevoked, SessionsSeen, TokensPresented,
-        Trigger, WebhookCreated, WebhookDeleted,
+        CredentialIssued, CredentialRevoked, KeyRotated, PolicyChanged, Role, SessionsRevoked, SessionsSeen,
+        TokensPresented, Trigger, WebhookCreated, WebhookDeleted,
     },
     keys::{KeyId, KeyUse, ROTATION_PAUSE, Retire},
     observed::Observed,
-    refusal::Refusal,
+    refusal::{FieldError, Refusal},
     system::System,
     time::{Seconds, Timestamp},
-    webhook,
+    webhook::{self, Webhook},
 };
 
 /// Decides a command against the authority's own state, by the same rules as [`decide`](super::decide).
@@ -24,15 +24,15 @@ pub fn decide_system(
     at: Timestamp,
 ) -> Result<Vec<Event>, Refusal> {
     match command {
-        SystemCommand::IssueCredential(event) => Ok(vec![Event::CredentialIssued(event.clone())]),
+        SystemCommand::IssueCredential(event) => issue_credential(system, event),
         SystemCommand::RevokeCredential(id) => {
             let credential = system.credentials.get(id).ok_or(Refusal::CredentialNotFound)?;
             if credential.revoked_at.is_some() {
                 return Ok(vec![]);
             }
             // Without an admin key nobody could ever make another.
-            if credential.role == Role::Admin && system.active_admins() == 1 {
-                return Err(Refusal::LastAdmin);
+            if credential.is_lasting_admin() && system.lasting_admins() == 1 {
+                return Err(Refusal::LastAdmin { caused_by: system.admins_changed() });
             }
             Ok(vec![Event::CredentialRevoked(CredentialRevoked { credential_id: *id })])
         }
@@ -60,6 +60,15 @@ pub fn decide_system(
             Ok(vec![Event::SessionsRevoked(revoked(system, asked, &observed.matched))])
         }
     }
+}
+
+/// Where every admin key has an end, nobody could make another one after it.
+fn issue_credential(system: &System, event: &CredentialIssued) -> Result<Vec<Event>, Refusal> {
+    if event.role == Role::Admin && event.expires_in.is_some() && system.lasting_admins() == 0 {
+        let why = "is for an admin key only beside one that has no end";
+        return Err(Refusal::Invalid(vec![FieldError::new("expiresIn", why)]));
+    }
+    Ok(vec![Event::CredentialIssued(event.clone())])
 }
 
 /// The selector says of its key when it sealed, as far as is known at this moment.
@@ -98,11 +107,12 @@ fn rotate_key(
     let retire_at = match asked.retire {
         Retire::Now => at,
         Retire::Overlap => {
-            let earliest = system.keys.last_overlap(asked.which).map(|last| last.plus(ROTATION_PAUSE));
-            if let Some(retry_at) = earliest.filter(|earliest| at < *earliest) {
+            let last = system.keys.last_overlap(asked.which);
+            let earliest = last.map(|last| (last.created_at.plus(ROTATION_PAUSE), last.since));
+            if let Some((retry_at, caused_by)) = earliest.filter(|(earliest, _)| at < *earliest) {
                 let left = retry_at.millis_since(at).unsigned_abs().div_ceil(1000);
                 let wait = Seconds(u32::try_from(left).unwrap_or(u32::MAX));
-                return Err(Refusal::RotationTooRecent { retry_at, wait });
+                return Err(Refusal::RotationTooRecent { retry_at, wait, caused_by });
             }
             at.plus(asked.overlap.unwrap_or(longest_ttl))
         }
@@ -117,12 +127,21 @@ fn rotate_key(
 }
 
 fn create_webhook(system: &System, asked: &WebhookCreated) -> Result<Vec<Event>, Refusal> {
-    if system.webhooks.len() >= webhook::MOST {
-        return Err(Refusal::WebhookLimitExceeded { most: webhook::MOST });
-    }
-    let of_owner = system.webhooks.values().filter(|known| known.asked.owner_id == asked.owner_id);
-    if asked.owner_id.is_some() && of_owner.count() >= webhook::MOST_PER_OWNER {
-        return Err(Refusal::WebhookLimitExceeded { most: webhook::MOST_PER_OWNER });
+    let all = system.webhooks.values();
+    check_room(all.clone(), webhook::MOST)?;
+    if asked.owner_id.is_some() {
+        let of_owner = all.filter(|known| known.asked.owner_id == asked.owner_id);
+        check_room(of_owner, webhook::MOST_PER_OWNER)?;
     }
     Ok(vec![Event::WebhookCreated(asked.clone())])
+}
+
+fn check_room<'a>(known: impl Iterator<Item = &'a Webhook>, most: usize) -> Result<(), Refusal> {
+    let known: Vec<_> = known.map(|webhook| webhook.created).collect();
+    match known.iter().max() {
+        Some(newest) if known.len() >= most => {
+            Err(Refusal::WebhookLimitExceeded { most, caused_by: *newest })
+        }
+        Some(_) | None => Ok(()),
+    }
 }

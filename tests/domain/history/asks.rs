@@ -90,6 +90,18 @@ pub(super) struct OwnLimits {
     pub(super) device_evicts: Option<bool>,
 }
 
+impl OwnLimits {
+    /// The same, and what it leaves open as it was.
+    pub(super) fn or(self, had: Self) -> Self {
+        Self {
+            sessions: self.sessions.or(had.sessions),
+            device_sessions: self.device_sessions.or(had.device_sessions),
+            evicts: self.evicts.or(had.evicts),
+            device_evicts: self.device_evicts.or(had.device_evicts),
+        }
+    }
+}
+
 /// The settings under which commands are judged.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting with two values, as in the contract")]

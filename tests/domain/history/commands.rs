@@ -33,7 +33,7 @@ impl Run {
         match *ask {
             Ask::Register { owner, limits, as_admin } => Command::RegisterSubject(RegisterSubject {
                 profile: profile_of(owner, limits),
-                may_change_owner: as_admin,
+                may_change_policy: as_admin,
             }),
             Ask::Create(new) => Command::CreateSession(creation(new)),
             Ask::Renew { session: number, generation, key, jitter } => Command::RenewSession(RenewSession {

@@ -143,12 +143,18 @@ impl Model {
 
     fn register(&mut self, subject: usize, owner: Option<u8>, limits: OwnLimits, as_admin: bool) -> Answer {
         let known = &mut self.subjects[subject].registration;
+        let wanted = match known {
+            Some((was, had)) if !as_admin => (owner.or(*was), limits.or(*had)),
+            Some(_) | None => (owner, limits),
+        };
         match known {
-            Some(same) if *same == (owner, limits) => return granted(vec![]),
-            Some((Some(was), _)) if owner != Some(*was) && !as_admin => return refused("OWNER"),
+            Some(same) if *same == wanted => return granted(vec![]),
+            Some((was, had)) if !as_admin && (was.is_some() && *was != wanted.0 || *had != wanted.1) => {
+                return refused("POLICY");
+            }
             Some(_) | None => {}
         }
-        *known = Some((owner, limits));
+        *known = Some(wanted);
         granted(vec!["registered".into()])
     }
 
@@ -429,6 +435,9 @@ impl Model {
         match self.subjects[subject].registration {
             Some((of, _)) if owner.is_none() || owner == of => {}
             Some(_) | None => return refused("SUBJECT_NOT_FOUND"),
+        }
+        if except.is_some_and(|kept| self.sessions.get(&kept).is_none_or(|known| known.subject != subject)) {
+            return refused("SESSION_NOT_FOUND");
         }
         let mut matching = self.active(subject, device, now);
         matching.retain(|number| Some(*number) != except);

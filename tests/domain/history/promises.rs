@@ -282,7 +282,7 @@ fn a_session_is_idle_exactly_from_its_idle_end_on(seen: &Seen) -> Check {
         let end = last.plus(timeout);
         let judged = |now| session.judge(session.generation, now);
         let at_end = if end < session.expires_at { TokenFault::Idle } else { TokenFault::Expired };
-        let expected = session.revocation.is_some().then_some(TokenFault::Revoked);
+        let expected = session.revocation.as_ref().map(|ended| TokenFault::Revoked(ended.trigger));
         let holds = judged(end) == Err(expected.unwrap_or(at_end))
             && judged(end.plus_millis(-1)) != Err(TokenFault::Idle);
         ensure(holds, || format!("{session:?} at {end}"))?;

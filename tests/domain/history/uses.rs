@@ -98,7 +98,7 @@ impl Run {
 
 const fn code_of(fault: TokenFault) -> &'static str {
     match fault {
-        TokenFault::Revoked => "SESSION_REVOKED",
+        TokenFault::Revoked(_) => "SESSION_REVOKED",
         TokenFault::Superseded => "TOKEN_SUPERSEDED",
         TokenFault::Expired => "TOKEN_EXPIRED",
         TokenFault::Idle => "SESSION_IDLE",

@@ -34,7 +34,7 @@ fn code_of(refusal: &Refusal) -> String {
         Refusal::SubjectNotFound => "SUBJECT_NOT_FOUND".into(),
         Refusal::SessionNotFound => "SESSION_NOT_FOUND".into(),
         Refusal::CredentialNotFound => "CREDENTIAL_NOT_FOUND".into(),
-        Refusal::OwnerChangeForbidden => "OWNER".into(),
+        Refusal::PolicyChangeForbidden { .. } => "POLICY".into(),
         Refusal::SessionLimitExceeded { of_device, active_count, .. } => {
             format!("SESSION_LIMIT_EXCEEDED {active_count}{}", if *of_device { " of a device" } else { "" })
         }
@@ -52,9 +52,9 @@ fn code_of(refusal: &Refusal) -> String {
             format!("CONSTRAINT_VIOLATED {}", constraint.name())
         }
         Refusal::RotationTooRecent { .. } => "ROTATION_TOO_RECENT".into(),
-        Refusal::LastAdmin => "LAST_ADMIN".into(),
+        Refusal::LastAdmin { .. } => "LAST_ADMIN".into(),
         Refusal::WebhookNotFound => "WEBHOOK_NOT_FOUND".into(),
-        Refusal::WebhookLimitExceeded { most } => format!("WEBHOOK_LIMIT_EXCEEDED {most}"),
+        Refusal::WebhookLimitExceeded { most, .. } => format!("WEBHOOK_LIMIT_EXCEEDED {most}"),
     }
 }
 
