@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, error::Error as _, net::IpAddr, sync::Arc};
 
 use reqwest::{
     ClientBuilder, Response,
-    header::{HeaderMap, RETRY_AFTER},
+    header::{AGE, HeaderMap, RETRY_AFTER},
     redirect,
 };
 use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer};
@@ -64,6 +64,40 @@ pub(crate) fn leads_here(url: &Url) -> bool {
     }
 }
 
+/// Whether keys and tokens may be sent where others could read them on the way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Plaintext {
+    /// They may not.
+    #[default]
+    Refused,
+    /// Somebody who knows the network said that they may.
+    Allowed,
+}
+
+/// What is sent there is not encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("keys and tokens are sent by https://, or by http:// to this host only")]
+pub(crate) struct Unencrypted;
+
+impl Plaintext {
+    /// Whether a key or token may be sent to this address.
+    pub(crate) fn permits(self, url: &Url) -> Result<(), Unencrypted> {
+        match self {
+            Self::Allowed => Ok(()),
+            Self::Refused if url.scheme() == "https" || leads_here(url) => Ok(()),
+            Self::Refused => Err(Unencrypted),
+        }
+    }
+}
+
+/// A client for what is asked at this address. What is not encrypted is shown to no proxy that the environment names; of
+/// what is, a proxy sees where it goes.
+pub(crate) fn client_for(url: &Url) -> Result<ClientBuilder, NoRoots> {
+    let builder = client(roots_for(url)?);
+    let is_direct = url.scheme() != "https" || leads_here(url);
+    Ok(if is_direct { builder.no_proxy() } else { builder })
+}
+
 /// Why the body of an answer was not read to its end.
 #[derive(Debug)]
 pub(crate) enum Unread {
@@ -88,6 +122,11 @@ pub(crate) async fn body(mut response: Response, longest: usize) -> Result<Vec<u
 /// For how many seconds an answer asks to be left alone. A date there is passed over: ours have none.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<u32> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()
+}
+
+/// What time an answer says that it is there (RFC 3339). A cache's answer (`Age`) says what time it was.
+pub(crate) fn time_there(headers: &HeaderMap) -> Option<&str> {
+    headers.get("x-tenure-time").filter(|_| !headers.contains_key(AGE))?.to_str().ok()
 }
 
 /// Why there is no answer. The innermost cause says what happened; the outer ones say that something did.
@@ -152,6 +191,17 @@ mod tests {
             "unix:/x",
         ] {
             assert!(!leads_here(&url(elsewhere)), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn a_key_leaves_by_https_or_stays_on_this_host() {
+        for right in ["https://tenure.example", "http://localhost:7300", "http://127.0.0.1", "http://[::1]"] {
+            assert_eq!(Plaintext::Refused.permits(&url(right)), Ok(()), "{right}");
+        }
+        for wrong in ["http://tenure.internal:7300", "http://10.0.0.7", "http://0.0.0.0:7300"] {
+            assert_eq!(Plaintext::Refused.permits(&url(wrong)), Err(Unencrypted), "{wrong}");
+            assert_eq!(Plaintext::Allowed.permits(&url(wrong)), Ok(()), "{wrong}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The two things that a command takes from its surroundings: what time it is, and what nobody can guess.
+//! What a command takes from its surroundings: what time it is, what nobody can guess, and whether colours are wanted.
 
 use crate::{
     clock::{Clock, SystemClock},
@@ -9,6 +9,12 @@ use crate::{
 /// The local wall time: for words such as `3m ago`, never for a decision.
 pub(crate) fn now() -> Timestamp {
     SystemClock::new().now()
+}
+
+/// Whether colours are wanted, where there is a terminal: see <https://no-color.org>.
+pub(crate) fn wants_colors() -> bool {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    set("NO_COLOR").is_none() && set("TERM").is_none_or(|terminal| terminal != "dumb")
 }
 
 /// 32 hexadecimal digits that nobody else has: an idempotency key, or a part of a file's name.

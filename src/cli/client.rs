@@ -9,6 +9,7 @@ use std::{
 };
 
 use http::Uri;
+use parking_lot::Mutex;
 use reqwest::{
     Method, Response,
     header::{self, HeaderMap, HeaderName, HeaderValue},
@@ -23,7 +24,10 @@ use super::{
     secret::Secret,
     session_file,
 };
-use crate::outbound::{self, Unread};
+use crate::{
+    domain::Timestamp,
+    outbound::{self, Plaintext, Unencrypted, Unread},
+};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -67,8 +71,7 @@ impl Request {
         Self { body, ..Self::of(Method::PUT, segments) }
     }
 
-    /// A PATCH: what the body names is changed, and null removes.
-    #[expect(dead_code, reason = "the command that changes a subject is its first caller")]
+    /// A PATCH with this merge patch (RFC 7396): what it names is changed, and null removes.
     pub(crate) fn patch(segments: &[&str], body: Value) -> Self {
         Self { body: Some(body), ..Self::of(Method::PATCH, segments) }
     }
@@ -131,6 +134,25 @@ impl Request {
         self
     }
 
+    /// What is not there when this is refused so, such as `no subject "ghost"`.
+    fn missing(&self, code: &str) -> Option<String> {
+        let behind =
+            |noun: &str| self.path.split('/').skip_while(|part| *part != noun).nth(1).map(str::to_owned);
+        let asked = |name: &str| Some(self.query.iter().find(|(other, _)| *other == name)?.1.clone());
+        let given = |name: &str| Some(self.body.as_ref()?[name].as_str()?.to_owned());
+        let (noun, id) = match code {
+            "SUBJECT_NOT_FOUND" => ("subject", behind("subjects").or_else(|| given("subjectId"))),
+            "SESSION_NOT_FOUND" => (
+                "session",
+                asked("exceptSessionId").or_else(|| behind("sessions")).filter(|id| !id.is_empty()),
+            ),
+            "WEBHOOK_NOT_FOUND" => ("webhook", behind("webhooks")),
+            "NOT_FOUND" => ("API key", behind("credentials")),
+            _ => return None,
+        };
+        id.map(|id| format!("no {noun} \"{id}\""))
+    }
+
     /// Path and query as they go over the wire.
     fn target(&self) -> String {
         let pairs: Vec<_> =
@@ -164,27 +186,33 @@ pub(crate) struct Client {
     runtime: &'static Runtime,
     url: String,
     key: Option<Secret>,
+    plaintext: Plaintext,
+    /// What time the server's last reply said it is.
+    heard: Mutex<Option<Timestamp>>,
 }
 
 impl Client {
     /// For the server at `url` (see [`checked_url`]). Opens no connection yet.
-    pub(crate) fn new(url: &str, key: Option<Secret>) -> Result<Self, Failure> {
+    pub(crate) fn new(url: &str, key: Option<Secret>, plaintext: Plaintext) -> Result<Self, Failure> {
         let unfit = |why: String| Failure::Usage(format!("{url}: {why}"));
         let address = Url::parse(url).map_err(|error| unfit(error.to_string()))?;
-        let roots = outbound::roots_for(&address).map_err(|none| unfit(none.to_string()))?;
-        let builder = outbound::client(roots)
+        let builder = outbound::client_for(&address).map_err(|none| unfit(none.to_string()))?;
+        let builder = builder
             .connect_timeout(CONNECT)
             .read_timeout(SILENCE)
             .user_agent(concat!("tenure/", env!("CARGO_PKG_VERSION")));
-        // A proxy from the environment is not asked for what is on this host.
-        let builder = if outbound::leads_here(&address) { builder.no_proxy() } else { builder };
         let http = builder.build().map_err(|error| unfit(outbound::reason(&error)))?;
-        Ok(Self { http, runtime: runtime()?, url: url.to_owned(), key })
+        Ok(Self { http, runtime: runtime()?, url: url.to_owned(), key, plaintext, heard: Mutex::default() })
     }
 
     /// The server's address.
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// What time the server's last reply said it is; none while none said so.
+    pub(crate) fn heard(&self) -> Option<Timestamp> {
+        *self.heard.lock()
     }
 
     /// Whether there is a key to show.
@@ -203,7 +231,7 @@ impl Client {
         if response.status().is_success() {
             return Ok(Stream { response, runtime: self.runtime, unread: Vec::new(), at: 0 });
         }
-        Err(self.refusal(response, self.key.is_some())?)
+        Err(self.refusal(request, response, self.key.is_some())?)
     }
 
     /// Asks with another credential: a session's own token.
@@ -214,14 +242,19 @@ impl Client {
     fn ask(&self, request: &Request, credential: Option<&Secret>) -> Result<Reply, Failure> {
         let response = self.call_within(request, credential, Some(WHOLE))?;
         if !response.status().is_success() {
-            return Err(self.refusal(response, credential.is_some())?);
+            return Err(self.refusal(request, response, credential.is_some())?);
         }
         let date = text_of(response.headers(), header::DATE);
         Ok(Reply { body: self.read(response)?, date })
     }
 
     /// What an answer other than 2xx says.
-    fn refusal(&self, response: Response, with_credential: bool) -> Result<Failure, Failure> {
+    fn refusal(
+        &self,
+        request: &Request,
+        response: Response,
+        with_credential: bool,
+    ) -> Result<Failure, Failure> {
         let status = response.status().as_u16();
         let retry_after = outbound::retry_after(response.headers());
         let retry_after = retry_after.map(|seconds| Duration::from_secs(seconds.into()));
@@ -229,7 +262,9 @@ impl Client {
         Ok(match crate::client::Problem::read(body.clone()) {
             Some(said) => {
                 let said = crate::client::Problem { retry_after, ..said };
-                Failure::Problem(Box::new(Problem::of(said, with_credential)))
+                let missing = request.missing(&said.code);
+                let problem = Problem::of(said, with_credential).about(missing);
+                Failure::Problem(Box::new(problem.at(self.heard())))
             }
             None => self.strange(status, &format!("its error is no problem document: {}", excerpt(&body))),
         })
@@ -241,7 +276,11 @@ impl Client {
         credential: Option<&Secret>,
         time: Option<Duration>,
     ) -> Result<Response, Failure> {
-        let mut builder = self.http.request(request.method.clone(), self.address(request)?);
+        let address = self.address(request)?;
+        if credential.is_some() {
+            self.plaintext.permits(&address).map_err(|unencrypted| self.overheard(unencrypted))?;
+        }
+        let mut builder = self.http.request(request.method.clone(), address);
         if let Some(time) = time {
             builder = builder.timeout(time);
         }
@@ -254,7 +293,12 @@ impl Client {
         if let Some(body) = request.body_text() {
             builder = builder.header(header::CONTENT_TYPE, "application/json").body(body);
         }
-        self.wait(async move { builder.send().await }).map_err(|error| self.unanswered(&error))
+        let response = self.wait(async move { builder.send().await });
+        let response = response.map_err(|error| self.unanswered(&error))?;
+        if let Some(time) = outbound::time_there(response.headers()).and_then(Timestamp::parse) {
+            *self.heard.lock() = Some(time);
+        }
+        Ok(response)
     }
 
     /// Where a request goes. An address has no place for an id of dots: they lead up in it.
@@ -285,6 +329,11 @@ impl Client {
             return Ok(Value::Null);
         }
         Ok(digits::read(&text).unwrap_or(Value::String(text)))
+    }
+
+    fn overheard(&self, unencrypted: Unencrypted) -> Failure {
+        let url = &self.url;
+        Failure::Usage(format!("{url}: {unencrypted}; --allow-plaintext sends them all the same"))
     }
 
     fn unanswered(&self, error: &reqwest::Error) -> Failure {
@@ -377,7 +426,7 @@ mod tests {
     /// A client whose server answers one request so.
     fn server(head: &'static str, body: &'static str) -> (Client, JoinHandle<Vec<String>>) {
         let (url, asked) = fake_server::answering(vec![Some((head, body))]);
-        (Client::new(&url, Some(Secret::new("tnr_key_test"))).unwrap(), asked)
+        (Client::new(&url, Some(Secret::new("tnr_key_test")), Plaintext::Refused).unwrap(), asked)
     }
 
     #[test]
@@ -441,7 +490,7 @@ mod tests {
     #[test]
     fn nobody_there_is_a_network_failure() {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let client = Client::new(&format!("http://127.0.0.1:{port}"), None).unwrap();
+        let client = Client::new(&format!("http://127.0.0.1:{port}"), None, Plaintext::Refused).unwrap();
         let failure = client.send(&Request::get(&["healthz"])).unwrap_err();
         assert_eq!(failure.exit(), Exit::Server);
     }
@@ -469,7 +518,7 @@ mod tests {
 
     #[test]
     fn an_id_of_dots_leads_nowhere() {
-        let client = Client::new("http://127.0.0.1:1", None).unwrap();
+        let client = Client::new("http://127.0.0.1:1", None, Plaintext::Refused).unwrap();
         for dots in [".", ".."] {
             let failure = client.send(&Request::delete(&["v1", "subjects", dots, "sessions"])).unwrap_err();
             assert_eq!((failure.exit(), failure.to_string()), (Exit::Usage, format!("`{dots}` is no id")));

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, builder::FalseyValueParser};
 use serde_json::{Map, Value};
+use url::Url;
 
 use super::{
     ambient,
@@ -13,7 +14,10 @@ use super::{
     secret::Secret,
     secret_file, words,
 };
-use crate::domain::{Seconds, Timestamp};
+use crate::{
+    domain::{Seconds, Timestamp, time::InvalidDuration},
+    outbound::{Plaintext, Unencrypted},
+};
 
 /// Where `tenure serve` listens when nothing else is said.
 const DEFAULT_URL: &str = "http://127.0.0.1:7300";
@@ -34,25 +38,29 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     key_file: Option<PathBuf>,
 
+    /// Send keys and tokens unencrypted, by http:// to another host
+    #[arg(long, global = true, env = "TENURE_ALLOW_PLAINTEXT", value_parser = FalseyValueParser::new())]
+    allow_plaintext: bool,
+
     /// Form of the data on stdout
     #[arg(short, long, global = true, value_name = "FORM", value_enum, default_value_t)]
     output: Format,
 
     /// Use no colours, even on a terminal
-    #[arg(long, global = true, hide = true, env = "NO_COLOR", value_parser = FalseyValueParser::new())]
+    #[arg(long, global = true, hide = true)]
     no_color: bool,
 }
 
 impl Global {
     /// Where to print.
-    pub(crate) const fn output(&self) -> Output {
-        Output::new(self.output, !self.no_color)
+    pub(crate) fn output(&self) -> Output {
+        Output::new(self.output, !self.no_color && ambient::wants_colors())
     }
 
     /// The server and the rest; reads the key file.
     pub(crate) fn context(&self) -> Result<Context, Failure> {
-        let client = Client::new(self.url(), self.key()?)?;
-        Ok(Context { client, output: self.output(), now: ambient::now() })
+        let client = Client::new(self.url(), self.key()?, self.plaintext())?;
+        Ok(Context { client, output: self.output() })
     }
 
     /// Host and port of the server, and the key: for a benchmark, which has a client of its own.
@@ -60,18 +68,26 @@ impl Global {
         let host =
             self.url().strip_prefix("http://").filter(|host| host.contains(':') && !host.contains('/'));
         let host = host.ok_or_else(|| Failure::Usage("--url: must be http://HOST:PORT here".into()))?;
+        let permitted = Url::parse(self.url()).is_ok_and(|url| self.plaintext().permits(&url).is_ok());
+        if !permitted {
+            return Err(Failure::Usage(format!("--url: {Unencrypted}; or give --allow-plaintext")));
+        }
         let key =
             self.key()?.ok_or_else(|| Failure::Usage("an admin's key is needed: see --key-file".into()))?;
         Ok((host.to_owned(), key))
     }
 
-    /// The address that was named; none when the default applies.
-    pub(crate) fn named_url(&self) -> Option<&str> {
-        self.url.as_deref()
+    /// The server that was named.
+    pub(crate) fn named(&self) -> Named<'_> {
+        Named { url: self.url.as_deref(), plaintext: self.plaintext() }
+    }
+
+    fn plaintext(&self) -> Plaintext {
+        if self.allow_plaintext { Plaintext::Allowed } else { Plaintext::Refused }
     }
 
     fn url(&self) -> &str {
-        self.named_url().unwrap_or(DEFAULT_URL)
+        self.url.as_deref().unwrap_or(DEFAULT_URL)
     }
 
     fn key(&self) -> Result<Option<Secret>, Failure> {
@@ -82,6 +98,15 @@ impl Global {
     }
 }
 
+/// The server that was named, for commands that a session file names one otherwise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Named<'a> {
+    /// Its address; none when the default applies.
+    pub url: Option<&'a str>,
+    /// Whether keys and tokens may be sent to it unencrypted.
+    pub plaintext: Plaintext,
+}
+
 /// What a client command works with.
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -89,8 +114,6 @@ pub(crate) struct Context {
     pub client: Client,
     /// Where to print.
     pub output: Output,
-    /// The local time when the command began; for words only.
-    pub now: Timestamp,
 }
 
 impl Context {
@@ -100,9 +123,14 @@ impl Context {
         self.output.record(&record, columns, self.time_of(&record))
     }
 
-    /// The time that a reply speaks of: its own if it says one (a look into the past, a test clock), else now.
+    /// The time that a reply speaks of: its own if it says one (a look into the past), else now.
     pub(crate) fn time_of(&self, reply: &Value) -> Timestamp {
-        reply["asOfTime"].as_str().and_then(Timestamp::parse).unwrap_or(self.now)
+        reply["asOfTime"].as_str().and_then(Timestamp::parse).unwrap_or_else(|| self.now())
+    }
+
+    /// What time it is by the server's last reply, and by this host before there is one; for words only.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.client.heard().unwrap_or_else(ambient::now)
     }
 }
 
@@ -119,9 +147,21 @@ pub(crate) struct Caution {
 }
 
 impl Caution {
-    /// Asks, unless told not to.
-    pub(crate) fn ask(&self, output: Output, question: &str) -> Result<(), Failure> {
-        if self.yes || output.confirm(question) { Ok(()) } else { Err(Failure::Declined) }
+    /// Asks, unless told not to. Where there is no terminal to ask on, nothing is done.
+    pub(crate) fn ask(
+        &self,
+        output: Output,
+        question: impl FnOnce() -> Result<String, Failure>,
+    ) -> Result<(), Failure> {
+        if self.yes {
+            return Ok(());
+        }
+        let question = question()?;
+        match output.confirm(&question) {
+            Some(true) => Ok(()),
+            Some(false) => Err(Failure::Declined),
+            None => Err(Failure::Usage(format!("{question} There is no terminal to ask on: give --yes"))),
+        }
     }
 }
 
@@ -151,7 +191,7 @@ pub(crate) fn moment(text: &str) -> Result<Timestamp, &'static str> {
 }
 
 /// For clap: a length of time.
-pub(crate) fn span(text: &str) -> Result<Seconds, words::InvalidDuration> {
+pub(crate) fn span(text: &str) -> Result<Seconds, InvalidDuration> {
     words::parse_duration(text)
 }
 

@@ -55,7 +55,7 @@ impl Events {
             .query("kinds", kinds)
             .query("subjectId", self.subject)
             .query("sessionId", self.session);
-        let request = self.begin.apply(request, cli.now);
+        let request = self.begin.apply(request, cli.now());
         if self.follow {
             return follow(cli, request, in_words);
         }

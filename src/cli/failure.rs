@@ -2,7 +2,7 @@
 
 use std::{io, ops::Deref, path::PathBuf};
 
-use crate::client;
+use crate::{client, domain::Timestamp};
 
 /// The exit codes. Scripts rely on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub(crate) enum Failure {
         why: String,
     },
     /// The question before a destructive command was not answered with yes.
-    #[error("nothing was done")]
+    #[error("nothing was changed")]
     Declined,
     /// Stdout cannot be written to.
     #[error("stdout: {0}")]
@@ -146,11 +146,25 @@ pub(crate) struct Problem {
     said: client::Problem,
     /// Whether the request carried a key or token.
     pub with_credential: bool,
+    /// What is not there, such as `no subject "ghost"`.
+    pub missing: Option<String>,
+    /// What time it was at the server, if it said so.
+    pub then: Option<Timestamp>,
 }
 
 impl Problem {
     pub(crate) const fn of(said: client::Problem, with_credential: bool) -> Self {
-        Self { said, with_credential }
+        Self { said, with_credential, missing: None, then: None }
+    }
+
+    /// The same, refused at this time of the server.
+    pub(crate) fn at(self, then: Option<Timestamp>) -> Self {
+        Self { then, ..self }
+    }
+
+    /// The same, about this thing that is not there.
+    pub(crate) fn about(self, missing: Option<String>) -> Self {
+        Self { missing, ..self }
     }
 }
 

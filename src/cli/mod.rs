@@ -11,6 +11,7 @@ mod ambient;
 mod audit;
 mod bench;
 mod client;
+mod complaint;
 mod completions;
 mod context;
 mod credential;
@@ -20,10 +21,12 @@ mod events;
 mod failure;
 #[cfg(test)]
 mod fake_server;
+mod flags;
 mod follow;
 mod introspect;
 mod keys;
 mod output;
+mod overwrite;
 mod pages;
 mod renewal_memo;
 mod run;
@@ -40,10 +43,13 @@ mod words;
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::{
-    ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind, parser::ValueSource,
+    ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand,
+    builder::{OsStr, Resettable},
+    error::ErrorKind,
+    parser::ValueSource,
 };
 
-use self::{context::Global, failure::Failure};
+use self::{context::Global, failure::Failure, flags::Typed};
 
 pub use self::failure::Exit;
 
@@ -75,7 +81,7 @@ Examples:
 enum Command {
     /// Run the authority
     Serve(serve::ServeArgs),
-    /// Put, show and list subjects; end their sessions
+    /// Put, change, show and list subjects; end their sessions
     #[command(subcommand)]
     Subject(subject::Subject),
     /// Create, show, list, renew and revoke sessions
@@ -139,7 +145,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
-    let cli = match parse(args) {
+    let args: Vec<_> = args.into_iter().collect();
+    let cli = match parse(&args) {
         Ok(cli) => cli,
         Err(error) => {
             output::usage(&error);
@@ -152,7 +159,7 @@ fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     };
     let exit = failure.exit();
     if exit != Exit::Ok {
-        cli.global.output().failure(&failure);
+        cli.global.output().failure(&failure, &Typed::of(&args));
     }
     exit as u8
 }
@@ -160,8 +167,8 @@ fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
 /// Options of which one may come from the environment: only two that were *typed* contradict each other.
 const TYPED_TOGETHER: [(&str, &str); 2] = [("key", "key_file"), ("token", "token_file")];
 
-fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    let matches = Cli::command().try_get_matches_from(args)?;
+fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches_from(args).map_err(|error| as_typed(args, error))?;
     for (one, other) in TYPED_TOGETHER {
         if was_typed(&matches, one) && was_typed(&matches, other) {
             let both = format!("--{} cannot be used with --{}", one, other.replace('_', "-"));
@@ -169,6 +176,16 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
         }
     }
     Cli::from_arg_matches(&matches)
+}
+
+/// The same error without what is in the environment, which a usage line would show as needed.
+fn as_typed(args: &[OsString], error: clap::Error) -> clap::Error {
+    let again = without_environment(Cli::command()).try_get_matches_from(args);
+    again.err().filter(|again| again.kind() == error.kind()).unwrap_or(error)
+}
+
+fn without_environment(command: clap::Command) -> clap::Command {
+    command.mut_args(|argument| argument.env(Resettable::<OsStr>::Reset)).mut_subcommands(without_environment)
 }
 
 /// Whether the option was given on the command line, to the command or to one that it is part of.
@@ -183,7 +200,7 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> Result<Cli, clap::Error> {
-        parse(line.split(' ').map(OsString::from))
+        parse(&line.split(' ').map(OsString::from).collect::<Vec<_>>())
     }
 
     fn exit(line: &str) -> u8 {

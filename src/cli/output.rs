@@ -3,23 +3,23 @@
 //! On stdout is what a program may read, in the form that `-o` names. Everything else (hints, questions,
 //! errors) goes to stderr, without any key or token.
 
-use std::{
-    fmt::Write as _,
-    io::{self, IsTerminal, Write},
-};
+use std::io::{self, IsTerminal, Write};
 
 use clap::ValueEnum;
 use comfy_table::{Cell, Color, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressState, ProgressStyle};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
+    ambient,
+    complaint::{failure_document, failure_in_words},
     digits,
-    failure::{Failure, Problem},
+    failure::Failure,
+    flags::Typed,
     secret::redacted,
     words,
 };
-use crate::domain::Timestamp;
+use crate::domain::{Seconds, Timestamp};
 
 /// The form of the data on stdout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -52,6 +52,8 @@ enum Reading {
     Moment,
     /// A moment until which something lasts.
     End,
+    /// When a session ended, or the nearer of its ends; told by several fields.
+    SessionEnd,
     /// A length of time in seconds.
     Span,
 }
@@ -76,6 +78,10 @@ impl Column {
     pub(crate) const fn end(head: &'static str, field: &'static str) -> Self {
         Self::new(head, field, Reading::End)
     }
+    /// When a session ended, or the nearer of its ends.
+    pub(crate) const fn session_end(head: &'static str) -> Self {
+        Self::new(head, "ends", Reading::SessionEnd)
+    }
     /// Seconds, with the same in words.
     pub(crate) const fn span(field: &'static str) -> Self {
         Self::new("", field, Reading::Span)
@@ -86,9 +92,18 @@ impl Column {
         found.unwrap_or(&Value::Null)
     }
 
+    fn says_something(&self, record: &Value) -> bool {
+        match self.reading {
+            Reading::SessionEnd => session_end(record, Timestamp::ZERO).is_some(),
+            Reading::Plain | Reading::State | Reading::Moment | Reading::End | Reading::Span => {
+                !self.value(record).is_null()
+            }
+        }
+    }
+
     fn text(&self, value: &Value, now: Timestamp) -> String {
         match self.reading {
-            Reading::Plain | Reading::State => plain(value),
+            Reading::Plain | Reading::State | Reading::SessionEnd => plain(value),
             Reading::Moment => moment(value, |at| words::when(at, now)),
             Reading::End => moment(value, |at| words::left(at, now)),
             Reading::Span => match value.as_u64() {
@@ -99,10 +114,32 @@ impl Column {
     }
 
     fn cell(&self, record: &Value, now: Timestamp) -> Cell {
-        let text = self.text(self.value(record), now);
+        let text = match self.reading {
+            Reading::SessionEnd => session_end(record, now).unwrap_or_else(|| "-".to_owned()),
+            // What it was to last is of no interest any more.
+            Reading::End if record["status"] == "REVOKED" => plain(self.value(record)),
+            Reading::Plain | Reading::State | Reading::Moment | Reading::End | Reading::Span => {
+                self.text(self.value(record), now)
+            }
+        };
         let color = matches!(self.reading, Reading::State).then(|| color_of(&text)).flatten();
         let cell = Cell::new(text);
         if let Some(color) = color { cell.fg(color) } else { cell }
+    }
+}
+
+/// `… (ended 4m ago)`, or `… (17m left)` to the end of its period or its idle end, whichever is nearer.
+fn session_end(session: &Value, now: Timestamp) -> Option<String> {
+    let moment = |name: &str| Timestamp::parse(session[name].as_str()?);
+    let seen = moment("lastSeenAt").or_else(|| moment("renewedAt")).or_else(|| moment("createdAt"));
+    let idle_timeout = session["idleTimeout"].as_u64().and_then(|span| u32::try_from(span).ok());
+    let idle_end = seen.zip(idle_timeout).map(|(seen, span)| seen.plus(Seconds(span)));
+    let ends = [moment("expiresAt"), moment("absoluteExpiresAt"), idle_end];
+    let nearer = ends.into_iter().flatten().min();
+    match session["status"].as_str()? {
+        "REVOKED" => moment("revokedAt").map(|at| format!("{at} (ended {})", words::when(at, now))),
+        "EXPIRED" => nearer.map(|at| format!("{at} (ended {})", words::when(at, now))),
+        _ => nearer.map(|at| format!("{at} ({})", words::left(at, now))),
     }
 }
 
@@ -130,12 +167,21 @@ fn plain(value: &Value) -> String {
     }
 }
 
-fn harmless(text: &str) -> String {
-    let one = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+/// A text whose characters cannot move the cursor, nor show in another order.
+pub(super) fn harmless(text: &str) -> String {
+    let one = |c: char| {
+        if c.is_control() || turns_text_around(c) { c.escape_default().to_string() } else { c.to_string() }
+    };
     text.chars().map(one).collect()
 }
 
-fn moment(value: &Value, in_words: impl Fn(Timestamp) -> String) -> String {
+/// Characters without a look of their own, by which a text shows in another order than it has (UAX #9).
+const fn turns_text_around(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A moment, and the same in words.
+pub(super) fn moment(value: &Value, in_words: impl Fn(Timestamp) -> String) -> String {
     let text = plain(value);
     match Timestamp::parse(&text) {
         Some(at) => format!("{at} ({})", in_words(at)),
@@ -299,7 +345,8 @@ impl Output {
     /// Says something to people.
     #[expect(clippy::unused_self, reason = "whoever talks holds the output: nothing else prints")]
     pub(crate) fn talk(self, text: &str) {
-        say(text);
+        let lines: Vec<_> = text.split('\n').map(harmless).collect();
+        say(&lines.join("\n"));
     }
 
     /// Says what to do about a failure; only to people, for a program reads the failure itself from stderr.
@@ -318,30 +365,30 @@ impl Output {
         }
     }
 
-    /// Says why the command failed; with `-o json` as the problem document.
-    pub(crate) fn failure(self, failure: &Failure) {
+    /// Says why the command failed, in the words that were typed; with `-o json` as the problem document.
+    pub(crate) fn failure(self, failure: &Failure, typed: &Typed) {
         let told = match self.format {
-            Format::Table => failure_in_words(failure),
+            Format::Table => failure_in_words(failure, typed),
             Format::Json => digits::pretty(&failure_document(failure)),
             Format::Jsonl => digits::compact(&failure_document(failure)),
         };
         say(&told);
     }
 
-    /// Asks before something that cannot be undone. Without a terminal there is nobody to ask: then it is yes,
-    /// for a script has been thought about before.
+    /// Asks before something that cannot be undone; none without a terminal to ask on.
     #[expect(clippy::unused_self, reason = "whoever talks holds the output: nothing else prints")]
-    pub(crate) fn confirm(self, question: &str) -> bool {
+    pub(crate) fn confirm(self, question: &str) -> Option<bool> {
         if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
-            return true;
+            return None;
         }
         let mut stderr = io::stderr().lock();
         // A question that cannot be shown is not answered with yes.
-        if write!(stderr, "{} [y/N] ", redacted(question)).and_then(|()| stderr.flush()).is_err() {
-            return false;
+        let question = redacted(&harmless(question));
+        if write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush()).is_err() {
+            return Some(false);
         }
         let mut answer = String::new();
-        io::stdin().read_line(&mut answer).is_ok_and(|_| matches!(answer.trim(), "y" | "Y" | "yes"))
+        Some(io::stdin().read_line(&mut answer).is_ok_and(|_| matches!(answer.trim(), "y" | "Y" | "yes")))
     }
 }
 
@@ -349,7 +396,8 @@ impl Output {
 pub(crate) fn usage(error: &clap::Error) {
     if error.use_stderr() {
         let text = error.render();
-        let text = if io::stderr().is_terminal() { text.ansi().to_string() } else { text.to_string() };
+        let is_colored = io::stderr().is_terminal() && ambient::wants_colors();
+        let text = if is_colored { text.ansi().to_string() } else { text.to_string() };
         say(text.trim_end());
     } else {
         // It goes to stdout in colour where that is wanted; a closed pipe is nobody's problem.
@@ -400,7 +448,7 @@ fn table(items: &[Value], columns: &[Column], now: Timestamp, colors: bool) -> S
 
 fn rows(record: &Value, columns: &[Column], now: Timestamp, colors: bool) -> String {
     let mut table = blank_table(colors);
-    for column in columns.iter().filter(|column| !column.value(record).is_null()) {
+    for column in columns.iter().filter(|column| column.says_something(record)) {
         table.add_row([Cell::new(column.field), column.cell(record, now)]);
     }
     let listed = |name: &str| columns.iter().any(|column| column.field.split('.').next() == Some(name));
@@ -412,71 +460,11 @@ fn rows(record: &Value, columns: &[Column], now: Timestamp, colors: bool) -> Str
     laid_out(table)
 }
 
-fn failure_document(failure: &Failure) -> Value {
-    match failure {
-        Failure::Problem(problem) => problem.document.clone(),
-        Failure::Usage(_)
-        | Failure::Unreachable { .. }
-        | Failure::Strange { .. }
-        | Failure::Server(_)
-        | Failure::File { .. }
-        | Failure::Missing(_)
-        | Failure::Unhealthy { .. }
-        | Failure::Declined
-        | Failure::Output(_) => json!({"title": failure.to_string(), "code": null}),
-    }
-}
-
-fn failure_in_words(failure: &Failure) -> String {
-    let hint = match failure {
-        Failure::Problem(problem) => return problem_in_words(problem, super::ambient::now()),
-        Failure::Unreachable { .. } => "\n  Is `tenure serve` running there? See --url and TENURE_URL.",
-        Failure::Usage(_)
-        | Failure::Strange { .. }
-        | Failure::Server(_)
-        | Failure::File { .. }
-        | Failure::Missing(_)
-        | Failure::Unhealthy { .. }
-        | Failure::Declined
-        | Failure::Output(_) => "",
-    };
-    format!("error: {}{hint}", harmless(&failure.to_string()))
-}
-
-/// The title, what is wrong in this case, and how to go on.
-fn problem_in_words(problem: &Problem, now: Timestamp) -> String {
-    let mut told = format!("error: {}", harmless(&problem.title));
-    let mut line = |name: &str, text: &str| {
-        let _ = write!(told, "\n  {name}: {}", harmless(text));
-    };
-    if let Some(detail) = problem.detail.as_ref().filter(|detail| **detail != problem.title) {
-        line("why", detail);
-    }
-    for error in &problem.errors {
-        line(&harmless(&error.field), &error.message);
-    }
-    if let Some(at) = &problem.retry_at {
-        line("retry at", &moment(&Value::String(at.to_string()), |at| words::when(at, now)));
-    }
-    if let Some(wait) = problem.retry_after {
-        line("retry after", &words::duration(wait.as_secs()));
-    }
-    line("code", &problem.code);
-    if let Some(id) = &problem.request_id {
-        line("request", id);
-    }
-    if problem.status == 401 && !problem.with_credential {
-        line("hint", "no key was given; see --key-file, --key and TENURE_KEY");
-    }
-    told
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use serde_json::json;
 
     use super::*;
-    use crate::client;
 
     const COLUMNS: &[Column] = &[
         Column::plain("SESSION", "sessionId"),
@@ -527,38 +515,25 @@ mod tests {
         assert_eq!(plain(&json!("a\u{1b}[2Jb\nc")), "a\\u{1b}[2Jb\\nc");
     }
 
-    fn read(document: Value) -> client::Problem {
-        client::Problem::read(document).unwrap()
+    #[test]
+    fn a_name_cannot_show_in_another_order_than_it_has() {
+        assert_eq!(plain(&json!("user\u{202e}nimda\u{2069}")), "user\\u{202e}nimda\\u{2069}");
+        assert_eq!(plain(&json!("مرحبا ö")), "مرحبا ö", "letters show as they are");
     }
 
     #[test]
-    fn a_problem_says_what_why_when_and_how_to_go_on() {
-        let document = json!({
-            "type": "about:blank", "title": "Too early to renew", "status": 403, "code": "RENEWAL_TOO_EARLY",
-            "detail": "half of the period must pass", "retryable": true,
-            "retryAt": "2026-11-21T01:35:00.000Z", "requestId": "r1",
-            "errors": [{"field": "ttl", "message": "must be 300 to 604800"}],
-        });
-        let said = client::Problem { retry_after: Some(Duration::from_secs(3)), ..read(document) };
+    fn a_session_that_has_ended_says_when_and_another_its_nearer_end() {
+        let session = |status: &str| {
+            json!({"status": status, "expiresAt": "2026-11-21T02:00:00Z", "revokedAt": "2026-11-21T00:26:00Z",
+                   "lastSeenAt": "2026-11-21T00:17:00Z", "idleTimeout": 1_800})
+        };
+        let told = |status: &str| session_end(&session(status), now()).unwrap();
+        assert_eq!(told("REVOKED"), "2026-11-21T00:26:00.000Z (ended 4m ago)");
+        assert_eq!(told("ACTIVE"), "2026-11-21T00:47:00.000Z (17m left)");
+        let idle = Timestamp::parse("2026-11-21T00:50:00Z").unwrap();
         assert_eq!(
-            problem_in_words(&Problem::of(said, true), now()),
-            "error: Too early to renew\n  why: half of the period must pass\n  ttl: must be 300 to 604800\n  \
-             retry at: 2026-11-21T01:35:00.000Z (in 1h 5m)\n  retry after: 3s\n  code: RENEWAL_TOO_EARLY\n  \
-             request: r1"
+            session_end(&session("EXPIRED"), idle).unwrap(),
+            "2026-11-21T00:47:00.000Z (ended 3m ago)"
         );
-    }
-
-    #[test]
-    fn what_the_title_says_is_not_said_again() {
-        let document = json!({ "title": "Too early", "detail": "Too early", "status": 403, "code": "X" });
-        let told = problem_in_words(&Problem::of(read(document), false), now());
-        assert_eq!(told, "error: Too early\n  code: X");
-    }
-
-    #[test]
-    fn whoever_gave_no_key_is_told_how_to() {
-        let document = json!({"title": "No", "status": 401, "code": "INVALID_TOKEN"});
-        let told = problem_in_words(&Problem::of(read(document), false), now());
-        assert!(told.contains("TENURE_KEY"), "{told}");
     }
 }

@@ -63,7 +63,7 @@ pub(crate) fn show(
         return Ok(());
     }
     match cli.output.format() {
-        Format::Jsonl => each(cli, request, next, |page| cli.output.list(&page, columns, cli.now)),
+        Format::Jsonl => each(cli, request, next, |page| cli.output.list(&page, columns, cli.now())),
         Format::Table | Format::Json => {
             let page = whole(cli, request, next)?;
             cli.output.list_or(&page, columns, cli.time_of(&page), &empty)

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::failure::Failure;
 use crate::{
-    config::{self, Config, Flag, Raw},
+    config::{self, Config, Flag, Networks, Raw},
     server::{self, Listening},
     telemetry::{self, Form},
 };
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let filter = if named { filter.to_owned() } else { format!("{filter},tenure::access={access}") };
     telemetry::init(&filter, form).map_err(|error| Failure::Usage(error.to_string()))?;
     let config = effective(args.config.as_deref(), flags(args))?;
-    let served = server::run(&config, args.test_clock, announce);
+    let served = server::run(&config, args.test_clock, |listening| announce(listening, &config));
     telemetry::flush();
     served.map_err(|error| Failure::Server(error.to_string()))
 }
@@ -95,7 +95,14 @@ fn flags(args: &ServeArgs) -> Vec<Flag> {
     args.set.iter().map(|text| Flag::set(text)).chain(data).chain(listen).collect()
 }
 
-fn announce(listening: &Listening) {
+fn announce(listening: &Listening, config: &Config) {
+    if !listening.address.ip().is_loopback() && config.server.trusted_proxies == Networks::default() {
+        tracing::warn!(
+            address = %listening.address,
+            "other hosts can connect, and what they send is not encrypted, keys and tokens included: put a proxy with \
+             TLS in front, and name it in server.trusted_proxies"
+        );
+    }
     if let Some(path) = &listening.first_key {
         tracing::info!(path = %path.display(), "made the first admin key; keep it secret");
     }

@@ -8,11 +8,14 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{
     client::checked_url,
-    context::Context,
+    context::{Context, Named},
     failure::{Failure, Problem},
     secret::Secret,
 };
-use crate::client::{Client, Created, Error, FileError, Grant, HoldError, Locked, SessionFile};
+use crate::{
+    client::{Client, Created, Error, FileError, Grant, HoldError, Locked, SessionFile},
+    outbound::Plaintext,
+};
 
 /// Takes the lock of a session file that is about to be made, and finds out whether it can be.
 pub(crate) fn locked(path: &Path) -> Result<Locked, Failure> {
@@ -31,12 +34,16 @@ pub(crate) fn keep(cli: &Context, locked: &Locked, reply: &Value) -> Result<Gran
 }
 
 /// A client of the server that was named, or else of the one that the file names.
-pub(crate) fn client(named: Option<&str>, file: &SessionFile) -> Result<Client, Failure> {
-    let url = match named {
+pub(crate) fn client(named: Named<'_>, file: &SessionFile) -> Result<Client, Failure> {
+    let url = match named.url {
         Some(url) => url.to_owned(),
         None => file.read()?.url,
     };
-    Ok(Client::new(&url)?)
+    let client = match named.plaintext {
+        Plaintext::Refused => Client::new(&url),
+        Plaintext::Allowed => Client::new_allowing_plaintext(&url),
+    };
+    Ok(client?)
 }
 
 /// A session as its file has it, and a client of the server that was named, or else of the one that the file names. The
@@ -51,12 +58,12 @@ pub(crate) struct Held {
 }
 
 /// Reads a session file in order to ask by its token.
-pub(crate) fn held(named: Option<&str>, path: &Path) -> Result<Held, Failure> {
+pub(crate) fn held(named: Named<'_>, path: &Path) -> Result<Held, Failure> {
     let grant = SessionFile::at(path).read()?;
-    let url = named.map_or_else(|| checked_url(&grant.url), |named| Ok(named.to_owned()));
+    let url = named.url.map_or_else(|| checked_url(&grant.url), |named| Ok(named.to_owned()));
     let url = url.map_err(|why| Failure::Usage(format!("{}: `url` {why}", path.display())))?;
     Ok(Held {
-        client: super::client::Client::new(&url, None)?,
+        client: super::client::Client::new(&url, None, named.plaintext)?,
         session: grant.session_id.to_string(),
         token: Secret::new(grant.token.expose()),
     })

@@ -38,7 +38,7 @@ impl Watch {
             .query("subjectId", self.subject)
             .query("sessionId", self.session);
         let request = if self.begin.is_said() {
-            self.begin.apply(request, cli.now)
+            self.begin.apply(request, cli.now())
         } else {
             request.query("after", Some("latest"))
         };

@@ -2,50 +2,15 @@
 //!
 //! What time it is, is an argument.
 
-use crate::domain::{Seconds, Timestamp};
+use crate::domain::{Seconds, Timestamp, time::InvalidDuration};
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// What a unit letter stands for, in seconds, the largest first.
-const UNITS: [(char, u64); 5] = [('w', 7 * DAY), ('d', DAY), ('h', HOUR), ('m', MINUTE), ('s', 1)];
-
-/// Why a text is no length of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum InvalidDuration {
-    /// Not numbers with units.
-    #[error("must be seconds or a duration such as 90m, 24h, 7d, 1h30m")]
-    Form,
-    /// More than an API duration holds.
-    #[error("is too long")]
-    TooLong,
-}
-
 /// Reads `3600`, `90m`, `24h`, `7d`, `1h30m`. A number without a unit is seconds and stands alone.
 pub(crate) fn parse_duration(text: &str) -> Result<Seconds, InvalidDuration> {
-    let total = match text.parse::<u64>() {
-        Ok(seconds) if text.starts_with(|c: char| c.is_ascii_digit()) => seconds,
-        Ok(_) | Err(_) => sum_of_parts(text)?,
-    };
-    u32::try_from(total).map(Seconds).map_err(|_| InvalidDuration::TooLong)
-}
-
-fn sum_of_parts(text: &str) -> Result<u64, InvalidDuration> {
-    let mut total = 0_u64;
-    let mut rest = text;
-    while let Some(end) = rest.find(|c: char| !c.is_ascii_digit()) {
-        let unit = rest[end..].chars().next().and_then(seconds_in).ok_or(InvalidDuration::Form)?;
-        let count: u64 = rest[..end].parse().map_err(|_| InvalidDuration::Form)?;
-        let part = count.checked_mul(unit).ok_or(InvalidDuration::TooLong)?;
-        total = total.checked_add(part).ok_or(InvalidDuration::TooLong)?;
-        rest = &rest[end + 1..];
-    }
-    if text.is_empty() || !rest.is_empty() { Err(InvalidDuration::Form) } else { Ok(total) }
-}
-
-fn seconds_in(unit: char) -> Option<u64> {
-    UNITS.into_iter().find(|(letter, _)| *letter == unit).map(|(_, seconds)| seconds)
+    text.parse()
 }
 
 /// The two largest of days, hours and minutes, rounded down; seconds only below a minute: `27d 12h`, `5m`, `40s`.

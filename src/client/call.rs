@@ -19,6 +19,7 @@ use crate::{
     clock::stopwatch,
     domain::SessionId,
     entropy::{self, OsEntropy},
+    outbound::Plaintext,
 };
 
 /// So long a call is tried again while it fails for the moment, unless [`Client::with_patience`] says otherwise.
@@ -38,13 +39,20 @@ pub struct Client {
 }
 
 impl Client {
-    /// For the authority at `url`, `http` or `https`. Opens no connection yet.
+    /// For the authority at `url`: by `https`, or by `http` on this host. Opens no connection yet.
     ///
-    /// Certificates are judged as the system does, or by `SSL_CERT_FILE`. Plain `http` is for loopback and networks
-    /// that are yours: whoever listens reads the tokens.
+    /// Certificates are judged as the system does, or by `SSL_CERT_FILE`.
     pub fn new(url: &str) -> Result<Self, Error> {
-        let time = Arc::new(ServerTime::new());
-        Ok(Self { http: Http::new(url)?, credential: None, time, patience: PATIENCE })
+        Ok(Self::by(Http::new(url, Plaintext::Refused)?))
+    }
+
+    /// The same, by `http` to another host, too. Anyone who can listen on the way reads the keys and tokens.
+    pub fn new_allowing_plaintext(url: &str) -> Result<Self, Error> {
+        Ok(Self::by(Http::new(url, Plaintext::Allowed)?))
+    }
+
+    fn by(http: Http) -> Self {
+        Self { http, credential: None, time: Arc::new(ServerTime::new()), patience: PATIENCE }
     }
 
     /// The same, with this API key or token.

@@ -100,6 +100,9 @@ pub struct Problem {
     /// The position of the event that decided it.
     #[serde(default)]
     pub caused_by: Option<u64>,
+    /// What ended the session whose token was refused, such as `renewal_rejected`; none when it ended by itself.
+    #[serde(default)]
+    pub trigger: Option<String>,
     /// What the authority's log calls this request.
     #[serde(default)]
     pub request_id: Option<String>,

@@ -2,8 +2,8 @@
 //!
 //! A reader finds the old content or the new one, never half of it, also after a power cut: each content is written
 //! beside the file, synced, and renamed into its place. Writers take turns by a lock on a second file beside it
-//! (`FILE.lock`), which is never replaced; the lock ends with its holder, however that ends. Both are advisory locks of
-//! one machine: the file belongs on a local file system.
+//! (`FILE.lock`), which goes with the session file; the lock ends with its holder, however that ends. Both are advisory
+//! locks of one machine: the file belongs on a local file system.
 
 use std::{
     fs::{self, File, Metadata, OpenOptions},
@@ -69,8 +69,8 @@ pub(super) struct Stamp {
 #[derive(Debug)]
 pub struct Locked {
     file: SessionFile,
-    /// Held, not used: the lock ends when it is closed.
-    _lock: File,
+    /// The lock ends when it is closed.
+    lock: File,
 }
 
 impl SessionFile {
@@ -131,9 +131,8 @@ impl SessionFile {
     /// Waits until nobody else writes, on this thread.
     pub fn lock(&self) -> Result<Locked, FileError> {
         let path = self.beside(".lock")?;
-        let lock = owners_only().truncate(false).open(&path).and_then(|lock| lock.lock().map(|()| lock));
-        let lock = lock.map_err(|source| FileError::Io { path, source })?;
-        Ok(Locked { file: self.clone(), _lock: lock })
+        let lock = exclusive(&path).map_err(|source| FileError::Io { path, source })?;
+        Ok(Locked { file: self.clone(), lock })
     }
 
     /// The same, on a thread that may wait.
@@ -143,7 +142,8 @@ impl SessionFile {
         waiting.await.unwrap_or_else(|stopped| Err(self.io(io::Error::other(stopped))))
     }
 
-    fn beside(&self, ending: &str) -> Result<PathBuf, FileError> {
+    /// A file beside it, with this ending.
+    pub(super) fn beside(&self, ending: &str) -> Result<PathBuf, FileError> {
         let mut name = self.path.file_name().ok_or_else(|| self.damaged("it has no name"))?.to_owned();
         name.push(ending);
         Ok(self.path.with_file_name(name))
@@ -191,13 +191,40 @@ impl Locked {
         tried.map_err(|source| FileError::Io { path: beside, source })
     }
 
-    /// Removes the file; it is no error when there is none. The lock's file stays: others may wait for it.
+    /// Removes the file; it is no error when there is none.
     pub fn remove(&self) -> Result<(), FileError> {
         match fs::remove_file(&self.file.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.file.io(error)),
             Ok(()) | Err(_) => Ok(()),
         }
     }
+}
+
+impl Drop for Locked {
+    /// Without a session file there is nothing to lock. Whoever waits finds out that the lock's file is gone, and makes
+    /// another one.
+    fn drop(&mut self) {
+        let Ok(path) = self.file.beside(".lock") else { return };
+        if !self.file.path.exists() && is_at(&self.lock, &path) {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn exclusive(path: &Path) -> io::Result<File> {
+    loop {
+        let lock = owners_only().truncate(false).open(path)?;
+        lock.lock()?;
+        if is_at(&lock, path) {
+            return Ok(lock);
+        }
+    }
+}
+
+/// Whether an open file is the one at this path, and not one that was there before.
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
+    let same = |one: Metadata, other: Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
+    file.metadata().and_then(|one| fs::metadata(path).map(|other| same(one, other))).unwrap_or(false)
 }
 
 fn write_whole(path: &Path, text: &str) -> io::Result<()> {
@@ -212,7 +239,7 @@ fn write_whole(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// Opens for writing; a file that is made is its owner's alone (0600).
-fn owners_only() -> OpenOptions {
+pub(super) fn owners_only() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).create(true).mode(0o600);
     options

@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use jiff::fmt::rfc2822;
 use reqwest::{
     Method, RequestBuilder, Response,
-    header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue},
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -18,7 +17,7 @@ use super::{
 };
 use crate::{
     domain::Timestamp,
-    outbound::{self, Unread},
+    outbound::{self, Plaintext, Unread},
 };
 
 /// How long a connection may take.
@@ -56,15 +55,14 @@ impl Request {
 
 impl Http {
     /// To the authority at this address. Opens no connection yet.
-    pub(super) fn new(url: &str) -> Result<Self, Error> {
+    pub(super) fn new(url: &str, plaintext: Plaintext) -> Result<Self, Error> {
         let base = checked(url)?;
-        let roots = outbound::roots_for(&base).map_err(|none| Error::Unsendable(none.to_string()))?;
-        let builder = outbound::client(roots)
+        plaintext.permits(&base).map_err(|unencrypted| Error::Unsendable(format!("{url}: {unencrypted}")))?;
+        let builder = outbound::client_for(&base).map_err(|none| Error::Unsendable(none.to_string()))?;
+        let builder = builder
             .connect_timeout(CONNECT)
             .timeout(WHOLE)
             .user_agent(concat!("tenure-client/", env!("CARGO_PKG_VERSION")));
-        // A proxy from the environment is not asked for what is on this host.
-        let builder = if outbound::leads_here(&base) { builder.no_proxy() } else { builder };
         let client = builder.build().map_err(|error| Error::Unsendable(outbound::reason(&error)))?;
         Ok(Self { client, base })
     }
@@ -84,8 +82,8 @@ impl Http {
         let sent = self.prepared(request, credential)?.send().await;
         let response = sent.map_err(|error| self.unreachable(&error))?;
         let (status, headers) = (response.status(), response.headers().clone());
-        if let Some(date) = date(&headers) {
-            time.heard(date);
+        if let Some(then) = outbound::time_there(&headers).and_then(Timestamp::parse) {
+            time.heard(then);
         }
         let body = self.read(response).await?;
         if !status.is_success() {
@@ -172,13 +170,6 @@ fn bearer(credential: &Secret) -> Result<HeaderValue, Error> {
     Ok(value)
 }
 
-/// An HTTP date (RFC 9110) is an e-mail date in GMT.
-fn date(headers: &HeaderMap) -> Option<Timestamp> {
-    let text = headers.get(DATE)?.to_str().ok()?;
-    let date = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-    Some(Timestamp::from_millis(date.as_millisecond()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,14 +180,14 @@ mod tests {
             assert!(checked(right).is_ok(), "{right}");
         }
         for wrong in ["tenure.example", "ftp://h", "http://h?a=b", "http://name:password@h", "unix:/x"] {
-            let error = Http::new(wrong).unwrap_err();
+            let error = Http::new(wrong, Plaintext::Allowed).unwrap_err();
             assert!(!error.is_transient() && !error.to_string().contains("password@"), "{error}");
         }
     }
 
     #[test]
     fn no_id_leaves_its_place_in_the_address() {
-        let http = Http::new("http://h/under/").unwrap();
+        let http = Http::new("http://h/under/", Plaintext::Allowed).unwrap();
         let mut request = Request::of(Method::GET, &["v1", "subjects", "a/../b?c=d#é"]);
         request.query.push(("device", "a b&c".to_owned()));
         let target = http.target(&request);

@@ -20,8 +20,8 @@
 //! # Time
 //!
 //! When to renew is the authority's word (`renewAt`, which it jitters; nothing is added here). To wait for it one needs
-//! to know what time it is *there*: [`ServerTime`] takes the machine's clock, or the `Date` of the authority's reply
-//! when they are more than two seconds apart, and counts on from there by a clock that nobody sets. Until the first
+//! to know what time it is *there*: [`ServerTime`] takes the machine's clock, or the `x-tenure-time` of the reply when
+//! they are more than two seconds apart, and counts on from there by a clock that nobody sets. Until the first
 //! reply there is only the machine's clock. When it is ahead it does no harm: an early renewal is refused with the time
 //! to come back. When it is behind by more than a fifth of the period, the session may end before it is renewed.
 //!
@@ -72,12 +72,14 @@ mod file;
 mod grant;
 mod holder;
 mod http;
+mod in_use;
 mod renewal;
 mod secret;
 mod state;
 mod time;
 mod wire;
 
+pub(crate) use self::in_use::InUse;
 pub use self::{
     answers::{Created, Judgement, LiveToken, Page, Renewed, Revoked, Session, Status, Usage},
     asked::{Filter, NewSession, Use},

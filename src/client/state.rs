@@ -41,6 +41,15 @@ pub enum End {
 }
 
 impl End {
+    /// What ended the session, such as `renewal_rejected`; none when it ended by itself, or that is not known.
+    pub fn trigger(&self) -> Option<&str> {
+        match self {
+            Self::Refused(problem) => problem.trigger.as_deref(),
+            Self::Revoked => Some("self"),
+            Self::Expired { .. } => None,
+        }
+    }
+
     /// What the authority calls it, such as `SESSION_REVOKED`; none when it was not the authority's word.
     pub fn code(&self) -> Option<&str> {
         match self {

@@ -9,7 +9,7 @@ use crate::{
     domain::Timestamp,
 };
 
-/// The clocks are taken to agree up to so much: a `Date` has whole seconds, and a reply takes its time.
+/// The clocks are taken to agree up to so much: a reply takes its time.
 const AGREE_MILLIS: i64 = 2_000;
 /// So long is slept at a time: a machine that was suspended finds out soon.
 const NAP: Duration = Duration::from_secs(10);
@@ -22,8 +22,8 @@ pub trait Time: fmt::Debug + Send + Sync {
     /// Returns when `at` has come.
     fn until(&self, at: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
-    /// A reply that has just arrived carries this date.
-    fn heard(&self, _date: Timestamp) {}
+    /// A reply that has just arrived says that it is this time there.
+    fn heard(&self, _then: Timestamp) {}
 }
 
 /// What the authority's last reply said, counted on by the time since the machine was started: asleep or awake, and
@@ -73,10 +73,13 @@ impl<C: Clock + fmt::Debug> Time for ServerTime<C> {
         })
     }
 
-    fn heard(&self, date: Timestamp) {
-        let local = self.machine.now();
-        let then = local.plus_millis(lead(date, local));
-        *self.heard.lock() = Some(Heard { then, since_boot: self.machine.since_boot() });
+    fn heard(&self, then: Timestamp) {
+        let (local, since_boot) = (self.machine.now(), self.machine.since_boot());
+        let then = local.plus_millis(lead(then, local));
+        let mut heard = self.heard.lock();
+        // Replies overtake each other; time there does not go back.
+        let latest = heard.map_or(then, |earlier| then.max(earlier.now(since_boot)));
+        *heard = Some(Heard { then: latest, since_boot });
     }
 }
 
@@ -87,9 +90,9 @@ impl Heard {
     }
 }
 
-/// By how much the authority is ahead. Its date is cut to the second, half of which is lost on average.
-fn lead(date: Timestamp, local: Timestamp) -> i64 {
-    let lead = date.plus_millis(500).millis_since(local);
+/// By how much the authority is ahead.
+fn lead(then: Timestamp, local: Timestamp) -> i64 {
+    let lead = then.millis_since(local);
     if lead.abs() <= AGREE_MILLIS { 0 } else { lead }
 }
 
@@ -102,10 +105,20 @@ mod tests {
     #[test]
     fn clocks_that_nearly_agree_are_left_alone_and_others_follow_the_authority() {
         let date = Timestamp::parse("2026-11-21T01:35:00Z").unwrap();
-        assert_eq!(lead(date, date.plus_millis(2_400)), 0);
-        assert_eq!(lead(date, date.plus_millis(-1_000)), 0);
-        assert_eq!(lead(date, date.plus_millis(-60_000)), 60_500);
-        assert_eq!(lead(date, date.plus_millis(60_000)), -59_500);
+        assert_eq!(lead(date, date.plus_millis(1_900)), 0);
+        assert_eq!(lead(date, date.plus_millis(-1_900)), 0);
+        assert_eq!(lead(date, date.plus_millis(-60_000)), 60_000);
+        assert_eq!(lead(date, date.plus_millis(60_000)), -60_000);
+    }
+
+    /// A reply that came late, or a cache's, would have set the clock back.
+    #[test]
+    fn time_there_does_not_go_back() {
+        let time = ServerTime::by(Host::default());
+        let then = Timestamp::from_millis(3_600_000);
+        time.heard(then);
+        time.heard(Timestamp::from_millis(1_800_000));
+        assert_eq!(time.now(), then);
     }
 
     /// A host whose wall clock can be set.

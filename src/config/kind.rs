@@ -1,6 +1,10 @@
 //! The kinds of settings: what a value of each may be, how it is read and how it is shown.
 
-use std::{borrow::Cow, net::SocketAddr, path::PathBuf};
+use std::{
+    borrow::Cow,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use http::Uri;
 
@@ -51,9 +55,7 @@ impl Kind {
     pub(super) fn set(&self, config: &mut Config, value: &Value) -> Result<(), Unfit> {
         let text = self.text(value).ok_or(Unfit)?;
         match self {
-            Self::Seconds(least, most, place) => {
-                put(place(config), number(&text, *least, *most).map(Seconds))
-            }
+            Self::Seconds(least, most, place) => put(place(config), seconds(&text, *least, *most)),
             Self::SecondsOrNone(least, most, place) => {
                 put(place(config), seconds_or_none(&text, *least, *most))
             }
@@ -61,7 +63,7 @@ impl Kind {
             Self::Flag(place) => put(place(config), text.parse().ok()),
             Self::OnLimit(place) => put(place(config), choose(&ON_LIMIT, &text)),
             Self::OnReuse(place) => put(place(config), choose(&ON_REUSE, &text)),
-            Self::Address(place) => put(place(config), text.parse().ok()),
+            Self::Address(place) => put(place(config), address(&text)),
             Self::Url(place) => put(place(config), url(&text)),
             Self::Directory(place) => put(place(config), directory(&text)),
             Self::File(place) => put(place(config), file(&text)),
@@ -99,7 +101,10 @@ impl Kind {
             Self::Flag(_) => "true or false".to_owned(),
             Self::OnLimit(_) => words(&ON_LIMIT),
             Self::OnReuse(_) => words(&ON_REUSE),
-            Self::Address(_) => "an IP address and a port, such as 127.0.0.1:7300".to_owned(),
+            Self::Address(_) => {
+                "an IP address and a port, such as 127.0.0.1:7300, localhost:7300, or :7300 for all interfaces"
+                    .to_owned()
+            }
             Self::Url(_) => "an http or https URL without query, or empty for none".to_owned(),
             Self::Directory(_) => "a path".to_owned(),
             Self::File(_) => "a path, or empty for none".to_owned(),
@@ -138,6 +143,12 @@ impl Kind {
                 | Self::File(_),
                 Value::Text(text),
             ) => Some(Cow::Borrowed(text)),
+            // A number is no text in TOML; a duration with its unit is.
+            (Self::Seconds(..) | Self::SecondsOrNone(..), Value::Text(text))
+                if text.ends_with(|c: char| c.is_ascii_alphabetic()) =>
+            {
+                Some(Cow::Borrowed(text))
+            }
             (Self::Flag(_), Value::Flag(flag)) => Some(Cow::Owned(flag.to_string())),
             (Self::Networks(_), Value::List(items)) => Some(Cow::Owned(items.join(","))),
             (_, Value::Text(_) | Value::Number(_) | Value::Flag(_) | Value::List(_) | Value::Other) => None,
@@ -167,13 +178,28 @@ fn put<T>(place: &mut T, value: Option<T>) -> Result<(), Unfit> {
     Ok(())
 }
 
+/// A number of seconds, or such as `30m`, `1h30m`, `7d`.
+fn seconds(text: &str, least: u32, most: u32) -> Option<Seconds> {
+    let span: Seconds = text.parse().ok()?;
+    (least..=most).contains(&span.0).then_some(span)
+}
+
+/// An IP address and a port; `localhost:7300` is this host, `:7300` every interface.
+fn address(text: &str) -> Option<SocketAddr> {
+    match text.rsplit_once(':')? {
+        ("localhost", port) => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().ok()?))),
+        ("", port) => Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port.parse().ok()?))),
+        _ => text.parse().ok(),
+    }
+}
+
 fn number(text: &str, least: u32, most: u32) -> Option<u32> {
     text.parse().ok().filter(|number| (least..=most).contains(number))
 }
 
 #[expect(clippy::option_option, reason = "no length at all is a value, other than a wrong one")]
 fn seconds_or_none(text: &str, least: u32, most: u32) -> Option<Option<Seconds>> {
-    if text.is_empty() { Some(None) } else { number(text, least, most).map(|value| Some(Seconds(value))) }
+    if text.is_empty() { Some(None) } else { seconds(text, least, most).map(Some) }
 }
 
 /// What a variable that is not UTF-8 was replaced by is no path that anyone meant.

@@ -126,7 +126,7 @@ fn every_number_holds_at_its_bounds_and_not_beyond() {
 #[test]
 fn a_value_of_the_wrong_kind_is_refused() {
     for wrong in [
-        "session.ttl=1h",
+        "session.ttl=1 hour",
         "session.ttl=",
         "session.ttl=-1",
         "session.ttl=86400.0",
@@ -343,4 +343,18 @@ fn the_documentation_has_a_line_for_each_setting() {
     assert!(text.contains("| `session.ttl` | `86400` | 300 to 604800 seconds | The period"), "{text}");
     assert!(text.contains("| `server.public_url` | none |"), "{text}");
     assert!(!SETTINGS.iter().any(|setting| setting.doc().contains('|') || setting.range().contains('|')));
+}
+
+#[test]
+fn durations_and_addresses_are_taken_as_people_write_them() {
+    let toml = "[server]\nlisten = \"localhost:7301\"\n[session]\nttl = \"1h30m\"\nidle_timeout = \"30m\"\n";
+    let config = file(toml).unwrap();
+    assert_eq!(config.server.listen, "127.0.0.1:7301".parse().unwrap());
+    assert_eq!(config.policy.ttl, Seconds(5_400));
+    let config = variables(&[("TENURE_SESSION__TTL", "2h"), ("TENURE_SERVER__LISTEN", ":0")]).unwrap();
+    assert_eq!((config.policy.ttl, config.server.listen), (Seconds(7_200), "0.0.0.0:0".parse().unwrap()));
+    assert_eq!(sets(&["keys.overlap=7d"]).unwrap().keys_overlap, Some(Seconds(604_800)));
+    for wrong in ["session.ttl=8d", "session.ttl=1", "session.ttl=1x", "server.listen=elsewhere:7300"] {
+        assert!(sets(&[wrong]).is_err(), "{wrong}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Time as the domain sees it: a moment is an argument, never asked for.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use minicbor::{Decode, Encode};
 use serde::{Serialize, Serializer};
@@ -71,6 +71,50 @@ impl Seconds {
     pub const fn half(self) -> Self {
         Self(self.0 / 2)
     }
+}
+
+/// What a unit letter stands for, in seconds.
+const UNITS: [(char, u64); 5] = [('w', 604_800), ('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
+
+/// Why a text is no length of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidDuration {
+    /// Not numbers with units.
+    #[error("must be seconds or a duration such as 90m, 24h, 7d, 1h30m")]
+    Form,
+    /// More than an API duration holds.
+    #[error("is too long")]
+    TooLong,
+}
+
+/// `3600`, `90m`, `24h`, `7d`, `1h30m`. A number without a unit is seconds and stands alone.
+impl FromStr for Seconds {
+    type Err = InvalidDuration;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDuration> {
+        let total = match text.parse::<u64>() {
+            Ok(seconds) if text.starts_with(|c: char| c.is_ascii_digit()) => seconds,
+            Ok(_) | Err(_) => sum_of_parts(text)?,
+        };
+        u32::try_from(total).map(Seconds).map_err(|_| InvalidDuration::TooLong)
+    }
+}
+
+fn sum_of_parts(text: &str) -> Result<u64, InvalidDuration> {
+    let mut total = 0_u64;
+    let mut rest = text;
+    while let Some(end) = rest.find(|c: char| !c.is_ascii_digit()) {
+        let unit = rest[end..].chars().next().and_then(seconds_in).ok_or(InvalidDuration::Form)?;
+        let count: u64 = rest[..end].parse().map_err(|_| InvalidDuration::Form)?;
+        let part = count.checked_mul(unit).ok_or(InvalidDuration::TooLong)?;
+        total = total.checked_add(part).ok_or(InvalidDuration::TooLong)?;
+        rest = &rest[end + 1..];
+    }
+    if text.is_empty() || !rest.is_empty() { Err(InvalidDuration::Form) } else { Ok(total) }
+}
+
+fn seconds_in(unit: char) -> Option<u64> {
+    UNITS.into_iter().find(|(letter, _)| *letter == unit).map(|(_, seconds)| seconds)
 }
 
 impl fmt::Display for Timestamp {

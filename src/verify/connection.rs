@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     domain::{Position, Timestamp, token::API_KEY_PREFIX},
-    outbound::{self, NoRoots, Unread},
+    outbound::{self, NoRoots, Plaintext, Unencrypted, Unread},
 };
 
 /// An authority that takes no connection by then is not there.
@@ -181,9 +181,9 @@ fn base(address: &str) -> Result<Url, UnfitConnection> {
         return Err(UnfitConnection::TooMuch);
     }
     match url.scheme() {
-        "https" => {}
-        "http" if outbound::leads_here(&url) => {}
-        "http" => return Err(UnfitConnection::Unprotected),
+        "http" | "https" => {
+            Plaintext::Refused.permits(&url).map_err(|Unencrypted| UnfitConnection::Unprotected)?;
+        }
         _ => return Err(UnfitConnection::NoAddress),
     }
     if !url.path().ends_with('/') {

@@ -7,31 +7,31 @@ use tempfile::TempDir;
 
 use crate::server::Server;
 
-struct Ground {
-    server: Server,
+pub(crate) struct Ground {
+    pub(crate) server: Server,
     directory: TempDir,
 }
 
-struct Ran {
-    code: i32,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
     #[track_caller]
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         assert_eq!(self.code, 0, "{}", self.stderr);
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
     }
 }
 
 impl Ground {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { server: Server::start(), directory: tempfile::tempdir().unwrap() }
     }
 
-    fn run(&self, url: Option<&str>, line: &str) -> Ran {
+    pub(crate) fn run(&self, url: Option<&str>, line: &str) -> Ran {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
         command.args(line.split(' ')).current_dir(self.directory.path()).env_clear().stdin(Stdio::null());
         if let Some(url) = url {
@@ -45,8 +45,12 @@ impl Ground {
         }
     }
 
+    pub(crate) fn place(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+
     /// As an admin of the server.
-    fn tenure(&self, line: &str) -> Ran {
+    pub(crate) fn tenure(&self, line: &str) -> Ran {
         self.run(Some(&format!("http://{}", self.server.address())), line)
     }
 

@@ -9,10 +9,13 @@ mod commands;
 mod crash;
 mod end;
 mod example;
+mod files;
 mod proxy;
 mod run;
 #[path = "../http/server.rs"]
 #[allow(dead_code, reason = "another test target needs the rest of it")]
 mod server;
 mod told;
+mod veto;
 mod week;
+mod words;

@@ -27,7 +27,7 @@ impl Ground {
         Self::with(Server::on_real_time())
     }
 
-    fn with(server: Server) -> Self {
+    pub(crate) fn with(server: Server) -> Self {
         server.register("agent-7", &json!({}));
         let (issuer, _) = server.issue_key("issuer", None);
         Self { server, directory: tempfile::tempdir().unwrap(), issuer }
@@ -54,7 +54,7 @@ impl Ground {
     }
 
     /// `tenure run` with a session that it creates if there is none, of a script for the shell.
-    fn run(&self, options: &[&str], script: &str) -> Command {
+    pub(crate) fn run(&self, options: &[&str], script: &str) -> Command {
         let create = ["run", "--session-file", "agent.session", "--subject", "agent-7", "--check", "1s"];
         self.tenure(&[&create[..], options, &["--", "sh", "-c", script]].concat())
     }
@@ -145,6 +145,7 @@ fn a_veto_ends_the_command_also_one_that_does_not_want_to_end() {
     let heard = text(&output.stderr);
     assert_eq!(code(&output), 3, "{heard}");
     assert!(heard.contains("The session is over: SESSION_REVOKED"), "{heard}");
+    assert!(heard.contains("The session of agent-7 was revoked") && heard.contains(": \"no\""), "{heard}");
     assert!(ground.place("asked").exists(), "it is asked before it is killed");
 }
 
@@ -205,7 +206,9 @@ fn a_kept_session_is_used_again_and_one_that_is_over_is_replaced() {
     let without = ["run", "--session-file", "agent.session", "--", "true"];
     let refused = ground.tenure(&without).output().unwrap();
     assert_eq!(code(&refused), 3, "{}", text(&refused.stderr));
-    let replaced = ground.output(&["--keep"], "tenure session token");
+    let vetoed = ground.output(&["--keep"], "tenure session token");
+    assert_eq!((code(&vetoed), text(&vetoed.stdout)), (3, String::new()));
+    let replaced = ground.output(&["--keep", "--new-after-revoke"], "tenure session token");
     assert_ne!(text(&replaced.stdout), text(&kept.stdout));
     assert!(text(&replaced.stderr).contains("is over (SESSION_REVOKED"), "{}", text(&replaced.stderr));
 }
@@ -228,7 +231,11 @@ fn what_is_missing_or_wrong_is_said_before_anything_runs() {
         (&["--session-file", "none", "--ttl", "1h"], 1, "give --subject"),
         (&["--session-file", "open"], 1, "chmod 600"),
         (&["--session-file", "none", "--subject", "nobody"], 4, "SUBJECT_NOT_FOUND"),
-        (&["--session-file", "none", "--subject", "agent-7", "--ttl", "1s"], 1, "\n  ttl: must be"),
+        (
+            &["--session-file", "none", "--subject", "agent-7", "--ttl", "1s"],
+            1,
+            "error: --ttl 1s: must be 5m to 7d",
+        ),
     ] {
         let words = [&["run"], words, &["--", "touch", "ran"]].concat();
         let output = ground.tenure(&words).output().unwrap();

@@ -56,7 +56,7 @@ impl Create {
             ("expiresIn", self.expires_in.map(|seconds| seconds.0.into())),
         ]);
         let made = cli.client.send(&Request::post(&["v1", "credentials"], body.into()))?.body;
-        cli.output.record_with_secret(&made, "key", COLUMNS, cli.now)
+        cli.output.record_with_secret(&made, "key", COLUMNS, cli.now())
     }
 
     fn offline(&self, data: &Path) -> Result<Value, Failure> {

@@ -46,10 +46,11 @@ impl Rotate {
             // What there is of session keys is shown to nobody.
             return if self.which == "access" { super::list::run(cli) } else { Ok(()) };
         }
-        self.caution.ask(cli.output, &format!("{consequence} Replace the key of {} tokens?", self.which))?;
+        let question = format!("{consequence} Replace the key of {} tokens?", self.which);
+        self.caution.ask(cli.output, || Ok(question))?;
         let body = json!({ "which": self.which, "retire": self.retire });
         let reply = cli.client.send(&Request::post(&["v1", "keys", "rotate"], body))?.body;
-        cli.output.record(&reply, COLUMNS, cli.now)
+        cli.output.record(&reply, COLUMNS, cli.now())
     }
 
     /// Fails as the rotation would, when the last one with an overlap was a moment ago.

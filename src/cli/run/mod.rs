@@ -1,6 +1,7 @@
 //! `tenure run`: a command with a session that is kept renewed while it runs, and ends with it.
 
 mod child;
+mod veto;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
@@ -10,18 +11,23 @@ use tokio::{
     time::{self, Instant},
 };
 
-use self::child::{Child, Signals};
+use self::{
+    child::{Child, Signals},
+    veto::Veto,
+};
 use super::{
     ambient,
-    context::{Context, Global, span},
+    client::Request,
+    context::{Context, Global, Named, span},
     failure::{Exit, Failure},
     output::Output,
     session::Terms,
     session_file,
 };
 use crate::{
-    client::{Holder, Options, SessionFile, State},
+    client::{End, Error, Grant, Holder, InUse, Options, SessionFile, State},
     domain::{Seconds, SubjectId},
+    outbound::Plaintext,
 };
 
 /// So long a call at the start or the end is tried again while it fails for the moment.
@@ -31,7 +37,8 @@ const FAREWELL: Duration = Duration::from_secs(10);
 
 /// The command finds the session in the file that TENURE_SESSION_FILE names: a JSON document whose `token` changes with
 /// each renewal. In a shell, `tenure session token` prints it. Exits with the command's own code, 128 and the signal's
-/// number if one killed it, and 3 if the command was ended because its session was.
+/// number if one killed it, 3 if its session was revoked or vetoed, or its subject suspended, and 2 if its session ended
+/// for another reason.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Run {
@@ -45,6 +52,10 @@ pub(crate) struct Run {
 
     #[command(flatten)]
     terms: Option<Terms>,
+
+    /// Create a new session although the last one was revoked or vetoed
+    #[arg(long)]
+    new_after_revoke: bool,
 
     /// Hand over the token of the start in TENURE_TOKEN, too; the first renewal makes it void
     #[arg(long)]
@@ -95,39 +106,60 @@ impl Run {
         }
         let cli = global.context()?;
         let runtime = session_file::runtime()?;
-        let code = runtime.block_on(self.watch_over(&cli, global.named_url()));
+        let code = runtime.block_on(self.watch_over(&cli, global.named()));
         // Whoever waits for the lock of the file waits for nothing now.
         runtime.shutdown_timeout(Duration::ZERO);
         code
     }
 
-    async fn watch_over(self, cli: &Context, url: Option<&str>) -> Result<u8, Failure> {
-        let holder = self.hold(cli, url).await?;
+    async fn watch_over(self, cli: &Context, named: Named<'_>) -> Result<u8, Failure> {
+        // Waits while another run ends the session that it finds no more user of.
+        let in_use = InUse::of(&SessionFile::at(&self.session_file))?;
+        let holder = self.hold(cli, named).await?;
         // Before there is a child that a signal could miss.
         let mut signals = Signals::listen()?;
-        let mut child = match Child::spawn(self.command_with(&holder, url)) {
+        let mut child = match Child::spawn(self.command_with(&holder, named)) {
             Ok(child) => child,
             Err(error) => {
                 let program = self.command[0].display();
                 cli.output.talk(&format!("{program}: {error}"));
-                self.farewell(cli.output, &holder, "the command could not be started").await;
+                self.farewell(cli, &holder, &in_use, "the command could not be started").await;
                 return Ok(child::code_of_start(&error));
             }
         };
-        let is_ended = self.until_the_end(cli.output, &holder, &mut child, &mut signals).await;
+        let ended = self.until_the_end(cli.output, &holder, &mut child, &mut signals).await;
         let status = child.wait().await?;
-        match (is_ended, self.on_end) {
-            (true, OnEnd::Kill) => return Ok(Exit::Refused as u8),
-            (true, OnEnd::Warn) => self.tidy_up(cli.output),
-            (false, OnEnd::Kill | OnEnd::Warn) => {
-                self.farewell(cli.output, &holder, &format!("the command ended: {status}")).await;
-            }
+        let veto = match &ended {
+            Some(end) => veto::of_end(cli, &holder.grant(), end),
+            // The command may have noticed the veto first.
+            None => self.farewell(cli, &holder, &in_use, &format!("the command ended: {status}")).await,
+        };
+        match &veto {
+            Some(veto) => self.leave_mark(cli, veto),
+            None if ended.is_some() && self.on_end == OnEnd::Warn => self.tidy_up(cli.output, &in_use),
+            None => {}
         }
-        Ok(child::code_of(status))
+        Ok(self.code_after(ended.as_ref(), veto.is_some(), child::code_of(status)))
+    }
+
+    /// The file of a session that was vetoed stays, as the mark by which a restart knows.
+    fn leave_mark(&self, cli: &Context, veto: &Veto) {
+        let file = self.session_file.display();
+        let mark = format!("{file} stays: a restart begins no new session unless --new-after-revoke says so");
+        cli.output.talk(&format!("{}.\n{mark}.", veto.words(cli.now())));
+    }
+
+    /// A supervisor is not to start again what was told to stop, and to start what was not.
+    fn code_after(&self, ended: Option<&End>, is_veto: bool, own: u8) -> u8 {
+        match (self.on_end, ended) {
+            (OnEnd::Kill, _) if is_veto => Exit::Refused as u8,
+            (OnEnd::Kill, Some(end)) if end.trigger() != Some("self") => Exit::Server as u8,
+            (OnEnd::Kill | OnEnd::Warn, _) => own,
+        }
     }
 
     /// The session in the file, or a new one in it.
-    async fn hold(&self, cli: &Context, url: Option<&str>) -> Result<Holder, Failure> {
+    async fn hold(&self, cli: &Context, named: Named<'_>) -> Result<Holder, Failure> {
         let file = SessionFile::at(&self.session_file);
         if !file.path().exists() {
             let subject = self.subject.as_ref().ok_or_else(|| {
@@ -136,11 +168,11 @@ impl Run {
                     "{path} is not there: make it by `tenure session create`, or give --subject"
                 ))
             })?;
+            self.refuse_after_veto(cli, || veto::of_newest_end(cli, subject, self.device()))?;
             self.create(cli, &file, subject, None)?;
-            return self.open(url, &file);
+            return self.open(named, &file);
         }
-        let holder = self.open(url, &file)?;
-        let old = holder.grant().session_id;
+        let holder = self.open(named, &file)?;
         match (holder.session().await, &self.subject) {
             (Ok(_), _) => Ok(holder),
             (Err(error), _) if error.is_transient() => {
@@ -150,15 +182,33 @@ impl Run {
             (Err(error), None) => Err(error.into()),
             (Err(error), Some(subject)) => {
                 cli.output.talk(&format!("The session of {} is over ({error})", self.session_file.display()));
+                let old = holder.grant();
                 drop(holder);
-                self.create(cli, &file, subject, Some(old))?;
-                self.open(url, &file)
+                self.refuse_after_veto(cli, || Ok(veto_told_by(cli, &old, error)))?;
+                self.create(cli, &file, subject, Some(old.session_id))?;
+                self.open(named, &file)
             }
         }
     }
 
-    fn open(&self, url: Option<&str>, file: &SessionFile) -> Result<Holder, Failure> {
-        let client = session_file::client(url, file)?.with_patience(PATIENCE);
+    /// Whoever ended the last session does not want another one.
+    fn refuse_after_veto(
+        &self,
+        cli: &Context,
+        veto: impl FnOnce() -> Result<Option<Veto>, Failure>,
+    ) -> Result<(), Failure> {
+        if self.new_after_revoke {
+            return Ok(());
+        }
+        veto()?.map_or(Ok(()), |veto| Err(veto.refusal(cli.now())))
+    }
+
+    fn device(&self) -> Option<&str> {
+        self.terms.as_ref()?.device()
+    }
+
+    fn open(&self, named: Named<'_>, file: &SessionFile) -> Result<Holder, Failure> {
+        let client = session_file::client(named, file)?.with_patience(PATIENCE);
         let options = Options { check_every: Some(Duration::from_secs(self.check.0.max(1).into())) };
         Ok(Holder::open_with(client, file.path(), options)?)
     }
@@ -182,7 +232,7 @@ impl Run {
         Ok(())
     }
 
-    fn command_with(&self, holder: &Holder, url: Option<&str>) -> Command {
+    fn command_with(&self, holder: &Holder, named: Named<'_>) -> Command {
         let grant = holder.grant();
         let path = SessionFile::at(&self.session_file);
         crate::process::give_back();
@@ -190,38 +240,41 @@ impl Run {
         command.args(&self.command[1..]);
         // The command gets its session. The key that may create others is not its business.
         command.env_remove("TENURE_KEY").env_remove("TENURE_TOKEN");
-        command.env("TENURE_SESSION_FILE", path.path()).env("TENURE_URL", url.unwrap_or(&grant.url));
+        command.env("TENURE_SESSION_FILE", path.path()).env("TENURE_URL", named.url.unwrap_or(&grant.url));
+        if named.plaintext == Plaintext::Allowed {
+            command.env("TENURE_ALLOW_PLAINTEXT", "true");
+        }
         if self.env {
             command.env("TENURE_TOKEN", grant.token.expose());
         }
         command
     }
 
-    /// Returns when the command has ended; whether its session did before.
+    /// Returns when the command has ended; how its session did, if it did before.
     async fn until_the_end(
         &self,
         output: Output,
         holder: &Holder,
         child: &mut Child,
         signals: &mut Signals,
-    ) -> bool {
+    ) -> Option<End> {
         let mut state = holder.state();
         let mut said = None;
-        let mut is_ended = false;
+        let mut ended = None;
         let mut kill_at = None;
         loop {
             tokio::select! {
-                _ = child.wait() => return is_ended,
+                _ = child.wait() => return ended,
                 signal = signals.next() => child.pass_on(signal),
-                end = holder.ended(), if !is_ended => {
-                    is_ended = true;
+                end = holder.ended(), if ended.is_none() => {
                     output.talk(&format!("The session is over: {end}"));
+                    ended = Some(end);
                     if self.on_end == OnEnd::Kill {
                         child.terminate();
                         kill_at = Some(Instant::now() + Duration::from_secs(self.grace.0.into()));
                     }
                 }
-                changed = state.changed(), if !is_ended => {
+                changed = state.changed(), if ended.is_none() => {
                     if changed.is_ok() {
                         tell_trouble(output, &state.borrow_and_update(), &mut said);
                     }
@@ -234,29 +287,45 @@ impl Run {
         }
     }
 
-    /// Ends the session, if that is wanted; the file then holds nothing of use.
-    async fn farewell(&self, output: Output, holder: &Holder, reason: &str) {
+    /// Ends the session, if that is wanted and no other run uses it; the file then holds nothing of use. Gives the veto
+    /// that had ended it before.
+    async fn farewell(&self, cli: &Context, holder: &Holder, in_use: &InUse, reason: &str) -> Option<Veto> {
         if self.keep {
-            return;
+            return None;
+        }
+        if !in_use.is_last() {
+            let file = self.session_file.display();
+            cli.output.talk(&format!("The session goes on: another `tenure run` uses {file}."));
+            return None;
         }
         let revoked = time::timeout(FAREWELL, holder.revoke(Some(reason))).await;
         let why = match revoked {
-            Ok(Ok(_)) => return self.tidy_up(output),
-            // It had expired, and nobody had noticed.
-            Ok(Err(_)) if has_ended(holder) => return self.tidy_up(output),
+            Ok(Ok(revoked)) => {
+                let veto = veto::of_trigger(cli, &holder.grant(), &revoked.trigger);
+                if veto.is_none() {
+                    self.tidy_up(cli.output, in_use);
+                }
+                return veto;
+            }
+            // It had expired, and nothing had noticed.
+            Ok(Err(_)) if has_ended(holder) => {
+                self.tidy_up(cli.output, in_use);
+                return None;
+            }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "it took too long".to_owned(),
         };
         let grant = holder.grant();
-        output.talk(&format!(
+        cli.output.talk(&format!(
             "Session {} could not be revoked, and lasts until {}: {why}",
             grant.session_id, grant.expires_at
         ));
+        None
     }
 
-    /// Removes the file of a session that is over.
-    fn tidy_up(&self, output: Output) {
-        if self.keep {
+    /// Removes the file of a session that is over, unless another run still has to find that out.
+    fn tidy_up(&self, output: Output, in_use: &InUse) {
+        if self.keep || !in_use.is_last() {
             return;
         }
         let removed = SessionFile::at(&self.session_file).lock().and_then(|locked| locked.remove());
@@ -264,6 +333,12 @@ impl Run {
             output.talk(&format!("The session is over, but its file is still there: {error}"));
         }
     }
+}
+
+/// What a refusal of the session's token says of its end.
+fn veto_told_by(cli: &Context, grant: &Grant, error: Error) -> Option<Veto> {
+    let Error::Refused(problem) = error else { return None };
+    veto::of_end(cli, grant, &End::Refused(problem))
 }
 
 fn has_ended(holder: &Holder) -> bool {

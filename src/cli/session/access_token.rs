@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     cli::{
         client::Request,
-        context::{Context, fields, span},
+        context::{Context, Named, fields, span},
         failure::Failure,
         output::Column,
         secret::Secret,
@@ -44,19 +44,19 @@ pub(crate) struct AccessToken {
 const COLUMNS: &[Column] = &[Column::end("", "expiresAt")];
 
 impl AccessToken {
-    pub(crate) fn run(mut self, cli: &Context, url: Option<&str>) -> Result<(), Failure> {
+    pub(crate) fn run(mut self, cli: &Context, named: Named<'_>) -> Result<(), Failure> {
         let body = fields([
             ("ttl", self.ttl.map(|ttl| ttl.0.into())),
             ("audience", self.audience.take().map(Value::from)),
         ]);
         let request = Request::post(&["v1", "access-tokens"], body.into());
         let minted = if let Some(path) = &self.session_file {
-            let held = session_file::held(url, path)?;
+            let held = session_file::held(named, path)?;
             held.client.send_as(&held.token, &request)?.body
         } else {
             cli.client.send_as(&self.token()?, &request)?.body
         };
-        cli.output.record_with_secret(&minted, "accessToken", COLUMNS, cli.now)
+        cli.output.record_with_secret(&minted, "accessToken", COLUMNS, cli.now())
     }
 
     fn token(self) -> Result<Secret, Failure> {

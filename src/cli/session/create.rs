@@ -10,8 +10,9 @@ use crate::{
     cli::{
         ambient,
         client::Request,
-        context::{Context, fields, span},
+        context::{Context, Named, fields, span},
         failure::Failure,
+        overwrite,
         renewal_memo::Memo,
         secret_file::Replacement,
         session_file,
@@ -35,6 +36,10 @@ pub(crate) struct Create {
     /// Write a session file, for programs that keep the session renewed: see `tenure run`
     #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
     session_file: Option<PathBuf>,
+
+    /// Overwrite the file although it holds a live session, or something else
+    #[arg(long)]
+    force: bool,
 
     /// Name of this request: a repeat under it gets the same session [default: a fresh one]
     #[arg(long, value_name = "KEY")]
@@ -87,7 +92,10 @@ pub(crate) struct Terms {
 }
 
 impl Create {
-    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+    pub(crate) fn run(self, cli: &Context, named: Named<'_>) -> Result<(), Failure> {
+        if !self.force {
+            self.check_files(cli, named)?;
+        }
         let key = self.idempotency_key.unwrap_or_else(ambient::unique);
         let request = self.terms.request(&self.subject).idempotency_key(key.clone());
         match (self.token_file, self.session_file) {
@@ -96,9 +104,19 @@ impl Create {
             (None, None) => show(cli, &ask(cli, &request, &key)?),
         }
     }
+
+    fn check_files(&self, cli: &Context, named: Named<'_>) -> Result<(), Failure> {
+        self.token_file.as_ref().map_or(Ok(()), |path| overwrite::check_token_file(cli, path))?;
+        self.session_file.as_ref().map_or(Ok(()), |path| overwrite::check_session_file(named, path))
+    }
 }
 
 impl Terms {
+    /// The device that the session is to belong to.
+    pub(crate) fn device(&self) -> Option<&str> {
+        self.device.as_deref()
+    }
+
     /// The request for such a session.
     pub(crate) fn request(mut self, subject: &SubjectId) -> Request {
         let metadata = self.metadata.take();
@@ -154,7 +172,7 @@ fn ask(cli: &Context, request: &Request, key: &str) -> Result<Value, Failure> {
 
 fn show(cli: &Context, reply: &Value) -> Result<(), Failure> {
     // Nothing is newer than the session itself: the words count from there, on any clock.
-    let born = reply["createdAt"].as_str().and_then(Timestamp::parse).unwrap_or(cli.now);
+    let born = reply["createdAt"].as_str().and_then(Timestamp::parse).unwrap_or_else(|| cli.now());
     cli.output.record_with_secret(reply, "token", DETAILS, born)
 }
 

@@ -44,14 +44,14 @@ impl Session {
     pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
         let cli = &global.context()?;
         match self {
-            Self::Create(create) => create.run(cli),
+            Self::Create(create) => create.run(cli, global.named()),
             Self::List(list) => list.run(cli),
             Self::Show(show) => show.run(cli),
-            Self::Renew(renew) => renew.run(cli, global.named_url()),
+            Self::Renew(renew) => renew.run(cli, global.named()),
             Self::Token(token) => token.run(cli),
             Self::Revoke(revoke) => revoke.run(cli),
-            Self::Usage(usage) => usage.run(cli, global.named_url()),
-            Self::AccessToken(access_token) => access_token.run(cli, global.named_url()),
+            Self::Usage(usage) => usage.run(cli, global.named()),
+            Self::AccessToken(access_token) => access_token.run(cli, global.named()),
             Self::Cleanup => cleanup::run(cli),
         }
     }
@@ -62,7 +62,7 @@ pub(crate) const COLUMNS: &[Column] = &[
     Column::plain("SESSION", "sessionId"),
     Column::plain("SUBJECT", "subjectId"),
     Column::state("STATUS", "status"),
-    Column::end("EXPIRES", "expiresAt"),
+    Column::session_end("ENDS"),
     Column::plain("RENEWED", "renewalCount"),
     Column::plain("OF", "maxRenewals"),
     Column::plain("DEVICE", "device"),
@@ -76,6 +76,7 @@ pub(crate) const DETAILS: &[Column] = &[
     Column::plain("", "ownerId"),
     Column::plain("", "device"),
     Column::state("", "status"),
+    Column::session_end(""),
     Column::plain("", "mode"),
     Column::moment("", "createdAt"),
     Column::moment("", "renewedAt"),

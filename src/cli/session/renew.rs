@@ -14,7 +14,7 @@ use crate::{
     cli::{
         ambient,
         client::Request,
-        context::Context,
+        context::{Context, Named},
         failure::Failure,
         renewal_memo::Memo,
         secret::Secret,
@@ -22,6 +22,7 @@ use crate::{
         session_file,
     },
     client::{self, SessionFile},
+    domain::token::SESSION_TOKEN_PREFIX,
 };
 
 /// Arguments of `tenure session renew`.
@@ -49,9 +50,9 @@ pub(crate) struct Renew {
 }
 
 impl Renew {
-    pub(crate) fn run(self, cli: &Context, url: Option<&str>) -> Result<(), Failure> {
+    pub(crate) fn run(self, cli: &Context, named: Named<'_>) -> Result<(), Failure> {
         if let Some(path) = &self.session_file {
-            return renew_session_file(cli, url, path);
+            return renew_session_file(cli, named, path);
         }
         match (self.token_file, self.token.filter(|token| !token.is_empty())) {
             (Some(path), _) => renew_file(cli, self.session, &path),
@@ -65,6 +66,9 @@ impl Renew {
 
 /// The steps are ordered so that a crash between any two of them loses no session.
 fn renew_file(cli: &Context, session: Option<String>, path: &Path) -> Result<(), Failure> {
+    // Before a memo is made beside what holds no token. After it the token is read again: another renewal may have had
+    // the memo.
+    check_token(path)?;
     let mut memo = Memo::open(path)?;
     let old = secret_file::read(path)?;
     let id = match session.or_else(|| memo.session_id().map(str::to_owned)) {
@@ -85,10 +89,16 @@ fn renew_file(cli: &Context, session: Option<String>, path: &Path) -> Result<(),
     Ok(())
 }
 
+fn check_token(path: &Path) -> Result<(), Failure> {
+    let is_token = secret_file::read(path)?.expose().starts_with(SESSION_TOKEN_PREFIX);
+    let why = || Failure::Usage(format!("{} holds no session's token", path.display()));
+    if is_token { Ok(()) } else { Err(why()) }
+}
+
 /// What a renewal needs to survive a crash is in the file; see `client`.
-fn renew_session_file(cli: &Context, url: Option<&str>, path: &Path) -> Result<(), Failure> {
+fn renew_session_file(cli: &Context, named: Named<'_>, path: &Path) -> Result<(), Failure> {
     let file = SessionFile::at(path);
-    let by = session_file::client(url, &file)?;
+    let by = session_file::client(named, &file)?;
     let grant = session_file::runtime()?.block_on(client::renew_file(&by, &file)).map_err(|error| {
         let failure = Failure::from(error);
         if failure.leaves_it_open() {
@@ -157,14 +167,13 @@ mod tests {
             fake_server,
             output::{Format, Output},
         },
-        domain::Timestamp,
+        outbound::Plaintext,
     };
 
     fn context(url: &str) -> Context {
         Context {
-            client: Client::new(url, None).unwrap(),
+            client: Client::new(url, None, Plaintext::Refused).unwrap(),
             output: Output::new(Format::Jsonl, false),
-            now: Timestamp::ZERO,
         }
     }
 

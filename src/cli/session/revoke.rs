@@ -89,10 +89,23 @@ impl Revoke {
         if caution.dry_run {
             return preview(cli, &path, reject_renewal);
         }
-        caution.ask(cli.output, &format!("End session {session}?"))?;
+        caution.ask(cli.output, || question(cli, &path))?;
         let request = Request::delete(&path).query("reason", reason).query("rejectRenewal", reject_renewal);
         cli.show(&request, COLUMNS)
     }
+}
+
+/// Which session it is, by what people know of it.
+fn question(cli: &Context, path: &[&str]) -> Result<String, Failure> {
+    let session = cli.client.send(&Request::get(path))?.body;
+    let text = |field: &str| session[field].as_str().unwrap_or_default().to_owned();
+    let scopes: Vec<_> =
+        session["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let owner = session["ownerId"].as_str().map(|owner| format!("owner {owner}"));
+    let renewals = format!("{} of {} renewals", session["renewalCount"], session["maxRenewals"]);
+    let scopes = (!scopes.is_empty()).then(|| scopes.join(" "));
+    let known: Vec<_> = owner.into_iter().chain([renewals]).chain(scopes).collect();
+    Ok(format!("End session {} of {} ({})?", text("sessionId"), text("subjectId"), known.join(", ")))
 }
 
 fn preview(cli: &Context, path: &[&str], reject_renewal: Option<bool>) -> Result<(), Failure> {
@@ -117,12 +130,21 @@ impl Selection {
         let Some(reason) = reason else {
             return Err(Failure::Usage("several sessions are ended for a --reason".into()));
         };
-        if !caution.yes {
+        caution.ask(cli.output, || {
             let matched = cli.client.send(&Request::post(&PATH, dry))?.body["matched"].clone();
-            caution.ask(cli.output, &format!("End {matched} sessions?"))?;
-        }
+            Ok(format!("End {matched} sessions ({})?", self.words()))
+        })?;
         let body = json!({ "selector": self.selector(), "reason": reason });
         cli.show(&Request::post(&PATH, body), MATCHED)
+    }
+
+    fn words(&self) -> String {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let selector = self.selector();
+        let one = |(name, value): (&String, &Value)| {
+            if name == "all" { "all there are".to_owned() } else { format!("{name} {}", text(value)) }
+        };
+        selector.iter().map(one).collect::<Vec<_>>().join(", ")
     }
 
     /// `--all` with something narrower means all of those.

@@ -11,7 +11,7 @@ use crate::{
     cli::{
         ambient,
         client::Request,
-        context::{Context, fields},
+        context::{Context, Named, fields},
         failure::Failure,
         output::Column,
         secret_file, session_file,
@@ -59,10 +59,10 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Usage {
-    pub(crate) fn run(mut self, cli: &Context, url: Option<&str>) -> Result<(), Failure> {
+    pub(crate) fn run(mut self, cli: &Context, named: Named<'_>) -> Result<(), Failure> {
         let key = self.idempotency_key.take().unwrap_or_else(ambient::unique);
         let token = self.token_file.take().map(|path| secret_file::read(&path)).transpose()?;
-        let held = self.session_file.take().map(|path| session_file::held(url, &path)).transpose()?;
+        let held = self.session_file.take().map(|path| session_file::held(named, &path)).transpose()?;
         let session = held.as_ref().map(|held| held.session.clone()).or(self.session.take());
         let session = session.expect("clap lets nobody through without one of the two");
         let request = self.request(&session, &key);
@@ -78,7 +78,7 @@ impl Usage {
         })?;
         let usage = &reply.body["usage"];
         // Nothing is newer than the use itself: the words count from there, on any clock.
-        let then = usage["lastAt"].as_str().and_then(Timestamp::parse).unwrap_or(cli.now);
+        let then = usage["lastAt"].as_str().and_then(Timestamp::parse).unwrap_or_else(|| cli.now());
         cli.output.record(usage, COLUMNS, then)
     }
 
@@ -101,11 +101,14 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::cli::{
-        client::Client,
-        fake_server,
-        output::{Format, Output},
-        secret::Secret,
+    use crate::{
+        cli::{
+            client::Client,
+            fake_server,
+            output::{Format, Output},
+            secret::Secret,
+        },
+        outbound::Plaintext,
     };
 
     #[derive(Parser)]
@@ -116,12 +119,14 @@ mod tests {
 
     fn run(url: &str, words: &[&str]) -> Result<(), Failure> {
         let context = Context {
-            client: Client::new(url, Some(Secret::new("tnr_key_1"))).unwrap(),
+            client: Client::new(url, Some(Secret::new("tnr_key_1")), Plaintext::Refused).unwrap(),
             output: Output::new(Format::Jsonl, false),
-            now: Timestamp::ZERO,
         };
         let words = ["usage", "s1", "--operation", "pay"].iter().chain(words);
-        Line::try_parse_from(words).unwrap().usage.run(&context, None)
+        Line::try_parse_from(words)
+            .unwrap()
+            .usage
+            .run(&context, Named { url: None, plaintext: Plaintext::Refused })
     }
 
     #[test]

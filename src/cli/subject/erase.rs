@@ -39,7 +39,7 @@ impl Erase {
             cli.output.talk("All text about this subject and its sessions would become unreadable:");
             return cli.show(&Request::get(&path), COLUMNS);
         }
-        self.caution.ask(cli.output, &self.question())?;
+        self.caution.ask(cli.output, || Ok(self.question()))?;
         let path = ["v1", "subjects", self.subject.as_str(), "erase"];
         cli.show(&Request::post(&path, json!({ "reason": self.reason })), ERASED)
     }

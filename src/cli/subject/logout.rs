@@ -43,7 +43,7 @@ impl Logout {
         if self.caution.dry_run {
             return self.preview(cli);
         }
-        self.caution.ask(cli.output, &self.question())?;
+        self.caution.ask(cli.output, || self.question(cli))?;
         let request = Request::delete(&["v1", "subjects", self.subject.as_str(), "sessions"])
             .query("device", self.device)
             .query("exceptSessionId", self.except)
@@ -78,9 +78,13 @@ impl Logout {
         Err(Failure::Missing(format!("{kept} is no session of {}", self.subject)))
     }
 
-    fn question(&self) -> String {
+    fn question(&self, cli: &Context) -> Result<String, Failure> {
+        let subject = cli.client.send(&Request::get(&["v1", "subjects", self.subject.as_str()]))?.body;
+        let owner = subject["ownerId"].as_str().map(|owner| format!(", owner {owner}")).unwrap_or_default();
+        let active = subject["activeSessions"].to_string();
         let device = self.device.as_ref().map(|device| format!(" on {device}")).unwrap_or_default();
         let except = self.except.as_ref().map(|kept| format!(" but {kept}")).unwrap_or_default();
-        format!("End every session of {}{device}{except}?", self.subject)
+        let subject = &self.subject;
+        Ok(format!("End every session of {subject} ({active} active{owner}){device}{except}?"))
     }
 }

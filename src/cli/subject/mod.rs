@@ -1,9 +1,11 @@
 //! `tenure subject …`
 
+mod attributes;
 mod erase;
 mod list;
 mod logout;
 mod put;
+mod set;
 mod show;
 
 use clap::Subcommand;
@@ -15,6 +17,8 @@ use super::{context::Context, failure::Failure, output::Column};
 pub(crate) enum Subject {
     /// Register a subject, or replace what is known of it
     Put(put::Put),
+    /// Change what is named of a subject, and leave the rest
+    Set(set::Set),
     /// Show a subject
     Show(show::Show),
     /// List subjects
@@ -29,6 +33,7 @@ impl Subject {
     pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
         match self {
             Self::Put(put) => put.run(cli),
+            Self::Set(set) => set.run(cli),
             Self::Show(show) => show.run(cli),
             Self::List(list) => list.run(cli),
             Self::Logout(logout) => logout.run(cli),

@@ -3,73 +3,81 @@
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::COLUMNS;
+use super::{
+    COLUMNS,
+    attributes::{Attributes, FIELDS},
+};
 use crate::{
     cli::{
         client::Request,
-        context::{Context, fields},
+        context::{Caution, Context},
         failure::Failure,
     },
-    domain::{OwnerId, SubjectId},
+    domain::SubjectId,
 };
 
-/// What to do at a limit.
-const ON_LIMIT: [&str; 2] = ["reject", "evict_oldest"];
+/// What an issuer's put keeps when it is left out.
+const KEPT_FROM_ISSUERS: [&str; 5] =
+    ["ownerId", "maxSessions", "maxSessionsPerDevice", "onLimit", "onDeviceLimit"];
 
-/// The whole subject is replaced: what is left out goes back to its default.
+/// The whole subject is replaced: what is left out goes back to its default. `tenure subject set` changes single things.
 #[derive(Debug, Args)]
 pub(crate) struct Put {
     /// The subject's id: 1 to 128 of A-Z a-z 0-9 . _ : @ -
     #[arg(value_name = "ID")]
     subject: SubjectId,
 
-    /// Name for people
-    #[arg(long)]
-    name: Option<String>,
+    #[command(flatten)]
+    attributes: Attributes,
 
-    /// What it is
-    #[arg(long, value_parser = ["agent", "user", "service"])]
-    kind: Option<String>,
-
-    /// Who answers for it and may veto its renewals
-    #[arg(long, value_name = "ID")]
-    owner: Option<OwnerId>,
-
-    /// Active sessions that it may have, 1 to 10000 [default: the server's limits.per_subject]
-    #[arg(long, value_name = "N")]
-    max_sessions: Option<u32>,
-
-    /// Active sessions that it may have on one device, 1 to 10000 [default: limits.per_device]
-    #[arg(long, value_name = "N")]
-    max_sessions_per_device: Option<u32>,
-
-    /// What a session too many does: it is refused, or it ends the oldest [default: limits.on_limit]
-    #[arg(long, value_name = "ACTION", value_parser = ON_LIMIT)]
-    on_limit: Option<String>,
-
-    /// What a session too many on one device does [default: limits.on_device_limit]
-    #[arg(long, value_name = "ACTION", value_parser = ON_LIMIT)]
-    on_device_limit: Option<String>,
+    #[command(flatten)]
+    caution: Caution,
 }
 
 impl Put {
     pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
-        let id = self.subject.clone();
-        let request = Request::put(&["v1", "subjects", id.as_str()], Some(self.body().into()));
-        cli.show(&request, COLUMNS)
+        let path = ["v1", "subjects", self.subject.as_str()];
+        let body = self.attributes.body();
+        let lost = lost(cli, &path, &body)?;
+        if self.caution.dry_run {
+            cli.output.talk(if lost.is_empty() {
+                "Nothing would be removed."
+            } else {
+                "This would be removed:"
+            });
+            for line in &lost {
+                cli.output.talk(line);
+            }
+            return Ok(());
+        }
+        if !lost.is_empty() {
+            let question = format!("Remove from {}: {}?", self.subject, lost.join(", "));
+            self.caution.ask(cli.output, || Ok(question))?;
+        }
+        cli.show(&Request::put(&path, Some(body.into())), COLUMNS)
     }
+}
 
-    fn body(self) -> Map<String, Value> {
-        fields([
-            ("name", self.name.map(Value::from)),
-            ("kind", self.kind.map(Value::from)),
-            ("ownerId", self.owner.map(|owner| owner.as_str().into())),
-            ("maxSessions", self.max_sessions.map(Value::from)),
-            ("maxSessionsPerDevice", self.max_sessions_per_device.map(Value::from)),
-            ("onLimit", self.on_limit.map(Value::from)),
-            ("onDeviceLimit", self.on_device_limit.map(Value::from)),
-        ])
+/// What the subject has and this would take away, such as `owner alice → none`.
+fn lost(cli: &Context, path: &[&str], body: &Map<String, Value>) -> Result<Vec<String>, Failure> {
+    let subject = match cli.client.send(&Request::get(path)) {
+        Ok(reply) => reply.body,
+        Err(Failure::Problem(problem)) if problem.status == 404 => return Ok(Vec::new()),
+        Err(failure) => return Err(failure),
+    };
+    let gone = |(field, _): &&(&str, &str)| !subject[*field].is_null() && !body.contains_key(*field);
+    let mut gone: Vec<_> = FIELDS.iter().filter(gone).collect();
+    if gone.iter().any(|(field, _)| KEPT_FROM_ISSUERS.contains(field)) && is_issuer(cli) {
+        gone.retain(|(field, _)| !KEPT_FROM_ISSUERS.contains(field));
     }
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    Ok(gone.iter().map(|(field, name)| format!("{name} {} → none", text(&subject[*field]))).collect())
+}
+
+/// An older server does not tell, and takes away from whoever asks.
+fn is_issuer(cli: &Context) -> bool {
+    let own = cli.client.send(&Request::get(&["v1", "credentials", "self"]));
+    own.is_ok_and(|reply| reply.body["role"] == "issuer")
 }
 
 #[cfg(test)]
@@ -86,7 +94,7 @@ mod tests {
     }
 
     fn body(line: &str) -> Value {
-        Line::try_parse_from(line.split(' ')).unwrap().put.body().into()
+        Line::try_parse_from(line.split(' ')).unwrap().put.attributes.body().into()
     }
 
     #[test]

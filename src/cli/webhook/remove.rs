@@ -1,6 +1,7 @@
 //! `tenure webhook remove`
 
 use clap::{Args, builder::NonEmptyStringValueParser};
+use serde_json::Value;
 
 use super::COLUMNS;
 use crate::cli::{
@@ -26,20 +27,28 @@ impl Remove {
         if self.caution.dry_run {
             return self.preview(cli);
         }
-        self.caution.ask(cli.output, &format!("Remove webhook {}?", self.webhook))?;
+        self.caution.ask(cli.output, || self.question(cli))?;
         cli.show(&Request::delete(&["v1", "webhooks", &self.webhook]), COLUMNS)
     }
 
-    /// There is no route for a single one: the list has it, or it does not exist.
     fn preview(&self, cli: &Context) -> Result<(), Failure> {
+        let found = self.found(cli)?;
+        cli.output.talk("This webhook would be removed:");
+        cli.output.record(&found, COLUMNS, cli.now())
+    }
+
+    fn question(&self, cli: &Context) -> Result<String, Failure> {
+        let found = self.found(cli)?;
+        let owner = found["ownerId"].as_str().map(|owner| format!(" of owner {owner}")).unwrap_or_default();
+        let url = found["url"].as_str().unwrap_or_default();
+        Ok(format!("Remove webhook {}{owner} to {url}?", self.webhook))
+    }
+
+    /// There is no route for a single one: the list has it, or it does not exist.
+    fn found(&self, cli: &Context) -> Result<Value, Failure> {
         let page = pages::whole(cli, Request::get(&["v1", "webhooks"]), pages::by_cursor)?;
         let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-        match items.iter().find(|item| item["webhookId"] == *self.webhook) {
-            Some(found) => {
-                cli.output.talk("This webhook would be removed:");
-                cli.output.record(found, COLUMNS, cli.now)
-            }
-            None => Err(Failure::Missing(format!("there is no webhook {}", self.webhook))),
-        }
+        let found = items.iter().find(|item| item["webhookId"] == *self.webhook).cloned();
+        found.ok_or_else(|| Failure::Missing(format!("there is no webhook {}", self.webhook)))
     }
 }

@@ -19,7 +19,7 @@ impl Test {
     pub(crate) fn run(&self, cli: &Context) -> Result<(), Failure> {
         let request = Request::post_without_body(&["v1", "webhooks", &self.webhook, "test"]);
         let outcome = cli.client.send(&request)?.body;
-        cli.output.record(&outcome, COLUMNS, cli.now)?;
+        cli.output.record(&outcome, COLUMNS, cli.now())?;
         match outcome["outcome"].as_str() {
             Some("delivered") => Ok(()),
             Some(other) => Err(Failure::Server(format!("the receiver did not take the test: {other}"))),

@@ -1,0 +1,154 @@
+//! A veto holds: what was told to stop does not begin again by itself.
+
+use std::process::Output;
+
+use serde_json::json;
+use tenure::client::SessionFile;
+
+use crate::run::{Ground, code, text};
+
+const RUN: [&str; 5] = ["run", "--session-file", "agent.session", "--subject", "agent-7"];
+
+fn run(ground: &Ground, options: &[&str], script: &str) -> Output {
+    let words = [&RUN[..], &["--check", "1s"], options, &["--", "sh", "-c", script]].concat();
+    ground.tenure(&words).output().unwrap()
+}
+
+/// Runs a command until its session is ended by this request.
+fn ended_by(ground: &Ground, options: &[&str], end: impl FnOnce(&str)) -> Output {
+    let words = [&RUN[..], &["--check", "1s"], options, &["--", "sh", "-c", "touch ready; exec sleep 60"]];
+    let running = ground.tenure(&words.concat()).spawn().unwrap();
+    ground.wait_for("ready");
+    let id = SessionFile::at(ground.place("agent.session")).read().unwrap().session_id.to_string();
+    end(&id);
+    let output = running.wait_with_output().unwrap();
+    std::fs::remove_file(ground.place("ready")).unwrap();
+    output
+}
+
+fn revoke(ground: &Ground, id: &str) {
+    let path = format!("/v1/sessions/{id}?reason=not-at-night");
+    ground.server.delete(&path).bearer(&ground.server.admin).send().expect(200);
+}
+
+/// An owner vetoed her agent at night. The supervisor started the same command line again, which found that the session
+/// was over and began a new one at once: the veto had lasted a second.
+#[test]
+fn a_restart_after_a_veto_begins_no_new_session() {
+    let ground = Ground::new();
+    let vetoed = ended_by(&ground, &[], |id| revoke(&ground, id));
+    let heard = text(&vetoed.stderr);
+    assert_eq!(code(&vetoed), 3, "{heard}");
+    assert!(heard.contains("not-at-night") && heard.contains("agent.session stays"), "{heard}");
+    for _ in 0..2 {
+        let again = run(&ground, &[], "touch ran");
+        let heard = text(&again.stderr);
+        assert_eq!(code(&again), 3, "{heard}");
+        assert!(heard.contains("The session of agent-7 was revoked"), "{heard}");
+        assert!(heard.contains("not-at-night") && heard.contains("--new-after-revoke"), "{heard}");
+    }
+    assert!(!ground.place("ran").exists());
+    assert_eq!(ground.status_of_the_only_session(), "REVOKED");
+    let wanted = run(&ground, &["--new-after-revoke"], "exit 5");
+    assert_eq!(code(&wanted), 5, "{}", text(&wanted.stderr));
+    // That one has ended with its command, and nobody has anything against the next one.
+    assert_eq!(code(&run(&ground, &[], "exit 6")), 6);
+}
+
+/// The file was on a disk that a new container did not have.
+#[test]
+fn a_restart_without_the_file_asks_for_the_newest_end() {
+    let ground = Ground::new();
+    let vetoed = ended_by(&ground, &["--device", "d1"], |id| revoke(&ground, id));
+    assert_eq!(code(&vetoed), 3);
+    for file in ["agent.session", "agent.session.lock"] {
+        std::fs::remove_file(ground.place(file)).unwrap();
+    }
+    let again = run(&ground, &["--device", "d1"], "touch ran");
+    assert_eq!(code(&again), 3, "{}", text(&again.stderr));
+    assert!(text(&again.stderr).contains("not-at-night"), "{}", text(&again.stderr));
+    assert!(!ground.place("ran").exists());
+    assert_eq!(std::fs::read_dir(ground.place(".")).unwrap().count(), 0, "nothing is left behind");
+    for other in [&["--device", "d2"][..], &[]] {
+        assert_eq!(code(&run(&ground, other, "exit 4")), 4, "another device's agent was not told to stop");
+    }
+}
+
+/// An agent that was refused its token ended by itself, before the next check. Its end looked like that of its work.
+#[test]
+fn a_command_that_notices_the_veto_first_does_not_hide_it() {
+    let ground = Ground::new();
+    let script = "touch ready; while ! [ -e go ]; do sleep 0.01; done; exit 1";
+    let words = [&RUN[..], &["--check", "1h", "--", "sh", "-c", script]].concat();
+    let running = ground.tenure(&words).spawn().unwrap();
+    ground.wait_for("ready");
+    let id = SessionFile::at(ground.place("agent.session")).read().unwrap().session_id.to_string();
+    // The first check comes at the start.
+    tenure::clock::pause(std::time::Duration::from_millis(500));
+    revoke(&ground, &id);
+    std::fs::write(ground.place("go"), "").unwrap();
+    let output = running.wait_with_output().unwrap();
+    assert_eq!(code(&output), 3, "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("not-at-night"), "{}", text(&output.stderr));
+    assert!(ground.place("agent.session").exists());
+    assert_eq!(code(&run(&ground, &[], "true")), 3);
+}
+
+#[test]
+fn every_end_that_somebody_wanted_holds_and_no_other_does() {
+    let ground = Ground::new();
+    let admin = ground.server.admin.clone();
+    let logout = ended_by(&ground, &[], |_| {
+        ground.server.delete("/v1/subjects/agent-7/sessions").bearer(&admin).send().expect(200);
+    });
+    assert_eq!((code(&logout), code(&run(&ground, &[], "true"))), (3, 3));
+    let bulk = ended_by(&ground, &["--new-after-revoke"], |_| {
+        let body = json!({ "selector": { "subjectId": "agent-7" }, "reason": "stolen" });
+        ground.server.post("/v1/revocations").bearer(&admin).json(&body).send().expect(200);
+    });
+    assert_eq!((code(&bulk), code(&run(&ground, &[], "true"))), (3, 3));
+    ground.server.register("agent-7", &json!({ "maxSessions": 1, "onLimit": "evict_oldest" }));
+    let evicted = ended_by(&ground, &["--new-after-revoke"], |_| {
+        ground.server.create(&json!({ "subjectId": "agent-7" }));
+    });
+    assert_eq!(code(&evicted), 2, "{}", text(&evicted.stderr));
+    assert_eq!(code(&run(&ground, &[], "exit 7")), 7, "nobody wanted it to stop");
+}
+
+#[test]
+fn a_command_that_goes_on_after_the_veto_leaves_the_mark_too() {
+    let ground = Ground::new();
+    let script = "touch ready; while ! [ -e go ]; do sleep 0.01; done; exit 5";
+    let words = [&RUN[..], &["--check", "1s", "--on-end", "warn", "--", "sh", "-c", script]].concat();
+    let running = ground.tenure(&words).spawn().unwrap();
+    ground.wait_for("ready");
+    let id = SessionFile::at(ground.place("agent.session")).read().unwrap().session_id.to_string();
+    revoke(&ground, &id);
+    tenure::clock::pause(std::time::Duration::from_millis(2_500));
+    std::fs::write(ground.place("go"), "").unwrap();
+    assert_eq!(code(&running.wait_with_output().unwrap()), 5);
+    assert_eq!(code(&run(&ground, &[], "true")), 3);
+}
+
+/// A supervisor started the new one before the old one had ended. The new one's command was done first, and its end was
+/// the end of the session of both.
+#[test]
+fn of_two_runs_on_one_file_the_last_one_ends_the_session() {
+    let ground = Ground::new();
+    let script = "touch ready; while ! [ -e go ]; do sleep 0.01; done; tenure session token >/dev/null";
+    let long =
+        ground.tenure(&[&RUN[..], &["--check", "1s", "--", "sh", "-c", script]].concat()).spawn().unwrap();
+    ground.wait_for("ready");
+    let short = run(&ground, &[], "exit 8");
+    assert_eq!(code(&short), 8);
+    assert!(text(&short.stderr).contains("another `tenure run` uses"), "{}", text(&short.stderr));
+    assert_eq!(ground.status_of_the_only_session(), "ACTIVE");
+    tenure::clock::pause(std::time::Duration::from_millis(1_500));
+    std::fs::write(ground.place("go"), "").unwrap();
+    let long = long.wait_with_output().unwrap();
+    assert_eq!(code(&long), 0, "{}", text(&long.stderr));
+    assert_eq!(ground.status_of_the_only_session(), "REVOKED");
+    for left in ["agent.session", "agent.session.lock", "agent.session.in-use"] {
+        assert!(!ground.place(left).exists(), "{left} is left behind");
+    }
+}
