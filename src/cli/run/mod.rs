@@ -17,7 +17,6 @@ use self::{
 };
 use super::{
     ambient,
-    client::Request,
     context::{Context, Global, Named, span},
     failure::{Exit, Failure},
     output::Output,
