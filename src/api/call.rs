@@ -26,6 +26,7 @@ use super::{
     Api,
     access::{Access, Caller, NotAdmitted, SessionAccess, admit},
     fields::Fields,
+    limits,
     problem::{Code, Problem},
     reply::{REQUEST_ID, Reply, problem_response},
     routes::{Payload, Route},
@@ -107,7 +108,7 @@ fn respond(api: &Api, result: Result<Reply, Problem>, request_id: String) -> Res
 pub(super) fn request_id(api: &Api, headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
     let is_fit = |id: &&str| {
-        (1..=128).contains(&id.len())
+        limits::REQUEST_ID.contains(&id.len())
             && id.bytes().all(|byte| byte.is_ascii_graphic())
             && !id.contains("tnr_")
     };
@@ -313,7 +314,8 @@ impl Call {
         let Some(value) = values.next() else { return Ok(None) };
         let text = value.to_str().unwrap_or_default();
         let key = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
-        let is_right = (1..=128).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+        let is_right =
+            limits::IDEMPOTENCY_KEY.contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
         if is_right && values.next().is_none() {
             Ok(Some(key))
         } else {

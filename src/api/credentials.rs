@@ -16,6 +16,7 @@ use super::{
     access::ROLES,
     call::Call,
     fields::Fields,
+    limits,
     page::{AskedPage, Page},
     problem::{Code, Problem},
     reply::Reply,
@@ -67,7 +68,7 @@ fn asked(fields: &mut Fields) -> Option<NewCredential> {
         }
         (Some(_) | None, _) => {}
     }
-    let name = fields.text("name", 1..=128);
+    let name = fields.text("name", limits::NAME);
     Some(NewCredential { role: role?, owner_id, name })
 }
 

@@ -22,6 +22,7 @@ use super::{
     Api,
     call::Call,
     fields::Fields,
+    limits,
     moment::{AskedMoment, Reading},
     page::{AskedPage, Page},
     problem::{Code, Problem},
@@ -89,19 +90,19 @@ fn asked(fields: &mut Fields) -> Option<NewSession> {
         idle_timeout: fields.seconds("idleTimeout"),
         mode: fields.one_of("mode", &MODES).unwrap_or_default(),
     };
-    let device = fields.text("device", 1..=128);
-    let scopes = fields.texts("scopes", 0..=64).unwrap_or_default();
+    let device = fields.text("device", limits::DEVICE);
+    let scopes = fields.texts("scopes", limits::SCOPES).unwrap_or_default();
     if !scopes.iter().all(|scope| is_scope_token(scope)) {
         fields.fault("scopes", "must be RFC 6749 scope tokens of 1 to 128 characters");
     }
-    let metadata = fields.object("metadata", 4096);
+    let metadata = fields.object("metadata", limits::METADATA_BYTES);
     let constraints = constraints(fields);
     Some(NewSession { subject_id: subject_id?, terms, device, scopes, metadata, constraints })
 }
 
 /// RFC 6749, section 3.3: any visible ASCII character but `"` and `\`.
 fn is_scope_token(scope: &str) -> bool {
-    (1..=128).contains(&scope.len())
+    limits::SCOPE.contains(&scope.len())
         && scope.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
 }
 
@@ -200,7 +201,7 @@ impl Filter {
         Self {
             subject: query.id("subjectId"),
             owner: query.id("ownerId"),
-            device: query.text("device", 1..=128).map(|name| api.authority.digests().device(&name)),
+            device: query.text("device", limits::DEVICE).map(|name| api.authority.digests().device(&name)),
             status: query.one_of("status", &STATUSES).unwrap_or(Some(Status::Active)),
         }
     }

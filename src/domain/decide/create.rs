@@ -1,10 +1,12 @@
 //! Begin a session: its terms, the limits on active ones, and who must make room.
 
+use std::ops::RangeInclusive;
+
 use crate::domain::{
     Digest16, Event, Mode, Policy, Seconds, SessionId, Timestamp,
     command::{AskedTerms, CreateSession},
     event::{Profile, SessionCreated, SessionRevoked, SessionsRevoked, SubjectRegistered, Terms, Trigger},
-    policy::OnLimit,
+    policy::{IDLE_TIMEOUT, OnLimit, REJECT_WINDOW, SHORTEST_TTL},
     refusal::{FieldError, Refusal},
     session::SharedSession,
     subject::{Limit, Subject},
@@ -117,26 +119,27 @@ const fn evicted(session_id: SessionId) -> Event {
 /// The terms that are granted: what was asked, within the ranges of the contract and the caps of the policy.
 fn granted(policy: &Policy, asked: AskedTerms) -> Result<Terms, Vec<FieldError>> {
     let mut faults = Vec::new();
-    let mut check = |field: &str, value: u32, least: u32, most: u32| {
-        if !(least..=most).contains(&value) {
-            faults.push(FieldError::new(field, format!("must be from {least} to {most}")));
+    let mut check = |field: &str, value: u32, range: RangeInclusive<u32>| {
+        if !range.contains(&value) {
+            let message = format!("must be from {} to {}", range.start(), range.end());
+            faults.push(FieldError::new(field, message));
         }
         value
     };
-    let ttl = check("ttl", asked.ttl.unwrap_or(policy.ttl).0, 300, policy.ttl_max.0);
+    let ttl = check("ttl", asked.ttl.unwrap_or(policy.ttl).0, SHORTEST_TTL..=policy.ttl_max.0);
     let usual = match asked.mode {
         Mode::Fixed => policy.max_renewals,
         Mode::Sliding => 0,
     };
     let max_renewals = asked.max_renewals.unwrap_or(usual);
     if asked.mode == Mode::Fixed {
-        check("maxRenewals", max_renewals, 0, policy.max_renewals_max);
+        check("maxRenewals", max_renewals, 0..=policy.max_renewals_max);
     }
     let window = asked.renewal_reject_window.unwrap_or(policy.renewal_reject_window);
-    check("renewalRejectWindow", window.0, 300, 86_400);
+    check("renewalRejectWindow", window.0, REJECT_WINDOW);
     let idle_timeout = asked.idle_timeout.or(policy.usual_idle_timeout(asked.mode));
     if let Some(idle) = idle_timeout {
-        check("idleTimeout", idle.0, 60, 86_400);
+        check("idleTimeout", idle.0, IDLE_TIMEOUT);
     }
     if asked.mode == Mode::Sliding && max_renewals > 0 {
         let message = "must be 0: a sliding session is refreshed by use, and never renewed";
