@@ -1,5 +1,7 @@
 //! `POST /v1/access-tokens`: a session exchanges its token for one that anybody with the public key judges.
 
+use std::ops::RangeInclusive;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -8,14 +10,15 @@ use crate::domain::{Seconds, Timestamp, token::LONGEST_ACCESS};
 use super::{
     access::Caller,
     call::{Call, note_use},
+    limits,
     problem::{Code, Problem},
     reply::Reply,
 };
 
 /// The life of an access token that asks for none, in seconds.
 const USUAL: u32 = 600;
-/// The shortest life that it may ask for, in seconds.
-const SHORTEST: u32 = 60;
+/// The life that it may ask for, in seconds.
+pub(super) const TTL: RangeInclusive<u32> = 60..=LONGEST_ACCESS.0;
 
 /// An access token that is asked for.
 #[derive(Debug, ToSchema)]
@@ -44,8 +47,8 @@ pub(super) struct AccessTokenView<'a> {
     responses((status = 200, description = "The access token.", body = AccessTokenView)))]
 pub(super) async fn mint(call: Call) -> Result<Reply, Problem> {
     let mut fields = call.fields()?;
-    let ttl = fields.small("ttl", SHORTEST..=LONGEST_ACCESS.0).unwrap_or(USUAL);
-    let audience = fields.text("audience", 1..=256);
+    let ttl = fields.small("ttl", TTL).unwrap_or(USUAL);
+    let audience = fields.text("audience", limits::AUDIENCE);
     fields.finish()?;
     // A repeat mints another one, which serves as well; but a key that is none is a fault as everywhere.
     call.idempotency_key()?;

@@ -26,6 +26,7 @@ use super::{
     Api,
     access::{Access, Caller, NotAdmitted, admit, shows_bearer},
     fields::{Fields, check_size},
+    limits,
     problem::{Code, Problem},
     refusal_log::Refused,
     reply::{Reply, problem_response},
@@ -391,7 +392,8 @@ impl Call {
         let Some(value) = values.next() else { return Ok(None) };
         let text = value.to_str().unwrap_or_default();
         let key = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
-        let is_right = (1..=128).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+        let is_right =
+            limits::IDEMPOTENCY_KEY.contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
         if is_right && values.next().is_none() {
             Ok(Some(key))
         } else {

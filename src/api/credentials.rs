@@ -16,6 +16,7 @@ use super::{
     access::{Caller, ROLES},
     call::Call,
     fields::Fields,
+    limits,
     page::{AskedPage, Page},
     problem::{Code, Problem},
     reply::Reply,
@@ -75,8 +76,8 @@ fn asked(fields: &mut Fields) -> Option<NewCredential> {
         }
         (Some(_) | None, _) => {}
     }
-    let name = fields.text("name", 1..=128);
-    let expires_in = fields.small("expiresIn", 60..=31_536_000).map(Seconds);
+    let name = fields.text("name", limits::NAME);
+    let expires_in = fields.small("expiresIn", limits::EXPIRES_IN).map(Seconds);
     Some(NewCredential { role: role?, owner_id, name, expires_in })
 }
 

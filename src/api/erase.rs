@@ -13,6 +13,7 @@ use crate::{
 use super::{
     Api,
     call::Call,
+    limits,
     problem::{Code, Problem},
     reply::Reply,
 };
@@ -45,7 +46,7 @@ pub(super) struct ErasedSubject {
     responses((status = 200, description = "Nothing of it can be read.", body = ErasedSubject)))]
 pub(super) async fn erase(call: Call) -> Result<Reply, Problem> {
     let mut fields = call.fields()?;
-    let reason = fields.text("reason", 1..=500);
+    let reason = fields.text("reason", limits::REASON);
     let reason = fields.required("reason", reason);
     fields.finish()?;
     let context = call.context()?;

@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 use crate::{
     bus::News,
     domain::{
-        Actor, Event, EventId, EventKind, KindSet, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp,
+        Actor, Event, EventId, EventKind, KindSet, OwnerId, Position, SessionId, Stream, SubjectId,
+        Timestamp, record::ActorKind,
     },
     log::StoredCommit,
 };
@@ -38,7 +39,7 @@ pub(super) struct RecordedEvent {
     version: u8,
     subject_id: Option<SubjectId>,
     session_id: Option<SessionId>,
-    #[schema(value_type = Object)]
+    #[schema(value_type = ActorView)]
     actor: Actor,
     correlation_id: Option<String>,
     /// What happened; its members are those of the kind, see the event catalogue.
@@ -67,6 +68,15 @@ impl Serialize for Data {
         }
         map.end()
     }
+}
+
+/// Who caused it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it documents what an actor is written as")]
+pub(super) struct ActorView {
+    kind: ActorKind,
+    /// The id of its credential or session; null for the authority itself.
+    id: Option<String>,
 }
 
 /// The record as events of some kinds.

@@ -7,8 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::domain::{
     Amount, Timestamp, amount::InvalidAmount, event::Change, id::InvalidId, refusal::FieldError,
-    text::fault_of_text,
-    time::Seconds,
+    text::fault_of_text, time::Seconds,
 };
 
 use super::{

@@ -10,6 +10,7 @@ use super::{
     Api,
     call::{Call, keep_uses},
     fields::Fields,
+    limits,
     problem::{Problem, code_of},
     reply::Reply,
     session_view::Texts,
@@ -104,7 +105,7 @@ fn asked(mut fields: Fields) -> Result<Asked, Problem> {
         fields.fault("include", "is only for a single token");
     }
     let token = fields.raw_text("token").unwrap_or_default();
-    let tokens = fields.texts("tokens", 1..=100).unwrap_or_default();
+    let tokens = fields.texts("tokens", limits::TOKENS).unwrap_or_default();
     let include = fields.texts("include", 0..=1).unwrap_or_default();
     if include.iter().any(|what| what != "metadata") {
         fields.fault("include", "must be a list of: metadata");

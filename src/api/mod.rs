@@ -19,6 +19,7 @@ mod forward_auth;
 mod introspect;
 mod json;
 mod keys;
+mod limits;
 mod metrics;
 mod moment;
 mod notice_view;

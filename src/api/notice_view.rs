@@ -2,6 +2,7 @@
 
 use utoipa::ToSchema;
 
+use super::events::ActorView;
 use crate::domain::{OwnerId, Position, SessionId, SubjectId, Timestamp, event::Trigger};
 
 /// What a subscriber is told of an event.
@@ -95,8 +96,7 @@ pub(super) struct RevokedNotice {
     trigger: Trigger,
     reason: Option<String>,
     /// Who did, as in an event.
-    #[schema(value_type = Object)]
-    actor: (),
+    actor: ActorView,
     /// Which sessions were meant, see the catalogue of notices; null when it was a single one.
     #[schema(value_type = Option<Object>)]
     selector: Option<()>,

@@ -1,10 +1,17 @@
 //! The OpenAPI 3.1 document, made from the table of routes and the table of errors.
 
+mod bounds;
+mod headers;
+mod rules;
+mod shape;
+
 use std::collections::BTreeSet;
 
 use axum::http::Method;
 use serde_json::{Value, json};
 use utoipa::openapi::RefOr;
+
+use crate::domain::Policy;
 
 use super::{
     access::{SessionAccess, role_name},
@@ -13,14 +20,30 @@ use super::{
     routes::{Payload, ROUTES, Route},
 };
 
-/// The document.
+/// What each tag is about.
+const TAGS: [(&str, &str); 11] = [
+    ("sessions", "Create, check, renew, use and end sessions."),
+    ("subjects", "Who holds sessions."),
+    ("revocations", "End many sessions at once, and follow what has ended."),
+    ("keys", "The keys of tokens."),
+    ("credentials", "API keys."),
+    ("events", "The recorded facts."),
+    ("notices", "What subscribers are told."),
+    ("webhooks", "Notices by HTTP requests."),
+    ("audit", "Signed heads, proofs and exports."),
+    ("forward-auth", "For reverse proxies."),
+    ("operation", "Health, metrics, the clock and this document."),
+];
+
+/// The document of a server with the default limits.
 pub fn document() -> Value {
-    let mut paths = json!({});
-    for route in ROUTES.iter() {
-        let path = &mut paths[&route.path];
-        path[route.method.as_str().to_ascii_lowercase()] = operation(route);
-    }
-    paths[forward_auth::PATH] = json!({ "get": forward_auth_operation() });
+    under(&Policy::default())
+}
+
+/// The document of a server on which these limits are in force.
+pub(super) fn under(policy: &Policy) -> Value {
+    let tags: Vec<_> =
+        TAGS.iter().map(|(name, about)| json!({ "name": name, "description": about })).collect();
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -29,9 +52,12 @@ pub fn document() -> Value {
             "description": env!("CARGO_PKG_DESCRIPTION"),
             "license": { "name": "Apache-2.0 OR MIT", "identifier": "Apache-2.0 OR MIT" },
         },
-        "paths": paths,
+        "servers": [{ "url": "/", "description": "The server that this document comes from." }],
+        "tags": tags,
+        "paths": paths(),
         "components": {
-            "schemas": schemas(),
+            "schemas": schemas(policy),
+            "headers": headers::components(),
             "securitySchemes": {
                 "apiKey": { "type": "http", "scheme": "bearer", "description": "An API key, tnr_key_…" },
                 "proxyKey": { "type": "apiKey", "in": "header", "name": "X-Tenure-Key",
@@ -42,13 +68,25 @@ pub fn document() -> Value {
     })
 }
 
+fn paths() -> Value {
+    let mut paths = json!({});
+    for route in ROUTES.iter() {
+        let path = &mut paths[&route.path];
+        path[route.method.as_str().to_ascii_lowercase()] = operation(route);
+    }
+    paths[forward_auth::PATH] = json!({ "get": forward_auth_operation() });
+    paths
+}
+
 /// Every method is as `GET`, which stands for them.
 fn forward_auth_operation() -> Value {
     let mut operation = serde_json::to_value(forward_auth::operation()).expect("an operation is JSON");
+    operation["tags"] = json!(["forward-auth"]);
     operation["security"] = json!([{ "proxyKey": [] }, {}]);
     for code in [Code::Forbidden, Code::RateLimited] {
         operation["responses"][code.status().as_u16().to_string()] = problem_response(code.name());
     }
+    headers::add_headers(&mut operation, true);
     operation
 }
 
@@ -61,6 +99,7 @@ fn problem_response(codes: &str) -> Value {
 
 fn operation(route: &Route) -> Value {
     let mut operation = serde_json::to_value(&route.operation).expect("an operation is JSON");
+    operation["tags"] = json!(route.tags);
     operation["security"] = security(route);
     operation["description"] = described(route, &operation).into();
     for (status, codes) in errors(route) {
@@ -70,6 +109,8 @@ fn operation(route: &Route) -> Value {
         let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
         operation["parameters"] = parameters.into_iter().chain([idempotency_key()]).collect();
     }
+    bounds::bound_parameters(&route.path, &mut operation);
+    headers::add_headers(&mut operation, appends(route));
     operation
 }
 
@@ -77,7 +118,7 @@ fn idempotency_key() -> Value {
     json!({
         "name": "Idempotency-Key", "in": "header", "required": false,
         "description": "The same key with the same request has one effect and gets the same answer.",
-        "schema": { "type": "string", "minLength": 1, "maxLength": 128 },
+        "schema": { "type": "string" },
     })
 }
 
@@ -177,7 +218,7 @@ fn codes(route: &Route) -> Vec<Code> {
 
 /// Every schema that an operation names, and the problem. What a reply has nothing to say of is null and never left out,
 /// so what may be null is required there; of a request it may be left out.
-fn schemas() -> Value {
+fn schemas(policy: &Policy) -> Value {
     let mut found = Vec::new();
     for route in ROUTES.iter() {
         (route.schemas)(&mut found);
@@ -195,6 +236,9 @@ fn schemas() -> Value {
             require_nullable(schema);
         }
     }
+    shape::shape(&mut schemas, &asked);
+    bounds::bound_members(&mut schemas, policy);
+    rules::add_rules(&mut schemas);
     schemas
 }
 
@@ -231,6 +275,8 @@ fn require_nullable(schema: &mut Value) {
     let mut required: Vec<Value> = nullable.into_iter().map(|(name, _)| json!(name)).collect();
     if !required.is_empty() {
         required.extend(schema["required"].as_array().into_iter().flatten().cloned());
+        let mut seen = BTreeSet::new();
+        required.retain(|name| seen.insert(name.to_string()));
         schema["required"] = required.into();
     }
     for whole in ["allOf", "oneOf"] {

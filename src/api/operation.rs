@@ -90,5 +90,7 @@ pub(super) async fn metrics(call: Call) -> Result<Reply, Problem> {
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn openapi(call: Call) -> Result<Reply, Problem> {
     call.no_query()?;
-    Ok(Reply::text("application/json", openapi::document().to_string()).for_one_minute())
+    let system = call.api.authority.live().system();
+    let document = openapi::under(system.system.policy_in_force());
+    Ok(Reply::text("application/json", document.to_string()).for_one_minute())
 }

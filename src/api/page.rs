@@ -4,9 +4,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::fields::Fields;
+use super::{fields::Fields, limits};
 
-const MOST: u64 = 200;
 const DEFAULT: u64 = 50;
 
 /// Which page is asked for.
@@ -19,7 +18,7 @@ pub(super) struct AskedPage {
 impl AskedPage {
     /// The parameters that say it.
     pub(super) fn of(query: &mut Fields) -> Self {
-        let limit = query.whole("limit", 1..=MOST).unwrap_or(DEFAULT);
+        let limit = query.whole("limit", limits::PAGE).unwrap_or(DEFAULT);
         let after = query.raw_text("cursor").and_then(|cursor| {
             let after = opened(&cursor);
             if after.is_none() {

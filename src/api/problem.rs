@@ -423,6 +423,10 @@ impl From<Inactive> for Problem {
     }
 }
 
+/// Every code by which a token that is not good now is called.
+pub(super) const INACTIVE: [Code; 5] =
+    [Code::InvalidToken, Code::SessionRevoked, Code::TokenSuperseded, Code::TokenExpired, Code::SessionIdle];
+
 /// What a token that is not good now is called, by introspection and everywhere outside of renew.
 pub(super) const fn code_of(inactive: Inactive) -> Code {
     match inactive {

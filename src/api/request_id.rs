@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use crate::entropy;
 
 use super::{
-    Api,
+    Api, limits,
     reply::{REQUEST_ID, Stamp},
 };
 
@@ -47,5 +47,7 @@ impl RequestId {
 
 /// 1 to 128 visible characters, and nothing that looks like a credential.
 fn is_fit(id: &str) -> bool {
-    (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()) && !id.contains("tnr_")
+    limits::REQUEST_ID.contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_graphic())
+        && !id.contains("tnr_")
 }

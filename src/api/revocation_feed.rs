@@ -19,13 +19,12 @@ use crate::{
     log::{StoredCommit, waiting_for_disk},
 };
 
-use super::{Api, call::Call, moment::AskedMoment, problem::Problem, reply::Reply};
+use super::{Api, call::Call, limits, moment::AskedMoment, problem::Problem, reply::Reply};
 
 /// The sessions that one event ended are named if they are no more than this: some 400 KiB. Of more, a verifier
 /// refuses every access token that was issued until then; their holders get another with the next request.
 const ENDED_NAMED: usize = 10_000;
-/// A page may have so many items.
-const MOST: u64 = 1_000;
+/// So many items has a page that asks for no number.
 const DEFAULT: u64 = 200;
 /// So many events are read from the log at a time.
 const STRIDE: usize = 128;
@@ -57,7 +56,7 @@ struct EndedSelection {
     at: Timestamp,
     selector: SelectorView,
     /// All sessions that it ended. Null when they are more than 10 000: then refuse every access token with
-    /// `iat` up to `at`, or those of `selector.subjectId` when there is one.
+    /// `iat` up to 5 s after `at`, or those of `selector.subjectId` when there is one.
     session_ids: Option<Vec<SessionId>>,
 }
 
@@ -105,7 +104,7 @@ pub(super) struct Ended(Mutex<HashMap<Position, Vec<SessionId>>>);
 pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
     let after = Position(query.whole("after", 0..=u64::MAX).unwrap_or(0));
-    let limit = query.whole("limit", 1..=MOST).unwrap_or(DEFAULT);
+    let limit = query.whole("limit", limits::FEED_PAGE).unwrap_or(DEFAULT);
     let asked = AskedMoment::of_present(&mut query);
     query.finish()?;
     let moment = asked.resolve(&call.api).await?.moment;

@@ -14,6 +14,7 @@ use super::{
     Api,
     call::Call,
     fields::Fields,
+    limits,
     problem::{Code, Problem},
     reply::Reply,
     revocation_feed::ended_by,
@@ -76,7 +77,7 @@ fn asked(fields: &mut Fields) -> Option<Asked> {
     let selection = fields.members("selector", SELECTOR_BYTES, selection);
     let selection = fields.required("selector", selection).flatten();
     let is_dry = fields.flag("dryRun").unwrap_or(false);
-    let reason = fields.text("reason", 1..=500);
+    let reason = fields.text("reason", limits::REASON);
     if !is_dry {
         fields.required("reason", reason.as_ref());
     }
@@ -89,7 +90,7 @@ fn selection(fields: &mut Fields) -> Option<Selection> {
     let selection = Selection {
         owner_id: fields.id("ownerId"),
         subject_id: fields.id("subjectId"),
-        device: fields.text("device", 1..=128),
+        device: fields.text("device", limits::DEVICE),
         issued_before: fields.moment("issuedBefore"),
         key_id: fields.id("keyId"),
     };

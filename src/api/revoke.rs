@@ -19,6 +19,7 @@ use super::{
     Api,
     access::Caller,
     call::Call,
+    limits,
     problem::{Code, Problem},
     reply::Reply,
 };
@@ -55,7 +56,7 @@ pub(super) struct RevokedSessions {
     responses((status = 200, description = "It has ended.", body = RevokedSession)))]
 pub(super) async fn revoke(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
-    let reason = query.text("reason", 1..=500);
+    let reason = query.text("reason", limits::REASON);
     let reject_renewal = query.flag("rejectRenewal");
     query.finish()?;
     let context = call.context()?;
@@ -110,9 +111,9 @@ fn end_in(stored: &StoredCommit) -> Option<&SessionRevoked> {
     responses((status = 200, description = "They have ended.", body = RevokedSessions)))]
 pub(super) async fn revoke_subject(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
-    let device = query.text("device", 1..=128);
+    let device = query.text("device", limits::DEVICE);
     let except = query.raw_text("exceptSessionId");
-    let reason = query.text("reason", 1..=500);
+    let reason = query.text("reason", limits::REASON);
     query.finish()?;
     let context = call.context()?;
     let subject_id = call.visible_subject_id()?;

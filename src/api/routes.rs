@@ -10,7 +10,7 @@ use axum::{
     routing::{MethodFilter, on},
 };
 use utoipa::{
-    __dev::SchemaReferences,
+    __dev::{SchemaReferences, Tags},
     openapi::{
         RefOr, Schema,
         path::{HttpMethod, Operation},
@@ -49,6 +49,7 @@ pub(super) struct Route {
     pub(super) path: String,
     pub(super) access: Access,
     pub(super) payload: Payload,
+    pub(super) tags: Vec<&'static str>,
     pub(super) operation: Operation,
     /// Gathers the schemas that the operation names.
     pub(super) schemas: fn(&mut Vec<(String, RefOr<Schema>)>),
@@ -72,7 +73,7 @@ macro_rules! route {
     }};
 }
 
-fn described<P: utoipa::Path + SchemaReferences>(
+fn described<P: utoipa::Path + SchemaReferences + Tags<'static>>(
     access: Access,
     payload: Payload,
     handler: fn(Call) -> Handled,
@@ -90,6 +91,7 @@ fn described<P: utoipa::Path + SchemaReferences>(
         path: P::path(),
         access,
         payload,
+        tags: P::tags(),
         operation: P::operation(),
         schemas: P::schemas,
         handler,

@@ -14,8 +14,10 @@ use crate::domain::{
     Amount, CredentialId, EventId, KeyId, KeyUse, Mode, NoticeKind, OwnerId, Position, Seconds, SessionId,
     SubjectId, Timestamp, WebhookId,
     event::{Role, SubjectKind, Trigger},
+    id::LONGEST_CHOSEN,
     keys::Retire,
     policy::OnLimit,
+    record::ActorKind,
     session::Status,
     webhook::WebhookFormat,
 };
@@ -28,12 +30,16 @@ fn uuid() -> RefOr<Schema> {
     text(SchemaFormat::Custom("uuid".into()))
 }
 
+/// Any of these characters, and neither `.` nor `..`.
+const CHOSEN: &str =
+    "^([A-Za-z0-9_:@-]|\\.[A-Za-z0-9_:@-]|[A-Za-z0-9_:@-][A-Za-z0-9._:@-]|[A-Za-z0-9._:@-]{3,})$";
+
 fn chosen() -> RefOr<Schema> {
     ObjectBuilder::new()
         .schema_type(SchemaType::Type(Type::String))
         .min_length(Some(1))
-        .max_length(Some(128))
-        .pattern(Some("^[A-Za-z0-9._:@-]+$"))
+        .max_length(Some(LONGEST_CHOSEN))
+        .pattern(Some(CHOSEN))
         .into()
 }
 
@@ -103,4 +109,5 @@ schemas! {
     Role => words(&ROLES.map(|(name, _)| name));
     Trigger => words(&Trigger::ALL.map(|(name, _)| name));
     Mode => words(&Mode::ALL.map(Mode::name));
+    ActorKind => words(&ActorKind::ALL.map(|(name, _)| name));
 }

@@ -22,6 +22,7 @@ use super::{
     Api,
     call::Call,
     fields::Fields,
+    limits,
     moment::{AskedMoment, Reading},
     page::{AskedPage, Page},
     problem::{Code, Problem},
@@ -76,10 +77,6 @@ pub(super) struct CreatedSession<'a> {
     max_renewals: u32,
 }
 
-/// So many bytes may a session's scopes have, joined by blanks. A reverse proxy reads them in one header, and the head of
-/// an answer must fit into its buffer: 4 KiB is usual.
-const SCOPES_TOGETHER: usize = 2048;
-
 const MODES: [(&str, Mode); 2] = [("fixed", Mode::Fixed), ("sliding", Mode::Sliding)];
 
 fn asked(fields: &mut Fields) -> (AskedTerms, Option<NewSession>) {
@@ -93,10 +90,10 @@ fn asked(fields: &mut Fields) -> (AskedTerms, Option<NewSession>) {
         idle_timeout: fields.seconds("idleTimeout"),
         mode: fields.one_of("mode", &MODES).unwrap_or_default(),
     };
-    let device = fields.text("device", 1..=128);
-    let scopes = fields.texts("scopes", 0..=64).unwrap_or_default();
+    let device = fields.text("device", limits::DEVICE);
+    let scopes = fields.texts("scopes", limits::SCOPES).unwrap_or_default();
     check_scopes(fields, &scopes);
-    let metadata = fields.object("metadata", 4096);
+    let metadata = fields.object("metadata", limits::METADATA_BYTES);
     let constraints = constraints(fields);
     let new =
         subject_id.map(|id| NewSession { subject_id: id, terms, device, scopes, metadata, constraints });
@@ -106,14 +103,15 @@ fn asked(fields: &mut Fields) -> (AskedTerms, Option<NewSession>) {
 fn check_scopes(fields: &mut Fields, scopes: &[String]) {
     if !scopes.iter().all(|scope| is_scope_token(scope)) {
         fields.fault("scopes", "must be RFC 6749 scope tokens of 1 to 128 characters");
-    } else if scopes.iter().map(|scope| scope.len() + 1).sum::<usize>() > SCOPES_TOGETHER + 1 {
-        fields.fault("scopes", format!("must have at most {SCOPES_TOGETHER} bytes, joined by blanks"));
+    } else if scopes.iter().map(|scope| scope.len() + 1).sum::<usize>() > limits::SCOPES_BYTES + 1 {
+        let most = limits::SCOPES_BYTES;
+        fields.fault("scopes", format!("must have at most {most} bytes, joined by blanks"));
     }
 }
 
 /// RFC 6749, section 3.3: any visible ASCII character but `"` and `\`.
 fn is_scope_token(scope: &str) -> bool {
-    (1..=128).contains(&scope.len())
+    limits::SCOPE.contains(&scope.len())
         && scope.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
 }
 
@@ -215,7 +213,7 @@ impl Filter {
         Self {
             subject: query.id("subjectId"),
             owner: query.id("ownerId"),
-            device: query.text("device", 1..=128).map(|name| api.authority.digests().device(&name)),
+            device: query.text("device", limits::DEVICE).map(|name| api.authority.digests().device(&name)),
             status: query.one_of("status", &STATUSES).unwrap_or(Some(Status::Active)),
         }
     }

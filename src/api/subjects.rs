@@ -22,6 +22,7 @@ use super::{
     Api,
     call::Call,
     fields::Fields,
+    limits,
     moment::{AskedMoment, Reading},
     page::{AskedPage, Page},
     problem::{Code, Problem},
@@ -73,11 +74,11 @@ const KINDS: [(&str, SubjectKind); 3] =
 
 fn profile(fields: &mut Fields) -> NewProfile {
     NewProfile {
-        name: fields.text("name", 1..=128),
+        name: fields.text("name", limits::NAME),
         kind: fields.one_of("kind", &KINDS),
         owner_id: fields.id("ownerId"),
-        max_sessions: fields.small("maxSessions", 1..=10_000),
-        max_sessions_per_device: fields.small("maxSessionsPerDevice", 1..=10_000),
+        max_sessions: fields.small("maxSessions", limits::MAX_SESSIONS),
+        max_sessions_per_device: fields.small("maxSessionsPerDevice", limits::MAX_SESSIONS),
         on_limit: fields.one_of("onLimit", &LIMITS),
         on_device_limit: fields.one_of("onDeviceLimit", &LIMITS),
     }

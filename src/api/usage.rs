@@ -1,5 +1,7 @@
 //! `POST /v1/sessions/{id}/usage`, and the budgets of sessions as callers write and read them.
 
+use std::ops::RangeInclusive;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -19,18 +21,10 @@ use super::{
     access::Caller,
     call::{Call, note_use},
     fields::Fields,
+    limits,
     problem::{Code, Problem},
     reply::Reply,
 };
-
-/// The largest whole number that every reader of JSON reads exactly.
-const MOST_TRANSACTIONS: u64 = (1 << 53) - 1;
-/// So many operations or destinations may be listed, if they find room.
-const LISTED: usize = 1024;
-/// So many characters has an operation.
-const OPERATION: usize = 128;
-/// So many characters has a destination.
-const DESTINATION: usize = 256;
 
 /// The limits on the use of a session that are asked for, of 8 KiB at most. What is left out is not limited.
 #[derive(Debug, ToSchema)]
@@ -120,29 +114,29 @@ pub(super) fn constraints_view(session: &Session) -> Option<ConstraintsView> {
 
 /// The constraints in a request; none when they limit nothing.
 pub(super) fn constraints(fields: &mut Fields) -> Option<Constraints> {
-    let constraints = fields.members("constraints", 8192, |members| Constraints {
+    let constraints = fields.members("constraints", limits::CONSTRAINTS_BYTES, |members| Constraints {
         max_amount_per_tx: members.amount("maxAmountPerTx"),
         max_total_amount: members.amount("maxTotalAmount"),
-        max_transactions: members.whole("maxTransactions", 0..=MOST_TRANSACTIONS),
-        allowed_operations: names(members, "allowedOperations", OPERATION),
-        allowed_destinations: names(members, "allowedDestinations", DESTINATION),
+        max_transactions: members.whole("maxTransactions", limits::TRANSACTIONS),
+        allowed_operations: names(members, "allowedOperations", limits::OPERATION),
+        allowed_destinations: names(members, "allowedDestinations", limits::DESTINATION),
     });
     constraints.filter(|constraints| *constraints != Constraints::default())
 }
 
-fn names(members: &mut Fields, name: &str, most: usize) -> Option<Vec<String>> {
-    let names = members.texts(name, 0..=LISTED)?;
-    if let Some(fault) = names.iter().find_map(|text| fault_of_text(text, 1..=most)) {
+fn names(members: &mut Fields, name: &str, length: RangeInclusive<usize>) -> Option<Vec<String>> {
+    let names = members.texts(name, limits::ALLOWED)?;
+    if let Some(fault) = names.iter().find_map(|text| fault_of_text(text, length.clone())) {
         members.fault(name, format!("each {fault}"));
     }
     Some(names)
 }
 
 fn asked(fields: &mut Fields) -> Option<Use> {
-    let operation = fields.text("operation", 1..=OPERATION);
+    let operation = fields.text("operation", limits::OPERATION);
     let operation = fields.required("operation", operation);
     let amount = fields.amount("amount");
-    let destination = fields.text("destination", 1..=DESTINATION);
+    let destination = fields.text("destination", limits::DESTINATION);
     Some(Use { operation: operation?, amount, destination })
 }
 

@@ -217,9 +217,12 @@ chosen_id! {
     OwnerId
 }
 
+/// The longest name that callers chose.
+pub const LONGEST_CHOSEN: usize = 128;
+
 fn check_chosen(text: &str) -> Result<(), InvalidId> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._:@-".contains(c);
-    if text.is_empty() || text.len() > 128 || !text.chars().all(allowed) {
+    if text.is_empty() || text.len() > LONGEST_CHOSEN || !text.chars().all(allowed) {
         return Err(InvalidId("must be 1 to 128 of A-Z a-z 0-9 . _ : @ -"));
     }
     if text == "." || text == ".." {

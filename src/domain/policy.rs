@@ -1,9 +1,18 @@
 //! The limits under which sessions are granted. They are recorded, so that a replay knows which policy decided.
 
+use std::ops::RangeInclusive;
+
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
 use super::{activity::Mode, time::Seconds};
+
+/// The shortest period of a session, in seconds; the longest is the policy's.
+pub const SHORTEST_TTL: u32 = 300;
+/// For how long after a renewal a veto may be expected, in seconds.
+pub const REJECT_WINDOW: RangeInclusive<u32> = 300..=86_400;
+/// After how long without use a session may end, in seconds.
+pub const IDLE_TIMEOUT: RangeInclusive<u32> = 60..=86_400;
 
 /// The effective settings of `session.*`, `limits.*`, `renewal.*` and `subjects.*`.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]

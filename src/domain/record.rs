@@ -49,6 +49,16 @@ pub enum ActorKind {
     Operator,
 }
 
+impl ActorKind {
+    /// Every kind and its name.
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("authority", Self::Authority),
+        ("credential", Self::Credential),
+        ("session", Self::Session),
+        ("operator", Self::Operator),
+    ];
+}
+
 impl Actor {
     /// The authority itself.
     pub const AUTHORITY: Self = Self { kind: ActorKind::Authority, id: None };

@@ -14,6 +14,8 @@ mod server;
 mod state;
 mod stopped;
 mod stranger;
+#[path = "../surroundings/mod.rs"]
+mod surroundings;
 mod tamper;
 mod tampered;
 mod trust;

@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     incident::{forged, joined, lines, opened, path, vkey},
+    surroundings::{not_run, variable},
     tampered::{FORGERIES, OLDER},
 };
 
@@ -19,9 +20,8 @@ fn program() -> String {
 }
 
 /// A Python that has the two packages; none where they could not be installed.
-#[expect(clippy::disallowed_methods, reason = "whoever runs the tests says where it is")]
 fn python() -> Option<String> {
-    let named = std::env::var("TENURE_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
+    let named = variable("TENURE_TEST_PYTHON").unwrap_or_else(|| "python3".into());
     let probe = Command::new(&named).args(["-c", "import blake3, cryptography"]).output();
     probe.is_ok_and(|probe| probe.status.success()).then_some(named)
 }
@@ -33,10 +33,8 @@ fn check(python: &str, program: &Path, export: &Path) -> Output {
 #[test]
 fn the_program_of_the_page_believes_the_true_history_and_no_other() {
     let Some(python) = python() else {
-        eprintln!(
-            "NOT RUN: there is no Python with the packages blake3 and cryptography; tests/run installs them"
-        );
-        return;
+        let why = "there is no Python with the packages blake3 and cryptography; tests/run installs them";
+        return not_run("the program of the page on exports", why);
     };
     let directory = tempfile::tempdir().unwrap();
     let program_path = directory.path().join("check.py");

@@ -1,12 +1,12 @@
-//! What these tests ask of their surroundings: how many rounds, which chances, and where to say that
-//! something was not done.
+//! What these tests ask of their surroundings: how many rounds, and which chances.
 
 use std::{
-    env,
-    io::Write as _,
     str::FromStr,
     sync::atomic::{AtomicU64, Ordering},
 };
+
+use crate::surroundings::variable;
+pub(crate) use crate::surroundings::{not_run, say};
 
 /// The value of an environment variable of ours, or what applies without it.
 pub(crate) fn setting<T: FromStr>(name: &str, otherwise: T) -> T {
@@ -14,27 +14,6 @@ pub(crate) fn setting<T: FromStr>(name: &str, otherwise: T) -> T {
         None => otherwise,
         Some(text) => text.parse().ok().unwrap_or_else(|| panic!("{name}={text} is not a number")),
     }
-}
-
-/// Whether this is a machine that must leave nothing out.
-pub(crate) fn is_ci() -> bool {
-    variable("CI").is_some_and(|value| !value.is_empty() && value != "false")
-}
-
-#[expect(clippy::disallowed_methods, reason = "the one place where these tests read the environment")]
-fn variable(name: &str) -> Option<String> {
-    env::var(name).ok()
-}
-
-/// Says something even where the harness keeps the output of passing tests to itself.
-pub(crate) fn say(line: &str) {
-    // With nobody to read it there is nothing to do about it.
-    drop(writeln!(std::io::stderr(), "{line}"));
-}
-
-/// Says that a test proved nothing, and why.
-pub(crate) fn not_run(test: &str, why: &str) {
-    say(&format!("\n*** NOT RUN: {test}: {why}\n"));
 }
 
 /// Numbers without order, the same for the same seed (`splitmix64`).

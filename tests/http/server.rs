@@ -343,6 +343,15 @@ impl Request {
         self
     }
 
+    /// The same with a query; none if it is empty.
+    #[allow(dead_code, reason = "only the tests of the API need it")]
+    pub(crate) fn with_query(mut self, query: &str) -> Self {
+        if !query.is_empty() {
+            self.target = format!("{}?{query}", self.target);
+        }
+        self
+    }
+
     pub(crate) fn key(self, idempotency_key: &str) -> Self {
         self.header("idempotency-key", idempotency_key)
     }

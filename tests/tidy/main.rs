@@ -11,5 +11,6 @@ mod commands;
 mod dependencies;
 mod documents;
 mod notices;
+mod openapi;
 mod style;
 mod tree;

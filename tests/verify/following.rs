@@ -18,6 +18,9 @@ use crate::{
 /// So many revocations are measured.
 const MEASURED: u32 = 200;
 
+/// A machine that is busy with other things may hold up a round for so long, now and then.
+const HELD_UP: Duration = Duration::from_millis(600);
+
 /// How long a revocation takes to count, with the default rules: the figure in `docs/verify.md`.
 #[tokio::test(flavor = "multi_thread")]
 async fn measured_a_revocation_counts_within_the_poll_and_two_round_trips() {
@@ -46,19 +49,26 @@ async fn measured_a_revocation_counts_within_the_poll_and_two_round_trips() {
             pause(Duration::from_millis(1));
         }
     }
-    let worst = print_latencies(latencies);
-    assert!(worst < verifier.rules().staleness_bound, "{worst:?}");
+    are_within_the_poll_and_two_round_trips(latencies, verifier.rules());
 }
 
-/// Prints the median, the 99th of 100 and the worst; gives back that.
+/// Prints the median, the 99th of 100 and the worst. Round trips on one machine take next to nothing: so the worst of
+/// a poll twice as long is well beyond what is allowed here, and so is the median of one that is much longer.
 #[expect(clippy::print_stdout, reason = "it is what was measured")]
-pub(crate) fn print_latencies(mut latencies: Vec<Duration>) -> Duration {
+#[track_caller]
+pub(crate) fn are_within_the_poll_and_two_round_trips(mut latencies: Vec<Duration>, rules: &Rules) {
     latencies.sort_unstable();
-    let of = |part: usize| latencies[(latencies.len() * part / 100).min(latencies.len() - 1)].as_millis();
-    let worst = *latencies.last().unwrap();
-    let (count, median, late) = (latencies.len(), of(50), of(99));
-    println!("of {count} revocations: median {median} ms, p99 {late} ms, worst {} ms", worst.as_millis());
-    worst
+    let of = |part: usize| latencies[(latencies.len() * part / 100).min(latencies.len() - 1)];
+    let (count, median, late, worst) = (latencies.len(), of(50), of(99), of(100));
+    println!(
+        "of {count} revocations: median {} ms, p99 {} ms, worst {} ms",
+        median.as_millis(),
+        late.as_millis(),
+        worst.as_millis()
+    );
+    assert!(median < rules.poll, "half of them took {median:?} or longer");
+    assert!(late < rules.poll + HELD_UP, "of 100 of them one took {late:?} or longer");
+    assert!(worst < rules.staleness_bound, "{worst:?}");
 }
 
 /// A verifier whose time stands still until a test moves it.

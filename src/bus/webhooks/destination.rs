@@ -26,7 +26,10 @@ use crate::{
 use super::{address::is_global, format};
 
 /// The longest URL of a webhook, in bytes.
-const LONGEST_URL: usize = 2_048;
+pub const LONGEST_URL: usize = 2_048;
+/// Secrets of 24 to 64 bytes: groups of four characters, each of three bytes, and what is left over.
+pub const SECRET_PATTERN: &str = "^whsec_[A-Za-z0-9+/]{32}([A-Za-z0-9+/]{4}){0,12}(\
+    ([A-Za-z0-9+/]{4})?[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/]{4})?$";
 /// What a secret of Standard Webhooks starts with.
 const PREFIX: &str = "whsec_";
 const EXPECTED: &str = "a URL, a secret and their check, each on a line of its own";

@@ -41,7 +41,7 @@ use tokio::{
 
 pub use self::{
     account::Attempt,
-    destination::{Destination, Destinations, Unfit, draw_secret},
+    destination::{Destination, Destinations, LONGEST_URL, SECRET_PATTERN, Unfit, draw_secret},
     outcome::{Answer, Outcome},
 };
 use self::{

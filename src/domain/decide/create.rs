@@ -1,10 +1,12 @@
 //! Begin a session: its terms, the limits on active ones, and who must make room.
 
+use std::ops::RangeInclusive;
+
 use crate::domain::{
     Digest16, Event, Mode, Policy, SessionId, Timestamp,
     command::{AskedTerms, CreateSession},
     event::{Profile, SessionCreated, SessionRevoked, SessionsRevoked, SubjectRegistered, Terms, Trigger},
-    policy::OnLimit,
+    policy::{IDLE_TIMEOUT, OnLimit, REJECT_WINDOW, SHORTEST_TTL},
     refusal::{FieldError, Refusal},
     session::SharedSession,
     subject::{Limit, Subject},
@@ -151,18 +153,19 @@ impl Policy {
     pub fn faults_of(&self, asked: AskedTerms, is_read: impl Fn(&str) -> bool) -> Vec<FieldError> {
         let terms = terms(self, asked);
         let mut faults = Vec::new();
-        let mut check = |field: &str, value: u32, least: u32, most: u32| {
-            if !(least..=most).contains(&value) {
-                faults.push(FieldError::new(field, format!("must be from {least} to {most}")));
+        let mut check = |field: &str, value: u32, range: RangeInclusive<u32>| {
+            if !range.contains(&value) {
+                let message = format!("must be from {} to {}", range.start(), range.end());
+                faults.push(FieldError::new(field, message));
             }
         };
-        check("ttl", terms.ttl.0, 300, self.ttl_max.0);
+        check("ttl", terms.ttl.0, SHORTEST_TTL..=self.ttl_max.0);
         if asked.mode == Mode::Fixed && is_read("mode") {
-            check("maxRenewals", terms.max_renewals, 0, self.max_renewals_max);
+            check("maxRenewals", terms.max_renewals, 0..=self.max_renewals_max);
         }
-        check("renewalRejectWindow", terms.renewal_reject_window.0, 300, 86_400);
+        check("renewalRejectWindow", terms.renewal_reject_window.0, REJECT_WINDOW);
         if let Some(idle) = terms.idle_timeout {
-            check("idleTimeout", idle.0, 60, 86_400);
+            check("idleTimeout", idle.0, IDLE_TIMEOUT);
         }
         if asked.mode == Mode::Sliding && terms.max_renewals > 0 {
             let message = "must be 0: a sliding session is refreshed by use, and never renewed";
