@@ -72,14 +72,21 @@ async fn who_shows_nothing_or_the_wrong_thing_is_told_so() {
     let service = service(ProtectLayer::with_verifier(verifier));
     for nothing in [&[][..], &["Basic YTpi"], &["Bearer"]] {
         let (status, challenge, body) = answer(&service, asking("/whoami", nothing)).await;
-        assert_eq!((status, challenge.as_str(), body.as_str()), (401, "Bearer", ""), "{nothing:?}");
+        assert_eq!(
+            (status, challenge.as_str(), body.as_str()),
+            (401, r#"Bearer realm="tenure""#, ""),
+            "{nothing:?}"
+        );
     }
     let (status, challenge, _) = answer(&service, asking("/whoami", &["Bearer a", "Bearer b"])).await;
     assert_eq!(status, 400);
-    assert!(challenge.starts_with(r#"Bearer error="invalid_request""#), "{challenge}");
+    assert!(challenge.starts_with(r#"Bearer realm="tenure", error="invalid_request""#), "{challenge}");
     let (status, challenge, _) = answer(&service, asking("/whoami", &["Bearer sesame"])).await;
     assert_eq!(status, 401);
-    assert!(challenge.starts_with(r#"Bearer error="invalid_token""#) && !challenge.contains("sesame"));
+    assert!(
+        challenge.starts_with(r#"Bearer realm="tenure", error="invalid_token""#)
+            && !challenge.contains("sesame")
+    );
     let (status, _, _) = answer(&service, asking("/no/such/place", &[])).await;
     assert_eq!(status, 401, "what is there is not told to strangers");
 }
@@ -94,7 +101,7 @@ async fn a_token_without_the_scope_is_forbidden() {
     assert_eq!(answer(&service(layer.clone()), asking("/whoami", &[&bearer])).await.0, 200);
     let both = service(layer.clone().require_scope("orders:write").unwrap());
     let (status, challenge, _) = answer(&both, asking("/whoami", &[&bearer])).await;
-    let expected = r#"Bearer error="insufficient_scope", scope="orders:read orders:write""#;
+    let expected = r#"Bearer realm="tenure", error="insufficient_scope", scope="orders:read orders:write""#;
     assert_eq!((status, challenge.as_str()), (403, expected));
     assert!(layer.clone().require_scope("a b").is_err() && layer.require_scope("").is_err());
 }
