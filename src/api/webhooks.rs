@@ -399,8 +399,9 @@ fn attempt_view(attempt: Attempt, is_owner: bool) -> AttemptView {
     AttemptView { at, outcome: SeenOutcome::of_attempt(outcome, is_owner), http_status }
 }
 
-/// Tell a webhook's notices from a position on again, parked and delivered ones alike. One redelivery at a time: it is
-/// over when all that it tells is delivered or parked.
+/// Tell a webhook's notices from a position on again, parked and delivered ones alike.
+///
+/// One redelivery at a time: it is over when all that it tells is delivered or parked.
 #[utoipa::path(post, path = "/v1/webhooks/{webhookId}/redeliver", tag = "webhooks",
     operation_id = "redeliverWebhook",
     params(("webhookId" = WebhookId, Path, description = "The webhook's id.")),
@@ -431,7 +432,9 @@ fn too_often(not_now: NotNow, why: &str) -> Problem {
     problem
 }
 
-/// Send a message that says that it is a test, and say how it went. One at a time, and 10 a minute.
+/// Send a message that says that it is a test, and say how it went.
+///
+/// One test at a time, and 10 in a minute. An owner learns whether it was delivered.
 #[utoipa::path(post, path = "/v1/webhooks/{webhookId}/test", tag = "webhooks", operation_id = "testWebhook",
     params(("webhookId" = WebhookId, Path, description = "The webhook's id.")),
     responses((status = 200, description = "How it went.", body = TestView)))]
