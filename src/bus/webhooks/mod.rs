@@ -441,7 +441,7 @@ impl Webhooks {
         let ahead = saved.values_mut().filter(|account| account.read() > head);
         let told = ahead.map(|account| {
             let told = account.read();
-            account.begin_again(head.next());
+            account.begin_again(head.next(), head);
             told
         });
         if let Some(told) = told.max() {
