@@ -27,6 +27,12 @@ const JUMP_MILLIS: i64 = 60_000;
 /// small corrections by `ntpdate` would add up to an alarm after some days.
 const DRIFT_MILLIS: i64 = 3_600_000;
 
+/// What the machine says that the time is: for others who compare it with their own clocks. Nothing is decided by it.
+pub fn wall_time() -> Timestamp {
+    let millis = millis(clock_gettime(ClockId::Realtime));
+    Timestamp::from_millis(millis).clamp(Timestamp::ZERO, Timestamp::MAX)
+}
+
 /// Knows what time it is.
 pub trait Clock: Send + Sync {
     /// The time now, between [`Timestamp::ZERO`] and [`Timestamp::MAX`].
@@ -77,8 +83,7 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        let millis = millis(clock_gettime(ClockId::Realtime));
-        Timestamp::from_millis(millis).clamp(Timestamp::ZERO, Timestamp::MAX)
+        wall_time()
     }
 
     fn plausible(&self) -> Result<(), ClockJump> {

@@ -39,13 +39,19 @@ fn trusting(certificates: Vec<CertificateDer<'static>>) -> Result<RootCertStore,
 
 /// A client that trusts these. How long it waits, and whether it asks a proxy, is its owner's business.
 pub(crate) fn client(roots: RootCertStore) -> ClientBuilder {
+    client_with(tls(roots))
+}
+
+/// The same, for several clients that share what they trust.
+pub(crate) fn client_with(tls: ClientConfig) -> ClientBuilder {
     reqwest::Client::builder()
-        .tls_backend_preconfigured(tls(roots))
+        .tls_backend_preconfigured(tls)
         .redirect(redirect::Policy::none())
         .retry(reqwest::retry::never())
 }
 
-fn tls(roots: RootCertStore) -> ClientConfig {
+/// TLS that trusts these.
+pub(crate) fn tls(roots: RootCertStore) -> ClientConfig {
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("the provider has the default versions")

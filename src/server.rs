@@ -139,6 +139,7 @@ fn settings(config: &Config) -> Settings {
         trusted_proxies: config.server.trusted_proxies.clone(),
         metrics_allow: config.metrics_allow.clone(),
         forward_auth_trusted: config.forward_auth_trusted.clone(),
+        forward_auth_cookie: config.forward_auth_cookie.clone(),
         wrong_credentials_per_minute: config.security.wrong_credentials_per_minute,
         limit_loopback: config.security.limit_loopback,
     }

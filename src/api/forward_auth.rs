@@ -22,12 +22,12 @@ use crate::{
         record::ActorKind,
         session::{Session, TokenFault},
     },
-    tokens::SessionToken,
 };
 
 use super::{
     Api, Peer,
     call::{keep_uses, wrong_credential},
+    presented::Presented,
     problem::{Code, Problem},
     refusal_log::Refused,
     reply::{challenge, problem_response},
@@ -36,8 +36,6 @@ use super::{
 
 /// Where it is; every path below is the same.
 pub(super) const PATH: &str = "/v1/forward-auth";
-/// The cookie of an end user.
-const COOKIE: &str = "tenure_session";
 /// The key of a proxy.
 const KEY: &str = "x-tenure-key";
 /// Who may ask.
@@ -47,18 +45,19 @@ pub(super) const ROLES: &[Role] = &[Role::Admin, Role::Verifier];
 ///
 /// Any method, and any path below. The proxy proves itself by `X-Tenure-Key`, with the key of a verifier or admin, or
 /// by an address in `forward_auth.trusted`. The token is the bearer of `Authorization` that begins `tnr_sess_`, or
-/// else the cookie `tenure_session`. A sliding session is refreshed when half of its idle time has passed since the
-/// last refresh; the reply then sets the cookie anew, and tells a bearer its token, sealed with the key of today.
+/// else the cookie that `forward_auth.cookie_name` names; of several such cookies the one that is good. A sliding
+/// session is refreshed when half of its idle time, or of its ttl if that is shorter, has passed since the last
+/// refresh; the reply then sets the cookie, with a token that the current key seals.
 #[utoipa::path(get, path = "/v1/forward-auth", tag = "forward-auth", operation_id = "forwardAuth",
     params(("X-Tenure-Key" = Option<String>, Header, description = "The proxy's API key."),
-        ("tenure_session" = Option<String>, Cookie, description = "The end user's token.")),
+        ("__Host-tenure_session" = Option<String>, Cookie,
+            description = "The end user's token; the name is `forward_auth.cookie_name`.")),
     responses((status = 200, description = "The token is good; the body is empty.", headers(
             ("X-Tenure-Subject" = String, description = "Who holds the session."),
             ("X-Tenure-Session" = String, description = "The session."),
             ("X-Tenure-Scopes" = String, description = "What it may be used for, with blanks between; may be empty."),
-            ("Set-Cookie" = Option<String>, description = "The cookie anew, when the session was refreshed."),
-            ("X-Tenure-Token" = Option<String>, description = "Then also the token, if it came as a bearer."))),
-        (status = 401, description = "It is not; the cookie is cleared if one was sent.")))]
+            ("Set-Cookie" = Option<String>, description = "The cookie, when the session was refreshed."))),
+        (status = 401, description = "It is not. Cookies are cleared if all that were sent are of ended sessions.")))]
 #[expect(dead_code, reason = "it documents what `serve` does for every method")]
 fn documented() {}
 
@@ -69,9 +68,24 @@ pub(super) fn operation() -> Operation {
 
 /// The answer to a proxy.
 enum Verdict {
-    /// The token is good, and how it was sealed anew if the session was refreshed.
-    Yes(Holder, Option<(Granted, Timestamp)>),
-    No(Inactive),
+    /// The token is good; with the cookie to set, if the session was refreshed.
+    Yes(Holder, Option<Refreshed>),
+    No {
+        why: Inactive,
+        /// Whether the cookies that were sent are of no use any more.
+        clears: bool,
+    },
+}
+
+impl Verdict {
+    const INVALID: Self = Self::No { why: Inactive::Invalid, clears: false };
+}
+
+/// What a refresh gave, and when.
+struct Refreshed {
+    granted: Granted,
+    at: Timestamp,
+    sets_cookie: bool,
 }
 
 /// Serves a request with any method, on the path or below it. The body and the query are nobody's business.
@@ -88,19 +102,16 @@ pub(super) async fn serve(api: Arc<Api>, request: Request<Body>) -> Response {
             return problem_response(&problem.timed(api.authority.now()), request_id.stamp(&api));
         }
     };
-    let (bearer, cookie) = (bearer(headers), cookie(headers));
-    let verdict = match bearer.or(cookie) {
-        Some(token) => judge(&api, token, asking).await,
-        None => Verdict::No(Inactive::Invalid),
-    };
-    let mut response = match verdict {
+    let presented = Presented::of(headers, &api.settings.forward_auth_cookie);
+    let is_anything = presented != Presented::Nothing;
+    let mut response = match judge(&api, presented, asking).await {
         Verdict::Yes(holder, refreshed) => {
             api.metrics.granted();
-            yes(&holder.session, refreshed, bearer.is_some())
+            yes(&api, &holder.session, refreshed)
         }
-        Verdict::No(inactive) => {
-            api.metrics.refused(super::problem::code_of(inactive).name());
-            no(inactive, bearer.is_some(), cookie.is_some())
+        Verdict::No { why, clears } => {
+            api.metrics.refused(super::problem::code_of(why).name());
+            no(&api, why, is_anything, clears)
         }
     };
     request_id.stamp(&api).complete(&mut response);
@@ -134,37 +145,66 @@ fn unproven() -> Problem {
         .saying("a proxy must send X-Tenure-Key with a verifier's key, or be in forward_auth.trusted")
 }
 
-/// A bearer that is a session token of ours by its look; another one is the application's own matter.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && token.starts_with(SessionToken::PREFIX)).then_some(token)
-}
-
-/// The value of the end user's cookie, whatever it is; the first one if there are several, and empty if it is no text.
-/// Other cookies may have any bytes.
-fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let lines = headers.get_all(header::COOKIE).iter();
-    let mut pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
-    let own = pairs.find_map(|pair| pair.trim_ascii().strip_prefix(COOKIE.as_bytes())?.strip_prefix(b"="))?;
-    Some(str::from_utf8(own).unwrap_or_default())
-}
-
-async fn judge(api: &Api, token: &str, asking: Context) -> Verdict {
-    let authority = &api.authority;
-    let Some(mut holder) = authority.holder(token) else { return Verdict::No(Inactive::Invalid) };
-    if let Err(inactive) = holder.judge(authority.now()) {
-        return Verdict::No(inactive);
+async fn judge(api: &Api, presented: Presented<'_>, asking: Context) -> Verdict {
+    match presented {
+        Presented::Bearer { token, may_set_cookie } => match judged(api, token) {
+            Ok(holder) => used(api, holder, asking, may_set_cookie).await,
+            Err(why) => Verdict::No { why, clears: false },
+        },
+        Presented::Cookies(cookies) => judge_cookies(api, &cookies, asking).await,
+        Presented::TooMany | Presented::Nothing => Verdict::INVALID,
     }
-    holder.session = authority.used(&holder.session);
-    match refreshed(api, &holder, asking).await {
-        Ok(refreshed) => {
-            if refreshed.is_none() {
-                keep_uses(api, &[holder.session.id]).await;
+}
+
+/// Of several cookies the one that is good counts, wherever it stands. Good ones of two sessions are none: one of them
+/// was planted, and nothing says which.
+async fn judge_cookies(api: &Api, cookies: &[&str], asking: Context) -> Verdict {
+    let mut good: Option<Holder> = None;
+    let (mut last, mut are_over) = (Inactive::Invalid, true);
+    for cookie in cookies {
+        match judged(api, cookie) {
+            Ok(holder) if good.as_ref().is_some_and(|first| first.session.id != holder.session.id) => {
+                return Verdict::INVALID;
             }
-            Verdict::Yes(holder, refreshed)
+            Ok(holder) => good = Some(holder),
+            Err(why) => (last, are_over) = (why, are_over && is_over(why)),
         }
-        Err(inactive) => Verdict::No(inactive),
+    }
+    let verdict = match good {
+        Some(holder) => used(api, holder, asking, true).await,
+        None => Verdict::No { why: last, clears: true },
+    };
+    match verdict {
+        Verdict::No { why, .. } => Verdict::No { why, clears: are_over && is_over(why) },
+        yes @ Verdict::Yes(..) => yes,
+    }
+}
+
+/// Whether nothing can bring the session back. A cookie that clears hits what the browser has when it arrives, which
+/// after a renewal is a newer token.
+const fn is_over(why: Inactive) -> bool {
+    match why {
+        Inactive::Fault(TokenFault::Revoked(_) | TokenFault::Expired | TokenFault::Idle, _) => true,
+        Inactive::Invalid | Inactive::Fault(TokenFault::Superseded, _) => false,
+    }
+}
+
+fn judged(api: &Api, token: &str) -> Result<Holder, Inactive> {
+    let holder = api.authority.holder(token).ok_or(Inactive::Invalid)?;
+    holder.judge(api.authority.now())?;
+    Ok(holder)
+}
+
+/// Notes the use of a good token, and refreshes its session if that is due.
+async fn used(api: &Api, mut holder: Holder, asking: Context, sets_cookie: bool) -> Verdict {
+    holder.session = api.authority.used(&holder.session);
+    match refreshed(api, &holder, asking).await {
+        Ok(Some((granted, at))) => Verdict::Yes(holder, Some(Refreshed { granted, at, sets_cookie })),
+        Ok(None) => {
+            keep_uses(api, &[holder.session.id]).await;
+            Verdict::Yes(holder, None)
+        }
+        Err(why) => Verdict::No { why, clears: false },
     }
 }
 
@@ -191,8 +231,7 @@ async fn refreshed(
     }
 }
 
-/// Whoever sent the token as a bearer reads no cookies, and is told in a header how it was sealed anew.
-fn yes(session: &Session, refreshed: Option<(Granted, Timestamp)>, is_bearer: bool) -> Response {
+fn yes(api: &Api, session: &Session, refreshed: Option<Refreshed>) -> Response {
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     let told = [
@@ -204,12 +243,10 @@ fn yes(session: &Session, refreshed: Option<(Granted, Timestamp)>, is_bearer: bo
         let value = HeaderValue::try_from(value).expect("ids and scopes are made of visible characters");
         headers.insert(HeaderName::from_static(name), value);
     }
-    if let Some((granted, now)) = refreshed {
-        let left = granted.session.expires_at.seconds_since(now);
-        let token = granted.token.expose();
-        headers.insert(header::SET_COOKIE, set_cookie(token, left));
-        if is_bearer {
-            headers.insert(HeaderName::from_static("x-tenure-token"), secret(token));
+    if let Some(Refreshed { granted, at, sets_cookie }) = refreshed {
+        if sets_cookie {
+            let left = granted.session.expires_at.seconds_since(at);
+            headers.insert(header::SET_COOKIE, set_cookie(api, granted.token.expose(), left));
         }
         if let Some(position) = granted.position {
             headers.insert(HeaderName::from_static("x-tenure-position"), position.0.into());
@@ -218,8 +255,8 @@ fn yes(session: &Session, refreshed: Option<(Granted, Timestamp)>, is_bearer: bo
     response
 }
 
-fn no(inactive: Inactive, has_bearer: bool, has_cookie: bool) -> Response {
-    let body = match inactive {
+fn no(api: &Api, why: Inactive, was_anything_sent: bool, clears: bool) -> Response {
+    let body = match why {
         Inactive::Fault(TokenFault::Expired | TokenFault::Idle, _) => {
             r#"{"ok":false,"error":"session_expired","code":"SESSION_EXPIRED"}"#
         }
@@ -234,69 +271,20 @@ fn no(inactive: Inactive, has_bearer: bool, has_cookie: bool) -> Response {
     *response.status_mut() = StatusCode::UNAUTHORIZED;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::WWW_AUTHENTICATE, challenge(has_bearer || has_cookie));
-    if has_cookie {
-        headers.insert(header::SET_COOKIE, set_cookie("", 0));
+    headers.insert(header::WWW_AUTHENTICATE, challenge(was_anything_sent));
+    if clears {
+        headers.insert(header::SET_COOKIE, set_cookie(api, "", 0));
     }
     response
 }
 
-fn set_cookie(token: &str, seconds: u64) -> HeaderValue {
-    secret(&format!("{COOKIE}={token}; Path=/; Max-Age={seconds}; HttpOnly; Secure; SameSite=Lax"))
+fn set_cookie(api: &Api, token: &str, seconds: u64) -> HeaderValue {
+    let name = &api.settings.forward_auth_cookie;
+    secret(&format!("{name}={token}; Path=/; Max-Age={seconds}; HttpOnly; Secure; SameSite=Lax"))
 }
 
 fn secret(text: &str) -> HeaderValue {
     let mut value = HeaderValue::from_str(text).expect("tokens are made of visible characters");
     value.set_sensitive(true);
     value
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(lines: &[(HeaderName, &str)]) -> HeaderMap {
-        lines.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
-    }
-
-    #[test]
-    fn the_cookie_is_found_among_others_and_in_any_line() {
-        for line in
-            ["tenure_session=t", "a=b; tenure_session=t; c=d", "x;tenure_session=t", " tenure_session=t "]
-        {
-            assert_eq!(cookie(&headers(&[(header::COOKIE, line)])), Some("t"), "{line}");
-        }
-        let two = headers(&[(header::COOKIE, "a=b"), (header::COOKIE, "tenure_session=t")]);
-        assert_eq!(cookie(&two), Some("t"));
-        for line in ["tenure_sessions=t", "xtenure_session=t", "tenure_session", "TENURE_SESSION=t", ""] {
-            assert_eq!(cookie(&headers(&[(header::COOKIE, line)])), None, "{line}");
-        }
-    }
-
-    #[test]
-    fn what_others_put_into_their_cookies_is_no_matter() {
-        let of = |line: &[u8]| {
-            let line = HeaderValue::from_bytes(line).unwrap();
-            HeaderMap::from_iter([(header::COOKIE, line)])
-        };
-        for line in [
-            &b"name=J\xf6rg; tenure_session=t"[..],
-            b"tenure_session=t; \xff",
-            "é=ü;tenure_session=t".as_bytes(),
-        ] {
-            assert_eq!(cookie(&of(line)), Some("t"), "{line:?}");
-        }
-        // One of ours that is no text was sent all the same, and is to be cleared.
-        assert_eq!(cookie(&of(b"tenure_session=\xf6")), Some(""));
-    }
-
-    #[test]
-    fn only_a_bearer_of_ours_is_a_token_here() {
-        for line in ["Bearer tnr_sess_x", "bearer tnr_sess_x", "BEARER  tnr_sess_x"] {
-            assert_eq!(bearer(&headers(&[(header::AUTHORIZATION, line)])), Some("tnr_sess_x"), "{line}");
-        }
-        for line in ["Bearer eyJ", "Basic tnr_sess_x", "tnr_sess_x", "Bearer"] {
-            assert_eq!(bearer(&headers(&[(header::AUTHORIZATION, line)])), None, "{line}");
-        }
-    }
 }

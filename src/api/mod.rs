@@ -27,6 +27,7 @@ mod notices;
 mod openapi;
 mod operation;
 mod page;
+mod presented;
 mod problem;
 mod record;
 mod refusal_log;
@@ -92,6 +93,8 @@ pub struct Settings {
     pub metrics_allow: Networks,
     /// `forward_auth.trusted`.
     pub forward_auth_trusted: Networks,
+    /// `forward_auth.cookie_name`.
+    pub forward_auth_cookie: String,
     /// `security.wrong_credentials_per_minute`.
     pub wrong_credentials_per_minute: u32,
     /// `security.limit_loopback`.

@@ -8,7 +8,7 @@ use utoipa::{
     },
 };
 
-use super::access::ROLES;
+use super::{access::ROLES, webhooks::SeenOutcome};
 use crate::bus::webhooks::{DeliveryStatus, Outcome};
 use crate::domain::{
     Amount, CredentialId, EventId, KeyId, KeyUse, Mode, NoticeKind, OwnerId, Position, Seconds, SessionId,
@@ -72,6 +72,11 @@ fn words(words: &[&str]) -> RefOr<Schema> {
         .into()
 }
 
+fn seen_outcome() -> RefOr<Schema> {
+    let names = Outcome::ALL.iter().map(|(name, _)| *name);
+    words(&names.chain([SeenOutcome::FAILED]).collect::<Vec<_>>())
+}
+
 macro_rules! schemas {
     ($($name:ty => $schema:expr;)*) => {
         $(
@@ -93,7 +98,7 @@ schemas! {
     WebhookId => uuid();
     NoticeKind => words(&NoticeKind::ALL.map(NoticeKind::name));
     WebhookFormat => words(&WebhookFormat::ALL.map(|(name, _)| name));
-    Outcome => words(&Outcome::ALL.map(|(name, _)| name));
+    SeenOutcome => seen_outcome();
     DeliveryStatus => words(&["pending", "delivered", "parked"]);
     KeyId => key_id();
     KeyUse => words(&KeyUse::ALL.map(|(name, _)| name));

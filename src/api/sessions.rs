@@ -27,7 +27,7 @@ use super::{
     page::{AskedPage, Page},
     problem::{Code, Problem},
     reply::Reply,
-    session_view::{SessionView, session_view},
+    session_view::{SessionView, Texts, session_view},
     subjects::subject_as_of,
     usage::{ConstraintsBody, constraints},
 };
@@ -218,11 +218,18 @@ impl Filter {
         }
     }
 
-    fn admits(&self, subject: &Subject, session: &Session, at: Timestamp) -> bool {
+    fn admits(&self, api: &Api, subject: &Subject, session: &Session, at: Timestamp) -> bool {
         let owner = subject.profile().and_then(|profile| profile.owner_id.as_ref());
         self.status.is_none_or(|status| session.status(at) == status)
-            && (self.device.is_none() || session.device_digest() == self.device)
             && (self.owner.is_none() || owner == self.owner.as_ref())
+            && (self.device.is_none() || self.is_of_device(api, session))
+    }
+
+    /// The digest of a name outlives its erasure. So that no guess tells what was erased, a session is found by its
+    /// device for as long as the name can be read, whatever moment is asked about.
+    fn is_of_device(&self, api: &Api, session: &Session) -> bool {
+        session.device_digest() == self.device
+            && Texts::of(&api.authority, &session.subject).device(session).is_some()
     }
 }
 
@@ -275,7 +282,7 @@ fn of_subject(
     before: Option<Position>,
 ) -> Result<Found, Problem> {
     match subject_as_of(call, id, reading) {
-        Ok(subject) => Ok(newest_first(std::iter::once(subject), filter, reading, before)),
+        Ok(subject) => Ok(newest_first(&call.api, std::iter::once(subject), filter, reading, before)),
         // A list of what does not exist, or not for this caller, is empty.
         Err(problem) if problem.code == Code::SubjectNotFound => Ok(vec![]),
         Err(problem) => Err(problem),
@@ -291,10 +298,11 @@ fn of_everybody_then(
     let log = call.api.authority.log();
     let state = waiting_for_disk(|| history::state_at(log, reading.moment.position))?;
     let subjects = state.subjects.into_values().map(Arc::new);
-    Ok(newest_first(subjects, filter, reading, before))
+    Ok(newest_first(&call.api, subjects, filter, reading, before))
 }
 
 fn newest_first(
+    api: &Api,
     subjects: impl Iterator<Item = Arc<Subject>>,
     filter: &Filter,
     reading: Reading,
@@ -304,7 +312,7 @@ fn newest_first(
     for subject in subjects {
         for session in &subject.sessions {
             let is_on_page = before.is_none_or(|before| session.created < before);
-            if is_on_page && filter.admits(&subject, session, reading.moment.at) {
+            if is_on_page && filter.admits(api, &subject, session, reading.moment.at) {
                 found.push((Arc::clone(&subject), session.clone()));
             }
         }
@@ -332,7 +340,9 @@ fn of_everybody(
         for (_, id) in stride {
             let Some(session) = live.session(id) else { continue };
             let Some(subject) = live.subject(&session.subject) else { continue };
-            if call.caller.may_see(&subject) && filter.admits(&subject, &session, reading.moment.at) {
+            if call.caller.may_see(&subject)
+                && filter.admits(&call.api, &subject, &session, reading.moment.at)
+            {
                 found.push((subject, session));
                 if found.len() == most {
                     return found;

@@ -2,7 +2,7 @@
 //! webhook is made; later only scheme and host are.
 
 use axum::http::StatusCode;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
@@ -10,7 +10,9 @@ use crate::{
     authority::{Context, Failure, Reply as Decided},
     bus::{
         NoticeId,
-        webhooks::{Attempt, DeliveryReport, DeliveryStatus, Destination, Outcome, draw_secret},
+        webhooks::{
+            Answer, Attempt, DeliveryReport, DeliveryStatus, Destination, NotNow, Outcome, draw_secret,
+        },
     },
     domain::{
         Event, NoticeKind, OwnerId, Position, Timestamp, WebhookId,
@@ -92,19 +94,17 @@ pub(super) struct DeliveryView {
     notice_id: NoticeId,
     status: DeliveryStatus,
     /// The newest 20 attempts, oldest first.
-    #[schema(value_type = Vec<AttemptView>)]
-    attempts: Vec<Attempt>,
+    attempts: Vec<AttemptView>,
     /// When it is tried next; null unless it is pending.
     next_attempt_at: Option<Timestamp>,
 }
 
 /// An attempt to deliver a notice.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "it documents what an attempt is written as")]
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct AttemptView {
     at: Timestamp,
-    outcome: Outcome,
+    outcome: SeenOutcome,
     http_status: Option<u16>,
 }
 
@@ -130,9 +130,56 @@ pub(super) struct RedeliveryView {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TestView {
-    outcome: Outcome,
-    /// The status that came back, if one did.
+    /// To an owner: `delivered` or `failed`.
+    outcome: SeenOutcome,
+    /// The status that came back, if one did; null to an owner whose test failed.
     http_status: Option<u16>,
+}
+
+/// How an attempt went, as far as the caller may know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SeenOutcome {
+    Whole(Outcome),
+    Failed,
+}
+
+impl Serialize for SeenOutcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Whole(outcome) => outcome.serialize(serializer),
+            Self::Failed => serializer.serialize_str(Self::FAILED),
+        }
+    }
+}
+
+impl SeenOutcome {
+    /// What an owner reads in the place of words that tell of hosts and ports.
+    pub(super) const FAILED: &'static str = "failed";
+
+    /// An owner chooses the host and the moment of a test, so it is no means of finding out what there is.
+    fn of_test(outcome: Outcome, is_owner: bool) -> Self {
+        if is_owner && outcome != Outcome::Delivered { Self::Failed } else { Self::Whole(outcome) }
+    }
+
+    /// A receiver that spoke HTTP has shown that it is one; of all others an owner reads that the attempt failed.
+    fn of_attempt(outcome: Outcome, is_owner: bool) -> Self {
+        match outcome {
+            Outcome::TimedOut | Outcome::Unreachable | Outcome::TlsFailed | Outcome::AddressRefused
+                if is_owner =>
+            {
+                Self::Failed
+            }
+            Outcome::TimedOut
+            | Outcome::Unreachable
+            | Outcome::TlsFailed
+            | Outcome::AddressRefused
+            | Outcome::Delivered
+            | Outcome::HttpError
+            | Outcome::Redirected
+            | Outcome::Gone
+            | Outcome::KeyMissing => Self::Whole(outcome),
+        }
+    }
 }
 
 fn view(webhook: &Webhook) -> WebhookView {
@@ -341,15 +388,25 @@ pub(super) async fn deliveries(call: Call) -> Result<Reply, Problem> {
     let more = found.len() > page.limit;
     found.truncate(page.limit);
     let end = found.last().filter(|_| more).map(|last| last.notice_id);
-    Ok(Reply::ok(&Page::new(found.into_iter().map(delivery_view).collect(), end)))
+    let is_owner = call.caller.owner().is_some();
+    let views = found.into_iter().map(|report| delivery_view(report, is_owner));
+    Ok(Reply::ok(&Page::new(views.collect(), end)))
 }
 
-fn delivery_view(report: DeliveryReport) -> DeliveryView {
+fn delivery_view(report: DeliveryReport, is_owner: bool) -> DeliveryView {
     let DeliveryReport { notice_id, status, attempts, next_attempt_at } = report;
+    let attempts = attempts.into_iter().map(|attempt| attempt_view(attempt, is_owner)).collect();
     DeliveryView { notice_id, status, attempts, next_attempt_at }
 }
 
+fn attempt_view(attempt: Attempt, is_owner: bool) -> AttemptView {
+    let Attempt { at, outcome, http_status } = attempt;
+    AttemptView { at, outcome: SeenOutcome::of_attempt(outcome, is_owner), http_status }
+}
+
 /// Tell a webhook's notices from a position on again, parked and delivered ones alike.
+///
+/// One redelivery at a time: it is over when all that it tells is delivered or parked.
 #[utoipa::path(post, path = "/v1/webhooks/{webhookId}/redeliver", tag = "webhooks",
     operation_id = "redeliverWebhook",
     params(("webhookId" = WebhookId, Path, description = "The webhook's id.")),
@@ -365,13 +422,22 @@ pub(super) async fn redeliver(call: Call) -> Result<Reply, Problem> {
     let webhook_id = webhook(&call)?.id();
     call.api.check_resumable(from)?;
     let to = call.api.authority.live().position();
-    if !call.api.webhooks.redeliver(webhook_id, from) {
-        return Err(store_closed());
+    match call.api.webhooks.redeliver(webhook_id, from, to) {
+        Ok(true) => Ok(Reply::ok(&RedeliveryView { webhook_id, from, to })),
+        Ok(false) => Err(store_closed()),
+        Err(not_now) => Err(too_often(not_now, "an earlier redelivery by this webhook is not over yet")),
     }
-    Ok(Reply::ok(&RedeliveryView { webhook_id, from, to }))
+}
+
+fn too_often(not_now: NotNow, why: &str) -> Problem {
+    let mut problem = Problem::from(Code::RateLimited).saying(why);
+    problem.retry_after = Some(not_now.retry_after);
+    problem
 }
 
 /// Send a message that says that it is a test, and say how it went.
+///
+/// One test at a time, and 10 in a minute. An owner learns whether it was delivered.
 #[utoipa::path(post, path = "/v1/webhooks/{webhookId}/test", tag = "webhooks", operation_id = "testWebhook",
     params(("webhookId" = WebhookId, Path, description = "The webhook's id.")),
     responses((status = 200, description = "How it went.", body = TestView)))]
@@ -381,5 +447,12 @@ pub(super) async fn test(call: Call) -> Result<Reply, Problem> {
     let authority = &call.api.authority;
     let name = format!("msg_test_{}", entropy::session_id(authority.entropy(), authority.now()));
     let answer = call.api.webhooks.test(&webhook, &name).await;
-    Ok(Reply::ok(&TestView { outcome: answer.outcome, http_status: answer.status }))
+    let answer = answer
+        .map_err(|not_now| too_often(not_now, "a webhook makes one test at a time, and 10 in a minute"))?;
+    Ok(Reply::ok(&test_view(answer, call.caller.owner().is_some())))
+}
+
+fn test_view(answer: Answer, is_owner: bool) -> TestView {
+    let outcome = SeenOutcome::of_test(answer.outcome, is_owner);
+    TestView { outcome, http_status: answer.status.filter(|_| outcome != SeenOutcome::Failed) }
 }

@@ -33,6 +33,7 @@ pub(super) enum Kind {
     Directory(Place<PathBuf>),
     File(Place<Option<PathBuf>>),
     Networks(Place<Networks>),
+    CookieName(Place<String>),
 }
 
 /// A value as its source gives it. TOML has types and they must fit; the environment and flags have none.
@@ -68,6 +69,7 @@ impl Kind {
             Self::Directory(place) => put(place(config), directory(&text)),
             Self::File(place) => put(place(config), file(&text)),
             Self::Networks(place) => put(place(config), text.parse().ok()),
+            Self::CookieName(place) => put(place(config), cookie_name(&text)),
         }
     }
 
@@ -89,6 +91,7 @@ impl Kind {
                 place(config).as_ref().map_or_else(String::new, |path| path.display().to_string())
             }
             Self::Networks(place) => place(config).to_string(),
+            Self::CookieName(place) => place(config).clone(),
         }
     }
 
@@ -109,6 +112,7 @@ impl Kind {
             Self::Directory(_) => "a path".to_owned(),
             Self::File(_) => "a path, or empty for none".to_owned(),
             Self::Networks(_) => "IP addresses and networks, such as 10.0.0.0/8".to_owned(),
+            Self::CookieName(_) => "1 to 64 letters, digits or any of !#$%&'*+-.^_~".to_owned(),
         }
     }
 
@@ -125,7 +129,8 @@ impl Kind {
             | Self::Url(_)
             | Self::Directory(_)
             | Self::File(_)
-            | Self::Networks(_) => None,
+            | Self::Networks(_)
+            | Self::CookieName(_) => None,
         }
     }
 
@@ -140,7 +145,8 @@ impl Kind {
                 | Self::Address(_)
                 | Self::Url(_)
                 | Self::Directory(_)
-                | Self::File(_),
+                | Self::File(_)
+                | Self::CookieName(_),
                 Value::Text(text),
             ) => Some(Cow::Borrowed(text)),
             // A number is no text in TOML; a duration with its unit is.
@@ -205,6 +211,12 @@ fn seconds_or_none(text: &str, least: u32, most: u32) -> Option<Option<Seconds>>
 /// What a variable that is not UTF-8 was replaced by is no path that anyone meant.
 fn directory(text: &str) -> Option<PathBuf> {
     (!text.is_empty() && !text.contains(char::REPLACEMENT_CHARACTER)).then(|| PathBuf::from(text))
+}
+
+/// A token of RFC 9110, less the two characters that a table of settings in Markdown cannot show.
+fn cookie_name(text: &str) -> Option<String> {
+    let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_~".contains(&byte);
+    ((1..=64).contains(&text.len()) && text.bytes().all(is_fit)).then(|| text.to_owned())
 }
 
 #[expect(clippy::option_option, reason = "no file at all is a value, other than a wrong one")]

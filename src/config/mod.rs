@@ -46,6 +46,8 @@ pub struct Config {
     pub metrics_allow: Networks,
     /// `forward_auth.trusted`
     pub forward_auth_trusted: Networks,
+    /// `forward_auth.cookie_name`
+    pub forward_auth_cookie: String,
     /// `security.*`
     pub security: Security,
     sources: BTreeMap<&'static str, Source>,
@@ -113,6 +115,7 @@ impl Default for Config {
             audit: Audit { head_interval: Seconds(1), head_file: None },
             metrics_allow: Networks::default(),
             forward_auth_trusted: Networks::default(),
+            forward_auth_cookie: "__Host-tenure_session".to_owned(),
             security: Security { wrong_credentials_per_minute: 10, limit_loopback: false },
             sources: BTreeMap::new(),
         }

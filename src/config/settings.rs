@@ -55,7 +55,7 @@ const fn setting(name: &'static str, kind: Kind, doc: &'static str) -> Setting {
 }
 
 /// Every setting there is.
-pub static SETTINGS: [Setting; 31] = [
+pub static SETTINGS: [Setting; 32] = [
     setting(
         "server.listen",
         Kind::Address(|config| &mut config.server.listen),
@@ -181,6 +181,11 @@ pub static SETTINGS: [Setting; 31] = [
         "forward_auth.trusted",
         Kind::Networks(|config| &mut config.forward_auth_trusted),
         "Addresses of proxies that may ask `/v1/forward-auth` without a credential of their own.",
+    ),
+    setting(
+        "forward_auth.cookie_name",
+        Kind::CookieName(|config| &mut config.forward_auth_cookie),
+        "The cookie in which `/v1/forward-auth` takes and refreshes an end user's token.",
     ),
     setting(
         "webhooks.allow_private",

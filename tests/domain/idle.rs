@@ -219,6 +219,32 @@ fn a_sliding_session_is_refreshed_from_half_of_its_idle_time_on_and_once() {
         .then([refreshed(1_100)]);
 }
 
+/// A session with a period of ten minutes and the default idle time was never refreshed: half of the idle time was
+/// longer than the period. Its holder was signed out in the middle of the work.
+#[test]
+fn a_period_shorter_than_the_idle_time_is_refreshed_from_its_own_half_on() {
+    let short = Terms { ttl: Seconds(45), ..SLIDING };
+    let refreshed_twice = begun(short)
+        .when(refresh(), just_before(22))
+        .then_nothing()
+        .when(refresh(), after(22))
+        .then([refreshed(67)])
+        .when(refresh(), just_before(44))
+        .then_nothing()
+        .when(refresh(), after(44))
+        .then([refreshed(89)]);
+    assert_eq!(refreshed_twice.session(1).judge(FIRST, after(88)), Ok(()));
+}
+
+/// What was recorded while only the idle time counted came later than it would now, and stays legal.
+#[test]
+fn a_refresh_that_was_recorded_later_than_it_was_due_follows() {
+    let short = Terms { ttl: Seconds(90), ..SLIDING };
+    let mut agent = begun(short).agent().clone();
+    let recorded = RecordedAs { position: Position(3), at: after(50) };
+    assert_eq!(evolve(&mut agent, &refreshed(140), recorded), Ok(()));
+}
+
 #[test]
 fn a_refresh_moves_the_period_and_nothing_of_the_token() {
     let scenario = begun(SLIDING).when(refresh(), after(60)).then([refreshed(1_060)]);

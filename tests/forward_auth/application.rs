@@ -63,10 +63,10 @@ fn serve(stream: TcpStream, told: &Mutex<Vec<Told>>) {
     let mut reader = BufReader::new(stream);
     let mut request = Told::default();
     let mut line = String::new();
-    // The request's first line says nothing that a test asks for.
     if reader.read_line(&mut line).unwrap_or(0) == 0 {
         return;
     }
+    let target = line.split(' ').nth(1).unwrap_or_default().to_owned();
     loop {
         line.clear();
         reader.read_line(&mut line).unwrap();
@@ -78,8 +78,23 @@ fn serve(stream: TcpStream, told: &Mutex<Vec<Told>>) {
     reader.read_exact(&mut body).unwrap();
     request.body = String::from_utf8(body).unwrap();
     told.lock().unwrap().push(request);
-    let reply =
-        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nSet-Cookie: theme=dark\r\nConnection: close\r\n\r\nhello";
+    let (status, more) = manner(&target);
+    let reply = format!(
+        "HTTP/1.1 {status}\r\nContent-Length: 5\r\nSet-Cookie: theme=dark\r\n{more}Connection: close\r\n\r\nhello"
+    );
     // A proxy that has gone away needs no answer.
     drop(reader.get_mut().write_all(reply.as_bytes()));
+}
+
+/// A file that never changes, as applications serve them, a defect, and all else.
+fn manner(target: &str) -> (&'static str, &'static str) {
+    match target {
+        "/app.css" => (
+            "200 OK",
+            "Cache-Control: public, max-age=31536000\r\nCDN-Cache-Control: max-age=60\r\n\
+             Surrogate-Control: max-age=70\r\n",
+        ),
+        "/broken" => ("500 Internal Server Error", ""),
+        _ => ("200 OK", ""),
+    }
 }

@@ -25,7 +25,7 @@ impl Page {
 
     /// What it says of the session's cookie.
     pub(crate) fn session_cookie(&self) -> Option<&str> {
-        self.all("set-cookie").into_iter().find(|cookie| cookie.starts_with("tenure_session="))
+        self.all("set-cookie").into_iter().find(|cookie| cookie.starts_with("__Host-tenure_session="))
     }
 }
 
@@ -44,7 +44,7 @@ impl Browser {
     /// With the cookie that an application sets when somebody signs in.
     pub(crate) fn signed_in(proxy: SocketAddr, token: &str) -> Self {
         let mut browser = Self::new(proxy);
-        browser.cookies.insert("tenure_session".into(), token.into());
+        browser.cookies.insert("__Host-tenure_session".into(), token.into());
         browser
     }
 

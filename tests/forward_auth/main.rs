@@ -5,8 +5,10 @@
 
 mod application;
 mod browser;
+mod cookies;
 mod direct;
 mod nginx;
+mod proxied;
 #[path = "../http/server.rs"]
 #[allow(dead_code, reason = "another test target needs the rest of it")]
 mod server;

@@ -22,12 +22,22 @@ pub(crate) struct Nginx {
     directory: TempDir,
 }
 
-/// The configuration in the document: the one block of that language.
-fn documented() -> &'static str {
-    let (_, rest) = DOCUMENT.split_once("```nginx\n").expect("the document has a block of nginx");
-    let (block, after) = rest.split_once("\n```\n").expect("the block ends");
-    assert!(!after.contains("```nginx"), "one block is meant, not two");
-    block
+/// The blocks of that language in the document: the configuration, and what sends browsers to a page to sign in.
+fn documented() -> [&'static str; 2] {
+    let blocks: Vec<_> =
+        DOCUMENT.split("```nginx\n").skip(1).map(|rest| rest.split("\n```\n").next()).collect();
+    let [Some(whole), Some(sign_in)] = blocks[..] else { panic!("two blocks are meant: {}", blocks.len()) };
+    [whole, sign_in]
+}
+
+/// The configuration with the change that the document describes for browsers.
+fn with_sign_in() -> String {
+    let [whole, sign_in] = documented();
+    let refused = "error_page 401 = @tenure_no;";
+    let changed = "error_page 401 = $tenure_refusal;";
+    assert!(DOCUMENT.contains(&format!("`{changed}`")), "the document says which line changes");
+    let asked = "    location = /_tenure {";
+    put(&put(whole, refused, changed), asked, &format!("{sign_in}\n{asked}"))
 }
 
 /// Puts something else in the place of what the document says; it must say it.
@@ -39,12 +49,32 @@ fn put(configuration: &str, said: &str, instead: &str) -> String {
 impl Nginx {
     /// None where there is no nginx; a machine that must leave nothing out has one.
     pub(crate) fn start(test: &str, tenure: SocketAddr, application: SocketAddr, key: &str) -> Option<Self> {
+        Self::on(documented()[0], test, tenure, application, key)
+    }
+
+    /// The same, on the configuration that sends browsers to a page to sign in.
+    pub(crate) fn start_with_sign_in(
+        test: &str,
+        tenure: SocketAddr,
+        application: SocketAddr,
+        key: &str,
+    ) -> Option<Self> {
+        Self::on(&with_sign_in(), test, tenure, application, key)
+    }
+
+    fn on(
+        configuration: &str,
+        test: &str,
+        tenure: SocketAddr,
+        application: SocketAddr,
+        key: &str,
+    ) -> Option<Self> {
         let Some(binary) = binary() else {
             not_run(test, "there is no nginx; as root, tests/run installs it");
             return None;
         };
         let address = free_address();
-        let server = put(documented(), "127.0.0.1:7300", &tenure.to_string());
+        let server = put(configuration, "127.0.0.1:7300", &tenure.to_string());
         let server = put(&server, "127.0.0.1:8080", &application.to_string());
         let server = put(&server, "127.0.0.1:8000", &address.to_string());
         let server = put(&server, "tnr_key_…", key);

@@ -138,3 +138,31 @@ fn a_name_that_is_given_at_once_is_erased_or_can_be_read() {
         }
     }
 }
+
+/// The digest of a device's name stays for the rules about devices. By it a list told whoever guessed the name that the
+/// subject had been on that device, after its erasure too.
+#[test]
+fn a_device_is_found_by_its_name_for_as_long_as_that_can_be_read() {
+    let server = Server::start();
+    for subject in ["w", "other"] {
+        server.register(subject, &json!({}));
+    }
+    let on_device = |subject: &str| server.create(&json!({ "subjectId": subject, "device": "Fernsprecher" }));
+    let (_before, other) = (on_device("w"), on_device("other"));
+    let found = |more: &str| {
+        let target = format!("/v1/sessions?device=Fernsprecher&status=all{more}");
+        let page = server.get(&target).bearer(&server.admin).send().expect(200).json();
+        let items = page["items"].as_array().unwrap().clone();
+        items.iter().map(|item| item["sessionId"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!((found("").len(), found("&subjectId=w").len()), (2, 1));
+    let erased = erase(&server, "w").send().expect(200).position().unwrap();
+    let past = format!("&asOfPosition={}", erased - 1);
+    for more in ["", past.as_str()] {
+        assert_eq!(found(more), [other.id.as_str()], "{more}");
+        assert!(found(&format!("&subjectId=w{more}")).is_empty(), "{more}");
+    }
+    // What is said of it later is found.
+    let after = on_device("w");
+    assert_eq!(found("&subjectId=w"), [after.id.as_str()]);
+}

@@ -99,7 +99,7 @@ fn a_refreshed_session_is_of_the_key_that_sealed_it_first_and_of_the_one_that_se
         let first = rotate(&server);
         server.advance(900);
         let asked = server.get("/v1/forward-auth").header("X-Tenure-Key", server.admin.as_str());
-        let cookie = format!("tenure_session={}", session.token);
+        let cookie = format!("__Host-tenure_session={}", session.token);
         let passed = asked.header("Cookie", cookie).send().expect(200);
         let set = passed.header("set-cookie").unwrap().to_owned();
         let token = set.split_once('=').unwrap().1.split(';').next().unwrap().to_owned();

@@ -88,6 +88,7 @@ async fn metrics() -> String {
         trusted_proxies: Networks::default(),
         metrics_allow: Networks::default(),
         forward_auth_trusted: Networks::default(),
+        forward_auth_cookie: "__Host-tenure_session".to_owned(),
         wrong_credentials_per_minute: 0,
         limit_loopback: false,
     };

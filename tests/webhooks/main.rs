@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod delivery;
+mod limits;
 mod management;
 mod receiver;
 mod safety;

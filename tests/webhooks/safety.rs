@@ -43,6 +43,19 @@ fn an_independent_library_finds_every_request_signed() {
     }
 }
 
+/// Under a test clock the timestamp was the test's time, and receivers refused it as too new once the clock had moved.
+#[test]
+fn the_timestamp_is_the_machines_wherever_a_test_has_moved_the_clock() {
+    let (server, receiver) = (Server::with(&[INSIDE]), Receiver::start(OK));
+    let webhook = server.webhook(&receiver.url(), &json!({}));
+    server.advance(43_200);
+    server.session("a", 86_400);
+    server.post(&webhook.path("/test")).bearer(&server.admin).send().expect(200);
+    for request in receiver.wait_for(2) {
+        verify(&webhook.secret, &request).unwrap();
+    }
+}
+
 #[test]
 fn a_private_address_is_refused_unless_it_is_allowed() {
     let server = Server::start();

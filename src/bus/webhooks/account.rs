@@ -119,6 +119,8 @@ pub(super) struct Account {
     once_more: BTreeSet<NoticeId>,
     failures: u32,
     rests_until: Option<Timestamp>,
+    /// What a redelivery in work tells again: from the first position to the last.
+    again: Option<(Position, Position)>,
     /// What differs from the store.
     unsaved: BTreeSet<NoticeId>,
     is_read_unsaved: bool,
@@ -171,9 +173,19 @@ impl Account {
         self.is_read_unsaved = true;
     }
 
-    /// Begins again at a position: whatever was told from there on is told once more, and what is on its way is when
-    /// it has arrived.
-    pub(super) fn begin_again(&mut self, from: Position) {
+    /// Whether what a redelivery tells again is not all delivered or parked yet.
+    pub(super) fn is_telling_again(&self) -> bool {
+        self.again.is_some_and(|(from, to)| {
+            let first = NoticeId { position: from, number: 0 };
+            let next = self.open.range(first..).next();
+            self.read < to || next.is_some_and(|(id, _)| id.position <= to)
+        })
+    }
+
+    /// Begins again at a position: whatever was told from there on, up to what is the last position now, is told once
+    /// more, and what is on its way is when it has arrived.
+    pub(super) fn begin_again(&mut self, from: Position, to: Position) {
+        self.again = Some((from, to));
         let first = NoticeId { position: from, number: 0 };
         let again: Vec<_> =
             self.open.range(first..).chain(self.closed.range(first..)).map(|(id, _)| *id).collect();

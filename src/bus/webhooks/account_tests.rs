@@ -168,7 +168,7 @@ fn beginning_again_tells_what_was_told_and_reads_what_was_read() {
         account.depart(at(0));
         account.succeed(position, 0);
     }
-    account.begin_again(Position(2));
+    account.begin_again(Position(2), Position(9));
     assert_eq!(
         (account.read(), account.closed.len(), account.open.len()),
         (Position(1), 1, 1),

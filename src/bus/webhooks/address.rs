@@ -9,7 +9,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::dns::Addrs;
 
 /// IPv4 networks that are not routed everywhere, each with its length.
 const SPECIAL_V4: [([u8; 4], u32); 17] = [
@@ -66,21 +66,9 @@ fn is_global_v6(address: Ipv6Addr) -> bool {
 #[error("the host has an address that is not globally routable")]
 pub(super) struct NotGlobal;
 
-/// Asks the system for a host's addresses, at every connection, and gives none if one of them is not global: a name
-/// that leads inside is no place for news, wherever else it leads.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct GlobalOnly;
-
-impl Resolve for GlobalOnly {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            checked(found).map_err(Into::into)
-        })
-    }
-}
-
-fn checked(found: Vec<SocketAddr>) -> io::Result<Addrs> {
+/// A host's addresses, and none if one of them is not global: a name that leads inside is no place for news, wherever
+/// else it leads.
+pub(super) fn checked(found: Vec<SocketAddr>) -> io::Result<Addrs> {
     if found.iter().all(|address| is_global(address.ip())) {
         Ok(Box::new(found.into_iter()))
     } else {

@@ -1,17 +1,19 @@
 //! One request to a receiver: by HTTPS, to a place that is allowed, without following it elsewhere, within a time.
 
-use std::{error::Error, io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, error::Error, io, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use reqwest::{Response, header::CONTENT_TYPE};
-use rustls::RootCertStore;
+use rustls::{ClientConfig, RootCertStore};
 
 use super::{
-    address::{GlobalOnly, NotGlobal},
+    address::NotGlobal,
     destination::Destination,
     format::Message,
     outcome::{Answer, Outcome},
+    resolver::Resolvers,
 };
-use crate::outbound;
+use crate::{domain::OwnerId, outbound};
 
 /// A receiver that takes no connection by then is not there.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -20,9 +22,15 @@ const WHOLE: Duration = Duration::from_secs(10);
 /// So much of an answer is read, so that a receiver may end its work in peace; it is thrown away.
 const HEARD: usize = 4_096;
 
+/// So many clients are remembered; they are cheap to make again.
+const CLIENTS: usize = 64;
+
 /// Sends requests to receivers.
 pub(super) struct Client {
-    http: reqwest::Client,
+    tls: ClientConfig,
+    resolvers: Resolvers,
+    /// One for each owner, for each looks up names in a share of its own.
+    of_owners: Mutex<BTreeMap<Option<OwnerId>, reqwest::Client>>,
     allow_private: bool,
 }
 
@@ -41,28 +49,51 @@ impl Client {
             tracing::warn!("webhooks that lead to https:// will fail: {none}");
             RootCertStore::empty()
         });
-        let mut builder = outbound::client(roots)
+        let resolvers = Resolvers::new(allow_private);
+        Self { tls: outbound::tls(roots), resolvers, of_owners: Mutex::default(), allow_private }
+    }
+
+    fn of(&self, owner: Option<&OwnerId>) -> reqwest::Client {
+        let mut known = self.of_owners.lock();
+        let owner = owner.cloned();
+        if let Some(client) = known.get(&owner) {
+            return client.clone();
+        }
+        if known.len() >= CLIENTS {
+            known.clear();
+        }
+        let client = self.make(owner.as_ref());
+        known.insert(owner, client.clone());
+        client
+    }
+
+    fn make(&self, owner: Option<&OwnerId>) -> reqwest::Client {
+        outbound::client_with(self.tls.clone())
             .no_proxy()
             // Every attempt makes its own connection, so every attempt looks at the address.
             .pool_max_idle_per_host(0)
             .connect_timeout(CONNECT)
             .timeout(WHOLE)
-            .user_agent(concat!("Tenure/", env!("CARGO_PKG_VERSION")));
-        if !allow_private {
-            builder = builder.dns_resolver(Arc::new(GlobalOnly));
-        }
-        let http = builder.build().expect("a client that is given all it needs asks nobody");
-        Self { http, allow_private }
+            .user_agent(concat!("Tenure/", env!("CARGO_PKG_VERSION")))
+            .dns_resolver(Arc::new(self.resolvers.of(owner)))
+            .build()
+            .expect("a client that is given all it needs asks nobody")
     }
 
-    /// Sends a message once.
-    pub(super) async fn post(&self, to: &Destination, message: Message, signed: &Signed<'_>) -> Answer {
+    /// Sends a message of an owner's webhook once.
+    pub(super) async fn post(
+        &self,
+        owner: Option<&OwnerId>,
+        to: &Destination,
+        message: Message,
+        signed: &Signed<'_>,
+    ) -> Answer {
         if !to.is_allowed(self.allow_private) {
             return Outcome::AddressRefused.into();
         }
         let signature = to.sign(signed.id, signed.seconds, &message.body);
         let sent = self
-            .http
+            .of(owner)
             .post(message.url)
             .header(CONTENT_TYPE, message.content_type)
             .header("webhook-id", signed.id)

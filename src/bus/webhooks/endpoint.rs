@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     bus::{Batch, Cursor, Notice, NoticeId},
+    clock::wall_time,
     domain::{Position, webhook::Webhook},
     log::{LogError, waiting_for_disk},
 };
@@ -246,8 +247,9 @@ async fn send(shared: Arc<Shared>, webhook: Arc<Webhook>, id: NoticeId) -> Tried
 pub(super) async fn post(shared: &Shared, webhook: &Webhook, name: &str, news: &News<'_>) -> Answer {
     let Some(to) = destination(shared, webhook) else { return Outcome::KeyMissing.into() };
     let message = format::write(webhook.asked.format, &to, &shared.name, name, news);
-    let signed = Signed { id: name, seconds: shared.source.now().as_millis().div_euclid(1_000) };
-    shared.client().post(&to, message, &signed).await
+    // Receivers compare it with their own clocks, so it is the machine's time, also where a test moves the authority's.
+    let signed = Signed { id: name, seconds: wall_time().as_millis().div_euclid(1_000) };
+    shared.client().post(webhook.asked.owner_id.as_ref(), &to, message, &signed).await
 }
 
 /// Where a webhook's requests go. What is wrong with its file is an alarm for as long as it is.

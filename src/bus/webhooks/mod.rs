@@ -19,6 +19,8 @@ mod destination;
 mod endpoint;
 mod format;
 mod outcome;
+mod resolver;
+mod share;
 mod store;
 mod words;
 
@@ -43,6 +45,7 @@ pub use self::{
     account::Attempt,
     destination::{Destination, Destinations, LONGEST_URL, SECRET_PATTERN, Unfit, draw_secret},
     outcome::{Answer, Outcome},
+    share::NotNow,
 };
 use self::{
     account::{Account, Fate},
@@ -50,10 +53,12 @@ use self::{
     client::Client,
     endpoint::{Endpoint, Order},
     format::News,
+    share::Tests,
     store::{Store, StoreError},
 };
 use super::{Cursor, Notice, NoticeId, Present};
 use crate::{
+    clock::stopwatch,
     domain::{EventKind, KindSet, Position, Timestamp, WebhookId, webhook::Webhook},
     log::{LogError, waiting_for_disk},
 };
@@ -106,6 +111,7 @@ pub struct Webhooks {
     shared: Arc<Shared>,
     data: PathBuf,
     state: Mutex<State>,
+    tests: Tests,
     stopping: Notify,
 }
 
@@ -202,7 +208,7 @@ impl Webhooks {
             alarms: Alarms::new(),
         });
         let (data, state, stopping) = (data.to_owned(), Mutex::default(), Notify::new());
-        Arc::new(Self { shared, data, state, stopping })
+        Arc::new(Self { shared, data, state, tests: Tests::default(), stopping })
     }
 
     /// Begins to tell, on the runtime of the caller.
@@ -272,6 +278,7 @@ impl Webhooks {
         }
         let gone: Vec<_> = state.at_work.keys().filter(|id| !there.contains_key(*id)).copied().collect();
         for id in gone {
+            self.tests.forget(id);
             if let Some(endpoint) = state.at_work.remove(&id) {
                 endpoint.tell(Order::Stop);
             }
@@ -319,21 +326,34 @@ impl Webhooks {
         Some(account.newest(before, most).into_iter().map(report).collect())
     }
 
-    /// Tells a webhook's notices from a position on again; false before the store is open.
-    pub fn redeliver(&self, id: WebhookId, from: Position) -> bool {
+    /// Tells a webhook's notices from one position to another again; false before the store is open.
+    ///
+    /// # Errors
+    /// An earlier redelivery is still in work.
+    pub fn redeliver(&self, id: WebhookId, from: Position, to: Position) -> Result<bool, NotNow> {
         self.reconcile();
         let state = self.state.lock();
-        let Some(endpoint) = state.at_work.get(&id) else { return false };
-        endpoint.account.lock().begin_again(from);
-        endpoint.tell(Order::ReadAgain)
+        let Some(endpoint) = state.at_work.get(&id) else { return Ok(false) };
+        let mut account = endpoint.account.lock();
+        if account.is_telling_again() {
+            let wait = account.next_turn().map_or(0, |next| next.seconds_since(self.shared.source.now()));
+            return Err(NotNow::after(wait));
+        }
+        account.begin_again(from, to);
+        drop(account);
+        Ok(endpoint.tell(Order::ReadAgain))
     }
 
     /// Sends a message that says that it is a test.
-    pub async fn test(&self, webhook: &Webhook, name: &str) -> Answer {
+    ///
+    /// # Errors
+    /// A test of this webhook is on its way, or there were as many in the last minute as there may be.
+    pub async fn test(&self, webhook: &Webhook, name: &str) -> Result<Answer, NotNow> {
+        let _turn = self.tests.begin(webhook.id(), stopwatch())?;
         let news = News::Test(self.shared.source.now());
         let answer = endpoint::post(&self.shared, webhook, name, &news).await;
         self.shared.count(answer.outcome);
-        answer
+        Ok(answer)
     }
 
     /// How all webhooks are doing.
@@ -421,7 +441,7 @@ impl Webhooks {
         let ahead = saved.values_mut().filter(|account| account.read() > head);
         let told = ahead.map(|account| {
             let told = account.read();
-            account.begin_again(head.next());
+            account.begin_again(head.next(), head);
             told
         });
         if let Some(told) = told.max() {

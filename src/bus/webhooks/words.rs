@@ -26,6 +26,12 @@ pub(super) enum Urgency {
     High,
 }
 
+/// The beginning and the end of a text that people chose, within words of ours: the characters of Unicode that isolate
+/// foreign text, so that its direction is its own. A format marks or drops them.
+pub(super) const FOREIGN: [char; 2] = ['\u{2068}', '\u{2069}'];
+/// It is not seen, and what it stands in is no link.
+const BREAK: char = '\u{200b}';
+
 /// A notice in words, in plain text: who writes it for a service escapes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Words {
@@ -72,9 +78,32 @@ fn who(notice: &Notice) -> String {
     let owner = notice.owner_id.as_ref().map_or("subjects without an owner", |id| id.as_str());
     let id = notice.subject_id.as_ref().map_or(owner, |id| id.as_str());
     match &notice.subject_name {
-        Some(name) => format!("{} ({})", cut(name), cut(id)),
-        None => cut(id),
+        Some(name) => format!("{} ({})", foreign(name), foreign(id)),
+        None => foreign(id),
     }
+}
+
+/// A text that people chose, marked as such and broken where a service would make a link of it: readers trust what
+/// this authority sends, and others chose this part.
+fn foreign(text: &str) -> String {
+    let [begin, end] = FOREIGN;
+    let text: String = text.chars().filter(|c| !FOREIGN.contains(c)).collect();
+    format!("{begin}{}{end}", unlinked(&cut(&text)))
+}
+
+/// Breaks what looks like the scheme of a URL or like the name of a host.
+fn unlinked(text: &str) -> String {
+    let mut broken = String::with_capacity(text.len());
+    for (index, c) in text.char_indices() {
+        broken.push(c);
+        let rest = &text[index + c.len_utf8()..];
+        let is_scheme = c == ':' && rest.starts_with("//");
+        let is_domain = c == '.' && rest.starts_with(char::is_alphabetic);
+        if is_scheme || is_domain {
+            broken.push(BREAK);
+        }
+    }
+    broken
 }
 
 fn cut(text: &str) -> String {
@@ -94,7 +123,7 @@ fn created(who: &str, details: &Created) -> Words {
         format!("It lasts until {} unless it is renewed.", moment(details.expires_at)),
         format!("It cannot live beyond {}.", moment(details.absolute_expires_at)),
     ];
-    lines.extend(details.device.as_ref().map(|device| format!("Device: {}", cut(device))));
+    lines.extend(details.device.as_ref().map(|device| format!("Device: {}", foreign(device))));
     Words { title: format!("New session of {who}"), lines, link: None, urgency: Urgency::Low, tag: "key" }
 }
 
@@ -153,8 +182,8 @@ fn revoked(who: &str, details: &Revoked) -> Words {
     };
     let mut lines = vec![cause(details.trigger).to_owned()];
     let device = details.selector.as_ref().and_then(|selector| selector.device.as_ref());
-    lines.extend(device.map(|device| format!("Device: {}", cut(device))));
-    lines.extend(details.reason.as_ref().map(|reason| format!("Reason: {}", cut(reason))));
+    lines.extend(device.map(|device| format!("Device: {}", foreign(device))));
+    lines.extend(details.reason.as_ref().map(|reason| format!("Reason: {}", foreign(reason))));
     lines.extend(by(&details.actor));
     Words { title, lines, link: None, urgency: Urgency::Normal, tag: "stop_sign" }
 }
@@ -207,5 +236,28 @@ fn expired(who: &str, details: &Expired) -> Words {
         link: None,
         urgency: Urgency::Low,
         tag: "zzz",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_looks_like_a_link_is_broken_and_a_number_is_not() {
+        for (text, broken) in [
+            ("https://evil.example/a?b=c", "https:\u{200b}//evil.\u{200b}example/a?b=c"),
+            ("evil.com", "evil.\u{200b}com"),
+            ("tg://resolve", "tg:\u{200b}//resolve"),
+            ("bücher.дом", "bücher.\u{200b}дом"),
+            ("1.2.3.4, at 10:30. Done", "1.2.3.4, at 10:30. Done"),
+        ] {
+            assert_eq!(unlinked(text), broken);
+        }
+    }
+
+    #[test]
+    fn a_text_cannot_end_its_own_marks() {
+        assert_eq!(foreign("a\u{2069}b\u{2068}"), "\u{2068}ab\u{2069}");
     }
 }

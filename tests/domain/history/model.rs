@@ -215,6 +215,7 @@ impl Model {
             budget: new.budget,
             activity: idle.map(|idle| Activity {
                 timeout: i64::from(idle) * 1_000,
+                ttl,
                 slides: new.sliding,
                 seen: now,
                 recorded: now,

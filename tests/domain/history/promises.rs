@@ -49,7 +49,7 @@ const PROMISES: [Promise; 23] = [
     ("what is recorded as ended stays ended", what_is_recorded_as_ended_stays_ended),
     ("what was seen does not move back", what_was_seen_does_not_move_back),
     ("a refresh moves the period and no more", a_refresh_moves_the_period_and_no_more),
-    ("refreshes are half of the idle time apart", refreshes_are_half_of_the_idle_time_apart),
+    ("refreshes are half of the idle time or of the ttl apart", refreshes_are_half_of_the_shorter_apart),
     ("a sliding session is never renewed", a_sliding_session_is_never_renewed),
     ("an erasure leaves no text and every rule", an_erasure_leaves_no_text_and_every_rule),
     ("the state is what its bytes say", the_state_is_what_its_bytes_say),
@@ -346,13 +346,14 @@ fn a_refresh_moves_the_period_and_no_more(seen: &Seen) -> Check {
     Ok(())
 }
 
-fn refreshes_are_half_of_the_idle_time_apart(seen: &Seen) -> Check {
+fn refreshes_are_half_of_the_shorter_apart(seen: &Seen) -> Check {
     let mut last = BTreeMap::<SessionId, Timestamp>::new();
     for commit in &seen.run.commits {
         for event in &commit.events {
             let Event::SessionRefreshed(refreshed) = event else { continue };
             let session = found(&seen.run.state, refreshed.session_id)?;
-            let half = session.terms.idle_timeout.ok_or("what slides has an idle time")?.0 / 2;
+            let idle = session.terms.idle_timeout.ok_or("what slides has an idle time")?;
+            let half = idle.0.min(session.terms.ttl.0) / 2;
             let before = last.insert(session.id, commit.recorded_at).unwrap_or(session.created_at);
             let holds = commit.recorded_at >= before.plus(Seconds(half));
             ensure(holds, || format!("{session:?} was refreshed at {before} and {}", commit.recorded_at))?;

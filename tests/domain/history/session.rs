@@ -21,6 +21,7 @@ pub(super) struct Token {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Activity {
     pub(super) timeout: i64,
+    pub(super) ttl: i64,
     pub(super) slides: bool,
     /// Its last use, and the last one that is recorded.
     pub(super) seen: i64,
@@ -39,8 +40,8 @@ impl Activity {
         self.recorded + self.timeout / 10
     }
 
-    pub(super) const fn refresh_at(&self) -> i64 {
-        self.refreshed + self.timeout / 2 / 1_000 * 1_000
+    pub(super) fn refresh_at(&self) -> i64 {
+        self.refreshed + self.timeout.min(self.ttl) / 2 / 1_000 * 1_000
     }
 }
 

@@ -3,11 +3,13 @@
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use crate::bus::webhooks::words::{Urgency, Words};
+use crate::bus::webhooks::words::{FOREIGN, Urgency, Words};
 
 const JSON: &str = "application/json";
 /// The longest text that Discord takes as the content of a message.
 const DISCORD_CONTENT: usize = 2_000;
+/// The flag of a message whose links have no previews.
+const SUPPRESS_EMBEDS: u32 = 4;
 /// The longest header of Slack.
 const SLACK_HEADER: usize = 150;
 
@@ -22,8 +24,8 @@ pub(super) fn ntfy(url: &Url, words: &Words) -> (Url, &'static str, Value) {
     };
     let mut body = json!({
         "topic": topic,
-        "title": words.title,
-        "message": words.lines.join("\n"),
+        "title": plain(&words.title),
+        "message": plain(&words.lines.join("\n")),
         "priority": priority,
         "tags": [words.tag],
     });
@@ -31,6 +33,11 @@ pub(super) fn ntfy(url: &Url, words: &Words) -> (Url, &'static str, Value) {
         body["click"] = link.as_str().into();
     }
     (root, JSON, body)
+}
+
+/// Words without the marks around texts that people chose.
+fn plain(text: &str) -> String {
+    text.replace(FOREIGN, "")
 }
 
 /// The root of an ntfy server and the topic that a URL names.
@@ -43,14 +50,14 @@ pub(super) fn ntfy_topic(url: &Url) -> Option<(Url, String)> {
     is_right.then_some((root, topic))
 }
 
-/// A message in a channel of Discord, which mentions nobody whatever it says.
+/// A message in a channel of Discord, which mentions nobody and shows no preview whatever it says.
 pub(super) fn discord(words: &Words) -> Value {
-    let escaped = |text: &str| escape(text, |c| r"\*_~`|<>[]#".contains(c).then_some('\\'));
+    let escaped = |text: &str| escape(&plain(text), |c| r"\*_~`|<>[]#".contains(c).then_some('\\'));
     let mut content = format!("**{}**\n{}", escaped(&words.title), escaped(&words.lines.join("\n")));
     if let Some(link) = &words.link {
         content = format!("{content}\n<{link}>");
     }
-    json!({ "content": cut(&content, DISCORD_CONTENT), "allowed_mentions": { "parse": [] } })
+    json!({ "content": cut(&content, DISCORD_CONTENT), "allowed_mentions": { "parse": [] }, "flags": SUPPRESS_EMBEDS })
 }
 
 fn escape(text: &str, before: impl Fn(char) -> Option<char>) -> String {
@@ -59,7 +66,7 @@ fn escape(text: &str, before: impl Fn(char) -> Option<char>) -> String {
 
 /// A message of a Telegram bot. The chat, and whatever else the bot's method takes, is in the URL's query.
 pub(super) fn telegram(url: &Url, words: &Words) -> (Url, &'static str, Value) {
-    let mut text = format!("<b>{}</b>\n{}", entities(&words.title), entities(&words.lines.join("\n")));
+    let mut text = format!("{}\n{}", bold(&words.title), code(&words.lines.join("\n"), ["", ""]));
     if let Some(link) = &words.link {
         let address = entities(link).replace('"', "&quot;");
         text = format!("{text}\n<a href=\"{address}\">Veto or end it</a>");
@@ -72,6 +79,18 @@ pub(super) fn telegram(url: &Url, words: &Words) -> (Url, &'static str, Value) {
     let mut bare = url.clone();
     bare.set_query(None);
     (bare, JSON, body.into())
+}
+
+fn bold(title: &str) -> String {
+    format!("<b>{}</b>", code(title, ["</b>", "<b>"])).replace("<b></b>", "")
+}
+
+/// Texts that people chose are code: there Telegram makes neither links nor mentions of anything. Code stands in no
+/// other mark, so those around it end before it and begin again after it.
+fn code(text: &str, [end, again]: [&str; 2]) -> String {
+    let [begin_foreign, end_foreign] = FOREIGN;
+    let text = entities(text).replace(begin_foreign, &format!("{end}<code>"));
+    text.replace(end_foreign, &format!("</code>{again}"))
 }
 
 /// Whether a URL is that of a bot's method to send a message to a chat.
@@ -88,14 +107,14 @@ fn entities(text: &str) -> String {
 /// A message in a channel of Slack. `text` is what a notification shows.
 pub(super) fn slack(words: &Words) -> Value {
     let mut blocks = vec![
-        json!({ "type": "header", "text": { "type": "plain_text", "text": slack_header(&words.title), "emoji": false } }),
+        json!({ "type": "header", "text": { "type": "plain_text", "text": slack_header(&plain(&words.title)), "emoji": false } }),
         // Verbatim: what looks like a channel or a person in somebody's name stays text.
-        section(&entities(&words.lines.join("\n"))),
+        section(&entities(&plain(&words.lines.join("\n")))),
     ];
     if let Some(link) = &words.link {
         blocks.push(section(&format!("<{}|Veto or end it>", entities(link).replace('|', "%7C"))));
     }
-    json!({ "text": entities(&words.title), "blocks": blocks })
+    json!({ "text": entities(&plain(&words.title)), "blocks": blocks })
 }
 
 /// The three characters count as the entities that they are written as.

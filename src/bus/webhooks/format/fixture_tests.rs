@@ -202,17 +202,39 @@ fn what_people_are_called_is_text_and_nothing_else() {
         notice(NoticeKind::SessionRenewed, "<b>&</b> [x](https://evil.example) <@1> <!channel>", "x");
     let body = |format| written(format, &News::Notice(&renewed)).1;
     let telegram = body(WebhookFormat::Telegram)["text"].as_str().unwrap().to_owned();
-    assert!(
-        telegram.contains("&lt;b&gt;&amp;&lt;/b&gt;") && telegram.matches("<b>").count() == 1,
-        "{telegram}"
-    );
+    assert!(telegram.contains("<code>&lt;b&gt;&amp;&lt;/b&gt;") && !telegram.contains("<b>&"), "{telegram}");
     let slack = body(WebhookFormat::Slack);
     assert!(slack["text"].as_str().unwrap().contains("&lt;!channel&gt;"), "{slack}");
     assert_eq!(slack["blocks"][1]["text"]["verbatim"], true);
     let discord = body(WebhookFormat::Discord);
     assert_eq!(discord["allowed_mentions"]["parse"], serde_json::json!([]));
     assert!(
-        discord["content"].as_str().unwrap().contains(r"\[x\](https://evil.example) \<@1\>"),
+        discord["content"]
+            .as_str()
+            .unwrap()
+            .contains("\\[x\\](https:\u{200b}//evil.\u{200b}example) \\<@1\\>"),
         "{discord}"
     );
+}
+
+/// A name that was a URL became a link in every chat, one with an `@` mentioned people in Telegram, and Discord showed
+/// a preview of what it led to.
+#[test]
+fn what_people_are_called_becomes_no_link_no_mention_and_no_preview() {
+    for text in ["https://evil.example/login", "evil.example", "@admin"] {
+        for kind in NoticeKind::ALL {
+            let about = notice(kind, text, text);
+            let body = |format| written(format, &News::Notice(&about)).1;
+            for format in [WebhookFormat::Ntfy, WebhookFormat::Discord, WebhookFormat::Slack] {
+                let said = body(format).to_string();
+                assert!(!said.contains("https://evil") && !said.contains("evil.example"), "{said}");
+            }
+            assert_eq!(body(WebhookFormat::Discord)["flags"], 4);
+            let telegram = body(WebhookFormat::Telegram)["text"].as_str().unwrap().to_owned();
+            let outside: String =
+                telegram.split("<code>").map(|part| part.rsplit("</code>").next().unwrap()).collect();
+            assert!(!outside.contains("evil") && !outside.contains("@admin"), "{telegram}");
+            assert_eq!(telegram.matches("<b>").count(), telegram.matches("</b>").count(), "{telegram}");
+        }
+    }
 }
