@@ -5,7 +5,8 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use tenure::{
     domain::{
-        Actor, Commit, CommitId, Digest16, Event, Generation, Position, SessionId, Stream, Timestamp,
+        Actor, Commit, CommitId, Digest16, Event, Generation, Position, SessionId, Stream, SubjectEvent,
+        Timestamp,
         event::{SessionRenewed, SessionRevoked, Trigger},
         record::ActorKind,
     },
@@ -21,7 +22,6 @@ fn commit_of(events: Vec<Event>) -> Commit {
         id: CommitId::from_bytes([7; 16]),
         stream: Stream::Subject("agent-0123456789".parse().expect("a name")),
         expected: Position(1_234_567),
-        system_seen: Position(2),
         recorded_at: Timestamp::from_millis(1_767_225_600_000),
         actor: Actor { kind: ActorKind::Session, id: Some("019375c1-6a3e-7c52-9d5e-0f2b8a1c4e77".into()) },
         correlation_id: None,
@@ -31,19 +31,23 @@ fn commit_of(events: Vec<Event>) -> Commit {
 }
 
 fn renewal() -> Event {
-    Event::SessionRenewed(SessionRenewed {
+    Event::Subject(SubjectEvent::SessionRenewed(SessionRenewed {
         session_id: SessionId::from_bytes([1; 16]),
         generation: Generation(2),
         expires_at: Timestamp::from_millis(1_767_229_200_000),
         renew_at: Some(Timestamp::from_millis(1_767_227_700_000)),
         key_digest: Some(Digest16::from_bytes([2; 16])),
         expiring_soon: None,
-    })
+    }))
 }
 
 fn eviction(number: u8) -> Event {
     let session_id = SessionId::from_bytes([number; 16]);
-    Event::SessionRevoked(SessionRevoked { session_id, trigger: Trigger::Evicted, reason: None })
+    Event::Subject(SubjectEvent::SessionRevoked(SessionRevoked {
+        session_id,
+        trigger: Trigger::Evicted,
+        reason: None,
+    }))
 }
 
 fn records(c: &mut Criterion) {

@@ -135,7 +135,7 @@ fn its_commands_do_what_it_says() {
 }
 
 fn is_kind(word: &str) -> bool {
-    EventKind::from_name(word).is_some()
+    !EventKind::named(word).is_empty()
 }
 
 #[test]

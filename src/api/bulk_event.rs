@@ -6,24 +6,19 @@
 
 use serde_json::{Map, Value};
 
-use crate::domain::{
-    Event, OwnerId,
-    bulk::{MatchedOfOwner, Selector},
-    event::SessionsRevoked,
-};
+use crate::domain::{Event, OwnerId, SystemEvent, bulk::MatchedOfOwner, event::SelectionRevoked};
 
 /// The event, if it is a bulk revocation.
-pub(super) const fn bulk(event: &Event) -> Option<(&SessionsRevoked, &Selector)> {
-    let Event::SessionsRevoked(revoked) = event else { return None };
-    match &revoked.selector {
-        Some(selector) => Some((revoked, selector)),
-        None => None,
+pub(super) const fn bulk(event: &Event) -> Option<&SelectionRevoked> {
+    match event {
+        Event::System(SystemEvent::SelectionRevoked(revoked)) => Some(revoked),
+        Event::System(_) | Event::Subject(_) => None,
     }
 }
 
 /// Whether it ended sessions of this owner's subjects, as they were its then. When there were too many owners to be
 /// counted, it is for each: so are the notices.
-pub(super) fn concerned(event: &SessionsRevoked, owner: &OwnerId) -> bool {
+pub(super) fn concerned(event: &SelectionRevoked, owner: &OwnerId) -> bool {
     let is_own = |of: &MatchedOfOwner| of.owner_id.as_ref() == Some(owner);
     event.owners.as_ref().is_none_or(|owners| owners.iter().any(is_own))
 }

@@ -6,7 +6,10 @@ use utoipa::ToSchema;
 
 use crate::{
     authority::{NewCredential, Reply as Decided},
-    domain::{CredentialId, Event, OwnerId, Seconds, Stream, Timestamp, event::Role, system::Credential},
+    domain::{
+        CredentialId, Event, OwnerId, Seconds, Stream, SystemEvent, Timestamp, event::Role,
+        system::Credential,
+    },
     projections::history,
     tokens::ApiKey,
 };
@@ -116,7 +119,8 @@ pub(super) async fn issue(call: Call) -> Result<Reply, Problem> {
         Decided::Now((id, _, position)) => (id, position, Some(key.expose())),
         Decided::Repeat(first) => {
             let stored = history::commit_at(authority.log(), first)?.ok_or(Code::Internal)?;
-            let [Event::CredentialIssued(issued)] = stored.commit.events.as_slice() else {
+            let [Event::System(SystemEvent::CredentialIssued(issued))] = stored.commit.events.as_slice()
+            else {
                 return Err(Code::Internal.into());
             };
             (issued.credential_id, first, None)

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::{
     authority::{Erased, Reply as Decided},
-    domain::{Event, Position, Stream, SubjectId, Timestamp},
+    domain::{Event, Position, Stream, SubjectEvent, SubjectId, Timestamp},
     log::StoredCommit,
     projections::history,
 };
@@ -70,5 +70,9 @@ fn erased_at(api: &Api, id: &SubjectId, by: Option<Position>) -> Result<Option<T
 
 fn erases(stored: &StoredCommit, id: &SubjectId) -> bool {
     stored.commit.stream == Stream::Subject(id.clone())
-        && stored.commit.events.iter().any(|event| matches!(event, Event::SubjectErased(_)))
+        && stored
+            .commit
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Subject(SubjectEvent::SubjectErased(_))))
 }

@@ -80,10 +80,14 @@ pub(super) fn kinds<K: Copy>(
     name: impl Fn(K) -> &'static str,
 ) -> Option<Vec<K>> {
     let list = query.raw_text("kinds")?;
-    let named = |text: &str| known.iter().copied().find(|kind| name(*kind) == text.trim());
-    let found: Option<Vec<K>> = list.split(',').map(named).collect();
+    // Two kinds may share a name.
+    let named =
+        |text: &str| -> Vec<K> { known.iter().copied().filter(|kind| name(*kind) == text.trim()).collect() };
+    let named: Vec<Vec<K>> = list.split(',').map(named).collect();
+    let found = named.iter().all(|kinds| !kinds.is_empty()).then(|| named.concat());
     if found.is_none() {
-        let known: Vec<_> = known.iter().map(|kind| name(*kind)).collect();
+        let mut known: Vec<_> = known.iter().map(|kind| name(*kind)).collect();
+        known.dedup();
         query.fault("kinds", format!("must be a comma-separated list of {}", known.join(", ")));
     }
     found
@@ -118,11 +122,11 @@ impl Viewer {
     /// own: of those that it seeks, or of those that were its own then.
     pub(super) fn is_of_its_concern(&self, event: &Event) -> bool {
         let Some(owner) = self.caller.owner() else { return true };
-        let Some((revoked, selector)) = bulk(event) else { return false };
+        let Some(revoked) = bulk(event) else { return false };
         let is_sought = self.scope.session.is_some() || self.scope.subject.is_some();
         is_sought
             || concerned(revoked, owner)
-                && selector.subject_id.as_ref().is_none_or(|id| self.may_see_subject(id))
+                && revoked.selector.subject_id.as_ref().is_none_or(|id| self.may_see_subject(id))
     }
 
     /// Whether a commit of the authority itself is about the subject that is sought: it ended sessions of it.

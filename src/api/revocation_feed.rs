@@ -13,8 +13,9 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{
-        Digest16, Event, KeyId, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp,
-        event::SessionsRevoked,
+        Digest16, Event, KeyId, OwnerId, Position, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent,
+        Timestamp,
+        event::{Selector, SessionsRevoked},
     },
     log::{StoredCommit, waiting_for_disk},
 };
@@ -165,46 +166,47 @@ fn item_of(api: &Api, stored: &StoredCommit, position: Position) -> Option<Item>
     let at = stored.commit.recorded_at;
     let index = usize::try_from(position.0.checked_sub(stored.first.0)?).ok()?;
     let event = stored.commit.events.get(index)?;
-    if let Event::SessionRevoked(event) = event {
-        return Some(Item::Session(EndedSession { position, at, session_id: event.session_id }));
-    }
-    let Event::SessionsRevoked(event) = event else { return None };
-    let selector = selector(&stored.commit.stream, event);
-    let session_ids = ended(api, position, event, selector.subject_id.as_ref());
+    let (selector, matched) = match event {
+        Event::Subject(SubjectEvent::SessionRevoked(event)) => {
+            return Some(Item::Session(EndedSession { position, at, session_id: event.session_id }));
+        }
+        Event::Subject(SubjectEvent::SessionsRevoked(event)) => {
+            (of_subject(&stored.commit.stream, event), event.matched)
+        }
+        Event::System(SystemEvent::SelectionRevoked(event)) => (of_selection(&event.selector), event.matched),
+        Event::Subject(_) | Event::System(_) => return None,
+    };
+    let session_ids = ended(api, position, matched, selector.subject_id.as_ref());
     Some(Item::Selection(EndedSelection { position, at, selector, session_ids }))
 }
 
-fn selector(stream: &Stream, event: &SessionsRevoked) -> SelectorView {
-    match (stream, event.selector.as_deref()) {
-        (_, Some(said)) => SelectorView {
-            all: said.is_all(),
-            owner_id: said.owner_id.clone(),
-            subject_id: said.subject_id.clone(),
-            device_digest: said.device_digest,
-            except_session_id: None,
-            issued_before: said.issued_before,
-            key_id: said.sealed_by.as_ref().map(|key| key.key_id.clone()),
-        },
-        (of, None) => SelectorView {
-            all: false,
-            owner_id: None,
-            subject_id: if let Stream::Subject(id) = of { Some(id.clone()) } else { None },
-            device_digest: event.device_digest,
-            except_session_id: event.except_session_id,
-            issued_before: None,
-            key_id: None,
-        },
+fn of_selection(said: &Selector) -> SelectorView {
+    SelectorView {
+        all: said.is_all(),
+        owner_id: said.owner_id.clone(),
+        subject_id: said.subject_id.clone(),
+        device_digest: said.device_digest,
+        except_session_id: None,
+        issued_before: said.issued_before,
+        key_id: said.sealed_by.as_ref().map(|key| key.key_id.clone()),
+    }
+}
+
+fn of_subject(stream: &Stream, event: &SessionsRevoked) -> SelectorView {
+    SelectorView {
+        all: false,
+        owner_id: None,
+        subject_id: if let Stream::Subject(id) = stream { Some(id.clone()) } else { None },
+        device_digest: event.device_digest,
+        except_session_id: event.except_session_id,
+        issued_before: None,
+        key_id: None,
     }
 }
 
 /// The sessions that an event ended, by id; none when they are too many to be named.
-fn ended(
-    api: &Api,
-    position: Position,
-    event: &SessionsRevoked,
-    subject: Option<&SubjectId>,
-) -> Option<Vec<SessionId>> {
-    if event.matched as usize > ENDED_NAMED {
+fn ended(api: &Api, position: Position, matched: u32, subject: Option<&SubjectId>) -> Option<Vec<SessionId>> {
+    if matched as usize > ENDED_NAMED {
         return None;
     }
     if let Some(subject) = subject {

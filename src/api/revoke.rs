@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use crate::{
     authority::{Reply as Decided, Revocation, RevocationOfMany, Revoked, RevokedMany},
     domain::{
-        Event, Position, SessionId, SubjectId, Timestamp,
+        Event, Position, SessionId, SubjectEvent, SubjectId, Timestamp,
         command::Revoker,
         event::{Role, SessionRevoked, Trigger},
         id::InvalidId,
@@ -94,11 +94,9 @@ fn revoked_by(api: &Api, session_id: SessionId, first: Position) -> Result<Revok
 
 /// A revocation ends one session, whether it is a veto or not.
 fn end_in(stored: &StoredCommit) -> Option<&SessionRevoked> {
-    stored
-        .commit
-        .events
-        .iter()
-        .find_map(|event| if let Event::SessionRevoked(revoked) = event { Some(revoked) } else { None })
+    stored.commit.events.iter().find_map(|event| {
+        if let Event::Subject(SubjectEvent::SessionRevoked(revoked)) = event { Some(revoked) } else { None }
+    })
 }
 
 /// End all active sessions of a subject that match, in one step.

@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 use crate::{
     authority::{NewSession, Reply as Decided},
     domain::{
-        Digest16, Event, Generation, Mode, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp,
+        Digest16, Event, Generation, Mode, OwnerId, Position, SessionId, Stream, SubjectEvent, SubjectId,
+        Timestamp,
         command::AskedTerms,
         session::{Session, SharedSession, Status},
         subject::Subject,
@@ -166,7 +167,11 @@ fn created_by(api: &Api, first: Position) -> Result<Reply, Problem> {
 
 fn created_session(stored: &StoredCommit) -> Option<SessionId> {
     stored.commit.events.iter().find_map(|event| {
-        if let Event::SessionCreated(created) = event { Some(created.session_id) } else { None }
+        if let Event::Subject(SubjectEvent::SessionCreated(created)) = event {
+            Some(created.session_id)
+        } else {
+            None
+        }
     })
 }
 

@@ -15,7 +15,7 @@ use crate::{
         },
     },
     domain::{
-        Event, NoticeKind, OwnerId, Position, Timestamp, WebhookId,
+        Event, NoticeKind, OwnerId, Position, SystemEvent, Timestamp, WebhookId,
         event::WebhookCreated,
         webhook::{Webhook, WebhookFormat},
     },
@@ -264,7 +264,7 @@ pub(super) async fn create(call: Call) -> Result<Reply, Problem> {
     };
     call.api.webhooks.reconcile();
     let stored = history::commit_at(call.api.authority.log(), first)?.ok_or(Code::Internal)?;
-    let [Event::WebhookCreated(event)] = stored.commit.events.as_slice() else {
+    let [Event::System(SystemEvent::WebhookCreated(event))] = stored.commit.events.as_slice() else {
         return Err(Code::Internal.into());
     };
     let created = CreatedWebhook {

@@ -279,7 +279,7 @@ pub(super) mod tests {
     use crate::{
         audit::proof::{verify_consistency, verify_inclusion},
         domain::{
-            Actor, Commit, Event, SessionId, Stream, Timestamp,
+            Actor, Commit, Event, SessionId, Stream, SystemEvent, Timestamp,
             event::{Presented, TokensPresented},
             id::{CommitId, Generation},
         },
@@ -311,12 +311,11 @@ pub(super) mod tests {
             id: CommitId::from_bytes([0; 16]),
             stream: Stream::System,
             expected: head,
-            system_seen: head,
             recorded_at: Timestamp::ZERO,
             actor: Actor::AUTHORITY,
             correlation_id: None,
             idempotency: None,
-            events: vec![Event::TokensPresented(TokensPresented { presented }); events],
+            events: vec![Event::System(SystemEvent::TokensPresented(TokensPresented { presented })); events],
         }
     }
 

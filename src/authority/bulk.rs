@@ -2,7 +2,7 @@
 
 use crate::{
     domain::{
-        Event, KeyId, OwnerId, Position, SessionId, SubjectId, Timestamp,
+        Event, KeyId, OwnerId, Position, SessionId, SubjectId, SystemEvent, Timestamp,
         bulk::Selector,
         command::{RevokeMatching, SystemCommand},
         refusal::{FieldError, Refusal},
@@ -66,7 +66,11 @@ impl RevokedInBulk {
     /// How many sessions the bulk revocation of a commit ended; none when it is something else.
     pub fn matched_of(stored: &StoredCommit) -> Option<u32> {
         stored.commit.events.iter().find_map(|event| {
-            if let Event::SessionsRevoked(revoked) = event { Some(revoked.matched) } else { None }
+            if let Event::System(SystemEvent::SelectionRevoked(revoked)) = event {
+                Some(revoked.matched)
+            } else {
+                None
+            }
         })
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::{
     domain::{
-        Event, Position, Stream, SubjectId, Timestamp,
+        Event, Position, Stream, SubjectEvent, SubjectId, Timestamp,
         command::{Command, EraseSubject},
     },
     log::StoredCommit,
@@ -74,5 +74,7 @@ pub(super) fn destroy_keys(texts: &SubjectKeys, commits: &[Arc<StoredCommit>]) -
 
 fn erasures(stored: &StoredCommit) -> impl Iterator<Item = Position> {
     let events = stored.positions().zip(&stored.commit.events);
-    events.filter(|(_, event)| matches!(event, Event::SubjectErased(_))).map(|(position, _)| position)
+    events
+        .filter(|(_, event)| matches!(event, Event::Subject(SubjectEvent::SubjectErased(_))))
+        .map(|(position, _)| position)
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     domain::{
-        Event, KeyId, KeyUse, Position, Seconds, Timestamp,
+        Event, KeyId, KeyUse, Position, Seconds, SystemEvent, Timestamp,
         command::{RotateKey, SystemCommand},
         event::KeyRotated,
         keys::Retire,
@@ -70,7 +70,9 @@ pub struct Rotated {
 impl Rotated {
     /// The rotation that a commit recorded; none when it recorded something else.
     pub fn of_commit(stored: &StoredCommit) -> Option<Self> {
-        let Some(Event::KeyRotated(event)) = stored.commit.events.last() else { return None };
+        let Some(Event::System(SystemEvent::KeyRotated(event))) = stored.commit.events.last() else {
+            return None;
+        };
         Some(Self { event: event.clone(), at: stored.commit.recorded_at, position: stored.last() })
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     domain::{
-        Actor, Event, Generation, OwnerId, Position, SessionId, SubjectId, Timestamp,
+        Actor, Event, Generation, OwnerId, Position, SessionId, SubjectEvent, SubjectId, Timestamp,
         budget::{Constraints, Usage, Use},
         command::{
             AskedTerms, Command, CreateSession, RecordUsage, RefreshSession, RenewSession, RevokeSession,
@@ -172,7 +172,7 @@ impl Used {
     /// The use that a commit recorded; none when it recorded something else.
     pub fn of_commit(stored: &StoredCommit) -> Option<Self> {
         stored.positions().zip(&stored.commit.events).find_map(|(position, event)| {
-            let Event::UsageRecorded(recorded) = event else { return None };
+            let Event::Subject(SubjectEvent::UsageRecorded(recorded)) = event else { return None };
             Some(Self { usage: recorded.usage(stored.commit.recorded_at), position })
         })
     }

@@ -7,7 +7,8 @@ use hashbrown::HashMap;
 
 use crate::{
     domain::{
-        Commit, Digest16, Event, Position, Seconds, SessionId, Stream, SubjectId, Timestamp,
+        Commit, Digest16, Event, Position, Seconds, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent,
+        Timestamp,
         bulk::{Bulk, Matched, Selector},
         command::{Command, SystemCommand},
         decide::{decide, decide_system},
@@ -90,7 +91,7 @@ impl Published {
     /// Whether another key seals from now on.
     pub(super) fn rotates_keys(&self) -> bool {
         let mut events = self.commits.iter().flat_map(|commit| &commit.commit.events);
-        events.any(|event| matches!(event, Event::KeyRotated(_)))
+        events.any(|event| matches!(event, Event::System(SystemEvent::KeyRotated(_))))
     }
 }
 
@@ -173,7 +174,7 @@ impl<'a> Staging<'a> {
         if events.is_empty() {
             return Ok(Decided { refusal, commit: None, subject: Some(subject) });
         }
-        if events.iter().any(|event| matches!(event, Event::SubjectErased(_))) {
+        if events.iter().any(|event| matches!(event, SubjectEvent::SubjectErased(_))) {
             self.erased.push(subject.id.clone());
         }
         let id = subject.id.clone();
@@ -260,19 +261,18 @@ impl<'a> Staging<'a> {
         &self,
         stream: Stream,
         expected: Position,
-        events: Vec<Event>,
+        events: Vec<impl Into<Event>>,
         stamp: Stamp,
     ) -> Result<Staged, Unwritable> {
         let commit = Commit {
             id: stamp.id,
             stream,
             expected,
-            system_seen: self.system.version,
             recorded_at: stamp.at,
             actor: stamp.context.actor,
             correlation_id: stamp.context.correlation_id,
             idempotency: stamp.context.idempotency,
-            events,
+            events: events.into_iter().map(Into::into).collect(),
         };
         let encoded = encode(&commit)?;
         let stored =

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::{
     domain::{
-        Digest16, Event, OwnerId, Position, SealedText, SessionId, Stream, SubjectId, Timestamp,
-        event::{self, ExpiringSoon},
+        Digest16, Event, OwnerId, Position, SealedText, SessionId, Stream, SubjectEvent, SubjectId,
+        SystemEvent, Timestamp,
+        event::{self, ExpiringSoon, Trigger},
         session::{Session, SharedSession},
         subject::Subject,
     },
@@ -45,7 +46,7 @@ pub fn notices_of(stored: &StoredCommit, present: &dyn Present) -> Vec<Notice> {
 /// Of the system stream nothing concerns sessions that are told of, but bulk revocations.
 fn bulk_notices_of(stored: &StoredCommit, present: &dyn Present) -> Vec<Notice> {
     let bulk = |(position, event): (Position, &Event)| {
-        let Event::SessionsRevoked(event) = event else { return vec![] };
+        let Event::System(SystemEvent::SelectionRevoked(event)) = event else { return vec![] };
         bulk_revoked(stored, position, event, present)
     };
     told_events(stored).flat_map(bulk).collect()
@@ -61,10 +62,10 @@ fn told_events(stored: &StoredCommit) -> impl Iterator<Item = (Position, &Event)
 fn bulk_revoked(
     stored: &StoredCommit,
     position: Position,
-    event: &event::SessionsRevoked,
+    event: &event::SelectionRevoked,
     present: &dyn Present,
 ) -> Vec<Notice> {
-    let Some(selector) = event.selector.as_deref() else { return vec![] };
+    let selector = &event.selector;
     let subject = selector.subject_id.as_ref().and_then(|id| present.subject(id));
     let name = subject.as_ref().and_then(|subject| subject.profile()?.name.clone());
     let stream = subject.map(|subject| Stream::Subject(subject.id.clone()));
@@ -80,7 +81,7 @@ fn bulk_revoked(
         subject_id: selector.subject_id.clone(),
         subject_name: subject_name.clone(),
         details: Details::Revoked(Revoked {
-            trigger: event.trigger,
+            trigger: Trigger::Bulk,
             reason: reason.clone(),
             actor: stored.commit.actor.clone(),
             selector: Some(Selector {
@@ -116,24 +117,19 @@ struct Telling<'a> {
 impl Telling<'_> {
     fn of_event(&self, position: Position, event: &Event) -> Vec<Notice> {
         let told = match event {
-            Event::SessionCreated(event) => vec![self.created(event)],
-            Event::SessionRenewed(event) => self.renewed(event),
-            Event::RenewalRejected(event) => self.rejected(event),
-            Event::SessionRevoked(event) => vec![self.revoked(event)],
-            Event::SessionsRevoked(event) => vec![self.many_revoked(event)],
-            Event::SessionExpired(event) => vec![expired(event)],
-            Event::SubjectRegistered(_)
-            | Event::TokensPresented(_)
-            | Event::SessionRefreshed(_)
-            | Event::SessionsSeen(_)
-            | Event::CredentialIssued(_)
-            | Event::CredentialRevoked(_)
-            | Event::PolicyChanged(_)
-            | Event::KeyRotated(_)
-            | Event::SubjectErased(_)
-            | Event::UsageRecorded(_)
-            | Event::WebhookCreated(_)
-            | Event::WebhookDeleted(_) => vec![],
+            Event::Subject(SubjectEvent::SessionCreated(event)) => vec![self.created(event)],
+            Event::Subject(SubjectEvent::SessionRenewed(event)) => self.renewed(event),
+            Event::Subject(SubjectEvent::RenewalRejected(event)) => self.rejected(event),
+            Event::Subject(SubjectEvent::SessionRevoked(event)) => vec![self.revoked(event)],
+            Event::Subject(SubjectEvent::SessionsRevoked(event)) => vec![self.many_revoked(event)],
+            Event::Subject(SubjectEvent::SessionExpired(event)) => vec![expired(event)],
+            Event::Subject(
+                SubjectEvent::SubjectRegistered(_)
+                | SubjectEvent::SessionRefreshed(_)
+                | SubjectEvent::SubjectErased(_)
+                | SubjectEvent::UsageRecorded(_),
+            )
+            | Event::System(_) => vec![],
         };
         let numbered = (1..).zip(told);
         numbered

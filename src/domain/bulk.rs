@@ -9,7 +9,7 @@ use minicbor::{Decode, Encode};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use super::{
-    event::{SessionsRevoked, Trigger},
+    event::{SelectionRevoked, Trigger},
     id::{Digest16, OwnerId, Position, SubjectId},
     keys::{Keys, Sealing},
     record::RecordedAs,
@@ -112,10 +112,10 @@ pub struct Bulk {
 }
 
 impl Bulk {
-    /// The bulk revocation that an event is; none of one subject's sessions.
-    pub fn of(event: &SessionsRevoked, recorded: RecordedAs) -> Option<Self> {
-        let selector = event.selector.as_deref()?.clone();
-        Some(Self { position: recorded.position, at: recorded.at, selector })
+    /// The bulk revocation that an event is.
+    pub fn of(event: &SelectionRevoked, recorded: RecordedAs) -> Self {
+        let selector = event.selector.as_ref().clone();
+        Self { position: recorded.position, at: recorded.at, selector }
     }
 
     /// Whether it ended this session of a subject that it concerns. The session is as of before it.

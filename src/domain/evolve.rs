@@ -8,9 +8,9 @@ use super::{
     activity::{Activity, SessionRefreshed},
     budget::Budget,
     event::{
-        CredentialIssued, Event, EventKind, ExpiringSoon, Profile, RejectionCause, RenewalRejected,
-        SessionCreated, SessionExpired, SessionRenewed, SessionRevoked, SessionsRevoked, SubjectRegistered,
-        Trigger, UsageRecorded, WebhookCreated,
+        CredentialIssued, EventKind, ExpiringSoon, Profile, RejectionCause, RenewalRejected, SessionCreated,
+        SessionExpired, SessionRenewed, SessionRevoked, SessionsRevoked, SubjectEvent, SubjectRegistered,
+        SystemEvent, Trigger, UsageRecorded, WebhookCreated,
     },
     id::{Generation, Position},
     record::RecordedAs,
@@ -37,79 +37,63 @@ pub struct IllegalEvent {
 }
 
 /// Makes of a subject what the event says of it. On an error the subject is unchanged.
-pub fn evolve(subject: &mut Subject, event: &Event, recorded: RecordedAs) -> Result<(), IllegalEvent> {
+pub fn evolve(subject: &mut Subject, event: &SubjectEvent, recorded: RecordedAs) -> Result<(), IllegalEvent> {
     let outcome = match event {
-        Event::SubjectRegistered(event) => {
+        SubjectEvent::SubjectRegistered(event) => {
             registered(subject, event, recorded);
             Ok(())
         }
-        Event::SessionCreated(event) => created(subject, event, recorded),
-        Event::SessionRenewed(event) => renewed(subject, event, recorded),
-        Event::RenewalRejected(event) => rejected(subject, event),
-        Event::SessionRevoked(event) => revoked(subject, event, recorded),
-        Event::SessionsRevoked(event) => many_revoked(subject, event, recorded),
-        Event::SessionExpired(event) => expired(subject, event, recorded),
-        Event::SubjectErased(_) => erased(subject),
-        Event::UsageRecorded(event) => used(subject, event, recorded),
-        Event::SessionRefreshed(event) => refreshed(subject, event, recorded),
-        Event::TokensPresented(_)
-        | Event::SessionsSeen(_)
-        | Event::CredentialIssued(_)
-        | Event::CredentialRevoked(_)
-        | Event::PolicyChanged(_)
-        | Event::KeyRotated(_)
-        | Event::WebhookCreated(_)
-        | Event::WebhookDeleted(_) => Err("it belongs to the system stream"),
+        SubjectEvent::SessionCreated(event) => created(subject, event, recorded),
+        SubjectEvent::SessionRenewed(event) => renewed(subject, event, recorded),
+        SubjectEvent::RenewalRejected(event) => rejected(subject, event),
+        SubjectEvent::SessionRevoked(event) => revoked(subject, event, recorded),
+        SubjectEvent::SessionsRevoked(event) => many_revoked(subject, event, recorded),
+        SubjectEvent::SessionExpired(event) => expired(subject, event, recorded),
+        SubjectEvent::SubjectErased(_) => erased(subject),
+        SubjectEvent::UsageRecorded(event) => used(subject, event, recorded),
+        SubjectEvent::SessionRefreshed(event) => refreshed(subject, event, recorded),
     };
-    outcome.map_err(|why| illegal(event, recorded, why))?;
+    outcome.map_err(|why| illegal(event.kind(), recorded, why))?;
     subject.version = recorded.position;
     Ok(())
 }
 
 /// Makes of the authority's own state what the event says of it. On an error the state is unchanged.
 ///
-/// What a system event says of sessions is for [`mark_presented`], [`settle`](super::bulk::settle) and
-/// [`mark_seen`](super::activity::mark_seen).
-pub fn evolve_system(system: &mut System, event: &Event, recorded: RecordedAs) -> Result<(), IllegalEvent> {
+/// What a system event says of sessions is for the [fold](super::fold).
+pub fn evolve_system(
+    system: &mut System,
+    event: &SystemEvent,
+    recorded: RecordedAs,
+) -> Result<(), IllegalEvent> {
     let outcome = match event {
-        Event::CredentialIssued(event) => issued(system, event, recorded),
-        Event::CredentialRevoked(event) => match system.credentials.get_mut(&event.credential_id) {
+        SystemEvent::CredentialIssued(event) => issued(system, event, recorded),
+        SystemEvent::CredentialRevoked(event) => match system.credentials.get_mut(&event.credential_id) {
             Some(credential) if credential.revoked_at.is_none() => {
                 credential.revoked_at = Some(recorded.at);
-                credential.changed = recorded.position;
                 Ok(())
             }
             Some(_) => Err("the credential was withdrawn before"),
             None => Err("there is no such credential"),
         },
-        Event::PolicyChanged(event) => {
+        SystemEvent::PolicyChanged(event) => {
             system.policy = Some(event.policy.clone());
             Ok(())
         }
-        Event::SessionsRevoked(event) if event.selector.is_none() => Err("it does not say of which subjects"),
-        Event::SessionsRevoked(event)
-            if event.selector.as_ref().is_some_and(|said| !said.agrees_with(&system.keys)) =>
-        {
+        SystemEvent::SelectionRevoked(event) if !event.selector.agrees_with(&system.keys) => {
             Err("the key sealed at other positions")
         }
-        Event::TokensPresented(_) | Event::SessionsRevoked(_) | Event::SessionsSeen(_) => Ok(()),
-        Event::KeyRotated(event) => system.keys.rotate(event, recorded),
-        Event::WebhookCreated(event) => webhook_created(system, event, recorded),
-        Event::WebhookDeleted(event) => match system.webhooks.remove(&event.webhook_id) {
+        SystemEvent::TokensPresented(_) | SystemEvent::SelectionRevoked(_) | SystemEvent::SessionsSeen(_) => {
+            Ok(())
+        }
+        SystemEvent::KeyRotated(event) => system.keys.rotate(event, recorded),
+        SystemEvent::WebhookCreated(event) => webhook_created(system, event, recorded),
+        SystemEvent::WebhookDeleted(event) => match system.webhooks.remove(&event.webhook_id) {
             Some(_) => Ok(()),
             None => Err("there is no such webhook"),
         },
-        Event::SubjectRegistered(_)
-        | Event::SessionCreated(_)
-        | Event::SessionRenewed(_)
-        | Event::RenewalRejected(_)
-        | Event::SessionRevoked(_)
-        | Event::SessionExpired(_)
-        | Event::SubjectErased(_)
-        | Event::SessionRefreshed(_)
-        | Event::UsageRecorded(_) => Err("it belongs to the stream of a subject"),
     };
-    outcome.map_err(|why| illegal(event, recorded, why))?;
+    outcome.map_err(|why| illegal(event.kind(), recorded, why))?;
     system.version = recorded.position;
     Ok(())
 }
@@ -128,8 +112,8 @@ pub fn mark_presented(subject: &mut Subject, id: SessionId, generation: Generati
     generation <= session.generation
 }
 
-const fn illegal(event: &Event, recorded: RecordedAs, why: &'static str) -> IllegalEvent {
-    IllegalEvent { position: recorded.position, kind: event.kind(), why }
+pub(super) const fn illegal(kind: EventKind, recorded: RecordedAs, why: &'static str) -> IllegalEvent {
+    IllegalEvent { position: recorded.position, kind, why }
 }
 
 fn registered(subject: &mut Subject, event: &SubjectRegistered, recorded: RecordedAs) {
@@ -332,9 +316,6 @@ fn many_revoked(
     event: &SessionsRevoked,
     recorded: RecordedAs,
 ) -> Result<(), &'static str> {
-    if event.selector.is_some() {
-        return Err("a selection among all subjects belongs to the system stream");
-    }
     if subject.registration.is_none() {
         return Err("the subject is not registered");
     }

@@ -9,8 +9,8 @@ use std::ops::Range;
 use super::{
     activity::{SessionsSeen, mark_seen},
     bulk::Bulk,
-    event::{Event, SessionsRevoked, TokensPresented},
-    evolve::{IllegalEvent, evolve, evolve_system, mark_presented},
+    event::{Event, SubjectEvent, SystemEvent, TokensPresented},
+    evolve::{IllegalEvent, evolve, evolve_system, illegal, mark_presented},
     id::{Position, SessionId, SubjectId},
     kind::EventKind,
     record::{Commit, RecordedAs, Stream},
@@ -81,7 +81,7 @@ fn apply_to_subject<'e>(
 ) -> Result<(), IllegalEvent> {
     let mut begun = Vec::new();
     for (recorded, event) in events.clone() {
-        if let Event::SessionCreated(created) = event {
+        if let Event::Subject(SubjectEvent::SessionCreated(created)) = event {
             if ledger.subject_of(created.session_id).is_some_and(|other| other != *id) {
                 return Err(illegal(event.kind(), recorded, "the session is another subject's"));
             }
@@ -91,6 +91,9 @@ fn apply_to_subject<'e>(
     ledger.change(id, |subject| {
         let mut expected = expected;
         for (recorded, event) in events {
+            let Event::Subject(event) = event else {
+                return Err(illegal(event.kind(), recorded, "it belongs to the system stream"));
+            };
             continues(expected.take(), subject.version, event.kind(), recorded)?;
             evolve(subject, event, recorded)?;
         }
@@ -108,6 +111,9 @@ fn apply_to_system<'e>(
     events: impl Iterator<Item = (RecordedAs, &'e Event)>,
 ) -> Result<(), IllegalEvent> {
     for (recorded, event) in events {
+        let Event::System(event) = event else {
+            return Err(illegal(event.kind(), recorded, "it belongs to the stream of a subject"));
+        };
         if let Some(system) = ledger.system() {
             continues(expected.take(), system.version, event.kind(), recorded)?;
             evolve_system(system, event, recorded)?;
@@ -118,29 +124,24 @@ fn apply_to_system<'e>(
 }
 
 /// What an event of the authority's own stream says of sessions.
-fn reach_sessions(ledger: &mut impl Ledger, event: &Event, recorded: RecordedAs) -> Result<(), IllegalEvent> {
+fn reach_sessions(
+    ledger: &mut impl Ledger,
+    event: &SystemEvent,
+    recorded: RecordedAs,
+) -> Result<(), IllegalEvent> {
     match event {
-        Event::TokensPresented(marks) => note_presented(ledger, marks, recorded),
-        Event::SessionsSeen(marks) => note_seen(ledger, marks, recorded),
-        Event::SessionsRevoked(event) => {
-            end_selected(ledger, event, recorded);
+        SystemEvent::TokensPresented(marks) => note_presented(ledger, marks, recorded),
+        SystemEvent::SessionsSeen(marks) => note_seen(ledger, marks, recorded),
+        SystemEvent::SelectionRevoked(event) => {
+            ledger.end_selected(Bulk::of(event, recorded));
             Ok(())
         }
-        Event::SubjectRegistered(_)
-        | Event::SessionCreated(_)
-        | Event::SessionRenewed(_)
-        | Event::SessionRefreshed(_)
-        | Event::RenewalRejected(_)
-        | Event::SessionRevoked(_)
-        | Event::CredentialIssued(_)
-        | Event::CredentialRevoked(_)
-        | Event::PolicyChanged(_)
-        | Event::KeyRotated(_)
-        | Event::SessionExpired(_)
-        | Event::SubjectErased(_)
-        | Event::UsageRecorded(_)
-        | Event::WebhookCreated(_)
-        | Event::WebhookDeleted(_) => Ok(()),
+        SystemEvent::CredentialIssued(_)
+        | SystemEvent::CredentialRevoked(_)
+        | SystemEvent::PolicyChanged(_)
+        | SystemEvent::KeyRotated(_)
+        | SystemEvent::WebhookCreated(_)
+        | SystemEvent::WebhookDeleted(_) => Ok(()),
     }
 }
 
@@ -171,12 +172,6 @@ fn note_seen(
     Ok(())
 }
 
-fn end_selected(ledger: &mut impl Ledger, event: &SessionsRevoked, recorded: RecordedAs) {
-    if let Some(bulk) = Bulk::of(event, recorded) {
-        ledger.end_selected(bulk);
-    }
-}
-
 /// Changes the subject of a session that a mark names. Part of a history knows of other subjects' sessions nothing.
 fn change_session(
     ledger: &mut impl Ledger,
@@ -205,8 +200,4 @@ fn continues(
         }
         Some(_) | None => Ok(()),
     }
-}
-
-const fn illegal(kind: EventKind, recorded: RecordedAs, why: &'static str) -> IllegalEvent {
-    IllegalEvent { position: recorded.position, kind, why }
 }

@@ -42,11 +42,13 @@ pub enum EventKind {
     WebhookCreated = 18,
     /// See [`WebhookDeleted`](super::event::WebhookDeleted).
     WebhookDeleted = 19,
+    /// See [`SelectionRevoked`](super::event::SelectionRevoked).
+    SelectionRevoked = 20,
 }
 
 impl EventKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::SubjectRegistered,
         Self::SessionCreated,
         Self::SessionRenewed,
@@ -65,6 +67,7 @@ impl EventKind {
         Self::UsageRecorded,
         Self::WebhookCreated,
         Self::WebhookDeleted,
+        Self::SelectionRevoked,
     ];
 
     /// Its name, as in `kinds=` and in a recorded event.
@@ -75,7 +78,8 @@ impl EventKind {
             Self::SessionRenewed => "SessionRenewed",
             Self::RenewalRejected => "RenewalRejected",
             Self::SessionRevoked => "SessionRevoked",
-            Self::SessionsRevoked => "SessionsRevoked",
+            // To readers both are the end of many sessions: of one subject's, or of a selection.
+            Self::SessionsRevoked | Self::SelectionRevoked => "SessionsRevoked",
             Self::TokensPresented => "TokensPresented",
             Self::CredentialIssued => "CredentialIssued",
             Self::CredentialRevoked => "CredentialRevoked",
@@ -99,6 +103,7 @@ impl EventKind {
             | Self::RenewalRejected
             | Self::SessionRevoked
             | Self::SessionsRevoked
+            | Self::SelectionRevoked
             | Self::SessionExpired => true,
             Self::SubjectRegistered
             | Self::TokensPresented
@@ -117,12 +122,38 @@ impl EventKind {
 
     /// The version in which the kind is written today.
     pub const fn version(self) -> u8 {
-        1
+        match self {
+            Self::SessionsRevoked => 2,
+            Self::SubjectRegistered
+            | Self::SessionCreated
+            | Self::SessionRenewed
+            | Self::RenewalRejected
+            | Self::SessionRevoked
+            | Self::TokensPresented
+            | Self::CredentialIssued
+            | Self::CredentialRevoked
+            | Self::PolicyChanged
+            | Self::SessionExpired
+            | Self::SubjectErased
+            | Self::KeyRotated
+            | Self::SessionRefreshed
+            | Self::SessionsSeen
+            | Self::UsageRecorded
+            | Self::WebhookCreated
+            | Self::WebhookDeleted
+            | Self::SelectionRevoked => 1,
+        }
     }
 
-    /// The kind of this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    /// Every name, in the order of the numbers; the two kinds that share one have it once.
+    pub fn names() -> Vec<&'static str> {
+        let kinds = Self::ALL.into_iter().filter(|kind| *kind != Self::SelectionRevoked);
+        kinds.map(Self::name).collect()
+    }
+
+    /// The kinds of this name; none of an unknown one.
+    pub fn named(name: &str) -> Vec<Self> {
+        Self::ALL.into_iter().filter(|kind| kind.name() == name).collect()
     }
 
     /// The kind of this number in the log.

@@ -36,7 +36,7 @@ pub mod webhook;
 
 pub use activity::Mode;
 pub use amount::Amount;
-pub use event::{Event, EventKind, KindSet};
+pub use event::{Event, EventKind, KindSet, SubjectEvent, SystemEvent};
 pub use id::{
     CommitId, CredentialId, Digest16, EventId, Generation, OwnerId, Position, SessionId, SubjectId, WebhookId,
 };

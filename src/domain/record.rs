@@ -85,8 +85,6 @@ pub struct Commit {
     pub stream: Stream,
     /// The last position of this stream when it was decided; 0 for none. The log refuses it otherwise.
     pub expected: Position,
-    /// The last position of the system stream that its writer had folded (see "void" in `docs/log-format.md`).
-    pub system_seen: Position,
     /// When it was decided; never before the commit in front of it.
     pub recorded_at: Timestamp,
     /// Who caused it.

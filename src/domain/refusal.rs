@@ -2,7 +2,7 @@
 
 use super::{
     budget::Constraint,
-    event::{Event, Trigger},
+    event::{SubjectEvent, Trigger},
     id::{Position, SessionId},
     session::Status,
     time::{Seconds, Timestamp},
@@ -179,7 +179,7 @@ pub struct Refused {
     /// The answer to the caller.
     pub refusal: Refusal,
     /// What is recorded of it; mostly nothing.
-    pub record: Vec<Event>,
+    pub record: Vec<SubjectEvent>,
 }
 
 impl From<Refusal> for Refused {

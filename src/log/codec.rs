@@ -14,15 +14,18 @@ use minicbor::{Decode, Encode, Encoder};
 
 use super::{LogError, record::EncodedCommit, record::RecordHash, record::StreamKey, upcast};
 use crate::domain::{
-    Actor, Commit, CommitId, Event, EventKind, Position, Stream, SubjectId, Timestamp, record::Idempotency,
+    Actor, Commit, CommitId, Event, EventKind, Position, Stream, SubjectEvent, SubjectId, SystemEvent,
+    Timestamp, record::Idempotency,
 };
 
 /// The most bytes of a commit: less than 64 KiB, the largest message of a `JetStream` stream, and small
 /// enough that sled keeps it inline (`docs/log-format.md`, limits).
 pub const MAX_COMMIT_BYTES: usize = 64 * 1024 - 1;
 
-/// The version of the layout that this module writes and reads.
-const FORMAT: u8 = 1;
+/// The version of the layout that this module writes; it reads those before too.
+const FORMAT: u8 = 2;
+/// The layout that also said which position of the system stream its writer had seen.
+const FORMAT_1: u8 = 1;
 
 /// Room for the commit of one renewal, so that its bytes are written without moving them.
 const USUAL_COMMIT_BYTES: usize = 256;
@@ -44,6 +47,29 @@ struct Header<'a> {
     stream: Option<Cow<'a, SubjectId>>,
     #[n(3)]
     expected: Position,
+    // Number 4 was the last position of the system stream that the writer knew, in format 1.
+    #[n(5)]
+    recorded_at: Timestamp,
+    #[n(6)]
+    actor: Cow<'a, Actor>,
+    #[n(7)]
+    correlation_id: Option<Cow<'a, str>>,
+    #[n(8)]
+    idempotency: Option<Idempotency>,
+}
+
+/// The same in format 1.
+#[derive(Encode, Decode)]
+#[cbor(array)]
+struct HeaderV1<'a> {
+    #[n(0)]
+    format: u8,
+    #[n(1)]
+    id: CommitId,
+    #[n(2)]
+    stream: Option<Cow<'a, SubjectId>>,
+    #[n(3)]
+    expected: Position,
     #[n(4)]
     system_seen: Position,
     #[n(5)]
@@ -54,6 +80,13 @@ struct Header<'a> {
     correlation_id: Option<Cow<'a, str>>,
     #[n(8)]
     idempotency: Option<Idempotency>,
+}
+
+impl<'a> From<HeaderV1<'a>> for Header<'a> {
+    fn from(old: HeaderV1<'a>) -> Self {
+        let HeaderV1 { id, stream, expected, recorded_at, actor, correlation_id, idempotency, .. } = old;
+        Self { format: FORMAT, id, stream, expected, recorded_at, actor, correlation_id, idempotency }
+    }
 }
 
 /// Why bytes are not a commit.
@@ -69,7 +102,7 @@ pub enum DecodeError {
     #[error("the commit has {0} bytes, more than {MAX_COMMIT_BYTES}")]
     TooLarge(usize),
     /// The commit is laid out in a way that this program does not know.
-    #[error("the commit has format {0}; this program reads format {FORMAT}: a newer one wrote it")]
+    #[error("the commit has format {0}; this program reads formats up to {FORMAT}: a newer one wrote it")]
     UnknownFormat(u8),
     /// A commit without events.
     #[error("the commit has no events")]
@@ -187,7 +220,6 @@ fn header_of(commit: &Commit) -> Header<'_> {
             Stream::Subject(id) => Some(Cow::Borrowed(id)),
         },
         expected: commit.expected,
-        system_seen: commit.system_seen,
         recorded_at: commit.recorded_at,
         actor: Cow::Borrowed(&commit.actor),
         correlation_id: commit.correlation_id.as_deref().map(Cow::Borrowed),
@@ -200,7 +232,6 @@ fn commit_of(header: Header<'_>, events: Vec<Event>) -> Commit {
         id: header.id,
         stream: header.stream.map_or(Stream::System, |id| Stream::Subject(id.into_owned())),
         expected: header.expected,
-        system_seen: header.system_seen,
         recorded_at: header.recorded_at,
         actor: header.actor.into_owned(),
         correlation_id: header.correlation_id.map(Cow::into_owned),
@@ -214,6 +245,7 @@ fn decode_header(bytes: &[u8]) -> Result<Header<'_>, DecodeError> {
     let format = minicbor::Decoder::new(bytes).array_iter::<u8>().ok().and_then(|mut fields| fields.next());
     match format {
         Some(Ok(FORMAT)) => exact(bytes, "the header"),
+        Some(Ok(FORMAT_1)) => exact::<HeaderV1<'_>>(bytes, "the header").map(Header::from),
         Some(Ok(other)) => Err(DecodeError::UnknownFormat(other)),
         Some(Err(error)) => Err(malformed("the header", &error)),
         None => Err(DecodeError::NotCanonical("the header")),
@@ -223,24 +255,37 @@ fn decode_header(bytes: &[u8]) -> Result<Header<'_>, DecodeError> {
 fn put_event(out: &mut Vec<u8>, event: &Event) {
     put_event_prefix(out, event.kind() as u8, event.kind().version());
     match event {
-        Event::SubjectRegistered(data) => put(out, data),
-        Event::SessionCreated(data) => put(out, data),
-        Event::SessionRenewed(data) => put(out, data),
-        Event::RenewalRejected(data) => put(out, data),
-        Event::SessionRevoked(data) => put(out, data),
-        Event::SessionsRevoked(data) => put(out, data),
-        Event::TokensPresented(data) => put(out, data),
-        Event::CredentialIssued(data) => put(out, data),
-        Event::CredentialRevoked(data) => put(out, data),
-        Event::PolicyChanged(data) => put(out, data),
-        Event::KeyRotated(data) => put(out, data),
-        Event::WebhookCreated(data) => put(out, data),
-        Event::WebhookDeleted(data) => put(out, data),
-        Event::SessionExpired(data) => put(out, data),
-        Event::SubjectErased(data) => put(out, data),
-        Event::UsageRecorded(data) => put(out, data),
-        Event::SessionRefreshed(data) => put(out, data),
-        Event::SessionsSeen(data) => put(out, data),
+        Event::Subject(event) => put_subject_event(out, event),
+        Event::System(event) => put_system_event(out, event),
+    }
+}
+
+fn put_subject_event(out: &mut Vec<u8>, event: &SubjectEvent) {
+    match event {
+        SubjectEvent::SubjectRegistered(data) => put(out, data),
+        SubjectEvent::SessionCreated(data) => put(out, data),
+        SubjectEvent::SessionRenewed(data) => put(out, data),
+        SubjectEvent::RenewalRejected(data) => put(out, data),
+        SubjectEvent::SessionRevoked(data) => put(out, data),
+        SubjectEvent::SessionsRevoked(data) => put(out, data),
+        SubjectEvent::SessionExpired(data) => put(out, data),
+        SubjectEvent::SubjectErased(data) => put(out, data),
+        SubjectEvent::SessionRefreshed(data) => put(out, data),
+        SubjectEvent::UsageRecorded(data) => put(out, data),
+    }
+}
+
+fn put_system_event(out: &mut Vec<u8>, event: &SystemEvent) {
+    match event {
+        SystemEvent::SelectionRevoked(data) => put(out, data),
+        SystemEvent::TokensPresented(data) => put(out, data),
+        SystemEvent::SessionsSeen(data) => put(out, data),
+        SystemEvent::CredentialIssued(data) => put(out, data),
+        SystemEvent::CredentialRevoked(data) => put(out, data),
+        SystemEvent::PolicyChanged(data) => put(out, data),
+        SystemEvent::KeyRotated(data) => put(out, data),
+        SystemEvent::WebhookCreated(data) => put(out, data),
+        SystemEvent::WebhookDeleted(data) => put(out, data),
     }
 }
 

@@ -3,14 +3,14 @@
 use super::{EncodedCommit, encode};
 use crate::domain::{
     Actor, Commit, CommitId, CredentialId, Digest16, Event, Generation, KeyUse, Mode, NoticeKind, Policy,
-    Position, SealedText, Seconds, SessionId, Stream, Timestamp, WebhookId,
+    Position, SealedText, Seconds, SessionId, Stream, SubjectEvent, SystemEvent, Timestamp, WebhookId,
     bulk::Selector,
     event::{
         CredentialIssued, CredentialRevoked, Device, ExpiryCause, KeyRotated, MatchedOfOwner, PolicyChanged,
-        Presented, Profile, RejectionCause, RejectionCode, RenewalRejected, Role, Seen, SessionCreated,
-        SessionExpired, SessionRefreshed, SessionRenewed, SessionRevoked, SessionsRevoked, SessionsSeen,
-        SubjectErased, SubjectKind, SubjectRegistered, Terms, TokensPresented, Trigger, UsageRecorded,
-        WebhookCreated, WebhookDeleted,
+        Presented, Profile, RejectionCause, RejectionCode, RenewalRejected, Role, Seen, SelectionRevoked,
+        SessionCreated, SessionExpired, SessionRefreshed, SessionRenewed, SessionRevoked, SessionsRevoked,
+        SessionsSeen, SubjectErased, SubjectKind, SubjectRegistered, Terms, TokensPresented, Trigger,
+        UsageRecorded, WebhookCreated, WebhookDeleted,
     },
     keys::{Retire, Sealing},
     record::{ActorKind, Idempotency},
@@ -39,11 +39,11 @@ fn commit_id(n: u64) -> CommitId {
 pub(super) fn revoked(n: u64) -> Event {
     let mut session = [0x11; 16];
     session[..8].copy_from_slice(&n.to_be_bytes());
-    Event::SessionRevoked(SessionRevoked {
+    Event::Subject(SubjectEvent::SessionRevoked(SessionRevoked {
         session_id: SessionId::from_bytes(session),
         trigger: Trigger::ManualRevoke,
         reason: None,
-    })
+    }))
 }
 
 /// A commit of `events` events that continues a stream after `expected`.
@@ -52,7 +52,6 @@ pub(super) fn commit(n: u64, stream: Stream, expected: u64, millis: i64, events:
         id: commit_id(n),
         stream,
         expected: Position(expected),
-        system_seen: Position::ZERO,
         recorded_at: at(millis),
         actor: Actor::AUTHORITY,
         correlation_id: None,
@@ -81,7 +80,7 @@ pub(super) fn padded(n: u64, text: usize) -> Commit {
     let session_id = SessionId::from_bytes([3; 16]);
     let event = SessionRevoked { session_id, trigger: Trigger::Own, reason };
     Commit {
-        events: vec![Event::SessionRevoked(event)],
+        events: vec![Event::Subject(SubjectEvent::SessionRevoked(event))],
         ..commit(n, subject(n), 0, i64::try_from(n).unwrap(), 0)
     }
 }
@@ -92,7 +91,6 @@ pub(super) fn full(event: Event) -> Commit {
         id: commit_id(0x0193_75c1_6a3e_7c52),
         stream: Stream::Subject("svc:build@eu-1".parse().unwrap()),
         expected: Position(41),
-        system_seen: Position(7),
         recorded_at: at(1_234),
         actor: Actor {
             kind: ActorKind::Credential,
@@ -114,13 +112,13 @@ fn sealed(byte: u8) -> SealedText {
 
 fn key_rotated() -> Event {
     let id = |letter: &str| format!("k4.lid.{}", letter.repeat(44)).parse().unwrap();
-    Event::KeyRotated(KeyRotated {
+    Event::System(SystemEvent::KeyRotated(KeyRotated {
         which: KeyUse::Session,
         key_id: id("b"),
         previous_key_id: Some(id("a")),
         retire: Some(Retire::Overlap),
         retire_at: Some(at(86_400_000)),
-    })
+    }))
 }
 
 fn revoked_in_bulk() -> Event {
@@ -137,37 +135,43 @@ fn revoked_in_bulk() -> Event {
         issued_before: Some(at(900_000)),
         sealed_by: Some(sealed_by),
     };
-    Event::SessionsRevoked(SessionsRevoked {
-        device_digest: None,
-        except_session_id: None,
-        oldest: None,
+    Event::System(SystemEvent::SelectionRevoked(SelectionRevoked {
+        selector: Box::new(selector),
         matched: 2,
-        trigger: Trigger::Bulk,
         reason: Some(sealed(8)),
-        selector: Some(Box::new(selector)),
         owners: Some(vec![MatchedOfOwner { owner_id, matched: 2 }]),
-    })
+    }))
 }
 
 fn usage_recorded(session_id: SessionId) -> Event {
-    Event::UsageRecorded(UsageRecorded {
+    Event::Subject(SubjectEvent::UsageRecorded(UsageRecorded {
         session_id,
         operation: "pay".to_owned(),
         amount: Some("12.50".parse().unwrap()),
         destination: Some("acct:supplier-7".to_owned()),
         transactions: 3,
         total_amount: "40".parse().unwrap(),
-    })
+    }))
 }
 
-/// One event of every kind, every field filled; of a kind with two forms, one of each.
+fn renewal_rejected(session_id: SessionId) -> Event {
+    Event::Subject(SubjectEvent::RenewalRejected(RenewalRejected {
+        session_id,
+        generation: Generation(2),
+        cause: RejectionCause::Policy,
+        code: Some(RejectionCode::RenewalTooEarly),
+        expiring_soon: None,
+    }))
+}
+
+/// One event of every kind, every field filled.
 pub(super) fn every_kind() -> Vec<Event> {
     use crate::domain::policy::OnLimit;
     let session_id = SessionId::from_bytes([0x51; 16]);
     let credential_id = CredentialId::from_bytes([0xc1; 16]);
     let owner_id = Some("team:payments".parse().unwrap());
     vec![
-        Event::SubjectRegistered(SubjectRegistered {
+        Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered {
             profile: Profile {
                 name: Some(sealed(1)),
                 kind: Some(SubjectKind::Service),
@@ -177,8 +181,8 @@ pub(super) fn every_kind() -> Vec<Event> {
                 on_limit: Some(OnLimit::EvictOldest),
                 on_device_limit: Some(OnLimit::Reject),
             },
-        }),
-        Event::SessionCreated(SessionCreated {
+        })),
+        Event::Subject(SubjectEvent::SessionCreated(SessionCreated {
             session_id,
             terms: Terms {
                 ttl: Seconds(3_600),
@@ -194,68 +198,67 @@ pub(super) fn every_kind() -> Vec<Event> {
             scopes: vec!["read".to_owned(), "write:orders".to_owned()],
             metadata: Some(sealed(3)),
             constraints: None,
-        }),
-        Event::SessionRenewed(SessionRenewed {
+        })),
+        Event::Subject(SubjectEvent::SessionRenewed(SessionRenewed {
             session_id,
             generation: Generation(2),
             expires_at: at(7_200_000),
             renew_at: Some(at(5_400_000)),
             key_digest: Some(digest(0xe0)),
             expiring_soon: None,
-        }),
-        Event::RenewalRejected(RenewalRejected {
-            session_id,
-            generation: Generation(2),
-            cause: RejectionCause::Policy,
-            code: Some(RejectionCode::RenewalTooEarly),
-            expiring_soon: None,
-        }),
-        Event::SessionRevoked(SessionRevoked {
+        })),
+        renewal_rejected(session_id),
+        Event::Subject(SubjectEvent::SessionRevoked(SessionRevoked {
             session_id,
             trigger: Trigger::TokenReuse,
             reason: Some(sealed(4)),
-        }),
-        Event::SessionsRevoked(SessionsRevoked {
+        })),
+        Event::Subject(SubjectEvent::SessionsRevoked(SessionsRevoked {
             device_digest: Some(digest(0xd0)),
             except_session_id: Some(session_id),
             oldest: Some(2),
             matched: 2,
             trigger: Trigger::Evicted,
             reason: Some(sealed(5)),
-            selector: None,
-            owners: None,
-        }),
+        })),
         revoked_in_bulk(),
-        Event::TokensPresented(TokensPresented {
+        Event::System(SystemEvent::TokensPresented(TokensPresented {
             presented: vec![Presented { session_id, generation: Generation(3) }],
-        }),
-        Event::CredentialIssued(CredentialIssued {
+        })),
+        Event::System(SystemEvent::CredentialIssued(CredentialIssued {
             credential_id,
             role: Role::Owner,
             owner_id,
             name: Some(sealed(6)),
             key_hash: [0x4b; 32],
             expires_in: None,
-        }),
-        Event::CredentialRevoked(CredentialRevoked { credential_id }),
-        Event::PolicyChanged(PolicyChanged { policy: Policy::default() }),
-        Event::SessionExpired(SessionExpired {
+        })),
+        Event::System(SystemEvent::CredentialRevoked(CredentialRevoked { credential_id })),
+        Event::System(SystemEvent::PolicyChanged(PolicyChanged { policy: Policy::default() })),
+        Event::Subject(SubjectEvent::SessionExpired(SessionExpired {
             session_id,
             expires_at: at(3_600_000),
             cause: ExpiryCause::Absolute,
-        }),
-        Event::SubjectErased(SubjectErased { reason: sealed(7) }),
-        Event::SessionRefreshed(SessionRefreshed { session_id, expires_at: at(7_200_000) }),
-        Event::SessionsSeen(SessionsSeen { seen: vec![Seen { session_id, seen_at: at(1_860_000) }] }),
+        })),
+        Event::Subject(SubjectEvent::SubjectErased(SubjectErased { reason: sealed(7) })),
+        Event::Subject(SubjectEvent::SessionRefreshed(SessionRefreshed {
+            session_id,
+            expires_at: at(7_200_000),
+        })),
+        Event::System(SystemEvent::SessionsSeen(SessionsSeen {
+            seen: vec![Seen { session_id, seen_at: at(1_860_000) }],
+        })),
         usage_recorded(session_id),
         key_rotated(),
-        Event::WebhookCreated(WebhookCreated {
+        Event::System(SystemEvent::WebhookCreated(WebhookCreated {
             webhook_id: WebhookId::from_bytes([0xe3; 16]),
             owner_id: Some("team:payments".parse().unwrap()),
             kinds: Some(vec![NoticeKind::SessionRenewed, NoticeKind::SessionRevoked]),
             format: WebhookFormat::Ntfy,
             host: "https://ntfy.example".to_owned(),
-        }),
-        Event::WebhookDeleted(WebhookDeleted { webhook_id: WebhookId::from_bytes([0xe3; 16]) }),
+        })),
+        Event::System(SystemEvent::WebhookDeleted(WebhookDeleted {
+            webhook_id: WebhookId::from_bytes([0xe3; 16]),
+        })),
     ]
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     audit::Nodes,
     authority::IdempotencyTable,
-    domain::{Event, Position, Stream, SubjectId, fold::Ledger, state::State},
+    domain::{Event, Position, Stream, SubjectEvent, SubjectId, fold::Ledger, state::State},
     log::{EventLog, SledLog, StoredCommit},
     projections::Projections,
 };
@@ -30,7 +30,7 @@ impl Folded {
     fn note_erasures(&mut self, stored: &StoredCommit) {
         let Stream::Subject(subject) = &stored.commit.stream else { return };
         for (position, event) in stored.positions().zip(&stored.commit.events) {
-            if let Event::SubjectErased(_) = event {
+            if let Event::Subject(SubjectEvent::SubjectErased(_)) = event {
                 self.erased.insert(subject.clone(), position);
             }
         }

@@ -11,7 +11,7 @@ pub mod timeline;
 use parking_lot::RwLock;
 
 use crate::{
-    domain::{Event, SessionId, Stream, SubjectId},
+    domain::{Event, SessionId, Stream, SubjectEvent, SubjectId},
     log::StoredCommit,
 };
 
@@ -30,14 +30,16 @@ impl Projections {
     pub fn fold(&self, stored: &StoredCommit, subject_of: impl Fn(SessionId) -> Option<SubjectId>) {
         self.timeline.write().add(&stored.commit.stream, stored.first);
         for (position, event) in stored.positions().zip(&stored.commit.events) {
-            if let Event::SessionCreated(created) = event {
+            if let Event::Subject(SubjectEvent::SessionCreated(created)) = event {
                 self.sessions.write().add(position, created.session_id);
             }
             if Revocations::is_one(event) {
                 self.revocations.write().add(position, stored.commit.recorded_at, event);
             }
-            for subject in event.sessions_reached().filter_map(&subject_of) {
-                self.timeline.write().add_reaching(&Stream::Subject(subject), stored.first);
+            if let Event::System(event) = event {
+                for subject in event.sessions_named().into_iter().filter_map(&subject_of) {
+                    self.timeline.write().add_reaching(&Stream::Subject(subject), stored.first);
+                }
             }
         }
     }

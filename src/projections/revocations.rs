@@ -1,7 +1,7 @@
 //! Where the revocations stand: those of all subjects at once with what they say, of the others the positions.
 
 use crate::domain::{
-    Event, Position, SealedText, Timestamp, bulk::Bulk, event::SessionsRevoked, record::RecordedAs,
+    Event, Position, SealedText, SubjectEvent, SystemEvent, Timestamp, bulk::Bulk, record::RecordedAs,
 };
 
 /// The revocations so far, in their order.
@@ -15,20 +15,18 @@ pub struct Revocations {
 impl Revocations {
     /// Whether an event ends sessions.
     pub const fn is_one(event: &Event) -> bool {
-        matches!(event, Event::SessionRevoked(_) | Event::SessionsRevoked(_))
+        matches!(
+            event,
+            Event::Subject(SubjectEvent::SessionRevoked(_) | SubjectEvent::SessionsRevoked(_))
+                | Event::System(SystemEvent::SelectionRevoked(_))
+        )
     }
 
     /// Adds an event that ends sessions; they come in order.
     pub fn add(&mut self, position: Position, at: Timestamp, event: &Event) {
         self.positions.push(position);
-        if let Event::SessionsRevoked(event) = event {
-            self.add_bulk(event, RecordedAs { position, at });
-        }
-    }
-
-    fn add_bulk(&mut self, event: &SessionsRevoked, recorded: RecordedAs) {
-        if let Some(bulk) = Bulk::of(event, recorded) {
-            self.bulks.push(bulk);
+        if let Event::System(SystemEvent::SelectionRevoked(event)) = event {
+            self.bulks.push(Bulk::of(event, RecordedAs { position, at }));
             self.reasons.push(event.reason.clone());
         }
     }

@@ -16,7 +16,7 @@ use tenure::{
     },
     clock::stopwatch,
     domain::{
-        Event, KeyUse, Mode, Position, Seconds, SessionId,
+        Event, KeyUse, Mode, Position, Seconds, SessionId, SystemEvent,
         command::{AskedTerms, Revoker},
         event::Trigger,
         keys::Retire,
@@ -247,8 +247,8 @@ fn a_rotation_that_comes_first_says_until_when_the_key_sealed() {
     });
     assert_eq!(ended.matched, 3);
     let recorded = fleet.recorded_after(Position(ended.position.unwrap().0 - 1));
-    let [Event::SessionsRevoked(event)] = &recorded[..] else { panic!("{recorded:?}") };
-    let sealed_by = event.selector.as_ref().unwrap().sealed_by.clone().unwrap();
+    let [Event::System(SystemEvent::SelectionRevoked(event))] = &recorded[..] else { panic!("{recorded:?}") };
+    let sealed_by = event.selector.sealed_by.clone().unwrap();
     assert_eq!((sealed_by.key_id, sealed_by.until), (before.id.clone(), Some(key().since)));
     assert_ne!(key().id, before.id);
     fleet.agrees();

@@ -5,8 +5,8 @@ use std::{fs, path::Path, sync::Arc};
 use tenure::{
     authority::{Context, NewProfile, NewSession},
     domain::{
-        Actor, Commit, CommitId, Event, KeyUse, Policy, Position, Stream, Timestamp, event::PolicyChanged,
-        keys::Key,
+        Actor, Commit, CommitId, Event, KeyUse, Policy, Position, Stream, SystemEvent, Timestamp,
+        event::PolicyChanged, keys::Key,
     },
     log::{EventLog, SledLog, encode},
     node::{Node, Options},
@@ -25,12 +25,11 @@ fn directory_of_old(data: &Path) {
         id: CommitId::from_bytes([0; 16]),
         stream: Stream::System,
         expected: Position::ZERO,
-        system_seen: Position::ZERO,
         recorded_at: Timestamp::parse("2026-01-01T00:00:00Z").unwrap(),
         actor: Actor::AUTHORITY,
         correlation_id: None,
         idempotency: None,
-        events: vec![Event::PolicyChanged(PolicyChanged { policy: Policy::default() })],
+        events: vec![Event::System(SystemEvent::PolicyChanged(PolicyChanged { policy: Policy::default() }))],
     };
     log.append(vec![encode(&commit).unwrap()]).unwrap();
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tenure::{
     authority::{Granted, Inactive, Live, NewSession},
     domain::{
-        Event, EventKind, Mode, Position, Seconds, SessionId, Timestamp, command::AskedTerms,
+        Event, EventKind, Mode, Position, Seconds, SessionId, SubjectEvent, Timestamp, command::AskedTerms,
         event::ExpiryCause, session::TokenFault,
     },
     log::{EventLog, MemoryLog},
@@ -143,7 +143,9 @@ fn a_sweep_ends_an_idle_session_once_and_exactly() {
     assert_eq!(pollster::block_on(used.world.authority.sweep()).unwrap().recorded, 1);
     assert_eq!(pollster::block_on(used.world.authority.sweep()).unwrap().recorded, 0);
     let last = used.log.read(Position::ZERO, 1_000).unwrap().pop().unwrap();
-    let Event::SessionExpired(expired) = &last.commit.events[0] else { panic!("{last:?}") };
+    let Event::Subject(SubjectEvent::SessionExpired(expired)) = &last.commit.events[0] else {
+        panic!("{last:?}")
+    };
     assert_eq!((expired.expires_at, expired.cause), (used.begun.plus(Seconds(105)), ExpiryCause::Idle));
 }
 
@@ -171,7 +173,9 @@ fn a_sweep_of_what_is_due_looks_again_at_what_was_used_meanwhile() {
     // By the record it ends after 100 s, by its last use after 105 s.
     assert_eq!([swept_after(55), swept_after(40), swept_after(4), swept_after(1)], [0, 0, 0, 1]);
     let last = used.log.read(Position::ZERO, 1_000).unwrap().pop().unwrap();
-    let Event::SessionExpired(expired) = &last.commit.events[0] else { panic!("{last:?}") };
+    let Event::Subject(SubjectEvent::SessionExpired(expired)) = &last.commit.events[0] else {
+        panic!("{last:?}")
+    };
     assert_eq!(expired.expires_at, used.begun.plus(Seconds(105)));
 }
 

@@ -1,10 +1,10 @@
 //! Bulk revocation: what a selector means, and whose sessions are ended (section 3, "Bulk").
 
 use tenure::domain::{
-    Commit, Event, Stream,
+    Commit, Event, Stream, SubjectEvent, SystemEvent,
     bulk::{Matched, OWNERS_COUNTED, SAMPLE, Selector},
     command::{RevokeMatching, SystemCommand},
-    event::{KeyRotated, MatchedOfOwner, Profile, SessionsRevoked, Trigger},
+    event::{KeyRotated, MatchedOfOwner, Profile, SelectionRevoked, Trigger},
     keys::{KeyId, KeyUse, Retire, Sealing},
     session::Status,
     state::State,
@@ -17,13 +17,12 @@ fn revoke(selector: &Selector) -> SystemCommand {
     SystemCommand::RevokeMatching(RevokeMatching { selector: selector.clone(), reason: sealed("stolen") })
 }
 
-fn is_ended_with(selector: Selector, matched: u32) -> SessionsRevoked {
-    SessionsRevoked {
-        trigger: Trigger::Bulk,
+fn is_ended_with(selector: Selector, matched: u32) -> SelectionRevoked {
+    SelectionRevoked {
+        selector: Box::new(selector),
+        matched,
         reason: Some(sealed("stolen")),
-        selector: Some(Box::new(selector)),
         owners: Some(vec![MatchedOfOwner { owner_id: Some(owner(ALICE)), matched }]),
-        ..are_ended(matched)
     }
 }
 
@@ -36,8 +35,9 @@ fn two() -> Scenario {
 fn one_event_ends_all_that_match_and_says_how_many_of_each_owner() {
     let all = Selector::default();
     let command = revoke(&all);
-    let scenario =
-        two().when_system(&command, after(600)).then([Event::SessionsRevoked(is_ended_with(all.clone(), 2))]);
+    let scenario = two()
+        .when_system(&command, after(600))
+        .then([Event::System(SystemEvent::SelectionRevoked(is_ended_with(all.clone(), 2)))]);
     for number in [1, 2] {
         let revocation = scenario.session(number).revocation.clone().unwrap();
         assert_eq!((revocation.at, revocation.trigger), (after(600), Trigger::Bulk));
@@ -72,7 +72,7 @@ fn a_selector_means_what_all_of_it_means() {
         let command = revoke(&selector);
         let outcome = two().when_system(&command, after(600));
         let count = u32::try_from(met.len()).unwrap();
-        let event = Event::SessionsRevoked(is_ended_with(selector.clone(), count));
+        let event = Event::System(SystemEvent::SelectionRevoked(is_ended_with(selector.clone(), count)));
         let scenario = outcome.then((count > 0).then_some(event));
         let ended: Vec<_> =
             [1, 2].into_iter().filter(|number| !scenario.session(*number).is_live(after(600))).collect();
@@ -92,7 +92,7 @@ fn rotated(letter: char, previous: Option<char>, seconds: u32) -> Fact {
         retire: previous.map(|_| Retire::Overlap),
         retire_at: previous.map(|_| after(9_000)),
     };
-    Fact::of_system(Event::KeyRotated(rotated), after(seconds))
+    Fact::of_system(Event::System(SystemEvent::KeyRotated(rotated)), after(seconds))
 }
 
 /// Session 1 begins under the first key and is renewed under the second, 2 begins under the first, 3 under the third.
@@ -114,7 +114,7 @@ fn a_key_means_those_of_whose_current_generation_it_sealed_a_token() {
         assert!(!selector.is_all());
         let command = revoke(&selector);
         let count = u32::try_from(met.len()).unwrap();
-        let event = Event::SessionsRevoked(is_ended_with(selector, count));
+        let event = Event::System(SystemEvent::SelectionRevoked(is_ended_with(selector, count)));
         let scenario = scenario.when_system(&command, after(700)).then((count > 0).then_some(event));
         let ended: Vec<_> =
             [1, 2, 3].into_iter().filter(|number| !scenario.session(*number).is_live(after(700))).collect();
@@ -132,7 +132,12 @@ fn when_a_key_sealed_is_what_the_rotations_say() {
     let asked = Selector { sealed_by: Some(mixed.clone()), ..Selector::default() };
     assert_eq!(asked.under(keys).sealed_by, Some(right));
     let event = is_ended_with(Selector { sealed_by: Some(mixed), ..Selector::default() }, 1);
-    let commit = commit(scenario.state(), Stream::System, vec![Event::SessionsRevoked(event)], after(700));
+    let commit = commit(
+        scenario.state(),
+        Stream::System,
+        vec![Event::System(SystemEvent::SelectionRevoked(event))],
+        after(700),
+    );
     let alarm = scenario.state().clone().apply(&commit).unwrap_err();
     assert!(alarm.to_string().contains("the key sealed at other positions"), "{alarm}");
 }
@@ -149,9 +154,9 @@ fn what_has_expired_is_not_met() {
 
 #[test]
 fn it_is_illegal_in_the_stream_of_a_subject_and_one_without_a_selector_in_that_of_the_authority() {
-    let with = Event::SessionsRevoked(is_ended_with(Selector::default(), 2));
-    let without = Event::SessionsRevoked(are_ended(2));
-    let wrong = Event::SessionsRevoked(is_ended_with(Selector::default(), 1));
+    let with = Event::System(SystemEvent::SelectionRevoked(is_ended_with(Selector::default(), 2)));
+    let without = Event::Subject(SubjectEvent::SessionsRevoked(are_ended(2)));
+    let wrong = Event::System(SystemEvent::SelectionRevoked(is_ended_with(Selector::default(), 1)));
     let apply = |stream: Stream, event: &Event| {
         let mut state = two().state().clone();
         let commit: Commit = commit(&state, stream, vec![event.clone()], after(600));

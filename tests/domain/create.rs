@@ -1,7 +1,7 @@
 //! Beginning a session: what it may ask for, and what it is granted (section 3, "Create").
 
 use tenure::domain::{
-    Event, Generation, Mode, Policy, Seconds, Timestamp,
+    Event, Generation, Mode, Policy, Seconds, SubjectEvent, SystemEvent, Timestamp,
     command::{AskedTerms, Command, CreateSession},
     event::{PolicyChanged, Profile, SessionCreated, SubjectRegistered, Terms},
     refusal::Refusal,
@@ -36,7 +36,9 @@ fn asked_window(seconds: u32) -> AskedTerms {
 
 #[track_caller]
 fn created(event: &Event) -> &SessionCreated {
-    let Event::SessionCreated(created) = event else { panic!("{event:?} should be a session") };
+    let Event::Subject(SubjectEvent::SessionCreated(created)) = event else {
+        panic!("{event:?} should be a session")
+    };
     created
 }
 
@@ -78,7 +80,7 @@ fn a_session_that_asks_for_nothing_gets_the_defaults() {
     };
     let scenario = Scenario::given([registered()])
         .when(create(1, NOTHING_ASKED), T0)
-        .then([Event::SessionCreated(expected)]);
+        .then([Event::Subject(SubjectEvent::SessionCreated(expected))]);
     let begun = scenario.session(1);
     assert_eq!(begun.absolute_expires_at(), after(2_592_000));
     assert_eq!((begun.renewal_count(), begun.generation), (0, Generation::FIRST));
@@ -253,13 +255,13 @@ fn a_later_change_of_policy_does_not_touch_a_session() {
         renewal_reject_window: Seconds(300),
         ..Policy::default()
     };
-    let changed = Event::PolicyChanged(PolicyChanged { policy: stricter.clone() });
+    let changed = Event::System(SystemEvent::PolicyChanged(PolicyChanged { policy: stricter.clone() }));
     let scenario = Scenario::given([registered()]).when(create(1, NOTHING_ASKED), T0).then_one(|_| ());
     let before = scenario.session(1).clone();
     let scenario = scenario.and([Fact::of_system(changed, after(1))]).under(|policy| *policy = stricter);
     assert_eq!(*scenario.session(1), before);
     scenario.when(renew(1), after(43_200)).then_one(|event| {
-        let Event::SessionRenewed(renewed) = event else { panic!("{event:?}") };
+        let Event::Subject(SubjectEvent::SessionRenewed(renewed)) = event else { panic!("{event:?}") };
         assert_eq!(renewed.expires_at, after(43_200 + 86_400));
     });
 }
@@ -281,8 +283,8 @@ fn with_auto_register_the_first_session_registers_its_subject_in_the_same_step()
         ..TERMS
     };
     let scenario = outcome.then([
-        Event::SubjectRegistered(SubjectRegistered { profile: Profile::default() }),
-        Event::SessionCreated(SessionCreated {
+        Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile: Profile::default() })),
+        Event::Subject(SubjectEvent::SessionCreated(SessionCreated {
             session_id: session(1),
             terms,
             expires_at: after(86_400),
@@ -291,7 +293,7 @@ fn with_auto_register_the_first_session_registers_its_subject_in_the_same_step()
             scopes: vec![],
             metadata: None,
             constraints: None,
-        }),
+        })),
     ]);
     scenario.when(create(2, NOTHING_ASKED), T0).then_one(|event| {
         created(event);

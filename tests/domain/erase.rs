@@ -1,7 +1,7 @@
 //! Forgetting (section 7): what an erasure takes from the state, and what it leaves.
 
 use tenure::domain::{
-    Event,
+    Event, SubjectEvent,
     command::{Command, EraseSubject, RegisterSubject, RevokeSession, Revoker},
     event::{Device, Profile, SessionRevoked, SubjectErased, SubjectRegistered, Trigger},
     observed::Observed,
@@ -33,7 +33,7 @@ impl Asking for Erasing {
 }
 
 fn erased() -> Event {
-    Event::SubjectErased(SubjectErased { reason: sealed("asked for it") })
+    Event::Subject(SubjectEvent::SubjectErased(SubjectErased { reason: sealed("asked for it") }))
 }
 
 fn named() -> Profile {
@@ -42,8 +42,8 @@ fn named() -> Profile {
 
 /// Anna, with a session on her phone that was ended for a reason.
 fn full_of_text() -> Scenario {
-    let registered = Event::SubjectRegistered(SubjectRegistered { profile: named() });
-    let Event::SessionCreated(mut created) = began(1, 1).event else { unreachable!() };
+    let registered = Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile: named() }));
+    let Event::Subject(SubjectEvent::SessionCreated(mut created)) = began(1, 1).event else { unreachable!() };
     created.device = Some(Device { digest: digest(7), name: sealed("phone") });
     created.metadata = Some(sealed("{}"));
     let ended = SessionRevoked {
@@ -53,8 +53,8 @@ fn full_of_text() -> Scenario {
     };
     Scenario::given([
         Fact::of_agent(registered, after(0)),
-        Fact::of_agent(Event::SessionCreated(created), after(1)),
-        Fact::of_agent(Event::SessionRevoked(ended), after(2)),
+        Fact::of_agent(Event::Subject(SubjectEvent::SessionCreated(created)), after(1)),
+        Fact::of_agent(Event::Subject(SubjectEvent::SessionRevoked(ended)), after(2)),
     ])
 }
 
@@ -94,7 +94,7 @@ fn what_is_erased_is_not_erased_again() {
 #[test]
 fn a_subject_that_is_said_to_be_who_it_was_is_registered_anew() {
     let command = RegisterSubject { profile: named(), may_change_policy: true };
-    let again = Event::SubjectRegistered(SubjectRegistered { profile: named() });
+    let again = Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile: named() }));
     let scenario = full_of_text().when(erase(false), after(5)).then([erased()]);
     let scenario = scenario.when(Command::RegisterSubject(command), after(6)).then([again]);
     assert!(scenario.agent().has_text());

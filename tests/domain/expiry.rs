@@ -1,7 +1,7 @@
 //! The end of a session by itself: that it is near, and that it came (sections 5 and 6). Both are said once.
 
 use tenure::domain::{
-    Event, Seconds, Timestamp,
+    Event, Seconds, SubjectEvent, Timestamp,
     command::Command,
     event::{ExpiringSoon, ExpiryCause, SessionExpired, Terms, Trigger},
 };
@@ -29,7 +29,11 @@ fn under(terms: Terms) -> Scenario {
 }
 
 fn expires(number: u32, at: Timestamp, cause: ExpiryCause) -> Event {
-    Event::SessionExpired(SessionExpired { session_id: session(number), expires_at: at, cause })
+    Event::Subject(SubjectEvent::SessionExpired(SessionExpired {
+        session_id: session(number),
+        expires_at: at,
+        cause,
+    }))
 }
 
 #[test]

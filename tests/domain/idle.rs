@@ -1,14 +1,13 @@
 //! Sessions that end when nobody uses them, and sliding ones (sections 0, 3 and 9).
 
 use tenure::domain::{
-    Event, Generation, Mode, Position, Seconds, Timestamp,
+    Event, Generation, Mode, Position, Seconds, SubjectEvent, SystemEvent, Timestamp,
     activity::mark_seen,
     command::{AskedTerms, Command, RefreshSession, SystemCommand},
     event::{
         ExpiryCause, RejectionCode, Seen, SessionCreated, SessionExpired, SessionRefreshed, SessionsSeen,
         Terms,
     },
-    evolve::evolve,
     record::RecordedAs,
     refusal::{FieldError, Refusal},
     session::{Status, TokenFault},
@@ -37,7 +36,7 @@ fn begun(terms: Terms) -> Scenario {
 
 fn seen(number: u32, at: Timestamp, recorded: u32) -> Fact {
     let seen = vec![Seen { session_id: session(number), seen_at: at }];
-    Fact::of_system(Event::SessionsSeen(SessionsSeen { seen }), after(recorded))
+    Fact::of_system(Event::System(SystemEvent::SessionsSeen(SessionsSeen { seen })), after(recorded))
 }
 
 fn refresh() -> Command {
@@ -45,15 +44,18 @@ fn refresh() -> Command {
 }
 
 fn refreshed(seconds: u32) -> Event {
-    Event::SessionRefreshed(SessionRefreshed { session_id: session(1), expires_at: after(seconds) })
+    Event::Subject(SubjectEvent::SessionRefreshed(SessionRefreshed {
+        session_id: session(1),
+        expires_at: after(seconds),
+    }))
 }
 
 fn is_idle_expiry(seconds: u32) -> Event {
-    Event::SessionExpired(SessionExpired {
+    Event::Subject(SubjectEvent::SessionExpired(SessionExpired {
         session_id: session(1),
         expires_at: after(seconds),
         cause: ExpiryCause::Idle,
-    })
+    }))
 }
 
 /// The terms that a create gets.
@@ -63,7 +65,9 @@ fn granted(asked: AskedTerms, idle_setting: Option<u32>) -> Terms {
         .under(|policy| policy.idle_timeout = idle_setting.map(Seconds))
         .when(create(1, asked), T0)
         .then_one(|event| {
-            let Event::SessionCreated(SessionCreated { terms, .. }) = event else { panic!("{event:?}") };
+            let Event::Subject(SubjectEvent::SessionCreated(SessionCreated { terms, .. })) = event else {
+                panic!("{event:?}")
+            };
             granted = Some(*terms);
         });
     granted.expect("it was granted")
@@ -167,7 +171,7 @@ fn marks_are_recorded_as_they_are_given_and_none_is_nothing() {
         .when_system(&SystemCommand::MarkSeen(vec![]), after(8))
         .then_nothing()
         .when_system(&SystemCommand::MarkSeen(seen.clone()), after(8))
-        .then([Event::SessionsSeen(SessionsSeen { seen })]);
+        .then([Event::System(SystemEvent::SessionsSeen(SessionsSeen { seen }))]);
 }
 
 #[test]
@@ -242,7 +246,7 @@ fn a_refresh_that_was_recorded_later_than_it_was_due_follows() {
     let short = Terms { ttl: Seconds(90), ..SLIDING };
     let mut agent = begun(short).agent().clone();
     let recorded = RecordedAs { position: Position(3), at: after(50) };
-    assert_eq!(evolve(&mut agent, &refreshed(140), recorded), Ok(()));
+    assert_eq!(evolve_subject(&mut agent, &refreshed(140), recorded), Ok(()));
 }
 
 #[test]
@@ -293,7 +297,7 @@ fn a_refresh_that_cannot_follow_is_an_alarm() {
     ] {
         let mut agent = begun(terms).agent().clone();
         let recorded = RecordedAs { position: Position(3), at: after(at) };
-        assert_eq!(evolve(&mut agent, &event, recorded).unwrap_err().why, why);
+        assert_eq!(evolve_subject(&mut agent, &event, recorded).unwrap_err().why, why);
     }
 }
 
@@ -302,7 +306,7 @@ fn a_sliding_session_without_an_idle_time_or_with_renewals_cannot_have_begun() {
     for terms in [Terms { idle_timeout: None, ..SLIDING }, Terms { max_renewals: 1, ..SLIDING }] {
         let mut agent = Scenario::given([registered()]).agent().clone();
         let recorded = RecordedAs { position: Position(2), at: T0 };
-        let illegal = evolve(&mut agent, &began_under(terms, 1, 0).event, recorded).unwrap_err();
+        let illegal = evolve_subject(&mut agent, &began_under(terms, 1, 0).event, recorded).unwrap_err();
         assert_eq!(illegal.why, "a sliding session has an idle time and no renewals");
     }
 }

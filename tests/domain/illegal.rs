@@ -1,7 +1,8 @@
 //! An event that cannot follow from a state is an alarm that names its position and kind, and changes nothing.
 
 use tenure::domain::{
-    CredentialId, Event, EventKind, Generation, KeyUse, Policy, Position, Stream, Timestamp,
+    CredentialId, Event, EventKind, Generation, KeyUse, Policy, Position, Stream, SubjectEvent, SystemEvent,
+    Timestamp,
     budget::Constraints,
     event::{
         CredentialRevoked, ExpiringSoon, ExpiryCause, KeyRotated, PolicyChanged, Presented, Profile,
@@ -9,7 +10,7 @@ use tenure::domain::{
         SessionsRevoked, SubjectErased, SubjectRegistered, TokensPresented, Trigger, UsageRecorded,
         WebhookDeleted,
     },
-    evolve::{IllegalEvent, evolve, evolve_system},
+    evolve::IllegalEvent,
     keys::Retire,
     record::RecordedAs,
     state::State,
@@ -31,7 +32,7 @@ fn recorded(at: Timestamp) -> RecordedAs {
 #[track_caller]
 fn assert_illegal(subject: &Subject, event: &Event, at: Timestamp) {
     let mut changed = subject.clone();
-    let Err(alarm) = evolve(&mut changed, event, recorded(at)) else {
+    let Err(alarm) = evolve_subject(&mut changed, event, recorded(at)) else {
         panic!("{event:?} should be illegal at {at}");
     };
     assert_eq!((alarm.position, alarm.kind), (HERE, event.kind()), "{}", alarm.why);
@@ -43,7 +44,7 @@ fn assert_illegal(subject: &Subject, event: &Event, at: Timestamp) {
 #[track_caller]
 fn assert_legal(subject: &Subject, event: &Event, at: Timestamp) {
     let mut changed = subject.clone();
-    assert_eq!(evolve(&mut changed, event, recorded(at)), Ok(()), "{event:?}");
+    assert_eq!(evolve_subject(&mut changed, event, recorded(at)), Ok(()), "{event:?}");
     assert_eq!(changed.version, HERE, "the version of a subject is its last position");
 }
 
@@ -81,31 +82,33 @@ fn renewal(generation: u32, at: Timestamp, change: impl FnOnce(&mut SessionRenew
         expiring_soon: None,
     };
     change(&mut event);
-    Event::SessionRenewed(event)
+    Event::Subject(SubjectEvent::SessionRenewed(event))
 }
 
 fn creation(number: u32, at: u32, change: impl FnOnce(&mut SessionCreated)) -> Event {
-    let Event::SessionCreated(mut event) = began(number, at).event else { unreachable!() };
+    let Event::Subject(SubjectEvent::SessionCreated(mut event)) = began(number, at).event else {
+        unreachable!()
+    };
     change(&mut event);
-    Event::SessionCreated(event)
+    Event::Subject(SubjectEvent::SessionCreated(event))
 }
 
 fn rejection(generation: u32, cause: RejectionCause, code: Option<RejectionCode>) -> Event {
     let generation = Generation(generation);
-    Event::RenewalRejected(RenewalRejected {
+    Event::Subject(SubjectEvent::RenewalRejected(RenewalRejected {
         session_id: session(1),
         generation,
         cause,
         code,
         expiring_soon: None,
-    })
+    }))
 }
 
 fn expiry(number: u32, at: u32, change: impl FnOnce(&mut SessionExpired)) -> Event {
     let mut event =
         SessionExpired { session_id: session(number), expires_at: after(at), cause: ExpiryCause::Ttl };
     change(&mut event);
-    Event::SessionExpired(event)
+    Event::Subject(SubjectEvent::SessionExpired(event))
 }
 
 /// The first use of a session, which cost 2.5.
@@ -119,41 +122,43 @@ fn usage(number: u32, change: impl FnOnce(&mut UsageRecorded)) -> Event {
         total_amount: amount("2.5"),
     };
     change(&mut event);
-    Event::UsageRecorded(event)
+    Event::Subject(SubjectEvent::UsageRecorded(event))
 }
 
 fn registration() -> Event {
-    Event::SubjectRegistered(SubjectRegistered { profile: Profile::default() })
+    Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile: Profile::default() }))
 }
 
 fn marks(number: u32, generation: u32) -> Event {
     let mark = Presented { session_id: session(number), generation: Generation(generation) };
-    Event::TokensPresented(TokensPresented { presented: vec![mark] })
+    Event::System(SystemEvent::TokensPresented(TokensPresented { presented: vec![mark] }))
 }
 
 fn rotation(letter: char, previous: Option<char>, retire: Option<(Retire, Timestamp)>) -> Event {
     let id = |letter: char| {
         format!("k4.pid.{}", letter.to_string().repeat(44)).parse().expect("it has the form of an id")
     };
-    Event::KeyRotated(KeyRotated {
+    Event::System(SystemEvent::KeyRotated(KeyRotated {
         which: KeyUse::Access,
         key_id: id(letter),
         previous_key_id: previous.map(id),
         retire: retire.map(|(retire, _)| retire),
         retire_at: retire.map(|(_, at)| at),
-    })
+    }))
 }
 
 fn erasure() -> Event {
-    Event::SubjectErased(SubjectErased { reason: sealed("asked for it") })
+    Event::Subject(SubjectEvent::SubjectErased(SubjectErased { reason: sealed("asked for it") }))
 }
 
 fn withdrawal(number: u8) -> Event {
-    Event::CredentialRevoked(CredentialRevoked { credential_id: CredentialId::from_bytes([number; 16]) })
+    Event::System(SystemEvent::CredentialRevoked(CredentialRevoked {
+        credential_id: CredentialId::from_bytes([number; 16]),
+    }))
 }
 
 fn new_policy() -> Event {
-    Event::PolicyChanged(PolicyChanged { policy: Policy::default() })
+    Event::System(SystemEvent::PolicyChanged(PolicyChanged { policy: Policy::default() }))
 }
 
 /// One of each kind, such as it could follow the first renewal of session 1 at 1200 s.
@@ -164,17 +169,19 @@ fn one_of_each(at: Timestamp) -> [Event; 16] {
         renewal(3, at, |_| ()),
         rejection(2, RejectionCause::Policy, Some(RejectionCode::RenewalTooEarly)),
         is_ended(1, Trigger::ManualRevoke),
-        Event::SessionsRevoked(are_ended(1)),
+        Event::Subject(SubjectEvent::SessionsRevoked(are_ended(1))),
         marks(1, 2),
-        Event::CredentialIssued(credential(1, Role::Admin)),
+        Event::System(SystemEvent::CredentialIssued(credential(1, Role::Admin))),
         withdrawal(1),
         new_policy(),
         expiry(1, 1_600, |_| ()),
         erasure(),
         rotation('b', None, None),
         usage(1, |_| ()),
-        Event::WebhookCreated(webhook(1, None)),
-        Event::WebhookDeleted(WebhookDeleted { webhook_id: webhook(1, None).webhook_id }),
+        Event::System(SystemEvent::WebhookCreated(webhook(1, None))),
+        Event::System(SystemEvent::WebhookDeleted(WebhookDeleted {
+            webhook_id: webhook(1, None).webhook_id,
+        })),
     ]
 }
 
@@ -311,7 +318,7 @@ fn a_session_that_does_not_exist_is_neither_renewed_nor_refused_nor_ended() {
         code: Some(RejectionCode::TokenExpired),
         expiring_soon: None,
     };
-    assert_illegal(&begun(), &Event::RenewalRejected(rejected), after(600));
+    assert_illegal(&begun(), &Event::Subject(SubjectEvent::RenewalRejected(rejected)), after(600));
 }
 
 #[test]
@@ -353,7 +360,7 @@ fn that_an_end_is_near_is_said_once_and_never_by_a_veto() {
     let told = subject([registered(), began(1, 0), Fact::of_agent(soon(2, after(600)), after(600))]);
     assert_illegal(&told, &soon(3, after(1_200)), after(1_200));
     let mut veto = rejection(2, RejectionCause::Owner, None);
-    if let Event::RenewalRejected(event) = &mut veto {
+    if let Event::Subject(SubjectEvent::RenewalRejected(event)) = &mut veto {
         event.expiring_soon = Some(ExpiringSoon::Absolute);
     }
     assert_illegal(&once_renewed(), &veto, after(700));
@@ -388,7 +395,8 @@ fn an_end_of_many_ends_what_is_active_whatever_number_it_says() {
         // Session 1 has expired by then.
         (are_ended(3), vec![2, 3], 1_000),
     ] {
-        let revoked = Fact::of_agent(Event::SessionsRevoked(event.clone()), after(seconds));
+        let revoked =
+            Fact::of_agent(Event::Subject(SubjectEvent::SessionsRevoked(event.clone())), after(seconds));
         let scenario = Scenario::given(three.clone()).and([revoked]);
         let is_ended = |number: &u32| scenario.session(*number).revocation.is_some();
         assert_eq!((1..=3).filter(is_ended).collect::<Vec<_>>(), ended, "{event:?}");
@@ -399,14 +407,13 @@ fn an_end_of_many_ends_what_is_active_whatever_number_it_says() {
 
 #[track_caller]
 fn assert_illegal_in_system(scenario: &Scenario, event: &Event) {
-    let mut changed = scenario.state().system.clone();
-    let Err(IllegalEvent { position, kind, why }) =
-        evolve_system(&mut changed, event, recorded(after(2_000)))
-    else {
+    let mut changed = scenario.state().clone();
+    let commit = commit(&changed, Stream::System, vec![event.clone()], after(2_000));
+    let Err(IllegalEvent { position, kind, why }) = changed.apply_at(HERE, &commit) else {
         panic!("{event:?} should be illegal");
     };
     assert_eq!((position, kind), (HERE, event.kind()), "{why}");
-    assert_eq!(changed, scenario.state().system, "an illegal event changes nothing");
+    assert_eq!(changed.system, scenario.state().system, "an illegal event changes nothing");
 }
 
 #[test]
@@ -419,17 +426,23 @@ fn what_is_said_of_a_subject_does_not_belong_to_the_system() {
 
 #[test]
 fn a_credential_is_not_admitted_twice() {
-    let admitted = Event::CredentialIssued(credential(1, Role::Admin));
+    let admitted = Event::System(SystemEvent::CredentialIssued(credential(1, Role::Admin)));
     let scenario = Scenario::given([Fact::of_system(admitted, T0)]);
-    assert_illegal_in_system(&scenario, &Event::CredentialIssued(credential(1, Role::Issuer)));
+    assert_illegal_in_system(
+        &scenario,
+        &Event::System(SystemEvent::CredentialIssued(credential(1, Role::Issuer))),
+    );
     let withdrawn = scenario.and([Fact::of_system(withdrawal(1), T0)]);
-    assert_illegal_in_system(&withdrawn, &Event::CredentialIssued(credential(1, Role::Admin)));
+    assert_illegal_in_system(
+        &withdrawn,
+        &Event::System(SystemEvent::CredentialIssued(credential(1, Role::Admin))),
+    );
 }
 
 #[test]
 fn a_credential_is_withdrawn_only_while_it_is_in_force() {
     assert_illegal_in_system(&Scenario::given([]), &withdrawal(1));
-    let admitted = Event::CredentialIssued(credential(1, Role::Admin));
+    let admitted = Event::System(SystemEvent::CredentialIssued(credential(1, Role::Admin)));
     let facts = [Fact::of_system(admitted, T0), Fact::of_system(withdrawal(1), T0)];
     assert_illegal_in_system(&Scenario::given(facts), &withdrawal(1));
 }
@@ -454,8 +467,10 @@ fn a_key_replaces_the_one_that_seals_and_none_comes_twice() {
 
 #[test]
 fn a_webhook_is_made_and_deleted_once() {
-    let made = Event::WebhookCreated(webhook(1, None));
-    let deleted = Event::WebhookDeleted(WebhookDeleted { webhook_id: webhook(1, None).webhook_id });
+    let made = Event::System(SystemEvent::WebhookCreated(webhook(1, None)));
+    let deleted = Event::System(SystemEvent::WebhookDeleted(WebhookDeleted {
+        webhook_id: webhook(1, None).webhook_id,
+    }));
     assert_illegal_in_system(&Scenario::given([]), &deleted);
     let scenario = Scenario::given([Fact::of_system(made.clone(), T0)]);
     assert_illegal_in_system(&scenario, &made);

@@ -1,7 +1,7 @@
 //! How many sessions may be active, and who makes room (section 2).
 
 use tenure::domain::{
-    Event, Policy, Position,
+    Event, Policy, Position, SubjectEvent,
     command::{AskedTerms, Command, CreateSession},
     event::{Device, EventKind, Profile, SessionsRevoked, Trigger},
     policy::OnLimit,
@@ -333,16 +333,14 @@ fn crowd(size: u32, on: Option<Device>) -> impl Iterator<Item = Fact> {
 }
 
 fn evicted_at_once(on: Option<u8>, count: u32) -> Event {
-    Event::SessionsRevoked(SessionsRevoked {
+    Event::Subject(SubjectEvent::SessionsRevoked(SessionsRevoked {
         device_digest: on.map(digest),
         except_session_id: None,
         oldest: Some(count),
         matched: count,
         trigger: Trigger::Evicted,
         reason: None,
-        selector: None,
-        owners: None,
-    })
+    }))
 }
 
 #[test]

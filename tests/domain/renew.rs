@@ -1,7 +1,7 @@
 //! Renewing a session: the table of checks, and the new period (section 3).
 
 use tenure::domain::{
-    Event, Generation, Position, Seconds, Timestamp,
+    Event, Generation, Position, Seconds, SubjectEvent, Timestamp,
     event::{RejectionCode, SessionRenewed, Terms, Trigger},
     refusal::Refusal,
     session::TokenFault,
@@ -19,14 +19,14 @@ fn begun_under(terms: Terms) -> Scenario {
 }
 
 fn is_renewed(generation: u32, expires_at: Timestamp, renew_at: Option<Timestamp>) -> Event {
-    Event::SessionRenewed(SessionRenewed {
+    Event::Subject(SubjectEvent::SessionRenewed(SessionRenewed {
         session_id: session(1),
         generation: Generation(generation),
         expires_at,
         renew_at,
         key_digest: None,
         expiring_soon: None,
-    })
+    }))
 }
 
 pub(crate) const fn mismatch(caused_by: u64) -> Refusal {
@@ -95,7 +95,7 @@ fn the_period_is_the_ttl_of_the_session_not_of_the_policy() {
 #[test]
 fn the_key_of_a_renewal_is_remembered_by_its_digest() {
     let scenario = begun().when(renew(1).with_key(1), after(600)).then_one(|event| {
-        let Event::SessionRenewed(renewed) = event else { panic!("{event:?}") };
+        let Event::Subject(SubjectEvent::SessionRenewed(renewed)) = event else { panic!("{event:?}") };
         assert_eq!(renewed.key_digest, Some(digest(1)));
     });
     let renewal = scenario.session(1).renewal.as_ref().unwrap();
@@ -178,7 +178,7 @@ fn table_of_checks() -> Vec<Row> {
     let late_renewal = |terms| {
         let mut renewed = renewed_under(terms, 2, 999);
         renewed.at = just_before(1_000);
-        if let Event::SessionRenewed(event) = &mut renewed.event {
+        if let Event::Subject(SubjectEvent::SessionRenewed(event)) = &mut renewed.event {
             event.expires_at = just_before(2_000).min(T0.plus(terms.absolute_lifetime));
         }
         Scenario::given([registered(), began_under(terms, 1, 0), renewed])
@@ -243,7 +243,7 @@ fn row_3_a_revoked_session_is_not_renewed_and_nothing_is_recorded() {
 
 #[test]
 fn row_3_a_session_ended_with_all_others_is_not_renewed() {
-    let all = Event::SessionsRevoked(are_ended(1));
+    let all = Event::Subject(SubjectEvent::SessionsRevoked(are_ended(1)));
     begun()
         .and([Fact::of_agent(all, after(100))])
         .when(renew(1), after(600))

@@ -1,7 +1,7 @@
 //! Ending sessions: by hand, by veto, by their own holder, all of a subject's at once (sections 2 and 3).
 
 use tenure::domain::{
-    Event, Position,
+    Event, Position, SubjectEvent,
     command::{Command, RevokeSession, RevokeSessions, Revoker},
     event::{Device, SessionRevoked, SessionsRevoked, Terms, Trigger},
     refusal::Refusal,
@@ -45,8 +45,9 @@ fn the_reason_is_recorded_in_the_words_of_whoever_revoked() {
         trigger: Trigger::ManualRevoke,
         reason: Some(sealed("stolen laptop")),
     };
-    let scenario =
-        begun().when(Command::RevokeSession(command), after(1)).then([Event::SessionRevoked(expected)]);
+    let scenario = begun()
+        .when(Command::RevokeSession(command), after(1))
+        .then([Event::Subject(SubjectEvent::SessionRevoked(expected))]);
     let revocation = scenario.session(1).revocation.as_ref().unwrap();
     assert_eq!(revocation.reason, Some(sealed("stolen laptop")));
 }
@@ -267,7 +268,9 @@ fn live(scenario: &Scenario, seconds: u32) -> Vec<u32> {
 
 #[test]
 fn all_sessions_of_a_subject_end_in_one_event() {
-    let scenario = crowd().when(all(revoke_all()), after(500)).then([Event::SessionsRevoked(are_ended(4))]);
+    let scenario = crowd()
+        .when(all(revoke_all()), after(500))
+        .then([Event::Subject(SubjectEvent::SessionsRevoked(are_ended(4)))]);
     assert!(live(&scenario, 500).is_empty());
     let revocation = scenario.session(4).revocation.as_ref().unwrap();
     assert_eq!((revocation.at, revocation.position), (after(500), Position(8)));
@@ -278,7 +281,9 @@ fn all_sessions_of_a_subject_end_in_one_event() {
 
 #[test]
 fn only_active_sessions_are_ended_and_counted() {
-    let scenario = crowd().when(all(revoke_all()), after(1_000)).then([Event::SessionsRevoked(are_ended(3))]);
+    let scenario = crowd()
+        .when(all(revoke_all()), after(1_000))
+        .then([Event::Subject(SubjectEvent::SessionsRevoked(are_ended(3)))]);
     assert_eq!(scenario.session(1).status(after(1_000)), Status::Expired);
 }
 
@@ -286,7 +291,9 @@ fn only_active_sessions_are_ended_and_counted() {
 fn only_the_sessions_of_one_device_are_ended() {
     let command = RevokeSessions { device: Some(digest(1)), ..revoke_all() };
     let expected = SessionsRevoked { device_digest: Some(digest(1)), ..are_ended(2) };
-    let scenario = crowd().when(all(command), after(500)).then([Event::SessionsRevoked(expected)]);
+    let scenario = crowd()
+        .when(all(command), after(500))
+        .then([Event::Subject(SubjectEvent::SessionsRevoked(expected))]);
     assert_eq!(live(&scenario, 500), [3, 4]);
 }
 
@@ -294,7 +301,9 @@ fn only_the_sessions_of_one_device_are_ended() {
 fn all_sessions_but_one_are_ended() {
     let command = RevokeSessions { except: Some(session(3)), ..revoke_all() };
     let expected = SessionsRevoked { except_session_id: Some(session(3)), ..are_ended(3) };
-    let scenario = crowd().when(all(command), after(500)).then([Event::SessionsRevoked(expected)]);
+    let scenario = crowd()
+        .when(all(command), after(500))
+        .then([Event::Subject(SubjectEvent::SessionsRevoked(expected))]);
     assert_eq!(live(&scenario, 500), [3]);
 }
 
@@ -306,7 +315,9 @@ fn all_sessions_of_a_device_but_one_are_ended() {
         except_session_id: Some(session(1)),
         ..are_ended(1)
     };
-    let scenario = crowd().when(all(command), after(500)).then([Event::SessionsRevoked(expected)]);
+    let scenario = crowd()
+        .when(all(command), after(500))
+        .then([Event::Subject(SubjectEvent::SessionsRevoked(expected))]);
     assert_eq!(live(&scenario, 500), [1, 3, 4]);
 }
 
@@ -323,10 +334,10 @@ fn an_exception_that_has_ended_is_harmless() {
     let of_device = SessionsRevoked { device_digest: Some(digest(2)), ..are_ended(1) };
     let ended = crowd()
         .when(all(RevokeSessions { device: Some(digest(2)), ..revoke_all() }), after(500))
-        .then([Event::SessionsRevoked(of_device)]);
+        .then([Event::Subject(SubjectEvent::SessionsRevoked(of_device))]);
     let expected = SessionsRevoked { except_session_id: Some(session(3)), ..are_ended(3) };
     let command = RevokeSessions { except: Some(session(3)), ..revoke_all() };
-    ended.when(all(command), after(501)).then([Event::SessionsRevoked(expected)]);
+    ended.when(all(command), after(501)).then([Event::Subject(SubjectEvent::SessionsRevoked(expected))]);
 }
 
 #[test]
@@ -343,7 +354,9 @@ fn when_no_session_matches_nothing_is_appended() {
 fn the_owner_may_end_all_sessions_of_its_subject_and_no_other_owner() {
     let by_owner = |name| RevokeSessions { owner: Some(owner(name)), ..revoke_all() };
     crowd().when(all(by_owner("bob")), after(500)).then_refused(Refusal::SubjectNotFound);
-    crowd().when(all(by_owner(ALICE)), after(500)).then([Event::SessionsRevoked(are_ended(4))]);
+    crowd()
+        .when(all(by_owner(ALICE)), after(500))
+        .then([Event::Subject(SubjectEvent::SessionsRevoked(are_ended(4)))]);
 }
 
 #[test]
@@ -355,7 +368,9 @@ fn the_sessions_of_an_unknown_subject_cannot_be_ended() {
 fn the_reason_for_ending_all_is_kept_with_each() {
     let command = RevokeSessions { reason: Some(sealed("left the company")), ..revoke_all() };
     let expected = SessionsRevoked { reason: Some(sealed("left the company")), ..are_ended(4) };
-    let scenario = crowd().when(all(command), after(500)).then([Event::SessionsRevoked(expected)]);
+    let scenario = crowd()
+        .when(all(command), after(500))
+        .then([Event::Subject(SubjectEvent::SessionsRevoked(expected))]);
     for number in 1..=4 {
         let revocation = scenario.session(number).revocation.as_ref().unwrap();
         assert_eq!(revocation.reason, Some(sealed("left the company")));
@@ -368,5 +383,5 @@ fn a_device_is_known_by_its_digest_whatever_its_sealed_name() {
     let scenario = Scenario::given([registered(), began_on(device(1), 1, 0), began_on(renamed, 2, 0)]);
     let command = RevokeSessions { device: Some(digest(1)), ..revoke_all() };
     let expected = SessionsRevoked { device_digest: Some(digest(1)), ..are_ended(2) };
-    scenario.when(all(command), after(1)).then([Event::SessionsRevoked(expected)]);
+    scenario.when(all(command), after(1)).then([Event::Subject(SubjectEvent::SessionsRevoked(expected))]);
 }

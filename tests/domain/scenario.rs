@@ -5,7 +5,7 @@
 
 use tenure::domain::{
     Actor, Amount, Commit, CommitId, Digest16, Event, Generation, Mode, OwnerId, Policy, Position,
-    SealedText, Seconds, SessionId, Stream, SubjectId, Timestamp,
+    SealedText, Seconds, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent, Timestamp,
     budget::Constraints,
     command::{
         AskedTerms, Command, CreateSession, RegisterSubject, RenewSession, RevokeSession, RevokeSessions,
@@ -17,8 +17,11 @@ use tenure::domain::{
         SessionCreated, SessionRenewed, SessionRevoked, SessionsRevoked, SubjectRegistered, Terms,
         TokensPresented, Trigger,
     },
+    evolve::IllegalEvent,
     observed::Observed,
-    refusal::{Refusal, Refused},
+    record::RecordedAs,
+    refusal::{Refusal, Refused as TypedRefused},
+    scope::Scope,
     session::Session,
     state::State,
     subject::Subject,
@@ -112,7 +115,7 @@ pub(crate) fn registered() -> Fact {
 }
 
 pub(crate) fn registered_as(profile: Profile) -> Fact {
-    Fact::of_agent(Event::SubjectRegistered(SubjectRegistered { profile }), T0)
+    Fact::of_agent(Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile })), T0)
 }
 
 pub(crate) fn owned_by_alice() -> Profile {
@@ -126,7 +129,7 @@ pub(crate) fn began(number: u32, seconds: u32) -> Fact {
 
 pub(crate) fn began_on(on: Device, number: u32, seconds: u32) -> Fact {
     let mut fact = began(number, seconds);
-    if let Event::SessionCreated(event) = &mut fact.event {
+    if let Event::Subject(SubjectEvent::SessionCreated(event)) = &mut fact.event {
         event.device = Some(on);
     }
     fact
@@ -134,7 +137,7 @@ pub(crate) fn began_on(on: Device, number: u32, seconds: u32) -> Fact {
 
 pub(crate) fn began_within(limits: Constraints, number: u32, seconds: u32) -> Fact {
     let mut fact = began(number, seconds);
-    if let Event::SessionCreated(event) = &mut fact.event {
+    if let Event::Subject(SubjectEvent::SessionCreated(event)) = &mut fact.event {
         event.constraints = Some(Box::new(limits));
     }
     fact
@@ -151,7 +154,7 @@ pub(crate) fn began_under(terms: Terms, number: u32, seconds: u32) -> Fact {
         metadata: None,
         constraints: None,
     };
-    Fact::of_agent(Event::SessionCreated(event), after(seconds))
+    Fact::of_agent(Event::Subject(SubjectEvent::SessionCreated(event)), after(seconds))
 }
 
 /// Session 1, begun at [`T0`] under [`TERMS`], was renewed to this generation.
@@ -161,7 +164,7 @@ pub(crate) fn renewed(generation: u32, seconds: u32) -> Fact {
 
 pub(crate) fn renewed_with_key(key: u8, generation: u32, seconds: u32) -> Fact {
     let mut fact = renewed(generation, seconds);
-    if let Event::SessionRenewed(event) = &mut fact.event {
+    if let Event::Subject(SubjectEvent::SessionRenewed(event)) = &mut fact.event {
         event.key_digest = Some(digest(key));
     }
     fact
@@ -176,13 +179,16 @@ pub(crate) fn renewed_under(terms: Terms, generation: u32, seconds: u32) -> Fact
         key_digest: None,
         expiring_soon: None,
     };
-    Fact::of_agent(Event::SessionRenewed(event), after(seconds))
+    Fact::of_agent(Event::Subject(SubjectEvent::SessionRenewed(event)), after(seconds))
 }
 
 /// That a token of this generation of session 1 was presented is recorded.
 pub(crate) fn presented(generation: u32, seconds: u32) -> Fact {
     let mark = Presented { session_id: session(1), generation: Generation(generation) };
-    Fact::of_system(Event::TokensPresented(TokensPresented { presented: vec![mark] }), after(seconds))
+    Fact::of_system(
+        Event::System(SystemEvent::TokensPresented(TokensPresented { presented: vec![mark] })),
+        after(seconds),
+    )
 }
 
 pub(crate) fn ended(number: u32, trigger: Trigger, seconds: u32) -> Fact {
@@ -192,7 +198,11 @@ pub(crate) fn ended(number: u32, trigger: Trigger, seconds: u32) -> Fact {
 // Expected events
 
 pub(crate) fn is_ended(number: u32, trigger: Trigger) -> Event {
-    Event::SessionRevoked(SessionRevoked { session_id: session(number), trigger, reason: None })
+    Event::Subject(SubjectEvent::SessionRevoked(SessionRevoked {
+        session_id: session(number),
+        trigger,
+        reason: None,
+    }))
 }
 
 pub(crate) fn is_evicted(number: u32) -> Event {
@@ -201,24 +211,24 @@ pub(crate) fn is_evicted(number: u32) -> Event {
 
 /// A refusal of session 1 that is recorded.
 pub(crate) fn is_refused(generation: u32, code: RejectionCode) -> Event {
-    Event::RenewalRejected(RenewalRejected {
+    Event::Subject(SubjectEvent::RenewalRejected(RenewalRejected {
         session_id: session(1),
         generation: Generation(generation),
         cause: RejectionCause::Policy,
         code: Some(code),
         expiring_soon: None,
-    })
+    }))
 }
 
 /// The owner's veto of session 1.
 pub(crate) fn is_vetoed(generation: u32) -> [Event; 2] {
-    let rejected = Event::RenewalRejected(RenewalRejected {
+    let rejected = Event::Subject(SubjectEvent::RenewalRejected(RenewalRejected {
         session_id: session(1),
         generation: Generation(generation),
         cause: RejectionCause::Owner,
         code: None,
         expiring_soon: None,
-    });
+    }));
     [rejected, is_ended(1, Trigger::RenewalRejected)]
 }
 
@@ -230,8 +240,6 @@ pub(crate) fn are_ended(matched: u32) -> SessionsRevoked {
         matched,
         trigger: Trigger::SubjectRevoked,
         reason: None,
-        selector: None,
-        owners: None,
     }
 }
 
@@ -377,6 +385,40 @@ pub(crate) const fn revoke_all() -> RevokeSessions {
     RevokeSessions { device: None, except: None, owner: None, reason: None }
 }
 
+/// A refusal, with what is to be recorded of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) refusal: Refusal,
+    pub(crate) record: Vec<Event>,
+}
+
+/// What was decided, as events of either stream.
+pub(crate) fn of_either_stream<E: Into<Event>>(
+    answer: Result<Vec<E>, TypedRefused>,
+) -> Result<Vec<Event>, Refused> {
+    let record = |record: Vec<SubjectEvent>| record.into_iter().map(Into::into).collect();
+    answer
+        .map(|events| events.into_iter().map(Into::into).collect())
+        .map_err(|refused| Refused { refusal: refused.refusal, record: record(refused.record) })
+}
+
+/// As the fold does it: an event of the other stream cannot follow.
+pub(crate) fn evolve_subject(
+    subject: &mut Subject,
+    event: &Event,
+    recorded: RecordedAs,
+) -> Result<(), IllegalEvent> {
+    let mut state = State::of(Scope::Subject(subject.id.clone()));
+    state.subjects.insert(subject.id.clone(), subject.clone());
+    let commit = Commit {
+        expected: subject.version,
+        ..commit(&state, Stream::Subject(subject.id.clone()), vec![event.clone()], recorded.at)
+    };
+    state.apply_at(recorded.position, &commit)?;
+    *subject = state.subjects.remove(&subject.id).expect("it was put in");
+    Ok(())
+}
+
 // The scenario itself
 
 /// The facts so far, and the policy under which commands are decided.
@@ -406,13 +448,13 @@ impl Scenario {
         let observed = asked.observed();
         let unknown = Subject::new(subject_id());
         let subject = self.state.subjects.get(&subject_id()).unwrap_or(&unknown);
-        let answer = decide(&self.policy, subject, &asked.into(), &observed, at);
+        let answer = of_either_stream(decide(&self.policy, subject, &asked.into(), &observed, at));
         Outcome { scenario: self, stream: Stream::Subject(subject_id()), answer, at }
     }
 
     pub(crate) fn when_system(self, command: &SystemCommand, at: Timestamp) -> Outcome {
-        let answer = decide_system(&self.state.system, command, &self.observed(command, at), at)
-            .map_err(Refused::from);
+        let answer = decide_system(&self.state.system, command, &self.observed(command, at), at);
+        let answer = of_either_stream(answer.map_err(TypedRefused::from));
         Outcome { scenario: self, stream: Stream::System, answer, at }
     }
 
@@ -460,7 +502,6 @@ pub(crate) fn commit(state: &State, stream: Stream, events: Vec<Event>, at: Time
         id: CommitId::from_bytes(id),
         stream,
         expected,
-        system_seen: state.system.version,
         recorded_at: at,
         actor: Actor::AUTHORITY,
         correlation_id: None,
@@ -578,23 +619,18 @@ impl Outcome {
 
 fn take_hint(event: &mut Event) -> Option<ExpiringSoon> {
     match event {
-        Event::SessionRenewed(event) => event.expiring_soon.take(),
-        Event::RenewalRejected(event) => event.expiring_soon.take(),
-        Event::SubjectRegistered(_)
-        | Event::SessionCreated(_)
-        | Event::SessionRevoked(_)
-        | Event::SessionsRevoked(_)
-        | Event::SessionExpired(_)
-        | Event::UsageRecorded(_)
-        | Event::SessionRefreshed(_)
-        | Event::SessionsSeen(_)
-        | Event::TokensPresented(_)
-        | Event::CredentialIssued(_)
-        | Event::CredentialRevoked(_)
-        | Event::PolicyChanged(_)
-        | Event::SubjectErased(_)
-        | Event::KeyRotated(_)
-        | Event::WebhookCreated(_)
-        | Event::WebhookDeleted(_) => None,
+        Event::Subject(SubjectEvent::SessionRenewed(event)) => event.expiring_soon.take(),
+        Event::Subject(SubjectEvent::RenewalRejected(event)) => event.expiring_soon.take(),
+        Event::Subject(
+            SubjectEvent::SubjectRegistered(_)
+            | SubjectEvent::SessionCreated(_)
+            | SubjectEvent::SessionRevoked(_)
+            | SubjectEvent::SessionsRevoked(_)
+            | SubjectEvent::SessionExpired(_)
+            | SubjectEvent::UsageRecorded(_)
+            | SubjectEvent::SessionRefreshed(_)
+            | SubjectEvent::SubjectErased(_),
+        )
+        | Event::System(_) => None,
     }
 }

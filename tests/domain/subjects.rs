@@ -1,7 +1,7 @@
 //! Registering a subject, and who owns it (section 2).
 
 use tenure::domain::{
-    Event,
+    Event, SubjectEvent,
     command::{ChangeSubject, Command},
     event::{Change, Profile, ProfileChanges, SubjectKind, SubjectRegistered},
     policy::OnLimit,
@@ -11,7 +11,7 @@ use tenure::domain::{
 use crate::scenario::*;
 
 fn is_registered(profile: Profile) -> Event {
-    Event::SubjectRegistered(SubjectRegistered { profile })
+    Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile }))
 }
 
 fn full_profile() -> Profile {

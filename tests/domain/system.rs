@@ -1,7 +1,7 @@
 //! The authority itself: credentials, policies, marks of presentation (section 1, section 5).
 
 use tenure::domain::{
-    CredentialId, Event, Generation, KeyUse, NoticeKind, Policy, Position, Seconds, WebhookId,
+    CredentialId, Event, Generation, KeyUse, NoticeKind, Policy, Position, Seconds, SystemEvent, WebhookId,
     command::{DeleteWebhook, RotateKey, SystemCommand},
     event::{
         CredentialIssued, CredentialRevoked, KeyRotated, PolicyChanged, Presented, Role, TokensPresented,
@@ -31,11 +31,11 @@ pub(crate) fn credential(number: u8, role: Role) -> CredentialIssued {
 }
 
 fn issued(number: u8, role: Role) -> Fact {
-    Fact::of_system(Event::CredentialIssued(credential(number, role)), T0)
+    Fact::of_system(Event::System(SystemEvent::CredentialIssued(credential(number, role))), T0)
 }
 
 fn is_withdrawn(number: u8) -> Event {
-    Event::CredentialRevoked(CredentialRevoked { credential_id: key(number) })
+    Event::System(SystemEvent::CredentialRevoked(CredentialRevoked { credential_id: key(number) }))
 }
 
 fn withdraw(number: u8) -> SystemCommand {
@@ -43,7 +43,7 @@ fn withdraw(number: u8) -> SystemCommand {
 }
 
 fn is_changed_to(policy: &Policy) -> Event {
-    Event::PolicyChanged(PolicyChanged { policy: policy.clone() })
+    Event::System(SystemEvent::PolicyChanged(PolicyChanged { policy: policy.clone() }))
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn a_credential_is_admitted_as_it_was_described() {
         let asked = credential(u8::try_from(number).unwrap(), role);
         let scenario = Scenario::given([])
             .when_system(&SystemCommand::IssueCredential(asked.clone()), after(1))
-            .then([Event::CredentialIssued(asked.clone())]);
+            .then([Event::System(SystemEvent::CredentialIssued(asked.clone()))]);
         let known = &scenario.state().system.credentials[&asked.credential_id];
         assert_eq!((known.role, &known.owner_id), (role, &asked.owner_id));
         assert_eq!((known.key_hash, &known.name), (asked.key_hash, &asked.name));
@@ -92,7 +92,7 @@ fn ending(number: u8, role: Role) -> CredentialIssued {
 fn a_key_with_an_end_is_good_until_exactly_then() {
     let scenario = Scenario::given([issued(1, Role::Admin)])
         .when_system(&SystemCommand::IssueCredential(ending(2, Role::Verifier)), after(1))
-        .then([Event::CredentialIssued(ending(2, Role::Verifier))]);
+        .then([Event::System(SystemEvent::CredentialIssued(ending(2, Role::Verifier)))]);
     let known = &scenario.state().system.credentials[&key(2)];
     assert_eq!(known.expires_at, Some(after(61)));
     assert!(known.is_good(just_before(61)) && !known.is_good(after(61)));
@@ -101,7 +101,7 @@ fn a_key_with_an_end_is_good_until_exactly_then() {
 /// An admin key that ends opens nothing after that, so it is no way back for an operator.
 #[test]
 fn an_admin_key_with_an_end_does_not_count_as_the_last_one() {
-    let ends = Fact::of_system(Event::CredentialIssued(ending(2, Role::Admin)), T0);
+    let ends = Fact::of_system(Event::System(SystemEvent::CredentialIssued(ending(2, Role::Admin))), T0);
     Scenario::given([issued(1, Role::Admin), ends])
         .when_system(&withdraw(1), after(1))
         .then_refused(Refusal::LastAdmin { caused_by: Position(2) })
@@ -118,7 +118,7 @@ fn an_admin_key_with_an_end_is_made_only_beside_one_without() {
     ]));
     Scenario::given([issued(1, Role::Admin)])
         .when_system(&asked, after(1))
-        .then([Event::CredentialIssued(ending(2, Role::Admin))]);
+        .then([Event::System(SystemEvent::CredentialIssued(ending(2, Role::Admin)))]);
 }
 
 #[test]
@@ -178,7 +178,9 @@ fn presented_tokens_are_recorded_together_and_none_is_nothing() {
         .when_system(&SystemCommand::MarkPresented(vec![]), after(1))
         .then_nothing()
         .when_system(&SystemCommand::MarkPresented(vec![mark(1), mark(2)]), after(1))
-        .then([Event::TokensPresented(TokensPresented { presented: vec![mark(1), mark(2)] })]);
+        .then([Event::System(SystemEvent::TokensPresented(TokensPresented {
+            presented: vec![mark(1), mark(2)],
+        }))]);
 }
 
 #[test]
@@ -207,7 +209,7 @@ pub(crate) fn webhook(number: u16, of: Option<&str>) -> WebhookCreated {
 }
 
 fn is_there(number: u16, of: Option<&str>) -> Fact {
-    Fact::of_system(Event::WebhookCreated(webhook(number, of)), T0)
+    Fact::of_system(Event::System(SystemEvent::WebhookCreated(webhook(number, of))), T0)
 }
 
 fn delete(number: u16, owner: Option<&str>) -> SystemCommand {
@@ -216,7 +218,9 @@ fn delete(number: u16, owner: Option<&str>) -> SystemCommand {
 }
 
 fn is_deleted(number: u16) -> Event {
-    Event::WebhookDeleted(WebhookDeleted { webhook_id: webhook(number, None).webhook_id })
+    Event::System(SystemEvent::WebhookDeleted(WebhookDeleted {
+        webhook_id: webhook(number, None).webhook_id,
+    }))
 }
 
 #[test]
@@ -224,7 +228,7 @@ fn a_webhook_is_there_from_its_event_until_it_is_deleted() {
     let asked = webhook(1, Some(ALICE));
     let scenario = Scenario::given([])
         .when_system(&SystemCommand::CreateWebhook(asked.clone()), after(1))
-        .then([Event::WebhookCreated(asked.clone())]);
+        .then([Event::System(SystemEvent::WebhookCreated(asked.clone()))]);
     let known = &scenario.state().system.webhooks[&asked.webhook_id];
     assert_eq!((&known.asked, known.created_at), (&asked, after(1)));
     assert!(known.tells(NoticeKind::SessionRenewed, Some(&owner(ALICE))));
@@ -256,7 +260,7 @@ fn an_owner_has_20_webhooks_and_the_authority_1000() {
         .when_system(&create(20, Some(ALICE)), after(1))
         .then_refused(refused)
         .when_system(&create(21, Some("bob")), after(1))
-        .then([Event::WebhookCreated(webhook(21, Some("bob")))]);
+        .then([Event::System(SystemEvent::WebhookCreated(webhook(21, Some("bob"))))]);
     let all = (0..1_000).map(|number| is_there(number, None));
     Scenario::given(all)
         .when_system(&create(1_000, None), after(1))
@@ -281,23 +285,23 @@ fn rotate(letter: char, retire: Retire, overlap: Option<u32>) -> SystemCommand {
 }
 
 fn is_first(letter: char) -> Event {
-    Event::KeyRotated(KeyRotated {
+    Event::System(SystemEvent::KeyRotated(KeyRotated {
         which: KeyUse::Session,
         key_id: key_id(letter),
         previous_key_id: None,
         retire: None,
         retire_at: None,
-    })
+    }))
 }
 
 fn replaces(letter: char, previous: char, retire: Retire, seconds: u32) -> Event {
-    Event::KeyRotated(KeyRotated {
+    Event::System(SystemEvent::KeyRotated(KeyRotated {
         which: KeyUse::Session,
         key_id: key_id(letter),
         previous_key_id: Some(key_id(previous)),
         retire: Some(retire),
         retire_at: Some(after(seconds)),
-    })
+    }))
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a session may be used for, and what it was used for (section 8).
 
 use tenure::domain::{
-    Event, Generation, Position,
+    Event, Generation, Position, SubjectEvent,
     budget::{Constraint, Constraints, Usage, Use},
     command::{Command, RecordUsage},
     event::{Trigger, UsageRecorded},
@@ -30,14 +30,14 @@ fn paying() -> Use {
 
 /// The use that [`pay`] asks for, with the sums after it.
 fn paid(cost: &str, transactions: u64, total: &str) -> Event {
-    Event::UsageRecorded(UsageRecorded {
+    Event::Subject(SubjectEvent::UsageRecorded(UsageRecorded {
         session_id: session(1),
         operation: "pay".into(),
         amount: Some(amount(cost)),
         destination: Some("bob".into()),
         transactions,
         total_amount: amount(total),
-    })
+    }))
 }
 
 fn within(limits: Constraints) -> Scenario {

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use tenure::{
     bus::{Notice, NoticeKind, Present, notices_of},
     domain::{
-        Actor, Commit, CommitId, Digest16, Event, EventKind, Generation, Mode, OwnerId, Position, SealedText,
-        Seconds, SessionId, Stream, SubjectId, Timestamp,
+        Actor, Commit, CommitId, Digest16, Event, EventKind, Generation, Mode, OwnerId, SealedText, Seconds,
+        SessionId, Stream, SubjectEvent, SubjectId, Timestamp,
         event::{
             Device, ExpiringSoon, ExpiryCause, Profile, RejectionCause, RejectionCode, RenewalRejected,
             SessionCreated, SessionExpired, SessionRenewed, SessionRevoked, SessionsRevoked,
@@ -123,7 +123,7 @@ impl History {
             owner_id: Some("alice".parse().unwrap()),
             ..Profile::default()
         };
-        history.record(0, Event::SubjectRegistered(SubjectRegistered { profile }));
+        history.record(0, Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile })));
         history.record(0, created(SESSION));
         history.record(43_200, renewed());
         history.record(46_000, refused());
@@ -134,7 +134,7 @@ impl History {
         let expires_at = after(2 * 86_400);
         let cause = ExpiryCause::Ttl;
         let expired = SessionExpired { session_id: OTHER, expires_at, cause };
-        history.record(2 * 86_400, Event::SessionExpired(expired));
+        history.record(2 * 86_400, Event::Subject(SubjectEvent::SessionExpired(expired)));
         history
     }
 
@@ -144,7 +144,6 @@ impl History {
             id: CommitId::from_bytes([0; 16]),
             stream: Stream::Subject(id.clone()),
             expected: self.state.position,
-            system_seen: Position::ZERO,
             recorded_at: after(seconds),
             actor: Actor {
                 kind: ActorKind::Credential,
@@ -176,7 +175,7 @@ fn text(text: &str) -> SealedText {
 
 fn created(session_id: SessionId) -> Event {
     let begin = if session_id == SESSION { 0 } else { 86_400 };
-    Event::SessionCreated(SessionCreated {
+    Event::Subject(SubjectEvent::SessionCreated(SessionCreated {
         session_id,
         terms: Terms {
             ttl: Seconds(86_400),
@@ -195,44 +194,46 @@ fn created(session_id: SessionId) -> Event {
         scopes: vec![],
         metadata: None,
         constraints: None,
-    })
+    }))
 }
 
 fn all_ended() -> Event {
-    Event::SessionsRevoked(SessionsRevoked {
+    Event::Subject(SubjectEvent::SessionsRevoked(SessionsRevoked {
         device_digest: None,
         except_session_id: None,
         oldest: None,
         matched: 1,
         trigger: Trigger::SubjectRevoked,
         reason: None,
-        selector: None,
-        owners: None,
-    })
+    }))
 }
 
 fn renewed() -> Event {
-    Event::SessionRenewed(SessionRenewed {
+    Event::Subject(SubjectEvent::SessionRenewed(SessionRenewed {
         session_id: SESSION,
         generation: Generation(2),
         expires_at: after(43_200 + 86_400),
         renew_at: Some(after(43_200 + 60_000)),
         key_digest: None,
         expiring_soon: Some(ExpiringSoon::Renewals),
-    })
+    }))
 }
 
 fn refused() -> Event {
-    Event::RenewalRejected(RenewalRejected {
+    Event::Subject(SubjectEvent::RenewalRejected(RenewalRejected {
         session_id: SESSION,
         generation: Generation(2),
         cause: RejectionCause::Policy,
         code: Some(RejectionCode::RenewalTooEarly),
         expiring_soon: None,
-    })
+    }))
 }
 
 fn ended() -> Event {
     let reason = Some(text("not needed any more"));
-    Event::SessionRevoked(SessionRevoked { session_id: SESSION, trigger: Trigger::ManualRevoke, reason })
+    Event::Subject(SubjectEvent::SessionRevoked(SessionRevoked {
+        session_id: SESSION,
+        trigger: Trigger::ManualRevoke,
+        reason,
+    }))
 }

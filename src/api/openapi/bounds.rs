@@ -98,7 +98,7 @@ fn members(policy: &Policy) -> Vec<(&'static str, &'static str, Value)> {
         ("LiveToken", "active", json!({ "const": true })),
         ("DeadToken", "active", json!({ "const": false })),
         ("DeadToken", "code", one_of(&inactive)),
-        ("RecordedEvent", "kind", one_of(&EventKind::ALL.map(EventKind::name))),
+        ("RecordedEvent", "kind", one_of(&EventKind::names())),
         ("RevokedSession", "status", json!({ "const": "REVOKED" })),
         ("RenewalRejectedNotice", "cause", one_of(&["owner", "policy"])),
         ("ExpiringSoonNotice", "why", one_of(&["renewals", "absolute"])),
@@ -123,7 +123,7 @@ fn parameter(path: &str, name: &str) -> Option<Value> {
         (_, "device") => text(&limits::DEVICE),
         (_, "reason") => text(&limits::REASON),
         ("/v1/sessions", "status") => one_of(&["active", "expired", "revoked", "all"]),
-        ("/v1/events", "kinds") => listed(&EventKind::ALL.map(EventKind::name)),
+        ("/v1/events", "kinds") => listed(&EventKind::names()),
         ("/v1/notices", "kinds") => listed(&NoticeKind::ALL.map(NoticeKind::name)),
         ("/v1/audit/proof", "position" | "size") | ("/v1/audit/export", "from" | "to") => count_from(1),
         (_, "asOfPosition" | "minPosition")

@@ -14,7 +14,7 @@ use super::{
     view::SessionState,
 };
 use crate::domain::{
-    Actor, EventId, EventKind, Position, SessionId, Stream, SubjectId, Timestamp, event::Event,
+    Actor, EventId, EventKind, Position, SessionId, Stream, SubjectEvent, SubjectId, Timestamp, event::Event,
     session::Session, state::State,
 };
 
@@ -112,7 +112,7 @@ impl Teller {
     /// Listens to a [`Replay`]: an event, and the state before it.
     pub fn hear(&mut self, before: &State, step: Step<'_>) {
         let event = &step.stored.commit.events[step.index];
-        if let (Event::SessionCreated(created), Stream::Subject(subject)) =
+        if let (Event::Subject(SubjectEvent::SessionCreated(created)), Stream::Subject(subject)) =
             (event, &step.stored.commit.stream)
             && created.session_id == self.session
         {

@@ -11,9 +11,9 @@ use crate::{
         Generation, KeyUse, Mode, SessionId, Stream, SubjectId, Timestamp,
         bulk::{Bulk, end_of},
         event::{
-            Event, ExpiryCause, KeyRotated, Presented, Seen, SessionCreated, SessionExpired,
-            SessionRefreshed, SessionRenewed, SessionRevoked, SessionsRevoked, SubjectRegistered, Trigger,
-            UsageRecorded,
+            Event, ExpiryCause, KeyRotated, Presented, Seen, SelectionRevoked, SessionCreated,
+            SessionExpired, SessionRefreshed, SessionRenewed, SessionRevoked, SubjectEvent,
+            SubjectRegistered, SystemEvent, Trigger, UsageRecorded,
         },
         keys::Retire,
         record::{ActorKind, RecordedAs},
@@ -43,50 +43,52 @@ pub(super) fn told(
     let at = commit.recorded_at;
     let whom = actor(step);
     match &commit.events[step.index] {
-        Event::SessionCreated(event) if event.session_id == id => {
+        Event::Subject(SubjectEvent::SessionCreated(event)) if event.session_id == id => {
             Some((created(event, holder, at, &whom), None))
         }
-        Event::SessionRenewed(event) if event.session_id == id => Some((renewed(event, session?, at), None)),
-        Event::RenewalRejected(event) if event.session_id == id => {
+        Event::Subject(SubjectEvent::SessionRenewed(event)) if event.session_id == id => {
+            Some((renewed(event, session?, at), None))
+        }
+        Event::Subject(SubjectEvent::RenewalRejected(event)) if event.session_id == id => {
             let (words, because) = refusals::told(event, subject?, session?, before, at, &whom);
             Some((words, Some(because)))
         }
-        Event::SessionRevoked(event) if event.session_id == id => {
+        Event::Subject(SubjectEvent::SessionRevoked(event)) if event.session_id == id => {
             Some((revoked(event, session?, at, &whom), None))
         }
-        Event::SessionsRevoked(event) if session.is_some() && is_ended(event, subject?, session?, step) => {
-            Some((ended_with_others(event, &whom), None))
+        Event::Subject(SubjectEvent::SessionsRevoked(event))
+            if session.is_some() && event.matching(subject?, at).contains(&id) =>
+        {
+            Some((ended_with_others(event.matched, event.trigger, &whom), None))
         }
-        Event::KeyRotated(event) if event.which == KeyUse::Session => {
+        Event::System(SystemEvent::SelectionRevoked(event))
+            if session.is_some() && is_selected(event, subject?, session?, step) =>
+        {
+            Some((ended_with_others(event.matched, Trigger::Bulk, &whom), None))
+        }
+        Event::System(SystemEvent::KeyRotated(event)) if event.which == KeyUse::Session => {
             Some((key_rotated(event, session.filter(|session| session.is_live(at))?, &whom), None))
         }
-        Event::TokensPresented(event) => presented(&event.presented, session?).map(|words| (words, None)),
-        Event::SubjectRegistered(event) if session.is_some() => {
+        Event::System(SystemEvent::TokensPresented(event)) => {
+            presented(&event.presented, session?).map(|words| (words, None))
+        }
+        Event::Subject(SubjectEvent::SubjectRegistered(event)) if session.is_some() => {
             owner_changed(event, subject?).map(|words| (words, None))
         }
-        Event::SessionExpired(event) if event.session_id == id => Some((expired(event), None)),
-        Event::SubjectErased(_) if session.is_some() => {
+        Event::Subject(SubjectEvent::SessionExpired(event)) if event.session_id == id => {
+            Some((expired(event), None))
+        }
+        Event::Subject(SubjectEvent::SubjectErased(_)) if session.is_some() => {
             Some((format!("All text about its subject, and so about it, was erased by {whom}."), None))
         }
-        Event::UsageRecorded(event) if event.session_id == id => Some((used(event, &whom), None)),
-        Event::SessionRefreshed(event) if event.session_id == id => Some((refreshed(event), None)),
-        Event::SessionsSeen(event) => seen(&event.seen, id).map(|words| (words, None)),
-        Event::SubjectRegistered(_)
-        | Event::SubjectErased(_)
-        | Event::SessionExpired(_)
-        | Event::UsageRecorded(_)
-        | Event::SessionRefreshed(_)
-        | Event::SessionCreated(_)
-        | Event::SessionRenewed(_)
-        | Event::RenewalRejected(_)
-        | Event::SessionRevoked(_)
-        | Event::SessionsRevoked(_)
-        | Event::CredentialIssued(_)
-        | Event::CredentialRevoked(_)
-        | Event::PolicyChanged(_)
-        | Event::KeyRotated(_)
-        | Event::WebhookCreated(_)
-        | Event::WebhookDeleted(_) => None,
+        Event::Subject(SubjectEvent::UsageRecorded(event)) if event.session_id == id => {
+            Some((used(event, &whom), None))
+        }
+        Event::Subject(SubjectEvent::SessionRefreshed(event)) if event.session_id == id => {
+            Some((refreshed(event), None))
+        }
+        Event::System(SystemEvent::SessionsSeen(event)) => seen(&event.seen, id).map(|words| (words, None)),
+        Event::Subject(_) | Event::System(_) => None,
     }
 }
 
@@ -196,13 +198,13 @@ fn revoked(event: &SessionRevoked, session: &Session, at: Timestamp, whom: &str)
     format!("It was ended by {whom}, {lost}: {}.", trigger(event.trigger))
 }
 
-fn ended_with_others(event: &SessionsRevoked, whom: &str) -> String {
-    let others = match event.matched.saturating_sub(1) {
+fn ended_with_others(matched: u32, why: Trigger, whom: &str) -> String {
+    let others = match matched.saturating_sub(1) {
         0 => String::new(),
         1 => " together with one other".into(),
         others => format!(" together with {others} others"),
     };
-    format!("It was ended{others} by {whom}: {}.", trigger(event.trigger))
+    format!("It was ended{others} by {whom}: {}.", trigger(why))
 }
 
 const fn trigger(trigger: Trigger) -> &'static str {
@@ -219,12 +221,9 @@ const fn trigger(trigger: Trigger) -> &'static str {
     }
 }
 
-fn is_ended(event: &SessionsRevoked, subject: &Subject, session: &Session, step: Step<'_>) -> bool {
+fn is_selected(event: &SelectionRevoked, subject: &Subject, session: &Session, step: Step<'_>) -> bool {
     let recorded = RecordedAs { position: step.position, at: step.stored.commit.recorded_at };
-    match Bulk::of(event, recorded) {
-        Some(bulk) => end_of(&[bulk], subject, session).is_some(),
-        None => event.matching(subject, recorded.at).contains(&session.id),
-    }
+    end_of(&[Bulk::of(event, recorded)], subject, session).is_some()
 }
 
 fn presented(marks: &[Presented], session: &Session) -> Option<String> {

@@ -1,7 +1,7 @@
 //! What was asked, as far as the record tells: a commit back into the requests that led to it.
 
 use crate::domain::{
-    Commit, Event, Generation, Mode, Policy, Seconds, SessionId, Timestamp,
+    Commit, Event, Generation, Mode, Policy, Seconds, SessionId, SubjectEvent, Timestamp,
     command::{
         AskedTerms, Command, CreateSession, EraseSubject, RecordUsage, RefreshSession, RegisterSubject,
         RenewSession, RevokeSession, RevokeSessions, Revoker,
@@ -81,40 +81,42 @@ impl Request {
 
 /// The requests behind a commit on a subject's stream. `subject` and `policy` are as they were before.
 pub(super) fn asked(subject: &Subject, policy: Option<&Policy>, commit: &Commit) -> Asked {
-    let creates = commit.events.iter().any(|event| matches!(event, Event::SessionCreated(_)));
+    let creates =
+        commit.events.iter().any(|event| matches!(event, Event::Subject(SubjectEvent::SessionCreated(_))));
     let requests = commit.events.iter().filter_map(|event| match event {
         // A create for an unknown subject registers it by itself.
-        Event::SubjectRegistered(_) if creates => None,
-        Event::SubjectRegistered(event) => Some(Request::Same(Command::RegisterSubject(RegisterSubject {
-            profile: event.profile.clone(),
-            may_change_policy: true,
-        }))),
-        Event::SessionCreated(event) => Some(create(event, policy, commit.recorded_at)),
-        Event::SessionRenewed(event) => Some(renewal(event, subject, commit.recorded_at)),
-        Event::RenewalRejected(event) => refused(event, policy, commit),
-        Event::SessionRevoked(event) => ended(event, commit),
-        Event::SessionsRevoked(event) => all_ended(event, subject),
-        Event::SubjectErased(event) => {
+        Event::Subject(SubjectEvent::SubjectRegistered(_)) if creates => None,
+        Event::Subject(SubjectEvent::SubjectRegistered(event)) => {
+            Some(Request::Same(Command::RegisterSubject(RegisterSubject {
+                profile: event.profile.clone(),
+                may_change_policy: true,
+            })))
+        }
+        Event::Subject(SubjectEvent::SessionCreated(event)) => {
+            Some(create(event, policy, commit.recorded_at))
+        }
+        Event::Subject(SubjectEvent::SessionRenewed(event)) => {
+            Some(renewal(event, subject, commit.recorded_at))
+        }
+        Event::Subject(SubjectEvent::RenewalRejected(event)) => refused(event, policy, commit),
+        Event::Subject(SubjectEvent::SessionRevoked(event)) => ended(event, commit),
+        Event::Subject(SubjectEvent::SessionsRevoked(event)) => all_ended(event, subject),
+        Event::Subject(SubjectEvent::SubjectErased(event)) => {
             let reason = event.reason.clone();
             Some(Request::Same(Command::EraseSubject(EraseSubject { reason })))
         }
         // Its token would be the current one; what matters is whether the session would have been live.
-        Event::UsageRecorded(event) => Some(Request::Same(Command::RecordUsage(RecordUsage {
-            session_id: event.session_id,
-            generation: None,
-            wanted: event.done(),
-        }))),
-        Event::SessionRefreshed(event) => Some(Request::Refresh(event.session_id)),
+        Event::Subject(SubjectEvent::UsageRecorded(event)) => {
+            Some(Request::Same(Command::RecordUsage(RecordUsage {
+                session_id: event.session_id,
+                generation: None,
+                wanted: event.done(),
+            })))
+        }
+        Event::Subject(SubjectEvent::SessionRefreshed(event)) => Some(Request::Refresh(event.session_id)),
         // Whatever has ended there by then is recorded there, so that no later use of it says otherwise.
-        Event::SessionExpired(_) => Some(Request::Same(Command::RecordExpiries)),
-        Event::SessionsSeen(_)
-        | Event::TokensPresented(_)
-        | Event::CredentialIssued(_)
-        | Event::CredentialRevoked(_)
-        | Event::PolicyChanged(_)
-        | Event::KeyRotated(_)
-        | Event::WebhookCreated(_)
-        | Event::WebhookDeleted(_) => None,
+        Event::Subject(SubjectEvent::SessionExpired(_)) => Some(Request::Same(Command::RecordExpiries)),
+        Event::System(_) => None,
     });
     Asked { requests: requests.collect() }
 }
@@ -207,7 +209,10 @@ fn ended(event: &SessionRevoked, commit: &Commit) -> Option<Request> {
         Trigger::RenewalRejected => Some(Request::Veto(command)),
         // A consequence of a refusal; where that was recorded before, only the end is.
         Trigger::TokenReuse => {
-            let is_told = commit.events.iter().any(|event| matches!(event, Event::RenewalRejected(_)));
+            let is_told = commit
+                .events
+                .iter()
+                .any(|event| matches!(event, Event::Subject(SubjectEvent::RenewalRejected(_))));
             (!is_told).then(|| reused(id))
         }
         Trigger::Own => Some(Request::Own(command)),
@@ -229,7 +234,7 @@ fn all_ended(event: &SessionsRevoked, subject: &Subject) -> Option<Request> {
 }
 
 fn is_end_for_reuse(event: &Event) -> bool {
-    matches!(event, Event::SessionRevoked(event) if event.trigger == Trigger::TokenReuse)
+    matches!(event, Event::Subject(SubjectEvent::SessionRevoked(event)) if event.trigger == Trigger::TokenReuse)
 }
 
 const fn shown(session_id: SessionId, token: Shown, command: RenewSession) -> Request {

@@ -2,9 +2,9 @@
 
 use super::with_events;
 use crate::domain::{
-    Commit, Event, SessionId,
+    Commit, Event, SessionId, SystemEvent,
     bulk::{Counter, Selector},
-    event::{Presented, Seen, SessionsRevoked, SessionsSeen, TokensPresented},
+    event::{Presented, Seen, SelectionRevoked, SessionsSeen, TokensPresented},
     fold::Ledger,
     session::SharedSession,
     state::State,
@@ -13,33 +13,29 @@ use crate::domain::{
 /// The commit that would have been recorded in place of this one, which is of the authority's own stream.
 pub(super) fn of_other(commit: &Commit, real: &State, other: &State) -> Commit {
     let events = commit.events.iter().map(|event| match event {
-        Event::TokensPresented(marks) => {
+        Event::System(SystemEvent::TokensPresented(marks)) => {
             let presented = marks.presented.iter().filter_map(|mark| presented(*mark, real, other)).collect();
-            Event::TokensPresented(TokensPresented { presented })
+            Event::System(SystemEvent::TokensPresented(TokensPresented { presented }))
         }
-        Event::SessionsSeen(marks) => {
+        Event::System(SystemEvent::SessionsSeen(marks)) => {
             let seen = marks.seen.iter().filter(|mark| can_be_seen(mark, other)).copied().collect();
-            Event::SessionsSeen(SessionsSeen { seen })
+            Event::System(SystemEvent::SessionsSeen(SessionsSeen { seen }))
         }
-        Event::SessionsRevoked(event) => Event::SessionsRevoked(SessionsRevoked {
-            matched: event.selector.as_deref().map_or(0, |selector| matched(selector, commit, other)),
-            ..event.clone()
-        }),
-        Event::SubjectRegistered(_)
-        | Event::SessionCreated(_)
-        | Event::SessionRenewed(_)
-        | Event::SessionRefreshed(_)
-        | Event::RenewalRejected(_)
-        | Event::SessionRevoked(_)
-        | Event::SessionExpired(_)
-        | Event::SubjectErased(_)
-        | Event::UsageRecorded(_)
-        | Event::CredentialIssued(_)
-        | Event::CredentialRevoked(_)
-        | Event::PolicyChanged(_)
-        | Event::KeyRotated(_)
-        | Event::WebhookCreated(_)
-        | Event::WebhookDeleted(_) => event.clone(),
+        Event::System(SystemEvent::SelectionRevoked(event)) => {
+            Event::System(SystemEvent::SelectionRevoked(SelectionRevoked {
+                matched: matched(&event.selector, commit, other),
+                ..event.clone()
+            }))
+        }
+        Event::Subject(_)
+        | Event::System(
+            SystemEvent::CredentialIssued(_)
+            | SystemEvent::CredentialRevoked(_)
+            | SystemEvent::PolicyChanged(_)
+            | SystemEvent::KeyRotated(_)
+            | SystemEvent::WebhookCreated(_)
+            | SystemEvent::WebhookDeleted(_),
+        ) => event.clone(),
     });
     with_events(commit, commit.expected, events.collect())
 }

@@ -17,7 +17,7 @@ use self::asked::{Asked, Request};
 pub use self::overrides::{Overrides, WrongPolicy};
 use crate::{
     domain::{
-        Commit, Event, Policy, Position, SessionId, Stream, SubjectId, Timestamp,
+        Commit, Event, Policy, Position, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent, Timestamp,
         bulk::{self, Bulk},
         decide::decide,
         evolve::IllegalEvent,
@@ -194,9 +194,9 @@ impl WhatIf {
         let unknown = Subject::new(id.clone());
         let subject = self.other.subjects.get(id).unwrap_or(&unknown);
         let Some((command, observed)) = request.command(subject) else { return Ok(()) };
-        let (events, outcome) = match decide(policy, subject, &command, &observed, at) {
-            Ok(events) => (events, Ok(())),
-            Err(refused) => (refused.record.clone(), Err(refused)),
+        let (events, outcome): (Vec<Event>, _) = match decide(policy, subject, &command, &observed, at) {
+            Ok(events) => (events.into_iter().map(Event::from).collect(), Ok(())),
+            Err(refused) => (refused.record.iter().cloned().map(Event::from).collect(), Err(refused)),
         };
         let expected = subject.version;
         self.instead.add(&events);
@@ -252,8 +252,8 @@ fn bulks(stored: &StoredCommit) -> Vec<Bulk> {
     let at = stored.commit.recorded_at;
     let events = stored.positions().zip(&stored.commit.events);
     let bulk = |(position, event): (Position, &Event)| {
-        let Event::SessionsRevoked(event) = event else { return None };
-        Bulk::of(event, RecordedAs { position, at })
+        let Event::System(SystemEvent::SelectionRevoked(event)) = event else { return None };
+        Some(Bulk::of(event, RecordedAs { position, at }))
     };
     events.filter_map(bulk).collect()
 }
@@ -263,12 +263,14 @@ impl Counts {
         use crate::domain::event::{RejectionCause, Trigger};
         for event in events {
             let (place, count) = match event {
-                Event::SessionCreated(_) => (&mut self.created, 1),
-                Event::SessionRenewed(_) => (&mut self.renewed, 1),
-                Event::RenewalRejected(event) if event.cause == RejectionCause::Policy => {
+                Event::Subject(SubjectEvent::SessionCreated(_)) => (&mut self.created, 1),
+                Event::Subject(SubjectEvent::SessionRenewed(_)) => (&mut self.renewed, 1),
+                Event::Subject(SubjectEvent::RenewalRejected(event))
+                    if event.cause == RejectionCause::Policy =>
+                {
                     (&mut self.refused, 1)
                 }
-                Event::SessionRevoked(event) => match event.trigger {
+                Event::Subject(SubjectEvent::SessionRevoked(event)) => match event.trigger {
                     Trigger::Evicted => (&mut self.evicted, 1),
                     Trigger::TokenReuse => (&mut self.ended_for_reuse, 1),
                     Trigger::ManualRevoke
@@ -277,24 +279,24 @@ impl Counts {
                     | Trigger::SubjectRevoked
                     | Trigger::Bulk => (&mut self.revoked, 1),
                 },
-                Event::SessionsRevoked(event) if event.trigger == Trigger::Evicted => {
+                Event::Subject(SubjectEvent::SessionsRevoked(event)) if event.trigger == Trigger::Evicted => {
                     (&mut self.evicted, u64::from(event.matched))
                 }
-                Event::SessionsRevoked(event) => (&mut self.revoked, u64::from(event.matched)),
-                Event::RenewalRejected(_)
-                | Event::SubjectRegistered(_)
-                | Event::SubjectErased(_)
-                | Event::SessionExpired(_)
-                | Event::UsageRecorded(_)
-                | Event::TokensPresented(_)
-                | Event::SessionRefreshed(_)
-                | Event::SessionsSeen(_)
-                | Event::CredentialIssued(_)
-                | Event::CredentialRevoked(_)
-                | Event::PolicyChanged(_)
-                | Event::KeyRotated(_)
-                | Event::WebhookCreated(_)
-                | Event::WebhookDeleted(_) => continue,
+                Event::Subject(SubjectEvent::SessionsRevoked(event)) => {
+                    (&mut self.revoked, u64::from(event.matched))
+                }
+                Event::System(SystemEvent::SelectionRevoked(event)) => {
+                    (&mut self.revoked, u64::from(event.matched))
+                }
+                Event::Subject(
+                    SubjectEvent::RenewalRejected(_)
+                    | SubjectEvent::SubjectRegistered(_)
+                    | SubjectEvent::SubjectErased(_)
+                    | SubjectEvent::SessionExpired(_)
+                    | SubjectEvent::UsageRecorded(_)
+                    | SubjectEvent::SessionRefreshed(_),
+                )
+                | Event::System(_) => continue,
             };
             *place += count;
         }

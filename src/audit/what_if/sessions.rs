@@ -3,7 +3,7 @@
 use crate::{
     domain::{
         Position, SessionId, Timestamp,
-        event::{Event, RejectionCause, Trigger},
+        event::{Event, RejectionCause, SubjectEvent, Trigger},
         session::{Once, Session},
         subject::Subject,
     },
@@ -57,29 +57,28 @@ fn is_same(real: &Session, other: &Session) -> bool {
 fn what_happened(session: &Session, stored: &StoredCommit, at: Timestamp) -> String {
     let event = place_in(session.id, stored).map(|index| &stored.commit.events[index]);
     let verb = match event {
-        Some(Event::SessionCreated(_)) => "created: ",
-        Some(Event::SessionRenewed(_)) => "renewed: ",
-        Some(Event::RenewalRejected(event)) if event.cause == RejectionCause::Policy => {
+        Some(Event::Subject(SubjectEvent::SessionCreated(_))) => "created: ",
+        Some(Event::Subject(SubjectEvent::SessionRenewed(_))) => "renewed: ",
+        Some(Event::Subject(SubjectEvent::RenewalRejected(event)))
+            if event.cause == RejectionCause::Policy =>
+        {
             "a renewal was refused: "
         }
-        Some(Event::RenewalRejected(_)) => "its renewal was vetoed: ",
-        Some(Event::SessionRevoked(event)) if event.trigger == Trigger::Evicted => "evicted: ",
-        Some(Event::SessionRevoked(_)) => "ended: ",
-        Some(Event::UsageRecorded(_)) => "used: ",
-        Some(Event::SessionRefreshed(_)) => "refreshed: ",
+        Some(Event::Subject(SubjectEvent::RenewalRejected(_))) => "its renewal was vetoed: ",
+        Some(Event::Subject(SubjectEvent::SessionRevoked(event))) if event.trigger == Trigger::Evicted => {
+            "evicted: "
+        }
+        Some(Event::Subject(SubjectEvent::SessionRevoked(_))) => "ended: ",
+        Some(Event::Subject(SubjectEvent::UsageRecorded(_))) => "used: ",
+        Some(Event::Subject(SubjectEvent::SessionRefreshed(_))) => "refreshed: ",
         Some(
-            Event::SubjectRegistered(_)
-            | Event::SubjectErased(_)
-            | Event::SessionExpired(_)
-            | Event::SessionsRevoked(_)
-            | Event::TokensPresented(_)
-            | Event::SessionsSeen(_)
-            | Event::CredentialIssued(_)
-            | Event::CredentialRevoked(_)
-            | Event::PolicyChanged(_)
-            | Event::KeyRotated(_)
-            | Event::WebhookCreated(_)
-            | Event::WebhookDeleted(_),
+            Event::Subject(
+                SubjectEvent::SubjectRegistered(_)
+                | SubjectEvent::SubjectErased(_)
+                | SubjectEvent::SessionExpired(_)
+                | SubjectEvent::SessionsRevoked(_),
+            )
+            | Event::System(_),
         )
         | None => "",
     };

@@ -21,7 +21,7 @@ use crate::{
     clock::{stopwatch, worked},
     domain::{
         Actor, Commit, CommitId, Event, Generation, Mode, Policy, Position, Seconds, SessionId, Stream,
-        Timestamp,
+        SubjectEvent, SystemEvent, Timestamp,
         event::{PolicyChanged, Profile, SessionCreated, SessionRenewed, SubjectRegistered, Terms},
     },
     entropy::OsEntropy,
@@ -136,7 +136,6 @@ fn commit(stream: Stream, expected: Position, at: Timestamp, events: Vec<Event>)
         id: CommitId::from_bytes([0; 16]),
         stream,
         expected,
-        system_seen: Position(1),
         recorded_at: at,
         actor: Actor::AUTHORITY,
         correlation_id: Some("019375c1-6a3e-7c52-9d5e-0f2b8a1c4e77".to_owned()),
@@ -146,8 +145,8 @@ fn commit(stream: Stream, expected: Position, at: Timestamp, events: Vec<Event>)
 }
 
 fn first() -> Commit {
-    let event = Event::PolicyChanged(PolicyChanged { policy: Policy::default() });
-    Commit { system_seen: Position::ZERO, ..commit(Stream::System, Position::ZERO, at(0), vec![event]) }
+    let event = Event::System(SystemEvent::PolicyChanged(PolicyChanged { policy: Policy::default() }));
+    commit(Stream::System, Position::ZERO, at(0), vec![event])
 }
 
 /// Round by round, an hour apart.
@@ -160,7 +159,8 @@ fn subject(n: u64) -> Stream {
 }
 
 fn created(n: u64) -> Commit {
-    let registered = Event::SubjectRegistered(SubjectRegistered { profile: Profile::default() });
+    let registered =
+        Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile: Profile::default() }));
     let event = SessionCreated {
         session_id: session(n),
         terms: TERMS,
@@ -171,7 +171,12 @@ fn created(n: u64) -> Commit {
         metadata: None,
         constraints: None,
     };
-    commit(subject(n), Position::ZERO, at(0), vec![registered, Event::SessionCreated(event)])
+    commit(
+        subject(n),
+        Position::ZERO,
+        at(0),
+        vec![registered, Event::Subject(SubjectEvent::SessionCreated(event))],
+    )
 }
 
 fn renewed(n: u64, round: u64, last: &[Position]) -> Commit {
@@ -184,5 +189,10 @@ fn renewed(n: u64, round: u64, last: &[Position]) -> Commit {
         key_digest: None,
         expiring_soon: None,
     };
-    commit(subject(n), last[usize::try_from(n).unwrap_or(0)], at, vec![Event::SessionRenewed(event)])
+    commit(
+        subject(n),
+        last[usize::try_from(n).unwrap_or(0)],
+        at,
+        vec![Event::Subject(SubjectEvent::SessionRenewed(event))],
+    )
 }

@@ -19,8 +19,8 @@ use crate::{
     cli::{context::Global, failure::Failure, output::Column},
     clock::{stopwatch, worked},
     domain::{
-        Actor, Commit, CommitId, Event, Generation, Mode, Position, Seconds, SessionId, Stream, SubjectId,
-        Timestamp,
+        Actor, Commit, CommitId, Event, Generation, Mode, Position, Seconds, SessionId, Stream, SubjectEvent,
+        SubjectId, Timestamp,
         event::{Profile, SessionCreated, SessionRenewed, SubjectRegistered, Terms},
     },
     entropy::{self, Entropy, OsEntropy},
@@ -189,7 +189,6 @@ struct History {
     /// The last position of each subject's stream.
     last: Vec<Position>,
     begin: Timestamp,
-    system_seen: Position,
     head: Position,
     made: u64,
 }
@@ -198,7 +197,7 @@ impl History {
     fn new(sessions: u64, per_subject: u64, head: Position, begin: Timestamp) -> Self {
         let subjects = usize::try_from(sessions.div_ceil(per_subject)).unwrap_or(usize::MAX);
         let last = vec![Position::ZERO; subjects];
-        Self { sessions, per_subject, last, begin, system_seen: head, head, made: 0 }
+        Self { sessions, per_subject, last, begin, head, made: 0 }
     }
 
     fn has_more(&self, events: u64) -> bool {
@@ -224,7 +223,6 @@ impl History {
             id,
             stream: Stream::Subject(subject(number)),
             expected,
-            system_seen: self.system_seen,
             recorded_at: at,
             actor: Actor::AUTHORITY,
             correlation_id: Some("019375c1-6a3e-7c52-9d5e-0f2b8a1c4e77".to_owned()),
@@ -240,11 +238,11 @@ fn session_id(number: u64) -> SessionId {
 }
 
 fn registered() -> Event {
-    Event::SubjectRegistered(SubjectRegistered { profile: Profile::default() })
+    Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile: Profile::default() }))
 }
 
 fn created(number: u64, at: Timestamp) -> Event {
-    Event::SessionCreated(SessionCreated {
+    Event::Subject(SubjectEvent::SessionCreated(SessionCreated {
         session_id: session_id(number),
         terms: TERMS,
         expires_at: at.plus(TERMS.ttl),
@@ -253,16 +251,16 @@ fn created(number: u64, at: Timestamp) -> Event {
         scopes: vec![],
         metadata: None,
         constraints: None,
-    })
+    }))
 }
 
 fn renewed(number: u64, round: u64, at: Timestamp) -> Event {
-    Event::SessionRenewed(SessionRenewed {
+    Event::Subject(SubjectEvent::SessionRenewed(SessionRenewed {
         session_id: session_id(number),
         generation: Generation(u32::try_from(round + 1).unwrap_or(u32::MAX)),
         expires_at: at.plus(TERMS.ttl),
         renew_at: Some(at.plus(TERMS.ttl.half())),
         key_digest: None,
         expiring_soon: None,
-    })
+    }))
 }

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use crate::domain::{
-    Digest16, Event, Mode, Policy, SessionId, Timestamp,
+    Digest16, Mode, Policy, SessionId, SubjectEvent, Timestamp,
     command::{AskedTerms, CreateSession},
     event::{Profile, SessionCreated, SessionRevoked, SessionsRevoked, SubjectRegistered, Terms, Trigger},
     policy::{IDLE_TIMEOUT, OnLimit, REJECT_WINDOW, SHORTEST_TTL},
@@ -26,19 +26,19 @@ pub(super) fn create(
     subject: &Subject,
     command: &CreateSession,
     at: Timestamp,
-) -> Result<Vec<Event>, Refusal> {
+) -> Result<Vec<SubjectEvent>, Refusal> {
     let terms = check_terms(policy, command.terms)?;
     let mut events = Vec::new();
     if subject.registration.is_none() {
         if !policy.auto_register {
             return Err(Refusal::SubjectNotFound);
         }
-        events.push(Event::SubjectRegistered(SubjectRegistered { profile: Profile::default() }));
+        events.push(SubjectEvent::SubjectRegistered(SubjectRegistered { profile: Profile::default() }));
     }
     make_room(policy, subject, command, at, &mut events)?;
     let absolute = at.plus(terms.absolute_lifetime);
     let period = Period::starting(at, terms, absolute, terms.max_renewals, command.jitter);
-    events.push(Event::SessionCreated(SessionCreated {
+    events.push(SubjectEvent::SessionCreated(SessionCreated {
         session_id: command.session_id,
         terms,
         expires_at: period.expires_at,
@@ -65,7 +65,7 @@ fn make_room(
     subject: &Subject,
     command: &CreateSession,
     at: Timestamp,
-    events: &mut Vec<Event>,
+    events: &mut Vec<SubjectEvent>,
 ) -> Result<(), Refusal> {
     let mut evicted = Vec::new();
     if let Some(device) = command.device.as_ref().map(|device| device.digest) {
@@ -103,26 +103,24 @@ fn leaving<'a>(
     }
 }
 
-fn record_evictions(leaving: &[&SharedSession], device: Option<Digest16>, events: &mut Vec<Event>) {
+fn record_evictions(leaving: &[&SharedSession], device: Option<Digest16>, events: &mut Vec<SubjectEvent>) {
     if leaving.len() <= EVICTED_ONE_BY_ONE {
         events.extend(leaving.iter().map(|session| evicted(session.id)));
     } else {
         let count = u32::try_from(leaving.len()).expect("a subject has at most 10 000 active sessions");
-        events.push(Event::SessionsRevoked(SessionsRevoked {
+        events.push(SubjectEvent::SessionsRevoked(SessionsRevoked {
             device_digest: device,
             except_session_id: None,
             oldest: Some(count),
             matched: count,
             trigger: Trigger::Evicted,
             reason: None,
-            selector: None,
-            owners: None,
         }));
     }
 }
 
-const fn evicted(session_id: SessionId) -> Event {
-    Event::SessionRevoked(SessionRevoked { session_id, trigger: Trigger::Evicted, reason: None })
+const fn evicted(session_id: SessionId) -> SubjectEvent {
+    SubjectEvent::SessionRevoked(SessionRevoked { session_id, trigger: Trigger::Evicted, reason: None })
 }
 
 /// The terms that are granted: what was asked, within the ranges of the contract and the caps of the policy.

@@ -1,14 +1,14 @@
 //! Record that sessions have ended by themselves.
 
-use crate::domain::{Event, Timestamp, event::SessionExpired, subject::Subject};
+use crate::domain::{SubjectEvent, Timestamp, event::SessionExpired, subject::Subject};
 
 /// One event for each session that has ended by itself and of which that is not recorded yet.
-pub(super) fn record(subject: &Subject, at: Timestamp) -> Vec<Event> {
+pub(super) fn record(subject: &Subject, at: Timestamp) -> Vec<SubjectEvent> {
     let ended = subject.sessions.iter().filter(|session| session.awaits_expiry(at));
     ended
         .take(MOST)
         .map(|session| {
-            Event::SessionExpired(SessionExpired {
+            SubjectEvent::SessionExpired(SessionExpired {
                 session_id: session.id,
                 expires_at: session.ends_at(),
                 cause: session.expiry_cause(),

@@ -14,7 +14,7 @@ pub use system::decide_system;
 
 use super::{
     command::{Command, EraseSubject},
-    event::{Event, SubjectErased, Terms},
+    event::{SubjectErased, SubjectEvent, Terms},
     observed::Observed,
     policy::Policy,
     refusal::{Refusal, Refused},
@@ -37,7 +37,7 @@ pub fn decide(
     command: &Command,
     observed: &Observed,
     at: Timestamp,
-) -> Result<Vec<Event>, Refused> {
+) -> Result<Vec<SubjectEvent>, Refused> {
     match command {
         Command::RegisterSubject(command) => Ok(register::register(subject, command)?),
         Command::ChangeSubject(command) => Ok(register::change(subject, command)?),
@@ -52,11 +52,15 @@ pub fn decide(
     }
 }
 
-fn erase(subject: &Subject, command: &EraseSubject, observed: &Observed) -> Result<Vec<Event>, Refusal> {
+fn erase(
+    subject: &Subject,
+    command: &EraseSubject,
+    observed: &Observed,
+) -> Result<Vec<SubjectEvent>, Refusal> {
     if subject.registration.is_none() {
         return Err(Refusal::SubjectNotFound);
     }
-    let erased = Event::SubjectErased(SubjectErased { reason: command.reason.clone() });
+    let erased = SubjectEvent::SubjectErased(SubjectErased { reason: command.reason.clone() });
     Ok(if observed.is_forgotten { vec![] } else { vec![erased] })
 }
 

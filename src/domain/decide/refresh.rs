@@ -1,7 +1,7 @@
 //! Refresh a sliding session: its period begins again, under the same token.
 
 use crate::domain::{
-    Event, Policy, Timestamp, activity::SessionRefreshed, command::RefreshSession, refusal::Refusal,
+    Policy, SubjectEvent, Timestamp, activity::SessionRefreshed, command::RefreshSession, refusal::Refusal,
     subject::Subject,
 };
 
@@ -13,7 +13,7 @@ pub(super) fn refresh(
     subject: &Subject,
     command: RefreshSession,
     at: Timestamp,
-) -> Result<Vec<Event>, Refusal> {
+) -> Result<Vec<SubjectEvent>, Refusal> {
     let session = owned_session(subject, None, command.session_id)?;
     session.judge(command.generation, at).map_err(|fault| token_refusal(session, fault))?;
     let is_due = session.refresh_at().is_some_and(|due| at >= due);
@@ -21,5 +21,5 @@ pub(super) fn refresh(
     if !policy.sliding_enabled || !is_due || expires_at <= session.expires_at {
         return Ok(vec![]);
     }
-    Ok(vec![Event::SessionRefreshed(SessionRefreshed { session_id: session.id, expires_at })])
+    Ok(vec![SubjectEvent::SessionRefreshed(SessionRefreshed { session_id: session.id, expires_at })])
 }

@@ -4,14 +4,14 @@
 //! routine, and must not undo with that what an admin has set.
 
 use crate::domain::{
-    Event,
+    SubjectEvent,
     command::{ChangeSubject, RegisterSubject},
     event::{Profile, SubjectRegistered},
     refusal::Refusal,
     subject::Subject,
 };
 
-pub(super) fn register(subject: &Subject, command: &RegisterSubject) -> Result<Vec<Event>, Refusal> {
+pub(super) fn register(subject: &Subject, command: &RegisterSubject) -> Result<Vec<SubjectEvent>, Refusal> {
     let RegisterSubject { profile, may_change_policy } = command;
     match subject.profile() {
         None => Ok(vec![registered(profile.clone())]),
@@ -20,12 +20,16 @@ pub(super) fn register(subject: &Subject, command: &RegisterSubject) -> Result<V
     }
 }
 
-pub(super) fn change(subject: &Subject, command: &ChangeSubject) -> Result<Vec<Event>, Refusal> {
+pub(super) fn change(subject: &Subject, command: &ChangeSubject) -> Result<Vec<SubjectEvent>, Refusal> {
     let known = subject.profile().ok_or(Refusal::SubjectNotFound)?;
     replaced(known, command.changes.applied_to(known), command.may_change_policy)
 }
 
-fn replaced(known: &Profile, profile: Profile, may_change_policy: bool) -> Result<Vec<Event>, Refusal> {
+fn replaced(
+    known: &Profile,
+    profile: Profile,
+    may_change_policy: bool,
+) -> Result<Vec<SubjectEvent>, Refusal> {
     match known.policy_change(&profile) {
         Some(field) if !may_change_policy => Err(Refusal::PolicyChangeForbidden { field }),
         Some(_) | None if *known == profile => Ok(vec![]),
@@ -33,6 +37,6 @@ fn replaced(known: &Profile, profile: Profile, may_change_policy: bool) -> Resul
     }
 }
 
-const fn registered(profile: Profile) -> Event {
-    Event::SubjectRegistered(SubjectRegistered { profile })
+const fn registered(profile: Profile) -> SubjectEvent {
+    SubjectEvent::SubjectRegistered(SubjectRegistered { profile })
 }

@@ -3,7 +3,7 @@
 //! Rows 1 and 2 (a genuine token, and its own session) are judged before the command is made.
 
 use crate::domain::{
-    Event, Policy, Position, Timestamp,
+    Policy, Position, SubjectEvent, Timestamp,
     command::RenewSession,
     event::{
         ExpiringSoon, RejectionCause, RejectionCode, RenewalRejected, SessionRenewed, SessionRevoked, Trigger,
@@ -23,7 +23,7 @@ pub(super) fn renew(
     command: RenewSession,
     observed: &Observed,
     at: Timestamp,
-) -> Result<Vec<Event>, Refused> {
+) -> Result<Vec<SubjectEvent>, Refused> {
     let session = subject.session(command.session_id).ok_or(Refusal::SessionNotFound)?;
     if let Some(revocation) = &session.revocation {
         return Err(
@@ -51,7 +51,7 @@ fn repeat_or_mismatch(
     command: RenewSession,
     observed: &Observed,
     at: Timestamp,
-) -> Result<Vec<Event>, Refused> {
+) -> Result<Vec<SubjectEvent>, Refused> {
     let presented =
         observed.is_presented || session.renewal.as_ref().is_some_and(|renewal| renewal.presented);
     let is_previous = command.generation.next() == session.generation;
@@ -66,7 +66,7 @@ fn repeat_or_mismatch(
     // older than the previous one was presented, or it could not have been renewed in its turn.
     let is_reuse = command.generation < session.generation && (presented || !is_previous);
     if is_reuse && policy.on_reuse == OnReuse::Revoke {
-        refused.record.push(Event::SessionRevoked(SessionRevoked {
+        refused.record.push(SubjectEvent::SessionRevoked(SessionRevoked {
             session_id: session.id,
             trigger: Trigger::TokenReuse,
             reason: None,
@@ -124,7 +124,7 @@ fn refused(
     expiring_soon: Option<ExpiringSoon>,
     refusal: impl FnOnce(Position) -> Refusal,
 ) -> Refused {
-    let event = Event::RenewalRejected(RenewalRejected {
+    let event = SubjectEvent::RenewalRejected(RenewalRejected {
         session_id: session.id,
         generation: session.generation,
         cause: RejectionCause::Policy,
@@ -135,10 +135,10 @@ fn refused(
     Refused { refusal: refusal(session.granted), record: if is_known { vec![] } else { vec![event] } }
 }
 
-fn renewed(session: &Session, command: RenewSession, at: Timestamp) -> Event {
+fn renewed(session: &Session, command: RenewSession, at: Timestamp) -> SubjectEvent {
     let left = session.renewals_left() - 1;
     let period = Period::starting(at, *session.terms, session.absolute_expires_at(), left, command.jitter);
-    Event::SessionRenewed(SessionRenewed {
+    SubjectEvent::SessionRenewed(SessionRenewed {
         session_id: session.id,
         generation: session.generation.next(),
         expires_at: period.expires_at,

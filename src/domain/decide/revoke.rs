@@ -1,7 +1,7 @@
 //! End sessions: by hand, by veto, by their own holder, or all of a subject's at once.
 
 use crate::domain::{
-    Event, Timestamp,
+    SubjectEvent, Timestamp,
     command::{RevokeSession, RevokeSessions, Revoker},
     event::{RejectionCause, RenewalRejected, SessionRevoked, SessionsRevoked, Trigger},
     refusal::{FieldError, Refusal},
@@ -15,7 +15,7 @@ pub(super) fn revoke(
     subject: &Subject,
     command: &RevokeSession,
     at: Timestamp,
-) -> Result<Vec<Event>, Refusal> {
+) -> Result<Vec<SubjectEvent>, Refusal> {
     let owner = match &command.by {
         Revoker::Owner(owner) => Some(owner),
         Revoker::Admin | Revoker::Issuer | Revoker::Own(_) => None,
@@ -58,8 +58,8 @@ fn is_veto(session: &Session, command: &RevokeSession, at: Timestamp) -> Result<
     }
 }
 
-fn vetoed(session: &Session) -> Event {
-    Event::RenewalRejected(RenewalRejected {
+fn vetoed(session: &Session) -> SubjectEvent {
+    SubjectEvent::RenewalRejected(RenewalRejected {
         session_id: session.id,
         generation: session.generation,
         cause: RejectionCause::Owner,
@@ -68,15 +68,19 @@ fn vetoed(session: &Session) -> Event {
     })
 }
 
-fn revoked(session: &Session, trigger: Trigger, command: &RevokeSession) -> Event {
-    Event::SessionRevoked(SessionRevoked { session_id: session.id, trigger, reason: command.reason.clone() })
+fn revoked(session: &Session, trigger: Trigger, command: &RevokeSession) -> SubjectEvent {
+    SubjectEvent::SessionRevoked(SessionRevoked {
+        session_id: session.id,
+        trigger,
+        reason: command.reason.clone(),
+    })
 }
 
 pub(super) fn revoke_many(
     subject: &Subject,
     command: &RevokeSessions,
     at: Timestamp,
-) -> Result<Vec<Event>, Refusal> {
+) -> Result<Vec<SubjectEvent>, Refusal> {
     if subject.registration.is_none() || is_foreign(subject, command.owner.as_ref()) {
         return Err(Refusal::SubjectNotFound);
     }
@@ -91,10 +95,8 @@ pub(super) fn revoke_many(
         matched: 0,
         trigger: Trigger::SubjectRevoked,
         reason: command.reason.clone(),
-        selector: None,
-        owners: None,
     };
     let matched = event.matching(subject, at).len();
     event.matched = u32::try_from(matched).expect("a subject has at most 10 000 active sessions");
-    Ok(if matched == 0 { vec![] } else { vec![Event::SessionsRevoked(event)] })
+    Ok(if matched == 0 { vec![] } else { vec![SubjectEvent::SessionsRevoked(event)] })
 }

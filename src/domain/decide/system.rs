@@ -1,12 +1,12 @@
 //! Requests about the authority itself.
 
 use crate::domain::{
-    Event,
+    SystemEvent,
     bulk::Matched,
     command::{RevokeMatching, RotateKey, SystemCommand},
     event::{
-        CredentialIssued, CredentialRevoked, KeyRotated, PolicyChanged, Role, SessionsRevoked, SessionsSeen,
-        TokensPresented, Trigger, WebhookCreated, WebhookDeleted,
+        CredentialIssued, CredentialRevoked, KeyRotated, PolicyChanged, Role, SelectionRevoked, SessionsSeen,
+        TokensPresented, WebhookCreated, WebhookDeleted,
     },
     keys::{KeyId, KeyUse, ROTATION_PAUSE, Retire},
     observed::Observed,
@@ -22,7 +22,7 @@ pub fn decide_system(
     command: &SystemCommand,
     observed: &Observed,
     at: Timestamp,
-) -> Result<Vec<Event>, Refusal> {
+) -> Result<Vec<SystemEvent>, Refusal> {
     match command {
         SystemCommand::IssueCredential(event) => issue_credential(system, event),
         SystemCommand::RevokeCredential(id) => {
@@ -34,58 +34,56 @@ pub fn decide_system(
             if credential.is_lasting_admin() && system.lasting_admins() == 1 {
                 return Err(Refusal::LastAdmin { caused_by: system.admins_changed() });
             }
-            Ok(vec![Event::CredentialRevoked(CredentialRevoked { credential_id: *id })])
+            Ok(vec![SystemEvent::CredentialRevoked(CredentialRevoked { credential_id: *id })])
         }
         SystemCommand::SetPolicy(policy) if system.policy.as_ref() == Some(policy) => Ok(vec![]),
         SystemCommand::SetPolicy(policy) => {
-            Ok(vec![Event::PolicyChanged(PolicyChanged { policy: policy.clone() })])
+            Ok(vec![SystemEvent::PolicyChanged(PolicyChanged { policy: policy.clone() })])
         }
         SystemCommand::MarkPresented(marks) if marks.is_empty() => Ok(vec![]),
         SystemCommand::MarkPresented(marks) => {
-            Ok(vec![Event::TokensPresented(TokensPresented { presented: marks.clone() })])
+            Ok(vec![SystemEvent::TokensPresented(TokensPresented { presented: marks.clone() })])
         }
         SystemCommand::AdmitKeys(keys) => Ok(admit_keys(system, keys)),
         SystemCommand::RotateKey(asked) => rotate_key(system, asked, observed.longest_ttl, at),
         SystemCommand::MarkSeen(marks) if marks.is_empty() => Ok(vec![]),
-        SystemCommand::MarkSeen(marks) => Ok(vec![Event::SessionsSeen(SessionsSeen { seen: marks.clone() })]),
+        SystemCommand::MarkSeen(marks) => {
+            Ok(vec![SystemEvent::SessionsSeen(SessionsSeen { seen: marks.clone() })])
+        }
         SystemCommand::CreateWebhook(event) => create_webhook(system, event),
         SystemCommand::DeleteWebhook(asked) => {
             let known = system.webhooks.get(&asked.id);
             let known = known.filter(|webhook| webhook.is_visible_to(asked.owner.as_ref()));
             let webhook_id = known.ok_or(Refusal::WebhookNotFound)?.id();
-            Ok(vec![Event::WebhookDeleted(WebhookDeleted { webhook_id })])
+            Ok(vec![SystemEvent::WebhookDeleted(WebhookDeleted { webhook_id })])
         }
         SystemCommand::RevokeMatching(_) if observed.matched.count == 0 => Ok(vec![]),
         SystemCommand::RevokeMatching(asked) => {
-            Ok(vec![Event::SessionsRevoked(revoked(system, asked, &observed.matched))])
+            Ok(vec![SystemEvent::SelectionRevoked(revoked(system, asked, &observed.matched))])
         }
     }
 }
 
 /// Where every admin key has an end, nobody could make another one after it.
-fn issue_credential(system: &System, event: &CredentialIssued) -> Result<Vec<Event>, Refusal> {
+fn issue_credential(system: &System, event: &CredentialIssued) -> Result<Vec<SystemEvent>, Refusal> {
     if event.role == Role::Admin && event.expires_in.is_some() && system.lasting_admins() == 0 {
         let why = "is for an admin key only beside one that has no end";
         return Err(Refusal::Invalid(vec![FieldError::new("expiresIn", why)]));
     }
-    Ok(vec![Event::CredentialIssued(event.clone())])
+    Ok(vec![SystemEvent::CredentialIssued(event.clone())])
 }
 
 /// The selector says of its key when it sealed, as far as is known at this moment.
-fn revoked(system: &System, asked: &RevokeMatching, matched: &Matched) -> SessionsRevoked {
-    SessionsRevoked {
-        device_digest: None,
-        except_session_id: None,
-        oldest: None,
+fn revoked(system: &System, asked: &RevokeMatching, matched: &Matched) -> SelectionRevoked {
+    SelectionRevoked {
+        selector: Box::new(asked.selector.clone().under(&system.keys)),
         matched: matched.count,
-        trigger: Trigger::Bulk,
         reason: Some(asked.reason.clone()),
-        selector: Some(Box::new(asked.selector.clone().under(&system.keys))),
         owners: matched.owners(),
     }
 }
 
-fn admit_keys(system: &System, keys: &[(KeyUse, KeyId)]) -> Vec<Event> {
+fn admit_keys(system: &System, keys: &[(KeyUse, KeyId)]) -> Vec<SystemEvent> {
     let new = keys.iter().filter(|(which, _)| system.keys.active(*which).is_none());
     let admitted = new.map(|(which, key_id)| KeyRotated {
         which: *which,
@@ -94,7 +92,7 @@ fn admit_keys(system: &System, keys: &[(KeyUse, KeyId)]) -> Vec<Event> {
         retire: None,
         retire_at: None,
     });
-    admitted.map(Event::KeyRotated).collect()
+    admitted.map(SystemEvent::KeyRotated).collect()
 }
 
 /// A rotation without an overlap is for an emergency, so nothing holds it up.
@@ -103,7 +101,7 @@ fn rotate_key(
     asked: &RotateKey,
     longest_ttl: Seconds,
     at: Timestamp,
-) -> Result<Vec<Event>, Refusal> {
+) -> Result<Vec<SystemEvent>, Refusal> {
     let retire_at = match asked.retire {
         Retire::Now => at,
         Retire::Overlap => {
@@ -117,7 +115,7 @@ fn rotate_key(
             at.plus(asked.overlap.unwrap_or(longest_ttl))
         }
     };
-    Ok(vec![Event::KeyRotated(KeyRotated {
+    Ok(vec![SystemEvent::KeyRotated(KeyRotated {
         which: asked.which,
         key_id: asked.key_id.clone(),
         previous_key_id: system.keys.active(asked.which).map(|key| key.id.clone()),
@@ -126,14 +124,14 @@ fn rotate_key(
     })])
 }
 
-fn create_webhook(system: &System, asked: &WebhookCreated) -> Result<Vec<Event>, Refusal> {
+fn create_webhook(system: &System, asked: &WebhookCreated) -> Result<Vec<SystemEvent>, Refusal> {
     let all = system.webhooks.values();
     check_room(all.clone(), webhook::MOST)?;
     if asked.owner_id.is_some() {
         let of_owner = all.filter(|known| known.asked.owner_id == asked.owner_id);
         check_room(of_owner, webhook::MOST_PER_OWNER)?;
     }
-    Ok(vec![Event::WebhookCreated(asked.clone())])
+    Ok(vec![SystemEvent::WebhookCreated(asked.clone())])
 }
 
 fn check_room<'a>(known: impl Iterator<Item = &'a Webhook>, most: usize) -> Result<(), Refusal> {

@@ -2,7 +2,7 @@
 //! record are one step, so of many uses at once exactly as many are granted as the budget has room for.
 
 use crate::domain::{
-    Event, Timestamp,
+    SubjectEvent, Timestamp,
     command::RecordUsage,
     event::UsageRecorded,
     refusal::Refusal,
@@ -12,7 +12,11 @@ use crate::domain::{
 
 use super::{owned_session, token_refusal};
 
-pub(super) fn record(subject: &Subject, command: &RecordUsage, at: Timestamp) -> Result<Vec<Event>, Refusal> {
+pub(super) fn record(
+    subject: &Subject,
+    command: &RecordUsage,
+    at: Timestamp,
+) -> Result<Vec<SubjectEvent>, Refusal> {
     let session = owned_session(subject, None, command.session_id)?;
     check_live(session, command, at)?;
     let (wanted, so_far) = (&command.wanted, session.usage());
@@ -20,7 +24,7 @@ pub(super) fn record(subject: &Subject, command: &RecordUsage, at: Timestamp) ->
         return Err(Refusal::ConstraintViolated { constraint, caused_by: session.created });
     }
     let after = so_far.after(wanted, at);
-    Ok(vec![Event::UsageRecorded(UsageRecorded {
+    Ok(vec![SubjectEvent::UsageRecorded(UsageRecorded {
         session_id: session.id,
         operation: wanted.operation.clone(),
         amount: wanted.amount.clone(),

@@ -3,7 +3,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 use super::*;
 use crate::{
     domain::{
-        Commit, CommitId, Event, Position, Seconds, Stream,
+        Commit, CommitId, Event, Seconds, Stream,
         command::{RotateKey, SystemCommand},
         decide::decide_system,
         keys::Retire,
@@ -40,17 +40,16 @@ impl World {
 
     fn record(&mut self, command: &SystemCommand, at: Timestamp) {
         let observed = Observed::default();
-        let events: Vec<Event> = decide_system(&self.state.system, command, &observed, at).unwrap();
+        let events = decide_system(&self.state.system, command, &observed, at).unwrap();
         let commit = Commit {
             id: CommitId::from_bytes([0; 16]),
             stream: Stream::System,
             expected: self.state.system.version,
-            system_seen: Position::ZERO,
             recorded_at: at,
             actor: crate::domain::Actor::AUTHORITY,
             correlation_id: None,
             idempotency: None,
-            events,
+            events: events.into_iter().map(Event::from).collect(),
         };
         self.state.apply(&commit).unwrap();
     }

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use tenure::{
     authority::Live,
     domain::{
-        Event, Generation, Mode, Position, Seconds, SessionId, Stream, SubjectId, Timestamp,
+        Event, Generation, Mode, Position, Seconds, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent,
+        Timestamp,
         activity::mark_seen,
         budget::Usage,
         bulk::{Bulk, is_unsettled, settle},
-        evolve::{evolve, mark_presented},
+        evolve::mark_presented,
         policy::OnReuse,
         record::RecordedAs,
-        refusal::Refused,
         session::{Once, Session, SharedSession, TokenFault},
         state::State,
         subject::Subject,
@@ -25,7 +25,7 @@ use super::{
     steps::SUBJECTS,
     words::{recorded_of, trigger_of},
 };
-use crate::scenario::session;
+use crate::scenario::{Refused, evolve_subject, session};
 
 type Promise = (&'static str, fn(&Seen) -> Check);
 
@@ -111,7 +111,7 @@ fn at_most_one_generation_is_live(seen: &Seen) -> Check {
 
 fn the_old_generation_fails_after_a_renewal(seen: &Seen) -> Check {
     for event in recorded_of(seen.answer) {
-        let Event::SessionRenewed(renewed) = event else { continue };
+        let Event::Subject(SubjectEvent::SessionRenewed(renewed)) = event else { continue };
         let renewed = found(&seen.run.state, renewed.session_id)?;
         for old in 1..renewed.generation.0 {
             let judged = renewed.judge(Generation(old), seen.run.now);
@@ -123,7 +123,7 @@ fn the_old_generation_fails_after_a_renewal(seen: &Seen) -> Check {
 
 fn no_renewal_after_revocation(seen: &Seen) -> Check {
     for event in recorded_of(seen.answer) {
-        let Event::SessionRenewed(renewed) = event else { continue };
+        let Event::Subject(SubjectEvent::SessionRenewed(renewed)) = event else { continue };
         let before = found(seen.before, renewed.session_id)?;
         ensure(before.revocation.is_none(), || format!("{before:?} was renewed"))?;
     }
@@ -142,7 +142,7 @@ fn no_renewal_after_revocation(seen: &Seen) -> Check {
 
 fn active_sessions_never_exceed_the_limit(seen: &Seen) -> Check {
     for event in recorded_of(seen.answer) {
-        let Event::SessionCreated(created) = event else { continue };
+        let Event::Subject(SubjectEvent::SessionCreated(created)) = event else { continue };
         let holder = &seen.run.state.holders[&created.session_id];
         let subject = SUBJECTS.iter().position(|name| *name == holder.as_str()).ok_or("a stranger")?;
         let (most, most_on_device) = seen.run.model.limits(subject);
@@ -179,7 +179,7 @@ fn no_period_goes_beyond_the_absolute_end(seen: &Seen) -> Check {
 fn no_more_renewals_than_granted(seen: &Seen) -> Check {
     let mut renewals = BTreeMap::<_, u32>::new();
     for event in seen.run.commits.iter().flat_map(|commit| &commit.events) {
-        if let Event::SessionRenewed(renewed) = event {
+        if let Event::Subject(SubjectEvent::SessionRenewed(renewed)) = event {
             *renewals.entry(renewed.session_id).or_default() += 1;
         }
     }
@@ -225,7 +225,7 @@ fn a_refusal_changes_nothing(seen: &Seen) -> Check {
 fn a_refused_renewal_is_recorded_once(seen: &Seen) -> Check {
     let mut known = Vec::new();
     for event in seen.run.commits.iter().flat_map(|commit| &commit.events) {
-        if let Event::RenewalRejected(rejected) = event {
+        if let Event::Subject(SubjectEvent::RenewalRejected(rejected)) = event {
             ensure(!known.contains(&rejected), || format!("{rejected:?} is recorded again"))?;
             known.push(rejected);
         }
@@ -238,7 +238,7 @@ fn no_budget_is_overspent(seen: &Seen) -> Check {
     let mut spent = BTreeMap::<SessionId, Usage>::new();
     for commit in &seen.run.commits {
         for event in &commit.events {
-            if let Event::UsageRecorded(used) = event {
+            if let Event::Subject(SubjectEvent::UsageRecorded(used)) = event {
                 let so_far = spent.entry(used.session_id).or_default();
                 *so_far = so_far.after(&used.done(), commit.recorded_at);
             }
@@ -330,7 +330,7 @@ fn what_was_seen_does_not_move_back(seen: &Seen) -> Check {
 
 fn a_refresh_moves_the_period_and_no_more(seen: &Seen) -> Check {
     for event in recorded_of(seen.answer) {
-        let Event::SessionRefreshed(refreshed) = event else { continue };
+        let Event::Subject(SubjectEvent::SessionRefreshed(refreshed)) = event else { continue };
         let (before, after) =
             (found(seen.before, refreshed.session_id)?, found(&seen.run.state, refreshed.session_id)?);
         let end = seen.run.now.plus(before.terms.ttl).min(before.absolute_expires_at());
@@ -350,7 +350,7 @@ fn refreshes_are_half_of_the_shorter_apart(seen: &Seen) -> Check {
     let mut last = BTreeMap::<SessionId, Timestamp>::new();
     for commit in &seen.run.commits {
         for event in &commit.events {
-            let Event::SessionRefreshed(refreshed) = event else { continue };
+            let Event::Subject(SubjectEvent::SessionRefreshed(refreshed)) = event else { continue };
             let session = found(&seen.run.state, refreshed.session_id)?;
             let idle = session.terms.idle_timeout.ok_or("what slides has an idle time")?;
             let half = idle.0.min(session.terms.ttl.0) / 2;
@@ -387,7 +387,7 @@ fn an_erasure_leaves_no_text_and_every_rule(seen: &Seen) -> Check {
 }
 
 fn erases(answer: &Result<Vec<Event>, Refused>) -> bool {
-    recorded_of(answer).iter().any(|event| matches!(event, Event::SubjectErased(_)))
+    recorded_of(answer).iter().any(|event| matches!(event, Event::Subject(SubjectEvent::SubjectErased(_))))
 }
 
 /// In everything that a rule may ask for.
@@ -444,16 +444,19 @@ pub(super) fn what_is_settled_late_is_as_if_it_were_settled_at_once(run: &Run) -
                 (Stream::Subject(id), event) => {
                     let subject = late.entry(id.clone()).or_insert_with(|| Subject::new(id.clone()));
                     settle(&bulks, subject);
-                    evolve(subject, event, recorded).map_err(|alarm| format!("settled late: {alarm}"))?;
+                    evolve_subject(subject, event, recorded)
+                        .map_err(|alarm| format!("settled late: {alarm}"))?;
                 }
-                (Stream::System, Event::SessionsRevoked(event)) => bulks.extend(Bulk::of(event, recorded)),
-                (Stream::System, Event::TokensPresented(marks)) => {
+                (Stream::System, Event::System(SystemEvent::SelectionRevoked(event))) => {
+                    bulks.push(Bulk::of(event, recorded));
+                }
+                (Stream::System, Event::System(SystemEvent::TokensPresented(marks))) => {
                     for mark in &marks.presented {
                         let holder = late.get_mut(&eager.holders[&mark.session_id]);
                         mark_presented(holder.ok_or("a stranger")?, mark.session_id, mark.generation);
                     }
                 }
-                (Stream::System, Event::SessionsSeen(marks)) => {
+                (Stream::System, Event::System(SystemEvent::SessionsSeen(marks))) => {
                     for mark in &marks.seen {
                         let holder = late.get_mut(&eager.holders[&mark.session_id]).ok_or("a stranger")?;
                         settle(&bulks, holder);

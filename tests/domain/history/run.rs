@@ -10,7 +10,7 @@ use tenure::domain::{
     keys::Retire,
     observed::Observed,
     policy::Policy,
-    refusal::Refused,
+    refusal::Refused as TypedRefused,
     session::Session,
     state::State,
     subject::Subject,
@@ -28,7 +28,7 @@ use super::{
     steps::{Action, Edge, Key, SUBJECTS, Step, Wait, Which},
     words::{described, recorded_of},
 };
-use crate::scenario::{T0, commit, sealed, session};
+use crate::scenario::{Refused, T0, commit, of_either_stream, sealed, session};
 
 /// A history under way: the domain's state beside the model's.
 pub(super) struct Run {
@@ -247,8 +247,8 @@ impl Run {
         let unknown = Subject::new(id.clone());
         let known = self.state.subjects.get(&id).unwrap_or(&unknown);
         let observed = self.observed(ask);
-        let answer = decide(&self.policy, known, &Self::command(ask), &observed, self.now);
-        let again = decide(&self.policy, known, &Self::command(ask), &observed, self.now);
+        let answer = of_either_stream(decide(&self.policy, known, &Self::command(ask), &observed, self.now));
+        let again = of_either_stream(decide(&self.policy, known, &Self::command(ask), &observed, self.now));
         ensure(answer == again, || format!("asked again, {answer:?} became {again:?}"))?;
 
         let before = self.state.clone();
@@ -376,7 +376,8 @@ impl Run {
                 observed.matched.count(&asked.selector, subject, &[], self.now);
             }
         }
-        decide_system(&self.state.system, command, &observed, self.now).map_err(Refused::from)
+        let answer = decide_system(&self.state.system, command, &observed, self.now);
+        of_either_stream(answer.map_err(TypedRefused::from))
     }
 
     fn record_of_system(&mut self, answer: &Result<Vec<Event>, Refused>) -> Check {

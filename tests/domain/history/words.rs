@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use tenure::domain::{
-    Event, Timestamp,
+    Event, SubjectEvent, SystemEvent, Timestamp,
     event::{ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode, Trigger},
     keys::KeyId,
-    refusal::{Refusal, Refused},
+    refusal::Refusal,
 };
 
 use super::model::Answer;
+use crate::scenario::Refused;
 
 pub(super) fn described(answer: &Result<Vec<Event>, Refused>) -> Answer {
     Answer {
@@ -68,15 +69,15 @@ fn fact(event: &Event) -> String {
         format!("generation {generation} until {}{last}", expires_at.as_millis())
     };
     match event {
-        Event::SubjectRegistered(_) => "registered".into(),
-        Event::SessionCreated(event) => {
+        Event::Subject(SubjectEvent::SubjectRegistered(_)) => "registered".into(),
+        Event::Subject(SubjectEvent::SessionCreated(event)) => {
             format!("{number} created {}", period(1, event.expires_at, event.renew_at))
         }
-        Event::SessionRenewed(event) => {
+        Event::Subject(SubjectEvent::SessionRenewed(event)) => {
             let hint = hint_of(event.expiring_soon);
             format!("{number} renewed {}{hint}", period(event.generation.0, event.expires_at, event.renew_at))
         }
-        Event::RenewalRejected(event) => match (event.cause, event.code) {
+        Event::Subject(SubjectEvent::RenewalRejected(event)) => match (event.cause, event.code) {
             (RejectionCause::Policy, Some(code)) => {
                 let hint = hint_of(event.expiring_soon);
                 format!("{number} refused at generation {}: {}{hint}", event.generation.0, name_of(code))
@@ -84,9 +85,11 @@ fn fact(event: &Event) -> String {
             (RejectionCause::Owner, None) => format!("{number} vetoed at generation {}", event.generation.0),
             (RejectionCause::Owner | RejectionCause::Policy, _) => format!("{event:?}"),
         },
-        Event::SessionRevoked(event) => format!("{number} ended by {}", trigger_of(event.trigger)),
-        Event::SessionsRevoked(event) => format!("{} ended at once", event.matched),
-        Event::SessionExpired(event) => {
+        Event::Subject(SubjectEvent::SessionRevoked(event)) => {
+            format!("{number} ended by {}", trigger_of(event.trigger))
+        }
+        Event::Subject(SubjectEvent::SessionsRevoked(event)) => format!("{} ended at once", event.matched),
+        Event::Subject(SubjectEvent::SessionExpired(event)) => {
             let limit = match event.cause {
                 ExpiryCause::Ttl => "ttl",
                 ExpiryCause::Idle => "idle",
@@ -94,25 +97,28 @@ fn fact(event: &Event) -> String {
             };
             format!("{number} expired at {} by {limit}", event.expires_at.as_millis())
         }
-        Event::UsageRecorded(event) => {
+        Event::Subject(SubjectEvent::UsageRecorded(event)) => {
             format!("{number} used {} times, {} in all", event.transactions, event.total_amount)
         }
-        Event::SessionRefreshed(event) => {
+        Event::Subject(SubjectEvent::SessionRefreshed(event)) => {
             format!("{number} refreshed until {}", event.expires_at.as_millis())
         }
-        Event::SubjectErased(_) => "erased".into(),
-        Event::KeyRotated(event) => {
+        Event::Subject(SubjectEvent::SubjectErased(_)) => "erased".into(),
+        Event::System(SystemEvent::KeyRotated(event)) => {
             let before = event.previous_key_id.as_ref().map_or("none", KeyId::as_str);
             let end = event.retire_at.map_or(0, Timestamp::as_millis);
             format!("{:?} {} after {before} until {end}", event.which, event.key_id)
         }
-        Event::TokensPresented(_)
-        | Event::SessionsSeen(_)
-        | Event::CredentialIssued(_)
-        | Event::CredentialRevoked(_)
-        | Event::PolicyChanged(_)
-        | Event::WebhookCreated(_)
-        | Event::WebhookDeleted(_) => format!("{event:?}"),
+        Event::System(SystemEvent::SelectionRevoked(event)) => format!("{} ended at once", event.matched),
+        Event::System(
+            SystemEvent::TokensPresented(_)
+            | SystemEvent::SessionsSeen(_)
+            | SystemEvent::CredentialIssued(_)
+            | SystemEvent::CredentialRevoked(_)
+            | SystemEvent::PolicyChanged(_)
+            | SystemEvent::WebhookCreated(_)
+            | SystemEvent::WebhookDeleted(_),
+        ) => format!("{event:?}"),
     }
 }
 

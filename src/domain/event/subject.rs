@@ -1,37 +1,23 @@
-//! The facts. An event says what happened, in the past tense, and is never changed once recorded.
-//!
-//! The field numbers are the format of the log (`docs/log-format.md`): a number is never given to another
-//! field, and a new field is optional. A change that this does not allow makes a new version of the kind,
-//! which `log::upcast` brings to today's shape.
+//! What is recorded of a subject and its sessions.
 
 use minicbor::{Decode, Encode};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-pub use super::activity::{Seen, SessionRefreshed, SessionsSeen};
-pub use super::budget::UsageRecorded;
-pub use super::bulk::{MatchedOfOwner, Selector};
-pub use super::expiry::{ExpiryCause, SessionExpired};
-pub use super::keys::KeyRotated;
-pub use super::kind::{EventKind, KindSet};
-pub use super::webhook::{WebhookCreated, WebhookDeleted};
-use super::{
+use super::{EventKind, MatchedOfOwner, Profile, Selector, SessionExpired, SessionRefreshed, UsageRecorded};
+use crate::domain::{
     activity::Mode,
     budget::Constraints,
-    id::{CredentialId, Digest16, Generation, OwnerId, SessionId},
-    policy::Policy,
-    record::Stream,
+    id::{Digest16, Generation, SessionId},
     text::SealedText,
     time::{Seconds, Timestamp},
 };
 
-pub use super::profile::{Change, Profile, ProfileChanges, SubjectKind};
-
-/// A fact about one subject and its sessions, or about the authority itself.
+/// A fact about one subject and its sessions.
 ///
 /// Its JSON has the members of its kind and not the kind's name; sealed texts are left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-pub enum Event {
+pub enum SubjectEvent {
     /// A subject was registered, or its registration was replaced.
     SubjectRegistered(SubjectRegistered),
     /// A session began.
@@ -42,35 +28,19 @@ pub enum Event {
     RenewalRejected(RenewalRejected),
     /// One session was ended.
     SessionRevoked(SessionRevoked),
-    /// Several sessions were ended in one step.
+    /// Several sessions of the subject were ended in one step.
     SessionsRevoked(SessionsRevoked),
-    /// Tokens of new generations were seen in use, so that the lost-reply rule no longer applies to them.
-    TokensPresented(TokensPresented),
-    /// An API key was admitted.
-    CredentialIssued(CredentialIssued),
-    /// An API key was withdrawn.
-    CredentialRevoked(CredentialRevoked),
-    /// The effective limits differ from those recorded before.
-    PolicyChanged(PolicyChanged),
     /// A session's period was over, and nobody had ended it.
     SessionExpired(SessionExpired),
     /// All text about a subject was made unreadable.
     SubjectErased(SubjectErased),
     /// A sliding session was refreshed: its period begins again, its token stays.
     SessionRefreshed(SessionRefreshed),
-    /// Sessions were seen in use.
-    SessionsSeen(SessionsSeen),
     /// A session was used, within its constraints.
     UsageRecorded(UsageRecorded),
-    /// A key seals or signs tokens from now on.
-    KeyRotated(KeyRotated),
-    /// Somebody wants to be told by HTTP requests.
-    WebhookCreated(WebhookCreated),
-    /// Nobody is told by these requests any more.
-    WebhookDeleted(WebhookDeleted),
 }
 
-impl Event {
+impl SubjectEvent {
     /// Which kind it is.
     pub const fn kind(&self) -> EventKind {
         match self {
@@ -80,18 +50,10 @@ impl Event {
             Self::RenewalRejected(_) => EventKind::RenewalRejected,
             Self::SessionRevoked(_) => EventKind::SessionRevoked,
             Self::SessionsRevoked(_) => EventKind::SessionsRevoked,
-            Self::TokensPresented(_) => EventKind::TokensPresented,
-            Self::CredentialIssued(_) => EventKind::CredentialIssued,
-            Self::CredentialRevoked(_) => EventKind::CredentialRevoked,
-            Self::PolicyChanged(_) => EventKind::PolicyChanged,
             Self::SessionExpired(_) => EventKind::SessionExpired,
             Self::SubjectErased(_) => EventKind::SubjectErased,
             Self::SessionRefreshed(_) => EventKind::SessionRefreshed,
-            Self::SessionsSeen(_) => EventKind::SessionsSeen,
             Self::UsageRecorded(_) => EventKind::UsageRecorded,
-            Self::KeyRotated(_) => EventKind::KeyRotated,
-            Self::WebhookCreated(_) => EventKind::WebhookCreated,
-            Self::WebhookDeleted(_) => EventKind::WebhookDeleted,
         }
     }
 
@@ -105,44 +67,8 @@ impl Event {
             Self::SessionExpired(event) => Some(event.session_id),
             Self::SessionRefreshed(event) => Some(event.session_id),
             Self::UsageRecorded(event) => Some(event.session_id),
-            Self::SubjectRegistered(_)
-            | Self::SessionsRevoked(_)
-            | Self::TokensPresented(_)
-            | Self::SessionsSeen(_)
-            | Self::CredentialIssued(_)
-            | Self::CredentialRevoked(_)
-            | Self::PolicyChanged(_)
-            | Self::SubjectErased(_)
-            | Self::KeyRotated(_)
-            | Self::WebhookCreated(_)
-            | Self::WebhookDeleted(_) => None,
+            Self::SubjectRegistered(_) | Self::SessionsRevoked(_) | Self::SubjectErased(_) => None,
         }
-    }
-
-    /// The sessions that an event of the authority's own stream names one by one.
-    pub fn sessions_reached(&self) -> impl Iterator<Item = SessionId> {
-        let (presented, seen) = match self {
-            Self::TokensPresented(event) => (&event.presented[..], &[][..]),
-            Self::SessionsSeen(event) => (&[][..], &event.seen[..]),
-            Self::SubjectRegistered(_)
-            | Self::SessionCreated(_)
-            | Self::SessionRenewed(_)
-            | Self::RenewalRejected(_)
-            | Self::SessionRevoked(_)
-            | Self::SessionExpired(_)
-            | Self::SessionRefreshed(_)
-            | Self::UsageRecorded(_)
-            | Self::SessionsRevoked(_)
-            | Self::CredentialIssued(_)
-            | Self::CredentialRevoked(_)
-            | Self::PolicyChanged(_)
-            | Self::SubjectErased(_)
-            | Self::KeyRotated(_)
-            | Self::WebhookCreated(_)
-            | Self::WebhookDeleted(_) => (&[][..], &[][..]),
-        };
-        let presented = presented.iter().map(|mark| mark.session_id);
-        presented.chain(seen.iter().map(|mark| mark.session_id))
     }
 
     /// The fields of its kind that hold text about people, each with what is sealed there.
@@ -155,27 +81,13 @@ impl Event {
             ],
             Self::SessionRevoked(event) => vec![("reason", event.reason.as_ref())],
             Self::SessionsRevoked(event) => vec![("reason", event.reason.as_ref())],
-            Self::CredentialIssued(event) => vec![("name", event.name.as_ref())],
             Self::SubjectErased(event) => vec![("reason", Some(&event.reason))],
             Self::SessionRenewed(_)
             | Self::RenewalRejected(_)
-            | Self::TokensPresented(_)
-            | Self::CredentialRevoked(_)
-            | Self::PolicyChanged(_)
             | Self::SessionExpired(_)
             | Self::SessionRefreshed(_)
-            | Self::SessionsSeen(_)
-            | Self::UsageRecorded(_)
-            | Self::KeyRotated(_)
-            | Self::WebhookCreated(_)
-            | Self::WebhookDeleted(_) => vec![],
+            | Self::UsageRecorded(_) => vec![],
         }
-    }
-
-    /// The stream under whose key its texts are sealed: its own, but for the reason of an erasure, which destroys
-    /// that key and must stay readable.
-    pub fn sealed_in<'a>(&self, own: &'a Stream) -> &'a Stream {
-        if self.kind() == EventKind::SubjectErased { &Stream::System } else { own }
     }
 }
 
@@ -418,11 +330,9 @@ pub struct SessionRevoked {
     pub reason: Option<SealedText>,
 }
 
-/// Several sessions were ended in one step: those active at that moment that match. With a selector they are sessions
-/// of any subjects, and the event is of the system stream; without one they are of the subject whose stream it is.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+/// Several sessions of a subject were ended in one step: those active at that moment that match.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
-#[serde(rename_all = "camelCase")]
 pub struct SessionsRevoked {
     /// Only those of this device.
     #[n(0)]
@@ -433,114 +343,44 @@ pub struct SessionsRevoked {
     /// Only so many of the oldest.
     #[n(2)]
     pub oldest: Option<u32>,
-    /// How many there were.
+    /// How many its decider saw.
     #[n(3)]
     pub matched: u32,
     /// What ended them.
     #[n(4)]
     pub trigger: Trigger,
-    /// Why, in the words of whoever revoked them.
+    /// Why, in the words of the one who revoked them.
     #[n(5)]
-    #[serde(skip)]
     pub reason: Option<SealedText>,
-    /// Which sessions of which subjects; none when they are of one subject, and the fields above say which.
-    #[n(6)]
-    pub selector: Option<Box<Selector>>,
-    /// How many there were of each owner, when there is a selector; none of more than 200 owners.
-    #[n(7)]
-    pub owners: Option<Vec<MatchedOfOwner>>,
 }
 
-/// A token of a new generation was seen in use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
-#[cbor(array)]
+impl Serialize for SessionsRevoked {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { device_digest, except_session_id, oldest, matched, trigger, reason: _ } = self;
+        let shown = ShownEnd {
+            device_digest: *device_digest,
+            except_session_id: *except_session_id,
+            oldest: *oldest,
+            matched: *matched,
+            trigger: *trigger,
+            selector: None,
+            owners: None,
+        };
+        shown.serialize(serializer)
+    }
+}
+
+/// The end of many sessions has the same members in the API, of one subject's and of a selection.
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Presented {
-    /// The session.
-    #[n(0)]
-    pub session_id: SessionId,
-    /// The generation that was seen.
-    #[n(1)]
-    pub generation: Generation,
-}
-
-/// Tokens of new generations were seen in use.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
-#[cbor(array)]
-#[serde(rename_all = "camelCase")]
-pub struct TokensPresented {
-    /// Each once, in the order of their session ids.
-    #[n(0)]
-    pub presented: Vec<Presented>,
-}
-
-/// What an API key may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode, Serialize)]
-#[cbor(index_only)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Everything that API keys may.
-    #[n(0)]
-    Admin,
-    /// Subjects and sessions.
-    #[n(1)]
-    Issuer,
-    /// The sessions of its own subjects.
-    #[n(2)]
-    Owner,
-    /// Introspection.
-    #[n(3)]
-    Verifier,
-    /// Reading.
-    #[n(4)]
-    Auditor,
-}
-
-/// An API key was admitted.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
-#[cbor(array)]
-#[serde(rename_all = "camelCase")]
-pub struct CredentialIssued {
-    /// Its name in the API.
-    #[n(0)]
-    pub credential_id: CredentialId,
-    /// What it may do.
-    #[n(1)]
-    pub role: Role,
-    /// For whom, when it is an owner's.
-    #[n(2)]
-    pub owner_id: Option<OwnerId>,
-    /// What people call it.
-    #[n(3)]
-    #[serde(skip)]
-    pub name: Option<SealedText>,
-    /// BLAKE3 of the key, which has 256 random bits. Not shown.
-    #[cbor(n(4), with = "minicbor::bytes")]
-    #[serde(skip)]
-    pub key_hash: [u8; 32],
-    /// How long it is good; none: until it is withdrawn.
-    #[n(5)]
-    pub expires_in: Option<Seconds>,
-}
-
-/// An API key was withdrawn.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
-#[cbor(array)]
-#[serde(rename_all = "camelCase")]
-pub struct CredentialRevoked {
-    /// The key's name.
-    #[n(0)]
-    pub credential_id: CredentialId,
-}
-
-/// The effective limits differ from those recorded before.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
-#[cbor(array)]
-pub struct PolicyChanged {
-    /// The limits from now on.
-    #[n(0)]
-    #[serde(flatten)]
-    pub policy: Policy,
+pub(super) struct ShownEnd<'a> {
+    pub(super) device_digest: Option<Digest16>,
+    pub(super) except_session_id: Option<SessionId>,
+    pub(super) oldest: Option<u32>,
+    pub(super) matched: u32,
+    pub(super) trigger: Trigger,
+    pub(super) selector: Option<&'a Selector>,
+    pub(super) owners: Option<&'a [MatchedOfOwner]>,
 }
 
 /// All text about a subject was made unreadable: its name, and the devices, metadata and reasons of its sessions.
@@ -548,7 +388,7 @@ pub struct PolicyChanged {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(array)]
 pub struct SubjectErased {
-    /// Why, in the words of whoever asked for it; see [`Event::sealed_in`].
+    /// Why, in the words of whoever asked for it; see [`Event::sealed_in`](super::Event::sealed_in).
     #[n(0)]
     #[serde(skip)]
     pub reason: SealedText,

@@ -1,0 +1,77 @@
+//! The facts. An event says what happened, in the past tense, and is never changed once recorded.
+//!
+//! An event belongs to one of two streams, and its type says which: [`SubjectEvent`] or [`SystemEvent`].
+//!
+//! The field numbers are the format of the log (`docs/log-format.md`): a number is never given to another
+//! field, and a new field is optional. A change that this does not allow makes a new version of the kind,
+//! which `log::upcast` brings to today's shape.
+
+mod subject;
+mod system;
+
+use serde::Serialize;
+
+pub use self::{subject::*, system::*};
+pub use super::activity::{Seen, SessionRefreshed, SessionsSeen};
+pub use super::budget::UsageRecorded;
+pub use super::bulk::{MatchedOfOwner, Selector};
+pub use super::expiry::{ExpiryCause, SessionExpired};
+pub use super::keys::KeyRotated;
+pub use super::kind::{EventKind, KindSet};
+pub use super::profile::{Change, Profile, ProfileChanges, SubjectKind};
+pub use super::webhook::{WebhookCreated, WebhookDeleted};
+use super::{id::SessionId, record::Stream, text::SealedText};
+
+/// A fact, of either stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Event {
+    /// About one subject and its sessions.
+    Subject(SubjectEvent),
+    /// About the authority itself, or sessions of many subjects.
+    System(SystemEvent),
+}
+
+impl From<SubjectEvent> for Event {
+    fn from(event: SubjectEvent) -> Self {
+        Self::Subject(event)
+    }
+}
+
+impl From<SystemEvent> for Event {
+    fn from(event: SystemEvent) -> Self {
+        Self::System(event)
+    }
+}
+
+impl Event {
+    /// Which kind it is.
+    pub const fn kind(&self) -> EventKind {
+        match self {
+            Self::Subject(event) => event.kind(),
+            Self::System(event) => event.kind(),
+        }
+    }
+
+    /// The session that it is about, when it is about a single one.
+    pub const fn session_id(&self) -> Option<SessionId> {
+        match self {
+            Self::Subject(event) => event.session_id(),
+            Self::System(_) => None,
+        }
+    }
+
+    /// The fields of its kind that hold text about people, each with what is sealed there.
+    pub fn texts(&self) -> Vec<(&'static str, Option<&SealedText>)> {
+        match self {
+            Self::Subject(event) => event.texts(),
+            Self::System(event) => event.texts(),
+        }
+    }
+
+    /// The stream under whose key its texts are sealed: its own, but for the reason of an erasure, which destroys
+    /// that key and must stay readable.
+    pub fn sealed_in<'a>(&self, own: &'a Stream) -> &'a Stream {
+        if self.kind() == EventKind::SubjectErased { &Stream::System } else { own }
+    }
+}
