@@ -130,9 +130,9 @@ impl Filling<'_> {
 
     fn flush(&mut self) {
         let batch = std::mem::take(&mut self.batch);
-        match self.log.append(batch) {
-            Ok(outcomes) if outcomes.iter().all(|outcome| matches!(outcome, Outcome::Appended { .. })) => {}
-            Ok(_) => {
+        match self.log.append(self.log.head().position, batch) {
+            Ok(Outcome::Appended) => {}
+            Ok(Outcome::Unknown) => {
                 self.failed = Some(LogError::Stopped { why: self.log.stopped().unwrap_or_default() }.into());
             }
             Err(error) => self.failed = Some(error.into()),

@@ -292,7 +292,7 @@ pub(super) mod tests {
         let mut roots = vec![tree.root()];
         for &events in commits {
             let commit = commit(&log, events);
-            log.append(vec![encode(&commit).unwrap()]).unwrap();
+            log.append(log.head().position, vec![encode(&commit).unwrap()]).unwrap();
             let stored = log.read(Position(tree.size()), 1).unwrap().remove(0);
             for record in &stored.record_hashes {
                 tree.append(record);

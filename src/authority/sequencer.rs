@@ -9,7 +9,7 @@ use crate::{
     bus::Feed,
     clock::{Clock, stopwatch},
     domain::{
-        Actor, KeyUse, Position, SessionId, Stream, SubjectId, Timestamp,
+        Actor, KeyUse, SessionId, Stream, SubjectId, Timestamp,
         command::{Command, RestsOn, SystemCommand},
         event::{Presented, Seen},
         observed::Observed,
@@ -325,6 +325,7 @@ impl Sequencer {
     }
 
     fn commit(&mut self, staging: Staging<'_>, begun: Instant) -> Result<(), Failure> {
+        let after = self.live.position();
         let (encoded, published) = staging.finish();
         if let Some(why) = self.health.stopped() {
             // A decision of this batch could not be written down; the others stood on it.
@@ -334,15 +335,15 @@ impl Sequencer {
             self.settle_due(&published);
             return Ok(());
         }
-        match self.log.append(encoded) {
-            Ok(outcomes) if as_expected(&outcomes, &published.commits) => {
+        match self.log.append(after, encoded) {
+            Ok(Outcome::Appended) => {
                 self.health.committed(published.commits.len(), begun.elapsed());
                 let destroyed = destroy_keys(&self.texts, &published.commits);
                 self.publish(&published);
                 destroyed.map_err(|error| self.not_destroyed(&error))
             }
-            Ok(_) => {
-                let why = self.log.stopped().unwrap_or_else(|| "another writer appended to the log".into());
+            Ok(Outcome::Unknown) => {
+                let why = self.log.stopped().unwrap_or_else(|| "the fate of a batch is not known".into());
                 self.health.stop(why);
                 Err(Failure::OutcomeUnknown)
             }
@@ -483,19 +484,6 @@ fn with_news(staging: &mut Staging<'_>, command: SystemCommand, at: Timestamp) -
         | SystemCommand::RevokeMatching(_)
         | SystemCommand::CreateWebhook(_)
         | SystemCommand::DeleteWebhook(_) => command,
-    }
-}
-
-fn as_expected(outcomes: &[Outcome], commits: &[Arc<StoredCommit>]) -> bool {
-    let firsts = commits.iter().map(|commit| commit.first);
-    outcomes.len() == commits.len()
-        && outcomes.iter().zip(firsts).all(|(outcome, first)| is_at(*outcome, first))
-}
-
-fn is_at(outcome: Outcome, expected: Position) -> bool {
-    match outcome {
-        Outcome::Appended { first } => first == expected,
-        Outcome::Conflict { .. } | Outcome::Unknown => false,
     }
 }
 

@@ -12,7 +12,7 @@ use blake3::{
 };
 use minicbor::{Decode, Encode, Encoder};
 
-use super::{LogError, record::EncodedCommit, record::RecordHash, record::StreamKey, upcast};
+use super::{LogError, record::EncodedCommit, record::RecordHash, upcast};
 use crate::domain::{
     Actor, Commit, CommitId, Event, EventKind, Position, Stream, SubjectEvent, SubjectId, SystemEvent,
     Timestamp, record::Idempotency,
@@ -155,14 +155,7 @@ pub fn encode(commit: &Commit) -> Result<EncodedCommit, LogError> {
     let (header, mut rest) = (&bytes[..header_end], &bytes[header_end + 2..]);
     let events = commit.events.iter().map(|_| take_prefixed(&mut rest).expect("it was written above"));
     let record_hashes = record_hashes(header, events);
-    Ok(EncodedCommit {
-        id: commit.id,
-        stream: StreamKey::of(&commit.stream),
-        expected: commit.expected,
-        recorded_at: commit.recorded_at,
-        bytes,
-        record_hashes,
-    })
+    Ok(EncodedCommit { id: commit.id, recorded_at: commit.recorded_at, bytes, record_hashes })
 }
 
 /// The commit of these bytes and the hash of each of its events.
@@ -194,14 +187,7 @@ pub fn decode(bytes: &[u8]) -> Result<(Commit, Vec<RecordHash>), DecodeError> {
 /// [`DecodeError`] unless the bytes are exactly those of one commit.
 pub fn adopt(bytes: Vec<u8>) -> Result<EncodedCommit, DecodeError> {
     let (commit, record_hashes) = decode(&bytes)?;
-    Ok(EncodedCommit {
-        id: commit.id,
-        stream: StreamKey::of(&commit.stream),
-        expected: commit.expected,
-        recorded_at: commit.recorded_at,
-        bytes,
-        record_hashes,
-    })
+    Ok(EncodedCommit { id: commit.id, recorded_at: commit.recorded_at, bytes, record_hashes })
 }
 
 /// How many events the commit of these bytes has, without reading them.

@@ -18,15 +18,13 @@ pub(super) type Open<'o> = &'o dyn Fn() -> Box<dyn EventLog>;
 
 /// Runs the suite. `fresh` makes a new, empty log.
 pub(super) fn check(fresh: Open<'_>) {
-    let promises: [fn(&dyn EventLog); 13] = [
+    let promises: [fn(&dyn EventLog); 11] = [
         an_empty_log_has_head_zero_and_nothing_to_read,
         an_empty_batch_changes_nothing,
         positions_are_dense_from_one,
-        a_stale_expectation_is_answered_with_the_actual_position,
-        a_commit_is_judged_after_those_in_front_of_it,
-        a_repeat_is_a_conflict,
+        a_batch_that_was_decided_elsewhere_is_refused_whole,
+        a_repeat_is_refused,
         a_batch_whose_time_goes_back_is_refused_whole,
-        a_commit_that_conflicts_does_not_move_time,
         reading_gives_whole_commits_up_to_the_wanted_number,
         the_bytes_of_a_commit_are_those_that_were_appended,
         the_largest_commits_fit_and_larger_ones_are_no_commits,
@@ -51,10 +49,10 @@ pub(super) fn check_reopen(open: Open<'_>) {
     let log = open();
     assert_eq!(log.head(), head);
     assert_eq!(read_all(log.as_ref()), history);
-    let stale = encode(&commit(900, subject(2), 0, 900, 1)).unwrap();
-    assert_eq!(log.append(vec![stale]).unwrap(), [Outcome::Conflict { actual: Position(3) }]);
+    let (expected, actual) = (Position(3), head.position);
+    assert_eq!(log.append(expected, vec![small(900)]), Err(LogError::NotTheEnd { expected, actual }));
     let past = encode(&commit(901, subject(901), 0, 0, 1)).unwrap();
-    assert!(matches!(log.append(vec![past]), Err(LogError::OutOfOrder { .. })));
+    assert!(matches!(log.append(actual, vec![past]), Err(LogError::OutOfOrder { .. })));
     append_all(log.as_ref(), vec![small(902)]);
     assert_eq!(log.head().position, head.position.next());
 }
@@ -65,12 +63,16 @@ fn encoded(commit: &Commit) -> EncodedCommit {
 
 /// Appends commits that must all be taken; gives their first positions.
 pub(super) fn append_all(log: &dyn EventLog, batch: Vec<EncodedCommit>) -> Vec<Position> {
-    let outcomes = log.append(batch).unwrap();
-    let first = |outcome| match outcome {
-        Outcome::Appended { first } => first,
-        Outcome::Conflict { .. } | Outcome::Unknown => panic!("{outcome:?}"),
+    let end = log.head().position;
+    let mut next = end.next();
+    let first = |commit: &EncodedCommit| {
+        let first = next;
+        next = next.plus(commit.count());
+        first
     };
-    outcomes.into_iter().map(first).collect()
+    let firsts = batch.iter().map(first).collect();
+    assert_eq!(log.append(end, batch), Ok(Outcome::Appended));
+    firsts
 }
 
 pub(super) fn read_all(log: &dyn EventLog) -> Vec<StoredCommit> {
@@ -87,7 +89,7 @@ fn an_empty_log_has_head_zero_and_nothing_to_read(log: &dyn EventLog) {
 
 fn an_empty_batch_changes_nothing(log: &dyn EventLog) {
     let before = log.head();
-    assert_eq!(log.append(vec![]).unwrap(), []);
+    assert_eq!(log.append(before.position, vec![]), Ok(Outcome::Appended));
     assert_eq!(log.head(), before);
 }
 
@@ -106,48 +108,24 @@ fn positions_are_dense_from_one(log: &dyn EventLog) {
     assert_eq!(stored.into_iter().map(|stored| stored.commit).collect::<Vec<_>>(), commits);
 }
 
-fn a_stale_expectation_is_answered_with_the_actual_position(log: &dyn EventLog) {
+fn a_batch_that_was_decided_elsewhere_is_refused_whole(log: &dyn EventLog) {
     append_all(
         log,
         vec![encoded(&commit(1, subject(1), 0, 0, 2)), encoded(&commit(2, Stream::System, 0, 0, 1))],
     );
-    for (expected, stream, actual) in [
-        (0, subject(1), 2),
-        (1, subject(1), 2),
-        (3, subject(1), 2),
-        (2, Stream::System, 3),
-        (1, subject(9), 0),
-    ] {
-        let late = encoded(&commit(3, stream, expected, 0, 1));
-        assert_eq!(log.append(vec![late]).unwrap(), [Outcome::Conflict { actual: Position(actual) }]);
+    let (head, actual) = (log.head(), Position(3));
+    for expected in [0, 1, 2, 4, 900].map(Position) {
+        let batch = vec![encoded(&commit(3, subject(3), 0, 0, 1)), encoded(&commit(4, subject(4), 0, 0, 1))];
+        assert_eq!(log.append(expected, batch), Err(LogError::NotTheEnd { expected, actual }));
     }
-    assert_eq!(log.head().position, Position(3));
+    assert_eq!((log.head(), log.stopped()), (head, None));
     append_all(log, vec![encoded(&commit(4, subject(1), 2, 0, 1))]);
 }
 
-fn a_commit_is_judged_after_those_in_front_of_it(log: &dyn EventLog) {
-    let batch = vec![
-        encoded(&commit(1, subject(1), 0, 0, 2)),
-        encoded(&commit(2, subject(1), 0, 0, 1)),
-        encoded(&commit(3, subject(1), 2, 0, 1)),
-        encoded(&commit(4, subject(2), 0, 0, 1)),
-    ];
-    let outcomes = log.append(batch).unwrap();
-    assert_eq!(
-        outcomes,
-        [
-            Outcome::Appended { first: Position(1) },
-            Outcome::Conflict { actual: Position(2) },
-            Outcome::Appended { first: Position(3) },
-            Outcome::Appended { first: Position(4) },
-        ]
-    );
-    assert_eq!(read_all(log).len(), 3);
-}
-
-fn a_repeat_is_a_conflict(log: &dyn EventLog) {
+fn a_repeat_is_refused(log: &dyn EventLog) {
     append_all(log, vec![small(1)]);
-    assert_eq!(log.append(vec![small(1)]).unwrap(), [Outcome::Conflict { actual: Position(1) }]);
+    let (expected, actual) = (Position::ZERO, Position(1));
+    assert_eq!(log.append(expected, vec![small(1)]), Err(LogError::NotTheEnd { expected, actual }));
     assert_eq!(read_all(log).len(), 1);
 }
 
@@ -155,17 +133,10 @@ fn a_batch_whose_time_goes_back_is_refused_whole(log: &dyn EventLog) {
     append_all(log, vec![small(5)]);
     let head = log.head();
     let batch = vec![encoded(&commit(6, subject(6), 0, 9, 1)), encoded(&commit(7, subject(7), 0, 8, 1))];
-    assert_eq!(log.append(batch), Err(LogError::OutOfOrder { last: at(9), given: at(8) }));
+    assert_eq!(log.append(head.position, batch), Err(LogError::OutOfOrder { last: at(9), given: at(8) }));
     assert_eq!(log.head(), head);
     assert_eq!(log.stopped(), None);
     append_all(log, vec![encoded(&commit(8, subject(6), 0, 5, 1))]);
-}
-
-fn a_commit_that_conflicts_does_not_move_time(log: &dyn EventLog) {
-    let batch = vec![encoded(&commit(1, subject(1), 7, 100, 1)), encoded(&commit(2, subject(2), 0, 50, 1))];
-    let outcomes = log.append(batch).unwrap();
-    assert_eq!(outcomes[1], Outcome::Appended { first: Position(1) });
-    assert_eq!(log.head().recorded_at, at(50));
 }
 
 fn the_bytes_of_a_commit_are_those_that_were_appended(log: &dyn EventLog) {

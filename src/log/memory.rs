@@ -40,16 +40,17 @@ impl Default for MemoryLog {
 }
 
 impl EventLog for MemoryLog {
-    fn append(&self, batch: Vec<EncodedCommit>) -> Result<Vec<Outcome>, LogError> {
+    fn append(&self, after: Position, batch: Vec<EncodedCommit>) -> Result<Outcome, LogError> {
         let mut state = self.state.write();
-        let mut staged = state.tail.stage(batch)?;
+        let mut staged = state.tail.stage(after, batch)?;
         let kept = std::mem::take(&mut staged.accepted).into_iter().map(|(first, commit)| Kept {
             first,
             last: Position(first.0 + commit.count() - 1),
             bytes: commit.bytes,
         });
         state.commits.extend(kept);
-        Ok(state.tail.admit(staged))
+        state.tail.admit(staged);
+        Ok(Outcome::Appended)
     }
 
     fn head(&self) -> Head {

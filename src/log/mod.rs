@@ -68,15 +68,14 @@ pub(crate) use waiting::waiting_for_disk;
 ///
 /// # Expectations
 ///
-/// A commit says after which position of its own stream it was decided. The log compares it with what the
-/// stream holds, commits in front of it in the same batch included, and answers [`Outcome::Conflict`] if
-/// they differ; nothing of that commit is then written, and the rest of the batch is judged without it.
+/// A batch says after which position it was decided. If the log ends elsewhere, another writer was there: the batch is
+/// refused whole with [`LogError::NotTheEnd`], and nothing of it is written. That a commit continues its own stream is
+/// for the fold to check, which has the state that it was decided on.
 ///
 /// # Repeats
 ///
-/// The log does not look for repeats. A commit appended twice meets its own first copy: its expectation is
-/// stale and the answer is a conflict. Whoever got [`Outcome::Unknown`] reads the stream and compares
-/// commit ids before deciding again.
+/// The log does not look for repeats. A batch appended twice meets its own first copy: the log does not end where it
+/// expects. Whoever got [`Outcome::Unknown`] reads the end and compares commit ids before deciding again.
 ///
 /// # Time
 ///
@@ -86,7 +85,7 @@ pub(crate) use waiting::waiting_for_disk;
 /// # Failure
 ///
 /// After a failed write the log is *stopped*: the batch that met the failure is answered
-/// [`Outcome::Unknown`] where it had got past its checks, every later `append` of this process is refused
+/// [`Outcome::Unknown`] if it had got past its checks, every later `append` of this process is refused
 /// with [`LogError::Stopped`], and reads go on up to the last head. Only a new start, which checks
 /// everything, writes again. A backend never retries a failed sync: the kernel may have dropped the dirty
 /// pages, so a second, successful sync proves nothing.
@@ -105,19 +104,16 @@ pub(crate) use waiting::waiting_for_disk;
 /// Appends are taken one after another. Readers wait for no writer, and a slow reader costs nobody
 /// anything. A reader sees a prefix: who has seen a position has all below it to read.
 ///
-/// On several machines `append` may meet commits of other writers, so a conflict is no fault of the
-/// caller's, and `head` is the end of what this node has read, which includes everything it was itself told
-/// was appended.
+/// On several machines `append` may meet commits of other writers, so a refusal is no fault of the caller's, and `head`
+/// is the end of what this node has read, which includes everything it was itself told was appended.
 pub trait EventLog: Send + Sync {
-    /// Makes each commit durable, whole or not at all, in order, and gives each its positions. Blocks.
-    ///
-    /// There are as many outcomes as commits, in the same order.
+    /// Makes each commit durable, whole or not at all, in order, at the positions that follow `after`. Blocks.
     ///
     /// # Errors
     ///
-    /// Nothing of the batch was written: [`LogError::Stopped`], [`LogError::OutOfOrder`], and, for the moment only,
+    /// Nothing of the batch was written: [`LogError::NotTheEnd`], [`LogError::Stopped`], [`LogError::OutOfOrder`], and, for the moment only,
     /// [`LogError::Exhausted`].
-    fn append(&self, batch: Vec<EncodedCommit>) -> Result<Vec<Outcome>, LogError>;
+    fn append(&self, after: Position, batch: Vec<EncodedCommit>) -> Result<Outcome, LogError>;
 
     /// The last event that is durable and visible, and the root over all up to it.
     fn head(&self) -> Head;
@@ -142,21 +138,13 @@ pub trait EventLog: Send + Sync {
     fn stopped(&self) -> Option<String>;
 }
 
-/// What became of one commit of a batch.
+/// What became of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It is durable.
-    Appended {
-        /// The position of its first event.
-        first: Position,
-    },
-    /// Its stream went on without it. Nothing of it was written.
-    Conflict {
-        /// The last position of its stream, 0 for none.
-        actual: Position,
-    },
-    /// It may be durable or not, whole; nobody can say before the next start. The caller must be told
-    /// *unknown*, never *failed*.
+    Appended,
+    /// Each of its commits may be durable or not, whole, and none without those in front of it; nobody can say before
+    /// the next start. The caller must be told *unknown*, never *failed*.
     Unknown,
 }
 
@@ -248,6 +236,14 @@ pub enum LogError {
     /// A commit records no event.
     #[error("a commit without events says nothing")]
     Empty,
+    /// The log ends elsewhere than where the batch was decided: another writer appended.
+    #[error("the log ends at {actual}, and the batch was decided after {expected}")]
+    NotTheEnd {
+        /// Where the writer took the end to be.
+        expected: Position,
+        /// Where it is.
+        actual: Position,
+    },
     /// A commit was decided before one in front of it.
     #[error("recorded time goes back from {last} to {given}")]
     OutOfOrder {

@@ -5,7 +5,7 @@ use std::{fmt, sync::LazyLock};
 use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 use serde::{Serialize, Serializer};
 
-use crate::domain::{CommitId, Position, Stream, Timestamp};
+use crate::domain::{CommitId, Stream, Timestamp};
 
 /// Thirty-two bytes that are written in lower-case hex.
 macro_rules! digest32 {
@@ -89,8 +89,6 @@ pub(super) fn first_half(hash: &blake3::Hash) -> [u8; 16] {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodedCommit {
     pub(super) id: CommitId,
-    pub(super) stream: StreamKey,
-    pub(super) expected: Position,
     pub(super) recorded_at: Timestamp,
     pub(super) bytes: Vec<u8>,
     pub(super) record_hashes: Vec<RecordHash>,
@@ -100,14 +98,6 @@ impl EncodedCommit {
     /// Its name, unique over all streams.
     pub const fn id(&self) -> CommitId {
         self.id
-    }
-    /// Whose history it continues.
-    pub const fn stream(&self) -> StreamKey {
-        self.stream
-    }
-    /// The last position of its stream when it was decided.
-    pub const fn expected(&self) -> Position {
-        self.expected
     }
     /// When it was decided.
     pub const fn recorded_at(&self) -> Timestamp {

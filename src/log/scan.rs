@@ -4,8 +4,7 @@
 use std::path::Path;
 
 use super::{
-    Head, OpenError, StoredCommit, frame, head_file::HeadRecord, open_error::damaged, record::StreamKey,
-    sled::Store, tail::Tail,
+    Head, OpenError, StoredCommit, frame, head_file::HeadRecord, open_error::damaged, sled::Store, tail::Tail,
 };
 use crate::domain::Position;
 
@@ -97,10 +96,8 @@ impl Scan<'_> {
         fold: &mut dyn FnMut(StoredCommit) -> Result<(), String>,
     ) -> Result<(), OpenError> {
         let stored = StoredCommit::decode(first, bytes).map_err(|error| self.damaged(error.to_string()))?;
-        let commit = &stored.commit;
-        let stream = StreamKey::of(&commit.stream);
-        let followed = self.tail.follow(stream, commit.expected, commit.recorded_at, &stored.record_hashes);
-        followed.map_err(|why| damaged(self.db, Some(first), &why))?;
+        let followed = self.tail.follow(stored.commit.recorded_at, &stored.record_hashes);
+        followed.map_err(|error| damaged(self.db, Some(first), &error.to_string()))?;
         fold(stored).map_err(|why| damaged(self.db, Some(first), &why))
     }
 

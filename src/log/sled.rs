@@ -81,7 +81,7 @@ type Take<'t> = dyn FnMut(Position, &[u8]) -> Result<usize, LogError> + 't;
 impl SledLog {
     /// Opens the log of this data directory, or makes a new one, and hands every commit to `fold`, in order.
     ///
-    /// All of it is read and checked: frames, positions, expectations, recorded time, and the root against
+    /// All of it is read and checked: frames, positions, recorded time, and the root against
     /// the head record. What does not check is refused, never repaired.
     ///
     /// # Errors
@@ -231,23 +231,24 @@ impl SledLog {
 }
 
 impl EventLog for SledLog {
-    fn append(&self, batch: Vec<EncodedCommit>) -> Result<Vec<Outcome>, LogError> {
+    fn append(&self, after: Position, batch: Vec<EncodedCommit>) -> Result<Outcome, LogError> {
         let mut writer = self.writer.lock();
         self.refuse_if_stopped()?;
-        let staged = writer.tail.stage(batch)?;
+        let staged = writer.tail.stage(after, batch)?;
         if staged.is_empty() {
-            return Ok(staged.outcomes);
+            return Ok(Outcome::Appended);
         }
         match self.make_durable(&mut writer, &staged) {
             Ok(frame_bytes) => {
                 writer.frame_bytes = frame_bytes;
                 *self.head.write() = staged.head();
-                Ok(writer.tail.admit(staged))
+                writer.tail.admit(staged);
+                Ok(Outcome::Appended)
             }
             Err(Fault::Passing(why)) => Err(LogError::Exhausted { why }),
             Err(Fault::Lasting(why)) => {
                 self.stop(why);
-                Ok(staged.unknown())
+                Ok(Outcome::Unknown)
             }
         }
     }

@@ -23,7 +23,7 @@ fn log() -> MemoryLog {
     let log = MemoryLog::new();
     let lines = lines();
     let commits = lines.iter().filter_map(|line| opened(line)).map(|(_, bytes)| adopt(bytes).unwrap());
-    log.append(commits.collect()).unwrap();
+    log.append(log.head().position, commits.collect()).unwrap();
     log
 }
 
@@ -265,7 +265,11 @@ fn two_histories_spliced_are_found() {
     let fork = MemoryLog::new();
     let last = commits.len() - 1;
     // The fork lacks the last commit and has the first of another stream twice as long instead: its time only.
-    fork.append(commits[..last].iter().map(|bytes| adopt(bytes.clone()).unwrap()).collect()).unwrap();
+    fork.append(
+        fork.head().position,
+        commits[..last].iter().map(|bytes| adopt(bytes.clone()).unwrap()).collect(),
+    )
+    .unwrap();
     let (whole, fork) = (
         as_lines(&signed(&one, &key, (1, one.head().position.0), false)),
         as_lines(&signed(&fork, &key, (1, fork.head().position.0), false)),
@@ -337,7 +341,7 @@ fn forked() -> MemoryLog {
         },
     );
     let fork = MemoryLog::new();
-    fork.append(later.collect()).unwrap();
+    fork.append(fork.head().position, later.collect()).unwrap();
     fork
 }
 

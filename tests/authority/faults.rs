@@ -42,16 +42,16 @@ impl FaultyLog {
 }
 
 impl EventLog for FaultyLog {
-    fn append(&self, batch: Vec<EncodedCommit>) -> Result<Vec<Outcome>, LogError> {
+    fn append(&self, after: Position, batch: Vec<EncodedCommit>) -> Result<Outcome, LogError> {
         if let Some(gate) = &*self.gate.lock() {
             // An error means that the test has opened the gate for good.
             assert!(gate.recv().is_err());
         }
         if self.loses_disk.load(Ordering::SeqCst) {
-            return Ok(vec![Outcome::Unknown; batch.len()]);
+            return Ok(Outcome::Unknown);
         }
         self.appends.fetch_add(1, Ordering::SeqCst);
-        self.inner.append(batch)
+        self.inner.append(after, batch)
     }
     fn head(&self) -> Head {
         self.inner.head()

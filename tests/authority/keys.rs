@@ -31,7 +31,7 @@ fn directory_of_old(data: &Path) {
         idempotency: None,
         events: vec![Event::System(SystemEvent::PolicyChanged(PolicyChanged { policy: Policy::default() }))],
     };
-    log.append(vec![encode(&commit).unwrap()]).unwrap();
+    log.append(log.head().position, vec![encode(&commit).unwrap()]).unwrap();
 }
 
 fn known(node: &Node, which: KeyUse) -> Vec<Key> {

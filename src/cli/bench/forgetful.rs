@@ -19,15 +19,13 @@ impl ForgetfulLog {
 }
 
 impl EventLog for ForgetfulLog {
-    fn append(&self, batch: Vec<EncodedCommit>) -> Result<Vec<Outcome>, LogError> {
+    fn append(&self, _: Position, batch: Vec<EncodedCommit>) -> Result<Outcome, LogError> {
         let mut head = self.0.lock();
-        let outcomes = batch.iter().map(|commit| {
-            let first = head.position.next();
+        for commit in &batch {
             head.position = head.position.plus(commit.count());
             head.recorded_at = commit.recorded_at();
-            Outcome::Appended { first }
-        });
-        Ok(outcomes.collect())
+        }
+        Ok(Outcome::Appended)
     }
 
     fn head(&self) -> Head {

@@ -104,8 +104,7 @@ impl Start {
         let mut history = History::new(self.sessions, self.per_subject, head.position, head.recorded_at);
         while history.has_more(self.events) {
             let batch: Result<Vec<_>, _> = (0..BATCH).map(|_| history.next()).collect();
-            let outcomes = log.append(batch?).map_err(failed)?;
-            if !outcomes.iter().all(|outcome| matches!(outcome, Outcome::Appended { .. })) {
+            if log.append(log.head().position, batch?).map_err(failed)? != Outcome::Appended {
                 return Err(failed("the log did not take the history"));
             }
         }
