@@ -58,7 +58,7 @@
 //! let agent = "agent-7".parse()?;
 //! node.authority.register_subject(context.clone(), agent, NewProfile::default(), true).await?;
 //! let created = node.authority.create_session(context, NewSession::of("agent-7".parse()?)).await?;
-//! let token = created.now().ok_or("a context without an idempotency key is never a repeat")?.token;
+//! let token = created.token;
 //!
 //! let session = node.authority.introspect(token.expose()).expect("it was just created");
 //! assert_eq!(session.subject.as_str(), "agent-7");

@@ -20,7 +20,7 @@ use std::{
 
 use crate::{
     audit::{Evidence, HeadError, HeadKey, Heads, Keeper, LiveCheck, Nodes, live_check},
-    authority::{Authority, Failure, IdempotencyTable, Issuing, Live, Parts},
+    authority::{Authority, Failure, IdempotencyTable, Issuing, Live, Parts, Past},
     bus::webhooks::{self, Webhooks},
     clock::{Clock, SystemClock, TestClock},
     domain::{Policy, Position, Seconds, state::State},
@@ -219,6 +219,7 @@ impl Node {
                 }
             })],
             uses_forgotten_before,
+            past: past(&log, &projections),
         })
         .map_err(StartError::Record)?;
         if binding.is_new() {
@@ -255,6 +256,14 @@ impl Node {
             tell_uses(&self.data, &self.authority);
         }
     }
+}
+
+/// What subjects were, as the log has it.
+fn past(log: &Arc<dyn EventLog>, projections: &Arc<Projections>) -> Past {
+    let (log, projections) = (Arc::clone(log), Arc::clone(projections));
+    Arc::new(move |id, position| {
+        history::subject_at(&*log, &projections, id, position).map_err(|error| error.to_string())
+    })
 }
 
 /// Last of all: what it says must hold.

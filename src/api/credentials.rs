@@ -5,12 +5,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    authority::{NewCredential, Reply as Decided},
-    domain::{
-        CredentialId, Event, OwnerId, Seconds, Stream, SystemEvent, Timestamp, event::Role,
-        system::Credential,
-    },
-    projections::history,
+    authority::NewCredential,
+    domain::{CredentialId, OwnerId, Seconds, Stream, Timestamp, event::Role, system::Credential},
     tokens::ApiKey,
 };
 
@@ -115,17 +111,9 @@ pub(super) async fn issue(call: Call) -> Result<Reply, Problem> {
     let context = call.context()?;
     let authority = &call.api.authority;
     let key = ApiKey::draw(authority.entropy());
-    let (id, position, key) = match authority.issue_credential(context, &key, new).await? {
-        Decided::Now((id, _, position)) => (id, position, Some(key.expose())),
-        Decided::Repeat(first) => {
-            let stored = history::commit_at(authority.log(), first)?.ok_or(Code::Internal)?;
-            let [Event::System(SystemEvent::CredentialIssued(issued))] = stored.commit.events.as_slice()
-            else {
-                return Err(Code::Internal.into());
-            };
-            (issued.credential_id, first, None)
-        }
-    };
+    let issued = authority.issue_credential(context, &key, new).await?;
+    let (id, position) = (issued.id, issued.position);
+    let key = (!issued.is_repeat).then(|| key.expose());
     let mut credential = view_of(&call.api, id)?;
     // The answer to a repeat is that of the first time, whatever became of the key since.
     credential.revoked_at = None;
@@ -174,9 +162,6 @@ pub(super) async fn revoke(call: Call) -> Result<Reply, Problem> {
     call.no_query()?;
     let context = call.context()?;
     let id = call.id("credentialId").ok_or(Code::NotFound)?;
-    let position = match call.api.authority.revoke_credential(context, id).await? {
-        Decided::Now(position) => position,
-        Decided::Repeat(first) => Some(first),
-    };
+    let position = call.api.authority.revoke_credential(context, id).await?;
     Ok(Reply::ok(&view_of(&call.api, id)?).at(position))
 }

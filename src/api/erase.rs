@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    authority::{Erased, Reply as Decided},
+    authority::Erased,
     domain::{Event, Position, Stream, SubjectEvent, SubjectId, Timestamp},
     log::StoredCommit,
     projections::history,
@@ -52,11 +52,8 @@ pub(super) async fn erase(call: Call) -> Result<Reply, Problem> {
     let context = call.context()?;
     let subject_id = call.visible_subject_id()?;
     let reason = reason.ok_or(Code::InvalidRequest)?;
-    let decided = call.api.authority.erase_subject(context, subject_id.clone(), &reason).await?;
-    let (by, position) = match decided {
-        Decided::Now(Erased { by, position, .. }) => (by, position),
-        Decided::Repeat(first) => (Some(first), Some(first)),
-    };
+    let erased = call.api.authority.erase_subject(context, subject_id.clone(), &reason).await?;
+    let Erased { by, position, .. } = erased;
     let erased_at = erased_at(&call.api, &subject_id, by)?;
     Ok(Reply::ok(&ErasedSubject { subject_id, erased_at }).at(position))
 }

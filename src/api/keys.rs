@@ -4,9 +4,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    authority::{AccessKey, Reply as Decided, Rotated},
+    authority::{AccessKey, Rotated},
     domain::{KeyId, KeyUse, Timestamp, keys::Retire},
-    projections::history,
 };
 
 use super::{
@@ -127,13 +126,7 @@ pub(super) async fn rotate(call: Call) -> Result<Reply, Problem> {
     fields.finish()?;
     let which = which.ok_or(Code::InvalidRequest)?;
     let authority = &call.api.authority;
-    let rotated = match authority.rotate_key(call.context()?, which, retire).await? {
-        Decided::Now(rotated) => rotated,
-        Decided::Repeat(first) => {
-            let stored = history::commit_at(authority.log(), first)?.ok_or(Code::Internal)?;
-            Rotated::of_commit(&stored).ok_or(Code::Internal)?
-        }
-    };
+    let rotated = authority.rotate_key(call.context()?, which, retire).await?;
     let position = rotated.position;
     Ok(Reply::ok(&RotationView::from(rotated)).at(Some(position)))
 }

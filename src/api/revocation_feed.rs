@@ -217,13 +217,5 @@ fn ended(api: &Api, position: Position, matched: u32, subject: Option<&SubjectId
     if known.len() >= REMEMBERED && !known.contains_key(&position) {
         known.clear();
     }
-    Some(known.entry(position).or_insert_with(|| ended_by(api, position)).clone())
-}
-
-/// The sessions that the event at this position ended, by id. Looks at every session.
-pub(super) fn ended_by(api: &Api, position: Position) -> Vec<SessionId> {
-    let mut ended = Vec::new();
-    api.authority.live().for_each_subject(|subject| ended.extend(subject.ended_by(position)));
-    ended.sort_unstable();
-    ended
+    Some(known.entry(position).or_insert_with(|| api.authority.ended_by(position, ENDED_NAMED)).clone())
 }

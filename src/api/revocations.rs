@@ -4,20 +4,17 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    authority::{AskedBulk, Reply as Decided, RevokedInBulk, Selection},
-    domain::{KeyId, OwnerId, Position, SessionId, SubjectId, Timestamp, bulk::SAMPLE},
+    authority::{AskedBulk, RevokedInBulk, Selection},
+    domain::{KeyId, OwnerId, Position, SessionId, SubjectId, Timestamp},
     log::waiting_for_disk,
-    projections::history,
 };
 
 use super::{
-    Api,
     call::Call,
     fields::Fields,
     limits,
     problem::{Code, Problem},
     reply::Reply,
-    revocation_feed::ended_by,
 };
 
 /// Sessions that shall end at once.
@@ -122,24 +119,11 @@ pub(super) async fn revoke(call: Call) -> Result<Reply, Problem> {
     let Some(reason) = reason.filter(|_| !is_dry) else {
         return Ok(answer(waiting_for_disk(|| authority.matching(&selection))?));
     };
-    let revoked = match authority.revoke_matching(context, AskedBulk { selection, reason }).await? {
-        Decided::Now(revoked) => revoked,
-        Decided::Repeat(first) => revoked_by(&call.api, first)?,
-    };
-    Ok(answer(revoked))
+    let asked = AskedBulk { selection, reason };
+    Ok(answer(authority.revoke_matching(context, asked).await?))
 }
 
 fn answer(revoked: RevokedInBulk) -> Reply {
     let RevokedInBulk { matched, sample, position } = revoked;
     Reply::ok(&RevokedMatching { matched, sample, position }).at(position)
-}
-
-/// The answer of a bulk revocation that had its effect before.
-fn revoked_by(api: &Api, first: Position) -> Result<RevokedInBulk, Problem> {
-    let stored = history::commit_at(api.authority.log(), first)?.ok_or(Code::Internal)?;
-    let matched = RevokedInBulk::matched_of(&stored).ok_or(Code::Internal)?;
-    let position = stored.last();
-    let mut sample = waiting_for_disk(|| ended_by(api, position));
-    sample.truncate(SAMPLE);
-    Ok(RevokedInBulk { matched, sample, position: Some(position) })
 }

@@ -4,19 +4,16 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    authority::{Reply as Decided, Revocation, RevocationOfMany, Revoked, RevokedMany},
+    authority::{Revocation, RevocationOfMany, Revoked, RevokedMany},
     domain::{
-        Event, Position, SessionId, SubjectEvent, SubjectId, Timestamp,
+        SessionId, SubjectId, Timestamp,
         command::Revoker,
-        event::{Role, SessionRevoked, Trigger},
+        event::{Role, Trigger},
         id::InvalidId,
     },
-    log::StoredCommit,
-    projections::history,
 };
 
 use super::{
-    Api,
     access::Caller,
     call::Call,
     limits,
@@ -63,10 +60,7 @@ pub(super) async fn revoke(call: Call) -> Result<Reply, Problem> {
     let session_id = call.visible_session_id()?;
     let by = revoker(&call.caller)?;
     let asked = Revocation { session_id, by, reject_renewal, reason };
-    let revoked = match call.api.authority.revoke(context, asked).await? {
-        Decided::Now(revoked) => revoked,
-        Decided::Repeat(first) => revoked_by(&call.api, session_id, first)?,
-    };
+    let revoked = call.api.authority.revoke(context, asked).await?;
     let Revoked { session_id, at, trigger, position } = revoked;
     let body = RevokedSession { session_id, status: "REVOKED", revoked_at: at, trigger };
     Ok(Reply::ok(&body).at(position))
@@ -83,20 +77,6 @@ fn revoker(caller: &Caller) -> Result<Revoker, Problem> {
         },
         Caller::Anyone => Err(Code::Forbidden.into()),
     }
-}
-
-/// The answer of a revocation that had its effect before.
-fn revoked_by(api: &Api, session_id: SessionId, first: Position) -> Result<Revoked, Problem> {
-    let stored = history::commit_at(api.authority.log(), first)?.ok_or(Code::Internal)?;
-    let trigger = end_in(&stored).ok_or(Code::Internal)?.trigger;
-    Ok(Revoked { session_id, at: stored.commit.recorded_at, trigger, position: Some(stored.last()) })
-}
-
-/// A revocation ends one session, whether it is a veto or not.
-fn end_in(stored: &StoredCommit) -> Option<&SessionRevoked> {
-    stored.commit.events.iter().find_map(|event| {
-        if let Event::Subject(SubjectEvent::SessionRevoked(revoked)) = event { Some(revoked) } else { None }
-    })
 }
 
 /// End all active sessions of a subject that match, in one step.
@@ -119,17 +99,9 @@ pub(super) async fn revoke_subject(call: Call) -> Result<Reply, Problem> {
     let except = except.map(|id| id.parse()).transpose().map_err(|_: InvalidId| Code::SessionNotFound)?;
     let owner = call.caller.owner().cloned();
     let asked = RevocationOfMany { subject_id: subject_id.clone(), device, except, owner, reason };
-    let revoked = match call.api.authority.revoke_many(context, asked).await? {
-        Decided::Now(revoked) => revoked,
-        Decided::Repeat(first) => many_revoked_by(&call.api, &subject_id, first)?,
-    };
+    let revoked = call.api.authority.revoke_many(context, asked).await?;
     let RevokedMany { mut session_ids, position } = revoked;
     let matched = session_ids.len();
     session_ids.truncate(LISTED);
     Ok(Reply::ok(&RevokedSessions { matched, session_ids }).at(position))
-}
-
-fn many_revoked_by(api: &Api, id: &SubjectId, position: Position) -> Result<RevokedMany, Problem> {
-    let subject = history::subject_at(api.authority.log(), &api.projections, id, position)?;
-    Ok(RevokedMany { session_ids: subject.ended_by(position), position: Some(position) })
 }

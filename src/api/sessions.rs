@@ -7,15 +7,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    authority::{NewSession, Reply as Decided},
+    authority::NewSession,
     domain::{
-        Digest16, Event, Generation, Mode, OwnerId, Position, SessionId, Stream, SubjectEvent, SubjectId,
-        Timestamp,
+        Digest16, Mode, OwnerId, Position, SessionId, SubjectId, Timestamp,
         command::AskedTerms,
         session::{Session, SharedSession, Status},
         subject::Subject,
     },
-    log::{StoredCommit, waiting_for_disk},
+    log::waiting_for_disk,
     projections::history,
 };
 
@@ -132,10 +131,8 @@ pub(super) async fn create(call: Call) -> Result<Reply, Problem> {
     })?;
     let new = new.ok_or(Code::InvalidRequest)?;
     let context = call.context()?;
-    match authority.create_session(context, new).await? {
-        Decided::Now(granted) => Ok(created(&granted.session, granted.token.expose()).at(granted.position)),
-        Decided::Repeat(first) => created_by(&call.api, first),
-    }
+    let granted = authority.create_session(context, new).await?;
+    Ok(created(&granted.session, granted.token.expose()).at(granted.position))
 }
 
 fn created(session: &Session, token: &str) -> Reply {
@@ -151,28 +148,6 @@ fn created(session: &Session, token: &str) -> Reply {
         max_renewals: session.terms.max_renewals,
     };
     Reply::json(StatusCode::CREATED, &created)
-}
-
-/// The answer of a creation that had its effect before: the same, its token sealed again.
-fn created_by(api: &Api, first: Position) -> Result<Reply, Problem> {
-    let log = api.authority.log();
-    let stored = history::commit_at(log, first)?.ok_or(Code::Internal)?;
-    let (id, position) = (created_session(&stored).ok_or(Code::Internal)?, stored.last());
-    let Stream::Subject(subject) = &stored.commit.stream else { return Err(Code::Internal.into()) };
-    let subject = history::subject_at(log, &api.projections, subject, position)?;
-    let session = subject.session(id).ok_or(Code::Internal)?;
-    let token = api.authority.seal(id, Generation::FIRST);
-    Ok(created(session, token.expose()).at(Some(position)))
-}
-
-fn created_session(stored: &StoredCommit) -> Option<SessionId> {
-    stored.commit.events.iter().find_map(|event| {
-        if let Event::Subject(SubjectEvent::SessionCreated(created)) = event {
-            Some(created.session_id)
-        } else {
-            None
-        }
-    })
 }
 
 /// Read a session. Ended sessions stay readable.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    authority::{NewProfile, Registered, Reply as Decided, SubjectChanges},
+    authority::{NewProfile, Registered, SubjectChanges},
     domain::{
         OwnerId, Position, SubjectId, Timestamp,
         event::{ProfileChanges, Role, SubjectKind},
@@ -140,9 +140,8 @@ pub(super) async fn put(call: Call) -> Result<Reply, Problem> {
     fields.finish()?;
     let id = id?;
     let context = call.context()?;
-    let decided =
-        call.api.authority.register_subject(context, id.clone(), new, may_change_policy(&call)).await?;
-    answered(&call.api, &id, decided)
+    let registered = call.api.authority.register_subject(context, id, new, may_change_policy(&call)).await?;
+    answered(&call.api, registered)
 }
 
 /// Change parts of a subject's registration (RFC 7396).
@@ -160,40 +159,20 @@ pub(super) async fn patch(call: Call) -> Result<Reply, Problem> {
     fields.finish()?;
     let context = call.context()?;
     let id = call.visible_subject_id()?;
-    let decided =
-        call.api.authority.change_subject(context, id.clone(), changes, may_change_policy(&call)).await?;
-    answered(&call.api, &id, decided)
+    let after = call.api.authority.change_subject(context, id, changes, may_change_policy(&call)).await?;
+    answered(&call.api, after)
 }
 
 fn may_change_policy(call: &Call) -> bool {
     call.caller.role() == Some(Role::Admin)
 }
 
-fn answered(api: &Api, id: &SubjectId, decided: Decided<Registered>) -> Result<Reply, Problem> {
-    let registered = match decided {
-        Decided::Now(registered) => registered,
-        Decided::Repeat(first) => as_registered_by(api, id, first)?,
-    };
+fn answered(api: &Api, registered: Registered) -> Result<Reply, Problem> {
     let Registered { subject, is_new, at, position } = registered;
     let moment = Moment { position: position.unwrap_or_else(|| api.authority.live().position()), at };
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     let view = view(api, &subject, moment).ok_or(Code::SubjectNotFound)?;
     Ok(Reply::json(status, &view).at(position))
-}
-
-/// The answer of a registration that had its effect before.
-fn as_registered_by(api: &Api, id: &SubjectId, first: Position) -> Result<Registered, Problem> {
-    let log = api.authority.log();
-    let stored = history::commit_at(log, first)?.ok_or(Code::Internal)?;
-    let position = stored.last();
-    let subject = history::subject_at(log, &api.projections, id, position)?;
-    let is_new = subject.was_registered_by(first);
-    Ok(Registered {
-        subject: Arc::new(subject),
-        is_new,
-        at: stored.commit.recorded_at,
-        position: Some(position),
-    })
 }
 
 /// Read a subject.

@@ -6,18 +6,16 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    authority::{NewUse, Reply as Decided, Used},
+    authority::{NewUse, Used},
     domain::{
-        Amount, Position, SessionId, Timestamp,
+        Amount, SessionId, Timestamp,
         budget::{Constraints, Usage, Use},
         session::Session,
         text::fault_of_text,
     },
-    projections::history,
 };
 
 use super::{
-    Api,
     access::Caller,
     call::{Call, note_use},
     fields::Fields,
@@ -162,15 +160,6 @@ pub(super) async fn record(call: Call) -> Result<Reply, Problem> {
     // A use that its constraints refuse shows all the same that the session is in use.
     note_use(&call.api, &call.caller).await;
     let asked = NewUse { session_id, generation, wanted };
-    let Used { usage, position } = match call.api.authority.record_usage(context, asked).await? {
-        Decided::Now(used) => used,
-        Decided::Repeat(first) => used_by(&call.api, first)?,
-    };
+    let Used { usage, position } = call.api.authority.record_usage(context, asked).await?;
     Ok(Reply::ok(&RecordedUsage { usage: (&usage).into() }).at(Some(position)))
-}
-
-/// The answer of a use that had its effect before.
-fn used_by(api: &Api, first: Position) -> Result<Used, Problem> {
-    let stored = history::commit_at(api.authority.log(), first)?.ok_or(Code::Internal)?;
-    Ok(Used::of_commit(&stored).ok_or(Code::Internal)?)
 }

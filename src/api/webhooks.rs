@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use crate::{
-    authority::{Context, Failure, Reply as Decided},
+    authority::{Context, Failure},
     bus::{
         NoticeId,
         webhooks::{
@@ -256,12 +256,9 @@ pub(super) async fn create(call: Call) -> Result<Reply, Problem> {
         tracing::warn!(%error, "the destination of a webhook cannot be kept");
         Problem::unavailable(&error.to_string())
     })?;
-    let (first, url, secret) = match admit(&call, context, id, event).await? {
-        Decided::Now(position) => {
-            (position, Some(destination.expose_url()), Some(destination.expose_secret()))
-        }
-        Decided::Repeat(first) => (first, None, None),
-    };
+    let (first, is_repeat) = admit(&call, context, id, event).await?;
+    let shown = (!is_repeat).then(|| (destination.expose_url(), destination.expose_secret()));
+    let (url, secret) = shown.unzip();
     call.api.webhooks.reconcile();
     let stored = history::commit_at(call.api.authority.log(), first)?.ok_or(Code::Internal)?;
     let [Event::System(SystemEvent::WebhookCreated(event))] = stored.commit.events.as_slice() else {
@@ -308,10 +305,10 @@ async fn admit(
     context: Context,
     id: WebhookId,
     event: WebhookCreated,
-) -> Result<Decided<Position>, Failure> {
+) -> Result<(Position, bool), Failure> {
     let admitted = call.api.authority.create_webhook(context, event).await;
     // While its fate is not known the file stays; the next start removes it if nobody asks for it.
-    if !matches!(admitted, Ok(Decided::Now(_)) | Err(Failure::OutcomeUnknown))
+    if !matches!(admitted, Ok((_, false)) | Err(Failure::OutcomeUnknown))
         && let Err(error) = waiting_for_disk(|| call.api.webhooks.destinations().forget(id))
     {
         tracing::warn!(%error, "the file of a webhook that is not there is left; the next start removes it");
@@ -359,8 +356,7 @@ pub(super) async fn delete(call: Call) -> Result<Reply, Problem> {
     let context = call.context()?;
     let webhook_id = call.id("webhookId").ok_or(Code::WebhookNotFound)?;
     let owner = call.caller.owner().cloned();
-    let deleted = call.api.authority.delete_webhook(context, webhook_id, owner).await?;
-    let (Decided::Now(position) | Decided::Repeat(position)) = deleted;
+    let position = call.api.authority.delete_webhook(context, webhook_id, owner).await?;
     call.api.webhooks.reconcile();
     Ok(Reply::ok(&DeletedWebhook { webhook_id }).at(Some(position)))
 }

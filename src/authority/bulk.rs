@@ -3,7 +3,7 @@
 use crate::{
     domain::{
         Event, KeyId, OwnerId, Position, SessionId, SubjectId, SystemEvent, Timestamp,
-        bulk::Selector,
+        bulk::{SAMPLE, Selector},
         command::{RevokeMatching, SystemCommand},
         refusal::{FieldError, Refusal},
     },
@@ -11,8 +11,8 @@ use crate::{
 };
 
 use super::{
-    Authority, Reply,
-    request::{Answer, Ask, Context, Failure},
+    Authority,
+    request::{Ask, Context, Failure},
 };
 
 /// The sessions that are meant: those to which everything that is said here applies; when nothing is said, all.
@@ -80,22 +80,25 @@ impl Authority {
     ///
     /// # Errors
     /// [`Refusal::Invalid`] for a moment of the future, or why it could not be recorded.
-    pub async fn revoke_matching(
-        &self,
-        context: Context,
-        asked: Asked,
-    ) -> Result<Reply<RevokedInBulk>, Failure> {
+    pub async fn revoke_matching(&self, context: Context, asked: Asked) -> Result<RevokedInBulk, Failure> {
         let selector = self.selector(&asked.selection)?;
         let reason = self.seal_own("reason", &asked.reason)?;
         let command = RevokeMatching { selector, reason };
-        match self.submit(Ask::System(SystemCommand::RevokeMatching(command)), context).await? {
-            Answer::Done(done) => {
-                let matched = done.commit.as_deref().and_then(RevokedInBulk::matched_of).unwrap_or(0);
-                let position = done.position();
-                Ok(Reply::Now(RevokedInBulk { matched, sample: done.sample, position }))
-            }
-            Answer::Repeat(first) => Ok(Reply::Repeat(first)),
-        }
+        let done = self.submit(Ask::System(SystemCommand::RevokeMatching(command)), context).await?;
+        let matched = done.commit.as_deref().and_then(RevokedInBulk::matched_of).unwrap_or(0);
+        let position = done.position();
+        let again = position.filter(|_| done.is_repeat);
+        let sample = again.map_or(done.sample, |position| self.ended_by(position, SAMPLE));
+        Ok(RevokedInBulk { matched, sample, position })
+    }
+
+    /// The sessions that the event at this position ended, by id, up to `most` of them. Looks at every session.
+    pub fn ended_by(&self, position: Position, most: usize) -> Vec<SessionId> {
+        let mut ended = Vec::new();
+        self.live.for_each_subject(|subject| ended.extend(subject.ended_by(position)));
+        ended.sort_unstable();
+        ended.truncate(most);
+        ended
     }
 
     /// What such a revocation would end now; it ends nothing. Looks at every session.

@@ -4,18 +4,19 @@ use std::{path::Path, sync::Arc};
 
 use crate::{
     domain::{
-        CredentialId, OwnerId, Position, Seconds, Timestamp,
+        CredentialId, Event, OwnerId, Position, Seconds, SystemEvent, Timestamp,
         command::SystemCommand,
         event::{CredentialIssued, Role},
         system::Credential,
     },
     entropy::credential_id,
+    log::StoredCommit,
     tokens::ApiKey,
 };
 
 use super::{
-    Authority, Reply,
-    request::{Answer, Ask, Context, Failure},
+    Authority,
+    request::{Ask, Context, Failure},
 };
 
 /// An API key that is asked for.
@@ -29,6 +30,26 @@ pub struct NewCredential {
     pub name: Option<String>,
     /// How long it is good; none: until it is withdrawn.
     pub expires_in: Option<Seconds>,
+}
+
+/// An API key that was admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IssuedCredential {
+    /// Its name in the API.
+    pub id: CredentialId,
+    /// The event that says so.
+    pub position: Position,
+    /// Whether it is the key of an earlier request under the same idempotency key, and not the one that was drawn now.
+    pub is_repeat: bool,
+}
+
+impl IssuedCredential {
+    fn of(stored: &StoredCommit, is_repeat: bool) -> Option<Self> {
+        let [Event::System(SystemEvent::CredentialIssued(issued))] = &stored.commit.events[..] else {
+            return None;
+        };
+        Some(Self { id: issued.credential_id, position: stored.first, is_repeat })
+    }
 }
 
 impl Authority {
@@ -72,9 +93,11 @@ impl Authority {
         context: Context,
         key: &ApiKey,
         new: NewCredential,
-    ) -> Result<Reply<(CredentialId, Timestamp, Position)>, Failure> {
-        let (id, command) = self.issuing(key, new)?;
-        Ok(issued(id, self.submit(Ask::System(command), context).await?))
+    ) -> Result<IssuedCredential, Failure> {
+        let (_, command) = self.issuing(key, new)?;
+        let done = self.submit(Ask::System(command), context).await?;
+        let issued = done.commit.as_deref().and_then(|stored| IssuedCredential::of(stored, done.is_repeat));
+        Ok(issued.expect("issuing a key always records it"))
     }
 
     /// The same, for callers outside of an async runtime. [`Context::idempotency`] counts for nothing here: a repeat
@@ -115,20 +138,8 @@ impl Authority {
         &self,
         context: Context,
         id: CredentialId,
-    ) -> Result<Reply<Option<Position>>, Failure> {
-        match self.submit(Ask::System(SystemCommand::RevokeCredential(id)), context).await? {
-            Answer::Done(done) => Ok(Reply::Now(done.position())),
-            Answer::Repeat(first) => Ok(Reply::Repeat(first)),
-        }
-    }
-}
-
-fn issued(id: CredentialId, answer: Answer) -> Reply<(CredentialId, Timestamp, Position)> {
-    match answer {
-        Answer::Done(done) => {
-            let position = done.position().expect("issuing a key always records it");
-            Reply::Now((id, done.at, position))
-        }
-        Answer::Repeat(first) => Reply::Repeat(first),
+    ) -> Result<Option<Position>, Failure> {
+        let done = self.submit(Ask::System(SystemCommand::RevokeCredential(id)), context).await?;
+        Ok(done.position())
     }
 }

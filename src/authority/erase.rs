@@ -16,8 +16,8 @@ use crate::{
 };
 
 use super::{
-    Authority, Reply,
-    request::{Answer, Ask, Context, Failure},
+    Authority,
+    request::{Ask, Context, Failure},
 };
 
 /// A subject of which no text can be read any more.
@@ -45,17 +45,13 @@ impl Authority {
         context: Context,
         id: SubjectId,
         reason: &str,
-    ) -> Result<Reply<Erased>, Failure> {
+    ) -> Result<Erased, Failure> {
         let reason = self.seal_own("reason", reason)?;
         let command = Command::EraseSubject(EraseSubject { reason });
-        match self.submit(Ask::Subject(id.clone(), command), context).await? {
-            Answer::Done(done) => {
-                let position = done.position();
-                let by = position.or_else(|| self.secrets.texts.forgotten_by(&Stream::Subject(id)));
-                Ok(Reply::Now(Erased { by, position, at: done.at }))
-            }
-            Answer::Repeat(first) => Ok(Reply::Repeat(first)),
-        }
+        let done = self.submit(Ask::Subject(id.clone(), command), context).await?;
+        let position = done.position();
+        let by = position.or_else(|| self.secrets.texts.forgotten_by(&Stream::Subject(id)));
+        Ok(Erased { by, position, at: done.at })
     }
 }
 

@@ -13,8 +13,8 @@ use crate::{
 };
 
 use super::{
-    Authority, Holder, Inactive, Reply,
-    request::{Answer, Ask, Context, Failure},
+    Authority, Holder, Inactive,
+    request::{Ask, Context, Failure},
 };
 
 /// What the authority's tokens obey.
@@ -130,16 +130,12 @@ impl Authority {
         context: Context,
         which: KeyUse,
         retire: Retire,
-    ) -> Result<Reply<Rotated>, Failure> {
+    ) -> Result<Rotated, Failure> {
         let key = NewKey::draw(which, &*self.entropy);
         let command = RotateKey { which, key_id: key.id().clone(), retire, overlap: self.issuing.overlap };
-        match self.submit(Ask::Rotate(command, key), context).await? {
-            Answer::Done(done) => {
-                let rotated = done.commit.as_deref().and_then(Rotated::of_commit);
-                Ok(Reply::Now(rotated.expect("a granted rotation is recorded")))
-            }
-            Answer::Repeat(first) => Ok(Reply::Repeat(first)),
-        }
+        let done = self.submit(Ask::Rotate(command, key), context).await?;
+        let rotated = done.commit.as_deref().and_then(Rotated::of_commit);
+        Ok(rotated.expect("a granted rotation is recorded"))
     }
 
     /// Removes the keys whose time is over. Nothing depends on it but the files.

@@ -40,7 +40,7 @@ use tokio::sync::oneshot;
 
 pub use self::{
     bulk::{Asked as AskedBulk, RevokedInBulk, Selection},
-    credentials::NewCredential,
+    credentials::{IssuedCredential, NewCredential},
     erase::Erased,
     health::Health,
     idempotency::Table as IdempotencyTable,
@@ -71,7 +71,7 @@ use crate::{
         command::SystemCommand, state::State, subject::Subject,
     },
     entropy::Entropy,
-    log::EventLog,
+    log::{EventLog, waiting_for_disk},
     texts::SubjectKeys,
     tokens::{Digests, Tokens},
 };
@@ -88,6 +88,7 @@ pub struct Authority {
     entropy: Arc<dyn Entropy>,
     secrets: Secrets,
     issuing: Issuing,
+    past: Past,
     sweep: sweep::Sweep,
     key_uses: KeyUses,
     sequencer: Mutex<Option<JoinHandle<()>>>,
@@ -113,6 +114,8 @@ pub struct Parts {
     pub issuing: Issuing,
     /// Who hears of every batch.
     pub observers: Vec<Observer>,
+    /// What subjects were.
+    pub past: Past,
     /// Before this moment sessions may have been used without that being recorded: those of the last process that
     /// did not end in order. None when all uses are recorded.
     pub uses_forgotten_before: Option<Timestamp>,
@@ -128,25 +131,9 @@ pub struct Secrets {
     pub texts: Arc<SubjectKeys>,
 }
 
-/// What a granted request led to.
-#[derive(Debug)]
-pub enum Reply<T> {
-    /// It was decided now.
-    Now(T),
-    /// It repeats a request, known by its idempotency key, whose commit begins here; it had no further
-    /// effect. Never without a [`Context::idempotency`].
-    Repeat(Position),
-}
-
-impl<T> Reply<T> {
-    /// What was decided now; none of a repeat.
-    pub fn now(self) -> Option<T> {
-        match self {
-            Self::Now(granted) => Some(granted),
-            Self::Repeat(_) => None,
-        }
-    }
-}
+/// Tells what a subject was as of a position, so that a repeated request gets the answer of the first; an error says why
+/// the log cannot tell.
+pub type Past = Arc<dyn Fn(&SubjectId, Position) -> Result<Subject, String> + Send + Sync>;
 
 /// What a request will be answered.
 type Waiting = oneshot::Receiver<Result<Answer, Failure>>;
@@ -193,6 +180,7 @@ impl Authority {
             entropy: parts.entropy,
             secrets: parts.secrets,
             issuing: parts.issuing,
+            past: parts.past,
             sweep: sweep::Sweep::default(),
             key_uses: KeyUses::default(),
             sequencer: Mutex::new(Some(thread)),
@@ -284,25 +272,40 @@ impl Authority {
         }
     }
 
-    /// Asks, and waits for the answer. Dropping the future does not take the request back.
-    async fn submit(&self, ask: Ask, context: Context) -> Result<Answer, Failure> {
+    /// Asks, and waits for the answer. Dropping the future does not take the request back. A repeat is answered as the
+    /// first request was, which had the effect.
+    async fn submit(&self, ask: Ask, context: Context) -> Result<Done, Failure> {
         // Whoever drops the question without an answer has died with it: nobody knows what became of it.
-        self.put(ask, context)?.await.unwrap_or(Err(Failure::OutcomeUnknown))
+        match self.put(ask, context)?.await.unwrap_or(Err(Failure::OutcomeUnknown))? {
+            Answer::Done(done) => Ok(done),
+            Answer::Repeat(first) => waiting_for_disk(|| self.done_before(first)),
+        }
+    }
+
+    /// What was done by the request whose commit begins here, read back from the log.
+    fn done_before(&self, first: Position) -> Result<Done, Failure> {
+        let unreadable = |why: String| Failure::StorageUnavailable { why };
+        let before = Position(first.0.saturating_sub(1));
+        let read = self.log.read(before, 1).map_err(|error| unreadable(error.to_string()))?;
+        let stored = read.into_iter().next().ok_or_else(|| unreadable(format!("{first} is missing")))?;
+        let subject = match &stored.commit.stream {
+            Stream::System => None,
+            Stream::Subject(id) => Some((self.past)(id, stored.last()).map_err(unreadable)?.into()),
+        };
+        let (at, commit) = (stored.commit.recorded_at, Some(Arc::new(stored)));
+        Ok(Done { at, commit, subject, sample: vec![], is_repeat: true })
     }
 
     /// The same for callers that are not async. It may be called on a thread of a runtime too, as when a
     /// program opens its authority there; `blocking_recv` would panic.
-    fn submit_blocking(&self, ask: Ask, context: Context) -> Result<Answer, Failure> {
+    fn submit_blocking(&self, ask: Ask, context: Context) -> Result<Done, Failure> {
         pollster::block_on(self.submit(ask, context))
     }
 
     /// Asks for what has its own rule for repeats, or none: the mark of an idempotent request is neither looked up nor
     /// recorded.
     async fn submit_unmarked(&self, ask: Ask, context: Context) -> Result<Done, Failure> {
-        match self.submit(ask, Context { idempotency: None, ..context }).await? {
-            Answer::Done(done) => Ok(done),
-            Answer::Repeat(_) => unreachable!("only a mark makes a request the repeat of another"),
-        }
+        self.submit(ask, Context { idempotency: None, ..context }).await
     }
 }
 

@@ -91,6 +91,8 @@ pub struct Done {
     pub subject: Option<Arc<Subject>>,
     /// Some of the sessions that a bulk revocation ended.
     pub sample: Vec<SessionId>,
+    /// Whether it was decided before, for the first request under this idempotency key, and had no further effect.
+    pub is_repeat: bool,
 }
 
 impl Done {

@@ -204,7 +204,7 @@ impl Sequencer {
         };
         let Decided { refusal, commit, subject } = decided.map_err(|fault| self.unwritable(&fault))?;
         match refusal {
-            None => Ok(Answer::Done(Done { at, commit, subject, sample })),
+            None => Ok(Answer::Done(Done { at, commit, subject, sample, is_repeat: false })),
             Some(refusal) => {
                 let recorded = commit.map(|commit| commit.last());
                 Err(Failure::Refused { refusal, recorded })

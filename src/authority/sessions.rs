@@ -19,8 +19,8 @@ use crate::{
 };
 
 use super::{
-    Authority, Reply,
-    request::{Answer, Ask, Context, Done, Failure},
+    Authority,
+    request::{Ask, Context, Done, Failure},
     sealing::Sealer,
     sequencer::MARKS_PER_COMMIT,
 };
@@ -277,7 +277,7 @@ impl Authority {
     /// # Errors
     /// [`Refusal::SubjectNotFound`], [`Refusal::SessionLimitExceeded`], [`Refusal::Invalid`], or why it could
     /// not be recorded.
-    pub async fn create_session(&self, context: Context, new: NewSession) -> Result<Reply<Granted>, Failure> {
+    pub async fn create_session(&self, context: Context, new: NewSession) -> Result<Granted, Failure> {
         self.check_before_sealing(&new)?;
         let mut sealer = Sealer::new(self, new.subject_id);
         let device = self.sealed_device(&mut sealer, new.device.as_deref())?;
@@ -291,10 +291,9 @@ impl Authority {
             constraints: new.constraints.map(Box::new),
             jitter: jitter(&*self.entropy),
         });
-        match self.submit(sealer.ask(command), context).await? {
-            Answer::Done(done) => Ok(Reply::Now(self.granted(&done, id))),
-            Answer::Repeat(first) => Ok(Reply::Repeat(first)),
-        }
+        let done = self.submit(sealer.ask(command), context).await?;
+        let id = done.commit.as_deref().and_then(created_session).unwrap_or(id);
+        Ok(self.granted(&done, id))
     }
 
     /// Nothing is sealed for a subject that does not exist: its key would stay behind. The faults of fields come first.
@@ -337,17 +336,13 @@ impl Authority {
     /// # Errors
     /// [`Refusal::SessionNotFound`]; [`Refusal::ConstraintViolated`]; the fault of the session's own token, or
     /// [`Refusal::SessionNotActive`] on its behalf; or why it could not be recorded.
-    pub async fn record_usage(&self, context: Context, asked: NewUse) -> Result<Reply<Used>, Failure> {
+    pub async fn record_usage(&self, context: Context, asked: NewUse) -> Result<Used, Failure> {
         let NewUse { session_id, generation, wanted } = asked;
         let session = self.live.session(session_id).ok_or(Refusal::SessionNotFound)?;
         let command = Command::RecordUsage(RecordUsage { session_id, generation, wanted });
-        match self.submit(Ask::Subject(session.subject.clone(), command), context).await? {
-            Answer::Done(done) => {
-                let recorded = done.commit.as_deref().and_then(Used::of_commit);
-                Ok(Reply::Now(recorded.expect("a granted use is recorded")))
-            }
-            Answer::Repeat(first) => Ok(Reply::Repeat(first)),
-        }
+        let done = self.submit(Ask::Subject(session.subject.clone(), command), context).await?;
+        let recorded = done.commit.as_deref().and_then(Used::of_commit);
+        Ok(recorded.expect("a granted use is recorded"))
     }
 
     /// Ends a session, or says how it had ended before.
@@ -355,7 +350,7 @@ impl Authority {
     /// # Errors
     /// [`Refusal::SessionNotFound`], also for a foreign owner; [`Refusal::Invalid`] for a veto that cannot be
     /// one; the fault of the session's own token; or why it could not be recorded.
-    pub async fn revoke(&self, context: Context, asked: Revocation) -> Result<Reply<Revoked>, Failure> {
+    pub async fn revoke(&self, context: Context, asked: Revocation) -> Result<Revoked, Failure> {
         let session = self.live.session(asked.session_id).ok_or(Refusal::SessionNotFound)?;
         let mut sealer = Sealer::new(self, session.subject.clone());
         let command = Command::RevokeSession(RevokeSession {
@@ -364,10 +359,7 @@ impl Authority {
             reject_renewal: asked.reject_renewal,
             reason: sealer.seal("reason", asked.reason.as_deref())?,
         });
-        match self.submit(sealer.ask(command), context).await? {
-            Answer::Done(done) => Ok(Reply::Now(revoked(&done, asked.session_id))),
-            Answer::Repeat(first) => Ok(Reply::Repeat(first)),
-        }
+        Ok(revoked(&self.submit(sealer.ask(command), context).await?, asked.session_id))
     }
 
     /// Ends all active sessions of a subject that match, in one step and one event.
@@ -378,7 +370,7 @@ impl Authority {
         &self,
         context: Context,
         asked: RevocationOfMany,
-    ) -> Result<Reply<RevokedMany>, Failure> {
+    ) -> Result<RevokedMany, Failure> {
         self.live.subject(&asked.subject_id).ok_or(Refusal::SubjectNotFound)?;
         let mut sealer = Sealer::new(self, asked.subject_id);
         let command = Command::RevokeSessions(RevokeSessions {
@@ -387,10 +379,7 @@ impl Authority {
             owner: asked.owner,
             reason: sealer.seal("reason", asked.reason.as_deref())?,
         });
-        match self.submit(sealer.ask(command), context).await? {
-            Answer::Done(done) => Ok(Reply::Now(revoked_many(&done))),
-            Answer::Repeat(first) => Ok(Reply::Repeat(first)),
-        }
+        Ok(revoked_many(&self.submit(sealer.ask(command), context).await?))
     }
 
     fn sealed_device(&self, sealer: &mut Sealer<'_>, name: Option<&str>) -> Result<Option<Device>, Failure> {
@@ -404,6 +393,13 @@ impl Authority {
         let token = self.seal(id, session.generation);
         Granted { session, token, position: done.position() }
     }
+}
+
+fn created_session(stored: &StoredCommit) -> Option<SessionId> {
+    stored.commit.events.iter().find_map(|event| match event {
+        Event::Subject(SubjectEvent::SessionCreated(created)) => Some(created.session_id),
+        Event::Subject(_) | Event::System(_) => None,
+    })
 }
 
 fn session_after(done: &Done, id: SessionId) -> SharedSession {

@@ -11,8 +11,8 @@ use crate::domain::{
 };
 
 use super::{
-    Authority, Reply,
-    request::{Answer, Ask, Context, Failure},
+    Authority,
+    request::{Ask, Context, Failure},
     sealing::Sealer,
 };
 
@@ -69,7 +69,7 @@ impl Authority {
         id: SubjectId,
         new: NewProfile,
         may_change_policy: bool,
-    ) -> Result<Reply<Registered>, Failure> {
+    ) -> Result<Registered, Failure> {
         let mut sealer = Sealer::new(self, id);
         let profile = Profile {
             name: sealer.seal("name", new.name.as_deref())?,
@@ -95,7 +95,7 @@ impl Authority {
         id: SubjectId,
         asked: SubjectChanges,
         may_change_policy: bool,
-    ) -> Result<Reply<Registered>, Failure> {
+    ) -> Result<Registered, Failure> {
         let mut sealer = Sealer::new(self, id);
         let name = match asked.name {
             Change::Keep => Change::Keep,
@@ -106,15 +106,11 @@ impl Authority {
         self.registered(sealer.ask(command), context).await
     }
 
-    async fn registered(&self, ask: Ask, context: Context) -> Result<Reply<Registered>, Failure> {
-        match self.submit(ask, context).await? {
-            Answer::Done(done) => {
-                let position = done.position();
-                let subject = done.subject.expect("it was a command about a subject");
-                let is_new = position.is_some_and(|position| subject.was_registered_by(position));
-                Ok(Reply::Now(Registered { is_new, subject, at: done.at, position }))
-            }
-            Answer::Repeat(first) => Ok(Reply::Repeat(first)),
-        }
+    async fn registered(&self, ask: Ask, context: Context) -> Result<Registered, Failure> {
+        let done = self.submit(ask, context).await?;
+        let position = done.position();
+        let subject = done.subject.expect("it was a command about a subject");
+        let is_new = position.is_some_and(|position| subject.was_registered_by(position));
+        Ok(Registered { is_new, subject, at: done.at, position })
     }
 }

@@ -15,12 +15,12 @@ use crate::{
 };
 
 use super::{
-    Authority, Reply,
-    request::{Answer, Ask, Context, Failure},
+    Authority,
+    request::{Ask, Context, Done, Failure},
 };
 
 impl Authority {
-    /// Admits a webhook. Its URL and its secret are kept before, by whoever asks.
+    /// Admits a webhook: the event that says so, and whether that is of an earlier request under the same key. Its URL and its secret are kept before, by whoever asks.
     ///
     /// # Errors
     /// [`Refusal::WebhookLimitExceeded`](crate::domain::refusal::Refusal), or why it could not be recorded.
@@ -28,8 +28,9 @@ impl Authority {
         &self,
         context: Context,
         asked: WebhookCreated,
-    ) -> Result<Reply<Position>, Failure> {
-        self.submit(Ask::System(SystemCommand::CreateWebhook(asked)), context).await.map(recorded)
+    ) -> Result<(Position, bool), Failure> {
+        let done = self.submit(Ask::System(SystemCommand::CreateWebhook(asked)), context).await?;
+        Ok(recorded(&done))
     }
 
     /// Lets a webhook tell nothing more.
@@ -41,17 +42,15 @@ impl Authority {
         context: Context,
         id: WebhookId,
         owner: Option<OwnerId>,
-    ) -> Result<Reply<Position>, Failure> {
+    ) -> Result<Position, Failure> {
         let asked = DeleteWebhook { id, owner };
-        self.submit(Ask::System(SystemCommand::DeleteWebhook(asked)), context).await.map(recorded)
+        let done = self.submit(Ask::System(SystemCommand::DeleteWebhook(asked)), context).await?;
+        Ok(recorded(&done).0)
     }
 }
 
-fn recorded(answer: Answer) -> Reply<Position> {
-    match answer {
-        Answer::Done(done) => Reply::Now(done.position().expect("what is done to a webhook is recorded")),
-        Answer::Repeat(first) => Reply::Repeat(first),
-    }
+fn recorded(done: &Done) -> (Position, bool) {
+    (done.position().expect("what is done to a webhook is recorded"), done.is_repeat)
 }
 
 impl Source for Authority {

@@ -71,6 +71,7 @@ pub fn evolve_system(
         SystemEvent::CredentialRevoked(event) => match system.credentials.get_mut(&event.credential_id) {
             Some(credential) if credential.revoked_at.is_none() => {
                 credential.revoked_at = Some(recorded.at);
+                credential.changed = recorded.position;
                 Ok(())
             }
             Some(_) => Err("the credential was withdrawn before"),

@@ -57,7 +57,7 @@ async fn a_directory_without_recorded_keys_opens_and_its_key_is_recorded_as_the_
     let agent = || "agent-7".parse().unwrap();
     node.authority.register_subject(context.clone(), agent(), NewProfile::default(), true).await.unwrap();
     let created = node.authority.create_session(context, NewSession::of(agent())).await.unwrap();
-    let token = created.now().unwrap().token;
+    let token = created.token;
     let recorded = known(&node, KeyUse::Session);
     node.stop();
     let node = Arc::new(Node::open(Options::new(dir.path())).unwrap());

@@ -141,7 +141,7 @@ fn a_place_inside_a_commit_gives_the_whole_commit_again() {
         .authority
         .create_session(context(), tenure::authority::NewSession::of("twice".parse().unwrap()));
     // The first session of an unknown subject is two events of one commit.
-    let position = pollster::block_on(created).unwrap().now().unwrap().position.unwrap();
+    let position = pollster::block_on(created).unwrap().position.unwrap();
     let mut cursor = world.authority.subscribe(Position(position.0 - 1));
     let batch = pollster::block_on(cursor.next()).unwrap().unwrap();
     assert_eq!(batch.news()[0].stored().first, Position(position.0 - 1));

@@ -22,7 +22,7 @@ fn half_way(mode: Mode) -> (World, Granted) {
     let world = world(Arc::new(MemoryLog::new()), 11);
     let terms = AskedTerms { ttl: Some(Seconds(1_000)), mode, ..AskedTerms::default() };
     let new = NewSession { terms, ..NewSession::of("agent".parse().unwrap()) };
-    let granted = pollster::block_on(world.authority.create_session(context(), new)).unwrap().now().unwrap();
+    let granted = pollster::block_on(world.authority.create_session(context(), new)).unwrap();
     world.clock.advance(900).unwrap();
     (world, granted)
 }

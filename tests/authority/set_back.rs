@@ -19,7 +19,7 @@ fn after_a_crash_what_was_open_counts_as_used_until_the_last_record() {
         let terms = AskedTerms { idle_timeout: Some(Seconds(100)), ..AskedTerms::default() };
         let new = NewSession { terms, ..NewSession::of("agent".parse().unwrap()) };
         let created = pollster::block_on(node.authority.create_session(context(), new)).unwrap();
-        created.now().unwrap().session
+        created.session
     };
     clock.advance(3_600).unwrap();
     let session = create();

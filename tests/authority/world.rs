@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use tenure::{
-    authority::{Authority, Context, IdempotencyTable, Issuing, Live, Parts, Secrets},
+    authority::{Authority, Context, IdempotencyTable, Issuing, Live, Parts, Past, Secrets},
     clock::{Clock, TestClock},
     domain::{Actor, Policy, Seconds, Timestamp, keys::Keys, state::State},
     entropy::{Entropy, SeededEntropy},
     log::{EventLog, StoredCommit},
-    projections::Projections,
+    projections::{Projections, history},
     texts::SubjectKeys,
     tokens::{Digests, Keyring, Tokens},
 };
@@ -33,8 +33,13 @@ pub(crate) fn world(log: Arc<dyn EventLog>, seed: u64) -> World {
             told.fold(stored, |id| live.subject_of(id));
         }
     };
+    let (read, known) = (Arc::clone(&log), Arc::clone(&projections));
+    let past: Past = Arc::new(move |id, position| {
+        history::subject_at(&*read, &known, id, position).map_err(|error| error.to_string())
+    });
     let authority = Authority::start(Parts {
         log,
+        past,
         state: State::default(),
         idempotency: IdempotencyTable::new(Seconds(600), 1_000),
         policy: Policy { auto_register: true, per_subject: 3, ..Policy::default() },

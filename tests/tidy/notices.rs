@@ -6,12 +6,12 @@ use serde_json::{Map, Value};
 use tenure::{
     bus::{Notice, NoticeKind, Present, notices_of},
     domain::{
-        Actor, Commit, CommitId, Digest16, Event, EventKind, Generation, Mode, OwnerId, SealedText, Seconds,
-        SessionId, Stream, SubjectEvent, SubjectId, Timestamp,
+        Actor, Commit, CommitId, Digest16, Event, EventKind, Generation, Mode, OwnerId, Position, SealedText,
+        Seconds, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent, Timestamp,
         event::{
             Device, ExpiringSoon, ExpiryCause, Profile, RejectionCause, RejectionCode, RenewalRejected,
-            SessionCreated, SessionExpired, SessionRenewed, SessionRevoked, SessionsRevoked,
-            SubjectRegistered, Terms, Trigger,
+            SelectionRevoked, SessionCreated, SessionExpired, SessionRenewed, SessionRevoked,
+            SessionsRevoked, SubjectRegistered, Terms, Trigger,
         },
         record::ActorKind,
         state::State,
@@ -135,15 +135,23 @@ impl History {
         let cause = ExpiryCause::Ttl;
         let expired = SessionExpired { session_id: OTHER, expires_at, cause };
         history.record(2 * 86_400, Event::Subject(SubjectEvent::SessionExpired(expired)));
+        history.record(2 * 86_400, all_selected());
         history
     }
 
     fn record(&mut self, seconds: u32, event: Event) {
         let id: SubjectId = "bot-7".parse().unwrap();
+        let (stream, expected) = match event {
+            Event::System(_) => (Stream::System, self.state.system.version),
+            Event::Subject(_) => {
+                let known = self.state.subjects.get(&id);
+                (Stream::Subject(id.clone()), known.map_or(Position::ZERO, |subject| subject.version))
+            }
+        };
         let commit = Commit {
             id: CommitId::from_bytes([0; 16]),
-            stream: Stream::Subject(id.clone()),
-            expected: self.state.position,
+            stream,
+            expected,
             recorded_at: after(seconds),
             actor: Actor {
                 kind: ActorKind::Credential,
@@ -194,6 +202,15 @@ fn created(session_id: SessionId) -> Event {
         scopes: vec![],
         metadata: None,
         constraints: None,
+    }))
+}
+
+fn all_selected() -> Event {
+    Event::System(SystemEvent::SelectionRevoked(SelectionRevoked {
+        selector: Box::default(),
+        matched: 1,
+        reason: None,
+        owners: None,
     }))
 }
 

@@ -97,8 +97,8 @@ impl RevokeAll {
         let asked = AskedBulk { selection: Selection::default(), reason: "a benchmark".into() };
         let revoked = runtime.block_on(authority.revoke_matching(Context::of(Actor::AUTHORITY), asked));
         let reply = begun.elapsed();
-        let matched = revoked.map_err(failed)?.now().map(|revoked| revoked.matched);
-        if matched != Some(would.matched) || would.matched != self.sessions {
+        let matched = revoked.map_err(failed)?.matched;
+        if matched != would.matched || would.matched != self.sessions {
             return Err(failed(format!("{matched:?} of {} sessions were ended", self.sessions)));
         }
         let judged = judge(authority, &kept)?;
