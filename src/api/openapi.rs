@@ -223,7 +223,7 @@ fn schemas(policy: &Policy) -> Value {
     for route in ROUTES.iter() {
         (route.schemas)(&mut found);
     }
-    let mut schemas = json!({ "Problem": problem_schema() });
+    let mut schemas = json!({});
     let mut seen = BTreeSet::new();
     for (name, schema) in found {
         if seen.insert(name.clone()) {
@@ -236,6 +236,8 @@ fn schemas(policy: &Policy) -> Value {
             require_nullable(schema);
         }
     }
+    // It names itself what it always has: which further members there are is a matter of the code.
+    schemas["Problem"] = problem_schema();
     shape::shape(&mut schemas, &asked);
     bounds::bound_members(&mut schemas, policy);
     rules::add_rules(&mut schemas);

@@ -9,7 +9,8 @@ use serde_json::Value;
 use tenure::api::openapi_document;
 
 /// Text of which any is taken: what is no token, no UUID or no place in the record is answered as such.
-const ANY_TEXT: [&str; 6] = ["token", "tokens", "sessionId", "after", "Last-Event-ID", "X-Tenure-Key"];
+const ANY_TEXT: [&str; 7] =
+    ["token", "tokens", "sessionId", "after", "Last-Event-ID", "X-Tenure-Key", "If-None-Match"];
 
 /// A part of a request: where it is, its name, and its schema.
 struct Part {
