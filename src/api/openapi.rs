@@ -166,11 +166,11 @@ fn errors(route: &Route) -> std::collections::BTreeMap<u16, Vec<&'static str>> {
 fn codes(route: &Route) -> Vec<Code> {
     use Code::{
         ConstraintViolated, Forbidden, IdempotencyKeyReused, InvalidRequest, InvalidToken, LastAdmin,
-        NotFound, OutcomeUnknown, Overloaded, PayloadTooLarge, PositionNotReached, RateLimited,
-        RenewalLimitReached, RenewalTooEarly, RotationTooRecent, SessionAbsoluteLifetimeExceeded,
-        SessionIdle, SessionLimitExceeded, SessionNotActive, SessionNotFound, SessionRenewalMismatch,
-        SessionRevoked, StorageUnavailable, SubjectNotFound, TokenExpired, TokenSuperseded,
-        UnsupportedMediaType, WebhookLimitExceeded, WebhookNotFound,
+        NotFound, OutcomeUnknown, Overloaded, PayloadTooLarge, PositionBeyondEnd, PositionNotReached,
+        RateLimited, RenewalLimitReached, RenewalTooEarly, RotationTooRecent,
+        SessionAbsoluteLifetimeExceeded, SessionIdle, SessionLimitExceeded, SessionNotActive,
+        SessionNotFound, SessionRenewalMismatch, SessionRevoked, StorageUnavailable, SubjectNotFound,
+        TokenExpired, TokenSuperseded, UnsupportedMediaType, WebhookLimitExceeded, WebhookNotFound,
     };
     let mut codes = vec![InvalidRequest, PayloadTooLarge];
     if !route.access.public {
@@ -200,12 +200,18 @@ fn codes(route: &Route) -> Vec<Code> {
         ],
         (_, "/v1/sessions/{sessionId}/usage") => &[SessionNotFound, ConstraintViolated, SessionNotActive],
         (_, "/v1/sessions/{sessionId}") => &[SessionNotFound],
-        ("GET" | "PATCH", "/v1/subjects/{subjectId}")
-        | (_, "/v1/subjects/{subjectId}/sessions" | "/v1/subjects/{subjectId}/erase") => &[SubjectNotFound],
+        ("GET", "/v1/sessions" | "/v1/events" | "/v1/notices" | "/v1/revocations/feed") => {
+            &[PositionBeyondEnd]
+        }
+        ("DELETE", "/v1/subjects/{subjectId}/sessions") => &[SubjectNotFound, SessionNotFound],
+        ("GET" | "PATCH", "/v1/subjects/{subjectId}") | (_, "/v1/subjects/{subjectId}/erase") => {
+            &[SubjectNotFound]
+        }
         (_, "/v1/credentials/{credentialId}") => &[NotFound, LastAdmin],
         (_, "/v1/keys/rotate") => &[RotationTooRecent],
         ("POST", "/v1/webhooks") => &[WebhookLimitExceeded],
-        (_, WEBHOOK_REDELIVER) => &[WebhookNotFound, StorageUnavailable],
+        (_, WEBHOOK_REDELIVER) => &[WebhookNotFound, PositionBeyondEnd, StorageUnavailable],
+        ("GET", "/v1/webhooks/{webhookId}/deliveries") => &[WebhookNotFound, PositionBeyondEnd],
         (_, path) if path.starts_with("/v1/webhooks/") => &[WebhookNotFound],
         (_, "/v1/clock") => &[NotFound],
         ("GET", "/readyz") => &[StorageUnavailable],
@@ -317,6 +323,7 @@ fn problem_schema() -> Value {
                 "properties": { "field": { "type": "string" }, "message": { "type": "string" } } } },
             "activeCount": { "type": "integer" },
             "constraint": { "type": "string" },
+            "end": { "type": "integer", "description": "The last position of the history. With POSITION_BEYOND_END." },
             "sessionStatus": { "type": "string" },
             "trigger": { "type": ["string", "null"], "description":
                 "What ended the session of the token; null if it expired or was idle. With the 401 of an ended session." },
