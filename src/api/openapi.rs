@@ -86,7 +86,7 @@ fn forward_auth_operation() -> Value {
     for code in [Code::Forbidden, Code::RateLimited] {
         operation["responses"][code.status().as_u16().to_string()] = problem_response(code.name());
     }
-    headers::add_headers(&mut operation, true);
+    headers::add_headers(&mut operation, true, false);
     operation
 }
 
@@ -110,7 +110,7 @@ fn operation(route: &Route) -> Value {
         operation["parameters"] = parameters.into_iter().chain([idempotency_key()]).collect();
     }
     bounds::bound_parameters(&route.path, &mut operation);
-    headers::add_headers(&mut operation, appends(route));
+    headers::add_headers(&mut operation, appends(route), KEPT.contains(&route.path.as_str()));
     operation
 }
 
@@ -124,6 +124,9 @@ fn idempotency_key() -> Value {
 
 const WEBHOOK_REDELIVER: &str = "/v1/webhooks/{webhookId}/redeliver";
 const WEBHOOK_TEST: &str = "/v1/webhooks/{webhookId}/test";
+
+/// What caches may keep.
+const KEPT: [&str; 2] = ["/v1/keys", "/openapi.json"];
 
 fn appends(route: &Route) -> bool {
     let only_reads = ["/v1/introspect", "/v1/access-tokens", "/v1/clock", WEBHOOK_REDELIVER, WEBHOOK_TEST]
