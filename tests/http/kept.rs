@@ -103,6 +103,23 @@ fn amounts_of_constraints_come_back_digit_for_digit_wherever_they_are_shown() {
     assert_eq!(recorded[0]["data"]["amount"], "12.50");
 }
 
+/// Equal constraints are kept once in memory, and amounts are equal by their value.
+#[test]
+fn sessions_with_equal_amounts_show_each_as_it_was_given() {
+    let mut server = Server::start();
+    server.register("bot", &json!({}));
+    let given = ["12.50", "12.5", "12.500"];
+    let sessions = given
+        .map(|most| server.create(&json!({ "subjectId": "bot", "constraints": { "maxTotalAmount": most } })));
+    for _ in 0..2 {
+        for (session, most) in sessions.iter().zip(given) {
+            let shown = server.get(&session.path()).bearer(&server.admin).send().expect(200).json();
+            assert_eq!(shown["constraints"]["maxTotalAmount"], most);
+        }
+        server.restart();
+    }
+}
+
 #[test]
 fn empty_constraints_are_none() {
     let server = Server::start();
