@@ -230,7 +230,8 @@ pub(super) fn wrong_credential(api: &Api, peer: Option<IpAddr>) -> Problem {
     match counted.and_then(|peer| api.throttle.wrong(peer)) {
         None => Problem::from(Code::InvalidToken).saying("the credential is malformed or unknown"),
         Some(seconds) => {
-            let mut problem = Problem::from(Code::RateLimited);
+            let why = "too many wrong credentials came from this address";
+            let mut problem = Problem::from(Code::RateLimited).saying(why);
             problem.retry_after = Some(seconds);
             problem
         }

@@ -86,7 +86,7 @@ fn forward_auth_operation() -> Value {
     for code in [Code::Forbidden, Code::RateLimited] {
         operation["responses"][code.status().as_u16().to_string()] = problem_response(code.name());
     }
-    headers::add_headers(&mut operation, true);
+    headers::add_headers(&mut operation, true, false);
     operation
 }
 
@@ -110,7 +110,7 @@ fn operation(route: &Route) -> Value {
         operation["parameters"] = parameters.into_iter().chain([idempotency_key()]).collect();
     }
     bounds::bound_parameters(&route.path, &mut operation);
-    headers::add_headers(&mut operation, appends(route));
+    headers::add_headers(&mut operation, appends(route), KEPT.contains(&route.path.as_str()));
     operation
 }
 
@@ -124,6 +124,9 @@ fn idempotency_key() -> Value {
 
 const WEBHOOK_REDELIVER: &str = "/v1/webhooks/{webhookId}/redeliver";
 const WEBHOOK_TEST: &str = "/v1/webhooks/{webhookId}/test";
+
+/// What caches may keep.
+const KEPT: [&str; 2] = ["/v1/keys", "/openapi.json"];
 
 fn appends(route: &Route) -> bool {
     let only_reads = ["/v1/introspect", "/v1/access-tokens", "/v1/clock", WEBHOOK_REDELIVER, WEBHOOK_TEST]
@@ -166,11 +169,11 @@ fn errors(route: &Route) -> std::collections::BTreeMap<u16, Vec<&'static str>> {
 fn codes(route: &Route) -> Vec<Code> {
     use Code::{
         ConstraintViolated, Forbidden, IdempotencyKeyReused, InvalidRequest, InvalidToken, LastAdmin,
-        NotFound, OutcomeUnknown, Overloaded, PayloadTooLarge, PositionNotReached, RateLimited,
-        RenewalLimitReached, RenewalTooEarly, RotationTooRecent, SessionAbsoluteLifetimeExceeded,
-        SessionIdle, SessionLimitExceeded, SessionNotActive, SessionNotFound, SessionRenewalMismatch,
-        SessionRevoked, StorageUnavailable, SubjectNotFound, TokenExpired, TokenSuperseded,
-        UnsupportedMediaType, WebhookLimitExceeded, WebhookNotFound,
+        NotFound, OutcomeUnknown, Overloaded, PayloadTooLarge, PositionBeyondEnd, PositionNotReached,
+        RateLimited, RenewalLimitReached, RenewalTooEarly, RotationTooRecent,
+        SessionAbsoluteLifetimeExceeded, SessionIdle, SessionLimitExceeded, SessionNotActive,
+        SessionNotFound, SessionRenewalMismatch, SessionRevoked, StorageUnavailable, SubjectNotFound,
+        TokenExpired, TokenSuperseded, UnsupportedMediaType, WebhookLimitExceeded, WebhookNotFound,
     };
     let mut codes = vec![InvalidRequest, PayloadTooLarge];
     if !route.access.public {
@@ -200,12 +203,18 @@ fn codes(route: &Route) -> Vec<Code> {
         ],
         (_, "/v1/sessions/{sessionId}/usage") => &[SessionNotFound, ConstraintViolated, SessionNotActive],
         (_, "/v1/sessions/{sessionId}") => &[SessionNotFound],
-        ("GET" | "PATCH", "/v1/subjects/{subjectId}")
-        | (_, "/v1/subjects/{subjectId}/sessions" | "/v1/subjects/{subjectId}/erase") => &[SubjectNotFound],
+        ("GET", "/v1/sessions" | "/v1/events" | "/v1/notices" | "/v1/revocations/feed") => {
+            &[PositionBeyondEnd]
+        }
+        ("DELETE", "/v1/subjects/{subjectId}/sessions") => &[SubjectNotFound, SessionNotFound],
+        ("GET" | "PATCH", "/v1/subjects/{subjectId}") | (_, "/v1/subjects/{subjectId}/erase") => {
+            &[SubjectNotFound]
+        }
         (_, "/v1/credentials/{credentialId}") => &[NotFound, LastAdmin],
         (_, "/v1/keys/rotate") => &[RotationTooRecent],
         ("POST", "/v1/webhooks") => &[WebhookLimitExceeded],
-        (_, WEBHOOK_REDELIVER) => &[WebhookNotFound, StorageUnavailable],
+        (_, WEBHOOK_REDELIVER) => &[WebhookNotFound, PositionBeyondEnd, StorageUnavailable],
+        ("GET", "/v1/webhooks/{webhookId}/deliveries") => &[WebhookNotFound, PositionBeyondEnd],
         (_, path) if path.starts_with("/v1/webhooks/") => &[WebhookNotFound],
         (_, "/v1/clock") => &[NotFound],
         ("GET", "/readyz") => &[StorageUnavailable],
@@ -223,7 +232,7 @@ fn schemas(policy: &Policy) -> Value {
     for route in ROUTES.iter() {
         (route.schemas)(&mut found);
     }
-    let mut schemas = json!({ "Problem": problem_schema() });
+    let mut schemas = json!({});
     let mut seen = BTreeSet::new();
     for (name, schema) in found {
         if seen.insert(name.clone()) {
@@ -236,6 +245,8 @@ fn schemas(policy: &Policy) -> Value {
             require_nullable(schema);
         }
     }
+    // It names itself what it always has: which further members there are is a matter of the code.
+    schemas["Problem"] = problem_schema();
     shape::shape(&mut schemas, &asked);
     bounds::bound_members(&mut schemas, policy);
     rules::add_rules(&mut schemas);
@@ -315,6 +326,7 @@ fn problem_schema() -> Value {
                 "properties": { "field": { "type": "string" }, "message": { "type": "string" } } } },
             "activeCount": { "type": "integer" },
             "constraint": { "type": "string" },
+            "end": { "type": "integer", "description": "The last position of the history. With POSITION_BEYOND_END." },
             "sessionStatus": { "type": "string" },
             "trigger": { "type": ["string", "null"], "description":
                 "What ended the session of the token; null if it expired or was idle. With the 401 of an ended session." },

@@ -138,8 +138,8 @@ codes! {
         "The key was rotated less than 300 seconds ago"
         "`retryAt` is the earliest moment; a key that may be known to others is rotated with `retire: now` at any time."
     RateLimited "RATE_LIMITED" TOO_MANY_REQUESTS true
-        "Too many wrong credentials from this address"
-        "The bound is `security.wrong_credentials_per_minute`; right credentials always pass."
+        "Too many such requests"
+        "Wrong credentials from one address beyond `security.wrong_credentials_per_minute` (right ones always pass), or tests and redeliveries of a webhook; `detail` says which."
     Internal "INTERNAL" INTERNAL_SERVER_ERROR false
         "The authority failed"
         "A defect: the log of the process says more under this request id."

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -104,6 +104,8 @@ pub struct Heads {
     last: Mutex<SignedHead>,
     signed: AtomicU64,
     failures: AtomicU64,
+    /// Whether the last attempt could not keep its head.
+    is_unkept: AtomicBool,
     stopped: OnceLock<String>,
 }
 
@@ -140,6 +142,7 @@ impl Heads {
             last: Mutex::new(head),
             signed: AtomicU64::new(size),
             failures: AtomicU64::new(0),
+            is_unkept: AtomicBool::new(false),
             stopped: OnceLock::new(),
         })
     }
@@ -187,6 +190,12 @@ impl Heads {
         self.stopped.get().map(String::as_str)
     }
 
+    /// What is said while heads cannot be kept, and so not shown; the log names the file.
+    pub fn unkept(&self) -> Option<&str> {
+        let said = "signed heads cannot be kept, in head.note or in the file of audit.head_file: none is shown until they can";
+        self.is_unkept.load(Ordering::Relaxed).then_some(said)
+    }
+
     /// The head of all that is durable: the last one, or a new one when something was recorded since. Waits for the
     /// disk.
     ///
@@ -194,6 +203,7 @@ impl Heads {
     /// A head that could not be proved or kept; the last one stands.
     pub fn sign(&self) -> Result<SignedHead, HeadError> {
         let signed = self.try_sign();
+        self.is_unkept.store(matches!(signed, Err(HeadError::Kept(_))), Ordering::Relaxed);
         if let Err(error) = &signed {
             self.failures.fetch_add(1, Ordering::Relaxed);
             if is_alarm(error) && self.stopped.set(error.to_string()).is_ok() {
@@ -333,8 +343,10 @@ mod tests {
         fs::rename(dir.path().join("data"), dir.path().join("gone")).unwrap();
         assert!(matches!(heads.sign(), Err(HeadError::Kept(_))));
         assert_eq!((heads.last().size, heads.stopped()), (3, None));
+        assert!(heads.unkept().unwrap().contains("head.note"));
         fs::rename(dir.path().join("gone"), dir.path().join("data")).unwrap();
         assert_eq!(heads.sign().unwrap().size, 7);
+        assert_eq!(heads.unkept(), None);
     }
 
     #[test]

@@ -52,7 +52,8 @@ pub struct Evidence {
 impl Evidence {
     /// What must be looked into by people; nothing while all is well.
     pub fn alarms(&self) -> Vec<&str> {
-        let of_heads = self.keeper.heads().stopped().into_iter().chain(self.keeper.alarm());
+        let heads = self.keeper.heads();
+        let of_heads = heads.stopped().into_iter().chain(heads.unkept()).chain(self.keeper.alarm());
         of_heads.chain(self.check.alarm()).collect()
     }
 }

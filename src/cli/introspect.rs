@@ -108,5 +108,6 @@ fn several(cli: &Context, tokens: &[Secret]) -> Result<(), Failure> {
             Some(_) | None => return Err(cli.client.strange(200, "the reply is no list of results")),
         }
     }
-    cli.output.items_of(&json!({"results": results}), "results", COLUMNS, cli.now())
+    let judged = json!({"results": results});
+    cli.output.items_or(&judged, "results", COLUMNS, cli.now(), "No tokens.")
 }

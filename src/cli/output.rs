@@ -236,12 +236,12 @@ impl Output {
         Ok(())
     }
 
-    /// A page of things: a line each. `-o json` shows the page as it came.
+    /// Things of which there is at least one: a line each.
     pub(crate) fn list(self, page: &Value, columns: &[Column], now: Timestamp) -> Result<(), Failure> {
-        self.items_of(page, "items", columns, now)
+        self.list_or(page, columns, now, "There is nothing to show.")
     }
 
-    /// As [`Output::list`]; an empty one says of what it is empty.
+    /// A page of things: a line each; an empty one says of what it is empty. `-o json` shows the page as it came.
     pub(crate) fn list_or(
         self,
         page: &Value,
@@ -252,18 +252,7 @@ impl Output {
         self.items_or(page, "items", columns, now, empty)
     }
 
-    /// As [`Output::list`], of a document whose items are in another field.
-    pub(crate) fn items_of(
-        self,
-        page: &Value,
-        field: &str,
-        columns: &[Column],
-        now: Timestamp,
-    ) -> Result<(), Failure> {
-        self.items_or(page, field, columns, now, "Nothing matches.")
-    }
-
-    /// As [`Output::items_of`]; an empty list says of what it is empty.
+    /// As [`Output::list_or`], of a document whose items are in another field.
     pub(crate) fn items_or(
         self,
         page: &Value,

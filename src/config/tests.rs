@@ -140,7 +140,6 @@ fn a_value_of_the_wrong_kind_is_refused() {
         "subjects.auto_register=yes",
         "limits.on_limit=evict",
         "renewal.on_reuse=Revoke",
-        "server.listen=localhost:7300",
         "server.listen=127.0.0.1",
         "server.listen=7300",
         "server.public_url=tenure.example",

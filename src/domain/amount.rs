@@ -12,7 +12,7 @@ pub const MAX_DIGITS: usize = 38;
 
 /// A decimal number, never negative, in no unit of ours.
 ///
-/// `1.50`, `1.5` and `1.500` are one amount. It is shown and recorded in its shortest form, `1.5`.
+/// `1.50`, `1.5` and `1.500` are one amount; each is shown and recorded as it was given. A sum is in its shortest form.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Amount(BigDecimal);
 
@@ -35,8 +35,8 @@ impl Amount {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
         let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         let is_plain = is_digits(whole) && is_digits(fraction) && (whole == "0" || !whole.starts_with('0'));
-        let value: BigDecimal = is_plain.then(|| text.parse().ok())??;
-        Some(Self(value.normalized()))
+        // The scale of the text is kept, so that it is written as it was read.
+        Some(Self(is_plain.then(|| text.parse().ok())??))
     }
 }
 
@@ -71,7 +71,7 @@ impl<'b, C> Decode<'b, C> for Amount {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
         let text = d.str()?;
         let amount = Self::parse(text).filter(|amount| amount.to_string() == text);
-        amount.ok_or_else(|| decode::Error::message("an amount in its shortest form is expected"))
+        amount.ok_or_else(|| decode::Error::message("a plain decimal number is expected"))
     }
 }
 
@@ -83,21 +83,31 @@ mod tests {
         text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
+    /// A limit of "12.50" was read back as "12.5".
     #[test]
-    fn an_amount_is_shown_in_its_shortest_form() {
-        for (given, shown) in [
-            ("0", "0"),
+    fn an_amount_is_shown_as_it_was_given_and_compared_by_its_value() {
+        for (given, same) in [
+            ("0", "0.000"),
             ("0.000", "0"),
             ("1.50", "1.5"),
-            ("100", "100"),
-            ("100.0", "100"),
+            ("100", "100.0"),
+            ("100.00", "100"),
             ("0.10", "0.1"),
             ("99999999999999999999999999999999999999", "99999999999999999999999999999999999999"),
             ("0.00000000000000000000000000000000000001", "0.00000000000000000000000000000000000001"),
+            ("0.00000000000000000000000000000000000000", "0"),
             ("10000000000000000000000000000000000000", "10000000000000000000000000000000000000"),
         ] {
-            assert_eq!(amount(given).to_string(), shown);
-            assert_eq!(amount(given), amount(shown));
+            assert_eq!(amount(given).to_string(), given);
+            assert_eq!(amount(given), amount(same));
+            assert_eq!(amount(given).cmp(&amount(same)), std::cmp::Ordering::Equal);
+        }
+    }
+
+    #[test]
+    fn a_sum_is_in_its_shortest_form() {
+        for (one, other, sum) in [("0", "12.50", "12.5"), ("0.50", "0.50", "1"), ("0.00", "0.0", "0")] {
+            assert_eq!(amount(one).plus(&amount(other)).to_string(), sum);
         }
     }
 
@@ -133,12 +143,13 @@ mod tests {
     }
 
     #[test]
-    fn only_the_shortest_form_is_read_back_and_of_any_length() {
+    fn an_amount_of_any_length_is_read_back_as_it_was_written() {
         let long = amount(&"9".repeat(38)).plus(&amount("0.5"));
-        for good in [Amount::default(), amount("0.1"), amount("100"), long] {
-            assert_eq!(minicbor::decode::<Amount>(&minicbor::to_vec(&good).unwrap()).unwrap(), good);
+        for good in [Amount::default(), amount("0.1"), amount("12.50"), amount("0.00"), amount("100"), long] {
+            let read = minicbor::decode::<Amount>(&minicbor::to_vec(&good).unwrap()).unwrap();
+            assert_eq!((&read, read.to_string()), (&good, good.to_string()));
         }
-        for bad in ["1.0", "01", "-1", "1e2", ""] {
+        for bad in ["01", "-1", "1e2", ".5", "1.", ""] {
             assert!(minicbor::decode::<Amount>(&minicbor::to_vec(bad).unwrap()).is_err(), "{bad}");
         }
     }

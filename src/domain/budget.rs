@@ -151,6 +151,12 @@ impl Constraint {
 }
 
 impl Constraints {
+    fn written_amounts(&self) -> impl Iterator<Item = Option<String>> {
+        [&self.max_amount_per_tx, &self.max_total_amount]
+            .into_iter()
+            .map(|most| most.as_ref().map(Amount::to_string))
+    }
+
     /// The first constraint that a further use would violate. What a constraint is about must be said: a use
     /// without an amount violates a limit on amounts, one without a destination a list of destinations.
     pub fn violated_by(&self, wanted: &Use, so_far: &Usage) -> Option<Constraint> {
@@ -210,6 +216,11 @@ thread_local! {
 impl Shareable for Constraints {
     fn recent() -> &'static LocalKey<Recent<Self>> {
         &RECENT_CONSTRAINTS
+    }
+
+    /// Amounts are equal by their value, and are shown as they were written.
+    fn is_same(&self, other: &Self) -> bool {
+        self == other && self.written_amounts().eq(other.written_amounts())
     }
 }
 

@@ -24,12 +24,17 @@ pub type Recent<T> = RefCell<Vec<Arc<T>>>;
 pub trait Shareable: PartialEq + Sized + 'static {
     /// The values that this thread made last.
     fn recent() -> &'static LocalKey<Recent<Self>>;
+
+    /// Whether nothing tells it from the other one, so that either may stand for both.
+    fn is_same(&self, other: &Self) -> bool {
+        self == other
+    }
 }
 
 impl<T: Shareable> From<T> for Shared<T> {
     fn from(value: T) -> Self {
         T::recent().with_borrow_mut(|recent| {
-            if let Some(place) = recent.iter().position(|known| **known == value) {
+            if let Some(place) = recent.iter().position(|known| known.is_same(&value)) {
                 recent[..=place].rotate_right(1);
             } else {
                 recent.truncate(REMEMBERED - 1);

@@ -62,7 +62,7 @@ fn without_a_moment_a_live_server_is_judged_at_its_now_and_says_both() {
 fn a_reason_is_told_where_it_is_shown_sealed_elsewhere_and_gone_once_erased() {
     let serving = Serving::start();
     let id = a_session(&serving);
-    assert_eq!(serving.run(&["session", "revoke", &id, "--reason", "not at night"]).code, 0);
+    assert_eq!(serving.run(&["session", "revoke", &id, "--reason", "not at night", "--yes"]).code, 0);
     let ended = |serving: &Serving| {
         let chapters = serving.run(&["audit", "show", &id]).json()["chapters"].clone();
         let ended = chapters.as_array().unwrap().iter().find(|chapter| chapter["kind"] == "SessionRevoked");

@@ -187,7 +187,7 @@ fn the_uses_of_a_session_are_told_with_their_sums() {
     let changes = serving.run(&["audit", "diff", &last.1, &last.0]).json();
     assert_eq!((&changes["items"][0]["field"], &changes["items"][1]), (&"usage".into(), &().into()));
 
-    assert_eq!(serving.run(&["session", "revoke", &id]).code, 0);
+    assert_eq!(serving.run(&["session", "revoke", &id, "--yes"]).code, 0);
     assert_eq!(serving.run(&pay).code, 5);
 }
 

@@ -10,6 +10,7 @@ mod crash;
 mod end;
 mod example;
 mod files;
+mod idle;
 mod proxy;
 mod run;
 #[path = "../http/server.rs"]

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::commands::{Ground, Ran};
 
@@ -208,4 +208,71 @@ fn a_listener_that_others_can_reach_unencrypted_is_warned_of() {
     assert!(said.contains("not encrypted"), "{said}");
     let said = said_by_a_listener_for_all(&["--set", "server.trusted_proxies=10.0.0.0/8"]);
     assert!(!said.contains("not encrypted"), "{said}");
+}
+
+/// A change of the owner went by PUT in earlier versions, and took the name and the limits away.
+#[test]
+fn a_set_changes_what_it_names_and_an_unset_removes_it() {
+    let ground = Ground::new();
+    ground.tenure("subject put bot --name Night --kind agent --owner alice --max-sessions 3");
+    let set = |line: &str| ground.tenure(&format!("subject set {line} -o json"));
+    let bot = set("bot --owner bob").json();
+    assert_eq!(
+        (&bot["ownerId"], &bot["name"], &bot["kind"], &bot["maxSessions"]),
+        (&json!("bob"), &json!("Night"), &json!("agent"), &json!(3))
+    );
+    let bot = set("bot --unset owner --max-sessions 4").json();
+    assert_eq!(
+        (&bot["ownerId"], &bot["name"], &bot["maxSessions"]),
+        (&Value::Null, &json!("Night"), &json!(4))
+    );
+    assert_eq!(ground.tenure("subject show bot -o json").json()["maxSessions"], 4);
+    let nothing = set("bot");
+    assert!(nothing.code == 1 && nothing.stderr.contains("--owner ID"), "{}", nothing.stderr);
+    let ghost = ground.tenure("subject set ghost --owner bob");
+    assert!(ghost.code == 4 && ghost.stderr.contains("ghost"), "{}", ghost.stderr);
+}
+
+/// A preview of an end announced its sessions and then said "Nothing matches."
+#[test]
+fn what_is_empty_says_of_what() {
+    let ground = Ground::new();
+    ground.server.register("bot", &json!({}));
+    for (line, said) in [
+        ("subject logout bot --dry-run", "No active sessions of bot: nothing would end."),
+        (
+            "subject logout bot --device phone --dry-run",
+            "No active sessions of bot on phone: nothing would end.",
+        ),
+    ] {
+        let ran = ground.tenure(line);
+        assert_eq!((ran.code, ran.stderr.trim()), (0, said), "{line}: {}", ran.stdout);
+    }
+}
+
+/// `(23h 59m left)` was all that was said of a session that ends after half an hour without use.
+#[test]
+fn a_session_that_can_idle_says_so_when_it_is_made() {
+    let ground = Ground::new();
+    ground.server.register("bot", &json!({}));
+    let said = "Without use it ends before expiresAt";
+    for (options, idles) in [("--mode sliding", true), ("--idle-timeout 60s", true), ("--ttl 1h", false)] {
+        let ran = ground.tenure(&format!("session create bot {options}"));
+        assert_eq!((ran.code, ran.stderr.contains(said)), (0, idles), "{options}: {}", ran.stderr);
+    }
+}
+
+/// Under a test clock that was moved, what had happened was told to be still to come.
+#[test]
+fn what_if_tells_times_by_the_clock_of_the_server() {
+    let ground = Ground::new();
+    ground.server.advance(86_400);
+    ground.server.register("bot", &json!({}));
+    ground.tenure("session create bot --ttl 300 --token-file bot.token");
+    ground.server.advance(200);
+    ground.tenure("session renew --token-file bot.token");
+    ground.server.advance(60);
+    fs::write(ground.place("policy.toml"), "[session]\nmax_renewals = 0\n").unwrap();
+    let told = ground.tenure("audit what-if --policy policy.toml").stdout;
+    assert!(told.contains("(1m ago)"), "{told}");
 }

@@ -296,8 +296,10 @@ impl Worker {
             "device": format!("device of {subject}"), "metadata": { "padding": "x".repeat(self.below(600)) } });
         if self.appetite.is_heavy {
             let scope = |number| format!("scope-{number}-{}", "y".repeat(110));
-            body["scopes"] = (0..64).map(scope).collect();
+            body["scopes"] = (0..16).map(scope).collect();
             body["metadata"]["padding"] = "x".repeat(4_000).into();
+            let place = |number| format!("place-{number}-{}", "z".repeat(240));
+            body["constraints"]["allowedDestinations"] = (0..30).map(place).collect();
         }
         let begun = Begun { subject, key: self.key(), body };
         match self.answer(begun.create(&self.admin)) {

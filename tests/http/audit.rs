@@ -244,6 +244,30 @@ fn every_head_is_in_the_further_file_too() {
     }
 }
 
+/// The disk of the further file went away while the server ran: heads were no longer kept, `/readyz` had no alarm, and
+/// `doctor` found nothing.
+#[test]
+fn a_further_file_that_is_lost_is_an_alarm_until_it_is_back() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let path = elsewhere.path().join("heads");
+    let server = Server::with(&[&format!("audit.head_file={}", path.display())]);
+    server.register("a", &json!({}));
+    let ready = || server.get("/readyz").send().expect(200).json()["alarms"].clone();
+    let before = ask(&server, "head");
+    assert_eq!(ready(), json!([]));
+    std::fs::rename(&path, elsewhere.path().join("away")).unwrap();
+    server.register("b", &json!({}));
+    assert_eq!(ask(&server, "head"), before, "a head that is not kept is not shown");
+    let told = ready();
+    assert!(told[0].as_str().unwrap().contains("audit.head_file"), "{told}");
+    assert!(!told.to_string().contains(elsewhere.path().to_str().unwrap()), "{told}");
+    let metrics = server.get("/metrics").bearer(&server.admin).send().expect(200).body;
+    assert!(metrics.lines().any(|line| line == "tenure_alarms 1"), "{metrics}");
+    std::fs::rename(elsewhere.path().join("away"), &path).unwrap();
+    ask(&server, "head");
+    assert_eq!(ready(), json!([]));
+}
+
 #[test]
 fn what_is_answered_is_compared_with_the_log_on_demand() {
     let server = Server::start();

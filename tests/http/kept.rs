@@ -81,6 +81,45 @@ fn metadata_is_nested_sixteen_levels_deep_at_most() {
     assert_eq!(refused.refused(400, "INVALID_REQUEST").fields(), ["device"]);
 }
 
+/// A limit that was given as "12.50" was read back as "12.5".
+#[test]
+fn amounts_of_constraints_come_back_digit_for_digit_wherever_they_are_shown() {
+    let mut server = Server::start();
+    server.register("bot", &json!({}));
+    let limits = json!({ "maxAmountPerTx": "12.50", "maxTotalAmount": "100.00" });
+    let session = server.create(&json!({ "subjectId": "bot", "constraints": limits }));
+    let using = json!({ "operation": "pay", "amount": "12.50" });
+    let usage = server.post(&format!("{}/usage", session.path())).bearer(&session.token).json(&using);
+    assert_eq!(usage.send().expect(200).json()["usage"]["totalAmount"], "12.5", "a sum is ours");
+    let told = r#""maxAmountPerTx":"12.50","maxTotalAmount":"100.00""#;
+    for _ in 0..2 {
+        for target in [&session.path(), "/v1/sessions", "/v1/events?kinds=SessionCreated"] {
+            let shown = server.get(target).bearer(&server.admin).send().expect(200).body;
+            assert!(shown.contains(told), "{target}: {shown}");
+        }
+        server.restart();
+    }
+    let recorded = server.events("UsageRecorded");
+    assert_eq!(recorded[0]["data"]["amount"], "12.50");
+}
+
+/// Equal constraints are kept once in memory, and amounts are equal by their value.
+#[test]
+fn sessions_with_equal_amounts_show_each_as_it_was_given() {
+    let mut server = Server::start();
+    server.register("bot", &json!({}));
+    let given = ["12.50", "12.5", "12.500"];
+    let sessions = given
+        .map(|most| server.create(&json!({ "subjectId": "bot", "constraints": { "maxTotalAmount": most } })));
+    for _ in 0..2 {
+        for (session, most) in sessions.iter().zip(given) {
+            let shown = server.get(&session.path()).bearer(&server.admin).send().expect(200).json();
+            assert_eq!(shown["constraints"]["maxTotalAmount"], most);
+        }
+        server.restart();
+    }
+}
+
 #[test]
 fn empty_constraints_are_none() {
     let server = Server::start();

@@ -15,16 +15,14 @@ fn refused_calls_leave_one_line_a_minute_with_address_code_and_route() {
     let (auditor, id) = server.issue_key("auditor", None);
     for _ in 0..30 {
         server.get("/v1/sessions").bearer("tnr_key_wrong").send();
-        server.get("/v1/credentials").bearer(&auditor).send().expect(403);
+        server.get("/v1/clock").bearer(&auditor).send().expect(403);
         server.get("/v1/subjects").send().expect(401);
     }
     server.stop();
     let said = server.said();
-    for (code, route) in [
-        ("INVALID_TOKEN", "/v1/sessions"),
-        ("RATE_LIMITED", "/v1/sessions"),
-        ("FORBIDDEN", "/v1/credentials"),
-    ] {
+    for (code, route) in
+        [("INVALID_TOKEN", "/v1/sessions"), ("RATE_LIMITED", "/v1/sessions"), ("FORBIDDEN", "/v1/clock")]
+    {
         let found = lines(&said, code);
         assert_eq!(found.len(), 1, "{code}: {said}");
         assert!(found[0].contains("127.0.0.1") && found[0].contains(route), "{found:?}");

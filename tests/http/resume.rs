@@ -56,6 +56,30 @@ fn who_goes_on_beyond_the_end_is_told_where_it_is() {
     });
 }
 
+/// The 409 was in the pages and in no operation of the document: generated clients did not know it.
+#[test]
+fn every_route_that_may_say_so_is_described_with_it() {
+    let server = Server::start();
+    let document = server.get("/openapi.json").send().expect(200).json();
+    let is_described = |method: &str, path: &str| {
+        let said = &document["paths"][path][method]["responses"]["409"]["description"];
+        said.as_str().is_some_and(|codes| codes.contains("POSITION_BEYOND_END"))
+    };
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let resumes =
+                parameters.map(|one| &one["name"]).any(|name| name == "after" || name == "Last-Event-ID");
+            assert!(!resumes || is_described(method, path), "{method} {path}");
+        }
+    }
+    assert!(
+        is_described("get", "/v1/sessions") && is_described("post", "/v1/webhooks/{webhookId}/redeliver")
+    );
+    assert!(is_described("get", "/v1/webhooks/{webhookId}/deliveries"));
+    assert_eq!(document["components"]["schemas"]["Problem"]["properties"]["end"]["type"], "integer");
+}
+
 #[test]
 fn the_commands_that_follow_say_so_and_end() {
     let server = Server::start();

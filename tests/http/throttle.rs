@@ -25,6 +25,8 @@ fn the_eleventh_wrong_credential_of_a_minute_is_told_to_wait() {
         let reply = server.get("/v1/sessions").bearer(credential).send().refused(429, "RATE_LIMITED");
         let wait: u32 = reply.header("retry-after").unwrap().parse().unwrap();
         assert!((1..=60).contains(&wait) && reply.json()["retryable"] == true, "{reply:?}");
+        // The title speaks for tests of webhooks too; which it was is in the detail.
+        assert!(reply.text("detail").contains("wrong credentials"), "{reply:?}");
     }
     // Right ones pass, and so does the word on a token that was one.
     server.get("/v1/sessions").bearer(&server.admin).send().expect(200);

@@ -15,8 +15,8 @@ pub(super) fn components() -> Value {
     json!({
         REQUEST_ID.1: { "required": true, "schema": { "type": "string", "minLength": 1, "maxLength": 128 },
             "description": "The request's id: the caller's own `x-request-id`, or one that was made for it." },
-        TIME.1: { "required": false, "schema": { "type": "string", "format": "date-time" },
-            "description": "The authority's time, on replies that no cache may keep." },
+        TIME.1: { "required": true, "schema": { "type": "string", "format": "date-time" },
+            "description": "The authority's time; on every reply that no cache may keep." },
         POSITION.1: { "required": false, "schema": { "type": "integer", "minimum": 1 },
             "description": "The position of the last event that the request appended; absent if it appended none." },
         RETRY_AFTER.1: { "required": false, "schema": { "type": "integer", "minimum": 0 },
@@ -26,10 +26,13 @@ pub(super) fn components() -> Value {
     })
 }
 
-/// Adds to each response of an operation the headers that it has.
-pub(super) fn add_headers(operation: &mut Value, appends: bool) {
+/// Adds to each response of an operation the headers that it has. A granted reply that caches may keep has no time: it
+/// would be an old one.
+pub(super) fn add_headers(operation: &mut Value, appends: bool, is_kept: bool) {
     for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
-        for (name, component) in of(status, appends) {
+        let timeless = is_kept && status == "200";
+        let headers = of(status, appends).into_iter().filter(|header| *header != TIME || !timeless);
+        for (name, component) in headers {
             response["headers"][name] = json!({ "$ref": format!("#/components/headers/{component}") });
         }
     }

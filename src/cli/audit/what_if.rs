@@ -5,7 +5,7 @@ use std::{fs, ops::ControlFlow, path::PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{known::Known, source::Source, stopped::damaged};
+use super::{known::Known, now, source::Source, stopped::damaged};
 use crate::{
     audit::what_if::{self, Overrides},
     cli::{
@@ -14,6 +14,7 @@ use crate::{
         failure::Failure,
         output::{Column, Format},
     },
+    domain::Timestamp,
 };
 
 /// Arguments of `tenure audit what-if`.
@@ -59,17 +60,24 @@ impl WhatIf {
             return Err(damaged(illegal.to_string()));
         }
         let report = json!(what_if.end());
+        let now = self.now(global)?;
         if output.format() == Format::Table {
-            output.items_of(&json!({"items": counts(&report)}), "items", COUNTS, ambient::now())?;
+            output.list(&json!({"items": counts(&report)}), COUNTS, now)?;
         }
         let same = "Nothing would have gone otherwise.";
-        output.items_or(&report, "divergences", COLUMNS, ambient::now(), same)?;
+        output.items_or(&report, "divergences", COLUMNS, now, same)?;
         output.hint("What such a replay cannot know:");
         for unknown in report["unknown"].as_array().into_iter().flatten() {
             output.hint(&format!("- {}", unknown.as_str().unwrap_or_default()));
         }
         ending.tell(output);
         Ok(())
+    }
+
+    /// What is past is past by the server's clock, which may be a test's; a file has no clock.
+    fn now(&self, global: &Global) -> Result<Timestamp, Failure> {
+        let of_server = if self.source.is_server() { now::of_server(global)? } else { None };
+        Ok(of_server.unwrap_or_else(ambient::now))
     }
 
     fn overrides(&self) -> Result<Overrides, Failure> {

@@ -97,12 +97,17 @@ impl Create {
             self.check_files(cli, named)?;
         }
         let key = self.idempotency_key.unwrap_or_else(ambient::unique);
+        let idles = self.terms.idles();
         let request = self.terms.request(&self.subject).idempotency_key(key.clone());
         match (self.token_file, self.session_file) {
             (Some(path), _) => to_file(cli, &request, &key, &path),
             (None, Some(path)) => to_session_file(cli, &request, &key, &path),
             (None, None) => show(cli, &ask(cli, &request, &key)?),
+        }?;
+        if idles {
+            cli.output.talk("Without use it ends before expiresAt, after its idle timeout.");
         }
+        Ok(())
     }
 
     fn check_files(&self, cli: &Context, named: Named<'_>) -> Result<(), Failure> {
@@ -115,6 +120,11 @@ impl Terms {
     /// The device that the session is to belong to.
     pub(crate) fn device(&self) -> Option<&str> {
         self.device.as_deref()
+    }
+
+    /// Whether it was asked to end without use: then its period says too little.
+    fn idles(&self) -> bool {
+        self.idle_timeout.is_some() || self.mode.as_deref() == Some("sliding")
     }
 
     /// The request for such a session.

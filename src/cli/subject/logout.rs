@@ -52,20 +52,29 @@ impl Logout {
     }
 
     /// The active sessions that would end now. One that begins in between is not among them.
-    fn preview(self, cli: &Context) -> Result<(), Failure> {
+    fn preview(&self, cli: &Context) -> Result<(), Failure> {
         // A list of what does not exist is empty; to end its sessions is refused.
         cli.client.send(&Request::get(&["v1", "subjects", self.subject.as_str()]))?;
         self.check_exception(cli)?;
         let request = Request::get(&["v1", "sessions"])
             .query("subjectId", Some(&self.subject))
-            .query("device", self.device)
+            .query("device", self.device.as_ref())
             .query("status", Some("active"));
         let mut page = pages::whole(cli, request, pages::by_cursor)?;
         if let (Some(items), Some(kept)) = (page["items"].as_array_mut(), &self.except) {
             items.retain(|session| session["sessionId"] != kept.to_string());
         }
-        cli.output.talk("These sessions would end:");
-        cli.output.list(&page, session::COLUMNS, cli.time_of(&page))
+        if page["items"].as_array().is_some_and(|items| !items.is_empty()) {
+            cli.output.talk("These sessions would end:");
+        }
+        cli.output.list_or(&page, session::COLUMNS, cli.time_of(&page), &self.nothing())
+    }
+
+    /// What an empty preview says.
+    fn nothing(&self) -> String {
+        let device = self.device.as_ref().map(|device| format!(" on {device}")).unwrap_or_default();
+        let except = self.except.as_ref().map(|kept| format!(" but {kept}")).unwrap_or_default();
+        format!("No active sessions of {}{device}{except}: nothing would end.", self.subject)
     }
 
     /// The one session that is to stay must be one of the subject's.
