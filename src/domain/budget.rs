@@ -230,16 +230,21 @@ mod tests {
 
     /// The format of the log: these bytes are read for ever.
     #[test]
-    fn constraints_are_recorded_as_ever() {
-        let constraints = Constraints {
-            max_amount_per_tx: Some("12.50".parse().unwrap()),
-            max_total_amount: None,
-            max_transactions: Some(10),
-            allowed_operations: Some(vec!["pay".to_owned()]),
-            allowed_destinations: Some(vec![]),
-        };
-        let bytes = minicbor::to_vec(&constraints).unwrap();
-        assert_eq!(bytes, b"\x85\x6412.5\xf6\x0a\x81\x63pay\x80");
-        assert_eq!(minicbor::decode::<Constraints>(&bytes).unwrap(), constraints);
+    fn constraints_are_recorded_as_ever_and_amounts_with_the_digits_that_were_given() {
+        for (given, recorded) in [
+            ("12.5", &b"\x85\x6412.5\xf6\x0a\x81\x63pay\x80"[..]),
+            ("12.50", &b"\x85\x6512.50\xf6\x0a\x81\x63pay\x80"[..]),
+        ] {
+            let constraints = Constraints {
+                max_amount_per_tx: Some(given.parse().unwrap()),
+                max_total_amount: None,
+                max_transactions: Some(10),
+                allowed_operations: Some(vec!["pay".to_owned()]),
+                allowed_destinations: Some(vec![]),
+            };
+            let bytes = minicbor::to_vec(&constraints).unwrap();
+            assert_eq!(bytes, recorded);
+            assert_eq!(minicbor::decode::<Constraints>(&bytes).unwrap(), constraints);
+        }
     }
 }

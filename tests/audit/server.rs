@@ -172,7 +172,7 @@ fn the_uses_of_a_session_are_told_with_their_sums() {
 
     let chapters = serving.run(&["audit", "show", &id]).json()["chapters"].clone();
     let said = chapters[1].to_string();
-    assert!(said.contains(": pay, 12.5, to acct:7. That was use 1, and makes 12.5 in all."), "{said}");
+    assert!(said.contains(": pay, 12.50, to acct:7. That was use 1, and makes 12.5 in all."), "{said}");
     let replayed = serving.run(&["audit", "replay", "--compare"]);
     assert_eq!((replayed.code, &replayed.json()["compared"]), (0, &1.into()), "{}", replayed.stderr);
     let item = serving.run(&["audit", "replay"]).json()["items"][0].clone();

@@ -201,8 +201,11 @@ impl Life {
     }
 
     fn revoke_many(&self) {
+        // Rather of a subject that has sessions.
+        let held = self.some_session().and_then(|id| self.held.iter().find(|(session, _)| session.id == id));
+        let subject_id = held.map_or_else(|| self.subject(), |(session, _)| session.subject.clone());
         let asked = RevocationOfMany {
-            subject_id: self.subject(),
+            subject_id,
             device: (self.draw(2) == 0).then(|| "device 1".to_owned()),
             except: (self.draw(3) == 0).then(|| self.some_session()).flatten(),
             owner: None,
