@@ -269,11 +269,11 @@ fn the_state_rebuilt_from_position_1_equals_the_live_state_at_every_position() {
     assert!(events > 600, "the histories are too short to say anything: {events}");
 }
 
-fn a_life_that_is_rebuilt_at_every_position(seed: u64, steps: usize) -> Arc<MemoryLog> {
+fn a_life_that_is_rebuilt_at_every_position(seed: u64, length: usize) -> Arc<MemoryLog> {
     let mut life = Life::new(seed);
-    for step in 0..steps {
+    for step in 0..length {
         life.step();
-        if step == steps - 1 {
+        if step == length - 1 {
             // What was presented or used and is not recorded yet is recorded at a stop.
             life.present();
             life.world.authority.stop();
