@@ -269,8 +269,8 @@ fn the_state_rebuilt_from_position_1_equals_the_live_state_at_every_position() {
     assert!(events > 600, "the histories are too short to say anything: {events}");
 }
 
-fn a_life_that_is_rebuilt_at_every_position(seed: u64, length: usize) -> Arc<MemoryLog> {
-    let mut life = Life::new(seed);
+fn a_life_that_is_rebuilt_at_every_position(number: u64, length: usize) -> Arc<MemoryLog> {
+    let mut life = Life::new(number);
     for step in 0..length {
         life.step();
         if step == length - 1 {
@@ -280,7 +280,7 @@ fn a_life_that_is_rebuilt_at_every_position(seed: u64, length: usize) -> Arc<Mem
         }
         let seen = life.seen();
         let rebuilt = history::state_at(life.world.authority.log(), seen.position).unwrap();
-        assert!(rebuilt.to_bytes() == seen.state, "seed {seed}, at position {}", seen.position);
+        assert!(rebuilt.to_bytes() == seen.state, "seed {number}, at position {}", seen.position);
         assert_eq!(State::from_bytes(&seen.state).unwrap(), rebuilt);
     }
     life.log
