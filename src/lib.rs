@@ -34,6 +34,7 @@
 //! | [`verify`] | for services that take tokens: a verifier that follows the revocations, a tower layer; no server code |
 //! | [`process`] | what the process may do and what others see of it: file modes, core dumps, descriptors |
 //! | `panics` | the panic of a part, kept from ending the others |
+//! | `gate` | costly work: a few jobs at once on threads of their own, given up when nobody waits for them |
 //! | `memo` | genuine tokens, known by a digest: not to be judged twice by cryptography |
 //! | [`config`], [`clock`], [`entropy`], [`key_files`], `outbound`, [`telemetry`] | settings, time, chance, secret files, requests to elsewhere, log lines: the edges of the process |
 //!
@@ -80,6 +81,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod entropy;
+mod gate;
 pub mod key_files;
 pub mod log;
 mod memo;

@@ -1,6 +1,6 @@
 //! `/v1/audit`: what an auditor needs in order to trust nobody here.
 
-use std::fmt::Write;
+use std::{fmt::Write, sync::Arc};
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -111,10 +111,10 @@ impl From<Difference> for DifferenceView {
 #[utoipa::path(get, path = "/v1/audit/check", tag = "audit", operation_id = "checkLiveState",
     responses((status = 200, description = "What was found. It takes as long as reading the log takes.",
         body = CheckView)))]
-#[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn check(call: Call) -> Result<Reply, Problem> {
     call.no_query()?;
-    let found = waiting_for_disk(|| call.api.evidence.check.now());
+    let evidence = Arc::clone(&call.api.evidence);
+    let found = call.api.costly.whole(&call.caller, move |_| evidence.check.now()).await?;
     let busy = || Problem::from(Code::Overloaded).saying("another check is running");
     let Findings { position, subjects, sessions, differences } =
         found.ok_or_else(busy)?.map_err(|error| {

@@ -46,9 +46,10 @@ pub(super) async fn stream(call: Call) -> Result<Reply, Problem> {
     let signatures = waiting_for_disk(|| signatures(&call.api))?;
     let span = Span::new(from, to, signatures.last.0).map_err(|error| out_of_range(&error, from))?;
     let (sender, receiver) = mpsc::channel(WAITING);
-    let (api, caller) = (Arc::clone(&call.api), call.caller);
+    let (api, caller) = (Arc::clone(&call.api), call.caller.clone());
     let outlet = Outlet { sender, api: Arc::clone(&api), caller, runtime: Handle::current() };
-    tokio::task::spawn_blocking(move || run(&api, span, &signatures, outlet));
+    let exported = Arc::clone(&api);
+    api.costly.export(&call.caller, move || run(&exported, span, &signatures, outlet))?;
     Ok(Reply::stream("application/jsonl", Body::new(Pieces(receiver))))
 }
 

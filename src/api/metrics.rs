@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::Api;
+use super::{Api, costly_metrics::CostlyMetrics};
 use crate::{
     bus::webhooks::{Health, Outcome},
     telemetry,
@@ -27,6 +27,8 @@ pub(super) struct Metrics {
     wrong_credentials: Counter,
     live_tokens: Counter,
     lost_log_lines: Counter,
+    /// Those of costly reads.
+    pub(super) costly: CostlyMetrics,
     observed: Observed,
 }
 
@@ -127,6 +129,7 @@ impl Metrics {
             "Writes of files beside the log that failed since the start, by file",
             observed.storage_failures.clone(),
         );
+        let costly = CostlyMetrics::registered(&mut registry);
         Self {
             registry,
             subscribers,
@@ -135,6 +138,7 @@ impl Metrics {
             wrong_credentials,
             live_tokens,
             lost_log_lines,
+            costly,
             observed,
         }
     }
@@ -183,6 +187,7 @@ impl Metrics {
         set(&self.observed.differences, evidence.check.differences());
         set(&self.observed.alarms, alarms as u64);
         self.observe_storage(api);
+        self.costly.observe(api);
         self.lost_log_lines.inner().store(telemetry::lost_lines(), Ordering::Relaxed);
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to memory does not fail");

@@ -11,6 +11,8 @@ mod audit_export;
 mod bulk_event;
 mod call;
 mod clock;
+mod costly;
+mod costly_metrics;
 mod credentials;
 mod erase;
 mod events;
@@ -60,7 +62,8 @@ pub use self::{
     routes::{PROXY_PATHS, RouteFacts, route_facts},
 };
 use self::{
-    metrics::Metrics, problem::Problem, refusal_log::RefusalLog, revocation_feed::Ended, throttle::Throttle,
+    costly::Costly, metrics::Metrics, problem::Problem, refusal_log::RefusalLog, revocation_feed::Ended,
+    throttle::Throttle,
 };
 use crate::{
     audit::Evidence, authority::Authority, bus::webhooks::Webhooks, clock::TestClock, config::Networks,
@@ -79,6 +82,7 @@ pub struct Api {
     ended: Ended,
     metrics: Metrics,
     refusals: RefusalLog,
+    costly: Costly,
     closing: watch::Sender<bool>,
 }
 
@@ -125,6 +129,7 @@ impl Api {
             ended: Ended::default(),
             metrics,
             refusals: RefusalLog::default(),
+            costly: Costly::new(),
             closing,
         })
     }

@@ -89,7 +89,7 @@ impl AskedMoment {
                 let position = Position(position);
                 let commit = match position {
                     Position::ZERO => None,
-                    _ => history::commit_at(api.authority.log(), position)?,
+                    _ => waiting_for_disk(|| history::commit_at(api.authority.log(), position))?,
                 };
                 let at = commit.map_or(Timestamp::ZERO, |stored| stored.commit.recorded_at);
                 Ok(Reading { moment: Moment { position, at }, is_past: true })

@@ -188,7 +188,7 @@ fn codes(route: &Route) -> Vec<Code> {
     if appends(route) {
         codes.extend([IdempotencyKeyReused, Overloaded, StorageUnavailable, OutcomeUnknown]);
     } else if route.method == Method::GET && route.path.starts_with("/v1/") {
-        codes.extend([PositionNotReached, StorageUnavailable]);
+        codes.extend([PositionNotReached, StorageUnavailable, Overloaded]);
     }
     let own: &[Code] = match (route.method.as_str(), route.path.as_str()) {
         ("POST", "/v1/sessions") => &[SubjectNotFound, SessionLimitExceeded],
@@ -218,7 +218,6 @@ fn codes(route: &Route) -> Vec<Code> {
         (_, path) if path.starts_with("/v1/webhooks/") => &[WebhookNotFound],
         (_, "/v1/clock") => &[NotFound],
         ("GET", "/readyz") => &[StorageUnavailable],
-        ("GET", "/v1/audit/check") => &[Overloaded],
         (_, _) => &[],
     };
     codes.extend(own);

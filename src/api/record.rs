@@ -9,8 +9,9 @@ use serde_json::value::RawValue;
 use crate::{
     bus::News,
     domain::{Event, KindSet, Position, SessionId, Stream, SubjectId},
-    log::StoredCommit,
-    projections::history,
+    gate::Wanted,
+    log::{StoredCommit, waiting_for_disk},
+    projections::history::{self, HistoryError},
 };
 
 use super::{
@@ -26,6 +27,8 @@ use super::{
 const LOOKED_AT: usize = 20_000;
 /// So many are read at a time.
 const STRIDE: usize = 1_000;
+/// So many are looked at for every page; what lies further on is a search.
+const NEAR: usize = 500;
 
 /// A way to read the record: what it makes of a commit, and how its items are named.
 pub(super) trait Record: Send + Sync + 'static {
@@ -157,11 +160,11 @@ impl Viewer {
     }
 
     /// The next commits that may hold what is sought.
-    fn stride(&self, after: Position) -> Result<Vec<StoredCommit>, Problem> {
+    fn stride(&self, after: Position, most: usize) -> Result<Vec<StoredCommit>, Problem> {
         let log = self.api.authority.log();
         let holder = self.scope.session.and_then(|id| self.api.authority.live().session(id));
         let subject = match (&self.scope.session, &self.scope.subject) {
-            (None, None) => return Ok(log.read(after, STRIDE)?),
+            (None, None) => return Ok(log.read(after, most)?),
             (Some(_), _) => holder.map(|session| session.subject.clone()),
             (None, Some(subject)) => Some(subject.clone()),
         };
@@ -170,66 +173,92 @@ impl Viewer {
         // The commit that `after` lies in began before it.
         let within = history::commit_at(log, after)?.filter(|stored| stored.last() > after);
         let within = within.filter(|stored| stored.commit.stream == stream);
-        let mut firsts = self.api.projections.timeline(|timeline| timeline.commits(&stream, after, STRIDE));
+        let mut firsts = self.api.projections.timeline(|timeline| timeline.commits(&stream, after, most));
         firsts.extend(self.api.projections.revocations(|known| known.bulks_after(after, STRIDE)));
         firsts.sort_unstable();
-        firsts.truncate(STRIDE);
-        let mut stride: Vec<_> = within.into_iter().collect();
-        for first in firsts {
-            stride.extend(history::commit_at(log, first)?);
-        }
-        Ok(stride)
+        firsts.truncate(most);
+        Ok(within.into_iter().chain(log.read_commits(&firsts)?).collect())
     }
 }
 
 /// A page under way.
-struct Leafing<'a, R: Record> {
-    viewer: &'a Viewer,
-    record: &'a R,
+struct Leafing<R: Record> {
+    viewer: Viewer,
+    record: R,
     after: R::Place,
+    /// Everything up to here was looked at.
+    at: Position,
+    looked_at: usize,
     limit: usize,
     head: Position,
     items: Vec<Arc<str>>,
     last: Option<R::Place>,
 }
 
-/// The items after a place, up to a position; waits for the disk.
-pub(super) fn page<R: Record>(
-    viewer: &Viewer,
-    record: &R,
+/// How a page stands.
+enum Progress<P> {
+    /// It is done; the next one begins here, if there is one.
+    Done(Option<P>),
+    /// There is more to look at.
+    Open,
+}
+
+/// The items after a place, up to a position. What is not found among the next commits is searched for behind the gate.
+pub(super) async fn page<R: Record>(
+    viewer: Viewer,
+    record: R,
     after: R::Place,
     limit: usize,
     head: Position,
 ) -> Result<Page<Item>, Problem> {
-    let mut leafing = Leafing { viewer, record, after, limit, head, items: Vec::new(), last: None };
-    let next = leafing.run()?;
+    let (api, caller) = (Arc::clone(&viewer.api), viewer.caller.clone());
+    let at = R::done(after);
+    let mut leafing =
+        Leafing { viewer, record, after, at, looked_at: 0, limit, head, items: Vec::new(), last: None };
+    let next = match waiting_for_disk(|| leafing.step(NEAR))? {
+        Progress::Done(next) => next,
+        Progress::Open => {
+            let go_on = move |wanted: &Wanted<'_>| leafing.run(wanted).map(|next| (next, leafing));
+            let found = api.costly.part(&caller, go_on).await??;
+            leafing = found.1;
+            found.0
+        }
+    };
     Ok(Page::new(leafing.items.into_iter().map(Item).collect(), next))
 }
 
-impl<R: Record> Leafing<'_, R> {
+impl<R: Record> Leafing<R> {
     /// Where the next page begins; none when this one is the last.
-    fn run(&mut self) -> Result<Option<R::Place>, Problem> {
-        let mut at = R::done(self.after);
-        let mut looked_at = 0;
-        while at < self.head {
-            let stride = self.viewer.stride(at)?;
-            let Some(last) = stride.last() else { break };
-            at = last.last();
-            looked_at += stride.len();
-            for stored in stride {
-                if self.is_full_with(stored) {
-                    return Ok(self.last);
-                }
-            }
-            if looked_at >= LOOKED_AT && at < self.head {
-                return Ok(Some(R::after(at)));
+    fn run(&mut self, wanted: &Wanted<'_>) -> Result<Option<R::Place>, Problem> {
+        while wanted.is_wanted() {
+            if let Progress::Done(next) = self.step(STRIDE)? {
+                return Ok(next);
             }
         }
-        Ok(None)
+        Err(HistoryError::Unwanted.into())
+    }
+
+    /// Looks at the next commits.
+    fn step(&mut self, most: usize) -> Result<Progress<R::Place>, Problem> {
+        let stride = if self.at < self.head { self.viewer.stride(self.at, most)? } else { vec![] };
+        let Some(last) = stride.last() else { return Ok(Progress::Done(None)) };
+        self.at = last.last();
+        self.looked_at += stride.len();
+        for stored in stride {
+            if self.is_full_with(stored) {
+                return Ok(Progress::Done(self.last));
+            }
+        }
+        let is_long = self.looked_at >= LOOKED_AT;
+        Ok(match self.at < self.head {
+            true if is_long => Progress::Done(Some(R::after(self.at))),
+            true => Progress::Open,
+            false => Progress::Done(None),
+        })
     }
 
     fn is_full_with(&mut self, stored: StoredCommit) -> bool {
-        for (place, item) in self.record.sought(self.viewer, &News::of(Arc::new(stored))) {
+        for (place, item) in self.record.sought(&self.viewer, &News::of(Arc::new(stored))) {
             if place <= self.after || R::position(place) > self.head {
                 continue;
             }

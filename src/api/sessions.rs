@@ -12,15 +12,15 @@ use crate::{
         Digest16, Mode, OwnerId, Position, SessionId, SubjectId, Timestamp,
         command::AskedTerms,
         session::{Session, SharedSession, Status},
+        state::State,
         subject::Subject,
     },
-    log::waiting_for_disk,
-    projections::history,
 };
 
 use super::{
     Api,
     call::Call,
+    costly,
     fields::Fields,
     limits,
     moment::{AskedMoment, Reading},
@@ -169,7 +169,7 @@ pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
     let unseen = |problem: Problem| {
         if problem.code == Code::SubjectNotFound { not_found() } else { problem }
     };
-    let subject = subject_as_of(&call, &live.subject, reading).map_err(unseen)?;
+    let subject = subject_as_of(&call, &live.subject, reading).await.map_err(unseen)?;
     let session = subject.session(id).ok_or_else(not_found)?;
     Ok(Reply::ok(&session_view(&call.api, &subject, session, reading.moment)))
 }
@@ -238,8 +238,8 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     before.map_or(Ok(()), |before| call.api.check_resumable(before))?;
     let reading = asked.resolve(&call.api).await?;
     let mut found = match &filter.subject {
-        Some(id) => of_subject(&call, id, &filter, reading, before)?,
-        None if reading.is_past => of_everybody_then(&call, &filter, reading, before)?,
+        Some(id) => of_subject(&call, id, &filter, reading, before, page.limit + 1).await?,
+        None if reading.is_past => of_everybody_then(&call, filter, reading, before, page.limit + 1).await?,
         None => of_everybody(&call, &filter, reading, before, page.limit + 1),
     };
     let more = found.len() > page.limit;
@@ -254,51 +254,56 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
 
 type Found = Vec<(Arc<Subject>, SharedSession)>;
 
-fn of_subject(
+async fn of_subject(
     call: &Call,
     id: &SubjectId,
     filter: &Filter,
     reading: Reading,
     before: Option<Position>,
+    most: usize,
 ) -> Result<Found, Problem> {
-    match subject_as_of(call, id, reading) {
-        Ok(subject) => Ok(newest_first(&call.api, std::iter::once(subject), filter, reading, before)),
+    match subject_as_of(call, id, reading).await {
+        Ok(subject) => Ok(newest_first(&call.api, std::iter::once(&*subject), filter, reading, before, most)),
         // A list of what does not exist, or not for this caller, is empty.
         Err(problem) if problem.code == Code::SubjectNotFound => Ok(vec![]),
         Err(problem) => Err(problem),
     }
 }
 
-fn of_everybody_then(
+async fn of_everybody_then(
     call: &Call,
-    filter: &Filter,
+    filter: Filter,
     reading: Reading,
     before: Option<Position>,
+    most: usize,
 ) -> Result<Found, Problem> {
-    let log = call.api.authority.log();
-    let state = waiting_for_disk(|| history::state_at(log, reading.moment.position))?;
-    let subjects = state.subjects.into_values().map(Arc::new);
-    Ok(newest_first(&call.api, subjects, filter, reading, before))
+    let api = Arc::clone(&call.api);
+    let read =
+        move |state: &State| newest_first(&api, state.subjects.values(), &filter, reading, before, most);
+    costly::read_state(&call.api, &call.caller, reading.moment.position, read).await
 }
 
-fn newest_first(
+/// What is on the page is taken out of the state, which may be that of everything.
+fn newest_first<'a>(
     api: &Api,
-    subjects: impl Iterator<Item = Arc<Subject>>,
+    subjects: impl Iterator<Item = &'a Subject>,
     filter: &Filter,
     reading: Reading,
     before: Option<Position>,
+    most: usize,
 ) -> Found {
-    let mut found = Found::new();
+    let mut found = Vec::new();
     for subject in subjects {
         for session in &subject.sessions {
             let is_on_page = before.is_none_or(|before| session.created < before);
-            if is_on_page && filter.admits(api, &subject, session, reading.moment.at) {
-                found.push((Arc::clone(&subject), session.clone()));
+            if is_on_page && filter.admits(api, subject, session, reading.moment.at) {
+                found.push((subject, session));
             }
         }
     }
-    found.sort_by_key(|(_, session)| Reverse(session.created));
-    found
+    found.sort_unstable_by_key(|(_, session)| Reverse(session.created));
+    let page = found.into_iter().take(most);
+    page.map(|(subject, session)| (Arc::new(subject.clone()), session.clone())).collect()
 }
 
 /// So many sessions are looked at under one hold of the list.
@@ -318,6 +323,7 @@ fn of_everybody(
         let Some((last, _)) = stride.last() else { return found };
         before = Some(*last);
         for (_, id) in stride {
+            call.api.metrics.costly.looked_at(1);
             let Some(session) = live.session(id) else { continue };
             let Some(subject) = live.subject(&session.subject) else { continue };
             if call.caller.may_see(&subject)

@@ -95,7 +95,7 @@ pub(super) async fn answer<R: Record>(call: Call, mut query: Fields, record: R) 
         None => place_of::<R>(&call.api, start.as_ref())?,
     };
     let viewer = Viewer { api: call.api, caller: call.caller, scope };
-    Ok(Reply::ok(&waiting_for_disk(|| page(&viewer, &record, after, asked.limit, head))?))
+    Ok(Reply::ok(&page(viewer, record, after, asked.limit, head).await?))
 }
 
 fn place_of<R: Record>(api: &Api, start: Option<&Start<R::Place>>) -> Result<R::Place, Problem> {

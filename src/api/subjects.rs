@@ -12,15 +12,17 @@ use crate::{
         OwnerId, Position, SubjectId, Timestamp,
         event::{ProfileChanges, Role, SubjectKind},
         policy::OnLimit,
+        state::State,
         subject::Subject,
     },
-    log::waiting_for_disk,
-    projections::history::{self, Moment},
+    projections::history::Moment,
 };
 
 use super::{
     Api,
+    access::Caller,
     call::Call,
+    costly,
     fields::Fields,
     limits,
     moment::{AskedMoment, Reading},
@@ -188,23 +190,24 @@ pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
     query.finish()?;
     let id = call.known_subject_id()?;
     let reading = asked.resolve(&call.api).await?;
-    let subject = subject_as_of(&call, &id, reading)?;
+    let subject = subject_as_of(&call, &id, reading).await?;
     let view = view(&call.api, &subject, reading.moment).ok_or(Code::SubjectNotFound)?;
     Ok(Reply::ok(&view))
 }
 
 /// A subject as of a moment, if it exists for the caller. The caller's rights are today's.
-pub(super) fn subject_as_of(call: &Call, id: &SubjectId, reading: Reading) -> Result<Arc<Subject>, Problem> {
+pub(super) async fn subject_as_of(
+    call: &Call,
+    id: &SubjectId,
+    reading: Reading,
+) -> Result<Arc<Subject>, Problem> {
     let api = &call.api;
     let today = api.authority.live().subject(id).filter(|subject| call.caller.may_see(subject));
     let today = today.ok_or(Code::SubjectNotFound)?;
     if !reading.is_past {
         return Ok(today);
     }
-    let position = reading.moment.position;
-    let subject =
-        waiting_for_disk(|| history::subject_at(api.authority.log(), &api.projections, id, position))?;
-    Ok(Arc::new(subject))
+    costly::subject_at(api, &call.caller, id, reading.moment.position).await
 }
 
 /// All subjects, by name; an owner's own.
@@ -224,15 +227,13 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     query.finish()?;
     asked.check_list(&call.caller, false)?;
     let reading = asked.resolve(&call.api).await?;
-    let mut subjects = all_as_of(&call.api, reading)?;
-    subjects.retain(|subject| {
-        let answers_for_it = subject.profile().and_then(|profile| profile.owner_id.as_ref());
-        subject.registration.is_some()
-            && call.caller.may_see(subject)
-            && (owner.is_none() || answers_for_it == owner.as_ref())
-            && page.after.as_deref().is_none_or(|after| subject.id.as_str() > after)
-    });
-    subjects.sort_by(|a, b| a.id.cmp(&b.id));
+    let sought = Sought { caller: call.caller.clone(), owner, after: page.after, most: page.limit + 1 };
+    let mut subjects = if reading.is_past {
+        let read = move |state: &State| sought.among(state.subjects.values());
+        costly::read_state(&call.api, &call.caller, reading.moment.position, read).await?
+    } else {
+        sought.among(call.api.authority.live().subjects().iter().map(|subject| &**subject))
+    };
     let more = subjects.len() > page.limit;
     subjects.truncate(page.limit);
     let end = subjects.last().filter(|_| more).map(|subject| subject.id.clone());
@@ -240,10 +241,27 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     Ok(Reply::ok(&Page::new(views, end)))
 }
 
-fn all_as_of(api: &Api, reading: Reading) -> Result<Vec<Arc<Subject>>, Problem> {
-    if !reading.is_past {
-        return Ok(api.authority.live().subjects());
+/// Which subjects a list is to hold.
+struct Sought {
+    caller: Caller,
+    owner: Option<OwnerId>,
+    after: Option<String>,
+    most: usize,
+}
+
+impl Sought {
+    fn admits(&self, subject: &Subject) -> bool {
+        let answers_for_it = subject.profile().and_then(|profile| profile.owner_id.as_ref());
+        subject.registration.is_some()
+            && self.caller.may_see(subject)
+            && (self.owner.is_none() || answers_for_it == self.owner.as_ref())
+            && self.after.as_deref().is_none_or(|after| subject.id.as_str() > after)
     }
-    let state = waiting_for_disk(|| history::state_at(api.authority.log(), reading.moment.position))?;
-    Ok(state.subjects.into_values().map(Arc::new).collect())
+
+    /// Those of the page, and the one behind it.
+    fn among<'a>(&self, subjects: impl Iterator<Item = &'a Subject>) -> Vec<Subject> {
+        let mut found: Vec<&Subject> = subjects.filter(|subject| self.admits(subject)).collect();
+        found.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        found.into_iter().take(self.most).cloned().collect()
+    }
 }

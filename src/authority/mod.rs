@@ -71,10 +71,15 @@ use crate::{
         command::SystemCommand, state::State, subject::Subject,
     },
     entropy::Entropy,
-    log::{EventLog, waiting_for_disk},
+    gate::Gate,
+    log::EventLog,
     texts::SubjectKeys,
     tokens::{Digests, Tokens},
 };
+
+/// Repeated requests whose first answer is read back from the log at once, and those that wait.
+const REPEATS: usize = 4;
+const REPEATS_WAITING: usize = 64;
 
 /// The session authority, in process. The HTTP service is this and a router.
 pub struct Authority {
@@ -89,6 +94,7 @@ pub struct Authority {
     secrets: Secrets,
     issuing: Issuing,
     past: Past,
+    repeats: Gate,
     sweep: sweep::Sweep,
     key_uses: KeyUses,
     sequencer: Mutex<Option<JoinHandle<()>>>,
@@ -181,6 +187,7 @@ impl Authority {
             secrets: parts.secrets,
             issuing: parts.issuing,
             past: parts.past,
+            repeats: Gate::new("repeats", REPEATS, REPEATS_WAITING),
             sweep: sweep::Sweep::default(),
             key_uses: KeyUses::default(),
             sequencer: Mutex::new(Some(thread)),
@@ -272,28 +279,23 @@ impl Authority {
         }
     }
 
+    /// Reads the first answers of repeated requests.
+    pub(crate) fn repeats(&self) -> &Gate {
+        &self.repeats
+    }
+
     /// Asks, and waits for the answer. Dropping the future does not take the request back. A repeat is answered as the
     /// first request was, which had the effect.
     async fn submit(&self, ask: Ask, context: Context) -> Result<Done, Failure> {
         // Whoever drops the question without an answer has died with it: nobody knows what became of it.
         match self.put(ask, context)?.await.unwrap_or(Err(Failure::OutcomeUnknown))? {
             Answer::Done(done) => Ok(done),
-            Answer::Repeat(first) => waiting_for_disk(|| self.done_before(first)),
+            Answer::Repeat(first) => {
+                let (log, past) = (Arc::clone(&self.log), Arc::clone(&self.past));
+                let read = self.repeats.run(move |_| done_before(&*log, &past, first));
+                read.await.unwrap_or(Err(Failure::Overloaded))
+            }
         }
-    }
-
-    /// What was done by the request whose commit begins here, read back from the log.
-    fn done_before(&self, first: Position) -> Result<Done, Failure> {
-        let unreadable = |why: String| Failure::StorageUnavailable { why };
-        let before = Position(first.0.saturating_sub(1));
-        let read = self.log.read(before, 1).map_err(|error| unreadable(error.to_string()))?;
-        let stored = read.into_iter().next().ok_or_else(|| unreadable(format!("{first} is missing")))?;
-        let subject = match &stored.commit.stream {
-            Stream::System => None,
-            Stream::Subject(id) => Some((self.past)(id, stored.last()).map_err(unreadable)?.into()),
-        };
-        let (at, commit) = (stored.commit.recorded_at, Some(Arc::new(stored)));
-        Ok(Done { at, commit, subject, sample: vec![], is_repeat: true })
     }
 
     /// The same for callers that are not async. It may be called on a thread of a runtime too, as when a
@@ -307,6 +309,20 @@ impl Authority {
     async fn submit_unmarked(&self, ask: Ask, context: Context) -> Result<Done, Failure> {
         self.submit(ask, Context { idempotency: None, ..context }).await
     }
+}
+
+/// What was done by the request whose commit begins here, read back from the log.
+fn done_before(log: &dyn EventLog, past: &Past, first: Position) -> Result<Done, Failure> {
+    let unreadable = |why: String| Failure::StorageUnavailable { why };
+    let before = Position(first.0.saturating_sub(1));
+    let read = log.read(before, 1).map_err(|error| unreadable(error.to_string()))?;
+    let stored = read.into_iter().next().ok_or_else(|| unreadable(format!("{first} is missing")))?;
+    let subject = match &stored.commit.stream {
+        Stream::System => None,
+        Stream::Subject(id) => Some(past(id, stored.last()).map_err(unreadable)?.into()),
+    };
+    let (at, commit) = (stored.commit.recorded_at, Some(Arc::new(stored)));
+    Ok(Done { at, commit, subject, sample: vec![], is_repeat: true })
 }
 
 impl Present for Authority {

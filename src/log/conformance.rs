@@ -18,7 +18,7 @@ pub(super) type Open<'o> = &'o dyn Fn() -> Box<dyn EventLog>;
 
 /// Runs the suite. `fresh` makes a new, empty log.
 pub(super) fn check(fresh: Open<'_>) {
-    let promises: [fn(&dyn EventLog); 11] = [
+    let promises: [fn(&dyn EventLog); 12] = [
         an_empty_log_has_head_zero_and_nothing_to_read,
         an_empty_batch_changes_nothing,
         positions_are_dense_from_one,
@@ -26,6 +26,7 @@ pub(super) fn check(fresh: Open<'_>) {
         a_repeat_is_refused,
         a_batch_whose_time_goes_back_is_refused_whole,
         reading_gives_whole_commits_up_to_the_wanted_number,
+        chosen_commits_are_read_together,
         the_bytes_of_a_commit_are_those_that_were_appended,
         the_largest_commits_fit_and_larger_ones_are_no_commits,
         the_root_is_that_of_all_records,
@@ -173,6 +174,18 @@ fn reading_gives_whole_commits_up_to_the_wanted_number(log: &dyn EventLog) {
     assert_eq!(firsts(7, 100), [0_u64; 0]);
     assert_eq!(firsts(u64::MAX - 1, 100), [0_u64; 0]);
     assert_eq!(firsts(u64::MAX, 100), [0_u64; 0]);
+}
+
+fn chosen_commits_are_read_together(log: &dyn EventLog) {
+    let batch = |from: u64| (from..from + 3).map(|n| encoded(&commit(n, subject(n), 0, 0, 2))).collect();
+    let firsts: Vec<_> = [0, 3, 6].into_iter().flat_map(|from| append_all(log, batch(from))).collect();
+    // A commit is meant by each of its positions, and comes once; nothing is beyond the head, or before the first.
+    let beyond = log.head().position.next();
+    let chosen =
+        [Position::ZERO, firsts[0], firsts[0].next(), firsts[2], firsts[3].next(), firsts[8], beyond];
+    let all = read_all(log);
+    assert_eq!(log.read_commits(&chosen).unwrap(), [0, 2, 3, 8].map(|index: usize| all[index].clone()));
+    assert_eq!(log.read_commits(&[]), Ok(vec![]));
 }
 
 fn the_largest_commits_fit_and_larger_ones_are_no_commits(log: &dyn EventLog) {

@@ -134,6 +134,22 @@ pub trait EventLog: Send + Sync {
     /// [`LogError::Corrupt`], as of `read`.
     fn read_bytes(&self, after: Position, max_events: usize) -> Result<Vec<StoredBytes>, LogError>;
 
+    /// The commits that hold these positions, which ascend; each commit once, and none for what is beyond the head.
+    /// Neighbours are read together where the log stores them together.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Corrupt`], as of `read`.
+    fn read_commits(&self, positions: &[Position]) -> Result<Vec<StoredCommit>, LogError> {
+        let mut found: Vec<StoredCommit> = Vec::with_capacity(positions.len());
+        for position in positions.iter().filter(|position| position.0 > 0) {
+            if found.last().is_none_or(|last| last.last() < *position) {
+                found.extend(self.read(Position(position.0 - 1), 1)?);
+            }
+        }
+        Ok(found)
+    }
+
     /// Why the log accepts no more writes from this process; none while it does.
     fn stopped(&self) -> Option<String>;
 }

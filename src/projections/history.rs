@@ -31,6 +31,16 @@ pub enum HistoryError {
     /// The log holds what cannot have happened.
     #[error(transparent)]
     Illegal(#[from] IllegalEvent),
+    /// It was given up: nobody waits for it any more.
+    #[error("nobody waits for this answer any more")]
+    Unwanted,
+}
+
+/// Asks whether somebody still waits for the answer.
+pub type IsWanted<'a> = &'a dyn Fn() -> bool;
+
+fn go_on(is_wanted: IsWanted<'_>) -> Result<(), HistoryError> {
+    if is_wanted() { Ok(()) } else { Err(HistoryError::Unwanted) }
 }
 
 /// The subject as of a position; as if it had never been heard of when nothing is recorded of it by then.
@@ -43,6 +53,20 @@ pub fn subject_at(
     id: &SubjectId,
     position: Position,
 ) -> Result<Subject, HistoryError> {
+    subject_at_while(&|| true, log, projections, id, position)
+}
+
+/// The same, for as long as it is wanted.
+///
+/// # Errors
+/// As [`subject_at`]; also when it is not wanted any more.
+pub fn subject_at_while(
+    is_wanted: IsWanted<'_>,
+    log: &dyn EventLog,
+    projections: &Projections,
+    id: &SubjectId,
+    position: Position,
+) -> Result<Subject, HistoryError> {
     let stream = Stream::Subject(id.clone());
     let mut state = State::of(Scope::Subject(id.clone()));
     let mut bulks = projections
@@ -50,20 +74,17 @@ pub fn subject_at(
         .into_iter()
         .peekable();
     let mut after = Position::ZERO;
-    'pages: loop {
-        let firsts = projections.timeline(|timeline| timeline.concerning(&stream, after, PAGE));
-        for &first in &firsts {
-            if first > position {
-                break 'pages;
-            }
-            if let Some(stored) = commit_at(log, first)? {
-                while let Some(bulk) = bulks.next_if(|bulk| bulk.position < first) {
-                    state.end_selected(bulk);
-                }
-                apply_until(&mut state, &stored, position)?;
-            }
-        }
+    loop {
+        go_on(is_wanted)?;
+        let mut firsts = projections.timeline(|timeline| timeline.concerning(&stream, after, PAGE));
+        firsts.truncate(firsts.partition_point(|first| *first <= position));
         let Some(&last) = firsts.last() else { break };
+        for stored in log.read_commits(&firsts)? {
+            while let Some(bulk) = bulks.next_if(|bulk| bulk.position < stored.first) {
+                state.end_selected(bulk);
+            }
+            apply_until(&mut state, &stored, position)?;
+        }
         after = last;
     }
     bulks.for_each(|bulk| state.end_selected(bulk));
@@ -89,8 +110,21 @@ fn apply_until(state: &mut State, stored: &StoredCommit, until: Position) -> Res
 /// # Errors
 /// A log that cannot be read or folded.
 pub fn state_at(log: &dyn EventLog, position: Position) -> Result<State, HistoryError> {
+    state_at_while(&|| true, log, position)
+}
+
+/// The same, for as long as it is wanted.
+///
+/// # Errors
+/// As [`state_at`]; also when it is not wanted any more.
+pub fn state_at_while(
+    is_wanted: IsWanted<'_>,
+    log: &dyn EventLog,
+    position: Position,
+) -> Result<State, HistoryError> {
     let mut state = State::default();
     while state.position < position {
+        go_on(is_wanted)?;
         let page = log.read(state.position, PAGE)?;
         if page.is_empty() {
             break;

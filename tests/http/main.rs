@@ -10,6 +10,7 @@ mod audit;
 mod bounds;
 mod causes;
 mod conventions;
+mod costly;
 mod create;
 mod credentials;
 mod described;

@@ -17,12 +17,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tokens", &["domain", "memo", "entropy", "key_files"]),
     ("texts", &["domain", "entropy", "key_files"]),
     // The one write path. It never asks a projection before it decides.
-    ("authority", &["bus", "domain", "log", "tokens", "texts", "clock", "entropy", "key_files", "panics"]),
+    (
+        "authority",
+        &["bus", "domain", "gate", "log", "tokens", "texts", "clock", "entropy", "key_files", "panics"],
+    ),
     // What is derived.
     ("bus", &["domain", "log", "clock", "entropy", "key_files", "outbound", "panics"]),
     ("projections", &["domain", "log"]),
     // What whoever judges tokens remembers of them.
     ("memo", &["entropy"]),
+    // Costly work, a few jobs at once.
+    ("gate", &[]),
     // What services link that take tokens. No server code: value types, time, chance and requests.
     ("verify", &["domain", "memo", "clock", "entropy", "outbound"]),
     // What convinces a stranger. It has a key of its own.
@@ -53,6 +58,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "authority",
             "bus",
             "domain",
+            "gate",
             "log",
             "projections",
             "tokens",

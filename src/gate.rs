@@ -1,0 +1,348 @@
+//! Costly work on threads of its own: a few jobs at once, a few more in a queue, and the rest refused.
+//!
+//! A job that everybody has stopped waiting for is given up: one that is queued is never begun, and one that runs is
+//! told so by [`Wanted`]. Equal questions share one job, and each of its callers reads the result in the job's thread,
+//! so that a large result exists once and is gone before the next job begins.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+/// How far costly work stands behind what answers checks (`nice`): it takes the time that they leave.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
+
+/// Why costly work was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Turned {
+    /// As many jobs run and wait as may; try again.
+    #[error("too many costly requests are in work")]
+    Away,
+    /// The job ended without a result: it panicked.
+    #[error("a costly request ended without a result")]
+    Lost,
+}
+
+/// Whether anybody still waits for a job.
+pub(crate) struct Wanted<'a>(&'a dyn Fn() -> bool);
+
+impl Wanted<'_> {
+    /// Whether to go on.
+    pub(crate) fn is_wanted(&self) -> bool {
+        (self.0)()
+    }
+}
+
+/// A gate: so many jobs at once behind it, and so many that wait.
+#[derive(Clone)]
+pub(crate) struct Gate(Arc<Inside>);
+
+struct Inside {
+    name: &'static str,
+    threads: usize,
+    places: usize,
+    work: Mutex<Work>,
+    refused: AtomicU64,
+    abandoned: AtomicU64,
+    shared: AtomicU64,
+}
+
+#[derive(Default)]
+struct Work {
+    running: usize,
+    waiting: VecDeque<Box<dyn Job>>,
+}
+
+/// What a gate is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Load {
+    /// Jobs that run.
+    pub(crate) running: usize,
+    /// Jobs that wait, and for which somebody waits.
+    pub(crate) waiting: usize,
+    /// Requests that found no place.
+    pub(crate) refused: u64,
+    /// Jobs that were given up because nobody waited for them any more.
+    pub(crate) abandoned: u64,
+    /// Requests that were answered by the job of an equal one.
+    pub(crate) shared: u64,
+}
+
+trait Job: Send {
+    fn is_wanted(&self) -> bool;
+    /// Does it; whether somebody still waited at the end.
+    fn run(self: Box<Self>) -> bool;
+}
+
+impl Gate {
+    /// With so many threads and so many places in the queue. Threads exist only while there is work.
+    pub(crate) fn new(name: &'static str, threads: usize, places: usize) -> Self {
+        let (work, refused) = (Mutex::default(), AtomicU64::new(0));
+        let (abandoned, shared) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self(Arc::new(Inside { name, threads, places, work, refused, abandoned, shared }))
+    }
+
+    /// What the metrics call it.
+    pub(crate) fn name(&self) -> &'static str {
+        self.0.name
+    }
+
+    /// What it is doing.
+    pub(crate) fn load(&self) -> Load {
+        let work = self.0.work.lock();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Load {
+            running: work.running,
+            waiting: work.waiting.iter().filter(|job| job.is_wanted()).count(),
+            refused: count(&self.0.refused),
+            abandoned: count(&self.0.abandoned),
+            shared: count(&self.0.shared),
+        }
+    }
+
+    /// Does this work behind the gate. When the future is dropped, the work is not wanted any more.
+    ///
+    /// # Errors
+    /// There is no place, or the work panicked.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Wanted<'_>) -> T + Send + 'static,
+    ) -> Result<T, Turned> {
+        let (reply, answer) = oneshot::channel();
+        self.put(Box::new(One { work, reply }))?;
+        answer.await.map_err(|_| Turned::Lost)
+    }
+
+    /// Begins work that says by itself when it is over.
+    ///
+    /// # Errors
+    /// There is no place.
+    pub(crate) fn start(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Turned> {
+        self.put(Box::new(Unattended(work)))
+    }
+
+    fn put(&self, job: Box<dyn Job>) -> Result<(), Turned> {
+        let mut work = self.0.work.lock();
+        if work.running < self.0.threads {
+            // A system that gives no thread now gives none to those that wait either.
+            self.begin(job).map_err(|_| self.refuse())?;
+            work.running += 1;
+            return Ok(());
+        }
+        if work.waiting.len() >= self.0.places {
+            let before = work.waiting.len();
+            work.waiting.retain(|job| job.is_wanted());
+            self.0.abandoned.fetch_add((before - work.waiting.len()) as u64, Ordering::Relaxed);
+            if work.waiting.len() >= self.0.places {
+                return Err(self.refuse());
+            }
+        }
+        work.waiting.push_back(job);
+        Ok(())
+    }
+
+    fn refuse(&self) -> Turned {
+        self.0.refused.fetch_add(1, Ordering::Relaxed);
+        Turned::Away
+    }
+
+    fn begin(&self, job: Box<dyn Job>) -> std::io::Result<()> {
+        let gate = self.clone();
+        let name = format!("tenure-{}", self.0.name);
+        thread::Builder::new().name(name).spawn(move || gate.work_on(job)).map(drop)
+    }
+
+    fn work_on(&self, first: Box<dyn Job>) {
+        stand_back();
+        let _running = Running(self);
+        let mut next = Some(first);
+        while let Some(job) = next {
+            let is_done = job.is_wanted() && job.run();
+            if !is_done {
+                self.0.abandoned.fetch_add(1, Ordering::Relaxed);
+            }
+            next = self.0.work.lock().waiting.pop_front();
+        }
+    }
+}
+
+/// A thread at work. When its job panics, another one takes its place if somebody waits.
+struct Running<'g>(&'g Gate);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let mut work = self.0.0.work.lock();
+        work.running -= 1;
+        if let Some(job) = work.waiting.pop_front()
+            && self.0.begin(job).is_ok()
+        {
+            work.running += 1;
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn stand_back() {
+    // On Linux this is a matter of the thread alone. Refused or not, the work is done.
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        tracing::debug!(%error, "costly work has the same priority as all else");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn stand_back() {}
+
+struct One<W, T> {
+    work: W,
+    reply: oneshot::Sender<T>,
+}
+
+impl<T: Send, W: FnOnce(&Wanted<'_>) -> T + Send> Job for One<W, T> {
+    fn is_wanted(&self) -> bool {
+        !self.reply.is_closed()
+    }
+
+    fn run(self: Box<Self>) -> bool {
+        let Self { work, reply } = *self;
+        let result = work(&Wanted(&|| !reply.is_closed()));
+        reply.send(result).is_ok()
+    }
+}
+
+struct Unattended<W>(W);
+
+impl<W: FnOnce() + Send> Job for Unattended<W> {
+    fn is_wanted(&self) -> bool {
+        true
+    }
+
+    fn run(self: Box<Self>) -> bool {
+        (self.0)();
+        true
+    }
+}
+
+/// Questions behind a gate: equal ones are answered together.
+pub(crate) struct Questions<K, T> {
+    gate: Gate,
+    open: Arc<Open<K, T>>,
+}
+
+type Open<K, T> = Mutex<HashMap<K, Arc<Callers<T>>>>;
+type Callers<T> = Mutex<Vec<Box<dyn Caller<T>>>>;
+
+/// Somebody who waits for an answer, and what they make of it.
+trait Caller<T>: Send {
+    fn is_there(&self) -> bool;
+    fn answer(self: Box<Self>, result: &T) -> bool;
+}
+
+struct Reader<R, A> {
+    read: R,
+    reply: oneshot::Sender<A>,
+}
+
+impl<T, A: Send, R: FnOnce(&T) -> A + Send> Caller<T> for Reader<R, A> {
+    fn is_there(&self) -> bool {
+        !self.reply.is_closed()
+    }
+
+    fn answer(self: Box<Self>, result: &T) -> bool {
+        self.reply.send((self.read)(result)).is_ok()
+    }
+}
+
+impl<K: Hash + Eq + Clone + Send + 'static, T: 'static> Questions<K, T> {
+    /// That pass through this gate.
+    pub(crate) fn at(gate: Gate) -> Self {
+        Self { gate, open: Arc::default() }
+    }
+
+    /// Asks: `find` is run once for all who ask under the same key before it has ended, and each caller's `read` is
+    /// given the result. What `find` gives must be a matter of the key alone.
+    ///
+    /// # Errors
+    /// There is no place, or the work panicked.
+    pub(crate) async fn ask<A: Send + 'static>(
+        &self,
+        key: K,
+        find: impl FnOnce(&Wanted<'_>) -> T + Send + 'static,
+        read: impl FnOnce(&T) -> A + Send + 'static,
+    ) -> Result<A, Turned> {
+        let (reply, answer) = oneshot::channel();
+        let otherwise = self.put(key, find, Box::new(Reader { read, reply }))?;
+        answer.await.map_err(|_| otherwise)
+    }
+
+    /// Gives back what it means when no answer comes: a job that was joined may have found no place.
+    fn put(
+        &self,
+        key: K,
+        find: impl FnOnce(&Wanted<'_>) -> T + Send + 'static,
+        caller: Box<dyn Caller<T>>,
+    ) -> Result<Turned, Turned> {
+        let callers = {
+            let mut open = self.open.lock();
+            if let Some(callers) = open.get(&key) {
+                callers.lock().push(caller);
+                self.gate.0.shared.fetch_add(1, Ordering::Relaxed);
+                return Ok(Turned::Away);
+            }
+            let callers = Arc::new(Mutex::new(vec![caller]));
+            open.insert(key.clone(), Arc::clone(&callers));
+            callers
+        };
+        // Refused, it is dropped, and with it those who have joined it meanwhile.
+        let question = Question { key, find: Some(find), callers, open: Arc::clone(&self.open) };
+        self.gate.put(Box::new(question)).map(|()| Turned::Lost)
+    }
+}
+
+struct Question<K: Hash + Eq, F, T> {
+    key: K,
+    find: Option<F>,
+    callers: Arc<Callers<T>>,
+    open: Arc<Open<K, T>>,
+}
+
+impl<K: Hash + Eq, F, T> Question<K, F, T> {
+    /// From now on nobody joins it.
+    fn close(&self) -> Vec<Box<dyn Caller<T>>> {
+        let mut open = self.open.lock();
+        if open.get(&self.key).is_some_and(|callers| Arc::ptr_eq(callers, &self.callers)) {
+            open.remove(&self.key);
+        }
+        std::mem::take(&mut *self.callers.lock())
+    }
+}
+
+impl<K: Hash + Eq + Send, F: FnOnce(&Wanted<'_>) -> T + Send, T> Job for Question<K, F, T> {
+    fn is_wanted(&self) -> bool {
+        self.callers.lock().iter().any(|caller| caller.is_there())
+    }
+
+    fn run(mut self: Box<Self>) -> bool {
+        let Some(find) = self.find.take() else { return false };
+        let result = find(&Wanted(&|| self.is_wanted()));
+        let answered = self.close().into_iter().filter(|caller| caller.is_there());
+        answered.map(|caller| caller.answer(&result)).fold(false, |any, one| any | one)
+    }
+}
+
+impl<K: Hash + Eq, F, T> Drop for Question<K, F, T> {
+    fn drop(&mut self) {
+        drop(self.close());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! Costly reads take nothing from checks: they pass through a gate, each caller has a share of it, and what nobody waits
+//! for any more is not done.
+
+use std::{
+    io::Write,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Duration,
+};
+
+use serde_json::json;
+use tenure::{
+    clock::{pause, stopwatch},
+    domain::{
+        Actor, Commit, CommitId, Event, Mode, Position, Seconds, SessionId, Stream, SubjectEvent, SubjectId,
+        Timestamp,
+        event::{Profile, SessionCreated, SubjectRegistered, Terms},
+    },
+    log::{EncodedCommit, EventLog, Outcome, SledLog, encode},
+};
+
+use crate::server::{PATIENCE, Request, Server, all_at_once};
+
+/// Sessions in the history: folding it takes a while, and whoever asks meanwhile meets the gate.
+const SESSIONS: u64 = 30_000;
+const BATCH: u64 = 500;
+
+const TERMS: Terms = Terms {
+    ttl: Seconds(604_800),
+    max_renewals: 100,
+    absolute_lifetime: Seconds(7_776_000),
+    renewal_reject_window: Seconds(3_600),
+    idle_timeout: None,
+    mode: Mode::Fixed,
+};
+
+/// A server with a long history: many subjects of an owner `fleet` with a session each.
+fn server_with_history() -> Server {
+    let mut server = Server::start();
+    assert!(server.stop().success());
+    let log = SledLog::open(&server.data(), &mut |_| Ok(())).unwrap();
+    let at = log.head().recorded_at;
+    for from in (0..SESSIONS).step_by(usize::try_from(BATCH).unwrap()) {
+        let batch = (from..from + BATCH).map(|number| begun(number, at)).collect();
+        assert_eq!(log.append(log.head().position, batch), Ok(Outcome::Appended));
+    }
+    drop(log);
+    server.start_again();
+    server
+}
+
+fn begun(number: u64, at: Timestamp) -> EncodedCommit {
+    let subject: SubjectId = format!("agent-{number:06}").parse().unwrap();
+    let profile = Profile { owner_id: Some("fleet".parse().unwrap()), ..Profile::default() };
+    let created = SessionCreated {
+        session_id: SessionId::from_bytes((u128::from(number) << 64 | 0x7000).to_be_bytes()),
+        terms: TERMS,
+        expires_at: at.plus(TERMS.ttl),
+        renew_at: Some(at.plus(TERMS.ttl.half())),
+        device: None,
+        scopes: vec![],
+        metadata: None,
+        constraints: None,
+    };
+    let commit = Commit {
+        id: CommitId::from_bytes((0x7000_u128 << 64 | u128::from(number) << 16).to_be_bytes()),
+        stream: Stream::Subject(subject),
+        expected: Position::ZERO,
+        recorded_at: at,
+        actor: Actor::AUTHORITY,
+        correlation_id: None,
+        idempotency: None,
+        events: vec![
+            Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile })),
+            Event::Subject(SubjectEvent::SessionCreated(created)),
+        ],
+    };
+    encode(&commit).unwrap()
+}
+
+/// A number of the metrics; 0 when there is no such line yet.
+fn metric(server: &Server, name: &str) -> u64 {
+    let text = server.get("/metrics").bearer(&server.admin).send().expect(200).body;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned));
+    line.map_or(0, |value| value.parse().unwrap())
+}
+
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = stopwatch();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        pause(Duration::from_millis(5));
+    }
+}
+
+fn past(server: &Server, key: &str, position: u64) -> Request {
+    server.get(&format!("/v1/sessions?asOfPosition={position}&limit=1")).bearer(key)
+}
+
+/// Introspects until it is over; gives back how often. Each answer must be right.
+fn probed<T>(server: &Server, beside: impl FnOnce() -> T) -> (T, u64) {
+    let session = server.session("probe", 86_400);
+    let (is_over, answers) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let probe = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                assert_eq!(server.introspect(&session.token).json()["active"], json!(true));
+                answers.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let result = beside();
+        is_over.store(true, Ordering::Relaxed);
+        probe.join().unwrap();
+        (result, answers.load(Ordering::Relaxed))
+    })
+}
+
+/// Sixty-four reads of the past by one key folded the whole history sixty-four times, at once: gigabytes, and no check
+/// was answered meanwhile.
+#[test]
+fn reads_of_the_past_wait_for_one_another_and_beyond_a_share_or_the_gate_are_refused() {
+    let server = server_with_history();
+    let head = metric(&server, "tenure_position");
+    let (auditor, _) = server.issue_key("auditor", None);
+    past(&server, &auditor, head).send().expect(200);
+    let resident = server.resident_kibibytes();
+
+    let asked: Vec<_> = (0..64).map(|back| past(&server, &auditor, head - back)).collect();
+    let (replies, answers) = probed(&server, || all_at_once(&asked));
+    for reply in &replies {
+        if reply.status == 200 {
+            assert_eq!(reply.json()["items"].as_array().unwrap().len(), 1);
+        } else {
+            reply.clone().refused(429, "RATE_LIMITED");
+            assert!(reply.header("retry-after").is_some(), "{reply:?}");
+        }
+    }
+    let refused = replies.iter().filter(|reply| reply.status == 429).count();
+    assert!((32..=62).contains(&refused), "one key has two in flight: {refused} of 64 were refused");
+    assert_eq!(metric(&server, "tenure_costly_beyond_share_total"), refused as u64);
+    assert!(answers > 0, "checks go on beside them");
+
+    // Of many keys: two at work, sixteen that wait, and the others come again later.
+    let keys: Vec<_> = (0..32).map(|_| server.issue_key("auditor", None).0).collect();
+    let head = head - 64;
+    let asked: Vec<_> =
+        (0..64).map(|number| past(&server, &keys[number / 2], head - number as u64)).collect();
+    let (replies, answers) = probed(&server, || all_at_once(&asked));
+    let of = |status: u16| replies.iter().filter(|reply| reply.status == status).count();
+    assert_eq!(of(200) + of(503), 64, "{replies:?}");
+    assert!(of(200) >= 18, "{}", of(200));
+    assert!(of(503) >= 20, "{}", of(503));
+    let refused = replies.iter().find(|reply| reply.status == 503).unwrap();
+    assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    refused.clone().refused(503, "OVERLOADED");
+    assert_eq!(metric(&server, "tenure_costly_refused_total{gate=\"whole\"}"), of(503) as u64);
+    assert!(answers > 0, "checks go on beside them");
+    let grown = server.resident_kibibytes().saturating_sub(resident) / 1_024;
+    assert!(grown < 150, "two states at once are in memory, not 64: {grown} MiB more");
+}
+
+/// What was asked went on to be folded when its caller had left.
+#[test]
+fn a_read_of_the_past_ends_when_its_caller_has_gone() {
+    let server = server_with_history();
+    let head = metric(&server, "tenure_position");
+    let (auditor, _) = server.issue_key("auditor", None);
+    let running = || metric(&server, "tenure_costly_running{gate=\"whole\"}");
+    let mut connection = server.connect();
+    connection.write_all(&past(&server, &auditor, head).bytes()).unwrap();
+    until("the history is being folded", || running() == 1);
+    drop(connection);
+    until("it is given up", || running() == 0);
+    assert_eq!(metric(&server, "tenure_costly_abandoned_total{gate=\"whole\"}"), 1);
+}
+
+#[test]
+fn equal_questions_about_the_past_are_answered_together() {
+    let server = server_with_history();
+    let head = metric(&server, "tenure_position");
+    let keys: Vec<_> = (0..6).map(|_| server.issue_key("auditor", None).0).collect();
+    // Two others are at work, so that all of the equal ones meet in the queue.
+    let busy: Vec<_> = (0..2).map(|back| past(&server, &server.admin, head - 1 - back)).collect();
+    let replies = std::thread::scope(|scope| {
+        let busy = scope.spawn(|| all_at_once(&busy));
+        until("both threads are at work", || metric(&server, "tenure_costly_running{gate=\"whole\"}") == 2);
+        let equal: Vec<_> = (0..12)
+            .map(|number| {
+                let what = ["/v1/sessions?", "/v1/sessions?status=all&limit=2&", "/v1/subjects?"][number % 3];
+                server.get(&format!("{what}asOfPosition={head}")).bearer(&keys[number / 2])
+            })
+            .collect();
+        let replies = all_at_once(&equal);
+        assert!(busy.join().unwrap().iter().all(|reply| reply.status == 200));
+        replies
+    });
+    for (number, reply) in replies.into_iter().enumerate() {
+        let items = reply.expect(200).json()["items"].as_array().unwrap().len();
+        assert_eq!(items, [50, 2, 50][number % 3], "each reads what it asked for");
+    }
+    assert_eq!(metric(&server, "tenure_costly_shared_total{gate=\"whole\"}"), 11);
+}
+
+/// Of one credential an export at a time is streamed, and four in all. Stalled ones held threads that look up names for
+/// webhooks.
+#[test]
+fn a_second_export_of_a_credential_and_a_fifth_of_all_are_refused() {
+    let server = server_with_history();
+    let keys: Vec<_> = (0..5).map(|_| server.issue_key("auditor", None).0).collect();
+    let export = |key: &str| server.get("/v1/audit/export").bearer(key);
+    let stalled = |key: &str| {
+        let mut connection = server.connect();
+        connection.write_all(&export(key).bytes()).unwrap();
+        connection
+    };
+    let running = || metric(&server, "tenure_costly_running{gate=\"exports\"}");
+    let first = stalled(&keys[0]);
+    until("it is streamed", || running() == 1);
+    export(&keys[0]).send().refused(429, "RATE_LIMITED");
+    let others: Vec<_> = keys[1..4].iter().map(|key| stalled(key)).collect();
+    until("four are streamed", || running() == 4);
+    export(&keys[4]).send().refused(503, "OVERLOADED");
+    drop((first, others));
+    until("they are given up", || running() == 0);
+    assert!(export(&keys[0]).send().expect(200).body.ends_with('\n'));
+}
