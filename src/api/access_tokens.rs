@@ -53,6 +53,7 @@ pub(super) async fn mint(call: Call) -> Result<Reply, Problem> {
     // A repeat mints another one, which serves as well; but a key that is none is a fault as everywhere.
     call.idempotency_key()?;
     let Caller::Session(holder) = &call.caller else { return Err(Code::Internal.into()) };
+    call.api.authority.check_uncontested(call.context_without_key(), holder).await?;
     note_use(&call.api, &call.caller).await;
     let minted = call.api.authority.mint(holder, Seconds(ttl), audience)?;
     let view = AccessTokenView { access_token: minted.token.expose(), expires_at: minted.expires_at };

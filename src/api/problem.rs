@@ -275,6 +275,13 @@ impl Problem {
         self
     }
 
+    /// Whether the same request may succeed later. A renewal by a token that was replaced a moment ago may: its holder
+    /// may find the newer one, or repeat what another process of it began.
+    fn is_retryable(&self) -> bool {
+        let is_in_grace = self.code == Code::SessionRenewalMismatch && self.retry_at.is_some();
+        self.code.retryable() || is_in_grace
+    }
+
     /// The body: the members of RFC 9457 and ours, named ones always present.
     pub(super) fn body(&self, request_id: &str) -> Value {
         let code = self.code;
@@ -284,7 +291,7 @@ impl Problem {
             "status": code.status().as_u16(),
             "detail": self.detail.as_deref().unwrap_or(code.title()),
             "code": code.name(),
-            "retryable": code.retryable(),
+            "retryable": self.is_retryable(),
             "requestId": request_id,
             "retryAt": self.retry_at,
             "causedBy": self.caused_by,
@@ -326,6 +333,7 @@ impl From<Refusal> for Problem {
             Refusal::SessionRevoked { caused_by, trigger } => {
                 Self::caused_by(Code::SessionRevoked, caused_by).ended_by(Some(trigger))
             }
+            Refusal::EndsForReuse => Self::from(Code::SessionRevoked).ended_by(Some(Trigger::TokenReuse)),
             Refusal::TokenSuperseded { caused_by } => Self::caused_by(Code::TokenSuperseded, caused_by),
             Refusal::TokenExpired { caused_by } => {
                 Self::caused_by(Code::TokenExpired, caused_by).ended_by(None)
@@ -333,8 +341,10 @@ impl From<Refusal> for Problem {
             Refusal::SessionIdle { caused_by } => {
                 Self::caused_by(Code::SessionIdle, caused_by).ended_by(None)
             }
-            Refusal::RenewalMismatch { caused_by } => {
-                Self::caused_by(Code::SessionRenewalMismatch, caused_by)
+            Refusal::RenewalMismatch { retry_at, caused_by } => {
+                let mut problem = Self::caused_by(Code::SessionRenewalMismatch, caused_by);
+                problem.retry_at = retry_at;
+                problem
             }
             Refusal::RenewalLimitReached { caused_by } => {
                 Self::caused_by(Code::RenewalLimitReached, caused_by)

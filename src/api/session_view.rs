@@ -9,6 +9,7 @@ use crate::{
     domain::{
         Mode, OwnerId, Position, SealedText, Seconds, SessionId, Stream, SubjectId, Timestamp,
         event::Trigger,
+        policy::OnReuse,
         session::{Revocation, Session, Status},
         subject::Subject,
     },
@@ -59,6 +60,10 @@ pub(super) struct SessionView {
     /// The limits on its use; null when there are none.
     constraints: Option<ConstraintsView>,
     usage: UsageView,
+    /// What happens when a token of it comes back that a renewal had replaced: `reject` or `revoke`. A session that
+    /// began before it could ask for one of them follows the setting.
+    #[schema(value_type = String)]
+    on_reuse: OnReuse,
     as_of_position: Position,
     as_of_time: Timestamp,
 }
@@ -139,6 +144,7 @@ pub(super) fn session_view(api: &Api, subject: &Subject, session: &Session, mome
         metadata: texts.metadata(session),
         constraints: constraints_view(session),
         usage: session.usage().into(),
+        on_reuse: session.on_reuse(api.authority.live().system().system.policy_in_force()),
         as_of_position: moment.position,
         as_of_time: moment.at,
     }

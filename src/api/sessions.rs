@@ -11,6 +11,7 @@ use crate::{
     domain::{
         Digest16, Mode, OwnerId, Position, SessionId, SubjectId, Timestamp,
         command::AskedTerms,
+        policy::OnReuse,
         session::{Session, SharedSession, Status},
         state::State,
         subject::Subject,
@@ -51,6 +52,9 @@ pub(super) struct NewSessionBody {
     idle_timeout: Option<u32>,
     /// `fixed` (the default), or `sliding`: refreshed by use behind a proxy, and never renewed.
     mode: Option<Mode>,
+    /// What happens when a token of it comes back that a renewal had replaced: `reject` refuses it, `revoke` also ends
+    /// the session once the newer token is shown, in either order. By default `renewal.on_reuse`.
+    on_reuse: Option<String>,
     /// The name of the device that it belongs to; 1 to 128 characters.
     device: Option<String>,
     /// Up to 64 RFC 6749 scope tokens of up to 128 characters; 2 KiB in all, joined by blanks.
@@ -89,6 +93,7 @@ fn asked(fields: &mut Fields) -> (AskedTerms, Option<NewSession>) {
         renewal_reject_window: fields.seconds("renewalRejectWindow"),
         idle_timeout: fields.seconds("idleTimeout"),
         mode: fields.one_of("mode", &MODES).unwrap_or_default(),
+        on_reuse: fields.one_of("onReuse", &OnReuse::NAMES),
     };
     let device = fields.text("device", limits::DEVICE);
     let scopes = fields.texts("scopes", limits::SCOPES).unwrap_or_default();

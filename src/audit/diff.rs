@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::view::SessionState;
-use crate::domain::{Position, Timestamp, state::State, subject::Subject};
+use crate::domain::{Timestamp, state::State, subject::Subject};
 
 /// One thing that is not the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -81,7 +81,7 @@ impl Things<'_> {
 
     fn session(&self, subject: Option<&Subject>, id: crate::domain::SessionId) -> Option<Members> {
         let subject = subject?;
-        let state = SessionState::of(subject, subject.session(id)?, Position::ZERO, self.at);
+        let state = SessionState::of(self.state, subject, subject.session(id)?, self.at);
         let mut members = members(&state);
         // They say when one looked, or whose it is, which the subject says too.
         for name in ["asOfPosition", "asOfTime", "expiresIn", "ownerId"] {

@@ -164,8 +164,5 @@ pub fn sessions(state: &State, status: Option<Status>, at: Timestamp) -> Vec<Ses
     let mut found: Vec<_> =
         all.filter(|(_, _, session)| status.is_none_or(|status| session.status(at) == status)).collect();
     found.sort_by_key(|(created, _, _)| std::cmp::Reverse(*created));
-    found
-        .into_iter()
-        .map(|(_, subject, session)| SessionState::of(subject, session, state.position, at))
-        .collect()
+    found.into_iter().map(|(_, subject, session)| SessionState::of(state, subject, session, at)).collect()
 }

@@ -7,7 +7,9 @@ use crate::domain::{
     OwnerId, Position, Seconds, SessionId, SubjectId, Timestamp,
     budget::{Constraints, Usage},
     event::Trigger,
+    policy::OnReuse,
     session::{Session, Status},
+    state::State,
     subject::Subject,
 };
 
@@ -59,6 +61,9 @@ pub struct SessionState {
     pub constraints: Option<Constraints>,
     /// What it was used for.
     pub usage: Usage,
+    /// What happens when a token of it comes back that a renewal had replaced; of a session that asked for nothing,
+    /// because it could not yet, what the setting says then.
+    pub on_reuse: Option<OnReuse>,
     /// The position that this reflects.
     pub as_of_position: Position,
     /// The moment at which expiry is judged.
@@ -66,9 +71,10 @@ pub struct SessionState {
 }
 
 impl SessionState {
-    /// A session of a subject, both as of the same position, at a moment.
-    pub fn of(subject: &Subject, session: &Session, position: Position, at: Timestamp) -> Self {
+    /// A session of a subject, both of this state, at a moment.
+    pub fn of(state: &State, subject: &Subject, session: &Session, at: Timestamp) -> Self {
         let revocation = session.revocation.as_deref();
+        let setting = state.system.policy.as_ref().map(|policy| policy.on_reuse);
         Self {
             session_id: session.id,
             subject_id: subject.id.clone(),
@@ -92,7 +98,8 @@ impl SessionState {
             scopes: session.scopes().to_vec(),
             constraints: session.constraints().cloned(),
             usage: session.usage().clone(),
-            as_of_position: position,
+            on_reuse: session.terms.on_reuse.or(setting),
+            as_of_position: state.position,
             as_of_time: at,
         }
     }

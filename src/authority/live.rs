@@ -20,7 +20,7 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use super::uses::Uses;
+use super::{contested::Contested, uses::Uses};
 use crate::domain::{
     Position, Seconds, SessionId, SubjectId, Timestamp,
     bulk::{self, Bulk, Counter, Matched, Selector},
@@ -47,6 +47,7 @@ pub struct Live {
     unsettled: ArcSwap<Vec<Bulk>>,
     is_unsettled: AtomicBool,
     uses: Uses,
+    contested: Contested,
     position: watch::Sender<Position>,
     recorded_at: AtomicU64,
     /// In seconds. Only ever grows.
@@ -85,6 +86,7 @@ impl Live {
             unsettled: ArcSwap::default(),
             is_unsettled: AtomicBool::new(false),
             uses: Uses::new(uses_forgotten_before),
+            contested: Contested::default(),
             position: watch::Sender::new(state.position),
             recorded_at: AtomicU64::new(0),
             longest_ttl: AtomicU32::new(0),
@@ -213,6 +215,11 @@ impl Live {
         &self.uses
     }
 
+    /// The sessions that two holders contest.
+    pub(super) const fn contested(&self) -> &Contested {
+        &self.contested
+    }
+
     /// The authority's own state.
     pub fn system(&self) -> arc_swap::Guard<Arc<SystemView>> {
         self.system.load()
@@ -245,6 +252,7 @@ impl Live {
             self.longest_ttl.fetch_max(changed.terms.ttl.0, Ordering::AcqRel);
             self.sessions.put(changed.clone());
             self.uses.forget_ended(changed);
+            self.contested.note(changed);
         }
         self.subjects.put(subject);
     }

@@ -13,6 +13,7 @@
 
 mod alarms;
 mod bulk;
+mod contested;
 mod credentials;
 mod erase;
 mod health;

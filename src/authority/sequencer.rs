@@ -10,7 +10,7 @@ use crate::{
     clock::{Clock, stopwatch},
     domain::{
         Actor, KeyUse, SessionId, Stream, SubjectId, Timestamp,
-        command::{Command, RestsOn, SystemCommand},
+        command::{Command, EndContested, RenewSession, RestsOn, SystemCommand},
         event::{Presented, Seen},
         observed::Observed,
         refusal::Refusal,
@@ -108,11 +108,13 @@ impl Sequencer {
             gathering = Gathering { answered, until: now + (now - begun) / 2 };
             if marked.elapsed() >= MARK_INTERVAL {
                 self.record_marks();
+                self.end_contested();
                 self.record_uses(|uses| uses.due_now(MARKS_PER_COMMIT * MARK_COMMITS));
                 marked = stopwatch();
             }
         }
         self.record_marks();
+        self.end_contested();
         if self.record_uses(Uses::all) {
             self.health.all_uses_recorded();
         }
@@ -207,7 +209,7 @@ impl Sequencer {
             None => Ok(Answer::Done(Done { at, commit, subject, sample, is_repeat: false })),
             Some(refusal) => {
                 let recorded = commit.map(|commit| commit.last());
-                Err(Failure::Refused { refusal, recorded })
+                Err(Failure::Refused { refusal: refusal.recorded_at(recorded), recorded })
             }
         }
     }
@@ -290,8 +292,9 @@ impl Sequencer {
     /// What was presented is known here before the log knows it, and which keys are gone is no matter of the log.
     fn observed(&self, staging: &Staging<'_>, subject: &Subject, command: &Command) -> Observed {
         match command {
-            Command::RenewSession(renew) => {
-                let session = subject.session(renew.session_id);
+            Command::RenewSession(RenewSession { session_id, .. })
+            | Command::EndContested(EndContested { session_id, .. }) => {
+                let session = subject.session(*session_id);
                 let is_presented =
                     session.is_some_and(|session| self.presence.has_seen(session.id, session.generation));
                 Observed { is_presented, ..Observed::default() }
@@ -412,6 +415,32 @@ impl Sequencer {
             }
             self.presence.recorded(&pending);
         }
+    }
+
+    /// Ends contested sessions of which a token of the current generation was presented, one commit each.
+    fn end_contested(&mut self) {
+        let ids = self.live.contested().all();
+        if ids.is_empty() || self.may_write().is_err() {
+            return;
+        }
+        let live = Arc::clone(&self.live);
+        for ids in ids.chunks(BATCH) {
+            let mut staging = Staging::new(&live, ids.len());
+            let all_decided = ids.iter().all(|id| self.end_if_contested(&mut staging, *id).is_ok());
+            if !all_decided || self.commit(staging, stopwatch()).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn end_if_contested(&self, staging: &mut Staging<'_>, session_id: SessionId) -> Result<(), Failure> {
+        let Some(id) = self.live.subject_of(session_id) else { return Ok(()) };
+        let (subject, at) = (staging.subject(&id), staging.moment(self.clock.now()));
+        let command = Command::EndContested(EndContested { session_id, shown: None });
+        let observed = self.observed(staging, &subject, &command);
+        let stamp = self.stamp(at, Context::of(Actor::AUTHORITY));
+        let decided = staging.decide_subject(subject, &command, &observed, stamp);
+        decided.map(drop).map_err(|fault| self.unwritable(&fault))
     }
 
     /// Records uses of sessions; whether that was possible.

@@ -5,8 +5,8 @@ use crate::{
         Actor, Event, Generation, OwnerId, Position, SessionId, SubjectEvent, SubjectId, Timestamp,
         budget::{Constraints, Usage, Use},
         command::{
-            AskedTerms, Command, CreateSession, RecordUsage, RefreshSession, RenewSession, RevokeSession,
-            RevokeSessions, Revoker, SystemCommand,
+            AskedTerms, Command, CreateSession, EndContested, RecordUsage, RefreshSession, RenewSession,
+            RevokeSession, RevokeSessions, Revoker, SystemCommand,
         },
         decide::check_terms,
         event::{Device, Trigger},
@@ -259,6 +259,23 @@ impl Authority {
         let done =
             self.submit_unmarked(Ask::Subject(holder.session.subject.clone(), command), context).await?;
         Ok(done.commit.is_some().then(|| self.granted(&done, id)))
+    }
+
+    /// Ends the session of a token that is about to be used for what is not recorded, if two holders contest it: this
+    /// one is the second. [`Context::idempotency`] counts for nothing here.
+    ///
+    /// # Errors
+    /// [`Refusal::SessionRevoked`] once it is ended, or why that could not be recorded.
+    pub async fn check_uncontested(&self, context: Context, holder: &Holder) -> Result<(), Failure> {
+        let is_contested = holder.session.ends_when_presented(self.live.system().system.policy_in_force());
+        if !is_contested {
+            return Ok(());
+        }
+        let command = Command::EndContested(EndContested {
+            session_id: holder.session.id,
+            shown: Some(holder.claims.generation),
+        });
+        self.submit_unmarked(Ask::Subject(holder.session.subject.clone(), command), context).await.map(drop)
     }
 
     /// A token of the given generation. Tokens can be sealed again at any time, so none is ever stored.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::domain::{Amount, OwnerId, Seconds, SubjectId};
+use crate::domain::{Amount, OwnerId, Seconds, SubjectId, policy::OnReuse};
 
 /// A session that is asked for, to be renewed by whoever holds it. What is none is the authority's default.
 #[derive(Clone, Debug, Serialize)]
@@ -21,6 +21,8 @@ pub struct NewSession {
     pub renewal_reject_window: Option<Seconds>,
     /// After so long without a use it ends; an introspection of its token is a use, and so is a renewal.
     pub idle_timeout: Option<Seconds>,
+    /// What happens when a token of it comes back that a renewal had replaced. None: the authority's default.
+    pub on_reuse: Option<OnReuse>,
     /// The device that it belongs to.
     pub device: Option<String>,
     /// What it is to be good for.
@@ -32,7 +34,8 @@ pub struct NewSession {
 }
 
 impl NewSession {
-    /// A session of this subject, with the authority's defaults.
+    /// A session of this subject, with the authority's defaults, but that it ends when two holders of it have shown
+    /// themselves. A [`Holder`](super::Holder) loses no session by that: its renewals carry a key.
     pub const fn of(subject_id: SubjectId) -> Self {
         Self {
             subject_id,
@@ -41,6 +44,7 @@ impl NewSession {
             absolute_lifetime: None,
             renewal_reject_window: None,
             idle_timeout: None,
+            on_reuse: Some(OnReuse::Revoke),
             device: None,
             scopes: Vec::new(),
             metadata: None,

@@ -63,7 +63,7 @@ impl Kind {
             Self::Count(least, most, place) => put(place(config), number(&text, *least, *most)),
             Self::Flag(place) => put(place(config), text.parse().ok()),
             Self::OnLimit(place) => put(place(config), choose(&ON_LIMIT, &text)),
-            Self::OnReuse(place) => put(place(config), choose(&ON_REUSE, &text)),
+            Self::OnReuse(place) => put(place(config), choose(&OnReuse::NAMES, &text)),
             Self::Address(place) => put(place(config), address(&text)),
             Self::Url(place) => put(place(config), url(&text)),
             Self::Directory(place) => put(place(config), directory(&text)),
@@ -83,7 +83,7 @@ impl Kind {
             Self::Count(_, _, place) => place(config).to_string(),
             Self::Flag(place) => place(config).to_string(),
             Self::OnLimit(place) => word(&ON_LIMIT, place(config)),
-            Self::OnReuse(place) => word(&ON_REUSE, place(config)),
+            Self::OnReuse(place) => word(&OnReuse::NAMES, place(config)),
             Self::Address(place) => place(config).to_string(),
             Self::Url(place) => place(config).clone().unwrap_or_default(),
             Self::Directory(place) => place(config).display().to_string(),
@@ -103,7 +103,7 @@ impl Kind {
             Self::Count(least, most, _) => format!("{least} to {most}"),
             Self::Flag(_) => "true or false".to_owned(),
             Self::OnLimit(_) => words(&ON_LIMIT),
-            Self::OnReuse(_) => words(&ON_REUSE),
+            Self::OnReuse(_) => words(&OnReuse::NAMES),
             Self::Address(_) => {
                 "an IP address and a port, such as 127.0.0.1:7300, localhost:7300, or :7300 for all interfaces"
                     .to_owned()
@@ -164,7 +164,6 @@ impl Kind {
 
 /// The words of choices, as in the API.
 const ON_LIMIT: [(&str, OnLimit); 2] = [("reject", OnLimit::Reject), ("evict_oldest", OnLimit::EvictOldest)];
-const ON_REUSE: [(&str, OnReuse); 2] = [("reject", OnReuse::Reject), ("revoke", OnReuse::Revoke)];
 
 fn choose<T: Copy>(choices: &[(&str, T)], text: &str) -> Option<T> {
     choices.iter().find(|(word, _)| *word == text).map(|(_, choice)| *choice)

@@ -55,7 +55,7 @@ const fn setting(name: &'static str, kind: Kind, doc: &'static str) -> Setting {
 }
 
 /// Every setting there is.
-pub static SETTINGS: [Setting; 32] = [
+pub static SETTINGS: [Setting; 33] = [
     setting(
         "server.listen",
         Kind::Address(|config| &mut config.server.listen),
@@ -150,7 +150,12 @@ pub static SETTINGS: [Setting; 32] = [
     setting(
         "renewal.on_reuse",
         Kind::OnReuse(|config| &mut config.policy.on_reuse),
-        "What happens when a replaced token asks for a renewal although the newer one was used; `revoke` ends the session.",
+        "What a session that asks for neither does when a replaced token asks for a renewal and the newer one is used too, in either order; `revoke` ends the session.",
+    ),
+    setting(
+        "renewal.reuse_grace",
+        Kind::Seconds(0, 120, |config| &mut config.policy.reuse_grace),
+        "How long after a renewal the replaced token is refused without suspicion, so that processes that share a session find its new token, in seconds.",
     ),
     setting(
         "idempotency.window",

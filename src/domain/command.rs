@@ -8,7 +8,7 @@ use super::{
     event::{CredentialIssued, Device, Presented, Profile, ProfileChanges, Seen, WebhookCreated},
     id::{CredentialId, Digest16, Generation, OwnerId, SessionId, WebhookId},
     keys::{KeyId, KeyUse, Retire},
-    policy::Policy,
+    policy::{OnReuse, Policy},
     text::SealedText,
     time::Seconds,
 };
@@ -32,6 +32,8 @@ pub enum Command {
     RevokeSessions(RevokeSessions),
     /// Use a session, within its constraints.
     RecordUsage(RecordUsage),
+    /// End a session that two holders contest, now that both have shown themselves.
+    EndContested(EndContested),
     /// Record which sessions of the subject have ended by themselves.
     RecordExpiries,
     /// Make all text about the subject unreadable.
@@ -67,7 +69,7 @@ impl Command {
     /// Whether it goes before creates and renewals when the authority is busy: whatever ends something does.
     pub const fn is_urgent(&self) -> bool {
         match self {
-            Self::RevokeSession(_) | Self::RevokeSessions(_) => true,
+            Self::RevokeSession(_) | Self::RevokeSessions(_) | Self::EndContested(_) => true,
             Self::RegisterSubject(_)
             | Self::ChangeSubject(_)
             | Self::CreateSession(_)
@@ -82,7 +84,10 @@ impl Command {
     /// Which uses of sessions its decision rests on.
     pub const fn rests_on(&self) -> RestsOn {
         match self {
-            Self::RegisterSubject(_) | Self::ChangeSubject(_) | Self::EraseSubject(_) => RestsOn::Nothing,
+            Self::RegisterSubject(_)
+            | Self::ChangeSubject(_)
+            | Self::EndContested(_)
+            | Self::EraseSubject(_) => RestsOn::Nothing,
             Self::RenewSession(command) => RestsOn::One(command.session_id),
             Self::RefreshSession(command) => RestsOn::One(command.session_id),
             Self::RecordUsage(command) => RestsOn::One(command.session_id),
@@ -223,6 +228,8 @@ pub struct AskedTerms {
     pub idle_timeout: Option<Seconds>,
     /// How it shall be kept alive.
     pub mode: Mode,
+    /// What happens when a token of it comes back that a renewal had replaced.
+    pub on_reuse: Option<OnReuse>,
 }
 
 /// Extend a session's period and replace its token.
@@ -245,6 +252,15 @@ pub struct RefreshSession {
     pub session_id: SessionId,
     /// The generation of the token that was shown.
     pub generation: Generation,
+}
+
+/// End a session that two holders contest, if a token of its current generation was presented, or is shown now.
+#[derive(Clone, Copy, Debug)]
+pub struct EndContested {
+    /// The session.
+    pub session_id: SessionId,
+    /// The generation of the token that is shown now, if one is.
+    pub shown: Option<Generation>,
 }
 
 /// End one session.

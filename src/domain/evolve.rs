@@ -8,9 +8,9 @@ use super::{
     activity::{Activity, SessionRefreshed},
     budget::Budget,
     event::{
-        CredentialIssued, EventKind, ExpiringSoon, Profile, RejectionCause, RenewalRejected, SessionCreated,
-        SessionExpired, SessionRenewed, SessionRevoked, SessionsRevoked, SubjectEvent, SubjectRegistered,
-        SystemEvent, Trigger, UsageRecorded, WebhookCreated,
+        CredentialIssued, EventKind, ExpiringSoon, Profile, RejectionCause, RejectionCode, RenewalRejected,
+        SessionCreated, SessionExpired, SessionRenewed, SessionRevoked, SessionsRevoked, SubjectEvent,
+        SubjectRegistered, SystemEvent, Trigger, UsageRecorded, WebhookCreated,
     },
     id::{Generation, Position},
     record::RecordedAs,
@@ -230,13 +230,15 @@ fn rejected(subject: &mut Subject, event: &RenewalRejected) -> Result<(), &'stat
         (RejectionCause::Owner, _) if session.renewal.is_none() => Err("there was no renewal to veto"),
         (RejectionCause::Owner, Some(_)) => Err("a veto breaks no rule"),
         (RejectionCause::Owner, None) if event.expiring_soon.is_some() => Err("a veto looks at no end"),
+        (RejectionCause::Owner, None) if event.contested => Err("a veto contests nothing"),
         (RejectionCause::Owner, None) => Ok(()),
         (RejectionCause::Policy, None) => Err("a rule that refuses has a code"),
-        (RejectionCause::Policy, Some(code)) if session.refused.contains(code) => {
+        (RejectionCause::Policy, Some(code)) if session.refused.contains(code) && !event.contested => {
             Err("the refusal is recorded already")
         }
         (RejectionCause::Policy, Some(code)) => {
-            let said = said_soon(session, event.expiring_soon)?;
+            let said =
+                said_contested(session, code, event.contested, said_soon(session, event.expiring_soon)?)?;
             let session = subject.session_mut(event.session_id).expect("it was found above");
             session.refused = session.refused.with(code);
             session.said = said;
@@ -251,6 +253,24 @@ fn said_soon(session: &Session, soon: Option<ExpiringSoon>) -> Result<Said, &'st
         None => Ok(session.said),
         Some(_) if session.said.contains(Once::ExpiringSoon) => Err("that its end is near was said before"),
         Some(_) => Ok(session.said.with(Once::ExpiringSoon)),
+    }
+}
+
+/// The same, with that the session is contested, if this refusal says so.
+fn said_contested(
+    session: &Session,
+    code: RejectionCode,
+    contested: bool,
+    said: Said,
+) -> Result<Said, &'static str> {
+    if !contested {
+        Ok(said)
+    } else if session.renewal.is_none() || code != RejectionCode::SessionRenewalMismatch {
+        Err("only a token that a renewal replaced contests a session")
+    } else if session.said.contains(Once::Contested) {
+        Err("that the session is contested is recorded already")
+    } else {
+        Ok(said.with(Once::Contested))
     }
 }
 

@@ -52,7 +52,7 @@ pub struct Policy {
     /// `subjects.auto_register`: whether a session for an unknown subject registers it.
     #[n(10)]
     pub auto_register: bool,
-    /// `renewal.on_reuse`.
+    /// `renewal.on_reuse`: of a session that asks for neither.
     #[n(11)]
     pub on_reuse: OnReuse,
     /// `session.idle_timeout`: of a session that asks for none.
@@ -61,6 +61,41 @@ pub struct Policy {
     /// `sliding.enabled`: whether sliding sessions are refreshed.
     #[cbor(n(13), with = "unless_off", has_nil)]
     pub sliding_enabled: bool,
+    /// `renewal.reuse_grace`: so long after a renewal the token that it replaced contests nothing.
+    #[cbor(n(14), with = "unless_zero", has_nil)]
+    pub reuse_grace: Seconds,
+}
+
+/// Before there was a grace there was none, so none is what a record without it says.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    clippy::unnecessary_wraps,
+    reason = "the derived code calls these, and gives their types"
+)]
+mod unless_zero {
+    use minicbor::{Decoder, Encoder, decode::Error, encode as encoding};
+
+    use super::Seconds;
+
+    pub(super) fn encode<C, W: encoding::Write>(
+        seconds: &Seconds,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), encoding::Error<W::Error>> {
+        e.u32(seconds.0)?.ok()
+    }
+
+    pub(super) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Seconds, Error> {
+        d.u32().map(Seconds)
+    }
+
+    pub(super) const fn nil() -> Option<Seconds> {
+        Some(Seconds(0))
+    }
+
+    pub(super) const fn is_nil(seconds: &Seconds) -> bool {
+        seconds.0 == 0
+    }
 }
 
 /// A switch that is on is recorded as before there was one.
@@ -106,7 +141,7 @@ pub enum OnLimit {
     EvictOldest,
 }
 
-/// What happens when a token of an earlier generation asks for a renewal although the newer was presented.
+/// What happens when a token that was replaced asks for a renewal, and the one that replaced it is used as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(index_only)]
 #[serde(rename_all = "snake_case")]
@@ -114,9 +149,14 @@ pub enum OnReuse {
     /// The renewal is refused.
     #[n(0)]
     Reject,
-    /// The renewal is refused and the session ends: one of the two holders is a thief.
+    /// The renewal is refused, and the session ends once both tokens have been shown: one of its holders is a thief.
     #[n(1)]
     Revoke,
+}
+
+impl OnReuse {
+    /// Each with its name.
+    pub const NAMES: [(&str, Self); 2] = [("reject", Self::Reject), ("revoke", Self::Revoke)];
 }
 
 /// After so long without use a sliding session ends that asks for no other time.
@@ -150,6 +190,23 @@ impl Default for Policy {
             on_reuse: OnReuse::Reject,
             idle_timeout: None,
             sliding_enabled: true,
+            reuse_grace: Seconds(10),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an earlier version recorded must say what it meant: no grace. It must be written as it was read.
+    #[test]
+    fn a_policy_without_a_grace_is_one_of_no_grace() {
+        let old = Policy { reuse_grace: Seconds(0), ..Policy::default() };
+        let bytes = minicbor::to_vec(&old).unwrap();
+        assert_eq!(minicbor::Decoder::new(&bytes).array().unwrap(), Some(12), "the last three are left out");
+        assert_eq!(minicbor::decode::<Policy>(&bytes).unwrap(), old);
+        let new = minicbor::to_vec(Policy::default()).unwrap();
+        assert_eq!(minicbor::decode::<Policy>(&new).unwrap(), Policy::default());
     }
 }

@@ -60,6 +60,10 @@ pub enum Refusal {
         /// What ended it.
         trigger: Trigger,
     },
+    /// The session ends with this refusal: the token is the second of two that contest it. Where that end stands is
+    /// known once it is recorded; see [`Refusal::recorded_at`].
+    #[error("the session ends now: two holders have shown tokens of it")]
+    EndsForReuse,
     /// The token was replaced by a renewal (outside of renew).
     #[error("a renewal replaced this token")]
     TokenSuperseded {
@@ -81,6 +85,8 @@ pub enum Refusal {
     /// Row 4 of renew: the token is not of the current generation.
     #[error("the token is not the session's current one")]
     RenewalMismatch {
+        /// When its holder may ask once more, if it still has no other token; none: never.
+        retry_at: Option<Timestamp>,
         /// The event that made another generation current.
         caused_by: Position,
     },
@@ -142,6 +148,19 @@ pub enum Refusal {
         /// The last event that made or withdrew an admin key.
         caused_by: Position,
     },
+}
+
+impl Refusal {
+    /// The same, now that what it leaves behind is recorded up to this position.
+    #[must_use]
+    pub fn recorded_at(self, last: Option<Position>) -> Self {
+        match (self, last) {
+            (Self::EndsForReuse, Some(caused_by)) => {
+                Self::SessionRevoked { caused_by, trigger: Trigger::TokenReuse }
+            }
+            (other, _) => other,
+        }
+    }
 }
 
 /// That a subject, or a device, has as many active sessions as it may.

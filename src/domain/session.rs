@@ -11,6 +11,7 @@ use super::{
     budget::{Budget, Constraints, Usage, unused},
     event::{Device, ExpiringSoon, ExpiryCause, RejectionCode, Terms, Trigger},
     id::{Digest16, Generation, Position, SessionId, SubjectId},
+    policy::{OnReuse, Policy},
     shared::{Recent, Shareable, Shared},
     text::SealedText,
     time::{Seconds, Timestamp},
@@ -193,6 +194,8 @@ pub enum Once {
     ExpiringSoon = 1,
     /// That it ended by itself.
     Expired = 2,
+    /// That two holders contest it. No renewal takes that back.
+    Contested = 4,
 }
 
 impl Said {
@@ -387,6 +390,24 @@ impl Session {
             (TokenFault::Idle, _) => self.activity().map_or(self.granted, |activity| activity.seen),
             (TokenFault::Revoked(_) | TokenFault::Superseded | TokenFault::Expired, _) => self.granted,
         }
+    }
+
+    /// What happens when a token of it comes back that a renewal had replaced.
+    pub fn on_reuse(&self, policy: &Policy) -> OnReuse {
+        self.terms.on_reuse.unwrap_or(policy.on_reuse)
+    }
+
+    /// Whether it ends when a token of its current generation is presented: a replaced token came back, so whoever
+    /// shows the newer one is the second holder.
+    pub fn ends_when_presented(&self, policy: &Policy) -> bool {
+        self.revocation.is_none()
+            && self.said.contains(Once::Contested)
+            && self.on_reuse(policy) == OnReuse::Revoke
+    }
+
+    /// Whether a token of its current generation is known to have been presented since its latest renewal.
+    pub fn was_presented(&self) -> bool {
+        self.renewal.as_ref().is_some_and(|renewal| renewal.presented)
     }
 
     /// Whether it still matters that a token of its current generation is presented: to the lost-reply rule,

@@ -161,6 +161,7 @@ fn renewal_rejected(session_id: SessionId) -> Event {
         cause: RejectionCause::Policy,
         code: Some(RejectionCode::RenewalTooEarly),
         expiring_soon: None,
+        contested: false,
     }))
 }
 
@@ -191,6 +192,7 @@ pub(super) fn every_kind() -> Vec<Event> {
                 renewal_reject_window: Seconds(600),
                 idle_timeout: None,
                 mode: Mode::Fixed,
+                on_reuse: None,
             },
             expires_at: at(3_600_000),
             renew_at: Some(at(1_800_000)),
@@ -234,7 +236,9 @@ pub(super) fn every_kind() -> Vec<Event> {
             expires_in: None,
         })),
         Event::System(SystemEvent::CredentialRevoked(CredentialRevoked { credential_id })),
-        Event::System(SystemEvent::PolicyChanged(PolicyChanged { policy: Policy::default() })),
+        Event::System(SystemEvent::PolicyChanged(PolicyChanged {
+            policy: Policy { reuse_grace: Seconds(0), ..Policy::default() },
+        })),
         Event::Subject(SubjectEvent::SessionExpired(SessionExpired {
             session_id,
             expires_at: at(3_600_000),

@@ -4,6 +4,7 @@ use tenure::domain::{
     Event, Generation, Mode, Policy, Seconds, SubjectEvent, SystemEvent, Timestamp,
     command::{AskedTerms, Command, CreateSession},
     event::{PolicyChanged, Profile, SessionCreated, SubjectRegistered, Terms},
+    policy::OnReuse,
     refusal::Refusal,
 };
 
@@ -16,6 +17,7 @@ const NOTHING_ASKED: AskedTerms = AskedTerms {
     renewal_reject_window: None,
     idle_timeout: None,
     mode: Mode::Fixed,
+    on_reuse: None,
 };
 
 fn asked_ttl(seconds: u32) -> AskedTerms {
@@ -69,6 +71,7 @@ fn a_session_that_asks_for_nothing_gets_the_defaults() {
             max_renewals: 30,
             absolute_lifetime: Seconds(2_592_000),
             renewal_reject_window: Seconds(3_600),
+            on_reuse: Some(OnReuse::Reject),
             ..TERMS
         },
         expires_at: after(86_400),
@@ -95,12 +98,14 @@ fn the_defaults_are_those_of_the_policy() {
         policy.max_renewals = 7;
         policy.absolute_lifetime = Seconds(90_000);
         policy.renewal_reject_window = Seconds(301);
+        policy.on_reuse = OnReuse::Revoke;
     });
     let expected = Terms {
         ttl: Seconds(600),
         max_renewals: 7,
         absolute_lifetime: Seconds(90_000),
         renewal_reject_window: Seconds(301),
+        on_reuse: Some(OnReuse::Revoke),
         ..TERMS
     };
     assert_eq!(terms, expected);
@@ -280,6 +285,7 @@ fn with_auto_register_the_first_session_registers_its_subject_in_the_same_step()
         max_renewals: 0,
         absolute_lifetime: Seconds(2_592_000),
         renewal_reject_window: Seconds(3_600),
+        on_reuse: Some(OnReuse::Reject),
         ..TERMS
     };
     let scenario = outcome.then([

@@ -99,6 +99,8 @@ fn reach_every_answer(answers: &BTreeMap<String, usize>) {
         "self",
         "evicted",
         "token_reuse",
+        "contested",
+        "uncontested before",
         "renewal_rejected",
         "POLICY",
         "SUBJECT_NOT_FOUND",

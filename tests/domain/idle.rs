@@ -28,6 +28,7 @@ const ASK: AskedTerms = AskedTerms {
     renewal_reject_window: None,
     idle_timeout: None,
     mode: Mode::Fixed,
+    on_reuse: None,
 };
 
 fn begun(terms: Terms) -> Scenario {

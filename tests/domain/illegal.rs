@@ -101,6 +101,7 @@ fn rejection(generation: u32, cause: RejectionCause, code: Option<RejectionCode>
         cause,
         code,
         expiring_soon: None,
+        contested: false,
     }))
 }
 
@@ -317,6 +318,7 @@ fn a_session_that_does_not_exist_is_neither_renewed_nor_refused_nor_ended() {
         cause: RejectionCause::Policy,
         code: Some(RejectionCode::TokenExpired),
         expiring_soon: None,
+        contested: false,
     };
     assert_illegal(&begun(), &Event::Subject(SubjectEvent::RenewalRejected(rejected)), after(600));
 }
@@ -337,6 +339,32 @@ fn a_refusal_names_the_generation_that_was_current() {
     assert_legal(&once_renewed(), &early(2), after(700));
     assert_illegal(&once_renewed(), &early(1), after(700));
     assert_illegal(&once_renewed(), &early(3), after(700));
+}
+
+fn contesting(generation: u32, change: impl FnOnce(&mut RenewalRejected)) -> Event {
+    let Event::Subject(SubjectEvent::RenewalRejected(mut event)) = is_contested(generation) else {
+        unreachable!()
+    };
+    change(&mut event);
+    Event::Subject(SubjectEvent::RenewalRejected(event))
+}
+
+#[test]
+fn a_session_is_contested_once_by_a_token_that_a_renewal_replaced() {
+    assert_legal(&once_renewed(), &is_contested(2), after(700));
+    assert_illegal(&begun(), &is_contested(1), after(700));
+    let early = |event: &mut RenewalRejected| event.code = Some(RejectionCode::RenewalTooEarly);
+    assert_illegal(&once_renewed(), &contesting(2, early), after(700));
+    let vetoed = |event: &mut RenewalRejected| (event.cause, event.code) = (RejectionCause::Owner, None);
+    assert_illegal(&once_renewed(), &contesting(2, vetoed), after(700));
+
+    let mismatch = is_refused(2, RejectionCode::SessionRenewalMismatch);
+    let refused = [registered(), began(1, 0), renewed(2, 500), Fact::of_agent(mismatch.clone(), after(501))];
+    assert_legal(&subject(refused.clone()), &is_contested(2), after(700));
+    let contested = refused.into_iter().chain([Fact::of_agent(is_contested(2), after(700))]);
+    let contested = subject(contested.chain([renewed(3, 1_000)]));
+    assert_illegal(&contested, &is_contested(3), after(1_100));
+    assert_legal(&contested, &is_refused(3, RejectionCode::SessionRenewalMismatch), after(1_100));
 }
 
 #[test]

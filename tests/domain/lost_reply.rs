@@ -1,7 +1,7 @@
-//! A renewal whose reply was lost, and a token that comes back after it was replaced (section 3).
+//! A renewal whose reply was lost (section 3). A token that comes back for another reason is a matter of `theft`.
 
 use tenure::domain::{
-    Event, Position, Seconds,
+    Position, Seconds,
     event::{Terms, Trigger},
     policy::OnReuse,
     refusal::Refusal,
@@ -12,11 +12,11 @@ use crate::{
     scenario::*,
 };
 
-const KEY: u8 = 1;
-const OTHER_KEY: u8 = 2;
+pub(crate) const KEY: u8 = 1;
+pub(crate) const OTHER_KEY: u8 = 2;
 
 /// Position 3: session 1 is renewed with [`KEY`] at 600 s. Half is over at 1100 s, all of it at 1600 s.
-fn renewed_with_the_key() -> Scenario {
+pub(crate) fn renewed_with_the_key() -> Scenario {
     begun().and([renewed_with_key(KEY, 2, 600)])
 }
 
@@ -182,121 +182,4 @@ fn a_lost_reply_is_answered_whatever_the_policy_does_about_reuse() {
         .under(|policy| policy.on_reuse = OnReuse::Revoke)
         .when(renew(1).with_key(KEY), after(601))
         .then_nothing();
-}
-
-// A token of an earlier generation comes back
-
-fn revoking(scenario: Scenario) -> Scenario {
-    scenario.under(|policy| policy.on_reuse = OnReuse::Revoke)
-}
-
-fn is_ended_for_reuse() -> Event {
-    is_ended(1, Trigger::TokenReuse)
-}
-
-#[test]
-fn by_default_a_reused_token_is_refused_and_the_session_lives() {
-    let scenario = renewed_with_the_key()
-        .and([presented(2, 610)])
-        .when(renew(1), after(611))
-        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH)]);
-    assert!(scenario.session(1).is_live(after(611)));
-}
-
-#[test]
-fn a_reused_token_ends_the_session_when_the_policy_says_so() {
-    let scenario = revoking(renewed_with_the_key())
-        .and([presented(2, 610)])
-        .when(renew(1), after(611))
-        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH), is_ended_for_reuse()]);
-    assert!(!scenario.session(1).is_live(after(611)));
-    scenario
-        .when(renew(2), after(1_200))
-        .then_refused(Refusal::SessionRevoked { caused_by: Position(6), trigger: Trigger::TokenReuse });
-}
-
-#[test]
-fn a_replay_of_the_recorded_request_is_reuse_too() {
-    revoking(renewed_with_the_key())
-        .and([presented(2, 610)])
-        .when(renew(1).with_key(KEY), after(611))
-        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH), is_ended_for_reuse()]);
-}
-
-#[test]
-fn a_reused_token_ends_the_session_before_the_presentation_is_recorded() {
-    revoking(renewed_with_the_key())
-        .when(renew(1).when_newer_was_seen(), after(611))
-        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH), is_ended_for_reuse()]);
-}
-
-#[test]
-fn a_reused_token_ends_the_session_though_the_refusal_was_recorded_before() {
-    revoking(renewed_with_the_key())
-        .when(renew(1), after(601))
-        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH)])
-        .and([presented(2, 610)])
-        .when(renew(1), after(611))
-        .then_refused_and_recorded(mismatch(3), [is_ended_for_reuse()]);
-}
-
-#[test]
-fn a_reused_token_ends_only_that_one_session() {
-    let scenario = revoking(renewed_with_the_key())
-        .and([began(2, 605), presented(2, 610)])
-        .when(renew(1), after(611))
-        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH), is_ended_for_reuse()]);
-    assert!(scenario.session(2).is_live(after(611)));
-}
-
-/// It may be a client that lost the reply and has no key: nobody holds a newer token.
-#[test]
-fn while_the_new_token_was_not_presented_an_old_one_ends_nothing() {
-    revoking(renewed_with_the_key())
-        .when(renew(1), after(601))
-        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH)]);
-}
-
-/// The mark was dropped for renewals without a key, so that after a restart the thief went unpunished.
-#[test]
-fn a_reused_token_ends_a_session_that_was_renewed_without_a_key() {
-    revoking(begun().and([renewed(2, 600), presented(2, 610)]))
-        .when(renew(1), after(611))
-        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH), is_ended_for_reuse()]);
-}
-
-#[test]
-fn a_session_renewed_without_a_key_awaits_its_presentation_too() {
-    let scenario = begun().and([renewed(2, 600)]);
-    assert!(scenario.session(1).awaits_presentation());
-    let scenario = scenario.and([presented(2, 610)]);
-    assert!(!scenario.session(1).awaits_presentation());
-    assert!(!begun().session(1).awaits_presentation(), "a first token replaces none");
-}
-
-/// The second generation was presented, or there would be no third: a first one that comes back is reused,
-/// whether or not the third was seen yet.
-#[test]
-fn a_token_two_generations_old_is_a_reused_one() {
-    revoking(renewed_with_the_key())
-        .and([renewed_with_key(OTHER_KEY, 3, 1_100)])
-        .when(renew(1), after(1_101))
-        .then_refused_and_recorded(mismatch(4), [is_refused(3, MISMATCH), is_ended_for_reuse()]);
-}
-
-#[test]
-fn a_generation_that_was_never_issued_is_no_reuse() {
-    revoking(renewed_with_the_key())
-        .and([presented(2, 610)])
-        .when(renew(3), after(611))
-        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH)]);
-}
-
-/// Row 4 comes before row 5, and so does what it does.
-#[test]
-fn a_reused_token_of_an_expired_session_ends_it() {
-    revoking(renewed_with_the_key())
-        .and([presented(2, 610)])
-        .when(renew(1), after(1_600))
-        .then_refused_and_recorded(mismatch(3), [is_refused(2, MISMATCH), is_ended_for_reuse()]);
 }

@@ -17,4 +17,5 @@ mod revoke;
 mod scenario;
 mod subjects;
 mod system;
+mod theft;
 mod usage;

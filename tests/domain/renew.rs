@@ -30,7 +30,7 @@ fn is_renewed(generation: u32, expires_at: Timestamp, renew_at: Option<Timestamp
 }
 
 pub(crate) const fn mismatch(caused_by: u64) -> Refusal {
-    Refusal::RenewalMismatch { caused_by: Position(caused_by) }
+    Refusal::RenewalMismatch { retry_at: None, caused_by: Position(caused_by) }
 }
 
 pub(crate) const fn expired(caused_by: u64) -> Refusal {

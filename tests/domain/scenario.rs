@@ -41,6 +41,7 @@ pub(crate) const TERMS: Terms = Terms {
     renewal_reject_window: Seconds(300),
     idle_timeout: None,
     mode: Mode::Fixed,
+    on_reuse: None,
 };
 
 /// So many seconds after [`T0`].
@@ -217,6 +218,19 @@ pub(crate) fn is_refused(generation: u32, code: RejectionCode) -> Event {
         cause: RejectionCause::Policy,
         code: Some(code),
         expiring_soon: None,
+        contested: false,
+    }))
+}
+
+/// A refusal by row 4 from which on session 1 is contested.
+pub(crate) fn is_contested(generation: u32) -> Event {
+    Event::Subject(SubjectEvent::RenewalRejected(RenewalRejected {
+        session_id: session(1),
+        generation: Generation(generation),
+        cause: RejectionCause::Policy,
+        code: Some(RejectionCode::SessionRenewalMismatch),
+        expiring_soon: None,
+        contested: true,
     }))
 }
 
@@ -228,6 +242,7 @@ pub(crate) fn is_vetoed(generation: u32) -> [Event; 2] {
         cause: RejectionCause::Owner,
         code: None,
         expiring_soon: None,
+        contested: false,
     }));
     [rejected, is_ended(1, Trigger::RenewalRejected)]
 }

@@ -39,6 +39,7 @@ mod secrets;
 mod server;
 mod story;
 mod streams;
+mod theft;
 mod throttle;
 mod untouched;
 mod usage;

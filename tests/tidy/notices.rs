@@ -192,6 +192,7 @@ fn created(session_id: SessionId) -> Event {
             renewal_reject_window: Seconds(3_600),
             idle_timeout: None,
             mode: Mode::Fixed,
+            on_reuse: Some(tenure::domain::policy::OnReuse::Reject),
         },
         expires_at: after(begin + 86_400),
         renew_at: Some(after(begin + 60_000)),
@@ -243,6 +244,7 @@ fn refused() -> Event {
         cause: RejectionCause::Policy,
         code: Some(RejectionCode::RenewalTooEarly),
         expiring_soon: None,
+        contested: false,
     }))
 }
 

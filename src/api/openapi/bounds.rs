@@ -10,7 +10,7 @@ use crate::{
     bus::webhooks,
     domain::{
         EventKind, NoticeKind, Policy,
-        policy::{IDLE_TIMEOUT, REJECT_WINDOW, SHORTEST_TTL},
+        policy::{IDLE_TIMEOUT, OnReuse, REJECT_WINDOW, SHORTEST_TTL},
     },
 };
 
@@ -73,6 +73,7 @@ fn members(policy: &Policy) -> Vec<(&'static str, &'static str, Value)> {
         ("NewSessionBody", "absoluteLifetime", whole(&(SHORTEST_TTL..=policy.absolute_lifetime.0))),
         ("NewSessionBody", "renewalRejectWindow", whole(&REJECT_WINDOW)),
         ("NewSessionBody", "idleTimeout", whole(&IDLE_TIMEOUT)),
+        ("NewSessionBody", "onReuse", one_of(&OnReuse::NAMES.map(|(name, _)| name))),
         ("NewSessionBody", "device", text(&limits::DEVICE)),
         ("NewSessionBody", "scopes", list(&limits::SCOPES, &scope())),
         ("ConstraintsBody", "maxTransactions", whole(&limits::TRANSACTIONS)),
@@ -95,6 +96,7 @@ fn members(policy: &Policy) -> Vec<(&'static str, &'static str, Value)> {
         ("NewWebhookBody", "secret", json!({ "pattern": webhooks::SECRET_PATTERN })),
         ("RedeliverBody", "from", count_from(1)),
         ("ClockBody", "advance", count_from(0)),
+        ("SessionView", "onReuse", one_of(&OnReuse::NAMES.map(|(name, _)| name))),
         ("LiveToken", "active", json!({ "const": true })),
         ("DeadToken", "active", json!({ "const": false })),
         ("DeadToken", "code", one_of(&inactive)),

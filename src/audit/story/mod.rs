@@ -158,7 +158,7 @@ impl Teller {
         let used = self.live.last_seen_at.and_then(|seen_at| with_use(session, seen_at, at));
         let session = used.as_ref().unwrap_or(session);
         Some(Story {
-            session: SessionState::of(subject, session, state.position, at),
+            session: SessionState::of(state, subject, session, at),
             chapters: self.chapters,
             next: next::possible(subject, session, state.system.policy.as_ref(), at),
         })

@@ -29,7 +29,7 @@ pub(super) fn told(
 ) -> (String, Reason) {
     match (event.cause, event.code) {
         (RejectionCause::Policy, Some(code)) => {
-            by_rule(code, session, at, confirmed(code, subject, session, before, at))
+            by_rule(code, event.contested, session, at, confirmed(code, subject, session, before, at))
         }
         (RejectionCause::Owner, _) | (RejectionCause::Policy, None) => vetoed(session, at, whom),
     }
@@ -37,12 +37,13 @@ pub(super) fn told(
 
 fn by_rule(
     code: RejectionCode,
+    contested: bool,
     session: &Session,
     at: Timestamp,
     confirmed: Option<bool>,
 ) -> (String, Reason) {
     let (rule, words, numbers) = match code {
-        RejectionCode::SessionRenewalMismatch => mismatch(session),
+        RejectionCode::SessionRenewalMismatch => mismatch(session, contested),
         RejectionCode::TokenExpired => expired(session, at),
         RejectionCode::SessionIdle => idle(session, at),
         RejectionCode::RenewalLimitReached => spent(session),
@@ -55,15 +56,23 @@ fn by_rule(
 
 type Told = (&'static str, String, Value);
 
-fn mismatch(session: &Session) -> Told {
+fn mismatch(session: &Session, contested: bool) -> Told {
     let generation = session.generation.0;
+    let meaning = if contested {
+        "; it had been replaced and came without the key of that renewal, so the session is contested: it ends when the \
+         newer token is shown"
+    } else {
+        ""
+    };
     (
         "row 4: the token must be of the current generation",
         format!(
-            "the token shown was not of generation {generation}, the current one since position {}",
+            "the token shown was not of generation {generation}, the current one since position {}{meaning}",
             session.granted
         ),
-        json!({ "currentGeneration": generation, "grantedAtPosition": session.granted }),
+        json!({
+            "currentGeneration": generation, "grantedAtPosition": session.granted, "contested": contested,
+        }),
     )
 }
 

@@ -214,7 +214,8 @@ const fn trigger(trigger: Trigger) -> &'static str {
         Trigger::Own => "its own holder ended it",
         Trigger::Evicted => "a newer session needed its place",
         Trigger::TokenReuse => {
-            "a token that a renewal had replaced came back, so one of its two holders is a thief"
+            "a token that a renewal had replaced came back and the newer one was shown, so one of its two holders is a \
+             thief"
         }
         Trigger::SubjectRevoked => "all sessions of its subject, or of a device, were ended",
         Trigger::Bulk => "all sessions that a selection met were ended, whosever they were",

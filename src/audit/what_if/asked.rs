@@ -3,8 +3,8 @@
 use crate::domain::{
     Commit, Event, Generation, Mode, Policy, Seconds, SessionId, SubjectEvent, Timestamp,
     command::{
-        AskedTerms, Command, CreateSession, EraseSubject, RecordUsage, RefreshSession, RegisterSubject,
-        RenewSession, RevokeSession, RevokeSessions, Revoker,
+        AskedTerms, Command, CreateSession, EndContested, EraseSubject, RecordUsage, RefreshSession,
+        RegisterSubject, RenewSession, RevokeSession, RevokeSessions, Revoker,
     },
     event::{
         RejectionCause, RejectionCode, RenewalRejected, SessionCreated, SessionRenewed, SessionRevoked,
@@ -12,6 +12,7 @@ use crate::domain::{
     },
     observed::Observed,
     policy::OnReuse,
+    session::{Once, Session, SharedSession},
     subject::Subject,
 };
 
@@ -26,6 +27,8 @@ pub(super) enum Request {
     Same(Command),
     /// A renewal: with the newest token that the holder has in that state, or with an older one.
     Renewal { command: RenewSession, token: Shown, is_presented: bool },
+    /// The newer token of a contested session was shown: it ends where it is contested.
+    BothShown(SessionId),
     /// A refresh by the newest token.
     Refresh(SessionId),
     /// The holder's own end of a session, with the newest token.
@@ -39,8 +42,10 @@ pub(super) enum Request {
 pub(super) enum Shown {
     /// The newest.
     Newest,
-    /// One that a renewal had replaced.
+    /// The one that the latest renewal had replaced.
     Replaced,
+    /// One that an earlier renewal had.
+    Older,
     /// One that was refused and that did not end its session, where a replaced one would have.
     Harmless,
 }
@@ -56,11 +61,16 @@ impl Request {
                 let generation = match token {
                     Shown::Newest => current,
                     Shown::Replaced if current > Generation::FIRST => Generation(current.0 - 1),
+                    Shown::Older if current.0 > 2 => Generation(current.0 - 2),
                     // No renewal has replaced one, so it was another that is not good.
-                    Shown::Replaced | Shown::Harmless => current.next(),
+                    Shown::Replaced | Shown::Older | Shown::Harmless => current.next(),
                 };
                 observed.is_presented = *is_presented;
                 Command::RenewSession(RenewSession { generation, ..*command })
+            }
+            Self::BothShown(id) => {
+                observed.is_presented = true;
+                Command::EndContested(EndContested { session_id: *id, shown: None })
             }
             Self::Refresh(id) => {
                 let generation = subject.session(*id)?.generation;
@@ -98,8 +108,12 @@ pub(super) fn asked(subject: &Subject, policy: Option<&Policy>, commit: &Commit)
         Event::Subject(SubjectEvent::SessionRenewed(event)) => {
             Some(renewal(event, subject, commit.recorded_at))
         }
-        Event::Subject(SubjectEvent::RenewalRejected(event)) => refused(event, policy, commit),
-        Event::Subject(SubjectEvent::SessionRevoked(event)) => ended(event, commit),
+        Event::Subject(SubjectEvent::RenewalRejected(event)) => {
+            refused(event, subject.session(event.session_id)?, policy, commit)
+        }
+        Event::Subject(SubjectEvent::SessionRevoked(event)) => {
+            ended(event, subject.session(event.session_id), commit)
+        }
         Event::Subject(SubjectEvent::SessionsRevoked(event)) => all_ended(event, subject),
         Event::Subject(SubjectEvent::SubjectErased(event)) => {
             let reason = event.reason.clone();
@@ -141,6 +155,7 @@ fn create(event: &SessionCreated, policy: Option<&Policy>, at: Timestamp) -> Req
                 .idle_timeout
                 .filter(|idle| Some(*idle) != usual_idle_timeout(policy, terms.mode)),
             mode: terms.mode,
+            on_reuse: terms.on_reuse.filter(|asked| Some(*asked) != policy.map(|policy| policy.on_reuse)),
         },
         device: event.device.clone(),
         scopes: event.scopes.clone(),
@@ -168,21 +183,27 @@ fn renewal(event: &SessionRenewed, subject: &Subject, at: Timestamp) -> Request 
     shown(event.session_id, Shown::Newest, RenewSession { key_digest: event.key_digest, jitter, ..NOTHING })
 }
 
-fn refused(event: &RenewalRejected, policy: Option<&Policy>, commit: &Commit) -> Option<Request> {
+/// `session` is as it was before.
+fn refused(
+    event: &RenewalRejected,
+    session: &Session,
+    policy: Option<&Policy>,
+    commit: &Commit,
+) -> Option<Request> {
     let id = event.session_id;
     match (event.cause, event.code?) {
         (RejectionCause::Owner, _) => None,
         (RejectionCause::Policy, RejectionCode::SessionRenewalMismatch) => {
+            // An event that ended it in the same commit is a consequence of this one, and asks nothing by itself.
             let was_ended = commit.events.iter().any(is_end_for_reuse);
-            let would_have_ended = policy.is_some_and(|policy| policy.on_reuse == OnReuse::Revoke);
-            Some(if was_ended {
-                // The event that ended it is a consequence of this one, and asks nothing by itself.
-                reused(id)
-            } else if would_have_ended {
-                shown(id, Shown::Harmless, NOTHING)
-            } else {
-                shown(id, Shown::Replaced, NOTHING)
-            })
+            let in_grace = is_in_grace(session, policy, commit.recorded_at);
+            let revokes = policy.is_some_and(|policy| session.on_reuse(policy) == OnReuse::Revoke);
+            let token = match (event.contested || was_ended, in_grace) {
+                (true, true) => Shown::Older,
+                (false, false) if revokes => Shown::Harmless,
+                (true, false) | (false, _) => Shown::Replaced,
+            };
+            Some(Request::Renewal { command: of(id), token, is_presented: was_ended })
         }
         (
             RejectionCause::Policy,
@@ -195,7 +216,14 @@ fn refused(event: &RenewalRejected, policy: Option<&Policy>, commit: &Commit) ->
     }
 }
 
-fn ended(event: &SessionRevoked, commit: &Commit) -> Option<Request> {
+/// Whether a token that the latest renewal had replaced was not yet under suspicion.
+fn is_in_grace(session: &Session, policy: Option<&Policy>, at: Timestamp) -> bool {
+    let over = session.renewed_at().zip(policy).map(|(renewed, policy)| renewed.plus(policy.reuse_grace));
+    over.is_some_and(|over| at < over)
+}
+
+/// `session` is as it was before; none if it began in the same commit.
+fn ended(event: &SessionRevoked, session: Option<&SharedSession>, commit: &Commit) -> Option<Request> {
     let id = event.session_id;
     let command = RevokeSession {
         session_id: id,
@@ -207,13 +235,16 @@ fn ended(event: &SessionRevoked, commit: &Commit) -> Option<Request> {
         // A consequence of a create in the same commit.
         Trigger::Evicted => None,
         Trigger::RenewalRejected => Some(Request::Veto(command)),
-        // A consequence of a refusal; where that was recorded before, only the end is.
+        // A consequence of a refusal, or of the newer token. Before sessions were contested, only of a refusal: where
+        // that was recorded before, only the end is.
         Trigger::TokenReuse => {
             let is_told = commit
                 .events
                 .iter()
                 .any(|event| matches!(event, Event::Subject(SubjectEvent::RenewalRejected(_))));
-            (!is_told).then(|| reused(id))
+            let was_contested = session.is_some_and(|session| session.said.contains(Once::Contested));
+            let request = if was_contested { Request::BothShown(id) } else { reused(id) };
+            (!is_told).then_some(request)
         }
         Trigger::Own => Some(Request::Own(command)),
         Trigger::ManualRevoke | Trigger::SubjectRevoked | Trigger::Bulk => {
@@ -243,8 +274,11 @@ const fn shown(session_id: SessionId, token: Shown, command: RenewSession) -> Re
 
 /// A renewal by a token whose successor was presented.
 const fn reused(session_id: SessionId) -> Request {
-    let command = RenewSession { session_id, ..NOTHING };
-    Request::Renewal { command, token: Shown::Replaced, is_presented: true }
+    Request::Renewal { command: of(session_id), token: Shown::Replaced, is_presented: true }
+}
+
+const fn of(session_id: SessionId) -> RenewSession {
+    RenewSession { session_id, ..NOTHING }
 }
 
 const NOTHING: RenewSession = RenewSession {

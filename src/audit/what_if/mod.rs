@@ -35,7 +35,7 @@ pub const UNKNOWN: [&str; 6] = [
     "What callers would have done upon another answer: who was refused may have tried again, or asked for less.",
     "What was asked and what was left open: a limit equal to the default of its time counts as left open.",
     "Sessions that were never created, and events of them: nobody knows when they would have been renewed.",
-    "Which token was shown where one of another generation was refused, unless the session was ended for it.",
+    "Which token was shown where one of another generation was refused, unless the session was contested or ended for it.",
     "Whether a use of a session would have come in time: introspections are not recorded.",
 ];
 
@@ -195,7 +195,7 @@ impl WhatIf {
         let subject = self.other.subjects.get(id).unwrap_or(&unknown);
         let Some((command, observed)) = request.command(subject) else { return Ok(()) };
         let (events, outcome): (Vec<Event>, _) = match decide(policy, subject, &command, &observed, at) {
-            Ok(events) => (events.into_iter().map(Event::from).collect(), Ok(())),
+            Ok(events) => (events.into_iter().map(|event| as_then(event, stored)).collect(), Ok(())),
             Err(refused) => (refused.record.iter().cloned().map(Event::from).collect(), Err(refused)),
         };
         let expected = subject.version;
@@ -232,6 +232,18 @@ impl WhatIf {
                 instead,
             });
         }
+    }
+}
+
+/// A session that began before it had a say in what a replaced token does follows the setting there, too.
+fn as_then(event: SubjectEvent, stored: &StoredCommit) -> Event {
+    let had_no_say = |event: &Event| matches!(event, Event::Subject(SubjectEvent::SessionCreated(then)) if then.terms.on_reuse.is_none());
+    match event {
+        SubjectEvent::SessionCreated(mut new) if stored.commit.events.iter().any(had_no_say) => {
+            new.terms.on_reuse = None;
+            SubjectEvent::SessionCreated(new).into()
+        }
+        other => other.into(),
     }
 }
 

@@ -41,7 +41,7 @@ enum Fit {
 const ON_LIMIT: Fit = Fit::Word(&["reject", "evict_oldest"]);
 
 /// The ranges are those of a server's settings.
-const SETTINGS: [(&str, Fit); 12] = [
+const SETTINGS: [(&str, Fit); 13] = [
     ("session.ttl", Fit::Number(300, 604_800)),
     ("session.ttl_max", Fit::Number(300, 604_800)),
     ("session.max_renewals", Fit::Number(0, 100)),
@@ -54,6 +54,7 @@ const SETTINGS: [(&str, Fit); 12] = [
     ("limits.on_limit", ON_LIMIT),
     ("limits.on_device_limit", ON_LIMIT),
     ("renewal.on_reuse", Fit::Word(&["reject", "revoke"])),
+    ("renewal.reuse_grace", Fit::Number(0, 120)),
 ];
 
 impl Overrides {
@@ -113,6 +114,7 @@ impl Overrides {
             on_limit: self.on_limit("limits.on_limit").unwrap_or(recorded.on_limit),
             on_device_limit: self.on_limit("limits.on_device_limit").unwrap_or(recorded.on_device_limit),
             on_reuse: self.on_reuse().unwrap_or(recorded.on_reuse),
+            reuse_grace: seconds("renewal.reuse_grace", recorded.reuse_grace),
             ..recorded.clone()
         }
     }
@@ -241,7 +243,7 @@ mod tests {
                 "line 6: limits.per_subject: must be from 1 to 10000, not true",
                 "line 7: limits.on_limit: must be reject or evict_oldest, not 3",
                 "line 9: renewal.on_reuse: must be reject or revoke, not \"explode\"",
-                "line 10: unknown field `on_use` of `renewal`: there are on_reuse",
+                "line 10: unknown field `on_use` of `renewal`: there are on_reuse, reuse_grace",
                 "line 11: unknown section `server`: there are session, limits, renewal",
             ]
         );

@@ -124,6 +124,7 @@ const TERMS: Terms = Terms {
     absolute_lifetime: Seconds(u32::MAX),
     renewal_reject_window: Seconds(3_600),
     idle_timeout: None,
+    on_reuse: None,
     mode: Mode::Fixed,
 };
 

@@ -72,6 +72,7 @@ const TERMS: Terms = Terms {
     absolute_lifetime: Seconds(7_776_000),
     renewal_reject_window: Seconds(3_600),
     idle_timeout: None,
+    on_reuse: None,
     mode: Mode::Fixed,
 };
 

@@ -224,7 +224,7 @@ impl Run {
         if locked.read().is_ok_and(|grant| Some(grant.session_id) != old) {
             return Ok(());
         }
-        let terms = self.terms.clone().unwrap_or_default();
+        let terms = self.terms.clone().unwrap_or_default().noticing_theft();
         let request = terms.request(subject).idempotency_key(ambient::unique());
         let grant = session_file::keep(cli, &locked, &cli.client.send(&request)?.body)?;
         cli.output.talk(&format!("Session {} until {}.", grant.session_id, grant.expires_at));

@@ -74,6 +74,11 @@ pub(crate) struct Terms {
     #[arg(long, value_parser = ["fixed", "sliding"])]
     mode: Option<String>,
 
+    /// When a replaced token comes back: refuse it, or also end the session once the newer one is used [default:
+    /// renewal.on_reuse; revoke with `tenure run`]
+    #[arg(long, value_parser = ["reject", "revoke"])]
+    on_reuse: Option<String>,
+
     /// Device that it belongs to, 1 to 128 characters
     #[arg(long)]
     device: Option<String>,
@@ -122,6 +127,12 @@ impl Terms {
         self.device.as_deref()
     }
 
+    /// The same, ending when two holders have shown themselves, unless it was asked for otherwise.
+    pub(crate) fn noticing_theft(mut self) -> Self {
+        self.on_reuse.get_or_insert_with(|| "revoke".to_owned());
+        self
+    }
+
     /// Whether it was asked to end without use: then its period says too little.
     fn idles(&self) -> bool {
         self.idle_timeout.is_some() || self.mode.as_deref() == Some("sliding")
@@ -143,6 +154,7 @@ impl Terms {
             ("renewalRejectWindow", seconds(self.renewal_reject_window)),
             ("idleTimeout", seconds(self.idle_timeout)),
             ("mode", self.mode.map(Value::from)),
+            ("onReuse", self.on_reuse.map(Value::from)),
             ("device", self.device.map(Value::from)),
             ("scopes", (!self.scopes.is_empty()).then(|| self.scopes.into())),
             ("constraints", self.constraints),

@@ -90,6 +90,7 @@ pub(crate) const DETAILS: &[Column] = &[
     Column::span("expiresIn"),
     Column::span("idleTimeout"),
     Column::moment("", "lastSeenAt"),
+    Column::plain("", "onReuse"),
     Column::moment("", "revokedAt"),
     Column::plain("", "revokedTrigger"),
     Column::plain("", "revokedReason"),

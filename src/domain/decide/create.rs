@@ -142,6 +142,7 @@ fn terms(policy: &Policy, asked: AskedTerms) -> Terms {
         renewal_reject_window: asked.renewal_reject_window.unwrap_or(policy.renewal_reject_window),
         idle_timeout: asked.idle_timeout.or(policy.usual_idle_timeout(asked.mode)),
         mode: asked.mode,
+        on_reuse: Some(asked.on_reuse.unwrap_or(policy.on_reuse)),
     }
 }
 

@@ -5,6 +5,7 @@ mod expire;
 mod refresh;
 mod register;
 mod renew;
+mod reuse;
 mod revoke;
 mod system;
 mod usage;
@@ -43,10 +44,11 @@ pub fn decide(
         Command::ChangeSubject(command) => Ok(register::change(subject, command)?),
         Command::CreateSession(command) => Ok(create::create(policy, subject, command, at)?),
         Command::RenewSession(command) => renew::renew(policy, subject, *command, observed, at),
-        Command::RefreshSession(command) => Ok(refresh::refresh(policy, subject, *command, at)?),
+        Command::RefreshSession(command) => refresh::refresh(policy, subject, *command, at),
         Command::RevokeSession(command) => Ok(revoke::revoke(subject, command, at)?),
         Command::RevokeSessions(command) => Ok(revoke::revoke_many(subject, command, at)?),
-        Command::RecordUsage(command) => Ok(usage::record(subject, command, at)?),
+        Command::RecordUsage(command) => usage::record(policy, subject, command, at),
+        Command::EndContested(command) => reuse::end_contested(policy, subject, *command, observed),
         Command::RecordExpiries => Ok(expire::record(subject, at)),
         Command::EraseSubject(command) => Ok(erase(subject, command, observed)?),
     }

@@ -1,11 +1,11 @@
 //! Refresh a sliding session: its period begins again, under the same token.
 
 use crate::domain::{
-    Policy, SubjectEvent, Timestamp, activity::SessionRefreshed, command::RefreshSession, refusal::Refusal,
+    Policy, SubjectEvent, Timestamp, activity::SessionRefreshed, command::RefreshSession, refusal::Refused,
     subject::Subject,
 };
 
-use super::{owned_session, token_refusal};
+use super::{owned_session, reuse::check_uncontested, token_refusal};
 
 /// Nothing when it is not due: of many requests at that moment the first one refreshes it.
 pub(super) fn refresh(
@@ -13,8 +13,11 @@ pub(super) fn refresh(
     subject: &Subject,
     command: RefreshSession,
     at: Timestamp,
-) -> Result<Vec<SubjectEvent>, Refusal> {
+) -> Result<Vec<SubjectEvent>, Refused> {
     let session = owned_session(subject, None, command.session_id)?;
+    if command.generation == session.generation {
+        check_uncontested(policy, session)?;
+    }
     session.judge(command.generation, at).map_err(|fault| token_refusal(session, fault))?;
     let is_due = session.refresh_at().is_some_and(|due| at >= due);
     let expires_at = session.refreshed_until(at);

@@ -5,17 +5,17 @@
 use crate::domain::{
     Policy, Position, SubjectEvent, Timestamp,
     command::RenewSession,
-    event::{
-        ExpiringSoon, RejectionCause, RejectionCode, RenewalRejected, SessionRenewed, SessionRevoked, Trigger,
-    },
+    event::{ExpiringSoon, RejectionCause, RejectionCode, RenewalRejected, SessionRenewed},
     observed::Observed,
-    policy::OnReuse,
     refusal::{Refusal, Refused},
     session::{Session, TokenFault},
     subject::Subject,
 };
 
-use super::Period;
+use super::{
+    Period,
+    reuse::{check_uncontested, mismatch},
+};
 
 pub(super) fn renew(
     policy: &Policy,
@@ -33,6 +33,7 @@ pub(super) fn renew(
     if command.generation != session.generation {
         return repeat_or_mismatch(policy, session, command, observed, at);
     }
+    check_uncontested(policy, session)?;
     if is_key_of_latest_renewal(session, command) {
         return Err(Refusal::IdempotencyKeyReused { caused_by: session.granted }.into());
     }
@@ -52,30 +53,16 @@ fn repeat_or_mismatch(
     observed: &Observed,
     at: Timestamp,
 ) -> Result<Vec<SubjectEvent>, Refused> {
-    let presented =
-        observed.is_presented || session.renewal.as_ref().is_some_and(|renewal| renewal.presented);
+    let presented = observed.is_presented || session.was_presented();
     let is_previous = command.generation.next() == session.generation;
     if is_previous && is_key_of_latest_renewal(session, command) && !presented {
         // The renewal was granted: the answer is the state. Rows 6 to 8 were judged then.
         return check_row_5(session, at).map(|()| vec![]);
     }
-    let mut refused = refused(session, RejectionCode::SessionRenewalMismatch, None, |caused_by| {
-        Refusal::RenewalMismatch { caused_by }
-    });
-    // Only an earlier token can be a reused one; a later one cannot have been issued. The successor of a token
-    // older than the previous one was presented, or it could not have been renewed in its turn.
-    let is_reuse = command.generation < session.generation && (presented || !is_previous);
-    if is_reuse && policy.on_reuse == OnReuse::Revoke {
-        refused.record.push(SubjectEvent::SessionRevoked(SessionRevoked {
-            session_id: session.id,
-            trigger: Trigger::TokenReuse,
-            reason: None,
-        }));
-    }
-    Err(refused)
+    Err(mismatch(policy, session, command, presented, at))
 }
 
-fn is_key_of_latest_renewal(session: &Session, command: RenewSession) -> bool {
+pub(super) fn is_key_of_latest_renewal(session: &Session, command: RenewSession) -> bool {
     let latest = session.renewal.as_ref().and_then(|renewal| renewal.key_digest);
     command.key_digest.is_some() && command.key_digest == latest
 }
@@ -118,7 +105,7 @@ fn check_row_5(session: &Session, at: Timestamp) -> Result<(), Refused> {
 }
 
 /// A refusal is recorded once per session, generation and code, so that a retry loop cannot flood the log.
-fn refused(
+pub(super) fn refused(
     session: &Session,
     code: RejectionCode,
     expiring_soon: Option<ExpiringSoon>,
@@ -130,6 +117,7 @@ fn refused(
         cause: RejectionCause::Policy,
         code: Some(code),
         expiring_soon,
+        contested: false,
     });
     let is_known = session.refused.contains(code);
     Refused { refusal: refusal(session.granted), record: if is_known { vec![] } else { vec![event] } }

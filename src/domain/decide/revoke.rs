@@ -65,6 +65,7 @@ fn vetoed(session: &Session) -> SubjectEvent {
         cause: RejectionCause::Owner,
         code: None,
         expiring_soon: None,
+        contested: false,
     })
 }
 

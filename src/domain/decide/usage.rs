@@ -2,26 +2,30 @@
 //! record are one step, so of many uses at once exactly as many are granted as the budget has room for.
 
 use crate::domain::{
-    SubjectEvent, Timestamp,
+    Policy, SubjectEvent, Timestamp,
     command::RecordUsage,
     event::UsageRecorded,
-    refusal::Refusal,
+    refusal::{Refusal, Refused},
     session::{Session, Status},
     subject::Subject,
 };
 
-use super::{owned_session, token_refusal};
+use super::{owned_session, reuse::check_uncontested, token_refusal};
 
 pub(super) fn record(
+    policy: &Policy,
     subject: &Subject,
     command: &RecordUsage,
     at: Timestamp,
-) -> Result<Vec<SubjectEvent>, Refusal> {
+) -> Result<Vec<SubjectEvent>, Refused> {
     let session = owned_session(subject, None, command.session_id)?;
+    if command.generation == Some(session.generation) {
+        check_uncontested(policy, session)?;
+    }
     check_live(session, command, at)?;
     let (wanted, so_far) = (&command.wanted, session.usage());
     if let Some(constraint) = session.constraints().and_then(|limits| limits.violated_by(wanted, so_far)) {
-        return Err(Refusal::ConstraintViolated { constraint, caused_by: session.created });
+        return Err(Refusal::ConstraintViolated { constraint, caused_by: session.created }.into());
     }
     let after = so_far.after(wanted, at);
     Ok(vec![SubjectEvent::UsageRecorded(UsageRecorded {

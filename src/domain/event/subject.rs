@@ -8,6 +8,7 @@ use crate::domain::{
     activity::Mode,
     budget::Constraints,
     id::{Digest16, Generation, SessionId},
+    policy::OnReuse,
     text::SealedText,
     time::{Seconds, Timestamp},
 };
@@ -136,6 +137,10 @@ pub struct Terms {
     /// How it is kept alive; one that is sliding has an idle time and no renewals.
     #[n(5)]
     pub mode: Mode,
+    /// What happens when a token of it comes back that a renewal had replaced; none of a session that began before it
+    /// had a say in that: then the setting counts, as it is at each moment.
+    #[n(6)]
+    pub on_reuse: Option<OnReuse>,
 }
 
 /// A session began.
@@ -269,6 +274,40 @@ pub struct RenewalRejected {
     /// That the end of the session is near, said once in its life.
     #[n(4)]
     pub expiring_soon: Option<ExpiringSoon>,
+    /// Whether two holders contest the session from now on: a replaced token came back, and not as a repeat of the
+    /// renewal that replaced it.
+    #[cbor(n(5), with = "if_true", has_nil)]
+    pub contested: bool,
+}
+
+/// What is not so is not recorded, as before it could be.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    clippy::unnecessary_wraps,
+    reason = "the derived code calls these, and gives their types"
+)]
+mod if_true {
+    use minicbor::{Decoder, Encoder, decode::Error, encode as encoding};
+
+    pub(super) fn encode<C, W: encoding::Write>(
+        is_so: &bool,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), encoding::Error<W::Error>> {
+        e.bool(*is_so)?.ok()
+    }
+
+    pub(super) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<bool, Error> {
+        d.bool()
+    }
+
+    pub(super) const fn nil() -> Option<bool> {
+        Some(false)
+    }
+
+    pub(super) const fn is_nil(is_so: &bool) -> bool {
+        !*is_so
+    }
 }
 
 /// What ended a session.

@@ -37,6 +37,11 @@ pub(super) enum Ask {
         session: u32,
         generation: u32,
     },
+    /// A minting by a token of this generation, or the authority's own look at who has shown what.
+    EndContested {
+        session: u32,
+        shown: Option<u32>,
+    },
     Erase,
 }
 
@@ -67,6 +72,8 @@ pub(super) struct NewSession {
     pub(super) window: Option<u32>,
     pub(super) idle: Option<u32>,
     pub(super) sliding: bool,
+    /// Whether a replaced token ends it once the newer one is shown.
+    pub(super) reuse_ends: Option<bool>,
     pub(super) device: Option<u8>,
     pub(super) jitter: u16,
     pub(super) budget: Option<Budget>,
@@ -115,6 +122,8 @@ pub(super) struct Rules {
     pub(super) device_evicts: bool,
     pub(super) auto_register: bool,
     pub(super) reuse_ends: bool,
+    /// For so many seconds after a renewal the token that it replaced contests nothing.
+    pub(super) grace: u32,
     pub(super) idle: Option<u32>,
     pub(super) slides: bool,
 }

@@ -5,8 +5,8 @@ use tenure::domain::{
     budget::{Constraints, Use},
     bulk::Selector,
     command::{
-        AskedTerms, Command, CreateSession, EraseSubject, RecordUsage, RefreshSession, RegisterSubject,
-        RenewSession, RevokeSession, RevokeSessions, Revoker,
+        AskedTerms, Command, CreateSession, EndContested, EraseSubject, RecordUsage, RefreshSession,
+        RegisterSubject, RenewSession, RevokeSession, RevokeSessions, Revoker,
     },
     event::Profile,
     keys::{KeyId, KeyUse},
@@ -24,7 +24,9 @@ use crate::scenario::{amount, device, digest, owner, sealed, session};
 
 impl Run {
     pub(super) fn observed(&self, ask: &Ask) -> Observed {
-        let Ask::Renew { session, .. } = *ask else { return Observed::default() };
+        let (Ask::Renew { session, .. } | Ask::EndContested { session, .. }) = *ask else {
+            return Observed::default();
+        };
         let is_presented = self.seen.get(&session) == Some(&self.generation(session, Which::Current));
         Observed { is_presented, ..Observed::default() }
     }
@@ -68,6 +70,10 @@ impl Run {
             Ask::Refresh { session: number, generation } => Command::RefreshSession(RefreshSession {
                 session_id: session(number),
                 generation: Generation(generation),
+            }),
+            Ask::EndContested { session: number, shown } => Command::EndContested(EndContested {
+                session_id: session(number),
+                shown: shown.map(Generation),
             }),
             Ask::Erase => Command::EraseSubject(EraseSubject { reason: sealed("asked") }),
             Ask::RevokeAll { device, except, owner: asking } => Command::RevokeSessions(RevokeSessions {
@@ -113,11 +119,16 @@ pub(super) fn policy_of(rules: Rules) -> Policy {
         on_limit: on_limit(rules.evicts),
         on_device_limit: on_limit(rules.device_evicts),
         auto_register: rules.auto_register,
-        on_reuse: if rules.reuse_ends { OnReuse::Revoke } else { OnReuse::Reject },
+        on_reuse: on_reuse(rules.reuse_ends),
+        reuse_grace: Seconds(rules.grace),
         idle_timeout: rules.idle.map(Seconds),
         sliding_enabled: rules.slides,
         ..Policy::default()
     }
+}
+
+const fn on_reuse(ends: bool) -> OnReuse {
+    if ends { OnReuse::Revoke } else { OnReuse::Reject }
 }
 
 const fn on_limit(evicts: bool) -> OnLimit {
@@ -145,6 +156,7 @@ fn creation(new: NewSession) -> CreateSession {
             renewal_reject_window: new.window.map(Seconds),
             idle_timeout: new.idle.map(Seconds),
             mode: if new.sliding { Mode::Sliding } else { Mode::Fixed },
+            on_reuse: new.reuse_ends.map(on_reuse),
         },
         device: new.device.map(device),
         scopes: vec![],

@@ -114,6 +114,13 @@ impl Model {
             }
             Ask::Sweep => self.sweep(subject, now),
             Ask::Refresh { session, generation } => self.refresh(session, generation, now),
+            Ask::EndContested { session, shown } => {
+                let shown = shown.map(|generation| generation as usize);
+                let known = self.sessions.get(&session).expect("it was picked");
+                let newest = known.tokens.len();
+                let is_shown = shown == Some(newest) || newest > 1 && known.current().presented;
+                if is_shown && known.ends_by(newest) { self.both_shown(session) } else { granted(vec![]) }
+            }
             Ask::Erase if self.subjects[subject].registration.is_none() => refused("SUBJECT_NOT_FOUND"),
             Ask::Erase => granted(vec!["erased".into()]),
         }
@@ -212,6 +219,8 @@ impl Model {
             refusals: BTreeSet::new(),
             said_soon: false,
             said_expired: false,
+            reuse_ends: new.reuse_ends.unwrap_or(self.rules.reuse_ends),
+            contested: false,
             budget: new.budget,
             activity: idle.map(|idle| Activity {
                 timeout: i64::from(idle) * 1_000,
@@ -257,7 +266,7 @@ impl Model {
     }
 
     fn renew(&mut self, number: u32, generation: usize, key: Option<u8>, now: i64) -> Answer {
-        let reuse_ends = self.rules.reuse_ends;
+        let grace = self.rules.grace;
         let sealed = self.token(now, now, key);
         let Some(session) = self.sessions.get_mut(&number) else { return refused("SESSION_NOT_FOUND") };
         if session.ended.is_some() {
@@ -266,6 +275,9 @@ impl Model {
         let newest = session.tokens.len();
         let has_its_key = newest > 1 && key.is_some() && key == session.current().key;
         let mut stands_in = false;
+        if session.ends_by(generation) {
+            return self.both_shown(number);
+        }
         if generation == newest {
             if has_its_key {
                 return refused("IDEMPOTENCY_KEY_REUSED");
@@ -273,12 +285,12 @@ impl Model {
         } else {
             stands_in = generation + 1 == newest && has_its_key && !session.current().presented;
             if !stands_in {
-                let was_presented = session.tokens.iter().skip(generation).any(|token| token.presented);
-                let mut answer = self.reject(number, "SESSION_RENEWAL_MISMATCH");
-                if was_presented && reuse_ends {
-                    answer.facts.push(self.end(number, "token_reuse"));
+                let is_previous = generation + 1 == newest;
+                let is_excused = has_its_key || is_previous && now < session.grace_end(grace);
+                if generation < newest && session.reuse_ends && !is_excused {
+                    return self.contest(number, generation);
                 }
-                return answer;
+                return self.reject(number, "SESSION_RENEWAL_MISMATCH");
             }
         }
         if let Some(over) = session.over(now) {
@@ -303,6 +315,25 @@ impl Model {
         granted(vec![format!("{number} renewed {}{hint}", period(session))])
     }
 
+    /// A token that was replaced came back. It ends the session if one of those after it was shown.
+    fn contest(&mut self, number: u32, generation: usize) -> Answer {
+        let session = self.sessions.get_mut(&number).expect("it was found before");
+        let newest = session.tokens.len();
+        let mut answer = refused("SESSION_RENEWAL_MISMATCH");
+        if !std::mem::replace(&mut session.contested, true) {
+            session.refusals.insert((newest, "SESSION_RENEWAL_MISMATCH"));
+            answer.facts.push(format!("{number} contested at generation {newest}"));
+        }
+        if session.tokens.iter().skip(generation).any(|token| token.presented) {
+            answer.facts.push(self.end(number, "token_reuse"));
+        }
+        answer
+    }
+
+    fn both_shown(&mut self, number: u32) -> Answer {
+        Answer { facts: vec![self.end(number, "token_reuse")], ..refused("SESSION_REVOKED") }
+    }
+
     fn reject_with_hint(&mut self, number: u32, code: &'static str, now: i64) -> Answer {
         let mut answer = self.reject(number, code);
         if let Some(fact) = answer.facts.first_mut() {
@@ -320,6 +351,9 @@ impl Model {
         now: i64,
     ) -> Answer {
         let Some(session) = self.sessions.get_mut(&number) else { return refused("SESSION_NOT_FOUND") };
+        if generation.is_some_and(|generation| session.ends_by(generation as usize)) {
+            return self.both_shown(number);
+        }
         match generation.map(|generation| session.judge(generation, now)) {
             None if !session.is_active(now) => return refused("SESSION_NOT_ACTIVE"),
             Some(Some(fault)) => return refused(fault),
@@ -368,6 +402,9 @@ impl Model {
     fn refresh(&mut self, number: u32, generation: u32, now: i64) -> Answer {
         let (is_on, sealer) = (self.rules.slides, self.keys[0].newest());
         let Some(session) = self.sessions.get_mut(&number) else { return refused("SESSION_NOT_FOUND") };
+        if session.ends_by(generation as usize) {
+            return self.both_shown(number);
+        }
         if let Some(fault) = session.judge(generation, now) {
             return refused(fault);
         }

@@ -10,9 +10,11 @@ use tenure::{
         activity::mark_seen,
         budget::Usage,
         bulk::{Bulk, is_unsettled, settle},
+        event::Trigger,
         evolve::mark_presented,
         policy::OnReuse,
         record::RecordedAs,
+        refusal::Refusal,
         session::{Once, Session, SharedSession, TokenFault},
         state::State,
         subject::Subject,
@@ -29,7 +31,7 @@ use crate::scenario::{Refused, evolve_subject, session};
 
 type Promise = (&'static str, fn(&Seen) -> Check);
 
-const PROMISES: [Promise; 23] = [
+const PROMISES: [Promise; 24] = [
     ("recorded time never goes back", recorded_time_never_goes_back),
     ("positions are dense", positions_are_dense),
     ("the model agrees about every session", the_model_agrees_about_every_session),
@@ -42,6 +44,7 @@ const PROMISES: [Promise; 23] = [
     ("renewAt lies between half and four fifths", renew_at_lies_between_half_and_four_fifths),
     ("a refusal changes nothing", a_refusal_changes_nothing),
     ("a refused renewal is recorded once", a_refused_renewal_is_recorded_once),
+    ("nobody is signed out who is alone with a session", nobody_is_signed_out_who_is_alone_with_a_session),
     ("no budget is overspent", no_budget_is_overspent),
     ("the model agrees about every key", the_model_agrees_about_every_key),
     ("a session is idle exactly from its idle end on", a_session_is_idle_exactly_from_its_idle_end_on),
@@ -213,7 +216,7 @@ fn a_refusal_changes_nothing(seen: &Seen) -> Check {
         if refused.record.iter().any(|event| event.session_id() == Some(before.id)) {
             expected.refused = after.refused;
             expected.said = after.said;
-            if seen.run.policy.on_reuse == OnReuse::Revoke {
+            if before.on_reuse(&seen.run.policy) == OnReuse::Revoke {
                 expected.revocation.clone_from(&after.revocation);
             }
         }
@@ -231,6 +234,37 @@ fn a_refused_renewal_is_recorded_once(seen: &Seen) -> Check {
         }
     }
     Ok(())
+}
+
+/// What ends a session for reuse is two tokens of it, each shown by somebody who could not have known the other: one
+/// that came back without the key of the renewal that replaced it, and one of a later generation.
+fn nobody_is_signed_out_who_is_alone_with_a_session(seen: &Seen) -> Check {
+    for event in recorded_of(seen.answer) {
+        let Event::Subject(SubjectEvent::SessionRevoked(ended)) = event else { continue };
+        if ended.trigger != Trigger::TokenReuse {
+            continue;
+        }
+        let after = found(&seen.run.state, ended.session_id)?;
+        let number = u32::from_be_bytes(ended.session_id.as_bytes()[12..].try_into().expect("four bytes"));
+        let tokens = &seen.run.model.sessions[&number].tokens;
+        // The one that is shown in this very request is noted after it was answered.
+        let is_shown_now = matches!(seen.answer, Err(refused) if refused.refusal == Refusal::EndsForReuse);
+        let later = is_shown_now || tokens.iter().skip(1).any(|token| token.presented);
+        let holds = later
+            && after.said.contains(Once::Contested)
+            && after.renewal.is_some()
+            && after.on_reuse(&seen.run.policy) == OnReuse::Revoke;
+        ensure(holds, || format!("{after:?} ended, {tokens:?}"))?;
+    }
+    Ok(())
+}
+
+/// Once the authority has looked, no session goes on of which both holders have shown themselves.
+pub(super) fn no_thief_is_left(run: &Run) -> Check {
+    run.live_sessions().try_for_each(|session| {
+        let are_both_shown = session.ends_when_presented(&run.policy) && session.was_presented();
+        ensure(!are_both_shown, || format!("broken promise: a thief is noticed: {session:?}"))
+    })
 }
 
 /// Summed anew from the whole history, and compared with the limits.

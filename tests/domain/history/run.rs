@@ -22,7 +22,7 @@ use super::{
     file::HistoryFile,
     model::{Answer, Model, granted, refused},
     promises::{
-        a_rebuild_equals_the_live_state_at_every_position, keeps_every_promise,
+        a_rebuild_equals_the_live_state_at_every_position, keeps_every_promise, no_thief_is_left,
         what_is_settled_late_is_as_if_it_were_settled_at_once,
     },
     steps::{Action, Edge, Key, SUBJECTS, Step, Wait, Which},
@@ -69,6 +69,7 @@ impl Run {
             device_evicts: true,
             auto_register: true,
             reuse_ends: false,
+            grace: 10,
             idle: None,
             slides: true,
         };
@@ -112,6 +113,7 @@ impl Run {
             Action::Crash => self.crash(),
             Action::Rotate { access, at_once, overlap } => self.rotate(*access, *at_once, *overlap),
             Action::RecordPresented => self.record_presented(),
+            Action::LookForThieves => self.look_for_thieves(),
             Action::ChangeRules(rules) => self.change_rules(*rules),
             Action::RevokeMatching { owner, subject, device, before } => {
                 // Up to the moment at which the picked session's token was issued, or a moment more.
@@ -126,6 +128,7 @@ impl Run {
             | Action::Use { .. }
             | Action::Sweep { .. }
             | Action::Refresh(_)
+            | Action::Mint(_)
             | Action::Erase { .. }
             | Action::RevokeAll { .. } => match self.ask_of(&step.action, picked) {
                 Some((subject, ask)) => self.ask(subject, &ask),
@@ -157,6 +160,7 @@ impl Run {
                     Edge::WindowEnd => session.window_end(),
                     Edge::AbsoluteEnd => session.end,
                     Edge::IdleEnd => session.idle_end().unwrap_or(0),
+                    Edge::Grace => session.grace_end(self.model.rules.grace),
                     Edge::Refresh => session.activity.map_or(0, |activity| activity.refresh_at()),
                     Edge::Tenth => session.activity.map_or(0, |activity| activity.tenth()),
                 };
@@ -231,8 +235,14 @@ impl Run {
                 let generation = self.generation(session, token);
                 (self.model.sessions[&session].subject, Ask::Refresh { session, generation })
             }
+            Action::Mint(token) => {
+                let session = picked?;
+                let shown = Some(self.generation(session, token));
+                (self.model.sessions[&session].subject, Ask::EndContested { session, shown })
+            }
             Action::Introspect(_)
             | Action::RecordPresented
+            | Action::LookForThieves
             | Action::RecordUses
             | Action::Crash
             | Action::Rotate { .. }
@@ -264,6 +274,9 @@ impl Run {
     fn count(&mut self, ask: &Ask, answer: &Answer) {
         let is_repeat = answer.facts.is_empty();
         let granted = || if is_repeat { format!("{} before", kind_of(ask)) } else { kind_of(ask).into() };
+        if answer.facts.iter().any(|fact| fact.contains(" contested at ")) {
+            self.count_word("contested");
+        }
         let ends = answer.facts.iter().filter_map(|fact| fact.split_once(" ended by "));
         let triggers = ends.map(|(_, trigger)| trigger.to_owned());
         let expiries = answer.facts.iter().filter(|fact| fact.contains(" expired at "));
@@ -296,8 +309,10 @@ impl Run {
             }
             Ask::Revoke { session, by: By::Own(generation), .. }
             | Ask::Refresh { session, generation }
+            | Ask::EndContested { session, shown: Some(generation) }
             | Ask::Use { session, generation: Some(generation), .. } => self.present(session, generation),
-            Ask::Revoke { .. }
+            Ask::EndContested { shown: None, .. }
+            | Ask::Revoke { .. }
             | Ask::Use { .. }
             | Ask::Register { .. }
             | Ask::Create(_)
@@ -317,6 +332,17 @@ impl Run {
             .collect();
         self.model.mark_presented();
         self.ask_system(&SystemCommand::MarkPresented(marks))
+    }
+
+    /// As the authority does by itself every few seconds: whoever has shown the second of two tokens has ended the
+    /// session.
+    fn look_for_thieves(&mut self) -> Check {
+        self.record_presented()?;
+        let sessions: Vec<_> = self.model.sessions.iter().map(|(id, known)| (*id, known.subject)).collect();
+        for (session, subject) in sessions {
+            self.ask(subject, &Ask::EndContested { session, shown: None })?;
+        }
+        no_thief_is_left(self)
     }
 
     fn revoke_matching(&mut self, selection: Selection) -> Check {
@@ -419,6 +445,7 @@ fn kind_of(ask: &Ask) -> &'static str {
         Ask::Use { .. } => "used",
         Ask::Sweep => "swept",
         Ask::Refresh { .. } => "refreshed",
+        Ask::EndContested { .. } => "uncontested",
         Ask::Erase => "erased",
     }
 }

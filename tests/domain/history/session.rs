@@ -58,6 +58,9 @@ pub(super) struct Session {
     pub(super) refusals: BTreeSet<(usize, &'static str)>,
     pub(super) said_soon: bool,
     pub(super) said_expired: bool,
+    /// Whether a replaced token ends it once the newer one is shown, and whether such a token came.
+    pub(super) reuse_ends: bool,
+    pub(super) contested: bool,
     pub(super) budget: Option<Budget>,
     pub(super) activity: Option<Activity>,
     /// How often it was used, and what that cost in tenths.
@@ -100,6 +103,16 @@ impl Session {
         } else {
             self.over(now)
         }
+    }
+
+    /// Whether it ends when a token of this generation is shown.
+    pub(super) fn ends_by(&self, generation: usize) -> bool {
+        self.ended.is_none() && self.contested && self.reuse_ends && generation == self.tokens.len()
+    }
+
+    /// The end of the time in which the replaced token contests nothing.
+    pub(super) fn grace_end(&self, grace: u32) -> i64 {
+        if self.tokens.len() > 1 { self.current().issued + i64::from(grace) * 1_000 } else { 0 }
     }
 
     pub(super) fn see(&mut self, now: i64) {

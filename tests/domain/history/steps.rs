@@ -38,6 +38,8 @@ pub(super) enum Edge {
     AbsoluteEnd,
     IdleEnd,
     Refresh,
+    /// The moment from which on a replaced token contests the session.
+    Grace,
     /// The moment up to which a use may be unrecorded.
     Tenth,
 }
@@ -67,6 +69,8 @@ pub(super) enum Action {
     RecordUses,
     Crash,
     RecordPresented,
+    LookForThieves,
+    Mint(Which),
     Revoke { by: u8, token: Which, reject_renewal: Option<bool> },
     RevokeAll { subject: usize, device: Option<u8>, spare: bool, owner: Option<u8> },
     RevokeMatching { owner: Option<u8>, subject: Option<usize>, device: Option<u8>, before: Option<i64> },
@@ -87,6 +91,7 @@ fn waits() -> impl Strategy<Value = Wait> {
         2 => Just(Edge::IdleEnd),
         4 => Just(Edge::Refresh),
         2 => Just(Edge::Tenth),
+        4 => Just(Edge::Grace),
     ];
     prop_oneof![
         26 => Just(Wait::Not),
@@ -144,12 +149,25 @@ fn new_sessions() -> impl Strategy<Value = NewSession> {
             &[Some(60), Some(59), Some(86_401)],
         ),
     );
-    (terms, modes(), one_of(&[None, Some(1), Some(2)]), any::<u16>(), budgets()).prop_map(
-        |(terms, mode, device, jitter, budget)| {
+    let reuse = one_of(&[None, None, Some(true), Some(true), Some(false)]);
+    (terms, modes(), one_of(&[None, Some(1), Some(2)]), any::<u16>(), budgets(), reuse).prop_map(
+        |(terms, mode, device, jitter, budget, reuse_ends)| {
             let (ttl, renewals, lifetime, window, idle) = terms;
             let (sliding, may_ask) = mode;
             let renewals = renewals.filter(|_| may_ask);
-            NewSession { session: 0, ttl, renewals, lifetime, window, idle, sliding, device, jitter, budget }
+            NewSession {
+                session: 0,
+                ttl,
+                renewals,
+                lifetime,
+                window,
+                idle,
+                sliding,
+                reuse_ends,
+                device,
+                jitter,
+                budget,
+            }
         },
     )
 }
@@ -173,14 +191,19 @@ fn budgets() -> impl Strategy<Value = Option<Budget>> {
 }
 
 fn rules() -> impl Strategy<Value = Rules> {
-    let sizes = (one_of(&[1_000, 86_400]), one_of(&[86_400, 2_592_000]), one_of(&[None, None, Some(600)]));
+    let sizes = (
+        one_of(&[1_000, 86_400]),
+        one_of(&[86_400, 2_592_000]),
+        one_of(&[None, None, Some(600)]),
+        one_of(&[10, 10, 0, 120]),
+    );
     (1_u32..=4, 1_u32..=2, any::<[bool; 4]>(), mostly(&[true, true], &[false]), sizes).prop_map(
         |(
             sessions,
             device_sessions,
             [evicts, device_evicts, auto_register, reuse_ends],
             slides,
-            (ttl, lifetime, idle),
+            (ttl, lifetime, idle, grace),
         )| Rules {
             ttl,
             renewals: 2,
@@ -191,6 +214,7 @@ fn rules() -> impl Strategy<Value = Rules> {
             device_evicts,
             auto_register,
             reuse_ends,
+            grace,
             idle,
             slides,
         },
@@ -216,6 +240,8 @@ fn actions() -> impl Strategy<Value = Action> {
             |(access, at_once, overlap)| Action::Rotate { access, at_once, overlap }
         ),
         2 => Just(Action::RecordPresented),
+        2 => Just(Action::LookForThieves),
+        3 => tokens().prop_map(Action::Mint),
         3 => (0_u8..5, tokens(), any::<Option<bool>>())
             .prop_map(|(by, token, reject_renewal)| Action::Revoke { by, token, reject_renewal }),
         1 => (subject(), whose(), any::<bool>(), whose()).prop_map(|(subject, device, spare, owner)| {

@@ -79,7 +79,7 @@ impl Run {
     /// idle, for good, where that makes room or spares them.
     pub(super) fn settle(&mut self, subject: usize, ask: &Ask) -> Check {
         let one = match ask {
-            Ask::Register { .. } | Ask::Erase => return Ok(()),
+            Ask::Register { .. } | Ask::Erase | Ask::EndContested { .. } => return Ok(()),
             Ask::Renew { session, .. }
             | Ask::Refresh { session, .. }
             | Ask::Use { session, .. }

@@ -39,7 +39,7 @@ fn code_of(refusal: &Refusal) -> String {
         Refusal::SessionLimitExceeded { of_device, active_count, .. } => {
             format!("SESSION_LIMIT_EXCEEDED {active_count}{}", if *of_device { " of a device" } else { "" })
         }
-        Refusal::SessionRevoked { .. } => "SESSION_REVOKED".into(),
+        Refusal::SessionRevoked { .. } | Refusal::EndsForReuse => "SESSION_REVOKED".into(),
         Refusal::TokenSuperseded { .. } => "TOKEN_SUPERSEDED".into(),
         Refusal::TokenExpired { .. } => "TOKEN_EXPIRED".into(),
         Refusal::SessionIdle { .. } => "SESSION_IDLE".into(),
@@ -78,6 +78,9 @@ fn fact(event: &Event) -> String {
             format!("{number} renewed {}{hint}", period(event.generation.0, event.expires_at, event.renew_at))
         }
         Event::Subject(SubjectEvent::RenewalRejected(event)) => match (event.cause, event.code) {
+            (RejectionCause::Policy, Some(RejectionCode::SessionRenewalMismatch)) if event.contested => {
+                format!("{number} contested at generation {}", event.generation.0)
+            }
             (RejectionCause::Policy, Some(code)) => {
                 let hint = hint_of(event.expiring_soon);
                 format!("{number} refused at generation {}: {}{hint}", event.generation.0, name_of(code))

@@ -164,7 +164,7 @@ fn replayed(state: &State, live: &Value) -> Value {
     match (subject, session) {
         (Some(subject), Some(session)) => {
             let used = with_use(session, live, at);
-            json!(SessionState::of(subject, used.as_ref().unwrap_or(session), state.position, at))
+            json!(SessionState::of(state, subject, used.as_ref().unwrap_or(session), at))
         }
         (_, _) => json!({ "sessionId": null }),
     }
