@@ -79,7 +79,7 @@ codes! {
         "See the roles in docs/http-api.md."
     SessionRenewalMismatch "SESSION_RENEWAL_MISMATCH" FORBIDDEN false
         "The token is not the session's current one"
-        "Recorded once per session, generation and code as RenewalRejected."
+        "Recorded once per session, generation and code as RenewalRejected, and once more if it contests the session. Retryable inside of `renewal.reuse_grace` where `onReuse` is `revoke`."
     RenewalLimitReached "RENEWAL_LIMIT_REACHED" FORBIDDEN false
         "All renewals of the session are spent"
         "The session needs a new grant; `maxRenewals` was fixed at its creation."

@@ -236,15 +236,14 @@ impl WhatIf {
 }
 
 /// A session that began before it had a say in what a replaced token does follows the setting there, too.
-fn as_then(event: SubjectEvent, stored: &StoredCommit) -> Event {
+fn as_then(mut event: SubjectEvent, stored: &StoredCommit) -> Event {
     let had_no_say = |event: &Event| matches!(event, Event::Subject(SubjectEvent::SessionCreated(then)) if then.terms.on_reuse.is_none());
-    match event {
-        SubjectEvent::SessionCreated(mut new) if stored.commit.events.iter().any(had_no_say) => {
-            new.terms.on_reuse = None;
-            SubjectEvent::SessionCreated(new).into()
-        }
-        other => other.into(),
+    if let SubjectEvent::SessionCreated(new) = &mut event
+        && stored.commit.events.iter().any(had_no_say)
+    {
+        new.terms.on_reuse = None;
     }
+    event.into()
 }
 
 /// The same commit, of what happened in the other history.

@@ -46,6 +46,7 @@ impl Activity {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, as in the contract")]
 pub(super) struct Session {
     pub(super) subject: usize,
     pub(super) device: Option<u8>,
