@@ -31,6 +31,7 @@ const TERMS: Terms = Terms {
     renewal_reject_window: Seconds(3_600),
     idle_timeout: None,
     mode: Mode::Fixed,
+    on_reuse: None,
 };
 
 /// A server with a long history: many subjects of an owner `fleet` with a session each.
