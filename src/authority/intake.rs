@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -18,6 +19,8 @@ pub(super) const CAPACITY: usize = 8_192;
 pub(super) struct Intake {
     queues: Mutex<Queues>,
     arrived: Condvar,
+    /// Whether something urgent waits, for whoever asks that often.
+    has_urgent: AtomicBool,
 }
 
 #[derive(Default)]
@@ -58,7 +61,7 @@ pub(super) enum Rejected {
 
 impl Intake {
     pub(super) fn new() -> Self {
-        Self { queues: Mutex::new(Queues::default()), arrived: Condvar::new() }
+        Self { queues: Mutex::default(), arrived: Condvar::new(), has_urgent: AtomicBool::new(false) }
     }
 
     /// Takes a request in, or says at once that it cannot.
@@ -67,11 +70,12 @@ impl Intake {
         if queues.closed {
             return Err(Rejected::Closed);
         }
-        let queue = if request.ask.is_urgent() { &mut queues.urgent } else { &mut queues.ordinary };
+        let queue = queues.of(&request);
         if queue.len() >= CAPACITY {
             return Err(Rejected::Full);
         }
         queue.push_back(request);
+        self.note_urgent(&queues);
         let is_enough = queues.is_enough();
         drop(queues);
         if is_enough {
@@ -97,7 +101,31 @@ impl Intake {
         if queues.is_empty() && queues.closed {
             return Taken::Closed;
         }
-        Taken::Requests(queues.drain(most))
+        let taken = queues.drain(most);
+        self.note_urgent(&queues);
+        Taken::Requests(taken)
+    }
+
+    /// The next request that goes before all others, if one waits. To ask between two decisions costs a look.
+    pub(super) fn take_urgent(&self) -> Option<Request> {
+        if !self.has_urgent.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut queues = self.queues.lock();
+        let next = queues.urgent.pop_front();
+        self.note_urgent(&queues);
+        next
+    }
+
+    /// Puts requests that were taken and not decided back to where they were, in their order.
+    pub(super) fn put_back(&self, requests: impl DoubleEndedIterator<Item = Request>) {
+        let mut queues = self.queues.lock();
+        requests.rev().for_each(|request| queues.of(&request).push_front(request));
+        self.note_urgent(&queues);
+    }
+
+    fn note_urgent(&self, queues: &Queues) {
+        self.has_urgent.store(!queues.urgent.is_empty(), Ordering::Release);
     }
 
     /// How many requests wait.
@@ -113,6 +141,11 @@ impl Intake {
 }
 
 impl Queues {
+    /// Where this request waits.
+    fn of(&mut self, request: &Request) -> &mut VecDeque<Request> {
+        if request.ask.is_urgent() { &mut self.urgent } else { &mut self.ordinary }
+    }
+
     fn is_empty(&self) -> bool {
         self.urgent.is_empty() && self.ordinary.is_empty()
     }

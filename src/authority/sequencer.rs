@@ -39,6 +39,9 @@ use super::{
 
 /// So many commands are decided before the disk is asked; a frame of the log holds about as many renewals.
 const BATCH: usize = 512;
+/// So long is decided at most before the disk is asked. Some decisions cost a hundred times what a renewal does, and
+/// who waits for the batch waits for all of them.
+const DECIDING: Duration = Duration::from_millis(5);
 /// How long to wait for a request before looking at what is due.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Marks of presented tokens are recorded this often; the contract allows 5 s.
@@ -101,8 +104,8 @@ impl Sequencer {
         let mut marked = stopwatch();
         let mut gathering = Gathering { answered: 0, until: marked };
         while let Taken::Requests(requests) = self.intake.take(BATCH, self.patience(), gathering) {
-            let (answered, begun) = (requests.len(), stopwatch());
-            self.serve_all(requests);
+            let begun = stopwatch();
+            let answered = self.serve(requests);
             self.settling.go_on(&self.live);
             let now = stopwatch();
             gathering = Gathering { answered, until: now + (now - begun) / 2 };
@@ -125,43 +128,52 @@ impl Sequencer {
         if self.live.unsettled_bulks().is_empty() { PATIENCE } else { Duration::ZERO }
     }
 
-    /// A bulk revocation takes long to count, so it is the last of its batch: nobody else waits for two of them.
-    fn serve_all(&mut self, requests: Vec<Request>) {
-        let mut batch = Vec::with_capacity(requests.len());
-        for request in requests {
-            let is_last = request.ask.is_bulk();
-            batch.push(request);
-            if is_last {
-                self.settling.make_room(&self.live);
-                self.serve(std::mem::take(&mut batch));
-            }
-        }
-        self.serve(batch);
-    }
-
-    fn serve(&mut self, requests: Vec<Request>) {
+    /// Decides what fits into one batch and makes it durable; what does not fit goes back to the queue. What is urgent
+    /// and comes meanwhile goes first. Says how many were answered.
+    fn serve(&mut self, requests: Vec<Request>) -> usize {
         if requests.is_empty() {
-            return;
+            return 0;
         }
         if let Err(failure) = self.may_write() {
-            for request in requests {
-                answer(request.reply, Err(failure.clone()));
-            }
-            return;
+            return answer_all(requests.into_iter().map(|request| (request.reply, Err(failure.clone()))));
+        }
+        if requests[0].ask.is_bulk() {
+            self.settling.make_room(&self.live);
         }
         let begun = stopwatch();
         let live = Arc::clone(&self.live);
         let mut staging = Staging::new(&live, requests.len());
-        let mut waiting: Vec<Waiting> = Vec::with_capacity(requests.len());
-        for Request { ask, context, reply } in requests {
-            let outcome = self.decide(&mut staging, ask, context);
-            waiting.push((reply, outcome));
-        }
+        let waiting = self.decide_batch(&mut staging, requests, begun);
         let result = self.commit(staging, begun);
-        for (reply, outcome) in waiting {
-            // Even a refusal may rest on a commit of this batch, so all share the batch's fate.
-            answer(reply, result.clone().and(outcome));
+        // Even a refusal may rest on a commit of this batch, so all share the batch's fate.
+        answer_all(waiting.into_iter().map(|(reply, outcome)| (reply, result.clone().and(outcome))))
+    }
+
+    fn decide_batch(
+        &self,
+        staging: &mut Staging<'_>,
+        requests: Vec<Request>,
+        begun: Instant,
+    ) -> Vec<Waiting> {
+        let mut waiting: Vec<Waiting> = Vec::with_capacity(requests.len());
+        let mut requests = requests.into_iter();
+        let mut put_off = None;
+        while waiting.len() < BATCH && begun.elapsed() < DECIDING {
+            let Some(request) = self.intake.take_urgent().or_else(|| requests.next()) else { break };
+            // A bulk revocation takes long to count, so it is alone in its batch: nobody else waits for it.
+            let is_bulk = request.ask.is_bulk();
+            if is_bulk && !waiting.is_empty() {
+                put_off = Some(request);
+                break;
+            }
+            let outcome = self.decide(staging, request.ask, request.context);
+            waiting.push((request.reply, outcome));
+            if is_bulk {
+                break;
+            }
         }
+        self.intake.put_back(put_off.into_iter().chain(requests));
+        waiting
     }
 
     fn may_write(&self) -> Result<(), Failure> {
@@ -516,7 +528,10 @@ fn with_news(staging: &mut Staging<'_>, command: SystemCommand, at: Timestamp) -
     }
 }
 
-fn answer(reply: tokio::sync::oneshot::Sender<Result<Answer, Failure>>, outcome: Result<Answer, Failure>) {
+/// Says how many they were.
+fn answer_all(waiting: impl ExactSizeIterator<Item = Waiting>) -> usize {
+    let answered = waiting.len();
     // A caller that has gone away needs no answer; what it asked is done all the same.
-    drop(reply.send(outcome));
+    waiting.for_each(|(reply, outcome)| drop(reply.send(outcome)));
+    answered
 }

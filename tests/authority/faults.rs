@@ -35,6 +35,11 @@ impl FaultyLog {
         open
     }
 
+    /// How many writes there were.
+    pub(crate) fn appends(&self) -> usize {
+        self.appends.load(Ordering::SeqCst)
+    }
+
     /// Whether a write is waiting.
     pub(crate) fn is_held(&self) -> bool {
         self.gate.try_lock().is_none()

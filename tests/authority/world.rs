@@ -23,6 +23,15 @@ pub(crate) struct World {
 
 /// On this log, with chance from this seed. Three sessions a subject; unknown subjects are registered.
 pub(crate) fn world(log: Arc<dyn EventLog>, seed: u64) -> World {
+    world_by(log, seed, |clock| clock)
+}
+
+/// The same, where the authority sees the time through what is made of the clock.
+pub(crate) fn world_by(
+    log: Arc<dyn EventLog>,
+    seed: u64,
+    through: impl FnOnce(Arc<dyn Clock>) -> Arc<dyn Clock>,
+) -> World {
     let keys = tempfile::tempdir().unwrap();
     let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(seed));
     let clock = Arc::new(TestClock::new(Timestamp::parse("2026-11-21T01:35:00.000Z").unwrap()));
@@ -43,7 +52,7 @@ pub(crate) fn world(log: Arc<dyn EventLog>, seed: u64) -> World {
         state: State::default(),
         idempotency: IdempotencyTable::new(Seconds(600), 1_000),
         policy: Policy { auto_register: true, per_subject: 3, ..Policy::default() },
-        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        clock: through(Arc::clone(&clock) as Arc<dyn Clock>),
         secrets: secrets(&keys.path().join("keys"), &*entropy),
         issuing: Issuing::default(),
         entropy,
