@@ -66,7 +66,7 @@ pub(super) async fn serve(
     request: Request<Body>,
 ) -> Response {
     let mut asked = Asked::of(&api, &request, &route.path);
-    let result = match admitted(api.clone(), route, params, request, &asked.id).await {
+    let result = match admitted(api.clone(), route, params, request, &asked).await {
         Ok(call) => {
             asked.credential = call.caller.key_id();
             (route.handler)(call).await
@@ -109,8 +109,8 @@ impl Asked {
             status,
             code,
             credential = self.credential.map(tracing::field::display),
-            request_id = self.id.shown,
-            correlation_id = self.id.recorded,
+            request_id = tracing::field::display(&self.id),
+            correlation_id = tracing::field::display(self.id.recorded),
             millis = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             "answered"
         );
@@ -167,16 +167,16 @@ async fn admitted(
     route: &'static Route,
     params: Option<RawPathParams>,
     request: Request<Body>,
-    request_id: &RequestId,
+    asked: &Asked,
 ) -> Result<Call, Problem> {
     let (parts, body) = request.into_parts();
-    let peer = client_address(&api, &parts.headers, parts.extensions.get());
+    let peer = asked.address;
     let caller = if is_open(&api, route.access, peer) {
         Caller::Anyone
     } else {
         admit_caller(&api, route.access, &parts.headers, peer)?
     };
-    let mut call = Call { api, caller, request_id: request_id.clone(), parts, params, body: vec![] };
+    let mut call = Call { api, caller, request_id: asked.id.clone(), parts, params, body: vec![] };
     if route.is_about_a_session() {
         call.caller.check_session(call.session_id())?;
     }
@@ -198,6 +198,9 @@ pub(super) async fn note_use(api: &Api, caller: &Caller) {
 
 /// Lets a crash not forget that these sessions were used. A log that is slow holds nobody up for longer than this.
 pub(super) async fn keep_uses(api: &Api, sessions: &[SessionId]) {
+    if sessions.is_empty() {
+        return;
+    }
     if timeout(USE_PATIENCE, api.authority.keep_uses(sessions)).await.is_err() {
         tracing::debug!("uses of sessions were not recorded in time");
     }
@@ -245,6 +248,9 @@ pub(super) fn wrong_credential(api: &Api, peer: Option<IpAddr>) -> Problem {
 /// passed over: what is before it is anybody's word.
 fn client_address(api: &Api, headers: &HeaderMap, peer: Option<&Peer>) -> Option<IpAddr> {
     let mut client = peer?.0;
+    if !api.settings.trusted_proxies.contains(client) {
+        return Some(client);
+    }
     let lines = headers.get_all("x-forwarded-for").iter();
     let hops: Vec<_> = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).collect();
     for hop in hops.into_iter().rev() {
@@ -412,7 +418,7 @@ impl Call {
     pub(super) fn context_without_key(&self) -> Context {
         Context {
             actor: self.caller.actor(),
-            correlation_id: Some(self.request_id.recorded.clone()),
+            correlation_id: Some(self.request_id.recorded.to_string()),
             idempotency: None,
         }
     }

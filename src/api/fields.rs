@@ -1,7 +1,7 @@
 //! The fields of a request, from its body or its query: each is asked for by name and range, all faults are
 //! gathered, and what nobody asked for is a fault too. No message quotes a value: it might be a token.
 
-use std::{collections::HashSet, ops::RangeInclusive, str::FromStr};
+use std::{collections::HashSet, fmt, ops::RangeInclusive, str::FromStr};
 
 use serde_json::value::RawValue;
 
@@ -89,7 +89,12 @@ impl Fields {
         self.errors.push(FieldError::new(name, message));
     }
 
-    fn read<T>(&mut self, name: &str, expected: &str, parse: impl FnOnce(Json) -> Option<T>) -> Option<T> {
+    fn read<T>(
+        &mut self,
+        name: &str,
+        expected: impl fmt::Display,
+        parse: impl FnOnce(Json) -> Option<T>,
+    ) -> Option<T> {
         let parsed = parse(self.take(name)?);
         if parsed.is_none() {
             self.fault(name, format!("must be {expected}"));
@@ -117,8 +122,8 @@ impl Fields {
 
     /// A text with so many characters, none of them a control character.
     pub(super) fn text(&mut self, name: &str, length: RangeInclusive<usize>) -> Option<String> {
-        let expected = format!("text of {} to {} characters", length.start(), length.end());
-        let text = self.read(name, &expected, Json::into_text)?;
+        let expected = format_args!("text of {} to {} characters", length.start(), length.end());
+        let text = self.read(name, expected, Json::into_text)?;
         match fault_of_text(&text, length) {
             None => Some(text),
             Some(fault) => {
@@ -141,14 +146,14 @@ impl Fields {
 
     /// A whole number.
     pub(super) fn whole(&mut self, name: &str, range: RangeInclusive<u64>) -> Option<u64> {
-        let expected = match (*range.start(), *range.end()) {
-            (least, u64::MAX) => format!("a whole number from {least}"),
-            (least, most) => format!("a whole number from {least} to {most}"),
-        };
-        self.number(name, &expected, range)
+        let expected = fmt::from_fn(|f| match (*range.start(), *range.end()) {
+            (least, u64::MAX) => write!(f, "a whole number from {least}"),
+            (least, most) => write!(f, "a whole number from {least} to {most}"),
+        });
+        self.number(name, expected, range.clone())
     }
 
-    fn number(&mut self, name: &str, expected: &str, range: RangeInclusive<u64>) -> Option<u64> {
+    fn number(&mut self, name: &str, expected: impl fmt::Display, range: RangeInclusive<u64>) -> Option<u64> {
         let json = self.take(name)?;
         let number = whole_number(&json, self.is_query).filter(|value| range.contains(value));
         if number.is_none() {
@@ -207,8 +212,7 @@ impl Fields {
 
     /// One of some words.
     pub(super) fn one_of<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
-        let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-        self.read(name, &format!("one of {}", known.join(", ")), |json| {
+        self.read(name, fmt::from_fn(|f| write!(f, "one of {}", names_of(words).join(", "))), |json| {
             let given = json.into_text()?;
             words.iter().find(|(word, _)| *word == given).map(|(_, value)| *value)
         })
@@ -216,8 +220,8 @@ impl Fields {
 
     /// A list of texts, so many of them.
     pub(super) fn texts(&mut self, name: &str, length: RangeInclusive<usize>) -> Option<Vec<String>> {
-        let expected = format!("a list of {} to {} texts", length.start(), length.end());
-        self.read(name, &expected, |json| {
+        let expected = format_args!("a list of {} to {} texts", length.start(), length.end());
+        self.read(name, expected, |json| {
             let items = json.into_list().filter(|items| length.contains(&items.len()))?;
             items.into_iter().map(Json::into_text).collect()
         })
@@ -225,8 +229,7 @@ impl Fields {
 
     /// A JSON object, up to so many bytes when written compactly; given back in that form.
     pub(super) fn object(&mut self, name: &str, most: usize) -> Option<String> {
-        let expected = expected_object(most);
-        self.read(name, &expected, |json| fitting_object(&json, most))
+        self.read(name, expected_object(most), |json| fitting_object(&json, most))
     }
 
     /// An amount: a decimal number, as text, so that nobody reads it as floating point.
@@ -248,8 +251,7 @@ impl Fields {
         most: usize,
         read: impl FnOnce(&mut Self) -> T,
     ) -> Option<T> {
-        let expected = expected_object(most);
-        let given = self.read(name, &expected, |json| {
+        let given = self.read(name, expected_object(most), |json| {
             fitting_object(&json, most)?;
             json.into_members()
         })?;
@@ -345,8 +347,14 @@ fn malformed(error: &serde_json::Error) -> FieldError {
     FieldError::new("body", place)
 }
 
-fn expected_object(most: usize) -> String {
-    format!("a JSON object of at most {most} bytes, nested at most {DEEPEST} levels deep")
+fn expected_object(most: usize) -> impl fmt::Display {
+    fmt::from_fn(move |f| {
+        write!(f, "a JSON object of at most {most} bytes, nested at most {DEEPEST} levels deep")
+    })
+}
+
+fn names_of<'a, T>(words: &[(&'a str, T)]) -> Vec<&'a str> {
+    words.iter().map(|(word, _)| *word).collect()
 }
 
 /// An object's compact text, if it is one and neither too long nor too deep.

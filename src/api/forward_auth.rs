@@ -94,7 +94,9 @@ pub(super) async fn serve(api: Arc<Api>, request: Request<Body>) -> Response {
     let headers = request.headers();
     let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
     let asking = match proxy(&api, headers, peer) {
-        Ok(actor) => Context { actor, correlation_id: Some(request_id.recorded.clone()), idempotency: None },
+        Ok(actor) => {
+            Context { actor, correlation_id: Some(request_id.recorded.to_string()), idempotency: None }
+        }
         Err(problem) => {
             let code = problem.code.name();
             api.metrics.refused(code);

@@ -160,7 +160,7 @@ fn judge(api: &Api, token: &str, with_metadata: bool) -> Judgement {
     };
     api.metrics.token_live();
     let texts = Texts::of(authority, &session.subject);
-    let subject = authority.live().subject(&session.subject);
+    let subject = authority.live().recorded_subject(&session.subject);
     let profile = subject.as_ref().and_then(|subject| subject.profile());
     Judgement::Live(Box::new(LiveToken {
         active: true,

@@ -36,18 +36,17 @@ struct Members<'a>(Vec<(String, &'a RawValue)>);
 impl Json {
     /// The document of a body. Each level is read by itself, so the number of levels bounds the work.
     pub(super) fn of_body(body: &[u8]) -> Result<Self, serde_json::Error> {
-        Self::of(serde_json::from_slice(body)?, DEEPEST + 1)
+        match body.trim_ascii_start().first() {
+            Some(b'{') => Self::of_members(serde_json::from_slice(body)?, DEEPEST),
+            Some(_) | None => Self::of(serde_json::from_slice(body)?, DEEPEST + 1),
+        }
     }
 
     fn of(raw: &RawValue, levels: usize) -> Result<Self, serde_json::Error> {
         let text = raw.get();
         match text.as_bytes().first() {
             Some(b'{' | b'[') if levels == 0 => Ok(Self::TooDeep),
-            Some(b'{') => {
-                let Members(members) = serde_json::from_str(text)?;
-                let read = |(key, raw)| Ok((key, Self::of(raw, levels - 1)?));
-                members.into_iter().map(read).collect::<Result<_, _>>().map(Self::Object)
-            }
+            Some(b'{') => Self::of_members(serde_json::from_str(text)?, levels - 1),
             Some(b'[') => {
                 let items: Vec<&RawValue> = serde_json::from_str(text)?;
                 items
@@ -56,12 +55,17 @@ impl Json {
                     .collect::<Result<_, _>>()
                     .map(Self::List)
             }
-            Some(b'"') => serde_json::from_str(text).map(Self::Text),
+            Some(b'"') => text_of(text).map(Self::Text),
             Some(b't' | b'f') => serde_json::from_str(text).map(Self::Bool),
             Some(b'n') | None => Ok(Self::Null),
             // One that no reader could take for a number is refused here, by the parser's own bounds.
             Some(_) => serde_json::from_str::<Number>(text).map(|_| Self::Number(text.to_owned())),
         }
+    }
+
+    fn of_members(Members(members): Members<'_>, levels: usize) -> Result<Self, serde_json::Error> {
+        let read = |(key, raw)| Ok((key, Self::of(raw, levels)?));
+        members.into_iter().map(read).collect::<Result<_, _>>().map(Self::Object)
     }
 
     /// The paths of keys that are written more than once in one object, so many at most.
@@ -93,6 +97,11 @@ impl Json {
             Self::Object(members) => members.iter().any(|(_, value)| value.is_too_deep()),
             Self::TooDeep => true,
         }
+    }
+
+    /// Whether it has parts.
+    const fn is_nested(&self) -> bool {
+        matches!(self, Self::List(_) | Self::Object(_))
     }
 
     /// Whether it says nothing.
@@ -147,6 +156,15 @@ impl fmt::Display for Json {
     }
 }
 
+/// The text that is written so. Without a backslash it is what stands between the quotation marks: that it is well-formed
+/// is known already, or it were no raw value.
+fn text_of(written: &str) -> Result<String, serde_json::Error> {
+    match written.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(plain) if !plain.contains('\\') => Ok(plain.to_owned()),
+        Some(_) | None => serde_json::from_str(written),
+    }
+}
+
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
@@ -160,6 +178,9 @@ fn duplicates_in(members: &[(String, Json)], path: &mut Vec<String>, most: usize
         } else {
             members[..index].iter().any(|(known, _)| known == key)
         };
+        if !is_known && !value.is_nested() {
+            continue;
+        }
         path.push(key.clone());
         if is_known && found.len() < most {
             found.push(path.join("."));

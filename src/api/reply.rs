@@ -1,5 +1,7 @@
 //! What goes back to a caller.
 
+use std::cell::RefCell;
+
 use axum::{
     body::Body,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
@@ -32,10 +34,7 @@ impl Stamp {
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching.directives()));
         match caching {
-            Caching::NoStore => {
-                let time = HeaderValue::try_from(self.now.to_string());
-                headers.insert(TIME, time.expect("a time is made of visible characters"));
-            }
+            Caching::NoStore => _ = headers.insert(TIME, shown(self.now)),
             Caching::Revalidated(tag) => _ = headers.insert(header::ETAG, tag),
             Caching::OneMinute => {}
         }
@@ -45,6 +44,20 @@ impl Stamp {
     pub(super) fn complete(self, response: &mut Response) {
         self.write(response.headers_mut(), Caching::NoStore);
     }
+}
+
+/// A moment as a header. A busy thread answers dozens of requests in one millisecond, and writes it once for all.
+fn shown(now: Timestamp) -> HeaderValue {
+    thread_local! {
+        static LAST: RefCell<Option<(Timestamp, HeaderValue)>> = const { RefCell::new(None) };
+    }
+    let last = LAST.with_borrow(Clone::clone);
+    if let Some((_, value)) = last.filter(|(moment, _)| *moment == now) {
+        return value;
+    }
+    let value = HeaderValue::try_from(now.to_string()).expect("a time is made of visible characters");
+    LAST.set(Some((now, value.clone())));
+    value
 }
 
 /// Who may keep a reply, and for how long.
