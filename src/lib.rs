@@ -26,6 +26,7 @@
 //! | [`authority`] | the one write path, and the check |
 //! | [`projections`] | answers that no decision asks for; disposable |
 //! | [`audit`] | evidence: signed heads, proofs, exports, replay, what-if |
+//! | [`admission`] | who is let in while there is room, and who waits when there is not |
 //! | [`api`] | HTTP: one table of routes, one table of errors |
 //! | [`client`] | for agents and services: calls, and a session held and kept renewed |
 //! | [`cli`] | the command line |
@@ -71,6 +72,7 @@
 //! `examples/embedded.rs` goes on to a renewal, a lost reply, an owner's veto and the events of it all. A program whose
 //! authority runs elsewhere uses [`client`]; `examples/agent.rs` is one.
 
+pub mod admission;
 pub mod api;
 pub mod audit;
 pub mod authority;

@@ -17,15 +17,15 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
-    sync::Semaphore,
 };
 use tokio_io_timeout::TimeoutStream;
 use tower::{ServiceExt, service_fn};
 
 use crate::{
+    admission::{Limits, Seat},
     api::{Api, Peer, Settings},
     authority::Issuing,
     bus::webhooks,
@@ -39,8 +39,11 @@ use crate::{
 
 use self::patience::{Patience, PatientStream, Requests};
 
-/// So many connections are served at once at most; further ones wait to be accepted.
-const CONNECTIONS: usize = 10_000;
+/// So many connections are served at once at most.
+const CONNECTIONS: usize = 65_536;
+/// So many connections wait to be accepted, if the system lets them. One that finds no place there tries again after a
+/// second.
+const BACKLOG: u32 = 8_192;
 /// A client that has not sent the head of its request by then is cut off.
 const HEADER_PATIENCE: Duration = Duration::from_secs(10);
 /// A client that takes nothing of what it is sent for so long is cut off.
@@ -133,7 +136,7 @@ fn options(config: &Config, test_clock: bool) -> Options {
     }
 }
 
-fn settings(config: &Config) -> Settings {
+fn settings(config: &Config, places: usize) -> Settings {
     Settings {
         max_body: config.server.max_body as usize,
         trusted_proxies: config.server.trusted_proxies.clone(),
@@ -142,6 +145,13 @@ fn settings(config: &Config) -> Settings {
         forward_auth_cookie: config.forward_auth_cookie.clone(),
         wrong_credentials_per_minute: config.security.wrong_credentials_per_minute,
         limit_loopback: config.security.limit_loopback,
+        limits: Limits {
+            places,
+            shares: config.shares,
+            usage: config.usage,
+            trusted_proxies: config.server.trusted_proxies.clone(),
+            limit_loopback: config.security.limit_loopback,
+        },
     }
 }
 
@@ -152,8 +162,7 @@ async fn serve(
     told: impl FnOnce(&Listening),
 ) -> Result<(), ServeError> {
     let address = config.server.listen;
-    let listener =
-        TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
+    let listener = listener(address).map_err(|source| ServeError::Listen { address, source })?;
     let address = listener.local_addr().map_err(ServeError::Runtime)?;
     let stop = stop_signal().map_err(ServeError::Runtime)?;
     let api = Api::new(
@@ -161,7 +170,7 @@ async fn serve(
         Arc::clone(&node.projections),
         Arc::clone(&node.evidence),
         Arc::clone(&node.webhooks),
-        settings(config),
+        settings(config, connections),
         node.test_clock.clone(),
     );
     node.webhooks.start();
@@ -170,9 +179,17 @@ async fn serve(
         stop.await;
         api.close();
     };
-    accept_until(stop, listener, connections, api.router(), config.server.keep_alive).await;
+    accept_until(stop, listener, &api, config.server.keep_alive).await;
     node.webhooks.stop().await;
     Ok(())
+}
+
+fn listener(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Or else a restart would have to wait for the connections of the former process.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// From here on SIGHUP ends nothing, also while the log is still being read. It is what `systemctl reload`, the rotation
@@ -204,25 +221,32 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 async fn accept_until(
     stop: impl Future<Output = ()>,
     listener: TcpListener,
-    connections: usize,
-    router: Router,
+    api: &Arc<Api>,
     keep_alive: Seconds,
 ) {
+    let (places, router) = (api.places(), api.router());
     let patience = Patience { head: HEADER_PATIENCE, idle: Duration::from_secs(keep_alive.0.into()) };
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(connections));
     let mut unaccepted = Unaccepted::default();
     tokio::pin!(stop);
     loop {
-        let place = Arc::clone(&places).acquire_owned();
-        let accepted = async { (place.await, listener.accept().await) };
-        let (place, accepted) = tokio::select! {
+        let accepted = async {
+            places.room().await;
+            listener.accept().await
+        };
+        let accepted = tokio::select! {
             accepted = accepted => accepted,
             () = &mut stop => break,
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = graceful.watch(connection(stream, peer, router.clone(), patience));
+                let Some(place) = places.take(peer.ip()) else {
+                    // It is closed by being let go.
+                    api.closed(peer.ip());
+                    continue;
+                };
+                let seat = Arc::clone(place.seat());
+                let connection = graceful.watch(connection(stream, peer, seat, router.clone(), patience));
                 tokio::spawn(async move {
                     // A connection ends in an error when the client goes away; there is nobody to tell.
                     drop(connection.await);
@@ -263,17 +287,19 @@ impl Unaccepted {
 fn connection(
     stream: TcpStream,
     peer: SocketAddr,
+    seat: Arc<Seat>,
     router: Router,
     patience: Patience,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps its delay");
     }
-    let requests = Requests::default();
+    let requests = Requests::on(Arc::clone(&seat));
+    let peer = Peer::at(peer.ip()).on(seat);
     let counted = requests.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         let under_way = counted.begin();
-        request.extensions_mut().insert(Peer(peer.ip()));
+        request.extensions_mut().insert(peer.clone());
         let answered = router.clone().oneshot(request.map(Body::new));
         async move { answered.await.map(|response| under_way.until_sent(response)) }
     });

@@ -17,6 +17,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
 
 use crate::{
+    admission::Seat,
     authority::Context,
     clock::stopwatch,
     domain::{CredentialId, SessionId, SubjectId, record::Idempotency},
@@ -32,6 +33,7 @@ use super::{
     reply::{Reply, problem_response},
     request_id::RequestId,
     routes::{Payload, Route},
+    shares,
 };
 
 /// A body that has not arrived by then is given up.
@@ -43,14 +45,32 @@ const ACCESS: &str = "tenure::access";
 /// The record of a use is waited for so long.
 const USE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The address that a request came from, put there by the server.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub IpAddr);
+/// Where a request came from, put there by the server.
+#[derive(Clone)]
+pub struct Peer {
+    pub(super) address: IpAddr,
+    /// The place of its connection, where it has one.
+    pub(super) seat: Option<Arc<Seat>>,
+}
+
+impl Peer {
+    /// A client at this address.
+    pub const fn at(address: IpAddr) -> Self {
+        Self { address, seat: None }
+    }
+
+    /// The same, on the connection in this place.
+    pub(crate) fn on(self, seat: Arc<Seat>) -> Self {
+        Self { seat: Some(seat), ..self }
+    }
+}
 
 /// A request whose caller was admitted.
 pub(super) struct Call {
     pub(super) api: Arc<Api>,
     pub(super) caller: Caller,
+    /// Whether callers from its address have no shares.
+    pub(super) is_exempt: bool,
     request_id: RequestId,
     parts: Parts,
     /// None when they are no text: then each is unknown.
@@ -66,14 +86,32 @@ pub(super) async fn serve(
     request: Request<Body>,
 ) -> Response {
     let mut asked = Asked::of(&api, &request, &route.path);
-    let result = match admitted(api.clone(), route, params, request, &asked).await {
-        Ok(call) => {
-            asked.credential = call.caller.key_id();
-            (route.handler)(call).await
-        }
-        Err(problem) => Err(problem),
-    };
+    let result = answer(&api, route, params, request, &mut asked).await;
     respond(&api, result, &asked)
+}
+
+async fn answer(
+    api: &Arc<Api>,
+    route: &'static Route,
+    params: Option<RawPathParams>,
+    request: Request<Body>,
+    asked: &mut Asked,
+) -> Result<Reply, Problem> {
+    let (parts, body) = request.into_parts();
+    let caller = caller(api, route, &parts, asked.address)?;
+    asked.credential = caller.key_id();
+    let _in_flight = shares::begin(api, route.class, &caller, asked.address)?;
+    let call = admitted(api, caller, route, params, (parts, body), asked).await?;
+    (route.handler)(call).await
+}
+
+fn caller(api: &Api, route: &Route, parts: &Parts, address: Option<IpAddr>) -> Result<Caller, Problem> {
+    if is_open(api, route.access, address) {
+        return Ok(Caller::Anyone);
+    }
+    let caller = admit_caller(api, route.access, &parts.headers, address)?;
+    shares::prove(api, parts.extensions.get(), &caller);
+    Ok(caller)
 }
 
 /// What is told of a request when it has been answered.
@@ -163,20 +201,16 @@ fn is_suspicious(problem: &Problem) -> bool {
 }
 
 async fn admitted(
-    api: Arc<Api>,
+    api: &Arc<Api>,
+    caller: Caller,
     route: &'static Route,
     params: Option<RawPathParams>,
-    request: Request<Body>,
+    (parts, body): (Parts, Body),
     asked: &Asked,
 ) -> Result<Call, Problem> {
-    let (parts, body) = request.into_parts();
-    let peer = asked.address;
-    let caller = if is_open(&api, route.access, peer) {
-        Caller::Anyone
-    } else {
-        admit_caller(&api, route.access, &parts.headers, peer)?
-    };
-    let mut call = Call { api, caller, request_id: asked.id.clone(), parts, params, body: vec![] };
+    let (api, request_id) = (Arc::clone(api), asked.id.clone());
+    let is_exempt = shares::is_exempt(&api, asked.address);
+    let mut call = Call { api, caller, is_exempt, request_id, parts, params, body: vec![] };
     if route.is_about_a_session() {
         call.caller.check_session(call.session_id())?;
     }
@@ -247,7 +281,7 @@ pub(super) fn wrong_credential(api: &Api, peer: Option<IpAddr>) -> Problem {
 /// Each proxy vouches for the hop that it wrote, the last one. What no proxy of ours wrote, or nobody can read, is not
 /// passed over: what is before it is anybody's word.
 fn client_address(api: &Api, headers: &HeaderMap, peer: Option<&Peer>) -> Option<IpAddr> {
-    let mut client = peer?.0;
+    let mut client = peer?.address;
     if !api.settings.trusted_proxies.contains(client) {
         return Some(client);
     }

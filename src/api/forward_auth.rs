@@ -17,21 +17,22 @@ use utoipa::openapi::path::Operation;
 use crate::{
     authority::{Context, Failure, Granted, Holder, Inactive},
     domain::{
-        Actor, Timestamp,
+        Timestamp,
         event::Role,
-        record::ActorKind,
         session::{Session, TokenFault},
     },
 };
 
 use super::{
     Api, Peer,
+    access::Caller,
     call::{keep_uses, wrong_credential},
     presented::Presented,
     problem::{Code, Problem},
     refusal_log::Refused,
     reply::{challenge, problem_response},
     request_id::RequestId,
+    shares,
 };
 
 /// Where it is; every path below is the same.
@@ -92,18 +93,19 @@ struct Refreshed {
 pub(super) async fn serve(api: Arc<Api>, request: Request<Body>) -> Response {
     let request_id = RequestId::of(&api, request.headers());
     let headers = request.headers();
-    let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
-    let asking = match proxy(&api, headers, peer) {
-        Ok(actor) => {
-            Context { actor, correlation_id: Some(request_id.recorded.to_string()), idempotency: None }
-        }
-        Err(problem) => {
-            let code = problem.code.name();
-            api.metrics.refused(code);
-            api.refusals.note(Refused { address: peer, code, route: PATH, credential: None });
-            return problem_response(&problem.timed(api.authority.now()), request_id.stamp(&api));
-        }
+    let peer = request.extensions().get::<Peer>();
+    let address = peer.map(|peer| peer.address);
+    let proxy = match proxy(&api, headers, address) {
+        Ok(proxy) => proxy,
+        Err(problem) => return refused(&api, problem, address, &request_id),
     };
+    shares::prove(&api, peer, &proxy);
+    let _in_flight = match shares::begin_check(&api, &proxy, address) {
+        Ok(in_flight) => in_flight,
+        Err(problem) => return refused(&api, problem, address, &request_id),
+    };
+    let correlation_id = Some(request_id.recorded.to_string());
+    let asking = Context { actor: proxy.actor(), correlation_id, idempotency: None };
     let presented = Presented::of(headers, &api.settings.forward_auth_cookie);
     let is_anything = presented != Presented::Nothing;
     let mut response = match judge(&api, presented, asking).await {
@@ -120,14 +122,19 @@ pub(super) async fn serve(api: Arc<Api>, request: Request<Body>) -> Response {
     response
 }
 
+fn refused(api: &Api, problem: Problem, address: Option<IpAddr>, request_id: &RequestId) -> Response {
+    let code = problem.code.name();
+    api.metrics.refused(code);
+    api.refusals.note(Refused { address, code, route: PATH, credential: problem.credential });
+    problem_response(&problem.timed(api.authority.now()), request_id.stamp(api))
+}
+
 /// Who asks. The address is that of the connection: what a header says of addresses, an end user may have said.
-fn proxy(api: &Api, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Actor, Problem> {
+fn proxy(api: &Api, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Caller, Problem> {
     if let Some(key) = headers.get(KEY) {
         let known = key.to_str().ok().and_then(|key| api.authority.credential(key.trim()));
         match known {
-            Some(known) if ROLES.contains(&known.role) => {
-                return Ok(Actor { kind: ActorKind::Credential, id: Some(known.id.to_string()) });
-            }
+            Some(known) if ROLES.contains(&known.role) => return Ok(Caller::Key(known)),
             None if !is_trusted(api, peer) => {
                 let problem = wrong_credential(api, peer);
                 return Err(if problem.code == Code::RateLimited { problem } else { unproven() });
@@ -135,7 +142,7 @@ fn proxy(api: &Api, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Actor, 
             Some(_) | None => {}
         }
     }
-    if is_trusted(api, peer) { Ok(Actor::AUTHORITY) } else { Err(unproven()) }
+    if is_trusted(api, peer) { Ok(Caller::Anyone) } else { Err(unproven()) }
 }
 
 fn is_trusted(api: &Api, peer: Option<IpAddr>) -> bool {

@@ -1,5 +1,7 @@
 //! What is counted, in the `OpenMetrics` text format. Labels are codes, never ids or tokens.
 
+mod shares;
+
 use std::sync::atomic::Ordering;
 
 use prometheus_client::{
@@ -8,6 +10,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use self::shares::Shared;
 use super::{Api, costly_metrics::CostlyMetrics};
 use crate::{
     bus::webhooks::{Health, Outcome},
@@ -30,6 +33,7 @@ pub(super) struct Metrics {
     /// Those of costly reads.
     pub(super) costly: CostlyMetrics,
     observed: Observed,
+    shared: Shared,
 }
 
 /// What is read off the authority whenever somebody looks.
@@ -130,6 +134,7 @@ impl Metrics {
             observed.storage_failures.clone(),
         );
         let costly = CostlyMetrics::registered(&mut registry);
+        let shared = Shared::registered(&mut registry);
         Self {
             registry,
             subscribers,
@@ -140,6 +145,7 @@ impl Metrics {
             lost_log_lines,
             costly,
             observed,
+            shared,
         }
     }
 
@@ -188,6 +194,7 @@ impl Metrics {
         set(&self.observed.alarms, alarms as u64);
         self.observe_storage(api);
         self.costly.observe(api);
+        self.shared.observe(&api.admission);
         self.lost_log_lines.inner().store(telemetry::lost_lines(), Ordering::Relaxed);
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to memory does not fail");

@@ -43,6 +43,7 @@ mod routes;
 mod schema;
 mod session_view;
 mod sessions;
+mod shares;
 mod stream;
 mod subjects;
 mod throttle;
@@ -50,7 +51,7 @@ mod unavailable;
 mod usage;
 mod webhooks;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::Router;
 use tokio::sync::watch;
@@ -62,12 +63,22 @@ pub use self::{
     routes::{PROXY_PATHS, RouteFacts, route_facts},
 };
 use self::{
-    costly::Costly, metrics::Metrics, problem::Problem, refusal_log::RefusalLog, revocation_feed::Ended,
+    costly::Costly,
+    metrics::Metrics,
+    problem::{Code, Problem},
+    refusal_log::{RefusalLog, Refused},
+    revocation_feed::Ended,
     throttle::Throttle,
 };
 use crate::{
-    audit::Evidence, authority::Authority, bus::webhooks::Webhooks, clock::TestClock, config::Networks,
-    domain::Position, projections::Projections,
+    admission::{Admission, Limits, Places},
+    audit::Evidence,
+    authority::Authority,
+    bus::webhooks::Webhooks,
+    clock::TestClock,
+    config::Networks,
+    domain::Position,
+    projections::Projections,
 };
 
 /// What every handler works with.
@@ -79,6 +90,7 @@ pub struct Api {
     settings: Settings,
     test_clock: Option<Arc<TestClock>>,
     throttle: Throttle,
+    admission: Admission,
     ended: Ended,
     metrics: Metrics,
     refusals: RefusalLog,
@@ -103,6 +115,8 @@ pub struct Settings {
     pub wrong_credentials_per_minute: u32,
     /// `security.limit_loopback`.
     pub limit_loopback: bool,
+    /// What all callers have together, and the shares of each.
+    pub limits: Limits,
 }
 
 impl Api {
@@ -116,6 +130,7 @@ impl Api {
         test_clock: Option<Arc<TestClock>>,
     ) -> Arc<Self> {
         let throttle = Throttle::new(settings.wrong_credentials_per_minute);
+        let admission = Admission::new(settings.limits.clone());
         let metrics = Metrics::new();
         let closing = watch::Sender::new(false);
         Arc::new(Self {
@@ -126,12 +141,24 @@ impl Api {
             settings,
             test_clock,
             throttle,
+            admission,
             ended: Ended::default(),
             metrics,
             refusals: RefusalLog::default(),
             costly: Costly::new(),
             closing,
         })
+    }
+
+    /// The places for connections.
+    pub(crate) fn places(&self) -> &Arc<Places> {
+        &self.admission.places
+    }
+
+    /// Notes that a connection from this address was closed, because the address has its share.
+    pub(crate) fn closed(&self, address: IpAddr) {
+        let (code, route) = (Code::RateLimited.name(), "(connection)");
+        self.refusals.note(Refused { address: Some(address), code, route, credential: None });
     }
 
     /// Ends the streams, which would otherwise go on for as long as their readers stay.

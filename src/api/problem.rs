@@ -139,7 +139,7 @@ codes! {
         "`retryAt` is the earliest moment; a key that may be known to others is rotated with `retire: now` at any time."
     RateLimited "RATE_LIMITED" TOO_MANY_REQUESTS true
         "Too many such requests"
-        "Wrong credentials from one address beyond `security.wrong_credentials_per_minute` (right ones always pass), tests and redeliveries of a webhook, or costly reads of one credential beyond its share; `detail` says which."
+        "A caller has its share (`shares.*`, or of costly reads) or its rate (`usage.*`), wrong credentials from one address go beyond `security.wrong_credentials_per_minute` (right ones always pass), or a webhook is tested or redelivers too often; `detail` says which."
     Internal "INTERNAL" INTERNAL_SERVER_ERROR false
         "The authority failed"
         "A defect: the log of the process says more under this request id."
@@ -148,7 +148,7 @@ codes! {
         "The client asked for a position that nobody has written yet."
     Overloaded "OVERLOADED" SERVICE_UNAVAILABLE true
         "Too many requests are waiting"
-        "The disk is slower than the load, or as many costly reads wait as may (`detail` says so); nothing of this request was done."
+        "The disk is slower than the load, as many costly reads wait as may, or all that callers have together is taken (`tenure_taken`); `detail` says which, and nothing of this request was done."
     StorageUnavailable "STORAGE_UNAVAILABLE" SERVICE_UNAVAILABLE true
         "The authority cannot write at present"
         "`/readyz` says why: the disk is full or failing, or the clock is not plausible. Reads go on."

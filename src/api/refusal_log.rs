@@ -9,8 +9,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::throttle::network;
-use crate::{clock::stopwatch, domain::CredentialId};
+use crate::{admission::network, clock::stopwatch, domain::CredentialId};
 
 /// How often the same is told again.
 const PERIOD: Duration = Duration::from_mins(1);

@@ -1,4 +1,4 @@
-//! The table of routes: what each is, whom it admits, whether it takes a body, who handles it.
+//! The table of routes: what each is, whom it admits, whether it takes a body, what it is for, who handles it.
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, sync::LazyLock};
 
@@ -16,6 +16,8 @@ use utoipa::{
         path::{HttpMethod, Operation},
     },
 };
+
+use crate::admission::Class;
 
 use super::{
     Api,
@@ -49,6 +51,8 @@ pub(super) struct Route {
     pub(super) path: String,
     pub(super) access: Access,
     pub(super) payload: Payload,
+    /// What its requests are for, and so which of them are let in first.
+    pub(super) class: Class,
     pub(super) tags: Vec<&'static str>,
     pub(super) operation: Operation,
     /// Gathers the schemas that the operation names.
@@ -65,17 +69,18 @@ impl Route {
 
 /// A route from its handler: method, path and documentation come from the handler's `utoipa::path`.
 macro_rules! route {
-    ($module:ident :: $handler:ident, $documented:ident, $access:ident, $payload:ident) => {{
+    ($module:ident :: $handler:ident, $documented:ident, $access:ident, $payload:ident, $class:ident) => {{
         fn handle(call: Call) -> Handled {
             Box::pin($module::$handler(call))
         }
-        described::<$module::$documented>(Access::$access, Payload::$payload, handle)
+        described::<$module::$documented>(Access::$access, Payload::$payload, Class::$class, handle)
     }};
 }
 
 fn described<P: utoipa::Path + SchemaReferences + Tags<'static>>(
     access: Access,
     payload: Payload,
+    class: Class,
     handler: fn(Call) -> Handled,
 ) -> Route {
     let method = match P::methods().as_slice() {
@@ -91,6 +96,7 @@ fn described<P: utoipa::Path + SchemaReferences + Tags<'static>>(
         path: P::path(),
         access,
         payload,
+        class,
         tags: P::tags(),
         operation: P::operation(),
         schemas: P::schemas,
@@ -101,48 +107,48 @@ fn described<P: utoipa::Path + SchemaReferences + Tags<'static>>(
 /// Every route of the API.
 pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
     vec![
-        route!(subjects::put, __path_put, ISSUERS, Json),
-        route!(subjects::patch, __path_patch, ISSUERS, MergePatch),
-        route!(subjects::show, __path_show, READERS, None),
-        route!(subjects::list, __path_list, READERS, None),
-        route!(revoke::revoke_subject, __path_revoke_subject, REVOKERS, None),
-        route!(revocations::revoke, __path_revoke, ADMINS, Json),
-        route!(revocation_feed::list, __path_list, FOLLOWERS, None),
-        route!(erase::erase, __path_erase, ADMINS, Json),
-        route!(sessions::create, __path_create, ISSUERS, Json),
-        route!(sessions::list, __path_list, READERS, None),
-        route!(sessions::show, __path_show, READERS_AND_ITSELF, None),
-        route!(renew::renew, __path_renew, HOLDER, None),
-        route!(revoke::revoke, __path_revoke, REVOKERS_AND_ITSELF, None),
-        route!(usage::record, __path_record, ISSUERS_AND_ITSELF, Json),
-        route!(introspect::introspect, __path_introspect, JUDGES, Json),
-        route!(access_tokens::mint, __path_mint, ITSELF, Json),
-        route!(keys::list, __path_list, PUBLIC, None),
-        route!(keys::rotate, __path_rotate, ADMINS, Json),
-        route!(events::list, __path_list, RECORD, None),
-        route!(notices::list, __path_list, RECORD, None),
-        route!(audit::head, __path_head, RECORD, None),
-        route!(audit::proof, __path_proof, RECORD, None),
-        route!(audit::consistency, __path_consistency, RECORD, None),
-        route!(audit::check, __path_check, AUDITORS, None),
-        route!(audit_export::stream, __path_stream, AUDITORS, None),
-        route!(credentials::issue, __path_issue, ADMINS, Json),
-        route!(credentials::list, __path_list, AUDITORS, None),
-        route!(credentials::own, __path_own, KEYS, None),
-        route!(credentials::revoke, __path_revoke, ADMINS, None),
-        route!(webhooks::create, __path_create, SUBSCRIBERS, Json),
-        route!(webhooks::list, __path_list, RECORD, None),
-        route!(webhooks::delete, __path_delete, SUBSCRIBERS, None),
-        route!(webhooks::deliveries, __path_deliveries, RECORD, None),
-        route!(webhooks::redeliver, __path_redeliver, SUBSCRIBERS, Json),
-        route!(webhooks::test, __path_test, SUBSCRIBERS, None),
-        route!(clock::show, __path_show, ADMINS, None),
-        route!(clock::set, __path_set, ADMINS, Json),
-        route!(operation::sweep, __path_sweep, ADMINS, None),
-        route!(operation::healthz, __path_healthz, PUBLIC, None),
-        route!(operation::readyz, __path_readyz, PUBLIC, None),
-        route!(operation::metrics, __path_metrics, METRICS, None),
-        route!(operation::openapi, __path_openapi, PUBLIC, None),
+        route!(subjects::put, __path_put, ISSUERS, Json, Change),
+        route!(subjects::patch, __path_patch, ISSUERS, MergePatch, Change),
+        route!(subjects::show, __path_show, READERS, None, Read),
+        route!(subjects::list, __path_list, READERS, None, Read),
+        route!(revoke::revoke_subject, __path_revoke_subject, REVOKERS, None, End),
+        route!(revocations::revoke, __path_revoke, ADMINS, Json, End),
+        route!(revocation_feed::list, __path_list, FOLLOWERS, None, Check),
+        route!(erase::erase, __path_erase, ADMINS, Json, Change),
+        route!(sessions::create, __path_create, ISSUERS, Json, Change),
+        route!(sessions::list, __path_list, READERS, None, Read),
+        route!(sessions::show, __path_show, READERS_AND_ITSELF, None, Read),
+        route!(renew::renew, __path_renew, HOLDER, None, Change),
+        route!(revoke::revoke, __path_revoke, REVOKERS_AND_ITSELF, None, End),
+        route!(usage::record, __path_record, ISSUERS_AND_ITSELF, Json, Change),
+        route!(introspect::introspect, __path_introspect, JUDGES, Json, Check),
+        route!(access_tokens::mint, __path_mint, ITSELF, Json, Read),
+        route!(keys::list, __path_list, PUBLIC, None, Check),
+        route!(keys::rotate, __path_rotate, ADMINS, Json, End),
+        route!(events::list, __path_list, RECORD, None, Read),
+        route!(notices::list, __path_list, RECORD, None, Read),
+        route!(audit::head, __path_head, RECORD, None, Read),
+        route!(audit::proof, __path_proof, RECORD, None, Read),
+        route!(audit::consistency, __path_consistency, RECORD, None, Read),
+        route!(audit::check, __path_check, AUDITORS, None, Read),
+        route!(audit_export::stream, __path_stream, AUDITORS, None, Read),
+        route!(credentials::issue, __path_issue, ADMINS, Json, Change),
+        route!(credentials::list, __path_list, AUDITORS, None, Read),
+        route!(credentials::own, __path_own, KEYS, None, Read),
+        route!(credentials::revoke, __path_revoke, ADMINS, None, End),
+        route!(webhooks::create, __path_create, SUBSCRIBERS, Json, Change),
+        route!(webhooks::list, __path_list, RECORD, None, Read),
+        route!(webhooks::delete, __path_delete, SUBSCRIBERS, None, Change),
+        route!(webhooks::deliveries, __path_deliveries, RECORD, None, Read),
+        route!(webhooks::redeliver, __path_redeliver, SUBSCRIBERS, Json, Change),
+        route!(webhooks::test, __path_test, SUBSCRIBERS, None, Change),
+        route!(clock::show, __path_show, ADMINS, None, Read),
+        route!(clock::set, __path_set, ADMINS, Json, Change),
+        route!(operation::sweep, __path_sweep, ADMINS, None, Change),
+        route!(operation::healthz, __path_healthz, PUBLIC, None, Read),
+        route!(operation::readyz, __path_readyz, PUBLIC, None, Read),
+        route!(operation::metrics, __path_metrics, METRICS, None, Check),
+        route!(operation::openapi, __path_openapi, PUBLIC, None, Read),
     ]
 });
 

@@ -5,7 +5,7 @@
 //! reader that does not read costs what lies in the buffers of its connection, and is cut off by the server when
 //! nothing was taken for a while.
 
-use std::{convert::Infallible, str::FromStr, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::pending, str::FromStr, sync::Arc, time::Duration};
 
 use axum::body::{Body, Bytes};
 use futures_util::stream::unfold;
@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use crate::{
+    admission::Stream,
     bus::{Batch, Cursor},
     clock::stopwatch,
     domain::{Position, Timestamp},
@@ -32,6 +33,7 @@ use super::{
     problem::Problem,
     record::{Record, Scope, Viewer, page},
     reply::Reply,
+    shares,
 };
 
 /// A comment is sent when nothing else was for so long (the contract, section 5).
@@ -79,9 +81,10 @@ pub(super) async fn answer<R: Record>(call: Call, mut query: Fields, record: R) 
     let start = Start::of::<R>(&call, &mut query, is_stream);
     if is_stream {
         query.finish()?;
+        let place = shares::stream(&call)?;
         waiting.resolve(&call.api).await?;
         let after = place_of::<R>(&call.api, start.as_ref())?;
-        return Ok(Reply::stream("text/event-stream", open(call, scope, record, after)));
+        return Ok(Reply::stream("text/event-stream", open(call, scope, record, after, place)));
     }
     let asked = AskedPage::of(&mut query);
     let cursor: Option<R::Place> = asked.parsed(&mut query);
@@ -115,11 +118,12 @@ fn resumable<R: Record>(api: &Api, place: R::Place) -> Result<R::Place, Problem>
     api.check_resumable(R::position(place)).map(|()| place)
 }
 
-fn open<R: Record>(call: Call, scope: Scope, record: R, after: R::Place) -> Body {
+fn open<R: Record>(call: Call, scope: Scope, record: R, after: R::Place, place: Option<Stream>) -> Body {
     let cursor = call.api.authority.subscribe(R::done(after));
     let now = stopwatch().into();
     let reader = Reader {
         closing: call.api.closing(),
+        place,
         _counted: call.api.metrics.subscriber(),
         viewer: Viewer { api: call.api, caller: call.caller, scope },
         record,
@@ -131,6 +135,14 @@ fn open<R: Record>(call: Call, scope: Scope, record: R, after: R::Place) -> Body
         recheck: now,
     };
     Body::from_stream(unfold(reader, Reader::piece))
+}
+
+/// Waits until a stream has to give way to a newer one.
+async fn over(place: Option<&Stream>) {
+    match place {
+        Some(place) => place.over().await,
+        None => pending().await,
+    }
 }
 
 /// One stream.
@@ -145,6 +157,7 @@ struct Reader<R: Record> {
     heartbeat: Instant,
     recheck: Instant,
     closing: watch::Receiver<bool>,
+    place: Option<Stream>,
     _counted: Subscriber,
 }
 
@@ -166,6 +179,7 @@ impl<R: Record> Reader<R> {
             }
             tokio::select! {
                 _ = self.closing.wait_for(|closing| *closing) => return None,
+                () = over(self.place.as_ref()) => return None,
                 next = self.cursor.next() => match next {
                     Ok(batch) => self.batch = Some((batch?, 0)),
                     Err(error) => {

@@ -2,13 +2,13 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 
-use crate::clock::stopwatch;
+use crate::{admission::network, clock::stopwatch};
 
 /// The contract counts by the minute, in real time.
 const WINDOW: Duration = Duration::from_mins(1);
@@ -48,17 +48,6 @@ impl Throttle {
         *count = count.saturating_add(1);
         let left = WINDOW.saturating_sub(now.duration_since(*since));
         (*count > self.most).then(|| u32::try_from(left.as_secs()).unwrap_or(60).max(1))
-    }
-}
-
-/// One client has a whole /64 of IPv6 addresses.
-pub(super) fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
     }
 }
 

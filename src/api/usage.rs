@@ -22,6 +22,7 @@ use super::{
     limits,
     problem::{Code, Problem},
     reply::Reply,
+    shares,
 };
 
 /// The limits on the use of a session that are asked for, of 8 KiB at most. What is left out is not limited.
@@ -153,6 +154,7 @@ pub(super) async fn record(call: Call) -> Result<Reply, Problem> {
     let wanted = wanted.ok_or(Code::InvalidRequest)?;
     let context = call.context()?;
     let session_id = call.visible_session_id()?;
+    shares::usage(&call, session_id)?;
     let generation = match &call.caller {
         Caller::Session(holder) => Some(holder.claims.generation),
         Caller::Key(_) | Caller::Anyone => None,

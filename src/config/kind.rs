@@ -8,7 +8,7 @@ use std::{
 
 use http::Uri;
 
-use super::{Config, Networks};
+use super::{Config, Fraction, Networks};
 use crate::domain::{
     Seconds,
     policy::{OnLimit, OnReuse},
@@ -25,6 +25,8 @@ pub(super) enum Kind {
     SecondsOrNone(u32, u32, Place<Option<Seconds>>),
     /// A whole number, from the one to the other.
     Count(u32, u32, Place<u32>),
+    /// A part of a whole.
+    Fraction(Place<Fraction>),
     Flag(Place<bool>),
     OnLimit(Place<OnLimit>),
     OnReuse(Place<OnReuse>),
@@ -61,6 +63,7 @@ impl Kind {
                 put(place(config), seconds_or_none(&text, *least, *most))
             }
             Self::Count(least, most, place) => put(place(config), number(&text, *least, *most)),
+            Self::Fraction(place) => put(place(config), text.parse().ok()),
             Self::Flag(place) => put(place(config), text.parse().ok()),
             Self::OnLimit(place) => put(place(config), choose(&ON_LIMIT, &text)),
             Self::OnReuse(place) => put(place(config), choose(&OnReuse::NAMES, &text)),
@@ -81,6 +84,7 @@ impl Kind {
                 place(config).map_or_else(String::new, |seconds| seconds.0.to_string())
             }
             Self::Count(_, _, place) => place(config).to_string(),
+            Self::Fraction(place) => place(config).to_string(),
             Self::Flag(place) => place(config).to_string(),
             Self::OnLimit(place) => word(&ON_LIMIT, place(config)),
             Self::OnReuse(place) => word(&OnReuse::NAMES, place(config)),
@@ -101,6 +105,7 @@ impl Kind {
             Self::Seconds(least, most, _) => format!("{least} to {most} seconds"),
             Self::SecondsOrNone(least, most, _) => format!("{least} to {most} seconds, or empty for none"),
             Self::Count(least, most, _) => format!("{least} to {most}"),
+            Self::Fraction(_) => "0.001 to 1".to_owned(),
             Self::Flag(_) => "true or false".to_owned(),
             Self::OnLimit(_) => words(&ON_LIMIT),
             Self::OnReuse(_) => words(&OnReuse::NAMES),
@@ -122,7 +127,8 @@ impl Kind {
             Self::Seconds(_, _, place) => Some(place(config).0),
             Self::Count(_, _, place) => Some(*place(config)),
             Self::SecondsOrNone(_, _, place) => place(config).map(|seconds| seconds.0),
-            Self::Flag(_)
+            Self::Fraction(_)
+            | Self::Flag(_)
             | Self::OnLimit(_)
             | Self::OnReuse(_)
             | Self::Address(_)
@@ -138,7 +144,10 @@ impl Kind {
     fn text<'a>(&self, value: &'a Value) -> Option<Cow<'a, str>> {
         match (self, value) {
             (_, Value::Untyped(text))
-            | (Self::Seconds(..) | Self::SecondsOrNone(..) | Self::Count(..), Value::Number(text))
+            | (
+                Self::Seconds(..) | Self::SecondsOrNone(..) | Self::Count(..) | Self::Fraction(_),
+                Value::Number(text),
+            )
             | (
                 Self::OnLimit(_)
                 | Self::OnReuse(_)

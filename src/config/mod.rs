@@ -5,6 +5,7 @@
 //! wrong is reported at once, each with its name, value, range and source.
 
 mod fault;
+mod fraction;
 mod kind;
 mod network;
 mod raw;
@@ -17,6 +18,7 @@ use std::{
 };
 
 pub use fault::{Fault, Faults, Source};
+pub use fraction::{Fraction, NoFraction};
 pub use network::{Network, Networks};
 pub use raw::{Flag, Raw, environment};
 pub use settings::{SETTINGS, Setting, settings_markdown};
@@ -50,6 +52,10 @@ pub struct Config {
     pub forward_auth_cookie: String,
     /// `security.*`
     pub security: Security,
+    /// `shares.*`
+    pub shares: Shares,
+    /// `usage.*`
+    pub usage: UsageRate,
     sources: BTreeMap<&'static str, Source>,
 }
 
@@ -95,6 +101,48 @@ pub struct Security {
     pub limit_loopback: bool,
 }
 
+/// `shares.*`: what one caller may have of what all have, while more than half of it is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// `shares.connections_per_address`
+    pub connections_per_address: Fraction,
+    /// `shares.streams`
+    pub streams: Fraction,
+    /// `shares.streams_per_credential`
+    pub streams_per_credential: u32,
+    /// `shares.in_flight_per_credential`
+    pub in_flight_per_credential: Fraction,
+    /// `shares.appends_per_second`
+    pub appends_per_second: u32,
+}
+
+impl Default for Shares {
+    fn default() -> Self {
+        Self {
+            connections_per_address: Fraction::millionths(125_000),
+            streams: Fraction::millionths(500_000),
+            streams_per_credential: 64,
+            in_flight_per_credential: Fraction::millionths(250_000),
+            appends_per_second: 5_000,
+        }
+    }
+}
+
+/// `usage.*`: how often the usage of one session is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsageRate {
+    /// `usage.per_second`
+    pub per_second: u32,
+    /// `usage.burst`
+    pub burst: u32,
+}
+
+impl Default for UsageRate {
+    fn default() -> Self {
+        Self { per_second: 20, burst: 100 }
+    }
+}
+
 /// The defaults. The table has no defaults of its own.
 impl Default for Config {
     fn default() -> Self {
@@ -117,6 +165,8 @@ impl Default for Config {
             forward_auth_trusted: Networks::default(),
             forward_auth_cookie: "__Host-tenure_session".to_owned(),
             security: Security { wrong_credentials_per_minute: 10, limit_loopback: false },
+            shares: Shares::default(),
+            usage: UsageRate::default(),
             sources: BTreeMap::new(),
         }
     }

@@ -237,6 +237,7 @@ fn read(value: &DeValue<'_>) -> Value {
             let texts = items.iter().map(|item| item.get_ref().as_str().map(str::to_owned));
             texts.collect::<Option<_>>().map_or(Value::Other, Value::List)
         }
-        DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => Value::Other,
+        DeValue::Float(number) => Value::Number(number.as_str().to_owned()),
+        DeValue::Datetime(_) | DeValue::Table(_) => Value::Other,
     }
 }

@@ -55,7 +55,7 @@ const fn setting(name: &'static str, kind: Kind, doc: &'static str) -> Setting {
 }
 
 /// Every setting there is.
-pub static SETTINGS: [Setting; 33] = [
+pub static SETTINGS: [Setting; 40] = [
     setting(
         "server.listen",
         Kind::Address(|config| &mut config.server.listen),
@@ -220,7 +220,42 @@ pub static SETTINGS: [Setting; 33] = [
     setting(
         "security.limit_loopback",
         Kind::Flag(|config| &mut config.security.limit_loopback),
-        "Whether that also holds for loopback addresses.",
+        "Whether that, the shares and the rate of usage also hold for loopback addresses.",
+    ),
+    setting(
+        "shares.connections_per_address",
+        Kind::Fraction(|config| &mut config.shares.connections_per_address),
+        "The part of all places that connections from one address have until they show a good credential.",
+    ),
+    setting(
+        "shares.streams",
+        Kind::Fraction(|config| &mut config.shares.streams),
+        "The part of all places that streams have together.",
+    ),
+    setting(
+        "shares.streams_per_credential",
+        Kind::Count(1, 65_536, |config| &mut config.shares.streams_per_credential),
+        "How many streams one API key has.",
+    ),
+    setting(
+        "shares.in_flight_per_credential",
+        Kind::Fraction(|config| &mut config.shares.in_flight_per_credential),
+        "The part of all requests in flight that one credential has.",
+    ),
+    setting(
+        "shares.appends_per_second",
+        Kind::Count(1, 1_000_000, |config| &mut config.shares.appends_per_second),
+        "How many requests that append one credential has in a second.",
+    ),
+    setting(
+        "usage.per_second",
+        Kind::Count(1, 1_000_000, |config| &mut config.usage.per_second),
+        "How often the usage of one session is recorded in a second.",
+    ),
+    setting(
+        "usage.burst",
+        Kind::Count(1, 1_000_000, |config| &mut config.usage.burst),
+        "How often at once, after a rest.",
     ),
 ];
 

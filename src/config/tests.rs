@@ -77,6 +77,13 @@ fn every_setting_has_a_place_of_its_own() {
         ("metrics.allow", "127.0.0.1"),
         ("security.wrong_credentials_per_minute", "0"),
         ("security.limit_loopback", "true"),
+        ("shares.connections_per_address", "0.5"),
+        ("shares.streams", "0.75"),
+        ("shares.streams_per_credential", "3"),
+        ("shares.in_flight_per_credential", "0.01"),
+        ("shares.appends_per_second", "4"),
+        ("usage.per_second", "5"),
+        ("usage.burst", "6"),
     ];
     assert_eq!(others.map(|(name, _)| name), SETTINGS.each_ref().map(Setting::name));
     for (name, value) in others {
@@ -200,6 +207,16 @@ fn a_file_that_is_no_toml_is_one_fault() {
     let said = said(file("[session]\nttl = = 3\n"));
     assert!(said.starts_with("tenure.toml line 2: ") && said.lines().count() == 1, "{said}");
     assert!(file("[session]\nttl = 600\nttl = 700\n").is_err(), "a key twice");
+}
+
+#[test]
+fn a_part_of_a_whole_is_a_number_in_a_file_and_nothing_else_is_one_with_a_point() {
+    let config = file("[shares]\nstreams = 0.75\nconnections_per_address = 1").unwrap();
+    assert_eq!(Setting::named("shares.streams").unwrap().value_in(&config), "0.75");
+    assert_eq!(Setting::named("shares.connections_per_address").unwrap().value_in(&config), "1");
+    for wrong in ["[shares]\nstreams = 1.5", "[shares]\nstreams = nan", "[session]\nttl = 3600.0"] {
+        assert!(file(wrong).is_err(), "{wrong}");
+    }
 }
 
 #[test]

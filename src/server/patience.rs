@@ -18,12 +18,13 @@ use axum::{
     body::{Body, Bytes},
     response::Response,
 };
-use futures_util::task::AtomicWaker;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep},
 };
+
+use crate::admission::{Seat, Standing};
 
 /// How long is waited for what.
 #[derive(Clone, Copy, Debug)]
@@ -35,18 +36,22 @@ pub(super) struct Patience {
 }
 
 /// The requests of one connection.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub(super) struct Requests(Arc<Counts>);
 
-#[derive(Debug, Default)]
 struct Counts {
     begun: AtomicU64,
     done: AtomicU64,
-    /// Who reads: when a request is done it is time to wait for the next one, and nothing else would say so.
-    reader: AtomicWaker,
+    /// It knows who reads: when a request is done it is time to wait for the next one, and nothing else would say so.
+    seat: Arc<Seat>,
 }
 
 impl Requests {
+    /// Of a connection in this place.
+    pub(super) fn on(seat: Arc<Seat>) -> Self {
+        Self(Arc::new(Counts { begun: AtomicU64::new(0), done: AtomicU64::new(0), seat }))
+    }
+
     /// A request has come. It is under way until what is given back is dropped.
     pub(super) fn begin(&self) -> UnderWay {
         self.0.begun.fetch_add(1, Ordering::Relaxed);
@@ -63,7 +68,6 @@ impl Requests {
 }
 
 /// A request that is not answered yet.
-#[derive(Debug)]
 pub(super) struct UnderWay(Requests);
 
 impl UnderWay {
@@ -76,7 +80,7 @@ impl UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.0.done.fetch_add(1, Ordering::Relaxed);
-        self.0.0.reader.wake();
+        self.0.0.seat.wake();
     }
 }
 
@@ -106,17 +110,6 @@ impl HttpBody for Sent {
     }
 }
 
-/// What is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Waiting {
-    /// For the rest of a head, or for the first one.
-    Head,
-    /// For the next request.
-    Idle,
-    /// For nothing: a request is under way.
-    Answer,
-}
-
 /// A connection that is given up when it lets one wait for too long.
 pub(super) struct PatientStream<S> {
     stream: S,
@@ -124,30 +117,38 @@ pub(super) struct PatientStream<S> {
     patience: Patience,
     /// The requests that had begun when `waiting` was last right.
     begun: u64,
-    waiting: Waiting,
+    waiting: Standing,
     until: Pin<Box<Sleep>>,
 }
 
 impl<S> PatientStream<S> {
     pub(super) fn new(stream: S, requests: Requests, patience: Patience) -> Self {
-        let until = Box::pin(sleep(patience.head));
-        Self { stream, requests, patience, begun: 0, waiting: Waiting::Head, until }
+        let until = Box::pin(sleep(requests.0.seat.patience(patience.head)));
+        Self { stream, requests, patience, begun: 0, waiting: Standing::Head, until }
     }
 
-    fn wait_for(&mut self, waiting: Waiting) {
+    fn wait_for(&mut self, waiting: Standing) {
+        let (now, seat) = (Instant::now(), &self.requests.0.seat);
         self.waiting = waiting;
+        seat.stands(waiting, now.into_std());
         match waiting {
-            Waiting::Head => self.until.as_mut().reset(Instant::now() + self.patience.head),
-            Waiting::Idle => self.until.as_mut().reset(Instant::now() + self.patience.idle),
-            Waiting::Answer => {}
+            Standing::Head => self.until.as_mut().reset(now + seat.patience(self.patience.head)),
+            Standing::Idle => self.until.as_mut().reset(now + self.patience.idle),
+            Standing::Answered => {}
+        }
+    }
+
+    fn is_answered(&mut self) {
+        if self.waiting != Standing::Answered {
+            self.wait_for(Standing::Answered);
         }
     }
 
     /// Notes that bytes have come: of an idle connection, those of a head.
     fn has_come(&mut self) {
         self.look();
-        if self.waiting == Waiting::Idle {
-            self.wait_for(Waiting::Head);
+        if self.waiting == Standing::Idle {
+            self.wait_for(Standing::Head);
         }
     }
 
@@ -155,21 +156,23 @@ impl<S> PatientStream<S> {
     fn look(&mut self) {
         let begun = self.requests.begun();
         if !self.requests.are_done() {
-            self.waiting = Waiting::Answer;
-        } else if begun != self.begun || self.waiting == Waiting::Answer {
-            self.wait_for(Waiting::Idle);
+            self.is_answered();
+        } else if begun != self.begun || self.waiting == Standing::Answered {
+            self.wait_for(Standing::Idle);
         }
         self.begun = begun;
     }
 
     /// Whether it was waited for long enough. Wakes the reader when that is so.
-    fn poll_overdue(&mut self, context: &mut Context<'_>) -> Poll<Waiting> {
-        self.requests.0.reader.register(context.waker());
+    fn poll_overdue(&mut self, context: &mut Context<'_>) -> Poll<Standing> {
+        self.requests.0.seat.register(context.waker());
         self.look();
-        if self.waiting == Waiting::Answer {
+        if self.waiting == Standing::Answered {
             return Poll::Pending;
         }
-        ready!(self.until.as_mut().poll(context));
+        if !self.requests.0.seat.gives_way() {
+            ready!(self.until.as_mut().poll(context));
+        }
         Poll::Ready(self.waiting)
     }
 }
@@ -185,9 +188,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for PatientStream<S> {
             return Poll::Ready(read);
         }
         match ready!(self.poll_overdue(context)) {
-            Waiting::Head => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Standing::Head => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             // As if the client had closed it.
-            Waiting::Idle | Waiting::Answer => Poll::Ready(Ok(())),
+            Standing::Idle | Standing::Answered => Poll::Ready(Ok(())),
         }
     }
 }

@@ -34,6 +34,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("audit", &["domain", "log", "clock", "entropy", "key_files", "panics"]),
     // What talks to an authority elsewhere: nothing of the authority's own.
     ("client", &["domain", "clock", "entropy", "outbound"]),
+    // Who is let in. It knows neither HTTP nor the authority.
+    ("admission", &["clock", "config", "domain"]),
     // What assembles: a node, its API, a server, a command line.
     (
         "node",
@@ -54,6 +56,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "api",
         &[
+            "admission",
             "audit",
             "authority",
             "bus",
@@ -68,7 +71,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("server", &["api", "authority", "bus", "clock", "config", "domain", "entropy", "node", "process"]),
+    (
+        "server",
+        &["admission", "api", "authority", "bus", "clock", "config", "domain", "entropy", "node", "process"],
+    ),
     (
         "cli",
         &[

@@ -8,8 +8,9 @@ use axum::{
 };
 use serde_json::Value;
 use tenure::{
+    admission::Limits,
     api::{Api, PROXY_PATHS, RouteFacts, Settings, error_table, openapi_document, route_facts},
-    config::{Networks, settings_markdown},
+    config::{Networks, Shares, UsageRate, settings_markdown},
     domain::event::Trigger,
     node::{Node, Options},
 };
@@ -91,6 +92,13 @@ async fn metrics() -> String {
         forward_auth_cookie: "__Host-tenure_session".to_owned(),
         wrong_credentials_per_minute: 0,
         limit_loopback: false,
+        limits: Limits {
+            places: 768,
+            shares: Shares::default(),
+            usage: UsageRate::default(),
+            trusted_proxies: Networks::default(),
+            limit_loopback: false,
+        },
     };
     let api = Api::new(
         Arc::clone(&node.authority),

@@ -1,0 +1,83 @@
+//! What is taken of each whole, and who was refused.
+
+use std::sync::atomic::Ordering;
+
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use super::Labels;
+use crate::admission::{Admission, Class, Share, Whole};
+
+/// The numbers of the admission layer.
+#[derive(Default)]
+pub(super) struct Shared {
+    taken: Family<Labels, Gauge>,
+    room: Family<Labels, Gauge>,
+    in_flight: Family<Labels, Gauge>,
+    by_share: Family<Labels, Counter>,
+    beyond: Family<Labels, Counter>,
+    gave_way: Counter,
+}
+
+impl Shared {
+    pub(super) fn registered(registry: &mut Registry) -> Self {
+        let own = Self::default();
+        registry.register(
+            "taken",
+            "What is taken of what all callers have together: places for connections, streams, requests in flight",
+            own.taken.clone(),
+        );
+        registry.register("room", "How much of it there is", own.room.clone());
+        registry.register("in_flight", "Requests in flight by class", own.in_flight.clone());
+        registry.register(
+            "refused_by_share",
+            "Connections closed and requests refused since the start because their caller had its share",
+            own.by_share.clone(),
+        );
+        registry.register(
+            "refused_beyond",
+            "Requests refused since the start because everything was taken",
+            own.beyond.clone(),
+        );
+        registry.register(
+            "gave_way",
+            "Connections closed since the start because they waited for nothing while places ran out",
+            own.gave_way.clone(),
+        );
+        own
+    }
+
+    pub(super) fn observe(&self, admission: &Admission) {
+        let (places, streams, flights) = (&admission.places, &admission.streams, &admission.flights);
+        let classes = Class::ALL.map(|(name, class)| (name, flights.taken(class)));
+        for (name, taken) in classes {
+            set(&self.in_flight, ("class", name), taken);
+        }
+        let in_flight = classes.iter().map(|(_, taken)| taken).sum();
+        for (name, taken, whole) in [
+            ("connections", places.taken(), places.whole()),
+            ("streams", streams.taken(), streams.whole()),
+            ("in_flight", in_flight, flights.whole()),
+        ] {
+            set(&self.taken, ("of", name), taken);
+            set(&self.room, ("of", name), whole);
+        }
+        for (name, share) in Share::ALL {
+            count(&self.by_share, ("share", name), admission.refused_by(share));
+        }
+        for (name, whole) in [("streams", Whole::Streams), ("in_flight", Whole::InFlight)] {
+            count(&self.beyond, ("of", name), admission.refused_beyond(whole));
+        }
+        self.gave_way.inner().store(places.gave_way(), Ordering::Relaxed);
+    }
+}
+
+fn set(family: &Family<Labels, Gauge>, label: (&'static str, &'static str), value: usize) {
+    family.get_or_create(&[label]).set(i64::try_from(value).unwrap_or(i64::MAX));
+}
+
+fn count(family: &Family<Labels, Counter>, label: (&'static str, &'static str), value: u64) {
+    family.get_or_create(&[label]).inner().store(value, Ordering::Relaxed);
+}

@@ -1,0 +1,224 @@
+//! A server with few descriptors, and clients that call from the address that a test says.
+
+use std::{
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tenure::clock::{pause, stopwatch};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where a well-meant caller calls from, and where others do.
+pub(crate) const FRIEND: Ipv4Addr = Ipv4Addr::LOCALHOST;
+pub(crate) const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+pub(crate) const PROXY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
+pub(crate) const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
+
+/// A running server. It is killed when it goes out of scope.
+pub(crate) struct Server {
+    child: Child,
+    address: SocketAddr,
+    _directory: TempDir,
+    pub(crate) admin: String,
+}
+
+/// A connection that stays open.
+pub(crate) struct Client(BufReader<TcpStream>);
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Server {
+    /// With so many descriptors, and settings that are each `name=value`.
+    pub(crate) fn with(descriptors: u32, settings: &[&str]) -> Self {
+        // Attackers need more descriptors than a login shell gives.
+        let own = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: own.maximum, maximum: own.maximum }).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let mut child = Command::new("sh")
+            .args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")])
+            .arg(env!("CARGO_BIN_EXE_tenure"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(directory.path().join("data"))
+            .args(settings.iter().flat_map(|setting| ["--set", setting]))
+            .env_clear()
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let listening = lines.find_map(|line| {
+            line.unwrap().split_once("listening on http://").map(|(_, address)| address.trim().parse())
+        });
+        let address = listening.unwrap().unwrap();
+        // Nobody reads the rest; the server must not wait for that.
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        let admin = std::fs::read_to_string(directory.path().join("data/admin.key")).unwrap();
+        Self { child, address, _directory: directory, admin: admin.trim().to_owned() }
+    }
+
+    /// A new connection from this address; an error if it cannot be made.
+    pub(crate) fn try_call(&self, from: Ipv4Addr) -> std::io::Result<Client> {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((from, 0)).into())?;
+        socket.connect(&self.address.into())?;
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Client(BufReader::new(stream)))
+    }
+
+    pub(crate) fn call(&self, from: Ipv4Addr) -> Client {
+        self.try_call(from).unwrap()
+    }
+
+    /// A new key of this role.
+    pub(crate) fn key(&self, role: &str) -> String {
+        let asked =
+            self.call(FRIEND).ask("POST", "/v1/credentials", &self.admin, Some(&json!({ "role": role })));
+        asked.expect(201).json()["key"].as_str().unwrap().to_owned()
+    }
+
+    /// A new session of a new subject: its id and its token.
+    pub(crate) fn session(&self, subject: &str) -> (String, String) {
+        let mut client = self.call(FRIEND);
+        let put = client.ask("PUT", &format!("/v1/subjects/{subject}"), &self.admin, Some(&json!({})));
+        assert!([200, 201].contains(&put.status), "{put:?}");
+        let body = json!({ "subjectId": subject });
+        let made = client.ask("POST", "/v1/sessions", &self.admin, Some(&body)).expect(201).json();
+        let text = |name: &str| made[name].as_str().unwrap().to_owned();
+        (text("sessionId"), text("token"))
+    }
+
+    /// The numbers of `/metrics`, by name with labels.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let text = self.call(FRIEND).ask("GET", "/metrics", &self.admin, None).expect(200).body;
+        let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        found.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+    }
+
+    /// Waits until a number is what it should be.
+    pub(crate) fn until(&self, name: &str, is_right: impl Fn(u64) -> bool) {
+        let begun = stopwatch();
+        while !is_right(self.metric(name)) {
+            assert!(begun.elapsed() < Duration::from_secs(5), "{name} is {}", self.metric(name));
+            pause(Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn resident_mebibytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() / 1024
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        self.child.wait().unwrap();
+    }
+}
+
+/// A request that is as long as its body says, or breaks off before it.
+pub(crate) fn request(method: &str, target: &str, more: &str, body: &str, length: usize) -> Vec<u8> {
+    format!(
+        "{method} {target} HTTP/1.1\r\nhost: t\r\n{more}content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
+impl Client {
+    /// Asks and waits for the answer; an error if the connection ends before.
+    pub(crate) fn try_ask(&mut self, bytes: &[u8]) -> std::io::Result<Answer> {
+        self.send(bytes)?;
+        self.answer()
+    }
+
+    pub(crate) fn ask(&mut self, method: &str, target: &str, key: &str, body: Option<&Value>) -> Answer {
+        let more = if key.is_empty() { String::new() } else { format!("authorization: Bearer {key}\r\n") };
+        self.ask_saying(method, target, &more, body)
+    }
+
+    /// With some lines of the head.
+    pub(crate) fn ask_saying(
+        &mut self,
+        method: &str,
+        target: &str,
+        more: &str,
+        body: Option<&Value>,
+    ) -> Answer {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        self.try_ask(&request(method, target, more, &body, body.len())).unwrap()
+    }
+
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.get_mut().write_all(bytes)
+    }
+
+    pub(crate) fn answer(&mut self) -> std::io::Result<Answer> {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if self.0.read_line(&mut head)? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+        self.0.read_exact(&mut body)?;
+        Ok(Answer { status, head, body: String::from_utf8(body).unwrap() })
+    }
+
+    /// Opens a stream of events; what was answered.
+    pub(crate) fn listen(&mut self, key: &str) -> Answer {
+        let more = format!("authorization: Bearer {key}\r\naccept: text/event-stream\r\n");
+        self.ask_saying("GET", "/v1/events?after=latest", &more, None)
+    }
+
+    /// Whether the server has closed the connection, or does so within a moment.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        self.0.get_ref().set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+        let read = self.0.get_mut().read(&mut [0; 1]);
+        self.0.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+        match read {
+            Ok(count) => count == 0,
+            Err(error) => ![ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()),
+        }
+    }
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or(Value::Null)
+    }
+
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{self:?}");
+        self
+    }
+
+    /// Refused with this code, and told when to come back.
+    #[track_caller]
+    pub(crate) fn refused(self, status: u16, code: &str) -> Self {
+        assert_eq!((self.status, self.json()["code"].as_str()), (status, Some(code)), "{self:?}");
+        let after = self.head.lines().find_map(|line| line.strip_prefix("retry-after: "));
+        let after: u32 = after.unwrap_or_else(|| panic!("{self:?}")).parse().unwrap();
+        assert!((1..=60).contains(&after), "{self:?}");
+        assert!(self.json()["retryAt"].is_string() && self.json()["retryable"] == true, "{self:?}");
+        self
+    }
+}

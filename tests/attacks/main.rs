@@ -1,0 +1,9 @@
+//! Callers who want the service for themselves, and those who must not notice: the real binary, real sockets, attackers
+//! that call from loopback addresses of their own.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod client;
+mod connections;
+mod requests;
+mod siege;

@@ -1,0 +1,128 @@
+//! Requests in flight, and what they may record.
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use serde_json::json;
+use tenure::clock::{pause, stopwatch};
+
+use crate::client::{ATTACKER, Client, FRIEND, Server, request};
+
+/// Begins a request that waits for its body, and so is in flight.
+fn slow(server: &Server, key: &str) -> Client {
+    slow_from(ATTACKER, server, key)
+}
+
+fn slow_from(address: Ipv4Addr, server: &Server, key: &str) -> Client {
+    let mut client = server.call(address);
+    let more = format!("authorization: Bearer {key}\r\n");
+    client.send(&request("POST", "/v1/sessions", &more, "{", 50)).unwrap();
+    client
+}
+
+/// One credential could have as many requests in flight as there were connections, and checks and revocations had no
+/// place of their own among them.
+#[test]
+fn requests_in_flight_are_shared_and_checks_and_ends_come_first() {
+    let server = Server::with(512, &["security.limit_loopback=true"]);
+    let (session, token) = server.session("a");
+    let keys: Vec<_> = (0..4).map(|_| server.key("issuer")).collect();
+    let in_flight = "tenure_in_flight{class=\"change\"}";
+    let mut all: Vec<_> = (0..128).map(|_| slow(&server, &keys[0])).collect();
+    server.until(in_flight, |taken| taken == 128);
+    slow(&server, &keys[0]).answer().unwrap().refused(429, "RATE_LIMITED");
+    // Its checks are its own affair too.
+    let check = json!({ "token": token });
+    let mut own = server.call(ATTACKER);
+    own.ask("POST", "/v1/introspect", &keys[0], Some(&check)).refused(429, "RATE_LIMITED");
+    let mut friend = server.call(FRIEND);
+    friend.ask("PUT", "/v1/subjects/b", &keys[1], Some(&json!({}))).expect(201);
+    // Others have their share each, until only what is kept for checks and ends is left.
+    for (key, count) in [(&keys[1], 64), (&keys[2], 12)] {
+        // From many addresses, none of which has many connections that have yet to show their credential.
+        all.extend((0..count).map(|n| slow_from(Ipv4Addr::new(127, 0, 1, 1 + n), &server, key)));
+    }
+    server.until(in_flight, |taken| taken == 204);
+    slow(&server, &keys[3]).answer().unwrap().refused(503, "OVERLOADED");
+    friend.ask("GET", "/v1/sessions", &keys[3], None).refused(503, "OVERLOADED");
+    for _ in 0..20 {
+        friend.ask("POST", "/v1/introspect", &keys[3], Some(&check)).expect(200);
+    }
+    friend.ask("DELETE", &format!("/v1/sessions/{session}"), &keys[3], None).expect(200);
+    assert_eq!(server.metric("tenure_taken{of=\"in_flight\"}"), 205);
+}
+
+#[test]
+fn what_was_in_flight_is_free_again_when_its_caller_has_gone() {
+    let server = Server::with(512, &["security.limit_loopback=true"]);
+    let key = server.key("issuer");
+    let all: Vec<_> = (0..140).map(|_| slow(&server, &key)).collect();
+    server.until("tenure_in_flight{class=\"change\"}", |taken| taken == 128);
+    drop(all);
+    server.until("tenure_in_flight{class=\"change\"}", |taken| taken == 0);
+    server.call(ATTACKER).ask("PUT", "/v1/subjects/b", &key, Some(&json!({}))).expect(201);
+}
+
+fn usage(client: &mut Client, session: &str, key: &str) -> crate::client::Answer {
+    let body = json!({ "operation": "read" });
+    client.ask("POST", &format!("/v1/sessions/{session}/usage"), key, Some(&body))
+}
+
+/// One agent's token recorded 14,000 uses a second, 40 GB an hour, until the disk was full and nobody could be revoked.
+#[test]
+fn a_session_records_usage_at_a_rate() {
+    let server = Server::with(512, &["security.limit_loopback=true"]);
+    let (session, token) = server.session("a");
+    let (other, _) = server.session("b");
+    let mut client = server.call(ATTACKER);
+    let begun = stopwatch();
+    let codes: Vec<_> = (0..400).map(|_| usage(&mut client, &session, &token).status).collect();
+    let recorded = codes.iter().filter(|status| **status == 200).count();
+    let most = 101 + begun.elapsed().as_millis() / 50;
+    assert!(recorded >= 100 && recorded as u128 <= most, "{recorded} in {:?}", begun.elapsed());
+    assert!(codes.iter().all(|status| [200, 429].contains(status)), "{codes:?}");
+    // On its behalf it is the same session, and another one has a rate of its own.
+    while usage(&mut client, &session, &token).status == 200 {}
+    let mut friend = server.call(FRIEND);
+    usage(&mut friend, &session, &server.admin).refused(429, "RATE_LIMITED");
+    usage(&mut friend, &other, &server.admin).expect(200);
+    let check = json!({ "token": token });
+    friend.ask("POST", "/v1/introspect", &server.admin, Some(&check)).expect(200);
+    pause(Duration::from_millis(200));
+    usage(&mut client, &session, &token).expect(200);
+    let refused = server.metric("tenure_refused_by_share_total{share=\"usage.per_second\"}");
+    assert!(refused >= 2, "{refused}");
+}
+
+#[test]
+fn loopback_has_no_shares_and_no_rate_by_default() {
+    let server = Server::with(512, &["usage.per_second=1", "usage.burst=1"]);
+    let (session, token) = server.session("a");
+    let mut client = server.call(ATTACKER);
+    for _ in 0..50 {
+        usage(&mut client, &session, &token).expect(200);
+    }
+    let key = server.key("issuer");
+    let all: Vec<_> = (0..150).map(|_| slow(&server, &key)).collect();
+    server.until("tenure_in_flight{class=\"change\"}", |taken| taken == 150);
+    drop(all);
+}
+
+/// While there is room for all, a busy importer is not slowed.
+#[test]
+fn appends_have_a_rate_only_while_more_than_half_is_taken() {
+    let server = Server::with(512, &["security.limit_loopback=true", "shares.appends_per_second=10"]);
+    let importer = server.key("issuer");
+    let busy: Vec<_> = (0..16).map(|_| server.key("issuer")).collect();
+    let mut client = server.call(FRIEND);
+    let mut put =
+        |number: u32| client.ask("PUT", &format!("/v1/subjects/s{number}"), &importer, Some(&json!({})));
+    for number in 0..50 {
+        put(number).expect(201);
+    }
+    let all: Vec<_> = (0..128).map(|n| slow(&server, &busy[n % 16])).collect();
+    server.until("tenure_in_flight{class=\"change\"}", |taken| taken == 128);
+    put(50).refused(429, "RATE_LIMITED");
+    drop(all);
+    server.until("tenure_in_flight{class=\"change\"}", |taken| taken == 0);
+    put(51).expect(201);
+}
