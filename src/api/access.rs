@@ -35,7 +35,7 @@ pub(super) enum SessionAccess {
     No,
     /// As the credential of a session about itself, if the token is good now.
     Own,
-    /// The same, but the current token of an ended session may come again.
+    /// The same, but the current token of an ended session may come again, and that of a suspended subject too.
     OwnEvenEnded,
     /// As a genuine token, which the route's own rules judge.
     Unjudged,
@@ -63,6 +63,8 @@ impl Access {
     /// Who ends sessions, and the session itself.
     pub(super) const REVOKERS_AND_ITSELF: Self =
         Self { session: SessionAccess::OwnEvenEnded, ..Self::REVOKERS };
+    /// Who lifts suspensions; an owner those of its own subjects.
+    pub(super) const RESUMERS: Self = Self { roles: &[Admin, Owner], ..Self::NOBODY };
     /// Who judges tokens.
     pub(super) const JUDGES: Self = Self { roles: &[Admin, Issuer, Verifier], ..Self::NOBODY };
     /// Who reads the ends of all sessions: who judges tokens, and who reads everything.
@@ -205,11 +207,14 @@ fn admit_holder(authority: &Authority, access: Access, holder: Holder) -> Result
     if access.session == SessionAccess::Unjudged {
         return Ok(Caller::Session(holder));
     }
-    let may_repeat = access.session == SessionAccess::OwnEvenEnded
+    let may_end = access.session == SessionAccess::OwnEvenEnded;
+    let may_repeat = may_end
         && holder.session.revocation.is_some()
         && holder.claims.generation == holder.session.generation;
     if !may_repeat {
-        holder.judge(authority.now()).map_err(|fault| NotAdmitted::Known(fault.into()))?;
+        let judged =
+            if may_end { holder.judge_to_end(authority.now()) } else { holder.judge(authority.now()) };
+        judged.map_err(|fault| NotAdmitted::Known(fault.into()))?;
     }
     if access.session == SessionAccess::No {
         return Err(NotAdmitted::Known(forbidden(access, None)));

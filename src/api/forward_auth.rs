@@ -2,7 +2,7 @@
 //!
 //! The proxy proves itself by a key in `X-Tenure-Key` or by its address; `Authorization` and `Cookie` are the end
 //! user's. The answer is for the proxy to pass on: whose session it is in headers, or 401 with a body that is always
-//! one of three. This is the only route that reads a cookie, and the only one that refreshes a sliding session.
+//! one of four. This is the only route that reads a cookie, and the only one that refreshes a sliding session.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -194,7 +194,9 @@ async fn judge_cookies(api: &Api, cookies: &[&str], asking: Context) -> Verdict 
 const fn is_over(why: Inactive) -> bool {
     match why {
         Inactive::Fault(TokenFault::Revoked(_) | TokenFault::Expired | TokenFault::Idle, _) => true,
-        Inactive::Invalid | Inactive::Fault(TokenFault::Superseded, _) => false,
+        Inactive::Invalid | Inactive::Fault(TokenFault::Suspended { .. } | TokenFault::Superseded, _) => {
+            false
+        }
     }
 }
 
@@ -271,6 +273,9 @@ fn no(api: &Api, why: Inactive, was_anything_sent: bool, clears: bool) -> Respon
         }
         Inactive::Fault(TokenFault::Revoked(_), _) => {
             r#"{"ok":false,"error":"session_revoked","code":"SESSION_REVOKED"}"#
+        }
+        Inactive::Fault(TokenFault::Suspended { .. }, _) => {
+            r#"{"ok":false,"error":"subject_suspended","code":"SUBJECT_SUSPENDED"}"#
         }
         Inactive::Invalid | Inactive::Fault(TokenFault::Superseded, _) => {
             r#"{"ok":false,"error":"invalid_token","code":"INVALID_TOKEN"}"#

@@ -46,6 +46,7 @@ mod sessions;
 mod shares;
 mod stream;
 mod subjects;
+mod suspension;
 mod throttle;
 mod unavailable;
 mod usage;

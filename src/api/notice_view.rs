@@ -22,6 +22,10 @@ pub(super) enum NoticeView {
     ExpiringSoon(ExpiringSoonNotice),
     #[serde(rename = "SESSION_EXPIRED")]
     Expired(ExpiredNotice),
+    #[serde(rename = "SUBJECT_SUSPENDED")]
+    Suspended(SuspendedNotice),
+    #[serde(rename = "SUBJECT_RESUMED")]
+    Resumed(ResumedNotice),
 }
 
 /// What every notice has.
@@ -33,7 +37,7 @@ pub(super) struct NoticeMembers {
     notice_id: String,
     position: Position,
     occurred_at: Timestamp,
-    /// Null when it tells of several sessions.
+    /// Null when it tells of several sessions, or of the subject itself.
     session_id: Option<SessionId>,
     /// Null when it tells of sessions of several subjects.
     subject_id: Option<SubjectId>,
@@ -127,4 +131,32 @@ pub(super) struct ExpiredNotice {
     expires_at: Timestamp,
     /// `ttl`, `idle` or `absolute`.
     cause: String,
+}
+
+/// A subject was suspended.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "it documents what `bus::notice` writes")]
+pub(super) struct SuspendedNotice {
+    #[serde(flatten)]
+    members: NoticeMembers,
+    reason: Option<String>,
+    /// When the suspension ends by itself; null when it does not.
+    until: Option<Timestamp>,
+    /// Who suspended it, as in an event.
+    actor: ActorView,
+}
+
+/// A subject is no longer suspended.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "it documents what `bus::notice` writes")]
+pub(super) struct ResumedNotice {
+    #[serde(flatten)]
+    members: NoticeMembers,
+    reason: Option<String>,
+    /// Always null.
+    until: Option<Timestamp>,
+    /// Who lifted the suspension, as in an event; the authority, if it had ended by itself.
+    actor: ActorView,
 }

@@ -306,7 +306,8 @@ fn as_value(schema: &RefOr<utoipa::openapi::Schema>) -> Value {
 }
 
 fn problem_schema() -> Value {
-    let codes: Vec<_> = Code::ALL.iter().map(|code| code.name()).collect();
+    // A code may have a status for the token itself and another for those who ask on its behalf.
+    let codes: BTreeSet<_> = Code::ALL.iter().map(|code| code.name()).collect();
     json!({
         "type": "object",
         "description": "RFC 9457 problem details. Some codes add members of their own.",

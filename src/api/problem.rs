@@ -65,6 +65,9 @@ codes! {
     SessionRevoked "SESSION_REVOKED" UNAUTHORIZED false
         "The session was ended"
         "`causedBy` is the event that ended it."
+    SubjectSuspended "SUBJECT_SUSPENDED" UNAUTHORIZED false
+        "The subject of the session is suspended"
+        "Asked by the session's own token. `causedBy` is the suspension; `retryAt` its end, if it has one."
     TokenSuperseded "TOKEN_SUPERSEDED" UNAUTHORIZED false
         "A renewal replaced this token"
         "The holder kept an old token, or somebody else did: `causedBy` is the renewal."
@@ -77,6 +80,9 @@ codes! {
     Forbidden "FORBIDDEN" FORBIDDEN false
         "The credential may not do this"
         "See the roles in docs/http-api.md."
+    SubjectIsSuspended "SUBJECT_SUSPENDED" FORBIDDEN false
+        "The subject is suspended"
+        "Asked by an API key. `causedBy` is the suspension; `retryAt` its end, if it has one."
     SessionRenewalMismatch "SESSION_RENEWAL_MISMATCH" FORBIDDEN false
         "The token is not the session's current one"
         "Recorded once per session, generation and code as RenewalRejected, and once more if it contests the session. Retryable inside of `renewal.reuse_grace` where `onReuse` is `revoke`."
@@ -267,6 +273,12 @@ impl Problem {
         self
     }
 
+    /// Says when the same request could succeed, if that is known.
+    const fn possible_at(mut self, moment: Option<Timestamp>) -> Self {
+        self.retry_at = moment;
+        self
+    }
+
     /// When the same request could succeed, where a wait is all that it needs: what the header `Retry-After` says,
     /// as a moment.
     pub(super) fn timed(mut self, now: Timestamp) -> Self {
@@ -334,6 +346,13 @@ impl From<Refusal> for Problem {
                 Self::caused_by(Code::SessionRevoked, caused_by).ended_by(Some(trigger))
             }
             Refusal::EndsForReuse => Self::from(Code::SessionRevoked).ended_by(Some(Trigger::TokenReuse)),
+            Refusal::SubjectSuspended { caused_by, until, of_own_token } => {
+                let code = if of_own_token { Code::SubjectSuspended } else { Code::SubjectIsSuspended };
+                Self::caused_by(code, caused_by).possible_at(until)
+            }
+            Refusal::SuspensionHeld { caused_by, .. } => {
+                Self::caused_by(Code::Forbidden, caused_by).saying(refusal.to_string())
+            }
             Refusal::TokenSuperseded { caused_by } => Self::caused_by(Code::TokenSuperseded, caused_by),
             Refusal::TokenExpired { caused_by } => {
                 Self::caused_by(Code::TokenExpired, caused_by).ended_by(None)
@@ -426,6 +445,7 @@ impl From<Inactive> for Problem {
                 match fault {
                     TokenFault::Revoked(trigger) => problem.ended_by(Some(trigger)),
                     TokenFault::Expired | TokenFault::Idle => problem.ended_by(None),
+                    TokenFault::Suspended { until, .. } => problem.possible_at(until),
                     TokenFault::Superseded => problem,
                 }
             }
@@ -434,14 +454,21 @@ impl From<Inactive> for Problem {
 }
 
 /// Every code by which a token that is not good now is called.
-pub(super) const INACTIVE: [Code; 5] =
-    [Code::InvalidToken, Code::SessionRevoked, Code::TokenSuperseded, Code::TokenExpired, Code::SessionIdle];
+pub(super) const INACTIVE: [Code; 6] = [
+    Code::InvalidToken,
+    Code::SessionRevoked,
+    Code::SubjectSuspended,
+    Code::TokenSuperseded,
+    Code::TokenExpired,
+    Code::SessionIdle,
+];
 
 /// What a token that is not good now is called, by introspection and everywhere outside of renew.
 pub(super) const fn code_of(inactive: Inactive) -> Code {
     match inactive {
         Inactive::Invalid => Code::InvalidToken,
         Inactive::Fault(TokenFault::Revoked(_), _) => Code::SessionRevoked,
+        Inactive::Fault(TokenFault::Suspended { .. }, _) => Code::SubjectSuspended,
         Inactive::Fault(TokenFault::Superseded, _) => Code::TokenSuperseded,
         Inactive::Fault(TokenFault::Expired, _) => Code::TokenExpired,
         Inactive::Fault(TokenFault::Idle, _) => Code::SessionIdle,

@@ -56,8 +56,8 @@ struct EndedSelection {
     position: Position,
     at: Timestamp,
     selector: SelectorView,
-    /// All sessions that it ended. Null when they are more than 10 000: then refuse every access token with
-    /// `iat` up to 5 s after `at`, or those of `selector.subjectId` when there is one.
+    /// All sessions that it ended. Null when they are more than 10 000, and when the subject was suspended: then refuse
+    /// every access token with `iat` up to 5 s after `at`, or those of `selector.subjectId` when there is one.
     session_ids: Option<Vec<SessionId>>,
 }
 
@@ -173,6 +173,10 @@ fn item_of(api: &Api, stored: &StoredCommit, position: Position) -> Option<Item>
         Event::Subject(SubjectEvent::SessionsRevoked(event)) => {
             (of_subject(&stored.commit.stream, event), event.matched)
         }
+        Event::Subject(SubjectEvent::SubjectSuspended(_)) => {
+            let selector = of_whole_subject(&stored.commit.stream);
+            return Some(Item::Selection(EndedSelection { position, at, selector, session_ids: None }));
+        }
         Event::System(SystemEvent::SelectionRevoked(event)) => (of_selection(&event.selector), event.matched),
         Event::Subject(_) | Event::System(_) => return None,
     };
@@ -194,11 +198,19 @@ fn of_selection(said: &Selector) -> SelectorView {
 
 fn of_subject(stream: &Stream, event: &SessionsRevoked) -> SelectorView {
     SelectorView {
+        device_digest: event.device_digest,
+        except_session_id: event.except_session_id,
+        ..of_whole_subject(stream)
+    }
+}
+
+fn of_whole_subject(stream: &Stream) -> SelectorView {
+    SelectorView {
         all: false,
         owner_id: None,
         subject_id: if let Stream::Subject(id) = stream { Some(id.clone()) } else { None },
-        device_digest: event.device_digest,
-        except_session_id: event.except_session_id,
+        device_digest: None,
+        except_session_id: None,
         issued_before: None,
         key_id: None,
     }

@@ -7,7 +7,7 @@ use crate::{
     authority::{Revocation, RevocationOfMany, Revoked, RevokedMany},
     domain::{
         SessionId, SubjectId, Timestamp,
-        command::Revoker,
+        command::{Revoker, Suspender},
         event::{Role, Trigger},
         id::InvalidId,
     },
@@ -19,6 +19,7 @@ use super::{
     limits,
     problem::{Code, Problem},
     reply::Reply,
+    suspension::suspender,
 };
 
 /// Ids are listed up to this many; the number of matches is always told.
@@ -45,25 +46,47 @@ pub(super) struct RevokedSessions {
 }
 
 /// End a session, or veto its renewal. Ending it again gives the same answer.
+///
+/// With `suspend=true` its subject is suspended in the same step, also when the session has ended already. A subject
+/// that is suspended for good already stays so, by whomever.
 #[utoipa::path(delete, path = "/v1/sessions/{sessionId}", tag = "sessions", operation_id = "revokeSession",
     params(("sessionId" = SessionId, Path, description = "The session."),
         ("reason" = Option<String>, Query, description = "Why; 1 to 500 characters."),
         ("rejectRenewal" = Option<bool>, Query, description = "Whether this is a veto of the latest renewal. \
-            By default it is within the reject window, for owner and admin.")),
+            By default it is within the reject window, for owner and admin."),
+        ("suspend" = Option<bool>, Query, description = "Suspend its subject in the same step, until that is resumed; \
+            for owner and admin.")),
     responses((status = 200, description = "It has ended.", body = RevokedSession)))]
 pub(super) async fn revoke(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
     let reason = query.text("reason", limits::REASON);
     let reject_renewal = query.flag("rejectRenewal");
+    let suspends = query.flag("suspend").unwrap_or(false);
     query.finish()?;
     let context = call.context()?;
     let session_id = call.visible_session_id()?;
     let by = revoker(&call.caller)?;
     let asked = Revocation { session_id, by, reject_renewal, reason };
-    let revoked = call.api.authority.revoke(context, asked).await?;
+    let authority = &call.api.authority;
+    let revoked = if suspends {
+        authority.revoke_and_suspend(context, asked, suspender_with_end(&call.caller)?).await?
+    } else {
+        authority.revoke(context, asked).await?
+    };
     let Revoked { session_id, at, trigger, position } = revoked;
     let body = RevokedSession { session_id, status: "REVOKED", revoked_at: at, trigger };
     Ok(Reply::ok(&body).at(position))
+}
+
+/// An issuer may do each, but not both at once: it is an owner's or admin's answer to a theft.
+fn suspender_with_end(caller: &Caller) -> Result<Suspender, Problem> {
+    let by = suspender(caller)?;
+    if by.role == Role::Issuer {
+        return Err(
+            Problem::from(Code::Forbidden).saying("only an owner or admin may suspend in the same step")
+        );
+    }
+    Ok(by)
 }
 
 fn revoker(caller: &Caller) -> Result<Revoker, Problem> {

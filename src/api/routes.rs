@@ -28,7 +28,7 @@ use super::{
     problem::{Code, Problem},
     renew,
     reply::Reply,
-    revocation_feed, revocations, revoke, sessions, subjects, usage, webhooks,
+    revocation_feed, revocations, revoke, sessions, subjects, suspension, usage, webhooks,
 };
 
 /// What a handler gives back.
@@ -111,6 +111,8 @@ pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
         route!(subjects::patch, __path_patch, ISSUERS, MergePatch, Change),
         route!(subjects::show, __path_show, READERS, None, Read),
         route!(subjects::list, __path_list, READERS, None, Read),
+        route!(suspension::suspend, __path_suspend, REVOKERS, Json, End),
+        route!(suspension::resume, __path_resume, RESUMERS, Json, Change),
         route!(revoke::revoke_subject, __path_revoke_subject, REVOKERS, None, End),
         route!(revocations::revoke, __path_revoke, ADMINS, Json, End),
         route!(revocation_feed::list, __path_list, FOLLOWERS, None, Check),

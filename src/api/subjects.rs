@@ -30,6 +30,7 @@ use super::{
     problem::{Code, Problem},
     reply::Reply,
     session_view::Texts,
+    suspension::SuspensionView,
 };
 
 /// What is registered of a subject. Left out means: the general setting, or nothing.
@@ -62,6 +63,8 @@ pub(super) struct SubjectView {
     max_sessions_per_device: Option<u32>,
     on_limit: Option<OnLimit>,
     on_device_limit: Option<OnLimit>,
+    /// Null when it is not suspended.
+    suspension: Option<SuspensionView>,
     /// How many of its sessions are active.
     active_sessions: usize,
     created_at: Timestamp,
@@ -104,7 +107,7 @@ fn changes(fields: &mut Fields) -> SubjectChanges {
 
 fn view(api: &Api, subject: &Subject, moment: Moment) -> Option<SubjectView> {
     let registration = subject.registration.as_ref()?;
-    let profile = &registration.profile;
+    let profile = &registration.standing.profile;
     Some(SubjectView {
         subject_id: subject.id.clone(),
         name: Texts::of(&api.authority, &subject.id).open("name", profile.name.as_ref()),
@@ -114,6 +117,7 @@ fn view(api: &Api, subject: &Subject, moment: Moment) -> Option<SubjectView> {
         max_sessions_per_device: profile.max_sessions_per_device,
         on_limit: profile.on_limit,
         on_device_limit: profile.on_device_limit,
+        suspension: SuspensionView::of(api, subject, moment),
         active_sessions: subject.active_count(moment.at),
         created_at: registration.created_at,
         updated_at: registration.updated_at,
@@ -169,7 +173,7 @@ fn may_change_policy(call: &Call) -> bool {
     call.caller.role() == Some(Role::Admin)
 }
 
-fn answered(api: &Api, registered: Registered) -> Result<Reply, Problem> {
+pub(super) fn answered(api: &Api, registered: Registered) -> Result<Reply, Problem> {
     let Registered { subject, is_new, at, position } = registered;
     let moment = Moment { position: position.unwrap_or_else(|| api.authority.live().position()), at };
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };

@@ -45,8 +45,8 @@ pub fn differences(earlier: (&State, Timestamp), later: (&State, Timestamp)) -> 
     let subjects: BTreeSet<_> = after.state.subjects.keys().collect();
     for id in subjects {
         let (was, is) = (before.state.subjects.get(id), after.state.subjects.get(id));
-        let members = |subject: Option<&Subject>| subject.map(profile);
-        compare("subject", Some(id.to_string()), members(was).as_ref(), members(is).as_ref(), &mut found);
+        let members = [was.map(|was| before.subject(was)), is.map(|is| after.subject(is))];
+        compare("subject", Some(id.to_string()), members[0].as_ref(), members[1].as_ref(), &mut found);
         for session in is.into_iter().flat_map(|subject| &subject.sessions) {
             let members = [before.session(was, session.id), after.session(is, session.id)];
             compare(
@@ -77,6 +77,14 @@ impl Things<'_> {
             "role": credential.role, "ownerId": credential.owner_id,
             "createdAt": credential.created_at, "revokedAt": credential.revoked_at,
         })))
+    }
+
+    fn subject(&self, subject: &Subject) -> Members {
+        let mut members = profile(subject);
+        let suspension = subject.suspension_at(self.at);
+        let told = suspension.map(|known| json!({ "at": known.at, "by": known.by, "until": known.until }));
+        members.insert("suspension".into(), json!(told));
+        members
     }
 
     fn session(&self, subject: Option<&Subject>, id: crate::domain::SessionId) -> Option<Members> {

@@ -20,13 +20,14 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use super::{contested::Contested, uses::Uses};
+use super::{contested::Contested, suspended::Suspended, uses::Uses};
 use crate::domain::{
     Position, Seconds, SessionId, SubjectId, Timestamp,
     bulk::{self, Bulk, Counter, Matched, Selector},
     session::SharedSession,
     state::State,
     subject::Subject,
+    suspension::Suspension,
     system::{Credential, System},
 };
 
@@ -48,6 +49,7 @@ pub struct Live {
     is_unsettled: AtomicBool,
     uses: Uses,
     contested: Contested,
+    suspended: Suspended,
     position: watch::Sender<Position>,
     recorded_at: AtomicU64,
     /// In seconds. Only ever grows.
@@ -87,6 +89,7 @@ impl Live {
             is_unsettled: AtomicBool::new(false),
             uses: Uses::new(uses_forgotten_before),
             contested: Contested::default(),
+            suspended: Suspended::default(),
             position: watch::Sender::new(state.position),
             recorded_at: AtomicU64::new(0),
             longest_ttl: AtomicU32::new(0),
@@ -210,6 +213,16 @@ impl Live {
         Unsettled(self.is_unsettled.load(Ordering::Acquire).then(|| self.unsettled.load_full()))
     }
 
+    /// The suspension of a subject; it may have ended by itself.
+    pub fn suspension(&self, id: &SubjectId) -> Option<Suspension> {
+        self.suspended.of(id)
+    }
+
+    /// Those subjects whose suspensions have ended by themselves, which is not recorded yet.
+    pub(super) fn ended_suspensions(&self, now: Timestamp) -> Vec<SubjectId> {
+        self.suspended.ended(now)
+    }
+
     /// Uses that the log may not hold yet.
     pub(super) const fn uses(&self) -> &Uses {
         &self.uses
@@ -254,6 +267,7 @@ impl Live {
             self.uses.forget_ended(changed);
             self.contested.note(changed);
         }
+        self.suspended.publish(&subject);
         self.subjects.put(subject);
     }
 

@@ -30,6 +30,8 @@ mod sessions;
 mod settling;
 mod staging;
 mod subjects;
+mod suspend;
+mod suspended;
 mod sweep;
 mod uses;
 mod webhooks;
@@ -54,6 +56,7 @@ pub use self::{
         Used, UsesUnrecorded,
     },
     subjects::{NewProfile, Registered, SubjectChanges},
+    suspend::NewSuspension,
     sweep::Swept,
 };
 

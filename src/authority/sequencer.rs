@@ -323,7 +323,10 @@ impl Sequencer {
             | Command::RecordUsage(_)
             | Command::RevokeSession(_)
             | Command::RevokeSessions(_)
-            | Command::RecordExpiries => Observed::default(),
+            | Command::RecordExpiries
+            | Command::SuspendSubject(_)
+            | Command::ResumeSubject(_)
+            | Command::EndAndSuspend(_) => Observed::default(),
         }
     }
 

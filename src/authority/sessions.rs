@@ -12,6 +12,7 @@ use crate::{
         event::{Device, Trigger},
         refusal::Refusal,
         session::{SharedSession, TokenFault},
+        suspension::Suspension,
     },
     entropy::{jitter, session_id},
     log::StoredCommit,
@@ -144,6 +145,8 @@ pub struct Holder {
     pub claims: Claims,
     /// The session that it names.
     pub session: SharedSession,
+    /// The suspension of its subject, which may have ended by itself.
+    pub suspension: Option<Suspension>,
 }
 
 /// Uses of sessions are noted that could not be recorded.
@@ -162,9 +165,17 @@ pub enum Inactive {
 impl Holder {
     /// Whether the token is good at this moment; if not, the first reason that applies.
     pub fn judge(&self, now: Timestamp) -> Result<(), Inactive> {
-        self.session
-            .judge(self.claims.generation, now)
-            .map_err(|fault| Inactive::Fault(fault, self.session.cause_of(fault)))
+        self.judge_under(self.suspension.as_ref(), now)
+    }
+
+    /// Whether it is good to end its own session, which that of a suspended subject is.
+    pub fn judge_to_end(&self, now: Timestamp) -> Result<(), Inactive> {
+        self.judge_under(None, now)
+    }
+
+    fn judge_under(&self, suspension: Option<&Suspension>, now: Timestamp) -> Result<(), Inactive> {
+        let judged = self.session.judge(self.claims.generation, suspension, now);
+        judged.map_err(|fault| Inactive::Fault(fault, self.session.cause_of(fault)))
     }
 }
 
@@ -191,7 +202,8 @@ impl Authority {
         if claims.generation == session.generation {
             self.presence.note(&session);
         }
-        Some(Holder { claims, session })
+        let suspension = self.live.suspension(&session.subject);
+        Some(Holder { claims, session, suspension })
     }
 
     /// The session behind a token that is good now. Appends nothing; it counts as a use of the session.
@@ -286,7 +298,8 @@ impl Authority {
     /// The same holder, of its session as it is now.
     pub fn holder_again(&self, holder: &Holder) -> Holder {
         let session = self.live.session(holder.session.id).unwrap_or_else(|| holder.session.clone());
-        Holder { session, ..holder.clone() }
+        let suspension = self.live.suspension(&session.subject);
+        Holder { session, suspension, ..holder.clone() }
     }
 
     /// Creates a session.
@@ -424,7 +437,7 @@ fn session_after(done: &Done, id: SessionId) -> SharedSession {
     subject.session(id).expect("a granted command leaves its session in the state").clone()
 }
 
-fn revoked(done: &Done, id: SessionId) -> Revoked {
+pub(super) fn revoked(done: &Done, id: SessionId) -> Revoked {
     let session = session_after(done, id);
     let revocation = session.revocation.as_ref().expect("a granted revocation ends the session");
     Revoked { session_id: id, at: revocation.at, trigger: revocation.trigger, position: done.position() }

@@ -44,7 +44,7 @@ pub struct SubjectChanges {
     pub others: ProfileChanges,
 }
 
-/// A subject that is registered.
+/// A subject that is registered, after a change of it.
 #[derive(Debug)]
 pub struct Registered {
     /// The subject.
@@ -106,7 +106,7 @@ impl Authority {
         self.registered(sealer.ask(command), context).await
     }
 
-    async fn registered(&self, ask: Ask, context: Context) -> Result<Registered, Failure> {
+    pub(super) async fn registered(&self, ask: Ask, context: Context) -> Result<Registered, Failure> {
         let done = self.submit(ask, context).await?;
         let position = done.position();
         let subject = done.subject.expect("it was a command about a subject");

@@ -1,4 +1,4 @@
-//! Records that sessions have ended by themselves, once for each: for the history and the news. No answer depends
+//! Records that sessions and suspensions have ended by themselves, once for each: for the history and the news. No answer depends
 //! on it, so it may come late, and one that fails is tried again.
 //!
 //! An index of the near future, ordered by when sessions end, says what is due. It is filled by a walk over the
@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use crate::domain::{
-    Actor, Position, Seconds, SessionId, SubjectId, Timestamp, command::Command, session::SharedSession,
+    Actor, Event, EventKind, Position, Seconds, SessionId, SubjectId, Timestamp, command::Command,
+    session::SharedSession,
 };
 
 use super::{
@@ -67,7 +68,7 @@ impl Authority {
     /// # Errors
     /// Why it could not be recorded. What was recorded before that stays so.
     pub async fn sweep(&self) -> Result<Swept, Failure> {
-        let mut due = Vec::new();
+        let mut due = self.live.ended_suspensions(self.now());
         self.for_each_end(self.now(), |session| due.push(session.subject.clone()));
         self.record_ended(due).await
     }
@@ -81,7 +82,8 @@ impl Authority {
         let (due, now) = (self.due(), self.now());
         let sessions = due.iter().filter_map(|id| self.live.session(*id));
         let ended = sessions.filter(|session| session.awaits_expiry(now));
-        let swept = self.record_ended(ended.map(|session| session.subject.clone()).collect()).await;
+        let ended = ended.map(|session| session.subject.clone());
+        let swept = self.record_ended(ended.chain(self.live.ended_suspensions(now)).collect()).await;
         self.look_again(&due);
         swept
     }
@@ -152,7 +154,8 @@ impl Authority {
                     continue;
                 };
                 let Some(commit) = done.commit else { continue };
-                let recorded = commit.commit.events.len() as u64;
+                let recorded =
+                    commit.commit.events.iter().filter(|event| is_end_of_session(event)).count() as u64;
                 self.sweep.recorded.fetch_add(recorded, Ordering::Relaxed);
                 swept.recorded += recorded;
                 swept.position = swept.position.max(Some(commit.last()));
@@ -166,4 +169,8 @@ impl Authority {
     fn ask_of(&self, subject: &SubjectId) -> Result<super::Waiting, Failure> {
         self.put(Ask::Subject(subject.clone(), Command::RecordExpiries), Context::of(Actor::AUTHORITY))
     }
+}
+
+fn is_end_of_session(event: &Event) -> bool {
+    event.kind() == EventKind::SessionExpired
 }

@@ -75,7 +75,7 @@ pub struct Notice {
     pub position: Position,
     /// When that was recorded.
     pub occurred_at: Timestamp,
-    /// The session; none when it tells of several.
+    /// The session; none when it tells of several, or of the subject itself.
     pub session_id: Option<SessionId>,
     /// Whose it is; none when it tells of sessions of several subjects.
     pub subject_id: Option<SubjectId>,
@@ -112,6 +112,8 @@ pub enum Details {
     ExpiringSoon(EndIsNear),
     /// Of [`NoticeKind::SessionExpired`].
     Expired(Expired),
+    /// Of [`NoticeKind::SubjectSuspended`] and [`NoticeKind::SubjectResumed`].
+    Suspension(Suspension),
 }
 
 /// Of [`NoticeKind::SessionCreated`].
@@ -215,6 +217,18 @@ pub struct Expired {
     pub expires_at: Timestamp,
     /// The limit that ended it.
     pub cause: ExpiryCause,
+}
+
+/// Of [`NoticeKind::SubjectSuspended`] and [`NoticeKind::SubjectResumed`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Suspension {
+    /// Why, in the words of the caller.
+    pub reason: Option<String>,
+    /// When the suspension ends by itself; none when it does not, and of a resumption.
+    pub until: Option<Timestamp>,
+    /// Who suspended or resumed the subject.
+    pub actor: Actor,
 }
 
 /// A length of time that begins at a notice, in words: rounded down, the two largest of days, hours and minutes

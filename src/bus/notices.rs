@@ -15,7 +15,7 @@ use crate::{
 
 use super::notice::{
     Created, Details, EndIsNear, Expired, Notice, NoticeId, NoticeKind, RenewalRejected, Renewed, Revoked,
-    Selector, remaining,
+    Selector, Suspension, remaining,
 };
 
 /// What is so today: a subject's owner and name follow it at once, its history included.
@@ -123,6 +123,8 @@ impl Telling<'_> {
             Event::Subject(SubjectEvent::SessionRevoked(event)) => vec![self.revoked(event)],
             Event::Subject(SubjectEvent::SessionsRevoked(event)) => vec![self.many_revoked(event)],
             Event::Subject(SubjectEvent::SessionExpired(event)) => vec![expired(event)],
+            Event::Subject(SubjectEvent::SubjectSuspended(event)) => vec![self.suspended(event)],
+            Event::Subject(SubjectEvent::SubjectResumed(event)) => vec![self.resumed(event)],
             Event::Subject(
                 SubjectEvent::SubjectRegistered(_)
                 | SubjectEvent::SessionRefreshed(_)
@@ -219,6 +221,21 @@ impl Telling<'_> {
             matched: Some(event.matched),
         };
         (NoticeKind::SessionRevoked, Details::Revoked(revoked))
+    }
+
+    fn suspended(&self, event: &event::SubjectSuspended) -> Told {
+        let suspension = Suspension {
+            reason: self.text("reason", event.reason.as_ref()),
+            until: event.until,
+            actor: event.by.clone(),
+        };
+        (NoticeKind::SubjectSuspended, Details::Suspension(suspension))
+    }
+
+    fn resumed(&self, event: &event::SubjectResumed) -> Told {
+        let reason = self.text("reason", event.reason.as_ref());
+        let suspension = Suspension { reason, until: None, actor: event.by.clone() };
+        (NoticeKind::SubjectResumed, Details::Suspension(suspension))
     }
 
     /// The rules know a device by a digest; its name is in its sessions.

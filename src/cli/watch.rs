@@ -79,14 +79,25 @@ fn details(notice: &Value) -> String {
                 text("absoluteExpiresAt")
             )
         }
+        "SUBJECT_SUSPENDED" => match notice["until"].as_str() {
+            Some(until) => format!("until {until}{}", reason(notice)),
+            None => format!("until it is resumed{}", reason(notice)),
+        },
+        "SUBJECT_RESUMED" => {
+            format!("by {}{}", notice["actor"]["kind"].as_str().unwrap_or("-"), reason(notice))
+        }
         "SESSION_EXPIRED" => format!("ended by {} at {}", text("cause"), text("expiresAt")),
         _ => String::new(),
     }
 }
 
+fn reason(notice: &Value) -> String {
+    notice["reason"].as_str().map_or_else(String::new, |reason| format!(": {reason}"))
+}
+
 fn revoked(notice: &Value) -> String {
     let trigger = notice["trigger"].as_str().unwrap_or("-");
-    let reason = notice["reason"].as_str().map_or_else(String::new, |reason| format!(": {reason}"));
+    let reason = reason(notice);
     match notice["matched"].as_u64() {
         Some(matched) => format!("{matched} sessions, {trigger}{reason}"),
         None => format!("{trigger}{reason}"),
@@ -112,6 +123,15 @@ mod tests {
             "2026-11-21T01:35:00.000Z  SESSION_RENEWED           bot-7 (Night shift)  s1  renewal 3 of 30, \
              until 2026-11-22T01:35:00.000Z, 27d 12h left in all, veto until 2026-11-21T02:35:00.000Z"
         );
+    }
+
+    #[test]
+    fn a_suspension_says_how_long_and_why() {
+        let notice = json!({
+            "kind": "SUBJECT_SUSPENDED", "subjectId": "bot-7", "sessionId": null, "reason": "odd",
+            "until": "2026-11-21T01:35:00.000Z",
+        });
+        assert!(in_words(&notice).ends_with("bot-7  -  until 2026-11-21T01:35:00.000Z: odd"));
     }
 
     #[test]

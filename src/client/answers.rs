@@ -158,7 +158,7 @@ pub enum Judgement {
     Live(Box<LiveToken>),
     /// It is not.
     Dead {
-        /// `INVALID_TOKEN`, `SESSION_REVOKED`, `TOKEN_SUPERSEDED`, `TOKEN_EXPIRED` or `SESSION_IDLE`.
+        /// `INVALID_TOKEN`, `SESSION_REVOKED`, `SUBJECT_SUSPENDED`, `TOKEN_SUPERSEDED`, `TOKEN_EXPIRED` or `SESSION_IDLE`.
         code: String,
     },
 }

@@ -5,12 +5,13 @@ use super::{
     activity::Mode,
     budget::{Constraints, Use},
     bulk::Selector,
-    event::{CredentialIssued, Device, Presented, Profile, ProfileChanges, Seen, WebhookCreated},
+    event::{CredentialIssued, Device, Presented, Profile, ProfileChanges, Role, Seen, WebhookCreated},
     id::{CredentialId, Digest16, Generation, OwnerId, SessionId, WebhookId},
     keys::{KeyId, KeyUse, Retire},
     policy::{OnReuse, Policy},
+    record::Actor,
     text::SealedText,
-    time::Seconds,
+    time::{Seconds, Timestamp},
 };
 
 /// A request about one subject and its sessions.
@@ -38,6 +39,12 @@ pub enum Command {
     RecordExpiries,
     /// Make all text about the subject unreadable.
     EraseSubject(EraseSubject),
+    /// Suspend the subject.
+    SuspendSubject(SuspendSubject),
+    /// Lift the suspension of the subject.
+    ResumeSubject(ResumeSubject),
+    /// End one session and suspend the subject.
+    EndAndSuspend(EndAndSuspend),
 }
 
 /// A request about the authority itself.
@@ -69,7 +76,11 @@ impl Command {
     /// Whether it goes before creates and renewals when the authority is busy: whatever ends something does.
     pub const fn is_urgent(&self) -> bool {
         match self {
-            Self::RevokeSession(_) | Self::RevokeSessions(_) | Self::EndContested(_) => true,
+            Self::RevokeSession(_)
+            | Self::RevokeSessions(_)
+            | Self::EndContested(_)
+            | Self::SuspendSubject(_)
+            | Self::EndAndSuspend(_) => true,
             Self::RegisterSubject(_)
             | Self::ChangeSubject(_)
             | Self::CreateSession(_)
@@ -77,7 +88,8 @@ impl Command {
             | Self::RefreshSession(_)
             | Self::RecordUsage(_)
             | Self::RecordExpiries
-            | Self::EraseSubject(_) => false,
+            | Self::EraseSubject(_)
+            | Self::ResumeSubject(_) => false,
         }
     }
 
@@ -87,11 +99,14 @@ impl Command {
             Self::RegisterSubject(_)
             | Self::ChangeSubject(_)
             | Self::EndContested(_)
-            | Self::EraseSubject(_) => RestsOn::Nothing,
+            | Self::EraseSubject(_)
+            | Self::SuspendSubject(_)
+            | Self::ResumeSubject(_) => RestsOn::Nothing,
             Self::RenewSession(command) => RestsOn::One(command.session_id),
             Self::RefreshSession(command) => RestsOn::One(command.session_id),
             Self::RecordUsage(command) => RestsOn::One(command.session_id),
             Self::RevokeSession(command) => RestsOn::One(command.session_id),
+            Self::EndAndSuspend(command) => RestsOn::One(command.end.session_id),
             Self::RecordExpiries => RestsOn::All,
             Self::CreateSession(_) | Self::RevokeSessions(_) => RestsOn::AllForGood,
         }
@@ -318,4 +333,44 @@ pub struct RecordUsage {
 pub struct EraseSubject {
     /// Why, in the caller's words.
     pub reason: SealedText,
+}
+
+/// Who suspends or resumes a subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspender {
+    /// The role of the caller's key: admin, issuer or owner.
+    pub role: Role,
+    /// The owner that it is bound to; other owners' subjects do not exist for it.
+    pub owner: Option<OwnerId>,
+    /// The caller, for the record.
+    pub actor: Actor,
+}
+
+/// Suspend a subject, or replace its suspension.
+#[derive(Clone, Debug)]
+pub struct SuspendSubject {
+    /// Who asks.
+    pub by: Suspender,
+    /// When it ends by itself; none: not.
+    pub until: Option<Timestamp>,
+    /// Why, in the caller's words.
+    pub reason: Option<SealedText>,
+}
+
+/// Lift the suspension of a subject.
+#[derive(Clone, Debug)]
+pub struct ResumeSubject {
+    /// Who asks.
+    pub by: Suspender,
+    /// Why, in the caller's words.
+    pub reason: Option<SealedText>,
+}
+
+/// End a session, or find it ended, and suspend its subject in the same step.
+#[derive(Clone, Debug)]
+pub struct EndAndSuspend {
+    /// The end.
+    pub end: RevokeSession,
+    /// The suspension.
+    pub suspension: SuspendSubject,
 }

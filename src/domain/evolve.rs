@@ -9,8 +9,9 @@ use super::{
     budget::Budget,
     event::{
         CredentialIssued, EventKind, ExpiringSoon, Profile, RejectionCause, RejectionCode, RenewalRejected,
-        SessionCreated, SessionExpired, SessionRenewed, SessionRevoked, SessionsRevoked, SubjectEvent,
-        SubjectRegistered, SystemEvent, Trigger, UsageRecorded, WebhookCreated,
+        Role, SessionCreated, SessionExpired, SessionRenewed, SessionRevoked, SessionsRevoked, SubjectEvent,
+        SubjectRegistered, SubjectResumed, SubjectSuspended, SystemEvent, Trigger, UsageRecorded,
+        WebhookCreated,
     },
     id::{Generation, Position},
     record::RecordedAs,
@@ -18,7 +19,8 @@ use super::{
         Details, KnownDevice, Once, RefusedCodes, RenewAfter, Renewal, Revocation, Said, Session,
         SharedSession,
     },
-    subject::{Registration, Subject},
+    subject::{Registration, Standing, Subject},
+    suspension::Suspension,
     system::{Credential, System},
     text::SealedText,
     webhook::Webhook,
@@ -39,6 +41,14 @@ pub struct IllegalEvent {
 /// Makes of a subject what the event says of it. On an error the subject is unchanged.
 pub fn evolve(subject: &mut Subject, event: &SubjectEvent, recorded: RecordedAs) -> Result<(), IllegalEvent> {
     let outcome = match event {
+        SubjectEvent::SessionCreated(_)
+        | SubjectEvent::SessionRenewed(_)
+        | SubjectEvent::SessionRefreshed(_)
+        | SubjectEvent::UsageRecorded(_)
+            if subject.suspension_at(recorded.at).is_some() =>
+        {
+            Err("the subject is suspended")
+        }
         SubjectEvent::SubjectRegistered(event) => {
             registered(subject, event, recorded);
             Ok(())
@@ -52,6 +62,8 @@ pub fn evolve(subject: &mut Subject, event: &SubjectEvent, recorded: RecordedAs)
         SubjectEvent::SubjectErased(_) => erased(subject),
         SubjectEvent::UsageRecorded(event) => used(subject, event, recorded),
         SubjectEvent::SessionRefreshed(event) => refreshed(subject, event, recorded),
+        SubjectEvent::SubjectSuspended(event) => suspended(subject, event, recorded),
+        SubjectEvent::SubjectResumed(event) => resumed(subject, event, recorded),
     };
     outcome.map_err(|why| illegal(event.kind(), recorded, why))?;
     subject.version = recorded.position;
@@ -122,8 +134,9 @@ fn registered(subject: &mut Subject, event: &SubjectRegistered, recorded: Record
     let first =
         subject.registration.as_ref().map_or((at, position), |known| (known.created_at, known.created));
     let (created_at, created) = first;
-    let profile = event.profile.clone().into();
-    subject.registration = Some(Registration { profile, created_at, updated_at: at, created });
+    let suspension = subject.suspension().cloned();
+    let standing = Standing { profile: event.profile.clone(), suspension }.into();
+    subject.registration = Some(Registration { standing, created_at, updated_at: at, created });
 }
 
 fn created(subject: &mut Subject, event: &SessionCreated, recorded: RecordedAs) -> Result<(), &'static str> {
@@ -360,12 +373,58 @@ impl SessionsRevoked {
 /// Drops every text. What no rule needs is gone; a device is still known by its digest.
 fn erased(subject: &mut Subject) -> Result<(), &'static str> {
     let registration = subject.registration.as_mut().ok_or("the subject is not registered")?;
-    if registration.profile.name.is_some() {
-        registration.profile = Profile { name: None, ..(*registration.profile).clone() }.into();
+    let standing = &registration.standing;
+    let has_reason = standing.suspension.as_ref().is_some_and(|suspension| suspension.reason.is_some());
+    if standing.profile.name.is_some() || has_reason {
+        let Standing { profile, suspension } = (**standing).clone();
+        let suspension = suspension.map(|known| Suspension { reason: None, ..known });
+        registration.standing = Standing { profile: Profile { name: None, ..profile }, suspension }.into();
     }
     for session in subject.sessions.iter_mut().filter(|session| session.has_text()) {
         Arc::make_mut(session).drop_texts();
     }
+    Ok(())
+}
+
+fn suspended(
+    subject: &mut Subject,
+    event: &SubjectSuspended,
+    recorded: RecordedAs,
+) -> Result<(), &'static str> {
+    let before = subject.suspension();
+    if event.until.is_some_and(|until| until <= recorded.at) {
+        return Err("the suspension ends before it begins");
+    }
+    if !matches!(event.role, Role::Admin | Role::Owner | Role::Issuer) {
+        return Err("its role suspends nothing");
+    }
+    if before.is_some_and(|known| !known.is_in_force(recorded.at)) {
+        return Err("the end of the suspension before it is not recorded");
+    }
+    if before.is_some_and(|known| !known.may_be_lifted_by(event.role) && !known.is_lengthened_by(event.until))
+    {
+        return Err("its role may only lengthen the suspension");
+    }
+    let suspension = Suspension::of(event, before, recorded);
+    stand(subject, Some(suspension))
+}
+
+fn resumed(subject: &mut Subject, event: &SubjectResumed, recorded: RecordedAs) -> Result<(), &'static str> {
+    let known = subject.suspension().ok_or("the subject is not suspended")?;
+    match event.role {
+        None if known.is_in_force(recorded.at) => return Err("the suspension has not ended"),
+        Some(role) if !known.may_be_lifted_by(role) => return Err("its role may not lift the suspension"),
+        Some(_) if !known.is_in_force(recorded.at) => return Err("the suspension had ended by itself"),
+        None | Some(_) => {}
+    }
+    stand(subject, None)
+}
+
+/// Registered as before, and suspended so.
+fn stand(subject: &mut Subject, suspension: Option<Suspension>) -> Result<(), &'static str> {
+    let registration = subject.registration.as_mut().ok_or("the subject is not registered")?;
+    let profile = registration.standing.profile.clone();
+    registration.standing = Standing { profile, suspension }.into();
     Ok(())
 }
 

@@ -44,11 +44,15 @@ pub enum EventKind {
     WebhookDeleted = 19,
     /// See [`SelectionRevoked`](super::event::SelectionRevoked).
     SelectionRevoked = 20,
+    /// See [`SubjectSuspended`](super::event::SubjectSuspended).
+    SubjectSuspended = 21,
+    /// See [`SubjectResumed`](super::event::SubjectResumed).
+    SubjectResumed = 22,
 }
 
 impl EventKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::SubjectRegistered,
         Self::SessionCreated,
         Self::SessionRenewed,
@@ -68,6 +72,8 @@ impl EventKind {
         Self::WebhookCreated,
         Self::WebhookDeleted,
         Self::SelectionRevoked,
+        Self::SubjectSuspended,
+        Self::SubjectResumed,
     ];
 
     /// Its name, as in `kinds=` and in a recorded event.
@@ -92,6 +98,8 @@ impl EventKind {
             Self::UsageRecorded => "UsageRecorded",
             Self::WebhookCreated => "WebhookCreated",
             Self::WebhookDeleted => "WebhookDeleted",
+            Self::SubjectSuspended => "SubjectSuspended",
+            Self::SubjectResumed => "SubjectResumed",
         }
     }
 
@@ -104,7 +112,9 @@ impl EventKind {
             | Self::SessionRevoked
             | Self::SessionsRevoked
             | Self::SelectionRevoked
-            | Self::SessionExpired => true,
+            | Self::SessionExpired
+            | Self::SubjectSuspended
+            | Self::SubjectResumed => true,
             Self::SubjectRegistered
             | Self::TokensPresented
             | Self::CredentialIssued
@@ -141,7 +151,9 @@ impl EventKind {
             | Self::UsageRecorded
             | Self::WebhookCreated
             | Self::WebhookDeleted
-            | Self::SelectionRevoked => 1,
+            | Self::SelectionRevoked
+            | Self::SubjectSuspended
+            | Self::SubjectResumed => 1,
         }
     }
 

@@ -28,6 +28,7 @@ pub mod session;
 pub mod shared;
 pub mod state;
 pub mod subject;
+pub mod suspension;
 pub mod system;
 pub mod text;
 pub mod time;

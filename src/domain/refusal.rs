@@ -64,6 +64,24 @@ pub enum Refusal {
     /// known once it is recorded; see [`Refusal::recorded_at`].
     #[error("the session ends now: two holders have shown tokens of it")]
     EndsForReuse,
+    /// The subject is suspended.
+    #[error("{}", suspended(*.until))]
+    SubjectSuspended {
+        /// By which event.
+        caused_by: Position,
+        /// When that ends by itself.
+        until: Option<Timestamp>,
+        /// Whether it was asked by a token of one of the subject's sessions.
+        of_own_token: bool,
+    },
+    /// The caller may not lift or shorten the suspension of the subject.
+    #[error("{}", held(*.is_admins))]
+    SuspensionHeld {
+        /// Whether only an admin may.
+        is_admins: bool,
+        /// The suspension.
+        caused_by: Position,
+    },
     /// The token was replaced by a renewal (outside of renew).
     #[error("a renewal replaced this token")]
     TokenSuperseded {
@@ -160,6 +178,19 @@ impl Refusal {
             }
             (other, _) => other,
         }
+    }
+}
+
+fn suspended(until: Option<Timestamp>) -> String {
+    let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
+    format!("the subject is suspended{until}")
+}
+
+fn held(is_admins: bool) -> &'static str {
+    if is_admins {
+        "an admin suspended the subject: only an admin may lift or shorten that; others can only lengthen it"
+    } else {
+        "only the subject's owner or an admin may lift or shorten its suspension; an issuer can only lengthen it"
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
     id::{Digest16, Generation, Position, SessionId, SubjectId},
     policy::{OnReuse, Policy},
     shared::{Recent, Shareable, Shared},
+    suspension::Suspension,
     text::SealedText,
     time::{Seconds, Timestamp},
 };
@@ -228,6 +229,13 @@ pub enum Status {
 pub enum TokenFault {
     /// Its session was ended, and what ended it.
     Revoked(Trigger),
+    /// Its subject is suspended.
+    Suspended {
+        /// By which event.
+        position: Position,
+        /// When that ends by itself.
+        until: Option<Timestamp>,
+    },
     /// A renewal replaced it.
     Superseded,
     /// The period of its session is over.
@@ -368,10 +376,18 @@ impl Session {
         }
     }
 
-    /// Whether a genuine token of this generation is good now; if not, the first fault that applies.
-    pub fn judge(&self, generation: Generation, now: Timestamp) -> Result<(), TokenFault> {
+    /// Whether a genuine token of this generation is good now, with what is known of a suspension of its subject; if
+    /// not, the first fault that applies.
+    pub fn judge(
+        &self,
+        generation: Generation,
+        suspension: Option<&Suspension>,
+        now: Timestamp,
+    ) -> Result<(), TokenFault> {
         if let Some(revocation) = &self.revocation {
             Err(TokenFault::Revoked(revocation.trigger))
+        } else if let Some(suspension) = suspension.filter(|suspension| suspension.is_in_force(now)) {
+            Err(TokenFault::Suspended { position: suspension.position, until: suspension.until })
         } else if generation != self.generation {
             Err(TokenFault::Superseded)
         } else if self.is_expired(now) {
@@ -387,6 +403,7 @@ impl Session {
     pub fn cause_of(&self, fault: TokenFault) -> Position {
         match (fault, &self.revocation) {
             (TokenFault::Revoked(_), Some(revocation)) => revocation.position,
+            (TokenFault::Suspended { position, .. }, _) => position,
             (TokenFault::Idle, _) => self.activity().map_or(self.granted, |activity| activity.seen),
             (TokenFault::Revoked(_) | TokenFault::Superseded | TokenFault::Expired, _) => self.granted,
         }

@@ -14,7 +14,7 @@ use super::{
     record::Commit,
     scope::Scope,
     session::Session,
-    subject::Subject,
+    subject::{Registration, Standing, Subject},
     system::System,
     time::Timestamp,
 };
@@ -204,6 +204,36 @@ impl<'b, C> Decode<'b, C> for Subject {
             sessions.push(Arc::new(Session::decode(d, ctx)?));
         }
         Ok(Self { id, registration, version, sessions })
+    }
+}
+
+/// A subject that is not suspended is written as before there were suspensions.
+impl<C> Encode<C> for Registration {
+    fn encode<W: encode::Write>(
+        &self,
+        e: &mut Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        let Standing { profile, suspension } = &*self.standing;
+        e.array(if suspension.is_some() { 5 } else { 4 })?.encode_with(profile, ctx)?;
+        e.encode_with(self.created_at, ctx)?.encode_with(self.updated_at, ctx)?;
+        e.encode_with(self.created, ctx)?;
+        suspension.as_ref().map_or(Ok(()), |suspension| suspension.encode(e, ctx))
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Registration {
+    fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, decode::Error> {
+        let length = counted(d)?;
+        let profile = d.decode_with(ctx)?;
+        let (created_at, updated_at, created) =
+            (d.decode_with(ctx)?, d.decode_with(ctx)?, d.decode_with(ctx)?);
+        let suspension = match length {
+            4 => None,
+            5 => Some(d.decode_with(ctx)?),
+            _ => return Err(decode::Error::message("an array of another length")),
+        };
+        Ok(Self { standing: Standing { profile, suspension }.into(), created_at, updated_at, created })
     }
 }
 

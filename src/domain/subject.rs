@@ -10,6 +10,7 @@ use super::{
     policy::{OnLimit, Policy},
     session::{Session, SharedSession},
     shared::{Recent, Shareable, Shared},
+    suspension::Suspension,
     time::Timestamp,
 };
 
@@ -27,21 +28,26 @@ pub struct Subject {
 }
 
 /// What is registered of a subject, and since when.
-#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
-#[cbor(array)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
-    /// What was said of it.
-    #[n(0)]
-    pub profile: Shared<Profile>,
+    /// What is registered, and whether it is suspended.
+    pub standing: Shared<Standing>,
     /// When it was first registered.
-    #[n(1)]
     pub created_at: Timestamp,
     /// When its registration was last replaced.
-    #[n(2)]
     pub updated_at: Timestamp,
     /// The position of its first registration.
-    #[n(3)]
     pub created: Position,
+}
+
+/// What is registered of a subject, and its suspension. Many subjects are registered in the same words, and few are
+/// suspended, so equal ones are kept once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// What was said of it.
+    pub profile: Profile,
+    /// Its suspension, until that is lifted or its end is recorded.
+    pub suspension: Option<Suspension>,
 }
 
 /// One limit on active sessions.
@@ -54,12 +60,12 @@ pub struct Limit {
 }
 
 thread_local! {
-    static RECENT_PROFILES: Recent<Profile> = const { RefCell::new(Vec::new()) };
+    static RECENT_STANDINGS: Recent<Standing> = const { RefCell::new(Vec::new()) };
 }
 
-impl Shareable for Profile {
+impl Shareable for Standing {
     fn recent() -> &'static LocalKey<Recent<Self>> {
-        &RECENT_PROFILES
+        &RECENT_STANDINGS
     }
 }
 
@@ -71,12 +77,28 @@ impl Subject {
 
     /// Its registration's content.
     pub fn profile(&self) -> Option<&Profile> {
-        self.registration.as_ref().map(|registration| &*registration.profile)
+        self.registration.as_ref().map(|registration| &registration.standing.profile)
+    }
+
+    /// Its suspension as it was last recorded, which may have ended by itself since.
+    pub fn suspension(&self) -> Option<&Suspension> {
+        self.registration.as_ref()?.standing.suspension.as_ref()
+    }
+
+    /// The suspension that is in force at this moment.
+    pub fn suspension_at(&self, now: Timestamp) -> Option<&Suspension> {
+        self.suspension().filter(|suspension| suspension.is_in_force(now))
+    }
+
+    /// Whether its suspension has ended by itself, which is not recorded yet.
+    pub fn awaits_resumption(&self, now: Timestamp) -> bool {
+        self.suspension().is_some_and(|suspension| !suspension.is_in_force(now))
     }
 
     /// Whether there is text about people in it or in one of its sessions.
     pub fn has_text(&self) -> bool {
         self.profile().is_some_and(|profile| profile.name.is_some())
+            || self.suspension().is_some_and(|suspension| suspension.reason.is_some())
             || self.sessions.iter().any(|session| session.has_text())
     }
 

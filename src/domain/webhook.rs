@@ -36,17 +36,25 @@ pub enum NoticeKind {
     /// A session ended by itself.
     #[n(5)]
     SessionExpired,
+    /// A subject was suspended.
+    #[n(6)]
+    SubjectSuspended,
+    /// A subject is no longer suspended.
+    #[n(7)]
+    SubjectResumed,
 }
 
 impl NoticeKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::SessionCreated,
         Self::SessionRenewed,
         Self::SessionRenewalRejected,
         Self::SessionRevoked,
         Self::SessionExpiringSoon,
         Self::SessionExpired,
+        Self::SubjectSuspended,
+        Self::SubjectResumed,
     ];
 
     /// Its name, as in `kinds=` and in a notice.
@@ -58,6 +66,8 @@ impl NoticeKind {
             Self::SessionRevoked => "SESSION_REVOKED",
             Self::SessionExpiringSoon => "SESSION_EXPIRING_SOON",
             Self::SessionExpired => "SESSION_EXPIRED",
+            Self::SubjectSuspended => "SUBJECT_SUSPENDED",
+            Self::SubjectResumed => "SUBJECT_RESUMED",
         }
     }
 

@@ -258,6 +258,8 @@ fn put_subject_event(out: &mut Vec<u8>, event: &SubjectEvent) {
         SubjectEvent::SubjectErased(data) => put(out, data),
         SubjectEvent::SessionRefreshed(data) => put(out, data),
         SubjectEvent::UsageRecorded(data) => put(out, data),
+        SubjectEvent::SubjectSuspended(data) => put(out, data),
+        SubjectEvent::SubjectResumed(data) => put(out, data),
     }
 }
 

@@ -9,8 +9,8 @@ use crate::domain::{
         CredentialIssued, CredentialRevoked, Device, ExpiryCause, KeyRotated, MatchedOfOwner, PolicyChanged,
         Presented, Profile, RejectionCause, RejectionCode, RenewalRejected, Role, Seen, SelectionRevoked,
         SessionCreated, SessionExpired, SessionRefreshed, SessionRenewed, SessionRevoked, SessionsRevoked,
-        SessionsSeen, SubjectErased, SubjectKind, SubjectRegistered, Terms, TokensPresented, Trigger,
-        UsageRecorded, WebhookCreated, WebhookDeleted,
+        SessionsSeen, SubjectErased, SubjectKind, SubjectRegistered, SubjectResumed, SubjectSuspended, Terms,
+        TokensPresented, Trigger, UsageRecorded, WebhookCreated, WebhookDeleted,
     },
     keys::{Retire, Sealing},
     record::{ActorKind, Idempotency},
@@ -92,14 +92,15 @@ pub(super) fn full(event: Event) -> Commit {
         stream: Stream::Subject("svc:build@eu-1".parse().unwrap()),
         expected: Position(41),
         recorded_at: at(1_234),
-        actor: Actor {
-            kind: ActorKind::Credential,
-            id: Some("019375c1-6a3e-7c52-9d5e-0f2b8a1c4e77".to_owned()),
-        },
+        actor: full_actor(),
         correlation_id: Some("req-42".to_owned()),
         idempotency: Some(Idempotency { key: digest(0xa0), request: digest(0xb0) }),
         events: vec![event],
     }
+}
+
+fn full_actor() -> Actor {
+    Actor { kind: ActorKind::Credential, id: Some("019375c1-6a3e-7c52-9d5e-0f2b8a1c4e77".to_owned()) }
 }
 
 fn digest(byte: u8) -> Digest16 {
@@ -163,6 +164,20 @@ fn renewal_rejected(session_id: SessionId) -> Event {
         expiring_soon: None,
         contested: false,
     }))
+}
+
+fn suspended() -> Event {
+    Event::Subject(SubjectEvent::SubjectSuspended(SubjectSuspended {
+        reason: Some(sealed(9)),
+        until: Some(at(7_200_000)),
+        by: full_actor(),
+        role: Role::Owner,
+    }))
+}
+
+fn resumed() -> Event {
+    let (reason, by) = (Some(sealed(10)), full_actor());
+    Event::Subject(SubjectEvent::SubjectResumed(SubjectResumed { reason, by, role: Some(Role::Admin) }))
 }
 
 /// One event of every kind, every field filled.
@@ -264,5 +279,7 @@ pub(super) fn every_kind() -> Vec<Event> {
         Event::System(SystemEvent::WebhookDeleted(WebhookDeleted {
             webhook_id: WebhookId::from_bytes([0xe3; 16]),
         })),
+        suspended(),
+        resumed(),
     ]
 }

@@ -30,6 +30,8 @@ pub(super) fn read(kind: u8, version: u8, data: &[u8]) -> Result<Event, DecodeEr
         EventKind::SubjectErased => only_version_1(kind, version, data, SubjectEvent::SubjectErased),
         EventKind::SessionRefreshed => only_version_1(kind, version, data, SubjectEvent::SessionRefreshed),
         EventKind::UsageRecorded => only_version_1(kind, version, data, SubjectEvent::UsageRecorded),
+        EventKind::SubjectSuspended => only_version_1(kind, version, data, SubjectEvent::SubjectSuspended),
+        EventKind::SubjectResumed => only_version_1(kind, version, data, SubjectEvent::SubjectResumed),
         EventKind::SelectionRevoked => only_version_1(kind, version, data, SystemEvent::SelectionRevoked),
         EventKind::TokensPresented => only_version_1(kind, version, data, SystemEvent::TokensPresented),
         EventKind::SessionsSeen => only_version_1(kind, version, data, SystemEvent::SessionsSeen),

@@ -13,12 +13,15 @@ pub struct Revocations {
 }
 
 impl Revocations {
-    /// Whether an event ends sessions.
+    /// Whether an event ends sessions, or suspends a subject: access tokens from before it are no good.
     pub const fn is_one(event: &Event) -> bool {
         matches!(
             event,
-            Event::Subject(SubjectEvent::SessionRevoked(_) | SubjectEvent::SessionsRevoked(_))
-                | Event::System(SystemEvent::SelectionRevoked(_))
+            Event::Subject(
+                SubjectEvent::SessionRevoked(_)
+                    | SubjectEvent::SessionsRevoked(_)
+                    | SubjectEvent::SubjectSuspended(_)
+            ) | Event::System(SystemEvent::SelectionRevoked(_))
         )
     }
 

@@ -76,6 +76,7 @@ impl From<LiveToken> for Holder {
 fn reason(code: &str) -> Rejection {
     match code {
         "SESSION_REVOKED" => Rejection::Revoked,
+        "SUBJECT_SUSPENDED" => Rejection::Suspended,
         "TOKEN_SUPERSEDED" => Rejection::Superseded,
         "TOKEN_EXPIRED" => Rejection::Expired,
         "SESSION_IDLE" => Rejection::Idle,

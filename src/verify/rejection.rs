@@ -47,6 +47,9 @@ pub enum Rejection {
     /// Its session was ended.
     #[error("its session was revoked")]
     Revoked,
+    /// Its subject is suspended.
+    #[error("its subject is suspended")]
+    Suspended,
     /// A session token that a renewal replaced.
     #[error("a newer token replaced it")]
     Superseded,

@@ -191,6 +191,57 @@ fn the_uses_of_a_session_are_told_with_their_sums() {
     assert_eq!(serving.run(&pay).code, 5);
 }
 
+/// A suspension is no event of a session, and yet belongs to the story of each: no token worked meanwhile.
+#[test]
+fn a_suspension_is_in_the_story_the_replay_the_difference_and_the_import() {
+    let serving = Serving::start();
+    assert_eq!(serving.run(&["subject", "put", "agent-7", "--owner", "team"]).code, 0);
+    let made = serving.run(&["session", "create", "agent-7", "--token-file", "t"]);
+    let id = made.json()["sessionId"].as_str().unwrap().to_owned();
+    let suspend = ["subject", "suspend", "agent-7", "--reason", "odd", "--for", "1h", "--yes"];
+    assert_eq!(serving.run(&suspend).code, 0);
+    let story = serving.run(&["audit", "show", &id]).json();
+    let said = story["chapters"][1].to_string();
+    assert!(said.contains("Its subject was suspended by API key") && said.contains("it is sealed"), "{said}");
+    let next = story["next"].to_string();
+    assert!(
+        next.contains("no token of it works until") && next.contains("while its subject is suspended"),
+        "{next}"
+    );
+    let position = story["session"]["asOfPosition"].as_u64().unwrap();
+    let changes = serving.run(&["audit", "diff", &(position - 1).to_string(), &position.to_string()]).json();
+    let change = &changes["items"][0];
+    assert_eq!((&change["field"], &change["before"]), (&"suspension".into(), &().into()), "{changes}");
+    let compared = serving.run(&["audit", "replay", "--compare"]);
+    assert_eq!(compared.code, 0, "{}", compared.stderr);
+    fs::write(serving.path().join("policy.toml"), "session.ttl = 600\n").unwrap();
+    let what_if = serving.run(&["audit", "what-if", "--policy", "policy.toml"]);
+    assert_eq!(
+        (what_if.code, &what_if.json()["divergences"]),
+        (0, &serde_json::json!([])),
+        "{}",
+        what_if.stderr
+    );
+    assert_eq!(serving.run(&["subject", "resume", "agent-7"]).code, 0);
+    let story = serving.run(&["audit", "show", &id]).json();
+    assert!(
+        story["chapters"][2]["words"]
+            .as_str()
+            .unwrap()
+            .starts_with("The suspension of its subject was lifted by")
+    );
+    assert_eq!(serving.run(&suspend).code, 0);
+    assert_eq!(serving.run(&["audit", "export", "all.export"]).code, 0);
+    let imported = serving.run(&["audit", "import", "all.export", "--data", "copy"]);
+    assert_eq!(imported.code, 0, "{}", imported.stderr);
+    let state = |source: &[&str]| {
+        let replayed = serving.run(&[&["audit", "replay"], source].concat());
+        assert_eq!(replayed.code, 0, "{}", replayed.stderr);
+        (replayed.json()["stateDigest"].clone(), replayed.json()["asOfPosition"].clone())
+    };
+    assert_eq!(state(&["--data", "copy"]), state(&["--file", "all.export"]));
+}
+
 #[test]
 fn an_export_has_no_text_about_people_no_token_and_no_key() {
     let (serving, _) = a_story();

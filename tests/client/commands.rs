@@ -272,3 +272,41 @@ fn a_key_with_an_end_is_created_and_listed_also_on_a_stopped_server() {
     let item = listed_as(&listed, &made["credentialId"]);
     assert_eq!(item["expiresAt"], made["expiresAt"]);
 }
+
+#[test]
+fn a_subject_is_suspended_and_resumed_on_the_command_line() {
+    let ground = Ground::new();
+    let id = ground.session_file();
+    let dry = ground.tenure("subject suspend agent --dry-run");
+    assert!(dry.code == 0 && dry.stderr.contains("would be suspended"), "{}{}", dry.stdout, dry.stderr);
+    let asked = ground.tenure("subject suspend agent");
+    assert_eq!(asked.code, 1, "without a terminal and without --yes: {}", asked.stderr);
+    let suspended = ground.tenure("subject suspend agent --reason odd --for 2h --yes -o json").json();
+    let moment = |value: &Value| tenure::domain::Timestamp::parse(value.as_str().unwrap()).unwrap();
+    let (at, until) = (moment(&suspended["suspension"]["at"]), moment(&suspended["suspension"]["until"]));
+    assert_eq!((until.seconds_since(at), &suspended["suspension"]["reason"]), (7_200, &json!("odd")));
+    for shown in ["subject show agent", "subject list"] {
+        let shown = ground.tenure(shown).stdout;
+        assert!(shown.contains("SUSPENDED") && shown.contains(&at.to_string()), "{shown}");
+    }
+    let created = ground.tenure("session create agent");
+    assert_eq!(created.code, 3, "{}", created.stderr);
+    assert!(
+        created.stderr.contains("SUBJECT_SUSPENDED") && created.stderr.contains("retry at"),
+        "{}",
+        created.stderr
+    );
+    let watched = ground.tenure("events --kinds SubjectSuspended -o jsonl").stdout;
+    assert!(watched.contains("\"odd\""), "{watched}");
+    let past = ground.tenure("subject suspend agent --until 2020-01-01T00:00:00Z --yes");
+    assert!(past.code == 1 && past.stderr.contains("--until"), "{}", past.stderr);
+    assert_eq!(ground.tenure("subject suspend agent --until 2030-01-01T00:00:00Z --for 1h --yes").code, 1);
+    assert_eq!(ground.tenure("subject suspend ghost --yes").code, 4);
+    let resumed = ground.tenure("subject resume agent --reason well -o json").json();
+    assert_eq!(resumed["suspension"], Value::Null);
+    assert_eq!(ground.tenure("introspect --session-file agent.session -o json").json()["active"], true);
+    let ended = ground.tenure(&format!("session revoke {id} --suspend --reason stolen --yes -o json")).json();
+    assert_eq!(ended["status"], "REVOKED");
+    let shown = ground.tenure("subject show agent -o json").json();
+    assert_eq!(shown["suspension"]["reason"], "stolen");
+}

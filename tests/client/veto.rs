@@ -115,6 +115,28 @@ fn every_end_that_somebody_wanted_holds_and_no_other_does() {
     assert_eq!(code(&run(&ground, &[], "exit 7")), 7, "nobody wanted it to stop");
 }
 
+/// Its session is not ended: once the subject is resumed, the same command line goes on with it.
+#[test]
+fn a_run_ends_with_the_suspension_of_its_subject_and_goes_on_after_it() {
+    let ground = Ground::new();
+    let told = |verb: &str| {
+        let path = format!("/v1/subjects/agent-7/{verb}");
+        ground.server.post(&path).bearer(&ground.server.admin).json(&json!({})).send().expect(200);
+    };
+    let suspended = ended_by(&ground, &[], |_| told("suspend"));
+    let heard = text(&suspended.stderr);
+    assert_eq!(code(&suspended), 3, "{heard}");
+    assert!(heard.contains("SUBJECT_SUSPENDED") && heard.contains("agent.session stays"), "{heard}");
+    let again = run(&ground, &[], "touch ran");
+    assert_eq!(code(&again), 3, "{}", text(&again.stderr));
+    assert!(text(&again.stderr).contains("suspended"), "{}", text(&again.stderr));
+    assert!(!ground.place("ran").exists());
+    assert_eq!(ground.status_of_the_only_session(), "ACTIVE");
+    told("resume");
+    assert_eq!(code(&run(&ground, &["--keep"], "exit 9")), 9);
+    assert_eq!(ground.status_of_the_only_session(), "ACTIVE");
+}
+
 #[test]
 fn a_command_that_goes_on_after_the_veto_leaves_the_mark_too() {
     let ground = Ground::new();

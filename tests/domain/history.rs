@@ -13,6 +13,7 @@ mod promises;
 mod run;
 mod session;
 mod steps;
+mod suspension;
 mod uses;
 mod words;
 
@@ -120,6 +121,16 @@ fn reach_every_answer(answers: &BTreeMap<String, usize>) {
         "CONSTRAINT_VIOLATED maxTransactions",
         "CONSTRAINT_VIOLATED maxTotalAmount",
         "erased",
+        "suspended",
+        "suspended before",
+        "resumed",
+        "resumed before",
+        "resumed by itself",
+        "ended and suspended",
+        "SUBJECT_SUSPENDED",
+        "HELD",
+        "checked SUBJECT_SUSPENDED",
+        "INVALID {\"until\"}",
         "refreshed",
         "refreshed before",
         "rotated",

@@ -78,8 +78,8 @@ fn granted(asked: AskedTerms, idle_setting: Option<u32>) -> Terms {
 fn idle_is_exactly_from_the_last_use_and_the_idle_time_on() {
     let scenario = begun(IDLE);
     let session = scenario.session(1);
-    assert_eq!(session.judge(FIRST, just_before(100)), Ok(()));
-    assert_eq!(session.judge(FIRST, after(100)), Err(TokenFault::Idle));
+    assert_eq!(session.judge(FIRST, None, just_before(100)), Ok(()));
+    assert_eq!(session.judge(FIRST, None, after(100)), Err(TokenFault::Idle));
     assert_eq!(session.cause_of(TokenFault::Idle), Position(2));
     assert_eq!(session.status(just_before(100)), Status::Active);
     assert_eq!(session.status(after(100)), Status::Expired);
@@ -87,16 +87,16 @@ fn idle_is_exactly_from_the_last_use_and_the_idle_time_on() {
     let scenario = scenario.and([seen(1, after(60), 61)]);
     let session = scenario.session(1);
     assert_eq!(session.last_seen_at(), Some(after(60)));
-    assert_eq!(session.judge(FIRST, just_before(160)), Ok(()));
-    assert_eq!(session.judge(FIRST, after(160)), Err(TokenFault::Idle));
+    assert_eq!(session.judge(FIRST, None, just_before(160)), Ok(()));
+    assert_eq!(session.judge(FIRST, None, after(160)), Err(TokenFault::Idle));
     assert_eq!(session.cause_of(TokenFault::Idle), Position(3));
 }
 
 #[test]
 fn the_end_of_the_period_stands_before_the_idle_end_and_a_newer_token_before_both() {
     let scenario = begun(Terms { idle_timeout: Some(Seconds(1_000)), ..TERMS });
-    assert_eq!(scenario.session(1).judge(FIRST, after(1_000)), Err(TokenFault::Expired));
-    assert_eq!(scenario.session(1).judge(Generation(2), after(1_000)), Err(TokenFault::Superseded));
+    assert_eq!(scenario.session(1).judge(FIRST, None, after(1_000)), Err(TokenFault::Expired));
+    assert_eq!(scenario.session(1).judge(Generation(2), None, after(1_000)), Err(TokenFault::Superseded));
     assert_eq!(scenario.session(1).expiry_cause(), ExpiryCause::Ttl);
 }
 
@@ -105,8 +105,8 @@ fn a_renewal_counts_as_seen() {
     let long = Terms { idle_timeout: Some(Seconds(600)), ..TERMS };
     let scenario = begun(long).and([renewed_under(long, 2, 500)]);
     assert_eq!(scenario.session(1).last_seen_at(), Some(after(500)));
-    assert_eq!(scenario.session(1).judge(Generation(2), just_before(1_100)), Ok(()));
-    assert_eq!(scenario.session(1).judge(Generation(2), after(1_100)), Err(TokenFault::Idle));
+    assert_eq!(scenario.session(1).judge(Generation(2), None, just_before(1_100)), Ok(()));
+    assert_eq!(scenario.session(1).judge(Generation(2), None, after(1_100)), Err(TokenFault::Idle));
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn a_period_shorter_than_the_idle_time_is_refreshed_from_its_own_half_on() {
         .then_nothing()
         .when(refresh(), after(44))
         .then([refreshed(89)]);
-    assert_eq!(refreshed_twice.session(1).judge(FIRST, after(88)), Ok(()));
+    assert_eq!(refreshed_twice.session(1).judge(FIRST, None, after(88)), Ok(()));
 }
 
 /// What was recorded while only the idle time counted came later than it would now, and stays legal.
@@ -272,7 +272,7 @@ fn the_absolute_end_cuts_the_last_refresh_and_leaves_nothing_to_refresh() {
 fn nothing_is_refreshed_when_that_is_switched_off_and_the_ends_hold() {
     let off = begun(SLIDING).under(|policy| policy.sliding_enabled = false);
     let off = off.when(refresh(), after(60)).then_nothing();
-    assert_eq!(off.session(1).judge(FIRST, after(101)), Err(TokenFault::Idle));
+    assert_eq!(off.session(1).judge(FIRST, None, after(101)), Err(TokenFault::Idle));
     begun(IDLE).when(refresh(), after(60)).then_nothing();
 }
 

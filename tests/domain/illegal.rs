@@ -1,14 +1,14 @@
 //! An event that cannot follow from a state is an alarm that names its position and kind, and changes nothing.
 
 use tenure::domain::{
-    CredentialId, Event, EventKind, Generation, KeyUse, Policy, Position, Stream, SubjectEvent, SystemEvent,
-    Timestamp,
+    Actor, CredentialId, Event, EventKind, Generation, KeyUse, Policy, Position, Stream, SubjectEvent,
+    SystemEvent, Timestamp,
     budget::Constraints,
     event::{
         CredentialRevoked, ExpiringSoon, ExpiryCause, KeyRotated, PolicyChanged, Presented, Profile,
         RejectionCause, RejectionCode, RenewalRejected, Role, SessionCreated, SessionExpired, SessionRenewed,
-        SessionsRevoked, SubjectErased, SubjectRegistered, TokensPresented, Trigger, UsageRecorded,
-        WebhookDeleted,
+        SessionsRevoked, SubjectErased, SubjectRegistered, SubjectResumed, SubjectSuspended, TokensPresented,
+        Trigger, UsageRecorded, WebhookDeleted,
     },
     evolve::IllegalEvent,
     keys::Retire,
@@ -162,8 +162,22 @@ fn new_policy() -> Event {
     Event::System(SystemEvent::PolicyChanged(PolicyChanged { policy: Policy::default() }))
 }
 
+fn suspension(role: Role, until: Option<u32>) -> Event {
+    Event::Subject(SubjectEvent::SubjectSuspended(SubjectSuspended {
+        reason: None,
+        until: until.map(after),
+        by: Actor::AUTHORITY,
+        role,
+    }))
+}
+
+fn resumption(role: Option<Role>) -> Event {
+    let resumed = SubjectResumed { reason: None, by: Actor::AUTHORITY, role };
+    Event::Subject(SubjectEvent::SubjectResumed(resumed))
+}
+
 /// One of each kind, such as it could follow the first renewal of session 1 at 1200 s.
-fn one_of_each(at: Timestamp) -> [Event; 16] {
+fn one_of_each(at: Timestamp) -> [Event; 18] {
     [
         registration(),
         creation(2, 1_200, |_| ()),
@@ -183,36 +197,50 @@ fn one_of_each(at: Timestamp) -> [Event; 16] {
         Event::System(SystemEvent::WebhookDeleted(WebhookDeleted {
             webhook_id: webhook(1, None).webhook_id,
         })),
+        suspension(Role::Owner, None),
+        resumption(Some(Role::Owner)),
     ]
 }
 
 use EventKind::{
     RenewalRejected as Rejected, SessionCreated as Created, SessionExpired as Expired,
     SessionRenewed as Renewed, SessionRevoked as Revoked, SessionsRevoked as AllRevoked,
-    SubjectErased as Erased, SubjectRegistered as Registered, UsageRecorded as Used,
+    SubjectErased as Erased, SubjectRegistered as Registered, SubjectResumed as Resumed,
+    SubjectSuspended as Suspended, UsageRecorded as Used,
 };
 
 /// Which kinds may follow which state of a subject; all others are illegal.
 #[test]
 fn what_may_follow_what() {
-    let table: [(&str, Subject, u32, &[EventKind]); 6] = [
+    let table: [(&str, Subject, u32, &[EventKind]); 7] = [
         ("unknown", unknown(), 1_200, &[Registered]),
-        ("without sessions", without_sessions(), 1_200, &[Registered, AllRevoked, Created, Erased]),
+        (
+            "without sessions",
+            without_sessions(),
+            1_200,
+            &[Registered, AllRevoked, Created, Erased, Suspended],
+        ),
         // Generation 3 does not follow generation 1, and generation 2 is not the current one.
-        ("begun", begun(), 700, &[Registered, Revoked, AllRevoked, Created, Erased, Used]),
+        ("begun", begun(), 700, &[Registered, Revoked, AllRevoked, Created, Erased, Used, Suspended]),
         (
             "renewed",
             once_renewed(),
             1_200,
-            &[Registered, Created, Renewed, Rejected, Revoked, AllRevoked, Erased, Used],
+            &[Registered, Created, Renewed, Rejected, Revoked, AllRevoked, Erased, Used, Suspended],
         ),
         (
             "expired",
             once_renewed(),
             1_600,
-            &[Registered, Created, Rejected, Revoked, AllRevoked, Expired, Erased],
+            &[Registered, Created, Rejected, Revoked, AllRevoked, Expired, Erased, Suspended],
         ),
-        ("ended", ended_already(), 1_200, &[Registered, AllRevoked, Created, Erased]),
+        ("ended", ended_already(), 1_200, &[Registered, AllRevoked, Created, Erased, Suspended]),
+        (
+            "suspended",
+            suspended(Role::Owner, None),
+            1_200,
+            &[Registered, Rejected, Revoked, AllRevoked, Erased, Suspended, Resumed],
+        ),
     ];
     for (name, subject, seconds, legal) in table {
         for event in one_of_each(after(seconds)) {
@@ -224,6 +252,36 @@ fn what_may_follow_what() {
             }
         }
     }
+}
+
+/// Once renewed, and suspended at 1100 s.
+fn suspended(role: Role, until: Option<u32>) -> Subject {
+    let mut subject = once_renewed();
+    evolve_subject(&mut subject, &suspension(role, until), recorded(after(1_100))).expect("it may follow");
+    subject
+}
+
+#[test]
+fn a_suspension_is_lifted_and_shortened_by_those_who_may_and_ends_when_it_says() {
+    let admins = suspended(Role::Admin, Some(1_500));
+    for role in [Role::Owner, Role::Issuer] {
+        assert_illegal(&admins, &resumption(Some(role)), after(1_200));
+        assert_illegal(&admins, &suspension(role, Some(1_500)), after(1_200));
+        assert_legal(&admins, &suspension(role, Some(1_501)), after(1_200));
+    }
+    assert_legal(&admins, &resumption(Some(Role::Admin)), after(1_200));
+    assert_legal(&admins, &suspension(Role::Admin, Some(1_300)), after(1_200));
+    assert_illegal(&admins, &suspension(Role::Admin, Some(1_200)), after(1_200));
+    assert_illegal(&suspended(Role::Owner, None), &resumption(Some(Role::Issuer)), after(1_200));
+    for role in [Role::Verifier, Role::Auditor] {
+        assert_illegal(&once_renewed(), &suspension(role, None), after(1_200));
+        assert_illegal(&suspended(Role::Owner, None), &resumption(Some(role)), after(1_200));
+    }
+    // It ends by itself exactly when it says, and that is told before another one begins.
+    assert_illegal(&admins, &resumption(None), just_before(1_500));
+    assert_legal(&admins, &resumption(None), after(1_500));
+    assert_illegal(&admins, &resumption(Some(Role::Admin)), after(1_500));
+    assert_illegal(&admins, &suspension(Role::Admin, None), after(1_500));
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod renew;
 mod revoke;
 mod scenario;
 mod subjects;
+mod suspension;
 mod system;
 mod theft;
 mod usage;

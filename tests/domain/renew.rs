@@ -66,8 +66,8 @@ fn a_renewal_begins_a_new_period_of_the_ttl_and_replaces_the_token() {
     assert_eq!((session.renewed_at(), session.expires_at), (Some(after(600)), after(1_600)));
     assert_eq!(session.granted, Position(3));
     assert!(!session.is_clamped());
-    assert_eq!(session.judge(Generation(2), after(600)), Ok(()));
-    assert_eq!(session.judge(Generation(1), after(600)), Err(TokenFault::Superseded));
+    assert_eq!(session.judge(Generation(2), None, after(600)), Ok(()));
+    assert_eq!(session.judge(Generation(1), None, after(600)), Err(TokenFault::Superseded));
     assert_eq!(session.cause_of(TokenFault::Superseded), Position(3));
 }
 

@@ -644,7 +644,9 @@ fn take_hint(event: &mut Event) -> Option<ExpiringSoon> {
             | SubjectEvent::SessionExpired(_)
             | SubjectEvent::UsageRecorded(_)
             | SubjectEvent::SessionRefreshed(_)
-            | SubjectEvent::SubjectErased(_),
+            | SubjectEvent::SubjectErased(_)
+            | SubjectEvent::SubjectSuspended(_)
+            | SubjectEvent::SubjectResumed(_),
         )
         | Event::System(_) => None,
     }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     server::{Reply, Request, Server, Session},
-    sliding::{ASKED, CLEARED, EXPIRED, INVALID, REFUSED, REVOKED},
+    sliding::{ASKED, CLEARED, EXPIRED, INVALID, REFUSED, REVOKED, SUSPENDED},
 };
 
 pub(crate) struct World {
@@ -82,6 +82,29 @@ fn only_a_verifier_or_an_admin_may_ask() {
         world.stranger("GET", "/v1/forward-auth").bearer(credential).send().refused(403, "FORBIDDEN");
     }
     world.stranger("GET", "/v1/forward-auth").send().refused(403, "FORBIDDEN");
+}
+
+/// The session goes on once the subject is resumed, so its cookie is not cleared.
+#[test]
+fn a_suspended_subject_is_told_so_and_its_cookie_stays() {
+    let world = world(&[]);
+    let told = |verb: &str| {
+        let asked = world.server.post(&format!("/v1/subjects/ann/{verb}")).bearer(&world.server.admin);
+        asked.json(&json!({})).send().expect(200);
+    };
+    told("suspend");
+    let token = &world.session.token;
+    is_no(&world.with_cookie(token), SUSPENDED, None);
+    is_no(&world.ask().header("Authorization", format!("Bearer {token}")).send(), SUSPENDED, None);
+    // Not even when a refresh is due.
+    world.server.advance(301);
+    is_no(&world.with_cookie(token), SUSPENDED, None);
+    assert_eq!(world.server.events("SessionRefreshed").len(), 0);
+    told("resume");
+    is_yes(&world.with_cookie(token), &world.session);
+    told("suspend");
+    world.server.delete(&world.session.path()).bearer(&world.server.admin).send().expect(200);
+    is_no(&world.with_cookie(token), REVOKED, Some(CLEARED));
 }
 
 #[test]

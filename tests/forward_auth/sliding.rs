@@ -16,6 +16,7 @@ use crate::{
 
 pub(crate) const EXPIRED: &str = r#"{"ok":false,"error":"session_expired","code":"SESSION_EXPIRED"}"#;
 pub(crate) const REVOKED: &str = r#"{"ok":false,"error":"session_revoked","code":"SESSION_REVOKED"}"#;
+pub(crate) const SUSPENDED: &str = r#"{"ok":false,"error":"subject_suspended","code":"SUBJECT_SUSPENDED"}"#;
 pub(crate) const INVALID: &str = r#"{"ok":false,"error":"invalid_token","code":"INVALID_TOKEN"}"#;
 /// The challenge to a request without a token, and to one whose token was refused.
 pub(crate) const ASKED: &str = r#"Bearer realm="tenure""#;

@@ -115,6 +115,10 @@ fn every_kind_of_notice_is_described_with_its_own_members() {
     server.advance(150);
     server.renew(&ends).send().expect(200);
     server.advance(300);
+    for verb in ["suspend", "resume"] {
+        let asked = server.post(&format!("/v1/subjects/a/{verb}")).bearer(&server.admin);
+        asked.json(&json!({ "reason": "odd" })).send().expect(200);
+    }
     let page = server.get("/v1/notices").bearer(&server.admin).send().expect(200).json();
     let document = openapi_document();
     let schema = &document["components"]["schemas"]["NoticeView"];

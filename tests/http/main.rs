@@ -39,6 +39,7 @@ mod secrets;
 mod server;
 mod story;
 mod streams;
+mod suspension;
 mod theft;
 mod throttle;
 mod untouched;

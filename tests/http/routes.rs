@@ -13,6 +13,8 @@ const MAY: &[(&str, &str, &[&str])] = &[
     ("PATCH", "/v1/subjects/{subjectId}", &["admin", "issuer"]),
     ("GET", "/v1/subjects/{subjectId}", &["admin", "issuer", "owner", "auditor"]),
     ("GET", "/v1/subjects", &["admin", "issuer", "owner", "auditor"]),
+    ("POST", "/v1/subjects/{subjectId}/suspend", &["admin", "issuer", "owner"]),
+    ("POST", "/v1/subjects/{subjectId}/resume", &["admin", "owner"]),
     ("DELETE", "/v1/subjects/{subjectId}/sessions", &["admin", "issuer", "owner"]),
     ("POST", "/v1/subjects/{subjectId}/erase", &["admin"]),
     ("POST", "/v1/revocations", &["admin"]),

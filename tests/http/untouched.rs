@@ -30,6 +30,16 @@ fn a_refused_request_about_a_foreign_or_unknown_subject_leaves_no_key_and_no_eve
         (by(&bob, server.delete("/v1/subjects/nobody/sessions?reason=x")), "SUBJECT_NOT_FOUND"),
         (by(&bob, server.delete(&format!("{}?reason=x", session.path()))), "SESSION_NOT_FOUND"),
         (by(&bob, server.delete(&format!("/v1/sessions/{unknown}?reason=x"))), "SESSION_NOT_FOUND"),
+        (by(&bob, server.delete(&format!("{}?reason=x&suspend=true", session.path()))), "SESSION_NOT_FOUND"),
+        (
+            by(&bob, server.post("/v1/subjects/a/suspend").json(&json!({ "reason": "x" }))),
+            "SUBJECT_NOT_FOUND",
+        ),
+        (by(&bob, server.post("/v1/subjects/a/resume").json(&json!({ "reason": "x" }))), "SUBJECT_NOT_FOUND"),
+        (
+            by(&issuer, server.post("/v1/subjects/nobody/suspend").json(&json!({ "reason": "x" }))),
+            "SUBJECT_NOT_FOUND",
+        ),
         (by(&issuer, server.delete("/v1/subjects/nobody/sessions?reason=x")), "SUBJECT_NOT_FOUND"),
         (by(&issuer, server.post("/v1/sessions").json(&text)), "SUBJECT_NOT_FOUND"),
         (

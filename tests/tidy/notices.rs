@@ -9,9 +9,9 @@ use tenure::{
         Actor, Commit, CommitId, Digest16, Event, EventKind, Generation, Mode, OwnerId, Position, SealedText,
         Seconds, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent, Timestamp,
         event::{
-            Device, ExpiringSoon, ExpiryCause, Profile, RejectionCause, RejectionCode, RenewalRejected,
+            Device, ExpiringSoon, ExpiryCause, Profile, RejectionCause, RejectionCode, RenewalRejected, Role,
             SelectionRevoked, SessionCreated, SessionExpired, SessionRenewed, SessionRevoked,
-            SessionsRevoked, SubjectRegistered, Terms, Trigger,
+            SessionsRevoked, SubjectRegistered, SubjectResumed, SubjectSuspended, Terms, Trigger,
         },
         record::ActorKind,
         state::State,
@@ -136,6 +136,8 @@ impl History {
         let expired = SessionExpired { session_id: OTHER, expires_at, cause };
         history.record(2 * 86_400, Event::Subject(SubjectEvent::SessionExpired(expired)));
         history.record(2 * 86_400, all_selected());
+        history.record(2 * 86_400, suspended());
+        history.record(2 * 86_400 + 600, resumed());
         history
     }
 
@@ -153,10 +155,7 @@ impl History {
             stream,
             expected,
             recorded_at: after(seconds),
-            actor: Actor {
-                kind: ActorKind::Credential,
-                id: Some("c1c1c1c1-c1c1-c1c1-c1c1-c1c1c1c1c1c1".into()),
-            },
+            actor: actor(),
             correlation_id: None,
             idempotency: None,
             events: vec![event],
@@ -204,6 +203,28 @@ fn created(session_id: SessionId) -> Event {
         metadata: None,
         constraints: None,
     }))
+}
+
+fn suspended() -> Event {
+    Event::Subject(SubjectEvent::SubjectSuspended(SubjectSuspended {
+        reason: Some(text("it spends too much")),
+        until: Some(after(3 * 86_400)),
+        by: actor(),
+        role: Role::Owner,
+    }))
+}
+
+fn resumed() -> Event {
+    let reason = Some(text("the budget was raised"));
+    Event::Subject(SubjectEvent::SubjectResumed(SubjectResumed {
+        reason,
+        by: actor(),
+        role: Some(Role::Owner),
+    }))
+}
+
+fn actor() -> Actor {
+    Actor { kind: ActorKind::Credential, id: Some("c1c1c1c1-c1c1-c1c1-c1c1-c1c1c1c1c1c1".into()) }
 }
 
 fn all_selected() -> Event {

@@ -37,6 +37,7 @@ async fn a_token_that_is_not_live_is_refused_whatever_the_code() {
     for (code, expected) in [
         ("INVALID_TOKEN", Rejection::Malformed),
         ("SESSION_REVOKED", Rejection::Revoked),
+        ("SUBJECT_SUSPENDED", Rejection::Suspended),
         ("TOKEN_SUPERSEDED", Rejection::Superseded),
         ("TOKEN_EXPIRED", Rejection::Expired),
         ("SESSION_IDLE", Rejection::Idle),

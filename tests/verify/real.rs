@@ -155,6 +155,33 @@ async fn a_verifier_that_starts_late_learns_what_was_revoked_before() {
     }
 }
 
+/// Up to 5 s after the suspension, as with every selector; and a resumption brings none of them back.
+#[tokio::test(flavor = "multi_thread")]
+async fn access_tokens_from_before_a_suspension_are_refused_and_later_ones_are_good() {
+    let real = Real::standing_still(&[]);
+    let (session, before) = real.minted("agent-7");
+    let (_, of_other) = real.minted("agent-8");
+    let (verifier, _follower) = real.followed(hurried()).await;
+    assert_eq!((said(&verifier, &before), said(&verifier, &of_other)), (Ok(()), Ok(())));
+    let told = |verb: &str| {
+        let path = format!("/v1/subjects/agent-7/{verb}");
+        real.server.post(&path).bearer(&real.server.admin).json(&json!({})).send().expect(200);
+    };
+    told("suspend");
+    eventually("it is refused", || said(&verifier, &before) == Err(Rejection::Revoked));
+    assert_eq!(said(&verifier, &of_other), Ok(()));
+    let minting = real.server.post("/v1/access-tokens").bearer(&session.token).json(&json!({})).send();
+    minting.refused(401, "SUBJECT_SUSPENDED");
+    real.server.advance(5);
+    told("resume");
+    let at_five = real.mint(&session, &json!({}));
+    assert_eq!(said(&verifier, &at_five), Err(Rejection::Revoked));
+    real.server.advance(1);
+    let later = real.mint(&session, &json!({}));
+    eventually("it is good", || said(&verifier, &later) == Ok(()));
+    assert_eq!(said(&verifier, &before), Err(Rejection::Revoked));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_verifier_whose_key_is_revoked_hears_no_more_and_refuses_everything() {
     let real = Real::start();

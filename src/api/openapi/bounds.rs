@@ -89,6 +89,8 @@ fn members(policy: &Policy) -> Vec<(&'static str, &'static str, Value)> {
         ("RevocationBody", "reason", text(&limits::REASON)),
         ("SelectorBody", "device", text(&limits::DEVICE)),
         ("EraseBody", "reason", text(&limits::REASON)),
+        ("SuspendBody", "reason", text(&limits::REASON)),
+        ("ResumeBody", "reason", text(&limits::REASON)),
         ("NewCredentialBody", "name", text(&limits::NAME)),
         ("NewCredentialBody", "expiresIn", whole(&limits::EXPIRES_IN)),
         ("NewWebhookBody", "url", webhook_url()),

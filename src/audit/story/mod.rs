@@ -44,6 +44,8 @@ struct GivenReason {
     chapter: usize,
     /// Whether it is sealed with the key of the session's subject, and so goes with it.
     is_own: bool,
+    /// Whether the session was ended for it; otherwise its subject was suspended or resumed.
+    is_of_end: bool,
     /// When that key was destroyed.
     erased_at: Option<Timestamp>,
 }
@@ -133,13 +135,16 @@ impl Teller {
             }
         } else if event.texts().iter().any(|(name, text)| *name == "reason" && text.is_some()) {
             let is_own = commit.stream != Stream::System;
-            self.reasons.push(GivenReason { chapter: self.chapters.len(), is_own, erased_at: None });
+            let is_of_end = !matches!(event.kind(), EventKind::SubjectSuspended | EventKind::SubjectResumed);
+            let chapter = self.chapters.len();
+            self.reasons.push(GivenReason { chapter, is_own, is_of_end, erased_at: None });
         }
     }
 
     fn tell_reasons(&mut self) {
         for reason in &self.reasons {
-            let told = match (reason.erased_at, &self.live.reason) {
+            let known = self.live.reason.as_ref().filter(|_| reason.is_of_end);
+            let told = match (reason.erased_at, known) {
                 (Some(at), _) => format!(" A reason was given; it was erased on {at}."),
                 (None, Some(text)) => format!(" The reason given: \"{text}\"."),
                 (None, None) => " A reason was given; it is sealed.".to_owned(),

@@ -9,6 +9,7 @@ use crate::domain::{
     refusal::Refusal,
     session::{Session, Status},
     subject::Subject,
+    suspension::Suspension,
 };
 
 /// What could happen at this moment, in words.
@@ -38,9 +39,10 @@ pub(super) fn possible(
                 format!("Without use it ends at {end}, in {}; each use puts that off.", between(at, end))
             });
             let veto = session.renewed_at().map(|renewed_at| veto(session, renewed_at, at));
+            let suspended = subject.suspension_at(at).map(suspended);
             let renewal = policy.map(|policy| renewal(subject, session, policy, at));
             let end = "Its owner, an issuer, an admin or its own token may end it at any time.".to_owned();
-            [Some(ends), idle, renewal, veto, Some(end)].into_iter().flatten().collect()
+            [suspended, Some(ends), idle, renewal, veto, Some(end)].into_iter().flatten().collect()
         }
     }
 }
@@ -67,8 +69,16 @@ fn renewal(subject: &Subject, session: &Session, policy: &Policy, at: Timestamp)
                 between(at, retry_at)
             )
         }
+        Err(Refusal::SubjectSuspended { .. }) => {
+            "A renewal would be refused while its subject is suspended.".to_owned()
+        }
         Err(refusal) => format!("A renewal would be refused, now and later: {refusal}."),
     }
+}
+
+fn suspended(suspension: &Suspension) -> String {
+    let end = suspension.until.map_or_else(|| "it is resumed".to_owned(), |until| until.to_string());
+    format!("Its subject is suspended since {}: no token of it works until {end}.", suspension.at)
 }
 
 fn veto(session: &Session, renewed_at: Timestamp, at: Timestamp) -> String {

@@ -13,7 +13,7 @@ use crate::{
         event::{
             Event, ExpiryCause, KeyRotated, Presented, Seen, SelectionRevoked, SessionCreated,
             SessionExpired, SessionRefreshed, SessionRenewed, SessionRevoked, SubjectEvent,
-            SubjectRegistered, SystemEvent, Trigger, UsageRecorded,
+            SubjectRegistered, SubjectResumed, SubjectSuspended, SystemEvent, Trigger, UsageRecorded,
         },
         keys::Retire,
         record::{ActorKind, RecordedAs},
@@ -87,6 +87,12 @@ pub(super) fn told(
         Event::Subject(SubjectEvent::SessionRefreshed(event)) if event.session_id == id => {
             Some((refreshed(event), None))
         }
+        Event::Subject(SubjectEvent::SubjectSuspended(event)) if session.is_some() => {
+            Some((suspended(event, &whom), None))
+        }
+        Event::Subject(SubjectEvent::SubjectResumed(event)) if session.is_some() => {
+            Some((resumed(event, subject?, &whom), None))
+        }
         Event::System(SystemEvent::SessionsSeen(event)) => seen(&event.seen, id).map(|words| (words, None)),
         Event::Subject(_) | Event::System(_) => None,
     }
@@ -155,6 +161,19 @@ fn renewed(event: &SessionRenewed, session: &Session, at: Timestamp) -> String {
         event.generation.0,
         event.expires_at,
     )
+}
+
+fn suspended(event: &SubjectSuspended, whom: &str) -> String {
+    let end = event.until.map_or_else(|| "until it is resumed".to_owned(), |until| format!("until {until}"));
+    format!("Its subject was suspended by {whom}, {end}: no token of it works, and its clocks go on.")
+}
+
+fn resumed(event: &SubjectResumed, before: &Subject, whom: &str) -> String {
+    let until = before.suspension().and_then(|suspension| suspension.until);
+    match (event.role, until) {
+        (None, Some(until)) => format!("The suspension of its subject had ended by itself at {until}."),
+        (Some(_) | None, _) => format!("The suspension of its subject was lifted by {whom}."),
+    }
 }
 
 /// Nothing rests on it: who asked between the end and this event was answered by the clock.

@@ -1,14 +1,15 @@
 //! What was asked, as far as the record tells: a commit back into the requests that led to it.
 
 use crate::domain::{
-    Commit, Event, Generation, Mode, Policy, Seconds, SessionId, SubjectEvent, Timestamp,
+    Actor, Commit, Event, Generation, Mode, Policy, Seconds, SessionId, SubjectEvent, Timestamp,
     command::{
         AskedTerms, Command, CreateSession, EndContested, EraseSubject, RecordUsage, RefreshSession,
-        RegisterSubject, RenewSession, RevokeSession, RevokeSessions, Revoker,
+        RegisterSubject, RenewSession, ResumeSubject, RevokeSession, RevokeSessions, Revoker, SuspendSubject,
+        Suspender,
     },
     event::{
-        RejectionCause, RejectionCode, RenewalRejected, SessionCreated, SessionRenewed, SessionRevoked,
-        SessionsRevoked, Trigger,
+        RejectionCause, RejectionCode, RenewalRejected, Role, SessionCreated, SessionRenewed, SessionRevoked,
+        SessionsRevoked, SubjectResumed, Trigger,
     },
     observed::Observed,
     policy::OnReuse,
@@ -119,6 +120,14 @@ pub(super) fn asked(subject: &Subject, policy: Option<&Policy>, commit: &Commit)
             let reason = event.reason.clone();
             Some(Request::Same(Command::EraseSubject(EraseSubject { reason })))
         }
+        Event::Subject(SubjectEvent::SubjectSuspended(event)) => {
+            Some(Request::Same(Command::SuspendSubject(SuspendSubject {
+                by: suspender(event.role, &event.by),
+                until: event.until,
+                reason: event.reason.clone(),
+            })))
+        }
+        Event::Subject(SubjectEvent::SubjectResumed(event)) => resumed(event, commit),
         // Its token would be the current one; what matters is whether the session would have been live.
         Event::Subject(SubjectEvent::UsageRecorded(event)) => {
             Some(Request::Same(Command::RecordUsage(RecordUsage {
@@ -133,6 +142,25 @@ pub(super) fn asked(subject: &Subject, policy: Option<&Policy>, commit: &Commit)
         Event::System(_) => None,
     });
     Asked { requests: requests.collect() }
+}
+
+/// That a suspension had ended by itself is recorded by a sweep, or by the suspension that follows.
+fn resumed(event: &SubjectResumed, commit: &Commit) -> Option<Request> {
+    let reason = event.reason.clone();
+    let suspends =
+        commit.events.iter().any(|event| matches!(event, Event::Subject(SubjectEvent::SubjectSuspended(_))));
+    match event.role {
+        Some(role) => Some(Request::Same(Command::ResumeSubject(ResumeSubject {
+            by: suspender(role, &event.by),
+            reason,
+        }))),
+        None => (!suspends).then_some(Request::Same(Command::RecordExpiries)),
+    }
+}
+
+/// That an owner answered for the subject then is in the record.
+fn suspender(role: Role, actor: &Actor) -> Suspender {
+    Suspender { role, owner: None, actor: actor.clone() }
 }
 
 /// A limit that is the default of its time counts as left open.

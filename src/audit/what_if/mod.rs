@@ -305,7 +305,9 @@ impl Counts {
                     | SubjectEvent::SubjectErased(_)
                     | SubjectEvent::SessionExpired(_)
                     | SubjectEvent::UsageRecorded(_)
-                    | SubjectEvent::SessionRefreshed(_),
+                    | SubjectEvent::SessionRefreshed(_)
+                    | SubjectEvent::SubjectSuspended(_)
+                    | SubjectEvent::SubjectResumed(_),
                 )
                 | Event::System(_) => continue,
             };

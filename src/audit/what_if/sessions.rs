@@ -76,7 +76,9 @@ fn what_happened(session: &Session, stored: &StoredCommit, at: Timestamp) -> Str
                 SubjectEvent::SubjectRegistered(_)
                 | SubjectEvent::SubjectErased(_)
                 | SubjectEvent::SessionExpired(_)
-                | SubjectEvent::SessionsRevoked(_),
+                | SubjectEvent::SessionsRevoked(_)
+                | SubjectEvent::SubjectSuspended(_)
+                | SubjectEvent::SubjectResumed(_),
             )
             | Event::System(_),
         )

@@ -4,9 +4,11 @@
 use jiff::Timestamp as Moment;
 
 use crate::{
-    bus::notice::{Created, Details, EndIsNear, Expired, Notice, RenewalRejected, Renewed, Revoked},
+    bus::notice::{
+        Created, Details, EndIsNear, Expired, Notice, RenewalRejected, Renewed, Revoked, Suspension,
+    },
     domain::{
-        Actor, Timestamp,
+        Actor, NoticeKind, Timestamp,
         event::{ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode, Trigger},
         record::ActorKind,
     },
@@ -65,6 +67,10 @@ pub(super) fn of_notice(notice: &Notice) -> Words {
         Details::Revoked(details) => revoked(&who, details),
         Details::ExpiringSoon(details) => expiring_soon(&who, details),
         Details::Expired(details) => expired(&who, details),
+        Details::Suspension(details) if notice.kind == NoticeKind::SubjectSuspended => {
+            suspended(&who, details)
+        }
+        Details::Suspension(details) => resumed(&who, details),
     };
     if let Some(session) = notice.session_id {
         words.lines.push(format!("Session {session}"));
@@ -207,6 +213,41 @@ fn by(actor: &Actor) -> Option<String> {
         ActorKind::Authority => return None,
     };
     actor.id.as_ref().map(|id| format!("By {kind} {}", cut(id)))
+}
+
+fn suspended(who: &str, details: &Suspension) -> Words {
+    let end = match details.until {
+        Some(until) => {
+            format!("Its sessions work again from {} on, unless it is resumed before.", moment(until))
+        }
+        None => "It stays so until it is resumed.".to_owned(),
+    };
+    let mut lines = vec!["None of its sessions works, and it gets no new one.".to_owned(), end];
+    lines.extend(details.reason.as_ref().map(|reason| format!("Reason: {}", foreign(reason))));
+    lines.extend(by(&details.actor));
+    Words {
+        title: format!("{who} is suspended"),
+        lines,
+        link: None,
+        urgency: Urgency::Normal,
+        tag: "pause_button",
+    }
+}
+
+fn resumed(who: &str, details: &Suspension) -> Words {
+    let mut lines = vec!["Its sessions work again, as far as they have not ended meanwhile.".to_owned()];
+    if details.actor.kind == ActorKind::Authority {
+        lines.push("The end of the suspension was reached.".to_owned());
+    }
+    lines.extend(details.reason.as_ref().map(|reason| format!("Reason: {}", foreign(reason))));
+    lines.extend(by(&details.actor));
+    Words {
+        title: format!("{who} is no longer suspended"),
+        lines,
+        link: None,
+        urgency: Urgency::Normal,
+        tag: "arrow_forward",
+    }
 }
 
 fn expiring_soon(who: &str, details: &EndIsNear) -> Words {

@@ -30,6 +30,10 @@ pub(crate) struct Revoke {
     #[arg(long, value_name = "BOOL", conflicts_with_all = SELECTING)]
     reject_renewal: Option<bool>,
 
+    /// Suspend its subject in the same step, also if the session has ended already
+    #[arg(long, conflicts_with_all = SELECTING)]
+    suspend: bool,
+
     #[command(flatten)]
     selection: Selection,
 
@@ -83,20 +87,23 @@ const MATCHED: &[Column] = &[
 
 impl Revoke {
     pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
-        let Self { session, reason, reject_renewal, selection, caution } = self;
+        let Self { session, reason, reject_renewal, suspend, selection, caution } = self;
         let Some(session) = session else { return selection.run(cli, reason, &caution) };
         let path = ["v1", "sessions", &session];
         if caution.dry_run {
-            return preview(cli, &path, reject_renewal);
+            return preview(cli, &path, reject_renewal, suspend);
         }
-        caution.ask(cli.output, || question(cli, &path))?;
-        let request = Request::delete(&path).query("reason", reason).query("rejectRenewal", reject_renewal);
+        caution.ask(cli.output, || question(cli, &path, suspend))?;
+        let request = Request::delete(&path)
+            .query("reason", reason)
+            .query("rejectRenewal", reject_renewal)
+            .query("suspend", suspend.then_some(true));
         cli.show(&request, COLUMNS)
     }
 }
 
 /// Which session it is, by what people know of it.
-fn question(cli: &Context, path: &[&str]) -> Result<String, Failure> {
+fn question(cli: &Context, path: &[&str], suspend: bool) -> Result<String, Failure> {
     let session = cli.client.send(&Request::get(path))?.body;
     let text = |field: &str| session[field].as_str().unwrap_or_default().to_owned();
     let scopes: Vec<_> =
@@ -105,13 +112,18 @@ fn question(cli: &Context, path: &[&str]) -> Result<String, Failure> {
     let renewals = format!("{} of {} renewals", session["renewalCount"], session["maxRenewals"]);
     let scopes = (!scopes.is_empty()).then(|| scopes.join(" "));
     let known: Vec<_> = owner.into_iter().chain([renewals]).chain(scopes).collect();
-    Ok(format!("End session {} of {} ({})?", text("sessionId"), text("subjectId"), known.join(", ")))
+    let and = if suspend { ", and suspend that subject" } else { "" };
+    Ok(format!("End session {} of {} ({}){and}?", text("sessionId"), text("subjectId"), known.join(", ")))
 }
 
-fn preview(cli: &Context, path: &[&str], reject_renewal: Option<bool>) -> Result<(), Failure> {
+fn preview(cli: &Context, path: &[&str], reject_renewal: Option<bool>, suspend: bool) -> Result<(), Failure> {
     let session = cli.client.send(&Request::get(path))?.body;
+    if suspend {
+        cli.output
+            .talk(&format!("Subject {} would be suspended.", session["subjectId"].as_str().unwrap_or("-")));
+    }
     if session["status"] == "REVOKED" {
-        cli.output.talk("This session was ended before, and nothing would change:");
+        cli.output.talk("This session was ended before, and would stay as it is:");
     } else if reject_renewal == Some(true) && session["renewedAt"].is_null() {
         return Err(Failure::Usage("--reject-renewal: the session was never renewed".into()));
     } else {

@@ -5,8 +5,10 @@ mod erase;
 mod list;
 mod logout;
 mod put;
+mod resume;
 mod set;
 mod show;
+mod suspend;
 
 use clap::Subcommand;
 
@@ -23,6 +25,10 @@ pub(crate) enum Subject {
     Show(show::Show),
     /// List subjects
     List(list::List),
+    /// Suspend a subject: none of its sessions works, and it gets no new one
+    Suspend(suspend::Suspend),
+    /// Lift the suspension of a subject
+    Resume(resume::Resume),
     /// End a subject's sessions, all in one step
     Logout(logout::Logout),
     /// Make all text about a subject unreadable, for good
@@ -36,6 +42,8 @@ impl Subject {
             Self::Set(set) => set.run(cli),
             Self::Show(show) => show.run(cli),
             Self::List(list) => list.run(cli),
+            Self::Suspend(suspend) => suspend.run(cli),
+            Self::Resume(resume) => resume.run(cli),
             Self::Logout(logout) => logout.run(cli),
             Self::Erase(erase) => erase.run(cli),
         }
@@ -49,4 +57,5 @@ const COLUMNS: &[Column] = &[
     Column::plain("KIND", "kind"),
     Column::plain("OWNER", "ownerId"),
     Column::plain("ACTIVE", "activeSessions"),
+    Column::moment("SUSPENDED", "suspension.at"),
 ];

@@ -7,14 +7,16 @@ mod register;
 mod renew;
 mod reuse;
 mod revoke;
+mod suspend;
 mod system;
 mod usage;
 
 pub use create::check_terms;
+pub use suspend::UNTIL_AHEAD;
 pub use system::decide_system;
 
 use super::{
-    command::{Command, EraseSubject},
+    command::{Command, EndAndSuspend, EraseSubject},
     event::{SubjectErased, SubjectEvent, Terms},
     observed::Observed,
     policy::Policy,
@@ -51,6 +53,11 @@ pub fn decide(
         Command::EndContested(command) => reuse::end_contested(policy, subject, *command, observed),
         Command::RecordExpiries => Ok(expire::record(subject, at)),
         Command::EraseSubject(command) => Ok(erase(subject, command, observed)?),
+        Command::SuspendSubject(command) => Ok(suspend::suspend(subject, command, at)?),
+        Command::ResumeSubject(command) => Ok(suspend::resume(subject, command, at)?),
+        Command::EndAndSuspend(EndAndSuspend { end, suspension }) => {
+            Ok(suspend::end_and_suspend(subject, end, suspension, at)?)
+        }
     }
 }
 
@@ -109,6 +116,9 @@ fn token_refusal(session: &Session, fault: TokenFault) -> Refusal {
     let caused_by = session.cause_of(fault);
     match fault {
         TokenFault::Revoked(trigger) => Refusal::SessionRevoked { caused_by, trigger },
+        TokenFault::Suspended { position, until } => {
+            Refusal::SubjectSuspended { caused_by: position, until, of_own_token: true }
+        }
         TokenFault::Superseded => Refusal::TokenSuperseded { caused_by },
         TokenFault::Expired => Refusal::TokenExpired { caused_by },
         TokenFault::Idle => Refusal::SessionIdle { caused_by },

@@ -18,7 +18,8 @@ pub(super) fn refresh(
     if command.generation == session.generation {
         check_uncontested(policy, session)?;
     }
-    session.judge(command.generation, at).map_err(|fault| token_refusal(session, fault))?;
+    let judged = session.judge(command.generation, subject.suspension(), at);
+    judged.map_err(|fault| token_refusal(session, fault))?;
     let is_due = session.refresh_at().is_some_and(|due| at >= due);
     let expires_at = session.refreshed_until(at);
     if !policy.sliding_enabled || !is_due || expires_at <= session.expires_at {

@@ -30,10 +30,17 @@ pub(super) fn renew(
             Refusal::SessionRevoked { caused_by: revocation.position, trigger: revocation.trigger }.into()
         );
     }
+    if command.generation == session.generation {
+        check_uncontested(policy, session)?;
+    }
+    // Row 3a, also for a repeat. Nothing is recorded of it: rows 4 to 8 say of what a session was refused.
+    if let Some(suspension) = subject.suspension_at(at) {
+        let (caused_by, until) = (suspension.position, suspension.until);
+        return Err(Refusal::SubjectSuspended { caused_by, until, of_own_token: true }.into());
+    }
     if command.generation != session.generation {
         return repeat_or_mismatch(policy, session, command, observed, at);
     }
-    check_uncontested(policy, session)?;
     if is_key_of_latest_renewal(session, command) {
         return Err(Refusal::IdempotencyKeyReused { caused_by: session.granted }.into());
     }

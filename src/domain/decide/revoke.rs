@@ -22,8 +22,8 @@ pub(super) fn revoke(
     };
     let session = owned_session(subject, owner, command.session_id)?;
     if let Revoker::Own(generation) = command.by {
-        // Ending what has ended is no fault, but only the current token may say so.
-        match session.judge(generation, at) {
+        // Ending what has ended is no fault, but only the current token may say so. That of a suspended subject may.
+        match session.judge(generation, None, at) {
             Ok(()) => {}
             Err(TokenFault::Revoked(_)) if generation == session.generation => {}
             Err(fault) => return Err(token_refusal(session, fault)),

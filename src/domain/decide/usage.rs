@@ -6,7 +6,7 @@ use crate::domain::{
     command::RecordUsage,
     event::UsageRecorded,
     refusal::{Refusal, Refused},
-    session::{Session, Status},
+    session::{Session, TokenFault},
     subject::Subject,
 };
 
@@ -22,7 +22,7 @@ pub(super) fn record(
     if command.generation == Some(session.generation) {
         check_uncontested(policy, session)?;
     }
-    check_live(session, command, at)?;
+    check_live(subject, session, command, at)?;
     let (wanted, so_far) = (&command.wanted, session.usage());
     if let Some(constraint) = session.constraints().and_then(|limits| limits.violated_by(wanted, so_far)) {
         return Err(Refusal::ConstraintViolated { constraint, caused_by: session.created }.into());
@@ -40,12 +40,21 @@ pub(super) fn record(
 
 /// Its own token is judged as by introspection. To whoever asks on its behalf the state of the session is no
 /// matter of the credential.
-fn check_live(session: &Session, command: &RecordUsage, at: Timestamp) -> Result<(), Refusal> {
+fn check_live(
+    subject: &Subject,
+    session: &Session,
+    command: &RecordUsage,
+    at: Timestamp,
+) -> Result<(), Refusal> {
     let generation = command.generation.unwrap_or(session.generation);
-    session.judge(generation, at).map_err(|fault| match (command.generation, session.status(at)) {
-        (None, status @ (Status::Revoked | Status::Expired)) => {
-            Refusal::SessionNotActive { status, caused_by: session.cause_of(fault) }
+    let judged = session.judge(generation, subject.suspension(), at);
+    judged.map_err(|fault| match (command.generation, fault) {
+        (None, TokenFault::Suspended { position, until }) => {
+            Refusal::SubjectSuspended { caused_by: position, until, of_own_token: false }
         }
-        (Some(_), _) | (None, Status::Active) => token_refusal(session, fault),
+        (None, TokenFault::Revoked(_) | TokenFault::Expired | TokenFault::Idle) => {
+            Refusal::SessionNotActive { status: session.status(at), caused_by: session.cause_of(fault) }
+        }
+        (Some(_), _) | (None, TokenFault::Superseded) => token_refusal(session, fault),
     })
 }

@@ -19,6 +19,7 @@ pub use super::expiry::{ExpiryCause, SessionExpired};
 pub use super::keys::KeyRotated;
 pub use super::kind::{EventKind, KindSet};
 pub use super::profile::{Change, Profile, ProfileChanges, SubjectKind};
+pub use super::suspension::{SubjectResumed, SubjectSuspended};
 pub use super::webhook::{WebhookCreated, WebhookDeleted};
 use super::{id::SessionId, record::Stream, text::SealedText};
 

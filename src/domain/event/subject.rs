@@ -3,7 +3,10 @@
 use minicbor::{Decode, Encode};
 use serde::{Serialize, Serializer};
 
-use super::{EventKind, MatchedOfOwner, Profile, Selector, SessionExpired, SessionRefreshed, UsageRecorded};
+use super::{
+    EventKind, MatchedOfOwner, Profile, Selector, SessionExpired, SessionRefreshed, SubjectResumed,
+    SubjectSuspended, UsageRecorded,
+};
 use crate::domain::{
     activity::Mode,
     budget::Constraints,
@@ -39,6 +42,10 @@ pub enum SubjectEvent {
     SessionRefreshed(SessionRefreshed),
     /// A session was used, within its constraints.
     UsageRecorded(UsageRecorded),
+    /// A subject was suspended: nothing is created for it, and no token of its sessions is good.
+    SubjectSuspended(SubjectSuspended),
+    /// A subject is no longer suspended.
+    SubjectResumed(SubjectResumed),
 }
 
 impl SubjectEvent {
@@ -55,6 +62,8 @@ impl SubjectEvent {
             Self::SubjectErased(_) => EventKind::SubjectErased,
             Self::SessionRefreshed(_) => EventKind::SessionRefreshed,
             Self::UsageRecorded(_) => EventKind::UsageRecorded,
+            Self::SubjectSuspended(_) => EventKind::SubjectSuspended,
+            Self::SubjectResumed(_) => EventKind::SubjectResumed,
         }
     }
 
@@ -68,7 +77,11 @@ impl SubjectEvent {
             Self::SessionExpired(event) => Some(event.session_id),
             Self::SessionRefreshed(event) => Some(event.session_id),
             Self::UsageRecorded(event) => Some(event.session_id),
-            Self::SubjectRegistered(_) | Self::SessionsRevoked(_) | Self::SubjectErased(_) => None,
+            Self::SubjectRegistered(_)
+            | Self::SessionsRevoked(_)
+            | Self::SubjectErased(_)
+            | Self::SubjectSuspended(_)
+            | Self::SubjectResumed(_) => None,
         }
     }
 
@@ -83,6 +96,8 @@ impl SubjectEvent {
             Self::SessionRevoked(event) => vec![("reason", event.reason.as_ref())],
             Self::SessionsRevoked(event) => vec![("reason", event.reason.as_ref())],
             Self::SubjectErased(event) => vec![("reason", Some(&event.reason))],
+            Self::SubjectSuspended(event) => vec![("reason", event.reason.as_ref())],
+            Self::SubjectResumed(event) => vec![("reason", event.reason.as_ref())],
             Self::SessionRenewed(_)
             | Self::RenewalRejected(_)
             | Self::SessionExpired(_)

@@ -43,6 +43,27 @@ pub(super) enum Ask {
         shown: Option<u32>,
     },
     Erase,
+    Suspend {
+        by: Suspender,
+        until: Option<i64>,
+        reason: Option<u8>,
+    },
+    Resume {
+        by: Suspender,
+    },
+    EndAndSuspend {
+        session: u32,
+        by: Suspender,
+        reason: Option<u8>,
+    },
+}
+
+/// Who suspends and resumes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Suspender {
+    Admin,
+    Issuer,
+    Owner(u8),
 }
 
 /// Which sessions of any subjects: those to which all of it applies.

@@ -1,21 +1,23 @@
 //! What is asked, as the domain takes it.
 
 use tenure::domain::{
-    Generation, Mode, Seconds, SubjectId, Timestamp,
+    Actor, Generation, Mode, SealedText, Seconds, SubjectId, Timestamp,
     budget::{Constraints, Use},
     bulk::Selector,
     command::{
-        AskedTerms, Command, CreateSession, EndContested, EraseSubject, RecordUsage, RefreshSession,
-        RegisterSubject, RenewSession, RevokeSession, RevokeSessions, Revoker,
+        AskedTerms, Command, CreateSession, EndAndSuspend, EndContested, EraseSubject, RecordUsage,
+        RefreshSession, RegisterSubject, RenewSession, ResumeSubject, RevokeSession, RevokeSessions, Revoker,
+        SuspendSubject, Suspender as SuspendedBy,
     },
-    event::Profile,
+    event::{Profile, Role},
     keys::{KeyId, KeyUse},
     observed::Observed,
     policy::{OnLimit, OnReuse, Policy},
+    record::ActorKind,
 };
 
 use super::{
-    asks::{Ask, Budget, By, NewSession, OwnLimits, Rules, Selection},
+    asks::{Ask, Budget, By, NewSession, OwnLimits, Rules, Selection, Suspender},
     model::in_tenths,
     run::Run,
     steps::{SUBJECTS, Which},
@@ -75,6 +77,31 @@ impl Run {
                 session_id: session(number),
                 shown: shown.map(Generation),
             }),
+            Ask::Suspend { by, until, reason } => Command::SuspendSubject(SuspendSubject {
+                by: suspender_of(by),
+                until: until.map(Timestamp::from_millis),
+                reason: reason.map(reason_of),
+            }),
+            Ask::Resume { by } => {
+                Command::ResumeSubject(ResumeSubject { by: suspender_of(by), reason: None })
+            }
+            Ask::EndAndSuspend { session: number, by, reason } => Command::EndAndSuspend(EndAndSuspend {
+                end: RevokeSession {
+                    session_id: session(number),
+                    by: match by {
+                        Suspender::Admin => Revoker::Admin,
+                        Suspender::Issuer => Revoker::Issuer,
+                        Suspender::Owner(number) => Revoker::Owner(owner(&format!("owner-{number}"))),
+                    },
+                    reject_renewal: None,
+                    reason: None,
+                },
+                suspension: SuspendSubject {
+                    by: suspender_of(by),
+                    until: None,
+                    reason: reason.map(reason_of),
+                },
+            }),
             Ask::Erase => Command::EraseSubject(EraseSubject { reason: sealed("asked") }),
             Ask::RevokeAll { device, except, owner: asking } => Command::RevokeSessions(RevokeSessions {
                 device: device.map(digest),
@@ -84,6 +111,19 @@ impl Run {
             }),
         }
     }
+}
+
+fn reason_of(number: u8) -> SealedText {
+    sealed(&format!("reason {number}"))
+}
+
+fn suspender_of(by: Suspender) -> SuspendedBy {
+    let (role, owner) = match by {
+        Suspender::Admin => (Role::Admin, None),
+        Suspender::Issuer => (Role::Issuer, None),
+        Suspender::Owner(number) => (Role::Owner, Some(owner(&format!("owner-{number}")))),
+    };
+    SuspendedBy { role, owner, actor: Actor { kind: ActorKind::Credential, id: Some(format!("{role:?}")) } }
 }
 
 /// The subject of this number.

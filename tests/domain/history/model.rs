@@ -7,11 +7,13 @@ use super::{
     asks::{Ask, By, NewSession, OwnLimits, Rules, Selection},
     keys::Keys,
     session::{Activity, Session, Token, period},
+    suspension::{Suspension, is_suspended},
 };
 
 #[derive(Clone, Debug, Default)]
-struct Subject {
-    registration: Option<(Option<u8>, OwnLimits)>,
+pub(super) struct Subject {
+    pub(super) registration: Option<(Option<u8>, OwnLimits)>,
+    pub(super) suspension: Option<Suspension>,
 }
 
 /// What happened, one line a fact, and the code of the refusal if there was one.
@@ -33,7 +35,7 @@ pub(super) fn refused(code: impl Into<String>) -> Answer {
 #[derive(Clone, Debug)]
 pub(super) struct Model {
     pub(super) rules: Rules,
-    subjects: Vec<Subject>,
+    pub(super) subjects: Vec<Subject>,
     pub(super) sessions: BTreeMap<u32, Session>,
     /// The keys of session tokens, and those of access tokens.
     pub(super) keys: [Keys; 2],
@@ -80,7 +82,7 @@ impl Model {
     /// A token is shown for a check; what is wrong with it. If it is good, that is a use.
     pub(super) fn introspect(&mut self, number: u32, generation: u32, now: i64) -> Option<&'static str> {
         let session = self.sessions.get_mut(&number).expect("it was picked");
-        let fault = session.judge(generation, now);
+        let fault = session.judge(generation, is_suspended(&self.subjects[session.subject], now), now);
         if let Some(activity) = session.activity.as_mut().filter(|_| fault.is_none()) {
             activity.seen = now;
         }
@@ -122,7 +124,17 @@ impl Model {
                 if is_shown && known.ends_by(newest) { self.both_shown(session) } else { granted(vec![]) }
             }
             Ask::Erase if self.subjects[subject].registration.is_none() => refused("SUBJECT_NOT_FOUND"),
-            Ask::Erase => granted(vec!["erased".into()]),
+            Ask::Erase => {
+                if let Some(suspension) = &mut self.subjects[subject].suspension {
+                    suspension.reason = None;
+                }
+                granted(vec!["erased".into()])
+            }
+            Ask::Suspend { by, until, reason } => self.suspend(subject, by, until, reason, now),
+            Ask::Resume { by } => self.resume(subject, by, now),
+            Ask::EndAndSuspend { session, by, reason } => {
+                self.end_and_suspend(subject, session, by, reason, now)
+            }
         }
     }
 
@@ -196,6 +208,9 @@ impl Model {
                 return refused("SUBJECT_NOT_FOUND");
             }
             facts.push("registered".into());
+        }
+        if self.is_suspended(subject, now) {
+            return refused("SUBJECT_SUSPENDED");
         }
         let leaving = match self.who_makes_room(subject, new.device, now) {
             Ok(leaving) => leaving,
@@ -278,6 +293,9 @@ impl Model {
         if session.ends_by(generation) {
             return self.both_shown(number);
         }
+        if is_suspended(&self.subjects[session.subject], now) {
+            return refused("SUBJECT_SUSPENDED");
+        }
         if generation == newest {
             if has_its_key {
                 return refused("IDEMPOTENCY_KEY_REUSED");
@@ -354,7 +372,9 @@ impl Model {
         if generation.is_some_and(|generation| session.ends_by(generation as usize)) {
             return self.both_shown(number);
         }
-        match generation.map(|generation| session.judge(generation, now)) {
+        let is_suspended = is_suspended(&self.subjects[session.subject], now);
+        match generation.map(|generation| session.judge(generation, is_suspended, now)) {
+            None if session.ended.is_none() && is_suspended => return refused("SUBJECT_SUSPENDED"),
             None if !session.is_active(now) => return refused("SESSION_NOT_ACTIVE"),
             Some(Some(fault)) => return refused(fault),
             Some(None) | None => {}
@@ -383,6 +403,7 @@ impl Model {
 
     fn sweep(&mut self, subject: usize, now: i64) -> Answer {
         let mut facts = vec![];
+        facts.extend(self.end_of_suspension(subject, now));
         for (number, session) in &mut self.sessions {
             let is_over = session.ended.is_none() && session.over(now).is_some();
             if session.subject == subject && is_over && !session.said_expired {
@@ -405,7 +426,8 @@ impl Model {
         if session.ends_by(generation as usize) {
             return self.both_shown(number);
         }
-        if let Some(fault) = session.judge(generation, now) {
+        let is_suspended = is_suspended(&self.subjects[session.subject], now);
+        if let Some(fault) = session.judge(generation, is_suspended, now) {
             return refused(fault);
         }
         let (ttl, end, expires) = (session.ttl, session.end, session.current().expires);
@@ -428,7 +450,14 @@ impl Model {
         Answer { refused: Some(code.into()), facts: if is_new { vec![fact] } else { vec![] } }
     }
 
-    fn revoke(&mut self, subject: usize, number: u32, by: By, veto: Option<bool>, now: i64) -> Answer {
+    pub(super) fn revoke(
+        &mut self,
+        subject: usize,
+        number: u32,
+        by: By,
+        veto: Option<bool>,
+        now: i64,
+    ) -> Answer {
         let owner = self.subjects[subject].registration.and_then(|(owner, _)| owner);
         let Some(session) = self.sessions.get(&number) else { return refused("SESSION_NOT_FOUND") };
         if let By::Owner(asking) = by

@@ -10,7 +10,7 @@ use tenure::{
         activity::mark_seen,
         budget::Usage,
         bulk::{Bulk, is_unsettled, settle},
-        event::Trigger,
+        event::{Role, Trigger},
         evolve::mark_presented,
         policy::OnReuse,
         record::RecordedAs,
@@ -31,7 +31,7 @@ use crate::scenario::{Refused, evolve_subject, session};
 
 type Promise = (&'static str, fn(&Seen) -> Check);
 
-const PROMISES: [Promise; 24] = [
+const PROMISES: [Promise; 27] = [
     ("recorded time never goes back", recorded_time_never_goes_back),
     ("positions are dense", positions_are_dense),
     ("the model agrees about every session", the_model_agrees_about_every_session),
@@ -46,6 +46,9 @@ const PROMISES: [Promise; 24] = [
     ("a refused renewal is recorded once", a_refused_renewal_is_recorded_once),
     ("nobody is signed out who is alone with a session", nobody_is_signed_out_who_is_alone_with_a_session),
     ("no budget is overspent", no_budget_is_overspent),
+    ("nothing is granted to a suspended subject", nothing_is_granted_to_a_suspended_subject),
+    ("an admin's suspension is an admin's to lift", an_admins_suspension_is_an_admins_to_lift),
+    ("a suspension touches no session", a_suspension_touches_no_session),
     ("the model agrees about every key", the_model_agrees_about_every_key),
     ("a session is idle exactly from its idle end on", a_session_is_idle_exactly_from_its_idle_end_on),
     ("no crash ends a session early", no_crash_ends_a_session_early),
@@ -104,7 +107,7 @@ fn the_model_agrees_about_every_session(seen: &Seen) -> Check {
 
 fn at_most_one_generation_is_live(seen: &Seen) -> Check {
     for session in seen.run.live_sessions() {
-        let works = |generation: &u32| session.judge(Generation(*generation), seen.run.now).is_ok();
+        let works = |generation: &u32| session.judge(Generation(*generation), None, seen.run.now).is_ok();
         let live: Vec<_> = (0..=session.generation.0 + 2).filter(works).collect();
         let expected = if session.is_live(seen.run.now) { vec![session.generation.0] } else { vec![] };
         ensure(live == expected, || format!("{live:?} of {session:?} are live"))?;
@@ -117,7 +120,7 @@ fn the_old_generation_fails_after_a_renewal(seen: &Seen) -> Check {
         let Event::Subject(SubjectEvent::SessionRenewed(renewed)) = event else { continue };
         let renewed = found(&seen.run.state, renewed.session_id)?;
         for old in 1..renewed.generation.0 {
-            let judged = renewed.judge(Generation(old), seen.run.now);
+            let judged = renewed.judge(Generation(old), None, seen.run.now);
             ensure(judged == Err(TokenFault::Superseded), || format!("{old} of {renewed:?}: {judged:?}"))?;
         }
     }
@@ -259,12 +262,69 @@ fn nobody_is_signed_out_who_is_alone_with_a_session(seen: &Seen) -> Check {
     Ok(())
 }
 
+fn nothing_is_granted_to_a_suspended_subject(seen: &Seen) -> Check {
+    let Some(commit) = seen.run.commits.last() else { return Ok(()) };
+    let Stream::Subject(id) = &commit.stream else { return Ok(()) };
+    let before = seen.before.subjects.get(id);
+    let is_suspended = before.is_some_and(|before| before.suspension_at(seen.run.now).is_some());
+    let is_grant = |event: &Event| {
+        matches!(
+            event,
+            Event::Subject(
+                SubjectEvent::SessionCreated(_)
+                    | SubjectEvent::SessionRenewed(_)
+                    | SubjectEvent::SessionRefreshed(_)
+                    | SubjectEvent::RenewalRejected(_)
+                    | SubjectEvent::UsageRecorded(_)
+            )
+        )
+    };
+    let is_veto = |event: &Event| matches!(event, Event::Subject(SubjectEvent::SessionRevoked(_)));
+    let events = recorded_of(seen.answer);
+    // A veto has the event of a refused renewal with it.
+    let holds = !is_suspended || events.iter().any(is_veto) || !events.iter().any(is_grant);
+    ensure(holds, || format!("{events:?} of a suspended subject"))
+}
+
+/// Whoever lengthens it, it stays so until an admin lifts it or its end is reached.
+fn an_admins_suspension_is_an_admins_to_lift(seen: &Seen) -> Check {
+    for (id, before) in &seen.before.subjects {
+        let Some(was) = before.suspension_at(seen.run.now).filter(|was| was.is_admins) else { continue };
+        let by_admin = recorded_of(seen.answer).iter().any(|event| match event {
+            Event::Subject(SubjectEvent::SubjectSuspended(event)) => event.role == Role::Admin,
+            Event::Subject(SubjectEvent::SubjectResumed(event)) => event.role == Some(Role::Admin),
+            Event::Subject(_) | Event::System(_) => false,
+        });
+        let is = seen.run.state.subjects[id].suspension();
+        let holds =
+            is.is_some_and(|is| is.is_admins && (is.until == was.until || was.is_lengthened_by(is.until)));
+        ensure(by_admin || holds, || format!("{was:?} of {id} became {is:?}"))?;
+    }
+    Ok(())
+}
+
 /// Once the authority has looked, no session goes on of which both holders have shown themselves.
 pub(super) fn no_thief_is_left(run: &Run) -> Check {
     run.live_sessions().try_for_each(|session| {
         let are_both_shown = session.ends_when_presented(&run.policy) && session.was_presented();
         ensure(!are_both_shown, || format!("broken promise: a thief is noticed: {session:?}"))
     })
+}
+
+fn a_suspension_touches_no_session(seen: &Seen) -> Check {
+    let events = recorded_of(seen.answer);
+    let is_of_suspension = |event: &Event| {
+        matches!(event, Event::Subject(SubjectEvent::SubjectSuspended(_) | SubjectEvent::SubjectResumed(_)))
+    };
+    if events.is_empty() || !events.iter().all(is_of_suspension) {
+        return Ok(());
+    }
+    for (id, before) in &seen.before.subjects {
+        let after = &seen.run.state.subjects[id];
+        let holds = before.sessions == after.sessions && before.profile() == after.profile();
+        ensure(holds, || format!("{before:?} became {after:?}"))?;
+    }
+    Ok(())
 }
 
 /// Summed anew from the whole history, and compared with the limits.
@@ -314,7 +374,7 @@ fn a_session_is_idle_exactly_from_its_idle_end_on(seen: &Seen) -> Check {
         };
         let last = session.last_seen_at().ok_or_else(|| format!("{session:?} was never seen"))?;
         let end = last.plus(timeout);
-        let judged = |now| session.judge(session.generation, now);
+        let judged = |now| session.judge(session.generation, None, now);
         let at_end = if end < session.expires_at { TokenFault::Idle } else { TokenFault::Expired };
         let expected = session.revocation.as_ref().map(|ended| TokenFault::Revoked(ended.trigger));
         let holds = judged(end) == Err(expected.unwrap_or(at_end))

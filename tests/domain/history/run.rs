@@ -130,6 +130,9 @@ impl Run {
             | Action::Refresh(_)
             | Action::Mint(_)
             | Action::Erase { .. }
+            | Action::Suspend { .. }
+            | Action::Resume { .. }
+            | Action::EndAndSuspend { .. }
             | Action::RevokeAll { .. } => match self.ask_of(&step.action, picked) {
                 Some((subject, ask)) => self.ask(subject, &ask),
                 None => Ok(()),
@@ -230,6 +233,15 @@ impl Run {
             }
             Action::Sweep { subject } => (subject, Ask::Sweep),
             Action::Erase { subject } => (subject, Ask::Erase),
+            Action::Suspend { subject, by, millis, reason } => {
+                let until = millis.map(|millis| self.now.as_millis() + millis);
+                (subject, Ask::Suspend { by, until, reason })
+            }
+            Action::Resume { subject, by } => (subject, Ask::Resume { by }),
+            Action::EndAndSuspend { by, reason } => {
+                let session = picked?;
+                (self.model.sessions[&session].subject, Ask::EndAndSuspend { session, by, reason })
+            }
             Action::Refresh(token) => {
                 let session = picked?;
                 let generation = self.generation(session, token);
@@ -282,7 +294,9 @@ impl Run {
         let expiries = answer.facts.iter().filter(|fact| fact.contains(" expired at "));
         let limits =
             expiries.filter_map(|fact| fact.rsplit_once(' ')).map(|(_, limit)| format!("end by {limit}"));
-        let words = triggers.chain(limits).chain([answer.refused.clone().unwrap_or_else(granted)]);
+        let resumed = answer.facts.iter().filter(|fact| *fact == "resumed by itself").cloned();
+        let words =
+            triggers.chain(limits).chain(resumed).chain([answer.refused.clone().unwrap_or_else(granted)]);
         words.for_each(|word| self.count_word(&word));
     }
 
@@ -318,6 +332,9 @@ impl Run {
             | Ask::Create(_)
             | Ask::RevokeAll { .. }
             | Ask::Erase
+            | Ask::Suspend { .. }
+            | Ask::Resume { .. }
+            | Ask::EndAndSuspend { .. }
             | Ask::Sweep => {}
         }
     }
@@ -447,6 +464,9 @@ fn kind_of(ask: &Ask) -> &'static str {
         Ask::Refresh { .. } => "refreshed",
         Ask::EndContested { .. } => "uncontested",
         Ask::Erase => "erased",
+        Ask::Suspend { .. } => "suspended",
+        Ask::Resume { .. } => "resumed",
+        Ask::EndAndSuspend { .. } => "ended and suspended",
     }
 }
 

@@ -96,9 +96,11 @@ impl Session {
     }
 
     /// What a token of this generation is worth.
-    pub(super) fn judge(&self, generation: u32, now: i64) -> Option<&'static str> {
+    pub(super) fn judge(&self, generation: u32, is_suspended: bool, now: i64) -> Option<&'static str> {
         if self.ended.is_some() {
             Some("SESSION_REVOKED")
+        } else if is_suspended {
+            Some("SUBJECT_SUSPENDED")
         } else if generation as usize != self.tokens.len() {
             Some("TOKEN_SUPERSEDED")
         } else {

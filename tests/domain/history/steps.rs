@@ -8,7 +8,7 @@ use proptest::{
     prop_oneof,
 };
 
-use super::asks::{Budget, NewSession, OwnLimits, Rules};
+use super::asks::{Budget, NewSession, OwnLimits, Rules, Suspender};
 
 /// The subjects of a history, by number.
 pub(super) const SUBJECTS: [&str; 3] = ["ada", "bot:7", "zoe@example.org"];
@@ -62,23 +62,76 @@ pub(super) enum Key {
 
 #[derive(Clone, Debug)]
 pub(super) enum Action {
-    Register { subject: usize, owner: Option<u8>, limits: OwnLimits, as_admin: bool },
-    Create { subject: usize, new: NewSession },
-    Renew { token: Which, key: Key, jitter: u16 },
+    Register {
+        subject: usize,
+        owner: Option<u8>,
+        limits: OwnLimits,
+        as_admin: bool,
+    },
+    Create {
+        subject: usize,
+        new: NewSession,
+    },
+    Renew {
+        token: Which,
+        key: Key,
+        jitter: u16,
+    },
     Introspect(Which),
     RecordUses,
     Crash,
     RecordPresented,
     LookForThieves,
     Mint(Which),
-    Revoke { by: u8, token: Which, reject_renewal: Option<bool> },
-    RevokeAll { subject: usize, device: Option<u8>, spare: bool, owner: Option<u8> },
-    RevokeMatching { owner: Option<u8>, subject: Option<usize>, device: Option<u8>, before: Option<i64> },
-    Use { token: Option<Which>, operation: u8, tenths: Option<u64> },
-    Sweep { subject: usize },
+    Revoke {
+        by: u8,
+        token: Which,
+        reject_renewal: Option<bool>,
+    },
+    RevokeAll {
+        subject: usize,
+        device: Option<u8>,
+        spare: bool,
+        owner: Option<u8>,
+    },
+    RevokeMatching {
+        owner: Option<u8>,
+        subject: Option<usize>,
+        device: Option<u8>,
+        before: Option<i64>,
+    },
+    Use {
+        token: Option<Which>,
+        operation: u8,
+        tenths: Option<u64>,
+    },
+    Sweep {
+        subject: usize,
+    },
     Refresh(Which),
-    Erase { subject: usize },
-    Rotate { access: bool, at_once: bool, overlap: Option<u32> },
+    Erase {
+        subject: usize,
+    },
+    /// For so long.
+    Suspend {
+        subject: usize,
+        by: Suspender,
+        millis: Option<i64>,
+        reason: Option<u8>,
+    },
+    Resume {
+        subject: usize,
+        by: Suspender,
+    },
+    EndAndSuspend {
+        by: Suspender,
+        reason: Option<u8>,
+    },
+    Rotate {
+        access: bool,
+        at_once: bool,
+        overlap: Option<u32>,
+    },
     ChangeRules(Rules),
 }
 
@@ -221,6 +274,18 @@ fn rules() -> impl Strategy<Value = Rules> {
     )
 }
 
+/// Some of them end before they begin, and most before a session does.
+const SPANS: &[Option<i64>] =
+    &[None, Some(0), Some(1_000), Some(1_000), Some(150_000), Some(150_000), Some(600_000), Some(86_400_000)];
+
+fn suspenders() -> impl Strategy<Value = Suspender> {
+    prop_oneof![
+        2 => Just(Suspender::Admin),
+        2 => Just(Suspender::Issuer),
+        4 => (1_u8..=2).prop_map(Suspender::Owner),
+    ]
+}
+
 fn actions() -> impl Strategy<Value = Action> {
     let subject = || 0..SUBJECTS.len();
     let whose = || one_of(&[None, Some(1), Some(2)]);
@@ -242,6 +307,11 @@ fn actions() -> impl Strategy<Value = Action> {
         2 => Just(Action::RecordPresented),
         2 => Just(Action::LookForThieves),
         3 => tokens().prop_map(Action::Mint),
+        2 => (subject(), suspenders(), one_of(SPANS), one_of(&[None, Some(1)]))
+            .prop_map(|(subject, by, millis, reason)| Action::Suspend { subject, by, millis, reason }),
+        2 => (subject(), suspenders()).prop_map(|(subject, by)| Action::Resume { subject, by }),
+        1 => (suspenders(), one_of(&[None, Some(1)]))
+            .prop_map(|(by, reason)| Action::EndAndSuspend { by, reason }),
         3 => (0_u8..5, tokens(), any::<Option<bool>>())
             .prop_map(|(by, token, reject_renewal)| Action::Revoke { by, token, reject_renewal }),
         1 => (subject(), whose(), any::<bool>(), whose()).prop_map(|(subject, device, spare, owner)| {

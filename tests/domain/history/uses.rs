@@ -33,7 +33,8 @@ impl Run {
 
     /// A token is shown for a check; its use is recorded at once when a crash must not forget it.
     pub(super) fn introspect(&mut self, number: u32, generation: u32) -> Check {
-        let judged = self.session_in_use(number).judge(Generation(generation), self.now);
+        let holder = &self.state.subjects[&self.state.holders[&session(number)]];
+        let judged = self.session_in_use(number).judge(Generation(generation), holder.suspension(), self.now);
         let actual = judged.err().map(code_of);
         let expected = self.model.introspect(number, generation, self.now.as_millis());
         ensure(actual == expected, || format!("{number} is {actual:?}, expected {expected:?}"))?;
@@ -79,10 +80,15 @@ impl Run {
     /// idle, for good, where that makes room or spares them.
     pub(super) fn settle(&mut self, subject: usize, ask: &Ask) -> Check {
         let one = match ask {
-            Ask::Register { .. } | Ask::Erase | Ask::EndContested { .. } => return Ok(()),
+            Ask::Register { .. }
+            | Ask::Erase
+            | Ask::EndContested { .. }
+            | Ask::Suspend { .. }
+            | Ask::Resume { .. } => return Ok(()),
             Ask::Renew { session, .. }
             | Ask::Refresh { session, .. }
             | Ask::Use { session, .. }
+            | Ask::EndAndSuspend { session, .. }
             | Ask::Revoke { session, .. } => Some(*session),
             Ask::Create(_) | Ask::RevokeAll { .. } | Ask::Sweep => None,
         };
@@ -99,6 +105,7 @@ impl Run {
 const fn code_of(fault: TokenFault) -> &'static str {
     match fault {
         TokenFault::Revoked(_) => "SESSION_REVOKED",
+        TokenFault::Suspended { .. } => "SUBJECT_SUSPENDED",
         TokenFault::Superseded => "TOKEN_SUPERSEDED",
         TokenFault::Expired => "TOKEN_EXPIRED",
         TokenFault::Idle => "SESSION_IDLE",

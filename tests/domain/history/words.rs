@@ -40,6 +40,8 @@ fn code_of(refusal: &Refusal) -> String {
             format!("SESSION_LIMIT_EXCEEDED {active_count}{}", if *of_device { " of a device" } else { "" })
         }
         Refusal::SessionRevoked { .. } | Refusal::EndsForReuse => "SESSION_REVOKED".into(),
+        Refusal::SubjectSuspended { .. } => "SUBJECT_SUSPENDED".into(),
+        Refusal::SuspensionHeld { .. } => "HELD".into(),
         Refusal::TokenSuperseded { .. } => "TOKEN_SUPERSEDED".into(),
         Refusal::TokenExpired { .. } => "TOKEN_EXPIRED".into(),
         Refusal::SessionIdle { .. } => "SESSION_IDLE".into(),
@@ -107,6 +109,13 @@ fn fact(event: &Event) -> String {
             format!("{number} refreshed until {}", event.expires_at.as_millis())
         }
         Event::Subject(SubjectEvent::SubjectErased(_)) => "erased".into(),
+        Event::Subject(SubjectEvent::SubjectSuspended(event)) => {
+            format!("suspended until {}", event.until.map_or(i64::MAX, Timestamp::as_millis))
+        }
+        Event::Subject(SubjectEvent::SubjectResumed(event)) if event.role.is_none() => {
+            "resumed by itself".into()
+        }
+        Event::Subject(SubjectEvent::SubjectResumed(_)) => "resumed".into(),
         Event::System(SystemEvent::KeyRotated(event)) => {
             let before = event.previous_key_id.as_ref().map_or("none", KeyId::as_str);
             let end = event.retire_at.map_or(0, Timestamp::as_millis);

@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     bus::notice::{
         Created, Details, EndIsNear, Expired, NoticeId, NoticeKind, RenewalRejected, Renewed, Revoked,
+        Suspension,
     },
     domain::{
         Actor, Position, SessionId,
@@ -19,6 +20,10 @@ const NAME: &str = "Night <Crawler> & *Söhne* @everyone";
 
 fn at(text: &str) -> Timestamp {
     Timestamp::parse(text).unwrap()
+}
+
+fn actor() -> Actor {
+    Actor { kind: ActorKind::Credential, id: Some("019375c1-0000-7000-8000-000000000001".into()) }
 }
 
 /// What a kind of notice has besides, with the most that it can have.
@@ -49,10 +54,7 @@ fn details(kind: NoticeKind, text: &str) -> Details {
         NoticeKind::SessionRevoked => Details::Revoked(Revoked {
             trigger: Trigger::RenewalRejected,
             reason: Some(text.into()),
-            actor: Actor {
-                kind: ActorKind::Credential,
-                id: Some("019375c1-0000-7000-8000-000000000001".into()),
-            },
+            actor: actor(),
             selector: None,
             matched: None,
         }),
@@ -62,16 +64,23 @@ fn details(kind: NoticeKind, text: &str) -> Details {
             why: ExpiringSoon::Renewals,
         }),
         NoticeKind::SessionExpired => Details::Expired(Expired { expires_at: soon, cause: ExpiryCause::Ttl }),
+        NoticeKind::SubjectSuspended => {
+            Details::Suspension(Suspension { reason: Some(text.into()), until: Some(soon), actor: actor() })
+        }
+        NoticeKind::SubjectResumed => {
+            Details::Suspension(Suspension { reason: Some(text.into()), until: None, actor: actor() })
+        }
     }
 }
 
 fn notice(kind: NoticeKind, name: &str, text: &str) -> Notice {
+    let is_of_subject = matches!(kind, NoticeKind::SubjectSuspended | NoticeKind::SubjectResumed);
     Notice {
         notice_id: NoticeId { position: Position(17), number: 1 },
         kind,
         position: Position(17),
         occurred_at: at("2026-11-21T01:35:00Z"),
-        session_id: Some(SessionId::from_bytes([0x51; 16])),
+        session_id: (!is_of_subject).then(|| SessionId::from_bytes([0x51; 16])),
         subject_id: Some("agent-7".parse().unwrap()),
         subject_name: Some(name.into()),
         owner_id: Some("alice".parse().unwrap()),

@@ -1,0 +1,63 @@
+//! `tenure subject suspend`
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::COLUMNS;
+use crate::{
+    cli::{
+        client::Request,
+        context::{Caution, Context, fields, moment, span},
+        failure::Failure,
+    },
+    domain::{Seconds, SubjectId, Timestamp},
+};
+
+/// It gets no session, and no token of its sessions works, until it is resumed or the suspension ends. Its sessions are
+/// not ended: `tenure subject logout` does that.
+#[derive(Debug, Args)]
+pub(crate) struct Suspend {
+    /// The subject's id
+    #[arg(value_name = "ID")]
+    subject: SubjectId,
+
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+
+    /// When the suspension ends by itself (RFC 3339) [default: it does not]
+    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "for_")]
+    until: Option<Timestamp>,
+
+    /// How long it lasts, from now on
+    #[arg(long = "for", value_name = "DURATION", value_parser = span)]
+    for_: Option<Seconds>,
+
+    #[command(flatten)]
+    caution: Caution,
+}
+
+impl Suspend {
+    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+        let path = ["v1", "subjects", self.subject.as_str()];
+        let subject = cli.client.send(&Request::get(&path))?.body;
+        let now = cli.time_of(&subject);
+        if self.caution.dry_run {
+            cli.output.talk("This subject would be suspended:");
+            return cli.output.record(&subject, COLUMNS, now);
+        }
+        self.caution.ask(cli.output, || Ok(self.question(&subject)))?;
+        // The authority's clock counts.
+        let until = self.until.or_else(|| self.for_.map(|length| now.plus(length)));
+        let body =
+            fields([("reason", self.reason.map(Value::from)), ("until", until.map(|until| json!(until)))]);
+        let path = ["v1", "subjects", self.subject.as_str(), "suspend"];
+        cli.show(&Request::post(&path, body.into()), COLUMNS)
+    }
+
+    fn question(&self, subject: &Value) -> String {
+        let owner = subject["ownerId"].as_str().map(|owner| format!(", owner {owner}")).unwrap_or_default();
+        let active = &subject["activeSessions"];
+        format!("Suspend {} ({active} active{owner})? None of its sessions works meanwhile.", self.subject)
+    }
+}
