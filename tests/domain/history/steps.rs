@@ -314,7 +314,7 @@ fn actions() -> impl Strategy<Value = Action> {
             .prop_map(|(by, reason)| Action::EndAndSuspend { by, reason }),
         3 => (0_u8..5, tokens(), any::<Option<bool>>())
             .prop_map(|(by, token, reject_renewal)| Action::Revoke { by, token, reject_renewal }),
-        1 => (subject(), whose(), any::<bool>(), whose()).prop_map(|(subject, device, spare, owner)| {
+        2 => (subject(), whose(), any::<bool>(), whose()).prop_map(|(subject, device, spare, owner)| {
             Action::RevokeAll { subject, device, spare, owner }
         }),
         2 => (whose(), one_of(&[None, None, Some(0), Some(1)]), whose(), one_of(&[None, None, Some(0), Some(1)]))
