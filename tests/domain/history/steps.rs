@@ -276,7 +276,7 @@ fn rules() -> impl Strategy<Value = Rules> {
 
 /// Some of them end before they begin, and most before a session does.
 const SPANS: &[Option<i64>] =
-    &[None, Some(0), Some(1_000), Some(1_000), Some(150_000), Some(150_000), Some(600_000), Some(86_400_000)];
+    &[None, None, None, Some(0), Some(1_000), Some(1_000), Some(150_000), Some(150_000), Some(86_400_000)];
 
 fn suspenders() -> impl Strategy<Value = Suspender> {
     prop_oneof![
@@ -301,16 +301,16 @@ fn actions() -> impl Strategy<Value = Action> {
         1 => Just(Action::Crash),
         6 => tokens().prop_map(Action::Refresh),
         1 => subject().prop_map(|subject| Action::Erase { subject }),
-        1 => (any::<bool>(), any::<bool>(), one_of(&[None, Some(400)])).prop_map(
+        2 => (any::<bool>(), any::<bool>(), one_of(&[None, Some(400)])).prop_map(
             |(access, at_once, overlap)| Action::Rotate { access, at_once, overlap }
         ),
         2 => Just(Action::RecordPresented),
         2 => Just(Action::LookForThieves),
         3 => tokens().prop_map(Action::Mint),
-        2 => (subject(), suspenders(), one_of(SPANS), one_of(&[None, Some(1)]))
+        3 => (subject(), suspenders(), one_of(SPANS), one_of(&[None, None, None, Some(1)]))
             .prop_map(|(subject, by, millis, reason)| Action::Suspend { subject, by, millis, reason }),
         2 => (subject(), suspenders()).prop_map(|(subject, by)| Action::Resume { subject, by }),
-        1 => (suspenders(), one_of(&[None, Some(1)]))
+        1 => (suspenders(), one_of(&[None, None, Some(1)]))
             .prop_map(|(by, reason)| Action::EndAndSuspend { by, reason }),
         3 => (0_u8..5, tokens(), any::<Option<bool>>())
             .prop_map(|(by, token, reject_renewal)| Action::Revoke { by, token, reject_renewal }),
@@ -333,5 +333,5 @@ fn actions() -> impl Strategy<Value = Action> {
 
 pub(super) fn histories() -> impl Strategy<Value = Vec<Step>> {
     let step = (0_usize..60, waits(), actions()).prop_map(|(pick, wait, action)| Step { pick, wait, action });
-    vec(step, 1..140)
+    vec(step, 1..170)
 }
