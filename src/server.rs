@@ -30,7 +30,7 @@ use crate::{
     authority::Issuing,
     bus::webhooks,
     clock::stopwatch,
-    config::Config,
+    config::{Config, Networks},
     domain::Seconds,
     entropy::OsEntropy,
     node::{Node, Options, StartError},
@@ -149,10 +149,16 @@ fn settings(config: &Config, places: usize) -> Settings {
             places,
             shares: config.shares,
             usage: config.usage,
-            trusted_proxies: config.server.trusted_proxies.clone(),
+            trusted_proxies: trusted_proxies(config),
             limit_loopback: config.security.limit_loopback,
         },
     }
+}
+
+/// Proxies of both kinds: their connections are of many clients.
+fn trusted_proxies(config: &Config) -> Networks {
+    let (known, asking) = (&config.server.trusted_proxies, &config.forward_auth_trusted);
+    Networks(known.0.iter().chain(&asking.0).copied().collect())
 }
 
 async fn serve(

@@ -99,7 +99,7 @@ pub struct Limits {
     pub shares: Shares,
     /// `usage.*`
     pub usage: UsageRate,
-    /// `server.trusted_proxies`: their connections are of many clients.
+    /// `server.trusted_proxies` and `forward_auth.trusted`: their connections are of many clients.
     pub trusted_proxies: Networks,
     /// `security.limit_loopback`
     pub limit_loopback: bool,

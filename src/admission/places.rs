@@ -2,7 +2,8 @@
 //!
 //! An address counts the connections on which no good credential was shown yet; beyond its share a new one is closed.
 //! When nine tenths are taken, connections that wait for nothing give way, those that have rested longest first, and a
-//! head that is slow to come is given up sooner. What is being answered is never cut.
+//! head that is slow to come is given up sooner, as is a client that takes nothing of its answer. Nobody else is cut who
+//! is being answered.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -25,6 +26,8 @@ use super::Limits;
 
 /// The head of a request has so long when places run out.
 const HURRIED_MILLIS: u64 = 2_000;
+/// And a client has so long to take something of its answer.
+const BLOCKED_MILLIS: u64 = 5_000;
 /// Between two times that all connections are looked through.
 const SEARCH_MILLIS: u64 = 20;
 /// Where all are taken, it is looked again after so long.
@@ -60,6 +63,8 @@ pub(crate) enum Standing {
     Idle,
     /// It is being answered.
     Answered,
+    /// It takes nothing of its answer.
+    Blocked,
 }
 
 /// The place of one connection.
@@ -161,8 +166,9 @@ impl Places {
         for seat in self.occupied.lock().by_number.values() {
             match seat.standing() {
                 (Standing::Head, since) if now >= since + HURRIED_MILLIS => self.give_way(seat),
+                (Standing::Blocked, since) if now >= since + BLOCKED_MILLIS => self.give_way(seat),
                 (Standing::Idle, since) => resting.push((since, Arc::clone(seat))),
-                (Standing::Head | Standing::Answered, _) => {}
+                (Standing::Head | Standing::Answered | Standing::Blocked, _) => {}
             }
         }
         if resting.len() > wanted {
@@ -252,12 +258,13 @@ impl Seat {
         let standing = match noted & 3 {
             0 => Standing::Head,
             1 => Standing::Idle,
-            _ => Standing::Answered,
+            2 => Standing::Answered,
+            _ => Standing::Blocked,
         };
         (standing, noted >> 2)
     }
 
-    /// Whether the connection has to give way, if it is not being answered.
+    /// Whether the connection has to give way as it stands.
     pub(crate) fn gives_way(&self) -> bool {
         self.gives_way.load(Relaxed)
     }

@@ -14,6 +14,7 @@ use axum::{
     response::Response,
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body as _;
 use tokio::time::timeout;
 
 use crate::{
@@ -306,11 +307,19 @@ fn hop_address(hop: &[u8]) -> Option<IpAddr> {
 
 async fn read_body(api: &Api, route: &Route, parts: &Parts, body: Body) -> Result<Vec<u8>, Problem> {
     let limit = api.settings.max_body;
+    let too_large =
+        || Problem::from(Code::PayloadTooLarge).saying(format!("the body may have {limit} bytes"));
+    // What is declared and cannot be taken is not waited for: some routes need no credential.
+    match body.size_hint().lower() {
+        declared if declared > limit as u64 => return Err(too_large()),
+        declared if declared > 0 && route.payload == Payload::None => return Err(must_be_empty()),
+        _ => {}
+    }
     let collected = timeout(BODY_PATIENCE, Limited::new(body, limit).collect()).await;
     let too_slow = |_| Problem::invalid("body", "did not arrive within 30 seconds");
     let bytes = collected.map_err(too_slow)?.map_err(|error| {
         if error.is::<LengthLimitError>() {
-            Problem::from(Code::PayloadTooLarge).saying(format!("the body may have {limit} bytes"))
+            too_large()
         } else {
             Problem::invalid("body", "could not be read")
         }
@@ -322,9 +331,13 @@ async fn read_body(api: &Api, route: &Route, parts: &Parts, body: Body) -> Resul
             Err(Problem::from(Code::UnsupportedMediaType)
                 .saying(format!("the body must be {MERGE_PATCH} or {JSON}")))
         }
-        Payload::None if !bytes.is_empty() => Err(Problem::invalid("body", "must be empty")),
+        Payload::None if !bytes.is_empty() => Err(must_be_empty()),
         Payload::Json | Payload::MergePatch | Payload::None => Ok(bytes.into()),
     }
+}
+
+fn must_be_empty() -> Problem {
+    Problem::invalid("body", "must be empty")
 }
 
 const JSON: &str = "application/json";

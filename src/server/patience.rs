@@ -118,13 +118,15 @@ pub(super) struct PatientStream<S> {
     /// The requests that had begun when `waiting` was last right.
     begun: u64,
     waiting: Standing,
+    /// Whether the client takes nothing of what is written.
+    is_blocked: bool,
     until: Pin<Box<Sleep>>,
 }
 
 impl<S> PatientStream<S> {
     pub(super) fn new(stream: S, requests: Requests, patience: Patience) -> Self {
         let until = Box::pin(sleep(requests.0.seat.patience(patience.head)));
-        Self { stream, requests, patience, begun: 0, waiting: Standing::Head, until }
+        Self { stream, requests, patience, begun: 0, waiting: Standing::Head, is_blocked: false, until }
     }
 
     fn wait_for(&mut self, waiting: Standing) {
@@ -134,7 +136,7 @@ impl<S> PatientStream<S> {
         match waiting {
             Standing::Head => self.until.as_mut().reset(now + seat.patience(self.patience.head)),
             Standing::Idle => self.until.as_mut().reset(now + self.patience.idle),
-            Standing::Answered => {}
+            Standing::Answered | Standing::Blocked => {}
         }
     }
 
@@ -155,12 +157,27 @@ impl<S> PatientStream<S> {
     /// Sees what became of the requests meanwhile.
     fn look(&mut self) {
         let begun = self.requests.begun();
-        if !self.requests.are_done() {
+        if !self.requests.are_done() || self.is_blocked {
             self.is_answered();
         } else if begun != self.begun || self.waiting == Standing::Answered {
             self.wait_for(Standing::Idle);
         }
         self.begun = begun;
+    }
+
+    /// Notes whether the client took something of what was written; an error when it was waited for long enough.
+    fn has_written(&mut self, is_blocked: bool, context: &mut Context<'_>) -> io::Result<()> {
+        if is_blocked != self.is_blocked {
+            self.is_answered();
+            let standing = if is_blocked { Standing::Blocked } else { Standing::Answered };
+            self.requests.0.seat.stands(standing, Instant::now().into_std());
+            self.is_blocked = is_blocked;
+        }
+        if !is_blocked {
+            return Ok(());
+        }
+        self.requests.0.seat.register(context.waker());
+        if self.requests.0.seat.gives_way() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
     }
 
     /// Whether it was waited for long enough. Wakes the reader when that is so.
@@ -190,7 +207,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for PatientStream<S> {
         match ready!(self.poll_overdue(context)) {
             Standing::Head => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             // As if the client had closed it.
-            Standing::Idle | Standing::Answered => Poll::Ready(Ok(())),
+            Standing::Idle | Standing::Answered | Standing::Blocked => Poll::Ready(Ok(())),
         }
     }
 }
@@ -201,7 +218,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PatientStream<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.has_written(written.is_pending(), context)?;
+        written
     }
 
     fn poll_write_vectored(
@@ -209,7 +228,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PatientStream<S> {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        self.has_written(written.is_pending(), context)?;
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -79,6 +79,13 @@ impl Server {
         Ok(Client(BufReader::new(stream)))
     }
 
+    /// A connection whose client takes little at once.
+    pub(crate) fn call_deaf(&self, from: Ipv4Addr) -> Client {
+        let client = self.call(from);
+        socket2::SockRef::from(client.0.get_ref()).set_recv_buffer_size(4_096).unwrap();
+        client
+    }
+
     pub(crate) fn call(&self, from: Ipv4Addr) -> Client {
         self.try_call(from).unwrap()
     }

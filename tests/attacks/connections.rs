@@ -130,6 +130,63 @@ fn a_slow_head_is_given_up_sooner_when_places_run_out() {
     drop(silent);
 }
 
+/// A client that asks for much and reads nothing of it is answered for as long as its socket may be blocked, and what is
+/// being answered gives no way.
+#[test]
+fn answers_that_nobody_takes_give_way_when_places_run_out() {
+    let server = Server::with(512, &[]);
+    let many = request("GET", "/openapi.json", "", "", 0).repeat(100);
+    let more = format!("authorization: Bearer {}\r\n", server.admin);
+    let half = request("PUT", "/v1/subjects/a", &more, "{", 20);
+    // All others are at work, and stay.
+    let at_work: Vec<_> = (0..PLACES - 24)
+        .map(|number| {
+            let mut client = server.call(FRIEND);
+            if number < 100 {
+                client.listen(&server.admin).expect(200);
+            } else {
+                client.send(&half).unwrap();
+            }
+            client
+        })
+        .collect();
+    let deaf: Vec<_> = (0..24)
+        .map(|_| {
+            let mut client = server.call_deaf(ATTACKER);
+            client.send(&many).unwrap();
+            client
+        })
+        .collect();
+    pause(Duration::from_secs(9));
+    is_served_at_once(&server);
+    assert!(server.metric("tenure_gave_way_total") > 0);
+    drop((at_work, deaf));
+}
+
+/// Whoever needs no credential could let the server wait half a minute for a body that no route takes.
+#[test]
+fn a_body_where_none_is_due_is_not_waited_for() {
+    let server = Server::with(512, &[]);
+    let begun = stopwatch();
+    for target in ["/healthz", "/readyz", "/v1/keys", "/openapi.json"] {
+        let mut client = server.call(ATTACKER);
+        let answer = client.try_ask(&request("GET", target, "", "", 50)).unwrap();
+        assert_eq!((answer.status, answer.json()["errors"][0]["field"].as_str()), (400, Some("body")));
+        let mut client = server.call(ATTACKER);
+        client.try_ask(&request("GET", target, "", "", 100_000)).unwrap().expect(413);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_proxy_that_may_ask_without_a_key_has_no_share_of_connections() {
+    let server = Server::with(512, &["security.limit_loopback=true", "forward_auth.trusted=127.0.0.3"]);
+    let mut silent: Vec<_> = (0..200).map(|_| server.call(PROXY)).collect();
+    let answer = silent[199].ask("GET", "/v1/forward-auth", "", None);
+    assert_eq!(answer.status, 401, "{answer:?}");
+    assert_eq!(still_open(&mut silent), 200);
+}
+
 /// One owner's key opened 10,000 streams and kept them; nobody else got a connection any more.
 #[test]
 fn streams_of_one_credential_leave_room_for_those_of_others() {

@@ -1,6 +1,10 @@
 //! Requests in flight, and what they may record.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{
+    net::Ipv4Addr,
+    sync::atomic::{AtomicU8, Ordering},
+    time::Duration,
+};
 
 use serde_json::json;
 use tenure::clock::{pause, stopwatch};
@@ -8,12 +12,11 @@ use tenure::clock::{pause, stopwatch};
 use crate::client::{ATTACKER, Client, FRIEND, Server, request};
 
 /// Begins a request that waits for its body, and so is in flight.
+///
+/// From many addresses, none of which has many connections that have yet to show their credential.
 fn slow(server: &Server, key: &str) -> Client {
-    slow_from(ATTACKER, server, key)
-}
-
-fn slow_from(address: Ipv4Addr, server: &Server, key: &str) -> Client {
-    let mut client = server.call(address);
+    static NEXT: AtomicU8 = AtomicU8::new(0);
+    let mut client = server.call(Ipv4Addr::new(127, 0, 1, NEXT.fetch_add(1, Ordering::Relaxed)));
     let more = format!("authorization: Bearer {key}\r\n");
     client.send(&request("POST", "/v1/sessions", &more, "{", 50)).unwrap();
     client
@@ -38,8 +41,7 @@ fn requests_in_flight_are_shared_and_checks_and_ends_come_first() {
     friend.ask("PUT", "/v1/subjects/b", &keys[1], Some(&json!({}))).expect(201);
     // Others have their share each, until only what is kept for checks and ends is left.
     for (key, count) in [(&keys[1], 64), (&keys[2], 12)] {
-        // From many addresses, none of which has many connections that have yet to show their credential.
-        all.extend((0..count).map(|n| slow_from(Ipv4Addr::new(127, 0, 1, 1 + n), &server, key)));
+        all.extend((0..count).map(|_| slow(&server, key)));
     }
     server.until(in_flight, |taken| taken == 204);
     slow(&server, &keys[3]).answer().unwrap().refused(503, "OVERLOADED");
