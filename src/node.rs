@@ -214,7 +214,7 @@ impl Node {
             issuing,
             observers: vec![Arc::new(move |live: &Live, commits: &[Arc<StoredCommit>]| {
                 for stored in commits {
-                    told.fold(stored, |id| live.subject_of(id));
+                    told.fold(stored, live);
                     nodes.fold(stored);
                 }
             })],

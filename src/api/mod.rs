@@ -42,6 +42,7 @@ mod revoke;
 mod routes;
 mod schema;
 mod session_view;
+mod session_walk;
 mod sessions;
 mod shares;
 mod stream;

@@ -12,7 +12,7 @@ use crate::{
         Digest16, Mode, OwnerId, Position, SessionId, SubjectId, Timestamp,
         command::AskedTerms,
         policy::OnReuse,
-        session::{Session, SharedSession, Status},
+        session::{Session, Status},
         state::State,
         subject::Subject,
     },
@@ -29,6 +29,7 @@ use super::{
     problem::{Code, Problem},
     reply::Reply,
     session_view::{SessionView, Texts, session_view},
+    session_walk::{Found, of_everybody},
     subjects::subject_as_of,
     usage::{ConstraintsBody, constraints},
 };
@@ -180,11 +181,12 @@ pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
 }
 
 /// Which sessions a list is to hold.
-struct Filter {
+pub(super) struct Filter {
     subject: Option<SubjectId>,
-    owner: Option<OwnerId>,
-    device: Option<Digest16>,
-    status: Option<Status>,
+    pub(super) owner: Option<OwnerId>,
+    pub(super) device: Option<Digest16>,
+    /// None is any.
+    pub(super) status: Option<Status>,
 }
 
 impl Filter {
@@ -203,7 +205,7 @@ impl Filter {
         }
     }
 
-    fn admits(&self, api: &Api, subject: &Subject, session: &Session, at: Timestamp) -> bool {
+    pub(super) fn admits(&self, api: &Api, subject: &Subject, session: &Session, at: Timestamp) -> bool {
         let owner = subject.profile().and_then(|profile| profile.owner_id.as_ref());
         self.status.is_none_or(|status| session.status(at) == status)
             && (self.owner.is_none() || owner == self.owner.as_ref())
@@ -245,7 +247,7 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     let mut found = match &filter.subject {
         Some(id) => of_subject(&call, id, &filter, reading, before, page.limit + 1).await?,
         None if reading.is_past => of_everybody_then(&call, filter, reading, before, page.limit + 1).await?,
-        None => of_everybody(&call, &filter, reading, before, page.limit + 1),
+        None => of_everybody(&call, filter, reading, before, page.limit + 1).await?,
     };
     let more = found.len() > page.limit;
     found.truncate(page.limit);
@@ -256,8 +258,6 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
         .collect::<Vec<_>>();
     Ok(Reply::ok(&Page::new(views, end)))
 }
-
-type Found = Vec<(Arc<Subject>, SharedSession)>;
 
 async fn of_subject(
     call: &Call,
@@ -309,36 +309,4 @@ fn newest_first<'a>(
     found.sort_unstable_by_key(|(_, session)| Reverse(session.created));
     let page = found.into_iter().take(most);
     page.map(|(subject, session)| (Arc::new(subject.clone()), session.clone())).collect()
-}
-
-/// So many sessions are looked at under one hold of the list.
-const STRIDE: usize = 1_000;
-
-fn of_everybody(
-    call: &Call,
-    filter: &Filter,
-    reading: Reading,
-    mut before: Option<Position>,
-    most: usize,
-) -> Found {
-    let live = call.api.authority.live();
-    let mut found = Found::new();
-    loop {
-        let stride = call.api.projections.sessions(|list| list.newest_before(before, STRIDE));
-        let Some((last, _)) = stride.last() else { return found };
-        before = Some(*last);
-        for (_, id) in stride {
-            call.api.metrics.costly.looked_at(1);
-            let Some(session) = live.session(id) else { continue };
-            let Some(subject) = live.subject(&session.subject) else { continue };
-            if call.caller.may_see(&subject)
-                && filter.admits(&call.api, &subject, &session, reading.moment.at)
-            {
-                found.push((subject, session));
-                if found.len() == most {
-                    return found;
-                }
-            }
-        }
-    }
 }

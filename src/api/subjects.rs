@@ -236,7 +236,7 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
         let read = move |state: &State| sought.among(state.subjects.values());
         costly::read_state(&call.api, &call.caller, reading.moment.position, read).await?
     } else {
-        sought.among(call.api.authority.live().subjects().iter().map(|subject| &**subject))
+        sought.now(&call.api)
     };
     let more = subjects.len() > page.limit;
     subjects.truncate(page.limit);
@@ -260,6 +260,29 @@ impl Sought {
             && self.caller.may_see(subject)
             && (self.owner.is_none() || answers_for_it == self.owner.as_ref())
             && self.after.as_deref().is_none_or(|after| subject.id.as_str() > after)
+    }
+
+    /// The same of the present, from the list by name.
+    fn now(mut self, api: &Api) -> Vec<Subject> {
+        let mut found = Vec::new();
+        let own = self.caller.owner();
+        if own.is_some() && self.owner.is_some() && own != self.owner.as_ref() {
+            return found;
+        }
+        let owner = own.or(self.owner.as_ref()).cloned();
+        loop {
+            let (after, most) = (self.after.as_deref(), self.most - found.len());
+            let named = api.projections.subjects(|list| list.after(owner.as_ref(), after, most));
+            let is_last = named.len() < most;
+            let known = named.iter().filter_map(|id| api.authority.live().subject(id));
+            found
+                .extend(known.filter(|subject| self.admits(subject)).map(|subject| subject.as_ref().clone()));
+            if is_last || found.len() == self.most {
+                return found;
+            }
+            // What is read may be a moment older than the list.
+            self.after = named.last().map(ToString::to_string);
+        }
     }
 
     /// Those of the page, and the one behind it.

@@ -39,11 +39,13 @@ struct Index {
     ends: Vec<(Timestamp, SessionId)>,
     /// It knows of every end up to this moment.
     until: Timestamp,
+    /// What is being recorded, and stands in `ends` no more.
+    in_work: Vec<SessionId>,
 }
 
 impl Default for Index {
     fn default() -> Self {
-        Self { ends: Vec::new(), until: Timestamp::ZERO }
+        Self { ends: Vec::new(), until: Timestamp::ZERO, in_work: Vec::new() }
     }
 }
 
@@ -100,11 +102,22 @@ impl Authority {
         if now >= index.until {
             let (mut ends, until) = (Vec::new(), now.plus(AHEAD));
             self.for_each_end(until, |session| ends.push((session.ends_at(), session.id)));
-            *index = Index { ends, until };
+            *index = Index { ends, until, in_work: Vec::new() };
             index.sort();
         }
         let later = index.ends.partition_point(|(end, _)| *end > now);
-        index.ends.drain(later..).map(|(_, session)| session).collect()
+        let due: Vec<_> = index.ends.drain(later..).map(|(_, session)| session).collect();
+        index.in_work.clone_from(&due);
+        due
+    }
+
+    /// The sessions that may have ended by themselves up to this moment without a record of it; none when that is not
+    /// known, or when there are more than `most`.
+    pub fn unrecorded_ends(&self, at: Timestamp, most: usize) -> Option<Vec<SessionId>> {
+        let index = self.sweep.index.lock();
+        let due = &index.ends[index.ends.partition_point(|(end, _)| *end > at)..];
+        let is_known = at < index.until && due.len() + index.in_work.len() <= most;
+        is_known.then(|| due.iter().map(|(_, id)| *id).chain(index.in_work.iter().copied()).collect())
     }
 
     /// Puts those of these sessions back into the index that have not ended for the record.
@@ -112,6 +125,7 @@ impl Authority {
         let sessions: Vec<_> = at.iter().filter_map(|id| self.live.session(*id)).collect();
         let mut index = self.sweep.index.lock();
         let until = index.until;
+        index.in_work.clear();
         let open = sessions.iter().filter(|session| session.awaits_expiry(until));
         let ends: Vec<_> = open.map(|session| (session.ends_at(), session.id)).collect();
         if !ends.is_empty() {

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     audit::Nodes,
     authority::IdempotencyTable,
-    domain::{Event, Position, Stream, SubjectEvent, SubjectId, fold::Ledger, state::State},
+    domain::{Event, Position, Stream, SubjectEvent, SubjectId, state::State},
     log::{EventLog, SledLog, StoredCommit},
     projections::Projections,
 };
@@ -64,7 +64,7 @@ impl Folding {
         self.folded.note_erasures(stored);
         self.fold_state(stored)?;
         let state = self.snapshot.as_ref().map_or(&self.folded.state, |snapshot| &snapshot.state);
-        self.folded.projections.fold(stored, |id| state.subject_of(id));
+        self.folded.projections.fold(stored, state);
         Ok(())
     }
 

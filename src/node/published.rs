@@ -4,9 +4,21 @@ use std::sync::Arc;
 
 use crate::{
     audit::live_check::Published,
-    authority::Authority,
-    domain::{Position, SubjectId, subject::Subject, system::System},
+    authority::{Authority, Live},
+    domain::{Position, SessionId, SubjectId, subject::Subject, system::System},
+    projections::Known,
 };
+
+/// What projections are put together from.
+impl Known for Live {
+    fn subject_of(&self, id: SessionId) -> Option<SubjectId> {
+        Self::subject_of(self, id)
+    }
+
+    fn of_subject<T>(&self, id: &SubjectId, look: impl FnOnce(&Subject) -> T) -> Option<T> {
+        self.recorded_subject(id).map(|subject| look(&subject))
+    }
+}
 
 /// Looks at the state from which an authority answers.
 pub(super) struct View(pub(super) Arc<Authority>);

@@ -25,6 +25,11 @@ impl Revocations {
         )
     }
 
+    /// Whether an event ends sessions of any subjects at once.
+    pub const fn is_bulk(event: &SystemEvent) -> bool {
+        matches!(event, SystemEvent::SelectionRevoked(_))
+    }
+
     /// Adds an event that ends sessions; they come in order.
     pub fn add(&mut self, position: Position, at: Timestamp, event: &Event) {
         self.positions.push(position);

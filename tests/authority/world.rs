@@ -39,7 +39,7 @@ pub(crate) fn world_by(
     let told = Arc::clone(&projections);
     let tell = move |live: &Live, commits: &[Arc<StoredCommit>]| {
         for stored in commits {
-            told.fold(stored, |id| live.subject_of(id));
+            told.fold(stored, live);
         }
     };
     let (read, known) = (Arc::clone(&log), Arc::clone(&projections));

@@ -224,3 +224,57 @@ fn a_second_export_of_a_credential_and_a_fifth_of_all_are_refused() {
     until("they are given up", || running() == 0);
     assert!(export(&keys[0]).send().expect(200).body.ends_with('\n'));
 }
+
+/// Two callers with an owner's key, who had not a single subject, slowed every check a thousandfold: each page of a list
+/// walked over all sessions, on the threads that answer checks.
+#[test]
+fn a_page_of_a_list_costs_its_size_whatever_it_is_of() {
+    let mut server = server_with_history();
+    let (without_subjects, _) = server.issue_key("owner", Some("nobody"));
+    let looked_at = |server: &Server| metric(server, "tenure_listed_sessions_looked_at_total");
+    let list = server.get("/v1/sessions").bearer(&without_subjects);
+    let (replies, answers) = probed(&server, || {
+        let rounds = (0..20).map(|_| all_at_once(&vec![list.clone(); 16]));
+        rounds.flatten().collect::<Vec<_>>()
+    });
+    assert!(replies.iter().all(|reply| reply.status == 200 && reply.json()["items"] == json!([])));
+    assert_eq!(looked_at(&server), 0, "an owner without subjects looks at no session of others");
+    assert!(answers > 0, "checks go on beside them");
+
+    let first = SessionId::from_bytes(0x7000_u128.to_be_bytes());
+    let revoke = server.delete(&format!("/v1/sessions/{first}")).bearer(&server.admin);
+    revoke.send().expect(200);
+    for restarted in [false, true] {
+        if restarted {
+            server.restart();
+        }
+        for (filter, items, most) in [
+            ("limit=10&ownerId=fleet", 10, 11),
+            ("ownerId=nobody", 0, 0),
+            ("device=unheard-of", 0, 0),
+            ("ownerId=fleet&device=unheard-of", 0, 0),
+            ("status=revoked", 1, 1),
+            ("status=revoked&ownerId=fleet", 1, 1),
+            ("status=all&limit=200", 200, 201),
+            ("limit=7", 7, 8),
+        ] {
+            let before = looked_at(&server);
+            let page = server.get(&format!("/v1/sessions?{filter}")).bearer(&server.admin).send().expect(200);
+            assert_eq!(page.json()["items"].as_array().unwrap().len(), items, "{filter}");
+            let looked = looked_at(&server) - before;
+            assert!(looked <= most, "{filter}: {looked} were looked at");
+        }
+    }
+
+    // After a bulk revocation each session is looked at once more, by the first who searches.
+    let all = json!({ "selector": { "all": true }, "reason": "an end" });
+    server.post("/v1/revocations").bearer(&server.admin).json(&all).send().expect(200);
+    for (filter, items) in [("limit=200", 0), ("status=revoked&limit=200", 200), ("ownerId=fleet", 0)] {
+        let list = server.get(&format!("/v1/sessions?{filter}")).bearer(&server.admin);
+        list.send().expect(200);
+        let before = looked_at(&server);
+        assert_eq!(list.send().expect(200).json()["items"].as_array().unwrap().len(), items, "{filter}");
+        let looked = looked_at(&server) - before;
+        assert!(looked <= 201, "{filter}: {looked} were looked at");
+    }
+}

@@ -19,6 +19,7 @@ mod faults;
 mod fuzz;
 mod idempotency;
 mod idle_past;
+mod indexed;
 mod kept;
 mod keys;
 mod lists;

@@ -82,7 +82,7 @@ impl InMemory {
             past: Arc::new(|_, _| Err("this log keeps nothing".into())),
             observers: vec![Arc::new(move |live: &Live, commits: &[Arc<StoredCommit>]| {
                 for stored in commits {
-                    projections.fold(stored, |id| live.subject_of(id));
+                    projections.fold(stored, live);
                 }
             })],
         });

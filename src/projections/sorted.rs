@@ -1,0 +1,128 @@
+//! A sorted list in chunks: a page of it, and a change, cost little however long it is, and it takes little more room
+//! than what is in it.
+
+/// So many stand in one chunk.
+const CHUNK: usize = 512;
+
+/// Things in order, each once.
+#[derive(Debug)]
+pub(super) struct Sorted<T> {
+    /// None is empty, and none has more than [`CHUNK`].
+    chunks: Vec<Vec<T>>,
+}
+
+impl<T> Default for Sorted<T> {
+    fn default() -> Self {
+        Self { chunks: Vec::new() }
+    }
+}
+
+impl<T: Ord> Sorted<T> {
+    /// Adds one; whether it is new.
+    pub(super) fn insert(&mut self, one: T) -> bool {
+        let place = self.chunks.partition_point(|chunk| chunk.last().is_some_and(|last| *last < one));
+        if place == self.chunks.len() {
+            self.append(one);
+            return true;
+        }
+        let chunk = &mut self.chunks[place];
+        let Err(at) = chunk.binary_search(&one) else { return false };
+        chunk.insert(at, one);
+        if chunk.len() > CHUNK {
+            let behind = chunk.split_off(CHUNK / 2);
+            chunk.shrink_to_fit();
+            self.chunks.insert(place + 1, behind);
+        }
+        true
+    }
+
+    /// Behind all others: chunks that are only ever appended to are full.
+    fn append(&mut self, one: T) {
+        match self.chunks.last_mut() {
+            Some(last) if last.len() < CHUNK => last.push(one),
+            Some(_) | None => self.chunks.push(vec![one]),
+        }
+    }
+
+    /// Takes one out; whether it was there.
+    pub(super) fn remove(&mut self, one: &T) -> bool {
+        let place = self.chunks.partition_point(|chunk| chunk.last().is_some_and(|last| last < one));
+        let Some(chunk) = self.chunks.get_mut(place) else { return false };
+        let Ok(at) = chunk.binary_search(one) else { return false };
+        chunk.remove(at);
+        if chunk.is_empty() {
+            self.chunks.remove(place);
+        }
+        true
+    }
+
+    pub(super) fn contains(&self, one: &T) -> bool {
+        self.from(|known| known < one).next() == Some(one)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// About how many there are: chunks are half full at least, but for the last.
+    pub(super) fn about(&self) -> usize {
+        self.chunks.iter().map(Vec::len).sum()
+    }
+
+    /// In order, from the first that is not before some place.
+    pub(super) fn from<'a>(&'a self, is_before: impl Fn(&T) -> bool + 'a) -> impl Iterator<Item = &'a T> {
+        let first = self.chunks.partition_point(|chunk| chunk.last().is_some_and(&is_before));
+        let begun =
+            self.chunks.get(first).map_or(&[][..], |chunk| &chunk[chunk.partition_point(&is_before)..]);
+        begun.iter().chain(self.chunks.iter().skip(first + 1).flatten())
+    }
+
+    /// Backwards, from the last that is before some place.
+    pub(super) fn back_from<'a>(
+        &'a self,
+        is_before: impl Fn(&T) -> bool + 'a,
+    ) -> impl Iterator<Item = &'a T> {
+        let last = self.chunks.partition_point(|chunk| chunk.last().is_some_and(&is_before));
+        let begun =
+            self.chunks.get(last).map_or(&[][..], |chunk| &chunk[..chunk.partition_point(&is_before)]);
+        begun.iter().rev().chain(self.chunks[..last].iter().rev().flat_map(|chunk| chunk.iter().rev()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn it_is_a_sorted_set(changes in prop::collection::vec((any::<bool>(), 0_u16..3_000), 0..6_000), at in 0_u16..3_000) {
+            let (mut sorted, mut model) = (Sorted::default(), BTreeSet::new());
+            for (inserts, one) in changes {
+                if inserts {
+                    prop_assert_eq!(sorted.insert(one), model.insert(one));
+                } else {
+                    prop_assert_eq!(sorted.remove(&one), model.remove(&one));
+                }
+            }
+            prop_assert!(sorted.from(|one| *one < at).eq(model.range(at..)));
+            prop_assert!(sorted.back_from(|one| *one < at).eq(model.range(..at).rev()));
+            prop_assert_eq!(sorted.contains(&at), model.contains(&at));
+            prop_assert_eq!((sorted.about(), sorted.is_empty()), (model.len(), model.is_empty()));
+        }
+    }
+
+    #[test]
+    fn what_is_added_in_order_fills_its_chunks() {
+        let mut sorted = Sorted::default();
+        for one in 0..100_000_u32 {
+            assert!(sorted.insert(one));
+        }
+        assert_eq!(sorted.chunks.len(), 100_000_usize.div_ceil(CHUNK));
+        let room: usize = sorted.chunks.iter().map(Vec::capacity).sum();
+        assert!(room < 101_000, "{room}");
+    }
+}
