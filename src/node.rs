@@ -5,6 +5,7 @@
 
 mod binding;
 mod credential;
+mod disk;
 mod folding;
 mod jobs;
 mod published;
@@ -20,7 +21,7 @@ use std::{
 
 use crate::{
     audit::{Evidence, HeadError, HeadKey, Heads, Keeper, LiveCheck, Nodes, live_check},
-    authority::{Authority, Failure, IdempotencyTable, Issuing, Live, Parts, Past},
+    authority::{Authority, Failure, IdempotencyTable, Issuing, Live, Parts, Past, Room},
     bus::webhooks::{self, Webhooks},
     clock::{Clock, SystemClock, TestClock},
     domain::{Policy, Position, Seconds, state::State},
@@ -59,6 +60,8 @@ pub struct Options {
     pub head_interval: Seconds,
     /// A further file for signed heads, `audit.head_file`.
     pub head_file: Option<PathBuf>,
+    /// Room on the disk that is kept for what ends something, in bytes; 0 keeps none.
+    pub reserve: u64,
     /// Whether time stands still until it is moved.
     pub test_clock: bool,
     /// What webhooks obey.
@@ -79,6 +82,7 @@ impl Options {
             idempotency_max: 1_000_000,
             head_interval: Seconds(1),
             head_file: None,
+            reserve: 64 << 20,
             test_clock: false,
             webhooks: webhooks::Settings::default(),
             issuing: Issuing::default(),
@@ -189,6 +193,7 @@ impl Node {
         let binding = Binding::open(&options.data.join("keys"), record_at(&*log, Position(1)))?;
         let secrets = open_secrets(&options.data, &folded, &binding, now, &*options.entropy)?;
         let keeper = start_keeper(&options, &log, &folded.nodes, &binding, &clock)?;
+        let room = Room::new(disk::free_space(&options.data), options.reserve);
         let (texts, digests_mark) = (Arc::clone(&secrets.texts), secrets.digests.mark());
         let Options { data, policy, webhooks, issuing, entropy, .. } = options;
         if folded.since_snapshot >= EVENTS_PER_SNAPSHOT {
@@ -205,6 +210,7 @@ impl Node {
         let (told, nodes) = (Arc::clone(&projections), folded.nodes);
         let authority = Authority::start(Parts {
             log: Arc::clone(&log),
+            room,
             state: folded.state,
             idempotency: folded.idempotency,
             policy,

@@ -122,6 +122,7 @@ fn options(config: &Config, test_clock: bool) -> Options {
         idempotency_max: config.idempotency.max as usize,
         head_interval: config.audit.head_interval,
         head_file: config.audit.head_file.clone(),
+        reserve: config.data_reserve.into(),
         test_clock,
         webhooks: webhooks::Settings {
             allow_private: config.webhooks_allow_private,

@@ -45,6 +45,7 @@ struct Observed {
     commits: Gauge,
     batches: Gauge,
     busy_millis: Gauge,
+    disk_free: Gauge,
     expired: Gauge,
     sweep_failures: Gauge,
     ready: Gauge,
@@ -92,6 +93,12 @@ impl Metrics {
             "Time spent on deciding and writing since the start",
             Unit::Other("milliseconds".into()),
             observed.busy_millis.clone(),
+        );
+        registry.register_with_unit(
+            "disk_free",
+            "Free on the disk of the log",
+            Unit::Bytes,
+            observed.disk_free.clone(),
         );
         registry.register(
             "expired_sessions",
@@ -182,6 +189,7 @@ impl Metrics {
         set(&self.observed.commits, health.commits());
         set(&self.observed.batches, health.batches());
         set(&self.observed.busy_millis, u64::try_from(health.busy().as_millis()).unwrap_or(u64::MAX));
+        set(&self.observed.disk_free, authority.room().free().unwrap_or(u64::MAX));
         let (expired, failures) = authority.sweeps();
         set(&self.observed.expired, expired);
         set(&self.observed.sweep_failures, failures);

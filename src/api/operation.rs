@@ -53,7 +53,8 @@ fn alarms(api: &Api) -> Vec<String> {
 
 fn unready(api: &Api) -> Option<String> {
     let authority = &api.authority;
-    authority.health().stopped().or_else(|| authority.log().stopped()).or_else(|| authority.clock_fault())
+    let stopped = authority.health().stopped().or_else(|| authority.log().stopped());
+    stopped.or_else(|| authority.clock_fault()).or_else(|| authority.room().fault())
 }
 
 /// What a sweep did.

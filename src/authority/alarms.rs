@@ -7,7 +7,8 @@ impl Authority {
     /// In words; none while all is well.
     pub fn alarms(&self) -> Vec<String> {
         let dead = [self.feed.alarm(), self.health.jobs().alarm()].into_iter().flatten().map(str::to_owned);
-        self.key_writes().into_iter().filter_map(Writes::alarm).chain(dead).collect()
+        let keys = self.key_writes().into_iter().filter_map(Writes::alarm);
+        keys.chain(dead).chain(self.room.alarm()).collect()
     }
 
     /// How the writing of each kind of key files has been going.

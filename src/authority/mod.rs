@@ -24,6 +24,7 @@ mod keys;
 mod live;
 mod presence;
 mod request;
+mod room;
 mod sealing;
 mod sequencer;
 mod sessions;
@@ -50,6 +51,7 @@ pub use self::{
     keys::{AccessKey, Issuing, Minted, Rotated},
     live::{Live, SystemView},
     request::{Context, Done, Failure},
+    room::{FreeSpace, Room},
     sequencer::Observer,
     sessions::{
         Granted, Holder, Inactive, NewSession, NewUse, Revocation, RevocationOfMany, Revoked, RevokedMany,
@@ -93,6 +95,7 @@ pub struct Authority {
     log: Arc<dyn EventLog>,
     presence: Arc<Presence>,
     health: Arc<Health>,
+    room: Arc<Room>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     secrets: Secrets,
@@ -114,6 +117,8 @@ pub struct Parts {
     pub idempotency: IdempotencyTable,
     /// The limits that apply from now on.
     pub policy: Policy,
+    /// The disk of the log.
+    pub room: Room,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Where ids come from.
@@ -160,6 +165,7 @@ impl Authority {
         let intake = Arc::new(Intake::new());
         let presence = Arc::new(Presence::default());
         let health = Arc::new(Health::default());
+        let room = Arc::new(parts.room);
         let sequencer = Sequencer {
             intake: Arc::clone(&intake),
             log: Arc::clone(&parts.log),
@@ -167,6 +173,7 @@ impl Authority {
             feed: Arc::clone(&feed),
             presence: Arc::clone(&presence),
             health: Arc::clone(&health),
+            room: Arc::clone(&room),
             clock: Arc::clone(&parts.clock),
             entropy: Arc::clone(&parts.entropy),
             idempotency: parts.idempotency,
@@ -186,6 +193,7 @@ impl Authority {
             log: parts.log,
             presence,
             health,
+            room,
             clock: parts.clock,
             entropy: parts.entropy,
             secrets: parts.secrets,
@@ -238,6 +246,11 @@ impl Authority {
     /// Whether it can write, and how it has been doing.
     pub fn health(&self) -> &Health {
         &self.health
+    }
+
+    /// The disk of the log, and what it has room for.
+    pub fn room(&self) -> &Room {
+        &self.room
     }
 
     /// How many requests wait for a decision.

@@ -17,6 +17,8 @@ use crate::{
     tokens::NewKey,
 };
 
+use super::room::For;
+
 /// Who asks, and by which request: what is recorded beside the facts.
 #[derive(Clone, Debug)]
 pub struct Context {
@@ -55,6 +57,15 @@ impl Ask {
             Self::Subject(_, command) | Self::Sealed(_, command, _) => command.is_urgent(),
             Self::System(command) => command.is_urgent(),
             Self::Rotate(..) => true,
+        }
+    }
+
+    /// Whether there must be room for everything before it is decided. What a start records is small, and mostly known.
+    pub(super) fn needs(&self) -> For {
+        match self {
+            Self::System(SystemCommand::SetPolicy(_) | SystemCommand::AdmitKeys(_)) => For::Nothing,
+            ask if ask.is_urgent() => For::Ends,
+            Self::Subject(..) | Self::Sealed(..) | Self::System(_) | Self::Rotate(..) => For::All,
         }
     }
 

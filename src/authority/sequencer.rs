@@ -32,6 +32,7 @@ use super::{
     live::Live,
     presence::Presence,
     request::{Answer, Ask, Context, Done, Failure, Request},
+    room::{For, Room},
     settling::Settling,
     staging::{Decided, Published, Staging, Stamp, Unwritable},
     uses::Uses,
@@ -69,6 +70,7 @@ pub(super) struct Sequencer {
     pub(super) feed: Arc<Feed>,
     pub(super) presence: Arc<Presence>,
     pub(super) health: Arc<Health>,
+    pub(super) room: Arc<Room>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) idempotency: Table,
@@ -157,6 +159,7 @@ impl Sequencer {
     ) -> Vec<Waiting> {
         let mut waiting: Vec<Waiting> = Vec::with_capacity(requests.len());
         let mut requests = requests.into_iter();
+        let room = self.room.look();
         let mut put_off = None;
         while waiting.len() < BATCH && begun.elapsed() < DECIDING {
             let Some(request) = self.intake.take_urgent().or_else(|| requests.next()) else { break };
@@ -166,7 +169,11 @@ impl Sequencer {
                 put_off = Some(request);
                 break;
             }
-            let outcome = self.decide(staging, request.ask, request.context);
+            let outcome = if request.ask.needs() <= room {
+                self.decide(staging, request.ask, request.context)
+            } else {
+                Err(Failure::StorageUnavailable { why: self.room.fault().unwrap_or_default() })
+            };
             waiting.push((request.reply, outcome));
             if is_bulk {
                 break;
@@ -181,6 +188,11 @@ impl Sequencer {
             return Err(Failure::StorageUnavailable { why });
         }
         self.clock.plausible().map_err(|jump| Failure::StorageUnavailable { why: jump.to_string() })
+    }
+
+    /// Whether what the authority has noted by itself may be recorded now. It waits for room: nobody has asked for it.
+    fn may_note(&self) -> bool {
+        self.may_write().is_ok() && self.room.look() == For::All
     }
 
     fn decide(&self, staging: &mut Staging<'_>, ask: Ask, context: Context) -> Result<Answer, Failure> {
@@ -425,7 +437,7 @@ impl Sequencer {
     fn record_marks(&mut self) {
         loop {
             let pending = self.presence.pending(MARKS_PER_COMMIT * MARK_COMMITS);
-            if pending.is_empty() || self.may_write().is_err() || !self.record(&pending) {
+            if pending.is_empty() || !self.may_note() || !self.record(&pending) {
                 return;
             }
             self.presence.recorded(&pending);
@@ -460,7 +472,7 @@ impl Sequencer {
 
     /// Records uses of sessions; whether that was possible.
     fn record_uses(&mut self, which: impl FnOnce(&Uses) -> Vec<SessionId>) -> bool {
-        if self.may_write().is_err() {
+        if !self.may_note() {
             return false;
         }
         let live = Arc::clone(&self.live);

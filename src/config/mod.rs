@@ -32,6 +32,8 @@ pub struct Config {
     pub server: Server,
     /// `data.dir`
     pub data_dir: PathBuf,
+    /// `data.reserve`, in bytes; 0 is off.
+    pub data_reserve: u32,
     /// `session.*`, `limits.*`, `subjects.*`, `renewal.*`, `sliding.*`
     pub policy: Policy,
     /// `idempotency.*`
@@ -155,6 +157,7 @@ impl Default for Config {
                 keep_alive: Seconds(75),
             },
             data_dir: PathBuf::from("./tenure-data"),
+            data_reserve: 67_108_864,
             policy: Policy::default(),
             idempotency: Idempotency { window: Seconds(600), max: 1_000_000 },
             keys_overlap: None,

@@ -55,7 +55,7 @@ const fn setting(name: &'static str, kind: Kind, doc: &'static str) -> Setting {
 }
 
 /// Every setting there is.
-pub static SETTINGS: [Setting; 40] = [
+pub static SETTINGS: [Setting; 41] = [
     setting(
         "server.listen",
         Kind::Address(|config| &mut config.server.listen),
@@ -86,6 +86,11 @@ pub static SETTINGS: [Setting; 40] = [
         "data.dir",
         Kind::Directory(|config| &mut config.data_dir),
         "The directory of the log, the keys and all else that is kept.",
+    ),
+    setting(
+        "data.reserve",
+        Kind::Count(0, u32::MAX, |config| &mut config.data_reserve),
+        "Room on the disk that is kept for revocations, suspensions and rotations, in bytes; 0 keeps none.",
     ),
     setting(
         "session.ttl",

@@ -50,6 +50,7 @@ fn every_setting_has_a_place_of_its_own() {
         ("server.trusted_proxies", "10.0.0.0/8,::1"),
         ("server.keep_alive", "20"),
         ("data.dir", "/var/lib/tenure"),
+        ("data.reserve", "134217728"),
         ("session.ttl", "3600"),
         ("session.ttl_max", "90000"),
         ("session.max_renewals", "3"),

@@ -59,7 +59,7 @@ fn do_due(authority: &Authority) {
     authority.remove_retired_keys();
     authority.save_key_uses();
     let can_write = authority.health().stopped().is_none() && authority.clock_fault().is_none();
-    if can_write {
+    if can_write && authority.room().fault().is_none() {
         // Whoever sweeps counts and tells of a failure.
         drop(pollster::block_on(authority.sweep_due()));
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tenure::{
-    authority::{Authority, Context, IdempotencyTable, Issuing, Live, Parts, Past, Secrets},
+    authority::{Authority, Context, IdempotencyTable, Issuing, Live, Parts, Past, Room, Secrets},
     clock::{Clock, TestClock},
     domain::{Actor, Policy, Seconds, Timestamp, keys::Keys, state::State},
     entropy::{Entropy, SeededEntropy},
@@ -52,6 +52,7 @@ pub(crate) fn world_by(
         state: State::default(),
         idempotency: IdempotencyTable::new(Seconds(600), 1_000),
         policy: Policy { auto_register: true, per_subject: 3, ..Policy::default() },
+        room: Room::unlimited(),
         clock: through(Arc::clone(&clock) as Arc<dyn Clock>),
         secrets: secrets(&keys.path().join("keys"), &*entropy),
         issuing: Issuing::default(),

@@ -47,7 +47,8 @@ pub(crate) fn serve_through(runner: &[&OsStr], data: &Path) -> Command {
     let mut words = runner.iter().copied().chain([program]);
     let mut command = Command::new(words.next().expect("there is at least the program"));
     command.args(words).args(["serve", "--listen", "127.0.0.1:0", "--test-clock"]);
-    command.args(["--set", "idempotency.window=86400", "--data"]).arg(data);
+    // The store itself shall meet a full disk; what keeps it from that has a test of its own.
+    command.args(["--set", "idempotency.window=86400", "--set", "data.reserve=0", "--data"]).arg(data);
     // Settings in the surroundings must not change what is tested.
     command.env_clear().envs(std::env::vars_os().filter(|(name, _)| name == "PATH"));
     command
@@ -57,6 +58,15 @@ impl Authority {
     /// Starts on this directory and waits until it listens.
     pub(crate) fn start(data: &Path) -> Self {
         Self::launch(serve(data), data).unwrap_or_else(|ended| panic!("it did not start: {ended:?}"))
+    }
+
+    /// The same with these settings, which come after the others and so count.
+    pub(crate) fn start_with(data: &Path, settings: &[&str]) -> Self {
+        let mut command = serve(data);
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        Self::launch(command, data).unwrap_or_else(|ended| panic!("it did not start: {ended:?}"))
     }
 
     /// Starts, or says how the start ended.

@@ -90,6 +90,16 @@ impl Ground {
         run(Command::new("mount").args(["-o", mode]).arg(self.path()))
     }
 
+    /// Fills it until so many MiB are free, or as many as there are if these are less, and gives the file.
+    pub(crate) fn fill_but(&self, mebibytes: u64) -> PathBuf {
+        let disk = rustix::fs::statvfs(self.path()).unwrap();
+        let left = (disk.f_bavail * disk.f_frsize).saturating_sub(mebibytes << 20);
+        let path = self.path().join("filler");
+        let mut file = File::options().append(true).create(true).open(&path).unwrap();
+        std::io::copy(&mut std::io::Read::take(std::io::repeat(1), left), &mut file).unwrap();
+        path
+    }
+
     /// Fills it to the last byte with a file of no use, and gives the file.
     pub(crate) fn fill(&self) -> PathBuf {
         let path = self.path().join("filler");

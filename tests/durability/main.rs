@@ -21,6 +21,7 @@ mod kill;
 mod load;
 mod modes;
 mod power_cut;
+mod reserve;
 mod stop;
 #[path = "../surroundings/mod.rs"]
 mod surroundings;

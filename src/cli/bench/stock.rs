@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 
 use super::{conditions::Scratch, failed, forgetful::ForgetfulLog};
 use crate::{
-    authority::{Authority, Context, IdempotencyTable, Issuing, Live, NewSession, Parts, Secrets},
+    authority::{Authority, Context, IdempotencyTable, Issuing, Live, NewSession, Parts, Room, Secrets},
     cli::failure::Failure,
     clock::{Clock, SystemClock, TestClock},
     domain::{Actor, Policy, Seconds, Timestamp, keys::Keys, state::State},
@@ -74,6 +74,7 @@ impl InMemory {
             state: State::default(),
             idempotency: IdempotencyTable::new(Seconds(600), 1),
             policy: policy(),
+            room: Room::unlimited(),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             entropy: Arc::new(OsEntropy),
             secrets: secrets(&keys, &keyring, remembered)?,
