@@ -67,6 +67,14 @@ impl Error {
         }
     }
 
+    /// See [`Problem::asks_once_more_at`].
+    pub(super) fn asks_once_more_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Refused(problem) => problem.asks_once_more_at(),
+            Self::Unreachable { .. } | Self::Strange { .. } | Self::Unsendable(_) => None,
+        }
+    }
+
     /// When the same request could succeed, if the authority names a moment.
     pub fn retry_at(&self) -> Option<Timestamp> {
         match self {
@@ -132,6 +140,13 @@ impl Problem {
     pub(crate) fn read(document: Value) -> Option<Self> {
         let problem = Self::deserialize(&document).ok()?;
         Some(Self { document, ..problem })
+    }
+
+    /// When to ask for a renewal once more that was refused because another one had replaced the token a moment ago. The
+    /// file may have the newer token by then; if not, that attempt is what shows that somebody else has it.
+    pub(crate) fn asks_once_more_at(&self) -> Option<Timestamp> {
+        let is_in_grace = self.code == "SESSION_RENEWAL_MISMATCH" && self.retryable;
+        self.retry_at.filter(|_| is_in_grace)
     }
 
     /// Whether the same request may go well later without anybody doing anything about it.

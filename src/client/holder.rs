@@ -3,7 +3,10 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 
 use super::{
     answers::{Revoked, Session, Usage},
@@ -46,6 +49,8 @@ struct Held {
     known: Mutex<Known>,
     /// One step at a time in this process; the file's lock does the same among processes.
     flight: tokio::sync::Mutex<()>,
+    /// Something is to be done before the moment that the background waits for.
+    news: Notify,
     state: watch::Sender<State>,
 }
 
@@ -86,8 +91,8 @@ impl Holder {
         let (grant, stamp) = file.read_with_stamp()?;
         let state = watch::Sender::new(live(&grant, None));
         let known = Mutex::new(Known { grant, stamp });
-        let held =
-            Arc::new(Held { client, file, options, known, flight: tokio::sync::Mutex::default(), state });
+        let (flight, news) = (tokio::sync::Mutex::default(), Notify::new());
+        let held = Arc::new(Held { client, file, options, known, flight, news, state });
         let task = tokio::spawn(Arc::clone(&held).keep());
         Ok(Self { held, task })
     }
@@ -225,8 +230,12 @@ impl Course {
 
     fn failed(&mut self, error: &HoldError, now: Timestamp) {
         self.failures += 1;
-        let wish = if let HoldError::Call(error) = error { error.retry_after() } else { None };
-        self.not_before = Some(after(now, backoff::wait(self.failures, wish)));
+        let (wish, at) = match error {
+            HoldError::Call(error) => (error.retry_after(), error.asks_once_more_at()),
+            HoldError::File(_) => (None, None),
+        };
+        let backed_off = after(now, backoff::wait(self.failures, wish));
+        self.not_before = Some(at.map_or(backed_off, |at| at.max(backed_off)));
         self.trouble = Some(error.to_string());
     }
 }
@@ -290,13 +299,21 @@ impl Held {
             self.end(End::Refused(Box::new(problem.clone())));
             return Ok(false);
         }
-        match self.step(refused, Want::Settled).await {
+        let want = if problem.code == "TOKEN_SUPERSEDED" { Want::Replaced } else { Want::Settled };
+        match self.step(refused, want).await {
             Ok(grant) if grant.token != *refused => Ok(true),
-            Ok(_) => {
+            Err(HoldError::Call(error)) if error.is_transient() => {
+                self.news.notify_one();
+                // While it may still turn up, that it was superseded says more than that it cannot be renewed now.
+                if error.asks_once_more_at().is_some() { Ok(false) } else { Err(error) }
+            }
+            Err(HoldError::Call(error)) if error.code() != Some("SESSION_RENEWAL_MISMATCH") => {
+                Err(self.judged(error))
+            }
+            Ok(_) | Err(HoldError::Call(_)) => {
                 self.end(End::Refused(Box::new(problem.clone())));
                 Ok(false)
             }
-            Err(HoldError::Call(error)) => Err(self.judged(error)),
             // Nothing can be said while the file cannot be read.
             Err(HoldError::File(_)) => Ok(false),
         }
@@ -351,7 +368,10 @@ impl Held {
             match course.next(&grant, &self.options, now) {
                 Next::Renew => self.renew(&mut course, &grant).await,
                 Next::Check => self.check(&mut course).await,
-                Next::Wait(at) => self.client.time().until(at).await,
+                Next::Wait(at) => tokio::select! {
+                    () = self.client.time().until(at) => {}
+                    () = self.news.notified() => {}
+                },
                 Next::End => self.question(&mut course, &grant).await,
             }
             self.tell(course.trouble.clone());

@@ -32,15 +32,28 @@ pub(super) enum Want {
     Due,
     /// When a renewal was begun, to get its answer.
     Settled,
+    /// In any case, if the file still has a token that was replaced: if nothing was begun there, somebody else renewed
+    /// the session, and to ask is how the authority hears of the second holder.
+    Replaced,
 }
 
 /// Renews the session in a file now, or finishes the renewal that was begun there; the file then holds the new token.
 ///
-/// While this fails for the moment, call it again: it is the same renewal.
+/// While this fails for the moment, call it again: it is the same renewal. If somebody else renewed the session a moment
+/// ago, this waits for the moment that the authority names (`renewal.reuse_grace`), and looks once more.
 pub async fn renew_file(client: &Client, file: &SessionFile) -> Result<Grant, HoldError> {
     let locked = file.locked().await?;
     let grant = locked.read()?;
-    attempt(client, &locked, grant).await
+    let seen = grant.token.clone();
+    let asked = attempt(client, &locked, grant).await;
+    drop(locked);
+    let again_at = match &asked {
+        Err(HoldError::Call(error)) => error.asks_once_more_at(),
+        Ok(_) | Err(HoldError::File(_)) => None,
+    };
+    let Some(at) = again_at else { return asked };
+    client.time().until(at).await;
+    step(client, file, &seen, Want::Replaced).await
 }
 
 /// What the file holds after this process, or another one before it, did what was wanted. `seen` is the token that
@@ -56,6 +69,7 @@ pub(super) async fn step(
     let is_wanted = match want {
         Want::Due => grant.is_due(client.time().now()),
         Want::Settled => grant.renewal_key.is_some(),
+        Want::Replaced => true,
     };
     if grant.token != *seen || !is_wanted {
         return Ok(grant);

@@ -7,6 +7,7 @@ mod agent;
 mod calls;
 mod commands;
 mod crash;
+mod crowd;
 mod end;
 mod example;
 mod files;
@@ -16,6 +17,7 @@ mod run;
 #[path = "../http/server.rs"]
 #[allow(dead_code, reason = "another test target needs the rest of it")]
 mod server;
+mod theft;
 mod told;
 mod veto;
 mod week;

@@ -4,7 +4,10 @@
 //! with the old token and the same key. With `--token-file` the key outlives this process (see
 //! [`Memo`](super::super::renewal_memo::Memo)); so a cron job that simply runs the command again is safe.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Args, builder::NonEmptyStringValueParser};
 use serde_json::{Value, json};
@@ -22,8 +25,12 @@ use crate::{
         session_file,
     },
     client::{self, SessionFile},
+    clock::pause,
     domain::token::SESSION_TOKEN_PREFIX,
 };
+
+/// The authority's `renewal.reuse_grace` is no longer.
+const LONGEST_GRACE: Duration = Duration::from_mins(2);
 
 /// Arguments of `tenure session renew`.
 #[derive(Debug, Args)]
@@ -64,11 +71,29 @@ impl Renew {
     }
 }
 
-/// The steps are ordered so that a crash between any two of them loses no session.
+/// A token that was replaced a moment ago is asked with once more, if the file still has it by then.
 fn renew_file(cli: &Context, session: Option<String>, path: &Path) -> Result<(), Failure> {
     // Before a memo is made beside what holds no token. After it the token is read again: another renewal may have had
     // the memo.
     check_token(path)?;
+    let seen = secret_file::read(path)?;
+    let refused = match renew_file_once(cli, session.clone(), path) {
+        Err(Failure::Problem(problem)) => problem,
+        done => return done,
+    };
+    let Some(at) = refused.asks_once_more_at() else { return Err(Failure::Problem(refused)) };
+    cli.output.talk("Another renewal replaced this token a moment ago; looking once more.");
+    let left = u64::try_from(at.millis_since(cli.now())).unwrap_or(0);
+    pause(Duration::from_millis(left).min(LONGEST_GRACE));
+    if secret_file::read(path)?.expose() != seen.expose() {
+        cli.output.talk(&format!("A newer token is in {} now.", path.display()));
+        return Ok(());
+    }
+    renew_file_once(cli, session, path)
+}
+
+/// The steps are ordered so that a crash between any two of them loses no session.
+fn renew_file_once(cli: &Context, session: Option<String>, path: &Path) -> Result<(), Failure> {
     let mut memo = Memo::open(path)?;
     let old = secret_file::read(path)?;
     let id = match session.or_else(|| memo.session_id().map(str::to_owned)) {
