@@ -164,7 +164,7 @@ fn a_session_that_was_changed_in_memory_is_named() {
 
 #[test]
 fn a_subject_that_only_one_of_them_knows_is_named() {
-    let life = lived(4, 100);
+    let life = lived(4, 200);
     let check =
         View { about_names: Box::new(|names| names.push("ghost".parse().unwrap())), ..View::of(&life) };
     let differences = found(&check.told_of(&life, 10)).differences;

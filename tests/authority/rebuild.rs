@@ -5,12 +5,14 @@ use std::{future::Future, sync::Arc};
 
 use tenure::{
     authority::{
-        AskedBulk, Failure, NewProfile, NewSession, NewUse, Revocation, RevocationOfMany, Selection,
+        AskedBulk, Failure, NewProfile, NewSession, NewSuspension, NewUse, Revocation, RevocationOfMany,
+        Selection,
     },
     domain::{
-        Event, EventKind, Mode, Position, Seconds, SessionId, SubjectId, Timestamp,
+        Actor, Event, EventKind, Mode, Position, Seconds, SessionId, SubjectId, Timestamp,
         budget::{Constraints, Use},
-        command::{AskedTerms, Revoker},
+        command::{AskedTerms, Revoker, Suspender},
+        event::Role,
         keys::{KeyUse, Retire},
         policy::OnLimit,
         session::SharedSession,
@@ -81,7 +83,7 @@ impl Life {
             .clock
             .advance([0, 0, 1, 7, 30, 149, 150, 301, 43_200, 90_000][self.draw(10) as usize])
             .unwrap();
-        match self.draw(23) {
+        match self.draw(26) {
             0 => self.register(),
             20 => self.revoke_matching(),
             21 => self.rotate(),
@@ -94,6 +96,9 @@ impl Life {
             14 => self.refresh(),
             15 => drop(self.wait(self.world.authority.sweep())),
             22 => self.wait(self.world.authority.keep_presentations()),
+            23 => self.suspend(),
+            24 => self.resume(),
+            25 => self.revoke_and_suspend(),
             _ => self.use_one(),
         }
     }
@@ -198,6 +203,40 @@ impl Life {
         let reason = (self.draw(2) == 0).then(|| "no longer needed".to_owned());
         let asked = Revocation { session_id, by: Revoker::Admin, reject_renewal: None, reason };
         self.wait(self.world.authority.revoke(context(), asked)).unwrap();
+    }
+
+    fn suspender(&self) -> Suspender {
+        let role = [Role::Admin, Role::Issuer][self.draw(2) as usize];
+        Suspender { role, owner: None, actor: Actor::AUTHORITY }
+    }
+
+    /// Mostly for a while, so that something happens after it.
+    fn suspend(&self) {
+        let until = self.world.authority.now().plus(Seconds([1, 30, 301][self.draw(3) as usize]));
+        let asked = NewSuspension {
+            subject_id: self.subject(),
+            by: self.suspender(),
+            until: (self.draw(8) > 0).then_some(until),
+            reason: (self.draw(2) == 0).then(|| "it spends too much".to_owned()),
+        };
+        let outcome = self.wait(self.world.authority.suspend_subject(context(), asked));
+        assert!(matches!(outcome, Ok(_) | Err(Failure::Refused { .. })), "{outcome:?}");
+    }
+
+    fn resume(&self) {
+        let by = Suspender { role: Role::Admin, ..self.suspender() };
+        for id in subjects() {
+            let reason = (self.draw(2) == 0).then_some("all is well");
+            let outcome = self.wait(self.world.authority.resume_subject(context(), id, by.clone(), reason));
+            assert!(matches!(outcome, Ok(_) | Err(Failure::Refused { .. })), "{outcome:?}");
+        }
+    }
+
+    fn revoke_and_suspend(&self) {
+        let Some(session_id) = self.some_session() else { return };
+        let asked = Revocation { session_id, by: Revoker::Admin, reject_renewal: None, reason: None };
+        let by = Suspender { role: Role::Admin, ..self.suspender() };
+        self.wait(self.world.authority.revoke_and_suspend(context(), asked, by)).unwrap();
     }
 
     fn revoke_many(&self) {

@@ -285,9 +285,11 @@ fn a_subject_is_suspended_and_resumed_on_the_command_line() {
     let moment = |value: &Value| tenure::domain::Timestamp::parse(value.as_str().unwrap()).unwrap();
     let (at, until) = (moment(&suspended["suspension"]["at"]), moment(&suspended["suspension"]["until"]));
     assert_eq!((until.seconds_since(at), &suspended["suspension"]["reason"]), (7_200, &json!("odd")));
-    for shown in ["subject show agent", "subject list"] {
-        let shown = ground.tenure(shown).stdout;
-        assert!(shown.contains("SUSPENDED") && shown.contains(&at.to_string()), "{shown}");
+    let list = ground.tenure("subject list").stdout;
+    assert!(list.contains("SUSPENDED") && list.contains(&at.to_string()), "{list}");
+    let shown = ground.tenure("subject show agent").stdout;
+    for said in ["suspension.at", &at.to_string(), &until.to_string(), "2h left", "odd"] {
+        assert!(shown.contains(said), "{said}: {shown}");
     }
     let created = ground.tenure("session create agent");
     assert_eq!(created.code, 3, "{}", created.stderr);

@@ -123,7 +123,8 @@ fn preview(cli: &Context, path: &[&str], reject_renewal: Option<bool>, suspend: 
             .talk(&format!("Subject {} would be suspended.", session["subjectId"].as_str().unwrap_or("-")));
     }
     if session["status"] == "REVOKED" {
-        cli.output.talk("This session was ended before, and would stay as it is:");
+        let rest = if suspend { "would stay as it is" } else { "nothing would change" };
+        cli.output.talk(&format!("This session was ended before, and {rest}:"));
     } else if reject_renewal == Some(true) && session["renewedAt"].is_null() {
         return Err(Failure::Usage("--reject-renewal: the session was never renewed".into()));
     } else {

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::COLUMNS;
+use super::DETAILS;
 use crate::{
     cli::{
         client::Request,
@@ -37,7 +37,7 @@ impl Erase {
         let path = ["v1", "subjects", self.subject.as_str()];
         if self.caution.dry_run {
             cli.output.talk("All text about this subject and its sessions would become unreadable:");
-            return cli.show(&Request::get(&path), COLUMNS);
+            return cli.show(&Request::get(&path), DETAILS);
         }
         self.caution.ask(cli.output, || Ok(self.question()))?;
         let path = ["v1", "subjects", self.subject.as_str(), "erase"];

@@ -50,7 +50,20 @@ impl Subject {
     }
 }
 
-/// What a subject shows first.
+/// What a single subject shows first.
+const DETAILS: &[Column] = &[
+    Column::plain("", "subjectId"),
+    Column::plain("", "name"),
+    Column::plain("", "kind"),
+    Column::plain("", "ownerId"),
+    Column::plain("", "activeSessions"),
+    Column::moment("", "suspension.at"),
+    Column::end("", "suspension.until"),
+    Column::plain("", "suspension.reason"),
+    Column::plain("", "suspension.by.id"),
+];
+
+/// What a list of subjects shows.
 const COLUMNS: &[Column] = &[
     Column::plain("SUBJECT", "subjectId"),
     Column::plain("NAME", "name"),

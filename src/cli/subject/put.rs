@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::{Map, Value};
 
 use super::{
-    COLUMNS,
+    DETAILS,
     attributes::{Attributes, FIELDS},
 };
 use crate::{
@@ -54,7 +54,7 @@ impl Put {
             let question = format!("Remove from {}: {}?", self.subject, lost.join(", "));
             self.caution.ask(cli.output, || Ok(question))?;
         }
-        cli.show(&Request::put(&path, Some(body.into())), COLUMNS)
+        cli.show(&Request::put(&path, Some(body.into())), DETAILS)
     }
 }
 

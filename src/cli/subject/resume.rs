@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::COLUMNS;
+use super::DETAILS;
 use crate::{
     cli::{
         client::Request,
@@ -29,6 +29,6 @@ impl Resume {
     pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
         let path = ["v1", "subjects", self.subject.as_str(), "resume"];
         let body = fields([("reason", self.reason.map(Value::from))]);
-        cli.show(&Request::post(&path, body.into()), COLUMNS)
+        cli.show(&Request::post(&path, body.into()), DETAILS)
     }
 }

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::{Map, Value};
 
 use super::{
-    COLUMNS,
+    DETAILS,
     attributes::{Attributes, FIELDS, OPTIONS},
 };
 use crate::{
@@ -31,7 +31,7 @@ impl Set {
     pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
         let id = self.subject.clone();
         let request = Request::patch(&["v1", "subjects", id.as_str()], self.body()?.into());
-        cli.show(&request, COLUMNS)
+        cli.show(&request, DETAILS)
     }
 
     fn body(self) -> Result<Map<String, Value>, Failure> {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::COLUMNS;
+use super::DETAILS;
 use crate::{
     cli::{
         client::Request,
@@ -26,6 +26,6 @@ pub(crate) struct Show {
 impl Show {
     pub(crate) fn run(&self, cli: &Context) -> Result<(), Failure> {
         let request = Request::get(&["v1", "subjects", self.subject.as_str()]);
-        cli.show(&self.as_of.apply(request), COLUMNS)
+        cli.show(&self.as_of.apply(request), DETAILS)
     }
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::COLUMNS;
+use super::DETAILS;
 use crate::{
     cli::{
         client::Request,
@@ -44,7 +44,7 @@ impl Suspend {
         let now = cli.time_of(&subject);
         if self.caution.dry_run {
             cli.output.talk("This subject would be suspended:");
-            return cli.output.record(&subject, COLUMNS, now);
+            return cli.output.record(&subject, DETAILS, now);
         }
         self.caution.ask(cli.output, || Ok(self.question(&subject)))?;
         // The authority's clock counts.
@@ -52,7 +52,7 @@ impl Suspend {
         let body =
             fields([("reason", self.reason.map(Value::from)), ("until", until.map(|until| json!(until)))]);
         let path = ["v1", "subjects", self.subject.as_str(), "suspend"];
-        cli.show(&Request::post(&path, body.into()), COLUMNS)
+        cli.show(&Request::post(&path, body.into()), DETAILS)
     }
 
     fn question(&self, subject: &Value) -> String {
