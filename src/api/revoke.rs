@@ -34,6 +34,9 @@ pub(super) struct RevokedSession {
     status: &'static str,
     revoked_at: Timestamp,
     trigger: Trigger,
+    /// Whether there is a reason in the record of its end; null when the request gave none. False where there was no
+    /// room to keep it: the session has ended all the same.
+    reason_recorded: Option<bool>,
 }
 
 /// The sessions of a subject that were ended in one step.
@@ -43,6 +46,8 @@ pub(super) struct RevokedSessions {
     matched: usize,
     /// Oldest first, 200 at most.
     session_ids: Vec<SessionId>,
+    /// Whether there is a reason in the record of their end; null when the request gave none, or nothing matched.
+    reason_recorded: Option<bool>,
 }
 
 /// End a session, or veto its renewal. Ending it again gives the same answer.
@@ -66,6 +71,7 @@ pub(super) async fn revoke(call: Call) -> Result<Reply, Problem> {
     let context = call.context()?;
     let session_id = call.visible_session_id()?;
     let by = revoker(&call.caller)?;
+    let gives_reason = reason.is_some();
     let asked = Revocation { session_id, by, reject_renewal, reason };
     let authority = &call.api.authority;
     let revoked = if suspends {
@@ -73,8 +79,9 @@ pub(super) async fn revoke(call: Call) -> Result<Reply, Problem> {
     } else {
         authority.revoke(context, asked).await?
     };
-    let Revoked { session_id, at, trigger, position } = revoked;
-    let body = RevokedSession { session_id, status: "REVOKED", revoked_at: at, trigger };
+    let Revoked { session_id, at, trigger, has_reason, position } = revoked;
+    let reason_recorded = gives_reason.then_some(has_reason);
+    let body = RevokedSession { session_id, status: "REVOKED", revoked_at: at, trigger, reason_recorded };
     Ok(Reply::ok(&body).at(position))
 }
 
@@ -121,10 +128,12 @@ pub(super) async fn revoke_subject(call: Call) -> Result<Reply, Problem> {
     // An id that is no UUID is an unknown id, and an unknown exception would end the session that was to stay.
     let except = except.map(|id| id.parse()).transpose().map_err(|_: InvalidId| Code::SessionNotFound)?;
     let owner = call.caller.owner().cloned();
+    let gives_reason = reason.is_some();
     let asked = RevocationOfMany { subject_id: subject_id.clone(), device, except, owner, reason };
     let revoked = call.api.authority.revoke_many(context, asked).await?;
-    let RevokedMany { mut session_ids, position } = revoked;
+    let RevokedMany { mut session_ids, has_reason, position } = revoked;
     let matched = session_ids.len();
     session_ids.truncate(LISTED);
-    Ok(Reply::ok(&RevokedSessions { matched, session_ids }).at(position))
+    let reason_recorded = (gives_reason && matched > 0).then_some(has_reason);
+    Ok(Reply::ok(&RevokedSessions { matched, session_ids, reason_recorded }).at(position))
 }

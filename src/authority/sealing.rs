@@ -41,6 +41,15 @@ impl<'a> Sealer<'a> {
         Ok(Some(sealed))
     }
 
+    /// Seals the reason of an end. One that cannot be kept keeps nobody from ending something: it is left out, and whoever
+    /// asked is told.
+    pub(super) fn seal_reason(&mut self, reason: Option<&str>) -> Option<SealedText> {
+        self.seal("reason", reason).unwrap_or_else(|failure| {
+            tracing::warn!(%failure, "an end is recorded without its reason");
+            None
+        })
+    }
+
     /// The command with those texts.
     pub(super) fn ask(self, command: Command) -> Ask {
         match self.key {

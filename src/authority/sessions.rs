@@ -125,6 +125,8 @@ pub struct Revoked {
     pub at: Timestamp,
     /// What ended it.
     pub trigger: Trigger,
+    /// Whether there is a reason in the record of its end.
+    pub has_reason: bool,
     /// The last event of the commit; none when it had ended before.
     pub position: Option<Position>,
 }
@@ -134,6 +136,8 @@ pub struct Revoked {
 pub struct RevokedMany {
     /// Which, oldest first.
     pub session_ids: Vec<SessionId>,
+    /// Whether there is a reason in the record of their end.
+    pub has_reason: bool,
     /// The event that ended them; none when there were none.
     pub position: Option<Position>,
 }
@@ -387,7 +391,7 @@ impl Authority {
             session_id: asked.session_id,
             by: asked.by,
             reject_renewal: asked.reject_renewal,
-            reason: sealer.seal("reason", asked.reason.as_deref())?,
+            reason: sealer.seal_reason(asked.reason.as_deref()),
         });
         Ok(revoked(&self.submit(sealer.ask(command), context).await?, asked.session_id))
     }
@@ -407,7 +411,7 @@ impl Authority {
             device: asked.device.map(|name| self.secrets.digests.device(&name)),
             except: asked.except,
             owner: asked.owner,
-            reason: sealer.seal("reason", asked.reason.as_deref())?,
+            reason: sealer.seal_reason(asked.reason.as_deref()),
         });
         Ok(revoked_many(&self.submit(sealer.ask(command), context).await?))
     }
@@ -440,11 +444,19 @@ fn session_after(done: &Done, id: SessionId) -> SharedSession {
 pub(super) fn revoked(done: &Done, id: SessionId) -> Revoked {
     let session = session_after(done, id);
     let revocation = session.revocation.as_ref().expect("a granted revocation ends the session");
-    Revoked { session_id: id, at: revocation.at, trigger: revocation.trigger, position: done.position() }
+    Revoked {
+        session_id: id,
+        at: revocation.at,
+        trigger: revocation.trigger,
+        has_reason: revocation.reason.is_some(),
+        position: done.position(),
+    }
 }
 
 fn revoked_many(done: &Done) -> RevokedMany {
     let subject = done.subject.as_ref().expect("it was a command about a subject");
     let position = done.position();
-    RevokedMany { session_ids: position.map_or_else(Vec::new, |at| subject.ended_by(at)), position }
+    let session_ids = position.map_or_else(Vec::new, |at| subject.ended_by(at));
+    let ended = session_ids.first().and_then(|id| subject.session(*id)?.revocation.as_ref());
+    RevokedMany { has_reason: ended.is_some_and(|end| end.reason.is_some()), session_ids, position }
 }

@@ -44,7 +44,7 @@ impl Authority {
             self.check_before_first_text(&subject_id, may)?;
         }
         let mut sealer = Sealer::new(self, subject_id);
-        let reason = sealer.seal("reason", reason.as_deref())?;
+        let reason = sealer.seal_reason(reason.as_deref());
         let command = Command::SuspendSubject(SuspendSubject { by, until, reason });
         self.registered(sealer.ask(command), context).await
     }
@@ -81,7 +81,7 @@ impl Authority {
     ) -> Result<Revoked, Failure> {
         let session = self.live.session(asked.session_id).ok_or(Refusal::SessionNotFound)?;
         let mut sealer = Sealer::new(self, session.subject.clone());
-        let reason = sealer.seal("reason", asked.reason.as_deref())?;
+        let reason = sealer.seal_reason(asked.reason.as_deref());
         let end = RevokeSession {
             session_id: asked.session_id,
             by: asked.by,

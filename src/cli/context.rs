@@ -123,6 +123,16 @@ impl Context {
         self.output.record(&record, columns, self.time_of(&record))
     }
 
+    /// The same for an end, whose reason may not have been kept.
+    pub(crate) fn show_end(&self, request: &Request, columns: &[Column]) -> Result<(), Failure> {
+        let record = self.client.send(request)?.body;
+        if record["reasonRecorded"] == false {
+            self.output
+                .talk("It has ended, but no reason could be recorded with it: the server's log says why.");
+        }
+        self.output.record(&record, columns, self.time_of(&record))
+    }
+
     /// The time that a reply speaks of: its own if it says one (a look into the past), else now.
     pub(crate) fn time_of(&self, reply: &Value) -> Timestamp {
         reply["asOfTime"].as_str().and_then(Timestamp::parse).unwrap_or_else(|| self.now())

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     ambient::not_run,
@@ -61,8 +61,25 @@ fn a_full_disk_under_the_keys_is_an_alarm_and_passes_without_a_restart() {
         assert_ne!(line, "0", "{metrics}");
     }
     assert!(authority.said().contains("a key file cannot be written"), "{}", authority.said());
-    // What needs no new key goes on.
+    // What ends something goes on without its reason, and says so.
+    let first = json!({ "subjectId": "nameless" });
     assert_eq!(admin.put("/v1/subjects/nameless", None, &json!({})).unwrap().status, 201);
+    let session = admin.post("/v1/sessions", None, &first).unwrap().text("sessionId");
+    let ended = admin.delete(&format!("/v1/sessions/{session}?reason=lost"), None).unwrap();
+    assert_eq!((ended.status, &ended.body["reasonRecorded"]), (200, &json!(false)), "{ended:?}");
+    assert_eq!(admin.post("/v1/sessions", None, &first).unwrap().status, 201);
+    let ended = admin.delete("/v1/subjects/nameless/sessions?reason=lost", None).unwrap();
+    assert_eq!((ended.number("matched"), &ended.body["reasonRecorded"]), (1, &json!(false)), "{ended:?}");
+    let why = json!({ "reason": "lost" });
+    let suspended = admin.post("/v1/subjects/nameless/suspend", None, &why).unwrap();
+    assert_eq!(
+        (suspended.status, &suspended.body["suspension"]["reason"]),
+        (200, &Value::Null),
+        "{suspended:?}"
+    );
+    assert_eq!(admin.post("/v1/subjects/nameless/resume", None, &json!({})).unwrap().status, 200);
+    // And what needs no new key.
+    assert_eq!(admin.put("/v1/subjects/another", None, &json!({})).unwrap().status, 201);
     fs::remove_file(filler).unwrap();
     assert_eq!(register(&admin, 500).status, 201);
     assert_eq!(admin.post("/v1/webhooks", None, &hook).unwrap().status, 201);

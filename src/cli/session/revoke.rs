@@ -98,7 +98,7 @@ impl Revoke {
             .query("reason", reason)
             .query("rejectRenewal", reject_renewal)
             .query("suspend", suspend.then_some(true));
-        cli.show(&request, COLUMNS)
+        cli.show_end(&request, COLUMNS)
     }
 }
 

@@ -48,7 +48,7 @@ impl Logout {
             .query("device", self.device)
             .query("exceptSessionId", self.except)
             .query("reason", self.reason);
-        cli.show(&request, COLUMNS)
+        cli.show_end(&request, COLUMNS)
     }
 
     /// The active sessions that would end now. One that begins in between is not among them.
