@@ -238,7 +238,12 @@ async fn refreshed(
             let now = authority.holder_again(holder);
             now.judge(authority.now()).map(|()| None)
         }
-        Err(Failure::Overloaded | Failure::StorageUnavailable { .. } | Failure::OutcomeUnknown) => Ok(None),
+        Err(
+            Failure::Overloaded
+            | Failure::TooManyKeys { .. }
+            | Failure::StorageUnavailable { .. }
+            | Failure::OutcomeUnknown,
+        ) => Ok(None),
     }
 }
 

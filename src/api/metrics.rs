@@ -60,6 +60,7 @@ struct Observed {
     differences: Gauge,
     alarms: Gauge,
     storage_failures: Family<Labels, Counter>,
+    lost_keys: Counter,
 }
 
 impl Metrics {
@@ -140,6 +141,11 @@ impl Metrics {
             "Writes of files beside the log that failed since the start, by file",
             observed.storage_failures.clone(),
         );
+        registry.register(
+            "lost_idempotency_keys",
+            "Idempotency keys forgotten inside of their window to make room, since the start",
+            observed.lost_keys.clone(),
+        );
         let costly = CostlyMetrics::registered(&mut registry);
         let shared = Shared::registered(&mut registry);
         Self {
@@ -190,6 +196,7 @@ impl Metrics {
         set(&self.observed.batches, health.batches());
         set(&self.observed.busy_millis, u64::try_from(health.busy().as_millis()).unwrap_or(u64::MAX));
         set(&self.observed.disk_free, authority.room().free().unwrap_or(u64::MAX));
+        self.observed.lost_keys.inner().store(health.keys_lost(), Ordering::Relaxed);
         let (expired, failures) = authority.sweeps();
         set(&self.observed.expired, expired);
         set(&self.observed.sweep_failures, failures);

@@ -145,7 +145,7 @@ codes! {
         "`retryAt` is the earliest moment; a key that may be known to others is rotated with `retire: now` at any time."
     RateLimited "RATE_LIMITED" TOO_MANY_REQUESTS true
         "Too many such requests"
-        "A caller has its share (`shares.*`, or of costly reads) or its rate (`usage.*`), wrong credentials from one address go beyond `security.wrong_credentials_per_minute` (right ones always pass), or a webhook is tested or redelivers too often; `detail` says which."
+        "A caller has its share (`shares.*`, or of costly reads) or its rate (`usage.*`), wrong credentials from one address go beyond `security.wrong_credentials_per_minute` (right ones always pass), a webhook is tested or redelivers too often, or a caller's keys fill `idempotency.max`; `detail` says which."
     Internal "INTERNAL" INTERNAL_SERVER_ERROR false
         "The authority failed"
         "A defect: the log of the process says more under this request id."
@@ -430,6 +430,11 @@ impl From<Failure> for Problem {
                 problem
             }
             Failure::Overloaded => Code::Overloaded.into(),
+            Failure::TooManyKeys { retry_after } => {
+                let mut problem = Self::from(Code::RateLimited).saying(failure.to_string());
+                problem.retry_after = Some(retry_after);
+                problem
+            }
             Failure::StorageUnavailable { why } => Self::unavailable(&why),
             Failure::OutcomeUnknown => Code::OutcomeUnknown.into(),
         }

@@ -16,6 +16,7 @@ pub struct Health {
     commits: AtomicU64,
     batches: AtomicU64,
     busy_micros: AtomicU64,
+    lost_keys: AtomicU64,
     uses_recorded: AtomicBool,
     jobs: Watch,
 }
@@ -27,6 +28,7 @@ impl Default for Health {
             commits: AtomicU64::default(),
             batches: AtomicU64::default(),
             busy_micros: AtomicU64::default(),
+            lost_keys: AtomicU64::default(),
             uses_recorded: AtomicBool::default(),
             jobs: Watch::over("the sweep of ended sessions and retired keys"),
         }
@@ -42,6 +44,16 @@ impl Health {
     /// Why no more is written until a restart; none while all is well.
     pub fn stopped(&self) -> Option<String> {
         self.stopped.read().clone()
+    }
+
+    /// Notes idempotency keys that were forgotten inside of their window.
+    pub(super) fn lost_keys(&self, count: u64) {
+        self.lost_keys.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Idempotency keys that were forgotten inside of their window to make room, since the start.
+    pub fn keys_lost(&self) -> u64 {
+        self.lost_keys.load(Ordering::Relaxed)
     }
 
     /// Commits made durable since the start.

@@ -127,6 +127,12 @@ pub enum Failure {
     /// Too many requests wait already; nothing was decided.
     #[error("too many requests are waiting")]
     Overloaded,
+    /// The caller has as many idempotency keys as are remembered, all of them of the last minute; nothing was decided.
+    #[error("this caller has as many idempotency keys as are remembered")]
+    TooManyKeys {
+        /// After so many seconds the oldest of them makes room.
+        retry_after: u32,
+    },
     /// The log takes no writes; nothing was decided.
     #[error("the authority cannot write: {why}")]
     StorageUnavailable {

@@ -199,7 +199,7 @@ impl Sequencer {
         let at = staging.moment(self.clock.now());
         if let Some(mark) = context.idempotency {
             match staging.look_up(&self.idempotency, mark, at) {
-                Known::No => {}
+                Known::No => self.room_for_key(&context, at)?,
                 Known::Repeat(first) => return Ok(Answer::Repeat(first)),
                 Known::Reused(caused_by) => return Err(Refusal::IdempotencyKeyReused { caused_by }.into()),
             }
@@ -236,6 +236,13 @@ impl Sequencer {
                 Err(Failure::Refused { refusal: refusal.recorded_at(recorded), recorded })
             }
         }
+    }
+
+    fn room_for_key(&self, context: &Context, at: Timestamp) -> Result<(), Failure> {
+        self.idempotency.room_for(&context.actor, at).map_err(|until| {
+            let millis = until.as_millis() - at.as_millis();
+            Failure::TooManyKeys { retry_after: u32::try_from(millis / 1000 + 1).unwrap_or(1) }
+        })
     }
 
     fn stamp(&self, at: Timestamp, context: Context) -> Stamp {
@@ -419,6 +426,7 @@ impl Sequencer {
             self.live.publish_bulks(&published.bulks);
         }
         published.commits.iter().for_each(|stored| self.idempotency.fold(stored));
+        self.health.lost_keys(self.idempotency.take_lost());
         self.settle_due(published);
         for observer in &self.observers {
             observer(&self.live, &published.commits);

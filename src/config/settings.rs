@@ -170,7 +170,7 @@ pub static SETTINGS: [Setting; 41] = [
     setting(
         "idempotency.max",
         Kind::Count(1, 10_000_000, |config| &mut config.idempotency.max),
-        "How many `Idempotency-Key`s are remembered; beyond it the oldest are forgotten first.",
+        "How many `Idempotency-Key`s are remembered, half of them of sessions; in a full half the caller with most makes room.",
     ),
     setting(
         "sliding.enabled",

@@ -83,3 +83,37 @@ fn a_key_is_1_to_128_visible_characters_given_once() {
     put().key(&format!("\"{}\"", "k".repeat(128))).send().expect(200);
     put().key("!~").send().expect(200);
 }
+
+/// One caller with many keys made the table forget those of all others, and their repeats had a second effect.
+#[test]
+fn a_caller_with_many_keys_makes_room_itself() {
+    let mut server = Server::with(&["idempotency.max=20"]);
+    server.register("a", &json!({ "maxSessions": 100 }));
+    let ((greedy, _), (other, _)) = (server.issue_key("issuer", None), server.issue_key("issuer", None));
+    let create = |server: &Server, caller: &str, key: &str| {
+        server.post("/v1/sessions").bearer(caller).key(key).json(&json!({ "subjectId": "a" })).send()
+    };
+    let first = create(&server, &greedy, "k0").expect(201).text("sessionId");
+    for n in 1..9 {
+        create(&server, &greedy, &format!("k{n}")).expect(201);
+    }
+    let others = create(&server, &other, "k").expect(201);
+    let refused = create(&server, &greedy, "k9").refused(429, "RATE_LIMITED");
+    let wait: u32 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((60..=62).contains(&wait), "{refused:?}");
+    // Without a key it goes on, and so do others with theirs; those of sessions have a half of their own.
+    server.post("/v1/sessions").bearer(&greedy).json(&json!({ "subjectId": "a" })).send().expect(201);
+    create(&server, &other, "another").expect(201);
+    let session = server.create(&json!({ "subjectId": "a" }));
+    let usage = server.post(&format!("{}/usage", session.path())).bearer(&session.token).key("k");
+    usage.json(&json!({ "operation": "read" })).send().expect(200);
+    assert_eq!(create(&server, &greedy, "k0").expect(201).text("sessionId"), first);
+    server.advance(61);
+    create(&server, &greedy, "k9").expect(201);
+    server.kill9();
+    let again = create(&server, &other, "k").expect(201);
+    assert_eq!(again.text("sessionId"), others.text("sessionId"));
+    assert_ne!(create(&server, &greedy, "k0").expect(201).text("sessionId"), first, "it was its oldest");
+    let metrics = server.get("/metrics").bearer(&server.admin).send().expect(200).body;
+    assert!(metrics.contains("tenure_lost_idempotency_keys_total"), "{metrics}");
+}
