@@ -1,12 +1,13 @@
 //! `POST /v1/revocations`: end the sessions of all subjects that match.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
     authority::{AskedBulk, RevokedInBulk, Selection},
     domain::{KeyId, OwnerId, Position, SessionId, SubjectId, Timestamp},
-    log::waiting_for_disk,
 };
 
 use super::{
@@ -117,7 +118,9 @@ pub(super) async fn revoke(call: Call) -> Result<Reply, Problem> {
     let context = call.context()?;
     let authority = &call.api.authority;
     let Some(reason) = reason.filter(|_| !is_dry) else {
-        return Ok(answer(waiting_for_disk(|| authority.matching(&selection))?));
+        let looking = Arc::clone(authority);
+        let matched = call.api.costly.whole(&call.caller, move |_| looking.matching(&selection)).await?;
+        return Ok(answer(matched?));
     };
     let asked = AskedBulk { selection, reason };
     Ok(answer(authority.revoke_matching(context, asked).await?))

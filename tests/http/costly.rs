@@ -36,7 +36,12 @@ const TERMS: Terms = Terms {
 
 /// A server with a long history: many subjects of an owner `fleet` with a session each.
 fn server_with_history() -> Server {
-    let mut server = Server::start();
+    server_with_history_and(&[])
+}
+
+/// The same, with some settings.
+fn server_with_history_and(settings: &[&str]) -> Server {
+    let mut server = Server::with(settings);
     assert!(server.stop().success());
     let log = SledLog::open(&server.data(), &mut |_| Ok(())).unwrap();
     let at = log.head().recorded_at;
@@ -205,7 +210,7 @@ fn equal_questions_about_the_past_are_answered_together() {
 /// webhooks.
 #[test]
 fn a_second_export_of_a_credential_and_a_fifth_of_all_are_refused() {
-    let server = server_with_history();
+    let server = server_with_history_and(&["webhooks.allow_private=true"]);
     let keys: Vec<_> = (0..5).map(|_| server.issue_key("auditor", None).0).collect();
     let export = |key: &str| server.get("/v1/audit/export").bearer(key);
     let stalled = |key: &str| {
@@ -220,6 +225,12 @@ fn a_second_export_of_a_credential_and_a_fifth_of_all_are_refused() {
     let others: Vec<_> = keys[1..4].iter().map(|key| stalled(key)).collect();
     until("four are streamed", || running() == 4);
     export(&keys[4]).send().refused(503, "OVERLOADED");
+    // A name is looked up meanwhile: nobody listens there, and that is found out.
+    let body = json!({ "url": "http://localhost:1/" });
+    let webhook = server.post("/v1/webhooks").bearer(&server.admin).json(&body).send().expect(201);
+    let test = format!("/v1/webhooks/{}/test", webhook.text("webhookId"));
+    let tested = server.post(&test).bearer(&server.admin).send().expect(200);
+    assert_eq!(tested.text("outcome"), "unreachable");
     drop((first, others));
     until("they are given up", || running() == 0);
     assert!(export(&keys[0]).send().expect(200).body.ends_with('\n'));
@@ -277,4 +288,31 @@ fn a_page_of_a_list_costs_its_size_whatever_it_is_of() {
         let looked = looked_at(&server) - before;
         assert!(looked <= 201, "{filter}: {looked} were looked at");
     }
+}
+
+/// A search for what is rare reads as much of the history as a page may; of one key, two at a time.
+#[test]
+fn pages_that_search_far_are_costly_and_those_at_hand_are_not() {
+    let server = server_with_history();
+    let (auditor, _) = server.issue_key("auditor", None);
+    let near = server.get("/v1/events?limit=20").bearer(&auditor);
+    let beyond = || metric(&server, "tenure_costly_beyond_share_total");
+    assert!(all_at_once(&vec![near; 16]).iter().all(|reply| reply.status == 200));
+    assert_eq!(beyond(), 0, "what is at hand has no share");
+
+    let mut refused = 0;
+    for list in ["/v1/events?kinds=SubjectErased", "/v1/notices?kinds=SESSION_RENEWAL_REJECTED"] {
+        let far = server.get(list).bearer(&auditor);
+        for reply in all_at_once(&vec![far.clone(); 16]) {
+            if reply.status == 200 {
+                assert!(reply.json()["nextCursor"].is_string(), "{reply:?}");
+            } else {
+                reply.refused(429, "RATE_LIMITED");
+                refused += 1;
+            }
+        }
+        far.send().expect(200);
+    }
+    assert!(refused > 0);
+    assert_eq!(beyond(), refused);
 }
