@@ -113,6 +113,10 @@ pub struct Session {
     /// When its holder should renew; none when that would be refused for good.
     #[serde(deserialize_with = "wire::moment_or_null")]
     pub renew_at: Option<Timestamp>,
+    /// What happens when a token of it comes back that a renewal had replaced: `reject` or `revoke`. None: the authority
+    /// is of an earlier version, and does not say.
+    #[serde(default)]
+    pub on_reuse: Option<String>,
     /// When it was revoked.
     #[serde(deserialize_with = "wire::moment_or_null")]
     pub revoked_at: Option<Timestamp>,

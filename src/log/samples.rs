@@ -13,6 +13,7 @@ use crate::domain::{
         TokensPresented, Trigger, UsageRecorded, WebhookCreated, WebhookDeleted,
     },
     keys::{Retire, Sealing},
+    policy::OnReuse,
     record::{ActorKind, Idempotency},
     webhook::WebhookFormat,
 };
@@ -281,5 +282,32 @@ pub(super) fn every_kind() -> Vec<Event> {
         })),
         suspended(),
         resumed(),
+    ]
+}
+
+/// Events with fields that their kinds got later, each with what that is about.
+pub(super) fn grown() -> Vec<(&'static str, Event)> {
+    let session_id = SessionId::from_bytes([0x51; 16]);
+    let created = every_kind().into_iter().find_map(|event| match event {
+        Event::Subject(SubjectEvent::SessionCreated(created)) => Some(created),
+        Event::Subject(_) | Event::System(_) => None,
+    });
+    let mut created = created.unwrap();
+    created.terms.on_reuse = Some(OnReuse::Revoke);
+    let contested = RenewalRejected {
+        session_id,
+        generation: Generation(2),
+        cause: RejectionCause::Policy,
+        code: Some(RejectionCode::SessionRenewalMismatch),
+        expiring_soon: None,
+        contested: true,
+    };
+    vec![
+        ("onReuse", Event::Subject(SubjectEvent::SessionCreated(created))),
+        ("contested", Event::Subject(SubjectEvent::RenewalRejected(contested))),
+        (
+            "reuseGrace",
+            Event::System(SystemEvent::PolicyChanged(PolicyChanged { policy: Policy::default() })),
+        ),
     ]
 }

@@ -33,6 +33,7 @@ async fn an_issuer_creates_reads_lists_judges_uses_and_ends_sessions() {
 
     let read = client.session(id).await.unwrap();
     assert_eq!((read.status, read.scopes, read.usage.transactions), (Status::Active, new.scopes, 0));
+    assert_eq!(read.on_reuse.as_deref(), Some("revoke"));
     assert_eq!(read.owner_id.unwrap().as_str(), "alice");
     let used = client.record_use(id, &Use::of("pay").amount("9.5".parse().unwrap())).await.unwrap();
     assert_eq!((used.transactions, used.total_amount.to_string().as_str()), (1, "9.5"));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tenure::clock::{pause, stopwatch};
 
-use crate::server::{Reply, Request, Server, Session};
+use crate::server::{Reply, Request, Server, Session, all_at_once};
 
 /// The contract says 5 s; a machine that is busy may take a moment longer.
 const NOTICED: Duration = Duration::from_secs(8);
@@ -224,4 +224,28 @@ fn a_later_setting_does_not_touch_a_session() {
     };
     assert_eq!(shown(&session), "reject");
     assert_eq!(shown(&server.create(&json!({ "subjectId": "a" }))), "revoke");
+}
+
+/// A client that sends its renewal many times at once is crowded, not robbed: one is granted, and its token is used
+/// while the others are still refused.
+#[test]
+fn renewals_at_once_with_one_token_end_no_session() {
+    let server = Server::start();
+    server.register("a", &json!({}));
+    for count in [2, 64] {
+        let session = server.create(&json!({ "subjectId": "a", "ttl": 1000, "onReuse": "revoke" }));
+        server.advance(500);
+        let requests: Vec<_> = (0..count).map(|n| server.renew(&session).key(&format!("key-{n}"))).collect();
+        let replies = all_at_once(&requests);
+        let granted: Vec<_> = replies.iter().filter(|reply| reply.status == 200).collect();
+        assert_eq!(granted.len(), 1, "{replies:?}");
+        let refused = replies.iter().filter(|reply| reply.status != 200);
+        assert!(refused.clone().all(|reply| reply.json()["retryable"] == true), "{replies:?}");
+        let newer = session.renewed(granted[0]);
+        assert_eq!(server.introspect(&newer.token).json()["active"], true);
+        all_at_once(&requests);
+        server.advance(500);
+        server.renew(&newer).send().expect(200);
+    }
+    assert!(server.events("SessionRevoked").is_empty());
 }
