@@ -83,6 +83,9 @@ impl Authority {
     /// # Errors
     /// Why the session's token is not good now.
     pub fn mint(&self, holder: &Holder, ttl: Seconds, audience: Option<String>) -> Result<Minted, Inactive> {
+        // The token was judged before the body arrived, and a revocation may have come since: what is signed after it
+        // must not bear a later time than verifiers refuse.
+        let holder = self.holder_again(holder);
         let now = self.now();
         holder.judge(now)?;
         let session = &holder.session;

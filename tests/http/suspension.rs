@@ -4,9 +4,13 @@
 //! A subject could not be disabled: `maxSessions` is at least 1, and after all its sessions had been ended any issuer
 //! created the next one.
 
-use serde_json::{Value, json};
+use std::{
+    io::{Read, Write},
+    time::Duration,
+};
 
-use tenure::api::route_facts;
+use serde_json::{Value, json};
+use tenure::{api::route_facts, clock::pause};
 
 use crate::{
     routes::{check_reply, request},
@@ -170,6 +174,32 @@ fn every_route_refuses_it_before_it_asks_for_anything_else() {
             let refused = asked.send().refused(401, "SUBJECT_SUSPENDED");
             check_reply(&refused);
         }
+    }
+}
+
+/// A body may take half a minute to arrive. The token was judged before it, and what was minted after it bore a time
+/// that no verifier refuses: neither for a suspension nor for a revocation of many that came in between.
+#[test]
+fn a_body_that_dawdles_mints_nothing_for_what_was_suspended_or_ended_meanwhile() {
+    for (end, code) in [("suspend", "SUBJECT_SUSPENDED"), ("sessions", "SESSION_REVOKED")] {
+        let world = World::new();
+        let minting = world.server.post("/v1/access-tokens").bearer(&world.session.token).json(&json!({}));
+        let bytes = minting.bytes();
+        let (head, body) = bytes.split_at(bytes.len() - 2);
+        let mut connection = world.server.connect();
+        connection.write_all(head).unwrap();
+        // So that it is admitted before.
+        pause(Duration::from_millis(300));
+        let path = format!("/v1/subjects/bot/{end}");
+        let method = if end == "suspend" { "POST" } else { "DELETE" };
+        let ending = world.server.request(method, &path).bearer(&world.server.admin);
+        let ending = if end == "suspend" { ending.json(&json!({})) } else { ending };
+        ending.send().expect(200);
+        world.server.advance(6);
+        connection.write_all(body).unwrap();
+        let mut reply = Vec::new();
+        connection.read_to_end(&mut reply).unwrap();
+        Reply::parse(&reply).unwrap().refused(401, code);
     }
 }
 
