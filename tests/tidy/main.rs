@@ -7,6 +7,7 @@
 mod arrows;
 mod blocks;
 mod catalogue;
+mod claims;
 mod commands;
 mod dependencies;
 mod documents;
