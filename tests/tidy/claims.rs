@@ -18,8 +18,9 @@ fn named(text: &str) -> impl Iterator<Item = (&str, &str)> {
 /// Whether the file has a test of this name: a function with an attribute that makes it one.
 fn is_test_of(source: &str, name: &str) -> bool {
     let Some((before, _)) = source.split_once(&format!("fn {name}(")) else { return false };
-    let attributes = before.lines().rev().skip(1).map(str::trim).take_while(|line| line.starts_with("#["));
-    attributes.into_iter().any(|line| line == "#[test]" || line.starts_with("#[tokio::test"))
+    // First comes what stands before `fn` on its own line.
+    let mut attributes = before.rsplit('\n').skip(1).map(str::trim).take_while(|line| line.starts_with("#["));
+    attributes.any(|line| line == "#[test]" || line.starts_with("#[tokio::test"))
 }
 
 /// The rows of all tables, without their heads, as cells.
