@@ -15,18 +15,8 @@ use crate::domain::Timestamp;
 
 /// A failure for programs.
 pub(super) fn failure_document(failure: &Failure) -> Value {
-    match failure {
-        Failure::Problem(problem) => problem.document.clone(),
-        Failure::Usage(_)
-        | Failure::Unreachable { .. }
-        | Failure::Strange { .. }
-        | Failure::Server(_)
-        | Failure::File { .. }
-        | Failure::Missing(_)
-        | Failure::Unhealthy { .. }
-        | Failure::Declined
-        | Failure::Output(_) => json!({"title": failure.to_string(), "code": null}),
-    }
+    let own = || json!({"title": failure.to_string(), "code": null});
+    failure.problem().map_or_else(own, |problem| problem.document.clone())
 }
 
 /// A failure for people, in the words that were typed.

@@ -94,18 +94,8 @@ impl Check {
     }
 
     fn failed(name: &'static str, failure: &Failure) -> Self {
-        let detail = match failure {
-            Failure::Problem(problem) => problem.detail.clone().unwrap_or_else(|| problem.title.clone()),
-            Failure::Usage(_)
-            | Failure::Unreachable { .. }
-            | Failure::Strange { .. }
-            | Failure::Server(_)
-            | Failure::File { .. }
-            | Failure::Missing(_)
-            | Failure::Unhealthy { .. }
-            | Failure::Declined
-            | Failure::Output(_) => failure.to_string(),
-        };
+        let said = failure.problem().and_then(|problem| problem.detail.clone());
+        let detail = said.unwrap_or_else(|| failure.to_string());
         Self { name, result: "fail", detail, exit: failure.exit() }
     }
 

@@ -97,6 +97,11 @@ impl Failure {
         }
     }
 
+    /// What the server said, when it was the server that refused.
+    pub(crate) fn problem(&self) -> Option<&Problem> {
+        if let Self::Problem(problem) = self { Some(problem) } else { None }
+    }
+
     /// Whether the same may go well a little later, without anybody doing anything about it.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
