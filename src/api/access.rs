@@ -166,9 +166,14 @@ pub(super) enum NotAdmitted {
     Known(Problem),
 }
 
-/// The text behind `Authorization: Bearer`, the scheme's name in any case.
+/// The text behind `Authorization: Bearer`, the scheme's name in any case. Of two lines nobody knows which one counts, a
+/// proxy may have read the other: so they are no credential.
 fn bearer(headers: &HeaderMap) -> Result<&str, NotAdmitted> {
-    let value = headers.get(AUTHORIZATION).ok_or(NotAdmitted::Missing)?;
+    let mut lines = headers.get_all(AUTHORIZATION).iter();
+    let value = lines.next().ok_or(NotAdmitted::Missing)?;
+    if lines.next().is_some() {
+        return Err(NotAdmitted::Wrong);
+    }
     let text = value.to_str().map_err(|_| NotAdmitted::Wrong)?;
     let (scheme, credential) = text.split_once(' ').ok_or(NotAdmitted::Wrong)?;
     if scheme.eq_ignore_ascii_case("bearer") { Ok(credential.trim()) } else { Err(NotAdmitted::Wrong) }

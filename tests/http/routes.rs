@@ -188,6 +188,19 @@ fn the_scheme_may_be_written_in_any_case() {
     }
 }
 
+/// The first of two counted, and a proxy in front may have judged the second.
+#[test]
+fn two_credentials_are_none() {
+    let server = Server::start();
+    let own = format!("Bearer {}", server.admin);
+    for other in [own.as_str(), "Bearer tnr_key_x", "Basic eDp5"] {
+        for (first, second) in [(own.as_str(), other), (other, own.as_str())] {
+            let request = server.get("/v1/sessions").header("authorization", first);
+            request.header("authorization", second).send().refused(401, "INVALID_TOKEN");
+        }
+    }
+}
+
 #[test]
 fn every_reply_has_the_id_of_its_request() {
     let server = Server::start();
