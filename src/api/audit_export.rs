@@ -72,7 +72,8 @@ fn out_of_range(error: &ExportError, from: Option<u64>) -> Problem {
     Problem::invalid(if from.is_some() { "from" } else { "to" }, error.to_string())
 }
 
-fn run(api: &Api, span: Span, signatures: &Signatures, outlet: Outlet) {
+/// Gives back what keeps the reply open.
+fn run(api: &Api, span: Span, signatures: &Signatures, outlet: Outlet) -> mpsc::Sender<io::Result<Bytes>> {
     let sender = outlet.sender.clone();
     let out = BufWriter::with_capacity(PIECE, outlet);
     if let Err(error) = export(api.authority.log(), span, signatures, out) {
@@ -80,6 +81,7 @@ fn run(api: &Api, span: Span, signatures: &Signatures, outlet: Outlet) {
         // Nobody listens any more, or else this ends the reply without its end: a client sees that it was cut.
         drop(sender.try_send(Err(io::Error::other(error.to_string()))));
     }
+    sender
 }
 
 /// Where the export is written to: a client, as long as it reads and its credential stands.

@@ -87,16 +87,18 @@ impl Costly {
         self.parts.run(work).await.map_err(turned)
     }
 
-    /// An export, which goes on when its request has been answered.
-    pub(super) fn export(
+    /// An export, which goes on when its request has been answered. What the work gives back ends the reply when it is
+    /// dropped: a caller that has read all of it may ask for the next one.
+    pub(super) fn export<E>(
         &self,
         caller: &Caller,
-        work: impl FnOnce() + Send + 'static,
+        work: impl FnOnce() -> E + Send + 'static,
     ) -> Result<(), Problem> {
         let share = self.exporters.take(caller)?;
         let work = move || {
-            work();
+            let end = work();
             drop(share);
+            drop(end);
         };
         self.exports.start(work).map_err(turned)
     }
