@@ -40,6 +40,10 @@ use super::{
 /// A body that has not arrived by then is given up.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Where none is taken it has so long to show that it is empty, as one in chunks does not at first: some routes need no
+/// credential.
+const EMPTY_BODY_PATIENCE: Duration = Duration::from_secs(1);
+
 /// The target of the lines that tell of each request.
 const ACCESS: &str = "tenure::access";
 
@@ -315,9 +319,14 @@ async fn read_body(api: &Api, route: &Route, parts: &Parts, body: Body) -> Resul
         declared if declared > 0 && route.payload == Payload::None => return Err(must_be_empty()),
         _ => {}
     }
-    let collected = timeout(BODY_PATIENCE, Limited::new(body, limit).collect()).await;
-    let too_slow = |_| Problem::invalid("body", "did not arrive within 30 seconds");
-    let bytes = collected.map_err(too_slow)?.map_err(|error| {
+    let (patience, too_slow) = match route.payload {
+        Payload::None => (EMPTY_BODY_PATIENCE, must_be_empty()),
+        Payload::Json | Payload::MergePatch => {
+            (BODY_PATIENCE, Problem::invalid("body", "did not arrive within 30 seconds"))
+        }
+    };
+    let collected = timeout(patience, Limited::new(body, limit).collect()).await;
+    let bytes = collected.map_err(|_| too_slow)?.map_err(|error| {
         if error.is::<LengthLimitError>() {
             too_large()
         } else {

@@ -178,6 +178,29 @@ fn a_body_where_none_is_due_is_not_waited_for() {
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
 }
 
+/// A body in chunks has no length that could be refused at once: whoever needs no credential held a place for half a
+/// minute with one that never came.
+#[test]
+fn a_body_in_chunks_where_none_is_due_has_a_moment_to_end() {
+    let server = Server::with(512, &[]);
+    let head = "GET /v1/keys HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\n";
+    let begun = stopwatch();
+    for begin in ["", "1\r\nx\r\n"] {
+        let mut client = server.call(ATTACKER);
+        let answer = client.try_ask(format!("{head}{begin}").as_bytes()).unwrap();
+        assert_eq!((answer.status, answer.json()["errors"][0]["field"].as_str()), (400, Some("body")));
+        while !client.is_closed() {
+            assert!(begun.elapsed() < Duration::from_secs(5), "its place is free");
+        }
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    let mut honest = server.call(FRIEND);
+    for _ in 0..2 {
+        honest.try_ask(format!("{head}0\r\n\r\n").as_bytes()).unwrap().expect(200);
+    }
+    honest.try_ask(&request("GET", "/v1/keys", "", "", 0)).unwrap().expect(200);
+}
+
 #[test]
 fn a_proxy_that_may_ask_without_a_key_has_no_share_of_connections() {
     let server = Server::with(512, &["security.limit_loopback=true", "forward_auth.trusted=127.0.0.3"]);
