@@ -4,6 +4,8 @@
 //! told so by [`Wanted`]. Equal questions share one job, and each of its callers reads the result in the job's thread,
 //! so that a large result exists once and is gone before the next job begins.
 
+mod shares;
+
 use std::{
     collections::{HashMap, VecDeque},
     hash::Hash,
@@ -16,6 +18,8 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+
+pub(crate) use self::shares::{Share, Shares};
 
 /// How far costly work stands behind what answers checks (`nice`): it takes the time that they leave.
 #[cfg(target_os = "linux")]
@@ -94,6 +98,11 @@ impl Gate {
     /// What the metrics call it.
     pub(crate) fn name(&self) -> &'static str {
         self.0.name
+    }
+
+    /// How many jobs run and wait at most.
+    fn room(&self) -> usize {
+        self.0.threads + self.0.places
     }
 
     /// What it is doing.

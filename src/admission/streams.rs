@@ -11,7 +11,8 @@ use tokio::sync::Notify;
 
 use super::{Full, Share, Who, Whole};
 
-/// A session has so many; a further one ends the oldest, which most likely is one that its reader has lost.
+/// A session has so many; a further one ends the oldest, which most likely is one that its reader has lost. No stream
+/// takes session tokens yet: this is for the first that does.
 const PER_SESSION: usize = 4;
 
 /// Who reads streams.

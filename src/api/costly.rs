@@ -1,13 +1,11 @@
 //! Costly reads: what folds or searches the history, or walks over all that there is. They pass through gates of their
-//! own, off the threads that answer checks, and each caller has a share of the places.
+//! own, off the threads that answer checks, and when more than half of the places are taken, each caller has a share.
 
-use std::{collections::HashMap, sync::Arc};
-
-use parking_lot::Mutex;
+use std::sync::Arc;
 
 use crate::{
     domain::{Position, SubjectId, state::State, subject::Subject},
-    gate::{Gate, Questions, Turned, Wanted},
+    gate::{Gate, Questions, Share, Shares, Turned, Wanted},
     projections::history,
 };
 
@@ -25,9 +23,9 @@ const PARTS: usize = 4;
 const EXPORTS: usize = 4;
 /// So many wait for each of the first two.
 const PLACES: usize = 16;
-/// Costly reads of one caller in flight, running or waiting.
+/// Reads of one caller behind each of them, running or waiting, when more than half is taken.
 const SHARE: usize = 2;
-/// Exports of one caller in flight.
+/// The same of exports.
 const EXPORTS_SHARE: usize = 1;
 /// A caller that found no place tries again after so many seconds.
 const SOON: u32 = 2;
@@ -39,21 +37,27 @@ pub(super) struct Costly {
     exports: Gate,
     states: Questions<Position, Result<State, Problem>>,
     subjects: Questions<(SubjectId, Position), Result<Arc<Subject>, Problem>>,
-    reads: Arc<Shares>,
-    exporters: Arc<Shares>,
+    whole_shares: Arc<Shares<Id>>,
+    parts_shares: Arc<Shares<Id>>,
+    exports_shares: Arc<Shares<Id>>,
 }
+
+/// A caller's: that of its credential or session.
+type Id = [u8; 16];
 
 impl Costly {
     pub(super) fn new() -> Self {
         let (whole, parts) = (Gate::new("whole", WHOLE, PLACES), Gate::new("parts", PARTS, PLACES));
+        let exports = Gate::new("exports", EXPORTS, 0);
         Self {
+            whole_shares: Shares::of(&whole, SHARE),
+            parts_shares: Shares::of(&parts, SHARE),
+            exports_shares: Shares::of(&exports, EXPORTS_SHARE),
             states: Questions::at(whole.clone()),
             subjects: Questions::at(parts.clone()),
             whole,
             parts,
-            exports: Gate::new("exports", EXPORTS, 0),
-            reads: Arc::new(Shares::of(SHARE)),
-            exporters: Arc::new(Shares::of(EXPORTS_SHARE)),
+            exports,
         }
     }
 
@@ -64,7 +68,8 @@ impl Costly {
 
     /// How many requests were refused because their callers had their shares in flight.
     pub(super) fn beyond_shares(&self) -> u64 {
-        self.reads.refused() + self.exporters.refused()
+        let all = [&self.whole_shares, &self.parts_shares, &self.exports_shares];
+        all.map(|shares| shares.refused()).iter().sum()
     }
 
     /// Work that reads the whole history.
@@ -73,7 +78,7 @@ impl Costly {
         caller: &Caller,
         work: impl FnOnce(&Wanted<'_>) -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let _share = self.reads.take(caller)?;
+        let _share = take(&self.whole_shares, caller)?;
         self.whole.run(work).await.map_err(turned)
     }
 
@@ -83,7 +88,7 @@ impl Costly {
         caller: &Caller,
         work: impl FnOnce(&Wanted<'_>) -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let _share = self.reads.take(caller)?;
+        let _share = take(&self.parts_shares, caller)?;
         self.parts.run(work).await.map_err(turned)
     }
 
@@ -94,7 +99,7 @@ impl Costly {
         caller: &Caller,
         work: impl FnOnce() -> E + Send + 'static,
     ) -> Result<(), Problem> {
-        let share = self.exporters.take(caller)?;
+        let share = take(&self.exports_shares, caller)?;
         let work = move || {
             let end = work();
             drop(share);
@@ -112,7 +117,7 @@ pub(super) async fn read_state<A: Send + 'static>(
     position: Position,
     read: impl FnOnce(&State) -> A + Send + 'static,
 ) -> Result<A, Problem> {
-    let _share = api.costly.reads.take(caller)?;
+    let _share = take(&api.costly.whole_shares, caller)?;
     let authority = Arc::clone(&api.authority);
     let find = move |wanted: &Wanted<'_>| {
         let state = history::state_at_while(&|| wanted.is_wanted(), authority.log(), position);
@@ -129,7 +134,7 @@ pub(super) async fn subject_at(
     id: &SubjectId,
     position: Position,
 ) -> Result<Arc<Subject>, Problem> {
-    let _share = api.costly.reads.take(caller)?;
+    let _share = take(&api.costly.parts_shares, caller)?;
     let key = (id.clone(), position);
     let (authority, projections, id) = (Arc::clone(&api.authority), Arc::clone(&api.projections), id.clone());
     let find = move |wanted: &Wanted<'_>| {
@@ -140,6 +145,23 @@ pub(super) async fn subject_at(
     api.costly.subjects.ask(key, find, Result::clone).await.map_err(turned)?
 }
 
+/// A share for this caller, if it has one of its own.
+fn take(shares: &Arc<Shares<Id>>, caller: &Caller) -> Result<Option<Share<Id>>, Problem> {
+    let id = match caller {
+        Caller::Key(key) => *key.id.as_bytes(),
+        Caller::Session(holder) => *holder.session.id.as_bytes(),
+        Caller::Anyone => return Ok(None),
+    };
+    shares.take(id).map(Some).ok_or_else(|| beyond(shares.each()))
+}
+
+fn beyond(each: usize) -> Problem {
+    let why = format!("while many such requests are in flight, a credential may have {each} of them");
+    let mut problem = Problem::from(Code::RateLimited).saying(why);
+    problem.retry_after = Some(SOON);
+    problem
+}
+
 fn turned(turned: Turned) -> Problem {
     match turned {
         Turned::Away => {
@@ -148,68 +170,5 @@ fn turned(turned: Turned) -> Problem {
             problem
         }
         Turned::Lost => Code::Internal.into(),
-    }
-}
-
-/// How many requests each caller has in flight.
-struct Shares {
-    each: usize,
-    taken: Mutex<Taken>,
-}
-
-#[derive(Default)]
-struct Taken {
-    of_callers: HashMap<[u8; 16], usize>,
-    refused: u64,
-}
-
-/// A request in flight, counted until this is dropped.
-struct Share {
-    shares: Arc<Shares>,
-    caller: [u8; 16],
-}
-
-impl Shares {
-    fn of(each: usize) -> Self {
-        Self { each, taken: Mutex::default() }
-    }
-
-    fn refused(&self) -> u64 {
-        self.taken.lock().refused
-    }
-
-    fn take(self: &Arc<Self>, caller: &Caller) -> Result<Option<Share>, Problem> {
-        let caller = match caller {
-            Caller::Key(key) => *key.id.as_bytes(),
-            Caller::Session(holder) => *holder.session.id.as_bytes(),
-            Caller::Anyone => return Ok(None),
-        };
-        let mut taken = self.taken.lock();
-        let count = taken.of_callers.entry(caller).or_default();
-        if *count >= self.each {
-            taken.refused += 1;
-            return Err(self.beyond());
-        }
-        *count += 1;
-        Ok(Some(Share { shares: Arc::clone(self), caller }))
-    }
-
-    fn beyond(&self) -> Problem {
-        let why = format!("a credential may have {} such requests in flight", self.each);
-        let mut problem = Problem::from(Code::RateLimited).saying(why);
-        problem.retry_after = Some(SOON);
-        problem
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        let mut taken = self.shares.taken.lock();
-        if let Some(count) = taken.of_callers.get_mut(&self.caller) {
-            *count -= 1;
-            if *count == 0 {
-                taken.of_callers.remove(&self.caller);
-            }
-        }
     }
 }
