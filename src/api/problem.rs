@@ -157,7 +157,7 @@ codes! {
         "The disk is slower than the load, as many costly reads wait as may, or all that callers have together is taken (`tenure_taken`); `detail` says which, and nothing of this request was done."
     StorageUnavailable "STORAGE_UNAVAILABLE" SERVICE_UNAVAILABLE true
         "The authority cannot write at present"
-        "`/readyz` says why: the disk is full or failing, or the clock is not plausible. Reads go on."
+        "`/readyz` says why: the disk is full or failing, or the clock is not plausible. Reads go on. Or `detail` says that a repeated request was done before, and only its answer cannot be read back at present: the same `Idempotency-Key` gets it later."
     OutcomeUnknown "OUTCOME_UNKNOWN" SERVICE_UNAVAILABLE true
         "Whether the request had its effect is not known"
         "Retrying with the same Idempotency-Key gives one effect."

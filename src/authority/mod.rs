@@ -23,6 +23,7 @@ mod key_uses;
 mod keys;
 mod live;
 mod presence;
+mod repeats;
 mod request;
 mod room;
 mod sealing;
@@ -66,6 +67,7 @@ use self::{
     intake::{Intake, Rejected},
     key_uses::KeyUses,
     presence::Presence,
+    repeats::Repeats,
     request::{Answer, Ask, Request},
     sequencer::Sequencer,
 };
@@ -83,10 +85,6 @@ use crate::{
     tokens::{Digests, Tokens},
 };
 
-/// Repeated requests whose first answer is read back from the log at once, and those that wait.
-const REPEATS: usize = 4;
-const REPEATS_WAITING: usize = 64;
-
 /// The session authority, in process. The HTTP service is this and a router.
 pub struct Authority {
     intake: Arc<Intake>,
@@ -101,7 +99,7 @@ pub struct Authority {
     secrets: Secrets,
     issuing: Issuing,
     past: Past,
-    repeats: Gate,
+    repeats: Repeats,
     sweep: sweep::Sweep,
     key_uses: KeyUses,
     sequencer: Mutex<Option<JoinHandle<()>>>,
@@ -199,7 +197,7 @@ impl Authority {
             secrets: parts.secrets,
             issuing: parts.issuing,
             past: parts.past,
-            repeats: Gate::new("repeats", REPEATS, REPEATS_WAITING),
+            repeats: Repeats::new(),
             sweep: sweep::Sweep::default(),
             key_uses: KeyUses::default(),
             sequencer: Mutex::new(Some(thread)),
@@ -298,19 +296,19 @@ impl Authority {
 
     /// Reads the first answers of repeated requests.
     pub(crate) fn repeats(&self) -> &Gate {
-        &self.repeats
+        self.repeats.gate()
     }
 
     /// Asks, and waits for the answer. Dropping the future does not take the request back. A repeat is answered as the
     /// first request was, which had the effect.
     async fn submit(&self, ask: Ask, context: Context) -> Result<Done, Failure> {
+        let repeater = context.idempotency.and_then(|_| context.actor.id.clone());
         // Whoever drops the question without an answer has died with it: nobody knows what became of it.
         match self.put(ask, context)?.await.unwrap_or(Err(Failure::OutcomeUnknown))? {
             Answer::Done(done) => Ok(done),
             Answer::Repeat(first) => {
-                let (log, past) = (Arc::clone(&self.log), Arc::clone(&self.past));
-                let read = self.repeats.run(move |_| done_before(&*log, &past, first));
-                read.await.unwrap_or(Err(Failure::Overloaded))
+                let history = (Arc::clone(&self.log), Arc::clone(&self.past));
+                self.repeats.answer(history, repeater, first).await
             }
         }
     }
@@ -326,20 +324,6 @@ impl Authority {
     async fn submit_unmarked(&self, ask: Ask, context: Context) -> Result<Done, Failure> {
         self.submit(ask, Context { idempotency: None, ..context }).await
     }
-}
-
-/// What was done by the request whose commit begins here, read back from the log.
-fn done_before(log: &dyn EventLog, past: &Past, first: Position) -> Result<Done, Failure> {
-    let unreadable = |why: String| Failure::StorageUnavailable { why };
-    let before = Position(first.0.saturating_sub(1));
-    let read = log.read(before, 1).map_err(|error| unreadable(error.to_string()))?;
-    let stored = read.into_iter().next().ok_or_else(|| unreadable(format!("{first} is missing")))?;
-    let subject = match &stored.commit.stream {
-        Stream::System => None,
-        Stream::Subject(id) => Some(past(id, stored.last()).map_err(unreadable)?.into()),
-    };
-    let (at, commit) = (stored.commit.recorded_at, Some(Arc::new(stored)));
-    Ok(Done { at, commit, subject, sample: vec![], is_repeat: true })
 }
 
 impl Present for Authority {
