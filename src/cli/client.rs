@@ -21,6 +21,7 @@ use url::Url;
 use super::{
     digits,
     failure::{Failure, Problem},
+    patience::patiently,
     secret::Secret,
     session_file,
 };
@@ -225,6 +226,11 @@ impl Client {
         self.ask(request, self.key.as_ref())
     }
 
+    /// The same for a history, which the server gives to a few at once.
+    pub(crate) fn export(&self, request: &Request) -> Result<Stream, Failure> {
+        patiently(|| self.stream(request))
+    }
+
     /// Asks for a reply of any length, to be read as it comes. Silence for longer than [`SILENCE`] is its end.
     pub(crate) fn stream(&self, request: &Request) -> Result<Stream, Failure> {
         let response = self.call_within(request, self.key.as_ref(), None)?;
@@ -240,6 +246,14 @@ impl Client {
     }
 
     fn ask(&self, request: &Request, credential: Option<&Secret>) -> Result<Reply, Failure> {
+        if request.method == Method::GET {
+            patiently(|| self.ask_once(request, credential))
+        } else {
+            self.ask_once(request, credential)
+        }
+    }
+
+    fn ask_once(&self, request: &Request, credential: Option<&Secret>) -> Result<Reply, Failure> {
         let response = self.call_within(request, credential, Some(WHOLE))?;
         if !response.status().is_success() {
             return Err(self.refusal(request, response, credential.is_some())?);
@@ -464,7 +478,7 @@ mod tests {
             "503 Service Unavailable\r\nretry-after: 2\r\ncontent-type: application/problem+json",
             r#"{"type":"about:blank","title":"Too busy","status":503,"code":"OVERLOADED","errors":[]}"#,
         );
-        let failure = client.send(&Request::get(&["v1", "sessions"])).unwrap_err();
+        let failure = client.send(&Request::post_without_body(&["v1", "sessions"])).unwrap_err();
         let Failure::Problem(problem) = failure else { panic!("{failure:?}") };
         assert_eq!(
             (problem.code.as_str(), problem.retry_after),

@@ -28,6 +28,7 @@ mod keys;
 mod output;
 mod overwrite;
 mod pages;
+mod patience;
 mod renewal_memo;
 mod run;
 mod secret;

@@ -403,6 +403,11 @@ fn stdout(text: &str) -> Result<(), Failure> {
     writeln!(io::stdout().lock(), "{text}").map_err(Failure::Output)
 }
 
+/// Says on the way what a command waits for.
+pub(super) fn aside(text: &str) {
+    say(&harmless(text));
+}
+
 /// A stderr that is closed cannot be told about.
 fn say(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", redacted(text));

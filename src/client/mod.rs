@@ -65,7 +65,7 @@
 
 mod answers;
 mod asked;
-mod backoff;
+pub(crate) mod backoff;
 mod call;
 mod error;
 mod file;

@@ -106,7 +106,7 @@ impl Export {
     fn write_served(&self, global: &Global, out: &mut impl Write) -> Result<(), Failure> {
         let cli = global.context()?;
         let request = Request::get(&["v1", "audit", "export"]).query("from", self.from).query("to", self.to);
-        let mut reply = cli.client.stream(&request)?;
+        let mut reply = cli.client.export(&request)?;
         let bar = cli.output.bytes();
         let mut buffer = vec![0; 1 << 16];
         loop {

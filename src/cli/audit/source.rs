@@ -67,7 +67,7 @@ impl Source {
             return open(path);
         }
         let cli = global.context()?;
-        let reply = cli.client.stream(&Request::get(&["v1", "audit", "export"]))?;
+        let reply = cli.client.export(&Request::get(&["v1", "audit", "export"]))?;
         Ok(Box::new(BufReader::with_capacity(READ_BYTES, reply)))
     }
 
