@@ -4,7 +4,10 @@
 //! a half is full, the caller who holds most in it makes room: with its oldest key, if that is older than whoever
 //! repeats a lost request lets it become, and else its further requests are refused. All others go on.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, HashMap, VecDeque},
+};
 
 use crate::{
     domain::{
@@ -138,16 +141,26 @@ struct Half {
     entries: HashMap<Digest16, Entry>,
     oldest_first: VecDeque<(Timestamp, Digest16)>,
     by_caller: HashMap<Caller, Held>,
-    /// How many keys each caller holds, the most last.
-    ranking: BTreeSet<(usize, Caller)>,
+    /// Who makes room: the last of them first.
+    ranking: BTreeSet<Rank>,
     lost: u64,
 }
 
-/// The keys of one caller. A key that was used again, or is forgotten, may stand in the list and not count.
+/// By how many keys a caller holds, and of those who hold as many, by how old its oldest is.
+type Rank = (usize, Reverse<Timestamp>, Caller);
+
+/// The keys of one caller, of which the oldest stands first. Another key that was used again, or is forgotten, may stand in the list and not count.
 #[derive(Debug, Default)]
 struct Held {
     count: usize,
     oldest_first: VecDeque<(Timestamp, Digest16)>,
+}
+
+impl Held {
+    fn rank(&self, caller: Caller) -> Rank {
+        let oldest = self.oldest_first.front().map_or(Timestamp::ZERO, |(at, _)| *at);
+        (self.count, Reverse(oldest), caller)
+    }
 }
 
 impl Half {
@@ -167,10 +180,10 @@ impl Half {
         self.entries.insert(key, entry);
         self.oldest_first.push_back((entry.at, key));
         let held = self.by_caller.entry(entry.caller).or_default();
+        self.ranking.remove(&held.rank(entry.caller));
         held.oldest_first.push_back((entry.at, key));
-        self.ranking.remove(&(held.count, entry.caller));
         held.count += 1;
-        self.ranking.insert((held.count, entry.caller));
+        self.ranking.insert(held.rank(entry.caller));
         self.make_room(entry.at);
     }
 
@@ -194,33 +207,33 @@ impl Half {
             self.forget(key);
             self.lost += 1;
         }
+        // What made room stands in the list until its window is over, and need not.
+        if self.oldest_first.len() > 2 * self.most.max(self.entries.len()) {
+            let entries = &self.entries;
+            self.oldest_first.retain(|(at, key)| entries.get(key).is_some_and(|entry| entry.at == *at));
+        }
     }
 
     /// The oldest key of the caller who holds most.
     fn oldest_of_the_greatest(&self) -> Option<(Timestamp, Digest16)> {
-        let (_, caller) = self.ranking.last()?;
-        let is_held = |(at, key): &&(Timestamp, Digest16)| self.is_held(*at, *key);
-        self.by_caller.get(caller)?.oldest_first.iter().find(is_held).copied()
-    }
-
-    fn is_held(&self, at: Timestamp, key: Digest16) -> bool {
-        self.entries.get(&key).is_some_and(|entry| entry.at == at)
+        let (.., caller) = self.ranking.last()?;
+        self.by_caller.get(caller)?.oldest_first.front().copied()
     }
 
     fn forget(&mut self, key: Digest16) {
         let Some(Entry { caller, .. }) = self.entries.remove(&key) else { return };
         let Some(held) = self.by_caller.get_mut(&caller) else { return };
-        self.ranking.remove(&(held.count, caller));
+        self.ranking.remove(&held.rank(caller));
         held.count -= 1;
-        if held.count == 0 {
-            self.by_caller.remove(&caller);
-            return;
-        }
-        self.ranking.insert((held.count, caller));
         while let Some((at, first)) = held.oldest_first.front()
             && self.entries.get(first).is_none_or(|entry| entry.at != *at)
         {
             held.oldest_first.pop_front();
+        }
+        if held.count == 0 {
+            self.by_caller.remove(&caller);
+        } else {
+            self.ranking.insert(held.rank(caller));
         }
     }
 
@@ -232,7 +245,7 @@ impl Half {
         let Some((at, _)) = self.oldest_of_the_greatest() else { return Ok(()) };
         let makes_room_at = at.plus(KEPT).plus_millis(1);
         let own = self.by_caller.get(&caller).map_or(0, |held| held.count);
-        let most = self.ranking.last().map_or(0, |(count, _)| *count);
+        let most = self.ranking.last().map_or(0, |(count, ..)| *count);
         // Whoever holds less goes on; what the half then has too much is made up for when there is something to forget.
         if now >= makes_room_at || own < most { Ok(()) } else { Err(makes_room_at) }
     }
@@ -313,6 +326,39 @@ mod tests {
         assert_eq!(table.look_up(mark(1, 1), at(200)), Known::Repeat(Position(1)));
         assert_eq!(table.room_for(&actor(A), at(200)), Ok(()));
         assert!(table.of_sessions.entries.len() <= 62, "{}", table.of_sessions.entries.len());
+    }
+
+    /// Of many with one key each the newest had to make room, whose key is never a minute old: so nobody did, and those
+    /// who had been there for long were refused.
+    #[test]
+    fn of_those_who_hold_as_many_the_one_with_the_oldest_key_makes_room() {
+        let mut table = Table::new(Seconds(600), 8);
+        let session = |number: u8| Caller::Session(SessionId::from_bytes([number; 16]));
+        for number in 1..=4 {
+            table
+                .remember(digest(number), entry_of(session(number), 1, u64::from(number), i64::from(number)));
+        }
+        for number in 5..=10 {
+            table.remember(digest(number), entry_of(session(number), 1, u64::from(number), 200));
+            assert!(table.of_sessions.entries.len() <= 6, "{number}");
+        }
+        let known = (1..=4).filter(|key| table.look_up(mark(*key, 1), at(200)) != Known::No);
+        assert_eq!((known.count(), table.take_lost()), (0, 4));
+        assert_eq!(table.room_for(&actor(session(1)), at(200)), Ok(()));
+        assert_eq!(table.room_for(&actor(session(5)), at(261)), Ok(()));
+    }
+
+    #[test]
+    fn what_made_room_is_kept_nowhere() {
+        let mut table = Table::new(Seconds(86_400), 4);
+        for number in 0..20_000_u64 {
+            let seconds = i64::try_from(number).unwrap() * 2;
+            let key = Digest16::from_bytes([&number.to_be_bytes()[..], &[0; 8]].concat().try_into().unwrap());
+            table.remember(key, entry(1, number, seconds));
+        }
+        let half = &table.of_keys;
+        let held = (half.entries.len(), half.oldest_first.len(), half.by_caller[&A].oldest_first.len());
+        assert!(held.0 <= 33 && held.1 <= 66 && held.2 <= 66, "{held:?}");
     }
 
     #[test]

@@ -69,6 +69,15 @@ impl Ask {
         }
     }
 
+    /// The subject that it suspends, if it does nothing else.
+    pub(super) const fn suspends(&self) -> Option<&SubjectId> {
+        match self {
+            Self::Subject(id, Command::SuspendSubject(_))
+            | Self::Sealed(id, Command::SuspendSubject(_), _) => Some(id),
+            Self::Subject(..) | Self::Sealed(..) | Self::System(_) | Self::Rotate(..) => None,
+        }
+    }
+
     /// Whether all sessions must be looked at to decide it.
     pub(super) const fn is_bulk(&self) -> bool {
         matches!(self, Self::System(command) if command.is_bulk())

@@ -145,31 +145,32 @@ impl Sequencer {
         let begun = stopwatch();
         let live = Arc::clone(&self.live);
         let mut staging = Staging::new(&live, requests.len());
-        let waiting = self.decide_batch(&mut staging, requests, begun);
+        let waiting = self.decide_batch(&mut staging, requests);
         let result = self.commit(staging, begun);
         // Even a refusal may rest on a commit of this batch, so all share the batch's fate.
         answer_all(waiting.into_iter().map(|(reply, outcome)| (reply, result.clone().and(outcome))))
     }
 
-    fn decide_batch(
-        &self,
-        staging: &mut Staging<'_>,
-        requests: Vec<Request>,
-        begun: Instant,
-    ) -> Vec<Waiting> {
+    fn decide_batch(&self, staging: &mut Staging<'_>, requests: Vec<Request>) -> Vec<Waiting> {
         let mut waiting: Vec<Waiting> = Vec::with_capacity(requests.len());
-        let mut requests = requests.into_iter();
+        let mut begins_with_bulk = requests.first().is_some_and(|request| request.ask.is_bulk());
+        let mut requests = requests.into_iter().peekable();
         let room = self.room.look();
+        let begun = stopwatch();
         let mut put_off = None;
-        while waiting.len() < BATCH && begun.elapsed() < DECIDING {
-            let Some(request) = self.intake.take_urgent().or_else(|| requests.next()) else { break };
+        // At least one is decided, however long the disk took to say what is free.
+        while waiting.is_empty() || (waiting.len() < BATCH && begun.elapsed() < DECIDING) {
+            // What is urgent and was taken first is decided first.
+            let is_next_urgent = requests.peek().is_some_and(|request| request.ask.is_urgent());
+            let urgent = if is_next_urgent { None } else { self.intake.take_urgent() };
+            let Some(request) = urgent.or_else(|| requests.next()) else { break };
             // A bulk revocation takes long to count, so it is alone in its batch: nobody else waits for it.
             let is_bulk = request.ask.is_bulk();
-            if is_bulk && !waiting.is_empty() {
+            if is_bulk && !std::mem::take(&mut begins_with_bulk) {
                 put_off = Some(request);
                 break;
             }
-            let outcome = if request.ask.needs() <= room {
+            let outcome = if room == For::All || self.fits(staging, &request, room) {
                 self.decide(staging, request.ask, request.context)
             } else {
                 Err(Failure::StorageUnavailable { why: self.room.fault().unwrap_or_default() })
@@ -188,6 +189,17 @@ impl Sequencer {
             return Err(Failure::StorageUnavailable { why });
         }
         self.clock.plausible().map_err(|jump| Failure::StorageUnavailable { why: jump.to_string() })
+    }
+
+    /// Whether a request may take what room there is. One that had its effect before takes none.
+    fn fits(&self, staging: &Staging<'_>, request: &Request, room: For) -> bool {
+        let at = staging.moment(self.clock.now());
+        let is_known = |mark| staging.look_up(&self.idempotency, mark, at) != Known::No;
+        // A suspension ends something, and another one on top of it does not.
+        let is_suspended = |id| staging.subject(id).suspension_at(at).is_some();
+        let adds_nothing = request.ask.suspends().is_some_and(is_suspended);
+        let needs = if adds_nothing { For::All } else { request.ask.needs() };
+        needs <= room || request.context.idempotency.is_some_and(is_known)
     }
 
     /// Whether what the authority has noted by itself may be recorded now. It waits for room: nobody has asked for it.
@@ -455,7 +467,7 @@ impl Sequencer {
     /// Ends contested sessions of which a token of the current generation was presented, one commit each.
     fn end_contested(&mut self) {
         let ids = self.live.contested().all();
-        if ids.is_empty() || self.may_write().is_err() {
+        if ids.is_empty() || self.may_write().is_err() || self.room.look() < For::Ends {
             return;
         }
         let live = Arc::clone(&self.live);

@@ -12,8 +12,8 @@ use std::{
 
 use parking_lot::Mutex;
 use tenure::{
-    authority::{Authority, Granted, NewSession, Revocation},
-    clock::Clock,
+    authority::{Authority, Granted, NewSession, Revocation, Room},
+    clock::{Clock, pause},
     domain::{Event, Position, SubjectEvent, Timestamp, command::Revoker},
     log::EventLog,
 };
@@ -67,7 +67,7 @@ async fn create(authority: &Authority, subject: &str) -> Granted {
 async fn standing() -> (Standing, Granted) {
     let log = Arc::new(FaultyLog::default());
     let mut clock = Weak::<StoppingClock>::new();
-    let world = world_by(Arc::clone(&log) as Arc<dyn EventLog>, 7, |inner| {
+    let world = world_by(Arc::clone(&log) as Arc<dyn EventLog>, 7, Room::unlimited(), |inner| {
         let stopping = Arc::new(StoppingClock { inner, left: AtomicUsize::new(0), stop: Mutex::default() });
         clock = Arc::downgrade(&stopping);
         stopping
@@ -147,4 +147,61 @@ async fn a_batch_that_takes_long_to_decide_is_made_durable_before_the_rest_is_de
     let log = Arc::clone(&standing.log);
     standing.creates_around(|event| matches!(event, SubjectEvent::SessionCreated(_))).await;
     assert!(log.appends() >= before + 2, "all was one batch");
+}
+
+/// The disk was asked for its room within the time for deciding: where it took as long to say, nothing was ever decided.
+#[tokio::test]
+async fn a_disk_that_is_slow_to_say_what_is_free_keeps_nobody_waiting_for_ever() {
+    let slow = Room::new(
+        Arc::new(|| {
+            pause(Duration::from_millis(8));
+            Ok(u64::MAX)
+        }),
+        1,
+    );
+    let world = world_by(Arc::new(FaultyLog::default()), 7, slow, |clock| clock);
+    let created = create(&world.authority, "agent");
+    tokio::time::timeout(Duration::from_secs(20), created).await.expect("it is decided");
+}
+
+/// Those that were taken first were put behind those that came after them, batch for batch, for as long as there were
+/// more than a batch holds.
+#[tokio::test]
+async fn among_what_is_urgent_the_first_comes_first() {
+    const URGENT: usize = 1_200;
+    let log = Arc::new(FaultyLog::default());
+    let world = world_by(Arc::clone(&log) as Arc<dyn EventLog>, 7, Room::unlimited(), |clock| clock);
+    let session_id = create(&world.authority, "agent").await.session.id;
+    let revoke = || {
+        let authority = Arc::clone(&world.authority);
+        let asked = Revocation { session_id, by: Revoker::Admin, reject_renewal: None, reason: None };
+        async move { authority.revoke(context(), asked).await.unwrap() }
+    };
+    revoke().await;
+    let open = log.hold();
+    let authority = Arc::clone(&world.authority);
+    let held = tokio::spawn(async move { create(&authority, "another").await });
+    while !log.is_held() {
+        tokio::task::yield_now().await;
+    }
+    let answered = Arc::new(Mutex::new(Vec::new()));
+    let waiting: Vec<_> = (0..URGENT)
+        .map(|number| {
+            let (again, answered) = (revoke(), Arc::clone(&answered));
+            tokio::spawn(async move {
+                again.await;
+                answered.lock().push(number);
+            })
+        })
+        .collect();
+    while world.authority.waiting() < URGENT {
+        tokio::task::yield_now().await;
+    }
+    drop(open);
+    held.await.unwrap();
+    for task in waiting {
+        task.await.unwrap();
+    }
+    let answered = answered.lock();
+    assert!(answered.is_sorted(), "the first was {}", answered[0]);
 }

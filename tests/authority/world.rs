@@ -23,13 +23,14 @@ pub(crate) struct World {
 
 /// On this log, with chance from this seed. Three sessions a subject; unknown subjects are registered.
 pub(crate) fn world(log: Arc<dyn EventLog>, seed: u64) -> World {
-    world_by(log, seed, |clock| clock)
+    world_by(log, seed, Room::unlimited(), |clock| clock)
 }
 
-/// The same, where the authority sees the time through what is made of the clock.
+/// The same with this room on the disk, where the authority sees the time through what is made of the clock.
 pub(crate) fn world_by(
     log: Arc<dyn EventLog>,
     seed: u64,
+    room: Room,
     through: impl FnOnce(Arc<dyn Clock>) -> Arc<dyn Clock>,
 ) -> World {
     let keys = tempfile::tempdir().unwrap();
@@ -52,7 +53,7 @@ pub(crate) fn world_by(
         state: State::default(),
         idempotency: IdempotencyTable::new(Seconds(600), 1_000),
         policy: Policy { auto_register: true, per_subject: 3, ..Policy::default() },
-        room: Room::unlimited(),
+        room,
         clock: through(Arc::clone(&clock) as Arc<dyn Clock>),
         secrets: secrets(&keys.path().join("keys"), &*entropy),
         issuing: Issuing::default(),

@@ -50,7 +50,7 @@ fn on_a_full_disk_sessions_can_be_ended_and_with_space_all_goes_on() {
     };
     let authority = Authority::start_with(&ground.path().join("data"), &["data.reserve=67108864"]);
     let admin = authority.admin();
-    assert_eq!(admin.put(SUBJECT, None, &json!({ "maxSessions": 100 })).unwrap().status, 201);
+    assert_eq!(admin.put(SUBJECT, Some("first"), &json!({ "maxSessions": 100 })).unwrap().status, 201);
     let (first, second, third) = (held(&admin), held(&admin), held(&admin));
     let on_phone = json!({ "subjectId": "agent", "device": "phone" });
     assert_eq!(admin.post("/v1/sessions", None, &on_phone).unwrap().status, 201);
@@ -72,6 +72,14 @@ fn on_a_full_disk_sessions_can_be_ended_and_with_space_all_goes_on() {
     let nearly = "the disk is nearly full";
     assert!(is_refused(&create(&admin), nearly));
     assert!(is_refused(&admin.put(SUBJECT, None, &json!({})).unwrap(), nearly));
+    // What was done before is answered as it was.
+    let again = admin.put(SUBJECT, Some("first"), &json!({ "maxSessions": 100 })).unwrap();
+    assert_eq!(again.status, 201, "{again:?}");
+    // The first suspension ends something; another one would only take room.
+    let suspend =
+        |reason: &str| admin.post(&format!("{SUBJECT}/suspend"), None, &json!({ "reason": reason })).unwrap();
+    assert_eq!(suspend("theft").status, 200);
+    assert!(is_refused(&suspend("theft, again"), nearly));
     assert!(is_refused(&admin.get("/readyz").unwrap(), nearly));
     assert_eq!(admin.delete(&format!("/v1/sessions/{}?reason=lost", first.id), None).unwrap().status, 200);
     let lost = json!({ "selector": { "device": "phone" }, "reason": "lost" });
@@ -79,17 +87,21 @@ fn on_a_full_disk_sessions_can_be_ended_and_with_space_all_goes_on() {
     let rotation = json!({ "which": "access", "retire": "now" });
     assert_eq!(admin.post("/v1/keys/rotate", None, &rotation).unwrap().status, 200);
     let judged = admin.introspect(&[&first.token, &second.token]);
-    assert_eq!((&judged[0]["code"], &judged[1]["active"]), (&json!("SESSION_REVOKED"), &json!(true)));
+    assert_eq!(
+        (&judged[0]["code"], &judged[1]["code"]),
+        (&json!("SESSION_REVOKED"), &json!("SUBJECT_SUSPENDED"))
+    );
 
     // The last of the disk is the store's own.
     let filler = ground.fill_but(8);
     let full = "the disk is full";
     assert!(is_refused(&admin.delete(&format!("/v1/sessions/{}", second.id), None).unwrap(), full));
     assert!(is_refused(&admin.get("/readyz").unwrap(), full));
-    assert_eq!(admin.introspect(&[&second.token])[0]["active"], true);
+    assert_eq!(admin.introspect(&[&second.token])[0]["code"], "SUBJECT_SUSPENDED");
 
     fs::remove_file(filler).unwrap();
     assert_eq!(admin.delete(&format!("/v1/sessions/{}", second.id), None).unwrap().status, 200);
+    assert_eq!(admin.post(&format!("{SUBJECT}/resume"), None, &json!({})).unwrap().status, 200);
     assert_eq!(create(&admin).status, 201);
     assert_eq!(admin.get("/readyz").unwrap().body["alarms"], json!([]));
     let judged = admin.introspect(&[&third.token, &fourth.token]);
