@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, header::AUTHORIZATION};
 use crate::{
     authority::{Authority, Holder},
     domain::{
-        Actor, CredentialId, OwnerId, SessionId, event::Role, record::ActorKind, subject::Subject,
+        Actor, CredentialId, OwnerId, SessionId, Timestamp, event::Role, record::ActorKind, subject::Subject,
         system::Credential,
     },
     tokens::{ApiKey, SessionToken},
@@ -145,10 +145,12 @@ impl Caller {
             .is_none_or(|owner| subject.profile().and_then(|own| own.owner_id.as_ref()) == Some(owner))
     }
 
-    /// A session token is for its own session only.
-    pub(super) fn check_session(&self, id: Option<SessionId>) -> Result<(), Problem> {
+    /// A session token is for its own session only. What is wrong with it comes first: some that are no good were let in
+    /// for the end of their own session.
+    pub(super) fn check_session(&self, id: Option<SessionId>, now: Timestamp) -> Result<(), Problem> {
         match self {
             Self::Session(holder) if Some(holder.session.id) != id => {
+                holder.judge(now)?;
                 Err(Problem::from(Code::Forbidden).saying("a session token is for its own session only"))
             }
             Self::Session(_) | Self::Anyone | Self::Key(_) => Ok(()),

@@ -217,7 +217,7 @@ async fn admitted(
     let is_exempt = shares::is_exempt(&api, asked.address);
     let mut call = Call { api, caller, is_exempt, request_id, parts, params, body: vec![] };
     if route.is_about_a_session() {
-        call.caller.check_session(call.session_id())?;
+        call.caller.check_session(call.session_id(), call.api.authority.now())?;
     }
     check_size(call.parts.uri.query().unwrap_or_default())?;
     call.body = read_body(&call.api, route, &call.parts, body).await?;

@@ -172,15 +172,16 @@ fn codes(route: &Route) -> Vec<Code> {
         NotFound, OutcomeUnknown, Overloaded, PayloadTooLarge, PositionBeyondEnd, PositionNotReached,
         RateLimited, RenewalLimitReached, RenewalTooEarly, RotationTooRecent,
         SessionAbsoluteLifetimeExceeded, SessionIdle, SessionLimitExceeded, SessionNotActive,
-        SessionNotFound, SessionRenewalMismatch, SessionRevoked, StorageUnavailable, SubjectNotFound,
-        TokenExpired, TokenSuperseded, UnsupportedMediaType, WebhookLimitExceeded, WebhookNotFound,
+        SessionNotFound, SessionRenewalMismatch, SessionRevoked, StorageUnavailable, SubjectIsSuspended,
+        SubjectNotFound, SubjectSuspended, TokenExpired, TokenSuperseded, UnsupportedMediaType,
+        WebhookLimitExceeded, WebhookNotFound,
     };
     let mut codes = vec![InvalidRequest, PayloadTooLarge];
     if !route.access.public {
         codes.extend([InvalidToken, Forbidden, RateLimited]);
     }
     if !route.access.public && route.access.session != SessionAccess::Unjudged {
-        codes.extend([SessionRevoked, TokenSuperseded, TokenExpired, SessionIdle]);
+        codes.extend([SessionRevoked, SubjectSuspended, TokenSuperseded, TokenExpired, SessionIdle]);
     }
     if route.payload != Payload::None {
         codes.push(UnsupportedMediaType);
@@ -191,9 +192,10 @@ fn codes(route: &Route) -> Vec<Code> {
         codes.extend([PositionNotReached, StorageUnavailable, Overloaded]);
     }
     let own: &[Code] = match (route.method.as_str(), route.path.as_str()) {
-        ("POST", "/v1/sessions") => &[SubjectNotFound, SessionLimitExceeded],
+        ("POST", "/v1/sessions") => &[SubjectNotFound, SubjectIsSuspended, SessionLimitExceeded],
         (_, "/v1/sessions/{sessionId}/renew") => &[
             SessionRevoked,
+            SubjectSuspended,
             TokenExpired,
             SessionIdle,
             SessionRenewalMismatch,
@@ -201,7 +203,9 @@ fn codes(route: &Route) -> Vec<Code> {
             SessionAbsoluteLifetimeExceeded,
             RenewalTooEarly,
         ],
-        (_, "/v1/sessions/{sessionId}/usage") => &[SessionNotFound, ConstraintViolated, SessionNotActive],
+        (_, "/v1/sessions/{sessionId}/usage") => {
+            &[SessionNotFound, SubjectIsSuspended, ConstraintViolated, SessionNotActive]
+        }
         (_, "/v1/sessions/{sessionId}") => &[SessionNotFound],
         ("GET", "/v1/sessions" | "/v1/events" | "/v1/notices" | "/v1/revocations/feed") => {
             &[PositionBeyondEnd]
@@ -210,6 +214,7 @@ fn codes(route: &Route) -> Vec<Code> {
         ("GET" | "PATCH", "/v1/subjects/{subjectId}") | (_, "/v1/subjects/{subjectId}/erase") => {
             &[SubjectNotFound]
         }
+        (_, "/v1/subjects/{subjectId}/suspend" | "/v1/subjects/{subjectId}/resume") => &[SubjectNotFound],
         (_, "/v1/credentials/{credentialId}") => &[NotFound, LastAdmin],
         (_, "/v1/keys/rotate") => &[RotationTooRecent],
         ("POST", "/v1/webhooks") => &[WebhookLimitExceeded],

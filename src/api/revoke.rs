@@ -34,8 +34,8 @@ pub(super) struct RevokedSession {
     status: &'static str,
     revoked_at: Timestamp,
     trigger: Trigger,
-    /// Whether there is a reason in the record of its end; null when the request gave none. False where there was no
-    /// room to keep it: the session has ended all the same.
+    /// Whether there is a reason in the record of its end, or of the suspension that came with the request; null when
+    /// the request gave none. False where there was no room to keep it: the session has ended all the same.
     reason_recorded: Option<bool>,
 }
 
@@ -53,7 +53,7 @@ pub(super) struct RevokedSessions {
 /// End a session, or veto its renewal. Ending it again gives the same answer.
 ///
 /// With `suspend=true` its subject is suspended in the same step, also when the session has ended already. A subject
-/// that is suspended for good already stays so, by whomever.
+/// that is suspended for good already stays so, by whomever; an admin takes an owner's or issuer's suspension over.
 #[utoipa::path(delete, path = "/v1/sessions/{sessionId}", tag = "sessions", operation_id = "revokeSession",
     params(("sessionId" = SessionId, Path, description = "The session."),
         ("reason" = Option<String>, Query, description = "Why; 1 to 500 characters."),
@@ -69,15 +69,15 @@ pub(super) async fn revoke(call: Call) -> Result<Reply, Problem> {
     let suspends = query.flag("suspend").unwrap_or(false);
     query.finish()?;
     let context = call.context()?;
-    let session_id = call.visible_session_id()?;
+    let suspender = suspends.then(|| suspender_with_end(&call.caller)).transpose()?;
     let by = revoker(&call.caller)?;
+    let session_id = call.visible_session_id()?;
     let gives_reason = reason.is_some();
     let asked = Revocation { session_id, by, reject_renewal, reason };
     let authority = &call.api.authority;
-    let revoked = if suspends {
-        authority.revoke_and_suspend(context, asked, suspender_with_end(&call.caller)?).await?
-    } else {
-        authority.revoke(context, asked).await?
+    let revoked = match suspender {
+        Some(suspender) => authority.revoke_and_suspend(context, asked, suspender).await?,
+        None => authority.revoke(context, asked).await?,
     };
     let Revoked { session_id, at, trigger, has_reason, position } = revoked;
     let reason_recorded = gives_reason.then_some(has_reason);

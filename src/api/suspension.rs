@@ -71,10 +71,9 @@ impl SuspensionView {
     }
 }
 
-/// Suspend a subject: nothing is created for it, and no token of its sessions is good, until it is resumed or until
-/// the suspension ends.
+/// Suspend a subject: nothing is created for it, and no token of its sessions is good.
 ///
-/// Its sessions are not ended, and their clocks go on; they may still end themselves. A suspension by an admin is
+/// It lasts until the subject is resumed or until the suspension ends by itself. Its sessions are not ended, and their clocks go on; they may still end themselves. A suspension by an admin is
 /// lifted or shortened by admins only, one by an owner or issuer by the subject's owner too. Callers that may not lift
 /// it can only lengthen it. The same words again append nothing.
 #[utoipa::path(post, path = "/v1/subjects/{subjectId}/suspend", tag = "subjects", operation_id = "suspendSubject",

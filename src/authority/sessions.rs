@@ -55,6 +55,10 @@ impl NewSession {
             constraints: None,
         }
     }
+
+    const fn has_text(&self) -> bool {
+        self.device.is_some() || self.metadata.is_some()
+    }
 }
 
 /// A session that was created or renewed, and the token that works from now on.
@@ -330,15 +334,22 @@ impl Authority {
         Ok(self.granted(&done, id))
     }
 
-    /// Nothing is sealed for a subject that does not exist: its key would stay behind. The faults of fields come first.
+    /// Nothing is sealed for a subject that does not exist or is suspended: its key would stay behind. The faults of
+    /// fields come first. Where there is a key, the decision itself judges, and may be the repeat of an earlier one.
     fn check_before_sealing(&self, new: &NewSession) -> Result<(), Refusal> {
         let system = self.live.system();
         let policy = system.system.policy_in_force();
-        if policy.auto_register || self.live.subject(&new.subject_id).is_some() {
-            return Ok(());
-        }
+        let refusal = match self.live.subject(&new.subject_id) {
+            None if policy.auto_register => return Ok(()),
+            None => Refusal::SubjectNotFound,
+            Some(_) if !new.has_text() || self.has_text_key(&new.subject_id) => return Ok(()),
+            Some(subject) => match subject.suspension_at(self.now()) {
+                None => return Ok(()),
+                Some(suspension) => suspension.refuses_create(),
+            },
+        };
         check_terms(policy, new.terms)?;
-        Err(Refusal::SubjectNotFound)
+        Err(refusal)
     }
 
     /// Renews the session of a genuine token: rows 3 to 8 of the checks. With a key, the renewal can be
@@ -359,6 +370,9 @@ impl Authority {
             key_digest: key.map(|key| self.secrets.digests.renewal_key(id, key)),
             jitter: jitter(&*self.entropy),
         });
+        if holder.claims.generation == holder.session.generation {
+            self.check_uncontested(context.clone(), holder).await?;
+        }
         let done =
             self.submit_unmarked(Ask::Subject(holder.session.subject.clone(), command), context).await?;
         Ok(self.granted(&done, id))

@@ -1,7 +1,7 @@
 //! Suspend a subject, and resume it.
 
 use crate::domain::{
-    Stream, SubjectId, Timestamp,
+    Event, Stream, SubjectEvent, SubjectId, Timestamp,
     command::{Command, EndAndSuspend, ResumeSubject, RevokeSession, SuspendSubject, Suspender},
     refusal::Refusal,
     suspension::Suspension,
@@ -9,7 +9,7 @@ use crate::domain::{
 
 use super::{
     Authority, Registered, Revocation, Revoked,
-    request::{Context, Failure},
+    request::{Context, Done, Failure},
     sealing::Sealer,
     sessions::revoked,
 };
@@ -64,6 +64,7 @@ impl Authority {
         if reason.is_some() {
             self.check_before_first_text(&subject_id, |known| known.may_be_lifted_by(by.role))?;
         }
+        let reason = reason.filter(|_| self.may_have_use_of_text(&subject_id));
         let mut sealer = Sealer::new(self, subject_id);
         let reason = sealer.seal("reason", reason)?;
         self.registered(sealer.ask(Command::ResumeSubject(ResumeSubject { by, reason })), context).await
@@ -90,7 +91,21 @@ impl Authority {
         };
         let suspension = SuspendSubject { by, until: None, reason };
         let command = Command::EndAndSuspend(EndAndSuspend { end, suspension });
-        Ok(revoked(&self.submit(sealer.ask(command), context).await?, asked.session_id))
+        let done = self.submit(sealer.ask(command), context).await?;
+        let revoked = revoked(&done, asked.session_id);
+        Ok(Revoked { has_reason: revoked.has_reason || suspends_with_reason(&done), ..revoked })
+    }
+
+    /// A subject that is not suspended is not resumed, and no key is written for the reason.
+    fn may_have_use_of_text(&self, id: &SubjectId) -> bool {
+        let subject = self.live.subject(id);
+        let is_suspended = subject.is_some_and(|subject| subject.suspension_at(self.now()).is_some());
+        is_suspended || self.has_text_key(id)
+    }
+
+    /// Whether texts about this subject have a key.
+    pub(super) fn has_text_key(&self, id: &SubjectId) -> bool {
+        self.secrets.texts.get(&Stream::Subject(id.clone())).is_some()
     }
 
     /// The first text about a subject writes a key for it: not for a caller that will be refused. Where there is a key,
@@ -101,7 +116,7 @@ impl Authority {
         may_replace: impl FnOnce(&Suspension) -> bool,
     ) -> Result<(), Refusal> {
         let subject = self.live.subject(id).ok_or(Refusal::SubjectNotFound)?;
-        let has_key = self.secrets.texts.get(&Stream::Subject(id.clone())).is_some();
+        let has_key = self.has_text_key(id);
         match subject.suspension_at(self.now()) {
             Some(known) if !has_key && !may_replace(known) => {
                 Err(Refusal::SuspensionHeld { is_admins: known.is_admins, caused_by: known.position })
@@ -109,4 +124,14 @@ impl Authority {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+/// A session that had ended before keeps the record of its end; the reason is then in that of the suspension.
+fn suspends_with_reason(done: &Done) -> bool {
+    let events = done.commit.iter().flat_map(|stored| &stored.commit.events);
+    let mut suspensions = events.filter_map(|event| match event {
+        Event::Subject(SubjectEvent::SubjectSuspended(suspended)) => Some(suspended),
+        Event::Subject(_) | Event::System(_) => None,
+    });
+    suspensions.any(|suspended| suspended.reason.is_some())
 }

@@ -8,6 +8,7 @@ use super::{
     event::Role,
     id::Position,
     record::{Actor, RecordedAs},
+    refusal::Refusal,
     text::SealedText,
     time::Timestamp,
 };
@@ -83,6 +84,11 @@ impl Suspension {
     /// Whether it is in force at this moment. Every path asks this one predicate.
     pub fn is_in_force(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| now < until)
+    }
+
+    /// What a create for the subject is answered.
+    pub const fn refuses_create(&self) -> Refusal {
+        Refusal::SubjectSuspended { caused_by: self.position, until: self.until, of_own_token: false }
     }
 
     /// Whether this role may lift or shorten it.

@@ -8,19 +8,24 @@ use std::{
 use crate::{commands::audit, server::Serving};
 
 fn advance(serving: &Serving, seconds: u64) {
-    let body = format!("{{\"advance\":{seconds}}}");
+    let admin = std::fs::read_to_string(serving.path().join("data/admin.key")).unwrap();
+    let reply = put(serving, "/v1/clock", admin.trim(), &format!("{{\"advance\":{seconds}}}"));
+    assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+}
+
+fn put(serving: &Serving, path: &str, bearer: &str, body: &str) -> String {
     let host = serving.url().trim_start_matches("http://").to_owned();
     let mut stream = TcpStream::connect(&host).unwrap();
+    let media_type = if body.is_empty() { "" } else { "content-type: application/json\r\n" };
     let request = format!(
-        "PUT /v1/clock HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+        "PUT {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {bearer}\r\n{media_type}\
          content-length: {}\r\nconnection: close\r\n\r\n{body}",
-        std::fs::read_to_string(serving.path().join("data/admin.key")).unwrap().trim(),
         body.len()
     );
     stream.write_all(request.as_bytes()).unwrap();
     let mut reply = String::new();
     stream.read_to_string(&mut reply).unwrap();
-    assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+    reply
 }
 
 fn a_session(serving: &Serving) -> String {
@@ -55,6 +60,26 @@ fn without_a_moment_a_live_server_is_judged_at_its_now_and_says_both() {
     // With a moment it is that moment, as everywhere.
     let then = serving.run(&["audit", "show", &id, "--at", &begun]).json();
     assert_eq!((&then["session"]["asOfTime"], &then["session"]["status"]), (&begun.into(), &"ACTIVE".into()));
+}
+
+/// "The session ends now: two holders have shown tokens of it" was said of a session of which one had.
+#[test]
+fn of_a_contested_session_it_is_told_what_a_renewal_would_do() {
+    let serving = Serving::start();
+    assert_eq!(serving.run(&["subject", "put", "agent"]).code, 0);
+    let create = ["session", "create", "agent", "--ttl", "1h", "--on-reuse", "revoke", "--token-file", "t"];
+    let id = serving.run(&create).json()["sessionId"].as_str().unwrap().to_owned();
+    let token = std::fs::read_to_string(serving.path().join("t")).unwrap();
+    let renew = || put(&serving, &format!("/v1/sessions/{id}/renew"), token.trim(), "");
+    advance(&serving, 2_400);
+    assert!(renew().starts_with("HTTP/1.1 200"));
+    advance(&serving, 2_400);
+    assert!(renew().starts_with("HTTP/1.1 403"));
+    let story = serving.run(&["audit", "show", &id]).json();
+    assert_eq!(story["session"]["status"], "ACTIVE", "{story}");
+    let next = story["next"].to_string();
+    assert!(next.contains("contested") && next.contains("would end it"), "{next}");
+    assert!(!next.contains("two holders have"), "{next}");
 }
 
 /// "A reason was given; it is sealed." was said on the server that shows it, and of one that is gone for ever.

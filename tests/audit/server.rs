@@ -208,6 +208,7 @@ fn a_suspension_is_in_the_story_the_replay_the_difference_and_the_import() {
         next.contains("no token of it works until") && next.contains("while its subject is suspended"),
         "{next}"
     );
+    assert!(!next.contains("Its token works") && next.contains("Its period ends"), "{next}");
     let position = story["session"]["asOfPosition"].as_u64().unwrap();
     let changes = serving.run(&["audit", "diff", &(position - 1).to_string(), &position.to_string()]).json();
     let change = &changes["items"][0];
@@ -230,7 +231,12 @@ fn a_suspension_is_in_the_story_the_replay_the_difference_and_the_import() {
             .unwrap()
             .starts_with("The suspension of its subject was lifted by")
     );
+    assert_eq!(serving.run(&["session", "revoke", &id, "--yes"]).code, 0);
+    let next_of_ended = || serving.run(&["audit", "show", &id]).json()["next"].to_string();
+    assert!(next_of_ended().contains("may be given a new session"), "it is resumed");
     assert_eq!(serving.run(&suspend).code, 0);
+    let next = next_of_ended();
+    assert!(next.contains("is given no session until") && !next.contains("may be given"), "{next}");
     assert_eq!(serving.run(&["audit", "export", "all.export"]).code, 0);
     let imported = serving.run(&["audit", "import", "all.export", "--data", "copy"]);
     assert_eq!(imported.code, 0, "{}", imported.stderr);

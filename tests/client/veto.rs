@@ -94,6 +94,29 @@ fn a_command_that_notices_the_veto_first_does_not_hide_it() {
     assert_eq!(code(&run(&ground, &[], "true")), 3);
 }
 
+/// An agent whose token was refused during a suspension ended by itself: its session was ended as if its work was done,
+/// which a suspension allows, and after a resumption there was nothing to go on with.
+#[test]
+fn a_command_that_notices_the_suspension_first_does_not_hide_it() {
+    let ground = Ground::new();
+    let script = "touch ready; while ! [ -e go ]; do sleep 0.01; done; exit 7";
+    let words = [&RUN[..], &["--check", "1h", "--", "sh", "-c", script]].concat();
+    let running = ground.tenure(&words).spawn().unwrap();
+    ground.wait_for("ready");
+    // The first check comes at the start.
+    tenure::clock::pause(std::time::Duration::from_millis(500));
+    let admin = &ground.server.admin;
+    let suspend = ground.server.post("/v1/subjects/agent-7/suspend").bearer(admin);
+    suspend.json(&json!({ "reason": "it buys too much" })).send().expect(200);
+    std::fs::write(ground.place("go"), "").unwrap();
+    let output = running.wait_with_output().unwrap();
+    let heard = text(&output.stderr);
+    assert_eq!(code(&output), 3, "{heard}");
+    assert!(heard.contains("it buys too much") && heard.contains("agent.session stays"), "{heard}");
+    assert!(ground.place("agent.session").exists());
+    assert_eq!(ground.status_of_the_only_session(), "ACTIVE");
+}
+
 #[test]
 fn every_end_that_somebody_wanted_holds_and_no_other_does() {
     let ground = Ground::new();
@@ -119,20 +142,27 @@ fn every_end_that_somebody_wanted_holds_and_no_other_does() {
 #[test]
 fn a_run_ends_with_the_suspension_of_its_subject_and_goes_on_after_it() {
     let ground = Ground::new();
-    let told = |verb: &str| {
+    let told = |verb: &str, body: serde_json::Value| {
         let path = format!("/v1/subjects/agent-7/{verb}");
-        ground.server.post(&path).bearer(&ground.server.admin).json(&json!({})).send().expect(200);
+        ground.server.post(&path).bearer(&ground.server.admin).json(&body).send().expect(200);
     };
-    let suspended = ended_by(&ground, &[], |_| told("suspend"));
+    let until = "2100-01-01T00:00:00.000Z";
+    let words = json!({ "reason": "it buys too much", "until": until });
+    let suspended = ended_by(&ground, &[], |_| told("suspend", words));
     let heard = text(&suspended.stderr);
     assert_eq!(code(&suspended), 3, "{heard}");
     assert!(heard.contains("SUBJECT_SUSPENDED") && heard.contains("agent.session stays"), "{heard}");
     let again = run(&ground, &[], "touch ran");
     assert_eq!(code(&again), 3, "{}", text(&again.stderr));
-    assert!(text(&again.stderr).contains("suspended"), "{}", text(&again.stderr));
+    // A new session was advised, which nobody gets meanwhile.
+    for heard in [heard, text(&again.stderr)] {
+        assert!(heard.contains("agent-7 is suspended") && heard.contains(until), "{heard}");
+        assert!(heard.contains("it buys too much") && heard.contains("goes on"), "{heard}");
+        assert!(!heard.contains("--new-after-revoke"), "{heard}");
+    }
     assert!(!ground.place("ran").exists());
     assert_eq!(ground.status_of_the_only_session(), "ACTIVE");
-    told("resume");
+    told("resume", json!({}));
     assert_eq!(code(&run(&ground, &["--keep"], "exit 9")), 9);
     assert_eq!(ground.status_of_the_only_session(), "ACTIVE");
 }

@@ -360,6 +360,25 @@ fn ending_with_suspension_leaves_a_suspension_that_lasts_as_long() {
     taken.then([end, is_suspended(Role::Admin, None)]);
 }
 
+/// An admin ended a session with suspension and gave no reason: that of the suspension in force was gone.
+#[test]
+fn ending_with_suspension_keeps_the_known_reason_where_none_is_given() {
+    for (until, revoker, role) in [
+        (None, Revoker::Admin, Role::Admin),
+        (Some(900), Revoker::Admin, Role::Admin),
+        (Some(900), by_alice(), Role::Owner),
+    ] {
+        let scenario = Scenario::given([registered(), began(1, 0)])
+            .when(suspend_for(Role::Owner, until, Some("spends too much")), after(200))
+            .then_many(|_| ())
+            .when(end_and_suspend(revoker, role), after(300))
+            .then_many(|_| ());
+        let suspension = scenario.agent().suspension().unwrap().clone();
+        assert_eq!(suspension.reason, Some(sealed("spends too much")));
+        assert_eq!((suspension.until, suspension.is_admins), (None, role == Role::Admin));
+    }
+}
+
 #[test]
 fn the_end_of_a_suspension_is_a_moment_and_not_a_second() {
     let moment = |millis| after(500).plus_millis(millis);

@@ -8,7 +8,7 @@ use tenure::domain::{
     Amount, Event, Generation, Mode, Position, Seconds, SubjectEvent, SystemEvent,
     activity::SessionRefreshed,
     budget::Use,
-    command::{Command, EndContested, RecordUsage, RefreshSession},
+    command::{Command, EndContested, RecordUsage, RefreshSession, RevokeSession, Revoker},
     event::{PolicyChanged, RejectionCode, Terms, Trigger},
     policy::{OnReuse, Policy},
     refusal::Refusal,
@@ -173,6 +173,22 @@ fn a_minting_by_the_newer_token_ends_the_session_in_that_commit() {
         .when(end_by(2), after(700))
         .then_refused_and_recorded(Refusal::EndsForReuse, [is_ended_for_reuse()]);
     contested().when(end_by(1), after(700)).then_nothing();
+}
+
+/// A thief, or the holder whom he robbed, logged out with the newer token: the record said that the session had ended
+/// itself, and its owner never heard of the second holder.
+#[test]
+fn an_end_by_the_newer_token_is_for_the_reuse() {
+    let ended_by = |generation| {
+        let by = Revoker::Own(Generation(generation));
+        let command = RevokeSession { session_id: session(1), by, reject_renewal: None, reason: None };
+        Command::RevokeSession(command)
+    };
+    contested().when(ended_by(2), after(700)).then([is_ended_for_reuse()]);
+    let replaced = Refusal::TokenSuperseded { caused_by: Position(3) };
+    contested().when(ended_by(1), after(700)).then_refused(replaced);
+    let uncontested = revoking(renewed_with_the_key());
+    uncontested.when(ended_by(2), after(700)).then([is_ended(1, Trigger::Own)]);
 }
 
 /// A sliding session is never renewed, so none is ever contested; the rule is the same on every route all the same.

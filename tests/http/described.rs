@@ -139,3 +139,36 @@ fn every_kind_of_notice_is_described_with_its_own_members() {
     }
     assert_eq!(seen.len(), kinds.len(), "{seen:?}");
 }
+
+/// The codes that the document says of an operation and a status.
+fn codes(document: &Value, method: &str, path: &str, status: &str) -> String {
+    document["paths"][path][method]["responses"][status].to_string()
+}
+
+/// Who generates a client from the document did not hear of the refusals that suspensions bring.
+#[test]
+fn the_refusals_of_a_suspension_are_described_where_they_come() {
+    let document = openapi_document();
+    let said = |method: &str, path: &str, status: &str| codes(&document, method, path, status);
+    for verb in ["suspend", "resume"] {
+        let path = format!("/v1/subjects/{{subjectId}}/{verb}");
+        assert!(said("post", &path, "404").contains("SUBJECT_NOT_FOUND"), "{path}");
+    }
+    for (method, path, status) in [
+        ("post", "/v1/sessions", "403"),
+        ("post", "/v1/sessions/{sessionId}/usage", "401"),
+        ("post", "/v1/sessions/{sessionId}/usage", "403"),
+        ("put", "/v1/sessions/{sessionId}/renew", "401"),
+        ("get", "/v1/sessions/{sessionId}", "401"),
+        ("delete", "/v1/sessions/{sessionId}", "401"),
+        ("post", "/v1/access-tokens", "401"),
+    ] {
+        assert!(said(method, path, status).contains("SUBJECT_SUSPENDED"), "{method} {path} {status}");
+    }
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let summary = operation["summary"].as_str().unwrap_or_default();
+            assert!(!summary.contains('\n'), "{method} {path}: a table has one line for it");
+        }
+    }
+}

@@ -361,6 +361,31 @@ fn nothing_is_sealed_for_a_caller_who_may_not_suspend_or_resume() {
     assert_ne!(keys(), before, "the file is the one that is looked at");
 }
 
+/// A create for a suspended subject wrote a key for its texts before it was refused, and so did a resumption of a
+/// subject that was not suspended.
+#[test]
+fn nothing_is_sealed_for_what_is_refused_or_changes_nothing() {
+    let world = World::new();
+    let keys = || std::fs::read(world.server.data().join("keys/subjects")).unwrap_or_default();
+    let before = keys();
+    let path = "/v1/subjects/bot/resume";
+    let resumed =
+        world.server.post(path).bearer(&world.alice).json(&json!({ "reason": "all is well" })).send();
+    assert_eq!(resumed.expect(200).position(), None);
+    assert!(keys() == before, "nothing is resumed");
+    let position = world.suspended(&json!({}));
+    let create = |body: Value| world.server.post("/v1/sessions").bearer(&world.issuer).json(&body).send();
+    let body = json!({ "subjectId": "bot", "device": "d1", "metadata": { "a": "b" } });
+    assert_eq!(create(body).refused(403, "SUBJECT_SUSPENDED").json()["causedBy"], position);
+    let body = json!({ "subjectId": "bot", "device": "d1", "ttl": 999_999_999 });
+    create(body).refused(400, "INVALID_REQUEST");
+    assert!(keys() == before, "nothing is created");
+    let resumed =
+        world.server.post(path).bearer(&world.server.admin).json(&json!({ "reason": "all is well" }));
+    assert!(resumed.send().expect(200).position().is_some());
+    assert!(keys() != before, "the file is the one that is looked at");
+}
+
 #[test]
 fn the_end_of_a_suspension_lies_ahead_and_a_reason_is_text() {
     let world = World::new();
@@ -424,6 +449,57 @@ fn an_owner_ends_a_session_with_suspension_although_an_admin_has_suspended_the_s
     assert_eq!(world.code_of_token(), "SESSION_REVOKED");
     assert_eq!(world.subject("")["suspension"]["reason"], "under inquiry");
     world.resume(&world.alice).send().refused(403, "FORBIDDEN");
+}
+
+/// An admin who ended a session with suspension and gave no reason took away the reason that the owner had given.
+#[test]
+fn an_admin_takes_a_suspension_over_with_its_reason() {
+    let world = World::new();
+    world.suspend(&world.alice, &json!({ "reason": "it spends too much" })).send().expect(200);
+    let path = format!("{}?suspend=true", world.session.path());
+    world.server.delete(&path).bearer(&world.server.admin).send().expect(200);
+    assert_eq!(world.subject("")["suspension"]["reason"], "it spends too much");
+    world.resume(&world.alice).send().refused(403, "FORBIDDEN");
+}
+
+/// The reply said that the reason was not recorded, because the session had ended before: it was, with the suspension.
+#[test]
+fn the_reason_of_a_suspension_is_recorded_though_the_session_had_ended_before() {
+    let world = World::new();
+    world.server.delete(&world.session.path()).bearer(&world.session.token).send().expect(200);
+    let path = format!("{}?suspend=true&reason=stolen", world.session.path());
+    let ending = || world.server.delete(&path).bearer(&world.alice).key("once").send().expect(200).json();
+    assert_eq!(ending()["reasonRecorded"], true);
+    assert_eq!(world.subject("")["suspension"]["reason"], "stolen");
+    assert_eq!(ending()["reasonRecorded"], true, "and so says the repeat");
+}
+
+/// Who may not ask for it is told so first: an unknown session was 404, and a known one 403.
+#[test]
+fn the_role_is_judged_before_the_session_is_looked_for() {
+    let world = World::new();
+    for id in ["0199a2f0-0000-7000-8000-000000000000", "nonsense"] {
+        let path = format!("/v1/sessions/{id}?suspend=true");
+        world.server.delete(&path).bearer(&world.issuer).send().refused(403, "FORBIDDEN");
+        world.server.delete(&path).bearer(&world.alice).send().refused(404, "SESSION_NOT_FOUND");
+    }
+}
+
+/// The token of a suspended subject is good for its own end alone. On the end of another session it was told that it
+/// is for its own session only, as if it were good.
+#[test]
+fn a_token_that_is_no_good_is_told_so_on_the_end_of_another_session() {
+    let world = World::new();
+    let other = world.server.create(&json!({ "subjectId": "bot" }));
+    let ending = |path: &str| world.server.delete(path).bearer(&world.session.token).send();
+    ending(&other.path()).refused(403, "FORBIDDEN");
+    world.suspended(&json!({}));
+    for path in [&other.path(), "/v1/sessions/nonsense"] {
+        ending(path).refused(401, "SUBJECT_SUSPENDED");
+    }
+    ending(&world.session.path()).expect(200);
+    ending(&other.path()).refused(401, "SESSION_REVOKED");
+    ending(&world.session.path()).expect(200);
 }
 
 #[test]

@@ -19,27 +19,23 @@ pub(super) fn possible(
     policy: Option<&Policy>,
     at: Timestamp,
 ) -> Vec<String> {
+    let suspension = subject.suspension_at(at);
     match session.status(at) {
-        Status::Revoked => vec![
-            "Nothing: it was ended, no token of it works, and nothing revives it. Its subject may be given a new \
-             session."
-                .to_owned(),
-        ],
+        Status::Revoked => vec![format!(
+            "Nothing: it was ended, no token of it works, and nothing revives it. {}",
+            another(suspension)
+        )],
         Status::Expired => vec![
             format!("No token of it works since {}, and a renewal comes too late.", session.ends_at()),
-            "It may still be revoked, for the record. Its subject may be given a new session.".to_owned(),
+            format!("It may still be revoked, for the record. {}", another(suspension)),
         ],
         Status::Active => {
-            let ends = format!(
-                "Its token works until {}, for {} more, unless it is ended before.",
-                session.expires_at,
-                between(at, session.expires_at)
-            );
+            let ends = period(session, suspension, at);
             let idle = session.idle_end().map(|end| {
                 format!("Without use it ends at {end}, in {}; each use puts that off.", between(at, end))
             });
             let veto = session.renewed_at().map(|renewed_at| veto(session, renewed_at, at));
-            let suspended = subject.suspension_at(at).map(suspended);
+            let suspended = suspension.map(suspended);
             let renewal = policy.map(|policy| renewal(subject, session, policy, at));
             let end = "Its owner, an issuer, an admin or its own token may end it at any time.".to_owned();
             [suspended, Some(ends), idle, renewal, veto, Some(end)].into_iter().flatten().collect()
@@ -72,13 +68,40 @@ fn renewal(subject: &Subject, session: &Session, policy: &Policy, at: Timestamp)
         Err(Refusal::SubjectSuspended { .. }) => {
             "A renewal would be refused while its subject is suspended.".to_owned()
         }
+        Err(Refusal::EndsForReuse) => {
+            "It is contested: a renewal by its current token would be refused and would end it, as that shows a second \
+             holder."
+                .to_owned()
+        }
         Err(refusal) => format!("A renewal would be refused, now and later: {refusal}."),
     }
 }
 
+/// Until when its token works; a suspension does not stop the clock, and its token does not work meanwhile.
+fn period(session: &Session, suspension: Option<&Suspension>, at: Timestamp) -> String {
+    let (end, left) = (session.expires_at, between(at, session.expires_at));
+    if suspension.is_some() {
+        format!("Its period ends at {end}, in {left}, unless it is ended before.")
+    } else {
+        format!("Its token works until {end}, for {left} more, unless it is ended before.")
+    }
+}
+
+/// Whether its subject may be given another session.
+fn another(suspension: Option<&Suspension>) -> String {
+    match suspension {
+        None => "Its subject may be given a new session.".to_owned(),
+        Some(suspension) => format!("Its subject is given no session until {}.", end_of(suspension)),
+    }
+}
+
 fn suspended(suspension: &Suspension) -> String {
-    let end = suspension.until.map_or_else(|| "it is resumed".to_owned(), |until| until.to_string());
+    let end = end_of(suspension);
     format!("Its subject is suspended since {}: no token of it works until {end}.", suspension.at)
+}
+
+fn end_of(suspension: &Suspension) -> String {
+    suspension.until.map_or_else(|| "it is resumed".to_owned(), |until| until.to_string())
 }
 
 fn veto(session: &Session, renewed_at: Timestamp, at: Timestamp) -> String {

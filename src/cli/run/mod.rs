@@ -24,7 +24,7 @@ use super::{
     session_file,
 };
 use crate::{
-    client::{End, Error, Grant, Holder, InUse, Options, SessionFile, State},
+    client::{End, Error, Grant, Holder, InUse, Options, Revoked, SessionFile, State},
     domain::{Seconds, SubjectId},
     outbound::Plaintext,
 };
@@ -144,8 +144,7 @@ impl Run {
     /// The file of a session that was vetoed stays, as the mark by which a restart knows.
     fn leave_mark(&self, cli: &Context, veto: &Veto) {
         let file = self.session_file.display();
-        let mark = format!("{file} stays: a restart begins no new session unless --new-after-revoke says so");
-        cli.output.talk(&format!("{}.\n{mark}.", veto.words(cli.now())));
+        cli.output.talk(&format!("{}.\n{file} stays: {}.", veto.words(cli.now()), veto.of_a_restart()));
     }
 
     /// A supervisor is not to start again what was told to stop, and to start what was not.
@@ -297,7 +296,7 @@ impl Run {
             cli.output.talk(&format!("The session goes on: another `tenure run` uses {file}."));
             return None;
         }
-        let revoked = time::timeout(FAREWELL, holder.revoke(Some(reason))).await;
+        let revoked = time::timeout(FAREWELL, part(holder, reason)).await;
         let why = match revoked {
             Ok(Ok(revoked)) => {
                 let veto = veto::of_trigger(cli, &holder.grant(), &revoked.trigger);
@@ -305,6 +304,9 @@ impl Run {
                     self.tidy_up(cli.output, in_use);
                 }
                 return veto;
+            }
+            Ok(Err(error)) if veto::is_suspension(&error) => {
+                return veto_told_by(cli, &holder.grant(), error);
             }
             // It had expired, and nothing had noticed.
             Ok(Err(_)) if has_ended(holder) => {
@@ -331,6 +333,15 @@ impl Run {
         if let Err(error) = removed {
             output.talk(&format!("The session is over, but its file is still there: {error}"));
         }
+    }
+}
+
+/// Ends the session, unless its subject is suspended: that allows its end, and a command that ended because of it would
+/// leave nothing to go on with.
+async fn part(holder: &Holder, reason: &str) -> Result<Revoked, Error> {
+    match holder.session().await {
+        Err(error) if veto::is_suspension(&error) => Err(error),
+        Ok(_) | Err(_) => holder.revoke(Some(reason)).await,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
         failure::{Exit, Failure},
         words,
     },
-    client::{End, Grant},
+    client::{End, Error, Grant},
     domain::{SubjectId, Timestamp},
 };
 
@@ -18,7 +18,10 @@ const WANTED_BY_NOBODY: [&str; 3] = ["self", "evicted", "restore"];
 /// The longest page that the server gives: among so many of the latest sessions the newest end is looked for.
 const LONGEST: u16 = 200;
 
-/// The end of a session by its owner, an admin or an issuer.
+/// While it lasts, no new session would be created either.
+const SUSPENDED: &str = "SUBJECT_SUSPENDED";
+
+/// The end of a session by its owner, an admin or an issuer, or the suspension of its subject.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Veto {
     subject: String,
@@ -27,11 +30,33 @@ pub(super) struct Veto {
     is_suspended: bool,
     reason: Option<String>,
     at: Option<Timestamp>,
+    /// When a suspension ends by itself.
+    until: Option<Timestamp>,
+}
+
+/// Whether a refusal is because of a suspension.
+pub(super) fn is_suspension(error: &Error) -> bool {
+    error.code() == Some(SUSPENDED)
 }
 
 /// Whether this end was a veto.
 pub(super) fn of_end(cli: &Context, grant: &Grant, end: &End) -> Option<Veto> {
-    of_code(cli, grant, end.code(), end.trigger())
+    match end {
+        End::Refused(problem) if problem.code == SUSPENDED => {
+            Some(of_suspension(cli, grant, problem.retry_at))
+        }
+        End::Refused(_) | End::Expired { .. } | End::Revoked => {
+            of_code(cli, grant, end.code(), end.trigger())
+        }
+    }
+}
+
+fn of_suspension(cli: &Context, grant: &Grant, until: Option<Timestamp>) -> Veto {
+    let subject = grant.subject_id.to_string();
+    let suspension = read(cli, &["v1", "subjects", &subject])["suspension"].clone();
+    let reason = suspension["reason"].as_str().map(str::to_owned);
+    let at = moment(&suspension["at"]);
+    Veto { subject, trigger: None, is_suspended: true, reason, at, until }
 }
 
 /// Whether a session that its holder wanted to end had been ended by a veto before.
@@ -47,15 +72,15 @@ fn of_code(cli: &Context, grant: &Grant, code: Option<&str>, trigger: Option<&st
     let session = session(cli, grant);
     let told = |name: &str| session[name].as_str().map(str::to_owned);
     let trigger = trigger.map(str::to_owned).or_else(|| told("revokedTrigger"));
-    let is_suspended = code == Some("SUBJECT_SUSPENDED");
     let is_revoked = code == Some("SESSION_REVOKED") || trigger.is_some();
-    let is_veto = is_suspended || (is_revoked && is_wanted(trigger.as_deref()));
+    let is_veto = is_revoked && is_wanted(trigger.as_deref());
     is_veto.then(|| Veto {
         subject: grant.subject_id.to_string(),
         trigger,
-        is_suspended,
+        is_suspended: false,
         reason: told("revokedReason"),
         at: moment(&session["revokedAt"]),
+        until: None,
     })
 }
 
@@ -91,6 +116,7 @@ fn of_session(session: &Value) -> Option<Veto> {
         is_suspended: false,
         reason: text("revokedReason"),
         at: moment(&session["revokedAt"]),
+        until: None,
     })
 }
 
@@ -102,13 +128,16 @@ fn ended_at(session: &Value) -> Option<Timestamp> {
     }
 }
 
-/// Null when there is no key, or it may not be told.
 fn session(cli: &Context, grant: &Grant) -> Value {
+    read(cli, &["v1", "sessions", &grant.session_id.to_string()])
+}
+
+/// Null when there is no key, or it may not be told.
+fn read(cli: &Context, path: &[&str]) -> Value {
     if !cli.client.has_key() {
         return Value::Null;
     }
-    let request = Request::get(&["v1", "sessions", &grant.session_id.to_string()]);
-    cli.client.send(&request).map_or(Value::Null, |reply| reply.body)
+    cli.client.send(&Request::get(path)).map_or(Value::Null, |reply| reply.body)
 }
 
 fn moment(value: &Value) -> Option<Timestamp> {
@@ -118,9 +147,14 @@ fn moment(value: &Value) -> Option<Timestamp> {
 impl Veto {
     /// What was done, when and why.
     pub(super) fn words(&self, now: Timestamp) -> String {
-        let Self { subject, reason, at, .. } = self;
-        let at = at.map(|at| format!(" at {at} ({})", words::when(at, now))).unwrap_or_default();
+        let Self { subject, reason, at, until, .. } = self;
         let reason = reason.as_ref().map(|reason| format!(": \"{reason}\"")).unwrap_or_default();
+        if self.is_suspended {
+            let at = at.map(|at| format!(" since {at}")).unwrap_or_default();
+            let until = until.map_or_else(|| "it is resumed".to_owned(), |until| until.to_string());
+            return format!("{subject} is suspended{at} until {until}{reason}");
+        }
+        let at = at.map(|at| format!(" at {at} ({})", words::when(at, now))).unwrap_or_default();
         format!("{} of {subject} {}{at}{reason}", self.whose(), self.done())
     }
 
@@ -135,19 +169,31 @@ impl Veto {
     fn done(&self) -> String {
         match self.trigger.as_deref() {
             Some("renewal_rejected") => "was vetoed".to_owned(),
-            Some("manual_revoke") => "was revoked".to_owned(),
+            Some("manual_revoke") | None => "was revoked".to_owned(),
             Some("subject_revoked") => "was ended".to_owned(),
             Some("bulk") => "was revoked with others".to_owned(),
             Some("token_reuse") => "was ended because a replaced token of it was used".to_owned(),
             Some(other) => format!("was ended ({other})"),
-            None if self.is_suspended => "cannot be used while the subject is suspended".to_owned(),
-            None => "was revoked".to_owned(),
+        }
+    }
+
+    /// What the same command line does when it is started again.
+    pub(super) const fn of_a_restart(&self) -> &'static str {
+        if self.is_suspended {
+            "a restart after the suspension goes on with the session"
+        } else {
+            "a restart begins no new session unless --new-after-revoke says so"
         }
     }
 
     /// Why no new session is begun.
     pub(super) fn refusal(&self, now: Timestamp) -> Failure {
-        let why = format!("{}. No new session is begun; --new-after-revoke begins one", self.words(now));
+        let instead = if self.is_suspended {
+            "No session is created meanwhile; a restart after the suspension goes on with the one there is"
+        } else {
+            "No new session is begun; --new-after-revoke begins one"
+        };
+        let why = format!("{}. {instead}", self.words(now));
         Failure::Unhealthy { exit: Exit::Refused, why }
     }
 }

@@ -36,8 +36,7 @@ pub(super) fn create(
         events.push(SubjectEvent::SubjectRegistered(SubjectRegistered { profile: Profile::default() }));
     }
     if let Some(suspension) = subject.suspension_at(at) {
-        let (caused_by, until) = (suspension.position, suspension.until);
-        return Err(Refusal::SubjectSuspended { caused_by, until, of_own_token: false });
+        return Err(suspension.refuses_create());
     }
     make_room(policy, subject, command, at, &mut events)?;
     let absolute = at.plus(terms.absolute_lifetime);

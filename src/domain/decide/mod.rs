@@ -47,7 +47,7 @@ pub fn decide(
         Command::CreateSession(command) => Ok(create::create(policy, subject, command, at)?),
         Command::RenewSession(command) => renew::renew(policy, subject, *command, observed, at),
         Command::RefreshSession(command) => refresh::refresh(policy, subject, *command, at),
-        Command::RevokeSession(command) => Ok(revoke::revoke(subject, command, at)?),
+        Command::RevokeSession(command) => Ok(revoke::revoke(policy, subject, command, at)?),
         Command::RevokeSessions(command) => Ok(revoke::revoke_many(subject, command, at)?),
         Command::RecordUsage(command) => usage::record(policy, subject, command, at),
         Command::EndContested(command) => reuse::end_contested(policy, subject, *command, observed),
@@ -56,7 +56,7 @@ pub fn decide(
         Command::SuspendSubject(command) => Ok(suspend::suspend(subject, command, at)?),
         Command::ResumeSubject(command) => Ok(suspend::resume(subject, command, at)?),
         Command::EndAndSuspend(EndAndSuspend { end, suspension }) => {
-            Ok(suspend::end_and_suspend(subject, end, suspension, at)?)
+            Ok(suspend::end_and_suspend(policy, subject, end, suspension, at)?)
         }
     }
 }

@@ -1,7 +1,7 @@
 //! End sessions: by hand, by veto, by their own holder, or all of a subject's at once.
 
 use crate::domain::{
-    SubjectEvent, Timestamp,
+    Policy, SubjectEvent, Timestamp,
     command::{RevokeSession, RevokeSessions, Revoker},
     event::{RejectionCause, RenewalRejected, SessionRevoked, SessionsRevoked, Trigger},
     refusal::{FieldError, Refusal},
@@ -12,6 +12,7 @@ use crate::domain::{
 use super::{is_foreign, owned_session, token_refusal};
 
 pub(super) fn revoke(
+    policy: &Policy,
     subject: &Subject,
     command: &RevokeSession,
     at: Timestamp,
@@ -36,6 +37,8 @@ pub(super) fn revoke(
         return Ok(vec![vetoed(session), revoked(session, Trigger::RenewalRejected, command)]);
     }
     let trigger = match command.by {
+        // Who ends a contested session by its newer token is the second holder: it ends for that, not by itself.
+        Revoker::Own(_) if session.ends_when_presented(policy) => Trigger::TokenReuse,
         Revoker::Own(_) => Trigger::Own,
         Revoker::Admin | Revoker::Issuer | Revoker::Owner(_) => Trigger::ManualRevoke,
     };

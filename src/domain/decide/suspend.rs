@@ -4,7 +4,7 @@
 //! may not lift it can only lengthen it, and that does not make it the caller's own.
 
 use crate::domain::{
-    SubjectEvent, Timestamp,
+    Policy, SubjectEvent, Timestamp,
     command::{ResumeSubject, RevokeSession, SuspendSubject},
     event::{SubjectResumed, SubjectSuspended},
     refusal::{FieldError, Refusal},
@@ -54,20 +54,24 @@ fn check_replaceable(known: &Suspension, command: &SuspendSubject) -> Result<(),
     Err(Refusal::SuspensionHeld { is_admins: known.is_admins, caused_by: known.position })
 }
 
-/// Ends a session and suspends its subject. A subject that is suspended for as long already stays so: the end of the
-/// session must not be refused for that.
+/// Ends a session and suspends its subject. A suspension that lasts as long already stays as it is, unless an admin
+/// takes it over: the end of the session must not be refused for that. Where no reason is given, the known one stays.
 pub(super) fn end_and_suspend(
+    policy: &Policy,
     subject: &Subject,
     end: &RevokeSession,
     command: &SuspendSubject,
     at: Timestamp,
 ) -> Result<Vec<SubjectEvent>, Refusal> {
-    let mut events = revoke::revoke(subject, end, at)?;
-    let is_held = subject.suspension_at(at).is_some_and(|known| {
+    let mut events = revoke::revoke(policy, subject, end, at)?;
+    let known = subject.suspension_at(at);
+    let is_held = known.is_some_and(|known| {
         !known.is_lengthened_by(command.until) && !known.is_strengthened_by(command.by.role)
     });
     if !is_held {
-        events.extend(suspend(subject, command, at)?);
+        let known_reason = known.and_then(|known| known.reason.clone());
+        let reason = command.reason.clone().or(known_reason);
+        events.extend(suspend(subject, &SuspendSubject { reason, ..command.clone() }, at)?);
     }
     Ok(events)
 }
