@@ -2,7 +2,8 @@
 //! for any more is not done.
 
 use std::{
-    io::Write,
+    io::{BufRead, BufReader, Write},
+    process::{Command, Stdio},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
@@ -251,6 +252,37 @@ fn an_export_beyond_a_share_is_refused_when_half_are_taken_and_a_fifth_of_all_al
     drop((first, others));
     until("they are given up", || running() == 0);
     assert!(export(&keys[0]).send().expect(200).body.ends_with('\n'));
+}
+
+/// A command that read the history while others did was refused and gave up, though it was told when to come back.
+#[test]
+fn a_command_that_exports_waits_until_there_is_room() {
+    let server = server_with_history();
+    let (auditor, _) = server.issue_key("auditor", None);
+    let stalled: Vec<_> = (0..2)
+        .map(|_| {
+            let mut connection = server.connect();
+            connection.write_all(&server.get("/v1/audit/export").bearer(&auditor).bytes()).unwrap();
+            connection
+        })
+        .collect();
+    until("half are taken", || metric(&server, "tenure_costly_running{gate=\"exports\"}") == 2);
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"))
+        .args(["audit", "export"])
+        .arg(directory.path().join("history"))
+        .env_clear()
+        .env("TENURE_URL", format!("http://{}", server.address()))
+        .env("TENURE_KEY", &auditor)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(command.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let waits = lines.find(|line| line.contains("trying again in"));
+    drop(stalled);
+    let rest: Vec<_> = lines.collect();
+    assert!(command.wait().unwrap().success() && waits.is_some(), "{waits:?} {rest:?}");
 }
 
 /// Two callers with an owner's key, who had not a single subject, slowed every check a thousandfold: each page of a list
