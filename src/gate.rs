@@ -37,7 +37,7 @@ pub(crate) enum Turned {
 }
 
 /// Whether anybody still waits for a job.
-pub(crate) struct Wanted<'a>(&'a dyn Fn() -> bool);
+pub(crate) struct Wanted<'a>(&'a (dyn Fn() -> bool + Sync));
 
 impl Wanted<'_> {
     /// Whether to go on.
@@ -316,6 +316,10 @@ impl<K: Hash + Eq + Clone + Send + 'static, T: 'static> Questions<K, T> {
     }
 }
 
+fn is_anybody_there<T>(callers: &Callers<T>) -> bool {
+    callers.lock().iter().any(|caller| caller.is_there())
+}
+
 struct Question<K: Hash + Eq, F, T> {
     key: K,
     find: Option<F>,
@@ -336,12 +340,13 @@ impl<K: Hash + Eq, F, T> Question<K, F, T> {
 
 impl<K: Hash + Eq + Send, F: FnOnce(&Wanted<'_>) -> T + Send, T> Job for Question<K, F, T> {
     fn is_wanted(&self) -> bool {
-        self.callers.lock().iter().any(|caller| caller.is_there())
+        is_anybody_there(&self.callers)
     }
 
     fn run(mut self: Box<Self>) -> bool {
         let Some(find) = self.find.take() else { return false };
-        let result = find(&Wanted(&|| self.is_wanted()));
+        let callers = &*self.callers;
+        let result = find(&Wanted(&|| is_anybody_there(callers)));
         let answered = self.close().into_iter().filter(|caller| caller.is_there());
         answered.map(|caller| caller.answer(&result)).fold(false, |any, one| any | one)
     }

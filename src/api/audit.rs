@@ -13,6 +13,7 @@ use crate::{
         proof::NodeHash,
     },
     domain::{Position, SubjectId},
+    gate::Wanted,
     log::waiting_for_disk,
 };
 
@@ -114,7 +115,8 @@ impl From<Difference> for DifferenceView {
 pub(super) async fn check(call: Call) -> Result<Reply, Problem> {
     call.no_query()?;
     let evidence = Arc::clone(&call.api.evidence);
-    let found = call.api.costly.whole(&call.caller, move |_| evidence.check.now()).await?;
+    let look = move |wanted: &Wanted<'_>| evidence.check.now_while(&|| wanted.is_wanted());
+    let found = call.api.costly.whole(&call.caller, look).await?;
     let busy = || Problem::from(Code::Overloaded).saying("another check is running");
     let Findings { position, subjects, sessions, differences } =
         found.ok_or_else(busy)?.map_err(|error| {

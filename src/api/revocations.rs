@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::{
     authority::{AskedBulk, RevokedInBulk, Selection},
     domain::{KeyId, OwnerId, Position, SessionId, SubjectId, Timestamp},
+    gate::Wanted,
 };
 
 use super::{
@@ -119,8 +120,8 @@ pub(super) async fn revoke(call: Call) -> Result<Reply, Problem> {
     let authority = &call.api.authority;
     let Some(reason) = reason.filter(|_| !is_dry) else {
         let looking = Arc::clone(authority);
-        let matched = call.api.costly.whole(&call.caller, move |_| looking.matching(&selection)).await?;
-        return Ok(answer(matched?));
+        let look = move |wanted: &Wanted<'_>| looking.matching_while(&|| wanted.is_wanted(), &selection);
+        return Ok(answer(call.api.costly.whole(&call.caller, look).await??));
     };
     let asked = AskedBulk { selection, reason };
     Ok(answer(authority.revoke_matching(context, asked).await?))

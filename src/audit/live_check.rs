@@ -99,6 +99,9 @@ pub enum CheckError {
     /// The authority stops.
     #[error("the check was ended with the authority")]
     Over,
+    /// Nobody waits for it any more.
+    #[error("nobody waits for the check any more")]
+    Unwanted,
 }
 
 /// Compares memory with the log, over and over, and on demand.
@@ -155,8 +158,13 @@ impl LiveCheck {
     /// # Errors
     /// A log that cannot be read or folded.
     pub fn now(&self) -> Option<Result<Findings, CheckError>> {
+        self.now_while(&|| true)
+    }
+
+    /// The same, for as long as it is wanted.
+    pub fn now_while(&self, is_wanted: &dyn Fn() -> bool) -> Option<Result<Findings, CheckError>> {
         let _one_at_a_time = self.duty.on_demand.try_lock()?;
-        Some(self.duty.round(Duration::ZERO))
+        Some(self.duty.round(Duration::ZERO, is_wanted))
     }
 
     /// Ends what is being checked, and every check from now on.
@@ -194,7 +202,7 @@ impl Drop for LiveCheck {
 impl Duty {
     fn run(&self) {
         while self.pause(REST).is_continue() {
-            if let Err(error) = self.round(PAUSE)
+            if let Err(error) = self.round(PAUSE, &|| true)
                 && error != CheckError::Over
             {
                 self.raise(&format!("the log cannot be replayed: {error}"));
@@ -211,12 +219,12 @@ impl Duty {
         if *is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    fn round(&self, pause: Duration) -> Result<Findings, CheckError> {
+    fn round(&self, pause: Duration, is_wanted: &dyn Fn() -> bool) -> Result<Findings, CheckError> {
         let slices = self.published.subjects().len().div_ceil(self.slice).max(1) as u64;
         let mut findings = Findings::default();
         for number in 0..slices {
             let slice = Slice { number, of: slices };
-            Replay::new(self, slice, pause).check(&mut findings)?;
+            Replay::new(self, slice, (pause, is_wanted)).check(&mut findings)?;
         }
         self.rounds.fetch_add(1, Ordering::Relaxed);
         for difference in &findings.differences {
@@ -242,6 +250,7 @@ struct Replay<'a> {
     duty: &'a Duty,
     slice: Slice,
     pause: Duration,
+    is_wanted: &'a dyn Fn() -> bool,
     state: State,
     position: Position,
 }
@@ -268,9 +277,9 @@ struct Suspect {
 }
 
 impl<'a> Replay<'a> {
-    fn new(duty: &'a Duty, slice: Slice, pause: Duration) -> Self {
+    fn new(duty: &'a Duty, slice: Slice, (pause, is_wanted): (Duration, &'a dyn Fn() -> bool)) -> Self {
         let state = State::of(Scope::Slice(slice));
-        Self { duty, slice, pause, state, position: Position::ZERO }
+        Self { duty, slice, pause, is_wanted, state, position: Position::ZERO }
     }
 
     fn check(mut self, findings: &mut Findings) -> Result<(), CheckError> {
@@ -306,9 +315,7 @@ impl<'a> Replay<'a> {
             if suspects.is_empty() {
                 return Ok(());
             }
-            if self.duty.pause(BETWEEN_LOOKS).is_break() {
-                return Err(CheckError::Over);
-            }
+            self.rest(BETWEEN_LOOKS)?;
             self.go_to(self.duty.published.position())?;
             let mut left = Vec::new();
             for suspect in suspects {
@@ -356,11 +363,17 @@ impl<'a> Replay<'a> {
                 self.state.apply_at(stored.first, &stored.commit)?;
             }
             self.position = end;
-            if self.duty.pause(self.pause).is_break() {
-                return Err(CheckError::Over);
-            }
+            self.rest(self.pause)?;
         }
         Ok(())
+    }
+
+    /// Lets time pass, if the check is to go on.
+    fn rest(&self, length: Duration) -> Result<(), CheckError> {
+        if self.duty.pause(length).is_break() {
+            return Err(CheckError::Over);
+        }
+        if (self.is_wanted)() { Ok(()) } else { Err(CheckError::Unwanted) }
     }
 }
 

@@ -106,7 +106,19 @@ impl Authority {
     /// # Errors
     /// [`Refusal::Invalid`] for a moment of the future.
     pub fn matching(&self, selection: &Selection) -> Result<RevokedInBulk, Failure> {
-        let matched = self.live.matching(&self.selector(selection)?, self.now());
+        self.matching_while(&|| true, selection)
+    }
+
+    /// The same, looking at no more sessions when it is not wanted any more. What it says is nothing then.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] for a moment of the future.
+    pub fn matching_while(
+        &self,
+        is_wanted: &(dyn Fn() -> bool + Sync),
+        selection: &Selection,
+    ) -> Result<RevokedInBulk, Failure> {
+        let matched = self.live.matching_while(is_wanted, &self.selector(selection)?, self.now());
         Ok(RevokedInBulk { matched: matched.count, sample: matched.sample().to_vec(), position: None })
     }
 

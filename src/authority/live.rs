@@ -148,10 +148,16 @@ impl Live {
         self.subjects.visit_parts(|subject| visit(&settled(&unsettled, Arc::clone(subject))));
     }
 
-    /// Counts the sessions that match and are active at this moment.
-    pub fn matching(&self, selector: &Selector, at: Timestamp) -> Matched {
+    /// Counts the sessions that match and are active at this moment; what it says is nothing when it was not wanted to
+    /// the end.
+    pub(super) fn matching_while(
+        &self,
+        is_wanted: &(dyn Fn() -> bool + Sync),
+        selector: &Selector,
+        at: Timestamp,
+    ) -> Matched {
         let unsettled = self.unsettled();
-        self.matching_under(&unsettled, selector, at, [].iter())
+        self.counted((&unsettled, at), selector, &LeftOut::of(vec![]), is_wanted)
     }
 
     /// The same, with these bulk revocations not settled everywhere, but for the subjects that are left out. The
@@ -166,8 +172,21 @@ impl Live {
         left_out: impl Iterator<Item = &'a SubjectId>,
     ) -> Matched {
         let left_out = LeftOut::of(left_out.filter_map(|id| self.subjects.get(id)).collect());
+        self.counted((unsettled, at), selector, &left_out, &|| true)
+    }
+
+    fn counted(
+        &self,
+        (unsettled, at): (&[Bulk], Timestamp),
+        selector: &Selector,
+        left_out: &LeftOut,
+        is_wanted: &(dyn Fn() -> bool + Sync),
+    ) -> Matched {
         let begin = || Counter::new(selector, unsettled, at);
         let count = |counter: &mut Counter<'_>, subjects: &[&Arc<Subject>]| {
+            if !is_wanted() {
+                return;
+            }
             let counted = subjects.iter().filter(|subject| !left_out.contains(subject));
             let counted: Vec<&Subject> = counted.map(|subject| &***subject).collect();
             counter.add(&counted);

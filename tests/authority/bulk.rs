@@ -163,6 +163,17 @@ fn all_that_it_ended_is_over_with_the_answer_and_stays_so_while_it_is_settled() 
     fleet.agrees();
 }
 
+/// Every session was looked at for a caller that had left.
+#[test]
+fn a_look_at_what_would_end_stops_when_nobody_waits_for_it() {
+    let fleet = Fleet::of(50, AskedTerms::default());
+    let matched = |is_wanted: bool| {
+        let look = fleet.world.authority.matching_while(&|| is_wanted, &Selection::default());
+        look.unwrap().matched
+    };
+    assert_eq!((matched(true), matched(false)), (50, 0));
+}
+
 #[test]
 fn a_renewal_is_granted_before_it_and_ended_by_it_or_is_refused() {
     let fleet = Fleet::of(SUBJECTS, AskedTerms::default());

@@ -187,6 +187,17 @@ fn a_change_of_the_authority_s_own_state_is_named() {
     assert!(check.alarm().unwrap().contains("differ about the authority itself"));
 }
 
+/// It replayed the whole log for a caller that had left.
+#[test]
+fn a_check_that_nobody_waits_for_ends() {
+    let life = lived(6, 20);
+    let check = View::of(&life).told_of(&life, 10);
+    let rounds = check.rounds();
+    assert_eq!(check.now_while(&|| false), Some(Err(CheckError::Unwanted)));
+    assert_eq!((check.rounds(), check.alarm()), (rounds, None));
+    assert!(check.now_while(&|| true).unwrap().is_ok());
+}
+
 #[test]
 fn a_check_ends_with_the_authority() {
     let life = lived(6, 20);
