@@ -159,10 +159,6 @@ pub(super) async fn record(call: Call) -> Result<Reply, Problem> {
         Caller::Session(holder) => Some(holder.claims.generation),
         Caller::Key(_) | Caller::Anyone => None,
     };
-    if let Caller::Session(holder) = &call.caller {
-        // Also on a disk that has no room for uses, only for ends.
-        call.api.authority.check_uncontested(call.context_without_key(), holder).await?;
-    }
     // A use that its constraints refuse shows all the same that the session is in use.
     note_use(&call.api, &call.caller).await;
     let asked = NewUse { session_id, generation, wanted };

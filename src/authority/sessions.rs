@@ -287,15 +287,21 @@ impl Authority {
     /// # Errors
     /// [`Refusal::SessionRevoked`] once it is ended, or why that could not be recorded.
     pub async fn check_uncontested(&self, context: Context, holder: &Holder) -> Result<(), Failure> {
-        let is_contested = holder.session.ends_when_presented(self.live.system().system.policy_in_force());
-        if !is_contested {
+        self.end_if_contested(context, &holder.session, holder.claims.generation).await
+    }
+
+    /// What the decision about a renewal or a use does as well, if there is room on the disk for more than ends.
+    async fn end_if_contested(
+        &self,
+        context: Context,
+        session: &SharedSession,
+        shown: Generation,
+    ) -> Result<(), Failure> {
+        if !session.ends_when_presented(self.live.system().system.policy_in_force()) {
             return Ok(());
         }
-        let command = Command::EndContested(EndContested {
-            session_id: holder.session.id,
-            shown: Some(holder.claims.generation),
-        });
-        self.submit_unmarked(Ask::Subject(holder.session.subject.clone(), command), context).await.map(drop)
+        let command = Command::EndContested(EndContested { session_id: session.id, shown: Some(shown) });
+        self.submit_unmarked(Ask::Subject(session.subject.clone(), command), context).await.map(drop)
     }
 
     /// A token of the given generation. Tokens can be sealed again at any time, so none is ever stored.
@@ -387,6 +393,9 @@ impl Authority {
     pub async fn record_usage(&self, context: Context, asked: NewUse) -> Result<Used, Failure> {
         let NewUse { session_id, generation, wanted } = asked;
         let session = self.live.session(session_id).ok_or(Refusal::SessionNotFound)?;
+        if let Some(shown) = generation.filter(|shown| *shown == session.generation) {
+            self.end_if_contested(context.clone(), &session, shown).await?;
+        }
         let command = Command::RecordUsage(RecordUsage { session_id, generation, wanted });
         let done = self.submit(Ask::Subject(session.subject.clone(), command), context).await?;
         let recorded = done.commit.as_deref().and_then(Used::of_commit);

@@ -7,6 +7,7 @@ mod bulk;
 mod faults;
 mod keys;
 mod live_check;
+mod nearly_full;
 mod news;
 mod rebuild;
 mod repeats;

@@ -1,0 +1,70 @@
+//! A disk with room for ends alone: what a token brings to an end it ends there too.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use tenure::{
+    authority::{Authority, Failure, Granted, NewSession, NewUse, Room},
+    domain::{budget::Use, event::Trigger, policy::OnReuse, refusal::Refusal},
+    log::{EventLog, MemoryLog},
+};
+
+use crate::world::{World, context, world_by};
+
+const MEBIBYTE: u64 = 1 << 20;
+
+/// A contested session, and a disk that has got nearly full since; its newer token.
+async fn contested() -> (World, Granted) {
+    let free = Arc::new(AtomicU64::new(1_000 * MEBIBYTE));
+    let told = Arc::clone(&free);
+    let room = Room::new(Arc::new(move || Ok(told.load(Ordering::SeqCst))), 64 * MEBIBYTE);
+    let log: Arc<dyn EventLog> = Arc::new(MemoryLog::default());
+    let world = world_by(log, 7, room, |clock| clock);
+    let mut new = NewSession::of("agent".parse().unwrap());
+    new.terms.on_reuse = Some(OnReuse::Revoke);
+    let first = world.authority.create_session(context(), new).await.unwrap();
+    world.clock.advance(u64::from(first.session.terms.ttl.0) * 6 / 10).unwrap();
+    let second = renew(&world.authority, &first).await.unwrap();
+    world.clock.advance(60).unwrap();
+    let refused = renew(&world.authority, &first).await.unwrap_err();
+    assert!(
+        matches!(refused, Failure::Refused { refusal: Refusal::RenewalMismatch { .. }, .. }),
+        "{refused}"
+    );
+    free.store(64 * MEBIBYTE, Ordering::SeqCst);
+    (world, second)
+}
+
+async fn renew(authority: &Authority, granted: &Granted) -> Result<Granted, Failure> {
+    let holder = authority.holder(granted.token.expose()).unwrap();
+    authority.renew(context(), &holder, None).await
+}
+
+#[track_caller]
+fn is_ended_for_reuse(failure: &Failure) {
+    let trigger = Trigger::TokenReuse;
+    let Failure::Refused { refusal: Refusal::SessionRevoked { trigger: told, .. }, .. } = failure else {
+        panic!("{failure}");
+    };
+    assert_eq!(*told, trigger);
+}
+
+/// A renewal and a use were refused for want of room before it was seen that they end the session.
+#[tokio::test]
+async fn a_renewal_by_the_newer_token_ends_a_contested_session() {
+    let (world, second) = contested().await;
+    is_ended_for_reuse(&renew(&world.authority, &second).await.unwrap_err());
+}
+
+#[tokio::test]
+async fn a_usage_by_the_newer_token_ends_a_contested_session() {
+    let (world, second) = contested().await;
+    let wanted = || Use { operation: "pay".into(), amount: None, destination: None };
+    let used = |generation| NewUse { session_id: second.session.id, generation, wanted: wanted() };
+    let on_behalf = world.authority.record_usage(context(), used(None)).await.unwrap_err();
+    assert!(matches!(on_behalf, Failure::StorageUnavailable { .. }), "{on_behalf}");
+    let shown = used(Some(second.session.generation));
+    is_ended_for_reuse(&world.authority.record_usage(context(), shown).await.unwrap_err());
+}
