@@ -8,7 +8,7 @@ import schemathesis
 
 NO_SCHEMA_SAYS = {
     # Right only for the history that is there, or at the time that it is.
-    *("cursor", "after", "since", "asOf", "asOfPosition", "minPosition", "position", "size", "from", "to"),
+    *("cursor", "after", "since", "asOf", "asOfPosition", "minPosition", "position", "size", "from", "to", "until"),
     "selector.issuedBefore",
     # A veto is of a session that was renewed.
     "rejectRenewal",
