@@ -21,6 +21,11 @@ use crate::{config::Flag, domain::Timestamp};
 /// A `Date` header has whole seconds, and a reply takes its time: below this the clocks agree.
 const SKEW_MILLIS: u64 = 5_000;
 
+/// A key with less time left than two weeks should be replaced soon, in seconds.
+const ENDS_SOON: u64 = 14 * 86_400;
+/// An admin key without an end should be replaced once a year, in seconds.
+const OLD: u64 = 365 * 86_400;
+
 /// Arguments of `tenure doctor`.
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
@@ -121,18 +126,34 @@ fn ready(cli: &Context) -> Check {
     }
 }
 
-/// Only an admin may list credentials; a key that is known and may not is told so, and that is good enough.
+/// What the server says of the key that is used. One that ends soon, and an admin's that never does and is old, are worth
+/// a warning.
 fn key(cli: &Context) -> Check {
     if !cli.client.has_key() {
         return Check::new("key", "skip", "none given; see --key-file, --key and TENURE_KEY");
     }
-    match cli.client.send(&Request::get(&["v1", "credentials"])) {
-        Ok(_) => Check::new("key", "ok", "an admin's"),
+    match cli.client.send(&Request::get(&["v1", "credentials", "self"])) {
+        Ok(reply) => key_in_words(&reply.body, cli.time_of(&reply.body)),
         Err(Failure::Problem(problem)) if problem.status == 403 => {
-            Check::new("key", "ok", "known to the server; not an admin's")
+            Check::new("key", "ok", "known to the server; no API key")
         }
         Err(failure) => Check::failed("key", &failure),
     }
+}
+
+fn key_in_words(key: &Value, now: Timestamp) -> Check {
+    let role = key["role"].as_str().unwrap_or("unknown");
+    let moment = |field: &str| key[field].as_str().and_then(Timestamp::parse);
+    if let Some(end) = moment("expiresAt") {
+        let result = if end.seconds_since(now) < ENDS_SOON { "warn" } else { "ok" };
+        return Check::new("key", result, format!("role {role}, {}", words::left(end, now)));
+    }
+    let age = moment("createdAt").map_or(0, |created| now.seconds_since(created));
+    if role == "admin" && age >= OLD {
+        let aged = words::duration(age);
+        return Check::new("key", "warn", format!("role admin, without an end and {aged} old: replace it"));
+    }
+    Check::new("key", "ok", format!("role {role}, without an end"))
 }
 
 fn version(cli: &Context) -> Check {
@@ -198,6 +219,27 @@ mod tests {
         assert_eq!((check.result, check.detail.as_str()), ("warn", "the server is 1h 5m ahead of this host"));
         let check = wall_clock(Some("Sat, 21 Nov 2026 01:34:00 GMT"), local());
         assert_eq!(check.detail, "the server is 1m behind this host");
+    }
+
+    #[test]
+    fn a_key_that_ends_soon_and_an_old_one_of_an_admin_are_warnings() {
+        let judged = |key: Value| {
+            let check = key_in_words(&key, local());
+            (check.result, check.detail)
+        };
+        let ending =
+            |at: &str| json!({"role": "issuer", "createdAt": "2025-01-01T00:00:00Z", "expiresAt": at});
+        assert_eq!(judged(ending("2026-11-25T01:35:00Z")), ("warn", "role issuer, 4d left".to_owned()));
+        assert_eq!(judged(ending("2027-01-21T01:35:00Z")).0, "ok");
+        let endless =
+            |role: &str, created: &str| json!({"role": role, "createdAt": created, "expiresAt": null});
+        let (result, said) = judged(endless("admin", "2025-11-01T01:35:00Z"));
+        assert_eq!((result, said.as_str()), ("warn", "role admin, without an end and 385d old: replace it"));
+        assert_eq!(judged(endless("admin", "2026-11-01T00:00:00Z")).0, "ok");
+        assert_eq!(
+            judged(endless("auditor", "2020-01-01T00:00:00Z")),
+            ("ok", "role auditor, without an end".to_owned())
+        );
     }
 
     #[test]

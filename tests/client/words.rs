@@ -171,6 +171,7 @@ fn a_test_clock_is_called_one_and_an_ended_session_says_when_it_ended() {
         clock.contains("test clock, 12h ahead") || clock.contains("test clock, 11h 59m ahead"),
         "{clock}"
     );
+    assert!(clock.contains("role admin, without an end"), "{clock}");
     ground.server.register("bot", &json!({}));
     let id = ground.server.create(&json!({ "subjectId": "bot" })).id;
     ground.server.create(&json!({ "subjectId": "bot", "idleTimeout": 1020 }));
