@@ -1,5 +1,6 @@
 //! What is counted, in the `OpenMetrics` text format. Labels are codes, never ids or tokens.
 
+mod costly;
 mod shares;
 
 use std::sync::atomic::Ordering;
@@ -10,8 +11,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use self::shares::Shared;
-use super::{Api, costly_metrics::CostlyMetrics};
+use self::{costly::Costly, shares::Shared};
+use super::Api;
 use crate::{
     bus::webhooks::{Health, Outcome},
     telemetry,
@@ -31,7 +32,7 @@ pub(super) struct Metrics {
     live_tokens: Counter,
     lost_log_lines: Counter,
     /// Those of costly reads.
-    pub(super) costly: CostlyMetrics,
+    costly: Costly,
     observed: Observed,
     shared: Shared,
 }
@@ -146,7 +147,7 @@ impl Metrics {
             "Idempotency keys forgotten inside of their window to make room, since the start",
             observed.lost_keys.clone(),
         );
-        let costly = CostlyMetrics::registered(&mut registry);
+        let costly = Costly::registered(&mut registry);
         let shared = Shared::registered(&mut registry);
         Self {
             registry,
@@ -178,6 +179,11 @@ impl Metrics {
     pub(super) fn subscriber(&self) -> Subscriber {
         self.subscribers.inc();
         Subscriber(self.subscribers.clone())
+    }
+
+    /// So many sessions were looked at for a list.
+    pub(super) fn looked_at(&self, sessions: usize) {
+        self.costly.looked_at(sessions);
     }
 
     pub(super) fn token_live(&self) {
@@ -273,4 +279,12 @@ fn register_webhooks(registry: &mut Registry, observed: &Observed) {
         "1 when what webhooks have told cannot be saved",
         observed.webhook_store_fails.clone(),
     );
+}
+
+fn set(family: &Family<Labels, Gauge>, label: (&'static str, &'static str), value: usize) {
+    family.get_or_create(&[label]).set(i64::try_from(value).unwrap_or(i64::MAX));
+}
+
+fn count(family: &Family<Labels, Counter>, label: (&'static str, &'static str), value: u64) {
+    family.get_or_create(&[label]).inner().store(value, Ordering::Relaxed);
 }

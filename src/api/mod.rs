@@ -12,7 +12,6 @@ mod bulk_event;
 mod call;
 mod clock;
 mod costly;
-mod costly_metrics;
 mod credentials;
 mod erase;
 mod events;

@@ -157,7 +157,7 @@ impl Walk {
             self.found.dedup_by_key(|(_, session)| session.id);
             self.found.truncate(self.most);
         }
-        self.api.metrics.costly.looked_at(self.looked_at);
+        self.api.metrics.looked_at(self.looked_at);
         self.found
     }
 }

@@ -7,7 +7,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::Labels;
+use super::{Labels, count, set};
 use crate::admission::{Admission, Class, Share, Whole};
 
 /// The numbers of the admission layer.
@@ -72,12 +72,4 @@ impl Shared {
         }
         self.gave_way.inner().store(places.gave_way(), Ordering::Relaxed);
     }
-}
-
-fn set(family: &Family<Labels, Gauge>, label: (&'static str, &'static str), value: usize) {
-    family.get_or_create(&[label]).set(i64::try_from(value).unwrap_or(i64::MAX));
-}
-
-fn count(family: &Family<Labels, Counter>, label: (&'static str, &'static str), value: u64) {
-    family.get_or_create(&[label]).inner().store(value, Ordering::Relaxed);
 }

@@ -7,24 +7,25 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::Api;
-use crate::gate::{Gate, Load};
-
-type OfGate<M> = Family<[(&'static str, &'static str); 1], M>;
+use super::{Labels, count, set};
+use crate::{
+    api::Api,
+    gate::{Gate, Load},
+};
 
 /// The load of every gate, read off whenever somebody looks.
 #[derive(Default)]
-pub(super) struct CostlyMetrics {
-    running: OfGate<Gauge>,
-    waiting: OfGate<Gauge>,
-    refused: OfGate<Counter>,
-    abandoned: OfGate<Counter>,
-    shared: OfGate<Counter>,
+pub(super) struct Costly {
+    running: Family<Labels, Gauge>,
+    waiting: Family<Labels, Gauge>,
+    refused: Family<Labels, Counter>,
+    abandoned: Family<Labels, Counter>,
+    shared: Family<Labels, Counter>,
     beyond_shares: Counter,
     looked_at: Counter,
 }
 
-impl CostlyMetrics {
+impl Costly {
     pub(super) fn registered(registry: &mut Registry) -> Self {
         let own = Self::default();
         registry.register("costly_running", "Costly requests in work", own.running.clone());
@@ -68,18 +69,12 @@ impl CostlyMetrics {
     }
 
     fn observe_gate(&self, gate: &Gate) {
-        let label = [("gate", gate.name())];
+        let label = ("gate", gate.name());
         let Load { running, waiting, refused, abandoned, shared } = gate.load();
-        let set = |family: &OfGate<Gauge>, value: usize| {
-            family.get_or_create(&label).set(i64::try_from(value).unwrap_or(i64::MAX));
-        };
-        let count = |family: &OfGate<Counter>, value: u64| {
-            family.get_or_create(&label).inner().store(value, Ordering::Relaxed);
-        };
-        set(&self.running, running);
-        set(&self.waiting, waiting);
-        count(&self.refused, refused);
-        count(&self.abandoned, abandoned);
-        count(&self.shared, shared);
+        set(&self.running, label, running);
+        set(&self.waiting, label, waiting);
+        count(&self.refused, label, refused);
+        count(&self.abandoned, label, abandoned);
+        count(&self.shared, label, shared);
     }
 }
