@@ -3,11 +3,12 @@
 use std::{
     io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
+    path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tenure::clock::{pause, stopwatch};
@@ -24,7 +25,7 @@ pub(crate) const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
 pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
-    _directory: TempDir,
+    directory: TempDir,
     pub(crate) admin: String,
 }
 
@@ -40,18 +41,34 @@ pub(crate) struct Answer {
 }
 
 impl Server {
-    /// With so many descriptors, and settings that are each `name=value`.
+    /// With so many descriptors, and settings that are each `name=value`, or a flag.
     pub(crate) fn with(descriptors: u32, settings: &[&str]) -> Self {
         // Attackers need more descriptors than a login shell gives.
         let own = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, Rlimit { current: own.maximum, maximum: own.maximum }).unwrap();
-        let directory = tempfile::tempdir().unwrap();
+        Self::on(tempfile::tempdir().unwrap(), descriptors, settings)
+    }
+
+    /// The same, of a data directory to which something was done while no server ran on it.
+    pub(crate) fn after(descriptors: u32, settings: &[&str], done: impl FnOnce(&Path)) -> Self {
+        let mut first = Self::with(descriptors, settings);
+        let pid = Pid::from_child(&first.child);
+        kill_process(pid, Signal::TERM).unwrap();
+        assert!(first.child.wait().unwrap().success());
+        let directory = std::mem::replace(&mut first.directory, tempfile::tempdir().unwrap());
+        done(&directory.path().join("data"));
+        Self::on(directory, descriptors, settings)
+    }
+
+    fn on(directory: TempDir, descriptors: u32, settings: &[&str]) -> Self {
         let mut child = Command::new("sh")
             .args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")])
             .arg(env!("CARGO_BIN_EXE_tenure"))
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(directory.path().join("data"))
-            .args(settings.iter().flat_map(|setting| ["--set", setting]))
+            .args(settings.iter().flat_map(|setting| {
+                if setting.starts_with("--") { vec![*setting] } else { vec!["--set", *setting] }
+            }))
             .env_clear()
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -65,7 +82,7 @@ impl Server {
         // Nobody reads the rest; the server must not wait for that.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         let admin = std::fs::read_to_string(directory.path().join("data/admin.key")).unwrap();
-        Self { child, address, _directory: directory, admin: admin.trim().to_owned() }
+        Self { child, address, directory, admin: admin.trim().to_owned() }
     }
 
     /// A new connection from this address; an error if it cannot be made.
@@ -81,9 +98,13 @@ impl Server {
 
     /// A connection whose client takes little at once.
     pub(crate) fn call_deaf(&self, from: Ipv4Addr) -> Client {
-        let client = self.call(from);
-        socket2::SockRef::from(client.0.get_ref()).set_recv_buffer_size(4_096).unwrap();
-        client
+        self.try_call_deaf(from).unwrap()
+    }
+
+    pub(crate) fn try_call_deaf(&self, from: Ipv4Addr) -> std::io::Result<Client> {
+        let client = self.try_call(from)?;
+        socket2::SockRef::from(client.0.get_ref()).set_recv_buffer_size(4_096)?;
+        Ok(client)
     }
 
     pub(crate) fn call(&self, from: Ipv4Addr) -> Client {
@@ -92,8 +113,16 @@ impl Server {
 
     /// A new key of this role.
     pub(crate) fn key(&self, role: &str) -> String {
-        let asked =
-            self.call(FRIEND).ask("POST", "/v1/credentials", &self.admin, Some(&json!({ "role": role })));
+        self.key_of(&json!({ "role": role }))
+    }
+
+    /// A new key of this owner.
+    pub(crate) fn owner(&self, owner: &str) -> String {
+        self.key_of(&json!({ "role": "owner", "ownerId": owner }))
+    }
+
+    fn key_of(&self, asked: &Value) -> String {
+        let asked = self.call(FRIEND).ask("POST", "/v1/credentials", &self.admin, Some(asked));
         asked.expect(201).json()["key"].as_str().unwrap().to_owned()
     }
 
@@ -124,9 +153,10 @@ impl Server {
         }
     }
 
-    pub(crate) fn resident_mebibytes(&self) -> u64 {
+    /// The most memory that it has had since its start.
+    pub(crate) fn peak_mebibytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() / 1024
     }
 }

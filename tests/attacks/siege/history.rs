@@ -1,0 +1,71 @@
+//! A long history, written without a server: what is costly to read.
+
+use tenure::{
+    domain::{
+        Actor, Commit, CommitId, Event, Mode, Position, Seconds, SessionId, Stream, SubjectEvent, SubjectId,
+        Timestamp,
+        event::{Profile, SessionCreated, SubjectRegistered, Terms},
+    },
+    log::{EncodedCommit, EventLog, Outcome, SledLog, encode},
+};
+
+use super::length;
+use crate::client::Server;
+
+const BATCH: u64 = 500;
+const TERMS: Terms = Terms {
+    ttl: Seconds(604_800),
+    max_renewals: 100,
+    absolute_lifetime: Seconds(7_776_000),
+    renewal_reject_window: Seconds(3_600),
+    idle_timeout: None,
+    mode: Mode::Fixed,
+    on_reuse: None,
+};
+
+/// How many sessions the history has.
+pub(super) fn sessions() -> u64 {
+    if length().is_some() { 100_000 } else { 20_000 }
+}
+
+/// A server with as many subjects of an owner `fleet`, each with a session.
+pub(super) fn long(settings: &[&str]) -> Server {
+    let settings = [&["security.limit_loopback=true"], settings].concat();
+    Server::after(1_024, &settings, |data| {
+        let log = SledLog::open(data, &mut |_| Ok(())).unwrap();
+        let at = log.head().recorded_at;
+        for from in (0..sessions()).step_by(500) {
+            let batch = (from..from + BATCH).map(|number| begun(number, at)).collect();
+            assert_eq!(log.append(log.head().position, batch), Ok(Outcome::Appended));
+        }
+    })
+}
+
+fn begun(number: u64, at: Timestamp) -> EncodedCommit {
+    let subject: SubjectId = format!("agent-{number:06}").parse().unwrap();
+    let profile = Profile { owner_id: Some("fleet".parse().unwrap()), ..Profile::default() };
+    let created = SessionCreated {
+        session_id: SessionId::from_bytes((u128::from(number) << 64 | 0x7000).to_be_bytes()),
+        terms: TERMS,
+        expires_at: at.plus(TERMS.ttl),
+        renew_at: Some(at.plus(TERMS.ttl.half())),
+        device: None,
+        scopes: vec![],
+        metadata: None,
+        constraints: None,
+    };
+    let commit = Commit {
+        id: CommitId::from_bytes((0x7000_u128 << 64 | u128::from(number) << 16).to_be_bytes()),
+        stream: Stream::Subject(subject),
+        expected: Position::ZERO,
+        recorded_at: at,
+        actor: Actor::AUTHORITY,
+        correlation_id: None,
+        idempotency: None,
+        events: vec![
+            Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile })),
+            Event::Subject(SubjectEvent::SessionCreated(created)),
+        ],
+    };
+    encode(&commit).unwrap()
+}

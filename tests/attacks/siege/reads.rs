@@ -1,0 +1,138 @@
+//! Reads that cost much, of those who may read little.
+
+use std::{
+    io::Read as _,
+    net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::json;
+use tenure::clock::{pause, stopwatch};
+
+use super::{Siege, by_many, crowd, flood, history, once, with};
+use crate::client::{ATTACKER, FRIEND, Server, request};
+
+/// A page of an owner who has nothing was a walk over everything, on a thread that answers checks.
+#[test]
+fn an_owner_without_a_subject_asks_for_pages() {
+    let siege = Siege::on("pages of an owner of nothing", history::long(&[]));
+    let key = siege.server.owner("mallory");
+    let asked = ["/v1/sessions", "/v1/sessions?device=none", "/v1/subjects"];
+    let asked = asked.map(|target| request("GET", target, &with(&key), "", 0));
+    let next = AtomicUsize::new(0);
+    siege.hold(&|server, stop| {
+        let own = &asked[next.fetch_add(1, Ordering::Relaxed) % asked.len()];
+        by_many(stop, 4, || flood(server, stop, own));
+    });
+}
+
+/// Each of sixty-four reads of the past folded the whole history, at once: gigabytes, and no check was answered.
+#[test]
+fn an_auditor_asks_sixty_four_times_at_once_for_the_past() {
+    let siege = Siege::on("the past, 64 at once", history::long(&[]));
+    let key = siege.server.key("auditor");
+    let head = siege.server.metric("tenure_position");
+    let next = AtomicUsize::new(0);
+    siege.hold(&|server, stop| {
+        by_many(stop, 16, || {
+            // Each of another moment, so that no two share an answer.
+            let back = next.fetch_add(1, Ordering::Relaxed) as u64 % 10_000;
+            let target = format!("/v1/sessions?limit=1&asOfPosition={}", head - back);
+            once(server, &request("GET", &target, &with(&key), "", 0));
+        });
+    });
+}
+
+/// 540 exports that nobody read took all threads that names are looked up on, and each held megabytes.
+#[test]
+fn exports_are_begun_and_not_read() {
+    let siege = Siege::on("exports that nobody reads", history::long(&["webhooks.allow_private=true"]));
+    let key = siege.server.key("auditor");
+    let export = request("GET", "/v1/audit/export", &with(&key), "", 0);
+    let receiver = Receiver::start();
+    let hook = receiver.hook(&siege.server, &siege.server.admin);
+    siege.hold(&|server, stop| {
+        let mut kept = Vec::new();
+        while !stop.load(Ordering::Relaxed) && kept.len() < 150 {
+            let Ok(mut client) = server.try_call_deaf(ATTACKER) else { continue };
+            if client.send(&export).is_ok() {
+                kept.push(client);
+            }
+        }
+        if !kept.is_empty() {
+            let begun = stopwatch();
+            let tested =
+                server.call(FRIEND).ask("POST", &format!("/v1/webhooks/{hook}/test"), &server.admin, None);
+            assert!([200, 429].contains(&tested.status), "{tested:?}");
+            assert!(begun.elapsed() < Duration::from_secs(2), "a name took {:?}", begun.elapsed());
+        }
+        while !stop.load(Ordering::Relaxed) {
+            pause(Duration::from_millis(10));
+        }
+    });
+    assert!(receiver.tests() >= 1);
+}
+
+/// A receiver of webhooks that answers nothing but success.
+struct Receiver {
+    port: u16,
+    received: Arc<AtomicUsize>,
+}
+
+impl Receiver {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let received = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&received);
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                counted.fetch_add(1, Ordering::Relaxed);
+                let mut some = [0; 8_192];
+                // Nothing depends on what it says.
+                drop(stream.read(&mut some));
+                drop(std::io::Write::write_all(
+                    &mut stream,
+                    b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+                ));
+            }
+        });
+        Self { port, received }
+    }
+
+    fn tests(&self) -> usize {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// A webhook to it, by a name that has to be looked up.
+    fn hook(&self, server: &Server, key: &str) -> String {
+        let url = format!("http://localhost:{}/", self.port);
+        let made = server.call(FRIEND).ask("POST", "/v1/webhooks", key, Some(&json!({ "url": url })));
+        made.expect(201).json()["webhookId"].as_str().unwrap().to_owned()
+    }
+}
+
+/// Tests and redeliveries had no bound: the service sent what one owner wanted to whom he wanted, and twenty small
+/// requests read the whole log twenty times.
+#[test]
+fn an_owner_without_a_subject_tests_and_redelivers_without_end() {
+    let siege = Siege::on("tests and redeliveries", history::long(&["webhooks.allow_private=true"]));
+    let key = siege.server.owner("mallory");
+    let receiver = Receiver::start();
+    let hook = receiver.hook(&siege.server, &key);
+    let from = json!({ "from": 1 }).to_string();
+    let asked = [
+        request("POST", &format!("/v1/webhooks/{hook}/test"), &with(&key), "", 0),
+        request("POST", &format!("/v1/webhooks/{hook}/redeliver"), &with(&key), &from, from.len()),
+    ];
+    let begun = stopwatch();
+    siege.hold(&|server, stop| {
+        crowd(server, stop, |client| asked.iter().try_for_each(|bytes| client.try_ask(bytes).map(drop)));
+    });
+    let most = 10 * (1 + begun.elapsed().as_secs().div_ceil(60));
+    assert!((1..=most).contains(&(receiver.tests() as u64)), "{} were sent", receiver.tests());
+}
