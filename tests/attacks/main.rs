@@ -5,5 +5,7 @@
 
 mod client;
 mod connections;
+mod fleet;
+mod overload;
 mod requests;
 mod siege;

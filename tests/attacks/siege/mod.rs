@@ -23,37 +23,37 @@ mod secrets;
 mod writes;
 
 /// One siege at a time: each would be noticed by the probes of the others.
-static ALONE: Mutex<()> = Mutex::new(());
+pub(crate) static ALONE: Mutex<()> = Mutex::new(());
 
 /// What the short form holds the probe to.
-const BOUND: Duration = Duration::from_millis(500);
-const LONG_BOUND: Duration = Duration::from_millis(50);
+pub(crate) const BOUND: Duration = Duration::from_millis(500);
+pub(crate) const LONG_BOUND: Duration = Duration::from_millis(50);
 /// So much memory the server has at most, whoever attacks.
 const MOST_MEBIBYTES: u64 = 400;
 /// How long after an attack all is as before.
 const RECOVERY: Duration = Duration::from_secs(5);
 
 #[expect(clippy::disallowed_methods, reason = "how long it takes is for whoever runs it to say")]
-fn length() -> Option<u64> {
+pub(crate) fn length() -> Option<u64> {
     std::env::var("TENURE_SIEGE_SECONDS").ok()?.parse().ok()
 }
 
 /// How long checks took.
-struct Seen(Vec<Duration>);
+pub(crate) struct Seen(pub(crate) Vec<Duration>);
 
 impl Seen {
-    fn at(&self, percent: usize) -> Duration {
+    pub(crate) fn at(&self, percent: usize) -> Duration {
         self.0[(self.0.len() - 1) * percent / 100]
     }
 
-    fn told(&self) -> String {
+    pub(crate) fn told(&self) -> String {
         let millis = |time: Duration| time.as_secs_f64() * 1e3;
         format!("{:>8.2} {:>8.2} {:>6}", millis(self.at(50)), millis(self.at(99)), self.0.len())
     }
 }
 
 /// Checks one token each millisecond on a connection of its own, and once in a while on a new one, which must work too.
-fn probe(server: &Server, token: &str, goes_on: impl Fn() -> bool) -> Seen {
+pub(crate) fn probe(server: &Server, token: &str, goes_on: impl Fn() -> bool) -> Seen {
     let body = json!({ "token": token }).to_string();
     let more = format!("authorization: Bearer {}\r\n", server.admin);
     let check = request("POST", "/v1/introspect", &more, &body, body.len());
@@ -165,7 +165,7 @@ impl Siege {
     }
 }
 
-struct Stopping<'a>(&'a AtomicBool);
+pub(crate) struct Stopping<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for Stopping<'_> {
     fn drop(&mut self) {
@@ -204,7 +204,7 @@ fn crowd(server: &Server, stop: &AtomicBool, begin: impl Fn(&mut Client) -> std:
 }
 
 /// With this key.
-fn with(key: &str) -> String {
+pub(crate) fn with(key: &str) -> String {
     format!("authorization: Bearer {key}\r\n")
 }
 
