@@ -13,6 +13,7 @@ use super::length;
 use crate::client::Server;
 
 const BATCH: u64 = 500;
+const CROWD: u64 = 4_000;
 const TERMS: Terms = Terms {
     ttl: Seconds(604_800),
     max_renewals: 100,
@@ -30,21 +31,50 @@ pub(super) fn sessions() -> u64 {
 
 /// A server with as many subjects of an owner `fleet`, each with a session.
 pub(super) fn long(settings: &[&str]) -> Server {
-    let settings = [&["security.limit_loopback=true"], settings].concat();
-    Server::after(1_024, &settings, |data| {
-        let log = SledLog::open(data, &mut |_| Ok(())).unwrap();
+    with(settings, |log| {
         let at = log.head().recorded_at;
         for from in (0..sessions()).step_by(500) {
-            let batch = (from..from + BATCH).map(|number| begun(number, at)).collect();
-            assert_eq!(log.append(log.head().position, batch), Ok(Outcome::Appended));
+            append(log, (from..from + BATCH).map(|number| begun(number, at)).collect());
         }
     })
 }
 
+/// A server with one subject, `crowded`, that has thousands of sessions.
+pub(super) fn crowded(settings: &[&str]) -> Server {
+    with(settings, |log| {
+        let at = log.head().recorded_at;
+        let registered = SubjectEvent::SubjectRegistered(SubjectRegistered { profile: Profile::default() });
+        let created = (0..CROWD).map(|number| SubjectEvent::SessionCreated(created(number, at)));
+        let events: Vec<_> = [registered].into_iter().chain(created).map(Event::Subject).collect();
+        let mut expected = Position::ZERO;
+        for (number, events) in (0..).zip(events.chunks(500)) {
+            let subject = "crowded".parse().unwrap();
+            append(log, vec![commit(number, subject, expected, at, events.to_vec())]);
+            expected = log.head().position;
+        }
+    })
+}
+
+fn with(settings: &[&str], fill: impl FnOnce(&SledLog)) -> Server {
+    let settings = [&["security.limit_loopback=true"], settings].concat();
+    Server::after(1_024, &settings, |data| fill(&SledLog::open(data, &mut |_| Ok(())).unwrap()))
+}
+
+fn append(log: &SledLog, batch: Vec<EncodedCommit>) {
+    assert_eq!(log.append(log.head().position, batch), Ok(Outcome::Appended));
+}
+
 fn begun(number: u64, at: Timestamp) -> EncodedCommit {
-    let subject: SubjectId = format!("agent-{number:06}").parse().unwrap();
     let profile = Profile { owner_id: Some("fleet".parse().unwrap()), ..Profile::default() };
-    let created = SessionCreated {
+    let events = vec![
+        Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile })),
+        Event::Subject(SubjectEvent::SessionCreated(created(number, at))),
+    ];
+    commit(number, format!("agent-{number:06}").parse().unwrap(), Position::ZERO, at, events)
+}
+
+fn created(number: u64, at: Timestamp) -> SessionCreated {
+    SessionCreated {
         session_id: SessionId::from_bytes((u128::from(number) << 64 | 0x7000).to_be_bytes()),
         terms: TERMS,
         expires_at: at.plus(TERMS.ttl),
@@ -53,19 +83,25 @@ fn begun(number: u64, at: Timestamp) -> EncodedCommit {
         scopes: vec![],
         metadata: None,
         constraints: None,
-    };
+    }
+}
+
+fn commit(
+    number: u64,
+    subject: SubjectId,
+    expected: Position,
+    at: Timestamp,
+    events: Vec<Event>,
+) -> EncodedCommit {
     let commit = Commit {
         id: CommitId::from_bytes((0x7000_u128 << 64 | u128::from(number) << 16).to_be_bytes()),
         stream: Stream::Subject(subject),
-        expected: Position::ZERO,
+        expected,
         recorded_at: at,
         actor: Actor::AUTHORITY,
         correlation_id: None,
         idempotency: None,
-        events: vec![
-            Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile })),
-            Event::Subject(SubjectEvent::SessionCreated(created)),
-        ],
+        events,
     };
     encode(&commit).unwrap()
 }
