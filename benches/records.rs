@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use tenure::{
-    domain::{
+    core::{
         Actor, Commit, CommitId, Digest16, Event, Generation, Position, SessionId, Stream, SubjectEvent,
         Timestamp,
         event::{SessionRenewed, SessionRevoked, Trigger},

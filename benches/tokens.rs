@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use tenure::{
-    domain::{Generation, Timestamp, keys::Keys},
+    core::{Generation, Timestamp, keys::Keys},
     entropy::{OsEntropy, session_id},
     tokens::{Keyring, Tokens},
 };

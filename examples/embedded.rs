@@ -13,7 +13,7 @@ use std::error::Error;
 
 use tenure::{
     authority::{Authority, Context, Inactive, NewProfile, NewSession, Revocation},
-    domain::{
+    core::{
         Actor, Position, Seconds,
         command::{AskedTerms, Revoker},
         session::TokenFault,

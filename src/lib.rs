@@ -47,7 +47,7 @@
 //! ```
 //! use tenure::{
 //!     authority::{Context, NewProfile, NewSession},
-//!     domain::Actor,
+//!     core::Actor,
 //!     node::{Node, Options},
 //! };
 //!
@@ -72,31 +72,18 @@
 //! `examples/embedded.rs` goes on to a renewal, a lost reply, an owner's veto and the events of it all. A program whose
 //! authority runs elsewhere uses [`client`]; `examples/agent.rs` is one.
 
-pub mod admission;
-pub mod api;
-pub mod audit;
-pub mod authority;
-pub mod bus;
 pub mod cli;
-pub mod client;
-pub mod clock;
-pub mod config;
-pub mod domain;
-pub mod entropy;
-mod gate;
-pub mod key_files;
-pub mod log;
-mod memo;
-pub mod node;
-mod outbound;
-mod panics;
-pub mod process;
-pub mod projections;
-pub mod server;
-pub mod telemetry;
-pub mod texts;
-pub mod tokens;
-pub mod verify;
+
+pub use tenure_audit as audit;
+pub use tenure_client as client;
+pub use tenure_core as core;
+pub use tenure_log as log;
+pub use tenure_protocol::{clock, entropy};
+pub use tenure_server::{
+    self as server, admission, authority, config, http, node, notify, personal_data, process, projections, service,
+    telemetry, tokens,
+};
+pub use tenure_verify as verify;
 
 /// Compiles the Rust in the README.
 #[cfg(doctest)]

@@ -18,7 +18,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use tenure::domain::EventKind;
+use tenure::core::EventKind;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tenure");
 

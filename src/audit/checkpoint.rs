@@ -9,7 +9,8 @@ use super::{
     key::{HeadKey, VerifierKey},
     note::{self, NoteError},
 };
-use crate::{domain::Position, log::RootHash};
+use tenure_core::Position;
+use tenure_log::RootHash;
 
 /// A head with the signature that makes it one: the log had these records, in this order, and no others before them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +79,7 @@ mod tests {
     use tlog_tiles::Checkpoint;
 
     use super::*;
-    use crate::entropy::SeededEntropy;
+    use tenure_protocol::entropy::SeededEntropy;
 
     fn key() -> HeadKey {
         HeadKey::draw(&SeededEntropy::new(1))

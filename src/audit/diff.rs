@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::view::SessionState;
-use crate::domain::{Timestamp, state::State, subject::Subject};
+use tenure_core::{Timestamp, state::State, subject::Subject};
 
 /// One thing that is not the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -71,7 +71,7 @@ impl Things<'_> {
         self.state.system.policy.as_ref().map(members)
     }
 
-    fn credential(&self, id: &crate::domain::CredentialId) -> Option<Members> {
+    fn credential(&self, id: &tenure_core::CredentialId) -> Option<Members> {
         let credential = self.state.system.credentials.get(id)?;
         Some(object(json!({
             "role": credential.role, "ownerId": credential.owner_id,
@@ -87,7 +87,7 @@ impl Things<'_> {
         members
     }
 
-    fn session(&self, subject: Option<&Subject>, id: crate::domain::SessionId) -> Option<Members> {
+    fn session(&self, subject: Option<&Subject>, id: tenure_core::SessionId) -> Option<Members> {
         let subject = subject?;
         let state = SessionState::of(self.state, subject, subject.session(id)?, self.at);
         let mut members = members(&state);

@@ -22,10 +22,8 @@ use super::{
     nodes::{Nodes, Unproved},
     proof::{ProofError, verify_consistency},
 };
-use crate::{
-    domain::Position,
-    log::{EventLog, RootHash},
-};
+use tenure_core::Position;
+use tenure_log::{EventLog, RootHash};
 
 /// Why no head is signed, or why the log is not the one that was signed.
 #[derive(Debug, thiserror::Error)]
@@ -274,7 +272,9 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::{audit::nodes::tests::log_of, entropy::SeededEntropy, log::MemoryLog};
+    use crate::nodes::tests::log_of;
+    use tenure_protocol::entropy::SeededEntropy;
+    use tenure_log::MemoryLog;
 
     fn open(dir: &Path, (log, nodes): (MemoryLog, Nodes)) -> Result<Heads, HeadError> {
         let key = HeadKey::draw(&SeededEntropy::new(1));

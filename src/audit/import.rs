@@ -8,10 +8,8 @@
 use std::{fs, io, io::BufRead, ops::ControlFlow, path::Path};
 
 use super::verify::{Fault, Trust, Verdict, verify};
-use crate::{
-    domain::Position,
-    log::{EncodedCommit, EventLog, LogError, OpenError, Outcome, SledLog, codec::adopt},
-};
+use tenure_core::Position;
+use tenure_log::{EncodedCommit, EventLog, LogError, OpenError, Outcome, SledLog, codec::adopt};
 
 /// So many commits are made durable together.
 const BATCH: usize = 1_000;

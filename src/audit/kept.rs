@@ -286,7 +286,9 @@ fn append_to(path: &Path, note: &str, may_make: bool) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{audit::HeadKey, entropy::SeededEntropy, log::RootHash};
+    use crate::HeadKey;
+    use tenure_protocol::entropy::SeededEntropy;
+    use tenure_log::RootHash;
 
     fn key() -> HeadKey {
         HeadKey::draw(&SeededEntropy::new(1))

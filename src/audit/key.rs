@@ -12,10 +12,8 @@ use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::{
-    entropy::{self, Entropy},
-    key_files::{KeyFileError, private_directory, read_private, write_private},
-};
+use tenure_protocol::entropy::{self, Entropy};
+use tenure_files::key_files::{KeyFileError, private_directory, read_private, write_private};
 
 /// The kind of key and signature, as signed notes number it: Ed25519 over the bytes of the text.
 const ED25519: u8 = 1;
@@ -216,7 +214,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::entropy::{OsEntropy, SeededEntropy};
+    use tenure_protocol::entropy::{OsEntropy, SeededEntropy};
 
     /// The key of the example in Go's `golang.org/x/mod/sumdb/note`.
     const PETER: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";

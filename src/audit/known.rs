@@ -26,7 +26,9 @@ fn note_at(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{audit::HeadKey, entropy::SeededEntropy, log::RootHash};
+    use crate::HeadKey;
+    use tenure_protocol::entropy::SeededEntropy;
+    use tenure_log::RootHash;
 
     #[test]
     fn every_whole_head_of_the_key_is_found_and_nothing_else() {

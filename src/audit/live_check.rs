@@ -21,18 +21,16 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::{
-    domain::{
+use tenure_core::{
         Position, SubjectId,
         evolve::IllegalEvent,
         scope::{Scope, Slice},
         state::State,
         subject::Subject,
         system::System,
-    },
-    log::{EventLog, LogError},
-    panics::Watch,
-};
+    };
+use tenure_log::{EventLog, LogError};
+use tenure_log::panics::Watch;
 
 /// So many subjects are replayed at a time, more or less.
 pub const SLICE: usize = 10_000;

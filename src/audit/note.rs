@@ -138,7 +138,7 @@ impl<'a> Signature<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entropy::SeededEntropy;
+    use tenure_protocol::entropy::SeededEntropy;
 
     /// From the documentation of Go's `golang.org/x/mod/sumdb/note`.
     const NOTE: &str = "If you think cryptography is the answer to your problem,\n\

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use crate::log::{
+use tenure_log::{
     RootHash,
     tree::{no_leaves, parent},
 };
@@ -206,7 +206,7 @@ mod tests {
     use tlog_tiles::{Hash, check_record, check_tree};
 
     use super::*;
-    use crate::log::{RecordHash, Tree, tree::leaf};
+    use tenure_log::{RecordHash, Tree, tree::leaf};
 
     /// The leaves of the tests of Certificate Transparency (google/certificate-transparency, `merkle_tree_test`).
     const CT_LEAVES: [&[u8]; 8] = [

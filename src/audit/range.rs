@@ -1,10 +1,10 @@
 //! A part of the tree (RFC 6962, section 2.1) in few hashes: the roots of the full subtrees that cover the leaves
 //! from one to another.
 //!
-//! Of the leaves from 0 on they are what [`Tree`](crate::log::Tree) keeps. Two neighbouring ranges join to one, so
+//! Of the leaves from 0 on they are what [`Tree`](tenure_log::Tree) keeps. Two neighbouring ranges join to one, so
 //! a history can be proved by a part of its records and the hashes of what is before and behind them.
 
-use crate::log::{
+use tenure_log::{
     RecordHash, RootHash,
     tree::{leaf, no_leaves, parent},
 };
@@ -104,7 +104,7 @@ fn level_at(at: u64, end: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::Tree;
+    use tenure_log::Tree;
 
     fn record(n: u64) -> RecordHash {
         RecordHash::from_bytes(blake3::hash(&n.to_be_bytes()).into())

@@ -5,10 +5,8 @@ use std::ops::ControlFlow;
 use serde::Serialize;
 
 use super::view::SessionState;
-use crate::{
-    domain::{Policy, Position, Timestamp, evolve::IllegalEvent, session::Status, state::State},
-    log::StoredCommit,
-};
+use tenure_core::{Policy, Position, Timestamp, evolve::IllegalEvent, session::Status, state::State};
+use tenure_log::StoredCommit;
 
 /// How far a replay goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

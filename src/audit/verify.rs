@@ -25,10 +25,8 @@ use super::{
     key::{VerifierKey, VerifierKeyError},
     range::Range,
 };
-use crate::{
-    domain::{Position, Timestamp},
-    log::{RootHash, StoredCommit, StreamKey},
-};
+use tenure_core::{Position, Timestamp};
+use tenure_log::{RootHash, StoredCommit, StreamKey};
 
 /// What is trusted before the export is opened.
 #[derive(Clone, Copy, Debug, Default)]

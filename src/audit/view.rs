@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::domain::{
+use tenure_core::{
     OwnerId, Position, Seconds, SessionId, SubjectId, Timestamp,
     budget::{Constraints, Usage},
     event::Trigger,

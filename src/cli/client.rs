@@ -25,10 +25,8 @@ use super::{
     secret::Secret,
     session_file,
 };
-use crate::{
-    domain::Timestamp,
-    outbound::{self, Plaintext, Unencrypted, Unread},
-};
+use tenure_core::Timestamp;
+use tenure_http_client::outbound::{self, Plaintext, Unencrypted, Unread};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -273,9 +271,9 @@ impl Client {
         let retry_after = outbound::retry_after(response.headers());
         let retry_after = retry_after.map(|seconds| Duration::from_secs(seconds.into()));
         let body = self.read(response)?;
-        Ok(match crate::client::Problem::read(body.clone()) {
+        Ok(match tenure_client::Problem::read(body.clone()) {
             Some(said) => {
-                let said = crate::client::Problem { retry_after, ..said };
+                let said = tenure_client::Problem { retry_after, ..said };
                 let missing = request.missing(&said.code);
                 let problem = Problem::of(said, with_credential).about(missing);
                 Failure::Problem(Box::new(problem.at(self.heard())))

@@ -11,7 +11,7 @@ use super::{
     output::{harmless, moment},
     words,
 };
-use crate::domain::Timestamp;
+use tenure_core::Timestamp;
 
 /// A failure for programs.
 pub(super) fn failure_document(failure: &Failure) -> Value {
@@ -91,7 +91,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::client;
+    use tenure_client as client;
 
     fn now() -> Timestamp {
         Timestamp::parse("2026-11-21T00:30:00Z").unwrap()

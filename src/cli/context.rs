@@ -14,10 +14,8 @@ use super::{
     secret::Secret,
     secret_file, words,
 };
-use crate::{
-    domain::{Seconds, Timestamp, time::InvalidDuration},
-    outbound::{Plaintext, Unencrypted},
-};
+use tenure_core::{Seconds, Timestamp, time::InvalidDuration};
+use tenure_http_client::outbound::{Plaintext, Unencrypted};
 
 /// Where `tenure serve` listens when nothing else is said.
 const DEFAULT_URL: &str = "http://127.0.0.1:7300";

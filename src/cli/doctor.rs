@@ -16,7 +16,8 @@ use super::{
     output::Column,
     serve, words,
 };
-use crate::{config::Flag, domain::Timestamp};
+use tenure_server::config::Flag;
+use tenure_core::Timestamp;
 
 /// A `Date` header has whole seconds, and a reply takes its time: below this the clocks agree.
 const SKEW_MILLIS: u64 = 5_000;

@@ -11,7 +11,7 @@ use super::{
     output::Column,
     pages::{self, Paging},
 };
-use crate::domain::SubjectId;
+use tenure_core::SubjectId;
 
 /// Arguments of `tenure events`.
 #[derive(Debug, Args)]

@@ -2,7 +2,8 @@
 
 use std::{io, ops::Deref, path::PathBuf};
 
-use crate::{client, domain::Timestamp};
+use tenure_client as client;
+use tenure_core::Timestamp;
 
 /// The exit codes. Scripts rely on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 
 use super::words;
-use crate::{client::FieldFault, domain::Seconds};
+use tenure_client::FieldFault;
+use tenure_core::Seconds;
 
 /// Fields that hold seconds.
 const SPANS: [&str; 5] = ["ttl", "absoluteLifetime", "renewalRejectWindow", "idleTimeout", "expiresIn"];

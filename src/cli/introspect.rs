@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     client::Request, context::Context, failure::Failure, output::Column, secret::Secret, secret_file,
 };
-use crate::client::SessionFile;
+use tenure_client::SessionFile;
 
 /// The most tokens that one request may carry.
 const MOST: usize = 100;

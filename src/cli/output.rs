@@ -19,7 +19,7 @@ use super::{
     secret::redacted,
     words,
 };
-use crate::domain::{Seconds, Timestamp};
+use tenure_core::{Seconds, Timestamp};
 
 /// The form of the data on stdout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

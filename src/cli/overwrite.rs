@@ -11,7 +11,7 @@ use super::{
     failure::{Exit, Failure},
     secret_file, session_file,
 };
-use crate::domain::token::SESSION_TOKEN_PREFIX;
+use tenure_core::token::SESSION_TOKEN_PREFIX;
 
 /// Codes of tokens whose session is over, or of no authority that is there.
 const OVER: [&str; 4] = ["SESSION_REVOKED", "TOKEN_EXPIRED", "SESSION_IDLE", "INVALID_TOKEN"];

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{failure::Failure, output};
-use crate::{client::backoff, clock::pause};
+use tenure_client::backoff;
+use tenure_protocol::clock::pause;
 
 /// It is asked again so often.
 const TIMES: u32 = 3;
@@ -38,15 +39,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{
-        cli::{
+    use crate::cli::{
             client::{Client, Request},
             fake_server::{Answer, answering},
             secret::Secret,
-        },
-        clock::stopwatch,
-        outbound::Plaintext,
-    };
+        };
+    use tenure_protocol::clock::stopwatch;
+    use tenure_http_client::outbound::Plaintext;
 
     const BUSY: Answer = Some((
         "429 Too Many Requests\r\nretry-after: 1\r\ncontent-type: application/problem+json",

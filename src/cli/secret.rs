@@ -1,6 +1,6 @@
 //! Keys and tokens on this side, and a look-out for those that slip into a message.
 
-pub(crate) use crate::client::Secret;
+pub(crate) use tenure_client::Secret;
 
 /// How every key and token of Tenure begins.
 const PREFIX: &str = "tnr_";

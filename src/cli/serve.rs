@@ -5,11 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::failure::Failure;
-use crate::{
-    config::{self, Config, Flag, Networks, Raw},
-    server::{self, Listening},
-    telemetry::{self, Form},
-};
+use tenure_server::config::{self, Config, Flag, Networks, Raw};
+use tenure_server::service::{self as server, Listening};
+use tenure_server::telemetry::{self, Form};
 
 /// How the authority is to run. What is not given here comes from the settings file, the environment and the
 /// defaults, in this order of precedence.

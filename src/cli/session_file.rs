@@ -12,10 +12,8 @@ use super::{
     failure::{Failure, Problem},
     secret::Secret,
 };
-use crate::{
-    client::{Client, Created, Error, FileError, Grant, HoldError, Locked, SessionFile},
-    outbound::Plaintext,
-};
+use tenure_client::{Client, Created, Error, FileError, Grant, HoldError, Locked, SessionFile};
+use tenure_http_client::outbound::Plaintext;
 
 /// Takes the lock of a session file that is about to be made, and finds out whether it can be.
 pub(crate) fn locked(path: &Path) -> Result<Locked, Failure> {

@@ -9,7 +9,7 @@ use super::{
     failure::Failure,
     follow::{Begin, follow},
 };
-use crate::domain::SubjectId;
+use tenure_core::SubjectId;
 
 /// Arguments of `tenure watch`.
 #[derive(Debug, Args)]

@@ -2,7 +2,7 @@
 //!
 //! What time it is, is an argument.
 
-use crate::domain::{Seconds, Timestamp, time::InvalidDuration};
+use tenure_core::{Seconds, Timestamp, time::InvalidDuration};
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{secret::Secret, wire};
-use crate::domain::{Amount, OwnerId, Seconds, SessionId, SubjectId, Timestamp};
+use tenure_protocol::{Amount, OwnerId, Seconds, SessionId, SubjectId, Timestamp};
 
 /// A session that was created, and its first token.
 #[derive(Clone, Debug, Deserialize)]

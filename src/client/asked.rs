@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::domain::{Amount, OwnerId, Seconds, SubjectId, policy::OnReuse};
+use tenure_protocol::{Amount, OwnerId, Seconds, SubjectId, limits::OnReuse};
 
 /// A session that is asked for, to be renewed by whoever holds it. What is none is the authority's default.
 #[derive(Clone, Debug, Serialize)]

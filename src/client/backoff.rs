@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::entropy::{self, OsEntropy};
+use tenure_protocol::entropy::{self, OsEntropy};
 
 /// The first wait at its longest.
 const FIRST: Duration = Duration::from_secs(1);

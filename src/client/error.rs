@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::wire;
-use crate::domain::Timestamp;
+use tenure_protocol::Timestamp;
 
 /// Why a call failed.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -6,7 +6,7 @@ use super::{
     answers::{Created, Renewed},
     secret::Secret,
 };
-use crate::domain::{Seconds, SessionId, SubjectId, Timestamp, token::SESSION_TOKEN_PREFIX};
+use tenure_protocol::{Seconds, SessionId, SubjectId, Timestamp, token::SESSION_TOKEN_PREFIX};
 
 /// The form of the file; another one has another number.
 const VERSION: u64 = 1;

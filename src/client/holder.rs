@@ -20,7 +20,7 @@ use super::{
     secret::Secret,
     state::{End, Live, State},
 };
-use crate::domain::Timestamp;
+use tenure_protocol::Timestamp;
 
 /// So long a session is left alone that is over by our clock and not by the authority's.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -245,7 +245,7 @@ fn after(at: Timestamp, wait: Duration) -> Timestamp {
 }
 
 impl Held {
-    fn id(&self) -> crate::domain::SessionId {
+    fn id(&self) -> tenure_protocol::SessionId {
         self.known.lock().grant.session_id
     }
 

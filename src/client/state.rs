@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::error::Problem;
-use crate::domain::Timestamp;
+use tenure_protocol::Timestamp;
 
 /// How a session stands, as its holder sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,10 +4,8 @@ use std::{fmt, pin::Pin, time::Duration};
 
 use parking_lot::Mutex;
 
-use crate::{
-    clock::{Clock, SystemClock},
-    domain::Timestamp,
-};
+use tenure_protocol::clock::{Clock, SystemClock};
+use tenure_protocol::Timestamp;
 
 /// The clocks are taken to agree up to so much: a reply takes its time.
 const AGREE_MILLIS: i64 = 2_000;

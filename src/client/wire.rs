@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, de::Error};
 
 use super::secret::Secret;
-use crate::domain::{Seconds, Timestamp};
+use tenure_protocol::{Seconds, Timestamp};
 
 /// Whatever has a spelling of its own: ids, amounts.
 pub(super) fn parsed<'de, T, D>(deserializer: D) -> Result<T, D::Error>

@@ -13,7 +13,7 @@ use blake3::{
 use minicbor::{Decode, Encode, Encoder};
 
 use super::{LogError, record::EncodedCommit, record::RecordHash, upcast};
-use crate::domain::{
+use tenure_core::{
     Actor, Commit, CommitId, Event, EventKind, Position, Stream, SubjectEvent, SubjectId, SystemEvent,
     Timestamp, record::Idempotency,
 };

@@ -11,7 +11,7 @@ use super::{
     encode,
     samples::{at, commit, largest, padded, small, subject},
 };
-use crate::domain::{Commit, Position, Stream, Timestamp};
+use tenure_core::{Commit, Position, Stream, Timestamp};
 
 /// Opens the same log again; the one before was closed.
 pub(super) type Open<'o> = &'o dyn Fn() -> Box<dyn EventLog>;

@@ -14,7 +14,7 @@ use super::{
     codec,
     record::{EncodedCommit, first_half},
 };
-use crate::domain::Position;
+use tenure_core::Position;
 
 /// The most bytes of a frame: under 100 KiB. A leaf of sled holds up to 17 values and must stay
 /// under a quarter of a segment of 8 MiB; a larger one would go to a file in `blobs/`, which nothing syncs.
@@ -147,7 +147,7 @@ fn check(bytes: &[u8]) -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::samples;
+    use crate::samples;
 
     fn sealed(first: u64, commits: u64) -> Vec<u8> {
         let commits: Vec<_> = (0..commits).map(|n| (Position(first + n), samples::small(n))).collect();

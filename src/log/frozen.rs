@@ -8,10 +8,10 @@ use std::{collections::BTreeSet, fmt::Write as _, fs, path::PathBuf};
 use minicbor::{Decoder, data::Type};
 
 use super::{StoredCommit, encode, samples};
-use crate::domain::{Event, EventKind, Position};
+use tenure_core::{Event, EventKind, Position};
 
 fn dir() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/events")
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("fixtures/events")
 }
 
 /// Something that was once written, with what it means today.

@@ -11,7 +11,7 @@
 use std::{fs::File, io, os::unix::fs::FileExt};
 
 use super::record::{RootHash, first_half};
-use crate::domain::{Position, Timestamp};
+use tenure_core::{Position, Timestamp};
 
 const MAGIC: &[u8; 8] = b"TENUREH1";
 const CONTEXT: &str = "tenure v1 head";

@@ -3,7 +3,7 @@
 use parking_lot::RwLock;
 
 use super::{EncodedCommit, EventLog, Head, LogError, Outcome, StoredBytes, StoredCommit, tail::Tail};
-use crate::domain::Position;
+use tenure_core::Position;
 
 /// Keeps commits in memory, as the bytes that a disk would hold.
 ///
@@ -91,7 +91,7 @@ impl EventLog for MemoryLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::conformance;
+    use crate::conformance;
 
     #[test]
     fn it_keeps_the_promises() {

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::domain::Position;
+use tenure_core::Position;
 
 /// Why a log was not opened. Nothing was repaired.
 #[derive(Debug, thiserror::Error)]

@@ -22,7 +22,7 @@ use super::{
     sled::Store,
     tail::Tail,
 };
-use crate::domain::Position;
+use tenure_core::Position;
 
 /// 8 MiB, so that a leaf with its frames stays inline (see `frame`). It is fixed when a store is made.
 const SEGMENT_BYTES: usize = 8 * 1024 * 1024;

@@ -5,7 +5,7 @@ use std::{fmt, sync::LazyLock};
 use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 use serde::{Serialize, Serializer};
 
-use crate::domain::{CommitId, Stream, Timestamp};
+use tenure_core::{CommitId, Stream, Timestamp};
 
 /// Thirty-two bytes that are written in lower-case hex.
 macro_rules! digest32 {

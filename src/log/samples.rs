@@ -1,7 +1,7 @@
 //! Commits to test with: plain ones, the largest, and one of every kind of event.
 
 use super::{EncodedCommit, encode};
-use crate::domain::{
+use tenure_core::{
     Actor, Commit, CommitId, CredentialId, Digest16, Event, Generation, KeyUse, Mode, NoticeKind, Policy,
     Position, SealedText, Seconds, SessionId, Stream, SubjectEvent, SystemEvent, Timestamp, WebhookId,
     bulk::Selector,
@@ -183,7 +183,7 @@ fn resumed() -> Event {
 
 /// One event of every kind, every field filled.
 pub(super) fn every_kind() -> Vec<Event> {
-    use crate::domain::policy::OnLimit;
+    use tenure_core::policy::OnLimit;
     let session_id = SessionId::from_bytes([0x51; 16]);
     let credential_id = CredentialId::from_bytes([0xc1; 16]);
     let owner_id = Some("team:payments".parse().unwrap());

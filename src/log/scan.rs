@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{
     Head, OpenError, StoredCommit, frame, head_file::HeadRecord, open_error::damaged, sled::Store, tail::Tail,
 };
-use crate::domain::Position;
+use tenure_core::Position;
 
 /// A scan keeps every page that it read, whatever the cache's capacity (1.98 GB were seen after 2 GB of
 /// frames). So after this many bytes of frames the handle is dropped and the store opened again: what the

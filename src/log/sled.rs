@@ -29,7 +29,7 @@ use super::{
     opening,
     tail::{Staged, Tail},
 };
-use crate::domain::Position;
+use tenure_core::Position;
 
 /// A log in `DATA/log/`, with its head also in `DATA/log.head`. One process at a time has it open.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use super::{
     record::{EncodedCommit, RecordHash},
     tree::Tree,
 };
-use crate::domain::{Position, Timestamp};
+use tenure_core::{Position, Timestamp};
 
 /// The end of a log.
 #[derive(Clone, Debug)]

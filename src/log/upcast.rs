@@ -11,7 +11,7 @@
 use minicbor::{Decode, Encode};
 
 use super::codec::{DecodeError, exact};
-use crate::domain::{
+use tenure_core::{
     Digest16, Event, EventKind, SealedText, SessionId, SubjectEvent, SystemEvent,
     event::{MatchedOfOwner, SelectionRevoked, Selector, SessionsRevoked, Trigger},
 };

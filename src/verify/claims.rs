@@ -15,7 +15,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::Rejection;
-use crate::domain::{SessionId, SubjectId, Timestamp, token::LONGEST_ACCESS};
+use tenure_protocol::{SessionId, SubjectId, Timestamp, token::LONGEST_ACCESS};
 
 /// Claims that restrict a token in a way that is not understood here.
 const RESTRICTING: [&str; 2] = ["crit", "cnf"];

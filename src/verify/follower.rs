@@ -17,10 +17,8 @@ use super::{
     state::Heard,
     wire::{FeedItem, FeedPage},
 };
-use crate::{
-    domain::Position,
-    entropy::{self, OsEntropy},
-};
+use tenure_protocol::Position;
+use tenure_protocol::entropy::{self, OsEntropy};
 
 /// So many revocations are asked for at once.
 const PAGE: u32 = 1_000;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::AccessClaims;
-use crate::domain::{OwnerId, SessionId, SubjectId, Timestamp};
+use tenure_protocol::{OwnerId, SessionId, SubjectId, Timestamp};
 
 /// Who holds the token that a request was let in with: what access tokens and introspection both tell.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use super::{
     connection::NoAnswer,
     wire::{Judgement, LiveToken},
 };
-use crate::domain::token::SESSION_TOKEN_PREFIX;
+use tenure_protocol::token::SESSION_TOKEN_PREFIX;
 
 /// No session token is longer; nothing longer is sent on.
 const LONGEST: usize = 2_048;

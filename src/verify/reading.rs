@@ -6,7 +6,7 @@
 //! read again.
 
 use super::wire::{FeedItem, FeedPage};
-use crate::domain::{Position, Timestamp};
+use tenure_protocol::{Position, Timestamp};
 
 /// Where the reading of the feed stands.
 #[derive(Debug, Default, PartialEq, Eq)]

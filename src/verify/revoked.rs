@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use serde_json::{Map, Value};
 
 use super::AccessClaims;
-use crate::domain::{SessionId, SubjectId, Timestamp, token::LONGEST_ACCESS};
+use tenure_protocol::{SessionId, SubjectId, Timestamp, token::LONGEST_ACCESS};
 
 /// A selector is recorded, its sessions are counted, it is synced, and then counts; a token that is signed meanwhile
 /// may bear a later time than it. By so much, at most, in milliseconds.

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::paseto::PublicKey;
-use crate::domain::Timestamp;
+use tenure_protocol::Timestamp;
 
 /// Keys by their ids. What is not in it signs nothing.
 #[derive(Clone, Debug, Default)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::Seconds;
+use tenure_protocol::Seconds;
 
 /// What a verifier takes, and how long it may be without news. Begin with [`Rules::of`] and change what differs.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use super::{
     revoked::{Revocation, Revoked},
     ring::{Ring, RingKey},
 };
-use crate::domain::Timestamp;
+use tenure_protocol::Timestamp;
 
 /// What a verifier knows.
 #[derive(Debug)]
@@ -151,10 +151,8 @@ pub(super) fn verify(token: &Untrusted, key: &PublicKey) -> Result<Verified, Rej
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        domain::{SessionId, Timestamp},
-        verify::revoked::Whom,
-    };
+    use tenure_protocol::{SessionId, Timestamp};
+    use crate::revoked::Whom;
 
     const KEY: &str = "k4.public.Hrnbu7wEfAP9cGBOAHHwmH4Wsot1ciXBHwBBXQ4gsaI";
     /// The authority was heard when the machine had run for so long.

@@ -13,11 +13,9 @@ use super::{
     paseto::{LONGEST, Untrusted},
     state::{State, Verified, verify},
 };
-use crate::{
-    clock::{Clock, SystemClock},
-    entropy::{Entropy, OsEntropy},
-    memo::Memo,
-};
+use tenure_protocol::clock::{Clock, SystemClock};
+use tenure_protocol::entropy::{Entropy, OsEntropy};
+use tenure_protocol::token_cache::Memo;
 
 /// Whoever shows a token of an unknown key waits so long for news at most.
 const NEWS_PATIENCE: Duration = Duration::from_secs(1);

@@ -9,7 +9,7 @@ use super::{
     revoked::{Revocation, Whom},
     ring::RingKey,
 };
-use crate::domain::{OwnerId, Position, SessionId, SubjectId, Timestamp};
+use tenure_protocol::{OwnerId, Position, SessionId, SubjectId, Timestamp};
 
 /// So many keys are more than any authority has.
 const MOST_KEYS: usize = 256;

@@ -9,7 +9,7 @@ use tenure::{
         VerifierKey,
         verify::{Fault, Place, Trust, Verdict, verify},
     },
-    domain::Position,
+    core::Position,
     log::StoredCommit,
 };
 

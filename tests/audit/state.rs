@@ -5,7 +5,7 @@ use std::{fs, ops::ControlFlow};
 use serde_json::{Value, json};
 use tenure::{
     audit::replay::{Replay, Until, digest, sessions},
-    domain::{Position, state::State},
+    core::{Position, state::State},
 };
 
 use crate::incident::{commits, path};

@@ -8,7 +8,7 @@ use tenure::{
         export::{End, Signatures, Span, export},
         verify::{Fault, Place, Trust, verify},
     },
-    domain::{Commit, Position, Seconds},
+    core::{Commit, Position, Seconds},
     entropy::SeededEntropy,
     log::{
         EncodedCommit, EventLog, MemoryLog,

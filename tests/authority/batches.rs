@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tenure::{
     authority::{Authority, Granted, NewSession, Revocation, Room},
     clock::{Clock, pause},
-    domain::{Event, Position, SubjectEvent, Timestamp, command::Revoker},
+    core::{Event, Position, SubjectEvent, Timestamp, command::Revoker},
     log::EventLog,
 };
 

@@ -15,7 +15,7 @@ use tenure::{
         AskedBulk, Authority, Failure, Granted, Inactive, NewSession, Revocation, RevokedInBulk, Selection,
     },
     clock::stopwatch,
-    domain::{
+    core::{
         Event, KeyUse, Mode, Position, Seconds, SessionId, SystemEvent,
         command::{AskedTerms, Revoker},
         event::Trigger,

@@ -12,7 +12,7 @@ use std::{
 use parking_lot::Mutex;
 use tenure::{
     authority::{Authority, Failure, Granted, NewSession, Revocation},
-    domain::{Position, command::Revoker},
+    core::{Position, command::Revoker},
     log::{EncodedCommit, EventLog, Head, LogError, MemoryLog, Outcome, StoredBytes, StoredCommit},
 };
 

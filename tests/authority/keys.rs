@@ -4,7 +4,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use tenure::{
     authority::{Context, NewProfile, NewSession},
-    domain::{
+    core::{
         Actor, Commit, CommitId, Event, KeyUse, Policy, Position, Stream, SystemEvent, Timestamp,
         event::PolicyChanged, keys::Key,
     },

@@ -9,7 +9,7 @@ use std::sync::{
 use tenure::{
     audit::live_check::{CheckError, Findings, LiveCheck, Published},
     authority::Authority,
-    domain::{
+    core::{
         Position, Seconds, SubjectId,
         session::{Session, SharedSession},
         subject::Subject,

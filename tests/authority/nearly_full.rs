@@ -7,7 +7,7 @@ use std::sync::{
 
 use tenure::{
     authority::{Authority, Failure, Granted, NewSession, NewUse, Room},
-    domain::{budget::Use, event::Trigger, policy::OnReuse, refusal::Refusal},
+    core::{budget::Use, event::Trigger, policy::OnReuse, refusal::Refusal},
     log::{EventLog, MemoryLog},
 };
 

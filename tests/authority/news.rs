@@ -10,9 +10,9 @@ use std::{
 
 use tenure::{
     authority::{Authority, NewProfile, NewSession},
-    bus::{Batch, News},
+    notify::{Batch, News},
     clock::pause,
-    domain::Position,
+    core::Position,
     entropy::{Entropy, SeededEntropy},
     log::{EventLog, MemoryLog, SledLog},
 };

@@ -8,7 +8,7 @@ use tenure::{
         AskedBulk, Failure, NewProfile, NewSession, NewSuspension, NewUse, Revocation, RevocationOfMany,
         Selection,
     },
-    domain::{
+    core::{
         Actor, Event, EventKind, Mode, Position, Seconds, SessionId, SubjectId, Timestamp,
         budget::{Constraints, Use},
         command::{AskedTerms, Revoker, Suspender},

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tenure::{
     authority::{Context, Granted, NewCredential, NewSession},
-    domain::{Digest16, Mode, Seconds, command::AskedTerms, event::Role, record::Idempotency},
+    core::{Digest16, Mode, Seconds, command::AskedTerms, event::Role, record::Idempotency},
     entropy::SeededEntropy,
     log::MemoryLog,
     tokens::ApiKey,

@@ -2,7 +2,7 @@
 
 use tenure::{
     authority::NewSession,
-    domain::{Policy, Seconds, command::AskedTerms},
+    core::{Policy, Seconds, command::AskedTerms},
     node::{Node, Options},
 };
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tenure::{
     authority::{Granted, Inactive, Live, NewSession},
-    domain::{
+    core::{
         Event, EventKind, Mode, Position, Seconds, SessionId, SubjectEvent, Timestamp, command::AskedTerms,
         event::ExpiryCause, session::TokenFault,
     },

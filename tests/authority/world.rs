@@ -5,11 +5,11 @@ use std::sync::Arc;
 use tenure::{
     authority::{Authority, Context, IdempotencyTable, Issuing, Live, Parts, Past, Room, Secrets},
     clock::{Clock, TestClock},
-    domain::{Actor, Policy, Seconds, Timestamp, keys::Keys, state::State},
+    core::{Actor, Policy, Seconds, Timestamp, keys::Keys, state::State},
     entropy::{Entropy, SeededEntropy},
     log::{EventLog, StoredCommit},
     projections::{Projections, history},
-    texts::SubjectKeys,
+    personal_data::SubjectKeys,
     tokens::{Digests, Keyring, Tokens},
 };
 

@@ -12,7 +12,7 @@ use std::{
 use serde_json::json;
 use tenure::{
     client::{Client, Error, Holder, Judgement, Options, Secret},
-    domain::Timestamp,
+    core::Timestamp,
 };
 
 use crate::{

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::json;
 use tenure::{
     client::{Client, Error, Filter, Holder, Judgement, NewSession, Options, Secret, Status, Use},
-    domain::Seconds,
+    core::Seconds,
 };
 
 use crate::{

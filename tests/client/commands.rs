@@ -282,7 +282,7 @@ fn a_subject_is_suspended_and_resumed_on_the_command_line() {
     let asked = ground.tenure("subject suspend agent");
     assert_eq!(asked.code, 1, "without a terminal and without --yes: {}", asked.stderr);
     let suspended = ground.tenure("subject suspend agent --reason odd --for 2h --yes -o json").json();
-    let moment = |value: &Value| tenure::domain::Timestamp::parse(value.as_str().unwrap()).unwrap();
+    let moment = |value: &Value| tenure::core::Timestamp::parse(value.as_str().unwrap()).unwrap();
     let (at, until) = (moment(&suspended["suspension"]["at"]), moment(&suspended["suspension"]["until"]));
     assert_eq!((until.seconds_since(at), &suspended["suspension"]["reason"]), (7_200, &json!("odd")));
     let list = ground.tenure("subject list").stdout;

@@ -19,7 +19,7 @@ use serde_json::json;
 use tenure::{
     client::{Client, Grant, Holder, Options, SessionFile, Time},
     clock::stopwatch,
-    domain::Timestamp,
+    core::Timestamp,
     entropy::{SeededEntropy, jitter},
 };
 use tokio::sync::watch;

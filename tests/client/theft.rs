@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tenure::{
     client::{Client, Grant, HoldError, Holder, NewSession, Options, Secret, SessionFile, renew_file},
     clock::{pause, stopwatch},
-    domain::Timestamp,
+    core::Timestamp,
 };
 
 use crate::{

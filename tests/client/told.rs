@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use tenure::{client::Time, domain::Timestamp};
+use tenure::{client::Time, core::Timestamp};
 use tokio::sync::watch;
 
 use crate::server::Server;

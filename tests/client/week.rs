@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::json;
 use tenure::{
     client::SessionFile,
-    domain::Timestamp,
+    core::Timestamp,
     entropy::{SeededEntropy, jitter},
 };
 

@@ -1,6 +1,6 @@
 //! Bulk revocation: what a selector means, and whose sessions are ended (section 3, "Bulk").
 
-use tenure::domain::{
+use tenure::core::{
     Commit, Event, Stream, SubjectEvent, SystemEvent,
     bulk::{Matched, OWNERS_COUNTED, SAMPLE, Selector},
     command::{RevokeMatching, SystemCommand},

@@ -1,6 +1,6 @@
 //! Beginning a session: what it may ask for, and what it is granted (section 3, "Create").
 
-use tenure::domain::{
+use tenure::core::{
     Event, Generation, Mode, Policy, Seconds, SubjectEvent, SystemEvent, Timestamp,
     command::{AskedTerms, Command, CreateSession},
     event::{PolicyChanged, Profile, SessionCreated, SubjectRegistered, Terms},

@@ -1,6 +1,6 @@
 //! Forgetting (section 7): what an erasure takes from the state, and what it leaves.
 
-use tenure::domain::{
+use tenure::core::{
     Event, SubjectEvent,
     command::{Command, EraseSubject, RegisterSubject, RevokeSession, Revoker},
     event::{Device, Profile, SessionRevoked, SubjectErased, SubjectRegistered, Trigger},

@@ -1,6 +1,6 @@
 //! The end of a session by itself: that it is near, and that it came (sections 5 and 6). Both are said once.
 
-use tenure::domain::{
+use tenure::core::{
     Event, Seconds, SubjectEvent, Timestamp,
     command::Command,
     event::{ExpiringSoon, ExpiryCause, SessionExpired, Terms, Trigger},

@@ -30,7 +30,7 @@ use tenure::{
         replay::{Replay, Until},
         what_if::{Overrides, WhatIf},
     },
-    domain::{Commit, Position, state::State},
+    core::{Commit, Position, state::State},
     log::{StoredCommit, encode},
 };
 

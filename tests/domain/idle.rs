@@ -1,6 +1,6 @@
 //! Sessions that end when nobody uses them, and sliding ones (sections 0, 3 and 9).
 
-use tenure::domain::{
+use tenure::core::{
     Event, Generation, Mode, Position, Seconds, SubjectEvent, SystemEvent, Timestamp,
     activity::mark_seen,
     command::{AskedTerms, Command, RefreshSession, SystemCommand},
@@ -134,7 +134,7 @@ fn an_idle_session_expires_once_at_its_idle_end_and_no_use_revives_it() {
 
 #[test]
 fn an_idle_session_makes_room() {
-    let one = |policy: &mut tenure::domain::Policy| policy.per_subject = 1;
+    let one = |policy: &mut tenure::core::Policy| policy.per_subject = 1;
     begun(IDLE).under(one).when(create(2, ASK), just_before(100)).then_refused(
         Refusal::SessionLimitExceeded {
             of_device: false,
@@ -280,11 +280,11 @@ fn nothing_is_refreshed_when_that_is_switched_off_and_the_ends_hold() {
 fn what_has_ended_is_not_refreshed() {
     begun(SLIDING).when(refresh(), after(101)).then_refused(Refusal::SessionIdle { caused_by: Position(2) });
     begun(SLIDING)
-        .and([ended(1, tenure::domain::event::Trigger::ManualRevoke, 10)])
+        .and([ended(1, tenure::core::event::Trigger::ManualRevoke, 10)])
         .when(refresh(), after(60))
         .then_refused(Refusal::SessionRevoked {
             caused_by: Position(3),
-            trigger: tenure::domain::event::Trigger::ManualRevoke,
+            trigger: tenure::core::event::Trigger::ManualRevoke,
         });
 }
 

@@ -1,6 +1,6 @@
 //! An event that cannot follow from a state is an alarm that names its position and kind, and changes nothing.
 
-use tenure::domain::{
+use tenure::core::{
     Actor, CredentialId, Event, EventKind, Generation, KeyUse, Policy, Position, Stream, SubjectEvent,
     SystemEvent, Timestamp,
     budget::Constraints,

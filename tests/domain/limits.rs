@@ -1,6 +1,6 @@
 //! How many sessions may be active, and who makes room (section 2).
 
-use tenure::domain::{
+use tenure::core::{
     Event, Policy, Position, SubjectEvent,
     command::{AskedTerms, Command, CreateSession},
     event::{Device, EventKind, Profile, SessionsRevoked, Trigger},

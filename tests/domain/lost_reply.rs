@@ -1,6 +1,6 @@
 //! A renewal whose reply was lost (section 3). A token that comes back for another reason is a matter of `theft`.
 
-use tenure::domain::{
+use tenure::core::{
     Position, Seconds,
     event::{Terms, Trigger},
     policy::OnReuse,

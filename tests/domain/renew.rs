@@ -1,6 +1,6 @@
 //! Renewing a session: the table of checks, and the new period (section 3).
 
-use tenure::domain::{
+use tenure::core::{
     Event, Generation, Position, Seconds, SubjectEvent, Timestamp,
     event::{RejectionCode, SessionRenewed, Terms, Trigger},
     refusal::Refusal,

@@ -1,6 +1,6 @@
 //! Ending sessions: by hand, by veto, by their own holder, all of a subject's at once (sections 2 and 3).
 
-use tenure::domain::{
+use tenure::core::{
     Event, Position, SubjectEvent,
     command::{Command, RevokeSession, RevokeSessions, Revoker},
     event::{Device, SessionRevoked, SessionsRevoked, Terms, Trigger},
@@ -86,7 +86,7 @@ fn another_owners_session_does_not_exist() {
 
 #[test]
 fn a_subject_without_an_owner_is_nobodys() {
-    Scenario::given([registered_as(tenure::domain::event::Profile::default()), began(1, 0)])
+    Scenario::given([registered_as(tenure::core::event::Profile::default()), began(1, 0)])
         .when(revoke(by_alice()), after(1))
         .then_refused(Refusal::SessionNotFound);
 }
@@ -174,9 +174,9 @@ fn the_window_is_that_of_the_latest_renewal() {
 
 #[test]
 fn the_window_is_that_of_the_session_not_of_the_policy() {
-    let terms = Terms { renewal_reject_window: tenure::domain::Seconds(400), ..TERMS };
+    let terms = Terms { renewal_reject_window: tenure::core::Seconds(400), ..TERMS };
     Scenario::given([registered(), began_under(terms, 1, 0), renewed(2, 500)])
-        .under(|policy| policy.renewal_reject_window = tenure::domain::Seconds(300))
+        .under(|policy| policy.renewal_reject_window = tenure::core::Seconds(300))
         .when(revoke(by_alice()), after(900))
         .then(is_vetoed(2));
 }

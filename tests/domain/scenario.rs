@@ -3,7 +3,7 @@
 //! All scenarios are about one subject, [`AGENT`], owned by [`ALICE`]. Unless one says otherwise, its sessions
 //! begin at [`T0`] under [`TERMS`], whose numbers are chosen to be added in the head.
 
-use tenure::domain::{
+use tenure::core::{
     Actor, Amount, Commit, CommitId, Digest16, Event, Generation, Mode, OwnerId, Policy, Position,
     SealedText, Seconds, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent, Timestamp,
     budget::Constraints,

@@ -1,6 +1,6 @@
 //! Registering a subject, and who owns it (section 2).
 
-use tenure::domain::{
+use tenure::core::{
     Event, SubjectEvent,
     command::{ChangeSubject, Command},
     event::{Change, Profile, ProfileChanges, SubjectKind, SubjectRegistered},
@@ -179,5 +179,5 @@ fn ownership_of_sessions_follows_the_subject_at_once() {
         .when(revoke(by_alice()), after(2))
         .then_refused(Refusal::SessionNotFound)
         .when(revoke(by_bob()), after(2))
-        .then([is_ended(1, tenure::domain::event::Trigger::ManualRevoke)]);
+        .then([is_ended(1, tenure::core::event::Trigger::ManualRevoke)]);
 }

@@ -1,6 +1,6 @@
 //! Suspension (section 2): who may suspend, lengthen and lift, what is refused meanwhile, and how it ends.
 
-use tenure::domain::{
+use tenure::core::{
     Actor, Event, Generation, Position, Seconds, SubjectEvent,
     budget::Use,
     command::{

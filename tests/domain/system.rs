@@ -1,6 +1,6 @@
 //! The authority itself: credentials, policies, marks of presentation (section 1, section 5).
 
-use tenure::domain::{
+use tenure::core::{
     CredentialId, Event, Generation, KeyUse, NoticeKind, Policy, Position, Seconds, SystemEvent, WebhookId,
     command::{DeleteWebhook, RotateKey, SystemCommand},
     event::{

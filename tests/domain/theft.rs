@@ -4,7 +4,7 @@
 //! A thief who renewed first and kept still was never noticed: the session ended only if his token had been shown
 //! before its true holder asked for a renewal.
 
-use tenure::domain::{
+use tenure::core::{
     Amount, Event, Generation, Mode, Position, Seconds, SubjectEvent, SystemEvent,
     activity::SessionRefreshed,
     budget::Use,
@@ -63,10 +63,10 @@ fn end_by(generation: u32) -> Command {
     Command::EndContested(EndContested { session_id: session(1), shown: Some(Generation(generation)) })
 }
 
-const fn session_1() -> tenure::domain::SessionId {
+const fn session_1() -> tenure::core::SessionId {
     let mut bytes = [0x19; 16];
     (bytes[12], bytes[13], bytes[14], bytes[15]) = (0, 0, 0, 1);
-    tenure::domain::SessionId::from_bytes(bytes)
+    tenure::core::SessionId::from_bytes(bytes)
 }
 
 // Under `reject`
@@ -399,7 +399,7 @@ fn a_session_says_for_itself_what_a_replaced_token_does() {
 #[test]
 fn a_session_keeps_what_the_setting_was_when_it_began() {
     let scenario = Scenario::given([registered()])
-        .when(create(1, tenure::domain::command::AskedTerms::default()), T0)
+        .when(create(1, tenure::core::command::AskedTerms::default()), T0)
         .then_one(|_| ());
     let changed = Policy { on_reuse: OnReuse::Revoke, ..Policy::default() };
     let event = Event::System(SystemEvent::PolicyChanged(PolicyChanged { policy: changed.clone() }));

@@ -1,6 +1,6 @@
 //! What a session may be used for, and what it was used for (section 8).
 
-use tenure::domain::{
+use tenure::core::{
     Event, Generation, Position, SubjectEvent,
     budget::{Constraint, Constraints, Usage, Use},
     command::{Command, RecordUsage},

@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rusty_paseto::prelude::{Footer, Key, PasetoAsymmetricPublicKey, PasetoParser, Public, V4};
 use serde_json::{Value, json};
-use tenure::domain::Timestamp;
+use tenure::core::Timestamp;
 
 use crate::server::{Request, Server, Session};
 

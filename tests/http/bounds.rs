@@ -2,7 +2,7 @@
 //! right, and one step beyond it is refused by its name. Walks over whatever is described.
 
 use serde_json::{Value, json};
-use tenure::api::{RouteFacts, openapi_document, route_facts};
+use tenure::http::{RouteFacts, openapi_document, route_facts};
 
 use crate::{routes::request, server::Server};
 

@@ -1,7 +1,7 @@
 //! What holds for every reply of the API, whatever it answers: challenges, caching, time, ids, and how faults are told.
 
 use serde_json::json;
-use tenure::api::route_facts;
+use tenure::http::route_facts;
 
 use crate::server::{Reply, Server};
 

@@ -11,7 +11,7 @@ use std::{
 use serde_json::json;
 use tenure::{
     clock::{pause, stopwatch},
-    domain::{
+    core::{
         Actor, Commit, CommitId, Event, Mode, Position, Seconds, SessionId, Stream, SubjectEvent, SubjectId,
         Timestamp,
         event::{Profile, SessionCreated, SubjectRegistered, Terms},

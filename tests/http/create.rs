@@ -1,7 +1,7 @@
 //! `POST /v1/sessions`: the ranges of what can be asked for, and creations at once.
 
 use serde_json::{Value, json};
-use tenure::domain::Timestamp;
+use tenure::core::Timestamp;
 
 use crate::server::{Reply, Server, at_once};
 

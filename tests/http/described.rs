@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use tenure::api::openapi_document;
+use tenure::http::openapi_document;
 
 use crate::server::Server;
 

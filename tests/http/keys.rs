@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tenure::domain::Timestamp;
+use tenure::core::Timestamp;
 
 use crate::{
     access_tokens::{judged_by_published_key, keys, kid, minted, now},

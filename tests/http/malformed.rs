@@ -1,7 +1,7 @@
 //! Requests that are wrong in form. Each gets its own answer, names the field, and quotes no token.
 
 use serde_json::{Value, json};
-use tenure::api::route_facts;
+use tenure::http::route_facts;
 
 use crate::server::{Reply, Request, Server, Session};
 

@@ -42,8 +42,8 @@ fn own_members(notice: &Value, session: &Session) -> Value {
 }
 
 fn after(notice: &Value, seconds: u64) -> Value {
-    let at: tenure::domain::Timestamp =
-        tenure::domain::Timestamp::parse(notice["occurredAt"].as_str().unwrap()).unwrap();
+    let at: tenure::core::Timestamp =
+        tenure::core::Timestamp::parse(notice["occurredAt"].as_str().unwrap()).unwrap();
     json!(at.plus_millis(i64::try_from(seconds).unwrap() * 1000).to_string())
 }
 

@@ -142,7 +142,7 @@ fn from_the_reply_on_the_old_token_works_nowhere() {
     server.get(&session.path()).bearer(old).send().refused(401, "TOKEN_SUPERSEDED");
     server.delete(&session.path()).bearer(old).send().refused(401, "TOKEN_SUPERSEDED");
     for facts in
-        tenure::api::route_facts().iter().filter(|facts| !facts.public && !facts.path.ends_with("renew"))
+        tenure::http::route_facts().iter().filter(|facts| !facts.public && !facts.path.ends_with("renew"))
     {
         let target = facts.path.replace("{sessionId}", &session.id).replace('{', "x").replace('}', "");
         let reply = server.request(&facts.method, &target).bearer(old).send();

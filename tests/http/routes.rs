@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use tenure::api::{PROXY_PATHS, RouteFacts, openapi_document, route_facts};
+use tenure::http::{PROXY_PATHS, RouteFacts, openapi_document, route_facts};
 
 use crate::server::{Reply, Request, Server};
 

@@ -24,7 +24,7 @@
 use std::{collections::HashMap, fs, path::Path};
 
 use serde_json::{Value, json};
-use tenure::domain::Timestamp;
+use tenure::core::Timestamp;
 
 use crate::server::{Reply, Request, Server};
 

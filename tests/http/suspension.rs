@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tenure::{api::route_facts, clock::pause};
+use tenure::{http::route_facts, clock::pause};
 
 use crate::{
     routes::{check_reply, request},
@@ -67,8 +67,8 @@ impl World {
 
     /// So many seconds from now.
     fn later(&self, seconds: u32) -> String {
-        let now = tenure::domain::Timestamp::parse(&self.now()).unwrap();
-        now.plus(tenure::domain::Seconds(seconds)).to_string()
+        let now = tenure::core::Timestamp::parse(&self.now()).unwrap();
+        now.plus(tenure::core::Seconds(seconds)).to_string()
     }
 
     fn code_of_token(&self) -> Value {

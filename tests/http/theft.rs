@@ -166,7 +166,7 @@ fn inside_the_grace_the_refusal_says_when_to_ask_once_more() {
         || stolen.server.renew(&stolen.holders).send().refused(403, "SESSION_RENEWAL_MISMATCH").json();
     stolen.server.advance(9);
     let refused = refuse();
-    let until = tenure::domain::Timestamp::parse(renewed_at.as_str().unwrap()).unwrap().plus_millis(10_000);
+    let until = tenure::core::Timestamp::parse(renewed_at.as_str().unwrap()).unwrap().plus_millis(10_000);
     assert_eq!((&refused["retryable"], &refused["retryAt"]), (&json!(true), &json!(until)));
     assert_eq!(stolen.session()["status"], "ACTIVE");
     stolen.server.advance(1);

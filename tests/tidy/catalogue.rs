@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde_json::{Map, Value};
 use tenure::{
-    domain::{EventKind, Position},
+    core::{EventKind, Position},
     log::StoredCommit,
 };
 

@@ -9,9 +9,9 @@ use axum::{
 use serde_json::Value;
 use tenure::{
     admission::Limits,
-    api::{Api, PROXY_PATHS, RouteFacts, Settings, error_table, openapi_document, route_facts},
+    http::{Api, PROXY_PATHS, RouteFacts, Settings, error_table, openapi_document, route_facts},
     config::{Networks, Shares, UsageRate, settings_markdown},
-    domain::event::Trigger,
+    core::event::Trigger,
     node::{Node, Options},
 };
 use tower::ServiceExt;

@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use serde_json::{Map, Value};
 use tenure::{
-    bus::{Notice, NoticeKind, Present, notices_of},
-    domain::{
+    notify::{Notice, NoticeKind, Present, notices_of},
+    core::{
         Actor, Commit, CommitId, Digest16, Event, EventKind, Generation, Mode, OwnerId, Position, SealedText,
         Seconds, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent, Timestamp,
         event::{
@@ -191,12 +191,12 @@ fn created(session_id: SessionId) -> Event {
             renewal_reject_window: Seconds(3_600),
             idle_timeout: None,
             mode: Mode::Fixed,
-            on_reuse: Some(tenure::domain::policy::OnReuse::Reject),
+            on_reuse: Some(tenure::core::policy::OnReuse::Reject),
         },
         expires_at: after(begin + 86_400),
         renew_at: Some(after(begin + 60_000)),
         device: Some(Device {
-            digest: tenure::domain::Digest16::from_bytes([7; 16]),
+            digest: tenure::core::Digest16::from_bytes([7; 16]),
             name: text("build server"),
         }),
         scopes: vec![],

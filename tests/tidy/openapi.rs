@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use tenure::api::openapi_document;
+use tenure::http::openapi_document;
 
 /// Text of which any is taken: what is no token, no UUID or no place in the record is answered as such.
 const ANY_TEXT: [&str; 7] =

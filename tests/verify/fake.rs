@@ -15,7 +15,7 @@ use axum::{
 use serde_json::{Value, json};
 use tenure::{
     clock::{pause, stopwatch},
-    domain::Timestamp,
+    core::Timestamp,
     verify::{Connection, Follower, Rules, Verifier},
 };
 use tokio::runtime::Runtime;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use tenure::{
     clock::{TestClock, pause, stopwatch},
-    domain::Timestamp,
+    core::Timestamp,
     entropy::OsEntropy,
     verify::{Rejection, Rules, Verifier},
 };

@@ -7,7 +7,7 @@ use pasetors::{
     version4::{PublicToken, V4},
 };
 use serde_json::{Value, json};
-use tenure::domain::Timestamp;
+use tenure::core::Timestamp;
 
 /// A key of an authority, the same for the same number.
 pub(crate) struct Key {

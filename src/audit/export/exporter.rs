@@ -6,11 +6,9 @@ use super::{
     line::{End, hex},
     writer::ExportWriter,
 };
-use crate::{
-    audit::range::Range,
-    domain::Position,
-    log::{EventLog, LogError, RecordHash, StoredBytes, StoredCommit},
-};
+use crate::range::Range;
+use tenure_core::Position;
+use tenure_log::{EventLog, LogError, RecordHash, StoredBytes, StoredCommit};
 
 /// So many events are read from the log at a time.
 const PAGE: usize = 1_000;

@@ -4,14 +4,12 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::FORMAT;
-use crate::{
-    domain::Position,
-    log::{RecordHash, codec::MAX_COMMIT_BYTES},
-};
+use tenure_core::Position;
+use tenure_log::{RecordHash, codec::MAX_COMMIT_BYTES};
 
 /// The longest line that a reader takes, in bytes: that of the largest commit with the most events, and room for
 /// notes with many cosignatures.
-pub(in crate::audit) const LONGEST_LINE: usize =
+pub(in crate) const LONGEST_LINE: usize =
     MAX_COMMIT_BYTES / 3 * 4 + MAX_COMMIT_BYTES / 8 * 67 + 64 * 1024;
 
 /// The first line.
@@ -32,9 +30,9 @@ pub struct Begin {
 /// A head that was signed when the history was so long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::audit) struct HeadLine {
+pub(in crate) struct HeadLine {
     /// The C2SP tlog-checkpoint note.
-    pub(in crate::audit) head: String,
+    pub(in crate) head: String,
 }
 
 /// The last line.
@@ -50,15 +48,15 @@ pub struct End {
 }
 
 /// One line, read.
-pub(in crate::audit) enum Line<'l> {
+pub(in crate) enum Line<'l> {
     Commit(CommitLine<'l>),
     Head(HeadLine),
     End(End),
 }
 
 /// A commit as it stands in its line.
-pub(in crate::audit) struct CommitLine<'l> {
-    pub(in crate::audit) first: Position,
+pub(in crate) struct CommitLine<'l> {
+    pub(in crate) first: Position,
     /// The stated hashes with what is between them: 64 digits and `","`.
     records: &'l [u8],
     commit: &'l [u8],
@@ -69,12 +67,12 @@ const BETWEEN: &[u8] = b"\",\"";
 
 impl Begin {
     /// Of a history from this position on.
-    pub(in crate::audit) fn new(from: u64, before: Vec<String>, verifier_key: Option<String>) -> Self {
+    pub(in crate) fn new(from: u64, before: Vec<String>, verifier_key: Option<String>) -> Self {
         Self { format: FORMAT.to_owned(), from, before, verifier_key }
     }
 
     /// Reads the first line.
-    pub(in crate::audit) fn read(line: &[u8]) -> Result<Self, String> {
+    pub(in crate) fn read(line: &[u8]) -> Result<Self, String> {
         let begin: Self = exact(line).ok_or("is not the first line of an export")?;
         if begin.format == FORMAT {
             Ok(begin)
@@ -86,7 +84,7 @@ impl Begin {
 
 impl<'l> Line<'l> {
     /// Reads a line behind the first; none when it is none of ours, spelled as we spell it.
-    pub(in crate::audit) fn read(line: &'l [u8]) -> Option<Self> {
+    pub(in crate) fn read(line: &'l [u8]) -> Option<Self> {
         if line.starts_with(b"{\"first\":") {
             CommitLine::read(line).map(Self::Commit)
         } else if line.starts_with(b"{\"head\":") {
@@ -112,13 +110,13 @@ impl<'l> CommitLine<'l> {
     }
 
     /// Decodes the bytes of the commit into `out`; false when they are not spelled as we spell them.
-    pub(in crate::audit) fn decode(&self, out: &mut Vec<u8>) -> bool {
+    pub(in crate) fn decode(&self, out: &mut Vec<u8>) -> bool {
         out.clear();
         STANDARD.decode_vec(self.commit, out).is_ok()
     }
 
     /// Whether these are the hashes that the line states.
-    pub(in crate::audit) fn states(&self, hashes: &[RecordHash]) -> bool {
+    pub(in crate) fn states(&self, hashes: &[RecordHash]) -> bool {
         let mut rest = self.records;
         hashes.iter().enumerate().all(|(index, hash)| {
             if index > 0 {
@@ -152,7 +150,7 @@ pub(super) fn write_line(out: &mut Vec<u8>, line: &impl Serialize) {
 }
 
 /// A hash as it is written: lower-case hex.
-pub(in crate::audit) fn hex(bytes: &[u8; 32]) -> [u8; DIGITS] {
+pub(in crate) fn hex(bytes: &[u8; 32]) -> [u8; DIGITS] {
     const DIGIT: &[u8; 16] = b"0123456789abcdef";
     let mut out = [0; DIGITS];
     for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {

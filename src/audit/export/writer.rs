@@ -3,10 +3,8 @@
 use std::io::{self, Write};
 
 use super::line::{Begin, End, HeadLine, write_commit, write_line};
-use crate::{
-    domain::Position,
-    log::{RecordHash, StoredBytes, StoredCommit},
-};
+use tenure_core::Position;
+use tenure_log::{RecordHash, StoredBytes, StoredCommit};
 
 /// Writes an export. It is finished by [`ExportWriter::end`]; one that breaks off before says of itself that it
 /// was cut.

@@ -1,6 +1,6 @@
 //! Lengths of time as a story tells them: exact, because they decide.
 
-use crate::domain::{Seconds, Timestamp};
+use tenure_core::{Seconds, Timestamp};
 
 /// `1d 2h 3m 4s`, without the units that are zero; with milliseconds where there are any.
 pub(super) fn lasting(millis: i64) -> String {

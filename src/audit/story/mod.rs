@@ -13,7 +13,7 @@ use super::{
     replay::{Replay, Step},
     view::SessionState,
 };
-use crate::domain::{
+use tenure_core::{
     Actor, EventId, EventKind, Position, SessionId, Stream, SubjectEvent, SubjectId, Timestamp, event::Event,
     session::Session, state::State,
 };

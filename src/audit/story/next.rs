@@ -1,7 +1,7 @@
 //! What could happen to a session next, and when.
 
 use super::lasting::between;
-use crate::domain::{
+use tenure_core::{
     Policy, Timestamp,
     command::{Command, RenewSession},
     decide::decide,

@@ -6,7 +6,7 @@ use super::{
     Reason,
     lasting::{between, seconds},
 };
-use crate::domain::{
+use tenure_core::{
     Generation, Timestamp,
     command::{Command, RenewSession},
     decide::decide,

@@ -5,9 +5,8 @@ use super::{
     lasting::{between, seconds},
     refusals,
 };
-use crate::{
-    audit::replay::Step,
-    domain::{
+use crate::replay::Step;
+use tenure_core::{
         Generation, KeyUse, Mode, SessionId, Stream, SubjectId, Timestamp,
         bulk::{Bulk, end_of},
         event::{
@@ -20,8 +19,7 @@ use crate::{
         session::Session,
         state::State,
         subject::Subject,
-    },
-};
+    };
 
 type Told = (String, Option<Reason>);
 
@@ -261,6 +259,6 @@ fn owner_changed(event: &SubjectRegistered, subject: &Subject) -> Option<String>
     let was = subject.profile().and_then(|profile| profile.owner_id.as_ref());
     let is = event.profile.owner_id.as_ref();
     let name =
-        |owner: Option<&crate::domain::OwnerId>| owner.map_or("nobody".to_owned(), ToString::to_string);
+        |owner: Option<&tenure_core::OwnerId>| owner.map_or("nobody".to_owned(), ToString::to_string);
     (was != is).then(|| format!("Its subject went from owner {} to {}.", name(was), name(is)))
 }

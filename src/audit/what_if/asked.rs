@@ -1,6 +1,6 @@
 //! What was asked, as far as the record tells: a commit back into the requests that led to it.
 
-use crate::domain::{
+use tenure_core::{
     Actor, Commit, Event, Generation, Mode, Policy, Seconds, SessionId, SubjectEvent, Timestamp,
     command::{
         AskedTerms, Command, CreateSession, EndContested, EraseSubject, RecordUsage, RefreshSession,

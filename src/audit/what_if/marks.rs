@@ -1,7 +1,7 @@
 //! What the authority's own events say of sessions, said of those of the other history.
 
 use super::with_events;
-use crate::domain::{
+use tenure_core::{
     Commit, Event, SessionId, SystemEvent,
     bulk::{Counter, Selector},
     event::{Presented, Seen, SelectionRevoked, SessionsSeen, TokensPresented},

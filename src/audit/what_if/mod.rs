@@ -15,8 +15,7 @@ use serde_json::Value;
 
 use self::asked::{Asked, Request};
 pub use self::overrides::{Overrides, WrongPolicy};
-use crate::{
-    domain::{
+use tenure_core::{
         Commit, Event, Policy, Position, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent, Timestamp,
         bulk::{self, Bulk},
         decide::decide,
@@ -25,9 +24,8 @@ use crate::{
         refusal::Refused,
         state::State,
         subject::Subject,
-    },
-    log::StoredCommit,
-};
+    };
+use tenure_log::StoredCommit;
 
 /// What such a replay cannot know.
 pub const UNKNOWN: [&str; 6] = [
@@ -271,7 +269,7 @@ fn bulks(stored: &StoredCommit) -> Vec<Bulk> {
 
 impl Counts {
     fn add(&mut self, events: &[Event]) {
-        use crate::domain::event::{RejectionCause, Trigger};
+        use tenure_core::event::{RejectionCause, Trigger};
         for event in events {
             let (place, count) = match event {
                 Event::Subject(SubjectEvent::SessionCreated(_)) => (&mut self.created, 1),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use serde_json::{Value, json};
 use toml::de::{DeTable, DeValue};
 
-use crate::domain::{
+use tenure_core::{
     Policy, Seconds,
     policy::{OnLimit, OnReuse},
 };

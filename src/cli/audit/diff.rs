@@ -6,14 +6,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::{known::Known, source::Source, stopped::damaged};
-use crate::{
-    audit::{
+use tenure_audit::{
         diff::differences,
         replay::{Replay, Until},
-    },
-    cli::{ambient, context::Global, failure::Failure, output::Column},
-    domain::Position,
-};
+    };
+use crate::cli::{ambient, context::Global, failure::Failure, output::Column};
+use tenure_core::Position;
 
 /// Arguments of `tenure audit diff`.
 #[derive(Debug, Args)]

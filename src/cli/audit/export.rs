@@ -17,20 +17,18 @@ use super::{
     source::open,
     stopped::{Heads, Stopped},
 };
-use crate::{
-    audit::{
+use tenure_audit::{
         SignedHead, VerifierKey,
         export::{ExportError, Signatures, Span, export},
         verify::{Trust, Verdict, verify},
-    },
-    cli::{
+    };
+use crate::cli::{
         ambient,
         client::Request,
         context::Global,
         failure::Failure,
         output::{Column, Output},
-    },
-};
+    };
 
 /// Arguments of `tenure audit export`.
 #[derive(Debug, Args)]

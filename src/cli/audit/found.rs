@@ -3,12 +3,10 @@
 use serde::{Serialize, Serializer};
 
 use super::{known::Trusted, stopped::damaged};
-use crate::{
-    audit::verify::{Fault, Verdict},
-    cli::{failure::Failure, output::Output},
-    domain::Timestamp,
-    log::RootHash,
-};
+use tenure_audit::verify::{Fault, Verdict};
+use crate::cli::{failure::Failure, output::Output};
+use tenure_core::Timestamp;
+use tenure_log::RootHash;
 
 /// How the reading of a history ended.
 #[derive(Debug)]

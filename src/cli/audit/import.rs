@@ -11,16 +11,14 @@ use super::{
     progress,
     source::open,
 };
-use crate::{
-    audit::import::{ImportError, import},
-    cli::{
+use tenure_audit::import::{ImportError, import};
+use crate::cli::{
         ambient,
         context::Global,
         failure::{Exit, Failure},
         output::Column,
-    },
-    domain::Position,
-};
+    };
+use tenure_core::Position;
 
 /// Arguments of `tenure audit import`.
 #[derive(Debug, Args)]

@@ -7,10 +7,8 @@ use std::{
 
 use clap::Args;
 
-use crate::{
-    audit::{SignedHead, VerifierKey, known::heads_in, verify::Trust},
-    cli::failure::Failure,
-};
+use tenure_audit::{SignedHead, VerifierKey, known::heads_in, verify::Trust};
+use crate::cli::failure::Failure;
 
 /// What is trusted before the history is opened.
 #[derive(Debug, Args)]

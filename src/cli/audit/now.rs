@@ -2,10 +2,8 @@
 
 use serde_json::Value;
 
-use crate::{
-    cli::{client::Request, context::Global, failure::Failure},
-    domain::Timestamp,
-};
+use crate::cli::{client::Request, context::Global, failure::Failure};
+use tenure_core::Timestamp;
 
 /// The moment at which the server judges sessions now; none of one that has none to judge.
 pub(super) fn of_server(global: &Global) -> Result<Option<Timestamp>, Failure> {

@@ -9,10 +9,8 @@ use std::{
 use indicatif::ProgressBar;
 use serde_json::Value;
 
-use crate::{
-    cli::{client::Request, context::Global, output::Output},
-    domain::Position,
-};
+use crate::cli::{client::Request, context::Global, output::Output};
+use tenure_core::Position;
 
 /// A bar is moved when so many more events were read.
 const EVERY: u64 = 4_096;

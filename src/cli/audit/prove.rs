@@ -11,22 +11,20 @@ use super::{
     source::Source,
     stopped::damaged,
 };
-use crate::{
-    audit::{
+use tenure_audit::{
         SignedHead, VerifierKey,
         proof::{NodeHash, inclusion_parts, verify_consistency, verify_inclusion},
         range::Range,
-    },
-    cli::{
+    };
+use crate::cli::{
         ambient,
         client::Request,
         context::{Context, Global},
         failure::Failure,
         output::Column,
-    },
-    domain::Position,
-    log::{RecordHash, StoredCommit, tree::leaf},
-};
+    };
+use tenure_core::Position;
+use tenure_log::{RecordHash, StoredCommit, tree::leaf};
 
 /// Arguments of `tenure audit prove`.
 #[derive(Debug, Args)]
@@ -244,5 +242,5 @@ fn hex(hash: &NodeHash) -> String {
 }
 
 fn from_hex(text: &str) -> Option<NodeHash> {
-    crate::audit::export::from_hex(text)
+    tenure_audit::export::from_hex(text)
 }

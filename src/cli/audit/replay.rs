@@ -8,16 +8,14 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{known::Known, now, source::Source, step, stopped::damaged};
-use crate::{
-    audit::replay::{self, Until, sessions},
-    cli::{
+use tenure_audit::replay::{self, Until, sessions};
+use crate::cli::{
         context::{Global, moment},
         failure::Failure,
         output::{Column, Format, Output},
-    },
-    domain::{Position, Timestamp, evolve::IllegalEvent, session::Status, state::State},
-    log::StoredCommit,
-};
+    };
+use tenure_core::{Position, Timestamp, evolve::IllegalEvent, session::Status, state::State};
+use tenure_log::StoredCommit;
 
 /// Arguments of `tenure audit replay`.
 #[derive(Debug, Args)]

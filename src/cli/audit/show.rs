@@ -6,17 +6,15 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{known::Known, now, source::Source, stopped::damaged};
-use crate::{
-    audit::{
+use tenure_audit::{
         replay::{Replay, Until},
         story::{Chapter, Live, Story, Teller},
-    },
-    cli::{
+    };
+use crate::cli::{
         context::{Global, moment},
         failure::Failure,
-    },
-    domain::{Position, SessionId, Timestamp},
-};
+    };
+use tenure_core::{Position, SessionId, Timestamp};
 
 /// Arguments of `tenure audit show`.
 #[derive(Debug, Args)]

@@ -15,11 +15,9 @@ use super::{
     progress,
     stopped::Stopped,
 };
-use crate::{
-    audit::verify::{Fault, verify},
-    cli::{client::Request, context::Global, failure::Failure},
-    log::StoredCommit,
-};
+use tenure_audit::verify::{Fault, verify};
+use crate::cli::{client::Request, context::Global, failure::Failure};
+use tenure_log::StoredCommit;
 
 /// So much of a file is read at a time.
 const READ_BYTES: usize = 1 << 20;

@@ -4,10 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use crate::{
-    audit::{diff::differences, replay::Step},
-    domain::{Stream, state::State},
-};
+use tenure_audit::{diff::differences, replay::Step};
+use tenure_core::{Stream, state::State};
 
 /// The part of a state that an event of this stream can change, but for marks on sessions.
 pub(super) fn part(state: &State, stream: &Stream) -> State {

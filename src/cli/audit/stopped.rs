@@ -16,19 +16,17 @@ use super::{
     known::Trusted,
     source::Each,
 };
-use crate::{
-    audit::{
+use tenure_audit::{
         HeadKey, SignedHead, VerifierKey,
         known::heads_in,
         verify::{Fault, LogCheck, Place, Unproved},
-    },
-    cli::{
+    };
+use crate::cli::{
         ambient,
         failure::{Exit, Failure},
-    },
-    domain::Position,
-    log::{OpenError, SledLog, StoredCommit},
-};
+    };
+use tenure_core::Position;
+use tenure_log::{OpenError, SledLog, StoredCommit};
 
 /// The log of a stopped server, in a copy.
 #[derive(Debug)]

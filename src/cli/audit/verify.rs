@@ -11,16 +11,14 @@ use super::{
     source::Source,
     stopped::damaged,
 };
-use crate::{
-    audit::verify::Fault,
-    cli::{
+use tenure_audit::verify::Fault;
+use crate::cli::{
         ambient,
         context::Global,
         failure::Failure,
         output::{Column, Format, Output},
-    },
-    domain::state::State,
-};
+    };
+use tenure_core::state::State;
 
 /// Arguments of `tenure audit verify`.
 #[derive(Debug, Args)]

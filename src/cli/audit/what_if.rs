@@ -6,16 +6,14 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{known::Known, now, source::Source, stopped::damaged};
-use crate::{
-    audit::what_if::{self, Overrides},
-    cli::{
+use tenure_audit::what_if::{self, Overrides};
+use crate::cli::{
         ambient,
         context::Global,
         failure::Failure,
         output::{Column, Format},
-    },
-    domain::Timestamp,
-};
+    };
+use tenure_core::Timestamp;
 
 /// Arguments of `tenure audit what-if`.
 #[derive(Debug, Args)]

@@ -9,10 +9,8 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use crate::{
-    cli::{ambient, failure::Failure},
-    clock::stopwatch,
-};
+use crate::cli::{ambient, failure::Failure};
+use tenure_protocol::clock::stopwatch;
 
 /// So often the disk is asked to sync, for the median.
 const SYNCS: usize = 50;

@@ -28,10 +28,8 @@ use super::{
     renew::ByHttp,
     report::{Series, print},
 };
-use crate::{
-    cli::{ambient, context::Global, failure::Failure},
-    clock::stopwatch,
-};
+use crate::cli::{ambient, context::Global, failure::Failure};
+use tenure_protocol::clock::stopwatch;
 
 /// Arguments of `tenure bench fan-out`.
 #[derive(Debug, Args)]
@@ -98,7 +96,7 @@ impl FanOut {
             if let Some(stock) = &mut stock {
                 with.add(&runtime.block_on(stock.round(self.renewing, self.length()))?);
             } else {
-                crate::clock::pause(self.length());
+                tenure_protocol::clock::pause(self.length());
             }
             let sent = writer.stop()?;
             heard.add(&readers.stop(&sent, self.length())?);
@@ -194,7 +192,7 @@ impl Readers {
         let expected = sent.len() * usize::from(self.count);
         let begun = stopwatch();
         while self.heard.lock().len() < expected && begun.elapsed() < Duration::from_secs(30) {
-            crate::clock::pause(Duration::from_millis(20));
+            tenure_protocol::clock::pause(Duration::from_millis(20));
         }
         self.background.stop()?;
         let heard = std::mem::take(&mut *self.heard.lock());

@@ -2,10 +2,8 @@
 
 use parking_lot::Mutex;
 
-use crate::{
-    domain::{Position, Timestamp},
-    log::{EncodedCommit, EventLog, Head, LogError, Outcome, RootHash, StoredBytes, StoredCommit},
-};
+use tenure_core::{Position, Timestamp};
+use tenure_log::{EncodedCommit, EventLog, Head, LogError, Outcome, RootHash, StoredBytes, StoredCommit};
 
 /// Counts, and forgets.
 #[derive(Debug)]

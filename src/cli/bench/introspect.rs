@@ -17,11 +17,9 @@ use super::{
     report::{Series, print},
     stock::{InMemory, sessions},
 };
-use crate::{
-    authority::Authority,
-    cli::{context::Global, failure::Failure},
-    clock::{stopwatch, worked},
-};
+use tenure_server::authority::Authority;
+use crate::cli::{context::Global, failure::Failure};
+use tenure_protocol::clock::{stopwatch, worked};
 
 /// How often a client asks before all look whether time is up.
 const CALLS: usize = 2_000;

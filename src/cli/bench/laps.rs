@@ -15,10 +15,8 @@ use parking_lot::Mutex;
 use tokio::sync::Barrier;
 
 use super::failed;
-use crate::{
-    cli::failure::Failure,
-    clock::{stopwatch, worked},
-};
+use crate::cli::failure::Failure;
+use tenure_protocol::clock::{stopwatch, worked};
 
 /// One that asks and waits.
 pub(super) trait Caller: Send + 'static {

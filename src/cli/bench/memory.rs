@@ -13,12 +13,10 @@ use super::{
     report::print_with,
     stock::{InMemory, TTL, sessions},
 };
-use crate::{
-    authority::{Authority, Context},
-    cli::{context::Global, output::Column},
-    domain::Actor,
-    tokens::SessionToken,
-};
+use tenure_server::authority::{Authority, Context};
+use crate::cli::{context::Global, output::Column};
+use tenure_core::Actor;
+use tenure_server::tokens::SessionToken;
 
 /// So many sessions are made before they are renewed together; only their tokens are kept meanwhile.
 const AT_ONCE: usize = 10_000;

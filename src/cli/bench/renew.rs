@@ -23,12 +23,10 @@ use super::{
     report::{Series, print},
     stock::{OnDisk, RENEWALS, TTL, sessions},
 };
-use crate::{
-    cli::{ambient, context::Global, failure::Failure, output::Output},
-    domain::Position,
-    log,
-    tokens::SessionToken,
-};
+use crate::cli::{ambient, context::Global, failure::Failure, output::Output};
+use tenure_core::Position;
+use tenure_log as log;
+use tenure_server::tokens::SessionToken;
 
 /// With fewer renewals left to each session than this, a round begins with new sessions.
 const FEW: u32 = 20;

@@ -9,24 +9,22 @@ use super::{
     failed,
     report::{Series, print},
 };
-use crate::{
-    audit::{
+use tenure_audit::{
         HeadKey, SignedHead,
         export::{End, ExportWriter},
         range::Range,
         replay::{Replay as Folding, Until},
         verify::{Trust, verify},
-    },
-    cli::{context::Global, failure::Failure},
-    clock::{stopwatch, worked},
-    domain::{
+    };
+use crate::cli::{context::Global, failure::Failure};
+use tenure_protocol::clock::{stopwatch, worked};
+use tenure_core::{
         Actor, Commit, CommitId, Event, Generation, Mode, Policy, Position, Seconds, SessionId, Stream,
         SubjectEvent, SystemEvent, Timestamp,
         event::{PolicyChanged, Profile, SessionCreated, SessionRenewed, SubjectRegistered, Terms},
-    },
-    entropy::OsEntropy,
-    log::encode,
-};
+    };
+use tenure_protocol::entropy::OsEntropy;
+use tenure_log::encode;
 
 /// Arguments of `tenure bench replay`.
 #[derive(Debug, Args)]
@@ -75,7 +73,7 @@ impl Replay {
         bytes: &[u8],
         key: &HeadKey,
         series: &mut Series,
-        each: &mut dyn FnMut(crate::log::StoredCommit) -> ControlFlow<()>,
+        each: &mut dyn FnMut(tenure_log::StoredCommit) -> ControlFlow<()>,
     ) -> Result<(), Failure> {
         let (begun, work) = (stopwatch(), worked());
         let trust = Trust { key: Some(key.verifier()), known: &[] };

@@ -12,13 +12,11 @@ use super::{
     report::print_with,
     stock::{OnDisk, sessions},
 };
-use crate::{
-    authority::{AskedBulk, Authority, Context, Inactive, Selection},
-    cli::{context::Global, failure::Failure, output::Column},
-    clock::stopwatch,
-    domain::{Actor, session::TokenFault},
-    tokens::SessionToken,
-};
+use tenure_server::authority::{AskedBulk, Authority, Context, Inactive, Selection};
+use crate::cli::{context::Global, failure::Failure, output::Column};
+use tenure_protocol::clock::stopwatch;
+use tenure_core::{Actor, session::TokenFault};
+use tenure_server::tokens::SessionToken;
 
 /// Arguments of `tenure bench revoke-all`.
 #[derive(Debug, Args)]

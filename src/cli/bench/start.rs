@@ -15,19 +15,17 @@ use super::{
     report::print_with,
     stock::policy,
 };
-use crate::{
-    cli::{context::Global, failure::Failure, output::Column},
-    clock::{stopwatch, worked},
-    domain::{
+use crate::cli::{context::Global, failure::Failure, output::Column};
+use tenure_protocol::clock::{stopwatch, worked};
+use tenure_core::{
         Actor, Commit, CommitId, Event, Generation, Mode, Position, Seconds, SessionId, Stream, SubjectEvent,
         SubjectId, Timestamp,
         event::{Profile, SessionCreated, SessionRenewed, SubjectRegistered, Terms},
-    },
-    entropy::{self, Entropy, OsEntropy},
-    log::{EncodedCommit, EventLog, Outcome, SledLog, encode},
-    node::{Node, Options, snapshot},
-    projections::history,
-};
+    };
+use tenure_protocol::entropy::{self, Entropy, OsEntropy};
+use tenure_log::{EncodedCommit, EventLog, Outcome, SledLog, encode};
+use tenure_server::node::{Node, Options, snapshot};
+use tenure_server::projections::history;
 
 /// Arguments of `tenure bench start`.
 #[derive(Debug, Args)]

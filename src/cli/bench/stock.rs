@@ -5,18 +5,16 @@ use std::{path::Path, sync::Arc};
 use tokio::runtime::Handle;
 
 use super::{conditions::Scratch, failed, forgetful::ForgetfulLog};
-use crate::{
-    authority::{Authority, Context, IdempotencyTable, Issuing, Live, NewSession, Parts, Room, Secrets},
-    cli::failure::Failure,
-    clock::{Clock, SystemClock, TestClock},
-    domain::{Actor, Policy, Seconds, Timestamp, keys::Keys, state::State},
-    entropy::OsEntropy,
-    log::StoredCommit,
-    node::{Node, Options},
-    projections::Projections,
-    texts::SubjectKeys,
-    tokens::{Digests, Keyring, SessionToken, Tokens},
-};
+use tenure_server::authority::{Authority, Context, IdempotencyTable, Issuing, Live, NewSession, Parts, Room, Secrets};
+use crate::cli::failure::Failure;
+use tenure_protocol::clock::{Clock, SystemClock, TestClock};
+use tenure_core::{Actor, Policy, Seconds, Timestamp, keys::Keys, state::State};
+use tenure_protocol::entropy::OsEntropy;
+use tenure_log::StoredCommit;
+use tenure_server::node::{Node, Options};
+use tenure_server::projections::Projections;
+use tenure_server::personal_data::SubjectKeys;
+use tenure_server::tokens::{Digests, Keyring, SessionToken, Tokens};
 
 /// The period of the sessions that are measured with.
 pub(super) const TTL: u32 = 3_600;

@@ -6,17 +6,15 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::COLUMNS;
-use crate::{
-    authority::NewCredential,
-    cli::{
+use tenure_server::authority::NewCredential;
+use crate::cli::{
         ambient,
         client::Request,
         context::{Context, Global, fields, span},
         failure::Failure,
-    },
-    domain::{OwnerId, Seconds, event::Role, text::fault_of_text},
-    node,
-};
+    };
+use tenure_core::{OwnerId, Seconds, event::Role, text::fault_of_text};
+use tenure_server::node;
 
 /// Arguments of `tenure credential create`.
 #[derive(Debug, Args)]

@@ -3,16 +3,14 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::{
-    cli::{
+use crate::cli::{
         client::Request,
         context::{Caution, Context},
         failure::{Exit, Failure},
         output::Column,
         pages,
-    },
-    domain::{Timestamp, keys::ROTATION_PAUSE},
-};
+    };
+use tenure_core::{Timestamp, keys::ROTATION_PAUSE};
 
 /// Arguments of `tenure keys rotate`.
 #[derive(Debug, Args)]

@@ -23,11 +23,9 @@ use super::{
     session::Terms,
     session_file,
 };
-use crate::{
-    client::{End, Error, Grant, Holder, InUse, Options, Revoked, SessionFile, State},
-    domain::{Seconds, SubjectId},
-    outbound::Plaintext,
-};
+use tenure_client::{End, Error, Grant, Holder, InUse, Options, Revoked, SessionFile, State};
+use tenure_core::{Seconds, SubjectId};
+use tenure_http_client::outbound::Plaintext;
 
 /// So long a call at the start or the end is tried again while it fails for the moment.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -217,7 +215,7 @@ impl Run {
         cli: &Context,
         file: &SessionFile,
         subject: &SubjectId,
-        old: Option<crate::domain::SessionId>,
+        old: Option<tenure_core::SessionId>,
     ) -> Result<(), Failure> {
         let locked = session_file::locked(file.path())?;
         if locked.read().is_ok_and(|grant| Some(grant.session_id) != old) {
@@ -233,7 +231,7 @@ impl Run {
     fn command_with(&self, holder: &Holder, named: Named<'_>) -> Command {
         let grant = holder.grant();
         let path = SessionFile::at(&self.session_file);
-        crate::process::give_back();
+        tenure_server::process::give_back();
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]);
         // The command gets its session. The key that may create others is not its business.

@@ -2,16 +2,14 @@
 
 use serde_json::Value;
 
-use crate::{
-    cli::{
+use crate::cli::{
         client::Request,
         context::Context,
         failure::{Exit, Failure},
         words,
-    },
-    client::{End, Error, Grant},
-    domain::{SubjectId, Timestamp},
-};
+    };
+use tenure_client::{End, Error, Grant};
+use tenure_core::{SubjectId, Timestamp};
 
 /// What ends a session without anyone wanting its holder to stop.
 const WANTED_BY_NOBODY: [&str; 3] = ["self", "evicted", "restore"];

@@ -5,17 +5,15 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::Value;
 
-use crate::{
-    cli::{
+use crate::cli::{
         client::Request,
         context::{Context, Named, fields, span},
         failure::Failure,
         output::Column,
         secret::Secret,
         secret_file, session_file,
-    },
-    domain::Seconds,
-};
+    };
+use tenure_core::Seconds;
 
 /// Arguments of `tenure session access-token`.
 #[derive(Debug, Args)]

@@ -6,8 +6,7 @@ use clap::Args;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{DETAILS, token_in, without_token};
-use crate::{
-    cli::{
+use crate::cli::{
         ambient,
         client::Request,
         context::{Context, Named, fields, span},
@@ -16,9 +15,8 @@ use crate::{
         renewal_memo::Memo,
         secret_file::Replacement,
         session_file,
-    },
-    domain::{Seconds, SubjectId, Timestamp},
-};
+    };
+use tenure_core::{Seconds, SubjectId, Timestamp};
 
 /// Durations are seconds, or such as 90m, 24h, 7d.
 #[derive(Debug, Args)]

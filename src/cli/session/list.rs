@@ -3,15 +3,13 @@
 use clap::Args;
 
 use super::COLUMNS;
-use crate::{
-    cli::{
+use crate::cli::{
         client::Request,
         context::{AsOf, Context},
         failure::Failure,
         pages::{self, Paging},
-    },
-    domain::{OwnerId, SubjectId},
-};
+    };
+use tenure_core::{OwnerId, SubjectId};
 
 /// Arguments of `tenure session list`.
 #[derive(Debug, Args)]

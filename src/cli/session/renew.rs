@@ -13,8 +13,7 @@ use clap::{Args, builder::NonEmptyStringValueParser};
 use serde_json::{Value, json};
 
 use super::{DETAILS, token_in, without_token};
-use crate::{
-    cli::{
+use crate::cli::{
         ambient,
         client::Request,
         context::{Context, Named},
@@ -23,11 +22,10 @@ use crate::{
         secret::Secret,
         secret_file::{self, Replacement},
         session_file,
-    },
-    client::{self, SessionFile},
-    clock::pause,
-    domain::token::SESSION_TOKEN_PREFIX,
-};
+    };
+use tenure_client::{self as client, SessionFile};
+use tenure_protocol::clock::pause;
+use tenure_core::token::SESSION_TOKEN_PREFIX;
 
 /// The authority's `renewal.reuse_grace` is no longer.
 const LONGEST_GRACE: Duration = Duration::from_mins(2);
@@ -185,15 +183,13 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::{
-        cli::{
+    use crate::cli::{
             client::Client,
             failure::Exit,
             fake_server,
             output::{Format, Output},
-        },
-        outbound::Plaintext,
-    };
+        };
+    use tenure_http_client::outbound::Plaintext;
 
     fn context(url: &str) -> Context {
         Context {

@@ -4,15 +4,13 @@ use clap::{Args, builder::NonEmptyStringValueParser};
 use serde_json::{Map, Value, json};
 
 use super::DETAILS;
-use crate::{
-    cli::{
+use crate::cli::{
         client::Request,
         context::{Caution, Context, fields, moment},
         failure::Failure,
         output::Column,
-    },
-    domain::{KeyId, OwnerId, SubjectId, Timestamp},
-};
+    };
+use tenure_core::{KeyId, OwnerId, SubjectId, Timestamp};
 
 /// Arguments of `tenure session revoke`.
 #[derive(Debug, Args)]

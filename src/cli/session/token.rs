@@ -5,10 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use crate::{
-    cli::{context::Context, failure::Failure},
-    client::SessionFile,
-};
+use crate::cli::{context::Context, failure::Failure};
+use tenure_client::SessionFile;
 
 /// Asks no server. Ask anew for each use: a renewal makes the token void.
 #[derive(Debug, Args)]

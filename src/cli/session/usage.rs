@@ -7,17 +7,15 @@ use std::path::PathBuf;
 use clap::{Args, builder::NonEmptyStringValueParser};
 use serde_json::{Value, json};
 
-use crate::{
-    cli::{
+use crate::cli::{
         ambient,
         client::Request,
         context::{Context, Named, fields},
         failure::Failure,
         output::Column,
         secret_file, session_file,
-    },
-    domain::{Amount, Timestamp},
-};
+    };
+use tenure_core::{Amount, Timestamp};
 
 /// Arguments of `tenure session usage`.
 #[derive(Debug, Args)]
@@ -101,15 +99,13 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::{
-        cli::{
+    use crate::cli::{
             client::Client,
             fake_server,
             output::{Format, Output},
             secret::Secret,
-        },
-        outbound::Plaintext,
-    };
+        };
+    use tenure_http_client::outbound::Plaintext;
 
     #[derive(Parser)]
     struct Line {

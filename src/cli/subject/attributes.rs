@@ -3,7 +3,8 @@
 use clap::Args;
 use serde_json::{Map, Value};
 
-use crate::{cli::context::fields, domain::OwnerId};
+use crate::cli::context::fields;
+use tenure_core::OwnerId;
 
 /// What to do at a limit.
 const ON_LIMIT: [&str; 2] = ["reject", "evict_oldest"];

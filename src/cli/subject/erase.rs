@@ -4,15 +4,13 @@ use clap::Args;
 use serde_json::json;
 
 use super::DETAILS;
-use crate::{
-    cli::{
+use crate::cli::{
         client::Request,
         context::{Caution, Context},
         failure::Failure,
         output::Column,
-    },
-    domain::SubjectId,
-};
+    };
+use tenure_core::SubjectId;
 
 /// Its name, and the devices, metadata and reasons of its sessions can never be read again. Its sessions go on, and
 /// what happened and when stays on record.

@@ -3,15 +3,13 @@
 use clap::Args;
 
 use super::COLUMNS;
-use crate::{
-    cli::{
+use crate::cli::{
         client::Request,
         context::Context,
         failure::Failure,
         pages::{self, Paging},
-    },
-    domain::OwnerId,
-};
+    };
+use tenure_core::OwnerId;
 
 /// Arguments of `tenure subject list`.
 #[derive(Debug, Args)]

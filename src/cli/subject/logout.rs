@@ -2,16 +2,14 @@
 
 use clap::Args;
 
-use crate::{
-    cli::{
+use crate::cli::{
         client::Request,
         context::{Caution, Context},
         failure::Failure,
         output::Column,
         pages, session,
-    },
-    domain::{SessionId, SubjectId},
-};
+    };
+use tenure_core::{SessionId, SubjectId};
 
 /// Arguments of `tenure subject logout`.
 #[derive(Debug, Args)]

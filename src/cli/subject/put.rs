@@ -7,14 +7,12 @@ use super::{
     DETAILS,
     attributes::{Attributes, FIELDS},
 };
-use crate::{
-    cli::{
+use crate::cli::{
         client::Request,
         context::{Caution, Context},
         failure::Failure,
-    },
-    domain::SubjectId,
-};
+    };
+use tenure_core::SubjectId;
 
 /// What an issuer's put keeps when it is left out.
 const KEPT_FROM_ISSUERS: [&str; 5] =

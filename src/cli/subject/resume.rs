@@ -4,14 +4,12 @@ use clap::Args;
 use serde_json::Value;
 
 use super::DETAILS;
-use crate::{
-    cli::{
+use crate::cli::{
         client::Request,
         context::{Context, fields},
         failure::Failure,
-    },
-    domain::SubjectId,
-};
+    };
+use tenure_core::SubjectId;
 
 /// Its sessions that have not ended meanwhile work again.
 #[derive(Debug, Args)]

@@ -7,10 +7,8 @@ use super::{
     DETAILS,
     attributes::{Attributes, FIELDS, OPTIONS},
 };
-use crate::{
-    cli::{client::Request, context::Context, failure::Failure},
-    domain::SubjectId,
-};
+use crate::cli::{client::Request, context::Context, failure::Failure};
+use tenure_core::SubjectId;
 
 /// Only what is named is changed.
 #[derive(Debug, Args)]

@@ -3,14 +3,12 @@
 use clap::Args;
 
 use super::DETAILS;
-use crate::{
-    cli::{
+use crate::cli::{
         client::Request,
         context::{AsOf, Context},
         failure::Failure,
-    },
-    domain::SubjectId,
-};
+    };
+use tenure_core::SubjectId;
 
 /// Arguments of `tenure subject show`.
 #[derive(Debug, Args)]

@@ -4,14 +4,12 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::DETAILS;
-use crate::{
-    cli::{
+use crate::cli::{
         client::Request,
         context::{Caution, Context, fields, moment, span},
         failure::Failure,
-    },
-    domain::{Seconds, SubjectId, Timestamp},
-};
+    };
+use tenure_core::{Seconds, SubjectId, Timestamp};
 
 /// It gets no session, and no token of its sessions works, until it is resumed or the suspension ends. Its sessions are
 /// not ended: `tenure subject logout` does that.

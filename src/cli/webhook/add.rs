@@ -4,14 +4,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::COLUMNS;
-use crate::{
-    cli::{
+use crate::cli::{
         client::Request,
         context::{Context, fields},
         failure::Failure,
-    },
-    domain::OwnerId,
-};
+    };
+use tenure_core::OwnerId;
 
 /// Arguments of `tenure webhook add`.
 #[derive(Debug, Args)]

@@ -1,10 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    domain::{Digest16, record::ActorKind},
-    log::samples,
-};
+use tenure_core::{Digest16, record::ActorKind};
+use crate::samples;
 
 fn actors() -> impl Strategy<Value = Actor> {
     let kinds = [ActorKind::Authority, ActorKind::Credential, ActorKind::Session, ActorKind::Operator];

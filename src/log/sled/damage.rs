@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{tests::open, *};
-use crate::log::{
+use crate::{
     conformance::{append_all, read_all},
     samples::{commit, small, subject},
 };
@@ -250,7 +250,7 @@ fn the_log_of_another_history_is_refused() {
     let other = victim.dir.path().join("other");
     let log = open(&other).unwrap();
     for n in 0..400 {
-        let events = crate::log::encode(&commit(n, subject(n + 1), 0, i64::try_from(n).unwrap(), 1)).unwrap();
+        let events = crate::encode(&commit(n, subject(n + 1), 0, i64::try_from(n).unwrap(), 1)).unwrap();
         append_all(&log, vec![events]);
     }
     log.close().unwrap();

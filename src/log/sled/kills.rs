@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{tests::open, *};
-use crate::log::{
+use crate::{
     conformance::append_all,
     samples::{largest, small},
 };
@@ -64,7 +64,7 @@ fn killed_after(dir: &Path, batches: usize) -> u64 {
 fn check_history(dir: &Path, acknowledged: u64) {
     let mut next = 1;
     let log = SledLog::open(dir, &mut |stored| {
-        let same = crate::log::encode(&stored.commit) == Ok(nth(next));
+        let same = crate::encode(&stored.commit) == Ok(nth(next));
         next += 1;
         if same { Ok(()) } else { Err("is another commit".to_owned()) }
     });

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::log::{
+use crate::{
     conformance::{self, append_all, read_all},
     samples::{largest, small},
 };
@@ -132,7 +132,7 @@ fn the_largest_frames_do_not_reach_blobs() {
     // More than the start reads through one handle.
     let mut next = 0;
     let fold = &mut |stored: StoredCommit| {
-        assert_eq!(crate::log::encode(&stored.commit).unwrap(), largest(next));
+        assert_eq!(crate::encode(&stored.commit).unwrap(), largest(next));
         next += 1;
         Ok(())
     };

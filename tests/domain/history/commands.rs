@@ -1,6 +1,6 @@
 //! What is asked, as the domain takes it.
 
-use tenure::domain::{
+use tenure::core::{
     Actor, Generation, Mode, SealedText, Seconds, SubjectId, Timestamp,
     budget::{Constraints, Use},
     bulk::Selector,

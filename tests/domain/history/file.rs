@@ -12,7 +12,7 @@ use tenure::{
         export::ExportWriter,
         verify::{Fault, Trust, verify},
     },
-    domain::{Commit, Position},
+    core::{Commit, Position},
 };
 
 /// The commits of a history, each written before it is applied.

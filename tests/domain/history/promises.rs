@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tenure::{
     authority::Live,
-    domain::{
+    core::{
         Event, Generation, Mode, Position, Seconds, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent,
         Timestamp,
         activity::mark_seen,

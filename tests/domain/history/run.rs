@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tenure::domain::{
+use tenure::core::{
     Commit, Event, Generation, Seconds, Stream, Timestamp,
     command::{RevokeMatching, RotateKey, SystemCommand},
     decide::{decide, decide_system},

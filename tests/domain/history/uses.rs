@@ -4,7 +4,7 @@
 
 use tenure::{
     authority::Live,
-    domain::{
+    core::{
         Generation, Timestamp,
         command::SystemCommand,
         event::Seen as SeenInUse,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tenure::domain::{
+use tenure::core::{
     Event, SubjectEvent, SystemEvent, Timestamp,
     event::{ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode, Trigger},
     keys::KeyId,

@@ -5,9 +5,8 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 use serde_json::{Value, json};
 
 use super::damaged;
-use crate::{
-    audit::{diff::differences, replay::digest, view::SessionState},
-    cli::{
+use tenure_audit::{diff::differences, replay::digest, view::SessionState};
+use crate::cli::{
         ambient,
         audit::{found::Ending, known::Trusted, source::Source, stopped::expect_data},
         client::Request,
@@ -15,10 +14,9 @@ use crate::{
         failure::Failure,
         output::{Column, Output},
         pages,
-    },
-    domain::{Position, SessionId, Timestamp, session::Session, state::State},
-    node::snapshot,
-};
+    };
+use tenure_core::{Position, SessionId, Timestamp, session::Session, state::State};
+use tenure_server::node::snapshot;
 
 const COLUMNS: &[Column] = &[
     Column::plain("WHAT", "what"),

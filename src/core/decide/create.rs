@@ -1,0 +1,199 @@
+//! Begin a session: its terms, the limits on active ones, and who must make room.
+
+use std::ops::RangeInclusive;
+
+use crate::{
+    Digest16, Mode, Policy, SessionId, SubjectEvent, Timestamp,
+    command::{AskedTerms, CreateSession},
+    event::{Profile, SessionCreated, SessionRevoked, SessionsRevoked, SubjectRegistered, Terms, Trigger},
+    policy::{IDLE_TIMEOUT, OnLimit, REJECT_WINDOW, SHORTEST_TTL},
+    refusal::{FieldError, Refusal},
+    session::SharedSession,
+    subject::{Limit, Subject},
+};
+
+use super::Period;
+
+/// So many evictions are recorded one by one; more become a single event, so that a commit stays small
+/// however far a limit was lowered.
+const EVICTED_ONE_BY_ONE: usize = 256;
+
+/// So many of the active sessions are named in a refusal.
+const NAMED_IN_REFUSAL: usize = 50;
+
+pub(super) fn create(
+    policy: &Policy,
+    subject: &Subject,
+    command: &CreateSession,
+    at: Timestamp,
+) -> Result<Vec<SubjectEvent>, Refusal> {
+    let terms = check_terms(policy, command.terms)?;
+    let mut events = Vec::new();
+    if subject.registration.is_none() {
+        if !policy.auto_register {
+            return Err(Refusal::SubjectNotFound);
+        }
+        events.push(SubjectEvent::SubjectRegistered(SubjectRegistered { profile: Profile::default() }));
+    }
+    if let Some(suspension) = subject.suspension_at(at) {
+        return Err(suspension.refuses_create());
+    }
+    make_room(policy, subject, command, at, &mut events)?;
+    let absolute = at.plus(terms.absolute_lifetime);
+    let period = Period::starting(at, terms, absolute, terms.max_renewals, command.jitter);
+    events.push(SubjectEvent::SessionCreated(SessionCreated {
+        session_id: command.session_id,
+        terms,
+        expires_at: period.expires_at,
+        renew_at: period.renew_at,
+        device: command.device.clone(),
+        scopes: command.scopes.clone(),
+        metadata: command.metadata.clone(),
+        constraints: command.constraints.clone(),
+    }));
+    Ok(events)
+}
+
+/// The terms that are granted to a session that asks for these.
+///
+/// # Errors
+/// Every field that is out of its range.
+pub fn check_terms(policy: &Policy, asked: AskedTerms) -> Result<Terms, Refusal> {
+    granted(policy, asked).map_err(Refusal::Invalid)
+}
+
+/// The device's limit is checked first; what it evicts no longer counts against the subject's.
+fn make_room(
+    policy: &Policy,
+    subject: &Subject,
+    command: &CreateSession,
+    at: Timestamp,
+    events: &mut Vec<SubjectEvent>,
+) -> Result<(), Refusal> {
+    let mut evicted = Vec::new();
+    if let Some(device) = command.device.as_ref().map(|device| device.digest) {
+        let active = subject.active(Some(device), at);
+        let leaving = leaving(&active, subject.device_limit(policy), true)?;
+        record_evictions(leaving, Some(device), events);
+        evicted = leaving.iter().map(|session| session.id).collect();
+    }
+    let mut active = subject.active(None, at);
+    active.retain(|session| !evicted.contains(&session.id));
+    let leaving = leaving(&active, subject.limit(policy), false)?;
+    record_evictions(leaving, None, events);
+    Ok(())
+}
+
+/// The oldest sessions that must end so that one more is within the limit.
+fn leaving<'a>(
+    active: &'a [&'a SharedSession],
+    limit: Limit,
+    of_device: bool,
+) -> Result<&'a [&'a SharedSession], Refusal> {
+    let surplus = (active.len() + 1).saturating_sub(limit.most as usize);
+    match limit.on_limit {
+        OnLimit::Reject if surplus > 0 => Err(Refusal::SessionLimitExceeded {
+            of_device,
+            active_count: active.len(),
+            active: active
+                .iter()
+                .take(NAMED_IN_REFUSAL)
+                .map(|session| (session.id, session.created_at))
+                .collect(),
+            caused_by: active.iter().map(|session| session.created).max().unwrap_or_default(),
+        }),
+        OnLimit::Reject | OnLimit::EvictOldest => Ok(&active[..surplus.min(active.len())]),
+    }
+}
+
+fn record_evictions(leaving: &[&SharedSession], device: Option<Digest16>, events: &mut Vec<SubjectEvent>) {
+    if leaving.len() <= EVICTED_ONE_BY_ONE {
+        events.extend(leaving.iter().map(|session| evicted(session.id)));
+    } else {
+        let count = u32::try_from(leaving.len()).expect("a subject has at most 10 000 active sessions");
+        events.push(SubjectEvent::SessionsRevoked(SessionsRevoked {
+            device_digest: device,
+            except_session_id: None,
+            oldest: Some(count),
+            matched: count,
+            trigger: Trigger::Evicted,
+            reason: None,
+        }));
+    }
+}
+
+const fn evicted(session_id: SessionId) -> SubjectEvent {
+    SubjectEvent::SessionRevoked(SessionRevoked { session_id, trigger: Trigger::Evicted, reason: None })
+}
+
+/// The terms that are granted: what was asked, within the ranges of the contract and the caps of the policy.
+fn granted(policy: &Policy, asked: AskedTerms) -> Result<Terms, Vec<FieldError>> {
+    let faults = policy.faults_of(asked, |_| true);
+    if faults.is_empty() { Ok(terms(policy, asked)) } else { Err(faults) }
+}
+
+/// What was asked, completed by the policy.
+fn terms(policy: &Policy, asked: AskedTerms) -> Terms {
+    let usual = match asked.mode {
+        Mode::Fixed => policy.max_renewals,
+        Mode::Sliding => 0,
+    };
+    Terms {
+        ttl: asked.ttl.unwrap_or(policy.ttl),
+        max_renewals: asked.max_renewals.unwrap_or(usual),
+        absolute_lifetime: asked.absolute_lifetime.unwrap_or(policy.absolute_lifetime),
+        renewal_reject_window: asked.renewal_reject_window.unwrap_or(policy.renewal_reject_window),
+        idle_timeout: asked.idle_timeout.or(policy.usual_idle_timeout(asked.mode)),
+        mode: asked.mode,
+        on_reuse: Some(asked.on_reuse.unwrap_or(policy.on_reuse)),
+    }
+}
+
+impl Policy {
+    /// What is wrong with the terms that are asked for. Of a field that could not be read (`is_read` says which could)
+    /// nothing is said, nor how another one stands to it.
+    pub fn faults_of(&self, asked: AskedTerms, is_read: impl Fn(&str) -> bool) -> Vec<FieldError> {
+        let terms = terms(self, asked);
+        let mut faults = Vec::new();
+        let mut check = |field: &str, value: u32, range: RangeInclusive<u32>| {
+            if !range.contains(&value) {
+                let message = format!("must be from {} to {}", range.start(), range.end());
+                faults.push(FieldError::new(field, message));
+            }
+        };
+        check("ttl", terms.ttl.0, SHORTEST_TTL..=self.ttl_max.0);
+        if asked.mode == Mode::Fixed && is_read("mode") {
+            check("maxRenewals", terms.max_renewals, 0..=self.max_renewals_max);
+        }
+        check("renewalRejectWindow", terms.renewal_reject_window.0, REJECT_WINDOW);
+        if let Some(idle) = terms.idle_timeout {
+            check("idleTimeout", idle.0, IDLE_TIMEOUT);
+        }
+        if asked.mode == Mode::Sliding && terms.max_renewals > 0 {
+            let message = "must be 0: a sliding session is refreshed by use, and never renewed";
+            faults.push(FieldError::new("maxRenewals", message));
+        }
+        let lifetime = self.fault_of_lifetime(asked, terms, is_read("ttl") && is_read("absoluteLifetime"));
+        // Of a ttl that is beyond its own range no more need be said.
+        faults.extend(lifetime.filter(|fault| faults.iter().all(|known| known.field != fault.field)));
+        faults
+    }
+
+    /// A session may only ask for less than the global lifetime, and for at least one period of its own.
+    fn fault_of_lifetime(&self, asked: AskedTerms, terms: Terms, compares: bool) -> Option<FieldError> {
+        let (absolute, most) = (terms.absolute_lifetime, self.absolute_lifetime);
+        if absolute > most {
+            let message = format!("must be at most {}, the authority's own limit", most.0);
+            return Some(FieldError::new("absoluteLifetime", message));
+        }
+        if !compares || absolute >= terms.ttl {
+            return None;
+        }
+        Some(match asked.absolute_lifetime {
+            Some(_) => {
+                FieldError::new("absoluteLifetime", format!("must be at least the ttl, {}", terms.ttl.0))
+            }
+            None => FieldError::new("ttl", format!("must be at most the absolute lifetime, {}", most.0)),
+        })
+    }
+}

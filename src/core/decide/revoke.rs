@@ -1,0 +1,106 @@
+//! End sessions: by hand, by veto, by their own holder, or all of a subject's at once.
+
+use crate::{
+    Policy, SubjectEvent, Timestamp,
+    command::{RevokeSession, RevokeSessions, Revoker},
+    event::{RejectionCause, RenewalRejected, SessionRevoked, SessionsRevoked, Trigger},
+    refusal::{FieldError, Refusal},
+    session::{Session, TokenFault},
+    subject::Subject,
+};
+
+use super::{is_foreign, owned_session, token_refusal};
+
+pub(super) fn revoke(
+    policy: &Policy,
+    subject: &Subject,
+    command: &RevokeSession,
+    at: Timestamp,
+) -> Result<Vec<SubjectEvent>, Refusal> {
+    let owner = match &command.by {
+        Revoker::Owner(owner) => Some(owner),
+        Revoker::Admin | Revoker::Issuer | Revoker::Own(_) => None,
+    };
+    let session = owned_session(subject, owner, command.session_id)?;
+    if let Revoker::Own(generation) = command.by {
+        // Ending what has ended is no fault, but only the current token may say so. That of a suspended subject may.
+        match session.judge(generation, None, at) {
+            Ok(()) => {}
+            Err(TokenFault::Revoked(_)) if generation == session.generation => {}
+            Err(fault) => return Err(token_refusal(session, fault)),
+        }
+    }
+    if session.revocation.is_some() {
+        return Ok(vec![]);
+    }
+    if is_veto(session, command, at)? {
+        return Ok(vec![vetoed(session), revoked(session, Trigger::RenewalRejected, command)]);
+    }
+    let trigger = match command.by {
+        // Who ends a contested session by its newer token is the second holder: it ends for that, not by itself.
+        Revoker::Own(_) if session.ends_when_presented(policy) => Trigger::TokenReuse,
+        Revoker::Own(_) => Trigger::Own,
+        Revoker::Admin | Revoker::Issuer | Revoker::Owner(_) => Trigger::ManualRevoke,
+    };
+    Ok(vec![revoked(session, trigger, command)])
+}
+
+/// Whether this end of a session is the owner's veto of its latest renewal. The window is information for
+/// people: it decides what the end is called, never whether it is allowed.
+fn is_veto(session: &Session, command: &RevokeSession, at: Timestamp) -> Result<bool, Refusal> {
+    let may_veto = matches!(command.by, Revoker::Owner(_) | Revoker::Admin);
+    let renewed_at = session.renewed_at().filter(|_| may_veto);
+    match (command.reject_renewal, renewed_at) {
+        (Some(true), None) => Err(Refusal::Invalid(vec![FieldError::new(
+            "rejectRenewal",
+            "must not be true: only an owner or admin can veto, and only a session that was renewed",
+        )])),
+        (Some(true), Some(_)) => Ok(true),
+        (Some(false), _) | (None, None) => Ok(false),
+        (None, Some(renewed_at)) => Ok(at <= renewed_at.plus(session.terms.renewal_reject_window)),
+    }
+}
+
+fn vetoed(session: &Session) -> SubjectEvent {
+    SubjectEvent::RenewalRejected(RenewalRejected {
+        session_id: session.id,
+        generation: session.generation,
+        cause: RejectionCause::Owner,
+        code: None,
+        expiring_soon: None,
+        contested: false,
+    })
+}
+
+fn revoked(session: &Session, trigger: Trigger, command: &RevokeSession) -> SubjectEvent {
+    SubjectEvent::SessionRevoked(SessionRevoked {
+        session_id: session.id,
+        trigger,
+        reason: command.reason.clone(),
+    })
+}
+
+pub(super) fn revoke_many(
+    subject: &Subject,
+    command: &RevokeSessions,
+    at: Timestamp,
+) -> Result<Vec<SubjectEvent>, Refusal> {
+    if subject.registration.is_none() || is_foreign(subject, command.owner.as_ref()) {
+        return Err(Refusal::SubjectNotFound);
+    }
+    // An exception that excepts nothing is a mistake of the caller, and would end the session that was to stay.
+    if command.except.is_some_and(|kept| subject.session(kept).is_none()) {
+        return Err(Refusal::SessionNotFound);
+    }
+    let mut event = SessionsRevoked {
+        device_digest: command.device,
+        except_session_id: command.except,
+        oldest: None,
+        matched: 0,
+        trigger: Trigger::SubjectRevoked,
+        reason: command.reason.clone(),
+    };
+    let matched = event.matching(subject, at).len();
+    event.matched = u32::try_from(matched).expect("a subject has at most 10 000 active sessions");
+    Ok(if matched == 0 { vec![] } else { vec![SubjectEvent::SessionsRevoked(event)] })
+}

@@ -1,0 +1,145 @@
+//! Requests about the authority itself.
+
+use crate::{
+    SystemEvent,
+    bulk::Matched,
+    command::{RevokeMatching, RotateKey, SystemCommand},
+    event::{
+        CredentialIssued, CredentialRevoked, KeyRotated, PolicyChanged, Role, SelectionRevoked, SessionsSeen,
+        TokensPresented, WebhookCreated, WebhookDeleted,
+    },
+    keys::{KeyId, KeyUse, ROTATION_PAUSE, Retire},
+    observed::Observed,
+    refusal::{FieldError, Refusal},
+    system::System,
+    time::{Seconds, Timestamp},
+    webhook::{self, Webhook},
+};
+
+/// Decides a command against the authority's own state, by the same rules as [`decide`](super::decide).
+pub fn decide_system(
+    system: &System,
+    command: &SystemCommand,
+    observed: &Observed,
+    at: Timestamp,
+) -> Result<Vec<SystemEvent>, Refusal> {
+    match command {
+        SystemCommand::IssueCredential(event) => issue_credential(system, event),
+        SystemCommand::RevokeCredential(id) => {
+            let credential = system.credentials.get(id).ok_or(Refusal::CredentialNotFound)?;
+            if credential.revoked_at.is_some() {
+                return Ok(vec![]);
+            }
+            // Without an admin key nobody could ever make another.
+            if credential.is_lasting_admin() && system.lasting_admins() == 1 {
+                return Err(Refusal::LastAdmin { caused_by: system.admins_changed() });
+            }
+            Ok(vec![SystemEvent::CredentialRevoked(CredentialRevoked { credential_id: *id })])
+        }
+        SystemCommand::SetPolicy(policy) if system.policy.as_ref() == Some(policy) => Ok(vec![]),
+        SystemCommand::SetPolicy(policy) => {
+            Ok(vec![SystemEvent::PolicyChanged(PolicyChanged { policy: policy.clone() })])
+        }
+        SystemCommand::MarkPresented(marks) if marks.is_empty() => Ok(vec![]),
+        SystemCommand::MarkPresented(marks) => {
+            Ok(vec![SystemEvent::TokensPresented(TokensPresented { presented: marks.clone() })])
+        }
+        SystemCommand::AdmitKeys(keys) => Ok(admit_keys(system, keys)),
+        SystemCommand::RotateKey(asked) => rotate_key(system, asked, observed.longest_ttl, at),
+        SystemCommand::MarkSeen(marks) if marks.is_empty() => Ok(vec![]),
+        SystemCommand::MarkSeen(marks) => {
+            Ok(vec![SystemEvent::SessionsSeen(SessionsSeen { seen: marks.clone() })])
+        }
+        SystemCommand::CreateWebhook(event) => create_webhook(system, event),
+        SystemCommand::DeleteWebhook(asked) => {
+            let known = system.webhooks.get(&asked.id);
+            let known = known.filter(|webhook| webhook.is_visible_to(asked.owner.as_ref()));
+            let webhook_id = known.ok_or(Refusal::WebhookNotFound)?.id();
+            Ok(vec![SystemEvent::WebhookDeleted(WebhookDeleted { webhook_id })])
+        }
+        SystemCommand::RevokeMatching(_) if observed.matched.count == 0 => Ok(vec![]),
+        SystemCommand::RevokeMatching(asked) => {
+            Ok(vec![SystemEvent::SelectionRevoked(revoked(system, asked, &observed.matched))])
+        }
+    }
+}
+
+/// Where every admin key has an end, nobody could make another one after it.
+fn issue_credential(system: &System, event: &CredentialIssued) -> Result<Vec<SystemEvent>, Refusal> {
+    if event.role == Role::Admin && event.expires_in.is_some() && system.lasting_admins() == 0 {
+        let why = "is for an admin key only beside one that has no end";
+        return Err(Refusal::Invalid(vec![FieldError::new("expiresIn", why)]));
+    }
+    Ok(vec![SystemEvent::CredentialIssued(event.clone())])
+}
+
+/// The selector says of its key when it sealed, as far as is known at this moment.
+fn revoked(system: &System, asked: &RevokeMatching, matched: &Matched) -> SelectionRevoked {
+    SelectionRevoked {
+        selector: Box::new(asked.selector.clone().under(&system.keys)),
+        matched: matched.count,
+        reason: Some(asked.reason.clone()),
+        owners: matched.owners(),
+    }
+}
+
+fn admit_keys(system: &System, keys: &[(KeyUse, KeyId)]) -> Vec<SystemEvent> {
+    let new = keys.iter().filter(|(which, _)| system.keys.active(*which).is_none());
+    let admitted = new.map(|(which, key_id)| KeyRotated {
+        which: *which,
+        key_id: key_id.clone(),
+        previous_key_id: None,
+        retire: None,
+        retire_at: None,
+    });
+    admitted.map(SystemEvent::KeyRotated).collect()
+}
+
+/// A rotation without an overlap is for an emergency, so nothing holds it up.
+fn rotate_key(
+    system: &System,
+    asked: &RotateKey,
+    longest_ttl: Seconds,
+    at: Timestamp,
+) -> Result<Vec<SystemEvent>, Refusal> {
+    let retire_at = match asked.retire {
+        Retire::Now => at,
+        Retire::Overlap => {
+            let last = system.keys.last_overlap(asked.which);
+            let earliest = last.map(|last| (last.created_at.plus(ROTATION_PAUSE), last.since));
+            if let Some((retry_at, caused_by)) = earliest.filter(|(earliest, _)| at < *earliest) {
+                let left = retry_at.millis_since(at).unsigned_abs().div_ceil(1000);
+                let wait = Seconds(u32::try_from(left).unwrap_or(u32::MAX));
+                return Err(Refusal::RotationTooRecent { retry_at, wait, caused_by });
+            }
+            at.plus(asked.overlap.unwrap_or(longest_ttl))
+        }
+    };
+    Ok(vec![SystemEvent::KeyRotated(KeyRotated {
+        which: asked.which,
+        key_id: asked.key_id.clone(),
+        previous_key_id: system.keys.active(asked.which).map(|key| key.id.clone()),
+        retire: Some(asked.retire),
+        retire_at: Some(retire_at),
+    })])
+}
+
+fn create_webhook(system: &System, asked: &WebhookCreated) -> Result<Vec<SystemEvent>, Refusal> {
+    let all = system.webhooks.values();
+    check_room(all.clone(), webhook::MOST)?;
+    if asked.owner_id.is_some() {
+        let of_owner = all.filter(|known| known.asked.owner_id == asked.owner_id);
+        check_room(of_owner, webhook::MOST_PER_OWNER)?;
+    }
+    Ok(vec![SystemEvent::WebhookCreated(asked.clone())])
+}
+
+fn check_room<'a>(known: impl Iterator<Item = &'a Webhook>, most: usize) -> Result<(), Refusal> {
+    let known: Vec<_> = known.map(|webhook| webhook.created).collect();
+    match known.iter().max() {
+        Some(newest) if known.len() >= most => {
+            Err(Refusal::WebhookLimitExceeded { most, caused_by: *newest })
+        }
+        Some(_) | None => Ok(()),
+    }
+}

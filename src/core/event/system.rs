@@ -1,0 +1,219 @@
+//! What is recorded of the authority itself, and of sessions of many subjects.
+
+use minicbor::{Decode, Encode};
+use serde::{Serialize, Serializer};
+
+use super::{
+    EventKind, KeyRotated, MatchedOfOwner, Selector, SessionsSeen, Trigger, WebhookCreated, WebhookDeleted,
+    subject::ShownEnd,
+};
+use crate::{
+    id::{CredentialId, Generation, OwnerId, SessionId},
+    policy::Policy,
+    text::SealedText,
+    time::Seconds,
+};
+
+/// A fact about the authority itself, or about sessions of many subjects.
+///
+/// Its JSON has the members of its kind and not the kind's name; sealed texts are left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum SystemEvent {
+    /// The sessions of any subjects that a selection meets were ended in one step.
+    SelectionRevoked(SelectionRevoked),
+    /// Tokens of new generations were seen in use, so that the lost-reply rule no longer applies to them.
+    TokensPresented(TokensPresented),
+    /// Sessions were seen in use.
+    SessionsSeen(SessionsSeen),
+    /// An API key was admitted.
+    CredentialIssued(CredentialIssued),
+    /// An API key was withdrawn.
+    CredentialRevoked(CredentialRevoked),
+    /// The effective limits differ from those recorded before.
+    PolicyChanged(PolicyChanged),
+    /// A key seals or signs tokens from now on.
+    KeyRotated(KeyRotated),
+    /// Somebody wants to be told by HTTP requests.
+    WebhookCreated(WebhookCreated),
+    /// Nobody is told by these requests any more.
+    WebhookDeleted(WebhookDeleted),
+}
+
+impl SystemEvent {
+    /// Which kind it is.
+    pub const fn kind(&self) -> EventKind {
+        match self {
+            Self::SelectionRevoked(_) => EventKind::SelectionRevoked,
+            Self::TokensPresented(_) => EventKind::TokensPresented,
+            Self::SessionsSeen(_) => EventKind::SessionsSeen,
+            Self::CredentialIssued(_) => EventKind::CredentialIssued,
+            Self::CredentialRevoked(_) => EventKind::CredentialRevoked,
+            Self::PolicyChanged(_) => EventKind::PolicyChanged,
+            Self::KeyRotated(_) => EventKind::KeyRotated,
+            Self::WebhookCreated(_) => EventKind::WebhookCreated,
+            Self::WebhookDeleted(_) => EventKind::WebhookDeleted,
+        }
+    }
+
+    /// The sessions that it names one by one.
+    pub fn sessions_named(&self) -> Vec<SessionId> {
+        match self {
+            Self::TokensPresented(event) => event.presented.iter().map(|mark| mark.session_id).collect(),
+            Self::SessionsSeen(event) => event.seen.iter().map(|mark| mark.session_id).collect(),
+            Self::SelectionRevoked(_)
+            | Self::CredentialIssued(_)
+            | Self::CredentialRevoked(_)
+            | Self::PolicyChanged(_)
+            | Self::KeyRotated(_)
+            | Self::WebhookCreated(_)
+            | Self::WebhookDeleted(_) => vec![],
+        }
+    }
+
+    /// The fields of its kind that hold text about people, each with what is sealed there.
+    pub fn texts(&self) -> Vec<(&'static str, Option<&SealedText>)> {
+        match self {
+            Self::SelectionRevoked(event) => vec![("reason", event.reason.as_ref())],
+            Self::CredentialIssued(event) => vec![("name", event.name.as_ref())],
+            Self::TokensPresented(_)
+            | Self::SessionsSeen(_)
+            | Self::CredentialRevoked(_)
+            | Self::PolicyChanged(_)
+            | Self::KeyRotated(_)
+            | Self::WebhookCreated(_)
+            | Self::WebhookDeleted(_) => vec![],
+        }
+    }
+}
+
+/// The sessions of any subjects that a selection meets were ended in one step: those active at that moment.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct SelectionRevoked {
+    /// Which sessions of which subjects.
+    #[n(0)]
+    pub selector: Box<Selector>,
+    /// How many its decider saw.
+    #[n(1)]
+    pub matched: u32,
+    /// Why, in the words of the one who revoked them.
+    #[n(2)]
+    pub reason: Option<SealedText>,
+    /// How many its decider saw of each owner; none of more than 200 owners.
+    #[n(3)]
+    pub owners: Option<Vec<MatchedOfOwner>>,
+}
+
+impl Serialize for SelectionRevoked {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { selector, matched, reason: _, owners } = self;
+        let shown = ShownEnd {
+            device_digest: None,
+            except_session_id: None,
+            oldest: None,
+            matched: *matched,
+            trigger: Trigger::Bulk,
+            selector: Some(selector),
+            owners: owners.as_deref(),
+        };
+        shown.serialize(serializer)
+    }
+}
+
+/// A token of a new generation was seen in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct Presented {
+    /// The session.
+    #[n(0)]
+    pub session_id: SessionId,
+    /// The generation that was seen.
+    #[n(1)]
+    pub generation: Generation,
+}
+
+/// Tokens of new generations were seen in use.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct TokensPresented {
+    /// Each once, in the order of their session ids.
+    #[n(0)]
+    pub presented: Vec<Presented>,
+}
+
+/// What an API key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode, Serialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Everything that API keys may.
+    #[n(0)]
+    Admin,
+    /// Subjects and sessions.
+    #[n(1)]
+    Issuer,
+    /// The sessions of its own subjects.
+    #[n(2)]
+    Owner,
+    /// Introspection.
+    #[n(3)]
+    Verifier,
+    /// Reading.
+    #[n(4)]
+    Auditor,
+}
+
+impl Role {
+    /// Each with its name.
+    pub const ALL: [(&'static str, Self); 5] = [("admin", Self::Admin), ("issuer", Self::Issuer), ("owner", Self::Owner), ("verifier", Self::Verifier), ("auditor", Self::Auditor)];
+}
+
+/// An API key was admitted.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialIssued {
+    /// Its name in the API.
+    #[n(0)]
+    pub credential_id: CredentialId,
+    /// What it may do.
+    #[n(1)]
+    pub role: Role,
+    /// For whom, when it is an owner's.
+    #[n(2)]
+    pub owner_id: Option<OwnerId>,
+    /// What people call it.
+    #[n(3)]
+    #[serde(skip)]
+    pub name: Option<SealedText>,
+    /// BLAKE3 of the key, which has 256 random bits. Not shown.
+    #[cbor(n(4), with = "minicbor::bytes")]
+    #[serde(skip)]
+    pub key_hash: [u8; 32],
+    /// How long it is good; none: until it is withdrawn.
+    #[n(5)]
+    pub expires_in: Option<Seconds>,
+}
+
+/// An API key was withdrawn.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialRevoked {
+    /// The key's name.
+    #[n(0)]
+    pub credential_id: CredentialId,
+}
+
+/// The effective limits differ from those recorded before.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+pub struct PolicyChanged {
+    /// The limits from now on.
+    #[n(0)]
+    #[serde(flatten)]
+    pub policy: Policy,
+}

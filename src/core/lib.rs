@@ -1,0 +1,47 @@
+//! The rules, pure: no I/O, no async, no clock, no randomness.
+//!
+//! Two functions are the centre. [`decide`](fn@decide::decide) says what follows from a command, or refuses;
+//! [`evolve`](fn@evolve::evolve) says what a fact makes of the state, or raises an alarm. Time, ids, jitter
+//! and digests of secrets travel in the command, so the same inputs always give the same bytes.
+
+pub mod activity;
+pub mod budget;
+pub mod bulk;
+pub mod command;
+pub mod decide;
+pub mod event;
+pub mod evolve;
+pub mod expiry;
+pub mod fold;
+pub mod keys;
+mod kind;
+mod matched;
+pub mod observed;
+pub mod policy;
+mod profile;
+pub mod record;
+pub mod refusal;
+#[cfg(feature = "utoipa")]
+mod schema;
+pub mod scope;
+pub mod session;
+pub mod shared;
+pub mod state;
+pub mod subject;
+pub mod suspension;
+pub mod system;
+pub mod text;
+pub mod webhook;
+
+pub use tenure_protocol::{
+    Amount, CommitId, CredentialId, Digest16, EventId, Generation, OnLimit, OnReuse, OwnerId, Position, Seconds, SessionId,
+    SubjectId, Timestamp, WebhookId, amount, id, time, token,
+};
+
+pub use activity::Mode;
+pub use event::{Event, EventKind, KindSet, SubjectEvent, SystemEvent};
+pub use keys::{KeyId, KeyUse};
+pub use policy::Policy;
+pub use record::{Actor, Commit, Stream};
+pub use text::SealedText;
+pub use webhook::NoticeKind;

@@ -1,0 +1,3 @@
+//! Requests to an authority: whom they trust, which hosts are this one, how long an answer may be.
+
+pub mod outbound;

@@ -1,0 +1,87 @@
+//! How these types look in an OpenAPI document.
+
+use utoipa::openapi::{
+    KnownFormat, ObjectBuilder, SchemaFormat,
+    schema::{SchemaType, Type},
+};
+pub use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
+
+use crate::{
+    Amount, CredentialId, EventId, OnLimit, OwnerId, Position, Seconds, SessionId, SubjectId, Timestamp, WebhookId,
+    id::LONGEST_CHOSEN,
+};
+
+fn text(format: SchemaFormat) -> RefOr<Schema> {
+    ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).format(Some(format)).into()
+}
+
+fn uuid() -> RefOr<Schema> {
+    text(SchemaFormat::Custom("uuid".into()))
+}
+
+/// Any of these characters, and neither `.` nor `..`.
+const CHOSEN: &str =
+    "^([A-Za-z0-9_:@-]|\\.[A-Za-z0-9_:@-]|[A-Za-z0-9_:@-][A-Za-z0-9._:@-]|[A-Za-z0-9._:@-]{3,})$";
+
+fn chosen() -> RefOr<Schema> {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .min_length(Some(1))
+        .max_length(Some(LONGEST_CHOSEN))
+        .pattern(Some(CHOSEN))
+        .into()
+}
+
+/// The pattern says more than a length could: the digits are counted without the point and a lone zero.
+fn amount() -> RefOr<Schema> {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .max_length(Some(40))
+        .pattern(Some(r"^(0|[1-9][0-9]*)(\.[0-9]+)?$"))
+        .description(Some("A decimal number of up to 38 digits, exact."))
+        .into()
+}
+
+fn number() -> RefOr<Schema> {
+    ObjectBuilder::new().schema_type(SchemaType::Type(Type::Integer)).minimum(Some(0)).into()
+}
+
+/// One of these words.
+pub fn words(words: &[&str]) -> RefOr<Schema> {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .enum_values(Some(words.iter().map(ToString::to_string)))
+        .into()
+}
+
+/// Gives each of these types its schema.
+#[macro_export]
+macro_rules! schemas {
+    ($($name:ty => $schema:expr;)*) => {
+        $(
+            impl $crate::schema::PartialSchema for $name {
+                fn schema() -> $crate::schema::RefOr<$crate::schema::Schema> {
+                    $schema
+                }
+            }
+            impl $crate::schema::ToSchema for $name {}
+        )*
+    };
+}
+
+schemas! {
+    Timestamp => text(SchemaFormat::KnownFormat(KnownFormat::DateTime));
+    SessionId => uuid();
+    CredentialId => uuid();
+    EventId => uuid();
+    WebhookId => uuid();
+    SubjectId => chosen();
+    OwnerId => chosen();
+    Amount => amount();
+    Position => number();
+    Seconds => number();
+    OnLimit => words(&["reject", "evict_oldest"]);
+}

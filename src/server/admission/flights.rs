@@ -1,0 +1,165 @@
+//! Requests in flight: from when their caller is known until they are answered. Most of them wait, for their body, for a
+//! decision or for the disk; the bound is on how many wait at once.
+
+use std::{
+    hash::BuildHasher,
+    sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+};
+
+use hashbrown::DefaultHashBuilder;
+
+use crate::config::Fraction;
+
+use super::{Class, Full, Share, Who, Whole};
+
+/// So many are in flight at once at most. Changes and reads fill four fifths of it, which are as many as wait for the
+/// sequencer at most: beyond that they would be refused there.
+const MOST: usize = 10_240;
+/// Callers are counted in so many numbers, as many as 16 bits tell apart. Two that share one, which nobody can arrange, have one share between them.
+const COUNTERS: usize = 1 << 16;
+
+/// The whole, and who has what of it.
+pub(crate) struct Flights {
+    whole: usize,
+    /// What changes and reads may fill; the rest is kept for checks and ends.
+    ordinary: usize,
+    share: u32,
+    by_class: [Padded; Class::ALL.len()],
+    by_caller: Box<[AtomicU32]>,
+    hasher: DefaultHashBuilder,
+    by_share: AtomicU64,
+    beyond: AtomicU64,
+}
+
+/// A number with a cache line of its own: every request writes one of them.
+#[derive(Default)]
+#[repr(align(64))]
+struct Padded(AtomicUsize);
+
+/// A request in flight, until it is dropped.
+pub(crate) struct Flight<'a> {
+    class: &'a AtomicUsize,
+    caller: Option<&'a AtomicU32>,
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.class.fetch_sub(1, Relaxed);
+        if let Some(caller) = self.caller {
+            caller.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+impl Flights {
+    /// For a service with so many places for connections, each of which has one request in flight at most.
+    pub(super) fn new(places: usize, share: Fraction) -> Self {
+        let whole = places.min(MOST);
+        Self {
+            whole,
+            ordinary: whole * 4 / 5,
+            share: u32::try_from(share.of(whole)).unwrap_or(u32::MAX),
+            by_class: Default::default(),
+            by_caller: (0..COUNTERS).map(|_| AtomicU32::new(0)).collect(),
+            hasher: DefaultHashBuilder::default(),
+            by_share: AtomicU64::new(0),
+            beyond: AtomicU64::new(0),
+        }
+    }
+
+    /// Lets a request in. An exempt caller is counted, and refused by the whole alone.
+    pub(crate) fn begin(&self, class: Class, who: Option<Who>, is_exempt: bool) -> Result<Flight<'_>, Full> {
+        let class_taken = &self.by_class[class as usize].0;
+        class_taken.fetch_add(1, Relaxed);
+        // From here on it is dropped when it is refused, and thereby not counted.
+        let mut flight = Flight { class: class_taken, caller: None };
+        if self.is_beyond(class) {
+            self.beyond.fetch_add(1, Relaxed);
+            return Err(Full::Whole(Whole::InFlight));
+        }
+        if let Some(who) = who {
+            let caller = &self.by_caller[(self.hasher.hash_one(who) >> 48) as usize];
+            let of_caller = caller.fetch_add(1, Relaxed) + 1;
+            flight.caller = Some(caller);
+            if of_caller > self.share && !is_exempt && self.is_half_taken() {
+                self.by_share.fetch_add(1, Relaxed);
+                return Err(Full::Share(Share::InFlight));
+            }
+        }
+        Ok(flight)
+    }
+
+    fn is_beyond(&self, class: Class) -> bool {
+        let of = |class: Class| self.taken(class);
+        let ordinary = of(Class::Change) + of(Class::Read);
+        let first = of(Class::Check) + of(Class::End);
+        ordinary + first > self.whole || (!class.goes_first() && ordinary > self.ordinary)
+    }
+
+    /// Whether more than half of the whole is taken.
+    pub(super) fn is_half_taken(&self) -> bool {
+        2 * Class::ALL.iter().map(|(_, class)| self.taken(*class)).sum::<usize>() > self.whole
+    }
+
+    /// How many of a class are in flight.
+    pub(crate) fn taken(&self, class: Class) -> usize {
+        self.by_class[class as usize].0.load(Relaxed)
+    }
+
+    /// How many there may be.
+    pub(crate) const fn whole(&self) -> usize {
+        self.whole
+    }
+
+    pub(super) fn refused_by_share(&self) -> u64 {
+        self.by_share.load(Relaxed)
+    }
+
+    pub(super) fn refused_beyond(&self) -> u64 {
+        self.beyond.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tenure_core::CredentialId;
+
+    const A: Option<Who> = Some(Who::Key(CredentialId::from_bytes([1; 16])));
+    const B: Option<Who> = Some(Who::Key(CredentialId::from_bytes([2; 16])));
+
+    fn flights() -> Flights {
+        Flights::new(100, "0.25".parse().unwrap())
+    }
+
+    fn taken(flights: &Flights, class: Class, who: Option<Who>, tries: usize) -> Vec<Flight<'_>> {
+        (0..tries).filter_map(|_| flights.begin(class, who, false).ok()).collect()
+    }
+
+    #[test]
+    fn a_share_bites_only_while_more_than_half_is_taken() {
+        let flights = flights();
+        let mut of_a = taken(&flights, Class::Change, A, 100);
+        assert_eq!(of_a.len(), 50);
+        assert_eq!(flights.begin(Class::Check, A, false).err(), Some(Full::Share(Share::InFlight)));
+        assert!(flights.begin(Class::Change, A, true).is_ok(), "an exempt caller has no share");
+        assert_eq!(taken(&flights, Class::Change, B, 100).len(), 25);
+        of_a.truncate(30);
+        assert_eq!(taken(&flights, Class::Change, A, 5).len(), 5, "there is room again");
+        assert_eq!(flights.refused_by_share(), 126);
+    }
+
+    #[test]
+    fn changes_and_reads_leave_a_part_for_checks_and_ends() {
+        let flights = flights();
+        let changes = taken(&flights, Class::Change, None, 50);
+        let reads = taken(&flights, Class::Read, None, 50);
+        assert_eq!(changes.len() + reads.len(), 80);
+        assert_eq!(flights.begin(Class::Change, A, false).err(), Some(Full::Whole(Whole::InFlight)));
+        let checks = taken(&flights, Class::Check, None, 15);
+        let ends = taken(&flights, Class::End, None, 15);
+        assert_eq!((checks.len(), ends.len()), (15, 5));
+        drop((changes, reads, checks, ends));
+        assert!(Class::ALL.iter().all(|(_, class)| flights.taken(*class) == 0));
+    }
+}

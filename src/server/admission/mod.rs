@@ -1,0 +1,175 @@
+//! Who is let in: so that no caller takes the service from the others.
+//!
+//! There are *wholes*: places for connections, streams, requests in flight. While no more than half of a whole is taken,
+//! everybody is let in. Beyond that a caller who has its *share* gets no more, and the others still do. Only when the
+//! whole is taken are they refused too. What is asked costs some atomic numbers; only connections, streams and appends
+//! take a lock, of their own.
+//!
+//! Nothing here knows HTTP: the API and the server ask, and tell the caller.
+
+mod bucket;
+mod class;
+mod flights;
+mod places;
+mod streams;
+
+use std::{
+    sync::{Arc, atomic::AtomicU64, atomic::Ordering},
+    time::Instant,
+};
+
+use tenure_protocol::clock::stopwatch;
+use crate::config::{Networks, Shares, UsageRate};
+use tenure_core::{CredentialId, SessionId};
+
+use self::bucket::Buckets;
+pub(crate) use self::{
+    class::Class,
+    flights::{Flight, Flights},
+    places::{Places, Seat, Standing, network},
+    streams::{Stream, Streams},
+};
+
+/// Whose share something is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Who {
+    /// An API key's.
+    Key(CredentialId),
+    /// A session's, whichever token of it is shown.
+    Session(SessionId),
+}
+
+/// What is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// The caller's share: it is told to ask less.
+    Share(Share),
+    /// The whole: everybody is told to come back.
+    Whole(Whole),
+}
+
+/// A share, and what its setting is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// Connections of one address that have shown no good credential.
+    Connections,
+    /// Streams of one credential.
+    Streams,
+    /// Requests in flight of one credential.
+    InFlight,
+    /// Appends of one credential.
+    Appends,
+    /// Recorded usage of one session.
+    Usage,
+}
+
+impl Share {
+    /// Every share, with the name of its setting.
+    pub(crate) const ALL: [(&str, Self); 5] = [
+        ("shares.connections_per_address", Self::Connections),
+        ("shares.streams_per_credential", Self::Streams),
+        ("shares.in_flight_per_credential", Self::InFlight),
+        ("shares.appends_per_second", Self::Appends),
+        ("usage.per_second", Self::Usage),
+    ];
+
+    /// The name of its setting.
+    pub(crate) fn setting(self) -> &'static str {
+        Self::ALL.iter().find(|(_, share)| *share == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// What everybody has together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whole {
+    /// Streams.
+    Streams,
+    /// Requests in flight.
+    InFlight,
+}
+
+/// The bounds.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// How many connections there may be at once.
+    pub places: usize,
+    /// `shares.*`
+    pub shares: Shares,
+    /// `usage.*`
+    pub usage: UsageRate,
+    /// `server.trusted_proxies` and `forward_auth.trusted`: their connections are of many clients.
+    pub trusted_proxies: Networks,
+    /// `security.limit_loopback`
+    pub limit_loopback: bool,
+}
+
+/// The one layer before the routes.
+pub(crate) struct Admission {
+    pub(crate) places: Arc<Places>,
+    pub(crate) flights: Flights,
+    pub(crate) streams: Arc<Streams>,
+    appends: Buckets<Who>,
+    usage: Buckets<SessionId>,
+    begun: Instant,
+    refused_appends: AtomicU64,
+    refused_usage: AtomicU64,
+}
+
+impl Admission {
+    pub(crate) fn new(limits: Limits) -> Self {
+        let Limits { places, shares, usage, .. } = limits.clone();
+        Self {
+            places: Places::new(limits),
+            flights: Flights::new(places, shares.in_flight_per_credential),
+            streams: Streams::new(shares.streams.of(places), shares.streams_per_credential),
+            appends: Buckets::new(shares.appends_per_second, shares.appends_per_second),
+            usage: Buckets::new(usage.per_second, usage.burst),
+            begun: stopwatch(),
+            refused_appends: AtomicU64::new(0),
+            refused_usage: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts a request that may append something. Beyond the rate it is refused while the service is busy; for how many
+    /// seconds is told.
+    pub(crate) fn append(&self, who: Who) -> Result<(), u32> {
+        let taken = self.appends.take(who, self.nanos());
+        taken.or_else(|wait| {
+            if self.flights.is_half_taken() { Err(refused(&self.refused_appends, wait)) } else { Ok(()) }
+        })
+    }
+
+    /// Counts a use of a session that is to be recorded. Beyond the rate it is refused, also when nobody else is there:
+    /// what is recorded stays.
+    pub(crate) fn usage(&self, session: SessionId) -> Result<(), u32> {
+        self.usage.take(session, self.nanos()).map_err(|wait| refused(&self.refused_usage, wait))
+    }
+
+    fn nanos(&self) -> u64 {
+        u64::try_from(stopwatch().duration_since(self.begun).as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// How often a share has refused since the start.
+    pub(crate) fn refused_by(&self, share: Share) -> u64 {
+        match share {
+            Share::Connections => self.places.refused(),
+            Share::Streams => self.streams.refused_by_share(),
+            Share::InFlight => self.flights.refused_by_share(),
+            Share::Appends => self.refused_appends.load(Ordering::Relaxed),
+            Share::Usage => self.refused_usage.load(Ordering::Relaxed),
+        }
+    }
+
+    /// How often there was no more of a whole since the start.
+    pub(crate) fn refused_beyond(&self, whole: Whole) -> u64 {
+        match whole {
+            Whole::Streams => self.streams.refused_beyond(),
+            Whole::InFlight => self.flights.refused_beyond(),
+        }
+    }
+}
+
+fn refused(counter: &AtomicU64, wait: u64) -> u32 {
+    counter.fetch_add(1, Ordering::Relaxed);
+    u32::try_from(wait.div_ceil(1_000_000_000)).unwrap_or(u32::MAX).max(1)
+}

@@ -1,0 +1,316 @@
+//! Places for connections: who has one, and who gives way when they run out.
+//!
+//! An address counts the connections on which no good credential was shown yet; beyond its share a new one is closed.
+//! When nine tenths are taken, connections that wait for nothing give way, those that have rested longest first, and a
+//! head that is slow to come is given up sooner, as is a client that takes nothing of its answer. Nobody else is cut who
+//! is being answered.
+
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+use futures_util::task::AtomicWaker;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use tokio::{sync::Notify, time::timeout};
+
+use tenure_protocol::clock::stopwatch;
+
+use super::Limits;
+
+/// The head of a request has so long when places run out.
+const HURRIED_MILLIS: u64 = 2_000;
+/// And a client has so long to take something of its answer.
+const BLOCKED_MILLIS: u64 = 5_000;
+/// Between two times that all connections are looked through.
+const SEARCH_MILLIS: u64 = 20;
+/// Where all are taken, it is looked again after so long.
+const RECHECK: Duration = Duration::from_millis(50);
+
+/// All places.
+pub(crate) struct Places {
+    limits: Limits,
+    share: usize,
+    begun: Instant,
+    taken: AtomicUsize,
+    occupied: Mutex<Seats>,
+    freed: Notify,
+    searched: AtomicU64,
+    refused: AtomicU64,
+    gave_way: AtomicU64,
+}
+
+#[derive(Default)]
+struct Seats {
+    next: u64,
+    by_number: HashMap<u64, Arc<Seat>>,
+    /// Connections without a good credential, by address.
+    unproven: HashMap<IpAddr, usize>,
+}
+
+/// What the connection in a place does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It waits for the head of a request.
+    Head,
+    /// It waits for the next request.
+    Idle,
+    /// It is being answered.
+    Answered,
+    /// It takes nothing of its answer.
+    Blocked,
+}
+
+/// The place of one connection.
+pub(crate) struct Seat {
+    places: Arc<Places>,
+    /// Whose share it is of; none for those that have none.
+    counted: Option<IpAddr>,
+    is_unproven: AtomicBool,
+    /// Since when it stands how: milliseconds since the start, and the standing in the last two bits.
+    standing: AtomicU64,
+    gives_way: AtomicBool,
+    reader: AtomicWaker,
+}
+
+/// A place that is taken, until it is dropped.
+pub(crate) struct Occupied {
+    seat: Arc<Seat>,
+    number: u64,
+}
+
+impl Places {
+    pub(super) fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            share: limits.shares.connections_per_address.of(limits.places),
+            limits,
+            begun: stopwatch(),
+            taken: AtomicUsize::new(0),
+            occupied: Mutex::default(),
+            freed: Notify::new(),
+            searched: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            gave_way: AtomicU64::new(0),
+        })
+    }
+
+    /// Gives a connection from this address a place; none when the address has its share.
+    pub(crate) fn take(self: &Arc<Self>, peer: IpAddr) -> Option<Occupied> {
+        let counted = self.counted(peer);
+        let mut seats = self.occupied.lock();
+        if let Some(address) = counted {
+            let own = seats.unproven.entry(address).or_default();
+            if *own >= self.share && 2 * (self.taken() + 1) > self.limits.places {
+                self.refused.fetch_add(1, Relaxed);
+                return None;
+            }
+            *own += 1;
+        }
+        let seat = Arc::new(Seat {
+            places: Arc::clone(self),
+            counted,
+            is_unproven: AtomicBool::new(true),
+            standing: AtomicU64::new(0),
+            gives_way: AtomicBool::new(false),
+            reader: AtomicWaker::new(),
+        });
+        seat.stands(Standing::Head, stopwatch());
+        let number = seats.next;
+        seats.next += 1;
+        seats.by_number.insert(number, Arc::clone(&seat));
+        self.taken.fetch_add(1, Relaxed);
+        drop(seats);
+        self.make_room();
+        Some(Occupied { seat, number })
+    }
+
+    /// Waits until there is a place.
+    pub(crate) async fn room(&self) {
+        while self.taken() >= self.limits.places {
+            self.make_room();
+            // Whichever it is: a place was freed, or it is time to look again.
+            drop(timeout(RECHECK, self.freed.notified()).await);
+        }
+    }
+
+    /// The address that counts; those of proxies and of this host have no share.
+    fn counted(&self, peer: IpAddr) -> Option<IpAddr> {
+        let is_exempt = self.limits.trusted_proxies.contains(peer) || self.is_exempt(peer);
+        (!is_exempt).then(|| network(peer))
+    }
+
+    /// Whether callers from this address have no shares.
+    pub(crate) fn is_exempt(&self, address: IpAddr) -> bool {
+        !self.limits.limit_loopback && address.to_canonical().is_loopback()
+    }
+
+    /// Whether places run out.
+    fn is_crowded(&self) -> bool {
+        10 * self.taken() > 9 * self.limits.places
+    }
+
+    /// Lets some connections give way when places run out: enough of those that rest for a while to be quiet.
+    fn make_room(&self) {
+        if !self.is_crowded() || !self.may_search() {
+            return;
+        }
+        let wanted = self.taken().saturating_sub(self.limits.places * 22 / 25).max(1);
+        let now = self.millis(stopwatch());
+        let mut resting = Vec::new();
+        for seat in self.occupied.lock().by_number.values() {
+            match seat.standing() {
+                (Standing::Head, since) if now >= since + HURRIED_MILLIS => self.give_way(seat),
+                (Standing::Blocked, since) if now >= since + BLOCKED_MILLIS => self.give_way(seat),
+                (Standing::Idle, since) => resting.push((since, Arc::clone(seat))),
+                (Standing::Head | Standing::Answered | Standing::Blocked, _) => {}
+            }
+        }
+        if resting.len() > wanted {
+            resting.select_nth_unstable_by_key(wanted, |(since, _)| *since);
+        }
+        resting.iter().take(wanted).for_each(|(_, seat)| self.give_way(seat));
+    }
+
+    /// To look through all of them costs a millisecond where there are many.
+    fn may_search(&self) -> bool {
+        let now = self.millis(stopwatch());
+        let last = self.searched.load(Relaxed);
+        let is_time = last == 0 || now >= last + SEARCH_MILLIS;
+        is_time && self.searched.compare_exchange(last, now.max(1), Relaxed, Relaxed).is_ok()
+    }
+
+    fn give_way(&self, seat: &Seat) {
+        if !seat.gives_way.swap(true, Relaxed) {
+            self.gave_way.fetch_add(1, Relaxed);
+            seat.reader.wake();
+        }
+    }
+
+    fn millis(&self, moment: Instant) -> u64 {
+        u64::try_from(moment.saturating_duration_since(self.begun).as_millis()).unwrap_or(u64::MAX >> 2)
+    }
+
+    /// How many are taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Relaxed)
+    }
+
+    /// How many there are.
+    pub(crate) const fn whole(&self) -> usize {
+        self.limits.places
+    }
+
+    /// How many connections gave way since the start.
+    pub(crate) fn gave_way(&self) -> u64 {
+        self.gave_way.load(Relaxed)
+    }
+
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Relaxed)
+    }
+}
+
+impl Seats {
+    fn uncount(&mut self, address: IpAddr) {
+        if let Some(own) = self.unproven.get_mut(&address) {
+            *own -= 1;
+            if *own == 0 {
+                self.unproven.remove(&address);
+            }
+        }
+    }
+}
+
+impl Seat {
+    /// Whether no good credential was shown on the connection yet.
+    pub(crate) fn is_unproven(&self) -> bool {
+        self.is_unproven.load(Relaxed)
+    }
+
+    /// A good credential was shown: from now on the connection does not count for its address.
+    pub(crate) fn prove(&self) {
+        self.prove_in(&mut self.places.occupied.lock());
+    }
+
+    fn prove_in(&self, seats: &mut Seats) {
+        if self.is_unproven.swap(false, Relaxed)
+            && let Some(address) = self.counted
+        {
+            seats.uncount(address);
+        }
+    }
+
+    /// Notes what the connection does, and since when. One that has begun to do something gives way no more.
+    pub(crate) fn stands(&self, standing: Standing, since: Instant) {
+        let since = self.places.millis(since) << 2;
+        self.standing.store(since | standing as u64, Relaxed);
+        self.gives_way.store(false, Relaxed);
+    }
+
+    fn standing(&self) -> (Standing, u64) {
+        let noted = self.standing.load(Relaxed);
+        let standing = match noted & 3 {
+            0 => Standing::Head,
+            1 => Standing::Idle,
+            2 => Standing::Answered,
+            _ => Standing::Blocked,
+        };
+        (standing, noted >> 2)
+    }
+
+    /// Whether the connection has to give way as it stands.
+    pub(crate) fn gives_way(&self) -> bool {
+        self.gives_way.load(Relaxed)
+    }
+
+    /// How long a head may take to come, of what it has when there is room.
+    pub(crate) fn patience(&self, usual: Duration) -> Duration {
+        if self.places.is_crowded() { usual.min(Duration::from_millis(HURRIED_MILLIS)) } else { usual }
+    }
+
+    /// Whoever waits on the connection is woken when that is to end.
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.reader.register(waker);
+    }
+
+    /// Wakes it.
+    pub(crate) fn wake(&self) {
+        self.reader.wake();
+    }
+}
+
+impl Occupied {
+    /// The place.
+    pub(crate) const fn seat(&self) -> &Arc<Seat> {
+        &self.seat
+    }
+}
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        let places = &self.seat.places;
+        let mut seats = places.occupied.lock();
+        self.seat.prove_in(&mut seats);
+        seats.by_number.remove(&self.number);
+        places.taken.fetch_sub(1, Relaxed);
+        drop(seats);
+        places.freed.notify_one();
+    }
+}
+
+/// One client has a whole /64 of IPv6 addresses.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! The one write path. Whoever wants something to happen asks the [`Authority`]; it answers when the fact is
+//! on disk, and from then on every check sees it.
+//!
+//! ```text
+//!   create, renew, revoke …          introspect
+//!        │                               │ reads
+//!        ▼                               ▼
+//!     intake ──► sequencer ──► log ──► live state
+//!   (bounded)    (decides)   (durable)  (published) ──► observers ──► the caller's answer
+//! ```
+//!
+//! What costs time (sealing tokens and texts, hashing) happens outside of the sequencer.
+
+mod alarms;
+mod bulk;
+mod contested;
+mod credentials;
+mod erase;
+mod health;
+mod idempotency;
+mod intake;
+mod key_uses;
+mod keys;
+mod live;
+mod presence;
+mod repeats;
+mod request;
+mod room;
+mod sealing;
+mod sequencer;
+mod sessions;
+mod settling;
+mod staging;
+mod subjects;
+mod suspend;
+mod suspended;
+mod sweep;
+mod uses;
+mod webhooks;
+
+use std::{sync::Arc, thread::JoinHandle};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+pub use self::{
+    bulk::{Asked as AskedBulk, RevokedInBulk, Selection},
+    credentials::{IssuedCredential, NewCredential},
+    erase::Erased,
+    health::Health,
+    idempotency::Table as IdempotencyTable,
+    keys::{AccessKey, Issuing, Minted, Rotated},
+    live::{Live, SystemView},
+    request::{Context, Done, Failure},
+    room::{FreeSpace, Room},
+    sequencer::Observer,
+    sessions::{
+        Granted, Holder, Inactive, NewSession, NewUse, Revocation, RevocationOfMany, Revoked, RevokedMany,
+        Used, UsesUnrecorded,
+    },
+    subjects::{NewProfile, Registered, SubjectChanges},
+    suspend::NewSuspension,
+    sweep::Swept,
+};
+
+use self::{
+    intake::{Intake, Rejected},
+    key_uses::KeyUses,
+    presence::Presence,
+    repeats::Repeats,
+    request::{Answer, Ask, Request},
+    sequencer::Sequencer,
+};
+use crate::notify::{Cursor, Feed, Present};
+use tenure_protocol::clock::Clock;
+use tenure_core::{
+        Actor, Digest16, OwnerId, Policy, Position, SealedText, Stream, SubjectId, Timestamp,
+        command::SystemCommand, state::State, subject::Subject,
+    };
+use tenure_protocol::entropy::Entropy;
+use crate::gate::Gate;
+use tenure_log::EventLog;
+use crate::personal_data::SubjectKeys;
+use crate::tokens::{Digests, Tokens};
+
+/// The session authority, in process. The HTTP service is this and a router.
+pub struct Authority {
+    intake: Arc<Intake>,
+    live: Arc<Live>,
+    feed: Arc<Feed>,
+    log: Arc<dyn EventLog>,
+    presence: Arc<Presence>,
+    health: Arc<Health>,
+    room: Arc<Room>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    secrets: Secrets,
+    issuing: Issuing,
+    past: Past,
+    repeats: Repeats,
+    sweep: sweep::Sweep,
+    key_uses: KeyUses,
+    sequencer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What an authority is made of.
+pub struct Parts {
+    /// Where the facts go.
+    pub log: Arc<dyn EventLog>,
+    /// What the facts in it say.
+    pub state: State,
+    /// Which requests had their effect.
+    pub idempotency: IdempotencyTable,
+    /// The limits that apply from now on.
+    pub policy: Policy,
+    /// The disk of the log.
+    pub room: Room,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where ids come from.
+    pub entropy: Arc<dyn Entropy>,
+    /// The keys.
+    pub secrets: Secrets,
+    /// What its tokens obey.
+    pub issuing: Issuing,
+    /// Who hears of every batch.
+    pub observers: Vec<Observer>,
+    /// What subjects were.
+    pub past: Past,
+    /// Before this moment sessions may have been used without that being recorded: those of the last process that
+    /// did not end in order. None when all uses are recorded.
+    pub uses_forgotten_before: Option<Timestamp>,
+}
+
+/// The keys of an authority, which never leave it.
+pub struct Secrets {
+    /// Seals and opens session tokens, and signs access tokens.
+    pub tokens: Arc<Tokens>,
+    /// Digests what callers say, so that it can be compared and not read.
+    pub digests: Digests,
+    /// Seals and opens text about people.
+    pub texts: Arc<SubjectKeys>,
+}
+
+/// Tells what a subject was as of a position, so that a repeated request gets the answer of the first; an error says why
+/// the log cannot tell.
+pub type Past = Arc<dyn Fn(&SubjectId, Position) -> Result<Subject, String> + Send + Sync>;
+
+/// What a request will be answered.
+type Waiting = oneshot::Receiver<Result<Answer, Failure>>;
+
+impl Authority {
+    /// Starts to serve, and records the limits in force and the keys that seal, where that is not recorded yet.
+    ///
+    /// # Errors
+    /// The failure of such a commit.
+    pub fn start(parts: Parts) -> Result<Self, Failure> {
+        let live = Arc::new(Live::new(parts.state, parts.uses_forgotten_before));
+        let unavailable = |error: std::io::Error| Failure::StorageUnavailable { why: error.to_string() };
+        let feed = Arc::new(Feed::new(Arc::clone(&parts.log)).map_err(unavailable)?);
+        let intake = Arc::new(Intake::new());
+        let presence = Arc::new(Presence::default());
+        let health = Arc::new(Health::default());
+        let room = Arc::new(parts.room);
+        let sequencer = Sequencer {
+            intake: Arc::clone(&intake),
+            log: Arc::clone(&parts.log),
+            live: Arc::clone(&live),
+            feed: Arc::clone(&feed),
+            presence: Arc::clone(&presence),
+            health: Arc::clone(&health),
+            room: Arc::clone(&room),
+            clock: Arc::clone(&parts.clock),
+            entropy: Arc::clone(&parts.entropy),
+            idempotency: parts.idempotency,
+            texts: Arc::clone(&parts.secrets.texts),
+            tokens: Arc::clone(&parts.secrets.tokens),
+            observers: parts.observers,
+            settling: settling::Settling::default(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("tenure-sequencer".into())
+            .spawn(move || sequencer.run())
+            .map_err(unavailable)?;
+        let authority = Self {
+            intake,
+            live,
+            feed,
+            log: parts.log,
+            presence,
+            health,
+            room,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            secrets: parts.secrets,
+            issuing: parts.issuing,
+            past: parts.past,
+            repeats: Repeats::new(),
+            sweep: sweep::Sweep::default(),
+            key_uses: KeyUses::default(),
+            sequencer: Mutex::new(Some(thread)),
+        };
+        authority.submit_blocking(
+            Ask::System(SystemCommand::SetPolicy(parts.policy)),
+            Context::of(Actor::AUTHORITY),
+        )?;
+        authority.admit_keys()?;
+        Ok(authority)
+    }
+
+    /// Decides what waits already, records what is due, and ends. Further requests are refused.
+    pub fn stop(&self) {
+        self.intake.close();
+        if let Some(thread) = self.sequencer.lock().take()
+            && thread.join().is_err()
+        {
+            self.health.stop("the sequencer died".into());
+        }
+        self.feed.close();
+    }
+
+    /// The published state.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// The news after a position: the past first, then each commit as it happens.
+    pub fn subscribe(&self, after: Position) -> Cursor {
+        self.feed.subscribe(after)
+    }
+
+    /// The news, for those who tell it on.
+    pub fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// The log, for readers.
+    pub fn log(&self) -> &dyn EventLog {
+        &*self.log
+    }
+
+    /// Whether it can write, and how it has been doing.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// The disk of the log, and what it has room for.
+    pub fn room(&self) -> &Room {
+        &self.room
+    }
+
+    /// How many requests wait for a decision.
+    pub fn waiting(&self) -> usize {
+        self.intake.waiting()
+    }
+
+    /// Where ids come from.
+    pub fn entropy(&self) -> &dyn Entropy {
+        &*self.entropy
+    }
+
+    /// The keyed digests of what callers say.
+    pub fn digests(&self) -> &Digests {
+        &self.secrets.digests
+    }
+
+    /// The moment at which checks are made now: never before the last recorded one, so that a clock that
+    /// jumps back revives nothing.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now().max(self.live.recorded_at())
+    }
+
+    /// Whether the wall clock can be believed; the reason otherwise.
+    pub fn clock_fault(&self) -> Option<String> {
+        self.clock.plausible().err().map(|jump| jump.to_string())
+    }
+
+    /// Opens a text of a stream; none when it was erased.
+    pub fn open_text(&self, stream: &Stream, field: &'static str, text: &SealedText) -> Option<String> {
+        self.secrets.texts.open_text(stream, field, text)
+    }
+
+    fn put(&self, ask: Ask, context: Context) -> Result<Waiting, Failure> {
+        let (reply, answer) = oneshot::channel();
+        match self.intake.put(Request { ask, context, reply }) {
+            Ok(()) => Ok(answer),
+            Err(Rejected::Full) => Err(Failure::Overloaded),
+            Err(Rejected::Closed) => {
+                let why = self.health.stopped().unwrap_or_else(|| "the authority is stopping".into());
+                Err(Failure::StorageUnavailable { why })
+            }
+        }
+    }
+
+    /// Reads the first answers of repeated requests.
+    pub(crate) fn repeats(&self) -> &Gate {
+        self.repeats.gate()
+    }
+
+    /// Asks, and waits for the answer. Dropping the future does not take the request back. A repeat is answered as the
+    /// first request was, which had the effect.
+    async fn submit(&self, ask: Ask, context: Context) -> Result<Done, Failure> {
+        let repeater = context.idempotency.and_then(|_| context.actor.id.clone());
+        // Whoever drops the question without an answer has died with it: nobody knows what became of it.
+        match self.put(ask, context)?.await.unwrap_or(Err(Failure::OutcomeUnknown))? {
+            Answer::Done(done) => Ok(done),
+            Answer::Repeat(first) => {
+                let history = (Arc::clone(&self.log), Arc::clone(&self.past));
+                self.repeats.answer(history, repeater, first).await
+            }
+        }
+    }
+
+    /// The same for callers that are not async. It may be called on a thread of a runtime too, as when a
+    /// program opens its authority there; `blocking_recv` would panic.
+    fn submit_blocking(&self, ask: Ask, context: Context) -> Result<Done, Failure> {
+        pollster::block_on(self.submit(ask, context))
+    }
+
+    /// Asks for what has its own rule for repeats, or none: the mark of an idempotent request is neither looked up nor
+    /// recorded.
+    async fn submit_unmarked(&self, ask: Ask, context: Context) -> Result<Done, Failure> {
+        self.submit(ask, Context { idempotency: None, ..context }).await
+    }
+}
+
+impl Present for Authority {
+    fn subject(&self, id: &SubjectId) -> Option<Arc<Subject>> {
+        self.live.subject(id)
+    }
+
+    fn open_text(&self, stream: &Stream, field: &'static str, text: &SealedText) -> Option<String> {
+        self.secrets.texts.open_text(stream, field, text)
+    }
+
+    /// Looks at every session until one is found: for rare news.
+    fn device_name(&self, digest: Digest16, owner: Option<&OwnerId>) -> Option<String> {
+        let mut found = None;
+        self.live.for_each_subject(|subject| {
+            let owned_by = subject.profile().and_then(|profile| profile.owner_id.as_ref());
+            if found.is_none() && owned_by == owner {
+                let of_device = subject.sessions.iter().find(|known| known.device_digest() == Some(digest));
+                let name = of_device.and_then(|session| session.device_name());
+                let stream = Stream::Subject(subject.id.clone());
+                found = name.and_then(|name| self.open_text(&stream, "device", name));
+            }
+        });
+        found
+    }
+
+    fn erasures(&self) -> u64 {
+        self.secrets.texts.forgettings()
+    }
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

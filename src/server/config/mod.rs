@@ -1,0 +1,211 @@
+//! Settings: from raw to checked and complete. Parsing opens no socket and makes no directory.
+//!
+//! Defaults, then a TOML file, then the environment (`TENURE_SESSION__TTL`), then flags; later wins. One
+//! table ([`SETTINGS`]) knows every setting: its name, range, meaning and place in [`Config`]. Whatever is
+//! wrong is reported at once, each with its name, value, range and source.
+
+mod fault;
+mod fraction;
+mod kind;
+mod network;
+mod raw;
+mod settings;
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+pub use fault::{Fault, Faults, Source};
+pub use fraction::{Fraction, NoFraction};
+pub use network::{Network, Networks};
+pub use raw::{Flag, Raw, environment};
+pub use settings::{SETTINGS, Setting, settings_markdown};
+
+use tenure_core::{Policy, Seconds};
+
+/// All settings, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `server.*`
+    pub server: Server,
+    /// `data.dir`
+    pub data_dir: PathBuf,
+    /// `data.reserve`, in bytes; 0 is off.
+    pub data_reserve: u32,
+    /// `session.*`, `limits.*`, `subjects.*`, `renewal.*`, `sliding.*`
+    pub policy: Policy,
+    /// `idempotency.*`
+    pub idempotency: Idempotency,
+    /// `keys.overlap`; none for as long as tokens of the old key live.
+    pub keys_overlap: Option<Seconds>,
+    /// `access.clock_skew`
+    pub access_clock_skew: Seconds,
+    /// `webhooks.allow_private`
+    pub webhooks_allow_private: bool,
+    /// `audit.*`
+    pub audit: Audit,
+    /// `metrics.allow`
+    pub metrics_allow: Networks,
+    /// `forward_auth.trusted`
+    pub forward_auth_trusted: Networks,
+    /// `forward_auth.cookie_name`
+    pub forward_auth_cookie: String,
+    /// `security.*`
+    pub security: Security,
+    /// `shares.*`
+    pub shares: Shares,
+    /// `usage.*`
+    pub usage: UsageRate,
+    sources: BTreeMap<&'static str, Source>,
+}
+
+/// `server.*`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// `server.listen`
+    pub listen: SocketAddr,
+    /// `server.public_url`, without a slash at its end.
+    pub public_url: Option<String>,
+    /// `server.max_body`, in bytes.
+    pub max_body: u32,
+    /// `server.trusted_proxies`
+    pub trusted_proxies: Networks,
+    /// `server.keep_alive`
+    pub keep_alive: Seconds,
+}
+
+/// `idempotency.*`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// `idempotency.window`
+    pub window: Seconds,
+    /// `idempotency.max`
+    pub max: u32,
+}
+
+/// `audit.*`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// `audit.head_interval`
+    pub head_interval: Seconds,
+    /// `audit.head_file`
+    pub head_file: Option<PathBuf>,
+}
+
+/// `security.*`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Security {
+    /// `security.wrong_credentials_per_minute`; 0 is off.
+    pub wrong_credentials_per_minute: u32,
+    /// `security.limit_loopback`
+    pub limit_loopback: bool,
+}
+
+/// `shares.*`: what one caller may have of what all have, while more than half of it is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// `shares.connections_per_address`
+    pub connections_per_address: Fraction,
+    /// `shares.streams`
+    pub streams: Fraction,
+    /// `shares.streams_per_credential`
+    pub streams_per_credential: u32,
+    /// `shares.in_flight_per_credential`
+    pub in_flight_per_credential: Fraction,
+    /// `shares.appends_per_second`
+    pub appends_per_second: u32,
+}
+
+impl Default for Shares {
+    fn default() -> Self {
+        Self {
+            connections_per_address: Fraction::millionths(125_000),
+            streams: Fraction::millionths(500_000),
+            streams_per_credential: 64,
+            in_flight_per_credential: Fraction::millionths(250_000),
+            appends_per_second: 5_000,
+        }
+    }
+}
+
+/// `usage.*`: how often the usage of one session is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsageRate {
+    /// `usage.per_second`
+    pub per_second: u32,
+    /// `usage.burst`
+    pub burst: u32,
+}
+
+impl Default for UsageRate {
+    fn default() -> Self {
+        Self { per_second: 20, burst: 100 }
+    }
+}
+
+/// The defaults. The table has no defaults of its own.
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            server: Server {
+                listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7300)),
+                public_url: None,
+                max_body: 65_536,
+                trusted_proxies: Networks::default(),
+                keep_alive: Seconds(75),
+            },
+            data_dir: PathBuf::from("./tenure-data"),
+            data_reserve: 67_108_864,
+            policy: Policy::default(),
+            idempotency: Idempotency { window: Seconds(600), max: 1_000_000 },
+            keys_overlap: None,
+            access_clock_skew: Seconds(5),
+            webhooks_allow_private: false,
+            audit: Audit { head_interval: Seconds(1), head_file: None },
+            metrics_allow: Networks::default(),
+            forward_auth_trusted: Networks::default(),
+            forward_auth_cookie: "__Host-tenure_session".to_owned(),
+            security: Security { wrong_credentials_per_minute: 10, limit_loopback: false },
+            shares: Shares::default(),
+            usage: UsageRate::default(),
+            sources: BTreeMap::new(),
+        }
+    }
+}
+
+/// A setting as it applies, for `tenure doctor --config`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effective {
+    /// Its name.
+    pub name: &'static str,
+    /// Its value, as a flag would give it; empty for none.
+    pub value: String,
+    /// Where the value is from.
+    pub source: Source,
+}
+
+impl Config {
+    /// The limits under which sessions are granted.
+    pub fn policy(&self) -> Policy {
+        self.policy.clone()
+    }
+
+    /// Every setting with its value and source, in the order of the table.
+    pub fn effective(&self) -> Vec<Effective> {
+        let of = |setting: &Setting| Effective {
+            name: setting.name(),
+            value: setting.value_in(self),
+            source: self.source(setting.name()),
+        };
+        SETTINGS.iter().map(of).collect()
+    }
+
+    fn source(&self, name: &str) -> Source {
+        self.sources.get(name).cloned().unwrap_or(Source::Default)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! `/v1/credentials`: API keys. A key is shown once, when it is issued.
+
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::authority::NewCredential;
+use tenure_core::{CredentialId, OwnerId, Seconds, Stream, Timestamp, event::Role, system::Credential};
+use crate::tokens::ApiKey;
+
+use super::{
+    Api,
+    access::Caller,
+    call::Call,
+    fields::Fields,
+    limits,
+    page::{AskedPage, Page},
+    problem::{Code, Problem},
+    reply::Reply,
+    session_view::Texts,
+};
+
+/// An API key that is asked for.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "it documents the fields that `asked` reads")]
+pub(super) struct NewCredentialBody {
+    role: Role,
+    /// For whom; required for the role owner, refused for others.
+    owner_id: Option<OwnerId>,
+    /// What people call it; 1 to 128 characters. It stays in the record and cannot be erased, so it must hold no personal
+    /// data.
+    name: Option<String>,
+    /// After how many seconds it ends, 60 to 31 536 000; by default it has no end. For an admin key only beside one
+    /// without an end.
+    expires_in: Option<u32>,
+}
+
+/// An API key, without the key.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CredentialView {
+    credential_id: CredentialId,
+    role: Role,
+    owner_id: Option<OwnerId>,
+    name: Option<String>,
+    created_at: Timestamp,
+    /// When it ends; null if it has no end.
+    expires_at: Option<Timestamp>,
+    /// The full hour before its last use; null if it was never used.
+    last_used_at: Option<Timestamp>,
+    revoked_at: Option<Timestamp>,
+}
+
+/// An API key that was issued.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct IssuedCredential<'a> {
+    #[serde(flatten)]
+    credential: CredentialView,
+    /// The key itself: shown now, and null when the request is repeated.
+    key: Option<&'a str>,
+}
+
+fn asked(fields: &mut Fields) -> Option<NewCredential> {
+    let role = fields.one_of("role", &Role::ALL);
+    let role = fields.required("role", role);
+    let owner_id: Option<OwnerId> = fields.id("ownerId");
+    match (role, &owner_id) {
+        (Some(Role::Owner), None) => fields.fault("ownerId", "is required for the role owner"),
+        (Some(Role::Admin | Role::Issuer | Role::Verifier | Role::Auditor), Some(_)) => {
+            fields.fault("ownerId", "is only for the role owner");
+        }
+        (Some(_) | None, _) => {}
+    }
+    let name = fields.text("name", limits::NAME);
+    let expires_in = fields.small("expiresIn", limits::EXPIRES_IN).map(Seconds);
+    Some(NewCredential { role: role?, owner_id, name, expires_in })
+}
+
+fn view(api: &Api, credential: &Credential) -> CredentialView {
+    let texts = Texts::of_stream(&api.authority, Stream::System);
+    CredentialView {
+        credential_id: credential.id,
+        role: credential.role,
+        owner_id: credential.owner_id.clone(),
+        name: texts.open("name", credential.name.as_ref()),
+        created_at: credential.created_at,
+        expires_at: credential.expires_at,
+        last_used_at: api.authority.last_use_of_key(credential.id),
+        revoked_at: credential.revoked_at,
+    }
+}
+
+fn view_of(api: &Api, id: CredentialId) -> Result<CredentialView, Problem> {
+    let system = api.authority.live().system();
+    system.system.credentials.get(&id).map(|known| view(api, known)).ok_or_else(|| Code::NotFound.into())
+}
+
+/// Issue an API key. It is shown once; only its hash is stored.
+#[utoipa::path(post, path = "/v1/credentials", tag = "credentials", operation_id = "issueCredential",
+    request_body = NewCredentialBody,
+    responses((status = 201, description = "The key.", body = IssuedCredential)))]
+pub(super) async fn issue(call: Call) -> Result<Reply, Problem> {
+    let mut fields = call.fields()?;
+    let new = asked(&mut fields);
+    fields.finish()?;
+    let new = new.ok_or(Code::InvalidRequest)?;
+    let context = call.context()?;
+    let authority = &call.api.authority;
+    let key = ApiKey::draw(authority.entropy());
+    let issued = authority.issue_credential(context, &key, new).await?;
+    let (id, position) = (issued.id, issued.position);
+    let key = (!issued.is_repeat).then(|| key.expose());
+    let mut credential = view_of(&call.api, id)?;
+    // The answer to a repeat is that of the first time, whatever became of the key since.
+    credential.revoked_at = None;
+    credential.last_used_at = None;
+    let issued = IssuedCredential { credential, key };
+    Ok(Reply::json(StatusCode::CREATED, &issued).at(Some(position)))
+}
+
+/// The API key of the caller: its role, name, owner and end.
+#[utoipa::path(get, path = "/v1/credentials/self", tag = "credentials", operation_id = "getOwnCredential",
+    responses((status = 200, description = "The key that asks.", body = CredentialView)))]
+#[expect(clippy::unused_async, reason = "every handler has the same type")]
+pub(super) async fn own(call: Call) -> Result<Reply, Problem> {
+    call.no_query()?;
+    let Caller::Key(key) = &call.caller else { return Err(Code::Forbidden.into()) };
+    Ok(Reply::ok(&view(&call.api, key)))
+}
+
+/// All API keys, oldest first, withdrawn ones included.
+#[utoipa::path(get, path = "/v1/credentials", tag = "credentials", operation_id = "listCredentials",
+    params(("limit" = Option<u32>, Query, description = "1 to 200, by default 50."),
+        ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before.")),
+    responses((status = 200, description = "One page.", body = Page<CredentialView>)))]
+#[expect(clippy::unused_async, reason = "every handler has the same type")]
+pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
+    let mut query = call.query()?;
+    let page = AskedPage::of(&mut query);
+    let after: Option<CredentialId> = page.parsed(&mut query);
+    query.finish()?;
+    let system = call.api.authority.live().system();
+    let all = system.system.credentials.values().filter(|known| after.is_none_or(|after| known.id > after));
+    let mut found: Vec<_> = all.take(page.limit + 1).collect();
+    let more = found.len() > page.limit;
+    found.truncate(page.limit);
+    let end = found.last().filter(|_| more).map(|known| known.id);
+    let views: Vec<_> = found.into_iter().map(|known| view(&call.api, known)).collect();
+    Ok(Reply::ok(&Page::new(views, end)))
+}
+
+/// Withdraw an API key. Its next use is refused. Withdrawing it again gives the same answer.
+#[utoipa::path(delete, path = "/v1/credentials/{credentialId}", tag = "credentials",
+    operation_id = "revokeCredential",
+    params(("credentialId" = CredentialId, Path, description = "The key's id.")),
+    responses((status = 200, description = "It is withdrawn.", body = CredentialView)))]
+pub(super) async fn revoke(call: Call) -> Result<Reply, Problem> {
+    call.no_query()?;
+    let context = call.context()?;
+    let id = call.id("credentialId").ok_or(Code::NotFound)?;
+    let position = call.api.authority.revoke_credential(context, id).await?;
+    Ok(Reply::ok(&view_of(&call.api, id)?).at(position))
+}

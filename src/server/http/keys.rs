@@ -1,0 +1,130 @@
+//! `/v1/keys`: the public keys of access tokens, and the rotation of all keys of tokens.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::authority::{AccessKey, Rotated};
+use tenure_core::{KeyId, KeyUse, Timestamp, keys::Retire};
+
+use super::{
+    call::Call,
+    problem::{Code, Problem},
+    reply::Reply,
+};
+
+/// The keys with which access tokens are judged.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct KeysView {
+    /// The oldest first; the one that signs is the last.
+    keys: Vec<KeyView>,
+}
+
+/// A public key.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct KeyView {
+    /// PASERK `k4.pid`: the `kid` in the footer of its tokens.
+    key_id: KeyId,
+    /// The key, as PASERK `k4.public`.
+    paserk: String,
+    state: KeyState,
+    /// When it was admitted.
+    created_at: Timestamp,
+    /// From when on no token of it works; null while it signs.
+    retire_at: Option<Timestamp>,
+}
+
+/// Whether a key signs.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum KeyState {
+    /// It signs.
+    Active,
+    /// It was replaced, and its tokens work until they end or `retireAt`.
+    Retiring,
+}
+
+/// A rotation that is asked for.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "it documents the fields that `rotate` reads")]
+pub(super) struct RotationBody {
+    which: KeyUse,
+    /// By default `overlap`.
+    retire: Option<Retire>,
+}
+
+/// A key that seals now.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RotationView {
+    which: KeyUse,
+    /// The key that seals from now on.
+    key_id: KeyId,
+    /// The key that it replaced.
+    previous_key_id: Option<KeyId>,
+    retire: Option<Retire>,
+    /// When it was replaced.
+    rotated_at: Timestamp,
+    /// From when on no token of the replaced key works.
+    retire_at: Option<Timestamp>,
+}
+
+impl From<AccessKey> for KeyView {
+    fn from(key: AccessKey) -> Self {
+        let state = if key.retire_at.is_some() { KeyState::Retiring } else { KeyState::Active };
+        Self {
+            key_id: key.id,
+            paserk: key.paserk,
+            state,
+            created_at: key.created_at,
+            retire_at: key.retire_at,
+        }
+    }
+}
+
+impl From<Rotated> for RotationView {
+    fn from(rotated: Rotated) -> Self {
+        let event = rotated.event;
+        Self {
+            which: event.which,
+            key_id: event.key_id,
+            previous_key_id: event.previous_key_id,
+            retire: event.retire,
+            rotated_at: rotated.at,
+            retire_at: event.retire_at,
+        }
+    }
+}
+
+/// The public keys with which access tokens are judged. They are for everybody.
+#[utoipa::path(get, path = "/v1/keys", tag = "keys", operation_id = "listKeys",
+    params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of the list that the caller has.")),
+    responses((status = 200, description = "The keys.", body = KeysView, headers(
+            ("ETag" = String, description = "Names this list; give it as `If-None-Match` the next time."))),
+        (status = 304, description = "The caller has this list already; no body.")))]
+#[expect(clippy::unused_async, reason = "every handler has the same type")]
+pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
+    call.no_query()?;
+    let keys = call.api.authority.access_keys().into_iter().map(KeyView::from).collect();
+    Ok(Reply::revalidated(&KeysView { keys }, call.header("if-none-match")))
+}
+
+/// Let a new key seal session tokens, or sign access tokens.
+///
+/// With `overlap` tokens of the old key work until they end or `keys.overlap` is over. With `now` no token of an
+/// earlier key works any more: whoever holds one needs a new session.
+#[utoipa::path(post, path = "/v1/keys/rotate", tag = "keys", operation_id = "rotateKey",
+    request_body = RotationBody,
+    responses((status = 200, description = "The new key seals.", body = RotationView)))]
+pub(super) async fn rotate(call: Call) -> Result<Reply, Problem> {
+    let mut fields = call.fields()?;
+    let which = fields.one_of("which", &KeyUse::ALL);
+    let which = fields.required("which", which);
+    let retire = fields.one_of("retire", &Retire::ALL).unwrap_or(Retire::Overlap);
+    fields.finish()?;
+    let which = which.ok_or(Code::InvalidRequest)?;
+    let authority = &call.api.authority;
+    let rotated = authority.rotate_key(call.context()?, which, retire).await?;
+    let position = rotated.position;
+    Ok(Reply::ok(&RotationView::from(rotated)).at(Some(position)))
+}

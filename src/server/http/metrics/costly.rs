@@ -1,0 +1,78 @@
+//! What is counted of costly reads.
+
+use std::sync::atomic::Ordering;
+
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use super::{Labels, count, set};
+use crate::http::Api;
+use crate::gate::{Gate, Load};
+
+/// The load of every gate, read off whenever somebody looks.
+#[derive(Default)]
+pub(super) struct Costly {
+    running: Family<Labels, Gauge>,
+    waiting: Family<Labels, Gauge>,
+    refused: Family<Labels, Counter>,
+    abandoned: Family<Labels, Counter>,
+    shared: Family<Labels, Counter>,
+    beyond_shares: Counter,
+    looked_at: Counter,
+}
+
+impl Costly {
+    pub(super) fn registered(registry: &mut Registry) -> Self {
+        let own = Self::default();
+        registry.register("costly_running", "Costly requests in work", own.running.clone());
+        registry.register("costly_waiting", "Costly requests that wait for their turn", own.waiting.clone());
+        registry.register("costly_refused", "Costly requests that found no place", own.refused.clone());
+        registry.register(
+            "costly_abandoned",
+            "Costly requests given up because their callers had gone",
+            own.abandoned.clone(),
+        );
+        registry.register(
+            "costly_shared",
+            "Costly requests answered together with an equal one",
+            own.shared.clone(),
+        );
+        registry.register(
+            "costly_beyond_share",
+            "Costly requests refused because their callers had their shares in flight",
+            own.beyond_shares.clone(),
+        );
+        registry.register(
+            "listed_sessions_looked_at",
+            "Sessions that were looked at to answer lists of the present",
+            own.looked_at.clone(),
+        );
+        own
+    }
+
+    /// So many sessions were looked at for a list.
+    pub(super) fn looked_at(&self, sessions: usize) {
+        self.looked_at.inc_by(sessions as u64);
+    }
+
+    pub(super) fn observe(&self, api: &Api) {
+        api.costly
+            .gates()
+            .into_iter()
+            .chain([api.authority.repeats()])
+            .for_each(|gate| self.observe_gate(gate));
+        self.beyond_shares.inner().store(api.costly.beyond_shares(), Ordering::Relaxed);
+    }
+
+    fn observe_gate(&self, gate: &Gate) {
+        let label = ("gate", gate.name());
+        let Load { running, waiting, refused, abandoned, shared } = gate.load();
+        set(&self.running, label, running);
+        set(&self.waiting, label, waiting);
+        count(&self.refused, label, refused);
+        count(&self.abandoned, label, abandoned);
+        count(&self.shared, label, shared);
+    }
+}

@@ -1,0 +1,183 @@
+//! The command API over HTTP: one file per resource, one table of routes, one table of error codes.
+//!
+//! Every request takes the same way (`call`): credential, role, size, media type, syntax, and then its
+//! handler. What a route admits and what it takes is said once, in `routes`; the OpenAPI document is made
+//! from the same table.
+
+mod access;
+mod access_tokens;
+mod audit;
+mod audit_export;
+mod bulk_event;
+mod call;
+mod clock;
+mod costly;
+mod credentials;
+mod erase;
+mod events;
+mod fields;
+mod forward_auth;
+mod introspect;
+mod json;
+mod keys;
+mod limits;
+mod metrics;
+mod moment;
+mod notice_view;
+mod notices;
+mod openapi;
+mod operation;
+mod page;
+mod presented;
+mod problem;
+mod record;
+mod refusal_log;
+mod renew;
+mod reply;
+mod request_id;
+mod revocation_feed;
+mod revocations;
+mod revoke;
+mod routes;
+mod schema;
+mod session_view;
+mod session_walk;
+mod sessions;
+mod shares;
+mod stream;
+mod subjects;
+mod suspension;
+mod throttle;
+mod unavailable;
+mod usage;
+mod webhooks;
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::Router;
+use tokio::sync::watch;
+
+pub use self::{
+    call::Peer,
+    openapi::document as openapi_document,
+    problem::error_table,
+    routes::{PROXY_PATHS, RouteFacts, route_facts},
+};
+use self::{
+    costly::Costly,
+    metrics::Metrics,
+    problem::{Code, Problem},
+    refusal_log::{RefusalLog, Refused},
+    revocation_feed::Ended,
+    throttle::Throttle,
+};
+use crate::admission::{Admission, Limits, Places};
+use tenure_audit::Evidence;
+use crate::authority::Authority;
+use crate::notify::webhooks::Webhooks;
+use tenure_protocol::clock::TestClock;
+use crate::config::Networks;
+use tenure_core::Position;
+use crate::projections::Projections;
+
+/// What every handler works with.
+pub struct Api {
+    authority: Arc<Authority>,
+    projections: Arc<Projections>,
+    evidence: Arc<Evidence>,
+    webhooks: Arc<Webhooks>,
+    settings: Settings,
+    test_clock: Option<Arc<TestClock>>,
+    throttle: Throttle,
+    admission: Admission,
+    ended: Ended,
+    metrics: Metrics,
+    refusals: RefusalLog,
+    costly: Costly,
+    closing: watch::Sender<bool>,
+}
+
+/// The settings that the API obeys.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `server.max_body`, in bytes.
+    pub max_body: usize,
+    /// `server.trusted_proxies`.
+    pub trusted_proxies: Networks,
+    /// `metrics.allow`.
+    pub metrics_allow: Networks,
+    /// `forward_auth.trusted`.
+    pub forward_auth_trusted: Networks,
+    /// `forward_auth.cookie_name`.
+    pub forward_auth_cookie: String,
+    /// `security.wrong_credentials_per_minute`.
+    pub wrong_credentials_per_minute: u32,
+    /// `security.limit_loopback`.
+    pub limit_loopback: bool,
+    /// What all callers have together, and the shares of each.
+    pub limits: Limits,
+}
+
+impl Api {
+    /// An API for this authority. With a test clock, `/v1/clock` drives it.
+    pub fn new(
+        authority: Arc<Authority>,
+        projections: Arc<Projections>,
+        evidence: Arc<Evidence>,
+        webhooks: Arc<Webhooks>,
+        settings: Settings,
+        test_clock: Option<Arc<TestClock>>,
+    ) -> Arc<Self> {
+        let throttle = Throttle::new(settings.wrong_credentials_per_minute);
+        let admission = Admission::new(settings.limits.clone());
+        let metrics = Metrics::new();
+        let closing = watch::Sender::new(false);
+        Arc::new(Self {
+            authority,
+            projections,
+            evidence,
+            webhooks,
+            settings,
+            test_clock,
+            throttle,
+            admission,
+            ended: Ended::default(),
+            metrics,
+            refusals: RefusalLog::default(),
+            costly: Costly::new(),
+            closing,
+        })
+    }
+
+    /// The places for connections.
+    pub(crate) fn places(&self) -> &Arc<Places> {
+        &self.admission.places
+    }
+
+    /// Notes that a connection from this address was closed, because the address has its share.
+    pub(crate) fn closed(&self, address: IpAddr) {
+        let (code, route) = (Code::RateLimited.name(), "(connection)");
+        self.refusals.note(Refused { address: Some(address), code, route, credential: None });
+    }
+
+    /// Ends the streams, which would otherwise go on for as long as their readers stay.
+    pub fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    /// Judges a position from which somebody wants to go on. To be silent about one beyond the end would look as if
+    /// nothing had happened.
+    fn check_resumable(&self, position: Position) -> Result<(), Problem> {
+        let end = self.authority.live().position();
+        if position > end { Err(Problem::beyond_end(end)) } else { Ok(()) }
+    }
+
+    fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
+    }
+
+    /// All routes. The server puts a [`Peer`] into every request.
+    pub fn router(self: &Arc<Self>) -> Router {
+        routes::router(self)
+    }
+}

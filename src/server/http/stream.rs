@@ -1,0 +1,230 @@
+//! The record for those who stay: server-sent events (<https://html.spec.whatwg.org/multipage/server-sent-events.html>),
+//! history first, then live, without gap or repeat.
+//!
+//! A stream is pulled by its connection: it makes its next piece when the socket has taken the one before. A
+//! reader that does not read costs what lies in the buffers of its connection, and is cut off by the server when
+//! nothing was taken for a while.
+
+use std::{convert::Infallible, future::pending, str::FromStr, sync::Arc, time::Duration};
+
+use axum::body::{Body, Bytes};
+use futures_util::stream::unfold;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use crate::admission::Stream;
+use crate::notify::{Batch, Cursor};
+use tenure_protocol::clock::stopwatch;
+use tenure_core::{Position, Timestamp};
+use tenure_log::waiting_for_disk;
+use crate::projections::history;
+
+use super::{
+    Api,
+    call::Call,
+    fields::Fields,
+    metrics::Subscriber,
+    moment::AskedMoment,
+    page::AskedPage,
+    problem::Problem,
+    record::{Record, Scope, Viewer, page},
+    reply::Reply,
+    shares,
+};
+
+/// A comment is sent when nothing else was for so long (the contract, section 5).
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// So often it is looked whether the credential is still good; the contract allows 5 s.
+const RECHECK: Duration = Duration::from_secs(2);
+/// A piece is about so many bytes at most, so that a slow reader holds little.
+const PIECE: usize = 16 * 1024;
+
+/// Where to begin.
+enum Start<P> {
+    After(P),
+    Latest,
+    /// With what was recorded at this moment.
+    Since(Timestamp),
+}
+
+impl<P: FromStr> Start<P> {
+    /// The parameter `after`, or for a stream the header by which a reader resumes.
+    fn of<R: Record<Place = P>>(call: &Call, query: &mut Fields, is_stream: bool) -> Option<Self> {
+        let resumed = if is_stream { call.header("last-event-id") } else { None };
+        let name = if resumed.is_some() { "Last-Event-ID" } else { "after" };
+        let (given, since) = (query.raw_text("after"), query.moment("since"));
+        if given.is_some() && since.is_some() {
+            query.fault("since", "must not be given together with after");
+        }
+        let Some(text) = resumed.map(str::to_owned).or(given) else { return since.map(Self::Since) };
+        if is_stream && text == "latest" {
+            return Some(Self::Latest);
+        }
+        let parsed = text.parse().ok().map(Self::After);
+        if parsed.is_none() {
+            let latest = if is_stream { ", or latest" } else { "" };
+            query.fault(name, format!("must be a position or an id of this list{latest}"));
+        }
+        parsed
+    }
+}
+
+/// Answers a request for the record: with a page, or, if it accepts one, with a stream.
+pub(super) async fn answer<R: Record>(call: Call, mut query: Fields, record: R) -> Result<Reply, Problem> {
+    let scope = Scope::of(&mut query);
+    let waiting = AskedMoment::of_present(&mut query);
+    let is_stream = call.accepts("text/event-stream");
+    let start = Start::of::<R>(&call, &mut query, is_stream);
+    if is_stream {
+        query.finish()?;
+        let place = shares::stream(&call)?;
+        waiting.resolve(&call.api).await?;
+        let after = place_of::<R>(&call.api, start.as_ref())?;
+        return Ok(Reply::stream("text/event-stream", open(call, scope, record, after, place)));
+    }
+    let asked = AskedPage::of(&mut query);
+    let cursor: Option<R::Place> = asked.parsed(&mut query);
+    if start.is_some() && cursor.is_some() {
+        query.fault("cursor", "must not be given together with after");
+    }
+    query.finish()?;
+    let head = waiting.resolve(&call.api).await?.moment.position;
+    let after = match cursor {
+        Some(place) => resumable::<R>(&call.api, place)?,
+        None => place_of::<R>(&call.api, start.as_ref())?,
+    };
+    let viewer = Viewer { api: call.api, caller: call.caller, scope };
+    Ok(Reply::ok(&page(viewer, record, after, asked.limit, head).await?))
+}
+
+fn place_of<R: Record>(api: &Api, start: Option<&Start<R::Place>>) -> Result<R::Place, Problem> {
+    Ok(match start {
+        Some(Start::After(place)) => resumable::<R>(api, *place)?,
+        Some(Start::Latest) => R::after(api.authority.feed().head()),
+        Some(Start::Since(moment)) => {
+            let log = api.authority.log();
+            R::after(waiting_for_disk(|| history::position_at(log, moment.plus_millis(-1)))?)
+        }
+        None => R::after(Position::ZERO),
+    })
+}
+
+/// The place, if this history has it.
+fn resumable<R: Record>(api: &Api, place: R::Place) -> Result<R::Place, Problem> {
+    api.check_resumable(R::position(place)).map(|()| place)
+}
+
+fn open<R: Record>(call: Call, scope: Scope, record: R, after: R::Place, place: Option<Stream>) -> Body {
+    let cursor = call.api.authority.subscribe(R::done(after));
+    let now = stopwatch().into();
+    let reader = Reader {
+        closing: call.api.closing(),
+        place,
+        _counted: call.api.metrics.subscriber(),
+        viewer: Viewer { api: call.api, caller: call.caller, scope },
+        record,
+        cursor,
+        after,
+        batch: None,
+        // The first piece goes out at once: the reader knows that it is heard, and proxies that there is a body.
+        heartbeat: now,
+        recheck: now,
+    };
+    Body::from_stream(unfold(reader, Reader::piece))
+}
+
+/// Waits until a stream has to give way to a newer one.
+async fn over(place: Option<&Stream>) {
+    match place {
+        Some(place) => place.over().await,
+        None => pending().await,
+    }
+}
+
+/// One stream.
+struct Reader<R: Record> {
+    viewer: Viewer,
+    record: R,
+    cursor: Cursor,
+    /// The last item that was sent, or where to begin.
+    after: R::Place,
+    /// What is being sent, from this commit on.
+    batch: Option<(Arc<Batch>, usize)>,
+    heartbeat: Instant,
+    recheck: Instant,
+    closing: watch::Receiver<bool>,
+    place: Option<Stream>,
+    _counted: Subscriber,
+}
+
+impl<R: Record> Reader<R> {
+    /// What is sent next; none ends the stream.
+    async fn piece(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
+        loop {
+            let now = stopwatch().into();
+            if !self.may_go_on(now) {
+                return None;
+            }
+            if let Some(text) = self.next_items() {
+                self.heartbeat = now + HEARTBEAT;
+                return Some((Ok(text.into()), self));
+            }
+            if now >= self.heartbeat {
+                self.heartbeat = now + HEARTBEAT;
+                return Some((Ok(self.heartbeat_text().into()), self));
+            }
+            tokio::select! {
+                _ = self.closing.wait_for(|closing| *closing) => return None,
+                () = over(self.place.as_ref()) => return None,
+                next = self.cursor.next() => match next {
+                    Ok(batch) => self.batch = Some((batch?, 0)),
+                    Err(error) => {
+                        tracing::error!(%error, "a stream ends because the log cannot be read");
+                        return None;
+                    }
+                },
+                () = sleep_until(self.heartbeat.min(self.recheck)) => {}
+            }
+        }
+    }
+
+    /// A comment that says how far the reader has heard, even when nothing of it was sought: whoever reads
+    /// comments can resume there.
+    fn heartbeat_text(&self) -> String {
+        match self.cursor.position() {
+            heard if R::after(heard) > self.after => format!(": {heard}\n\n"),
+            _ => format!(": {}\n\n", self.after),
+        }
+    }
+
+    /// A stream ends soon after its credential is revoked.
+    fn may_go_on(&mut self, now: Instant) -> bool {
+        if now < self.recheck {
+            return true;
+        }
+        self.recheck = now + RECHECK;
+        self.viewer.is_still_admitted()
+    }
+
+    /// The next items of what is being sent; none when there are none left.
+    fn next_items(&mut self) -> Option<String> {
+        let (batch, mut next) = self.batch.take()?;
+        let mut text = String::new();
+        while let Some(found) = batch.next_of(self.record.kinds(), next) {
+            if text.len() >= PIECE {
+                self.batch = Some((batch, found));
+                break;
+            }
+            next = found + 1;
+            for (place, line) in self.record.sought(&self.viewer, &batch.news()[found]) {
+                if place > self.after {
+                    text.extend(["id: ", &place.to_string(), "\ndata: ", &line, "\n\n"]);
+                    self.after = place;
+                }
+            }
+        }
+        (!text.is_empty()).then_some(text)
+    }
+}

@@ -1,0 +1,452 @@
+//! `/v1/webhooks`: who is told by HTTP requests, and what became of that. URL and secret are shown once, when a
+//! webhook is made; later only scheme and host are.
+
+use axum::http::StatusCode;
+use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+use crate::authority::{Context, Failure};
+use crate::notify::{
+        NoticeId,
+        webhooks::{
+            Answer, Attempt, DeliveryReport, DeliveryStatus, Destination, NotNow, Outcome, draw_secret,
+        },
+    };
+use tenure_core::{
+        Event, NoticeKind, OwnerId, Position, SystemEvent, Timestamp, WebhookId,
+        event::WebhookCreated,
+        webhook::{Webhook, WebhookFormat},
+    };
+use tenure_protocol::entropy;
+use tenure_log::waiting_for_disk;
+use crate::projections::history;
+
+use super::{
+    call::Call,
+    fields::Fields,
+    page::{AskedPage, Page},
+    problem::{Code, Problem},
+    reply::Reply,
+};
+
+/// A webhook that is asked for.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "it documents the fields that `asked` reads")]
+pub(super) struct NewWebhookBody {
+    /// Where the requests go: https, without user, password or fragment. A secret.
+    url: String,
+    /// Only notices of these kinds; all by default.
+    kinds: Option<Vec<NoticeKind>>,
+    /// Only notices about this owner's subjects; an owner's webhooks are for itself.
+    owner_id: Option<OwnerId>,
+    /// How the requests are written; `standard` by default.
+    format: Option<WebhookFormat>,
+    /// `whsec_` and 24 to 64 bytes in base64; drawn by default. A secret.
+    secret: Option<String>,
+}
+
+/// A webhook.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct WebhookView {
+    webhook_id: WebhookId,
+    /// Scheme and host, which is all of it that is shown.
+    url: String,
+    /// The kinds of notices that it tells; null for all.
+    kinds: Option<Vec<NoticeKind>>,
+    owner_id: Option<OwnerId>,
+    format: WebhookFormat,
+    created_at: Timestamp,
+}
+
+/// A webhook that was made.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CreatedWebhook<'a> {
+    webhook_id: WebhookId,
+    /// The URL: whole now, scheme and host when the request is repeated.
+    url: &'a str,
+    /// The secret that signs the requests: shown now, and null when the request is repeated.
+    secret: Option<&'a str>,
+    kinds: Option<Vec<NoticeKind>>,
+    owner_id: Option<OwnerId>,
+    format: WebhookFormat,
+    created_at: Timestamp,
+}
+
+/// A webhook that is no more.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DeletedWebhook {
+    webhook_id: WebhookId,
+}
+
+/// What became of a notice.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DeliveryView {
+    /// The notice: a position and a number.
+    #[schema(value_type = String)]
+    notice_id: NoticeId,
+    status: DeliveryStatus,
+    /// The newest 20 attempts, oldest first.
+    attempts: Vec<AttemptView>,
+    /// When it is tried next; null unless it is pending.
+    next_attempt_at: Option<Timestamp>,
+}
+
+/// An attempt to deliver a notice.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AttemptView {
+    at: Timestamp,
+    outcome: SeenOutcome,
+    http_status: Option<u16>,
+}
+
+/// From where to tell again.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "it documents the fields that `redeliver` reads")]
+pub(super) struct RedeliverBody {
+    /// The first position that is told again.
+    from: Position,
+}
+
+/// What is told again.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RedeliveryView {
+    webhook_id: WebhookId,
+    from: Position,
+    /// The last position there is now.
+    to: Position,
+}
+
+/// How a test went.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TestView {
+    /// To an owner: `delivered` or `failed`.
+    outcome: SeenOutcome,
+    /// The status that came back, if one did; null to an owner whose test failed.
+    http_status: Option<u16>,
+}
+
+/// How an attempt went, as far as the caller may know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SeenOutcome {
+    Whole(Outcome),
+    Failed,
+}
+
+impl Serialize for SeenOutcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Whole(outcome) => outcome.serialize(serializer),
+            Self::Failed => serializer.serialize_str(Self::FAILED),
+        }
+    }
+}
+
+impl SeenOutcome {
+    /// What an owner reads in the place of words that tell of hosts and ports.
+    pub(super) const FAILED: &'static str = "failed";
+
+    /// An owner chooses the host and the moment of a test, so it is no means of finding out what there is.
+    fn of_test(outcome: Outcome, is_owner: bool) -> Self {
+        if is_owner && outcome != Outcome::Delivered { Self::Failed } else { Self::Whole(outcome) }
+    }
+
+    /// A receiver that spoke HTTP has shown that it is one; of all others an owner reads that the attempt failed.
+    fn of_attempt(outcome: Outcome, is_owner: bool) -> Self {
+        match outcome {
+            Outcome::TimedOut | Outcome::Unreachable | Outcome::TlsFailed | Outcome::AddressRefused
+                if is_owner =>
+            {
+                Self::Failed
+            }
+            Outcome::TimedOut
+            | Outcome::Unreachable
+            | Outcome::TlsFailed
+            | Outcome::AddressRefused
+            | Outcome::Delivered
+            | Outcome::HttpError
+            | Outcome::Redirected
+            | Outcome::Gone
+            | Outcome::KeyMissing => Self::Whole(outcome),
+        }
+    }
+}
+
+fn view(webhook: &Webhook) -> WebhookView {
+    let asked = &webhook.asked;
+    WebhookView {
+        webhook_id: asked.webhook_id,
+        url: asked.host.clone(),
+        kinds: asked.kinds.clone(),
+        owner_id: asked.owner_id.clone(),
+        format: asked.format,
+        created_at: webhook.created_at,
+    }
+}
+
+/// What is asked for, and where it is to go.
+struct Asked {
+    destination: Destination,
+    kinds: Option<Vec<NoticeKind>>,
+    owner_id: Option<OwnerId>,
+    format: WebhookFormat,
+}
+
+fn asked(call: &Call, fields: &mut Fields) -> Option<Asked> {
+    let url = fields.raw_text("url").map(Zeroizing::new);
+    let url = fields.required("url", url);
+    let kinds = kinds(fields);
+    let owner_id: Option<OwnerId> = fields.id("ownerId");
+    let format = fields.one_of("format", &WebhookFormat::ALL).unwrap_or(WebhookFormat::Standard);
+    let secret = fields.raw_text("secret").map(Zeroizing::new);
+    let secret = secret.unwrap_or_else(|| draw_secret(call.api.authority.entropy()));
+    let given = url.as_ref().map_or("", |url| url.as_str());
+    let made = Destination::new(given, &secret, format, call.api.webhooks.allows_private());
+    match made {
+        Ok(destination) => Some(Asked { destination, kinds, owner_id, format }),
+        Err(faults) => {
+            for fault in faults {
+                fields.fault(fault.field, fault.why);
+            }
+            None
+        }
+    }
+}
+
+/// The kinds in the order of their numbers, each once.
+fn kinds(fields: &mut Fields) -> Option<Vec<NoticeKind>> {
+    let named = fields.texts("kinds", 1..=NoticeKind::ALL.len())?;
+    let known: Option<Vec<_>> = named.iter().map(|name| NoticeKind::from_name(name)).collect();
+    if known.is_none() {
+        let all = NoticeKind::ALL.map(NoticeKind::name).join(", ");
+        fields.fault("kinds", format!("must be some of {all}"));
+    }
+    let mut known = known?;
+    known.sort_unstable();
+    known.dedup();
+    Some(known)
+}
+
+/// Let news be told by HTTP requests. URL and secret are shown once.
+#[utoipa::path(post, path = "/v1/webhooks", tag = "webhooks", operation_id = "createWebhook",
+    request_body = NewWebhookBody,
+    responses((status = 201, description = "The webhook.", body = CreatedWebhook)))]
+pub(super) async fn create(call: Call) -> Result<Reply, Problem> {
+    let mut fields = call.fields()?;
+    let asked = asked(&call, &mut fields);
+    fields.finish()?;
+    let mut asked = asked.ok_or(Code::InvalidRequest)?;
+    asked.owner_id = owner_of(&call, asked.owner_id)?;
+    let (destination, event) = event_of(&call, asked);
+    let id = event.webhook_id;
+    let destinations = call.api.webhooks.destinations();
+    let context = call.context()?;
+    let kept = waiting_for_disk(|| destinations.keep(id, &destination));
+    kept.map_err(|error| {
+        tracing::warn!(%error, "the destination of a webhook cannot be kept");
+        Problem::unavailable(&error.to_string())
+    })?;
+    let (first, is_repeat) = admit(&call, context, id, event).await?;
+    let shown = (!is_repeat).then(|| (destination.expose_url(), destination.expose_secret()));
+    let (url, secret) = shown.unzip();
+    call.api.webhooks.reconcile();
+    let stored = history::commit_at(call.api.authority.log(), first)?.ok_or(Code::Internal)?;
+    let [Event::System(SystemEvent::WebhookCreated(event))] = stored.commit.events.as_slice() else {
+        return Err(Code::Internal.into());
+    };
+    let created = CreatedWebhook {
+        webhook_id: event.webhook_id,
+        url: url.unwrap_or(&event.host),
+        secret,
+        kinds: event.kinds.clone(),
+        owner_id: event.owner_id.clone(),
+        format: event.format,
+        created_at: stored.commit.recorded_at,
+    };
+    Ok(Reply::json(StatusCode::CREATED, &created).at(Some(first)))
+}
+
+/// Whose subjects' news it tells.
+fn owner_of(call: &Call, asked: Option<OwnerId>) -> Result<Option<OwnerId>, Problem> {
+    match (call.caller.owner(), asked) {
+        (Some(own), Some(asked)) if *own != asked => {
+            Err(Problem::from(Code::Forbidden).saying("an owner's webhooks are for itself"))
+        }
+        (Some(own), _) => Ok(Some(own.clone())),
+        (None, asked) => Ok(asked),
+    }
+}
+
+fn event_of(call: &Call, asked: Asked) -> (Destination, WebhookCreated) {
+    let authority = &call.api.authority;
+    let event = WebhookCreated {
+        webhook_id: entropy::webhook_id(authority.entropy(), authority.now()),
+        owner_id: asked.owner_id,
+        kinds: asked.kinds,
+        format: asked.format,
+        host: asked.destination.host(),
+    };
+    (asked.destination, event)
+}
+
+/// Records the webhook, and takes its file back when it was not recorded now.
+async fn admit(
+    call: &Call,
+    context: Context,
+    id: WebhookId,
+    event: WebhookCreated,
+) -> Result<(Position, bool), Failure> {
+    let admitted = call.api.authority.create_webhook(context, event).await;
+    // While its fate is not known the file stays; the next start removes it if nobody asks for it.
+    if !matches!(admitted, Ok((_, false)) | Err(Failure::OutcomeUnknown))
+        && let Err(error) = waiting_for_disk(|| call.api.webhooks.destinations().forget(id))
+    {
+        tracing::warn!(%error, "the file of a webhook that is not there is left; the next start removes it");
+    }
+    admitted
+}
+
+/// The webhooks, oldest first; an owner's are its own.
+#[utoipa::path(get, path = "/v1/webhooks", tag = "webhooks", operation_id = "listWebhooks",
+    params(("limit" = Option<u32>, Query, description = "1 to 200, by default 50."),
+        ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before.")),
+    responses((status = 200, description = "One page.", body = Page<WebhookView>)))]
+#[expect(clippy::unused_async, reason = "every handler has the same type")]
+pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
+    let mut query = call.query()?;
+    let page = AskedPage::of(&mut query);
+    let after: Option<WebhookId> = page.parsed(&mut query);
+    query.finish()?;
+    let view_of_system = call.api.authority.live().system();
+    let all = view_of_system.system.webhooks.values();
+    let owner = call.caller.owner();
+    let seen = all.filter(|known| known.is_visible_to(owner) && after.is_none_or(|after| known.id() > after));
+    let mut found: Vec<_> = seen.take(page.limit + 1).map(view).collect();
+    let more = found.len() > page.limit;
+    found.truncate(page.limit);
+    let end = found.last().filter(|_| more).map(|last| last.webhook_id);
+    Ok(Reply::ok(&Page::new(found, end)))
+}
+
+/// The webhook in the path, if it exists for the caller.
+fn webhook(call: &Call) -> Result<Webhook, Problem> {
+    let id: WebhookId = call.id("webhookId").ok_or(Code::WebhookNotFound)?;
+    let view_of_system = call.api.authority.live().system();
+    let known = view_of_system.system.webhooks.get(&id);
+    let known = known.filter(|known| known.is_visible_to(call.caller.owner()));
+    known.cloned().ok_or_else(|| Code::WebhookNotFound.into())
+}
+
+/// Let a webhook tell nothing more. Its URL and its secret are destroyed.
+#[utoipa::path(delete, path = "/v1/webhooks/{webhookId}", tag = "webhooks", operation_id = "deleteWebhook",
+    params(("webhookId" = WebhookId, Path, description = "The webhook's id.")),
+    responses((status = 200, description = "It is gone.", body = DeletedWebhook)))]
+pub(super) async fn delete(call: Call) -> Result<Reply, Problem> {
+    call.no_query()?;
+    let context = call.context()?;
+    let webhook_id = call.id("webhookId").ok_or(Code::WebhookNotFound)?;
+    let owner = call.caller.owner().cloned();
+    let position = call.api.authority.delete_webhook(context, webhook_id, owner).await?;
+    call.api.webhooks.reconcile();
+    Ok(Reply::ok(&DeletedWebhook { webhook_id }).at(Some(position)))
+}
+
+fn store_closed() -> Problem {
+    Problem::from(Code::StorageUnavailable).saying("the account of what webhooks have told is not open")
+}
+
+/// What became of a webhook's notices, newest first: all that are pending, up to 1,000 parked and 500 delivered.
+#[utoipa::path(get, path = "/v1/webhooks/{webhookId}/deliveries", tag = "webhooks",
+    operation_id = "listDeliveries",
+    params(("webhookId" = WebhookId, Path, description = "The webhook's id."),
+        ("limit" = Option<u32>, Query, description = "1 to 200, by default 50."),
+        ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before.")),
+    responses((status = 200, description = "One page.", body = Page<DeliveryView>)))]
+#[expect(clippy::unused_async, reason = "every handler has the same type")]
+pub(super) async fn deliveries(call: Call) -> Result<Reply, Problem> {
+    let mut query = call.query()?;
+    let page = AskedPage::of(&mut query);
+    let before: Option<NoticeId> = page.parsed(&mut query);
+    query.finish()?;
+    let id = webhook(&call)?.id();
+    before.map_or(Ok(()), |before| call.api.check_resumable(before.position))?;
+    let mut found = call.api.webhooks.deliveries(id, before, page.limit + 1).ok_or_else(store_closed)?;
+    let more = found.len() > page.limit;
+    found.truncate(page.limit);
+    let end = found.last().filter(|_| more).map(|last| last.notice_id);
+    let is_owner = call.caller.owner().is_some();
+    let views = found.into_iter().map(|report| delivery_view(report, is_owner));
+    Ok(Reply::ok(&Page::new(views.collect(), end)))
+}
+
+fn delivery_view(report: DeliveryReport, is_owner: bool) -> DeliveryView {
+    let DeliveryReport { notice_id, status, attempts, next_attempt_at } = report;
+    let attempts = attempts.into_iter().map(|attempt| attempt_view(attempt, is_owner)).collect();
+    DeliveryView { notice_id, status, attempts, next_attempt_at }
+}
+
+fn attempt_view(attempt: Attempt, is_owner: bool) -> AttemptView {
+    let Attempt { at, outcome, http_status } = attempt;
+    AttemptView { at, outcome: SeenOutcome::of_attempt(outcome, is_owner), http_status }
+}
+
+/// Tell a webhook's notices from a position on again, parked and delivered ones alike.
+///
+/// One redelivery at a time: it is over when all that it tells is delivered or parked.
+#[utoipa::path(post, path = "/v1/webhooks/{webhookId}/redeliver", tag = "webhooks",
+    operation_id = "redeliverWebhook",
+    params(("webhookId" = WebhookId, Path, description = "The webhook's id.")),
+    request_body = RedeliverBody,
+    responses((status = 200, description = "They are pending again.", body = RedeliveryView)))]
+#[expect(clippy::unused_async, reason = "every handler has the same type")]
+pub(super) async fn redeliver(call: Call) -> Result<Reply, Problem> {
+    let mut fields = call.fields()?;
+    let from = fields.whole("from", 1..=u64::MAX);
+    let from = fields.required("from", from);
+    fields.finish()?;
+    let from = Position(from.ok_or(Code::InvalidRequest)?);
+    let webhook_id = webhook(&call)?.id();
+    call.api.check_resumable(from)?;
+    let to = call.api.authority.live().position();
+    match call.api.webhooks.redeliver(webhook_id, from, to) {
+        Ok(true) => Ok(Reply::ok(&RedeliveryView { webhook_id, from, to })),
+        Ok(false) => Err(store_closed()),
+        Err(not_now) => Err(too_often(not_now, "an earlier redelivery by this webhook is not over yet")),
+    }
+}
+
+fn too_often(not_now: NotNow, why: &str) -> Problem {
+    let mut problem = Problem::from(Code::RateLimited).saying(why);
+    problem.retry_after = Some(not_now.retry_after);
+    problem
+}
+
+/// Send a message that says that it is a test, and say how it went.
+///
+/// One test at a time, and 10 in a minute. An owner learns whether it was delivered.
+#[utoipa::path(post, path = "/v1/webhooks/{webhookId}/test", tag = "webhooks", operation_id = "testWebhook",
+    params(("webhookId" = WebhookId, Path, description = "The webhook's id.")),
+    responses((status = 200, description = "How it went.", body = TestView)))]
+pub(super) async fn test(call: Call) -> Result<Reply, Problem> {
+    call.no_query()?;
+    let webhook = webhook(&call)?;
+    let authority = &call.api.authority;
+    let name = format!("msg_test_{}", entropy::session_id(authority.entropy(), authority.now()));
+    let answer = call.api.webhooks.test(&webhook, &name).await;
+    let answer = answer
+        .map_err(|not_now| too_often(not_now, "a webhook makes one test at a time, and 10 in a minute"))?;
+    Ok(Reply::ok(&test_view(answer, call.caller.owner().is_some())))
+}
+
+fn test_view(answer: Answer, is_owner: bool) -> TestView {
+    let outcome = SeenOutcome::of_test(answer.outcome, is_owner);
+    TestView { outcome, http_status: answer.status.filter(|_| outcome != SeenOutcome::Failed) }
+}

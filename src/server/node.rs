@@ -1,0 +1,331 @@
+//! One authority on one data directory: what a server serves, and what a program embeds.
+//!
+//! A start reads the whole log once. It checks every record on the way and folds it into the state, the
+//! projections and the table of idempotency keys; nothing of those is ever taken on trust.
+
+mod binding;
+mod credential;
+mod disk;
+mod folding;
+mod jobs;
+mod published;
+mod secrets;
+pub mod snapshot;
+mod uses;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tenure_audit::{Evidence, HeadError, HeadKey, Heads, Keeper, LiveCheck, Nodes, live_check};
+use crate::authority::{Authority, Failure, IdempotencyTable, Issuing, Live, Parts, Past, Room};
+use crate::notify::webhooks::{self, Webhooks};
+use tenure_protocol::clock::{Clock, SystemClock, TestClock};
+use tenure_core::{Policy, Position, Seconds, state::State};
+use tenure_protocol::entropy::{Entropy, OsEntropy};
+use tenure_files::key_files::KeyFileError;
+use tenure_log::{EventLog, OpenError, RecordHash, StoredCommit};
+use crate::projections::{Projections, history};
+use crate::personal_data::{SubjectKeys, TextError};
+use crate::tokens::Digests;
+
+pub use self::credential::{IssuedKey, issue_credential};
+use self::{
+    binding::Binding,
+    credential::{issue_first_key, look_at_first_key},
+    folding::open_log,
+    jobs::Jobs,
+    secrets::{is_missing, open_secrets, remove_unfinished},
+    snapshot::Snapshot,
+};
+
+/// After so many events since the last snapshot a start writes another one.
+const EVENTS_PER_SNAPSHOT: u64 = 100_000;
+
+/// How to open a node.
+pub struct Options {
+    /// The data directory; made when it is not there.
+    pub data: PathBuf,
+    /// The limits that apply from now on; none keeps those recorded last, or the defaults.
+    pub policy: Option<Policy>,
+    /// How long idempotency keys are remembered, `idempotency.window`.
+    pub idempotency_window: Seconds,
+    /// How many are, `idempotency.max`.
+    pub idempotency_max: usize,
+    /// Within how long what was recorded is under a signed head, `audit.head_interval`.
+    pub head_interval: Seconds,
+    /// A further file for signed heads, `audit.head_file`.
+    pub head_file: Option<PathBuf>,
+    /// Room on the disk that is kept for what ends something, in bytes; 0 keeps none.
+    pub reserve: u64,
+    /// Whether time stands still until it is moved.
+    pub test_clock: bool,
+    /// What webhooks obey.
+    pub webhooks: webhooks::Settings,
+    /// What tokens obey.
+    pub issuing: Issuing,
+    /// Where ids and keys come from.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Options {
+    /// The defaults, on this data directory.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            policy: None,
+            idempotency_window: Seconds(600),
+            idempotency_max: 1_000_000,
+            head_interval: Seconds(1),
+            head_file: None,
+            reserve: 64 << 20,
+            test_clock: false,
+            webhooks: webhooks::Settings::default(),
+            issuing: Issuing::default(),
+            entropy: Arc::new(OsEntropy),
+        }
+    }
+}
+
+/// An authority at work, with the projections that it tells of every batch.
+pub struct Node {
+    /// The one write path, and the checks.
+    pub authority: Arc<Authority>,
+    /// The answers that need more than one session.
+    pub projections: Arc<Projections>,
+    /// Signs the heads of the log, and compares the log with what is answered.
+    pub evidence: Arc<Evidence>,
+    /// Who is told by HTTP requests, once a server or [`Webhooks::start`] begins with it.
+    pub webhooks: Arc<Webhooks>,
+    /// The clock, when time stands still.
+    pub test_clock: Option<Arc<TestClock>>,
+    /// Where the first admin key was written, when this start made it.
+    pub first_key: Option<PathBuf>,
+    data: PathBuf,
+    /// None when time stands still: what is due is done when the clock is moved.
+    jobs: Option<Jobs>,
+}
+
+/// Why a node does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log is in use, damaged, or of another format.
+    #[error(transparent)]
+    Log(#[from] OpenError),
+    /// A key file is missing, damaged, or readable by others.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
+    /// The log is there, and the keys that go with it are not.
+    #[error(
+        "{path} is missing, but the log is not empty: put the keys back that belong to it; \
+         new ones would make every token and every text of it unreadable"
+    )]
+    KeysMissing {
+        /// Where they should be.
+        path: String,
+    },
+    /// Text about a subject is in the log, and the key that opens it is nowhere.
+    #[error(
+        "{path} lacks the key of subject {subject}, and there is text about it in the log: put the file back \
+         that belongs to this log"
+    )]
+    SubjectKeyMissing {
+        /// The file of keys.
+        path: String,
+        /// Whose key.
+        subject: String,
+    },
+    /// The key of a subject that was erased is still there, and cannot be destroyed.
+    #[error("the key of an erased subject is still there and cannot be destroyed: {0}")]
+    Forgetting(#[source] TextError),
+    /// The log ends before the position that a snapshot was written of.
+    #[error(
+        "{path} was written at position {snapshot}, but the log ends at position {head}: events are missing. \
+         Put the log back that belongs to it; to go on without the missing events, remove the snapshot"
+    )]
+    BehindSnapshot {
+        /// The snapshot.
+        path: String,
+        /// Where it stands.
+        snapshot: Position,
+        /// Where the log ends.
+        head: Position,
+    },
+    /// A file of the data directory cannot be written.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which.
+        path: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The log is not the one that was signed, or no head can be signed.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// The system gives no thread.
+    #[error("no thread for what is due from time to time: {0}")]
+    Thread(#[source] io::Error),
+    /// The first commit of this start failed.
+    #[error("the start cannot be recorded: {0}")]
+    Record(#[source] Failure),
+}
+
+impl Node {
+    /// Opens the data directory, or makes it, and starts to serve.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is repaired and nothing is dropped.
+    pub fn open(options: Options) -> Result<Self, StartError> {
+        let table = || IdempotencyTable::new(options.idempotency_window, options.idempotency_max);
+        let (log, folded) = open_log(&options.data, &table)?;
+        let test_clock = options.test_clock.then(|| test_clock_for(&folded.state));
+        let clock: Arc<dyn Clock> = match &test_clock {
+            Some(clock) => Arc::clone(clock) as Arc<dyn Clock>,
+            None => Arc::new(SystemClock::new()),
+        };
+        let now = clock.now().max(folded.state.recorded_at);
+        let log: Arc<dyn EventLog> = Arc::new(log);
+        remove_unfinished(&options.data)?;
+        let binding = Binding::open(&options.data.join("keys"), record_at(&*log, Position(1)))?;
+        let secrets = open_secrets(&options.data, &folded, &binding, now, &*options.entropy)?;
+        let keeper = start_keeper(&options, &log, &folded.nodes, &binding, &clock)?;
+        let room = Room::new(disk::free_space(&options.data), options.reserve);
+        let (texts, digests_mark) = (Arc::clone(&secrets.texts), secrets.digests.mark());
+        let Options { data, policy, webhooks, issuing, entropy, .. } = options;
+        if folded.since_snapshot >= EVENTS_PER_SNAPSHOT {
+            save_snapshot(&data, &*log, folded.state.clone());
+        }
+        let policy = policy.or_else(|| folded.state.system.policy.clone()).unwrap_or_default();
+        let uses_forgotten_before = uses::forgotten_before(&data, folded.state.position, now)
+            .map_err(|source| StartError::Io { path: uses::path(&data).display().to_string(), source })?;
+        let needs_key = folded.state.system.credentials.is_empty();
+        if !needs_key {
+            look_at_first_key(&data, &folded.state.system);
+        }
+        let projections = Arc::new(folded.projections);
+        let (told, nodes) = (Arc::clone(&projections), folded.nodes);
+        let authority = Authority::start(Parts {
+            log: Arc::clone(&log),
+            room,
+            state: folded.state,
+            idempotency: folded.idempotency,
+            policy,
+            clock,
+            entropy,
+            secrets,
+            issuing,
+            observers: vec![Arc::new(move |live: &Live, commits: &[Arc<StoredCommit>]| {
+                for stored in commits {
+                    told.fold(stored, live);
+                    nodes.fold(stored);
+                }
+            })],
+            uses_forgotten_before,
+            past: past(&log, &projections),
+        })
+        .map_err(StartError::Record)?;
+        if binding.is_new() {
+            bind(&binding, &authority, &texts, digests_mark, &keeper);
+        }
+        authority.keep_key_uses_in(&data);
+        let first_key = needs_key.then(|| issue_first_key(&data, &authority)).transpose()?;
+        let authority = Arc::new(authority);
+        let webhooks = Webhooks::new(Arc::clone(&authority) as Arc<dyn webhooks::Source>, &data, webhooks);
+        let check =
+            LiveCheck::start(log, Arc::new(published::View(Arc::clone(&authority))), live_check::SLICE)
+                .map_err(StartError::Thread)?;
+        let evidence = Arc::new(Evidence { keeper, check });
+        let jobs = match test_clock {
+            Some(_) => None,
+            None => Some(Jobs::start(Arc::clone(&authority)).map_err(StartError::Thread)?),
+        };
+        Ok(Self { authority, projections, evidence, webhooks, test_clock, first_key, data, jobs })
+    }
+
+    /// Decides what waits, records what is due, signs a head, writes a snapshot, and closes the log once nobody
+    /// reads it.
+    pub fn stop(self) {
+        drop(self.jobs);
+        // One that was asked for may be reading the log, which is to be closed.
+        self.evidence.check.end();
+        self.authority.stop();
+        self.authority.save_key_uses();
+        if self.authority.health().stopped().is_none() {
+            if let Err(error) = self.evidence.keeper.heads().sign() {
+                tracing::error!(%error, "no head could be signed at the stop; the next start signs one");
+            }
+            save_snapshot(&self.data, self.authority.log(), self.authority.live().capture());
+            tell_uses(&self.data, &self.authority);
+        }
+    }
+}
+
+/// What subjects were, as the log has it.
+fn past(log: &Arc<dyn EventLog>, projections: &Arc<Projections>) -> Past {
+    let (log, projections) = (Arc::clone(log), Arc::clone(projections));
+    Arc::new(move |id, position| {
+        history::subject_at(&*log, &projections, id, position).map_err(|error| error.to_string())
+    })
+}
+
+/// Last of all: what it says must hold.
+fn tell_uses(data: &Path, authority: &Authority) {
+    let Ok(before) = authority.uses_forgotten_before() else { return };
+    if let Err(error) = uses::write(data, authority.live().position(), before) {
+        tracing::warn!(%error, "the next start takes this stop for a crash: idle sessions live a little longer");
+    }
+}
+
+/// Compares the log with the heads that it has signed, and signs on.
+fn start_keeper(
+    options: &Options,
+    log: &Arc<dyn EventLog>,
+    nodes: &Arc<Nodes>,
+    binding: &Binding,
+    clock: &Arc<dyn Clock>,
+) -> Result<Keeper, StartError> {
+    let keys = options.data.join("keys");
+    let path = keys.join(HeadKey::FILE);
+    if is_missing(&path) && Heads::is_kept_in(&options.data) {
+        return Err(StartError::KeysMissing { path: path.display().to_string() });
+    }
+    let must_be_kept = nodes.size() > 0 && !is_missing(&path);
+    let key = HeadKey::open(&keys, &*options.entropy)?;
+    binding.check(HeadKey::FILE, Some(&key.verifier().to_string()))?;
+    let (log, nodes, further) = (Arc::clone(log), Arc::clone(nodes), options.head_file.clone());
+    let heads = Arc::new(Heads::open(&options.data, further, must_be_kept, key, log, nodes)?);
+    Keeper::start(heads, Arc::clone(clock), options.head_interval).map_err(StartError::Thread)
+}
+
+/// Writes down which keys go with this log, once it has its first event. What the disk does not take now it may take at
+/// the next start.
+fn bind(binding: &Binding, authority: &Authority, texts: &SubjectKeys, digests: String, keeper: &Keeper) {
+    let bound = texts.mark_made(authority.entropy()).map_err(|error| error.to_string()).and_then(|texts| {
+        let head = keeper.heads().verifier().to_string();
+        let marks = [(Digests::FILE, digests), (SubjectKeys::FILE, texts), (HeadKey::FILE, head)];
+        let first = record_at(authority.log(), Position(1));
+        binding.bind(first, &marks).map_err(|error| error.to_string())
+    });
+    if let Err(error) = bound {
+        tracing::warn!(error, "the keys are not bound to this log yet; the next start tries again");
+    }
+}
+
+/// Time stands still at the wall time or the last recorded time, whichever is later.
+fn test_clock_for(state: &State) -> Arc<TestClock> {
+    Arc::new(TestClock::new(SystemClock::new().now().max(state.recorded_at)))
+}
+
+fn save_snapshot(data: &Path, log: &dyn EventLog, state: State) {
+    let Some(record) = record_at(log, state.position) else { return };
+    if let Err(error) = snapshot::save(data, &Snapshot { state, record }) {
+        tracing::warn!(%error, "the snapshot could not be written; the next start folds the log instead");
+    }
+}
+
+fn record_at(log: &dyn EventLog, position: Position) -> Option<RecordHash> {
+    let stored = history::commit_at(log, position).ok()??;
+    stored.record_hashes.get(usize::try_from(position.0 - stored.first.0).ok()?).copied()
+}

@@ -1,0 +1,112 @@
+//! The log on its way into the state.
+
+use std::{collections::HashMap, path::Path, sync::Arc};
+
+use super::{
+    StartError,
+    snapshot::{self, Snapshot},
+};
+use tenure_audit::Nodes;
+use crate::authority::IdempotencyTable;
+use tenure_core::{Event, Position, Stream, SubjectEvent, SubjectId, state::State};
+use tenure_log::{EventLog, SledLog, StoredCommit};
+use crate::projections::Projections;
+
+/// What a start makes of the log.
+pub(super) struct Folded {
+    pub(super) state: State,
+    pub(super) idempotency: IdempotencyTable,
+    pub(super) projections: Projections,
+    pub(super) nodes: Arc<Nodes>,
+    /// The subjects that were erased, and the last event that says so.
+    pub(super) erased: HashMap<SubjectId, Position>,
+    /// So many events were folded that the snapshot did not have.
+    pub(super) since_snapshot: u64,
+}
+
+impl Folded {
+    fn note_erasures(&mut self, stored: &StoredCommit) {
+        let Stream::Subject(subject) = &stored.commit.stream else { return };
+        for (position, event) in stored.positions().zip(&stored.commit.events) {
+            if let Event::Subject(SubjectEvent::SubjectErased(_)) = event {
+                self.erased.insert(subject.clone(), position);
+            }
+        }
+    }
+}
+
+/// The log on its way into the state: up to the snapshot only what the snapshot lacks is folded.
+struct Folding {
+    folded: Folded,
+    snapshot: Option<Snapshot>,
+    is_contradicted: bool,
+}
+
+impl Folding {
+    fn new(idempotency: IdempotencyTable, snapshot: Option<Snapshot>) -> Self {
+        let (projections, nodes) = (Projections::default(), Arc::default());
+        let folded = Folded {
+            state: State::default(),
+            idempotency,
+            projections,
+            nodes,
+            erased: HashMap::new(),
+            since_snapshot: 0,
+        };
+        Self { folded, snapshot, is_contradicted: false }
+    }
+
+    fn add(&mut self, stored: &StoredCommit) -> Result<(), String> {
+        self.folded.nodes.fold(stored);
+        self.folded.idempotency.fold(stored);
+        self.folded.note_erasures(stored);
+        self.fold_state(stored)?;
+        let state = self.snapshot.as_ref().map_or(&self.folded.state, |snapshot| &snapshot.state);
+        self.folded.projections.fold(stored, state);
+        Ok(())
+    }
+
+    fn fold_state(&mut self, stored: &StoredCommit) -> Result<(), String> {
+        match &self.snapshot {
+            None => {
+                self.folded.since_snapshot += stored.commit.events.len() as u64;
+                self.folded.state.apply(&stored.commit).map_err(|illegal| illegal.to_string())
+            }
+            Some(snapshot) if stored.last() < snapshot.state.position => Ok(()),
+            Some(snapshot) if stands_on(snapshot, stored) => {
+                self.folded.state = self.snapshot.take().expect("it was looked at").state;
+                Ok(())
+            }
+            Some(_) => {
+                self.is_contradicted = true;
+                Err("the snapshot is of another history".into())
+            }
+        }
+    }
+}
+
+fn stands_on(snapshot: &Snapshot, stored: &StoredCommit) -> bool {
+    stored.last() == snapshot.state.position && stored.record_hashes.last() == Some(&snapshot.record)
+}
+
+pub(super) fn open_log(
+    data: &Path,
+    table: &dyn Fn() -> IdempotencyTable,
+) -> Result<(SledLog, Folded), StartError> {
+    let mut folding = Folding::new(table(), snapshot::load(data));
+    match SledLog::open(data, &mut |stored| folding.add(&stored)) {
+        Ok(log) if folding.snapshot.is_none() => return Ok((log, folding.folded)),
+        // A snapshot is only ever written of what is durable, so what the log lacks was cut off.
+        Ok(log) => {
+            let snapshot = folding.snapshot.map_or(Position::ZERO, |snapshot| snapshot.state.position);
+            let path = snapshot::path(data).display().to_string();
+            return Err(StartError::BehindSnapshot { path, snapshot, head: log.head().position });
+        }
+        Err(_) if folding.is_contradicted => {}
+        Err(error) => return Err(error.into()),
+    }
+    tracing::warn!("the snapshot does not belong to this log; the log is folded whole");
+    let mut folding = Folding::new(table(), None);
+    let log = SledLog::open(data, &mut |stored| folding.add(&stored))?;
+    Ok((log, folding.folded))
+}

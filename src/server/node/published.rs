@@ -1,0 +1,46 @@
+//! The published state, as the live check sees it.
+
+use std::sync::Arc;
+
+use tenure_audit::live_check::Published;
+use crate::authority::{Authority, Live};
+use tenure_core::{Position, SessionId, SubjectId, subject::Subject, system::System};
+use crate::projections::Known;
+
+/// What projections are put together from.
+impl Known for Live {
+    fn subject_of(&self, id: SessionId) -> Option<SubjectId> {
+        Self::subject_of(self, id)
+    }
+
+    fn of_subject<T>(&self, id: &SubjectId, look: impl FnOnce(&Subject) -> T) -> Option<T> {
+        self.recorded_subject(id).map(|subject| look(&subject))
+    }
+}
+
+/// Looks at the state from which an authority answers.
+pub(super) struct View(pub(super) Arc<Authority>);
+
+impl Published for View {
+    fn position(&self) -> Position {
+        self.0.live().position()
+    }
+
+    fn subjects(&self) -> Vec<SubjectId> {
+        self.0.live().subjects().iter().map(|subject| subject.id.clone()).collect()
+    }
+
+    /// Tokens are judged by the table of sessions, decisions are made on the subject: where the two differ, one of
+    /// them is not what the log says.
+    fn subject(&self, id: &SubjectId) -> Option<Subject> {
+        let live = self.0.live();
+        let mut subject = live.recorded_subject(id)?.as_ref().clone();
+        subject.sessions =
+            subject.sessions.iter().filter_map(|session| live.recorded_session(session.id)).collect();
+        Some(subject)
+    }
+
+    fn system(&self) -> Arc<System> {
+        Arc::clone(&self.0.live().system().system)
+    }
+}

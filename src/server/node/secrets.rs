@@ -1,0 +1,107 @@
+//! The keys of a data directory: that they are those which the log speaks of, and all of them.
+
+use std::{collections::HashMap, fs, path::Path, sync::Arc};
+
+use super::{StartError, binding::Binding, folding::Folded};
+use crate::authority::Secrets;
+use tenure_core::{KeyUse, Position, SealedText, Stream, SubjectId, Timestamp, state::State, subject::Subject};
+use tenure_protocol::entropy::Entropy;
+use tenure_files::key_files::{self, KeyFileError};
+use crate::personal_data::SubjectKeys;
+use crate::tokens::{Digests, Keyring, Tokens};
+
+/// So many verified tokens are remembered, at about 80 bytes each.
+const REMEMBERED_TOKENS: usize = 1_000_000;
+
+pub(super) fn open_secrets(
+    data: &Path,
+    folded: &Folded,
+    binding: &Binding,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<Secrets, StartError> {
+    let keys = data.join("keys");
+    if folded.state.position > Position::ZERO {
+        // They were there before the first event was.
+        let mut expected = vec![keys.join("session"), keys.join("digests.key"), keys.join("subjects")];
+        // But for these, which logs of the time before access tokens do not know.
+        if folded.state.system.keys.active(KeyUse::Access).is_some() {
+            expected.push(keys.join("access"));
+        }
+        if let Some(path) = expected.iter().find(|path| is_missing(path)) {
+            return Err(StartError::KeysMissing { path: path.display().to_string() });
+        }
+    }
+    let keyring = Keyring::open(&keys, &folded.state.system.keys, now, entropy)?;
+    let texts = SubjectKeys::open(&keys)?;
+    binding.check(SubjectKeys::FILE, texts.mark().as_deref())?;
+    let digests = Digests::open(&keys, entropy)?;
+    binding.check(Digests::FILE, Some(&digests.mark()))?;
+    complete_erasures(&folded.erased, &texts)?;
+    check_texts(&folded.state, &texts, &keys)?;
+    if binding.is_new() {
+        check_names(&folded.state, &texts, &keys)?;
+    }
+    Ok(Secrets {
+        tokens: Arc::new(Tokens::new(keyring, REMEMBERED_TOKENS, entropy)),
+        digests,
+        texts: Arc::new(texts),
+    })
+}
+
+/// Removes key files that a crash left unfinished: nothing was ever sealed with what is in them.
+pub(super) fn remove_unfinished(data: &Path) -> Result<(), KeyFileError> {
+    let directories = ["keys", "keys/session", "keys/access", "keys/webhooks"];
+    directories.iter().try_for_each(|directory| key_files::remove_unfinished(&data.join(directory)))
+}
+
+/// Whether there is no such file or directory, or nothing in it.
+pub(super) fn is_missing(path: &Path) -> bool {
+    match fs::read_dir(path) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(_) => fs::metadata(path).is_ok_and(|file| file.len() == 0) || !path.exists(),
+    }
+}
+
+/// Destroys the keys that the log says are destroyed, and are not: a crash came between the event and its key, or
+/// the file of keys was put back from an older copy.
+fn complete_erasures(erased: &HashMap<SubjectId, Position>, texts: &SubjectKeys) -> Result<(), StartError> {
+    for (subject, position) in erased {
+        let stream = Stream::Subject(subject.clone());
+        if !texts.was_forgotten_at(&stream, *position) {
+            tracing::warn!(%subject, %position, "the key of an erased subject was still there; it is destroyed now");
+            texts.forget(&stream, *position).map_err(StartError::Forgetting)?;
+        }
+    }
+    Ok(())
+}
+
+/// So many names are opened, to see whether the keys are those of this log.
+const NAMES: usize = 100;
+
+/// Whether names open under these keys: those of another log are found by the same ids, and open nothing.
+fn check_names(state: &State, texts: &SubjectKeys, keys: &Path) -> Result<(), StartError> {
+    let named =
+        state.subjects.values().filter_map(|subject| Some((subject, subject.profile()?.name.as_ref()?)));
+    let mut named = named.take(NAMES);
+    let opens = |(subject, name): (&Subject, &SealedText)| {
+        let stream = Stream::Subject(subject.id.clone());
+        texts.is_forgotten(&stream) || texts.open_text(&stream, "name", name).is_some()
+    };
+    if named.all(opens) {
+        return Ok(());
+    }
+    let path = keys.join(SubjectKeys::FILE);
+    Err(KeyFileError::Foreign { path, whose: "this log, or was damaged" }.into())
+}
+
+/// What was erased is no text any more. For all other text there must be a key: an older copy of the file would
+/// make it unreadable, and nobody would notice.
+fn check_texts(state: &State, texts: &SubjectKeys, keys: &Path) -> Result<(), StartError> {
+    let has_lost =
+        |subject: &&Subject| subject.has_text() && texts.get(&Stream::Subject(subject.id.clone())).is_none();
+    state.subjects.values().find(has_lost).map_or(Ok(()), |subject| {
+        let path = keys.join("subjects").display().to_string();
+        Err(StartError::SubjectKeyMissing { path, subject: subject.id.to_string() })
+    })
+}

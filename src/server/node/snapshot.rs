@@ -1,0 +1,92 @@
+//! The state on disk, so that a start need not fold what it has folded before.
+//!
+//! A snapshot is disposable. It is believed only when its own digest holds and the log has, at the snapshot's
+//! position, the very record that the snapshot names; otherwise it is ignored and the log is folded whole. One that
+//! stands beyond the end of the log is no matter of folding: events are missing, and the start is refused.
+//!
+//! The file: `tenure-snapshot 2\n`, BLAKE3 of what follows (32 bytes), the record hash at the position (32
+//! bytes), the state's canonical bytes.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use tenure_core::state::State;
+use tenure_log::RecordHash;
+
+const MAGIC: &[u8] = b"tenure-snapshot 2\n";
+const FILE: &str = "snapshot";
+
+/// A state, and the record that it stands on.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The state.
+    pub state: State,
+    /// The hash of the record at the state's position.
+    pub record: RecordHash,
+}
+
+/// Where it is.
+pub fn path(data: &Path) -> PathBuf {
+    data.join(FILE)
+}
+
+/// Writes a snapshot in place of the one before. A crash leaves the one or the other.
+///
+/// # Errors
+/// What the disk says.
+pub fn save(data: &Path, snapshot: &Snapshot) -> io::Result<()> {
+    let mut body = snapshot.record.as_bytes().to_vec();
+    body.extend_from_slice(&snapshot.state.to_bytes());
+    let unfinished = data.join("snapshot.new");
+    let mut file = File::create(&unfinished)?;
+    file.write_all(MAGIC)?;
+    file.write_all(blake3::hash(&body).as_bytes())?;
+    file.write_all(&body)?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path(data))
+}
+
+/// The snapshot in this directory, if there is one that can be believed so far.
+pub fn load(data: &Path) -> Option<Snapshot> {
+    let bytes = fs::read(path(data)).ok()?;
+    let parsed = parse(&bytes);
+    if parsed.is_none() {
+        tracing::warn!("the snapshot is damaged or of another version; the log is folded instead");
+    }
+    parsed
+}
+
+fn parse(bytes: &[u8]) -> Option<Snapshot> {
+    let rest = bytes.strip_prefix(MAGIC)?;
+    let (digest, body) = rest.split_at_checked(32)?;
+    if blake3::hash(body).as_bytes() != digest {
+        return None;
+    }
+    let (record, state) = body.split_at_checked(32)?;
+    let record = RecordHash::from_bytes(record.try_into().ok()?);
+    Some(Snapshot { state: State::from_bytes(state).ok()?, record })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_with_one_flipped_byte_is_not_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = RecordHash::from_bytes([7; 32]);
+        save(dir.path(), &Snapshot { state: State::default(), record }).unwrap();
+        assert_eq!(load(dir.path()).unwrap().state, State::default());
+        let path = dir.path().join(FILE);
+        let good = fs::read(&path).unwrap();
+        for place in 0..good.len() {
+            let mut bad = good.clone();
+            bad[place] ^= 1;
+            fs::write(&path, bad).unwrap();
+            assert!(load(dir.path()).is_none(), "byte {place}");
+        }
+    }
+}

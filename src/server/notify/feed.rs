@@ -1,0 +1,411 @@
+//! History, then live: every commit from a position on, in order, each once.
+//!
+//! `async-broadcast` is the wake-up and the short cut; the log is the truth. Whatever the channel dropped, a
+//! [`Cursor`] reads again from the log, so a slow reader loses nothing, holds nothing back and keeps nothing in
+//! memory but the page that it stands in.
+//!
+//! ```text
+//!   sequencer ──► gathering ──► (a thread, every few milliseconds) ──► channel of a group ──► cursors
+//!                                                         log ──────────────────────────────────┘  what they missed
+//! ```
+//!
+//! Waking a thousand readers costs time that no caller shall wait for, so the sequencer only leaves its commits
+//! and a thread of the feed's own passes them on, every few milliseconds at most, and the less often the more readers
+//! there are; to one group of them after the other, so that calls find their turn in between.
+
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use async_broadcast::{InactiveReceiver, Receiver, RecvError, Sender};
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::Semaphore;
+
+use tenure_protocol::clock;
+use tenure_core::{Event, KindSet, Position};
+use tenure_log::{EventLog, LogError, StoredCommit, waiting_for_disk};
+use tenure_log::panics::Watch;
+
+use super::{
+    notice::Notice,
+    notices::{Present, notices_of},
+};
+
+/// Live commits are passed on together when they follow each other faster than this for each reader: so many readers
+/// share the cost of being woken and written to, and callers keep the processors.
+const GATHER_FOR_EACH: Duration = Duration::from_micros(30);
+/// And faster than this, however few the readers.
+const GATHER_LEAST: Duration = Duration::from_millis(4);
+/// No reader waits longer for a commit to be passed on, however many there are.
+const GATHER_MOST: Duration = Duration::from_millis(30);
+/// Readers are told in so many groups at most.
+const GROUPS: usize = 8;
+/// A group has so many readers before there is another one; more, when there are all groups.
+const GROUP: usize = 125;
+/// So many batches wait for a reader that lags behind; it reads what was dropped from the log.
+const CHANNEL: usize = 64;
+/// So many events are read from the log at a time. A reader that stops reading keeps as many in memory.
+const PAGE: usize = 32;
+/// So many readers read from the log at once; the others wait, so that callers keep the disk and the processors.
+const READING: usize = 4;
+
+/// The source of all news.
+pub struct Feed {
+    shared: Arc<Shared>,
+    teller: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    log: Arc<dyn EventLog>,
+    /// The last position that may be told: durable, and known to the state that answers.
+    told: AtomicU64,
+    gathered: Mutex<Gathered>,
+    wake: Condvar,
+    groups: [Group; GROUPS],
+    reading: Semaphore,
+    watch: Watch,
+}
+
+/// Readers that are told at the same moment.
+struct Group {
+    sender: Sender<Arc<Batch>>,
+    live: InactiveReceiver<Arc<Batch>>,
+}
+
+impl Group {
+    fn new() -> Self {
+        let (mut sender, receiver) = async_broadcast::broadcast(CHANNEL);
+        sender.set_overflow(true);
+        sender.set_await_active(false);
+        Self { sender, live: receiver.deactivate() }
+    }
+
+    fn readers(&self) -> usize {
+        self.sender.receiver_count()
+    }
+}
+
+#[derive(Default)]
+struct Gathered {
+    commits: Vec<Arc<StoredCommit>>,
+    closed: bool,
+}
+
+impl Feed {
+    /// A feed over a log whose events up to its head are known to everybody.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn new(log: Arc<dyn EventLog>) -> std::io::Result<Self> {
+        let told = AtomicU64::new(log.head().position.0);
+        let gathered = Mutex::new(Gathered::default());
+        let reading = Semaphore::new(READING);
+        let groups = std::array::from_fn(|_| Group::new());
+        let (wake, watch) = (Condvar::new(), Watch::over("the thread that passes on the news"));
+        let shared = Arc::new(Shared { log, told, gathered, wake, groups, reading, watch });
+        let teller = std::thread::Builder::new().name("tenure-news".into()).spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                shared.watch.run(|| shared.tell());
+                shared.end();
+            }
+        })?;
+        Ok(Self { shared, teller: Mutex::new(Some(teller)) })
+    }
+
+    /// Passes on what is durable and published. Never waits for a reader.
+    pub fn publish(&self, commits: &[Arc<StoredCommit>]) {
+        let Some(last) = commits.last() else { return };
+        self.shared.told.store(last.last().0, Ordering::SeqCst);
+        // A reader that comes right now has its receiver before it looks how far it may read.
+        if self.cursors() > 0 && self.alarm().is_none() {
+            self.shared.gathered.lock().commits.extend(commits.iter().cloned());
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// The last position that is told.
+    pub fn head(&self) -> Position {
+        self.shared.head()
+    }
+
+    /// Why live news is not passed on any more; none while it is.
+    pub fn alarm(&self) -> Option<&str> {
+        self.shared.watch.alarm()
+    }
+
+    /// Every commit whose last event is after `after`: those of the past first, then each as it happens.
+    pub fn subscribe(&self, after: Position) -> Cursor {
+        let live = self.shared.group_to_join().live.activate_cloned();
+        Cursor { shared: Arc::clone(&self.shared), live, position: after, is_behind: true }
+    }
+
+    /// How many subscribe.
+    pub fn cursors(&self) -> usize {
+        self.shared.readers()
+    }
+
+    /// Tells what was published, and then that there will be no more.
+    pub fn close(&self) {
+        self.shared.gathered.lock().closed = true;
+        self.shared.wake.notify_one();
+        if let Some(teller) = self.teller.lock().take() {
+            // Its panic is an alarm; readers go on from the log when they return.
+            drop(teller.join());
+        }
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    fn head(&self) -> Position {
+        Position(self.told.load(Ordering::SeqCst))
+    }
+
+    fn readers(&self) -> usize {
+        self.groups.iter().map(Group::readers).sum()
+    }
+
+    /// The first that is not full; the smallest, when all are.
+    fn group_to_join(&self) -> &Group {
+        let free = self.groups.iter().find(|group| group.readers() < GROUP);
+        free.or_else(|| self.groups.iter().min_by_key(|group| group.readers())).expect("there are groups")
+    }
+
+    /// Tells the groups in turn what has come since each was told last.
+    fn tell(&self) {
+        let mut untold: [Vec<Arc<News>>; GROUPS] = Default::default();
+        for turn in (0..GROUPS).cycle() {
+            let Some(commits) = self.arrived(untold.iter().all(Vec::is_empty)) else { break };
+            let news: Vec<_> = commits.into_iter().map(|stored| Arc::new(News::of(stored))).collect();
+            for (group, untold) in self.groups.iter().zip(&mut untold) {
+                match group.readers() {
+                    // Whoever comes later finds it in the log.
+                    0 => untold.clear(),
+                    _ => untold.extend_from_slice(&news),
+                }
+            }
+            let next = std::mem::take(&mut untold[turn]);
+            if !next.is_empty() {
+                // Only a closed channel is an error, and it is closed below.
+                drop(self.groups[turn].sender.try_broadcast(Arc::new(Batch::new(next))));
+                clock::pause(self.rest());
+            }
+        }
+    }
+
+    /// There is no more live news. Also when telling it has panicked: readers must not wait for what never comes.
+    fn end(&self) {
+        for group in &self.groups {
+            group.sender.close();
+        }
+    }
+
+    /// What was published since; none when that was all. If it may wait, at least one commit.
+    fn arrived(&self, may_wait: bool) -> Option<Vec<Arc<StoredCommit>>> {
+        let mut gathered = self.gathered.lock();
+        while may_wait && gathered.commits.is_empty() {
+            if gathered.closed {
+                return None;
+            }
+            self.wake.wait(&mut gathered);
+        }
+        Some(std::mem::take(&mut gathered.commits))
+    }
+
+    /// How long it rests between two groups.
+    fn rest(&self) -> Duration {
+        let groups = self.groups.iter().filter(|group| group.readers() > 0).count();
+        gather(self.readers()) / u32::try_from(groups).unwrap_or(1).max(1)
+    }
+
+    /// The next page of the past; none when `after` is where the news ends.
+    async fn page(&self, after: Position) -> Result<Option<Batch>, LogError> {
+        let head = self.head();
+        if after >= head {
+            return Ok(None);
+        }
+        let _turn = self.reading.acquire().await.expect("the semaphore is never closed");
+        let read = waiting_for_disk(|| self.log.read(after, PAGE))?;
+        // What is durable and not yet published is told when it is.
+        let page = Batch::of_commits(read.into_iter().filter(|stored| stored.last() <= head).map(Arc::new));
+        Ok((!page.news.is_empty()).then_some(page))
+    }
+}
+
+/// How long commits are gathered for so many readers.
+fn gather(readers: usize) -> Duration {
+    let readers = u32::try_from(readers).unwrap_or(u32::MAX);
+    GATHER_FOR_EACH.saturating_mul(readers).clamp(GATHER_LEAST, GATHER_MOST)
+}
+
+/// Some commits that follow one another, shared by all who read them.
+pub struct Batch {
+    news: Vec<Arc<News>>,
+    /// The kinds that occur in each of them: side by side, so that a thousand readers find theirs without a look at
+    /// the commits that are not for them.
+    kinds: Vec<KindSet>,
+}
+
+impl Batch {
+    fn new(news: Vec<Arc<News>>) -> Self {
+        let kinds = news.iter().map(|news| news.kinds).collect();
+        Self { news, kinds }
+    }
+
+    fn of_commits(commits: impl IntoIterator<Item = Arc<StoredCommit>>) -> Self {
+        Self::new(commits.into_iter().map(|stored| Arc::new(News::of(stored))).collect())
+    }
+
+    /// The commits, in order.
+    pub fn news(&self) -> &[Arc<News>] {
+        &self.news
+    }
+
+    /// Its last position.
+    pub fn last(&self) -> Position {
+        self.news.last().map_or(Position::ZERO, |news| news.stored.last())
+    }
+
+    /// Where the first commit is, from this place on, in which one of these kinds occurs.
+    pub fn next_of(&self, kinds: KindSet, from: usize) -> Option<usize> {
+        let rest = self.kinds.get(from..)?;
+        rest.iter().position(|of_one| of_one.meets(kinds)).map(|place| from + place)
+    }
+
+    /// What is told of it, in order.
+    pub fn notices(&self, present: &dyn Present) -> impl Iterator<Item = Notice> {
+        self.news.iter().flat_map(move |news| news.notices(present).into_owned())
+    }
+}
+
+/// A commit, with what all who read it would derive alike: derived once, by the first who needs it.
+pub struct News {
+    stored: Arc<StoredCommit>,
+    kinds: KindSet,
+    notices: Kept<Vec<Notice>>,
+    written_events: Kept<Written>,
+    written_notices: Kept<Written>,
+}
+
+/// What was derived, and after how many erasures: text that was opened before another one is not to be shown.
+type Kept<T> = OnceLock<(u64, T)>;
+
+/// What is kept in this place, or, when a text was erased since, what is derived now.
+fn kept<'a, T: Clone>(place: &'a Kept<T>, present: &dyn Present, derive: impl Fn() -> T) -> Cow<'a, T> {
+    // Asked before anything is opened, so that what an erasure overtakes is not taken for what follows it.
+    let erasures = present.erasures();
+    let (after, known) = place.get_or_init(|| (erasures, derive()));
+    if *after == erasures { Cow::Borrowed(known) } else { Cow::Owned(derive()) }
+}
+
+/// Items in order, as they are written for readers.
+pub type Written = Vec<Arc<str>>;
+
+impl News {
+    /// Of a commit.
+    pub fn of(stored: Arc<StoredCommit>) -> Self {
+        Self {
+            kinds: stored.commit.events.iter().map(Event::kind).collect(),
+            stored,
+            notices: OnceLock::new(),
+            written_events: OnceLock::new(),
+            written_notices: OnceLock::new(),
+        }
+    }
+
+    /// The commit.
+    pub fn stored(&self) -> &StoredCommit {
+        &self.stored
+    }
+
+    /// What is told of it.
+    pub fn notices(&self, present: &dyn Present) -> Cow<'_, Vec<Notice>> {
+        kept(&self.notices, present, || notices_of(&self.stored, present))
+    }
+
+    /// Its events as they are written for readers.
+    pub fn written_events(&self, present: &dyn Present, write: impl Fn() -> Written) -> Cow<'_, Written> {
+        kept(&self.written_events, present, write)
+    }
+
+    /// Its notices as they are written for readers.
+    pub fn written_notices(&self, present: &dyn Present, write: impl Fn() -> Written) -> Cow<'_, Written> {
+        kept(&self.written_notices, present, write)
+    }
+}
+
+/// A reader's place in the news.
+pub struct Cursor {
+    shared: Arc<Shared>,
+    live: Receiver<Arc<Batch>>,
+    /// The last position that was given out.
+    position: Position,
+    /// Whether there may be commits in the log that the channel will not bring.
+    is_behind: bool,
+}
+
+impl Cursor {
+    /// The commits that come next, one at least; none when the authority has stopped and all was told.
+    ///
+    /// Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub async fn next(&mut self) -> Result<Option<Arc<Batch>>, LogError> {
+        loop {
+            if self.is_behind {
+                match self.shared.page(self.position).await? {
+                    Some(page) => return Ok(Some(self.give(Arc::new(page)))),
+                    None => self.is_behind = false,
+                }
+            }
+            match self.live.recv_direct().await {
+                Ok(batch) => {
+                    if let Some(batch) = self.in_order(batch) {
+                        return Ok(Some(self.give(batch)));
+                    }
+                }
+                Err(RecvError::Overflowed(_)) => self.is_behind = true,
+                Err(RecvError::Closed) if self.position < self.shared.head() => self.is_behind = true,
+                Err(RecvError::Closed) => return Ok(None),
+            }
+        }
+    }
+
+    /// The last position that was given out.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    fn give(&mut self, batch: Arc<Batch>) -> Arc<Batch> {
+        self.position = batch.last();
+        batch
+    }
+
+    /// A live batch, if it goes on exactly where this reader stands.
+    fn in_order(&mut self, batch: Arc<Batch>) -> Option<Arc<Batch>> {
+        let first = batch.news.first()?.stored.first;
+        if first == self.position.next() {
+            return Some(batch);
+        }
+        if first > self.position.next() {
+            self.is_behind = true;
+            return None;
+        }
+        let rest = batch.news.iter().filter(|news| news.stored.last() > self.position);
+        let rest: Vec<_> = rest.cloned().collect();
+        (!rest.is_empty()).then(|| Arc::new(Batch::new(rest)))
+    }
+}

@@ -1,0 +1,261 @@
+//! What an event is worth telling: a pure map from what was recorded, and from what is so of its subject today.
+
+use std::sync::Arc;
+
+use tenure_core::{
+        Digest16, Event, OwnerId, Position, SealedText, SessionId, Stream, SubjectEvent, SubjectId,
+        SystemEvent, Timestamp,
+        event::{self, ExpiringSoon, Trigger},
+        session::{Session, SharedSession},
+        subject::Subject,
+    };
+use tenure_log::StoredCommit;
+
+use super::notice::{
+    Created, Details, EndIsNear, Expired, Notice, NoticeId, NoticeKind, RenewalRejected, Renewed, Revoked,
+    Selector, Suspension, remaining,
+};
+
+/// What is so today: a subject's owner and name follow it at once, its history included.
+pub trait Present: Send + Sync {
+    /// A subject.
+    fn subject(&self, id: &SubjectId) -> Option<Arc<Subject>>;
+
+    /// Opens a text of a stream; none when it was erased.
+    fn open_text(&self, stream: &Stream, field: &'static str, text: &SealedText) -> Option<String>;
+
+    /// The name of a device that some session of this owner's subjects belongs to; none when it was erased.
+    fn device_name(&self, digest: Digest16, owner: Option<&OwnerId>) -> Option<String>;
+
+    /// How often texts were erased: what was opened before another time is not to be shown.
+    fn erasures(&self) -> u64;
+}
+
+/// The notices of a commit, in order.
+pub fn notices_of(stored: &StoredCommit, present: &dyn Present) -> Vec<Notice> {
+    let Stream::Subject(id) = &stored.commit.stream else { return bulk_notices_of(stored, present) };
+    let Some(subject) = present.subject(id) else { return vec![] };
+    let name = subject.profile().and_then(|profile| profile.name.as_ref());
+    let name = name.and_then(|name| present.open_text(&stored.commit.stream, "name", name));
+    let telling = Telling { stored, present, subject, name };
+    told_events(stored).flat_map(|(position, event)| telling.of_event(position, event)).collect()
+}
+
+/// Of the system stream nothing concerns sessions that are told of, but bulk revocations.
+fn bulk_notices_of(stored: &StoredCommit, present: &dyn Present) -> Vec<Notice> {
+    let bulk = |(position, event): (Position, &Event)| {
+        let Event::System(SystemEvent::SelectionRevoked(event)) = event else { return vec![] };
+        bulk_revoked(stored, position, event, present)
+    };
+    told_events(stored).flat_map(bulk).collect()
+}
+
+/// The events that anybody is told of: whoever waits for news skips the others by their kind.
+fn told_events(stored: &StoredCommit) -> impl Iterator<Item = (Position, &Event)> {
+    stored.positions().zip(&stored.commit.events).filter(|(_, event)| event.kind().is_told())
+}
+
+/// One notice for each owner concerned, with how many sessions of its subjects were ended; when there are too many
+/// owners, one for all.
+fn bulk_revoked(
+    stored: &StoredCommit,
+    position: Position,
+    event: &event::SelectionRevoked,
+    present: &dyn Present,
+) -> Vec<Notice> {
+    let selector = &event.selector;
+    let subject = selector.subject_id.as_ref().and_then(|id| present.subject(id));
+    let name = subject.as_ref().and_then(|subject| subject.profile()?.name.clone());
+    let stream = subject.map(|subject| Stream::Subject(subject.id.clone()));
+    let subject_name = stream.zip(name).and_then(|(stream, name)| present.open_text(&stream, "name", &name));
+    let reason = event.reason.as_ref();
+    let reason = reason.and_then(|reason| present.open_text(&stored.commit.stream, "reason", reason));
+    let told = |number: u32, owner_id: Option<OwnerId>, matched: Option<u32>| Notice {
+        notice_id: NoticeId { position, number },
+        kind: NoticeKind::SessionRevoked,
+        position,
+        occurred_at: stored.commit.recorded_at,
+        session_id: None,
+        subject_id: selector.subject_id.clone(),
+        subject_name: subject_name.clone(),
+        details: Details::Revoked(Revoked {
+            trigger: Trigger::Bulk,
+            reason: reason.clone(),
+            actor: stored.commit.actor.clone(),
+            selector: Some(Selector {
+                all: selector.is_all(),
+                owner_id: selector.owner_id.clone(),
+                subject_id: selector.subject_id.clone(),
+                device: selector.device_digest.and_then(|it| present.device_name(it, owner_id.as_ref())),
+                except_session_id: None,
+                issued_before: selector.issued_before,
+                key_id: selector.sealed_by.as_ref().map(|key| key.key_id.clone()),
+            }),
+            matched,
+        }),
+        owner_id,
+    };
+    match &event.owners {
+        Some(owners) => (1..)
+            .zip(owners)
+            .map(|(number, of)| told(number, of.owner_id.clone(), Some(of.matched)))
+            .collect(),
+        None => vec![told(1, None, None)],
+    }
+}
+
+/// One commit of one subject on its way to those who are told of it.
+struct Telling<'a> {
+    stored: &'a StoredCommit,
+    present: &'a dyn Present,
+    subject: Arc<Subject>,
+    name: Option<String>,
+}
+
+impl Telling<'_> {
+    fn of_event(&self, position: Position, event: &Event) -> Vec<Notice> {
+        let told = match event {
+            Event::Subject(SubjectEvent::SessionCreated(event)) => vec![self.created(event)],
+            Event::Subject(SubjectEvent::SessionRenewed(event)) => self.renewed(event),
+            Event::Subject(SubjectEvent::RenewalRejected(event)) => self.rejected(event),
+            Event::Subject(SubjectEvent::SessionRevoked(event)) => vec![self.revoked(event)],
+            Event::Subject(SubjectEvent::SessionsRevoked(event)) => vec![self.many_revoked(event)],
+            Event::Subject(SubjectEvent::SessionExpired(event)) => vec![expired(event)],
+            Event::Subject(SubjectEvent::SubjectSuspended(event)) => vec![self.suspended(event)],
+            Event::Subject(SubjectEvent::SubjectResumed(event)) => vec![self.resumed(event)],
+            Event::Subject(
+                SubjectEvent::SubjectRegistered(_)
+                | SubjectEvent::SessionRefreshed(_)
+                | SubjectEvent::SubjectErased(_)
+                | SubjectEvent::UsageRecorded(_),
+            )
+            | Event::System(_) => vec![],
+        };
+        let numbered = (1..).zip(told);
+        numbered
+            .map(|(number, (kind, details))| Notice {
+                notice_id: NoticeId { position, number },
+                kind,
+                position,
+                occurred_at: self.at(),
+                session_id: event.session_id(),
+                subject_id: Some(self.subject.id.clone()),
+                subject_name: self.name.clone(),
+                owner_id: self.subject.profile().and_then(|profile| profile.owner_id.clone()),
+                details,
+            })
+            .collect()
+    }
+
+    fn at(&self) -> Timestamp {
+        self.stored.commit.recorded_at
+    }
+
+    /// What was fixed when the session was created is so at every position of its history.
+    fn session(&self, id: SessionId) -> &Session {
+        self.subject.session(id).expect("news is told after the state knows of it")
+    }
+
+    fn text(&self, field: &'static str, text: Option<&SealedText>) -> Option<String> {
+        self.present.open_text(&self.stored.commit.stream, field, text?)
+    }
+
+    fn created(&self, event: &event::SessionCreated) -> Told {
+        let created = Created {
+            expires_at: event.expires_at,
+            absolute_expires_at: self.at().plus(event.terms.absolute_lifetime),
+            device: self.text("device", event.device.as_ref().map(|device| &device.name)),
+        };
+        (NoticeKind::SessionCreated, Details::Created(created))
+    }
+
+    fn renewed(&self, event: &event::SessionRenewed) -> Vec<Told> {
+        let session = self.session(event.session_id);
+        let renewal_count = event.generation.renewals();
+        let renewed = Renewed {
+            renewal_count,
+            max_renewals: session.terms.max_renewals,
+            expires_at: event.expires_at,
+            remaining_absolute_life: remaining(session.absolute_expires_at().seconds_since(self.at())),
+            reject_window_expiry: self.at().plus(session.terms.renewal_reject_window),
+            // There is no console yet that it could lead to.
+            reject_url: None,
+        };
+        let told = (NoticeKind::SessionRenewed, Details::Renewed(renewed));
+        [Some(told), soon(session, renewal_count, event.expiring_soon)].into_iter().flatten().collect()
+    }
+
+    fn rejected(&self, event: &event::RenewalRejected) -> Vec<Told> {
+        let renewal_count = event.generation.renewals();
+        let rejected =
+            RenewalRejected { renewal_count, rejected_at: self.at(), cause: event.cause, code: event.code };
+        let told = (NoticeKind::SessionRenewalRejected, Details::RenewalRejected(rejected));
+        let soon = soon(self.session(event.session_id), renewal_count, event.expiring_soon);
+        [Some(told), soon].into_iter().flatten().collect()
+    }
+
+    fn revoked(&self, event: &event::SessionRevoked) -> Told {
+        let revoked = Revoked {
+            trigger: event.trigger,
+            reason: self.text("reason", event.reason.as_ref()),
+            actor: self.stored.commit.actor.clone(),
+            selector: None,
+            matched: None,
+        };
+        (NoticeKind::SessionRevoked, Details::Revoked(revoked))
+    }
+
+    fn many_revoked(&self, event: &event::SessionsRevoked) -> Told {
+        let revoked = Revoked {
+            trigger: event.trigger,
+            reason: self.text("reason", event.reason.as_ref()),
+            actor: self.stored.commit.actor.clone(),
+            selector: Some(Selector {
+                subject_id: Some(self.subject.id.clone()),
+                device: event.device_digest.and_then(|digest| self.device_name(digest)),
+                except_session_id: event.except_session_id,
+                ..Selector::default()
+            }),
+            matched: Some(event.matched),
+        };
+        (NoticeKind::SessionRevoked, Details::Revoked(revoked))
+    }
+
+    fn suspended(&self, event: &event::SubjectSuspended) -> Told {
+        let suspension = Suspension {
+            reason: self.text("reason", event.reason.as_ref()),
+            until: event.until,
+            actor: event.by.clone(),
+        };
+        (NoticeKind::SubjectSuspended, Details::Suspension(suspension))
+    }
+
+    fn resumed(&self, event: &event::SubjectResumed) -> Told {
+        let reason = self.text("reason", event.reason.as_ref());
+        let suspension = Suspension { reason, until: None, actor: event.by.clone() };
+        (NoticeKind::SubjectResumed, Details::Suspension(suspension))
+    }
+
+    /// The rules know a device by a digest; its name is in its sessions.
+    fn device_name(&self, digest: Digest16) -> Option<String> {
+        let of_device = |session: &&SharedSession| session.device_digest() == Some(digest);
+        let session = self.subject.sessions.iter().find(of_device)?;
+        self.text("device", session.device_name())
+    }
+}
+
+type Told = (NoticeKind, Details);
+
+fn soon(session: &Session, renewal_count: u32, why: Option<ExpiringSoon>) -> Option<Told> {
+    let soon = EndIsNear {
+        renewals_left: session.terms.max_renewals.saturating_sub(renewal_count),
+        absolute_expires_at: session.absolute_expires_at(),
+        why: why?,
+    };
+    Some((NoticeKind::SessionExpiringSoon, Details::ExpiringSoon(soon)))
+}
+
+fn expired(event: &event::SessionExpired) -> Told {
+    let expired = Expired { expires_at: event.expires_at, cause: event.cause };
+    (NoticeKind::SessionExpired, Details::Expired(expired))
+}

@@ -1,0 +1,247 @@
+//! What is sent is what `fixtures/webhooks/` says, and that is what the services document.
+
+use std::{fs, path::PathBuf};
+
+use super::*;
+use crate::notify::notice::{
+        Created, Details, EndIsNear, Expired, NoticeId, NoticeKind, RenewalRejected, Renewed, Revoked,
+        Suspension,
+    };
+use tenure_core::{
+        Actor, Position, SessionId,
+        event::{ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode, Trigger},
+        record::ActorKind,
+    };
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const NAME: &str = "Night <Crawler> & *Söhne* @everyone";
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::parse(text).unwrap()
+}
+
+fn actor() -> Actor {
+    Actor { kind: ActorKind::Credential, id: Some("019375c1-0000-7000-8000-000000000001".into()) }
+}
+
+/// What a kind of notice has besides, with the most that it can have.
+fn details(kind: NoticeKind, text: &str) -> Details {
+    let (soon, far) = (at("2026-11-22T01:35:00Z"), at("2026-12-18T13:35:00Z"));
+    match kind {
+        NoticeKind::SessionCreated => Details::Created(Created {
+            expires_at: soon,
+            absolute_expires_at: far,
+            device: Some(text.into()),
+        }),
+        NoticeKind::SessionRenewed => Details::Renewed(Renewed {
+            renewal_count: 3,
+            max_renewals: 30,
+            expires_at: soon,
+            remaining_absolute_life: "27d 12h".into(),
+            reject_window_expiry: at("2026-11-21T02:35:00Z"),
+            reject_url: Some(
+                "https://tenure.example/console/sessions/019375c1-6a3e-7c52-9d5e-0f2b8a1c4e77".into(),
+            ),
+        }),
+        NoticeKind::SessionRenewalRejected => Details::RenewalRejected(RenewalRejected {
+            renewal_count: 3,
+            rejected_at: at("2026-11-21T01:35:00Z"),
+            cause: RejectionCause::Policy,
+            code: Some(RejectionCode::RenewalTooEarly),
+        }),
+        NoticeKind::SessionRevoked => Details::Revoked(Revoked {
+            trigger: Trigger::RenewalRejected,
+            reason: Some(text.into()),
+            actor: actor(),
+            selector: None,
+            matched: None,
+        }),
+        NoticeKind::SessionExpiringSoon => Details::ExpiringSoon(EndIsNear {
+            renewals_left: 3,
+            absolute_expires_at: far,
+            why: ExpiringSoon::Renewals,
+        }),
+        NoticeKind::SessionExpired => Details::Expired(Expired { expires_at: soon, cause: ExpiryCause::Ttl }),
+        NoticeKind::SubjectSuspended => {
+            Details::Suspension(Suspension { reason: Some(text.into()), until: Some(soon), actor: actor() })
+        }
+        NoticeKind::SubjectResumed => {
+            Details::Suspension(Suspension { reason: Some(text.into()), until: None, actor: actor() })
+        }
+    }
+}
+
+fn notice(kind: NoticeKind, name: &str, text: &str) -> Notice {
+    let is_of_subject = matches!(kind, NoticeKind::SubjectSuspended | NoticeKind::SubjectResumed);
+    Notice {
+        notice_id: NoticeId { position: Position(17), number: 1 },
+        kind,
+        position: Position(17),
+        occurred_at: at("2026-11-21T01:35:00Z"),
+        session_id: (!is_of_subject).then(|| SessionId::from_bytes([0x51; 16])),
+        subject_id: Some("agent-7".parse().unwrap()),
+        subject_name: Some(name.into()),
+        owner_id: Some("alice".parse().unwrap()),
+        details: details(kind, text),
+    }
+}
+
+fn destination(format: WebhookFormat) -> Destination {
+    let url = match format {
+        WebhookFormat::Ntfy => "https://ntfy.example/night-shift?auth=x",
+        WebhookFormat::Telegram => {
+            "https://api.telegram.example/bot1:x/sendMessage?chat_id=-1001234567890&message_thread_id=7"
+        }
+        WebhookFormat::Standard
+        | WebhookFormat::CloudEvents
+        | WebhookFormat::Discord
+        | WebhookFormat::Slack => "https://hooks.example/a?b=c",
+    };
+    Destination::new(url, SECRET, format, false).unwrap()
+}
+
+fn written(format: WebhookFormat, news: &News<'_>) -> (Message, Value) {
+    let source = Source("https://tenure.example".into());
+    let message = write(format, &destination(format), &source, "msg_17_1", news);
+    let body = serde_json::from_slice(&message.body).unwrap();
+    (message, body)
+}
+
+fn fixture(format: &str, name: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(format!("fixtures/webhooks/{format}/{name}.json"))
+}
+
+fn read(path: &PathBuf) -> Value {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Every member of ours is documented, with a value of the same type; what `data` has is our own.
+fn assert_documented(place: &str, ours: &Value, documented: &Value) {
+    match (ours, documented) {
+        _ if is_our_own(place) => {}
+        (Value::Object(ours), Value::Object(documented)) => {
+            for (name, value) in ours {
+                let known =
+                    documented.get(name).unwrap_or_else(|| panic!("{place}.{name} is not documented"));
+                assert_documented(&format!("{place}.{name}"), value, known);
+            }
+        }
+        (Value::Array(ours), Value::Array(documented)) => {
+            for value in ours {
+                assert_documented(&format!("{place}[]"), value, &documented[0]);
+            }
+        }
+        (ours, documented) => {
+            let types = [std::mem::discriminant(ours), std::mem::discriminant(documented)];
+            assert_eq!(types[0], types[1], "{place} is {ours}, and {documented} is documented");
+        }
+    }
+}
+
+fn is_our_own(place: &str) -> bool {
+    place.split('.').next_back() == Some("data")
+}
+
+#[test]
+fn what_is_sent_is_what_the_fixtures_say_and_the_services_document() {
+    for (name, format) in WebhookFormat::ALL {
+        let documented = read(&fixture(name, "documented"));
+        let test = ("TEST", News::Test(at("2026-11-21T01:35:00Z")));
+        let notices = NoticeKind::ALL.map(|kind| notice(kind, NAME, "build-host <7>"));
+        let news = notices.iter().map(|notice| (notice.kind.name(), News::Notice(notice)));
+        for (kind, news) in news.chain([test]) {
+            let (_, body) = written(format, &news);
+            let path = fixture(name, kind);
+            if std::env::var_os("TENURE_WRITE_SAMPLES").is_some() && !path.exists() {
+                fs::write(&path, format!("{}\n", serde_json::to_string_pretty(&body).unwrap())).unwrap();
+            }
+            assert_eq!(body, read(&path), "{}", path.display());
+            assert_documented(name, &body, &documented);
+        }
+    }
+}
+
+#[test]
+fn a_message_goes_where_the_service_wants_it() {
+    let renewed = notice(NoticeKind::SessionRenewed, NAME, "x");
+    let of = |format| written(format, &News::Notice(&renewed)).0;
+    assert_eq!(of(WebhookFormat::Ntfy).url.as_str(), "https://ntfy.example/?auth=x");
+    assert_eq!(of(WebhookFormat::Telegram).url.as_str(), "https://api.telegram.example/bot1:x/sendMessage");
+    assert_eq!(of(WebhookFormat::Slack).url.as_str(), "https://hooks.example/a?b=c");
+    assert_eq!(of(WebhookFormat::CloudEvents).content_type, "application/cloudevents+json");
+}
+
+#[test]
+fn a_url_without_what_the_service_needs_is_refused() {
+    let fault = |format, url: &str| Destination::new(url, SECRET, format, false).is_err();
+    for wrong in ["https://ntfy.sh", "https://ntfy.sh/", "https://ntfy.sh/a%20b"] {
+        assert!(fault(WebhookFormat::Ntfy, wrong), "{wrong}");
+    }
+    assert!(!fault(WebhookFormat::Ntfy, "https://ntfy.sh/sub/topic_1"));
+    for wrong in ["https://t.example/bot1:x/sendMessage", "https://t.example/bot1:x/?chat_id=1"] {
+        assert!(fault(WebhookFormat::Telegram, wrong), "{wrong}");
+    }
+}
+
+/// Names and reasons are the longest that callers may give, of characters that cost most when they are escaped.
+#[test]
+fn the_longest_message_is_within_what_the_services_take() {
+    for text in ["&", "*", "😀", "<"] {
+        let (name, reason) = (text.repeat(128), text.repeat(1_024));
+        for kind in NoticeKind::ALL {
+            let longest = notice(kind, &name, &reason);
+            let body = |format| written(format, &News::Notice(&longest)).1;
+            let characters = |text: &Value| text.as_str().unwrap().chars().count();
+            assert!(characters(&body(WebhookFormat::Discord)["content"]) <= 2_000);
+            assert!(characters(&body(WebhookFormat::Telegram)["text"]) <= 4_096);
+            let slack = body(WebhookFormat::Slack);
+            assert!(characters(&slack["blocks"][0]["text"]["text"]) <= 150);
+            assert!(characters(&slack["blocks"][1]["text"]["text"]) <= 3_000);
+            assert!(body(WebhookFormat::Ntfy)["message"].as_str().unwrap().len() <= 4_096);
+        }
+    }
+}
+
+#[test]
+fn what_people_are_called_is_text_and_nothing_else() {
+    let renewed =
+        notice(NoticeKind::SessionRenewed, "<b>&</b> [x](https://evil.example) <@1> <!channel>", "x");
+    let body = |format| written(format, &News::Notice(&renewed)).1;
+    let telegram = body(WebhookFormat::Telegram)["text"].as_str().unwrap().to_owned();
+    assert!(telegram.contains("<code>&lt;b&gt;&amp;&lt;/b&gt;") && !telegram.contains("<b>&"), "{telegram}");
+    let slack = body(WebhookFormat::Slack);
+    assert!(slack["text"].as_str().unwrap().contains("&lt;!channel&gt;"), "{slack}");
+    assert_eq!(slack["blocks"][1]["text"]["verbatim"], true);
+    let discord = body(WebhookFormat::Discord);
+    assert_eq!(discord["allowed_mentions"]["parse"], serde_json::json!([]));
+    assert!(
+        discord["content"]
+            .as_str()
+            .unwrap()
+            .contains("\\[x\\](https:\u{200b}//evil.\u{200b}example) \\<@1\\>"),
+        "{discord}"
+    );
+}
+
+/// A name that was a URL became a link in every chat, one with an `@` mentioned people in Telegram, and Discord showed
+/// a preview of what it led to.
+#[test]
+fn what_people_are_called_becomes_no_link_no_mention_and_no_preview() {
+    for text in ["https://evil.example/login", "evil.example", "@admin"] {
+        for kind in NoticeKind::ALL {
+            let about = notice(kind, text, text);
+            let body = |format| written(format, &News::Notice(&about)).1;
+            for format in [WebhookFormat::Ntfy, WebhookFormat::Discord, WebhookFormat::Slack] {
+                let said = body(format).to_string();
+                assert!(!said.contains("https://evil") && !said.contains("evil.example"), "{said}");
+            }
+            assert_eq!(body(WebhookFormat::Discord)["flags"], 4);
+            let telegram = body(WebhookFormat::Telegram)["text"].as_str().unwrap().to_owned();
+            let outside: String =
+                telegram.split("<code>").map(|part| part.rsplit("</code>").next().unwrap()).collect();
+            assert!(!outside.contains("evil") && !outside.contains("@admin"), "{telegram}");
+            assert_eq!(telegram.matches("<b>").count(), telegram.matches("</b>").count(), "{telegram}");
+        }
+    }
+}

@@ -1,0 +1,539 @@
+//! Webhooks: whoever wants to be told by HTTP requests is, at least once, in the order of each session.
+//!
+//! ```text
+//!   feed ──► endpoint (a task each) ──► account: what is told, what is open ──► store, a few times a second
+//!                 │ what is due                        ▲ how it went
+//!                 └──► notice, as it is now ──► format ──► signed request ──► receiver
+//! ```
+//!
+//! An endpoint pulls: the log is its queue, so a receiver that is slow or down delays no command and no other
+//! endpoint, and costs a bounded room. What a request says is derived from the log when it is sent; what was erased
+//! meanwhile is not in it, and a subject's new owner hears what the old one would have.
+
+mod account;
+mod address;
+mod alarms;
+mod backoff;
+mod client;
+mod destination;
+mod endpoint;
+mod format;
+mod outcome;
+mod resolver;
+mod share;
+mod store;
+mod words;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::{sleep, timeout},
+};
+
+pub use self::{
+    account::Attempt,
+    destination::{Destination, Destinations, LONGEST_URL, SECRET_PATTERN, Unfit, draw_secret},
+    outcome::{Answer, Outcome},
+    share::NotNow,
+};
+use self::{
+    account::{Account, Fate},
+    alarms::Alarms,
+    client::Client,
+    endpoint::{Endpoint, Order},
+    format::News,
+    share::Tests,
+    store::{Store, StoreError},
+};
+use super::{Cursor, Notice, NoticeId, Present};
+use tenure_protocol::clock::stopwatch;
+use tenure_core::{EventKind, KindSet, Position, Timestamp, WebhookId, webhook::Webhook};
+use tenure_log::{LogError, waiting_for_disk};
+
+/// After an event of these kinds there are other webhooks than before.
+const CONCERN_WEBHOOKS: KindSet = KindSet::of(&[EventKind::WebhookCreated, EventKind::WebhookDeleted]);
+/// So many requests are on their way at once, whoever they are for.
+const ABREAST: usize = 512;
+/// What changed is saved this often.
+const SAVE: Duration = Duration::from_millis(200);
+/// That a webhook has read on and had nothing to tell is saved once in so many times.
+const LAZY: u32 = 25;
+/// A store that does not open is tried again. What was told meanwhile is told again after a crash, so soon.
+const STORE_REST: Duration = Duration::from_secs(1);
+/// At a stop, endpoints have so long to end.
+const STOP_PATIENCE: Duration = Duration::from_millis(2_500);
+/// Whoever moves the clock waits so long for receivers.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(12);
+
+/// What webhooks need of an authority.
+pub trait Source: Present {
+    /// What time it is.
+    fn now(&self) -> Timestamp;
+    /// Chance, to spread attempts.
+    fn jitter(&self) -> u16;
+    /// The news after a position.
+    fn subscribe(&self, after: Position) -> Cursor;
+    /// The last position that is told.
+    fn head(&self) -> Position;
+    /// A notice, as it is to be told now; none when there is nothing to tell any more.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    fn notice(&self, id: NoticeId) -> Result<Option<Notice>, LogError>;
+    /// The webhooks that there are.
+    fn webhooks(&self) -> Vec<Webhook>;
+}
+
+/// The settings that webhooks obey.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// `webhooks.allow_private`
+    pub allow_private: bool,
+    /// `server.public_url`
+    pub public_url: Option<String>,
+}
+
+/// All webhooks of an authority.
+pub struct Webhooks {
+    shared: Arc<Shared>,
+    data: PathBuf,
+    state: Mutex<State>,
+    tests: Tests,
+    stopping: Notify,
+}
+
+/// What every endpoint works with.
+struct Shared {
+    source: Arc<dyn Source>,
+    destinations: Destinations,
+    /// Made when it is first needed: it reads the certificates of the system.
+    client: OnceLock<Client>,
+    allow_private: bool,
+    name: format::Source,
+    sending: Semaphore,
+    outcomes: [AtomicU64; Outcome::ALL.len()],
+    alarms: Alarms,
+}
+
+impl Shared {
+    fn client(&self) -> &Client {
+        let make = || self.client.get_or_init(|| Client::new(self.allow_private));
+        self.client.get().unwrap_or_else(|| waiting_for_disk(make))
+    }
+
+    fn count(&self, outcome: Outcome) {
+        self.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The endpoints at work. Nothing is sent before the store is open: only it knows what was told.
+#[derive(Default)]
+struct State {
+    store: Option<Arc<Store>>,
+    at_work: BTreeMap<WebhookId, Endpoint>,
+    /// The accounts of webhooks that are not at work yet, as they were saved.
+    saved: BTreeMap<WebhookId, Account>,
+    /// Deleted, and still in the store.
+    forgotten: Vec<WebhookId>,
+    has_stopped: bool,
+}
+
+/// What became of a notice, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryReport {
+    /// The notice.
+    pub notice_id: NoticeId,
+    /// Whether it is yet to be told, was told, or was given up.
+    pub status: DeliveryStatus,
+    /// The newest attempts, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// When it is tried next; none unless it is pending.
+    pub next_attempt_at: Option<Timestamp>,
+}
+
+/// What became of a notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryStatus {
+    /// It is yet to be delivered.
+    Pending,
+    /// The receiver has it.
+    Delivered,
+    /// It was given up; a redelivery tells it again.
+    Parked,
+}
+
+/// How all webhooks are doing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Health {
+    /// Attempts by outcome since the start, in the order of [`Outcome::ALL`].
+    pub outcomes: [u64; Outcome::ALL.len()],
+    /// Notices that are yet to be delivered.
+    pub pending: u64,
+    /// Notices that were given up and not told again.
+    pub parked: u64,
+    /// How many seconds the oldest pending one has waited.
+    pub oldest_pending: u64,
+    /// Whether what was told cannot be saved.
+    pub store_fails: bool,
+    /// How often it could not be since the start.
+    pub store_failures: u64,
+}
+
+impl Webhooks {
+    /// The webhooks of a source. Nothing is sent before [`Webhooks::start`].
+    pub fn new(source: Arc<dyn Source>, data: &Path, settings: Settings) -> Arc<Self> {
+        let name = settings.public_url.unwrap_or_else(|| "urn:tenure".into());
+        let shared = Arc::new(Shared {
+            source,
+            destinations: Destinations::of(data),
+            client: OnceLock::new(),
+            allow_private: settings.allow_private,
+            name: format::Source(name),
+            sending: Semaphore::new(ABREAST),
+            outcomes: Default::default(),
+            alarms: Alarms::new(),
+        });
+        let (data, state, stopping) = (data.to_owned(), Mutex::default(), Notify::new());
+        Arc::new(Self { shared, data, state, tests: Tests::default(), stopping })
+    }
+
+    /// Begins to tell, on the runtime of the caller.
+    pub fn start(self: &Arc<Self>) {
+        let after = self.shared.source.head();
+        self.forget_unknown_destinations();
+        self.open_store();
+        self.reconcile();
+        self.check_destinations();
+        self.work(Arc::clone(self).follow(after));
+        self.work(Arc::clone(self).save_on());
+    }
+
+    fn work(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move { shared.alarms.tasks.run_task(task).await });
+    }
+
+    /// Reads the files of all webhooks, so that a damaged one is an alarm before a notice is due.
+    fn check_destinations(&self) {
+        for webhook in self.shared.source.webhooks() {
+            waiting_for_disk(|| endpoint::destination(&self.shared, &webhook));
+        }
+    }
+
+    /// Ends: what is on its way has a few seconds, and what is known by then is saved.
+    pub async fn stop(&self) {
+        let ended: Vec<_> = {
+            let mut state = self.state.lock();
+            state.has_stopped = true;
+            std::mem::take(&mut state.at_work).into_values().collect()
+        };
+        for endpoint in &ended {
+            endpoint.tell(Order::Stop);
+        }
+        let all = async {
+            for endpoint in &ended {
+                endpoint.ended().await;
+            }
+        };
+        drop(timeout(STOP_PATIENCE, all).await);
+        self.stopping.notify_waiters();
+        let accounts = ended.iter().map(|endpoint| (endpoint.webhook.id(), Arc::clone(&endpoint.account)));
+        let store = self.state.lock().store.take();
+        if let Some(store) = store {
+            self.save_accounts(&store, &accounts.collect::<Vec<_>>(), true);
+        }
+    }
+
+    /// Where URLs and secrets are kept.
+    pub fn destinations(&self) -> &Destinations {
+        &self.shared.destinations
+    }
+
+    /// Whether receivers may be inside, and without TLS.
+    pub fn allows_private(&self) -> bool {
+        self.shared.allow_private
+    }
+
+    /// Lets those work that there are and no others. It is called whenever a webhook comes or goes.
+    pub fn reconcile(&self) {
+        let there: BTreeMap<_, _> =
+            self.shared.source.webhooks().into_iter().map(|webhook| (webhook.id(), webhook)).collect();
+        let mut state = self.state.lock();
+        if state.store.is_none() || state.has_stopped {
+            return;
+        }
+        let gone: Vec<_> = state.at_work.keys().filter(|id| !there.contains_key(*id)).copied().collect();
+        for id in gone {
+            self.tests.forget(id);
+            if let Some(endpoint) = state.at_work.remove(&id) {
+                endpoint.tell(Order::Stop);
+            }
+            self.forget(&mut state, id);
+        }
+        for (id, webhook) in there {
+            if !state.at_work.contains_key(&id) {
+                let account = state.saved.remove(&id).unwrap_or_else(|| Account::new(webhook.created));
+                state.at_work.insert(id, Endpoint::begin(&self.shared, Arc::new(webhook), account));
+            }
+        }
+    }
+
+    fn forget(&self, state: &mut State, id: WebhookId) {
+        state.forgotten.push(id);
+        self.shared.alarms.file_is_right(id);
+        if let Err(error) = waiting_for_disk(|| self.shared.destinations.forget(id)) {
+            tracing::warn!(%error, "the file of a deleted webhook is left; the next start removes it");
+        }
+    }
+
+    /// Tries all that is due, and comes back when it has been tried. What takes too long goes on without the caller.
+    pub async fn run_due(&self) {
+        self.reconcile();
+        let settled: Vec<_> = self.state.lock().at_work.values().map(Endpoint::settled).collect();
+        let all = async {
+            for one in settled {
+                // An endpoint that has ended has nothing due.
+                drop(one.await);
+            }
+        };
+        drop(timeout(SETTLE_PATIENCE, all).await);
+    }
+
+    /// What became of a webhook's notices before some notice, newest first; none before the store is open.
+    pub fn deliveries(
+        &self,
+        id: WebhookId,
+        before: Option<NoticeId>,
+        most: usize,
+    ) -> Option<Vec<DeliveryReport>> {
+        self.reconcile();
+        let state = self.state.lock();
+        let account = state.at_work.get(&id)?.account.lock();
+        Some(account.newest(before, most).into_iter().map(report).collect())
+    }
+
+    /// Tells a webhook's notices from one position to another again; false before the store is open.
+    ///
+    /// # Errors
+    /// An earlier redelivery is still in work.
+    pub fn redeliver(&self, id: WebhookId, from: Position, to: Position) -> Result<bool, NotNow> {
+        self.reconcile();
+        let state = self.state.lock();
+        let Some(endpoint) = state.at_work.get(&id) else { return Ok(false) };
+        let mut account = endpoint.account.lock();
+        if account.is_telling_again() {
+            let wait = account.next_turn().map_or(0, |next| next.seconds_since(self.shared.source.now()));
+            return Err(NotNow::after(wait));
+        }
+        account.begin_again(from, to);
+        drop(account);
+        Ok(endpoint.tell(Order::ReadAgain))
+    }
+
+    /// Sends a message that says that it is a test.
+    ///
+    /// # Errors
+    /// A test of this webhook is on its way, or there were as many in the last minute as there may be.
+    pub async fn test(&self, webhook: &Webhook, name: &str) -> Result<Answer, NotNow> {
+        let _turn = self.tests.begin(webhook.id(), stopwatch())?;
+        let news = News::Test(self.shared.source.now());
+        let answer = endpoint::post(&self.shared, webhook, name, &news).await;
+        self.shared.count(answer.outcome);
+        Ok(answer)
+    }
+
+    /// How all webhooks are doing.
+    pub fn health(&self) -> Health {
+        let mut health = Health {
+            outcomes: std::array::from_fn(|index| self.shared.outcomes[index].load(Ordering::Relaxed)),
+            store_fails: self.shared.alarms.store_fails(),
+            store_failures: self.shared.alarms.store_failures(),
+            ..Health::default()
+        };
+        let mut oldest = None;
+        for endpoint in self.state.lock().at_work.values() {
+            let (pending, parked, since) = endpoint.account.lock().counts();
+            health.pending += pending as u64;
+            health.parked += parked as u64;
+            oldest = [oldest, since].into_iter().flatten().min();
+        }
+        let now = self.shared.source.now();
+        health.oldest_pending = oldest.map_or(0, |since: Timestamp| now.seconds_since(since));
+        health
+    }
+
+    /// What people must look into; none while all is well.
+    pub fn alarms(&self) -> Vec<String> {
+        self.shared.alarms.list().into_iter().chain(self.destinations().writes().alarm()).collect()
+    }
+
+    /// What a crash between keeping a destination and admitting its webhook left, or between the two of a deletion.
+    fn forget_unknown_destinations(&self) {
+        let known = self.shared.source.webhooks();
+        for id in self.shared.destinations.kept() {
+            if !known.iter().any(|webhook| webhook.id() == id)
+                && let Err(error) = self.shared.destinations.forget(id)
+            {
+                tracing::warn!(%error, "the file of a deleted webhook is left");
+            }
+        }
+    }
+
+    fn open_store(&self) {
+        match waiting_for_disk(|| self.opened()) {
+            Ok((store, saved)) => {
+                self.shared.alarms.store_works();
+                self.adopt(store, saved);
+            }
+            Err(error) => self.shared.alarms.store_failed(
+                &error,
+                "webhooks wait: the account of what they have told does not open. Free the disk; or, if the file is \
+                 damaged, move it away, and each begins again at its creation",
+            ),
+        }
+    }
+
+    fn opened(&self) -> Result<(Store, BTreeMap<WebhookId, Account>), StoreError> {
+        let store = Store::open(&self.data)?;
+        let saved = store.load()?;
+        Ok((store, saved))
+    }
+
+    fn adopt(&self, store: Store, mut saved: BTreeMap<WebhookId, Account>) {
+        self.cut_to_the_log(&mut saved);
+        let there = self.shared.source.webhooks();
+        if store.is_new && !there.is_empty() {
+            tracing::warn!(
+                path = %Store::path(&self.data).display(),
+                "the account of what webhooks have told is missing; each begins again at its creation"
+            );
+        }
+        let mut state = self.state.lock();
+        let is_there = |id: &WebhookId| there.iter().any(|webhook| webhook.id() == *id);
+        let unknown = saved.keys().filter(|id| !is_there(id)).copied();
+        state.forgotten.extend(unknown);
+        // Those at work know better than the store, which may be another one than before.
+        for endpoint in state.at_work.values() {
+            endpoint.account.lock().forget_saving();
+        }
+        state.saved = saved;
+        state.store = Some(Arc::new(store));
+    }
+
+    /// An account that has told more than there is belongs to a longer log: it would be silent until the log has grown
+    /// as long. It goes on at the end of this one.
+    fn cut_to_the_log(&self, saved: &mut BTreeMap<WebhookId, Account>) {
+        let head = self.shared.source.head();
+        let ahead = saved.values_mut().filter(|account| account.read() > head);
+        let told = ahead.map(|account| {
+            let told = account.read();
+            account.begin_again(head.next(), head);
+            told
+        });
+        if let Some(told) = told.max() {
+            self.shared.alarms.store_is_ahead(told, head);
+        }
+    }
+
+    /// Lets webhooks come and go as the log says.
+    async fn follow(self: Arc<Self>, after: Position) {
+        let mut cursor = self.shared.source.subscribe(after);
+        loop {
+            let read = tokio::select! {
+                read = cursor.next() => read,
+                () = self.stopping.notified() => return,
+            };
+            match read {
+                Ok(Some(batch)) => {
+                    if batch.next_of(CONCERN_WEBHOOKS, 0).is_some() {
+                        self.reconcile();
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::error!(%error, "the news of webhooks could not be read");
+                    sleep(STORE_REST).await;
+                }
+            }
+        }
+    }
+
+    async fn save_on(self: Arc<Self>) {
+        for turn in 1_u32.. {
+            let rest = if self.state.lock().store.is_none() { STORE_REST } else { SAVE };
+            tokio::select! {
+                () = sleep(rest) => {}
+                () = self.stopping.notified() => return,
+            }
+            if self.state.lock().has_stopped {
+                return;
+            }
+            waiting_for_disk(|| self.save(turn.is_multiple_of(LAZY)));
+        }
+    }
+
+    fn save(&self, also_lazy: bool) {
+        let (store, accounts) = {
+            let state = self.state.lock();
+            let accounts = state.at_work.iter().map(|(id, endpoint)| (*id, Arc::clone(&endpoint.account)));
+            (state.store.clone(), accounts.collect::<Vec<_>>())
+        };
+        match store {
+            None => {
+                self.open_store();
+                self.reconcile();
+                // What was told while nothing could be saved must not be told again after a crash.
+                let store = self.state.lock().store.clone();
+                if let Some(store) = store {
+                    self.save_accounts(&store, &accounts, true);
+                }
+            }
+            Some(store) => self.save_accounts(&store, &accounts, also_lazy),
+        }
+    }
+
+    fn save_accounts(&self, store: &Store, accounts: &[(WebhookId, Arc<Mutex<Account>>)], also_lazy: bool) {
+        let wanted = accounts.iter().filter(|(_, account)| also_lazy || account.lock().is_urgent());
+        let changed: Vec<_> =
+            wanted.filter_map(|(id, account)| Some((*id, account.lock().unsaved()?))).collect();
+        let forgotten = std::mem::take(&mut self.state.lock().forgotten);
+        if changed.is_empty() && forgotten.is_empty() {
+            return;
+        }
+        let Err(error) = store.save(&changed, &forgotten) else { return };
+        let consequence = "what webhooks have told cannot be saved; a crash now would tell it again";
+        self.shared.alarms.store_failed(&error, consequence);
+        {
+            let mut state = self.state.lock();
+            state.forgotten.extend(forgotten);
+            // After an error the store takes nothing more; it is opened anew.
+            state.store = None;
+        }
+        for (id, unsaved) in &changed {
+            if let Some((_, account)) = accounts.iter().find(|(known, _)| known == id) {
+                account.lock().not_saved(unsaved);
+            }
+        }
+    }
+}
+
+fn report((notice_id, delivery): (NoticeId, account::Delivery)) -> DeliveryReport {
+    let (status, next_attempt_at) = match delivery.fate {
+        Fate::Pending(next) => (DeliveryStatus::Pending, Some(next)),
+        Fate::Delivered => (DeliveryStatus::Delivered, None),
+        Fate::Parked => (DeliveryStatus::Parked, None),
+    };
+    DeliveryReport { notice_id, status, attempts: delivery.attempts, next_attempt_at }
+}

@@ -1,0 +1,153 @@
+//! Earlier states: what a subject, or everything, was as of some moment. Folded from the log on demand.
+
+use tenure_core::{
+        Position, Stream, SubjectId, Timestamp, evolve::IllegalEvent, fold::Ledger, scope::Scope,
+        state::State, subject::Subject,
+    };
+use tenure_log::{EventLog, LogError, StoredCommit};
+
+use super::Projections;
+
+/// So many events are read from the log at a time.
+const PAGE: usize = 2_000;
+
+/// What an answer reflects: all events up to a position, judged at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The last event that counts.
+    pub position: Position,
+    /// The time at which expiry is judged.
+    pub at: Timestamp,
+}
+
+/// Why an earlier state cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// The log could not be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The log holds what cannot have happened.
+    #[error(transparent)]
+    Illegal(#[from] IllegalEvent),
+    /// It was given up: nobody waits for it any more.
+    #[error("nobody waits for this answer any more")]
+    Unwanted,
+}
+
+/// Asks whether somebody still waits for the answer.
+pub type IsWanted<'a> = &'a dyn Fn() -> bool;
+
+fn go_on(is_wanted: IsWanted<'_>) -> Result<(), HistoryError> {
+    if is_wanted() { Ok(()) } else { Err(HistoryError::Unwanted) }
+}
+
+/// The subject as of a position; as if it had never been heard of when nothing is recorded of it by then.
+///
+/// # Errors
+/// A log that cannot be read or folded.
+pub fn subject_at(
+    log: &dyn EventLog,
+    projections: &Projections,
+    id: &SubjectId,
+    position: Position,
+) -> Result<Subject, HistoryError> {
+    subject_at_while(&|| true, log, projections, id, position)
+}
+
+/// The same, for as long as it is wanted.
+///
+/// # Errors
+/// As [`subject_at`]; also when it is not wanted any more.
+pub fn subject_at_while(
+    is_wanted: IsWanted<'_>,
+    log: &dyn EventLog,
+    projections: &Projections,
+    id: &SubjectId,
+    position: Position,
+) -> Result<Subject, HistoryError> {
+    let stream = Stream::Subject(id.clone());
+    let mut state = State::of(Scope::Subject(id.clone()));
+    let mut bulks = projections
+        .revocations(|revocations| revocations.bulks_up_to(position).to_vec())
+        .into_iter()
+        .peekable();
+    let mut after = Position::ZERO;
+    loop {
+        go_on(is_wanted)?;
+        let mut firsts = projections.timeline(|timeline| timeline.concerning(&stream, after, PAGE));
+        firsts.truncate(firsts.partition_point(|first| *first <= position));
+        let Some(&last) = firsts.last() else { break };
+        for stored in log.read_commits(&firsts)? {
+            while let Some(bulk) = bulks.next_if(|bulk| bulk.position < stored.first) {
+                state.end_selected(bulk);
+            }
+            apply_until(&mut state, &stored, position)?;
+        }
+        after = last;
+    }
+    bulks.for_each(|bulk| state.end_selected(bulk));
+    Ok(state.subjects.remove(id).unwrap_or_else(|| Subject::new(id.clone())))
+}
+
+/// The commit that holds this position; none beyond the head.
+///
+/// # Errors
+/// A log that cannot be read.
+pub fn commit_at(log: &dyn EventLog, position: Position) -> Result<Option<StoredCommit>, LogError> {
+    let before = Position(position.0.saturating_sub(1));
+    Ok(log.read(before, 1)?.into_iter().next())
+}
+
+fn apply_until(state: &mut State, stored: &StoredCommit, until: Position) -> Result<(), IllegalEvent> {
+    let count = stored.positions().take_while(|position| *position <= until).count();
+    state.apply_part(stored.first, &stored.commit, 0..count)
+}
+
+/// The state of everything as of a position, folded from the first event.
+///
+/// # Errors
+/// A log that cannot be read or folded.
+pub fn state_at(log: &dyn EventLog, position: Position) -> Result<State, HistoryError> {
+    state_at_while(&|| true, log, position)
+}
+
+/// The same, for as long as it is wanted.
+///
+/// # Errors
+/// As [`state_at`]; also when it is not wanted any more.
+pub fn state_at_while(
+    is_wanted: IsWanted<'_>,
+    log: &dyn EventLog,
+    position: Position,
+) -> Result<State, HistoryError> {
+    let mut state = State::default();
+    while state.position < position {
+        go_on(is_wanted)?;
+        let page = log.read(state.position, PAGE)?;
+        if page.is_empty() {
+            break;
+        }
+        for stored in page.iter().take_while(|stored| stored.first <= position) {
+            apply_until(&mut state, stored, position)?;
+        }
+    }
+    Ok(state)
+}
+
+/// The last position that was recorded at or before a moment: a search by halves, some thirty reads at most.
+///
+/// # Errors
+/// A log that cannot be read.
+pub fn position_at(log: &dyn EventLog, moment: Timestamp) -> Result<Position, LogError> {
+    let (mut known, mut beyond) = (0, log.head().position.0 + 1);
+    while known + 1 < beyond {
+        let middle = known + (beyond - known) / 2;
+        let Some(stored) = commit_at(log, Position(middle))? else { break };
+        if stored.commit.recorded_at <= moment {
+            known = stored.last().0;
+        } else {
+            beyond = stored.first.0;
+        }
+    }
+    Ok(Position(known))
+}

@@ -1,0 +1,168 @@
+//! Answers that the facts give and a decision never asks for: lists, histories, earlier states.
+//!
+//! All of it is derived and disposable: a start rebuilds it from the log, and the sequencer tells it of every
+//! batch before the callers of that batch are answered, so that everybody reads their own writes.
+
+pub mod history;
+pub mod revocations;
+pub mod session_list;
+mod sorted;
+pub mod subject_list;
+pub mod timeline;
+
+use parking_lot::RwLock;
+
+use tenure_core::{
+        Event, OwnerId, Position, SessionId, Stream, SubjectEvent, SubjectId, fold::Ledger, state::State,
+        subject::Subject,
+    };
+use tenure_log::StoredCommit;
+
+use self::{
+    revocations::Revocations,
+    session_list::SessionList,
+    subject_list::{Before, SubjectList},
+    timeline::Timeline,
+};
+
+/// Every projection that is kept in memory.
+#[derive(Debug, Default)]
+pub struct Projections {
+    sessions: RwLock<SessionList>,
+    subjects: RwLock<SubjectList>,
+    timeline: RwLock<Timeline>,
+    revocations: RwLock<Revocations>,
+}
+
+/// The state that a commit led to. It may be further on: what is put together from it is right in the end.
+pub trait Known {
+    /// Whose session it is.
+    fn subject_of(&self, id: SessionId) -> Option<SubjectId>;
+
+    /// What is made of a subject.
+    fn of_subject<T>(&self, id: &SubjectId, look: impl FnOnce(&Subject) -> T) -> Option<T>;
+}
+
+impl Known for State {
+    fn subject_of(&self, id: SessionId) -> Option<SubjectId> {
+        Ledger::subject_of(self, id)
+    }
+
+    fn of_subject<T>(&self, id: &SubjectId, look: impl FnOnce(&Subject) -> T) -> Option<T> {
+        self.subjects.get(id).map(look)
+    }
+}
+
+impl Projections {
+    /// Adds one commit; they come in order.
+    pub fn fold(&self, stored: &StoredCommit, known: &impl Known) {
+        self.timeline.write().add(&stored.commit.stream, stored.first);
+        for (position, event) in stored.positions().zip(&stored.commit.events) {
+            if Revocations::is_one(event) {
+                self.revocations.write().add(position, stored.commit.recorded_at, event);
+            }
+            match (event, &stored.commit.stream) {
+                (Event::Subject(event), Stream::Subject(id)) => self.list(position, event, id, known),
+                (Event::Subject(_), Stream::System) => {}
+                (Event::System(event), _) => {
+                    if Revocations::is_bulk(event) {
+                        self.sessions.write().note_bulk(position);
+                    }
+                    for subject in event.sessions_named().into_iter().filter_map(|id| known.subject_of(id)) {
+                        self.timeline.write().add_reaching(&Stream::Subject(subject), stored.first);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What lists have of an event.
+    fn list(&self, position: Position, event: &SubjectEvent, id: &SubjectId, known: &impl Known) {
+        match event {
+            SubjectEvent::SubjectRegistered(_) => self.place(id, known),
+            SubjectEvent::SessionCreated(event) => {
+                let owner = known.of_subject(id, owner_of).flatten();
+                let device = event.device.as_ref().map(|device| device.digest);
+                self.sessions.write().add(position, event.session_id, owner.as_ref(), device);
+            }
+            SubjectEvent::SessionRevoked(event) => {
+                if let Some(began) = beginning(id, event.session_id, known) {
+                    self.sessions.write().mark_revoked(began);
+                }
+            }
+            SubjectEvent::SessionsRevoked(_) => {
+                let ended = known.of_subject(id, |subject| ended_by(subject, position)).unwrap_or_default();
+                self.mark_revoked(&ended);
+            }
+            SubjectEvent::SessionExpired(event) => {
+                if let Some(began) = beginning(id, event.session_id, known) {
+                    self.sessions.write().mark_expired(began);
+                }
+            }
+            SubjectEvent::SessionRenewed(_)
+            | SubjectEvent::RenewalRejected(_)
+            | SubjectEvent::SubjectErased(_)
+            | SubjectEvent::UsageRecorded(_)
+            | SubjectEvent::SessionRefreshed(_)
+            | SubjectEvent::SubjectSuspended(_)
+            | SubjectEvent::SubjectResumed(_) => {}
+        }
+    }
+
+    /// A subject that has another owner takes its sessions along.
+    fn place(&self, id: &SubjectId, known: &impl Known) {
+        let owner = known.of_subject(id, owner_of).flatten();
+        if let Before::Under(before) = self.subjects.write().place(id, owner.as_ref()) {
+            let all = |subject: &Subject| subject.sessions.iter().map(|session| session.created).collect();
+            let began: Vec<_> = known.of_subject(id, all).unwrap_or_default();
+            self.sessions.write().move_to(&began, before.as_ref(), owner.as_ref());
+        }
+    }
+
+    /// The sessions that began at these positions were revoked.
+    pub fn mark_revoked(&self, began: &[Position]) {
+        let mut sessions = self.sessions.write();
+        for began in began {
+            sessions.mark_revoked(*began);
+        }
+    }
+
+    /// All sessions that were ended by the bulk revocations up to this one are marked.
+    pub fn bulk_is_marked(&self, position: Position) {
+        self.sessions.write().bulk_is_marked(position);
+    }
+
+    /// Reads which revocations there were.
+    pub fn revocations<T>(&self, read: impl FnOnce(&Revocations) -> T) -> T {
+        read(&self.revocations.read())
+    }
+
+    /// Reads the list of sessions.
+    pub fn sessions<T>(&self, read: impl FnOnce(&SessionList) -> T) -> T {
+        read(&self.sessions.read())
+    }
+
+    /// Reads the list of subjects.
+    pub fn subjects<T>(&self, read: impl FnOnce(&SubjectList) -> T) -> T {
+        read(&self.subjects.read())
+    }
+
+    /// Reads which commits each stream has.
+    pub fn timeline<T>(&self, read: impl FnOnce(&Timeline) -> T) -> T {
+        read(&self.timeline.read())
+    }
+}
+
+fn owner_of(subject: &Subject) -> Option<OwnerId> {
+    subject.profile().and_then(|profile| profile.owner_id.clone())
+}
+
+fn beginning(subject: &SubjectId, session: SessionId, known: &impl Known) -> Option<Position> {
+    known.of_subject(subject, |subject| subject.session(session).map(|session| session.created)).flatten()
+}
+
+/// Where the sessions began that the event at this position ended.
+fn ended_by(subject: &Subject, position: Position) -> Vec<Position> {
+    let ids = subject.ended_by(position).into_iter();
+    ids.filter_map(|id| subject.session(id).map(|session| session.created)).collect()
+}

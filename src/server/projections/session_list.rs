@@ -1,0 +1,439 @@
+//! All sessions in the order of their creation, and who finds them: their owners, their devices, and how they stand. A
+//! page of a list costs its size, whatever the list is of.
+//!
+//! A session is known here by its number in the order of creation, which takes four bytes.
+
+use std::collections::HashMap;
+
+use tenure_core::{Digest16, OwnerId, Position, SessionId};
+
+use super::sorted::Sorted;
+
+/// So many sessions stand in one stretch: few enough that the room of the last one, reserved at once, is nothing.
+const STRETCH: usize = 1_024;
+/// So many are passed over under one hold of the list.
+const PASSED_OVER: usize = 32_768;
+/// Beyond so many sessions of a device its owner's are not counted against them.
+const COUNTED: usize = 4_096;
+
+/// All sessions, oldest first, with the positions at which they began.
+#[derive(Debug, Default)]
+pub struct SessionList {
+    stretches: Vec<Stretch>,
+    /// The numbers of each owner's sessions.
+    owners: HashMap<OwnerId, Sorted<u32>>,
+    /// A part of the digest of a device, and the number of a session of it. Two devices may share the part: whoever
+    /// looks compares the whole.
+    devices: Sorted<(u32, u32)>,
+    /// The last bulk revocation whose sessions may not all be marked.
+    unmarked_bulk: Option<Position>,
+}
+
+/// Neighbours in the list. A distance from the first of them takes half the room of a position.
+#[derive(Debug)]
+struct Stretch {
+    first: Position,
+    /// The number of the first of them.
+    number: u32,
+    sessions: Vec<(u32, SessionId)>,
+    expired: Marks,
+    revoked: Marks,
+}
+
+/// A bit for each session of a stretch.
+#[derive(Clone, Copy, Debug, Default)]
+struct Marks([u64; STRETCH / 64]);
+
+impl Marks {
+    fn set(&mut self, index: usize) {
+        self.0[index / 64] |= 1 << (index % 64);
+    }
+
+    fn has(&self, index: usize) -> bool {
+        self.0[index / 64] >> (index % 64) & 1 == 1
+    }
+}
+
+/// Which sessions are sought. What is given may be of others too, so it has to be looked at; none is missing.
+#[derive(Clone, Debug, Default)]
+pub struct Sought {
+    /// Those of this owner's subjects.
+    pub owner: Option<OwnerId>,
+    /// Those of this device.
+    pub device: Option<Digest16>,
+    /// How they are marked.
+    pub marked: Marked,
+}
+
+/// How sessions are marked: as what was recorded of their ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Marked {
+    /// In any way.
+    #[default]
+    Anyhow,
+    /// As neither revoked nor expired.
+    Open,
+    /// As revoked.
+    Revoked,
+    /// As expired, and not as revoked.
+    Expired,
+    /// Not as revoked.
+    NotRevoked,
+}
+
+impl Marked {
+    const fn admits(self, expired: bool, revoked: bool) -> bool {
+        match self {
+            Self::Anyhow => true,
+            Self::Open => !expired && !revoked,
+            Self::Revoked => revoked,
+            Self::Expired => expired && !revoked,
+            Self::NotRevoked => !revoked,
+        }
+    }
+}
+
+/// Some of the sessions that are sought, newest first.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Stride {
+    /// Where each began, and its name.
+    pub found: Vec<(Position, SessionId)>,
+    /// There may be more before this position; none at the end.
+    pub next: Option<Position>,
+}
+
+impl SessionList {
+    /// Adds the session that began at this position, which is behind all before.
+    pub fn add(
+        &mut self,
+        position: Position,
+        id: SessionId,
+        owner: Option<&OwnerId>,
+        device: Option<Digest16>,
+    ) {
+        let number = self.count();
+        let is_added = self.stretches.last_mut().is_some_and(|last| last.add(position, id));
+        if !is_added {
+            self.stretches.push(Stretch::begin(position, number, id));
+        }
+        if let Some(owner) = owner {
+            self.of_owner(owner).insert(number);
+        }
+        if let Some(device) = device {
+            self.devices.insert((part_of(device), number));
+        }
+    }
+
+    /// The sessions that began at these positions have another owner now.
+    pub fn move_to(&mut self, began: &[Position], from: Option<&OwnerId>, to: Option<&OwnerId>) {
+        let numbers: Vec<_> = began.iter().filter_map(|position| self.number_of(*position)).collect();
+        if let Some(from) = from
+            && let Some(own) = self.owners.get_mut(from)
+        {
+            for number in &numbers {
+                own.remove(number);
+            }
+            if own.is_empty() {
+                self.owners.remove(from);
+            }
+        }
+        if let Some(to) = to {
+            for number in numbers {
+                self.of_owner(to).insert(number);
+            }
+        }
+    }
+
+    /// The session that began at this position was revoked.
+    pub fn mark_revoked(&mut self, began: Position) {
+        if let Some((stretch, index)) = self.place_of(began) {
+            self.stretches[stretch].revoked.set(index);
+        }
+    }
+
+    /// That the session that began at this position has expired is recorded.
+    pub fn mark_expired(&mut self, began: Position) {
+        if let Some((stretch, index)) = self.place_of(began) {
+            self.stretches[stretch].expired.set(index);
+        }
+    }
+
+    /// Sessions of any subjects were revoked by the event at this position; they are marked when somebody seeks them.
+    pub fn note_bulk(&mut self, position: Position) {
+        self.unmarked_bulk = Some(position);
+    }
+
+    /// The last bulk revocation whose sessions may not all be marked.
+    pub fn unmarked_bulk(&self) -> Option<Position> {
+        self.unmarked_bulk
+    }
+
+    /// All sessions that were ended by the bulk revocations up to this one are marked.
+    pub fn bulk_is_marked(&mut self, position: Position) {
+        self.unmarked_bulk = self.unmarked_bulk.filter(|bulk| *bulk > position);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count() as usize
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.stretches.is_empty()
+    }
+
+    /// Up to `most` of the sessions that are sought and began before this position, newest first; from the newest on
+    /// when it is none.
+    pub fn stride(&self, sought: &Sought, before: Option<Position>, most: usize) -> Stride {
+        let end = before.map_or(self.count(), |before| self.number_before(before));
+        let mut stride = Stride::default();
+        let mut stretch = self.stretches.last();
+        for (passed, number) in self.numbers(sought, end).enumerate() {
+            if !stretch.is_some_and(|stretch| stretch.holds(number)) {
+                stretch = self.stretch_of(number);
+            }
+            let Some(stretch) = stretch else { continue };
+            let index = (number - stretch.number) as usize;
+            let entry = stretch.entry(index);
+            if sought.marked.admits(stretch.expired.has(index), stretch.revoked.has(index)) {
+                stride.found.push(entry);
+            }
+            if stride.found.len() == most || passed == PASSED_OVER {
+                stride.next = Some(entry.0);
+                break;
+            }
+        }
+        stride
+    }
+
+    /// The numbers below `end` among which all are that are sought, the highest first.
+    fn numbers<'a>(&'a self, sought: &Sought, end: u32) -> Box<dyn Iterator<Item = u32> + 'a> {
+        let of_owner = sought.owner.as_ref().map(|owner| self.owners.get(owner));
+        match (of_owner, sought.device.map(part_of)) {
+            (Some(None), _) => Box::new(std::iter::empty()),
+            (Some(Some(own)), device) if device.is_none_or(|device| own.about() < self.of_device(device)) => {
+                Box::new(own.back_from(move |number| *number < end).copied())
+            }
+            (_, Some(device)) => {
+                let back = self.devices.back_from(move |known| *known < (device, end));
+                Box::new(back.take_while(move |(known, _)| *known == device).map(|(_, number)| *number))
+            }
+            (_, None) => Box::new((0..end).rev()),
+        }
+    }
+
+    /// How many sessions a device has, if they are not many.
+    fn of_device(&self, device: u32) -> usize {
+        let known = self.devices.from(move |(known, _)| *known < device);
+        known.take(COUNTED).take_while(|(known, _)| *known == device).count()
+    }
+
+    fn of_owner(&mut self, owner: &OwnerId) -> &mut Sorted<u32> {
+        if !self.owners.contains_key(owner) {
+            self.owners.insert(owner.clone(), Sorted::default());
+        }
+        self.owners.get_mut(owner).expect("it was put there")
+    }
+
+    fn count(&self) -> u32 {
+        self.stretches.last().map_or(0, Stretch::end)
+    }
+
+    fn stretch_of(&self, number: u32) -> Option<&Stretch> {
+        let behind = self.stretches.partition_point(|stretch| stretch.number <= number);
+        self.stretches.get(behind.checked_sub(1)?)
+    }
+
+    /// How many sessions began before this position.
+    fn number_before(&self, position: Position) -> u32 {
+        let behind = self.stretches.partition_point(|stretch| stretch.first < position);
+        behind.checked_sub(1).map_or(0, |place| {
+            let stretch = &self.stretches[place];
+            stretch.number + stretch.before(position)
+        })
+    }
+
+    /// In which stretch, and where in it, the session stands that began at this position.
+    fn place_of(&self, began: Position) -> Option<(usize, usize)> {
+        let place = self.stretches.partition_point(|stretch| stretch.first <= began).checked_sub(1)?;
+        let stretch = &self.stretches[place];
+        let index = stretch.before(began) as usize;
+        (index < stretch.sessions.len() && stretch.entry(index).0 == began).then_some((place, index))
+    }
+
+    fn number_of(&self, began: Position) -> Option<u32> {
+        let (place, index) = self.place_of(began)?;
+        let stretch = &self.stretches[place];
+        Some(stretch.number + u32::try_from(index).expect("a stretch is short"))
+    }
+}
+
+/// Enough of a digest to find a device by.
+fn part_of(device: Digest16) -> u32 {
+    let [a, b, c, d, ..] = *device.as_bytes();
+    u32::from_be_bytes([a, b, c, d])
+}
+
+impl Stretch {
+    fn begin(first: Position, number: u32, id: SessionId) -> Self {
+        let mut sessions = Vec::with_capacity(STRETCH);
+        sessions.push((0, id));
+        Self { first, number, sessions, expired: Marks::default(), revoked: Marks::default() }
+    }
+
+    /// Whether there was room for it here.
+    fn add(&mut self, position: Position, id: SessionId) -> bool {
+        match u32::try_from(position.0 - self.first.0) {
+            Ok(distance) if self.sessions.len() < STRETCH => {
+                self.sessions.push((distance, id));
+                true
+            }
+            Ok(_) | Err(_) => false,
+        }
+    }
+
+    fn end(&self) -> u32 {
+        self.number + u32::try_from(self.sessions.len()).expect("a stretch is short")
+    }
+
+    fn holds(&self, number: u32) -> bool {
+        (self.number..self.end()).contains(&number)
+    }
+
+    fn entry(&self, index: usize) -> (Position, SessionId) {
+        let (distance, id) = self.sessions[index];
+        (self.first.plus(u64::from(distance)), id)
+    }
+
+    /// How many of its sessions began before this position, which is not before its first.
+    fn before(&self, position: Position) -> u32 {
+        let distance = position.0 - self.first.0;
+        let before = self.sessions.partition_point(|(known, _)| u64::from(*known) < distance);
+        u32::try_from(before).expect("a stretch is short")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sessions at all these positions; the last byte of an id counts them.
+    fn list_of(positions: &[u64]) -> (SessionList, Vec<(Position, SessionId)>) {
+        let mut list = SessionList::default();
+        let sessions: Vec<_> = (0_u128..)
+            .zip(positions)
+            .map(|(count, position)| (Position(*position), SessionId::from_bytes(count.to_be_bytes())))
+            .collect();
+        for (position, id) in &sessions {
+            list.add(*position, *id, None, None);
+        }
+        assert_eq!(list.len(), sessions.len());
+        (list, sessions)
+    }
+
+    /// All that are sought, read so many at a time.
+    fn walked(list: &SessionList, sought: &Sought, most: usize) -> Vec<(Position, SessionId)> {
+        let (mut seen, mut before) = (Vec::new(), None);
+        loop {
+            let stride = list.stride(sought, before, most);
+            assert!(stride.found.len() <= most);
+            seen.extend(stride.found);
+            let Some(next) = stride.next else { return seen };
+            before = Some(next);
+        }
+    }
+
+    #[test]
+    fn pages_follow_one_another_without_a_gap_over_the_ends_of_stretches() {
+        let far = u64::from(u32::MAX) * 3;
+        let positions: Vec<_> = (1..3_000).step_by(2).chain(far..far + 2_000).collect();
+        let (list, mut sessions) = list_of(&positions);
+        sessions.reverse();
+        for most in [1, 97, 5_000] {
+            assert_eq!(walked(&list, &Sought::default(), most), sessions);
+        }
+    }
+
+    #[test]
+    fn a_page_begins_strictly_before_the_position_whether_or_not_a_session_began_there() {
+        let (list, sessions) = list_of(&[2, 5, 9]);
+        let newest = |before: u64, most| list.stride(&Sought::default(), Some(Position(before)), most);
+        assert_eq!(newest(5, 9), Stride { found: vec![sessions[0]], next: None });
+        assert_eq!(newest(6, 1), Stride { found: vec![sessions[1]], next: Some(Position(5)) });
+        assert_eq!(newest(2, 9), Stride::default());
+        assert_eq!(newest(1, 9), Stride::default());
+    }
+
+    #[test]
+    fn the_empty_list_has_no_page() {
+        let list = SessionList::default();
+        assert!(list.is_empty());
+        assert_eq!(list.stride(&Sought::default(), None, 9), Stride::default());
+    }
+
+    #[test]
+    fn what_is_far_apart_is_found_though_much_is_passed_over() {
+        let positions: Vec<_> = (1..=100_000).collect();
+        let (mut list, sessions) = list_of(&positions);
+        list.mark_revoked(Position(3));
+        list.mark_revoked(Position(99_999));
+        list.mark_expired(Position(4));
+        list.mark_expired(Position(3));
+        list.mark_expired(Position(200_000));
+        let of = |marked| walked(&list, &Sought { marked, ..Sought::default() }, 50);
+        assert_eq!(of(Marked::Revoked), [sessions[99_998], sessions[2]]);
+        assert_eq!(of(Marked::Expired), [sessions[3]]);
+        assert_eq!(of(Marked::Open).len(), 100_000 - 3);
+        assert_eq!(of(Marked::NotRevoked).len(), 100_000 - 2);
+        assert_eq!(of(Marked::Anyhow).len(), 100_000);
+    }
+
+    #[test]
+    fn owners_and_devices_find_theirs_and_sessions_go_with_their_subjects() {
+        let (mut list, [one, other]) =
+            (SessionList::default(), ["one", "other"].map(|id| id.parse().unwrap()));
+        let device = |byte: u8| Some(Digest16::from_bytes([byte; 16]));
+        for number in 0..3_000_u64 {
+            let owner = [Some(&one), Some(&other), None][(number % 3) as usize];
+            let id = SessionId::from_bytes(u128::from(number).to_be_bytes());
+            list.add(
+                Position(number * 2 + 1),
+                id,
+                owner,
+                device((number % 7) as u8).filter(|_| number > 100),
+            );
+        }
+        let of = |list: &SessionList, owner: Option<&OwnerId>, device| {
+            let sought = Sought { owner: owner.cloned(), device, ..Sought::default() };
+            let found = walked(list, &sought, 9);
+            assert!(found.is_sorted_by(|a, b| a.0 > b.0));
+            found.len()
+        };
+        assert_eq!(of(&list, Some(&one), None), 1_000);
+        assert_eq!(of(&list, None, device(3)), (101..3_000).filter(|number| number % 7 == 3).count());
+        assert_eq!(of(&list, Some(&one), device(9)), 0);
+        assert_eq!(of(&list, Some(&"nobody".parse().unwrap()), device(3)), 0);
+        // Both: those of the smaller, to be looked at.
+        assert_eq!(of(&list, Some(&one), device(3)), of(&list, None, device(3)));
+
+        let began = [Position(1), Position(7), Position(9_999_999)];
+        list.move_to(&began, Some(&one), Some(&other));
+        list.move_to(&began, Some(&one), Some(&other));
+        assert_eq!((of(&list, Some(&one), None), of(&list, Some(&other), None)), (998, 1_002));
+        list.move_to(&began, Some(&other), None);
+        list.move_to(&[Position(5)], None, Some(&one));
+        assert_eq!((of(&list, Some(&one), None), of(&list, Some(&other), None)), (999, 1_000));
+    }
+
+    #[test]
+    fn a_later_bulk_revocation_is_unmarked_when_an_earlier_one_is_marked() {
+        let mut list = SessionList::default();
+        list.note_bulk(Position(5));
+        list.bulk_is_marked(Position(5));
+        assert_eq!(list.unmarked_bulk(), None);
+        list.note_bulk(Position(7));
+        list.bulk_is_marked(Position(5));
+        assert_eq!(list.unmarked_bulk(), Some(Position(7)));
+    }
+}

@@ -1,0 +1,320 @@
+//! The service: a node, its API, a listening socket, and an orderly end.
+
+mod patience;
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{Router, body::Body, http::Request};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_io_timeout::TimeoutStream;
+use tower::{ServiceExt, service_fn};
+
+use crate::admission::{Limits, Seat};
+use crate::http::{Api, Peer, Settings};
+use crate::authority::Issuing;
+use crate::notify::webhooks;
+use tenure_protocol::clock::stopwatch;
+use crate::config::{Config, Networks};
+use tenure_core::Seconds;
+use tenure_protocol::entropy::OsEntropy;
+use crate::node::{Node, Options, StartError};
+use crate::process::{self, Descriptors, TooFewDescriptors};
+
+use self::patience::{Patience, PatientStream, Requests};
+
+/// So many connections are served at once at most.
+const CONNECTIONS: usize = 65_536;
+/// So many connections wait to be accepted, if the system lets them. One that finds no place there tries again after a
+/// second.
+const BACKLOG: u32 = 8_192;
+/// A client that has not sent the head of its request by then is cut off.
+const HEADER_PATIENCE: Duration = Duration::from_secs(10);
+/// A client that takes nothing of what it is sent for so long is cut off.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+/// So much of a request's head or of a reply lies in a connection's buffer at most.
+const BUFFER: usize = 64 * 1024;
+/// Requests in flight have so long to finish at a stop; the contract gives the whole stop 10 s.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why the server does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The data directory could not be opened.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The address could not be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Time that stands still must not be seen from outside.
+    #[error("--test-clock is only for a loopback address, and {0} is none")]
+    TestClockExposed(SocketAddr),
+    /// Connections would leave no descriptors for the log.
+    #[error(transparent)]
+    Descriptors(#[from] TooFewDescriptors),
+    /// The runtime or its signals could not be set up.
+    #[error("the runtime could not be set up: {0}")]
+    Runtime(std::io::Error),
+}
+
+/// What is told once the server listens.
+#[derive(Clone, Debug)]
+pub struct Listening {
+    /// The address, with the port that was really taken.
+    pub address: SocketAddr,
+    /// Where the first admin key was written, when this start made it.
+    pub first_key: Option<PathBuf>,
+}
+
+/// Serves until the process is told to stop (SIGTERM or SIGINT), and then ends in order.
+///
+/// # Errors
+/// See [`ServeError`]; all of them before the first request is served.
+pub fn run(config: &Config, test_clock: bool, told: impl FnOnce(&Listening)) -> Result<(), ServeError> {
+    if test_clock && !config.server.listen.ip().is_loopback() {
+        return Err(ServeError::TestClockExposed(config.server.listen));
+    }
+    let descriptors = descriptors()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServeError::Runtime)?;
+    outlive_hangups(&runtime).map_err(ServeError::Runtime)?;
+    let node = Node::open(options(config, test_clock))?;
+    let served = runtime.block_on(serve(config, &node, descriptors.connections, told));
+    // Handlers hold the authority; they end with the runtime.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    node.stop();
+    served
+}
+
+fn descriptors() -> Result<Descriptors, TooFewDescriptors> {
+    let descriptors = process::descriptors(CONNECTIONS)?;
+    let Descriptors { limit, connections } = descriptors;
+    tracing::info!(limit, connections, "files that may be open at once, and connections among them");
+    Ok(descriptors)
+}
+
+fn options(config: &Config, test_clock: bool) -> Options {
+    Options {
+        data: config.data_dir.clone(),
+        policy: Some(config.policy()),
+        idempotency_window: config.idempotency.window,
+        idempotency_max: config.idempotency.max as usize,
+        head_interval: config.audit.head_interval,
+        head_file: config.audit.head_file.clone(),
+        reserve: config.data_reserve.into(),
+        test_clock,
+        webhooks: webhooks::Settings {
+            allow_private: config.webhooks_allow_private,
+            public_url: config.server.public_url.clone(),
+        },
+        issuing: Issuing {
+            issuer: config.server.public_url.clone().unwrap_or_else(|| Issuing::default().issuer),
+            overlap: config.keys_overlap,
+            clock_skew: config.access_clock_skew,
+        },
+        entropy: Arc::new(OsEntropy),
+    }
+}
+
+fn settings(config: &Config, places: usize) -> Settings {
+    Settings {
+        max_body: config.server.max_body as usize,
+        trusted_proxies: config.server.trusted_proxies.clone(),
+        metrics_allow: config.metrics_allow.clone(),
+        forward_auth_trusted: config.forward_auth_trusted.clone(),
+        forward_auth_cookie: config.forward_auth_cookie.clone(),
+        wrong_credentials_per_minute: config.security.wrong_credentials_per_minute,
+        limit_loopback: config.security.limit_loopback,
+        limits: Limits {
+            places,
+            shares: config.shares,
+            usage: config.usage,
+            trusted_proxies: trusted_proxies(config),
+            limit_loopback: config.security.limit_loopback,
+        },
+    }
+}
+
+/// Proxies of both kinds: their connections are of many clients.
+fn trusted_proxies(config: &Config) -> Networks {
+    let (known, asking) = (&config.server.trusted_proxies, &config.forward_auth_trusted);
+    Networks(known.0.iter().chain(&asking.0).copied().collect())
+}
+
+async fn serve(
+    config: &Config,
+    node: &Node,
+    connections: usize,
+    told: impl FnOnce(&Listening),
+) -> Result<(), ServeError> {
+    let address = config.server.listen;
+    let listener = listener(address).map_err(|source| ServeError::Listen { address, source })?;
+    let address = listener.local_addr().map_err(ServeError::Runtime)?;
+    let stop = stop_signal().map_err(ServeError::Runtime)?;
+    let api = Api::new(
+        Arc::clone(&node.authority),
+        Arc::clone(&node.projections),
+        Arc::clone(&node.evidence),
+        Arc::clone(&node.webhooks),
+        settings(config, connections),
+        node.test_clock.clone(),
+    );
+    node.webhooks.start();
+    told(&Listening { address, first_key: node.first_key.clone() });
+    let stop = async {
+        stop.await;
+        api.close();
+    };
+    accept_until(stop, listener, &api, config.server.keep_alive).await;
+    node.webhooks.stop().await;
+    Ok(())
+}
+
+fn listener(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Or else a restart would have to wait for the connections of the former process.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// From here on SIGHUP ends nothing, also while the log is still being read. It is what `systemctl reload`, the rotation
+/// of logs and the end of a terminal send to a service.
+fn outlive_hangups(runtime: &Runtime) -> std::io::Result<()> {
+    let _context = runtime.enter();
+    let mut hangup = signal(SignalKind::hangup())?;
+    runtime.spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::info!("SIGHUP is ignored: there is nothing to load again");
+        }
+    });
+    Ok(())
+}
+
+/// Ends when the process is told to stop.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+    })
+}
+
+async fn accept_until(
+    stop: impl Future<Output = ()>,
+    listener: TcpListener,
+    api: &Arc<Api>,
+    keep_alive: Seconds,
+) {
+    let (places, router) = (api.places(), api.router());
+    let patience = Patience { head: HEADER_PATIENCE, idle: Duration::from_secs(keep_alive.0.into()) };
+    let graceful = GracefulShutdown::new();
+    let mut unaccepted = Unaccepted::default();
+    tokio::pin!(stop);
+    loop {
+        let accepted = async {
+            places.room().await;
+            listener.accept().await
+        };
+        let accepted = tokio::select! {
+            accepted = accepted => accepted,
+            () = &mut stop => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let Some(place) = places.take(peer.ip()) else {
+                    // It is closed by being let go.
+                    api.closed(peer.ip());
+                    continue;
+                };
+                let seat = Arc::clone(place.seat());
+                let connection = graceful.watch(connection(stream, peer, seat, router.clone(), patience));
+                tokio::spawn(async move {
+                    // A connection ends in an error when the client goes away; there is nobody to tell.
+                    drop(connection.await);
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: those of ended connections come back.
+                unaccepted.note(&error);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+    drop(listener);
+    drop(tokio::time::timeout(STOP_PATIENCE, graceful.shutdown()).await);
+}
+
+/// The connections that could not be accepted. While it lasts there are many each second, and a log that is full of them
+/// is one more thing that runs out.
+#[derive(Default)]
+struct Unaccepted {
+    told: Option<Instant>,
+    since: u64,
+}
+
+impl Unaccepted {
+    /// Tells it at once, and from then on once a minute how many there were.
+    fn note(&mut self, error: &std::io::Error) {
+        self.since += 1;
+        let now = stopwatch();
+        if self.told.is_none_or(|told| now.duration_since(told) >= Duration::from_mins(1)) {
+            tracing::warn!(%error, attempts = self.since, "connections could not be accepted");
+            (self.told, self.since) = (Some(now), 0);
+        }
+    }
+}
+
+fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    seat: Arc<Seat>,
+    router: Router,
+    patience: Patience,
+) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection keeps its delay");
+    }
+    let requests = Requests::on(Arc::clone(&seat));
+    let peer = Peer::at(peer.ip()).on(seat);
+    let counted = requests.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let under_way = counted.begin();
+        request.extensions_mut().insert(peer.clone());
+        let answered = router.clone().oneshot(request.map(Body::new));
+        async move { answered.await.map(|response| under_way.until_sent(response)) }
+    });
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_PATIENCE));
+    let stream = PatientStream::new(Box::pin(stream), requests, patience);
+    hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        // It would also be the limit of an idle connection; the stream has one for each.
+        .header_read_timeout(None)
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+}

@@ -1,0 +1,62 @@
+//! What a session token says, and how it is written inside.
+
+use serde::Deserialize;
+
+use tenure_core::{Generation, SessionId};
+
+/// What a genuine session token says. Whether it is still true, the state decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// Whose token it is.
+    pub session: SessionId,
+    /// The generation that it was sealed for.
+    pub generation: Generation,
+}
+
+/// The payload as it is written. A field of a later version may restrict a token, so that a version which
+/// does not know it must not accept the token: unknown fields are refused.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Payload<'a> {
+    sid: &'a str,
+    #[serde(rename = "gen")]
+    generation: u32,
+}
+
+impl Claims {
+    pub(super) fn to_payload(self) -> String {
+        format!(r#"{{"sid":"{}","gen":{}}}"#, self.session, self.generation.0)
+    }
+
+    pub(super) fn from_payload(payload: &str) -> Option<Self> {
+        let payload: Payload<'_> = serde_json::from_str(payload).ok()?;
+        Some(Self { session: payload.sid.parse().ok()?, generation: Generation(payload.generation) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_is_two_fields_of_json() {
+        let claims = Claims { session: SessionId::from_bytes([1; 16]), generation: Generation(3) };
+        let payload = claims.to_payload();
+        assert_eq!(payload, r#"{"sid":"01010101-0101-0101-0101-010101010101","gen":3}"#);
+        assert_eq!(Claims::from_payload(&payload), Some(claims));
+    }
+
+    #[test]
+    fn a_payload_that_says_more_or_less_is_none() {
+        let sid = "01010101-0101-0101-0101-010101010101";
+        for wrong in [
+            format!(r#"{{"sid":"{sid}"}}"#),
+            format!(r#"{{"sid":"{sid}","gen":3,"aud":"x"}}"#),
+            format!(r#"{{"sid":"{sid}","gen":3,"gen":4}}"#),
+            format!(r#"{{"sid":"{sid}","gen":-1}}"#),
+            r#"{"sid":"me","gen":3}"#.to_owned(),
+        ] {
+            assert_eq!(Claims::from_payload(&wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The keys that prove tokens: those of session tokens in `DATA/keys/session`, those of access tokens in
+//! `DATA/keys/access`. How they are kept and swapped is the shelf's matter.
+
+use std::{path::Path, sync::Arc};
+
+use super::{
+    paseto::{SealingKey, SigningKey},
+    shelf::{Material, Shelf},
+};
+use tenure_core::{KeyId, KeyUse, Timestamp, keys::Keys};
+use tenure_protocol::entropy::Entropy;
+use tenure_files::key_files::{KeyFileError, Writes};
+
+/// The keys of all tokens, at least one of each use. Cheap to clone; clones see each other's changes.
+#[derive(Clone, Debug)]
+pub struct Keyring {
+    pub(super) session: Arc<Shelf<SealingKey>>,
+    pub(super) access: Arc<Shelf<SigningKey>>,
+}
+
+/// A key that was drawn and is not in use yet.
+#[derive(Debug)]
+pub struct NewKey(Drawn);
+
+#[derive(Debug)]
+enum Drawn {
+    Session(SealingKey),
+    Access(SigningKey),
+}
+
+impl NewKey {
+    /// A new key for this use.
+    pub fn draw(which: KeyUse, entropy: &dyn Entropy) -> Self {
+        Self(match which {
+            KeyUse::Session => Drawn::Session(SealingKey::draw(entropy)),
+            KeyUse::Access => Drawn::Access(SigningKey::draw(entropy)),
+        })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &KeyId {
+        match &self.0 {
+            Drawn::Session(key) => key.id(),
+            Drawn::Access(key) => key.id(),
+        }
+    }
+}
+
+impl Keyring {
+    /// Reads the keys below `keys` (`DATA/keys`) that these facts name; makes and stores the first ones where there
+    /// are none yet. Files of keys that the facts do not name, or whose time is over, are removed.
+    ///
+    /// Fails when a file or directory is open to others, is damaged, or is named as no key is, and when the key that
+    /// seals is not there.
+    pub fn open(
+        keys: &Path,
+        known: &Keys,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, KeyFileError> {
+        let session = Shelf::open(keys, known.of(KeyUse::Session), now, entropy)?;
+        let access = Shelf::open(keys, known.of(KeyUse::Access), now, entropy)?;
+        Ok(Self { session: Arc::new(session), access: Arc::new(access) })
+    }
+
+    /// The id of the key that seals.
+    pub fn active(&self, which: KeyUse) -> KeyId {
+        match which {
+            KeyUse::Session => self.session.ring().active.key.id().clone(),
+            KeyUse::Access => self.access.ring().active.key.id().clone(),
+        }
+    }
+
+    /// Writes a new key. It is durable when this returns, and seals nothing before the fact that admits it is
+    /// [followed](Self::follow).
+    pub fn keep(&self, key: NewKey) -> Result<(), KeyFileError> {
+        match key.0 {
+            Drawn::Session(key) => self.session.keep(key),
+            Drawn::Access(key) => self.access.keep(key),
+        }
+    }
+
+    /// How the writing of the key files of each use has been going.
+    pub fn writes(&self) -> [&Writes; 2] {
+        [&self.session.writes, &self.access.writes]
+    }
+
+    /// Lets those keys work that the facts name now. Returns whether those that seal are there; otherwise the ones
+    /// before go on.
+    pub fn follow(&self, known: &Keys, now: Timestamp) -> bool {
+        self.session.follow(known.of(KeyUse::Session), now)
+            & self.access.follow(known.of(KeyUse::Access), now)
+    }
+
+    /// Removes the keys whose time is over, from memory and from disk.
+    pub fn remove_over(&self, now: Timestamp) {
+        self.session.remove_over(now);
+        self.access.remove_over(now);
+    }
+
+    /// The public key (PASERK `k4.public`) of an access key of this id that is in the ring; none for any other.
+    pub fn public(&self, id: &KeyId, now: Timestamp) -> Option<String> {
+        let ring = self.access.ring();
+        ring.key(id.as_str(), || now).map(|placed| placed.key.public().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests;
