@@ -273,8 +273,8 @@ mod tests {
 
     use super::*;
     use crate::nodes::tests::log_of;
-    use tenure_protocol::entropy::SeededEntropy;
     use tenure_log::MemoryLog;
+    use tenure_protocol::entropy::SeededEntropy;
 
     fn open(dir: &Path, (log, nodes): (MemoryLog, Nodes)) -> Result<Heads, HeadError> {
         let key = HeadKey::draw(&SeededEntropy::new(1));

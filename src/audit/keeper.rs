@@ -5,9 +5,9 @@ use std::{sync::Arc, thread::JoinHandle, time::Duration};
 use parking_lot::{Condvar, Mutex};
 
 use super::heads::{HeadError, Heads};
-use tenure_protocol::clock::Clock;
 use tenure_core::{Seconds, Timestamp};
 use tenure_log::panics::Watch;
+use tenure_protocol::clock::Clock;
 
 /// So often the thread looks; a head is signed this much early rather than late.
 const TICK: Duration = Duration::from_millis(50);

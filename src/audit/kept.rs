@@ -287,8 +287,8 @@ fn append_to(path: &Path, note: &str, may_make: bool) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::HeadKey;
-    use tenure_protocol::entropy::SeededEntropy;
     use tenure_log::RootHash;
+    use tenure_protocol::entropy::SeededEntropy;
 
     fn key() -> HeadKey {
         HeadKey::draw(&SeededEntropy::new(1))

@@ -12,8 +12,8 @@ use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use tenure_protocol::entropy::{self, Entropy};
 use tenure_files::key_files::{KeyFileError, private_directory, read_private, write_private};
+use tenure_protocol::entropy::{self, Entropy};
 
 /// The kind of key and signature, as signed notes number it: Ed25519 over the bytes of the text.
 const ED25519: u8 = 1;

@@ -27,8 +27,8 @@ fn note_at(text: &str) -> &str {
 mod tests {
     use super::*;
     use crate::HeadKey;
-    use tenure_protocol::entropy::SeededEntropy;
     use tenure_log::RootHash;
+    use tenure_protocol::entropy::SeededEntropy;
 
     #[test]
     fn every_whole_head_of_the_key_is_found_and_nothing_else() {

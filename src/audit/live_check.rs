@@ -22,15 +22,15 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 
 use tenure_core::{
-        Position, SubjectId,
-        evolve::IllegalEvent,
-        scope::{Scope, Slice},
-        state::State,
-        subject::Subject,
-        system::System,
-    };
-use tenure_log::{EventLog, LogError};
+    Position, SubjectId,
+    evolve::IllegalEvent,
+    scope::{Scope, Slice},
+    state::State,
+    subject::Subject,
+    system::System,
+};
 use tenure_log::panics::Watch;
+use tenure_log::{EventLog, LogError};
 
 /// So many subjects are replayed at a time, more or less.
 pub const SLICE: usize = 10_000;

@@ -12,9 +12,9 @@ use parking_lot::RwLock;
 use super::proof::{NodeHash, ProofError, consistency_parts, inclusion_parts};
 use tenure_core::Position;
 use tenure_log::{
-        EventLog, LogError, RecordHash, RootHash, StoredCommit,
-        tree::{leaf, no_leaves, parent},
-    };
+    EventLog, LogError, RecordHash, RootHash, StoredCommit,
+    tree::{leaf, no_leaves, parent},
+};
 
 /// Blocks of 2⁸ records: small enough to be read for a proof, large enough that their roots take no room.
 const BLOCK_LEVEL: u32 = 8;
@@ -276,14 +276,14 @@ pub(super) mod tests {
     use super::*;
     use crate::proof::{verify_consistency, verify_inclusion};
     use tenure_core::{
-            Actor, Commit, Event, SessionId, Stream, SystemEvent, Timestamp,
-            event::{Presented, TokensPresented},
-            id::{CommitId, Generation},
-        };
+        Actor, Commit, Event, SessionId, Stream, SystemEvent, Timestamp,
+        event::{Presented, TokensPresented},
+        id::{CommitId, Generation},
+    };
     use tenure_log::{MemoryLog, Tree, encode};
 
     /// A log of commits of these many events, with its tree, and the root at every size.
-    pub(in crate) fn log_of(commits: &[usize]) -> (MemoryLog, Nodes, Vec<RootHash>) {
+    pub(crate) fn log_of(commits: &[usize]) -> (MemoryLog, Nodes, Vec<RootHash>) {
         let (log, nodes, mut tree) = (MemoryLog::new(), Nodes::default(), Tree::new());
         let mut roots = vec![tree.root()];
         for &events in commits {

@@ -1,7 +1,7 @@
 //! What a command takes from its surroundings: what time it is, what nobody can guess, and whether colours are wanted.
 
-use tenure_protocol::clock::{Clock, SystemClock};
 use tenure_core::Timestamp;
+use tenure_protocol::clock::{Clock, SystemClock};
 use tenure_protocol::entropy::{self, OsEntropy};
 
 /// The local wall time: for words such as `3m ago`, never for a decision.

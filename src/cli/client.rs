@@ -273,7 +273,8 @@ impl Client {
         let body = self.read(response)?;
         Ok(match tenure_client::Problem::read(body.clone()) {
             Some(said) => {
-                let said = tenure_client::Problem { retry_after, ..said };
+                let mut said = said;
+                said.retry_after = retry_after;
                 let missing = request.missing(&said.code);
                 let problem = Problem::of(said, with_credential).about(missing);
                 Failure::Problem(Box::new(problem.at(self.heard())))

@@ -109,7 +109,8 @@ mod tests {
             "retryAt": "2026-11-21T01:35:00.000Z", "requestId": "r1",
             "errors": [{"field": "ttl", "message": "must be 300 to 604800"}],
         });
-        let said = client::Problem { retry_after: Some(Duration::from_secs(3)), ..read(document) };
+        let mut said = read(document);
+        said.retry_after = Some(Duration::from_secs(3));
         assert_eq!(
             problem_in_words(&Problem::of(said, true), &Typed::default(), now()),
             "error: Too early to renew\n  ttl: must be 300 to 604800\n  why: half of the period must pass\n  \

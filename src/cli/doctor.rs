@@ -16,8 +16,8 @@ use super::{
     output::Column,
     serve, words,
 };
-use tenure_server::config::Flag;
 use tenure_core::Timestamp;
+use tenure_server::config::Flag;
 
 /// A `Date` header has whole seconds, and a reply takes its time: below this the clocks agree.
 const SKEW_MILLIS: u64 = 5_000;

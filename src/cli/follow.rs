@@ -18,8 +18,8 @@ use super::{
     failure::Failure,
     output::Format,
 };
-use tenure_protocol::clock::pause;
 use tenure_core::{Seconds, Timestamp};
+use tenure_protocol::clock::pause;
 
 /// How long to wait before the first attempt to connect again; doubled for each that fails, up to the longest.
 const FIRST_WAIT: Duration = Duration::from_secs(1);

@@ -40,12 +40,12 @@ mod tests {
 
     use super::*;
     use crate::cli::{
-            client::{Client, Request},
-            fake_server::{Answer, answering},
-            secret::Secret,
-        };
-    use tenure_protocol::clock::stopwatch;
+        client::{Client, Request},
+        fake_server::{Answer, answering},
+        secret::Secret,
+    };
     use tenure_http_client::outbound::Plaintext;
+    use tenure_protocol::clock::stopwatch;
 
     const BUSY: Answer = Some((
         "429 Too Many Requests\r\nretry-after: 1\r\ncontent-type: application/problem+json",

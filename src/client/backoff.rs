@@ -13,7 +13,7 @@ const LONGEST: Duration = Duration::from_secs(20);
 const LONGEST_WISH: Duration = Duration::from_mins(1);
 
 /// The wait after so many failures in a row, with chance in it.
-pub(crate) fn wait(failures: u32, wish: Option<Duration>) -> Duration {
+pub fn wait(failures: u32, wish: Option<Duration>) -> Duration {
     jittered(failures, entropy::jitter(&OsEntropy)).max(wish.unwrap_or_default().min(LONGEST_WISH))
 }
 

@@ -15,10 +15,10 @@ use super::{
     secret::Secret,
     time::{ServerTime, Time},
 };
-use tenure_protocol::clock::stopwatch;
-use tenure_protocol::SessionId;
-use tenure_protocol::entropy::{self, OsEntropy};
 use tenure_http_client::outbound::Plaintext;
+use tenure_protocol::SessionId;
+use tenure_protocol::clock::stopwatch;
+use tenure_protocol::entropy::{self, OsEntropy};
 
 /// So long a call is tried again while it fails for the moment, unless [`Client::with_patience`] says otherwise.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -137,20 +137,20 @@ pub struct FieldFault {
 
 impl Problem {
     /// Reads a problem document; none when it is none of the authority's.
-    pub(crate) fn read(document: Value) -> Option<Self> {
+    pub fn read(document: Value) -> Option<Self> {
         let problem = Self::deserialize(&document).ok()?;
         Some(Self { document, ..problem })
     }
 
     /// When to ask for a renewal once more that was refused because another one had replaced the token a moment ago. The
     /// file may have the newer token by then; if not, that attempt is what shows that somebody else has it.
-    pub(crate) fn asks_once_more_at(&self) -> Option<Timestamp> {
+    pub fn asks_once_more_at(&self) -> Option<Timestamp> {
         let is_in_grace = self.code == "SESSION_RENEWAL_MISMATCH" && self.retryable;
         self.retry_at.filter(|_| is_in_grace)
     }
 
     /// Whether the same request may go well later without anybody doing anything about it.
-    pub(crate) const fn is_transient(&self) -> bool {
+    pub const fn is_transient(&self) -> bool {
         self.retryable || self.status >= 500
     }
 }

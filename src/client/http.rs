@@ -15,8 +15,8 @@ use super::{
     secret::Secret,
     time::Time,
 };
-use tenure_protocol::Timestamp;
 use tenure_http_client::outbound::{self, Plaintext, Unread};
+use tenure_protocol::Timestamp;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);

@@ -11,21 +11,21 @@ use super::file::{FileError, SessionFile, is_at, owners_only};
 
 /// One user of a session file. The file of the lock is removed by the last one.
 #[derive(Debug)]
-pub(crate) struct InUse {
+pub struct InUse {
     path: PathBuf,
     lock: File,
 }
 
 impl InUse {
     /// Says that this process uses the session file. Waits, on this thread, while the last user ends its session.
-    pub(crate) fn of(file: &SessionFile) -> Result<Self, FileError> {
+    pub fn of(file: &SessionFile) -> Result<Self, FileError> {
         let path = file.beside(".in-use")?;
         let lock = shared(&path).map_err(|source| FileError::Io { path: path.clone(), source })?;
         Ok(Self { path, lock })
     }
 
     /// Whether no other process uses the file. If so, nobody else begins to before this is dropped.
-    pub(crate) fn is_last(&self) -> bool {
+    pub fn is_last(&self) -> bool {
         // Of several that ask at once, exactly one is told so: each gives up its share before it tries for the whole.
         match self.lock.try_lock() {
             Ok(()) => true,

@@ -65,7 +65,7 @@
 
 mod answers;
 mod asked;
-pub(crate) mod backoff;
+pub mod backoff;
 mod call;
 mod error;
 mod file;
@@ -79,7 +79,7 @@ mod state;
 mod time;
 mod wire;
 
-pub(crate) use self::in_use::InUse;
+pub use self::in_use::InUse;
 pub use self::{
     answers::{Created, Judgement, LiveToken, Page, Renewed, Revoked, Session, Status, Usage},
     asked::{Filter, NewSession, Use},

@@ -4,8 +4,8 @@ use std::{fmt, pin::Pin, time::Duration};
 
 use parking_lot::Mutex;
 
-use tenure_protocol::clock::{Clock, SystemClock};
 use tenure_protocol::Timestamp;
+use tenure_protocol::clock::{Clock, SystemClock};
 
 /// The clocks are taken to agree up to so much: a reply takes its time.
 const AGREE_MILLIS: i64 = 2_000;

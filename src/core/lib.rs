@@ -34,8 +34,8 @@ pub mod text;
 pub mod webhook;
 
 pub use tenure_protocol::{
-    Amount, CommitId, CredentialId, Digest16, EventId, Generation, OnLimit, OnReuse, OwnerId, Position, Seconds, SessionId,
-    SubjectId, Timestamp, WebhookId, amount, id, time, token,
+    Amount, CommitId, CredentialId, Digest16, EventId, Generation, OnLimit, OnReuse, OwnerId, Position,
+    Seconds, SessionId, SubjectId, Timestamp, WebhookId, amount, id, time, token,
 };
 
 pub use activity::Mode;

@@ -146,10 +146,7 @@ pub fn open_private(path: &Path) -> Result<File, KeyFileError> {
 }
 
 /// The content of a file, without white space at its ends; none when there is no such file.
-pub fn read_private(
-    path: &Path,
-    expected: &'static str,
-) -> Result<Option<Zeroizing<String>>, KeyFileError> {
+pub fn read_private(path: &Path, expected: &'static str) -> Result<Option<Zeroizing<String>>, KeyFileError> {
     let file = match opened(path, OpenOptions::new().read(true)) {
         Err(KeyFileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,

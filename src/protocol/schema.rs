@@ -10,8 +10,8 @@ pub use utoipa::{
 };
 
 use crate::{
-    Amount, CredentialId, EventId, OnLimit, OwnerId, Position, Seconds, SessionId, SubjectId, Timestamp, WebhookId,
-    id::LONGEST_CHOSEN,
+    Amount, CredentialId, EventId, OnLimit, OwnerId, Position, Seconds, SessionId, SubjectId, Timestamp,
+    WebhookId, id::LONGEST_CHOSEN,
 };
 
 fn text(format: SchemaFormat) -> RefOr<Schema> {

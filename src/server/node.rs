@@ -19,17 +19,17 @@ use std::{
     sync::Arc,
 };
 
-use tenure_audit::{Evidence, HeadError, HeadKey, Heads, Keeper, LiveCheck, Nodes, live_check};
 use crate::authority::{Authority, Failure, IdempotencyTable, Issuing, Live, Parts, Past, Room};
 use crate::notify::webhooks::{self, Webhooks};
-use tenure_protocol::clock::{Clock, SystemClock, TestClock};
+use crate::personal_data::{SubjectKeys, TextError};
+use crate::projections::{Projections, history};
+use crate::tokens::Digests;
+use tenure_audit::{Evidence, HeadError, HeadKey, Heads, Keeper, LiveCheck, Nodes, live_check};
 use tenure_core::{Policy, Position, Seconds, state::State};
-use tenure_protocol::entropy::{Entropy, OsEntropy};
 use tenure_files::key_files::KeyFileError;
 use tenure_log::{EventLog, OpenError, RecordHash, StoredCommit};
-use crate::projections::{Projections, history};
-use crate::personal_data::{SubjectKeys, TextError};
-use crate::tokens::Digests;
+use tenure_protocol::clock::{Clock, SystemClock, TestClock};
+use tenure_protocol::entropy::{Entropy, OsEntropy};
 
 pub use self::credential::{IssuedKey, issue_credential};
 use self::{

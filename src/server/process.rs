@@ -34,7 +34,7 @@ pub fn harden() {
 ///
 /// They are given back for the whole process, because a child inherits them. What this process writes from then on
 /// must say its mode, as session files do.
-pub(crate) fn give_back() {
+pub fn give_back() {
     if let Some(inherited) = INHERITED.get() {
         umask(inherited.umask);
         let _ = setrlimit(Resource::Core, inherited.core);

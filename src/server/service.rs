@@ -25,15 +25,15 @@ use tokio_io_timeout::TimeoutStream;
 use tower::{ServiceExt, service_fn};
 
 use crate::admission::{Limits, Seat};
-use crate::http::{Api, Peer, Settings};
 use crate::authority::Issuing;
-use crate::notify::webhooks;
-use tenure_protocol::clock::stopwatch;
 use crate::config::{Config, Networks};
-use tenure_core::Seconds;
-use tenure_protocol::entropy::OsEntropy;
+use crate::http::{Api, Peer, Settings};
 use crate::node::{Node, Options, StartError};
+use crate::notify::webhooks;
 use crate::process::{self, Descriptors, TooFewDescriptors};
+use tenure_core::Seconds;
+use tenure_protocol::clock::stopwatch;
+use tenure_protocol::entropy::OsEntropy;
 
 use self::patience::{Patience, PatientStream, Requests};
 

@@ -45,7 +45,7 @@ pub struct AccessClaims {
 
 impl AccessClaims {
     /// Reads the payload of a token whose signature was verified.
-    pub(crate) fn from_payload(payload: &str) -> Result<Self, Rejection> {
+    pub fn from_payload(payload: &str) -> Result<Self, Rejection> {
         let members: Members<'_> =
             serde_json::from_str(payload).map_err(|_| Rejection::UnfitClaim("(all)"))?;
         if let Some(name) = RESTRICTING.into_iter().find(|name| members.get(name).is_some()) {

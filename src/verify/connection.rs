@@ -15,8 +15,8 @@ use super::{
     ring::RingKey,
     wire::{self, FeedPage, Judgement},
 };
-use tenure_protocol::{Position, Timestamp, token::API_KEY_PREFIX};
 use tenure_http_client::outbound::{self, NoRoots, Plaintext, Unencrypted, Unread};
+use tenure_protocol::{Position, Timestamp, token::API_KEY_PREFIX};
 
 /// An authority that takes no connection by then is not there.
 const CONNECT: Duration = Duration::from_secs(2);

@@ -151,8 +151,8 @@ pub(super) fn verify(token: &Untrusted, key: &PublicKey) -> Result<Verified, Rej
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tenure_protocol::{SessionId, Timestamp};
     use crate::revoked::Whom;
+    use tenure_protocol::{SessionId, Timestamp};
 
     const KEY: &str = "k4.public.Hrnbu7wEfAP9cGBOAHHwmH4Wsot1ciXBHwBBXQ4gsaI";
     /// The authority was heard when the machine had run for so long.

@@ -10,11 +10,11 @@ use std::{
 
 use tenure::{
     authority::{Authority, NewProfile, NewSession},
-    notify::{Batch, News},
     clock::pause,
     core::Position,
     entropy::{Entropy, SeededEntropy},
     log::{EventLog, MemoryLog, SledLog},
+    notify::{Batch, News},
 };
 
 use crate::world::{World, context, world};

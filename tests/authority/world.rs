@@ -8,8 +8,8 @@ use tenure::{
     core::{Actor, Policy, Seconds, Timestamp, keys::Keys, state::State},
     entropy::{Entropy, SeededEntropy},
     log::{EventLog, StoredCommit},
-    projections::{Projections, history},
     personal_data::SubjectKeys,
+    projections::{Projections, history},
     tokens::{Digests, Keyring, Tokens},
 };
 

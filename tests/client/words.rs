@@ -180,8 +180,7 @@ fn a_test_clock_is_called_one_and_an_ended_session_says_when_it_ended() {
     let line = |status: &str| list.lines().find(|line| line.contains(status)).unwrap().to_owned();
     assert!(line("REVOKED").contains("(ended "), "{list}");
     let created = ground.tenure("session list -o json").json()["items"][0]["createdAt"].clone();
-    let idle_end =
-        tenure::core::Timestamp::parse(created.as_str().unwrap()).unwrap().plus_millis(1_020_000);
+    let idle_end = tenure::core::Timestamp::parse(created.as_str().unwrap()).unwrap().plus_millis(1_020_000);
     assert!(line("ACTIVE").contains(&idle_end.to_string()), "{list}");
 }
 

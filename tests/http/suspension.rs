@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tenure::{http::route_facts, clock::pause};
+use tenure::{clock::pause, http::route_facts};
 
 use crate::{
     routes::{check_reply, request},

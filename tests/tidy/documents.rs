@@ -9,9 +9,9 @@ use axum::{
 use serde_json::Value;
 use tenure::{
     admission::Limits,
-    http::{Api, PROXY_PATHS, RouteFacts, Settings, error_table, openapi_document, route_facts},
     config::{Networks, Shares, UsageRate, settings_markdown},
     core::event::Trigger,
+    http::{Api, PROXY_PATHS, RouteFacts, Settings, error_table, openapi_document, route_facts},
     node::{Node, Options},
 };
 use tower::ServiceExt;

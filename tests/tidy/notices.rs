@@ -4,7 +4,6 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use serde_json::{Map, Value};
 use tenure::{
-    notify::{Notice, NoticeKind, Present, notices_of},
     core::{
         Actor, Commit, CommitId, Digest16, Event, EventKind, Generation, Mode, OwnerId, Position, SealedText,
         Seconds, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent, Timestamp,
@@ -18,6 +17,7 @@ use tenure::{
         subject::Subject,
     },
     log::{StoredCommit, encode},
+    notify::{Notice, NoticeKind, Present, notices_of},
 };
 
 use crate::{blocks, tree};

@@ -9,8 +9,7 @@ use tenure_log::{RecordHash, codec::MAX_COMMIT_BYTES};
 
 /// The longest line that a reader takes, in bytes: that of the largest commit with the most events, and room for
 /// notes with many cosignatures.
-pub(in crate) const LONGEST_LINE: usize =
-    MAX_COMMIT_BYTES / 3 * 4 + MAX_COMMIT_BYTES / 8 * 67 + 64 * 1024;
+pub(crate) const LONGEST_LINE: usize = MAX_COMMIT_BYTES / 3 * 4 + MAX_COMMIT_BYTES / 8 * 67 + 64 * 1024;
 
 /// The first line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,9 +29,9 @@ pub struct Begin {
 /// A head that was signed when the history was so long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate) struct HeadLine {
+pub(crate) struct HeadLine {
     /// The C2SP tlog-checkpoint note.
-    pub(in crate) head: String,
+    pub(crate) head: String,
 }
 
 /// The last line.
@@ -48,15 +47,15 @@ pub struct End {
 }
 
 /// One line, read.
-pub(in crate) enum Line<'l> {
+pub(crate) enum Line<'l> {
     Commit(CommitLine<'l>),
     Head(HeadLine),
     End(End),
 }
 
 /// A commit as it stands in its line.
-pub(in crate) struct CommitLine<'l> {
-    pub(in crate) first: Position,
+pub(crate) struct CommitLine<'l> {
+    pub(crate) first: Position,
     /// The stated hashes with what is between them: 64 digits and `","`.
     records: &'l [u8],
     commit: &'l [u8],
@@ -67,12 +66,12 @@ const BETWEEN: &[u8] = b"\",\"";
 
 impl Begin {
     /// Of a history from this position on.
-    pub(in crate) fn new(from: u64, before: Vec<String>, verifier_key: Option<String>) -> Self {
+    pub(crate) fn new(from: u64, before: Vec<String>, verifier_key: Option<String>) -> Self {
         Self { format: FORMAT.to_owned(), from, before, verifier_key }
     }
 
     /// Reads the first line.
-    pub(in crate) fn read(line: &[u8]) -> Result<Self, String> {
+    pub(crate) fn read(line: &[u8]) -> Result<Self, String> {
         let begin: Self = exact(line).ok_or("is not the first line of an export")?;
         if begin.format == FORMAT {
             Ok(begin)
@@ -84,7 +83,7 @@ impl Begin {
 
 impl<'l> Line<'l> {
     /// Reads a line behind the first; none when it is none of ours, spelled as we spell it.
-    pub(in crate) fn read(line: &'l [u8]) -> Option<Self> {
+    pub(crate) fn read(line: &'l [u8]) -> Option<Self> {
         if line.starts_with(b"{\"first\":") {
             CommitLine::read(line).map(Self::Commit)
         } else if line.starts_with(b"{\"head\":") {
@@ -110,13 +109,13 @@ impl<'l> CommitLine<'l> {
     }
 
     /// Decodes the bytes of the commit into `out`; false when they are not spelled as we spell them.
-    pub(in crate) fn decode(&self, out: &mut Vec<u8>) -> bool {
+    pub(crate) fn decode(&self, out: &mut Vec<u8>) -> bool {
         out.clear();
         STANDARD.decode_vec(self.commit, out).is_ok()
     }
 
     /// Whether these are the hashes that the line states.
-    pub(in crate) fn states(&self, hashes: &[RecordHash]) -> bool {
+    pub(crate) fn states(&self, hashes: &[RecordHash]) -> bool {
         let mut rest = self.records;
         hashes.iter().enumerate().all(|(index, hash)| {
             if index > 0 {
@@ -150,7 +149,7 @@ pub(super) fn write_line(out: &mut Vec<u8>, line: &impl Serialize) {
 }
 
 /// A hash as it is written: lower-case hex.
-pub(in crate) fn hex(bytes: &[u8; 32]) -> [u8; DIGITS] {
+pub(crate) fn hex(bytes: &[u8; 32]) -> [u8; DIGITS] {
     const DIGIT: &[u8; 16] = b"0123456789abcdef";
     let mut out = [0; DIGITS];
     for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
@@ -161,7 +160,7 @@ pub(in crate) fn hex(bytes: &[u8; 32]) -> [u8; DIGITS] {
 }
 
 /// A hash from its hex; none unless it is 64 lower-case digits.
-pub(crate) fn from_hex(text: &str) -> Option<[u8; 32]> {
+pub fn from_hex(text: &str) -> Option<[u8; 32]> {
     let digits: &[u8; DIGITS] = text.as_bytes().try_into().ok()?;
     let mut bytes = [0; 32];
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {

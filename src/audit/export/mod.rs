@@ -18,9 +18,9 @@ mod line;
 mod writer;
 
 pub use exporter::{ExportError, Signatures, Span, export};
-pub(crate) use line::from_hex;
+pub use line::from_hex;
 pub use line::{Begin, End};
-pub(in crate) use line::{CommitLine, LONGEST_LINE, Line};
+pub(crate) use line::{CommitLine, LONGEST_LINE, Line};
 pub use writer::ExportWriter;
 
 /// The name and version in the first line.

@@ -7,19 +7,19 @@ use super::{
 };
 use crate::replay::Step;
 use tenure_core::{
-        Generation, KeyUse, Mode, SessionId, Stream, SubjectId, Timestamp,
-        bulk::{Bulk, end_of},
-        event::{
-            Event, ExpiryCause, KeyRotated, Presented, Seen, SelectionRevoked, SessionCreated,
-            SessionExpired, SessionRefreshed, SessionRenewed, SessionRevoked, SubjectEvent,
-            SubjectRegistered, SubjectResumed, SubjectSuspended, SystemEvent, Trigger, UsageRecorded,
-        },
-        keys::Retire,
-        record::{ActorKind, RecordedAs},
-        session::Session,
-        state::State,
-        subject::Subject,
-    };
+    Generation, KeyUse, Mode, SessionId, Stream, SubjectId, Timestamp,
+    bulk::{Bulk, end_of},
+    event::{
+        Event, ExpiryCause, KeyRotated, Presented, Seen, SelectionRevoked, SessionCreated, SessionExpired,
+        SessionRefreshed, SessionRenewed, SessionRevoked, SubjectEvent, SubjectRegistered, SubjectResumed,
+        SubjectSuspended, SystemEvent, Trigger, UsageRecorded,
+    },
+    keys::Retire,
+    record::{ActorKind, RecordedAs},
+    session::Session,
+    state::State,
+    subject::Subject,
+};
 
 type Told = (String, Option<Reason>);
 
@@ -258,7 +258,6 @@ fn presented(marks: &[Presented], session: &Session) -> Option<String> {
 fn owner_changed(event: &SubjectRegistered, subject: &Subject) -> Option<String> {
     let was = subject.profile().and_then(|profile| profile.owner_id.as_ref());
     let is = event.profile.owner_id.as_ref();
-    let name =
-        |owner: Option<&tenure_core::OwnerId>| owner.map_or("nobody".to_owned(), ToString::to_string);
+    let name = |owner: Option<&tenure_core::OwnerId>| owner.map_or("nobody".to_owned(), ToString::to_string);
     (was != is).then(|| format!("Its subject went from owner {} to {}.", name(was), name(is)))
 }

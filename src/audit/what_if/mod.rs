@@ -16,15 +16,15 @@ use serde_json::Value;
 use self::asked::{Asked, Request};
 pub use self::overrides::{Overrides, WrongPolicy};
 use tenure_core::{
-        Commit, Event, Policy, Position, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent, Timestamp,
-        bulk::{self, Bulk},
-        decide::decide,
-        evolve::IllegalEvent,
-        record::RecordedAs,
-        refusal::Refused,
-        state::State,
-        subject::Subject,
-    };
+    Commit, Event, Policy, Position, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent, Timestamp,
+    bulk::{self, Bulk},
+    decide::decide,
+    evolve::IllegalEvent,
+    record::RecordedAs,
+    refusal::Refused,
+    state::State,
+    subject::Subject,
+};
 use tenure_log::StoredCommit;
 
 /// What such a replay cannot know.

@@ -1,11 +1,11 @@
 //! The sessions of a subject in two histories, side by side.
 
 use tenure_core::{
-        Position, SessionId, Timestamp,
-        event::{Event, RejectionCause, SubjectEvent, Trigger},
-        session::{Once, Session},
-        subject::Subject,
-    };
+    Position, SessionId, Timestamp,
+    event::{Event, RejectionCause, SubjectEvent, Trigger},
+    session::{Once, Session},
+    subject::Subject,
+};
 use tenure_log::StoredCommit;
 
 /// What is different in the two histories after this commit, in words: a session, what happened, what would have.

@@ -6,11 +6,11 @@ use clap::Args;
 use serde_json::json;
 
 use super::{known::Known, source::Source, stopped::damaged};
-use tenure_audit::{
-        diff::differences,
-        replay::{Replay, Until},
-    };
 use crate::cli::{ambient, context::Global, failure::Failure, output::Column};
+use tenure_audit::{
+    diff::differences,
+    replay::{Replay, Until},
+};
 use tenure_core::Position;
 
 /// Arguments of `tenure audit diff`.

@@ -17,18 +17,18 @@ use super::{
     source::open,
     stopped::{Heads, Stopped},
 };
-use tenure_audit::{
-        SignedHead, VerifierKey,
-        export::{ExportError, Signatures, Span, export},
-        verify::{Trust, Verdict, verify},
-    };
 use crate::cli::{
-        ambient,
-        client::Request,
-        context::Global,
-        failure::Failure,
-        output::{Column, Output},
-    };
+    ambient,
+    client::Request,
+    context::Global,
+    failure::Failure,
+    output::{Column, Output},
+};
+use tenure_audit::{
+    SignedHead, VerifierKey,
+    export::{ExportError, Signatures, Span, export},
+    verify::{Trust, Verdict, verify},
+};
 
 /// Arguments of `tenure audit export`.
 #[derive(Debug, Args)]

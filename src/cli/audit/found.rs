@@ -3,8 +3,8 @@
 use serde::{Serialize, Serializer};
 
 use super::{known::Trusted, stopped::damaged};
-use tenure_audit::verify::{Fault, Verdict};
 use crate::cli::{failure::Failure, output::Output};
+use tenure_audit::verify::{Fault, Verdict};
 use tenure_core::Timestamp;
 use tenure_log::RootHash;
 

@@ -11,13 +11,13 @@ use super::{
     progress,
     source::open,
 };
-use tenure_audit::import::{ImportError, import};
 use crate::cli::{
-        ambient,
-        context::Global,
-        failure::{Exit, Failure},
-        output::Column,
-    };
+    ambient,
+    context::Global,
+    failure::{Exit, Failure},
+    output::Column,
+};
+use tenure_audit::import::{ImportError, import};
 use tenure_core::Position;
 
 /// Arguments of `tenure audit import`.

@@ -6,8 +6,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::stopped::{expect_data, key_of};
-use tenure_audit::VerifierKey;
 use crate::cli::{client::Request, context::Global, failure::Failure};
+use tenure_audit::VerifierKey;
 
 /// Arguments of `tenure audit key`.
 #[derive(Debug, Args)]

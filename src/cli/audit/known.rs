@@ -7,8 +7,8 @@ use std::{
 
 use clap::Args;
 
-use tenure_audit::{SignedHead, VerifierKey, known::heads_in, verify::Trust};
 use crate::cli::failure::Failure;
+use tenure_audit::{SignedHead, VerifierKey, known::heads_in, verify::Trust};
 
 /// What is trusted before the history is opened.
 #[derive(Debug, Args)]

@@ -11,18 +11,18 @@ use super::{
     source::Source,
     stopped::damaged,
 };
-use tenure_audit::{
-        SignedHead, VerifierKey,
-        proof::{NodeHash, inclusion_parts, verify_consistency, verify_inclusion},
-        range::Range,
-    };
 use crate::cli::{
-        ambient,
-        client::Request,
-        context::{Context, Global},
-        failure::Failure,
-        output::Column,
-    };
+    ambient,
+    client::Request,
+    context::{Context, Global},
+    failure::Failure,
+    output::Column,
+};
+use tenure_audit::{
+    SignedHead, VerifierKey,
+    proof::{NodeHash, inclusion_parts, verify_consistency, verify_inclusion},
+    range::Range,
+};
 use tenure_core::Position;
 use tenure_log::{RecordHash, StoredCommit, tree::leaf};
 

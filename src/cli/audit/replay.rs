@@ -8,12 +8,12 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{known::Known, now, source::Source, step, stopped::damaged};
-use tenure_audit::replay::{self, Until, sessions};
 use crate::cli::{
-        context::{Global, moment},
-        failure::Failure,
-        output::{Column, Format, Output},
-    };
+    context::{Global, moment},
+    failure::Failure,
+    output::{Column, Format, Output},
+};
+use tenure_audit::replay::{self, Until, sessions};
 use tenure_core::{Position, Timestamp, evolve::IllegalEvent, session::Status, state::State};
 use tenure_log::StoredCommit;
 

@@ -6,14 +6,14 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{known::Known, now, source::Source, stopped::damaged};
-use tenure_audit::{
-        replay::{Replay, Until},
-        story::{Chapter, Live, Story, Teller},
-    };
 use crate::cli::{
-        context::{Global, moment},
-        failure::Failure,
-    };
+    context::{Global, moment},
+    failure::Failure,
+};
+use tenure_audit::{
+    replay::{Replay, Until},
+    story::{Chapter, Live, Story, Teller},
+};
 use tenure_core::{Position, SessionId, Timestamp};
 
 /// Arguments of `tenure audit show`.

@@ -15,8 +15,8 @@ use super::{
     progress,
     stopped::Stopped,
 };
-use tenure_audit::verify::{Fault, verify};
 use crate::cli::{client::Request, context::Global, failure::Failure};
+use tenure_audit::verify::{Fault, verify};
 use tenure_log::StoredCommit;
 
 /// So much of a file is read at a time.

@@ -16,15 +16,15 @@ use super::{
     known::Trusted,
     source::Each,
 };
-use tenure_audit::{
-        HeadKey, SignedHead, VerifierKey,
-        known::heads_in,
-        verify::{Fault, LogCheck, Place, Unproved},
-    };
 use crate::cli::{
-        ambient,
-        failure::{Exit, Failure},
-    };
+    ambient,
+    failure::{Exit, Failure},
+};
+use tenure_audit::{
+    HeadKey, SignedHead, VerifierKey,
+    known::heads_in,
+    verify::{Fault, LogCheck, Place, Unproved},
+};
 use tenure_core::Position;
 use tenure_log::{OpenError, SledLog, StoredCommit};
 

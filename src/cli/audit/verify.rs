@@ -11,13 +11,13 @@ use super::{
     source::Source,
     stopped::damaged,
 };
-use tenure_audit::verify::Fault;
 use crate::cli::{
-        ambient,
-        context::Global,
-        failure::Failure,
-        output::{Column, Format, Output},
-    };
+    ambient,
+    context::Global,
+    failure::Failure,
+    output::{Column, Format, Output},
+};
+use tenure_audit::verify::Fault;
 use tenure_core::state::State;
 
 /// Arguments of `tenure audit verify`.

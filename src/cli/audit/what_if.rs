@@ -6,13 +6,13 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{known::Known, now, source::Source, stopped::damaged};
-use tenure_audit::what_if::{self, Overrides};
 use crate::cli::{
-        ambient,
-        context::Global,
-        failure::Failure,
-        output::{Column, Format},
-    };
+    ambient,
+    context::Global,
+    failure::Failure,
+    output::{Column, Format},
+};
+use tenure_audit::what_if::{self, Overrides};
 use tenure_core::Timestamp;
 
 /// Arguments of `tenure audit what-if`.

@@ -7,9 +7,9 @@ use super::{
     laps::{Between, Caller},
     stock::TTL,
 };
-use tenure_server::authority::{Authority, Context};
-use tenure_protocol::clock::TestClock;
 use tenure_core::{Actor, record::ActorKind};
+use tenure_protocol::clock::TestClock;
+use tenure_server::authority::{Authority, Context};
 use tenure_server::tokens::SessionToken;
 
 /// Moves the clock of this process by half a period, as often as the sessions can be renewed.

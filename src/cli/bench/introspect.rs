@@ -17,9 +17,9 @@ use super::{
     report::{Series, print},
     stock::{InMemory, sessions},
 };
-use tenure_server::authority::Authority;
 use crate::cli::{context::Global, failure::Failure};
 use tenure_protocol::clock::{stopwatch, worked};
+use tenure_server::authority::Authority;
 
 /// How often a client asks before all look whether time is up.
 const CALLS: usize = 2_000;

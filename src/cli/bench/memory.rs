@@ -13,9 +13,9 @@ use super::{
     report::print_with,
     stock::{InMemory, TTL, sessions},
 };
-use tenure_server::authority::{Authority, Context};
 use crate::cli::{context::Global, output::Column};
 use tenure_core::Actor;
+use tenure_server::authority::{Authority, Context};
 use tenure_server::tokens::SessionToken;
 
 /// So many sessions are made before they are renewed together; only their tokens are kept meanwhile.

@@ -9,22 +9,22 @@ use super::{
     failed,
     report::{Series, print},
 };
-use tenure_audit::{
-        HeadKey, SignedHead,
-        export::{End, ExportWriter},
-        range::Range,
-        replay::{Replay as Folding, Until},
-        verify::{Trust, verify},
-    };
 use crate::cli::{context::Global, failure::Failure};
-use tenure_protocol::clock::{stopwatch, worked};
+use tenure_audit::{
+    HeadKey, SignedHead,
+    export::{End, ExportWriter},
+    range::Range,
+    replay::{Replay as Folding, Until},
+    verify::{Trust, verify},
+};
 use tenure_core::{
-        Actor, Commit, CommitId, Event, Generation, Mode, Policy, Position, Seconds, SessionId, Stream,
-        SubjectEvent, SystemEvent, Timestamp,
-        event::{PolicyChanged, Profile, SessionCreated, SessionRenewed, SubjectRegistered, Terms},
-    };
-use tenure_protocol::entropy::OsEntropy;
+    Actor, Commit, CommitId, Event, Generation, Mode, Policy, Position, Seconds, SessionId, Stream,
+    SubjectEvent, SystemEvent, Timestamp,
+    event::{PolicyChanged, Profile, SessionCreated, SessionRenewed, SubjectRegistered, Terms},
+};
 use tenure_log::encode;
+use tenure_protocol::clock::{stopwatch, worked};
+use tenure_protocol::entropy::OsEntropy;
 
 /// Arguments of `tenure bench replay`.
 #[derive(Debug, Args)]

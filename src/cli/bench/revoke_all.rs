@@ -12,10 +12,10 @@ use super::{
     report::print_with,
     stock::{OnDisk, sessions},
 };
-use tenure_server::authority::{AskedBulk, Authority, Context, Inactive, Selection};
 use crate::cli::{context::Global, failure::Failure, output::Column};
-use tenure_protocol::clock::stopwatch;
 use tenure_core::{Actor, session::TokenFault};
+use tenure_protocol::clock::stopwatch;
+use tenure_server::authority::{AskedBulk, Authority, Context, Inactive, Selection};
 use tenure_server::tokens::SessionToken;
 
 /// Arguments of `tenure bench revoke-all`.

@@ -16,14 +16,14 @@ use super::{
     stock::policy,
 };
 use crate::cli::{context::Global, failure::Failure, output::Column};
-use tenure_protocol::clock::{stopwatch, worked};
 use tenure_core::{
-        Actor, Commit, CommitId, Event, Generation, Mode, Position, Seconds, SessionId, Stream, SubjectEvent,
-        SubjectId, Timestamp,
-        event::{Profile, SessionCreated, SessionRenewed, SubjectRegistered, Terms},
-    };
-use tenure_protocol::entropy::{self, Entropy, OsEntropy};
+    Actor, Commit, CommitId, Event, Generation, Mode, Position, Seconds, SessionId, Stream, SubjectEvent,
+    SubjectId, Timestamp,
+    event::{Profile, SessionCreated, SessionRenewed, SubjectRegistered, Terms},
+};
 use tenure_log::{EncodedCommit, EventLog, Outcome, SledLog, encode};
+use tenure_protocol::clock::{stopwatch, worked};
+use tenure_protocol::entropy::{self, Entropy, OsEntropy};
 use tenure_server::node::{Node, Options, snapshot};
 use tenure_server::projections::history;
 

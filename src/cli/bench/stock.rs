@@ -5,15 +5,17 @@ use std::{path::Path, sync::Arc};
 use tokio::runtime::Handle;
 
 use super::{conditions::Scratch, failed, forgetful::ForgetfulLog};
-use tenure_server::authority::{Authority, Context, IdempotencyTable, Issuing, Live, NewSession, Parts, Room, Secrets};
 use crate::cli::failure::Failure;
-use tenure_protocol::clock::{Clock, SystemClock, TestClock};
 use tenure_core::{Actor, Policy, Seconds, Timestamp, keys::Keys, state::State};
-use tenure_protocol::entropy::OsEntropy;
 use tenure_log::StoredCommit;
+use tenure_protocol::clock::{Clock, SystemClock, TestClock};
+use tenure_protocol::entropy::OsEntropy;
+use tenure_server::authority::{
+    Authority, Context, IdempotencyTable, Issuing, Live, NewSession, Parts, Room, Secrets,
+};
 use tenure_server::node::{Node, Options};
-use tenure_server::projections::Projections;
 use tenure_server::personal_data::SubjectKeys;
+use tenure_server::projections::Projections;
 use tenure_server::tokens::{Digests, Keyring, SessionToken, Tokens};
 
 /// The period of the sessions that are measured with.

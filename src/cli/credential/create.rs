@@ -6,14 +6,14 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::COLUMNS;
-use tenure_server::authority::NewCredential;
 use crate::cli::{
-        ambient,
-        client::Request,
-        context::{Context, Global, fields, span},
-        failure::Failure,
-    };
+    ambient,
+    client::Request,
+    context::{Context, Global, fields, span},
+    failure::Failure,
+};
 use tenure_core::{OwnerId, Seconds, event::Role, text::fault_of_text};
+use tenure_server::authority::NewCredential;
 use tenure_server::node;
 
 /// Arguments of `tenure credential create`.

@@ -4,12 +4,12 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::{
-        client::Request,
-        context::{Caution, Context},
-        failure::{Exit, Failure},
-        output::Column,
-        pages,
-    };
+    client::Request,
+    context::{Caution, Context},
+    failure::{Exit, Failure},
+    output::Column,
+    pages,
+};
 use tenure_core::{Timestamp, keys::ROTATION_PAUSE};
 
 /// Arguments of `tenure keys rotate`.

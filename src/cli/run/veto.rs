@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 use crate::cli::{
-        client::Request,
-        context::Context,
-        failure::{Exit, Failure},
-        words,
-    };
+    client::Request,
+    context::Context,
+    failure::{Exit, Failure},
+    words,
+};
 use tenure_client::{End, Error, Grant};
 use tenure_core::{SubjectId, Timestamp};
 

@@ -6,13 +6,13 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::cli::{
-        client::Request,
-        context::{Context, Named, fields, span},
-        failure::Failure,
-        output::Column,
-        secret::Secret,
-        secret_file, session_file,
-    };
+    client::Request,
+    context::{Context, Named, fields, span},
+    failure::Failure,
+    output::Column,
+    secret::Secret,
+    secret_file, session_file,
+};
 use tenure_core::Seconds;
 
 /// Arguments of `tenure session access-token`.

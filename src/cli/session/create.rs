@@ -7,15 +7,15 @@ use serde_json::{Map, Value, value::RawValue};
 
 use super::{DETAILS, token_in, without_token};
 use crate::cli::{
-        ambient,
-        client::Request,
-        context::{Context, Named, fields, span},
-        failure::Failure,
-        overwrite,
-        renewal_memo::Memo,
-        secret_file::Replacement,
-        session_file,
-    };
+    ambient,
+    client::Request,
+    context::{Context, Named, fields, span},
+    failure::Failure,
+    overwrite,
+    renewal_memo::Memo,
+    secret_file::Replacement,
+    session_file,
+};
 use tenure_core::{Seconds, SubjectId, Timestamp};
 
 /// Durations are seconds, or such as 90m, 24h, 7d.

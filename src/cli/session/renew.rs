@@ -14,18 +14,18 @@ use serde_json::{Value, json};
 
 use super::{DETAILS, token_in, without_token};
 use crate::cli::{
-        ambient,
-        client::Request,
-        context::{Context, Named},
-        failure::Failure,
-        renewal_memo::Memo,
-        secret::Secret,
-        secret_file::{self, Replacement},
-        session_file,
-    };
+    ambient,
+    client::Request,
+    context::{Context, Named},
+    failure::Failure,
+    renewal_memo::Memo,
+    secret::Secret,
+    secret_file::{self, Replacement},
+    session_file,
+};
 use tenure_client::{self as client, SessionFile};
-use tenure_protocol::clock::pause;
 use tenure_core::token::SESSION_TOKEN_PREFIX;
+use tenure_protocol::clock::pause;
 
 /// The authority's `renewal.reuse_grace` is no longer.
 const LONGEST_GRACE: Duration = Duration::from_mins(2);
@@ -184,11 +184,11 @@ mod tests {
 
     use super::*;
     use crate::cli::{
-            client::Client,
-            failure::Exit,
-            fake_server,
-            output::{Format, Output},
-        };
+        client::Client,
+        failure::Exit,
+        fake_server,
+        output::{Format, Output},
+    };
     use tenure_http_client::outbound::Plaintext;
 
     fn context(url: &str) -> Context {

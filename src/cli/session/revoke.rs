@@ -5,11 +5,11 @@ use serde_json::{Map, Value, json};
 
 use super::DETAILS;
 use crate::cli::{
-        client::Request,
-        context::{Caution, Context, fields, moment},
-        failure::Failure,
-        output::Column,
-    };
+    client::Request,
+    context::{Caution, Context, fields, moment},
+    failure::Failure,
+    output::Column,
+};
 use tenure_core::{KeyId, OwnerId, SubjectId, Timestamp};
 
 /// Arguments of `tenure session revoke`.

@@ -8,13 +8,13 @@ use clap::{Args, builder::NonEmptyStringValueParser};
 use serde_json::{Value, json};
 
 use crate::cli::{
-        ambient,
-        client::Request,
-        context::{Context, Named, fields},
-        failure::Failure,
-        output::Column,
-        secret_file, session_file,
-    };
+    ambient,
+    client::Request,
+    context::{Context, Named, fields},
+    failure::Failure,
+    output::Column,
+    secret_file, session_file,
+};
 use tenure_core::{Amount, Timestamp};
 
 /// Arguments of `tenure session usage`.
@@ -100,11 +100,11 @@ mod tests {
 
     use super::*;
     use crate::cli::{
-            client::Client,
-            fake_server,
-            output::{Format, Output},
-            secret::Secret,
-        };
+        client::Client,
+        fake_server,
+        output::{Format, Output},
+        secret::Secret,
+    };
     use tenure_http_client::outbound::Plaintext;
 
     #[derive(Parser)]

@@ -5,11 +5,11 @@ use serde_json::json;
 
 use super::DETAILS;
 use crate::cli::{
-        client::Request,
-        context::{Caution, Context},
-        failure::Failure,
-        output::Column,
-    };
+    client::Request,
+    context::{Caution, Context},
+    failure::Failure,
+    output::Column,
+};
 use tenure_core::SubjectId;
 
 /// Its name, and the devices, metadata and reasons of its sessions can never be read again. Its sessions go on, and

@@ -4,11 +4,11 @@ use clap::Args;
 
 use super::COLUMNS;
 use crate::cli::{
-        client::Request,
-        context::Context,
-        failure::Failure,
-        pages::{self, Paging},
-    };
+    client::Request,
+    context::Context,
+    failure::Failure,
+    pages::{self, Paging},
+};
 use tenure_core::OwnerId;
 
 /// Arguments of `tenure subject list`.

@@ -3,12 +3,12 @@
 use clap::Args;
 
 use crate::cli::{
-        client::Request,
-        context::{Caution, Context},
-        failure::Failure,
-        output::Column,
-        pages, session,
-    };
+    client::Request,
+    context::{Caution, Context},
+    failure::Failure,
+    output::Column,
+    pages, session,
+};
 use tenure_core::{SessionId, SubjectId};
 
 /// Arguments of `tenure subject logout`.

@@ -8,10 +8,10 @@ use super::{
     attributes::{Attributes, FIELDS},
 };
 use crate::cli::{
-        client::Request,
-        context::{Caution, Context},
-        failure::Failure,
-    };
+    client::Request,
+    context::{Caution, Context},
+    failure::Failure,
+};
 use tenure_core::SubjectId;
 
 /// What an issuer's put keeps when it is left out.

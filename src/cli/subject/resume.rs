@@ -5,10 +5,10 @@ use serde_json::Value;
 
 use super::DETAILS;
 use crate::cli::{
-        client::Request,
-        context::{Context, fields},
-        failure::Failure,
-    };
+    client::Request,
+    context::{Context, fields},
+    failure::Failure,
+};
 use tenure_core::SubjectId;
 
 /// Its sessions that have not ended meanwhile work again.

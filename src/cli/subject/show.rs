@@ -4,10 +4,10 @@ use clap::Args;
 
 use super::DETAILS;
 use crate::cli::{
-        client::Request,
-        context::{AsOf, Context},
-        failure::Failure,
-    };
+    client::Request,
+    context::{AsOf, Context},
+    failure::Failure,
+};
 use tenure_core::SubjectId;
 
 /// Arguments of `tenure subject show`.

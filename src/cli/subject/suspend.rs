@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use super::DETAILS;
 use crate::cli::{
-        client::Request,
-        context::{Caution, Context, fields, moment, span},
-        failure::Failure,
-    };
+    client::Request,
+    context::{Caution, Context, fields, moment, span},
+    failure::Failure,
+};
 use tenure_core::{Seconds, SubjectId, Timestamp};
 
 /// It gets no session, and no token of its sessions works, until it is resumed or the suspension ends. Its sessions are

@@ -5,10 +5,10 @@ use serde_json::json;
 
 use super::COLUMNS;
 use crate::cli::{
-        client::Request,
-        context::{Context, fields},
-        failure::Failure,
-    };
+    client::Request,
+    context::{Context, fields},
+    failure::Failure,
+};
 use tenure_core::OwnerId;
 
 /// Arguments of `tenure webhook add`.

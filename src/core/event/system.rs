@@ -168,7 +168,13 @@ pub enum Role {
 
 impl Role {
     /// Each with its name.
-    pub const ALL: [(&'static str, Self); 5] = [("admin", Self::Admin), ("issuer", Self::Issuer), ("owner", Self::Owner), ("verifier", Self::Verifier), ("auditor", Self::Auditor)];
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("admin", Self::Admin),
+        ("issuer", Self::Issuer),
+        ("owner", Self::Owner),
+        ("verifier", Self::Verifier),
+        ("auditor", Self::Auditor),
+    ];
 }
 
 /// An API key was admitted.

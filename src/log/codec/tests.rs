@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use tenure_core::{Digest16, record::ActorKind};
 use crate::samples;
+use tenure_core::{Digest16, record::ActorKind};
 
 fn actors() -> impl Strategy<Value = Actor> {
     let kinds = [ActorKind::Authority, ActorKind::Credential, ActorKind::Session, ActorKind::Operator];

@@ -18,9 +18,9 @@ use std::{
     time::Instant,
 };
 
-use tenure_protocol::clock::stopwatch;
 use crate::config::{Networks, Shares, UsageRate};
 use tenure_core::{CredentialId, SessionId};
+use tenure_protocol::clock::stopwatch;
 
 use self::bucket::Buckets;
 pub(crate) use self::{

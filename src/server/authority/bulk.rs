@@ -1,11 +1,11 @@
 //! Bulk revocation: the end of all active sessions that match, whosever they are, as one event.
 
 use tenure_core::{
-        Event, KeyId, OwnerId, Position, SessionId, SubjectId, SystemEvent, Timestamp,
-        bulk::{SAMPLE, Selector},
-        command::{RevokeMatching, SystemCommand},
-        refusal::{FieldError, Refusal},
-    };
+    Event, KeyId, OwnerId, Position, SessionId, SubjectId, SystemEvent, Timestamp,
+    bulk::{SAMPLE, Selector},
+    command::{RevokeMatching, SystemCommand},
+    refusal::{FieldError, Refusal},
+};
 use tenure_log::StoredCommit;
 
 use super::{

@@ -2,15 +2,15 @@
 
 use std::{path::Path, sync::Arc};
 
-use tenure_core::{
-        CredentialId, Event, OwnerId, Position, Seconds, SystemEvent, Timestamp,
-        command::SystemCommand,
-        event::{CredentialIssued, Role},
-        system::Credential,
-    };
-use tenure_protocol::entropy::credential_id;
-use tenure_log::StoredCommit;
 use crate::tokens::ApiKey;
+use tenure_core::{
+    CredentialId, Event, OwnerId, Position, Seconds, SystemEvent, Timestamp,
+    command::SystemCommand,
+    event::{CredentialIssued, Role},
+    system::Credential,
+};
+use tenure_log::StoredCommit;
+use tenure_protocol::entropy::credential_id;
 
 use super::{
     Authority,

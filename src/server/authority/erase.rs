@@ -6,12 +6,12 @@
 
 use std::sync::Arc;
 
-use tenure_core::{
-        Event, Position, Stream, SubjectEvent, SubjectId, Timestamp,
-        command::{Command, EraseSubject},
-    };
-use tenure_log::StoredCommit;
 use crate::personal_data::{SubjectKeys, TextError};
+use tenure_core::{
+    Event, Position, Stream, SubjectEvent, SubjectId, Timestamp,
+    command::{Command, EraseSubject},
+};
+use tenure_log::StoredCommit;
 
 use super::{
     Authority,

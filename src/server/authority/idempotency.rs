@@ -10,9 +10,9 @@ use std::{
 };
 
 use tenure_core::{
-        Actor, CredentialId, Digest16, Position, Seconds, SessionId, Timestamp,
-        record::{ActorKind, Idempotency},
-    };
+    Actor, CredentialId, Digest16, Position, Seconds, SessionId, Timestamp,
+    record::{ActorKind, Idempotency},
+};
 use tenure_log::StoredCommit;
 
 /// A key younger than this makes no room.

@@ -1,14 +1,14 @@
 //! The keys of tokens: rotate, retire; and the access tokens that are signed with them.
 
-use tenure_core::{
-        Event, KeyId, KeyUse, Position, Seconds, SystemEvent, Timestamp,
-        command::{RotateKey, SystemCommand},
-        event::KeyRotated,
-        keys::Retire,
-    };
-use tenure_protocol::entropy;
-use tenure_log::StoredCommit;
 use crate::tokens::{AccessClaims, AccessToken, NewKey};
+use tenure_core::{
+    Event, KeyId, KeyUse, Position, Seconds, SystemEvent, Timestamp,
+    command::{RotateKey, SystemCommand},
+    event::KeyRotated,
+    keys::Retire,
+};
+use tenure_log::StoredCommit;
+use tenure_protocol::entropy;
 
 use super::{
     Authority, Holder, Inactive,

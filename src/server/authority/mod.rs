@@ -71,17 +71,17 @@ use self::{
     request::{Answer, Ask, Request},
     sequencer::Sequencer,
 };
-use crate::notify::{Cursor, Feed, Present};
-use tenure_protocol::clock::Clock;
-use tenure_core::{
-        Actor, Digest16, OwnerId, Policy, Position, SealedText, Stream, SubjectId, Timestamp,
-        command::SystemCommand, state::State, subject::Subject,
-    };
-use tenure_protocol::entropy::Entropy;
 use crate::gate::Gate;
-use tenure_log::EventLog;
+use crate::notify::{Cursor, Feed, Present};
 use crate::personal_data::SubjectKeys;
 use crate::tokens::{Digests, Tokens};
+use tenure_core::{
+    Actor, Digest16, OwnerId, Policy, Position, SealedText, Stream, SubjectId, Timestamp,
+    command::SystemCommand, state::State, subject::Subject,
+};
+use tenure_log::EventLog;
+use tenure_protocol::clock::Clock;
+use tenure_protocol::entropy::Entropy;
 
 /// The session authority, in process. The HTTP service is this and a router.
 pub struct Authority {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use tenure_core::{Position, Stream};
 use crate::gate::{Gate, Questions, Shares, Wanted};
+use tenure_core::{Position, Stream};
 use tenure_log::EventLog;
 
 use super::{
@@ -81,10 +81,10 @@ mod tests {
 
     use super::*;
     use tenure_core::{
-            Actor, Commit, CommitId, Event, SubjectEvent, Timestamp,
-            event::{Profile, SubjectRegistered},
-            subject::Subject,
-        };
+        Actor, Commit, CommitId, Event, SubjectEvent, Timestamp,
+        event::{Profile, SubjectRegistered},
+        subject::Subject,
+    };
     use tenure_log::{MemoryLog, encode};
 
     /// Subjects that were registered, each in a commit of its own.

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use tenure_core::{
-        Actor, Position, SessionId, SubjectId, Timestamp,
-        command::{Command, RotateKey, SystemCommand},
-        record::Idempotency,
-        refusal::Refusal,
-        subject::Subject,
-    };
-use tenure_log::StoredCommit;
 use crate::personal_data::SubjectKey;
 use crate::tokens::NewKey;
+use tenure_core::{
+    Actor, Position, SessionId, SubjectId, Timestamp,
+    command::{Command, RotateKey, SystemCommand},
+    record::Idempotency,
+    refusal::Refusal,
+    subject::Subject,
+};
+use tenure_log::StoredCommit;
 
 use super::room::For;
 

@@ -1,9 +1,9 @@
 //! Texts are sealed before their command is decided, and a subject may be erased in between. So all texts of a
 //! request are sealed under one key, and the sequencer takes them only while that is the subject's key.
 
+use crate::personal_data::SubjectKey;
 use tenure_core::{SealedText, Stream, SubjectId, command::Command};
 use tenure_log::waiting_for_disk;
-use crate::personal_data::SubjectKey;
 
 use super::{
     Authority,

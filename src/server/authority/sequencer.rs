@@ -6,21 +6,21 @@
 use std::{sync::Arc, time::Duration, time::Instant};
 
 use crate::notify::Feed;
-use tenure_protocol::clock::{Clock, stopwatch};
-use tenure_core::{
-        Actor, KeyUse, SessionId, Stream, SubjectId, Timestamp,
-        command::{Command, EndContested, RenewSession, RestsOn, SystemCommand},
-        event::{Presented, Seen},
-        observed::Observed,
-        refusal::Refusal,
-        session::SharedSession,
-        subject::Subject,
-        token::LONGEST_ACCESS,
-    };
-use tenure_protocol::entropy::{Entropy, commit_id};
-use tenure_log::{EventLog, LogError, Outcome, StoredCommit};
 use crate::personal_data::{SubjectKey, SubjectKeys, TextError};
 use crate::tokens::{NewKey, Tokens};
+use tenure_core::{
+    Actor, KeyUse, SessionId, Stream, SubjectId, Timestamp,
+    command::{Command, EndContested, RenewSession, RestsOn, SystemCommand},
+    event::{Presented, Seen},
+    observed::Observed,
+    refusal::Refusal,
+    session::SharedSession,
+    subject::Subject,
+    token::LONGEST_ACCESS,
+};
+use tenure_log::{EventLog, LogError, Outcome, StoredCommit};
+use tenure_protocol::clock::{Clock, stopwatch};
+use tenure_protocol::entropy::{Entropy, commit_id};
 
 use super::{
     erase::destroy_keys,

@@ -1,21 +1,21 @@
 //! Sessions: create, check, renew, revoke.
 
-use tenure_core::{
-        Actor, Event, Generation, OwnerId, Position, SessionId, SubjectEvent, SubjectId, Timestamp,
-        budget::{Constraints, Usage, Use},
-        command::{
-            AskedTerms, Command, CreateSession, EndContested, RecordUsage, RefreshSession, RenewSession,
-            RevokeSession, RevokeSessions, Revoker, SystemCommand,
-        },
-        decide::check_terms,
-        event::{Device, Trigger},
-        refusal::Refusal,
-        session::{SharedSession, TokenFault},
-        suspension::Suspension,
-    };
-use tenure_protocol::entropy::{jitter, session_id};
-use tenure_log::StoredCommit;
 use crate::tokens::{Claims, SessionToken};
+use tenure_core::{
+    Actor, Event, Generation, OwnerId, Position, SessionId, SubjectEvent, SubjectId, Timestamp,
+    budget::{Constraints, Usage, Use},
+    command::{
+        AskedTerms, Command, CreateSession, EndContested, RecordUsage, RefreshSession, RenewSession,
+        RevokeSession, RevokeSessions, Revoker, SystemCommand,
+    },
+    decide::check_terms,
+    event::{Device, Trigger},
+    refusal::Refusal,
+    session::{SharedSession, TokenFault},
+    suspension::Suspension,
+};
+use tenure_log::StoredCommit;
+use tenure_protocol::entropy::{jitter, session_id};
 
 use super::{
     Authority,

@@ -6,21 +6,21 @@ use std::{collections::BTreeSet, sync::Arc};
 use hashbrown::HashMap;
 
 use tenure_core::{
-        Commit, Digest16, Event, Position, Seconds, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent,
-        Timestamp,
-        bulk::{Bulk, Matched, Selector},
-        command::{Command, SystemCommand},
-        decide::{decide, decide_system},
-        event::{Presented, Seen},
-        evolve::IllegalEvent,
-        fold::{self, Ledger},
-        id::CommitId,
-        observed::Observed,
-        record::Idempotency,
-        refusal::{Refusal, Refused},
-        subject::Subject,
-        system::System,
-    };
+    Commit, Digest16, Event, Position, Seconds, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent,
+    Timestamp,
+    bulk::{Bulk, Matched, Selector},
+    command::{Command, SystemCommand},
+    decide::{decide, decide_system},
+    event::{Presented, Seen},
+    evolve::IllegalEvent,
+    fold::{self, Ledger},
+    id::CommitId,
+    observed::Observed,
+    record::Idempotency,
+    refusal::{Refusal, Refused},
+    subject::Subject,
+    system::System,
+};
 use tenure_log::{EncodedCommit, LogError, StoredCommit, encode};
 
 use super::{

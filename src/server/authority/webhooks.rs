@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use crate::notify::{Cursor, Notice, NoticeId, notices_of, webhooks::Source};
 use tenure_core::{
-        OwnerId, Position, Timestamp, WebhookId,
-        command::{DeleteWebhook, SystemCommand},
-        event::WebhookCreated,
-        webhook::Webhook,
-    };
-use tenure_protocol::entropy;
+    OwnerId, Position, Timestamp, WebhookId,
+    command::{DeleteWebhook, SystemCommand},
+    event::WebhookCreated,
+    webhook::Webhook,
+};
 use tenure_log::LogError;
+use tenure_protocol::entropy;
 
 use super::{
     Authority,

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, header::AUTHORIZATION};
 
 use crate::authority::{Authority, Holder};
-use tenure_core::{
-        Actor, CredentialId, OwnerId, SessionId, Timestamp, event::Role, record::ActorKind, subject::Subject,
-        system::Credential,
-    };
 use crate::tokens::{ApiKey, SessionToken};
+use tenure_core::{
+    Actor, CredentialId, OwnerId, SessionId, Timestamp, event::Role, record::ActorKind, subject::Subject,
+    system::Credential,
+};
 
 use super::problem::{Code, Problem};
 
@@ -235,7 +235,6 @@ fn forbidden(access: Access, role: Option<Role>) -> Problem {
     };
     Problem::from(Code::Forbidden).saying(detail)
 }
-
 
 /// A role's name in the API.
 pub(super) fn role_name(role: Role) -> &'static str {

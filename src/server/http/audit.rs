@@ -5,14 +5,14 @@ use std::{fmt::Write, sync::Arc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use tenure_audit::{
-        SignedHead,
-        live_check::{Difference, Findings},
-        nodes::Unproved,
-        proof::NodeHash,
-    };
-use tenure_core::{Position, SubjectId};
 use crate::gate::Wanted;
+use tenure_audit::{
+    SignedHead,
+    live_check::{Difference, Findings},
+    nodes::Unproved,
+    proof::NodeHash,
+};
+use tenure_core::{Position, SubjectId};
 use tenure_log::waiting_for_disk;
 
 use super::{

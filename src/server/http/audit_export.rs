@@ -13,9 +13,9 @@ use hyper::body::Frame;
 use tokio::{runtime::Handle, sync::mpsc, time::timeout};
 
 use tenure_audit::{
-        HeadError, SignedHead,
-        export::{ExportError, Signatures, Span, export},
-    };
+    HeadError, SignedHead,
+    export::{ExportError, Signatures, Span, export},
+};
 use tenure_log::waiting_for_disk;
 
 use super::{Api, access::Caller, call::Call, problem::Problem, reply::Reply};

@@ -19,8 +19,8 @@ use tokio::time::timeout;
 
 use crate::admission::Seat;
 use crate::authority::Context;
-use tenure_protocol::clock::stopwatch;
 use tenure_core::{CredentialId, SessionId, SubjectId, record::Idempotency};
+use tenure_protocol::clock::stopwatch;
 
 use super::{
     Api,

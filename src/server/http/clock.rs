@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use tenure_protocol::clock::{Clock, TestClock};
 use tenure_core::Timestamp;
 use tenure_log::waiting_for_disk;
+use tenure_protocol::clock::{Clock, TestClock};
 
 use super::{
     call::Call,

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use tenure_core::{Position, SubjectId, state::State, subject::Subject};
 use crate::gate::{Gate, Questions, Share, Shares, Turned, Wanted};
 use crate::projections::history;
+use tenure_core::{Position, SubjectId, state::State, subject::Subject};
 
 use super::{
     Api,

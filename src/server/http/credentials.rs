@@ -5,8 +5,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::authority::NewCredential;
-use tenure_core::{CredentialId, OwnerId, Seconds, Stream, Timestamp, event::Role, system::Credential};
 use crate::tokens::ApiKey;
+use tenure_core::{CredentialId, OwnerId, Seconds, Stream, Timestamp, event::Role, system::Credential};
 
 use super::{
     Api,

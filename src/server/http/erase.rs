@@ -4,9 +4,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::authority::Erased;
+use crate::projections::history;
 use tenure_core::{Event, Position, Stream, SubjectEvent, SubjectId, Timestamp};
 use tenure_log::StoredCommit;
-use crate::projections::history;
 
 use super::{
     Api,

@@ -8,9 +8,9 @@ use utoipa::ToSchema;
 
 use crate::notify::News;
 use tenure_core::{
-        Actor, Event, EventId, EventKind, KindSet, OwnerId, Position, SessionId, Stream, SubjectId,
-        Timestamp, record::ActorKind,
-    };
+    Actor, Event, EventId, EventKind, KindSet, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp,
+    record::ActorKind,
+};
 use tenure_log::StoredCommit;
 
 use super::{

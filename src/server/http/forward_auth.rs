@@ -16,10 +16,10 @@ use utoipa::openapi::path::Operation;
 
 use crate::authority::{Context, Failure, Granted, Holder, Inactive};
 use tenure_core::{
-        Timestamp,
-        event::Role,
-        session::{Session, TokenFault},
-    };
+    Timestamp,
+    event::Role,
+    session::{Session, TokenFault},
+};
 
 use super::{
     Api, Peer,

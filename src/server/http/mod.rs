@@ -72,13 +72,13 @@ use self::{
     throttle::Throttle,
 };
 use crate::admission::{Admission, Limits, Places};
-use tenure_audit::Evidence;
 use crate::authority::Authority;
-use crate::notify::webhooks::Webhooks;
-use tenure_protocol::clock::TestClock;
 use crate::config::Networks;
-use tenure_core::Position;
+use crate::notify::webhooks::Webhooks;
 use crate::projections::Projections;
+use tenure_audit::Evidence;
+use tenure_core::Position;
+use tenure_protocol::clock::TestClock;
 
 /// What every handler works with.
 pub struct Api {

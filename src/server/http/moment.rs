@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::projections::history::{self, Moment};
 use tenure_core::{Position, Timestamp, event::Role};
 use tenure_log::waiting_for_disk;
-use crate::projections::history::{self, Moment};
 
 use super::{
     Api,

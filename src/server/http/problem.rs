@@ -8,14 +8,14 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::authority::{Failure, Inactive};
-use tenure_core::{
-        CredentialId, Position, Seconds, Timestamp,
-        budget::Constraint,
-        event::Trigger,
-        refusal::{FieldError, Refusal, listed},
-        session::{Status, TokenFault},
-    };
 use crate::projections::history::HistoryError;
+use tenure_core::{
+    CredentialId, Position, Seconds, Timestamp,
+    budget::Constraint,
+    event::Trigger,
+    refusal::{FieldError, Refusal, listed},
+    session::{Status, TokenFault},
+};
 
 /// One row of the table.
 struct Row {

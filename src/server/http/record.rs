@@ -6,11 +6,11 @@ use std::{fmt::Display, str::FromStr, sync::Arc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::notify::News;
-use tenure_core::{Event, KindSet, Position, SessionId, Stream, SubjectId};
 use crate::gate::Wanted;
-use tenure_log::{StoredCommit, waiting_for_disk};
+use crate::notify::News;
 use crate::projections::history::{self, HistoryError};
+use tenure_core::{Event, KindSet, Position, SessionId, Stream, SubjectId};
+use tenure_log::{StoredCommit, waiting_for_disk};
 
 use super::{
     Api,

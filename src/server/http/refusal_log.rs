@@ -10,8 +10,8 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::admission::network;
-use tenure_protocol::clock::stopwatch;
 use tenure_core::CredentialId;
+use tenure_protocol::clock::stopwatch;
 
 /// How often the same is told again.
 const PERIOD: Duration = Duration::from_mins(1);

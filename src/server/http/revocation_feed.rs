@@ -12,10 +12,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use tenure_core::{
-        Digest16, Event, KeyId, OwnerId, Position, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent,
-        Timestamp,
-        event::{Selector, SessionsRevoked},
-    };
+    Digest16, Event, KeyId, OwnerId, Position, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent,
+    Timestamp,
+    event::{Selector, SessionsRevoked},
+};
 use tenure_log::{StoredCommit, waiting_for_disk};
 
 use super::{Api, call::Call, limits, moment::AskedMoment, problem::Problem, reply::Reply};

@@ -6,8 +6,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::authority::{AskedBulk, RevokedInBulk, Selection};
-use tenure_core::{KeyId, OwnerId, Position, SessionId, SubjectId, Timestamp};
 use crate::gate::Wanted;
+use tenure_core::{KeyId, OwnerId, Position, SessionId, SubjectId, Timestamp};
 
 use super::{
     call::Call,

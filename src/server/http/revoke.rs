@@ -5,11 +5,11 @@ use utoipa::ToSchema;
 
 use crate::authority::{Revocation, RevocationOfMany, Revoked, RevokedMany};
 use tenure_core::{
-        SessionId, SubjectId, Timestamp,
-        command::{Revoker, Suspender},
-        event::{Role, Trigger},
-        id::InvalidId,
-    };
+    SessionId, SubjectId, Timestamp,
+    command::{Revoker, Suspender},
+    event::{Role, Trigger},
+    id::InvalidId,
+};
 
 use super::{
     access::Caller,

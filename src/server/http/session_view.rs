@@ -5,14 +5,14 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::authority::Authority;
-use tenure_core::{
-        Mode, OwnerId, Position, SealedText, Seconds, SessionId, Stream, SubjectId, Timestamp,
-        event::Trigger,
-        policy::OnReuse,
-        session::{Revocation, Session, Status},
-        subject::Subject,
-    };
 use crate::projections::history::Moment;
+use tenure_core::{
+    Mode, OwnerId, Position, SealedText, Seconds, SessionId, Stream, SubjectId, Timestamp,
+    event::Trigger,
+    policy::OnReuse,
+    session::{Revocation, Session, Status},
+    subject::Subject,
+};
 
 use super::{
     Api,

@@ -3,13 +3,13 @@
 
 use std::{cmp::Reverse, collections::HashSet, sync::Arc};
 
-use tenure_core::{
-        Position, SessionId,
-        session::{SharedSession, Status},
-        subject::Subject,
-    };
 use crate::gate::Wanted;
 use crate::projections::session_list::{Marked, SessionList, Sought};
+use tenure_core::{
+    Position, SessionId,
+    session::{SharedSession, Status},
+    subject::Subject,
+};
 
 use super::{Api, access::Caller, call::Call, moment::Reading, problem::Problem, sessions::Filter};
 

@@ -8,13 +8,13 @@ use utoipa::ToSchema;
 
 use crate::authority::NewSession;
 use tenure_core::{
-        Digest16, Mode, OwnerId, Position, SessionId, SubjectId, Timestamp,
-        command::AskedTerms,
-        policy::OnReuse,
-        session::{Session, Status},
-        state::State,
-        subject::Subject,
-    };
+    Digest16, Mode, OwnerId, Position, SessionId, SubjectId, Timestamp,
+    command::AskedTerms,
+    policy::OnReuse,
+    session::{Session, Status},
+    state::State,
+    subject::Subject,
+};
 
 use super::{
     Api,

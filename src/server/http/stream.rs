@@ -16,10 +16,10 @@ use tokio::{
 
 use crate::admission::Stream;
 use crate::notify::{Batch, Cursor};
-use tenure_protocol::clock::stopwatch;
+use crate::projections::history;
 use tenure_core::{Position, Timestamp};
 use tenure_log::waiting_for_disk;
-use crate::projections::history;
+use tenure_protocol::clock::stopwatch;
 
 use super::{
     Api,

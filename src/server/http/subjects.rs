@@ -7,14 +7,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::authority::{NewProfile, Registered, SubjectChanges};
-use tenure_core::{
-        OwnerId, Position, SubjectId, Timestamp,
-        event::{ProfileChanges, Role, SubjectKind},
-        policy::OnLimit,
-        state::State,
-        subject::Subject,
-    };
 use crate::projections::history::Moment;
+use tenure_core::{
+    OwnerId, Position, SubjectId, Timestamp,
+    event::{ProfileChanges, Role, SubjectKind},
+    policy::OnLimit,
+    state::State,
+    subject::Subject,
+};
 
 use super::{
     Api,

@@ -4,10 +4,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::authority::NewSuspension;
-use tenure_core::{
-        Actor, SubjectId, Timestamp, command::Suspender, decide::UNTIL_AHEAD, event::Role, subject::Subject,
-    };
 use crate::projections::history::Moment;
+use tenure_core::{
+    Actor, SubjectId, Timestamp, command::Suspender, decide::UNTIL_AHEAD, event::Role, subject::Subject,
+};
 
 use super::{
     Api,

@@ -7,11 +7,11 @@ use utoipa::ToSchema;
 
 use crate::authority::{NewUse, Used};
 use tenure_core::{
-        Amount, SessionId, Timestamp,
-        budget::{Constraints, Usage, Use},
-        session::Session,
-        text::fault_of_text,
-    };
+    Amount, SessionId, Timestamp,
+    budget::{Constraints, Usage, Use},
+    session::Session,
+    text::fault_of_text,
+};
 
 use super::{
     access::Caller,

@@ -8,19 +8,17 @@ use zeroize::Zeroizing;
 
 use crate::authority::{Context, Failure};
 use crate::notify::{
-        NoticeId,
-        webhooks::{
-            Answer, Attempt, DeliveryReport, DeliveryStatus, Destination, NotNow, Outcome, draw_secret,
-        },
-    };
-use tenure_core::{
-        Event, NoticeKind, OwnerId, Position, SystemEvent, Timestamp, WebhookId,
-        event::WebhookCreated,
-        webhook::{Webhook, WebhookFormat},
-    };
-use tenure_protocol::entropy;
-use tenure_log::waiting_for_disk;
+    NoticeId,
+    webhooks::{Answer, Attempt, DeliveryReport, DeliveryStatus, Destination, NotNow, Outcome, draw_secret},
+};
 use crate::projections::history;
+use tenure_core::{
+    Event, NoticeKind, OwnerId, Position, SystemEvent, Timestamp, WebhookId,
+    event::WebhookCreated,
+    webhook::{Webhook, WebhookFormat},
+};
+use tenure_log::waiting_for_disk;
+use tenure_protocol::entropy;
 
 use super::{
     call::Call,

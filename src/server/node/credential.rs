@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 
 use super::{Node, Options, StartError};
 use crate::authority::{Authority, Context, NewCredential};
-use tenure_core::{Actor, CredentialId, Timestamp, event::Role, record::ActorKind, system::System};
 use crate::tokens::ApiKey;
+use tenure_core::{Actor, CredentialId, Timestamp, event::Role, record::ActorKind, system::System};
 
 /// Writes the key before the event that admits it: a crash between the two leaves a key that opens nothing,
 /// and the next start makes another.

@@ -6,11 +6,11 @@ use super::{
     StartError,
     snapshot::{self, Snapshot},
 };
-use tenure_audit::Nodes;
 use crate::authority::IdempotencyTable;
+use crate::projections::Projections;
+use tenure_audit::Nodes;
 use tenure_core::{Event, Position, Stream, SubjectEvent, SubjectId, state::State};
 use tenure_log::{EventLog, SledLog, StoredCommit};
-use crate::projections::Projections;
 
 /// What a start makes of the log.
 pub(super) struct Folded {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tenure_audit::live_check::Published;
 use crate::authority::{Authority, Live};
-use tenure_core::{Position, SessionId, SubjectId, subject::Subject, system::System};
 use crate::projections::Known;
+use tenure_audit::live_check::Published;
+use tenure_core::{Position, SessionId, SubjectId, subject::Subject, system::System};
 
 /// What projections are put together from.
 impl Known for Live {

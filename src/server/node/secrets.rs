@@ -4,11 +4,13 @@ use std::{collections::HashMap, fs, path::Path, sync::Arc};
 
 use super::{StartError, binding::Binding, folding::Folded};
 use crate::authority::Secrets;
-use tenure_core::{KeyUse, Position, SealedText, Stream, SubjectId, Timestamp, state::State, subject::Subject};
-use tenure_protocol::entropy::Entropy;
-use tenure_files::key_files::{self, KeyFileError};
 use crate::personal_data::SubjectKeys;
 use crate::tokens::{Digests, Keyring, Tokens};
+use tenure_core::{
+    KeyUse, Position, SealedText, Stream, SubjectId, Timestamp, state::State, subject::Subject,
+};
+use tenure_files::key_files::{self, KeyFileError};
+use tenure_protocol::entropy::Entropy;
 
 /// So many verified tokens are remembered, at about 80 bytes each.
 const REMEMBERED_TOKENS: usize = 1_000_000;

@@ -27,10 +27,10 @@ use async_broadcast::{InactiveReceiver, Receiver, RecvError, Sender};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Semaphore;
 
-use tenure_protocol::clock;
 use tenure_core::{Event, KindSet, Position};
-use tenure_log::{EventLog, LogError, StoredCommit, waiting_for_disk};
 use tenure_log::panics::Watch;
+use tenure_log::{EventLog, LogError, StoredCommit, waiting_for_disk};
+use tenure_protocol::clock;
 
 use super::{
     notice::Notice,

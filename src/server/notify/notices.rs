@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use tenure_core::{
-        Digest16, Event, OwnerId, Position, SealedText, SessionId, Stream, SubjectEvent, SubjectId,
-        SystemEvent, Timestamp,
-        event::{self, ExpiringSoon, Trigger},
-        session::{Session, SharedSession},
-        subject::Subject,
-    };
+    Digest16, Event, OwnerId, Position, SealedText, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent,
+    Timestamp,
+    event::{self, ExpiringSoon, Trigger},
+    session::{Session, SharedSession},
+    subject::Subject,
+};
 use tenure_log::StoredCommit;
 
 use super::notice::{

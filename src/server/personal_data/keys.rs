@@ -20,8 +20,8 @@ use super::{
     slots::{HEADER, NoSlot, PAGE_SLOTS, SLOT, Slot, SlotBytes, Tag},
 };
 use tenure_core::{Position, SealedText, Stream};
-use tenure_protocol::entropy::Entropy;
 use tenure_files::key_files::{KeyFileError, Writes, open_private, private_directory, sync_directory};
+use tenure_protocol::entropy::Entropy;
 
 const EXPECTED: &str = "the keys of subjects";
 

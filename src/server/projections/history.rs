@@ -1,9 +1,9 @@
 //! Earlier states: what a subject, or everything, was as of some moment. Folded from the log on demand.
 
 use tenure_core::{
-        Position, Stream, SubjectId, Timestamp, evolve::IllegalEvent, fold::Ledger, scope::Scope,
-        state::State, subject::Subject,
-    };
+    Position, Stream, SubjectId, Timestamp, evolve::IllegalEvent, fold::Ledger, scope::Scope, state::State,
+    subject::Subject,
+};
 use tenure_log::{EventLog, LogError, StoredCommit};
 
 use super::Projections;

@@ -13,9 +13,9 @@ pub mod timeline;
 use parking_lot::RwLock;
 
 use tenure_core::{
-        Event, OwnerId, Position, SessionId, Stream, SubjectEvent, SubjectId, fold::Ledger, state::State,
-        subject::Subject,
-    };
+    Event, OwnerId, Position, SessionId, Stream, SubjectEvent, SubjectId, fold::Ledger, state::State,
+    subject::Subject,
+};
 use tenure_log::StoredCommit;
 
 use self::{

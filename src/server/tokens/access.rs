@@ -70,9 +70,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::tokens::Keyring;
     use tenure_core::{KeyUse, keys::Keys};
     use tenure_protocol::entropy::SeededEntropy;
-    use crate::tokens::Keyring;
     use tenure_verify as verify;
 
     fn claims() -> AccessClaims {
@@ -124,7 +124,8 @@ mod tests {
         let paserk = keyring.public(&id, Timestamp::ZERO).unwrap();
         let token = Tokens::new(keyring, 0, &entropy).sign(&claims());
         let made = json!({ "keyId": id, "paserk": paserk, "claims": claims(), "token": token.expose() });
-        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("fixtures/tokens/access.v1.json");
+        let path =
+            Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("fixtures/tokens/access.v1.json");
         if std::env::var_os("TENURE_WRITE_SAMPLES").is_some() && !path.exists() {
             fs::write(&path, format!("{made:#}\n")).unwrap();
         }

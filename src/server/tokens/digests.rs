@@ -10,8 +10,8 @@ use blake3::Hasher;
 use zeroize::Zeroizing;
 
 use tenure_core::{Digest16, SessionId};
-use tenure_protocol::entropy::{self, Entropy};
 use tenure_files::key_files::{KeyFileError, private_directory, read_private, write_private};
+use tenure_protocol::entropy::{self, Entropy};
 
 const EXPECTED: &str = "64 hex digits";
 const MARK: &str = "tenure 2026 mark of the key of digests";

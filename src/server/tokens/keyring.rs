@@ -8,8 +8,8 @@ use super::{
     shelf::{Material, Shelf},
 };
 use tenure_core::{KeyId, KeyUse, Timestamp, keys::Keys};
-use tenure_protocol::entropy::Entropy;
 use tenure_files::key_files::{KeyFileError, Writes};
+use tenure_protocol::entropy::Entropy;
 
 /// The keys of all tokens, at least one of each use. Cheap to clone; clones see each other's changes.
 #[derive(Clone, Debug)]

@@ -18,8 +18,10 @@ use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
 use tenure_core::{KeyId, Timestamp, keys::Key};
+use tenure_files::key_files::{
+    KeyFileError, Writes, private_directory, read_private, sync_directory, write_private,
+};
 use tenure_protocol::entropy::Entropy;
-use tenure_files::key_files::{KeyFileError, Writes, private_directory, read_private, sync_directory, write_private};
 
 /// What a key is made of.
 pub(super) trait Material: Sized + Debug {

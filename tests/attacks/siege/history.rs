@@ -1,7 +1,7 @@
 //! A long history, written without a server: what is costly to read.
 
 use tenure::{
-    domain::{
+    core::{
         Actor, Commit, CommitId, Event, Mode, Position, Seconds, SessionId, Stream, SubjectEvent, SubjectId,
         Timestamp,
         event::{Profile, SessionCreated, SubjectRegistered, Terms},

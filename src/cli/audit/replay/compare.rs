@@ -5,16 +5,16 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 use serde_json::{Value, json};
 
 use super::damaged;
-use tenure_audit::{diff::differences, replay::digest, view::SessionState};
 use crate::cli::{
-        ambient,
-        audit::{found::Ending, known::Trusted, source::Source, stopped::expect_data},
-        client::Request,
-        context::Global,
-        failure::Failure,
-        output::{Column, Output},
-        pages,
-    };
+    ambient,
+    audit::{found::Ending, known::Trusted, source::Source, stopped::expect_data},
+    client::Request,
+    context::Global,
+    failure::Failure,
+    output::{Column, Output},
+    pages,
+};
+use tenure_audit::{diff::differences, replay::digest, view::SessionState};
 use tenure_core::{Position, SessionId, Timestamp, session::Session, state::State};
 use tenure_server::node::snapshot;
 

@@ -8,8 +8,8 @@ use prometheus_client::{
 };
 
 use super::{Labels, count, set};
-use crate::http::Api;
 use crate::gate::{Gate, Load};
+use crate::http::Api;
 
 /// The load of every gate, read off whenever somebody looks.
 #[derive(Default)]

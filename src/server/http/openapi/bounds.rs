@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 use super::super::{access_tokens, limits, problem::INACTIVE};
 use crate::notify::webhooks;
 use tenure_core::{
-        EventKind, NoticeKind, Policy,
-        policy::{IDLE_TIMEOUT, OnReuse, REJECT_WINDOW, SHORTEST_TTL},
-    };
+    EventKind, NoticeKind, Policy,
+    policy::{IDLE_TIMEOUT, OnReuse, REJECT_WINDOW, SHORTEST_TTL},
+};
 
 /// Text without control characters.
 const PRINTABLE: &str = r"^[^\x00-\x1f\x7f-\x9f]*$";

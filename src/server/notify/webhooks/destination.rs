@@ -15,11 +15,11 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use tenure_core::{
-        WebhookId,
-        webhook::{Webhook, WebhookFormat},
-    };
-use tenure_protocol::entropy::{self, Entropy};
+    WebhookId,
+    webhook::{Webhook, WebhookFormat},
+};
 use tenure_files::key_files::{self, KeyFileError, Writes};
+use tenure_protocol::entropy::{self, Entropy};
 
 use super::{address::is_global, format};
 

@@ -19,9 +19,9 @@ use super::{
     outcome::{Answer, Outcome},
 };
 use crate::notify::{Batch, Cursor, Notice, NoticeId};
-use tenure_protocol::clock::wall_time;
 use tenure_core::{Position, webhook::Webhook};
 use tenure_log::{LogError, waiting_for_disk};
+use tenure_protocol::clock::wall_time;
 
 /// A clock that is moved by hand does not wake anybody; it tells by an [`Order`].
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);

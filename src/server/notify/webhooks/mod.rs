@@ -57,9 +57,9 @@ use self::{
     store::{Store, StoreError},
 };
 use super::{Cursor, Notice, NoticeId, Present};
-use tenure_protocol::clock::stopwatch;
 use tenure_core::{EventKind, KindSet, Position, Timestamp, WebhookId, webhook::Webhook};
 use tenure_log::{LogError, waiting_for_disk};
+use tenure_protocol::clock::stopwatch;
 
 /// After an event of these kinds there are other webhooks than before.
 const CONCERN_WEBHOOKS: KindSet = KindSet::of(&[EventKind::WebhookCreated, EventKind::WebhookDeleted]);

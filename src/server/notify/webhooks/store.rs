@@ -184,9 +184,9 @@ fn to_cbor(delivery: &Delivery) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::notify::{
-            notice::{Details, Expired, Notice, NoticeKind},
-            webhooks::outcome::Outcome,
-        };
+        notice::{Details, Expired, Notice, NoticeKind},
+        webhooks::outcome::Outcome,
+    };
     use tenure_core::{SessionId, Timestamp, event::ExpiryCause};
 
     fn notice(position: u64) -> Notice {

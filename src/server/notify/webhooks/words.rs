@@ -4,13 +4,13 @@
 use jiff::Timestamp as Moment;
 
 use crate::notify::notice::{
-        Created, Details, EndIsNear, Expired, Notice, RenewalRejected, Renewed, Revoked, Suspension,
-    };
+    Created, Details, EndIsNear, Expired, Notice, RenewalRejected, Renewed, Revoked, Suspension,
+};
 use tenure_core::{
-        Actor, NoticeKind, Timestamp,
-        event::{ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode, Trigger},
-        record::ActorKind,
-    };
+    Actor, NoticeKind, Timestamp,
+    event::{ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode, Trigger},
+    record::ActorKind,
+};
 
 /// Texts that people chose are cut to so many characters, so that no message exceeds what a service takes.
 const LONGEST: usize = 200;

@@ -2,15 +2,15 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use super::*;
 use tenure_core::{
-        Commit, CommitId, Event, Seconds, Stream,
-        command::{RotateKey, SystemCommand},
-        decide::decide_system,
-        keys::Retire,
-        observed::Observed,
-        state::State,
-    };
-use tenure_protocol::entropy::{OsEntropy, SeededEntropy};
+    Commit, CommitId, Event, Seconds, Stream,
+    command::{RotateKey, SystemCommand},
+    decide::decide_system,
+    keys::Retire,
+    observed::Observed,
+    state::State,
+};
 use tenure_files::key_files::write_private;
+use tenure_protocol::entropy::{OsEntropy, SeededEntropy};
 
 const START: Timestamp = Timestamp::from_millis(1_000_000);
 

@@ -4,14 +4,13 @@ use std::{fs, path::PathBuf};
 
 use super::*;
 use crate::notify::notice::{
-        Created, Details, EndIsNear, Expired, NoticeId, NoticeKind, RenewalRejected, Renewed, Revoked,
-        Suspension,
-    };
+    Created, Details, EndIsNear, Expired, NoticeId, NoticeKind, RenewalRejected, Renewed, Revoked, Suspension,
+};
 use tenure_core::{
-        Actor, Position, SessionId,
-        event::{ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode, Trigger},
-        record::ActorKind,
-    };
+    Actor, Position, SessionId,
+    event::{ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode, Trigger},
+    record::ActorKind,
+};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const NAME: &str = "Night <Crawler> & *Söhne* @everyone";
@@ -108,7 +107,8 @@ fn written(format: WebhookFormat, news: &News<'_>) -> (Message, Value) {
 }
 
 fn fixture(format: &str, name: &str) -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(format!("fixtures/webhooks/{format}/{name}.json"))
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+        .join(format!("fixtures/webhooks/{format}/{name}.json"))
 }
 
 fn read(path: &PathBuf) -> Value {
