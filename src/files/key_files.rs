@@ -96,6 +96,7 @@ pub enum KeyFileError {
 }
 
 impl KeyFileError {
+    /// Why a file could not be read or written: says which.
     pub fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         |source| Self::Io { path: path.to_owned(), source }
     }
@@ -125,6 +126,7 @@ impl KeyFileError {
         }
     }
 
+    /// Of a file that is there and not what it should be.
     pub fn damaged(path: &Path, expected: &'static str) -> Self {
         Self::Damaged { path: path.to_owned(), expected }
     }
