@@ -5,42 +5,33 @@
 //!
 //! # The flow
 //!
-//! A *command* asks, the *domain* decides, the fact is appended to the *log*, and everything else is derived
+//! A *command* asks, the *core* decides, the fact is appended to the *log*, and everything else is derived
 //! from the log.
 //!
 //! ```text
-//!   caller ─► api / cli ─► authority ─► domain::decide ─► log.append ─► (durable) ─► domain::evolve ─► reply
+//!   caller ─► api / cli ─► authority ─► core::decide ─► log.append ─► (durable) ─► core::evolve ─► reply
 //!                                                             │
 //!                                                             └─► projections  (lists, histories, the past)
 //! ```
 //!
 //! # Where things are
 //!
-//! | module | what it is |
-//! |---|---|
-//! | [`domain`] | the rules: [`decide`](domain::decide) may say no, [`evolve`](domain::evolve) may not; no I/O, no clock, no chance |
-//! | [`log`] | the truth: an append-only log of commits, in memory or on disk |
-//! | [`tokens`] | proofs: session tokens, API keys, keyed digests |
-//! | [`texts`] | text about people, sealed so that it can be forgotten |
-//! | [`bus`] | the news: history, then live; notices; webhooks |
-//! | [`authority`] | the one write path, and the check |
-//! | [`projections`] | answers that no decision asks for; disposable |
-//! | [`audit`] | evidence: signed heads, proofs, exports, replay, what-if |
-//! | [`admission`] | who is let in while there is room, and who waits when there is not |
-//! | [`api`] | HTTP: one table of routes, one table of errors |
-//! | [`client`] | for agents and services: calls, and a session held and kept renewed |
-//! | [`cli`] | the command line |
-//! | [`node`] | an authority on a data directory: what a program embeds |
-//! | [`server`] | a node, its API and a socket |
-//! | [`verify`] | for services that take tokens: a verifier that follows the revocations, a tower layer; no server code |
-//! | [`process`] | what the process may do and what others see of it: file modes, core dumps, descriptors |
-//! | `panics` | the panic of a part, kept from ending the others |
-//! | `gate` | costly work: a few jobs at once on threads of their own, given up when nobody waits for them |
-//! | `memo` | genuine tokens, known by a digest: not to be judged twice by cryptography |
-//! | [`config`], [`clock`], [`entropy`], [`key_files`], `outbound`, [`telemetry`] | settings, time, chance, secret files, requests to elsewhere, log lines: the edges of the process |
+//! Each part is a crate of its own, which this one shows under a short name; the parts of the server that a program
+//! embeds are shown at the top as well.
 //!
-//! Which may use which is said in `tests/tidy/arrows.rs`, and held by it. `docs/architecture.md` walks through a renewal
-//! and names the place of the next event, route, setting and command.
+//! | module | crate | what it is |
+//! |---|---|---|
+//! | [`core`] | `tenure-core` | the rules: [`decide`](core::decide) may say no, [`evolve`](core::evolve) may not; no I/O, no clock, no chance |
+//! | [`log`] | `tenure-log` | the truth: an append-only log of commits, in memory or on disk |
+//! | [`audit`] | `tenure-audit` | evidence: signed heads, proofs, exports, replay, what-if |
+//! | [`client`] | `tenure-client` | for agents and services: calls, and a session held and kept renewed |
+//! | [`verify`] | `tenure-verify` | for services that take tokens: a verifier that follows the revocations, a tower layer; no server code |
+//! | [`server`] | `tenure-server` | everything that runs: [`node`], [`authority`], [`http`], [`notify`], [`serve`] and the rest |
+//! | [`clock`], [`entropy`] | `tenure-protocol` | time and chance, which are arguments everywhere |
+//! | [`cli`] | | the command line |
+//!
+//! Cargo holds the arrows between the crates, and `tests/tidy/arrows.rs` those inside the server. `docs/architecture.md`
+//! walks through a renewal and names the place of the next event, route, setting and command.
 //!
 //! # In a program
 //!
@@ -81,7 +72,7 @@ pub use tenure_log as log;
 pub use tenure_protocol::{clock, entropy};
 pub use tenure_server::{
     self as server, admission, authority, config, http, node, notify, personal_data, process, projections,
-    service, telemetry, tokens,
+    serve, telemetry, tokens,
 };
 pub use tenure_verify as verify;
 

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::failure::Failure;
 use tenure_server::config::{self, Config, Flag, Networks, Raw};
-use tenure_server::service::{self as server, Listening};
+use tenure_server::serve::{self as server, Listening};
 use tenure_server::telemetry::{self, Form};
 
 /// How the authority is to run. What is not given here comes from the settings file, the environment and the

@@ -1,4 +1,17 @@
-//! The words that everybody who speaks of sessions shares: ids, times, amounts, positions and the format of tokens.
+//! The words that the parts of Tenure share: ids, times, amounts, positions and the format of tokens; and the clock and
+//! the source of chance, so that both are arguments wherever they are needed.
+//!
+//! What was checked has a type of its own, so nothing is checked twice:
+//!
+//! ```
+//! use tenure_protocol::{SubjectId, Timestamp};
+//!
+//! let subject: SubjectId = "agent-7".parse()?;
+//! assert_eq!(subject.as_str(), "agent-7");
+//! assert!("no spaces here".parse::<SubjectId>().is_err());
+//! assert_eq!(Timestamp::from_millis(0).to_string(), "1970-01-01T00:00:00.000Z");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod amount;
 pub mod clock;

@@ -10,6 +10,6 @@ pub mod notify;
 pub mod personal_data;
 pub mod process;
 pub mod projections;
-pub mod service;
+pub mod serve;
 pub mod telemetry;
 pub mod tokens;

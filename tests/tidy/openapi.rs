@@ -1,6 +1,6 @@
 //! The OpenAPI document says what a request may hold, for every route, whoever adds it.
 //!
-//! Its limits are read from the constants by which requests are checked (`src/api/openapi/bounds.rs`). Here is that
+//! Its limits are read from the constants by which requests are checked (`src/server/http/openapi/bounds.rs`). Here is that
 //! none is missing, and that the words beside them say the same. `tests/http/bounds.rs` asks the binary.
 
 use std::collections::BTreeSet;
