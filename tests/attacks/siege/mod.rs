@@ -135,19 +135,15 @@ impl Siege {
             after.told(),
             writes.told()
         );
-        self.is_bounded("a check", &during);
-        self.is_bounded("a write", &writes);
+        self.is_bounded("a check", &during, self.bound);
+        // Those go on; checks and ends come first.
+        self.is_bounded("a write", &writes, 10 * self.bound);
         assert!(peak <= MOST_MEBIBYTES, "{}: {peak} MiB", self.name);
         self.is_as_before(&before, &after);
     }
 
-    fn is_bounded(&self, what: &str, seen: &Seen) {
-        assert!(
-            seen.at(99) <= self.bound,
-            "{}: of {what} the 99th percentile is {:?}",
-            self.name,
-            seen.at(99)
-        );
+    fn is_bounded(&self, what: &str, seen: &Seen, bound: Duration) {
+        assert!(seen.at(99) <= bound, "{}: of {what} the 99th percentile is {:?}", self.name, seen.at(99));
     }
 
     /// What other work on the machine does to a probe is less than a fifth of the bound.

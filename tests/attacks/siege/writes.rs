@@ -46,6 +46,9 @@ fn one_key_changes_a_profile_without_end() {
     siege.hold(&|server, stop| flood(server, stop, &change));
 }
 
+/// A batch of creates for a crowded subject takes several times as long, also on a slow machine.
+const ENDED: Duration = Duration::from_millis(100);
+
 /// The session's end, and how long it took.
 fn ended(server: &Server, session: &str) -> Duration {
     let (mut client, begun) = (server.call(FRIEND), stopwatch());
@@ -72,8 +75,8 @@ fn ends_wait_behind_creates_for_crowded_subjects() {
                 pause(Duration::from_millis(20));
             }
         }
-        by_many(stop, 16, || {
-            let mut client = server.call(ATTACKER);
+        by_many(stop, 60, || {
+            let Ok(mut client) = server.try_call(ATTACKER) else { return };
             while !stop.load(Ordering::Relaxed) && client.try_ask(&create).is_ok() {
                 created.fetch_add(1, Ordering::Relaxed);
             }
@@ -81,7 +84,8 @@ fn ends_wait_behind_creates_for_crowded_subjects() {
     });
     let mut times = times.into_inner().unwrap();
     times.sort_unstable();
-    siege.is_bounded("an end", &Seen(times));
+    let (ends, bound) = (Seen(times), siege.bound.min(ENDED));
+    assert!(ends.at(99) <= bound, "of ends the 99th percentile is {:?}", ends.at(99));
     assert!(created.into_inner() > 100);
 }
 
