@@ -160,7 +160,7 @@ fn five_times_as_many_callers_as_fill_it_lose_nothing_and_keep_no_check_waiting(
         "usage.burst=100000",
         "idempotency.max=10000000",
     ];
-    let server = Server::with(620, &settings);
+    let server = Server::with(1_024, &settings);
     let keys: Vec<_> = (0..KEYS).map(|_| server.key("issuer")).collect();
     let callers: Vec<_> = sessions(&server, 5 * FILL)
         .into_iter()

@@ -13,13 +13,13 @@ use std::{
 use serde_json::json;
 use tenure::clock::{pause, stopwatch};
 
-use super::{Siege, by_many, crowd, flood, history, once, with};
+use super::{Siege, by_many, crowd, flood, once, with};
 use crate::client::{ATTACKER, FRIEND, Server, request};
 
 /// A page of an owner who has nothing was a walk over everything, on a thread that answers checks.
 #[test]
 fn an_owner_without_a_subject_asks_for_pages() {
-    let siege = Siege::on("pages of an owner of nothing", history::long(&[]));
+    let siege = Siege::of_long("pages of an owner of nothing", &[]);
     let key = siege.server.owner("mallory");
     let asked = ["/v1/sessions", "/v1/sessions?device=none", "/v1/subjects"];
     let asked = asked.map(|target| request("GET", target, &with(&key), "", 0));
@@ -33,7 +33,7 @@ fn an_owner_without_a_subject_asks_for_pages() {
 /// Each of sixty-four reads of the past folded the whole history, at once: gigabytes, and no check was answered.
 #[test]
 fn an_auditor_asks_sixty_four_times_at_once_for_the_past() {
-    let siege = Siege::on("the past, 64 at once", history::long(&[]));
+    let siege = Siege::of_long("the past, 64 at once", &[]);
     let key = siege.server.key("auditor");
     let head = siege.server.metric("tenure_position");
     let next = AtomicUsize::new(0);
@@ -50,7 +50,7 @@ fn an_auditor_asks_sixty_four_times_at_once_for_the_past() {
 /// 540 exports that nobody read took all threads that names are looked up on, and each held megabytes.
 #[test]
 fn exports_are_begun_and_not_read() {
-    let siege = Siege::on("exports that nobody reads", history::long(&["webhooks.allow_private=true"]));
+    let siege = Siege::of_long("exports that nobody reads", &["webhooks.allow_private=true"]);
     let key = siege.server.key("auditor");
     let export = request("GET", "/v1/audit/export", &with(&key), "", 0);
     let receiver = Receiver::start();
@@ -120,7 +120,7 @@ impl Receiver {
 /// requests read the whole log twenty times.
 #[test]
 fn an_owner_without_a_subject_tests_and_redelivers_without_end() {
-    let siege = Siege::on("tests and redeliveries", history::long(&["webhooks.allow_private=true"]));
+    let siege = Siege::of_long("tests and redeliveries", &["webhooks.allow_private=true"]);
     let key = siege.server.owner("mallory");
     let receiver = Receiver::start();
     let hook = receiver.hook(&siege.server, &key);
