@@ -28,7 +28,7 @@
 //! # An agent
 //!
 //! ```no_run
-//! use tenure::client::{Client, Holder, Use};
+//! use tenure_client::{Client, Holder, Use};
 //!
 //! # async fn work() -> Result<(), Box<dyn std::error::Error>> {
 //! // Where `tenure run` or `tenure session create --session-file` put the session.
@@ -51,7 +51,7 @@
 //! # A service
 //!
 //! ```no_run
-//! use tenure::client::{Client, Judgement, Secret};
+//! use tenure_client::{Client, Judgement, Secret};
 //!
 //! # async fn serve(shown: Secret) -> Result<(), Box<dyn std::error::Error>> {
 //! let authority = Client::new("http://127.0.0.1:7300")?.with_credential(Secret::new("tnr_key_…"));

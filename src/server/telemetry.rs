@@ -55,7 +55,7 @@ pub enum TelemetryError {
     Thread(#[from] io::Error),
 }
 
-/// Sets it up for the whole process. The filter is one of `tracing`, such as `info,tenure::log=debug`;
+/// Sets it up for the whole process. The filter is one of `tracing`, such as `info,tenure_log=debug`;
 /// whoever calls has it from a flag or from `TENURE_LOG`.
 ///
 /// A panic becomes a line like any other: the usual hook would wait for standard error, or end the process with a

@@ -46,7 +46,7 @@ fn write_for_ever(dir: &Path) {
 /// Lets a writer work until it has acknowledged so many batches, and kills it; gives the last acknowledged position.
 fn killed_after(dir: &Path, batches: usize) -> u64 {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "log::sled::kills::acknowledged_commits_survive_a_kill", "--nocapture"])
+        .args(["--exact", "sled::kills::acknowledged_commits_survive_a_kill", "--nocapture"])
         .env(WRITES_TO, dir)
         .stdout(Stdio::piped())
         .spawn()
