@@ -352,6 +352,10 @@ fn a_bulk_revocation_is_delivered_once_to_each_owner_concerned() {
     assert_eq!(bob.wait_for_accepted(1).len(), 1);
     // One that was down at first is told too, and of nothing else.
     alice.wait_for(1);
+    // Only when the failure is noted is it known from when on the next attempt is due.
+    let is_noted =
+        |deliveries: &[Value]| deliveries.iter().any(|one| !one["attempts"].as_array().unwrap().is_empty());
+    server.wait_for_deliveries(&of_alice, is_noted);
     alice.behave(OK);
     server.advance(60);
     let told = &alice.wait_for_accepted(1)[0];
