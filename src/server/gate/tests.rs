@@ -60,11 +60,13 @@ async fn so_many_jobs_run_so_many_wait_and_the_next_is_turned_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn work_is_told_when_its_caller_has_gone() {
     let gate = Gate::new("tested", 1, 1);
+    let (say_begun, begun) = mpsc::channel();
     let (say, ended) = mpsc::channel();
     let caller = {
         let gate = gate.clone();
         tokio::spawn(async move {
             gate.run(move |wanted| {
+                say_begun.send(()).unwrap();
                 while wanted.is_wanted() {
                     clock::pause(Duration::from_millis(1));
                 }
@@ -73,7 +75,9 @@ async fn work_is_told_when_its_caller_has_gone() {
             .await
         })
     };
-    until(|| gate.load().running == 1).await;
+    // A thread that runs has not looked yet whether its job is wanted, and one that is not is never begun.
+    begun.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(gate.load().running, 1);
     caller.abort();
     ended.recv_timeout(PATIENCE).expect("it stops by itself");
     until(|| gate.load().running == 0).await;
