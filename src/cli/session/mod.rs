@@ -4,6 +4,7 @@ mod access_token;
 mod cleanup;
 mod create;
 mod list;
+mod lock;
 mod renew;
 mod revoke;
 mod show;
@@ -30,6 +31,8 @@ pub(crate) enum Session {
     Renew(renew::Renew),
     /// Print the current token of a session file
     Token(token::Token),
+    /// Hold the lock of a session file until stdin is closed
+    Lock(lock::Lock),
     /// End a session, veto its renewal, or end all sessions that match
     Revoke(Box<revoke::Revoke>),
     /// Use a session, if its constraints allow it
@@ -42,17 +45,19 @@ pub(crate) enum Session {
 
 impl Session {
     pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
-        let cli = &global.context()?;
+        let named = global.named();
         match self {
-            Self::Create(create) => create.run(cli, global.named()),
-            Self::List(list) => list.run(cli),
-            Self::Show(show) => show.run(cli),
-            Self::Renew(renew) => renew.run(cli, global.named()),
-            Self::Token(token) => token.run(cli),
-            Self::Revoke(revoke) => revoke.run(cli),
-            Self::Usage(usage) => usage.run(cli, global.named()),
-            Self::AccessToken(access_token) => access_token.run(cli, global.named()),
-            Self::Cleanup => cleanup::run(cli),
+            // These two ask no server, and need neither its address nor a key.
+            Self::Token(token) => token.run(global.output()),
+            Self::Lock(lock) => lock.run(global.output()),
+            Self::Create(create) => create.run(&global.context()?, named),
+            Self::List(list) => list.run(&global.context()?),
+            Self::Show(show) => show.run(&global.context()?),
+            Self::Renew(renew) => renew.run(&global.context()?, named),
+            Self::Revoke(revoke) => revoke.run(&global.context()?),
+            Self::Usage(usage) => usage.run(&global.context()?, named),
+            Self::AccessToken(access_token) => access_token.run(&global.context()?, named),
+            Self::Cleanup => cleanup::run(&global.context()?),
         }
     }
 }

@@ -5,10 +5,14 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::{context::Context, failure::Failure};
+use crate::cli::{failure::Failure, output::Output};
 use tenure_client::SessionFile;
 
-/// Asks no server. Ask anew for each use: a renewal makes the token void.
+/// Asks no server. Run it for each use: a renewal makes the token void.
+///
+/// With -o json it prints token, expiresAt and headers, which credential helpers take as they are.
+///
+/// Example: curl -H "Authorization: Bearer $(tenure session token)" https://api.example
 #[derive(Debug, Args)]
 pub(crate) struct Token {
     /// Session file, as `tenure run` hands it to its command
@@ -17,9 +21,14 @@ pub(crate) struct Token {
 }
 
 impl Token {
-    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+    pub(crate) fn run(self, output: Output) -> Result<(), Failure> {
         let grant = SessionFile::at(&self.session_file).read()?;
         let token = grant.token.expose().to_owned();
-        cli.output.told(&json!({ "token": token }), &[token])
+        let document = json!({
+            "token": token,
+            "expiresAt": grant.expires_at,
+            "headers": { "Authorization": format!("Bearer {token}") },
+        });
+        output.told(&document, &[token])
     }
 }

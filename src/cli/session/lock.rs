@@ -1,0 +1,32 @@
+//! `tenure session lock`
+
+use std::{io, path::PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::{failure::Failure, output::Output};
+use tenure_client::SessionFile;
+
+/// For programs that write session files and have no `flock` of their own: start it with a pipe on its stdin, wait for
+/// its line, read and write the file, and close the pipe. Asks no server.
+///
+/// Example: tenure session lock agent-7.session
+#[derive(Debug, Args)]
+pub(crate) struct Lock {
+    /// The session file; it need not exist yet
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+impl Lock {
+    pub(crate) fn run(&self, output: Output) -> Result<(), Failure> {
+        let file = SessionFile::at(&self.file);
+        let locked = file.lock()?;
+        output.line(&json!({ "locked": file.path() }), || format!("locked {}", file.path().display()))?;
+        // What is written to it means nothing; its end does.
+        let closed = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        drop(locked);
+        closed.map(drop).map_err(|error| Failure::Usage(format!("stdin: {error}")))
+    }
+}

@@ -1,0 +1,9 @@
+//! The command line as people and scripts meet it: the real binary, on a server of its own.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod ground;
+#[path = "../http/server.rs"]
+#[allow(dead_code, reason = "another test target needs the rest of it")]
+mod server;
+mod session_file;
