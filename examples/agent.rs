@@ -16,7 +16,7 @@
 
 use std::{env, error::Error, process::ExitCode, time::Duration};
 
-use tenure::client::{Client, Holder, Options, SessionFile, Use};
+use tenure::client::{Client, Holder, NewUse, Options, SessionFile};
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
@@ -42,7 +42,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
 /// So many pieces of work. Each is recorded before it is done, and not done if the session's constraints forbid it.
 async fn work(session: &Holder, pieces: u32) -> Result<(), Box<dyn Error>> {
     for piece in 1..=pieces {
-        let usage = session.record_use(&Use::of("work").amount("1".parse()?)).await?;
+        let usage = session.record_use(&NewUse::of("work").amount("1".parse()?)).await?;
         // A service gets the token of this moment, never one that was kept.
         let authorization = format!("Bearer {}", session.token().expose());
         println!(

@@ -12,7 +12,7 @@ use super::{
     failure::{Failure, Problem},
     secret::Secret,
 };
-use tenure_client::{Client, Created, Error, FileError, Grant, HoldError, Locked, SessionFile};
+use tenure_client::{Client, CreatedSession, Error, FileError, Grant, HoldError, Locked, SessionFile};
 use tenure_http_client::outbound::Plaintext;
 
 /// Takes the lock of a session file that is about to be made, and finds out whether it can be.
@@ -24,7 +24,7 @@ pub(crate) fn locked(path: &Path) -> Result<Locked, Failure> {
 
 /// Writes a session that was just created to its file.
 pub(crate) fn keep(cli: &Context, locked: &Locked, reply: &Value) -> Result<Grant, Failure> {
-    let created = Created::deserialize(reply)
+    let created = CreatedSession::deserialize(reply)
         .map_err(|_| cli.client.strange(201, "the reply is not that of a session's creation"))?;
     let grant = Grant::created(cli.client.url(), &created);
     locked.write(&grant)?;

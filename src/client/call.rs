@@ -4,21 +4,24 @@ use std::{sync::Arc, time::Duration};
 
 use reqwest::Method;
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::json;
 
 use super::{
-    answers::{Created, Judged, Judgement, Page, Recorded, Renewed, Revoked, Session, Usage},
-    asked::{Filter, NewSession, Use},
     backoff,
     error::Error,
+    filter::Filter,
     http::{Http, Request},
-    secret::Secret,
     time::{ServerTime, Time},
 };
 use tenure_http_client::outbound::Plaintext;
-use tenure_protocol::SessionId;
-use tenure_protocol::clock::stopwatch;
-use tenure_protocol::entropy::{self, OsEntropy};
+use tenure_protocol::{
+    Secret, SessionId,
+    clock::stopwatch,
+    entropy::{self, OsEntropy},
+    wire::{
+        CreatedSession, IntrospectRequest, Judgement, NewSession, NewUse, Page, RecordedUsage,
+        RenewedSession, RevokedSession, SessionView, UsageView,
+    },
+};
 
 /// So long a call is tried again while it fails for the moment, unless [`Client::with_patience`] says otherwise.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -82,25 +85,29 @@ impl Client {
     }
 
     /// Creates a session (admin, issuer).
-    pub async fn create(&self, new: &NewSession) -> Result<Created, Error> {
+    pub async fn create(&self, new: &NewSession) -> Result<CreatedSession, Error> {
         self.create_under(new, &fresh_key()).await
     }
 
     /// Creates a session under a key of the caller's, which outlives this process: the same key within the authority's
     /// `idempotency.window` gives the same session.
-    pub async fn create_under(&self, new: &NewSession, idempotency_key: &str) -> Result<Created, Error> {
+    pub async fn create_under(
+        &self,
+        new: &NewSession,
+        idempotency_key: &str,
+    ) -> Result<CreatedSession, Error> {
         let mut request = with_body(Method::POST, &["v1", "sessions"], new);
         request.idempotency_key = Some(idempotency_key.to_owned());
         self.call(&request).await
     }
 
     /// Reads a session; its own token may, too.
-    pub async fn session(&self, id: SessionId) -> Result<Session, Error> {
+    pub async fn session(&self, id: SessionId) -> Result<SessionView, Error> {
         self.call(&Request::of(Method::GET, &["v1", "sessions", &id.to_string()])).await
     }
 
     /// Lists sessions, newest first.
-    pub async fn list(&self, filter: &Filter) -> Result<Page<Session>, Error> {
+    pub async fn list(&self, filter: &Filter) -> Result<Page<SessionView>, Error> {
         let mut request = Request::of(Method::GET, &["v1", "sessions"]);
         request.query = filter.query();
         self.call(&request).await
@@ -108,23 +115,22 @@ impl Client {
 
     /// Judges a token (admin, issuer, verifier). That a token is not good is an answer, no error.
     pub async fn introspect(&self, token: &Secret) -> Result<Judgement, Error> {
-        let body = json!({ "token": token.expose() });
-        let judged: Judged = self.call(&with_body(Method::POST, &["v1", "introspect"], &body)).await?;
-        Ok(judged.into())
+        let asked = IntrospectRequest::of(token.clone());
+        self.call(&with_body(Method::POST, &["v1", "introspect"], &asked)).await
     }
 
     /// Asks once for a renewal; the credential is the session's own token.
     ///
     /// When this fails for the moment, the renewal may have been granted: repeat it with the same token and the same
     /// key, and use no token in between. [`Holder`](super::Holder) and [`renew_file`](super::renew_file) do all that.
-    pub async fn renew(&self, id: SessionId, idempotency_key: &str) -> Result<Renewed, Error> {
+    pub async fn renew(&self, id: SessionId, idempotency_key: &str) -> Result<RenewedSession, Error> {
         let mut request = Request::of(Method::PUT, &["v1", "sessions", &id.to_string(), "renew"]);
         request.idempotency_key = Some(idempotency_key.to_owned());
         self.once(&request).await
     }
 
     /// Ends a session; its own token may, too. Ending it again gives the same answer.
-    pub async fn revoke(&self, id: SessionId, reason: Option<&str>) -> Result<Revoked, Error> {
+    pub async fn revoke(&self, id: SessionId, reason: Option<&str>) -> Result<RevokedSession, Error> {
         let mut request = Request::of(Method::DELETE, &["v1", "sessions", &id.to_string()]);
         request.query = reason.map(|reason| ("reason", reason.to_owned())).into_iter().collect();
         request.idempotency_key = Some(fresh_key());
@@ -132,10 +138,10 @@ impl Client {
     }
 
     /// Records a use of a session, if its constraints allow it: judged and recorded in one step.
-    pub async fn record_use(&self, id: SessionId, used: &Use) -> Result<Usage, Error> {
+    pub async fn record_use(&self, id: SessionId, used: &NewUse) -> Result<UsageView, Error> {
         let mut request = with_body(Method::POST, &["v1", "sessions", &id.to_string(), "usage"], used);
         request.idempotency_key = Some(fresh_key());
-        let recorded: Recorded = self.call(&request).await?;
+        let recorded: RecordedUsage = self.call(&request).await?;
         Ok(recorded.usage)
     }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::wire;
 use tenure_protocol::Timestamp;
 
 /// Why a call failed.
@@ -103,7 +102,7 @@ pub struct Problem {
     #[serde(default)]
     pub retryable: bool,
     /// When.
-    #[serde(default, deserialize_with = "wire::moment_or_null")]
+    #[serde(default)]
     pub retry_at: Option<Timestamp>,
     /// The position of the event that decided it.
     #[serde(default)]

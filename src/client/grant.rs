@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    answers::{Created, Renewed},
-    secret::Secret,
+use tenure_protocol::{
+    Seconds, Secret, SessionId, SubjectId, Timestamp,
+    token::SESSION_TOKEN_PREFIX,
+    wire::{CreatedSession, RenewedSession},
 };
-use tenure_protocol::{Seconds, SessionId, SubjectId, Timestamp, token::SESSION_TOKEN_PREFIX};
 
 /// The form of the file; another one has another number.
 const VERSION: u64 = 1;
@@ -41,7 +41,7 @@ pub struct Grant {
 
 impl Grant {
     /// Of a session that this authority has just created.
-    pub fn created(url: &str, created: &Created) -> Self {
+    pub fn created(url: &str, created: &CreatedSession) -> Self {
         // The first period is never cut: no session may ask for a lifetime shorter than its ttl.
         let ttl = created.expires_at.seconds_since(created.created_at);
         Self {
@@ -60,7 +60,7 @@ impl Grant {
     }
 
     /// The same session after a renewal.
-    pub(super) fn renewed(&self, renewed: &Renewed) -> Self {
+    pub(super) fn renewed(&self, renewed: &RenewedSession) -> Self {
         Self {
             token: renewed.token.clone(),
             expires_at: renewed.expires_at,

@@ -9,18 +9,18 @@ use tokio::{
 };
 
 use super::{
-    answers::{Revoked, Session, Usage},
-    asked::{NewSession, Use},
     backoff,
     call::Client,
     error::{Error, Problem},
     file::{FileError, SessionFile, Stamp},
     grant::Grant,
     renewal::{HoldError, Want, after_refusal, step},
-    secret::Secret,
     state::{End, Live, State},
 };
-use tenure_protocol::Timestamp;
+use tenure_protocol::{
+    Secret, Timestamp,
+    wire::{NewSession, NewUse, RevokedSession, SessionView, UsageView},
+};
 
 /// So long a session is left alone that is over by our clock and not by the authority's.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -144,18 +144,18 @@ impl Holder {
     }
 
     /// Reads the session.
-    pub async fn session(&self) -> Result<Session, Error> {
+    pub async fn session(&self) -> Result<SessionView, Error> {
         self.held.session().await
     }
 
     /// Records a use of the session, if its constraints allow it.
-    pub async fn record_use(&self, used: &Use) -> Result<Usage, Error> {
+    pub async fn record_use(&self, used: &NewUse) -> Result<UsageView, Error> {
         let id = self.held.id();
         self.call(|client| async move { client.record_use(id, used).await }).await
     }
 
     /// Ends the session. The file stays.
-    pub async fn revoke(&self, reason: Option<&str>) -> Result<Revoked, Error> {
+    pub async fn revoke(&self, reason: Option<&str>) -> Result<RevokedSession, Error> {
         let id = self.held.id();
         let revoked = self.call(|client| async move { client.revoke(id, reason).await }).await?;
         self.held.end(End::Revoked);
@@ -328,7 +328,7 @@ impl Held {
         error
     }
 
-    async fn session(&self) -> Result<Session, Error> {
+    async fn session(&self) -> Result<SessionView, Error> {
         let id = self.id();
         self.call(|client| async move { client.session(id).await }).await
     }

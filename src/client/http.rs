@@ -12,11 +12,10 @@ use url::Url;
 
 use super::{
     error::{Error, Problem},
-    secret::Secret,
     time::Time,
 };
 use tenure_http_client::outbound::{self, Plaintext, Unread};
-use tenure_protocol::Timestamp;
+use tenure_protocol::{Secret, Timestamp};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -89,11 +88,7 @@ impl Http {
         }
         // What it says of the body may quote it, and a token with it.
         let strange = |_| self.strange(status.as_u16(), "the document is not of the form that it must have");
-        serde_json::from_slice(&body).or_else(|error| {
-            // Metadata may be nested too deeply for a reader, and what it is beside is good all the same.
-            let document = str::from_utf8(&body).ok().and_then(outbound::document);
-            document.map_or(Err(error), serde_json::from_value).map_err(strange)
-        })
+        serde_json::from_slice(&body).map_err(strange)
     }
 
     fn prepared(&self, request: &Request, credential: Option<&Secret>) -> Result<RequestBuilder, Error> {

@@ -28,7 +28,7 @@
 //! # An agent
 //!
 //! ```no_run
-//! use tenure_client::{Client, Holder, Use};
+//! use tenure_client::{Client, Holder, NewUse};
 //!
 //! # async fn work() -> Result<(), Box<dyn std::error::Error>> {
 //! // Where `tenure run` or `tenure session create --session-file` put the session.
@@ -39,7 +39,7 @@
 //! # drop(authorization);
 //!
 //! // A use of the session, judged and recorded in one step.
-//! session.record_use(&Use::of("pay").amount("12.50".parse()?)).await?;
+//! session.record_use(&NewUse::of("pay").amount("12.50".parse()?)).await?;
 //!
 //! // The owner may veto at any time.
 //! let end = session.ended().await;
@@ -57,39 +57,42 @@
 //! let authority = Client::new("http://127.0.0.1:7300")?.with_credential(Secret::new("tnr_key_…"));
 //! match authority.introspect(&shown).await? {
 //!     Judgement::Live(session) => println!("{} until {}", session.subject_id, session.expires_at),
-//!     Judgement::Dead { code } => println!("not good: {code}"),
+//!     Judgement::Dead(token) => println!("not good: {}", token.code),
 //! }
 //! # Ok(())
 //! # }
 //! ```
 
-mod answers;
-mod asked;
 pub mod backoff;
 mod call;
 mod error;
 mod file;
+mod filter;
 mod grant;
 mod holder;
 mod http;
 mod in_use;
 mod renewal;
-mod secret;
 mod state;
 mod time;
-mod wire;
 
 pub use self::in_use::InUse;
 pub use self::{
-    answers::{Created, Judgement, LiveToken, Page, Renewed, Revoked, Session, Status, Usage},
-    asked::{Filter, NewSession, Use},
     call::Client,
     error::{Error, FieldFault, Problem},
     file::{FileError, Locked, SessionFile},
+    filter::Filter,
     grant::Grant,
     holder::{Holder, Options},
     renewal::{HoldError, renew_file},
-    secret::Secret,
     state::{End, Live, State},
     time::{ServerTime, Time},
+};
+pub use tenure_protocol::{
+    Secret,
+    session::Status,
+    wire::{
+        CreatedSession, DeadToken, Judgement, LiveToken, NewSession, NewUse, Page, RenewedSession,
+        RevokedSession, SessionView, UsageView,
+    },
 };

@@ -11,8 +11,8 @@ use super::{
     error::Error,
     file::{FileError, Locked, SessionFile},
     grant::Grant,
-    secret::Secret,
 };
+use tenure_protocol::Secret;
 
 /// Why a session in a file was not renewed.
 #[derive(Debug, thiserror::Error)]

@@ -4,8 +4,10 @@
 //! recorded one by one. What is recorded of them is enough that no decision depends on one that is not: see
 //! `docs/decisions/` on uses.
 
-use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
+use minicbor::{Decode, Encode};
 use serde::Serialize;
+
+pub use tenure_protocol::session::Mode;
 
 use super::{
     id::{Position, SessionId},
@@ -14,55 +16,6 @@ use super::{
     subject::Subject,
     time::{Seconds, Timestamp},
 };
-
-/// How a session is kept alive.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// By renewals, each with a new token.
-    #[default]
-    Fixed,
-    /// By use behind a proxy, which refreshes it with the same token.
-    Sliding,
-}
-
-impl Mode {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Fixed, Self::Sliding];
-
-    /// Its name in the API.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Fixed => "fixed",
-            Self::Sliding => "sliding",
-        }
-    }
-}
-
-/// A session that is `fixed` is recorded as before there were others.
-impl<C> Encode<C> for Mode {
-    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
-        e.u8(*self as u8)?.ok()
-    }
-
-    fn is_nil(&self) -> bool {
-        *self == Self::Fixed
-    }
-}
-
-impl<'b, C> Decode<'b, C> for Mode {
-    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
-        match d.u8()? {
-            0 => Ok(Self::Fixed),
-            1 => Ok(Self::Sliding),
-            other => Err(decode::Error::unknown_variant(i64::from(other))),
-        }
-    }
-
-    fn nil() -> Option<Self> {
-        Some(Self::Fixed)
-    }
-}
 
 /// What is known of the use of a session with an `idleTimeout`.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

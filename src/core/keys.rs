@@ -1,17 +1,13 @@
 //! The keys that prove tokens: which there are, since when each seals, and until when it opens. What a key is made
 //! of is no fact; facts know it by its id.
 
-use std::{fmt, str::FromStr};
-
-use arcstr::ArcStr;
-use minicbor::{
-    Decode, Decoder, Encode, Encoder, decode,
-    encode::{self, Write},
-};
+use minicbor::{Decode, Encode};
 use serde::Serialize;
 
+pub use tenure_protocol::KeyId;
+
 use super::{
-    id::{InvalidId, Position},
+    id::Position,
     record::RecordedAs,
     time::{Seconds, Timestamp},
 };
@@ -54,59 +50,6 @@ pub enum Retire {
 impl Retire {
     /// Both with their names in the API.
     pub const ALL: [(&str, Self); 2] = [("overlap", Self::Overlap), ("now", Self::Now)];
-}
-
-/// What a key is called: its PASERK id, which gives nothing of it away.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyId(ArcStr);
-
-impl KeyId {
-    /// As it is written.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for KeyId {
-    type Err = InvalidId;
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let digest = text.strip_prefix("k4.lid.").or_else(|| text.strip_prefix("k4.pid."));
-        let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        match digest {
-            Some(digest) if digest.len() == 44 && digest.bytes().all(is_base64) => Ok(Self(text.into())),
-            Some(_) | None => Err(InvalidId("must be the id of a key, k4.lid. or k4.pid. and 44 characters")),
-        }
-    }
-}
-
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Serialize for KeyId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<C> Encode<C> for KeyId {
-    fn encode<W: Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
-        e.str(&self.0)?.ok()
-    }
-}
-
-impl<'b, C> Decode<'b, C> for KeyId {
-    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
-        d.str()?.parse().map_err(|InvalidId(why)| decode::Error::message(why))
-    }
 }
 
 /// A key seals from now on. The first key of a use is recorded too: it replaces none, and has sealed since the

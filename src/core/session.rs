@@ -3,8 +3,9 @@
 use std::{cell::RefCell, num::NonZeroU32, thread::LocalKey};
 
 use minicbor::{Decode, Encode};
-use serde::Serialize;
 use triomphe::Arc;
+
+pub use tenure_protocol::session::Status;
 
 use super::{
     activity::Activity,
@@ -210,18 +211,6 @@ impl Said {
     pub const fn with(self, once: Once) -> Self {
         Self(self.0 | once as u8)
     }
-}
-
-/// What a session is at some moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Status {
-    /// Its current token works.
-    Active,
-    /// Its period is over, or it was not used for its idle time.
-    Expired,
-    /// It was ended.
-    Revoked,
 }
 
 /// Why a genuine token is not good now; in the order in which the checks are made.

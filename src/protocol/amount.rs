@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use bigdecimal::BigDecimal;
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// So many digits has an amount that is accepted from a caller; a lone zero before the point is none. A sum may
 /// have more.
@@ -58,6 +58,12 @@ impl fmt::Display for Amount {
 impl Serialize for Amount {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        crate::id::parsed(deserializer)
     }
 }
 

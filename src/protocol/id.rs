@@ -7,13 +7,20 @@ use minicbor::{
     Decode, Decoder, Encode, Encoder, decode,
     encode::{self, Write},
 };
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
 /// Why a text is not the name it was taken for; says what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidId(pub &'static str);
+
+/// Reads what has one spelling. The error does not quote the text, which may be a secret in the wrong place.
+pub(crate) fn parsed<'de, T: FromStr<Err = E>, E: fmt::Display, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+}
 
 /// Sixteen bytes that are written as a UUID.
 macro_rules! uuid_id {
@@ -62,6 +69,12 @@ macro_rules! uuid_id {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 let mut buffer = Uuid::encode_buffer();
                 serializer.serialize_str(self.0.hyphenated().encode_lower(&mut buffer))
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                parsed(deserializer)
             }
         }
 
@@ -194,6 +207,12 @@ macro_rules! chosen_id {
             }
         }
 
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                parsed(deserializer)
+            }
+        }
+
         impl<C> Encode<C> for $name {
             fn encode<W: Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
                 e.str(&self.0)?.ok()
@@ -231,8 +250,69 @@ fn check_chosen(text: &str) -> Result<(), InvalidId> {
     Ok(())
 }
 
+/// What a key is called: its PASERK id, which gives nothing of it away.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(ArcStr);
+
+impl KeyId {
+    /// As it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for KeyId {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let digest = text.strip_prefix("k4.lid.").or_else(|| text.strip_prefix("k4.pid."));
+        let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        match digest {
+            Some(digest) if digest.len() == 44 && digest.bytes().all(is_base64) => Ok(Self(text.into())),
+            Some(_) | None => Err(InvalidId("must be the id of a key, k4.lid. or k4.pid. and 44 characters")),
+        }
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for KeyId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for KeyId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parsed(deserializer)
+    }
+}
+
+impl<C> Encode<C> for KeyId {
+    fn encode<W: Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        e.str(&self.0)?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for KeyId {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
+        d.str()?.parse().map_err(|InvalidId(why)| decode::Error::message(why))
+    }
+}
+
 /// The place of one event in the total order, dense from 1. `Position(0)` is before the first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize,
+)]
 #[cbor(transparent)]
 #[serde(transparent)]
 pub struct Position(#[n(0)] pub u64);

@@ -1,5 +1,5 @@
-//! The words that the parts of Tenure share: ids, times, amounts, positions and the format of tokens; and the clock and
-//! the source of chance, so that both are arguments wherever they are needed.
+//! What the parts of Tenure share: ids, times, amounts, positions, the format of tokens, and the requests and replies of
+//! the API ([`wire`]); and the clock and the source of randomness, which are arguments wherever they are needed.
 //!
 //! What was checked has a type of its own, so nothing is checked twice:
 //!
@@ -20,13 +20,18 @@ pub mod id;
 pub mod limits;
 #[cfg(feature = "utoipa")]
 pub mod schema;
+pub mod secret;
+pub mod session;
 pub mod time;
 pub mod token;
 pub mod token_cache;
+pub mod wire;
 
 pub use amount::Amount;
 pub use id::{
-    CommitId, CredentialId, Digest16, EventId, Generation, OwnerId, Position, SessionId, SubjectId, WebhookId,
+    CommitId, CredentialId, Digest16, EventId, Generation, KeyId, OwnerId, Position, SessionId, SubjectId,
+    WebhookId,
 };
 pub use limits::{OnLimit, OnReuse};
+pub use secret::Secret;
 pub use time::{Seconds, Timestamp};

@@ -32,4 +32,9 @@ pub enum OnReuse {
 impl OnReuse {
     /// Each with its name.
     pub const NAMES: [(&str, Self); 2] = [("reject", Self::Reject), ("revoke", Self::Revoke)];
+
+    /// Its name in the API.
+    pub const fn name(self) -> &'static str {
+        Self::NAMES[self as usize].0
+    }
 }

@@ -10,8 +10,10 @@ pub use utoipa::{
 };
 
 use crate::{
-    Amount, CredentialId, EventId, OnLimit, OwnerId, Position, Seconds, SessionId, SubjectId, Timestamp,
-    WebhookId, id::LONGEST_CHOSEN,
+    Amount, CredentialId, EventId, KeyId, OnLimit, OwnerId, Position, Seconds, SessionId, SubjectId,
+    Timestamp, WebhookId,
+    id::LONGEST_CHOSEN,
+    session::{Mode, Status, Trigger},
 };
 
 fn text(format: SchemaFormat) -> RefOr<Schema> {
@@ -42,6 +44,14 @@ fn amount() -> RefOr<Schema> {
         .max_length(Some(40))
         .pattern(Some(r"^(0|[1-9][0-9]*)(\.[0-9]+)?$"))
         .description(Some("A decimal number of up to 38 digits, exact."))
+        .into()
+}
+
+/// A PASERK id.
+fn key_id() -> RefOr<Schema> {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .pattern(Some("^k4\\.(lid|pid)\\.[A-Za-z0-9_-]{44}$"))
         .into()
 }
 
@@ -83,5 +93,9 @@ schemas! {
     Amount => amount();
     Position => number();
     Seconds => number();
+    KeyId => key_id();
+    Mode => words(&Mode::ALL.map(Mode::name));
+    Status => words(&["ACTIVE", "EXPIRED", "REVOKED"]);
+    Trigger => words(&Trigger::ALL.map(|(name, _)| name));
     OnLimit => words(&["reject", "evict_oldest"]);
 }

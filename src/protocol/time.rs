@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use minicbor::{Decode, Encode};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A moment: milliseconds since 1970-01-01T00:00:00Z.
 ///
@@ -13,7 +13,9 @@ use serde::{Serialize, Serializer};
 pub struct Timestamp(#[n(0)] i64);
 
 /// A length of time in whole seconds, as every duration in the API.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize,
+)]
 #[cbor(transparent)]
 #[serde(transparent)]
 pub struct Seconds(#[n(0)] pub u32);
@@ -129,6 +131,13 @@ impl fmt::Display for Timestamp {
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| de::Error::custom("a time must be RFC 3339"))
     }
 }
 

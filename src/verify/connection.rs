@@ -12,11 +12,15 @@ use reqwest::{
 use zeroize::Zeroizing;
 
 use super::{
+    checked::{self, FeedPage},
     ring::RingKey,
-    wire::{self, FeedPage, Judgement},
 };
 use tenure_http_client::outbound::{self, NoRoots, Plaintext, Unencrypted, Unread};
-use tenure_protocol::{Position, Timestamp, token::API_KEY_PREFIX};
+use tenure_protocol::{
+    Position, Secret, Timestamp,
+    token::API_KEY_PREFIX,
+    wire::{IntrospectRequest, Judgement},
+};
 
 /// An authority that takes no connection by then is not there.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -108,7 +112,7 @@ impl Connection {
             return Ok(KeysAnswer::Unchanged);
         }
         let etag = response.headers().get(ETAG).cloned();
-        let keys = wire::keys(&body(response).await?).ok_or(NoAnswer::NotUnderstood)?;
+        let keys = checked::keys(&body(response).await?).ok_or(NoAnswer::NotUnderstood)?;
         Ok(KeysAnswer::Changed { keys, etag })
     }
 
@@ -124,10 +128,11 @@ impl Connection {
 
     /// What it says of a session token.
     pub(super) async fn introspect(&self, token: &str) -> Result<Judgement, NoAnswer> {
-        let asked = serde_json::json!({ "token": token }).to_string();
+        let asked = IntrospectRequest::of(Secret::new(token));
+        let asked = serde_json::to_string(&asked).expect("a token is text");
         let request = self.authorized(Method::POST, self.url("v1/introspect"));
         let request = request.header(CONTENT_TYPE, "application/json").body(asked);
-        Judgement::read(&body(send(request).await?).await?).ok_or(NoAnswer::NotUnderstood)
+        serde_json::from_slice(&body(send(request).await?).await?).map_err(|_| NoAnswer::NotUnderstood)
     }
 
     fn authorized(&self, method: Method, url: Url) -> RequestBuilder {

@@ -10,12 +10,12 @@ use tokio::{task::JoinHandle, time::sleep};
 
 use super::{
     Verifier,
+    checked::{FeedItem, FeedPage},
     connection::{Connection, KeysAnswer, NoAnswer},
     pace,
     reading::Reading,
     revoked::REMEMBERED,
     state::Heard,
-    wire::{FeedItem, FeedPage},
 };
 use tenure_protocol::Position;
 use tenure_protocol::entropy::{self, OsEntropy};

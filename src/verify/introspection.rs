@@ -7,12 +7,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::{
-    Connection, Holder, Rejection,
-    connection::NoAnswer,
+use super::{Connection, Holder, Rejection, connection::NoAnswer};
+use tenure_protocol::{
+    token::SESSION_TOKEN_PREFIX,
     wire::{Judgement, LiveToken},
 };
-use tenure_protocol::token::SESSION_TOKEN_PREFIX;
 
 /// No session token is longer; nothing longer is sent on.
 const LONGEST: usize = 2_048;
@@ -44,8 +43,8 @@ impl Introspection {
         }
         let asked = timeout(PATIENCE, self.ask(token)).await;
         match asked.map_err(|_| Rejection::Unreachable { retry_after: None })?? {
-            Judgement::Live(live) => Ok(live.into()),
-            Judgement::Dead(code) => Err(reason(&code)),
+            Judgement::Live(live) => Ok((*live).into()),
+            Judgement::Dead(dead) => Err(reason(&dead.code)),
         }
     }
 
@@ -67,8 +66,13 @@ impl fmt::Debug for Introspection {
 
 impl From<LiveToken> for Holder {
     fn from(live: LiveToken) -> Self {
-        let LiveToken { session, subject, owner, scopes, expires_at } = live;
-        Self { subject, session, owner, scopes: scopes.into(), expires_at }
+        Self {
+            subject: live.subject_id,
+            session: live.session_id,
+            owner: live.owner_id,
+            scopes: live.scopes.into(),
+            expires_at: live.expires_at,
+        }
     }
 }
 

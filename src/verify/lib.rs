@@ -18,6 +18,7 @@
 //!
 //! `docs/verify.md` says what the bound means, and `examples/protected_service.rs` is a whole service.
 
+mod checked;
 mod claims;
 mod connection;
 mod denial;
@@ -34,7 +35,6 @@ mod ring;
 mod rules;
 mod state;
 mod verifier;
-mod wire;
 
 pub use self::{
     claims::AccessClaims,

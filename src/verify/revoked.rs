@@ -11,10 +11,8 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use serde_json::{Map, Value};
-
 use super::AccessClaims;
-use tenure_protocol::{SessionId, SubjectId, Timestamp, token::LONGEST_ACCESS};
+use tenure_protocol::{SessionId, SubjectId, Timestamp, token::LONGEST_ACCESS, wire::SelectorView};
 
 /// A selector is recorded, its sessions are counted, it is synced, and then counts; a token that is signed meanwhile
 /// may bear a later time than it. By so much, at most, in milliseconds.
@@ -45,11 +43,9 @@ pub(super) enum Whom {
 impl Whom {
     /// Of a selector. Everything that it says narrows it, so what is not understood here, or not told by tokens, is
     /// passed over.
-    pub(super) fn of_selector(selector: &Map<String, Value>) -> Self {
-        let text = |name| selector.get(name).and_then(Value::as_str);
-        let kept = text("exceptSessionId").and_then(|id| id.parse().ok());
-        match text("subjectId").and_then(|id| id.parse().ok()) {
-            Some(subject) => Self::Subject(subject, kept),
+    pub(super) fn of_selector(selector: &SelectorView) -> Self {
+        match &selector.subject_id {
+            Some(subject) => Self::Subject(subject.clone(), selector.except_session_id),
             None => Self::Everyone,
         }
     }
@@ -197,6 +193,7 @@ fn add_rule(rules: &mut Vec<Rule>, rule: Rule) -> bool {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+    use tenure_protocol::wire::FeedItem;
 
     use super::*;
 
@@ -228,7 +225,11 @@ mod tests {
     }
 
     fn whom(selector: &Value) -> Whom {
-        Whom::of_selector(selector.as_object().unwrap())
+        let item = json!({ "position": 1, "at": at(0), "selector": selector, "sessionIds": null });
+        match serde_json::from_value(item).unwrap() {
+            FeedItem::Selection(ended) => Whom::of_selector(&ended.selector),
+            FeedItem::Session(_) => panic!("{selector} is a selector"),
+        }
     }
 
     fn after(revocations: &[(i64, Value)]) -> Revoked {

@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::json;
 use tenure::{
-    client::{Client, Error, Holder, Judgement, Options, Secret},
+    client::{Client, DeadToken, Error, Holder, Judgement, Options, Secret},
     core::Timestamp,
 };
 
@@ -162,7 +162,7 @@ async fn judged(holder: &Holder, verifier: &Client) -> Result<String, Error> {
     loop {
         match verifier.introspect(&token).await? {
             Judgement::Live(_) => return Ok("live".to_owned()),
-            Judgement::Dead { code } => match holder.token_instead_of(&token).await {
+            Judgement::Dead(DeadToken { code, .. }) => match holder.token_instead_of(&token).await {
                 Some(next) => token = next,
                 None => return Ok(format!("dead: {code}")),
             },

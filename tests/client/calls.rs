@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::json;
 use tenure::{
-    client::{Client, Error, Filter, Holder, Judgement, NewSession, Options, Secret, Status, Use},
+    client::{Client, Error, Filter, Holder, Judgement, NewSession, NewUse, Options, Secret, Status},
     core::Seconds,
 };
 
@@ -33,18 +33,18 @@ async fn an_issuer_creates_reads_lists_judges_uses_and_ends_sessions() {
 
     let read = client.session(id).await.unwrap();
     assert_eq!((read.status, read.scopes, read.usage.transactions), (Status::Active, new.scopes, 0));
-    assert_eq!(read.on_reuse.as_deref(), Some("revoke"));
+    assert_eq!(read.on_reuse, "revoke");
     assert_eq!(read.owner_id.unwrap().as_str(), "alice");
-    let used = client.record_use(id, &Use::of("pay").amount("9.5".parse().unwrap())).await.unwrap();
+    let used = client.record_use(id, &NewUse::of("pay").amount("9.5".parse().unwrap())).await.unwrap();
     assert_eq!((used.transactions, used.total_amount.to_string().as_str()), (1, "9.5"));
-    let beyond = client.record_use(id, &Use::of("pay").amount("1".parse().unwrap())).await.unwrap_err();
+    let beyond = client.record_use(id, &NewUse::of("pay").amount("1".parse().unwrap())).await.unwrap_err();
     assert_eq!((beyond.code(), beyond.is_transient()), (Some("CONSTRAINT_VIOLATED"), false));
 
     let judged = client.introspect(&created.token).await.unwrap();
     assert!(matches!(judged, Judgement::Live(token) if token.session_id == id && !token.should_renew));
     assert_eq!(client.revoke(id, Some("done")).await.unwrap().trigger, "manual_revoke");
     let judged = client.introspect(&created.token).await.unwrap();
-    assert!(matches!(judged, Judgement::Dead { code } if code == "SESSION_REVOKED"));
+    assert!(matches!(judged, Judgement::Dead(dead) if dead.code == "SESSION_REVOKED"));
 
     let mine = Filter { subject_id: Some("agent-7".parse().unwrap()), ..Filter::default() };
     assert!(client.list(&mine).await.unwrap().items.is_empty());
@@ -64,7 +64,7 @@ async fn a_session_that_nobody_uses_ends_after_the_time_that_its_issuer_asked_fo
     assert!(matches!(judged, Judgement::Live(_)), "{judged:?}");
     server.advance(600);
     let judged = client.introspect(&created.token).await.unwrap();
-    assert!(matches!(&judged, Judgement::Dead { code } if code == "SESSION_IDLE"), "{judged:?}");
+    assert!(matches!(&judged, Judgement::Dead(dead) if dead.code == "SESSION_IDLE"), "{judged:?}");
 }
 
 #[tokio::test]

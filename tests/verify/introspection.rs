@@ -13,7 +13,8 @@ use crate::{
 pub(crate) fn live() -> Value {
     json!({
         "active": true, "sessionId": session_id(noon(), 1), "subjectId": "agent-7", "ownerId": "alice",
-        "device": null, "scopes": ["orders:read"], "expiresAt": noon(), "later": 1,
+        "device": null, "scopes": ["orders:read"], "expiresAt": noon(), "absoluteExpiresAt": noon(), "renewalCount": 0, "renewAt": null,
+        "shouldRenew": false, "asOfPosition": 7, "later": 1,
     })
 }
 

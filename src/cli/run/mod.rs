@@ -23,7 +23,7 @@ use super::{
     session::Terms,
     session_file,
 };
-use tenure_client::{End, Error, Grant, Holder, InUse, Options, Revoked, SessionFile, State};
+use tenure_client::{End, Error, Grant, Holder, InUse, Options, RevokedSession, SessionFile, State};
 use tenure_core::{Seconds, SubjectId};
 use tenure_http_client::outbound::Plaintext;
 
@@ -336,7 +336,7 @@ impl Run {
 
 /// Ends the session, unless its subject is suspended: that allows its end, and a command that ended because of it would
 /// leave nothing to go on with.
-async fn part(holder: &Holder, reason: &str) -> Result<Revoked, Error> {
+async fn part(holder: &Holder, reason: &str) -> Result<RevokedSession, Error> {
     match holder.session().await {
         Err(error) if veto::is_suspension(&error) => Err(error),
         Ok(_) | Err(_) => holder.revoke(Some(reason)).await,

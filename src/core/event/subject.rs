@@ -7,6 +7,8 @@ use super::{
     EventKind, MatchedOfOwner, Profile, Selector, SessionExpired, SessionRefreshed, SubjectResumed,
     SubjectSuspended, UsageRecorded,
 };
+pub use tenure_protocol::session::Trigger;
+
 use crate::{
     activity::Mode,
     budget::Constraints,
@@ -323,48 +325,6 @@ mod if_true {
     pub(super) const fn is_nil(is_so: &bool) -> bool {
         !*is_so
     }
-}
-
-/// What ended a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
-#[cbor(index_only)]
-#[serde(rename_all = "snake_case")]
-pub enum Trigger {
-    /// An admin, an issuer or its owner revoked it.
-    #[n(0)]
-    ManualRevoke,
-    /// Its owner vetoed its renewal.
-    #[n(1)]
-    RenewalRejected,
-    /// Its own holder ended it.
-    #[n(2)]
-    #[serde(rename = "self")]
-    Own,
-    /// A newer session needed its place.
-    #[n(3)]
-    Evicted,
-    /// A token of an earlier generation came back.
-    #[n(4)]
-    TokenReuse,
-    /// All sessions of its subject, or of a device, were ended.
-    #[n(5)]
-    SubjectRevoked,
-    /// It was one of those of any subjects that were ended at once.
-    #[n(6)]
-    Bulk,
-}
-
-impl Trigger {
-    /// Every trigger with its name in the API, in the order of their numbers.
-    pub const ALL: [(&str, Self); 7] = [
-        ("manual_revoke", Self::ManualRevoke),
-        ("renewal_rejected", Self::RenewalRejected),
-        ("self", Self::Own),
-        ("evicted", Self::Evicted),
-        ("token_reuse", Self::TokenReuse),
-        ("subject_revoked", Self::SubjectRevoked),
-        ("bulk", Self::Bulk),
-    ];
 }
 
 /// One session was ended.

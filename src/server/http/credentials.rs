@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use crate::authority::NewCredential;
 use crate::tokens::ApiKey;
 use tenure_core::{CredentialId, OwnerId, Seconds, Stream, Timestamp, event::Role, system::Credential};
+use tenure_protocol::wire::Page;
 
 use super::{
     Api,
@@ -14,7 +15,7 @@ use super::{
     call::Call,
     fields::Fields,
     limits,
-    page::{AskedPage, Page},
+    page::{AskedPage, page_of},
     problem::{Code, Problem},
     reply::Reply,
     session_view::Texts,
@@ -148,7 +149,7 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     found.truncate(page.limit);
     let end = found.last().filter(|_| more).map(|known| known.id);
     let views: Vec<_> = found.into_iter().map(|known| view(&call.api, known)).collect();
-    Ok(Reply::ok(&Page::new(views, end)))
+    Ok(Reply::ok(&page_of(views, end)))
 }
 
 /// Withdraw an API key. Its next use is refused. Withdrawing it again gives the same answer.

@@ -12,13 +12,13 @@ use tenure_core::{
     record::ActorKind,
 };
 use tenure_log::StoredCommit;
+use tenure_protocol::wire::Page;
 
 use super::{
     Api,
     bulk_event::confine,
     call::Call,
     fields::{Fields, kept_object},
-    page::Page,
     problem::Problem,
     record::{Record, Viewer, kinds},
     reply::Reply,

@@ -5,44 +5,13 @@ use utoipa::ToSchema;
 
 use crate::authority::{AccessKey, Rotated};
 use tenure_core::{KeyId, KeyUse, Timestamp, keys::Retire};
+use tenure_protocol::wire::{KeyView, KeysView, keys::KeyState};
 
 use super::{
     call::Call,
     problem::{Code, Problem},
     reply::Reply,
 };
-
-/// The keys with which access tokens are judged.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct KeysView {
-    /// The oldest first; the one that signs is the last.
-    keys: Vec<KeyView>,
-}
-
-/// A public key.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct KeyView {
-    /// PASERK `k4.pid`: the `kid` in the footer of its tokens.
-    key_id: KeyId,
-    /// The key, as PASERK `k4.public`.
-    paserk: String,
-    state: KeyState,
-    /// When it was admitted.
-    created_at: Timestamp,
-    /// From when on no token of it works; null while it signs.
-    retire_at: Option<Timestamp>,
-}
-
-/// Whether a key signs.
-#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum KeyState {
-    /// It signs.
-    Active,
-    /// It was replaced, and its tokens work until they end or `retireAt`.
-    Retiring,
-}
 
 /// A rotation that is asked for.
 #[derive(Debug, ToSchema)]
@@ -69,16 +38,14 @@ pub(super) struct RotationView {
     retire_at: Option<Timestamp>,
 }
 
-impl From<AccessKey> for KeyView {
-    fn from(key: AccessKey) -> Self {
-        let state = if key.retire_at.is_some() { KeyState::Retiring } else { KeyState::Active };
-        Self {
-            key_id: key.id,
-            paserk: key.paserk,
-            state,
-            created_at: key.created_at,
-            retire_at: key.retire_at,
-        }
+fn key_view(key: AccessKey) -> KeyView {
+    let state = if key.retire_at.is_some() { KeyState::Retiring } else { KeyState::Active };
+    KeyView {
+        key_id: key.id,
+        paserk: key.paserk,
+        state: state.name().into(),
+        created_at: key.created_at,
+        retire_at: key.retire_at,
     }
 }
 
@@ -105,7 +72,7 @@ impl From<Rotated> for RotationView {
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     call.no_query()?;
-    let keys = call.api.authority.access_keys().into_iter().map(KeyView::from).collect();
+    let keys = call.api.authority.access_keys().into_iter().map(key_view).collect();
     Ok(Reply::revalidated(&KeysView { keys }, call.header("if-none-match")))
 }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use crate::notify::{News, Notice, NoticeId, NoticeKind};
 use tenure_core::{KindSet, Position, Stream, SubjectId, Timestamp};
 use tenure_log::StoredCommit;
+use tenure_protocol::wire::Page;
 
 use super::{
     call::Call,
     fields::Fields,
     notice_view::NoticeView,
-    page::Page,
     problem::Problem,
     record::{Record, Viewer, kinds},
     reply::Reply,

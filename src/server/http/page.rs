@@ -1,8 +1,7 @@
 //! Lists: a limit, an opaque cursor, a page.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::Serialize;
-use utoipa::ToSchema;
+use tenure_protocol::wire::Page;
 
 use super::{fields::Fields, limits};
 
@@ -43,19 +42,7 @@ fn opened(cursor: &str) -> Option<String> {
     String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()
 }
 
-/// One page of a list.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Page<T> {
-    /// The items, in the list's order.
-    items: Vec<T>,
-    /// Give it as `cursor` to get the next page; null when there is none.
-    next_cursor: Option<String>,
-}
-
-impl<T> Page<T> {
-    /// A page that ends at some place; none when it is the last.
-    pub(super) fn new(items: Vec<T>, end: Option<impl std::fmt::Display>) -> Self {
-        Self { items, next_cursor: end.map(|end| URL_SAFE_NO_PAD.encode(end.to_string())) }
-    }
+/// A page that ends at some place; none when it is the last.
+pub(super) fn page_of<T>(items: Vec<T>, end: Option<impl std::fmt::Display>) -> Page<T> {
+    Page { items, next_cursor: end.map(|end| URL_SAFE_NO_PAD.encode(end.to_string())) }
 }

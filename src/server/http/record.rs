@@ -11,13 +11,14 @@ use crate::notify::News;
 use crate::projections::history::{self, HistoryError};
 use tenure_core::{Event, KindSet, Position, SessionId, Stream, SubjectId};
 use tenure_log::{StoredCommit, waiting_for_disk};
+use tenure_protocol::wire::Page;
 
 use super::{
     Api,
     access::Caller,
     bulk_event::{bulk, concerned},
     fields::Fields,
-    page::Page,
+    page::page_of,
     problem::Problem,
 };
 
@@ -222,7 +223,7 @@ pub(super) async fn page<R: Record>(
             found.0
         }
     };
-    Ok(Page::new(leafing.items.into_iter().map(Item).collect(), next))
+    Ok(page_of(leafing.items.into_iter().map(Item).collect(), next))
 }
 
 impl<R: Record> Leafing<R> {

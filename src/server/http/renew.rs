@@ -1,10 +1,8 @@
 //! `PUT /v1/sessions/{id}/renew`: a session extends itself and gets its next token.
 
-use serde::Serialize;
-use utoipa::ToSchema;
-
 use crate::authority::Granted;
-use tenure_core::{SessionId, Timestamp};
+use tenure_core::SessionId;
+use tenure_protocol::{Secret, wire::RenewedSession};
 
 use super::{
     access::Caller,
@@ -12,22 +10,6 @@ use super::{
     problem::{Code, Problem},
     reply::Reply,
 };
-
-/// A session that was renewed, and its new token. The token is shown here and nowhere else.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct RenewedSession<'a> {
-    session_id: SessionId,
-    token: &'a str,
-    expires_at: Timestamp,
-    /// When its holder should renew next; null when a renewal would be refused for good.
-    renew_at: Option<Timestamp>,
-    renewal_count: u32,
-    max_renewals: u32,
-    absolute_expires_at: Timestamp,
-    /// `absoluteLifetime` when the period was cut at the session's absolute end.
-    clamped_by: Option<&'static str>,
-}
 
 /// Renew a session by its own token.
 ///
@@ -57,13 +39,13 @@ fn renewed(granted: &Granted) -> Reply {
     let session = &granted.session;
     let renewed = RenewedSession {
         session_id: session.id,
-        token: granted.token.expose(),
+        token: Secret::new(granted.token.expose()),
         expires_at: session.expires_at,
         renew_at: session.renew_at(),
         renewal_count: session.renewal_count(),
         max_renewals: session.terms.max_renewals,
         absolute_expires_at: session.absolute_expires_at(),
-        clamped_by: session.is_clamped().then_some("absoluteLifetime"),
+        clamped_by: session.is_clamped().then_some("absoluteLifetime".into()),
     };
     Reply::ok(&renewed).at(granted.position)
 }

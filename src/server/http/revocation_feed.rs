@@ -8,15 +8,13 @@
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use tenure_core::{
-    Digest16, Event, KeyId, OwnerId, Position, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent,
-    Timestamp,
+    Event, Position, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent, Timestamp,
     event::{Selector, SessionsRevoked},
 };
 use tenure_log::{StoredCommit, waiting_for_disk};
+use tenure_protocol::wire::{EndedSelection, EndedSession, FeedItem, FeedPage, SelectorView};
 
 use super::{Api, call::Call, limits, moment::AskedMoment, problem::Problem, reply::Reply};
 
@@ -29,66 +27,6 @@ const DEFAULT: u64 = 200;
 const STRIDE: usize = 128;
 /// Of so many bulk revocations it is remembered which sessions they ended.
 const REMEMBERED: usize = 64;
-
-/// The end of one session, or of several.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(untagged)]
-enum Item {
-    Session(EndedSession),
-    Selection(EndedSelection),
-}
-
-/// The end of one session.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct EndedSession {
-    position: Position,
-    at: Timestamp,
-    session_id: SessionId,
-}
-
-/// The end of all sessions that a selector met.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct EndedSelection {
-    position: Position,
-    at: Timestamp,
-    selector: SelectorView,
-    /// All sessions that it ended. Null when they are more than 10 000, and when the subject was suspended: then refuse
-    /// every access token with `iat` up to 5 s after `at`, or those of `selector.subjectId` when there is one.
-    session_ids: Option<Vec<SessionId>>,
-}
-
-/// What was said of the sessions that were ended: all of it applies to each.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct SelectorView {
-    /// Whether nothing else is said: every session.
-    all: bool,
-    owner_id: Option<OwnerId>,
-    subject_id: Option<SubjectId>,
-    /// A keyed digest of the name of their device.
-    #[schema(value_type = Option<String>)]
-    device_digest: Option<Digest16>,
-    /// All but this one.
-    except_session_id: Option<SessionId>,
-    issued_before: Option<Timestamp>,
-    /// Those of whose current generation this key sealed a token.
-    key_id: Option<KeyId>,
-}
-
-/// One page of the feed.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct FeedPage {
-    items: Vec<Item>,
-    /// Give it as `after` to go on. It is `head` when there was nothing more.
-    next_after: Position,
-    /// The last position of the log that this page takes into account.
-    head: Position,
-    /// The authority's time.
-    now: Timestamp,
-}
 
 /// Which sessions the bulk revocations ended that somebody asked about lately.
 #[derive(Debug, Default)]
@@ -132,54 +70,46 @@ fn page(
         }
         let item = stride.iter().find(|stored| stored.last() >= position);
         let Some(item) = item.and_then(|stored| item_of(api, stored, position)) else { continue };
-        named += item.named();
-        items.push((position, item));
+        named += self::named(&item);
+        items.push(item);
         if named >= ENDED_NAMED {
             // What was ended at one position is never parted, so that a position says how far a reader came.
-            return Ok(FeedPage::of(items, position, head, now));
+            return Ok(FeedPage { items, next_after: position, head, now });
         }
     }
-    let end = items.last().map_or(head, |(last, _)| if is_full { *last } else { head });
-    Ok(FeedPage::of(items, end, head, now))
+    let next_after = items.last().filter(|_| is_full).map_or(head, FeedItem::position);
+    Ok(FeedPage { items, next_after, head, now })
 }
 
-impl FeedPage {
-    fn of(items: Vec<(Position, Item)>, next_after: Position, head: Position, now: Timestamp) -> Self {
-        Self { items: items.into_iter().map(|(_, item)| item).collect(), next_after, head, now }
-    }
-}
-
-impl Item {
-    /// How many sessions it names.
-    fn named(&self) -> usize {
-        match self {
-            Self::Session(_) => 1,
-            Self::Selection(ended) => ended.session_ids.as_ref().map_or(1, Vec::len),
-        }
+/// How many sessions an item names.
+fn named(item: &FeedItem) -> usize {
+    match item {
+        FeedItem::Session(_) => 1,
+        FeedItem::Selection(ended) => ended.session_ids.as_ref().map_or(1, Vec::len),
     }
 }
 
 /// What the event at this position ended; none when it ended nothing.
-fn item_of(api: &Api, stored: &StoredCommit, position: Position) -> Option<Item> {
+fn item_of(api: &Api, stored: &StoredCommit, position: Position) -> Option<FeedItem> {
     let at = stored.commit.recorded_at;
     let index = usize::try_from(position.0.checked_sub(stored.first.0)?).ok()?;
     let event = stored.commit.events.get(index)?;
     let (selector, matched) = match event {
         Event::Subject(SubjectEvent::SessionRevoked(event)) => {
-            return Some(Item::Session(EndedSession { position, at, session_id: event.session_id }));
+            return Some(FeedItem::Session(EndedSession { position, at, session_id: event.session_id }));
         }
         Event::Subject(SubjectEvent::SessionsRevoked(event)) => {
             (of_subject(&stored.commit.stream, event), event.matched)
         }
         Event::Subject(SubjectEvent::SubjectSuspended(_)) => {
             let selector = of_whole_subject(&stored.commit.stream);
-            return Some(Item::Selection(EndedSelection { position, at, selector, session_ids: None }));
+            return Some(FeedItem::Selection(EndedSelection { position, at, selector, session_ids: None }));
         }
         Event::System(SystemEvent::SelectionRevoked(event)) => (of_selection(&event.selector), event.matched),
         Event::Subject(_) | Event::System(_) => return None,
     };
     let session_ids = ended(api, position, matched, selector.subject_id.as_ref());
-    Some(Item::Selection(EndedSelection { position, at, selector, session_ids }))
+    Some(FeedItem::Selection(EndedSelection { position, at, selector, session_ids }))
 }
 
 fn of_selection(said: &Selector) -> SelectorView {
@@ -203,15 +133,8 @@ fn of_subject(stream: &Stream, event: &SessionsRevoked) -> SelectorView {
 }
 
 fn of_whole_subject(stream: &Stream) -> SelectorView {
-    SelectorView {
-        all: false,
-        owner_id: None,
-        subject_id: if let Stream::Subject(id) = stream { Some(id.clone()) } else { None },
-        device_digest: None,
-        except_session_id: None,
-        issued_before: None,
-        key_id: None,
-    }
+    let subject_id = if let Stream::Subject(id) = stream { Some(id.clone()) } else { None };
+    SelectorView { subject_id, ..SelectorView::default() }
 }
 
 /// The sessions that an event ended, by id; none when they are too many to be named.

@@ -5,11 +5,13 @@ use utoipa::ToSchema;
 
 use crate::authority::{Revocation, RevocationOfMany, Revoked, RevokedMany};
 use tenure_core::{
-    SessionId, SubjectId, Timestamp,
+    SessionId, SubjectId,
     command::{Revoker, Suspender},
-    event::{Role, Trigger},
+    event::Role,
     id::InvalidId,
+    session::Status,
 };
+use tenure_protocol::wire::RevokedSession;
 
 use super::{
     access::Caller,
@@ -22,20 +24,6 @@ use super::{
 
 /// Ids are listed up to this many; the number of matches is always told.
 const LISTED: usize = 200;
-
-/// A session that has ended.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct RevokedSession {
-    session_id: SessionId,
-    /// Always `REVOKED`.
-    status: &'static str,
-    revoked_at: Timestamp,
-    trigger: Trigger,
-    /// Whether there is a reason in the record of its end, or of the suspension that came with the request; null when
-    /// the request gave none. False where there was no room to keep it: the session has ended all the same.
-    reason_recorded: Option<bool>,
-}
 
 /// The sessions of a subject that were ended in one step.
 #[derive(Debug, Serialize, ToSchema)]
@@ -79,7 +67,13 @@ pub(super) async fn revoke(call: Call) -> Result<Reply, Problem> {
     };
     let Revoked { session_id, at, trigger, has_reason, position } = revoked;
     let reason_recorded = gives_reason.then_some(has_reason);
-    let body = RevokedSession { session_id, status: "REVOKED", revoked_at: at, trigger, reason_recorded };
+    let body = RevokedSession {
+        session_id,
+        status: Status::Revoked,
+        revoked_at: at,
+        trigger: trigger.name().into(),
+        reason_recorded,
+    };
     Ok(Reply::ok(&body).at(position))
 }
 

@@ -3,8 +3,6 @@
 use std::{cmp::Reverse, sync::Arc};
 
 use axum::http::StatusCode;
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use crate::authority::NewSession;
 use tenure_core::{
@@ -15,6 +13,10 @@ use tenure_core::{
     state::State,
     subject::Subject,
 };
+use tenure_protocol::{
+    Secret,
+    wire::{self, CreatedSession, Page, SessionView},
+};
 
 use super::{
     Api,
@@ -23,62 +25,14 @@ use super::{
     fields::Fields,
     limits,
     moment::{AskedMoment, Reading},
-    page::{AskedPage, Page},
+    page::{AskedPage, page_of},
     problem::{Code, Problem},
     reply::Reply,
-    session_view::{SessionView, Texts, session_view},
+    session_view::{Texts, session_view},
     session_walk::{Found, of_everybody},
     subjects::subject_as_of,
-    usage::{ConstraintsBody, constraints},
+    usage::constraints,
 };
-
-/// A session that is asked for. Left out means: the general setting.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "it documents the fields that `asked` reads")]
-pub(super) struct NewSessionBody {
-    subject_id: SubjectId,
-    /// The length of every period in seconds; 300 to `session.ttl_max`.
-    ttl: Option<u32>,
-    /// How often it may be renewed; 0 to `session.max_renewals_max`, 0 when sliding.
-    max_renewals: Option<u32>,
-    /// How long it may live in all, in seconds; from its ttl to `session.absolute_lifetime`.
-    absolute_lifetime: Option<u32>,
-    /// How long after a renewal a veto is expected, in seconds; 300 to 86 400.
-    renewal_reject_window: Option<u32>,
-    /// After how long without use it ends, in seconds; 60 to 86 400. By default `session.idle_timeout`; 1 800 when
-    /// sliding.
-    idle_timeout: Option<u32>,
-    /// `fixed` (the default), or `sliding`: refreshed by use behind a proxy, and never renewed.
-    mode: Option<Mode>,
-    /// What happens when a token of it comes back that a renewal had replaced: `reject` refuses it, `revoke` also ends
-    /// the session once the newer token is shown, in either order. By default `renewal.on_reuse`.
-    on_reuse: Option<String>,
-    /// The name of the device that it belongs to; 1 to 128 characters.
-    device: Option<String>,
-    /// Up to 64 RFC 6749 scope tokens of up to 128 characters; 2 KiB in all, joined by blanks.
-    scopes: Option<Vec<String>>,
-    /// A JSON object of up to 4 KiB.
-    #[schema(value_type = Option<Object>)]
-    metadata: Option<serde_json::Value>,
-    constraints: Option<ConstraintsBody>,
-}
-
-/// A session that was created, and its token. The token is shown here and nowhere else.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct CreatedSession<'a> {
-    session_id: SessionId,
-    subject_id: SubjectId,
-    token: &'a str,
-    created_at: Timestamp,
-    expires_at: Timestamp,
-    absolute_expires_at: Timestamp,
-    /// When its holder should renew; null when a renewal would be refused for good.
-    renew_at: Option<Timestamp>,
-    renewal_count: u32,
-    max_renewals: u32,
-}
 
 const MODES: [(&str, Mode); 2] = [("fixed", Mode::Fixed), ("sliding", Mode::Sliding)];
 
@@ -123,7 +77,7 @@ fn is_scope_token(scope: &str) -> bool {
 ///
 /// The limits that apply are copied into the session; a later change of settings does not touch it.
 #[utoipa::path(post, path = "/v1/sessions", tag = "sessions", operation_id = "createSession",
-    request_body = NewSessionBody,
+    request_body = wire::NewSession,
     responses((status = 201, description = "The session and its token.", body = CreatedSession)))]
 pub(super) async fn create(call: Call) -> Result<Reply, Problem> {
     let mut fields = call.fields()?;
@@ -143,7 +97,7 @@ fn created(session: &Session, token: &str) -> Reply {
     let created = CreatedSession {
         session_id: session.id,
         subject_id: session.subject.clone(),
-        token,
+        token: Secret::new(token),
         created_at: session.created_at,
         expires_at: session.expires_at,
         absolute_expires_at: session.absolute_expires_at(),
@@ -254,7 +208,7 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
         .iter()
         .map(|(subject, session)| session_view(&call.api, subject, session, reading.moment))
         .collect::<Vec<_>>();
-    Ok(Reply::ok(&Page::new(views, end)))
+    Ok(Reply::ok(&page_of(views, end)))
 }
 
 async fn of_subject(

@@ -15,6 +15,7 @@ use tenure_core::{
     state::State,
     subject::Subject,
 };
+use tenure_protocol::wire::Page;
 
 use super::{
     Api,
@@ -24,7 +25,7 @@ use super::{
     fields::Fields,
     limits,
     moment::{AskedMoment, Reading},
-    page::{AskedPage, Page},
+    page::{AskedPage, page_of},
     problem::{Code, Problem},
     reply::Reply,
     session_view::Texts,
@@ -240,7 +241,7 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     subjects.truncate(page.limit);
     let end = subjects.last().filter(|_| more).map(|subject| subject.id.clone());
     let views = subjects.iter().filter_map(|subject| view(&call.api, subject, reading.moment)).collect();
-    Ok(Reply::ok(&Page::new(views, end)))
+    Ok(Reply::ok(&page_of(views, end)))
 }
 
 /// Which subjects a list is to hold.

@@ -2,16 +2,14 @@
 
 use std::ops::RangeInclusive;
 
-use serde::Serialize;
-use utoipa::ToSchema;
-
 use crate::authority::{NewUse, Used};
 use tenure_core::{
-    Amount, SessionId, Timestamp,
+    SessionId,
     budget::{Constraints, Usage, Use},
     session::Session,
     text::fault_of_text,
 };
+use tenure_protocol::wire::{self, ConstraintsView, RecordedUsage, UsageView};
 
 use super::{
     access::Caller,
@@ -23,78 +21,12 @@ use super::{
     shares,
 };
 
-/// The limits on the use of a session that are asked for, of 8 KiB at most. What is left out is not limited.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "it documents the fields that `constraints` reads")]
-pub(super) struct ConstraintsBody {
-    /// The most that one use may cost.
-    max_amount_per_tx: Option<Amount>,
-    /// The most that all uses may cost together.
-    max_total_amount: Option<Amount>,
-    /// How often it may be used; 0 to 9 007 199 254 740 991.
-    max_transactions: Option<u64>,
-    /// The only operations that it may be used for, each of 1 to 128 characters; an empty list allows none.
-    allowed_operations: Option<Vec<String>>,
-    /// The only destinations that it may be used for, each of 1 to 256 characters; an empty list allows none.
-    allowed_destinations: Option<Vec<String>>,
-}
-
-/// The limits on the use of a session. What is null is not limited.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ConstraintsView {
-    /// The most that one use may cost.
-    max_amount_per_tx: Option<Amount>,
-    /// The most that all uses may cost together.
-    max_total_amount: Option<Amount>,
-    /// How often it may be used.
-    max_transactions: Option<u64>,
-    /// The only operations that it may be used for; an empty list allows none.
-    allowed_operations: Option<Vec<String>>,
-    /// The only destinations that it may be used for; an empty list allows none.
-    allowed_destinations: Option<Vec<String>>,
-}
-
 /// What a session was used for.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct UsageView {
-    /// How often it was used.
-    transactions: u64,
-    /// What all uses cost together.
-    total_amount: Amount,
-    /// When it was last used; null when it never was.
-    last_at: Option<Timestamp>,
-}
-
-/// A use of a session.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "it documents the fields that `asked` reads")]
-pub(super) struct UsageBody {
-    /// What is done; 1 to 128 characters.
-    operation: String,
-    /// What it costs; required by a session with a limit on amounts.
-    amount: Option<Amount>,
-    /// Whom or what it is done to, 1 to 256 characters; required by a session with a list of destinations.
-    destination: Option<String>,
-}
-
-/// A use that was recorded.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct RecordedUsage {
-    /// The usage of the session, this use included.
-    usage: UsageView,
-}
-
-impl From<&Usage> for UsageView {
-    fn from(usage: &Usage) -> Self {
-        Self {
-            transactions: usage.transactions,
-            total_amount: usage.total_amount.clone(),
-            last_at: usage.last_at,
-        }
+pub(super) fn usage_view(usage: &Usage) -> UsageView {
+    UsageView {
+        transactions: usage.transactions,
+        total_amount: usage.total_amount.clone(),
+        last_at: usage.last_at,
     }
 }
 
@@ -143,7 +75,7 @@ fn asked(fields: &mut Fields) -> Option<Use> {
 /// A use that is refused is not recorded.
 #[utoipa::path(post, path = "/v1/sessions/{sessionId}/usage", tag = "sessions", operation_id = "recordUsage",
     params(("sessionId" = SessionId, Path, description = "The session.")),
-    request_body = UsageBody,
+    request_body = wire::NewUse,
     responses((status = 200, description = "It is recorded.", body = RecordedUsage)))]
 pub(super) async fn record(call: Call) -> Result<Reply, Problem> {
     let mut fields = call.fields()?;
@@ -161,5 +93,5 @@ pub(super) async fn record(call: Call) -> Result<Reply, Problem> {
     note_use(&call.api, &call.caller).await;
     let asked = NewUse { session_id, generation, wanted };
     let Used { usage, position } = call.api.authority.record_usage(context, asked).await?;
-    Ok(Reply::ok(&RecordedUsage { usage: (&usage).into() }).at(Some(position)))
+    Ok(Reply::ok(&RecordedUsage { usage: usage_view(&usage) }).at(Some(position)))
 }

@@ -19,11 +19,12 @@ use tenure_core::{
 };
 use tenure_log::waiting_for_disk;
 use tenure_protocol::entropy;
+use tenure_protocol::wire::Page;
 
 use super::{
     call::Call,
     fields::Fields,
-    page::{AskedPage, Page},
+    page::{AskedPage, page_of},
     problem::{Code, Problem},
     reply::Reply,
 };
@@ -331,7 +332,7 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     let more = found.len() > page.limit;
     found.truncate(page.limit);
     let end = found.last().filter(|_| more).map(|last| last.webhook_id);
-    Ok(Reply::ok(&Page::new(found, end)))
+    Ok(Reply::ok(&page_of(found, end)))
 }
 
 /// The webhook in the path, if it exists for the caller.
@@ -382,7 +383,7 @@ pub(super) async fn deliveries(call: Call) -> Result<Reply, Problem> {
     let end = found.last().filter(|_| more).map(|last| last.notice_id);
     let is_owner = call.caller.owner().is_some();
     let views = found.into_iter().map(|report| delivery_view(report, is_owner));
-    Ok(Reply::ok(&Page::new(views.collect(), end)))
+    Ok(Reply::ok(&page_of(views.collect(), end)))
 }
 
 fn delivery_view(report: DeliveryReport, is_owner: bool) -> DeliveryView {

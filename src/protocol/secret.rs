@@ -1,7 +1,8 @@
-//! A key or token on this side: a type that does not show what it holds.
+//! A key or token, in a type that does not show what it holds.
 
 use std::{convert::Infallible, fmt, str::FromStr};
 
+use serde::{Deserialize, Deserializer, Serializer};
 use zeroize::Zeroizing;
 
 /// An API key or a token. `Debug` hides it, it is wiped when dropped, and it leaves by [`Secret::expose`] only.
@@ -22,6 +23,17 @@ impl Secret {
     /// Whether it is no secret at all, such as what `TENURE_KEY=` gives.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Writes it as it is. There is no [`serde::Serialize`]: each field that may show a secret says so by name.
+    pub(crate) fn serialize_exposed<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.expose())
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self::new(&Zeroizing::new(text)))
     }
 }
 

@@ -1,0 +1,53 @@
+//! `GET /v1/keys`.
+
+use serde::{Deserialize, Serialize};
+
+use super::Word;
+use crate::{KeyId, Timestamp};
+
+/// The keys with which access tokens are judged.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
+pub struct KeysView {
+    /// The oldest first; the one that signs is the last.
+    pub keys: Vec<KeyView>,
+}
+
+/// A public key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
+pub struct KeyView {
+    /// PASERK `k4.pid`: the `kid` in the footer of its tokens.
+    pub key_id: KeyId,
+    /// The key, as PASERK `k4.public`.
+    pub paserk: String,
+    /// Whether it signs.
+    #[cfg_attr(feature = "utoipa", schema(value_type = KeyState))]
+    pub state: Word,
+    /// When it was admitted.
+    pub created_at: Timestamp,
+    /// From when on no token of it works; null while it signs.
+    pub retire_at: Option<Timestamp>,
+}
+
+/// Whether a key signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
+pub enum KeyState {
+    /// It signs.
+    Active,
+    /// It was replaced, and its tokens work until they end or `retireAt`.
+    Retiring,
+}
+
+impl KeyState {
+    /// Its name in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Retiring => "retiring",
+        }
+    }
+}

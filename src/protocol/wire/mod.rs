@@ -1,0 +1,39 @@
+//! The requests and replies of the API, each written once: the server serializes and describes the types that client,
+//! verifier and command line deserialize.
+//!
+//! A reader ignores members that it does not know, and takes words from lists that may grow (`mode`, `trigger`, `state`)
+//! as text ([`Word`]), so that an older client understands a newer authority.
+
+pub mod access;
+pub mod introspection;
+pub mod keys;
+pub mod revocations;
+pub mod sessions;
+pub mod usage;
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    access::{AccessTokenView, NewAccessToken},
+    introspection::{DeadToken, IntrospectReply, IntrospectRequest, Judgement, Judgements, LiveToken},
+    keys::{KeyView, KeysView},
+    revocations::{EndedSelection, EndedSession, FeedItem, FeedPage, SelectorView},
+    sessions::{CreatedSession, NewSession, RenewedSession, RevokedSession, SessionView},
+    usage::{ConstraintsView, NewConstraints, NewUse, RecordedUsage, UsageView},
+};
+
+/// A word of a list that may grow in a later version.
+pub type Word = Cow<'static, str>;
+
+/// One page of a list.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
+pub struct Page<T> {
+    /// The items, in the list's order.
+    pub items: Vec<T>,
+    /// Give it as `cursor` to get the next page; null when there is none.
+    pub next_cursor: Option<String>,
+}
