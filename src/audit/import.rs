@@ -76,7 +76,7 @@ fn fill(
     data: &Path,
     told: &mut dyn FnMut(Position),
 ) -> Result<Verdict, ImportError> {
-    let log = SledLog::open(data, &mut |_| Ok(()))?;
+    let log = tenure_log::open(data, &mut |_| Ok(()))?;
     let mut filling = Filling { log: &log, batch: Vec::new(), failed: None };
     let verdict = verify(input, trust, &mut |stored, bytes| {
         told(stored.first);

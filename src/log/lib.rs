@@ -8,34 +8,41 @@
 pub mod codec;
 #[cfg(test)]
 mod conformance;
-mod frame;
 #[cfg(test)]
 mod frozen;
-mod guard;
-mod head_file;
 pub mod memory;
-mod open_error;
-mod opening;
 pub mod panics;
 pub mod record;
 #[cfg(test)]
 mod samples;
-mod scan;
 pub mod sled;
 mod tail;
 pub mod tree;
 pub mod upcast;
 mod waiting;
 
+use std::path::Path;
+
 use tenure_core::{Commit, Position, Timestamp};
 
 pub use codec::{DecodeError, encode};
 pub use memory::MemoryLog;
-pub use open_error::OpenError;
 pub use record::{EncodedCommit, RecordHash, RootHash, StreamKey};
-pub use sled::SledLog;
+pub use sled::{OpenError, SledLog};
 pub use tree::Tree;
 pub use waiting::waiting_for_disk;
+
+/// Opens the log of this data directory, or makes a new one, and hands every commit to `fold`, in order.
+///
+/// # Errors
+///
+/// See [`SledLog::open`].
+pub fn open(
+    data_dir: &Path,
+    fold: &mut dyn FnMut(StoredCommit) -> Result<(), String>,
+) -> Result<SledLog, OpenError> {
+    SledLog::open(data_dir, fold)
+}
 
 /// One total order of events, written in whole commits.
 ///

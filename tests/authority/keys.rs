@@ -8,7 +8,7 @@ use tenure::{
         Actor, Commit, CommitId, Event, KeyUse, Policy, Position, Stream, SystemEvent, Timestamp,
         event::PolicyChanged, keys::Key,
     },
-    log::{EventLog, SledLog, encode},
+    log::{self, EventLog, encode},
     node::{Node, Options},
 };
 
@@ -20,7 +20,7 @@ fn directory_of_old(data: &Path) {
     fs::remove_dir_all(data.join("keys/access")).unwrap();
     fs::remove_file(data.join("keys/head.key")).unwrap();
     fs::remove_file(data.join("keys/bound")).unwrap();
-    let log = SledLog::open(data, &mut |_| Ok(())).unwrap();
+    let log = log::open(data, &mut |_| Ok(())).unwrap();
     let commit = Commit {
         id: CommitId::from_bytes([0; 16]),
         stream: Stream::System,

@@ -13,7 +13,7 @@ use tenure::{
     clock::pause,
     core::Position,
     entropy::{Entropy, SeededEntropy},
-    log::{EventLog, MemoryLog, SledLog},
+    log::{self, EventLog, MemoryLog},
     notify::{Batch, News},
 };
 
@@ -150,7 +150,7 @@ fn a_place_inside_a_commit_gives_the_whole_commit_again() {
 #[test]
 fn what_was_told_before_a_crash_is_there_after_it() {
     let data = tempfile::tempdir().unwrap();
-    let open = || SledLog::open(data.path(), &mut |_| Ok(())).unwrap();
+    let open = || log::open(data.path(), &mut |_| Ok(())).unwrap();
     let log: Arc<dyn EventLog> = Arc::new(open());
     let mut heard = Vec::new();
     {

@@ -16,7 +16,7 @@ use tenure::{
         Timestamp,
         event::{Profile, SessionCreated, SubjectRegistered, Terms},
     },
-    log::{EncodedCommit, EventLog, Outcome, SledLog, encode},
+    log::{self, EncodedCommit, EventLog, Outcome, encode},
 };
 
 use crate::server::{PATIENCE, Request, Server, all_at_once};
@@ -44,7 +44,7 @@ fn server_with_history() -> Server {
 fn server_with_history_and(settings: &[&str]) -> Server {
     let mut server = Server::with(settings);
     assert!(server.stop().success());
-    let log = SledLog::open(&server.data(), &mut |_| Ok(())).unwrap();
+    let log = log::open(&server.data(), &mut |_| Ok(())).unwrap();
     let at = log.head().recorded_at;
     for from in (0..SESSIONS).step_by(usize::try_from(BATCH).unwrap()) {
         let batch = (from..from + BATCH).map(|number| begun(number, at)).collect();

@@ -108,7 +108,7 @@ impl Stopped {
             wants_more = wants_more && each(stored) == ControlFlow::Continue(());
             Ok(())
         };
-        SledLog::open(&self.copy.0, &mut take).map_err(|error| self.refused(&error))
+        tenure_log::open(&self.copy.0, &mut take).map_err(|error| self.refused(&error))
     }
 
     /// Hands over each commit.

@@ -21,7 +21,7 @@ use tenure_core::{
     SubjectId, Timestamp,
     event::{Profile, SessionCreated, SessionRenewed, SubjectRegistered, Terms},
 };
-use tenure_log::{EncodedCommit, EventLog, Outcome, SledLog, encode};
+use tenure_log::{EncodedCommit, EventLog, Outcome, encode};
 use tenure_protocol::clock::{stopwatch, worked};
 use tenure_protocol::entropy::{self, Entropy, OsEntropy};
 use tenure_server::node::{Node, Options, snapshot};
@@ -98,7 +98,7 @@ impl Start {
 
     /// Writes the history behind what a first start has recorded, and says how many events the log has.
     fn fill(&self, data: &Path) -> Result<u64, Failure> {
-        let log = SledLog::open(data, &mut |_| Ok(())).map_err(failed)?;
+        let log = tenure_log::open(data, &mut |_| Ok(())).map_err(failed)?;
         let head = log.head();
         let mut history = History::new(self.sessions, self.per_subject, head.position, head.recorded_at);
         while history.has_more(self.events) {

@@ -94,7 +94,7 @@ pub(super) fn open_log(
     table: &dyn Fn() -> IdempotencyTable,
 ) -> Result<(SledLog, Folded), StartError> {
     let mut folding = Folding::new(table(), snapshot::load(data));
-    match SledLog::open(data, &mut |stored| folding.add(&stored)) {
+    match tenure_log::open(data, &mut |stored| folding.add(&stored)) {
         Ok(log) if folding.snapshot.is_none() => return Ok((log, folding.folded)),
         // A snapshot is only ever written of what is durable, so what the log lacks was cut off.
         Ok(log) => {
@@ -107,6 +107,6 @@ pub(super) fn open_log(
     }
     tracing::warn!("the snapshot does not belong to this log; the log is folded whole");
     let mut folding = Folding::new(table(), None);
-    let log = SledLog::open(data, &mut |stored| folding.add(&stored))?;
+    let log = tenure_log::open(data, &mut |stored| folding.add(&stored))?;
     Ok((log, folding.folded))
 }

@@ -6,7 +6,7 @@ use tenure::{
         Timestamp,
         event::{Profile, SessionCreated, SubjectRegistered, Terms},
     },
-    log::{EncodedCommit, EventLog, Outcome, SledLog, encode},
+    log::{self, EncodedCommit, EventLog, Outcome, SledLog, encode},
 };
 
 use super::length;
@@ -57,7 +57,7 @@ pub(super) fn crowded(settings: &[&str]) -> Server {
 
 fn with(settings: &[&str], fill: impl FnOnce(&SledLog)) -> Server {
     let settings = [&["security.limit_loopback=true"], settings].concat();
-    Server::after(1_024, &settings, |data| fill(&SledLog::open(data, &mut |_| Ok(())).unwrap()))
+    Server::after(1_024, &settings, |data| fill(&log::open(data, &mut |_| Ok(())).unwrap()))
 }
 
 fn append(log: &SledLog, batch: Vec<EncodedCommit>) {

@@ -10,7 +10,7 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 
-use super::record::{RootHash, first_half};
+use crate::record::{RootHash, first_half};
 use tenure_core::{Position, Timestamp};
 
 const MAGIC: &[u8; 8] = b"TENUREH1";

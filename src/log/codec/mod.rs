@@ -12,7 +12,7 @@ use blake3::{
 };
 use minicbor::{Decode, Encode, Encoder};
 
-use super::{LogError, record::EncodedCommit, record::RecordHash, upcast};
+use crate::{LogError, record::EncodedCommit, record::RecordHash, upcast};
 use tenure_core::{
     Actor, Commit, CommitId, Event, EventKind, Position, Stream, SubjectEvent, SubjectId, SystemEvent,
     Timestamp, record::Idempotency,

@@ -10,7 +10,7 @@
 //! key, a frame of an older file, an edit by hand. (It holds no secret: who edits can make a new one, and
 //! then the tree's root tells.)
 
-use super::{
+use crate::{
     codec,
     record::{EncodedCommit, first_half},
 };

@@ -14,14 +14,14 @@ use std::{
 };
 
 use super::{
-    Head, OpenError, StoredCommit,
+    OpenError,
     guard::{Failure, guarded},
     head_file::{HeadFile, HeadRecord},
     open_error::{damaged, io_at, missing_or_io},
     scan::{self, Scanned},
-    sled::Store,
-    tail::Tail,
+    store::Store,
 };
+use crate::{Head, StoredCommit, tail::Tail};
 use tenure_core::Position;
 
 /// 8 MiB, so that a leaf with its frames stays inline (see `frame`). It is fixed when a store is made.

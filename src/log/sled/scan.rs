@@ -3,9 +3,8 @@
 
 use std::path::Path;
 
-use super::{
-    Head, OpenError, StoredCommit, frame, head_file::HeadRecord, open_error::damaged, sled::Store, tail::Tail,
-};
+use super::{OpenError, frame, head_file::HeadRecord, open_error::damaged, store::Store};
+use crate::{Head, StoredCommit, tail::Tail};
 use tenure_core::Position;
 
 /// A scan keeps every page that it read, whatever the cache's capacity (1.98 GB were seen after 2 GB of
