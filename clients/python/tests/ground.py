@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-import httpx
+import httpx2
 
 from tenure import Client, Grant, SessionFile
 from tenure._wire import parse_time
@@ -36,7 +36,7 @@ class Server:
         self._start()
         self.admin = (self.data / "admin.key").read_text().strip()
         self.client = Client(self.url, self.admin)
-        self.http = httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {self.admin}"})
+        self.http = httpx2.Client(base_url=self.url, headers={"authorization": f"Bearer {self.admin}"})
 
     def _start(self) -> None:
         command = [BINARY, "serve", "--data", str(self.data), "--listen", self.address, *self._arguments]

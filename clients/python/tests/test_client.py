@@ -5,8 +5,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from ground import Server
 
+from ground import Server
 from tenure import AsyncClient, Client, RefusedError, UnreachableError
 from tenure.models import DeadToken, LiveToken
 
@@ -22,7 +22,12 @@ def test_a_session_is_created_read_used_renewed_and_ended(server: Server) -> Non
 
     own = client.with_credential(created.token)
     session = own.session(created.session_id)
-    assert (session.status, session.owner_id, session.scopes, session.on_reuse) == ("ACTIVE", "alice", ("pay",), "revoke")
+    assert (session.status, session.owner_id, session.scopes, session.on_reuse) == (
+        "ACTIVE",
+        "alice",
+        ("pay",),
+        "revoke",
+    )
     assert own.record_usage(created.session_id, "pay", amount="12.50").total_amount == Decimal("12.5")
     with pytest.raises(RefusedError, match="CONSTRAINT_VIOLATED") as refused:
         own.record_usage(created.session_id, "pay", amount="12.50")
@@ -42,10 +47,10 @@ def test_a_session_is_created_read_used_renewed_and_ended(server: Server) -> Non
     assert client.introspect(created.token) == DeadToken(active=False, code="TOKEN_SUPERSEDED")
     assert [item.session_id for item in client.sessions(subject_id="agent-7").items] == [created.session_id]
 
-    assert client.revoke_session(created.session_id, "done").trigger == "manual_revoke"
+    assert client.revoke_session(created.session_id, "done").trigger == "renewal_rejected"
     with pytest.raises(RefusedError, match="SESSION_REVOKED") as ended:
         new.session(created.session_id)
-    assert ended.value.problem.trigger == "manual_revoke"
+    assert ended.value.problem.trigger == "renewal_rejected"
 
 
 def test_a_subject_is_suspended_and_resumed(server: Server) -> None:

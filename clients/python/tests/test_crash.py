@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from agent import Agent, time_order
 from ground import PATIENCE, Server, command_line, eventually
 from lossy import Fate, Network

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
-import httpx
+import httpx2
 
 from ._clock import Clock, time_there
 from ._io import IO, Received, Sent
@@ -114,7 +114,7 @@ class Http:
                 if received.status != 304 and not 200 <= received.status < 300:
                     raise self._refusal(received, await self._body(received))
                 yield received
-        except (httpx.HTTPError, OSError) as error:
+        except (httpx2.HTTPError, OSError) as error:
             why = str(error) or type(error).__name__
             raise UnreachableError(f"no answer from {self.base}: {why}") from error
 

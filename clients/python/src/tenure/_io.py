@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
-import httpx
+import httpx2
 
 T = TypeVar("T")
 Core = TypeVar("Core")
@@ -85,19 +85,19 @@ def _settings(*, is_direct: bool) -> dict[str, Any]:
         "verify": ssl.create_default_context(),
         "trust_env": not is_direct,
         "follow_redirects": False,
-        "limits": httpx.Limits(max_connections=64, keepalive_expiry=30.0),
+        "limits": httpx2.Limits(max_connections=64, keepalive_expiry=30.0),
     }
 
 
-def _timeout(request: Sent) -> httpx.Timeout:
-    return httpx.Timeout(request.read_timeout, connect=_CONNECT)
+def _timeout(request: Sent) -> httpx2.Timeout:
+    return httpx2.Timeout(request.read_timeout, connect=_CONNECT)
 
 
 class AsyncIO:
     """On an asyncio event loop."""
 
     def __init__(self, *, is_direct: bool) -> None:
-        self._client = httpx.AsyncClient(**_settings(is_direct=is_direct))
+        self._client = httpx2.AsyncClient(**_settings(is_direct=is_direct))
 
     @asynccontextmanager
     async def open(self, request: Sent) -> AsyncIterator[Received]:
@@ -152,7 +152,7 @@ class BlockingIO:
     """On the thread that asks."""
 
     def __init__(self, *, is_direct: bool) -> None:
-        self._client = httpx.Client(**_settings(is_direct=is_direct))
+        self._client = httpx2.Client(**_settings(is_direct=is_direct))
 
     @asynccontextmanager
     async def open(self, request: Sent) -> AsyncIterator[Received]:

@@ -23,7 +23,7 @@ from enum import Enum, auto
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
-import httpx
+import httpx2
 
 from ._backoff import backoff
 from ._io import IO, AsyncIO, Blocking, BlockingIO, Task, blocking, run
@@ -232,8 +232,8 @@ class AsyncSessionHolder:
         return self.grant.token
 
     @property
-    def auth(self) -> httpx.Auth:
-        """Shows the token of the moment with every request: `httpx.AsyncClient(auth=session.auth)`."""
+    def auth(self) -> httpx2.Auth:
+        """Shows the token of the moment with every request: `httpx2.AsyncClient(auth=session.auth)`."""
         return _Auth(lambda: self.token)
 
     @property
@@ -451,11 +451,11 @@ async def _create_file(
         lock.write(Grant.created(client.url, created))
 
 
-class _Auth(httpx.Auth):
+class _Auth(httpx2.Auth):
     def __init__(self, token: Callable[[], str]) -> None:
         self._token = token
 
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+    def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
         request.headers["authorization"] = f"Bearer {self._token()}"
         yield request
 
@@ -520,8 +520,8 @@ class SessionHolder(Blocking[AsyncSessionHolder]):
         return self._core.token
 
     @property
-    def auth(self) -> httpx.Auth:
-        """Shows the token of the moment with every request: `httpx.Client(auth=session.auth)`."""
+    def auth(self) -> httpx2.Auth:
+        """Shows the token of the moment with every request: `httpx2.Client(auth=session.auth)`."""
         return self._core.auth
 
     @property
