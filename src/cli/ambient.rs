@@ -1,4 +1,9 @@
-//! What a command takes from its surroundings: what time it is, what nobody can guess, and whether colours are wanted.
+//! What a command takes from its surroundings: what time it is, what nobody can guess, whether colours are
+//! wanted, the time zone, and where settings are.
+
+use std::path::PathBuf;
+
+use jiff::tz::TimeZone;
 
 use tenure_core::Timestamp;
 use tenure_protocol::clock::{Clock, SystemClock};
@@ -18,4 +23,15 @@ pub(crate) fn wants_colors() -> bool {
 /// 32 hexadecimal digits that nobody else has: an idempotency key, or a part of a file's name.
 pub(crate) fn unique() -> String {
     format!("{:032x}", u128::from_be_bytes(entropy::bytes(&OsEntropy)))
+}
+
+/// The local time zone.
+pub(crate) fn zone() -> TimeZone {
+    TimeZone::system()
+}
+
+/// Where this user's settings are: `$XDG_CONFIG_HOME`, or `~/.config`.
+pub(crate) fn config_home() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")))
 }

@@ -33,11 +33,12 @@ pub(super) fn failure_in_words(failure: &Failure, typed: &Typed) -> String {
         | Failure::File { .. }
         | Failure::Missing(_)
         | Failure::Unhealthy { .. }
+        | Failure::Ambiguous(_)
         | Failure::Output(_) => "",
     };
     let told = failure.to_string();
     // Several faults, of settings say, have a line each. What a server said has one line.
-    let told = if matches!(failure, Failure::Usage(_)) {
+    let told = if matches!(failure, Failure::Usage(_) | Failure::Ambiguous(_)) {
         told.split('\n').map(harmless).collect::<Vec<_>>().join("\n  ")
     } else {
         harmless(&told)

@@ -1,6 +1,6 @@
 //! What every client command has: a server to ask, a place to print, the time, and the options shared by some.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, builder::FalseyValueParser};
 use serde_json::{Map, Value};
@@ -9,8 +9,10 @@ use url::Url;
 use super::{
     ambient,
     client::{Client, Request, checked_url},
+    contexts::{self, Place},
     failure::Failure,
-    output::{Column, Format, Output},
+    moments::{Moment, moment},
+    output::{Column, Form, Output},
     secret::Secret,
     secret_file, words,
 };
@@ -24,7 +26,7 @@ const DEFAULT_URL: &str = "http://127.0.0.1:7300";
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Address of the server [default: http://127.0.0.1:7300, or what a session file names]
+    /// Address of the server [default: that of the context or of the session file, else http://127.0.0.1:7300]
     #[arg(long, global = true, value_name = "URL", env = "TENURE_URL", value_parser = checked_url)]
     url: Option<String>,
 
@@ -36,42 +38,74 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     key_file: Option<PathBuf>,
 
+    /// Context to use: a server and its key file, see `tenure context`
+    #[arg(long, global = true, value_name = "NAME", env = "TENURE_CONTEXT")]
+    context: Option<String>,
+
     /// Send keys and tokens unencrypted, by http:// to another host
     #[arg(long, global = true, env = "TENURE_ALLOW_PLAINTEXT", value_parser = FalseyValueParser::new())]
     allow_plaintext: bool,
 
     /// Form of the data on stdout
     #[arg(short, long, global = true, value_name = "FORM", value_enum, default_value_t)]
-    output: Format,
+    output: Form,
 
-    /// Use no colours, even on a terminal
-    #[arg(long, global = true, hide = true)]
+    /// Use no colours, even on a terminal; NO_COLOR does the same
+    #[arg(long, global = true)]
     no_color: bool,
 }
 
 impl Global {
     /// Where to print.
     pub(crate) fn output(&self) -> Output {
-        Output::new(self.output, !self.no_color && ambient::wants_colors())
+        Output::of(self.output, !self.no_color && ambient::wants_colors())
     }
 
     /// The server and the rest; reads the key file.
     pub(crate) fn context(&self) -> Result<Context, Failure> {
-        let client = Client::new(self.url(), self.key()?, self.plaintext())?;
+        let place = self.place()?;
+        let client = Client::new(&place.url, self.key(&place)?, self.plaintext())?;
         Ok(Context { client, output: self.output() })
+    }
+
+    /// The name of the context that is used; none when the server was named.
+    pub(crate) fn context_name(&self) -> Result<Option<String>, Failure> {
+        Ok(self.kept()?.map(|(name, _)| name))
+    }
+
+    /// The key file that was named.
+    pub(crate) fn typed_key_file(&self) -> Option<&Path> {
+        self.key_file.as_deref()
+    }
+
+    /// The context that applies. A server that was named needs none, and a key is for its own server only.
+    fn kept(&self) -> Result<Option<(String, Place)>, Failure> {
+        let name = self.context.as_deref().filter(|name| !name.is_empty());
+        if self.url.is_some() && name.is_none() { Ok(None) } else { contexts::find(name) }
+    }
+
+    fn place(&self) -> Result<Place, Failure> {
+        let kept = self.kept()?.map(|(_, place)| place);
+        Ok(match (&self.url, kept) {
+            (Some(url), Some(place)) if *url == place.url => place,
+            (Some(url), _) => Place { url: url.clone(), key_file: None },
+            (None, Some(place)) => place,
+            (None, None) => Place { url: DEFAULT_URL.to_owned(), key_file: None },
+        })
     }
 
     /// Host and port of the server, and the key: for a benchmark, which has a client of its own.
     pub(crate) fn server(&self) -> Result<(String, Secret), Failure> {
-        let host =
-            self.url().strip_prefix("http://").filter(|host| host.contains(':') && !host.contains('/'));
+        let place = self.place()?;
+        let host = place.url.strip_prefix("http://").filter(|host| host.contains(':') && !host.contains('/'));
         let host = host.ok_or_else(|| Failure::Usage("--url: must be http://HOST:PORT here".into()))?;
-        let permitted = Url::parse(self.url()).is_ok_and(|url| self.plaintext().permits(&url).is_ok());
+        let permitted = Url::parse(&place.url).is_ok_and(|url| self.plaintext().permits(&url).is_ok());
         if !permitted {
             return Err(Failure::Usage(format!("--url: {Unencrypted}; or give --allow-plaintext")));
         }
-        let key =
-            self.key()?.ok_or_else(|| Failure::Usage("an admin's key is needed: see --key-file".into()))?;
+        let key = self
+            .key(&place)?
+            .ok_or_else(|| Failure::Usage("an admin's key is needed: see --key-file".into()))?;
         Ok((host.to_owned(), key))
     }
 
@@ -84,14 +118,11 @@ impl Global {
         if self.allow_plaintext { Plaintext::Allowed } else { Plaintext::Refused }
     }
 
-    fn url(&self) -> &str {
-        self.url.as_deref().unwrap_or(DEFAULT_URL)
-    }
-
-    fn key(&self) -> Result<Option<Secret>, Failure> {
-        match &self.key_file {
-            Some(path) => secret_file::read(path).map(Some),
-            None => Ok(self.key.clone().filter(|key| !key.is_empty())),
+    fn key(&self, place: &Place) -> Result<Option<Secret>, Failure> {
+        let given = self.key.clone().filter(|key| !key.is_empty());
+        match (&self.key_file, given, &place.key_file) {
+            (Some(path), _, _) | (None, None, Some(path)) => secret_file::read(path).map(Some),
+            (None, given, _) => Ok(given),
         }
     }
 }
@@ -136,6 +167,26 @@ impl Context {
         reply["asOfTime"].as_str().and_then(Timestamp::parse).unwrap_or_else(|| self.now())
     }
 
+    /// The same, asked for when no reply has said it yet: the server's clock may be a test's.
+    pub(crate) fn now_there(&self) -> Result<Timestamp, Failure> {
+        if self.client.heard().is_none() {
+            self.client.send(&Request::get(&["healthz"]))?;
+        }
+        Ok(self.now())
+    }
+
+    /// A moment that looks back, by the server's clock.
+    pub(crate) fn past(&self, moment: Moment) -> Result<Timestamp, Failure> {
+        let now = if moment.is_relative() { self.now_there()? } else { self.now() };
+        Ok(moment.past(now))
+    }
+
+    /// A moment that looks ahead, by the server's clock.
+    pub(crate) fn coming(&self, moment: Moment) -> Result<Timestamp, Failure> {
+        let now = if moment.is_relative() { self.now_there()? } else { self.now() };
+        Ok(moment.coming(now))
+    }
+
     /// What time it is by the server's last reply, and by this host before there is one; for words only.
     pub(crate) fn now(&self) -> Timestamp {
         self.client.heard().unwrap_or_else(ambient::now)
@@ -177,9 +228,9 @@ impl Caution {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Time travel")]
 pub(crate) struct AsOf {
-    /// Answer as of this moment (RFC 3339, such as 2026-11-21T01:35:00Z)
+    /// Answer as of this moment, such as 03:12, 'yesterday 3am', '30m ago' or 2026-11-21T01:35:00Z
     #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "as_of_position")]
-    as_of: Option<Timestamp>,
+    as_of: Option<Moment>,
 
     /// Answer as of the event at this position; 0 is the empty log
     #[arg(long, value_name = "N")]
@@ -188,14 +239,10 @@ pub(crate) struct AsOf {
 
 impl AsOf {
     /// The request, asked of the past.
-    pub(crate) fn apply(&self, request: Request) -> Request {
-        request.query("asOf", self.as_of).query("asOfPosition", self.as_of_position)
+    pub(crate) fn apply(&self, cli: &Context, request: Request) -> Result<Request, Failure> {
+        let as_of = self.as_of.map(|moment| cli.past(moment)).transpose()?;
+        Ok(request.query("asOf", as_of).query("asOfPosition", self.as_of_position))
     }
-}
-
-/// For clap: a moment.
-pub(crate) fn moment(text: &str) -> Result<Timestamp, &'static str> {
-    Timestamp::parse(text).ok_or("must be an RFC 3339 time with an offset, such as 2026-11-21T01:35:00Z")
 }
 
 /// For clap: a length of time.

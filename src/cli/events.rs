@@ -7,11 +7,11 @@ use super::{
     client::Request,
     context::Context,
     failure::Failure,
+    find,
     follow::{Begin, follow},
     output::Column,
     pages::{self, Paging},
 };
-use tenure_core::SubjectId;
 
 /// Arguments of `tenure events`.
 #[derive(Debug, Args)]
@@ -21,11 +21,11 @@ pub(crate) struct Events {
     kinds: Vec<String>,
 
     /// Only events about this subject
-    #[arg(long, value_name = "ID")]
-    subject: Option<SubjectId>,
+    #[arg(long, value_name = "SUBJECT")]
+    subject: Option<String>,
 
     /// Only events about this session
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "SESSION")]
     session: Option<String>,
 
     #[command(flatten)]
@@ -53,11 +53,11 @@ impl Events {
         let kinds = (!self.kinds.is_empty()).then(|| self.kinds.join(","));
         let request = Request::get(&["v1", "events"])
             .query("kinds", kinds)
-            .query("subjectId", self.subject)
-            .query("sessionId", self.session);
-        let request = self.begin.apply(request, cli.now());
+            .query("subjectId", find::subject_filter(cli, self.subject.as_ref())?)
+            .query("sessionId", find::session_filter(cli, self.session.as_ref())?);
+        let request = self.begin.apply(cli, request)?;
         if self.follow {
-            return follow(cli, request, in_words);
+            return follow(cli, request, |event| in_words(event).into());
         }
         pages::show(cli, request, &self.paging, pages::by_position, COLUMNS, "such events")
     }

@@ -74,6 +74,9 @@ pub(crate) enum Failure {
         /// What is wrong.
         why: String,
     },
+    /// What was typed fits several things.
+    #[error("{0}")]
+    Ambiguous(Box<Candidates>),
     /// The question before a destructive command was not answered with yes.
     #[error("nothing was changed")]
     Declined,
@@ -90,6 +93,7 @@ impl Failure {
             Self::Problem(problem) => exit_for_status(problem.status),
             Self::Missing(_) => Exit::NotFound,
             Self::Unhealthy { exit, .. } => *exit,
+            Self::Ambiguous(_) => Exit::Conflict,
             // Whoever closed the pipe (`| head`) has what they wanted.
             Self::Output(source) if source.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
             Self::Unreachable { .. } | Self::Strange { .. } | Self::Server(_) | Self::Output(_) => {
@@ -115,6 +119,7 @@ impl Failure {
             | Self::Server(_)
             | Self::Missing(_)
             | Self::Unhealthy { .. }
+            | Self::Ambiguous(_)
             | Self::Output(_) => false,
         }
     }
@@ -130,6 +135,7 @@ impl Failure {
             | Self::Server(_)
             | Self::Missing(_)
             | Self::Unhealthy { .. }
+            | Self::Ambiguous(_)
             | Self::Output(_) => false,
         }
     }
@@ -143,6 +149,27 @@ const fn exit_for_status(status: u16) -> Exit {
         409 | 422 => Exit::Conflict,
         401..=499 => Exit::Refused,
         _ => Exit::Server,
+    }
+}
+
+/// What an ambiguous word may have meant.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidates {
+    /// As it was typed.
+    pub typed: String,
+    /// Of what kind the things are.
+    pub noun: &'static str,
+    /// One line of each.
+    pub lines: Vec<String>,
+    /// How many there are besides.
+    pub more: usize,
+}
+
+impl std::fmt::Display for Candidates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "\"{}\" is ambiguous; which {} do you mean?", self.typed, self.noun)?;
+        self.lines.iter().try_for_each(|line| write!(f, "\n{line}"))?;
+        if self.more > 0 { write!(f, "\n… and {} more", self.more) } else { Ok(()) }
     }
 }
 

@@ -13,12 +13,12 @@ use serde_json::Value;
 
 use super::{
     client::Request,
-    context::{Context, span},
+    context::Context,
     digits,
     failure::Failure,
-    output::Format,
+    moments::{Moment, moment},
+    output::{Format, Painted},
 };
-use tenure_core::{Seconds, Timestamp};
 use tenure_protocol::clock::pause;
 
 /// How long to wait before the first attempt to connect again; doubled for each that fails, up to the longest.
@@ -28,9 +28,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Where a stream begins.
 #[derive(Debug, Args)]
 pub(crate) struct Begin {
-    /// Only what was recorded so long ago or later, such as 10m
-    #[arg(long, value_name = "DURATION", value_parser = span, conflicts_with = "after")]
-    since: Option<Seconds>,
+    /// Only what was recorded at this moment or later, such as 10m, 03:12 or 'yesterday 3am'
+    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "after")]
+    since: Option<Moment>,
 
     /// Only what comes after this position or id, or after `latest`: what is still to come
     #[arg(long, value_name = "POSITION")]
@@ -44,11 +44,9 @@ impl Begin {
     }
 
     /// The request, from there on.
-    pub(crate) fn apply(&self, request: Request, now: Timestamp) -> Request {
-        let since = self.since.map(|ago| now.plus_millis(-1_000 * i64::from(ago.0)));
-        request
-            .query("since", since.map(|since| since.max(Timestamp::ZERO)))
-            .query("after", self.after.as_ref())
+    pub(crate) fn apply(&self, cli: &Context, request: Request) -> Result<Request, Failure> {
+        let since = self.since.map(|moment| cli.past(moment)).transpose()?;
+        Ok(request.query("since", since).query("after", self.after.as_ref()))
     }
 }
 
@@ -56,18 +54,19 @@ impl Begin {
 pub(crate) fn follow(
     cli: &Context,
     request: Request,
-    in_words: impl Fn(&Value) -> String,
+    in_words: impl Fn(&Value) -> Painted,
 ) -> Result<(), Failure> {
     if cli.output.format() == Format::Json {
         return Err(Failure::Usage(
             "a stream has no end and so is no JSON document: use -o jsonl".to_owned(),
         ));
     }
-    let mut stream = Stream { request, last: None, wait: FIRST_WAIT };
+    let mut stream = Stream { request, last: None, wait: FIRST_WAIT, was_lost: false };
     loop {
         let lost = stream.listen(cli, |item| cli.output.line(item, || in_words(item)))?;
         cli.output.talk(&format!("{lost}; trying again in {} s", stream.wait.as_secs()));
         pause(stream.wait);
+        stream.was_lost = true;
         stream.wait = (stream.wait * 2).min(LONGEST_WAIT);
     }
 }
@@ -77,6 +76,7 @@ struct Stream {
     /// The id that was heard last.
     last: Option<String>,
     wait: Duration,
+    was_lost: bool,
 }
 
 impl Stream {
@@ -95,6 +95,9 @@ impl Stream {
             Err(failure) if failure.is_passing() => return Ok(failure.to_string()),
             Err(failure) => return Err(failure),
         };
+        if std::mem::take(&mut self.was_lost) {
+            cli.output.talk("Connected again; nothing was missed.");
+        }
         let mut id = None;
         for line in BufReader::new(body).lines() {
             let Ok(line) = line else { break };

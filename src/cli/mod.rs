@@ -11,9 +11,12 @@ mod ambient;
 mod audit;
 mod bench;
 mod client;
+mod clock;
+mod columns;
 mod complaint;
 mod completions;
 mod context;
+mod contexts;
 mod credential;
 mod digits;
 mod doctor;
@@ -21,10 +24,12 @@ mod events;
 mod failure;
 #[cfg(test)]
 mod fake_server;
+mod find;
 mod flags;
 mod follow;
 mod introspect;
 mod keys;
+mod moments;
 mod output;
 mod overwrite;
 mod pages;
@@ -37,8 +42,10 @@ pub mod serve;
 mod session;
 mod session_file;
 mod subject;
+mod veto;
 mod watch;
 mod webhook;
+mod whoami;
 mod words;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -88,6 +95,8 @@ enum Command {
     /// Create, show, list, renew and revoke sessions
     #[command(subcommand)]
     Session(session::Session),
+    /// Veto a renewal: the session ends; without a name, list what can be vetoed
+    Veto(veto::Veto),
     /// Run a command with a session that is kept renewed
     Run(Box<run::Run>),
     /// Say whether tokens are live, and whose
@@ -108,6 +117,13 @@ enum Command {
     /// Tell the news by HTTP requests: add, list, remove and test webhooks
     #[command(subcommand)]
     Webhook(webhook::Webhook),
+    /// Show which server is asked, and the role, name and owner of the key
+    Whoami,
+    /// Keep servers and key files under names
+    #[command(subcommand)]
+    Context(contexts::Contexts),
+    /// Show a server's test clock, or move it
+    Clock(clock::Clock),
     /// Check the server, the key and the clocks; show the settings
     Doctor(doctor::Doctor),
     /// Measure how fast the authority is here
@@ -125,6 +141,10 @@ impl Command {
             Self::Serve(args) => serve::run(&args),
             Self::Subject(subject) => subject.run(&global.context()?),
             Self::Session(session) => session.run(global),
+            Self::Veto(veto) => veto.run(&global.context()?),
+            Self::Whoami => whoami::run(global),
+            Self::Context(contexts) => contexts.run(global),
+            Self::Clock(clock) => clock.run(&global.context()?),
             Self::Introspect(introspect) => introspect.run(&global.context()?),
             Self::Events(events) => events.run(&global.context()?),
             Self::Audit(audit) => audit.run(global),

@@ -6,12 +6,12 @@
 use std::io::{self, IsTerminal, Write};
 
 use clap::ValueEnum;
-use comfy_table::{Cell, Color, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressState, ProgressStyle};
 use serde_json::Value;
 
 use super::{
     ambient,
+    columns::{Look, plain, rows, table},
     complaint::{failure_document, failure_in_words},
     digits,
     failure::Failure,
@@ -19,173 +19,46 @@ use super::{
     secret::redacted,
     words,
 };
-use tenure_core::{Seconds, Timestamp};
+use tenure_core::Timestamp;
+
+pub(crate) use super::columns::{Column, harmless, moment};
 
 /// The form of the data on stdout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// Columns for people.
+pub(crate) enum Form {
+    /// Columns for people, which fit a terminal of 80.
     #[default]
     Table,
+    /// The same with whole ids, moments, and more columns.
+    Wide,
     /// One JSON document, as the HTTP API gives it.
     Json,
     /// One JSON object per line; a list is written item by item.
     Jsonl,
 }
 
-/// A field of a reply, and how people read it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Column {
-    head: &'static str,
-    field: &'static str,
-    reading: Reading,
+/// What is written: columns of any width, or JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Columns for people.
+    Table,
+    /// One JSON document.
+    Json,
+    /// One JSON object per line.
+    Jsonl,
 }
 
-/// How a value is to be read.
-#[derive(Clone, Copy, Debug)]
-enum Reading {
-    /// As it is.
-    Plain,
-    /// A state, in colour on a terminal.
-    State,
-    /// A moment.
-    Moment,
-    /// A moment until which something lasts.
-    End,
-    /// When a session ended, or the nearer of its ends; told by several fields.
-    SessionEnd,
-    /// A length of time in seconds.
-    Span,
-}
+/// A colour of a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ink(pub(crate) u8);
 
-impl Column {
-    const fn new(head: &'static str, field: &'static str, reading: Reading) -> Self {
-        Self { head, field, reading }
-    }
-    /// Shown as it is. `field` may be a path such as `actor.id`.
-    pub(crate) const fn plain(head: &'static str, field: &'static str) -> Self {
-        Self::new(head, field, Reading::Plain)
-    }
-    /// A state such as `ACTIVE`.
-    pub(crate) const fn state(head: &'static str, field: &'static str) -> Self {
-        Self::new(head, field, Reading::State)
-    }
-    /// A moment, with how long ago or how far ahead it is.
-    pub(crate) const fn moment(head: &'static str, field: &'static str) -> Self {
-        Self::new(head, field, Reading::Moment)
-    }
-    /// The end of something, with what is left.
-    pub(crate) const fn end(head: &'static str, field: &'static str) -> Self {
-        Self::new(head, field, Reading::End)
-    }
-    /// When a session ended, or the nearer of its ends.
-    pub(crate) const fn session_end(head: &'static str) -> Self {
-        Self::new(head, "ends", Reading::SessionEnd)
-    }
-    /// Seconds, with the same in words.
-    pub(crate) const fn span(field: &'static str) -> Self {
-        Self::new("", field, Reading::Span)
-    }
+/// A line whose parts may have a colour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Painted(pub(crate) Vec<(Option<Ink>, String)>);
 
-    fn value<'a>(&self, record: &'a Value) -> &'a Value {
-        let found = self.field.split('.').try_fold(record, |value, name| value.get(name));
-        found.unwrap_or(&Value::Null)
-    }
-
-    fn says_something(&self, record: &Value) -> bool {
-        match self.reading {
-            Reading::SessionEnd => session_end(record, Timestamp::ZERO).is_some(),
-            Reading::Plain | Reading::State | Reading::Moment | Reading::End | Reading::Span => {
-                !self.value(record).is_null()
-            }
-        }
-    }
-
-    fn text(&self, value: &Value, now: Timestamp) -> String {
-        match self.reading {
-            Reading::Plain | Reading::State | Reading::SessionEnd => plain(value),
-            Reading::Moment => moment(value, |at| words::when(at, now)),
-            Reading::End => moment(value, |at| words::left(at, now)),
-            Reading::Span => match value.as_u64() {
-                Some(seconds) => format!("{seconds} s ({})", words::duration(seconds)),
-                None => plain(value),
-            },
-        }
-    }
-
-    fn cell(&self, record: &Value, now: Timestamp) -> Cell {
-        let text = match self.reading {
-            Reading::SessionEnd => session_end(record, now).unwrap_or_else(|| "-".to_owned()),
-            // What it was to last is of no interest any more.
-            Reading::End if record["status"] == "REVOKED" => plain(self.value(record)),
-            Reading::Plain | Reading::State | Reading::Moment | Reading::End | Reading::Span => {
-                self.text(self.value(record), now)
-            }
-        };
-        let color = matches!(self.reading, Reading::State).then(|| color_of(&text)).flatten();
-        let cell = Cell::new(text);
-        if let Some(color) = color { cell.fg(color) } else { cell }
-    }
-}
-
-/// `… (ended 4m ago)`, or `… (17m left)` to the end of its period or its idle end, whichever is nearer.
-fn session_end(session: &Value, now: Timestamp) -> Option<String> {
-    let moment = |name: &str| Timestamp::parse(session[name].as_str()?);
-    let seen = moment("lastSeenAt").or_else(|| moment("renewedAt")).or_else(|| moment("createdAt"));
-    let idle_timeout = session["idleTimeout"].as_u64().and_then(|span| u32::try_from(span).ok());
-    let idle_end = seen.zip(idle_timeout).map(|(seen, span)| seen.plus(Seconds(span)));
-    let ends = [moment("expiresAt"), moment("absoluteExpiresAt"), idle_end];
-    let nearer = ends.into_iter().flatten().min();
-    match session["status"].as_str()? {
-        "REVOKED" => moment("revokedAt").map(|at| format!("{at} (ended {})", words::when(at, now))),
-        "EXPIRED" => nearer.map(|at| format!("{at} (ended {})", words::when(at, now))),
-        _ => nearer.map(|at| format!("{at} ({})", words::left(at, now))),
-    }
-}
-
-fn color_of(state: &str) -> Option<Color> {
-    match state {
-        "ACTIVE" | "ok" | "yes" => Some(Color::Green),
-        "EXPIRED" | "warn" => Some(Color::Yellow),
-        "REVOKED" | "fail" | "no" => Some(Color::Red),
-        _ => None,
-    }
-}
-
-/// A value without quotes; what could move the cursor of a terminal is written out.
-fn plain(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::Array(items) if items.is_empty() => "-".to_owned(),
-        Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => harmless(text),
-        Value::Array(items) if items.iter().all(|item| !item.is_object()) => {
-            items.iter().map(plain).collect::<Vec<_>>().join(", ")
-        }
-        Value::Array(_) | Value::Object(_) => harmless(&digits::compact(value)),
-    }
-}
-
-/// A text whose characters cannot move the cursor, nor show in another order.
-pub(super) fn harmless(text: &str) -> String {
-    let one = |c: char| {
-        if c.is_control() || turns_text_around(c) { c.escape_default().to_string() } else { c.to_string() }
-    };
-    text.chars().map(one).collect()
-}
-
-/// Characters without a look of their own, by which a text shows in another order than it has (UAX #9).
-const fn turns_text_around(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// A moment, and the same in words.
-pub(super) fn moment(value: &Value, in_words: impl Fn(Timestamp) -> String) -> String {
-    let text = plain(value);
-    match Timestamp::parse(&text) {
-        Some(at) => format!("{at} ({})", in_words(at)),
-        None => text,
+impl From<String> for Painted {
+    fn from(text: String) -> Self {
+        Self(vec![(None, text)])
     }
 }
 
@@ -193,13 +66,35 @@ pub(super) fn moment(value: &Value, in_words: impl Fn(Timestamp) -> String) -> S
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
     format: Format,
-    colors: bool,
+    look: Look,
 }
 
 impl Output {
     /// In this form; `colors` are shown on a terminal only.
-    pub(crate) const fn new(format: Format, colors: bool) -> Self {
-        Self { format, colors }
+    pub(crate) fn of(form: Form, colors: bool) -> Self {
+        let format = match form {
+            Form::Table | Form::Wide => Format::Table,
+            Form::Json => Format::Json,
+            Form::Jsonl => Format::Jsonl,
+        };
+        let look = Look { has_colors: colors, is_wide: form == Form::Wide, is_headless: false };
+        Self { format, look }
+    }
+
+    /// The same, without the heads of columns.
+    pub(crate) const fn without_heads(mut self) -> Self {
+        self.look.is_headless = true;
+        self
+    }
+
+    /// Whether a person reads what is written to stdout.
+    #[expect(clippy::unused_self, reason = "whoever shows holds the output: nothing else prints")]
+    pub(crate) fn is_for_people(self) -> bool {
+        io::stdout().is_terminal()
+    }
+
+    fn has_colors(self) -> bool {
+        self.look.has_colors && io::stdout().is_terminal()
     }
 
     /// The form of the data.
@@ -210,7 +105,7 @@ impl Output {
     /// One thing: its fields below one another, those of `columns` first. What is null is left out.
     pub(crate) fn record(self, record: &Value, columns: &[Column], now: Timestamp) -> Result<(), Failure> {
         match self.format {
-            Format::Table => stdout(&rows(record, columns, now, self.colors)),
+            Format::Table => stdout(&rows(record, columns, now, self.look.has_colors)),
             Format::Json => stdout(&digits::pretty(record)),
             Format::Jsonl => stdout(&digits::compact(record)),
         }
@@ -230,7 +125,7 @@ impl Output {
         };
         let mut fields = fields.clone();
         fields.remove(secret);
-        stdout(&rows(&Value::Object(fields), columns, now, self.colors))?;
+        stdout(&rows(&Value::Object(fields), columns, now, self.look.has_colors))?;
         stdout(&format!("\n{secret}: {shown}"))?;
         self.talk(&format!("The {secret} is shown only here and only now."));
         Ok(())
@@ -269,8 +164,15 @@ impl Output {
                 self.talk(empty);
                 Ok(())
             }
-            Format::Table => stdout(&table(items, columns, now, self.colors)),
+            Format::Table => stdout(&table(items, columns, now, self.look)),
         }
+    }
+
+    /// Nothing but this field of each item, for a program that asks with it.
+    #[expect(clippy::unused_self, reason = "whoever shows holds the output: nothing else prints")]
+    pub(crate) fn only(self, page: &Value, field: &str) -> Result<(), Failure> {
+        let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        items.iter().try_for_each(|item| stdout(&plain(&item[field])))
     }
 
     /// One thing that is told in words: `lines` for people, the record for programs.
@@ -324,11 +226,21 @@ impl Output {
     }
 
     /// One of many things that come one after the other: a line each.
-    pub(crate) fn line(self, item: &Value, in_words: impl FnOnce() -> String) -> Result<(), Failure> {
+    pub(crate) fn line(self, item: &Value, in_words: impl FnOnce() -> Painted) -> Result<(), Failure> {
         match self.format {
-            Format::Table => stdout(&harmless(&in_words())),
+            Format::Table => stdout(&self.painted(in_words())),
             Format::Json | Format::Jsonl => stdout(&digits::compact(item)),
         }
+    }
+
+    /// No text brings colours of its own.
+    fn painted(self, Painted(parts): Painted) -> String {
+        let has_colors = self.has_colors();
+        let one = |(ink, text): (Option<Ink>, String)| match ink.filter(|_| has_colors) {
+            Some(Ink(code)) => format!("\u{1b}[{code}m{}\u{1b}[0m", harmless(&text)),
+            None => harmless(&text),
+        };
+        parts.into_iter().map(one).collect()
     }
 
     /// Says something to people.
@@ -381,6 +293,23 @@ impl Output {
     }
 }
 
+/// How a person is asked.
+impl Output {
+    /// Asks for a word; none without a terminal to ask on.
+    #[expect(clippy::unused_self, reason = "whoever asks holds the output: nothing else prints")]
+    pub(crate) fn answer(self, question: &str) -> Option<String> {
+        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+            return None;
+        }
+        let mut stderr = io::stderr().lock();
+        let question = redacted(&harmless(question));
+        write!(stderr, "{question} ").and_then(|()| stderr.flush()).ok()?;
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer).ok()?;
+        Some(answer.trim().to_owned())
+    }
+}
+
 /// Help, a version, or what is wrong with the command line, as clap words it and without secrets.
 pub(crate) fn usage(error: &clap::Error) {
     if error.use_stderr() {
@@ -411,123 +340,4 @@ pub(super) fn aside(text: &str) {
 /// A stderr that is closed cannot be told about.
 fn say(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", redacted(text));
-}
-
-fn blank_table(colors: bool) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.style_text_only();
-    if !colors {
-        table.force_no_tty();
-    }
-    table
-}
-
-/// Two spaces between columns, none around.
-fn laid_out(mut table: Table) -> String {
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    table.trim_fmt()
-}
-
-fn table(items: &[Value], columns: &[Column], now: Timestamp, colors: bool) -> String {
-    let mut table = blank_table(colors);
-    table.set_header(columns.iter().map(|column| column.head));
-    for item in items {
-        table.add_row(columns.iter().map(|column| column.cell(item, now)));
-    }
-    laid_out(table)
-}
-
-fn rows(record: &Value, columns: &[Column], now: Timestamp, colors: bool) -> String {
-    let mut table = blank_table(colors);
-    for column in columns.iter().filter(|column| column.says_something(record)) {
-        table.add_row([Cell::new(column.field), column.cell(record, now)]);
-    }
-    let listed = |name: &str| columns.iter().any(|column| column.field.split('.').next() == Some(name));
-    for (name, value) in record.as_object().into_iter().flatten() {
-        if !value.is_null() && !listed(name) {
-            table.add_row([name.clone(), plain(value)]);
-        }
-    }
-    laid_out(table)
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    const COLUMNS: &[Column] = &[
-        Column::plain("SESSION", "sessionId"),
-        Column::state("STATUS", "status"),
-        Column::end("EXPIRES", "expiresAt"),
-    ];
-
-    fn now() -> Timestamp {
-        Timestamp::parse("2026-11-21T00:30:00Z").unwrap()
-    }
-
-    fn session() -> Value {
-        json!({"sessionId": "s1", "status": "ACTIVE", "expiresAt": "2026-11-21T01:35:00.000Z",
-               "scopes": ["a", "b"], "device": null, "metadata": {"k": 1}})
-    }
-
-    #[test]
-    fn a_list_has_a_line_for_each_and_times_in_words() {
-        assert_eq!(
-            table(&[session()], COLUMNS, now(), false),
-            "SESSION  STATUS  EXPIRES\ns1       ACTIVE  2026-11-21T01:35:00.000Z (1h 5m left)"
-        );
-    }
-
-    #[test]
-    fn a_record_shows_every_field_that_says_something() {
-        assert_eq!(
-            rows(&session(), COLUMNS, now(), false),
-            "sessionId  s1\nstatus     ACTIVE\nexpiresAt  2026-11-21T01:35:00.000Z (1h 5m left)\n\
-             metadata   {\"k\":1}\nscopes     a, b"
-        );
-    }
-
-    #[test]
-    fn a_path_reaches_into_a_field() {
-        let event = json!({"actor": {"id": "k1"}});
-        assert_eq!(Column::plain("ACTOR", "actor.id").value(&event), "k1");
-        assert_eq!(Column::plain("ACTOR", "actor.name").value(&event), &Value::Null);
-    }
-
-    #[test]
-    fn a_span_is_told_in_seconds_and_in_words() {
-        assert_eq!(Column::span("ttl").text(&json!(86_400), now()), "86400 s (1d)");
-    }
-
-    #[test]
-    fn a_name_cannot_move_the_cursor() {
-        assert_eq!(plain(&json!("a\u{1b}[2Jb\nc")), "a\\u{1b}[2Jb\\nc");
-    }
-
-    #[test]
-    fn a_name_cannot_show_in_another_order_than_it_has() {
-        assert_eq!(plain(&json!("user\u{202e}nimda\u{2069}")), "user\\u{202e}nimda\\u{2069}");
-        assert_eq!(plain(&json!("مرحبا ö")), "مرحبا ö", "letters show as they are");
-    }
-
-    #[test]
-    fn a_session_that_has_ended_says_when_and_another_its_nearer_end() {
-        let session = |status: &str| {
-            json!({"status": status, "expiresAt": "2026-11-21T02:00:00Z", "revokedAt": "2026-11-21T00:26:00Z",
-                   "lastSeenAt": "2026-11-21T00:17:00Z", "idleTimeout": 1_800})
-        };
-        let told = |status: &str| session_end(&session(status), now()).unwrap();
-        assert_eq!(told("REVOKED"), "2026-11-21T00:26:00.000Z (ended 4m ago)");
-        assert_eq!(told("ACTIVE"), "2026-11-21T00:47:00.000Z (17m left)");
-        let idle = Timestamp::parse("2026-11-21T00:50:00Z").unwrap();
-        assert_eq!(
-            session_end(&session("EXPIRED"), idle).unwrap(),
-            "2026-11-21T00:47:00.000Z (ended 3m ago)"
-        );
-    }
 }

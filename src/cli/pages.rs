@@ -23,6 +23,14 @@ pub(crate) struct Paging {
     /// Show every page
     #[arg(long)]
     all: bool,
+
+    /// Print nothing but ids, one a line
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Leave out the heads of columns
+    #[arg(long)]
+    no_headers: bool,
 }
 
 /// The query parameter that leads to the page after this one; none after the last.
@@ -52,21 +60,28 @@ pub(crate) fn show(
     of: &str,
 ) -> Result<(), Failure> {
     let empty = format!("No {of}.");
+    let output = if paging.no_headers { cli.output.without_heads() } else { cli.output };
+    let list = |page: &Value| match columns.first() {
+        Some(id) if paging.quiet => output.only(page, id.field()),
+        Some(_) | None => output.list_or(page, columns, cli.time_of(page), &empty),
+    };
     let limit = paging.limit.or(paging.all.then_some(LONGEST));
     let request = request.query("limit", limit);
     if !paging.all {
         let page = page(cli, &request)?;
-        cli.output.list_or(&page, columns, cli.time_of(&page), &empty)?;
+        list(&page)?;
         if let Some((name, value)) = next(&page) {
             cli.output.talk(&format!("There is more: --all, or --{name} {value}"));
         }
         return Ok(());
     }
     match cli.output.format() {
-        Format::Jsonl => each(cli, request, next, |page| cli.output.list(&page, columns, cli.now())),
-        Format::Table | Format::Json => {
+        Format::Jsonl if !paging.quiet => {
+            each(cli, request, next, |page| cli.output.list(&page, columns, cli.now()))
+        }
+        Format::Table | Format::Json | Format::Jsonl => {
             let page = whole(cli, request, next)?;
-            cli.output.list_or(&page, columns, cli.time_of(&page), &empty)
+            list(&page)
         }
     }
 }

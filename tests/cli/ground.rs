@@ -39,7 +39,11 @@ impl Ran {
 
 impl Ground {
     pub(crate) fn new() -> Self {
-        Self { server: Server::start(), directory: tempfile::tempdir().unwrap() }
+        Self::with(Server::start())
+    }
+
+    pub(crate) fn with(server: Server) -> Self {
+        Self { server, directory: tempfile::tempdir().unwrap() }
     }
 
     pub(crate) fn place(&self, name: &str) -> PathBuf {
@@ -81,6 +85,46 @@ impl Ground {
     pub(crate) fn tenure_by(&self, key: &str, line: &str) -> Ran {
         let words = words(line);
         ran(&mut self.by(key, &words.iter().map(String::as_str).collect::<Vec<_>>()))
+    }
+}
+
+impl Ground {
+    /// A key of an owner.
+    pub(crate) fn owner(&self, owner: &str) -> String {
+        self.server.issue_key("owner", Some(owner)).0
+    }
+
+    /// What an admin's command shows on a terminal of 80 columns, to one who types this.
+    pub(crate) fn on_terminal(&self, line: &str, typed: &str) -> Ran {
+        let words: Vec<_> = words(line).iter().map(|word| format!("'{word}'")).collect();
+        let program = env!("CARGO_BIN_EXE_tenure");
+        let shell = format!("stty cols 80; exec '{program}' {}", words.join(" "));
+        let mut command = Command::new("script");
+        command
+            .args(["-qec", &shell, "/dev/null"])
+            .current_dir(self.directory.path())
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("SHELL", "/bin/sh")
+            .env("TERM", "xterm")
+            .env("HOME", self.directory.path())
+            .env("TZ", "UTC")
+            .env("TENURE_URL", self.url())
+            .env("TENURE_KEY", &self.server.admin)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // Without an end of input, the command would see the terminal hung up.
+        let mut stdin = child.stdin.take().unwrap();
+        std::io::Write::write_all(&mut stdin, typed.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        drop(stdin);
+        Ran {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap().replace('\r', ""),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
     }
 }
 

@@ -2,8 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod contexts;
 mod ground;
+mod moments;
+mod names;
 #[path = "../http/server.rs"]
 #[allow(dead_code, reason = "another test target needs the rest of it")]
 mod server;
 mod session_file;
+mod terminal;
+mod veto;

@@ -285,7 +285,7 @@ fn a_subject_is_suspended_and_resumed_on_the_command_line() {
     let moment = |value: &Value| tenure::core::Timestamp::parse(value.as_str().unwrap()).unwrap();
     let (at, until) = (moment(&suspended["suspension"]["at"]), moment(&suspended["suspension"]["until"]));
     assert_eq!((until.seconds_since(at), &suspended["suspension"]["reason"]), (7_200, &json!("odd")));
-    let list = ground.tenure("subject list").stdout;
+    let list = ground.tenure("subject list -o wide").stdout;
     assert!(list.contains("SUSPENDED") && list.contains(&at.to_string()), "{list}");
     let shown = ground.tenure("subject show agent").stdout;
     for said in ["suspension.at", &at.to_string(), &until.to_string(), "2h left", "odd"] {

@@ -9,20 +9,21 @@ use serde_json::{Value, json};
 
 use super::{known::Known, now, source::Source, step, stopped::damaged};
 use crate::cli::{
-    context::{Global, moment},
+    context::Global,
     failure::Failure,
+    moments::{Moment, moment},
     output::{Column, Format, Output},
 };
 use tenure_audit::replay::{self, Until, sessions};
-use tenure_core::{Position, Timestamp, evolve::IllegalEvent, session::Status, state::State};
+use tenure_core::{Position, evolve::IllegalEvent, session::Status, state::State};
 use tenure_log::StoredCommit;
 
 /// Arguments of `tenure audit replay`.
 #[derive(Debug, Args)]
 pub(crate) struct Replay {
-    /// Up to this moment (RFC 3339), and judged at it
+    /// Up to this moment, and judged at it; such as 03:12 or 2026-11-22T03:12:00Z
     #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "position")]
-    at: Option<Timestamp>,
+    at: Option<Moment>,
 
     /// Up to this position, and judged at its moment
     #[arg(long, value_name = "N")]
@@ -96,7 +97,7 @@ impl Replay {
     /// A live server is judged at its own now, and not at its last event, which may be hours old.
     fn until(&self, global: &Global) -> Result<Until, Failure> {
         Ok(match (self.at, self.position) {
-            (Some(at), _) => Until::Time(at),
+            (Some(at), _) => Until::Time(self.source.past(global, at)?),
             (None, Some(position)) => Until::Position(Position(position)),
             (None, None) if self.source.is_server() && !self.step => {
                 now::of_server(global)?.map_or(Until::End, Until::Time)

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::{known::Known, now, source::Source, stopped::damaged};
 use crate::cli::{
-    context::{Global, moment},
+    context::Global,
     failure::Failure,
+    moments::{Moment, moment},
 };
 use tenure_audit::{
     replay::{Replay, Until},
@@ -23,9 +24,9 @@ pub(crate) struct Show {
     #[arg(value_name = "SESSION")]
     session: String,
 
-    /// Its story up to this moment (RFC 3339), and what was possible at it
+    /// Its story up to this moment, and what was possible at it; such as 03:12 or 2026-11-22T03:12:00Z
     #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "position")]
-    at: Option<Timestamp>,
+    at: Option<Moment>,
 
     /// Its story up to this position
     #[arg(long, value_name = "N")]
@@ -45,7 +46,7 @@ impl Show {
             || Failure::Missing(format!("no session {} is in this history up to there", self.session));
         let id: SessionId = self.session.parse().map_err(|_| missing())?;
         let live = if self.source.is_server() { now::session(global, &self.session)? } else { None };
-        let mut replay = Replay::new(self.until(live.as_ref()));
+        let mut replay = Replay::new(self.until(global, live.as_ref())?);
         let mut teller = Teller::of(id);
         teller.know(live.as_ref().map(known).unwrap_or_default());
         let mut illegal = None;
@@ -71,12 +72,12 @@ impl Show {
     }
 
     /// A live server is judged at its own now, and not at its last event, which may be hours old.
-    fn until(&self, live: Option<&Value>) -> Until {
-        match (self.at, self.position) {
-            (Some(at), _) => Until::Time(at),
+    fn until(&self, global: &Global, live: Option<&Value>) -> Result<Until, Failure> {
+        Ok(match (self.at, self.position) {
+            (Some(at), _) => Until::Time(self.source.past(global, at)?),
             (None, Some(position)) => Until::Position(Position(position)),
             (None, None) => live.and_then(now::of).map_or(Until::End, Until::Time),
-        }
+        })
     }
 }
 

@@ -15,8 +15,9 @@ use super::{
     progress,
     stopped::Stopped,
 };
-use crate::cli::{client::Request, context::Global, failure::Failure};
+use crate::cli::{ambient, client::Request, context::Global, failure::Failure, moments::Moment};
 use tenure_audit::verify::{Fault, verify};
+use tenure_core::Timestamp;
 use tenure_log::StoredCommit;
 
 /// So much of a file is read at a time.
@@ -47,6 +48,11 @@ impl Source {
     /// Whether it is a running server.
     pub(super) const fn is_server(&self) -> bool {
         self.file.is_none() && self.data.is_none()
+    }
+
+    /// A moment that was typed: by the server's clock, which may be a test's, or by this host's.
+    pub(super) fn past(&self, global: &Global, moment: Moment) -> Result<Timestamp, Failure> {
+        if self.is_server() { global.context()?.past(moment) } else { Ok(moment.past(ambient::now())) }
     }
 
     /// Who says which key has signed the history.

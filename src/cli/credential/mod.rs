@@ -31,7 +31,7 @@ impl Credential {
 
 /// What an API key shows first.
 const COLUMNS: &[Column] = &[
-    Column::plain("CREDENTIAL", "credentialId"),
+    Column::id("CREDENTIAL", "credentialId"),
     Column::plain("ROLE", "role"),
     Column::plain("OWNER", "ownerId"),
     Column::plain("NAME", "name"),

@@ -8,14 +8,14 @@ use crate::cli::{
     client::Request,
     context::{Caution, Context},
     failure::{Exit, Failure},
-    pages,
+    find, pages,
 };
 
 /// Arguments of `tenure credential revoke`.
 #[derive(Debug, Args)]
 pub(crate) struct Revoke {
-    /// The credential's id
-    #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    /// The API key, by id, name or unique beginning of its id
+    #[arg(value_name = "KEY", value_parser = NonEmptyStringValueParser::new())]
     credential: String,
 
     #[command(flatten)]
@@ -23,7 +23,11 @@ pub(crate) struct Revoke {
 }
 
 impl Revoke {
-    pub(crate) fn run(&self, cli: &Context) -> Result<(), Failure> {
+    pub(crate) fn run(mut self, cli: &Context) -> Result<(), Failure> {
+        if !find::is_whole(&self.credential) {
+            let keys = pages::whole(cli, Request::get(&["v1", "credentials"]), pages::by_cursor)?;
+            self.credential = find::among(&keys, "credentialId", "API key", &self.credential)?;
+        }
         if self.caution.dry_run {
             return self.preview(cli);
         }

@@ -7,16 +7,17 @@ use crate::cli::{
     client::Request,
     context::{AsOf, Context},
     failure::Failure,
+    find,
     pages::{self, Paging},
 };
-use tenure_core::{OwnerId, SubjectId};
+use tenure_core::OwnerId;
 
 /// Arguments of `tenure session list`.
 #[derive(Debug, Args)]
 pub(crate) struct List {
     /// Only sessions of this subject
-    #[arg(long, value_name = "ID")]
-    subject: Option<SubjectId>,
+    #[arg(long, value_name = "SUBJECT")]
+    subject: Option<String>,
 
     /// Only sessions of this owner's subjects
     #[arg(long, value_name = "ID")]
@@ -49,13 +50,14 @@ impl List {
             status => format!("{status} "),
         };
         let of = |name: &str, id: Option<String>| id.map_or_else(String::new, |id| format!(" {name} {id}"));
-        let subject = of("of subject", self.subject.as_ref().map(ToString::to_string));
+        let subject = of("of subject", self.subject.clone());
         let owner = of("of owner", self.owner.as_ref().map(ToString::to_string));
         let device = of("on device", self.device.clone());
         format!("{status}sessions{subject}{owner}{device}")
     }
 
-    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+    pub(crate) fn run(mut self, cli: &Context) -> Result<(), Failure> {
+        self.subject = find::subject_filter(cli, self.subject.as_ref())?;
         let of = self.described();
         let request = Request::get(&["v1", "sessions"])
             .query("subjectId", self.subject)
@@ -63,6 +65,6 @@ impl List {
             .query("device", self.device)
             .query("status", self.status)
             .query("cursor", self.cursor);
-        pages::show(cli, self.as_of.apply(request), &self.paging, pages::by_cursor, COLUMNS, &of)
+        pages::show(cli, self.as_of.apply(cli, request)?, &self.paging, pages::by_cursor, COLUMNS, &of)
     }
 }

@@ -23,7 +23,8 @@ impl Lock {
     pub(crate) fn run(&self, output: Output) -> Result<(), Failure> {
         let file = SessionFile::at(&self.file);
         let locked = file.lock()?;
-        output.line(&json!({ "locked": file.path() }), || format!("locked {}", file.path().display()))?;
+        output
+            .line(&json!({ "locked": file.path() }), || format!("locked {}", file.path().display()).into())?;
         // What is written to it means nothing; its end does.
         let closed = io::copy(&mut io::stdin().lock(), &mut io::sink());
         drop(locked);

@@ -52,9 +52,9 @@ impl Session {
             Self::Lock(lock) => lock.run(global.output()),
             Self::Create(create) => create.run(&global.context()?, named),
             Self::List(list) => list.run(&global.context()?),
-            Self::Show(show) => show.run(&global.context()?),
+            Self::Show(show) => show.run(&global.context()?, named),
             Self::Renew(renew) => renew.run(&global.context()?, named),
-            Self::Revoke(revoke) => revoke.run(&global.context()?),
+            Self::Revoke(revoke) => revoke.run(&global.context()?, named),
             Self::Usage(usage) => usage.run(&global.context()?, named),
             Self::AccessToken(access_token) => access_token.run(&global.context()?, named),
             Self::Cleanup => cleanup::run(&global.context()?),
@@ -64,13 +64,16 @@ impl Session {
 
 /// A line of a list of sessions.
 pub(crate) const COLUMNS: &[Column] = &[
-    Column::plain("SESSION", "sessionId"),
+    Column::id("SESSION", "sessionId"),
     Column::plain("SUBJECT", "subjectId"),
+    Column::plain("OWNER", "ownerId"),
     Column::state("STATUS", "status"),
+    Column::moment("CREATED", "createdAt"),
     Column::session_end("ENDS"),
     Column::plain("RENEWED", "renewalCount"),
-    Column::plain("OF", "maxRenewals"),
-    Column::plain("DEVICE", "device"),
+    Column::plain("OF", "maxRenewals").only_wide(),
+    Column::moment("NEXT RENEWAL", "renewAt").only_wide(),
+    Column::plain("DEVICE", "device").only_wide(),
 ];
 
 /// What a session shows first.

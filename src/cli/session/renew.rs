@@ -187,14 +187,14 @@ mod tests {
         client::Client,
         failure::Exit,
         fake_server,
-        output::{Format, Output},
+        output::{Form, Output},
     };
     use tenure_http_client::outbound::Plaintext;
 
     fn context(url: &str) -> Context {
         Context {
             client: Client::new(url, None, Plaintext::Refused).unwrap(),
-            output: Output::new(Format::Jsonl, false),
+            output: Output::of(Form::Jsonl, false),
         }
     }
 

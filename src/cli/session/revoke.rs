@@ -1,22 +1,27 @@
 //! `tenure session revoke`
 
+use std::path::{Path, PathBuf};
+
 use clap::{Args, builder::NonEmptyStringValueParser};
 use serde_json::{Map, Value, json};
 
 use super::DETAILS;
 use crate::cli::{
     client::Request,
-    context::{Caution, Context, fields, moment},
+    context::{Caution, Context, Named, fields},
     failure::Failure,
+    find::{self, Whose},
+    moments::{Moment, moment},
     output::Column,
+    session_file,
 };
-use tenure_core::{KeyId, OwnerId, SubjectId, Timestamp};
+use tenure_core::{KeyId, OwnerId, Timestamp};
 
 /// Arguments of `tenure session revoke`.
 #[derive(Debug, Args)]
 pub(crate) struct Revoke {
-    /// The session's id
-    #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new(),
+    /// The session, by id or unique beginning, or a subject with one active session
+    #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new(),
         required_unless_present_any = SELECTING, conflicts_with_all = SELECTING)]
     session: Option<String>,
 
@@ -32,6 +37,10 @@ pub(crate) struct Revoke {
     #[arg(long, conflicts_with_all = SELECTING)]
     suspend: bool,
 
+    /// Session file, to end its session by its own token. It names the session and the server
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["suspend", "reject_renewal"])]
+    session_file: Option<PathBuf>,
+
     #[command(flatten)]
     selection: Selection,
 
@@ -39,7 +48,7 @@ pub(crate) struct Revoke {
     caution: Caution,
 }
 
-const SELECTING: [&str; 6] = ["all", "owner", "subject", "device", "issued_before", "key_id"];
+const SELECTING: [&str; 7] = ["session_file", "all", "owner", "subject", "device", "issued_before", "key_id"];
 
 /// Several sessions: those to which all of it applies.
 #[derive(Debug, Args)]
@@ -54,16 +63,16 @@ struct Selection {
     owner: Option<OwnerId>,
 
     /// Those of this subject
-    #[arg(long, value_name = "ID")]
-    subject: Option<SubjectId>,
+    #[arg(long, value_name = "SUBJECT")]
+    subject: Option<String>,
 
     /// Those on this device, whosever it is
     #[arg(long)]
     device: Option<String>,
 
-    /// Those whose current token was issued before this moment (RFC 3339)
+    /// Those whose current token was issued before this moment, such as 2h, 03:12 or 'yesterday 3am'
     #[arg(long, value_name = "TIME", value_parser = moment)]
-    issued_before: Option<Timestamp>,
+    issued_before: Option<Moment>,
 
     /// Those of whose current generation this key sealed a token (`k4.lid.…`)
     #[arg(long, value_name = "KEY")]
@@ -84,9 +93,15 @@ const MATCHED: &[Column] = &[
 ];
 
 impl Revoke {
-    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
-        let Self { session, reason, reject_renewal, suspend, selection, caution } = self;
-        let Some(session) = session else { return selection.run(cli, reason, &caution) };
+    pub(crate) fn run(self, cli: &Context, named: Named<'_>) -> Result<(), Failure> {
+        let Self { session, reason, reject_renewal, suspend, session_file, selection, caution } = self;
+        if let Some(path) = &session_file {
+            return end_own(cli, named, path, reason, &caution);
+        }
+        let Some(session) = session else {
+            return selection.resolved(cli, &caution)?.run(cli, reason, &caution);
+        };
+        let session = find::session(cli, &session, Whose::Active)?;
         let path = ["v1", "sessions", &session];
         if caution.dry_run {
             return preview(cli, &path, reject_renewal, suspend);
@@ -100,9 +115,34 @@ impl Revoke {
     }
 }
 
+/// By the session's own token, as its holder ends it.
+fn end_own(
+    cli: &Context,
+    named: Named<'_>,
+    path: &Path,
+    reason: Option<String>,
+    caution: &Caution,
+) -> Result<(), Failure> {
+    let held = session_file::held(named, path)?;
+    let path = ["v1", "sessions", &held.session];
+    let session = || held.client.send_as(&held.token, &Request::get(&path)).map(|reply| reply.body);
+    if caution.dry_run {
+        let session = session()?;
+        cli.output.talk("This session would end:");
+        return cli.output.record(&session, DETAILS, cli.time_of(&session));
+    }
+    caution.ask(cli.output, || session().map(|session| asked(&session, false)))?;
+    let request = Request::delete(&path).query("reason", reason);
+    let done = held.client.send_as(&held.token, &request)?.body;
+    cli.output.record(&done, COLUMNS, cli.time_of(&done))
+}
+
 /// Which session it is, by what people know of it.
 fn question(cli: &Context, path: &[&str], suspend: bool) -> Result<String, Failure> {
-    let session = cli.client.send(&Request::get(path))?.body;
+    Ok(asked(&cli.client.send(&Request::get(path))?.body, suspend))
+}
+
+fn asked(session: &Value, suspend: bool) -> String {
     let text = |field: &str| session[field].as_str().unwrap_or_default().to_owned();
     let scopes: Vec<_> =
         session["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -111,7 +151,7 @@ fn question(cli: &Context, path: &[&str], suspend: bool) -> Result<String, Failu
     let scopes = (!scopes.is_empty()).then(|| scopes.join(" "));
     let known: Vec<_> = owner.into_iter().chain([renewals]).chain(scopes).collect();
     let and = if suspend { ", and suspend that subject" } else { "" };
-    Ok(format!("End session {} of {} ({}){and}?", text("sessionId"), text("subjectId"), known.join(", ")))
+    format!("End session {} of {} ({}){and}?", text("sessionId"), text("subjectId"), known.join(", "))
 }
 
 fn preview(cli: &Context, path: &[&str], reject_renewal: Option<bool>, suspend: bool) -> Result<(), Failure> {
@@ -131,15 +171,34 @@ fn preview(cli: &Context, path: &[&str], reject_renewal: Option<bool>, suspend: 
     cli.output.record(&session, DETAILS, cli.time_of(&session))
 }
 
+/// A selection with an id and a moment in place of what was typed.
+struct Selected<'s> {
+    selection: &'s Selection,
+    subject: Option<String>,
+    issued_before: Option<Timestamp>,
+}
+
 impl Selection {
+    fn resolved(&self, cli: &Context, caution: &Caution) -> Result<Selected<'_>, Failure> {
+        let subject = self.subject.as_ref().map(|typed| find::subject_to_change(cli, typed, !caution.yes));
+        let issued_before = self.issued_before.map(|moment| cli.past(moment));
+        Ok(Selected {
+            selection: self,
+            subject: subject.transpose()?,
+            issued_before: issued_before.transpose()?,
+        })
+    }
+}
+
+impl Selected<'_> {
     fn run(&self, cli: &Context, reason: Option<String>, caution: &Caution) -> Result<(), Failure> {
         let dry = json!({ "selector": self.selector(), "dryRun": true });
         if caution.dry_run {
-            cli.output.talk("So many sessions would end, some of them by id:");
+            cli.output.talk("This many sessions would end (sample by id):");
             return cli.show(&Request::post(&PATH, dry), MATCHED);
         }
         let Some(reason) = reason else {
-            return Err(Failure::Usage("several sessions are ended for a --reason".into()));
+            return Err(Failure::Usage("ending several sessions needs a --reason".into()));
         };
         caution.ask(cli.output, || {
             let matched = cli.client.send(&Request::post(&PATH, dry))?.body["matched"].clone();
@@ -161,11 +220,11 @@ impl Selection {
     /// `--all` with something narrower means all of those.
     fn selector(&self) -> Map<String, Value> {
         let narrow = fields([
-            ("ownerId", self.owner.as_ref().map(|owner| json!(owner))),
+            ("ownerId", self.selection.owner.as_ref().map(|owner| json!(owner))),
             ("subjectId", self.subject.as_ref().map(|subject| json!(subject))),
-            ("device", self.device.as_ref().map(|device| json!(device))),
+            ("device", self.selection.device.as_ref().map(|device| json!(device))),
             ("issuedBefore", self.issued_before.map(|moment| json!(moment))),
-            ("keyId", self.key_id.as_ref().map(|key| json!(key))),
+            ("keyId", self.selection.key_id.as_ref().map(|key| json!(key))),
         ]);
         if narrow.is_empty() { fields([("all", Some(json!(true)))]) } else { narrow }
     }

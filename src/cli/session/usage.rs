@@ -102,7 +102,7 @@ mod tests {
     use crate::cli::{
         client::Client,
         fake_server,
-        output::{Format, Output},
+        output::{Form, Output},
         secret::Secret,
     };
     use tenure_http_client::outbound::Plaintext;
@@ -116,7 +116,7 @@ mod tests {
     fn run(url: &str, words: &[&str]) -> Result<(), Failure> {
         let context = Context {
             client: Client::new(url, Some(Secret::new("tnr_key_1")), Plaintext::Refused).unwrap(),
-            output: Output::new(Format::Jsonl, false),
+            output: Output::of(Form::Jsonl, false),
         };
         let words = ["usage", "s1", "--operation", "pay"].iter().chain(words);
         Line::try_parse_from(words)

@@ -1,6 +1,6 @@
 //! `tenure subject erase`
 
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 use serde_json::json;
 
 use super::DETAILS;
@@ -8,17 +8,17 @@ use crate::cli::{
     client::Request,
     context::{Caution, Context},
     failure::Failure,
+    find,
     output::Column,
 };
-use tenure_core::SubjectId;
 
 /// Its name, and the devices, metadata and reasons of its sessions can never be read again. Its sessions go on, and
 /// what happened and when stays on record.
 #[derive(Debug, Args)]
 pub(crate) struct Erase {
-    /// The subject's id
-    #[arg(value_name = "ID")]
-    subject: SubjectId,
+    /// The subject, by id, name or unique beginning
+    #[arg(value_name = "SUBJECT", value_parser = NonEmptyStringValueParser::new())]
+    subject: String,
 
     /// Why, for the record; it stays readable, so write nothing about people
     #[arg(long, value_name = "TEXT")]
@@ -31,7 +31,8 @@ pub(crate) struct Erase {
 const ERASED: &[Column] = &[Column::plain("SUBJECT", "subjectId"), Column::moment("ERASED", "erasedAt")];
 
 impl Erase {
-    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+    pub(crate) fn run(mut self, cli: &Context) -> Result<(), Failure> {
+        self.subject = find::subject_to_change(cli, &self.subject, !self.caution.yes)?;
         let path = ["v1", "subjects", self.subject.as_str()];
         if self.caution.dry_run {
             cli.output.talk("All text about this subject and its sessions would become unreadable:");

@@ -1,22 +1,23 @@
 //! `tenure subject logout`
 
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 
 use crate::cli::{
     client::Request,
     context::{Caution, Context},
     failure::Failure,
+    find,
     output::Column,
     pages, session,
 };
-use tenure_core::{SessionId, SubjectId};
+use tenure_core::SessionId;
 
 /// Arguments of `tenure subject logout`.
 #[derive(Debug, Args)]
 pub(crate) struct Logout {
-    /// The subject's id
-    #[arg(value_name = "ID")]
-    subject: SubjectId,
+    /// The subject, by id, name or unique beginning
+    #[arg(value_name = "SUBJECT", value_parser = NonEmptyStringValueParser::new())]
+    subject: String,
 
     /// Only the sessions on this device
     #[arg(long)]
@@ -37,7 +38,8 @@ pub(crate) struct Logout {
 const COLUMNS: &[Column] = &[Column::plain("MATCHED", "matched"), Column::plain("SESSIONS", "sessionIds")];
 
 impl Logout {
-    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+    pub(crate) fn run(mut self, cli: &Context) -> Result<(), Failure> {
+        self.subject = find::subject_to_change(cli, &self.subject, !self.caution.yes)?;
         if self.caution.dry_run {
             return self.preview(cli);
         }

@@ -1,6 +1,6 @@
 //! `tenure subject resume`
 
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 use serde_json::Value;
 
 use super::DETAILS;
@@ -8,15 +8,15 @@ use crate::cli::{
     client::Request,
     context::{Context, fields},
     failure::Failure,
+    find,
 };
-use tenure_core::SubjectId;
 
 /// Its sessions that have not ended meanwhile work again.
 #[derive(Debug, Args)]
 pub(crate) struct Resume {
-    /// The subject's id
-    #[arg(value_name = "ID")]
-    subject: SubjectId,
+    /// The subject, by id or name
+    #[arg(value_name = "SUBJECT", value_parser = NonEmptyStringValueParser::new())]
+    subject: String,
 
     /// Why, for the record
     #[arg(long, value_name = "TEXT")]
@@ -25,7 +25,8 @@ pub(crate) struct Resume {
 
 impl Resume {
     pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
-        let path = ["v1", "subjects", self.subject.as_str(), "resume"];
+        let subject = find::subject_to_change(cli, &self.subject, false)?;
+        let path = ["v1", "subjects", &subject, "resume"];
         let body = fields([("reason", self.reason.map(Value::from))]);
         cli.show(&Request::post(&path, body.into()), DETAILS)
     }

@@ -1,21 +1,20 @@
 //! `tenure subject set`
 
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 use serde_json::{Map, Value};
 
 use super::{
     DETAILS,
     attributes::{Attributes, FIELDS, OPTIONS},
 };
-use crate::cli::{client::Request, context::Context, failure::Failure};
-use tenure_core::SubjectId;
+use crate::cli::{client::Request, context::Context, failure::Failure, find};
 
 /// Only what is named is changed.
 #[derive(Debug, Args)]
 pub(crate) struct Set {
-    /// The subject's id
-    #[arg(value_name = "ID")]
-    subject: SubjectId,
+    /// The subject, by id or name
+    #[arg(value_name = "SUBJECT", value_parser = NonEmptyStringValueParser::new())]
+    subject: String,
 
     #[command(flatten)]
     attributes: Attributes,
@@ -27,8 +26,10 @@ pub(crate) struct Set {
 
 impl Set {
     pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
-        let id = self.subject.clone();
-        let request = Request::patch(&["v1", "subjects", id.as_str()], self.body()?.into());
+        let typed = self.subject.clone();
+        let body = self.body()?;
+        let id = find::subject_to_change(cli, &typed, false)?;
+        let request = Request::patch(&["v1", "subjects", &id], body.into());
         cli.show(&request, DETAILS)
     }
 

@@ -1,21 +1,21 @@
 //! `tenure subject show`
 
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 
 use super::DETAILS;
 use crate::cli::{
     client::Request,
     context::{AsOf, Context},
     failure::Failure,
+    find,
 };
-use tenure_core::SubjectId;
 
 /// Arguments of `tenure subject show`.
 #[derive(Debug, Args)]
 pub(crate) struct Show {
-    /// The subject's id
-    #[arg(value_name = "ID")]
-    subject: SubjectId,
+    /// The subject, by id, name or unique beginning
+    #[arg(value_name = "SUBJECT", value_parser = NonEmptyStringValueParser::new())]
+    subject: String,
 
     #[command(flatten)]
     as_of: AsOf,
@@ -23,7 +23,8 @@ pub(crate) struct Show {
 
 impl Show {
     pub(crate) fn run(&self, cli: &Context) -> Result<(), Failure> {
-        let request = Request::get(&["v1", "subjects", self.subject.as_str()]);
-        cli.show(&self.as_of.apply(request), DETAILS)
+        let id = find::subject(cli, &self.subject)?;
+        let request = Request::get(&["v1", "subjects", &id]);
+        cli.show(&self.as_of.apply(cli, request)?, DETAILS)
     }
 }

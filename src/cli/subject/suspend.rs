@@ -1,31 +1,33 @@
 //! `tenure subject suspend`
 
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 use serde_json::{Value, json};
 
 use super::DETAILS;
 use crate::cli::{
     client::Request,
-    context::{Caution, Context, fields, moment, span},
+    context::{Caution, Context, fields, span},
     failure::Failure,
+    find,
+    moments::{Moment, moment},
 };
-use tenure_core::{Seconds, SubjectId, Timestamp};
+use tenure_core::Seconds;
 
 /// It gets no session, and no token of its sessions works, until it is resumed or the suspension ends. Its sessions are
 /// not ended: `tenure subject logout` does that.
 #[derive(Debug, Args)]
 pub(crate) struct Suspend {
-    /// The subject's id
-    #[arg(value_name = "ID")]
-    subject: SubjectId,
+    /// The subject, by id, name or unique beginning
+    #[arg(value_name = "SUBJECT", value_parser = NonEmptyStringValueParser::new())]
+    subject: String,
 
     /// Why, for the record
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 
-    /// When the suspension ends by itself (RFC 3339) [default: it does not]
+    /// When the suspension ends by itself, such as 'tomorrow 8:00' or 12h [default: it does not]
     #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "for_")]
-    until: Option<Timestamp>,
+    until: Option<Moment>,
 
     /// How long it lasts, from now on
     #[arg(long = "for", value_name = "DURATION", value_parser = span)]
@@ -36,7 +38,8 @@ pub(crate) struct Suspend {
 }
 
 impl Suspend {
-    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+    pub(crate) fn run(mut self, cli: &Context) -> Result<(), Failure> {
+        self.subject = find::subject_to_change(cli, &self.subject, !self.caution.yes)?;
         let path = ["v1", "subjects", self.subject.as_str()];
         let subject = cli.client.send(&Request::get(&path))?.body;
         let now = cli.time_of(&subject);
@@ -46,7 +49,8 @@ impl Suspend {
         }
         self.caution.ask(cli.output, || Ok(self.question(&subject)))?;
         // The authority's clock counts.
-        let until = self.until.or_else(|| self.for_.map(|length| now.plus(length)));
+        let until =
+            self.until.map(|until| until.coming(now)).or_else(|| self.for_.map(|length| now.plus(length)));
         let body =
             fields([("reason", self.reason.map(Value::from)), ("until", until.map(|until| json!(until)))]);
         let path = ["v1", "subjects", self.subject.as_str(), "suspend"];

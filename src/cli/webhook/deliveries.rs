@@ -13,8 +13,8 @@ use crate::cli::{
 /// Arguments of `tenure webhook deliveries`.
 #[derive(Debug, Args)]
 pub(crate) struct Deliveries {
-    /// The webhook's id
-    #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    /// The webhook, by id or unique beginning
+    #[arg(value_name = "WEBHOOK", value_parser = NonEmptyStringValueParser::new())]
     webhook: String,
 
     /// Go on after an earlier page: its nextCursor
@@ -34,7 +34,8 @@ const COLUMNS: &[Column] = &[
 
 impl Deliveries {
     pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
-        let path = ["v1", "webhooks", &self.webhook, "deliveries"];
+        let id = super::find(cli, &self.webhook)?;
+        let path = ["v1", "webhooks", &id, "deliveries"];
         let request = Request::get(&path).query("cursor", self.cursor);
         pages::show(cli, request, &self.paging, pages::by_cursor, COLUMNS, "deliveries of this webhook")
     }

@@ -9,7 +9,7 @@ mod test;
 
 use clap::Subcommand;
 
-use super::{context::Context, failure::Failure, output::Column};
+use super::{client::Request, context::Context, failure::Failure, find as found, output::Column, pages};
 
 /// The commands about webhooks.
 #[derive(Debug, Subcommand)]
@@ -43,10 +43,23 @@ impl Webhook {
 
 /// What a webhook shows first.
 const COLUMNS: &[Column] = &[
-    Column::plain("WEBHOOK", "webhookId"),
+    Column::id("WEBHOOK", "webhookId"),
     Column::plain("URL", "url"),
     Column::plain("FORMAT", "format"),
     Column::plain("KINDS", "kinds"),
     Column::plain("OWNER", "ownerId"),
     Column::moment("CREATED", "createdAt"),
 ];
+
+/// The id of a webhook that was named by its id or the beginning of it.
+fn find(cli: &Context, typed: &str) -> Result<String, Failure> {
+    if found::is_whole(typed) {
+        return Ok(typed.to_owned());
+    }
+    found::among(
+        &pages::whole(cli, Request::get(&["v1", "webhooks"]), pages::by_cursor)?,
+        "webhookId",
+        "webhook",
+        typed,
+    )
+}

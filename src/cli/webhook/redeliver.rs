@@ -8,8 +8,8 @@ use crate::cli::{client::Request, context::Context, failure::Failure};
 /// Arguments of `tenure webhook redeliver`.
 #[derive(Debug, Args)]
 pub(crate) struct Redeliver {
-    /// The webhook's id
-    #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    /// The webhook, by id or unique beginning
+    #[arg(value_name = "WEBHOOK", value_parser = NonEmptyStringValueParser::new())]
     webhook: String,
 
     /// The first position that is told again, parked and delivered notices alike
@@ -19,7 +19,8 @@ pub(crate) struct Redeliver {
 
 impl Redeliver {
     pub(crate) fn run(&self, cli: &Context) -> Result<(), Failure> {
-        let path = ["v1", "webhooks", &self.webhook, "redeliver"];
+        let id = super::find(cli, &self.webhook)?;
+        let path = ["v1", "webhooks", &id, "redeliver"];
         cli.show(&Request::post(&path, json!({ "from": self.from })), &[])
     }
 }

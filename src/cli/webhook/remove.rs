@@ -14,8 +14,8 @@ use crate::cli::{
 /// Arguments of `tenure webhook remove`.
 #[derive(Debug, Args)]
 pub(crate) struct Remove {
-    /// The webhook's id
-    #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    /// The webhook, by id or unique beginning
+    #[arg(value_name = "WEBHOOK", value_parser = NonEmptyStringValueParser::new())]
     webhook: String,
 
     #[command(flatten)]
@@ -23,7 +23,8 @@ pub(crate) struct Remove {
 }
 
 impl Remove {
-    pub(crate) fn run(&self, cli: &Context) -> Result<(), Failure> {
+    pub(crate) fn run(mut self, cli: &Context) -> Result<(), Failure> {
+        self.webhook = super::find(cli, &self.webhook)?;
         if self.caution.dry_run {
             return self.preview(cli);
         }

@@ -7,8 +7,8 @@ use crate::cli::{client::Request, context::Context, failure::Failure, output::Co
 /// Arguments of `tenure webhook test`.
 #[derive(Debug, Args)]
 pub(crate) struct Test {
-    /// The webhook's id
-    #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    /// The webhook, by id or unique beginning
+    #[arg(value_name = "WEBHOOK", value_parser = NonEmptyStringValueParser::new())]
     webhook: String,
 }
 
@@ -17,7 +17,8 @@ const COLUMNS: &[Column] = &[Column::plain("OUTCOME", "outcome"), Column::plain(
 impl Test {
     /// A receiver that does not take the message is a failure, whatever it was that failed.
     pub(crate) fn run(&self, cli: &Context) -> Result<(), Failure> {
-        let request = Request::post_without_body(&["v1", "webhooks", &self.webhook, "test"]);
+        let id = super::find(cli, &self.webhook)?;
+        let request = Request::post_without_body(&["v1", "webhooks", &id, "test"]);
         let outcome = cli.client.send(&request)?.body;
         cli.output.record(&outcome, COLUMNS, cli.now())?;
         match outcome["outcome"].as_str() {

@@ -1,0 +1,108 @@
+//! Ids as people have them: names and unique beginnings, and what is ambiguous.
+
+use serde_json::json;
+
+use crate::ground::Ground;
+
+/// `tenure session show 01a22374-5fd2` was `404`: nothing but a whole UUID was taken.
+#[test]
+fn a_session_is_named_by_the_beginning_of_its_id_or_by_its_subject() {
+    let ground = Ground::new();
+    let session = ground.server.session("night-bot", 3600);
+    for name in [&session.id[..], &session.id[..13], "night-bot"] {
+        let shown = ground.tenure(&format!("session show {name} -o json")).json();
+        assert_eq!(shown["sessionId"], session.id, "{name}");
+    }
+    let ended = ground.tenure(&format!("session revoke {} --yes -o json", &session.id[..13])).json();
+    assert_eq!(ended["status"], "REVOKED");
+    // It can still be read about, and not ended once more.
+    assert_eq!(ground.tenure("session show night-bot -o json").json()["sessionId"], session.id);
+    let gone = ground.tenure("session revoke night-bot --yes");
+    assert_eq!(gone.code, 4, "{gone:?}");
+    assert!(gone.stderr.contains("no active session of night-bot"), "{gone:?}");
+}
+
+#[test]
+fn what_fits_several_things_is_a_conflict_with_the_candidates() {
+    let ground = Ground::new();
+    let first = ground.server.session("agent-1", 3600);
+    ground.server.register("agent-2", &json!({"name": "Agent two"}));
+    let second = ground.server.create(&json!({"subjectId": "agent-1"}));
+    let refused = ground.tenure("session show agent-1");
+    assert_eq!(refused.code, 5, "{refused:?}");
+    for id in [&first.id, &second.id] {
+        assert!(refused.stderr.contains(id.as_str()), "{refused:?}");
+    }
+    let refused = ground.tenure("subject show agent");
+    assert_eq!(refused.code, 5, "{refused:?}");
+    let candidates = "\"agent\" is ambiguous; which subject do you mean?\n  agent-1\n  agent-2  Agent two";
+    assert!(refused.stderr.contains(candidates), "{refused:?}");
+    // Of both sessions only the beginning that they share is ambiguous.
+    let shared = first.id.bytes().zip(second.id.bytes()).take_while(|(a, b)| a == b).count();
+    let both = ground.tenure(&format!("session show {}", &first.id[..shared]));
+    assert_eq!(both.code, 5, "{both:?}");
+}
+
+#[test]
+fn a_subject_is_named_by_its_name_in_commands_and_in_filters() {
+    let ground = Ground::new();
+    ground.server.register("bot-7", &json!({"name": "Night shift"}));
+    let session = ground.server.create(&json!({"subjectId": "bot-7"}));
+    assert_eq!(ground.tenure("subject show 'night shift' -o json").json()["subjectId"], "bot-7");
+    let listed = ground.tenure("session list --subject 'Night shift' -q").ok();
+    assert_eq!(listed.stdout, format!("{}\n", session.id));
+    let events =
+        ground.tenure("events --subject bot-7 --session bot-7 --kinds SessionCreated -o json").json();
+    assert_eq!(events["items"][0]["sessionId"], session.id);
+    // What fits nothing is left as it is, and the empty list says of what it is empty.
+    let none = ground.tenure("session list --subject ghost").ok();
+    assert!(none.stderr.contains("No active sessions of subject ghost."), "{none:?}");
+}
+
+/// With `--yes`, nobody is asked whom the beginning of an id has met.
+#[test]
+fn without_a_question_nothing_is_done_by_the_beginning_of_a_subject() {
+    let ground = Ground::new();
+    ground.server.session("agent-7", 3600);
+    for line in [
+        "subject logout agent --yes",
+        "subject suspend agent --yes",
+        "subject erase agent --reason x --yes",
+        "subject set agent --name Other",
+        "session revoke --subject agent --reason x --yes",
+    ] {
+        let refused = ground.tenure(line);
+        assert_eq!(refused.code, 1, "{line}: {refused:?}");
+        assert!(refused.stderr.contains("\"agent\" is only the beginning of agent-7"), "{line}: {refused:?}");
+    }
+    assert_eq!(ground.tenure("subject show agent-7 -o json").json()["activeSessions"], 1);
+    // A new subject is never taken for one that there is.
+    ground.tenure("subject put agent").ok();
+    assert_eq!(ground.tenure("subject list -q").stdout, "agent\nagent-7\n");
+}
+
+#[test]
+fn a_key_and_a_webhook_are_named_by_the_beginning_of_their_ids() {
+    let ground = Ground::new();
+    let made = ground.tenure("credential create --role verifier --name gateway -o json").json();
+    let id = made["credentialId"].as_str().unwrap();
+    assert!(ground.tenure("credential revoke gateway --yes").ok().stdout.contains(id));
+    let hook = ground.tenure("webhook add https://receiver.example/hook -o json").json();
+    let id = hook["webhookId"].as_str().unwrap();
+    let removed = ground.tenure(&format!("webhook remove {} --yes -o json", &id[..18])).json();
+    assert_eq!(removed["webhookId"], id);
+}
+
+#[test]
+fn a_session_shows_and_ends_itself_by_its_file() {
+    let ground = Ground::new();
+    ground.server.register("agent", &json!({}));
+    ground.tenure("session create agent --session-file agent.session").ok();
+    let by_file = |line: &str| {
+        let words: Vec<_> = line.split(' ').collect();
+        crate::ground::ran(&mut ground.bare(&words))
+    };
+    assert_eq!(by_file("session show --session-file agent.session -o json").json()["subjectId"], "agent");
+    let ended = by_file("session revoke --session-file agent.session --yes -o json").json();
+    assert_eq!((&ended["status"], &ended["trigger"]), (&json!("REVOKED"), &json!("self")));
+}
