@@ -1,0 +1,40 @@
+/** Why a session is over. */
+
+import type { Problem } from "../errors.js";
+
+/** Why a session is over. */
+export type End =
+  /** The authority said so: `SESSION_REVOKED`, `TOKEN_EXPIRED`, and what else it does not take back. */
+  | { readonly kind: "refused"; readonly problem: Problem }
+  /** By our clock its period has ended, no renewal was granted, and the authority cannot be asked. */
+  | { readonly kind: "expired"; readonly trouble: string }
+  /** Its holder ended it. */
+  | { readonly kind: "revoked" };
+
+/** What no one decided: a newer session took its place, the server was restored, its holder ended it. */
+const UNDECIDED = ["evicted", "restore", "self"];
+
+/**
+ * Whether others ended the session or suspended its subject: its holder must not begin another one by itself. A period
+ * that is over, an eviction and a restored server are no such thing.
+ */
+export function endedByOthers(end: End): boolean {
+  if (end.kind !== "refused") return false;
+  const { code, trigger } = end.problem;
+  if (code === "SUBJECT_SUSPENDED") return true;
+  return code === "SESSION_REVOKED" && !UNDECIDED.includes(trigger ?? "");
+}
+
+/** An end in words. */
+export function describe(end: End): string {
+  switch (end.kind) {
+    case "refused": {
+      const { code, trigger, detail, title } = end.problem;
+      return `${code}${trigger == null ? "" : ` (${trigger})`}: ${detail ?? title}`;
+    }
+    case "expired":
+      return `its period has ended before it could be renewed: ${end.trouble}`;
+    case "revoked":
+      return "its holder ended it";
+  }
+}

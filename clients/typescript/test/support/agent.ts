@@ -1,0 +1,62 @@
+/** The parent's end of an agent, see `agent-program.ts`. */
+
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+import type { LockMethod } from "@tenure/client/hold";
+
+import { BINARY } from "./server.js";
+
+const PROGRAM = fileURLToPath(new URL("agent-program.js", import.meta.url));
+
+export interface AgentOptions {
+  file: string;
+  url: string;
+  verifierKey: string;
+  lock?: LockMethod;
+}
+
+export class Agent implements AsyncDisposable {
+  readonly #process: ChildProcess;
+  readonly #said: AsyncIterator<string>;
+
+  constructor({ file, url, verifierKey, lock = "auto" }: AgentOptions) {
+    const environment = { ...process.env, TENURE_TEST_AGENT: JSON.stringify({ url }), TENURE_BIN: BINARY };
+    const child = spawn(process.execPath, [PROGRAM, file, verifierKey, lock], {
+      stdio: ["pipe", "pipe", "inherit"],
+      env: environment,
+    });
+    this.#process = child;
+    this.#said = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  }
+
+  tell(order: string): void {
+    this.#process.stdin?.write(`${order}\n`);
+  }
+
+  /** What it says to the order that it was told first of those not answered. */
+  async answer(): Promise<string> {
+    const { value, done } = await this.#said.next();
+    if (done === true) throw new Error("the agent has ended");
+    return value;
+  }
+
+  async ask(order: string): Promise<string> {
+    this.tell(order);
+    return await this.answer();
+  }
+
+  /** Without a warning, wherever it is. */
+  async kill9(): Promise<void> {
+    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
+    const ended = once(this.#process, "exit");
+    this.#process.kill("SIGKILL");
+    await ended;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill9();
+  }
+}
