@@ -22,6 +22,11 @@ async function settled(file: string, options?: Parameters<typeof hold>[1]): Prom
   return holder;
 }
 
+async function codeOf(client: Client, token: string): Promise<string> {
+  const judged = await client.introspect(token);
+  return judged.active ? "live" : judged.code;
+}
+
 test("a holder renews when its time has come, and its token works before and after", async () => {
   await using server = await Server.start();
   const file = await server.sessionFile({ subjectId: "agent-7", ttl: 3_600 });
@@ -37,10 +42,7 @@ test("a holder renews when its time has come, and its token works before and aft
   assert.notEqual(holder.token, first);
   assert.equal(holder.state.grant.renewalCount, 1);
   assert.equal((await holder.session()).renewalCount, 1);
-  assert.equal(
-    await server.client.introspect(first).then((judged) => judged.active || judged.code),
-    "TOKEN_SUPERSEDED",
-  );
+  assert.equal(await codeOf(server.client, first), "TOKEN_SUPERSEDED");
 });
 
 test("a holder in real time renews by the clock of the server, whatever its own says", async () => {
@@ -165,10 +167,7 @@ test("a file is its owner's alone, is refused when it is not, and no error quote
       (error) => {
         const { message, stack, cause } = error as Error;
         assert.match(message, why);
-        assert(
-          ![message, stack, String(cause)].some((said) => said?.includes("tnr_sess_v4") || said?.includes("secret")),
-          message,
-        );
+        assert(![message, stack, String(cause)].some((said) => /tnr_sess_v4|secret/.test(said ?? "")), message);
         return true;
       },
     );
@@ -183,7 +182,10 @@ test("the lock of a file goes with the file", async () => {
   for (const method of ["flock", "tenure"] as const) {
     process.env["TENURE_BIN"] = process.env["TENURE_TEST_BINARY"] ?? "../../target/debug/tenure";
     const path = join(server.folder, "none.session");
-    await new SessionFile(path, method).locked(async () => Promise.resolve(assert(existsSync(`${path}.lock`))));
+    await new SessionFile(path, method).locked(async () => {
+      assert(existsSync(`${path}.lock`));
+      await Promise.resolve();
+    });
     assert(!existsSync(`${path}.lock`), method);
   }
 });

@@ -3,7 +3,7 @@
  * In return no request passes while the authority cannot be asked.
  */
 
-import type { DeadToken, Introspection, LiveToken } from "../api.js";
+import type { Introspection, LiveToken } from "../api.js";
 import { millisOf } from "../clock/timestamp.js";
 import { RefusedError } from "../errors.js";
 import { within } from "../http.js";
@@ -43,7 +43,7 @@ export class Introspector implements TokenJudge {
   async judge(token: string): Promise<TokenHolder> {
     if (token.length > LONGEST || !token.startsWith("tnr_sess_")) throw new RejectedTokenError("malformed");
     const answer = await this.#ask(token);
-    if (!isLive(answer)) throw new RejectedTokenError(REASONS[(answer as DeadToken).code] ?? "malformed");
+    if (!isLive(answer)) throw new RejectedTokenError(REASONS[answer.code] ?? "malformed");
     const { subjectId, sessionId, ownerId, scopes, expiresAt } = answer;
     const isWhole = [subjectId, sessionId].every((id) => typeof id === "string") && Array.isArray(scopes);
     if (!isWhole || millisOf(expiresAt) === undefined) throw new RejectedTokenError("unreachable");

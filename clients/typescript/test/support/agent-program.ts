@@ -30,7 +30,7 @@ async function answer(order: string): Promise<string> {
     return await Promise.race([live, holder.ended.then((end) => `ended: ${describe(end)}`)]);
   }
   if (word === "use") return await tried(() => holder.session().then(() => "used"));
-  if (word === "introspect") return await tried(judged);
+  if (word === "introspect") return await tried(() => judged());
   throw new Error(`no order: ${order}`);
 }
 
@@ -47,13 +47,9 @@ async function tried(call: () => Promise<string>): Promise<string> {
 }
 
 /** What a service is told of this agent's token; an agent whose token is superseded shows the next one. */
-async function judged(): Promise<string> {
-  for (let token: string | undefined = holder.token; token !== undefined;) {
-    const judgement = await verifier.introspect(token);
-    if (judgement.active) return "live";
-    const next = await holder.tokenInsteadOf(token);
-    if (next === undefined) return `dead: ${judgement.code}`;
-    token = next;
-  }
-  return "dead";
+async function judged(token = holder.token): Promise<string> {
+  const judgement = await verifier.introspect(token);
+  if (judgement.active) return "live";
+  const next = await holder.tokenInsteadOf(token);
+  return next === undefined ? `dead: ${judgement.code}` : await judged(next);
 }

@@ -38,9 +38,9 @@ export class Agent implements AsyncDisposable {
 
   /** What it says to the order that it was told first of those not answered. */
   async answer(): Promise<string> {
-    const { value, done } = await this.#said.next();
-    if (done === true) throw new Error("the agent has ended");
-    return value;
+    const said = (await this.#said.next()) as IteratorResult<string, undefined>;
+    if (said.done === true) throw new Error("the agent has ended");
+    return said.value;
   }
 
   async ask(order: string): Promise<string> {

@@ -32,6 +32,11 @@ export class Proxy implements AsyncDisposable {
     return new Proxy(server);
   }
 
+  /** Ends all connections; new ones are taken. */
+  cut(): void {
+    this.#server.closeAllConnections();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const closed = once(this.#server, "close");
     this.#server.close();
