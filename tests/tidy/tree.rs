@@ -10,6 +10,16 @@ use parking_lot::RwLock;
 /// Held to write while a document is written: other tests read it at the same time.
 pub(crate) static WRITING: RwLock<()> = RwLock::new(());
 
+/// What is built, kept at run time or installed, and what git keeps.
+const OTHERS: [&str; 6] = [
+    "target",
+    "tenure-data",
+    ".git",
+    "clients/typescript/node_modules",
+    "clients/typescript/dist",
+    "clients/typescript/build",
+];
+
 /// Every file below `dir`, in order of path; what is built, what is kept at run time and what git keeps is not
 /// part of it.
 pub(crate) fn files(dir: &str) -> Vec<PathBuf> {
@@ -30,7 +40,7 @@ fn gather(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         let path = path.strip_prefix("./").map(Path::to_owned).unwrap_or(path);
-        let is_ours = !["target", "tenure-data", ".git"].iter().any(|other| path.as_os_str() == *other);
+        let is_ours = !OTHERS.iter().any(|other| path.as_os_str() == *other);
         if is_ours && path.is_dir() {
             gather(&path, found);
         } else if is_ours {

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { SessionFile, type LockMethod } from "@tenure/client/hold";
 
-import { Agent } from "./support/agent.js";
+import { Agent, typescriptAgent } from "./support/agent.js";
 import { Proxy, type Fate } from "./support/proxy.js";
 import { Server } from "./support/server.js";
 
@@ -38,7 +38,10 @@ class Ground implements AsyncDisposable {
 
   /** One that has been told what time it is. */
   async agent(lock: LockMethod = "auto"): Promise<Agent> {
-    const agent = new Agent({ file: this.file, url: this.proxy.url, verifierKey: this.verifierKey, lock });
+    const agent = new Agent(
+      { file: this.file, url: this.proxy.url, verifierKey: this.verifierKey },
+      typescriptAgent(lock),
+    );
     this.#agents.push(agent);
     agent.tell(`time ${String(await this.server.now())}`);
     return agent;
@@ -121,7 +124,6 @@ test("killed with a lost reply long after the old period the next process still 
 test("a helper that is killed while it holds the lock costs a renewal that is asked for again, and no write", async () => {
   await using ground = await Ground.whereTheFirstRenewalMeets("pass");
   const file = new SessionFile(ground.file, "tenure");
-  process.env["TENURE_BIN"] = process.env["TENURE_TEST_BINARY"] ?? "../../target/debug/tenure";
   const before = file.read();
   const written = file.locked(async (locked) => {
     await killChildren();

@@ -180,7 +180,6 @@ test("a file is its owner's alone, is refused when it is not, and no error quote
 test("the lock of a file goes with the file", async () => {
   await using server = await Server.start();
   for (const method of ["flock", "tenure"] as const) {
-    process.env["TENURE_BIN"] = process.env["TENURE_TEST_BINARY"] ?? "../../target/debug/tenure";
     const path = join(server.folder, "none.session");
     await new SessionFile(path, method).locked(async () => {
       assert(existsSync(`${path}.lock`));

@@ -8,7 +8,7 @@ import { test } from "node:test";
 
 import { Client, ERROR_CODES, ServerTime } from "@tenure/client";
 
-import { PACKAGE } from "./support/server.js";
+import { PACKAGE, ROOT } from "./support/server.js";
 
 /** A part that is not exported to others. */
 async function part<T>(name: string): Promise<T> {
@@ -18,7 +18,7 @@ async function part<T>(name: string): Promise<T> {
 const at = (text: string): number => Date.parse(text);
 
 test("the errors that are named here are those of the authority's own table", () => {
-  const page = readFileSync(resolve(PACKAGE, "../../docs/http-api.md"), "utf8");
+  const page = readFileSync(resolve(ROOT, "docs/http-api.md"), "utf8");
   const table = /<!-- generated: errors -->(.*?)<!-- end: errors -->/s.exec(page)?.[1] ?? "";
   const codes = new Set([...table.matchAll(/^\| `([A-Z_]+)` \|/gm)].map(([, code]) => code));
   assert.deepEqual([...ERROR_CODES].sort(), [...codes].sort());

@@ -1,6 +1,6 @@
 /**
  * An agent in a process of its own: it holds the session of a file by a clock that its parent tells, and does what it is
- * told, line by line.
+ * told, line by line: `agent-program.js FILE URL VERIFIER_KEY LOCK`.
  */
 
 import { createInterface } from "node:readline";
@@ -10,9 +10,8 @@ import { describe, hold, type LockMethod } from "@tenure/client/hold";
 
 import { ToldTime } from "./told-time.js";
 
-const [file, verifierKey, lock] = process.argv.slice(2) as [string, string, LockMethod];
+const [file, url, verifierKey, lock] = process.argv.slice(2) as [string, string, string, LockMethod];
 const time = new ToldTime();
-const { url } = JSON.parse(process.env["TENURE_TEST_AGENT"] ?? "{}") as { url: string };
 const client = new Client(url, { time, patience: 0 });
 const holder = hold(file, { client, lock, checkEvery: Infinity, listen: false });
 const verifier = new Client(url, { credential: verifierKey, patience: 0 });

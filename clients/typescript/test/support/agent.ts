@@ -2,12 +2,13 @@
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 import type { LockMethod } from "@tenure/client/hold";
 
-import { BINARY } from "./server.js";
+import { ROOT } from "./server.js";
 
 const PROGRAM = fileURLToPath(new URL("agent-program.js", import.meta.url));
 
@@ -15,19 +16,39 @@ export interface AgentOptions {
   file: string;
   url: string;
   verifierKey: string;
-  lock?: LockMethod;
 }
+
+/** The command line of an agent. */
+export type AgentProgram = (options: AgentOptions) => string[];
+
+export const typescriptAgent =
+  (lock: LockMethod = "auto"): AgentProgram =>
+  ({ file, url, verifierKey }) => [process.execPath, PROGRAM, file, url, verifierKey, lock];
+
+/** That of the Python client's own tests, which takes the same orders. */
+export const pythonAgent =
+  (python: string, kind: "blocking" | "asyncio"): AgentProgram =>
+  ({ file, url, verifierKey }) => [
+    python,
+    resolve(ROOT, "clients/python/tests/agent.py"),
+    file,
+    url,
+    verifierKey,
+    kind,
+  ];
 
 export class Agent implements AsyncDisposable {
   readonly #process: ChildProcess;
   readonly #said: AsyncIterator<string>;
 
-  constructor({ file, url, verifierKey, lock = "auto" }: AgentOptions) {
-    const environment = { ...process.env, TENURE_TEST_AGENT: JSON.stringify({ url }), TENURE_BIN: BINARY };
-    const child = spawn(process.execPath, [PROGRAM, file, verifierKey, lock], {
-      stdio: ["pipe", "pipe", "inherit"],
-      env: environment,
-    });
+  constructor(options: AgentOptions, program = typescriptAgent()) {
+    const [command, ...args] = program(options) as [string, ...string[]];
+    const environment = {
+      ...process.env,
+      PYTHONPATH: resolve(ROOT, "clients/python/src"),
+      PYTHONDONTWRITEBYTECODE: "1",
+    };
+    const child = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"], env: environment });
     this.#process = child;
     this.#said = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   }

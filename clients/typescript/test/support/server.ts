@@ -13,8 +13,12 @@ import { createSessionFile } from "@tenure/client/hold";
 
 /** This package; its tests run with it as their working directory. */
 export const PACKAGE = process.cwd();
+/** The repository. */
+export const ROOT = process.env["TENURE_TEST_ROOT"] ?? resolve(PACKAGE, "../..");
 /** The binary under test: that of this repository, unless the environment names another. */
-export const BINARY = process.env["TENURE_TEST_BINARY"] ?? resolve(PACKAGE, "../../target/debug/tenure");
+export const BINARY = process.env["TENURE_TEST_BINARY"] ?? resolve(ROOT, "target/debug/tenure");
+// What holds the lock for those who ask the command for it.
+process.env["TENURE_BIN"] = BINARY;
 
 assert(existsSync(BINARY), `${BINARY} is missing: build it, or name another by TENURE_TEST_BINARY`);
 
