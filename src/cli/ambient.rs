@@ -25,6 +25,11 @@ pub(crate) fn unique() -> String {
     format!("{:032x}", u128::from_be_bytes(entropy::bytes(&OsEntropy)))
 }
 
+/// Whether moments are told by the local clock: to a person. Elsewhere they are told in UTC.
+pub(crate) fn is_local() -> bool {
+    std::io::IsTerminal::is_terminal(&std::io::stdout())
+}
+
 /// The local time zone.
 pub(crate) fn zone() -> TimeZone {
     TimeZone::system()

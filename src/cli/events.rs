@@ -9,11 +9,14 @@ use super::{
     failure::Failure,
     find,
     follow::{Begin, follow},
-    output::Column,
+    happened::{self, Names},
+    output::{Column, Format},
     pages::{self, Paging},
 };
 
-/// Arguments of `tenure events`.
+/// What is recorded, oldest first, with what happened in words. `-o wide` shows the kinds and whole ids.
+///
+/// Example: tenure events --subject night-bot --last 20
 #[derive(Debug, Args)]
 pub(crate) struct Events {
     /// Only these kinds, such as SessionCreated,SessionRevoked
@@ -31,6 +34,11 @@ pub(crate) struct Events {
     #[command(flatten)]
     begin: Begin,
 
+    /// Only the last so many, 1 to 10000
+    #[arg(long, value_name = "N", conflicts_with_all = ["after", "follow", "all", "limit"],
+        value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    last: Option<u16>,
+
     /// Go on with each event as it happens
     #[arg(short, long, conflicts_with_all = ["limit", "all"])]
     follow: bool,
@@ -40,12 +48,14 @@ pub(crate) struct Events {
 }
 
 const COLUMNS: &[Column] = &[
-    Column::plain("POSITION", "position"),
-    Column::moment("RECORDED", "recordedAt"),
-    Column::plain("KIND", "kind"),
+    Column::plain("POS", "position"),
+    Column::moment("WHEN", "recordedAt"),
+    Column::plain("KIND", "kind").only_wide(),
     Column::plain("SUBJECT", "subjectId"),
-    Column::plain("SESSION", "sessionId"),
-    Column::plain("ACTOR", "actor.id"),
+    Column::id("SESSION", "sessionId"),
+    Column::plain("WHAT", "what"),
+    Column::plain("BY", "by"),
+    Column::plain("ACTOR", "actor.id").only_wide(),
 ];
 
 impl Events {
@@ -57,22 +67,62 @@ impl Events {
             .query("sessionId", find::session_filter(cli, self.session.as_ref())?);
         let request = self.begin.apply(cli, request)?;
         if self.follow {
-            return follow(cli, request, |event| in_words(event).into());
+            let names = names(cli)?;
+            return follow(cli, request, |event| in_words(event, &names).into());
         }
-        pages::show(cli, request, &self.paging, pages::by_position, COLUMNS, "such events")
+        if let Some(last) = self.last {
+            return self.show_last(cli, request, usize::from(last));
+        }
+        let names = names(cli)?;
+        let dress = |event: &mut Value| dressed(event, &names);
+        pages::show_dressed(cli, request, &self.paging, pages::by_position, COLUMNS, "such events", &dress)
+    }
+
+    const fn is_narrowed(&self) -> bool {
+        !self.kinds.is_empty() || self.subject.is_some() || self.session.is_some() || self.begin.is_said()
+    }
+
+    fn show_last(&self, cli: &Context, request: Request, last: usize) -> Result<(), Failure> {
+        let near = if self.is_narrowed() { None } else { head(cli)? };
+        let request = request.query("after", near.map(|head| head.saturating_sub(last as u64)));
+        let mut page = pages::last(cli, request.query("limit", Some(200)), pages::by_position, last)?;
+        let names = names(cli)?;
+        if cli.output.format() == Format::Table {
+            page["items"].as_array_mut().into_iter().flatten().for_each(|event| dressed(event, &names));
+        }
+        pages::list(cli, &page, &self.paging, COLUMNS, "such events")
     }
 }
 
-/// Position, when, what, about whom and by whom, in one line.
-fn in_words(event: &Value) -> String {
+/// Names are for people only: a program reads ids.
+fn names(cli: &Context) -> Result<Names, Failure> {
+    if cli.output.format() == Format::Table { Names::read(cli) } else { Ok(Names::default()) }
+}
+
+/// A position that is near the last one, so that a long record is not read from its beginning; none if this key may not
+/// ask for it.
+fn head(cli: &Context) -> Result<Option<u64>, Failure> {
+    match cli.client.send(&Request::get(&["v1", "audit", "head"])) {
+        Ok(reply) => Ok(reply.body["size"].as_u64()),
+        Err(Failure::Problem(_)) => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn dressed(event: &mut Value, names: &Names) {
+    (event["what"], event["by"]) = (happened::what(event).into(), names.who(event).into());
+}
+
+/// Position, when, about whom, what and by whom, in one line.
+fn in_words(event: &Value, names: &Names) -> String {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     format!(
-        "{:>8}  {}  {:<18}  {}  {}  by {}",
+        "{:>8}  {}  {}  {}  {}, by {}",
         event["position"],
         text(&event["recordedAt"]),
-        text(&event["kind"]),
         text(&event["subjectId"]),
         text(&event["sessionId"]),
-        text(&event["actor"]["kind"]),
+        happened::what(event),
+        names.who(event),
     )
 }

@@ -18,6 +18,7 @@ mod completions;
 mod context;
 mod contexts;
 mod credential;
+mod dev;
 mod digits;
 mod doctor;
 mod events;
@@ -27,6 +28,7 @@ mod fake_server;
 mod find;
 mod flags;
 mod follow;
+mod happened;
 mod introspect;
 mod keys;
 mod moments;
@@ -89,6 +91,8 @@ Examples:
 enum Command {
     /// Run the authority
     Serve(serve::ServeArgs),
+    /// Try it: a throw-away authority, and with --demo a night in two minutes
+    Dev(dev::Dev),
     /// Put, change, show and list subjects; end their sessions
     #[command(subcommand)]
     Subject(subject::Subject),
@@ -139,6 +143,7 @@ impl Command {
         let done = match self {
             Self::Run(run) => return run.run(global),
             Self::Serve(args) => serve::run(&args),
+            Self::Dev(dev) => dev.run(global.output()),
             Self::Subject(subject) => subject.run(&global.context()?),
             Self::Session(session) => session.run(global),
             Self::Veto(veto) => veto.run(&global.context()?),

@@ -165,6 +165,11 @@ pub(crate) fn clock_time(at: Timestamp) -> String {
     shown(at, "%H:%M:%S")
 }
 
+/// A day and a time by the local clock: `2026-11-22 03:12:40`.
+pub(crate) fn day_and_time(at: Timestamp) -> String {
+    shown(at, "%F %T")
+}
+
 /// Hours and minutes by the local clock; with the day if it is another day than now.
 pub(crate) fn short_time(at: Timestamp, now: Timestamp) -> String {
     if shown(at, "%F") == shown(now, "%F") { shown(at, "%H:%M") } else { shown(at, "%F %H:%M") }
@@ -172,7 +177,8 @@ pub(crate) fn short_time(at: Timestamp, now: Timestamp) -> String {
 
 fn shown(at: Timestamp, form: &str) -> String {
     match jiff::Timestamp::from_millisecond(at.as_millis()) {
-        Ok(moment) => moment.to_zoned(ambient::zone()).strftime(form).to_string(),
+        Ok(moment) if ambient::is_local() => moment.to_zoned(ambient::zone()).strftime(form).to_string(),
+        Ok(moment) => moment.to_zoned(TimeZone::UTC).strftime(&format!("{form}Z")).to_string(),
         Err(_) => at.to_string(),
     }
 }

@@ -184,6 +184,13 @@ impl Output {
         }
     }
 
+    /// A line of a story that is shown for its own sake, to be read on stdout.
+    #[expect(clippy::unused_self, reason = "whoever shows holds the output: nothing else prints")]
+    pub(crate) fn said(self, line: &str) -> Result<(), Failure> {
+        let lines: Vec<_> = line.split('\n').map(harmless).collect();
+        stdout(&lines.join("\n"))
+    }
+
     /// How far long work is, where somebody is watching: of so many steps, when that is known.
     pub(crate) fn bar(self, total: Option<u64>) -> ProgressBar {
         self.drawn(total, ProgressDrawTarget::stderr())

@@ -1,7 +1,7 @@
 //! Lists: one page, or all of them.
 
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     client::Request,
@@ -59,18 +59,32 @@ pub(crate) fn show(
     columns: &[Column],
     of: &str,
 ) -> Result<(), Failure> {
-    let empty = format!("No {of}.");
-    let output = if paging.no_headers { cli.output.without_heads() } else { cli.output };
-    let list = |page: &Value| match columns.first() {
-        Some(id) if paging.quiet => output.only(page, id.field()),
-        Some(_) | None => output.list_or(page, columns, cli.time_of(page), &empty),
-    };
+    show_dressed(cli, request, paging, next, columns, of, &|_| ())
+}
+
+/// The same, with fields that people read besides; programs get each item as it came.
+pub(crate) fn show_dressed(
+    cli: &Context,
+    request: Request,
+    paging: &Paging,
+    next: Next,
+    columns: &[Column],
+    of: &str,
+    dress: &dyn Fn(&mut Value),
+) -> Result<(), Failure> {
     let limit = paging.limit.or(paging.all.then_some(LONGEST));
     let request = request.query("limit", limit);
+    let list = |mut page: Value| {
+        if cli.output.format() == Format::Table {
+            page["items"].as_array_mut().into_iter().flatten().for_each(dress);
+        }
+        list(cli, &page, paging, columns, of)
+    };
     if !paging.all {
         let page = page(cli, &request)?;
-        list(&page)?;
-        if let Some((name, value)) = next(&page) {
+        let following = next(&page);
+        list(page)?;
+        if let Some((name, value)) = following {
             cli.output.talk(&format!("There is more: --all, or --{name} {value}"));
         }
         return Ok(());
@@ -79,11 +93,36 @@ pub(crate) fn show(
         Format::Jsonl if !paging.quiet => {
             each(cli, request, next, |page| cli.output.list(&page, columns, cli.now()))
         }
-        Format::Table | Format::Json | Format::Jsonl => {
-            let page = whole(cli, request, next)?;
-            list(&page)
-        }
+        Format::Table | Format::Json | Format::Jsonl => list(whole(cli, request, next)?),
     }
+}
+
+/// Shows things in the form that was asked for.
+pub(crate) fn list(
+    cli: &Context,
+    page: &Value,
+    paging: &Paging,
+    columns: &[Column],
+    of: &str,
+) -> Result<(), Failure> {
+    let output = if paging.no_headers { cli.output.without_heads() } else { cli.output };
+    match columns.first() {
+        Some(id) if paging.quiet => output.only(page, id.field()),
+        Some(_) | None => output.list_or(page, columns, cli.time_of(page), &format!("No {of}.")),
+    }
+}
+
+/// The last things of a list.
+pub(crate) fn last(cli: &Context, request: Request, next: Next, count: usize) -> Result<Value, Failure> {
+    let mut kept = std::collections::VecDeque::new();
+    each(cli, request, next, |mut page| {
+        for item in page["items"].as_array_mut().into_iter().flatten() {
+            kept.push_back(item.take());
+        }
+        kept.drain(..kept.len().saturating_sub(count));
+        Ok(())
+    })?;
+    Ok(json!({ "items": Vec::from(kept), "nextCursor": null }))
 }
 
 /// All pages as one.
@@ -133,8 +172,6 @@ fn page(cli: &Context, request: &Request) -> Result<Value, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

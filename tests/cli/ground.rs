@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use crate::server::Server;
 
-pub(crate) struct Ground {
-    pub(crate) server: Server,
+pub(crate) struct Ground<S = Server> {
+    pub(crate) server: S,
     directory: TempDir,
 }
 
@@ -37,21 +37,16 @@ impl Ran {
     }
 }
 
-impl Ground {
-    pub(crate) fn new() -> Self {
-        Self::with(Server::start())
+impl Ground<()> {
+    /// Without a server.
+    pub(crate) fn empty() -> Self {
+        Self { server: (), directory: tempfile::tempdir().unwrap() }
     }
+}
 
-    pub(crate) fn with(server: Server) -> Self {
-        Self { server, directory: tempfile::tempdir().unwrap() }
-    }
-
+impl<S> Ground<S> {
     pub(crate) fn place(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.server.address())
     }
 
     /// A command in this directory with an empty environment, without a server and a key.
@@ -67,6 +62,20 @@ impl Ground {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command
+    }
+}
+
+impl Ground {
+    pub(crate) fn new() -> Self {
+        Self::with(Server::start())
+    }
+
+    pub(crate) fn with(server: Server) -> Self {
+        Self { server, directory: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.server.address())
     }
 
     /// The same for this server, by this key.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod contexts;
+mod dev;
 mod ground;
 mod moments;
 mod names;
@@ -10,5 +11,6 @@ mod names;
 #[allow(dead_code, reason = "another test target needs the rest of it")]
 mod server;
 mod session_file;
+mod story;
 mod terminal;
 mod veto;

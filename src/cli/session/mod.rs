@@ -8,6 +8,7 @@ mod lock;
 mod renew;
 mod revoke;
 mod show;
+mod story;
 mod token;
 mod usage;
 
@@ -27,6 +28,8 @@ pub(crate) enum Session {
     List(list::List),
     /// Show a session
     Show(show::Show),
+    /// Tell what happened to a session, by whom and why
+    Story(story::Tell),
     /// Renew a session: a new token takes the old one's place
     Renew(renew::Renew),
     /// Print the current token of a session file
@@ -53,6 +56,7 @@ impl Session {
             Self::Create(create) => create.run(&global.context()?, named),
             Self::List(list) => list.run(&global.context()?),
             Self::Show(show) => show.run(&global.context()?, named),
+            Self::Story(story) => story.run(&global.context()?),
             Self::Renew(renew) => renew.run(&global.context()?, named),
             Self::Revoke(revoke) => revoke.run(&global.context()?, named),
             Self::Usage(usage) => usage.run(&global.context()?, named),

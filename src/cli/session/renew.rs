@@ -23,8 +23,8 @@ use crate::cli::{
     secret_file::{self, Replacement},
     session_file,
 };
-use tenure_client::{self as client, SessionFile};
-use tenure_core::token::SESSION_TOKEN_PREFIX;
+use tenure_client::{self as client, Grant, SessionFile};
+use tenure_core::{Timestamp, token::SESSION_TOKEN_PREFIX};
 use tenure_protocol::clock::pause;
 
 /// The authority's `renewal.reuse_grace` is no longer.
@@ -129,9 +129,17 @@ fn renew_session_file(cli: &Context, named: Named<'_>, path: &Path) -> Result<()
         }
         failure
     })?;
-    show(cli, &session_file::shown(&grant))?;
+    cli.output.record(&session_file::shown(&grant), DETAILS, begun(&grant))?;
     cli.output.talk(&format!("The new token is in {}.", path.display()));
     Ok(())
+}
+
+/// When the period began, by the server's clock: what is left is counted from there.
+fn begun(grant: &Grant) -> Timestamp {
+    if grant.expires_at == grant.absolute_expires_at {
+        return ambient::now();
+    }
+    grant.expires_at.plus_millis(-1_000 * i64::from(grant.ttl.0))
 }
 
 fn renew_token(

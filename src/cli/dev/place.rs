@@ -1,0 +1,48 @@
+//! The directory of an authority that is thrown away.
+
+use std::{
+    fs::{self, DirBuilder},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use crate::cli::{ambient, failure::Failure};
+
+/// A directory of this user's own that is removed in the end.
+#[derive(Debug)]
+pub(super) struct Place(PathBuf);
+
+impl Place {
+    pub(super) fn make() -> Result<Self, Failure> {
+        let path = std::env::temp_dir().join(format!("tenure-dev-{}", ambient::unique()));
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(|source| Failure::File { path: path.clone(), source })?;
+        Ok(Self(path))
+    }
+
+    /// Where one may work.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The authority's own.
+    pub(super) fn data(&self) -> PathBuf {
+        self.0.join("data")
+    }
+
+    /// Removes it, with all that is in it. What is left is in a temporary directory.
+    pub(super) fn remove(&self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+
+    /// An admin's.
+    pub(super) fn key_file(&self) -> PathBuf {
+        self.data().join("admin.key")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}

@@ -1,0 +1,55 @@
+//! What happened, in words and with names: for an owner, and in the list of events.
+
+use serde_json::json;
+
+use crate::ground::Ground;
+
+/// An owner was shown kinds and UUIDs: no code, no trigger, no reason; and `audit show` was 403.
+#[test]
+fn an_owner_reads_who_ended_the_session_and_why() {
+    let ground = Ground::new();
+    ground.server.register("night-bot", &json!({"name": "Night shift", "ownerId": "alice"}));
+    let session = ground.server.create(&json!({"subjectId": "night-bot"}));
+    ground.server.renew(&session).key("early").send().expect(403);
+    ground.server.advance(43_200);
+    ground.server.renew(&session).key("k").send().expect(200);
+    let made = ground.tenure("credential create --role owner --owner alice --name phone -o json").json();
+    let alice = made["key"].as_str().unwrap();
+    ground.tenure_by(alice, "veto night-bot --yes --reason 'not at night'").ok();
+    let story = ground.tenure_by(alice, "session story night-bot").ok().stdout;
+    for said in [
+        &format!("Session {} of night-bot (Night shift, owner alice)", session.id)[..],
+        "began for 1d, 30 renewals, by ",
+        "renewal refused: too early, by itself",
+        "renewal 1, until ",
+        "renewal vetoed, by phone",
+        "ended: vetoed: \"not at night\", by phone",
+        "no token of it works",
+    ] {
+        assert!(story.contains(said), "{said}: {story}");
+    }
+    let document = ground.tenure_by(alice, "session story night-bot -o json").json();
+    assert_eq!(document["session"]["sessionId"], session.id);
+    assert_eq!(document["events"][1]["what"], "renewal refused: too early");
+    assert_eq!(ground.tenure_by(alice, "session story ghost").code, 4);
+}
+
+#[test]
+fn the_list_of_events_says_what_happened_and_has_a_last_page() {
+    let ground = Ground::new();
+    ground.server.register("agent", &json!({"ownerId": "alice"}));
+    let session = ground.server.create(&json!({"subjectId": "agent"}));
+    ground.tenure("credential create --role verifier --name gateway").ok();
+    ground.tenure("veto agent --yes --reason odd").ok();
+    let last = ground.tenure("events --last 3").ok().stdout;
+    assert_eq!(last.lines().count(), 4, "{last}");
+    assert!(last.lines().last().unwrap().contains("ended: revoked: \"odd\""), "{last}");
+    let issued = ground.tenure("events --kinds CredentialIssued").ok().stdout;
+    assert!(issued.contains("verifier key issued: gateway"), "{issued}");
+    let widest = last.lines().map(|line| line.chars().count()).max().unwrap();
+    assert!(widest <= 80, "{widest}: {last}");
+    let narrowed = ground.tenure("events --session agent --last 1 -o json").json();
+    assert_eq!(narrowed["items"][0]["sessionId"], session.id);
+    assert_eq!(narrowed["items"][0]["kind"], "SessionRevoked");
+    assert!(narrowed["items"][0].get("what").is_none(), "programs get an event as it is");
+}
