@@ -1,6 +1,7 @@
 //! The service: a node, its API, a listening socket, and an orderly end.
 
 mod patience;
+mod service_manager;
 
 use std::{
     net::SocketAddr,
@@ -180,8 +181,10 @@ async fn serve(
     );
     node.webhooks.start();
     told(&Listening { address, first_key: node.first_key.clone() });
+    service_manager::ready(address);
     let stop = async {
         stop.await;
+        service_manager::stopping();
         api.close();
     };
     accept_until(stop, listener, &api, config.server.keep_alive).await;

@@ -1,0 +1,13 @@
+//! `contrib/`: what operators install is judged by the tools that will read it, and fits the binary.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod container;
+mod kubernetes;
+mod monitoring;
+mod notify;
+mod server;
+#[path = "../surroundings/mod.rs"]
+mod surroundings;
+mod tls;
+mod unit;
