@@ -16,6 +16,8 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
+use tenure_files::replacement::{self, PUBLIC, directory_of, sync_directory};
+
 use super::{checkpoint::SignedHead, key::VerifierKey, known::heads_in, note::NoteError, verify::Verdict};
 
 /// The file in the data directory.
@@ -214,10 +216,6 @@ fn told(path: &Path) -> io::Result<String> {
     Ok(directory.join(path.file_name().unwrap_or_default()).display().to_string())
 }
 
-fn directory_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."))
-}
-
 fn read_if_there(path: &Path) -> io::Result<Option<String>> {
     match fs::read(path) {
         // What is no text is no note, and will be said to be none.
@@ -263,12 +261,7 @@ fn last_note(text: &str, name: &str) -> Option<String> {
 }
 
 fn replace(path: &Path, note: &str) -> io::Result<()> {
-    let beside = PathBuf::from(format!("{}.new", path.display()));
-    let mut file = File::create(&beside)?;
-    file.write_all(note.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    File::open(directory_of(path))?.sync_all()
+    replacement::replace(path, ".new", PUBLIC, note.as_bytes())
 }
 
 fn append(path: &Path, note: &str) -> io::Result<()> {
@@ -280,7 +273,7 @@ fn append_to(path: &Path, note: &str, may_make: bool) -> io::Result<()> {
     let mut file = OpenOptions::new().append(true).create(may_make).open(path)?;
     file.write_all(format!("\n{note}").as_bytes())?;
     file.sync_all()?;
-    if is_new { File::open(directory_of(path))?.sync_all() } else { Ok(()) }
+    if is_new { sync_directory(directory_of(path)) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ impl Kept {
         fs::create_dir_all(directory)
             .map_err(|source| Failure::File { path: directory.to_owned(), source })?;
         let text = serde_json::to_string_pretty(self).expect("contexts are JSON");
-        secret_file::Replacement::prepare(&path)?.commit(&super::secret::Secret::new(&text))
+        secret_file::TokenReplacement::prepare(&path)?.commit(&super::secret::Secret::new(&text))
     }
 }
 

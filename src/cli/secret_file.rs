@@ -1,13 +1,16 @@
 //! Files that hold a key or a token: read whole, written for their owner only, replaced in one step.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
+    fs::{self, OpenOptions},
+    io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
+use zeroize::Zeroizing;
+
 use super::{ambient, failure::Failure, secret::Secret};
+use tenure_files::replacement::{PRIVATE, Replacement};
 
 /// Reads the key or token in a file.
 pub(crate) fn read(path: &Path) -> Result<Secret, Failure> {
@@ -19,48 +22,32 @@ pub(crate) fn read(path: &Path) -> Result<Secret, Failure> {
     Ok(secret)
 }
 
-/// A file about to be replaced.
+/// A token file about to be replaced.
 ///
-/// It is made *before* the request whose reply it shall hold: a directory that cannot be written to is found
-/// out while there is nothing to lose yet. Dropped without [`Replacement::commit`], it leaves nothing behind.
+/// It is made *before* the request whose reply it will hold, so that a directory that cannot be written to is found while
+/// there is nothing to lose.
 #[derive(Debug)]
-pub(crate) struct Replacement {
-    target: PathBuf,
-    beside: PathBuf,
-    file: File,
+pub(crate) struct TokenReplacement {
+    path: PathBuf,
+    replacement: Replacement,
 }
 
-impl Replacement {
+impl TokenReplacement {
     /// Prepares to replace, or make, the file at `path`; a link is followed.
     pub(crate) fn prepare(path: &Path) -> Result<Self, Failure> {
         let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let failed = |source| Failure::File { path: path.to_owned(), source };
         let name = target.file_name().ok_or_else(|| failed(io::ErrorKind::IsADirectory.into()))?;
-        if target.is_dir() {
-            return Err(failed(io::ErrorKind::IsADirectory.into()));
-        }
+        // Of its own: another command may be about to replace the same file.
         let beside = target.with_file_name(format!(".{}.{}", name.display(), ambient::unique()));
-        let file = owners_only().create_new(true).open(&beside).map_err(failed)?;
-        Ok(Self { target, beside, file })
+        let replacement = Replacement::by_way_of(&target, beside, PRIVATE).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), replacement })
     }
 
-    /// Puts the secret in place: whoever reads the file, also after a power cut, finds the old or the new one.
-    pub(crate) fn commit(mut self, secret: &Secret) -> Result<(), Failure> {
-        self.put(secret).map_err(|source| Failure::File { path: self.target.clone(), source })
-    }
-
-    fn put(&mut self, secret: &Secret) -> io::Result<()> {
-        writeln!(self.file, "{}", secret.expose())?;
-        self.file.sync_all()?;
-        fs::rename(&self.beside, &self.target)?;
-        File::open(directory_of(&self.target))?.sync_all()
-    }
-}
-
-impl Drop for Replacement {
-    fn drop(&mut self) {
-        // After a commit it has its new name, and there is nothing to remove.
-        let _ = fs::remove_file(&self.beside);
+    /// Puts the secret in place; it is durable when this returns.
+    pub(crate) fn commit(self, secret: &Secret) -> Result<(), Failure> {
+        let line = Zeroizing::new([secret.expose(), "\n"].concat());
+        self.replacement.commit(line.as_bytes()).map_err(|source| Failure::File { path: self.path, source })
     }
 }
 
@@ -69,10 +56,6 @@ pub(crate) fn owners_only() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
     options
-}
-
-fn directory_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
@@ -86,7 +69,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("token");
         fs::write(&path, "old").unwrap();
-        Replacement::prepare(&path).unwrap().commit(&Secret::new("new")).unwrap();
+        TokenReplacement::prepare(&path).unwrap().commit(&Secret::new("new")).unwrap();
         assert_eq!(read(&path).unwrap().expose(), "new");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
@@ -97,7 +80,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("token");
         fs::write(&path, "old").unwrap();
-        drop(Replacement::prepare(&path).unwrap());
+        drop(TokenReplacement::prepare(&path).unwrap());
         assert_eq!(read(&path).unwrap().expose(), "old");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
@@ -105,8 +88,8 @@ mod tests {
     #[test]
     fn a_place_that_cannot_be_written_is_found_before_anything_is_asked() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(Replacement::prepare(&directory.path().join("missing/token")).is_err());
-        assert!(Replacement::prepare(directory.path()).is_err());
+        assert!(TokenReplacement::prepare(&directory.path().join("missing/token")).is_err());
+        assert!(TokenReplacement::prepare(directory.path()).is_err());
     }
 
     #[test]

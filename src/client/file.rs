@@ -7,7 +7,7 @@
 
 use std::{
     fs::{self, File, Metadata, OpenOptions},
-    io::{self, Write},
+    io,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -15,6 +15,7 @@ use std::{
 use serde_json::Value;
 
 use super::grant::Grant;
+use tenure_files::replacement::{PRIVATE, Replacement};
 
 /// A file beyond this is something else.
 const LONGEST: u64 = 64 * 1024;
@@ -174,21 +175,16 @@ impl Locked {
     pub fn write(&self, grant: &Grant) -> Result<(), FileError> {
         let mut text = serde_json::to_string_pretty(&grant.document()).expect("a document is JSON");
         text.push('\n');
-        let beside = self.file.beside(".new")?;
-        write_whole(&beside, &text).map_err(|source| FileError::Io { path: beside.clone(), source })?;
-        let path = &self.file.path;
-        let renamed = fs::rename(&beside, path).and_then(|()| File::open(directory_of(path))?.sync_all());
-        renamed.map_err(|source| self.file.io(source))
+        self.replacement()?.commit(text.as_bytes()).map_err(|source| self.file.io(source))
     }
 
     /// Finds out whether the file could be written, before something is asked for that must be kept.
     pub fn prepare(&self) -> Result<(), FileError> {
-        let beside = self.file.beside(".new")?;
-        if self.file.path.is_dir() {
-            return Err(self.file.io(io::ErrorKind::IsADirectory.into()));
-        }
-        let tried = write_whole(&beside, "").and_then(|()| fs::remove_file(&beside));
-        tried.map_err(|source| FileError::Io { path: beside, source })
+        self.replacement().map(drop)
+    }
+
+    fn replacement(&self) -> Result<Replacement, FileError> {
+        Replacement::new(&self.file.path, ".new", PRIVATE).map_err(|source| self.file.io(source))
     }
 
     /// Removes the file; it is no error when there is none.
@@ -227,26 +223,11 @@ pub(super) fn is_at(file: &File, path: &Path) -> bool {
     file.metadata().and_then(|one| fs::metadata(path).map(|other| same(one, other))).unwrap_or(false)
 }
 
-fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    // What a crash left there may be open to others, or half of something.
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let mut file = owners_only().create_new(true).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
-}
-
 /// Opens for writing; a file that is made is its owner's alone (0600).
 pub(super) fn owners_only() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).create(true).mode(0o600);
     options
-}
-
-fn directory_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

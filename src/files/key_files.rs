@@ -6,7 +6,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, Read},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
@@ -15,6 +15,8 @@ use std::{
 use parking_lot::Mutex;
 use rustix::{fs::OFlags, process::geteuid};
 use zeroize::Zeroizing;
+
+use crate::replacement::{self, PRIVATE};
 
 /// The longest key file that is read: none that we write comes near it.
 const LONGEST: u64 = 4096;
@@ -186,10 +188,8 @@ fn opened(path: &Path, options: &mut OpenOptions) -> Result<File, KeyFileError> 
 /// It is written beside its place and then renamed, so that a crash leaves the whole file or none; what a
 /// crash left beside it is overwritten by the next attempt.
 pub fn write_private(path: &Path, content: &str) -> Result<(), KeyFileError> {
-    let beside = path.with_extension("tmp");
-    write_whole(&beside, content).map_err(KeyFileError::io(&beside))?;
-    fs::rename(&beside, path).map_err(KeyFileError::io(path))?;
-    path.parent().map_or(Ok(()), sync_directory)
+    let line = Zeroizing::new([content, "\n"].concat());
+    replacement::replace(path, ".tmp", PRIVATE, line.as_bytes()).map_err(KeyFileError::io(path))
 }
 
 /// Refuses a directory that is open to others or not ours. One that is missing is not made.
@@ -216,17 +216,10 @@ pub fn remove_unfinished(directory: &Path) -> Result<(), KeyFileError> {
     Ok(())
 }
 
-fn write_whole(path: &Path, content: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(content.as_bytes())?;
-    file.write_all(b"\n")?;
-    file.sync_all()
-}
-
 /// Makes the names in a directory durable: a synced file whose name is lost is lost.
 pub fn sync_directory(path: &Path) -> Result<(), KeyFileError> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    File::open(path).and_then(|directory| directory.sync_all()).map_err(KeyFileError::io(path))
+    replacement::sync_directory(path).map_err(KeyFileError::io(path))
 }
 
 fn check(path: &Path, metadata: &fs::Metadata, right: u32) -> Result<(), KeyFileError> {
@@ -297,7 +290,7 @@ impl Writes {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{io::Write, os::unix::fs::PermissionsExt};
 
     use super::*;
 

@@ -2,3 +2,4 @@
 //! either whole or absent.
 
 pub mod key_files;
+pub mod replacement;

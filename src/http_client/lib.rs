@@ -1,3 +1,4 @@
-//! Requests to an authority: whom they trust, which hosts are this one, how long an answer may be.
+//! Requests to an authority: whom they trust, which hosts are this one, how long an answer may be, when to try again.
 
+pub mod backoff;
 pub mod outbound;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tenure_http_client::backoff::Backoff;
+
 /// However long the authority was away, it is asked at least this often (or as often as `poll` says).
 const LONGEST: Duration = Duration::from_secs(5);
 
@@ -9,12 +11,10 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// chance, so that the verifiers of an authority that was away do not come back in one moment. Without a failure it is
 /// the poll, less up to a tenth.
 pub(super) fn wait(poll: Duration, failures: u32, jitter: u16) -> Duration {
-    let chance = f64::from(jitter) / f64::from(u16::MAX);
     if failures == 0 {
-        return poll.mul_f64(0.9 + 0.1 * chance);
+        return poll.mul_f64(0.9 + 0.1 * f64::from(jitter) / f64::from(u16::MAX));
     }
-    let step = poll.saturating_mul(1 << (failures - 1).min(16));
-    step.min(LONGEST.max(poll)).mul_f64(0.5 + 0.5 * chance)
+    Backoff { first: poll, longest: LONGEST.max(poll) }.wait(failures, jitter)
 }
 
 #[cfg(test)]

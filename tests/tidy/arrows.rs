@@ -16,7 +16,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("audit", &["core", "files", "log", "protocol"]),
     // What others link. No server code: the words, and requests.
     ("http_client", &[]),
-    ("client", &["http-client", "protocol"]),
+    ("client", &["files", "http-client", "protocol"]),
     ("verify", &["http-client", "protocol"]),
     ("server", &["audit", "core", "files", "http-client", "log", "protocol"]),
 ];

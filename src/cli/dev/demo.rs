@@ -96,7 +96,7 @@ fn write_alices_key(url: &str, admin: &Secret, place: &Place) -> Result<(), Fail
     let body = json!({ "role": "owner", "ownerId": "alice", "name": "Alice's phone" });
     let made = client.send(&Request::post(&["v1", "credentials"], body))?.body;
     let key = made["key"].as_str().ok_or_else(|| client.strange(201, "the reply has no key"))?;
-    secret_file::Replacement::prepare(&place.path().join("alice.key"))?.commit(&Secret::new(key))
+    secret_file::TokenReplacement::prepare(&place.path().join("alice.key"))?.commit(&Secret::new(key))
 }
 
 struct Stage<'p> {

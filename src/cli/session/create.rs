@@ -13,7 +13,7 @@ use crate::cli::{
     failure::Failure,
     overwrite,
     renewal_memo::Memo,
-    secret_file::Replacement,
+    secret_file::TokenReplacement,
     session_file,
 };
 use tenure_core::{Seconds, SubjectId, Timestamp};
@@ -162,7 +162,7 @@ impl Terms {
 
 /// The file is made ready before the request leaves, so that no token arrives that cannot be kept.
 fn to_file(cli: &Context, request: &Request, key: &str, path: &Path) -> Result<(), Failure> {
-    let file = Replacement::prepare(path)?;
+    let file = TokenReplacement::prepare(path)?;
     let mut memo = Memo::open(path)?;
     let reply = ask(cli, request, key)?;
     let (token, id) = token_in(&cli.client, &reply)?;

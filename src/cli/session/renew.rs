@@ -20,7 +20,7 @@ use crate::cli::{
     failure::Failure,
     renewal_memo::Memo,
     secret::Secret,
-    secret_file::{self, Replacement},
+    secret_file::{self, TokenReplacement},
     session_file,
 };
 use tenure_client::{self as client, Grant, SessionFile};
@@ -98,7 +98,7 @@ fn renew_file_once(cli: &Context, session: Option<String>, path: &Path) -> Resul
         Some(id) => id,
         None => session_of(cli, &old)?,
     };
-    let file = Replacement::prepare(path)?;
+    let file = TokenReplacement::prepare(path)?;
     let key = memo.key_for(&old, &id)?;
     let reply = ask(cli, &id, &old, key).inspect_err(|failure| {
         if failure.leaves_it_open() {

@@ -6,8 +6,7 @@
 //! a second of uses at most. Nothing is decided by it, so one that is missing or damaged is begun again.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
     sync::{
         OnceLock,
@@ -19,6 +18,7 @@ use hashbrown::HashMap;
 use parking_lot::RwLock;
 
 use tenure_core::{CredentialId, Timestamp};
+use tenure_files::replacement::{self, PUBLIC};
 
 const FILE: &str = "credentials.used";
 const HOUR: i64 = 3_600_000;
@@ -98,12 +98,8 @@ fn read_line(line: &str) -> Option<(CredentialId, Timestamp)> {
 }
 
 fn write(path: &Path, lines: &str) -> io::Result<()> {
-    let unfinished = path.with_extension("new");
-    let mut file = File::create(&unfinished)?;
-    writeln!(file, "{}", blake3::hash(lines.as_bytes()).to_hex())?;
-    file.write_all(lines.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)
+    let digest = blake3::hash(lines.as_bytes()).to_hex();
+    replacement::replace(path, ".new", PUBLIC, format!("{digest}\n{lines}").as_bytes())
 }
 
 #[cfg(test)]

@@ -1,9 +1,7 @@
 //! API keys that are made beside the API: the first of all, and another one while the server is stopped.
 
 use std::{
-    fs::{self, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -13,13 +11,15 @@ use super::{Node, Options, StartError};
 use crate::authority::{Authority, Context, NewCredential};
 use crate::tokens::ApiKey;
 use tenure_core::{Actor, CredentialId, Timestamp, event::Role, record::ActorKind, system::System};
+use tenure_files::replacement::{self, PRIVATE};
 
 /// Writes the key before the event that admits it: a crash between the two leaves a key that opens nothing,
 /// and the next start makes another.
 pub(super) fn issue_first_key(data: &Path, authority: &Authority) -> Result<PathBuf, StartError> {
     let path = data.join("admin.key");
     let key = ApiKey::draw(authority.entropy());
-    write_secret(&path, key.expose())
+    let line = Zeroizing::new([key.expose(), "\n"].concat());
+    replacement::replace(&path, ".new", PRIVATE, line.as_bytes())
         .map_err(|source| StartError::Io { path: path.display().to_string(), source })?;
     let name = Some("first admin key".into());
     let new = NewCredential { role: Role::Admin, owner_id: None, name, expires_in: None };
@@ -39,16 +39,6 @@ pub(super) fn look_at_first_key(data: &Path, system: &System) {
     if !system.credentials.values().any(|credential| credential.key_hash == hash) {
         tracing::warn!("admin.key holds no key of this authority: it was damaged, or is another's");
     }
-}
-
-fn write_secret(path: &Path, secret: &str) -> io::Result<()> {
-    let unfinished = path.with_extension("new");
-    drop(fs::remove_file(&unfinished));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-    writeln!(file, "{secret}")?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)?;
-    fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// An API key that was just admitted.
