@@ -16,6 +16,7 @@ mod credentials;
 mod described;
 mod erase;
 mod faults;
+mod followed;
 mod fuzz;
 mod idempotency;
 mod idle_past;

@@ -22,6 +22,7 @@ const MAY: &[(&str, &str, &[&str])] = &[
     ("POST", "/v1/sessions", &["admin", "issuer"]),
     ("GET", "/v1/sessions", &["admin", "issuer", "owner", "auditor"]),
     ("GET", "/v1/sessions/{sessionId}", &["admin", "issuer", "owner", "auditor", "session"]),
+    ("GET", "/v1/sessions/{sessionId}/events", &["session"]),
     ("PUT", "/v1/sessions/{sessionId}/renew", &["session"]),
     ("DELETE", "/v1/sessions/{sessionId}", &["admin", "issuer", "owner", "session"]),
     ("POST", "/v1/sessions/{sessionId}/usage", &["admin", "issuer", "session"]),

@@ -420,7 +420,12 @@ pub(crate) struct Listener {
 impl Listener {
     /// The next event's id and data; none when the stream has ended, in order or not.
     pub(crate) fn next(&mut self) -> Option<(String, Value)> {
-        let mut id = None;
+        self.named().map(|(_, id, data)| (id.unwrap(), data))
+    }
+
+    /// The next event's name, id and data, of a stream whose events have names.
+    pub(crate) fn named(&mut self) -> Option<(String, Option<String>, Value)> {
+        let (mut name, mut id) = (String::new(), None);
         loop {
             let mut line = String::new();
             if self.lines.read_line(&mut line).ok()? == 0 {
@@ -429,8 +434,10 @@ impl Listener {
             // The lengths of chunks stand on lines of their own, and no line of ours is a hexadecimal number.
             if let Some(text) = line.strip_prefix("id: ") {
                 id = Some(text.trim_end().to_owned());
+            } else if let Some(text) = line.strip_prefix("event: ") {
+                text.trim_end().clone_into(&mut name);
             } else if let Some(data) = line.strip_prefix("data: ") {
-                return Some((id.take().unwrap(), serde_json::from_str(data).unwrap()));
+                return Some((name, id, serde_json::from_str(data).unwrap()));
             } else if line.starts_with(": ") {
                 self.heartbeats += 1;
             } else if line == "0\r\n" {

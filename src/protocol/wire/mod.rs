@@ -19,8 +19,8 @@ pub use self::{
     access::{AccessTokenView, NewAccessToken},
     introspection::{DeadToken, IntrospectReply, IntrospectRequest, Judgement, Judgements, LiveToken},
     keys::{KeyView, KeysView},
-    revocations::{EndedSelection, EndedSession, FeedItem, FeedPage, SelectorView},
-    sessions::{CreatedSession, NewSession, RenewedSession, RevokedSession, SessionView},
+    revocations::{EndedSelection, EndedSession, FeedHead, FeedItem, FeedPage, SelectorView},
+    sessions::{CreatedSession, NewSession, RenewedSession, RevokedSession, SessionNews, SessionView},
     usage::{ConstraintsView, NewConstraints, NewUse, RecordedUsage, UsageView},
 };
 

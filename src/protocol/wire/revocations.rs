@@ -147,3 +147,13 @@ impl SelectorView {
         }
     }
 }
+
+/// How far, and until when, the reader of the feed's stream has heard everything.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FeedHead {
+    /// The last position of the log that was taken into account.
+    pub head: Position,
+    /// The authority's time.
+    pub now: Timestamp,
+}

@@ -220,3 +220,19 @@ pub struct RevokedSession {
     /// the request gave none. False where there was no room to keep it: the session has ended all the same.
     pub reason_recorded: Option<bool>,
 }
+
+/// What a session's own stream tells: that it has ended, or that its subject was suspended or resumed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionNews {
+    /// The event.
+    pub position: Position,
+    /// When.
+    pub at: Timestamp,
+    /// The session.
+    pub session_id: SessionId,
+    /// What ended it; null when it ended by itself, and of a suspension.
+    pub trigger: Option<Word>,
+    /// When a suspension ends by itself.
+    pub until: Option<Timestamp>,
+}

@@ -11,8 +11,7 @@ use tokio::sync::Notify;
 
 use super::{Full, Share, Who, Whole};
 
-/// A session has so many; a further one ends the oldest, which most likely is one that its reader has lost. No stream
-/// takes session tokens yet: this is for the first that does.
+/// A session has so many; a further one ends the oldest, which most likely is one that its reader has lost.
 const PER_SESSION: usize = 4;
 
 /// Who reads streams.

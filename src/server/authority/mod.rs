@@ -72,7 +72,7 @@ use self::{
     sequencer::Sequencer,
 };
 use crate::gate::Gate;
-use crate::notify::{Cursor, Feed, Present};
+use crate::notify::{Cursor, Feed, Followed, Present, Watcher};
 use crate::personal_data::SubjectKeys;
 use crate::tokens::{Digests, Tokens};
 use tenure_core::{
@@ -227,6 +227,11 @@ impl Authority {
     /// The news after a position: the past first, then each commit as it happens.
     pub fn subscribe(&self, after: Position) -> Cursor {
         self.feed.subscribe(after)
+    }
+
+    /// Wakes a reader when what it follows has happened.
+    pub fn watch(&self, followed: Followed) -> Watcher {
+        self.feed.watch(followed)
     }
 
     /// The news, for those who tell it on.

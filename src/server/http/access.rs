@@ -11,7 +11,10 @@ use tenure_core::{
     system::Credential,
 };
 
-use super::problem::{Code, Problem};
+use super::{
+    Api,
+    problem::{Code, Problem},
+};
 
 /// Whom a route admits.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +38,8 @@ pub(super) enum SessionAccess {
     Own,
     /// The same, but the current token of an ended session may come again, and that of a suspended subject too.
     OwnEvenEnded,
+    /// As the credential of a session about itself, if the token is good now or only its subject is suspended.
+    OwnEvenSuspended,
     /// As a genuine token, which the route's own rules judge.
     Unjudged,
 }
@@ -80,6 +85,9 @@ impl Access {
         Self { roles: &[Admin, Auditor], metrics_addresses: true, ..Self::NOBODY };
     /// The session itself, by a token that is good now.
     pub(super) const ITSELF: Self = Self { session: SessionAccess::Own, ..Self::NOBODY };
+    /// The same, also while its subject is suspended.
+    pub(super) const ITSELF_EVEN_SUSPENDED: Self =
+        Self { session: SessionAccess::OwnEvenSuspended, ..Self::NOBODY };
     /// The session, by a genuine token.
     pub(super) const HOLDER: Self = Self { session: SessionAccess::Unjudged, ..Self::NOBODY };
     /// Whoever has a credential: for paths that do not exist.
@@ -135,6 +143,11 @@ impl Caller {
             Self::Key(key) if key.role == Owner => key.owner_id.as_ref(),
             Self::Anyone | Self::Key(_) | Self::Session(_) => None,
         }
+    }
+
+    /// Whether its API key has neither been revoked since nor ended. A session's stream ends with the session.
+    pub(super) fn is_still_admitted(&self, api: &Api) -> bool {
+        self.key_id().is_none_or(|id| api.authority.is_still_good(id))
     }
 
     /// Whether this subject exists for it.
@@ -217,8 +230,9 @@ fn admit_holder(authority: &Authority, access: Access, holder: Holder) -> Result
         && holder.session.revocation.is_some()
         && holder.claims.generation == holder.session.generation;
     if !may_repeat {
-        let judged =
-            if may_end { holder.judge_to_end(authority.now()) } else { holder.judge(authority.now()) };
+        let passes_suspended = may_end || access.session == SessionAccess::OwnEvenSuspended;
+        let now = authority.now();
+        let judged = if passes_suspended { holder.judge_to_end(now) } else { holder.judge(now) };
         judged.map_err(|fault| NotAdmitted::Known(fault.into()))?;
     }
     if access.session == SessionAccess::No {

@@ -8,6 +8,7 @@ use tenure_core::{KeyId, KeyUse, Timestamp, keys::Retire};
 use tenure_protocol::wire::{KeyView, KeysView, keys::KeyState};
 
 use super::{
+    Api,
     call::Call,
     problem::{Code, Problem},
     reply::Reply,
@@ -36,6 +37,11 @@ pub(super) struct RotationView {
     rotated_at: Timestamp,
     /// From when on no token of the replaced key works.
     retire_at: Option<Timestamp>,
+}
+
+/// The keys of access tokens, as they are now.
+pub(super) fn view(api: &Api) -> KeysView {
+    KeysView { keys: api.authority.access_keys().into_iter().map(key_view).collect() }
 }
 
 fn key_view(key: AccessKey) -> KeyView {
@@ -72,8 +78,7 @@ impl From<Rotated> for RotationView {
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     call.no_query()?;
-    let keys = call.api.authority.access_keys().into_iter().map(key_view).collect();
-    Ok(Reply::revalidated(&KeysView { keys }, call.header("if-none-match")))
+    Ok(Reply::revalidated(&view(&call.api), call.header("if-none-match")))
 }
 
 /// Let a new key seal session tokens, or sign access tokens.

@@ -111,7 +111,11 @@ impl Metrics {
             observed.sweep_failures.clone(),
         );
         let subscribers = Gauge::default();
-        registry.register("subscribers", "Open streams of events and notices", subscribers.clone());
+        registry.register(
+            "subscribers",
+            "Open streams of events, notices, ends and sessions",
+            subscribers.clone(),
+        );
         registry.register("ready", "1 when the authority can serve and write", observed.ready.clone());
         register_webhooks(&mut registry, &observed);
         registry.register(

@@ -40,6 +40,7 @@ mod revocations;
 mod revoke;
 mod routes;
 mod schema;
+mod session_events;
 mod session_view;
 mod session_walk;
 mod sessions;

@@ -207,9 +207,14 @@ fn codes(route: &Route) -> Vec<Code> {
             &[SessionNotFound, SubjectIsSuspended, ConstraintViolated, SessionNotActive]
         }
         (_, "/v1/sessions/{sessionId}") => &[SessionNotFound],
-        ("GET", "/v1/sessions" | "/v1/events" | "/v1/notices" | "/v1/revocations/feed") => {
-            &[PositionBeyondEnd]
-        }
+        (
+            "GET",
+            "/v1/sessions"
+            | "/v1/events"
+            | "/v1/notices"
+            | "/v1/revocations/feed"
+            | "/v1/sessions/{sessionId}/events",
+        ) => &[PositionBeyondEnd],
         ("DELETE", "/v1/subjects/{subjectId}/sessions") => &[SubjectNotFound, SessionNotFound],
         ("GET" | "PATCH", "/v1/subjects/{subjectId}") | (_, "/v1/subjects/{subjectId}/erase") => {
             &[SubjectNotFound]

@@ -73,6 +73,11 @@ impl Scope {
         let session = query.raw_text("sessionId").map(|text| text.parse().unwrap_or(NO_SESSION));
         Self { subject: query.id("subjectId"), session }
     }
+
+    /// One session.
+    pub(super) const fn session(id: SessionId) -> Self {
+        Self { subject: None, session: Some(id) }
+    }
 }
 
 /// A comma-separated list of kinds.
@@ -96,12 +101,6 @@ pub(super) fn kinds<K: Copy>(
 }
 
 impl Viewer {
-    /// Whether the caller's credential has neither been revoked since nor ended.
-    pub(super) fn is_still_admitted(&self) -> bool {
-        let Caller::Key(key) = &self.caller else { return true };
-        self.api.authority.is_still_good(key.id)
-    }
-
     /// Whether the caller may see what is recorded here, and seeks it.
     pub(super) fn may_see(&self, stored: &StoredCommit) -> bool {
         match &stored.commit.stream {
@@ -159,7 +158,7 @@ impl Viewer {
     }
 
     /// The next commits that may hold what is sought.
-    fn stride(&self, after: Position, most: usize) -> Result<Vec<StoredCommit>, Problem> {
+    pub(super) fn stride(&self, after: Position, most: usize) -> Result<Vec<StoredCommit>, Problem> {
         let log = self.api.authority.log();
         let holder = self.scope.session.and_then(|id| self.api.authority.live().session(id));
         let subject = match (&self.scope.session, &self.scope.subject) {

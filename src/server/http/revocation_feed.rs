@@ -5,6 +5,8 @@
 //! key sealed the session's token. So wherever several sessions were ended, their ids go with the selector, as long as
 //! they are not too many; beyond that a rule that it can apply covers them and more ([`ENDED_NAMED`]).
 
+mod live;
+
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
@@ -16,7 +18,7 @@ use tenure_core::{
 use tenure_log::{StoredCommit, waiting_for_disk};
 use tenure_protocol::wire::{EndedSelection, EndedSession, FeedItem, FeedPage, SelectorView};
 
-use super::{Api, call::Call, limits, moment::AskedMoment, problem::Problem, reply::Reply};
+use super::{Api, call::Call, limits, moment::AskedMoment, problem::Problem, reply::Reply, stream::resumed};
 
 /// The sessions that one event ended are named if they are no more than this: some 400 KiB. Of more, a verifier
 /// refuses every access token that was issued until then; their holders get another with the next request.
@@ -33,13 +35,26 @@ const REMEMBERED: usize = 64;
 pub(super) struct Ended(Mutex<HashMap<Position, Vec<SessionId>>>);
 
 /// The ends of sessions before their time, oldest first. For verifiers of access tokens that do not ask about each.
+///
+/// With `Accept: text/event-stream` also as they happen: events `revocation` (an item), `keys` (what `GET /v1/keys`
+/// says, at the start and at each change) and `head` (`{head, now}`, every second, after everything up to `head`).
 #[utoipa::path(get, path = "/v1/revocations/feed", tag = "revocations", operation_id = "followRevocations",
     params(("after" = Option<u64>, Query, description = "Only what ended after this position; by default all."),
-        ("limit" = Option<u32>, Query, description = "1 to 1000 items, by default 200."),
-        ("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position.")),
-    responses((status = 200, description = "One page.", body = FeedPage)))]
+        ("limit" = Option<u32>, Query, description = "1 to 1000 items, by default 200. Not of a stream."),
+        ("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position."),
+        ("Last-Event-ID" = Option<String>, Header, description = "Of a stream: the `id` that was heard last; it goes before `after`.")),
+    responses((status = 200, description = "One page, or the stream: each item and each head has its position as `id`.",
+        content((FeedPage = "application/json"), (String = "text/event-stream")))))]
 pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
+    if call.accepts("text/event-stream") {
+        let after = resumed(&call, &mut query).unwrap_or(Position::ZERO);
+        let asked = AskedMoment::of_present(&mut query);
+        query.finish()?;
+        asked.resolve(&call.api).await?;
+        call.api.check_resumable(after)?;
+        return live::answer(&call, after);
+    }
     let after = Position(query.whole("after", 0..=u64::MAX).unwrap_or(0));
     let limit = query.whole("limit", limits::FEED_PAGE).unwrap_or(DEFAULT);
     let asked = AskedMoment::of_present(&mut query);

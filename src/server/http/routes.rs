@@ -28,7 +28,7 @@ use super::{
     problem::{Code, Problem},
     renew,
     reply::Reply,
-    revocation_feed, revocations, revoke, sessions, subjects, suspension, usage, webhooks,
+    revocation_feed, revocations, revoke, session_events, sessions, subjects, suspension, usage, webhooks,
 };
 
 /// What a handler gives back.
@@ -120,6 +120,7 @@ pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
         route!(sessions::create, __path_create, ISSUERS, Json, Change),
         route!(sessions::list, __path_list, READERS, None, Read),
         route!(sessions::show, __path_show, READERS_AND_ITSELF, None, Read),
+        route!(session_events::follow, __path_follow, ITSELF_EVEN_SUSPENDED, None, Read),
         route!(renew::renew, __path_renew, HOLDER, None, Change),
         route!(revoke::revoke, __path_revoke, REVOKERS_AND_ITSELF, None, End),
         route!(usage::record, __path_record, ISSUERS_AND_ITSELF, Json, Change),

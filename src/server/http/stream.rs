@@ -23,6 +23,7 @@ use tenure_protocol::clock::stopwatch;
 
 use super::{
     Api,
+    access::Caller,
     call::Call,
     fields::Fields,
     metrics::Subscriber,
@@ -35,7 +36,7 @@ use super::{
 };
 
 /// A comment is sent when nothing else was for so long (the contract, section 5).
-const HEARTBEAT: Duration = Duration::from_secs(15);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
 /// So often it is looked whether the credential is still good; the contract allows 5 s.
 const RECHECK: Duration = Duration::from_secs(2);
 /// A piece is about so many bytes at most, so that a slow reader holds little.
@@ -118,32 +119,83 @@ fn resumable<R: Record>(api: &Api, place: R::Place) -> Result<R::Place, Problem>
 
 fn open<R: Record>(call: Call, scope: Scope, record: R, after: R::Place, place: Option<Stream>) -> Body {
     let cursor = call.api.authority.subscribe(R::done(after));
-    let now = stopwatch().into();
     let reader = Reader {
-        closing: call.api.closing(),
-        place,
-        _counted: call.api.metrics.subscriber(),
+        stay: Stay::of(&call, place),
         viewer: Viewer { api: call.api, caller: call.caller, scope },
         record,
         cursor,
         after,
         batch: None,
         // The first piece goes out at once: the reader knows that it is heard, and proxies that there is a body.
-        heartbeat: now,
-        recheck: now,
+        heartbeat: stopwatch().into(),
     };
     Body::from_stream(unfold(reader, Reader::piece))
 }
 
-/// Waits until a stream has to give way to a newer one.
-async fn over(place: Option<&Stream>) {
-    match place {
-        Some(place) => place.over().await,
-        None => pending().await,
+/// Where a stream whose places are positions resumes: what its reader heard last goes before `after`.
+pub(super) fn resumed(call: &Call, query: &mut Fields) -> Option<Position> {
+    let after = query.whole("after", 0..=u64::MAX).map(Position);
+    let Some(heard) = call.header("last-event-id") else { return after };
+    let heard = heard.parse().ok();
+    if heard.is_none() {
+        query.fault("Last-Event-ID", "must be a position");
+    }
+    heard
+}
+
+/// What every open stream has: for how long it may go on.
+pub(super) struct Stay {
+    api: Arc<Api>,
+    caller: Caller,
+    closing: watch::Receiver<bool>,
+    place: Option<Stream>,
+    recheck: Instant,
+    _counted: Subscriber,
+}
+
+impl Stay {
+    /// Of the caller's stream, which has this place among all.
+    pub(super) fn of(call: &Call, place: Option<Stream>) -> Self {
+        Self {
+            api: Arc::clone(&call.api),
+            caller: call.caller.clone(),
+            closing: call.api.closing(),
+            place,
+            recheck: stopwatch().into(),
+            _counted: call.api.metrics.subscriber(),
+        }
+    }
+
+    /// A stream ends soon after its credential has ended.
+    pub(super) fn may_go_on(&mut self, now: Instant) -> bool {
+        if now < self.recheck {
+            return true;
+        }
+        self.recheck = now + RECHECK;
+        self.caller.is_still_admitted(&self.api)
+    }
+
+    /// When to look at it again.
+    pub(super) fn until(&self) -> Instant {
+        self.recheck
+    }
+
+    /// Waits until the server closes, or it has to give way to a newer stream.
+    pub(super) async fn over(&mut self) {
+        let place = async {
+            match &self.place {
+                Some(place) => place.over().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.closing.wait_for(|closing| *closing) => {}
+            () = place => {}
+        }
     }
 }
 
-/// One stream.
+/// One stream of the record.
 struct Reader<R: Record> {
     viewer: Viewer,
     record: R,
@@ -153,10 +205,7 @@ struct Reader<R: Record> {
     /// What is being sent, from this commit on.
     batch: Option<(Arc<Batch>, usize)>,
     heartbeat: Instant,
-    recheck: Instant,
-    closing: watch::Receiver<bool>,
-    place: Option<Stream>,
-    _counted: Subscriber,
+    stay: Stay,
 }
 
 impl<R: Record> Reader<R> {
@@ -164,7 +213,7 @@ impl<R: Record> Reader<R> {
     async fn piece(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
         loop {
             let now = stopwatch().into();
-            if !self.may_go_on(now) {
+            if !self.stay.may_go_on(now) {
                 return None;
             }
             if let Some(text) = self.next_items() {
@@ -175,9 +224,9 @@ impl<R: Record> Reader<R> {
                 self.heartbeat = now + HEARTBEAT;
                 return Some((Ok(self.heartbeat_text().into()), self));
             }
+            let look_again = self.heartbeat.min(self.stay.until());
             tokio::select! {
-                _ = self.closing.wait_for(|closing| *closing) => return None,
-                () = over(self.place.as_ref()) => return None,
+                () = self.stay.over() => return None,
                 next = self.cursor.next() => match next {
                     Ok(batch) => self.batch = Some((batch?, 0)),
                     Err(error) => {
@@ -185,7 +234,7 @@ impl<R: Record> Reader<R> {
                         return None;
                     }
                 },
-                () = sleep_until(self.heartbeat.min(self.recheck)) => {}
+                () = sleep_until(look_again) => {}
             }
         }
     }
@@ -197,15 +246,6 @@ impl<R: Record> Reader<R> {
             heard if R::after(heard) > self.after => format!(": {heard}\n\n"),
             _ => format!(": {}\n\n", self.after),
         }
-    }
-
-    /// A stream ends soon after its credential is revoked.
-    fn may_go_on(&mut self, now: Instant) -> bool {
-        if now < self.recheck {
-            return true;
-        }
-        self.recheck = now + RECHECK;
-        self.viewer.is_still_admitted()
     }
 
     /// The next items of what is being sent; none when there are none left.

@@ -35,6 +35,7 @@ use tenure_protocol::clock;
 use super::{
     notice::Notice,
     notices::{Present, notices_of},
+    watched::{Followed, Watched, Watcher},
 };
 
 /// Live commits are passed on together when they follow each other faster than this for each reader: so many readers
@@ -69,6 +70,7 @@ struct Shared {
     wake: Condvar,
     groups: [Group; GROUPS],
     reading: Semaphore,
+    watched: Arc<Watched>,
     watch: Watch,
 }
 
@@ -108,7 +110,8 @@ impl Feed {
         let reading = Semaphore::new(READING);
         let groups = std::array::from_fn(|_| Group::new());
         let (wake, watch) = (Condvar::new(), Watch::over("the thread that passes on the news"));
-        let shared = Arc::new(Shared { log, told, gathered, wake, groups, reading, watch });
+        let watched = Arc::default();
+        let shared = Arc::new(Shared { log, told, gathered, wake, groups, reading, watched, watch });
         let teller = std::thread::Builder::new().name("tenure-news".into()).spawn({
             let shared = Arc::clone(&shared);
             move || {
@@ -124,7 +127,7 @@ impl Feed {
         let Some(last) = commits.last() else { return };
         self.shared.told.store(last.last().0, Ordering::SeqCst);
         // A reader that comes right now has its receiver before it looks how far it may read.
-        if self.cursors() > 0 && self.alarm().is_none() {
+        if (self.cursors() > 0 || self.shared.watched.is_any()) && self.alarm().is_none() {
             self.shared.gathered.lock().commits.extend(commits.iter().cloned());
             self.shared.wake.notify_one();
         }
@@ -144,6 +147,11 @@ impl Feed {
     pub fn subscribe(&self, after: Position) -> Cursor {
         let live = self.shared.group_to_join().live.activate_cloned();
         Cursor { shared: Arc::clone(&self.shared), live, position: after, is_behind: true }
+    }
+
+    /// Wakes a reader when what it follows has happened; what that was, it looks up.
+    pub fn watch(&self, followed: Followed) -> Watcher {
+        self.shared.watched.watch(followed)
     }
 
     /// How many subscribe.
@@ -188,6 +196,7 @@ impl Shared {
         let mut untold: [Vec<Arc<News>>; GROUPS] = Default::default();
         for turn in (0..GROUPS).cycle() {
             let Some(commits) = self.arrived(untold.iter().all(Vec::is_empty)) else { break };
+            self.watched.tell(&commits);
             let news: Vec<_> = commits.into_iter().map(|stored| Arc::new(News::of(stored))).collect();
             for (group, untold) in self.groups.iter().zip(&mut untold) {
                 match group.readers() {
@@ -210,6 +219,7 @@ impl Shared {
         for group in &self.groups {
             group.sender.close();
         }
+        self.watched.close();
     }
 
     /// What was published since; none when that was all. If it may wait, at least one commit.

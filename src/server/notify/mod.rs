@@ -7,8 +7,10 @@
 pub mod feed;
 pub mod notice;
 pub mod notices;
+pub mod watched;
 pub mod webhooks;
 
 pub use feed::{Batch, Cursor, Feed, News};
 pub use notice::{Notice, NoticeId, NoticeKind};
 pub use notices::{Present, notices_of};
+pub use watched::{Followed, Watcher};

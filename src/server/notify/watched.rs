@@ -1,0 +1,153 @@
+//! Readers that sleep until what they follow has happened: one subject's being served, or the ends of all sessions.
+//! A fleet that renews wakes none of them, so that ten thousand of them cost little more than their connections.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use tenure_core::{Event, EventKind, KindSet, Stream, SubjectId};
+use tenure_log::StoredCommit;
+
+/// What verifiers follow.
+const ENDS: KindSet = KindSet::of(&[
+    EventKind::SessionRevoked,
+    EventKind::SessionsRevoked,
+    EventKind::SelectionRevoked,
+    EventKind::SubjectSuspended,
+    EventKind::KeyRotated,
+]);
+
+/// What holders of sessions of a subject follow.
+const OF_A_SUBJECT: KindSet = KindSet::of(&[
+    EventKind::SessionRevoked,
+    EventKind::SessionsRevoked,
+    EventKind::SessionExpired,
+    EventKind::SubjectSuspended,
+    EventKind::SubjectResumed,
+]);
+
+/// What a reader follows.
+#[derive(Clone, Debug)]
+pub enum Followed {
+    /// Every end of sessions before their time, every suspension, and the keys of tokens.
+    Ends,
+    /// The ends of a subject's sessions, its suspensions and resumptions.
+    Subject(SubjectId),
+}
+
+/// Who follows what.
+#[derive(Default)]
+pub(super) struct Watched {
+    count: AtomicUsize,
+    bells: Mutex<Bells>,
+}
+
+#[derive(Default)]
+struct Bells {
+    ends: Bell,
+    subjects: HashMap<SubjectId, Bell>,
+    is_closed: bool,
+}
+
+/// It rings for all who hear it; how often it has rung is not told.
+struct Bell(watch::Sender<()>);
+
+impl Default for Bell {
+    fn default() -> Self {
+        Self(watch::Sender::new(()))
+    }
+}
+
+/// A reader's sleep.
+pub struct Watcher {
+    watched: Arc<Watched>,
+    followed: Followed,
+    rung: watch::Receiver<()>,
+}
+
+impl Watched {
+    pub(super) fn watch(self: &Arc<Self>, followed: Followed) -> Watcher {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        let rung = self.bells.lock().bell_of(&followed);
+        Watcher { watched: Arc::clone(self), followed, rung }
+    }
+
+    /// Whether anybody has to be woken.
+    pub(super) fn is_any(&self) -> bool {
+        self.count.load(Ordering::SeqCst) > 0
+    }
+
+    /// Wakes those who follow what these commits tell.
+    pub(super) fn tell(&self, commits: &[Arc<StoredCommit>]) {
+        if self.is_any() {
+            let bells = self.bells.lock();
+            for stored in commits {
+                bells.ring_for(stored);
+            }
+        }
+    }
+
+    /// Wakes everybody for good: there will be no news.
+    pub(super) fn close(&self) {
+        *self.bells.lock() = Bells { is_closed: true, ..Bells::default() };
+    }
+}
+
+impl Bells {
+    fn bell_of(&mut self, followed: &Followed) -> watch::Receiver<()> {
+        if self.is_closed {
+            return Bell::default().0.subscribe();
+        }
+        match followed {
+            Followed::Ends => self.ends.0.subscribe(),
+            Followed::Subject(id) => self.subjects.entry(id.clone()).or_default().0.subscribe(),
+        }
+    }
+
+    fn ring_for(&self, stored: &StoredCommit) {
+        let kinds: KindSet = stored.commit.events.iter().map(Event::kind).collect();
+        if kinds.meets(ENDS) {
+            self.ends.0.send_replace(());
+        }
+        match &stored.commit.stream {
+            Stream::Subject(id) if kinds.meets(OF_A_SUBJECT) => {
+                if let Some(bell) = self.subjects.get(id) {
+                    bell.0.send_replace(());
+                }
+            }
+            // Whose sessions it ended, each looks up for itself.
+            Stream::System if kinds.has(EventKind::SelectionRevoked) => {
+                for bell in self.subjects.values() {
+                    bell.0.send_replace(());
+                }
+            }
+            Stream::Subject(_) | Stream::System => {}
+        }
+    }
+}
+
+impl Watcher {
+    /// Waits until something has happened since it was waited for last; none when there will be no news.
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn woken(&mut self) -> Option<()> {
+        self.rung.changed().await.ok()
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.watched.count.fetch_sub(1, Ordering::SeqCst);
+        let Followed::Subject(id) = &self.followed else { return };
+        let mut bells = self.watched.bells.lock();
+        // This one is still among those who hear it.
+        if bells.subjects.get(id).is_some_and(|bell| bell.0.receiver_count() <= 1) {
+            bells.subjects.remove(id);
+        }
+    }
+}
