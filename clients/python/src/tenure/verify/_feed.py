@@ -19,8 +19,9 @@ START: Position = (1, 0)
 
 def read_position(value: object) -> Position:
     """Read `17` or `"2:17"`."""
-    epoch, _, number = value.partition(":") if isinstance(value, str) else ("1", "", str(value))
-    if isinstance(value, bool) or not (epoch.isdecimal() and number.isdecimal()):
+    epoch, colon, number = str(value).rpartition(":")
+    epoch = epoch if colon else str(START[0])
+    if not (epoch.isdecimal() and number.isdecimal()):
         raise UnfitError("must be a position")
     return int(epoch), int(number)
 
