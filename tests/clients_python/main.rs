@@ -16,20 +16,20 @@ use std::{
 
 use surroundings::{not_run, say, variable};
 
-/// The environment into which `tests/run` has installed the tools.
+/// The folder of the programs that `tests/run` has installed.
 struct Tools(PathBuf);
 
 impl Tools {
     /// None, and that is said, where they are not installed.
     fn find(test: &str) -> Option<Self> {
-        let usual = || root().join("target/clients-python").display().to_string();
-        let installed = PathBuf::from(variable("TENURE_TEST_PYTHON_CLIENT").unwrap_or_else(usual));
-        if !installed.join("installed").exists() {
-            let missing = installed.display();
-            not_run(test, &format!("{missing} is not installed; tests/run installs it"));
-            return None;
+        let usual = || root().join("target/clients-python/venv/bin/python").display().to_string();
+        let python = PathBuf::from(variable("TENURE_TEST_PYTHON_CLIENT").unwrap_or_else(usual));
+        let tools = Self(python.parent().unwrap().to_owned());
+        if tools.0.join("pytest").exists() {
+            return Some(tools);
         }
-        Some(Self(installed.join("venv/bin")))
+        not_run(test, &format!("{} has no pytest beside it; tests/run installs it", python.display()));
+        None
     }
 
     /// Runs a tool on the package; what it said is shown when it fails.
