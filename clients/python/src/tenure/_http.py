@@ -117,6 +117,11 @@ class Http:
         except (httpx2.HTTPError, OSError) as error:
             why = str(error) or type(error).__name__
             raise UnreachableError(f"no answer from {self.base}: {why}") from error
+        except RuntimeError as error:
+            # Work in the background that comes upon connections which were closed meanwhile.
+            if not self.io.is_closed:
+                raise
+            raise UnreachableError(f"no answer from {self.base}: the client was closed") from error
 
     async def _body(self, received: Received) -> bytes:
         body, deadline = bytearray(), time.monotonic() + WHOLE

@@ -74,7 +74,12 @@ class IO(Protocol):
         """Make a context manager that can be entered again and again, by one at a time."""
         ...
 
-    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Task: ...
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], *, is_listener: bool = False) -> Task:
+        """Begin work in the background; a listener waits for what others send, and is not waited for at its end."""
+        ...
+
+    @property
+    def is_closed(self) -> bool: ...
     async def close(self) -> None: ...
 
 
@@ -120,8 +125,12 @@ class AsyncIO:
     def mutex(self) -> AbstractAsyncContextManager[None]:
         return asyncio.Lock()
 
-    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Task:
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], *, is_listener: bool = False) -> Task:  # noqa: ARG002
         return _LoopTask(asyncio.create_task(work()))
+
+    @property
+    def is_closed(self) -> bool:
+        return self._client.is_closed
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -175,8 +184,12 @@ class BlockingIO:
     def mutex(self) -> AbstractAsyncContextManager[None]:
         return _ThreadMutex()
 
-    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Task:
-        return _ThreadTask(work)
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], *, is_listener: bool = False) -> Task:
+        return _ThreadTask(work, patience=0.0 if is_listener else 0.5)
+
+    @property
+    def is_closed(self) -> bool:
+        return self._client.is_closed
 
     async def close(self) -> None:
         self._client.close()
@@ -205,14 +218,15 @@ class _ThreadMutex:
 class _ThreadTask:
     """A daemon: no program waits for it at its end."""
 
-    def __init__(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, None]], patience: float) -> None:
+        self._patience = patience
         self._thread = threading.Thread(target=lambda: run(work()), name="tenure", daemon=True)
         self._thread.start()
 
     async def stop(self) -> None:
         # A request under way ends by its own timeout; what it does is safe to be left at any point.
         if self._thread is not threading.current_thread():
-            self._thread.join(timeout=0.5)
+            self._thread.join(self._patience)
 
 
 async def _each(items: Iterator[T]) -> AsyncIterator[T]:

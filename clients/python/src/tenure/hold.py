@@ -14,7 +14,7 @@ What is promised of a session in a file:
 import contextlib
 import os
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,9 +26,10 @@ from typing import Self, TypeVar, Unpack
 import httpx2
 
 from ._backoff import backoff
+from ._clock import since_boot
 from ._io import IO, AsyncIO, Blocking, BlockingIO, Task, blocking, run
 from ._renewal import Want, after_refusal, locked, step
-from ._wire import Secret
+from ._wire import Secret, UnfitError
 from .client import AsyncClient, Client, SessionTerms
 from .errors import Problem, RefusedError, SessionFileError, TenureError
 from .models import AccessToken, OnReuse, RevokedSession, Session, Usage
@@ -202,7 +203,7 @@ class AsyncSessionHolder:
     async def __aenter__(self) -> Self:
         self._tasks.append(self._client.io.spawn(self._keep))
         if self._push:
-            self._tasks.append(self._client.io.spawn(self._listen))
+            self._tasks.append(self._client.io.spawn(self._listen, is_listener=True))
         return self
 
     async def __aexit__(
@@ -416,26 +417,26 @@ class AsyncSessionHolder:
         """Hear of the end as it happens. Whatever the stream says, the authority is asked what it means."""
         failures = 0
         while not self._is_done:
-            wait: float | None = None
-            try:
-                async for _ in self._events():
-                    failures = 0
-                    self._check_now()
-            except RefusedError as error:
-                if error.problem.status in {404, 405, 406}:
-                    wait = _WITHOUT_STREAM
-            except TenureError:
-                pass
-            failures += 1
-            if wait is None:
+            begun = since_boot()
+            wish = await self._hear()
+            failures = 1 if since_boot() - begun >= _LONGEST_SILENCE else failures + 1
+            if wish != _WITHOUT_STREAM:
                 self._check_now()
-            await self._closing.wait(wait or backoff(failures, longest=_LONGEST_SILENCE))
+            await self._closing.wait(max(backoff(failures, longest=_LONGEST_SILENCE), wish))
 
-    async def _events(self) -> AsyncGenerator[str]:
+    async def _hear(self) -> float:
+        """Listen to one stream until it ends; tell how many seconds to leave the authority alone."""
         client = self._client.with_credential(self.token)
-        async with aclosing(client.session_events(self._id)) as events:
-            async for event in events:
-                yield event.name
+        try:
+            async with aclosing(client.session_events(self._id)) as events:
+                async for _ in events:
+                    self._check_now()
+        except RefusedError as error:
+            is_missing = error.problem.status in {404, 405, 406}
+            return _WITHOUT_STREAM if is_missing else error.retry_after or 0.0
+        except (TenureError, UnfitError):
+            pass
+        return 0.0
 
     def _check_now(self) -> None:
         self._wants_check = True

@@ -118,7 +118,7 @@ class AsyncVerifier:
     async def __aenter__(self) -> Self:
         self._tasks.append(self._http.io.spawn(self._follower.follow))
         if self._push:
-            self._tasks.append(self._http.io.spawn(self._follower.listen))
+            self._tasks.append(self._http.io.spawn(self._follower.listen, is_listener=True))
         return self
 
     async def __aexit__(
