@@ -179,3 +179,21 @@ def test_the_example_says_what_is_wrong_with_a_file(tmp_path: Path) -> None:
     )
     assert missing.returncode == 2
     assert "none: No such file" in missing.stderr
+
+
+def test_a_superseded_holder_asks_so_that_the_authority_hears_of_the_second_one(server: Server, tmp_path: Path) -> None:
+    file = server.session_file(tmp_path)
+    copied = server.client.with_credential(file.read().token)
+    server.advance(1_800)
+    stolen = copied.renew_session(file.read().session_id, "stolen")
+    with SessionHolder(file.path, check_every=0.2) as session:
+        with pytest.raises(RefusedError, match="TOKEN_SUPERSEDED"):
+            session.session()
+        assert session.wait(1) is None, "within the grace the newer token may still turn up in the file"
+        server.advance(11)
+        asked = lambda: any(event["data"].get("contested") for event in server.events("RenewalRejected"))  # noqa: E731
+        eventually(asked, "the holder has asked once more")
+        with pytest.raises(RefusedError, match="SESSION_REVOKED"):
+            server.client.with_credential(stolen.token).record_usage(stolen.session_id, "buy")
+        assert session.wait(PATIENCE) is not None
+    assert server.client.session(stolen.session_id).revoked_trigger == "token_reuse"
