@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
 from ground import ROOT, Server
 
 PIECE = re.compile(r"^```(\w+)\n(.*?)^```$|^<!-- (\d+) s pass -->$", re.MULTILINE | re.DOTALL)
 SAID = "--- said"
+JUDGES = ["AsyncVerifier", "AsyncIntrospector"]
 
 
 def pieces(page: Path) -> Iterator[tuple[str, str]]:
@@ -57,21 +59,45 @@ def test_seven_requests_are_all_that_an_agent_needs(server: Server, tmp_path: Pa
     assert (runs, shell.returncode) == (7, 0)
 
 
-def test_every_example_of_the_readme_is_python_that_runs_or_at_least_compiles() -> None:
-    examples = [text for kind, text in pieces(ROOT / "clients" / "python" / "README.md") if kind == "python"]
-    assert len(examples) == 3
-    for example in examples:
-        compile(example, "README.md", "exec")
+def example(number: int, *replaced: tuple[str, str]) -> str:
+    """An example of the README, with what only the reader knows in place of what stands there."""
+    readme = ROOT / "clients" / "python" / "README.md"
+    text = [text for kind, text in pieces(readme) if kind == "python"][number]
+    for there, here in replaced:
+        assert there in text
+        text = text.replace(there, here)
+    return text
 
 
 def test_the_quickstart_of_the_readme_runs(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    quickstart = next(text for kind, text in pieces(ROOT / "clients" / "python" / "README.md") if kind == "python")
     file = server.session_file(tmp_path)
     file.path.rename(tmp_path / "agent-7.session")
     # The shop is the authority's own page of health, which takes no order: what counts is that it is asked.
-    quickstart = quickstart.replace("https://shop.example.com/orders", f"{server.url}/healthz")
-    quickstart = quickstart.replace("session.wait()", "session.revoke() and session.wait()")
+    shop = ("https://shop.example.com/orders", f"{server.url}/healthz")
+    quickstart = example(0, shop, ("session.wait()", "session.revoke() and session.wait()"))
     monkeypatch.chdir(tmp_path)
     said: list[str] = []
     exec(compile(quickstart, "README.md", "exec"), {"print": said.append})
     assert said == ["over: its holder ended it; by others: False"]
+
+
+def test_the_single_calls_of_the_readme_run(server: Server) -> None:
+    server.client.put_subject("agent-7")
+    exec(compile(example(1, ("http://127.0.0.1:7300", server.url)), "README.md", "exec"), {"key": server.admin})
+    assert server.client.sessions(status="revoked").items[0].revoked_reason == "no longer needed"
+
+
+def test_the_guarded_service_of_the_readme_runs() -> None:
+    with Server("--test-clock", "--set", "server.public_url=https://tenure.example.com") as server:
+        server.client.put_subject("agent-7", owner_id="alice")
+        token = server.client.create_session("agent-7", scopes=["orders:read", "payments"]).token
+        minted = server.client.with_credential(token).access_token(audience="orders").access_token
+        asked = [(f'{name}("https://tenure.example.com"', f'{name}("{server.url}"') for name in JUDGES]
+        known = {"key": server.key("verifier")}
+        exec(compile(example(2, *asked), "README.md", "exec"), known)
+        with TestClient(known["app"]) as http:  # type: ignore[arg-type]
+            orders = http.get("/orders", headers={"authorization": f"Bearer {minted}"})
+            assert orders.json() == "the orders of agent-7"
+            paid = http.post("/payments", headers={"authorization": f"Bearer {token}"})
+            assert paid.json() == "paid by agent-7, for whom alice answers"
+            assert http.post("/payments", headers={"authorization": f"Bearer {minted}"}).status_code == 401
