@@ -83,7 +83,7 @@ def test_a_verifier_refuses_within_a_tenth_of_a_second(real_time: Server, capsys
         for _ in range(ROUNDS):
             took.append(_until_refused(real_time.client, verifier))
     with capsys.disabled():
-        print(f"revocation to refusal: median {statistics.median(took):.3f} s, worst {max(took):.3f} s")
+        print(f"\nrevocation to refusal: median {statistics.median(took):.3f} s, worst {max(took):.3f} s")
     # On a machine that does much else a single round may be late.
     assert statistics.median(took) <= 0.1
     assert max(took) <= 1
