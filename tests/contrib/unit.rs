@@ -211,5 +211,5 @@ fn the_user_of_the_unit_is_the_one_that_is_made() {
 fn the_unit_gives_as_many_descriptors_as_the_page_says_are_needed() {
     let [limit] = &values(&file(UNIT), "LimitNOFILE")[..] else { panic!("one limit is meant") };
     let page = file("docs/operations.md").replace(' ', "");
-    assert!(page.contains(&format!("need{limit}.")), "{limit}");
+    assert!(page.contains(&format!("needs{limit}.")), "{limit}");
 }
