@@ -3,6 +3,7 @@
 import asyncio
 import statistics
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,23 @@ def test_a_holder_on_an_event_loop_hears_of_a_suspension_within_a_second(server:
 
     took = asyncio.run(hold())
     assert took <= 1, f"it took {took:.2f} s"
+
+
+def test_holders_of_one_file_hear_of_its_end_from_the_one_that_has_a_stream(real_time: Server, tmp_path: Path) -> None:
+    """The authority takes four streams for one session; other processes on the file heard of its end 15 s later."""
+    network = Network(real_time.address, lambda first: Fate.HOLD_REQUEST if "/events" in first else Fate.PASS)
+    file = held(real_time, tmp_path, network.url)
+    with ExitStack() as stack:
+        sessions = [stack.enter_context(SessionHolder(file.path)) for _ in range(4)]
+        direct = stack.enter_context(Client(real_time.url))
+        sessions.append(stack.enter_context(SessionHolder(file.path, client=direct)))
+        time.sleep(1)
+        real_time.client.revoke_session(file.read().session_id)
+        revoked = time.monotonic()
+        assert all(session.wait(PATIENCE) is not None for session in sessions)
+        took = time.monotonic() - revoked
+    network.close()
+    assert took <= 1.5, f"it took {took:.2f} s"
 
 
 def test_the_example_ends_within_a_second_of_a_veto(real_time: Server, tmp_path: Path) -> None:

@@ -154,6 +154,11 @@ class SessionFile:
         except OSError:
             return None
 
+    def touch(self) -> None:
+        """Tell the other processes that something happened to the session; the content stays as it is."""
+        with contextlib.suppress(OSError):
+            os.utime(self.path)
+
     def try_lock(self) -> "LockedSessionFile | None":
         """Take the lock of writers; `None` while another one has it."""
         with self._io_errors():
