@@ -12,6 +12,6 @@ _CHANCE = random.SystemRandom()
 
 
 def backoff(failures: int, wish: float | None = None, *, longest: float = _LONGEST) -> float:
-    """Tell the seconds to wait after so many failures in a row: doubling, half of it at random."""
+    """Return the seconds to wait after so many failures in a row: doubling, half of it at random."""
     step: float = min(_FIRST * 2.0 ** min(failures - 1, 16), longest)
     return max(step * _CHANCE.uniform(0.5, 1.0), min(wish or 0.0, _LONGEST_WISH))

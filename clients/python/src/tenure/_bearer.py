@@ -29,7 +29,7 @@ def checked_scopes(scopes: Sequence[str]) -> tuple[str, ...]:
 
 
 async def admit(judge: Judge, headers: Iterable[tuple[bytes, bytes]], scopes: tuple[str, ...]) -> Caller:
-    """Tell whose request it is by its one bearer token; raise a `DeniedError` if it may not pass."""
+    """Return the caller by the request's one bearer token; raise a `DeniedError` if it may not pass."""
     token = _token([value for name, value in headers if name.lower() == b"authorization"])
     try:
         caller = await judge.judge(token)
@@ -46,7 +46,7 @@ def _token(shown: list[bytes]) -> str:
         raise _challenged(400, 'error="invalid_request", error_description="more than one credential"')
     scheme, _, token = (shown[0] if shown else b"").partition(b" ")
     if scheme.lower() != b"bearer":
-        # A caller without a bearer token is told no error code (RFC 6750, section 3.1).
+        # A caller without a bearer token gets no error code (RFC 6750, section 3.1).
         raise DeniedError(401, "www-authenticate", _CHALLENGE)
     return token.decode("latin-1").strip(" ")
 

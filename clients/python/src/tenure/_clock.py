@@ -29,7 +29,7 @@ class Clock(Protocol):
 
 
 def since_boot() -> float:
-    """Tell the seconds since the machine was started, asleep or awake; no one can set that clock."""
+    """Return the seconds since the machine was started, asleep or awake; no one can set that clock."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
@@ -45,7 +45,7 @@ class ServerClock:
         self._heard: tuple[datetime, float] | None = None
 
     def now(self) -> datetime:
-        """Tell the time there."""
+        """Return the time there."""
         heard = self._heard
         if heard is None:
             return _machine()

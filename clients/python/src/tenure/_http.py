@@ -55,7 +55,7 @@ class Reply:
 
 
 def leads_here(url: str) -> bool:
-    """Tell whether an address leads to this machine, past any proxy."""
+    """Return whether an address leads to this machine, past any proxy."""
     host = urlsplit(url).hostname or ""
     if host == "localhost":
         return True
@@ -66,7 +66,7 @@ def leads_here(url: str) -> bool:
 
 
 def is_direct(url: str) -> bool:
-    """Tell whether no proxy is asked: what is not encrypted is shown to none."""
+    """Return whether no proxy is asked: what is not encrypted is shown to none."""
     return not url.startswith("https://") or leads_here(url)
 
 
@@ -156,7 +156,7 @@ class Http:
         return RefusedError(problem, document, _seconds(received.headers.get("retry-after")))
 
     def unexpected(self, status: int, why: str) -> UnexpectedReplyError:
-        """Tell of a reply that the authority does not give."""
+        """Make the error for a reply that the authority does not give."""
         return UnexpectedReplyError(f"{self.base} answered {status}, and not as Tenure does: {why}", status)
 
 

@@ -85,7 +85,7 @@ class IO(Protocol):
 
 def _settings(*, is_direct: bool) -> dict[str, Any]:
     # What is not encrypted is shown to no proxy. Trust is the system's, or that of SSL_CERT_FILE; a redirect is
-    # never followed, for it would carry a credential to a place that nobody named.
+    # never followed, for it would carry a credential to an address that was not named.
     return {
         "verify": ssl.create_default_context(),
         "trust_env": not is_direct,

@@ -48,7 +48,7 @@ async def locked(io: IO, file: SessionFile) -> LockedSessionFile:
 
 
 async def step(client: AsyncClient, file: SessionFile, seen: str, want: Want) -> Grant:
-    """Tell what the file holds after this process, or another one before it, did what was wanted.
+    """Return what the file holds after this process, or another one before it, did what was wanted.
 
     `seen` is the token that this process has: another one in the file is news enough.
     """
@@ -104,7 +104,7 @@ async def _attempt(client: AsyncClient, lock: LockedSessionFile, grant: Grant) -
 
 
 def after_refusal(grant: Grant, error: TenureError) -> Grant | None:
-    """Tell what a refusal makes of a grant whose session goes on; `None` if it does not, or that is not known."""
+    """Return what a refusal makes of a grant whose session goes on; `None` if it does not, or that is not known."""
     match error.code:
         case "RENEWAL_TOO_EARLY":
             return replace(grant, renewal_key=None, renew_at=error.retry_at or grant.renew_at)

@@ -49,7 +49,7 @@ class Guard:
 
 
 def caller(connection: Connection) -> Caller:
-    """Tell whose request this is, behind a guard; a `KeyError` says that no guard let it in."""
+    """Return the caller of this request, behind a guard; a `KeyError` says that no guard let it in."""
     admitted: Caller = connection.scope["tenure.caller"]
     return admitted
 

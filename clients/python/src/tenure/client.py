@@ -259,8 +259,8 @@ class AsyncClient:
             if not received.headers.get("content-type", "").startswith("text/event-stream"):
                 raise self._http.unexpected(received.status, "it sends no events")
             on_open()
-            async with aclosing(events(received.chunks)) as told:
-                async for event in told:
+            async with aclosing(events(received.chunks)) as stream:
+                async for event in stream:
                     yield event
 
     async def _call(self, request: Request, kind: type[T]) -> T:

@@ -40,7 +40,7 @@ __all__ = ["AsyncSessionHolder", "End", "Live", "SessionHolder"]
 T = TypeVar("T")
 
 CHECK_EVERY = 15.0
-"""So often, in seconds, the authority is asked whether the session stands, besides being listened to."""
+"""So often, in seconds, the authority is asked whether the session stands, in addition to the stream."""
 _PAUSE = timedelta(seconds=10)
 """So long a session is left alone that is over by our clock and not by the authority's."""
 _LONGEST_SILENCE = 60.0
@@ -117,7 +117,7 @@ class _Course:
         self.trouble: str | None = None
 
     def next(self, grant: Grant, now: datetime) -> tuple[_Next, datetime]:
-        """Tell what to do, or until when to wait."""
+        """Return what to do, or until when to wait."""
         if now >= grant.over_at:
             return _Next.END, now
         renewal = now if grant.renewal_key is not None else grant.renew_at
@@ -324,7 +324,7 @@ class AsyncSessionHolder:
                     raise
 
     async def _is_replaced(self, refused: str, problem: Problem) -> bool:
-        """Tell whether there is another token in place of a refused one. If there is none, the refusal is the end."""
+        """Return whether there is another token in place of a refused one. If there is none, the refusal is the end."""
         if problem.code == "SESSION_REVOKED":
             self._ended(End(problem))
             return False
@@ -367,6 +367,14 @@ class AsyncSessionHolder:
         return await self._call(client, lambda client: client.session(self._id))
 
     async def _keep(self) -> None:
+        try:
+            await self._work()
+        except Exception as defect:
+            # A session that is not renewed any more must not look as if it were.
+            self._ended(End(None, f"the holder failed: {defect!r}"))
+            raise
+
+    async def _work(self) -> None:
         """Do what is next until the session is over."""
         clock = self._client.clock
         while not self._is_done:

@@ -148,14 +148,14 @@ class SessionFile:
             raise self._damaged(str(error)) from None
 
     def stamp(self) -> Stamp | None:
-        """Tell what marks the present content; `None` while there is none."""
+        """Return what marks the present content; `None` while there is none."""
         try:
             return _stamp(self.path.stat())
         except OSError:
             return None
 
     def touch(self) -> None:
-        """Tell the other processes that something happened to the session; the content stays as it is."""
+        """Let the other processes know that something happened to the session; the content stays as it is."""
         with contextlib.suppress(OSError):
             os.utime(self.path)
 
@@ -240,7 +240,7 @@ class LockedSessionFile:
 
     def close(self) -> None:
         """Let others write."""
-        # Without a session file there is nothing to lock; whoever waits finds the lock's file gone and makes another.
+        # Without a session file there is nothing to lock; a process that waits makes another lock file.
         path = self.file.beside(".lock")
         if not self.file.path.exists() and _is_at(self._lock, path):
             with contextlib.suppress(OSError):

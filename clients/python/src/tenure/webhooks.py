@@ -25,13 +25,13 @@ class ForgedError(ValueError):
 
 
 def verified(secret: str, headers: Mapping[str, str], body: bytes, *, now: float | None = None) -> Any:
-    """Give back the document of a request whose signature and time are right; raise a `ForgedError` otherwise.
+    """Return the document of a request whose signature and time are right; raise a `ForgedError` otherwise.
 
     `secret` is `whsec_…`, as the creation of the webhook showed it. `headers` may be of any framework.
     """
-    told = {name.lower(): value for name, value in headers.items()}
+    by_name = {name.lower(): value for name, value in headers.items()}
     try:
-        name, at, signatures = (told[f"webhook-{part}"] for part in ("id", "timestamp", "signature"))
+        name, at, signatures = (by_name[f"webhook-{part}"] for part in ("id", "timestamp", "signature"))
         age = (time.time() if now is None else now) - int(at)
     except (KeyError, ValueError):
         raise ForgedError("the headers of a webhook are missing") from None

@@ -70,7 +70,7 @@ class Judge(Protocol):
     """Judges the token of a request; guards take one."""
 
     async def judge(self, token: str) -> Caller:
-        """Tell whose token it is, or raise a `RejectedError`."""
+        """Return the holder of a token, or raise a `RejectedError`."""
         ...
 
 
@@ -106,7 +106,7 @@ class AsyncVerifier:
         skew = timedelta(seconds=clock_skew)
         rules = Rules(issuer, audience, skew, poll, staleness_bound, remembered_tokens, remembered_revocations)
         base = checked_address(url, allow_plaintext=False)
-        # Whoever can change an answer on its way could hide a revocation: no proxy is asked.
+        # Anyone who can change an answer on its way could hide a revocation: no proxy is asked.
         http = Http(base, _io(is_direct=True), TimeOfReply())
         self._rules, self._http, self._push = rules, http, push
         self._knowledge = Knowledge(rules)
@@ -135,7 +135,7 @@ class AsyncVerifier:
         await self._http.io.close()
 
     async def ready(self, timeout: float = 30.0) -> bool:
-        """Wait until tokens are judged: until the authority has told all, and recently."""
+        """Wait until tokens are judged: until there was a complete, recent answer."""
         deadline = since_boot() + timeout
         while not self.standing.is_fresh and (left := deadline - since_boot()) > 0:
             self._follower.ended_round.clear()
@@ -149,7 +149,7 @@ class AsyncVerifier:
         return self._knowledge.standing(since_boot())
 
     def check(self, token: str) -> AccessClaims:
-        """Tell what this token says if it counts now, by what is known; raise a `RejectedError` otherwise."""
+        """Return the claims of this token if it counts now, by what is known; raise a `RejectedError` otherwise."""
         now = since_boot()
         self._knowledge.authority_time(now)
         if len(token) > LONGEST:
@@ -171,7 +171,7 @@ class AsyncVerifier:
         return self.check(token)
 
     async def judge(self, token: str) -> Caller:
-        """Tell whose access token it is, for a guard."""
+        """Return the holder of an access token, for a guard."""
         claims = await self.check_with_news(token)
         return Caller(claims.subject_id, claims.session_id, None, claims.scopes, claims.expires_at, claims)
 
@@ -260,7 +260,7 @@ class Verifier(Blocking[AsyncVerifier]):
         return self._core.standing
 
     def check(self, token: str) -> AccessClaims:
-        """Tell what this token says if it counts now, by what is known; raise a `RejectedError` otherwise."""
+        """Return the claims of this token if it counts now, by what is known; raise a `RejectedError` otherwise."""
         return self._core.check(token)
 
     ready = blocking(AsyncVerifier.ready)
@@ -297,7 +297,7 @@ class AsyncIntrospector:
         await self._client.close()
 
     async def judge(self, token: str) -> Caller:
-        """Tell whose session token it is if it counts now; raise a `RejectedError` otherwise."""
+        """Return the holder of a session token if it counts now; raise a `RejectedError` otherwise."""
         if len(token) > _LONGEST_SESSION_TOKEN or not token.startswith("tnr_sess_"):
             raise RejectedError(Reason.MALFORMED)
         try:

@@ -128,8 +128,8 @@ class Follower:
                 async with self._http.open(self._stream(), self._key) as received:
                     if not received.headers.get("content-type", "").startswith("text/event-stream"):
                         raise self._http.unexpected(received.status, "it sends no events")
-                    async with aclosing(events(received.chunks)) as told:
-                        async for event in told:
+                    async with aclosing(events(received.chunks)) as stream:
+                        async for event in stream:
                             self._is_streaming, failures = True, 0
                             self._learn(event)
             except RefusedError as error:

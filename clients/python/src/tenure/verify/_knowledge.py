@@ -90,7 +90,7 @@ class Knowledge:
             raise RejectedError(Reason.REVOKED)
 
     def authority_time(self, now: float) -> datetime:
-        """Tell what time it is at the authority, if tokens may be judged; rather too late than too early."""
+        """Return the time at the authority, if tokens may be judged; rather too late than too early."""
         if (heard := self._heard) is None:
             raise RejectedError(Reason.NOT_READY)
         if now - heard.asked >= self._rules.staleness_bound:
@@ -98,7 +98,7 @@ class Knowledge:
         return heard.authority_time + timedelta(seconds=now - heard.last_asked)
 
     def standing(self, now: float) -> Standing:
-        """Tell how it stands."""
+        """Return how it stands."""
         age = None if self._heard is None else now - self._heard.asked
         is_fresh = age is not None and age < self._rules.staleness_bound
         return Standing(age, is_fresh, len(self._keys), len(self._revocations))
@@ -120,7 +120,7 @@ class Knowledge:
             self._revocations.refuse_signed_before(time)
 
     def heard(self, heard: Heard) -> None:
-        """Take in that the authority has told all that it had when it was asked."""
+        """Note a complete answer of the authority."""
         self._heard = heard
         with self._writing:
             self._revocations.forget_before(heard.authority_time)

@@ -105,7 +105,7 @@ class UntrustedToken:
         return cls(key_id, signed[:-64], signed[-64:], footer)
 
     def open(self, key: PublicKey) -> bytes:
-        """Give back the payload, if this key signed it and nothing was touched since; `ValueError` otherwise."""
+        """Return the payload, if this key signed it and nothing was touched since; `ValueError` otherwise."""
         signed = _pre_authentication_encoding(_HEADER.encode(), self._message, self._footer, b"")
         try:
             key._key.verify(self._signature, signed)
