@@ -8,15 +8,13 @@ use std::{
     time::Duration,
 };
 
-use http::Uri;
 use parking_lot::Mutex;
 use reqwest::{
     Method, Response,
-    header::{self, HeaderMap, HeaderName, HeaderValue},
+    header::{self, HeaderMap, HeaderName},
 };
 use serde_json::{Value, value::RawValue};
 use tokio::runtime::Runtime;
-use url::Url;
 
 use super::{
     digits,
@@ -26,7 +24,10 @@ use super::{
     session_file,
 };
 use tenure_core::Timestamp;
-use tenure_http_client::outbound::{self, Plaintext, Unencrypted, Unread};
+use tenure_http_client::{
+    connection::{self, Connection, Options, Unanswered, checked},
+    outbound::{self, Plaintext},
+};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -40,13 +41,10 @@ const LONGEST_REPLY: usize = 64 * 1024 * 1024;
 /// What is asked of the server.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    method: Method,
-    path: String,
-    query: Vec<(&'static str, String)>,
+    whole: connection::Request,
     body: Option<Value>,
     /// Members of the body that go as they were written.
     raw: Vec<(&'static str, Box<RawValue>)>,
-    headers: Vec<(&'static str, String)>,
 }
 
 impl Request {
@@ -81,16 +79,15 @@ impl Request {
     }
 
     fn of(method: Method, segments: &[&str]) -> Self {
-        let path = segments.iter().flat_map(|segment| ["/".to_owned(), encoded(segment)]).collect();
-        Self { method, path, query: Vec::new(), body: None, raw: Vec::new(), headers: Vec::new() }
+        Self { whole: connection::Request::of(method, segments), body: None, raw: Vec::new() }
     }
 
     /// Sets a query parameter, in place of an earlier one of this name; none for no value.
     #[must_use]
     pub(crate) fn query<T: Display>(mut self, name: &'static str, value: Option<T>) -> Self {
         if let Some(value) = value {
-            self.query.retain(|(other, _)| *other != name);
-            self.query.push((name, value.to_string()));
+            self = self.without(name);
+            self.whole.query.push((name, value.to_string()));
         }
         self
     }
@@ -98,7 +95,7 @@ impl Request {
     /// Drops a query parameter.
     #[must_use]
     pub(crate) fn without(mut self, name: &'static str) -> Self {
-        self.query.retain(|(other, _)| *other != name);
+        self.whole.query.retain(|(other, _)| *other != name);
         self
     }
 
@@ -129,15 +126,14 @@ impl Request {
     /// Sets a header; there is none of its name yet.
     #[must_use]
     pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
+        self.whole = self.whole.header(name, value);
         self
     }
 
     /// What is not there when this is refused so, such as `no subject "ghost"`.
     fn missing(&self, code: &str) -> Option<String> {
-        let behind =
-            |noun: &str| self.path.split('/').skip_while(|part| *part != noun).nth(1).map(str::to_owned);
-        let asked = |name: &str| Some(self.query.iter().find(|(other, _)| *other == name)?.1.clone());
+        let behind = |noun: &str| self.whole.path.iter().skip_while(|part| *part != noun).nth(1).cloned();
+        let asked = |name: &str| Some(self.whole.query.iter().find(|(other, _)| *other == name)?.1.clone());
         let given = |name: &str| Some(self.body.as_ref()?[name].as_str()?.to_owned());
         let (noun, id) = match code {
             "SUBJECT_NOT_FOUND" => ("subject", behind("subjects").or_else(|| given("subjectId"))),
@@ -152,21 +148,10 @@ impl Request {
         id.map(|id| format!("no {noun} \"{id}\""))
     }
 
-    /// Path and query as they go over the wire.
-    fn target(&self) -> String {
-        let pairs: Vec<_> =
-            self.query.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
-        if pairs.is_empty() { self.path.clone() } else { format!("{}?{}", self.path, pairs.join("&")) }
+    /// As it goes over the wire, answered within this time.
+    fn within(&self, timeout: Option<Duration>) -> connection::Request {
+        connection::Request { body: self.body_text(), timeout, ..self.whole.clone() }
     }
-}
-
-/// Percent-encodes all but RFC 3986's unreserved characters.
-fn encoded(text: &str) -> String {
-    let one = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(one).collect()
 }
 
 /// What the server said, when it was not an error.
@@ -181,11 +166,9 @@ pub(crate) struct Reply {
 /// Talks to one server with one key. Whoever asks stands still until there is an answer.
 #[derive(Debug)]
 pub(crate) struct Client {
-    http: reqwest::Client,
+    connection: Connection,
     runtime: &'static Runtime,
-    url: String,
     key: Option<Secret>,
-    plaintext: Plaintext,
     /// What time the server's last reply said it is.
     heard: Mutex<Option<Timestamp>>,
 }
@@ -193,20 +176,21 @@ pub(crate) struct Client {
 impl Client {
     /// For the server at `url` (see [`checked_url`]). Opens no connection yet.
     pub(crate) fn new(url: &str, key: Option<Secret>, plaintext: Plaintext) -> Result<Self, Failure> {
-        let unfit = |why: String| Failure::Usage(format!("{url}: {why}"));
-        let address = Url::parse(url).map_err(|error| unfit(error.to_string()))?;
-        let builder = outbound::client_for(&address).map_err(|none| unfit(none.to_string()))?;
-        let builder = builder
-            .connect_timeout(CONNECT)
-            .read_timeout(SILENCE)
-            .user_agent(concat!("tenure/", env!("CARGO_PKG_VERSION")));
-        let http = builder.build().map_err(|error| unfit(outbound::reason(&error)))?;
-        Ok(Self { http, runtime: runtime()?, url: url.to_owned(), key, plaintext, heard: Mutex::default() })
+        let options = Options {
+            connect: CONNECT,
+            whole: None,
+            silence: Some(SILENCE),
+            longest_reply: LONGEST_REPLY,
+            user_agent: concat!("tenure/", env!("CARGO_PKG_VERSION")),
+            plaintext,
+        };
+        let connection = Connection::new(url, options).map_err(|why| Failure::Usage(why.to_string()))?;
+        Ok(Self { connection, runtime: runtime()?, key, heard: Mutex::default() })
     }
 
     /// The server's address.
     pub(crate) fn url(&self) -> &str {
-        &self.url
+        self.connection.url()
     }
 
     /// What time the server's last reply said it is; none while none said so.
@@ -244,7 +228,7 @@ impl Client {
     }
 
     fn ask(&self, request: &Request, credential: Option<&Secret>) -> Result<Reply, Failure> {
-        if request.method == Method::GET {
+        if request.whole.method == Method::GET {
             patiently(|| self.ask_once(request, credential))
         } else {
             self.ask_once(request, credential)
@@ -289,38 +273,14 @@ impl Client {
         credential: Option<&Secret>,
         time: Option<Duration>,
     ) -> Result<Response, Failure> {
-        let address = self.address(request)?;
-        if credential.is_some() {
-            self.plaintext.permits(&address).map_err(|unencrypted| self.overheard(unencrypted))?;
-        }
-        let mut builder = self.http.request(request.method.clone(), address);
-        if let Some(time) = time {
-            builder = builder.timeout(time);
-        }
-        if let Some(credential) = credential {
-            builder = builder.header(header::AUTHORIZATION, bearer(credential)?);
-        }
-        for (name, value) in &request.headers {
-            builder = builder.header(*name, value);
-        }
-        if let Some(body) = request.body_text() {
-            builder = builder.header(header::CONTENT_TYPE, "application/json").body(body);
-        }
-        let response = self.wait(async move { builder.send().await });
-        let response = response.map_err(|error| self.unanswered(&error))?;
+        let (connection, request) = (self.connection.clone(), request.within(time));
+        let credential = credential.cloned();
+        let response = self.wait(async move { connection.send(&request, credential.as_ref()).await });
+        let response = response.map_err(|why| self.unanswered(why, 0))?;
         if let Some(time) = outbound::time_there(response.headers()).and_then(Timestamp::parse) {
             *self.heard.lock() = Some(time);
         }
         Ok(response)
-    }
-
-    /// Where a request goes. An address has no place for an id of dots: they lead up in it.
-    fn address(&self, request: &Request) -> Result<Url, Failure> {
-        if let Some(dots) = request.path.split('/').find(|segment| [".", ".."].contains(segment)) {
-            return Err(Failure::Usage(format!("`{dots}` is no id")));
-        }
-        let whole = format!("{}{}", self.url, request.target());
-        Url::parse(&whole).map_err(|error| Failure::Usage(format!("{whole}: {error}")))
     }
 
     /// Whoever calls may be on a runtime of its own, where none may be entered.
@@ -333,10 +293,9 @@ impl Client {
     /// A reply that is no JSON is kept as text: `/healthz` may say `ok`.
     fn read(&self, response: Response) -> Result<Value, Failure> {
         let status = response.status().as_u16();
-        let body = self.wait(outbound::body(response, LONGEST_REPLY)).map_err(|unread| match unread {
-            Unread::TooLong => self.strange(status, "the reply does not end"),
-            Unread::CutOff(error) => self.unanswered(&error),
-        })?;
+        let connection = self.connection.clone();
+        let body = self.wait(async move { connection.body(response).await });
+        let body = body.map_err(|why| self.unanswered(why, status))?;
         let text = String::from_utf8(body).map_err(|_| self.strange(status, "the reply is no text"))?;
         if text.trim().is_empty() {
             return Ok(Value::Null);
@@ -344,22 +303,21 @@ impl Client {
         Ok(digits::read(&text).unwrap_or(Value::String(text)))
     }
 
-    fn overheard(&self, unencrypted: Unencrypted) -> Failure {
-        let url = &self.url;
-        Failure::Usage(format!("{url}: {unencrypted}; --allow-plaintext sends them all the same"))
-    }
-
-    fn unanswered(&self, error: &reqwest::Error) -> Failure {
-        let why = outbound::reason(error);
-        if error.is_builder() {
-            return Failure::Usage(format!("the request cannot be sent: {why}"));
+    fn unanswered(&self, why: Unanswered, status: u16) -> Failure {
+        let url = self.url();
+        match why {
+            Unanswered::Unsendable(why) => Failure::Usage(why),
+            Unanswered::Unencrypted(why) => {
+                Failure::Usage(format!("{url}: {why}; --allow-plaintext sends them all the same"))
+            }
+            Unanswered::Unreachable(why) => Failure::Unreachable { url: url.to_owned(), why },
+            Unanswered::TooLong => self.strange(status, "the reply does not end"),
         }
-        Failure::Unreachable { url: self.url.clone(), why }
     }
 
     /// A reply that Tenure would not give.
     pub(crate) fn strange(&self, status: u16, why: &str) -> Failure {
-        Failure::Strange { url: self.url.clone(), status, why: why.to_owned() }
+        Failure::Strange { url: self.url().to_owned(), status, why: why.to_owned() }
     }
 }
 
@@ -380,14 +338,6 @@ fn excerpt(body: &Value) -> String {
 
 fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
-}
-
-/// The header, marked so that no trace of the client shows it.
-fn bearer(credential: &Secret) -> Result<HeaderValue, Failure> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", credential.expose()))
-        .map_err(|_| Failure::Usage("the key or token has characters that no header can hold".to_owned()))?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// A reply of any length, read as it comes. Not to be read on a runtime.
@@ -417,14 +367,7 @@ impl io::Read for Stream {
 
 /// Checks the address of a server: `http` or `https`, host, perhaps a port and a path.
 pub(crate) fn checked_url(text: &str) -> Result<String, &'static str> {
-    let uri: Uri = text.parse().map_err(|_| "is no URL")?;
-    if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err("must begin with http:// or https://");
-    }
-    if uri.query().is_some() || uri.authority().is_none_or(|authority| authority.as_str().contains('@')) {
-        return Err("must be http(s)://HOST[:PORT][/PATH]");
-    }
-    Ok(text.trim_end_matches('/').to_owned())
+    checked(text).map(|_| text.trim_end_matches('/').to_owned())
 }
 
 #[cfg(test)]
@@ -509,15 +452,9 @@ mod tests {
     }
 
     #[test]
-    fn no_id_leaves_its_place_in_the_address() {
-        let request = Request::get(&["v1", "subjects", "a/../b?c=d#é"]).query("device", Some("a b&c"));
-        assert_eq!(request.target(), "/v1/subjects/a%2F..%2Fb%3Fc%3Dd%23%C3%A9?device=a%20b%26c");
-    }
-
-    #[test]
     fn a_later_value_replaces_an_earlier_one_and_none_changes_nothing() {
         let request = Request::get(&["v1"]).query("cursor", Some("a")).query("cursor", Some("b"));
-        assert_eq!(request.query("cursor", None::<&str>).target(), "/v1?cursor=b");
+        assert_eq!(request.query("cursor", None::<&str>).whole.query, [("cursor", "b".to_owned())]);
     }
 
     #[test]
@@ -552,11 +489,5 @@ mod tests {
     async fn who_is_on_a_runtime_may_ask_too() {
         let (client, _asked) = server("200 OK", "{}");
         client.send(&Request::get(&["healthz"])).unwrap();
-    }
-
-    #[test]
-    fn a_header_never_shows_the_key() {
-        assert!(!format!("{:?}", bearer(&Secret::new("tnr_key_x")).unwrap()).contains("tnr_key"));
-        assert!(bearer(&Secret::new("a\nb")).is_err());
     }
 }

@@ -97,7 +97,7 @@ impl Client {
         idempotency_key: &str,
     ) -> Result<CreatedSession, Error> {
         let mut request = with_body(Method::POST, &["v1", "sessions"], new);
-        request.idempotency_key = Some(idempotency_key.to_owned());
+        request = request.idempotency_key(idempotency_key);
         self.call(&request).await
     }
 
@@ -125,7 +125,7 @@ impl Client {
     /// key, and use no token in between. [`Holder`](super::Holder) and [`renew_file`](super::renew_file) do all that.
     pub async fn renew(&self, id: SessionId, idempotency_key: &str) -> Result<RenewedSession, Error> {
         let mut request = Request::of(Method::PUT, &["v1", "sessions", &id.to_string(), "renew"]);
-        request.idempotency_key = Some(idempotency_key.to_owned());
+        request = request.idempotency_key(idempotency_key);
         self.once(&request).await
     }
 
@@ -133,14 +133,14 @@ impl Client {
     pub async fn revoke(&self, id: SessionId, reason: Option<&str>) -> Result<RevokedSession, Error> {
         let mut request = Request::of(Method::DELETE, &["v1", "sessions", &id.to_string()]);
         request.query = reason.map(|reason| ("reason", reason.to_owned())).into_iter().collect();
-        request.idempotency_key = Some(fresh_key());
+        request = request.idempotency_key(&fresh_key());
         self.call(&request).await
     }
 
     /// Records a use of a session, if its constraints allow it: judged and recorded in one step.
     pub async fn record_use(&self, id: SessionId, used: &NewUse) -> Result<UsageView, Error> {
         let mut request = with_body(Method::POST, &["v1", "sessions", &id.to_string(), "usage"], used);
-        request.idempotency_key = Some(fresh_key());
+        request = request.idempotency_key(&fresh_key());
         let recorded: RecordedUsage = self.call(&request).await?;
         Ok(recorded.usage)
     }

@@ -15,7 +15,7 @@ const CRATES: &[(&str, &[&str])] = &[
     // What convinces a stranger. It has a key of its own.
     ("audit", &["core", "files", "log", "protocol"]),
     // What others link. No server code: the words, and requests.
-    ("http_client", &[]),
+    ("http_client", &["protocol"]),
     ("client", &["files", "http-client", "protocol"]),
     ("verify", &["http-client", "protocol"]),
     ("server", &["audit", "core", "files", "http-client", "log", "protocol"]),

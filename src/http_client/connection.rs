@@ -1,0 +1,266 @@
+//! The way to one authority: its address, its connections, a credential in the header and nowhere else.
+
+use std::time::Duration;
+
+use reqwest::{
+    Method, Response,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+};
+use tenure_protocol::Secret;
+use url::Url;
+
+use crate::outbound::{self, Plaintext, Unread};
+
+/// What differs from one caller to another.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How long a connection may take.
+    pub connect: Duration,
+    /// How long a request may take in all, unless it says otherwise; none without a bound.
+    pub whole: Option<Duration>,
+    /// How long a reply may pause; none without a bound.
+    pub silence: Option<Duration>,
+    /// The longest reply that is read as a whole, in bytes.
+    pub longest_reply: usize,
+    /// The header `User-Agent`.
+    pub user_agent: &'static str,
+    /// Whether a credential may be sent unencrypted to another host.
+    pub plaintext: Plaintext,
+}
+
+/// Connections to one authority. Cheap to clone; clones share them.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    http: reqwest::Client,
+    base: Url,
+    longest_reply: usize,
+    plaintext: Plaintext,
+}
+
+/// A request of the API.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The segments of the path, as they are before they are encoded.
+    pub path: Vec<String>,
+    /// The query's parameters.
+    pub query: Vec<(&'static str, String)>,
+    /// Headers beside `Authorization` and `Content-Type`.
+    pub headers: Vec<(&'static str, String)>,
+    /// A JSON document.
+    pub body: Option<String>,
+    /// How long it may take in all, if not as long as the connection's requests usually may.
+    pub timeout: Option<Duration>,
+}
+
+/// Why a request has no reply.
+#[derive(Debug, thiserror::Error)]
+pub enum Unanswered {
+    /// It cannot be sent as it is; says what would be right.
+    #[error("{0}")]
+    Unsendable(String),
+    /// A credential would travel unencrypted to another host.
+    #[error(transparent)]
+    Unencrypted(#[from] outbound::Unencrypted),
+    /// The network failed, in its words. What was asked may have been done all the same.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The reply is longer than any that the authority gives.
+    #[error("the reply does not end")]
+    TooLong,
+}
+
+impl Request {
+    /// With this method, of the resource at these path segments.
+    pub fn of(method: Method, path: &[&str]) -> Self {
+        let path = path.iter().map(|&segment| segment.to_owned()).collect();
+        Self { method, path, query: Vec::new(), headers: Vec::new(), body: None, timeout: None }
+    }
+
+    /// The same, named so that a repeat has no second effect.
+    #[must_use]
+    pub fn idempotency_key(self, key: &str) -> Self {
+        self.header("idempotency-key", key)
+    }
+
+    /// The same with a header.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+impl Connection {
+    /// To the authority at this address. Opens no connection yet.
+    ///
+    /// # Errors
+    /// [`Unanswered::Unsendable`] says what an address must be. It does not quote one that holds a password.
+    pub fn new(address: &str, options: Options) -> Result<Self, Unanswered> {
+        let base = checked(address).map_err(|why| Unanswered::Unsendable(why.to_owned()))?;
+        let unfit = |why: String| Unanswered::Unsendable(format!("{address}: {why}"));
+        let mut builder = outbound::client_for(&base).map_err(|none| unfit(none.to_string()))?;
+        builder = builder.connect_timeout(options.connect).user_agent(options.user_agent);
+        if let Some(whole) = options.whole {
+            builder = builder.timeout(whole);
+        }
+        if let Some(silence) = options.silence {
+            builder = builder.read_timeout(silence);
+        }
+        let http = builder.build().map_err(|error| unfit(outbound::reason(&error)))?;
+        let Options { longest_reply, plaintext, .. } = options;
+        Ok(Self { http, base, longest_reply, plaintext })
+    }
+
+    /// The authority's address.
+    pub fn url(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+
+    /// Whether a credential may be sent there.
+    ///
+    /// # Errors
+    /// It would travel unencrypted.
+    pub fn permits_credential(&self) -> Result<(), outbound::Unencrypted> {
+        self.plaintext.permits(&self.base)
+    }
+
+    /// Asks once; gives back the head of the reply, whatever its status.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn send(&self, request: &Request, credential: Option<&Secret>) -> Result<Response, Unanswered> {
+        let mut builder = self.http.request(request.method.clone(), self.target(request)?);
+        if let Some(credential) = credential {
+            self.permits_credential()?;
+            builder = builder.header(AUTHORIZATION, bearer(credential)?);
+        }
+        for (name, value) in &request.headers {
+            builder = builder.header(*name, value);
+        }
+        if let Some(body) = &request.body {
+            builder = builder.header(CONTENT_TYPE, "application/json").body(body.clone());
+        }
+        if let Some(timeout) = request.timeout {
+            builder = builder.timeout(timeout);
+        }
+        builder.send().await.map_err(|error| unanswered(&error))
+    }
+
+    /// The whole body of a reply.
+    ///
+    /// # Errors
+    /// It does not end, or the connection failed on the way.
+    pub async fn body(&self, response: Response) -> Result<Vec<u8>, Unanswered> {
+        outbound::body(response, self.longest_reply).await.map_err(|unread| match unread {
+            Unread::TooLong => Unanswered::TooLong,
+            Unread::CutOff(error) => unanswered(&error),
+        })
+    }
+
+    /// Where a request goes. An address has no place for an id of dots: they lead up in it.
+    fn target(&self, request: &Request) -> Result<Url, Unanswered> {
+        if let Some(dots) = request.path.iter().find(|segment| [".", ".."].contains(&segment.as_str())) {
+            return Err(Unanswered::Unsendable(format!("`{dots}` is no id")));
+        }
+        let mut url = self.base.clone();
+        url.path_segments_mut().expect("an http address has a path").pop_if_empty().extend(&request.path);
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&request.query);
+        }
+        Ok(url)
+    }
+}
+
+fn unanswered(error: &reqwest::Error) -> Unanswered {
+    let why = outbound::reason(error);
+    if error.is_builder() {
+        Unanswered::Unsendable(format!("the request cannot be sent: {why}"))
+    } else {
+        Unanswered::Unreachable(why)
+    }
+}
+
+/// `http` or `https`, host, perhaps a port and a path.
+///
+/// # Errors
+/// What an address must be.
+pub fn checked(address: &str) -> Result<Url, &'static str> {
+    const FORM: &str = "the address of the authority must be http(s)://HOST[:PORT][/PATH]";
+    let url = Url::parse(address).map_err(|_| FORM)?;
+    let is_plain = url.query().is_none() && url.fragment().is_none();
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("the address of the authority must not hold a name or password");
+    }
+    if ["http", "https"].contains(&url.scheme()) && url.has_host() && is_plain { Ok(url) } else { Err(FORM) }
+}
+
+/// The header, marked so that no trace of the connection shows it.
+fn bearer(credential: &Secret) -> Result<HeaderValue, Unanswered> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", credential.expose())).map_err(|_| {
+        Unanswered::Unsendable("the credential has characters that no header can hold".into())
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection(address: &str) -> Result<Connection, Unanswered> {
+        let second = Duration::from_secs(1);
+        Connection::new(
+            address,
+            Options {
+                connect: second,
+                whole: Some(second),
+                silence: None,
+                longest_reply: 1024,
+                user_agent: "tenure-test",
+                plaintext: Plaintext::Refused,
+            },
+        )
+    }
+
+    #[test]
+    fn an_address_is_a_scheme_a_host_and_perhaps_a_path() {
+        for right in ["http://127.0.0.1:7300", "https://tenure.example/under/", "http://[::1]:1"] {
+            assert!(checked(right).is_ok(), "{right}");
+        }
+        for wrong in
+            ["tenure.example", "ftp://h", "http://h?a=b", "http://name:password@h", "unix:/x", "/v1", ""]
+        {
+            let error = connection(wrong).unwrap_err().to_string();
+            assert!(!error.contains("password@"), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_id_leaves_its_place_in_the_address() {
+        let connection = connection("http://h/under/").unwrap();
+        let mut request = Request::of(Method::GET, &["v1", "subjects", "a/../b?c=d#é"]);
+        request.query.push(("device", "a b&c".to_owned()));
+        let target = connection.target(&request).unwrap();
+        assert_eq!(target.as_str(), "http://h/under/v1/subjects/a%2F..%2Fb%3Fc=d%23%C3%A9?device=a+b%26c");
+        assert_eq!(connection.url(), "http://h/under");
+        for dots in [".", ".."] {
+            let error =
+                connection.target(&Request::of(Method::DELETE, &["v1", "subjects", dots])).unwrap_err();
+            assert_eq!(error.to_string(), format!("`{dots}` is no id"));
+        }
+    }
+
+    #[test]
+    fn a_header_never_shows_the_key() {
+        assert!(!format!("{:?}", bearer(&Secret::new("tnr_key_x")).unwrap()).contains("tnr_key"));
+        assert!(bearer(&Secret::new("a\nb")).is_err());
+    }
+
+    #[test]
+    fn a_credential_stays_where_it_cannot_be_read() {
+        assert!(connection("http://h").unwrap().permits_credential().is_err());
+        assert!(connection("http://127.0.0.1:1").unwrap().permits_credential().is_ok());
+    }
+}
