@@ -140,7 +140,7 @@ export class Client {
     const request: HttpRequest = { method: "GET", path: ["v1", "sessions", sessionId, "events"] };
     const stream = await openStream(this.#base, request, this.#asking());
     yield undefined;
-    for await (const event of eventsOf(stream)) {
+    for await (const event of eventsOf(stream, this.#options.signal)) {
       yield (
         event && {
           ...(JSON.parse(event.data) as Omit<SessionEvent, "kind">),

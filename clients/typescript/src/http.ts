@@ -141,7 +141,7 @@ async function textOf(base: URL, response: Response, signal: AbortSignal | undef
   const parts: Uint8Array[] = [];
   let length = 0;
   try {
-    for await (const part of response.body === null ? [] : partsOf(response.body)) {
+    for await (const part of response.body === null ? [] : partsOf(response.body, signal)) {
       length += part.byteLength;
       if (length > LONGEST_REPLY) throw new UnexpectedReplyError(urlOf(base), response.status, "it does not end");
       parts.push(part);

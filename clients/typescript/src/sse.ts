@@ -16,9 +16,12 @@ const LONGEST_LINE = 8 * 1024 * 1024;
 /**
  * The events of a stream, in order. A comment is told as `undefined`, so that a reader can see that the other side lives.
  */
-export async function* eventsOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<ServerSentEvent | undefined> {
+export async function* eventsOf(
+  stream: ReadableStream<Uint8Array>,
+  signal?: AbortSignal,
+): AsyncGenerator<ServerSentEvent | undefined> {
   let [event, id, data] = ["", "", undefined as string | undefined];
-  for await (const line of linesOf(stream)) {
+  for await (const line of linesOf(stream, signal)) {
     if (line === "") {
       if (data !== undefined) yield { event: event === "" ? "message" : event, data, id };
       [event, data] = ["", undefined];
@@ -32,10 +35,10 @@ export async function* eventsOf(stream: ReadableStream<Uint8Array>): AsyncGenera
   }
 }
 
-async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+async function* linesOf(stream: ReadableStream<Uint8Array>, signal?: AbortSignal): AsyncGenerator<string> {
   const decoder = new TextDecoder();
   let rest = "";
-  for await (const part of partsOf(stream)) {
+  for await (const part of partsOf(stream, signal)) {
     rest += decoder.decode(part, { stream: true });
     // A carriage return at the end may be the first half of a line's end.
     const lines = rest.split(/\r\n|\n|\r(?!$)/);

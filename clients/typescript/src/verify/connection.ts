@@ -66,7 +66,7 @@ export class Connection {
     const request: HttpRequest = { method: "GET", path: ["v1", "revocations", "feed"], query: { after } };
     const open = (asking: Asking): Promise<ReadableStream<Uint8Array>> =>
       openStream(this.#base, request, { ...asking, signal });
-    yield* eventsOf(await this.#asked(after, open, signal));
+    yield* eventsOf(await this.#asked(after, open, signal), signal);
   }
 
   /** What it says of a session token. */
