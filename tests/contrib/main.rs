@@ -6,6 +6,7 @@ mod container;
 mod kubernetes;
 mod monitoring;
 mod notify;
+mod scraped;
 mod server;
 #[path = "../surroundings/mod.rs"]
 mod surroundings;

@@ -126,23 +126,32 @@ fn the_dashboard_is_one_that_grafana_takes() {
 /// Grafana shows a wrong expression as an empty panel.
 #[test]
 fn each_expression_of_the_dashboard_is_one_that_prometheus_takes() {
-    let dashboard: Value = serde_json::from_str(&file(DASHBOARD)).unwrap();
     let mut rules = "groups:\n- name: dashboard\n  rules:\n".to_owned();
-    for panel in dashboard["panels"].as_array().unwrap().iter().filter(|it| it["type"] != "row") {
-        let targets = panel["targets"].as_array().unwrap();
-        assert!(!targets.is_empty(), "{panel}");
-        for (index, target) in targets.iter().enumerate() {
-            assert_eq!(target["datasource"]["uid"], "${datasource}", "{target}");
-            let expression = target["expr"].as_str().unwrap().replace("$__rate_interval", "5m");
-            let expression = expression.replace("$instance", ".*");
-            assert!(!expression.contains('$'), "{expression}");
-            let expression = serde_json::to_string(&expression).unwrap();
-            writeln!(rules, "  - record: p{}_{index}\n    expr: {expression}", panel["id"]).unwrap();
-        }
+    for (index, (_, expression)) in expressions().into_iter().enumerate() {
+        let expression = serde_json::to_string(&expression).unwrap();
+        writeln!(rules, "  - record: p{index}\n    expr: {expression}").unwrap();
     }
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("dashboard.yml"), rules).unwrap();
     promtool("the dashboard's expressions", &["check", "rules", "dashboard.yml"], folder.path());
+}
+
+/// The expressions of the dashboard with their panels' titles, as Grafana sends them.
+pub(crate) fn expressions() -> Vec<(String, String)> {
+    let dashboard: Value = serde_json::from_str(&file(DASHBOARD)).unwrap();
+    let mut expressions = Vec::new();
+    for panel in dashboard["panels"].as_array().unwrap().iter().filter(|it| it["type"] != "row") {
+        let targets = panel["targets"].as_array().unwrap();
+        assert!(!targets.is_empty(), "{panel}");
+        for target in targets {
+            assert_eq!(target["datasource"]["uid"], "${datasource}", "{target}");
+            let expression = target["expr"].as_str().unwrap().replace("$__rate_interval", "5m");
+            let expression = expression.replace("$instance", ".*");
+            assert!(!expression.contains('$'), "{expression}");
+            expressions.push((panel["title"].as_str().unwrap().to_owned(), expression));
+        }
+    }
+    expressions
 }
 
 pub(crate) fn yaml(path: &str) -> Value {
