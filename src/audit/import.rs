@@ -9,7 +9,9 @@ use std::{fs, io, io::BufRead, ops::ControlFlow, path::Path};
 
 use super::verify::{Fault, Trust, Verdict, verify};
 use tenure_core::Position;
-use tenure_log::{EncodedCommit, EventLog, LogError, OpenError, Outcome, SledLog, codec::adopt};
+use tenure_log::{
+    EncodedCommit, EventLog, LogError, OpenError, Outcome, SegmentEvents, SledLog, codec::adopt,
+};
 
 /// So many commits are made durable together.
 const BATCH: usize = 1_000;
@@ -76,7 +78,8 @@ fn fill(
     data: &Path,
     told: &mut dyn FnMut(Position),
 ) -> Result<Verdict, ImportError> {
-    let log = tenure_log::open(data, &mut |_| Ok(()))?;
+    // The authority that serves it will cut it, by its own setting.
+    let log = tenure_log::open_cut(data, SegmentEvents::Uncut, &mut |_| Ok(()))?;
     let mut filling = Filling { log: &log, batch: Vec::new(), failed: None };
     let verdict = verify(input, trust, &mut |stored, bytes| {
         told(stored.first);

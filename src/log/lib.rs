@@ -12,6 +12,7 @@ mod conformance;
 mod frozen;
 pub mod memory;
 pub mod panics;
+mod ranges;
 pub mod record;
 #[cfg(test)]
 mod samples;
@@ -27,6 +28,7 @@ use tenure_core::{Commit, Position, Timestamp};
 
 pub use codec::{DecodeError, encode};
 pub use memory::MemoryLog;
+pub use ranges::SegmentEvents;
 pub use record::{EncodedCommit, RecordHash, RootHash, StreamKey};
 pub use sled::{OpenError, SledLog};
 pub use tree::Tree;
@@ -41,7 +43,20 @@ pub fn open(
     data_dir: &Path,
     fold: &mut dyn FnMut(StoredCommit) -> Result<(), String>,
 ) -> Result<SledLog, OpenError> {
-    SledLog::open(data_dir, fold)
+    SledLog::open(data_dir, SegmentEvents::AsRecorded, fold)
+}
+
+/// The same, by whoever may decide how the history is cut into segments.
+///
+/// # Errors
+///
+/// See [`SledLog::open`]; and [`OpenError::CutOtherwise`] of a log that is already cut by another number.
+pub fn open_cut(
+    data_dir: &Path,
+    cut: SegmentEvents,
+    fold: &mut dyn FnMut(StoredCommit) -> Result<(), String>,
+) -> Result<SledLog, OpenError> {
+    SledLog::open(data_dir, cut, fold)
 }
 
 /// One total order of events, written in whole commits.

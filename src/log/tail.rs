@@ -8,7 +8,7 @@ use super::{
 use tenure_core::{Position, Timestamp};
 
 /// The end of a log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tail {
     recorded_at: Timestamp,
     tree: Tree,
@@ -19,6 +19,8 @@ pub(super) struct Tail {
 pub(super) struct Staged {
     /// What to write: each commit with its first position.
     pub(super) accepted: Vec<(Position, EncodedCommit)>,
+    /// The end before it.
+    before: Tail,
     /// The end once it is durable.
     tail: Tail,
 }
@@ -27,6 +29,19 @@ impl Tail {
     /// Of the empty log.
     pub(super) fn new() -> Self {
         Self { recorded_at: Timestamp::ZERO, tree: Tree::new() }
+    }
+
+    /// Of a log that ends with this tree, at this recorded time.
+    pub(super) const fn of(recorded_at: Timestamp, tree: Tree) -> Self {
+        Self { recorded_at, tree }
+    }
+
+    pub(super) const fn recorded_at(&self) -> Timestamp {
+        self.recorded_at
+    }
+
+    pub(super) const fn tree(&self) -> &Tree {
+        &self.tree
     }
 
     pub(super) fn head(&self) -> Head {
@@ -43,7 +58,8 @@ impl Tail {
         if after != self.position() {
             return Err(LogError::NotTheEnd { expected: after, actual: self.position() });
         }
-        let mut staged = Staged { accepted: Vec::with_capacity(batch.len()), tail: self.clone() };
+        let accepted = Vec::with_capacity(batch.len());
+        let mut staged = Staged { accepted, before: self.clone(), tail: self.clone() };
         for commit in batch {
             let first = staged.tail.position().next();
             staged.tail.follow(commit.recorded_at, &commit.record_hashes)?;
@@ -71,6 +87,16 @@ impl Tail {
 }
 
 impl Staged {
+    /// The end of the log before these, the last ones of what was accepted.
+    pub(super) fn end_before(&self, rest: &[(Position, EncodedCommit)]) -> Tail {
+        let mut end = self.before.clone();
+        for (_, commit) in &self.accepted[..self.accepted.len() - rest.len()] {
+            // It was followed before, when the batch was judged.
+            drop(end.follow(commit.recorded_at, &commit.record_hashes));
+        }
+        end
+    }
+
     /// Whether there is nothing to write.
     pub(super) fn is_empty(&self) -> bool {
         self.accepted.is_empty()

@@ -22,6 +22,16 @@ impl Tree {
         Self { size: 0, peaks: Vec::new() }
     }
 
+    /// The tree of this size with these roots of its full subtrees, from left to right; none if they do not fit.
+    pub fn from_peaks(size: u64, peaks: Vec<[u8; 32]>) -> Option<Self> {
+        (peaks.len() == size.count_ones() as usize).then_some(Self { size, peaks })
+    }
+
+    /// The roots of its full subtrees, from left and large to right and small.
+    pub fn peaks(&self) -> &[[u8; 32]] {
+        &self.peaks
+    }
+
     /// How many leaves it has: the position of the last record in it.
     pub const fn size(&self) -> u64 {
         self.size

@@ -27,7 +27,7 @@ use crate::tokens::Digests;
 use tenure_audit::{Evidence, HeadError, HeadKey, Heads, Keeper, LiveCheck, Nodes, live_check};
 use tenure_core::{Policy, Position, Seconds, state::State};
 use tenure_files::key_files::KeyFileError;
-use tenure_log::{EventLog, OpenError, RecordHash, StoredCommit};
+use tenure_log::{EventLog, OpenError, RecordHash, SegmentEvents, StoredCommit};
 use tenure_protocol::clock::{Clock, SystemClock, TestClock};
 use tenure_protocol::entropy::{Entropy, OsEntropy};
 
@@ -60,6 +60,8 @@ pub struct Options {
     pub head_file: Option<PathBuf>,
     /// Room on the disk that is kept for what ends something, in bytes; 0 keeps none.
     pub reserve: u64,
+    /// By how many events the history is cut into segments, `log.segment_events`.
+    pub segment_events: SegmentEvents,
     /// Whether time stands still until it is moved.
     pub test_clock: bool,
     /// What webhooks obey.
@@ -81,6 +83,7 @@ impl Options {
             head_interval: Seconds(1),
             head_file: None,
             reserve: 64 << 20,
+            segment_events: SegmentEvents::AsRecorded,
             test_clock: false,
             webhooks: webhooks::Settings::default(),
             issuing: Issuing::default(),
@@ -179,7 +182,7 @@ impl Node {
     /// See [`StartError`]; nothing is repaired and nothing is dropped.
     pub fn open(options: Options) -> Result<Self, StartError> {
         let table = || IdempotencyTable::new(options.idempotency_window, options.idempotency_max);
-        let (log, folded) = open_log(&options.data, &table)?;
+        let (log, folded) = open_log(&options.data, options.segment_events, &table)?;
         let test_clock = options.test_clock.then(|| test_clock_for(&folded.state));
         let clock: Arc<dyn Clock> = match &test_clock {
             Some(clock) => Arc::clone(clock) as Arc<dyn Clock>,

@@ -33,6 +33,7 @@ use crate::node::{Node, Options, StartError};
 use crate::notify::webhooks;
 use crate::process::{self, Descriptors, TooFewDescriptors};
 use tenure_core::Seconds;
+use tenure_log::SegmentEvents;
 use tenure_protocol::clock::stopwatch;
 use tenure_protocol::entropy::OsEntropy;
 
@@ -122,6 +123,7 @@ fn options(config: &Config, test_clock: bool) -> Options {
         head_interval: config.audit.head_interval,
         head_file: config.audit.head_file.clone(),
         reserve: config.data_reserve.into(),
+        segment_events: SegmentEvents::By(config.segment_events.into()),
         test_clock,
         webhooks: webhooks::Settings {
             allow_private: config.webhooks_allow_private,

@@ -77,14 +77,14 @@ fn every_command_leaves_it_as_it_was() {
 fn damage_is_named_and_nothing_is_repaired() {
     let directory = tempfile::tempdir().unwrap();
     let data = imported(directory.path());
-    let db = data.join("log/db");
+    let db = data.join("log/1/db");
     let mut bytes = fs::read(&db).unwrap();
     let at = bytes.windows(12).position(|window| window == b"payments-bot").unwrap();
     bytes[at] ^= 1;
     fs::write(&db, &bytes).unwrap();
     let ran = audit(&["verify", "--data", data.to_str().unwrap()]);
     assert_eq!(ran.code, 6, "{}", ran.stderr);
-    assert!(ran.stderr.contains("log/db"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("log/1/db"), "{}", ran.stderr);
     assert_eq!(fs::read(&db).unwrap(), bytes);
 }
 

@@ -54,9 +54,9 @@ fn a_first_start_syncs_files_and_their_names() {
         // The directories above it that were there or were made.
         "parent",
         "parent/new",
-        "log.new/conf",
-        "log.new/db",
-        "log.new",
+        "log/1.new/conf",
+        "log/1.new/db",
+        "log/1.new",
         "FORMAT.new",
         "log.head",
         "data",
@@ -109,7 +109,7 @@ enum Call {
 }
 
 fn is_db(file: &Path) -> bool {
-    file.ends_with("log/db")
+    file.ends_with("log/1/db")
 }
 
 /// The calls of an authority that does this and stops; none where there is no `strace`.

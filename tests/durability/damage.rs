@@ -169,11 +169,11 @@ fn without_damage_everything_is_there() {
 fn a_flipped_byte_of_the_log_is_found_or_was_no_part_of_the_history() {
     for (seed, victim) in (1..).zip([Victim::killed(), Victim::stopped()]) {
         let mut chance = Chance::new(seed);
-        let used = used(&victim.data().join("log/db"));
+        let used = used(&victim.data().join("log/1/db"));
         let (mut found, mut placed) = (0, 0);
         for _ in 0..30 {
             let at = chance.below(used);
-            let said = victim.suffers(&format!("byte {at} flipped"), |data| flip(&data.join("log/db"), at));
+            let said = victim.suffers(&format!("byte {at} flipped"), |data| flip(&data.join("log/1/db"), at));
             found += u32::from(said.is_some());
             placed += u32::from(said.is_some_and(|said| said.contains("position ")));
         }
@@ -185,10 +185,10 @@ fn a_flipped_byte_of_the_log_is_found_or_was_no_part_of_the_history() {
 #[test]
 fn a_zeroed_block_of_the_log_is_found_or_was_no_part_of_the_history() {
     let victim = Victim::killed();
-    let blocks = used(&victim.data().join("log/db")) / 4096;
+    let blocks = used(&victim.data().join("log/1/db")) / 4096;
     let zeroed = (0..blocks.min(25)).map(|block| {
         victim.suffers(&format!("block {block} zeroed"), |data| {
-            overwrite(&data.join("log/db"), block * 4096, &[0; 4096]);
+            overwrite(&data.join("log/1/db"), block * 4096, &[0; 4096]);
         })
     });
     assert!(zeroed.flatten().count() > 0);
@@ -198,20 +198,20 @@ fn a_zeroed_block_of_the_log_is_found_or_was_no_part_of_the_history() {
 fn a_cut_log_is_refused() {
     for (seed, victim) in (3..).zip([Victim::killed(), Victim::stopped()]) {
         let mut chance = Chance::new(seed);
-        let used = used(&victim.data().join("log/db"));
+        let used = used(&victim.data().join("log/1/db"));
         for length in [0, 1, 512, 4096, used - 1, chance.below(used), chance.below(used)] {
             let cut_short =
-                victim.must_refuse(&format!("cut to {length}"), |data| cut(&data.join("log/db"), length));
-            assert!(cut_short.contains("log/db"), "{cut_short}");
+                victim.must_refuse(&format!("cut to {length}"), |data| cut(&data.join("log/1/db"), length));
+            assert!(cut_short.contains("log/1/db"), "{cut_short}");
             // Brought back to its length, only the content can tell. The last bytes may be pages that sled has written
             // anew elsewhere: then all of the history is there, and otherwise the words say where it is not.
             let zeroed = victim.suffers(&format!("zero from {length}"), |data| {
-                let full = self::length(&data.join("log/db"));
-                cut(&data.join("log/db"), length.min(used - 200));
-                cut(&data.join("log/db"), full);
+                let full = self::length(&data.join("log/1/db"));
+                cut(&data.join("log/1/db"), length.min(used - 200));
+                cut(&data.join("log/1/db"), full);
             });
             assert!(length > 4096 || zeroed.is_some(), "zero from {length}: it started all the same");
-            assert!(zeroed.is_none_or(|said| said.contains("log/db")), "zero from {length}");
+            assert!(zeroed.is_none_or(|said| said.contains("log/1/db")), "zero from {length}");
         }
     }
 }
@@ -223,8 +223,8 @@ fn what_is_missing_is_named() {
             "FORMAT",
             "log.head",
             "log",
-            "log/conf",
-            "log/db",
+            "log/1/conf",
+            "log/1/db",
             "keys",
             "keys/digests.key",
             "keys/session",
@@ -247,8 +247,8 @@ fn what_is_emptied_is_named() {
     for name in [
         "FORMAT",
         "log.head",
-        "log/conf",
-        "log/db",
+        "log/1/conf",
+        "log/1/db",
         "keys/digests.key",
         "keys/session/0001.paserk",
         "keys/subjects",
@@ -264,7 +264,7 @@ fn what_is_emptied_is_named() {
 #[test]
 fn what_is_disposable_may_be_missing_damaged_or_old() {
     let victim = Victim::stopped();
-    for name in ["snapshot", "admin.key", "log/blobs"] {
+    for name in ["snapshot", "admin.key", "log/1/blobs"] {
         victim.must_bear(name, |data| remove(&data.join(name)));
     }
     victim.must_bear("an older snapshot", |data| replace(&data.join("snapshot"), &victim.older("snapshot")));
@@ -279,7 +279,7 @@ fn what_is_disposable_may_be_missing_damaged_or_old() {
         fs::write(data.join("snapshot.new"), b"tenure-snap").unwrap();
     });
     victim.must_bear("an index in the making", |data| {
-        fs::write(data.join("log/snap.00000000000FFFFF.generating"), b"torn").unwrap();
+        fs::write(data.join("log/1/snap.00000000000FFFFF.generating"), b"torn").unwrap();
     });
 }
 
@@ -287,10 +287,10 @@ fn what_is_disposable_may_be_missing_damaged_or_old() {
 #[test]
 fn a_damaged_index_hides_nothing() {
     let victim = Victim::killed();
-    let index = fs::read_dir(victim.data().join("log")).unwrap();
+    let index = fs::read_dir(victim.data().join("log/1")).unwrap();
     let index = index.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let index = index.into_iter().find(|name| name.starts_with("snap.")).unwrap();
-    let index = format!("log/{index}");
+    let index = format!("log/1/{index}");
     for at in (0..length(&victim.data().join(&index))).step_by(7) {
         victim.must_bear(&format!("index byte {at} flipped"), |data| flip(&data.join(&index), at));
     }
@@ -316,7 +316,7 @@ fn older_copies_are_refused() {
     for victim in [Victim::killed(), Victim::stopped()] {
         let said =
             victim.must_refuse("an older log", |data| replace(&data.join("log"), &victim.older("log")));
-        assert!(said.contains("log/db") && said.contains("position "), "{said}");
+        assert!(said.contains("log/1/db") && said.contains("position "), "{said}");
         let keys = "keys/subjects";
         let said = victim.must_refuse("older keys", |data| replace(&data.join(keys), &victim.older(keys)));
         assert!(said.contains("keys/subjects"), "{said}");
@@ -385,14 +385,14 @@ fn a_log_that_ends_before_the_snapshot_is_refused() {
 fn a_foreign_or_newer_format_is_refused() {
     let victim = Victim::stopped();
     for (content, words) in [
-        ("tenure-data 2\n", "use the newer program"),
+        ("tenure-data 3\n", "use the newer program"),
         ("tenure-data\n", "no data directory of Tenure"),
         ("postgres 17\n", "no data directory of Tenure"),
     ] {
         let said = victim.must_refuse(content, |data| fs::write(data.join("FORMAT"), content).unwrap());
         assert!(said.contains("FORMAT") && said.contains(words), "{said}");
     }
-    for (name, at) in [("FORMAT", 3), ("log/conf", 3), ("keys/subjects", 3), ("keys/subjects", 80)] {
+    for (name, at) in [("FORMAT", 3), ("log/1/conf", 3), ("keys/subjects", 3), ("keys/subjects", 80)] {
         let said = victim.must_refuse(name, |data| flip(&data.join(name), at));
         assert!(said.contains(name), "{said}");
     }

@@ -229,7 +229,7 @@ fn a_flipped_bit_of_any_file_is_refused_or_alarmed_by_name_or_changes_no_answer(
     let victim = Victim::new();
     let files = files(&victim.data());
     for expected in
-        ["FORMAT", "keys/bound", "keys/digests.key", "log/db", "snapshot", "uses.recorded", "webhooks.redb"]
+        ["FORMAT", "keys/bound", "keys/digests.key", "log/1/db", "snapshot", "uses.recorded", "webhooks.redb"]
     {
         assert!(files.iter().any(|(name, _)| name == expected), "no {expected} in {files:?}");
     }

@@ -87,7 +87,7 @@ fn work_until_the_cut(
     let appetite = if round.is_multiple_of(2) { Appetite::HEAVY } else { Appetite::MIXED };
     let load = Load::begin(&authority.admin(), &format!("p{round}"), appetite, chance);
     if appetite.is_heavy {
-        wait_for_growth(&data.join("log/db"));
+        wait_for_growth(&data.join("log/1/db"));
     }
     pause(Duration::from_millis(chance.below(LONGEST_MILLIS)));
     // An answer that comes while the power goes may be from before or from after: it does not count.

@@ -303,7 +303,7 @@ fn a_rotation_is_recorded_with_the_ids_of_the_keys_and_never_with_a_key() {
         "{told}"
     );
     for secret in ["k4.secret.", "k4.local."] {
-        for file in ["log/db", "snapshot"] {
+        for file in ["log/1/db", "snapshot"] {
             let bytes = std::fs::read(server.data().join(file)).unwrap_or_default();
             let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!found, "{secret} in {file}");

@@ -122,7 +122,7 @@ impl Stopped {
         let told = error.to_string().replace(&copy, "");
         match error {
             OpenError::Damaged { .. } => damaged(told),
-            OpenError::ForeignFormat { .. } => Failure::Usage(told),
+            OpenError::ForeignFormat { .. } | OpenError::CutOtherwise { .. } => Failure::Usage(told),
             OpenError::InUse { .. }
             | OpenError::NotOurs { .. }
             | OpenError::OpenToOthers { .. }
@@ -212,17 +212,13 @@ impl Copy {
 
     fn fill(&self, data: &Path) -> Result<(), Failure> {
         let _lock = locked(&data.join("log.head"))?;
-        // Names of subjects are in there: nobody else's business.
-        let make = |path: &Path| DirBuilder::new().mode(0o700).create(path).map_err(at(path));
-        make(&self.0)?;
+        make_dir(&self.0)?;
         for name in ["FORMAT", "log.head"] {
             copy(&data.join(name), &self.0.join(name))?;
         }
-        for directory in ["log", "log/blobs"] {
-            let from = data.join(directory);
-            if from.is_dir() {
-                make(&self.0.join(directory))?;
-                copy_files(&from, &self.0.join(directory))?;
+        for directory in ["log", "log.moving"] {
+            if data.join(directory).is_dir() {
+                copy_all(&data.join(directory), &self.0.join(directory))?;
             }
         }
         Ok(())
@@ -254,11 +250,21 @@ fn locked(path: &Path) -> Result<File, Failure> {
     }
 }
 
-fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {
+/// Names of subjects are in there: nobody else's business.
+fn make_dir(path: &Path) -> Result<(), Failure> {
+    DirBuilder::new().mode(0o700).create(path).map_err(at(path))
+}
+
+/// The files of a directory and of those in it.
+fn copy_all(from: &Path, to: &Path) -> Result<(), Failure> {
+    make_dir(to)?;
     for entry in fs::read_dir(from).map_err(at(from))? {
         let entry = entry.map_err(at(from))?;
-        if entry.file_type().map_err(at(&entry.path()))?.is_file() {
-            copy(&entry.path(), &to.join(entry.file_name()))?;
+        let (kind, to) = (entry.file_type().map_err(at(&entry.path()))?, to.join(entry.file_name()));
+        if kind.is_dir() {
+            copy_all(&entry.path(), &to)?;
+        } else if kind.is_file() {
+            copy(&entry.path(), &to)?;
         }
     }
     Ok(())

@@ -28,7 +28,7 @@ impl Victim {
         fill(&log);
         let history = read_all(&log);
         copy_dir(&dir.path().join("live"), &dir.path().join("data"));
-        let used = used(&dir.path().join("data/log/db"));
+        let used = used(&dir.path().join("data/log/1/db"));
         drop(log);
         Self { dir, history, used }
     }
@@ -131,7 +131,7 @@ fn a_flipped_byte_is_found_or_was_no_part_of_the_history() {
         let mut found = 0;
         for at in scattered(seed, victim.used).take(80) {
             let flipped = victim.suffers(&format!("byte {at} flipped"), |data| {
-                let db = data.join("log/db");
+                let db = data.join("log/1/db");
                 let byte = fs::read(&db).unwrap()[usize::try_from(at).unwrap()];
                 overwrite(&db, at, &[byte ^ 0x41]);
             });
@@ -147,7 +147,7 @@ fn a_cut_file_is_refused() {
         for length in
             scattered(seed, victim.used).take(25).chain([0, 1, 20, 512, 4096, victim.used - 1, victim.used])
         {
-            victim.must_refuse(&format!("cut to {length}"), |data| cut(&data.join("log/db"), length));
+            victim.must_refuse(&format!("cut to {length}"), |data| cut(&data.join("log/1/db"), length));
         }
     }
 }
@@ -159,8 +159,8 @@ fn a_cut_file_that_was_lengthened_again_is_refused() {
     for length in scattered(20, victim.used).take(20) {
         let what = format!("zeroed from {length}");
         let error = victim.must_refuse(&what, |data| {
-            cut(&data.join("log/db"), length);
-            cut(&data.join("log/db"), (8 << 20) - 1);
+            cut(&data.join("log/1/db"), length);
+            cut(&data.join("log/1/db"), (8 << 20) - 1);
         });
         assert!(error.to_string().contains("position"), "{error}");
     }
@@ -171,7 +171,7 @@ fn a_zeroed_block_is_found_or_was_no_part_of_the_history() {
     let victim = Victim::killed();
     for at in scattered(30, victim.used / 512).take(30) {
         let zeroed = victim.suffers(&format!("block {at} zeroed"), |data| {
-            overwrite(&data.join("log/db"), at * 512, &[0; 512]);
+            overwrite(&data.join("log/1/db"), at * 512, &[0; 512]);
         });
         drop(zeroed);
     }
@@ -182,7 +182,7 @@ fn two_blocks_that_changed_places_are_found() {
     let victim = Victim::killed();
     for at in scattered(40, victim.used / 4096 - 2).take(15) {
         let swapped = victim.suffers(&format!("blocks {at} and {} swapped", at + 1), |data| {
-            let db = data.join("log/db");
+            let db = data.join("log/1/db");
             let bytes = fs::read(&db).unwrap();
             let start = usize::try_from(at * 4096).unwrap();
             overwrite(&db, at * 4096, &bytes[start + 4096..start + 8192]);
@@ -195,7 +195,7 @@ fn two_blocks_that_changed_places_are_found() {
 #[test]
 fn a_missing_file_is_named() {
     for victim in [Victim::killed(), Victim::closed()] {
-        for name in ["log/db", "log/conf", "log.head", "FORMAT"] {
+        for name in ["log/1/db", "log/1/conf", "log.head", "FORMAT"] {
             let error = victim.must_refuse(name, |data| fs::remove_file(data.join(name)).unwrap());
             assert!(error.to_string().contains(name), "{error}");
         }
@@ -207,7 +207,7 @@ fn a_missing_file_is_named() {
 #[test]
 fn an_emptied_file_is_named() {
     let victim = Victim::killed();
-    for name in ["log/db", "log/conf", "log.head", "FORMAT"] {
+    for name in ["log/1/db", "log/1/conf", "log.head", "FORMAT"] {
         let error = victim.must_refuse(name, |data| cut(&data.join(name), 0));
         assert!(error.to_string().contains(name), "{error}");
     }
@@ -241,7 +241,7 @@ fn an_older_copy_of_the_log_is_refused() {
     fs::remove_dir_all(data.join("log")).unwrap();
     copy_dir(&dir.path().join("old"), &data.join("log"));
     let error = open(&data).unwrap_err();
-    assert!(error.to_string().contains("log/db"), "{error}");
+    assert!(error.to_string().contains("log/1/db"), "{error}");
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn an_edit_through_the_store_is_found_and_its_position_named() {
     let edit = |what: &str, edit: &dyn Fn(&::sled::Db)| {
         let error = victim.must_refuse(what, |data| {
             let config =
-                ::sled::Config::new().path(data.join("log")).segment_size(8 << 20).flush_every_ms(None);
+                ::sled::Config::new().path(data.join("log/1")).segment_size(8 << 20).flush_every_ms(None);
             edit(&config.open().unwrap());
         });
         error.to_string()
@@ -298,7 +298,7 @@ fn an_edit_through_the_store_is_found_and_its_position_named() {
     let forged = edit("a frame forged", &|db| {
         let commits: Vec<_> = (0..10).map(|n| (Position(51 + n), small(7_000 + n))).collect();
         let frame = frame::pack(&commits).remove(0);
-        db.insert(frame.key(), frame.seal()).unwrap();
+        db.insert(frame.key(), frame.seal(0, frame::NO_FRAME).0).unwrap();
     });
     assert!(forged.contains("position"), "{forged}");
 }
@@ -308,12 +308,12 @@ fn what_a_kill_leaves_of_the_index_is_tolerated() {
     let victim = Victim::closed();
     victim
         .suffers("a torn index in the making", |data| {
-            fs::write(data.join("log/snap.0000000000FFFFFF.generating"), b"torn").unwrap();
+            fs::write(data.join("log/1/snap.0000000000FFFFFF.generating"), b"torn").unwrap();
         })
         .unwrap();
     victim
         .suffers("a torn index", |data| {
-            fs::write(data.join("log/snap.7FFFFFFFFFFFFFFF"), b"torn but renamed").unwrap();
+            fs::write(data.join("log/1/snap.7FFFFFFFFFFFFFFF"), b"torn but renamed").unwrap();
         })
         .unwrap();
 }
@@ -323,7 +323,7 @@ fn a_frame_damaged_while_the_log_is_open_is_named_and_stops_writing() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path()).unwrap();
     fill(&log);
-    log.store.db().insert(frame::key(Position(51)), &b"not a frame"[..]).unwrap();
+    log.store().db().insert(frame::key(Position(51)), &b"not a frame"[..]).unwrap();
     let error = log.read(Position(45), 100).unwrap_err();
     assert!(matches!(error, LogError::Corrupt { position: Position(51), .. }), "{error}");
     assert!(matches!(log.append(log.head().position, vec![small(900)]), Err(LogError::Stopped { .. })));

@@ -1,14 +1,17 @@
 //! A frame: the commits of one batch, or a part of it, in one value of the store.
 //!
 //! ```text
-//! offset  0        1                9               13                29
-//!         │version │ first position │ event count   │ check           │ commits …
-//!         │ u8 = 1 │ u64 BE         │ u32 BE        │ BLAKE3, 16 bytes│ (u32 BE length, bytes) each
+//! offset  0        1                9             13       21        37                53
+//!         │version │ first position │ event count │ term   │ previous│ check           │ commits …
+//!         │ u8 = 2 │ u64 BE         │ u32 BE      │ u64 BE │ 16 bytes│ BLAKE3, 16 bytes│ (u32 BE length, bytes) each
 //! ```
 //!
-//! The check covers all but itself. It finds what the store's own CRC-32 lets pass: a frame under another's
-//! key, a frame of an older file, an edit by hand. (It holds no secret: who edits can make a new one, and
-//! then the tree's root tells.)
+//! The check covers all but itself, and `previous` is the check of the frame before, so that each frame vouches for all
+//! in front of it. `term` counts leaderships where several machines write; 0 where one does. The check finds what the
+//! store's own CRC-32 lets pass: a frame under another's key, a frame of an older file, an edit by hand. (It holds no
+//! secret: who edits can make a new one, and then the tree's root tells.)
+//!
+//! Version 1 had neither term nor previous: the check at 13, the commits at 29.
 
 use crate::{
     codec,
@@ -20,10 +23,41 @@ use tenure_core::Position;
 /// under a quarter of a segment of 8 MiB; a larger one would go to a file in `blobs/`, which nothing syncs.
 pub(super) const MAX_FRAME_BYTES: usize = 100 * 1024 - 1;
 
-const VERSION: u8 = 1;
-const CONTEXT: &str = "tenure v1 frame";
-const CHECK_AT: usize = 13;
-const COMMITS_AT: usize = 29;
+/// Stands for a frame and, through `previous`, for all in front of it.
+pub(super) type Check = [u8; 16];
+
+/// What the first frame of a log has as its previous one.
+pub(super) const NO_FRAME: Check = [0; 16];
+
+/// Where the parts of a version are.
+struct Layout {
+    version: u8,
+    context: &'static str,
+    check_at: usize,
+    commits_at: usize,
+}
+
+const V1: Layout = Layout { version: 1, context: "tenure v1 frame", check_at: 13, commits_at: 29 };
+const V2: Layout = Layout { version: 2, context: "tenure v2 frame", check_at: 37, commits_at: 53 };
+const TERM_AT: usize = 13;
+const PREVIOUS_AT: usize = 21;
+
+impl Layout {
+    fn of(bytes: &[u8]) -> Result<&'static Self, String> {
+        match bytes.first().ok_or("the frame is cut short")? {
+            1 => Ok(&V1),
+            2 => Ok(&V2),
+            other => Err(format!("the frame has version {other}; this program reads versions up to 2")),
+        }
+    }
+
+    /// Over everything but the check itself.
+    fn check(&self, bytes: &[u8]) -> Check {
+        let mut hasher = blake3::Hasher::new_derive_key(self.context);
+        hasher.update(&bytes[..self.check_at]).update(&bytes[self.commits_at..]);
+        first_half(&hasher.finalize())
+    }
+}
 
 /// A frame that is being filled, or is ready to be stored under its first position.
 pub(super) struct Frame {
@@ -39,7 +73,7 @@ impl Frame {
     }
 
     fn begin(first: Position) -> Self {
-        Self { first, events: 0, bytes: vec![0; COMMITS_AT] }
+        Self { first, events: 0, bytes: vec![0; V2.commits_at] }
     }
 
     fn has_room_for(&self, commit: &EncodedCommit) -> bool {
@@ -53,14 +87,29 @@ impl Frame {
         self.bytes.extend_from_slice(&commit.bytes);
     }
 
-    /// Its bytes, header filled in.
-    pub(super) fn seal(mut self) -> Vec<u8> {
-        self.bytes[0] = VERSION;
+    /// Its bytes, header filled in, and its check.
+    pub(super) fn seal(mut self, term: u64, previous: Check) -> (Vec<u8>, Check) {
+        self.bytes[0] = V2.version;
         self.bytes[1..9].copy_from_slice(&self.first.0.to_be_bytes());
-        self.bytes[9..CHECK_AT].copy_from_slice(&self.events.to_be_bytes());
-        let check = check(&self.bytes);
-        self.bytes[CHECK_AT..COMMITS_AT].copy_from_slice(&check);
-        self.bytes
+        self.bytes[9..TERM_AT].copy_from_slice(&self.events.to_be_bytes());
+        self.bytes[TERM_AT..PREVIOUS_AT].copy_from_slice(&term.to_be_bytes());
+        self.bytes[PREVIOUS_AT..V2.check_at].copy_from_slice(&previous);
+        let check = V2.check(&self.bytes);
+        self.bytes[V2.check_at..V2.commits_at].copy_from_slice(&check);
+        (self.bytes, check)
+    }
+
+    /// Its bytes as a program of data format 1 wrote them.
+    #[cfg(test)]
+    pub(super) fn seal_as_version_1(self) -> Vec<u8> {
+        let mut bytes = vec![V1.version];
+        bytes.extend_from_slice(&self.first.0.to_be_bytes());
+        bytes.extend_from_slice(&self.events.to_be_bytes());
+        bytes.extend_from_slice(&NO_FRAME);
+        bytes.extend_from_slice(&self.bytes[V2.commits_at..]);
+        let check = V1.check(&bytes);
+        bytes[V1.check_at..V1.commits_at].copy_from_slice(&check);
+        bytes
     }
 }
 
@@ -91,28 +140,55 @@ pub(super) struct Opened<'b> {
     pub(super) next: Position,
     /// Each commit's first position and bytes.
     pub(super) commits: Vec<(Position, &'b [u8])>,
+    /// What the next frame has as its previous one.
+    pub(super) check: Check,
+    /// The check of the frame before; none in version 1.
+    pub(super) previous: Option<Check>,
+    /// The leadership in which it was written.
+    #[cfg(test)]
+    pub(super) term: u64,
+}
+
+impl<'b> Opened<'b> {
+    /// Each commit: its first position, the position after it, its bytes.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = (Position, Position, &'b [u8])> + use<'_, 'b> {
+        let ends = self.commits.iter().skip(1).map(|(first, _)| *first).chain([self.next]);
+        self.commits.iter().zip(ends).map(|((first, bytes), end)| (*first, end, *bytes))
+    }
 }
 
 /// Reads a stored value as the frame that must begin at `first`.
 pub(super) fn open(first: Position, bytes: &[u8]) -> Result<Opened<'_>, String> {
-    let (version, stated_first, events, stated_check) = header(bytes).ok_or("the frame is cut short")?;
-    if version != VERSION {
-        return Err(format!("the frame has version {version}; this program reads version {VERSION}"));
-    }
-    if stated_check != check(bytes) {
+    let layout = Layout::of(bytes)?;
+    let header = bytes.get(..layout.commits_at).ok_or("the frame is cut short")?;
+    let check = layout.check(bytes);
+    if header[layout.check_at..] != check {
         return Err("the frame's check does not match its bytes".to_owned());
     }
+    let stated_first = Position(number(&header[1..9]));
     if stated_first != first {
         return Err(format!("the frame says that it begins at {stated_first}"));
     }
-    let opened = commits(first, &bytes[COMMITS_AT..])?;
-    if opened.next != first.plus(u64::from(events)) {
+    let (commits, next) = commits(first, &bytes[layout.commits_at..])?;
+    let events = number(&header[9..TERM_AT]);
+    if next != first.plus(events) {
         return Err(format!("the frame says that it holds {events} events"));
     }
-    Ok(opened)
+    let chain = header.get(TERM_AT..V2.check_at).filter(|_| layout.version == V2.version);
+    let previous = chain.and_then(|chain| chain[8..].first_chunk().copied());
+    Ok(Opened {
+        next,
+        commits,
+        check,
+        previous,
+        #[cfg(test)]
+        term: chain.map_or(0, |chain| number(&chain[..8])),
+    })
 }
 
-fn commits(first: Position, mut rest: &[u8]) -> Result<Opened<'_>, String> {
+type Commits<'b> = (Vec<(Position, &'b [u8])>, Position);
+
+fn commits(first: Position, mut rest: &[u8]) -> Result<Commits<'_>, String> {
     let mut commits = Vec::new();
     let mut next = first;
     while let Some((length, after)) = rest.split_first_chunk::<4>() {
@@ -123,25 +199,14 @@ fn commits(first: Position, mut rest: &[u8]) -> Result<Opened<'_>, String> {
         rest = after;
     }
     if rest.is_empty() {
-        Ok(Opened { next, commits })
+        Ok((commits, next))
     } else {
         Err("bytes follow the last commit of the frame".to_owned())
     }
 }
 
-fn header(bytes: &[u8]) -> Option<(u8, Position, u32, [u8; 16])> {
-    let (version, rest) = bytes.split_first()?;
-    let (first, rest) = rest.split_first_chunk::<8>()?;
-    let (events, rest) = rest.split_first_chunk::<4>()?;
-    let (check, _) = rest.split_first_chunk::<16>()?;
-    Some((*version, Position(u64::from_be_bytes(*first)), u32::from_be_bytes(*events), *check))
-}
-
-/// Over everything but the check itself.
-fn check(bytes: &[u8]) -> [u8; 16] {
-    let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
-    hasher.update(&bytes[..CHECK_AT]).update(&bytes[COMMITS_AT..]);
-    first_half(&hasher.finalize())
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 #[cfg(test)]
@@ -151,14 +216,19 @@ mod tests {
 
     fn sealed(first: u64, commits: u64) -> Vec<u8> {
         let commits: Vec<_> = (0..commits).map(|n| (Position(first + n), samples::small(n))).collect();
-        pack(&commits).remove(0).seal()
+        pack(&commits).remove(0).seal(3, [9; 16]).0
+    }
+
+    fn sealed_before(first: u64, commits: u64) -> Vec<u8> {
+        let commits: Vec<_> = (0..commits).map(|n| (Position(first + n), samples::small(n))).collect();
+        pack(&commits).remove(0).seal_as_version_1()
     }
 
     #[test]
     fn a_frame_gives_back_what_was_put_in() {
         let bytes = sealed(5, 3);
         let opened = open(Position(5), &bytes).unwrap();
-        assert_eq!(opened.next, Position(8));
+        assert_eq!((opened.next, opened.term, opened.previous), (Position(8), 3, Some([9; 16])));
         for (n, (first, bytes)) in (0..).zip(opened.commits) {
             assert_eq!(first, Position(5 + n));
             assert_eq!(bytes, samples::small(n).bytes());
@@ -167,14 +237,24 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_and_every_cut_is_found() {
-        let bytes = sealed(5, 2);
-        for at in 0..bytes.len() {
-            let mut flipped = bytes.clone();
-            flipped[at] ^= 0x10;
-            assert!(open(Position(5), &flipped).is_err(), "bit in byte {at}");
-            assert!(open(Position(5), &bytes[..at]).is_err(), "cut at {at}");
+        for bytes in [sealed(5, 2), sealed_before(5, 2)] {
+            for at in 0..bytes.len() {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 0x10;
+                assert!(open(Position(5), &flipped).is_err(), "bit in byte {at}");
+                assert!(open(Position(5), &bytes[..at]).is_err(), "cut at {at}");
+            }
+            assert!(open(Position(6), &bytes).is_err(), "under another key");
         }
-        assert!(open(Position(6), &bytes).is_err(), "under another key");
+    }
+
+    /// Frames are never written again, so those of the first version are read for ever.
+    #[test]
+    fn a_frame_of_version_1_gives_back_what_was_put_in() {
+        let bytes = sealed_before(5, 3);
+        let opened = open(Position(5), &bytes).unwrap();
+        assert_eq!((opened.next, opened.term, opened.previous), (Position(8), 0, None));
+        assert_eq!(opened.ranges().count(), 3);
     }
 
     #[test]
@@ -182,7 +262,7 @@ mod tests {
         let commits: Vec<_> = (1..=3).map(|n| (Position(n), samples::largest(n))).collect();
         let frames = pack(&commits);
         assert_eq!(frames.len(), 3);
-        assert!(frames.into_iter().all(|frame| frame.seal().len() <= MAX_FRAME_BYTES));
+        assert!(frames.into_iter().all(|frame| frame.seal(0, NO_FRAME).0.len() <= MAX_FRAME_BYTES));
     }
 
     #[test]
@@ -193,7 +273,7 @@ mod tests {
         let mut next = Position(1);
         for frame in frames {
             assert_eq!(frame.first, next);
-            let bytes = frame.seal();
+            let (bytes, _) = frame.seal(0, NO_FRAME);
             assert!(bytes.len() <= MAX_FRAME_BYTES);
             next = open(next, &bytes).unwrap().next;
         }

@@ -63,7 +63,7 @@ fn killed_after(dir: &Path, batches: usize) -> u64 {
 
 fn check_history(dir: &Path, acknowledged: u64) {
     let mut next = 1;
-    let log = SledLog::open(dir, &mut |stored| {
+    let log = SledLog::open(dir, SegmentEvents::AsRecorded, &mut |stored| {
         let same = crate::encode(&stored.commit) == Ok(nth(next));
         next += 1;
         if same { Ok(()) } else { Err("is another commit".to_owned()) }

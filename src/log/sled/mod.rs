@@ -11,6 +11,7 @@
 //!   gives back;
 //! - after an error it may show what it has not written, so nothing is appended any more.
 
+mod data_dir;
 mod frame;
 mod guard;
 mod head_file;
@@ -18,18 +19,27 @@ mod open_error;
 mod opening;
 mod scan;
 mod store;
+mod store_files;
 
-use std::{io, path::Path, sync::OnceLock};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use parking_lot::{Mutex, RwLock};
 
 use self::{
+    data_dir::DataDir,
+    frame::Check,
     guard::{Failure, guarded},
-    head_file::{HeadFile, HeadRecord},
+    head_file::{HeadFile, HeadRecord, StoreRecord},
+    opening::record_at,
     store::Store,
 };
 use crate::{
-    EncodedCommit, EventLog, Head, LogError, Outcome, StoredBytes, StoredCommit, codec,
+    EncodedCommit, EventLog, Head, LogError, Outcome, SegmentEvents, StoredBytes, StoredCommit, codec,
+    ranges::Ranges,
     tail::{Staged, Tail},
 };
 use tenure_core::Position;
@@ -37,19 +47,38 @@ use tenure_core::Position;
 pub use self::open_error::OpenError;
 
 /// A log in `DATA/log/`, with its head also in `DATA/log.head`. One process at a time has it open.
+///
+/// Each part of the history that becomes a segment has a store of its own, so that it can go as a whole.
 #[derive(Debug)]
 pub struct SledLog {
-    store: Store,
+    /// In order; the last one is written to.
+    stores: RwLock<Vec<Arc<Range>>>,
     writer: Mutex<Writer>,
     head: RwLock<Head>,
     stopped: OnceLock<String>,
 }
 
+/// A store, with where it begins.
+#[derive(Debug)]
+struct Range {
+    first: Position,
+    store: Store,
+}
+
 #[derive(Debug)]
 struct Writer {
+    data: DataDir,
+    /// The one that is written to.
+    range: Arc<Range>,
     tail: Tail,
+    /// The check of the last frame.
+    check: Check,
     head_file: HeadFile,
-    frame_bytes: u64,
+    /// What the head record says of the store.
+    store: StoreRecord,
+    ranges: Ranges,
+    /// Whether the segment ends where the log does, so that what follows begins a store.
+    is_full: bool,
 }
 
 /// Why a batch is not durable.
@@ -60,11 +89,32 @@ enum Fault {
     Lasting(String),
 }
 
+impl Fault {
+    /// What passes is no matter only as long as nothing of the batch was written.
+    fn after(self, is_first: bool) -> Self {
+        match self {
+            Self::Passing(why) if !is_first => Self::Lasting(why),
+            Self::Passing(_) | Self::Lasting(_) => self,
+        }
+    }
+}
+
+/// A store that could not be made or opened: nothing was written to it yet, so the next batch may try again.
+fn passing(error: &OpenError) -> Fault {
+    Fault::Passing(format!("the next store cannot be made: {error}"))
+}
+
 impl From<String> for Fault {
     fn from(why: String) -> Self {
         Self::Lasting(why)
     }
 }
+
+/// What an insertion changes of the writer.
+type Mark = (Check, u64, Ranges, bool);
+
+/// A commit that was judged, at its first position.
+type Accepted = (Position, EncodedCommit);
 
 /// Takes the bytes of the commit at a position, and says how many events it has.
 type Take<'t> = dyn FnMut(Position, &[u8]) -> Result<usize, LogError> + 't;
@@ -81,14 +131,18 @@ impl SledLog {
     /// are removed; nothing else is changed by us.
     pub(crate) fn open(
         data_dir: &Path,
+        cut: SegmentEvents,
         fold: &mut dyn FnMut(StoredCommit) -> Result<(), String>,
     ) -> Result<Self, OpenError> {
-        let opened = opening::open(data_dir, fold)?;
-        let head = opened.tail.head();
-        let opening::Opened { store, tail, head_file, frame_bytes } = opened;
+        let opening::Opened { data, stores, tail, check, head_file, store, ranges, ends } =
+            opening::open(data_dir, cut, &mut |stored| fold(stored))?;
+        let range = Arc::clone(stores.last().expect("there is a store to write to"));
+        let is_full = ends.last() == Some(&tail.position());
+        let head = tail.head();
+        let writer = Writer { data, range, tail, check, head_file, store, ranges, is_full };
         Ok(Self {
-            store,
-            writer: Mutex::new(Writer { tail, head_file, frame_bytes }),
+            stores: RwLock::new(stores),
+            writer: Mutex::new(writer),
             head: RwLock::new(head),
             stopped: OnceLock::new(),
         })
@@ -111,7 +165,8 @@ impl SledLog {
     }
 
     fn try_settle(&self, writer: &mut Writer) -> Result<(), String> {
-        let record = self.barrier(*self.head.read(), writer.frame_bytes)?;
+        let store = StoreRecord { file_bytes: barrier(&writer.range.store)?, ..writer.store.clone() };
+        let record = writer.record_at(&self.head.read(), writer.check, store);
         let written = writer.head_file.write(record).and_then(|()| writer.head_file.sync());
         written.map_err(|error| format!("log.head cannot be written: {error}"))
     }
@@ -127,62 +182,48 @@ impl SledLog {
     }
 
     /// Brings what was staged to disk and writes the head record. Shows nothing to readers.
-    fn make_durable(&self, writer: &mut Writer, staged: &Staged) -> Result<u64, Fault> {
-        let mut frame_bytes = writer.frame_bytes;
-        let mut keys = Vec::new();
-        for frame in frame::pack(&staged.accepted) {
-            self.note_shrinking(writer)?;
-            let key = frame.key();
-            let value = frame.seal();
-            frame_bytes += value.len() as u64;
-            keys.push(key);
-            guarded(|| self.store.insert(&key, value)).map_err(|failure| self.take_back(&keys, &failure))?;
-        }
-        let record = self.barrier(staged.head(), frame_bytes)?;
-        // Behind the barrier: the record must never know more than the disk.
-        writer.head_file.write(record).map_err(|error| format!("log.head cannot be written: {error}"))?;
-        Ok(frame_bytes)
-    }
-
-    /// Removes the frames of a batch that met a want that passes: then nothing of it was written. What the store
-    /// does not let go of may be written with the next batch, so then the log stops.
-    fn take_back<K: AsRef<[u8]>>(&self, keys: &[K], failure: &Failure) -> Fault {
-        let why = failure.to_string();
-        let remove = || keys.iter().try_for_each(|key| self.store.db().remove(key).map(drop));
-        if failure.passes() && guarded(remove).is_ok() { Fault::Passing(why) } else { Fault::Lasting(why) }
-    }
-
-    /// When this has returned, everything inserted so far survives a power cut; gives the record that says
-    /// so.
-    fn barrier(&self, head: Head, frame_bytes: u64) -> Result<HeadRecord, String> {
-        let db_error = |error: io::Error| format!("{}: {error}", self.store.dir.join("db").display());
-        guarded(|| self.store.db().flush()).map_err(|failure| failure.to_string())?;
-        // Before the sync, which makes this length durable too.
-        let file_bytes = self.store.len().map_err(db_error)?;
-        self.store.sync().map_err(db_error)?;
-        self.store.assert_no_blobs()?;
-        Ok(HeadRecord {
-            position: head.position,
-            recorded_at: head.recorded_at,
-            root: head.root,
-            frame_bytes,
-            file_bytes,
-        })
-    }
-
-    /// Writes down, durably, that the store's file has become shorter, before it can grow again.
     ///
-    /// sled cuts free segments off the end of its file, at a multiple of the segment size and in a thread
-    /// of its own. The check at start takes a shorter file for damage unless its length is such a multiple.
-    /// So a file that was cut and has grown since must not meet a record from before the cut. After a cut
-    /// sled first fills the free segment that it always keeps; so looking before each frame is soon enough.
-    fn note_shrinking(&self, writer: &mut Writer) -> Result<(), String> {
-        let file_bytes = self.store.len().map_err(|error| error.to_string())?;
-        let Some(record) = writer.head_file.record().filter(|record| file_bytes < record.file_bytes) else {
-            return Ok(());
-        };
-        let written = writer.head_file.write(HeadRecord { file_bytes, ..record });
-        written.and_then(|()| writer.head_file.sync()).map_err(|error| error.to_string())
+    /// A frame never crosses the end of a segment: what is behind it begins the next store.
+    fn make_durable(&self, writer: &mut Writer, staged: &Staged) -> Result<(), Fault> {
+        let mut rest = staged.accepted.as_slice();
+        let mut is_first = true;
+        while !rest.is_empty() {
+            if writer.is_full {
+                self.begin_store(writer, &staged.end_before(rest)).map_err(|fault| fault.after(is_first))?;
+            }
+            let before = writer.mark();
+            let (part, behind) = writer.part(rest);
+            if let Err(fault) = writer.insert(part) {
+                writer.return_to(before);
+                return Err(fault.after(is_first));
+            }
+            (rest, is_first) = (behind, false);
+        }
+        let file_bytes = barrier(&writer.range.store)?;
+        let store = StoreRecord { file_bytes, ..writer.store.clone() };
+        // Behind the barrier: the record must never know more than the disk.
+        let record = writer.record_at(&staged.head(), writer.check, store);
+        writer.head_file.write(record).map_err(|error| format!("log.head cannot be written: {error}"))?;
+        Ok(())
+    }
+
+    /// Begins the store of the next segment, behind this end of the log: when the head record names it durably, and
+    /// not before, it may be written to.
+    fn begin_store(&self, writer: &mut Writer, end: &Tail) -> Result<(), Fault> {
+        let files = writer.data.store(writer.store.number + 1);
+        let made = if files.dir.exists() { Ok(()) } else { files.make() }.and_then(|()| files.open());
+        let store = made.map_err(|error| passing(&error))?;
+        let file_bytes = barrier(&writer.range.store)?;
+        let before = StoreRecord { file_bytes, ..writer.store.clone() };
+        let fresh = StoreRecord::new(before.number + 1, end.clone(), writer.check);
+        let record = writer.record_at(&end.head(), writer.check, fresh.clone());
+        let record = HeadRecord { segment_events: writer.ranges.events(), ..record };
+        let written = writer.head_file.write(record).and_then(|()| writer.head_file.sync());
+        written.map_err(|error| format!("log.head cannot be written: {error}"))?;
+        writer.range = Arc::new(Range { first: end.position().next(), store });
+        (writer.store, writer.is_full) = (fresh, false);
+        self.stores.write().push(Arc::clone(&writer.range));
+        Ok(())
     }
 
     /// A store that cannot give back what it took is not written to any more.
@@ -192,30 +233,17 @@ impl SledLog {
 
     /// Hands over the bytes of each commit that [`EventLog::read`] promises, which gives back how many events it has.
     fn try_read(&self, after: Position, max_events: usize, take: &mut Take<'_>) -> Result<(), LogError> {
-        let head = self.head().position;
-        if after >= head || max_events == 0 {
+        let last = self.head().position;
+        if after >= last {
             return Ok(());
         }
-        let mut events = 0;
-        let mut next = after.next();
-        let mut frames = self.store.frames_from(next)?;
-        while events < max_events && next <= head {
-            let (first, bytes) = frames.next(next)?;
-            let corrupt = |why: String| LogError::Corrupt { position: first, why };
-            if first > next {
-                return Err(LogError::Corrupt {
-                    position: next,
-                    why: "the store has no frame for it".to_owned(),
-                });
+        let mut reading = Reading { next: after.next(), last, wanted: max_events };
+        let stores = self.stores.read().clone();
+        for (index, range) in stores.iter().enumerate() {
+            let end = stores.get(index + 1).map_or(reading.last.next(), |next| next.first);
+            if reading.next < end {
+                reading.read(range, end, take)?;
             }
-            let frame = frame::open(first, &bytes).map_err(corrupt)?;
-            let ends = frame.commits.iter().skip(1).map(|(first, _)| *first).chain([frame.next]);
-            for ((first, bytes), end) in frame.commits.iter().zip(ends) {
-                if end > next && events < max_events {
-                    events += take(*first, bytes)?;
-                }
-            }
-            next = next.max(frame.next);
         }
         Ok(())
     }
@@ -224,21 +252,144 @@ impl SledLog {
     fn try_read_commits(&self, positions: &[Position], take: &mut Take<'_>) -> Result<(), LogError> {
         let head = self.head().position;
         let there = positions.iter().copied().filter(|position| (Position(1)..=head).contains(position));
+        let stores = self.stores.read().clone();
         let mut wanted = there.peekable();
         while let Some(position) = wanted.peek().copied() {
-            let (first, bytes) = self.store.frames_from(position)?.next(position)?;
+            let range = &stores[stores.partition_point(|range| range.first <= position).saturating_sub(1)];
+            let (first, bytes) = range.store.frames_from(position)?.next(position)?;
             let frame = frame::open(first, &bytes);
             let frame = frame.map_err(|why| LogError::Corrupt { position: first, why })?;
-            let ends = frame.commits.iter().skip(1).map(|(first, _)| *first).chain([frame.next]);
-            for ((first, bytes), end) in frame.commits.iter().zip(ends) {
-                if wanted.next_if(|position| *position >= *first && *position < end).is_some() {
+            for (first, end, bytes) in frame.ranges() {
+                if wanted.next_if(|position| *position >= first && *position < end).is_some() {
                     while wanted.next_if(|position| *position < end).is_some() {}
-                    take(*first, bytes)?;
+                    take(first, bytes)?;
                 }
             }
             if wanted.peek() == Some(&position) {
                 return Err(LogError::Corrupt { position, why: "the store has no frame for it".to_owned() });
             }
+        }
+        Ok(())
+    }
+}
+
+impl Writer {
+    /// The head record of a log that ends like this.
+    fn record_at(&self, head: &Head, check: Check, store: StoreRecord) -> HeadRecord {
+        let before = self.head_file.record().expect("a start writes one");
+        record_at(head, check, before, store)
+    }
+
+    /// What the next insertion changes.
+    fn mark(&self) -> Mark {
+        (self.check, self.store.frame_bytes, self.ranges.clone(), self.is_full)
+    }
+
+    /// As it was before an insertion that was taken back.
+    fn return_to(&mut self, mark: Mark) {
+        (self.check, self.store.frame_bytes, self.ranges, self.is_full) = mark;
+    }
+
+    /// The commits up to the end of the segment, and those behind it. Notes that it is full.
+    fn part<'c>(&mut self, commits: &'c [Accepted]) -> (&'c [Accepted], &'c [Accepted]) {
+        let last = |(first, commit): &Accepted| Position(first.0 + commit.count() - 1);
+        let ends = commits.iter().position(|it| self.ranges.take(last(it), it.1.bytes.len()));
+        self.is_full = ends.is_some();
+        commits.split_at(ends.map_or(commits.len(), |index| index + 1))
+    }
+
+    fn insert(&mut self, commits: &[Accepted]) -> Result<(), Fault> {
+        let mut keys = Vec::new();
+        for frame in frame::pack(commits) {
+            self.note_shrinking()?;
+            let key = frame.key();
+            let (value, check) = frame.seal(0, self.check);
+            let bytes = value.len() as u64;
+            keys.push(key);
+            guarded(|| self.range.store.insert(&key, value))
+                .map_err(|failure| take_back(&self.range.store, &keys, &failure))?;
+            self.check = check;
+            self.store.frame_bytes += bytes;
+        }
+        Ok(())
+    }
+
+    /// Writes down, durably, that the store's file has become shorter, before it can grow again.
+    ///
+    /// sled cuts free segments off the end of its file, at a multiple of the segment size and in a thread
+    /// of its own. The check at start takes a shorter file for damage unless its length is such a multiple.
+    /// So a file that was cut and has grown since must not meet a record from before the cut. After a cut
+    /// sled first fills the free segment that it always keeps; so looking before each frame is soon enough.
+    fn note_shrinking(&mut self) -> Result<(), String> {
+        let file_bytes = self.range.store.len().map_err(|error| error.to_string())?;
+        let record = self.head_file.record().filter(|record| file_bytes < record.store.file_bytes);
+        let Some(record) = record else { return Ok(()) };
+        let store = StoreRecord { file_bytes, ..record.store.clone() };
+        let written = self.head_file.write(HeadRecord { store, ..record.clone() });
+        written.and_then(|()| self.head_file.sync()).map_err(|error| error.to_string())
+    }
+}
+
+/// Removes the frames of a batch that met a want that passes: then nothing of it was written. What the store
+/// does not let go of may be written with the next batch, so then the log stops.
+fn take_back<K: AsRef<[u8]>>(store: &Store, keys: &[K], failure: &Failure) -> Fault {
+    let why = failure.to_string();
+    let remove = || keys.iter().try_for_each(|key| store.db().remove(key).map(drop));
+    if failure.passes() && guarded(remove).is_ok() { Fault::Passing(why) } else { Fault::Lasting(why) }
+}
+
+/// When this has returned, everything inserted so far survives a power cut; gives the length of the store's file.
+fn barrier(store: &Store) -> Result<u64, String> {
+    let db_error = |error: io::Error| format!("{}: {error}", store.dir.join("db").display());
+    guarded(|| store.db().flush()).map_err(|failure| failure.to_string())?;
+    // Before the sync, which makes this length durable too.
+    let file_bytes = store.len().map_err(db_error)?;
+    store.sync().map_err(db_error)?;
+    store.assert_no_blobs()?;
+    Ok(file_bytes)
+}
+
+/// A reading, from one store to the next.
+struct Reading {
+    next: Position,
+    last: Position,
+    /// So many events are still wanted.
+    wanted: usize,
+}
+
+impl Reading {
+    /// Goes on through the part of a store that ends before `end`.
+    fn read(&mut self, range: &Range, end: Position, take: &mut Take<'_>) -> Result<(), LogError> {
+        if self.wanted == 0 || self.next > self.last {
+            return Ok(());
+        }
+        let mut frames = range.store.frames_from(self.next)?;
+        while self.wanted > 0 && self.next <= self.last && self.next < end {
+            let (first, bytes) = frames.next(self.next)?;
+            if first > self.next {
+                let why = "the store has no frame for it".to_owned();
+                return Err(LogError::Corrupt { position: self.next, why });
+            }
+            let frame = frame::open(first, &bytes);
+            let frame = frame.map_err(|why| LogError::Corrupt { position: first, why })?;
+            for (first, end, bytes) in frame.ranges() {
+                self.offer(first, end, bytes, take)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a commit that is wanted; passes by one that is not.
+    fn offer(
+        &mut self,
+        first: Position,
+        end: Position,
+        bytes: &[u8],
+        take: &mut Take<'_>,
+    ) -> Result<(), LogError> {
+        if end > self.next && self.wanted > 0 {
+            self.wanted = self.wanted.saturating_sub(take(first, bytes)?);
+            self.next = end;
         }
         Ok(())
     }
@@ -258,8 +409,7 @@ impl EventLog for SledLog {
             return Ok(Outcome::Appended);
         }
         match self.make_durable(&mut writer, &staged) {
-            Ok(frame_bytes) => {
-                writer.frame_bytes = frame_bytes;
+            Ok(()) => {
                 *self.head.write() = staged.head();
                 writer.tail.admit(staged);
                 Ok(Outcome::Appended)
@@ -321,6 +471,8 @@ impl Drop for SledLog {
     }
 }
 
+#[cfg(test)]
+mod cuts;
 #[cfg(test)]
 mod damage;
 #[cfg(test)]

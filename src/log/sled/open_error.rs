@@ -51,6 +51,14 @@ pub enum OpenError {
         /// What is wrong.
         why: String,
     },
+    /// The history was first cut by another number of events, and every part of it must be cut by the same.
+    #[error("log.segment_events is {asked}, but this log is cut by {recorded} events: set it to {recorded}")]
+    CutOtherwise {
+        /// What the setting says.
+        asked: u64,
+        /// By how many events the log is cut.
+        recorded: u64,
+    },
     /// The operating system refused.
     #[error("{}: {source}", path.display())]
     Io {

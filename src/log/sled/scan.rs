@@ -1,10 +1,17 @@
 //! The one reading of the whole log at a start: every frame, every commit, and the whole against the head
 //! record.
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use super::{OpenError, frame, head_file::HeadRecord, open_error::damaged, store::Store};
-use crate::{Head, StoredCommit, tail::Tail};
+use super::{
+    OpenError,
+    frame::{self, Check},
+    head_file::HeadRecord,
+    open_error::damaged,
+    store::Store,
+    store_files::StoreFiles,
+};
+use crate::{Head, StoredCommit, ranges::Ranges, tail::Tail};
 use tenure_core::Position;
 
 /// A scan keeps every page that it read, whatever the cache's capacity (1.98 GB were seen after 2 GB of
@@ -12,92 +19,103 @@ use tenure_core::Position;
 /// allocator got back serves the next part, and a start needs no more memory for a longer history.
 const REOPEN_EVERY_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What has been read, and the store that it was read from.
-pub(super) struct Scanned {
-    pub(super) store: Store,
+/// What is done with each commit.
+pub(super) type Fold<'f> = dyn FnMut(StoredCommit) -> Result<(), String> + 'f;
+
+/// The reading, store after store.
+pub(super) struct Scan<'s> {
+    record: &'s HeadRecord,
+    fold: &'s mut Fold<'s>,
+    /// How far it has come.
     pub(super) tail: Tail,
-    pub(super) frame_bytes: u64,
+    /// The check of the last frame, where it is known.
+    pub(super) check: Option<Check>,
+    pub(super) ranges: Ranges,
+    /// Where segments end, in order.
+    pub(super) ends: Vec<Position>,
+    /// The file that is read, for errors.
+    db: PathBuf,
 }
 
-/// Reads everything that the store holds and hands each commit to `fold`. `db` names the store in errors.
-pub(super) fn scan(
-    mut store: Store,
-    reopen: &dyn Fn(Store) -> Result<Store, OpenError>,
-    db: &Path,
-    record: HeadRecord,
-    fold: &mut dyn FnMut(StoredCommit) -> Result<(), String>,
-) -> Result<Scanned, OpenError> {
-    let mut scan = Scan { db, record, tail: Tail::new(), frame_bytes: 0, last_frame: None };
-    scan.compare_with_record()?;
-    while scan.part(&store, fold)? == Part::More {
-        store = reopen(store)?;
-    }
-    scan.check_end()?;
-    Ok(Scanned { store, tail: scan.tail, frame_bytes: scan.frame_bytes })
-}
-
-struct Scan<'d> {
-    /// The store's file, for errors.
-    db: &'d Path,
-    record: HeadRecord,
-    tail: Tail,
-    frame_bytes: u64,
-    /// Where the last frame begins that was read.
+/// How far one store was read.
+struct Part {
+    /// Where its last frame begins that was read.
     last_frame: Option<Position>,
+    frame_bytes: u64,
+    is_all: bool,
 }
 
-#[derive(PartialEq, Eq)]
-enum Part {
-    More,
-    Last,
-}
-
-impl Scan<'_> {
-    /// Goes on where the part before has stopped.
-    fn part(
-        &mut self,
-        store: &Store,
-        fold: &mut dyn FnMut(StoredCommit) -> Result<(), String>,
-    ) -> Result<Part, OpenError> {
-        let enough = self.frame_bytes + REOPEN_EVERY_BYTES;
-        let mut frames = store.frames_after(self.last_frame);
-        while self.frame_bytes < enough {
-            let Some((first, bytes)) = frames.try_next().map_err(|why| self.damaged(why))? else {
-                return Ok(Part::Last);
-            };
-            self.frame(first, &bytes, fold)?;
-        }
-        Ok(Part::More)
+impl<'s> Scan<'s> {
+    pub(super) fn new(record: &'s HeadRecord, ranges: Ranges, fold: &'s mut Fold<'s>) -> Self {
+        let check = Some(frame::NO_FRAME);
+        Self { record, fold, tail: Tail::new(), check, ranges, ends: Vec::new(), db: PathBuf::new() }
     }
 
-    fn frame(
-        &mut self,
-        first: Position,
-        bytes: &[u8],
-        fold: &mut dyn FnMut(StoredCommit) -> Result<(), String>,
-    ) -> Result<(), OpenError> {
-        if first != self.next() {
-            return Err(self.damaged(format!("is missing; the next frame begins at {first}")));
+    /// Reads everything that this store holds; gives it back with the sum of its frames.
+    pub(super) fn store(&mut self, files: &StoreFiles) -> Result<(Store, u64), OpenError> {
+        self.db.clone_from(&files.db);
+        if files.number == self.record.store.number {
+            self.check = self.check.or(Some(self.record.store.base_check));
         }
-        for (first, bytes) in frame::open(first, bytes).map_err(|why| self.damaged(why))?.commits {
-            self.follow(first, bytes, fold)?;
-            self.compare_with_record()?;
+        self.compare_with_record()?;
+        let mut store = files.open()?;
+        let mut part = Part { last_frame: None, frame_bytes: 0, is_all: false };
+        self.part(&store, &mut part)?;
+        while !part.is_all {
+            store = files.reopen(store)?;
+            self.part(&store, &mut part)?;
         }
-        self.last_frame = Some(first);
-        self.frame_bytes += bytes.len() as u64;
+        Ok((store, part.frame_bytes))
+    }
+
+    /// Goes on where the part before has stopped.
+    fn part(&mut self, store: &Store, part: &mut Part) -> Result<(), OpenError> {
+        let enough = part.frame_bytes + REOPEN_EVERY_BYTES;
+        let mut frames = store.frames_after(part.last_frame);
+        while part.frame_bytes < enough {
+            let Some((first, bytes)) = frames.try_next().map_err(|why| self.damaged(why))? else {
+                part.is_all = true;
+                return Ok(());
+            };
+            self.frame(first, &bytes)?;
+            part.last_frame = Some(first);
+            part.frame_bytes += bytes.len() as u64;
+        }
         Ok(())
     }
 
-    fn follow(
-        &mut self,
-        first: Position,
-        bytes: &[u8],
-        fold: &mut dyn FnMut(StoredCommit) -> Result<(), String>,
-    ) -> Result<(), OpenError> {
+    fn frame(&mut self, first: Position, bytes: &[u8]) -> Result<(), OpenError> {
+        if first != self.next() {
+            return Err(self.damaged(format!("is missing; the next frame begins at {first}")));
+        }
+        let frame = frame::open(first, bytes).map_err(|why| self.damaged(why))?;
+        if let (Some(stated), Some(known)) = (frame.previous, self.check)
+            && stated != known
+        {
+            return Err(self.damaged("the frame does not continue the one before it".to_owned()));
+        }
+        for (first, _, bytes) in frame.ranges() {
+            self.follow(first, bytes)?;
+            self.compare_with_record()?;
+        }
+        self.check = Some(frame.check);
+        if self.tail.position() == self.record.position
+            && self.record.check.is_some_and(|is| is != frame.check)
+        {
+            let why = "the frame up to here is not the one that log.head was written of";
+            return Err(damaged(&self.db, Some(self.tail.position()), why));
+        }
+        Ok(())
+    }
+
+    fn follow(&mut self, first: Position, bytes: &[u8]) -> Result<(), OpenError> {
         let stored = StoredCommit::decode(first, bytes).map_err(|error| self.damaged(error.to_string()))?;
         let followed = self.tail.follow(stored.commit.recorded_at, &stored.record_hashes);
-        followed.map_err(|error| damaged(self.db, Some(first), &error.to_string()))?;
-        fold(stored).map_err(|why| damaged(self.db, Some(first), &why))
+        followed.map_err(|error| damaged(&self.db, Some(first), &error.to_string()))?;
+        if self.ranges.take(self.tail.position(), bytes.len()) {
+            self.ends.push(self.tail.position());
+        }
+        (self.fold)(stored).map_err(|why| damaged(&self.db, Some(first), &why))
     }
 
     fn next(&self) -> Position {
@@ -115,12 +133,13 @@ impl Scan<'_> {
                 "the log up to here is not the one that log.head was written of: root {root}, there {}",
                 self.record.root
             );
-            return Err(damaged(self.db, Some(position), &why));
+            return Err(damaged(&self.db, Some(position), &why));
         }
         Ok(())
     }
 
-    fn check_end(&self) -> Result<(), OpenError> {
+    /// That the log is no shorter than it was.
+    pub(super) fn check_end(&self) -> Result<(), OpenError> {
         if self.tail.position() < self.record.position {
             let known = self.record.position;
             return Err(self.damaged(format!("is missing, and all after it; the log had {known} events")));
@@ -130,6 +149,6 @@ impl Scan<'_> {
 
     /// At the next position.
     fn damaged(&self, why: String) -> OpenError {
-        OpenError::Damaged { path: self.db.to_owned(), position: Some(self.next()), why }
+        OpenError::Damaged { path: self.db.clone(), position: Some(self.next()), why }
     }
 }

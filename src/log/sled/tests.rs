@@ -9,7 +9,25 @@ use crate::{
 };
 
 pub(super) fn open(dir: &Path) -> Result<SledLog, OpenError> {
-    SledLog::open(dir, &mut |_| Ok(()))
+    SledLog::open(dir, SegmentEvents::AsRecorded, &mut |_| Ok(()))
+}
+
+impl SledLog {
+    /// The store that is written to.
+    pub(super) fn store(&self) -> StoreInUse {
+        StoreInUse(Arc::clone(&self.writer.lock().range))
+    }
+}
+
+/// Keeps it, but not the writer.
+pub(super) struct StoreInUse(Arc<Range>);
+
+impl std::ops::Deref for StoreInUse {
+    type Target = Store;
+
+    fn deref(&self) -> &Store {
+        &self.0.store
+    }
 }
 
 #[test]
@@ -40,7 +58,7 @@ fn a_start_hands_over_every_commit_in_order() {
         folded.push(stored);
         Ok(())
     };
-    drop(SledLog::open(dir.path(), fold).unwrap());
+    drop(SledLog::open(dir.path(), SegmentEvents::AsRecorded, fold).unwrap());
     assert_eq!(folded, history);
 }
 
@@ -52,7 +70,7 @@ fn a_start_stops_where_the_fold_does() {
     drop(log);
     let fold =
         &mut |stored: StoredCommit| if stored.first == Position(4) { Err("no".to_owned()) } else { Ok(()) };
-    let error = SledLog::open(dir.path(), fold).unwrap_err();
+    let error = SledLog::open(dir.path(), SegmentEvents::AsRecorded, fold).unwrap_err();
     assert!(matches!(error, OpenError::Damaged { position: Some(Position(4)), .. }), "{error}");
 }
 
@@ -74,7 +92,7 @@ fn after_a_failed_write_nothing_is_written_and_reading_goes_on() {
     let log = open(dir.path()).unwrap();
     append_all(&log, (0..10).map(small).collect());
     let head = log.head();
-    log.store.faults.next_sync_fails();
+    log.store().faults.next_sync_fails();
     assert_eq!(log.append(head.position, vec![small(20)]), Ok(Outcome::Unknown));
     for _ in 0..3 {
         assert!(matches!(log.append(head.position, vec![small(30)]), Err(LogError::Stopped { .. })));
@@ -98,7 +116,7 @@ fn a_moment_without_descriptors_writes_nothing_and_stops_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path()).unwrap();
     append_all(&log, (0..10).map(small).collect());
-    log.store.faults.next_insert_lacks_descriptors();
+    log.store().faults.next_insert_lacks_descriptors();
     // The next batch is another one, and must not find frames of this one.
     let error = log.append(Position(10), (20..420).map(small).collect()).unwrap_err();
     assert!(matches!(error, LogError::Exhausted { .. }), "{error}");
@@ -114,7 +132,7 @@ fn a_moment_without_descriptors_writes_nothing_and_stops_nothing() {
 fn a_value_in_blobs_stops_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path()).unwrap();
-    std::fs::write(dir.path().join("log/blobs/123"), b"x").unwrap();
+    std::fs::write(dir.path().join("log/1/blobs/123"), b"x").unwrap();
     assert_eq!(log.append(Position::ZERO, vec![small(1)]), Ok(Outcome::Unknown));
     assert!(log.stopped().unwrap().contains("blobs"));
 }
@@ -128,7 +146,7 @@ fn the_largest_frames_do_not_reach_blobs() {
         append_all(&log, (n * 20..n * 20 + 20).map(largest).collect());
     }
     log.close().unwrap();
-    assert_eq!(std::fs::read_dir(dir.path().join("log/blobs")).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(dir.path().join("log/1/blobs")).unwrap().count(), 0);
     // More than the start reads through one handle.
     let mut next = 0;
     let fold = &mut |stored: StoredCommit| {
@@ -136,7 +154,7 @@ fn the_largest_frames_do_not_reach_blobs() {
         next += 1;
         Ok(())
     };
-    let log = SledLog::open(dir.path(), fold).unwrap();
+    let log = SledLog::open(dir.path(), SegmentEvents::AsRecorded, fold).unwrap();
     assert_eq!(next, 1200);
     assert_eq!(log.head().position, Position(1200));
     assert_eq!(log.read(Position(1198), 10).unwrap().len(), 2);
@@ -147,9 +165,9 @@ fn a_new_data_directory_is_marked_and_a_foreign_one_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()).unwrap());
     let format = dir.path().join("FORMAT");
-    assert_eq!(std::fs::read_to_string(&format).unwrap(), "tenure-data 1\n");
+    assert_eq!(std::fs::read_to_string(&format).unwrap(), "tenure-data 2\n");
     for (content, words) in
-        [("tenure-data 2\n", "newer"), ("hello\n", "no data directory"), ("", "no data directory")]
+        [("tenure-data 3\n", "newer"), ("hello\n", "no data directory"), ("", "no data directory")]
     {
         std::fs::write(&format, content).unwrap();
         let error = open(dir.path()).unwrap_err();
@@ -163,8 +181,8 @@ fn a_new_data_directory_is_marked_and_a_foreign_one_refused() {
 fn an_interrupted_first_start_is_completed() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()).unwrap());
-    std::fs::rename(dir.path().join("log"), dir.path().join("log.new")).unwrap();
-    std::fs::write(dir.path().join("log.new/conf"), b"seg").unwrap();
+    std::fs::rename(dir.path().join("log/1"), dir.path().join("log/1.new")).unwrap();
+    std::fs::write(dir.path().join("log/1.new/conf"), b"seg").unwrap();
     let log = open(dir.path()).unwrap();
     append_all(&log, vec![small(1)]);
     drop(log);

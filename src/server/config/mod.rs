@@ -34,6 +34,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// `data.reserve`, in bytes; 0 is off.
     pub data_reserve: u32,
+    /// `log.segment_events`
+    pub segment_events: u32,
     /// `session.*`, `limits.*`, `subjects.*`, `renewal.*`, `sliding.*`
     pub policy: Policy,
     /// `idempotency.*`
@@ -158,6 +160,7 @@ impl Default for Config {
             },
             data_dir: PathBuf::from("./tenure-data"),
             data_reserve: 67_108_864,
+            segment_events: 250_000,
             policy: Policy::default(),
             idempotency: Idempotency { window: Seconds(600), max: 1_000_000 },
             keys_overlap: None,

@@ -55,7 +55,7 @@ const fn setting(name: &'static str, kind: Kind, doc: &'static str) -> Setting {
 }
 
 /// Every setting there is.
-pub static SETTINGS: [Setting; 41] = [
+pub static SETTINGS: [Setting; 42] = [
     setting(
         "server.listen",
         Kind::Address(|config| &mut config.server.listen),
@@ -91,6 +91,11 @@ pub static SETTINGS: [Setting; 41] = [
         "data.reserve",
         Kind::Count(0, u32::MAX, |config| &mut config.data_reserve),
         "Room on the disk that is kept for revocations, suspensions and rotations, in bytes; 0 keeps none.",
+    ),
+    setting(
+        "log.segment_events",
+        Kind::Count(1_000, u32::MAX, |config| &mut config.segment_events),
+        "By how many events the history is cut into segments; a log that is cut once stays with its number.",
     ),
     setting(
         "session.ttl",

@@ -51,6 +51,7 @@ fn every_setting_has_a_place_of_its_own() {
         ("server.keep_alive", "20"),
         ("data.dir", "/var/lib/tenure"),
         ("data.reserve", "134217728"),
+        ("log.segment_events", "100000"),
         ("session.ttl", "3600"),
         ("session.ttl_max", "90000"),
         ("session.max_renewals", "3"),

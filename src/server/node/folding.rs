@@ -10,7 +10,7 @@ use crate::authority::IdempotencyTable;
 use crate::projections::Projections;
 use tenure_audit::Nodes;
 use tenure_core::{Event, Position, Stream, SubjectEvent, SubjectId, state::State};
-use tenure_log::{EventLog, SledLog, StoredCommit};
+use tenure_log::{EventLog, SegmentEvents, SledLog, StoredCommit};
 
 /// What a start makes of the log.
 pub(super) struct Folded {
@@ -91,10 +91,11 @@ fn stands_on(snapshot: &Snapshot, stored: &StoredCommit) -> bool {
 
 pub(super) fn open_log(
     data: &Path,
+    cut: SegmentEvents,
     table: &dyn Fn() -> IdempotencyTable,
 ) -> Result<(SledLog, Folded), StartError> {
     let mut folding = Folding::new(table(), snapshot::load(data));
-    match tenure_log::open(data, &mut |stored| folding.add(&stored)) {
+    match tenure_log::open_cut(data, cut, &mut |stored| folding.add(&stored)) {
         Ok(log) if folding.snapshot.is_none() => return Ok((log, folding.folded)),
         // A snapshot is only ever written of what is durable, so what the log lacks was cut off.
         Ok(log) => {
@@ -107,6 +108,6 @@ pub(super) fn open_log(
     }
     tracing::warn!("the snapshot does not belong to this log; the log is folded whole");
     let mut folding = Folding::new(table(), None);
-    let log = tenure_log::open(data, &mut |stored| folding.add(&stored))?;
+    let log = tenure_log::open_cut(data, cut, &mut |stored| folding.add(&stored))?;
     Ok((log, folding.folded))
 }
