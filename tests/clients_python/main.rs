@@ -44,6 +44,16 @@ impl Tools {
         assert!(ended.status.success(), "{command:?}\n{said}");
         said
     }
+
+    /// Runs its own tests; what they measured is shown.
+    #[track_caller]
+    fn test(&self, which: &str) {
+        let arguments: Vec<_> = ["-s"].into_iter().chain(which.split(' ')).collect();
+        let said = self.run("pytest", &arguments);
+        for line in said.lines().filter(|line| line.ends_with(" lost") || line.ends_with(" s")) {
+            say(&format!("python: {}", line.trim_start_matches('.')));
+        }
+    }
 }
 
 fn root() -> &'static Path {
@@ -59,31 +69,36 @@ fn the_python_client_is_linted_and_its_types_are_checked() {
 }
 
 #[test]
-fn the_python_client_is_a_wheel_with_its_types() {
+fn the_python_client_is_a_wheel_that_installs_with_its_types() {
     let Some(tools) = Tools::find("the wheel of the Python client") else { return };
-    let wheels = tempfile::tempdir().unwrap();
-    let into = wheels.path().display().to_string();
+    let place = tempfile::tempdir().unwrap();
+    let into = place.path().display().to_string();
     tools.run("python", &["-m", "build", "--wheel", "--no-isolation", "--outdir", &into]);
-    let wheel = std::fs::read_dir(wheels.path()).unwrap().next().unwrap().unwrap().path();
-    let files = tools.run("python", &["-m", "zipfile", "--list", &wheel.display().to_string()]);
-    assert!(files.contains("tenure/py.typed") && files.contains("tenure/hold.py"), "{files}");
+    let wheel = std::fs::read_dir(&place).unwrap().next().unwrap().unwrap().path().display().to_string();
+    tools.run("python", &["-m", "pip", "install", "-q", "--no-deps", "--target", &into, &wheel]);
+    let import = format!(
+        "import sys; sys.path.insert(0, {into:?}); import tenure, tenure.fastapi; print(tenure.__file__)"
+    );
+    let found = tools.run("python", &["-P", "-c", &import]);
+    assert_eq!(Path::new(found.trim()), place.path().join("tenure/__init__.py"));
+    assert!(place.path().join("tenure/py.typed").exists());
 }
 
 #[test]
 fn processes_of_the_python_client_share_a_session_for_a_week_and_are_killed_in_between() {
     let Some(tools) = Tools::find("the week of the Python client") else { return };
-    let said = tools.run("pytest", &["-s", "tests/test_week.py", "tests/test_crash.py"]);
-    for line in said.lines().filter(|line| line.ends_with("replies lost")) {
-        say(&format!("python: {line}"));
-    }
+    tools.test("tests/test_week.py tests/test_crash.py");
+}
+
+#[test]
+fn the_python_client_holds_sessions_hears_of_their_ends_and_does_what_its_pages_say() {
+    let Some(tools) = Tools::find("the holder of the Python client") else { return };
+    tools.test("tests/test_hold.py tests/test_push.py tests/test_pages.py");
 }
 
 #[test]
 fn the_python_client_passes_its_other_tests() {
-    let Some(tools) = Tools::find("the tests of the Python client") else { return };
-    let others = ["--ignore=tests/test_week.py", "--ignore=tests/test_crash.py"];
-    let said = tools.run("pytest", &others);
-    for line in said.lines().filter(|line| line.contains("revocation to refusal")) {
-        say(&format!("python: {line}"));
-    }
+    let Some(tools) = Tools::find("the other tests of the Python client") else { return };
+    let those = ["week", "crash", "hold", "push", "pages"];
+    tools.test(&those.map(|name| format!("--ignore=tests/test_{name}.py")).join(" "));
 }
