@@ -6,7 +6,10 @@ export default tseslint.config(
   tseslint.configs.stylisticTypeChecked,
   {
     languageOptions: {
-      parserOptions: { project: ["tsconfig.json", "test/tsconfig.json"], tsconfigRootDir: import.meta.dirname },
+      parserOptions: {
+        project: ["tsconfig.json", "test/tsconfig.json"],
+        tsconfigRootDir: new URL(".", import.meta.url).pathname,
+      },
     },
     rules: {
       "@typescript-eslint/dot-notation": "off",

@@ -1,5 +1,6 @@
 /** Single calls, typed both ways. */
 
+import { webcrypto } from "#crypto";
 import { addressOf } from "./address.js";
 import type {
   AccessToken,
@@ -177,7 +178,7 @@ export class Client {
 
 /** 32 hexadecimal digits that nothing else has. */
 export function freshKey(): string {
-  return crypto.randomUUID().replaceAll("-", "");
+  return webcrypto.randomUUID().replaceAll("-", "");
 }
 
 /** A refusal that names a moment is for its caller to wait for. */

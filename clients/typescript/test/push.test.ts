@@ -26,7 +26,7 @@ async function watched(server: Server, fateOf: () => Fate): Promise<{ proxy: Pro
 
 const worst = (millis: number[]): number => Math.max(...millis);
 const told = (what: string, millis: number[]): void => {
-  const [median, last] = [millis.toSorted((a, b) => a - b)[Math.floor(millis.length / 2)] ?? 0, worst(millis)];
+  const [median, last] = [[...millis].sort((a, b) => a - b)[Math.floor(millis.length / 2)] ?? 0, worst(millis)];
   console.log(`${what}: median ${median.toFixed(0)}, worst ${last.toFixed(0)} ms`);
 };
 

@@ -3,6 +3,7 @@
  * from our own keys only. <https://github.com/paseto-standard/paseto-spec>, <https://github.com/paseto-standard/paserk>
  */
 
+import { webcrypto } from "#crypto";
 import { blake2b } from "./blake2b.js";
 import { concat, fromBase64Url, textOf, toBase64Url, utf8 } from "./bytes.js";
 
@@ -17,7 +18,7 @@ const SIGNATURE = 64;
 export interface PublicKey {
   /** Its PASERK id, `k4.pid.…`, computed from the key: one key cannot be shown under another's name. */
   readonly id: string;
-  readonly key: Awaited<ReturnType<typeof crypto.subtle.importKey>>;
+  readonly key: Awaited<ReturnType<typeof webcrypto.subtle.importKey>>;
 }
 
 /** The key of a PASERK `k4.public` text; undefined when it is none. */
@@ -25,7 +26,7 @@ export async function publicKeyOf(paserk: string): Promise<PublicKey | undefined
   const bytes = paserk.startsWith("k4.public.") ? fromBase64Url(paserk.slice("k4.public.".length)) : undefined;
   if (bytes?.length !== 32) return undefined;
   try {
-    const key = await crypto.subtle.importKey("raw", bytes, "Ed25519", true, ["verify"]);
+    const key = await webcrypto.subtle.importKey("raw", bytes, "Ed25519", true, ["verify"]);
     return { id: idOf(paserk), key };
   } catch {
     return undefined;
@@ -71,7 +72,7 @@ export class UntrustedToken {
   /** Its payload, when this key signed it and nothing was touched since. */
   async open(key: PublicKey): Promise<string | undefined> {
     const signed = authenticated(utf8.encode(HEADER), this.#message, this.#footer, new Uint8Array());
-    const isGenuine = await crypto.subtle.verify("Ed25519", key.key, this.#signature, signed);
+    const isGenuine = await webcrypto.subtle.verify("Ed25519", key.key, this.#signature, signed);
     return isGenuine ? textOf(this.#message) : undefined;
   }
 }

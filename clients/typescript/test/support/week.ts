@@ -11,8 +11,6 @@ import type { Server } from "./server.js";
 export const SEED = 0x007e_0075;
 /** Four hours: 100 renewals at most are enough for a week, at 50 % of the period each. */
 export const TTL = 14_400;
-/** So far the clock moves at a time, in seconds; between a `renewAt` and the end of the period are 48 minutes at least. */
-export const STEP = 600;
 export const WEEK = 7 * 86_400;
 
 export const lossy = (lost: { count: number }): (() => "pass" | "loseReply") => {

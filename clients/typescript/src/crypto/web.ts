@@ -1,0 +1,2 @@
+/** What every JavaScript runtime has by that name. */
+export const webcrypto = globalThis.crypto;
