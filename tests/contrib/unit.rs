@@ -52,6 +52,32 @@ fn systemd_finds_no_fault_with_the_unit() {
     assert!(is_good && !said.contains("tenure"), "{said}");
 }
 
+/// The unit on the page named a program without its folder, ran it as root, and no one had asked systemd about it.
+#[test]
+fn systemd_finds_no_fault_with_the_units_of_agents() {
+    let page = file("docs/client.md");
+    let shown = page.split("```ini\n").nth(1).unwrap().split("```").next().unwrap();
+    let template = file("contrib/systemd/tenure-agent@.service");
+    let directory = tempfile::tempdir().unwrap();
+    for (name, unit, agent) in [
+        ("agent-7.service", shown, "/usr/local/bin/agent-7"),
+        ("tenure-agent@a.service", &*template, "/usr/local/bin/%i"),
+    ] {
+        assert!(unit.contains("ExecStart=/usr/local/bin/tenure run ") && unit.contains(agent), "{name}");
+        assert!(unit.contains("\nUser=") || unit.contains("\nDynamicUser=yes"), "{name} runs as root");
+        assert_eq!(values(unit, "RestartPreventExitStatus"), ["3"], "{name}");
+        let unit = unit.replace("/usr/local/bin/tenure", BINARY).replace(agent, "/bin/true");
+        let path = directory.path().join(name);
+        fs::write(&path, unit).unwrap();
+        let arguments = ["verify", "--man=no", path.to_str().unwrap()];
+        let Some((is_good, said)) = analyze("the systemd units of agents", &arguments, directory.path())
+        else {
+            return;
+        };
+        assert!(is_good && !said.contains("agent"), "{said}");
+    }
+}
+
 /// 0 is sealed off, 10 wide open. What is left is the network, which a server needs.
 #[test]
 fn the_unit_exposes_little() {
