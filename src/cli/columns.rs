@@ -156,6 +156,8 @@ impl Column {
     }
 }
 
+/// The text of a line begins before it.
+const MARGIN: usize = 40;
 /// Fewer characters of an id are not shown.
 const SHORTEST_ID: usize = 8;
 
@@ -228,6 +230,34 @@ pub(super) struct Look {
     pub(super) is_headless: bool,
 }
 
+/// How many columns the terminal has; none where there is none.
+pub(super) fn terminal_width() -> Option<usize> {
+    Table::new().width().map(usize::from)
+}
+
+/// A long line over several, each but the first below the text of it: behind its position and its moment.
+pub(super) fn wrapped(line: &str, width: Option<usize>) -> String {
+    let Some(width) = width.filter(|width| *width > 40 && line.chars().count() > *width) else {
+        return line.to_owned();
+    };
+    let margin = line.char_indices().take(MARGIN).map(|(at, _)| at).last().unwrap_or(0);
+    let start = line[..margin].rfind("  ").map_or(0, |at| at + 2);
+    let (mut whole, mut column) = (line[..start].to_owned(), start);
+    for (index, word) in line[start..].split(' ').enumerate() {
+        let length = word.chars().count();
+        if index > 0 && column + 1 + length > width {
+            whole.extend(["\n", &" ".repeat(start)]);
+            column = start;
+        } else if index > 0 {
+            whole.push(' ');
+            column += 1;
+        }
+        whole.push_str(word);
+        column += length;
+    }
+    whole
+}
+
 fn blank_table(colors: bool) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -296,6 +326,19 @@ mod tests {
     fn session() -> Value {
         json!({"sessionId": "s1", "status": "ACTIVE", "expiresAt": "2026-11-21T01:35:00.000Z",
                "scopes": ["a", "b"], "device": null, "metadata": {"k": 1}})
+    }
+
+    #[test]
+    fn a_long_line_goes_on_below_its_own_text() {
+        let line =
+            "     6  2026-11-22T01:00:00.000Z  It began, for subject payments-bot, and was created by a key.";
+        assert_eq!(
+            wrapped(line, Some(70)),
+            "     6  2026-11-22T01:00:00.000Z  It began, for subject payments-bot,\n                                  \
+             and was created by a key."
+        );
+        assert_eq!(wrapped(line, None), line);
+        assert_eq!(wrapped("short", Some(80)), "short");
     }
 
     #[test]

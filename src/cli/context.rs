@@ -24,34 +24,33 @@ const DEFAULT_URL: &str = "http://127.0.0.1:7300";
 
 /// Options that every command takes.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Address of the server [default: that of the context or of the session file, else http://127.0.0.1:7300]
-    #[arg(long, global = true, value_name = "URL", env = "TENURE_URL", value_parser = checked_url)]
+    /// Server, or TENURE_URL [default: http://127.0.0.1:7300]
+    #[arg(long, global = true, hide = true, value_name = "URL", env = "TENURE_URL", value_parser = checked_url)]
     url: Option<String>,
 
-    /// API key to show to the server; a process list shows it too, so prefer --key-file
-    #[arg(long, global = true, value_name = "KEY", env = "TENURE_KEY", hide_env_values = true)]
+    /// API key, or TENURE_KEY; process lists show it
+    #[arg(long, global = true, hide = true, value_name = "KEY", env = "TENURE_KEY", hide_env_values = true)]
     key: Option<Secret>,
 
-    /// File that holds the API key, such as DATA/admin.key; wins over TENURE_KEY
-    #[arg(long, global = true, value_name = "FILE")]
+    /// File with the API key; wins over TENURE_KEY
+    #[arg(long, global = true, hide = true, value_name = "FILE")]
     key_file: Option<PathBuf>,
 
-    /// Context to use: a server and its key file, see `tenure context`
-    #[arg(long, global = true, value_name = "NAME", env = "TENURE_CONTEXT")]
+    /// Context, or TENURE_CONTEXT: a server and its key file
+    #[arg(long, global = true, hide = true, value_name = "NAME", env = "TENURE_CONTEXT")]
     context: Option<String>,
 
-    /// Send keys and tokens unencrypted, by http:// to another host
-    #[arg(long, global = true, env = "TENURE_ALLOW_PLAINTEXT", value_parser = FalseyValueParser::new())]
+    /// Send keys and tokens unencrypted to http:// hosts
+    #[arg(long, global = true, hide = true, env = "TENURE_ALLOW_PLAINTEXT", value_parser = FalseyValueParser::new())]
     allow_plaintext: bool,
 
     /// Form of the data on stdout
-    #[arg(short, long, global = true, value_name = "FORM", value_enum, default_value_t)]
+    #[arg(short, long, global = true, hide = true, value_name = "FORM", value_enum, default_value_t)]
     output: Form,
 
-    /// Use no colours, even on a terminal; NO_COLOR does the same
-    #[arg(long, global = true)]
+    /// Use no colours; NO_COLOR and TERM=dumb do the same
+    #[arg(long, global = true, hide = true)]
     no_color: bool,
 }
 

@@ -1,6 +1,6 @@
 //! `tenure events`
 
-use clap::Args;
+use clap::{Args, builder::PossibleValuesParser};
 use serde_json::Value;
 
 use super::{
@@ -13,14 +13,16 @@ use super::{
     output::{Column, Format},
     pages::{self, Paging},
 };
+use tenure_core::EventKind;
 
 /// What is recorded, oldest first, with what happened in words. `-o wide` shows the kinds and whole ids.
 ///
 /// Example: tenure events --subject night-bot --last 20
 #[derive(Debug, Args)]
 pub(crate) struct Events {
-    /// Only these kinds, such as SessionCreated,SessionRevoked
-    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    /// Only these kinds, separated by commas
+    #[arg(long, value_name = "KIND", value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(EventKind::ALL.map(EventKind::name)))]
     kinds: Vec<String>,
 
     /// Only events about this subject

@@ -57,9 +57,7 @@ pub(crate) fn follow(
     in_words: impl Fn(&Value) -> Painted,
 ) -> Result<(), Failure> {
     if cli.output.format() == Format::Json {
-        return Err(Failure::Usage(
-            "a stream has no end and so is no JSON document: use -o jsonl".to_owned(),
-        ));
+        return Err(Failure::Usage("a stream has no end: use -o jsonl".to_owned()));
     }
     let mut stream = Stream { request, last: None, wait: FIRST_WAIT, was_lost: false };
     loop {
@@ -108,7 +106,7 @@ impl Stream {
                 self.last = Some(heard.to_owned());
             } else if let Some(data) = line.strip_prefix("data: ") {
                 let item = digits::read(data)
-                    .ok_or_else(|| cli.client.strange(200, "an item of the stream is no JSON"))?;
+                    .ok_or_else(|| cli.client.strange(200, "an item of the stream is not JSON"))?;
                 take(&item)?;
                 self.last = id.take();
             }

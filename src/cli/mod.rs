@@ -29,8 +29,10 @@ mod find;
 mod flags;
 mod follow;
 mod happened;
+mod help;
 mod introspect;
 mod keys;
+mod man;
 mod moments;
 mod output;
 mod overwrite;
@@ -63,9 +65,9 @@ use self::{context::Global, failure::Failure, flags::Typed};
 
 pub use self::failure::Exit;
 
-/// The event-sourced session authority: issues, checks, renews, revokes and explains sessions.
+/// The session authority: issues, checks, renews, revokes and explains sessions.
 #[derive(Debug, Parser)]
-#[command(name = "tenure", version, arg_required_else_help = true, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(name = "tenure", version = VERSION, arg_required_else_help = true, max_term_width = 100, after_help = AFTER_HELP)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -73,10 +75,14 @@ struct Cli {
     command: Command,
 }
 
+/// With the commit, where the build knows it.
+const VERSION: &str = env!("TENURE_VERSION");
+
 const AFTER_HELP: &str = "\
 Exit codes:
-  0 ok · 1 usage · 2 server or network · 3 refused by policy · 4 not found · 5 conflict
-  6 verification failed; tenure run: that of the command, 3 if it was ended with its session
+  0 ok · 1 usage · 2 server or network · 3 refused by policy · 4 not found
+  5 conflict · 6 verification failed
+  tenure run: that of the command, 3 if it was ended with its session
 
 Examples:
   tenure serve --data ./tenure-data
@@ -85,43 +91,43 @@ Examples:
   tenure session create agent-7 --ttl 1h --token-file agent-7.token
   tenure session renew --token-file agent-7.token
   tenure session list --subject agent-7
-  tenure run --subject agent-7 --ttl 1h --session-file agent-7.session -- ./agent";
+  tenure run --subject agent-7 --session-file agent-7.session -- ./agent";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the authority
     Serve(serve::ServeArgs),
-    /// Try it: a throw-away authority, and with --demo a night in two minutes
+    /// Start a throw-away authority; --demo shows a night on it
     Dev(dev::Dev),
-    /// Put, change, show and list subjects; end their sessions
+    /// Manage subjects: register, change, suspend, log out, erase
     #[command(subcommand)]
     Subject(subject::Subject),
-    /// Create, show, list, renew and revoke sessions
+    /// Manage sessions: create, list, renew, use, revoke, explain
     #[command(subcommand)]
     Session(session::Session),
-    /// Veto a renewal: the session ends; without a name, list what can be vetoed
+    /// Veto a renewal, or list those that can be vetoed
     Veto(veto::Veto),
     /// Run a command with a session that is kept renewed
     Run(Box<run::Run>),
-    /// Say whether tokens are live, and whose
+    /// Check whether tokens are active and who holds them
     Introspect(introspect::Introspect),
     /// Read the recorded events
     Events(events::Events),
-    /// Replay any moment, and prove that the history is true
+    /// Replay, explain and prove the history
     #[command(subcommand)]
     Audit(Box<audit::Audit>),
-    /// Follow the notices: each renewal, refusal and end as it happens
+    /// Show each renewal, refusal and end as it happens
     Watch(watch::Watch),
-    /// Create, list and revoke API keys
+    /// Manage API keys
     #[command(subcommand)]
     Credential(credential::Credential),
-    /// List the public keys of access tokens; replace the keys of tokens
+    /// List the public keys of access tokens; rotate token keys
     #[command(subcommand)]
     Keys(keys::Keys),
-    /// Tell the news by HTTP requests: add, list, remove and test webhooks
+    /// Manage webhooks
     #[command(subcommand)]
     Webhook(webhook::Webhook),
-    /// Show which server is asked, and the role, name and owner of the key
+    /// Show the server, and the role, name and owner of the key
     Whoami,
     /// Keep servers and key files under names
     #[command(subcommand)]
@@ -130,11 +136,13 @@ enum Command {
     Clock(clock::Clock),
     /// Check the server, the key and the clocks; show the settings
     Doctor(doctor::Doctor),
-    /// Measure how fast the authority is here
+    /// Measure how fast the authority is on this host
     #[command(subcommand)]
     Bench(bench::Bench),
     /// Print a completion script for a shell
     Completions(completions::Completions),
+    /// Print the manual page, or write a page for each command
+    Man(man::Manual),
 }
 
 impl Command {
@@ -152,17 +160,23 @@ impl Command {
             Self::Clock(clock) => clock.run(&global.context()?),
             Self::Introspect(introspect) => introspect.run(&global.context()?),
             Self::Events(events) => events.run(&global.context()?),
-            Self::Audit(audit) => audit.run(global),
+            Self::Audit(audit) => return audit.run(global),
             Self::Watch(watch) => watch.run(&global.context()?),
             Self::Credential(credential) => credential.run(global),
             Self::Keys(keys) => keys.run(&global.context()?),
             Self::Webhook(webhook) => webhook.run(&global.context()?),
             Self::Doctor(doctor) => doctor.run(global),
             Self::Bench(bench) => bench.run(global),
-            Self::Completions(completions) => completions.run(&mut Cli::command()),
+            Self::Completions(completions) => completions.run(),
+            Self::Man(manual) => manual.run(global.output(), command()),
         };
         done.map(|()| Exit::Ok as u8)
     }
+}
+
+/// The tree of commands, as it is parsed, shown and completed.
+fn command() -> clap::Command {
+    help::dressed(Cli::command())
 }
 
 /// Runs the command that these arguments name (the first is the program's own name).
@@ -172,6 +186,14 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let args: Vec<_> = args.into_iter().collect();
+    match completions::answer(&args, command) {
+        Ok(false) => {}
+        Ok(true) => return Exit::Ok as u8,
+        Err(error) => {
+            output::usage(&error);
+            return Exit::Usage as u8;
+        }
+    }
     let cli = match parse(&args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -194,11 +216,11 @@ fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
 const TYPED_TOGETHER: [(&str, &str); 2] = [("key", "key_file"), ("token", "token_file")];
 
 fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
-    let matches = Cli::command().try_get_matches_from(args).map_err(|error| as_typed(args, error))?;
+    let matches = command().try_get_matches_from(args).map_err(|error| as_typed(args, error))?;
     for (one, other) in TYPED_TOGETHER {
         if was_typed(&matches, one) && was_typed(&matches, other) {
             let both = format!("--{} cannot be used with --{}", one, other.replace('_', "-"));
-            return Err(Cli::command().error(ErrorKind::ArgumentConflict, both));
+            return Err(command().error(ErrorKind::ArgumentConflict, both));
         }
     }
     Cli::from_arg_matches(&matches)
@@ -206,7 +228,7 @@ fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
 
 /// The same error without what is in the environment, which a usage line would show as needed.
 fn as_typed(args: &[OsString], error: clap::Error) -> clap::Error {
-    let again = without_environment(Cli::command()).try_get_matches_from(args);
+    let again = without_environment(command()).try_get_matches_from(args);
     again.err().filter(|again| again.kind() == error.kind()).unwrap_or(error)
 }
 
@@ -235,7 +257,7 @@ mod tests {
 
     #[test]
     fn the_tree_is_sound() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
@@ -249,7 +271,7 @@ mod tests {
                 check(inner);
             }
         }
-        check(&Cli::command());
+        check(&command());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{
     ambient,
-    columns::{Look, plain, rows, table},
+    columns::{Look, plain, rows, table, terminal_width, wrapped},
     complaint::{failure_document, failure_in_words},
     digits,
     failure::Failure,
@@ -178,7 +178,10 @@ impl Output {
     /// One thing that is told in words: `lines` for people, the record for programs.
     pub(crate) fn told(self, record: &Value, lines: &[String]) -> Result<(), Failure> {
         match self.format {
-            Format::Table => lines.iter().try_for_each(|line| stdout(&harmless(line))),
+            Format::Table => {
+                let width = if self.is_for_people() { terminal_width() } else { None };
+                lines.iter().try_for_each(|line| stdout(&wrapped(&harmless(line), width)))
+            }
             Format::Json => stdout(&digits::pretty(record)),
             Format::Jsonl => stdout(&digits::compact(record)),
         }

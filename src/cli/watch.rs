@@ -2,7 +2,7 @@
 
 mod words;
 
-use clap::Args;
+use clap::{Args, builder::PossibleValuesParser};
 
 use super::{
     client::Request,
@@ -12,14 +12,16 @@ use super::{
     follow::{Begin, follow},
     output::Format,
 };
+use tenure_core::webhook::NoticeKind;
 
 /// Each renewal, refusal and end in a line, by the local clock on a terminal and in UTC elsewhere.
 ///
 /// Example: tenure watch --subject night-bot --since 1h
 #[derive(Debug, Args)]
 pub(crate) struct Watch {
-    /// Only these kinds, such as SESSION_RENEWED,SESSION_RENEWAL_REJECTED
-    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    /// Only these kinds, separated by commas
+    #[arg(long, value_name = "KIND", value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(NoticeKind::ALL.map(NoticeKind::name)))]
     kinds: Vec<String>,
 
     /// Only notices about this subject

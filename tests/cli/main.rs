@@ -5,6 +5,7 @@
 mod contexts;
 mod dev;
 mod ground;
+mod help;
 mod moments;
 mod names;
 #[path = "../http/server.rs"]

@@ -35,9 +35,10 @@ fn known() -> Vec<Known> {
 fn subcommands(help: &str) -> impl Iterator<Item = String> {
     let list = help.split("\nCommands:\n").nth(1).unwrap_or_default();
     let lines = list.lines().take_while(|line| !line.is_empty());
-    // A line that is indented further continues the one above it.
+    // A line that is indented further continues the one above it; a line without two columns is the head of a group.
     let names = lines.filter_map(|line| {
-        line.strip_prefix("  ")?.split_whitespace().next().filter(|_| !line.starts_with("   "))
+        let entry = line.strip_prefix("    ").or_else(|| line.strip_prefix("  "))?;
+        entry.split_once("  ").map(|(name, _)| name).filter(|name| !name.is_empty() && !name.contains(' '))
     });
     names.filter(|name| *name != "help").map(str::to_owned).collect::<Vec<_>>().into_iter()
 }

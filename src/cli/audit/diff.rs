@@ -42,7 +42,7 @@ const COLUMNS: &[Column] = &[
 impl Diff {
     pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
         if self.earlier > self.later {
-            let why = format!("A must not be behind B: {} is behind {}", self.earlier, self.later);
+            let why = format!("A must not be after B, but {} is after {}", self.earlier, self.later);
             return Err(Failure::Usage(why));
         }
         let mut replays =

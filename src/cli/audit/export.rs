@@ -49,7 +49,7 @@ pub(crate) struct Export {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
-    /// The authority's verifier key, from somebody you trust: what is written must be signed by it
+    /// The authority's verifier key, from a source you trust: what is written must be signed by it
     #[arg(long, value_name = "VKEY")]
     verifier_key: Option<VerifierKey>,
 
@@ -69,20 +69,33 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Export {
+    /// Of the whole history of a server, or of a stopped one's directory.
+    pub(super) fn whole(to_file: &Path, data: Option<&Path>, key: Option<&VerifierKey>) -> Self {
+        Self {
+            to_file: to_file.to_owned(),
+            from: None,
+            to: None,
+            data: data.map(Path::to_owned),
+            verifier_key: key.cloned(),
+            heads: None,
+        }
+    }
+
+    /// Writes the file, and reads it once more; nothing is left of one that does not prove itself.
+    pub(super) fn write(&self, global: &Global) -> Result<Verdict, Failure> {
+        let file = self.create()?;
+        self.fill(global, file).and_then(|()| self.verified()).inspect_err(|_| {
+            // Half an export is of no use to anybody.
+            drop(fs::remove_file(&self.to_file));
+        })
+    }
+
     pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
         if self.heads.is_some() && self.data.is_none() && self.verifier_key.is_none() {
             return Err(Failure::Usage("--heads needs --verifier-key, or --data".to_owned()));
         }
-        let file = self.create()?;
-        let written = self.fill(global, file).and_then(|()| self.verified());
-        match written {
-            Ok(verdict) => self.tell(global.output(), verdict),
-            Err(failure) => {
-                // Half an export is of no use to anybody.
-                drop(fs::remove_file(&self.to_file));
-                Err(failure)
-            }
-        }
+        let verdict = self.write(global)?;
+        self.tell(global.output(), verdict)
     }
 
     /// Ids of subjects are in it: nobody else's business.

@@ -14,7 +14,7 @@ use tenure_audit::{SignedHead, VerifierKey, known::heads_in, verify::Trust};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What is trusted")]
 pub(super) struct Known {
-    /// The authority's verifier key, from somebody you trust; without it the history's own word is taken
+    /// The authority's verifier key, from a source you trust; without it the history's own word is taken
     #[arg(long, value_name = "VKEY")]
     verifier_key: Option<VerifierKey>,
 
@@ -31,6 +31,11 @@ pub(super) struct Trusted {
 }
 
 impl Known {
+    /// The key, if one was brought.
+    pub(super) const fn key(&self) -> Option<&VerifierKey> {
+        self.verifier_key.as_ref()
+    }
+
     pub(super) fn read(&self) -> Result<Trusted, Failure> {
         let key = self.verifier_key.clone();
         let (Some(path), Some(known)) = (&self.heads, &key) else {

@@ -1,5 +1,6 @@
 //! `tenure audit …`: on a running server, on the data directory of a stopped one, or on an export.
 
+mod ask;
 mod diff;
 mod export;
 mod found;
@@ -19,34 +20,41 @@ mod what_if;
 
 use clap::Subcommand;
 
-use super::{context::Global, failure::Failure};
+use super::{
+    context::Global,
+    failure::{Exit, Failure},
+};
 
 /// The commands about evidence.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
-    /// Check that a history is true and whole; otherwise name the first position that is not
+    /// Ask whether a subject was entitled at a time: yes (exit 0) or no (exit 3), and why
+    Ask(ask::Ask),
+    /// Verify that a history is untampered and whole, or name the first position that is not
     Verify(verify::Verify),
-    /// Fold the state anew, up to a time or position
+    /// Rebuild the state at a time or position
     Replay(replay::Replay),
-    /// Tell a session's story: each event, the reason of each refusal, what is possible next
+    /// Tell a session's story, with the rule behind each refusal
     Show(show::Show),
-    /// Tell what two positions differ in
+    /// Compare the state at two positions
     Diff(diff::Diff),
-    /// Tell what would have gone otherwise under other limits
+    /// Replay the history under other limits
     WhatIf(what_if::WhatIf),
-    /// Write an export: a file that proves itself
+    /// Write an export that can be verified offline
     Export(export::Export),
-    /// Make a data directory of an export, for auditors; it gets no keys
+    /// Import an export into a new data directory, without keys
     Import(import::Import),
     /// Prove that an event is in the history
     Prove(prove::Prove),
-    /// Print the verifier key, to be written down outside and brought along later
+    /// Print the verifier key, to be kept elsewhere
     Key(key::Key),
 }
 
 impl Audit {
-    pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
-        match self {
+    /// What the process is to exit with.
+    pub(crate) fn run(self, global: &Global) -> Result<u8, Failure> {
+        let done = match self {
+            Self::Ask(ask) => return ask.run(global),
             Self::Verify(verify) => verify.run(global),
             Self::Replay(replay) => replay.run(global),
             Self::Show(show) => show.run(global),
@@ -56,6 +64,7 @@ impl Audit {
             Self::Import(import) => import.run(global),
             Self::Prove(prove) => prove.run(global),
             Self::Key(key) => key.run(global),
-        }
+        };
+        done.map(|()| Exit::Ok as u8)
     }
 }

@@ -60,7 +60,7 @@ const OUTCOME: &[Column] = &[
 ];
 
 const SESSIONS: &[Column] = &[
-    Column::plain("SESSION", "sessionId"),
+    Column::id("SESSION", "sessionId"),
     Column::plain("SUBJECT", "subjectId"),
     Column::state("STATUS", "status"),
     Column::end("EXPIRES", "expiresAt"),

@@ -90,7 +90,7 @@ fn known(live: &Value) -> Live {
 }
 
 /// `last` is when the last event was recorded, where the story is judged at the server's now.
-fn lines(story: &Story, last: Option<Timestamp>) -> Vec<String> {
+pub(super) fn lines(story: &Story, last: Option<Timestamp>) -> Vec<String> {
     let session = &story.session;
     let mut lines = vec![format!("Session {} of {}", session.session_id, session.subject_id), String::new()];
     for chapter in &story.chapters {

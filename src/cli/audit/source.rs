@@ -45,6 +45,16 @@ impl Source {
         self.data.as_deref()
     }
 
+    /// An export.
+    pub(super) fn of_file(path: &Path) -> Self {
+        Self { file: Some(path.to_owned()), data: None }
+    }
+
+    /// The export, when it is one.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
     /// Whether it is a running server.
     pub(super) const fn is_server(&self) -> bool {
         self.file.is_none() && self.data.is_none()

@@ -18,7 +18,7 @@ use tenure_core::Timestamp;
 /// Arguments of `tenure audit what-if`.
 #[derive(Debug, Args)]
 pub(crate) struct WhatIf {
-    /// TOML file with the settings of session.*, limits.* and renewal.* that shall be other than they were
+    /// TOML file with the settings of session.*, limits.* and renewal.* to replay with
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
 

@@ -14,6 +14,7 @@ pub(crate) enum Credential {
     /// Create an API key; it is shown once
     Create(create::Create),
     /// List API keys, without the keys themselves
+    #[command(alias = "ls")]
     List(list::List),
     /// Revoke an API key
     Revoke(revoke::Revoke),

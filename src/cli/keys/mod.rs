@@ -10,9 +10,9 @@ use super::{context::Context, failure::Failure, output::Column};
 /// The commands about the keys of tokens.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Keys {
-    /// List the public keys with which access tokens are judged
+    /// List the public keys that verify access tokens
     List,
-    /// Let a new key seal session tokens, or sign access tokens
+    /// Rotate the key that seals session tokens, or the one that signs access tokens
     Rotate(rotate::Rotate),
 }
 

@@ -201,14 +201,14 @@ fn object(text: &str) -> Result<Value, String> {
     match serde_json::from_str(text) {
         Ok(object @ Value::Object(_)) => Ok(object),
         Ok(_) => Err("must be a JSON object, such as {\"job\": 7}".to_owned()),
-        Err(error) => Err(format!("is no JSON: {error}")),
+        Err(error) => Err(format!("is not JSON: {error}")),
     }
 }
 
 /// For clap: a JSON object, as it was written.
 fn written_object(text: &str) -> Result<Box<RawValue>, String> {
     object(text)?;
-    serde_json::from_str(text).map_err(|error| format!("is no JSON: {error}"))
+    serde_json::from_str(text).map_err(|error| format!("is not JSON: {error}"))
 }
 
 /// For clap: a JSON object, or the name of a file that holds one. No file's name begins with a brace here.

@@ -25,6 +25,7 @@ pub(crate) enum Session {
     /// Create a session; its token is shown once
     Create(Box<create::Create>),
     /// List sessions, newest first
+    #[command(alias = "ls")]
     List(list::List),
     /// Show a session
     Show(show::Show),
@@ -40,9 +41,9 @@ pub(crate) enum Session {
     Revoke(Box<revoke::Revoke>),
     /// Use a session, if its constraints allow it
     Usage(usage::Usage),
-    /// Exchange the session's token for one that anybody judges with a public key
+    /// Mint an access token, which services verify offline with a public key
     AccessToken(access_token::AccessToken),
-    /// Record now which sessions have ended by themselves; it is done every second anyway
+    /// Record which sessions have expired; the server does so every second
     Cleanup,
 }
 

@@ -17,13 +17,14 @@ use super::{context::Context, failure::Failure, output::Column};
 /// The commands about subjects.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Subject {
-    /// Register a subject, or replace what is known of it
+    /// Register a subject, or replace all its attributes
     Put(put::Put),
-    /// Change what is named of a subject, and leave the rest
+    /// Change single attributes of a subject
     Set(set::Set),
     /// Show a subject
     Show(show::Show),
     /// List subjects
+    #[command(alias = "ls")]
     List(list::List),
     /// Suspend a subject: none of its sessions works, and it gets no new one
     Suspend(suspend::Suspend),
@@ -31,7 +32,7 @@ pub(crate) enum Subject {
     Resume(resume::Resume),
     /// End a subject's sessions, all in one step
     Logout(logout::Logout),
-    /// Make all text about a subject unreadable, for good
+    /// Erase all text about a subject; nothing brings it back
     Erase(erase::Erase),
 }
 

@@ -1,6 +1,6 @@
 //! `tenure webhook add`
 
-use clap::Args;
+use clap::{Args, builder::PossibleValuesParser};
 use serde_json::json;
 
 use super::COLUMNS;
@@ -9,7 +9,7 @@ use crate::cli::{
     context::{Context, fields},
     failure::Failure,
 };
-use tenure_core::OwnerId;
+use tenure_core::{OwnerId, webhook::NoticeKind};
 
 /// Arguments of `tenure webhook add`.
 #[derive(Debug, Args)]
@@ -18,8 +18,9 @@ pub(crate) struct Add {
     #[arg(value_name = "URL", env = "TENURE_WEBHOOK_URL", hide_env_values = true)]
     receiver: String,
 
-    /// Only notices of these kinds, such as SESSION_RENEWED,SESSION_RENEWAL_REJECTED
-    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    /// Only notices of these kinds, separated by commas
+    #[arg(long, value_name = "KIND", value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(NoticeKind::ALL.map(NoticeKind::name)))]
     kinds: Vec<String>,
 
     /// Only notices about this owner's subjects

@@ -14,17 +14,19 @@ use super::{client::Request, context::Context, failure::Failure, find as found, 
 /// The commands about webhooks.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Webhook {
-    /// Let news be told by HTTP requests; URL and secret are shown once
+    /// Create a webhook; its URL and secret are shown only once
     Add(add::Add),
     /// List webhooks, without their URLs and secrets
+    #[command(alias = "ls")]
     List(list::List),
-    /// Let a webhook tell nothing more
+    /// Delete a webhook
+    #[command(alias = "rm")]
     Remove(remove::Remove),
-    /// Show what became of each notice
+    /// Show the delivery of each notice
     Deliveries(deliveries::Deliveries),
-    /// Tell everything from a position on again
+    /// Deliver all notices from a position on again
     Redeliver(redeliver::Redeliver),
-    /// Send a message that says that it is a test
+    /// Send a test message
     Test(test::Test),
 }
 

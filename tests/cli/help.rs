@@ -1,0 +1,118 @@
+//! What `tenure` says of itself: help, version, manual pages, and what a shell completes.
+
+use serde_json::json;
+
+use crate::ground::{Ground, ran};
+
+fn said(ground: &Ground<()>, line: &str) -> String {
+    ran(&mut ground.bare(&line.split(' ').collect::<Vec<_>>())).ok().stdout
+}
+
+/// 24 lines of global options stood under every help, also where they mean nothing.
+#[test]
+fn the_options_of_all_commands_are_one_line_of_each_help() {
+    let ground = Ground::empty();
+    let list = said(&ground, "session list --help");
+    assert!(
+        list.trim_end()
+            .ends_with("Global options: --url --key-file --key --context --allow-plaintext -o --no-color")
+    );
+    assert!(!list.contains("--url <URL>"), "{list}");
+    let serve = said(&ground, "serve --help");
+    assert!(!serve.contains("--key-file") && !serve.contains("--url"), "{serve}");
+    let root = said(&ground, "--help");
+    for listed in ["  Watch and veto\n    watch ", "--url <URL>", "--key-file <FILE>", "-o, --output <FORM>"]
+    {
+        assert!(root.contains(listed), "{listed}: {root}");
+    }
+    let widest = root.lines().map(|line| line.chars().count()).max().unwrap();
+    assert!(widest <= 80, "{widest}: {root}");
+    let kinds = said(&ground, "watch --help");
+    assert!(kinds.contains("SESSION_RENEWAL_REJECTED"), "{kinds}");
+}
+
+#[test]
+fn the_version_names_the_commit_where_the_build_knew_it() {
+    let ground = Ground::empty();
+    let version = said(&ground, "--version");
+    let told = version.trim().strip_prefix("tenure ").unwrap();
+    let (number, commit) = told.split_once(' ').unwrap_or((told, ""));
+    assert_eq!(number, env!("CARGO_PKG_VERSION"));
+    let is_commit = commit.is_empty()
+        || commit[1..commit.len() - 1].bytes().all(|byte| byte.is_ascii_hexdigit()) && commit.len() >= 9;
+    assert!(is_commit, "{version}");
+}
+
+#[test]
+fn each_command_has_a_manual_page() {
+    let ground = Ground::empty();
+    said(&ground, "man --dir pages/man1");
+    for (page, part) in [
+        ("tenure.1", "\\fB\\-\\-key\\-file\\fR"),
+        ("tenure-session-lock.1", "until stdin is closed"),
+        ("tenure-veto.1", "tenure veto"),
+    ] {
+        let path = ground.place("pages/man1").join(page);
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{page}: {error}"));
+        assert!(text.contains(".TH ") && text.contains(part), "{page}: {text}");
+    }
+    assert!(said(&ground, "man").contains(".SH NAME"));
+}
+
+/// Completion was static: it knew every option, and no subject and no session.
+#[test]
+fn a_shell_completes_commands_subjects_and_sessions() {
+    let ground = Ground::new();
+    let session = ground.server.session("night-bot", 3600);
+    ground.server.register("day-bot", &json!({}));
+    for shell in ["bash", "zsh", "fish"] {
+        let script = ground.tenure(&format!("completions {shell}")).ok().stdout;
+        assert!(script.contains("TENURE_COMPLETE") && script.contains("tenure"), "{script}");
+        let completed = |words: &[&str]| {
+            let mut line = vec!["--", "tenure"];
+            line.extend(words);
+            let last = (line.len() - 2).to_string();
+            let mut command = ground.by(&ground.server.admin, &line);
+            command.env("TENURE_COMPLETE", shell).env("_CLAP_COMPLETE_INDEX", last).env("_CLAP_IFS", "\n");
+            ran(&mut command).ok().stdout
+        };
+        let shown = completed(&["subject", "show", "ni"]);
+        assert!(shown.contains("night-bot") && !shown.contains("day-bot"), "{shell}: {shown}");
+        let begun = &session.id[..10];
+        for words in [&["session", "show", begun][..], &["watch", "--session", begun], &["veto", begun]] {
+            assert!(completed(words).contains(&session.id), "{shell}: {words:?}");
+        }
+        assert!(completed(&["sess"]).contains("session"), "{shell}");
+    }
+}
+
+/// The real shell, through the script that it loads.
+#[test]
+fn bash_completes_a_subject_by_the_script() {
+    let ground = Ground::new();
+    ground.server.session("night-bot", 3600);
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_tenure")).parent().unwrap();
+    let script = "source <(tenure completions bash); COMP_WORDS=(tenure veto nig); COMP_CWORD=2; \
+                  _clap_complete_tenure tenure nig veto; printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let mut bash = std::process::Command::new("bash");
+    bash.args(["--norc", "-c", script])
+        .env_clear()
+        .env("PATH", format!("{}:/usr/bin:/bin", program.display()))
+        .env("TENURE_URL", ground.url())
+        .env("TENURE_KEY", &ground.server.admin);
+    let shown = ran(&mut bash);
+    assert_eq!(shown.stdout.trim(), "night-bot", "{shown:?}");
+}
+
+#[test]
+fn a_server_that_is_not_there_holds_no_shell_up() {
+    let ground = Ground::empty();
+    let begun = tenure::clock::stopwatch();
+    let mut command = ground.bare(&["--", "tenure", "veto", "nig"]);
+    command
+        .env("TENURE_COMPLETE", "fish")
+        .env("TENURE_URL", "http://192.0.2.1:7300")
+        .env("TENURE_KEY", "tnr_key_x");
+    assert_eq!(ran(&mut command).ok().stdout, "");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(4), "{:?}", begun.elapsed());
+}
