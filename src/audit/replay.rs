@@ -5,7 +5,9 @@ use std::ops::ControlFlow;
 use serde::Serialize;
 
 use super::view::SessionState;
-use tenure_core::{Policy, Position, Timestamp, evolve::IllegalEvent, session::Status, state::State};
+use tenure_core::{
+    Policy, Position, SubjectId, Timestamp, evolve::IllegalEvent, scope::Scope, session::Status, state::State,
+};
 use tenure_log::StoredCommit;
 
 /// How far a replay goes.
@@ -30,6 +32,14 @@ impl Replay {
     /// Of nothing yet.
     pub fn new(until: Until) -> Self {
         Self { until, state: State::default() }
+    }
+
+    /// Of one subject alone, to be shown the commits that say something of it. The limits in force are given: what set
+    /// them is not among those.
+    pub fn of_subject(id: SubjectId, policy: Option<Policy>, until: Until) -> Self {
+        let mut state = State::of(Scope::Subject(id));
+        state.system.policy = policy;
+        Self { until, state }
     }
 
     /// Adds the next commit, as far as it belongs to what is asked for. Breaks when that is reached.

@@ -5,7 +5,9 @@ use super::{
     activity::Mode,
     budget::{Constraints, Use},
     bulk::Selector,
-    event::{CredentialIssued, Device, Presented, Profile, ProfileChanges, Role, Seen, WebhookCreated},
+    event::{
+        CredentialIssued, Device, Presented, Profile, ProfileChanges, Purpose, Role, Seen, WebhookCreated,
+    },
     id::{CredentialId, Digest16, Generation, OwnerId, SessionId, WebhookId},
     keys::{KeyId, KeyUse, Retire},
     policy::{OnReuse, Policy},
@@ -245,6 +247,8 @@ pub struct AskedTerms {
     pub mode: Mode,
     /// What happens when a token of it comes back that a renewal had replaced.
     pub on_reuse: Option<OnReuse>,
+    /// What the authority makes it for; a caller cannot ask for that.
+    pub purpose: Option<Purpose>,
 }
 
 /// Extend a session's period and replace its token.
@@ -302,6 +306,18 @@ pub enum Revoker {
     Owner(OwnerId),
     /// The session itself, by a token of this generation.
     Own(Generation),
+    /// An owner, by the link in the notice of a renewal.
+    Link(VetoLink),
+}
+
+/// What the link in the notice of a renewal is good for: to veto that renewal, once, while it is the latest one and its
+/// window is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VetoLink {
+    /// The owner who was told of the renewal. The link is void once the subject has another.
+    pub owner: OwnerId,
+    /// The generation that began with the renewal.
+    pub generation: Generation,
 }
 
 /// End the active sessions of a subject that match.

@@ -25,7 +25,7 @@ pub struct Actor {
     /// What kind of caller.
     #[n(0)]
     pub kind: ActorKind,
-    /// The id of its credential or session; none for the authority itself.
+    /// The id of its credential, session or notice; none for the authority itself.
     #[n(1)]
     pub id: Option<String>,
 }
@@ -47,15 +47,19 @@ pub enum ActorKind {
     /// Whoever runs the command line on the data directory of a stopped server.
     #[n(3)]
     Operator,
+    /// An owner, by the link in a notice; its id is that notice's.
+    #[n(4)]
+    Link,
 }
 
 impl ActorKind {
     /// Every kind and its name.
-    pub const ALL: [(&'static str, Self); 4] = [
+    pub const ALL: [(&'static str, Self); 5] = [
         ("authority", Self::Authority),
         ("credential", Self::Credential),
         ("session", Self::Session),
         ("operator", Self::Operator),
+        ("link", Self::Link),
     ];
 }
 

@@ -100,6 +100,14 @@ pub enum Refusal {
         /// The event by which it was last seen.
         caused_by: Position,
     },
+    /// The link in a notice is good for nothing any more: a later renewal overtook it, or its window is over.
+    #[error("{}", if *.is_overtaken { "the session was renewed again" } else { "the time for a veto by this link is over" })]
+    VetoLinkOver {
+        /// Whether a later renewal overtook it.
+        is_overtaken: bool,
+        /// The event that did, or the renewal that could have been vetoed.
+        caused_by: Position,
+    },
     /// Row 4 of renew: the token is not of the current generation.
     #[error("the token is not the session's current one")]
     RenewalMismatch {

@@ -10,7 +10,7 @@ pub use tenure_protocol::session::Status;
 use super::{
     activity::Activity,
     budget::{Budget, Constraints, Usage, unused},
-    event::{Device, ExpiringSoon, ExpiryCause, RejectionCode, Terms, Trigger},
+    event::{Device, ExpiringSoon, ExpiryCause, Purpose, RejectionCode, Terms, Trigger},
     id::{Digest16, Generation, Position, SessionId, SubjectId},
     policy::{OnReuse, Policy},
     shared::{Recent, Shareable, Shared},
@@ -272,6 +272,11 @@ impl Session {
         self.renewal.as_ref().map(|renewal| renewal.at)
     }
 
+    /// Until when a veto of its latest renewal is expected; none of a session that was never renewed.
+    pub fn veto_window_end(&self) -> Option<Timestamp> {
+        Some(self.renewed_at()?.plus(self.terms.renewal_reject_window))
+    }
+
     /// When its period began.
     pub fn period_start(&self) -> Timestamp {
         self.renewed_at().unwrap_or(self.created_at)
@@ -420,6 +425,11 @@ impl Session {
     /// which needs a key, and to the reuse rule, which does not.
     pub fn awaits_presentation(&self) -> bool {
         self.renewal.as_ref().is_some_and(|renewal| !renewal.presented)
+    }
+
+    /// Whether it is a sign-in to the console.
+    pub fn is_of_console(&self) -> bool {
+        self.terms.purpose == Some(Purpose::Console)
     }
 
     /// The name of its device; none once it was erased.

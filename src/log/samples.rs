@@ -181,6 +181,18 @@ fn resumed() -> Event {
     Event::Subject(SubjectEvent::SubjectResumed(SubjectResumed { reason, by, role: Some(Role::Admin) }))
 }
 
+/// The terms of the sessions in them.
+const TERMS: Terms = Terms {
+    ttl: Seconds(3_600),
+    max_renewals: 30,
+    absolute_lifetime: Seconds(86_400),
+    renewal_reject_window: Seconds(600),
+    idle_timeout: None,
+    mode: Mode::Fixed,
+    on_reuse: None,
+    purpose: None,
+};
+
 /// One event of every kind, every field filled.
 pub(super) fn every_kind() -> Vec<Event> {
     use tenure_core::policy::OnLimit;
@@ -201,15 +213,7 @@ pub(super) fn every_kind() -> Vec<Event> {
         })),
         Event::Subject(SubjectEvent::SessionCreated(SessionCreated {
             session_id,
-            terms: Terms {
-                ttl: Seconds(3_600),
-                max_renewals: 30,
-                absolute_lifetime: Seconds(86_400),
-                renewal_reject_window: Seconds(600),
-                idle_timeout: None,
-                mode: Mode::Fixed,
-                on_reuse: None,
-            },
+            terms: TERMS,
             expires_at: at(3_600_000),
             renew_at: Some(at(1_800_000)),
             device: Some(Device { digest: digest(0xd0), name: SealedText::from_bytes(vec![2; 48]) }),

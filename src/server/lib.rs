@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod authority;
 pub mod config;
+mod console;
 mod gate;
 pub mod http;
 pub mod node;

@@ -26,8 +26,9 @@ use tokio_io_timeout::TimeoutStream;
 use tower::{ServiceExt, service_fn};
 
 use crate::admission::{Limits, Seat};
-use crate::authority::Issuing;
+use crate::authority::{Issuing, NoticeLinks};
 use crate::config::{Config, Networks};
+use crate::console;
 use crate::http::{Api, Peer, Settings};
 use crate::node::{Node, Options, StartError};
 use crate::notify::webhooks;
@@ -133,6 +134,10 @@ fn options(config: &Config, test_clock: bool) -> Options {
             issuer: config.server.public_url.clone().unwrap_or_else(|| Issuing::default().issuer),
             overlap: config.keys_overlap,
             clock_skew: config.access_clock_skew,
+            links: NoticeLinks {
+                console: config.server.public_url.as_ref().filter(|_| config.console_enabled).cloned(),
+                veto: config.veto_links,
+            },
         },
         entropy: Arc::new(OsEntropy),
     }
@@ -189,9 +194,15 @@ async fn serve(
         service_manager::stopping();
         api.close();
     };
-    accept_until(stop, listener, &api, config.server.keep_alive).await;
+    let router = router(config, &api);
+    accept_until(stop, listener, (&api, router), config.server.keep_alive).await;
     node.webhooks.stop().await;
     Ok(())
+}
+
+/// The API, and the console beside it.
+fn router(config: &Config, api: &Arc<Api>) -> Router {
+    if config.console_enabled { console::router(api, config.server.public_url.clone()) } else { api.router() }
 }
 
 fn listener(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -231,10 +242,10 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 async fn accept_until(
     stop: impl Future<Output = ()>,
     listener: TcpListener,
-    api: &Arc<Api>,
+    (api, router): (&Arc<Api>, Router),
     keep_alive: Seconds,
 ) {
-    let (places, router) = (api.places(), api.router());
+    let places = api.places();
     let patience = Patience { head: HEADER_PATIENCE, idle: Duration::from_secs(keep_alive.0.into()) };
     let graceful = GracefulShutdown::new();
     let mut unaccepted = Unaccepted::default();

@@ -18,6 +18,7 @@ const NOTHING_ASKED: AskedTerms = AskedTerms {
     idle_timeout: None,
     mode: Mode::Fixed,
     on_reuse: None,
+    purpose: None,
 };
 
 fn asked_ttl(seconds: u32) -> AskedTerms {
@@ -72,6 +73,7 @@ fn a_session_that_asks_for_nothing_gets_the_defaults() {
             absolute_lifetime: Seconds(2_592_000),
             renewal_reject_window: Seconds(3_600),
             on_reuse: Some(OnReuse::Reject),
+            purpose: None,
             ..TERMS
         },
         expires_at: after(86_400),
@@ -106,6 +108,7 @@ fn the_defaults_are_those_of_the_policy() {
         absolute_lifetime: Seconds(90_000),
         renewal_reject_window: Seconds(301),
         on_reuse: Some(OnReuse::Revoke),
+        purpose: None,
         ..TERMS
     };
     assert_eq!(terms, expected);
@@ -286,6 +289,7 @@ fn with_auto_register_the_first_session_registers_its_subject_in_the_same_step()
         absolute_lifetime: Seconds(2_592_000),
         renewal_reject_window: Seconds(3_600),
         on_reuse: Some(OnReuse::Reject),
+        purpose: None,
         ..TERMS
     };
     let scenario = outcome.then([

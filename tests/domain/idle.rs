@@ -29,6 +29,7 @@ const ASK: AskedTerms = AskedTerms {
     idle_timeout: None,
     mode: Mode::Fixed,
     on_reuse: None,
+    purpose: None,
 };
 
 fn begun(terms: Terms) -> Scenario {

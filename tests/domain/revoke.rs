@@ -2,7 +2,7 @@
 
 use tenure::core::{
     Event, Position, SubjectEvent,
-    command::{Command, RevokeSession, RevokeSessions, Revoker},
+    command::{Command, RevokeSession, RevokeSessions, Revoker, VetoLink},
     event::{Device, SessionRevoked, SessionsRevoked, Terms, Trigger},
     refusal::Refusal,
     session::Status,
@@ -223,6 +223,42 @@ fn an_issuer_and_the_session_itself_cannot_veto() {
     }
     once_renewed().when(revoke(Revoker::Issuer), after(501)).then([is_ended(1, Trigger::ManualRevoke)]);
     once_renewed().when(revoke(by_itself(2)), after(501)).then([is_ended(1, Trigger::Own)]);
+}
+
+/// The link in the notice of the renewal to this generation, as alice got it.
+fn by_link(generation: u32) -> Revoker {
+    let Revoker::Owner(owner) = by_alice() else { unreachable!("alice is an owner") };
+    Revoker::Link(VetoLink { owner, generation: tenure::core::Generation(generation) })
+}
+
+#[test]
+fn a_link_vetoes_its_renewal_until_the_window_is_over() {
+    let over = Refusal::VetoLinkOver { is_overtaken: false, caused_by: Position(3) };
+    once_renewed().when(revoke(by_link(2)).reject_renewal(true), after(800)).then(is_vetoed(2));
+    let late = after(800).plus_millis(1);
+    once_renewed().when(revoke(by_link(2)).reject_renewal(true), late).then_refused(over);
+}
+
+#[test]
+fn a_link_does_nothing_about_a_later_renewal() {
+    let overtaken = Refusal::VetoLinkOver { is_overtaken: true, caused_by: Position(4) };
+    once_renewed()
+        .and([renewed(3, 1_000)])
+        .when(revoke(by_link(2)).reject_renewal(true), after(1_001))
+        .then_refused(overtaken);
+}
+
+#[test]
+fn a_link_is_used_up_and_void_for_another_owner() {
+    let ended = Refusal::SessionRevoked { caused_by: Position(5), trigger: Trigger::RenewalRejected };
+    once_renewed()
+        .when(revoke(by_link(2)).reject_renewal(true), after(501))
+        .then(is_vetoed(2))
+        .when(revoke(by_link(2)).reject_renewal(true), after(502))
+        .then_refused(ended);
+    let Revoker::Owner(owner) = by_bob() else { unreachable!("bob is an owner") };
+    let of_bob = Revoker::Link(VetoLink { owner, generation: tenure::core::Generation(2) });
+    once_renewed().when(revoke(of_bob), after(501)).then_refused(Refusal::SessionNotFound);
 }
 
 #[test]

@@ -42,6 +42,7 @@ pub(crate) const TERMS: Terms = Terms {
     idle_timeout: None,
     mode: Mode::Fixed,
     on_reuse: None,
+    purpose: None,
 };
 
 /// So many seconds after [`T0`].

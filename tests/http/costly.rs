@@ -33,6 +33,7 @@ const TERMS: Terms = Terms {
     idle_timeout: None,
     mode: Mode::Fixed,
     on_reuse: None,
+    purpose: None,
 };
 
 /// A server with a long history: many subjects of an owner `fleet` with a session each.

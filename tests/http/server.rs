@@ -371,7 +371,10 @@ impl Request {
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = format!("{} {} HTTP/1.1\r\n", self.method, self.target).into_bytes();
-        bytes.extend(b"host: tenure\r\nconnection: close\r\n");
+        if self.headers.iter().all(|(name, _)| name != "host") {
+            bytes.extend(b"host: tenure\r\n");
+        }
+        bytes.extend(b"connection: close\r\n");
         for (name, value) in &self.headers {
             bytes.extend(name.as_bytes());
             bytes.extend(b": ");

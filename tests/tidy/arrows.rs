@@ -41,7 +41,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     // What assembles: a node, its API, a socket.
     ("node", &["authority", "notify", "personal_data", "projections", "tokens"]),
     ("http", &["admission", "authority", "config", "gate", "notify", "projections", "telemetry", "tokens"]),
-    ("serve", &["admission", "authority", "config", "http", "node", "notify", "process"]),
+    // Pages, made of what the API says.
+    ("console", &["authority", "http", "notify", "tokens"]),
+    ("serve", &["admission", "authority", "config", "console", "http", "node", "notify", "process"]),
 ];
 
 #[test]

@@ -192,6 +192,7 @@ fn created(session_id: SessionId) -> Event {
             idle_timeout: None,
             mode: Mode::Fixed,
             on_reuse: Some(tenure::core::policy::OnReuse::Reject),
+            purpose: None,
         },
         expires_at: after(begin + 86_400),
         renew_at: Some(after(begin + 60_000)),

@@ -121,6 +121,7 @@ fn actor(step: Step<'_>) -> String {
         ActorKind::Credential => "API key",
         ActorKind::Session => "session",
         ActorKind::Operator => "the operator of a stopped server",
+        ActorKind::Link => "the owner, by the link in the notice",
     };
     actor.id.as_ref().map_or_else(|| kind.to_owned(), |id| format!("{kind} {id}"))
 }

@@ -184,6 +184,7 @@ fn create(event: &SessionCreated, policy: Option<&Policy>, at: Timestamp) -> Req
                 .filter(|idle| Some(*idle) != usual_idle_timeout(policy, terms.mode)),
             mode: terms.mode,
             on_reuse: terms.on_reuse.filter(|asked| Some(*asked) != policy.map(|policy| policy.on_reuse)),
+            purpose: terms.purpose,
         },
         device: event.device.clone(),
         scopes: event.scopes.clone(),

@@ -123,6 +123,7 @@ const TERMS: Terms = Terms {
     renewal_reject_window: Seconds(3_600),
     idle_timeout: None,
     on_reuse: None,
+    purpose: None,
     mode: Mode::Fixed,
 };
 

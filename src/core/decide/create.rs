@@ -146,6 +146,7 @@ fn terms(policy: &Policy, asked: AskedTerms) -> Terms {
         idle_timeout: asked.idle_timeout.or(policy.usual_idle_timeout(asked.mode)),
         mode: asked.mode,
         on_reuse: Some(asked.on_reuse.unwrap_or(policy.on_reuse)),
+        purpose: asked.purpose,
     }
 }
 

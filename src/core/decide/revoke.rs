@@ -2,7 +2,7 @@
 
 use crate::{
     Policy, SubjectEvent, Timestamp,
-    command::{RevokeSession, RevokeSessions, Revoker},
+    command::{RevokeSession, RevokeSessions, Revoker, VetoLink},
     event::{RejectionCause, RenewalRejected, SessionRevoked, SessionsRevoked, Trigger},
     refusal::{FieldError, Refusal},
     session::{Session, TokenFault},
@@ -19,6 +19,7 @@ pub(super) fn revoke(
 ) -> Result<Vec<SubjectEvent>, Refusal> {
     let owner = match &command.by {
         Revoker::Owner(owner) => Some(owner),
+        Revoker::Link(link) => Some(&link.owner),
         Revoker::Admin | Revoker::Issuer | Revoker::Own(_) => None,
     };
     let session = owned_session(subject, owner, command.session_id)?;
@@ -30,6 +31,9 @@ pub(super) fn revoke(
             Err(fault) => return Err(token_refusal(session, fault)),
         }
     }
+    if let Revoker::Link(link) = &command.by {
+        check_link(session, link, at)?;
+    }
     if session.revocation.is_some() {
         return Ok(vec![]);
     }
@@ -40,24 +44,37 @@ pub(super) fn revoke(
         // Who ends a contested session by its newer token is the second holder: it ends for that, not by itself.
         Revoker::Own(_) if session.ends_when_presented(policy) => Trigger::TokenReuse,
         Revoker::Own(_) => Trigger::Own,
-        Revoker::Admin | Revoker::Issuer | Revoker::Owner(_) => Trigger::ManualRevoke,
+        Revoker::Admin | Revoker::Issuer | Revoker::Owner(_) | Revoker::Link(_) => Trigger::ManualRevoke,
     };
     Ok(vec![revoked(session, trigger, command)])
+}
+
+/// A link is not a key: it vetoes one renewal, once, and does nothing about what came after it.
+fn check_link(session: &Session, link: &VetoLink, at: Timestamp) -> Result<(), Refusal> {
+    if let Some(revocation) = &session.revocation {
+        let caused_by = revocation.position;
+        return Err(Refusal::SessionRevoked { caused_by, trigger: revocation.trigger });
+    }
+    let is_overtaken = session.generation != link.generation;
+    if is_overtaken || session.veto_window_end().is_none_or(|end| at > end) {
+        return Err(Refusal::VetoLinkOver { is_overtaken, caused_by: session.first_sealed() });
+    }
+    Ok(())
 }
 
 /// Whether this end of a session is the owner's veto of its latest renewal. The window is information for
 /// people: it decides what the end is called, never whether it is allowed.
 fn is_veto(session: &Session, command: &RevokeSession, at: Timestamp) -> Result<bool, Refusal> {
-    let may_veto = matches!(command.by, Revoker::Owner(_) | Revoker::Admin);
-    let renewed_at = session.renewed_at().filter(|_| may_veto);
-    match (command.reject_renewal, renewed_at) {
+    let may_veto = matches!(command.by, Revoker::Owner(_) | Revoker::Admin | Revoker::Link(_));
+    let window_end = session.veto_window_end().filter(|_| may_veto);
+    match (command.reject_renewal, window_end) {
         (Some(true), None) => Err(Refusal::Invalid(vec![FieldError::new(
             "rejectRenewal",
             "must not be true: only an owner or admin can veto, and only a session that was renewed",
         )])),
         (Some(true), Some(_)) => Ok(true),
         (Some(false), _) | (None, None) => Ok(false),
-        (None, Some(renewed_at)) => Ok(at <= renewed_at.plus(session.terms.renewal_reject_window)),
+        (None, Some(end)) => Ok(at <= end),
     }
 }
 

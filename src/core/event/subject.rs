@@ -158,6 +158,19 @@ pub struct Terms {
     /// had a say in that: then the setting counts, as it is at each moment.
     #[n(6)]
     pub on_reuse: Option<OnReuse>,
+    /// What the authority made it for; none of a session that a caller asked for.
+    #[n(7)]
+    pub purpose: Option<Purpose>,
+}
+
+/// What the authority itself makes a session for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// A sign-in to the console. Its token is good for the console's cookie alone.
+    #[n(0)]
+    Console,
 }
 
 /// A session began.

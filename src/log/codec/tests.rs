@@ -5,7 +5,13 @@ use crate::samples;
 use tenure_core::{Digest16, record::ActorKind};
 
 fn actors() -> impl Strategy<Value = Actor> {
-    let kinds = [ActorKind::Authority, ActorKind::Credential, ActorKind::Session, ActorKind::Operator];
+    let kinds = [
+        ActorKind::Authority,
+        ActorKind::Credential,
+        ActorKind::Session,
+        ActorKind::Operator,
+        ActorKind::Link,
+    ];
     (proptest::sample::select(kinds.to_vec()), any::<Option<String>>())
         .prop_map(|(kind, id)| Actor { kind, id })
 }

@@ -51,7 +51,7 @@ impl Caller {
         match actor.kind {
             ActorKind::Session => id.parse().map_or(Self::Own, Self::Session),
             ActorKind::Credential => id.parse().map_or(Self::Own, Self::Key),
-            ActorKind::Authority | ActorKind::Operator => Self::Own,
+            ActorKind::Authority | ActorKind::Operator | ActorKind::Link => Self::Own,
         }
     }
 }

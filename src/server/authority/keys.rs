@@ -24,11 +24,27 @@ pub struct Issuing {
     pub overlap: Option<Seconds>,
     /// `access.clock_skew`: so long before their issue access tokens begin to be good.
     pub clock_skew: Seconds,
+    /// Where notices lead.
+    pub links: NoticeLinks,
+}
+
+/// Where notices lead: to the console, if there is one that an owner can reach.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NoticeLinks {
+    /// The console's address, without a slash at its end; none without `server.public_url` or a console.
+    pub console: Option<String>,
+    /// `notices.veto_links`: whether the notice of a renewal has a link that vetoes without a sign-in.
+    pub veto: bool,
 }
 
 impl Default for Issuing {
     fn default() -> Self {
-        Self { issuer: "tenure".to_owned(), overlap: None, clock_skew: Seconds(5) }
+        Self {
+            issuer: "tenure".to_owned(),
+            overlap: None,
+            clock_skew: Seconds(5),
+            links: NoticeLinks::default(),
+        }
     }
 }
 

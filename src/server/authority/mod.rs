@@ -13,6 +13,7 @@
 
 mod alarms;
 mod bulk;
+mod console;
 mod contested;
 mod credentials;
 mod erase;
@@ -45,11 +46,12 @@ use tokio::sync::oneshot;
 
 pub use self::{
     bulk::{Asked as AskedBulk, RevokedInBulk, Selection},
+    console::{console_subject, is_console_subject},
     credentials::{IssuedCredential, NewCredential},
     erase::Erased,
     health::Health,
     idempotency::Table as IdempotencyTable,
-    keys::{AccessKey, Issuing, Minted, Rotated},
+    keys::{AccessKey, Issuing, Minted, NoticeLinks, Rotated},
     live::{Live, SystemView},
     request::{Context, Done, Failure},
     room::{FreeSpace, Room},
@@ -72,11 +74,11 @@ use self::{
     sequencer::Sequencer,
 };
 use crate::gate::Gate;
-use crate::notify::{Cursor, Feed, Followed, Present, Watcher};
+use crate::notify::{Cursor, Feed, Followed, Notice, Present, Watcher};
 use crate::personal_data::SubjectKeys;
 use crate::tokens::{Digests, Tokens};
 use tenure_core::{
-    Actor, Digest16, OwnerId, Policy, Position, SealedText, Stream, SubjectId, Timestamp,
+    Actor, Digest16, OwnerId, Policy, Position, SealedText, SessionId, Stream, SubjectId, Timestamp,
     command::SystemCommand, state::State, subject::Subject,
 };
 use tenure_log::EventLog;
@@ -355,6 +357,14 @@ impl Present for Authority {
 
     fn erasures(&self) -> u64 {
         self.secrets.texts.forgettings()
+    }
+
+    fn reject_url(&self, session: SessionId) -> Option<String> {
+        self.console_url(session)
+    }
+
+    fn veto_url(&self, notice: &Notice) -> Option<String> {
+        self.veto_link(notice)
     }
 }
 

@@ -196,9 +196,19 @@ impl Used {
 }
 
 impl Authority {
-    /// The session behind a token; none when the token is not genuine. To present a token anywhere ends the
-    /// time in which the reply to the renewal that issued it counts as possibly lost.
+    /// The session behind a token; none when the token is not genuine, and none when it is that of a sign-in to the
+    /// console, which is good for the console's cookie alone. To present a token anywhere ends the time in which the
+    /// reply to the renewal that issued it counts as possibly lost.
     pub fn holder(&self, token: &str) -> Option<Holder> {
+        self.any_holder(token).filter(|holder| !holder.session.is_of_console())
+    }
+
+    /// The same of a sign-in to the console, and of nothing else.
+    pub fn console_holder(&self, token: &str) -> Option<Holder> {
+        self.any_holder(token).filter(|holder| holder.session.is_of_console())
+    }
+
+    fn any_holder(&self, token: &str) -> Option<Holder> {
         let claims = self.secrets.tokens.open(token, || self.now())?;
         let session = self.live.session(claims.session)?;
         if claims.generation > session.generation {

@@ -46,6 +46,10 @@ pub struct Config {
     pub access_clock_skew: Seconds,
     /// `webhooks.allow_private`
     pub webhooks_allow_private: bool,
+    /// `notices.veto_links`
+    pub veto_links: bool,
+    /// `console.enabled`
+    pub console_enabled: bool,
     /// `audit.*`
     pub audit: Audit,
     /// `metrics.allow`
@@ -166,6 +170,8 @@ impl Default for Config {
             keys_overlap: None,
             access_clock_skew: Seconds(5),
             webhooks_allow_private: false,
+            veto_links: true,
+            console_enabled: true,
             audit: Audit { head_interval: Seconds(1), head_file: None },
             metrics_allow: Networks::default(),
             forward_auth_trusted: Networks::default(),

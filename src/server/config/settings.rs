@@ -55,7 +55,7 @@ const fn setting(name: &'static str, kind: Kind, doc: &'static str) -> Setting {
 }
 
 /// Every setting there is.
-pub static SETTINGS: [Setting; 42] = [
+pub static SETTINGS: [Setting; 44] = [
     setting(
         "server.listen",
         Kind::Address(|config| &mut config.server.listen),
@@ -206,6 +206,16 @@ pub static SETTINGS: [Setting; 42] = [
         "webhooks.allow_private",
         Kind::Flag(|config| &mut config.webhooks_allow_private),
         "Whether webhooks may lead to private addresses and to `http://`; for networks where whoever may make one is trusted.",
+    ),
+    setting(
+        "notices.veto_links",
+        Kind::Flag(|config| &mut config.veto_links),
+        "Whether an owner's notice of a renewal has a link that vetoes it without a sign-in; it needs `server.public_url` and the console.",
+    ),
+    setting(
+        "console.enabled",
+        Kind::Flag(|config| &mut config.console_enabled),
+        "Whether the console is served at `/console`.",
     ),
     setting(
         "audit.head_interval",

@@ -74,6 +74,8 @@ fn every_setting_has_a_place_of_its_own() {
         ("forward_auth.trusted", "10.1.0.0/16"),
         ("forward_auth.cookie_name", "__Secure-app"),
         ("webhooks.allow_private", "true"),
+        ("notices.veto_links", "false"),
+        ("console.enabled", "false"),
         ("audit.head_interval", "60"),
         ("audit.head_file", "/mnt/other/heads"),
         ("metrics.allow", "127.0.0.1"),

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, header::AUTHORIZATION};
 
-use crate::authority::{Authority, Holder};
+use crate::authority::{Authority, Holder, console_subject, is_console_subject};
 use crate::tokens::{ApiKey, SessionToken};
 use tenure_core::{
-    Actor, CredentialId, OwnerId, SessionId, Timestamp, event::Role, record::ActorKind, subject::Subject,
-    system::Credential,
+    Actor, CredentialId, OwnerId, SessionId, SubjectId, Timestamp, event::Role, record::ActorKind,
+    subject::Subject, system::Credential,
 };
 
 use super::{
@@ -152,8 +152,19 @@ impl Caller {
 
     /// Whether this subject exists for it.
     pub(super) fn may_see(&self, subject: &Subject) -> bool {
+        if is_console_subject(&subject.id) {
+            return self.may_see_sign_ins(&subject.id);
+        }
         self.owner()
             .is_none_or(|owner| subject.profile().and_then(|own| own.owner_id.as_ref()) == Some(owner))
+    }
+
+    /// Whether it may see the sign-ins to the console with some key: with its own, or everything.
+    fn may_see_sign_ins(&self, id: &SubjectId) -> bool {
+        match self {
+            Self::Key(key) => matches!(key.role, Admin | Auditor) || console_subject(key) == *id,
+            Self::Anyone | Self::Session(_) => false,
+        }
     }
 
     /// A session token is for its own session only. What is wrong with it comes first: some that are no good were let in
@@ -167,6 +178,16 @@ impl Caller {
             Self::Session(_) | Self::Anyone | Self::Key(_) => Ok(()),
         }
     }
+}
+
+/// The subjects of sign-ins to the console are the console's own: nothing is made, changed or suspended there by a
+/// request of the API.
+pub(super) fn check_is_no_sign_in(id: &SubjectId) -> Result<(), Problem> {
+    if is_console_subject(id) {
+        let why = "subjects whose ids begin with console: are kept for sign-ins to the console";
+        return Err(Problem::from(Code::Forbidden).saying(why));
+    }
+    Ok(())
 }
 
 /// Why a caller is not let in.
@@ -208,17 +229,21 @@ pub(super) fn admit(
     let credential = bearer(headers)?;
     if credential.starts_with(ApiKey::PREFIX) {
         let key = authority.credential(credential).ok_or(NotAdmitted::Wrong)?;
-        if access.roles.contains(&key.role) {
-            return Ok(Caller::Key(key));
-        }
-        let problem = Problem { credential: Some(key.id), ..forbidden(access, Some(key.role)) };
-        return Err(NotAdmitted::Known(problem));
+        return admit_key(access, key).map_err(NotAdmitted::Known);
     }
     if credential.starts_with(SessionToken::PREFIX) {
         let holder = authority.holder(credential).ok_or(NotAdmitted::Wrong)?;
         return admit_holder(authority, access, holder);
     }
     Err(NotAdmitted::Wrong)
+}
+
+/// The holder of an API key that is good now, if the route admits its role.
+pub(super) fn admit_key(access: Access, key: Arc<Credential>) -> Result<Caller, Problem> {
+    if access.roles.contains(&key.role) {
+        return Ok(Caller::Key(key));
+    }
+    Err(Problem { credential: Some(key.id), ..forbidden(access, Some(key.role)) })
 }
 
 fn admit_holder(authority: &Authority, access: Access, holder: Holder) -> Result<Caller, NotAdmitted> {

@@ -24,8 +24,9 @@ use tenure_protocol::clock::stopwatch;
 
 use super::{
     Api,
-    access::{Access, Caller, NotAdmitted, admit, shows_bearer},
+    access::{Access, Caller, NotAdmitted, admit, admit_key, check_is_no_sign_in, shows_bearer},
     fields::{Fields, check_size},
+    in_process::SignedIn,
     limits,
     problem::{Code, Problem},
     refusal_log::Refused,
@@ -60,6 +61,11 @@ impl Peer {
     /// A client at this address.
     pub const fn at(address: IpAddr) -> Self {
         Self { address, seat: None }
+    }
+
+    /// Its address.
+    pub(crate) const fn address(&self) -> IpAddr {
+        self.address
     }
 
     /// The same, on the connection in this place.
@@ -112,7 +118,10 @@ fn caller(api: &Api, route: &Route, parts: &Parts, address: Option<IpAddr>) -> R
     if is_open(api, route.access, address) {
         return Ok(Caller::Anyone);
     }
-    let caller = admit_caller(api, route.access, &parts.headers, address)?;
+    let caller = match parts.extensions.get() {
+        Some(SignedIn(key)) => admit_key(route.access, Arc::clone(key))?,
+        None => admit_caller(api, route.access, &parts.headers, address)?,
+    };
     shares::prove(api, parts.extensions.get(), &caller);
     Ok(caller)
 }
@@ -283,7 +292,7 @@ pub(super) fn wrong_credential(api: &Api, peer: Option<IpAddr>) -> Problem {
 ///
 /// Each proxy vouches for the hop that it wrote, the last one. What no proxy of ours wrote, or nobody can read, is not
 /// passed over: what is before it is anybody's word.
-fn client_address(api: &Api, headers: &HeaderMap, peer: Option<&Peer>) -> Option<IpAddr> {
+pub(super) fn client_address(api: &Api, headers: &HeaderMap, peer: Option<&Peer>) -> Option<IpAddr> {
     let mut client = peer?.address;
     if !api.settings.trusted_proxies.contains(client) {
         return Some(client);
@@ -410,6 +419,12 @@ impl Call {
         let known = self.api.authority.live().subject(&id);
         known.filter(|subject| self.caller.may_see(subject)).ok_or(Code::SubjectNotFound)?;
         Ok(id)
+    }
+
+    /// The same for a change of it, which that of sign-ins to the console does not take.
+    pub(super) fn changeable_subject_id(&self) -> Result<SubjectId, Problem> {
+        check_is_no_sign_in(&self.known_subject_id()?)?;
+        self.visible_subject_id()
     }
 
     /// The same of the session in the path.

@@ -48,7 +48,7 @@ pub(super) async fn erase(call: Call) -> Result<Reply, Problem> {
     let reason = fields.required("reason", reason);
     fields.finish()?;
     let context = call.context()?;
-    let subject_id = call.visible_subject_id()?;
+    let subject_id = call.changeable_subject_id()?;
     let reason = reason.ok_or(Code::InvalidRequest)?;
     let erased = call.api.authority.erase_subject(context, subject_id.clone(), &reason).await?;
     let Erased { by, position, .. } = erased;

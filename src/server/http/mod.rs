@@ -17,6 +17,7 @@ mod erase;
 mod events;
 mod fields;
 mod forward_auth;
+mod in_process;
 mod introspect;
 mod json;
 mod keys;
@@ -60,6 +61,7 @@ use tokio::sync::watch;
 
 pub use self::{
     call::Peer,
+    in_process::SignedIn,
     openapi::document as openapi_document,
     problem::error_table,
     routes::{PROXY_PATHS, RouteFacts, route_facts},

@@ -71,8 +71,11 @@ pub(super) struct RenewedNotice {
     remaining_absolute_life: String,
     /// Until when a veto is expected. It may be vetoed later, too.
     reject_window_expiry: Timestamp,
-    /// Where its owner can veto; null without an owner, a public URL or a console.
+    /// Where its owner can veto after a sign-in; null without an owner, a public URL or a console.
     reject_url: Option<String>,
+    /// Where its owner can veto this renewal without a sign-in, until `rejectWindowExpiry`. Only in what that owner is
+    /// told itself; null otherwise, and without `notices.veto_links`. A secret: who has it can veto.
+    veto_url: Option<String>,
 }
 
 /// A renewal was refused by a rule, or vetoed by the owner.

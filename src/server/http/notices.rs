@@ -63,7 +63,10 @@ impl Record for Notices {
         let written = news.written_notices(present, || news.notices(present).iter().map(written).collect());
         let sought =
             notices.iter().zip(written.iter()).filter(|(notice, _)| self.is_sought(viewer, news, notice));
-        sought.map(|(notice, line)| (notice.notice_id, Arc::clone(line))).collect()
+        let line = |notice: &Notice, line: &Arc<str>| {
+            viewer_line(viewer, notice).unwrap_or_else(|| Arc::clone(line))
+        };
+        sought.map(|(notice, shared)| (notice.notice_id, line(notice, shared))).collect()
     }
 }
 
@@ -76,6 +79,13 @@ fn is_for(viewer: &Viewer, stored: &StoredCommit, notice: &Notice) -> bool {
     let owner = viewer.caller.owner();
     let is_own = owner.is_none() || notice.owner_id.as_ref() == owner || notice.is_for_every_owner();
     is_own && viewer.is_about_sought_subject(stored)
+}
+
+/// What only the notice's owner may read is written for it alone: the link that vetoes a renewal.
+fn viewer_line(viewer: &Viewer, notice: &Notice) -> Option<Arc<str>> {
+    let is_own = notice.kind == NoticeKind::SessionRenewed
+        && viewer.caller.owner().is_some_and(|owner| notice.owner_id.as_ref() == Some(owner));
+    is_own.then(|| written(&notice.clone().for_its_owner(&*viewer.api.authority)))
 }
 
 fn written(notice: &Notice) -> Arc<str> {

@@ -348,7 +348,8 @@ impl From<Refusal> for Problem {
                 let code = if of_own_token { Code::SubjectSuspended } else { Code::SubjectIsSuspended };
                 Self::caused_by(code, caused_by).possible_at(until)
             }
-            Refusal::SuspensionHeld { caused_by, .. } => {
+            // Of a link only its own page hears, and says it in its own words.
+            Refusal::SuspensionHeld { caused_by, .. } | Refusal::VetoLinkOver { caused_by, .. } => {
                 Self::caused_by(Code::Forbidden, caused_by).saying(refusal.to_string())
             }
             Refusal::TokenSuperseded { caused_by } => Self::caused_by(Code::TokenSuperseded, caused_by),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::authority::{Revocation, RevocationOfMany, Revoked, RevokedMany};
+use crate::authority::{Revocation, RevocationOfMany, Revoked, RevokedMany, is_console_subject};
 use tenure_core::{
     SessionId, SubjectId,
     command::{Revoker, Suspender},
@@ -14,7 +14,7 @@ use tenure_core::{
 use tenure_protocol::wire::RevokedSession;
 
 use super::{
-    access::Caller,
+    access::{Caller, check_is_no_sign_in},
     call::Call,
     limits,
     problem::{Code, Problem},
@@ -58,6 +58,7 @@ pub(super) async fn revoke(call: Call) -> Result<Reply, Problem> {
     let suspender = suspends.then(|| suspender_with_end(&call.caller)).transpose()?;
     let by = revoker(&call.caller)?;
     let session_id = call.visible_session_id()?;
+    let by = as_to_sign_in(&call, session_id, by, suspender.is_some())?;
     let gives_reason = reason.is_some();
     let asked = Revocation { session_id, by, reject_renewal, reason };
     let authority = &call.api.authority;
@@ -86,6 +87,22 @@ fn suspender_with_end(caller: &Caller) -> Result<Suspender, Problem> {
         );
     }
     Ok(by)
+}
+
+/// A sign-in to the console is ended by admins, and by its own key whatever the role: its subject has no owner. It is no
+/// agent, so it is not suspended.
+fn as_to_sign_in(call: &Call, id: SessionId, by: Revoker, suspends: bool) -> Result<Revoker, Problem> {
+    let session = call.api.authority.live().session(id).ok_or(Code::SessionNotFound)?;
+    if !is_console_subject(&session.subject) {
+        return Ok(by);
+    }
+    if suspends {
+        check_is_no_sign_in(&session.subject)?;
+    }
+    match by {
+        Revoker::Owner(_) => Ok(Revoker::Issuer),
+        Revoker::Admin | Revoker::Issuer | Revoker::Own(_) | Revoker::Link(_) => Ok(by),
+    }
 }
 
 fn revoker(caller: &Caller) -> Result<Revoker, Problem> {
@@ -119,7 +136,7 @@ pub(super) async fn revoke_subject(call: Call) -> Result<Reply, Problem> {
     let subject_id = call.visible_subject_id()?;
     // An id that is no UUID is an unknown id, and an unknown exception would end the session that was to stay.
     let except = except.map(|id| id.parse()).transpose().map_err(|_: InvalidId| Code::SessionNotFound)?;
-    let owner = call.caller.owner().cloned();
+    let owner = call.caller.owner().filter(|_| !is_console_subject(&subject_id)).cloned();
     let gives_reason = reason.is_some();
     let asked = RevocationOfMany { subject_id: subject_id.clone(), device, except, owner, reason };
     let revoked = call.api.authority.revoke_many(context, asked).await?;

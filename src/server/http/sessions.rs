@@ -20,6 +20,7 @@ use tenure_protocol::{
 
 use super::{
     Api,
+    access::check_is_no_sign_in,
     call::Call,
     costly,
     fields::Fields,
@@ -47,6 +48,7 @@ fn asked(fields: &mut Fields) -> (AskedTerms, Option<NewSession>) {
         idle_timeout: fields.seconds("idleTimeout"),
         mode: fields.one_of("mode", &MODES).unwrap_or_default(),
         on_reuse: fields.one_of("onReuse", &OnReuse::NAMES),
+        purpose: None,
     };
     let device = fields.text("device", limits::DEVICE);
     let scopes = fields.texts("scopes", limits::SCOPES).unwrap_or_default();
@@ -88,6 +90,7 @@ pub(super) async fn create(call: Call) -> Result<Reply, Problem> {
         authority.live().system().system.policy_in_force().faults_of(terms, is_read)
     })?;
     let new = new.ok_or(Code::InvalidRequest)?;
+    check_is_no_sign_in(&new.subject_id)?;
     let context = call.context()?;
     let granted = authority.create_session(context, new).await?;
     Ok(created(&granted.session, granted.token.expose()).at(granted.position))

@@ -19,7 +19,7 @@ use tenure_protocol::wire::Page;
 
 use super::{
     Api,
-    access::Caller,
+    access::{Caller, check_is_no_sign_in},
     call::Call,
     costly,
     fields::Fields,
@@ -144,6 +144,7 @@ pub(super) async fn put(call: Call) -> Result<Reply, Problem> {
     }
     fields.finish()?;
     let id = id?;
+    check_is_no_sign_in(&id)?;
     let context = call.context()?;
     let registered = call.api.authority.register_subject(context, id, new, may_change_policy(&call)).await?;
     answered(&call.api, registered)
@@ -163,7 +164,7 @@ pub(super) async fn patch(call: Call) -> Result<Reply, Problem> {
     let changes = changes(&mut fields);
     fields.finish()?;
     let context = call.context()?;
-    let id = call.visible_subject_id()?;
+    let id = call.changeable_subject_id()?;
     let after = call.api.authority.change_subject(context, id, changes, may_change_policy(&call)).await?;
     answered(&call.api, after)
 }

@@ -84,7 +84,7 @@ pub(super) async fn suspend(call: Call) -> Result<Reply, Problem> {
     let until = until(&call, &mut fields)?;
     fields.finish()?;
     let context = call.context()?;
-    let subject_id = call.visible_subject_id()?;
+    let subject_id = call.changeable_subject_id()?;
     let by = suspender(&call.caller)?;
     let asked = NewSuspension { subject_id, by, until, reason };
     answered(&call.api, call.api.authority.suspend_subject(context, asked).await?)
@@ -114,7 +114,7 @@ pub(super) async fn resume(call: Call) -> Result<Reply, Problem> {
     let reason = fields.text("reason", limits::REASON);
     fields.finish()?;
     let context = call.context()?;
-    let id = call.visible_subject_id()?;
+    let id = call.changeable_subject_id()?;
     let by = suspender(&call.caller)?;
     answered(&call.api, call.api.authority.resume_subject(context, id, by, reason.as_deref()).await?)
 }

@@ -144,6 +144,9 @@ pub struct Renewed {
     pub reject_window_expiry: Timestamp,
     /// Where its owner can veto; none without an owner, a public URL or a console.
     pub reject_url: Option<String>,
+    /// Where its owner can veto without a sign-in, while this renewal is the latest and its window is open. Only in what
+    /// that owner itself is told.
+    pub veto_url: Option<String>,
 }
 
 /// Of [`NoticeKind::SessionRenewalRejected`].

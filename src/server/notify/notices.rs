@@ -29,6 +29,28 @@ pub trait Present: Send + Sync {
 
     /// How often texts were erased: what was opened before another time is not to be shown.
     fn erasures(&self) -> u64;
+
+    /// Where an owner can veto the renewals of a session, after a sign-in; none where there is no such page.
+    fn reject_url(&self, _session: SessionId) -> Option<String> {
+        None
+    }
+
+    /// Where the owner who is told of a renewal can veto it without a sign-in; none where there is no such page.
+    fn veto_url(&self, _notice: &Notice) -> Option<String> {
+        None
+    }
+}
+
+impl Notice {
+    /// The notice as its own owner gets it, and no one else: that of a renewal has the link that vetoes it.
+    #[must_use]
+    pub fn for_its_owner(mut self, present: &dyn Present) -> Self {
+        let url = present.veto_url(&self);
+        if let Details::Renewed(renewed) = &mut self.details {
+            renewed.veto_url = url;
+        }
+        self
+    }
 }
 
 /// The notices of a commit, in order.
@@ -141,10 +163,14 @@ impl Telling<'_> {
                 session_id: event.session_id(),
                 subject_id: Some(self.subject.id.clone()),
                 subject_name: self.name.clone(),
-                owner_id: self.subject.profile().and_then(|profile| profile.owner_id.clone()),
+                owner_id: self.owner().cloned(),
                 details,
             })
             .collect()
+    }
+
+    fn owner(&self) -> Option<&OwnerId> {
+        self.subject.profile()?.owner_id.as_ref()
     }
 
     fn at(&self) -> Timestamp {
@@ -178,8 +204,8 @@ impl Telling<'_> {
             expires_at: event.expires_at,
             remaining_absolute_life: remaining(session.absolute_expires_at().seconds_since(self.at())),
             reject_window_expiry: self.at().plus(session.terms.renewal_reject_window),
-            // There is no console yet that it could lead to.
-            reject_url: None,
+            reject_url: self.owner().and_then(|_| self.present.reject_url(event.session_id)),
+            veto_url: None,
         };
         let told = (NoticeKind::SessionRenewed, Details::Renewed(renewed));
         [Some(told), soon(session, renewal_count, event.expiring_soon)].into_iter().flatten().collect()

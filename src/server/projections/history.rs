@@ -89,6 +89,40 @@ pub fn subject_at_while(
     Ok(state.subjects.remove(id).unwrap_or_else(|| Subject::new(id.clone())))
 }
 
+/// The commits that say something of a subject or its sessions, bulk revocations included, in order up to a position.
+///
+/// # Errors
+/// A log that cannot be read; also when it is not wanted any more.
+pub fn commits_of(
+    is_wanted: IsWanted<'_>,
+    log: &dyn EventLog,
+    projections: &Projections,
+    id: &SubjectId,
+    until: Position,
+) -> Result<Vec<StoredCommit>, HistoryError> {
+    let stream = Stream::Subject(id.clone());
+    let mut firsts = Vec::new();
+    let mut after = Position::ZERO;
+    loop {
+        go_on(is_wanted)?;
+        let page = projections.timeline(|timeline| timeline.concerning(&stream, after, PAGE));
+        let Some(last) = page.last() else { break };
+        after = *last;
+        firsts.extend(page);
+    }
+    let bulks = projections.revocations(|known| known.bulks_up_to(until).to_vec());
+    firsts.extend(bulks.iter().map(|bulk| bulk.position));
+    firsts.retain(|first| *first <= until);
+    firsts.sort_unstable();
+    firsts.dedup();
+    let mut commits = Vec::with_capacity(firsts.len());
+    for page in firsts.chunks(PAGE) {
+        go_on(is_wanted)?;
+        commits.extend(log.read_commits(page)?);
+    }
+    Ok(commits)
+}
+
 /// The commit that holds this position; none beyond the head.
 ///
 /// # Errors

@@ -22,6 +22,7 @@ pub struct Digests {
     idempotency_key: Purpose,
     request: Purpose,
     renewal_key: Purpose,
+    form: Purpose,
     mark: Purpose,
 }
 
@@ -61,6 +62,11 @@ impl Digests {
         self.renewal_key.digest(&[session.as_bytes(), key.as_bytes()])
     }
 
+    /// The mark of the console's forms for one sign-in: a page of another site cannot know it.
+    pub fn form(&self, session: SessionId) -> Digest16 {
+        self.form.digest(&[session.as_bytes()])
+    }
+
     /// By which this key is known from any other; it gives nothing of it away.
     pub fn mark(&self) -> String {
         self.mark.digest(&[]).to_string()
@@ -73,6 +79,7 @@ impl Digests {
             idempotency_key: Purpose::new("tenure 2026 digest of an idempotency key", secret),
             request: Purpose::new("tenure 2026 digest of a request", secret),
             renewal_key: Purpose::new("tenure 2026 digest of a renewal key", secret),
+            form: Purpose::new("tenure 2026 mark of the forms of a sign-in", secret),
             mark: Purpose::new(MARK, secret),
         }
     }

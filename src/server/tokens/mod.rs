@@ -16,12 +16,14 @@ mod keyring;
 mod paseto;
 mod secret;
 mod shelf;
+mod veto;
 
 pub use access::{AccessClaims, AccessToken};
 pub use claims::Claims;
 pub use digests::Digests;
 pub use keyring::{Keyring, NewKey};
 pub use secret::{ApiKey, SessionToken};
+pub use veto::{VetoClaims, VetoToken};
 
 use shelf::Ring;
 

@@ -83,6 +83,22 @@ pub(super) fn seal(key: &SealingKey, payload: &str) -> Option<Zeroizing<String>>
     LocalToken::encrypt(&key.key, payload.as_bytes(), Some(footer), Some(assertion)).ok().map(Zeroizing::new)
 }
 
+/// Bound into every link of a notice, as [`ASSERTION`] is into session tokens.
+const VETO_ASSERTION: &str = "tenure veto link v1";
+
+/// The key of the links, derived from a session key: it opens nothing but links.
+fn veto_key(key: &SealingKey) -> pasetors::keys::SymmetricKey<V4> {
+    let bytes = Zeroizing::new(blake3::derive_key("tenure 2026 veto link", key.key.as_bytes()));
+    pasetors::keys::SymmetricKey::from(&*bytes).expect("a v4.local key is any 32 bytes")
+}
+
+/// Seals the payload of a link. The footer names the session key from which its key is derived.
+pub(super) fn seal_veto(key: &SealingKey, payload: &str) -> Option<Zeroizing<String>> {
+    let (footer, assertion) = (key.id.as_str().as_bytes(), VETO_ASSERTION.as_bytes());
+    let sealed = LocalToken::encrypt(&veto_key(key), payload.as_bytes(), Some(footer), Some(assertion));
+    sealed.ok().map(Zeroizing::new)
+}
+
 /// A key that signs access tokens, and the public one that judges them.
 #[derive(Clone)]
 pub(super) struct SigningKey {
@@ -165,6 +181,13 @@ impl Untrusted {
     pub(super) fn open(&self, key: &SealingKey) -> Option<Zeroizing<String>> {
         let (footer, assertion) = (key.id.as_str().as_bytes(), ASSERTION.as_bytes());
         let trusted = LocalToken::decrypt(&key.key, &self.0, Some(footer), Some(assertion)).ok()?;
+        Some(Zeroizing::new(trusted.payload().to_owned()))
+    }
+
+    /// The payload of a link, when it was sealed with the key derived from this one.
+    pub(super) fn open_veto(&self, key: &SealingKey) -> Option<Zeroizing<String>> {
+        let (footer, assertion) = (key.id.as_str().as_bytes(), VETO_ASSERTION.as_bytes());
+        let trusted = LocalToken::decrypt(&veto_key(key), &self.0, Some(footer), Some(assertion)).ok()?;
         Some(Zeroizing::new(trusted.payload().to_owned()))
     }
 }

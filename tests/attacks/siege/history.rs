@@ -22,6 +22,7 @@ const TERMS: Terms = Terms {
     idle_timeout: None,
     mode: Mode::Fixed,
     on_reuse: None,
+    purpose: None,
 };
 
 /// How many sessions the history has.

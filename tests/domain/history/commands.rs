@@ -197,6 +197,7 @@ fn creation(new: NewSession) -> CreateSession {
             idle_timeout: new.idle.map(Seconds),
             mode: if new.sliding { Mode::Sliding } else { Mode::Fixed },
             on_reuse: new.reuse_ends.map(on_reuse),
+            purpose: None,
         },
         device: new.device.map(device),
         scopes: vec![],

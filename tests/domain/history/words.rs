@@ -42,6 +42,7 @@ fn code_of(refusal: &Refusal) -> String {
         Refusal::SessionRevoked { .. } | Refusal::EndsForReuse => "SESSION_REVOKED".into(),
         Refusal::SubjectSuspended { .. } => "SUBJECT_SUSPENDED".into(),
         Refusal::SuspensionHeld { .. } => "HELD".into(),
+        Refusal::VetoLinkOver { .. } => "VETO_LINK_OVER".into(),
         Refusal::TokenSuperseded { .. } => "TOKEN_SUPERSEDED".into(),
         Refusal::TokenExpired { .. } => "TOKEN_EXPIRED".into(),
         Refusal::SessionIdle { .. } => "SESSION_IDLE".into(),

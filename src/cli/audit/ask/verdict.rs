@@ -161,6 +161,7 @@ fn who(state: &State, actor: &Actor) -> String {
         (ActorKind::Session, _) => ", by itself".to_owned(),
         (ActorKind::Authority, _) => ", by the authority".to_owned(),
         (ActorKind::Operator, _) => ", by the operator".to_owned(),
+        (ActorKind::Link, _) => ", by the owner with the link in a notice".to_owned(),
     }
 }
 

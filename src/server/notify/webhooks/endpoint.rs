@@ -237,6 +237,8 @@ async fn send(shared: Arc<Shared>, webhook: Arc<Webhook>, id: NoticeId) -> Tried
     };
     let told = notice.filter(|notice| tells(&webhook, notice));
     let Some(notice) = told else { return Tried::Withdrawn };
+    let is_its_owners = webhook.asked.owner_id.is_some() && webhook.asked.owner_id == notice.owner_id;
+    let notice = if is_its_owners { notice.for_its_owner(&*shared.source) } else { notice };
     let name = format!("msg_{}_{}", id.position, id.number);
     Tried::Sent(post(&shared, &webhook, &name, &News::Notice(&notice)).await)
 }

@@ -141,7 +141,7 @@ fn renewed(who: &str, details: &Renewed) -> Words {
             moment(details.reject_window_expiry)
         ),
     ];
-    let link = details.reject_url.clone();
+    let link = details.veto_url.clone().or_else(|| details.reject_url.clone());
     Words { title: format!("{who} renewed its session"), lines, link, urgency: Urgency::High, tag: "repeat" }
 }
 
@@ -207,6 +207,7 @@ fn by(actor: &Actor) -> Option<String> {
     let kind = match actor.kind {
         ActorKind::Credential => "API key",
         ActorKind::Session => "the session",
+        ActorKind::Link => return Some("By the link in a notice".into()),
         ActorKind::Operator => return Some("By an operator".into()),
         ActorKind::Authority => return None,
     };

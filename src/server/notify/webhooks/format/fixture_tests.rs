@@ -41,6 +41,7 @@ fn details(kind: NoticeKind, text: &str) -> Details {
             reject_url: Some(
                 "https://tenure.example/console/sessions/019375c1-6a3e-7c52-9d5e-0f2b8a1c4e77".into(),
             ),
+            veto_url: Some("https://tenure.example/console/veto/tnr_veto_v4.local.AAAA".into()),
         }),
         NoticeKind::SessionRenewalRejected => Details::RenewalRejected(RenewalRejected {
             renewal_count: 3,

@@ -1,0 +1,58 @@
+// Every page: times in the reader's zone, countdowns, and "Let it be". Nothing here is needed to read or to end.
+
+const zone = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
+export function localise(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const moment = new Date(time.dateTime);
+    if (!Number.isNaN(moment.getTime())) time.textContent = zone.format(moment);
+  }
+}
+
+function left(seconds) {
+  const parts = [[86400, "d"], [3600, "h"], [60, "m"], [1, "s"]].map(([size, unit], index, all) => {
+    const above = index ? seconds % all[index - 1][0] : seconds;
+    return [Math.floor(above / size), unit];
+  });
+  const first = parts.findIndex(([count]) => count > 0);
+  return first < 0 ? "0s" : parts.slice(first, first + 2).map(([count, unit]) => count + unit).join(" ");
+}
+
+function count() {
+  for (const counter of document.querySelectorAll("[data-until]")) {
+    const seconds = Math.floor((new Date(counter.dataset.until) - Date.now()) / 1000);
+    // A clock that differs from the server's by days is no clock to count by.
+    if (seconds >= 0 && seconds < 90000) counter.textContent = left(seconds);
+  }
+}
+
+// "Let it be" hides a countdown in this browser. It tells the server nothing.
+const hidden = "tenure.let-it-be";
+const read = () => JSON.parse(localStorage.getItem(hidden) || "[]");
+const keyOf = (element) => element.dataset.veto + " " + (element.querySelector("[data-until]")?.dataset.until || "");
+
+function hideLetBe() {
+  const known = read();
+  for (const element of document.querySelectorAll("[data-veto]")) {
+    if (!known.includes(keyOf(element))) continue;
+    const asked = element.querySelector(".ask") || element;
+    asked.hidden = true;
+    for (const said of document.querySelectorAll("[data-let-be-said]")) said.hidden = false;
+  }
+}
+
+for (const button of document.querySelectorAll("[data-let-it-be]")) {
+  button.hidden = false;
+  button.addEventListener("click", (event) => {
+    event.preventDefault();
+    const element = button.closest("[data-veto]") || document.querySelector("[data-veto]");
+    const known = [...read(), keyOf(element)].slice(-200);
+    localStorage.setItem(hidden, JSON.stringify(known));
+    hideLetBe();
+  });
+}
+
+localise(document);
+count();
+hideLetBe();
+setInterval(count, 1000);

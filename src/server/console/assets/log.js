@@ -1,0 +1,79 @@
+// The live tail of the log. What people chose is put in as text, never as markup.
+import { localise } from "./console.js";
+
+const events = document.querySelector("#events");
+const status = document.querySelector("#live");
+const held = document.querySelector("#held");
+const waiting = [];
+
+const hiddenCharacters = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
+const plain = (text) =>
+  String(text).replace(hiddenCharacters, (c) => "\u27e8U+" + c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0") + "\u27e9");
+
+function cell(row, text, link) {
+  const td = row.insertCell();
+  if (link) {
+    const a = document.createElement("a");
+    a.href = link;
+    a.textContent = plain(text);
+    td.append(a);
+  } else {
+    td.textContent = plain(text);
+  }
+  return td;
+}
+
+function summary(data) {
+  const said = Object.entries(data || {}).filter(([name, value]) =>
+    name !== "sessionId" && value !== null && !(Array.isArray(value) && value.length === 0));
+  return said.map(([name, value]) => name + " " + (typeof value === "string" ? value : JSON.stringify(value))).join(" · ");
+}
+
+function add(event) {
+  const row = events.insertRow();
+  row.id = "p" + event.position;
+  row.className = "new";
+  cell(row, event.position, "/console/log?position=" + event.position + "#p" + event.position).className = "number";
+  const time = document.createElement("time");
+  time.dateTime = event.recordedAt;
+  time.title = event.recordedAt.slice(0, 10) + " " + event.recordedAt.slice(11, 19) + " UTC";
+  row.insertCell().append(time);
+  cell(row, event.kind);
+  cell(row, event.subjectId || "", event.subjectId && "/console/subjects/" + encodeURIComponent(event.subjectId));
+  cell(row, summary(event.data), event.sessionId && "/console/sessions/" + event.sessionId).className = "what";
+  cell(row, event.actor.kind).className = "soft";
+  localise(row);
+  document.querySelector("#none")?.remove();
+  while (events.rows.length > 500) events.deleteRow(0);
+}
+
+// Whoever has scrolled up is reading: what comes meanwhile is held back and counted.
+const isAtEnd = () => innerHeight + scrollY >= document.documentElement.scrollHeight - 80;
+
+function release() {
+  for (const event of waiting.splice(0)) add(event);
+  held.hidden = true;
+  scrollTo(0, document.documentElement.scrollHeight);
+}
+
+if (events.dataset.tail) {
+  const source = new EventSource(events.dataset.tail);
+  source.onopen = () => { status.textContent = "Live: new events appear here."; };
+  source.onerror = () => {
+    status.textContent = source.readyState === EventSource.CLOSED ? "Not live any more; load the page again." : "Not live; trying again.";
+  };
+  const take = (message) => {
+    const event = JSON.parse(message.data);
+    if (isAtEnd() && waiting.length === 0) {
+      add(event);
+      scrollTo(0, document.documentElement.scrollHeight);
+    } else {
+      waiting.push(event);
+      held.hidden = false;
+      held.querySelector("b").textContent = waiting.length;
+    }
+  };
+  source.onmessage = take;
+  held.querySelector("button").addEventListener("click", release);
+  addEventListener("scroll", () => { if (waiting.length && isAtEnd()) release(); });
+}

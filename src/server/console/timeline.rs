@@ -1,0 +1,138 @@
+//! The life of a session as a picture, drawn here: periods as bars, marks for what happened, what can still come.
+
+use tenure_audit::story::Story;
+use tenure_core::Timestamp;
+
+use super::{session::SessionItem, words::When};
+
+/// The picture's width and margins, in its own units.
+const WIDTH: f64 = 960.0;
+const MARGIN: f64 = 12.0;
+/// The line on which the periods lie.
+const BAR_TOP: f64 = 34.0;
+const BAR_HEIGHT: f64 = 22.0;
+/// The window of a veto lies above them.
+const WINDOW_TOP: f64 = 26.0;
+const WINDOW_HEIGHT: f64 = 6.0;
+
+/// A bar: a period, or the window of a veto.
+pub(super) struct Bar {
+    pub(super) x: f64,
+    pub(super) y: f64,
+    pub(super) width: f64,
+    pub(super) height: f64,
+    pub(super) class: &'static str,
+    pub(super) title: String,
+}
+
+/// A mark: an event that can be looked up.
+pub(super) struct Mark {
+    pub(super) x: f64,
+    pub(super) class: &'static str,
+    pub(super) title: String,
+    pub(super) position: u64,
+}
+
+/// The picture.
+pub(super) struct Timeline {
+    pub(super) bars: Vec<Bar>,
+    pub(super) marks: Vec<Mark>,
+    pub(super) now: f64,
+    pub(super) start: When,
+    pub(super) end: When,
+}
+
+/// Maps moments to places.
+struct Scale {
+    start: i64,
+    length: f64,
+}
+
+impl Scale {
+    fn place(&self, at: Timestamp) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a picture has a thousand places")]
+        let part = (at.as_millis() - self.start) as f64 / self.length;
+        (MARGIN + part.clamp(0.0, 1.0) * (WIDTH - 2.0 * MARGIN)).round()
+    }
+
+    fn bar(&self, from: Timestamp, to: Timestamp, class: &'static str, title: String) -> Bar {
+        let x = self.place(from);
+        let width = (self.place(to) - x).max(2.0);
+        Bar { x, y: BAR_TOP, width, height: BAR_HEIGHT, class, title }
+    }
+}
+
+impl Timeline {
+    /// Of a session, at this moment.
+    pub(super) fn of(story: &Story, session: &SessionItem, now: Timestamp) -> Self {
+        let start = session.created_at.0;
+        let end = last_moment(session, now);
+        #[expect(clippy::cast_precision_loss, reason = "a picture has a thousand places")]
+        let length = (end.as_millis() - start.as_millis()).max(1) as f64;
+        let scale = Scale { start: start.as_millis(), length };
+        Self {
+            bars: bars(story, session, &scale),
+            marks: marks(story, &scale),
+            now: scale.place(now),
+            start: When(start),
+            end: When(end),
+        }
+    }
+}
+
+/// The picture ends a little after what is known to come: the end of the period, or of the session.
+fn last_moment(session: &SessionItem, now: Timestamp) -> Timestamp {
+    let known = session.revoked_at.map_or(session.expires_at.0, |at| at.0);
+    let known = if session.is_active() { known.max(now) } else { known };
+    let length = known.as_millis() - session.created_at.0.as_millis();
+    known.plus_millis((length / 20).max(1_000))
+}
+
+/// Each period from its grant to the next one or its end, and the window in which the last can be vetoed.
+fn bars(story: &Story, session: &SessionItem, scale: &Scale) -> Vec<Bar> {
+    let is_grant = |kind: &str| matches!(kind, "SessionCreated" | "SessionRenewed");
+    let grants: Vec<_> = story
+        .chapters
+        .iter()
+        .filter(|chapter| is_grant(chapter.kind))
+        .map(|chapter| chapter.recorded_at)
+        .collect();
+    let end = session.revoked_at.map_or(session.expires_at, |at| at.min(session.expires_at)).0;
+    let mut bars: Vec<_> = (1..)
+        .zip(grants.iter().zip(grants.iter().skip(1).chain([&end])))
+        .map(|(number, (from, to))| {
+            let class = if number % 2 == 1 { "period odd" } else { "period even" };
+            scale.bar(
+                *from,
+                *to,
+                class,
+                format!("Period {number}: {} to {}", When(*from).utc(), When(*to).utc()),
+            )
+        })
+        .collect();
+    if let (Some(renewed), Some(until)) = (session.renewed_at, session.veto_until) {
+        let title = format!("Veto expected until {}", until.utc());
+        let bar = scale.bar(renewed.0, until.0, "window", title);
+        bars.push(Bar { y: WINDOW_TOP, height: WINDOW_HEIGHT, ..bar });
+    }
+    bars
+}
+
+fn marks(story: &Story, scale: &Scale) -> Vec<Mark> {
+    let mark = |chapter: &tenure_audit::story::Chapter| Mark {
+        x: scale.place(chapter.recorded_at),
+        class: class_of(chapter.kind),
+        title: format!("{}: {}", When(chapter.recorded_at).utc(), chapter.words),
+        position: chapter.position.0,
+    };
+    story.chapters.iter().map(mark).collect()
+}
+
+fn class_of(kind: &str) -> &'static str {
+    match kind {
+        "SessionCreated" | "SessionRenewed" | "SessionRefreshed" => "mark grant",
+        "RenewalRejected" => "mark refusal",
+        "SessionRevoked" | "SessionsRevoked" | "SelectionRevoked" | "SubjectSuspended" => "mark end",
+        _ => "mark other",
+    }
+}

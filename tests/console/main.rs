@@ -1,0 +1,14 @@
+//! The console as the people at a browser meet it: the real binary, its pages over plain HTTP, and, in `browser`, a real
+//! Chromium.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod attacks;
+mod desk;
+mod pages;
+mod rights;
+#[path = "../http/server.rs"]
+#[allow(dead_code, reason = "another test target needs the rest of it")]
+mod server;
+mod sign_in;
+mod veto;
