@@ -18,16 +18,17 @@ const LASTED = 60_000;
 /** A session has four streams at most, a further one ends the oldest. Of more holders the others come back no sooner. */
 const LONGEST_WAIT = 60_000;
 
-/** Opens the stream again and again until `stop`, and asks how the session stands whenever it may have changed. */
+/** Opens the stream again and again until `stop`, and asks how the session stands whenever it may have changed; `tell` hears of each event first. */
 export async function listen(
   open: (signal: AbortSignal) => EventStream,
   check: () => Promise<void>,
   stop: AbortSignal,
+  tell: () => void = () => undefined,
 ): Promise<void> {
   let failures = 0;
   while (!stop.aborted) {
     const begun = performance.now();
-    const wish = await listenOnce(open, check, stop);
+    const wish = await listenOnce(open, check, stop, tell);
     failures = performance.now() - begun < LASTED ? failures + 1 : 1;
     if (isAborted(stop)) return;
     await check();
@@ -40,12 +41,14 @@ async function listenOnce(
   open: (signal: AbortSignal) => EventStream,
   check: () => Promise<void>,
   stop: AbortSignal,
+  tell: () => void,
 ): Promise<number | undefined> {
   const watch = new SilenceWatch(stop);
   try {
     let isOpen = false;
     for await (const event of open(watch.signal)) {
       watch.heard();
+      if (event !== undefined) tell();
       // What happened before it was open is not told.
       if (event !== undefined || !isOpen) await check();
       isOpen = true;

@@ -86,7 +86,7 @@ test("two holders that share no file end the session for both", async () => {
   assert(other.kind === "refused" && other.problem.trigger === "token_reuse" && endedByOthers(other));
 });
 
-test("what is asked by a superseded token is asked again by the token in the file", async () => {
+test("what another program has renewed is used from then on", async () => {
   await using server = await Server.start();
   const file = await server.sessionFile({ subjectId: "agent-7", ttl: 3_600 });
   const time = new ToldTime();

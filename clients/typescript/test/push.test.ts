@@ -114,13 +114,15 @@ test("more holders than a session has streams leave each other alone, and all he
   const { proxy, streams } = await watched(server, () => "pass");
   await using _proxy = proxy;
   const file = await server.sessionFile({ subjectId: "agent-7" }, proxy.url);
-  const holders = Array.from({ length: 8 }, () => hold(file, { checkEvery: 1_000 }));
+  const holders = Array.from({ length: 8 }, () => hold(file, { checkEvery: 60_000 }));
   await sleep(6_000);
   assert(streams.count < 8 * 5, `${String(streams.count)} streams were opened`);
   await server.client.revokeSession(holders[0]?.sessionId ?? "");
   const began = performance.now();
   await Promise.all(holders.map(({ ended }) => ended));
-  assert(performance.now() - began <= 3_000);
+  const took = performance.now() - began;
+  told("an end is known to eight holders with four streams", [took]);
+  assert(took <= 1_000, `${took.toFixed(0)} ms`);
   await Promise.all(holders.map((holder) => holder.close()));
 });
 

@@ -2,6 +2,7 @@
 
 import type { AccessToken, NewAccessToken, NewUsage, RevokedSession, Session, Usage } from "../api.js";
 import type { Client } from "../client.js";
+import { sleep } from "../clock/server-time.js";
 import { RefusedError, TenureError } from "../errors.js";
 import { Course } from "./course.js";
 import { describe, type End } from "./end.js";
@@ -12,6 +13,8 @@ import type { Reading, SessionFile } from "./session-file.js";
 
 /** So long a session is left alone that is over by our clock and not by the authority's. */
 const PAUSE = 10_000;
+/** So often is looked whether another holder has touched the file, in milliseconds. */
+const WATCH_EVERY = 200;
 
 export interface HolderOptions {
   /** How often to ask whether the session still stands, in milliseconds. Infinity: only at its use and renewal. */
@@ -64,7 +67,8 @@ export class SessionHolder implements AsyncDisposable {
     this.#options = options;
     this.#known = file.readWithStamp();
     this.ended = new Promise((resolve) => (this.#resolveEnded = resolve));
-    this.#background = Promise.all([this.#keep(), options.listen ? this.#listen() : undefined]);
+    const hearing = options.listen ? [this.#listen(), this.#watch()] : [];
+    this.#background = Promise.all([this.#keep(), ...hearing]);
   }
 
   /**
@@ -277,7 +281,29 @@ export class SessionHolder implements AsyncDisposable {
   #listen(): Promise<void> {
     const events = (signal: AbortSignal): EventStream =>
       this.#client.with({ credential: this.token, signal }).sessionEvents(this.sessionId);
-    return listen(events, () => this.#check(), this.#stop.signal);
+    // A session has four streams at most. Holders without one see that the file was touched.
+    const tell = (): void => {
+      try {
+        this.#file.touch();
+      } catch {
+        // They ask now and then all the same.
+      }
+    };
+    return listen(events, () => this.#check(), this.#stop.signal, tell);
+  }
+
+  /** Asks how the session stands when another holder has touched the file, and its content is the same. */
+  async #watch(): Promise<void> {
+    let [stamp, content] = [this.#file.stamp(), JSON.stringify(this.#known.grant)];
+    while (!this.#stop.signal.aborted) {
+      await sleep(WATCH_EVERY, this.#stop.signal).catch(() => undefined);
+      const seen = this.#file.stamp();
+      if (seen === undefined || seen === stamp) continue;
+      this.#look();
+      const before = content;
+      [stamp, content] = [seen, JSON.stringify(this.#known.grant)];
+      if (content === before) await this.#check();
+    }
   }
 
   #news(): void {

@@ -6,7 +6,16 @@
  * beside the file, synced, and renamed into its place. Writers take turns by a lock on a second file beside it.
  */
 
-import { closeSync, fstatSync, openSync, readFileSync, realpathSync, statSync, type BigIntStats } from "node:fs";
+import {
+  closeSync,
+  fstatSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  statSync,
+  utimesSync,
+  type BigIntStats,
+} from "node:fs";
 import { open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 
@@ -61,6 +70,12 @@ export class SessionFile {
   stamp(): string | undefined {
     const stats = statSync(this.path, { bigint: true, throwIfNoEntry: false });
     return stats && stampOf(stats);
+  }
+
+  /** Shows the other holders of the file that there is news, though the content is the same. */
+  touch(): void {
+    const now = new Date();
+    this.#named(() => utimesSync(this.path, now, now));
   }
 
   /** Does something while no other process writes. What it does ends before the lock is given back. */

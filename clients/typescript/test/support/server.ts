@@ -17,6 +17,10 @@ export const PACKAGE = process.cwd();
 export const ROOT = process.env["TENURE_TEST_ROOT"] ?? resolve(PACKAGE, "../..");
 /** The binary under test: that of this repository, unless the environment names another. */
 export const BINARY = process.env["TENURE_TEST_BINARY"] ?? resolve(ROOT, "target/debug/tenure");
+/** A failed test may leave a holder behind, with which its file would never end. */
+const DEADLINE = process.env["TENURE_TEST_PROCESSES"] === undefined ? 300_000 : 3_600_000;
+setTimeout(() => process.exit(1), DEADLINE).unref();
+
 // What holds the lock for those who ask the command for it.
 process.env["TENURE_BIN"] = BINARY;
 
