@@ -48,6 +48,28 @@ pub(crate) enum Format {
     Jsonl,
 }
 
+/// What one who watches steps wants to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Onward {
+    /// The next one.
+    Next,
+    /// The one at this position, or the first after it.
+    To(u64),
+    /// No more.
+    Enough,
+}
+
+impl Onward {
+    fn of(answer: &str) -> Self {
+        let position = answer.strip_prefix(['g', 'G']).and_then(|position| position.trim().parse().ok());
+        match position {
+            Some(position) => Self::To(position),
+            None if answer.starts_with(['q', 'Q']) => Self::Enough,
+            None => Self::Next,
+        }
+    }
+}
+
 /// A colour of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ink(pub(crate) u8);
@@ -222,17 +244,19 @@ impl Output {
         bar.with_finish(ProgressFinish::AndClear)
     }
 
-    /// Waits for Enter where somebody is watching; false when that is enough.
+    /// Waits for Enter where somebody is watching.
     #[expect(clippy::unused_self, reason = "whoever asks holds the output: nothing else prints")]
-    pub(crate) fn goes_on(self) -> bool {
+    pub(crate) fn goes_on(self) -> Onward {
         if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
-            return true;
+            return Onward::Next;
         }
         let mut stderr = io::stderr().lock();
         let mut answer = String::new();
-        write!(stderr, "[Enter: next, q: enough] ").and_then(|()| stderr.flush()).is_ok()
-            && io::stdin().read_line(&mut answer).is_ok_and(|read| read > 0)
-            && !answer.trim().starts_with(['q', 'Q'])
+        let asked = write!(stderr, "[Enter: next, g 4711: go to, q: enough] ").and_then(|()| stderr.flush());
+        if asked.is_err() || !io::stdin().read_line(&mut answer).is_ok_and(|read| read > 0) {
+            return Onward::Enough;
+        }
+        Onward::of(answer.trim())
     }
 
     /// One of many things that come one after the other: a line each.

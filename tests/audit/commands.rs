@@ -109,6 +109,26 @@ fn replay_tells_any_moment_and_position() {
     assert_eq!((&empty["asOfPosition"], &empty["subjects"]), (&0.into(), &0.into()));
 }
 
+/// It showed JSON over five lines, began at position 1 always, and showed nothing of a refusal.
+#[test]
+fn replay_steps_through_some_events_in_words() {
+    let ran = on_incident(&["replay", "--step", "--subject", "payments-bot", "--from", "7"]);
+    let first = ran.stdout.lines().next().unwrap();
+    assert!(
+        first.trim_start().starts_with("7  2026-11-22T01:20:00.000Z  payments-bot  01a200c4-"),
+        "{first}"
+    );
+    assert!(first.ends_with("renewal refused: too early, by itself"), "{first}");
+    assert!(ran.stdout.contains("ended: vetoed, by key 01a200c2"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("session status: ACTIVE -> REVOKED"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains('{') && !ran.stdout.contains("mailer"), "{}", ran.stdout);
+    let id = "01a200c4-6280-7013-ac66-70bf18b2a29c";
+    let ran = on_incident(&["replay", "--step", "--session", id, "-o", "jsonl"]);
+    let about: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(!about.is_empty() && about.iter().all(|event| event["sessionId"] == *id), "{about:?}");
+    assert_eq!(on_incident(&["replay", "--from", "7"]).code, 1, "only steps begin somewhere");
+}
+
 #[test]
 fn replay_steps_through_every_event() {
     let ran = on_incident(&["replay", "--step", "-o", "jsonl"]);

@@ -11,8 +11,9 @@ use super::{known::Known, now, source::Source, step, stopped::damaged};
 use crate::cli::{
     context::Global,
     failure::Failure,
+    happened::Names,
     moments::{Moment, moment},
-    output::{Column, Format, Output},
+    output::{Column, Format, Onward, Output},
 };
 use tenure_audit::replay::{self, Until, sessions};
 use tenure_core::{Position, evolve::IllegalEvent, session::Status, state::State};
@@ -29,9 +30,21 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "N")]
     position: Option<u64>,
 
-    /// Tell of each event what it changed; on a terminal one after another
+    /// Tell of each event what happened and what it changed; on a terminal one after another
     #[arg(long, conflicts_with = "compare")]
     step: bool,
+
+    /// Step from this position on
+    #[arg(long, value_name = "N", requires = "step")]
+    from: Option<u64>,
+
+    /// Step through events of this subject only, by its whole id
+    #[arg(long, value_name = "SUBJECT", requires = "step")]
+    subject: Option<String>,
+
+    /// Step through events of this session only, by its whole id
+    #[arg(long, value_name = "SESSION", requires = "step")]
+    session: Option<String>,
 
     /// Compare with the live state: what the server lists now, or what the stopped one wrote last
     #[arg(long, conflicts_with_all = ["at", "position", "file"])]
@@ -77,7 +90,12 @@ impl Replay {
         }
         let output = global.output();
         let replay = replay::Replay::new(self.until(global)?);
-        let mut folding = Folding { replay, illegal: None, failed: None };
+        let wanted = Wanted {
+            from: self.from.unwrap_or(0),
+            subject: self.subject.as_deref(),
+            session: self.session.as_deref(),
+        };
+        let mut folding = Folding { replay, wanted, illegal: None, failed: None };
         let ending = self.source.read(global, &trusted, &mut |stored| {
             if self.step { folding.step(&stored, output) } else { folding.add(&stored) }
         })?;
@@ -145,14 +163,31 @@ impl Replay {
     }
 }
 
+/// Which events are stepped through.
+struct Wanted<'w> {
+    from: u64,
+    subject: Option<&'w str>,
+    session: Option<&'w str>,
+}
+
+impl Wanted<'_> {
+    fn is_met_by(&self, event: &Value) -> bool {
+        let is = |name: &str, wanted: Option<&str>| wanted.is_none_or(|wanted| event[name] == *wanted);
+        event["position"].as_u64().is_some_and(|position| position >= self.from)
+            && is("subjectId", self.subject)
+            && is("sessionId", self.session)
+    }
+}
+
 /// A replay that stops at the first event that cannot follow.
-struct Folding {
+struct Folding<'w> {
     replay: replay::Replay,
+    wanted: Wanted<'w>,
     illegal: Option<IllegalEvent>,
     failed: Option<Failure>,
 }
 
-impl Folding {
+impl Folding<'_> {
     fn add(&mut self, stored: &StoredCommit) -> ControlFlow<()> {
         self.replay.add(stored).unwrap_or_else(|illegal| {
             self.illegal = Some(illegal);
@@ -174,12 +209,17 @@ impl Folding {
         let behind = told.iter().skip(1).map(|(_, before)| before).chain([&last]);
         for ((step, before), behind) in told.iter().zip(behind) {
             let document = step::told(*step, before, behind);
+            if !self.wanted.is_met_by(&document) {
+                continue;
+            }
             if let Err(failure) = tell(output, &document) {
                 self.failed = Some(failure);
                 return ControlFlow::Break(());
             }
-            if !output.goes_on() {
-                return ControlFlow::Break(());
+            match output.goes_on() {
+                Onward::Next => {}
+                Onward::To(position) => self.wanted.from = position,
+                Onward::Enough => return ControlFlow::Break(()),
             }
         }
         added.unwrap_or_else(|illegal| {
@@ -190,25 +230,30 @@ impl Folding {
 }
 
 fn tell(output: Output, document: &Value) -> Result<(), Failure> {
-    let about = ["sessionId", "subjectId"].into_iter().find(|name| !document[*name].is_null());
-    let about = about.map_or_else(String::new, |name| format!(" {}", text(&document[name])));
+    let about = ["subjectId", "sessionId"].into_iter().filter_map(|name| document[name].as_str());
+    let about = about.map(|id| format!("{id}  ")).collect::<Vec<_>>().concat();
+    let by = Names::default().who(document);
     let mut lines = vec![format!(
-        "{}  {}  {}{about}",
+        "{:>6}  {}  {about}{}, by {by}",
         document["position"],
         text(&document["recordedAt"]),
-        text(&document["kind"])
+        text(&document["what"])
     )];
-    for change in document["changes"].as_array().into_iter().flatten() {
-        let id = change["id"].as_str().unwrap_or_default();
-        lines.push(format!(
-            "    {} {id} {}: {} -> {}",
-            text(&change["what"]),
-            text(&change["field"]),
-            change["before"],
-            change["after"]
-        ));
-    }
+    lines
+        .extend(document["changes"].as_array().into_iter().flatten().map(|change| changed(change, document)));
     output.told(document, &lines)
+}
+
+/// One thing that is other than before; what is new is told by its event.
+fn changed(change: &Value, event: &Value) -> String {
+    let (what, field) = (text(&change["what"]), text(&change["field"]));
+    let id = change["id"].as_str().filter(|id| event["sessionId"] != **id && event["subjectId"] != **id);
+    let id = id.map(|id| format!(" {id}")).unwrap_or_default();
+    if field == "new" {
+        return format!("        new {what}{id}");
+    }
+    let told = |value: &Value| if value.is_null() { "none".to_owned() } else { text(value) };
+    format!("        {what}{id} {field}: {} -> {}", told(&change["before"]), told(&change["after"]))
 }
 
 fn text(value: &Value) -> String {

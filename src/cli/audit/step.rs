@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
+use crate::cli::happened;
 use tenure_audit::{diff::differences, replay::Step};
 use tenure_core::{Stream, state::State};
 
@@ -34,9 +35,13 @@ pub(super) fn told(step: Step<'_>, before: &State, behind: &State) -> Value {
         Stream::Subject(id) => Some(id),
     };
     let at = commit.recorded_at;
-    json!({
+    let mut told = json!({
         "position": step.position, "recordedAt": at, "kind": event.kind().name(), "subjectId": subject,
         "sessionId": event.session_id(), "actor": commit.actor,
-        "changes": differences((before, at), (behind, at)),
-    })
+        "changes": differences((before, at), (behind, at)), "data": event,
+    });
+    told["what"] = happened::what(&told).into();
+    // What an event holds is in the export; here are its words, and what it changed.
+    told.as_object_mut().map(|told| told.remove("data"));
+    told
 }
