@@ -13,6 +13,7 @@ use super::{
     time::{ServerTime, Time},
 };
 use tenure_http_client::outbound::Plaintext;
+use tenure_http_client::sse::Events;
 use tenure_protocol::{
     Secret, SessionId,
     clock::stopwatch,
@@ -143,6 +144,12 @@ impl Client {
         request = request.idempotency_key(&fresh_key());
         let recorded: RecordedUsage = self.call(&request).await?;
         Ok(recorded.usage)
+    }
+
+    /// Opens a session's own stream; the credential is its own token.
+    pub(super) async fn events(&self, id: SessionId) -> Result<Events, Error> {
+        let request = Request::of(Method::GET, &["v1", "sessions", &id.to_string(), "events"]);
+        self.http.follow(request, self.credential.as_ref(), &*self.time).await
     }
 
     /// Asks until there is an answer that lasts, or patience is over.

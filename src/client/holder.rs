@@ -1,5 +1,7 @@
 //! The holder of a session: keeps it renewed, hands out its current token, says when it is over.
 
+mod listening;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
@@ -8,6 +10,7 @@ use tokio::{
     task::JoinHandle,
 };
 
+use self::listening::{Ears, GRACE};
 use super::{
     backoff,
     call::Client,
@@ -29,7 +32,8 @@ const PAUSE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// How often to ask the authority whether the session still stands, so that a veto is noticed while the session is
-    /// not used. None: a veto is noticed at the next use or renewal.
+    /// not used; and to listen to the session's own stream, by which it is noticed within a second. While that is heard
+    /// nothing is asked. None: a veto is noticed at the next use or renewal.
     pub check_every: Option<Duration>,
 }
 
@@ -39,6 +43,7 @@ pub struct Options {
 pub struct Holder {
     held: Arc<Held>,
     task: JoinHandle<()>,
+    listening: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -51,6 +56,7 @@ struct Held {
     flight: tokio::sync::Mutex<()>,
     /// Something is to be done before the moment that the background waits for.
     news: Notify,
+    ears: Ears,
     state: watch::Sender<State>,
 }
 
@@ -92,9 +98,12 @@ impl Holder {
         let state = watch::Sender::new(live(&grant, None));
         let known = Mutex::new(Known { grant, stamp });
         let (flight, news) = (tokio::sync::Mutex::default(), Notify::new());
-        let held = Arc::new(Held { client, file, options, known, flight, news, state });
+        let ears = Ears::default();
+        let held = Arc::new(Held { client, file, options, known, flight, news, ears, state });
         let task = tokio::spawn(Arc::clone(&held).keep());
-        Ok(Self { held, task })
+        let listens = held.options.check_every.is_some();
+        let listening = listens.then(|| tokio::spawn(listening::listen(Arc::clone(&held))));
+        Ok(Self { held, task, listening })
     }
 
     /// The token of this moment. Ask for it at each use, and keep it no longer: a renewal, by whatever process, makes
@@ -167,6 +176,9 @@ impl Drop for Holder {
     /// A renewal that is on its way is left as it is: the file knows of it.
     fn drop(&mut self) {
         self.task.abort();
+        if let Some(listening) = &self.listening {
+            listening.abort();
+        }
     }
 }
 
@@ -203,6 +215,8 @@ struct Course {
     /// Not before then, after a failure.
     not_before: Option<Timestamp>,
     checked: Option<Timestamp>,
+    /// When the session stood by what its stream said last; none without one.
+    heard: Option<Timestamp>,
     trouble: Option<String>,
 }
 
@@ -216,12 +230,17 @@ impl Course {
         if renewal.is_some_and(|at| at <= now) {
             return Next::Renew;
         }
-        let check =
-            options.check_every.map(|every| self.checked.map_or(now, |checked| after(checked, every)));
+        let check = options.check_every.map(|every| self.next_check(every).unwrap_or(now));
         if check.is_some_and(|at| at <= now) {
             return Next::Check;
         }
         Next::Wait([renewal, check].into_iter().flatten().fold(grant.over_at(), Timestamp::min))
+    }
+
+    /// When to ask whether the session stands; none is at once.
+    fn next_check(&self, every: Duration) -> Option<Timestamp> {
+        let checked = after(self.checked?, every);
+        Some(self.heard.map_or(checked, |heard| checked.max(after(heard, every + GRACE))))
     }
 
     fn went_well(&mut self) {
@@ -363,6 +382,10 @@ impl Held {
         let mut course = Course::default();
         while !self.has_ended() {
             self.look();
+            course.heard = self.ears.sign();
+            if self.ears.take_news() {
+                course.checked = None;
+            }
             let now = self.client.time().now();
             let grant = self.known.lock().grant.clone();
             match course.next(&grant, &self.options, now) {
@@ -453,6 +476,17 @@ mod tests {
         assert_eq!(Course::default().next(&grant(), &EVERY_MINUTE, due), Next::Renew);
         let checked = Course { checked: Some(early), ..Course::default() };
         assert_eq!(checked.next(&grant(), &EVERY_MINUTE, early), Next::Wait(moment("2026-11-21T01:01:00Z")));
+    }
+
+    #[test]
+    fn while_it_hears_of_the_session_it_does_not_ask() {
+        let early = moment("2026-11-21T01:00:00Z");
+        let heard = Some(moment("2026-11-21T01:00:45Z"));
+        let course = Course { checked: Some(early), heard, ..Course::default() };
+        let due = moment("2026-11-21T01:01:47Z");
+        assert_eq!(course.next(&grant(), &EVERY_MINUTE, early), Next::Wait(due));
+        let news = Course { checked: None, heard, ..Course::default() };
+        assert_eq!(news.next(&grant(), &EVERY_MINUTE, early), Next::Check);
     }
 
     #[test]

@@ -13,8 +13,17 @@ pub(super) use tenure_http_client::connection::Request;
 use tenure_http_client::{
     connection::{Connection, Options, Unanswered},
     outbound::{self, Plaintext},
+    sse::Events,
 };
 use tenure_protocol::{Secret, Timestamp};
+use tokio::time::timeout;
+
+/// An authority that has not begun a stream by then begins none.
+const BEGINNING: Duration = Duration::from_secs(10);
+/// A stream is opened again after so long, if nothing ended it before.
+const LONGEST_STREAM: Duration = Duration::from_hours(1);
+/// No event of a session's stream is longer, in bytes.
+const LONGEST_EVENT: usize = 64 * 1024;
 
 const fn options(plaintext: Plaintext) -> Options {
     Options {
@@ -67,6 +76,30 @@ impl Http {
         // What it says of the body may quote it, and a token with it.
         let strange = |_| self.strange(status.as_u16(), "the document is not of the form that it must have");
         serde_json::from_slice(&body).map_err(strange)
+    }
+
+    /// Opens a stream of events.
+    pub(super) async fn follow(
+        &self,
+        request: Request,
+        credential: Option<&Secret>,
+        time: &dyn Time,
+    ) -> Result<Events, Error> {
+        // It has no end; that it begins is waited for here, and that it goes on, whoever reads it watches.
+        let request =
+            Request { timeout: Some(LONGEST_STREAM), ..request.header("accept", "text/event-stream") };
+        let late = |_| Error::Unreachable { url: self.url().to_owned(), why: "it took too long".to_owned() };
+        let sent = timeout(BEGINNING, self.0.send(&request, credential)).await.map_err(late)?;
+        let response = sent.map_err(|why| self.unanswered(why, 0))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        if let Some(then) = outbound::time_there(&headers).and_then(Timestamp::parse) {
+            time.heard(then);
+        }
+        if !status.is_success() {
+            let body = self.0.body(response).await.map_err(|why| self.unanswered(why, status.as_u16()))?;
+            return Err(self.refusal(status.as_u16(), &headers, &body));
+        }
+        Events::of(response, LONGEST_EVENT).ok_or_else(|| self.strange(status.as_u16(), "it is no stream"))
     }
 
     fn unanswered(&self, why: Unanswered, status: u16) -> Error {

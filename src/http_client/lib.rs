@@ -3,3 +3,4 @@
 pub mod backoff;
 pub mod connection;
 pub mod outbound;
+pub mod sse;

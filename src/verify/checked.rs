@@ -52,7 +52,7 @@ pub(super) struct FeedItem {
 }
 
 impl FeedItem {
-    fn of(item: &wire::FeedItem) -> Self {
+    pub(super) fn of(item: &wire::FeedItem) -> Self {
         let whom = match item {
             wire::FeedItem::Session(ended) => vec![Whom::Session(ended.session_id)],
             wire::FeedItem::Selection(ended) => match &ended.session_ids {

@@ -7,7 +7,7 @@ use std::{fmt, time::Duration};
 
 use reqwest::{
     Method, RequestBuilder, Response, StatusCode, Url,
-    header::{AGE, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH},
+    header::{ACCEPT, AGE, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH},
 };
 use zeroize::Zeroizing;
 
@@ -15,17 +15,23 @@ use super::{
     checked::{self, FeedPage},
     ring::RingKey,
 };
-use tenure_http_client::outbound::{self, NoRoots, Plaintext, Unencrypted, Unread};
+use tenure_http_client::{
+    outbound::{self, NoRoots, Plaintext, Unencrypted, Unread},
+    sse::Events,
+};
 use tenure_protocol::{
     Position, Secret, Timestamp,
     token::API_KEY_PREFIX,
     wire::{IntrospectRequest, Judgement},
 };
+use tokio::time::timeout;
 
 /// An authority that takes no connection by then is not there.
 const CONNECT: Duration = Duration::from_secs(2);
 /// An authority that has not answered by then gives no answer.
 const WHOLE: Duration = Duration::from_secs(4);
+/// A stream is opened again after so long, if nothing ended it before.
+const LONGEST_STREAM: Duration = Duration::from_hours(1);
 /// No answer is longer. The longest are pages of the feed.
 const LONGEST_ANSWER: usize = 8 << 20;
 
@@ -124,6 +130,17 @@ impl Connection {
             .append_pair("limit", &limit.to_string());
         let page = body(send(self.authorized(Method::GET, url)).await?).await?;
         FeedPage::read(&page, after).ok_or(NoAnswer::NotUnderstood)
+    }
+
+    /// The revocations after this position as they happen; none when it has no stream of them.
+    pub(super) async fn follow(&self, after: Position) -> Result<Option<Events>, NoAnswer> {
+        let mut url = self.url("v1/revocations/feed");
+        url.query_pairs_mut().append_pair("after", &after.to_string());
+        let request = self.authorized(Method::GET, url).header(ACCEPT, "text/event-stream");
+        // It has no end; that it began, and that it goes on, whoever reads it watches.
+        let response = timeout(WHOLE, send(request.timeout(LONGEST_STREAM))).await;
+        let response = response.map_err(|_| NoAnswer::Unreachable)??;
+        Ok(Events::of(response, LONGEST_ANSWER))
     }
 
     /// What it says of a session token.

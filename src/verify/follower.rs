@@ -16,6 +16,7 @@ use super::{
     reading::Reading,
     revoked::REMEMBERED,
     state::Heard,
+    stream::{Stream, Then},
 };
 use tenure_protocol::Position;
 use tenure_protocol::entropy::{self, OsEntropy};
@@ -49,13 +50,22 @@ struct Following {
     /// The tag of the keys that are known, if the authority gave one.
     etag: Option<HeaderValue>,
     failures: u32,
+    stream: Stream,
     /// When it was last looked whether the history is still the one that was read.
     looked_back: Option<Duration>,
 }
 
 impl Following {
     fn new(verifier: Verifier, connection: Connection) -> Self {
-        Self { verifier, connection, reading: Reading::default(), etag: None, failures: 0, looked_back: None }
+        Self {
+            verifier,
+            connection,
+            reading: Reading::default(),
+            etag: None,
+            failures: 0,
+            stream: Stream::default(),
+            looked_back: None,
+        }
     }
 
     async fn follow(mut self) {
@@ -64,6 +74,9 @@ impl Following {
             let outcome = self.round(begun).await;
             self.note(outcome);
             self.verifier.round_ended(begun);
+            if self.failures == 0 {
+                self.stream.open(&self.verifier, &self.connection, self.reading.end()).await;
+            }
             self.rest(begun).await;
         }
     }
@@ -183,16 +196,26 @@ impl Following {
         }
     }
 
-    /// Until the next round is due, or somebody wants news.
-    async fn rest(&self, begun: Duration) {
+    /// Until the next round is due, or somebody wants news. Beside a stream, which tells what a round would, a round is
+    /// due as often as the staleness bound needs it.
+    async fn rest(&mut self, begun: Duration) {
         let jitter = entropy::jitter(&OsEntropy);
-        let wait = pace::wait(self.verifier.rules().poll, self.failures, jitter);
+        let rules = self.verifier.rules();
+        let poll = if self.stream.is_open() { rules.poll.max(rules.staleness_bound / 4) } else { rules.poll };
+        let wait = pace::wait(poll, self.failures, jitter);
         let spent = self.verifier.elapsed().saturating_sub(begun);
         // A round that took longer than the poll is followed by the next one; the processor is let go between them.
         let rest = sleep(wait.saturating_sub(spent).max(Duration::from_millis(1)));
-        tokio::select! {
-            () = rest => {}
-            () = self.verifier.news_wanted() => {}
+        tokio::pin!(rest);
+        loop {
+            tokio::select! {
+                () = &mut rest => return,
+                () = self.verifier.news_wanted() => return,
+                then = self.stream.next(&self.verifier) => match then {
+                    Then::GoOn => {}
+                    Then::Ask | Then::Lost => return,
+                },
+            }
         }
     }
 }

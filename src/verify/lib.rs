@@ -7,6 +7,7 @@
 //!   request ─► ProtectLayer ─► Verifier ─► Memo, or one Ed25519 verification ─► State: keys, revocations, freshness
 //!                   │                                                            ▲
 //!                   │                                      Follower ─► Connection: GET keys, GET revocations/feed
+//!                   │                                      (and its stream, as it happens)
 //!                   └────────► Introspection ─────────────────────────► Connection: POST introspect
 //! ```
 //!
@@ -34,6 +35,7 @@ mod revoked;
 mod ring;
 mod rules;
 mod state;
+mod stream;
 mod verifier;
 
 pub use self::{

@@ -14,6 +14,9 @@ use super::{
 };
 use tenure_protocol::Timestamp;
 
+/// By so much the authority's clock may run ahead of ours between two complete answers.
+const TOLERANCE: Duration = Duration::from_millis(500);
+
 /// What a verifier knows.
 #[derive(Debug)]
 pub(super) struct State {
@@ -123,6 +126,19 @@ impl State {
         self.revoked.forget_before(heard.authority_time);
     }
 
+    /// In a stream the authority said that until this time of its own everything was told. So much older than the last
+    /// complete answer it cannot be: the authority's clock goes as ours does. A stream that is held up on its way makes
+    /// nothing fresher.
+    ///
+    /// Whether its clock has gone as ours has; if not, only another complete answer tells what time it is.
+    pub(super) fn heard_until(&mut self, time: Timestamp, now: Duration) -> bool {
+        let Some(heard) = &mut self.heard else { return false };
+        let Ok(since) = u64::try_from(time.millis_since(heard.authority_time)) else { return true };
+        let told = heard.last_asked + Duration::from_millis(since);
+        heard.asked = heard.asked.max(told.min(now));
+        told <= now + TOLERANCE
+    }
+
     fn judge_claims(&self, claims: &AccessClaims, time: Timestamp) -> Result<(), Rejection> {
         if claims.issuer != self.rules.issuer {
             return Err(Rejection::WrongIssuer);
@@ -218,6 +234,20 @@ mod tests {
         assert!(!state.standing(later(10_000)).is_fresh);
         state.heard(Heard { asked: later(60_000), last_asked: later(60_000), authority_time: at(60) });
         assert_eq!(state.judge(&token(), later(60_000)), Ok(()));
+    }
+
+    /// A stream that somebody holds up is as old as what it says, whenever it arrives.
+    #[test]
+    fn a_head_is_as_old_as_the_time_that_it_tells() {
+        let mut state = usual(at(0));
+        assert!(state.heard_until(at(8), later(9_000)));
+        assert_eq!(state.standing(later(9_000)).age, Some(Duration::from_secs(1)));
+        assert!(state.heard_until(at(7), later(60_000)), "one that came late");
+        assert_eq!(state.standing(later(60_000)).age, Some(Duration::from_secs(52)));
+        assert!(!state.standing(later(60_000)).is_fresh);
+        assert!(!state.heard_until(at(70), later(61_000)), "its clock was moved");
+        assert_eq!(state.standing(later(61_000)).age, Some(Duration::ZERO));
+        assert!(!State::new(Rules::of("tenure")).heard_until(at(0), HEARD));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod example;
 mod files;
 mod idle;
 mod proxy;
+mod pushed;
 mod run;
 #[path = "../http/server.rs"]
 #[allow(dead_code, reason = "another test target needs the rest of it")]

@@ -176,6 +176,10 @@ fn serve(listener: TcpListener, told: Arc<Mutex<Told>>) -> Runtime {
 async fn answer(State(told): State<Arc<Mutex<Told>>>, request: Request) -> Response {
     let dawdling = told.lock().unwrap().dawdling;
     tokio::time::sleep(dawdling).await;
+    if request.headers().get("accept").is_some_and(|accept| accept == "text/event-stream") {
+        // It is an authority that has no streams; whoever wants one asks it again and again instead.
+        return Response::builder().status(406).body(Body::empty()).unwrap();
+    }
     let path = request.uri().path().to_owned();
     let query = request.uri().query().unwrap_or_default().to_owned();
     let bearer = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());

@@ -11,6 +11,7 @@ mod fake;
 mod following;
 mod introspection;
 mod layer;
+mod pushed;
 mod real;
 mod rotation;
 #[path = "../http/server.rs"]

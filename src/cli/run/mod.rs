@@ -70,7 +70,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "DURATION", value_parser = span, default_value = "10s")]
     grace: Seconds,
 
-    /// How often to ask whether the session still stands: so soon a veto takes effect
+    /// How often to ask whether the session still stands, where its stream does not tell: so soon a veto takes effect
     #[arg(long, value_name = "DURATION", value_parser = span, default_value = "15s")]
     check: Seconds,
 

@@ -1,0 +1,110 @@
+//! Listens to the session's own stream, so that its end is known within a second and not at the next check.
+//!
+//! What the stream says is a reason to ask at once, and nothing else: the answer says what has ended the session, and a
+//! stream that is wrong ends none. That it goes on is as good as a check.
+
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::time::{sleep, timeout};
+
+use super::{super::error::Error, Held};
+use tenure_http_client::sse::{Events, Told};
+use tenure_protocol::Timestamp;
+
+/// A stream that says nothing for so long is lost: the authority speaks every 15 s.
+const SILENCE: Duration = Duration::from_secs(17);
+/// What is heard of the stream counts for so much longer than a check: the authority speaks as often as is asked.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
+/// A stream that could not be had, or was soon lost, is tried again after so long, and then twice as long, up to
+/// [`LONGEST`].
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_mins(1);
+
+/// What was heard.
+#[derive(Debug, Default)]
+pub(super) struct Ears(Mutex<Heard>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Heard {
+    /// When the stream said something last; none without one.
+    sign: Option<Timestamp>,
+    /// Whether it said something that is to be asked about.
+    is_news: bool,
+}
+
+impl Ears {
+    /// When the session stood by what the stream said last; none without one.
+    pub(super) fn sign(&self) -> Option<Timestamp> {
+        self.0.lock().sign
+    }
+
+    /// Whether it has said something since, that is to be asked about.
+    pub(super) fn take_news(&self) -> bool {
+        std::mem::take(&mut self.0.lock().is_news)
+    }
+
+    fn hear(&self, now: Timestamp, is_news: bool) {
+        let mut heard = self.0.lock();
+        heard.sign = Some(now);
+        heard.is_news |= is_news;
+    }
+
+    fn lose(&self) {
+        self.0.lock().sign = None;
+    }
+}
+
+/// Listens for as long as the session is held.
+pub(super) async fn listen(held: Arc<Held>) {
+    let mut losses = 0_u32;
+    while !held.has_ended() {
+        let begun = held.client.time().now();
+        let wish = match held.client.clone().with_credential(held.token()).events(held.id()).await {
+            Ok(events) => {
+                hear_out(&held, events).await;
+                None
+            }
+            Err(error) => {
+                // A token that is no good is asked about, in the way of every call.
+                if matches!(&error, Error::Refused(problem) if problem.status == 401) {
+                    held.ears.hear(held.client.time().now(), true);
+                    held.news.notify_one();
+                }
+                error.retry_after()
+            }
+        };
+        held.ears.lose();
+        let lasted = held.client.time().now().millis_since(begun);
+        losses =
+            if Duration::from_millis(u64::try_from(lasted).unwrap_or(0)) > LONGEST { 0 } else { losses + 1 };
+        sleep(wait(losses).max(wish.unwrap_or_default())).await;
+    }
+}
+
+/// Until the stream is lost.
+async fn hear_out(held: &Held, mut events: Events) {
+    while let Ok(Ok(Some(told))) = timeout(SILENCE, events.next()).await {
+        let is_news = matches!(&told, Told::Event(event) if event.name != "resumed");
+        held.ears.hear(held.client.time().now(), is_news);
+        // Also when nothing is to be done now: when the next check is due has changed.
+        held.news.notify_one();
+    }
+}
+
+fn wait(losses: u32) -> Duration {
+    match losses {
+        0 => Duration::ZERO,
+        _ => SHORTEST.saturating_mul(1 << (losses - 1).min(16)).min(LONGEST),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_listeners_than_a_session_may_have_take_turns_more_and_more_seldom() {
+        assert_eq!([0, 1, 2, 6, 7, 99].map(|losses| wait(losses).as_secs()), [0, 1, 2, 32, 60, 60]);
+    }
+}

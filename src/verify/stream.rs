@@ -1,0 +1,130 @@
+//! The feed as it happens: what has ended is known within milliseconds. Rounds go on beside it, seldom: they say which
+//! history this is and what time it is there.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::{Verifier, checked::FeedItem, connection::Connection};
+use tenure_http_client::sse::{Event, Events, Told};
+use tenure_protocol::{Position, wire};
+
+/// A stream that says nothing for so long is lost, whatever its connection says: the authority speaks every second, and
+/// promises to do so every other.
+const SILENCE: Duration = Duration::from_millis(2_500);
+/// A stream that could not be had, or was lost soon, is tried again after so long, and then twice as long, up to
+/// [`LONGEST`].
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// What a stream makes necessary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// Nothing: it was learnt.
+    GoOn,
+    /// A round: keys have changed, or the clock there was moved.
+    Ask,
+    /// It is lost; a round tells what it did not.
+    Lost,
+}
+
+/// The stream, or when to try again to have one.
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    events: Option<Events>,
+    /// Whether the keys were told, as they are at the beginning of each stream.
+    has_keys: bool,
+    opened: Duration,
+    losses: u32,
+    not_before: Duration,
+}
+
+impl Stream {
+    /// Whether there is one.
+    pub(super) fn is_open(&self) -> bool {
+        self.events.is_some()
+    }
+
+    /// Opens it where the last round ended, if there is none and it is time.
+    pub(super) async fn open(&mut self, verifier: &Verifier, connection: &Connection, after: Position) {
+        let now = verifier.elapsed();
+        if self.is_open() || now < self.not_before {
+            return;
+        }
+        match connection.follow(after).await {
+            Ok(Some(events)) => {
+                (self.events, self.has_keys, self.opened) = (Some(events), false, now);
+            }
+            Ok(None) => self.lose(now),
+            Err(why) => {
+                tracing::debug!("no stream of revocations: {why}");
+                self.lose(now);
+            }
+        }
+    }
+
+    /// Waits for what it says, and lets the verifier learn it. Without a stream that is for ever.
+    pub(super) async fn next(&mut self, verifier: &Verifier) -> Then {
+        let Some(events) = &mut self.events else { return std::future::pending().await };
+        let told = timeout(SILENCE, events.next()).await;
+        let then = match told {
+            Ok(Ok(Some(Told::Event(event)))) => self.take(verifier, &event),
+            Ok(Ok(Some(Told::Comment))) => Then::GoOn,
+            Ok(Ok(None) | Err(_)) | Err(_) => Then::Lost,
+        };
+        if then == Then::Lost {
+            tracing::debug!("the stream of revocations has ended");
+            self.lose(verifier.elapsed());
+        }
+        then
+    }
+
+    fn take(&mut self, verifier: &Verifier, event: &Event) -> Then {
+        match event.name.as_str() {
+            "revocation" => match serde_json::from_str::<wire::FeedItem>(&event.data) {
+                Ok(item) => {
+                    let item = FeedItem::of(&item);
+                    verifier.learn(|state| state.learn_revocations(item.revocations()));
+                    Then::GoOn
+                }
+                Err(_) => Then::Lost,
+            },
+            "head" => match serde_json::from_str::<wire::FeedHead>(&event.data) {
+                Ok(head) => {
+                    let now = verifier.elapsed();
+                    let mut goes_alike = true;
+                    verifier.learn(|state| goes_alike = state.heard_until(head.now, now));
+                    if goes_alike { Then::GoOn } else { Then::Ask }
+                }
+                Err(_) => Then::Lost,
+            },
+            // A round asks for them: what a stream told late would bring back what was withdrawn.
+            "keys" if std::mem::replace(&mut self.has_keys, true) => Then::Ask,
+            _ => Then::GoOn,
+        }
+    }
+
+    fn lose(&mut self, now: Duration) {
+        let lasted = self.events.take().map(|_| now.saturating_sub(self.opened));
+        self.losses = if lasted.is_some_and(|lasted| lasted > LONGEST) { 0 } else { self.losses + 1 };
+        self.not_before = now + wait(self.losses);
+    }
+}
+
+/// The wait after so many losses in a row. None after the end of one that had lasted.
+fn wait(losses: u32) -> Duration {
+    match losses {
+        0 => Duration::ZERO,
+        _ => SHORTEST.saturating_mul(1 << (losses - 1).min(16)).min(LONGEST),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_cannot_be_had_is_tried_again_more_and_more_seldom() {
+        assert_eq!([0, 1, 2, 5, 6, 99].map(|losses| wait(losses).as_secs()), [0, 1, 2, 16, 30, 30]);
+    }
+}

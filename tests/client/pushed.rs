@@ -1,0 +1,80 @@
+//! An end is pushed to the session's holder. It was noticed at the next check, up to a quarter of a minute later.
+
+use std::{process::Stdio, time::Duration};
+
+use serde_json::json;
+use tenure::clock::{pause, stopwatch};
+
+use crate::{
+    proxy::{Fate, Proxy},
+    run::{Ground, code, text},
+};
+
+/// So often at most somebody has to ask: never in a test.
+const NEVER: &str = "1h";
+
+impl Ground {
+    /// Runs a command that waits, ends its session in this way, and says how long the command went on.
+    fn ended_after(&self, options: &[&str], end: impl Fn(&str)) -> Duration {
+        let create = ["run", "--session-file", "agent.session", "--subject", "agent-7"];
+        let command = ["--", "sh", "-c", "touch ready; exec sleep 60"];
+        let words = [&create[..], options, &command].concat();
+        let run = self.tenure(&words).stderr(Stdio::piped()).spawn().unwrap();
+        self.wait_for("ready");
+        std::fs::remove_file(self.place("ready")).unwrap();
+        // The stream is opened while the command begins.
+        pause(Duration::from_millis(300));
+        let list = self.server.get("/v1/sessions?subjectId=agent-7").bearer(&self.server.admin).send();
+        let id = list.expect(200).json()["items"][0]["sessionId"].as_str().unwrap().to_owned();
+        end(&id);
+        let begun = stopwatch();
+        let output = run.wait_with_output().unwrap();
+        let took = begun.elapsed();
+        assert_eq!(code(&output), 3, "{}", text(&output.stderr));
+        took
+    }
+
+    fn revoke(&self, id: &str) {
+        self.server.delete(&format!("/v1/sessions/{id}")).bearer(&self.server.admin).send().expect(200);
+    }
+}
+
+#[test]
+fn measured_a_command_ends_within_a_second_after_its_session_however_seldom_it_asks() {
+    let ground = Ground::new();
+    let times = if std::env::var_os("TENURE_MEASURE").is_some() { 30 } else { 3 };
+    let mut took: Vec<_> = (0..times)
+        .map(|_| {
+            let took = ground.ended_after(&["--check", NEVER, "--new-after-revoke"], |id| ground.revoke(id));
+            std::fs::remove_file(ground.place("agent.session")).unwrap();
+            took
+        })
+        .collect();
+    took.sort_unstable();
+    println!("of {times} ends: median {:?}, worst {:?}", took[times / 2], took[times - 1]);
+    assert!(took[times / 2] <= Duration::from_secs(1), "{took:?}");
+    assert!(took[times - 1] <= Duration::from_secs(3), "{took:?}");
+}
+
+#[test]
+fn a_suspension_of_its_subject_ends_a_command_at_once() {
+    let ground = Ground::new();
+    let suspend = |_: &str| {
+        let suspend = ground.server.post("/v1/subjects/agent-7/suspend").bearer(&ground.server.admin);
+        suspend.json(&json!({})).send().expect(200);
+    };
+    let took = ground.ended_after(&["--check", NEVER], suspend);
+    assert!(took <= Duration::from_secs(3), "{took:?}");
+}
+
+/// Where there is no stream, a command asks as often as it was told to.
+#[test]
+fn without_a_stream_a_command_ends_after_its_next_check() {
+    let ground = Ground::new();
+    let proxy = Proxy::before(ground.server.address(), |first| {
+        if first.contains("/events ") { Fate::Overload } else { Fate::Pass }
+    });
+    let url = proxy.url();
+    let took = ground.ended_after(&["--check", "1s", "--url", &url], |id| ground.revoke(id));
+    assert!(took <= Duration::from_secs(4), "{took:?}");
+}
