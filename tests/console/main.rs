@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod attacks;
+mod browser;
 mod desk;
 mod pages;
 mod rights;
@@ -11,4 +12,7 @@ mod rights;
 #[allow(dead_code, reason = "another test target needs the rest of it")]
 mod server;
 mod sign_in;
+#[path = "../surroundings/mod.rs"]
+#[allow(dead_code, reason = "another test target needs the rest of it")]
+mod surroundings;
 mod veto;

@@ -11,6 +11,9 @@ const ROLES: [(&str, Option<&str>); 5] =
 /// The code on a page that says why not.
 fn code(reply: &Reply) -> String {
     let page = text(reply);
+    if let Ok(problem) = serde_json::from_str::<serde_json::Value>(&page) {
+        return problem["code"].as_str().unwrap_or_default().to_owned();
+    }
     let Some((_, after)) = page.split_once("<code>") else { return String::new() };
     after.split('<').next().unwrap().split(' ').next_back().unwrap().to_owned()
 }
@@ -29,6 +32,10 @@ fn each_page_answers_each_role_as_the_api_does() {
         ("/console/subjects/nobody".into(), "/v1/subjects/nobody".into()),
         ("/console/log".into(), "/v1/events".into()),
         ("/console/log?kinds=Nonsense".into(), "/v1/events?kinds=Nonsense".into()),
+        ("/console/audit".into(), "/v1/audit/head".into()),
+        ("/console/audit?check=now".into(), "/v1/audit/check".into()),
+        ("/console/audit/proof?position=1".into(), "/v1/audit/proof?position=1".into()),
+        ("/console/webhooks".into(), "/v1/webhooks".into()),
         ("/console/keys".into(), "/v1/credentials/self".into()),
     ];
     for (role, owner) in ROLES {

@@ -126,6 +126,15 @@ impl Server {
         self.restart();
     }
 
+    /// Stops it in order and starts it again where it was, with that as its public address.
+    #[allow(dead_code, reason = "only the tests of the console need it")]
+    pub(crate) fn restart_known_by_its_address(&mut self) {
+        let address = self.address().to_string();
+        self.arguments.extend(["--set".to_owned(), format!("server.public_url=http://{address}")]);
+        assert!(self.stop().success(), "the server did not stop in order: {}", self.said());
+        self.start_on(&address);
+    }
+
     /// Starts it again after it has stopped.
     pub(crate) fn start_again(&mut self) {
         self.start_on(ANY_PORT);

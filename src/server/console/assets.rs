@@ -6,10 +6,11 @@ use axum::{
     response::Response,
 };
 
-const ASSETS: [(&str, &str, &str); 4] = [
+const ASSETS: [(&str, &str, &str); 5] = [
     ("console.css", "text/css; charset=utf-8", include_str!("assets/console.css")),
     ("console.js", "text/javascript; charset=utf-8", include_str!("assets/console.js")),
     ("log.js", "text/javascript; charset=utf-8", include_str!("assets/log.js")),
+    ("proof.js", "text/javascript; charset=utf-8", include_str!("assets/proof.js")),
     ("icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
 ];
 

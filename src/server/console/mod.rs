@@ -9,6 +9,7 @@ mod agents;
 mod ask;
 mod assets;
 mod channel;
+mod evidence;
 mod form;
 mod log;
 mod page;
@@ -18,6 +19,7 @@ mod subject;
 mod timeline;
 mod veto;
 mod visit;
+mod webhooks;
 mod words;
 
 use std::sync::Arc;
@@ -124,6 +126,11 @@ async fn page_of(visit: &Visit, segments: &[&str]) -> Outcome {
         ("GET" | "HEAD", ["log"]) => log::list(visit).await,
         ("GET", ["log", "stream"]) => log::stream(visit).await,
         ("GET" | "HEAD", ["keys"]) => access::show(visit).await,
+        ("GET" | "HEAD", ["audit"]) => evidence::show(visit).await,
+        ("GET", ["audit", name @ ("head" | "proof" | "event")]) => evidence::part(visit, name).await,
+        ("GET" | "HEAD", ["webhooks"]) => webhooks::list(visit).await,
+        ("POST", ["webhooks", id, "test"]) => webhooks::test(visit, id).await,
+        ("POST", ["webhooks", id, "redeliver"]) => webhooks::redeliver(visit, id).await,
         _ => Err(Failure::of(StatusCode::NOT_FOUND, "NOT_FOUND", "There is no such page.")),
     }
 }

@@ -22,9 +22,11 @@ use super::{
 };
 
 /// The pages in the navigation, and who is led to them.
-const PAGES: [(&str, &str, &[Role]); 3] = [
+const PAGES: [(&str, &str, &[Role]); 5] = [
     ("/console/agents", "Agents", &[Role::Admin, Role::Auditor, Role::Owner, Role::Issuer]),
     ("/console/log", "Log", &[Role::Admin, Role::Auditor, Role::Owner]),
+    ("/console/audit", "Evidence", &[Role::Admin, Role::Auditor, Role::Owner]),
+    ("/console/webhooks", "Webhooks", &[Role::Admin, Role::Auditor, Role::Owner]),
     ("/console/keys", "Access", &[Role::Admin, Role::Auditor, Role::Owner, Role::Issuer]),
 ];
 

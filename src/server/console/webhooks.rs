@@ -1,0 +1,95 @@
+//! Webhooks: who is told by requests, and how that has been going.
+
+use askama::Template;
+use axum::http::Method;
+use serde::Deserialize;
+use serde_json::json;
+use tenure_core::event::Role;
+
+use super::{
+    agents::Items,
+    form::segment,
+    page::{self, Frame, Outcome},
+    visit::Visit,
+    words::When,
+};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WebhookItem {
+    webhook_id: String,
+    url: String,
+    kinds: Option<Vec<String>>,
+    owner_id: Option<String>,
+    format: String,
+    created_at: When,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Delivery {
+    notice_id: String,
+    status: String,
+    attempts: Vec<Attempt>,
+    next_attempt_at: Option<When>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Attempt {
+    at: When,
+    outcome: String,
+    http_status: Option<u16>,
+}
+
+/// A webhook with its newest deliveries.
+struct Row {
+    webhook: WebhookItem,
+    deliveries: Vec<Delivery>,
+}
+
+impl Row {
+    fn count(&self, status: &str) -> usize {
+        self.deliveries.iter().filter(|delivery| delivery.status == status).count()
+    }
+}
+
+#[derive(Template)]
+#[template(path = "webhooks.html")]
+struct WebhooksPage {
+    frame: Frame,
+    rows: Vec<Row>,
+    may_send: bool,
+    mark: String,
+}
+
+/// The page.
+pub(super) async fn list(visit: &Visit) -> Outcome {
+    let found: Items<WebhookItem> = visit.get("/v1/webhooks?limit=50").await?;
+    let mut rows = Vec::new();
+    for webhook in found.items {
+        let path = format!("/v1/webhooks/{}/deliveries?limit=50", segment(&webhook.webhook_id));
+        let deliveries = visit.get::<Items<Delivery>>(&path).await?.items;
+        rows.push(Row { webhook, deliveries });
+    }
+    Ok(page::ok(&WebhooksPage {
+        frame: Frame::of(Some(visit), "Webhooks", "/console/webhooks"),
+        rows,
+        may_send: visit.has_role(&[Role::Admin, Role::Owner]),
+        mark: visit.mark(),
+    }))
+}
+
+/// Sends a test.
+pub(super) async fn test(visit: &Visit, id: &str) -> Outcome {
+    visit.ask(Method::POST, &format!("/v1/webhooks/{}/test", segment(id)), None).await?;
+    Ok(page::redirect("/console/webhooks"))
+}
+
+/// Delivers again from a position.
+pub(super) async fn redeliver(visit: &Visit, id: &str) -> Outcome {
+    let from = visit.form().get("from").and_then(|text| text.parse::<u64>().ok());
+    let path = format!("/v1/webhooks/{}/redeliver", segment(id));
+    visit.ask(Method::POST, &path, Some(&json!({ "from": from }))).await?;
+    Ok(page::redirect("/console/webhooks"))
+}

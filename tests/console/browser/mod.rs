@@ -1,0 +1,190 @@
+//! The console in a real Chromium. `tests/run` installs it; where it is missing these tests say that they did not run.
+
+mod driver;
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::desk::{origin, read, renewed};
+use crate::server::Server;
+use crate::surroundings::{not_run, variable};
+use driver::{Chromium, Window};
+
+/// The story of the night: the agent renews, its owner opens the link on a phone, one tap and a confirmation end it.
+#[test]
+fn an_owner_vetoes_on_a_phone_by_the_link_in_a_notice() {
+    let Some(browser) = Chromium::open("the veto on a phone", Window::PHONE) else { return };
+    let mut server = Server::start();
+    server.restart_known_by_its_address();
+    let own = origin(&server);
+    let (owner, _) = server.issue_key("owner", Some("alice"));
+    let session = renewed(&server, "agent");
+    let notice = read(&server, &owner, "/v1/notices?kinds=SESSION_RENEWED")["items"][0].clone();
+    browser.go(notice["vetoUrl"].as_str().unwrap());
+    browser.see("//h1[contains(., 'Night shift renewed its session')]");
+    assert_eq!(
+        browser.run("return document.documentElement.scrollWidth <= innerWidth"),
+        json!(true),
+        "it is too wide"
+    );
+    browser.click("//summary[text()='Veto']");
+    browser.click("//button[text()='Veto']");
+    browser.see("//h1[contains(., 'was vetoed')]");
+    let refused = server.renew(&session).send().expect(401).json();
+    assert_eq!(refused["trigger"], "renewal_rejected");
+    browser.go(&format!("{own}/console/sessions/{}", session.id));
+    browser.write("//input[@name='key']", &owner);
+    browser.click("//button[text()='Sign in']");
+    browser.see("//h1/span[text()='ended']");
+    browser.see("//*[local-name()='circle' and contains(@class, 'end')]");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn let_it_be_hides_the_countdown_in_this_browser_alone() {
+    let Some(browser) = Chromium::open("Let it be", Window::DESK) else { return };
+    let server = Server::start();
+    renewed(&server, "agent");
+    browser.sign_in(&origin(&server), &server.admin);
+    browser.see("//div[@class='ask' and not(@hidden)]");
+    browser.click("//button[text()='Let it be']");
+    browser.see("//div[@class='ask' and @hidden]");
+    browser.go(&format!("{}/console/agents", origin(&server)));
+    browser.see("//div[@class='ask' and @hidden]");
+    assert!(server.events("SessionRevoked,RenewalRejected").is_empty());
+}
+
+#[test]
+fn a_renewal_appears_in_the_log_without_a_reload() {
+    let Some(browser) = Chromium::open("the live tail", Window::DESK) else { return };
+    let server = Server::start();
+    browser.sign_in(&origin(&server), &server.admin);
+    browser.go(&format!("{}/console/log", origin(&server)));
+    browser.see("//p[@id='live' and contains(., 'Live')]");
+    browser.run("window.stays = true");
+    renewed(&server, "agent");
+    browser.see("//td[text()='SessionRenewed']");
+    assert_eq!(browser.run("return window.stays"), json!(true));
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn reading_and_ending_work_without_scripts() {
+    let Some(browser) = Chromium::open("pages without scripts", Window { scripts: false, ..Window::DESK })
+    else {
+        return;
+    };
+    let server = Server::start();
+    let session = renewed(&server, "agent");
+    let own = origin(&server);
+    browser.sign_in(&own, &server.admin);
+    browser.see("//h2/a[text()='Night shift']");
+    browser.go(&format!("{own}/console/sessions/{}", session.id));
+    browser.click("//summary[text()='End session']");
+    browser.see("//form[contains(@action, '/end')]//p[contains(., 'Ends at once')]");
+    browser.write("//input[@id='reason']", "no scripts here");
+    browser.click("//button[text()='End session']");
+    browser.see("//h1/span[text()='ended']");
+    assert!(browser.text().contains("no scripts here"));
+    browser.click("//button[text()='Sign out']");
+    browser.see("//input[@name='key']");
+}
+
+#[test]
+fn no_page_bars_anyone_by_axe() {
+    let Some(axe) = axe("that no page bars anyone") else { return };
+    let server = Server::start();
+    let session = renewed(&server, "agent");
+    server.renew(&session).send().expect(403);
+    for dark in [false, true] {
+        let window = Window { dark, ..Window::DESK };
+        let Some(browser) = Chromium::open("that no page bars anyone", window) else { return };
+        let own = origin(&server);
+        browser.go(&format!("{own}/console"));
+        judge(&browser, &axe, "sign-in");
+        browser.sign_in(&own, &server.admin);
+        for path in pages(&session.id) {
+            browser.go(&format!("{own}{path}"));
+            judge(&browser, &axe, &path);
+        }
+        assert_eq!(browser.complaints(), Vec::<String>::new());
+    }
+}
+
+fn pages(session: &str) -> Vec<String> {
+    let fixed = ["agents", "subjects/agent", "log", "keys", "audit", "webhooks"];
+    let fixed = fixed.iter().map(|page| format!("/console/{page}"));
+    fixed.chain([format!("/console/sessions/{session}")]).collect()
+}
+
+/// The text of axe-core; none, and that is said, where it is not installed.
+fn axe(test: &str) -> Option<String> {
+    let usual = || concat!(env!("CARGO_MANIFEST_DIR"), "/target/console").into();
+    let folder: PathBuf = variable("TENURE_TEST_CONSOLE").unwrap_or_else(usual).into();
+    let script = std::fs::read_to_string(folder.join("node_modules/axe-core/axe.min.js")).ok();
+    if script.is_none() {
+        not_run(test, "axe-core is missing; tests/run installs it");
+    }
+    script
+}
+
+fn judge(browser: &Chromium, axe: &str, page: &str) {
+    browser.run(axe);
+    let script = "const done = arguments[arguments.length - 1]; \
+        axe.run(document, { resultTypes: ['violations'] }).then((found) => done(found.violations), (e) => done([String(e)]))";
+    let found = browser.run_async(script);
+    let told = |one: &Value| format!("{}: {}", one["id"], one["nodes"][0]["html"]);
+    let told: Vec<_> = found.as_array().unwrap().iter().map(told).collect();
+    assert_eq!(told, Vec::<String>::new(), "{page}");
+}
+
+#[test]
+fn a_proof_is_checked_in_the_browser_against_the_key_that_the_reader_has() {
+    let Some(browser) = Chromium::open("the proof in the browser", Window::DESK) else { return };
+    let (server, other) = (Server::start(), Server::start());
+    renewed(&server, "agent");
+    let key = read(&server, &server.admin, "/v1/audit/head")["verifierKey"].as_str().unwrap().to_owned();
+    let foreign = read(&other, &other.admin, "/v1/audit/head")["verifierKey"].as_str().unwrap().to_owned();
+    browser.sign_in(&origin(&server), &server.admin);
+    browser.go(&format!("{}/console/audit", origin(&server)));
+    let verify = |key: &str| {
+        browser.write("//input[@id='verifier-key']", key);
+        browser.click("//button[text()='Verify in this browser']");
+        browser.see("//output[@id='outcome' and (starts-with(., 'Proved') or starts-with(., 'Not proved'))]");
+        browser.run("return document.querySelector('#outcome').textContent").as_str().unwrap().to_owned()
+    };
+    let name = key.split('+').next().unwrap();
+    assert!(verify(&key).starts_with(&format!("Proved by {name}")), "{}", browser.text());
+    assert!(verify(&foreign).starts_with("Not proved: "));
+    // A server that lies: every digit of a proof counts.
+    browser.run("const real = fetch; window.fetch = async (...asked) => { const reply = await real(...asked); \
+        const text = (await reply.text()).replace(/\"leafHash\":\"(.)/, (_, c) => '\"leafHash\":\"' + (c === '0' ? '1' : '0')); \
+        return new Response(text, { status: reply.status }); }");
+    assert!(verify(&key).starts_with("Not proved: "));
+    assert!(verify("").starts_with("Not proved: "));
+}
+
+/// Pictures of the pages, for those who change one: `TENURE_TEST_PICTURES=DIR cargo test --test console pictures`.
+#[test]
+fn pictures_of_the_pages_are_made_when_they_are_asked_for() {
+    let Some(folder) = variable("TENURE_TEST_PICTURES") else { return };
+    let server = Server::start();
+    let session = renewed(&server, "agent");
+    server.renew(&session).send().expect(403);
+    for (name, window) in [
+        ("wide", Window { height: 720, ..Window::DESK }),
+        ("wide-dark", Window { dark: true, height: 720, ..Window::DESK }),
+        ("narrow", Window::PHONE),
+    ] {
+        let Some(browser) = Chromium::open("pictures", window) else { return };
+        browser.sign_in(&origin(&server), &server.admin);
+        for path in pages(&session.id) {
+            browser.go(&format!("{}{path}", origin(&server)));
+            let page = path.trim_start_matches("/console/").split('/').next().unwrap().to_owned();
+            let png = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, browser.picture())
+                .unwrap();
+            std::fs::write(PathBuf::from(&folder).join(format!("{page}-{name}.png")), png).unwrap();
+        }
+    }
+}
