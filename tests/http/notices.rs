@@ -68,7 +68,7 @@ fn a_renewal_is_told_with_what_an_owner_needs_to_judge_it() {
     let notice = one(&server, "SESSION_RENEWED");
     let expected = json!({
         "renewalCount": 1, "maxRenewals": 30, "expiresAt": after(&notice, DAY),
-        "remainingAbsoluteLife": "29d 12h", "rejectWindowExpiry": after(&notice, 3_600), "rejectUrl": null,
+        "remainingAbsoluteLife": "29d 12h", "rejectWindowExpiry": after(&notice, 3_600), "rejectUrl": null, "vetoUrl": null,
     });
     assert_eq!(own_members(&notice, &session), expected);
 }
