@@ -25,8 +25,33 @@ pub struct SignedHead {
 impl SignedHead {
     /// Signs a head. Whoever signs two that do not agree has forked the log, and everybody can show it.
     pub fn sign(size: u64, root: RootHash, key: &HeadKey) -> Self {
-        let text = format!("{}\n{size}\n{}\n", key.verifier().name(), STANDARD.encode(root.as_bytes()));
+        Self { size, root, note: note::sign(&text_of(size, root, key), key) }
+    }
+
+    /// The head at an orderly stop: nothing was acknowledged after it, until another start signs one without this line.
+    pub fn sign_closed(size: u64, root: RootHash, key: &HeadKey) -> Self {
+        let text = format!("{}{CLOSED}\n", text_of(size, root, key));
         Self { size, root, note: note::sign(&text, key) }
+    }
+
+    /// The first head of an epoch: under its new name, and signed by the former key too. It says where the history
+    /// forked, so that nobody takes the heads of the new name for those of another log.
+    pub fn sign_first(size: u64, root: RootHash, key: &HeadKey, former: &HeadKey, epoch: u32) -> Self {
+        let former_name = former.verifier().name();
+        let text = format!("{}epoch {epoch} from {size} of {former_name}\n", text_of(size, root, key));
+        Self { size, root, note: note::cosign(&note::sign(&text, key), &text, former) }
+    }
+
+    /// Whether it was signed at an orderly stop.
+    pub fn is_closed(&self) -> bool {
+        let (text, _) = self.note.rsplit_once("\n\n").unwrap_or_default();
+        text.lines().skip(3).any(|line| line == CLOSED)
+    }
+
+    /// Size and root that a note states, whoever signed it; none of what is no head.
+    pub(super) fn stated(note: &str) -> Option<(u64, RootHash)> {
+        let mut lines = note.lines().skip(1);
+        Some((decimal(lines.next()?)?, hash(lines.next()?)?))
     }
 
     /// The head in a note that this key has signed.
@@ -62,6 +87,13 @@ impl SignedHead {
     }
 }
 
+/// The line of a head that was signed at an orderly stop.
+const CLOSED: &str = "closed";
+
+fn text_of(size: u64, root: RootHash, key: &HeadKey) -> String {
+    format!("{}\n{size}\n{}\n", key.verifier().name(), STANDARD.encode(root.as_bytes()))
+}
+
 /// Decimal without a sign and without leading zeros, of which there is one spelling.
 fn decimal(text: &str) -> Option<u64> {
     let number: u64 = text.parse().ok()?;
@@ -94,6 +126,24 @@ mod tests {
             &note::sign(&text.replace("NAME", key().verifier().name()), &key()),
             key().verifier(),
         )
+    }
+
+    #[test]
+    fn a_head_says_that_it_was_signed_at_a_stop_and_no_other_line_says_so() {
+        let closed = SignedHead::sign_closed(7, root(), &key());
+        assert!(closed.is_closed() && !SignedHead::sign(7, root(), &key()).is_closed());
+        assert_eq!(SignedHead::open(closed.note(), key().verifier()), Ok(closed.clone()));
+        assert!(
+            !signed(&format!("NAME\n7\n{}\nnot closed\n", STANDARD.encode([7; 32]))).unwrap().is_closed()
+        );
+    }
+
+    #[test]
+    fn the_first_head_of_an_epoch_opens_under_both_keys() {
+        let former = HeadKey::draw(&SeededEntropy::new(2));
+        let first = SignedHead::sign_first(7, root(), &key(), &former, 2);
+        assert_eq!(SignedHead::open(first.note(), key().verifier()), Ok(first.clone()));
+        assert!(note::open(first.note(), former.verifier()).unwrap().contains("epoch 2 from 7 of tenure/"));
     }
 
     #[test]

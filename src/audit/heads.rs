@@ -93,6 +93,15 @@ pub enum HeadError {
     Stopped(String),
 }
 
+/// What a log was called in earlier epochs.
+#[derive(Debug, Default)]
+pub struct Lineage {
+    /// Each name, and the last position that its epoch shares with this history.
+    pub former: Vec<(String, Position)>,
+    /// The former key and the number of the epoch that begins now, when one does.
+    pub begins: Option<(HeadKey, u32)>,
+}
+
 /// The signed heads of a log, newest last. Whoever has this can sign the next.
 pub struct Heads {
     key: HeadKey,
@@ -121,16 +130,39 @@ impl Heads {
         log: Arc<dyn EventLog>,
         nodes: Arc<Nodes>,
     ) -> Result<Self, HeadError> {
+        let lineage = Lineage { former: vec![], begins: None };
+        Self::open_after(data, head_file, must_be_kept, key, &lineage, log, nodes)
+    }
+
+    /// The same, of a log that signed under other names in earlier epochs.
+    ///
+    /// # Errors
+    /// As [`Heads::open`].
+    pub fn open_after(
+        data: &Path,
+        head_file: Option<PathBuf>,
+        must_be_kept: bool,
+        key: HeadKey,
+        lineage: &Lineage,
+        log: Arc<dyn EventLog>,
+        nodes: Arc<Nodes>,
+    ) -> Result<Self, HeadError> {
         if must_be_kept && !Self::is_kept_in(data) {
             return Err(HeadError::Gone { path: data.join(super::kept::FILE) });
         }
         let kept = Kept::new(data, head_file)?;
-        for (path, head) in kept.read(key.verifier())? {
-            expect_continued(path, &head, &*log, &nodes)?;
+        for (path, head) in kept.read(key.verifier(), &lineage.former)? {
+            expect_continued(path, (head.size, head.root), &*log, &nodes)?;
+        }
+        for (path, size, root) in kept.former(&lineage.former)? {
+            expect_continued(path, (size, root), &*log, &nodes)?;
         }
         // All of them are beginnings of this log, so this head continues them all.
         let (size, root) = nodes.head();
-        let head = SignedHead::sign(size, root, &key);
+        let head = match &lineage.begins {
+            None => SignedHead::sign(size, root, &key),
+            Some((former, epoch)) => SignedHead::sign_first(size, root, &key, former, *epoch),
+        };
         kept.keep(&head)?;
         Ok(Self {
             key,
@@ -228,6 +260,18 @@ impl Heads {
         Ok(head)
     }
 
+    /// The head at an orderly stop, after which nothing is recorded. Waits for the disk.
+    ///
+    /// # Errors
+    /// As [`Heads::sign`].
+    pub fn close(&self) -> Result<SignedHead, HeadError> {
+        let signed = self.sign()?;
+        let head = SignedHead::sign_closed(signed.size, signed.root, &self.key);
+        self.kept.keep(&head)?;
+        *self.last.lock() = head.clone();
+        Ok(head)
+    }
+
     fn prove(&self, last: &SignedHead, size: u64, root: RootHash) -> Result<(), HeadError> {
         let hashes = self.nodes.consistency(&*self.log, last.size, size)?;
         verify_consistency((last.size, last.root), (size, root), &hashes)
@@ -253,16 +297,16 @@ const fn is_alarm(error: &HeadError) -> bool {
 
 fn expect_continued(
     path: PathBuf,
-    head: &SignedHead,
+    (signed, root): (u64, RootHash),
     log: &dyn EventLog,
     nodes: &Nodes,
 ) -> Result<(), HeadError> {
     let size = nodes.size();
-    if head.size > size {
-        return Err(HeadError::Missing { path, signed: head.size, head: Position(size) });
+    if signed > size {
+        return Err(HeadError::Missing { path, signed, head: Position(size) });
     }
-    if nodes.root(log, head.size)? != head.root {
-        return Err(HeadError::Another { path, signed: head.size });
+    if nodes.root(log, signed)? != root {
+        return Err(HeadError::Another { path, signed });
     }
     Ok(())
 }

@@ -16,6 +16,8 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
+use tenure_core::Position;
+use tenure_log::RootHash;
 use tenure_files::replacement::{self, PUBLIC, directory_of, sync_directory};
 
 use super::{checkpoint::SignedHead, key::VerifierKey, known::heads_in, note::NoteError, verify::Verdict};
@@ -128,7 +130,11 @@ impl Kept {
     }
 
     /// The last head of each place that has one, with the file that it is in.
-    pub(super) fn read(&self, key: &VerifierKey) -> Result<Vec<(PathBuf, SignedHead)>, KeptError> {
+    pub(super) fn read(
+        &self,
+        key: &VerifierKey,
+        former: &[(String, Position)],
+    ) -> Result<Vec<(PathBuf, SignedHead)>, KeptError> {
         let own = self.data.join(FILE);
         let mut found = Vec::new();
         if let Some(note) = read_if_there(&own).map_err(io(&own))? {
@@ -137,9 +143,12 @@ impl Kept {
         if let Some(path) = &self.further
             && let Some(text) = read_tail(path).map_err(io(path))?
         {
-            let note =
-                last_note(&text, key.name()).ok_or_else(|| KeptError::NoHead { path: path.clone() })?;
-            found.push((path.clone(), note));
+            match last_note(&text, key.name()) {
+                Some(note) => found.push((path.clone(), note)),
+                // One that was only ever appended to in earlier epochs.
+                None if former.iter().any(|(name, _)| last_note(&text, name).is_some()) => {}
+                None => return Err(KeptError::NoHead { path: path.clone() }),
+            }
         }
         let trail = self.data.join(TRAIL);
         // One that holds no whole head was begun by a crash, and says nothing.
@@ -156,6 +165,21 @@ impl Kept {
         let trailed = opened.iter().filter(|(path, _)| path.ends_with(TRAIL)).map(|(_, head)| head.size);
         self.trailed.fetch_max(trailed.max().unwrap_or_default(), Ordering::Relaxed);
         Ok(opened)
+    }
+
+    /// What the further file states of earlier epochs, as far as this history shares it: a file, a size and a root. Of
+    /// what came after the fork nothing is here to be compared.
+    pub(super) fn former(
+        &self,
+        former: &[(String, Position)],
+    ) -> Result<Vec<(PathBuf, u64, RootHash)>, KeptError> {
+        let Some(path) = &self.further else { return Ok(vec![]) };
+        let Some(text) = read_tail(path).map_err(io(path))? else { return Ok(vec![]) };
+        let last = former.iter().filter_map(|(name, from)| {
+            let (size, root) = SignedHead::stated(&last_note(&text, name)?)?;
+            (size <= from.0).then(|| (path.clone(), size, root))
+        });
+        Ok(last.collect())
     }
 
     /// Keeps a head everywhere; it is durable when this returns.
@@ -280,7 +304,6 @@ fn append_to(path: &Path, note: &str, may_make: bool) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::HeadKey;
-    use tenure_log::RootHash;
     use tenure_protocol::entropy::SeededEntropy;
 
     fn key() -> HeadKey {
@@ -297,7 +320,7 @@ mod tests {
     }
 
     fn sizes(kept: &Kept) -> Vec<u64> {
-        kept.read(key().verifier()).unwrap().into_iter().map(|(_, head)| head.size).collect()
+        kept.read(key().verifier(), &[]).unwrap().into_iter().map(|(_, head)| head.size).collect()
     }
 
     #[test]
@@ -346,7 +369,7 @@ mod tests {
         let torn = fs::read(&path).unwrap();
         fs::write(&path, &torn[..torn.len() - 9]).unwrap();
         let again = kept(dir.path());
-        assert_eq!(again.read(key().verifier()).unwrap(), [(path, head(128))]);
+        assert_eq!(again.read(key().verifier(), &[]).unwrap(), [(path, head(128))]);
         (131..=133).for_each(|size| again.keep_in_trail(&head(size)).unwrap());
         assert_eq!(trail(&again)[126..], [127, 128, 131, 133]);
         for size in [100_000, 100_255, 100_256] {
@@ -372,10 +395,10 @@ mod tests {
         kept.keep(&head(15)).unwrap();
         let text = fs::read_to_string(dir.path().join("heads")).unwrap();
         fs::write(dir.path().join("heads"), text.replace("\n15\n", "\n14\n")).unwrap();
-        let said = kept.read(key().verifier()).unwrap_err().to_string();
+        let said = kept.read(key().verifier(), &[]).unwrap_err().to_string();
         assert!(said.contains("heads: the signature of tenure/") && said.contains("does not fit"), "{said}");
         fs::write(dir.path().join("heads"), "shopping list\n").unwrap();
-        let said = kept.read(key().verifier()).unwrap_err().to_string();
+        let said = kept.read(key().verifier(), &[]).unwrap_err().to_string();
         assert!(said.contains("heads holds no signed head"), "{said}");
     }
 

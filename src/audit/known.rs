@@ -15,6 +15,14 @@ pub fn heads_in(text: &str, key: &VerifierKey) -> Vec<SignedHead> {
     found
 }
 
+/// The last head in this text that the key has signed, as a further file has it: whatever comes later was signed later.
+pub fn last_head_in(text: &str, key: &VerifierKey) -> Option<SignedHead> {
+    let begin = format!("{}\n", key.name());
+    let begins = text.rmatch_indices(&begin).map(|(at, _)| at);
+    let mut whole = begins.filter(|at| *at == 0 || text.as_bytes()[at - 1] == b'\n');
+    whole.find_map(|at| SignedHead::open(note_at(&text[at..]), key).ok())
+}
+
 /// The note that this text begins with: up to an empty line, and the signatures behind it.
 fn note_at(text: &str) -> &str {
     let Some(signatures) = text.find("\n\n").map(|at| at + 2) else { return text };

@@ -33,7 +33,7 @@ pub mod view;
 pub mod what_if;
 
 pub use checkpoint::SignedHead;
-pub use heads::{HeadError, Heads};
+pub use heads::{HeadError, Heads, Lineage};
 pub use keeper::Keeper;
 pub use kept::KeptError;
 pub use key::{HeadKey, VerifierKey};

@@ -77,6 +77,13 @@ pub(super) fn sign(text: &str, key: &HeadKey) -> String {
     format!("{text}\n{DASH}{} {}\n", verifier.name(), STANDARD.encode(signature))
 }
 
+/// A note of this text, with another key's signature under those that it has.
+pub(super) fn cosign(note: &str, text: &str, key: &HeadKey) -> String {
+    let signed = sign(text, key);
+    let (_, signature) = signed.rsplit_once("\n\n").expect("a note has an empty line");
+    format!("{note}{signature}")
+}
+
 /// The text of a note that this key has signed.
 ///
 /// # Errors

@@ -109,13 +109,15 @@ pub struct Bulk {
     pub at: Timestamp,
     /// Which sessions it ended, of those active then.
     pub selector: Selector,
+    /// What ended them.
+    pub trigger: Trigger,
 }
 
 impl Bulk {
     /// The bulk revocation that an event is.
     pub fn of(event: &SelectionRevoked, recorded: RecordedAs) -> Self {
         let selector = event.selector.as_ref().clone();
-        Self { position: recorded.position, at: recorded.at, selector }
+        Self { position: recorded.position, at: recorded.at, selector, trigger: event.trigger() }
     }
 
     /// Whether it ended this session of a subject that it concerns. The session is as of before it.
@@ -132,7 +134,7 @@ impl Bulk {
 
     /// How it ended a session.
     pub fn revocation(&self) -> Revocation {
-        Revocation { at: self.at, position: self.position, trigger: Trigger::Bulk, reason: None }
+        Revocation { at: self.at, position: self.position, trigger: self.trigger, reason: None }
     }
 }
 

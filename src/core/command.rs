@@ -8,7 +8,7 @@ use super::{
     event::{
         CredentialIssued, Device, Presented, Profile, ProfileChanges, Purpose, Role, Seen, WebhookCreated,
     },
-    id::{CredentialId, Digest16, Generation, OwnerId, SessionId, WebhookId},
+    id::{CredentialId, Digest16, Generation, OwnerId, Position, SessionId, WebhookId},
     keys::{KeyId, KeyUse, Retire},
     policy::{OnReuse, Policy},
     record::Actor,
@@ -72,6 +72,10 @@ pub enum SystemCommand {
     DeleteWebhook(DeleteWebhook),
     /// End the active sessions of all subjects that match.
     RevokeMatching(RevokeMatching),
+    /// Let an API key be good again that is held.
+    ConfirmCredential(CredentialId),
+    /// Begin another epoch: end every session, and let other keys seal.
+    BeginEpoch(Box<BeginEpoch>),
 }
 
 impl Command {
@@ -120,20 +124,24 @@ impl SystemCommand {
     pub const fn is_urgent(&self) -> bool {
         match self {
             // A key may be replaced because a thief has it.
-            Self::RevokeCredential(_) | Self::RevokeMatching(_) | Self::RotateKey(_) => true,
+            Self::RevokeCredential(_)
+            | Self::RevokeMatching(_)
+            | Self::RotateKey(_)
+            | Self::BeginEpoch(_) => true,
             Self::IssueCredential(_)
             | Self::SetPolicy(_)
             | Self::MarkPresented(_)
             | Self::AdmitKeys(_)
             | Self::MarkSeen(_)
             | Self::CreateWebhook(_)
-            | Self::DeleteWebhook(_) => false,
+            | Self::DeleteWebhook(_)
+            | Self::ConfirmCredential(_) => false,
         }
     }
 
     /// Whether all sessions must be looked at to decide it.
     pub const fn is_bulk(&self) -> bool {
-        matches!(self, Self::RevokeMatching(_))
+        matches!(self, Self::RevokeMatching(_) | Self::BeginEpoch(_))
     }
 }
 
@@ -182,6 +190,25 @@ pub struct RotateKey {
     /// How long the tokens of that key work on, when there is an overlap: `keys.overlap`. Where that is not set, as long
     /// as any of them lives.
     pub overlap: Option<Seconds>,
+}
+
+/// Begin another epoch, because the history was restored and may lack what came after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BeginEpoch {
+    /// Its number, above that of the present one.
+    pub epoch: u32,
+    /// Where the history ended.
+    pub from: Position,
+    /// Why.
+    pub reason: String,
+    /// The name under which the log signed its heads.
+    pub previous_name: String,
+    /// The head at the fork, signed under that name.
+    pub previous_head: Option<String>,
+    /// Whether API keys are held until they are confirmed.
+    pub hold_credentials: bool,
+    /// The keys that seal and sign from now on, drawn and not in use yet.
+    pub keys: [(KeyUse, KeyId); 2],
 }
 
 /// Tell somebody by HTTP requests no more.

@@ -4,14 +4,14 @@
 use triomphe::Arc;
 
 use super::{
-    Digest16, Mode, SessionId, Timestamp,
+    CredentialId, Digest16, Mode, SessionId, Timestamp,
     activity::{Activity, SessionRefreshed},
     budget::Budget,
     event::{
-        CredentialIssued, EventKind, ExpiringSoon, Profile, RejectionCause, RejectionCode, RenewalRejected,
-        Role, SessionCreated, SessionExpired, SessionRenewed, SessionRevoked, SessionsRevoked, SubjectEvent,
-        SubjectRegistered, SubjectResumed, SubjectSuspended, SystemEvent, Trigger, UsageRecorded,
-        WebhookCreated,
+        CredentialIssued, EpochBegan, EventKind, ExpiringSoon, Profile, RejectionCause, RejectionCode,
+        RenewalRejected, Role, SessionCreated, SessionExpired, SessionRenewed, SessionRevoked,
+        SessionsRevoked, SubjectEvent, SubjectRegistered, SubjectResumed, SubjectSuspended, SystemEvent,
+        Trigger, UsageRecorded, WebhookCreated,
     },
     id::{Generation, Position},
     record::RecordedAs,
@@ -105,6 +105,8 @@ pub fn evolve_system(
             Some(_) => Ok(()),
             None => Err("there is no such webhook"),
         },
+        SystemEvent::EpochBegan(event) => epoch_began(system, event, recorded),
+        SystemEvent::CredentialConfirmed(event) => confirmed(system, event.credential_id, recorded),
     };
     outcome.map_err(|why| illegal(event.kind(), recorded, why))?;
     system.version = recorded.position;
@@ -459,8 +461,32 @@ fn issued(system: &mut System, event: &CredentialIssued, recorded: RecordedAs) -
         revoked_at: None,
         expires_at: event.expires_in.map(|seconds| recorded.at.plus(seconds)),
         changed: recorded.position,
+        held_since: None,
     };
     system.credentials.insert(event.credential_id, credential);
+    Ok(())
+}
+
+/// What became of an API key after the fork is not known, so none of them opens anything until it is confirmed.
+fn epoch_began(system: &mut System, event: &EpochBegan, recorded: RecordedAs) -> Result<(), &'static str> {
+    system.epochs.begin(event, recorded)?;
+    if event.credentials_held {
+        let in_force = system.credentials.values_mut().filter(|credential| credential.revoked_at.is_none());
+        for credential in in_force {
+            credential.held_since = Some(recorded.position);
+            credential.changed = recorded.position;
+        }
+    }
+    Ok(())
+}
+
+fn confirmed(system: &mut System, id: CredentialId, recorded: RecordedAs) -> Result<(), &'static str> {
+    let credential = system.credentials.get_mut(&id).ok_or("there is no such credential")?;
+    if credential.held_since.is_none() {
+        return Err("the credential is not held");
+    }
+    credential.held_since = None;
+    credential.changed = recorded.position;
     Ok(())
 }
 

@@ -141,7 +141,9 @@ fn reach_sessions(
         | SystemEvent::PolicyChanged(_)
         | SystemEvent::KeyRotated(_)
         | SystemEvent::WebhookCreated(_)
-        | SystemEvent::WebhookDeleted(_) => Ok(()),
+        | SystemEvent::WebhookDeleted(_)
+        | SystemEvent::EpochBegan(_)
+        | SystemEvent::CredentialConfirmed(_) => Ok(()),
     }
 }
 

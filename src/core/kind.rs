@@ -48,11 +48,15 @@ pub enum EventKind {
     SubjectSuspended = 21,
     /// See [`SubjectResumed`](super::event::SubjectResumed).
     SubjectResumed = 22,
+    /// See [`EpochBegan`](super::event::EpochBegan).
+    EpochBegan = 24,
+    /// See [`CredentialConfirmed`](super::event::CredentialConfirmed).
+    CredentialConfirmed = 25,
 }
 
 impl EventKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::SubjectRegistered,
         Self::SessionCreated,
         Self::SessionRenewed,
@@ -74,6 +78,8 @@ impl EventKind {
         Self::SelectionRevoked,
         Self::SubjectSuspended,
         Self::SubjectResumed,
+        Self::EpochBegan,
+        Self::CredentialConfirmed,
     ];
 
     /// Its name, as in `kinds=` and in a recorded event.
@@ -100,6 +106,8 @@ impl EventKind {
             Self::WebhookDeleted => "WebhookDeleted",
             Self::SubjectSuspended => "SubjectSuspended",
             Self::SubjectResumed => "SubjectResumed",
+            Self::EpochBegan => "EpochBegan",
+            Self::CredentialConfirmed => "CredentialConfirmed",
         }
     }
 
@@ -126,7 +134,9 @@ impl EventKind {
             | Self::SessionsSeen
             | Self::UsageRecorded
             | Self::WebhookCreated
-            | Self::WebhookDeleted => false,
+            | Self::WebhookDeleted
+            | Self::EpochBegan
+            | Self::CredentialConfirmed => false,
         }
     }
 
@@ -153,7 +163,9 @@ impl EventKind {
             | Self::WebhookDeleted
             | Self::SelectionRevoked
             | Self::SubjectSuspended
-            | Self::SubjectResumed => 1,
+            | Self::SubjectResumed
+            | Self::EpochBegan
+            | Self::CredentialConfirmed => 1,
         }
     }
 

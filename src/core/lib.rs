@@ -9,6 +9,7 @@ pub mod budget;
 pub mod bulk;
 pub mod command;
 pub mod decide;
+pub mod epoch;
 pub mod event;
 pub mod evolve;
 pub mod expiry;
@@ -39,6 +40,7 @@ pub use tenure_protocol::{
 };
 
 pub use activity::Mode;
+pub use epoch::{EpochPosition, Epochs};
 pub use event::{Event, EventKind, KindSet, SubjectEvent, SystemEvent};
 pub use keys::{KeyId, KeyUse};
 pub use policy::Policy;

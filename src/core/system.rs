@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use minicbor::{Decode, Encode};
 
 use super::{
+    epoch::Epochs,
     event::Role,
     id::{CredentialId, OwnerId, Position, WebhookId},
     keys::Keys,
@@ -35,6 +36,10 @@ pub struct System {
     #[n(4)]
     #[cbor(default)]
     pub keys: Keys,
+    /// The epochs that began after the first one.
+    #[n(5)]
+    #[cbor(default)]
+    pub epochs: Epochs,
 }
 
 /// What is known of an API key; the key itself is not.
@@ -69,17 +74,26 @@ pub struct Credential {
     #[n(8)]
     #[cbor(default)]
     pub changed: Position,
+    /// The event since which it is held: it opens nothing until it is confirmed.
+    #[n(9)]
+    pub held_since: Option<Position>,
 }
 
 impl Credential {
     /// Whether it opens anything at this moment. Its end is reached exactly when `now >= expires_at`.
     pub fn is_good(&self, now: Timestamp) -> bool {
+        self.held_since.is_none() && self.is_in_force(now)
+    }
+
+    /// Whether it has neither been withdrawn nor ended; it may be held.
+    pub fn is_in_force(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
     }
 
     /// Whether it is an admin's, in force and without an end.
     pub fn is_lasting_admin(&self) -> bool {
-        self.role == Role::Admin && self.revoked_at.is_none() && self.expires_at.is_none()
+        let is_in_force = self.revoked_at.is_none() && self.held_since.is_none();
+        self.role == Role::Admin && is_in_force && self.expires_at.is_none()
     }
 }
 

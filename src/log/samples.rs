@@ -6,11 +6,12 @@ use tenure_core::{
     Position, SealedText, Seconds, SessionId, Stream, SubjectEvent, SystemEvent, Timestamp, WebhookId,
     bulk::Selector,
     event::{
-        CredentialIssued, CredentialRevoked, Device, ExpiryCause, KeyRotated, MatchedOfOwner, PolicyChanged,
-        Presented, Profile, RejectionCause, RejectionCode, RenewalRejected, Role, Seen, SelectionRevoked,
-        SessionCreated, SessionExpired, SessionRefreshed, SessionRenewed, SessionRevoked, SessionsRevoked,
-        SessionsSeen, SubjectErased, SubjectKind, SubjectRegistered, SubjectResumed, SubjectSuspended, Terms,
-        TokensPresented, Trigger, UsageRecorded, WebhookCreated, WebhookDeleted,
+        CredentialConfirmed, CredentialIssued, CredentialRevoked, Device, EpochBegan, ExpiryCause,
+        KeyRotated, MatchedOfOwner, PolicyChanged, Presented, Profile, RejectionCause, RejectionCode,
+        RenewalRejected, Role, Seen, SelectionRevoked, SessionCreated, SessionExpired, SessionRefreshed,
+        SessionRenewed, SessionRevoked, SessionsRevoked, SessionsSeen, SubjectErased, SubjectKind,
+        SubjectRegistered, SubjectResumed, SubjectSuspended, Terms, TokensPresented, Trigger, UsageRecorded,
+        WebhookCreated, WebhookDeleted,
     },
     keys::{Retire, Sealing},
     policy::OnReuse,
@@ -142,6 +143,7 @@ fn revoked_in_bulk() -> Event {
         matched: 2,
         reason: Some(sealed(8)),
         owners: Some(vec![MatchedOfOwner { owner_id, matched: 2 }]),
+        cause: None,
     }))
 }
 
@@ -286,6 +288,15 @@ pub(super) fn every_kind() -> Vec<Event> {
         })),
         suspended(),
         resumed(),
+        Event::System(SystemEvent::EpochBegan(EpochBegan {
+            epoch: 2,
+            from: Position(907),
+            reason: "a restore without proof of the end".into(),
+            previous_name: "tenure/6b1f0a7d92c4e385".into(),
+            previous_head: Some("tenure/6b1f0a7d92c4e385\n907\n".into()),
+            credentials_held: true,
+        })),
+        Event::System(SystemEvent::CredentialConfirmed(CredentialConfirmed { credential_id })),
     ]
 }
 
@@ -306,9 +317,17 @@ pub(super) fn grown() -> Vec<(&'static str, Event)> {
         expiring_soon: None,
         contested: true,
     };
+    let restored = SelectionRevoked {
+        selector: Box::default(),
+        matched: 3,
+        reason: None,
+        owners: None,
+        cause: Some(Trigger::Restore),
+    };
     vec![
         ("onReuse", Event::Subject(SubjectEvent::SessionCreated(created))),
         ("contested", Event::Subject(SubjectEvent::RenewalRejected(contested))),
+        ("cause", Event::System(SystemEvent::SelectionRevoked(restored))),
         (
             "reuseGrace",
             Event::System(SystemEvent::PolicyChanged(PolicyChanged { policy: Policy::default() })),

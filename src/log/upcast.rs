@@ -41,6 +41,10 @@ pub(super) fn read(kind: u8, version: u8, data: &[u8]) -> Result<Event, DecodeEr
         EventKind::KeyRotated => only_version_1(kind, version, data, SystemEvent::KeyRotated),
         EventKind::WebhookCreated => only_version_1(kind, version, data, SystemEvent::WebhookCreated),
         EventKind::WebhookDeleted => only_version_1(kind, version, data, SystemEvent::WebhookDeleted),
+        EventKind::EpochBegan => only_version_1(kind, version, data, SystemEvent::EpochBegan),
+        EventKind::CredentialConfirmed => {
+            only_version_1(kind, version, data, SystemEvent::CredentialConfirmed)
+        }
     }
 }
 
@@ -97,7 +101,7 @@ impl From<SessionsRevokedV1> for Event {
         let SessionsRevokedV1 { device_digest, except_session_id, oldest, matched, trigger, reason, .. } =
             old;
         if let Some(selector) = old.selector {
-            let event = SelectionRevoked { selector, matched, reason, owners: old.owners };
+            let event = SelectionRevoked { selector, matched, reason, owners: old.owners, cause: None };
             return SystemEvent::SelectionRevoked(event).into();
         }
         let event = SessionsRevoked { device_digest, except_session_id, oldest, matched, trigger, reason };

@@ -16,6 +16,7 @@
 pub mod amount;
 pub mod clock;
 pub mod entropy;
+pub mod epoch;
 pub mod id;
 pub mod limits;
 #[cfg(feature = "utoipa")]
@@ -28,6 +29,7 @@ pub mod token_cache;
 pub mod wire;
 
 pub use amount::Amount;
+pub use epoch::EpochPosition;
 pub use id::{
     CommitId, CredentialId, Digest16, EventId, Generation, KeyId, OwnerId, Position, SessionId, SubjectId,
     WebhookId,

@@ -1,7 +1,7 @@
 //! How these types look in an OpenAPI document.
 
 use utoipa::openapi::{
-    KnownFormat, ObjectBuilder, SchemaFormat,
+    KnownFormat, ObjectBuilder, OneOfBuilder, SchemaFormat,
     schema::{SchemaType, Type},
 };
 pub use utoipa::{
@@ -10,8 +10,8 @@ pub use utoipa::{
 };
 
 use crate::{
-    Amount, CredentialId, EventId, KeyId, OnLimit, OwnerId, Position, Seconds, SessionId, SubjectId,
-    Timestamp, WebhookId,
+    Amount, CredentialId, EpochPosition, EventId, KeyId, OnLimit, OwnerId, Position, Seconds, SessionId,
+    SubjectId, Timestamp, WebhookId,
     id::LONGEST_CHOSEN,
     session::{Mode, Status, Trigger},
 };
@@ -59,6 +59,18 @@ fn number() -> RefOr<Schema> {
     ObjectBuilder::new().schema_type(SchemaType::Type(Type::Integer)).minimum(Some(0)).into()
 }
 
+/// A position: a number in the first epoch, and a text in later ones.
+fn epoch_position() -> RefOr<Schema> {
+    let whole = ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::Integer))
+        .minimum(Some(0))
+        .maximum(Some(9_007_199_254_740_991_i64));
+    let text = ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .pattern(Some("^[1-9][0-9]*:[0-9]+$"));
+    OneOfBuilder::new().item(whole).item(text).into()
+}
+
 /// One of these words.
 pub fn words(words: &[&str]) -> RefOr<Schema> {
     ObjectBuilder::new()
@@ -92,6 +104,7 @@ schemas! {
     OwnerId => chosen();
     Amount => amount();
     Position => number();
+    EpochPosition => epoch_position();
     Seconds => number();
     KeyId => key_id();
     Mode => words(&Mode::ALL.map(Mode::name));

@@ -91,11 +91,14 @@ pub enum Trigger {
     /// It was one of those of any subjects that were ended at once.
     #[n(6)]
     Bulk,
+    /// The history was restored, and may lack what became of the session.
+    #[n(7)]
+    Restore,
 }
 
 impl Trigger {
     /// Every trigger with its name in the API, in the order of their numbers.
-    pub const ALL: [(&str, Self); 7] = [
+    pub const ALL: [(&str, Self); 8] = [
         ("manual_revoke", Self::ManualRevoke),
         ("renewal_rejected", Self::RenewalRejected),
         ("self", Self::Own),
@@ -103,6 +106,7 @@ impl Trigger {
         ("token_reuse", Self::TokenReuse),
         ("subject_revoked", Self::SubjectRevoked),
         ("bulk", Self::Bulk),
+        ("restore", Self::Restore),
     ];
 
     /// Its name in the API.

@@ -6,6 +6,7 @@
 mod binding;
 mod credential;
 mod disk;
+mod epoch;
 mod folding;
 mod jobs;
 mod published;
@@ -19,26 +20,32 @@ use std::{
     sync::Arc,
 };
 
-use crate::authority::{Authority, Failure, IdempotencyTable, Issuing, Live, Parts, Past, Room};
+use crate::authority::{
+    Authority, BegunEpoch, Failure, IdempotencyTable, Issuing, Live, NewEpoch, Parts, Past, Room,
+};
 use crate::notify::webhooks::{self, Webhooks};
 use crate::personal_data::{SubjectKeys, TextError};
 use crate::projections::{Projections, history};
 use crate::tokens::Digests;
-use tenure_audit::{Evidence, HeadError, HeadKey, Heads, Keeper, LiveCheck, Nodes, live_check};
+use tenure_audit::{Evidence, HeadError, HeadKey, Heads, Keeper, LiveCheck, live_check};
 use tenure_core::{Policy, Position, Seconds, state::State};
 use tenure_files::key_files::KeyFileError;
 use tenure_log::{EventLog, OpenError, RecordHash, SegmentEvents, StoredCommit};
 use tenure_protocol::clock::{Clock, SystemClock, TestClock};
 use tenure_protocol::entropy::{Entropy, OsEntropy};
 
-pub use self::credential::{IssuedKey, issue_credential};
 use self::{
     binding::Binding,
     credential::{issue_first_key, look_at_first_key},
-    folding::open_log,
+    epoch::{UNFINISHED, begin_epoch},
+    folding::{Folded, open_log},
     jobs::Jobs,
-    secrets::{is_missing, open_secrets, remove_unfinished},
+    secrets::{Opened, is_missing, open_secrets, remove_unfinished},
     snapshot::Snapshot,
+};
+pub use self::{
+    credential::{IssuedKey, issue_credential},
+    epoch::AskedEpoch,
 };
 
 /// After so many events since the last snapshot a start writes another one.
@@ -70,6 +77,10 @@ pub struct Options {
     pub issuing: Issuing,
     /// Where ids and keys come from.
     pub entropy: Arc<dyn Entropy>,
+    /// Begins another epoch at this start, after a restore that may have lost events.
+    pub begin_epoch: Option<AskedEpoch>,
+    /// Whether this start is part of a restore into the directory, which nobody else may use before it is finished.
+    pub restoring: bool,
 }
 
 impl Options {
@@ -88,6 +99,8 @@ impl Options {
             webhooks: webhooks::Settings::default(),
             issuing: Issuing::default(),
             entropy: Arc::new(OsEntropy),
+            begin_epoch: None,
+            restoring: false,
         }
     }
 }
@@ -106,6 +119,8 @@ pub struct Node {
     pub test_clock: Option<Arc<TestClock>>,
     /// Where the first admin key was written, when this start made it.
     pub first_key: Option<PathBuf>,
+    /// The epoch that began at this start.
+    pub begun: Option<BegunEpoch>,
     data: PathBuf,
     /// None when time stands still: what is due is done when the clock is moved.
     jobs: Option<Jobs>,
@@ -156,6 +171,12 @@ pub enum StartError {
         /// Where the log ends.
         head: Position,
     },
+    /// A restore into the directory was not finished.
+    #[error("{path} holds an unfinished restore: remove what is in it, and restore again")]
+    Unfinished {
+        /// The data directory.
+        path: String,
+    },
     /// A file of the data directory cannot be written.
     #[error("{path}: {source}")]
     Io {
@@ -182,6 +203,9 @@ impl Node {
     /// See [`StartError`]; nothing is repaired and nothing is dropped.
     pub fn open(options: Options) -> Result<Self, StartError> {
         let table = || IdempotencyTable::new(options.idempotency_window, options.idempotency_max);
+        if !options.restoring && options.data.join(UNFINISHED).exists() {
+            return Err(StartError::Unfinished { path: options.data.display().to_string() });
+        }
         let (log, folded) = open_log(&options.data, options.segment_events, &table)?;
         let test_clock = options.test_clock.then(|| test_clock_for(&folded.state));
         let clock: Arc<dyn Clock> = match &test_clock {
@@ -192,8 +216,10 @@ impl Node {
         let log: Arc<dyn EventLog> = Arc::new(log);
         remove_unfinished(&options.data)?;
         let binding = Binding::open(&options.data.join("keys"), record_at(&*log, Position(1)))?;
-        let secrets = open_secrets(&options.data, &folded, &binding, now, &*options.entropy)?;
-        let keeper = start_keeper(&options, &log, &folded.nodes, &binding, &clock)?;
+        let is_epoch_begun = options.begin_epoch.is_some();
+        let opened = open_secrets(&options.data, &folded, &binding, now, &*options.entropy, is_epoch_begun)?;
+        let Opened { secrets, erased } = opened;
+        let (keeper, new_epoch) = start_keeper(&options, &log, &folded, &binding, &clock)?;
         let room = Room::new(disk::free_space(&options.data), options.reserve);
         let (texts, digests_mark) = (Arc::clone(&secrets.texts), secrets.digests.mark());
         let Options { data, policy, webhooks, issuing, entropy, .. } = options;
@@ -229,10 +255,12 @@ impl Node {
             past: past(&log, &projections),
         })
         .map_err(StartError::Record)?;
-        if binding.is_new() {
+        let begun = new_epoch.map(|new| begin_epoch(&authority, new, &erased)).transpose()?;
+        if binding.is_new() || begun.is_some() {
             bind(&binding, &authority, &texts, digests_mark, &keeper);
         }
         authority.keep_key_uses_in(&data);
+        let needs_key = needs_key || begun.is_some();
         let first_key = needs_key.then(|| issue_first_key(&data, &authority)).transpose()?;
         let authority = Arc::new(authority);
         let webhooks = Webhooks::new(Arc::clone(&authority) as Arc<dyn webhooks::Source>, &data, webhooks);
@@ -244,7 +272,7 @@ impl Node {
             Some(_) => None,
             None => Some(Jobs::start(Arc::clone(&authority)).map_err(StartError::Thread)?),
         };
-        Ok(Self { authority, projections, evidence, webhooks, test_clock, first_key, data, jobs })
+        Ok(Self { authority, projections, evidence, webhooks, test_clock, first_key, begun, data, jobs })
     }
 
     /// Decides what waits, records what is due, signs a head, writes a snapshot, and closes the log once nobody
@@ -256,7 +284,7 @@ impl Node {
         self.authority.stop();
         self.authority.save_key_uses();
         if self.authority.health().stopped().is_none() {
-            if let Err(error) = self.evidence.keeper.heads().sign() {
+            if let Err(error) = self.evidence.keeper.heads().close() {
                 tracing::error!(%error, "no head could be signed at the stop; the next start signs one");
             }
             save_snapshot(&self.data, self.authority.log(), self.authority.live().capture());
@@ -285,21 +313,24 @@ fn tell_uses(data: &Path, authority: &Authority) {
 fn start_keeper(
     options: &Options,
     log: &Arc<dyn EventLog>,
-    nodes: &Arc<Nodes>,
+    folded: &Folded,
     binding: &Binding,
     clock: &Arc<dyn Clock>,
-) -> Result<Keeper, StartError> {
+) -> Result<(Keeper, Option<NewEpoch>), StartError> {
     let keys = options.data.join("keys");
     let path = keys.join(HeadKey::FILE);
     if is_missing(&path) && Heads::is_kept_in(&options.data) {
         return Err(StartError::KeysMissing { path: path.display().to_string() });
     }
-    let must_be_kept = nodes.size() > 0 && !is_missing(&path);
+    let must_be_kept = folded.nodes.size() > 0 && !is_missing(&path) && options.begin_epoch.is_none();
     let key = HeadKey::open(&keys, &*options.entropy)?;
     binding.check(HeadKey::FILE, Some(&key.verifier().to_string()))?;
-    let (log, nodes, further) = (Arc::clone(log), Arc::clone(nodes), options.head_file.clone());
-    let heads = Arc::new(Heads::open(&options.data, further, must_be_kept, key, log, nodes)?);
-    Keeper::start(heads, Arc::clone(clock), options.head_interval).map_err(StartError::Thread)
+    let renamed = epoch::renamed(options, &keys, key, &folded.state.system.epochs, &folded.nodes)?;
+    let (log, nodes, further) = (Arc::clone(log), Arc::clone(&folded.nodes), options.head_file.clone());
+    let (key, lineage) = (renamed.key, renamed.lineage);
+    let heads = Heads::open_after(&options.data, further, must_be_kept, key, &lineage, log, nodes)?;
+    let keeper = Keeper::start(Arc::new(heads), Arc::clone(clock), options.head_interval);
+    Ok((keeper.map_err(StartError::Thread)?, renamed.new))
 }
 
 /// Writes down which keys go with this log, once it has its first event. What the disk does not take now it may take at

@@ -117,6 +117,8 @@ fn descriptors() -> Result<Descriptors, TooFewDescriptors> {
 
 fn options(config: &Config, test_clock: bool) -> Options {
     Options {
+        begin_epoch: None,
+        restoring: false,
         data: config.data_dir.clone(),
         policy: Some(config.policy()),
         idempotency_window: config.idempotency.window,

@@ -6,7 +6,7 @@ use super::{
     revoked::{Revocation, Whom},
     ring::RingKey,
 };
-use tenure_protocol::{Position, Timestamp, wire};
+use tenure_protocol::{EpochPosition, Position, Timestamp, wire};
 
 /// No authority has more keys.
 const MOST_KEYS: usize = 256;
@@ -37,6 +37,8 @@ pub(super) struct FeedPage {
     pub(super) items: Vec<FeedItem>,
     /// Where the next page begins.
     pub(super) next_after: Position,
+    /// The epoch in which positions of this history are named.
+    pub(super) epoch: u32,
     /// How far the log goes.
     pub(super) head: Position,
     /// What time it is there.
@@ -74,7 +76,8 @@ impl FeedPage {
     pub(super) fn read(body: &[u8], after: Position) -> Option<Self> {
         let wire::FeedPage { items, next_after, head, now } = serde_json::from_slice(body).ok()?;
         let items = items.iter().map(FeedItem::of).collect();
-        let page = Self { items, next_after, head, now };
+        let EpochPosition { epoch, position: next_after } = next_after;
+        let page = Self { items, next_after, epoch, head, now };
         page.continues(after).then_some(page)
     }
 

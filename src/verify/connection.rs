@@ -3,7 +3,14 @@
 //! Only `https://`, and `http://` to this machine itself: whoever can change an answer on its way can hide a
 //! revocation or show a key of their own. No redirect is followed and no proxy is asked. Connections are kept.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use reqwest::{
     Method, RequestBuilder, Response, StatusCode, Url,
@@ -20,7 +27,7 @@ use tenure_http_client::{
     sse::Events,
 };
 use tenure_protocol::{
-    Position, Secret, Timestamp,
+    EpochPosition, Position, Secret, Timestamp, epoch,
     token::API_KEY_PREFIX,
     wire::{IntrospectRequest, Judgement},
 };
@@ -41,6 +48,8 @@ pub struct Connection {
     base: Url,
     key: HeaderValue,
     http: reqwest::Client,
+    /// The epoch in which the authority named the last position that it gave out.
+    epoch: Arc<AtomicU32>,
 }
 
 /// A place where no authority may be asked, or a key that is none.
@@ -104,7 +113,7 @@ impl Connection {
         let header = HeaderValue::from_str(&bearer).ok().filter(|_| key.starts_with(API_KEY_PREFIX));
         let mut key = header.ok_or(UnfitConnection::NoKey)?;
         key.set_sensitive(true);
-        Ok(Self { http: client(&base)?, base, key })
+        Ok(Self { http: client(&base)?, base, key, epoch: Arc::new(AtomicU32::new(epoch::FIRST)) })
     }
 
     /// The keys that it shows. With the tag of an earlier answer it may say that they are the same.
@@ -126,10 +135,21 @@ impl Connection {
     pub(super) async fn feed(&self, after: Position, limit: u32) -> Result<FeedPage, NoAnswer> {
         let mut url = self.url("v1/revocations/feed");
         url.query_pairs_mut()
-            .append_pair("after", &after.to_string())
+            .append_pair("after", &self.named(after).to_string())
             .append_pair("limit", &limit.to_string());
-        let page = body(send(self.authorized(Method::GET, url)).await?).await?;
-        FeedPage::read(&page, after).ok_or(NoAnswer::NotUnderstood)
+        let answer = send(self.authorized(Method::GET, url)).await;
+        if let Err(NoAnswer::BeyondEnd { .. }) = answer {
+            self.epoch.store(epoch::FIRST, Ordering::Relaxed);
+        }
+        let page = body(answer?).await?;
+        let page = FeedPage::read(&page, after).ok_or(NoAnswer::NotUnderstood)?;
+        self.epoch.store(page.epoch, Ordering::Relaxed);
+        Ok(page)
+    }
+
+    /// A position in the epoch of the history that was read last.
+    fn named(&self, position: Position) -> EpochPosition {
+        EpochPosition { epoch: self.epoch.load(Ordering::Relaxed), position }
     }
 
     /// The revocations after this position as they happen; none when it has no stream of them.

@@ -59,7 +59,7 @@ mod tests {
             FeedItem { position: Position(*position), at, whom: vec![] }
         };
         let items = items.iter().map(item).collect();
-        FeedPage { items, next_after: Position(head), head: Position(head), now: Timestamp::ZERO }
+        FeedPage { items, next_after: Position(head), epoch: 1, head: Position(head), now: Timestamp::ZERO }
     }
 
     #[test]

@@ -294,6 +294,8 @@ fn tell_every_kind(logs: &[Arc<MemoryLog>]) {
         EventKind::CredentialRevoked,
         EventKind::WebhookCreated,
         EventKind::WebhookDeleted,
+        EventKind::CredentialConfirmed,
+        EventKind::EpochBegan,
     ];
     let missing: Vec<_> =
         EventKind::ALL.iter().filter(|kind| !told.contains(kind) && !elsewhere.contains(kind)).collect();
@@ -375,11 +377,13 @@ fn is_folded_alike_at_every_position(life: &Life) {
 }
 
 /// What says nothing of any subject or session.
-const NOT_OF_SUBJECTS: [EventKind; 6] = [
+const NOT_OF_SUBJECTS: [EventKind; 8] = [
     EventKind::CredentialIssued,
     EventKind::CredentialRevoked,
     EventKind::WebhookCreated,
     EventKind::WebhookDeleted,
+    EventKind::CredentialConfirmed,
+    EventKind::EpochBegan,
     EventKind::PolicyChanged,
     EventKind::KeyRotated,
 ];

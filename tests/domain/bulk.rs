@@ -23,6 +23,7 @@ fn is_ended_with(selector: Selector, matched: u32) -> SelectionRevoked {
         matched,
         reason: Some(sealed("stolen")),
         owners: Some(vec![MatchedOfOwner { owner_id: Some(owner(ALICE)), matched }]),
+        cause: None,
     }
 }
 

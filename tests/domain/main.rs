@@ -5,6 +5,7 @@
 
 mod bulk;
 mod create;
+mod epoch;
 mod erase;
 mod expiry;
 mod history;

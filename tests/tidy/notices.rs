@@ -110,6 +110,10 @@ impl Present for Today {
         None
     }
 
+    fn epoch_of(&self, _position: Position) -> u32 {
+        tenure::core::epoch::FIRST
+    }
+
     fn erasures(&self) -> u64 {
         0
     }
@@ -234,6 +238,7 @@ fn all_selected() -> Event {
         matched: 1,
         reason: None,
         owners: None,
+        cause: None,
     }))
 }
 

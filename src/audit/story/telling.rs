@@ -62,7 +62,7 @@ pub(super) fn told(
         Event::System(SystemEvent::SelectionRevoked(event))
             if session.is_some() && is_selected(event, subject?, session?, step) =>
         {
-            Some((ended_with_others(event.matched, Trigger::Bulk, &whom), None))
+            Some((ended_with_others(event.matched, event.trigger(), &whom), None))
         }
         Event::System(SystemEvent::KeyRotated(event)) if event.which == KeyUse::Session => {
             Some((key_rotated(event, session.filter(|session| session.is_live(at))?, &whom), None))
@@ -237,6 +237,7 @@ const fn trigger(trigger: Trigger) -> &'static str {
         }
         Trigger::SubjectRevoked => "all sessions of its subject, or of a device, were ended",
         Trigger::Bulk => "all sessions that a selection met were ended, whosever they were",
+        Trigger::Restore => "the authority was restored from a backup, and every session was ended",
     }
 }
 

@@ -276,7 +276,7 @@ fn ended(event: &SessionRevoked, session: Option<&SharedSession>, commit: &Commi
             (!is_told).then_some(request)
         }
         Trigger::Own => Some(Request::Own(command)),
-        Trigger::ManualRevoke | Trigger::SubjectRevoked | Trigger::Bulk => {
+        Trigger::ManualRevoke | Trigger::SubjectRevoked | Trigger::Bulk | Trigger::Restore => {
             Some(Request::Same(Command::RevokeSession(command)))
         }
     }

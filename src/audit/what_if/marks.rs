@@ -34,7 +34,9 @@ pub(super) fn of_other(commit: &Commit, real: &State, other: &State) -> Commit {
             | SystemEvent::PolicyChanged(_)
             | SystemEvent::KeyRotated(_)
             | SystemEvent::WebhookCreated(_)
-            | SystemEvent::WebhookDeleted(_),
+            | SystemEvent::WebhookDeleted(_)
+            | SystemEvent::EpochBegan(_)
+            | SystemEvent::CredentialConfirmed(_),
         ) => event.clone(),
     });
     with_events(commit, commit.expected, events.collect())

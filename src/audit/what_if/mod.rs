@@ -286,7 +286,8 @@ impl Counts {
                     | Trigger::RenewalRejected
                     | Trigger::Own
                     | Trigger::SubjectRevoked
-                    | Trigger::Bulk => (&mut self.revoked, 1),
+                    | Trigger::Bulk
+                    | Trigger::Restore => (&mut self.revoked, 1),
                 },
                 Event::Subject(SubjectEvent::SessionsRevoked(event)) if event.trigger == Trigger::Evicted => {
                     (&mut self.evicted, u64::from(event.matched))

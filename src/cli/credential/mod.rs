@@ -1,5 +1,6 @@
 //! `tenure credential …`
 
+mod confirm;
 mod create;
 mod list;
 mod revoke;
@@ -18,6 +19,8 @@ pub(crate) enum Credential {
     List(list::List),
     /// Revoke an API key
     Revoke(revoke::Revoke),
+    /// Confirm API keys that are held since a restore
+    Confirm(confirm::Confirm),
 }
 
 impl Credential {
@@ -26,6 +29,7 @@ impl Credential {
             Self::Create(create) => create.run(global),
             Self::List(list) => list.run(&global.context()?),
             Self::Revoke(revoke) => revoke.run(&global.context()?),
+            Self::Confirm(confirm) => confirm.run(&global.context()?),
         }
     }
 }
@@ -40,4 +44,5 @@ const COLUMNS: &[Column] = &[
     Column::moment("EXPIRES", "expiresAt"),
     Column::moment("LAST USED", "lastUsedAt"),
     Column::moment("REVOKED", "revokedAt"),
+    Column::plain("HELD", "held"),
 ];

@@ -3,10 +3,10 @@
 use crate::{
     SystemEvent,
     bulk::Matched,
-    command::{RevokeMatching, RotateKey, SystemCommand},
+    command::{BeginEpoch, RevokeMatching, RotateKey, SystemCommand},
     event::{
-        CredentialIssued, CredentialRevoked, KeyRotated, PolicyChanged, Role, SelectionRevoked, SessionsSeen,
-        TokensPresented, WebhookCreated, WebhookDeleted,
+        CredentialConfirmed, CredentialIssued, CredentialRevoked, EpochBegan, KeyRotated, PolicyChanged,
+        Role, SelectionRevoked, SessionsSeen, TokensPresented, Trigger, WebhookCreated, WebhookDeleted,
     },
     keys::{KeyId, KeyUse, ROTATION_PAUSE, Retire},
     observed::Observed,
@@ -57,6 +57,12 @@ pub fn decide_system(
             let webhook_id = known.ok_or(Refusal::WebhookNotFound)?.id();
             Ok(vec![SystemEvent::WebhookDeleted(WebhookDeleted { webhook_id })])
         }
+        SystemCommand::ConfirmCredential(id) => {
+            let credential = system.credentials.get(id).ok_or(Refusal::CredentialNotFound)?;
+            let confirmed = SystemEvent::CredentialConfirmed(CredentialConfirmed { credential_id: *id });
+            Ok(credential.held_since.map(|_| confirmed).into_iter().collect())
+        }
+        SystemCommand::BeginEpoch(asked) => Ok(begin_epoch(system, asked, observed, at)),
         SystemCommand::RevokeMatching(_) if observed.matched.count == 0 => Ok(vec![]),
         SystemCommand::RevokeMatching(asked) => {
             Ok(vec![SystemEvent::SelectionRevoked(revoked(system, asked, &observed.matched))])
@@ -80,7 +86,44 @@ fn revoked(system: &System, asked: &RevokeMatching, matched: &Matched) -> Select
         matched: matched.count,
         reason: Some(asked.reason.clone()),
         owners: matched.owners(),
+        cause: None,
     }
+}
+
+/// Session keys that sealed before may go on to tell why a token is no good: every session that they could renew ends
+/// here. Access tokens are judged by others, so the keys that signed them are over at once.
+fn begin_epoch(system: &System, asked: &BeginEpoch, observed: &Observed, at: Timestamp) -> Vec<SystemEvent> {
+    let began = EpochBegan {
+        epoch: asked.epoch,
+        from: asked.from,
+        reason: asked.reason.clone(),
+        previous_name: asked.previous_name.clone(),
+        previous_head: asked.previous_head.clone(),
+        credentials_held: asked.hold_credentials,
+    };
+    let ended = SelectionRevoked {
+        selector: Box::default(),
+        matched: observed.matched.count,
+        reason: None,
+        owners: observed.matched.owners(),
+        cause: Some(Trigger::Restore),
+    };
+    let rotated = asked.keys.iter().map(|(which, key_id)| {
+        let previous = system.keys.active(*which);
+        let (retire, retire_at) = match which {
+            KeyUse::Session => (Retire::Overlap, at.plus(observed.longest_ttl)),
+            KeyUse::Access => (Retire::Now, at),
+        };
+        KeyRotated {
+            which: *which,
+            key_id: key_id.clone(),
+            previous_key_id: previous.map(|key| key.id.clone()),
+            retire: previous.map(|_| retire),
+            retire_at: previous.map(|_| retire_at),
+        }
+    });
+    let first = [SystemEvent::EpochBegan(began), SystemEvent::SelectionRevoked(ended)];
+    first.into_iter().chain(rotated.map(SystemEvent::KeyRotated)).collect()
 }
 
 fn admit_keys(system: &System, keys: &[(KeyUse, KeyId)]) -> Vec<SystemEvent> {

@@ -15,6 +15,7 @@ pub use self::{subject::*, system::*};
 pub use super::activity::{Seen, SessionRefreshed, SessionsSeen};
 pub use super::budget::UsageRecorded;
 pub use super::bulk::{MatchedOfOwner, Selector};
+pub use super::epoch::EpochBegan;
 pub use super::expiry::{ExpiryCause, SessionExpired};
 pub use super::keys::KeyRotated;
 pub use super::kind::{EventKind, KindSet};

@@ -4,8 +4,8 @@ use minicbor::{Decode, Encode};
 use serde::{Serialize, Serializer};
 
 use super::{
-    EventKind, KeyRotated, MatchedOfOwner, Selector, SessionsSeen, Trigger, WebhookCreated, WebhookDeleted,
-    subject::ShownEnd,
+    EpochBegan, EventKind, KeyRotated, MatchedOfOwner, Selector, SessionsSeen, Trigger, WebhookCreated,
+    WebhookDeleted, subject::ShownEnd,
 };
 use crate::{
     id::{CredentialId, Generation, OwnerId, SessionId},
@@ -38,6 +38,10 @@ pub enum SystemEvent {
     WebhookCreated(WebhookCreated),
     /// Nobody is told by these requests any more.
     WebhookDeleted(WebhookDeleted),
+    /// The history was restored, and may lack what came after.
+    EpochBegan(EpochBegan),
+    /// An API key that was held is good again.
+    CredentialConfirmed(CredentialConfirmed),
 }
 
 impl SystemEvent {
@@ -53,6 +57,8 @@ impl SystemEvent {
             Self::KeyRotated(_) => EventKind::KeyRotated,
             Self::WebhookCreated(_) => EventKind::WebhookCreated,
             Self::WebhookDeleted(_) => EventKind::WebhookDeleted,
+            Self::EpochBegan(_) => EventKind::EpochBegan,
+            Self::CredentialConfirmed(_) => EventKind::CredentialConfirmed,
         }
     }
 
@@ -67,7 +73,9 @@ impl SystemEvent {
             | Self::PolicyChanged(_)
             | Self::KeyRotated(_)
             | Self::WebhookCreated(_)
-            | Self::WebhookDeleted(_) => vec![],
+            | Self::WebhookDeleted(_)
+            | Self::EpochBegan(_)
+            | Self::CredentialConfirmed(_) => vec![],
         }
     }
 
@@ -82,7 +90,9 @@ impl SystemEvent {
             | Self::PolicyChanged(_)
             | Self::KeyRotated(_)
             | Self::WebhookCreated(_)
-            | Self::WebhookDeleted(_) => vec![],
+            | Self::WebhookDeleted(_)
+            | Self::EpochBegan(_)
+            | Self::CredentialConfirmed(_) => vec![],
         }
     }
 }
@@ -103,17 +113,27 @@ pub struct SelectionRevoked {
     /// How many its decider saw of each owner; none of more than 200 owners.
     #[n(3)]
     pub owners: Option<Vec<MatchedOfOwner>>,
+    /// What ended them, where no caller asked for it; see [`SelectionRevoked::trigger`].
+    #[n(4)]
+    pub cause: Option<Trigger>,
+}
+
+impl SelectionRevoked {
+    /// What ended the sessions.
+    pub fn trigger(&self) -> Trigger {
+        self.cause.unwrap_or(Trigger::Bulk)
+    }
 }
 
 impl Serialize for SelectionRevoked {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { selector, matched, reason: _, owners } = self;
+        let Self { selector, matched, reason: _, owners, cause: _ } = self;
         let shown = ShownEnd {
             device_digest: None,
             except_session_id: None,
             oldest: None,
             matched: *matched,
-            trigger: Trigger::Bulk,
+            trigger: self.trigger(),
             selector: Some(selector),
             owners: owners.as_deref(),
         };
@@ -209,6 +229,16 @@ pub struct CredentialIssued {
 #[cbor(array)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialRevoked {
+    /// The key's name.
+    #[n(0)]
+    pub credential_id: CredentialId,
+}
+
+/// An API key that was held since a restore is good again.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialConfirmed {
     /// The key's name.
     #[n(0)]
     pub credential_id: CredentialId,

@@ -274,6 +274,8 @@ fn put_system_event(out: &mut Vec<u8>, event: &SystemEvent) {
         SystemEvent::KeyRotated(data) => put(out, data),
         SystemEvent::WebhookCreated(data) => put(out, data),
         SystemEvent::WebhookDeleted(data) => put(out, data),
+        SystemEvent::EpochBegan(data) => put(out, data),
+        SystemEvent::CredentialConfirmed(data) => put(out, data),
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Digest16, KeyId, OwnerId, Position, SessionId, SubjectId, Timestamp};
+use crate::{Digest16, EpochPosition, KeyId, OwnerId, Position, SessionId, SubjectId, Timestamp};
 
 /// One page of the feed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -12,8 +12,8 @@ use crate::{Digest16, KeyId, OwnerId, Position, SessionId, SubjectId, Timestamp}
 pub struct FeedPage {
     /// In the order of their positions.
     pub items: Vec<FeedItem>,
-    /// Give it as `after` to go on. It is `head` when there was nothing more.
-    pub next_after: Position,
+    /// Give it as `after` to go on: a number in the first epoch, a text `<epoch>:<position>` in later ones.
+    pub next_after: EpochPosition,
     /// The last position of the log that this page takes into account.
     pub head: Position,
     /// The authority's time.

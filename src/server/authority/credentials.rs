@@ -59,6 +59,12 @@ impl Authority {
         Some(known)
     }
 
+    /// Whether this key would be good if it were not held since a restore.
+    pub fn is_held(&self, key: &str) -> bool {
+        let known = self.live.system().credential(&ApiKey::hash(key));
+        known.is_some_and(|known| known.held_since.is_some() && known.is_in_force(self.now()))
+    }
+
     /// Whether an API key that was good is so still.
     pub fn is_still_good(&self, id: CredentialId) -> bool {
         let system = self.live.system();
@@ -138,6 +144,19 @@ impl Authority {
         id: CredentialId,
     ) -> Result<Option<Position>, Failure> {
         let done = self.submit(Ask::System(SystemCommand::RevokeCredential(id)), context).await?;
+        Ok(done.position())
+    }
+
+    /// Lets an API key be good again that is held since a restore. The position is none when it was not held.
+    ///
+    /// # Errors
+    /// [`Refusal::CredentialNotFound`](tenure_core::refusal::Refusal), or why it could not be recorded.
+    pub async fn confirm_credential(
+        &self,
+        context: Context,
+        id: CredentialId,
+    ) -> Result<Option<Position>, Failure> {
+        let done = self.submit(Ask::System(SystemCommand::ConfirmCredential(id)), context).await?;
         Ok(done.position())
     }
 }

@@ -16,6 +16,7 @@ mod bulk;
 mod console;
 mod contested;
 mod credentials;
+mod epoch;
 mod erase;
 mod health;
 mod idempotency;
@@ -48,6 +49,7 @@ pub use self::{
     bulk::{Asked as AskedBulk, RevokedInBulk, Selection},
     console::{console_subject, is_console_subject},
     credentials::{IssuedCredential, NewCredential},
+    epoch::{BegunEpoch, NewEpoch},
     erase::Erased,
     health::Health,
     idempotency::Table as IdempotencyTable,
@@ -353,6 +355,10 @@ impl Present for Authority {
             }
         });
         found
+    }
+
+    fn epoch_of(&self, position: Position) -> u32 {
+        self.live.system().system.epochs.of(position)
     }
 
     fn erasures(&self) -> u64 {

@@ -8,7 +8,7 @@ use crate::personal_data::SubjectKey;
 use crate::tokens::NewKey;
 use tenure_core::{
     Actor, Position, SessionId, SubjectId, Timestamp,
-    command::{Command, RotateKey, SystemCommand},
+    command::{BeginEpoch, Command, RotateKey, SystemCommand},
     record::Idempotency,
     refusal::Refusal,
     subject::Subject,
@@ -46,6 +46,8 @@ pub(super) enum Ask {
     System(SystemCommand),
     /// Let this key seal from now on.
     Rotate(RotateKey, NewKey),
+    /// Begin another epoch, in which these keys seal.
+    BeginEpoch(Box<BeginEpoch>, [NewKey; 2]),
 }
 
 impl Ask {
@@ -54,7 +56,7 @@ impl Ask {
         match self {
             Self::Subject(_, command) | Self::Sealed(_, command, _) => command.is_urgent(),
             Self::System(command) => command.is_urgent(),
-            Self::Rotate(..) => true,
+            Self::Rotate(..) | Self::BeginEpoch(..) => true,
         }
     }
 
@@ -63,7 +65,11 @@ impl Ask {
         match self {
             Self::System(SystemCommand::SetPolicy(_) | SystemCommand::AdmitKeys(_)) => For::Nothing,
             ask if ask.is_urgent() => For::Ends,
-            Self::Subject(..) | Self::Sealed(..) | Self::System(_) | Self::Rotate(..) => For::All,
+            Self::Subject(..)
+            | Self::Sealed(..)
+            | Self::System(_)
+            | Self::Rotate(..)
+            | Self::BeginEpoch(..) => For::All,
         }
     }
 
@@ -72,13 +78,21 @@ impl Ask {
         match self {
             Self::Subject(id, Command::SuspendSubject(_))
             | Self::Sealed(id, Command::SuspendSubject(_), _) => Some(id),
-            Self::Subject(..) | Self::Sealed(..) | Self::System(_) | Self::Rotate(..) => None,
+            Self::Subject(..)
+            | Self::Sealed(..)
+            | Self::System(_)
+            | Self::Rotate(..)
+            | Self::BeginEpoch(..) => None,
         }
     }
 
     /// Whether all sessions must be looked at to decide it.
     pub(super) const fn is_bulk(&self) -> bool {
-        matches!(self, Self::System(command) if command.is_bulk())
+        match self {
+            Self::System(command) => command.is_bulk(),
+            Self::BeginEpoch(..) => true,
+            Self::Subject(..) | Self::Sealed(..) | Self::Rotate(..) => false,
+        }
     }
 }
 

@@ -63,7 +63,7 @@ impl Authority {
         Ok(self.key_for(&Stream::System)?.seal(field, text))
     }
 
-    fn key_for(&self, stream: &Stream) -> Result<SubjectKey, Failure> {
+    pub(super) fn key_for(&self, stream: &Stream) -> Result<SubjectKey, Failure> {
         let texts = &self.secrets.texts;
         // A subject's first text makes a key, which waits for the disk.
         let make = || waiting_for_disk(|| texts.key_for(stream, &*self.entropy));

@@ -9,9 +9,9 @@ use crate::notify::Feed;
 use crate::personal_data::{SubjectKey, SubjectKeys, TextError};
 use crate::tokens::{NewKey, Tokens};
 use tenure_core::{
-    Actor, KeyUse, SessionId, Stream, SubjectId, Timestamp,
-    command::{Command, EndContested, RenewSession, RestsOn, SystemCommand},
-    event::{Presented, Seen},
+    Actor, KeyUse, Position, SessionId, Stream, SubjectId, Timestamp,
+    command::{BeginEpoch, Command, EndContested, RenewSession, RestsOn, SystemCommand},
+    event::{Presented, Seen, Selector},
     observed::Observed,
     refusal::Refusal,
     session::SharedSession,
@@ -229,6 +229,15 @@ impl Sequencer {
                 let command = SystemCommand::RotateKey(command);
                 let observed = observed_by_system(staging, &command, at);
                 self.keep_key(staging, &command, &observed, key, at)?;
+                (staging.decide_system(&command, &observed, stamp), vec![])
+            }
+            Ask::BeginEpoch(command, keys) => {
+                let from = Position(staging.next().0 - 1);
+                let command = SystemCommand::BeginEpoch(Box::new(BeginEpoch { from, ..*command }));
+                let observed = observed_by_system(staging, &command, at);
+                for key in keys {
+                    self.keep_key(staging, &command, &observed, key, at)?;
+                }
                 (staging.decide_system(&command, &observed, stamp), vec![])
             }
             Ask::System(command) => {
@@ -532,8 +541,14 @@ fn observed_by_system(staging: &Staging<'_>, command: &SystemCommand, at: Timest
             };
             Observed { longest_ttl, ..Observed::default() }
         }
+        SystemCommand::BeginEpoch(_) => Observed {
+            matched: staging.matching(&Selector::default(), at),
+            longest_ttl: staging.longest_ttl(),
+            ..Observed::default()
+        },
         SystemCommand::IssueCredential(_)
         | SystemCommand::RevokeCredential(_)
+        | SystemCommand::ConfirmCredential(_)
         | SystemCommand::SetPolicy(_)
         | SystemCommand::AdmitKeys(_)
         | SystemCommand::MarkPresented(_)
@@ -556,6 +571,8 @@ fn with_news(staging: &mut Staging<'_>, command: SystemCommand, at: Timestamp) -
         | SystemCommand::AdmitKeys(_)
         | SystemCommand::RotateKey(_)
         | SystemCommand::RevokeMatching(_)
+        | SystemCommand::ConfirmCredential(_)
+        | SystemCommand::BeginEpoch(_)
         | SystemCommand::CreateWebhook(_)
         | SystemCommand::DeleteWebhook(_) => command,
     }

@@ -72,7 +72,7 @@ impl Source for Authority {
         let before = Position(id.position.0.saturating_sub(1));
         let stored = self.log().read(before, 1)?;
         let notices = stored.first().map(|stored| notices_of(stored, self)).unwrap_or_default();
-        Ok(notices.into_iter().find(|notice| notice.notice_id == id))
+        Ok(notices.into_iter().find(|notice| notice.notice_id.id == id))
     }
 
     fn webhooks(&self) -> Vec<Webhook> {

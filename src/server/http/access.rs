@@ -228,7 +228,13 @@ pub(super) fn admit(
 ) -> Result<Caller, NotAdmitted> {
     let credential = bearer(headers)?;
     if credential.starts_with(ApiKey::PREFIX) {
-        let key = authority.credential(credential).ok_or(NotAdmitted::Wrong)?;
+        let Some(key) = authority.credential(credential) else {
+            return Err(if authority.is_held(credential) {
+                NotAdmitted::Known(held())
+            } else {
+                NotAdmitted::Wrong
+            });
+        };
         return admit_key(access, key).map_err(NotAdmitted::Known);
     }
     if credential.starts_with(SessionToken::PREFIX) {
@@ -244,6 +250,12 @@ pub(super) fn admit_key(access: Access, key: Arc<Credential>) -> Result<Caller, 
         return Ok(Caller::Key(key));
     }
     Err(Problem { credential: Some(key.id), ..forbidden(access, Some(key.role)) })
+}
+
+/// The key is genuine, so to try it is no guess at one.
+fn held() -> Problem {
+    Problem::from(Code::InvalidToken)
+        .saying("this API key is held since the authority was restored: an admin must confirm it first")
 }
 
 fn admit_holder(authority: &Authority, access: Access, holder: Holder) -> Result<Caller, NotAdmitted> {

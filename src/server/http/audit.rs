@@ -12,7 +12,7 @@ use tenure_audit::{
     nodes::Unproved,
     proof::NodeHash,
 };
-use tenure_core::{Position, SubjectId};
+use tenure_core::{EpochPosition, Position, SubjectId};
 use tenure_log::waiting_for_disk;
 
 use super::{
@@ -36,6 +36,8 @@ pub(super) struct HeadView {
     signed_head: String,
     /// What judges it: the *vkey* of C2SP signed-note. Take it from here once, and compare ever after.
     verifier_key: String,
+    /// The epoch of the history: 1, and more after a restore that may have lost events. Each has a key of its own.
+    epoch: u32,
 }
 
 /// The proof that an event is under a head.
@@ -132,7 +134,7 @@ pub(super) async fn check(call: Call) -> Result<Reply, Problem> {
 
 /// The signed head of all that is recorded.
 #[utoipa::path(get, path = "/v1/audit/head", tag = "audit", operation_id = "getHead",
-    params(("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position.")),
+    params(("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position.")),
     responses((status = 200, description = "The newest head; signed now, if something was recorded since the last.",
         body = HeadView)))]
 pub(super) async fn head(call: Call) -> Result<Reply, Problem> {
@@ -145,6 +147,7 @@ pub(super) async fn head(call: Call) -> Result<Reply, Problem> {
         root_hash: head.root.to_string(),
         signed_head: head.note().to_owned(),
         verifier_key: call.api.evidence.keeper.heads().verifier().to_string(),
+        epoch: call.api.authority.live().system().system.epochs.current(),
     }))
 }
 
@@ -152,7 +155,7 @@ pub(super) async fn head(call: Call) -> Result<Reply, Problem> {
 #[utoipa::path(get, path = "/v1/audit/proof", tag = "audit", operation_id = "proveInclusion",
     params(("position" = u64, Query, description = "The event."),
         ("size" = Option<u64>, Query, description = "The size of the head; by default the newest one's."),
-        ("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position.")),
+        ("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position.")),
     responses((status = 200, description = "An RFC 6962 inclusion proof.", body = ProofView)))]
 pub(super) async fn proof(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
@@ -176,7 +179,7 @@ pub(super) async fn proof(call: Call) -> Result<Reply, Problem> {
 #[utoipa::path(get, path = "/v1/audit/consistency", tag = "audit", operation_id = "proveConsistency",
     params(("from" = u64, Query, description = "The size of the earlier head."),
         ("to" = Option<u64>, Query, description = "The size of the later head; by default the newest one's."),
-        ("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position.")),
+        ("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position.")),
     responses((status = 200, description = "An RFC 6962 consistency proof.", body = ConsistencyView)))]
 pub(super) async fn consistency(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;

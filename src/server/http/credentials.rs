@@ -51,6 +51,8 @@ pub(super) struct CredentialView {
     /// The full hour before its last use; null if it was never used.
     last_used_at: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
+    /// Whether it is held since a restore: it opens nothing until an admin confirms it.
+    held: bool,
 }
 
 /// An API key that was issued.
@@ -90,6 +92,7 @@ fn view(api: &Api, credential: &Credential) -> CredentialView {
         expires_at: credential.expires_at,
         last_used_at: api.authority.last_use_of_key(credential.id),
         revoked_at: credential.revoked_at,
+        held: credential.held_since.is_some(),
     }
 }
 
@@ -162,5 +165,20 @@ pub(super) async fn revoke(call: Call) -> Result<Reply, Problem> {
     let context = call.context()?;
     let id = call.id("credentialId").ok_or(Code::NotFound)?;
     let position = call.api.authority.revoke_credential(context, id).await?;
+    Ok(Reply::ok(&view_of(&call.api, id)?).at(position))
+}
+
+/// Confirm an API key that is held since a restore, so that it opens again what it opened before.
+///
+/// The history that was lost may have withdrawn it, so look first. A key that is not held stays as it is.
+#[utoipa::path(post, path = "/v1/credentials/{credentialId}/confirm", tag = "credentials",
+    operation_id = "confirmCredential",
+    params(("credentialId" = CredentialId, Path, description = "The key's id.")),
+    responses((status = 200, description = "It is not held.", body = CredentialView)))]
+pub(super) async fn confirm(call: Call) -> Result<Reply, Problem> {
+    call.no_query()?;
+    let context = call.context()?;
+    let id = call.id("credentialId").ok_or(Code::NotFound)?;
+    let position = call.api.authority.confirm_credential(context, id).await?;
     Ok(Reply::ok(&view_of(&call.api, id)?).at(position))
 }

@@ -8,8 +8,8 @@ use utoipa::ToSchema;
 
 use crate::notify::News;
 use tenure_core::{
-    Actor, Event, EventId, EventKind, KindSet, OwnerId, Position, SessionId, Stream, SubjectId, Timestamp,
-    record::ActorKind,
+    Actor, EpochPosition, Event, EventId, EventKind, KindSet, OwnerId, Position, SessionId, Stream,
+    SubjectId, Timestamp, record::ActorKind,
 };
 use tenure_log::StoredCommit;
 use tenure_protocol::wire::Page;
@@ -140,7 +140,7 @@ impl Record for Events {
         ("sessionId" = Option<String>, Query, description = "Only those about this session; none of what is no UUID."),
         ("limit" = Option<u32>, Query, description = "1 to 200, by default 50. Not of a stream."),
         ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before. Not of a stream."),
-        ("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position."),
+        ("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position."),
         ("Last-Event-ID" = Option<String>, Header, description = "Of a stream: the `id` of the last event that was heard; it goes before `after`.")),
     responses((status = 200, description = "One page, or the stream: each event has its position as `id` and the same JSON as `data`.",
         content((Page<RecordedEvent> = "application/json"), (String = "text/event-stream")))))]

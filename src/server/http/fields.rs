@@ -6,8 +6,8 @@ use std::{collections::HashSet, fmt, ops::RangeInclusive, str::FromStr};
 use serde_json::value::RawValue;
 
 use tenure_core::{
-    Amount, Timestamp, amount::InvalidAmount, event::Change, id::InvalidId, refusal::FieldError,
-    text::fault_of_text, time::Seconds,
+    Amount, EpochPosition, Position, Timestamp, amount::InvalidAmount, epoch, event::Change, id::InvalidId,
+    refusal::FieldError, text::fault_of_text, time::Seconds,
 };
 
 use super::{
@@ -151,6 +151,18 @@ impl Fields {
             (least, most) => write!(f, "a whole number from {least} to {most}"),
         });
         self.number(name, expected, range.clone())
+    }
+
+    /// A position, with the epoch that it was given out in.
+    pub(super) fn position(&mut self, name: &str) -> Option<EpochPosition> {
+        let is_query = self.is_query;
+        self.read(name, "a whole number from 0, or <epoch>:<position>", |json| match json {
+            Json::Text(text) if is_query || text.contains(':') => text.parse().ok(),
+            json => {
+                let position = Position(whole_number(&json, is_query)?);
+                Some(EpochPosition { epoch: epoch::FIRST, position })
+            }
+        })
     }
 
     fn number(&mut self, name: &str, expected: impl fmt::Display, range: RangeInclusive<u64>) -> Option<u64> {

@@ -28,7 +28,7 @@ use super::{
     presented::Presented,
     problem::{Code, Problem},
     refusal_log::Refused,
-    reply::{challenge, problem_response},
+    reply::{challenge, position_header, problem_response},
     request_id::RequestId,
     shares,
 };
@@ -263,7 +263,8 @@ fn yes(api: &Api, session: &Session, refreshed: Option<Refreshed>) -> Response {
             headers.insert(header::SET_COOKIE, set_cookie(api, granted.token.expose(), left));
         }
         if let Some(position) = granted.position {
-            headers.insert(HeaderName::from_static("x-tenure-position"), position.0.into());
+            let epochs = &api.authority.live().system().system.epochs;
+            headers.insert(HeaderName::from_static("x-tenure-position"), position_header(epochs, position));
         }
     }
     response

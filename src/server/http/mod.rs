@@ -29,6 +29,7 @@ mod notices;
 mod openapi;
 mod operation;
 mod page;
+mod place;
 mod presented;
 mod problem;
 mod record;
@@ -69,7 +70,7 @@ pub use self::{
 use self::{
     costly::Costly,
     metrics::Metrics,
-    problem::{Code, Problem},
+    problem::Code,
     refusal_log::{RefusalLog, Refused},
     revocation_feed::Ended,
     throttle::Throttle,
@@ -80,7 +81,6 @@ use crate::config::Networks;
 use crate::notify::webhooks::Webhooks;
 use crate::projections::Projections;
 use tenure_audit::Evidence;
-use tenure_core::Position;
 use tenure_protocol::clock::TestClock;
 
 /// What every handler works with.
@@ -166,13 +166,6 @@ impl Api {
     /// Ends the streams, which would otherwise go on for as long as their readers stay.
     pub fn close(&self) {
         self.closing.send_replace(true);
-    }
-
-    /// Judges a position from which somebody wants to go on. To be silent about one beyond the end would look as if
-    /// nothing had happened.
-    fn check_resumable(&self, position: Position) -> Result<(), Problem> {
-        let end = self.authority.live().position();
-        if position > end { Err(Problem::beyond_end(end)) } else { Ok(()) }
     }
 
     fn closing(&self) -> watch::Receiver<bool> {

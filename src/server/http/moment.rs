@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::projections::history::{self, Moment};
-use tenure_core::{Position, Timestamp, event::Role};
+use tenure_core::{EpochPosition, Position, Timestamp, event::Role};
 use tenure_log::waiting_for_disk;
 
 use super::{
@@ -20,9 +20,9 @@ const FAR_BEYOND: u64 = 1_000_000;
 
 /// When a request wants to be answered from.
 pub(super) struct AskedMoment {
-    min_position: Option<u64>,
+    min_position: Option<EpochPosition>,
     as_of: Option<Timestamp>,
-    as_of_position: Option<u64>,
+    as_of_position: Option<EpochPosition>,
 }
 
 /// What the answer will reflect.
@@ -37,9 +37,9 @@ impl AskedMoment {
     /// The parameters that say it.
     pub(super) fn of(query: &mut Fields) -> Self {
         let asked = Self {
-            min_position: query.whole("minPosition", 0..=u64::MAX),
+            min_position: query.position("minPosition"),
             as_of: query.moment("asOf"),
-            as_of_position: query.whole("asOfPosition", 0..=u64::MAX),
+            as_of_position: query.position("asOfPosition"),
         };
         if asked.as_of.is_some() && asked.as_of_position.is_some() {
             query.fault("asOfPosition", "must not be given together with asOf");
@@ -49,7 +49,7 @@ impl AskedMoment {
 
     /// The parameters of a request that is only ever answered from the present.
     pub(super) fn of_present(query: &mut Fields) -> Self {
-        let min_position = query.whole("minPosition", 0..=u64::MAX);
+        let min_position = query.position("minPosition");
         Self { min_position, as_of: None, as_of_position: None }
     }
 
@@ -80,11 +80,12 @@ impl AskedMoment {
                 let position = waiting_for_disk(|| history::position_at(api.authority.log(), at))?;
                 Ok(Reading { moment: Moment { position, at }, is_past: true })
             }
-            (None, Some(position)) if position > tail.0 => {
+            (None, Some(given)) if given.position > tail => {
                 Err(Problem::invalid("asOfPosition", format!("must be at most {tail}, the last position")))
             }
-            (None, Some(position)) => {
-                let position = Position(position);
+            (None, Some(given)) => {
+                api.check_epoch(given)?;
+                let position = given.position;
                 let commit = match position {
                     Position::ZERO => None,
                     _ => waiting_for_disk(|| history::commit_at(api.authority.log(), position))?,
@@ -96,7 +97,9 @@ impl AskedMoment {
     }
 
     async fn wait(&self, api: &Api) -> Result<(), Problem> {
-        let Some(wanted) = self.min_position else { return Ok(()) };
+        let Some(given) = self.min_position else { return Ok(()) };
+        api.check_epoch(given)?;
+        let wanted = given.position.0;
         let mut positions = api.authority.live().positions();
         let tail = positions.borrow().0;
         if wanted > tail.saturating_add(FAR_BEYOND) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::notify::{News, Notice, NoticeId, NoticeKind};
-use tenure_core::{KindSet, Position, Stream, SubjectId, Timestamp};
+use tenure_core::{EpochPosition, KindSet, Position, Stream, SubjectId, Timestamp};
 use tenure_log::StoredCommit;
 use tenure_protocol::wire::Page;
 
@@ -66,7 +66,7 @@ impl Record for Notices {
         let line = |notice: &Notice, line: &Arc<str>| {
             viewer_line(viewer, notice).unwrap_or_else(|| Arc::clone(line))
         };
-        sought.map(|(notice, shared)| (notice.notice_id, line(notice, shared))).collect()
+        sought.map(|(notice, shared)| (notice.notice_id.id, line(notice, shared))).collect()
     }
 }
 
@@ -101,7 +101,7 @@ fn written(notice: &Notice) -> Arc<str> {
         ("sessionId" = Option<String>, Query, description = "Only those about this session; none of what is no UUID."),
         ("limit" = Option<u32>, Query, description = "1 to 200, by default 50. Not of a stream."),
         ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before. Not of a stream."),
-        ("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position."),
+        ("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position."),
         ("Last-Event-ID" = Option<String>, Header, description = "Of a stream: the `id` of the last notice that was heard; it goes before `after`.")),
     responses((status = 200, description = "One page, or the stream: each notice has its `noticeId` as `id` and the same JSON as `data`.",
         content((Page<NoticeView> = "application/json"), (String = "text/event-stream")))))]

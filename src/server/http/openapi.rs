@@ -221,6 +221,7 @@ fn codes(route: &Route) -> Vec<Code> {
         }
         (_, "/v1/subjects/{subjectId}/suspend" | "/v1/subjects/{subjectId}/resume") => &[SubjectNotFound],
         (_, "/v1/credentials/{credentialId}") => &[NotFound, LastAdmin],
+        (_, "/v1/credentials/{credentialId}/confirm") => &[NotFound],
         (_, "/v1/keys/rotate") => &[RotationTooRecent],
         ("POST", "/v1/webhooks") => &[WebhookLimitExceeded],
         (_, WEBHOOK_REDELIVER) => &[WebhookNotFound, PositionBeyondEnd, StorageUnavailable],

@@ -259,6 +259,14 @@ impl Problem {
         problem
     }
 
+    /// What was read so far is of an epoch, or of a part of one, that this history does not have.
+    pub(super) fn of_another_epoch(end: Position, epoch: u32) -> Self {
+        Self::beyond_end(end).saying(format!(
+            "this position is of a history that was lost: the authority was restored, and its epoch is {epoch}. \
+             Positions of that epoch are written {epoch}:<position>; begin again"
+        ))
+    }
+
     fn caused_by(code: Code, position: Position) -> Self {
         let mut problem = Self::from(code);
         problem.caused_by = Some(position);

@@ -222,6 +222,7 @@ pub(super) async fn page<R: Record>(
             found.0
         }
     };
+    let next = next.map(|place| api.named_at(R::position(place), place));
     Ok(page_of(leafing.items.into_iter().map(Item).collect(), next))
 }
 

@@ -9,7 +9,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use tenure_core::{Position, Timestamp};
+use tenure_core::{Epochs, Position, Timestamp, epoch};
 
 use super::problem::Problem;
 
@@ -25,6 +25,8 @@ pub(super) struct Stamp {
     pub(super) request_id: HeaderValue,
     /// The authority's time.
     pub(super) now: Timestamp,
+    /// The epochs in which positions are given out.
+    pub(super) epochs: Epochs,
 }
 
 impl Stamp {
@@ -163,7 +165,7 @@ impl Reply {
             headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
         }
         if let Some(position) = self.position {
-            headers.insert(POSITION, position.0.into());
+            headers.insert(POSITION, position_header(&stamp.epochs, position));
         }
         stamp.write(headers, self.caching);
         response
@@ -186,6 +188,15 @@ pub(super) const fn challenge(has_credential: bool) -> HeaderValue {
     })
 }
 
+/// A position as a header.
+pub(super) fn position_header(epochs: &Epochs, position: Position) -> HeaderValue {
+    let named = epochs.named(position);
+    if named.epoch == epoch::FIRST {
+        return position.0.into();
+    }
+    HeaderValue::try_from(named.to_string()).expect("digits and a colon are visible characters")
+}
+
 /// A problem as HTTP.
 pub(super) fn problem_response(problem: &Problem, stamp: Stamp) -> Response {
     let body = problem.body(stamp.request_id.to_str().unwrap_or_default()).to_string();
@@ -201,7 +212,7 @@ pub(super) fn problem_response(problem: &Problem, stamp: Stamp) -> Response {
         headers.insert(header::RETRY_AFTER, seconds.into());
     }
     if let Some(position) = problem.recorded {
-        headers.insert(POSITION, position.0.into());
+        headers.insert(POSITION, position_header(&stamp.epochs, position));
     }
     if let Some(allow) = problem.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
         headers.insert(header::ALLOW, allow);

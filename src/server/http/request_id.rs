@@ -42,7 +42,8 @@ impl RequestId {
     pub(super) fn stamp(&self, api: &Api) -> Stamp {
         let own = || HeaderValue::try_from(self.recorded.to_string());
         let own = || own().expect("a request id is made of visible characters");
-        Stamp { request_id: self.given.clone().unwrap_or_else(own), now: api.authority.now() }
+        let epochs = api.authority.live().system().system.epochs.clone();
+        Stamp { request_id: self.given.clone().unwrap_or_else(own), now: api.authority.now(), epochs }
     }
 }
 

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use parking_lot::Mutex;
 
 use tenure_core::{
-    Event, Position, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent, Timestamp,
+    EpochPosition, Event, Position, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent, Timestamp,
     event::{Selector, SessionsRevoked},
 };
 use tenure_log::{StoredCommit, waiting_for_disk};
@@ -39,28 +39,29 @@ pub(super) struct Ended(Mutex<HashMap<Position, Vec<SessionId>>>);
 /// With `Accept: text/event-stream` also as they happen: events `revocation` (an item), `keys` (what `GET /v1/keys`
 /// says, at the start and at each change) and `head` (`{head, now}`, every second, after everything up to `head`).
 #[utoipa::path(get, path = "/v1/revocations/feed", tag = "revocations", operation_id = "followRevocations",
-    params(("after" = Option<u64>, Query, description = "Only what ended after this position; by default all."),
+    params(("after" = Option<EpochPosition>, Query, description = "Only what ended after this position, a `nextAfter`; by default all."),
         ("limit" = Option<u32>, Query, description = "1 to 1000 items, by default 200. Not of a stream."),
-        ("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position."),
+        ("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position."),
         ("Last-Event-ID" = Option<String>, Header, description = "Of a stream: the `id` that was heard last; it goes before `after`.")),
     responses((status = 200, description = "One page, or the stream: each item and each head has its position as `id`.",
         content((FeedPage = "application/json"), (String = "text/event-stream")))))]
 pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
     if call.accepts("text/event-stream") {
-        let after = resumed(&call, &mut query).unwrap_or(Position::ZERO);
+        let after = resumed(&call, &mut query);
         let asked = AskedMoment::of_present(&mut query);
         query.finish()?;
         asked.resolve(&call.api).await?;
-        call.api.check_resumable(after)?;
-        return live::answer(&call, after);
+        after.map_or(Ok(()), |after| call.api.check_resumable(after))?;
+        return live::answer(&call, after.map_or(Position::ZERO, |after| after.position));
     }
-    let after = Position(query.whole("after", 0..=u64::MAX).unwrap_or(0));
+    let after = query.position("after");
     let limit = query.whole("limit", limits::FEED_PAGE).unwrap_or(DEFAULT);
     let asked = AskedMoment::of_present(&mut query);
     query.finish()?;
     let moment = asked.resolve(&call.api).await?.moment;
-    call.api.check_resumable(after)?;
+    after.map_or(Ok(()), |after| call.api.check_resumable(after))?;
+    let after = after.map_or(Position::ZERO, |after| after.position);
     let limit = usize::try_from(limit).expect("it is at most 1000");
     waiting_for_disk(|| page(&call.api, after, limit, moment.position, moment.at))
         .map(|page| Reply::ok(&page))
@@ -89,11 +90,11 @@ fn page(
         items.push(item);
         if named >= ENDED_NAMED {
             // What was ended at one position is never parted, so that a position says how far a reader came.
-            return Ok(FeedPage { items, next_after: position, head, now });
+            return Ok(FeedPage { items, next_after: api.named_now(position), head, now });
         }
     }
     let next_after = items.last().filter(|_| is_full).map_or(head, FeedItem::position);
-    Ok(FeedPage { items, next_after, head, now })
+    Ok(FeedPage { items, next_after: api.named_now(next_after), head, now })
 }
 
 /// How many sessions an item names.

@@ -139,6 +139,7 @@ pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
         route!(credentials::list, __path_list, AUDITORS, None, Read),
         route!(credentials::own, __path_own, KEYS, None, Read),
         route!(credentials::revoke, __path_revoke, ADMINS, None, End),
+        route!(credentials::confirm, __path_confirm, ADMINS, None, Change),
         route!(webhooks::create, __path_create, SUBSCRIBERS, Json, Change),
         route!(webhooks::list, __path_list, RECORD, None, Read),
         route!(webhooks::delete, __path_delete, SUBSCRIBERS, None, Change),

@@ -7,7 +7,7 @@ use futures_util::stream::unfold;
 use tokio::time::{Instant, sleep_until};
 
 use crate::notify::{Followed, Watcher};
-use tenure_core::{Event, Position, SessionId, SubjectEvent, Timestamp, event::Trigger, session::Session};
+use tenure_core::{EpochPosition, Event, Position, SessionId, SubjectEvent, Timestamp, event::Trigger, session::Session};
 use tenure_log::{StoredCommit, waiting_for_disk};
 use tenure_protocol::{clock::stopwatch, wire::SessionNews};
 
@@ -33,7 +33,7 @@ const SOON: Duration = Duration::from_millis(10);
 /// four such streams at once; a further one ends the oldest.
 #[utoipa::path(get, path = "/v1/sessions/{sessionId}/events", tag = "sessions", operation_id = "followSession",
     params(("sessionId" = String, Path, description = "The session."),
-        ("after" = Option<u64>, Query, description = "Also what was recorded after this position; by default what is so now."),
+        ("after" = Option<EpochPosition>, Query, description = "Also what was recorded after this position; by default what is so now."),
         ("Last-Event-ID" = Option<String>, Header, description = "The `id` that was heard last; it goes before `after`.")),
     responses((status = 200, description = "Events `suspended`, `resumed` and `ended`, each with its position as `id` and `{position, at, sessionId, trigger, until}` as `data`; a comment every 15 s.",
         body = String, content_type = "text/event-stream")))]
@@ -54,7 +54,7 @@ pub(super) async fn follow(call: Call) -> Result<Reply, Problem> {
     let (id, subject) = (holder.session.id, holder.session.subject.clone());
     // From now on nothing is missed: what happens while the past is told wakes it.
     let watcher = call.api.authority.watch(Followed::Subject(subject));
-    let heard = after.unwrap_or_else(|| call.api.authority.live().position());
+    let heard = after.map_or_else(|| call.api.authority.live().position(), |after| after.position);
     let follower = Follower {
         stay: Stay::of(&call, place),
         watcher,
@@ -97,7 +97,7 @@ impl Follower {
             let mut text = news.ok()?;
             if now >= self.heartbeat {
                 self.heartbeat = now + HEARTBEAT;
-                text.extend([": ", &self.heard.to_string(), "\n\n"]);
+                text.extend([": ", &self.viewer.api.named_now(self.heard).to_string(), "\n\n"]);
             }
             if !text.is_empty() {
                 return Some((Ok(text.into()), self));
@@ -186,7 +186,8 @@ impl Follower {
         let trigger = trigger.map(|trigger| trigger.name().into());
         let told = SessionNews { position, at, session_id: self.session, trigger, until };
         let data = serde_json::to_string(&told).expect("our own documents are always JSON");
-        format!("id: {position}\nevent: {name}\ndata: {data}\n\n")
+        let id = self.viewer.api.named_now(position);
+        format!("id: {id}\nevent: {name}\ndata: {data}\n\n")
     }
 
     /// For how long the session lives if nothing happens to it. The stream looks again then; whoever moves a test clock

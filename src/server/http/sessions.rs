@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 
 use crate::authority::NewSession;
 use tenure_core::{
-    Digest16, Mode, OwnerId, Position, SessionId, SubjectId, Timestamp,
+    Digest16, EpochPosition, Mode, OwnerId, Position, SessionId, SubjectId, Timestamp,
     command::AskedTerms,
     policy::OnReuse,
     session::{Session, Status},
@@ -115,8 +115,8 @@ fn created(session: &Session, token: &str) -> Reply {
 #[utoipa::path(get, path = "/v1/sessions/{sessionId}", tag = "sessions", operation_id = "getSession",
     params(("sessionId" = SessionId, Path, description = "The session."),
         ("asOf" = Option<Timestamp>, Query, description = "Answer from this moment."),
-        ("asOfPosition" = Option<u64>, Query, description = "Answer from this position."),
-        ("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position.")),
+        ("asOfPosition" = Option<EpochPosition>, Query, description = "Answer from this position."),
+        ("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position.")),
     responses((status = 200, description = "The session.", body = SessionView)))]
 pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
@@ -185,19 +185,20 @@ impl Filter {
         ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before."),
         ("asOf" = Option<Timestamp>, Query,
             description = "Answer from this moment; without subjectId only for admin and auditor."),
-        ("asOfPosition" = Option<u64>, Query,
+        ("asOfPosition" = Option<EpochPosition>, Query,
             description = "Answer from this position; without subjectId only for admin and auditor."),
-        ("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position.")),
+        ("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position.")),
     responses((status = 200, description = "One page.", body = Page<SessionView>)))]
 pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
     let filter = Filter::of(&mut query, &call.api);
     let asked = AskedMoment::of(&mut query);
     let page = AskedPage::of(&mut query);
-    let before = page.parsed(&mut query).map(Position);
+    let before: Option<EpochPosition> = page.parsed(&mut query);
     query.finish()?;
     asked.check_list(&call.caller, filter.subject.is_some())?;
     before.map_or(Ok(()), |before| call.api.check_resumable(before))?;
+    let before = before.map(|before| before.position);
     let reading = asked.resolve(&call.api).await?;
     let mut found = match &filter.subject {
         Some(id) => of_subject(&call, id, &filter, reading, before, page.limit + 1).await?,
@@ -206,7 +207,7 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     };
     let more = found.len() > page.limit;
     found.truncate(page.limit);
-    let end = found.last().filter(|_| more).map(|(_, session)| session.created);
+    let end = found.last().filter(|_| more).map(|(_, session)| call.api.named(session.created));
     let views = found
         .iter()
         .map(|(subject, session)| session_view(&call.api, subject, session, reading.moment))

@@ -17,7 +17,7 @@ use tokio::{
 use crate::admission::Stream;
 use crate::notify::{Batch, Cursor};
 use crate::projections::history;
-use tenure_core::{Position, Timestamp};
+use tenure_core::{EpochPosition, Position, Timestamp};
 use tenure_log::waiting_for_disk;
 use tenure_protocol::clock::stopwatch;
 
@@ -29,6 +29,7 @@ use super::{
     metrics::Subscriber,
     moment::AskedMoment,
     page::AskedPage,
+    place::Placed,
     problem::Problem,
     record::{Record, Scope, Viewer, page},
     reply::Reply,
@@ -44,7 +45,7 @@ const PIECE: usize = 16 * 1024;
 
 /// Where to begin.
 enum Start<P> {
-    After(P),
+    After(Placed<P>),
     Latest,
     /// With what was recorded at this moment.
     Since(Timestamp),
@@ -86,14 +87,14 @@ pub(super) async fn answer<R: Record>(call: Call, mut query: Fields, record: R) 
         return Ok(Reply::stream("text/event-stream", open(call, scope, record, after, place)));
     }
     let asked = AskedPage::of(&mut query);
-    let cursor: Option<R::Place> = asked.parsed(&mut query);
+    let cursor: Option<Placed<R::Place>> = asked.parsed(&mut query);
     if start.is_some() && cursor.is_some() {
         query.fault("cursor", "must not be given together with after");
     }
     query.finish()?;
     let head = waiting.resolve(&call.api).await?.moment.position;
     let after = match cursor {
-        Some(place) => resumable::<R>(&call.api, place)?,
+        Some(given) => resumable::<R>(&call.api, &given)?,
         None => place_of::<R>(&call.api, start.as_ref())?,
     };
     let viewer = Viewer { api: call.api, caller: call.caller, scope };
@@ -102,7 +103,7 @@ pub(super) async fn answer<R: Record>(call: Call, mut query: Fields, record: R) 
 
 fn place_of<R: Record>(api: &Api, start: Option<&Start<R::Place>>) -> Result<R::Place, Problem> {
     Ok(match start {
-        Some(Start::After(place)) => resumable::<R>(api, *place)?,
+        Some(Start::After(given)) => resumable::<R>(api, given)?,
         Some(Start::Latest) => R::after(api.authority.feed().head()),
         Some(Start::Since(moment)) => {
             let log = api.authority.log();
@@ -113,8 +114,9 @@ fn place_of<R: Record>(api: &Api, start: Option<&Start<R::Place>>) -> Result<R::
 }
 
 /// The place, if this history has it.
-fn resumable<R: Record>(api: &Api, place: R::Place) -> Result<R::Place, Problem> {
-    api.check_resumable(R::position(place)).map(|()| place)
+fn resumable<R: Record>(api: &Api, given: &Placed<R::Place>) -> Result<R::Place, Problem> {
+    let position = R::position(given.place);
+    api.check_resumable(EpochPosition { epoch: given.epoch, position }).map(|()| given.place)
 }
 
 fn open<R: Record>(call: Call, scope: Scope, record: R, after: R::Place, place: Option<Stream>) -> Body {
@@ -133,8 +135,8 @@ fn open<R: Record>(call: Call, scope: Scope, record: R, after: R::Place, place: 
 }
 
 /// Where a stream whose places are positions resumes: what its reader heard last goes before `after`.
-pub(super) fn resumed(call: &Call, query: &mut Fields) -> Option<Position> {
-    let after = query.whole("after", 0..=u64::MAX).map(Position);
+pub(super) fn resumed(call: &Call, query: &mut Fields) -> Option<EpochPosition> {
+    let after = query.position("after");
     let Some(heard) = call.header("last-event-id") else { return after };
     let heard = heard.parse().ok();
     if heard.is_none() {
@@ -242,9 +244,10 @@ impl<R: Record> Reader<R> {
     /// A comment that says how far the reader has heard, even when nothing of it was sought: whoever reads
     /// comments can resume there.
     fn heartbeat_text(&self) -> String {
+        let api = &self.viewer.api;
         match self.cursor.position() {
-            heard if R::after(heard) > self.after => format!(": {heard}\n\n"),
-            _ => format!(": {}\n\n", self.after),
+            heard if R::after(heard) > self.after => format!(": {}\n\n", api.named(heard)),
+            _ => format!(": {}\n\n", api.named_at(R::position(self.after), self.after)),
         }
     }
 
@@ -260,7 +263,8 @@ impl<R: Record> Reader<R> {
             next = found + 1;
             for (place, line) in self.record.sought(&self.viewer, &batch.news()[found]) {
                 if place > self.after {
-                    text.extend(["id: ", &place.to_string(), "\ndata: ", &line, "\n\n"]);
+                    let name = self.viewer.api.named_at(R::position(place), place);
+                    text.extend(["id: ", &name, "\ndata: ", &line, "\n\n"]);
                     self.after = place;
                 }
             }

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::authority::{NewProfile, Registered, SubjectChanges};
 use crate::projections::history::Moment;
 use tenure_core::{
-    OwnerId, Position, SubjectId, Timestamp,
+    EpochPosition, OwnerId, Position, SubjectId, Timestamp,
     event::{ProfileChanges, Role, SubjectKind},
     policy::OnLimit,
     state::State,
@@ -185,8 +185,8 @@ pub(super) fn answered(api: &Api, registered: Registered) -> Result<Reply, Probl
 #[utoipa::path(get, path = "/v1/subjects/{subjectId}", tag = "subjects", operation_id = "getSubject",
     params(("subjectId" = SubjectId, Path, description = "The subject."),
         ("asOf" = Option<Timestamp>, Query, description = "Answer from this moment."),
-        ("asOfPosition" = Option<u64>, Query, description = "Answer from this position."),
-        ("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position.")),
+        ("asOfPosition" = Option<EpochPosition>, Query, description = "Answer from this position."),
+        ("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position.")),
     responses((status = 200, description = "The subject.", body = SubjectView)))]
 pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
@@ -220,8 +220,8 @@ pub(super) async fn subject_as_of(
         ("limit" = Option<u32>, Query, description = "1 to 200, by default 50."),
         ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before."),
         ("asOf" = Option<Timestamp>, Query, description = "Answer from this moment (admin, auditor)."),
-        ("asOfPosition" = Option<u64>, Query, description = "Answer from this position (admin, auditor)."),
-        ("minPosition" = Option<u64>, Query, description = "Wait until the answer reflects this position.")),
+        ("asOfPosition" = Option<EpochPosition>, Query, description = "Answer from this position (admin, auditor)."),
+        ("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position.")),
     responses((status = 200, description = "One page.", body = Page<SubjectView>)))]
 pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;

@@ -13,7 +13,7 @@ use crate::notify::{
 };
 use crate::projections::history;
 use tenure_core::{
-    Event, NoticeKind, OwnerId, Position, SystemEvent, Timestamp, WebhookId,
+    EpochPosition, Event, NoticeKind, OwnerId, Position, SystemEvent, Timestamp, WebhookId,
     event::WebhookCreated,
     webhook::{Webhook, WebhookFormat},
 };
@@ -22,9 +22,11 @@ use tenure_protocol::entropy;
 use tenure_protocol::wire::Page;
 
 use super::{
+    Api,
     call::Call,
     fields::Fields,
     page::{AskedPage, page_of},
+    place::Placed,
     problem::{Code, Problem},
     reply::Reply,
 };
@@ -88,7 +90,7 @@ pub(super) struct DeletedWebhook {
 pub(super) struct DeliveryView {
     /// The notice: a position and a number.
     #[schema(value_type = String)]
-    notice_id: NoticeId,
+    notice_id: String,
     status: DeliveryStatus,
     /// The newest 20 attempts, oldest first.
     attempts: Vec<AttemptView>,
@@ -110,7 +112,7 @@ pub(super) struct AttemptView {
 #[expect(dead_code, reason = "it documents the fields that `redeliver` reads")]
 pub(super) struct RedeliverBody {
     /// The first position that is told again.
-    from: Position,
+    from: EpochPosition,
 }
 
 /// What is told again.
@@ -373,23 +375,30 @@ fn store_closed() -> Problem {
 pub(super) async fn deliveries(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
     let page = AskedPage::of(&mut query);
-    let before: Option<NoticeId> = page.parsed(&mut query);
+    let before: Option<Placed<NoticeId>> = page.parsed(&mut query);
     query.finish()?;
     let id = webhook(&call)?.id();
-    before.map_or(Ok(()), |before| call.api.check_resumable(before.position))?;
+    let place =
+        |given: &Placed<NoticeId>| EpochPosition { epoch: given.epoch, position: given.place.position };
+    before.as_ref().map_or(Ok(()), |given| call.api.check_resumable(place(given)))?;
+    let before = before.map(|given| given.place);
     let mut found = call.api.webhooks.deliveries(id, before, page.limit + 1).ok_or_else(store_closed)?;
     let more = found.len() > page.limit;
     found.truncate(page.limit);
-    let end = found.last().filter(|_| more).map(|last| last.notice_id);
+    let end = found.last().filter(|_| more).map(|last| name_of(&call.api, last.notice_id));
     let is_owner = call.caller.owner().is_some();
-    let views = found.into_iter().map(|report| delivery_view(report, is_owner));
+    let views = found.into_iter().map(|report| delivery_view(&call.api, report, is_owner));
     Ok(Reply::ok(&page_of(views.collect(), end)))
 }
 
-fn delivery_view(report: DeliveryReport, is_owner: bool) -> DeliveryView {
+fn name_of(api: &Api, id: NoticeId) -> String {
+    api.named_at(id.position, id)
+}
+
+fn delivery_view(api: &Api, report: DeliveryReport, is_owner: bool) -> DeliveryView {
     let DeliveryReport { notice_id, status, attempts, next_attempt_at } = report;
     let attempts = attempts.into_iter().map(|attempt| attempt_view(attempt, is_owner)).collect();
-    DeliveryView { notice_id, status, attempts, next_attempt_at }
+    DeliveryView { notice_id: name_of(api, notice_id), status, attempts, next_attempt_at }
 }
 
 fn attempt_view(attempt: Attempt, is_owner: bool) -> AttemptView {
@@ -408,12 +417,16 @@ fn attempt_view(attempt: Attempt, is_owner: bool) -> AttemptView {
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn redeliver(call: Call) -> Result<Reply, Problem> {
     let mut fields = call.fields()?;
-    let from = fields.whole("from", 1..=u64::MAX);
+    let from = fields.position("from");
+    if from.is_some_and(|from| from.position == Position::ZERO) {
+        fields.fault("from", "must be a whole number from 1, or <epoch>:<position>");
+    }
     let from = fields.required("from", from);
     fields.finish()?;
-    let from = Position(from.ok_or(Code::InvalidRequest)?);
+    let from = from.ok_or(Code::InvalidRequest)?;
     let webhook_id = webhook(&call)?.id();
     call.api.check_resumable(from)?;
+    let from = from.position;
     let to = call.api.authority.live().position();
     match call.api.webhooks.redeliver(webhook_id, from, to) {
         Ok(true) => Ok(Reply::ok(&RedeliveryView { webhook_id, from, to })),

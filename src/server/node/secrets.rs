@@ -15,13 +15,21 @@ use tenure_protocol::entropy::Entropy;
 /// So many verified tokens are remembered, at about 80 bytes each.
 const REMEMBERED_TOKENS: usize = 1_000_000;
 
+/// The keys of a data directory.
+pub(super) struct Opened {
+    pub(super) secrets: Secrets,
+    /// The subjects whose keys were destroyed in a history that was lost, while the text is still in this one.
+    pub(super) erased: Vec<SubjectId>,
+}
+
 pub(super) fn open_secrets(
     data: &Path,
     folded: &Folded,
     binding: &Binding,
     now: Timestamp,
     entropy: &dyn Entropy,
-) -> Result<Secrets, StartError> {
+    is_epoch_begun: bool,
+) -> Result<Opened, StartError> {
     let keys = data.join("keys");
     if folded.state.position > Position::ZERO {
         // They were there before the first event was.
@@ -40,15 +48,16 @@ pub(super) fn open_secrets(
     let digests = Digests::open(&keys, entropy)?;
     binding.check(Digests::FILE, Some(&digests.mark()))?;
     complete_erasures(&folded.erased, &texts)?;
-    check_texts(&folded.state, &texts, &keys)?;
+    let erased = check_texts(&folded.state, &texts, &keys, is_epoch_begun)?;
     if binding.is_new() {
         check_names(&folded.state, &texts, &keys)?;
     }
-    Ok(Secrets {
+    let secrets = Secrets {
         tokens: Arc::new(Tokens::new(keyring, REMEMBERED_TOKENS, entropy)),
         digests,
         texts: Arc::new(texts),
-    })
+    };
+    Ok(Opened { secrets, erased })
 }
 
 /// Removes key files that a crash left unfinished: nothing was ever sealed with what is in them.
@@ -98,12 +107,24 @@ fn check_names(state: &State, texts: &SubjectKeys, keys: &Path) -> Result<(), St
 }
 
 /// What was erased is no text any more. For all other text there must be a key: an older copy of the file would
-/// make it unreadable, and nobody would notice.
-fn check_texts(state: &State, texts: &SubjectKeys, keys: &Path) -> Result<(), StartError> {
+/// make it unreadable, and nobody would notice. Where another epoch begins, a key may have been destroyed for an event
+/// that was lost; the subjects concerned are given back.
+fn check_texts(
+    state: &State,
+    texts: &SubjectKeys,
+    keys: &Path,
+    is_epoch_begun: bool,
+) -> Result<Vec<SubjectId>, StartError> {
     let has_lost =
         |subject: &&Subject| subject.has_text() && texts.get(&Stream::Subject(subject.id.clone())).is_none();
-    state.subjects.values().find(has_lost).map_or(Ok(()), |subject| {
-        let path = keys.join("subjects").display().to_string();
-        Err(StartError::SubjectKeyMissing { path, subject: subject.id.to_string() })
-    })
+    let is_erased = |id: &SubjectId| is_epoch_begun && texts.is_forgotten(&Stream::Subject(id.clone()));
+    let mut erased = Vec::new();
+    for Subject { id, .. } in state.subjects.values().filter(has_lost) {
+        if !is_erased(id) {
+            let path = keys.join("subjects").display().to_string();
+            return Err(StartError::SubjectKeyMissing { path, subject: id.to_string() });
+        }
+        erased.push(id.clone());
+    }
+    Ok(erased)
 }

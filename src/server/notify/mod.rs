@@ -11,6 +11,6 @@ pub mod watched;
 pub mod webhooks;
 
 pub use feed::{Batch, Cursor, Feed, News};
-pub use notice::{Notice, NoticeId, NoticeKind};
+pub use notice::{Notice, NoticeId, NoticeKind, NoticeName};
 pub use notices::{Present, notices_of};
 pub use watched::{Followed, Watcher};

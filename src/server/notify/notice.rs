@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 pub use tenure_core::NoticeKind;
 use tenure_core::{
-    Actor, KeyId, OwnerId, Position, SessionId, SubjectId, Timestamp,
+    Actor, KeyId, OwnerId, Position, SessionId, SubjectId, Timestamp, epoch,
     event::{ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode, Trigger},
 };
 
@@ -58,6 +58,38 @@ impl Serialize for NoticeId {
     }
 }
 
+/// A notice's id with the epoch of its event: how it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoticeName {
+    /// The epoch.
+    pub epoch: u32,
+    /// The notice within the history.
+    pub id: NoticeId,
+}
+
+impl NoticeName {
+    /// As webhooks call a message: one id, one message, also when another history had a notice at its place.
+    pub fn message(&self) -> String {
+        let NoticeId { position, number } = self.id;
+        match self.epoch {
+            epoch::FIRST => format!("msg_{position}_{number}"),
+            later => format!("msg_{later}_{position}_{number}"),
+        }
+    }
+}
+
+impl fmt::Display for NoticeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", epoch::prefix_of(self.epoch), self.id)
+    }
+}
+
+impl Serialize for NoticeName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// A text that names no notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a position and a number, such as 17.1")]
@@ -68,7 +100,7 @@ pub struct InvalidNoticeId;
 #[serde(rename_all = "camelCase")]
 pub struct Notice {
     /// Its name.
-    pub notice_id: NoticeId,
+    pub notice_id: NoticeName,
     /// Its kind.
     pub kind: NoticeKind,
     /// The event that it tells of.
@@ -270,6 +302,9 @@ mod tests {
         let id = NoticeId { position: Position(17), number: 2 };
         assert_eq!(id.to_string(), "17.2");
         assert_eq!("17.2".parse(), Ok(id));
+        let name = |epoch| NoticeName { epoch, id };
+        assert_eq!([1, 2].map(|epoch| name(epoch).to_string()), ["17.2", "2:17.2"]);
+        assert_eq!([1, 2].map(|epoch| name(epoch).message()), ["msg_17_2", "msg_2_17_2"]);
         assert_eq!("17".parse(), Ok(NoticeId::after_all_of(Position(17))));
         assert_eq!(NoticeId::after_all_of(Position(17)).to_string(), "17");
         for wrong in ["17.", ".1", "a.1", "17.1.1", "-1.1", "+1.1", "1.+1", ""] {

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use tenure_core::{
     Digest16, Event, OwnerId, Position, SealedText, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent,
     Timestamp,
-    event::{self, ExpiringSoon, Trigger},
+    event::{self, ExpiringSoon},
     session::{Session, SharedSession},
     subject::Subject,
 };
 use tenure_log::StoredCommit;
 
 use super::notice::{
-    Created, Details, EndIsNear, Expired, Notice, NoticeId, NoticeKind, RenewalRejected, Renewed, Revoked,
-    Selector, Suspension, remaining,
+    Created, Details, EndIsNear, Expired, Notice, NoticeId, NoticeKind, NoticeName, RenewalRejected, Renewed,
+    Revoked, Selector, Suspension, remaining,
 };
 
 /// What is so today: a subject's owner and name follow it at once, its history included.
@@ -26,6 +26,9 @@ pub trait Present: Send + Sync {
 
     /// The name of a device that some session of this owner's subjects belongs to; none when it was erased.
     fn device_name(&self, digest: Digest16, owner: Option<&OwnerId>) -> Option<String>;
+
+    /// The epoch that a position belongs to.
+    fn epoch_of(&self, position: Position) -> u32;
 
     /// How often texts were erased: what was opened before another time is not to be shown.
     fn erasures(&self) -> u64;
@@ -85,7 +88,7 @@ fn bulk_revoked(
     event: &event::SelectionRevoked,
     present: &dyn Present,
 ) -> Vec<Notice> {
-    let selector = &event.selector;
+    let (selector, epoch) = (&event.selector, present.epoch_of(position));
     let subject = selector.subject_id.as_ref().and_then(|id| present.subject(id));
     let name = subject.as_ref().and_then(|subject| subject.profile()?.name.clone());
     let stream = subject.map(|subject| Stream::Subject(subject.id.clone()));
@@ -93,7 +96,7 @@ fn bulk_revoked(
     let reason = event.reason.as_ref();
     let reason = reason.and_then(|reason| present.open_text(&stored.commit.stream, "reason", reason));
     let told = |number: u32, owner_id: Option<OwnerId>, matched: Option<u32>| Notice {
-        notice_id: NoticeId { position, number },
+        notice_id: NoticeName { epoch, id: NoticeId { position, number } },
         kind: NoticeKind::SessionRevoked,
         position,
         occurred_at: stored.commit.recorded_at,
@@ -101,7 +104,7 @@ fn bulk_revoked(
         subject_id: selector.subject_id.clone(),
         subject_name: subject_name.clone(),
         details: Details::Revoked(Revoked {
-            trigger: Trigger::Bulk,
+            trigger: event.trigger(),
             reason: reason.clone(),
             actor: stored.commit.actor.clone(),
             selector: Some(Selector {
@@ -153,10 +156,11 @@ impl Telling<'_> {
             )
             | Event::System(_) => vec![],
         };
+        let epoch = self.present.epoch_of(position);
         let numbered = (1..).zip(told);
         numbered
             .map(|(number, (kind, details))| Notice {
-                notice_id: NoticeId { position, number },
+                notice_id: NoticeName { epoch, id: NoticeId { position, number } },
                 kind,
                 position,
                 occurred_at: self.at(),

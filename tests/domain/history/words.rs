@@ -130,7 +130,9 @@ fn fact(event: &Event) -> String {
             | SystemEvent::CredentialRevoked(_)
             | SystemEvent::PolicyChanged(_)
             | SystemEvent::WebhookCreated(_)
-            | SystemEvent::WebhookDeleted(_),
+            | SystemEvent::WebhookDeleted(_)
+            | SystemEvent::EpochBegan(_)
+            | SystemEvent::CredentialConfirmed(_),
         ) => format!("{event:?}"),
     }
 }
@@ -163,5 +165,6 @@ pub(super) const fn trigger_of(trigger: Trigger) -> &'static str {
         Trigger::TokenReuse => "token_reuse",
         Trigger::SubjectRevoked => "subject_revoked",
         Trigger::Bulk => "bulk",
+        Trigger::Restore => "restore",
     }
 }

@@ -128,9 +128,7 @@ fn parameter(path: &str, name: &str) -> Option<Value> {
         ("/v1/events", "kinds") => listed(&EventKind::names()),
         ("/v1/notices", "kinds") => listed(&NoticeKind::ALL.map(NoticeKind::name)),
         ("/v1/audit/proof", "position" | "size") | ("/v1/audit/export", "from" | "to") => count_from(1),
-        (_, "asOfPosition" | "minPosition")
-        | ("/v1/revocations/feed" | "/v1/sessions/{sessionId}/events", "after")
-        | ("/v1/audit/consistency", "from" | "to") => count_from(0),
+        ("/v1/audit/consistency", "from" | "to") => count_from(0),
         (_, "Idempotency-Key") => json!({ "pattern": idempotency_key() }),
         (_, _) => return None,
     })

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::notify::{Followed, Watcher};
 use std::sync::Arc;
-use tenure_core::Position;
+use tenure_core::{EpochPosition, Position};
 use tenure_log::waiting_for_disk;
 use tenure_protocol::{
     clock::stopwatch,
@@ -100,11 +100,11 @@ impl Follower {
         let at = self.api.authority.now();
         let head = self.api.authority.live().position();
         let page = waiting_for_disk(|| page(&self.api, self.after, STRIDE, head, at))?;
-        page.items.iter().for_each(|item| text.push_str(&told(item)));
-        self.after = page.next_after;
-        if page.next_after >= page.head {
+        page.items.iter().for_each(|item| text.push_str(&self.told(item)));
+        self.after = page.next_after.position;
+        if self.after >= page.head {
             let head = FeedHead { head: page.head, now: page.now };
-            text.push_str(&event("head", Some(head.head), &json(&head)));
+            text.push_str(&event("head", Some(self.api.named_now(head.head)), &json(&head)));
             self.due = now + HEADS;
         }
         Ok(text)
@@ -115,7 +115,11 @@ impl Follower {
             return String::new();
         }
         self.heartbeat = now + HEARTBEAT;
-        format!(": {}\n\n", self.after)
+        format!(": {}\n\n", self.api.named_now(self.after))
+    }
+
+    fn told(&self, item: &FeedItem) -> String {
+        event("revocation", Some(self.api.named_now(item.position())), &json(item))
     }
 
     fn changed_keys(&mut self) -> String {
@@ -128,15 +132,11 @@ impl Follower {
     }
 }
 
-fn told(item: &FeedItem) -> String {
-    event("revocation", Some(item.position()), &json(item))
-}
-
 fn json(document: &impl serde::Serialize) -> String {
     serde_json::to_string(document).expect("our own documents are always JSON")
 }
 
-fn event(name: &str, id: Option<Position>, data: &str) -> String {
+fn event(name: &str, id: Option<EpochPosition>, data: &str) -> String {
     let id = id.map_or(String::new(), |id| format!("id: {id}\n"));
     format!("{id}event: {name}\ndata: {data}\n\n")
 }

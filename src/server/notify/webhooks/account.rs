@@ -160,7 +160,7 @@ impl Account {
         }
         let read = self.read;
         for notice in news.filter(|notice| notice.position > read) {
-            let id = notice.notice_id;
+            let id = notice.notice_id.id;
             if !self.open.contains_key(&id) {
                 self.closed.remove(&id);
                 self.open.insert(id, Delivery::new(notice, now));

@@ -1,7 +1,7 @@
 //! The account, step by step.
 
 use super::*;
-use crate::notify::notice::{Details, Expired, NoticeKind};
+use crate::notify::notice::{Details, Expired, NoticeKind, NoticeName};
 use tenure_core::event::ExpiryCause;
 
 const T0: i64 = 1_800_000_000_000;
@@ -17,7 +17,7 @@ fn id(position: u64) -> NoticeId {
 /// A notice about a session of a subject; session 0 is several at once.
 fn notice(position: u64, subject: &str, session: u8) -> Notice {
     Notice {
-        notice_id: id(position),
+        notice_id: NoticeName { epoch: 1, id: id(position) },
         kind: NoticeKind::SessionExpired,
         position: Position(position),
         occurred_at: at(0),

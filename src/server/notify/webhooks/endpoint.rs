@@ -239,7 +239,7 @@ async fn send(shared: Arc<Shared>, webhook: Arc<Webhook>, id: NoticeId) -> Tried
     let Some(notice) = told else { return Tried::Withdrawn };
     let is_its_owners = webhook.asked.owner_id.is_some() && webhook.asked.owner_id == notice.owner_id;
     let notice = if is_its_owners { notice.for_its_owner(&*shared.source) } else { notice };
-    let name = format!("msg_{}_{}", id.position, id.number);
+    let name = notice.notice_id.message();
     Tried::Sent(post(&shared, &webhook, &name, &News::Notice(&notice)).await)
 }
 

@@ -184,6 +184,7 @@ fn to_cbor(delivery: &Delivery) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::notify::{
+        NoticeName,
         notice::{Details, Expired, Notice, NoticeKind},
         webhooks::outcome::Outcome,
     };
@@ -191,7 +192,7 @@ mod tests {
 
     fn notice(position: u64) -> Notice {
         Notice {
-            notice_id: NoticeId { position: Position(position), number: 1 },
+            notice_id: NoticeName { epoch: 1, id: NoticeId { position: Position(position), number: 1 } },
             kind: NoticeKind::SessionExpired,
             position: Position(position),
             occurred_at: Timestamp::ZERO,
@@ -211,7 +212,7 @@ mod tests {
         let news = [notice(5), notice(6)];
         account.take(news.iter(), (Position(4), Position(9)), Timestamp::ZERO);
         account.depart(Timestamp::ZERO);
-        account.arrive(news[0].notice_id, Outcome::Delivered.into(), Timestamp::ZERO, 0);
+        account.arrive(news[0].notice_id.id, Outcome::Delivered.into(), Timestamp::ZERO, 0);
         let told = account.newest(None, 10);
         let store = Store::open(directory.path()).unwrap();
         assert!(store.is_new);
@@ -224,7 +225,7 @@ mod tests {
         let loaded = store.load().unwrap();
         assert_eq!((loaded[&id].read(), loaded[&other].read()), (Position(9), Position(8)));
         assert_eq!(loaded[&id].newest(None, 10), told);
-        account.withdraw(news[1].notice_id);
+        account.withdraw(news[1].notice_id.id);
         store.save(&[(id, account.unsaved().unwrap())], &[other]).unwrap();
         let loaded = store.load().unwrap();
         assert_eq!(loaded.keys().collect::<Vec<_>>(), [&id]);

@@ -200,6 +200,7 @@ const fn cause(trigger: Trigger) -> &'static str {
         Trigger::Evicted => "A newer session took its place.",
         Trigger::TokenReuse => "A token came back that a renewal had replaced: somebody else may have it.",
         Trigger::SubjectRevoked | Trigger::Bulk => "All of them were ended at once.",
+        Trigger::Restore => "The authority was restored from a backup, and all of them were ended.",
     }
 }
 

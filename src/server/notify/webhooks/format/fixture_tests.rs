@@ -4,7 +4,8 @@ use std::{fs, path::PathBuf};
 
 use super::*;
 use crate::notify::notice::{
-    Created, Details, EndIsNear, Expired, NoticeId, NoticeKind, RenewalRejected, Renewed, Revoked, Suspension,
+    Created, Details, EndIsNear, Expired, NoticeId, NoticeKind, NoticeName, RenewalRejected, Renewed,
+    Revoked, Suspension,
 };
 use tenure_core::{
     Actor, Position, SessionId,
@@ -74,7 +75,7 @@ fn details(kind: NoticeKind, text: &str) -> Details {
 fn notice(kind: NoticeKind, name: &str, text: &str) -> Notice {
     let is_of_subject = matches!(kind, NoticeKind::SubjectSuspended | NoticeKind::SubjectResumed);
     Notice {
-        notice_id: NoticeId { position: Position(17), number: 1 },
+        notice_id: NoticeName { epoch: 1, id: NoticeId { position: Position(17), number: 1 } },
         kind,
         position: Position(17),
         occurred_at: at("2026-11-21T01:35:00Z"),
