@@ -71,8 +71,8 @@ pub use tenure_core as core;
 pub use tenure_log as log;
 pub use tenure_protocol::{clock, entropy};
 pub use tenure_server::{
-    self as server, admission, authority, config, http, node, notify, personal_data, process, projections,
-    serve, telemetry, tokens,
+    self as server, admission, authority, backup, config, http, node, notify, personal_data, process,
+    projections, serve, telemetry, tokens,
 };
 pub use tenure_verify as verify;
 

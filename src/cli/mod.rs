@@ -9,6 +9,7 @@
 
 mod ambient;
 mod audit;
+mod backup;
 mod bench;
 mod client;
 mod clock;
@@ -39,6 +40,7 @@ mod overwrite;
 mod pages;
 mod patience;
 mod renewal_memo;
+mod restore;
 mod run;
 mod secret;
 mod secret_file;
@@ -137,6 +139,11 @@ enum Command {
     /// Check the server, the key and the clocks; show the settings
     Doctor(doctor::Doctor),
     /// Measure how fast the authority is on this host
+    /// Back up a running server, or the data directory of a stopped one
+    Backup(backup::Backup),
+    /// Make a data directory of a backup
+    Restore(Box<restore::Restore>),
+    /// Measure how fast the authority is here
     #[command(subcommand)]
     Bench(bench::Bench),
     /// Print a completion script for a shell
@@ -166,6 +173,8 @@ impl Command {
             Self::Keys(keys) => keys.run(&global.context()?),
             Self::Webhook(webhook) => webhook.run(&global.context()?),
             Self::Doctor(doctor) => doctor.run(global),
+            Self::Backup(backup) => backup.run(global),
+            Self::Restore(restore) => restore.run(global),
             Self::Bench(bench) => bench.run(global),
             Self::Completions(completions) => completions.run(),
             Self::Man(manual) => manual.run(global.output(), command()),

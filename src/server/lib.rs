@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod authority;
+pub mod backup;
 pub mod config;
 mod console;
 mod gate;

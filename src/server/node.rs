@@ -34,10 +34,11 @@ use tenure_log::{EventLog, OpenError, RecordHash, SegmentEvents, StoredCommit};
 use tenure_protocol::clock::{Clock, SystemClock, TestClock};
 use tenure_protocol::entropy::{Entropy, OsEntropy};
 
+pub(crate) use self::epoch::UNFINISHED;
 use self::{
     binding::Binding,
     credential::{issue_first_key, look_at_first_key},
-    epoch::{UNFINISHED, begin_epoch},
+    epoch::begin_epoch,
     folding::{Folded, open_log},
     jobs::Jobs,
     secrets::{Opened, is_missing, open_secrets, remove_unfinished},
@@ -217,6 +218,7 @@ impl Node {
         remove_unfinished(&options.data)?;
         let binding = Binding::open(&options.data.join("keys"), record_at(&*log, Position(1)))?;
         let is_epoch_begun = options.begin_epoch.is_some();
+        let holds_keys = options.begin_epoch.as_ref().is_some_and(|asked| asked.hold_credentials);
         let opened = open_secrets(&options.data, &folded, &binding, now, &*options.entropy, is_epoch_begun)?;
         let Opened { secrets, erased } = opened;
         let (keeper, new_epoch) = start_keeper(&options, &log, &folded, &binding, &clock)?;
@@ -260,7 +262,7 @@ impl Node {
             bind(&binding, &authority, &texts, digests_mark, &keeper);
         }
         authority.keep_key_uses_in(&data);
-        let needs_key = needs_key || begun.is_some();
+        let needs_key = needs_key || holds_keys;
         let first_key = needs_key.then(|| issue_first_key(&data, &authority)).transpose()?;
         let authority = Arc::new(authority);
         let webhooks = Webhooks::new(Arc::clone(&authority) as Arc<dyn webhooks::Source>, &data, webhooks);
@@ -273,6 +275,11 @@ impl Node {
             None => Some(Jobs::start(Arc::clone(&authority)).map_err(StartError::Thread)?),
         };
         Ok(Self { authority, projections, evidence, webhooks, test_clock, first_key, begun, data, jobs })
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> &Path {
+        &self.data
     }
 
     /// Decides what waits, records what is due, signs a head, writes a snapshot, and closes the log once nobody

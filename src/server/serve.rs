@@ -27,6 +27,8 @@ use tower::{ServiceExt, service_fn};
 
 use crate::admission::{Limits, Seat};
 use crate::authority::{Issuing, NoticeLinks};
+use crate::authority::Issuing;
+use crate::backup::Backups;
 use crate::config::{Config, Networks};
 use crate::console;
 use crate::http::{Api, Peer, Settings};
@@ -147,6 +149,7 @@ fn options(config: &Config, test_clock: bool) -> Options {
 
 fn settings(config: &Config, places: usize) -> Settings {
     Settings {
+        backup_dir: config.backup_dir.clone(),
         max_body: config.server.max_body as usize,
         trusted_proxies: config.server.trusted_proxies.clone(),
         metrics_allow: config.metrics_allow.clone(),
@@ -185,6 +188,7 @@ async fn serve(
         Arc::clone(&node.projections),
         Arc::clone(&node.evidence),
         Arc::clone(&node.webhooks),
+        Arc::new(Backups::of(node)),
         settings(config, connections),
         node.test_clock.clone(),
     );

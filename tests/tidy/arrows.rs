@@ -44,6 +44,23 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Pages, made of what the API says.
     ("console", &["authority", "http", "notify", "tokens"]),
     ("serve", &["admission", "authority", "config", "console", "http", "node", "notify", "process"]),
+    // A copy of a node, and a node of a copy.
+    ("backup", &["authority", "node", "notify", "personal_data"]),
+    (
+        "http",
+        &[
+            "admission",
+            "authority",
+            "backup",
+            "config",
+            "gate",
+            "notify",
+            "projections",
+            "telemetry",
+            "tokens",
+        ],
+    ),
+    ("serve", &["admission", "authority", "backup", "config", "http", "node", "notify", "process"]),
 ];
 
 #[test]

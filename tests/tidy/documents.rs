@@ -9,6 +9,7 @@ use axum::{
 use serde_json::Value;
 use tenure::{
     admission::Limits,
+    backup::Backups,
     config::{Networks, Shares, UsageRate, settings_markdown},
     core::event::Trigger,
     http::{Api, PROXY_PATHS, RouteFacts, Settings, error_table, openapi_document, route_facts},
@@ -85,6 +86,7 @@ async fn metrics() -> String {
     let node = Node::open(Options::new(data.path())).unwrap();
     let key = tree::text(node.first_key.as_ref().unwrap()).unwrap();
     let settings = Settings {
+        backup_dir: None,
         max_body: 65_536,
         trusted_proxies: Networks::default(),
         metrics_allow: Networks::default(),
@@ -105,6 +107,7 @@ async fn metrics() -> String {
         Arc::clone(&node.projections),
         Arc::clone(&node.evidence),
         Arc::clone(&node.webhooks),
+        Arc::new(Backups::of(&node)),
         settings,
         None,
     );

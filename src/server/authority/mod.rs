@@ -284,6 +284,11 @@ impl Authority {
         self.clock.plausible().err().map(|jump| jump.to_string())
     }
 
+    /// The keys of texts about people.
+    pub fn texts(&self) -> &SubjectKeys {
+        &self.secrets.texts
+    }
+
     /// Opens a text of a stream; none when it was erased.
     pub fn open_text(&self, stream: &Stream, field: &'static str, text: &SealedText) -> Option<String> {
         self.secrets.texts.open_text(stream, field, text)

@@ -36,6 +36,8 @@ pub struct Config {
     pub data_reserve: u32,
     /// `log.segment_events`
     pub segment_events: u32,
+    /// `backup.dir`
+    pub backup_dir: Option<PathBuf>,
     /// `session.*`, `limits.*`, `subjects.*`, `renewal.*`, `sliding.*`
     pub policy: Policy,
     /// `idempotency.*`
@@ -165,6 +167,7 @@ impl Default for Config {
             data_dir: PathBuf::from("./tenure-data"),
             data_reserve: 67_108_864,
             segment_events: 250_000,
+            backup_dir: None,
             policy: Policy::default(),
             idempotency: Idempotency { window: Seconds(600), max: 1_000_000 },
             keys_overlap: None,

@@ -96,6 +96,9 @@ pub static SETTINGS: [Setting; 44] = [
         "log.segment_events",
         Kind::Count(1_000, u32::MAX, |config| &mut config.segment_events),
         "By how many events the history is cut into segments; a log that is cut once stays with its number.",
+        "backup.dir",
+        Kind::File(|config| &mut config.backup_dir),
+        "A folder below which admins may have backups made (`POST /v1/backup`, `tenure backup`).",
     ),
     setting(
         "session.ttl",

@@ -8,6 +8,7 @@ mod access;
 mod access_tokens;
 mod audit;
 mod audit_export;
+mod backup;
 mod bulk_event;
 mod call;
 mod clock;
@@ -55,7 +56,7 @@ mod unavailable;
 mod usage;
 mod webhooks;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use axum::Router;
 use tokio::sync::watch;
@@ -77,6 +78,7 @@ use self::{
 };
 use crate::admission::{Admission, Limits, Places};
 use crate::authority::Authority;
+use crate::backup::Backups;
 use crate::config::Networks;
 use crate::notify::webhooks::Webhooks;
 use crate::projections::Projections;
@@ -89,6 +91,7 @@ pub struct Api {
     projections: Arc<Projections>,
     evidence: Arc<Evidence>,
     webhooks: Arc<Webhooks>,
+    backups: Arc<Backups>,
     settings: Settings,
     test_clock: Option<Arc<TestClock>>,
     throttle: Throttle,
@@ -103,6 +106,8 @@ pub struct Api {
 /// The settings that the API obeys.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// `backup.dir`.
+    pub backup_dir: Option<PathBuf>,
     /// `server.max_body`, in bytes.
     pub max_body: usize,
     /// `server.trusted_proxies`.
@@ -128,6 +133,7 @@ impl Api {
         projections: Arc<Projections>,
         evidence: Arc<Evidence>,
         webhooks: Arc<Webhooks>,
+        backups: Arc<Backups>,
         settings: Settings,
         test_clock: Option<Arc<TestClock>>,
     ) -> Arc<Self> {
@@ -140,6 +146,7 @@ impl Api {
             projections,
             evidence,
             webhooks,
+            backups,
             settings,
             test_clock,
             throttle,

@@ -122,6 +122,7 @@ fn idempotency_key() -> Value {
     })
 }
 
+const BACKUP: &str = "/v1/backup";
 const WEBHOOK_REDELIVER: &str = "/v1/webhooks/{webhookId}/redeliver";
 const WEBHOOK_TEST: &str = "/v1/webhooks/{webhookId}/test";
 
@@ -129,8 +130,9 @@ const WEBHOOK_TEST: &str = "/v1/webhooks/{webhookId}/test";
 const KEPT: [&str; 2] = ["/v1/keys", "/openapi.json"];
 
 fn appends(route: &Route) -> bool {
-    let only_reads = ["/v1/introspect", "/v1/access-tokens", "/v1/clock", WEBHOOK_REDELIVER, WEBHOOK_TEST]
-        .contains(&route.path.as_str());
+    let only_reads =
+        ["/v1/introspect", "/v1/access-tokens", "/v1/clock", BACKUP, WEBHOOK_REDELIVER, WEBHOOK_TEST]
+            .contains(&route.path.as_str());
     route.method != Method::GET && !only_reads
 }
 
@@ -157,6 +159,13 @@ fn described(route: &Route, operation: &Value) -> String {
     }
 }
 
+/// Whether a request names a position of the history, which may be of another epoch.
+fn takes_position(route: &Route) -> bool {
+    let parameters = json!(route.operation.parameters);
+    let parameters = parameters.as_array().map(Vec::as_slice).unwrap_or_default();
+    parameters.iter().any(|parameter| parameter["name"] == "minPosition")
+}
+
 /// The codes that a route may answer, by status.
 fn errors(route: &Route) -> std::collections::BTreeMap<u16, Vec<&'static str>> {
     let mut by_status = std::collections::BTreeMap::<u16, Vec<&'static str>>::new();
@@ -168,9 +177,9 @@ fn errors(route: &Route) -> std::collections::BTreeMap<u16, Vec<&'static str>> {
 
 fn codes(route: &Route) -> Vec<Code> {
     use Code::{
-        ConstraintViolated, Forbidden, IdempotencyKeyReused, InvalidRequest, InvalidToken, LastAdmin,
-        NotFound, OutcomeUnknown, Overloaded, PayloadTooLarge, PositionBeyondEnd, PositionNotReached,
-        RateLimited, RenewalLimitReached, RenewalTooEarly, RotationTooRecent,
+        BackupConflict, ConstraintViolated, Forbidden, IdempotencyKeyReused, InvalidRequest, InvalidToken,
+        LastAdmin, NotFound, OutcomeUnknown, Overloaded, PayloadTooLarge, PositionBeyondEnd,
+        PositionNotReached, RateLimited, RenewalLimitReached, RenewalTooEarly, RotationTooRecent,
         SessionAbsoluteLifetimeExceeded, SessionIdle, SessionLimitExceeded, SessionNotActive,
         SessionNotFound, SessionRenewalMismatch, SessionRevoked, StorageUnavailable, SubjectIsSuspended,
         SubjectNotFound, SubjectSuspended, TokenExpired, TokenSuperseded, UnsupportedMediaType,
@@ -191,6 +200,9 @@ fn codes(route: &Route) -> Vec<Code> {
     } else if route.method == Method::GET && route.path.starts_with("/v1/") {
         codes.extend([PositionNotReached, StorageUnavailable, Overloaded]);
     }
+    if takes_position(route) {
+        codes.push(PositionBeyondEnd);
+    }
     let own: &[Code] = match (route.method.as_str(), route.path.as_str()) {
         ("POST", "/v1/sessions") => &[SubjectNotFound, SubjectIsSuspended, SessionLimitExceeded],
         (_, "/v1/sessions/{sessionId}/renew") => &[
@@ -207,14 +219,7 @@ fn codes(route: &Route) -> Vec<Code> {
             &[SessionNotFound, SubjectIsSuspended, ConstraintViolated, SessionNotActive]
         }
         (_, "/v1/sessions/{sessionId}") => &[SessionNotFound],
-        (
-            "GET",
-            "/v1/sessions"
-            | "/v1/events"
-            | "/v1/notices"
-            | "/v1/revocations/feed"
-            | "/v1/sessions/{sessionId}/events",
-        ) => &[PositionBeyondEnd],
+        ("GET", "/v1/sessions/{sessionId}/events") => &[PositionBeyondEnd],
         ("DELETE", "/v1/subjects/{subjectId}/sessions") => &[SubjectNotFound, SessionNotFound],
         ("GET" | "PATCH", "/v1/subjects/{subjectId}") | (_, "/v1/subjects/{subjectId}/erase") => {
             &[SubjectNotFound]
@@ -223,6 +228,7 @@ fn codes(route: &Route) -> Vec<Code> {
         (_, "/v1/credentials/{credentialId}") => &[NotFound, LastAdmin],
         (_, "/v1/credentials/{credentialId}/confirm") => &[NotFound],
         (_, "/v1/keys/rotate") => &[RotationTooRecent],
+        (_, BACKUP) => &[BackupConflict, StorageUnavailable],
         ("POST", "/v1/webhooks") => &[WebhookLimitExceeded],
         (_, WEBHOOK_REDELIVER) => &[WebhookNotFound, PositionBeyondEnd, StorageUnavailable],
         ("GET", "/v1/webhooks/{webhookId}/deliveries") => &[WebhookNotFound, PositionBeyondEnd],

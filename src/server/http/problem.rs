@@ -126,6 +126,9 @@ codes! {
         "The history ends before this position"
         "`end` is the last position. The caller has followed another history, or this one before a restore: it must \
          begin again, at 0, by `since`, or, for a stream, with `after=latest`."
+    BackupConflict "BACKUP_CONFLICT" CONFLICT false
+        "The place holds something that the backup must not replace"
+        "`detail` says what: a whole backup (ask for an increment), one of another history, or other files."
     LastAdmin "LAST_ADMIN" CONFLICT false
         "The last admin key that has no end cannot be revoked"
         "Issue another admin key without an end first."

@@ -22,7 +22,7 @@ use crate::admission::Class;
 use super::{
     Api,
     access::{Access, SessionAccess},
-    access_tokens, audit, audit_export,
+    access_tokens, audit, audit_export, backup,
     call::{Call, refuse, serve},
     clock, credentials, erase, events, forward_auth, introspect, keys, notices, operation,
     problem::{Code, Problem},
@@ -117,6 +117,7 @@ pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
         route!(revocations::revoke, __path_revoke, ADMINS, Json, End),
         route!(revocation_feed::list, __path_list, FOLLOWERS, None, Check),
         route!(erase::erase, __path_erase, ADMINS, Json, Change),
+        route!(backup::backup, __path_backup, ADMINS, Json, Change),
         route!(sessions::create, __path_create, ISSUERS, Json, Change),
         route!(sessions::list, __path_list, READERS, None, Read),
         route!(sessions::show, __path_show, READERS_AND_ITSELF, None, Read),

@@ -13,6 +13,7 @@ use std::{
 
 use hashbrown::{HashMap, hash_map::Entry};
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+use zeroize::Zeroizing;
 
 use super::{
     disk::Disk,
@@ -183,6 +184,33 @@ impl SubjectKeys {
         self.forgettings.load(Ordering::Acquire)
     }
 
+    /// The whole file as it would be written now: every key, and the mark of every one that was destroyed. A key that is
+    /// being destroyed is in it or its mark is, never neither.
+    pub fn written(&self) -> Zeroizing<Vec<u8>> {
+        let mut queue = self.queue.lock();
+        while queue.writing {
+            self.turn.wait(&mut queue);
+        }
+        let (live, forgotten) = (self.live.read(), self.forgotten.read());
+        let keys = live.iter().map(|(tag, held)| Slot::Live(*tag, held.key.clone()));
+        let marks = forgotten.iter().map(|(tag, erased)| Slot::Forgotten(*tag, *erased));
+        file_of(keys.chain(marks), live.len() + forgotten.len())
+    }
+
+    /// A file of keys with the marks of erasures beyond a position set back to it. The history that is restored ends
+    /// there; an erasure of that history at a later position must not seem to be done.
+    pub fn with_marks_cut(bytes: &[u8], end: Position) -> Option<Zeroizing<Vec<u8>>> {
+        let slots = bytes.chunks(HEADER.len()).skip(1).zip(1..).map(|(bytes, number)| {
+            Some(match Slot::decode(number, bytes.try_into().ok()?).ok()? {
+                Slot::Forgotten(tag, erased) => Slot::Forgotten(tag, erased.min(end)),
+                Slot::Live(tag, key) => Slot::Live(tag, key),
+            })
+        });
+        let slots = slots.collect::<Option<Vec<_>>>()?;
+        let count = slots.len();
+        bytes.starts_with(&HEADER).then(|| file_of(slots.into_iter(), count))
+    }
+
     /// Destroys the stream's key for the event at this position; all texts sealed under it are unreadable from
     /// then on. A stream without a key gets a mark all the same, so that the next start does not take a key that
     /// is made later for the one that was to be destroyed. A later [`SubjectKeys::key_for`] makes a new key.
@@ -332,6 +360,17 @@ impl Queue {
         self.failures += 1;
         self.failure = Some(error);
     }
+}
+
+/// The bytes of a file with these slots.
+fn file_of(slots: impl Iterator<Item = Slot>, count: usize) -> Zeroizing<Vec<u8>> {
+    // It must not grow: what is left behind would not be overwritten.
+    let mut bytes = Zeroizing::new(Vec::with_capacity((count + 1) * HEADER.len()));
+    bytes.extend_from_slice(&HEADER);
+    for (number, slot) in (1..).zip(slots) {
+        bytes.extend_from_slice(&slot.encode(number));
+    }
+    bytes
 }
 
 /// What the file holds: the live keys, whose were destroyed, and the first free slot.

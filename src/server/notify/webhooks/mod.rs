@@ -379,6 +379,28 @@ impl Webhooks {
         self.shared.alarms.list().into_iter().chain(self.destinations().writes().alarm()).collect()
     }
 
+    /// What webhooks have told, as it is saved, for a backup.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn accounts(&self) -> Result<Vec<u8>, String> {
+        let store = self.state.lock().store.clone();
+        let copied = match store {
+            Some(store) => store.copy(),
+            // It is not open yet, or is being opened again; another handle would find it in use.
+            None => Store::open(&self.data).and_then(|store| store.copy()),
+        };
+        copied.map_err(|error| error.why().to_owned())
+    }
+
+    /// Makes the account of a data directory from such a copy, without what lies beyond a position.
+    ///
+    /// # Errors
+    /// It is no such copy, or the disk does not take it.
+    pub fn restore_accounts(data: &Path, copy: &[u8], end: Position) -> Result<(), String> {
+        Store::restore(data, copy, end).map_err(|error| error.why().to_owned())
+    }
+
     /// What a crash between keeping a destination and admitting its webhook left, or between the two of a deletion.
     fn forget_unknown_destinations(&self) {
         let known = self.shared.source.webhooks();

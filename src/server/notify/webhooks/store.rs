@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use minicbor::{Decode, Encode, bytes::ByteVec};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::account::{Account, Delivery, Unsaved};
@@ -25,6 +26,18 @@ const READ: TableDefinition<[u8; 16], u64> = TableDefinition::new("read");
 const DELIVERIES: TableDefinition<([u8; 16], u64, u32), &[u8]> = TableDefinition::new("deliveries");
 /// What the store keeps in memory of its own file.
 const CACHE: usize = 4 << 20;
+
+/// All accounts, as they are copied.
+#[derive(Debug, Default, Encode, Decode)]
+#[cbor(array)]
+struct Copy {
+    /// How far each webhook has read.
+    #[n(0)]
+    read: Vec<(ByteVec, u64)>,
+    /// What became of each notice.
+    #[n(1)]
+    deliveries: Vec<(ByteVec, u64, u32, ByteVec)>,
+}
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +109,58 @@ impl Store {
         let account =
             |(id, (read, deliveries))| (WebhookId::from_bytes(id), Account::saved(read, deliveries));
         Ok(saved.into_iter().map(account).collect())
+    }
+
+    /// All accounts as they are saved, in one read of the store: webhook and position read; webhook, position, number and
+    /// delivery, in CBOR.
+    pub(super) fn copy(&self) -> Result<Vec<u8>, StoreError> {
+        guarded(|| self.copied()).map_err(|why| self.error(why))
+    }
+
+    fn copied(&self) -> Result<Vec<u8>, redb::Error> {
+        let read = self.database().begin_read()?;
+        let mut accounts = Copy::default();
+        for entry in read.open_table(READ)?.iter()? {
+            let (webhook, position) = entry?;
+            accounts.read.push((webhook.value().to_vec().into(), position.value()));
+        }
+        for entry in read.open_table(DELIVERIES)?.iter()? {
+            let (key, value) = entry?;
+            let (webhook, position, number) = key.value();
+            let delivery = (webhook.to_vec().into(), position, number, value.value().to_vec().into());
+            accounts.deliveries.push(delivery);
+        }
+        Ok(minicbor::to_vec(&accounts).expect("writing to memory does not fail"))
+    }
+
+    /// Makes the store of a data directory from such a copy, without what lies beyond a position.
+    ///
+    /// # Errors
+    /// It is no such copy, or the disk does not take it.
+    pub(super) fn restore(data: &Path, copy: &[u8], end: Position) -> Result<(), StoreError> {
+        let store = Self::open(data)?;
+        let accounts: Copy = minicbor::decode(copy).map_err(|error| store.error(error.to_string()))?;
+        guarded(|| store.fill(&accounts, end)).map_err(|why| store.error(why))
+    }
+
+    fn fill(&self, accounts: &Copy, end: Position) -> Result<(), redb::Error> {
+        let other = || redb::Error::Corrupted("the id of a webhook has another length".to_owned());
+        let id = |bytes: &ByteVec| <[u8; 16]>::try_from(bytes.as_slice()).map_err(|_| other());
+        let write = self.database().begin_write()?;
+        {
+            let mut read = write.open_table(READ)?;
+            for (webhook, position) in &accounts.read {
+                read.insert(id(webhook)?, (*position).min(end.0))?;
+            }
+            let mut deliveries = write.open_table(DELIVERIES)?;
+            for (webhook, position, number, delivery) in &accounts.deliveries {
+                if *position <= end.0 {
+                    deliveries.insert((id(webhook)?, *position, *number), delivery.as_slice())?;
+                }
+            }
+        }
+        write.commit()?;
+        Ok(())
     }
 
     /// Saves what changed of every account and forgets the accounts of some webhooks, all or nothing.

@@ -1,0 +1,85 @@
+//! Where a backup is: a place that files are written to, listed and read back. A folder is one; others need no more
+//! than this.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+/// A place for the files of a backup.
+pub trait Destination {
+    /// The names of the files that are there.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Opens a file to be read.
+    fn open(&self, name: &str) -> io::Result<Box<dyn Read>>;
+
+    /// Writes a file. It appears whole and durable, in place of one of its name, or not at all.
+    fn put(&self, name: &str, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> io::Result<()>;
+
+    /// Removes a file.
+    fn remove(&self, name: &str) -> io::Result<()>;
+}
+
+/// What a file is called while it is written.
+const UNFINISHED: &str = "tmp";
+
+/// A folder.
+#[derive(Clone, Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// One that is there.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The same, made where it is missing. Only its owner may look into it: names of subjects are in there.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn made_at(path: impl Into<PathBuf>) -> io::Result<Self> {
+        let folder = Self(path.into());
+        if !folder.0.is_dir() {
+            DirBuilder::new().recursive(true).mode(0o700).create(&folder.0)?;
+        }
+        Ok(folder)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Destination for Folder {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.0)? {
+            names.extend(entry?.file_name().into_string());
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn Read>> {
+        Ok(Box::new(File::open(self.0.join(name))?))
+    }
+
+    fn put(&self, name: &str, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+        let beside = self.0.join(format!("{name}.{UNFINISHED}"));
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        let mut out = io::BufWriter::with_capacity(1 << 20, file);
+        write(&mut out)?;
+        out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        fs::rename(&beside, self.0.join(name))?;
+        File::open(&self.0)?.sync_all()
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.0.join(name))?;
+        File::open(&self.0)?.sync_all()
+    }
+}

@@ -1,0 +1,122 @@
+//! What a backup holds: the file `manifest`, written last. A backup without one is not finished.
+//!
+//! It is JSON with a line behind it that holds the BLAKE3 of all before it, so that a changed byte of the manifest is
+//! told from one of the files that it names. It proves nothing against somebody who writes another: that the signed
+//! head does, with a key from elsewhere.
+
+use std::io::{self, Read};
+
+use serde::{Deserialize, Serialize};
+
+use super::{BackupError, destination::Destination};
+
+/// The file.
+pub(super) const FILE: &str = "manifest";
+const FORMAT: &str = "tenure-backup 1";
+const CHECK: &str = "\ncheck ";
+/// No manifest is longer: some hundred thousand parts.
+const LONGEST: u64 = 64 << 20;
+
+/// What a backup holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Manifest {
+    /// Name and version of the format.
+    pub format: String,
+    /// The epoch of the history.
+    pub epoch: u32,
+    /// The last position.
+    pub position: u64,
+    /// When that was recorded.
+    pub recorded_at: String,
+    /// The root over all records.
+    pub root_hash: String,
+    /// The head over all of them, as it was signed.
+    pub signed_head: String,
+    /// The key that judges the head.
+    pub verifier_key: String,
+    /// The history, in order and without a gap.
+    pub parts: Vec<Part>,
+    /// Some of the heads that were signed before.
+    pub heads: Entry,
+    /// What webhooks have told.
+    pub webhooks: Entry,
+    /// The keys, encrypted; none where they were left out.
+    pub keys: Option<Entry>,
+}
+
+/// A file of consecutive commits, which never changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Part {
+    /// The first position.
+    pub from: u64,
+    /// The last position.
+    pub to: u64,
+    /// Its file.
+    pub entry: Entry,
+}
+
+/// A file, and what it must hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Entry {
+    /// Its name.
+    pub file: String,
+    /// How long it is.
+    pub bytes: u64,
+    /// Its BLAKE3, hex.
+    pub blake3: String,
+}
+
+impl Manifest {
+    /// What the format is called that this program writes.
+    pub(super) fn format() -> String {
+        FORMAT.to_owned()
+    }
+
+    /// Reads the manifest; none where the backup was never finished.
+    pub(super) fn read(from: &dyn Destination) -> Result<Option<Self>, BackupError> {
+        let file = match from.open(FILE) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(BackupError::io(FILE))?,
+        };
+        let mut text = String::new();
+        file.take(LONGEST).read_to_string(&mut text).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => damaged(),
+            _ => BackupError::io(FILE)(error),
+        })?;
+        let (body, check) = text.rsplit_once(CHECK).ok_or_else(damaged)?;
+        if check.strip_suffix('\n') != Some(&*blake3::hash(body.as_bytes()).to_hex()) {
+            return Err(damaged());
+        }
+        let manifest: Self = serde_json::from_str(body).map_err(|_| damaged())?;
+        if manifest.format != FORMAT {
+            let (found, expected) = (manifest.format, FORMAT);
+            return Err(BackupError::OtherFormat { found, expected });
+        }
+        Ok(Some(manifest))
+    }
+
+    /// Writes the manifest: from then on the backup is whole.
+    pub(super) fn write(&self, to: &dyn Destination) -> Result<(), BackupError> {
+        let body = serde_json::to_string_pretty(self).expect("our own documents are always JSON");
+        let text = format!("{body}{CHECK}{}\n", blake3::hash(body.as_bytes()).to_hex());
+        to.put(FILE, &mut |out| out.write_all(text.as_bytes())).map_err(BackupError::io(FILE))
+    }
+
+    /// Every file that it names.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        let others = [&self.heads, &self.webhooks].into_iter().chain(&self.keys);
+        self.parts.iter().map(|part| &part.entry).chain(others)
+    }
+
+    /// How long all its files are.
+    pub(super) fn bytes(&self) -> u64 {
+        self.entries().map(|entry| entry.bytes).sum()
+    }
+}
+
+fn damaged() -> BackupError {
+    BackupError::Damaged { file: FILE.to_owned(), why: "it is not as it was written".to_owned() }
+}

@@ -1,0 +1,214 @@
+//! The files of a backup: written with a digest, and read back against it.
+//!
+//! A *part* holds consecutive commits as the log stores them: the line `tenure-backup-part 1`, then for each commit its
+//! length, four bytes little-endian, and its bytes. It never changes once it is there, so an increment adds parts.
+
+use std::io::{self, BufReader, Read, Write};
+
+use super::{
+    BackupError,
+    destination::Destination,
+    manifest::{Entry, Part},
+};
+use tenure_core::Position;
+use tenure_log::{EventLog, StoredCommit, codec::MAX_COMMIT_BYTES};
+
+const MAGIC: &[u8] = b"tenure-backup-part 1\n";
+/// A part ends with the commit that makes it so long.
+const LONG: u64 = 64 << 20;
+/// So many events are read from the log at a time.
+const PAGE: usize = 1_000;
+
+/// Counts and digests what passes.
+struct Digesting<W> {
+    inner: W,
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+impl<W> Digesting<W> {
+    fn new(inner: W) -> Self {
+        Self { inner, hasher: blake3::Hasher::new(), bytes: 0 }
+    }
+
+    fn note(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+    }
+
+    fn entry(&self, file: &str) -> Entry {
+        let blake3 = self.hasher.finalize().to_hex().to_string();
+        Entry { file: file.to_owned(), bytes: self.bytes, blake3 }
+    }
+}
+
+impl<W: Write> Write for Digesting<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.note(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl<R: Read> Read for Digesting<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.note(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+/// Writes a file of these bytes.
+pub(super) fn write(to: &dyn Destination, file: &str, bytes: &[u8]) -> Result<Entry, BackupError> {
+    let mut entry = Digesting::new(io::sink());
+    entry.note(bytes);
+    to.put(file, &mut |out| out.write_all(bytes)).map_err(BackupError::io(file))?;
+    Ok(entry.entry(file))
+}
+
+/// Reads a file whole, as it was written.
+pub(super) fn read(from: &dyn Destination, entry: &Entry) -> Result<Vec<u8>, BackupError> {
+    let mut bytes = Vec::new();
+    let mut file = opened(from, entry)?;
+    file.read_to_end(&mut bytes).map_err(BackupError::io(&entry.file))?;
+    check(&file, entry)?;
+    Ok(bytes)
+}
+
+/// Reads a file to its end, for nothing but its digest.
+pub(super) fn read_through(from: &dyn Destination, entry: &Entry) -> Result<(), BackupError> {
+    let mut file = opened(from, entry)?;
+    io::copy(&mut file, &mut io::sink()).map_err(BackupError::io(&entry.file))?;
+    check(&file, entry)
+}
+
+/// No more than a byte beyond what it must hold.
+fn opened(from: &dyn Destination, entry: &Entry) -> Result<Digesting<impl Read>, BackupError> {
+    let file = from.open(&entry.file).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => damaged(&entry.file, "it is missing"),
+        _ => BackupError::io(&entry.file)(error),
+    })?;
+    Ok(Digesting::new(file.take(entry.bytes + 1)))
+}
+
+fn check<R>(file: &Digesting<R>, entry: &Entry) -> Result<(), BackupError> {
+    if file.entry(&entry.file) == *entry {
+        Ok(())
+    } else {
+        Err(damaged(&entry.file, "it is not as it was written"))
+    }
+}
+
+fn damaged(file: &str, why: &str) -> BackupError {
+    BackupError::Damaged { file: file.to_owned(), why: why.to_owned() }
+}
+
+/// Writes the commits after a position, up to another, as parts.
+pub(super) fn write_parts(
+    log: &dyn EventLog,
+    mut after: Position,
+    to: Position,
+    destination: &dyn Destination,
+) -> Result<Vec<Part>, BackupError> {
+    let mut parts = Vec::new();
+    while after < to {
+        let part = write_part(log, after, to, destination)?;
+        after = Position(part.to);
+        parts.push(part);
+    }
+    Ok(parts)
+}
+
+fn write_part(
+    log: &dyn EventLog,
+    after: Position,
+    to: Position,
+    destination: &dyn Destination,
+) -> Result<Part, BackupError> {
+    let from = after.next();
+    let file = format!("part-{:020}", from.0);
+    let mut done = None;
+    let mut failed = None;
+    let written = destination.put(&file, &mut |out| {
+        let mut out = Digesting::new(out);
+        match fill(log, after, to, &mut out) {
+            Ok(last) => done = Some(Part { from: from.0, to: last.0, entry: out.entry(&file) }),
+            Err(error) => {
+                let told = io::Error::other(error.to_string());
+                failed = Some(error);
+                return Err(told);
+            }
+        }
+        Ok(())
+    });
+    match (written, failed, done) {
+        (Ok(()), None, Some(part)) => Ok(part),
+        (_, Some(error), _) => Err(error),
+        (Err(error), None, _) => Err(BackupError::io(&file)(error)),
+        (Ok(()), None, None) => Err(damaged(&file, "nothing was written")),
+    }
+}
+
+/// The last position that was written.
+fn fill(
+    log: &dyn EventLog,
+    mut after: Position,
+    to: Position,
+    out: &mut Digesting<&mut dyn Write>,
+) -> Result<Position, BackupError> {
+    let failed = |error: io::Error| BackupError::io("a part")(error);
+    out.write_all(MAGIC).map_err(failed)?;
+    while after < to && out.bytes < LONG {
+        for stored in log.read_bytes(after, PAGE)? {
+            let decoded = StoredCommit::decode(stored.first, &stored.bytes);
+            let decoded =
+                decoded.map_err(|error| BackupError::Undecodable(stored.first, error.to_string()))?;
+            if decoded.last() > to || out.bytes >= LONG {
+                return Ok(after);
+            }
+            let length = u32::try_from(stored.bytes.len()).expect("a commit is small");
+            out.write_all(&length.to_le_bytes()).map_err(failed)?;
+            out.write_all(&stored.bytes).map_err(failed)?;
+            after = decoded.last();
+        }
+    }
+    Ok(after)
+}
+
+/// Reads the commits of a part, each with its bytes. The digest is judged at its end: who acts on a commit before has
+/// not checked it.
+pub(super) fn read_part(
+    from: &dyn Destination,
+    part: &Part,
+    take: &mut dyn FnMut(StoredCommit, Vec<u8>) -> Result<(), BackupError>,
+) -> Result<(), BackupError> {
+    let file = &part.entry.file;
+    let mut input = BufReader::with_capacity(1 << 20, opened(from, &part.entry)?);
+    let mut magic = [0; MAGIC.len()];
+    let cut = |_| damaged(file, "it was cut short");
+    input.read_exact(&mut magic).map_err(cut)?;
+    if magic != MAGIC {
+        return Err(damaged(file, "it is no part of a backup"));
+    }
+    let mut next = Position(part.from);
+    while next.0 <= part.to {
+        let mut length = [0; 4];
+        input.read_exact(&mut length).map_err(cut)?;
+        let length = u32::from_le_bytes(length) as usize;
+        if length > MAX_COMMIT_BYTES {
+            return Err(damaged(file, "a commit in it is too long"));
+        }
+        let mut bytes = vec![0; length];
+        input.read_exact(&mut bytes).map_err(cut)?;
+        let stored = StoredCommit::decode(next, &bytes).map_err(|error| damaged(file, &error.to_string()))?;
+        next = stored.last().next();
+        take(stored, bytes)?;
+    }
+    let mut rest = Vec::new();
+    input.read_to_end(&mut rest).map_err(BackupError::io(file))?;
+    check(input.get_ref(), &part.entry)
+}

@@ -1,0 +1,205 @@
+//! Makes a backup while the authority goes on.
+//!
+//! One position `P`: the keys are copied, a head is signed, and `P` is what it covers; then the history up to `P` is
+//! written, and the keys are copied again. The backup holds both copies, so it has every key that `P` speaks of and
+//! every one that came meanwhile. The keys of subjects are taken last, from memory: what was erased meanwhile stays
+//! erased.
+
+use std::{path::PathBuf, sync::Arc};
+
+use parking_lot::Mutex;
+
+use super::{
+    BackupError,
+    destination::Destination,
+    keys::{self, Protection},
+    manifest::{self, Entry, Manifest, Part},
+    part,
+};
+use crate::authority::Authority;
+use crate::node::Node;
+use crate::notify::webhooks::Webhooks;
+use crate::personal_data::SubjectKeys;
+use tenure_audit::{Evidence, SignedHead};
+use tenure_core::Position;
+use zeroize::Zeroizing;
+
+/// Makes backups of an authority at work, one at a time.
+pub struct Backups {
+    authority: Arc<Authority>,
+    evidence: Arc<Evidence>,
+    webhooks: Arc<Webhooks>,
+    keys: PathBuf,
+    busy: Mutex<()>,
+}
+
+/// A backup that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The last position in it.
+    pub position: u64,
+    /// The epoch of the history.
+    pub epoch: u32,
+    /// So many files it has.
+    pub files: u64,
+    /// So long are they in all.
+    pub bytes: u64,
+}
+
+impl Backups {
+    /// Of this node.
+    pub fn of(node: &Node) -> Self {
+        Self {
+            authority: Arc::clone(&node.authority),
+            evidence: Arc::clone(&node.evidence),
+            webhooks: Arc::clone(&node.webhooks),
+            keys: node.data().join("keys"),
+            busy: Mutex::default(),
+        }
+    }
+
+    /// Makes a backup, or brings one up to date. Reads the whole history, or what is new, and waits for the disk.
+    ///
+    /// # Errors
+    /// See [`BackupError`]. What was written of an unfinished backup is completed by the next attempt.
+    pub fn take(
+        &self,
+        to: &dyn Destination,
+        is_incremental: bool,
+        protection: &Protection,
+    ) -> Result<Taken, BackupError> {
+        let _one = self.busy.try_lock().ok_or(BackupError::Busy)?;
+        protection.check()?;
+        let before = begin(to, is_incremental)?;
+        let mut key_files = keys::read_all(&self.keys)?;
+        let head = self.evidence.keeper.heads().sign()?;
+        let before = before.map(|before| self.continued(before, &head)).transpose()?;
+        let mut parts = before.map_or_else(Vec::new, |before| before.parts);
+        let after = Position(parts.last().map_or(0, |part| part.to));
+        forget_unnamed(to, &parts)?;
+        parts.extend(part::write_parts(self.authority.log(), after, head.position(), to)?);
+        key_files.extend(keys::read_all(&self.keys)?);
+        let manifest = self.manifest(to, &head, parts, protection, key_files)?;
+        manifest.write(to)?;
+        remove_replaced(to, &manifest)?;
+        let files = manifest.entries().count() as u64 + 1;
+        Ok(Taken { position: head.size, epoch: manifest.epoch, files, bytes: manifest.bytes() })
+    }
+
+    /// An increment is of the same history.
+    fn continued(&self, before: Manifest, head: &SignedHead) -> Result<Manifest, BackupError> {
+        let heads = self.evidence.keeper.heads();
+        if before.position > head.size {
+            let why = format!("it ends at position {}, and the log at {}", before.position, head.size);
+            return Err(BackupError::OtherHistory(why));
+        }
+        let root = heads.nodes().root(self.authority.log(), before.position);
+        let root = root.map_err(tenure_audit::HeadError::from)?;
+        if root.to_string() != before.root_hash {
+            let why = format!("its root at position {} is not that of the log", before.position);
+            return Err(BackupError::OtherHistory(why));
+        }
+        Ok(before)
+    }
+
+    fn manifest(
+        &self,
+        to: &dyn Destination,
+        head: &SignedHead,
+        parts: Vec<Part>,
+        protection: &Protection,
+        mut key_files: keys::KeyFiles,
+    ) -> Result<Manifest, BackupError> {
+        let heads = self.evidence.keeper.heads();
+        let name = |what| fresh_name(to, what, head.size);
+        let trail: String = heads.trail()?.iter().map(|head| format!("\n{}", head.note())).collect();
+        let heads_entry = part::write(to, &name("heads")?, trail.as_bytes())?;
+        let accounts = self.webhooks.accounts().map_err(BackupError::Webhooks)?;
+        let webhooks = part::write(to, &name("webhooks")?, &accounts)?;
+        // Last of all: a key that is destroyed from now on is destroyed for an event that is not in the backup.
+        key_files.insert(SubjectKeys::FILE.to_owned(), self.authority.subject_keys());
+        let sealed = protection.encrypt(&key_files)?;
+        let keys = sealed.map(|sealed| part::write(to, &name("keys")?, &sealed)).transpose()?;
+        let recorded_at = self.recorded_at(head.position())?;
+        let epochs = &self.authority.live().system().system.epochs;
+        Ok(Manifest {
+            format: Manifest::format(),
+            epoch: epochs.of(head.position()),
+            position: head.size,
+            recorded_at,
+            root_hash: head.root.to_string(),
+            signed_head: head.note().to_owned(),
+            verifier_key: heads.verifier().to_string(),
+            parts,
+            heads: heads_entry,
+            webhooks,
+            keys,
+        })
+    }
+
+    fn recorded_at(&self, position: Position) -> Result<String, BackupError> {
+        let stored = self.authority.log().read_commits(&[position])?;
+        let at = stored.first().map_or(tenure_core::Timestamp::ZERO, |stored| stored.commit.recorded_at);
+        Ok(at.to_string())
+    }
+}
+
+/// What is there already. Files of a backup that was not finished do no harm; any other file does.
+fn begin(to: &dyn Destination, is_incremental: bool) -> Result<Option<Manifest>, BackupError> {
+    let before = Manifest::read(to)?;
+    match &before {
+        Some(before) if !is_incremental => Err(BackupError::Exists(before.position)),
+        Some(_) => Ok(before),
+        None => {
+            let names = to.list().map_err(BackupError::io("the place of the backup"))?;
+            match names.into_iter().find(|name| !is_ours(name)) {
+                Some(other) => Err(BackupError::NotOurs(other)),
+                None => Ok(None),
+            }
+        }
+    }
+}
+
+const KINDS: [&str; 4] = ["part-", "heads-", "webhooks-", "keys-"];
+
+fn is_ours(name: &str) -> bool {
+    name == manifest::FILE
+        || name.strip_suffix(".tmp") == Some(manifest::FILE)
+        || KINDS.iter().any(|kind| name.starts_with(kind))
+}
+
+/// Removes parts that no manifest names: an attempt before was not finished.
+fn forget_unnamed(to: &dyn Destination, parts: &[Part]) -> Result<(), BackupError> {
+    let is_named = |name: &String| parts.iter().any(|part| part.entry.file == *name);
+    for name in to.list().map_err(BackupError::io("the place of the backup"))? {
+        if name.starts_with("part-") && !is_named(&name) {
+            to.remove(&name).map_err(BackupError::io(&name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what the new manifest replaced: above all older keys, with which erased text could be read.
+fn remove_replaced(to: &dyn Destination, manifest: &Manifest) -> Result<(), BackupError> {
+    let is_named = |name: &str| manifest.entries().any(|entry: &Entry| entry.file == name);
+    for name in to.list().map_err(BackupError::io("the place of the backup"))? {
+        if is_ours(&name) && name != manifest::FILE && !is_named(&name) {
+            to.remove(&name).map_err(BackupError::io(&name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Keys and accounts may change while the history does not: what the manifest names now is not written over.
+fn fresh_name(to: &dyn Destination, what: &str, size: u64) -> Result<String, BackupError> {
+    let names = to.list().map_err(BackupError::io("the place of the backup"))?;
+    let mut candidates = (0..).map(|number: u32| format!("{what}-{size:020}-{number}"));
+    Ok(candidates.find(|name| !names.contains(name)).expect("there are more names than files"))
+}
+
+impl Authority {
+    /// The file of the keys of subjects, as it would be written now.
+    fn subject_keys(&self) -> Zeroizing<Vec<u8>> {
+        self.texts().written()
+    }
+}

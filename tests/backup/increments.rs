@@ -1,0 +1,127 @@
+//! An increment writes what is new, and leaves no older key behind; a backup that was interrupted is completed.
+
+use std::{fs, os::unix::fs::MetadataExt, time::Duration};
+
+use serde_json::json;
+
+use crate::house::House;
+
+#[test]
+fn an_increment_adds_parts_and_writes_no_part_again() {
+    let house = House::new();
+    let server = house.serve("data");
+    server.session("one");
+    assert_eq!(server.back_up(&house, "b", false).status, 200);
+    let parts = |house: &House| -> Vec<(String, u64)> {
+        let names = house.files("backups/b").into_iter().filter(|name| name.starts_with("part-"));
+        names
+            .map(|name| (name.clone(), fs::metadata(house.path("backups/b").join(name)).unwrap().ino()))
+            .collect()
+    };
+    let before = parts(&house);
+    server.session("two");
+    let refused = server.back_up(&house, "b", false);
+    assert_eq!((refused.status, &refused.body["code"]), (409, &"BACKUP_CONFLICT".into()));
+    let made = server.back_up(&house, "b", true);
+    assert_eq!(made.status, 200, "{made:?}");
+    let after = parts(&house);
+    assert_eq!(after[..before.len()], before[..], "the parts that were there are as they were");
+    assert_eq!(after.len(), before.len() + 1);
+    let files = house.files("backups/b");
+    assert_eq!(files.len() as u64, made.body["files"].as_u64().unwrap(), "{files:?}");
+    assert_eq!(
+        files.iter().filter(|name| name.starts_with("keys-")).count(),
+        1,
+        "no older keys stay: {files:?}"
+    );
+    let verdict = house.run(&["audit", "verify", "--backup", "backups/b"]).done().json();
+    assert_eq!(verdict["to"], made.body["position"], "{verdict}");
+    server.stop();
+    let restored = house.restore("backups/b", "new", &["--head", "data/head.note"]).done().json();
+    assert_eq!(restored["position"], made.body["position"]);
+}
+
+#[test]
+fn an_increment_of_another_history_is_refused() {
+    let house = House::new();
+    let server = house.serve("data");
+    server.session("one");
+    assert_eq!(server.back_up(&house, "b", false).status, 200);
+    server.stop();
+    let other = house.serve("other");
+    other.session("one");
+    other.session("two");
+    let refused = other.back_up(&house, "b", true);
+    assert_eq!((refused.status, &refused.body["code"]), (409, &"BACKUP_CONFLICT".into()), "{refused:?}");
+}
+
+/// The keys of erased subjects are destroyed where they are; an older copy of them in a backup would bring the text back.
+#[test]
+fn erased_text_stays_erased_after_the_next_increment() {
+    let house = House::new();
+    let server = house.serve("data");
+    server.session("anna");
+    server.session("bert");
+    assert_eq!(server.back_up(&house, "b", false).status, 200);
+    let erased = server.post("/v1/subjects/anna/erase", &json!({ "reason": "asked for" }));
+    assert_eq!(erased.status, 200, "{erased:?}");
+    assert_eq!(server.back_up(&house, "b", true).status, 200);
+    let key = server.key.clone();
+    server.stop();
+    house.restore("backups/b", "new", &["--head", "data/head.note"]).done();
+    let server = house.serve("new");
+    let name = |id: &str| server.ask("GET", &format!("/v1/subjects/{id}"), &key, None).body["name"].clone();
+    assert_eq!((name("anna"), name("bert")), (json!(null), json!("The name of bert")));
+}
+
+/// The history of the backup has the text, and its keys were taken after the erasure that it does not have.
+#[test]
+fn text_that_was_erased_while_the_backup_was_made_is_erased_in_the_restored_history() {
+    let house = House::new();
+    let server = house.serve("data");
+    server.session("anna");
+    assert_eq!(server.back_up(&house, "b", false).status, 200);
+    let before = house.manifest("backups/b");
+    server.post("/v1/subjects/anna/erase", &json!({ "reason": "asked for" }));
+    server.stop();
+    // As if the erasure had come between the end of the history and the copy of the keys.
+    house.run(&["restore", "backups/b", "--data", "new", "--keys", "data/keys", "--accept-loss"]).done();
+    let server = house.serve("new");
+    assert_eq!(server.get("/v1/subjects/anna").body["name"], json!(null));
+    let events = server.get("/v1/events?kinds=SubjectErased").body;
+    assert!(
+        events["items"][0]["position"].as_u64().unwrap() > before["position"].as_u64().unwrap(),
+        "{events}"
+    );
+    server.stop();
+    house.serve("new").stop();
+}
+
+#[test]
+fn a_backup_that_was_killed_is_completed_by_the_next_one() {
+    let house = House::new();
+    let mut server = house.serve("data");
+    (0..40).for_each(|number| _ = server.session(&format!("subject-{}", number % 9)));
+    for wait in [0, 3, 8] {
+        let (url, key) = (server.url.clone(), server.key.clone());
+        let body = json!({ "name": "b", "incremental": true, "recipient": house.recipient }).to_string();
+        let asked = std::thread::spawn(move || {
+            let request =
+                ureq::post(format!("{url}/v1/backup")).header("authorization", format!("Bearer {key}"));
+            drop(request.header("content-type", "application/json").send(body));
+        });
+        std::thread::sleep(Duration::from_millis(wait));
+        server.kill();
+        asked.join().unwrap();
+        server = house.serve("data");
+        server.session("another");
+    }
+    fs::write(house.path("backups/b/part-00000000000000000001.tmp"), "cut short").unwrap();
+    let made = server.back_up(&house, "b", true);
+    assert_eq!(made.status, 200, "{made:?}");
+    assert!(house.files("backups/b").iter().all(|name| !name.ends_with(".tmp")));
+    let verdict = house.run(&["audit", "verify", "--backup", "backups/b"]).done().json();
+    assert_eq!(verdict["to"], made.body["position"], "{verdict}");
+    server.stop();
+    house.restore("backups/b", "new", &["--head", "data/head.note"]).done();
+}

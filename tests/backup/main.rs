@@ -1,0 +1,10 @@
+//! Backup and restore, through the real binary: what a backup holds, what a restore proves, and what passes in a new
+//! epoch.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod damage;
+mod epoch;
+mod house;
+mod increments;
+mod restore;
