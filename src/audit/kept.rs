@@ -17,8 +17,8 @@ use std::{
 };
 
 use tenure_core::Position;
-use tenure_log::RootHash;
 use tenure_files::replacement::{self, PUBLIC, directory_of, sync_directory};
+use tenure_log::RootHash;
 
 use super::{checkpoint::SignedHead, key::VerifierKey, known::heads_in, note::NoteError, verify::Verdict};
 

@@ -9,6 +9,8 @@
 //! Who forges a record and the hash beside it breaks the next head. Which of the records since the head before is
 //! the forged one, the file cannot say, and so all of them are named.
 
+mod epochs;
+
 use std::{
     cmp::Ordering,
     fmt,
@@ -19,6 +21,8 @@ use std::{
 use hashbrown::HashMap;
 use serde::{Serialize, Serializer};
 
+use self::epochs::Former;
+pub use self::epochs::{Fork, verify_through_epochs};
 use super::{
     checkpoint::SignedHead,
     export::{Begin, CommitLine, End, LONGEST_LINE, Line, from_hex},
@@ -207,7 +211,8 @@ impl<'t> LogCheck<'t> {
         let chain = Chain::behind(Range::starting(0));
         // One of the empty history says nothing.
         let known = &known[known.iter().take_while(|head| head.size == 0).count()..];
-        Self(Check { key: None, known, proved: Position::ZERO, chain, from: 1, commits: 0, earlier: vec![] })
+        let (proved, earlier) = (Position::ZERO, vec![]);
+        Self(Check { key: None, known, proved, former: None, chain, from: 1, commits: 0, earlier })
     }
 
     /// Adds the next commit.
@@ -248,6 +253,10 @@ impl<'t> LogCheck<'t> {
             None => Ok(()),
         }
     }
+}
+
+fn other_key() -> Fault {
+    at_header("`verifierKey` is another key than the one that is trusted".into())
 }
 
 fn at_header(why: String) -> Fault {
@@ -291,6 +300,8 @@ struct Check<'t> {
     from: u64,
     /// The last position that a head vouches for.
     proved: Position,
+    /// The trusted key, where that is one of an earlier epoch.
+    former: Option<Former<'t>>,
     commits: u64,
     earlier: Vec<SignedHead>,
 }
@@ -306,7 +317,8 @@ impl<'t> Check<'t> {
         let proved = chain.last();
         let is_before = |head: &SignedHead| head.size < proved.0;
         let known = &trust.known[trust.known.iter().take_while(|head| is_before(head)).count()..];
-        let mut check = Self { key, known, proved, chain, from: begin.from, commits: 0, earlier: vec![] };
+        let (from, former) = (begin.from, None);
+        let mut check = Self { key, known, proved, former, chain, from, commits: 0, earlier: vec![] };
         check.meet_known()?;
         Ok(check)
     }
@@ -374,6 +386,10 @@ impl<'t> Check<'t> {
         let stored = StoredCommit::decode(next, bytes).map_err(|error| at_next(error.to_string()))?;
         if !line.states(&stored.record_hashes) {
             return Err(at_next("its bytes are not those of the record hashes beside them".into()));
+        }
+        if self.former.as_mut().is_some_and(|former| former.look(&stored, &self.chain.range)) {
+            // What else that key has signed is of the history that was lost.
+            self.known = &[];
         }
         self.chain.follow(&stored).map_err(at_next)?;
         self.commits += 1;
@@ -509,9 +525,7 @@ fn trusted_key(begin: &Begin, given: Option<&VerifierKey>) -> Result<Option<Veri
     let stated: VerifierKey =
         stated.parse().map_err(|error: VerifierKeyError| at_header(format!("`verifierKey`: {error}")))?;
     match given {
-        Some(given) if *given != stated => {
-            Err(at_header("`verifierKey` is another key than the one that is trusted".into()))
-        }
+        Some(given) if *given != stated => Err(other_key()),
         Some(_) | None => Ok(Some(stated)),
     }
 }

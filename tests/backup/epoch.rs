@@ -233,3 +233,44 @@ fn a_second_restore_without_proof_begins_a_third_epoch() {
         assert_eq!(server.get(&format!("/v1/events?after={after}")).status, status, "{after}");
     }
 }
+
+/// An auditor holds the key of the first epoch. It must go on to prove what it proved, and nothing that it never signed.
+#[test]
+fn a_former_key_proves_the_history_up_to_the_fork_and_says_so() {
+    let house = House::new();
+    let server = house.serve("data");
+    server.session("bot");
+    assert_eq!(server.back_up(&house, "b", false).status, 200);
+    let fork = house.manifest("backups/b")["position"].as_u64().unwrap();
+    let old = server.get("/v1/audit/head").body["verifierKey"].as_str().unwrap().to_owned();
+    server.session("lost");
+    server.stop();
+    std::fs::copy(house.path("data/heads.notes"), house.path("heads")).unwrap();
+    house.restore("backups/b", "new", &["--accept-loss"]).done();
+    let server = house.serve("new");
+    server.session("fresh");
+    let new = server.get("/v1/audit/head").body["verifierKey"].as_str().unwrap().to_owned();
+    server.run(&["audit", "export", "all.export"]).done();
+    let verify = |key: &str, more: &[&str]| {
+        house.run(&[&["audit", "verify", "--file", "all.export", "--verifier-key", key], more].concat())
+    };
+    assert_eq!(verify(&new, &[]).done().json()["verified"], true);
+    let former = verify(&old, &[]);
+    assert_eq!(former.code, 6, "{former:?}");
+    let found = former.json();
+    assert_eq!((&found["vouchedTo"], &found["fork"]["epoch"]), (&fork.into(), &2.into()), "{found}");
+    assert!(
+        former.stderr.contains("another epoch") && former.stderr.contains("--accept-epoch 2"),
+        "{former:?}"
+    );
+    verify(&old, &["--accept-epoch", "2"]).done();
+    assert_eq!(verify(&old, &["--accept-epoch", "1"]).code, 6);
+    verify(&old, &["--accept-epoch", "2", "--heads", "heads"]).done();
+    let online = server.run(&["audit", "verify", "--verifier-key", &old]);
+    assert_eq!(online.code, 6, "{online:?}");
+
+    let other = house.serve("other");
+    let foreign = other.get("/v1/audit/head").body["verifierKey"].as_str().unwrap().to_owned();
+    let refused = verify(&foreign, &["--accept-epoch", "2"]);
+    assert!(refused.code == 6 && refused.stderr.contains("another key"), "{refused:?}");
+}

@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 
 use super::{known::Trusted, stopped::damaged};
 use crate::cli::{failure::Failure, output::Output};
-use tenure_audit::verify::{Fault, Verdict};
+use tenure_audit::verify::{Fault, Fork, Verdict};
 use tenure_core::Timestamp;
 use tenure_log::RootHash;
 
@@ -51,6 +51,9 @@ pub(super) struct Found {
     pub(super) verifier_key: Option<String>,
     #[serde(rename = "keyFrom")]
     pub(super) whose: Whose,
+    /// Where another epoch began, when the reader's key is one of an earlier epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fork: Option<Fork>,
 }
 
 /// Why a history was not read to its end.
@@ -136,7 +139,14 @@ impl Found {
             signed_head: Some(verdict.signed_head),
             verifier_key: Some(verdict.verifier_key),
             whose,
+            fork: None,
         }
+    }
+
+    /// A former key vouches for what is before the fork, and for nothing behind it.
+    pub(super) fn forked(self, fork: Option<Fork>) -> Self {
+        let vouched_to = fork.map_or(self.vouched_to, |fork| fork.from);
+        Self { vouched_to, fork, ..self }
     }
 
     /// Whether a key that the reader brought has signed all of it, or its beginning.
@@ -145,6 +155,16 @@ impl Found {
     }
 
     fn tell(&self, output: Output) {
+        if let Some(fork) = &self.fork {
+            return output.talk(&format!(
+                "Proved by your key: positions {} to {}. There another epoch began, and epoch {} is signed by {}: compare \
+                 that key with the one that the restore told.",
+                self.from,
+                fork.from,
+                fork.epoch,
+                self.verifier_key.as_deref().unwrap_or_default()
+            ));
+        }
         match (&self.verifier_key, self.size) {
             (Some(key), Some(size)) => {
                 let proved =

@@ -16,7 +16,7 @@ use super::{
     stopped::Stopped,
 };
 use crate::cli::{ambient, client::Request, context::Global, failure::Failure, moments::Moment};
-use tenure_audit::verify::{Fault, verify};
+use tenure_audit::verify::{Fault, verify, verify_through_epochs};
 use tenure_core::Timestamp;
 use tenure_log::StoredCommit;
 
@@ -105,22 +105,23 @@ impl Source {
         each: &mut Each<'_>,
     ) -> Result<Ending, Unread> {
         let needs_end = !self.is_server() || trusted.key.is_some();
-        self.read_to(needs_end, global, trusted, each)
+        self.read_to(needs_end, false, global, trusted, each)
     }
 
-    /// As [`Source::read`], but always to the end.
+    /// As [`Source::read`], but always to the end, and also by a key of an earlier epoch.
     pub(super) fn read_whole(
         &self,
         global: &Global,
         trusted: &Trusted,
         each: &mut Each<'_>,
     ) -> Result<Ending, Unread> {
-        self.read_to(true, global, trusted, each)
+        self.read_to(true, true, global, trusted, each)
     }
 
     fn read_to(
         &self,
         needs_end: bool,
+        may_fork: bool,
         global: &Global,
         trusted: &Trusted,
         each: &mut Each<'_>,
@@ -135,10 +136,18 @@ impl Source {
         if let Some(data) = &self.data {
             return Stopped::open(data)?.read(trusted, &mut take).map(|found| Ending::Whole(Box::new(found)));
         }
-        let read = verify(self.export(global)?, trusted.as_trust(), &mut |stored, _| take(stored));
+        let export = self.export(global)?;
+        let mut take = |stored, _: &[u8]| take(stored);
+        let read = if may_fork {
+            verify_through_epochs(export, trusted.as_trust(), &mut take)
+        } else {
+            verify(export, trusted.as_trust(), &mut take)
+                .map(|verdict| verdict.map(|verdict| (verdict, None)))
+        };
         match read {
-            Ok(Some(verdict)) => {
-                Ok(Ending::Whole(Box::new(Found::of_export(verdict, trusted, self.whose(trusted)))))
+            Ok(Some((verdict, fork))) => {
+                let found = Found::of_export(verdict, trusted, self.whose(trusted)).forked(fork);
+                Ok(Ending::Whole(Box::new(found)))
             }
             Ok(None) => Ok(Ending::Enough),
             Err(fault @ Fault::Cut { .. }) if self.file.is_some() && trusted.key.is_none() => {

@@ -158,6 +158,7 @@ fn found(check: &LogCheck<'_>, known: &[SignedHead], heads: Heads, trusted: &Tru
         signed_head: last.map(|head| head.note().to_owned()),
         verifier_key: heads.key.map(|key| key.to_string()),
         whose: if trusted.key.is_some() { Whose::Reader } else { Whose::Directory },
+        fork: None,
     }
 }
 

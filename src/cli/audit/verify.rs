@@ -34,6 +34,10 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "DEST", conflicts_with_all = ["data", "file"])]
     backup: Option<PathBuf>,
 
+    /// With a key of an earlier epoch: accept the epochs that followed, up to this one
+    #[arg(long, value_name = "EPOCH", requires = "verifier_key")]
+    accept_epoch: Option<u32>,
+
     #[command(flatten)]
     known: Known,
 }
@@ -83,7 +87,23 @@ impl Verify {
             Ending::Enough => {}
         }
         ending.tell(output);
-        Ok(())
+        match &ending {
+            Ending::Whole(found) => self.accept(found),
+            Ending::Unsigned(_) | Ending::Enough => Ok(()),
+        }
+    }
+
+    /// What a former key does not vouch for is accepted by name, or not.
+    fn accept(&self, found: &Found) -> Result<(), Failure> {
+        let epoch = found.fork.map(|fork| fork.epoch).filter(|epoch| self.accept_epoch < Some(*epoch));
+        epoch.map_or(Ok(()), |epoch| {
+            let why = format!(
+                "positions from {} on are of another epoch, for which this key does not vouch; --accept-epoch {epoch} \
+                 takes them",
+                found.vouched_to + 1
+            );
+            Err(damaged(why))
+        })
     }
 }
 

@@ -7,7 +7,9 @@ use futures_util::stream::unfold;
 use tokio::time::{Instant, sleep_until};
 
 use crate::notify::{Followed, Watcher};
-use tenure_core::{EpochPosition, Event, Position, SessionId, SubjectEvent, Timestamp, event::Trigger, session::Session};
+use tenure_core::{
+    EpochPosition, Event, Position, SessionId, SubjectEvent, Timestamp, event::Trigger, session::Session,
+};
 use tenure_log::{StoredCommit, waiting_for_disk};
 use tenure_protocol::{clock::stopwatch, wire::SessionNews};
 

@@ -1,0 +1,84 @@
+//! A history of several epochs, read by somebody who has the key of an earlier one.
+//!
+//! A restore that may have lost events goes on under another key. What the former key signed up to the fork it still
+//! proves; that the rest continues it is the word of the history itself.
+
+use std::io::BufRead;
+
+use serde::Serialize;
+
+use super::{Check, Fault, Lines, Take, Trust, Verdict, at_header, other_key, trusted_key};
+use crate::{checkpoint::SignedHead, export::Begin, key::VerifierKey, range::Range};
+use tenure_core::{Event, SystemEvent};
+use tenure_log::StoredCommit;
+
+/// Where the history left the one that a former key has signed: another epoch began there, under another key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fork {
+    /// The last position that the former key vouches for.
+    pub from: u64,
+    /// The last epoch of the history.
+    pub epoch: u32,
+}
+
+/// As [`verify`]. The trusted key may also be one that signed the history in an earlier epoch: then the history is proved
+/// up to the fork, which is given back, and what follows is the word of the key that the export names.
+///
+/// # Errors
+/// The first [`Fault`].
+pub fn verify_through_epochs(
+    input: impl BufRead,
+    trust: Trust<'_>,
+    take: &mut Take<'_>,
+) -> Result<Option<(Verdict, Option<Fork>)>, Fault> {
+    let mut lines = Lines { input, line: Vec::new() };
+    let begin = match lines.next()? {
+        Some(line) => Begin::read(line).map_err(at_header)?,
+        None => return Err(at_header("is missing: the file is empty".into())),
+    };
+    let mut former = match (trust.key, trusted_key(&begin, trust.key)) {
+        (Some(key), Err(_)) if trusted_key(&begin, None).is_ok_and(|stated| stated.is_some()) => {
+            Some(Former { key, fork: None })
+        }
+        (_, Err(fault)) => return Err(fault),
+        (_, Ok(_)) => None,
+    };
+    let key = if former.is_some() { None } else { trust.key };
+    let mut check = Check::new(&begin, Trust { key, ..trust })?;
+    check.former = former.take();
+    let read = check.read(&mut lines, take).map_err(|fault| fault.found(check.unproved()))?;
+    let Some(verdict) = read else { return Ok(None) };
+    match &check.former {
+        None => Ok(Some((verdict, None))),
+        Some(Former { fork: Some(fork), .. }) => Ok(Some((verdict, Some(*fork)))),
+        Some(Former { fork: None, .. }) => Err(other_key()),
+    }
+}
+
+/// A key that signed in an earlier epoch, and where its epoch ended once that was met.
+#[derive(Clone, Copy)]
+pub(super) struct Former<'t> {
+    key: &'t VerifierKey,
+    fork: Option<Fork>,
+}
+
+impl Former<'_> {
+    /// Looks whether an epoch begins with this commit. The head at the fork must be the one that this very history had.
+    pub(super) fn look(&mut self, stored: &StoredCommit, range: &Range) -> bool {
+        let Some(Event::System(SystemEvent::EpochBegan(began))) = stored.commit.events.first() else {
+            return false;
+        };
+        if let Some(fork) = &mut self.fork {
+            fork.epoch = began.epoch;
+            return false;
+        }
+        let head = began.previous_head.as_ref().and_then(|note| SignedHead::open(note, self.key).ok());
+        let fits = |head: &SignedHead| head.size == range.end() && range.root() == Some(head.root);
+        if !head.is_some_and(|head| fits(&head)) {
+            return false;
+        }
+        self.fork = Some(Fork { from: range.end(), epoch: began.epoch });
+        true
+    }
+}
