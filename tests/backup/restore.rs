@@ -56,6 +56,7 @@ fn without_proof_of_the_end_a_restore_is_refused_and_leaves_nothing() {
     server.session("bot");
     assert_eq!(server.back_up(&house, "night", false).status, 200);
     server.session("late");
+    assert_eq!(server.get("/v1/audit/head").status, 200, "a head is signed now");
     let notes = house.path("data/head.note");
     server.kill();
     fs::copy(&notes, house.path("running.note")).unwrap();
