@@ -94,7 +94,7 @@ fn words_that_are_chosen_from_are_listed() {
     let document = openapi_document();
     let listed = |name: &str| document["components"]["schemas"][name]["enum"].clone();
     let triggers =
-        ["manual_revoke", "renewal_rejected", "self", "evicted", "token_reuse", "subject_revoked", "bulk"];
+        ["manual_revoke", "renewal_rejected", "self", "evicted", "token_reuse", "subject_revoked", "bulk", "restore"];
     assert_eq!(listed("Trigger"), json!(triggers));
     assert_eq!(listed("Mode"), json!(["fixed", "sliding"]));
     for schema in ["SessionView", "NewSessionBody"] {
