@@ -93,8 +93,16 @@ fn what_a_request_may_leave_out_is_not_required() {
 fn words_that_are_chosen_from_are_listed() {
     let document = openapi_document();
     let listed = |name: &str| document["components"]["schemas"][name]["enum"].clone();
-    let triggers =
-        ["manual_revoke", "renewal_rejected", "self", "evicted", "token_reuse", "subject_revoked", "bulk", "restore"];
+    let triggers = [
+        "manual_revoke",
+        "renewal_rejected",
+        "self",
+        "evicted",
+        "token_reuse",
+        "subject_revoked",
+        "bulk",
+        "restore",
+    ];
     assert_eq!(listed("Trigger"), json!(triggers));
     assert_eq!(listed("Mode"), json!(["fixed", "sliding"]));
     for schema in ["SessionView", "NewSessionBody"] {
