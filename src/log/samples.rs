@@ -288,16 +288,20 @@ pub(super) fn every_kind() -> Vec<Event> {
         })),
         suspended(),
         resumed(),
-        Event::System(SystemEvent::EpochBegan(EpochBegan {
-            epoch: 2,
-            from: Position(907),
-            reason: "a restore without proof of the end".into(),
-            previous_name: "tenure/6b1f0a7d92c4e385".into(),
-            previous_head: Some("tenure/6b1f0a7d92c4e385\n907\n".into()),
-            credentials_held: true,
-        })),
+        epoch_began(),
         Event::System(SystemEvent::CredentialConfirmed(CredentialConfirmed { credential_id })),
     ]
+}
+
+fn epoch_began() -> Event {
+    Event::System(SystemEvent::EpochBegan(EpochBegan {
+        epoch: 2,
+        from: Position(907),
+        reason: "a restore without proof of the end".into(),
+        previous_name: "tenure/6b1f0a7d92c4e385".into(),
+        previous_head: Some("tenure/6b1f0a7d92c4e385\n907\n".into()),
+        credentials_held: true,
+    }))
 }
 
 /// Events with fields that their kinds got later, each with what that is about.

@@ -54,9 +54,9 @@ fn an_epoch_begins_with_the_end_of_all_sessions_and_other_keys_in_one_step() {
     assert!(matches!(began, Event::System(SystemEvent::EpochBegan(EpochBegan { epoch: 2, .. }))));
     let Event::System(SystemEvent::SelectionRevoked(ended)) = ended else { panic!("{ended:?}") };
     assert!(ended.selector.is_all() && ended.trigger() == Trigger::Restore);
-    let retired = [session, access].map(|event| match event {
-        Event::System(SystemEvent::KeyRotated(rotated)) => (rotated.which, rotated.retire),
-        other => panic!("{other:?}"),
+    let retired = [session, access].map(|event| {
+        let Event::System(SystemEvent::KeyRotated(rotated)) = event else { panic!("{event:?}") };
+        (rotated.which, rotated.retire)
     });
     assert_eq!(
         retired,

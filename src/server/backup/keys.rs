@@ -131,15 +131,15 @@ impl Opener {
 }
 
 fn told(error: &DecryptError) -> String {
-    match error {
-        DecryptError::DecryptionFailed | DecryptError::KeyDecryptionFailed => "the passphrase is wrong".to_owned(),
-        DecryptError::NoMatchingKeys => {
-            "no identity of the file opens it, or it is encrypted in the other way: give --identity for a recipient, \
-             --passphrase-file for a passphrase"
-                .to_owned()
-        }
-        other => other.to_string(),
+    if matches!(error, DecryptError::DecryptionFailed | DecryptError::KeyDecryptionFailed) {
+        return "the passphrase is wrong".to_owned();
     }
+    if matches!(error, DecryptError::NoMatchingKeys) {
+        return "no identity of the file opens it, or it is encrypted in the other way: give --identity for a \
+                recipient, --passphrase-file for a passphrase"
+            .to_owned();
+    }
+    error.to_string()
 }
 
 fn packed(files: &KeyFiles) -> Zeroizing<Vec<u8>> {

@@ -82,9 +82,8 @@ impl Manifest {
             other => other.map_err(BackupError::io(FILE))?,
         };
         let mut text = String::new();
-        file.take(LONGEST).read_to_string(&mut text).map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidData => damaged(),
-            _ => BackupError::io(FILE)(error),
+        file.take(LONGEST).read_to_string(&mut text).map_err(|error| {
+            if error.kind() == io::ErrorKind::InvalidData { damaged() } else { BackupError::io(FILE)(error) }
         })?;
         let (body, check) = text.rsplit_once(CHECK).ok_or_else(damaged)?;
         if check.strip_suffix('\n') != Some(&*blake3::hash(body.as_bytes()).to_hex()) {

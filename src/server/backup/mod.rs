@@ -147,6 +147,11 @@ pub enum BackupError {
 }
 
 impl BackupError {
+    /// Whether the place holds what a backup must not replace.
+    pub const fn is_of_the_place(&self) -> bool {
+        matches!(self, Self::Exists(_) | Self::NotOurs(_) | Self::OtherHistory(_))
+    }
+
     fn io(file: &str) -> impl FnOnce(io::Error) -> Self + use<> {
         let file = file.to_owned();
         |source| Self::Io { file, source }

@@ -88,9 +88,9 @@ pub(super) fn read_through(from: &dyn Destination, entry: &Entry) -> Result<(), 
 
 /// No more than a byte beyond what it must hold.
 fn opened(from: &dyn Destination, entry: &Entry) -> Result<Digesting<impl Read>, BackupError> {
-    let file = from.open(&entry.file).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => damaged(&entry.file, "it is missing"),
-        _ => BackupError::io(&entry.file)(error),
+    let file = from.open(&entry.file).map_err(|error| {
+        let is_missing = error.kind() == io::ErrorKind::NotFound;
+        if is_missing { damaged(&entry.file, "it is missing") } else { BackupError::io(&entry.file)(error) }
     })?;
     Ok(Digesting::new(file.take(entry.bytes + 1)))
 }

@@ -116,18 +116,14 @@ pub(super) async fn backup(call: Call) -> Result<Reply, Problem> {
 /// What is wrong with the place is the caller's to mend; what is wrong with the disk is told to the operator.
 #[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
 fn refused(error: BackupError) -> Problem {
-    match &error {
-        BackupError::Exists(_) | BackupError::NotOurs(_) | BackupError::OtherHistory(_) => {
-            Problem::from(Code::BackupConflict).saying(error.to_string())
-        }
-        BackupError::Busy => {
-            let mut problem = Problem::from(Code::RateLimited).saying(error.to_string());
-            problem.retry_after = Some(10);
-            problem
-        }
-        other => {
-            tracing::error!(error = %other, "a backup could not be made");
-            Problem::from(Code::StorageUnavailable).saying("the backup could not be made; the log says why")
-        }
+    if error.is_of_the_place() {
+        return Problem::from(Code::BackupConflict).saying(error.to_string());
     }
+    if matches!(error, BackupError::Busy) {
+        let mut problem = Problem::from(Code::RateLimited).saying(error.to_string());
+        problem.retry_after = Some(10);
+        return problem;
+    }
+    tracing::error!(%error, "a backup could not be made");
+    Problem::from(Code::StorageUnavailable).saying("the backup could not be made; the log says why")
 }

@@ -156,12 +156,14 @@ impl Fields {
     /// A position, with the epoch that it was given out in.
     pub(super) fn position(&mut self, name: &str) -> Option<EpochPosition> {
         let is_query = self.is_query;
-        self.read(name, "a whole number from 0, or <epoch>:<position>", |json| match json {
-            Json::Text(text) if is_query || text.contains(':') => text.parse().ok(),
-            json => {
-                let position = Position(whole_number(&json, is_query)?);
-                Some(EpochPosition { epoch: epoch::FIRST, position })
+        self.read(name, "a whole number from 0, or <epoch>:<position>", |json| {
+            if let Json::Text(text) = &json
+                && (is_query || text.contains(':'))
+            {
+                return text.parse().ok();
             }
+            let position = Position(whole_number(&json, is_query)?);
+            Some(EpochPosition { epoch: epoch::FIRST, position })
         })
     }
 
