@@ -138,6 +138,7 @@ pub(super) fn passphrase(file: &Path) -> Result<SecretString, Failure> {
 }
 
 /// What a backup or a restore failed with.
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
 pub(super) fn failed(error: BackupError) -> Failure {
     let why = error.to_string();
     let unhealthy = |exit| Failure::Unhealthy { exit, why: why.clone() };
