@@ -56,6 +56,7 @@ const fn setting(name: &'static str, kind: Kind, doc: &'static str) -> Setting {
 
 /// Every setting there is.
 pub static SETTINGS: [Setting; 44] = [
+pub static SETTINGS: [Setting; 43] = [
     setting(
         "server.listen",
         Kind::Address(|config| &mut config.server.listen),
@@ -96,6 +97,8 @@ pub static SETTINGS: [Setting; 44] = [
         "log.segment_events",
         Kind::Count(1_000, u32::MAX, |config| &mut config.segment_events),
         "By how many events the history is cut into segments; a log that is cut once stays with its number.",
+    ),
+    setting(
         "backup.dir",
         Kind::File(|config| &mut config.backup_dir),
         "A folder below which admins may have backups made (`POST /v1/backup`, `tenure backup`).",
