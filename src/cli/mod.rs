@@ -138,12 +138,11 @@ enum Command {
     Clock(clock::Clock),
     /// Check the server, the key and the clocks; show the settings
     Doctor(doctor::Doctor),
-    /// Measure how fast the authority is on this host
     /// Back up a running server, or the data directory of a stopped one
     Backup(backup::Backup),
     /// Make a data directory of a backup
     Restore(Box<restore::Restore>),
-    /// Measure how fast the authority is here
+    /// Measure how fast the authority is on this host
     #[command(subcommand)]
     Bench(bench::Bench),
     /// Print a completion script for a shell

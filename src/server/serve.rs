@@ -27,7 +27,6 @@ use tower::{ServiceExt, service_fn};
 
 use crate::admission::{Limits, Seat};
 use crate::authority::{Issuing, NoticeLinks};
-use crate::authority::Issuing;
 use crate::backup::Backups;
 use crate::config::{Config, Networks};
 use crate::console;

@@ -55,8 +55,7 @@ const fn setting(name: &'static str, kind: Kind, doc: &'static str) -> Setting {
 }
 
 /// Every setting there is.
-pub static SETTINGS: [Setting; 44] = [
-pub static SETTINGS: [Setting; 43] = [
+pub static SETTINGS: [Setting; 45] = [
     setting(
         "server.listen",
         Kind::Address(|config| &mut config.server.listen),

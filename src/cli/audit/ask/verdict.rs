@@ -141,6 +141,7 @@ const fn how(trigger: Trigger) -> &'static str {
         Trigger::TokenReuse => "was ended because a replaced token came back",
         Trigger::SubjectRevoked => "was ended with all of the subject's",
         Trigger::Bulk => "was ended with a selection",
+        Trigger::Restore => "was ended when the authority was restored from a backup",
     }
 }
 
