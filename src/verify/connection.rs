@@ -155,7 +155,7 @@ impl Connection {
     /// The revocations after this position as they happen; none when it has no stream of them.
     pub(super) async fn follow(&self, after: Position) -> Result<Option<Events>, NoAnswer> {
         let mut url = self.url("v1/revocations/feed");
-        url.query_pairs_mut().append_pair("after", &after.to_string());
+        url.query_pairs_mut().append_pair("after", &self.named(after).to_string());
         let request = self.authorized(Method::GET, url).header(ACCEPT, "text/event-stream");
         // It has no end; that it began, and that it goes on, whoever reads it watches.
         let response = timeout(WHOLE, send(request.timeout(LONGEST_STREAM))).await;
