@@ -63,7 +63,7 @@ fn nothing_of_the_lost_history_passes_for_new() {
     let old_key = server.key.clone();
     server.post("/v1/webhooks", &json!({ "url": hook }));
     let (_, kept) = server.session("kept");
-    let old_vkey = server.get("/v1/audit/head").body["verifierKey"].clone();
+    let former_vkey = server.get("/v1/audit/head").body["verifierKey"].clone();
     assert_eq!(server.back_up(&house, "b", false).status, 200);
     let fork = house.manifest("backups/b")["position"].as_u64().unwrap();
 
@@ -155,10 +155,10 @@ fn nothing_of_the_lost_history_passes_for_new() {
 
     let head = server.get("/v1/audit/head").body;
     assert_eq!(head["epoch"], 2);
-    assert_ne!(head["verifierKey"], old_vkey, "another history is signed under another name");
+    assert_ne!(head["verifierKey"], former_vkey, "another history is signed under another name");
     let epoch = server.get("/v1/events?kinds=EpochBegan").body["items"][0].clone();
     assert_eq!((&epoch["data"]["epoch"], &epoch["data"]["from"]), (&2.into(), &fork.into()), "{epoch}");
-    let old_name = old_vkey.as_str().unwrap().split('+').next().unwrap();
+    let old_name = former_vkey.as_str().unwrap().split('+').next().unwrap();
     assert_eq!(epoch["data"]["previousName"], old_name);
     let live = server.run(&["audit", "replay", "--compare"]);
     assert_eq!(live.code, 0, "{live:?}");
