@@ -11,7 +11,7 @@ use tenure::core::{
 use crate::{scenario::*, system::credential};
 
 fn key_id(kind: &str, letter: char) -> KeyId {
-    format!("k4.{kind}.{}", letter.to_string().repeat(44)).parse().unwrap()
+    format!("k4.{kind}.{}", letter.to_string().repeat(44)).parse().expect("it is the form of an id")
 }
 
 fn begin(from: u64, hold_credentials: bool) -> SystemCommand {
