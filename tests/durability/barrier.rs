@@ -60,12 +60,12 @@ fn a_first_start_syncs_files_and_their_names() {
         "FORMAT.new",
         "log.head",
         "data",
-        "keys/digests.tmp",
-        "keys/session/0001.tmp",
+        "keys/digests.key.tmp",
+        "keys/session/0001.paserk.tmp",
         "keys/session",
         "keys/subjects",
         "keys",
-        "admin.new",
+        "admin.key.new",
     ] {
         synced(name);
     }
