@@ -40,6 +40,7 @@ const MAY: &[(&str, &str, &[&str])] = &[
     ("GET", "/v1/credentials", &["admin", "auditor"]),
     ("GET", "/v1/credentials/self", &["admin", "issuer", "owner", "verifier", "auditor"]),
     ("DELETE", "/v1/credentials/{credentialId}", &["admin"]),
+    ("POST", "/v1/credentials/{credentialId}/confirm", &["admin"]),
     ("POST", "/v1/webhooks", &["admin", "owner"]),
     ("GET", "/v1/webhooks", &["admin", "auditor", "owner"]),
     ("DELETE", "/v1/webhooks/{webhookId}", &["admin", "owner"]),
@@ -49,6 +50,7 @@ const MAY: &[(&str, &str, &[&str])] = &[
     ("GET", "/v1/clock", &["admin"]),
     ("PUT", "/v1/clock", &["admin"]),
     ("POST", "/v1/sweep", &["admin"]),
+    ("POST", "/v1/backup", &["admin"]),
     ("GET", "/metrics", &["admin", "auditor"]),
 ];
 const PUBLIC: &[&str] = &["/healthz", "/readyz", "/openapi.json", "/v1/keys"];
