@@ -47,7 +47,7 @@ async fn no_request_fails_because_a_key_is_new() {
     let (verifier, _follower) = real.followed(rules).await;
     rotate(&real, "now");
     let new = real.mint(&session, &json!({}));
-    assert_eq!(said(&verifier, &new), Err(Rejection::UnknownKey), "by what is known");
+    // The stream may have told of the key by now; if not, it is asked for.
     assert!(verifier.check_with_news(&new).await.is_ok());
 }
 
