@@ -60,6 +60,7 @@ impl Names {
             "session" => "itself".to_owned(),
             "authority" => "the authority".to_owned(),
             "operator" => "the operator".to_owned(),
+            "link" => "the link of a notice".to_owned(),
             other => other.to_owned(),
         }
     }
@@ -125,6 +126,10 @@ impl Told<'_> {
             "KeyRotated" if self.data["previousKeyId"].is_null() => format!("first {} key", text("which")),
             "KeyRotated" => format!("{} key replaced", text("which")),
             "WebhookCreated" => format!("webhook added for {}", text("host")),
+            "EpochBegan" => {
+                format!("epoch {} began after position {}", self.data["epoch"], self.data["from"])
+            }
+            "CredentialConfirmed" => format!("key {} confirmed", short(text("credentialId"))),
             "WebhookDeleted" => format!("webhook {} removed", short(text("webhookId"))),
             _ => return None,
         })
@@ -177,6 +182,7 @@ impl Told<'_> {
             "token_reuse" => "a replaced token came back".to_owned(),
             "subject_revoked" => "all of the subject's".to_owned(),
             "bulk" | "" => "a selection".to_owned(),
+            "restore" => "a restore began another epoch".to_owned(),
             other => other.replace('_', " "),
         }
     }

@@ -138,7 +138,7 @@ enum Command {
     Clock(clock::Clock),
     /// Check the server, the key and the clocks; show the settings
     Doctor(doctor::Doctor),
-    /// Back up a running server, or the data directory of a stopped one
+    /// Back up a running server, or the data of a stopped one
     Backup(backup::Backup),
     /// Make a data directory of a backup
     Restore(Box<restore::Restore>),

@@ -72,7 +72,7 @@ impl Create {
         Ok(json!({
             "credentialId": issued.id, "role": self.role, "ownerId": self.owner, "name": self.name,
             "createdAt": issued.created_at, "expiresAt": self.expires_in.map(|end| issued.created_at.plus(end)),
-            "lastUsedAt": null, "revokedAt": null, "key": issued.key.expose(),
+            "lastUsedAt": null, "revokedAt": null, "held": false, "key": issued.key.expose(),
         }))
     }
 }

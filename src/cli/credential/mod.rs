@@ -43,6 +43,6 @@ const COLUMNS: &[Column] = &[
     Column::moment("CREATED", "createdAt"),
     Column::moment("EXPIRES", "expiresAt"),
     Column::moment("LAST USED", "lastUsedAt"),
+    Column::plain("HELD", "held").only_wide(),
     Column::moment("REVOKED", "revokedAt"),
-    Column::plain("HELD", "held"),
 ];
