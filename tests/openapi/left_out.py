@@ -18,6 +18,8 @@ NO_SCHEMA_SAYS = {
     *("metadata", "constraints", "selector", "scopes"),
     # Of a host, and of the host that the format of the webhook is for.
     "url",
+    # It has a checksum, and goes without its alternative.
+    "recipient",
 }
 
 
