@@ -22,7 +22,7 @@ pub struct Fork {
     pub epoch: u32,
 }
 
-/// As [`verify`]. The trusted key may also be one that signed the history in an earlier epoch: then the history is proved
+/// As `verify`. The trusted key may also be one that signed the history in an earlier epoch: then the history is proved
 /// up to the fork, which is given back, and what follows is the word of the key that the export names.
 ///
 /// # Errors

@@ -164,11 +164,16 @@ fn unpacked(plain: &[u8]) -> Option<KeyFiles> {
         let name = decoder.str().ok()?.to_owned();
         files.insert(name, Zeroizing::new(decoder.bytes().ok()?.to_vec()));
     }
-    let is_below = |name: &String| {
-        let (below, file) = name.rsplit_once('/').unwrap_or(("", name));
-        DIRECTORIES.contains(&below) && !file.is_empty() && file != "." && file != ".."
-    };
-    files.keys().all(is_below).then_some(files)
+    files.keys().all(|name| is_key_file(name)).then_some(files)
+}
+
+/// Whether a name stays in the directory of keys. A slash in front would lead out of it.
+fn is_key_file(name: &str) -> bool {
+    let is_file = |file: &str| !["", ".", ".."].contains(&file);
+    match name.rsplit_once('/') {
+        Some((below, file)) => !below.is_empty() && DIRECTORIES.contains(&below) && is_file(file),
+        None => is_file(name),
+    }
 }
 
 #[cfg(test)]
