@@ -38,7 +38,7 @@ pub use waiting::waiting_for_disk;
 ///
 /// # Errors
 ///
-/// See [`SledLog::open`].
+/// See `SledLog::open`.
 pub fn open(
     data_dir: &Path,
     fold: &mut dyn FnMut(StoredCommit) -> Result<(), String>,
@@ -50,7 +50,7 @@ pub fn open(
 ///
 /// # Errors
 ///
-/// See [`SledLog::open`]; and [`OpenError::CutOtherwise`] of a log that is already cut by another number.
+/// See `SledLog::open`; and [`OpenError::CutOtherwise`] of a log that is already cut by another number.
 pub fn open_cut(
     data_dir: &Path,
     cut: SegmentEvents,
