@@ -16,7 +16,7 @@
 
 use std::{env, error::Error, process::ExitCode, time::Duration};
 
-use tenure::client::{Client, Holder, NewUse, Options, SessionFile};
+use tenure::client::{Client, NewUse, Options, SessionFile, SessionHandle};
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
@@ -25,7 +25,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let pieces = env::args().nth(1).map_or(Ok(30), |pieces| pieces.parse())?;
     let client = Client::new(&SessionFile::at(&path).read()?.url)?;
     let options = Options { check_every: Some(Duration::from_secs(5)) };
-    let session = Holder::open_with(client, &path, options)?;
+    let session = SessionHandle::open_with(client, &path, options)?;
     println!("session {} until {}", session.grant().session_id, session.grant().expires_at);
 
     let over = tokio::select! {
@@ -40,7 +40,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
 }
 
 /// So many pieces of work. Each is recorded before it is done, and not done if the session's constraints forbid it.
-async fn work(session: &Holder, pieces: u32) -> Result<(), Box<dyn Error>> {
+async fn work(session: &SessionHandle, pieces: u32) -> Result<(), Box<dyn Error>> {
     for piece in 1..=pieces {
         let usage = session.record_use(&NewUse::of("work").amount("1".parse()?)).await?;
         // A service gets the token of this moment, never one that was kept.

@@ -12,10 +12,10 @@
 use std::error::Error;
 
 use tenure::{
-    authority::{Authority, Context, Inactive, NewProfile, NewSession, Revocation},
+    authority::{Authority, Context, InactiveToken, NewProfile, NewSession, Revocation},
     core::{
         Actor, Position, Seconds,
-        command::{AskedTerms, Revoker},
+        command::{RequestedTerms, Revoker},
         session::TokenFault,
     },
     log::EventLog,
@@ -44,7 +44,8 @@ async fn tell(node: &Node) -> Result<(), Box<dyn Error>> {
     authority.register_subject(caller(), "agent-7".parse()?, profile, true).await?;
 
     // The session's limits are fixed now; no later setting changes them.
-    let terms = AskedTerms { ttl: Some(Seconds(3_600)), max_renewals: Some(3), ..AskedTerms::default() };
+    let terms =
+        RequestedTerms { ttl: Some(Seconds(3_600)), max_renewals: Some(3), ..RequestedTerms::default() };
     let new = NewSession { terms, ..NewSession::of("agent-7".parse()?) };
     let created = authority.create_session(caller(), new).await?;
     let first = created.token;
@@ -71,7 +72,7 @@ async fn tell(node: &Node) -> Result<(), Box<dyn Error>> {
     // From the renewal on only the new token works.
     authority.introspect(renewed.token.expose()).map_err(refused)?;
     let old = authority.introspect(first.expose()).err();
-    assert!(matches!(old, Some(Inactive::Fault(TokenFault::Superseded, _))));
+    assert!(matches!(old, Some(InactiveToken::Fault(TokenFault::Superseded, _))));
     println!("the first token is superseded");
 
     // The owner's veto is a revocation within the reject window.
@@ -92,7 +93,7 @@ const fn caller() -> Context {
     Context::of(Actor::AUTHORITY)
 }
 
-fn refused(inactive: Inactive) -> String {
+fn refused(inactive: InactiveToken) -> String {
     format!("the token is not good: {inactive:?}")
 }
 

@@ -17,7 +17,7 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
-use tenure::verify::{Connection, Holder, Introspection, ProtectLayer, Rules, Verifier};
+use tenure::verify::{Connection, Introspection, Principal, ProtectLayer, Verifier, VerifierConfig};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let connection = Connection::to(&authority, fs::read_to_string(key_file)?.trim())?;
 
     // Access tokens of this authority that were made for us.
-    let verifier = Verifier::new(Rules::of("tenure").for_audience("orders"))?;
+    let verifier = Verifier::new(VerifierConfig::of("tenure").for_audience("orders"))?;
     // It is kept as long as the service runs. Without it every token is refused.
     let _follower = verifier.follow(connection.clone());
 
@@ -46,11 +46,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn orders(Extension(holder): Extension<Holder>) -> String {
+async fn orders(Extension(holder): Extension<Principal>) -> String {
     format!("the orders of {}\n", holder.subject)
 }
 
-async fn pay(Extension(holder): Extension<Holder>) -> String {
+async fn pay(Extension(holder): Extension<Principal>) -> String {
     format!("paid by {}, for whom {:?} answers\n", holder.subject, holder.owner)
 }
 

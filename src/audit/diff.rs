@@ -29,7 +29,7 @@ type Members = Map<String, Value>;
 
 /// All that is different between two states of one history, each judged at its moment; the earlier one first.
 pub fn differences(earlier: (&State, Timestamp), later: (&State, Timestamp)) -> Vec<Difference> {
-    let [before, after] = [earlier, later].map(|(state, at)| Things { state, at });
+    let [before, after] = [earlier, later].map(|(state, at)| ComparedThings { state, at });
     let mut found = Vec::new();
     compare("policy", None, before.policy().as_ref(), after.policy().as_ref(), &mut found);
     for id in after.state.system.credentials.keys() {
@@ -61,12 +61,12 @@ pub fn differences(earlier: (&State, Timestamp), later: (&State, Timestamp)) -> 
     found
 }
 
-struct Things<'s> {
+struct ComparedThings<'s> {
     state: &'s State,
     at: Timestamp,
 }
 
-impl Things<'_> {
+impl ComparedThings<'_> {
     fn policy(&self) -> Option<Members> {
         self.state.system.policy.as_ref().map(members)
     }

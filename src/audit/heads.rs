@@ -17,9 +17,9 @@ use parking_lot::Mutex;
 
 use super::{
     checkpoint::SignedHead,
-    kept::{Kept, KeptError},
+    head_store::{Kept, KeptError},
     key::{HeadKey, VerifierKey},
-    nodes::{Nodes, Unproved},
+    merkle_index::{Nodes, Unproved},
     proof::{ProofError, verify_consistency},
 };
 use tenure_core::Position;
@@ -148,7 +148,7 @@ impl Heads {
         nodes: Arc<Nodes>,
     ) -> Result<Self, HeadError> {
         if must_be_kept && !Self::is_kept_in(data) {
-            return Err(HeadError::Gone { path: data.join(super::kept::FILE) });
+            return Err(HeadError::Gone { path: data.join(super::head_store::FILE) });
         }
         let kept = Kept::new(data, head_file)?;
         for (path, head) in kept.read(key.verifier(), &lineage.former)? {
@@ -179,7 +179,7 @@ impl Heads {
 
     /// Whether the data directory has a head, and therefore had a key.
     pub fn is_kept_in(data: &Path) -> bool {
-        data.join(super::kept::FILE).exists()
+        data.join(super::head_store::FILE).exists()
     }
 
     /// The key that judges the heads.
@@ -316,7 +316,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::nodes::tests::log_of;
+    use crate::merkle_index::tests::log_of;
     use tenure_log::MemoryLog;
     use tenure_protocol::entropy::SeededEntropy;
 

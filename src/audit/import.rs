@@ -80,7 +80,7 @@ fn fill(
 ) -> Result<Verdict, ImportError> {
     // The authority that serves it will cut it, by its own setting.
     let log = tenure_log::open_cut(data, SegmentEvents::Uncut, &mut |_| Ok(()))?;
-    let mut filling = Filling { log: &log, batch: Vec::new(), failed: None };
+    let mut filling = Importer { log: &log, batch: Vec::new(), failed: None };
     let verdict = verify(input, trust, &mut |stored, bytes| {
         told(stored.first);
         if stored.first > filling.next() {
@@ -101,17 +101,17 @@ fn fill(
         return Err(ImportError::NotToItsEnd { to: verdict.to, size: verdict.size });
     }
     log.close()?;
-    super::kept::adopt(data, &verdict)?;
+    super::head_store::adopt(data, &verdict)?;
     Ok(verdict)
 }
 
-struct Filling<'l> {
+struct Importer<'l> {
     log: &'l SledLog,
     batch: Vec<EncodedCommit>,
     failed: Option<ImportError>,
 }
 
-impl Filling<'_> {
+impl Importer<'_> {
     /// The position that the next commit will get.
     fn next(&self) -> Position {
         let waiting = self.batch.iter().map(EncodedCommit::count).sum();

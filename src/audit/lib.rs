@@ -13,38 +13,38 @@
 //! Nothing here is asked before a decision, and nothing here can make one.
 
 pub mod checkpoint;
+pub mod compact_range;
 pub mod diff;
 pub mod export;
+pub mod head_signer;
+mod head_store;
 pub mod heads;
 pub mod import;
-pub mod keeper;
-mod kept;
 pub mod key;
-pub mod known;
 pub mod live_check;
-pub mod nodes;
+pub mod merkle_index;
 pub mod note;
 pub mod proof;
-pub mod range;
 pub mod replay;
 pub mod story;
+pub mod trusted_heads;
 pub mod verify;
 pub mod view;
 pub mod what_if;
 
 pub use checkpoint::SignedHead;
+pub use head_signer::HeadSigner;
+pub use head_store::KeptError;
 pub use heads::{HeadError, Heads, Lineage};
-pub use keeper::Keeper;
-pub use kept::KeptError;
 pub use key::{HeadKey, VerifierKey};
 pub use live_check::LiveCheck;
-pub use nodes::Nodes;
+pub use merkle_index::Nodes;
 pub use note::NoteError;
 
 /// What a running authority does to be believed.
 pub struct Evidence {
     /// Signs heads.
-    pub keeper: Keeper,
+    pub keeper: HeadSigner,
     /// Compares what is answered with what is recorded.
     pub check: LiveCheck,
 }

@@ -103,8 +103,8 @@ pub fn verify_inclusion(
     let mut hash = *leaf;
     for neighbour in hashes {
         hash = match walk.up().ok_or(ProofError::Length { given: hashes.len() })? {
-            Side::Left => parent(neighbour, &hash),
-            Side::Right => parent(&hash, neighbour),
+            NodeSide::Left => parent(neighbour, &hash),
+            NodeSide::Right => parent(&hash, neighbour),
         };
     }
     walk.expect_top(hashes.len())?;
@@ -146,8 +146,8 @@ pub fn verify_consistency(
     let (mut old, mut new) = (seed, seed);
     for neighbour in rest {
         match walk.up().ok_or(length)? {
-            Side::Left => (old, new) = (parent(neighbour, &old), parent(neighbour, &new)),
-            Side::Right => new = parent(&new, neighbour),
+            NodeSide::Left => (old, new) = (parent(neighbour, &old), parent(neighbour, &new)),
+            NodeSide::Right => new = parent(&new, neighbour),
         }
     }
     walk.expect_top(hashes.len())?;
@@ -165,14 +165,14 @@ struct Walk {
 }
 
 /// On which side of us the neighbour stands.
-enum Side {
+enum NodeSide {
     Left,
     Right,
 }
 
 impl Walk {
     /// Goes up to where the next hash of the proof joins, and says from which side; none at the root.
-    fn up(&mut self) -> Option<Side> {
+    fn up(&mut self) -> Option<NodeSide> {
         if self.last == 0 {
             return None;
         }
@@ -183,7 +183,7 @@ impl Walk {
         }
         self.node >>= 1;
         self.last >>= 1;
-        Some(if is_left { Side::Left } else { Side::Right })
+        Some(if is_left { NodeSide::Left } else { NodeSide::Right })
     }
 
     fn skip(&mut self, while_so: impl Fn(u64) -> bool) {

@@ -12,7 +12,7 @@ use tenure_log::StoredCommit;
 
 /// How far a replay goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
+pub enum ReplayEnd {
     /// To the last event.
     End,
     /// To this position, and to the moment at which it was recorded.
@@ -24,19 +24,19 @@ pub enum Until {
 /// A replay on its way.
 #[derive(Clone, Debug)]
 pub struct Replay {
-    until: Until,
+    until: ReplayEnd,
     state: State,
 }
 
 impl Replay {
     /// Of nothing yet.
-    pub fn new(until: Until) -> Self {
+    pub fn new(until: ReplayEnd) -> Self {
         Self { until, state: State::default() }
     }
 
     /// Of one subject alone, to be shown the commits that say something of it. The limits in force are given: what set
     /// them is not among those.
-    pub fn of_subject(id: SubjectId, policy: Option<Policy>, until: Until) -> Self {
+    pub fn of_subject(id: SubjectId, policy: Option<Policy>, until: ReplayEnd) -> Self {
         let mut state = State::of(Scope::Subject(id));
         state.system.policy = policy;
         Self { until, state }
@@ -49,9 +49,9 @@ impl Replay {
     pub fn add(&mut self, stored: &StoredCommit) -> Result<ControlFlow<()>, IllegalEvent> {
         let commit = &stored.commit;
         let is_whole = match self.until {
-            Until::End => true,
-            Until::Position(last) => stored.last() <= last,
-            Until::Time(last) => commit.recorded_at <= last,
+            ReplayEnd::End => true,
+            ReplayEnd::Position(last) => stored.last() <= last,
+            ReplayEnd::Time(last) => commit.recorded_at <= last,
         };
         if is_whole {
             return self.state.apply(commit).map(|()| ControlFlow::Continue(()));
@@ -68,13 +68,13 @@ impl Replay {
         stored: &StoredCommit,
         tell: &mut dyn FnMut(&State, Step<'_>),
     ) -> Result<ControlFlow<()>, IllegalEvent> {
-        if let Until::Time(last) = self.until
+        if let ReplayEnd::Time(last) = self.until
             && stored.commit.recorded_at > last
         {
             return Ok(ControlFlow::Break(()));
         }
         for (index, position) in stored.positions().enumerate() {
-            if let Until::Position(last) = self.until
+            if let ReplayEnd::Position(last) = self.until
                 && position > last
             {
                 return Ok(ControlFlow::Break(()));
@@ -93,8 +93,8 @@ impl Replay {
     /// The moment that it is judged at.
     pub const fn moment(&self) -> Timestamp {
         match self.until {
-            Until::Time(at) => at,
-            Until::End | Until::Position(_) => self.state.recorded_at,
+            ReplayEnd::Time(at) => at,
+            ReplayEnd::End | ReplayEnd::Position(_) => self.state.recorded_at,
         }
     }
 

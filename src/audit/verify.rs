@@ -25,9 +25,9 @@ use self::epochs::Former;
 pub use self::epochs::{Fork, verify_through_epochs};
 use super::{
     checkpoint::SignedHead,
+    compact_range::Range,
     export::{Begin, CommitLine, End, LONGEST_LINE, Line, from_hex},
     key::{VerifierKey, VerifierKeyError},
-    range::Range,
 };
 use tenure_core::{Position, Timestamp};
 use tenure_log::{RootHash, StoredCommit, StreamKey};
@@ -192,7 +192,7 @@ pub type Take<'t> = dyn FnMut(StoredCommit, &[u8]) -> ControlFlow<()> + 't;
 /// # Errors
 /// The first [`Fault`].
 pub fn verify(input: impl BufRead, trust: Trust<'_>, take: &mut Take<'_>) -> Result<Option<Verdict>, Fault> {
-    let mut lines = Lines { input, line: Vec::new() };
+    let mut lines = ExportLines { input, line: Vec::new() };
     let begin = match lines.next()? {
         Some(line) => Begin::read(line).map_err(at_header)?,
         None => return Err(at_header("is missing: the file is empty".into())),
@@ -268,12 +268,12 @@ fn untrue(place: Place, why: impl Into<String>) -> Fault {
 }
 
 /// The lines of the file, none longer than an export has.
-struct Lines<R> {
+struct ExportLines<R> {
     input: R,
     line: Vec<u8>,
 }
 
-impl<R: BufRead> Lines<R> {
+impl<R: BufRead> ExportLines<R> {
     /// The next line without its end; a line that has no end was cut, and is none.
     fn next(&mut self) -> io::Result<Option<&[u8]>> {
         self.line.clear();
@@ -326,7 +326,7 @@ impl<'t> Check<'t> {
     /// All lines behind the first.
     fn read<R: BufRead>(
         &mut self,
-        lines: &mut Lines<R>,
+        lines: &mut ExportLines<R>,
         take: &mut Take<'_>,
     ) -> Result<Option<Verdict>, Fault> {
         let mut bytes = Vec::new();

@@ -61,7 +61,7 @@ pub struct SessionFile {
 
 /// Tells contents apart without reading them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(super) struct FileStamp {
     inode: u64,
     changed: (i64, i64),
 }
@@ -93,7 +93,7 @@ impl SessionFile {
         self.read_with_stamp().map(|(grant, _)| grant)
     }
 
-    pub(super) fn read_with_stamp(&self) -> Result<(Grant, Stamp), FileError> {
+    pub(super) fn read_with_stamp(&self) -> Result<(Grant, FileStamp), FileError> {
         // Of one and the same file, whatever takes its place meanwhile.
         let file = File::open(&self.path).map_err(|source| self.io(source))?;
         let metadata = file.metadata().map_err(|source| self.io(source))?;
@@ -110,12 +110,12 @@ impl SessionFile {
             self.damaged(&format!("it is no JSON from line {line}, column {column} on"))
         })?;
         let grant = Grant::read(&document).map_err(|why| self.damaged(&why))?;
-        Ok((grant, Stamp::of(&metadata)))
+        Ok((grant, FileStamp::of(&metadata)))
     }
 
     /// What tells the present content from others.
-    pub(super) fn stamp(&self) -> Result<Stamp, FileError> {
-        fs::metadata(&self.path).map(|metadata| Stamp::of(&metadata)).map_err(|source| self.io(source))
+    pub(super) fn stamp(&self) -> Result<FileStamp, FileError> {
+        fs::metadata(&self.path).map(|metadata| FileStamp::of(&metadata)).map_err(|source| self.io(source))
     }
 
     fn check(&self, metadata: &Metadata) -> Result<(), FileError> {
@@ -159,7 +159,7 @@ impl SessionFile {
     }
 }
 
-impl Stamp {
+impl FileStamp {
     fn of(metadata: &Metadata) -> Self {
         Self { inode: metadata.ino(), changed: (metadata.ctime(), metadata.ctime_nsec()) }
     }

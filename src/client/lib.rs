@@ -1,6 +1,6 @@
 //! The client: what an agent and a service need of an authority elsewhere.
 //!
-//! A [`Client`] makes single calls, typed both ways. A [`Holder`] holds one session: it keeps it renewed in the
+//! A [`Client`] makes single calls, typed both ways. A [`SessionHandle`] holds one session: it keeps it renewed in the
 //! background, keeps its token in a file that several processes may share, and says when and why the session ended.
 //!
 //! What is promised of a session in a file:
@@ -69,10 +69,10 @@ mod error;
 mod file;
 mod filter;
 mod grant;
-mod holder;
 mod http;
 mod in_use;
 mod renewal;
+mod session_handle;
 mod state;
 mod time;
 
@@ -83,8 +83,8 @@ pub use self::{
     file::{FileError, Locked, SessionFile},
     filter::Filter,
     grant::Grant,
-    holder::{Holder, Options},
     renewal::{HoldError, renew_file},
+    session_handle::{Options, SessionHandle},
     state::{End, Live, State},
     time::{ServerTime, Time},
 };

@@ -27,7 +27,7 @@ pub enum HoldError {
 
 /// When to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Want {
+pub(super) enum RenewalReason {
     /// When it is time.
     Due,
     /// When a renewal was begun, to get its answer.
@@ -53,7 +53,7 @@ pub async fn renew_file(client: &Client, file: &SessionFile) -> Result<Grant, Ho
     };
     let Some(at) = again_at else { return asked };
     client.time().until(at).await;
-    step(client, file, &seen, Want::Replaced).await
+    step(client, file, &seen, RenewalReason::Replaced).await
 }
 
 /// What the file holds after this process, or another one before it, did what was wanted. `seen` is the token that
@@ -62,14 +62,14 @@ pub(super) async fn step(
     client: &Client,
     file: &SessionFile,
     seen: &Secret,
-    want: Want,
+    want: RenewalReason,
 ) -> Result<Grant, HoldError> {
     let locked = file.locked().await?;
     let grant = locked.read()?;
     let is_wanted = match want {
-        Want::Due => grant.is_due(client.time().now()),
-        Want::Settled => grant.renewal_key.is_some(),
-        Want::Replaced => true,
+        RenewalReason::Due => grant.is_due(client.time().now()),
+        RenewalReason::Settled => grant.renewal_key.is_some(),
+        RenewalReason::Replaced => true,
     };
     if grant.token != *seen || !is_wanted {
         return Ok(grant);

@@ -29,12 +29,12 @@ pub trait Time: fmt::Debug + Send + Sync {
 #[derive(Debug, Default)]
 pub struct ServerTime<C = SystemClock> {
     machine: C,
-    heard: Mutex<Option<Heard>>,
+    heard: Mutex<Option<ServerReading>>,
 }
 
 /// A moment there, and how long the machine had run here.
 #[derive(Clone, Copy, Debug)]
-struct Heard {
+struct ServerReading {
     then: Timestamp,
     since_boot: Duration,
 }
@@ -77,11 +77,11 @@ impl<C: Clock + fmt::Debug> Time for ServerTime<C> {
         let mut heard = self.heard.lock();
         // Replies overtake each other; time there does not go back.
         let latest = heard.map_or(then, |earlier| then.max(earlier.now(since_boot)));
-        *heard = Some(Heard { then: latest, since_boot });
+        *heard = Some(ServerReading { then: latest, since_boot });
     }
 }
 
-impl Heard {
+impl ServerReading {
     fn now(self, since_boot: Duration) -> Timestamp {
         let passed = since_boot.saturating_sub(self.since_boot).as_millis();
         self.then.plus_millis(i64::try_from(passed).unwrap_or(i64::MAX))

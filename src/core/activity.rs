@@ -11,8 +11,8 @@ pub use tenure_protocol::session::Mode;
 
 use super::{
     id::{Position, SessionId},
-    record::RecordedAs,
-    session::{Details, Once, Session},
+    record::EventMeta,
+    session::{Details, OneTimeFact, Session},
     subject::Subject,
     time::{Seconds, Timestamp},
 };
@@ -34,7 +34,7 @@ pub struct Activity {
 
 impl Activity {
     /// Of a session that begins, or is seen for the first time since its creation.
-    pub const fn beginning(recorded: RecordedAs) -> Self {
+    pub const fn beginning(recorded: EventMeta) -> Self {
         Self { seen_at: recorded.at, seen: recorded.position, refreshed_at: None }
     }
 }
@@ -146,7 +146,7 @@ impl Session {
 
     /// Whether a use says anything of it: it has an idle time and has not ended for the record.
     pub fn can_be_seen(&self) -> bool {
-        self.activity().is_some() && self.revocation.is_none() && !self.said.contains(Once::Expired)
+        self.activity().is_some() && self.revocation.is_none() && !self.said.contains(OneTimeFact::Expired)
     }
 
     /// Counts as seen by this event; nothing without an `idleTimeout`.
@@ -155,7 +155,7 @@ impl Session {
             return;
         }
         let details: &mut Details = self.details.get_or_insert_default();
-        let recorded = RecordedAs { position, at: seen_at };
+        let recorded = EventMeta { position, at: seen_at };
         let activity = details.activity.get_or_insert_with(|| Box::new(Activity::beginning(recorded)));
         if activity.seen_at <= seen_at {
             (activity.seen_at, activity.seen) = (seen_at, position);
@@ -172,7 +172,7 @@ impl Session {
     }
 
     /// Begins its period again.
-    pub(super) fn refresh(&mut self, expires_at: Timestamp, recorded: RecordedAs) {
+    pub(super) fn refresh(&mut self, expires_at: Timestamp, recorded: EventMeta) {
         self.see(recorded.at, recorded.position);
         self.expires_at = expires_at;
         self.granted = recorded.position;
@@ -183,7 +183,7 @@ impl Session {
 }
 
 /// Remembers that a session was seen. A mark that comes after its end, or after a later one, says nothing any more.
-pub fn mark_seen(subject: &mut Subject, mark: Seen, recorded: RecordedAs) -> Result<(), &'static str> {
+pub fn mark_seen(subject: &mut Subject, mark: Seen, recorded: EventMeta) -> Result<(), &'static str> {
     let session = subject.session(mark.session_id).ok_or("there is no such session")?;
     if session.activity().is_none() {
         return Err("the session has no idle time");

@@ -12,7 +12,7 @@ use super::{
     event::{SelectionRevoked, Trigger},
     id::{Digest16, OwnerId, Position, SubjectId},
     keys::{Keys, Sealing},
-    record::RecordedAs,
+    record::EventMeta,
     session::{Revocation, Session},
     subject::Subject,
     time::Timestamp,
@@ -115,7 +115,7 @@ pub struct Bulk {
 
 impl Bulk {
     /// The bulk revocation that an event is.
-    pub fn of(event: &SelectionRevoked, recorded: RecordedAs) -> Self {
+    pub fn of(event: &SelectionRevoked, recorded: EventMeta) -> Self {
         let selector = event.selector.as_ref().clone();
         Self { position: recorded.position, at: recorded.at, selector, trigger: event.trigger() }
     }

@@ -244,7 +244,7 @@ pub struct CreateSession {
     /// Its future name.
     pub session_id: SessionId,
     /// The limits that it asks for.
-    pub terms: AskedTerms,
+    pub terms: RequestedTerms,
     /// The device that it belongs to.
     pub device: Option<Device>,
     /// What it may be used for.
@@ -259,7 +259,7 @@ pub struct CreateSession {
 
 /// The limits that a session asks for; what it leaves open comes from the policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AskedTerms {
+pub struct RequestedTerms {
     /// The length of every period.
     pub ttl: Option<Seconds>,
     /// How often it may be renewed.

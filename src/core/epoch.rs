@@ -14,7 +14,7 @@ use serde::Serialize;
 
 pub use tenure_protocol::epoch::{EpochPosition, FIRST, InvalidEpochPosition, parted, prefix_of};
 
-use super::{id::Position, record::RecordedAs, time::Timestamp};
+use super::{id::Position, record::EventMeta, time::Timestamp};
 
 /// A new epoch began: the history was restored, and what came after `from` elsewhere is no part of it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
@@ -91,7 +91,7 @@ impl Epochs {
     }
 
     /// Lets the epoch of the event begin.
-    pub(super) fn begin(&mut self, event: &EpochBegan, recorded: RecordedAs) -> Result<(), &'static str> {
+    pub(super) fn begin(&mut self, event: &EpochBegan, recorded: EventMeta) -> Result<(), &'static str> {
         if event.epoch <= self.current() {
             return Err("an epoch of its number, or a later one, began before");
         }
@@ -133,7 +133,7 @@ impl<'b, C> Decode<'b, C> for Epochs {
 mod tests {
     use super::*;
 
-    fn began(epoch: u32, from: u64) -> (EpochBegan, RecordedAs) {
+    fn began(epoch: u32, from: u64) -> (EpochBegan, EventMeta) {
         let event = EpochBegan {
             epoch,
             from: Position(from),
@@ -142,7 +142,7 @@ mod tests {
             previous_head: None,
             credentials_held: true,
         };
-        (event, RecordedAs { position: Position(from + 1), at: Timestamp::from_millis(7) })
+        (event, EventMeta { position: Position(from + 1), at: Timestamp::from_millis(7) })
     }
 
     fn epochs(begun: &[(u32, u64)]) -> Epochs {
@@ -187,7 +187,7 @@ mod tests {
         let (event, _) = began(3, 120);
         assert!(known.begin(&event, recorded).is_ok());
         let (event, recorded) = began(4, 130);
-        let elsewhere = RecordedAs { position: Position(133), ..recorded };
+        let elsewhere = EventMeta { position: Position(133), ..recorded };
         assert!(known.begin(&event, elsewhere).is_err());
     }
 

@@ -14,10 +14,10 @@ use super::{
         Trigger, UsageRecorded, WebhookCreated,
     },
     id::{Generation, Position},
-    record::RecordedAs,
+    record::EventMeta,
     session::{
-        Details, KnownDevice, Once, RefusedCodes, RenewAfter, Renewal, Revocation, Said, Session,
-        SharedSession,
+        Details, KnownDevice, OneTimeFact, OneTimeFlags, RefusedCodes, RenewAfter, Renewal, Revocation,
+        Session, SharedSession,
     },
     subject::{Registration, Standing, Subject},
     suspension::Suspension,
@@ -39,7 +39,7 @@ pub struct IllegalEvent {
 }
 
 /// Makes of a subject what the event says of it. On an error the subject is unchanged.
-pub fn evolve(subject: &mut Subject, event: &SubjectEvent, recorded: RecordedAs) -> Result<(), IllegalEvent> {
+pub fn evolve(subject: &mut Subject, event: &SubjectEvent, recorded: EventMeta) -> Result<(), IllegalEvent> {
     let outcome = match event {
         SubjectEvent::SessionCreated(_)
         | SubjectEvent::SessionRenewed(_)
@@ -76,7 +76,7 @@ pub fn evolve(subject: &mut Subject, event: &SubjectEvent, recorded: RecordedAs)
 pub fn evolve_system(
     system: &mut System,
     event: &SystemEvent,
-    recorded: RecordedAs,
+    recorded: EventMeta,
 ) -> Result<(), IllegalEvent> {
     let outcome = match event {
         SystemEvent::CredentialIssued(event) => issued(system, event, recorded),
@@ -127,12 +127,12 @@ pub fn mark_presented(subject: &mut Subject, id: SessionId, generation: Generati
     generation <= session.generation
 }
 
-pub(super) const fn illegal(kind: EventKind, recorded: RecordedAs, why: &'static str) -> IllegalEvent {
+pub(super) const fn illegal(kind: EventKind, recorded: EventMeta, why: &'static str) -> IllegalEvent {
     IllegalEvent { position: recorded.position, kind, why }
 }
 
-fn registered(subject: &mut Subject, event: &SubjectRegistered, recorded: RecordedAs) {
-    let RecordedAs { position, at } = recorded;
+fn registered(subject: &mut Subject, event: &SubjectRegistered, recorded: EventMeta) {
+    let EventMeta { position, at } = recorded;
     let first =
         subject.registration.as_ref().map_or((at, position), |known| (known.created_at, known.created));
     let (created_at, created) = first;
@@ -141,7 +141,7 @@ fn registered(subject: &mut Subject, event: &SubjectRegistered, recorded: Record
     subject.registration = Some(Registration { standing, created_at, updated_at: at, created });
 }
 
-fn created(subject: &mut Subject, event: &SessionCreated, recorded: RecordedAs) -> Result<(), &'static str> {
+fn created(subject: &mut Subject, event: &SessionCreated, recorded: EventMeta) -> Result<(), &'static str> {
     if subject.registration.is_none() {
         return Err("the subject is not registered");
     }
@@ -174,7 +174,7 @@ fn begun(
     subject: &Subject,
     event: &SessionCreated,
     renew_after: Option<RenewAfter>,
-    recorded: RecordedAs,
+    recorded: EventMeta,
 ) -> SharedSession {
     let details = Details {
         device: event.device.clone().map(KnownDevice::from),
@@ -200,11 +200,11 @@ fn begun(
         refused: RefusedCodes::default(),
         details,
         revocation: None,
-        said: Said::default(),
+        said: OneTimeFlags::default(),
     })
 }
 
-fn renewed(subject: &mut Subject, event: &SessionRenewed, recorded: RecordedAs) -> Result<(), &'static str> {
+fn renewed(subject: &mut Subject, event: &SessionRenewed, recorded: EventMeta) -> Result<(), &'static str> {
     let session = open_session(subject, event.session_id)?;
     if session.has_ended(recorded.at) {
         return Err("the session had expired");
@@ -263,11 +263,13 @@ fn rejected(subject: &mut Subject, event: &RenewalRejected) -> Result<(), &'stat
 }
 
 /// What was said of a session, with what this event says of its end.
-fn said_soon(session: &Session, soon: Option<ExpiringSoon>) -> Result<Said, &'static str> {
+fn said_soon(session: &Session, soon: Option<ExpiringSoon>) -> Result<OneTimeFlags, &'static str> {
     match soon {
         None => Ok(session.said),
-        Some(_) if session.said.contains(Once::ExpiringSoon) => Err("that its end is near was said before"),
-        Some(_) => Ok(session.said.with(Once::ExpiringSoon)),
+        Some(_) if session.said.contains(OneTimeFact::ExpiringSoon) => {
+            Err("that its end is near was said before")
+        }
+        Some(_) => Ok(session.said.with(OneTimeFact::ExpiringSoon)),
     }
 }
 
@@ -276,20 +278,20 @@ fn said_contested(
     session: &Session,
     code: RejectionCode,
     contested: bool,
-    said: Said,
-) -> Result<Said, &'static str> {
+    said: OneTimeFlags,
+) -> Result<OneTimeFlags, &'static str> {
     if !contested {
         Ok(said)
     } else if session.renewal.is_none() || code != RejectionCode::SessionRenewalMismatch {
         Err("only a token that a renewal replaced contests a session")
-    } else if session.said.contains(Once::Contested) {
+    } else if session.said.contains(OneTimeFact::Contested) {
         Err("that the session is contested is recorded already")
     } else {
-        Ok(said.with(Once::Contested))
+        Ok(said.with(OneTimeFact::Contested))
     }
 }
 
-fn expired(subject: &mut Subject, event: &SessionExpired, recorded: RecordedAs) -> Result<(), &'static str> {
+fn expired(subject: &mut Subject, event: &SessionExpired, recorded: EventMeta) -> Result<(), &'static str> {
     let session = open_session(subject, event.session_id)?;
     if session.ends_at() != event.expires_at || session.expiry_cause() != event.cause {
         return Err("it names another end than the session's own");
@@ -297,12 +299,12 @@ fn expired(subject: &mut Subject, event: &SessionExpired, recorded: RecordedAs) 
     if !session.awaits_expiry(recorded.at) {
         return Err("the session has not ended, or that is recorded already");
     }
-    let said = session.said.with(Once::Expired);
+    let said = session.said.with(OneTimeFact::Expired);
     subject.session_mut(event.session_id).expect("it was found above").said = said;
     Ok(())
 }
 
-fn used(subject: &mut Subject, event: &UsageRecorded, recorded: RecordedAs) -> Result<(), &'static str> {
+fn used(subject: &mut Subject, event: &UsageRecorded, recorded: EventMeta) -> Result<(), &'static str> {
     let session = open_session(subject, event.session_id)?;
     if session.has_ended(recorded.at) {
         return Err("the session had expired");
@@ -324,7 +326,7 @@ fn used(subject: &mut Subject, event: &UsageRecorded, recorded: RecordedAs) -> R
 fn refreshed(
     subject: &mut Subject,
     event: &SessionRefreshed,
-    recorded: RecordedAs,
+    recorded: EventMeta,
 ) -> Result<(), &'static str> {
     let session = open_session(subject, event.session_id)?;
     if session.has_ended(recorded.at) {
@@ -341,7 +343,7 @@ fn refreshed(
     Ok(())
 }
 
-fn revoked(subject: &mut Subject, event: &SessionRevoked, recorded: RecordedAs) -> Result<(), &'static str> {
+fn revoked(subject: &mut Subject, event: &SessionRevoked, recorded: EventMeta) -> Result<(), &'static str> {
     open_session(subject, event.session_id)?;
     end(subject, event.session_id, event.trigger, event.reason.as_ref(), recorded);
     Ok(())
@@ -350,7 +352,7 @@ fn revoked(subject: &mut Subject, event: &SessionRevoked, recorded: RecordedAs) 
 fn many_revoked(
     subject: &mut Subject,
     event: &SessionsRevoked,
-    recorded: RecordedAs,
+    recorded: EventMeta,
 ) -> Result<(), &'static str> {
     if subject.registration.is_none() {
         return Err("the subject is not registered");
@@ -391,7 +393,7 @@ fn erased(subject: &mut Subject) -> Result<(), &'static str> {
 fn suspended(
     subject: &mut Subject,
     event: &SubjectSuspended,
-    recorded: RecordedAs,
+    recorded: EventMeta,
 ) -> Result<(), &'static str> {
     let before = subject.suspension();
     if event.until.is_some_and(|until| until <= recorded.at) {
@@ -411,7 +413,7 @@ fn suspended(
     stand(subject, Some(suspension))
 }
 
-fn resumed(subject: &mut Subject, event: &SubjectResumed, recorded: RecordedAs) -> Result<(), &'static str> {
+fn resumed(subject: &mut Subject, event: &SubjectResumed, recorded: EventMeta) -> Result<(), &'static str> {
     let known = subject.suspension().ok_or("the subject is not suspended")?;
     match event.role {
         None if known.is_in_force(recorded.at) => return Err("the suspension has not ended"),
@@ -440,14 +442,14 @@ fn end(
     id: SessionId,
     trigger: Trigger,
     reason: Option<&SealedText>,
-    recorded: RecordedAs,
+    recorded: EventMeta,
 ) {
     let session = subject.session_mut(id).expect("only sessions of this subject are ended");
-    let RecordedAs { position, at } = recorded;
+    let EventMeta { position, at } = recorded;
     session.revocation = Some(Box::new(Revocation { at, position, trigger, reason: reason.cloned() }));
 }
 
-fn issued(system: &mut System, event: &CredentialIssued, recorded: RecordedAs) -> Result<(), &'static str> {
+fn issued(system: &mut System, event: &CredentialIssued, recorded: EventMeta) -> Result<(), &'static str> {
     if system.credentials.contains_key(&event.credential_id) {
         return Err("the credential exists already");
     }
@@ -468,7 +470,7 @@ fn issued(system: &mut System, event: &CredentialIssued, recorded: RecordedAs) -
 }
 
 /// What became of an API key after the fork is not known, so none of them opens anything until it is confirmed.
-fn epoch_began(system: &mut System, event: &EpochBegan, recorded: RecordedAs) -> Result<(), &'static str> {
+fn epoch_began(system: &mut System, event: &EpochBegan, recorded: EventMeta) -> Result<(), &'static str> {
     system.epochs.begin(event, recorded)?;
     if event.credentials_held {
         let in_force = system.credentials.values_mut().filter(|credential| credential.revoked_at.is_none());
@@ -480,7 +482,7 @@ fn epoch_began(system: &mut System, event: &EpochBegan, recorded: RecordedAs) ->
     Ok(())
 }
 
-fn confirmed(system: &mut System, id: CredentialId, recorded: RecordedAs) -> Result<(), &'static str> {
+fn confirmed(system: &mut System, id: CredentialId, recorded: EventMeta) -> Result<(), &'static str> {
     let credential = system.credentials.get_mut(&id).ok_or("there is no such credential")?;
     if credential.held_since.is_none() {
         return Err("the credential is not held");
@@ -493,7 +495,7 @@ fn confirmed(system: &mut System, id: CredentialId, recorded: RecordedAs) -> Res
 fn webhook_created(
     system: &mut System,
     event: &WebhookCreated,
-    recorded: RecordedAs,
+    recorded: EventMeta,
 ) -> Result<(), &'static str> {
     if system.webhooks.contains_key(&event.webhook_id) {
         return Err("the webhook exists already");

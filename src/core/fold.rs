@@ -13,7 +13,7 @@ use super::{
     evolve::{IllegalEvent, evolve, evolve_system, illegal, mark_presented},
     id::{Position, SessionId, SubjectId},
     kind::EventKind,
-    record::{Commit, RecordedAs, Stream},
+    record::{Commit, EventMeta, Stream},
     subject::Subject,
     system::System,
 };
@@ -64,7 +64,7 @@ pub fn apply_part(
 ) -> Result<(), IllegalEvent> {
     let expected = (part.start == 0).then_some(commit.expected);
     let at = commit.recorded_at;
-    let place = |index: usize| RecordedAs { position: first.plus(index as u64), at };
+    let place = |index: usize| EventMeta { position: first.plus(index as u64), at };
     let events = part.clone().map(place).zip(&commit.events[part]);
     match &commit.stream {
         Stream::System => apply_to_system(ledger, expected, events),
@@ -77,7 +77,7 @@ fn apply_to_subject<'e>(
     ledger: &mut impl Ledger,
     id: &SubjectId,
     expected: Option<Position>,
-    events: impl Iterator<Item = (RecordedAs, &'e Event)> + Clone,
+    events: impl Iterator<Item = (EventMeta, &'e Event)> + Clone,
 ) -> Result<(), IllegalEvent> {
     let mut begun = Vec::new();
     for (recorded, event) in events.clone() {
@@ -108,7 +108,7 @@ fn apply_to_subject<'e>(
 fn apply_to_system<'e>(
     ledger: &mut impl Ledger,
     mut expected: Option<Position>,
-    events: impl Iterator<Item = (RecordedAs, &'e Event)>,
+    events: impl Iterator<Item = (EventMeta, &'e Event)>,
 ) -> Result<(), IllegalEvent> {
     for (recorded, event) in events {
         let Event::System(event) = event else {
@@ -127,7 +127,7 @@ fn apply_to_system<'e>(
 fn reach_sessions(
     ledger: &mut impl Ledger,
     event: &SystemEvent,
-    recorded: RecordedAs,
+    recorded: EventMeta,
 ) -> Result<(), IllegalEvent> {
     match event {
         SystemEvent::TokensPresented(marks) => note_presented(ledger, marks, recorded),
@@ -150,7 +150,7 @@ fn reach_sessions(
 fn note_presented(
     ledger: &mut impl Ledger,
     marks: &TokensPresented,
-    recorded: RecordedAs,
+    recorded: EventMeta,
 ) -> Result<(), IllegalEvent> {
     for mark in &marks.presented {
         change_session(ledger, mark.session_id, EventKind::TokensPresented, recorded, |subject| {
@@ -164,7 +164,7 @@ fn note_presented(
 fn note_seen(
     ledger: &mut impl Ledger,
     marks: &SessionsSeen,
-    recorded: RecordedAs,
+    recorded: EventMeta,
 ) -> Result<(), IllegalEvent> {
     for mark in &marks.seen {
         change_session(ledger, mark.session_id, EventKind::SessionsSeen, recorded, |subject| {
@@ -179,7 +179,7 @@ fn change_session(
     ledger: &mut impl Ledger,
     session: SessionId,
     kind: EventKind,
-    recorded: RecordedAs,
+    recorded: EventMeta,
     change: impl FnOnce(&mut Subject) -> Result<(), &'static str>,
 ) -> Result<(), IllegalEvent> {
     match ledger.subject_of(session) {
@@ -194,7 +194,7 @@ fn continues(
     expected: Option<Position>,
     version: Position,
     kind: EventKind,
-    recorded: RecordedAs,
+    recorded: EventMeta,
 ) -> Result<(), IllegalEvent> {
     match expected {
         Some(expected) if expected != version => {

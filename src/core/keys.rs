@@ -8,7 +8,7 @@ pub use tenure_protocol::KeyId;
 
 use super::{
     id::Position,
-    record::RecordedAs,
+    record::EventMeta,
     time::{Seconds, Timestamp},
 };
 
@@ -176,7 +176,7 @@ impl Keys {
     }
 
     /// Lets the key of the event seal from now on.
-    pub(super) fn rotate(&mut self, event: &KeyRotated, recorded: RecordedAs) -> Result<(), &'static str> {
+    pub(super) fn rotate(&mut self, event: &KeyRotated, recorded: EventMeta) -> Result<(), &'static str> {
         self.check(event, recorded.at)?;
         let keys = match event.which {
             KeyUse::Session => &mut self.session,
@@ -236,8 +236,8 @@ mod tests {
         }
     }
 
-    fn recorded(position: u64, at: i64) -> RecordedAs {
-        RecordedAs { position: Position(position), at: Timestamp::from_millis(at) }
+    fn recorded(position: u64, at: i64) -> EventMeta {
+        EventMeta { position: Position(position), at: Timestamp::from_millis(at) }
     }
 
     fn ends(keys: &Keys) -> Vec<Option<i64>> {

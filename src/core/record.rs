@@ -103,7 +103,7 @@ pub struct Commit {
 
 /// What `evolve` must know of an event besides the event: where and when it was recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecordedAs {
+pub struct EventMeta {
     /// Its position.
     pub position: Position,
     /// When its commit was decided.

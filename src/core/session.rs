@@ -72,7 +72,7 @@ pub struct Session {
     pub revocation: Option<Box<Revocation>>,
     /// What was said of it already, and is said once only.
     #[n(13)]
-    pub said: Said,
+    pub said: OneTimeFlags,
 }
 
 /// How long after the start of a period its holder should renew: milliseconds, never 0. It takes a quarter of
@@ -187,11 +187,11 @@ impl RefusedCodes {
 /// What is recorded of a session at most once, in one byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(transparent)]
-pub struct Said(#[n(0)] u8);
+pub struct OneTimeFlags(#[n(0)] u8);
 
 /// A thing that is recorded of a session at most once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Once {
+pub enum OneTimeFact {
     /// That its end is near.
     ExpiringSoon = 1,
     /// That it ended by itself.
@@ -200,15 +200,15 @@ pub enum Once {
     Contested = 4,
 }
 
-impl Said {
+impl OneTimeFlags {
     /// Whether it was.
-    pub const fn contains(self, once: Once) -> bool {
+    pub const fn contains(self, once: OneTimeFact) -> bool {
         self.0 & once as u8 != 0
     }
 
     /// From now on it was.
     #[must_use]
-    pub const fn with(self, once: Once) -> Self {
+    pub const fn with(self, once: OneTimeFact) -> Self {
         Self(self.0 | once as u8)
     }
 }
@@ -321,7 +321,7 @@ impl Session {
 
     /// Whether its end is near, with so many renewals left to it, and was not said to be yet.
     pub fn expiring_soon(&self, renewals_left: u32, now: Timestamp) -> Option<ExpiringSoon> {
-        if self.said.contains(Once::ExpiringSoon) {
+        if self.said.contains(OneTimeFact::ExpiringSoon) {
             None
         } else if renewals_left <= FEW_RENEWALS {
             Some(ExpiringSoon::Renewals)
@@ -345,7 +345,7 @@ impl Session {
 
     /// Whether it has ended by itself and that is not recorded yet.
     pub fn awaits_expiry(&self, now: Timestamp) -> bool {
-        self.revocation.is_none() && self.has_ended(now) && !self.said.contains(Once::Expired)
+        self.revocation.is_none() && self.has_ended(now) && !self.said.contains(OneTimeFact::Expired)
     }
 
     /// Whether its current token works. Every path asks this one predicate.
@@ -356,7 +356,7 @@ impl Session {
     /// Whether it may be live, whatever uses turn up that are not recorded yet: it was not ended, its period is not
     /// over, and no record says that it was idle.
     pub fn may_be_live(&self, now: Timestamp) -> bool {
-        self.revocation.is_none() && !self.is_expired(now) && !self.said.contains(Once::Expired)
+        self.revocation.is_none() && !self.is_expired(now) && !self.said.contains(OneTimeFact::Expired)
     }
 
     /// What it is at this moment.
@@ -412,7 +412,7 @@ impl Session {
     /// shows the newer one is the second holder.
     pub fn ends_when_presented(&self, policy: &Policy) -> bool {
         self.revocation.is_none()
-            && self.said.contains(Once::Contested)
+            && self.said.contains(OneTimeFact::Contested)
             && self.on_reuse(policy) == OnReuse::Revoke
     }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     event::Role,
     id::Position,
-    record::{Actor, RecordedAs},
+    record::{Actor, EventMeta},
     refusal::Refusal,
     text::SealedText,
     time::Timestamp,
@@ -115,7 +115,7 @@ impl Suspension {
     }
 
     /// What an event makes of the suspension that it replaces, if there is one.
-    pub(super) fn of(event: &SubjectSuspended, before: Option<&Self>, recorded: RecordedAs) -> Self {
+    pub(super) fn of(event: &SubjectSuspended, before: Option<&Self>, recorded: EventMeta) -> Self {
         Self {
             at: recorded.at,
             position: recorded.position,

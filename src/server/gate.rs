@@ -1,7 +1,7 @@
 //! Costly work on threads of its own: a few jobs at once, a few more in a queue, and the rest refused.
 //!
 //! A job that everybody has stopped waiting for is given up: one that is queued is never begun, and one that runs is
-//! told so by [`Wanted`]. Equal questions share one job, and each of its callers reads the result in the job's thread,
+//! told so by [`StillWanted`]. Equal questions share one job, and each of its callers reads the result in the job's thread,
 //! so that a large result exists once and is gone before the next job begins.
 
 mod shares;
@@ -27,7 +27,7 @@ const NICENESS: i32 = 10;
 
 /// Why costly work was not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Turned {
+pub(crate) enum GateRefusal {
     /// As many jobs run and wait as may; try again.
     #[error("too many costly requests are in work")]
     Away,
@@ -37,9 +37,9 @@ pub(crate) enum Turned {
 }
 
 /// Whether anybody still waits for a job.
-pub(crate) struct Wanted<'a>(&'a (dyn Fn() -> bool + Sync));
+pub(crate) struct StillWanted<'a>(&'a (dyn Fn() -> bool + Sync));
 
-impl Wanted<'_> {
+impl StillWanted<'_> {
     /// Whether to go on.
     pub(crate) fn is_wanted(&self) -> bool {
         (self.0)()
@@ -124,22 +124,22 @@ impl Gate {
     /// There is no place, or the work panicked.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Wanted<'_>) -> T + Send + 'static,
-    ) -> Result<T, Turned> {
+        work: impl FnOnce(&StillWanted<'_>) -> T + Send + 'static,
+    ) -> Result<T, GateRefusal> {
         let (reply, answer) = oneshot::channel();
         self.put(Box::new(One { work, reply }))?;
-        answer.await.map_err(|_| Turned::Lost)
+        answer.await.map_err(|_| GateRefusal::Lost)
     }
 
     /// Begins work that says by itself when it is over.
     ///
     /// # Errors
     /// There is no place.
-    pub(crate) fn start(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Turned> {
+    pub(crate) fn start(&self, work: impl FnOnce() + Send + 'static) -> Result<(), GateRefusal> {
         self.put(Box::new(Unattended(work)))
     }
 
-    fn put(&self, job: Box<dyn Job>) -> Result<(), Turned> {
+    fn put(&self, job: Box<dyn Job>) -> Result<(), GateRefusal> {
         let mut work = self.0.work.lock();
         if work.running < self.0.threads {
             // A system that gives no thread now gives none to those that wait either.
@@ -159,9 +159,9 @@ impl Gate {
         Ok(())
     }
 
-    fn refuse(&self) -> Turned {
+    fn refuse(&self) -> GateRefusal {
         self.0.refused.fetch_add(1, Ordering::Relaxed);
-        Turned::Away
+        GateRefusal::Away
     }
 
     fn begin(&self, job: Box<dyn Job>) -> std::io::Result<()> {
@@ -215,14 +215,14 @@ struct One<W, T> {
     reply: oneshot::Sender<T>,
 }
 
-impl<T: Send, W: FnOnce(&Wanted<'_>) -> T + Send> Job for One<W, T> {
+impl<T: Send, W: FnOnce(&StillWanted<'_>) -> T + Send> Job for One<W, T> {
     fn is_wanted(&self) -> bool {
         !self.reply.is_closed()
     }
 
     fn run(self: Box<Self>) -> bool {
         let Self { work, reply } = *self;
-        let result = work(&Wanted(&|| !reply.is_closed()));
+        let result = work(&StillWanted(&|| !reply.is_closed()));
         reply.send(result).is_ok()
     }
 }
@@ -284,9 +284,9 @@ impl<K: Hash + Eq + Clone + Send + 'static, T: 'static> Questions<K, T> {
     pub(crate) async fn ask<A: Send + 'static>(
         &self,
         key: K,
-        find: impl FnOnce(&Wanted<'_>) -> T + Send + 'static,
+        find: impl FnOnce(&StillWanted<'_>) -> T + Send + 'static,
         read: impl FnOnce(&T) -> A + Send + 'static,
-    ) -> Result<A, Turned> {
+    ) -> Result<A, GateRefusal> {
         let (reply, answer) = oneshot::channel();
         let otherwise = self.put(key, find, Box::new(Reader { read, reply }))?;
         answer.await.map_err(|_| otherwise)
@@ -296,15 +296,15 @@ impl<K: Hash + Eq + Clone + Send + 'static, T: 'static> Questions<K, T> {
     fn put(
         &self,
         key: K,
-        find: impl FnOnce(&Wanted<'_>) -> T + Send + 'static,
+        find: impl FnOnce(&StillWanted<'_>) -> T + Send + 'static,
         caller: Box<dyn Caller<T>>,
-    ) -> Result<Turned, Turned> {
+    ) -> Result<GateRefusal, GateRefusal> {
         let callers = {
             let mut open = self.open.lock();
             if let Some(callers) = open.get(&key) {
                 callers.lock().push(caller);
                 self.gate.0.shared.fetch_add(1, Ordering::Relaxed);
-                return Ok(Turned::Away);
+                return Ok(GateRefusal::Away);
             }
             let callers = Arc::new(Mutex::new(vec![caller]));
             open.insert(key.clone(), Arc::clone(&callers));
@@ -312,7 +312,7 @@ impl<K: Hash + Eq + Clone + Send + 'static, T: 'static> Questions<K, T> {
         };
         // Refused, it is dropped, and with it those who have joined it meanwhile.
         let question = Question { key, find: Some(find), callers, open: Arc::clone(&self.open) };
-        self.gate.put(Box::new(question)).map(|()| Turned::Lost)
+        self.gate.put(Box::new(question)).map(|()| GateRefusal::Lost)
     }
 }
 
@@ -338,7 +338,7 @@ impl<K: Hash + Eq, F, T> Question<K, F, T> {
     }
 }
 
-impl<K: Hash + Eq + Send, F: FnOnce(&Wanted<'_>) -> T + Send, T> Job for Question<K, F, T> {
+impl<K: Hash + Eq + Send, F: FnOnce(&StillWanted<'_>) -> T + Send, T> Job for Question<K, F, T> {
     fn is_wanted(&self) -> bool {
         is_anybody_there(&self.callers)
     }
@@ -346,7 +346,7 @@ impl<K: Hash + Eq + Send, F: FnOnce(&Wanted<'_>) -> T + Send, T> Job for Questio
     fn run(mut self: Box<Self>) -> bool {
         let Some(find) = self.find.take() else { return false };
         let callers = &*self.callers;
-        let result = find(&Wanted(&|| is_anybody_there(callers)));
+        let result = find(&StillWanted(&|| is_anybody_there(callers)));
         let answered = self.close().into_iter().filter(|caller| caller.is_there());
         answered.map(|caller| caller.answer(&result)).fold(false, |any, one| any | one)
     }

@@ -4,15 +4,15 @@
 //! projections and the table of idempotency keys; nothing of those is ever taken on trust.
 
 mod binding;
+mod clean_shutdown;
 mod credential;
 mod disk;
 mod epoch;
-mod folding;
 mod jobs;
-mod published;
 mod secrets;
 pub mod snapshot;
-mod uses;
+mod startup_replay;
+mod state_view;
 
 use std::{
     io,
@@ -21,13 +21,13 @@ use std::{
 };
 
 use crate::authority::{
-    Authority, BegunEpoch, Failure, IdempotencyTable, Issuing, Live, NewEpoch, Parts, Past, Room,
+    Authority, BegunEpoch, Dependencies, Failure, IdempotencyTable, Issuing, Live, NewEpoch, Past, Room,
 };
 use crate::notify::webhooks::{self, Webhooks};
 use crate::personal_data::{SubjectKeys, TextError};
 use crate::projections::{Projections, history};
 use crate::tokens::Digests;
-use tenure_audit::{Evidence, HeadError, HeadKey, Heads, Keeper, LiveCheck, live_check};
+use tenure_audit::{Evidence, HeadError, HeadKey, HeadSigner, Heads, LiveCheck, live_check};
 use tenure_core::{Policy, Position, Seconds, state::State};
 use tenure_files::key_files::KeyFileError;
 use tenure_log::{EventLog, OpenError, RecordHash, SegmentEvents, StoredCommit};
@@ -39,10 +39,10 @@ use self::{
     binding::Binding,
     credential::{issue_first_key, look_at_first_key},
     epoch::begin_epoch,
-    folding::{Folded, open_log},
     jobs::Jobs,
     secrets::{Opened, is_missing, open_secrets, remove_unfinished},
     snapshot::Snapshot,
+    startup_replay::{StartupState, open_log},
 };
 pub use self::{
     credential::{IssuedKey, issue_credential},
@@ -229,15 +229,17 @@ impl Node {
             save_snapshot(&data, &*log, folded.state.clone());
         }
         let policy = policy.or_else(|| folded.state.system.policy.clone()).unwrap_or_default();
-        let uses_forgotten_before = uses::forgotten_before(&data, folded.state.position, now)
-            .map_err(|source| StartError::Io { path: uses::path(&data).display().to_string(), source })?;
+        let uses_forgotten_before =
+            clean_shutdown::forgotten_before(&data, folded.state.position, now).map_err(|source| {
+                StartError::Io { path: clean_shutdown::path(&data).display().to_string(), source }
+            })?;
         let needs_key = folded.state.system.credentials.is_empty();
         if !needs_key {
             look_at_first_key(&data, &folded.state.system);
         }
         let projections = Arc::new(folded.projections);
         let (told, nodes) = (Arc::clone(&projections), folded.nodes);
-        let authority = Authority::start(Parts {
+        let authority = Authority::start(Dependencies {
             log: Arc::clone(&log),
             room,
             state: folded.state,
@@ -267,7 +269,7 @@ impl Node {
         let authority = Arc::new(authority);
         let webhooks = Webhooks::new(Arc::clone(&authority) as Arc<dyn webhooks::Source>, &data, webhooks);
         let check =
-            LiveCheck::start(log, Arc::new(published::View(Arc::clone(&authority))), live_check::SLICE)
+            LiveCheck::start(log, Arc::new(state_view::StateView(Arc::clone(&authority))), live_check::SLICE)
                 .map_err(StartError::Thread)?;
         let evidence = Arc::new(Evidence { keeper, check });
         let jobs = match test_clock {
@@ -311,7 +313,7 @@ fn past(log: &Arc<dyn EventLog>, projections: &Arc<Projections>) -> Past {
 /// Last of all: what it says must hold.
 fn tell_uses(data: &Path, authority: &Authority) {
     let Ok(before) = authority.uses_forgotten_before() else { return };
-    if let Err(error) = uses::write(data, authority.live().position(), before) {
+    if let Err(error) = clean_shutdown::write(data, authority.live().position(), before) {
         tracing::warn!(%error, "the next start takes this stop for a crash: idle sessions live a little longer");
     }
 }
@@ -320,10 +322,10 @@ fn tell_uses(data: &Path, authority: &Authority) {
 fn start_keeper(
     options: &Options,
     log: &Arc<dyn EventLog>,
-    folded: &Folded,
+    folded: &StartupState,
     binding: &Binding,
     clock: &Arc<dyn Clock>,
-) -> Result<(Keeper, Option<NewEpoch>), StartError> {
+) -> Result<(HeadSigner, Option<NewEpoch>), StartError> {
     let keys = options.data.join("keys");
     let path = keys.join(HeadKey::FILE);
     if is_missing(&path) && Heads::is_kept_in(&options.data) {
@@ -336,13 +338,13 @@ fn start_keeper(
     let (log, nodes, further) = (Arc::clone(log), Arc::clone(&folded.nodes), options.head_file.clone());
     let (key, lineage) = (renamed.key, renamed.lineage);
     let heads = Heads::open_after(&options.data, further, must_be_kept, key, &lineage, log, nodes)?;
-    let keeper = Keeper::start(Arc::new(heads), Arc::clone(clock), options.head_interval);
+    let keeper = HeadSigner::start(Arc::new(heads), Arc::clone(clock), options.head_interval);
     Ok((keeper.map_err(StartError::Thread)?, renamed.new))
 }
 
 /// Writes down which keys go with this log, once it has its first event. What the disk does not take now it may take at
 /// the next start.
-fn bind(binding: &Binding, authority: &Authority, texts: &SubjectKeys, digests: String, keeper: &Keeper) {
+fn bind(binding: &Binding, authority: &Authority, texts: &SubjectKeys, digests: String, keeper: &HeadSigner) {
     let bound = texts.mark_made(authority.entropy()).map_err(|error| error.to_string()).and_then(|texts| {
         let head = keeper.heads().verifier().to_string();
         let marks = [(Digests::FILE, digests), (SubjectKeys::FILE, texts), (HeadKey::FILE, head)];

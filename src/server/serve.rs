@@ -25,7 +25,7 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tower::{ServiceExt, service_fn};
 
-use crate::admission::{Limits, Seat};
+use crate::admission::{ConnectionSeat, Limits};
 use crate::authority::{Issuing, NoticeLinks};
 use crate::backup::Backups;
 use crate::config::{Config, Networks};
@@ -313,7 +313,7 @@ impl Unaccepted {
 fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    seat: Arc<Seat>,
+    seat: Arc<ConnectionSeat>,
     router: Router,
     patience: Patience,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send {

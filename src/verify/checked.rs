@@ -2,9 +2,9 @@
 //! hold makes the whole answer unusable.
 
 use super::{
+    key_set::VerificationKey,
     paseto::PublicKey,
-    revoked::{Revocation, Whom},
-    ring::RingKey,
+    revoked::{Revocation, RevocationTarget},
 };
 use tenure_protocol::{EpochPosition, Position, Timestamp, wire};
 
@@ -12,7 +12,7 @@ use tenure_protocol::{EpochPosition, Position, Timestamp, wire};
 const MOST_KEYS: usize = 256;
 
 /// The keys in an answer of `GET /v1/keys` that count.
-pub(super) fn keys(body: &[u8]) -> Option<Vec<RingKey>> {
+pub(super) fn keys(body: &[u8]) -> Option<Vec<VerificationKey>> {
     let keys = serde_json::from_slice::<wire::KeysView>(body).ok()?.keys;
     if keys.len() > MOST_KEYS {
         return None;
@@ -25,9 +25,9 @@ fn is_in_use(key: &wire::KeyView) -> bool {
     ["active", "retiring"].contains(&&*key.state)
 }
 
-fn key(view: &wire::KeyView) -> Option<RingKey> {
+fn key(view: &wire::KeyView) -> Option<VerificationKey> {
     let key = PublicKey::from_paserk(&view.paserk).filter(|key| **key.id() == *view.key_id.as_str())?;
-    Some(RingKey { key, retire_at: view.retire_at })
+    Some(VerificationKey { key, retire_at: view.retire_at })
 }
 
 /// A page of `GET /v1/revocations/feed`.
@@ -50,16 +50,16 @@ pub(super) struct FeedPage {
 pub(super) struct FeedItem {
     pub(super) position: Position,
     pub(super) at: Timestamp,
-    pub(super) whom: Vec<Whom>,
+    pub(super) whom: Vec<RevocationTarget>,
 }
 
 impl FeedItem {
     pub(super) fn of(item: &wire::FeedItem) -> Self {
         let whom = match item {
-            wire::FeedItem::Session(ended) => vec![Whom::Session(ended.session_id)],
+            wire::FeedItem::Session(ended) => vec![RevocationTarget::Session(ended.session_id)],
             wire::FeedItem::Selection(ended) => match &ended.session_ids {
-                Some(ids) => ids.iter().copied().map(Whom::Session).collect(),
-                None => vec![Whom::of_selector(&ended.selector)],
+                Some(ids) => ids.iter().copied().map(RevocationTarget::Session).collect(),
+                None => vec![RevocationTarget::of_selector(&ended.selector)],
             },
         };
         Self { position: item.position(), at: item.at(), whom }
@@ -108,7 +108,7 @@ mod tests {
         PublicKey::from_paserk(KEY).unwrap().id().to_string()
     }
 
-    fn shown(keys: &Value) -> Option<Vec<RingKey>> {
+    fn shown(keys: &Value) -> Option<Vec<VerificationKey>> {
         super::keys(json!({ "keys": keys }).to_string().as_bytes())
     }
 
@@ -155,7 +155,7 @@ mod tests {
     fn an_item_that_is_not_understood_may_be_about_anyone() {
         let odd = json!([{ "position": 1, "at": "2026-11-21T10:00:00.000Z", "later": true }]);
         let whom = page(0, &odd, 1, 1).unwrap().items.remove(0).whom;
-        assert_eq!(whom, [Whom::Everyone]);
+        assert_eq!(whom, [RevocationTarget::Everyone]);
         let odd = json!([{ "position": 1, "at": "2026-11-21T10:00:00.000Z", "sessionId": "me" }]);
         assert!(page(0, &odd, 1, 1).is_none(), "a session that cannot be named");
     }
@@ -168,9 +168,9 @@ mod tests {
                 "sessionIds": ids }])
         };
         let whom = |ids| page(0, &with(ids), 1, 1).unwrap().items.remove(0).whom;
-        assert_eq!(whom(json!([session])), [Whom::Session(session.parse().unwrap())]);
+        assert_eq!(whom(json!([session])), [RevocationTarget::Session(session.parse().unwrap())]);
         assert_eq!(whom(json!([])), []);
-        assert_eq!(whom(Value::Null), [Whom::Everyone], "they are too many");
+        assert_eq!(whom(Value::Null), [RevocationTarget::Everyone], "they are too many");
         assert!(page(0, &with(json!(["me"])), 1, 1).is_none());
     }
 }

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use super::{
     checked::{self, FeedPage},
-    ring::RingKey,
+    key_set::VerificationKey,
 };
 use tenure_http_client::{
     outbound::{self, NoRoots, Plaintext, Unencrypted, Unread},
@@ -95,7 +95,7 @@ pub(super) enum NoAnswer {
 /// An answer about the keys.
 pub(super) enum KeysAnswer {
     Changed {
-        keys: Vec<RingKey>,
+        keys: Vec<VerificationKey>,
         etag: Option<HeaderValue>,
     },
     /// They are those of the answer with this tag.

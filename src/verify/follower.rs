@@ -12,10 +12,10 @@ use super::{
     Verifier,
     checked::{FeedItem, FeedPage},
     connection::{Connection, KeysAnswer, NoAnswer},
-    pace,
-    reading::Reading,
+    feed_cursor::FeedCursor,
+    polling,
     revoked::REMEMBERED,
-    state::Heard,
+    state::SyncPoint,
     stream::{Stream, Then},
 };
 use tenure_protocol::Position;
@@ -33,7 +33,7 @@ pub struct Follower(JoinHandle<()>);
 impl Follower {
     /// Follows until it is dropped.
     pub(super) fn start(verifier: Verifier, connection: Connection) -> Self {
-        Self(tokio::spawn(Following::new(verifier, connection).follow()))
+        Self(tokio::spawn(FollowerTask::new(verifier, connection).follow()))
     }
 }
 
@@ -43,10 +43,10 @@ impl Drop for Follower {
     }
 }
 
-struct Following {
+struct FollowerTask {
     verifier: Verifier,
     connection: Connection,
-    reading: Reading,
+    reading: FeedCursor,
     /// The tag of the keys that are known, if the authority gave one.
     etag: Option<HeaderValue>,
     failures: u32,
@@ -55,12 +55,12 @@ struct Following {
     looked_back: Option<Duration>,
 }
 
-impl Following {
+impl FollowerTask {
     fn new(verifier: Verifier, connection: Connection) -> Self {
         Self {
             verifier,
             connection,
-            reading: Reading::default(),
+            reading: FeedCursor::default(),
             etag: None,
             failures: 0,
             stream: Stream::default(),
@@ -85,7 +85,7 @@ impl Following {
     async fn round(&mut self, asked: Duration) -> Result<(), NoAnswer> {
         self.learn_keys().await?;
         let (last_asked, last) = self.read_feed(asked).await?;
-        let heard = Heard { asked, last_asked, authority_time: last.now };
+        let heard = SyncPoint { asked, last_asked, authority_time: last.now };
         self.verifier.learn(|state| state.heard(heard));
         Ok(())
     }
@@ -142,7 +142,7 @@ impl Following {
             Err(why) => return Err(why),
         }
         tracing::warn!("the authority's history is another one than before; all revocations are read again");
-        self.reading = Reading::default();
+        self.reading = FeedCursor::default();
         self.looked_back = None;
         self.page(Position::ZERO).await
     }
@@ -202,7 +202,7 @@ impl Following {
         let jitter = entropy::jitter(&OsEntropy);
         let rules = self.verifier.rules();
         let poll = if self.stream.is_open() { rules.poll.max(rules.staleness_bound / 4) } else { rules.poll };
-        let wait = pace::wait(poll, self.failures, jitter);
+        let wait = polling::wait(poll, self.failures, jitter);
         let spent = self.verifier.elapsed().saturating_sub(begun);
         // A round that took longer than the poll is followed by the next one; the processor is let go between them.
         let rest = sleep(wait.saturating_sub(spent).max(Duration::from_millis(1)));

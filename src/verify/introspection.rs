@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::{Connection, Holder, Rejection, connection::NoAnswer};
+use super::{Connection, Principal, Rejection, connection::NoAnswer};
 use tenure_protocol::{
     token::SESSION_TOKEN_PREFIX,
     wire::{Judgement, LiveToken},
@@ -37,7 +37,7 @@ impl Introspection {
     ///
     /// # Errors
     /// Why it is not taken; [`Rejection::Unreachable`] when the authority does not say.
-    pub async fn introspect(&self, token: &str) -> Result<Holder, Rejection> {
+    pub async fn introspect(&self, token: &str) -> Result<Principal, Rejection> {
         if token.len() > LONGEST || !token.starts_with(SESSION_TOKEN_PREFIX) {
             return Err(Rejection::Malformed);
         }
@@ -64,7 +64,7 @@ impl fmt::Debug for Introspection {
     }
 }
 
-impl From<LiveToken> for Holder {
+impl From<LiveToken> for Principal {
     fn from(live: LiveToken) -> Self {
         Self {
             subject: live.subject_id,

@@ -12,41 +12,41 @@
 //! ```
 //!
 //! - [`Verifier`] judges **access tokens** (PASETO v4.public) without asking anyone. A [`Follower`] keeps it fresh. It
-//!   fails closed: when the last complete news were asked for longer ago than [`Rules::staleness_bound`], it refuses
+//!   fails closed: when the last complete news were asked for longer ago than [`VerifierConfig::staleness_bound`], it refuses
 //!   every token, and so it does until the authority has told all for the first time.
 //! - [`Introspection`] asks the authority about each **session token**.
 //! - [`ProtectLayer`] lets requests through by either of them.
 //!
 //! `docs/verify.md` says what the bound means, and `examples/protected_service.rs` is a whole service.
 
+mod challenge;
 mod checked;
 mod claims;
+mod config;
 mod connection;
-mod denial;
+mod feed_cursor;
 mod follower;
-mod holder;
 mod introspection;
-mod pace;
+mod key_set;
 mod paseto;
+mod polling;
+mod principal;
 mod protect;
-mod reading;
 mod rejection;
 mod revoked;
-mod ring;
-mod rules;
 mod state;
 mod stream;
 mod verifier;
 
 pub use self::{
     claims::AccessClaims,
+    config::{InvalidConfig, VerifierConfig},
     connection::{Connection, UnfitConnection},
     follower::Follower,
-    holder::Holder,
     introspection::Introspection,
+    principal::Principal,
     protect::{ProtectLayer, Protected, UnfitScope},
     rejection::Rejection,
-    rules::{Rules, UnfitRules},
-    state::Standing,
+    state::VerifierStatus,
     verifier::Verifier,
 };

@@ -42,14 +42,14 @@ impl PublicKey {
 }
 
 /// A text that has the form of a token. Nothing in it is true yet.
-pub(super) struct Untrusted(UntrustedToken<Public, V4>);
+pub(super) struct UnverifiedToken(UntrustedToken<Public, V4>);
 
 #[derive(Deserialize)]
 struct Footer<'a> {
     kid: &'a str,
 }
 
-impl Untrusted {
+impl UnverifiedToken {
     /// Takes it apart; nothing that is too long is decoded.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if text.len() > LONGEST {

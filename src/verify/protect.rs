@@ -14,11 +14,11 @@ use http::{
 };
 use tower::{Layer, Service};
 
-use super::{AccessClaims, Holder, Introspection, Rejection, Verifier, denial::Denial};
+use super::{AccessClaims, Introspection, Principal, Rejection, Verifier, challenge::Challenge};
 
 /// Lets requests through whose bearer token counts (RFC 6750, section 2.1).
 ///
-/// The service finds a [`Holder`] in the request's extensions, and, where access tokens are verified, the
+/// The service finds a [`Principal`] in the request's extensions, and, where access tokens are verified, the
 /// `Arc<`[`AccessClaims`]`>` too. All others are answered with
 ///
 /// | status | when |
@@ -72,13 +72,13 @@ impl ProtectLayer {
         Ok(Self { scopes, ..self })
     }
 
-    async fn admit(&self, headers: &HeaderMap) -> Result<Admitted, Denial> {
+    async fn admit(&self, headers: &HeaderMap) -> Result<Admitted, Challenge> {
         let token = bearer(headers)?;
-        let admitted = self.judge.judge(token).await.map_err(Denial::Rejected)?;
+        let admitted = self.judge.judge(token).await.map_err(Challenge::Rejected)?;
         if admitted.holder.has_scopes(&self.scopes) {
             Ok(admitted)
         } else {
-            Err(Denial::MissingScope(Arc::clone(&self.scopes)))
+            Err(Challenge::MissingScope(Arc::clone(&self.scopes)))
         }
     }
 }
@@ -90,7 +90,7 @@ pub struct UnfitScope;
 
 /// Whose request it is, as the service will see it.
 struct Admitted {
-    holder: Holder,
+    holder: Principal,
     claims: Option<Arc<AccessClaims>>,
 }
 
@@ -99,7 +99,7 @@ impl Judge {
         match self {
             Self::Verifier(verifier) => {
                 let claims = verifier.check_with_news(token).await?;
-                Ok(Admitted { holder: Holder::of(&claims), claims: Some(claims) })
+                Ok(Admitted { holder: Principal::of(&claims), claims: Some(claims) })
             }
             Self::Introspection(introspection) => {
                 let holder = introspection.introspect(token).await?;
@@ -110,16 +110,16 @@ impl Judge {
 }
 
 /// The one bearer token. The scheme's name may be in any case (RFC 9110, section 11.1).
-fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
+fn bearer(headers: &HeaderMap) -> Result<&str, Challenge> {
     let mut shown = headers.get_all(AUTHORIZATION).iter();
-    let header: &HeaderValue = shown.next().ok_or(Denial::NoToken)?;
+    let header: &HeaderValue = shown.next().ok_or(Challenge::NoToken)?;
     if shown.next().is_some() {
-        return Err(Denial::ManyTokens);
+        return Err(Challenge::ManyTokens);
     }
-    let text = header.to_str().map_err(|_| Denial::NoToken)?;
+    let text = header.to_str().map_err(|_| Challenge::NoToken)?;
     match text.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim_matches(' ')),
-        Some(_) | None => Err(Denial::NoToken),
+        Some(_) | None => Err(Challenge::NoToken),
     }
 }
 

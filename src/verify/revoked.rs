@@ -26,12 +26,12 @@ const RULES_OF_A_SUBJECT: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Revocation {
     pub(super) at: Timestamp,
-    pub(super) whom: Whom,
+    pub(super) whom: RevocationTarget,
 }
 
 /// Whom a revocation is about, as far as an access token can tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Whom {
+pub(super) enum RevocationTarget {
     /// One session.
     Session(SessionId),
     /// Sessions of a subject; all of them but this, where one is kept.
@@ -40,7 +40,7 @@ pub(super) enum Whom {
     Everyone,
 }
 
-impl Whom {
+impl RevocationTarget {
     /// Of a selector. Everything that it says narrows it, so what is not understood here, or not told by tokens, is
     /// passed over.
     pub(super) fn of_selector(selector: &SelectorView) -> Self {
@@ -104,13 +104,13 @@ impl Revoked {
     pub(super) fn learn(&mut self, revocation: Revocation) {
         let at = revocation.at;
         match revocation.whom {
-            Whom::Session(session) => {
+            RevocationTarget::Session(session) => {
                 if self.sessions.insert(session) {
                     self.order.push_back((at, Named::Session(session)));
                 }
             }
-            Whom::Subject(subject, kept) => self.learn_rule(subject, Rule { at, kept }),
-            Whom::Everyone => self.everyone = self.everyone.max(Some(at)),
+            RevocationTarget::Subject(subject, kept) => self.learn_rule(subject, Rule { at, kept }),
+            RevocationTarget::Everyone => self.everyone = self.everyone.max(Some(at)),
         }
         while self.order.len() > self.capacity {
             self.widen_the_oldest();
@@ -224,10 +224,10 @@ mod tests {
         }
     }
 
-    fn whom(selector: &Value) -> Whom {
+    fn whom(selector: &Value) -> RevocationTarget {
         let item = json!({ "position": 1, "at": at(0), "selector": selector, "sessionIds": null });
         match serde_json::from_value(item).unwrap() {
-            FeedItem::Selection(ended) => Whom::of_selector(&ended.selector),
+            FeedItem::Selection(ended) => RevocationTarget::of_selector(&ended.selector),
             FeedItem::Session(_) => panic!("{selector} is a selector"),
         }
     }
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn a_revoked_session_is_ended_whenever_its_token_was_signed() {
         let mut revoked = Revoked::new(100);
-        revoked.learn(Revocation { at: at(10), whom: Whom::Session(session(0, 1)) });
+        revoked.learn(Revocation { at: at(10), whom: RevocationTarget::Session(session(0, 1)) });
         assert!(
             revoked.covers(&token("a", session(0, 1), 5)) && revoked.covers(&token("a", session(0, 1), 99))
         );
@@ -335,7 +335,7 @@ mod tests {
     #[test]
     fn a_revocation_is_forgotten_when_no_token_from_before_can_live() {
         let mut revoked = after(&[(10, json!({ "subjectId": "a" }))]);
-        revoked.learn(Revocation { at: at(20), whom: Whom::Session(session(0, 1)) });
+        revoked.learn(Revocation { at: at(20), whom: RevocationTarget::Session(session(0, 1)) });
         revoked.forget_before(at(10).plus_millis(REMEMBERED - 1));
         assert_eq!(revoked.len(), 2);
         revoked.forget_before(at(10).plus_millis(REMEMBERED));
@@ -361,7 +361,7 @@ mod tests {
         for number in 0..50_000_u32 {
             let mut id = *session(0, 0).as_bytes();
             id[12..].copy_from_slice(&number.to_be_bytes());
-            let whom = Whom::Session(SessionId::from_bytes(id));
+            let whom = RevocationTarget::Session(SessionId::from_bytes(id));
             revoked.learn(Revocation { at: at(i64::from(number / 100)), whom });
         }
         assert!(revoked.len() == 1_000 && revoked.sessions.len() == 1_000);

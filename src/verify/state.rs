@@ -7,10 +7,10 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    AccessClaims, Rejection, Rules,
-    paseto::{PublicKey, Untrusted},
+    AccessClaims, Rejection, VerifierConfig,
+    key_set::{KeySet, VerificationKey},
+    paseto::{PublicKey, UnverifiedToken},
     revoked::{Revocation, Revoked},
-    ring::{Ring, RingKey},
 };
 use tenure_protocol::Timestamp;
 
@@ -20,16 +20,16 @@ const TOLERANCE: Duration = Duration::from_millis(500);
 /// What a verifier knows.
 #[derive(Debug)]
 pub(super) struct State {
-    rules: Rules,
-    ring: Ring,
+    rules: VerifierConfig,
+    ring: KeySet,
     revoked: Revoked,
     /// None before the first complete answer.
-    heard: Option<Heard>,
+    heard: Option<SyncPoint>,
 }
 
 /// The last complete answer of the authority: its keys, and its revocations up to the end of the feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Heard {
+pub(super) struct SyncPoint {
     /// When it was asked for. What was recorded before is known.
     pub(super) asked: Duration,
     /// When its last page was asked for.
@@ -40,7 +40,7 @@ pub(super) struct Heard {
 
 /// How a verifier stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct VerifierStatus {
     /// How long ago the last complete answer was asked for; none before the first.
     pub age: Option<Duration>,
     /// Whether tokens are judged, and not all refused.
@@ -60,13 +60,13 @@ pub(super) struct Verified {
 
 impl State {
     /// It knows nothing yet and refuses everything.
-    pub(super) fn new(rules: Rules) -> Self {
+    pub(super) fn new(rules: VerifierConfig) -> Self {
         let revoked = Revoked::new(rules.remembered_revocations);
-        Self { rules, ring: Ring::default(), revoked, heard: None }
+        Self { rules, ring: KeySet::default(), revoked, heard: None }
     }
 
     /// The key that a token says it was signed with, when the token may be judged at all and the key is a good one.
-    pub(super) fn key_of(&self, token: &Untrusted, now: Duration) -> Result<PublicKey, Rejection> {
+    pub(super) fn key_of(&self, token: &UnverifiedToken, now: Duration) -> Result<PublicKey, Rejection> {
         let time = self.authority_time(now)?;
         let id = token.key_id().ok_or(Rejection::Malformed)?;
         self.ring.key(id, time).cloned().ok_or(Rejection::UnknownKey)
@@ -96,8 +96,8 @@ impl State {
     }
 
     /// How it stands.
-    pub(super) fn standing(&self, now: Duration) -> Standing {
-        Standing {
+    pub(super) fn standing(&self, now: Duration) -> VerifierStatus {
+        VerifierStatus {
             age: self.heard.map(|heard| now.saturating_sub(heard.asked)),
             is_fresh: self.authority_time(now).is_ok(),
             keys: self.ring.len(),
@@ -106,8 +106,8 @@ impl State {
     }
 
     /// Takes in all keys of the authority: what is not among them counts no more.
-    pub(super) fn learn_keys(&mut self, keys: impl IntoIterator<Item = RingKey>) {
-        self.ring = Ring::of(keys);
+    pub(super) fn learn_keys(&mut self, keys: impl IntoIterator<Item = VerificationKey>) {
+        self.ring = KeySet::of(keys);
     }
 
     /// Takes in revocations. They count at once, whether the rest is known or not.
@@ -121,7 +121,7 @@ impl State {
     }
 
     /// The authority has told all that it had when it was asked.
-    pub(super) fn heard(&mut self, heard: Heard) {
+    pub(super) fn heard(&mut self, heard: SyncPoint) {
         self.heard = Some(heard);
         self.revoked.forget_before(heard.authority_time);
     }
@@ -158,7 +158,7 @@ impl State {
 }
 
 /// Verifies a token's signature with the key that was chosen for it.
-pub(super) fn verify(token: &Untrusted, key: &PublicKey) -> Result<Verified, Rejection> {
+pub(super) fn verify(token: &UnverifiedToken, key: &PublicKey) -> Result<Verified, Rejection> {
     let payload = token.open(key).ok_or(Rejection::BadSignature)?;
     let claims = Arc::new(AccessClaims::from_payload(&payload)?);
     Ok(Verified { claims, key_id: Arc::clone(key.id()) })
@@ -167,7 +167,7 @@ pub(super) fn verify(token: &Untrusted, key: &PublicKey) -> Result<Verified, Rej
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::revoked::Whom;
+    use crate::revoked::RevocationTarget;
     use tenure_protocol::{SessionId, Timestamp};
 
     const KEY: &str = "k4.public.Hrnbu7wEfAP9cGBOAHHwmH4Wsot1ciXBHwBBXQ4gsaI";
@@ -206,21 +206,21 @@ mod tests {
     }
 
     /// It was heard at this time of the authority.
-    fn state(rules: Rules, time: Timestamp, retire_at: Option<Timestamp>) -> State {
+    fn state(rules: VerifierConfig, time: Timestamp, retire_at: Option<Timestamp>) -> State {
         let mut state = State::new(rules);
-        state.learn_keys([RingKey { key: PublicKey::from_paserk(KEY).unwrap(), retire_at }]);
-        state.heard(Heard { asked: HEARD, last_asked: HEARD, authority_time: time });
+        state.learn_keys([VerificationKey { key: PublicKey::from_paserk(KEY).unwrap(), retire_at }]);
+        state.heard(SyncPoint { asked: HEARD, last_asked: HEARD, authority_time: time });
         state
     }
 
     fn usual(time: Timestamp) -> State {
-        state(Rules::of("tenure"), time, None)
+        state(VerifierConfig::of("tenure"), time, None)
     }
 
     #[test]
     fn nothing_passes_before_all_was_heard_once() {
-        let mut state = State::new(Rules::of("tenure"));
-        state.learn_keys([RingKey { key: PublicKey::from_paserk(KEY).unwrap(), retire_at: None }]);
+        let mut state = State::new(VerifierConfig::of("tenure"));
+        state.learn_keys([VerificationKey { key: PublicKey::from_paserk(KEY).unwrap(), retire_at: None }]);
         assert_eq!(state.judge(&token(), HEARD), Err(Rejection::NotReady));
         assert_eq!(state.standing(HEARD).age, None);
     }
@@ -232,7 +232,7 @@ mod tests {
         let age = Duration::from_secs(10);
         assert_eq!(state.judge(&token(), later(10_000)), Err(Rejection::Stale { age }));
         assert!(!state.standing(later(10_000)).is_fresh);
-        state.heard(Heard { asked: later(60_000), last_asked: later(60_000), authority_time: at(60) });
+        state.heard(SyncPoint { asked: later(60_000), last_asked: later(60_000), authority_time: at(60) });
         assert_eq!(state.judge(&token(), later(60_000)), Ok(()));
     }
 
@@ -247,7 +247,7 @@ mod tests {
         assert!(!state.standing(later(60_000)).is_fresh);
         assert!(!state.heard_until(at(70), later(61_000)), "its clock was moved");
         assert_eq!(state.standing(later(61_000)).age, Some(Duration::ZERO));
-        assert!(!State::new(Rules::of("tenure")).heard_until(at(0), HEARD));
+        assert!(!State::new(VerifierConfig::of("tenure")).heard_until(at(0), HEARD));
     }
 
     #[test]
@@ -271,7 +271,8 @@ mod tests {
     #[test]
     fn issuer_and_audience_are_those_of_the_rules_exactly() {
         let judge = |audience: Option<&str>, token: &Verified| {
-            let rules = Rules { audience: audience.map(str::to_owned), ..Rules::of("tenure") };
+            let rules =
+                VerifierConfig { audience: audience.map(str::to_owned), ..VerifierConfig::of("tenure") };
             state(rules, at(0), None).judge(token, HEARD)
         };
         let for_orders = with(|claims| claims.audience = Some("orders".to_owned()));
@@ -289,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_key_counts_until_it_retires_or_is_shown_no_more() {
-        let mut state = state(Rules::of("tenure"), at(5), Some(at(6)));
+        let mut state = state(VerifierConfig::of("tenure"), at(5), Some(at(6)));
         assert_eq!(state.judge(&token(), later(999)), Ok(()));
         assert_eq!(state.judge(&token(), later(1_000)), Err(Rejection::UnknownKey));
         state.learn_keys([]);
@@ -299,12 +300,12 @@ mod tests {
     #[test]
     fn a_revocation_counts_as_soon_as_it_is_known_and_is_forgotten_by_the_authoritys_clock() {
         let mut state = usual(at(0));
-        state.learn_revocations([Revocation { at: at(0), whom: Whom::Everyone }]);
+        state.learn_revocations([Revocation { at: at(0), whom: RevocationTarget::Everyone }]);
         assert_eq!(state.judge(&token(), HEARD), Err(Rejection::Revoked));
-        let whom = Whom::Session(SessionId::from_bytes([2; 16]));
+        let whom = RevocationTarget::Session(SessionId::from_bytes([2; 16]));
         state.learn_revocations([Revocation { at: at(0), whom }]);
         assert_eq!(state.standing(HEARD).revocations, 1);
-        state.heard(Heard { asked: HEARD, last_asked: HEARD, authority_time: at(1_810) });
+        state.heard(SyncPoint { asked: HEARD, last_asked: HEARD, authority_time: at(1_810) });
         assert_eq!(state.standing(HEARD).revocations, 0);
         let ancient = with(|claims| claims.expires_at = at(9_999));
         assert_eq!(state.judge(&ancient, HEARD), Ok(()));

@@ -9,8 +9,8 @@ use tokio::{
 };
 
 use super::{
-    AccessClaims, Connection, Follower, Rejection, Rules, Standing, UnfitRules,
-    paseto::{LONGEST, Untrusted},
+    AccessClaims, Connection, Follower, InvalidConfig, Rejection, VerifierConfig, VerifierStatus,
+    paseto::{LONGEST, UnverifiedToken},
     state::{State, Verified, verify},
 };
 use tenure_protocol::clock::{Clock, SystemClock};
@@ -25,7 +25,7 @@ const NEWS_PATIENCE: Duration = Duration::from_secs(1);
 pub struct Verifier(Arc<Shared>);
 
 struct Shared {
-    rules: Rules,
+    rules: VerifierConfig,
     state: RwLock<State>,
     memo: Memo<Verified>,
     clock: Arc<dyn Clock>,
@@ -42,7 +42,7 @@ impl Verifier {
     ///
     /// # Errors
     /// Rules that cannot be followed.
-    pub fn new(rules: Rules) -> Result<Self, UnfitRules> {
+    pub fn new(rules: VerifierConfig) -> Result<Self, InvalidConfig> {
         Self::with(rules, Arc::new(SystemClock::new()), &OsEntropy)
     }
 
@@ -50,7 +50,11 @@ impl Verifier {
     ///
     /// # Errors
     /// Rules that cannot be followed.
-    pub fn with(rules: Rules, clock: Arc<dyn Clock>, entropy: &dyn Entropy) -> Result<Self, UnfitRules> {
+    pub fn with(
+        rules: VerifierConfig,
+        clock: Arc<dyn Clock>,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, InvalidConfig> {
         rules.check()?;
         Ok(Self(Arc::new(Shared {
             state: RwLock::new(State::new(rules.clone())),
@@ -96,7 +100,7 @@ impl Verifier {
             self.0.state.read().judge(&known, now)?;
             return Ok(known.claims);
         }
-        let untrusted = Untrusted::parse(token).ok_or(Rejection::Malformed)?;
+        let untrusted = UnverifiedToken::parse(token).ok_or(Rejection::Malformed)?;
         // No lock is held while the signature is verified.
         let key = self.0.state.read().key_of(&untrusted, now)?;
         let verified = verify(&untrusted, &key)?;
@@ -122,12 +126,12 @@ impl Verifier {
     }
 
     /// How it stands: for a health check, or to show.
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> VerifierStatus {
         self.0.state.read().standing(self.elapsed())
     }
 
     /// What it takes.
-    pub fn rules(&self) -> &Rules {
+    pub fn rules(&self) -> &VerifierConfig {
         &self.0.rules
     }
 

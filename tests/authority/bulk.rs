@@ -12,12 +12,13 @@ use std::{
 
 use tenure::{
     authority::{
-        AskedBulk, Authority, Failure, Granted, Inactive, NewSession, Revocation, RevokedInBulk, Selection,
+        AskedBulk, Authority, Failure, Granted, InactiveToken, NewSession, Revocation, RevokedInBulk,
+        Selection,
     },
     clock::stopwatch,
     core::{
         Event, KeyUse, Mode, Position, Seconds, SessionId, SystemEvent,
-        command::{AskedTerms, Revoker},
+        command::{RequestedTerms, Revoker},
         event::Trigger,
         keys::Retire,
         refusal::Refusal,
@@ -59,13 +60,13 @@ fn name(number: usize) -> String {
     format!("agent-{number}")
 }
 
-fn create(authority: &Authority, number: usize, terms: AskedTerms) -> Granted {
+fn create(authority: &Authority, number: usize, terms: RequestedTerms) -> Granted {
     let new = NewSession { terms, ..NewSession::of(name(number).parse().unwrap()) };
     pollster::block_on(authority.create_session(context(), new)).unwrap()
 }
 
 impl Fleet<MemoryLog> {
-    fn of(subjects: usize, terms: AskedTerms) -> Self {
+    fn of(subjects: usize, terms: RequestedTerms) -> Self {
         let log = Arc::new(MemoryLog::new());
         let world = world(Arc::clone(&log) as Arc<dyn EventLog>, 5);
         Fleet::on(log, world, subjects, terms)
@@ -73,7 +74,7 @@ impl Fleet<MemoryLog> {
 }
 
 impl<L: EventLog> Fleet<L> {
-    fn on(log: Arc<L>, world: World, subjects: usize, terms: AskedTerms) -> Self {
+    fn on(log: Arc<L>, world: World, subjects: usize, terms: RequestedTerms) -> Self {
         let sessions = (0..subjects).map(|number| create(&world.authority, number, terms)).collect();
         Self { world, log, sessions }
     }
@@ -131,7 +132,7 @@ impl<L: EventLog> Fleet<L> {
             );
         }
         let judged = self.world.authority.introspect(session.token.expose());
-        assert_eq!(judged.unwrap_err(), Inactive::Fault(TokenFault::Revoked(Trigger::Bulk), at));
+        assert_eq!(judged.unwrap_err(), InactiveToken::Fault(TokenFault::Revoked(Trigger::Bulk), at));
     }
 
     /// That the log alone leads to what is answered from.
@@ -151,13 +152,13 @@ impl<L: EventLog> Fleet<L> {
 
 #[test]
 fn all_that_it_ended_is_over_with_the_answer_and_stays_so_while_it_is_settled() {
-    let fleet = Fleet::of(SUBJECTS, AskedTerms::default());
+    let fleet = Fleet::of(SUBJECTS, RequestedTerms::default());
     let ended = fleet.end(Selection::default());
     let at = ended.position.unwrap();
     assert_eq!(ended.matched, u32::try_from(SUBJECTS).unwrap());
     fleet.are_over(&fleet.sessions, at);
     // Whoever comes after it is not meant.
-    let later = create(&fleet.world.authority, 0, AskedTerms::default());
+    let later = create(&fleet.world.authority, 0, RequestedTerms::default());
     assert!(fleet.world.authority.introspect(later.token.expose()).is_ok());
     fleet.is_over(&fleet.sessions[0], at);
     fleet.agrees();
@@ -166,7 +167,7 @@ fn all_that_it_ended_is_over_with_the_answer_and_stays_so_while_it_is_settled() 
 /// Every session was looked at for a caller that had left.
 #[test]
 fn a_look_at_what_would_end_stops_when_nobody_waits_for_it() {
-    let fleet = Fleet::of(50, AskedTerms::default());
+    let fleet = Fleet::of(50, RequestedTerms::default());
     let matched = |is_wanted: bool| {
         let look = fleet.world.authority.matching_while(&|| is_wanted, &Selection::default());
         look.unwrap().matched
@@ -176,7 +177,7 @@ fn a_look_at_what_would_end_stops_when_nobody_waits_for_it() {
 
 #[test]
 fn a_renewal_is_granted_before_it_and_ended_by_it_or_is_refused() {
-    let fleet = Fleet::of(SUBJECTS, AskedTerms::default());
+    let fleet = Fleet::of(SUBJECTS, RequestedTerms::default());
     fleet.world.clock.advance(43_200).unwrap();
     let (granted, is_answered) = (AtomicUsize::new(0), AtomicBool::new(false));
     let renew_all = |sessions: &[Granted]| {
@@ -218,8 +219,8 @@ fn what_was_ended_earlier_in_the_same_batch_is_not_counted() {
     let of_subject = Selection { subject_id: Some(name(1).parse().unwrap()), ..Selection::default() };
     for (selection, expected) in [(Selection::default(), 3), (of_subject, 1)] {
         let (log, world) = faulty();
-        let fleet = Fleet::on(log, world, 4, AskedTerms::default());
-        let other = create(&fleet.world.authority, 1, AskedTerms::default());
+        let fleet = Fleet::on(log, world, 4, RequestedTerms::default());
+        let other = create(&fleet.world.authority, 1, RequestedTerms::default());
         let gate = fleet.log.hold();
         let wait_for = |count| wait_until(|| fleet.world.authority.waiting() == count);
         let matched = thread::scope(|scope| {
@@ -242,7 +243,7 @@ fn what_was_ended_earlier_in_the_same_batch_is_not_counted() {
 fn a_rotation_that_comes_first_says_until_when_the_key_sealed() {
     let (log, world) = faulty();
     rotate(&world.authority);
-    let fleet = Fleet::on(log, world, 3, AskedTerms::default());
+    let fleet = Fleet::on(log, world, 3, RequestedTerms::default());
     let authority = &fleet.world.authority;
     let key = || authority.live().system().system.keys.of(KeyUse::Session).last().unwrap().clone();
     let before = key();
@@ -273,9 +274,9 @@ fn rotate(authority: &Authority) {
 #[test]
 fn each_session_is_ended_once_whoever_comes_first() {
     const EACH: usize = 400;
-    let fleet = Fleet::of(EACH, AskedTerms::default());
+    let fleet = Fleet::of(EACH, RequestedTerms::default());
     let others: Vec<_> =
-        (0..EACH).map(|number| create(&fleet.world.authority, number, AskedTerms::default())).collect();
+        (0..EACH).map(|number| create(&fleet.world.authority, number, RequestedTerms::default())).collect();
     let matched: u32 = thread::scope(|scope| {
         for sessions in [&fleet.sessions, &others] {
             scope.spawn(|| sessions.iter().step_by(2).for_each(|session| fleet.end_one(session)));
@@ -299,7 +300,7 @@ fn each_session_is_ended_once_whoever_comes_first() {
 #[test]
 fn a_use_that_is_noted_and_not_recorded_keeps_a_session_in_reach_and_changes_nothing_afterwards() {
     for mode in [Mode::Fixed, Mode::Sliding] {
-        let terms = AskedTerms { idle_timeout: Some(Seconds(100)), mode, ..AskedTerms::default() };
+        let terms = RequestedTerms { idle_timeout: Some(Seconds(100)), mode, ..RequestedTerms::default() };
         noted_and_ended(&Fleet::of(300, terms));
     }
 }
@@ -312,7 +313,7 @@ fn noted_and_ended(fleet: &Fleet<MemoryLog>) {
     fleet.world.clock.advance(95).unwrap();
     // By the records alone all are idle now, and those that were used live.
     let is_idle = |session: &Granted| {
-        matches!(authority.introspect(session.token.expose()), Err(Inactive::Fault(TokenFault::Idle, _)))
+        matches!(authority.introspect(session.token.expose()), Err(InactiveToken::Fault(TokenFault::Idle, _)))
     };
     assert!(unused.iter().all(is_idle) && !used.iter().any(is_idle));
     let last_used: Vec<SessionId> = used.iter().map(|session| session.session.id).collect();

@@ -11,7 +11,7 @@ use tenure::{
     core::{
         Actor, Event, EventKind, Mode, Position, Seconds, SessionId, SubjectId, Timestamp,
         budget::{Constraints, Use},
-        command::{AskedTerms, Revoker, Suspender},
+        command::{RequestedTerms, Revoker, Suspender},
         event::Role,
         keys::{KeyUse, Retire},
         policy::OnLimit,
@@ -120,7 +120,7 @@ impl Life {
 
     fn create(&mut self) {
         let terms =
-            AskedTerms { ttl: Some(Seconds([300, 301, 86_400][self.draw(3) as usize])), ..self.asked() };
+            RequestedTerms { ttl: Some(Seconds([300, 301, 86_400][self.draw(3) as usize])), ..self.asked() };
         let device = (self.draw(2) == 0).then(|| format!("device {}", self.draw(2)));
         let constraints = (self.draw(2) == 0).then(|| Constraints {
             max_total_amount: Some("0.5".parse().unwrap()),
@@ -134,11 +134,13 @@ impl Life {
     }
 
     /// Some end for want of use, and some slide.
-    fn asked(&self) -> AskedTerms {
+    fn asked(&self) -> RequestedTerms {
         let idle_timeout = (self.draw(2) == 0).then(|| Seconds([60, 1_000][self.draw(2) as usize]));
         match self.draw(3) {
-            0 => AskedTerms { mode: Mode::Sliding, idle_timeout, ..AskedTerms::default() },
-            _ => AskedTerms { max_renewals: Some(self.draw(4)), idle_timeout, ..AskedTerms::default() },
+            0 => RequestedTerms { mode: Mode::Sliding, idle_timeout, ..RequestedTerms::default() },
+            _ => {
+                RequestedTerms { max_renewals: Some(self.draw(4)), idle_timeout, ..RequestedTerms::default() }
+            }
         }
     }
 
@@ -167,7 +169,7 @@ impl Life {
     /// The token of a renewal is presented: a mark that is not recorded at once.
     fn present(&self) {
         let authority = &self.world.authority;
-        let terms = AskedTerms { ttl: Some(Seconds(300)), ..AskedTerms::default() };
+        let terms = RequestedTerms { ttl: Some(Seconds(300)), ..RequestedTerms::default() };
         let new = NewSession { terms, ..NewSession::of("the-last".parse().unwrap()) };
         let granted = self.wait(authority.create_session(context(), new)).unwrap();
         self.world.clock.advance(150).unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tenure::{
     authority::{Context, Granted, NewCredential, NewSession},
-    core::{Digest16, Mode, Seconds, command::AskedTerms, event::Role, record::Idempotency},
+    core::{Digest16, Mode, Seconds, command::RequestedTerms, event::Role, record::Idempotency},
     entropy::SeededEntropy,
     log::MemoryLog,
     tokens::ApiKey,
@@ -20,7 +20,7 @@ fn marked() -> Context {
 /// An authority, and a session that may be renewed or refreshed now.
 fn half_way(mode: Mode) -> (World, Granted) {
     let world = world(Arc::new(MemoryLog::new()), 11);
-    let terms = AskedTerms { ttl: Some(Seconds(1_000)), mode, ..AskedTerms::default() };
+    let terms = RequestedTerms { ttl: Some(Seconds(1_000)), mode, ..RequestedTerms::default() };
     let new = NewSession { terms, ..NewSession::of("agent".parse().unwrap()) };
     let granted = pollster::block_on(world.authority.create_session(context(), new)).unwrap();
     world.clock.advance(900).unwrap();

@@ -2,7 +2,7 @@
 
 use tenure::{
     authority::NewSession,
-    core::{Policy, Seconds, command::AskedTerms},
+    core::{Policy, Seconds, command::RequestedTerms},
     node::{Node, Options},
 };
 
@@ -16,7 +16,7 @@ fn after_a_crash_what_was_open_counts_as_used_until_the_last_record() {
     let node = Node::open(ahead).unwrap();
     let clock = node.test_clock.clone().unwrap();
     let create = || {
-        let terms = AskedTerms { idle_timeout: Some(Seconds(100)), ..AskedTerms::default() };
+        let terms = RequestedTerms { idle_timeout: Some(Seconds(100)), ..RequestedTerms::default() };
         let new = NewSession { terms, ..NewSession::of("agent".parse().unwrap()) };
         let created = pollster::block_on(node.authority.create_session(context(), new)).unwrap();
         created.session

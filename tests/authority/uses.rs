@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use tenure::{
-    authority::{Granted, Inactive, Live, NewSession},
+    authority::{Granted, InactiveToken, Live, NewSession},
     core::{
-        Event, EventKind, Mode, Position, Seconds, SessionId, SubjectEvent, Timestamp, command::AskedTerms,
-        event::ExpiryCause, session::TokenFault,
+        Event, EventKind, Mode, Position, Seconds, SessionId, SubjectEvent, Timestamp,
+        command::RequestedTerms, event::ExpiryCause, session::TokenFault,
     },
     log::{EventLog, MemoryLog},
     projections::history,
@@ -39,7 +39,7 @@ fn create(world: &World, mode: Mode) -> Option<Granted> {
 
 fn create_of(world: &World, subject: &str, mode: Mode) -> Option<Granted> {
     let idle_timeout = Some(Seconds(IDLE));
-    let terms = AskedTerms { ttl: Some(Seconds(300)), idle_timeout, mode, ..AskedTerms::default() };
+    let terms = RequestedTerms { ttl: Some(Seconds(300)), idle_timeout, mode, ..RequestedTerms::default() };
     let new = NewSession { terms, ..NewSession::of(subject.parse().unwrap()) };
     pollster::block_on(world.authority.create_session(context(), new)).ok()
 }
@@ -49,7 +49,7 @@ impl Used {
         self.session.session.id
     }
 
-    fn introspect(&self) -> Result<(), Inactive> {
+    fn introspect(&self) -> Result<(), InactiveToken> {
         self.world.authority.introspect(self.session.token.expose()).map(drop)
     }
 
@@ -139,7 +139,7 @@ fn a_sweep_ends_an_idle_session_once_and_exactly() {
     used.pass(99);
     assert_eq!(pollster::block_on(used.world.authority.sweep()).unwrap().recorded, 0);
     used.pass(1);
-    assert!(matches!(used.introspect(), Err(Inactive::Fault(TokenFault::Idle, _))));
+    assert!(matches!(used.introspect(), Err(InactiveToken::Fault(TokenFault::Idle, _))));
     assert_eq!(pollster::block_on(used.world.authority.sweep()).unwrap().recorded, 1);
     assert_eq!(pollster::block_on(used.world.authority.sweep()).unwrap().recorded, 0);
     let last = used.log.read(Position::ZERO, 1_000).unwrap().pop().unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tenure::{
-    authority::{Authority, Context, IdempotencyTable, Issuing, Live, Parts, Past, Room, Secrets},
+    authority::{Authority, Context, Dependencies, IdempotencyTable, Issuing, Live, Past, Room, Secrets},
     clock::{Clock, TestClock},
     core::{Actor, Policy, Seconds, Timestamp, keys::Keys, state::State},
     entropy::{Entropy, SeededEntropy},
@@ -47,7 +47,7 @@ pub(crate) fn world_by(
     let past: Past = Arc::new(move |id, position| {
         history::subject_at(&*read, &known, id, position).map_err(|error| error.to_string())
     });
-    let authority = Authority::start(Parts {
+    let authority = Authority::start(Dependencies {
         log,
         past,
         state: State::default(),

@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::json;
 use tenure::{
-    client::{Client, DeadToken, Error, Holder, Judgement, Options, Secret},
+    client::{Client, DeadToken, Error, Judgement, Options, Secret, SessionHandle},
     core::Timestamp,
 };
 
@@ -119,7 +119,7 @@ async fn live(file: &Path) {
     let time = Told::new(Timestamp::ZERO);
     let client = Client::new(&told(URL)).unwrap().with_patience(Duration::ZERO);
     let held_by = client.clone().with_time(Arc::<Told>::clone(&time));
-    let holder = Holder::open_with(held_by, file, Options::default()).unwrap();
+    let holder = SessionHandle::open_with(held_by, file, Options::default()).unwrap();
     let verifier = client.with_credential(Secret::new(&told(KEY)));
     let (sender, mut orders) = tokio::sync::mpsc::unbounded_channel();
     std::thread::spawn(move || {
@@ -157,7 +157,7 @@ async fn tried(call: impl AsyncFn() -> Result<String, Error>) -> String {
 }
 
 /// What a service is told of this agent's token; an agent whose token is superseded shows the next one.
-async fn judged(holder: &Holder, verifier: &Client) -> Result<String, Error> {
+async fn judged(holder: &SessionHandle, verifier: &Client) -> Result<String, Error> {
     let mut token = holder.token();
     loop {
         match verifier.introspect(&token).await? {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::json;
 use tenure::{
-    client::{Client, Error, Filter, Holder, Judgement, NewSession, NewUse, Options, Secret, Status},
+    client::{Client, Error, Filter, Judgement, NewSession, NewUse, Options, Secret, SessionHandle, Status},
     core::Seconds,
 };
 
@@ -99,8 +99,8 @@ async fn a_session_is_created_into_its_file_and_held() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("agent.session");
     let new = NewSession::of("agent-7".parse().unwrap());
-    let first = Holder::create(client.clone(), &new, &path, Options::default()).await.unwrap();
-    let second = Holder::open(&path).unwrap();
+    let first = SessionHandle::create(client.clone(), &new, &path, Options::default()).await.unwrap();
+    let second = SessionHandle::open(&path).unwrap();
     assert_eq!(first.token(), second.token());
     assert_eq!(second.session().await.unwrap().session_id, first.grant().session_id);
     // The holder's calls are made with the session's token, not with the issuer's key.

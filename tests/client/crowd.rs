@@ -17,7 +17,7 @@ use std::{
 
 use serde_json::json;
 use tenure::{
-    client::{Client, Grant, Holder, Options, SessionFile, Time},
+    client::{Client, Grant, Options, SessionFile, SessionHandle, Time},
     clock::stopwatch,
     core::Timestamp,
     entropy::{SeededEntropy, jitter},
@@ -58,7 +58,7 @@ struct Crowd {
     server: Server,
     time: Arc<Shared>,
     /// The holders of one session after those of another.
-    holders: Vec<Holder>,
+    holders: Vec<SessionHandle>,
     files: Vec<PathBuf>,
     chance: SeededEntropy,
 }
@@ -80,7 +80,8 @@ impl Crowd {
                 file.path().to_owned()
             })
             .collect();
-        let hold = |file: &PathBuf| Holder::open_with(client.clone(), file, Options::default()).unwrap();
+        let hold =
+            |file: &PathBuf| SessionHandle::open_with(client.clone(), file, Options::default()).unwrap();
         let holders = files.iter().flat_map(|file| (0..HOLDERS).map(|_| hold(file))).collect();
         Self { server, time, holders, files, chance: SeededEntropy::new(SEED) }
     }
@@ -107,7 +108,7 @@ impl Crowd {
 }
 
 /// Uses many sessions at once. A lost reply is no answer, and nothing else may go wrong.
-async fn use_all<'a>(users: impl Iterator<Item = &'a Holder>) {
+async fn use_all<'a>(users: impl Iterator<Item = &'a SessionHandle>) {
     let mut running = Vec::new();
     for holder in users {
         running.push(Box::pin(async move {

@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tenure::client::{Client, End, Holder, Options, SessionFile, State, renew_file};
+use tenure::client::{Client, End, Options, SessionFile, SessionHandle, State, renew_file};
 
 use crate::{
     agent::session_file,
@@ -26,7 +26,7 @@ struct Ground {
     _directory: TempDir,
     file: PathBuf,
     time: Arc<Told>,
-    holder: Holder,
+    holder: SessionHandle,
 }
 
 impl Ground {
@@ -37,7 +37,7 @@ impl Ground {
         let time = Told::new(now_of(&server));
         let client = Client::new(&format!("http://{}", server.address())).unwrap();
         let client = client.with_time(Arc::<Told>::clone(&time)).with_patience(Duration::ZERO);
-        let holder = Holder::open_with(client, &file, options).unwrap();
+        let holder = SessionHandle::open_with(client, &file, options).unwrap();
         Self { server, _directory: directory, file, time, holder }
     }
 
@@ -80,7 +80,7 @@ async fn an_authority_that_has_too_much_to_do_ends_no_session() {
     let time = Told::new(now_of(&server));
     let client = Client::new(&proxy.url()).unwrap();
     let client = client.with_time(Arc::<Told>::clone(&time)).with_patience(Duration::ZERO);
-    let holder = Holder::open_with(client, &file, Options::default()).unwrap();
+    let holder = SessionHandle::open_with(client, &file, Options::default()).unwrap();
     server.advance(3_000);
     time.tell(now_of(&server));
     tokio::select! {

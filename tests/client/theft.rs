@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tenure::{
-    client::{Client, Grant, HoldError, Holder, NewSession, Options, Secret, SessionFile, renew_file},
+    client::{Client, Grant, HoldError, NewSession, Options, Secret, SessionFile, SessionHandle, renew_file},
     clock::{pause, stopwatch},
     core::Timestamp,
 };
@@ -41,8 +41,8 @@ impl Ground {
         client.with_time(Arc::<Told>::clone(&self.time)).with_patience(Duration::ZERO)
     }
 
-    fn holder(&self) -> Holder {
-        Holder::open_with(self.client(), &self.file, Options::default()).unwrap()
+    fn holder(&self) -> SessionHandle {
+        SessionHandle::open_with(self.client(), &self.file, Options::default()).unwrap()
     }
 
     fn grant(&self) -> Grant {

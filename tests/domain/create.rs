@@ -2,7 +2,7 @@
 
 use tenure::core::{
     Event, Generation, Mode, Policy, Seconds, SubjectEvent, SystemEvent, Timestamp,
-    command::{AskedTerms, Command, CreateSession},
+    command::{Command, CreateSession, RequestedTerms},
     event::{PolicyChanged, Profile, SessionCreated, SubjectRegistered, Terms},
     policy::OnReuse,
     refusal::Refusal,
@@ -10,7 +10,7 @@ use tenure::core::{
 
 use crate::scenario::*;
 
-const NOTHING_ASKED: AskedTerms = AskedTerms {
+const NOTHING_ASKED: RequestedTerms = RequestedTerms {
     ttl: None,
     max_renewals: None,
     absolute_lifetime: None,
@@ -21,20 +21,20 @@ const NOTHING_ASKED: AskedTerms = AskedTerms {
     purpose: None,
 };
 
-fn asked_ttl(seconds: u32) -> AskedTerms {
-    AskedTerms { ttl: Some(Seconds(seconds)), ..NOTHING_ASKED }
+fn asked_ttl(seconds: u32) -> RequestedTerms {
+    RequestedTerms { ttl: Some(Seconds(seconds)), ..NOTHING_ASKED }
 }
 
-fn asked_renewals(count: u32) -> AskedTerms {
-    AskedTerms { max_renewals: Some(count), ..NOTHING_ASKED }
+fn asked_renewals(count: u32) -> RequestedTerms {
+    RequestedTerms { max_renewals: Some(count), ..NOTHING_ASKED }
 }
 
-fn asked_lifetime(seconds: u32) -> AskedTerms {
-    AskedTerms { absolute_lifetime: Some(Seconds(seconds)), ..NOTHING_ASKED }
+fn asked_lifetime(seconds: u32) -> RequestedTerms {
+    RequestedTerms { absolute_lifetime: Some(Seconds(seconds)), ..NOTHING_ASKED }
 }
 
-fn asked_window(seconds: u32) -> AskedTerms {
-    AskedTerms { renewal_reject_window: Some(Seconds(seconds)), ..NOTHING_ASKED }
+fn asked_window(seconds: u32) -> RequestedTerms {
+    RequestedTerms { renewal_reject_window: Some(Seconds(seconds)), ..NOTHING_ASKED }
 }
 
 #[track_caller]
@@ -47,7 +47,7 @@ fn created(event: &Event) -> &SessionCreated {
 
 /// Whether these terms are granted to a session that begins now; the fields found wrong otherwise.
 #[track_caller]
-fn granted(asked: AskedTerms, policy: impl FnOnce(&mut Policy)) -> Terms {
+fn granted(asked: RequestedTerms, policy: impl FnOnce(&mut Policy)) -> Terms {
     let mut terms = None;
     Scenario::given([registered()])
         .under(policy)
@@ -57,7 +57,7 @@ fn granted(asked: AskedTerms, policy: impl FnOnce(&mut Policy)) -> Terms {
 }
 
 #[track_caller]
-fn refused(asked: AskedTerms, policy: impl FnOnce(&mut Policy), fields: &[&str]) {
+fn refused(asked: RequestedTerms, policy: impl FnOnce(&mut Policy), fields: &[&str]) {
     Scenario::given([registered()]).under(policy).when(create(1, asked), T0).then_invalid(fields);
 }
 
@@ -182,9 +182,9 @@ fn the_absolute_lifetime_is_at_least_the_ttl_and_at_most_the_global_one() {
 
 #[test]
 fn a_short_session_may_ask_for_a_short_lifetime() {
-    let asked = AskedTerms { absolute_lifetime: Some(Seconds(300)), ..asked_ttl(300) };
+    let asked = RequestedTerms { absolute_lifetime: Some(Seconds(300)), ..asked_ttl(300) };
     assert_eq!(granted(asked, as_it_is).absolute_lifetime, Seconds(300));
-    let asked = AskedTerms { absolute_lifetime: Some(Seconds(300)), ..asked_ttl(301) };
+    let asked = RequestedTerms { absolute_lifetime: Some(Seconds(300)), ..asked_ttl(301) };
     refused(asked, as_it_is, &["absoluteLifetime"]);
 }
 
@@ -198,7 +198,7 @@ fn a_ttl_beyond_the_global_lifetime_is_refused_by_its_own_name() {
 
 #[test]
 fn every_field_out_of_range_is_named() {
-    let asked = AskedTerms {
+    let asked = RequestedTerms {
         ttl: Some(Seconds(299)),
         max_renewals: Some(101),
         absolute_lifetime: Some(Seconds(2_592_001)),
@@ -208,7 +208,7 @@ fn every_field_out_of_range_is_named() {
     refused(asked, as_it_is, &["ttl", "maxRenewals", "renewalRejectWindow", "absoluteLifetime"]);
 }
 
-fn renew_at(asked: AskedTerms, jitter: u16) -> Option<Timestamp> {
+fn renew_at(asked: RequestedTerms, jitter: u16) -> Option<Timestamp> {
     let mut found = None;
     let command = CreateSession { jitter, ..creation(1, asked) };
     Scenario::given([registered()])
@@ -246,9 +246,9 @@ fn an_odd_period_has_its_moment_not_before_half() {
 #[test]
 fn a_session_that_cannot_be_renewed_has_no_moment_to_renew() {
     assert_eq!(renew_at(asked_renewals(0), 0), None);
-    let one_period = AskedTerms { absolute_lifetime: Some(Seconds(500)), ..asked_ttl(500) };
+    let one_period = RequestedTerms { absolute_lifetime: Some(Seconds(500)), ..asked_ttl(500) };
     assert_eq!(renew_at(one_period, 0), None);
-    let and_a_second = AskedTerms { absolute_lifetime: Some(Seconds(501)), ..asked_ttl(500) };
+    let and_a_second = RequestedTerms { absolute_lifetime: Some(Seconds(501)), ..asked_ttl(500) };
     assert_eq!(renew_at(and_a_second, 0), Some(after(250)));
 }
 

@@ -27,7 +27,7 @@ use proptest::{
 };
 use tenure::{
     audit::{
-        replay::{Replay, Until},
+        replay::{Replay, ReplayEnd},
         what_if::{Overrides, WhatIf},
     },
     core::{Commit, Position, state::State},
@@ -186,7 +186,7 @@ fn a_replay_equals_the_live_state_at_every_position() {
         let run = run_of_seed("replay", seed);
         let stored = stored(&run.commits);
         for (live, until) in run.states.iter().zip(&stored) {
-            let mut replay = Replay::new(Until::Position(until.last()));
+            let mut replay = Replay::new(ReplayEnd::Position(until.last()));
             for stored in &stored {
                 let _ = replay.add(stored).unwrap();
             }

@@ -3,12 +3,12 @@
 use tenure::core::{
     Event, Generation, Mode, Position, Seconds, SubjectEvent, SystemEvent, Timestamp,
     activity::mark_seen,
-    command::{AskedTerms, Command, RefreshSession, SystemCommand},
+    command::{Command, RefreshSession, RequestedTerms, SystemCommand},
     event::{
         ExpiryCause, RejectionCode, Seen, SessionCreated, SessionExpired, SessionRefreshed, SessionsSeen,
         Terms,
     },
-    record::RecordedAs,
+    record::EventMeta,
     refusal::{FieldError, Refusal},
     session::{Status, TokenFault},
     state::State,
@@ -21,7 +21,7 @@ const IDLE: Terms = Terms { idle_timeout: Some(Seconds(100)), ..TERMS };
 const SLIDING: Terms =
     Terms { idle_timeout: Some(Seconds(101)), mode: Mode::Sliding, max_renewals: 0, ..TERMS };
 const FIRST: Generation = Generation::FIRST;
-const ASK: AskedTerms = AskedTerms {
+const ASK: RequestedTerms = RequestedTerms {
     ttl: None,
     max_renewals: None,
     absolute_lifetime: None,
@@ -61,7 +61,7 @@ fn is_idle_expiry(seconds: u32) -> Event {
 }
 
 /// The terms that a create gets.
-fn granted(asked: AskedTerms, idle_setting: Option<u32>) -> Terms {
+fn granted(asked: RequestedTerms, idle_setting: Option<u32>) -> Terms {
     let mut granted = None;
     Scenario::given([registered()])
         .under(|policy| policy.idle_timeout = idle_setting.map(Seconds))
@@ -155,13 +155,13 @@ fn only_what_was_seen_later_moves_the_idle_end() {
 
 #[test]
 fn a_mark_of_what_cannot_be_seen_is_illegal() {
-    let recorded = RecordedAs { position: Position(9), at: after(10) };
+    let recorded = EventMeta { position: Position(9), at: after(10) };
     let mark = |number| Seen { session_id: session(number), seen_at: after(10) };
     let mut agent = begun(TERMS).agent().clone();
     assert_eq!(mark_seen(&mut agent, mark(1), recorded), Err("the session has no idle time"));
     assert_eq!(mark_seen(&mut agent, mark(2), recorded), Err("there is no such session"));
     let mut agent = begun(IDLE).agent().clone();
-    let early = RecordedAs { at: after(9), ..recorded };
+    let early = EventMeta { at: after(9), ..recorded };
     assert_eq!(mark_seen(&mut agent, mark(1), early), Err("it was seen later than that was recorded"));
     assert_eq!(mark_seen(&mut agent, mark(1), recorded), Ok(()));
 }
@@ -186,14 +186,14 @@ fn a_use_is_worth_recording_from_a_tenth_of_the_idle_time_on() {
 
 #[test]
 fn what_a_session_asks_for_comes_before_the_setting_and_that_before_half_an_hour() {
-    let sliding = AskedTerms { mode: Mode::Sliding, ..ASK };
+    let sliding = RequestedTerms { mode: Mode::Sliding, ..ASK };
     let idle = |asked, setting| granted(asked, setting).idle_timeout.map(|idle| idle.0);
     assert_eq!(idle(ASK, None), None);
     assert_eq!(idle(ASK, Some(600)), Some(600));
     assert_eq!(idle(sliding, None), Some(1_800));
     assert_eq!(idle(sliding, Some(600)), Some(600));
-    assert_eq!(idle(AskedTerms { idle_timeout: Some(Seconds(60)), ..sliding }, Some(600)), Some(60));
-    assert_eq!(idle(AskedTerms { idle_timeout: Some(Seconds(86_400)), ..ASK }, None), Some(86_400));
+    assert_eq!(idle(RequestedTerms { idle_timeout: Some(Seconds(60)), ..sliding }, Some(600)), Some(60));
+    assert_eq!(idle(RequestedTerms { idle_timeout: Some(Seconds(86_400)), ..ASK }, None), Some(86_400));
     assert_eq!(granted(sliding, None).max_renewals, 0);
 }
 
@@ -201,10 +201,10 @@ fn what_a_session_asks_for_comes_before_the_setting_and_that_before_half_an_hour
 fn what_is_out_of_range_is_refused_by_its_name() {
     let range = || FieldError::new("idleTimeout", "must be from 60 to 86400");
     for seconds in [0, 59, 86_401] {
-        let asked = AskedTerms { idle_timeout: Some(Seconds(seconds)), ..ASK };
+        let asked = RequestedTerms { idle_timeout: Some(Seconds(seconds)), ..ASK };
         begun(TERMS).when(create(2, asked), T0).then_refused(Refusal::Invalid(vec![range()]));
     }
-    let renewed = AskedTerms { mode: Mode::Sliding, max_renewals: Some(1), ..ASK };
+    let renewed = RequestedTerms { mode: Mode::Sliding, max_renewals: Some(1), ..ASK };
     let must = "must be 0: a sliding session is refreshed by use, and never renewed";
     let fault = FieldError::new("maxRenewals", must);
     begun(TERMS).when(create(2, renewed), T0).then_refused(Refusal::Invalid(vec![fault]));
@@ -247,7 +247,7 @@ fn a_period_shorter_than_the_idle_time_is_refreshed_from_its_own_half_on() {
 fn a_refresh_that_was_recorded_later_than_it_was_due_follows() {
     let short = Terms { ttl: Seconds(90), ..SLIDING };
     let mut agent = begun(short).agent().clone();
-    let recorded = RecordedAs { position: Position(3), at: after(50) };
+    let recorded = EventMeta { position: Position(3), at: after(50) };
     assert_eq!(evolve_subject(&mut agent, &refreshed(140), recorded), Ok(()));
 }
 
@@ -298,7 +298,7 @@ fn a_refresh_that_cannot_follow_is_an_alarm() {
         (SLIDING, refreshed(1_101), 101, "the session had expired"),
     ] {
         let mut agent = begun(terms).agent().clone();
-        let recorded = RecordedAs { position: Position(3), at: after(at) };
+        let recorded = EventMeta { position: Position(3), at: after(at) };
         assert_eq!(evolve_subject(&mut agent, &event, recorded).unwrap_err().why, why);
     }
 }
@@ -307,7 +307,7 @@ fn a_refresh_that_cannot_follow_is_an_alarm() {
 fn a_sliding_session_without_an_idle_time_or_with_renewals_cannot_have_begun() {
     for terms in [Terms { idle_timeout: None, ..SLIDING }, Terms { max_renewals: 1, ..SLIDING }] {
         let mut agent = Scenario::given([registered()]).agent().clone();
-        let recorded = RecordedAs { position: Position(2), at: T0 };
+        let recorded = EventMeta { position: Position(2), at: T0 };
         let illegal = evolve_subject(&mut agent, &began_under(terms, 1, 0).event, recorded).unwrap_err();
         assert_eq!(illegal.why, "a sliding session has an idle time and no renewals");
     }

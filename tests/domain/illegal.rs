@@ -12,7 +12,7 @@ use tenure::core::{
     },
     evolve::IllegalEvent,
     keys::Retire,
-    record::RecordedAs,
+    record::EventMeta,
     state::State,
     subject::Subject,
 };
@@ -24,8 +24,8 @@ use crate::{
 
 const HERE: Position = Position(77);
 
-fn recorded(at: Timestamp) -> RecordedAs {
-    RecordedAs { position: HERE, at }
+fn recorded(at: Timestamp) -> EventMeta {
+    EventMeta { position: HERE, at }
 }
 
 /// The event raises an alarm with its position and kind, and the subject stays as it was.

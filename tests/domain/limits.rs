@@ -2,7 +2,7 @@
 
 use tenure::core::{
     Event, Policy, Position, SubjectEvent,
-    command::{AskedTerms, Command, CreateSession},
+    command::{Command, CreateSession, RequestedTerms},
     event::{Device, EventKind, Profile, SessionsRevoked, Trigger},
     policy::OnLimit,
     refusal::Refusal,
@@ -11,7 +11,7 @@ use tenure::core::{
 use crate::scenario::*;
 
 fn plain(number: u32) -> Command {
-    create(number, AskedTerms::default())
+    create(number, RequestedTerms::default())
 }
 
 fn exceeded(active: &[(u32, u32)]) -> Refusal {
@@ -394,7 +394,7 @@ fn many_evictions_from_a_device_and_then_from_the_subject_are_two_events() {
 
 #[test]
 fn evictions_for_a_new_session_keep_its_own_terms() {
-    let asked = CreateSession { scopes: vec!["read".into()], ..creation(2, AskedTerms::default()) };
+    let asked = CreateSession { scopes: vec!["read".into()], ..creation(2, RequestedTerms::default()) };
     let scenario = Scenario::given([registered(), began(1, 0)]).under(|policy| {
         policy.per_subject = 1;
         policy.on_limit = OnLimit::EvictOldest;

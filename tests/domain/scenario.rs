@@ -8,7 +8,7 @@ use tenure::core::{
     SealedText, Seconds, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent, Timestamp,
     budget::Constraints,
     command::{
-        AskedTerms, Command, CreateSession, RegisterSubject, RenewSession, RevokeSession, RevokeSessions,
+        Command, CreateSession, RegisterSubject, RenewSession, RequestedTerms, RevokeSession, RevokeSessions,
         Revoker, SystemCommand,
     },
     decide::{decide, decide_system},
@@ -19,7 +19,7 @@ use tenure::core::{
     },
     evolve::IllegalEvent,
     observed::Observed,
-    record::RecordedAs,
+    record::EventMeta,
     refusal::{Refusal, Refused as TypedRefused},
     scope::Scope,
     session::Session,
@@ -269,16 +269,16 @@ pub(crate) fn register_as_admin(profile: Profile) -> Command {
     Command::RegisterSubject(RegisterSubject { profile, may_change_policy: true })
 }
 
-pub(crate) fn create(number: u32, terms: AskedTerms) -> Command {
+pub(crate) fn create(number: u32, terms: RequestedTerms) -> Command {
     Command::CreateSession(creation(number, terms))
 }
 
 pub(crate) fn create_on(on: Device, number: u32) -> Command {
-    let command = CreateSession { device: Some(on), ..creation(number, AskedTerms::default()) };
+    let command = CreateSession { device: Some(on), ..creation(number, RequestedTerms::default()) };
     Command::CreateSession(command)
 }
 
-pub(crate) fn creation(number: u32, terms: AskedTerms) -> CreateSession {
+pub(crate) fn creation(number: u32, terms: RequestedTerms) -> CreateSession {
     CreateSession {
         session_id: session(number),
         terms,
@@ -422,7 +422,7 @@ pub(crate) fn of_either_stream<E: Into<Event>>(
 pub(crate) fn evolve_subject(
     subject: &mut Subject,
     event: &Event,
-    recorded: RecordedAs,
+    recorded: EventMeta,
 ) -> Result<(), IllegalEvent> {
     let mut state = State::of(Scope::Subject(subject.id.clone()));
     state.subjects.insert(subject.id.clone(), subject.clone());

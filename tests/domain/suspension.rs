@@ -4,7 +4,7 @@ use tenure::core::{
     Actor, Event, Generation, Position, Seconds, SubjectEvent,
     budget::Use,
     command::{
-        AskedTerms, Command, EndAndSuspend, EraseSubject, RecordUsage, RefreshSession, ResumeSubject,
+        Command, EndAndSuspend, EraseSubject, RecordUsage, RefreshSession, RequestedTerms, ResumeSubject,
         RevokeSession, Revoker, SuspendSubject, Suspender,
     },
     event::{ExpiryCause, Profile, Role, SessionExpired, SubjectResumed, SubjectSuspended, Trigger},
@@ -118,7 +118,7 @@ fn its_end_lies_ahead() {
 
 #[test]
 fn what_it_forbids_is_forbidden_exactly_until_its_end() {
-    let create = || create(2, AskedTerms::default());
+    let create = || create(2, RequestedTerms::default());
     given(Role::Owner, Some(700))
         .when(create(), just_before(700))
         .then_refused(refused(Some(700), false))
@@ -134,10 +134,10 @@ fn what_it_forbids_is_forbidden_exactly_until_its_end() {
 
 #[test]
 fn terms_that_are_wrong_are_told_before_and_a_full_subject_after_it() {
-    let wrong = AskedTerms { ttl: Some(Seconds(1)), ..AskedTerms::default() };
+    let wrong = RequestedTerms { ttl: Some(Seconds(1)), ..RequestedTerms::default() };
     given(Role::Owner, None).when(create(2, wrong), after(200)).then_invalid(&["ttl"]);
     let full = given(Role::Owner, None).under(|policy| policy.per_subject = 1);
-    full.when(create(2, AskedTerms::default()), after(200)).then_refused(refused(None, false));
+    full.when(create(2, RequestedTerms::default()), after(200)).then_refused(refused(None, false));
 }
 
 /// Row 3a stands between the end of a session and its generation, and leaves nothing in the record.

@@ -12,7 +12,7 @@ use tenure::core::{
     event::{PolicyChanged, RejectionCode, Terms, Trigger},
     policy::{OnReuse, Policy},
     refusal::Refusal,
-    session::Once,
+    session::OneTimeFact,
     state::State,
 };
 
@@ -93,7 +93,9 @@ fn under_reject_row_4_is_final_inside_the_grace_too() {
 #[test]
 fn a_replaced_token_contests_the_session_and_leaves_it_alive() {
     let scenario = contested();
-    assert!(scenario.session(1).is_live(after(611)) && scenario.session(1).said.contains(Once::Contested));
+    assert!(
+        scenario.session(1).is_live(after(611)) && scenario.session(1).said.contains(OneTimeFact::Contested)
+    );
     scenario.when(end_if_both_were_shown(), after(612)).then_nothing();
 }
 
@@ -233,7 +235,7 @@ fn inside_the_grace_row_4_is_for_now_and_contests_nothing() {
             .and([presented(2, 600)])
             .when(renew(1), at)
             .then_refused_and_recorded(mismatch_for_now(3), [is_refused(2, MISMATCH)]);
-        assert!(!scenario.session(1).said.contains(Once::Contested));
+        assert!(!scenario.session(1).said.contains(OneTimeFact::Contested));
     }
 }
 
@@ -360,7 +362,7 @@ fn no_renewal_takes_the_mark_away() {
         .under(|policy| policy.on_reuse = OnReuse::Reject)
         .when(renew(2), after(1_200))
         .then_one(|_| ());
-    assert!(renewed.session(1).said.contains(Once::Contested));
+    assert!(renewed.session(1).said.contains(OneTimeFact::Contested));
     revoking(renewed)
         .when(renew(3), after(1_800))
         .then_refused_and_recorded(Refusal::EndsForReuse, [is_ended_for_reuse()]);
@@ -372,7 +374,7 @@ fn a_snapshot_carries_the_mark() {
     let again = State::from_bytes(&scenario.state().to_bytes()).unwrap();
     assert_eq!(again.to_bytes(), scenario.state().to_bytes());
     let subject = &again.subjects[&subject_id()];
-    assert!(subject.session(session(1)).unwrap().said.contains(Once::Contested));
+    assert!(subject.session(session(1)).unwrap().said.contains(OneTimeFact::Contested));
 }
 
 // Per session
@@ -399,7 +401,7 @@ fn a_session_says_for_itself_what_a_replaced_token_does() {
 #[test]
 fn a_session_keeps_what_the_setting_was_when_it_began() {
     let scenario = Scenario::given([registered()])
-        .when(create(1, tenure::core::command::AskedTerms::default()), T0)
+        .when(create(1, tenure::core::command::RequestedTerms::default()), T0)
         .then_one(|_| ());
     let changed = Policy { on_reuse: OnReuse::Revoke, ..Policy::default() };
     let event = Event::System(SystemEvent::PolicyChanged(PolicyChanged { policy: changed.clone() }));

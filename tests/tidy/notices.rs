@@ -17,7 +17,7 @@ use tenure::{
         subject::Subject,
     },
     log::{StoredCommit, encode},
-    notify::{Notice, NoticeKind, Present, notices_of},
+    notify::{Notice, NoticeContext, NoticeKind, notices_of},
 };
 
 use crate::{blocks, tree};
@@ -97,7 +97,7 @@ struct History {
 
 struct Today(Arc<Subject>);
 
-impl Present for Today {
+impl NoticeContext for Today {
     fn subject(&self, _id: &SubjectId) -> Option<Arc<Subject>> {
         Some(Arc::clone(&self.0))
     }

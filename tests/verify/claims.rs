@@ -1,7 +1,7 @@
 //! Which tokens pass a verifier that has heard its authority.
 
 use serde_json::{Value, json};
-use tenure::verify::{Rejection, Rules, Verifier};
+use tenure::verify::{Rejection, Verifier, VerifierConfig};
 
 use crate::{
     fake::{Fake, hurried, token_of},
@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// What a verifier with these rules says of a token.
-async fn judged(rules: Rules, token: &str) -> Result<(), Rejection> {
+async fn judged(rules: VerifierConfig, token: &str) -> Result<(), Rejection> {
     let fake = Fake::start();
     let verifier = Verifier::new(rules).unwrap();
     let _follower = fake.followed(&verifier).await;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tenure::{
     clock::{pause, stopwatch},
     core::Timestamp,
-    verify::{Connection, Follower, Rules, Verifier},
+    verify::{Connection, Follower, Verifier, VerifierConfig},
 };
 use tokio::runtime::Runtime;
 
@@ -141,8 +141,8 @@ impl Fake {
 }
 
 /// The usual rules, in a hurry.
-pub(crate) fn hurried() -> Rules {
-    Rules { poll: Duration::from_millis(20), ..Rules::of("tenure") }
+pub(crate) fn hurried() -> VerifierConfig {
+    VerifierConfig { poll: Duration::from_millis(20), ..VerifierConfig::of("tenure") }
 }
 
 /// A session that was there at noon, and its token by the first key.

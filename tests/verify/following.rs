@@ -7,7 +7,7 @@ use tenure::{
     clock::{TestClock, pause, stopwatch},
     core::Timestamp,
     entropy::OsEntropy,
-    verify::{Rejection, Rules, Verifier},
+    verify::{Rejection, Verifier, VerifierConfig},
 };
 
 use crate::{
@@ -25,7 +25,7 @@ const HELD_UP: Duration = Duration::from_millis(600);
 #[tokio::test(flavor = "multi_thread")]
 async fn measured_a_revocation_counts_within_the_poll_and_two_round_trips() {
     let fake = Fake::start();
-    let verifier = Verifier::new(Rules::of("tenure")).unwrap();
+    let verifier = Verifier::new(VerifierConfig::of("tenure")).unwrap();
     let _follower = fake.followed(&verifier).await;
     let mut waiting = Vec::new();
     let mut latencies = Vec::new();
@@ -56,7 +56,7 @@ async fn measured_a_revocation_counts_within_the_poll_and_two_round_trips() {
 /// a poll twice as long is well beyond what is allowed here, and so is the median of one that is much longer.
 #[expect(clippy::print_stdout, reason = "it is what was measured")]
 #[track_caller]
-pub(crate) fn are_within_the_poll_and_two_round_trips(mut latencies: Vec<Duration>, rules: &Rules) {
+pub(crate) fn are_within_the_poll_and_two_round_trips(mut latencies: Vec<Duration>, rules: &VerifierConfig) {
     latencies.sort_unstable();
     let of = |part: usize| latencies[(latencies.len() * part / 100).min(latencies.len() - 1)];
     let (count, median, late, worst) = (latencies.len(), of(50), of(99), of(100));
@@ -72,7 +72,7 @@ pub(crate) fn are_within_the_poll_and_two_round_trips(mut latencies: Vec<Duratio
 }
 
 /// A verifier whose time stands still until a test moves it.
-fn with_clock(rules: Rules) -> (Verifier, Arc<TestClock>) {
+fn with_clock(rules: VerifierConfig) -> (Verifier, Arc<TestClock>) {
     let clock = Arc::new(TestClock::new(Timestamp::from_millis(1_000_000)));
     let verifier = Verifier::with(rules, Arc::<TestClock>::clone(&clock), &OsEntropy).unwrap();
     (verifier, clock)
@@ -229,7 +229,7 @@ async fn a_dropped_follower_hears_no_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_history_that_was_put_back_is_read_anew() {
     let fake = Fake::start();
-    let rules = Rules { staleness_bound: Duration::from_millis(500), ..hurried() };
+    let rules = VerifierConfig { staleness_bound: Duration::from_millis(500), ..hurried() };
     let verifier = Verifier::new(rules).unwrap();
     let _follower = fake.followed(&verifier).await;
     for number in 0..9 {
@@ -258,7 +258,7 @@ async fn a_history_that_was_put_back_is_read_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_history_that_was_put_back_in_a_silence_is_noticed_at_its_end() {
     let mut fake = Fake::start();
-    let rules = Rules { staleness_bound: Duration::from_hours(1), ..hurried() };
+    let rules = VerifierConfig { staleness_bound: Duration::from_hours(1), ..hurried() };
     let verifier = Verifier::new(rules).unwrap();
     let _follower = fake.followed(&verifier).await;
     for number in 0..9 {
@@ -351,7 +351,7 @@ async fn a_long_history_is_not_read_from_its_beginning() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_remembered_is_bounded_by_time_and_by_number() {
     let fake = Fake::start();
-    let rules = Rules { remembered_revocations: 300, ..hurried() };
+    let rules = VerifierConfig { remembered_revocations: 300, ..hurried() };
     let verifier = Verifier::new(rules).unwrap();
     let _follower = fake.followed(&verifier).await;
     for number in 0..1_000 {
@@ -367,7 +367,7 @@ async fn what_is_remembered_is_bounded_by_time_and_by_number() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_key_is_asked_for_at_once_and_a_flood_of_unknown_keys_asks_once() {
     let fake = Fake::start();
-    let rules = Rules { poll: Duration::from_secs(2), ..Rules::of("tenure") };
+    let rules = VerifierConfig { poll: Duration::from_secs(2), ..VerifierConfig::of("tenure") };
     let verifier = Verifier::new(rules).unwrap();
     let _follower = fake.followed(&verifier).await;
     fake.tell(|told| told.keys = vec![Key::number(2).shown(None), Key::number(1).shown(Some(noon()))]);

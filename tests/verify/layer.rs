@@ -11,7 +11,7 @@ use std::{
 use axum::{Extension, Router, body::Body, routing::get};
 use http::{Request, Response, StatusCode};
 use serde_json::json;
-use tenure::verify::{AccessClaims, Holder, Introspection, ProtectLayer, Verifier};
+use tenure::verify::{AccessClaims, Introspection, Principal, ProtectLayer, Verifier};
 use tower::{Layer, Service, ServiceExt};
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     introspection::live,
 };
 
-async fn whoami(Extension(holder): Extension<Holder>) -> String {
+async fn whoami(Extension(holder): Extension<Principal>) -> String {
     holder.subject.to_string()
 }
 
@@ -178,7 +178,7 @@ async fn any_tower_service_can_be_protected_and_the_ready_one_is_called() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_token_of_a_new_key_is_let_in() {
     let fake = Fake::start();
-    let rules = tenure::verify::Rules { poll: Duration::from_secs(2), ..hurried() };
+    let rules = tenure::verify::VerifierConfig { poll: Duration::from_secs(2), ..hurried() };
     let verifier = Verifier::new(rules).unwrap();
     let _follower = fake.followed(&verifier).await;
     let service = service(ProtectLayer::with_verifier(verifier));

@@ -14,7 +14,7 @@ use std::{
 use serde_json::json;
 use tenure::{
     clock::{pause, stopwatch},
-    verify::{Connection, Follower, Rejection, Rules, Verifier},
+    verify::{Connection, Follower, Rejection, Verifier, VerifierConfig},
 };
 
 use crate::{
@@ -59,7 +59,7 @@ impl Wire {
     }
 
     async fn followed(&self, real: &Real) -> (Verifier, Follower) {
-        let verifier = Verifier::new(Rules::of("tenure")).unwrap();
+        let verifier = Verifier::new(VerifierConfig::of("tenure")).unwrap();
         let url = format!("http://{}", self.address);
         let follower = verifier.follow(Connection::to(&url, &real.key).unwrap());
         tokio::time::timeout(PATIENCE, verifier.ready()).await.expect("it gets ready");
@@ -123,7 +123,7 @@ fn relay(client: &TcpStream, server: SocketAddr, fate: &Arc<Fate>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn measured_a_revocation_of_the_real_authority_is_pushed() {
     let real = Real::start();
-    let (verifier, _follower) = real.followed(Rules::of("tenure")).await;
+    let (verifier, _follower) = real.followed(VerifierConfig::of("tenure")).await;
     // The stream is opened after the first round.
     pause(Duration::from_millis(500));
     let mut latencies = measured(&real, &verifier);
@@ -193,7 +193,7 @@ async fn a_stream_that_is_swallowed_is_given_up_and_the_poll_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn new_keys_are_known_as_soon_as_they_are_told() {
     let real = Real::start();
-    let (verifier, _follower) = real.followed(Rules::of("tenure")).await;
+    let (verifier, _follower) = real.followed(VerifierConfig::of("tenure")).await;
     pause(Duration::from_millis(500));
     let (session, old) = real.minted("agent-7");
     let body = json!({ "which": "access", "retire": "now" });

@@ -5,7 +5,7 @@ use std::{sync::mpsc, thread, time::Duration};
 use serde_json::{Value, json};
 use tenure::{
     clock::{pause, stopwatch},
-    verify::{Connection, Follower, Introspection, Rejection, Rules, Verifier},
+    verify::{Connection, Follower, Introspection, Rejection, Verifier, VerifierConfig},
 };
 
 use crate::{
@@ -49,7 +49,7 @@ impl Real {
     }
 
     /// A verifier that has heard it.
-    pub(crate) async fn followed(&self, rules: Rules) -> (Verifier, Follower) {
+    pub(crate) async fn followed(&self, rules: VerifierConfig) -> (Verifier, Follower) {
         let verifier = Verifier::new(rules).unwrap();
         let follower = verifier.follow(self.connection());
         tokio::time::timeout(PATIENCE, verifier.ready()).await.expect("it gets ready");
@@ -110,7 +110,7 @@ async fn a_killed_authority_makes_everything_refused_at_the_bound_and_recovers_w
     let mut real = Real::start();
     let (_, token) = real.minted("agent-7");
     let (other, of_other) = real.minted("agent-8");
-    let (verifier, _follower) = real.followed(Rules::of("tenure")).await;
+    let (verifier, _follower) = real.followed(VerifierConfig::of("tenure")).await;
     assert_eq!((said(&verifier, &token), said(&verifier, &of_other)), (Ok(()), Ok(())));
 
     let before = stopwatch();
@@ -181,7 +181,7 @@ async fn access_tokens_from_before_a_suspension_are_refused_and_later_ones_are_g
 async fn a_verifier_whose_key_is_revoked_hears_no_more_and_refuses_everything() {
     let real = Real::start();
     let (_, token) = real.minted("agent-7");
-    let rules = Rules { staleness_bound: Duration::from_millis(500), ..hurried() };
+    let rules = VerifierConfig { staleness_bound: Duration::from_millis(500), ..hurried() };
     let (verifier, _follower) = real.followed(rules).await;
     let path = format!("/v1/credentials/{}", real.key_id);
     real.server.delete(&path).bearer(&real.server.admin).send().expect(200);
@@ -202,7 +202,7 @@ async fn a_token_for_another_service_or_of_another_authority_is_refused() {
     for (verifier, token) in [(&orders, &for_payments), (&orders, &for_nobody), (&anyone, &for_orders)] {
         assert_eq!(said(verifier, token), Err(Rejection::WrongAudience));
     }
-    let elsewhere = Rules { poll: hurried().poll, ..Rules::of("https://tenure.example") };
+    let elsewhere = VerifierConfig { poll: hurried().poll, ..VerifierConfig::of("https://tenure.example") };
     let (elsewhere, _elsewhere) = real.followed(elsewhere).await;
     assert_eq!(said(&elsewhere, &for_nobody), Err(Rejection::WrongIssuer));
     let (stranger, _stranger) = Real::start().followed(hurried()).await;
@@ -214,7 +214,7 @@ async fn the_issuer_is_the_public_address_where_there_is_one() {
     let real = Real::standing_still(&["server.public_url=https://tenure.example"]);
     let (_, token) = real.minted("agent-7");
     let (verifier, _follower) =
-        real.followed(Rules { issuer: "https://tenure.example".into(), ..hurried() }).await;
+        real.followed(VerifierConfig { issuer: "https://tenure.example".into(), ..hurried() }).await;
     assert_eq!(said(&verifier, &token), Ok(()));
 }
 

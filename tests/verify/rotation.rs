@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tenure::{
     clock::pause,
-    verify::{Rejection, Rules},
+    verify::{Rejection, VerifierConfig},
 };
 
 use crate::{
@@ -43,7 +43,11 @@ async fn with_an_overlap_old_tokens_go_on_and_new_ones_pass_and_retired_now_neit
 async fn no_request_fails_because_a_key_is_new() {
     let real = Real::start();
     let (session, _) = real.minted("agent-7");
-    let rules = Rules { poll: Duration::from_secs(30), staleness_bound: Duration::from_mins(2), ..hurried() };
+    let rules = VerifierConfig {
+        poll: Duration::from_secs(30),
+        staleness_bound: Duration::from_mins(2),
+        ..hurried()
+    };
     let (verifier, _follower) = real.followed(rules).await;
     rotate(&real, "now");
     let new = real.mint(&session, &json!({}));

@@ -20,7 +20,7 @@ use tenure_core::{
 
 /// A story so far.
 #[derive(Clone, Debug)]
-pub struct Teller {
+pub struct Narrator {
     session: SessionId,
     subject: Option<SubjectId>,
     chapters: Vec<Chapter>,
@@ -99,7 +99,7 @@ pub struct Story {
     pub next: Vec<String>,
 }
 
-impl Teller {
+impl Narrator {
     /// Of this session.
     pub const fn of(session: SessionId) -> Self {
         let live = Live { reason: None, last_seen_at: None };

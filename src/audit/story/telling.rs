@@ -15,7 +15,7 @@ use tenure_core::{
         SubjectSuspended, SystemEvent, Trigger, UsageRecorded,
     },
     keys::Retire,
-    record::{ActorKind, RecordedAs},
+    record::{ActorKind, EventMeta},
     session::Session,
     state::State,
     subject::Subject,
@@ -242,7 +242,7 @@ const fn trigger(trigger: Trigger) -> &'static str {
 }
 
 fn is_selected(event: &SelectionRevoked, subject: &Subject, session: &Session, step: Step<'_>) -> bool {
-    let recorded = RecordedAs { position: step.position, at: step.stored.commit.recorded_at };
+    let recorded = EventMeta { position: step.position, at: step.stored.commit.recorded_at };
     end_of(&[Bulk::of(event, recorded)], subject, session).is_some()
 }
 

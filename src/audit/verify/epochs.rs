@@ -7,8 +7,8 @@ use std::io::BufRead;
 
 use serde::Serialize;
 
-use super::{Check, Fault, Lines, Take, Trust, Verdict, at_header, other_key, trusted_key};
-use crate::{checkpoint::SignedHead, export::Begin, key::VerifierKey, range::Range};
+use super::{Check, ExportLines, Fault, Take, Trust, Verdict, at_header, other_key, trusted_key};
+use crate::{checkpoint::SignedHead, compact_range::Range, export::Begin, key::VerifierKey};
 use tenure_core::{Event, SystemEvent};
 use tenure_log::StoredCommit;
 
@@ -32,7 +32,7 @@ pub fn verify_through_epochs(
     trust: Trust<'_>,
     take: &mut Take<'_>,
 ) -> Result<Option<(Verdict, Option<Fork>)>, Fault> {
-    let mut lines = Lines { input, line: Vec::new() };
+    let mut lines = ExportLines { input, line: Vec::new() };
     let begin = match lines.next()? {
         Some(line) => Begin::read(line).map_err(at_header)?,
         None => return Err(at_header("is missing: the file is empty".into())),

@@ -3,8 +3,8 @@
 use tenure_core::{
     Actor, Commit, Event, Generation, Mode, Policy, Seconds, SessionId, SubjectEvent, Timestamp,
     command::{
-        AskedTerms, Command, CreateSession, EndContested, EraseSubject, RecordUsage, RefreshSession,
-        RegisterSubject, RenewSession, ResumeSubject, RevokeSession, RevokeSessions, Revoker, SuspendSubject,
+        Command, CreateSession, EndContested, EraseSubject, RecordUsage, RefreshSession, RegisterSubject,
+        RenewSession, RequestedTerms, ResumeSubject, RevokeSession, RevokeSessions, Revoker, SuspendSubject,
         Suspender,
     },
     event::{
@@ -13,7 +13,7 @@ use tenure_core::{
     },
     observed::Observed,
     policy::OnReuse,
-    session::{Once, Session, SharedSession},
+    session::{OneTimeFact, Session, SharedSession},
     subject::Subject,
 };
 
@@ -27,7 +27,7 @@ pub(super) enum Request {
     /// As it was, whatever the state.
     Same(Command),
     /// A renewal: with the newest token that the holder has in that state, or with an older one.
-    Renewal { command: RenewSession, token: Shown, is_presented: bool },
+    Renewal { command: RenewSession, token: ShownToken, is_presented: bool },
     /// The newer token of a contested session was shown: it ends where it is contested.
     BothShown(SessionId),
     /// A refresh by the newest token.
@@ -40,7 +40,7 @@ pub(super) enum Request {
 
 /// Which token was shown.
 #[derive(Clone, Copy)]
-pub(super) enum Shown {
+pub(super) enum ShownToken {
     /// The newest.
     Newest,
     /// The one that the latest renewal had replaced.
@@ -60,11 +60,11 @@ impl Request {
             Self::Renewal { command, token, is_presented } => {
                 let current = subject.session(command.session_id)?.generation;
                 let generation = match token {
-                    Shown::Newest => current,
-                    Shown::Replaced if current > Generation::FIRST => Generation(current.0 - 1),
-                    Shown::Older if current.0 > 2 => Generation(current.0 - 2),
+                    ShownToken::Newest => current,
+                    ShownToken::Replaced if current > Generation::FIRST => Generation(current.0 - 1),
+                    ShownToken::Older if current.0 > 2 => Generation(current.0 - 2),
                     // No renewal has replaced one, so it was another that is not good.
-                    Shown::Replaced | Shown::Older | Shown::Harmless => current.next(),
+                    ShownToken::Replaced | ShownToken::Older | ShownToken::Harmless => current.next(),
                 };
                 observed.is_presented = *is_presented;
                 Command::RenewSession(RenewSession { generation, ..*command })
@@ -171,7 +171,7 @@ fn create(event: &SessionCreated, policy: Option<&Policy>, at: Timestamp) -> Req
     let terms = event.terms;
     Request::Same(Command::CreateSession(CreateSession {
         session_id: event.session_id,
-        terms: AskedTerms {
+        terms: RequestedTerms {
             ttl: asked(terms.ttl, policy.map(|policy| policy.ttl)),
             max_renewals: asked(terms.max_renewals, policy.map(|policy| policy.max_renewals)),
             absolute_lifetime: asked(terms.absolute_lifetime, policy.map(|policy| policy.absolute_lifetime)),
@@ -209,7 +209,11 @@ fn jitter(start: Timestamp, renew_at: Option<Timestamp>, ttl: Seconds) -> u16 {
 fn renewal(event: &SessionRenewed, subject: &Subject, at: Timestamp) -> Request {
     let ttl = subject.session(event.session_id).map_or(Seconds(1), |session| session.terms.ttl);
     let jitter = jitter(at, event.renew_at, ttl);
-    shown(event.session_id, Shown::Newest, RenewSession { key_digest: event.key_digest, jitter, ..NOTHING })
+    shown(
+        event.session_id,
+        ShownToken::Newest,
+        RenewSession { key_digest: event.key_digest, jitter, ..NOTHING },
+    )
 }
 
 /// `session` is as it was before.
@@ -228,9 +232,9 @@ fn refused(
             let in_grace = is_in_grace(session, policy, commit.recorded_at);
             let revokes = policy.is_some_and(|policy| session.on_reuse(policy) == OnReuse::Revoke);
             let token = match (event.contested || was_ended, in_grace) {
-                (true, true) => Shown::Older,
-                (false, false) if revokes => Shown::Harmless,
-                (true, false) | (false, _) => Shown::Replaced,
+                (true, true) => ShownToken::Older,
+                (false, false) if revokes => ShownToken::Harmless,
+                (true, false) | (false, _) => ShownToken::Replaced,
             };
             Some(Request::Renewal { command: of(id), token, is_presented: was_ended })
         }
@@ -241,7 +245,7 @@ fn refused(
             | RejectionCode::RenewalLimitReached
             | RejectionCode::SessionAbsoluteLifetimeExceeded
             | RejectionCode::RenewalTooEarly,
-        ) => Some(shown(id, Shown::Newest, NOTHING)),
+        ) => Some(shown(id, ShownToken::Newest, NOTHING)),
     }
 }
 
@@ -271,7 +275,7 @@ fn ended(event: &SessionRevoked, session: Option<&SharedSession>, commit: &Commi
                 .events
                 .iter()
                 .any(|event| matches!(event, Event::Subject(SubjectEvent::RenewalRejected(_))));
-            let was_contested = session.is_some_and(|session| session.said.contains(Once::Contested));
+            let was_contested = session.is_some_and(|session| session.said.contains(OneTimeFact::Contested));
             let request = if was_contested { Request::BothShown(id) } else { reused(id) };
             (!is_told).then_some(request)
         }
@@ -297,13 +301,13 @@ fn is_end_for_reuse(event: &Event) -> bool {
     matches!(event, Event::Subject(SubjectEvent::SessionRevoked(event)) if event.trigger == Trigger::TokenReuse)
 }
 
-const fn shown(session_id: SessionId, token: Shown, command: RenewSession) -> Request {
+const fn shown(session_id: SessionId, token: ShownToken, command: RenewSession) -> Request {
     Request::Renewal { command: RenewSession { session_id, ..command }, token, is_presented: false }
 }
 
 /// A renewal by a token whose successor was presented.
 const fn reused(session_id: SessionId) -> Request {
-    Request::Renewal { command: of(session_id), token: Shown::Replaced, is_presented: true }
+    Request::Renewal { command: of(session_id), token: ShownToken::Replaced, is_presented: true }
 }
 
 const fn of(session_id: SessionId) -> RenewSession {

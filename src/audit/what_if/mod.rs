@@ -20,7 +20,7 @@ use tenure_core::{
     bulk::{self, Bulk},
     decide::decide,
     evolve::IllegalEvent,
-    record::RecordedAs,
+    record::EventMeta,
     refusal::Refused,
     state::State,
     subject::Subject,
@@ -262,7 +262,7 @@ fn bulks(stored: &StoredCommit) -> Vec<Bulk> {
     let events = stored.positions().zip(&stored.commit.events);
     let bulk = |(position, event): (Position, &Event)| {
         let Event::System(SystemEvent::SelectionRevoked(event)) = event else { return None };
-        Some(Bulk::of(event, RecordedAs { position, at }))
+        Some(Bulk::of(event, EventMeta { position, at }))
     };
     events.filter_map(bulk).collect()
 }

@@ -3,7 +3,7 @@
 use tenure_core::{
     Position, SessionId, Timestamp,
     event::{Event, RejectionCause, SubjectEvent, Trigger},
-    session::{Once, Session},
+    session::{OneTimeFact, Session},
     subject::Subject,
 };
 use tenure_log::StoredCommit;
@@ -44,7 +44,7 @@ pub(super) fn differing(
 /// one of them bites that the histories part.
 fn is_same(real: &Session, other: &Session) -> bool {
     let ended = |session: &Session| session.revocation.as_ref().map(|revocation| revocation.trigger);
-    let expired = |session: &Session| session.said.contains(Once::Expired).then(|| session.ends_at());
+    let expired = |session: &Session| session.said.contains(OneTimeFact::Expired).then(|| session.ends_at());
     real.generation == other.generation
         && real.refused == other.refused
         && real.usage() == other.usage()

@@ -20,7 +20,7 @@ use crate::cli::{
     failure::{Exit, Failure},
     moments::{Moment, moment},
 };
-use tenure_audit::replay::{Replay, Until};
+use tenure_audit::replay::{Replay, ReplayEnd};
 use tenure_core::{Amount, Timestamp, budget::Use};
 
 /// Was it entitled? The first line says yes or no, and the exit code too: 0 for yes, 3 for no. The story is below it.
@@ -107,11 +107,13 @@ impl Ask {
         Ok(if answer.is_yes { Exit::Ok } else { Exit::Refused } as u8)
     }
 
-    fn until(&self, global: &Global) -> Result<Until, Failure> {
+    fn until(&self, global: &Global) -> Result<ReplayEnd, Failure> {
         Ok(match self.at {
-            Some(at) => Until::Time(self.source.past(global, at)?),
-            None if self.source.is_server() => now::of_server(global)?.map_or(Until::End, Until::Time),
-            None => Until::End,
+            Some(at) => ReplayEnd::Time(self.source.past(global, at)?),
+            None if self.source.is_server() => {
+                now::of_server(global)?.map_or(ReplayEnd::End, ReplayEnd::Time)
+            }
+            None => ReplayEnd::End,
         })
     }
 

@@ -9,7 +9,7 @@ use super::{known::Known, source::Source, stopped::damaged};
 use crate::cli::{ambient, context::Global, failure::Failure, output::Column};
 use tenure_audit::{
     diff::differences,
-    replay::{Replay, Until},
+    replay::{Replay, ReplayEnd},
 };
 use tenure_core::Position;
 
@@ -46,7 +46,7 @@ impl Diff {
             return Err(Failure::Usage(why));
         }
         let mut replays =
-            [self.earlier, self.later].map(|position| Replay::new(Until::Position(Position(position))));
+            [self.earlier, self.later].map(|position| Replay::new(ReplayEnd::Position(Position(position))));
         let mut illegal = None;
         let ending = self.source.read(global, &self.known.read()?, &mut |stored| {
             let mut wanted = ControlFlow::Break(());

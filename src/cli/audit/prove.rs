@@ -20,8 +20,8 @@ use crate::cli::{
 };
 use tenure_audit::{
     SignedHead, VerifierKey,
+    compact_range::Range,
     proof::{NodeHash, inclusion_parts, verify_consistency, verify_inclusion},
-    range::Range,
 };
 use tenure_core::Position;
 use tenure_log::{RecordHash, StoredCommit, tree::leaf};

@@ -15,7 +15,7 @@ use crate::cli::{
     moments::{Moment, moment},
     output::{Column, Format, Onward, Output},
 };
-use tenure_audit::replay::{self, Until, sessions};
+use tenure_audit::replay::{self, ReplayEnd, sessions};
 use tenure_core::{Position, evolve::IllegalEvent, session::Status, state::State};
 use tenure_log::StoredCommit;
 
@@ -113,14 +113,14 @@ impl Replay {
     }
 
     /// A live server is judged at its own now, and not at its last event, which may be hours old.
-    fn until(&self, global: &Global) -> Result<Until, Failure> {
+    fn until(&self, global: &Global) -> Result<ReplayEnd, Failure> {
         Ok(match (self.at, self.position) {
-            (Some(at), _) => Until::Time(self.source.past(global, at)?),
-            (None, Some(position)) => Until::Position(Position(position)),
+            (Some(at), _) => ReplayEnd::Time(self.source.past(global, at)?),
+            (None, Some(position)) => ReplayEnd::Position(Position(position)),
             (None, None) if self.source.is_server() && !self.step => {
-                now::of_server(global)?.map_or(Until::End, Until::Time)
+                now::of_server(global)?.map_or(ReplayEnd::End, ReplayEnd::Time)
             }
-            (None, None) => Until::End,
+            (None, None) => ReplayEnd::End,
         })
     }
 

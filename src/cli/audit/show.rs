@@ -12,8 +12,8 @@ use crate::cli::{
     moments::{Moment, moment},
 };
 use tenure_audit::{
-    replay::{Replay, Until},
-    story::{Chapter, Live, Story, Teller},
+    replay::{Replay, ReplayEnd},
+    story::{Chapter, Live, Narrator, Story},
 };
 use tenure_core::{Position, SessionId, Timestamp};
 
@@ -47,7 +47,7 @@ impl Show {
         let id: SessionId = self.session.parse().map_err(|_| missing())?;
         let live = if self.source.is_server() { now::session(global, &self.session)? } else { None };
         let mut replay = Replay::new(self.until(global, live.as_ref())?);
-        let mut teller = Teller::of(id);
+        let mut teller = Narrator::of(id);
         teller.know(live.as_ref().map(known).unwrap_or_default());
         let mut illegal = None;
         let ending = self.source.read(global, &self.known.read()?, &mut |stored| {
@@ -72,11 +72,11 @@ impl Show {
     }
 
     /// A live server is judged at its own now, and not at its last event, which may be hours old.
-    fn until(&self, global: &Global, live: Option<&Value>) -> Result<Until, Failure> {
+    fn until(&self, global: &Global, live: Option<&Value>) -> Result<ReplayEnd, Failure> {
         Ok(match (self.at, self.position) {
-            (Some(at), _) => Until::Time(self.source.past(global, at)?),
-            (None, Some(position)) => Until::Position(Position(position)),
-            (None, None) => live.and_then(now::of).map_or(Until::End, Until::Time),
+            (Some(at), _) => ReplayEnd::Time(self.source.past(global, at)?),
+            (None, Some(position)) => ReplayEnd::Position(Position(position)),
+            (None, None) => live.and_then(now::of).map_or(ReplayEnd::End, ReplayEnd::Time),
         })
     }
 }

@@ -22,7 +22,7 @@ use crate::cli::{
 };
 use tenure_audit::{
     HeadKey, SignedHead, VerifierKey,
-    known::heads_in,
+    trusted_heads::heads_in,
     verify::{Fault, LogCheck, Place, Unproved},
 };
 use tenure_core::Position;

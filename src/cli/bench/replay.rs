@@ -12,9 +12,9 @@ use super::{
 use crate::cli::{context::Global, failure::Failure};
 use tenure_audit::{
     HeadKey, SignedHead,
+    compact_range::Range,
     export::{End, ExportWriter},
-    range::Range,
-    replay::{Replay as Folding, Until},
+    replay::{Replay as Folding, ReplayEnd},
     verify::{Trust, verify},
 };
 use tenure_core::{
@@ -57,7 +57,7 @@ impl Replay {
         let mut folded = Series::new("verify and fold the state", 1);
         for _ in 0..self.rounds {
             self.round(&bytes, &key, &mut verified, &mut |_| ControlFlow::Continue(()))?;
-            let mut folding = Folding::new(Until::End);
+            let mut folding = Folding::new(ReplayEnd::End);
             self.round(&bytes, &key, &mut folded, &mut |stored| {
                 folding.add(&stored).unwrap_or(ControlFlow::Break(()))
             })?;

@@ -15,7 +15,7 @@ use super::{
 use crate::cli::{context::Global, failure::Failure, output::Column};
 use tenure_core::{Actor, session::TokenFault};
 use tenure_protocol::clock::stopwatch;
-use tenure_server::authority::{AskedBulk, Authority, Context, Inactive, Selection};
+use tenure_server::authority::{AskedBulk, Authority, Context, InactiveToken, Selection};
 use tenure_server::tokens::SessionToken;
 
 /// Arguments of `tenure bench revoke-all`.
@@ -111,7 +111,7 @@ fn judge(authority: &Authority, tokens: &[SessionToken]) -> Result<Duration, Fai
     let begun = stopwatch();
     for token in tokens {
         match authority.introspect(token.expose()) {
-            Err(Inactive::Fault(TokenFault::Revoked(_), _)) => {}
+            Err(InactiveToken::Fault(TokenFault::Revoked(_), _)) => {}
             other => return Err(failed(format!("an ended session is judged {other:?}"))),
         }
     }

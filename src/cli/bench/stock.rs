@@ -11,7 +11,7 @@ use tenure_log::StoredCommit;
 use tenure_protocol::clock::{Clock, SystemClock, TestClock};
 use tenure_protocol::entropy::OsEntropy;
 use tenure_server::authority::{
-    Authority, Context, IdempotencyTable, Issuing, Live, NewSession, Parts, Room, Secrets,
+    Authority, Context, Dependencies, IdempotencyTable, Issuing, Live, NewSession, Room, Secrets,
 };
 use tenure_server::node::{Node, Options};
 use tenure_server::personal_data::SubjectKeys;
@@ -69,7 +69,7 @@ impl InMemory {
         let keyring = Keyring::open(&keys, &Keys::default(), Timestamp::ZERO, &OsEntropy).map_err(failed)?;
         let clock = Arc::new(TestClock::new(SystemClock::new().now()));
         let projections = Arc::new(Projections::default());
-        let authority = Authority::start(Parts {
+        let authority = Authority::start(Dependencies {
             log: Arc::new(ForgetfulLog::new()),
             state: State::default(),
             idempotency: IdempotencyTable::new(Seconds(600), 1),

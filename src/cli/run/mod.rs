@@ -23,7 +23,7 @@ use super::{
     session::Terms,
     session_file,
 };
-use tenure_client::{End, Error, Grant, Holder, InUse, Options, RevokedSession, SessionFile, State};
+use tenure_client::{End, Error, Grant, InUse, Options, RevokedSession, SessionFile, SessionHandle, State};
 use tenure_core::{Seconds, SubjectId};
 use tenure_http_client::outbound::Plaintext;
 
@@ -155,7 +155,7 @@ impl Run {
     }
 
     /// The session in the file, or a new one in it.
-    async fn hold(&self, cli: &Context, named: Named<'_>) -> Result<Holder, Failure> {
+    async fn hold(&self, cli: &Context, named: Named<'_>) -> Result<SessionHandle, Failure> {
         let file = SessionFile::at(&self.session_file);
         if !file.path().exists() {
             let subject = self.subject.as_ref().ok_or_else(|| {
@@ -203,10 +203,10 @@ impl Run {
         self.terms.as_ref()?.device()
     }
 
-    fn open(&self, named: Named<'_>, file: &SessionFile) -> Result<Holder, Failure> {
+    fn open(&self, named: Named<'_>, file: &SessionFile) -> Result<SessionHandle, Failure> {
         let client = session_file::client(named, file)?.with_patience(PATIENCE);
         let options = Options { check_every: Some(Duration::from_secs(self.check.0.max(1).into())) };
-        Ok(Holder::open_with(client, file.path(), options)?)
+        Ok(SessionHandle::open_with(client, file.path(), options)?)
     }
 
     /// Creates a session in the file, unless somebody else did while this waited for the lock.
@@ -228,7 +228,7 @@ impl Run {
         Ok(())
     }
 
-    fn command_with(&self, holder: &Holder, named: Named<'_>) -> Command {
+    fn command_with(&self, holder: &SessionHandle, named: Named<'_>) -> Command {
         let grant = holder.grant();
         let path = SessionFile::at(&self.session_file);
         tenure_server::process::give_back();
@@ -250,7 +250,7 @@ impl Run {
     async fn until_the_end(
         &self,
         output: Output,
-        holder: &Holder,
+        holder: &SessionHandle,
         child: &mut Child,
         signals: &mut Signals,
     ) -> Option<End> {
@@ -285,7 +285,13 @@ impl Run {
 
     /// Ends the session, if that is wanted and no other run uses it; the file then holds nothing of use. Gives the veto
     /// that had ended it before.
-    async fn farewell(&self, cli: &Context, holder: &Holder, in_use: &InUse, reason: &str) -> Option<Veto> {
+    async fn farewell(
+        &self,
+        cli: &Context,
+        holder: &SessionHandle,
+        in_use: &InUse,
+        reason: &str,
+    ) -> Option<Veto> {
         if self.keep {
             return None;
         }
@@ -336,7 +342,7 @@ impl Run {
 
 /// Ends the session, unless its subject is suspended: that allows its end, and a command that ended because of it would
 /// leave nothing to go on with.
-async fn part(holder: &Holder, reason: &str) -> Result<RevokedSession, Error> {
+async fn part(holder: &SessionHandle, reason: &str) -> Result<RevokedSession, Error> {
     match holder.session().await {
         Err(error) if veto::is_suspension(&error) => Err(error),
         Ok(_) | Err(_) => holder.revoke(Some(reason)).await,
@@ -349,7 +355,7 @@ fn veto_told_by(cli: &Context, grant: &Grant, error: Error) -> Option<Veto> {
     veto::of_end(cli, grant, &End::Refused(problem))
 }
 
-fn has_ended(holder: &Holder) -> bool {
+fn has_ended(holder: &SessionHandle) -> bool {
     matches!(*holder.state().borrow(), State::Ended(_))
 }
 

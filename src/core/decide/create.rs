@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use crate::{
     Digest16, Mode, Policy, SessionId, SubjectEvent, Timestamp,
-    command::{AskedTerms, CreateSession},
+    command::{CreateSession, RequestedTerms},
     event::{Profile, SessionCreated, SessionRevoked, SessionsRevoked, SubjectRegistered, Terms, Trigger},
     policy::{IDLE_TIMEOUT, OnLimit, REJECT_WINDOW, SHORTEST_TTL},
     refusal::{FieldError, Refusal},
@@ -58,7 +58,7 @@ pub(super) fn create(
 ///
 /// # Errors
 /// Every field that is out of its range.
-pub fn check_terms(policy: &Policy, asked: AskedTerms) -> Result<Terms, Refusal> {
+pub fn check_terms(policy: &Policy, asked: RequestedTerms) -> Result<Terms, Refusal> {
     granted(policy, asked).map_err(Refusal::Invalid)
 }
 
@@ -127,13 +127,13 @@ const fn evicted(session_id: SessionId) -> SubjectEvent {
 }
 
 /// The terms that are granted: what was asked, within the ranges of the contract and the caps of the policy.
-fn granted(policy: &Policy, asked: AskedTerms) -> Result<Terms, Vec<FieldError>> {
+fn granted(policy: &Policy, asked: RequestedTerms) -> Result<Terms, Vec<FieldError>> {
     let faults = policy.faults_of(asked, |_| true);
     if faults.is_empty() { Ok(terms(policy, asked)) } else { Err(faults) }
 }
 
 /// What was asked, completed by the policy.
-fn terms(policy: &Policy, asked: AskedTerms) -> Terms {
+fn terms(policy: &Policy, asked: RequestedTerms) -> Terms {
     let usual = match asked.mode {
         Mode::Fixed => policy.max_renewals,
         Mode::Sliding => 0,
@@ -153,7 +153,7 @@ fn terms(policy: &Policy, asked: AskedTerms) -> Terms {
 impl Policy {
     /// What is wrong with the terms that are asked for. Of a field that could not be read (`is_read` says which could)
     /// nothing is said, nor how another one stands to it.
-    pub fn faults_of(&self, asked: AskedTerms, is_read: impl Fn(&str) -> bool) -> Vec<FieldError> {
+    pub fn faults_of(&self, asked: RequestedTerms, is_read: impl Fn(&str) -> bool) -> Vec<FieldError> {
         let terms = terms(self, asked);
         let mut faults = Vec::new();
         let mut check = |field: &str, value: u32, range: RangeInclusive<u32>| {
@@ -181,7 +181,7 @@ impl Policy {
     }
 
     /// A session may only ask for less than the global lifetime, and for at least one period of its own.
-    fn fault_of_lifetime(&self, asked: AskedTerms, terms: Terms, compares: bool) -> Option<FieldError> {
+    fn fault_of_lifetime(&self, asked: RequestedTerms, terms: Terms, compares: bool) -> Option<FieldError> {
         let (absolute, most) = (terms.absolute_lifetime, self.absolute_lifetime);
         if absolute > most {
             let message = format!("must be at most {}, the authority's own limit", most.0);

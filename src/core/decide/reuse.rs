@@ -11,7 +11,7 @@ use crate::{
     observed::Observed,
     policy::OnReuse,
     refusal::{Refusal, Refused},
-    session::{Once, Session},
+    session::{OneTimeFact, Session},
     subject::Subject,
 };
 
@@ -58,7 +58,7 @@ fn grace_over(policy: &Policy, session: &Session) -> Option<Timestamp> {
 
 /// Recorded once in the life of a session, also where such a refusal is recorded that contested nothing.
 fn contested(session: &Session) -> Vec<SubjectEvent> {
-    if session.said.contains(Once::Contested) {
+    if session.said.contains(OneTimeFact::Contested) {
         return vec![];
     }
     vec![SubjectEvent::RenewalRejected(RenewalRejected {

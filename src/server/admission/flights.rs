@@ -10,7 +10,7 @@ use hashbrown::DefaultHashBuilder;
 
 use crate::config::Fraction;
 
-use super::{Class, Full, Share, Who, Whole};
+use super::{Class, Full, Share, ShareOwner, Whole};
 
 /// So many are in flight at once at most. Changes and reads fill four fifths of it, which are as many as wait for the
 /// sequencer at most: beyond that they would be refused there.
@@ -24,7 +24,7 @@ pub(crate) struct Flights {
     /// What changes and reads may fill; the rest is kept for checks and ends.
     ordinary: usize,
     share: u32,
-    by_class: [Padded; Class::ALL.len()],
+    by_class: [PaddedCounter; Class::ALL.len()],
     by_caller: Box<[AtomicU32]>,
     hasher: DefaultHashBuilder,
     by_share: AtomicU64,
@@ -34,7 +34,7 @@ pub(crate) struct Flights {
 /// A number with a cache line of its own: every request writes one of them.
 #[derive(Default)]
 #[repr(align(64))]
-struct Padded(AtomicUsize);
+struct PaddedCounter(AtomicUsize);
 
 /// A request in flight, until it is dropped.
 pub(crate) struct Flight<'a> {
@@ -68,7 +68,12 @@ impl Flights {
     }
 
     /// Lets a request in. An exempt caller is counted, and refused by the whole alone.
-    pub(crate) fn begin(&self, class: Class, who: Option<Who>, is_exempt: bool) -> Result<Flight<'_>, Full> {
+    pub(crate) fn begin(
+        &self,
+        class: Class,
+        who: Option<ShareOwner>,
+        is_exempt: bool,
+    ) -> Result<Flight<'_>, Full> {
         let class_taken = &self.by_class[class as usize].0;
         class_taken.fetch_add(1, Relaxed);
         // From here on it is dropped when it is refused, and thereby not counted.
@@ -125,14 +130,14 @@ mod tests {
     use super::*;
     use tenure_core::CredentialId;
 
-    const A: Option<Who> = Some(Who::Key(CredentialId::from_bytes([1; 16])));
-    const B: Option<Who> = Some(Who::Key(CredentialId::from_bytes([2; 16])));
+    const A: Option<ShareOwner> = Some(ShareOwner::Key(CredentialId::from_bytes([1; 16])));
+    const B: Option<ShareOwner> = Some(ShareOwner::Key(CredentialId::from_bytes([2; 16])));
 
     fn flights() -> Flights {
         Flights::new(100, "0.25".parse().unwrap())
     }
 
-    fn taken(flights: &Flights, class: Class, who: Option<Who>, tries: usize) -> Vec<Flight<'_>> {
+    fn taken(flights: &Flights, class: Class, who: Option<ShareOwner>, tries: usize) -> Vec<Flight<'_>> {
         (0..tries).filter_map(|_| flights.begin(class, who, false).ok()).collect()
     }
 

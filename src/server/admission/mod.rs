@@ -26,13 +26,13 @@ use self::bucket::Buckets;
 pub(crate) use self::{
     class::Class,
     flights::{Flight, Flights},
-    places::{Places, Seat, Standing, network},
+    places::{ConnectionPlaces, ConnectionSeat, ConnectionState, network},
     streams::{Stream, Streams},
 };
 
 /// Whose share something is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Who {
+pub(crate) enum ShareOwner {
     /// An API key's.
     Key(CredentialId),
     /// A session's, whichever token of it is shown.
@@ -105,10 +105,10 @@ pub struct Limits {
 
 /// The one layer before the routes.
 pub(crate) struct Admission {
-    pub(crate) places: Arc<Places>,
+    pub(crate) places: Arc<ConnectionPlaces>,
     pub(crate) flights: Flights,
     pub(crate) streams: Arc<Streams>,
-    appends: Buckets<Who>,
+    appends: Buckets<ShareOwner>,
     usage: Buckets<SessionId>,
     begun: Instant,
     refused_appends: AtomicU64,
@@ -119,7 +119,7 @@ impl Admission {
     pub(crate) fn new(limits: Limits) -> Self {
         let Limits { places, shares, usage, .. } = limits.clone();
         Self {
-            places: Places::new(limits),
+            places: ConnectionPlaces::new(limits),
             flights: Flights::new(places, shares.in_flight_per_credential),
             streams: Streams::new(shares.streams.of(places), shares.streams_per_credential),
             appends: Buckets::new(shares.appends_per_second, shares.appends_per_second),
@@ -132,7 +132,7 @@ impl Admission {
 
     /// Counts a request that may append something. Beyond the rate it is refused while the service is busy; for how many
     /// seconds is told.
-    pub(crate) fn append(&self, who: Who) -> Result<(), u32> {
+    pub(crate) fn append(&self, who: ShareOwner) -> Result<(), u32> {
         let taken = self.appends.take(who, self.nanos());
         taken.or_else(|wait| {
             if self.flights.is_half_taken() { Err(refused(&self.refused_appends, wait)) } else { Ok(()) }

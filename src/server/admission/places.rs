@@ -34,7 +34,7 @@ const SEARCH_MILLIS: u64 = 20;
 const RECHECK: Duration = Duration::from_millis(50);
 
 /// All places.
-pub(crate) struct Places {
+pub(crate) struct ConnectionPlaces {
     limits: Limits,
     share: usize,
     begun: Instant,
@@ -49,14 +49,14 @@ pub(crate) struct Places {
 #[derive(Default)]
 struct Seats {
     next: u64,
-    by_number: HashMap<u64, Arc<Seat>>,
+    by_number: HashMap<u64, Arc<ConnectionSeat>>,
     /// Connections without a good credential, by address.
     unproven: HashMap<IpAddr, usize>,
 }
 
 /// What the connection in a place does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum ConnectionState {
     /// It waits for the head of a request.
     Head,
     /// It waits for the next request.
@@ -68,8 +68,8 @@ pub(crate) enum Standing {
 }
 
 /// The place of one connection.
-pub(crate) struct Seat {
-    places: Arc<Places>,
+pub(crate) struct ConnectionSeat {
+    places: Arc<ConnectionPlaces>,
     /// Whose share it is of; none for those that have none.
     counted: Option<IpAddr>,
     is_unproven: AtomicBool,
@@ -80,12 +80,12 @@ pub(crate) struct Seat {
 }
 
 /// A place that is taken, until it is dropped.
-pub(crate) struct Occupied {
-    seat: Arc<Seat>,
+pub(crate) struct OccupiedPlace {
+    seat: Arc<ConnectionSeat>,
     number: u64,
 }
 
-impl Places {
+impl ConnectionPlaces {
     pub(super) fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
             share: limits.shares.connections_per_address.of(limits.places),
@@ -101,7 +101,7 @@ impl Places {
     }
 
     /// Gives a connection from this address a place; none when the address has its share.
-    pub(crate) fn take(self: &Arc<Self>, peer: IpAddr) -> Option<Occupied> {
+    pub(crate) fn take(self: &Arc<Self>, peer: IpAddr) -> Option<OccupiedPlace> {
         let counted = self.counted(peer);
         let mut seats = self.occupied.lock();
         if let Some(address) = counted {
@@ -112,7 +112,7 @@ impl Places {
             }
             *own += 1;
         }
-        let seat = Arc::new(Seat {
+        let seat = Arc::new(ConnectionSeat {
             places: Arc::clone(self),
             counted,
             is_unproven: AtomicBool::new(true),
@@ -120,14 +120,14 @@ impl Places {
             gives_way: AtomicBool::new(false),
             reader: AtomicWaker::new(),
         });
-        seat.stands(Standing::Head, stopwatch());
+        seat.stands(ConnectionState::Head, stopwatch());
         let number = seats.next;
         seats.next += 1;
         seats.by_number.insert(number, Arc::clone(&seat));
         self.taken.fetch_add(1, Relaxed);
         drop(seats);
         self.make_room();
-        Some(Occupied { seat, number })
+        Some(OccupiedPlace { seat, number })
     }
 
     /// Waits until there is a place.
@@ -165,10 +165,10 @@ impl Places {
         let mut resting = Vec::new();
         for seat in self.occupied.lock().by_number.values() {
             match seat.standing() {
-                (Standing::Head, since) if now >= since + HURRIED_MILLIS => self.give_way(seat),
-                (Standing::Blocked, since) if now >= since + BLOCKED_MILLIS => self.give_way(seat),
-                (Standing::Idle, since) => resting.push((since, Arc::clone(seat))),
-                (Standing::Head | Standing::Answered | Standing::Blocked, _) => {}
+                (ConnectionState::Head, since) if now >= since + HURRIED_MILLIS => self.give_way(seat),
+                (ConnectionState::Blocked, since) if now >= since + BLOCKED_MILLIS => self.give_way(seat),
+                (ConnectionState::Idle, since) => resting.push((since, Arc::clone(seat))),
+                (ConnectionState::Head | ConnectionState::Answered | ConnectionState::Blocked, _) => {}
             }
         }
         if resting.len() > wanted {
@@ -185,7 +185,7 @@ impl Places {
         is_time && self.searched.compare_exchange(last, now.max(1), Relaxed, Relaxed).is_ok()
     }
 
-    fn give_way(&self, seat: &Seat) {
+    fn give_way(&self, seat: &ConnectionSeat) {
         if !seat.gives_way.swap(true, Relaxed) {
             self.gave_way.fetch_add(1, Relaxed);
             seat.reader.wake();
@@ -227,7 +227,7 @@ impl Seats {
     }
 }
 
-impl Seat {
+impl ConnectionSeat {
     /// Whether no good credential was shown on the connection yet.
     pub(crate) fn is_unproven(&self) -> bool {
         self.is_unproven.load(Relaxed)
@@ -247,19 +247,19 @@ impl Seat {
     }
 
     /// Notes what the connection does, and since when. One that has begun to do something gives way no more.
-    pub(crate) fn stands(&self, standing: Standing, since: Instant) {
+    pub(crate) fn stands(&self, standing: ConnectionState, since: Instant) {
         let since = self.places.millis(since) << 2;
         self.standing.store(since | standing as u64, Relaxed);
         self.gives_way.store(false, Relaxed);
     }
 
-    fn standing(&self) -> (Standing, u64) {
+    fn standing(&self) -> (ConnectionState, u64) {
         let noted = self.standing.load(Relaxed);
         let standing = match noted & 3 {
-            0 => Standing::Head,
-            1 => Standing::Idle,
-            2 => Standing::Answered,
-            _ => Standing::Blocked,
+            0 => ConnectionState::Head,
+            1 => ConnectionState::Idle,
+            2 => ConnectionState::Answered,
+            _ => ConnectionState::Blocked,
         };
         (standing, noted >> 2)
     }
@@ -285,14 +285,14 @@ impl Seat {
     }
 }
 
-impl Occupied {
+impl OccupiedPlace {
     /// The place.
-    pub(crate) const fn seat(&self) -> &Arc<Seat> {
+    pub(crate) const fn seat(&self) -> &Arc<ConnectionSeat> {
         &self.seat
     }
 }
 
-impl Drop for Occupied {
+impl Drop for OccupiedPlace {
     fn drop(&mut self) {
         let places = &self.seat.places;
         let mut seats = places.occupied.lock();

@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{Full, Share, Who, Whole};
+use super::{Full, Share, ShareOwner, Whole};
 
 /// A session has so many; a further one ends the oldest, which most likely is one that its reader has lost.
 const PER_SESSION: usize = 4;
@@ -27,13 +27,13 @@ pub(crate) struct Streams {
 struct Open {
     next: u64,
     taken: usize,
-    by_reader: HashMap<Who, BTreeMap<u64, Arc<Notify>>>,
+    by_reader: HashMap<ShareOwner, BTreeMap<u64, Arc<Notify>>>,
 }
 
 /// An open stream, until it is dropped.
 pub(crate) struct Stream {
     streams: Arc<Streams>,
-    who: Who,
+    who: ShareOwner,
     number: u64,
     over: Arc<Notify>,
 }
@@ -50,16 +50,16 @@ impl Streams {
     }
 
     /// Lets a reader in. An exempt one is refused by the whole alone.
-    pub(crate) fn open(self: &Arc<Self>, who: Who, is_exempt: bool) -> Result<Stream, Full> {
+    pub(crate) fn open(self: &Arc<Self>, who: ShareOwner, is_exempt: bool) -> Result<Stream, Full> {
         let mut open = self.open.lock();
         let own = open.by_reader.get(&who).map_or(0, BTreeMap::len);
         match who {
-            Who::Session(_) if own >= PER_SESSION => open.end_oldest(who),
-            Who::Key(_) if own >= self.share && !is_exempt && 2 * (open.taken + 1) > self.whole => {
+            ShareOwner::Session(_) if own >= PER_SESSION => open.end_oldest(who),
+            ShareOwner::Key(_) if own >= self.share && !is_exempt && 2 * (open.taken + 1) > self.whole => {
                 self.by_share.fetch_add(1, Relaxed);
                 return Err(Full::Share(Share::Streams));
             }
-            Who::Session(_) | Who::Key(_) => {}
+            ShareOwner::Session(_) | ShareOwner::Key(_) => {}
         }
         if open.taken >= self.whole {
             self.beyond.fetch_add(1, Relaxed);
@@ -90,7 +90,7 @@ impl Streams {
 }
 
 impl Open {
-    fn add(&mut self, who: Who) -> (u64, Arc<Notify>) {
+    fn add(&mut self, who: ShareOwner) -> (u64, Arc<Notify>) {
         let (number, over) = (self.next, Arc::new(Notify::new()));
         self.next += 1;
         self.taken += 1;
@@ -99,7 +99,7 @@ impl Open {
     }
 
     /// It is not counted from now on; its reader notices a moment later.
-    fn end_oldest(&mut self, who: Who) {
+    fn end_oldest(&mut self, who: ShareOwner) {
         let own = self.by_reader.get_mut(&who);
         if let Some((_, oldest)) = own.and_then(BTreeMap::pop_first) {
             self.taken -= 1;
@@ -107,7 +107,7 @@ impl Open {
         }
     }
 
-    fn remove(&mut self, who: Who, number: u64) {
+    fn remove(&mut self, who: ShareOwner, number: u64) {
         let Some(own) = self.by_reader.get_mut(&who) else { return };
         if own.remove(&number).is_some() {
             self.taken -= 1;
@@ -138,9 +138,9 @@ mod tests {
     use super::*;
     use tenure_core::{CredentialId, SessionId};
 
-    const KEY: Who = Who::Key(CredentialId::from_bytes([1; 16]));
-    const OTHER: Who = Who::Key(CredentialId::from_bytes([2; 16]));
-    const SESSION: Who = Who::Session(SessionId::from_bytes([1; 16]));
+    const KEY: ShareOwner = ShareOwner::Key(CredentialId::from_bytes([1; 16]));
+    const OTHER: ShareOwner = ShareOwner::Key(CredentialId::from_bytes([2; 16]));
+    const SESSION: ShareOwner = ShareOwner::Session(SessionId::from_bytes([1; 16]));
 
     #[test]
     fn a_key_with_its_share_gets_no_more_while_more_than_half_is_taken() {

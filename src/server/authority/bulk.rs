@@ -10,7 +10,7 @@ use tenure_log::StoredCommit;
 
 use super::{
     Authority,
-    request::{Ask, Context, Failure},
+    request::{CommandRequest, Context, Failure},
 };
 
 /// The sessions that are meant: those to which everything that is said here applies; when nothing is said, all.
@@ -82,7 +82,8 @@ impl Authority {
         let selector = self.selector(&asked.selection)?;
         let reason = self.seal_own("reason", &asked.reason)?;
         let command = RevokeMatching { selector, reason };
-        let done = self.submit(Ask::System(SystemCommand::RevokeMatching(command)), context).await?;
+        let done =
+            self.submit(CommandRequest::System(SystemCommand::RevokeMatching(command)), context).await?;
         let matched = done.commit.as_deref().and_then(RevokedInBulk::matched_of).unwrap_or(0);
         let position = done.position();
         let again = position.filter(|_| done.is_repeat);

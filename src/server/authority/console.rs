@@ -4,7 +4,7 @@ use crate::notify::{Notice, notice::Details};
 use crate::tokens::VetoClaims;
 use tenure_core::{
     Actor, Digest16, Generation, Mode, OwnerId, Policy, Seconds, SessionId, SubjectId,
-    command::{AskedTerms, Revoker, Suspender, VetoLink},
+    command::{RequestedTerms, Revoker, Suspender, VetoLink},
     event::{Purpose, Role, SubjectKind},
     policy::OnLimit,
     record::ActorKind,
@@ -35,15 +35,15 @@ pub fn console_subject(credential: &Credential) -> SubjectId {
 }
 
 /// The terms of a sign-in, within what the settings grant to any session.
-fn terms(policy: &Policy) -> AskedTerms {
+fn terms(policy: &Policy) -> RequestedTerms {
     let ttl = Seconds(TTL.0.min(policy.ttl_max.0));
-    AskedTerms {
+    RequestedTerms {
         ttl: Some(ttl),
         absolute_lifetime: Some(Seconds(ABSOLUTE_LIFETIME.0.min(policy.absolute_lifetime.0))),
         idle_timeout: Some(IDLE_TIMEOUT),
         mode: Mode::Sliding,
         purpose: Some(Purpose::Console),
-        ..AskedTerms::default()
+        ..RequestedTerms::default()
     }
 }
 

@@ -7,21 +7,21 @@ use parking_lot::Mutex;
 
 use tenure_core::{
     SessionId,
-    session::{Once, Session},
+    session::{OneTimeFact, Session},
 };
 
 /// Contested sessions that have not been ended.
 #[derive(Default)]
-pub(super) struct Contested {
+pub(super) struct ContestedSessions {
     /// Of each, whether its own end is recorded.
     sessions: Mutex<BTreeMap<SessionId, bool>>,
 }
 
-impl Contested {
+impl ContestedSessions {
     /// Notes a session that is published.
     pub(super) fn note(&self, session: &Session) {
-        if session.said.contains(Once::Contested) {
-            let has_expired = session.said.contains(Once::Expired);
+        if session.said.contains(OneTimeFact::Contested) {
+            let has_expired = session.said.contains(OneTimeFact::Expired);
             self.put(session.id, session.revocation.is_none().then_some(has_expired));
         }
     }
@@ -50,7 +50,7 @@ mod tests {
     /// They stayed for as long as the process ran, and each was decided every few seconds.
     #[test]
     fn a_session_that_expired_unshown_is_told_once_more_and_forgotten() {
-        let contested = Contested::default();
+        let contested = ContestedSessions::default();
         let [lives, expires, ends] = [1, 2, 3].map(|byte| SessionId::from_bytes([byte; 16]));
         for id in [lives, expires, ends] {
             contested.put(id, Some(false));

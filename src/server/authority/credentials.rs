@@ -14,7 +14,7 @@ use tenure_protocol::entropy::credential_id;
 
 use super::{
     Authority,
-    request::{Ask, Context, Failure},
+    request::{CommandRequest, Context, Failure},
 };
 
 /// An API key that is asked for.
@@ -99,7 +99,7 @@ impl Authority {
         new: NewCredential,
     ) -> Result<IssuedCredential, Failure> {
         let (_, command) = self.issuing(key, new)?;
-        let done = self.submit(Ask::System(command), context).await?;
+        let done = self.submit(CommandRequest::System(command), context).await?;
         let issued = done.commit.as_deref().and_then(|stored| IssuedCredential::of(stored, done.is_repeat));
         Ok(issued.expect("issuing a key always records it"))
     }
@@ -116,7 +116,7 @@ impl Authority {
         new: NewCredential,
     ) -> Result<(CredentialId, Timestamp), Failure> {
         let (id, command) = self.issuing(key, new)?;
-        let done = pollster::block_on(self.submit_unmarked(Ask::System(command), context))?;
+        let done = pollster::block_on(self.submit_unmarked(CommandRequest::System(command), context))?;
         Ok((id, done.at))
     }
 
@@ -143,7 +143,7 @@ impl Authority {
         context: Context,
         id: CredentialId,
     ) -> Result<Option<Position>, Failure> {
-        let done = self.submit(Ask::System(SystemCommand::RevokeCredential(id)), context).await?;
+        let done = self.submit(CommandRequest::System(SystemCommand::RevokeCredential(id)), context).await?;
         Ok(done.position())
     }
 
@@ -156,7 +156,7 @@ impl Authority {
         context: Context,
         id: CredentialId,
     ) -> Result<Option<Position>, Failure> {
-        let done = self.submit(Ask::System(SystemCommand::ConfirmCredential(id)), context).await?;
+        let done = self.submit(CommandRequest::System(SystemCommand::ConfirmCredential(id)), context).await?;
         Ok(done.position())
     }
 }

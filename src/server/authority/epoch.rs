@@ -9,7 +9,7 @@ use tenure_core::{
 
 use super::{
     Authority,
-    request::{Ask, Context, Failure},
+    request::{CommandRequest, Context, Failure},
 };
 
 /// What a new epoch is to be called, and what came before.
@@ -52,7 +52,7 @@ impl Authority {
             hold_credentials: new.hold_credentials,
             keys: keys.each_ref().map(|(which, key)| (*which, key.id().clone())),
         };
-        let ask = Ask::BeginEpoch(Box::new(command), keys.map(|(_, key)| key));
+        let ask = CommandRequest::BeginEpoch(Box::new(command), keys.map(|(_, key)| key));
         let operator = Actor { kind: ActorKind::Operator, id: None };
         let done = self.submit_blocking(ask, Context::of(operator))?;
         let commit = done.commit.expect("the beginning of an epoch is recorded");
@@ -75,7 +75,7 @@ impl Authority {
             let reason = self.seal_own("reason", "it was erased in the history that was lost")?;
             // A subject without a key counts as erased already; the event destroys this one.
             self.key_for(&Stream::Subject(id.clone()))?;
-            let ask = Ask::Subject(id.clone(), Command::EraseSubject(EraseSubject { reason }));
+            let ask = CommandRequest::Subject(id.clone(), Command::EraseSubject(EraseSubject { reason }));
             self.submit_blocking(ask, Context::of(Actor::AUTHORITY))?;
         }
         Ok(())

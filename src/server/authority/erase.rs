@@ -15,7 +15,7 @@ use tenure_log::StoredCommit;
 
 use super::{
     Authority,
-    request::{Ask, Context, Failure},
+    request::{CommandRequest, Context, Failure},
 };
 
 /// A subject of which no text can be read any more.
@@ -46,7 +46,7 @@ impl Authority {
     ) -> Result<Erased, Failure> {
         let reason = self.seal_own("reason", reason)?;
         let command = Command::EraseSubject(EraseSubject { reason });
-        let done = self.submit(Ask::Subject(id.clone(), command), context).await?;
+        let done = self.submit(CommandRequest::Subject(id.clone(), command), context).await?;
         let position = done.position();
         let by = position.or_else(|| self.secrets.texts.forgotten_by(&Stream::Subject(id)));
         Ok(Erased { by, position, at: done.at })

@@ -23,13 +23,13 @@ const KEPT: Seconds = Seconds(60);
 #[derive(Debug)]
 pub struct Table {
     window: Seconds,
-    of_sessions: Half,
-    of_keys: Half,
+    of_sessions: KeyTable,
+    of_keys: KeyTable,
 }
 
 /// A request that had its effect.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entry {
+pub(super) struct RememberedRequest {
     request: Digest16,
     first: Position,
     at: Timestamp,
@@ -56,7 +56,7 @@ impl Caller {
     }
 }
 
-impl Entry {
+impl RememberedRequest {
     /// What a commit says of the request behind it, if that had a key, and the key.
     pub(super) fn of(stored: &StoredCommit) -> Option<(Digest16, Self)> {
         let Idempotency { key, request } = stored.commit.idempotency?;
@@ -65,14 +65,18 @@ impl Entry {
     }
 
     /// What it is to another request under its key.
-    pub(super) fn judge(&self, other: Idempotency) -> Known {
-        if self.request == other.request { Known::Repeat(self.first) } else { Known::Reused(self.first) }
+    pub(super) fn judge(&self, other: Idempotency) -> KnownRequest {
+        if self.request == other.request {
+            KnownRequest::Repeat(self.first)
+        } else {
+            KnownRequest::Reused(self.first)
+        }
     }
 }
 
 /// What the table says of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Known {
+pub(super) enum KnownRequest {
     /// Nothing: it is new.
     No,
     /// It is a repeat of the request whose commit begins here.
@@ -84,28 +88,28 @@ pub(super) enum Known {
 impl Table {
     /// A table that remembers keys for `window`, and no more than `most`.
     pub fn new(window: Seconds, most: usize) -> Self {
-        let half = || Half::of((most / 2).max(1));
+        let half = || KeyTable::of((most / 2).max(1));
         Self { window, of_sessions: half(), of_keys: half() }
     }
 
     /// Remembers the key of a commit that is durable, if it has one.
     pub fn fold(&mut self, stored: &StoredCommit) {
-        if let Some((key, entry)) = Entry::of(stored) {
+        if let Some((key, entry)) = RememberedRequest::of(stored) {
             self.remember(key, entry);
         }
     }
 
-    fn remember(&mut self, key: Digest16, entry: Entry) {
+    fn remember(&mut self, key: Digest16, entry: RememberedRequest) {
         self.of_sessions.forget_over(self.window, entry.at);
         self.of_keys.forget_over(self.window, entry.at);
         self.half_mut(entry.caller).remember(key, entry);
     }
 
-    pub(super) fn look_up(&self, mark: Idempotency, now: Timestamp) -> Known {
-        let known = |half: &Half| half.entries.get(&mark.key).copied();
+    pub(super) fn look_up(&self, mark: Idempotency, now: Timestamp) -> KnownRequest {
+        let known = |half: &KeyTable| half.entries.get(&mark.key).copied();
         match known(&self.of_keys).or_else(|| known(&self.of_sessions)) {
             Some(entry) if now < entry.at.plus(self.window) => entry.judge(mark),
-            Some(_) | None => Known::No,
+            Some(_) | None => KnownRequest::No,
         }
     }
 
@@ -124,7 +128,7 @@ impl Table {
         std::mem::take(&mut self.of_sessions.lost) + std::mem::take(&mut self.of_keys.lost)
     }
 
-    const fn half_mut(&mut self, caller: Caller) -> &mut Half {
+    const fn half_mut(&mut self, caller: Caller) -> &mut KeyTable {
         match caller {
             Caller::Session(_) => &mut self.of_sessions,
             Caller::Key(_) | Caller::Own => &mut self.of_keys,
@@ -134,11 +138,11 @@ impl Table {
 
 /// The keys of one kind of caller.
 #[derive(Debug)]
-struct Half {
+struct KeyTable {
     most: usize,
-    entries: HashMap<Digest16, Entry>,
+    entries: HashMap<Digest16, RememberedRequest>,
     oldest_first: VecDeque<(Timestamp, Digest16)>,
-    by_caller: HashMap<Caller, Held>,
+    by_caller: HashMap<Caller, CallerKeys>,
     /// Who makes room: the last of them first.
     ranking: BTreeSet<Rank>,
     lost: u64,
@@ -149,19 +153,19 @@ type Rank = (usize, Reverse<Timestamp>, Caller);
 
 /// The keys of one caller, of which the oldest stands first. Another key that was used again, or is forgotten, may stand in the list and not count.
 #[derive(Debug, Default)]
-struct Held {
+struct CallerKeys {
     count: usize,
     oldest_first: VecDeque<(Timestamp, Digest16)>,
 }
 
-impl Held {
+impl CallerKeys {
     fn rank(&self, caller: Caller) -> Rank {
         let oldest = self.oldest_first.front().map_or(Timestamp::ZERO, |(at, _)| *at);
         (self.count, Reverse(oldest), caller)
     }
 }
 
-impl Half {
+impl KeyTable {
     fn of(most: usize) -> Self {
         Self {
             most,
@@ -173,7 +177,7 @@ impl Half {
         }
     }
 
-    fn remember(&mut self, key: Digest16, entry: Entry) {
+    fn remember(&mut self, key: Digest16, entry: RememberedRequest) {
         self.forget(key);
         self.entries.insert(key, entry);
         self.oldest_first.push_back((entry.at, key));
@@ -219,7 +223,7 @@ impl Half {
     }
 
     fn forget(&mut self, key: Digest16) {
-        let Some(Entry { caller, .. }) = self.entries.remove(&key) else { return };
+        let Some(RememberedRequest { caller, .. }) = self.entries.remove(&key) else { return };
         let Some(held) = self.by_caller.get_mut(&caller) else { return };
         self.ranking.remove(&held.rank(caller));
         held.count -= 1;
@@ -265,12 +269,12 @@ mod tests {
         Digest16::from_bytes([byte; 16])
     }
 
-    const fn entry(request: u8, first: u64, seconds: i64) -> Entry {
+    const fn entry(request: u8, first: u64, seconds: i64) -> RememberedRequest {
         entry_of(A, request, first, seconds)
     }
 
-    const fn entry_of(caller: Caller, request: u8, first: u64, seconds: i64) -> Entry {
-        Entry { request: digest(request), first: Position(first), at: at(seconds), caller }
+    const fn entry_of(caller: Caller, request: u8, first: u64, seconds: i64) -> RememberedRequest {
+        RememberedRequest { request: digest(request), first: Position(first), at: at(seconds), caller }
     }
 
     const fn at(seconds: i64) -> Timestamp {
@@ -290,9 +294,9 @@ mod tests {
         let mut table = Table::new(Seconds(600), 10);
         table.remember(digest(1), entry(1, 7, 0));
         let last = at(599).plus_millis(999);
-        assert_eq!(table.look_up(mark(1, 1), last), Known::Repeat(Position(7)));
-        assert_eq!(table.look_up(mark(1, 2), at(1)), Known::Reused(Position(7)));
-        assert_eq!(table.look_up(mark(1, 1), at(600)), Known::No);
+        assert_eq!(table.look_up(mark(1, 1), last), KnownRequest::Repeat(Position(7)));
+        assert_eq!(table.look_up(mark(1, 2), at(1)), KnownRequest::Reused(Position(7)));
+        assert_eq!(table.look_up(mark(1, 1), at(600)), KnownRequest::No);
     }
 
     #[test]
@@ -305,11 +309,12 @@ mod tests {
         assert_eq!(table.room_for(&actor(A), at(61)), Err(at(61).plus_millis(1)));
         assert_eq!(table.room_for(&actor(B), at(61)), Ok(()));
         table.remember(digest(4), entry_of(B, 1, 4, 50));
-        assert!((1..=4).all(|key| table.look_up(mark(key, 1), at(50)) != Known::No));
+        assert!((1..=4).all(|key| table.look_up(mark(key, 1), at(50)) != KnownRequest::No));
         assert_eq!(table.take_lost(), 0);
         assert_eq!(table.room_for(&actor(A), at(62)), Ok(()));
         table.remember(digest(5), entry_of(A, 1, 5, 62));
-        let known: Vec<_> = (1..=5).filter(|key| table.look_up(mark(*key, 1), at(62)) != Known::No).collect();
+        let known: Vec<_> =
+            (1..=5).filter(|key| table.look_up(mark(*key, 1), at(62)) != KnownRequest::No).collect();
         // A was the greatest, then both were: each time whoever then held most gave its oldest that was old enough.
         assert_eq!((known, table.take_lost()), (vec![3, 4, 5], 2));
     }
@@ -321,7 +326,7 @@ mod tests {
         for (key, second) in (10..110).zip(100..) {
             table.remember(digest(key), entry_of(SESSION, 1, u64::from(key), second));
         }
-        assert_eq!(table.look_up(mark(1, 1), at(200)), Known::Repeat(Position(1)));
+        assert_eq!(table.look_up(mark(1, 1), at(200)), KnownRequest::Repeat(Position(1)));
         assert_eq!(table.room_for(&actor(A), at(200)), Ok(()));
         assert!(table.of_sessions.entries.len() <= 62, "{}", table.of_sessions.entries.len());
     }
@@ -340,7 +345,7 @@ mod tests {
             table.remember(digest(number), entry_of(session(number), 1, u64::from(number), 200));
             assert!(table.of_sessions.entries.len() <= 6, "{number}");
         }
-        let known = (1..=4).filter(|key| table.look_up(mark(*key, 1), at(200)) != Known::No);
+        let known = (1..=4).filter(|key| table.look_up(mark(*key, 1), at(200)) != KnownRequest::No);
         assert_eq!((known.count(), table.take_lost()), (0, 4));
         assert_eq!(table.room_for(&actor(session(1)), at(200)), Ok(()));
         assert_eq!(table.room_for(&actor(session(5)), at(261)), Ok(()));
@@ -365,7 +370,7 @@ mod tests {
         table.remember(digest(1), entry(1, 1, 0));
         table.remember(digest(1), entry(2, 2, 500));
         table.remember(digest(2), entry(2, 3, 701));
-        assert_eq!(table.look_up(mark(1, 2), at(702)), Known::Repeat(Position(2)));
+        assert_eq!(table.look_up(mark(1, 2), at(702)), KnownRequest::Repeat(Position(2)));
         assert_eq!((table.of_keys.entries.len(), table.of_keys.by_caller[&A].count), (2, 2));
         table.remember(digest(3), entry(2, 4, 1_400));
         assert_eq!((table.of_keys.entries.len(), table.of_keys.by_caller[&A].oldest_first.len()), (1, 1));

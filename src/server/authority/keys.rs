@@ -11,8 +11,8 @@ use tenure_log::StoredCommit;
 use tenure_protocol::entropy;
 
 use super::{
-    Authority, Holder, Inactive,
-    request::{Ask, Context, Failure},
+    AuthenticatedSession, Authority, InactiveToken,
+    request::{CommandRequest, Context, Failure},
 };
 
 /// What the authority's tokens obey.
@@ -96,7 +96,12 @@ impl Authority {
     ///
     /// # Errors
     /// Why the session's token is not good now.
-    pub fn mint(&self, holder: &Holder, ttl: Seconds, audience: Option<String>) -> Result<Minted, Inactive> {
+    pub fn mint(
+        &self,
+        holder: &AuthenticatedSession,
+        ttl: Seconds,
+        audience: Option<String>,
+    ) -> Result<Minted, InactiveToken> {
         // The token was judged before the body arrived, and a revocation may have come since: what is signed after it
         // must not bear a later time than verifiers refuse.
         let holder = self.holder_again(holder);
@@ -150,7 +155,7 @@ impl Authority {
     ) -> Result<Rotated, Failure> {
         let key = NewKey::draw(which, &*self.entropy);
         let command = RotateKey { which, key_id: key.id().clone(), retire, overlap: self.issuing.overlap };
-        let done = self.submit(Ask::Rotate(command, key), context).await?;
+        let done = self.submit(CommandRequest::Rotate(command, key), context).await?;
         let rotated = done.commit.as_deref().and_then(Rotated::of_commit);
         Ok(rotated.expect("a granted rotation is recorded"))
     }
@@ -165,7 +170,7 @@ impl Authority {
     pub(super) fn admit_keys(&self) -> Result<(), Failure> {
         let keyring = self.secrets.tokens.keyring();
         let keys = KeyUse::ALL.map(|(_, which)| (which, keyring.active(which))).to_vec();
-        let ask = Ask::System(SystemCommand::AdmitKeys(keys));
+        let ask = CommandRequest::System(SystemCommand::AdmitKeys(keys));
         self.submit_blocking(ask, Context::of(tenure_core::Actor::AUTHORITY)).map(drop)
     }
 }

@@ -11,8 +11,12 @@
 //!
 //! What costs time (sealing tokens and texts, hashing) happens outside of the sequencer.
 
+mod activity;
 mod alarms;
+mod batch;
 mod bulk;
+mod bulk_application;
+mod command_queue;
 mod console;
 mod contested;
 mod credentials;
@@ -20,24 +24,20 @@ mod epoch;
 mod erase;
 mod health;
 mod idempotency;
-mod intake;
 mod key_uses;
 mod keys;
-mod live;
-mod presence;
+mod presented_tokens;
+mod published;
 mod repeats;
 mod request;
 mod room;
 mod sealing;
 mod sequencer;
 mod sessions;
-mod settling;
-mod staging;
 mod subjects;
 mod suspend;
 mod suspended;
 mod sweep;
-mod uses;
 mod webhooks;
 
 use std::{sync::Arc, thread::JoinHandle};
@@ -54,13 +54,13 @@ pub use self::{
     health::Health,
     idempotency::Table as IdempotencyTable,
     keys::{AccessKey, Issuing, Minted, NoticeLinks, Rotated},
-    live::{Live, SystemView},
+    published::{Live, SystemView},
     request::{Context, Done, Failure},
     room::{FreeSpace, Room},
     sequencer::Observer,
     sessions::{
-        Granted, Holder, Inactive, NewSession, NewUse, Revocation, RevocationOfMany, Revoked, RevokedMany,
-        Used, UsesUnrecorded,
+        AuthenticatedSession, Granted, InactiveToken, NewSession, NewUse, Revocation, RevocationOfMany,
+        Revoked, RevokedMany, Used, UsesUnrecorded,
     },
     subjects::{NewProfile, Registered, SubjectChanges},
     suspend::NewSuspension,
@@ -68,15 +68,15 @@ pub use self::{
 };
 
 use self::{
-    intake::{Intake, Rejected},
+    command_queue::{CommandQueue, Rejected},
     key_uses::KeyUses,
-    presence::Presence,
+    presented_tokens::PresentedTokens,
     repeats::Repeats,
-    request::{Answer, Ask, Request},
+    request::{CommandOutcome, CommandRequest, Request},
     sequencer::Sequencer,
 };
 use crate::gate::Gate;
-use crate::notify::{Cursor, Feed, Followed, Notice, Present, Watcher};
+use crate::notify::{Cursor, Feed, Followed, Notice, NoticeContext, Watcher};
 use crate::personal_data::SubjectKeys;
 use crate::tokens::{Digests, Tokens};
 use tenure_core::{
@@ -89,11 +89,11 @@ use tenure_protocol::entropy::Entropy;
 
 /// The session authority, in process. The HTTP service is this and a router.
 pub struct Authority {
-    intake: Arc<Intake>,
+    intake: Arc<CommandQueue>,
     live: Arc<Live>,
     feed: Arc<Feed>,
     log: Arc<dyn EventLog>,
-    presence: Arc<Presence>,
+    presence: Arc<PresentedTokens>,
     health: Arc<Health>,
     room: Arc<Room>,
     clock: Arc<dyn Clock>,
@@ -108,7 +108,7 @@ pub struct Authority {
 }
 
 /// What an authority is made of.
-pub struct Parts {
+pub struct Dependencies {
     /// Where the facts go.
     pub log: Arc<dyn EventLog>,
     /// What the facts in it say.
@@ -151,19 +151,19 @@ pub struct Secrets {
 pub type Past = Arc<dyn Fn(&SubjectId, Position) -> Result<Subject, String> + Send + Sync>;
 
 /// What a request will be answered.
-type Waiting = oneshot::Receiver<Result<Answer, Failure>>;
+type Waiting = oneshot::Receiver<Result<CommandOutcome, Failure>>;
 
 impl Authority {
     /// Starts to serve, and records the limits in force and the keys that seal, where that is not recorded yet.
     ///
     /// # Errors
     /// The failure of such a commit.
-    pub fn start(parts: Parts) -> Result<Self, Failure> {
+    pub fn start(parts: Dependencies) -> Result<Self, Failure> {
         let live = Arc::new(Live::new(parts.state, parts.uses_forgotten_before));
         let unavailable = |error: std::io::Error| Failure::StorageUnavailable { why: error.to_string() };
         let feed = Arc::new(Feed::new(Arc::clone(&parts.log)).map_err(unavailable)?);
-        let intake = Arc::new(Intake::new());
-        let presence = Arc::new(Presence::default());
+        let intake = Arc::new(CommandQueue::new());
+        let presence = Arc::new(PresentedTokens::default());
         let health = Arc::new(Health::default());
         let room = Arc::new(parts.room);
         let sequencer = Sequencer {
@@ -180,7 +180,7 @@ impl Authority {
             texts: Arc::clone(&parts.secrets.texts),
             tokens: Arc::clone(&parts.secrets.tokens),
             observers: parts.observers,
-            settling: settling::Settling::default(),
+            settling: bulk_application::BulkApplication::default(),
         };
         let thread = std::thread::Builder::new()
             .name("tenure-sequencer".into())
@@ -205,7 +205,7 @@ impl Authority {
             sequencer: Mutex::new(Some(thread)),
         };
         authority.submit_blocking(
-            Ask::System(SystemCommand::SetPolicy(parts.policy)),
+            CommandRequest::System(SystemCommand::SetPolicy(parts.policy)),
             Context::of(Actor::AUTHORITY),
         )?;
         authority.admit_keys()?;
@@ -294,7 +294,7 @@ impl Authority {
         self.secrets.texts.open_text(stream, field, text)
     }
 
-    fn put(&self, ask: Ask, context: Context) -> Result<Waiting, Failure> {
+    fn put(&self, ask: CommandRequest, context: Context) -> Result<Waiting, Failure> {
         let (reply, answer) = oneshot::channel();
         match self.intake.put(Request { ask, context, reply }) {
             Ok(()) => Ok(answer),
@@ -313,12 +313,12 @@ impl Authority {
 
     /// Asks, and waits for the answer. Dropping the future does not take the request back. A repeat is answered as the
     /// first request was, which had the effect.
-    async fn submit(&self, ask: Ask, context: Context) -> Result<Done, Failure> {
+    async fn submit(&self, ask: CommandRequest, context: Context) -> Result<Done, Failure> {
         let repeater = context.idempotency.and_then(|_| context.actor.id.clone());
         // Whoever drops the question without an answer has died with it: nobody knows what became of it.
         match self.put(ask, context)?.await.unwrap_or(Err(Failure::OutcomeUnknown))? {
-            Answer::Done(done) => Ok(done),
-            Answer::Repeat(first) => {
+            CommandOutcome::Done(done) => Ok(done),
+            CommandOutcome::Repeat(first) => {
                 let history = (Arc::clone(&self.log), Arc::clone(&self.past));
                 self.repeats.answer(history, repeater, first).await
             }
@@ -327,18 +327,18 @@ impl Authority {
 
     /// The same for callers that are not async. It may be called on a thread of a runtime too, as when a
     /// program opens its authority there; `blocking_recv` would panic.
-    fn submit_blocking(&self, ask: Ask, context: Context) -> Result<Done, Failure> {
+    fn submit_blocking(&self, ask: CommandRequest, context: Context) -> Result<Done, Failure> {
         pollster::block_on(self.submit(ask, context))
     }
 
     /// Asks for what has its own rule for repeats, or none: the mark of an idempotent request is neither looked up nor
     /// recorded.
-    async fn submit_unmarked(&self, ask: Ask, context: Context) -> Result<Done, Failure> {
+    async fn submit_unmarked(&self, ask: CommandRequest, context: Context) -> Result<Done, Failure> {
         self.submit(ask, Context { idempotency: None, ..context }).await
     }
 }
 
-impl Present for Authority {
+impl NoticeContext for Authority {
     fn subject(&self, id: &SubjectId) -> Option<Arc<Subject>> {
         self.live.subject(id)
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::gate::{Gate, Questions, Shares, Wanted};
+use crate::gate::{Gate, Questions, Shares, StillWanted};
 use tenure_core::{Position, Stream};
 use tenure_log::EventLog;
 
@@ -45,7 +45,7 @@ impl Repeats {
         first: Position,
     ) -> Result<Done, Failure> {
         let _share = self.shares.take(repeater).ok_or_else(not_now)?;
-        let find = move |_: &Wanted<'_>| done_before(&*log, &past, first);
+        let find = move |_: &StillWanted<'_>| done_before(&*log, &past, first);
         let found = self.answers.ask(first, find, Result::clone).await;
         found.unwrap_or_else(|_| Err(not_now()))
     }

@@ -37,7 +37,7 @@ impl Context {
 
 /// A command, and whose stream it is decided in.
 #[derive(Debug)]
-pub(super) enum Ask {
+pub(super) enum CommandRequest {
     /// About a subject and its sessions.
     Subject(SubjectId, Command),
     /// The same, with texts that were sealed under this key.
@@ -50,7 +50,7 @@ pub(super) enum Ask {
     BeginEpoch(Box<BeginEpoch>, [NewKey; 2]),
 }
 
-impl Ask {
+impl CommandRequest {
     /// Whether it goes before creates and renewals when the authority is busy.
     pub(super) const fn is_urgent(&self) -> bool {
         match self {
@@ -98,14 +98,14 @@ impl Ask {
 
 /// A command on its way to the sequencer.
 pub(super) struct Request {
-    pub(super) ask: Ask,
+    pub(super) ask: CommandRequest,
     pub(super) context: Context,
-    pub(super) reply: oneshot::Sender<Result<Answer, Failure>>,
+    pub(super) reply: oneshot::Sender<Result<CommandOutcome, Failure>>,
 }
 
 /// What became of a granted command.
 #[derive(Clone, Debug)]
-pub(super) enum Answer {
+pub(super) enum CommandOutcome {
     /// It was decided now.
     Done(Done),
     /// It is the repeat of a request whose commit begins here, and had no further effect.

@@ -7,7 +7,7 @@ use tenure_log::waiting_for_disk;
 
 use super::{
     Authority,
-    request::{Ask, Failure},
+    request::{CommandRequest, Failure},
 };
 
 /// Seals the texts of one request about a subject.
@@ -49,10 +49,10 @@ impl<'a> Sealer<'a> {
     }
 
     /// The command with those texts.
-    pub(super) fn ask(self, command: Command) -> Ask {
+    pub(super) fn ask(self, command: Command) -> CommandRequest {
         match self.key {
-            Some(key) => Ask::Sealed(self.subject, command, key),
-            None => Ask::Subject(self.subject, command),
+            Some(key) => CommandRequest::Sealed(self.subject, command, key),
+            None => CommandRequest::Subject(self.subject, command),
         }
     }
 }

@@ -23,17 +23,17 @@ use tenure_protocol::clock::{Clock, stopwatch};
 use tenure_protocol::entropy::{Entropy, commit_id};
 
 use super::{
+    activity::ActivityTracker,
+    batch::{Batch, CommitStamp, Decision, Published, Unwritable},
+    bulk_application::BulkApplication,
+    command_queue::{CommandQueue, GatherWindow, QueueItem},
     erase::destroy_keys,
     health::Health,
-    idempotency::{Known, Table},
-    intake::{Gathering, Intake, Taken},
-    live::Live,
-    presence::Presence,
-    request::{Answer, Ask, Context, Done, Failure, Request},
+    idempotency::{KnownRequest, Table},
+    presented_tokens::PresentedTokens,
+    published::Live,
+    request::{CommandOutcome, CommandRequest, Context, Done, Failure, Request},
     room::{For, Room},
-    settling::Settling,
-    staging::{Decided, Published, Staging, Stamp, Unwritable},
-    uses::Uses,
 };
 
 /// So many commands are decided before the disk is asked; a frame of the log holds about as many renewals.
@@ -62,11 +62,11 @@ pub type Observer = Arc<dyn Fn(&Live, &[Arc<StoredCommit>]) + Send + Sync>;
 
 /// What the sequencer works with.
 pub(super) struct Sequencer {
-    pub(super) intake: Arc<Intake>,
+    pub(super) intake: Arc<CommandQueue>,
     pub(super) log: Arc<dyn EventLog>,
     pub(super) live: Arc<Live>,
     pub(super) feed: Arc<Feed>,
-    pub(super) presence: Arc<Presence>,
+    pub(super) presence: Arc<PresentedTokens>,
     pub(super) health: Arc<Health>,
     pub(super) room: Arc<Room>,
     pub(super) clock: Arc<dyn Clock>,
@@ -75,14 +75,15 @@ pub(super) struct Sequencer {
     pub(super) texts: Arc<SubjectKeys>,
     pub(super) tokens: Arc<Tokens>,
     pub(super) observers: Vec<Observer>,
-    pub(super) settling: Settling,
+    pub(super) settling: BulkApplication,
 }
 
 /// A caller, and what it will be told once the batch is durable.
-type Waiting = (tokio::sync::oneshot::Sender<Result<Answer, Failure>>, Result<Answer, Failure>);
+type Waiting =
+    (tokio::sync::oneshot::Sender<Result<CommandOutcome, Failure>>, Result<CommandOutcome, Failure>);
 
 /// Lets nobody wait for ever if the thread dies.
-struct CloseOnExit(Arc<Intake>, Arc<Health>);
+struct CloseOnExit(Arc<CommandQueue>, Arc<Health>);
 
 impl Drop for CloseOnExit {
     fn drop(&mut self) {
@@ -90,8 +91,8 @@ impl Drop for CloseOnExit {
             self.1.stop("the sequencer died".into());
         }
         self.0.close();
-        let nothing = Gathering { answered: 0, until: stopwatch() };
-        while let Taken::Requests(left) = self.0.take(usize::MAX, Duration::ZERO, nothing) {
+        let nothing = GatherWindow { answered: 0, until: stopwatch() };
+        while let QueueItem::Requests(left) = self.0.take(usize::MAX, Duration::ZERO, nothing) {
             drop(left);
         }
     }
@@ -102,13 +103,13 @@ impl Sequencer {
     pub(super) fn run(mut self) {
         let _guard = CloseOnExit(Arc::clone(&self.intake), Arc::clone(&self.health));
         let mut marked = stopwatch();
-        let mut gathering = Gathering { answered: 0, until: marked };
-        while let Taken::Requests(requests) = self.intake.take(BATCH, self.patience(), gathering) {
+        let mut gathering = GatherWindow { answered: 0, until: marked };
+        while let QueueItem::Requests(requests) = self.intake.take(BATCH, self.patience(), gathering) {
             let begun = stopwatch();
             let answered = self.serve(requests);
             self.settling.go_on(&self.live);
             let now = stopwatch();
-            gathering = Gathering { answered, until: now + (now - begun) / 2 };
+            gathering = GatherWindow { answered, until: now + (now - begun) / 2 };
             if marked.elapsed() >= MARK_INTERVAL {
                 self.record_marks();
                 self.end_contested();
@@ -118,7 +119,7 @@ impl Sequencer {
         }
         self.record_marks();
         self.end_contested();
-        if self.record_uses(Uses::all) {
+        if self.record_uses(ActivityTracker::all) {
             self.health.all_uses_recorded();
         }
     }
@@ -142,14 +143,14 @@ impl Sequencer {
         }
         let begun = stopwatch();
         let live = Arc::clone(&self.live);
-        let mut staging = Staging::new(&live, requests.len());
+        let mut staging = Batch::new(&live, requests.len());
         let waiting = self.decide_batch(&mut staging, requests);
         let result = self.commit(staging, begun);
         // Even a refusal may rest on a commit of this batch, so all share the batch's fate.
         answer_all(waiting.into_iter().map(|(reply, outcome)| (reply, result.clone().and(outcome))))
     }
 
-    fn decide_batch(&self, staging: &mut Staging<'_>, requests: Vec<Request>) -> Vec<Waiting> {
+    fn decide_batch(&self, staging: &mut Batch<'_>, requests: Vec<Request>) -> Vec<Waiting> {
         let mut waiting: Vec<Waiting> = Vec::with_capacity(requests.len());
         let mut begins_with_bulk = requests.first().is_some_and(|request| request.ask.is_bulk());
         let mut requests = requests.into_iter().peekable();
@@ -190,9 +191,9 @@ impl Sequencer {
     }
 
     /// Whether a request may take what room there is. One that had its effect before takes none.
-    fn fits(&self, staging: &Staging<'_>, request: &Request, room: For) -> bool {
+    fn fits(&self, staging: &Batch<'_>, request: &Request, room: For) -> bool {
         let at = staging.moment(self.clock.now());
-        let is_known = |mark| staging.look_up(&self.idempotency, mark, at) != Known::No;
+        let is_known = |mark| staging.look_up(&self.idempotency, mark, at) != KnownRequest::No;
         // A suspension ends something, and another one on top of it does not.
         let is_suspended = |id| staging.subject(id).suspension_at(at).is_some();
         let adds_nothing = request.ask.suspends().is_some_and(is_suspended);
@@ -205,33 +206,40 @@ impl Sequencer {
         self.may_write().is_ok() && self.room.look() == For::All
     }
 
-    fn decide(&self, staging: &mut Staging<'_>, ask: Ask, context: Context) -> Result<Answer, Failure> {
+    fn decide(
+        &self,
+        staging: &mut Batch<'_>,
+        ask: CommandRequest,
+        context: Context,
+    ) -> Result<CommandOutcome, Failure> {
         let at = staging.moment(self.clock.now());
         if let Some(mark) = context.idempotency {
             match staging.look_up(&self.idempotency, mark, at) {
-                Known::No => self.room_for_key(&context, at)?,
-                Known::Repeat(first) => return Ok(Answer::Repeat(first)),
-                Known::Reused(caused_by) => return Err(Refusal::IdempotencyKeyReused { caused_by }.into()),
+                KnownRequest::No => self.room_for_key(&context, at)?,
+                KnownRequest::Repeat(first) => return Ok(CommandOutcome::Repeat(first)),
+                KnownRequest::Reused(caused_by) => {
+                    return Err(Refusal::IdempotencyKeyReused { caused_by }.into());
+                }
             }
         }
         let stamp = self.stamp(at, context);
         let (decided, sample) = match ask {
-            Ask::Sealed(id, _, key) if !self.still_seals(staging, &id, &key) => {
+            CommandRequest::Sealed(id, _, key) if !self.still_seals(staging, &id, &key) => {
                 return Err(Failure::StorageUnavailable { why: ERASED_MEANWHILE.into() });
             }
-            Ask::Subject(id, command) | Ask::Sealed(id, command, _) => {
+            CommandRequest::Subject(id, command) | CommandRequest::Sealed(id, command, _) => {
                 self.record_activity(staging, &id, &command, at)?;
                 let subject = staging.subject(&id);
                 let observed = self.observed(staging, &subject, &command);
                 (staging.decide_subject(subject, &command, &observed, stamp), vec![])
             }
-            Ask::Rotate(command, key) => {
+            CommandRequest::Rotate(command, key) => {
                 let command = SystemCommand::RotateKey(command);
                 let observed = observed_by_system(staging, &command, at);
                 self.keep_key(staging, &command, &observed, key, at)?;
                 (staging.decide_system(&command, &observed, stamp), vec![])
             }
-            Ask::BeginEpoch(command, keys) => {
+            CommandRequest::BeginEpoch(command, keys) => {
                 let from = Position(staging.next().0 - 1);
                 let command = SystemCommand::BeginEpoch(Box::new(BeginEpoch { from, ..*command }));
                 let observed = observed_by_system(staging, &command, at);
@@ -240,16 +248,16 @@ impl Sequencer {
                 }
                 (staging.decide_system(&command, &observed, stamp), vec![])
             }
-            Ask::System(command) => {
+            CommandRequest::System(command) => {
                 let command = with_news(staging, command, at);
                 let observed = observed_by_system(staging, &command, at);
                 let decided = staging.decide_system(&command, &observed, stamp);
                 (decided, observed.matched.sample().to_vec())
             }
         };
-        let Decided { refusal, commit, subject } = decided.map_err(|fault| self.unwritable(&fault))?;
+        let Decision { refusal, commit, subject } = decided.map_err(|fault| self.unwritable(&fault))?;
         match refusal {
-            None => Ok(Answer::Done(Done { at, commit, subject, sample, is_repeat: false })),
+            None => Ok(CommandOutcome::Done(Done { at, commit, subject, sample, is_repeat: false })),
             Some(refusal) => {
                 let recorded = commit.map(|commit| commit.last());
                 Err(Failure::Refused { refusal: refusal.recorded_at(recorded), recorded })
@@ -264,8 +272,8 @@ impl Sequencer {
         })
     }
 
-    fn stamp(&self, at: Timestamp, context: Context) -> Stamp {
-        Stamp { id: commit_id(&*self.entropy, at), at, context }
+    fn stamp(&self, at: Timestamp, context: Context) -> CommitStamp {
+        CommitStamp { id: commit_id(&*self.entropy, at), at, context }
     }
 
     /// Records what a decision rests on and the log does not hold yet, so that the decision follows from the log
@@ -273,7 +281,7 @@ impl Sequencer {
     /// because sessions are idle, that they are, for good.
     fn record_activity(
         &self,
-        staging: &mut Staging<'_>,
+        staging: &mut Batch<'_>,
         id: &SubjectId,
         command: &Command,
         at: Timestamp,
@@ -304,7 +312,7 @@ impl Sequencer {
     }
 
     /// Records which sessions of a subject have ended by themselves, in as many commits as that needs.
-    fn record_ends(&self, staging: &mut Staging<'_>, id: &SubjectId, at: Timestamp) -> Result<(), Failure> {
+    fn record_ends(&self, staging: &mut Batch<'_>, id: &SubjectId, at: Timestamp) -> Result<(), Failure> {
         loop {
             let (subject, stamp) = (staging.subject(id), self.stamp(at, Context::of(Actor::AUTHORITY)));
             let decided =
@@ -316,14 +324,14 @@ impl Sequencer {
     }
 
     /// Whether texts that were sealed under this key can be read once they are recorded.
-    fn still_seals(&self, staging: &Staging<'_>, id: &SubjectId, key: &SubjectKey) -> bool {
+    fn still_seals(&self, staging: &Batch<'_>, id: &SubjectId, key: &SubjectKey) -> bool {
         !staging.erases(id) && self.texts.get(&Stream::Subject(id.clone())).as_ref() == Some(key)
     }
 
     /// Writes the key before the event that admits it: a crash between the two leaves a file that no fact names.
     fn keep_key(
         &self,
-        staging: &Staging<'_>,
+        staging: &Batch<'_>,
         command: &SystemCommand,
         observed: &Observed,
         key: NewKey,
@@ -340,7 +348,7 @@ impl Sequencer {
     }
 
     /// What was presented is known here before the log knows it, and which keys are gone is no matter of the log.
-    fn observed(&self, staging: &Staging<'_>, subject: &Subject, command: &Command) -> Observed {
+    fn observed(&self, staging: &Batch<'_>, subject: &Subject, command: &Command) -> Observed {
         match command {
             Command::RenewSession(RenewSession { session_id, .. })
             | Command::EndContested(EndContested { session_id, .. }) => {
@@ -371,7 +379,7 @@ impl Sequencer {
     /// Decides a command of the authority's own.
     fn decide_own(
         &self,
-        staging: &mut Staging<'_>,
+        staging: &mut Batch<'_>,
         command: &SystemCommand,
         at: Timestamp,
     ) -> Result<(), Failure> {
@@ -380,7 +388,7 @@ impl Sequencer {
         decided.map(drop).map_err(|fault| self.unwritable(&fault))
     }
 
-    fn commit(&mut self, staging: Staging<'_>, begun: Instant) -> Result<(), Failure> {
+    fn commit(&mut self, staging: Batch<'_>, begun: Instant) -> Result<(), Failure> {
         let after = self.live.position();
         let (encoded, published) = staging.finish();
         if let Some(why) = self.health.stopped() {
@@ -479,7 +487,7 @@ impl Sequencer {
         }
         let live = Arc::clone(&self.live);
         for ids in ids.chunks(BATCH) {
-            let mut staging = Staging::new(&live, ids.len());
+            let mut staging = Batch::new(&live, ids.len());
             let all_decided = ids.iter().all(|id| self.end_if_contested(&mut staging, *id).is_ok());
             if !all_decided || self.commit(staging, stopwatch()).is_err() {
                 return;
@@ -487,7 +495,7 @@ impl Sequencer {
         }
     }
 
-    fn end_if_contested(&self, staging: &mut Staging<'_>, session_id: SessionId) -> Result<(), Failure> {
+    fn end_if_contested(&self, staging: &mut Batch<'_>, session_id: SessionId) -> Result<(), Failure> {
         let Some(id) = self.live.subject_of(session_id) else { return Ok(()) };
         let (subject, at) = (staging.subject(&id), staging.moment(self.clock.now()));
         let command = Command::EndContested(EndContested { session_id, shown: None });
@@ -498,14 +506,14 @@ impl Sequencer {
     }
 
     /// Records uses of sessions; whether that was possible.
-    fn record_uses(&mut self, which: impl FnOnce(&Uses) -> Vec<SessionId>) -> bool {
+    fn record_uses(&mut self, which: impl FnOnce(&ActivityTracker) -> Vec<SessionId>) -> bool {
         if !self.may_note() {
             return false;
         }
         let live = Arc::clone(&self.live);
         let uses = which(live.uses());
         uses.chunks(MARKS_PER_COMMIT * MARK_COMMITS).all(|uses| {
-            let mut staging = Staging::new(&live, uses.len().div_ceil(MARKS_PER_COMMIT));
+            let mut staging = Batch::new(&live, uses.len().div_ceil(MARKS_PER_COMMIT));
             let all_decided = uses.chunks(MARKS_PER_COMMIT).all(|uses| {
                 let at = staging.moment(self.clock.now());
                 let command = SystemCommand::MarkSeen(staging.uses_of(uses, at));
@@ -518,7 +526,7 @@ impl Sequencer {
     /// Records marks in as many commits as they need, made durable together.
     fn record(&mut self, marks: &[Presented]) -> bool {
         let live = Arc::clone(&self.live);
-        let mut staging = Staging::new(&live, marks.len().div_ceil(MARKS_PER_COMMIT));
+        let mut staging = Batch::new(&live, marks.len().div_ceil(MARKS_PER_COMMIT));
         let all_decided = marks.chunks(MARKS_PER_COMMIT).all(|marks| {
             let at = staging.moment(self.clock.now());
             let command = SystemCommand::MarkPresented(staging.still_true(marks.to_vec()));
@@ -529,7 +537,7 @@ impl Sequencer {
 }
 
 /// What a command about the authority itself needs of the state of all subjects.
-fn observed_by_system(staging: &Staging<'_>, command: &SystemCommand, at: Timestamp) -> Observed {
+fn observed_by_system(staging: &Batch<'_>, command: &SystemCommand, at: Timestamp) -> Observed {
     match command {
         SystemCommand::RevokeMatching(asked) => {
             Observed { matched: staging.matching(&asked.selector, at), ..Observed::default() }
@@ -559,7 +567,7 @@ fn observed_by_system(staging: &Staging<'_>, command: &SystemCommand, at: Timest
 }
 
 /// A request to record marks records those that still say something, and of uses what else is due with them.
-fn with_news(staging: &mut Staging<'_>, command: SystemCommand, at: Timestamp) -> SystemCommand {
+fn with_news(staging: &mut Batch<'_>, command: SystemCommand, at: Timestamp) -> SystemCommand {
     match command {
         SystemCommand::MarkSeen(asked) => {
             SystemCommand::MarkSeen(staging.due_uses(&asked, MARKS_PER_COMMIT, at))

@@ -5,7 +5,7 @@ use tenure_core::{
     Actor, Event, Generation, OwnerId, Position, SessionId, SubjectEvent, SubjectId, Timestamp,
     budget::{Constraints, Usage, Use},
     command::{
-        AskedTerms, Command, CreateSession, EndContested, RecordUsage, RefreshSession, RenewSession,
+        Command, CreateSession, EndContested, RecordUsage, RefreshSession, RenewSession, RequestedTerms,
         RevokeSession, RevokeSessions, Revoker, SystemCommand,
     },
     decide::check_terms,
@@ -19,7 +19,7 @@ use tenure_protocol::entropy::{jitter, session_id};
 
 use super::{
     Authority,
-    request::{Ask, Context, Done, Failure},
+    request::{CommandRequest, Context, Done, Failure},
     sealing::Sealer,
     sequencer::MARKS_PER_COMMIT,
 };
@@ -30,7 +30,7 @@ pub struct NewSession {
     /// Who shall hold it.
     pub subject_id: SubjectId,
     /// The limits that it asks for.
-    pub terms: AskedTerms,
+    pub terms: RequestedTerms,
     /// The name of the device that it belongs to.
     pub device: Option<String>,
     /// What it may be used for.
@@ -46,7 +46,7 @@ impl NewSession {
     pub fn of(subject_id: SubjectId) -> Self {
         Self {
             subject_id,
-            terms: AskedTerms::default(),
+            terms: RequestedTerms::default(),
             device: None,
             scopes: vec![],
             metadata: None,
@@ -146,7 +146,7 @@ pub struct RevokedMany {
 
 /// The session behind a genuine token. Whether the token is good now is another question.
 #[derive(Clone, Debug)]
-pub struct Holder {
+pub struct AuthenticatedSession {
     /// What the token says.
     pub claims: Claims,
     /// The session that it names.
@@ -161,27 +161,27 @@ pub struct UsesUnrecorded;
 
 /// Why a token is not good now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Inactive {
+pub enum InactiveToken {
     /// It is no token of ours.
     Invalid,
     /// It was one.
     Fault(TokenFault, Position),
 }
 
-impl Holder {
+impl AuthenticatedSession {
     /// Whether the token is good at this moment; if not, the first reason that applies.
-    pub fn judge(&self, now: Timestamp) -> Result<(), Inactive> {
+    pub fn judge(&self, now: Timestamp) -> Result<(), InactiveToken> {
         self.judge_under(self.suspension.as_ref(), now)
     }
 
     /// Whether it is good to end its own session, which that of a suspended subject is.
-    pub fn judge_to_end(&self, now: Timestamp) -> Result<(), Inactive> {
+    pub fn judge_to_end(&self, now: Timestamp) -> Result<(), InactiveToken> {
         self.judge_under(None, now)
     }
 
-    fn judge_under(&self, suspension: Option<&Suspension>, now: Timestamp) -> Result<(), Inactive> {
+    fn judge_under(&self, suspension: Option<&Suspension>, now: Timestamp) -> Result<(), InactiveToken> {
         let judged = self.session.judge(self.claims.generation, suspension, now);
-        judged.map_err(|fault| Inactive::Fault(fault, self.session.cause_of(fault)))
+        judged.map_err(|fault| InactiveToken::Fault(fault, self.session.cause_of(fault)))
     }
 }
 
@@ -199,16 +199,16 @@ impl Authority {
     /// The session behind a token; none when the token is not genuine, and none when it is that of a sign-in to the
     /// console, which is good for the console's cookie alone. To present a token anywhere ends the time in which the
     /// reply to the renewal that issued it counts as possibly lost.
-    pub fn holder(&self, token: &str) -> Option<Holder> {
+    pub fn holder(&self, token: &str) -> Option<AuthenticatedSession> {
         self.any_holder(token).filter(|holder| !holder.session.is_of_console())
     }
 
     /// The same of a sign-in to the console, and of nothing else.
-    pub fn console_holder(&self, token: &str) -> Option<Holder> {
+    pub fn console_holder(&self, token: &str) -> Option<AuthenticatedSession> {
         self.any_holder(token).filter(|holder| holder.session.is_of_console())
     }
 
-    fn any_holder(&self, token: &str) -> Option<Holder> {
+    fn any_holder(&self, token: &str) -> Option<AuthenticatedSession> {
         let claims = self.secrets.tokens.open(token, || self.now())?;
         let session = self.live.session(claims.session)?;
         if claims.generation > session.generation {
@@ -219,12 +219,12 @@ impl Authority {
             self.presence.note(&session);
         }
         let suspension = self.live.suspension(&session.subject);
-        Some(Holder { claims, session, suspension })
+        Some(AuthenticatedSession { claims, session, suspension })
     }
 
     /// The session behind a token that is good now. Appends nothing; it counts as a use of the session.
-    pub fn introspect(&self, token: &str) -> Result<SharedSession, Inactive> {
-        let holder = self.holder(token).ok_or(Inactive::Invalid)?;
+    pub fn introspect(&self, token: &str) -> Result<SharedSession, InactiveToken> {
+        let holder = self.holder(token).ok_or(InactiveToken::Invalid)?;
         holder.judge(self.now())?;
         Ok(self.used(&holder.session))
     }
@@ -247,7 +247,7 @@ impl Authority {
         let due = |id: &SessionId| self.live.uses().due(&self.live.recorded_session(*id)?);
         let due: Vec<_> = sessions.iter().filter_map(due).collect();
         if !due.is_empty() {
-            let record = Ask::System(SystemCommand::MarkSeen(due));
+            let record = CommandRequest::System(SystemCommand::MarkSeen(due));
             if let Err(failure) = self.submit(record, Context::of(Actor::AUTHORITY)).await {
                 tracing::debug!(%failure, "uses of sessions could not be recorded yet");
             }
@@ -261,7 +261,7 @@ impl Authority {
         if pending.is_empty() {
             return;
         }
-        let record = Ask::System(SystemCommand::MarkPresented(pending.clone()));
+        let record = CommandRequest::System(SystemCommand::MarkPresented(pending.clone()));
         match self.submit(record, Context::of(Actor::AUTHORITY)).await {
             Ok(_) => self.presence.recorded(&pending),
             Err(failure) => tracing::debug!(%failure, "presented tokens could not be recorded yet"),
@@ -280,12 +280,17 @@ impl Authority {
     ///
     /// # Errors
     /// The fault of the token, or why it could not be recorded.
-    pub async fn refresh(&self, context: Context, holder: &Holder) -> Result<Option<Granted>, Failure> {
+    pub async fn refresh(
+        &self,
+        context: Context,
+        holder: &AuthenticatedSession,
+    ) -> Result<Option<Granted>, Failure> {
         let id = holder.session.id;
         let command =
             Command::RefreshSession(RefreshSession { session_id: id, generation: holder.claims.generation });
-        let done =
-            self.submit_unmarked(Ask::Subject(holder.session.subject.clone(), command), context).await?;
+        let done = self
+            .submit_unmarked(CommandRequest::Subject(holder.session.subject.clone(), command), context)
+            .await?;
         Ok(done.commit.is_some().then(|| self.granted(&done, id)))
     }
 
@@ -294,7 +299,11 @@ impl Authority {
     ///
     /// # Errors
     /// [`Refusal::SessionRevoked`] once it is ended, or why that could not be recorded.
-    pub async fn check_uncontested(&self, context: Context, holder: &Holder) -> Result<(), Failure> {
+    pub async fn check_uncontested(
+        &self,
+        context: Context,
+        holder: &AuthenticatedSession,
+    ) -> Result<(), Failure> {
         self.end_if_contested(context, &holder.session, holder.claims.generation).await
     }
 
@@ -309,7 +318,9 @@ impl Authority {
             return Ok(());
         }
         let command = Command::EndContested(EndContested { session_id: session.id, shown: Some(shown) });
-        self.submit_unmarked(Ask::Subject(session.subject.clone(), command), context).await.map(drop)
+        self.submit_unmarked(CommandRequest::Subject(session.subject.clone(), command), context)
+            .await
+            .map(drop)
     }
 
     /// A token of the given generation. Tokens can be sealed again at any time, so none is ever stored.
@@ -318,10 +329,10 @@ impl Authority {
     }
 
     /// The same holder, of its session as it is now.
-    pub fn holder_again(&self, holder: &Holder) -> Holder {
+    pub fn holder_again(&self, holder: &AuthenticatedSession) -> AuthenticatedSession {
         let session = self.live.session(holder.session.id).unwrap_or_else(|| holder.session.clone());
         let suspension = self.live.suspension(&session.subject);
-        Holder { session, suspension, ..holder.clone() }
+        AuthenticatedSession { session, suspension, ..holder.clone() }
     }
 
     /// Creates a session.
@@ -374,7 +385,7 @@ impl Authority {
     pub async fn renew(
         &self,
         context: Context,
-        holder: &Holder,
+        holder: &AuthenticatedSession,
         key: Option<&str>,
     ) -> Result<Granted, Failure> {
         let id = holder.session.id;
@@ -387,8 +398,9 @@ impl Authority {
         if holder.claims.generation == holder.session.generation {
             self.check_uncontested(context.clone(), holder).await?;
         }
-        let done =
-            self.submit_unmarked(Ask::Subject(holder.session.subject.clone(), command), context).await?;
+        let done = self
+            .submit_unmarked(CommandRequest::Subject(holder.session.subject.clone(), command), context)
+            .await?;
         Ok(self.granted(&done, id))
     }
 
@@ -405,7 +417,7 @@ impl Authority {
             self.end_if_contested(context.clone(), &session, shown).await?;
         }
         let command = Command::RecordUsage(RecordUsage { session_id, generation, wanted });
-        let done = self.submit(Ask::Subject(session.subject.clone(), command), context).await?;
+        let done = self.submit(CommandRequest::Subject(session.subject.clone(), command), context).await?;
         let recorded = done.commit.as_deref().and_then(Used::of_commit);
         Ok(recorded.expect("a granted use is recorded"))
     }

@@ -12,7 +12,7 @@ use tenure_core::{
 
 use super::{
     Authority,
-    request::{Ask, Context, Failure},
+    request::{CommandRequest, Context, Failure},
     sealing::Sealer,
 };
 
@@ -106,7 +106,11 @@ impl Authority {
         self.registered(sealer.ask(command), context).await
     }
 
-    pub(super) async fn registered(&self, ask: Ask, context: Context) -> Result<Registered, Failure> {
+    pub(super) async fn registered(
+        &self,
+        ask: CommandRequest,
+        context: Context,
+    ) -> Result<Registered, Failure> {
         let done = self.submit(ask, context).await?;
         let position = done.position();
         let subject = done.subject.expect("it was a command about a subject");

@@ -17,7 +17,7 @@ use tenure_core::{
 
 use super::{
     Authority,
-    request::{Answer, Ask, Context, Failure},
+    request::{CommandOutcome, CommandRequest, Context, Failure},
 };
 
 /// So far the index looks ahead.
@@ -164,7 +164,7 @@ impl Authority {
             let asked: Result<Vec<_>, _> = open.iter().map(|subject| self.ask_of(subject)).collect();
             let mut more = Vec::new();
             for (subject, answer) in open.into_iter().zip(asked?) {
-                let Answer::Done(done) = answer.await.unwrap_or(Err(Failure::OutcomeUnknown))? else {
+                let CommandOutcome::Done(done) = answer.await.unwrap_or(Err(Failure::OutcomeUnknown))? else {
                     continue;
                 };
                 let Some(commit) = done.commit else { continue };
@@ -181,7 +181,10 @@ impl Authority {
     }
 
     fn ask_of(&self, subject: &SubjectId) -> Result<super::Waiting, Failure> {
-        self.put(Ask::Subject(subject.clone(), Command::RecordExpiries), Context::of(Actor::AUTHORITY))
+        self.put(
+            CommandRequest::Subject(subject.clone(), Command::RecordExpiries),
+            Context::of(Actor::AUTHORITY),
+        )
     }
 }
 

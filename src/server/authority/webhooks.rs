@@ -14,7 +14,7 @@ use tenure_protocol::entropy;
 
 use super::{
     Authority,
-    request::{Ask, Context, Done, Failure},
+    request::{CommandRequest, Context, Done, Failure},
 };
 
 impl Authority {
@@ -27,7 +27,7 @@ impl Authority {
         context: Context,
         asked: WebhookCreated,
     ) -> Result<(Position, bool), Failure> {
-        let done = self.submit(Ask::System(SystemCommand::CreateWebhook(asked)), context).await?;
+        let done = self.submit(CommandRequest::System(SystemCommand::CreateWebhook(asked)), context).await?;
         Ok(recorded(&done))
     }
 
@@ -42,7 +42,7 @@ impl Authority {
         owner: Option<OwnerId>,
     ) -> Result<Position, Failure> {
         let asked = DeleteWebhook { id, owner };
-        let done = self.submit(Ask::System(SystemCommand::DeleteWebhook(asked)), context).await?;
+        let done = self.submit(CommandRequest::System(SystemCommand::DeleteWebhook(asked)), context).await?;
         Ok(recorded(&done).0)
     }
 }

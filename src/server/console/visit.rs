@@ -10,7 +10,7 @@ use axum::{
 use tenure_core::{Actor, Timestamp, event::Role, record::ActorKind, system::Credential};
 use tenure_protocol::entropy::session_id;
 
-use crate::authority::{Authority, Context, Holder};
+use crate::authority::{AuthenticatedSession, Authority, Context};
 use crate::http::Peer;
 
 use super::{
@@ -85,7 +85,7 @@ impl Arrival {
     }
 
     /// The sign-in behind the cookie, good now, and its API key.
-    pub(super) fn holder(&self) -> Option<(Holder, Arc<Credential>)> {
+    pub(super) fn holder(&self) -> Option<(AuthenticatedSession, Arc<Credential>)> {
         let holder = self.authority().console_holder(self.token()?)?;
         holder.judge(self.authority().now()).ok()?;
         let credential = self.authority().credential_of_sign_in(&holder.session.subject)?;
@@ -120,7 +120,7 @@ fn too_large() -> Failure {
 /// A request of somebody who is signed in.
 pub(super) struct Visit {
     arrival: Arrival,
-    holder: Holder,
+    holder: AuthenticatedSession,
     /// The API key of the sign-in, with whose rights everything happens.
     pub(super) credential: Arc<Credential>,
     /// The cookie to set, when the sign-in was refreshed.
@@ -140,7 +140,7 @@ impl Visit {
         self.arrival.authority()
     }
 
-    pub(super) const fn holder(&self) -> &Holder {
+    pub(super) const fn holder(&self) -> &AuthenticatedSession {
         &self.holder
     }
 

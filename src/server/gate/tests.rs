@@ -17,7 +17,7 @@ struct Held {
 }
 
 /// A task that waits for work that does not end before it is let.
-fn hold(gate: &Gate) -> (Held, tokio::task::JoinHandle<Result<(), Turned>>) {
+fn hold(gate: &Gate) -> (Held, tokio::task::JoinHandle<Result<(), GateRefusal>>) {
     let ((say, begun), (end, wait)) = (mpsc::channel(), mpsc::channel::<()>());
     let gate = gate.clone();
     let task = tokio::spawn(async move {
@@ -44,7 +44,7 @@ async fn so_many_jobs_run_so_many_wait_and_the_next_is_turned_away() {
     let gate = Gate::new("tested", 2, 3);
     let held: Vec<_> = (0..5).map(|_| hold(&gate)).collect();
     until(|| gate.load().running == 2 && gate.load().waiting == 3).await;
-    assert_eq!(gate.run(|_| ()).await, Err(Turned::Away));
+    assert_eq!(gate.run(|_| ()).await, Err(GateRefusal::Away));
     assert_eq!(gate.load().refused, 1);
     // Which of them run and which wait is chance, so all are let go before the first is waited for.
     let (held, tasks): (Vec<_>, Vec<_>) = held.into_iter().unzip();
@@ -111,7 +111,7 @@ async fn equal_questions_share_one_answer_and_each_caller_reads_it_for_itself() 
     let ask = |key: u32, least: usize| {
         let (questions, found) = (Arc::clone(&questions), Arc::clone(&found));
         tokio::spawn(async move {
-            let find = move |_: &Wanted<'_>| {
+            let find = move |_: &StillWanted<'_>| {
                 found.fetch_add(1, Ordering::SeqCst);
                 format!("{key}{key}")
             };
@@ -137,7 +137,7 @@ async fn a_question_is_given_up_only_when_the_last_of_its_callers_has_gone() {
     let ask = || {
         let questions = Arc::clone(&questions);
         tokio::spawn(async move {
-            let find = |wanted: &Wanted<'_>| {
+            let find = |wanted: &StillWanted<'_>| {
                 while wanted.is_wanted() {
                     clock::pause(Duration::from_millis(1));
                 }
@@ -178,8 +178,8 @@ async fn a_job_that_panics_takes_nobody_else_with_it() {
     };
     until(|| gate.load().waiting == 1).await;
     barrier.wait();
-    let lost: Result<(), Turned> = panicking.await.unwrap();
-    assert_eq!(lost, Err(Turned::Lost));
+    let lost: Result<(), GateRefusal> = panicking.await.unwrap();
+    assert_eq!(lost, Err(GateRefusal::Lost));
     assert_eq!(next.await.unwrap(), Ok(3));
     until(|| gate.load().running == 0).await;
 }

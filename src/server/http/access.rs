@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, header::AUTHORIZATION};
 
-use crate::authority::{Authority, Holder, console_subject, is_console_subject};
+use crate::authority::{AuthenticatedSession, Authority, console_subject, is_console_subject};
 use crate::tokens::{ApiKey, SessionToken};
 use tenure_core::{
     Actor, CredentialId, OwnerId, SessionId, SubjectId, Timestamp, event::Role, record::ActorKind,
@@ -106,7 +106,7 @@ pub(super) enum Caller {
     /// The holder of an API key.
     Key(Arc<Credential>),
     /// The holder of a session token.
-    Session(Holder),
+    Session(AuthenticatedSession),
 }
 
 impl Caller {
@@ -258,7 +258,11 @@ fn held() -> Problem {
         .saying("this API key is held since the authority was restored: an admin must confirm it first")
 }
 
-fn admit_holder(authority: &Authority, access: Access, holder: Holder) -> Result<Caller, NotAdmitted> {
+fn admit_holder(
+    authority: &Authority,
+    access: Access,
+    holder: AuthenticatedSession,
+) -> Result<Caller, NotAdmitted> {
     if access.session == SessionAccess::Unjudged {
         return Ok(Caller::Session(holder));
     }

@@ -5,11 +5,11 @@ use std::{fmt::Write, sync::Arc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::gate::Wanted;
+use crate::gate::StillWanted;
 use tenure_audit::{
     SignedHead,
     live_check::{Difference, Findings},
-    nodes::Unproved,
+    merkle_index::Unproved,
     proof::NodeHash,
 };
 use tenure_core::{EpochPosition, Position, SubjectId};
@@ -17,9 +17,9 @@ use tenure_log::waiting_for_disk;
 
 use super::{
     Api,
+    as_of::AsOfQuery,
     call::Call,
     fields::Fields,
-    moment::AskedMoment,
     problem::{Code, Problem},
     reply::Reply,
 };
@@ -115,7 +115,7 @@ impl From<Difference> for DifferenceView {
 pub(super) async fn check(call: Call) -> Result<Reply, Problem> {
     call.no_query()?;
     let evidence = Arc::clone(&call.api.evidence);
-    let look = move |wanted: &Wanted<'_>| evidence.check.now_while(&|| wanted.is_wanted());
+    let look = move |wanted: &StillWanted<'_>| evidence.check.now_while(&|| wanted.is_wanted());
     let found = call.api.costly.whole(&call.caller, look).await?;
     let busy = || Problem::from(Code::Overloaded).saying("another check is running");
     let Findings { position, subjects, sessions, differences } =
@@ -139,7 +139,7 @@ pub(super) async fn check(call: Call) -> Result<Reply, Problem> {
         body = HeadView)))]
 pub(super) async fn head(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
-    let waiting = AskedMoment::of_present(&mut query);
+    let waiting = AsOfQuery::of_present(&mut query);
     query.finish()?;
     let head = newest(&call.api, waiting).await?;
     Ok(Reply::ok(&HeadView {
@@ -161,7 +161,7 @@ pub(super) async fn proof(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
     let position = required(&mut query, "position", 1);
     let size = query.whole("size", 1..=u64::MAX);
-    let waiting = AskedMoment::of_present(&mut query);
+    let waiting = AsOfQuery::of_present(&mut query);
     query.finish()?;
     let newest = newest(&call.api, waiting).await?.size;
     let size = within("size", size.unwrap_or(newest), newest, "the size of the newest head")?;
@@ -185,7 +185,7 @@ pub(super) async fn consistency(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
     let from = required(&mut query, "from", 0);
     let to = query.whole("to", 0..=u64::MAX);
-    let waiting = AskedMoment::of_present(&mut query);
+    let waiting = AsOfQuery::of_present(&mut query);
     query.finish()?;
     let newest = newest(&call.api, waiting).await?.size;
     let to = within("to", to.unwrap_or(newest), newest, "the size of the newest head")?;
@@ -200,7 +200,7 @@ pub(super) async fn consistency(call: Call) -> Result<Reply, Problem> {
 }
 
 /// The newest head. One that cannot be kept is not shown: then the last that was.
-async fn newest(api: &Api, waiting: AskedMoment) -> Result<SignedHead, Problem> {
+async fn newest(api: &Api, waiting: AsOfQuery) -> Result<SignedHead, Problem> {
     waiting.resolve(api).await?;
     let heads = api.evidence.keeper.heads();
     Ok(waiting_for_disk(|| heads.sign()).unwrap_or_else(|_| heads.last()))

@@ -45,10 +45,10 @@ pub(super) async fn stream(call: Call) -> Result<Reply, Problem> {
     let span = Span::new(from, to, signatures.last.0).map_err(|error| out_of_range(&error, from))?;
     let (sender, receiver) = mpsc::channel(WAITING);
     let (api, caller) = (Arc::clone(&call.api), call.caller.clone());
-    let outlet = Outlet { sender, api: Arc::clone(&api), caller, runtime: Handle::current() };
+    let outlet = ExportSink { sender, api: Arc::clone(&api), caller, runtime: Handle::current() };
     let exported = Arc::clone(&api);
     api.costly.export(&call.caller, move || run(&exported, span, &signatures, outlet))?;
-    Ok(Reply::stream("application/jsonl", Body::new(Pieces(receiver))))
+    Ok(Reply::stream("application/jsonl", Body::new(ExportBody(receiver))))
 }
 
 /// The head of all that is recorded by now, and those on the way there.
@@ -71,7 +71,12 @@ fn out_of_range(error: &ExportError, from: Option<u64>) -> Problem {
 }
 
 /// Gives back what keeps the reply open.
-fn run(api: &Api, span: Span, signatures: &Signatures, outlet: Outlet) -> mpsc::Sender<io::Result<Bytes>> {
+fn run(
+    api: &Api,
+    span: Span,
+    signatures: &Signatures,
+    outlet: ExportSink,
+) -> mpsc::Sender<io::Result<Bytes>> {
     let sender = outlet.sender.clone();
     let out = BufWriter::with_capacity(PIECE, outlet);
     if let Err(error) = export(api.authority.log(), span, signatures, out) {
@@ -83,14 +88,14 @@ fn run(api: &Api, span: Span, signatures: &Signatures, outlet: Outlet) -> mpsc::
 }
 
 /// Where the export is written to: a client, as long as it reads and its credential stands.
-struct Outlet {
+struct ExportSink {
     sender: mpsc::Sender<io::Result<Bytes>>,
     api: Arc<Api>,
     caller: Caller,
     runtime: Handle,
 }
 
-impl Outlet {
+impl ExportSink {
     fn stands(&self) -> bool {
         match &self.caller {
             Caller::Key(key) => self.api.authority.is_still_good(key.id),
@@ -115,7 +120,7 @@ impl Outlet {
     }
 }
 
-impl Write for Outlet {
+impl Write for ExportSink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.place()?.send(Ok(Bytes::copy_from_slice(bytes)));
         Ok(bytes.len())
@@ -127,9 +132,9 @@ impl Write for Outlet {
 }
 
 /// The pieces as the body of a reply.
-struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
+struct ExportBody(mpsc::Receiver<io::Result<Bytes>>);
 
-impl HttpBody for Pieces {
+impl HttpBody for ExportBody {
     type Data = Bytes;
     type Error = io::Error;
 

@@ -17,7 +17,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use tokio::time::timeout;
 
-use crate::admission::Seat;
+use crate::admission::ConnectionSeat;
 use crate::authority::Context;
 use tenure_core::{CredentialId, SessionId, SubjectId, record::Idempotency};
 use tenure_protocol::clock::stopwatch;
@@ -54,7 +54,7 @@ const USE_PATIENCE: Duration = Duration::from_secs(1);
 pub struct Peer {
     pub(super) address: IpAddr,
     /// The place of its connection, where it has one.
-    pub(super) seat: Option<Arc<Seat>>,
+    pub(super) seat: Option<Arc<ConnectionSeat>>,
 }
 
 impl Peer {
@@ -69,7 +69,7 @@ impl Peer {
     }
 
     /// The same, on the connection in this place.
-    pub(crate) fn on(self, seat: Arc<Seat>) -> Self {
+    pub(crate) fn on(self, seat: Arc<ConnectionSeat>) -> Self {
         Self { seat: Some(seat), ..self }
     }
 }

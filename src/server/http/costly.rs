@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::gate::{Gate, Questions, Share, Shares, Turned, Wanted};
+use crate::gate::{Gate, GateRefusal, Questions, Share, Shares, StillWanted};
 use crate::projections::history;
 use tenure_core::{Position, SubjectId, state::State, subject::Subject};
 
@@ -74,7 +74,7 @@ impl Costly {
     pub(super) async fn whole<T: Send + 'static>(
         &self,
         caller: &Caller,
-        work: impl FnOnce(&Wanted<'_>) -> T + Send + 'static,
+        work: impl FnOnce(&StillWanted<'_>) -> T + Send + 'static,
     ) -> Result<T, Problem> {
         let _share = take(&self.whole_shares, caller)?;
         self.whole.run(work).await.map_err(turned)
@@ -84,7 +84,7 @@ impl Costly {
     pub(super) async fn part<T: Send + 'static>(
         &self,
         caller: &Caller,
-        work: impl FnOnce(&Wanted<'_>) -> T + Send + 'static,
+        work: impl FnOnce(&StillWanted<'_>) -> T + Send + 'static,
     ) -> Result<T, Problem> {
         let _share = take(&self.parts_shares, caller)?;
         self.parts.run(work).await.map_err(turned)
@@ -117,7 +117,7 @@ pub(super) async fn read_state<A: Send + 'static>(
 ) -> Result<A, Problem> {
     let _share = take(&api.costly.whole_shares, caller)?;
     let authority = Arc::clone(&api.authority);
-    let find = move |wanted: &Wanted<'_>| {
+    let find = move |wanted: &StillWanted<'_>| {
         let state = history::state_at_while(&|| wanted.is_wanted(), authority.log(), position);
         state.map_err(Problem::from)
     };
@@ -135,7 +135,7 @@ pub(super) async fn subject_at(
     let _share = take(&api.costly.parts_shares, caller)?;
     let key = (id.clone(), position);
     let (authority, projections, id) = (Arc::clone(&api.authority), Arc::clone(&api.projections), id.clone());
-    let find = move |wanted: &Wanted<'_>| {
+    let find = move |wanted: &StillWanted<'_>| {
         let is_wanted = || wanted.is_wanted();
         let subject = history::subject_at_while(&is_wanted, authority.log(), &projections, &id, position);
         subject.map(Arc::new).map_err(Problem::from)
@@ -160,13 +160,13 @@ fn beyond(each: usize) -> Problem {
     problem
 }
 
-fn turned(turned: Turned) -> Problem {
+fn turned(turned: GateRefusal) -> Problem {
     match turned {
-        Turned::Away => {
+        GateRefusal::Away => {
             let mut problem = Problem::from(Code::Overloaded).saying(turned.to_string());
             problem.retry_after = Some(SOON);
             problem
         }
-        Turned::Lost => Code::Internal.into(),
+        GateRefusal::Lost => Code::Internal.into(),
     }
 }

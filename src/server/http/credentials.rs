@@ -15,10 +15,10 @@ use super::{
     call::Call,
     fields::Fields,
     limits,
-    page::{AskedPage, page_of},
+    page::{PageQuery, page_of},
     problem::{Code, Problem},
     reply::Reply,
-    session_view::Texts,
+    session_view::TextOpener,
 };
 
 /// An API key that is asked for.
@@ -82,7 +82,7 @@ fn asked(fields: &mut Fields) -> Option<NewCredential> {
 }
 
 fn view(api: &Api, credential: &Credential) -> CredentialView {
-    let texts = Texts::of_stream(&api.authority, Stream::System);
+    let texts = TextOpener::of_stream(&api.authority, Stream::System);
     CredentialView {
         credential_id: credential.id,
         role: credential.role,
@@ -142,7 +142,7 @@ pub(super) async fn own(call: Call) -> Result<Reply, Problem> {
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
-    let page = AskedPage::of(&mut query);
+    let page = PageQuery::of(&mut query);
     let after: Option<CredentialId> = page.parsed(&mut query);
     query.finish()?;
     let system = call.api.authority.live().system();

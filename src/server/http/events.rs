@@ -20,9 +20,9 @@ use super::{
     call::Call,
     fields::{Fields, kept_object},
     problem::Problem,
-    record::{Record, Viewer, kinds},
+    record::{EventReader, Record, kinds},
     reply::Reply,
-    session_view::Texts,
+    session_view::TextOpener,
     stream,
 };
 
@@ -106,7 +106,7 @@ impl Record for Events {
         self.0
     }
 
-    fn sought(&self, viewer: &Viewer, news: &News) -> Vec<(Position, Arc<str>)> {
+    fn sought(&self, viewer: &EventReader, news: &News) -> Vec<(Position, Arc<str>)> {
         let stored = news.stored();
         let has_any = stored.commit.events.iter().any(|event| self.0.has(event.kind()));
         if !has_any || !viewer.may_see(stored) {
@@ -172,7 +172,7 @@ fn recorded_event(api: &Api, stored: &StoredCommit, index: usize, position: Posi
         Stream::System => None,
         Stream::Subject(id) => Some(id.clone()),
     };
-    let texts = Texts::of_stream(&api.authority, event.sealed_in(&commit.stream).clone());
+    let texts = TextOpener::of_stream(&api.authority, event.sealed_in(&commit.stream).clone());
     RecordedEvent {
         position,
         event_id: commit.id.event(u16::try_from(index).expect("a commit has fewer than 65 536 events")),
@@ -189,7 +189,7 @@ fn recorded_event(api: &Api, stored: &StoredCommit, index: usize, position: Posi
 }
 
 /// The members of an event, its texts opened; null where a text was erased.
-fn data(event: &Event, texts: &Texts<'_>) -> Data {
+fn data(event: &Event, texts: &TextOpener<'_>) -> Data {
     let Ok(Value::Object(mut members)) = serde_json::to_value(event) else {
         unreachable!("every event is written as an object")
     };

@@ -14,7 +14,7 @@ use axum::{
 
 use utoipa::openapi::path::Operation;
 
-use crate::authority::{Context, Failure, Granted, Holder, Inactive};
+use crate::authority::{AuthenticatedSession, Context, Failure, Granted, InactiveToken};
 use tenure_core::{
     Timestamp,
     event::Role,
@@ -68,16 +68,16 @@ pub(super) fn operation() -> Operation {
 /// The answer to a proxy.
 enum Verdict {
     /// The token is good; with the cookie to set, if the session was refreshed.
-    Yes(Holder, Option<Refreshed>),
+    Yes(AuthenticatedSession, Option<Refreshed>),
     No {
-        why: Inactive,
+        why: InactiveToken,
         /// Whether the cookies that were sent are of no use any more.
         clears: bool,
     },
 }
 
 impl Verdict {
-    const INVALID: Self = Self::No { why: Inactive::Invalid, clears: false };
+    const INVALID: Self = Self::No { why: InactiveToken::Invalid, clears: false };
 }
 
 /// What a refresh gave, and when.
@@ -166,8 +166,8 @@ async fn judge(api: &Api, presented: Presented<'_>, asking: Context) -> Verdict 
 /// Of several cookies the one that is good counts, wherever it stands. Good ones of two sessions are none: one of them
 /// was planted, and nothing says which.
 async fn judge_cookies(api: &Api, cookies: &[&str], asking: Context) -> Verdict {
-    let mut good: Option<Holder> = None;
-    let (mut last, mut are_over) = (Inactive::Invalid, true);
+    let mut good: Option<AuthenticatedSession> = None;
+    let (mut last, mut are_over) = (InactiveToken::Invalid, true);
     for cookie in cookies {
         match judged(api, cookie) {
             Ok(holder) if good.as_ref().is_some_and(|first| first.session.id != holder.session.id) => {
@@ -189,23 +189,22 @@ async fn judge_cookies(api: &Api, cookies: &[&str], asking: Context) -> Verdict 
 
 /// Whether nothing can bring the session back. A cookie that clears hits what the browser has when it arrives, which
 /// after a renewal is a newer token.
-const fn is_over(why: Inactive) -> bool {
+const fn is_over(why: InactiveToken) -> bool {
     match why {
-        Inactive::Fault(TokenFault::Revoked(_) | TokenFault::Expired | TokenFault::Idle, _) => true,
-        Inactive::Invalid | Inactive::Fault(TokenFault::Suspended { .. } | TokenFault::Superseded, _) => {
-            false
-        }
+        InactiveToken::Fault(TokenFault::Revoked(_) | TokenFault::Expired | TokenFault::Idle, _) => true,
+        InactiveToken::Invalid
+        | InactiveToken::Fault(TokenFault::Suspended { .. } | TokenFault::Superseded, _) => false,
     }
 }
 
-fn judged(api: &Api, token: &str) -> Result<Holder, Inactive> {
-    let holder = api.authority.holder(token).ok_or(Inactive::Invalid)?;
+fn judged(api: &Api, token: &str) -> Result<AuthenticatedSession, InactiveToken> {
+    let holder = api.authority.holder(token).ok_or(InactiveToken::Invalid)?;
     holder.judge(api.authority.now())?;
     Ok(holder)
 }
 
 /// Notes the use of a good token, and refreshes its session if that is due.
-async fn used(api: &Api, mut holder: Holder, asking: Context, sets_cookie: bool) -> Verdict {
+async fn used(api: &Api, mut holder: AuthenticatedSession, asking: Context, sets_cookie: bool) -> Verdict {
     holder.session = api.authority.used(&holder.session);
     match refreshed(api, &holder, asking).await {
         Ok(Some((granted, at))) => Verdict::Yes(holder, Some(Refreshed { granted, at, sets_cookie })),
@@ -221,9 +220,9 @@ async fn used(api: &Api, mut holder: Holder, asking: Context, sets_cookie: bool)
 /// present is, and the next request tries again.
 async fn refreshed(
     api: &Api,
-    holder: &Holder,
+    holder: &AuthenticatedSession,
     asking: Context,
-) -> Result<Option<(Granted, Timestamp)>, Inactive> {
+) -> Result<Option<(Granted, Timestamp)>, InactiveToken> {
     let authority = &api.authority;
     let is_enabled = authority.live().system().system.policy_in_force().sliding_enabled;
     let is_due = holder.session.refresh_at().is_some_and(|due| authority.now() >= due);
@@ -270,18 +269,18 @@ fn yes(api: &Api, session: &Session, refreshed: Option<Refreshed>) -> Response {
     response
 }
 
-fn no(api: &Api, why: Inactive, was_anything_sent: bool, clears: bool) -> Response {
+fn no(api: &Api, why: InactiveToken, was_anything_sent: bool, clears: bool) -> Response {
     let body = match why {
-        Inactive::Fault(TokenFault::Expired | TokenFault::Idle, _) => {
+        InactiveToken::Fault(TokenFault::Expired | TokenFault::Idle, _) => {
             r#"{"ok":false,"error":"session_expired","code":"SESSION_EXPIRED"}"#
         }
-        Inactive::Fault(TokenFault::Revoked(_), _) => {
+        InactiveToken::Fault(TokenFault::Revoked(_), _) => {
             r#"{"ok":false,"error":"session_revoked","code":"SESSION_REVOKED"}"#
         }
-        Inactive::Fault(TokenFault::Suspended { .. }, _) => {
+        InactiveToken::Fault(TokenFault::Suspended { .. }, _) => {
             r#"{"ok":false,"error":"subject_suspended","code":"SUBJECT_SUSPENDED"}"#
         }
-        Inactive::Invalid | Inactive::Fault(TokenFault::Superseded, _) => {
+        InactiveToken::Invalid | InactiveToken::Fault(TokenFault::Superseded, _) => {
             r#"{"ok":false,"error":"invalid_token","code":"INVALID_TOKEN"}"#
         }
     };

@@ -11,8 +11,8 @@ use serde_json::Value;
 use crate::authority::Authority;
 use crate::projections::history::{self, HistoryError};
 use tenure_audit::{
-    replay::{Replay, Until},
-    story::{Live, Story, Teller},
+    replay::{Replay, ReplayEnd},
+    story::{Live, Narrator, Story},
 };
 use tenure_core::{SessionId, system::Credential};
 
@@ -76,9 +76,9 @@ impl Api {
         }
         let (api, at) = (Arc::clone(self), self.authority.now());
         let policy = self.authority.live().system().system.policy.clone();
-        let work = move |wanted: &crate::gate::Wanted<'_>| -> Result<Option<Story>, HistoryError> {
-            let mut replay = Replay::of_subject(known.subject.clone(), policy, Until::Time(at));
-            let mut teller = Teller::of(id);
+        let work = move |wanted: &crate::gate::StillWanted<'_>| -> Result<Option<Story>, HistoryError> {
+            let mut replay = Replay::of_subject(known.subject.clone(), policy, ReplayEnd::Time(at));
+            let mut teller = Narrator::of(id);
             teller.know(live);
             let head = api.authority.live().position();
             let is_wanted = || wanted.is_wanted();

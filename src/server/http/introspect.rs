@@ -14,7 +14,7 @@ use super::{
     limits,
     problem::{Problem, code_of},
     reply::Reply,
-    session_view::Texts,
+    session_view::TextOpener,
 };
 
 enum Asked {
@@ -75,7 +75,7 @@ fn judge(api: &Api, token: &str, with_metadata: bool) -> (Judgement, Option<Sess
         }
     };
     api.metrics.token_live();
-    let texts = Texts::of(authority, &session.subject);
+    let texts = TextOpener::of(authority, &session.subject);
     let subject = authority.live().recorded_subject(&session.subject);
     let profile = subject.as_ref().and_then(|subject| subject.profile());
     let live = LiveToken {

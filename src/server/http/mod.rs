@@ -6,6 +6,7 @@
 
 mod access;
 mod access_tokens;
+mod as_of;
 mod audit;
 mod audit_export;
 mod backup;
@@ -24,7 +25,6 @@ mod json;
 mod keys;
 mod limits;
 mod metrics;
-mod moment;
 mod notice_view;
 mod notices;
 mod openapi;
@@ -76,7 +76,7 @@ use self::{
     revocation_feed::Ended,
     throttle::Throttle,
 };
-use crate::admission::{Admission, Limits, Places};
+use crate::admission::{Admission, ConnectionPlaces, Limits};
 use crate::authority::Authority;
 use crate::backup::Backups;
 use crate::config::Networks;
@@ -160,7 +160,7 @@ impl Api {
     }
 
     /// The places for connections.
-    pub(crate) fn places(&self) -> &Arc<Places> {
+    pub(crate) fn places(&self) -> &Arc<ConnectionPlaces> {
         &self.admission.places
     }
 

@@ -12,7 +12,7 @@ use super::{
     fields::Fields,
     notice_view::NoticeView,
     problem::Problem,
-    record::{Record, Viewer, kinds},
+    record::{EventReader, Record, kinds},
     reply::Reply,
     stream,
 };
@@ -25,7 +25,7 @@ impl Notices {
         Self(kinds(query, &NoticeKind::ALL, NoticeKind::name))
     }
 
-    fn is_sought(&self, viewer: &Viewer, news: &News, notice: &Notice) -> bool {
+    fn is_sought(&self, viewer: &EventReader, news: &News, notice: &Notice) -> bool {
         let stored = news.stored();
         let index = usize::try_from(notice.position.0 - stored.first.0).expect("a commit is small");
         self.0.as_ref().is_none_or(|kinds| kinds.contains(&notice.kind))
@@ -53,7 +53,7 @@ impl Record for Notices {
         KindSet::TOLD
     }
 
-    fn sought(&self, viewer: &Viewer, news: &News) -> Vec<(NoticeId, Arc<str>)> {
+    fn sought(&self, viewer: &EventReader, news: &News) -> Vec<(NoticeId, Arc<str>)> {
         let stored = news.stored();
         if stored.commit.stream != Stream::System && !viewer.may_see(stored) {
             return vec![];
@@ -72,7 +72,7 @@ impl Record for Notices {
 
 /// Whether a notice is for the viewer. What the authority itself did to sessions of many subjects is told to each of
 /// their owners by itself.
-fn is_for(viewer: &Viewer, stored: &StoredCommit, notice: &Notice) -> bool {
+fn is_for(viewer: &EventReader, stored: &StoredCommit, notice: &Notice) -> bool {
     if stored.commit.stream != Stream::System {
         return true;
     }
@@ -82,7 +82,7 @@ fn is_for(viewer: &Viewer, stored: &StoredCommit, notice: &Notice) -> bool {
 }
 
 /// What only the notice's owner may read is written for it alone: the link that vetoes a renewal.
-fn viewer_line(viewer: &Viewer, notice: &Notice) -> Option<Arc<str>> {
+fn viewer_line(viewer: &EventReader, notice: &Notice) -> Option<Arc<str>> {
     let is_own = notice.kind == NoticeKind::SessionRenewed
         && viewer.caller.owner().is_some_and(|owner| notice.owner_id.as_ref() == Some(owner));
     is_own.then(|| written(&notice.clone().for_its_owner(&*viewer.api.authority)))

@@ -8,13 +8,13 @@ use super::{fields::Fields, limits};
 const DEFAULT: u64 = 50;
 
 /// Which page is asked for.
-pub(super) struct AskedPage {
+pub(super) struct PageQuery {
     pub(super) limit: usize,
     /// Where the page before ended; its meaning is the list's own.
     pub(super) after: Option<String>,
 }
 
-impl AskedPage {
+impl PageQuery {
     /// The parameters that say it.
     pub(super) fn of(query: &mut Fields) -> Self {
         let limit = query.whole("limit", limits::PAGE).unwrap_or(DEFAULT);

@@ -7,7 +7,7 @@
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use crate::authority::{Failure, Inactive};
+use crate::authority::{Failure, InactiveToken};
 use crate::projections::history::HistoryError;
 use tenure_core::{
     CredentialId, Position, Seconds, Timestamp,
@@ -451,11 +451,11 @@ impl From<Failure> for Problem {
     }
 }
 
-impl From<Inactive> for Problem {
-    fn from(inactive: Inactive) -> Self {
+impl From<InactiveToken> for Problem {
+    fn from(inactive: InactiveToken) -> Self {
         match inactive {
-            Inactive::Invalid => Code::InvalidToken.into(),
-            Inactive::Fault(fault, position) => {
+            InactiveToken::Invalid => Code::InvalidToken.into(),
+            InactiveToken::Fault(fault, position) => {
                 let problem = Self::caused_by(code_of(inactive), position);
                 match fault {
                     TokenFault::Revoked(trigger) => problem.ended_by(Some(trigger)),
@@ -479,14 +479,14 @@ pub(super) const INACTIVE: [Code; 6] = [
 ];
 
 /// What a token that is not good now is called, by introspection and everywhere outside of renew.
-pub(super) const fn code_of(inactive: Inactive) -> Code {
+pub(super) const fn code_of(inactive: InactiveToken) -> Code {
     match inactive {
-        Inactive::Invalid => Code::InvalidToken,
-        Inactive::Fault(TokenFault::Revoked(_), _) => Code::SessionRevoked,
-        Inactive::Fault(TokenFault::Suspended { .. }, _) => Code::SubjectSuspended,
-        Inactive::Fault(TokenFault::Superseded, _) => Code::TokenSuperseded,
-        Inactive::Fault(TokenFault::Expired, _) => Code::TokenExpired,
-        Inactive::Fault(TokenFault::Idle, _) => Code::SessionIdle,
+        InactiveToken::Invalid => Code::InvalidToken,
+        InactiveToken::Fault(TokenFault::Revoked(_), _) => Code::SessionRevoked,
+        InactiveToken::Fault(TokenFault::Suspended { .. }, _) => Code::SubjectSuspended,
+        InactiveToken::Fault(TokenFault::Superseded, _) => Code::TokenSuperseded,
+        InactiveToken::Fault(TokenFault::Expired, _) => Code::TokenExpired,
+        InactiveToken::Fault(TokenFault::Idle, _) => Code::SessionIdle,
     }
 }
 

@@ -6,7 +6,7 @@ use std::{fmt::Display, str::FromStr, sync::Arc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::gate::Wanted;
+use crate::gate::StillWanted;
 use crate::notify::News;
 use crate::projections::history::{self, HistoryError};
 use tenure_core::{Event, KindSet, Position, SessionId, Stream, SubjectId};
@@ -47,11 +47,11 @@ pub(super) trait Record: Send + Sync + 'static {
     fn kinds(&self) -> KindSet;
 
     /// The items of a commit that are sought and may be seen, in order.
-    fn sought(&self, viewer: &Viewer, news: &News) -> Vec<(Self::Place, Arc<str>)>;
+    fn sought(&self, viewer: &EventReader, news: &News) -> Vec<(Self::Place, Arc<str>)>;
 }
 
 /// Whoever reads, and what is sought.
-pub(super) struct Viewer {
+pub(super) struct EventReader {
     pub(super) api: Arc<Api>,
     pub(super) caller: Caller,
     pub(super) scope: Scope,
@@ -100,7 +100,7 @@ pub(super) fn kinds<K: Copy>(
     found
 }
 
-impl Viewer {
+impl EventReader {
     /// Whether the caller may see what is recorded here, and seeks it.
     pub(super) fn may_see(&self, stored: &StoredCommit) -> bool {
         match &stored.commit.stream {
@@ -180,8 +180,8 @@ impl Viewer {
 }
 
 /// A page under way.
-struct Leafing<R: Record> {
-    viewer: Viewer,
+struct EventPage<R: Record> {
+    viewer: EventReader,
     record: R,
     after: R::Place,
     /// Everything up to here was looked at.
@@ -203,7 +203,7 @@ enum Progress<P> {
 
 /// The items after a place, up to a position. What is not found among the next commits is searched for behind the gate.
 pub(super) async fn page<R: Record>(
-    viewer: Viewer,
+    viewer: EventReader,
     record: R,
     after: R::Place,
     limit: usize,
@@ -212,11 +212,11 @@ pub(super) async fn page<R: Record>(
     let (api, caller) = (Arc::clone(&viewer.api), viewer.caller.clone());
     let at = R::done(after);
     let mut leafing =
-        Leafing { viewer, record, after, at, looked_at: 0, limit, head, items: Vec::new(), last: None };
+        EventPage { viewer, record, after, at, looked_at: 0, limit, head, items: Vec::new(), last: None };
     let next = match waiting_for_disk(|| leafing.step(NEAR))? {
         Progress::Done(next) => next,
         Progress::Open => {
-            let go_on = move |wanted: &Wanted<'_>| leafing.run(wanted).map(|next| (next, leafing));
+            let go_on = move |wanted: &StillWanted<'_>| leafing.run(wanted).map(|next| (next, leafing));
             let found = api.costly.part(&caller, go_on).await??;
             leafing = found.1;
             found.0
@@ -226,9 +226,9 @@ pub(super) async fn page<R: Record>(
     Ok(page_of(leafing.items.into_iter().map(Item).collect(), next))
 }
 
-impl<R: Record> Leafing<R> {
+impl<R: Record> EventPage<R> {
     /// Where the next page begins; none when this one is the last.
-    fn run(&mut self, wanted: &Wanted<'_>) -> Result<Option<R::Place>, Problem> {
+    fn run(&mut self, wanted: &StillWanted<'_>) -> Result<Option<R::Place>, Problem> {
         while wanted.is_wanted() {
             if let Progress::Done(next) = self.step(STRIDE)? {
                 return Ok(next);

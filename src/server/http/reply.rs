@@ -21,7 +21,7 @@ const TIME: HeaderName = HeaderName::from_static("x-tenure-time");
 
 /// What every reply to a request says, whatever the answer.
 #[derive(Clone, Debug)]
-pub(super) struct Stamp {
+pub(super) struct ReplyStamp {
     pub(super) request_id: HeaderValue,
     /// The authority's time.
     pub(super) now: Timestamp,
@@ -29,7 +29,7 @@ pub(super) struct Stamp {
     pub(super) epochs: Epochs,
 }
 
-impl Stamp {
+impl ReplyStamp {
     fn write(self, headers: &mut HeaderMap, caching: Caching) {
         headers.insert(REQUEST_ID, self.request_id);
         // What is data must not be taken for a page or a script, whatever it looks like.
@@ -154,7 +154,7 @@ impl Reply {
     }
 
     /// As HTTP.
-    pub(super) fn into_response(self, stamp: Stamp) -> Response {
+    pub(super) fn into_response(self, stamp: ReplyStamp) -> Response {
         let mut response = Response::new(self.body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -198,7 +198,7 @@ pub(super) fn position_header(epochs: &Epochs, position: Position) -> HeaderValu
 }
 
 /// A problem as HTTP.
-pub(super) fn problem_response(problem: &Problem, stamp: Stamp) -> Response {
+pub(super) fn problem_response(problem: &Problem, stamp: ReplyStamp) -> Response {
     let body = problem.body(stamp.request_id.to_str().unwrap_or_default()).to_string();
     let status = problem.code.status();
     let mut response = Response::new(Body::from(body));

@@ -13,7 +13,7 @@ use tenure_protocol::entropy;
 
 use super::{
     Api, limits,
-    reply::{REQUEST_ID, Stamp},
+    reply::{REQUEST_ID, ReplyStamp},
 };
 
 /// The names of a request. Most are never written out: a reply carries one, and a log line or an event only now and then.
@@ -39,11 +39,11 @@ impl RequestId {
     }
 
     /// What the reply to this request carries.
-    pub(super) fn stamp(&self, api: &Api) -> Stamp {
+    pub(super) fn stamp(&self, api: &Api) -> ReplyStamp {
         let own = || HeaderValue::try_from(self.recorded.to_string());
         let own = || own().expect("a request id is made of visible characters");
         let epochs = api.authority.live().system().system.epochs.clone();
-        Stamp { request_id: self.given.clone().unwrap_or_else(own), now: api.authority.now(), epochs }
+        ReplyStamp { request_id: self.given.clone().unwrap_or_else(own), now: api.authority.now(), epochs }
     }
 }
 

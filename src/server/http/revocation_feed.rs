@@ -18,7 +18,7 @@ use tenure_core::{
 use tenure_log::{StoredCommit, waiting_for_disk};
 use tenure_protocol::wire::{EndedSelection, EndedSession, FeedItem, FeedPage, SelectorView};
 
-use super::{Api, call::Call, limits, moment::AskedMoment, problem::Problem, reply::Reply, stream::resumed};
+use super::{Api, as_of::AsOfQuery, call::Call, limits, problem::Problem, reply::Reply, stream::resumed};
 
 /// The sessions that one event ended are named if they are no more than this: some 400 KiB. Of more, a verifier
 /// refuses every access token that was issued until then; their holders get another with the next request.
@@ -49,7 +49,7 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
     if call.accepts("text/event-stream") {
         let after = resumed(&call, &mut query);
-        let asked = AskedMoment::of_present(&mut query);
+        let asked = AsOfQuery::of_present(&mut query);
         query.finish()?;
         asked.resolve(&call.api).await?;
         after.map_or(Ok(()), |after| call.api.check_resumable(after))?;
@@ -57,7 +57,7 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     }
     let after = query.position("after");
     let limit = query.whole("limit", limits::FEED_PAGE).unwrap_or(DEFAULT);
-    let asked = AskedMoment::of_present(&mut query);
+    let asked = AsOfQuery::of_present(&mut query);
     query.finish()?;
     let moment = asked.resolve(&call.api).await?.moment;
     after.map_or(Ok(()), |after| call.api.check_resumable(after))?;

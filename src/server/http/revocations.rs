@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::authority::{AskedBulk, RevokedInBulk, Selection};
-use crate::gate::Wanted;
+use crate::gate::StillWanted;
 use tenure_core::{KeyId, OwnerId, Position, SessionId, SubjectId, Timestamp};
 
 use super::{
@@ -118,7 +118,7 @@ pub(super) async fn revoke(call: Call) -> Result<Reply, Problem> {
     let authority = &call.api.authority;
     let Some(reason) = reason.filter(|_| !is_dry) else {
         let looking = Arc::clone(authority);
-        let look = move |wanted: &Wanted<'_>| looking.matching_while(&|| wanted.is_wanted(), &selection);
+        let look = move |wanted: &StillWanted<'_>| looking.matching_while(&|| wanted.is_wanted(), &selection);
         return Ok(answer(call.api.costly.whole(&call.caller, look).await??));
     };
     let asked = AskedBulk { selection, reason };

@@ -17,7 +17,7 @@ use super::{
     access::Caller,
     call::Call,
     problem::{Code, Problem},
-    record::{Scope, Viewer},
+    record::{EventReader, Scope},
     reply::Reply,
     shares,
     stream::{HEARTBEAT, Stay, resumed},
@@ -60,7 +60,11 @@ pub(super) async fn follow(call: Call) -> Result<Reply, Problem> {
     let follower = Follower {
         stay: Stay::of(&call, place),
         watcher,
-        viewer: Viewer { api: Arc::clone(&call.api), caller: call.caller.clone(), scope: Scope::session(id) },
+        viewer: EventReader {
+            api: Arc::clone(&call.api),
+            caller: call.caller.clone(),
+            scope: Scope::session(id),
+        },
         session: id,
         heard,
         is_new: after.is_none(),
@@ -74,7 +78,7 @@ pub(super) async fn follow(call: Call) -> Result<Reply, Problem> {
 struct Follower {
     stay: Stay,
     watcher: Watcher,
-    viewer: Viewer,
+    viewer: EventReader,
     session: SessionId,
     /// Everything up to here was told.
     heard: Position,

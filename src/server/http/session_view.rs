@@ -18,12 +18,12 @@ use super::{
 };
 
 /// Opens the texts of one stream.
-pub(super) struct Texts<'a> {
+pub(super) struct TextOpener<'a> {
     authority: &'a Authority,
     stream: Stream,
 }
 
-impl<'a> Texts<'a> {
+impl<'a> TextOpener<'a> {
     /// Of a subject.
     pub(super) fn of(authority: &'a Authority, subject: &SubjectId) -> Self {
         Self::of_stream(authority, Stream::Subject(subject.clone()))
@@ -53,7 +53,7 @@ impl<'a> Texts<'a> {
 
 /// Why a session was ended. What was said of many sessions of any subjects is not kept with each of them, nor sealed
 /// with the texts of their subjects.
-fn reason(api: &Api, texts: &Texts<'_>, revocation: &Revocation) -> Option<String> {
+fn reason(api: &Api, texts: &TextOpener<'_>, revocation: &Revocation) -> Option<String> {
     let of_bulk = api.projections.revocations(|known| known.reason_at(revocation.position).cloned());
     match of_bulk {
         Some(reason) => api.authority.open_text(&Stream::System, "reason", &reason),
@@ -63,7 +63,7 @@ fn reason(api: &Api, texts: &Texts<'_>, revocation: &Revocation) -> Option<Strin
 
 /// A session of a subject, both as of the same moment.
 pub(super) fn session_view(api: &Api, subject: &Subject, session: &Session, moment: Moment) -> SessionView {
-    let texts = Texts::of(&api.authority, &subject.id);
+    let texts = TextOpener::of(&api.authority, &subject.id);
     let profile = subject.profile();
     let revocation = session.revocation.as_deref();
     SessionView {

@@ -3,15 +3,15 @@
 
 use std::{cmp::Reverse, collections::HashSet, sync::Arc};
 
-use crate::gate::Wanted;
-use crate::projections::session_list::{Marked, SessionList, Sought};
+use crate::gate::StillWanted;
+use crate::projections::session_list::{EndMark, SessionList, SessionQuery};
 use tenure_core::{
     Position, SessionId,
     session::{SharedSession, Status},
     subject::Subject,
 };
 
-use super::{Api, access::Caller, call::Call, moment::Reading, problem::Problem, sessions::Filter};
+use super::{Api, access::Caller, as_of::Reading, call::Call, problem::Problem, sessions::Filter};
 
 /// So many sessions are looked at under one hold of the list.
 const STRIDE: usize = 500;
@@ -24,13 +24,13 @@ const STRIDES: usize = 8;
 pub(super) type Found = Vec<(Arc<Subject>, SharedSession)>;
 
 /// A page under way.
-struct Walk {
+struct SessionWalk {
     api: Arc<Api>,
     caller: Caller,
     filter: Filter,
     reading: Reading,
     most: usize,
-    sought: Sought,
+    sought: SessionQuery,
     /// Where it goes on.
     before: Option<Position>,
     /// Sessions that have expired, and are not marked as expired.
@@ -48,12 +48,12 @@ pub(super) async fn of_everybody(
     before: Option<Position>,
     most: usize,
 ) -> Result<Found, Problem> {
-    let Some(mut walk) = Walk::new(call, filter, reading, before, most) else { return Ok(vec![]) };
+    let Some(mut walk) = SessionWalk::new(call, filter, reading, before, most) else { return Ok(vec![]) };
     if !walk.needs_marks() {
         walk.near();
     }
     if !walk.is_done {
-        let far = move |wanted: &Wanted<'_>| {
+        let far = move |wanted: &StillWanted<'_>| {
             walk.far(wanted);
             walk
         };
@@ -62,7 +62,7 @@ pub(super) async fn of_everybody(
     Ok(walk.page(before))
 }
 
-impl Walk {
+impl SessionWalk {
     /// None when there can be nothing on the page.
     fn new(
         call: &Call,
@@ -78,18 +78,18 @@ impl Walk {
         let owner = own.or(filter.owner.as_ref()).cloned();
         let mut unmarked = Vec::new();
         let marked = match filter.status {
-            None => Marked::Anyhow,
-            Some(Status::Active) => Marked::Open,
-            Some(Status::Revoked) => Marked::Revoked,
+            None => EndMark::Anyhow,
+            Some(Status::Active) => EndMark::Open,
+            Some(Status::Revoked) => EndMark::Revoked,
             Some(Status::Expired) => match call.api.authority.unrecorded_ends(reading.moment.at, NEAR) {
                 Some(ended) => {
                     unmarked = ended;
-                    Marked::Expired
+                    EndMark::Expired
                 }
-                None => Marked::NotRevoked,
+                None => EndMark::NotRevoked,
             },
         };
-        let sought = Sought { owner, device: filter.device, marked };
+        let sought = SessionQuery { owner, device: filter.device, marked };
         let (api, caller) = (Arc::clone(&call.api), call.caller.clone());
         let (found, looked_at, is_done) = (Vec::new(), 0, false);
         Some(Self { api, caller, filter, reading, most, sought, before, unmarked, found, looked_at, is_done })
@@ -97,7 +97,7 @@ impl Walk {
 
     /// Whether revoked sessions may lack their marks, and are sought.
     fn needs_marks(&self) -> bool {
-        self.sought.marked == Marked::Revoked
+        self.sought.marked == EndMark::Revoked
             && self.api.projections.sessions(|list| list.unmarked_bulk().is_some())
     }
 
@@ -110,7 +110,7 @@ impl Walk {
         }
     }
 
-    fn far(&mut self, wanted: &Wanted<'_>) {
+    fn far(&mut self, wanted: &StillWanted<'_>) {
         mark_bulks(&self.api, wanted);
         while !self.is_done && wanted.is_wanted() {
             self.step();
@@ -161,9 +161,9 @@ impl Walk {
 }
 
 /// Marks the sessions that bulk revocations ended: once after each, by the first who looks further than near.
-fn mark_bulks(api: &Api, wanted: &Wanted<'_>) {
+fn mark_bulks(api: &Api, wanted: &StillWanted<'_>) {
     let Some(bulk) = api.projections.sessions(SessionList::unmarked_bulk) else { return };
-    let open = Sought { marked: Marked::NotRevoked, ..Sought::default() };
+    let open = SessionQuery { marked: EndMark::NotRevoked, ..SessionQuery::default() };
     let mut before = None;
     while wanted.is_wanted() {
         let stride = api.projections.sessions(|list| list.stride(&open, before, STRIDE));

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use crate::authority::NewSession;
 use tenure_core::{
     Digest16, EpochPosition, Mode, OwnerId, Position, SessionId, SubjectId, Timestamp,
-    command::AskedTerms,
+    command::RequestedTerms,
     policy::OnReuse,
     session::{Session, Status},
     state::State,
@@ -21,15 +21,15 @@ use tenure_protocol::{
 use super::{
     Api,
     access::check_is_no_sign_in,
+    as_of::{AsOfQuery, Reading},
     call::Call,
     costly,
     fields::Fields,
     limits,
-    moment::{AskedMoment, Reading},
-    page::{AskedPage, page_of},
+    page::{PageQuery, page_of},
     problem::{Code, Problem},
     reply::Reply,
-    session_view::{Texts, session_view},
+    session_view::{TextOpener, session_view},
     session_walk::{Found, of_everybody},
     subjects::subject_as_of,
     usage::constraints,
@@ -37,10 +37,10 @@ use super::{
 
 const MODES: [(&str, Mode); 2] = [("fixed", Mode::Fixed), ("sliding", Mode::Sliding)];
 
-fn asked(fields: &mut Fields) -> (AskedTerms, Option<NewSession>) {
+fn asked(fields: &mut Fields) -> (RequestedTerms, Option<NewSession>) {
     let subject_id = fields.id("subjectId");
     let subject_id = fields.required("subjectId", subject_id);
-    let terms = AskedTerms {
+    let terms = RequestedTerms {
         ttl: fields.seconds("ttl"),
         max_renewals: fields.count("maxRenewals"),
         absolute_lifetime: fields.seconds("absoluteLifetime"),
@@ -120,7 +120,7 @@ fn created(session: &Session, token: &str) -> Reply {
     responses((status = 200, description = "The session.", body = SessionView)))]
 pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
-    let asked = AskedMoment::of(&mut query);
+    let asked = AsOfQuery::of(&mut query);
     query.finish()?;
     let reading = asked.resolve(&call.api).await?;
     let not_found = || Problem::from(Code::SessionNotFound);
@@ -171,7 +171,7 @@ impl Filter {
     /// device for as long as the name can be read, whatever moment is asked about.
     fn is_of_device(&self, api: &Api, session: &Session) -> bool {
         session.device_digest() == self.device
-            && Texts::of(&api.authority, &session.subject).device(session).is_some()
+            && TextOpener::of(&api.authority, &session.subject).device(session).is_some()
     }
 }
 
@@ -192,8 +192,8 @@ impl Filter {
 pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
     let filter = Filter::of(&mut query, &call.api);
-    let asked = AskedMoment::of(&mut query);
-    let page = AskedPage::of(&mut query);
+    let asked = AsOfQuery::of(&mut query);
+    let page = PageQuery::of(&mut query);
     let before: Option<EpochPosition> = page.parsed(&mut query);
     query.finish()?;
     asked.check_list(&call.caller, filter.subject.is_some())?;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::admission::{Class, Flight, Full, Share, Stream, Who, Whole};
+use crate::admission::{Class, Flight, Full, Share, ShareOwner, Stream, Whole};
 use tenure_core::SessionId;
 
 use super::{
@@ -14,11 +14,11 @@ use super::{
 
 impl Caller {
     /// Whose share its requests are of; nobody's on a route for everybody.
-    fn who(&self) -> Option<Who> {
+    fn who(&self) -> Option<ShareOwner> {
         match self {
             Self::Anyone => None,
-            Self::Key(key) => Some(Who::Key(key.id)),
-            Self::Session(holder) => Some(Who::Session(holder.session.id)),
+            Self::Key(key) => Some(ShareOwner::Key(key.id)),
+            Self::Session(holder) => Some(ShareOwner::Session(holder.session.id)),
         }
     }
 

@@ -24,14 +24,14 @@ use tenure_protocol::clock::stopwatch;
 use super::{
     Api,
     access::Caller,
+    as_of::AsOfQuery,
     call::Call,
     fields::Fields,
     metrics::Subscriber,
-    moment::AskedMoment,
-    page::AskedPage,
+    page::PageQuery,
     place::Placed,
     problem::Problem,
-    record::{Record, Scope, Viewer, page},
+    record::{EventReader, Record, Scope, page},
     reply::Reply,
     shares,
 };
@@ -76,7 +76,7 @@ impl<P: FromStr> Start<P> {
 /// Answers a request for the record: with a page, or, if it accepts one, with a stream.
 pub(super) async fn answer<R: Record>(call: Call, mut query: Fields, record: R) -> Result<Reply, Problem> {
     let scope = Scope::of(&mut query);
-    let waiting = AskedMoment::of_present(&mut query);
+    let waiting = AsOfQuery::of_present(&mut query);
     let is_stream = call.accepts("text/event-stream");
     let start = Start::of::<R>(&call, &mut query, is_stream);
     if is_stream {
@@ -86,7 +86,7 @@ pub(super) async fn answer<R: Record>(call: Call, mut query: Fields, record: R) 
         let after = place_of::<R>(&call.api, start.as_ref())?;
         return Ok(Reply::stream("text/event-stream", open(call, scope, record, after, place)));
     }
-    let asked = AskedPage::of(&mut query);
+    let asked = PageQuery::of(&mut query);
     let cursor: Option<Placed<R::Place>> = asked.parsed(&mut query);
     if start.is_some() && cursor.is_some() {
         query.fault("cursor", "must not be given together with after");
@@ -97,7 +97,7 @@ pub(super) async fn answer<R: Record>(call: Call, mut query: Fields, record: R) 
         Some(given) => resumable::<R>(&call.api, &given)?,
         None => place_of::<R>(&call.api, start.as_ref())?,
     };
-    let viewer = Viewer { api: call.api, caller: call.caller, scope };
+    let viewer = EventReader { api: call.api, caller: call.caller, scope };
     Ok(Reply::ok(&page(viewer, record, after, asked.limit, head).await?))
 }
 
@@ -123,7 +123,7 @@ fn open<R: Record>(call: Call, scope: Scope, record: R, after: R::Place, place: 
     let cursor = call.api.authority.subscribe(R::done(after));
     let reader = Reader {
         stay: Stay::of(&call, place),
-        viewer: Viewer { api: call.api, caller: call.caller, scope },
+        viewer: EventReader { api: call.api, caller: call.caller, scope },
         record,
         cursor,
         after,
@@ -199,7 +199,7 @@ impl Stay {
 
 /// One stream of the record.
 struct Reader<R: Record> {
-    viewer: Viewer,
+    viewer: EventReader,
     record: R,
     cursor: Cursor,
     /// The last item that was sent, or where to begin.

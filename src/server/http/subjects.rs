@@ -20,15 +20,15 @@ use tenure_protocol::wire::Page;
 use super::{
     Api,
     access::{Caller, check_is_no_sign_in},
+    as_of::{AsOfQuery, Reading},
     call::Call,
     costly,
     fields::Fields,
     limits,
-    moment::{AskedMoment, Reading},
-    page::{AskedPage, page_of},
+    page::{PageQuery, page_of},
     problem::{Code, Problem},
     reply::Reply,
-    session_view::Texts,
+    session_view::TextOpener,
     suspension::SuspensionView,
 };
 
@@ -109,7 +109,7 @@ fn view(api: &Api, subject: &Subject, moment: Moment) -> Option<SubjectView> {
     let profile = &registration.standing.profile;
     Some(SubjectView {
         subject_id: subject.id.clone(),
-        name: Texts::of(&api.authority, &subject.id).open("name", profile.name.as_ref()),
+        name: TextOpener::of(&api.authority, &subject.id).open("name", profile.name.as_ref()),
         kind: profile.kind,
         owner_id: profile.owner_id.clone(),
         max_sessions: profile.max_sessions,
@@ -190,7 +190,7 @@ pub(super) fn answered(api: &Api, registered: Registered) -> Result<Reply, Probl
     responses((status = 200, description = "The subject.", body = SubjectView)))]
 pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
-    let asked = AskedMoment::of(&mut query);
+    let asked = AsOfQuery::of(&mut query);
     query.finish()?;
     let id = call.known_subject_id()?;
     let reading = asked.resolve(&call.api).await?;
@@ -226,12 +226,13 @@ pub(super) async fn subject_as_of(
 pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
     let owner: Option<OwnerId> = query.id("ownerId");
-    let asked = AskedMoment::of(&mut query);
-    let page = AskedPage::of(&mut query);
+    let asked = AsOfQuery::of(&mut query);
+    let page = PageQuery::of(&mut query);
     query.finish()?;
     asked.check_list(&call.caller, false)?;
     let reading = asked.resolve(&call.api).await?;
-    let sought = Sought { caller: call.caller.clone(), owner, after: page.after, most: page.limit + 1 };
+    let sought =
+        SubjectFilter { caller: call.caller.clone(), owner, after: page.after, most: page.limit + 1 };
     let mut subjects = if reading.is_past {
         let read = move |state: &State| sought.among(state.subjects.values());
         costly::read_state(&call.api, &call.caller, reading.moment.position, read).await?
@@ -246,14 +247,14 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
 }
 
 /// Which subjects a list is to hold.
-struct Sought {
+struct SubjectFilter {
     caller: Caller,
     owner: Option<OwnerId>,
     after: Option<String>,
     most: usize,
 }
 
-impl Sought {
+impl SubjectFilter {
     fn admits(&self, subject: &Subject) -> bool {
         let answers_for_it = subject.profile().and_then(|profile| profile.owner_id.as_ref());
         subject.registration.is_some()

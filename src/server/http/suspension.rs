@@ -18,7 +18,7 @@ use super::{
     limits,
     problem::{Code, Problem},
     reply::Reply,
-    session_view::Texts,
+    session_view::TextOpener,
     subjects::{SubjectView, answered},
 };
 
@@ -63,7 +63,7 @@ impl SuspensionView {
         Some(Self {
             at: suspension.at,
             by: suspension.by.clone(),
-            reason: Texts::of(&api.authority, &subject.id).open("reason", suspension.reason.as_ref()),
+            reason: TextOpener::of(&api.authority, &subject.id).open("reason", suspension.reason.as_ref()),
             until: suspension.until,
         })
     }

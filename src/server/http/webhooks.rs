@@ -25,7 +25,7 @@ use super::{
     Api,
     call::Call,
     fields::Fields,
-    page::{AskedPage, page_of},
+    page::{PageQuery, page_of},
     place::Placed,
     problem::{Code, Problem},
     reply::Reply,
@@ -323,7 +323,7 @@ async fn admit(
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
-    let page = AskedPage::of(&mut query);
+    let page = PageQuery::of(&mut query);
     let after: Option<WebhookId> = page.parsed(&mut query);
     query.finish()?;
     let view_of_system = call.api.authority.live().system();
@@ -374,7 +374,7 @@ fn store_closed() -> Problem {
 #[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(super) async fn deliveries(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
-    let page = AskedPage::of(&mut query);
+    let page = PageQuery::of(&mut query);
     let before: Option<Placed<NoticeId>> = page.parsed(&mut query);
     query.finish()?;
     let id = webhook(&call)?.id();

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fs, path::Path, sync::Arc};
 
-use super::{StartError, binding::Binding, folding::Folded};
+use super::{StartError, binding::Binding, startup_replay::StartupState};
 use crate::authority::Secrets;
 use crate::personal_data::SubjectKeys;
 use crate::tokens::{Digests, Keyring, Tokens};
@@ -24,7 +24,7 @@ pub(super) struct Opened {
 
 pub(super) fn open_secrets(
     data: &Path,
-    folded: &Folded,
+    folded: &StartupState,
     binding: &Binding,
     now: Timestamp,
     entropy: &dyn Entropy,

@@ -34,7 +34,7 @@ use tenure_protocol::clock;
 
 use super::{
     notice::Notice,
-    notices::{Present, notices_of},
+    notices::{NoticeContext, notices_of},
     watched::{Followed, Watched, Watcher},
 };
 
@@ -68,19 +68,19 @@ struct Shared {
     told: AtomicU64,
     gathered: Mutex<Gathered>,
     wake: Condvar,
-    groups: [Group; GROUPS],
+    groups: [WakeGroup; GROUPS],
     reading: Semaphore,
     watched: Arc<Watched>,
     watch: Watch,
 }
 
 /// Readers that are told at the same moment.
-struct Group {
+struct WakeGroup {
     sender: Sender<Arc<Batch>>,
     live: InactiveReceiver<Arc<Batch>>,
 }
 
-impl Group {
+impl WakeGroup {
     fn new() -> Self {
         let (mut sender, receiver) = async_broadcast::broadcast(CHANNEL);
         sender.set_overflow(true);
@@ -108,7 +108,7 @@ impl Feed {
         let told = AtomicU64::new(log.head().position.0);
         let gathered = Mutex::new(Gathered::default());
         let reading = Semaphore::new(READING);
-        let groups = std::array::from_fn(|_| Group::new());
+        let groups = std::array::from_fn(|_| WakeGroup::new());
         let (wake, watch) = (Condvar::new(), Watch::over("the thread that passes on the news"));
         let watched = Arc::default();
         let shared = Arc::new(Shared { log, told, gathered, wake, groups, reading, watched, watch });
@@ -182,11 +182,11 @@ impl Shared {
     }
 
     fn readers(&self) -> usize {
-        self.groups.iter().map(Group::readers).sum()
+        self.groups.iter().map(WakeGroup::readers).sum()
     }
 
     /// The first that is not full; the smallest, when all are.
-    fn group_to_join(&self) -> &Group {
+    fn group_to_join(&self) -> &WakeGroup {
         let free = self.groups.iter().find(|group| group.readers() < GROUP);
         free.or_else(|| self.groups.iter().min_by_key(|group| group.readers())).expect("there are groups")
     }
@@ -295,7 +295,7 @@ impl Batch {
     }
 
     /// What is told of it, in order.
-    pub fn notices(&self, present: &dyn Present) -> impl Iterator<Item = Notice> {
+    pub fn notices(&self, present: &dyn NoticeContext) -> impl Iterator<Item = Notice> {
         self.news.iter().flat_map(move |news| news.notices(present).into_owned())
     }
 }
@@ -313,7 +313,7 @@ pub struct News {
 type Kept<T> = OnceLock<(u64, T)>;
 
 /// What is kept in this place, or, when a text was erased since, what is derived now.
-fn kept<'a, T: Clone>(place: &'a Kept<T>, present: &dyn Present, derive: impl Fn() -> T) -> Cow<'a, T> {
+fn kept<'a, T: Clone>(place: &'a Kept<T>, present: &dyn NoticeContext, derive: impl Fn() -> T) -> Cow<'a, T> {
     // Asked before anything is opened, so that what an erasure overtakes is not taken for what follows it.
     let erasures = present.erasures();
     let (after, known) = place.get_or_init(|| (erasures, derive()));
@@ -341,17 +341,25 @@ impl News {
     }
 
     /// What is told of it.
-    pub fn notices(&self, present: &dyn Present) -> Cow<'_, Vec<Notice>> {
+    pub fn notices(&self, present: &dyn NoticeContext) -> Cow<'_, Vec<Notice>> {
         kept(&self.notices, present, || notices_of(&self.stored, present))
     }
 
     /// Its events as they are written for readers.
-    pub fn written_events(&self, present: &dyn Present, write: impl Fn() -> Written) -> Cow<'_, Written> {
+    pub fn written_events(
+        &self,
+        present: &dyn NoticeContext,
+        write: impl Fn() -> Written,
+    ) -> Cow<'_, Written> {
         kept(&self.written_events, present, write)
     }
 
     /// Its notices as they are written for readers.
-    pub fn written_notices(&self, present: &dyn Present, write: impl Fn() -> Written) -> Cow<'_, Written> {
+    pub fn written_notices(
+        &self,
+        present: &dyn NoticeContext,
+        write: impl Fn() -> Written,
+    ) -> Cow<'_, Written> {
         kept(&self.written_notices, present, write)
     }
 }

@@ -12,5 +12,5 @@ pub mod webhooks;
 
 pub use feed::{Batch, Cursor, Feed, News};
 pub use notice::{Notice, NoticeId, NoticeKind, NoticeName};
-pub use notices::{Present, notices_of};
+pub use notices::{NoticeContext, notices_of};
 pub use watched::{Followed, Watcher};

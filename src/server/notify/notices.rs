@@ -17,7 +17,7 @@ use super::notice::{
 };
 
 /// What is so today: a subject's owner and name follow it at once, its history included.
-pub trait Present: Send + Sync {
+pub trait NoticeContext: Send + Sync {
     /// A subject.
     fn subject(&self, id: &SubjectId) -> Option<Arc<Subject>>;
 
@@ -47,7 +47,7 @@ pub trait Present: Send + Sync {
 impl Notice {
     /// The notice as its own owner gets it, and no one else: that of a renewal has the link that vetoes it.
     #[must_use]
-    pub fn for_its_owner(mut self, present: &dyn Present) -> Self {
+    pub fn for_its_owner(mut self, present: &dyn NoticeContext) -> Self {
         let url = present.veto_url(&self);
         if let Details::Renewed(renewed) = &mut self.details {
             renewed.veto_url = url;
@@ -57,17 +57,17 @@ impl Notice {
 }
 
 /// The notices of a commit, in order.
-pub fn notices_of(stored: &StoredCommit, present: &dyn Present) -> Vec<Notice> {
+pub fn notices_of(stored: &StoredCommit, present: &dyn NoticeContext) -> Vec<Notice> {
     let Stream::Subject(id) = &stored.commit.stream else { return bulk_notices_of(stored, present) };
     let Some(subject) = present.subject(id) else { return vec![] };
     let name = subject.profile().and_then(|profile| profile.name.as_ref());
     let name = name.and_then(|name| present.open_text(&stored.commit.stream, "name", name));
-    let telling = Telling { stored, present, subject, name };
+    let telling = NoticeBuilder { stored, present, subject, name };
     told_events(stored).flat_map(|(position, event)| telling.of_event(position, event)).collect()
 }
 
 /// Of the system stream nothing concerns sessions that are told of, but bulk revocations.
-fn bulk_notices_of(stored: &StoredCommit, present: &dyn Present) -> Vec<Notice> {
+fn bulk_notices_of(stored: &StoredCommit, present: &dyn NoticeContext) -> Vec<Notice> {
     let bulk = |(position, event): (Position, &Event)| {
         let Event::System(SystemEvent::SelectionRevoked(event)) = event else { return vec![] };
         bulk_revoked(stored, position, event, present)
@@ -86,7 +86,7 @@ fn bulk_revoked(
     stored: &StoredCommit,
     position: Position,
     event: &event::SelectionRevoked,
-    present: &dyn Present,
+    present: &dyn NoticeContext,
 ) -> Vec<Notice> {
     let (selector, epoch) = (&event.selector, present.epoch_of(position));
     let subject = selector.subject_id.as_ref().and_then(|id| present.subject(id));
@@ -130,14 +130,14 @@ fn bulk_revoked(
 }
 
 /// One commit of one subject on its way to those who are told of it.
-struct Telling<'a> {
+struct NoticeBuilder<'a> {
     stored: &'a StoredCommit,
-    present: &'a dyn Present,
+    present: &'a dyn NoticeContext,
     subject: Arc<Subject>,
     name: Option<String>,
 }
 
-impl Telling<'_> {
+impl NoticeBuilder<'_> {
     fn of_event(&self, position: Position, event: &Event) -> Vec<Notice> {
         let told = match event {
             Event::Subject(SubjectEvent::SessionCreated(event)) => vec![self.created(event)],

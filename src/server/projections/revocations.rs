@@ -1,7 +1,7 @@
 //! Where the revocations stand: those of all subjects at once with what they say, of the others the positions.
 
 use tenure_core::{
-    Event, Position, SealedText, SubjectEvent, SystemEvent, Timestamp, bulk::Bulk, record::RecordedAs,
+    Event, Position, SealedText, SubjectEvent, SystemEvent, Timestamp, bulk::Bulk, record::EventMeta,
 };
 
 /// The revocations so far, in their order.
@@ -34,7 +34,7 @@ impl Revocations {
     pub fn add(&mut self, position: Position, at: Timestamp, event: &Event) {
         self.positions.push(position);
         if let Event::System(SystemEvent::SelectionRevoked(event)) = event {
-            self.bulks.push(Bulk::of(event, RecordedAs { position, at }));
+            self.bulks.push(Bulk::of(event, EventMeta { position, at }));
             self.reasons.push(event.reason.clone());
         }
     }

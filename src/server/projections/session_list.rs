@@ -19,7 +19,7 @@ const COUNTED: usize = 4_096;
 /// All sessions, oldest first, with the positions at which they began.
 #[derive(Debug, Default)]
 pub struct SessionList {
-    stretches: Vec<Stretch>,
+    stretches: Vec<SessionRun>,
     /// The numbers of each owner's sessions.
     owners: HashMap<OwnerId, Sorted<u32>>,
     /// A part of the digest of a device, and the number of a session of it. Two devices may share the part: whoever
@@ -31,20 +31,20 @@ pub struct SessionList {
 
 /// Neighbours in the list. A distance from the first of them takes half the room of a position.
 #[derive(Debug)]
-struct Stretch {
+struct SessionRun {
     first: Position,
     /// The number of the first of them.
     number: u32,
     sessions: Vec<(u32, SessionId)>,
-    expired: Marks,
-    revoked: Marks,
+    expired: MarkBits,
+    revoked: MarkBits,
 }
 
 /// A bit for each session of a stretch.
 #[derive(Clone, Copy, Debug, Default)]
-struct Marks([u64; STRETCH / 64]);
+struct MarkBits([u64; STRETCH / 64]);
 
-impl Marks {
+impl MarkBits {
     fn set(&mut self, index: usize) {
         self.0[index / 64] |= 1 << (index % 64);
     }
@@ -56,18 +56,18 @@ impl Marks {
 
 /// Which sessions are sought. What is given may be of others too, so it has to be looked at; none is missing.
 #[derive(Clone, Debug, Default)]
-pub struct Sought {
+pub struct SessionQuery {
     /// Those of this owner's subjects.
     pub owner: Option<OwnerId>,
     /// Those of this device.
     pub device: Option<Digest16>,
     /// How they are marked.
-    pub marked: Marked,
+    pub marked: EndMark,
 }
 
 /// How sessions are marked: as what was recorded of their ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Marked {
+pub enum EndMark {
     /// In any way.
     #[default]
     Anyhow,
@@ -81,7 +81,7 @@ pub enum Marked {
     NotRevoked,
 }
 
-impl Marked {
+impl EndMark {
     const fn admits(self, expired: bool, revoked: bool) -> bool {
         match self {
             Self::Anyhow => true,
@@ -114,7 +114,7 @@ impl SessionList {
         let number = self.count();
         let is_added = self.stretches.last_mut().is_some_and(|last| last.add(position, id));
         if !is_added {
-            self.stretches.push(Stretch::begin(position, number, id));
+            self.stretches.push(SessionRun::begin(position, number, id));
         }
         if let Some(owner) = owner {
             self.of_owner(owner).insert(number);
@@ -185,7 +185,7 @@ impl SessionList {
 
     /// Up to `most` of the sessions that are sought and began before this position, newest first; from the newest on
     /// when it is none.
-    pub fn stride(&self, sought: &Sought, before: Option<Position>, most: usize) -> Stride {
+    pub fn stride(&self, sought: &SessionQuery, before: Option<Position>, most: usize) -> Stride {
         let end = before.map_or(self.count(), |before| self.number_before(before));
         let mut stride = Stride::default();
         let mut stretch = self.stretches.last();
@@ -208,7 +208,7 @@ impl SessionList {
     }
 
     /// The numbers below `end` among which all are that are sought, the highest first.
-    fn numbers<'a>(&'a self, sought: &Sought, end: u32) -> Box<dyn Iterator<Item = u32> + 'a> {
+    fn numbers<'a>(&'a self, sought: &SessionQuery, end: u32) -> Box<dyn Iterator<Item = u32> + 'a> {
         let of_owner = sought.owner.as_ref().map(|owner| self.owners.get(owner));
         match (of_owner, sought.device.map(part_of)) {
             (Some(None), _) => Box::new(std::iter::empty()),
@@ -237,10 +237,10 @@ impl SessionList {
     }
 
     fn count(&self) -> u32 {
-        self.stretches.last().map_or(0, Stretch::end)
+        self.stretches.last().map_or(0, SessionRun::end)
     }
 
-    fn stretch_of(&self, number: u32) -> Option<&Stretch> {
+    fn stretch_of(&self, number: u32) -> Option<&SessionRun> {
         let behind = self.stretches.partition_point(|stretch| stretch.number <= number);
         self.stretches.get(behind.checked_sub(1)?)
     }
@@ -275,11 +275,11 @@ fn part_of(device: Digest16) -> u32 {
     u32::from_be_bytes([a, b, c, d])
 }
 
-impl Stretch {
+impl SessionRun {
     fn begin(first: Position, number: u32, id: SessionId) -> Self {
         let mut sessions = Vec::with_capacity(STRETCH);
         sessions.push((0, id));
-        Self { first, number, sessions, expired: Marks::default(), revoked: Marks::default() }
+        Self { first, number, sessions, expired: MarkBits::default(), revoked: MarkBits::default() }
     }
 
     /// Whether there was room for it here.
@@ -333,7 +333,7 @@ mod tests {
     }
 
     /// All that are sought, read so many at a time.
-    fn walked(list: &SessionList, sought: &Sought, most: usize) -> Vec<(Position, SessionId)> {
+    fn walked(list: &SessionList, sought: &SessionQuery, most: usize) -> Vec<(Position, SessionId)> {
         let (mut seen, mut before) = (Vec::new(), None);
         loop {
             let stride = list.stride(sought, before, most);
@@ -351,14 +351,14 @@ mod tests {
         let (list, mut sessions) = list_of(&positions);
         sessions.reverse();
         for most in [1, 97, 5_000] {
-            assert_eq!(walked(&list, &Sought::default(), most), sessions);
+            assert_eq!(walked(&list, &SessionQuery::default(), most), sessions);
         }
     }
 
     #[test]
     fn a_page_begins_strictly_before_the_position_whether_or_not_a_session_began_there() {
         let (list, sessions) = list_of(&[2, 5, 9]);
-        let newest = |before: u64, most| list.stride(&Sought::default(), Some(Position(before)), most);
+        let newest = |before: u64, most| list.stride(&SessionQuery::default(), Some(Position(before)), most);
         assert_eq!(newest(5, 9), Stride { found: vec![sessions[0]], next: None });
         assert_eq!(newest(6, 1), Stride { found: vec![sessions[1]], next: Some(Position(5)) });
         assert_eq!(newest(2, 9), Stride::default());
@@ -369,7 +369,7 @@ mod tests {
     fn the_empty_list_has_no_page() {
         let list = SessionList::default();
         assert!(list.is_empty());
-        assert_eq!(list.stride(&Sought::default(), None, 9), Stride::default());
+        assert_eq!(list.stride(&SessionQuery::default(), None, 9), Stride::default());
     }
 
     #[test]
@@ -381,12 +381,12 @@ mod tests {
         list.mark_expired(Position(4));
         list.mark_expired(Position(3));
         list.mark_expired(Position(200_000));
-        let of = |marked| walked(&list, &Sought { marked, ..Sought::default() }, 50);
-        assert_eq!(of(Marked::Revoked), [sessions[99_998], sessions[2]]);
-        assert_eq!(of(Marked::Expired), [sessions[3]]);
-        assert_eq!(of(Marked::Open).len(), 100_000 - 3);
-        assert_eq!(of(Marked::NotRevoked).len(), 100_000 - 2);
-        assert_eq!(of(Marked::Anyhow).len(), 100_000);
+        let of = |marked| walked(&list, &SessionQuery { marked, ..SessionQuery::default() }, 50);
+        assert_eq!(of(EndMark::Revoked), [sessions[99_998], sessions[2]]);
+        assert_eq!(of(EndMark::Expired), [sessions[3]]);
+        assert_eq!(of(EndMark::Open).len(), 100_000 - 3);
+        assert_eq!(of(EndMark::NotRevoked).len(), 100_000 - 2);
+        assert_eq!(of(EndMark::Anyhow).len(), 100_000);
     }
 
     #[test]
@@ -405,7 +405,7 @@ mod tests {
             );
         }
         let of = |list: &SessionList, owner: Option<&OwnerId>, device| {
-            let sought = Sought { owner: owner.cloned(), device, ..Sought::default() };
+            let sought = SessionQuery { owner: owner.cloned(), device, ..SessionQuery::default() };
             let found = walked(list, &sought, 9);
             assert!(found.is_sorted_by(|a, b| a.0 > b.0));
             found.len()

@@ -24,7 +24,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use crate::admission::{Seat, Standing};
+use crate::admission::{ConnectionSeat, ConnectionState};
 
 /// How long is waited for what.
 #[derive(Clone, Copy, Debug)]
@@ -43,12 +43,12 @@ struct Counts {
     begun: AtomicU64,
     done: AtomicU64,
     /// It knows who reads: when a request is done it is time to wait for the next one, and nothing else would say so.
-    seat: Arc<Seat>,
+    seat: Arc<ConnectionSeat>,
 }
 
 impl Requests {
     /// Of a connection in this place.
-    pub(super) fn on(seat: Arc<Seat>) -> Self {
+    pub(super) fn on(seat: Arc<ConnectionSeat>) -> Self {
         Self(Arc::new(Counts { begun: AtomicU64::new(0), done: AtomicU64::new(0), seat }))
     }
 
@@ -117,7 +117,7 @@ pub(super) struct PatientStream<S> {
     patience: Patience,
     /// The requests that had begun when `waiting` was last right.
     begun: u64,
-    waiting: Standing,
+    waiting: ConnectionState,
     /// Whether the client takes nothing of what is written.
     is_blocked: bool,
     until: Pin<Box<Sleep>>,
@@ -126,31 +126,39 @@ pub(super) struct PatientStream<S> {
 impl<S> PatientStream<S> {
     pub(super) fn new(stream: S, requests: Requests, patience: Patience) -> Self {
         let until = Box::pin(sleep(requests.0.seat.patience(patience.head)));
-        Self { stream, requests, patience, begun: 0, waiting: Standing::Head, is_blocked: false, until }
+        Self {
+            stream,
+            requests,
+            patience,
+            begun: 0,
+            waiting: ConnectionState::Head,
+            is_blocked: false,
+            until,
+        }
     }
 
-    fn wait_for(&mut self, waiting: Standing) {
+    fn wait_for(&mut self, waiting: ConnectionState) {
         let (now, seat) = (Instant::now(), &self.requests.0.seat);
         self.waiting = waiting;
         seat.stands(waiting, now.into_std());
         match waiting {
-            Standing::Head => self.until.as_mut().reset(now + seat.patience(self.patience.head)),
-            Standing::Idle => self.until.as_mut().reset(now + self.patience.idle),
-            Standing::Answered | Standing::Blocked => {}
+            ConnectionState::Head => self.until.as_mut().reset(now + seat.patience(self.patience.head)),
+            ConnectionState::Idle => self.until.as_mut().reset(now + self.patience.idle),
+            ConnectionState::Answered | ConnectionState::Blocked => {}
         }
     }
 
     fn is_answered(&mut self) {
-        if self.waiting != Standing::Answered {
-            self.wait_for(Standing::Answered);
+        if self.waiting != ConnectionState::Answered {
+            self.wait_for(ConnectionState::Answered);
         }
     }
 
     /// Notes that bytes have come: of an idle connection, those of a head.
     fn has_come(&mut self) {
         self.look();
-        if self.waiting == Standing::Idle {
-            self.wait_for(Standing::Head);
+        if self.waiting == ConnectionState::Idle {
+            self.wait_for(ConnectionState::Head);
         }
     }
 
@@ -159,8 +167,8 @@ impl<S> PatientStream<S> {
         let begun = self.requests.begun();
         if !self.requests.are_done() || self.is_blocked {
             self.is_answered();
-        } else if begun != self.begun || self.waiting == Standing::Answered {
-            self.wait_for(Standing::Idle);
+        } else if begun != self.begun || self.waiting == ConnectionState::Answered {
+            self.wait_for(ConnectionState::Idle);
         }
         self.begun = begun;
     }
@@ -169,7 +177,7 @@ impl<S> PatientStream<S> {
     fn has_written(&mut self, is_blocked: bool, context: &mut Context<'_>) -> io::Result<()> {
         if is_blocked != self.is_blocked {
             self.is_answered();
-            let standing = if is_blocked { Standing::Blocked } else { Standing::Answered };
+            let standing = if is_blocked { ConnectionState::Blocked } else { ConnectionState::Answered };
             self.requests.0.seat.stands(standing, Instant::now().into_std());
             self.is_blocked = is_blocked;
         }
@@ -181,10 +189,10 @@ impl<S> PatientStream<S> {
     }
 
     /// Whether it was waited for long enough. Wakes the reader when that is so.
-    fn poll_overdue(&mut self, context: &mut Context<'_>) -> Poll<Standing> {
+    fn poll_overdue(&mut self, context: &mut Context<'_>) -> Poll<ConnectionState> {
         self.requests.0.seat.register(context.waker());
         self.look();
-        if self.waiting == Standing::Answered {
+        if self.waiting == ConnectionState::Answered {
             return Poll::Pending;
         }
         if !self.requests.0.seat.gives_way() {
@@ -205,9 +213,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for PatientStream<S> {
             return Poll::Ready(read);
         }
         match ready!(self.poll_overdue(context)) {
-            Standing::Head => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            ConnectionState::Head => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             // As if the client had closed it.
-            Standing::Idle | Standing::Answered | Standing::Blocked => Poll::Ready(Ok(())),
+            ConnectionState::Idle | ConnectionState::Answered | ConnectionState::Blocked => {
+                Poll::Ready(Ok(()))
+            }
         }
     }
 }

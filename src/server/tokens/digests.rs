@@ -18,12 +18,12 @@ const MARK: &str = "tenure 2026 mark of the key of digests";
 
 /// Makes keyed digests. Shared by all threads.
 pub struct Digests {
-    device: Purpose,
-    idempotency_key: Purpose,
-    request: Purpose,
-    renewal_key: Purpose,
-    form: Purpose,
-    mark: Purpose,
+    device: DigestKey,
+    idempotency_key: DigestKey,
+    request: DigestKey,
+    renewal_key: DigestKey,
+    form: DigestKey,
+    mark: DigestKey,
 }
 
 impl Digests {
@@ -75,12 +75,12 @@ impl Digests {
     // The contexts are part of the log's format: digests made under them are recorded.
     fn of(secret: &[u8; 32]) -> Self {
         Self {
-            device: Purpose::new("tenure 2026 digest of a device name", secret),
-            idempotency_key: Purpose::new("tenure 2026 digest of an idempotency key", secret),
-            request: Purpose::new("tenure 2026 digest of a request", secret),
-            renewal_key: Purpose::new("tenure 2026 digest of a renewal key", secret),
-            form: Purpose::new("tenure 2026 mark of the forms of a sign-in", secret),
-            mark: Purpose::new(MARK, secret),
+            device: DigestKey::new("tenure 2026 digest of a device name", secret),
+            idempotency_key: DigestKey::new("tenure 2026 digest of an idempotency key", secret),
+            request: DigestKey::new("tenure 2026 digest of a request", secret),
+            renewal_key: DigestKey::new("tenure 2026 digest of a renewal key", secret),
+            form: DigestKey::new("tenure 2026 mark of the forms of a sign-in", secret),
+            mark: DigestKey::new(MARK, secret),
         }
     }
 }
@@ -92,9 +92,9 @@ impl fmt::Debug for Digests {
 }
 
 /// The key of one purpose.
-struct Purpose(Zeroizing<[u8; 32]>);
+struct DigestKey(Zeroizing<[u8; 32]>);
 
-impl Purpose {
+impl DigestKey {
     fn new(context: &str, secret: &[u8; 32]) -> Self {
         Self(Zeroizing::new(blake3::derive_key(context, secret)))
     }

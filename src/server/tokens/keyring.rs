@@ -4,8 +4,8 @@
 use std::{path::Path, sync::Arc};
 
 use super::{
+    key_store::{KeyMaterial, KeyStore},
     paseto::{SealingKey, SigningKey},
-    shelf::{Material, Shelf},
 };
 use tenure_core::{KeyId, KeyUse, Timestamp, keys::Keys};
 use tenure_files::key_files::{KeyFileError, Writes};
@@ -14,16 +14,16 @@ use tenure_protocol::entropy::Entropy;
 /// The keys of all tokens, at least one of each use. Cheap to clone; clones see each other's changes.
 #[derive(Clone, Debug)]
 pub struct Keyring {
-    pub(super) session: Arc<Shelf<SealingKey>>,
-    pub(super) access: Arc<Shelf<SigningKey>>,
+    pub(super) session: Arc<KeyStore<SealingKey>>,
+    pub(super) access: Arc<KeyStore<SigningKey>>,
 }
 
 /// A key that was drawn and is not in use yet.
 #[derive(Debug)]
-pub struct NewKey(Drawn);
+pub struct NewKey(NewMaterial);
 
 #[derive(Debug)]
-enum Drawn {
+enum NewMaterial {
     Session(SealingKey),
     Access(SigningKey),
 }
@@ -32,16 +32,16 @@ impl NewKey {
     /// A new key for this use.
     pub fn draw(which: KeyUse, entropy: &dyn Entropy) -> Self {
         Self(match which {
-            KeyUse::Session => Drawn::Session(SealingKey::draw(entropy)),
-            KeyUse::Access => Drawn::Access(SigningKey::draw(entropy)),
+            KeyUse::Session => NewMaterial::Session(SealingKey::draw(entropy)),
+            KeyUse::Access => NewMaterial::Access(SigningKey::draw(entropy)),
         })
     }
 
     /// Its id.
     pub fn id(&self) -> &KeyId {
         match &self.0 {
-            Drawn::Session(key) => key.id(),
-            Drawn::Access(key) => key.id(),
+            NewMaterial::Session(key) => key.id(),
+            NewMaterial::Access(key) => key.id(),
         }
     }
 }
@@ -58,8 +58,8 @@ impl Keyring {
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Result<Self, KeyFileError> {
-        let session = Shelf::open(keys, known.of(KeyUse::Session), now, entropy)?;
-        let access = Shelf::open(keys, known.of(KeyUse::Access), now, entropy)?;
+        let session = KeyStore::open(keys, known.of(KeyUse::Session), now, entropy)?;
+        let access = KeyStore::open(keys, known.of(KeyUse::Access), now, entropy)?;
         Ok(Self { session: Arc::new(session), access: Arc::new(access) })
     }
 
@@ -75,8 +75,8 @@ impl Keyring {
     /// [followed](Self::follow).
     pub fn keep(&self, key: NewKey) -> Result<(), KeyFileError> {
         match key.0 {
-            Drawn::Session(key) => self.session.keep(key),
-            Drawn::Access(key) => self.access.keep(key),
+            NewMaterial::Session(key) => self.session.keep(key),
+            NewMaterial::Access(key) => self.access.keep(key),
         }
     }
 

@@ -12,10 +12,10 @@
 mod access;
 mod claims;
 mod digests;
+mod key_store;
 mod keyring;
 mod paseto;
 mod secret;
-mod shelf;
 mod veto;
 
 pub use access::{AccessClaims, AccessToken};
@@ -25,7 +25,7 @@ pub use keyring::{Keyring, NewKey};
 pub use secret::{ApiKey, SessionToken};
 pub use veto::{VetoClaims, VetoToken};
 
-use shelf::Ring;
+use key_store::WorkingKeys;
 
 use tenure_core::{Generation, SessionId, Timestamp};
 use tenure_protocol::entropy::Entropy;
@@ -33,7 +33,7 @@ use tenure_protocol::token_cache::Memo;
 
 /// A genuine token as it is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Seen {
+struct VerifiedToken {
     /// What it claims.
     claims: Claims,
     /// The place of the key that sealed it: whether that key still works is asked every time too.
@@ -44,7 +44,7 @@ struct Seen {
 #[derive(Debug)]
 pub struct Tokens {
     keyring: Keyring,
-    memo: Memo<Seen>,
+    memo: Memo<VerifiedToken>,
 }
 
 impl Tokens {
@@ -63,7 +63,8 @@ impl Tokens {
         let ring = self.keyring.session.ring();
         let sealed = paseto::seal(&ring.active.key, &claims.to_payload());
         let token = SessionToken::of(&sealed.expect("the operating system gives randomness"));
-        self.memo.remember(self.memo.digest(token.expose()), Seen { claims, key: ring.active.place });
+        self.memo
+            .remember(self.memo.digest(token.expose()), VerifiedToken { claims, key: ring.active.place });
         token
     }
 
@@ -88,11 +89,15 @@ impl Tokens {
     }
 }
 
-fn open_cold(ring: &Ring<paseto::SealingKey>, sealed: &str, now: impl Fn() -> Timestamp) -> Option<Seen> {
-    let untrusted = paseto::Untrusted::parse(sealed)?;
+fn open_cold(
+    ring: &WorkingKeys<paseto::SealingKey>,
+    sealed: &str,
+    now: impl Fn() -> Timestamp,
+) -> Option<VerifiedToken> {
+    let untrusted = paseto::UnverifiedToken::parse(sealed)?;
     let placed = ring.key(untrusted.key_id()?, now)?;
     let claims = Claims::from_payload(&untrusted.open(&placed.key)?)?;
-    Some(Seen { claims, key: placed.place })
+    Some(VerifiedToken { claims, key: placed.place })
 }
 
 #[cfg(test)]

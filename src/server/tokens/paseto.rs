@@ -12,7 +12,7 @@ use pasetors::{
 };
 use zeroize::Zeroizing;
 
-use super::shelf::Material;
+use super::key_store::KeyMaterial;
 use tenure_core::KeyId;
 use tenure_protocol::entropy::{self, Entropy};
 
@@ -30,7 +30,7 @@ pub(super) struct SealingKey {
     id: KeyId,
 }
 
-impl Material for SealingKey {
+impl KeyMaterial for SealingKey {
     const DIRECTORY: &str = "session";
     const NAME: &str = "keys/session";
     const EXPECTED: &str = "one key as PASERK `k4.local.…`";
@@ -107,7 +107,7 @@ pub(super) struct SigningKey {
     id: KeyId,
 }
 
-impl Material for SigningKey {
+impl KeyMaterial for SigningKey {
     const DIRECTORY: &str = "access";
     const NAME: &str = "keys/access";
     const EXPECTED: &str = "one key as PASERK `k4.secret.…`";
@@ -164,9 +164,9 @@ pub(super) fn sign(key: &SigningKey, payload: &str) -> Zeroizing<String> {
 }
 
 /// A text that has the form of a token. Nothing in it is true yet.
-pub(super) struct Untrusted(UntrustedToken<Local, V4>);
+pub(super) struct UnverifiedToken(UntrustedToken<Local, V4>);
 
-impl Untrusted {
+impl UnverifiedToken {
     /// Takes it apart. The caller has limited its length.
     pub(super) fn parse(text: &str) -> Option<Self> {
         UntrustedToken::try_from(text).ok().map(Self)
@@ -213,9 +213,9 @@ mod tests {
         let key = SealingKey::draw(&SeededEntropy::new(1));
         let other =
             LocalToken::encrypt(&key.key, b"{}", Some(key.id.as_str().as_bytes()), Some(b"another purpose"));
-        assert!(Untrusted::parse(&other.unwrap()).unwrap().open(&key).is_none());
+        assert!(UnverifiedToken::parse(&other.unwrap()).unwrap().open(&key).is_none());
         let ours = seal(&key, "{}").unwrap();
-        assert_eq!(Untrusted::parse(&ours).unwrap().open(&key).unwrap().as_str(), "{}");
+        assert_eq!(UnverifiedToken::parse(&ours).unwrap().open(&key).unwrap().as_str(), "{}");
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Tokens {
     /// What a genuine link claims; none for any other text, and none for a link whose key works no more.
     pub fn open_veto(&self, text: &str, now: impl Fn() -> Timestamp) -> Option<VetoClaims> {
         let sealed = text.strip_prefix(VetoToken::PREFIX).filter(|_| text.len() <= LONGEST_LINK)?;
-        let untrusted = paseto::Untrusted::parse(sealed)?;
+        let untrusted = paseto::UnverifiedToken::parse(sealed)?;
         let ring = self.keyring.session.ring();
         let placed = ring.key(untrusted.key_id()?, now)?;
         VetoClaims::from_payload(&untrusted.open_veto(&placed.key)?)

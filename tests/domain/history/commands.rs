@@ -5,8 +5,8 @@ use tenure::core::{
     budget::{Constraints, Use},
     bulk::Selector,
     command::{
-        AskedTerms, Command, CreateSession, EndAndSuspend, EndContested, EraseSubject, RecordUsage,
-        RefreshSession, RegisterSubject, RenewSession, ResumeSubject, RevokeSession, RevokeSessions, Revoker,
+        Command, CreateSession, EndAndSuspend, EndContested, EraseSubject, RecordUsage, RefreshSession,
+        RegisterSubject, RenewSession, RequestedTerms, ResumeSubject, RevokeSession, RevokeSessions, Revoker,
         SuspendSubject, Suspender as SuspendedBy,
     },
     event::{Profile, Role},
@@ -189,7 +189,7 @@ fn profile_of(owned_by: Option<u8>, limits: OwnLimits) -> Profile {
 fn creation(new: NewSession) -> CreateSession {
     CreateSession {
         session_id: session(new.session),
-        terms: AskedTerms {
+        terms: RequestedTerms {
             ttl: new.ttl.map(Seconds),
             max_renewals: new.renewals,
             absolute_lifetime: new.lifetime.map(Seconds),

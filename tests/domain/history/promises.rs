@@ -13,9 +13,9 @@ use tenure::{
         event::{Role, Trigger},
         evolve::mark_presented,
         policy::OnReuse,
-        record::RecordedAs,
+        record::EventMeta,
         refusal::Refusal,
-        session::{Once, Session, SharedSession, TokenFault},
+        session::{OneTimeFact, Session, SharedSession, TokenFault},
         state::State,
         subject::Subject,
     },
@@ -161,7 +161,7 @@ fn active_sessions_never_exceed_the_limit(seen: &Seen) -> Check {
             let is_over = |session: &&SharedSession| {
                 session.revocation.is_some()
                     || now >= session.expires_at
-                    || session.said.contains(Once::Expired)
+                    || session.said.contains(OneTimeFact::Expired)
             };
             there.filter(|session| !is_over(session)).count()
         };
@@ -254,7 +254,7 @@ fn nobody_is_signed_out_who_is_alone_with_a_session(seen: &Seen) -> Check {
         let is_shown_now = matches!(seen.answer, Err(refused) if refused.refusal == Refusal::EndsForReuse);
         let later = is_shown_now || tokens.iter().skip(1).any(|token| token.presented);
         let holds = later
-            && after.said.contains(Once::Contested)
+            && after.said.contains(OneTimeFact::Contested)
             && after.renewal.is_some()
             && after.on_reuse(&seen.run.policy) == OnReuse::Revoke;
         ensure(holds, || format!("{after:?} ended, {tokens:?}"))?;
@@ -405,7 +405,7 @@ fn no_crash_ends_a_session_early(seen: &Seen) -> Check {
 fn what_is_recorded_as_ended_stays_ended(seen: &Seen) -> Check {
     for before in seen.before.subjects.values().flat_map(|subject| &subject.sessions) {
         let after = found(&seen.run.state, before.id)?;
-        let is_recorded = before.said.contains(Once::Expired);
+        let is_recorded = before.said.contains(OneTimeFact::Expired);
         let stays = !after.is_live(seen.run.now) && after.ends_at() == before.ends_at();
         ensure(!is_recorded || stays, || format!("{before:?} became {after:?}"))?;
     }
@@ -533,7 +533,7 @@ pub(super) fn what_is_settled_late_is_as_if_it_were_settled_at_once(run: &Run) -
     let mut bulks = Vec::<Bulk>::new();
     for commit in &run.commits {
         for (position, event) in (eager.position.next().0..).map(Position).zip(&commit.events) {
-            let recorded = RecordedAs { position, at: commit.recorded_at };
+            let recorded = EventMeta { position, at: commit.recorded_at };
             match (&commit.stream, event) {
                 (Stream::Subject(id), event) => {
                     let subject = late.entry(id.clone()).or_insert_with(|| Subject::new(id.clone()));

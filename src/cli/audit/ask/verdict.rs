@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tenure_audit::{
     replay::{Replay, Step},
-    story::{Story, Teller},
+    story::{Narrator, Story},
 };
 use tenure_core::{
     Actor, EventKind, Position, SessionId, Stream, SubjectEvent, SubjectId, Timestamp,
@@ -33,7 +33,7 @@ pub(super) struct Witness {
     subject: Option<SubjectId>,
     session: Option<SessionId>,
     /// A story for each session that may be the one.
-    tellers: BTreeMap<SessionId, Teller>,
+    tellers: BTreeMap<SessionId, Narrator>,
     /// Who caused the ends.
     enders: BTreeMap<Position, Actor>,
 }
@@ -52,7 +52,7 @@ impl Witness {
             (event, &commit.stream)
             && (self.session == Some(created.session_id) || self.subject.as_ref() == Some(subject))
         {
-            self.tellers.insert(created.session_id, Teller::of(created.session_id));
+            self.tellers.insert(created.session_id, Narrator::of(created.session_id));
         }
         if matches!(
             event.kind(),

@@ -7,11 +7,11 @@ use reqwest::{Response, header::CONTENT_TYPE};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::{
-    address::NotGlobal,
     destination::Destination,
     format::Message,
     outcome::{Answer, Outcome},
     resolver::Resolvers,
+    ssrf_guard::NotGlobal,
 };
 use tenure_core::OwnerId;
 use tenure_http_client::outbound;
@@ -36,7 +36,7 @@ pub(super) struct Client {
 }
 
 /// What signs a request by the rules of Standard Webhooks.
-pub(super) struct Signed<'a> {
+pub(super) struct SignedRequest<'a> {
     /// The same at every attempt.
     pub(super) id: &'a str,
     /// Seconds since 1970.
@@ -87,7 +87,7 @@ impl Client {
         owner: Option<&OwnerId>,
         to: &Destination,
         message: Message,
-        signed: &Signed<'_>,
+        signed: &SignedRequest<'_>,
     ) -> Answer {
         if !to.is_allowed(self.allow_private) {
             return Outcome::AddressRefused.into();

@@ -12,8 +12,8 @@ use tokio::{
 
 use super::{
     Shared,
-    account::Account,
-    client::Signed,
+    client::SignedRequest,
+    delivery_queue::DeliveryQueue,
     destination::Destination,
     format::{self, News},
     outcome::{Answer, Outcome},
@@ -23,7 +23,7 @@ use tenure_core::{Position, webhook::Webhook};
 use tenure_log::{LogError, waiting_for_disk};
 use tenure_protocol::clock::wall_time;
 
-/// A clock that is moved by hand does not wake anybody; it tells by an [`Order`].
+/// A clock that is moved by hand does not wake anybody; it tells by an [`EndpointCommand`].
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 /// After the log could not be read it is tried again.
 const LOG_REST: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ const LOG_REST: Duration = Duration::from_secs(5);
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a task at work is told.
-pub(super) enum Order {
+pub(super) enum EndpointCommand {
     /// Say when all that is due has been tried.
     Settle(oneshot::Sender<()>),
     /// The account begins again further back.
@@ -43,13 +43,13 @@ pub(super) enum Order {
 /// One webhook at work.
 pub(super) struct Endpoint {
     pub(super) webhook: Arc<Webhook>,
-    pub(super) account: Arc<Mutex<Account>>,
-    orders: mpsc::UnboundedSender<Order>,
+    pub(super) account: Arc<Mutex<DeliveryQueue>>,
+    orders: mpsc::UnboundedSender<EndpointCommand>,
 }
 
 impl Endpoint {
     /// Begins to work on the runtime of the caller.
-    pub(super) fn begin(shared: &Arc<Shared>, webhook: Arc<Webhook>, account: Account) -> Self {
+    pub(super) fn begin(shared: &Arc<Shared>, webhook: Arc<Webhook>, account: DeliveryQueue) -> Self {
         let cursor = shared.source.subscribe(account.read());
         let account = Arc::new(Mutex::new(account));
         let (orders, received) = mpsc::unbounded_channel();
@@ -69,7 +69,7 @@ impl Endpoint {
     }
 
     /// Tells it something; false when it has ended.
-    pub(super) fn tell(&self, order: Order) -> bool {
+    pub(super) fn tell(&self, order: EndpointCommand) -> bool {
         self.orders.send(order).is_ok()
     }
 
@@ -77,13 +77,13 @@ impl Endpoint {
     pub(super) fn settled(&self) -> oneshot::Receiver<()> {
         let (done, settled) = oneshot::channel();
         // A task that has ended drops the order, which resolves it too.
-        self.tell(Order::Settle(done));
+        self.tell(EndpointCommand::Settle(done));
         settled
     }
 
     /// Resolves when it has ended.
     pub(super) async fn ended(&self) {
-        self.tell(Order::Stop);
+        self.tell(EndpointCommand::Stop);
         self.orders.closed().await;
     }
 }
@@ -91,18 +91,18 @@ impl Endpoint {
 struct Worker {
     shared: Arc<Shared>,
     webhook: Arc<Webhook>,
-    account: Arc<Mutex<Account>>,
+    account: Arc<Mutex<DeliveryQueue>>,
     cursor: Cursor,
     /// Whether the authority has stopped, so that there will be no more news.
     is_over: bool,
-    orders: mpsc::UnboundedReceiver<Order>,
-    away: JoinSet<(NoticeId, Tried)>,
+    orders: mpsc::UnboundedReceiver<EndpointCommand>,
+    away: JoinSet<(NoticeId, AttemptResult)>,
     settling: Vec<oneshot::Sender<()>>,
 }
 
 /// What became of a notice on its way.
 #[derive(Clone, Copy)]
-enum Tried {
+enum AttemptResult {
     /// It was sent.
     Sent(Answer),
     /// It is not for this webhook any more.
@@ -127,11 +127,11 @@ impl Worker {
                     }
                 }
                 order = self.orders.recv() => match order {
-                    Some(Order::Settle(done)) => self.settling.push(done),
-                    Some(Order::ReadAgain) => {
+                    Some(EndpointCommand::Settle(done)) => self.settling.push(done),
+                    Some(EndpointCommand::ReadAgain) => {
                         self.cursor = self.shared.source.subscribe(self.account.lock().read());
                     }
-                    Some(Order::Stop) | None => break,
+                    Some(EndpointCommand::Stop) | None => break,
                 },
                 () = sleep(pause) => {}
             }
@@ -194,12 +194,12 @@ impl Worker {
         tells(&self.webhook, notice)
     }
 
-    fn arrive(&mut self, id: NoticeId, tried: Tried) {
+    fn arrive(&mut self, id: NoticeId, tried: AttemptResult) {
         let now = self.shared.source.now();
         let answer = match tried {
-            Tried::Withdrawn => return self.account.lock().withdraw(id),
-            Tried::Sent(answer) => answer,
-            Tried::Unread => Outcome::Unreachable.into(),
+            AttemptResult::Withdrawn => return self.account.lock().withdraw(id),
+            AttemptResult::Sent(answer) => answer,
+            AttemptResult::Unread => Outcome::Unreachable.into(),
         };
         self.shared.count(answer.outcome);
         self.account.lock().arrive(id, answer, now, self.shared.source.jitter());
@@ -208,7 +208,7 @@ impl Worker {
     async fn last_arrivals(&mut self) {
         let all = async {
             while let Some(tried) = self.away.join_next().await {
-                if let Ok((id, Tried::Sent(answer))) = tried {
+                if let Ok((id, AttemptResult::Sent(answer))) = tried {
                     self.shared.count(answer.outcome);
                     let (now, jitter) = (self.shared.source.now(), self.shared.source.jitter());
                     self.account.lock().arrive(id, answer, now, jitter);
@@ -226,21 +226,21 @@ fn tells(webhook: &Webhook, notice: &Notice) -> bool {
 }
 
 /// Tells one notice, as it is to be told now.
-async fn send(shared: Arc<Shared>, webhook: Arc<Webhook>, id: NoticeId) -> Tried {
+async fn send(shared: Arc<Shared>, webhook: Arc<Webhook>, id: NoticeId) -> AttemptResult {
     let _place = shared.sending.acquire().await.expect("the semaphore is never closed");
     let notice = match waiting_for_disk(|| shared.source.notice(id)) {
         Ok(notice) => notice,
         Err(error) => {
             tracing::error!(%error, webhook = %webhook.id(), "a notice could not be read for a webhook");
-            return Tried::Unread;
+            return AttemptResult::Unread;
         }
     };
     let told = notice.filter(|notice| tells(&webhook, notice));
-    let Some(notice) = told else { return Tried::Withdrawn };
+    let Some(notice) = told else { return AttemptResult::Withdrawn };
     let is_its_owners = webhook.asked.owner_id.is_some() && webhook.asked.owner_id == notice.owner_id;
     let notice = if is_its_owners { notice.for_its_owner(&*shared.source) } else { notice };
     let name = notice.notice_id.message();
-    Tried::Sent(post(&shared, &webhook, &name, &News::Notice(&notice)).await)
+    AttemptResult::Sent(post(&shared, &webhook, &name, &News::Notice(&notice)).await)
 }
 
 /// Sends something by a webhook, once.
@@ -248,7 +248,7 @@ pub(super) async fn post(shared: &Shared, webhook: &Webhook, name: &str, news: &
     let Some(to) = destination(shared, webhook) else { return Outcome::KeyMissing.into() };
     let message = format::write(webhook.asked.format, &to, &shared.name, name, news);
     // Receivers compare it with their own clocks, so it is the machine's time, also where a test moves the authority's.
-    let signed = Signed { id: name, seconds: wall_time().as_millis().div_euclid(1_000) };
+    let signed = SignedRequest { id: name, seconds: wall_time().as_millis().div_euclid(1_000) };
     shared.client().post(webhook.asked.owner_id.as_ref(), &to, message, &signed).await
 }
 

@@ -10,19 +10,19 @@
 //! endpoint, and costs a bounded room. What a request says is derived from the log when it is sent; what was erased
 //! meanwhile is not in it, and a subject's new owner hears what the old one would have.
 
-mod account;
-mod address;
 mod alarms;
 mod backoff;
 mod client;
+mod delivery_queue;
 mod destination;
 mod endpoint;
 mod format;
+mod notice_text;
 mod outcome;
 mod resolver;
 mod share;
+mod ssrf_guard;
 mod store;
-mod words;
 
 use std::{
     collections::BTreeMap,
@@ -41,22 +41,22 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-pub use self::{
-    account::Attempt,
-    destination::{Destination, Destinations, LONGEST_URL, SECRET_PATTERN, Unfit, draw_secret},
-    outcome::{Answer, Outcome},
-    share::NotNow,
-};
 use self::{
-    account::{Account, Fate},
     alarms::Alarms,
     client::Client,
-    endpoint::{Endpoint, Order},
+    delivery_queue::{DeliveryQueue, DeliveryState},
+    endpoint::{Endpoint, EndpointCommand},
     format::News,
     share::Tests,
     store::{Store, StoreError},
 };
-use super::{Cursor, Notice, NoticeId, Present};
+pub use self::{
+    delivery_queue::Attempt,
+    destination::{Destination, Destinations, LONGEST_URL, SECRET_PATTERN, Unfit, draw_secret},
+    outcome::{Answer, Outcome},
+    share::NotNow,
+};
+use super::{Cursor, Notice, NoticeContext, NoticeId};
 use tenure_core::{EventKind, KindSet, Position, Timestamp, WebhookId, webhook::Webhook};
 use tenure_log::{LogError, waiting_for_disk};
 use tenure_protocol::clock::stopwatch;
@@ -77,7 +77,7 @@ const STOP_PATIENCE: Duration = Duration::from_millis(2_500);
 const SETTLE_PATIENCE: Duration = Duration::from_secs(12);
 
 /// What webhooks need of an authority.
-pub trait Source: Present {
+pub trait Source: NoticeContext {
     /// What time it is.
     fn now(&self) -> Timestamp;
     /// Chance, to spread attempts.
@@ -143,7 +143,7 @@ struct State {
     store: Option<Arc<Store>>,
     at_work: BTreeMap<WebhookId, Endpoint>,
     /// The accounts of webhooks that are not at work yet, as they were saved.
-    saved: BTreeMap<WebhookId, Account>,
+    saved: BTreeMap<WebhookId, DeliveryQueue>,
     /// Deleted, and still in the store.
     forgotten: Vec<WebhookId>,
     has_stopped: bool,
@@ -240,7 +240,7 @@ impl Webhooks {
             std::mem::take(&mut state.at_work).into_values().collect()
         };
         for endpoint in &ended {
-            endpoint.tell(Order::Stop);
+            endpoint.tell(EndpointCommand::Stop);
         }
         let all = async {
             for endpoint in &ended {
@@ -278,13 +278,13 @@ impl Webhooks {
         for id in gone {
             self.tests.forget(id);
             if let Some(endpoint) = state.at_work.remove(&id) {
-                endpoint.tell(Order::Stop);
+                endpoint.tell(EndpointCommand::Stop);
             }
             self.forget(&mut state, id);
         }
         for (id, webhook) in there {
             if !state.at_work.contains_key(&id) {
-                let account = state.saved.remove(&id).unwrap_or_else(|| Account::new(webhook.created));
+                let account = state.saved.remove(&id).unwrap_or_else(|| DeliveryQueue::new(webhook.created));
                 state.at_work.insert(id, Endpoint::begin(&self.shared, Arc::new(webhook), account));
             }
         }
@@ -339,7 +339,7 @@ impl Webhooks {
         }
         account.begin_again(from, to);
         drop(account);
-        Ok(endpoint.tell(Order::ReadAgain))
+        Ok(endpoint.tell(EndpointCommand::ReadAgain))
     }
 
     /// Sends a message that says that it is a test.
@@ -427,13 +427,13 @@ impl Webhooks {
         }
     }
 
-    fn opened(&self) -> Result<(Store, BTreeMap<WebhookId, Account>), StoreError> {
+    fn opened(&self) -> Result<(Store, BTreeMap<WebhookId, DeliveryQueue>), StoreError> {
         let store = Store::open(&self.data)?;
         let saved = store.load()?;
         Ok((store, saved))
     }
 
-    fn adopt(&self, store: Store, mut saved: BTreeMap<WebhookId, Account>) {
+    fn adopt(&self, store: Store, mut saved: BTreeMap<WebhookId, DeliveryQueue>) {
         self.cut_to_the_log(&mut saved);
         let there = self.shared.source.webhooks();
         if store.is_new && !there.is_empty() {
@@ -456,7 +456,7 @@ impl Webhooks {
 
     /// An account that has told more than there is belongs to a longer log: it would be silent until the log has grown
     /// as long. It goes on at the end of this one.
-    fn cut_to_the_log(&self, saved: &mut BTreeMap<WebhookId, Account>) {
+    fn cut_to_the_log(&self, saved: &mut BTreeMap<WebhookId, DeliveryQueue>) {
         let head = self.shared.source.head();
         let ahead = saved.values_mut().filter(|account| account.read() > head);
         let told = ahead.map(|account| {
@@ -526,7 +526,12 @@ impl Webhooks {
         }
     }
 
-    fn save_accounts(&self, store: &Store, accounts: &[(WebhookId, Arc<Mutex<Account>>)], also_lazy: bool) {
+    fn save_accounts(
+        &self,
+        store: &Store,
+        accounts: &[(WebhookId, Arc<Mutex<DeliveryQueue>>)],
+        also_lazy: bool,
+    ) {
         let wanted = accounts.iter().filter(|(_, account)| also_lazy || account.lock().is_urgent());
         let changed: Vec<_> =
             wanted.filter_map(|(id, account)| Some((*id, account.lock().unsaved()?))).collect();
@@ -551,11 +556,11 @@ impl Webhooks {
     }
 }
 
-fn report((notice_id, delivery): (NoticeId, account::Delivery)) -> DeliveryReport {
+fn report((notice_id, delivery): (NoticeId, delivery_queue::Delivery)) -> DeliveryReport {
     let (status, next_attempt_at) = match delivery.fate {
-        Fate::Pending(next) => (DeliveryStatus::Pending, Some(next)),
-        Fate::Delivered => (DeliveryStatus::Delivered, None),
-        Fate::Parked => (DeliveryStatus::Parked, None),
+        DeliveryState::Pending(next) => (DeliveryStatus::Pending, Some(next)),
+        DeliveryState::Delivered => (DeliveryStatus::Delivered, None),
+        DeliveryState::Parked => (DeliveryStatus::Parked, None),
     };
     DeliveryReport { notice_id, status, attempts: delivery.attempts, next_attempt_at }
 }

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::address::checked;
+use super::ssrf_guard::checked;
 use tenure_core::OwnerId;
 
 /// So many look-ups of one owner are in work at once.

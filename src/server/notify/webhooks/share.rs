@@ -33,12 +33,12 @@ impl NotNow {
 /// The tests of all webhooks.
 #[derive(Debug, Default)]
 pub(super) struct Tests {
-    of_webhooks: Mutex<BTreeMap<WebhookId, Begun>>,
+    of_webhooks: Mutex<BTreeMap<WebhookId, TestCounts>>,
 }
 
 /// The tests of a webhook.
 #[derive(Debug, Default)]
-struct Begun {
+struct TestCounts {
     /// When those of the last minute began, oldest first.
     at: VecDeque<Instant>,
     is_away: bool,
@@ -46,14 +46,14 @@ struct Begun {
 
 /// A test on its way, also when its caller goes: then it is over.
 #[derive(Debug)]
-pub(super) struct Turn<'a> {
+pub(super) struct TestTurn<'a> {
     tests: &'a Tests,
     webhook: WebhookId,
 }
 
 impl Tests {
     /// Begins a test, if it may begin now.
-    pub(super) fn begin(&self, webhook: WebhookId, now: Instant) -> Result<Turn<'_>, NotNow> {
+    pub(super) fn begin(&self, webhook: WebhookId, now: Instant) -> Result<TestTurn<'_>, NotNow> {
         let mut all = self.of_webhooks.lock();
         let begun = all.entry(webhook).or_default();
         if begun.is_away {
@@ -70,7 +70,7 @@ impl Tests {
         }
         begun.at.push_back(now);
         begun.is_away = true;
-        Ok(Turn { tests: self, webhook })
+        Ok(TestTurn { tests: self, webhook })
     }
 
     /// Forgets a webhook that is deleted.
@@ -79,7 +79,7 @@ impl Tests {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for TestTurn<'_> {
     fn drop(&mut self) {
         if let Some(begun) = self.tests.of_webhooks.lock().get_mut(&self.webhook) {
             begun.is_away = false;

@@ -15,7 +15,7 @@ use std::{
 use minicbor::{Decode, Encode, bytes::ByteVec};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
-use super::account::{Account, Delivery, Unsaved};
+use super::delivery_queue::{Delivery, DeliveryQueue, UnsavedChanges};
 use crate::notify::notice::NoticeId;
 use tenure_core::{Position, WebhookId};
 use tenure_log::panics::caught;
@@ -86,11 +86,11 @@ impl Store {
     }
 
     /// The account of each webhook.
-    pub(super) fn load(&self) -> Result<BTreeMap<WebhookId, Account>, StoreError> {
+    pub(super) fn load(&self) -> Result<BTreeMap<WebhookId, DeliveryQueue>, StoreError> {
         guarded(|| self.read_all()).map_err(|why| self.error(why))
     }
 
-    fn read_all(&self) -> Result<BTreeMap<WebhookId, Account>, redb::Error> {
+    fn read_all(&self) -> Result<BTreeMap<WebhookId, DeliveryQueue>, redb::Error> {
         let read = self.database().begin_read()?;
         let mut saved = BTreeMap::<[u8; 16], (Position, BTreeMap<NoticeId, Delivery>)>::new();
         for entry in read.open_table(READ)?.iter()? {
@@ -107,7 +107,7 @@ impl Store {
             }
         }
         let account =
-            |(id, (read, deliveries))| (WebhookId::from_bytes(id), Account::saved(read, deliveries));
+            |(id, (read, deliveries))| (WebhookId::from_bytes(id), DeliveryQueue::saved(read, deliveries));
         Ok(saved.into_iter().map(account).collect())
     }
 
@@ -166,13 +166,17 @@ impl Store {
     /// Saves what changed of every account and forgets the accounts of some webhooks, all or nothing.
     pub(super) fn save(
         &self,
-        changed: &[(WebhookId, Unsaved)],
+        changed: &[(WebhookId, UnsavedChanges)],
         forgotten: &[WebhookId],
     ) -> Result<(), StoreError> {
         guarded(|| self.write(changed, forgotten)).map_err(|why| self.error(why))
     }
 
-    fn write(&self, changed: &[(WebhookId, Unsaved)], forgotten: &[WebhookId]) -> Result<(), redb::Error> {
+    fn write(
+        &self,
+        changed: &[(WebhookId, UnsavedChanges)],
+        forgotten: &[WebhookId],
+    ) -> Result<(), redb::Error> {
         let write = self.database().begin_write()?;
         {
             let mut read = write.open_table(READ)?;
@@ -273,7 +277,7 @@ mod tests {
     fn what_was_saved_is_loaded_until_it_is_forgotten() {
         let directory = tempfile::tempdir().unwrap();
         let (id, other) = (WebhookId::from_bytes([1; 16]), WebhookId::from_bytes([2; 16]));
-        let mut account = Account::new(Position(3));
+        let mut account = DeliveryQueue::new(Position(3));
         let news = [notice(5), notice(6)];
         account.take(news.iter(), (Position(4), Position(9)), Timestamp::ZERO);
         account.depart(Timestamp::ZERO);
@@ -282,7 +286,7 @@ mod tests {
         let store = Store::open(directory.path()).unwrap();
         assert!(store.is_new);
         let unsaved = account.unsaved().unwrap();
-        let nothing = Account::new(Position(8)).unsaved().unwrap();
+        let nothing = DeliveryQueue::new(Position(8)).unsaved().unwrap();
         store.save(&[(id, unsaved), (other, nothing)], &[]).unwrap();
         drop(store);
         let store = Store::open(directory.path()).unwrap();

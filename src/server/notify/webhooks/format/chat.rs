@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use crate::notify::webhooks::words::{FOREIGN, Urgency, Words};
+use crate::notify::webhooks::notice_text::{FOREIGN, NoticeText, Urgency};
 
 const JSON: &str = "application/json";
 /// The longest text that Discord takes as the content of a message.
@@ -15,7 +15,7 @@ const SLACK_HEADER: usize = 150;
 
 /// A message on a topic of ntfy, published as JSON at the root of the server, because only there may the title have any
 /// characters. The topic is the end of the URL's path; the query, which may have an access token, stays.
-pub(super) fn ntfy(url: &Url, words: &Words) -> (Url, &'static str, Value) {
+pub(super) fn ntfy(url: &Url, words: &NoticeText) -> (Url, &'static str, Value) {
     let (root, topic) = ntfy_topic(url).unwrap_or_else(|| (url.clone(), String::new()));
     let priority = match words.urgency {
         Urgency::Low => 2,
@@ -51,7 +51,7 @@ pub(super) fn ntfy_topic(url: &Url) -> Option<(Url, String)> {
 }
 
 /// A message in a channel of Discord, which mentions nobody and shows no preview whatever it says.
-pub(super) fn discord(words: &Words) -> Value {
+pub(super) fn discord(words: &NoticeText) -> Value {
     let escaped = |text: &str| escape(&plain(text), |c| r"\*_~`|<>[]#".contains(c).then_some('\\'));
     let mut content = format!("**{}**\n{}", escaped(&words.title), escaped(&words.lines.join("\n")));
     if let Some(link) = &words.link {
@@ -65,7 +65,7 @@ fn escape(text: &str, before: impl Fn(char) -> Option<char>) -> String {
 }
 
 /// A message of a Telegram bot. The chat, and whatever else the bot's method takes, is in the URL's query.
-pub(super) fn telegram(url: &Url, words: &Words) -> (Url, &'static str, Value) {
+pub(super) fn telegram(url: &Url, words: &NoticeText) -> (Url, &'static str, Value) {
     let mut text = format!("{}\n{}", bold(&words.title), code(&words.lines.join("\n"), ["", ""]));
     if let Some(link) = &words.link {
         let address = entities(link).replace('"', "&quot;");
@@ -105,7 +105,7 @@ fn entities(text: &str) -> String {
 }
 
 /// A message in a channel of Slack. `text` is what a notification shows.
-pub(super) fn slack(words: &Words) -> Value {
+pub(super) fn slack(words: &NoticeText) -> Value {
     let mut blocks = vec![
         json!({ "type": "header", "text": { "type": "plain_text", "text": slack_header(&plain(&words.title)), "emoji": false } }),
         // Verbatim: what looks like a channel or a person in somebody's name stays text.

@@ -9,7 +9,7 @@ mod fixture_tests;
 use serde_json::Value;
 use url::Url;
 
-use super::{destination::Destination, words};
+use super::{destination::Destination, notice_text};
 use crate::notify::notice::Notice;
 use tenure_core::{Timestamp, webhook::WebhookFormat};
 
@@ -41,8 +41,8 @@ pub(super) fn write(
     news: &News<'_>,
 ) -> Message {
     let words = || match news {
-        News::Notice(notice) => words::of_notice(notice),
-        News::Test(_) => words::of_test(),
+        News::Notice(notice) => notice_text::of_notice(notice),
+        News::Test(_) => notice_text::of_test(),
     };
     let url = to.parsed();
     let (url, content_type, body) = match format {

@@ -24,13 +24,13 @@ use tenure_core::{
 use tenure_log::{EncodedCommit, LogError, StoredCommit, encode};
 
 use super::{
-    idempotency::{Entry, Known, Table},
-    live::{Live, settled},
+    idempotency::{KnownRequest, RememberedRequest, Table},
+    published::{Live, settled},
     request::Context,
 };
 
 /// The commits of a batch and the state that they would leave.
-pub(super) struct Staging<'a> {
+pub(super) struct Batch<'a> {
     live: &'a Live,
     subjects: HashMap<SubjectId, Arc<Subject>>,
     /// The subject that is being decided about, so that the fold need not look it up again.
@@ -44,7 +44,7 @@ pub(super) struct Staging<'a> {
     /// The bulk revocations not settled everywhere: those published, and this batch's own.
     bulks: Vec<Bulk>,
     /// The keys of its requests that had an effect. They count once the batch is durable.
-    idempotency: HashMap<Digest16, Entry>,
+    idempotency: HashMap<Digest16, RememberedRequest>,
     /// The sessions whose due uses it records, or found to say nothing. They are due until the batch is durable.
     uses: BTreeSet<SessionId>,
     encoded: Vec<EncodedCommit>,
@@ -54,7 +54,7 @@ pub(super) struct Staging<'a> {
 }
 
 /// What became of a command within the batch.
-pub(super) struct Decided {
+pub(super) struct Decision {
     /// The refusal, when it was refused.
     pub(super) refusal: Option<Refusal>,
     /// Which of the batch's commits records it.
@@ -93,7 +93,7 @@ impl Published {
     }
 }
 
-impl<'a> Staging<'a> {
+impl<'a> Batch<'a> {
     /// An empty batch on top of what is published, with room for so many commits.
     pub(super) fn new(live: &'a Live, commits: usize) -> Self {
         Self {
@@ -149,7 +149,7 @@ impl<'a> Staging<'a> {
 
     /// What is known of a request by its idempotency key: to this batch first, and then to the table of those that are
     /// recorded.
-    pub(super) fn look_up(&self, table: &Table, mark: Idempotency, at: Timestamp) -> Known {
+    pub(super) fn look_up(&self, table: &Table, mark: Idempotency, at: Timestamp) -> KnownRequest {
         match self.idempotency.get(&mark.key) {
             Some(entry) => entry.judge(mark),
             None => table.look_up(mark, at),
@@ -162,15 +162,15 @@ impl<'a> Staging<'a> {
         subject: Arc<Subject>,
         command: &Command,
         observed: &Observed,
-        stamp: Stamp,
-    ) -> Result<Decided, Unwritable> {
+        stamp: CommitStamp,
+    ) -> Result<Decision, Unwritable> {
         let decision = decide(self.system.policy_in_force(), &subject, command, observed, stamp.at);
         let (events, refusal) = match decision {
             Ok(events) => (events, None),
             Err(Refused { refusal, record }) => (record, Some(refusal)),
         };
         if events.is_empty() {
-            return Ok(Decided { refusal, commit: None, subject: Some(subject) });
+            return Ok(Decision { refusal, commit: None, subject: Some(subject) });
         }
         if events.iter().any(|event| matches!(event, SubjectEvent::SubjectErased(_))) {
             self.erased.push(subject.id.clone());
@@ -181,7 +181,7 @@ impl<'a> Staging<'a> {
         self.at_hand = Some(subject);
         let commit = Some(self.add(staged)?);
         let subject = self.subjects.get(&id).cloned();
-        Ok(Decided { refusal, commit, subject })
+        Ok(Decision { refusal, commit, subject })
     }
 
     /// The longest period that a session was ever granted, as far as this process knows.
@@ -200,17 +200,17 @@ impl<'a> Staging<'a> {
         &mut self,
         command: &SystemCommand,
         observed: &Observed,
-        stamp: Stamp,
-    ) -> Result<Decided, Unwritable> {
+        stamp: CommitStamp,
+    ) -> Result<Decision, Unwritable> {
         let (events, refusal) = match decide_system(&self.system, command, observed, stamp.at) {
             Ok(events) => (events, None),
             Err(refusal) => (vec![], Some(refusal)),
         };
         if events.is_empty() {
-            return Ok(Decided { refusal, commit: None, subject: None });
+            return Ok(Decision { refusal, commit: None, subject: None });
         }
         let staged = self.write(Stream::System, self.system.version, events, stamp.of(refusal.as_ref()))?;
-        Ok(Decided { refusal, commit: Some(self.add(staged)?), subject: None })
+        Ok(Decision { refusal, commit: Some(self.add(staged)?), subject: None })
     }
 
     /// Those marks that still say something: the session has not been renewed again since.
@@ -260,7 +260,7 @@ impl<'a> Staging<'a> {
         stream: Stream,
         expected: Position,
         events: Vec<impl Into<Event>>,
-        stamp: Stamp,
+        stamp: CommitStamp,
     ) -> Result<Staged, Unwritable> {
         let commit = Commit {
             id: stamp.id,
@@ -282,7 +282,7 @@ impl<'a> Staging<'a> {
     fn add(&mut self, staged: Staged) -> Result<Arc<StoredCommit>, IllegalEvent> {
         let stored = Arc::new(staged.stored);
         fold::apply(self, &stored.commit, stored.first)?;
-        if let Some((key, entry)) = Entry::of(&stored) {
+        if let Some((key, entry)) = RememberedRequest::of(&stored) {
             self.idempotency.insert(key, entry);
         }
         self.head = stored.last();
@@ -302,13 +302,13 @@ impl<'a> Staging<'a> {
 }
 
 /// What a commit is marked with besides its events.
-pub(super) struct Stamp {
+pub(super) struct CommitStamp {
     pub(super) id: CommitId,
     pub(super) at: Timestamp,
     pub(super) context: Context,
 }
 
-impl Stamp {
+impl CommitStamp {
     /// Only a request that was granted is known again by its key.
     fn of(mut self, refusal: Option<&Refusal>) -> Self {
         if refusal.is_some() {
@@ -324,7 +324,7 @@ struct Staged {
 }
 
 /// A selection's end is remembered, and written into a subject before anything else happens to it.
-impl Ledger for Staging<'_> {
+impl Ledger for Batch<'_> {
     fn covers(&self, _: &SubjectId) -> bool {
         true
     }

@@ -75,7 +75,7 @@ impl Nodes {
         if size == 0 {
             return Ok(no_leaves());
         }
-        Ok(RootHash::from_bytes(Proving::new(self, log).part(0..size)?))
+        Ok(RootHash::from_bytes(ProofBuilder::new(self, log).part(0..size)?))
     }
 
     /// The leaf at a position, and the hashes that prove it in the tree of `size` records.
@@ -93,7 +93,7 @@ impl Nodes {
             return Err(ProofError::Beyond { asked: position.0, size }.into());
         }
         let index = position.0 - 1;
-        let mut proving = Proving::new(self, log);
+        let mut proving = ProofBuilder::new(self, log);
         let leaf = proving.part(index..position.0)?;
         Ok((leaf, proving.parts(inclusion_parts(index, size))?))
     }
@@ -107,7 +107,7 @@ impl Nodes {
         if from > to {
             return Err(ProofError::Beyond { asked: from, size: to }.into());
         }
-        Proving::new(self, log).parts(consistency_parts(from, to))
+        ProofBuilder::new(self, log).parts(consistency_parts(from, to))
     }
 
     fn expect_within(&self, asked: u64) -> Result<(), ProofError> {
@@ -154,13 +154,13 @@ impl Kept {
 }
 
 /// One proof in the making, with the blocks that it has read.
-struct Proving<'a> {
+struct ProofBuilder<'a> {
     nodes: &'a Nodes,
     log: &'a dyn EventLog,
     blocks: Vec<(u64, Vec<NodeHash>)>,
 }
 
-impl<'a> Proving<'a> {
+impl<'a> ProofBuilder<'a> {
     const fn new(nodes: &'a Nodes, log: &'a dyn EventLog) -> Self {
         Self { nodes, log, blocks: Vec::new() }
     }

@@ -34,7 +34,7 @@ const BREAK: char = '\u{200b}';
 
 /// A notice in words, in plain text: who writes it for a service escapes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Words {
+pub(super) struct NoticeText {
     pub(super) title: String,
     pub(super) lines: Vec<String>,
     /// Where something can be done about it.
@@ -45,8 +45,8 @@ pub(super) struct Words {
 }
 
 /// What a test says.
-pub(super) fn of_test() -> Words {
-    Words {
+pub(super) fn of_test() -> NoticeText {
+    NoticeText {
         title: "Test message from Tenure".into(),
         lines: vec!["This webhook works. Nothing has happened.".into()],
         link: None,
@@ -56,7 +56,7 @@ pub(super) fn of_test() -> Words {
 }
 
 /// What a notice says.
-pub(super) fn of_notice(notice: &Notice) -> Words {
+pub(super) fn of_notice(notice: &Notice) -> NoticeText {
     let who = who(notice);
     let mut words = match &notice.details {
         Details::Created(details) => created(&who, details),
@@ -122,16 +122,22 @@ fn moment(at: Timestamp) -> String {
     moment.strftime("%-d %b %Y, %H:%M UTC").to_string()
 }
 
-fn created(who: &str, details: &Created) -> Words {
+fn created(who: &str, details: &Created) -> NoticeText {
     let mut lines = vec![
         format!("It lasts until {} unless it is renewed.", moment(details.expires_at)),
         format!("It cannot live beyond {}.", moment(details.absolute_expires_at)),
     ];
     lines.extend(details.device.as_ref().map(|device| format!("Device: {}", foreign(device))));
-    Words { title: format!("New session of {who}"), lines, link: None, urgency: Urgency::Low, tag: "key" }
+    NoticeText {
+        title: format!("New session of {who}"),
+        lines,
+        link: None,
+        urgency: Urgency::Low,
+        tag: "key",
+    }
 }
 
-fn renewed(who: &str, details: &Renewed) -> Words {
+fn renewed(who: &str, details: &Renewed) -> NoticeText {
     let lines = vec![
         format!("Renewal {} of {}.", details.renewal_count, details.max_renewals),
         format!("It now lasts until {}.", moment(details.expires_at)),
@@ -142,17 +148,23 @@ fn renewed(who: &str, details: &Renewed) -> Words {
         ),
     ];
     let link = details.veto_url.clone().or_else(|| details.reject_url.clone());
-    Words { title: format!("{who} renewed its session"), lines, link, urgency: Urgency::High, tag: "repeat" }
+    NoticeText {
+        title: format!("{who} renewed its session"),
+        lines,
+        link,
+        urgency: Urgency::High,
+        tag: "repeat",
+    }
 }
 
-fn rejected(who: &str, details: &RenewalRejected) -> Words {
+fn rejected(who: &str, details: &RenewalRejected) -> NoticeText {
     let title = match details.cause {
         RejectionCause::Owner => format!("Renewal of {who} vetoed"),
         RejectionCause::Policy => format!("{who} was refused a renewal"),
     };
     let mut lines: Vec<_> = details.code.map(|code| reason(code).to_owned()).into_iter().collect();
     lines.push(format!("It was renewed {} before.", times(details.renewal_count)));
-    Words { title, lines, link: None, urgency: Urgency::Normal, tag: "no_entry" }
+    NoticeText { title, lines, link: None, urgency: Urgency::Normal, tag: "no_entry" }
 }
 
 const fn reason(code: RejectionCode) -> &'static str {
@@ -177,7 +189,7 @@ fn times(count: u32) -> String {
     }
 }
 
-fn revoked(who: &str, details: &Revoked) -> Words {
+fn revoked(who: &str, details: &Revoked) -> NoticeText {
     let title = match details.matched {
         None if details.selector.is_some() => "Sessions of many owners ended".to_owned(),
         None => format!("Session of {who} ended"),
@@ -189,7 +201,7 @@ fn revoked(who: &str, details: &Revoked) -> Words {
     lines.extend(device.map(|device| format!("Device: {}", foreign(device))));
     lines.extend(details.reason.as_ref().map(|reason| format!("Reason: {}", foreign(reason))));
     lines.extend(by(&details.actor));
-    Words { title, lines, link: None, urgency: Urgency::Normal, tag: "stop_sign" }
+    NoticeText { title, lines, link: None, urgency: Urgency::Normal, tag: "stop_sign" }
 }
 
 const fn cause(trigger: Trigger) -> &'static str {
@@ -215,7 +227,7 @@ fn by(actor: &Actor) -> Option<String> {
     actor.id.as_ref().map(|id| format!("By {kind} {}", cut(id)))
 }
 
-fn suspended(who: &str, details: &Suspension) -> Words {
+fn suspended(who: &str, details: &Suspension) -> NoticeText {
     let end = match details.until {
         Some(until) => {
             format!("Its sessions work again from {} on, unless it is resumed before.", moment(until))
@@ -225,7 +237,7 @@ fn suspended(who: &str, details: &Suspension) -> Words {
     let mut lines = vec!["None of its sessions works, and it gets no new one.".to_owned(), end];
     lines.extend(details.reason.as_ref().map(|reason| format!("Reason: {}", foreign(reason))));
     lines.extend(by(&details.actor));
-    Words {
+    NoticeText {
         title: format!("{who} is suspended"),
         lines,
         link: None,
@@ -234,14 +246,14 @@ fn suspended(who: &str, details: &Suspension) -> Words {
     }
 }
 
-fn resumed(who: &str, details: &Suspension) -> Words {
+fn resumed(who: &str, details: &Suspension) -> NoticeText {
     let mut lines = vec!["Its sessions work again, as far as they have not ended meanwhile.".to_owned()];
     if details.actor.kind == ActorKind::Authority {
         lines.push("The end of the suspension was reached.".to_owned());
     }
     lines.extend(details.reason.as_ref().map(|reason| format!("Reason: {}", foreign(reason))));
     lines.extend(by(&details.actor));
-    Words {
+    NoticeText {
         title: format!("{who} is no longer suspended"),
         lines,
         link: None,
@@ -250,7 +262,7 @@ fn resumed(who: &str, details: &Suspension) -> Words {
     }
 }
 
-fn expiring_soon(who: &str, details: &EndIsNear) -> Words {
+fn expiring_soon(who: &str, details: &EndIsNear) -> NoticeText {
     let left = match details.renewals_left {
         0 => "It has no renewal left.".to_owned(),
         1 => "It has 1 renewal left.".to_owned(),
@@ -261,17 +273,17 @@ fn expiring_soon(who: &str, details: &EndIsNear) -> Words {
         ExpiringSoon::Renewals => format!("{who} is running out of renewals"),
         ExpiringSoon::Absolute => format!("The session of {who} ends within a day"),
     };
-    Words { title, lines, link: None, urgency: Urgency::Normal, tag: "hourglass_flowing_sand" }
+    NoticeText { title, lines, link: None, urgency: Urgency::Normal, tag: "hourglass_flowing_sand" }
 }
 
-fn expired(who: &str, details: &Expired) -> Words {
+fn expired(who: &str, details: &Expired) -> NoticeText {
     let why = match details.cause {
         ExpiryCause::Ttl => "It was not renewed in time.",
         ExpiryCause::Idle => "It was not used for too long.",
         ExpiryCause::Absolute => "It reached the longest life it may have.",
     };
     let lines = vec![why.to_owned(), format!("It ended at {}.", moment(details.expires_at))];
-    Words {
+    NoticeText {
         title: format!("The session of {who} expired"),
         lines,
         link: None,

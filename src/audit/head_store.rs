@@ -20,7 +20,9 @@ use tenure_core::Position;
 use tenure_files::replacement::{self, PUBLIC, directory_of, sync_directory};
 use tenure_log::RootHash;
 
-use super::{checkpoint::SignedHead, key::VerifierKey, known::heads_in, note::NoteError, verify::Verdict};
+use super::{
+    checkpoint::SignedHead, key::VerifierKey, note::NoteError, trusted_heads::heads_in, verify::Verdict,
+};
 
 /// The file in the data directory.
 pub(super) const FILE: &str = "head.note";

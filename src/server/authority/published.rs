@@ -20,7 +20,7 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use super::{contested::Contested, suspended::Suspended, uses::Uses};
+use super::{activity::ActivityTracker, contested::ContestedSessions, suspended::Suspended};
 use tenure_core::{
     Position, Seconds, SessionId, SubjectId, Timestamp,
     bulk::{self, Bulk, Counter, Matched, Selector},
@@ -41,14 +41,14 @@ const AT_A_TIME: usize = 128;
 
 /// The state of every stream, published.
 pub struct Live {
-    subjects: Shards<Arc<Subject>>,
-    sessions: Shards<SharedSession>,
+    subjects: ShardedTable<Arc<Subject>>,
+    sessions: ShardedTable<SharedSession>,
     system: ArcSwap<SystemView>,
     /// The bulk revocations that are not yet written into every session that they ended; mostly none.
     unsettled: ArcSwap<Vec<Bulk>>,
     is_unsettled: AtomicBool,
-    uses: Uses,
-    contested: Contested,
+    uses: ActivityTracker,
+    contested: ContestedSessions,
     suspended: Suspended,
     position: watch::Sender<Position>,
     recorded_at: AtomicU64,
@@ -82,13 +82,13 @@ impl Live {
     /// without that being recorded.
     pub fn new(state: State, uses_forgotten_before: Option<Timestamp>) -> Self {
         let live = Self {
-            subjects: Shards::new(),
-            sessions: Shards::new(),
+            subjects: ShardedTable::new(),
+            sessions: ShardedTable::new(),
             system: ArcSwap::from_pointee(SystemView::new(Arc::new(state.system))),
             unsettled: ArcSwap::default(),
             is_unsettled: AtomicBool::new(false),
-            uses: Uses::new(uses_forgotten_before),
-            contested: Contested::default(),
+            uses: ActivityTracker::new(uses_forgotten_before),
+            contested: ContestedSessions::default(),
             suspended: Suspended::default(),
             position: watch::Sender::new(state.position),
             recorded_at: AtomicU64::new(0),
@@ -228,8 +228,8 @@ impl Live {
         Some(SharedSession::new(ended))
     }
 
-    fn unsettled(&self) -> Unsettled {
-        Unsettled(self.is_unsettled.load(Ordering::Acquire).then(|| self.unsettled.load_full()))
+    fn unsettled(&self) -> PendingBulks {
+        PendingBulks(self.is_unsettled.load(Ordering::Acquire).then(|| self.unsettled.load_full()))
     }
 
     /// The suspension of a subject; it may have ended by itself.
@@ -243,12 +243,12 @@ impl Live {
     }
 
     /// Uses that the log may not hold yet.
-    pub(super) const fn uses(&self) -> &Uses {
+    pub(super) const fn uses(&self) -> &ActivityTracker {
         &self.uses
     }
 
     /// The sessions that two holders contest.
-    pub(super) const fn contested(&self) -> &Contested {
+    pub(super) const fn contested(&self) -> &ContestedSessions {
         &self.contested
     }
 
@@ -343,9 +343,9 @@ impl Live {
 }
 
 /// The bulk revocations that whoever looks has to mind; mostly none.
-struct Unsettled(Option<Arc<Vec<Bulk>>>);
+struct PendingBulks(Option<Arc<Vec<Bulk>>>);
 
-impl Deref for Unsettled {
+impl Deref for PendingBulks {
     type Target = [Bulk];
     fn deref(&self) -> &[Bulk] {
         self.0.as_ref().map_or(&[], |bulks| bulks.as_slice())
@@ -399,19 +399,19 @@ fn changed_sessions<'a>(
 }
 
 /// A thing that has its own name in it, so that a table need not keep the name a second time.
-trait Named {
+trait SelfNamed {
     type Id: std::hash::Hash + Eq;
     fn id(&self) -> &Self::Id;
 }
 
-impl Named for Arc<Subject> {
+impl SelfNamed for Arc<Subject> {
     type Id = SubjectId;
     fn id(&self) -> &SubjectId {
         &self.id
     }
 }
 
-impl Named for SharedSession {
+impl SelfNamed for SharedSession {
     type Id = SessionId;
     fn id(&self) -> &SessionId {
         &self.id
@@ -419,12 +419,12 @@ impl Named for SharedSession {
 }
 
 /// A hash table in shards, each under a lock of its own.
-struct Shards<T> {
+struct ShardedTable<T> {
     hasher: DefaultHashBuilder,
     shards: Box<[RwLock<HashTable<T>>]>,
 }
 
-impl<T: Named + Clone> Shards<T> {
+impl<T: SelfNamed + Clone> ShardedTable<T> {
     fn new() -> Self {
         let shards = (0..SHARDS).map(|_| RwLock::new(HashTable::new())).collect();
         Self { hasher: DefaultHashBuilder::default(), shards }

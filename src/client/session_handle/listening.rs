@@ -23,10 +23,10 @@ const LONGEST: Duration = Duration::from_mins(1);
 
 /// What was heard.
 #[derive(Debug, Default)]
-pub(super) struct Ears(Mutex<Heard>);
+pub(super) struct Ears(Mutex<ServerReading>);
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Heard {
+struct ServerReading {
     /// When the stream said something last; none without one.
     sign: Option<Timestamp>,
     /// Whether it said something that is to be asked about.

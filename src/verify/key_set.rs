@@ -7,18 +7,18 @@ use tenure_protocol::Timestamp;
 
 /// Keys by their ids. What is not in it signs nothing.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ring(HashMap<Arc<str>, RingKey>);
+pub(super) struct KeySet(HashMap<Arc<str>, VerificationKey>);
 
 /// A key, and until when it counts.
 #[derive(Clone, Debug)]
-pub(super) struct RingKey {
+pub(super) struct VerificationKey {
     pub(super) key: PublicKey,
     /// From this moment on it counts no more.
     pub(super) retire_at: Option<Timestamp>,
 }
 
-impl Ring {
-    pub(super) fn of(keys: impl IntoIterator<Item = RingKey>) -> Self {
+impl KeySet {
+    pub(super) fn of(keys: impl IntoIterator<Item = VerificationKey>) -> Self {
         Self(keys.into_iter().map(|key| (Arc::clone(key.key.id()), key)).collect())
     }
 

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const FAR_BEYOND: u64 = 1_000_000;
 
 /// When a request wants to be answered from.
-pub(super) struct AskedMoment {
+pub(super) struct AsOfQuery {
     min_position: Option<EpochPosition>,
     as_of: Option<Timestamp>,
     as_of_position: Option<EpochPosition>,
@@ -33,7 +33,7 @@ pub(super) struct Reading {
     pub(super) is_past: bool,
 }
 
-impl AskedMoment {
+impl AsOfQuery {
     /// The parameters that say it.
     pub(super) fn of(query: &mut Fields) -> Self {
         let asked = Self {

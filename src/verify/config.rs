@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tenure_protocol::Seconds;
 
-/// What a verifier takes, and how long it may be without news. Begin with [`Rules::of`] and change what differs.
+/// What a verifier takes, and how long it may be without news. Begin with [`VerifierConfig::of`] and change what differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rules {
+pub struct VerifierConfig {
     /// The authority's name, exactly as tokens have it in `iss`: its `server.public_url`, or `tenure`.
     pub issuer: String,
     /// This service's name, exactly as tokens have it in `aud`. With a name only tokens that were made for it are
@@ -30,7 +30,7 @@ pub struct Rules {
 
 /// Rules that cannot be followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UnfitRules {
+pub enum InvalidConfig {
     /// Every answer would be too old before the next one.
     #[error("staleness_bound must be at least twice poll: {bound:?} is less than twice {poll:?}")]
     BoundBelowPoll {
@@ -44,7 +44,7 @@ pub enum UnfitRules {
     PollTooShort(Duration),
 }
 
-impl Rules {
+impl VerifierConfig {
     /// The usual ones for tokens of this issuer.
     pub fn of(issuer: impl Into<String>) -> Self {
         Self {
@@ -64,12 +64,12 @@ impl Rules {
         Self { audience: Some(audience.into()), ..self }
     }
 
-    pub(super) fn check(&self) -> Result<(), UnfitRules> {
+    pub(super) fn check(&self) -> Result<(), InvalidConfig> {
         if self.poll < Duration::from_millis(10) {
-            return Err(UnfitRules::PollTooShort(self.poll));
+            return Err(InvalidConfig::PollTooShort(self.poll));
         }
         if self.staleness_bound < self.poll * 2 {
-            return Err(UnfitRules::BoundBelowPoll { bound: self.staleness_bound, poll: self.poll });
+            return Err(InvalidConfig::BoundBelowPoll { bound: self.staleness_bound, poll: self.poll });
         }
         Ok(())
     }
@@ -81,11 +81,12 @@ mod tests {
 
     #[test]
     fn the_bound_leaves_room_for_a_poll_that_fails() {
-        let rules = |poll, staleness_bound| Rules { poll, staleness_bound, ..Rules::of("tenure") };
+        let rules =
+            |poll, staleness_bound| VerifierConfig { poll, staleness_bound, ..VerifierConfig::of("tenure") };
         let (second, two) = (Duration::from_secs(1), Duration::from_secs(2));
-        assert_eq!(Rules::of("tenure").check(), Ok(()));
+        assert_eq!(VerifierConfig::of("tenure").check(), Ok(()));
         assert_eq!(rules(second, two).check(), Ok(()));
-        assert!(matches!(rules(two, two).check(), Err(UnfitRules::BoundBelowPoll { .. })));
-        assert!(matches!(rules(Duration::ZERO, two).check(), Err(UnfitRules::PollTooShort(_))));
+        assert!(matches!(rules(two, two).check(), Err(InvalidConfig::BoundBelowPoll { .. })));
+        assert!(matches!(rules(Duration::ZERO, two).check(), Err(InvalidConfig::PollTooShort(_))));
     }
 }

@@ -16,7 +16,7 @@ use super::request::Request;
 pub(super) const CAPACITY: usize = 8_192;
 
 /// Requests that wait for a decision.
-pub(super) struct Intake {
+pub(super) struct CommandQueue {
     queues: Mutex<Queues>,
     arrived: Condvar,
     /// Whether something urgent waits, for whoever asks that often.
@@ -35,7 +35,7 @@ struct Queues {
 /// When to stop gathering: whoever was answered just now is likely to ask again at once, and two halves that
 /// take turns at the disk get more done than one request at a time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Gathering {
+pub(super) struct GatherWindow {
     /// How many requests the last batch answered.
     pub(super) answered: usize,
     /// Until when others are waited for, once there is one.
@@ -43,7 +43,7 @@ pub(super) struct Gathering {
 }
 
 /// What the sequencer finds when it looks.
-pub(super) enum Taken {
+pub(super) enum QueueItem {
     /// Requests to decide, urgent ones first. Empty when none came in time.
     Requests(Vec<Request>),
     /// None, and none will come.
@@ -59,7 +59,7 @@ pub(super) enum Rejected {
     Closed,
 }
 
-impl Intake {
+impl CommandQueue {
     pub(super) fn new() -> Self {
         Self { queues: Mutex::default(), arrived: Condvar::new(), has_urgent: AtomicBool::new(false) }
     }
@@ -85,7 +85,7 @@ impl Intake {
     }
 
     /// Waits for requests, `patience` at most, gathers some more, and takes up to `most` of them.
-    pub(super) fn take(&self, most: usize, patience: Duration, gathering: Gathering) -> Taken {
+    pub(super) fn take(&self, most: usize, patience: Duration, gathering: GatherWindow) -> QueueItem {
         let mut queues = self.queues.lock();
         // All who are at work now, those just answered and those who wait, in two halves.
         queues.wanted = usize::midpoint(gathering.answered, queues.len()).clamp(1, most);
@@ -99,11 +99,11 @@ impl Intake {
             self.arrived.wait_for(&mut queues, patience);
         }
         if queues.is_empty() && queues.closed {
-            return Taken::Closed;
+            return QueueItem::Closed;
         }
         let taken = queues.drain(most);
         self.note_urgent(&queues);
-        Taken::Requests(taken)
+        QueueItem::Requests(taken)
     }
 
     /// The next request that goes before all others, if one waits. To ask between two decisions costs a look.

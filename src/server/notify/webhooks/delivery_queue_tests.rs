@@ -30,8 +30,8 @@ fn notice(position: u64, subject: &str, session: u8) -> Notice {
 }
 
 /// An account of these sessions' notices, at positions 1, 2, 3 …
-fn account(told: &[(&str, u8)]) -> Account {
-    let mut account = Account::new(Position(0));
+fn account(told: &[(&str, u8)]) -> DeliveryQueue {
+    let mut account = DeliveryQueue::new(Position(0));
     let news: Vec<_> =
         (1..).zip(told).map(|(position, (subject, session))| notice(position, subject, *session)).collect();
     account.take(news.iter(), (Position(1), Position(told.len() as u64)), at(0));
@@ -42,7 +42,7 @@ fn fails() -> Answer {
     Answer { outcome: Outcome::HttpError, status: Some(500), retry_after: None }
 }
 
-impl Account {
+impl DeliveryQueue {
     fn fail(&mut self, position: u64, seconds: i64) {
         self.arrive(id(position), fails(), at(seconds), u16::MAX);
     }
@@ -51,7 +51,7 @@ impl Account {
         self.arrive(id(position), Outcome::Delivered.into(), at(seconds), 0);
     }
 
-    fn fate(&self, position: u64) -> Fate {
+    fn fate(&self, position: u64) -> DeliveryState {
         self.open.get(&id(position)).or_else(|| self.closed.get(&id(position))).unwrap().fate
     }
 }
@@ -98,7 +98,7 @@ fn what_fails_for_three_days_is_parked_and_the_session_goes_on() {
     let mut account = account(&[("a", 1), ("a", 1)]);
     let mut now = 0;
     let mut attempts = 0;
-    while matches!(account.fate(1), Fate::Pending(_)) {
+    while matches!(account.fate(1), DeliveryState::Pending(_)) {
         now = (account.next_turn().unwrap().as_millis() - T0) / 1_000;
         assert_eq!(positions(&account.depart(at(now))), [1]);
         account.fail(1, now);
@@ -106,11 +106,11 @@ fn what_fails_for_three_days_is_parked_and_the_session_goes_on() {
     }
     assert!((259_200..=259_200 + 21_600).contains(&now), "{now}");
     assert!((15..=30).contains(&attempts), "{attempts}");
-    assert_eq!(account.fate(1), Fate::Parked);
+    assert_eq!(account.fate(1), DeliveryState::Parked);
     assert_eq!(account.closed[&id(1)].attempts.len(), attempts.min(ATTEMPTS));
     assert_eq!(positions(&account.depart(at(now))), [2]);
     account.fail(2, now);
-    assert_eq!(account.fate(2), Fate::Parked, "it has waited for three days, too");
+    assert_eq!(account.fate(2), DeliveryState::Parked, "it has waited for three days, too");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_receiver_that_wants_no_more_is_not_asked_twice() {
     let mut account = account(&[("a", 1)]);
     account.depart(at(0));
     account.arrive(id(1), Outcome::Gone.into(), at(0), 0);
-    assert_eq!((account.fate(1), account.next_turn()), (Fate::Parked, None));
+    assert_eq!((account.fate(1), account.next_turn()), (DeliveryState::Parked, None));
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn what_was_saved_goes_on_where_it_stood() {
         let bytes = minicbor::to_vec(delivery.unwrap()).unwrap();
         (id, minicbor::decode(&bytes).unwrap())
     });
-    let mut saved = Account::saved(unsaved.read, deliveries.collect());
+    let mut saved = DeliveryQueue::saved(unsaved.read, deliveries.collect());
     assert_eq!((saved.read(), &saved.open, &saved.closed), (account.read(), &account.open, &account.closed));
     assert_eq!(positions(&saved.depart(at(5))), [1]);
 }

@@ -13,7 +13,7 @@ use tenure_core::{Event, Position, Stream, SubjectEvent, SubjectId, state::State
 use tenure_log::{EventLog, SegmentEvents, SledLog, StoredCommit};
 
 /// What a start makes of the log.
-pub(super) struct Folded {
+pub(super) struct StartupState {
     pub(super) state: State,
     pub(super) idempotency: IdempotencyTable,
     pub(super) projections: Projections,
@@ -24,7 +24,7 @@ pub(super) struct Folded {
     pub(super) since_snapshot: u64,
 }
 
-impl Folded {
+impl StartupState {
     fn note_erasures(&mut self, stored: &StoredCommit) {
         let Stream::Subject(subject) = &stored.commit.stream else { return };
         for (position, event) in stored.positions().zip(&stored.commit.events) {
@@ -36,16 +36,16 @@ impl Folded {
 }
 
 /// The log on its way into the state: up to the snapshot only what the snapshot lacks is folded.
-struct Folding {
-    folded: Folded,
+struct StartupReplay {
+    folded: StartupState,
     snapshot: Option<Snapshot>,
     is_contradicted: bool,
 }
 
-impl Folding {
+impl StartupReplay {
     fn new(idempotency: IdempotencyTable, snapshot: Option<Snapshot>) -> Self {
         let (projections, nodes) = (Projections::default(), Arc::default());
-        let folded = Folded {
+        let folded = StartupState {
             state: State::default(),
             idempotency,
             projections,
@@ -93,8 +93,8 @@ pub(super) fn open_log(
     data: &Path,
     cut: SegmentEvents,
     table: &dyn Fn() -> IdempotencyTable,
-) -> Result<(SledLog, Folded), StartError> {
-    let mut folding = Folding::new(table(), snapshot::load(data));
+) -> Result<(SledLog, StartupState), StartError> {
+    let mut folding = StartupReplay::new(table(), snapshot::load(data));
     match tenure_log::open_cut(data, cut, &mut |stored| folding.add(&stored)) {
         Ok(log) if folding.snapshot.is_none() => return Ok((log, folding.folded)),
         // A snapshot is only ever written of what is durable, so what the log lacks was cut off.
@@ -107,7 +107,7 @@ pub(super) fn open_log(
         Err(error) => return Err(error.into()),
     }
     tracing::warn!("the snapshot does not belong to this log; the log is folded whole");
-    let mut folding = Folding::new(table(), None);
+    let mut folding = StartupReplay::new(table(), None);
     let log = tenure_log::open_cut(data, cut, &mut |stored| folding.add(&stored))?;
     Ok((log, folding.folded))
 }

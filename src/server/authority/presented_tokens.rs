@@ -13,11 +13,11 @@ use tenure_core::{Generation, SessionId, event::Presented, session::Session};
 
 /// Marks that are not recorded yet.
 #[derive(Default)]
-pub(super) struct Presence {
+pub(super) struct PresentedTokens {
     marks: Mutex<HashMap<SessionId, Generation>>,
 }
 
-impl Presence {
+impl PresentedTokens {
     /// Notes that a token of the session's current generation was presented.
     pub(super) fn note(&self, session: &Session) {
         if session.awaits_presentation() {
@@ -37,7 +37,7 @@ impl Presence {
         self.marks.lock().get(&id) == Some(&generation)
     }
 
-    /// Up to `most` marks, to be recorded. They stay here until [`Presence::recorded`] is told of them.
+    /// Up to `most` marks, to be recorded. They stay here until [`PresentedTokens::recorded`] is told of them.
     pub(super) fn pending(&self, most: usize) -> Vec<Presented> {
         let marks = self.marks.lock();
         let mut pending: Vec<_> = marks
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_mark_that_comes_late_takes_no_later_one_away() {
-        let (presence, id) = (Presence::default(), SessionId::from_bytes([7; 16]));
+        let (presence, id) = (PresentedTokens::default(), SessionId::from_bytes([7; 16]));
         for generation in [2, 3, 2].map(Generation) {
             presence.mark(id, generation);
         }

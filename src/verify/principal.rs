@@ -7,7 +7,7 @@ use tenure_protocol::{OwnerId, SessionId, SubjectId, Timestamp};
 
 /// Who holds the token that a request was let in with: what access tokens and introspection both tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub struct Principal {
     /// Who.
     pub subject: SubjectId,
     /// By which session.
@@ -20,7 +20,7 @@ pub struct Holder {
     pub expires_at: Timestamp,
 }
 
-impl Holder {
+impl Principal {
     pub(super) fn of(claims: &AccessClaims) -> Self {
         Self {
             subject: claims.subject.clone(),

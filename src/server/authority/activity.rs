@@ -20,14 +20,14 @@ use tenure_core::{SessionId, Timestamp, event::Seen, session::SharedSession, sub
 const SHARDS: usize = 64;
 
 /// Uses that the log may not hold yet.
-pub(super) struct Uses {
+pub(super) struct ActivityTracker {
     noted: Box<[RwLock<HashMap<SessionId, AtomicI64>>]>,
     due: Mutex<BTreeSet<SessionId>>,
     /// Before this moment sessions may have been used without a record of it, and without a note.
     forgotten_before: Option<Timestamp>,
 }
 
-impl Uses {
+impl ActivityTracker {
     pub(super) fn new(forgotten_before: Option<Timestamp>) -> Self {
         let noted = (0..SHARDS).map(|_| RwLock::default()).collect();
         Self { noted, due: Mutex::default(), forgotten_before }

@@ -4,7 +4,7 @@
 //! are made of. A key's file is written before the event that admits it, so a crash between the two leaves a file that
 //! no fact names: the next start removes it. A key's file is removed once no token of the key works any more.
 //!
-//! Readers see the keys through a [`Ring`] that is swapped whole: no reader waits, and none sees half of a rotation.
+//! Readers see the keys through a [`WorkingKeys`] that is swapped whole: no reader waits, and none sees half of a rotation.
 
 use std::{
     fmt::{self, Debug},
@@ -24,7 +24,7 @@ use tenure_files::key_files::{
 use tenure_protocol::entropy::Entropy;
 
 /// What a key is made of.
-pub(super) trait Material: Sized + Debug {
+pub(super) trait KeyMaterial: Sized + Debug {
     /// The directory of its kind.
     const DIRECTORY: &str;
     /// The same, below the data directory.
@@ -43,7 +43,7 @@ pub(super) trait Material: Sized + Debug {
 
 /// A key and its place among the facts: the how many-eth of its use it is.
 #[derive(Debug)]
-pub(super) struct Placed<K> {
+pub(super) struct NumberedKey<K> {
     pub(super) place: u32,
     pub(super) key: Arc<K>,
     /// From when on it opens nothing; none for the one that seals.
@@ -52,45 +52,45 @@ pub(super) struct Placed<K> {
 
 /// The keys that work: the one that seals, and those whose tokens still open.
 #[derive(Debug)]
-pub(super) struct Ring<K> {
-    pub(super) active: Placed<K>,
-    retiring: Vec<Placed<K>>,
+pub(super) struct WorkingKeys<K> {
+    pub(super) active: NumberedKey<K>,
+    retiring: Vec<NumberedKey<K>>,
 }
 
-impl<K: Material> Ring<K> {
+impl<K: KeyMaterial> WorkingKeys<K> {
     /// The key of this id, if its tokens open now.
-    pub(super) fn key(&self, id: &str, now: impl Fn() -> Timestamp) -> Option<&Placed<K>> {
+    pub(super) fn key(&self, id: &str, now: impl Fn() -> Timestamp) -> Option<&NumberedKey<K>> {
         let found = self.all().find(|placed| placed.key.id().as_str() == id)?;
         self.opens(found.place, now).then_some(found)
     }
 
     /// Whether tokens of the key at this place open now. Only for a key that is retiring it matters what time it is.
     pub(super) fn opens(&self, place: u32, now: impl Fn() -> Timestamp) -> bool {
-        let is_open = |placed: &Placed<K>| placed.retire_at.is_none_or(|over| now() < over);
+        let is_open = |placed: &NumberedKey<K>| placed.retire_at.is_none_or(|over| now() < over);
         place == self.active.place
             || self.retiring.iter().any(|placed| placed.place == place && is_open(placed))
     }
 
-    fn all(&self) -> impl Iterator<Item = &Placed<K>> {
+    fn all(&self) -> impl Iterator<Item = &NumberedKey<K>> {
         std::iter::once(&self.active).chain(&self.retiring)
     }
 }
 
 /// The keys of one use.
-pub(super) struct Shelf<K> {
+pub(super) struct KeyStore<K> {
     directory: PathBuf,
     /// What is on disk. Whoever changes the ring or the files holds it.
-    kept: Mutex<Vec<Kept<K>>>,
-    ring: ArcSwap<Ring<K>>,
+    kept: Mutex<Vec<StoredKey<K>>>,
+    ring: ArcSwap<WorkingKeys<K>>,
     pub(super) writes: Writes,
 }
 
-struct Kept<K> {
+struct StoredKey<K> {
     number: u32,
     key: Arc<K>,
 }
 
-impl<K: Material> Shelf<K> {
+impl<K: KeyMaterial> KeyStore<K> {
     /// Reads the keys below `keys` (`DATA/keys`) that the facts name, and removes all others. Where the facts name
     /// none, the one with the highest number seals, and is made where there is none at all.
     pub(super) fn open(
@@ -120,7 +120,7 @@ impl<K: Material> Shelf<K> {
     }
 
     /// The keys that work.
-    pub(super) fn ring(&self) -> Guard<Arc<Ring<K>>> {
+    pub(super) fn ring(&self) -> Guard<Arc<WorkingKeys<K>>> {
         self.ring.load()
     }
 
@@ -145,32 +145,32 @@ impl<K: Material> Shelf<K> {
 
     /// Removes the keys whose time is over.
     pub(super) fn remove_over(&self, now: Timestamp) {
-        let is_over = |placed: &Placed<K>| placed.retire_at.is_some_and(|over| now >= over);
+        let is_over = |placed: &NumberedKey<K>| placed.retire_at.is_some_and(|over| now >= over);
         if !self.ring.load().retiring.iter().any(is_over) {
             return;
         }
         let mut kept = self.kept.lock();
         let ring = self.ring.load_full();
-        let copy = |placed: &Placed<K>| Placed {
+        let copy = |placed: &NumberedKey<K>| NumberedKey {
             place: placed.place,
             key: Arc::clone(&placed.key),
             retire_at: placed.retire_at,
         };
         let over: Vec<_> = ring.retiring.iter().filter(|placed| is_over(placed)).collect();
         let retiring = ring.retiring.iter().filter(|placed| !is_over(placed)).map(copy).collect();
-        self.ring.store(Arc::new(Ring { active: copy(&ring.active), retiring }));
-        let is_over = |kept: &Kept<K>| over.iter().any(|placed| placed.key.id() == kept.key.id());
+        self.ring.store(Arc::new(WorkingKeys { active: copy(&ring.active), retiring }));
+        let is_over = |kept: &StoredKey<K>| over.iter().any(|placed| placed.key.id() == kept.key.id());
         self.remove(&mut kept, is_over);
     }
 
-    fn remove_all_but_the_ring(&self, kept: &mut Vec<Kept<K>>) {
+    fn remove_all_but_the_ring(&self, kept: &mut Vec<StoredKey<K>>) {
         let ring = self.ring.load_full();
-        let is_out = |kept: &Kept<K>| !ring.all().any(|placed| placed.key.id() == kept.key.id());
+        let is_out = |kept: &StoredKey<K>| !ring.all().any(|placed| placed.key.id() == kept.key.id());
         self.remove(kept, is_out);
     }
 
     /// A file that cannot be removed stays on the list, and is tried again with the next one; it opens nothing.
-    fn remove(&self, kept: &mut Vec<Kept<K>>, is_out: impl Fn(&Kept<K>) -> bool) {
+    fn remove(&self, kept: &mut Vec<StoredKey<K>>, is_out: impl Fn(&StoredKey<K>) -> bool) {
         let before = kept.len();
         kept.retain(|kept| {
             let path = path_of(&self.directory, kept.number);
@@ -188,7 +188,7 @@ impl<K: Material> Shelf<K> {
     }
 }
 
-impl<K: Material> Debug for Shelf<K> {
+impl<K: KeyMaterial> Debug for KeyStore<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Shelf({:?})", self.ring.load())
     }
@@ -196,13 +196,13 @@ impl<K: Material> Debug for Shelf<K> {
 
 /// Refuses a key that the facts do not name where one that they name is missing: it was that one before it was damaged.
 /// What a crash leaves comes after all that are named.
-fn refuse_changed<K: Material>(
+fn refuse_changed<K: KeyMaterial>(
     directory: &Path,
-    kept: &[Kept<K>],
+    kept: &[StoredKey<K>],
     known: &[Key],
     now: Timestamp,
 ) -> Result<(), KeyFileError> {
-    let is_named = |kept: &&Kept<K>| known.iter().any(|key| key.id == *kept.key.id());
+    let is_named = |kept: &&StoredKey<K>| known.iter().any(|key| key.id == *kept.key.id());
     let is_there = |key: &Key| kept.iter().any(|kept| kept.key.id() == &key.id);
     if known.iter().all(|key| key.is_over(now) || is_there(key)) {
         return Ok(());
@@ -216,27 +216,30 @@ fn refuse_changed<K: Material>(
 }
 
 /// The ring that the facts ask for; none when the key that seals is not there.
-fn ring_of<K: Material>(kept: &[Kept<K>], known: &[Key], now: Timestamp) -> Option<Ring<K>> {
+fn ring_of<K: KeyMaterial>(kept: &[StoredKey<K>], known: &[Key], now: Timestamp) -> Option<WorkingKeys<K>> {
     let Some((active, before)) = known.split_last() else {
         let key = Arc::clone(&kept.iter().max_by_key(|kept| kept.number)?.key);
-        return Some(Ring { active: Placed { place: 0, key, retire_at: None }, retiring: Vec::new() });
+        return Some(WorkingKeys {
+            active: NumberedKey { place: 0, key, retire_at: None },
+            retiring: Vec::new(),
+        });
     };
     let found = |id: &KeyId| kept.iter().find(|kept| kept.key.id() == id).map(|kept| Arc::clone(&kept.key));
     let mut retiring = Vec::new();
     for (place, fact) in (0..).zip(before).filter(|(_, fact)| !fact.is_over(now)) {
         if let Some(key) = found(&fact.id) {
-            retiring.push(Placed { place, key, retire_at: fact.retire_at });
+            retiring.push(NumberedKey { place, key, retire_at: fact.retire_at });
         } else {
             // It may have been over by a clock that was ahead.
             tracing::warn!(key = %fact.id, "a retiring key is not there: no token of it works");
         }
     }
     let place = u32::try_from(before.len()).expect("no authority has four billion keys");
-    Some(Ring { active: Placed { place, key: found(&active.id)?, retire_at: None }, retiring })
+    Some(WorkingKeys { active: NumberedKey { place, key: found(&active.id)?, retire_at: None }, retiring })
 }
 
 /// The keys on disk, by number. What a crash left beside them (`*.tmp`) is none.
-fn read_all<K: Material>(directory: &Path) -> Result<Vec<Kept<K>>, KeyFileError> {
+fn read_all<K: KeyMaterial>(directory: &Path) -> Result<Vec<StoredKey<K>>, KeyFileError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).map_err(KeyFileError::io(directory))? {
         let path = entry.map_err(KeyFileError::io(directory))?.path();
@@ -244,21 +247,21 @@ fn read_all<K: Material>(directory: &Path) -> Result<Vec<Kept<K>>, KeyFileError>
             let number = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
             let number = number.filter(|number| path_of(directory, *number) == path);
             let number = number.ok_or_else(|| KeyFileError::damaged(&path, "a key, named by its number"))?;
-            found.push(Kept { number, key: Arc::new(read(&path)?) });
+            found.push(StoredKey { number, key: Arc::new(read(&path)?) });
         }
     }
     found.sort_by_key(|kept| kept.number);
     Ok(found)
 }
 
-fn read<K: Material>(path: &Path) -> Result<K, KeyFileError> {
+fn read<K: KeyMaterial>(path: &Path) -> Result<K, KeyFileError> {
     let text = read_private(path, K::EXPECTED)?;
     text.and_then(|text| K::from_paserk(&text)).ok_or_else(|| KeyFileError::damaged(path, K::EXPECTED))
 }
 
-fn write<K: Material>(directory: &Path, number: u32, key: K) -> Result<Kept<K>, KeyFileError> {
+fn write<K: KeyMaterial>(directory: &Path, number: u32, key: K) -> Result<StoredKey<K>, KeyFileError> {
     write_private(&path_of(directory, number), &key.to_paserk())?;
-    Ok(Kept { number, key: Arc::new(key) })
+    Ok(StoredKey { number, key: Arc::new(key) })
 }
 
 fn path_of(directory: &Path, number: u32) -> PathBuf {

@@ -19,9 +19,9 @@ impl Known for Live {
 }
 
 /// Looks at the state from which an authority answers.
-pub(super) struct View(pub(super) Arc<Authority>);
+pub(super) struct StateView(pub(super) Arc<Authority>);
 
-impl Published for View {
+impl Published for StateView {
     fn position(&self) -> Position {
         self.0.live().position()
     }

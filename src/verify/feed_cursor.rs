@@ -10,7 +10,7 @@ use tenure_protocol::{Position, Timestamp};
 
 /// Where the reading of the feed stands.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Reading {
+pub(super) struct FeedCursor {
     /// Everything up to it was read.
     end: Position,
     /// The last revocation of the last reading that looked back: where, and when it was recorded. Readings that do not
@@ -18,7 +18,7 @@ pub(super) struct Reading {
     last: Option<(Position, Timestamp)>,
 }
 
-impl Reading {
+impl FeedCursor {
     /// Where to begin.
     pub(super) const fn end(&self) -> Position {
         self.end
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_reading_goes_on_at_its_end_or_one_revocation_before() {
-        let mut reading = Reading::default();
+        let mut reading = FeedCursor::default();
         assert!(reading.is_new() && reading.goes_on_with(&page(&[], 0)));
         assert_eq!((reading.before_last(), reading.end()), (Position::ZERO, Position::ZERO));
         reading.note(&page(&[3, 7], 9), true);
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_history_that_was_put_back_is_noticed() {
-        let mut reading = Reading::default();
+        let mut reading = FeedCursor::default();
         reading.note(&page(&[3, 7], 9), true);
         let mut later = page(&[7], 9);
         later.items[0].at = Timestamp::from_millis(8);

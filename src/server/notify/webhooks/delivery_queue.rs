@@ -47,7 +47,7 @@ pub struct Attempt {
 /// What became of a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(flat)]
-pub(super) enum Fate {
+pub(super) enum DeliveryState {
     /// It is to be tried at this time.
     #[n(0)]
     Pending(#[n(0)] Timestamp),
@@ -74,29 +74,33 @@ pub(super) struct Delivery {
     #[n(3)]
     pub(super) attempts: Vec<Attempt>,
     #[n(4)]
-    pub(super) fate: Fate,
+    pub(super) fate: DeliveryState,
 }
 
 impl Delivery {
     fn new(notice: &Notice, now: Timestamp) -> Self {
         let (session, subject) = (notice.session_id, notice.subject_id.clone());
-        Self { session, subject, since: now, attempts: vec![], fate: Fate::Pending(now) }
+        Self { session, subject, since: now, attempts: vec![], fate: DeliveryState::Pending(now) }
     }
 
     fn next(&self) -> Option<Timestamp> {
         match self.fate {
-            Fate::Pending(next) => Some(next),
-            Fate::Delivered | Fate::Parked => None,
+            DeliveryState::Pending(next) => Some(next),
+            DeliveryState::Delivered | DeliveryState::Parked => None,
         }
     }
 
-    fn fate_after(&self, answer: Answer, now: Timestamp, jitter: u16) -> Fate {
+    fn fate_after(&self, answer: Answer, now: Timestamp, jitter: u16) -> DeliveryState {
         if answer.outcome == Outcome::Delivered {
-            Fate::Delivered
+            DeliveryState::Delivered
         } else if answer.outcome == Outcome::Gone || self.is_overdue(now) {
-            Fate::Parked
+            DeliveryState::Parked
         } else {
-            Fate::Pending(now.plus_millis(backoff::wait(self.attempts.len(), jitter, answer.retry_after)))
+            DeliveryState::Pending(now.plus_millis(backoff::wait(
+                self.attempts.len(),
+                jitter,
+                answer.retry_after,
+            )))
         }
     }
 
@@ -107,7 +111,7 @@ impl Delivery {
 
 /// Everything that one webhook has told lately and has yet to tell.
 #[derive(Debug, Default)]
-pub(super) struct Account {
+pub(super) struct DeliveryQueue {
     read: Position,
     open: BTreeMap<NoticeId, Delivery>,
     closed: BTreeMap<NoticeId, Delivery>,
@@ -124,7 +128,7 @@ pub(super) struct Account {
     is_read_unsaved: bool,
 }
 
-impl Account {
+impl DeliveryQueue {
     /// The account of a webhook that has read up to here, and has told nothing yet.
     pub(super) fn new(read: Position) -> Self {
         Self { read, is_read_unsaved: true, ..Self::default() }
@@ -281,7 +285,7 @@ impl Account {
         let surplus = delivery.attempts.len().saturating_sub(ATTEMPTS);
         delivery.attempts.drain(..surplus);
         if self.once_more.remove(&id) {
-            (delivery.since, delivery.fate) = (now, Fate::Pending(now));
+            (delivery.since, delivery.fate) = (now, DeliveryState::Pending(now));
         } else {
             delivery.fate = delivery.fate_after(answer, now, jitter);
         }
@@ -319,14 +323,14 @@ impl Account {
     fn wake(&mut self, now: Timestamp) {
         for (id, delivery) in &mut self.open {
             if delivery.next().is_some_and(|next| next > now) {
-                delivery.fate = Fate::Pending(now);
+                delivery.fate = DeliveryState::Pending(now);
                 self.unsaved.insert(*id);
             }
         }
     }
 
     fn prune(&mut self) {
-        for (fate, most) in [(Fate::Delivered, DELIVERED), (Fate::Parked, PARKED)] {
+        for (fate, most) in [(DeliveryState::Delivered, DELIVERED), (DeliveryState::Parked, PARKED)] {
             let known = self.closed.iter().filter(|(_, delivery)| delivery.fate == fate);
             let surplus = known.clone().count().saturating_sub(most);
             let oldest: Vec<_> = known.take(surplus).map(|(id, _)| *id).collect();
@@ -352,19 +356,19 @@ impl Account {
 
     /// How many are open, how many parked, and since when the oldest open one is.
     pub(super) fn counts(&self) -> (usize, usize, Option<Timestamp>) {
-        let parked = self.closed.values().filter(|delivery| delivery.fate == Fate::Parked).count();
+        let parked = self.closed.values().filter(|delivery| delivery.fate == DeliveryState::Parked).count();
         (self.open.len(), parked, self.open.values().map(|delivery| delivery.since).min())
     }
 
     /// What differs from the store; from now on it does not.
-    pub(super) fn unsaved(&mut self) -> Option<Unsaved> {
+    pub(super) fn unsaved(&mut self) -> Option<UnsavedChanges> {
         if self.unsaved.is_empty() && !self.is_read_unsaved {
             return None;
         }
         self.is_read_unsaved = false;
         let changed = std::mem::take(&mut self.unsaved);
         let of = |id: NoticeId| (id, self.open.get(&id).or_else(|| self.closed.get(&id)).cloned());
-        Some(Unsaved { read: self.read, deliveries: changed.into_iter().map(of).collect() })
+        Some(UnsavedChanges { read: self.read, deliveries: changed.into_iter().map(of).collect() })
     }
 
     /// Whether something differs from the store beyond the position that was read to.
@@ -379,7 +383,7 @@ impl Account {
     }
 
     /// What could not be saved is to be saved again. What is gone is not: at worst it comes back after a crash.
-    pub(super) fn not_saved(&mut self, unsaved: &Unsaved) {
+    pub(super) fn not_saved(&mut self, unsaved: &UnsavedChanges) {
         self.is_read_unsaved = true;
         let kept = unsaved.deliveries.iter().map(|(id, _)| *id);
         self.unsaved.extend(kept.filter(|id| self.open.contains_key(id) || self.closed.contains_key(id)));
@@ -387,12 +391,12 @@ impl Account {
 }
 
 /// What of an account differs from the store.
-pub(super) struct Unsaved {
+pub(super) struct UnsavedChanges {
     pub(super) read: Position,
     /// None for what is no longer in it.
     pub(super) deliveries: Vec<(NoticeId, Option<Delivery>)>,
 }
 
 #[cfg(test)]
-#[path = "account_tests.rs"]
+#[path = "delivery_queue_tests.rs"]
 mod tests;

@@ -5,7 +5,7 @@
 
 use tenure_core::{Position, SubjectId};
 
-use super::live::Live;
+use super::published::Live;
 
 /// So many subjects are looked at between two batches: about a millisecond, less than a batch takes.
 const STRIDE: usize = 512;
@@ -14,14 +14,14 @@ const MOST: usize = 8;
 
 /// A walk over all subjects, part by part.
 #[derive(Default)]
-pub(super) struct Settling {
+pub(super) struct BulkApplication {
     /// The last bulk revocation that the walk is about.
     up_to: Position,
     next_part: usize,
     left: Vec<SubjectId>,
 }
 
-impl Settling {
+impl BulkApplication {
     /// Goes on for a short while.
     pub(super) fn go_on(&mut self, live: &Live) {
         let bulks = live.unsettled_bulks();

@@ -15,9 +15,9 @@ use super::{
     backoff,
     call::Client,
     error::{Error, Problem},
-    file::{FileError, SessionFile, Stamp},
+    file::{FileError, FileStamp, SessionFile},
     grant::Grant,
-    renewal::{HoldError, Want, after_refusal, step},
+    renewal::{HoldError, RenewalReason, after_refusal, step},
     state::{End, Live, State},
 };
 use tenure_protocol::{
@@ -40,7 +40,7 @@ pub struct Options {
 /// Holds the session in a file, until it is dropped. Any number of holders, in any number of processes, may hold the
 /// same one.
 #[derive(Debug)]
-pub struct Holder {
+pub struct SessionHandle {
     held: Arc<Held>,
     task: JoinHandle<()>,
     listening: Option<JoinHandle<()>>,
@@ -51,7 +51,7 @@ struct Held {
     client: Client,
     file: SessionFile,
     options: Options,
-    known: Mutex<Known>,
+    known: Mutex<ReadGrant>,
     /// One step at a time in this process; the file's lock does the same among processes.
     flight: tokio::sync::Mutex<()>,
     /// Something is to be done before the moment that the background waits for.
@@ -62,12 +62,12 @@ struct Held {
 
 /// The file as it was last read.
 #[derive(Debug)]
-struct Known {
+struct ReadGrant {
     grant: Grant,
-    stamp: Stamp,
+    stamp: FileStamp,
 }
 
-impl Holder {
+impl SessionHandle {
     /// Holds the session in this file, at the authority that the file names. Needs a Tokio runtime.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, HoldError> {
         let file = SessionFile::at(path);
@@ -96,7 +96,7 @@ impl Holder {
     fn start(client: Client, file: SessionFile, options: Options) -> Result<Self, FileError> {
         let (grant, stamp) = file.read_with_stamp()?;
         let state = watch::Sender::new(live(&grant, None));
-        let known = Mutex::new(Known { grant, stamp });
+        let known = Mutex::new(ReadGrant { grant, stamp });
         let (flight, news) = (tokio::sync::Mutex::default(), Notify::new());
         let ears = Ears::default();
         let held = Arc::new(Held { client, file, options, known, flight, news, ears, state });
@@ -115,7 +115,7 @@ impl Holder {
     /// A token in place of one that somebody refused as superseded; none when there is none, and the session is over or
     /// cannot be renewed for the moment.
     pub async fn token_instead_of(&self, refused: &Secret) -> Option<Secret> {
-        let settled = self.held.step(refused, Want::Settled).await;
+        let settled = self.held.step(refused, RenewalReason::Settled).await;
         settled.ok().map(|grant| grant.token).filter(|token| token != refused)
     }
 
@@ -143,7 +143,7 @@ impl Holder {
     /// Calls the authority with the session's token. A token that turns out to be superseded is replaced from the file,
     /// and the call repeated.
     ///
-    /// An error that is the end of the session is also told by [`Holder::state`].
+    /// An error that is the end of the session is also told by [`SessionHandle::state`].
     pub async fn call<T, F, Fut>(&self, call: F) -> Result<T, Error>
     where
         F: Fn(Client) -> Fut,
@@ -172,7 +172,7 @@ impl Holder {
     }
 }
 
-impl Drop for Holder {
+impl Drop for SessionHandle {
     /// A renewal that is on its way is left as it is: the file knows of it.
     fn drop(&mut self) {
         self.task.abort();
@@ -201,7 +201,7 @@ fn live(grant: &Grant, trouble: Option<String>) -> State {
 
 /// What the background is to do, and when.
 #[derive(Debug, PartialEq, Eq)]
-enum Next {
+enum NextStep {
     Renew,
     Check,
     Wait(Timestamp),
@@ -210,7 +210,7 @@ enum Next {
 
 /// How the background gets on.
 #[derive(Debug, Default)]
-struct Course {
+struct BackgroundState {
     failures: u32,
     /// Not before then, after a failure.
     not_before: Option<Timestamp>,
@@ -220,21 +220,21 @@ struct Course {
     trouble: Option<String>,
 }
 
-impl Course {
-    fn next(&self, grant: &Grant, options: &Options, now: Timestamp) -> Next {
+impl BackgroundState {
+    fn next(&self, grant: &Grant, options: &Options, now: Timestamp) -> NextStep {
         if now >= grant.over_at() {
-            return Next::End;
+            return NextStep::End;
         }
         let renewal = if grant.renewal_key.is_some() { Some(now) } else { grant.renew_at };
         let renewal = renewal.map(|at| at.max(self.not_before.unwrap_or(at)));
         if renewal.is_some_and(|at| at <= now) {
-            return Next::Renew;
+            return NextStep::Renew;
         }
         let check = options.check_every.map(|every| self.next_check(every).unwrap_or(now));
         if check.is_some_and(|at| at <= now) {
-            return Next::Check;
+            return NextStep::Check;
         }
-        Next::Wait([renewal, check].into_iter().flatten().fold(grant.over_at(), Timestamp::min))
+        NextStep::Wait([renewal, check].into_iter().flatten().fold(grant.over_at(), Timestamp::min))
     }
 
     /// When to ask whether the session stands; none is at once.
@@ -275,7 +275,7 @@ impl Held {
             return;
         }
         if let Ok((grant, stamp)) = self.file.read_with_stamp() {
-            *known = Known { grant, stamp };
+            *known = ReadGrant { grant, stamp };
         }
     }
 
@@ -285,7 +285,7 @@ impl Held {
     }
 
     /// See [`step`]; what the file then holds is what is known.
-    async fn step(&self, seen: &Secret, want: Want) -> Result<Grant, HoldError> {
+    async fn step(&self, seen: &Secret, want: RenewalReason) -> Result<Grant, HoldError> {
         let _one = self.flight.lock().await;
         let stepped = step(&self.client, &self.file, seen, want).await;
         self.look();
@@ -318,7 +318,8 @@ impl Held {
             self.end(End::Refused(Box::new(problem.clone())));
             return Ok(false);
         }
-        let want = if problem.code == "TOKEN_SUPERSEDED" { Want::Replaced } else { Want::Settled };
+        let want =
+            if problem.code == "TOKEN_SUPERSEDED" { RenewalReason::Replaced } else { RenewalReason::Settled };
         match self.step(refused, want).await {
             Ok(grant) if grant.token != *refused => Ok(true),
             Err(HoldError::Call(error)) if error.is_transient() => {
@@ -379,7 +380,7 @@ impl Held {
 
     /// The background: does what is next until the session is over.
     async fn keep(self: Arc<Self>) {
-        let mut course = Course::default();
+        let mut course = BackgroundState::default();
         while !self.has_ended() {
             self.look();
             course.heard = self.ears.sign();
@@ -389,20 +390,20 @@ impl Held {
             let now = self.client.time().now();
             let grant = self.known.lock().grant.clone();
             match course.next(&grant, &self.options, now) {
-                Next::Renew => self.renew(&mut course, &grant).await,
-                Next::Check => self.check(&mut course).await,
-                Next::Wait(at) => tokio::select! {
+                NextStep::Renew => self.renew(&mut course, &grant).await,
+                NextStep::Check => self.check(&mut course).await,
+                NextStep::Wait(at) => tokio::select! {
                     () = self.client.time().until(at) => {}
                     () = self.news.notified() => {}
                 },
-                Next::End => self.question(&mut course, &grant).await,
+                NextStep::End => self.question(&mut course, &grant).await,
             }
             self.tell(course.trouble.clone());
         }
     }
 
-    async fn renew(&self, course: &mut Course, grant: &Grant) {
-        let error = match self.step(&grant.token, Want::Due).await {
+    async fn renew(&self, course: &mut BackgroundState, grant: &Grant) {
+        let error = match self.step(&grant.token, RenewalReason::Due).await {
             Ok(_) => return course.went_well(),
             Err(HoldError::Call(error)) => HoldError::Call(self.judged(error)),
             Err(error @ HoldError::File(_)) => error,
@@ -411,7 +412,7 @@ impl Held {
     }
 
     /// It is over by our clock. Whether that is right, the authority knows better.
-    async fn question(&self, course: &mut Course, grant: &Grant) {
+    async fn question(&self, course: &mut BackgroundState, grant: &Grant) {
         match self.session().await {
             Ok(_) => {
                 self.renew(course, grant).await;
@@ -428,7 +429,7 @@ impl Held {
         }
     }
 
-    async fn check(&self, course: &mut Course) {
+    async fn check(&self, course: &mut BackgroundState) {
         // That it could not be asked is no trouble yet, and that it has ended was told.
         drop(self.session().await);
         course.checked = Some(self.client.time().now());
@@ -448,22 +449,22 @@ mod tests {
     #[test]
     fn a_holder_waits_for_its_renewal_and_then_renews() {
         let (early, due) = (moment("2026-11-21T01:00:00Z"), moment("2026-11-21T01:40:00Z"));
-        let course = Course::default();
-        assert_eq!(course.next(&grant(), &NEVER, early), Next::Wait(due));
-        assert_eq!(course.next(&grant(), &NEVER, due), Next::Renew);
+        let course = BackgroundState::default();
+        assert_eq!(course.next(&grant(), &NEVER, early), NextStep::Wait(due));
+        assert_eq!(course.next(&grant(), &NEVER, due), NextStep::Renew);
         let begun = Grant { renewal_key: Some("k1".to_owned()), ..grant() };
-        assert_eq!(course.next(&begun, &NEVER, early), Next::Renew, "what was begun is finished at once");
+        assert_eq!(course.next(&begun, &NEVER, early), NextStep::Renew, "what was begun is finished at once");
     }
 
     #[test]
     fn after_a_failure_it_waits_and_then_renews() {
         let now = moment("2026-11-21T01:40:00Z");
-        let mut course = Course::default();
+        let mut course = BackgroundState::default();
         let gone = Error::Unreachable { url: "http://h".to_owned(), why: "refused".to_owned() };
         course.failed(&gone.into(), now);
-        let Next::Wait(at) = course.next(&grant(), &NEVER, now) else { panic!("it renews at once") };
+        let NextStep::Wait(at) = course.next(&grant(), &NEVER, now) else { panic!("it renews at once") };
         assert!((500..=1_000).contains(&at.millis_since(now)), "{at}");
-        assert_eq!(course.next(&grant(), &NEVER, at), Next::Renew);
+        assert_eq!(course.next(&grant(), &NEVER, at), NextStep::Renew);
         assert!(course.trouble.as_ref().is_some_and(|trouble| trouble.contains("refused")));
         course.went_well();
         assert_eq!((course.failures, course.trouble), (0, None));
@@ -472,29 +473,32 @@ mod tests {
     #[test]
     fn it_asks_now_and_then_whether_the_session_stands_and_a_renewal_comes_first() {
         let (early, due) = (moment("2026-11-21T01:00:00Z"), moment("2026-11-21T01:40:00Z"));
-        assert_eq!(Course::default().next(&grant(), &EVERY_MINUTE, early), Next::Check);
-        assert_eq!(Course::default().next(&grant(), &EVERY_MINUTE, due), Next::Renew);
-        let checked = Course { checked: Some(early), ..Course::default() };
-        assert_eq!(checked.next(&grant(), &EVERY_MINUTE, early), Next::Wait(moment("2026-11-21T01:01:00Z")));
+        assert_eq!(BackgroundState::default().next(&grant(), &EVERY_MINUTE, early), NextStep::Check);
+        assert_eq!(BackgroundState::default().next(&grant(), &EVERY_MINUTE, due), NextStep::Renew);
+        let checked = BackgroundState { checked: Some(early), ..BackgroundState::default() };
+        assert_eq!(
+            checked.next(&grant(), &EVERY_MINUTE, early),
+            NextStep::Wait(moment("2026-11-21T01:01:00Z"))
+        );
     }
 
     #[test]
     fn while_it_hears_of_the_session_it_does_not_ask() {
         let early = moment("2026-11-21T01:00:00Z");
         let heard = Some(moment("2026-11-21T01:00:45Z"));
-        let course = Course { checked: Some(early), heard, ..Course::default() };
+        let course = BackgroundState { checked: Some(early), heard, ..BackgroundState::default() };
         let due = moment("2026-11-21T01:01:47Z");
-        assert_eq!(course.next(&grant(), &EVERY_MINUTE, early), Next::Wait(due));
-        let news = Course { checked: None, heard, ..Course::default() };
-        assert_eq!(news.next(&grant(), &EVERY_MINUTE, early), Next::Check);
+        assert_eq!(course.next(&grant(), &EVERY_MINUTE, early), NextStep::Wait(due));
+        let news = BackgroundState { checked: None, heard, ..BackgroundState::default() };
+        assert_eq!(news.next(&grant(), &EVERY_MINUTE, early), NextStep::Check);
     }
 
     #[test]
     fn without_a_renewal_left_it_waits_for_the_end_of_the_period() {
         let last = Grant { renew_at: None, ..grant() };
         let end = moment("2026-11-21T02:00:00Z");
-        let course = Course::default();
-        assert_eq!(course.next(&last, &NEVER, end.plus_millis(-1)), Next::Wait(end));
-        assert_eq!(course.next(&last, &NEVER, end), Next::End);
+        let course = BackgroundState::default();
+        assert_eq!(course.next(&last, &NEVER, end.plus_millis(-1)), NextStep::Wait(end));
+        assert_eq!(course.next(&last, &NEVER, end), NextStep::End);
     }
 }

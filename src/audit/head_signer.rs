@@ -13,7 +13,7 @@ use tenure_protocol::clock::Clock;
 const TICK: Duration = Duration::from_millis(50);
 
 /// Sees to it that whatever is recorded is under a signed head before `audit.head_interval` is over.
-pub struct Keeper {
+pub struct HeadSigner {
     duty: Arc<Duty>,
     thread: Option<JoinHandle<()>>,
 }
@@ -22,26 +22,26 @@ struct Duty {
     heads: Arc<Heads>,
     clock: Arc<dyn Clock>,
     interval: Seconds,
-    tried: Mutex<Tried>,
+    tried: Mutex<LastAttempt>,
     is_over: Mutex<bool>,
     over: Condvar,
     watch: Watch,
 }
 
 /// The last attempt.
-struct Tried {
+struct LastAttempt {
     at: Timestamp,
     /// What it met, so that a disk that stays full is told of once.
     failure: Option<String>,
 }
 
-impl Keeper {
+impl HeadSigner {
     /// Begins; the present counts as signed.
     ///
     /// # Errors
     /// The operating system gives no thread.
     pub fn start(heads: Arc<Heads>, clock: Arc<dyn Clock>, interval: Seconds) -> std::io::Result<Self> {
-        let tried = Mutex::new(Tried { at: clock.now(), failure: None });
+        let tried = Mutex::new(LastAttempt { at: clock.now(), failure: None });
         let watch = Watch::over("the thread that signs heads");
         let (is_over, over) = (Mutex::new(false), Condvar::new());
         let duty = Duty { heads, clock, interval, tried, is_over, over, watch };
@@ -69,7 +69,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for HeadSigner {
     fn drop(&mut self) {
         *self.duty.is_over.lock() = true;
         self.duty.over.notify_all();
@@ -111,7 +111,7 @@ impl Duty {
     }
 }
 
-fn tell(tried: &mut Tried, failure: Option<&HeadError>) {
+fn tell(tried: &mut LastAttempt, failure: Option<&HeadError>) {
     let failure = failure.map(ToString::to_string);
     if failure != tried.failure {
         if let Some(error) = &failure {
