@@ -369,3 +369,21 @@ fn a_bulk_revocation_is_delivered_once_to_each_owner_concerned() {
     let deliveries = server.wait_for_deliveries(&of_alice, is_delivered);
     assert_eq!(deliveries.len(), 1, "{deliveries:?}");
 }
+
+/// A list of webhooks from before one was made took it for deleted: its file was removed, and it never told anything.
+#[test]
+fn webhooks_made_at_the_same_moment_all_tell() {
+    let (server, receiver) = (server(), Receiver::start(OK));
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    let webhook = server.webhook(&receiver.url(), &json!({}));
+                    server.deliveries(&webhook);
+                }
+            });
+        }
+    });
+    server.session("agent", 86_400);
+    receiver.wait_for(80);
+}

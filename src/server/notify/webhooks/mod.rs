@@ -268,12 +268,14 @@ impl Webhooks {
 
     /// Lets those work that there are and no others. It is called whenever a webhook comes or goes.
     pub fn reconcile(&self) {
-        let there: BTreeMap<_, _> =
-            self.shared.source.webhooks().into_iter().map(|webhook| (webhook.id(), webhook)).collect();
         let mut state = self.state.lock();
         if state.store.is_none() || state.has_stopped {
             return;
         }
+        // Listed under the lock: a list from before it may lack what another caller has begun, which would be taken
+        // for deleted.
+        let there: BTreeMap<_, _> =
+            self.shared.source.webhooks().into_iter().map(|webhook| (webhook.id(), webhook)).collect();
         let gone: Vec<_> = state.at_work.keys().filter(|id| !there.contains_key(*id)).copied().collect();
         for id in gone {
             self.tests.forget(id);
@@ -435,6 +437,7 @@ impl Webhooks {
 
     fn adopt(&self, store: Store, mut saved: BTreeMap<WebhookId, DeliveryQueue>) {
         self.cut_to_the_log(&mut saved);
+        let mut state = self.state.lock();
         let there = self.shared.source.webhooks();
         if store.is_new && !there.is_empty() {
             tracing::warn!(
@@ -442,7 +445,6 @@ impl Webhooks {
                 "the account of what webhooks have told is missing; each begins again at its creation"
             );
         }
-        let mut state = self.state.lock();
         let is_there = |id: &WebhookId| there.iter().any(|webhook| webhook.id() == *id);
         let unknown = saved.keys().filter(|id| !is_there(id)).copied();
         state.forgotten.extend(unknown);
