@@ -28,11 +28,11 @@
 //! # An agent
 //!
 //! ```no_run
-//! use tenure_client::{Client, Holder, NewUse};
+//! use tenure_client::{Client, NewUse, SessionHandle};
 //!
 //! # async fn work() -> Result<(), Box<dyn std::error::Error>> {
 //! // Where `tenure run` or `tenure session create --session-file` put the session.
-//! let session = Holder::open("agent-7.session")?;
+//! let session = SessionHandle::open("agent-7.session")?;
 //!
 //! // The token of this moment, for a service that the agent calls.
 //! let authorization = format!("Bearer {}", session.token().expose());
