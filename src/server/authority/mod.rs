@@ -11,34 +11,10 @@
 //!
 //! What costs time (sealing tokens and texts, hashing) happens outside of the sequencer.
 
-mod activity;
 mod alarms;
-mod batch;
-mod bulk;
-mod bulk_application;
-mod command_queue;
-mod console;
-mod contested;
-mod credentials;
-mod epoch;
-mod erase;
-mod health;
-mod idempotency;
-mod key_uses;
-mod keys;
-mod presented_tokens;
-mod published;
-mod repeats;
-mod request;
-mod room;
-mod sealing;
-mod sequencer;
-mod sessions;
-mod subjects;
-mod suspend;
-mod suspended;
-mod sweep;
-mod webhooks;
+mod commands;
+mod pipeline;
+mod state;
 
 use std::{sync::Arc, thread::JoinHandle};
 
@@ -46,34 +22,41 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 pub use self::{
-    bulk::{Asked as AskedBulk, RevokedInBulk, Selection},
-    console::{console_subject, is_console_subject},
-    credentials::{IssuedCredential, NewCredential},
-    epoch::{BegunEpoch, NewEpoch},
-    erase::Erased,
-    health::Health,
-    idempotency::Table as IdempotencyTable,
-    keys::{AccessKey, Issuing, Minted, NoticeLinks, Rotated},
-    published::{Live, SystemView},
-    request::{Context, Done, Failure},
-    room::{FreeSpace, Room},
-    sequencer::Observer,
-    sessions::{
-        AuthenticatedSession, Granted, InactiveToken, NewSession, NewUse, Revocation, RevocationOfMany,
-        Revoked, RevokedMany, Used, UsesUnrecorded,
+    commands::{
+        bulk::{Asked as AskedBulk, RevokedInBulk, Selection},
+        console::{console_subject, is_console_subject},
+        credentials::{IssuedCredential, NewCredential},
+        epoch::{BegunEpoch, NewEpoch},
+        erase::Erased,
+        keys::{AccessKey, Issuing, Minted, NoticeLinks, Rotated},
+        sessions::{
+            AuthenticatedSession, Granted, InactiveToken, NewSession, NewUse, Revocation, RevocationOfMany,
+            Revoked, RevokedMany, Used, UsesUnrecorded,
+        },
+        subjects::{NewProfile, Registered, SubjectChanges},
+        suspend::NewSuspension,
+        sweep::Swept,
     },
-    subjects::{NewProfile, Registered, SubjectChanges},
-    suspend::NewSuspension,
-    sweep::Swept,
+    pipeline::{
+        health::Health,
+        request::{Context, Done, Failure},
+        room::{FreeSpace, Room},
+        sequencer::Observer,
+    },
+    state::{
+        idempotency::Table as IdempotencyTable,
+        published::{Live, SystemView},
+    },
 };
 
 use self::{
-    command_queue::{CommandQueue, Rejected},
-    key_uses::KeyUses,
-    presented_tokens::PresentedTokens,
-    repeats::Repeats,
-    request::{CommandOutcome, CommandRequest, Request},
-    sequencer::Sequencer,
+    commands::repeats::Repeats,
+    pipeline::{
+        command_queue::{CommandQueue, Rejected},
+        request::{CommandOutcome, CommandRequest, Request},
+        sequencer::Sequencer,
+    },
+    state::{key_uses::KeyUses, presented_tokens::PresentedTokens},
 };
 use crate::gate::Gate;
 use crate::notify::{Cursor, Feed, Followed, Notice, NoticeContext, Watcher};

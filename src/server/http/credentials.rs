@@ -11,14 +11,18 @@ use tenure_protocol::wire::Page;
 
 use super::{
     Api,
-    access::Caller,
-    call::Call,
-    fields::Fields,
-    limits,
-    page::{PageQuery, page_of},
-    problem::{Code, Problem},
-    reply::Reply,
-    session_view::TextOpener,
+    reply::{
+        Reply,
+        problem::{Code, Problem},
+    },
+    request::{
+        access::Caller,
+        call::Call,
+        fields::Fields,
+        limits,
+        page::{PageQuery, page_of},
+    },
+    sessions::view::TextOpener,
 };
 
 /// An API key that is asked for.

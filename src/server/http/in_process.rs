@@ -18,9 +18,11 @@ use tenure_core::{SessionId, system::Credential};
 
 use super::{
     Api, Peer,
-    access::Caller,
-    call::{client_address, wrong_credential},
-    problem::{Code, Problem},
+    reply::problem::{Code, Problem},
+    request::{
+        access::Caller,
+        call::{client_address, wrong_credential},
+    },
 };
 
 /// For whom the console asks.

@@ -9,9 +9,11 @@ use tenure_protocol::wire::{KeyView, KeysView, keys::KeyState};
 
 use super::{
     Api,
-    call::Call,
-    problem::{Code, Problem},
-    reply::Reply,
+    reply::{
+        Reply,
+        problem::{Code, Problem},
+    },
+    request::call::Call,
 };
 
 /// A rotation that is asked for.

@@ -4,56 +4,20 @@
 //! handler. What a route admits and what it takes is said once, in `routes`; the OpenAPI document is made
 //! from the same table.
 
-mod access;
-mod access_tokens;
-mod as_of;
 mod audit;
-mod audit_export;
-mod backup;
-mod bulk_event;
-mod call;
-mod clock;
-mod costly;
 mod credentials;
-mod erase;
-mod events;
-mod fields;
 mod forward_auth;
 mod in_process;
-mod introspect;
-mod json;
 mod keys;
-mod limits;
-mod metrics;
-mod notice_view;
-mod notices;
 mod openapi;
-mod operation;
-mod page;
-mod place;
-mod presented;
-mod problem;
+mod operations;
 mod record;
-mod refusal_log;
-mod renew;
 mod reply;
-mod request_id;
-mod revocation_feed;
+mod request;
 mod revocations;
-mod revoke;
 mod routes;
-mod schema;
-mod session_events;
-mod session_view;
-mod session_walk;
 mod sessions;
-mod shares;
-mod stream;
 mod subjects;
-mod suspension;
-mod throttle;
-mod unavailable;
-mod usage;
 mod webhooks;
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
@@ -62,19 +26,21 @@ use axum::Router;
 use tokio::sync::watch;
 
 pub use self::{
-    call::Peer,
     in_process::SignedIn,
     openapi::document as openapi_document,
-    problem::error_table,
+    reply::problem::error_table,
+    request::call::Peer,
     routes::{PROXY_PATHS, RouteFacts, route_facts},
 };
 use self::{
-    costly::Costly,
-    metrics::Metrics,
-    problem::Code,
-    refusal_log::{RefusalLog, Refused},
-    revocation_feed::Ended,
-    throttle::Throttle,
+    operations::metrics::Metrics,
+    reply::problem::Code,
+    request::{
+        costly::Costly,
+        refusal_log::{RefusalLog, Refused},
+        throttle::Throttle,
+    },
+    revocations::feed::Ended,
 };
 use crate::admission::{Admission, ConnectionPlaces, Limits};
 use crate::authority::Authority;

@@ -21,14 +21,22 @@ use crate::admission::Class;
 
 use super::{
     Api,
-    access::{Access, SessionAccess},
-    access_tokens, audit, audit_export, backup,
-    call::{Call, refuse, serve},
-    clock, credentials, erase, events, forward_auth, introspect, keys, notices, operation,
-    problem::{Code, Problem},
-    renew,
-    reply::Reply,
-    revocation_feed, revocations, revoke, session_events, sessions, subjects, suspension, usage, webhooks,
+    audit::{self, export as audit_export},
+    credentials, forward_auth, keys,
+    operations::{self, backup, clock},
+    record::{events, notices},
+    reply::{
+        Reply,
+        problem::{Code, Problem},
+    },
+    request::{
+        access::{Access, SessionAccess},
+        call::{Call, refuse, serve},
+    },
+    revocations::{bulk, feed as revocation_feed, revoke},
+    sessions::{self, access_tokens, events as session_events, introspect, renew, usage},
+    subjects::{self, erase, suspension},
+    webhooks,
 };
 
 /// What a handler gives back.
@@ -114,7 +122,7 @@ pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
         route!(suspension::suspend, __path_suspend, REVOKERS, Json, End),
         route!(suspension::resume, __path_resume, RESUMERS, Json, Change),
         route!(revoke::revoke_subject, __path_revoke_subject, REVOKERS, None, End),
-        route!(revocations::revoke, __path_revoke, ADMINS, Json, End),
+        route!(bulk::revoke, __path_revoke, ADMINS, Json, End),
         route!(revocation_feed::list, __path_list, FOLLOWERS, None, Check),
         route!(erase::erase, __path_erase, ADMINS, Json, Change),
         route!(backup::backup, __path_backup, ADMINS, Json, Change),
@@ -149,11 +157,11 @@ pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
         route!(webhooks::test, __path_test, SUBSCRIBERS, None, Change),
         route!(clock::show, __path_show, ADMINS, None, Read),
         route!(clock::set, __path_set, ADMINS, Json, Change),
-        route!(operation::sweep, __path_sweep, ADMINS, None, Change),
-        route!(operation::healthz, __path_healthz, PUBLIC, None, Read),
-        route!(operation::readyz, __path_readyz, PUBLIC, None, Read),
-        route!(operation::metrics, __path_metrics, METRICS, None, Check),
-        route!(operation::openapi, __path_openapi, PUBLIC, None, Read),
+        route!(operations::sweep, __path_sweep, ADMINS, None, Change),
+        route!(operations::healthz, __path_healthz, PUBLIC, None, Read),
+        route!(operations::readyz, __path_readyz, PUBLIC, None, Read),
+        route!(operations::metrics, __path_metrics, METRICS, None, Check),
+        route!(operations::openapi, __path_openapi, PUBLIC, None, Read),
     ]
 });
 
@@ -179,7 +187,7 @@ pub fn route_facts() -> Vec<RouteFacts> {
         .map(|route| RouteFacts {
             method: route.method.to_string(),
             path: route.path.clone(),
-            roles: route.access.roles.iter().map(|role| super::access::role_name(*role)).collect(),
+            roles: route.access.roles.iter().map(|role| super::request::access::role_name(*role)).collect(),
             session_token: route.access.session != SessionAccess::No,
             public: route.access.public,
         })

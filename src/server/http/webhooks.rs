@@ -23,12 +23,16 @@ use tenure_protocol::wire::Page;
 
 use super::{
     Api,
-    call::Call,
-    fields::Fields,
-    page::{PageQuery, page_of},
-    place::Placed,
-    problem::{Code, Problem},
-    reply::Reply,
+    reply::{
+        Reply,
+        problem::{Code, Problem},
+    },
+    request::{
+        call::Call,
+        fields::Fields,
+        page::{PageQuery, page_of},
+        place::Placed,
+    },
 };
 
 /// A webhook that is asked for.

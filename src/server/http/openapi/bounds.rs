@@ -5,7 +5,7 @@ use std::{fmt::Display, ops::RangeInclusive};
 
 use serde_json::{Map, Value, json};
 
-use super::super::{access_tokens, limits, problem::INACTIVE};
+use crate::http::{reply::problem::INACTIVE, request::limits, sessions::access_tokens};
 use crate::notify::webhooks;
 use tenure_core::{
     EventKind, NoticeKind, Policy,
@@ -61,7 +61,7 @@ fn idempotency_key() -> String {
 /// What is true of the members of schemas.
 fn members(policy: &Policy) -> Vec<(&'static str, &'static str, Value)> {
     let allowed = |length| list(&limits::ALLOWED, &text(length));
-    let inactive = INACTIVE.map(super::super::problem::Code::name);
+    let inactive = INACTIVE.map(crate::http::reply::problem::Code::name);
     vec![
         ("SubjectBody", "name", text(&limits::NAME)),
         ("SubjectBody", "maxSessions", whole(&limits::MAX_SESSIONS)),

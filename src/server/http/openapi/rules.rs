@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::access::role_name;
+use crate::http::request::access::role_name;
 use tenure_core::{Mode, event::Role};
 
 /// Present, and not null.

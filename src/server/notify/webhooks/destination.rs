@@ -21,7 +21,7 @@ use tenure_core::{
 use tenure_files::key_files::{self, KeyFileError, Writes};
 use tenure_protocol::entropy::{self, Entropy};
 
-use super::{format, ssrf_guard::is_global};
+use super::{format, sending::ssrf_guard::is_global};
 
 /// The longest URL of a webhook, in bytes.
 pub const LONGEST_URL: usize = 2_048;

@@ -11,17 +11,11 @@
 //! meanwhile is not in it, and a subject's new owner hears what the old one would have.
 
 mod alarms;
-mod backoff;
-mod client;
-mod delivery_queue;
+mod delivery;
 mod destination;
-mod endpoint;
 mod format;
-mod notice_text;
-mod outcome;
-mod resolver;
+mod sending;
 mod share;
-mod ssrf_guard;
 mod store;
 
 use std::{
@@ -43,17 +37,21 @@ use tokio::{
 
 use self::{
     alarms::Alarms,
-    client::Client,
-    delivery_queue::{DeliveryQueue, DeliveryState},
-    endpoint::{Endpoint, EndpointCommand},
+    delivery::{
+        endpoint::{Endpoint, EndpointCommand},
+        queue::{DeliveryQueue, DeliveryState},
+    },
     format::News,
+    sending::client::Client,
     share::Tests,
     store::{Store, StoreError},
 };
 pub use self::{
-    delivery_queue::Attempt,
+    delivery::{
+        outcome::{Answer, Outcome},
+        queue::Attempt,
+    },
     destination::{Destination, Destinations, LONGEST_URL, SECRET_PATTERN, Unfit, draw_secret},
-    outcome::{Answer, Outcome},
     share::NotNow,
 };
 use super::{Cursor, Notice, NoticeContext, NoticeId};

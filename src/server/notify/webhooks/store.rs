@@ -15,7 +15,7 @@ use std::{
 use minicbor::{Decode, Encode, bytes::ByteVec};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
-use super::delivery_queue::{Delivery, DeliveryQueue, UnsavedChanges};
+use super::delivery::queue::{Delivery, DeliveryQueue, UnsavedChanges};
 use crate::notify::notice::NoticeId;
 use tenure_core::{Position, WebhookId};
 use tenure_log::panics::caught;
@@ -255,7 +255,7 @@ mod tests {
     use crate::notify::{
         NoticeName,
         notice::{Details, Expired, Notice, NoticeKind},
-        webhooks::outcome::Outcome,
+        webhooks::delivery::outcome::Outcome,
     };
     use tenure_core::{SessionId, Timestamp, event::ExpiryCause};
 

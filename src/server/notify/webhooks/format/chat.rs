@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use crate::notify::webhooks::notice_text::{FOREIGN, NoticeText, Urgency};
+use super::notice_text::{FOREIGN, NoticeText, Urgency};
 
 const JSON: &str = "application/json";
 /// The longest text that Discord takes as the content of a message.

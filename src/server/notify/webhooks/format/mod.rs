@@ -3,13 +3,15 @@
 mod chat;
 mod machine;
 
+pub(super) mod notice_text;
 #[cfg(test)]
-mod fixture_tests;
+mod tests;
 
 use serde_json::Value;
 use url::Url;
 
-use super::{destination::Destination, notice_text};
+use self::notice_text;
+use super::destination::Destination;
 use crate::notify::notice::Notice;
 use tenure_core::{Timestamp, webhook::WebhookFormat};
 

@@ -1,0 +1,138 @@
+//! Bulk revocation: the end of all active sessions that match, whosever they are, as one event.
+
+use tenure_core::{
+    Event, KeyId, OwnerId, Position, SessionId, SubjectId, SystemEvent, Timestamp,
+    bulk::{SAMPLE, Selector},
+    command::{RevokeMatching, SystemCommand},
+    refusal::{FieldError, Refusal},
+};
+use tenure_log::StoredCommit;
+
+use crate::authority::{
+    Authority,
+    pipeline::request::{CommandRequest, Context, Failure},
+};
+
+/// The sessions that are meant: those to which everything that is said here applies; when nothing is said, all.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Those of subjects that this owner answers for.
+    pub owner_id: Option<OwnerId>,
+    /// Those of this subject.
+    pub subject_id: Option<SubjectId>,
+    /// Those of the device of this name.
+    pub device: Option<String>,
+    /// Those whose current token was issued before this moment, which is not in the future.
+    pub issued_before: Option<Timestamp>,
+    /// Those of whose current generation this key sealed a token.
+    pub key_id: Option<KeyId>,
+}
+
+impl Selection {
+    /// Whether something is said, so that it need not be all.
+    pub const fn is_narrow(&self) -> bool {
+        let Self { owner_id, subject_id, device, issued_before, key_id } = self;
+        owner_id.is_some()
+            || subject_id.is_some()
+            || device.is_some()
+            || issued_before.is_some()
+            || key_id.is_some()
+    }
+}
+
+/// A bulk revocation, asked for.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Which sessions.
+    pub selection: Selection,
+    /// Why, in the caller's words.
+    pub reason: String,
+}
+
+/// What a bulk revocation did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevokedInBulk {
+    /// So many sessions ended.
+    pub matched: u32,
+    /// Some of them, by id.
+    pub sample: Vec<SessionId>,
+    /// The event; none when there were none.
+    pub position: Option<Position>,
+}
+
+impl RevokedInBulk {
+    /// How many sessions the bulk revocation of a commit ended; none when it is something else.
+    pub fn matched_of(stored: &StoredCommit) -> Option<u32> {
+        stored.commit.events.iter().find_map(|event| {
+            if let Event::System(SystemEvent::SelectionRevoked(revoked)) = event {
+                Some(revoked.matched)
+            } else {
+                None
+            }
+        })
+    }
+}
+
+impl Authority {
+    /// Ends all active sessions that match, in one step and one event, however many there are.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] for a moment of the future, or why it could not be recorded.
+    pub async fn revoke_matching(&self, context: Context, asked: Asked) -> Result<RevokedInBulk, Failure> {
+        let selector = self.selector(&asked.selection)?;
+        let reason = self.seal_own("reason", &asked.reason)?;
+        let command = RevokeMatching { selector, reason };
+        let done =
+            self.submit(CommandRequest::System(SystemCommand::RevokeMatching(command)), context).await?;
+        let matched = done.commit.as_deref().and_then(RevokedInBulk::matched_of).unwrap_or(0);
+        let position = done.position();
+        let again = position.filter(|_| done.is_repeat);
+        let sample = again.map_or(done.sample, |position| self.ended_by(position, SAMPLE));
+        Ok(RevokedInBulk { matched, sample, position })
+    }
+
+    /// The sessions that the event at this position ended, by id, up to `most` of them. Looks at every session.
+    pub fn ended_by(&self, position: Position, most: usize) -> Vec<SessionId> {
+        let mut ended = Vec::new();
+        self.live.for_each_subject(|subject| ended.extend(subject.ended_by(position)));
+        ended.sort_unstable();
+        ended.truncate(most);
+        ended
+    }
+
+    /// What such a revocation would end now; it ends nothing. Looks at every session.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] for a moment of the future.
+    pub fn matching(&self, selection: &Selection) -> Result<RevokedInBulk, Failure> {
+        self.matching_while(&|| true, selection)
+    }
+
+    /// The same, looking at no more sessions when it is not wanted any more. What it says is nothing then.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] for a moment of the future.
+    pub fn matching_while(
+        &self,
+        is_wanted: &(dyn Fn() -> bool + Sync),
+        selection: &Selection,
+    ) -> Result<RevokedInBulk, Failure> {
+        let matched = self.live.matching_while(is_wanted, &self.selector(selection)?, self.now());
+        Ok(RevokedInBulk { matched: matched.count, sample: matched.sample().to_vec(), position: None })
+    }
+
+    fn selector(&self, selection: &Selection) -> Result<Selector, Failure> {
+        if selection.issued_before.is_some_and(|moment| moment > self.now()) {
+            let fault = FieldError::new("selector.issuedBefore", "must not be in the future");
+            return Err(Refusal::Invalid(vec![fault]).into());
+        }
+        let keys = &self.live.system().system.keys;
+        Ok(Selector {
+            owner_id: selection.owner_id.clone(),
+            subject_id: selection.subject_id.clone(),
+            device_digest: selection.device.as_deref().map(|name| self.secrets.digests.device(name)),
+            issued_before: selection.issued_before,
+            sealed_by: selection.key_id.as_ref().map(|id| keys.sealing_of(id)),
+        })
+    }
+}

@@ -1,0 +1,178 @@
+//! Repeated requests: each is answered as the first was, whose commit is read back from the log.
+
+use std::sync::Arc;
+
+use crate::gate::{Gate, Questions, Shares, StillWanted};
+use tenure_core::{Position, Stream};
+use tenure_log::EventLog;
+
+use crate::authority::{
+    Past,
+    pipeline::request::{Done, Failure},
+};
+
+/// First answers that are read back at once, and those that wait.
+const AT_ONCE: usize = 4;
+const WAITING: usize = 64;
+/// What one caller has of them when more than half are taken.
+const SHARE: usize = 8;
+
+/// Who repeats: the id of a credential or session.
+pub(crate) type Repeater = Option<String>;
+
+/// Reads the first answers, off the threads that answer checks.
+pub(crate) struct Repeats {
+    gate: Gate,
+    answers: Questions<Position, Result<Done, Failure>>,
+    shares: Arc<Shares<Repeater>>,
+}
+
+impl Repeats {
+    pub(crate) fn new() -> Self {
+        let gate = Gate::new("repeats", AT_ONCE, WAITING);
+        Self { answers: Questions::at(gate.clone()), shares: Shares::of(&gate, SHARE), gate }
+    }
+
+    pub(crate) const fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// The answer of the request whose commit begins here. Equal repeats share one reading of it.
+    pub(crate) async fn answer(
+        &self,
+        (log, past): (Arc<dyn EventLog>, Past),
+        repeater: Repeater,
+        first: Position,
+    ) -> Result<Done, Failure> {
+        let _share = self.shares.take(repeater).ok_or_else(not_now)?;
+        let find = move |_: &StillWanted<'_>| done_before(&*log, &past, first);
+        let found = self.answers.ask(first, find, Result::clone).await;
+        found.unwrap_or_else(|_| Err(not_now()))
+    }
+}
+
+/// It had its effect, so it must not be told that nothing was done.
+fn not_now() -> Failure {
+    let why = "the request was done when it was first made, and its answer cannot be read back at present; ask again \
+               with the same Idempotency-Key";
+    Failure::StorageUnavailable { why: why.into() }
+}
+
+/// What was done by the request whose commit begins here, read back from the log.
+fn done_before(log: &dyn EventLog, past: &Past, first: Position) -> Result<Done, Failure> {
+    let unreadable = |why: String| Failure::StorageUnavailable { why };
+    let before = Position(first.0.saturating_sub(1));
+    let read = log.read(before, 1).map_err(|error| unreadable(error.to_string()))?;
+    let stored = read.into_iter().next().ok_or_else(|| unreadable(format!("{first} is missing")))?;
+    let subject = match &stored.commit.stream {
+        Stream::System => None,
+        Stream::Subject(id) => Some(past(id, stored.last()).map_err(unreadable)?.into()),
+    };
+    let (at, commit) = (stored.commit.recorded_at, Some(Arc::new(stored)));
+    Ok(Done { at, commit, subject, sample: vec![], is_repeat: true })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, time::Duration};
+
+    use parking_lot::Mutex;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+    use tenure_core::{
+        Actor, Commit, CommitId, Event, SubjectEvent, Timestamp,
+        event::{Profile, SubjectRegistered},
+        subject::Subject,
+    };
+    use tenure_log::{MemoryLog, encode};
+
+    /// Subjects that were registered, each in a commit of its own.
+    const SUBJECTS: u64 = 60;
+
+    /// Repeats of requests in a log; none is answered before this channel is dropped.
+    struct Slow {
+        repeats: Arc<Repeats>,
+        log: Arc<MemoryLog>,
+        past: Past,
+        go_on: mpsc::Sender<()>,
+    }
+
+    fn registered(number: u64) -> tenure_log::EncodedCommit {
+        let profile = Profile::default();
+        let commit = Commit {
+            id: CommitId::from_bytes((u128::from(number) << 64).to_be_bytes()),
+            stream: Stream::Subject(format!("agent-{number}").parse().unwrap()),
+            expected: Position::ZERO,
+            recorded_at: Timestamp::ZERO,
+            actor: Actor::AUTHORITY,
+            correlation_id: None,
+            idempotency: None,
+            events: vec![Event::Subject(SubjectEvent::SubjectRegistered(SubjectRegistered { profile }))],
+        };
+        encode(&commit).unwrap()
+    }
+
+    impl Slow {
+        fn new() -> Self {
+            let log = Arc::new(MemoryLog::new());
+            log.append(Position::ZERO, (0..SUBJECTS).map(registered).collect()).unwrap();
+            let (go_on, wait) = mpsc::channel::<()>();
+            let wait = Mutex::new(wait);
+            let past: Past = Arc::new(move |id, _| {
+                assert!(wait.lock().recv().is_err(), "nothing is sent; the other end is dropped");
+                Ok(Subject::new(id.clone()))
+            });
+            Self { repeats: Arc::new(Repeats::new()), log, past, go_on }
+        }
+
+        fn ask(&self, repeater: &str, first: u64) -> JoinHandle<Result<Done, Failure>> {
+            let (repeats, log, past) =
+                (Arc::clone(&self.repeats), Arc::clone(&self.log), Arc::clone(&self.past));
+            let repeater = Some(repeater.to_owned());
+            tokio::spawn(async move { repeats.answer((log, past), repeater, Position(first)).await })
+        }
+
+        async fn until(&self, what: impl Fn(&Gate) -> bool) {
+            let met = async {
+                while !what(self.repeats.gate()) {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), met).await.expect("it comes to pass");
+        }
+    }
+
+    /// One credential that repeated its requests took every place, and nobody else's repeat was answered. What was
+    /// refused was told that nothing of it was done.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_caller_that_repeats_much_leaves_places_for_others_and_hears_that_it_was_done() {
+        let slow = Slow::new();
+        let greedy: Vec<_> = (1..=SUBJECTS).map(|first| slow.ask("greedy", first)).collect();
+        slow.until(|gate| gate.load().running == 4 && gate.load().waiting == 30).await;
+        let other = slow.ask("other", SUBJECTS);
+        slow.until(|gate| gate.load().waiting == 31 || gate.load().shared == 1).await;
+        drop(slow.go_on);
+        assert!(other.await.unwrap().unwrap().is_repeat);
+        let mut refused = 0;
+        for answer in greedy {
+            if let Err(failure) = answer.await.unwrap() {
+                let Failure::StorageUnavailable { why } = failure else { panic!("{failure}") };
+                assert!(why.contains("was done") && why.contains("same Idempotency-Key"), "{why}");
+                refused += 1;
+            }
+        }
+        assert_eq!(refused, SUBJECTS - 34);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn equal_repeats_share_one_reading() {
+        let slow = Slow::new();
+        let equal: Vec<_> = (0..30).map(|number| slow.ask(&format!("{number}"), 7)).collect();
+        slow.until(|gate| gate.load().running == 1 && gate.load().shared == 29).await;
+        drop(slow.go_on);
+        for answer in equal {
+            assert_eq!(answer.await.unwrap().unwrap().position(), Some(Position(7)));
+        }
+    }
+}

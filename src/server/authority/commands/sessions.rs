@@ -1,0 +1,507 @@
+//! Sessions: create, check, renew, revoke.
+
+use crate::tokens::{Claims, SessionToken};
+use tenure_core::{
+    Actor, Event, Generation, OwnerId, Position, SessionId, SubjectEvent, SubjectId, Timestamp,
+    budget::{Constraints, Usage, Use},
+    command::{
+        Command, CreateSession, EndContested, RecordUsage, RefreshSession, RenewSession, RequestedTerms,
+        RevokeSession, RevokeSessions, Revoker, SystemCommand,
+    },
+    decide::check_terms,
+    event::{Device, Trigger},
+    refusal::Refusal,
+    session::{SharedSession, TokenFault},
+    suspension::Suspension,
+};
+use tenure_log::StoredCommit;
+use tenure_protocol::entropy::{jitter, session_id};
+
+use super::sealing::Sealer;
+use crate::authority::{
+    Authority,
+    pipeline::{
+        request::{CommandRequest, Context, Done, Failure},
+        sequencer::MARKS_PER_COMMIT,
+    },
+};
+
+/// A session that is asked for.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// Who shall hold it.
+    pub subject_id: SubjectId,
+    /// The limits that it asks for.
+    pub terms: RequestedTerms,
+    /// The name of the device that it belongs to.
+    pub device: Option<String>,
+    /// What it may be used for.
+    pub scopes: Vec<String>,
+    /// A JSON object, as text.
+    pub metadata: Option<String>,
+    /// The limits on its use.
+    pub constraints: Option<Constraints>,
+}
+
+impl NewSession {
+    /// A session for this subject, with the limits of the policy.
+    pub fn of(subject_id: SubjectId) -> Self {
+        Self {
+            subject_id,
+            terms: RequestedTerms::default(),
+            device: None,
+            scopes: vec![],
+            metadata: None,
+            constraints: None,
+        }
+    }
+
+    const fn has_text(&self) -> bool {
+        self.device.is_some() || self.metadata.is_some()
+    }
+}
+
+/// A session that was created or renewed, and the token that works from now on.
+#[derive(Debug)]
+pub struct Granted {
+    /// The session.
+    pub session: SharedSession,
+    /// Its token; shown to its holder and to nobody else.
+    pub token: SessionToken,
+    /// The last event of the commit; none for the repeat of a renewal.
+    pub position: Option<Position>,
+}
+
+/// A use of a session, asked for.
+#[derive(Clone, Debug)]
+pub struct NewUse {
+    /// The session.
+    pub session_id: SessionId,
+    /// The generation of its own token; none when an API key asks on its behalf.
+    pub generation: Option<Generation>,
+    /// What is done.
+    pub wanted: Use,
+}
+
+/// A use of a session that was recorded.
+#[derive(Debug)]
+pub struct Used {
+    /// The session's usage after it.
+    pub usage: Usage,
+    /// The event that recorded it.
+    pub position: Position,
+}
+
+/// A session's end, asked for.
+#[derive(Clone, Debug)]
+pub struct Revocation {
+    /// The session.
+    pub session_id: SessionId,
+    /// Who asks.
+    pub by: Revoker,
+    /// Whether it is a veto of the latest renewal; left open, the window decides.
+    pub reject_renewal: Option<bool>,
+    /// Why, in the caller's words.
+    pub reason: Option<String>,
+}
+
+/// The end of all active sessions of a subject that match, asked for.
+#[derive(Clone, Debug)]
+pub struct RevocationOfMany {
+    /// The subject.
+    pub subject_id: SubjectId,
+    /// Only sessions of this device.
+    pub device: Option<String>,
+    /// All but this session.
+    pub except: Option<SessionId>,
+    /// Who asks, when it is an owner.
+    pub owner: Option<OwnerId>,
+    /// Why, in the caller's words.
+    pub reason: Option<String>,
+}
+
+/// A session that has ended.
+#[derive(Debug)]
+pub struct Revoked {
+    /// The session.
+    pub session_id: SessionId,
+    /// When it ended.
+    pub at: Timestamp,
+    /// What ended it.
+    pub trigger: Trigger,
+    /// Whether there is a reason in the record of its end.
+    pub has_reason: bool,
+    /// The last event of the commit; none when it had ended before.
+    pub position: Option<Position>,
+}
+
+/// Sessions that were ended in one step.
+#[derive(Debug)]
+pub struct RevokedMany {
+    /// Which, oldest first.
+    pub session_ids: Vec<SessionId>,
+    /// Whether there is a reason in the record of their end.
+    pub has_reason: bool,
+    /// The event that ended them; none when there were none.
+    pub position: Option<Position>,
+}
+
+/// The session behind a genuine token. Whether the token is good now is another question.
+#[derive(Clone, Debug)]
+pub struct AuthenticatedSession {
+    /// What the token says.
+    pub claims: Claims,
+    /// The session that it names.
+    pub session: SharedSession,
+    /// The suspension of its subject, which may have ended by itself.
+    pub suspension: Option<Suspension>,
+}
+
+/// Uses of sessions are noted that could not be recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsesUnrecorded;
+
+/// Why a token is not good now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InactiveToken {
+    /// It is no token of ours.
+    Invalid,
+    /// It was one.
+    Fault(TokenFault, Position),
+}
+
+impl AuthenticatedSession {
+    /// Whether the token is good at this moment; if not, the first reason that applies.
+    pub fn judge(&self, now: Timestamp) -> Result<(), InactiveToken> {
+        self.judge_under(self.suspension.as_ref(), now)
+    }
+
+    /// Whether it is good to end its own session, which that of a suspended subject is.
+    pub fn judge_to_end(&self, now: Timestamp) -> Result<(), InactiveToken> {
+        self.judge_under(None, now)
+    }
+
+    fn judge_under(&self, suspension: Option<&Suspension>, now: Timestamp) -> Result<(), InactiveToken> {
+        let judged = self.session.judge(self.claims.generation, suspension, now);
+        judged.map_err(|fault| InactiveToken::Fault(fault, self.session.cause_of(fault)))
+    }
+}
+
+impl Used {
+    /// The use that a commit recorded; none when it recorded something else.
+    pub fn of_commit(stored: &StoredCommit) -> Option<Self> {
+        stored.positions().zip(&stored.commit.events).find_map(|(position, event)| {
+            let Event::Subject(SubjectEvent::UsageRecorded(recorded)) = event else { return None };
+            Some(Self { usage: recorded.usage(stored.commit.recorded_at), position })
+        })
+    }
+}
+
+impl Authority {
+    /// The session behind a token; none when the token is not genuine, and none when it is that of a sign-in to the
+    /// console, which is good for the console's cookie alone. To present a token anywhere ends the time in which the
+    /// reply to the renewal that issued it counts as possibly lost.
+    pub fn holder(&self, token: &str) -> Option<AuthenticatedSession> {
+        self.any_holder(token).filter(|holder| !holder.session.is_of_console())
+    }
+
+    /// The same of a sign-in to the console, and of nothing else.
+    pub fn console_holder(&self, token: &str) -> Option<AuthenticatedSession> {
+        self.any_holder(token).filter(|holder| holder.session.is_of_console())
+    }
+
+    fn any_holder(&self, token: &str) -> Option<AuthenticatedSession> {
+        let claims = self.secrets.tokens.open(token, || self.now())?;
+        let session = self.live.session(claims.session)?;
+        if claims.generation > session.generation {
+            // Sealed by us, and yet of no event that we know.
+            return None;
+        }
+        if claims.generation == session.generation {
+            self.presence.note(&session);
+        }
+        let suspension = self.live.suspension(&session.subject);
+        Some(AuthenticatedSession { claims, session, suspension })
+    }
+
+    /// The session behind a token that is good now. Appends nothing; it counts as a use of the session.
+    pub fn introspect(&self, token: &str) -> Result<SharedSession, InactiveToken> {
+        let holder = self.holder(token).ok_or(InactiveToken::Invalid)?;
+        holder.judge(self.now())?;
+        Ok(self.used(&holder.session))
+    }
+
+    /// Notes a use of a live session, and gives it as it is after that. Nothing changes of one without an
+    /// `idleTimeout`.
+    pub fn used(&self, session: &SharedSession) -> SharedSession {
+        if session.terms.idle_timeout.is_none() {
+            return session.clone();
+        }
+        if let Some(recorded) = self.live.recorded_session(session.id) {
+            self.live.uses().note(&recorded, self.now());
+        }
+        self.live.session(session.id).unwrap_or_else(|| session.clone())
+    }
+
+    /// Waits until the uses of these sessions are recorded as far as a crash must not forget them: mostly they are,
+    /// or need not be. What cannot be recorded stays noted.
+    pub async fn keep_uses(&self, sessions: &[SessionId]) {
+        let due = |id: &SessionId| self.live.uses().due(&self.live.recorded_session(*id)?);
+        let due: Vec<_> = sessions.iter().filter_map(due).collect();
+        if !due.is_empty() {
+            let record = CommandRequest::System(SystemCommand::MarkSeen(due));
+            if let Err(failure) = self.submit(record, Context::of(Actor::AUTHORITY)).await {
+                tracing::debug!(%failure, "uses of sessions could not be recorded yet");
+            }
+        }
+    }
+
+    /// Waits until it is recorded which tokens were presented, as far as that is known now; the sequencer does so by
+    /// itself every few seconds. What cannot be recorded stays noted.
+    pub async fn keep_presentations(&self) {
+        let pending = self.presence.pending(MARKS_PER_COMMIT);
+        if pending.is_empty() {
+            return;
+        }
+        let record = CommandRequest::System(SystemCommand::MarkPresented(pending.clone()));
+        match self.submit(record, Context::of(Actor::AUTHORITY)).await {
+            Ok(_) => self.presence.recorded(&pending),
+            Err(failure) => tracing::debug!(%failure, "presented tokens could not be recorded yet"),
+        }
+    }
+
+    /// Before which moment sessions may have been used without a record of it, now that the authority has stopped.
+    /// None: all uses are recorded. An error: any may not be.
+    pub fn uses_forgotten_before(&self) -> Result<Option<Timestamp>, UsesUnrecorded> {
+        let is_recorded = self.health.are_uses_recorded();
+        is_recorded.then(|| self.live.uses().forgotten_before()).ok_or(UsesUnrecorded)
+    }
+
+    /// Begins the period of a sliding session again, if that is due; what it is then, and whether it was.
+    /// [`Context::idempotency`] counts for nothing here.
+    ///
+    /// # Errors
+    /// The fault of the token, or why it could not be recorded.
+    pub async fn refresh(
+        &self,
+        context: Context,
+        holder: &AuthenticatedSession,
+    ) -> Result<Option<Granted>, Failure> {
+        let id = holder.session.id;
+        let command =
+            Command::RefreshSession(RefreshSession { session_id: id, generation: holder.claims.generation });
+        let done = self
+            .submit_unmarked(CommandRequest::Subject(holder.session.subject.clone(), command), context)
+            .await?;
+        Ok(done.commit.is_some().then(|| self.granted(&done, id)))
+    }
+
+    /// Ends the session of a token that is about to be used for what is not recorded, if two holders contest it: this
+    /// one is the second. [`Context::idempotency`] counts for nothing here.
+    ///
+    /// # Errors
+    /// [`Refusal::SessionRevoked`] once it is ended, or why that could not be recorded.
+    pub async fn check_uncontested(
+        &self,
+        context: Context,
+        holder: &AuthenticatedSession,
+    ) -> Result<(), Failure> {
+        self.end_if_contested(context, &holder.session, holder.claims.generation).await
+    }
+
+    /// What the decision about a renewal or a use does as well, if there is room on the disk for more than ends.
+    async fn end_if_contested(
+        &self,
+        context: Context,
+        session: &SharedSession,
+        shown: Generation,
+    ) -> Result<(), Failure> {
+        if !session.ends_when_presented(self.live.system().system.policy_in_force()) {
+            return Ok(());
+        }
+        let command = Command::EndContested(EndContested { session_id: session.id, shown: Some(shown) });
+        self.submit_unmarked(CommandRequest::Subject(session.subject.clone(), command), context)
+            .await
+            .map(drop)
+    }
+
+    /// A token of the given generation. Tokens can be sealed again at any time, so none is ever stored.
+    pub fn seal(&self, session: SessionId, generation: Generation) -> SessionToken {
+        self.secrets.tokens.seal(session, generation)
+    }
+
+    /// The same holder, of its session as it is now.
+    pub fn holder_again(&self, holder: &AuthenticatedSession) -> AuthenticatedSession {
+        let session = self.live.session(holder.session.id).unwrap_or_else(|| holder.session.clone());
+        let suspension = self.live.suspension(&session.subject);
+        AuthenticatedSession { session, suspension, ..holder.clone() }
+    }
+
+    /// Creates a session.
+    ///
+    /// # Errors
+    /// [`Refusal::SubjectNotFound`], [`Refusal::SessionLimitExceeded`], [`Refusal::Invalid`], or why it could
+    /// not be recorded.
+    pub async fn create_session(&self, context: Context, new: NewSession) -> Result<Granted, Failure> {
+        self.check_before_sealing(&new)?;
+        let mut sealer = Sealer::new(self, new.subject_id);
+        let device = self.sealed_device(&mut sealer, new.device.as_deref())?;
+        let id = session_id(&*self.entropy, self.now());
+        let command = Command::CreateSession(CreateSession {
+            session_id: id,
+            terms: new.terms,
+            device,
+            scopes: new.scopes,
+            metadata: sealer.seal("metadata", new.metadata.as_deref())?,
+            constraints: new.constraints.map(Box::new),
+            jitter: jitter(&*self.entropy),
+        });
+        let done = self.submit(sealer.ask(command), context).await?;
+        let id = done.commit.as_deref().and_then(created_session).unwrap_or(id);
+        Ok(self.granted(&done, id))
+    }
+
+    /// Nothing is sealed for a subject that does not exist or is suspended: its key would stay behind. The faults of
+    /// fields come first. Where there is a key, the decision itself judges, and may be the repeat of an earlier one.
+    fn check_before_sealing(&self, new: &NewSession) -> Result<(), Refusal> {
+        let system = self.live.system();
+        let policy = system.system.policy_in_force();
+        let refusal = match self.live.subject(&new.subject_id) {
+            None if policy.auto_register => return Ok(()),
+            None => Refusal::SubjectNotFound,
+            Some(_) if !new.has_text() || self.has_text_key(&new.subject_id) => return Ok(()),
+            Some(subject) => match subject.suspension_at(self.now()) {
+                None => return Ok(()),
+                Some(suspension) => suspension.refuses_create(),
+            },
+        };
+        check_terms(policy, new.terms)?;
+        Err(refusal)
+    }
+
+    /// Renews the session of a genuine token: rows 3 to 8 of the checks. With a key, the renewal can be
+    /// repeated with the same token if its reply is lost; [`Context::idempotency`] counts for nothing here.
+    ///
+    /// # Errors
+    /// The refusal of the first row that does not hold, or why it could not be recorded.
+    pub async fn renew(
+        &self,
+        context: Context,
+        holder: &AuthenticatedSession,
+        key: Option<&str>,
+    ) -> Result<Granted, Failure> {
+        let id = holder.session.id;
+        let command = Command::RenewSession(RenewSession {
+            session_id: id,
+            generation: holder.claims.generation,
+            key_digest: key.map(|key| self.secrets.digests.renewal_key(id, key)),
+            jitter: jitter(&*self.entropy),
+        });
+        if holder.claims.generation == holder.session.generation {
+            self.check_uncontested(context.clone(), holder).await?;
+        }
+        let done = self
+            .submit_unmarked(CommandRequest::Subject(holder.session.subject.clone(), command), context)
+            .await?;
+        Ok(self.granted(&done, id))
+    }
+
+    /// Records a use of a session, if the session is live and its constraints allow it: one step, so that of
+    /// many uses at once no more are granted than the budget has room for.
+    ///
+    /// # Errors
+    /// [`Refusal::SessionNotFound`]; [`Refusal::ConstraintViolated`]; the fault of the session's own token, or
+    /// [`Refusal::SessionNotActive`] on its behalf; or why it could not be recorded.
+    pub async fn record_usage(&self, context: Context, asked: NewUse) -> Result<Used, Failure> {
+        let NewUse { session_id, generation, wanted } = asked;
+        let session = self.live.session(session_id).ok_or(Refusal::SessionNotFound)?;
+        if let Some(shown) = generation.filter(|shown| *shown == session.generation) {
+            self.end_if_contested(context.clone(), &session, shown).await?;
+        }
+        let command = Command::RecordUsage(RecordUsage { session_id, generation, wanted });
+        let done = self.submit(CommandRequest::Subject(session.subject.clone(), command), context).await?;
+        let recorded = done.commit.as_deref().and_then(Used::of_commit);
+        Ok(recorded.expect("a granted use is recorded"))
+    }
+
+    /// Ends a session, or says how it had ended before.
+    ///
+    /// # Errors
+    /// [`Refusal::SessionNotFound`], also for a foreign owner; [`Refusal::Invalid`] for a veto that cannot be
+    /// one; the fault of the session's own token; or why it could not be recorded.
+    pub async fn revoke(&self, context: Context, asked: Revocation) -> Result<Revoked, Failure> {
+        let session = self.live.session(asked.session_id).ok_or(Refusal::SessionNotFound)?;
+        let mut sealer = Sealer::new(self, session.subject.clone());
+        let command = Command::RevokeSession(RevokeSession {
+            session_id: asked.session_id,
+            by: asked.by,
+            reject_renewal: asked.reject_renewal,
+            reason: sealer.seal_reason(asked.reason.as_deref()),
+        });
+        Ok(revoked(&self.submit(sealer.ask(command), context).await?, asked.session_id))
+    }
+
+    /// Ends all active sessions of a subject that match, in one step and one event.
+    ///
+    /// # Errors
+    /// [`Refusal::SubjectNotFound`], also for a foreign owner; or why it could not be recorded.
+    pub async fn revoke_many(
+        &self,
+        context: Context,
+        asked: RevocationOfMany,
+    ) -> Result<RevokedMany, Failure> {
+        self.live.subject(&asked.subject_id).ok_or(Refusal::SubjectNotFound)?;
+        let mut sealer = Sealer::new(self, asked.subject_id);
+        let command = Command::RevokeSessions(RevokeSessions {
+            device: asked.device.map(|name| self.secrets.digests.device(&name)),
+            except: asked.except,
+            owner: asked.owner,
+            reason: sealer.seal_reason(asked.reason.as_deref()),
+        });
+        Ok(revoked_many(&self.submit(sealer.ask(command), context).await?))
+    }
+
+    fn sealed_device(&self, sealer: &mut Sealer<'_>, name: Option<&str>) -> Result<Option<Device>, Failure> {
+        let text = sealer.seal("device", name)?;
+        let digest = name.map(|name| self.secrets.digests.device(name));
+        Ok(digest.zip(text).map(|(digest, name)| Device { digest, name }))
+    }
+
+    fn granted(&self, done: &Done, id: SessionId) -> Granted {
+        let session = session_after(done, id);
+        let token = self.seal(id, session.generation);
+        Granted { session, token, position: done.position() }
+    }
+}
+
+fn created_session(stored: &StoredCommit) -> Option<SessionId> {
+    stored.commit.events.iter().find_map(|event| match event {
+        Event::Subject(SubjectEvent::SessionCreated(created)) => Some(created.session_id),
+        Event::Subject(_) | Event::System(_) => None,
+    })
+}
+
+fn session_after(done: &Done, id: SessionId) -> SharedSession {
+    let subject = done.subject.as_ref().expect("it was a command about a subject");
+    subject.session(id).expect("a granted command leaves its session in the state").clone()
+}
+
+pub(crate) fn revoked(done: &Done, id: SessionId) -> Revoked {
+    let session = session_after(done, id);
+    let revocation = session.revocation.as_ref().expect("a granted revocation ends the session");
+    Revoked {
+        session_id: id,
+        at: revocation.at,
+        trigger: revocation.trigger,
+        has_reason: revocation.reason.is_some(),
+        position: done.position(),
+    }
+}
+
+fn revoked_many(done: &Done) -> RevokedMany {
+    let subject = done.subject.as_ref().expect("it was a command about a subject");
+    let position = done.position();
+    let session_ids = position.map_or_else(Vec::new, |at| subject.ended_by(at));
+    let ended = session_ids.first().and_then(|id| subject.session(*id)?.revocation.as_ref());
+    RevokedMany { has_reason: ended.is_some_and(|end| end.reason.is_some()), session_ids, position }
+}

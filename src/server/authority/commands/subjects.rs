@@ -1,0 +1,120 @@
+//! Subjects: register, change.
+
+use std::sync::Arc;
+
+use tenure_core::{
+    OwnerId, Position, SubjectId, Timestamp,
+    command::{ChangeSubject, Command, RegisterSubject},
+    event::{Change, Profile, ProfileChanges, SubjectKind},
+    policy::OnLimit,
+    subject::Subject,
+};
+
+use super::sealing::Sealer;
+use crate::authority::{
+    Authority,
+    pipeline::request::{CommandRequest, Context, Failure},
+};
+
+/// What is to be registered of a subject, as the caller said it.
+#[derive(Clone, Debug, Default)]
+pub struct NewProfile {
+    /// What people call it.
+    pub name: Option<String>,
+    /// What it is.
+    pub kind: Option<SubjectKind>,
+    /// Who answers for it.
+    pub owner_id: Option<OwnerId>,
+    /// Instead of the general limit on active sessions.
+    pub max_sessions: Option<u32>,
+    /// Instead of the general limit on active sessions of a device.
+    pub max_sessions_per_device: Option<u32>,
+    /// What happens to one session too many.
+    pub on_limit: Option<OnLimit>,
+    /// What happens to one session of a device too many.
+    pub on_device_limit: Option<OnLimit>,
+}
+
+/// What is to change of a subject's registration, as the caller said it.
+#[derive(Clone, Debug, Default)]
+pub struct SubjectChanges {
+    /// What people call it.
+    pub name: Change<String>,
+    /// All but the name.
+    pub others: ProfileChanges,
+}
+
+/// A subject that is registered, after a change of it.
+#[derive(Debug)]
+pub struct Registered {
+    /// The subject.
+    pub subject: Arc<Subject>,
+    /// Whether it was not known before.
+    pub is_new: bool,
+    /// The moment of the decision.
+    pub at: Timestamp,
+    /// The event; none when all was so already.
+    pub position: Option<Position>,
+}
+
+impl Authority {
+    /// Registers a subject, or replaces the whole of its registration.
+    ///
+    /// # Errors
+    /// [`Refusal::PolicyChangeForbidden`](tenure_core::refusal::Refusal) unless `may_change_policy`, or why it
+    /// could not be recorded.
+    pub async fn register_subject(
+        &self,
+        context: Context,
+        id: SubjectId,
+        new: NewProfile,
+        may_change_policy: bool,
+    ) -> Result<Registered, Failure> {
+        let mut sealer = Sealer::new(self, id);
+        let profile = Profile {
+            name: sealer.seal("name", new.name.as_deref())?,
+            kind: new.kind,
+            owner_id: new.owner_id,
+            max_sessions: new.max_sessions,
+            max_sessions_per_device: new.max_sessions_per_device,
+            on_limit: new.on_limit,
+            on_device_limit: new.on_device_limit,
+        };
+        let command = Command::RegisterSubject(RegisterSubject { profile, may_change_policy });
+        self.registered(sealer.ask(command), context).await
+    }
+
+    /// Changes parts of a subject's registration.
+    ///
+    /// # Errors
+    /// [`Refusal::SubjectNotFound`](tenure_core::refusal::Refusal), `PolicyChangeForbidden` unless `may_change_policy`; or why it could not
+    /// be recorded.
+    pub async fn change_subject(
+        &self,
+        context: Context,
+        id: SubjectId,
+        asked: SubjectChanges,
+        may_change_policy: bool,
+    ) -> Result<Registered, Failure> {
+        let mut sealer = Sealer::new(self, id);
+        let name = match asked.name {
+            Change::Keep => Change::Keep,
+            Change::To(name) => Change::To(sealer.seal("name", name.as_deref())?),
+        };
+        let changes = ProfileChanges { name, ..asked.others };
+        let command = Command::ChangeSubject(ChangeSubject { changes, may_change_policy });
+        self.registered(sealer.ask(command), context).await
+    }
+
+    pub(crate) async fn registered(
+        &self,
+        ask: CommandRequest,
+        context: Context,
+    ) -> Result<Registered, Failure> {
+        let done = self.submit(ask, context).await?;
+        let position = done.position();
+        let subject = done.subject.expect("it was a command about a subject");
+        let is_new = position.is_some_and(|position| subject.was_registered_by(position));
+        Ok(Registered { is_new, subject, at: done.at, position })
+    }
+}

@@ -1,0 +1,360 @@
+//! A batch in the making: commands decided one after the other, each against the state that the ones before
+//! it would leave, none of it durable yet and none of it visible to anyone.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use hashbrown::HashMap;
+
+use tenure_core::{
+    Commit, Digest16, Event, Position, Seconds, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent,
+    Timestamp,
+    bulk::{Bulk, Matched, Selector},
+    command::{Command, SystemCommand},
+    decide::{decide, decide_system},
+    event::{Presented, Seen},
+    evolve::IllegalEvent,
+    fold::{self, Ledger},
+    id::CommitId,
+    observed::Observed,
+    record::Idempotency,
+    refusal::{Refusal, Refused},
+    subject::Subject,
+    system::System,
+};
+use tenure_log::{EncodedCommit, LogError, StoredCommit, encode};
+
+use super::request::Context;
+use crate::authority::state::{
+    idempotency::{KnownRequest, RememberedRequest, Table},
+    published::{Live, settled},
+};
+
+/// The commits of a batch and the state that they would leave.
+pub(crate) struct Batch<'a> {
+    live: &'a Live,
+    subjects: HashMap<SubjectId, Arc<Subject>>,
+    /// The subject that is being decided about, so that the fold need not look it up again.
+    at_hand: Option<Arc<Subject>>,
+    /// The sessions that it begins.
+    begun: HashMap<SessionId, SubjectId>,
+    system: Arc<System>,
+    is_system_changed: bool,
+    /// The subjects that it erases: rarely any.
+    erased: Vec<SubjectId>,
+    /// The bulk revocations not settled everywhere: those published, and this batch's own.
+    bulks: Vec<Bulk>,
+    /// The keys of its requests that had an effect. They count once the batch is durable.
+    idempotency: HashMap<Digest16, RememberedRequest>,
+    /// The sessions whose due uses it records, or found to say nothing. They are due until the batch is durable.
+    uses: BTreeSet<SessionId>,
+    encoded: Vec<EncodedCommit>,
+    commits: Vec<Arc<StoredCommit>>,
+    head: Position,
+    recorded_at: Timestamp,
+}
+
+/// What became of a command within the batch.
+pub(crate) struct Decision {
+    /// The refusal, when it was refused.
+    pub(crate) refusal: Option<Refusal>,
+    /// Which of the batch's commits records it.
+    pub(crate) commit: Option<Arc<StoredCommit>>,
+    /// The subject after it.
+    pub(crate) subject: Option<Arc<Subject>>,
+}
+
+/// A decision that cannot be written down: ours is the fault, not the caller's.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unwritable {
+    #[error(transparent)]
+    Illegal(#[from] IllegalEvent),
+    #[error(transparent)]
+    Encoding(#[from] LogError),
+}
+
+/// What is published once the batch is durable.
+pub(crate) struct Published {
+    pub(crate) subjects: HashMap<SubjectId, Arc<Subject>>,
+    pub(crate) system: Option<Arc<System>>,
+    /// The bulk revocations among them.
+    pub(crate) bulks: Vec<Bulk>,
+    /// The sessions whose uses are not due any more, unless they were used again.
+    pub(crate) uses: BTreeSet<SessionId>,
+    pub(crate) commits: Vec<Arc<StoredCommit>>,
+    pub(crate) head: Position,
+    pub(crate) recorded_at: Timestamp,
+}
+
+impl Published {
+    /// Whether another key seals from now on.
+    pub(crate) fn rotates_keys(&self) -> bool {
+        let mut events = self.commits.iter().flat_map(|commit| &commit.commit.events);
+        events.any(|event| matches!(event, Event::System(SystemEvent::KeyRotated(_))))
+    }
+}
+
+impl<'a> Batch<'a> {
+    /// An empty batch on top of what is published, with room for so many commits.
+    pub(crate) fn new(live: &'a Live, commits: usize) -> Self {
+        Self {
+            live,
+            subjects: HashMap::with_capacity(commits),
+            at_hand: None,
+            begun: HashMap::new(),
+            system: Arc::clone(&live.system().system),
+            is_system_changed: false,
+            erased: Vec::new(),
+            bulks: live.unsettled_bulks().as_ref().clone(),
+            idempotency: HashMap::new(),
+            uses: BTreeSet::new(),
+            encoded: Vec::with_capacity(commits),
+            commits: Vec::with_capacity(commits),
+            head: live.position(),
+            recorded_at: live.recorded_at(),
+        }
+    }
+
+    /// The moment of the next decision. Recorded time never goes back.
+    pub(crate) fn moment(&self, now: Timestamp) -> Timestamp {
+        now.max(self.recorded_at)
+    }
+
+    /// Where the next commit will begin.
+    pub(crate) fn next(&self) -> Position {
+        self.head.next()
+    }
+
+    /// Whether this batch erases the subject.
+    pub(crate) fn erases(&self, id: &SubjectId) -> bool {
+        self.erased.contains(id)
+    }
+
+    /// A subject as this batch would leave it.
+    pub(crate) fn subject(&self, id: &SubjectId) -> Arc<Subject> {
+        let staged = self.subjects.get(id).cloned();
+        let known = staged.or_else(|| self.live.recorded_subject(id));
+        let subject = known.unwrap_or_else(|| Arc::new(Subject::new(id.clone())));
+        settled(&self.bulks, subject)
+    }
+
+    /// Counts the sessions that match and are active at this moment, as this batch would leave them.
+    pub(crate) fn matching(&self, selector: &Selector, at: Timestamp) -> Matched {
+        let selector = &selector.clone().under(&self.system.keys);
+        let mut matched = self.live.matching_under(&self.bulks, selector, at, self.subjects.keys());
+        for subject in self.subjects.values() {
+            matched.count(selector, subject, &self.bulks, at);
+        }
+        matched
+    }
+
+    /// What is known of a request by its idempotency key: to this batch first, and then to the table of those that are
+    /// recorded.
+    pub(crate) fn look_up(&self, table: &Table, mark: Idempotency, at: Timestamp) -> KnownRequest {
+        match self.idempotency.get(&mark.key) {
+            Some(entry) => entry.judge(mark),
+            None => table.look_up(mark, at),
+        }
+    }
+
+    /// Decides a command about a subject, which is as this batch would leave it.
+    pub(crate) fn decide_subject(
+        &mut self,
+        subject: Arc<Subject>,
+        command: &Command,
+        observed: &Observed,
+        stamp: CommitStamp,
+    ) -> Result<Decision, Unwritable> {
+        let decision = decide(self.system.policy_in_force(), &subject, command, observed, stamp.at);
+        let (events, refusal) = match decision {
+            Ok(events) => (events, None),
+            Err(Refused { refusal, record }) => (record, Some(refusal)),
+        };
+        if events.is_empty() {
+            return Ok(Decision { refusal, commit: None, subject: Some(subject) });
+        }
+        if events.iter().any(|event| matches!(event, SubjectEvent::SubjectErased(_))) {
+            self.erased.push(subject.id.clone());
+        }
+        let id = subject.id.clone();
+        let staged =
+            self.write(Stream::Subject(id.clone()), subject.version, events, stamp.of(refusal.as_ref()))?;
+        self.at_hand = Some(subject);
+        let commit = Some(self.add(staged)?);
+        let subject = self.subjects.get(&id).cloned();
+        Ok(Decision { refusal, commit, subject })
+    }
+
+    /// The longest period that a session was ever granted, as far as this process knows.
+    pub(crate) fn longest_ttl(&self) -> Seconds {
+        let staged = self.subjects.values().flat_map(|subject| &subject.sessions);
+        staged.map(|session| session.terms.ttl).fold(self.live.longest_ttl(), Seconds::max)
+    }
+
+    /// Whether a command about the authority itself would be granted.
+    pub(crate) fn grants(&self, command: &SystemCommand, observed: &Observed, at: Timestamp) -> bool {
+        decide_system(&self.system, command, observed, at).is_ok()
+    }
+
+    /// Decides a command about the authority itself.
+    pub(crate) fn decide_system(
+        &mut self,
+        command: &SystemCommand,
+        observed: &Observed,
+        stamp: CommitStamp,
+    ) -> Result<Decision, Unwritable> {
+        let (events, refusal) = match decide_system(&self.system, command, observed, stamp.at) {
+            Ok(events) => (events, None),
+            Err(refusal) => (vec![], Some(refusal)),
+        };
+        if events.is_empty() {
+            return Ok(Decision { refusal, commit: None, subject: None });
+        }
+        let staged = self.write(Stream::System, self.system.version, events, stamp.of(refusal.as_ref()))?;
+        Ok(Decision { refusal, commit: Some(self.add(staged)?), subject: None })
+    }
+
+    /// Those marks that still say something: the session has not been renewed again since.
+    pub(crate) fn still_true(&self, marks: Vec<Presented>) -> Vec<Presented> {
+        let is_true = |mark: &Presented| {
+            self.holder(mark.session_id).is_some_and(|subject| {
+                subject.session(mark.session_id).is_some_and(|session| {
+                    session.generation == mark.generation && session.awaits_presentation()
+                })
+            })
+        };
+        marks.into_iter().filter(is_true).collect()
+    }
+
+    fn holder(&self, id: SessionId) -> Option<Arc<Subject>> {
+        Some(self.subject(&self.subject_of(id)?))
+    }
+
+    /// The due uses of these sessions, and with them others that are due, up to `most` together.
+    pub(crate) fn due_uses(&mut self, asked: &[Seen], most: usize, at: Timestamp) -> Vec<Seen> {
+        let mut ids: BTreeSet<_> = asked.iter().map(|seen| seen.session_id).collect();
+        ids.extend(self.live.uses().due_besides(&self.uses, most.saturating_sub(ids.len())));
+        self.uses_of(&ids.into_iter().collect::<Vec<_>>(), at)
+    }
+
+    /// The latest uses of these sessions, those that still say something.
+    pub(crate) fn uses_of(&mut self, ids: &[SessionId], at: Timestamp) -> Vec<Seen> {
+        self.uses.extend(ids);
+        let noted = ids.iter().filter_map(|id| self.live.uses().noted(*id)).collect();
+        self.still_news(noted, at)
+    }
+
+    /// Those uses that still say something, at this moment: the session has not ended, nor been seen later. None is
+    /// later than what is recorded of it, though the clock may have been set back since.
+    pub(crate) fn still_news(&self, uses: Vec<Seen>, at: Timestamp) -> Vec<Seen> {
+        let known = |seen: Seen| {
+            let subject = self.holder(seen.session_id)?;
+            let session = subject.session(seen.session_id)?;
+            let seen = Seen { seen_at: seen.seen_at.min(at), ..seen };
+            (session.can_be_seen() && session.last_seen_at() < Some(seen.seen_at)).then_some(seen)
+        };
+        uses.into_iter().filter_map(known).collect()
+    }
+
+    fn write(
+        &self,
+        stream: Stream,
+        expected: Position,
+        events: Vec<impl Into<Event>>,
+        stamp: CommitStamp,
+    ) -> Result<Staged, Unwritable> {
+        let commit = Commit {
+            id: stamp.id,
+            stream,
+            expected,
+            recorded_at: stamp.at,
+            actor: stamp.context.actor,
+            correlation_id: stamp.context.correlation_id,
+            idempotency: stamp.context.idempotency,
+            events: events.into_iter().map(Into::into).collect(),
+        };
+        let encoded = encode(&commit)?;
+        let stored =
+            StoredCommit { first: self.next(), commit, record_hashes: encoded.record_hashes().to_vec() };
+        Ok(Staged { stored, encoded })
+    }
+
+    /// Adds a commit to the batch: its effect, its key, its place.
+    fn add(&mut self, staged: Staged) -> Result<Arc<StoredCommit>, IllegalEvent> {
+        let stored = Arc::new(staged.stored);
+        fold::apply(self, &stored.commit, stored.first)?;
+        if let Some((key, entry)) = RememberedRequest::of(&stored) {
+            self.idempotency.insert(key, entry);
+        }
+        self.head = stored.last();
+        self.recorded_at = stored.commit.recorded_at;
+        self.encoded.push(staged.encoded);
+        self.commits.push(Arc::clone(&stored));
+        Ok(stored)
+    }
+
+    /// The bytes for the log, and what to publish once it has them.
+    pub(crate) fn finish(self) -> (Vec<EncodedCommit>, Published) {
+        let Self { live, subjects, encoded, commits, mut bulks, uses, head, recorded_at, .. } = self;
+        let system = self.is_system_changed.then_some(self.system);
+        bulks.retain(|bulk| bulk.position > live.position());
+        (encoded, Published { subjects, system, bulks, uses, commits, head, recorded_at })
+    }
+}
+
+/// What a commit is marked with besides its events.
+pub(crate) struct CommitStamp {
+    pub(crate) id: CommitId,
+    pub(crate) at: Timestamp,
+    pub(crate) context: Context,
+}
+
+impl CommitStamp {
+    /// Only a request that was granted is known again by its key.
+    fn of(mut self, refusal: Option<&Refusal>) -> Self {
+        if refusal.is_some() {
+            self.context.idempotency = None;
+        }
+        self
+    }
+}
+
+struct Staged {
+    stored: StoredCommit,
+    encoded: EncodedCommit,
+}
+
+/// A selection's end is remembered, and written into a subject before anything else happens to it.
+impl Ledger for Batch<'_> {
+    fn covers(&self, _: &SubjectId) -> bool {
+        true
+    }
+
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    fn subject_of(&self, id: SessionId) -> Option<SubjectId> {
+        self.begun.get(&id).cloned().or_else(|| self.live.subject_of(id))
+    }
+
+    fn change<T>(&mut self, id: &SubjectId, change: impl FnOnce(&mut Subject) -> T) -> T {
+        let at_hand = self.at_hand.take().filter(|subject| subject.id == *id);
+        let mut subject = at_hand.unwrap_or_else(|| self.subject(id));
+        let outcome = change(Arc::make_mut(&mut subject));
+        self.subjects.insert(id.clone(), subject);
+        outcome
+    }
+
+    fn begin(&mut self, session: SessionId, id: &SubjectId) {
+        self.begun.insert(session, id.clone());
+    }
+
+    fn system(&mut self) -> Option<&mut System> {
+        self.is_system_changed = true;
+        Some(Arc::make_mut(&mut self.system))
+    }
+
+    fn end_selected(&mut self, bulk: Bulk) {
+        self.bulks.push(bulk);
+    }
+}

@@ -1,0 +1,9 @@
+//! The way of a command: queued, decided in order, made durable in a batch, published, answered.
+
+pub(super) mod batch;
+pub(super) mod bulk_application;
+pub(super) mod command_queue;
+pub(super) mod health;
+pub(super) mod request;
+pub(super) mod room;
+pub(super) mod sequencer;

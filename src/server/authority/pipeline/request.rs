@@ -1,0 +1,172 @@
+//! What the sequencer is asked, and what it answers.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::personal_data::SubjectKey;
+use crate::tokens::NewKey;
+use tenure_core::{
+    Actor, Position, SessionId, SubjectId, Timestamp,
+    command::{BeginEpoch, Command, RotateKey, SystemCommand},
+    record::Idempotency,
+    refusal::Refusal,
+    subject::Subject,
+};
+use tenure_log::StoredCommit;
+
+use super::room::For;
+
+/// Who asks, and by which request: what is recorded beside the facts.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Who asks.
+    pub actor: Actor,
+    /// The id of the request, to find it again in the audit.
+    pub correlation_id: Option<String>,
+    /// The mark of an idempotent request.
+    pub idempotency: Option<Idempotency>,
+}
+
+impl Context {
+    /// Of this actor, without a request id or an idempotency key.
+    pub const fn of(actor: Actor) -> Self {
+        Self { actor, correlation_id: None, idempotency: None }
+    }
+}
+
+/// A command, and whose stream it is decided in.
+#[derive(Debug)]
+pub(crate) enum CommandRequest {
+    /// About a subject and its sessions.
+    Subject(SubjectId, Command),
+    /// The same, with texts that were sealed under this key.
+    Sealed(SubjectId, Command, SubjectKey),
+    /// About the authority itself.
+    System(SystemCommand),
+    /// Let this key seal from now on.
+    Rotate(RotateKey, NewKey),
+    /// Begin another epoch, in which these keys seal.
+    BeginEpoch(Box<BeginEpoch>, [NewKey; 2]),
+}
+
+impl CommandRequest {
+    /// Whether it goes before creates and renewals when the authority is busy.
+    pub(crate) const fn is_urgent(&self) -> bool {
+        match self {
+            Self::Subject(_, command) | Self::Sealed(_, command, _) => command.is_urgent(),
+            Self::System(command) => command.is_urgent(),
+            Self::Rotate(..) | Self::BeginEpoch(..) => true,
+        }
+    }
+
+    /// Whether there must be room for everything before it is decided. What a start records is small, and mostly known.
+    pub(crate) fn needs(&self) -> For {
+        match self {
+            Self::System(SystemCommand::SetPolicy(_) | SystemCommand::AdmitKeys(_)) => For::Nothing,
+            ask if ask.is_urgent() => For::Ends,
+            Self::Subject(..)
+            | Self::Sealed(..)
+            | Self::System(_)
+            | Self::Rotate(..)
+            | Self::BeginEpoch(..) => For::All,
+        }
+    }
+
+    /// The subject that it suspends, if it does nothing else.
+    pub(crate) const fn suspends(&self) -> Option<&SubjectId> {
+        match self {
+            Self::Subject(id, Command::SuspendSubject(_))
+            | Self::Sealed(id, Command::SuspendSubject(_), _) => Some(id),
+            Self::Subject(..)
+            | Self::Sealed(..)
+            | Self::System(_)
+            | Self::Rotate(..)
+            | Self::BeginEpoch(..) => None,
+        }
+    }
+
+    /// Whether all sessions must be looked at to decide it.
+    pub(crate) const fn is_bulk(&self) -> bool {
+        match self {
+            Self::System(command) => command.is_bulk(),
+            Self::BeginEpoch(..) => true,
+            Self::Subject(..) | Self::Sealed(..) | Self::Rotate(..) => false,
+        }
+    }
+}
+
+/// A command on its way to the sequencer.
+pub(crate) struct Request {
+    pub(crate) ask: CommandRequest,
+    pub(crate) context: Context,
+    pub(crate) reply: oneshot::Sender<Result<CommandOutcome, Failure>>,
+}
+
+/// What became of a granted command.
+#[derive(Clone, Debug)]
+pub(crate) enum CommandOutcome {
+    /// It was decided now.
+    Done(Done),
+    /// It is the repeat of a request whose commit begins here, and had no further effect.
+    Repeat(Position),
+}
+
+/// A command that was decided and, if it said anything new, recorded.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// The moment of the decision.
+    pub at: Timestamp,
+    /// What was recorded; none when what was asked was so already.
+    pub commit: Option<Arc<StoredCommit>>,
+    /// The subject after it; none for a command about the authority itself.
+    pub subject: Option<Arc<Subject>>,
+    /// Some of the sessions that a bulk revocation ended.
+    pub sample: Vec<SessionId>,
+    /// Whether it was decided before, for the first request under this idempotency key, and had no further effect.
+    pub is_repeat: bool,
+}
+
+impl Done {
+    /// The position of its last event.
+    pub fn position(&self) -> Option<Position> {
+        self.commit.as_ref().map(|commit| commit.last())
+    }
+}
+
+/// Why a command was not granted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// A rule refuses it.
+    #[error("{refusal}")]
+    Refused {
+        /// Which, with all that the answer needs.
+        refusal: Refusal,
+        /// The last event that was recorded of the refusal.
+        recorded: Option<Position>,
+    },
+    /// Too many requests wait already; nothing was decided.
+    #[error("too many requests are waiting")]
+    Overloaded,
+    /// The caller has as many idempotency keys as are remembered, all of them of the last minute; nothing was decided.
+    #[error("this caller has as many idempotency keys as are remembered")]
+    TooManyKeys {
+        /// After so many seconds the oldest of them makes room.
+        retry_after: u32,
+    },
+    /// The log takes no writes; nothing was decided.
+    #[error("the authority cannot write: {why}")]
+    StorageUnavailable {
+        /// What the operator should know.
+        why: String,
+    },
+    /// It was decided, but whether that is on disk is not known.
+    #[error("whether it had its effect is not known")]
+    OutcomeUnknown,
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused { refusal, recorded: None }
+    }
+}

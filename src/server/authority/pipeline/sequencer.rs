@@ -1,0 +1,599 @@
+//! The one write path: decide in order, make the batch durable, publish, tell, answer.
+//!
+//! One thread does all of it. While it waits for the disk the next requests gather, and are made durable
+//! together (group commit). Nothing is visible to anyone before it is durable.
+
+use std::{sync::Arc, time::Duration, time::Instant};
+
+use crate::notify::Feed;
+use crate::personal_data::{SubjectKey, SubjectKeys, TextError};
+use crate::tokens::{NewKey, Tokens};
+use tenure_core::{
+    Actor, KeyUse, Position, SessionId, Stream, SubjectId, Timestamp,
+    command::{BeginEpoch, Command, EndContested, RenewSession, RestsOn, SystemCommand},
+    event::{Presented, Seen, Selector},
+    observed::Observed,
+    refusal::Refusal,
+    session::SharedSession,
+    subject::Subject,
+    token::LONGEST_ACCESS,
+};
+use tenure_log::{EventLog, LogError, Outcome, StoredCommit};
+use tenure_protocol::clock::{Clock, stopwatch};
+use tenure_protocol::entropy::{Entropy, commit_id};
+
+use super::{
+    batch::{Batch, CommitStamp, Decision, Published, Unwritable},
+    bulk_application::BulkApplication,
+    command_queue::{CommandQueue, GatherWindow, QueueItem},
+    health::Health,
+    request::{CommandOutcome, CommandRequest, Context, Done, Failure, Request},
+    room::{For, Room},
+};
+use crate::authority::{
+    commands::erase::destroy_keys,
+    state::{
+        activity::ActivityTracker,
+        idempotency::{KnownRequest, Table},
+        presented_tokens::PresentedTokens,
+        published::Live,
+    },
+};
+
+/// So many commands are decided before the disk is asked; a frame of the log holds about as many renewals.
+const BATCH: usize = 512;
+/// So long is decided at most before the disk is asked. Some decisions cost a hundred times what a renewal does, and
+/// who waits for the batch waits for all of them.
+const DECIDING: Duration = Duration::from_millis(5);
+/// How long to wait for a request before looking at what is due.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Marks of presented tokens are recorded this often; the contract allows 5 s.
+const MARK_INTERVAL: Duration = Duration::from_secs(3);
+/// So many marks go into one commit: 24 bytes each, far below the size that a commit may have.
+pub(crate) const MARKS_PER_COMMIT: usize = 1_000;
+/// So many such commits are made durable together.
+const MARK_COMMITS: usize = 32;
+
+/// What a request is told whose texts could not be read any more.
+const ERASED_MEANWHILE: &str =
+    "all text about the subject was erased while this request waited; nothing of it was recorded";
+
+/// Hears of every batch, after it is durable and before its callers are answered. The commits follow, in this
+/// order, those of the call before.
+///
+/// The published state reflects them. Whoever listens must be quick: the next batch waits.
+pub type Observer = Arc<dyn Fn(&Live, &[Arc<StoredCommit>]) + Send + Sync>;
+
+/// What the sequencer works with.
+pub(crate) struct Sequencer {
+    pub(crate) intake: Arc<CommandQueue>,
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) presence: Arc<PresentedTokens>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) room: Arc<Room>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) idempotency: Table,
+    pub(crate) texts: Arc<SubjectKeys>,
+    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) observers: Vec<Observer>,
+    pub(crate) settling: BulkApplication,
+}
+
+/// A caller, and what it will be told once the batch is durable.
+type Waiting =
+    (tokio::sync::oneshot::Sender<Result<CommandOutcome, Failure>>, Result<CommandOutcome, Failure>);
+
+/// Lets nobody wait for ever if the thread dies.
+struct CloseOnExit(Arc<CommandQueue>, Arc<Health>);
+
+impl Drop for CloseOnExit {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.1.stop("the sequencer died".into());
+        }
+        self.0.close();
+        let nothing = GatherWindow { answered: 0, until: stopwatch() };
+        while let QueueItem::Requests(left) = self.0.take(usize::MAX, Duration::ZERO, nothing) {
+            drop(left);
+        }
+    }
+}
+
+impl Sequencer {
+    /// Serves until the intake is closed and empty.
+    pub(crate) fn run(mut self) {
+        let _guard = CloseOnExit(Arc::clone(&self.intake), Arc::clone(&self.health));
+        let mut marked = stopwatch();
+        let mut gathering = GatherWindow { answered: 0, until: marked };
+        while let QueueItem::Requests(requests) = self.intake.take(BATCH, self.patience(), gathering) {
+            let begun = stopwatch();
+            let answered = self.serve(requests);
+            self.settling.go_on(&self.live);
+            let now = stopwatch();
+            gathering = GatherWindow { answered, until: now + (now - begun) / 2 };
+            if marked.elapsed() >= MARK_INTERVAL {
+                self.record_marks();
+                self.end_contested();
+                self.record_uses(|uses| uses.due_now(MARKS_PER_COMMIT * MARK_COMMITS));
+                marked = stopwatch();
+            }
+        }
+        self.record_marks();
+        self.end_contested();
+        if self.record_uses(ActivityTracker::all) {
+            self.health.all_uses_recorded();
+        }
+    }
+
+    /// Whoever has something to settle does not wait for requests.
+    fn patience(&self) -> Duration {
+        if self.live.unsettled_bulks().is_empty() { PATIENCE } else { Duration::ZERO }
+    }
+
+    /// Decides what fits into one batch and makes it durable; what does not fit goes back to the queue. What is urgent
+    /// and comes meanwhile goes first. Says how many were answered.
+    fn serve(&mut self, requests: Vec<Request>) -> usize {
+        if requests.is_empty() {
+            return 0;
+        }
+        if let Err(failure) = self.may_write() {
+            return answer_all(requests.into_iter().map(|request| (request.reply, Err(failure.clone()))));
+        }
+        if requests[0].ask.is_bulk() {
+            self.settling.make_room(&self.live);
+        }
+        let begun = stopwatch();
+        let live = Arc::clone(&self.live);
+        let mut staging = Batch::new(&live, requests.len());
+        let waiting = self.decide_batch(&mut staging, requests);
+        let result = self.commit(staging, begun);
+        // Even a refusal may rest on a commit of this batch, so all share the batch's fate.
+        answer_all(waiting.into_iter().map(|(reply, outcome)| (reply, result.clone().and(outcome))))
+    }
+
+    fn decide_batch(&self, staging: &mut Batch<'_>, requests: Vec<Request>) -> Vec<Waiting> {
+        let mut waiting: Vec<Waiting> = Vec::with_capacity(requests.len());
+        let mut begins_with_bulk = requests.first().is_some_and(|request| request.ask.is_bulk());
+        let mut requests = requests.into_iter().peekable();
+        let room = self.room.look();
+        let begun = stopwatch();
+        let mut put_off = None;
+        // At least one is decided, however long the disk took to say what is free.
+        while waiting.is_empty() || (waiting.len() < BATCH && begun.elapsed() < DECIDING) {
+            // What is urgent and was taken first is decided first.
+            let is_next_urgent = requests.peek().is_some_and(|request| request.ask.is_urgent());
+            let urgent = if is_next_urgent { None } else { self.intake.take_urgent() };
+            let Some(request) = urgent.or_else(|| requests.next()) else { break };
+            // A bulk revocation takes long to count, so it is alone in its batch: nobody else waits for it.
+            let is_bulk = request.ask.is_bulk();
+            if is_bulk && !std::mem::take(&mut begins_with_bulk) {
+                put_off = Some(request);
+                break;
+            }
+            let outcome = if room == For::All || self.fits(staging, &request, room) {
+                self.decide(staging, request.ask, request.context)
+            } else {
+                Err(Failure::StorageUnavailable { why: self.room.fault().unwrap_or_default() })
+            };
+            waiting.push((request.reply, outcome));
+            if is_bulk {
+                break;
+            }
+        }
+        self.intake.put_back(put_off.into_iter().chain(requests));
+        waiting
+    }
+
+    fn may_write(&self) -> Result<(), Failure> {
+        if let Some(why) = self.health.stopped() {
+            return Err(Failure::StorageUnavailable { why });
+        }
+        self.clock.plausible().map_err(|jump| Failure::StorageUnavailable { why: jump.to_string() })
+    }
+
+    /// Whether a request may take what room there is. One that had its effect before takes none.
+    fn fits(&self, staging: &Batch<'_>, request: &Request, room: For) -> bool {
+        let at = staging.moment(self.clock.now());
+        let is_known = |mark| staging.look_up(&self.idempotency, mark, at) != KnownRequest::No;
+        // A suspension ends something, and another one on top of it does not.
+        let is_suspended = |id| staging.subject(id).suspension_at(at).is_some();
+        let adds_nothing = request.ask.suspends().is_some_and(is_suspended);
+        let needs = if adds_nothing { For::All } else { request.ask.needs() };
+        needs <= room || request.context.idempotency.is_some_and(is_known)
+    }
+
+    /// Whether what the authority has noted by itself may be recorded now. It waits for room: nobody has asked for it.
+    fn may_note(&self) -> bool {
+        self.may_write().is_ok() && self.room.look() == For::All
+    }
+
+    fn decide(
+        &self,
+        staging: &mut Batch<'_>,
+        ask: CommandRequest,
+        context: Context,
+    ) -> Result<CommandOutcome, Failure> {
+        let at = staging.moment(self.clock.now());
+        if let Some(mark) = context.idempotency {
+            match staging.look_up(&self.idempotency, mark, at) {
+                KnownRequest::No => self.room_for_key(&context, at)?,
+                KnownRequest::Repeat(first) => return Ok(CommandOutcome::Repeat(first)),
+                KnownRequest::Reused(caused_by) => {
+                    return Err(Refusal::IdempotencyKeyReused { caused_by }.into());
+                }
+            }
+        }
+        let stamp = self.stamp(at, context);
+        let (decided, sample) = match ask {
+            CommandRequest::Sealed(id, _, key) if !self.still_seals(staging, &id, &key) => {
+                return Err(Failure::StorageUnavailable { why: ERASED_MEANWHILE.into() });
+            }
+            CommandRequest::Subject(id, command) | CommandRequest::Sealed(id, command, _) => {
+                self.record_activity(staging, &id, &command, at)?;
+                let subject = staging.subject(&id);
+                let observed = self.observed(staging, &subject, &command);
+                (staging.decide_subject(subject, &command, &observed, stamp), vec![])
+            }
+            CommandRequest::Rotate(command, key) => {
+                let command = SystemCommand::RotateKey(command);
+                let observed = observed_by_system(staging, &command, at);
+                self.keep_key(staging, &command, &observed, key, at)?;
+                (staging.decide_system(&command, &observed, stamp), vec![])
+            }
+            CommandRequest::BeginEpoch(command, keys) => {
+                let from = Position(staging.next().0 - 1);
+                let command = SystemCommand::BeginEpoch(Box::new(BeginEpoch { from, ..*command }));
+                let observed = observed_by_system(staging, &command, at);
+                for key in keys {
+                    self.keep_key(staging, &command, &observed, key, at)?;
+                }
+                (staging.decide_system(&command, &observed, stamp), vec![])
+            }
+            CommandRequest::System(command) => {
+                let command = with_news(staging, command, at);
+                let observed = observed_by_system(staging, &command, at);
+                let decided = staging.decide_system(&command, &observed, stamp);
+                (decided, observed.matched.sample().to_vec())
+            }
+        };
+        let Decision { refusal, commit, subject } = decided.map_err(|fault| self.unwritable(&fault))?;
+        match refusal {
+            None => Ok(CommandOutcome::Done(Done { at, commit, subject, sample, is_repeat: false })),
+            Some(refusal) => {
+                let recorded = commit.map(|commit| commit.last());
+                Err(Failure::Refused { refusal: refusal.recorded_at(recorded), recorded })
+            }
+        }
+    }
+
+    fn room_for_key(&self, context: &Context, at: Timestamp) -> Result<(), Failure> {
+        self.idempotency.room_for(&context.actor, at).map_err(|until| {
+            let millis = until.as_millis() - at.as_millis();
+            Failure::TooManyKeys { retry_after: u32::try_from(millis / 1000 + 1).unwrap_or(1) }
+        })
+    }
+
+    fn stamp(&self, at: Timestamp, context: Context) -> CommitStamp {
+        CommitStamp { id: commit_id(&*self.entropy, at), at, context }
+    }
+
+    /// Records what a decision rests on and the log does not hold yet, so that the decision follows from the log
+    /// alone: uses of sessions that would count as idle without them; and, where the decision grants something
+    /// because sessions are idle, that they are, for good.
+    fn record_activity(
+        &self,
+        staging: &mut Batch<'_>,
+        id: &SubjectId,
+        command: &Command,
+        at: Timestamp,
+    ) -> Result<(), Failure> {
+        let rests_on = command.rests_on();
+        if rests_on == RestsOn::Nothing {
+            return Ok(());
+        }
+        let subject = staging.subject(id);
+        let idle: Vec<_> = subject
+            .sessions
+            .iter()
+            .filter(|session| rests_on.concerns(session.id) && session.is_idle(at) && session.can_be_seen())
+            .collect();
+        if idle.is_empty() {
+            return Ok(());
+        }
+        let later = |session: &&SharedSession| {
+            let seen_at = self.live.uses().later_than(session)?;
+            Some(Seen { session_id: session.id, seen_at })
+        };
+        let uses = staging.still_news(idle.iter().filter_map(later).collect(), at);
+        for uses in uses.chunks(MARKS_PER_COMMIT) {
+            let command = SystemCommand::MarkSeen(uses.to_vec());
+            self.decide_own(staging, &command, at)?;
+        }
+        if rests_on == RestsOn::AllForGood { self.record_ends(staging, id, at) } else { Ok(()) }
+    }
+
+    /// Records which sessions of a subject have ended by themselves, in as many commits as that needs.
+    fn record_ends(&self, staging: &mut Batch<'_>, id: &SubjectId, at: Timestamp) -> Result<(), Failure> {
+        loop {
+            let (subject, stamp) = (staging.subject(id), self.stamp(at, Context::of(Actor::AUTHORITY)));
+            let decided =
+                staging.decide_subject(subject, &Command::RecordExpiries, &Observed::default(), stamp);
+            if decided.map_err(|fault| self.unwritable(&fault))?.commit.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether texts that were sealed under this key can be read once they are recorded.
+    fn still_seals(&self, staging: &Batch<'_>, id: &SubjectId, key: &SubjectKey) -> bool {
+        !staging.erases(id) && self.texts.get(&Stream::Subject(id.clone())).as_ref() == Some(key)
+    }
+
+    /// Writes the key before the event that admits it: a crash between the two leaves a file that no fact names.
+    fn keep_key(
+        &self,
+        staging: &Batch<'_>,
+        command: &SystemCommand,
+        observed: &Observed,
+        key: NewKey,
+        at: Timestamp,
+    ) -> Result<(), Failure> {
+        if !staging.grants(command, observed, at) {
+            return Ok(());
+        }
+        let kept = self.tokens.keyring().keep(key);
+        kept.map_err(|error| {
+            tracing::warn!(%error, "a key of tokens cannot be kept");
+            Failure::StorageUnavailable { why: error.to_string() }
+        })
+    }
+
+    /// What was presented is known here before the log knows it, and which keys are gone is no matter of the log.
+    fn observed(&self, staging: &Batch<'_>, subject: &Subject, command: &Command) -> Observed {
+        match command {
+            Command::RenewSession(RenewSession { session_id, .. })
+            | Command::EndContested(EndContested { session_id, .. }) => {
+                let session = subject.session(*session_id);
+                let is_presented =
+                    session.is_some_and(|session| self.presence.has_seen(session.id, session.generation));
+                Observed { is_presented, ..Observed::default() }
+            }
+            Command::EraseSubject(_) => {
+                let stream = Stream::Subject(subject.id.clone());
+                let is_forgotten = staging.erases(&subject.id) || self.texts.is_forgotten(&stream);
+                Observed { is_forgotten, ..Observed::default() }
+            }
+            Command::RegisterSubject(_)
+            | Command::ChangeSubject(_)
+            | Command::CreateSession(_)
+            | Command::RefreshSession(_)
+            | Command::RecordUsage(_)
+            | Command::RevokeSession(_)
+            | Command::RevokeSessions(_)
+            | Command::RecordExpiries
+            | Command::SuspendSubject(_)
+            | Command::ResumeSubject(_)
+            | Command::EndAndSuspend(_) => Observed::default(),
+        }
+    }
+
+    /// Decides a command of the authority's own.
+    fn decide_own(
+        &self,
+        staging: &mut Batch<'_>,
+        command: &SystemCommand,
+        at: Timestamp,
+    ) -> Result<(), Failure> {
+        let stamp = self.stamp(at, Context::of(Actor::AUTHORITY));
+        let decided = staging.decide_system(command, &Observed::default(), stamp);
+        decided.map(drop).map_err(|fault| self.unwritable(&fault))
+    }
+
+    fn commit(&mut self, staging: Batch<'_>, begun: Instant) -> Result<(), Failure> {
+        let after = self.live.position();
+        let (encoded, published) = staging.finish();
+        if let Some(why) = self.health.stopped() {
+            // A decision of this batch could not be written down; the others stood on it.
+            return Err(Failure::StorageUnavailable { why });
+        }
+        if encoded.is_empty() {
+            self.settle_due(&published);
+            return Ok(());
+        }
+        match self.log.append(after, encoded) {
+            Ok(Outcome::Appended) => {
+                self.health.committed(published.commits.len(), begun.elapsed());
+                let destroyed = destroy_keys(&self.texts, &published.commits);
+                self.publish(&published);
+                destroyed.map_err(|error| self.not_destroyed(&error))
+            }
+            Ok(Outcome::Unknown) => {
+                let why = self.log.stopped().unwrap_or_else(|| "the fate of a batch is not known".into());
+                self.health.stop(why);
+                Err(Failure::OutcomeUnknown)
+            }
+            Err(error) => Err(self.refused_by_log(&error)),
+        }
+    }
+
+    /// The texts are gone from memory, and the next start destroys the key on disk. Until then nobody is told
+    /// that it is done.
+    fn not_destroyed(&self, error: &TextError) -> Failure {
+        self.health.stop(format!("the key of an erased subject could not be destroyed: {error}"));
+        Failure::OutcomeUnknown
+    }
+
+    fn refused_by_log(&self, error: &LogError) -> Failure {
+        let why = error.to_string();
+        if let LogError::Exhausted { .. } = error {
+            tracing::warn!(%why, "a batch was not written; the next one is tried");
+            return Failure::StorageUnavailable { why };
+        }
+        self.health.stop(why.clone());
+        Failure::StorageUnavailable { why }
+    }
+
+    fn unwritable(&self, fault: &Unwritable) -> Failure {
+        let why = fault.to_string();
+        self.health.stop(why.clone());
+        Failure::StorageUnavailable { why }
+    }
+
+    fn publish(&mut self, published: &Published) {
+        for subject in published.subjects.values() {
+            self.live.publish_subject(Arc::clone(subject));
+        }
+        if let Some(system) = &published.system {
+            if published.rotates_keys() && !self.tokens.keyring().follow(&system.keys, published.recorded_at)
+            {
+                self.health.stop("the file of a key that was just written is gone".into());
+            }
+            self.live.publish_system(Arc::clone(system));
+        }
+        if !published.bulks.is_empty() {
+            self.live.publish_bulks(&published.bulks);
+        }
+        published.commits.iter().for_each(|stored| self.idempotency.fold(stored));
+        self.health.lost_keys(self.idempotency.take_lost());
+        self.settle_due(published);
+        for observer in &self.observers {
+            observer(&self.live, &published.commits);
+        }
+        self.live.publish_position(published.head, published.recorded_at);
+        self.feed.publish(&published.commits);
+    }
+
+    /// Due uses that are recorded now are due no more.
+    fn settle_due(&self, published: &Published) {
+        for id in &published.uses {
+            self.live.uses().settle_due(*id, self.live.recorded_session(*id).as_ref());
+        }
+    }
+
+    fn record_marks(&mut self) {
+        loop {
+            let pending = self.presence.pending(MARKS_PER_COMMIT * MARK_COMMITS);
+            if pending.is_empty() || !self.may_note() || !self.record(&pending) {
+                return;
+            }
+            self.presence.recorded(&pending);
+        }
+    }
+
+    /// Ends contested sessions of which a token of the current generation was presented, one commit each.
+    fn end_contested(&mut self) {
+        let ids = self.live.contested().all();
+        if ids.is_empty() || self.may_write().is_err() || self.room.look() < For::Ends {
+            return;
+        }
+        let live = Arc::clone(&self.live);
+        for ids in ids.chunks(BATCH) {
+            let mut staging = Batch::new(&live, ids.len());
+            let all_decided = ids.iter().all(|id| self.end_if_contested(&mut staging, *id).is_ok());
+            if !all_decided || self.commit(staging, stopwatch()).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn end_if_contested(&self, staging: &mut Batch<'_>, session_id: SessionId) -> Result<(), Failure> {
+        let Some(id) = self.live.subject_of(session_id) else { return Ok(()) };
+        let (subject, at) = (staging.subject(&id), staging.moment(self.clock.now()));
+        let command = Command::EndContested(EndContested { session_id, shown: None });
+        let observed = self.observed(staging, &subject, &command);
+        let stamp = self.stamp(at, Context::of(Actor::AUTHORITY));
+        let decided = staging.decide_subject(subject, &command, &observed, stamp);
+        decided.map(drop).map_err(|fault| self.unwritable(&fault))
+    }
+
+    /// Records uses of sessions; whether that was possible.
+    fn record_uses(&mut self, which: impl FnOnce(&ActivityTracker) -> Vec<SessionId>) -> bool {
+        if !self.may_note() {
+            return false;
+        }
+        let live = Arc::clone(&self.live);
+        let uses = which(live.uses());
+        uses.chunks(MARKS_PER_COMMIT * MARK_COMMITS).all(|uses| {
+            let mut staging = Batch::new(&live, uses.len().div_ceil(MARKS_PER_COMMIT));
+            let all_decided = uses.chunks(MARKS_PER_COMMIT).all(|uses| {
+                let at = staging.moment(self.clock.now());
+                let command = SystemCommand::MarkSeen(staging.uses_of(uses, at));
+                self.decide_own(&mut staging, &command, at).is_ok()
+            });
+            all_decided && self.commit(staging, stopwatch()).is_ok()
+        })
+    }
+
+    /// Records marks in as many commits as they need, made durable together.
+    fn record(&mut self, marks: &[Presented]) -> bool {
+        let live = Arc::clone(&self.live);
+        let mut staging = Batch::new(&live, marks.len().div_ceil(MARKS_PER_COMMIT));
+        let all_decided = marks.chunks(MARKS_PER_COMMIT).all(|marks| {
+            let at = staging.moment(self.clock.now());
+            let command = SystemCommand::MarkPresented(staging.still_true(marks.to_vec()));
+            self.decide_own(&mut staging, &command, at).is_ok()
+        });
+        all_decided && self.commit(staging, stopwatch()).is_ok()
+    }
+}
+
+/// What a command about the authority itself needs of the state of all subjects.
+fn observed_by_system(staging: &Batch<'_>, command: &SystemCommand, at: Timestamp) -> Observed {
+    match command {
+        SystemCommand::RevokeMatching(asked) => {
+            Observed { matched: staging.matching(&asked.selector, at), ..Observed::default() }
+        }
+        SystemCommand::RotateKey(asked) => {
+            let longest_ttl = match asked.which {
+                KeyUse::Session => staging.longest_ttl(),
+                KeyUse::Access => LONGEST_ACCESS,
+            };
+            Observed { longest_ttl, ..Observed::default() }
+        }
+        SystemCommand::BeginEpoch(_) => Observed {
+            matched: staging.matching(&Selector::default(), at),
+            longest_ttl: staging.longest_ttl(),
+            ..Observed::default()
+        },
+        SystemCommand::IssueCredential(_)
+        | SystemCommand::RevokeCredential(_)
+        | SystemCommand::ConfirmCredential(_)
+        | SystemCommand::SetPolicy(_)
+        | SystemCommand::AdmitKeys(_)
+        | SystemCommand::MarkPresented(_)
+        | SystemCommand::MarkSeen(_)
+        | SystemCommand::CreateWebhook(_)
+        | SystemCommand::DeleteWebhook(_) => Observed::default(),
+    }
+}
+
+/// A request to record marks records those that still say something, and of uses what else is due with them.
+fn with_news(staging: &mut Batch<'_>, command: SystemCommand, at: Timestamp) -> SystemCommand {
+    match command {
+        SystemCommand::MarkSeen(asked) => {
+            SystemCommand::MarkSeen(staging.due_uses(&asked, MARKS_PER_COMMIT, at))
+        }
+        SystemCommand::MarkPresented(marks) => SystemCommand::MarkPresented(staging.still_true(marks)),
+        SystemCommand::IssueCredential(_)
+        | SystemCommand::RevokeCredential(_)
+        | SystemCommand::SetPolicy(_)
+        | SystemCommand::AdmitKeys(_)
+        | SystemCommand::RotateKey(_)
+        | SystemCommand::RevokeMatching(_)
+        | SystemCommand::ConfirmCredential(_)
+        | SystemCommand::BeginEpoch(_)
+        | SystemCommand::CreateWebhook(_)
+        | SystemCommand::DeleteWebhook(_) => command,
+    }
+}
+
+/// Says how many they were.
+fn answer_all(waiting: impl ExactSizeIterator<Item = Waiting>) -> usize {
+    let answered = waiting.len();
+    // A caller that has gone away needs no answer; what it asked is done all the same.
+    waiting.for_each(|(reply, outcome)| drop(reply.send(outcome)));
+    answered
+}

@@ -1,0 +1,75 @@
+//! Which tokens of new generations were presented, as long as the log does not say so.
+//!
+//! Once a token of the new generation was presented, its holder has it, so a repeat of the renewal with the
+//! earlier token is not the holder's: the lost-reply rule ends there. The marks are recorded in batches
+//! ([`SystemCommand::MarkPresented`](tenure_core::command::SystemCommand)), so a crash may forget those of
+//! the last seconds; that only leaves a lost reply answerable for a little longer.
+
+use hashbrown::HashMap;
+
+use parking_lot::Mutex;
+
+use tenure_core::{Generation, SessionId, event::Presented, session::Session};
+
+/// Marks that are not recorded yet.
+#[derive(Default)]
+pub(crate) struct PresentedTokens {
+    marks: Mutex<HashMap<SessionId, Generation>>,
+}
+
+impl PresentedTokens {
+    /// Notes that a token of the session's current generation was presented.
+    pub(crate) fn note(&self, session: &Session) {
+        if session.awaits_presentation() {
+            self.mark(session.id, session.generation);
+        }
+    }
+
+    /// The session may have been read before the renewal of which another mark tells already.
+    fn mark(&self, id: SessionId, generation: Generation) {
+        let mut marks = self.marks.lock();
+        let latest = marks.entry(id).or_insert(generation);
+        *latest = generation.max(*latest);
+    }
+
+    /// Whether a token of this generation was presented.
+    pub(crate) fn has_seen(&self, id: SessionId, generation: Generation) -> bool {
+        self.marks.lock().get(&id) == Some(&generation)
+    }
+
+    /// Up to `most` marks, to be recorded. They stay here until [`PresentedTokens::recorded`] is told of them.
+    pub(crate) fn pending(&self, most: usize) -> Vec<Presented> {
+        let marks = self.marks.lock();
+        let mut pending: Vec<_> = marks
+            .iter()
+            .take(most)
+            .map(|(&session_id, &generation)| Presented { session_id, generation })
+            .collect();
+        pending.sort_by_key(|mark| mark.session_id);
+        pending
+    }
+
+    /// Forgets marks that the log holds now, or that the next renewal has overtaken.
+    pub(crate) fn recorded(&self, marks: &[Presented]) {
+        let mut pending = self.marks.lock();
+        for mark in marks {
+            if pending.get(&mark.session_id) == Some(&mark.generation) {
+                pending.remove(&mark.session_id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_that_comes_late_takes_no_later_one_away() {
+        let (presence, id) = (PresentedTokens::default(), SessionId::from_bytes([7; 16]));
+        for generation in [2, 3, 2].map(Generation) {
+            presence.mark(id, generation);
+        }
+        assert!(presence.has_seen(id, Generation(3)));
+    }
+}

@@ -1,0 +1,506 @@
+//! The published state: what every check and every answer reads. It holds only what is durable.
+//!
+//! The sequencer is its only writer, so readers never wait for a decision, only for the swap of a pointer.
+//!
+//! A bulk revocation is published as what it is, and written into the sessions that it ended afterwards (`settling`).
+//! Until then whoever looks is shown what it says: there is no way to a subject or session here but one that does.
+
+use std::{
+    hash::BuildHasher,
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
+    thread::{self, available_parallelism},
+};
+
+use arc_swap::ArcSwap;
+use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use super::{activity::ActivityTracker, contested::ContestedSessions, suspended::Suspended};
+use tenure_core::{
+    Position, Seconds, SessionId, SubjectId, Timestamp,
+    bulk::{self, Bulk, Counter, Matched, Selector},
+    session::SharedSession,
+    state::State,
+    subject::Subject,
+    suspension::Suspension,
+    system::{Credential, System},
+};
+
+/// So many locks share the load of readers; a power of two.
+const SHARDS: usize = 64;
+/// So many threads share a walk over everything that somebody waits for.
+const MOST_THREADS: usize = 4;
+
+/// So many things are looked at in one go on such a walk; what they are fits in the cache meanwhile.
+const AT_A_TIME: usize = 128;
+
+/// The state of every stream, published.
+pub struct Live {
+    subjects: ShardedTable<Arc<Subject>>,
+    sessions: ShardedTable<SharedSession>,
+    system: ArcSwap<SystemView>,
+    /// The bulk revocations that are not yet written into every session that they ended; mostly none.
+    unsettled: ArcSwap<Vec<Bulk>>,
+    is_unsettled: AtomicBool,
+    uses: ActivityTracker,
+    contested: ContestedSessions,
+    suspended: Suspended,
+    position: watch::Sender<Position>,
+    recorded_at: AtomicU64,
+    /// In seconds. Only ever grows.
+    longest_ttl: AtomicU32,
+}
+
+/// The authority's own state, with its keys findable by their hash.
+#[derive(Debug, Default)]
+pub struct SystemView {
+    /// The state of the system stream.
+    pub system: Arc<System>,
+    by_hash: HashMap<[u8; 32], Arc<Credential>>,
+}
+
+impl SystemView {
+    fn new(system: Arc<System>) -> Self {
+        let usable = system.credentials.values().filter(|known| known.revoked_at.is_none());
+        let by_hash = usable.map(|known| (known.key_hash, Arc::new(known.clone()))).collect();
+        Self { system, by_hash }
+    }
+
+    /// The key of this hash, unless it was withdrawn.
+    pub fn credential(&self, key_hash: &[u8; 32]) -> Option<Arc<Credential>> {
+        self.by_hash.get(key_hash).cloned()
+    }
+}
+
+impl Live {
+    /// Publishes the state that a start has folded. Before that moment, if there is one, sessions may have been used
+    /// without that being recorded.
+    pub fn new(state: State, uses_forgotten_before: Option<Timestamp>) -> Self {
+        let live = Self {
+            subjects: ShardedTable::new(),
+            sessions: ShardedTable::new(),
+            system: ArcSwap::from_pointee(SystemView::new(Arc::new(state.system))),
+            unsettled: ArcSwap::default(),
+            is_unsettled: AtomicBool::new(false),
+            uses: ActivityTracker::new(uses_forgotten_before),
+            contested: ContestedSessions::default(),
+            suspended: Suspended::default(),
+            position: watch::Sender::new(state.position),
+            recorded_at: AtomicU64::new(0),
+            longest_ttl: AtomicU32::new(0),
+        };
+        live.note_time(state.recorded_at);
+        for subject in state.subjects.into_values() {
+            live.publish_subject(Arc::new(subject));
+        }
+        live
+    }
+
+    /// The state as a whole, for a snapshot or a comparison. Only meaningful while nothing is published.
+    pub fn capture(&self) -> State {
+        let mut state = State {
+            position: self.position(),
+            recorded_at: self.recorded_at(),
+            system: self.system.load().system.as_ref().clone(),
+            ..State::default()
+        };
+        let unsettled = self.unsettled.load();
+        self.subjects.for_each(|subject| {
+            let mut subject = subject.as_ref().clone();
+            bulk::settle(&unsettled, &mut subject);
+            for session in &subject.sessions {
+                state.holders.insert(session.id, subject.id.clone());
+            }
+            state.subjects.insert(subject.id.clone(), subject);
+        });
+        state
+    }
+
+    /// A subject, its sessions as they were last used.
+    pub fn subject(&self, id: &SubjectId) -> Option<Arc<Subject>> {
+        self.recorded_subject(id).map(|subject| self.uses.applied_to(subject))
+    }
+
+    /// A subject as the log has it: without the uses that are not recorded.
+    pub fn recorded_subject(&self, id: &SubjectId) -> Option<Arc<Subject>> {
+        // What is unsettled is looked at first: what is settled meanwhile is so in the tables.
+        let unsettled = self.unsettled();
+        self.subjects.get(id).map(|subject| settled(&unsettled, subject))
+    }
+
+    /// Every subject, in no order.
+    pub fn subjects(&self) -> Vec<Arc<Subject>> {
+        let unsettled = self.unsettled();
+        let mut all = Vec::new();
+        self.subjects.for_each(|subject| all.push(Arc::clone(subject)));
+        let settled = all.into_iter().map(|subject| settled(&unsettled, subject));
+        settled.map(|subject| self.uses.applied_to(subject)).collect()
+    }
+
+    /// Looks at every subject as the log has it, in no order. Whoever looks holds nobody up.
+    pub fn for_each_subject(&self, mut visit: impl FnMut(&Arc<Subject>)) {
+        let unsettled = self.unsettled();
+        self.subjects.visit_parts(|subject| visit(&settled(&unsettled, Arc::clone(subject))));
+    }
+
+    /// Counts the sessions that match and are active at this moment; what it says is nothing when it was not wanted to
+    /// the end.
+    pub(crate) fn matching_while(
+        &self,
+        is_wanted: &(dyn Fn() -> bool + Sync),
+        selector: &Selector,
+        at: Timestamp,
+    ) -> Matched {
+        let unsettled = self.unsettled();
+        self.counted((&unsettled, at), selector, &LeftOut::of(vec![]), is_wanted)
+    }
+
+    /// The same, with these bulk revocations not settled everywhere, but for the subjects that are left out. The
+    /// parts of the state are shared out among as many threads as there are processors, up to four.
+    ///
+    /// Who leaves something out must be the one that publishes subjects, the sequencer: see [`LeftOut`].
+    pub(crate) fn matching_under<'a>(
+        &self,
+        unsettled: &[Bulk],
+        selector: &Selector,
+        at: Timestamp,
+        left_out: impl Iterator<Item = &'a SubjectId>,
+    ) -> Matched {
+        let left_out = LeftOut::of(left_out.filter_map(|id| self.subjects.get(id)).collect());
+        self.counted((unsettled, at), selector, &left_out, &|| true)
+    }
+
+    fn counted(
+        &self,
+        (unsettled, at): (&[Bulk], Timestamp),
+        selector: &Selector,
+        left_out: &LeftOut,
+        is_wanted: &(dyn Fn() -> bool + Sync),
+    ) -> Matched {
+        let begin = || Counter::new(selector, unsettled, at);
+        let count = |counter: &mut Counter<'_>, subjects: &[&Arc<Subject>]| {
+            if !is_wanted() {
+                return;
+            }
+            let counted = subjects.iter().filter(|subject| !left_out.contains(subject));
+            let counted: Vec<&Subject> = counted.map(|subject| &***subject).collect();
+            counter.add(&counted);
+        };
+        let Some(id) = &selector.subject_id else {
+            let counted = self.subjects.fold_parts(&begin, &count).into_iter().map(Counter::finish);
+            return counted.fold(Matched::default(), Matched::and);
+        };
+        let mut counter = begin();
+        self.subjects.get(id).iter().for_each(|subject| count(&mut counter, &[subject]));
+        counter.finish()
+    }
+
+    /// A session, as it was last used.
+    pub fn session(&self, id: SessionId) -> Option<SharedSession> {
+        self.recorded_session(id).map(|session| self.uses.applied(session))
+    }
+
+    /// A session as the log has it: without the uses that are not recorded.
+    pub fn recorded_session(&self, id: SessionId) -> Option<SharedSession> {
+        let unsettled = self.unsettled();
+        let session = self.sessions.get(&id)?;
+        if unsettled.is_empty() { Some(session) } else { self.session_under(&unsettled, &session) }
+    }
+
+    /// Whose session it is.
+    pub fn subject_of(&self, id: SessionId) -> Option<SubjectId> {
+        self.sessions.get(&id).map(|session| session.subject.clone())
+    }
+
+    /// A session with what bulk revocations say of it. Subject and session must be of the same moment, so it is
+    /// taken out of its subject.
+    fn session_under(&self, unsettled: &[Bulk], session: &SharedSession) -> Option<SharedSession> {
+        let subject = self.subjects.get(&session.subject)?;
+        let session = subject.session(session.id)?;
+        let Some(end) = bulk::end_of(unsettled, &subject, session) else { return Some(session.clone()) };
+        let mut ended = session.as_ref().clone();
+        ended.revocation = Some(Box::new(end.revocation()));
+        Some(SharedSession::new(ended))
+    }
+
+    fn unsettled(&self) -> PendingBulks {
+        PendingBulks(self.is_unsettled.load(Ordering::Acquire).then(|| self.unsettled.load_full()))
+    }
+
+    /// The suspension of a subject; it may have ended by itself.
+    pub fn suspension(&self, id: &SubjectId) -> Option<Suspension> {
+        self.suspended.of(id)
+    }
+
+    /// Those subjects whose suspensions have ended by themselves, which is not recorded yet.
+    pub(crate) fn ended_suspensions(&self, now: Timestamp) -> Vec<SubjectId> {
+        self.suspended.ended(now)
+    }
+
+    /// Uses that the log may not hold yet.
+    pub(crate) const fn uses(&self) -> &ActivityTracker {
+        &self.uses
+    }
+
+    /// The sessions that two holders contest.
+    pub(crate) const fn contested(&self) -> &ContestedSessions {
+        &self.contested
+    }
+
+    /// The authority's own state.
+    pub fn system(&self) -> arc_swap::Guard<Arc<SystemView>> {
+        self.system.load()
+    }
+
+    /// The last position that every answer reflects.
+    pub fn position(&self) -> Position {
+        *self.position.borrow()
+    }
+
+    /// Tells of every move of the position.
+    pub fn positions(&self) -> watch::Receiver<Position> {
+        self.position.subscribe()
+    }
+
+    /// When the last event was recorded.
+    pub fn recorded_at(&self) -> Timestamp {
+        Timestamp::from_millis(self.recorded_at.load(Ordering::Acquire).cast_signed())
+    }
+
+    /// The longest period of all sessions that it has seen: how long a token that was ever sealed can work.
+    pub fn longest_ttl(&self) -> Seconds {
+        Seconds(self.longest_ttl.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn publish_subject(&self, subject: Arc<Subject>) {
+        let before = self.subjects.get(&subject.id);
+        let known = before.as_ref().map_or(&[][..], |before| &before.sessions[..]);
+        for changed in changed_sessions(known, &subject.sessions) {
+            self.longest_ttl.fetch_max(changed.terms.ttl.0, Ordering::AcqRel);
+            self.sessions.put(changed.clone());
+            self.uses.forget_ended(changed);
+            self.contested.note(changed);
+        }
+        self.suspended.publish(&subject);
+        self.subjects.put(subject);
+    }
+
+    pub(crate) fn publish_system(&self, system: Arc<System>) {
+        self.system.store(Arc::new(SystemView::new(system)));
+    }
+
+    /// Publishes bulk revocations: from now on every look is shown what they say.
+    pub(crate) fn publish_bulks(&self, bulks: &[Bulk]) {
+        let mut unsettled = self.unsettled.load().as_ref().clone();
+        unsettled.extend_from_slice(bulks);
+        self.set_unsettled(unsettled);
+    }
+
+    /// The bulk revocations that are not settled everywhere, in the order of their positions.
+    pub(crate) fn unsettled_bulks(&self) -> Arc<Vec<Bulk>> {
+        self.unsettled.load_full()
+    }
+
+    /// Those up to this position are written into every session now.
+    pub(crate) fn settled_up_to(&self, position: Position) {
+        let left = self.unsettled.load().iter().filter(|bulk| bulk.position > position).cloned().collect();
+        self.set_unsettled(left);
+    }
+
+    fn set_unsettled(&self, bulks: Vec<Bulk>) {
+        let is_unsettled = !bulks.is_empty();
+        self.unsettled.store(Arc::new(bulks));
+        self.is_unsettled.store(is_unsettled, Ordering::Release);
+    }
+
+    /// Writes into a subject what these bulk revocations say of it.
+    pub(crate) fn settle(&self, id: &SubjectId, bulks: &[Bulk]) {
+        let Some(subject) = self.subjects.get(id) else { return };
+        let after = settled(bulks, Arc::clone(&subject));
+        if !Arc::ptr_eq(&subject, &after) {
+            self.publish_subject(after);
+        }
+    }
+
+    /// The subjects of one of the parts that the state is kept in; none beyond the last part.
+    pub(crate) fn part(&self, number: usize) -> Option<Vec<SubjectId>> {
+        self.subjects.part(number)
+    }
+
+    pub(crate) fn publish_position(&self, position: Position, recorded_at: Timestamp) {
+        self.note_time(recorded_at);
+        self.position.send_replace(position);
+    }
+
+    fn note_time(&self, recorded_at: Timestamp) {
+        self.recorded_at.store(recorded_at.as_millis().cast_unsigned(), Ordering::Release);
+    }
+}
+
+/// The bulk revocations that whoever looks has to mind; mostly none.
+struct PendingBulks(Option<Arc<Vec<Bulk>>>);
+
+impl Deref for PendingBulks {
+    type Target = [Bulk];
+    fn deref(&self) -> &[Bulk] {
+        self.0.as_ref().map_or(&[], |bulks| bulks.as_slice())
+    }
+}
+
+/// The subject, with what these bulk revocations say of it written into its sessions.
+pub(crate) fn settled(bulks: &[Bulk], mut subject: Arc<Subject>) -> Arc<Subject> {
+    if !bulks.is_empty() && bulk::is_unsettled(bulks, &subject) {
+        bulk::settle(bulks, Arc::make_mut(&mut subject));
+    }
+    subject
+}
+
+/// Published subjects that a walk passes over, told by where they are: so it need not look at the name of each one
+/// that there is, which would be one more wait for memory.
+///
+/// That is the very same subject as long as two things hold. What was noted is not replaced during the walk: only
+/// the sequencer publishes subjects, and it is the one that waits for this walk. And nothing else comes to be where
+/// one of them was: they are held here until the walk is over.
+struct LeftOut {
+    places: HashSet<usize>,
+    _held: Vec<Arc<Subject>>,
+}
+
+impl LeftOut {
+    fn of(subjects: Vec<Arc<Subject>>) -> Self {
+        Self { places: subjects.iter().map(place).collect(), _held: subjects }
+    }
+
+    fn contains(&self, subject: &Arc<Subject>) -> bool {
+        !self.places.is_empty() && self.places.contains(&place(subject))
+    }
+}
+
+fn place(subject: &Arc<Subject>) -> usize {
+    Arc::as_ptr(subject).addr()
+}
+
+/// The sessions of `after` that are not the very same ones in `before`. Both are ordered by id, and none is
+/// ever taken out.
+fn changed_sessions<'a>(
+    before: &'a [SharedSession],
+    after: &'a [SharedSession],
+) -> impl Iterator<Item = &'a SharedSession> {
+    let mut old = before.iter().peekable();
+    after.iter().filter(move |session| match old.next_if(|old| old.id == session.id) {
+        Some(old) => !SharedSession::ptr_eq(old, session),
+        None => true,
+    })
+}
+
+/// A thing that has its own name in it, so that a table need not keep the name a second time.
+trait SelfNamed {
+    type Id: std::hash::Hash + Eq;
+    fn id(&self) -> &Self::Id;
+}
+
+impl SelfNamed for Arc<Subject> {
+    type Id = SubjectId;
+    fn id(&self) -> &SubjectId {
+        &self.id
+    }
+}
+
+impl SelfNamed for SharedSession {
+    type Id = SessionId;
+    fn id(&self) -> &SessionId {
+        &self.id
+    }
+}
+
+/// A hash table in shards, each under a lock of its own.
+struct ShardedTable<T> {
+    hasher: DefaultHashBuilder,
+    shards: Box<[RwLock<HashTable<T>>]>,
+}
+
+impl<T: SelfNamed + Clone> ShardedTable<T> {
+    fn new() -> Self {
+        let shards = (0..SHARDS).map(|_| RwLock::new(HashTable::new())).collect();
+        Self { hasher: DefaultHashBuilder::default(), shards }
+    }
+
+    /// The shard is chosen by bits that the table inside does not use first.
+    fn shard(&self, hash: u64) -> &RwLock<HashTable<T>> {
+        &self.shards[(hash >> 32) as usize % SHARDS]
+    }
+
+    fn get(&self, id: &T::Id) -> Option<T> {
+        let hash = self.hasher.hash_one(id);
+        self.shard(hash).read().find(hash, |thing| thing.id() == id).cloned()
+    }
+
+    fn put(&self, thing: T) {
+        let hash = self.hasher.hash_one(thing.id());
+        let mut table = self.shard(hash).write();
+        match table.find_mut(hash, |known| known.id() == thing.id()) {
+            Some(known) => *known = thing,
+            None => {
+                table.insert_unique(hash, thing, |known| self.hasher.hash_one(known.id()));
+            }
+        }
+    }
+
+    /// Visits all, a shard at a time: what a shard holds is noted under its lock and looked at after.
+    fn visit_parts(&self, mut visit: impl FnMut(&T)) {
+        for shard in &self.shards {
+            let noted: Vec<T> = shard.read().iter().cloned().collect();
+            noted.iter().for_each(&mut visit);
+        }
+    }
+
+    fn for_each(&self, mut visit: impl FnMut(&T)) {
+        for shard in &self.shards {
+            shard.read().iter().for_each(&mut visit);
+        }
+    }
+
+    /// The names of what one shard holds.
+    fn part(&self, number: usize) -> Option<Vec<T::Id>>
+    where
+        T::Id: Clone,
+    {
+        let shard = self.shards.get(number)?;
+        Some(shard.read().iter().map(|thing| thing.id().clone()).collect())
+    }
+
+    /// Folds all, some at a time, in this thread and some others; one sum of each. A thread that was held up takes
+    /// fewer shards, and one that is not to be had takes none.
+    fn fold_parts<S: Send>(
+        &self,
+        begin: &(impl Fn() -> S + Sync),
+        add: &(impl Fn(&mut S, &[&T]) + Sync),
+    ) -> Vec<S>
+    where
+        T: Send + Sync,
+    {
+        let threads = available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+        let next = AtomicUsize::new(0);
+        let sum = || {
+            let mut sum = begin();
+            while let Some(shard) = self.shards.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let shard = shard.read();
+                let things: Vec<&T> = shard.iter().collect();
+                things.chunks(AT_A_TIME).for_each(|things| add(&mut sum, things));
+            }
+            sum
+        };
+        thread::scope(|scope| {
+            let spawn = |_| thread::Builder::new().spawn_scoped(scope, sum).ok();
+            let others: Vec<_> = (1..threads).filter_map(spawn).collect();
+            let own = sum();
+            let others = others.into_iter().map(|thread| thread.join().expect("counting does not fail"));
+            others.chain([own]).collect()
+        })
+    }
+}

@@ -1,0 +1,245 @@
+//! `/v1/audit`: what an auditor needs in order to trust nobody here.
+
+pub(super) mod export;
+
+use std::{fmt::Write, sync::Arc};
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::gate::StillWanted;
+use tenure_audit::{
+    SignedHead,
+    live_check::{Difference, Findings},
+    merkle_index::Unproved,
+    proof::NodeHash,
+};
+use tenure_core::{EpochPosition, Position, SubjectId};
+use tenure_log::waiting_for_disk;
+
+use super::{
+    Api,
+    reply::{
+        Reply,
+        problem::{Code, Problem},
+    },
+    request::{as_of::AsOfQuery, call::Call, fields::Fields},
+};
+
+/// A signed head.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct HeadView {
+    /// How many events it covers: the position of the last.
+    size: u64,
+    /// The RFC 6962 root over their record hashes, hex.
+    root_hash: String,
+    /// The head as a C2SP tlog-checkpoint, to be kept as it is.
+    signed_head: String,
+    /// What judges it: the *vkey* of C2SP signed-note. Take it from here once, and compare ever after.
+    verifier_key: String,
+    /// The epoch of the history: 1, and more after a restore that may have lost events. Each has a key of its own.
+    epoch: u32,
+}
+
+/// The proof that an event is under a head.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ProofView {
+    /// The event's position; its leaf has the index before it.
+    position: u64,
+    /// How many events the tree has.
+    size: u64,
+    /// SHA-256 of a zero byte and the event's record hash, hex.
+    leaf_hash: String,
+    /// The root of the tree, hex.
+    root_hash: String,
+    /// The inclusion proof of RFC 6962, section 2.1.1, from the leaf up, hex.
+    hashes: Vec<String>,
+}
+
+/// The proof that one head continues another.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ConsistencyView {
+    /// How many events the earlier tree has.
+    from: u64,
+    /// How many events the later tree has.
+    to: u64,
+    /// The root of the earlier, hex.
+    from_root: String,
+    /// The root of the later, hex.
+    to_root: String,
+    /// The consistency proof of RFC 6962, section 2.1.2, hex.
+    hashes: Vec<String>,
+}
+
+/// What a comparison of the live state with the log found.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CheckView {
+    /// The last position that was replayed.
+    position: u64,
+    /// How many subjects were compared.
+    subjects: u64,
+    /// How many sessions.
+    sessions: u64,
+    /// Whether memory and log say the same.
+    agrees: bool,
+    /// What they say differently.
+    differences: Vec<DifferenceView>,
+}
+
+/// Something that memory and log say differently.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DifferenceView {
+    /// The subject; null for the authority's own state.
+    subject_id: Option<SubjectId>,
+    /// The position up to which the log was replayed.
+    position: u64,
+    /// BLAKE3 of the state's canonical bytes as the log gives them, hex; null if it knows no such subject.
+    replayed: Option<String>,
+    /// The same of the live state.
+    live: Option<String>,
+}
+
+impl From<Difference> for DifferenceView {
+    fn from(Difference { subject, position, replayed, live }: Difference) -> Self {
+        Self { subject_id: subject, position: position.0, replayed, live }
+    }
+}
+
+/// Compare the live state with the log, replayed now from position 1.
+#[utoipa::path(get, path = "/v1/audit/check", tag = "audit", operation_id = "checkLiveState",
+    responses((status = 200, description = "What was found. It takes as long as reading the log takes.",
+        body = CheckView)))]
+pub(super) async fn check(call: Call) -> Result<Reply, Problem> {
+    call.no_query()?;
+    let evidence = Arc::clone(&call.api.evidence);
+    let look = move |wanted: &StillWanted<'_>| evidence.check.now_while(&|| wanted.is_wanted());
+    let found = call.api.costly.whole(&call.caller, look).await?;
+    let busy = || Problem::from(Code::Overloaded).saying("another check is running");
+    let Findings { position, subjects, sessions, differences } =
+        found.ok_or_else(busy)?.map_err(|error| {
+            tracing::error!(%error, "the live state could not be checked");
+            Problem::unavailable(&error.to_string())
+        })?;
+    Ok(Reply::ok(&CheckView {
+        position: position.0,
+        subjects,
+        sessions,
+        agrees: differences.is_empty(),
+        differences: differences.into_iter().map(DifferenceView::from).collect(),
+    }))
+}
+
+/// The signed head of all that is recorded.
+#[utoipa::path(get, path = "/v1/audit/head", tag = "audit", operation_id = "getHead",
+    params(("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position.")),
+    responses((status = 200, description = "The newest head; signed now, if something was recorded since the last.",
+        body = HeadView)))]
+pub(super) async fn head(call: Call) -> Result<Reply, Problem> {
+    let mut query = call.query()?;
+    let waiting = AsOfQuery::of_present(&mut query);
+    query.finish()?;
+    let head = newest(&call.api, waiting).await?;
+    Ok(Reply::ok(&HeadView {
+        size: head.size,
+        root_hash: head.root.to_string(),
+        signed_head: head.note().to_owned(),
+        verifier_key: call.api.evidence.keeper.heads().verifier().to_string(),
+        epoch: call.api.authority.live().system().system.epochs.current(),
+    }))
+}
+
+/// The proof that an event is under a head.
+#[utoipa::path(get, path = "/v1/audit/proof", tag = "audit", operation_id = "proveInclusion",
+    params(("position" = u64, Query, description = "The event."),
+        ("size" = Option<u64>, Query, description = "The size of the head; by default the newest one's."),
+        ("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position.")),
+    responses((status = 200, description = "An RFC 6962 inclusion proof.", body = ProofView)))]
+pub(super) async fn proof(call: Call) -> Result<Reply, Problem> {
+    let mut query = call.query()?;
+    let position = required(&mut query, "position", 1);
+    let size = query.whole("size", 1..=u64::MAX);
+    let waiting = AsOfQuery::of_present(&mut query);
+    query.finish()?;
+    let newest = newest(&call.api, waiting).await?.size;
+    let size = within("size", size.unwrap_or(newest), newest, "the size of the newest head")?;
+    let position = within("position", position, size, "the size of the tree")?;
+    let (heads, log) = (call.api.evidence.keeper.heads(), call.api.authority.log());
+    let (leaf, hashes, root) = waiting_for_disk(|| {
+        let (leaf, hashes) = heads.nodes().inclusion(log, Position(position), size)?;
+        Ok::<_, Unproved>((leaf, hashes, heads.nodes().root(log, size)?))
+    })?;
+    let (leaf_hash, root_hash) = (hex(&leaf), root.to_string());
+    Ok(Reply::ok(&ProofView { position, size, leaf_hash, root_hash, hashes: all_hex(&hashes) }))
+}
+
+/// The proof that one head continues another.
+#[utoipa::path(get, path = "/v1/audit/consistency", tag = "audit", operation_id = "proveConsistency",
+    params(("from" = u64, Query, description = "The size of the earlier head."),
+        ("to" = Option<u64>, Query, description = "The size of the later head; by default the newest one's."),
+        ("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position.")),
+    responses((status = 200, description = "An RFC 6962 consistency proof.", body = ConsistencyView)))]
+pub(super) async fn consistency(call: Call) -> Result<Reply, Problem> {
+    let mut query = call.query()?;
+    let from = required(&mut query, "from", 0);
+    let to = query.whole("to", 0..=u64::MAX);
+    let waiting = AsOfQuery::of_present(&mut query);
+    query.finish()?;
+    let newest = newest(&call.api, waiting).await?.size;
+    let to = within("to", to.unwrap_or(newest), newest, "the size of the newest head")?;
+    let from = within("from", from, to, "the size of the later tree")?;
+    let (heads, log) = (call.api.evidence.keeper.heads(), call.api.authority.log());
+    let (hashes, from_root, to_root) = waiting_for_disk(|| {
+        let nodes = heads.nodes();
+        Ok::<_, Unproved>((nodes.consistency(log, from, to)?, nodes.root(log, from)?, nodes.root(log, to)?))
+    })?;
+    let (from_root, to_root) = (from_root.to_string(), to_root.to_string());
+    Ok(Reply::ok(&ConsistencyView { from, to, from_root, to_root, hashes: all_hex(&hashes) }))
+}
+
+/// The newest head. One that cannot be kept is not shown: then the last that was.
+async fn newest(api: &Api, waiting: AsOfQuery) -> Result<SignedHead, Problem> {
+    waiting.resolve(api).await?;
+    let heads = api.evidence.keeper.heads();
+    Ok(waiting_for_disk(|| heads.sign()).unwrap_or_else(|_| heads.last()))
+}
+
+fn required(query: &mut Fields, name: &str, least: u64) -> u64 {
+    if !query.has(name) {
+        query.fault(name, "must be given");
+    }
+    query.whole(name, least..=u64::MAX).unwrap_or(least)
+}
+
+fn within(name: &str, asked: u64, most: u64, what: &str) -> Result<u64, Problem> {
+    if asked <= most {
+        Ok(asked)
+    } else {
+        Err(Problem::invalid(name, format!("must be at most {most}, {what}")))
+    }
+}
+
+fn all_hex(hashes: &[NodeHash]) -> Vec<String> {
+    hashes.iter().map(hex).collect()
+}
+
+fn hex(hash: &NodeHash) -> String {
+    hash.iter().fold(String::with_capacity(64), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string succeeds");
+        text
+    })
+}
+
+impl From<Unproved> for Problem {
+    fn from(error: Unproved) -> Self {
+        match error {
+            Unproved::Log(error) => error.into(),
+            // What was asked was compared with the head before.
+            Unproved::Beyond(error) => Self::from(Code::InvalidRequest).saying(error.to_string()),
+        }
+    }
+}

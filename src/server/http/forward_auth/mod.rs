@@ -1,0 +1,314 @@
+//! `/v1/forward-auth`: a reverse proxy asks, before each request that it passes on, whose request it is.
+//!
+//! The proxy proves itself by a key in `X-Tenure-Key` or by its address; `Authorization` and `Cookie` are the end
+//! user's. The answer is for the proxy to pass on: whose session it is in headers, or 401 with a body that is always
+//! one of four. This is the only route that reads a cookie, and the only one that refreshes a sliding session.
+
+pub(super) mod presented;
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header},
+    response::Response,
+};
+
+use utoipa::openapi::path::Operation;
+
+use crate::authority::{AuthenticatedSession, Context, Failure, Granted, InactiveToken};
+use tenure_core::{
+    Timestamp,
+    event::Role,
+    session::{Session, TokenFault},
+};
+
+use self::presented::Presented;
+use super::{
+    Api, Peer,
+    reply::{
+        challenge, position_header,
+        problem::{Code, Problem},
+        problem_response,
+    },
+    request::{
+        access::Caller,
+        call::{keep_uses, wrong_credential},
+        refusal_log::Refused,
+        request_id::RequestId,
+        shares,
+    },
+};
+
+/// Where it is; every path below is the same.
+pub(super) const PATH: &str = "/v1/forward-auth";
+/// The key of a proxy.
+const KEY: &str = "x-tenure-key";
+/// Who may ask.
+pub(super) const ROLES: &[Role] = &[Role::Admin, Role::Verifier];
+
+/// Judge the token of an end user, for a reverse proxy.
+///
+/// Any method, and any path below. The proxy proves itself by `X-Tenure-Key`, with the key of a verifier or admin, or
+/// by an address in `forward_auth.trusted`. The token is the bearer of `Authorization` that begins `tnr_sess_`, or
+/// else the cookie that `forward_auth.cookie_name` names; of several such cookies the one that is good. A sliding
+/// session is refreshed when half of its idle time, or of its ttl if that is shorter, has passed since the last
+/// refresh; the reply then sets the cookie, with a token that the current key seals.
+#[utoipa::path(get, path = "/v1/forward-auth", tag = "forward-auth", operation_id = "forwardAuth",
+    params(("X-Tenure-Key" = Option<String>, Header, description = "The proxy's API key."),
+        ("__Host-tenure_session" = Option<String>, Cookie,
+            description = "The end user's token; the name is `forward_auth.cookie_name`.")),
+    responses((status = 200, description = "The token is good; the body is empty.", headers(
+            ("X-Tenure-Subject" = String, description = "Who holds the session."),
+            ("X-Tenure-Session" = String, description = "The session."),
+            ("X-Tenure-Scopes" = String, description = "What it may be used for, with blanks between; may be empty."),
+            ("Set-Cookie" = Option<String>, description = "The cookie, when the session was refreshed."))),
+        (status = 401, description = "It is not. Cookies are cleared if all that were sent are of ended sessions.")))]
+#[expect(dead_code, reason = "it documents what `serve` does for every method")]
+fn documented() {}
+
+/// Its part of the OpenAPI document.
+pub(super) fn operation() -> Operation {
+    <__path_documented as utoipa::Path>::operation()
+}
+
+/// The answer to a proxy.
+enum Verdict {
+    /// The token is good; with the cookie to set, if the session was refreshed.
+    Yes(AuthenticatedSession, Option<Refreshed>),
+    No {
+        why: InactiveToken,
+        /// Whether the cookies that were sent are of no use any more.
+        clears: bool,
+    },
+}
+
+impl Verdict {
+    const INVALID: Self = Self::No { why: InactiveToken::Invalid, clears: false };
+}
+
+/// What a refresh gave, and when.
+struct Refreshed {
+    granted: Granted,
+    at: Timestamp,
+    sets_cookie: bool,
+}
+
+/// Serves a request with any method, on the path or below it. The body and the query are nobody's business.
+pub(super) async fn serve(api: Arc<Api>, request: Request<Body>) -> Response {
+    let request_id = RequestId::of(&api, request.headers());
+    let headers = request.headers();
+    let peer = request.extensions().get::<Peer>();
+    let address = peer.map(|peer| peer.address);
+    let proxy = match proxy(&api, headers, address) {
+        Ok(proxy) => proxy,
+        Err(problem) => return refused(&api, problem, address, &request_id),
+    };
+    shares::prove(&api, peer, &proxy);
+    let _in_flight = match shares::begin_check(&api, &proxy, address) {
+        Ok(in_flight) => in_flight,
+        Err(problem) => return refused(&api, problem, address, &request_id),
+    };
+    let correlation_id = Some(request_id.recorded.to_string());
+    let asking = Context { actor: proxy.actor(), correlation_id, idempotency: None };
+    let presented = Presented::of(headers, &api.settings.forward_auth_cookie);
+    let is_anything = presented != Presented::Nothing;
+    let mut response = match judge(&api, presented, asking).await {
+        Verdict::Yes(holder, refreshed) => {
+            api.metrics.granted();
+            yes(&api, &holder.session, refreshed)
+        }
+        Verdict::No { why, clears } => {
+            api.metrics.refused(super::reply::problem::code_of(why).name());
+            no(&api, why, is_anything, clears)
+        }
+    };
+    request_id.stamp(&api).complete(&mut response);
+    response
+}
+
+fn refused(api: &Api, problem: Problem, address: Option<IpAddr>, request_id: &RequestId) -> Response {
+    let code = problem.code.name();
+    api.metrics.refused(code);
+    api.refusals.note(Refused { address, code, route: PATH, credential: problem.credential });
+    problem_response(&problem.timed(api.authority.now()), request_id.stamp(api))
+}
+
+/// Who asks. The address is that of the connection: what a header says of addresses, an end user may have said.
+fn proxy(api: &Api, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Caller, Problem> {
+    if let Some(key) = headers.get(KEY) {
+        let known = key.to_str().ok().and_then(|key| api.authority.credential(key.trim()));
+        match known {
+            Some(known) if ROLES.contains(&known.role) => return Ok(Caller::Key(known)),
+            None if !is_trusted(api, peer) => {
+                let problem = wrong_credential(api, peer);
+                return Err(if problem.code == Code::RateLimited { problem } else { unproven() });
+            }
+            Some(_) | None => {}
+        }
+    }
+    if is_trusted(api, peer) { Ok(Caller::Anyone) } else { Err(unproven()) }
+}
+
+fn is_trusted(api: &Api, peer: Option<IpAddr>) -> bool {
+    peer.is_some_and(|peer| api.settings.forward_auth_trusted.contains(peer))
+}
+
+fn unproven() -> Problem {
+    Problem::from(Code::Forbidden)
+        .saying("a proxy must send X-Tenure-Key with a verifier's key, or be in forward_auth.trusted")
+}
+
+async fn judge(api: &Api, presented: Presented<'_>, asking: Context) -> Verdict {
+    match presented {
+        Presented::Bearer { token, may_set_cookie } => match judged(api, token) {
+            Ok(holder) => used(api, holder, asking, may_set_cookie).await,
+            Err(why) => Verdict::No { why, clears: false },
+        },
+        Presented::Cookies(cookies) => judge_cookies(api, &cookies, asking).await,
+        Presented::TooMany | Presented::Nothing => Verdict::INVALID,
+    }
+}
+
+/// Of several cookies the one that is good counts, wherever it stands. Good ones of two sessions are none: one of them
+/// was planted, and nothing says which.
+async fn judge_cookies(api: &Api, cookies: &[&str], asking: Context) -> Verdict {
+    let mut good: Option<AuthenticatedSession> = None;
+    let (mut last, mut are_over) = (InactiveToken::Invalid, true);
+    for cookie in cookies {
+        match judged(api, cookie) {
+            Ok(holder) if good.as_ref().is_some_and(|first| first.session.id != holder.session.id) => {
+                return Verdict::INVALID;
+            }
+            Ok(holder) => good = Some(holder),
+            Err(why) => (last, are_over) = (why, are_over && is_over(why)),
+        }
+    }
+    let verdict = match good {
+        Some(holder) => used(api, holder, asking, true).await,
+        None => Verdict::No { why: last, clears: true },
+    };
+    match verdict {
+        Verdict::No { why, .. } => Verdict::No { why, clears: are_over && is_over(why) },
+        yes @ Verdict::Yes(..) => yes,
+    }
+}
+
+/// Whether nothing can bring the session back. A cookie that clears hits what the browser has when it arrives, which
+/// after a renewal is a newer token.
+const fn is_over(why: InactiveToken) -> bool {
+    match why {
+        InactiveToken::Fault(TokenFault::Revoked(_) | TokenFault::Expired | TokenFault::Idle, _) => true,
+        InactiveToken::Invalid
+        | InactiveToken::Fault(TokenFault::Suspended { .. } | TokenFault::Superseded, _) => false,
+    }
+}
+
+fn judged(api: &Api, token: &str) -> Result<AuthenticatedSession, InactiveToken> {
+    let holder = api.authority.holder(token).ok_or(InactiveToken::Invalid)?;
+    holder.judge(api.authority.now())?;
+    Ok(holder)
+}
+
+/// Notes the use of a good token, and refreshes its session if that is due.
+async fn used(api: &Api, mut holder: AuthenticatedSession, asking: Context, sets_cookie: bool) -> Verdict {
+    holder.session = api.authority.used(&holder.session);
+    match refreshed(api, &holder, asking).await {
+        Ok(Some((granted, at))) => Verdict::Yes(holder, Some(Refreshed { granted, at, sets_cookie })),
+        Ok(None) => {
+            keep_uses(api, &[holder.session.id]).await;
+            Verdict::Yes(holder, None)
+        }
+        Err(why) => Verdict::No { why, clears: false },
+    }
+}
+
+/// Refreshes the session if that is due. One that was ended meanwhile is not good; one that cannot be refreshed at
+/// present is, and the next request tries again.
+async fn refreshed(
+    api: &Api,
+    holder: &AuthenticatedSession,
+    asking: Context,
+) -> Result<Option<(Granted, Timestamp)>, InactiveToken> {
+    let authority = &api.authority;
+    let is_enabled = authority.live().system().system.policy_in_force().sliding_enabled;
+    let is_due = holder.session.refresh_at().is_some_and(|due| authority.now() >= due);
+    if !is_enabled || !is_due {
+        return Ok(None);
+    }
+    match authority.refresh(asking, holder).await {
+        Ok(refreshed) => Ok(refreshed.map(|granted| (granted, authority.now()))),
+        Err(Failure::Refused { .. }) => {
+            let now = authority.holder_again(holder);
+            now.judge(authority.now()).map(|()| None)
+        }
+        Err(
+            Failure::Overloaded
+            | Failure::TooManyKeys { .. }
+            | Failure::StorageUnavailable { .. }
+            | Failure::OutcomeUnknown,
+        ) => Ok(None),
+    }
+}
+
+fn yes(api: &Api, session: &Session, refreshed: Option<Refreshed>) -> Response {
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    let told = [
+        ("x-tenure-subject", session.subject.to_string()),
+        ("x-tenure-session", session.id.to_string()),
+        ("x-tenure-scopes", session.scopes().join(" ")),
+    ];
+    for (name, value) in told {
+        let value = HeaderValue::try_from(value).expect("ids and scopes are made of visible characters");
+        headers.insert(HeaderName::from_static(name), value);
+    }
+    if let Some(Refreshed { granted, at, sets_cookie }) = refreshed {
+        if sets_cookie {
+            let left = granted.session.expires_at.seconds_since(at);
+            headers.insert(header::SET_COOKIE, set_cookie(api, granted.token.expose(), left));
+        }
+        if let Some(position) = granted.position {
+            let epochs = &api.authority.live().system().system.epochs;
+            headers.insert(HeaderName::from_static("x-tenure-position"), position_header(epochs, position));
+        }
+    }
+    response
+}
+
+fn no(api: &Api, why: InactiveToken, was_anything_sent: bool, clears: bool) -> Response {
+    let body = match why {
+        InactiveToken::Fault(TokenFault::Expired | TokenFault::Idle, _) => {
+            r#"{"ok":false,"error":"session_expired","code":"SESSION_EXPIRED"}"#
+        }
+        InactiveToken::Fault(TokenFault::Revoked(_), _) => {
+            r#"{"ok":false,"error":"session_revoked","code":"SESSION_REVOKED"}"#
+        }
+        InactiveToken::Fault(TokenFault::Suspended { .. }, _) => {
+            r#"{"ok":false,"error":"subject_suspended","code":"SUBJECT_SUSPENDED"}"#
+        }
+        InactiveToken::Invalid | InactiveToken::Fault(TokenFault::Superseded, _) => {
+            r#"{"ok":false,"error":"invalid_token","code":"INVALID_TOKEN"}"#
+        }
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::WWW_AUTHENTICATE, challenge(was_anything_sent));
+    if clears {
+        headers.insert(header::SET_COOKIE, set_cookie(api, "", 0));
+    }
+    response
+}
+
+fn set_cookie(api: &Api, token: &str, seconds: u64) -> HeaderValue {
+    let name = &api.settings.forward_auth_cookie;
+    secret(&format!("{name}={token}; Path=/; Max-Age={seconds}; HttpOnly; Secure; SameSite=Lax"))
+}
+
+fn secret(text: &str) -> HeaderValue {
+    let mut value = HeaderValue::from_str(text).expect("tokens are made of visible characters");
+    value.set_sensitive(true);
+    value
+}

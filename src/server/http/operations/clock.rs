@@ -1,0 +1,84 @@
+//! `/v1/clock`: the clock of a server that was started with `--test-clock`.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use tenure_core::Timestamp;
+use tenure_log::waiting_for_disk;
+use tenure_protocol::clock::{Clock, TestClock};
+
+use crate::http::{
+    reply::{
+        Reply,
+        problem::{Code, Problem},
+    },
+    request::call::Call,
+};
+
+/// Where to move the clock: exactly one of the two.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "it documents the fields that `set` reads")]
+pub(crate) struct ClockBody {
+    /// By so many seconds.
+    advance: Option<u64>,
+    /// To this time.
+    to: Option<Timestamp>,
+}
+
+/// What time it is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ClockView {
+    now: Timestamp,
+}
+
+fn test_clock(call: &Call) -> Result<&Arc<TestClock>, Problem> {
+    let clock = call.api.test_clock.as_ref();
+    clock.ok_or_else(|| Problem::from(Code::NotFound).saying("the server runs without --test-clock"))
+}
+
+/// What time it is. Only with `--test-clock`.
+#[utoipa::path(get, path = "/v1/clock", tag = "operation", operation_id = "getClock",
+    responses((status = 200, description = "The time.", body = ClockView)))]
+#[expect(clippy::unused_async, reason = "every handler has the same type")]
+pub(crate) async fn show(call: Call) -> Result<Reply, Problem> {
+    call.no_query()?;
+    Ok(Reply::ok(&ClockView { now: test_clock(&call)?.now() }))
+}
+
+/// Move the clock forward, and do what became due by that before answering. Only with `--test-clock`.
+#[utoipa::path(put, path = "/v1/clock", tag = "operation", operation_id = "setClock",
+    request_body = ClockBody,
+    responses((status = 200, description = "The time from now on.", body = ClockView)))]
+pub(crate) async fn set(call: Call) -> Result<Reply, Problem> {
+    let mut fields = call.fields()?;
+    if fields.has("advance") == fields.has("to") {
+        fields.fault("advance", "exactly one of advance and to must be given");
+    }
+    let advance = fields.whole("advance", 0..=u64::MAX);
+    let to = fields.moment("to");
+    fields.finish()?;
+    let clock = test_clock(&call)?;
+    let now = match (advance, to) {
+        (Some(seconds), _) => clock.advance(seconds),
+        (None, Some(to)) => clock.set(to),
+        (None, None) => return Err(Code::InvalidRequest.into()),
+    };
+    let field = if advance.is_some() { "advance" } else { "to" };
+    let now = now.map_err(|error| Problem::invalid(field, error.to_string()))?;
+    do_due(&call).await;
+    Ok(Reply::ok(&ClockView { now }))
+}
+
+/// The clock has moved, whatever becomes of this: a job that fails counts and tells that itself.
+async fn do_due(call: &Call) {
+    drop(call.api.authority.sweep().await);
+    waiting_for_disk(|| {
+        call.api.authority.remove_retired_keys();
+        call.api.authority.save_key_uses();
+    });
+    call.api.webhooks.run_due().await;
+    // Last: the head covers what the others have recorded.
+    waiting_for_disk(|| call.api.evidence.keeper.run_due());
+}

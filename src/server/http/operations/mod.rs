@@ -1,0 +1,105 @@
+//! What operators and their machines ask: alive, ready, how it goes, what can be asked.
+
+pub(super) mod backup;
+pub(super) mod clock;
+pub(super) mod metrics;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    Api, openapi,
+    reply::{Reply, problem::Problem},
+    request::call::Call,
+};
+
+/// A good state.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct StateView {
+    /// `ok`.
+    status: &'static str,
+}
+
+/// Whether it can serve and write, and what must be looked into all the same.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ReadyView {
+    /// `ready`.
+    status: &'static str,
+    /// Alarms that do not keep it from serving: above all that memory and log differ. Empty while all is well.
+    alarms: Vec<String>,
+}
+
+/// Whether the process is alive.
+#[utoipa::path(get, path = "/healthz", tag = "operation", operation_id = "healthz",
+    responses((status = 200, description = "It is.", body = StateView)))]
+#[expect(clippy::unused_async, reason = "every handler has the same type")]
+pub(super) async fn healthz(call: Call) -> Result<Reply, Problem> {
+    call.no_query()?;
+    Ok(Reply::ok(&StateView { status: "ok" }))
+}
+
+/// Whether it can serve and write; 503 with the reason otherwise.
+#[utoipa::path(get, path = "/readyz", tag = "operation", operation_id = "readyz",
+    responses((status = 200, description = "It can.", body = ReadyView)))]
+#[expect(clippy::unused_async, reason = "every handler has the same type")]
+pub(super) async fn readyz(call: Call) -> Result<Reply, Problem> {
+    call.no_query()?;
+    match unready(&call.api) {
+        None => {
+            let alarms = alarms(&call.api);
+            Ok(Reply::ok(&ReadyView { status: "ready", alarms }))
+        }
+        Some(why) => Err(Problem::unavailable(&why)),
+    }
+}
+
+/// What people must look into, though it serves: for `/readyz`, and counted for the metrics.
+fn alarms(api: &Api) -> Vec<String> {
+    let of_evidence = api.evidence.alarms().into_iter().map(str::to_owned);
+    of_evidence.chain(api.authority.alarms()).chain(api.webhooks.alarms()).collect()
+}
+
+fn unready(api: &Api) -> Option<String> {
+    let authority = &api.authority;
+    let stopped = authority.health().stopped().or_else(|| authority.log().stopped());
+    stopped.or_else(|| authority.clock_fault()).or_else(|| authority.room().fault())
+}
+
+/// What a sweep did.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SweptView {
+    /// So many sessions had ended by themselves, and that is recorded now.
+    expired: u64,
+}
+
+/// Record at once which sessions have ended by themselves. It is done every second or so anyway.
+#[utoipa::path(post, path = "/v1/sweep", tag = "operation", operation_id = "sweep",
+    responses((status = 200, description = "It is done.", body = SweptView)))]
+pub(super) async fn sweep(call: Call) -> Result<Reply, Problem> {
+    call.no_query()?;
+    call.idempotency_key()?;
+    let swept = call.api.authority.sweep().await?;
+    Ok(Reply::ok(&SweptView { expired: swept.recorded }).at(swept.position))
+}
+
+/// Counters and gauges in the `OpenMetrics` text format.
+#[utoipa::path(get, path = "/metrics", tag = "operation", operation_id = "metrics",
+    responses((status = 200, description = "The metrics.", body = String,
+        content_type = "application/openmetrics-text")))]
+#[expect(clippy::unused_async, reason = "every handler has the same type")]
+pub(super) async fn metrics(call: Call) -> Result<Reply, Problem> {
+    call.no_query()?;
+    let text = call.api.metrics.text(&call.api, unready(&call.api).is_none(), alarms(&call.api).len());
+    Ok(Reply::text("application/openmetrics-text; version=1.0.0; charset=utf-8", text))
+}
+
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", tag = "operation", operation_id = "openapi",
+    responses((status = 200, description = "The OpenAPI 3.1 document.", body = Object)))]
+#[expect(clippy::unused_async, reason = "every handler has the same type")]
+pub(super) async fn openapi(call: Call) -> Result<Reply, Problem> {
+    call.no_query()?;
+    let system = call.api.authority.live().system();
+    let document = openapi::under(system.system.policy_in_force());
+    Ok(Reply::text("application/json", document.to_string()).for_one_minute())
+}

@@ -1,0 +1,205 @@
+//! `GET /v1/events`: the facts, as they were recorded.
+
+use std::{borrow::Cow, sync::Arc};
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::{Map, Value, value::RawValue};
+use utoipa::ToSchema;
+
+use crate::notify::News;
+use tenure_core::{
+    Actor, EpochPosition, Event, EventId, EventKind, KindSet, OwnerId, Position, SessionId, Stream,
+    SubjectId, Timestamp, record::ActorKind,
+};
+use tenure_log::StoredCommit;
+use tenure_protocol::wire::Page;
+
+use super::{EventReader, Record, bulk_event::confine, kinds, stream};
+use crate::http::{
+    Api,
+    reply::{Reply, problem::Problem},
+    request::{
+        call::Call,
+        fields::{Fields, kept_object},
+    },
+    sessions::view::TextOpener,
+};
+
+/// One fact.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RecordedEvent {
+    position: Position,
+    event_id: EventId,
+    recorded_at: Timestamp,
+    kind: &'static str,
+    version: u8,
+    subject_id: Option<SubjectId>,
+    session_id: Option<SessionId>,
+    #[schema(value_type = ActorView)]
+    actor: Actor,
+    correlation_id: Option<String>,
+    /// What happened; its members are those of the kind, see the event catalogue.
+    #[schema(value_type = Object)]
+    data: Data,
+    /// BLAKE3 of the stored bytes, hex.
+    record_hash: String,
+}
+
+/// The members of an event. Metadata is shown with the digits and the order that it was given with, which no tree of
+/// values keeps.
+#[derive(Debug)]
+struct Data {
+    members: Map<String, Value>,
+    metadata: Option<Box<RawValue>>,
+}
+
+impl Serialize for Data {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in &self.members {
+            map.serialize_entry(name, value)?;
+        }
+        if let Some(metadata) = &self.metadata {
+            map.serialize_entry("metadata", metadata)?;
+        }
+        map.end()
+    }
+}
+
+/// Who caused it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it documents what an actor is written as")]
+pub(crate) struct ActorView {
+    kind: ActorKind,
+    /// The id of its credential or session; null for the authority itself.
+    id: Option<String>,
+}
+
+/// The record as events of some kinds.
+pub(crate) struct Events(KindSet);
+
+impl Events {
+    fn of(query: &mut Fields) -> Self {
+        let kinds = kinds(query, &EventKind::ALL, EventKind::name);
+        Self(kinds.map_or(KindSet::ALL, KindSet::from_iter))
+    }
+}
+
+impl Record for Events {
+    type Place = Position;
+
+    fn after(position: Position) -> Position {
+        position
+    }
+
+    fn position(place: Position) -> Position {
+        place
+    }
+
+    fn done(place: Position) -> Position {
+        place
+    }
+
+    fn kinds(&self) -> KindSet {
+        self.0
+    }
+
+    fn sought(&self, viewer: &EventReader, news: &News) -> Vec<(Position, Arc<str>)> {
+        let stored = news.stored();
+        let has_any = stored.commit.events.iter().any(|event| self.0.has(event.kind()));
+        if !has_any || !viewer.may_see(stored) {
+            return vec![];
+        }
+        let written = match viewer.caller.owner() {
+            Some(owner) if stored.commit.stream == Stream::System => {
+                Cow::Owned(written(&viewer.api, stored, Some(owner)))
+            }
+            Some(_) | None => {
+                news.written_events(&*viewer.api.authority, || written(&viewer.api, stored, None))
+            }
+        };
+        let events = stored.positions().zip(&stored.commit.events).zip(written.iter());
+        events
+            .filter(|((position, event), _)| {
+                let is_for_caller = stored.commit.stream != Stream::System || viewer.is_of_its_concern(event);
+                self.0.has(event.kind()) && is_for_caller && viewer.is_about_sought(stored, event, *position)
+            })
+            .map(|((position, _), line)| (position, Arc::clone(line)))
+            .collect()
+    }
+}
+
+/// The recorded events, oldest first; an owner's own. With `Accept: text/event-stream` they go on as they happen.
+#[utoipa::path(get, path = "/v1/events", tag = "events", operation_id = "listEvents",
+    params(("after" = Option<String>, Query, description = "Only events after this position; of a stream also `latest`: only those to come."),
+        ("since" = Option<Timestamp>, Query, description = "Instead of `after`: only what was recorded at this time or later."),
+        ("kinds" = Option<String>, Query, description = "Only these kinds, separated by commas."),
+        ("subjectId" = Option<SubjectId>, Query, description = "Only those of this subject."),
+        ("sessionId" = Option<String>, Query, description = "Only those about this session; none of what is no UUID."),
+        ("limit" = Option<u32>, Query, description = "1 to 200, by default 50. Not of a stream."),
+        ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before. Not of a stream."),
+        ("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position."),
+        ("Last-Event-ID" = Option<String>, Header, description = "Of a stream: the `id` of the last event that was heard; it goes before `after`.")),
+    responses((status = 200, description = "One page, or the stream: each event has its position as `id` and the same JSON as `data`.",
+        content((Page<RecordedEvent> = "application/json"), (String = "text/event-stream")))))]
+pub(crate) async fn list(call: Call) -> Result<Reply, Problem> {
+    let mut query = call.query()?;
+    let events = Events::of(&mut query);
+    stream::answer(call, query, events).await
+}
+
+/// The events of a commit, each as JSON; those of the authority itself as this owner reads them.
+fn written(api: &Api, stored: &StoredCommit, owner: Option<&OwnerId>) -> Vec<Arc<str>> {
+    let events = stored.positions().enumerate();
+    let events = events.map(|(index, position)| {
+        let mut event = recorded_event(api, stored, index, position);
+        if let Some(owner) = owner {
+            confine(&mut event.data.members, owner);
+        }
+        event
+    });
+    events
+        .map(|event| serde_json::to_string(&event).expect("our own documents are always JSON").into())
+        .collect()
+}
+
+fn recorded_event(api: &Api, stored: &StoredCommit, index: usize, position: Position) -> RecordedEvent {
+    let commit = &stored.commit;
+    let event = &commit.events[index];
+    let subject_id = match &commit.stream {
+        Stream::System => None,
+        Stream::Subject(id) => Some(id.clone()),
+    };
+    let texts = TextOpener::of_stream(&api.authority, event.sealed_in(&commit.stream).clone());
+    RecordedEvent {
+        position,
+        event_id: commit.id.event(u16::try_from(index).expect("a commit has fewer than 65 536 events")),
+        recorded_at: commit.recorded_at,
+        kind: event.kind().name(),
+        version: event.kind().version(),
+        subject_id,
+        session_id: event.session_id(),
+        actor: commit.actor.clone(),
+        correlation_id: commit.correlation_id.clone(),
+        data: data(event, &texts),
+        record_hash: stored.record_hashes[index].to_string(),
+    }
+}
+
+/// The members of an event, its texts opened; null where a text was erased.
+fn data(event: &Event, texts: &TextOpener<'_>) -> Data {
+    let Ok(Value::Object(mut members)) = serde_json::to_value(event) else {
+        unreachable!("every event is written as an object")
+    };
+    let mut metadata = None;
+    for (field, text) in event.texts() {
+        let opened = texts.open(field, text);
+        if field == "metadata" {
+            metadata = Some(opened.map_or_else(|| RawValue::NULL.to_owned(), kept_object));
+        } else {
+            members.insert(field.into(), opened.map_or(Value::Null, Value::String));
+        }
+    }
+    Data { members, metadata }
+}

@@ -1,0 +1,287 @@
+//! Reading the record, as events or as notices: who may see what, what is sought, and a page of it. `stream` goes
+//! on from here for those who stay.
+
+pub(super) mod bulk_event;
+pub(super) mod events;
+pub(super) mod notice_view;
+pub(super) mod notices;
+pub(super) mod stream;
+
+use std::{fmt::Display, str::FromStr, sync::Arc};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::gate::StillWanted;
+use crate::notify::News;
+use crate::projections::history::{self, HistoryError};
+use tenure_core::{Event, KindSet, Position, SessionId, Stream, SubjectId};
+use tenure_log::{StoredCommit, waiting_for_disk};
+use tenure_protocol::wire::Page;
+
+use self::bulk_event::{bulk, concerned};
+use super::{
+    Api,
+    reply::problem::Problem,
+    request::{access::Caller, fields::Fields, page::page_of},
+};
+
+/// So many commits are looked at for one page; a rare kind may give a short page with a `nextCursor`.
+const LOOKED_AT: usize = 20_000;
+/// So many are read at a time.
+const STRIDE: usize = 1_000;
+/// So many are looked at for every page; what lies further on is a search.
+const NEAR: usize = 500;
+
+/// A way to read the record: what it makes of a commit, and how its items are named.
+pub(super) trait Record: Send + Sync + 'static {
+    /// The name of an item, by which a reader says how far it came.
+    type Place: Copy + Ord + Display + FromStr + Send + Sync;
+
+    /// After every item of the events up to this position.
+    fn after(position: Position) -> Self::Place;
+
+    /// The event that an item is of.
+    fn position(place: Self::Place) -> Position;
+
+    /// The last position of which no item is after this place.
+    fn done(place: Self::Place) -> Position;
+
+    /// The kinds of events that it makes items of.
+    fn kinds(&self) -> KindSet;
+
+    /// The items of a commit that are sought and may be seen, in order.
+    fn sought(&self, viewer: &EventReader, news: &News) -> Vec<(Self::Place, Arc<str>)>;
+}
+
+/// Whoever reads, and what is sought.
+pub(super) struct EventReader {
+    pub(super) api: Arc<Api>,
+    pub(super) caller: Caller,
+    pub(super) scope: Scope,
+}
+
+/// The subject or session that is sought; none is all.
+pub(super) struct Scope {
+    subject: Option<SubjectId>,
+    session: Option<SessionId>,
+}
+
+/// Names no session: ids are UUIDv7.
+const NO_SESSION: SessionId = SessionId::from_bytes([0; 16]);
+
+impl Scope {
+    /// The parameters that say it.
+    pub(super) fn of(query: &mut Fields) -> Self {
+        // An id that is no UUID is an unknown id: nothing is about it.
+        let session = query.raw_text("sessionId").map(|text| text.parse().unwrap_or(NO_SESSION));
+        Self { subject: query.id("subjectId"), session }
+    }
+
+    /// One session.
+    pub(super) const fn session(id: SessionId) -> Self {
+        Self { subject: None, session: Some(id) }
+    }
+}
+
+/// A comma-separated list of kinds.
+pub(super) fn kinds<K: Copy>(
+    query: &mut Fields,
+    known: &[K],
+    name: impl Fn(K) -> &'static str,
+) -> Option<Vec<K>> {
+    let list = query.raw_text("kinds")?;
+    // Two kinds may share a name.
+    let named =
+        |text: &str| -> Vec<K> { known.iter().copied().filter(|kind| name(*kind) == text.trim()).collect() };
+    let named: Vec<Vec<K>> = list.split(',').map(named).collect();
+    let found = named.iter().all(|kinds| !kinds.is_empty()).then(|| named.concat());
+    if found.is_none() {
+        let mut known: Vec<_> = known.iter().map(|kind| name(*kind)).collect();
+        known.dedup();
+        query.fault("kinds", format!("must be a comma-separated list of {}", known.join(", ")));
+    }
+    found
+}
+
+impl EventReader {
+    /// Whether the caller may see what is recorded here, and seeks it.
+    pub(super) fn may_see(&self, stored: &StoredCommit) -> bool {
+        match &stored.commit.stream {
+            Stream::System => {
+                self.is_about_sought_subject(stored)
+                    && stored.commit.events.iter().any(|event| self.is_of_its_concern(event))
+            }
+            Stream::Subject(id) => {
+                self.scope.subject.as_ref().is_none_or(|sought| sought == id) && self.may_see_subject(id)
+            }
+        }
+    }
+
+    fn may_see_subject(&self, id: &SubjectId) -> bool {
+        self.caller.owner().is_none()
+            || self.api.authority.live().subject(id).is_some_and(|own| self.caller.may_see(&own))
+    }
+
+    /// Whether an event of the authority itself is for the caller. Of an owner's concern is what ended sessions of its
+    /// own: of those that it seeks, or of those that were its own then.
+    pub(super) fn is_of_its_concern(&self, event: &Event) -> bool {
+        let Some(owner) = self.caller.owner() else { return true };
+        let Some(revoked) = bulk(event) else { return false };
+        let is_sought = self.scope.session.is_some() || self.scope.subject.is_some();
+        is_sought
+            || concerned(revoked, owner)
+                && revoked.selector.subject_id.as_ref().is_none_or(|id| self.may_see_subject(id))
+    }
+
+    /// Whether a commit of the authority itself is about the subject that is sought: it ended sessions of it.
+    pub(super) fn is_about_sought_subject(&self, stored: &StoredCommit) -> bool {
+        let Some(id) = &self.scope.subject else { return true };
+        let Some(subject) = self.api.authority.live().subject(id) else { return false };
+        self.caller.may_see(&subject)
+            && stored.positions().any(|position| !subject.ended_by(position).is_empty())
+    }
+
+    /// Whether an event is about the session that is sought.
+    pub(super) fn is_about_sought(&self, stored: &StoredCommit, event: &Event, position: Position) -> bool {
+        self.scope
+            .session
+            .is_none_or(|id| event.session_id() == Some(id) || self.ended_by(id, stored, position))
+    }
+
+    /// Whether an event about several sessions ended this one: it belongs to its story.
+    fn ended_by(&self, id: SessionId, stored: &StoredCommit, position: Position) -> bool {
+        let session = self.api.authority.live().session(id);
+        session.is_some_and(|session| {
+            let stream = &stored.commit.stream;
+            // Whether a session of somebody else was among those that ended is nobody's business.
+            (*stream == Stream::System && self.may_see_subject(&session.subject)
+                || *stream == Stream::Subject(session.subject.clone()))
+                && session.revocation.as_ref().is_some_and(|revocation| revocation.position == position)
+        })
+    }
+
+    /// The next commits that may hold what is sought.
+    pub(super) fn stride(&self, after: Position, most: usize) -> Result<Vec<StoredCommit>, Problem> {
+        let log = self.api.authority.log();
+        let holder = self.scope.session.and_then(|id| self.api.authority.live().session(id));
+        let subject = match (&self.scope.session, &self.scope.subject) {
+            (None, None) => return Ok(log.read(after, most)?),
+            (Some(_), _) => holder.map(|session| session.subject.clone()),
+            (None, Some(subject)) => Some(subject.clone()),
+        };
+        let Some(subject) = subject else { return Ok(vec![]) };
+        let stream = Stream::Subject(subject);
+        // The commit that `after` lies in began before it.
+        let within = history::commit_at(log, after)?.filter(|stored| stored.last() > after);
+        let within = within.filter(|stored| stored.commit.stream == stream);
+        let mut firsts = self.api.projections.timeline(|timeline| timeline.commits(&stream, after, most));
+        firsts.extend(self.api.projections.revocations(|known| known.bulks_after(after, STRIDE)));
+        firsts.sort_unstable();
+        firsts.truncate(most);
+        Ok(within.into_iter().chain(log.read_commits(&firsts)?).collect())
+    }
+}
+
+/// A page under way.
+struct EventPage<R: Record> {
+    viewer: EventReader,
+    record: R,
+    after: R::Place,
+    /// Everything up to here was looked at.
+    at: Position,
+    looked_at: usize,
+    limit: usize,
+    head: Position,
+    items: Vec<Arc<str>>,
+    last: Option<R::Place>,
+}
+
+/// How a page stands.
+enum Progress<P> {
+    /// It is done; the next one begins here, if there is one.
+    Done(Option<P>),
+    /// There is more to look at.
+    Open,
+}
+
+/// The items after a place, up to a position. What is not found among the next commits is searched for behind the gate.
+pub(super) async fn page<R: Record>(
+    viewer: EventReader,
+    record: R,
+    after: R::Place,
+    limit: usize,
+    head: Position,
+) -> Result<Page<Item>, Problem> {
+    let (api, caller) = (Arc::clone(&viewer.api), viewer.caller.clone());
+    let at = R::done(after);
+    let mut leafing =
+        EventPage { viewer, record, after, at, looked_at: 0, limit, head, items: Vec::new(), last: None };
+    let next = match waiting_for_disk(|| leafing.step(NEAR))? {
+        Progress::Done(next) => next,
+        Progress::Open => {
+            let go_on = move |wanted: &StillWanted<'_>| leafing.run(wanted).map(|next| (next, leafing));
+            let found = api.costly.part(&caller, go_on).await??;
+            leafing = found.1;
+            found.0
+        }
+    };
+    let next = next.map(|place| api.named_at(R::position(place), place));
+    Ok(page_of(leafing.items.into_iter().map(Item).collect(), next))
+}
+
+impl<R: Record> EventPage<R> {
+    /// Where the next page begins; none when this one is the last.
+    fn run(&mut self, wanted: &StillWanted<'_>) -> Result<Option<R::Place>, Problem> {
+        while wanted.is_wanted() {
+            if let Progress::Done(next) = self.step(STRIDE)? {
+                return Ok(next);
+            }
+        }
+        Err(HistoryError::Unwanted.into())
+    }
+
+    /// Looks at the next commits.
+    fn step(&mut self, most: usize) -> Result<Progress<R::Place>, Problem> {
+        let stride = if self.at < self.head { self.viewer.stride(self.at, most)? } else { vec![] };
+        let Some(last) = stride.last() else { return Ok(Progress::Done(None)) };
+        self.at = last.last();
+        self.looked_at += stride.len();
+        for stored in stride {
+            if self.is_full_with(stored) {
+                return Ok(Progress::Done(self.last));
+            }
+        }
+        let is_long = self.looked_at >= LOOKED_AT;
+        Ok(match self.at < self.head {
+            true if is_long => Progress::Done(Some(R::after(self.at))),
+            true => Progress::Open,
+            false => Progress::Done(None),
+        })
+    }
+
+    fn is_full_with(&mut self, stored: StoredCommit) -> bool {
+        for (place, item) in self.record.sought(&self.viewer, &News::of(Arc::new(stored))) {
+            if place <= self.after || R::position(place) > self.head {
+                continue;
+            }
+            if self.items.len() == self.limit {
+                return true;
+            }
+            self.items.push(item);
+            self.last = Some(place);
+        }
+        false
+    }
+}
+
+/// An item that is written already.
+#[derive(Debug)]
+pub(super) struct Item(Arc<str>);
+
+impl Serialize for Item {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}

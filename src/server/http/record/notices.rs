@@ -1,0 +1,108 @@
+//! `GET /v1/notices`: what subscribers are told.
+
+use std::sync::Arc;
+
+use crate::notify::{News, Notice, NoticeId, NoticeKind};
+use tenure_core::{EpochPosition, KindSet, Position, Stream, SubjectId, Timestamp};
+use tenure_log::StoredCommit;
+use tenure_protocol::wire::Page;
+
+use super::{EventReader, Record, kinds, notice_view::NoticeView, stream};
+use crate::http::{
+    reply::{Reply, problem::Problem},
+    request::{call::Call, fields::Fields},
+};
+
+/// The record as notices of some kinds; none is all.
+pub(crate) struct Notices(Option<Vec<NoticeKind>>);
+
+impl Notices {
+    fn of(query: &mut Fields) -> Self {
+        Self(kinds(query, &NoticeKind::ALL, NoticeKind::name))
+    }
+
+    fn is_sought(&self, viewer: &EventReader, news: &News, notice: &Notice) -> bool {
+        let stored = news.stored();
+        let index = usize::try_from(notice.position.0 - stored.first.0).expect("a commit is small");
+        self.0.as_ref().is_none_or(|kinds| kinds.contains(&notice.kind))
+            && is_for(viewer, stored, notice)
+            && viewer.is_about_sought(stored, &stored.commit.events[index], notice.position)
+    }
+}
+
+impl Record for Notices {
+    type Place = NoticeId;
+
+    fn after(position: Position) -> NoticeId {
+        NoticeId::after_all_of(position)
+    }
+
+    fn position(place: NoticeId) -> Position {
+        place.position
+    }
+
+    fn done(place: NoticeId) -> Position {
+        Position(place.position.0.saturating_sub(1))
+    }
+
+    fn kinds(&self) -> KindSet {
+        KindSet::TOLD
+    }
+
+    fn sought(&self, viewer: &EventReader, news: &News) -> Vec<(NoticeId, Arc<str>)> {
+        let stored = news.stored();
+        if stored.commit.stream != Stream::System && !viewer.may_see(stored) {
+            return vec![];
+        }
+        let notices = news.notices(&*viewer.api.authority);
+        let present = &*viewer.api.authority;
+        let written = news.written_notices(present, || news.notices(present).iter().map(written).collect());
+        let sought =
+            notices.iter().zip(written.iter()).filter(|(notice, _)| self.is_sought(viewer, news, notice));
+        let line = |notice: &Notice, line: &Arc<str>| {
+            viewer_line(viewer, notice).unwrap_or_else(|| Arc::clone(line))
+        };
+        sought.map(|(notice, shared)| (notice.notice_id.id, line(notice, shared))).collect()
+    }
+}
+
+/// Whether a notice is for the viewer. What the authority itself did to sessions of many subjects is told to each of
+/// their owners by itself.
+fn is_for(viewer: &EventReader, stored: &StoredCommit, notice: &Notice) -> bool {
+    if stored.commit.stream != Stream::System {
+        return true;
+    }
+    let owner = viewer.caller.owner();
+    let is_own = owner.is_none() || notice.owner_id.as_ref() == owner || notice.is_for_every_owner();
+    is_own && viewer.is_about_sought_subject(stored)
+}
+
+/// What only the notice's owner may read is written for it alone: the link that vetoes a renewal.
+fn viewer_line(viewer: &EventReader, notice: &Notice) -> Option<Arc<str>> {
+    let is_own = notice.kind == NoticeKind::SessionRenewed
+        && viewer.caller.owner().is_some_and(|owner| notice.owner_id.as_ref() == Some(owner));
+    is_own.then(|| written(&notice.clone().for_its_owner(&*viewer.api.authority)))
+}
+
+fn written(notice: &Notice) -> Arc<str> {
+    serde_json::to_string(notice).expect("our own documents are always JSON").into()
+}
+
+/// What subscribers are told, oldest first; an owner's own. With `Accept: text/event-stream` also as it happens.
+#[utoipa::path(get, path = "/v1/notices", tag = "notices", operation_id = "listNotices",
+    params(("after" = Option<String>, Query, description = "Only notices of events after this position; of a stream also `latest`: only those to come."),
+        ("since" = Option<Timestamp>, Query, description = "Instead of `after`: only what was recorded at this time or later."),
+        ("kinds" = Option<String>, Query, description = "Only these kinds, separated by commas."),
+        ("subjectId" = Option<SubjectId>, Query, description = "Only those of this subject."),
+        ("sessionId" = Option<String>, Query, description = "Only those about this session; none of what is no UUID."),
+        ("limit" = Option<u32>, Query, description = "1 to 200, by default 50. Not of a stream."),
+        ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before. Not of a stream."),
+        ("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position."),
+        ("Last-Event-ID" = Option<String>, Header, description = "Of a stream: the `id` of the last notice that was heard; it goes before `after`.")),
+    responses((status = 200, description = "One page, or the stream: each notice has its `noticeId` as `id` and the same JSON as `data`.",
+        content((Page<NoticeView> = "application/json"), (String = "text/event-stream")))))]
+pub(crate) async fn list(call: Call) -> Result<Reply, Problem> {
+    let mut query = call.query()?;
+    let notices = Notices::of(&mut query);
+    stream::answer(call, query, notices).await
+}

@@ -1,0 +1,269 @@
+//! The record for those who stay: server-sent events (<https://html.spec.whatwg.org/multipage/server-sent-events.html>),
+//! history first, then live, without gap or repeat.
+//!
+//! A stream is pulled by its connection: it makes its next piece when the socket has taken the one before. A
+//! reader that does not read costs what lies in the buffers of its connection, and is cut off by the server when
+//! nothing was taken for a while.
+
+use std::{convert::Infallible, future::pending, str::FromStr, sync::Arc, time::Duration};
+
+use axum::body::{Body, Bytes};
+use futures_util::stream::unfold;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use crate::admission::Stream;
+use crate::notify::{Batch, Cursor};
+use crate::projections::history;
+use tenure_core::{EpochPosition, Position, Timestamp};
+use tenure_log::waiting_for_disk;
+use tenure_protocol::clock::stopwatch;
+
+use super::{EventReader, Record, Scope, page};
+use crate::http::{
+    Api,
+    operations::metrics::Subscriber,
+    reply::{Reply, problem::Problem},
+    request::{
+        access::Caller, as_of::AsOfQuery, call::Call, fields::Fields, page::PageQuery, place::Placed, shares,
+    },
+};
+
+/// A comment is sent when nothing else was for so long (the contract, section 5).
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
+/// So often it is looked whether the credential is still good; the contract allows 5 s.
+const RECHECK: Duration = Duration::from_secs(2);
+/// A piece is about so many bytes at most, so that a slow reader holds little.
+const PIECE: usize = 16 * 1024;
+
+/// Where to begin.
+enum Start<P> {
+    After(Placed<P>),
+    Latest,
+    /// With what was recorded at this moment.
+    Since(Timestamp),
+}
+
+impl<P: FromStr> Start<P> {
+    /// The parameter `after`, or for a stream the header by which a reader resumes.
+    fn of<R: Record<Place = P>>(call: &Call, query: &mut Fields, is_stream: bool) -> Option<Self> {
+        let resumed = if is_stream { call.header("last-event-id") } else { None };
+        let name = if resumed.is_some() { "Last-Event-ID" } else { "after" };
+        let (given, since) = (query.raw_text("after"), query.moment("since"));
+        if given.is_some() && since.is_some() {
+            query.fault("since", "must not be given together with after");
+        }
+        let Some(text) = resumed.map(str::to_owned).or(given) else { return since.map(Self::Since) };
+        if is_stream && text == "latest" {
+            return Some(Self::Latest);
+        }
+        let parsed = text.parse().ok().map(Self::After);
+        if parsed.is_none() {
+            let latest = if is_stream { ", or latest" } else { "" };
+            query.fault(name, format!("must be a position or an id of this list{latest}"));
+        }
+        parsed
+    }
+}
+
+/// Answers a request for the record: with a page, or, if it accepts one, with a stream.
+pub(crate) async fn answer<R: Record>(call: Call, mut query: Fields, record: R) -> Result<Reply, Problem> {
+    let scope = Scope::of(&mut query);
+    let waiting = AsOfQuery::of_present(&mut query);
+    let is_stream = call.accepts("text/event-stream");
+    let start = Start::of::<R>(&call, &mut query, is_stream);
+    if is_stream {
+        query.finish()?;
+        let place = shares::stream(&call)?;
+        waiting.resolve(&call.api).await?;
+        let after = place_of::<R>(&call.api, start.as_ref())?;
+        return Ok(Reply::stream("text/event-stream", open(call, scope, record, after, place)));
+    }
+    let asked = PageQuery::of(&mut query);
+    let cursor: Option<Placed<R::Place>> = asked.parsed(&mut query);
+    if start.is_some() && cursor.is_some() {
+        query.fault("cursor", "must not be given together with after");
+    }
+    query.finish()?;
+    let head = waiting.resolve(&call.api).await?.moment.position;
+    let after = match cursor {
+        Some(given) => resumable::<R>(&call.api, &given)?,
+        None => place_of::<R>(&call.api, start.as_ref())?,
+    };
+    let viewer = EventReader { api: call.api, caller: call.caller, scope };
+    Ok(Reply::ok(&page(viewer, record, after, asked.limit, head).await?))
+}
+
+fn place_of<R: Record>(api: &Api, start: Option<&Start<R::Place>>) -> Result<R::Place, Problem> {
+    Ok(match start {
+        Some(Start::After(given)) => resumable::<R>(api, given)?,
+        Some(Start::Latest) => R::after(api.authority.feed().head()),
+        Some(Start::Since(moment)) => {
+            let log = api.authority.log();
+            R::after(waiting_for_disk(|| history::position_at(log, moment.plus_millis(-1)))?)
+        }
+        None => R::after(Position::ZERO),
+    })
+}
+
+/// The place, if this history has it.
+fn resumable<R: Record>(api: &Api, given: &Placed<R::Place>) -> Result<R::Place, Problem> {
+    let position = R::position(given.place);
+    api.check_resumable(EpochPosition { epoch: given.epoch, position }).map(|()| given.place)
+}
+
+fn open<R: Record>(call: Call, scope: Scope, record: R, after: R::Place, place: Option<Stream>) -> Body {
+    let cursor = call.api.authority.subscribe(R::done(after));
+    let reader = Reader {
+        stay: Stay::of(&call, place),
+        viewer: EventReader { api: call.api, caller: call.caller, scope },
+        record,
+        cursor,
+        after,
+        batch: None,
+        // The first piece goes out at once: the reader knows that it is heard, and proxies that there is a body.
+        heartbeat: stopwatch().into(),
+    };
+    Body::from_stream(unfold(reader, Reader::piece))
+}
+
+/// Where a stream whose places are positions resumes: what its reader heard last goes before `after`.
+pub(crate) fn resumed(call: &Call, query: &mut Fields) -> Option<EpochPosition> {
+    let after = query.position("after");
+    let Some(heard) = call.header("last-event-id") else { return after };
+    let heard = heard.parse().ok();
+    if heard.is_none() {
+        query.fault("Last-Event-ID", "must be a position");
+    }
+    heard
+}
+
+/// What every open stream has: for how long it may go on.
+pub(crate) struct Stay {
+    api: Arc<Api>,
+    caller: Caller,
+    closing: watch::Receiver<bool>,
+    place: Option<Stream>,
+    recheck: Instant,
+    _counted: Subscriber,
+}
+
+impl Stay {
+    /// Of the caller's stream, which has this place among all.
+    pub(crate) fn of(call: &Call, place: Option<Stream>) -> Self {
+        Self {
+            api: Arc::clone(&call.api),
+            caller: call.caller.clone(),
+            closing: call.api.closing(),
+            place,
+            recheck: stopwatch().into(),
+            _counted: call.api.metrics.subscriber(),
+        }
+    }
+
+    /// A stream ends soon after its credential has ended.
+    pub(crate) fn may_go_on(&mut self, now: Instant) -> bool {
+        if now < self.recheck {
+            return true;
+        }
+        self.recheck = now + RECHECK;
+        self.caller.is_still_admitted(&self.api)
+    }
+
+    /// When to look at it again.
+    pub(crate) fn until(&self) -> Instant {
+        self.recheck
+    }
+
+    /// Waits until the server closes, or it has to give way to a newer stream.
+    pub(crate) async fn over(&mut self) {
+        let place = async {
+            match &self.place {
+                Some(place) => place.over().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.closing.wait_for(|closing| *closing) => {}
+            () = place => {}
+        }
+    }
+}
+
+/// One stream of the record.
+struct Reader<R: Record> {
+    viewer: EventReader,
+    record: R,
+    cursor: Cursor,
+    /// The last item that was sent, or where to begin.
+    after: R::Place,
+    /// What is being sent, from this commit on.
+    batch: Option<(Arc<Batch>, usize)>,
+    heartbeat: Instant,
+    stay: Stay,
+}
+
+impl<R: Record> Reader<R> {
+    /// What is sent next; none ends the stream.
+    async fn piece(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
+        loop {
+            let now = stopwatch().into();
+            if !self.stay.may_go_on(now) {
+                return None;
+            }
+            if let Some(text) = self.next_items() {
+                self.heartbeat = now + HEARTBEAT;
+                return Some((Ok(text.into()), self));
+            }
+            if now >= self.heartbeat {
+                self.heartbeat = now + HEARTBEAT;
+                return Some((Ok(self.heartbeat_text().into()), self));
+            }
+            let look_again = self.heartbeat.min(self.stay.until());
+            tokio::select! {
+                () = self.stay.over() => return None,
+                next = self.cursor.next() => match next {
+                    Ok(batch) => self.batch = Some((batch?, 0)),
+                    Err(error) => {
+                        tracing::error!(%error, "a stream ends because the log cannot be read");
+                        return None;
+                    }
+                },
+                () = sleep_until(look_again) => {}
+            }
+        }
+    }
+
+    /// A comment that says how far the reader has heard, even when nothing of it was sought: whoever reads
+    /// comments can resume there.
+    fn heartbeat_text(&self) -> String {
+        let api = &self.viewer.api;
+        match self.cursor.position() {
+            heard if R::after(heard) > self.after => format!(": {}\n\n", api.named(heard)),
+            _ => format!(": {}\n\n", api.named_at(R::position(self.after), self.after)),
+        }
+    }
+
+    /// The next items of what is being sent; none when there are none left.
+    fn next_items(&mut self) -> Option<String> {
+        let (batch, mut next) = self.batch.take()?;
+        let mut text = String::new();
+        while let Some(found) = batch.next_of(self.record.kinds(), next) {
+            if text.len() >= PIECE {
+                self.batch = Some((batch, found));
+                break;
+            }
+            next = found + 1;
+            for (place, line) in self.record.sought(&self.viewer, &batch.news()[found]) {
+                if place > self.after {
+                    let name = self.viewer.api.named_at(R::position(place), place);
+                    text.extend(["id: ", &name, "\ndata: ", &line, "\n\n"]);
+                    self.after = place;
+                }
+            }
+        }
+        (!text.is_empty()).then_some(text)
+    }
+}

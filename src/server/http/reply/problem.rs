@@ -1,0 +1,506 @@
+//! Every error that a caller can see, in one table: code, status, whether the same request may succeed later,
+//! words for the caller, words for the operator.
+//!
+//! The shape is RFC 9457 (`application/problem+json`). The table is printed by [`error_table`] and compared
+//! with `docs/http-api.md` by a test.
+
+use axum::http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use crate::authority::{Failure, InactiveToken};
+use crate::projections::history::HistoryError;
+use tenure_core::{
+    CredentialId, Position, Seconds, Timestamp,
+    budget::Constraint,
+    event::Trigger,
+    refusal::{FieldError, Refusal, listed},
+    session::{Status, TokenFault},
+};
+
+/// One row of the table.
+struct Row {
+    name: &'static str,
+    status: StatusCode,
+    retryable: bool,
+    title: &'static str,
+    operator: &'static str,
+}
+
+macro_rules! codes {
+    ($($variant:ident $name:literal $status:ident $retryable:literal $title:literal $operator:literal)*) => {
+        /// What went wrong, as a program reads it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Code {
+            $(#[doc = $title] $variant,)*
+        }
+
+        impl Code {
+            /// Every code, in the order of the table.
+            pub(crate) const ALL: &[Self] = &[$(Self::$variant),*];
+
+            const fn row(self) -> Row {
+                match self {
+                    $(Self::$variant => Row {
+                        name: $name,
+                        status: StatusCode::$status,
+                        retryable: $retryable,
+                        title: $title,
+                        operator: $operator,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    InvalidRequest "INVALID_REQUEST" BAD_REQUEST false
+        "The request is malformed"
+        "A fault of the client; `errors` names each field."
+    InvalidToken "INVALID_TOKEN" UNAUTHORIZED false
+        "The credential is missing or unknown"
+        "Many from one address may be guessing; see RATE_LIMITED."
+    SessionRevoked "SESSION_REVOKED" UNAUTHORIZED false
+        "The session was ended"
+        "`causedBy` is the event that ended it."
+    SubjectSuspended "SUBJECT_SUSPENDED" UNAUTHORIZED false
+        "The subject of the session is suspended"
+        "Asked by the session's own token. `causedBy` is the suspension; `retryAt` its end, if it has one."
+    TokenSuperseded "TOKEN_SUPERSEDED" UNAUTHORIZED false
+        "A renewal replaced this token"
+        "The holder kept an old token, or somebody else did: `causedBy` is the renewal."
+    TokenExpired "TOKEN_EXPIRED" UNAUTHORIZED false
+        "The session has expired"
+        "`causedBy` is the event that fixed its period."
+    SessionIdle "SESSION_IDLE" UNAUTHORIZED false
+        "The session was not used for its idle time"
+        "`causedBy` is the event by which it was last seen; `idleTimeout` was fixed at its creation."
+    Forbidden "FORBIDDEN" FORBIDDEN false
+        "The credential may not do this"
+        "See the roles in docs/http-api.md."
+    SubjectIsSuspended "SUBJECT_SUSPENDED" FORBIDDEN false
+        "The subject is suspended"
+        "Asked by an API key. `causedBy` is the suspension; `retryAt` its end, if it has one."
+    SessionRenewalMismatch "SESSION_RENEWAL_MISMATCH" FORBIDDEN false
+        "The token is not the session's current one"
+        "Recorded once per session, generation and code as RenewalRejected, and once more if it contests the session. Retryable inside of `renewal.reuse_grace` where `onReuse` is `revoke`."
+    RenewalLimitReached "RENEWAL_LIMIT_REACHED" FORBIDDEN false
+        "All renewals of the session are spent"
+        "The session needs a new grant; `maxRenewals` was fixed at its creation."
+    SessionAbsoluteLifetimeExceeded "SESSION_ABSOLUTE_LIFETIME_EXCEEDED" FORBIDDEN false
+        "The session has reached its absolute lifetime"
+        "The session needs a new grant; `absoluteLifetime` was fixed at its creation."
+    RenewalTooEarly "RENEWAL_TOO_EARLY" FORBIDDEN true
+        "Less than half of the period has passed"
+        "The holder should keep to `renewAt`; `retryAt` is the earliest moment."
+    ConstraintViolated "CONSTRAINT_VIOLATED" FORBIDDEN false
+        "The use goes beyond what the session may be used for"
+        "`constraint` names the first constraint that does not hold; they were fixed at the session's creation. \
+         Nothing is recorded of it."
+    SessionLimitExceeded "SESSION_LIMIT_EXCEEDED" FORBIDDEN false
+        "The subject, or the device, has as many active sessions as it may"
+        "`detail` says which of the two. `activeSessions` names the oldest; revoke one, or set `onLimit`, of a device \
+         `onDeviceLimit`, to `evict_oldest`."
+    NotFound "NOT_FOUND" NOT_FOUND false
+        "There is no such thing"
+        "An unknown path or credential id."
+    SubjectNotFound "SUBJECT_NOT_FOUND" NOT_FOUND false
+        "There is no such subject"
+        "Also for the key of another owner. `subjects.auto_register` registers unknown subjects."
+    SessionNotFound "SESSION_NOT_FOUND" NOT_FOUND false
+        "There is no such session"
+        "Also for the key of another owner."
+    WebhookNotFound "WEBHOOK_NOT_FOUND" NOT_FOUND false
+        "There is no such webhook"
+        "Also for the key of another owner, and once it is deleted."
+    WebhookLimitExceeded "WEBHOOK_LIMIT_EXCEEDED" CONFLICT false
+        "There are as many webhooks as there may be"
+        "1,000 in all and 20 for one owner; delete those that nobody reads."
+    MethodNotAllowed "METHOD_NOT_ALLOWED" METHOD_NOT_ALLOWED false
+        "The path has no such method"
+        "A fault of the client."
+    SessionNotActive "SESSION_NOT_ACTIVE" CONFLICT false
+        "The session has ended, and cannot be used"
+        "Asked by an API key on the session's behalf; `sessionStatus` says how it ended, `causedBy` by which event."
+    PositionBeyondEnd "POSITION_BEYOND_END" CONFLICT false
+        "The history ends before this position"
+        "`end` is the last position. The caller has followed another history, or this one before a restore: it must \
+         begin again, at 0, by `since`, or, for a stream, with `after=latest`."
+    BackupConflict "BACKUP_CONFLICT" CONFLICT false
+        "The place holds something that the backup must not replace"
+        "`detail` says what: a whole backup (ask for an increment), one of another history, or other files."
+    LastAdmin "LAST_ADMIN" CONFLICT false
+        "The last admin key that has no end cannot be revoked"
+        "Issue another admin key without an end first."
+    PayloadTooLarge "PAYLOAD_TOO_LARGE" PAYLOAD_TOO_LARGE false
+        "The body is too large"
+        "The bound is `server.max_body`."
+    UnsupportedMediaType "UNSUPPORTED_MEDIA_TYPE" UNSUPPORTED_MEDIA_TYPE false
+        "The body must be application/json"
+        "A fault of the client."
+    IdempotencyKeyReused "IDEMPOTENCY_KEY_REUSED" UNPROCESSABLE_ENTITY false
+        "The idempotency key was used for another request"
+        "`causedBy` is the event of that request."
+    RotationTooRecent "ROTATION_TOO_RECENT" TOO_MANY_REQUESTS true
+        "The key was rotated less than 300 seconds ago"
+        "`retryAt` is the earliest moment; a key that may be known to others is rotated with `retire: now` at any time."
+    RateLimited "RATE_LIMITED" TOO_MANY_REQUESTS true
+        "Too many such requests"
+        "A caller has its share (`shares.*`, or of costly reads) or its rate (`usage.*`), wrong credentials from one address go beyond `security.wrong_credentials_per_minute` (right ones always pass), a webhook is tested or redelivers too often, or a caller's keys fill `idempotency.max`; `detail` says which."
+    Internal "INTERNAL" INTERNAL_SERVER_ERROR false
+        "The authority failed"
+        "A defect: the log of the process says more under this request id."
+    PositionNotReached "POSITION_NOT_REACHED" SERVICE_UNAVAILABLE true
+        "The position was not reached in time"
+        "The client asked for a position that nobody has written yet."
+    Overloaded "OVERLOADED" SERVICE_UNAVAILABLE true
+        "Too many requests are waiting"
+        "The disk is slower than the load, as many costly reads wait as may, or all that callers have together is taken (`tenure_taken`); `detail` says which, and nothing of this request was done."
+    StorageUnavailable "STORAGE_UNAVAILABLE" SERVICE_UNAVAILABLE true
+        "The authority cannot write at present"
+        "`/readyz` says why: the disk is full or failing, or the clock is not plausible. Reads go on. Or `detail` says that a repeated request was done before, and only its answer cannot be read back at present: the same `Idempotency-Key` gets it later."
+    OutcomeUnknown "OUTCOME_UNKNOWN" SERVICE_UNAVAILABLE true
+        "Whether the request had its effect is not known"
+        "Retrying with the same Idempotency-Key gives one effect."
+}
+
+impl Code {
+    /// Its name in the API.
+    pub(crate) const fn name(self) -> &'static str {
+        self.row().name
+    }
+    /// Its HTTP status.
+    pub(crate) const fn status(self) -> StatusCode {
+        self.row().status
+    }
+    /// Whether the same request may succeed later.
+    pub(crate) const fn retryable(self) -> bool {
+        self.row().retryable
+    }
+    /// Its words for the caller.
+    pub(crate) const fn title(self) -> &'static str {
+        self.row().title
+    }
+    /// Its words for the operator.
+    pub(crate) const fn operator(self) -> &'static str {
+        self.row().operator
+    }
+}
+
+/// The table as Markdown, for the documents.
+pub fn error_table() -> String {
+    let mut table =
+        String::from("| code | status | retryable | the caller reads | the operator should know |\n");
+    table.push_str("|---|---|---|---|---|\n");
+    for code in Code::ALL {
+        let retryable = if code.retryable() { "yes" } else { "no" };
+        let (name, status) = (code.name(), code.status().as_u16());
+        let row = format!("| `{name}` | {status} | {retryable} | {} | {} |\n", code.title(), code.operator());
+        table.push_str(&row);
+    }
+    table
+}
+
+/// An error on its way to a caller.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    pub(crate) code: Code,
+    pub(crate) detail: Option<String>,
+    pub(crate) errors: Vec<FieldError>,
+    pub(crate) retry_at: Option<Timestamp>,
+    pub(crate) retry_after: Option<u32>,
+    pub(crate) caused_by: Option<Position>,
+    pub(crate) recorded: Option<Position>,
+    pub(crate) allow: Option<String>,
+    /// The API key that may not do this.
+    pub(crate) credential: Option<CredentialId>,
+    /// The request had no credential at all.
+    pub(crate) lacks_credential: bool,
+    pub(crate) more: Map<String, Value>,
+}
+
+impl From<Code> for Problem {
+    fn from(code: Code) -> Self {
+        Self {
+            code,
+            detail: None,
+            errors: Vec::new(),
+            retry_at: None,
+            retry_after: (code.retryable() && code.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(1),
+            caused_by: None,
+            recorded: None,
+            allow: None,
+            credential: None,
+            lacks_credential: false,
+            more: Map::new(),
+        }
+    }
+}
+
+impl Problem {
+    pub(crate) fn invalid(field: &str, message: impl Into<String>) -> Self {
+        Self::invalid_fields(vec![FieldError::new(field, message)])
+    }
+
+    pub(crate) fn invalid_fields(errors: Vec<FieldError>) -> Self {
+        let mut problem = Self::from(Code::InvalidRequest).saying(listed(&errors));
+        problem.errors = errors;
+        problem
+    }
+
+    pub(crate) fn saying(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// Somebody goes on from a position that this history does not have: it has followed another one.
+    pub(crate) fn beyond_end(end: Position) -> Self {
+        let mut problem = Self::from(Code::PositionBeyondEnd).saying(format!(
+            "the history ends at {end}; what was read so far is of another one: begin again"
+        ));
+        problem.more.insert("end".into(), end.0.into());
+        problem
+    }
+
+    /// What was read so far is of an epoch, or of a part of one, that this history does not have.
+    pub(crate) fn of_another_epoch(end: Position, epoch: u32) -> Self {
+        Self::beyond_end(end).saying(format!(
+            "this position is of a history that was lost: the authority was restored, and its epoch is {epoch}. \
+             Positions of that epoch are written {epoch}:<position>; begin again"
+        ))
+    }
+
+    fn caused_by(code: Code, position: Position) -> Self {
+        let mut problem = Self::from(code);
+        problem.caused_by = Some(position);
+        problem
+    }
+
+    /// Says what ended the token's session; none when it ended by itself.
+    fn ended_by(mut self, trigger: Option<Trigger>) -> Self {
+        self.more.insert("trigger".into(), json!(trigger));
+        self
+    }
+
+    /// Says when the same request could succeed, if that is known.
+    const fn possible_at(mut self, moment: Option<Timestamp>) -> Self {
+        self.retry_at = moment;
+        self
+    }
+
+    /// When the same request could succeed, where a wait is all that it needs: what the header `Retry-After` says,
+    /// as a moment.
+    pub(crate) fn timed(mut self, now: Timestamp) -> Self {
+        let after = self.retry_after.map(|seconds| now.plus(Seconds(seconds)));
+        self.retry_at = self.retry_at.or(after);
+        self
+    }
+
+    /// Whether the same request may succeed later. A renewal by a token that was replaced a moment ago may: its holder
+    /// may find the newer one, or repeat what another process of it began.
+    fn is_retryable(&self) -> bool {
+        let is_in_grace = self.code == Code::SessionRenewalMismatch && self.retry_at.is_some();
+        self.code.retryable() || is_in_grace
+    }
+
+    /// The body: the members of RFC 9457 and ours, named ones always present.
+    pub(crate) fn body(&self, request_id: &str) -> Value {
+        let code = self.code;
+        let mut body = json!({
+            "type": format!("urn:tenure:problem:{}", code.name()),
+            "title": code.title(),
+            "status": code.status().as_u16(),
+            "detail": self.detail.as_deref().unwrap_or(code.title()),
+            "code": code.name(),
+            "retryable": self.is_retryable(),
+            "requestId": request_id,
+            "retryAt": self.retry_at,
+            "causedBy": self.caused_by,
+        });
+        let members = body.as_object_mut().expect("it was written as an object");
+        if code == Code::InvalidRequest {
+            members.insert("errors".into(), json!(self.errors));
+        }
+        members.extend(self.more.clone());
+        body
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Invalid(errors) => Self::invalid_fields(errors),
+            Refusal::SubjectNotFound => Code::SubjectNotFound.into(),
+            Refusal::SessionNotFound => Code::SessionNotFound.into(),
+            Refusal::CredentialNotFound => Code::NotFound.into(),
+            Refusal::WebhookNotFound => Code::WebhookNotFound.into(),
+            Refusal::WebhookLimitExceeded { caused_by, .. } => {
+                Self::caused_by(Code::WebhookLimitExceeded, caused_by).saying(refusal.to_string())
+            }
+            Refusal::PolicyChangeForbidden { .. } => Self::from(Code::Forbidden).saying(refusal.to_string()),
+            Refusal::SessionLimitExceeded { of_device, active_count, ref active, caused_by } => {
+                let way_out = if of_device { "onDeviceLimit" } else { "onLimit" };
+                let mut problem = Self::caused_by(Code::SessionLimitExceeded, caused_by).saying(format!(
+                    "{refusal}; with {way_out} evict_oldest the oldest would have ended instead"
+                ));
+                let named: Vec<_> = active
+                    .iter()
+                    .map(|(id, created_at)| json!({ "sessionId": id, "createdAt": created_at }))
+                    .collect();
+                problem.more.insert("activeCount".into(), active_count.into());
+                problem.more.insert("activeSessions".into(), named.into());
+                problem
+            }
+            Refusal::SessionRevoked { caused_by, trigger } => {
+                Self::caused_by(Code::SessionRevoked, caused_by).ended_by(Some(trigger))
+            }
+            Refusal::EndsForReuse => Self::from(Code::SessionRevoked).ended_by(Some(Trigger::TokenReuse)),
+            Refusal::SubjectSuspended { caused_by, until, of_own_token } => {
+                let code = if of_own_token { Code::SubjectSuspended } else { Code::SubjectIsSuspended };
+                Self::caused_by(code, caused_by).possible_at(until)
+            }
+            // Of a link only its own page hears, and says it in its own words.
+            Refusal::SuspensionHeld { caused_by, .. } | Refusal::VetoLinkOver { caused_by, .. } => {
+                Self::caused_by(Code::Forbidden, caused_by).saying(refusal.to_string())
+            }
+            Refusal::TokenSuperseded { caused_by } => Self::caused_by(Code::TokenSuperseded, caused_by),
+            Refusal::TokenExpired { caused_by } => {
+                Self::caused_by(Code::TokenExpired, caused_by).ended_by(None)
+            }
+            Refusal::SessionIdle { caused_by } => {
+                Self::caused_by(Code::SessionIdle, caused_by).ended_by(None)
+            }
+            Refusal::RenewalMismatch { retry_at, caused_by } => {
+                let mut problem = Self::caused_by(Code::SessionRenewalMismatch, caused_by);
+                problem.retry_at = retry_at;
+                problem
+            }
+            Refusal::RenewalLimitReached { caused_by } => {
+                Self::caused_by(Code::RenewalLimitReached, caused_by)
+            }
+            Refusal::AbsoluteLifetimeExceeded { caused_by } => {
+                Self::caused_by(Code::SessionAbsoluteLifetimeExceeded, caused_by)
+            }
+            Refusal::RenewalTooEarly { retry_at, caused_by } => {
+                let mut problem = Self::caused_by(Code::RenewalTooEarly, caused_by);
+                problem.retry_at = Some(retry_at);
+                problem
+            }
+            Refusal::SessionNotActive { status, caused_by } => {
+                let how = if status == Status::Revoked {
+                    "the session was revoked"
+                } else {
+                    "the session has expired"
+                };
+                let mut problem = Self::caused_by(Code::SessionNotActive, caused_by).saying(how);
+                problem.more.insert("sessionStatus".into(), json!(status));
+                problem
+            }
+            Refusal::ConstraintViolated { constraint, caused_by } => {
+                let mut problem =
+                    Self::caused_by(Code::ConstraintViolated, caused_by).saying(beyond(constraint));
+                problem.more.insert("constraint".into(), constraint.name().into());
+                problem
+            }
+            Refusal::IdempotencyKeyReused { caused_by } => {
+                Self::caused_by(Code::IdempotencyKeyReused, caused_by)
+            }
+            Refusal::RotationTooRecent { retry_at, wait, caused_by } => {
+                let mut problem = Self::caused_by(Code::RotationTooRecent, caused_by);
+                problem.retry_at = Some(retry_at);
+                problem.retry_after = Some(wait.0);
+                problem
+            }
+            Refusal::LastAdmin { caused_by } => Self::caused_by(Code::LastAdmin, caused_by),
+        }
+    }
+}
+
+/// What a use would have had to keep to.
+const fn beyond(constraint: Constraint) -> &'static str {
+    match constraint {
+        Constraint::AllowedOperations => "the operation is none of the session's allowedOperations",
+        Constraint::AllowedDestinations => {
+            "a destination must be given, and be one of the session's allowedDestinations"
+        }
+        Constraint::MaxAmountPerTx => "an amount must be given, at most the session's maxAmountPerTx",
+        Constraint::MaxTransactions => "the session was used as often as its maxTransactions",
+        Constraint::MaxTotalAmount => {
+            "an amount must be given, at most what is left of the session's maxTotalAmount"
+        }
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused { refusal, recorded } => {
+                let mut problem = Self::from(refusal);
+                problem.recorded = recorded;
+                problem
+            }
+            Failure::Overloaded => Code::Overloaded.into(),
+            Failure::TooManyKeys { retry_after } => {
+                let mut problem = Self::from(Code::RateLimited).saying(failure.to_string());
+                problem.retry_after = Some(retry_after);
+                problem
+            }
+            Failure::StorageUnavailable { why } => Self::unavailable(&why),
+            Failure::OutcomeUnknown => Code::OutcomeUnknown.into(),
+        }
+    }
+}
+
+impl From<InactiveToken> for Problem {
+    fn from(inactive: InactiveToken) -> Self {
+        match inactive {
+            InactiveToken::Invalid => Code::InvalidToken.into(),
+            InactiveToken::Fault(fault, position) => {
+                let problem = Self::caused_by(code_of(inactive), position);
+                match fault {
+                    TokenFault::Revoked(trigger) => problem.ended_by(Some(trigger)),
+                    TokenFault::Expired | TokenFault::Idle => problem.ended_by(None),
+                    TokenFault::Suspended { until, .. } => problem.possible_at(until),
+                    TokenFault::Superseded => problem,
+                }
+            }
+        }
+    }
+}
+
+/// Every code by which a token that is not good now is called.
+pub(crate) const INACTIVE: [Code; 6] = [
+    Code::InvalidToken,
+    Code::SessionRevoked,
+    Code::SubjectSuspended,
+    Code::TokenSuperseded,
+    Code::TokenExpired,
+    Code::SessionIdle,
+];
+
+/// What a token that is not good now is called, by introspection and everywhere outside of renew.
+pub(crate) const fn code_of(inactive: InactiveToken) -> Code {
+    match inactive {
+        InactiveToken::Invalid => Code::InvalidToken,
+        InactiveToken::Fault(TokenFault::Revoked(_), _) => Code::SessionRevoked,
+        InactiveToken::Fault(TokenFault::Suspended { .. }, _) => Code::SubjectSuspended,
+        InactiveToken::Fault(TokenFault::Superseded, _) => Code::TokenSuperseded,
+        InactiveToken::Fault(TokenFault::Expired, _) => Code::TokenExpired,
+        InactiveToken::Fault(TokenFault::Idle, _) => Code::SessionIdle,
+    }
+}
+
+impl From<HistoryError> for Problem {
+    fn from(error: HistoryError) -> Self {
+        if !matches!(error, HistoryError::Unwanted) {
+            tracing::error!(%error, "the log could not be read back");
+        }
+        Self::from(Code::StorageUnavailable).saying("the log could not be read back")
+    }
+}
+
+impl From<tenure_log::LogError> for Problem {
+    fn from(error: tenure_log::LogError) -> Self {
+        HistoryError::from(error).into()
+    }
+}

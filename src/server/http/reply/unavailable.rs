@@ -1,0 +1,50 @@
+//! Why something cannot be kept or read, for callers: in words, and never with a path of this server. A path tells a
+//! stranger where things lie, and callers nothing; it stands in the log of the process.
+
+use std::borrow::Cow;
+
+use super::problem::{Code, Problem};
+
+/// What the system says, and what a caller is told.
+const REASONS: [(&str, &str); 6] = [
+    ("No space left", "the disk is full"),
+    ("Disk quota exceeded", "the disk is full"),
+    ("Too many open files", "the process has too many open files"),
+    ("Read-only file system", "the file system is read-only"),
+    ("Permission denied", "the process may not write its files"),
+    ("Input/output error", "the disk fails"),
+];
+
+impl Problem {
+    /// Something cannot be kept or read at present.
+    pub(crate) fn unavailable(why: &str) -> Self {
+        Self::from(Code::StorageUnavailable).saying(in_words(why))
+    }
+}
+
+/// The reason without what only the log of the process tells.
+fn in_words(why: &str) -> Cow<'_, str> {
+    if !why.contains('/') {
+        return Cow::Borrowed(why);
+    }
+    let known = REASONS.iter().find(|(said, _)| why.contains(said));
+    let words = known.map_or("a file of the authority cannot be used", |(_, words)| words);
+    Cow::Owned(format!("{words}; the log of the process says more"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_for_callers_has_no_path() {
+        let full = "cannot sync /srv/tenure-data/log/db: No space left on device (os error 28)";
+        assert_eq!(in_words(full), "the disk is full; the log of the process says more");
+        let other = "/srv/tenure-data/keys/subjects: unexpected end of file";
+        assert_eq!(
+            in_words(other),
+            "a file of the authority cannot be used; the log of the process says more"
+        );
+        assert_eq!(in_words("the authority is stopping"), "the authority is stopping");
+    }
+}

@@ -1,0 +1,113 @@
+//! What an answer reflects: the present, a position that it must have reached, or a moment of the past.
+
+use std::time::Duration;
+
+use crate::projections::history::{self, Moment};
+use tenure_core::{EpochPosition, Position, Timestamp, event::Role};
+use tenure_log::waiting_for_disk;
+
+use super::{access::Caller, fields::Fields};
+use crate::http::{
+    Api,
+    reply::problem::{Code, Problem},
+};
+
+/// The contract: a read waits so long for its `minPosition`, in real time.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A `minPosition` further beyond the tail is a mistake, not a wait.
+const FAR_BEYOND: u64 = 1_000_000;
+
+/// When a request wants to be answered from.
+pub(crate) struct AsOfQuery {
+    min_position: Option<EpochPosition>,
+    as_of: Option<Timestamp>,
+    as_of_position: Option<EpochPosition>,
+}
+
+/// What the answer will reflect.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    pub(crate) moment: Moment,
+    /// Whether it is to be folded from the log rather than read from the live state.
+    pub(crate) is_past: bool,
+}
+
+impl AsOfQuery {
+    /// The parameters that say it.
+    pub(crate) fn of(query: &mut Fields) -> Self {
+        let asked = Self {
+            min_position: query.position("minPosition"),
+            as_of: query.moment("asOf"),
+            as_of_position: query.position("asOfPosition"),
+        };
+        if asked.as_of.is_some() && asked.as_of_position.is_some() {
+            query.fault("asOfPosition", "must not be given together with asOf");
+        }
+        asked
+    }
+
+    /// The parameters of a request that is only ever answered from the present.
+    pub(crate) fn of_present(query: &mut Fields) -> Self {
+        let min_position = query.position("minPosition");
+        Self { min_position, as_of: None, as_of_position: None }
+    }
+
+    /// Whether it is about the past.
+    pub(crate) fn is_past(&self) -> bool {
+        self.as_of.is_some() || self.as_of_position.is_some()
+    }
+
+    /// The past of lists that are not about one subject is for admins and auditors.
+    pub(crate) fn check_list(&self, caller: &Caller, of_one_subject: bool) -> Result<(), Problem> {
+        let may = of_one_subject || matches!(caller.role(), Some(Role::Admin | Role::Auditor));
+        if self.is_past() && !may {
+            return Err(Problem::from(Code::Forbidden)
+                .saying("only an admin or auditor may list the past without subjectId"));
+        }
+        Ok(())
+    }
+
+    /// Waits until the position is reached, and finds the moment.
+    pub(crate) async fn resolve(&self, api: &Api) -> Result<Reading, Problem> {
+        self.wait(api).await?;
+        let tail = api.authority.live().position();
+        let now = api.authority.now();
+        match (self.as_of, self.as_of_position) {
+            (None, None) => Ok(Reading { moment: Moment { position: tail, at: now }, is_past: false }),
+            (Some(at), _) if at > now => Err(Problem::invalid("asOf", "must not be in the future")),
+            (Some(at), _) => {
+                let position = waiting_for_disk(|| history::position_at(api.authority.log(), at))?;
+                Ok(Reading { moment: Moment { position, at }, is_past: true })
+            }
+            (None, Some(given)) if given.position > tail => {
+                Err(Problem::invalid("asOfPosition", format!("must be at most {tail}, the last position")))
+            }
+            (None, Some(given)) => {
+                api.check_epoch(given)?;
+                let position = given.position;
+                let commit = match position {
+                    Position::ZERO => None,
+                    _ => waiting_for_disk(|| history::commit_at(api.authority.log(), position))?,
+                };
+                let at = commit.map_or(Timestamp::ZERO, |stored| stored.commit.recorded_at);
+                Ok(Reading { moment: Moment { position, at }, is_past: true })
+            }
+        }
+    }
+
+    async fn wait(&self, api: &Api) -> Result<(), Problem> {
+        let Some(given) = self.min_position else { return Ok(()) };
+        api.check_epoch(given)?;
+        let wanted = given.position.0;
+        let mut positions = api.authority.live().positions();
+        let tail = positions.borrow().0;
+        if wanted > tail.saturating_add(FAR_BEYOND) {
+            return Err(Problem::invalid("minPosition", format!("is far beyond the last position, {tail}")));
+        }
+        let reached = tokio::time::timeout(PATIENCE, positions.wait_for(|position| position.0 >= wanted));
+        match reached.await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Code::PositionNotReached.into()),
+        }
+    }
+}

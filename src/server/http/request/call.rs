@@ -1,0 +1,514 @@
+//! One request on its way through the checks, in the order of the contract: credential, role, size, media
+//! type, syntax; a handler gets it when those have passed, and judges the rest.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    body::Body,
+    extract::RawPathParams,
+    http::{HeaderMap, Method, Request, StatusCode, header, request::Parts},
+    response::Response,
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body as _;
+use tokio::time::timeout;
+
+use crate::admission::ConnectionSeat;
+use crate::authority::Context;
+use tenure_core::{CredentialId, SessionId, SubjectId, record::Idempotency};
+use tenure_protocol::clock::stopwatch;
+
+use super::{
+    access::{Access, Caller, NotAdmitted, admit, admit_key, check_is_no_sign_in, shows_bearer},
+    fields::{Fields, check_size},
+    limits,
+    refusal_log::Refused,
+    request_id::RequestId,
+    shares,
+};
+use crate::http::{
+    Api,
+    in_process::SignedIn,
+    reply::{
+        Reply,
+        problem::{Code, Problem},
+        problem_response,
+    },
+    routes::{Payload, Route},
+};
+
+/// A body that has not arrived by then is given up.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where none is taken it has so long to show that it is empty, as one in chunks does not at first: some routes need no
+/// credential.
+const EMPTY_BODY_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The target of the lines that tell of each request.
+const ACCESS: &str = "tenure::access";
+
+/// The record of a use is waited for so long.
+const USE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Where a request came from, put there by the server.
+#[derive(Clone)]
+pub struct Peer {
+    pub(crate) address: IpAddr,
+    /// The place of its connection, where it has one.
+    pub(crate) seat: Option<Arc<ConnectionSeat>>,
+}
+
+impl Peer {
+    /// A client at this address.
+    pub const fn at(address: IpAddr) -> Self {
+        Self { address, seat: None }
+    }
+
+    /// Its address.
+    pub(crate) const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// The same, on the connection in this place.
+    pub(crate) fn on(self, seat: Arc<ConnectionSeat>) -> Self {
+        Self { seat: Some(seat), ..self }
+    }
+}
+
+/// A request whose caller was admitted.
+pub(crate) struct Call {
+    pub(crate) api: Arc<Api>,
+    pub(crate) caller: Caller,
+    /// Whether callers from its address have no shares.
+    pub(crate) is_exempt: bool,
+    request_id: RequestId,
+    parts: Parts,
+    /// None when they are no text: then each is unknown.
+    params: Option<RawPathParams>,
+    body: Vec<u8>,
+}
+
+/// Serves a request on a route.
+pub(crate) async fn serve(
+    api: Arc<Api>,
+    route: &'static Route,
+    params: Option<RawPathParams>,
+    request: Request<Body>,
+) -> Response {
+    let mut asked = Asked::of(&api, &request, &route.path);
+    let result = answer(&api, route, params, request, &mut asked).await;
+    respond(&api, result, &asked)
+}
+
+async fn answer(
+    api: &Arc<Api>,
+    route: &'static Route,
+    params: Option<RawPathParams>,
+    request: Request<Body>,
+    asked: &mut Asked,
+) -> Result<Reply, Problem> {
+    let (parts, body) = request.into_parts();
+    let caller = caller(api, route, &parts, asked.address)?;
+    asked.credential = caller.key_id();
+    let _in_flight = shares::begin(api, route.class, &caller, asked.address)?;
+    let call = admitted(api, caller, route, params, (parts, body), asked).await?;
+    (route.handler)(call).await
+}
+
+fn caller(api: &Api, route: &Route, parts: &Parts, address: Option<IpAddr>) -> Result<Caller, Problem> {
+    if is_open(api, route.access, address) {
+        return Ok(Caller::Anyone);
+    }
+    let caller = match parts.extensions.get() {
+        Some(SignedIn(key)) => admit_key(route.access, Arc::clone(key))?,
+        None => admit_caller(api, route.access, &parts.headers, address)?,
+    };
+    shares::prove(api, parts.extensions.get(), &caller);
+    Ok(caller)
+}
+
+/// What is told of a request when it has been answered.
+struct Asked {
+    id: RequestId,
+    method: Method,
+    /// The path of the route, as the table has it.
+    route: &'static str,
+    address: Option<IpAddr>,
+    credential: Option<CredentialId>,
+    begun: Instant,
+}
+
+impl Asked {
+    fn of(api: &Api, request: &Request<Body>, route: &'static str) -> Self {
+        Self {
+            id: RequestId::of(api, request.headers()),
+            method: request.method().clone(),
+            route,
+            address: client_address(api, request.headers(), request.extensions().get()),
+            credential: None,
+            begun: stopwatch(),
+        }
+    }
+
+    /// A line for each request, for those who ask for it.
+    fn log(&self, status: u16, code: &'static str) {
+        tracing::info!(
+            target: ACCESS,
+            address = self.address.map(tracing::field::display),
+            method = self.method.as_str(),
+            route = self.route,
+            status,
+            code,
+            credential = self.credential.map(tracing::field::display),
+            request_id = tracing::field::display(&self.id),
+            correlation_id = tracing::field::display(self.id.recorded),
+            millis = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "answered"
+        );
+    }
+}
+
+/// Answers a request for which there is no route, or no such method.
+pub(crate) fn refuse(api: &Api, request: &Request<Body>, code: Code, allow: Option<String>) -> Response {
+    let asked = Asked::of(api, request, "(none)");
+    let problem = match admit_caller(api, Access::ANYBODY_KNOWN, request.headers(), asked.address) {
+        Ok(_) => {
+            let mut problem = Problem::from(code);
+            problem.allow = allow;
+            problem
+        }
+        Err(problem) => problem,
+    };
+    respond(api, Err(problem), &asked)
+}
+
+fn respond(api: &Api, result: Result<Reply, Problem>, asked: &Asked) -> Response {
+    let stamp = asked.id.stamp(api);
+    let (response, code) = match result {
+        Ok(reply) => {
+            api.metrics.granted();
+            (reply.into_response(stamp), "ok")
+        }
+        Err(problem) => {
+            let code = problem.code.name();
+            api.metrics.refused(code);
+            if is_suspicious(&problem) {
+                let credential = problem.credential.or(asked.credential);
+                api.refusals.note(Refused { address: asked.address, code, route: asked.route, credential });
+            }
+            (problem_response(&problem.timed(api.authority.now()), stamp), code)
+        }
+    };
+    asked.log(response.status().as_u16(), code);
+    response
+}
+
+/// Whether somebody tried what they may not: with a credential that is no good, or beyond a role or a rate.
+fn is_suspicious(problem: &Problem) -> bool {
+    match problem.code.status() {
+        StatusCode::UNAUTHORIZED => !problem.lacks_credential,
+        StatusCode::FORBIDDEN => problem.code == Code::Forbidden,
+        StatusCode::TOO_MANY_REQUESTS => problem.code == Code::RateLimited,
+        _ => false,
+    }
+}
+
+async fn admitted(
+    api: &Arc<Api>,
+    caller: Caller,
+    route: &'static Route,
+    params: Option<RawPathParams>,
+    (parts, body): (Parts, Body),
+    asked: &Asked,
+) -> Result<Call, Problem> {
+    let (api, request_id) = (Arc::clone(api), asked.id.clone());
+    let is_exempt = shares::is_exempt(&api, asked.address);
+    let mut call = Call { api, caller, is_exempt, request_id, parts, params, body: vec![] };
+    if route.is_about_a_session() {
+        call.caller.check_session(call.session_id(), call.api.authority.now())?;
+    }
+    check_size(call.parts.uri.query().unwrap_or_default())?;
+    call.body = read_body(&call.api, route, &call.parts, body).await?;
+    Ok(call)
+}
+
+/// Notes a use of a session by its holder: minting, usage. To look at one's own session is no use, so that whoever only
+/// watches it does not keep it alive.
+pub(crate) async fn note_use(api: &Api, caller: &Caller) {
+    if let Caller::Session(holder) = caller
+        && holder.judge(api.authority.now()).is_ok()
+    {
+        api.authority.used(&holder.session);
+        keep_uses(api, &[holder.session.id]).await;
+    }
+}
+
+/// Lets a crash not forget that these sessions were used. A log that is slow holds nobody up for longer than this.
+pub(crate) async fn keep_uses(api: &Api, sessions: &[SessionId]) {
+    if sessions.is_empty() {
+        return;
+    }
+    if timeout(USE_PATIENCE, api.authority.keep_uses(sessions)).await.is_err() {
+        tracing::debug!("uses of sessions were not recorded in time");
+    }
+}
+
+fn is_open(api: &Api, access: Access, peer: Option<IpAddr>) -> bool {
+    access.public
+        || access.metrics_addresses && peer.is_some_and(|peer| api.settings.metrics_allow.contains(peer))
+}
+
+fn admit_caller(
+    api: &Api,
+    access: Access,
+    headers: &HeaderMap,
+    peer: Option<IpAddr>,
+) -> Result<Caller, Problem> {
+    admit(&api.authority, access, headers).map_err(|not| match not {
+        NotAdmitted::Known(problem) => problem,
+        NotAdmitted::Missing => Problem { lacks_credential: true, ..Code::InvalidToken.into() }
+            .saying("the credential is missing"),
+        NotAdmitted::Wrong => {
+            Problem { lacks_credential: !shows_bearer(headers), ..wrong_credential(api, peer) }
+        }
+    })
+}
+
+pub(crate) fn wrong_credential(api: &Api, peer: Option<IpAddr>) -> Problem {
+    api.metrics.wrong_credential();
+    let counted = peer.filter(|peer| api.settings.limit_loopback || !peer.to_canonical().is_loopback());
+    match counted.and_then(|peer| api.throttle.wrong(peer)) {
+        None => Problem::from(Code::InvalidToken).saying("the credential is malformed or unknown"),
+        Some(seconds) => {
+            let why = "too many wrong credentials came from this address";
+            let mut problem = Problem::from(Code::RateLimited).saying(why);
+            problem.retry_after = Some(seconds);
+            problem
+        }
+    }
+}
+
+/// The address of the client: the peer's, or, behind proxies that are trusted, the last one in
+/// `X-Forwarded-For` that is not a proxy of ours.
+///
+/// Each proxy vouches for the hop that it wrote, the last one. What no proxy of ours wrote, or nobody can read, is not
+/// passed over: what is before it is anybody's word.
+pub(crate) fn client_address(api: &Api, headers: &HeaderMap, peer: Option<&Peer>) -> Option<IpAddr> {
+    let mut client = peer?.address;
+    if !api.settings.trusted_proxies.contains(client) {
+        return Some(client);
+    }
+    let lines = headers.get_all("x-forwarded-for").iter();
+    let hops: Vec<_> = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).collect();
+    for hop in hops.into_iter().rev() {
+        if !api.settings.trusted_proxies.contains(client) {
+            break;
+        }
+        let Some(address) = hop_address(hop) else { break };
+        client = address;
+    }
+    Some(client)
+}
+
+/// The address of a hop, which some proxies write with its port.
+fn hop_address(hop: &[u8]) -> Option<IpAddr> {
+    let hop = str::from_utf8(hop).ok()?.trim();
+    let bare = hop.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(hop);
+    bare.parse().ok().or_else(|| hop.parse().ok().map(|with_port: SocketAddr| with_port.ip()))
+}
+
+async fn read_body(api: &Api, route: &Route, parts: &Parts, body: Body) -> Result<Vec<u8>, Problem> {
+    let limit = api.settings.max_body;
+    let too_large =
+        || Problem::from(Code::PayloadTooLarge).saying(format!("the body may have {limit} bytes"));
+    // What is declared and cannot be taken is not waited for: some routes need no credential.
+    match body.size_hint().lower() {
+        declared if declared > limit as u64 => return Err(too_large()),
+        declared if declared > 0 && route.payload == Payload::None => return Err(must_be_empty()),
+        _ => {}
+    }
+    let (patience, too_slow) = match route.payload {
+        Payload::None => (EMPTY_BODY_PATIENCE, must_be_empty()),
+        Payload::Json | Payload::MergePatch => {
+            (BODY_PATIENCE, Problem::invalid("body", "did not arrive within 30 seconds"))
+        }
+    };
+    let collected = timeout(patience, Limited::new(body, limit).collect()).await;
+    let bytes = collected.map_err(|_| too_slow)?.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            too_large()
+        } else {
+            Problem::invalid("body", "could not be read")
+        }
+    })?;
+    let bytes = bytes.to_bytes();
+    match route.payload {
+        Payload::Json if !is_json(&parts.headers, &[JSON]) => Err(Code::UnsupportedMediaType.into()),
+        Payload::MergePatch if !is_json(&parts.headers, &[MERGE_PATCH, JSON]) => {
+            Err(Problem::from(Code::UnsupportedMediaType)
+                .saying(format!("the body must be {MERGE_PATCH} or {JSON}")))
+        }
+        Payload::None if !bytes.is_empty() => Err(must_be_empty()),
+        Payload::Json | Payload::MergePatch | Payload::None => Ok(bytes.into()),
+    }
+}
+
+fn must_be_empty() -> Problem {
+    Problem::invalid("body", "must be empty")
+}
+
+const JSON: &str = "application/json";
+/// RFC 7396.
+const MERGE_PATCH: &str = "application/merge-patch+json";
+
+fn is_json(headers: &HeaderMap, kinds: &[&str]) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+        return false;
+    };
+    let mut parts = value.split(';').map(str::trim);
+    let is_json = parts.next().is_some_and(|given| kinds.iter().any(|kind| given.eq_ignore_ascii_case(kind)));
+    // JSON is UTF-8 (RFC 8259); another charset would be misread.
+    is_json
+        && parts.filter_map(|part| part.split_once('=')).all(|(name, value)| {
+            !name.eq_ignore_ascii_case("charset") || value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        })
+}
+
+impl Call {
+    /// A header, if it is text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.parts.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Whether the caller names this media type among those that it accepts.
+    pub(crate) fn accepts(&self, media_type: &str) -> bool {
+        let accepted =
+            self.parts.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let mut named = accepted.flat_map(|list| list.split(',')).filter_map(|part| part.split(';').next());
+        named.any(|name| name.trim().eq_ignore_ascii_case(media_type))
+    }
+
+    /// A part of the path, decoded.
+    fn param(&self, name: &str) -> &str {
+        let params = self.params.as_ref();
+        params
+            .and_then(|params| params.iter().find(|(known, _)| *known == name))
+            .map_or("", |(_, value)| value)
+    }
+
+    /// The session in the path; none when it is no UUID, which is an unknown id.
+    pub(crate) fn session_id(&self) -> Option<SessionId> {
+        self.param("sessionId").parse().ok()
+    }
+
+    /// The subject in the path.
+    pub(crate) fn subject_id(&self) -> Result<SubjectId, Problem> {
+        self.param("subjectId")
+            .parse()
+            .map_err(|tenure_core::id::InvalidId(why)| Problem::invalid("subjectId", why))
+    }
+
+    /// The subject in the path, for reading: a name that cannot be one is unknown.
+    pub(crate) fn known_subject_id(&self) -> Result<SubjectId, Problem> {
+        self.subject_id().map_err(|_| Code::SubjectNotFound.into())
+    }
+
+    /// The subject in the path, if it exists for the caller. What does not is judged here: before anything is sealed,
+    /// queued or written for the request, and foreign and unknown alike.
+    pub(crate) fn visible_subject_id(&self) -> Result<SubjectId, Problem> {
+        let id = self.known_subject_id()?;
+        let known = self.api.authority.live().subject(&id);
+        known.filter(|subject| self.caller.may_see(subject)).ok_or(Code::SubjectNotFound)?;
+        Ok(id)
+    }
+
+    /// The same for a change of it, which that of sign-ins to the console does not take.
+    pub(crate) fn changeable_subject_id(&self) -> Result<SubjectId, Problem> {
+        check_is_no_sign_in(&self.known_subject_id()?)?;
+        self.visible_subject_id()
+    }
+
+    /// The same of the session in the path.
+    pub(crate) fn visible_session_id(&self) -> Result<SessionId, Problem> {
+        let id = self.session_id().ok_or(Code::SessionNotFound)?;
+        let live = self.api.authority.live();
+        let subject = live.session(id).and_then(|session| live.subject(&session.subject));
+        subject.filter(|subject| self.caller.may_see(subject)).ok_or(Code::SessionNotFound)?;
+        Ok(id)
+    }
+
+    /// Another part of the path, as whatever it should be.
+    pub(crate) fn id<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
+        self.param(name).parse().ok()
+    }
+
+    /// The parameters of the query. A fault of the idempotency key is reported with theirs.
+    pub(crate) fn query(&self) -> Result<Fields, Problem> {
+        let key_faults = self.idempotency_key().err().map(|problem| problem.errors);
+        let query = Fields::of_query(self.parts.uri.query().unwrap_or_default())?;
+        Ok(query.and_faults(key_faults.filter(|_| self.method() != Method::GET).into_iter().flatten()))
+    }
+
+    /// The members of the body, where no query is known.
+    pub(crate) fn fields(&self) -> Result<Fields, Problem> {
+        let query = self.query()?;
+        match Fields::of_body(&self.body) {
+            Ok(fields) => Ok(fields.and_none_of(query)),
+            Err(fault) => Err(query.refused_for(fault)),
+        }
+    }
+
+    /// Refuses a query where none is known.
+    pub(crate) fn no_query(&self) -> Result<(), Problem> {
+        self.query()?.finish()
+    }
+
+    /// The request's idempotency key, if it has one: 1 to 128 visible characters, quoted or not.
+    pub(crate) fn idempotency_key(&self) -> Result<Option<&str>, Problem> {
+        let mut values = self.parts.headers.get_all("idempotency-key").iter();
+        let Some(value) = values.next() else { return Ok(None) };
+        let text = value.to_str().unwrap_or_default();
+        let key = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+        let is_right =
+            limits::IDEMPOTENCY_KEY.contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_right && values.next().is_none() {
+            Ok(Some(key))
+        } else {
+            Err(Problem::invalid("Idempotency-Key", "must be given once, 1 to 128 visible characters"))
+        }
+    }
+
+    /// Who asks and how, for the record, with the request's idempotency key.
+    pub(crate) fn context(&self) -> Result<Context, Problem> {
+        let idempotency = self.idempotency_key()?.map(|key| self.idempotency(key));
+        Ok(Context { idempotency, ..self.context_without_key() })
+    }
+
+    /// The same for a request that has its own rule for repeats.
+    pub(crate) fn context_without_key(&self) -> Context {
+        Context {
+            actor: self.caller.actor(),
+            correlation_id: Some(self.request_id.recorded.to_string()),
+            idempotency: None,
+        }
+    }
+
+    fn idempotency(&self, key: &str) -> Idempotency {
+        let digests = self.api.authority.digests();
+        let caller = self.caller.actor().id.unwrap_or_default();
+        let uri = &self.parts.uri;
+        let path = uri.path_and_query().map_or("", |path| path.as_str());
+        Idempotency {
+            key: digests.idempotency_key(&caller, key),
+            request: digests.request(self.method().as_str(), path, &self.body),
+        }
+    }
+
+    fn method(&self) -> &Method {
+        &self.parts.method
+    }
+}

@@ -1,0 +1,172 @@
+//! Costly reads: what folds or searches the history, or walks over all that there is. They pass through gates of their
+//! own, off the threads that answer checks, and when more than half of the places are taken, each caller has a share.
+
+use std::sync::Arc;
+
+use crate::gate::{Gate, GateRefusal, Questions, Share, Shares, StillWanted};
+use crate::projections::history;
+use tenure_core::{Position, SubjectId, state::State, subject::Subject};
+
+use super::access::Caller;
+use crate::http::{
+    Api,
+    reply::problem::{Code, Problem},
+};
+
+/// Readings of the whole history at once: each holds a state of everything.
+const WHOLE: usize = 2;
+/// Readings of a part of it at once.
+const PARTS: usize = 4;
+/// Exports at once; none waits.
+const EXPORTS: usize = 4;
+/// So many wait for each of the first two.
+const PLACES: usize = 16;
+/// Reads of one caller behind each of them, running or waiting, when more than half is taken.
+const SHARE: usize = 2;
+/// The same of exports.
+const EXPORTS_SHARE: usize = 1;
+/// A caller that found no place tries again after so many seconds.
+const SOON: u32 = 2;
+
+/// The gates, and who is behind them.
+pub(crate) struct Costly {
+    whole: Gate,
+    parts: Gate,
+    exports: Gate,
+    states: Questions<Position, Result<State, Problem>>,
+    subjects: Questions<(SubjectId, Position), Result<Arc<Subject>, Problem>>,
+    whole_shares: Arc<Shares<Id>>,
+    parts_shares: Arc<Shares<Id>>,
+    exports_shares: Arc<Shares<Id>>,
+}
+
+/// A caller's: that of its credential or session.
+type Id = [u8; 16];
+
+impl Costly {
+    pub(crate) fn new() -> Self {
+        let (whole, parts) = (Gate::new("whole", WHOLE, PLACES), Gate::new("parts", PARTS, PLACES));
+        let exports = Gate::new("exports", EXPORTS, 0);
+        Self {
+            whole_shares: Shares::of(&whole, SHARE),
+            parts_shares: Shares::of(&parts, SHARE),
+            exports_shares: Shares::of(&exports, EXPORTS_SHARE),
+            states: Questions::at(whole.clone()),
+            subjects: Questions::at(parts.clone()),
+            whole,
+            parts,
+            exports,
+        }
+    }
+
+    /// Every gate.
+    pub(crate) fn gates(&self) -> [&Gate; 3] {
+        [&self.whole, &self.parts, &self.exports]
+    }
+
+    /// How many requests were refused because their callers had their shares in flight.
+    pub(crate) fn beyond_shares(&self) -> u64 {
+        let all = [&self.whole_shares, &self.parts_shares, &self.exports_shares];
+        all.map(|shares| shares.refused()).iter().sum()
+    }
+
+    /// Work that reads the whole history.
+    pub(crate) async fn whole<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        work: impl FnOnce(&StillWanted<'_>) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let _share = take(&self.whole_shares, caller)?;
+        self.whole.run(work).await.map_err(turned)
+    }
+
+    /// Work that reads a part of the history, or walks over much of what there is.
+    pub(crate) async fn part<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        work: impl FnOnce(&StillWanted<'_>) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let _share = take(&self.parts_shares, caller)?;
+        self.parts.run(work).await.map_err(turned)
+    }
+
+    /// An export, which goes on when its request has been answered. What the work gives back ends the reply when it is
+    /// dropped: a caller that has read all of it may ask for the next one.
+    pub(crate) fn export<E>(
+        &self,
+        caller: &Caller,
+        work: impl FnOnce() -> E + Send + 'static,
+    ) -> Result<(), Problem> {
+        let share = take(&self.exports_shares, caller)?;
+        let work = move || {
+            let end = work();
+            drop(share);
+            drop(end);
+        };
+        self.exports.start(work).map_err(turned)
+    }
+}
+
+/// What `read` makes of everything as of a position. Whoever asks about the same position meanwhile shares the fold; the
+/// state is dropped as soon as they have read it.
+pub(crate) async fn read_state<A: Send + 'static>(
+    api: &Arc<Api>,
+    caller: &Caller,
+    position: Position,
+    read: impl FnOnce(&State) -> A + Send + 'static,
+) -> Result<A, Problem> {
+    let _share = take(&api.costly.whole_shares, caller)?;
+    let authority = Arc::clone(&api.authority);
+    let find = move |wanted: &StillWanted<'_>| {
+        let state = history::state_at_while(&|| wanted.is_wanted(), authority.log(), position);
+        state.map_err(Problem::from)
+    };
+    let read = move |state: &Result<State, Problem>| state.as_ref().map(read).map_err(Problem::clone);
+    api.costly.states.ask(position, find, read).await.map_err(turned)?
+}
+
+/// A subject as of a position; equal questions share one answer.
+pub(crate) async fn subject_at(
+    api: &Arc<Api>,
+    caller: &Caller,
+    id: &SubjectId,
+    position: Position,
+) -> Result<Arc<Subject>, Problem> {
+    let _share = take(&api.costly.parts_shares, caller)?;
+    let key = (id.clone(), position);
+    let (authority, projections, id) = (Arc::clone(&api.authority), Arc::clone(&api.projections), id.clone());
+    let find = move |wanted: &StillWanted<'_>| {
+        let is_wanted = || wanted.is_wanted();
+        let subject = history::subject_at_while(&is_wanted, authority.log(), &projections, &id, position);
+        subject.map(Arc::new).map_err(Problem::from)
+    };
+    api.costly.subjects.ask(key, find, Result::clone).await.map_err(turned)?
+}
+
+/// A share for this caller, if it has one of its own.
+fn take(shares: &Arc<Shares<Id>>, caller: &Caller) -> Result<Option<Share<Id>>, Problem> {
+    let id = match caller {
+        Caller::Key(key) => *key.id.as_bytes(),
+        Caller::Session(holder) => *holder.session.id.as_bytes(),
+        Caller::Anyone => return Ok(None),
+    };
+    shares.take(id).map(Some).ok_or_else(|| beyond(shares.each()))
+}
+
+fn beyond(each: usize) -> Problem {
+    let why = format!("while many such requests are in flight, a credential may have {each} of them");
+    let mut problem = Problem::from(Code::RateLimited).saying(why);
+    problem.retry_after = Some(SOON);
+    problem
+}
+
+fn turned(turned: GateRefusal) -> Problem {
+    match turned {
+        GateRefusal::Away => {
+            let mut problem = Problem::from(Code::Overloaded).saying(turned.to_string());
+            problem.retry_after = Some(SOON);
+            problem
+        }
+        GateRefusal::Lost => Code::Internal.into(),
+    }
+}

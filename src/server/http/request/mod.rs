@@ -1,0 +1,15 @@
+//! The path of every request: who calls, whether there is room, what it asks, and how far its answer must be.
+
+pub(super) mod access;
+pub(super) mod as_of;
+pub(super) mod call;
+pub(super) mod costly;
+pub(super) mod fields;
+pub(super) mod json;
+pub(super) mod limits;
+pub(super) mod page;
+pub(super) mod place;
+pub(super) mod refusal_log;
+pub(super) mod request_id;
+pub(super) mod shares;
+pub(super) mod throttle;

@@ -1,0 +1,48 @@
+//! Lists: a limit, an opaque cursor, a page.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use tenure_protocol::wire::Page;
+
+use super::{fields::Fields, limits};
+
+const DEFAULT: u64 = 50;
+
+/// Which page is asked for.
+pub(crate) struct PageQuery {
+    pub(crate) limit: usize,
+    /// Where the page before ended; its meaning is the list's own.
+    pub(crate) after: Option<String>,
+}
+
+impl PageQuery {
+    /// The parameters that say it.
+    pub(crate) fn of(query: &mut Fields) -> Self {
+        let limit = query.whole("limit", limits::PAGE).unwrap_or(DEFAULT);
+        let after = query.raw_text("cursor").and_then(|cursor| {
+            let after = opened(&cursor);
+            if after.is_none() {
+                query.fault("cursor", "must be a nextCursor of this list");
+            }
+            after
+        });
+        Self { limit: usize::try_from(limit).expect("it is at most 200"), after }
+    }
+
+    /// The place where the page before ended, as this list writes it.
+    pub(crate) fn parsed<T: std::str::FromStr>(&self, query: &mut Fields) -> Option<T> {
+        let parsed = self.after.as_ref()?.parse().ok();
+        if parsed.is_none() {
+            query.fault("cursor", "must be a nextCursor of this list");
+        }
+        parsed
+    }
+}
+
+fn opened(cursor: &str) -> Option<String> {
+    String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()
+}
+
+/// A page that ends at some place; none when it is the last.
+pub(crate) fn page_of<T>(items: Vec<T>, end: Option<impl std::fmt::Display>) -> Page<T> {
+    Page { items, next_cursor: end.map(|end| URL_SAFE_NO_PAD.encode(end.to_string())) }
+}

@@ -1,0 +1,66 @@
+//! The two names of a request: the one that its reply and the log lines carry, and the one that is recorded.
+//!
+//! Callers fill `x-request-id` with whatever helps them to find a request again, a person's name included. The history
+//! is kept and cannot be edited, and what is in it outlives an erasure. So a caller's id is echoed and logged, and what
+//! is recorded is always an id of our own, in which nobody can have written anything.
+
+use std::fmt;
+
+use axum::http::{HeaderMap, HeaderValue};
+
+use tenure_core::SessionId;
+use tenure_protocol::entropy;
+
+use super::limits;
+use crate::http::{
+    Api,
+    reply::{REQUEST_ID, ReplyStamp},
+};
+
+/// The names of a request. Most are never written out: a reply carries one, and a log line or an event only now and then.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestId {
+    /// The caller's own, if it is fit to be shown.
+    given: Option<HeaderValue>,
+    /// The `correlationId` of what the request appends.
+    pub(crate) recorded: SessionId,
+}
+
+impl RequestId {
+    /// Of a request with these headers.
+    pub(crate) fn of(api: &Api, headers: &HeaderMap) -> Self {
+        let recorded = entropy::session_id(api.authority.entropy(), api.authority.now());
+        let given = headers.get(REQUEST_ID).filter(|id| is_fit(id)).cloned();
+        let id = Self { given, recorded };
+        if id.given.is_some() {
+            // The one place that knows both.
+            tracing::debug!(request_id = %id, correlation_id = %recorded, "a request has an id of its caller's");
+        }
+        id
+    }
+
+    /// What the reply to this request carries.
+    pub(crate) fn stamp(&self, api: &Api) -> ReplyStamp {
+        let own = || HeaderValue::try_from(self.recorded.to_string());
+        let own = || own().expect("a request id is made of visible characters");
+        let epochs = api.authority.live().system().system.epochs.clone();
+        ReplyStamp { request_id: self.given.clone().unwrap_or_else(own), now: api.authority.now(), epochs }
+    }
+}
+
+/// As it is shown.
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.given.as_ref().and_then(|given| given.to_str().ok()) {
+            Some(given) => f.write_str(given),
+            None => self.recorded.fmt(f),
+        }
+    }
+}
+
+/// 1 to 128 visible characters, and nothing that looks like a credential.
+fn is_fit(id: &HeaderValue) -> bool {
+    let is_visible = |id: &&str| id.bytes().all(|byte| byte.is_ascii_graphic());
+    let id = id.to_str().ok().filter(is_visible);
+    id.is_some_and(|id| limits::REQUEST_ID.contains(&id.len()) && !id.contains("tnr_"))
+}

@@ -1,0 +1,175 @@
+//! `GET /v1/revocations/feed`: every end of sessions before their time, in order, for those who judge access tokens
+//! without asking here.
+//!
+//! Such a verifier knows the claims of a token and nothing else: not the owner of its subject, nor its device, nor which
+//! key sealed the session's token. So wherever several sessions were ended, their ids go with the selector, as long as
+//! they are not too many; beyond that a rule that it can apply covers them and more ([`ENDED_NAMED`]).
+
+pub(super) mod live;
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+use tenure_core::{
+    EpochPosition, Event, Position, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent, Timestamp,
+    event::{Selector, SessionsRevoked},
+};
+use tenure_log::{StoredCommit, waiting_for_disk};
+use tenure_protocol::wire::{EndedSelection, EndedSession, FeedItem, FeedPage, SelectorView};
+
+use crate::http::{
+    Api,
+    record::stream::resumed,
+    reply::{Reply, problem::Problem},
+    request::{as_of::AsOfQuery, call::Call, limits},
+};
+
+/// The sessions that one event ended are named if they are no more than this: some 400 KiB. Of more, a verifier
+/// refuses every access token that was issued until then; their holders get another with the next request.
+const ENDED_NAMED: usize = 10_000;
+/// So many items has a page that asks for no number.
+const DEFAULT: u64 = 200;
+/// So many events are read from the log at a time.
+const STRIDE: usize = 128;
+/// Of so many bulk revocations it is remembered which sessions they ended.
+const REMEMBERED: usize = 64;
+
+/// Which sessions the bulk revocations ended that somebody asked about lately.
+#[derive(Debug, Default)]
+pub(crate) struct Ended(Mutex<HashMap<Position, Vec<SessionId>>>);
+
+/// The ends of sessions before their time, oldest first. For verifiers of access tokens that do not ask about each.
+///
+/// With `Accept: text/event-stream` also as they happen: events `revocation` (an item), `keys` (what `GET /v1/keys`
+/// says, at the start and at each change) and `head` (`{head, now}`, every second, after everything up to `head`).
+#[utoipa::path(get, path = "/v1/revocations/feed", tag = "revocations", operation_id = "followRevocations",
+    params(("after" = Option<EpochPosition>, Query, description = "Only what ended after this position, a `nextAfter`; by default all."),
+        ("limit" = Option<u32>, Query, description = "1 to 1000 items, by default 200. Not of a stream."),
+        ("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position."),
+        ("Last-Event-ID" = Option<String>, Header, description = "Of a stream: the `id` that was heard last; it goes before `after`.")),
+    responses((status = 200, description = "One page, or the stream: each item and each head has its position as `id`.",
+        content((FeedPage = "application/json"), (String = "text/event-stream")))))]
+pub(crate) async fn list(call: Call) -> Result<Reply, Problem> {
+    let mut query = call.query()?;
+    if call.accepts("text/event-stream") {
+        let after = resumed(&call, &mut query);
+        let asked = AsOfQuery::of_present(&mut query);
+        query.finish()?;
+        asked.resolve(&call.api).await?;
+        after.map_or(Ok(()), |after| call.api.check_resumable(after))?;
+        return live::answer(&call, after.map_or(Position::ZERO, |after| after.position));
+    }
+    let after = query.position("after");
+    let limit = query.whole("limit", limits::FEED_PAGE).unwrap_or(DEFAULT);
+    let asked = AsOfQuery::of_present(&mut query);
+    query.finish()?;
+    let moment = asked.resolve(&call.api).await?.moment;
+    after.map_or(Ok(()), |after| call.api.check_resumable(after))?;
+    let after = after.map_or(Position::ZERO, |after| after.position);
+    let limit = usize::try_from(limit).expect("it is at most 1000");
+    waiting_for_disk(|| page(&call.api, after, limit, moment.position, moment.at))
+        .map(|page| Reply::ok(&page))
+}
+
+fn page(
+    api: &Api,
+    after: Position,
+    limit: usize,
+    head: Position,
+    now: Timestamp,
+) -> Result<FeedPage, Problem> {
+    let positions: Vec<_> = api.projections.revocations(|known| known.after(after, limit).to_vec());
+    let wanted: Vec<_> = positions.iter().copied().filter(|position| *position <= head).collect();
+    let is_full = wanted.len() == limit;
+    let mut items = Vec::with_capacity(wanted.len());
+    let mut named = 0;
+    let mut stride: Vec<StoredCommit> = Vec::new();
+    for position in wanted {
+        if stride.last().is_none_or(|last| last.last() < position) {
+            stride = api.authority.log().read(Position(position.0 - 1), STRIDE)?;
+        }
+        let item = stride.iter().find(|stored| stored.last() >= position);
+        let Some(item) = item.and_then(|stored| item_of(api, stored, position)) else { continue };
+        named += self::named(&item);
+        items.push(item);
+        if named >= ENDED_NAMED {
+            // What was ended at one position is never parted, so that a position says how far a reader came.
+            return Ok(FeedPage { items, next_after: api.named_now(position), head, now });
+        }
+    }
+    let next_after = items.last().filter(|_| is_full).map_or(head, FeedItem::position);
+    Ok(FeedPage { items, next_after: api.named_now(next_after), head, now })
+}
+
+/// How many sessions an item names.
+fn named(item: &FeedItem) -> usize {
+    match item {
+        FeedItem::Session(_) => 1,
+        FeedItem::Selection(ended) => ended.session_ids.as_ref().map_or(1, Vec::len),
+    }
+}
+
+/// What the event at this position ended; none when it ended nothing.
+fn item_of(api: &Api, stored: &StoredCommit, position: Position) -> Option<FeedItem> {
+    let at = stored.commit.recorded_at;
+    let index = usize::try_from(position.0.checked_sub(stored.first.0)?).ok()?;
+    let event = stored.commit.events.get(index)?;
+    let (selector, matched) = match event {
+        Event::Subject(SubjectEvent::SessionRevoked(event)) => {
+            return Some(FeedItem::Session(EndedSession { position, at, session_id: event.session_id }));
+        }
+        Event::Subject(SubjectEvent::SessionsRevoked(event)) => {
+            (of_subject(&stored.commit.stream, event), event.matched)
+        }
+        Event::Subject(SubjectEvent::SubjectSuspended(_)) => {
+            let selector = of_whole_subject(&stored.commit.stream);
+            return Some(FeedItem::Selection(EndedSelection { position, at, selector, session_ids: None }));
+        }
+        Event::System(SystemEvent::SelectionRevoked(event)) => (of_selection(&event.selector), event.matched),
+        Event::Subject(_) | Event::System(_) => return None,
+    };
+    let session_ids = ended(api, position, matched, selector.subject_id.as_ref());
+    Some(FeedItem::Selection(EndedSelection { position, at, selector, session_ids }))
+}
+
+fn of_selection(said: &Selector) -> SelectorView {
+    SelectorView {
+        all: said.is_all(),
+        owner_id: said.owner_id.clone(),
+        subject_id: said.subject_id.clone(),
+        device_digest: said.device_digest,
+        except_session_id: None,
+        issued_before: said.issued_before,
+        key_id: said.sealed_by.as_ref().map(|key| key.key_id.clone()),
+    }
+}
+
+fn of_subject(stream: &Stream, event: &SessionsRevoked) -> SelectorView {
+    SelectorView {
+        device_digest: event.device_digest,
+        except_session_id: event.except_session_id,
+        ..of_whole_subject(stream)
+    }
+}
+
+fn of_whole_subject(stream: &Stream) -> SelectorView {
+    let subject_id = if let Stream::Subject(id) = stream { Some(id.clone()) } else { None };
+    SelectorView { subject_id, ..SelectorView::default() }
+}
+
+/// The sessions that an event ended, by id; none when they are too many to be named.
+fn ended(api: &Api, position: Position, matched: u32, subject: Option<&SubjectId>) -> Option<Vec<SessionId>> {
+    if matched as usize > ENDED_NAMED {
+        return None;
+    }
+    if let Some(subject) = subject {
+        let subject = api.authority.live().subject(subject)?;
+        return Some(subject.ended_by(position));
+    }
+    let mut known = api.ended.0.lock();
+    if known.len() >= REMEMBERED && !known.contains_key(&position) {
+        known.clear();
+    }
+    Some(known.entry(position).or_insert_with(|| api.authority.ended_by(position, ENDED_NAMED)).clone())
+}

@@ -1,0 +1,46 @@
+//! `POST /v1/access-tokens`: a session exchanges its token for one that anybody with the public key judges.
+
+use std::ops::RangeInclusive;
+
+use tenure_core::{Seconds, token::LONGEST_ACCESS};
+use tenure_protocol::{
+    Secret,
+    wire::{self, AccessTokenView},
+};
+
+use crate::http::{
+    reply::{
+        Reply,
+        problem::{Code, Problem},
+    },
+    request::{
+        access::Caller,
+        call::{Call, note_use},
+        limits,
+    },
+};
+
+/// The life of an access token that asks for none, in seconds.
+const USUAL: u32 = 600;
+/// The life that it may ask for, in seconds.
+pub(crate) const TTL: RangeInclusive<u32> = 60..=LONGEST_ACCESS.0;
+
+/// Mint an access token. Nothing is recorded of it; it is judged with a key of `GET /v1/keys`, without asking here.
+#[utoipa::path(post, path = "/v1/access-tokens", tag = "sessions", operation_id = "mintAccessToken",
+    request_body = wire::NewAccessToken,
+    responses((status = 200, description = "The access token.", body = AccessTokenView)))]
+pub(crate) async fn mint(call: Call) -> Result<Reply, Problem> {
+    let mut fields = call.fields()?;
+    let ttl = fields.small("ttl", TTL).unwrap_or(USUAL);
+    let audience = fields.text("audience", limits::AUDIENCE);
+    fields.finish()?;
+    // A repeat mints another one, which serves as well; but a key that is none is a fault as everywhere.
+    call.idempotency_key()?;
+    let Caller::Session(holder) = &call.caller else { return Err(Code::Internal.into()) };
+    call.api.authority.check_uncontested(call.context_without_key(), holder).await?;
+    note_use(&call.api, &call.caller).await;
+    let minted = call.api.authority.mint(holder, Seconds(ttl), audience)?;
+    let view =
+        AccessTokenView { access_token: Secret::new(minted.token.expose()), expires_at: minted.expires_at };
+    Ok(Reply::ok(&view))
+}

@@ -1,0 +1,215 @@
+//! `GET /v1/sessions/{sessionId}/events`: what others do to a session, told to its holder as it happens.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::body::{Body, Bytes};
+use futures_util::stream::unfold;
+use tokio::time::{Instant, sleep_until};
+
+use crate::notify::{Followed, Watcher};
+use tenure_core::{
+    EpochPosition, Event, Position, SessionId, SubjectEvent, Timestamp, event::Trigger, session::Session,
+};
+use tenure_log::{StoredCommit, waiting_for_disk};
+use tenure_protocol::{clock::stopwatch, wire::SessionNews};
+
+use crate::http::{
+    record::{
+        EventReader, Scope,
+        stream::{HEARTBEAT, Stay, resumed},
+    },
+    reply::{
+        Reply,
+        problem::{Code, Problem},
+    },
+    request::{access::Caller, call::Call, shares},
+};
+
+/// So many commits of its subject are read at a time.
+const STRIDE: usize = 64;
+/// It is looked no sooner whether the session has ended by itself.
+const SOON: Duration = Duration::from_millis(10);
+
+/// Follow a session by its own token: a stream that tells when its subject is suspended or resumed, and when it ends.
+///
+/// Opening it presents the token, and is no use of the session. It needs the current token, outlives renewals, tells
+/// nothing else, and closes once the session has ended. The token of a suspended subject opens it too. A session has
+/// four such streams at once; a further one ends the oldest.
+#[utoipa::path(get, path = "/v1/sessions/{sessionId}/events", tag = "sessions", operation_id = "followSession",
+    params(("sessionId" = String, Path, description = "The session."),
+        ("after" = Option<EpochPosition>, Query, description = "Also what was recorded after this position; by default what is so now."),
+        ("Last-Event-ID" = Option<String>, Header, description = "The `id` that was heard last; it goes before `after`.")),
+    responses((status = 200, description = "Events `suspended`, `resumed` and `ended`, each with its position as `id` and `{position, at, sessionId, trigger, until}` as `data`; a comment every 15 s.",
+        body = String, content_type = "text/event-stream")))]
+#[expect(clippy::unused_async, reason = "every handler has the same type")]
+pub(crate) async fn follow(call: Call) -> Result<Reply, Problem> {
+    let mut query = call.query()?;
+    let after = resumed(&call, &mut query);
+    // Who expects an answer would wait for the end of the session.
+    if !call.accepts("text/event-stream") {
+        query.fault("Accept", "must be text/event-stream: this is a stream and nothing else");
+    }
+    query.finish()?;
+    if let Some(after) = after {
+        call.api.check_resumable(after)?;
+    }
+    let place = shares::stream(&call)?;
+    let Caller::Session(holder) = &call.caller else { return Err(Code::Forbidden.into()) };
+    let (id, subject) = (holder.session.id, holder.session.subject.clone());
+    // From now on nothing is missed: what happens while the past is told wakes it.
+    let watcher = call.api.authority.watch(Followed::Subject(subject));
+    let heard = after.map_or_else(|| call.api.authority.live().position(), |after| after.position);
+    let follower = Follower {
+        stay: Stay::of(&call, place),
+        watcher,
+        viewer: EventReader {
+            api: Arc::clone(&call.api),
+            caller: call.caller.clone(),
+            scope: Scope::session(id),
+        },
+        session: id,
+        heard,
+        is_new: after.is_none(),
+        is_over: false,
+        heartbeat: stopwatch().into(),
+    };
+    Ok(Reply::stream("text/event-stream", Body::from_stream(unfold(follower, Follower::piece))))
+}
+
+/// A holder that follows its session.
+struct Follower {
+    stay: Stay,
+    watcher: Watcher,
+    viewer: EventReader,
+    session: SessionId,
+    /// Everything up to here was told.
+    heard: Position,
+    /// Whether it is still to be told how things stand.
+    is_new: bool,
+    /// Whether the end was told.
+    is_over: bool,
+    heartbeat: Instant,
+}
+
+impl Follower {
+    /// What is sent next; none ends the stream.
+    async fn piece(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
+        while !self.is_over {
+            let now: Instant = stopwatch().into();
+            let news = waiting_for_disk(|| self.news()).inspect_err(|problem| {
+                tracing::error!(
+                    problem = problem.code.name(),
+                    "the stream of a session ends: the log cannot be read"
+                );
+            });
+            let mut text = news.ok()?;
+            if now >= self.heartbeat {
+                self.heartbeat = now + HEARTBEAT;
+                text.extend([": ", &self.viewer.api.named_now(self.heard).to_string(), "\n\n"]);
+            }
+            if !text.is_empty() {
+                return Some((Ok(text.into()), self));
+            }
+            let look_again = self.heartbeat.min(now + self.left());
+            tokio::select! {
+                () = self.stay.over() => return None,
+                woken = self.watcher.woken() => woken?,
+                () = sleep_until(look_again) => {}
+            }
+        }
+        None
+    }
+
+    /// What has happened since.
+    fn news(&mut self) -> Result<String, Problem> {
+        let mut text = self.how_things_stand();
+        loop {
+            let stride = self.viewer.stride(self.heard, STRIDE)?;
+            let Some(last) = stride.last() else { break };
+            let heard = std::mem::replace(&mut self.heard, last.last());
+            for stored in &stride {
+                text.extend(self.suspensions(stored, heard));
+            }
+        }
+        text.push_str(&self.end());
+        Ok(text)
+    }
+
+    /// A suspension that was there before.
+    fn how_things_stand(&mut self) -> String {
+        if !std::mem::take(&mut self.is_new) {
+            return String::new();
+        }
+        let authority = &self.viewer.api.authority;
+        let Some(session) = authority.live().session(self.session) else { return String::new() };
+        let suspension = authority.live().suspension(&session.subject);
+        // One that came since is told in its turn.
+        let before = suspension.filter(|it| it.is_in_force(authority.now()) && it.position <= self.heard);
+        before.map_or(String::new(), |it| self.told("suspended", it.position, it.at, None, it.until))
+    }
+
+    /// What a commit says of the subject being suspended, after this position.
+    fn suspensions(&self, stored: &StoredCommit, heard: Position) -> Vec<String> {
+        let at = stored.commit.recorded_at;
+        let events = stored.positions().zip(&stored.commit.events).filter(|(position, _)| *position > heard);
+        let told = events.filter_map(|(position, event)| match event {
+            Event::Subject(SubjectEvent::SubjectSuspended(event)) => {
+                Some(self.told("suspended", position, at, None, event.until))
+            }
+            Event::Subject(SubjectEvent::SubjectResumed(_)) => {
+                Some(self.told("resumed", position, at, None, None))
+            }
+            Event::Subject(_) | Event::System(_) => None,
+        });
+        told.collect()
+    }
+
+    /// That the session has ended, if it has.
+    fn end(&mut self) -> String {
+        let authority = &self.viewer.api.authority;
+        let now = authority.now();
+        let Some(session) = authority.live().session(self.session) else {
+            self.is_over = true;
+            return String::new();
+        };
+        let told = match &session.revocation {
+            Some(end) => self.told("ended", end.position, end.at, Some(end.trigger), None),
+            None if session.has_ended(now) => {
+                self.told("ended", cause(&session, now), session.ends_at(), None, None)
+            }
+            None => return String::new(),
+        };
+        self.is_over = true;
+        told
+    }
+
+    fn told(
+        &self,
+        name: &str,
+        position: Position,
+        at: Timestamp,
+        trigger: Option<Trigger>,
+        until: Option<Timestamp>,
+    ) -> String {
+        let trigger = trigger.map(|trigger| trigger.name().into());
+        let told = SessionNews { position, at, session_id: self.session, trigger, until };
+        let data = serde_json::to_string(&told).expect("our own documents are always JSON");
+        let id = self.viewer.api.named_now(position);
+        format!("id: {id}\nevent: {name}\ndata: {data}\n\n")
+    }
+
+    /// For how long the session lives if nothing happens to it. The stream looks again then; whoever moves a test clock
+    /// has the end recorded, which wakes it.
+    fn left(&self) -> Duration {
+        let authority = &self.viewer.api.authority;
+        let Some(session) = authority.live().session(self.session) else { return Duration::ZERO };
+        let millis = session.ends_at().millis_since(authority.now());
+        Duration::from_millis(u64::try_from(millis).unwrap_or(0)).max(SOON)
+    }
+}
+
+/// The event by which it has ended by itself.
+fn cause(session: &Session, now: Timestamp) -> Position {
+    let fault = session.judge(session.generation, None, now).err();
+    fault.map_or(session.granted, |fault| session.cause_of(fault))
+}

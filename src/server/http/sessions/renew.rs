@@ -1,0 +1,52 @@
+//! `PUT /v1/sessions/{id}/renew`: a session extends itself and gets its next token.
+
+use crate::authority::Granted;
+use tenure_core::SessionId;
+use tenure_protocol::{Secret, wire::RenewedSession};
+
+use crate::http::{
+    reply::{
+        Reply,
+        problem::{Code, Problem},
+    },
+    request::{access::Caller, call::Call},
+};
+
+/// Renew a session by its own token.
+///
+/// The period is always the ttl fixed at creation, cut at the absolute end. On success only the new token works. With
+/// an `Idempotency-Key` the same request, with the old token, can be repeated if the reply is lost.
+#[utoipa::path(put, path = "/v1/sessions/{sessionId}/renew", tag = "sessions", operation_id = "renewSession",
+    params(("sessionId" = SessionId, Path, description = "The token's own session.")),
+    responses((status = 200, description = "The session and its new token.", body = RenewedSession)))]
+pub(crate) async fn renew(call: Call) -> Result<Reply, Problem> {
+    let Caller::Session(holder) = &call.caller else { return Err(Code::Forbidden.into()) };
+    call.no_query()?;
+    let key = call.idempotency_key()?;
+    if call.session_id() != Some(holder.session.id) {
+        return Err(Problem::from(Code::SessionRenewalMismatch).saying("the token is of another session"));
+    }
+    let authority = &call.api.authority;
+    let granted = authority.renew(call.context_without_key(), holder, key).await.inspect_err(|_| {
+        // A renewal that is refused is a use all the same, if its token is good.
+        if holder.judge(authority.now()).is_ok() {
+            authority.used(&holder.session);
+        }
+    })?;
+    Ok(renewed(&granted))
+}
+
+fn renewed(granted: &Granted) -> Reply {
+    let session = &granted.session;
+    let renewed = RenewedSession {
+        session_id: session.id,
+        token: Secret::new(granted.token.expose()),
+        expires_at: session.expires_at,
+        renew_at: session.renew_at(),
+        renewal_count: session.renewal_count(),
+        max_renewals: session.terms.max_renewals,
+        absolute_expires_at: session.absolute_expires_at(),
+        clamped_by: session.is_clamped().then_some("absoluteLifetime".into()),
+    };
+    Reply::ok(&renewed).at(granted.position)
+}

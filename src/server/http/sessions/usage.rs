@@ -1,0 +1,100 @@
+//! `POST /v1/sessions/{id}/usage`, and the budgets of sessions as callers write and read them.
+
+use std::ops::RangeInclusive;
+
+use crate::authority::{NewUse, Used};
+use tenure_core::{
+    SessionId,
+    budget::{Constraints, Usage, Use},
+    session::Session,
+    text::fault_of_text,
+};
+use tenure_protocol::wire::{self, ConstraintsView, RecordedUsage, UsageView};
+
+use crate::http::{
+    reply::{
+        Reply,
+        problem::{Code, Problem},
+    },
+    request::{
+        access::Caller,
+        call::{Call, note_use},
+        fields::Fields,
+        limits, shares,
+    },
+};
+
+/// What a session was used for.
+pub(crate) fn usage_view(usage: &Usage) -> UsageView {
+    UsageView {
+        transactions: usage.transactions,
+        total_amount: usage.total_amount.clone(),
+        last_at: usage.last_at,
+    }
+}
+
+/// The constraints of a session; null when nothing is limited.
+pub(crate) fn constraints_view(session: &Session) -> Option<ConstraintsView> {
+    session.constraints().cloned().map(|constraints| ConstraintsView {
+        max_amount_per_tx: constraints.max_amount_per_tx,
+        max_total_amount: constraints.max_total_amount,
+        max_transactions: constraints.max_transactions,
+        allowed_operations: constraints.allowed_operations,
+        allowed_destinations: constraints.allowed_destinations,
+    })
+}
+
+/// The constraints in a request; none when they limit nothing.
+pub(crate) fn constraints(fields: &mut Fields) -> Option<Constraints> {
+    let constraints = fields.members("constraints", limits::CONSTRAINTS_BYTES, |members| Constraints {
+        max_amount_per_tx: members.amount("maxAmountPerTx"),
+        max_total_amount: members.amount("maxTotalAmount"),
+        max_transactions: members.whole("maxTransactions", limits::TRANSACTIONS),
+        allowed_operations: names(members, "allowedOperations", limits::OPERATION),
+        allowed_destinations: names(members, "allowedDestinations", limits::DESTINATION),
+    });
+    constraints.filter(|constraints| *constraints != Constraints::default())
+}
+
+fn names(members: &mut Fields, name: &str, length: RangeInclusive<usize>) -> Option<Vec<String>> {
+    let names = members.texts(name, limits::ALLOWED)?;
+    if let Some(fault) = names.iter().find_map(|text| fault_of_text(text, length.clone())) {
+        members.fault(name, format!("each {fault}"));
+    }
+    Some(names)
+}
+
+fn asked(fields: &mut Fields) -> Option<Use> {
+    let operation = fields.text("operation", limits::OPERATION);
+    let operation = fields.required("operation", operation);
+    let amount = fields.amount("amount");
+    let destination = fields.text("destination", limits::DESTINATION);
+    Some(Use { operation: operation?, amount, destination })
+}
+
+/// Use a session, if its constraints allow it.
+///
+/// To judge and to record are one step: of many uses at once exactly as many are granted as the budget has room for.
+/// A use that is refused is not recorded.
+#[utoipa::path(post, path = "/v1/sessions/{sessionId}/usage", tag = "sessions", operation_id = "recordUsage",
+    params(("sessionId" = SessionId, Path, description = "The session.")),
+    request_body = wire::NewUse,
+    responses((status = 200, description = "It is recorded.", body = RecordedUsage)))]
+pub(crate) async fn record(call: Call) -> Result<Reply, Problem> {
+    let mut fields = call.fields()?;
+    let wanted = asked(&mut fields);
+    fields.finish()?;
+    let wanted = wanted.ok_or(Code::InvalidRequest)?;
+    let context = call.context()?;
+    let session_id = call.visible_session_id()?;
+    shares::usage(&call, session_id)?;
+    let generation = match &call.caller {
+        Caller::Session(holder) => Some(holder.claims.generation),
+        Caller::Key(_) | Caller::Anyone => None,
+    };
+    // A use that its constraints refuse shows all the same that the session is in use.
+    note_use(&call.api, &call.caller).await;
+    let asked = NewUse { session_id, generation, wanted };
+    let Used { usage, position } = call.api.authority.record_usage(context, asked).await?;
+    Ok(Reply::ok(&RecordedUsage { usage: usage_view(&usage) }).at(Some(position)))
+}

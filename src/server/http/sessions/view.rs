@@ -1,0 +1,97 @@
+//! A session as callers see it.
+
+use serde_json::value::RawValue;
+
+use crate::authority::Authority;
+use crate::projections::history::Moment;
+use tenure_core::{
+    SealedText, Stream, SubjectId,
+    session::{Revocation, Session},
+    subject::Subject,
+};
+use tenure_protocol::wire::SessionView;
+
+use super::usage::{constraints_view, usage_view};
+use crate::http::{Api, request::fields::kept_object};
+
+/// Opens the texts of one stream.
+pub(crate) struct TextOpener<'a> {
+    authority: &'a Authority,
+    stream: Stream,
+}
+
+impl<'a> TextOpener<'a> {
+    /// Of a subject.
+    pub(crate) fn of(authority: &'a Authority, subject: &SubjectId) -> Self {
+        Self::of_stream(authority, Stream::Subject(subject.clone()))
+    }
+
+    /// Of any stream.
+    pub(crate) const fn of_stream(authority: &'a Authority, stream: Stream) -> Self {
+        Self { authority, stream }
+    }
+
+    /// A text; null when there is none, and when it was erased.
+    pub(crate) fn open(&self, field: &'static str, text: Option<&SealedText>) -> Option<String> {
+        self.authority.open_text(&self.stream, field, text?)
+    }
+
+    /// The name of a session's device.
+    pub(crate) fn device(&self, session: &Session) -> Option<String> {
+        self.open("device", session.device_name())
+    }
+
+    /// A session's metadata.
+    pub(crate) fn metadata(&self, session: &Session) -> Option<Box<RawValue>> {
+        let metadata = session.details.as_ref()?.metadata.as_ref();
+        self.open("metadata", metadata).map(kept_object)
+    }
+}
+
+/// Why a session was ended. What was said of many sessions of any subjects is not kept with each of them, nor sealed
+/// with the texts of their subjects.
+fn reason(api: &Api, texts: &TextOpener<'_>, revocation: &Revocation) -> Option<String> {
+    let of_bulk = api.projections.revocations(|known| known.reason_at(revocation.position).cloned());
+    match of_bulk {
+        Some(reason) => api.authority.open_text(&Stream::System, "reason", &reason),
+        None => texts.open("reason", revocation.reason.as_ref()),
+    }
+}
+
+/// A session of a subject, both as of the same moment.
+pub(crate) fn session_view(api: &Api, subject: &Subject, session: &Session, moment: Moment) -> SessionView {
+    let texts = TextOpener::of(&api.authority, &subject.id);
+    let profile = subject.profile();
+    let revocation = session.revocation.as_deref();
+    SessionView {
+        session_id: session.id,
+        subject_id: subject.id.clone(),
+        subject_name: texts.open("name", profile.and_then(|profile| profile.name.as_ref())),
+        owner_id: profile.and_then(|profile| profile.owner_id.clone()),
+        device: texts.device(session),
+        mode: session.terms.mode.name().into(),
+        status: session.status(moment.at),
+        renewal_count: session.renewal_count(),
+        max_renewals: session.terms.max_renewals,
+        renewals_left: session.renewals_left(),
+        ttl: session.terms.ttl,
+        expires_in: session.expires_in(moment.at),
+        created_at: session.created_at,
+        expires_at: session.expires_at,
+        absolute_expires_at: session.absolute_expires_at(),
+        renewed_at: session.renewed_at(),
+        renew_at: session.next_renewal(moment.at),
+        idle_timeout: session.terms.idle_timeout,
+        last_seen_at: session.last_seen_at(),
+        revoked_at: revocation.map(|revocation| revocation.at),
+        revoked_trigger: revocation.map(|revocation| revocation.trigger.name().into()),
+        revoked_reason: revocation.and_then(|revocation| reason(api, &texts, revocation)),
+        scopes: session.scopes().to_vec(),
+        metadata: texts.metadata(session),
+        constraints: constraints_view(session),
+        usage: usage_view(session.usage()),
+        on_reuse: session.on_reuse(api.authority.live().system().system.policy_in_force()).name().into(),
+        as_of_position: moment.position,
+        as_of_time: moment.at,
+    }
+}

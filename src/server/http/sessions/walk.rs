@@ -1,0 +1,184 @@
+//! A page of the sessions that there are now: found in the indexes, and looked at one by one. A page costs its size;
+//! what has to look further is a costly read.
+
+use std::{cmp::Reverse, collections::HashSet, sync::Arc};
+
+use crate::gate::StillWanted;
+use crate::projections::session_list::{EndMark, SessionList, SessionQuery};
+use tenure_core::{
+    Position, SessionId,
+    session::{SharedSession, Status},
+    subject::Subject,
+};
+
+use super::Filter;
+use crate::http::{
+    Api,
+    reply::problem::Problem,
+    request::{access::Caller, as_of::Reading, call::Call},
+};
+
+/// So many sessions are looked at under one hold of the list.
+const STRIDE: usize = 500;
+/// So many are looked at for every page.
+const NEAR: usize = 2_000;
+/// So many strides are made for every page: what is marked otherwise is passed over.
+const STRIDES: usize = 8;
+
+/// Sessions with their subjects.
+pub(crate) type Found = Vec<(Arc<Subject>, SharedSession)>;
+
+/// A page under way.
+struct SessionWalk {
+    api: Arc<Api>,
+    caller: Caller,
+    filter: Filter,
+    reading: Reading,
+    most: usize,
+    sought: SessionQuery,
+    /// Where it goes on.
+    before: Option<Position>,
+    /// Sessions that have expired, and are not marked as expired.
+    unmarked: Vec<SessionId>,
+    found: Found,
+    looked_at: usize,
+    is_done: bool,
+}
+
+/// Up to `most` sessions that began before a position, newest first.
+pub(crate) async fn of_everybody(
+    call: &Call,
+    filter: Filter,
+    reading: Reading,
+    before: Option<Position>,
+    most: usize,
+) -> Result<Found, Problem> {
+    let Some(mut walk) = SessionWalk::new(call, filter, reading, before, most) else { return Ok(vec![]) };
+    if !walk.needs_marks() {
+        walk.near();
+    }
+    if !walk.is_done {
+        let far = move |wanted: &StillWanted<'_>| {
+            walk.far(wanted);
+            walk
+        };
+        walk = call.api.costly.part(&call.caller, far).await?;
+    }
+    Ok(walk.page(before))
+}
+
+impl SessionWalk {
+    /// None when there can be nothing on the page.
+    fn new(
+        call: &Call,
+        filter: Filter,
+        reading: Reading,
+        before: Option<Position>,
+        most: usize,
+    ) -> Option<Self> {
+        let own = call.caller.owner();
+        if own.is_some() && filter.owner.is_some() && own != filter.owner.as_ref() {
+            return None;
+        }
+        let owner = own.or(filter.owner.as_ref()).cloned();
+        let mut unmarked = Vec::new();
+        let marked = match filter.status {
+            None => EndMark::Anyhow,
+            Some(Status::Active) => EndMark::Open,
+            Some(Status::Revoked) => EndMark::Revoked,
+            Some(Status::Expired) => match call.api.authority.unrecorded_ends(reading.moment.at, NEAR) {
+                Some(ended) => {
+                    unmarked = ended;
+                    EndMark::Expired
+                }
+                None => EndMark::NotRevoked,
+            },
+        };
+        let sought = SessionQuery { owner, device: filter.device, marked };
+        let (api, caller) = (Arc::clone(&call.api), call.caller.clone());
+        let (found, looked_at, is_done) = (Vec::new(), 0, false);
+        Some(Self { api, caller, filter, reading, most, sought, before, unmarked, found, looked_at, is_done })
+    }
+
+    /// Whether revoked sessions may lack their marks, and are sought.
+    fn needs_marks(&self) -> bool {
+        self.sought.marked == EndMark::Revoked
+            && self.api.projections.sessions(|list| list.unmarked_bulk().is_some())
+    }
+
+    fn near(&mut self) {
+        for _ in 0..STRIDES {
+            self.step();
+            if self.is_done || self.looked_at >= NEAR {
+                return;
+            }
+        }
+    }
+
+    fn far(&mut self, wanted: &StillWanted<'_>) {
+        mark_bulks(&self.api, wanted);
+        while !self.is_done && wanted.is_wanted() {
+            self.step();
+        }
+    }
+
+    fn step(&mut self) {
+        let stride = self.api.projections.sessions(|list| list.stride(&self.sought, self.before, STRIDE));
+        self.before = stride.next;
+        self.is_done = stride.next.is_none();
+        for (_, id) in stride.found {
+            self.look_at(id);
+            if self.found.len() == self.most {
+                self.is_done = true;
+                return;
+            }
+        }
+    }
+
+    fn look_at(&mut self, id: SessionId) {
+        self.looked_at += 1;
+        let live = self.api.authority.live();
+        let Some(session) = live.session(id) else { return };
+        let Some(subject) = live.subject(&session.subject) else { return };
+        let is_sought = self.filter.admits(&self.api, &subject, &session, self.reading.moment.at);
+        if is_sought && self.caller.may_see(&subject) {
+            self.found.push((subject, session));
+        }
+    }
+
+    /// What was found, with what the marks do not tell.
+    fn page(mut self, before: Option<Position>) -> Found {
+        if !self.unmarked.is_empty() {
+            let known: HashSet<_> = self.found.iter().map(|(_, session)| session.id).collect();
+            for id in std::mem::take(&mut self.unmarked) {
+                if !known.contains(&id) {
+                    self.look_at(id);
+                }
+            }
+            self.found.retain(|(_, session)| before.is_none_or(|before| session.created < before));
+            self.found.sort_by_key(|(_, session)| Reverse(session.created));
+            self.found.dedup_by_key(|(_, session)| session.id);
+            self.found.truncate(self.most);
+        }
+        self.api.metrics.looked_at(self.looked_at);
+        self.found
+    }
+}
+
+/// Marks the sessions that bulk revocations ended: once after each, by the first who looks further than near.
+fn mark_bulks(api: &Api, wanted: &StillWanted<'_>) {
+    let Some(bulk) = api.projections.sessions(SessionList::unmarked_bulk) else { return };
+    let open = SessionQuery { marked: EndMark::NotRevoked, ..SessionQuery::default() };
+    let mut before = None;
+    while wanted.is_wanted() {
+        let stride = api.projections.sessions(|list| list.stride(&open, before, STRIDE));
+        let live = api.authority.live();
+        let is_revoked = |id| live.session(id).is_some_and(|session| session.revocation.is_some());
+        let ended = stride.found.into_iter().filter(|(_, id)| is_revoked(*id));
+        api.projections.mark_revoked(&ended.map(|(began, _)| began).collect::<Vec<_>>());
+        before = stride.next;
+        if before.is_none() {
+            return api.projections.bulk_is_marked(bulk);
+        }
+    }
+}

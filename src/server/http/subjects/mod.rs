@@ -1,0 +1,302 @@
+//! `/v1/subjects`: register, change, read, list.
+
+pub(super) mod erase;
+pub(super) mod suspension;
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::authority::{NewProfile, Registered, SubjectChanges};
+use crate::projections::history::Moment;
+use tenure_core::{
+    EpochPosition, OwnerId, Position, SubjectId, Timestamp,
+    event::{ProfileChanges, Role, SubjectKind},
+    policy::OnLimit,
+    state::State,
+    subject::Subject,
+};
+use tenure_protocol::wire::Page;
+
+use self::suspension::SuspensionView;
+use super::{
+    Api,
+    reply::{
+        Reply,
+        problem::{Code, Problem},
+    },
+    request::{
+        access::{Caller, check_is_no_sign_in},
+        as_of::{AsOfQuery, Reading},
+        call::Call,
+        costly,
+        fields::Fields,
+        limits,
+        page::{PageQuery, page_of},
+    },
+    sessions::view::TextOpener,
+};
+
+/// What is registered of a subject. Left out means: the general setting, or nothing.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "it documents the fields that `profile` reads")]
+pub(super) struct SubjectBody {
+    /// What people call it; 1 to 128 characters.
+    name: Option<String>,
+    kind: Option<SubjectKind>,
+    /// Who answers for it. Only an admin may change an existing one.
+    owner_id: Option<OwnerId>,
+    /// Active sessions at most; 1 to 10 000.
+    max_sessions: Option<u32>,
+    /// Active sessions of one device at most; 1 to 10 000.
+    max_sessions_per_device: Option<u32>,
+    on_limit: Option<OnLimit>,
+    on_device_limit: Option<OnLimit>,
+}
+
+/// A subject, as of the moment that it says.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SubjectView {
+    subject_id: SubjectId,
+    name: Option<String>,
+    kind: Option<SubjectKind>,
+    owner_id: Option<OwnerId>,
+    max_sessions: Option<u32>,
+    max_sessions_per_device: Option<u32>,
+    on_limit: Option<OnLimit>,
+    on_device_limit: Option<OnLimit>,
+    /// Null when it is not suspended.
+    suspension: Option<SuspensionView>,
+    /// How many of its sessions are active.
+    active_sessions: usize,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    as_of_position: Position,
+    as_of_time: Timestamp,
+}
+
+const LIMITS: [(&str, OnLimit); 2] = [("reject", OnLimit::Reject), ("evict_oldest", OnLimit::EvictOldest)];
+const KINDS: [(&str, SubjectKind); 3] =
+    [("agent", SubjectKind::Agent), ("user", SubjectKind::User), ("service", SubjectKind::Service)];
+
+fn profile(fields: &mut Fields) -> NewProfile {
+    NewProfile {
+        name: fields.text("name", limits::NAME),
+        kind: fields.one_of("kind", &KINDS),
+        owner_id: fields.id("ownerId"),
+        max_sessions: fields.small("maxSessions", limits::MAX_SESSIONS),
+        max_sessions_per_device: fields.small("maxSessionsPerDevice", limits::MAX_SESSIONS),
+        on_limit: fields.one_of("onLimit", &LIMITS),
+        on_device_limit: fields.one_of("onDeviceLimit", &LIMITS),
+    }
+}
+
+fn changes(fields: &mut Fields) -> SubjectChanges {
+    SubjectChanges {
+        name: fields.change("name", |fields| fields.text("name", 1..=128)),
+        others: ProfileChanges {
+            kind: fields.change("kind", |fields| fields.one_of("kind", &KINDS)),
+            owner_id: fields.change("ownerId", |fields| fields.id("ownerId")),
+            max_sessions: fields.change("maxSessions", |fields| fields.small("maxSessions", 1..=10_000)),
+            max_sessions_per_device: fields
+                .change("maxSessionsPerDevice", |fields| fields.small("maxSessionsPerDevice", 1..=10_000)),
+            on_limit: fields.change("onLimit", |fields| fields.one_of("onLimit", &LIMITS)),
+            on_device_limit: fields.change("onDeviceLimit", |fields| fields.one_of("onDeviceLimit", &LIMITS)),
+            ..ProfileChanges::default()
+        },
+    }
+}
+
+fn view(api: &Api, subject: &Subject, moment: Moment) -> Option<SubjectView> {
+    let registration = subject.registration.as_ref()?;
+    let profile = &registration.standing.profile;
+    Some(SubjectView {
+        subject_id: subject.id.clone(),
+        name: TextOpener::of(&api.authority, &subject.id).open("name", profile.name.as_ref()),
+        kind: profile.kind,
+        owner_id: profile.owner_id.clone(),
+        max_sessions: profile.max_sessions,
+        max_sessions_per_device: profile.max_sessions_per_device,
+        on_limit: profile.on_limit,
+        on_device_limit: profile.on_device_limit,
+        suspension: SuspensionView::of(api, subject, moment),
+        active_sessions: subject.active_count(moment.at),
+        created_at: registration.created_at,
+        updated_at: registration.updated_at,
+        as_of_position: moment.position,
+        as_of_time: moment.at,
+    })
+}
+
+/// Register a subject, or replace the whole of its registration.
+///
+/// A request that changes nothing appends nothing. Only an admin may change the owner and the limits of an existing
+/// subject: an issuer that leaves them out keeps them, and one that gives others gets 403. An issuer may name the first
+/// owner.
+#[utoipa::path(put, path = "/v1/subjects/{subjectId}", tag = "subjects", operation_id = "putSubject",
+    params(("subjectId" = SubjectId, Path, description = "The subject's name, chosen by the caller.")),
+    request_body = SubjectBody,
+    responses((status = 200, description = "It was known.", body = SubjectView),
+        (status = 201, description = "It is new.", body = SubjectView)))]
+pub(super) async fn put(call: Call) -> Result<Reply, Problem> {
+    let mut fields = call.fields()?;
+    let new = profile(&mut fields);
+    let id = call.subject_id();
+    if let Err(problem) = &id {
+        problem.errors.iter().for_each(|error| fields.fault(&error.field, error.message.clone()));
+    }
+    fields.finish()?;
+    let id = id?;
+    check_is_no_sign_in(&id)?;
+    let context = call.context()?;
+    let registered = call.api.authority.register_subject(context, id, new, may_change_policy(&call)).await?;
+    answered(&call.api, registered)
+}
+
+/// Change parts of a subject's registration (RFC 7396).
+///
+/// Fields that are left out stay, and null removes. A request that changes nothing appends nothing. Only an admin may
+/// change the owner and the limits, but an issuer may name the first owner.
+#[utoipa::path(patch, path = "/v1/subjects/{subjectId}", tag = "subjects", operation_id = "patchSubject",
+    params(("subjectId" = SubjectId, Path, description = "The subject.")),
+    request_body(description = "The changes.",
+        content((SubjectBody = "application/json"), (SubjectBody = "application/merge-patch+json"))),
+    responses((status = 200, description = "The subject after the changes.", body = SubjectView)))]
+pub(super) async fn patch(call: Call) -> Result<Reply, Problem> {
+    let mut fields = call.fields()?;
+    let changes = changes(&mut fields);
+    fields.finish()?;
+    let context = call.context()?;
+    let id = call.changeable_subject_id()?;
+    let after = call.api.authority.change_subject(context, id, changes, may_change_policy(&call)).await?;
+    answered(&call.api, after)
+}
+
+fn may_change_policy(call: &Call) -> bool {
+    call.caller.role() == Some(Role::Admin)
+}
+
+pub(super) fn answered(api: &Api, registered: Registered) -> Result<Reply, Problem> {
+    let Registered { subject, is_new, at, position } = registered;
+    let moment = Moment { position: position.unwrap_or_else(|| api.authority.live().position()), at };
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    let view = view(api, &subject, moment).ok_or(Code::SubjectNotFound)?;
+    Ok(Reply::json(status, &view).at(position))
+}
+
+/// Read a subject.
+#[utoipa::path(get, path = "/v1/subjects/{subjectId}", tag = "subjects", operation_id = "getSubject",
+    params(("subjectId" = SubjectId, Path, description = "The subject."),
+        ("asOf" = Option<Timestamp>, Query, description = "Answer from this moment."),
+        ("asOfPosition" = Option<EpochPosition>, Query, description = "Answer from this position."),
+        ("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position.")),
+    responses((status = 200, description = "The subject.", body = SubjectView)))]
+pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
+    let mut query = call.query()?;
+    let asked = AsOfQuery::of(&mut query);
+    query.finish()?;
+    let id = call.known_subject_id()?;
+    let reading = asked.resolve(&call.api).await?;
+    let subject = subject_as_of(&call, &id, reading).await?;
+    let view = view(&call.api, &subject, reading.moment).ok_or(Code::SubjectNotFound)?;
+    Ok(Reply::ok(&view))
+}
+
+/// A subject as of a moment, if it exists for the caller. The caller's rights are today's.
+pub(super) async fn subject_as_of(
+    call: &Call,
+    id: &SubjectId,
+    reading: Reading,
+) -> Result<Arc<Subject>, Problem> {
+    let api = &call.api;
+    let today = api.authority.live().subject(id).filter(|subject| call.caller.may_see(subject));
+    let today = today.ok_or(Code::SubjectNotFound)?;
+    if !reading.is_past {
+        return Ok(today);
+    }
+    costly::subject_at(api, &call.caller, id, reading.moment.position).await
+}
+
+/// All subjects, by name; an owner's own.
+#[utoipa::path(get, path = "/v1/subjects", tag = "subjects", operation_id = "listSubjects",
+    params(("ownerId" = Option<OwnerId>, Query, description = "Only this owner's."),
+        ("limit" = Option<u32>, Query, description = "1 to 200, by default 50."),
+        ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before."),
+        ("asOf" = Option<Timestamp>, Query, description = "Answer from this moment (admin, auditor)."),
+        ("asOfPosition" = Option<EpochPosition>, Query, description = "Answer from this position (admin, auditor)."),
+        ("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position.")),
+    responses((status = 200, description = "One page.", body = Page<SubjectView>)))]
+pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
+    let mut query = call.query()?;
+    let owner: Option<OwnerId> = query.id("ownerId");
+    let asked = AsOfQuery::of(&mut query);
+    let page = PageQuery::of(&mut query);
+    query.finish()?;
+    asked.check_list(&call.caller, false)?;
+    let reading = asked.resolve(&call.api).await?;
+    let sought =
+        SubjectFilter { caller: call.caller.clone(), owner, after: page.after, most: page.limit + 1 };
+    let mut subjects = if reading.is_past {
+        let read = move |state: &State| sought.among(state.subjects.values());
+        costly::read_state(&call.api, &call.caller, reading.moment.position, read).await?
+    } else {
+        sought.now(&call.api)
+    };
+    let more = subjects.len() > page.limit;
+    subjects.truncate(page.limit);
+    let end = subjects.last().filter(|_| more).map(|subject| subject.id.clone());
+    let views = subjects.iter().filter_map(|subject| view(&call.api, subject, reading.moment)).collect();
+    Ok(Reply::ok(&page_of(views, end)))
+}
+
+/// Which subjects a list is to hold.
+struct SubjectFilter {
+    caller: Caller,
+    owner: Option<OwnerId>,
+    after: Option<String>,
+    most: usize,
+}
+
+impl SubjectFilter {
+    fn admits(&self, subject: &Subject) -> bool {
+        let answers_for_it = subject.profile().and_then(|profile| profile.owner_id.as_ref());
+        subject.registration.is_some()
+            && self.caller.may_see(subject)
+            && (self.owner.is_none() || answers_for_it == self.owner.as_ref())
+            && self.after.as_deref().is_none_or(|after| subject.id.as_str() > after)
+    }
+
+    /// The same of the present, from the list by name.
+    fn now(mut self, api: &Api) -> Vec<Subject> {
+        let mut found = Vec::new();
+        let own = self.caller.owner();
+        if own.is_some() && self.owner.is_some() && own != self.owner.as_ref() {
+            return found;
+        }
+        let owner = own.or(self.owner.as_ref()).cloned();
+        loop {
+            let (after, most) = (self.after.as_deref(), self.most - found.len());
+            let named = api.projections.subjects(|list| list.after(owner.as_ref(), after, most));
+            let is_last = named.len() < most;
+            let known = named.iter().filter_map(|id| api.authority.live().subject(id));
+            found
+                .extend(known.filter(|subject| self.admits(subject)).map(|subject| subject.as_ref().clone()));
+            if is_last || found.len() == self.most {
+                return found;
+            }
+            // What is read may be a moment older than the list.
+            self.after = named.last().map(ToString::to_string);
+        }
+    }
+
+    /// Those of the page, and the one behind it.
+    fn among<'a>(&self, subjects: impl Iterator<Item = &'a Subject>) -> Vec<Subject> {
+        let mut found: Vec<&Subject> = subjects.filter(|subject| self.admits(subject)).collect();
+        found.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        found.into_iter().take(self.most).cloned().collect()
+    }
+}

@@ -1,0 +1,129 @@
+//! `/v1/subjects/{subjectId}/suspend` and `…/resume`.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::authority::NewSuspension;
+use crate::projections::history::Moment;
+use tenure_core::{
+    Actor, SubjectId, Timestamp, command::Suspender, decide::UNTIL_AHEAD, event::Role, subject::Subject,
+};
+
+use super::{SubjectView, answered};
+use crate::http::{
+    Api,
+    record::events::ActorView,
+    reply::{
+        Reply,
+        problem::{Code, Problem},
+    },
+    request::{access::Caller, call::Call, fields::Fields, limits},
+    sessions::view::TextOpener,
+};
+
+/// How a subject is suspended.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "it documents the fields that `suspend` reads")]
+pub(crate) struct SuspendBody {
+    /// 1 to 500 characters.
+    reason: Option<String>,
+    /// When the suspension ends by itself; it must lie in the future. Left out: it does not.
+    until: Option<Timestamp>,
+}
+
+/// Why a subject is resumed.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "it documents the field that `resume` reads")]
+pub(crate) struct ResumeBody {
+    /// 1 to 500 characters.
+    reason: Option<String>,
+}
+
+/// The suspension of a subject.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SuspensionView {
+    /// When it was recorded.
+    at: Timestamp,
+    /// Who suspended the subject.
+    #[schema(value_type = ActorView)]
+    by: Actor,
+    reason: Option<String>,
+    /// When it ends by itself; null: not.
+    until: Option<Timestamp>,
+}
+
+impl SuspensionView {
+    /// The suspension that is in force at a moment.
+    pub(crate) fn of(api: &Api, subject: &Subject, moment: Moment) -> Option<Self> {
+        let suspension = subject.suspension_at(moment.at)?;
+        Some(Self {
+            at: suspension.at,
+            by: suspension.by.clone(),
+            reason: TextOpener::of(&api.authority, &subject.id).open("reason", suspension.reason.as_ref()),
+            until: suspension.until,
+        })
+    }
+}
+
+/// Suspend a subject: nothing is created for it, and no token of its sessions is good.
+///
+/// It lasts until the subject is resumed or until the suspension ends by itself. Its sessions are not ended, and their clocks go on; they may still end themselves. A suspension by an admin is
+/// lifted or shortened by admins only, one by an owner or issuer by the subject's owner too. Callers that may not lift
+/// it can only lengthen it. The same words again append nothing.
+#[utoipa::path(post, path = "/v1/subjects/{subjectId}/suspend", tag = "subjects", operation_id = "suspendSubject",
+    params(("subjectId" = SubjectId, Path, description = "The subject.")),
+    request_body = SuspendBody,
+    responses((status = 200, description = "The subject, which is suspended.", body = SubjectView)))]
+pub(crate) async fn suspend(call: Call) -> Result<Reply, Problem> {
+    let mut fields = call.fields()?;
+    let reason = fields.text("reason", limits::REASON);
+    let until = until(&call, &mut fields)?;
+    fields.finish()?;
+    let context = call.context()?;
+    let subject_id = call.changeable_subject_id()?;
+    let by = suspender(&call.caller)?;
+    let asked = NewSuspension { subject_id, by, until, reason };
+    answered(&call.api, call.api.authority.suspend_subject(context, asked).await?)
+}
+
+/// A repeat under its key is answered as the first time, also when the end that it names has passed since.
+fn until(call: &Call, fields: &mut Fields) -> Result<Option<Timestamp>, Problem> {
+    let until = fields.moment("until");
+    let may_be_repeat = call.idempotency_key()?.is_some();
+    if until.is_some_and(|until| until <= call.api.authority.now()) && !may_be_repeat {
+        fields.fault("until", UNTIL_AHEAD);
+    }
+    Ok(until)
+}
+
+/// Lift the suspension of a subject. A subject that is not suspended stays as it is.
+///
+/// A suspension by an admin is lifted by admins only, one by an owner or issuer by the subject's owner too. Tokens of
+/// its sessions that have not ended meanwhile are good again; access tokens from before the suspension stay refused by
+/// verifiers.
+#[utoipa::path(post, path = "/v1/subjects/{subjectId}/resume", tag = "subjects", operation_id = "resumeSubject",
+    params(("subjectId" = SubjectId, Path, description = "The subject.")),
+    request_body = ResumeBody,
+    responses((status = 200, description = "The subject, which is not suspended.", body = SubjectView)))]
+pub(crate) async fn resume(call: Call) -> Result<Reply, Problem> {
+    let mut fields = call.fields()?;
+    let reason = fields.text("reason", limits::REASON);
+    fields.finish()?;
+    let context = call.context()?;
+    let id = call.changeable_subject_id()?;
+    let by = suspender(&call.caller)?;
+    answered(&call.api, call.api.authority.resume_subject(context, id, by, reason.as_deref()).await?)
+}
+
+/// A caller as one that suspends or resumes.
+pub(crate) fn suspender(caller: &Caller) -> Result<Suspender, Problem> {
+    match caller.role() {
+        Some(role @ (Role::Admin | Role::Issuer | Role::Owner)) => {
+            Ok(Suspender { role, owner: caller.owner().cloned(), actor: caller.actor() })
+        }
+        Some(Role::Verifier | Role::Auditor) | None => Err(Code::Forbidden.into()),
+    }
+}

@@ -1,0 +1,267 @@
+//! One webhook at work: a task that reads the news into its account and sends what is due, a few at a time. It waits
+//! for nobody else, and nobody for it.
+
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use super::{
+    outcome::{Answer, Outcome},
+    queue::DeliveryQueue,
+};
+use crate::notify::webhooks::{
+    Shared,
+    destination::Destination,
+    format::{self, News},
+    sending::client::SignedRequest,
+};
+use crate::notify::{Batch, Cursor, Notice, NoticeId};
+use tenure_core::{Position, webhook::Webhook};
+use tenure_log::{LogError, waiting_for_disk};
+use tenure_protocol::clock::wall_time;
+
+/// A clock that is moved by hand does not wake anybody; it tells by an [`EndpointCommand`].
+const LONGEST_SLEEP: Duration = Duration::from_mins(1);
+/// After the log could not be read it is tried again.
+const LOG_REST: Duration = Duration::from_secs(5);
+/// What is on its way at a stop has so long to arrive.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a task at work is told.
+pub(crate) enum EndpointCommand {
+    /// Say when all that is due has been tried.
+    Settle(oneshot::Sender<()>),
+    /// The account begins again further back.
+    ReadAgain,
+    /// Send nothing more, and end when what is on its way has arrived.
+    Stop,
+}
+
+/// One webhook at work.
+pub(crate) struct Endpoint {
+    pub(crate) webhook: Arc<Webhook>,
+    pub(crate) account: Arc<Mutex<DeliveryQueue>>,
+    orders: mpsc::UnboundedSender<EndpointCommand>,
+}
+
+impl Endpoint {
+    /// Begins to work on the runtime of the caller.
+    pub(crate) fn begin(shared: &Arc<Shared>, webhook: Arc<Webhook>, account: DeliveryQueue) -> Self {
+        let cursor = shared.source.subscribe(account.read());
+        let account = Arc::new(Mutex::new(account));
+        let (orders, received) = mpsc::unbounded_channel();
+        let worker = Worker {
+            shared: Arc::clone(shared),
+            webhook: Arc::clone(&webhook),
+            account: Arc::clone(&account),
+            cursor,
+            is_over: false,
+            orders: received,
+            away: JoinSet::new(),
+            settling: vec![],
+        };
+        let watched = Arc::clone(shared);
+        tokio::spawn(async move { watched.alarms.tasks.run_task(worker.run()).await });
+        Self { webhook, account, orders }
+    }
+
+    /// Tells it something; false when it has ended.
+    pub(crate) fn tell(&self, order: EndpointCommand) -> bool {
+        self.orders.send(order).is_ok()
+    }
+
+    /// Resolves when all that is due now has been tried.
+    pub(crate) fn settled(&self) -> oneshot::Receiver<()> {
+        let (done, settled) = oneshot::channel();
+        // A task that has ended drops the order, which resolves it too.
+        self.tell(EndpointCommand::Settle(done));
+        settled
+    }
+
+    /// Resolves when it has ended.
+    pub(crate) async fn ended(&self) {
+        self.tell(EndpointCommand::Stop);
+        self.orders.closed().await;
+    }
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    webhook: Arc<Webhook>,
+    account: Arc<Mutex<DeliveryQueue>>,
+    cursor: Cursor,
+    /// Whether the authority has stopped, so that there will be no more news.
+    is_over: bool,
+    orders: mpsc::UnboundedReceiver<EndpointCommand>,
+    away: JoinSet<(NoticeId, AttemptResult)>,
+    settling: Vec<oneshot::Sender<()>>,
+}
+
+/// What became of a notice on its way.
+#[derive(Clone, Copy)]
+enum AttemptResult {
+    /// It was sent.
+    Sent(Answer),
+    /// It is not for this webhook any more.
+    Withdrawn,
+    /// The log could not be read, so nobody knows yet what it says.
+    Unread,
+}
+
+impl Worker {
+    async fn run(mut self) {
+        loop {
+            self.depart();
+            self.settle();
+            let has_room = !self.is_over && self.account.lock().has_room();
+            let pause = self.pause();
+            tokio::select! {
+                read = self.cursor.next(), if has_room => self.take(read).await,
+                Some(tried) = self.away.join_next() => {
+                    match tried {
+                        Ok((id, tried)) => self.arrive(id, tried),
+                        Err(died) => self.shared.alarms.tasks.raise(&died.to_string()),
+                    }
+                }
+                order = self.orders.recv() => match order {
+                    Some(EndpointCommand::Settle(done)) => self.settling.push(done),
+                    Some(EndpointCommand::ReadAgain) => {
+                        self.cursor = self.shared.source.subscribe(self.account.lock().read());
+                    }
+                    Some(EndpointCommand::Stop) | None => break,
+                },
+                () = sleep(pause) => {}
+            }
+        }
+        self.last_arrivals().await;
+    }
+
+    /// Sends what is due.
+    fn depart(&mut self) {
+        let due = self.account.lock().depart(self.shared.source.now());
+        for id in due {
+            let sending = send(Arc::clone(&self.shared), Arc::clone(&self.webhook), id);
+            self.away.spawn(async move { (id, sending.await) });
+        }
+    }
+
+    /// Answers those who wait until nothing is due.
+    fn settle(&mut self) {
+        if self.settling.is_empty() {
+            return;
+        }
+        let account = self.account.lock();
+        let has_read = self.is_over || !account.has_room() || account.read() >= self.shared.source.head();
+        let is_due = account.next_turn().is_some_and(|next| next <= self.shared.source.now());
+        if has_read && account.is_at_rest() && !is_due {
+            for done in self.settling.drain(..) {
+                // Whoever waited may have gone.
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        let now = self.shared.source.now();
+        let next = self.account.lock().next_turn();
+        next.map_or(LONGEST_SLEEP, |next| {
+            let millis = next.as_millis().saturating_sub(now.as_millis());
+            // What is due and cannot go waits for an arrival, which wakes this task by itself.
+            Duration::from_millis(u64::try_from(millis).unwrap_or(0).max(20)).min(LONGEST_SLEEP)
+        })
+    }
+
+    async fn take(&mut self, read: Result<Option<Arc<Batch>>, LogError>) {
+        match read {
+            Ok(Some(batch)) => {
+                let notices: Vec<_> = batch.notices(&*self.shared.source).collect();
+                let own = notices.iter().filter(|notice| self.is_told(notice));
+                let first = batch.news().first().map_or(Position::ZERO, |news| news.stored().first);
+                self.account.lock().take(own, (first, batch.last()), self.shared.source.now());
+            }
+            Ok(None) => self.is_over = true,
+            Err(error) => {
+                tracing::error!(%error, webhook = %self.webhook.id(), "the news could not be read for a webhook");
+                sleep(LOG_REST).await;
+            }
+        }
+    }
+
+    fn is_told(&self, notice: &Notice) -> bool {
+        tells(&self.webhook, notice)
+    }
+
+    fn arrive(&mut self, id: NoticeId, tried: AttemptResult) {
+        let now = self.shared.source.now();
+        let answer = match tried {
+            AttemptResult::Withdrawn => return self.account.lock().withdraw(id),
+            AttemptResult::Sent(answer) => answer,
+            AttemptResult::Unread => Outcome::Unreachable.into(),
+        };
+        self.shared.count(answer.outcome);
+        self.account.lock().arrive(id, answer, now, self.shared.source.jitter());
+    }
+
+    async fn last_arrivals(&mut self) {
+        let all = async {
+            while let Some(tried) = self.away.join_next().await {
+                if let Ok((id, AttemptResult::Sent(answer))) = tried {
+                    self.shared.count(answer.outcome);
+                    let (now, jitter) = (self.shared.source.now(), self.shared.source.jitter());
+                    self.account.lock().arrive(id, answer, now, jitter);
+                }
+            }
+        };
+        // What does not arrive in time is told again after the next start.
+        drop(timeout(LAST_PATIENCE, all).await);
+    }
+}
+
+fn tells(webhook: &Webhook, notice: &Notice) -> bool {
+    let own = webhook.asked.owner_id.as_ref();
+    webhook.tells(notice.kind, if notice.is_for_every_owner() { own } else { notice.owner_id.as_ref() })
+}
+
+/// Tells one notice, as it is to be told now.
+async fn send(shared: Arc<Shared>, webhook: Arc<Webhook>, id: NoticeId) -> AttemptResult {
+    let _place = shared.sending.acquire().await.expect("the semaphore is never closed");
+    let notice = match waiting_for_disk(|| shared.source.notice(id)) {
+        Ok(notice) => notice,
+        Err(error) => {
+            tracing::error!(%error, webhook = %webhook.id(), "a notice could not be read for a webhook");
+            return AttemptResult::Unread;
+        }
+    };
+    let told = notice.filter(|notice| tells(&webhook, notice));
+    let Some(notice) = told else { return AttemptResult::Withdrawn };
+    let is_its_owners = webhook.asked.owner_id.is_some() && webhook.asked.owner_id == notice.owner_id;
+    let notice = if is_its_owners { notice.for_its_owner(&*shared.source) } else { notice };
+    let name = notice.notice_id.message();
+    AttemptResult::Sent(post(&shared, &webhook, &name, &News::Notice(&notice)).await)
+}
+
+/// Sends something by a webhook, once.
+pub(crate) async fn post(shared: &Shared, webhook: &Webhook, name: &str, news: &News<'_>) -> Answer {
+    let Some(to) = destination(shared, webhook) else { return Outcome::KeyMissing.into() };
+    let message = format::write(webhook.asked.format, &to, &shared.name, name, news);
+    // Receivers compare it with their own clocks, so it is the machine's time, also where a test moves the authority's.
+    let signed = SignedRequest { id: name, seconds: wall_time().as_millis().div_euclid(1_000) };
+    shared.client().post(webhook.asked.owner_id.as_ref(), &to, message, &signed).await
+}
+
+/// Where a webhook's requests go. What is wrong with its file is an alarm for as long as it is.
+pub(crate) fn destination(shared: &Shared, webhook: &Webhook) -> Option<Destination> {
+    let id = webhook.id();
+    let loaded = waiting_for_disk(|| shared.destinations.load(webhook));
+    match &loaded {
+        Ok(Some(_)) => shared.alarms.file_is_right(id),
+        Ok(None) => shared.alarms.file_failed(id, None),
+        Err(error) => shared.alarms.file_failed(id, Some(error)),
+    }
+    loaded.ok().flatten()
+}

@@ -1,0 +1,401 @@
+//! What one webhook has told and has yet to tell. Pure: what time it is and how an attempt went is said to it.
+//!
+//! `read` is the position up to which the news is in the account. What of it is not delivered is open, and is kept
+//! durably together with `read`, in one transaction: so nothing below it is ever forgotten, and a crash at worst
+//! tells something twice. No further news is read while [`WINDOW`] notices are open; the log keeps them meanwhile, so
+//! a receiver that is down costs a bounded room.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use minicbor::{Decode, Encode};
+use serde::Serialize;
+
+use super::{
+    backoff,
+    outcome::{Answer, Outcome},
+};
+use crate::notify::notice::{Notice, NoticeId};
+use tenure_core::{Position, SessionId, SubjectId, Timestamp};
+
+/// While so many notices are open, no further news is read.
+pub(crate) const WINDOW: usize = 1_000;
+/// So many delivered notices are remembered, to be looked at; the oldest are forgotten first.
+const DELIVERED: usize = 500;
+/// So many parked ones are.
+const PARKED: usize = 1_000;
+/// So many attempts of a notice are remembered, the newest ones.
+const ATTEMPTS: usize = 20;
+/// So many notices of one webhook are on their way at once.
+const ABREAST: usize = 8;
+
+/// An attempt to deliver a notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    /// When it ended.
+    #[n(0)]
+    pub at: Timestamp,
+    /// How.
+    #[n(1)]
+    pub outcome: Outcome,
+    /// The status that came back, if one did.
+    #[n(2)]
+    pub http_status: Option<u16>,
+}
+
+/// What became of a notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(flat)]
+pub(crate) enum DeliveryState {
+    /// It is to be tried at this time.
+    #[n(0)]
+    Pending(#[n(0)] Timestamp),
+    /// The receiver has it.
+    #[n(1)]
+    Delivered,
+    /// It was given up, and can be told again by a redelivery.
+    #[n(2)]
+    Parked,
+}
+
+/// One notice in the account.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub(crate) struct Delivery {
+    /// Whom it is about, for the order.
+    #[n(0)]
+    pub(crate) session: Option<SessionId>,
+    #[n(1)]
+    pub(crate) subject: Option<SubjectId>,
+    /// When it came into the account.
+    #[n(2)]
+    pub(crate) since: Timestamp,
+    #[n(3)]
+    pub(crate) attempts: Vec<Attempt>,
+    #[n(4)]
+    pub(crate) fate: DeliveryState,
+}
+
+impl Delivery {
+    fn new(notice: &Notice, now: Timestamp) -> Self {
+        let (session, subject) = (notice.session_id, notice.subject_id.clone());
+        Self { session, subject, since: now, attempts: vec![], fate: DeliveryState::Pending(now) }
+    }
+
+    fn next(&self) -> Option<Timestamp> {
+        match self.fate {
+            DeliveryState::Pending(next) => Some(next),
+            DeliveryState::Delivered | DeliveryState::Parked => None,
+        }
+    }
+
+    fn fate_after(&self, answer: Answer, now: Timestamp, jitter: u16) -> DeliveryState {
+        if answer.outcome == Outcome::Delivered {
+            DeliveryState::Delivered
+        } else if answer.outcome == Outcome::Gone || self.is_overdue(now) {
+            DeliveryState::Parked
+        } else {
+            DeliveryState::Pending(now.plus_millis(backoff::wait(
+                self.attempts.len(),
+                jitter,
+                answer.retry_after,
+            )))
+        }
+    }
+
+    fn is_overdue(&self, now: Timestamp) -> bool {
+        now >= self.since.plus(backoff::PATIENCE)
+    }
+}
+
+/// Everything that one webhook has told lately and has yet to tell.
+#[derive(Debug, Default)]
+pub(crate) struct DeliveryQueue {
+    read: Position,
+    open: BTreeMap<NoticeId, Delivery>,
+    closed: BTreeMap<NoticeId, Delivery>,
+    /// Those of the open ones that are on their way.
+    away: BTreeSet<NoticeId>,
+    /// Those of them that are to be told again when they have arrived.
+    once_more: BTreeSet<NoticeId>,
+    failures: u32,
+    rests_until: Option<Timestamp>,
+    /// What a redelivery in work tells again: from the first position to the last.
+    again: Option<(Position, Position)>,
+    /// What differs from the store.
+    unsaved: BTreeSet<NoticeId>,
+    is_read_unsaved: bool,
+}
+
+impl DeliveryQueue {
+    /// The account of a webhook that has read up to here, and has told nothing yet.
+    pub(crate) fn new(read: Position) -> Self {
+        Self { read, is_read_unsaved: true, ..Self::default() }
+    }
+
+    /// The account as it was saved.
+    pub(crate) fn saved(read: Position, deliveries: BTreeMap<NoticeId, Delivery>) -> Self {
+        let (open, closed) = deliveries.into_iter().partition(|(_, known)| known.next().is_some());
+        let mut account = Self { read, open, closed, ..Self::default() };
+        account.prune();
+        account
+    }
+
+    pub(crate) fn read(&self) -> Position {
+        self.read
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.open.len() < WINDOW
+    }
+
+    /// Takes news up to a position into the account.
+    ///
+    /// News that does not go on where the account stands is of a reader that has not yet heard that it begins again.
+    pub(crate) fn take<'a>(
+        &mut self,
+        news: impl Iterator<Item = &'a Notice>,
+        (first, last): (Position, Position),
+        now: Timestamp,
+    ) {
+        if first > self.read.next() {
+            return;
+        }
+        let read = self.read;
+        for notice in news.filter(|notice| notice.position > read) {
+            let id = notice.notice_id.id;
+            if !self.open.contains_key(&id) {
+                self.closed.remove(&id);
+                self.open.insert(id, Delivery::new(notice, now));
+                self.unsaved.insert(id);
+            }
+        }
+        self.read = self.read.max(last);
+        self.is_read_unsaved = true;
+    }
+
+    /// Whether what a redelivery tells again is not all delivered or parked yet.
+    pub(crate) fn is_telling_again(&self) -> bool {
+        self.again.is_some_and(|(from, to)| {
+            let first = NoticeId { position: from, number: 0 };
+            let next = self.open.range(first..).next();
+            self.read < to || next.is_some_and(|(id, _)| id.position <= to)
+        })
+    }
+
+    /// Begins again at a position: whatever was told from there on, up to what is the last position now, is told once
+    /// more, and what is on its way is when it has arrived.
+    pub(crate) fn begin_again(&mut self, from: Position, to: Position) {
+        self.again = Some((from, to));
+        let first = NoticeId { position: from, number: 0 };
+        let again: Vec<_> =
+            self.open.range(first..).chain(self.closed.range(first..)).map(|(id, _)| *id).collect();
+        let (away, here): (Vec<_>, Vec<_>) = again.into_iter().partition(|id| self.away.contains(id));
+        self.once_more.extend(away);
+        for id in here {
+            self.open.remove(&id);
+            self.closed.remove(&id);
+            self.unsaved.insert(id);
+        }
+        self.read = self.read.min(Position(from.0.saturating_sub(1)));
+        self.is_read_unsaved = true;
+        self.failures = 0;
+        self.rests_until = None;
+    }
+
+    /// The notices whose turn it is now; from now on they are on their way.
+    pub(crate) fn depart(&mut self, now: Timestamp) -> Vec<NoticeId> {
+        let due: Vec<_> = self.turns(now).collect();
+        self.away.extend(&due);
+        due
+    }
+
+    /// Those of the first notices of each session that are due and may go.
+    fn turns(&self, now: Timestamp) -> impl Iterator<Item = NoticeId> {
+        let is_down = self.rests_until.is_some();
+        let rests = self.rests_until.is_some_and(|until| now < until);
+        let mut places = ABREAST.saturating_sub(self.away.len());
+        let mut probes = usize::from(is_down && !rests && self.away.is_empty());
+        let mut turns = vec![];
+        for (id, delivery) in self.heads() {
+            if places == 0 {
+                break;
+            }
+            if self.away.contains(id) || delivery.next().is_none_or(|next| next > now) {
+                continue;
+            }
+            // What is too old is asked for a last time, so that it can be given up.
+            if is_down && !delivery.is_overdue(now) {
+                if probes == 0 {
+                    continue;
+                }
+                probes -= 1;
+            }
+            places -= 1;
+            turns.push(*id);
+        }
+        turns.into_iter()
+    }
+
+    /// The open notices that no earlier one of the same session stands before. One that tells of several sessions of
+    /// a subject comes in order with all of that subject's; one that tells of several subjects, with all there are.
+    fn heads(&self) -> impl Iterator<Item = (&NoticeId, &Delivery)> {
+        let mut sessions = BTreeSet::new();
+        let mut subjects = BTreeMap::<Option<&SubjectId>, bool>::new();
+        let mut of_all_before = None;
+        self.open.iter().filter(move |(id, delivery)| {
+            let subject = delivery.subject.as_ref();
+            if subject.is_none() && delivery.session.is_none() {
+                // One event is told to each owner: these do not wait for one another.
+                return *of_all_before.get_or_insert(id.position) == id.position && subjects.is_empty();
+            }
+            let of_many_before = subjects.get(&subject).copied();
+            let is_head = match delivery.session {
+                Some(session) => sessions.insert(session) && of_many_before != Some(true),
+                None => of_many_before.is_none(),
+            };
+            *subjects.entry(subject).or_default() |= delivery.session.is_none();
+            is_head && of_all_before.is_none()
+        })
+    }
+
+    /// When something is due next, as far as that is known; nothing when something is on its way.
+    pub(crate) fn next_turn(&self) -> Option<Timestamp> {
+        let waiting = self.heads().filter(|(id, _)| !self.away.contains(*id));
+        let next =
+            waiting.filter_map(|(_, delivery)| Some((delivery.next()?, delivery))).map(|(next, delivery)| {
+                let last_chance = delivery.since.plus(backoff::PATIENCE);
+                self.rests_until.map_or(next, |until| next.max(until.min(last_chance)))
+            });
+        next.min()
+    }
+
+    /// Whether nothing is on its way.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.away.is_empty()
+    }
+
+    /// Notes how an attempt went. The jitter spreads the next one.
+    pub(crate) fn arrive(&mut self, id: NoticeId, answer: Answer, now: Timestamp, jitter: u16) {
+        self.away.remove(&id);
+        self.note_health(answer.outcome, now);
+        let Some(delivery) = self.open.get_mut(&id) else { return };
+        delivery.attempts.push(Attempt { at: now, outcome: answer.outcome, http_status: answer.status });
+        let surplus = delivery.attempts.len().saturating_sub(ATTEMPTS);
+        delivery.attempts.drain(..surplus);
+        if self.once_more.remove(&id) {
+            (delivery.since, delivery.fate) = (now, DeliveryState::Pending(now));
+        } else {
+            delivery.fate = delivery.fate_after(answer, now, jitter);
+        }
+        self.unsaved.insert(id);
+        if delivery.next().is_none() {
+            let delivery = self.open.remove(&id).expect("it was found above");
+            self.closed.insert(id, delivery);
+            self.prune();
+        }
+    }
+
+    /// Takes out a notice that is not for this webhook's owner any more, or not there any more.
+    pub(crate) fn withdraw(&mut self, id: NoticeId) {
+        self.away.remove(&id);
+        self.once_more.remove(&id);
+        self.open.remove(&id);
+        self.unsaved.insert(id);
+    }
+
+    /// A receiver that is down is left alone for a while. When it is back, what waited for it waits no longer.
+    fn note_health(&mut self, outcome: Outcome, now: Timestamp) {
+        if outcome == Outcome::Delivered {
+            self.failures = 0;
+            if self.rests_until.take().is_some() {
+                self.wake(now);
+            }
+        } else {
+            self.failures = self.failures.saturating_add(1);
+            if self.failures >= backoff::DOWN {
+                self.rests_until = Some(now.plus_millis(backoff::rest(self.failures)));
+            }
+        }
+    }
+
+    fn wake(&mut self, now: Timestamp) {
+        for (id, delivery) in &mut self.open {
+            if delivery.next().is_some_and(|next| next > now) {
+                delivery.fate = DeliveryState::Pending(now);
+                self.unsaved.insert(*id);
+            }
+        }
+    }
+
+    fn prune(&mut self) {
+        for (fate, most) in [(DeliveryState::Delivered, DELIVERED), (DeliveryState::Parked, PARKED)] {
+            let known = self.closed.iter().filter(|(_, delivery)| delivery.fate == fate);
+            let surplus = known.clone().count().saturating_sub(most);
+            let oldest: Vec<_> = known.take(surplus).map(|(id, _)| *id).collect();
+            for id in oldest {
+                self.closed.remove(&id);
+                self.unsaved.insert(id);
+            }
+        }
+    }
+
+    /// The deliveries before some notice, newest first.
+    pub(crate) fn newest(&self, before: Option<NoticeId>, most: usize) -> Vec<(NoticeId, Delivery)> {
+        let is_before = |id: &NoticeId| before.is_none_or(|before| *id < before);
+        let of = |known: &BTreeMap<NoticeId, Delivery>| -> Vec<(NoticeId, Delivery)> {
+            let newest = known.iter().rev().filter(|(id, _)| is_before(id));
+            newest.take(most).map(|(id, delivery)| (*id, delivery.clone())).collect()
+        };
+        let mut found = [of(&self.open), of(&self.closed)].concat();
+        found.sort_by_key(|(id, _)| std::cmp::Reverse(*id));
+        found.truncate(most);
+        found
+    }
+
+    /// How many are open, how many parked, and since when the oldest open one is.
+    pub(crate) fn counts(&self) -> (usize, usize, Option<Timestamp>) {
+        let parked = self.closed.values().filter(|delivery| delivery.fate == DeliveryState::Parked).count();
+        (self.open.len(), parked, self.open.values().map(|delivery| delivery.since).min())
+    }
+
+    /// What differs from the store; from now on it does not.
+    pub(crate) fn unsaved(&mut self) -> Option<UnsavedChanges> {
+        if self.unsaved.is_empty() && !self.is_read_unsaved {
+            return None;
+        }
+        self.is_read_unsaved = false;
+        let changed = std::mem::take(&mut self.unsaved);
+        let of = |id: NoticeId| (id, self.open.get(&id).or_else(|| self.closed.get(&id)).cloned());
+        Some(UnsavedChanges { read: self.read, deliveries: changed.into_iter().map(of).collect() })
+    }
+
+    /// Whether something differs from the store beyond the position that was read to.
+    pub(crate) fn is_urgent(&self) -> bool {
+        !self.unsaved.is_empty()
+    }
+
+    /// All of it is to be saved: the store may lack any of it.
+    pub(crate) fn forget_saving(&mut self) {
+        self.is_read_unsaved = true;
+        self.unsaved.extend(self.open.keys().chain(self.closed.keys()));
+    }
+
+    /// What could not be saved is to be saved again. What is gone is not: at worst it comes back after a crash.
+    pub(crate) fn not_saved(&mut self, unsaved: &UnsavedChanges) {
+        self.is_read_unsaved = true;
+        let kept = unsaved.deliveries.iter().map(|(id, _)| *id);
+        self.unsaved.extend(kept.filter(|id| self.open.contains_key(id) || self.closed.contains_key(id)));
+    }
+}
+
+/// What of an account differs from the store.
+pub(crate) struct UnsavedChanges {
+    pub(crate) read: Position,
+    /// None for what is no longer in it.
+    pub(crate) deliveries: Vec<(NoticeId, Option<Delivery>)>,
+}
+
+#[cfg(test)]
+mod tests;

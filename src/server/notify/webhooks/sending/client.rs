@@ -1,0 +1,146 @@
+//! One request to a receiver: by HTTPS, to a place that is allowed, without following it elsewhere, within a time.
+
+use std::{collections::BTreeMap, error::Error, io, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use reqwest::{Response, header::CONTENT_TYPE};
+use rustls::{ClientConfig, RootCertStore};
+
+use super::{resolver::Resolvers, ssrf_guard::NotGlobal};
+use crate::notify::webhooks::{
+    delivery::outcome::{Answer, Outcome},
+    destination::Destination,
+    format::Message,
+};
+use tenure_core::OwnerId;
+use tenure_http_client::outbound;
+
+/// A receiver that takes no connection by then is not there.
+const CONNECT: Duration = Duration::from_secs(5);
+/// A receiver that has not answered by then is asked again.
+const WHOLE: Duration = Duration::from_secs(10);
+/// So much of an answer is read, so that a receiver may end its work in peace; it is thrown away.
+const HEARD: usize = 4_096;
+
+/// So many clients are remembered; they are cheap to make again.
+const CLIENTS: usize = 64;
+
+/// Sends requests to receivers.
+pub(crate) struct Client {
+    tls: ClientConfig,
+    resolvers: Resolvers,
+    /// One for each owner, for each looks up names in a share of its own.
+    of_owners: Mutex<BTreeMap<Option<OwnerId>, reqwest::Client>>,
+    allow_private: bool,
+}
+
+/// What signs a request by the rules of Standard Webhooks.
+pub(crate) struct SignedRequest<'a> {
+    /// The same at every attempt.
+    pub(crate) id: &'a str,
+    /// Seconds since 1970.
+    pub(crate) seconds: i64,
+}
+
+impl Client {
+    /// A client that trusts whom the system trusts, or those in `SSL_CERT_FILE`.
+    pub(crate) fn new(allow_private: bool) -> Self {
+        let roots = outbound::roots().unwrap_or_else(|none| {
+            tracing::warn!("webhooks that lead to https:// will fail: {none}");
+            RootCertStore::empty()
+        });
+        let resolvers = Resolvers::new(allow_private);
+        Self { tls: outbound::tls(roots), resolvers, of_owners: Mutex::default(), allow_private }
+    }
+
+    fn of(&self, owner: Option<&OwnerId>) -> reqwest::Client {
+        let mut known = self.of_owners.lock();
+        let owner = owner.cloned();
+        if let Some(client) = known.get(&owner) {
+            return client.clone();
+        }
+        if known.len() >= CLIENTS {
+            known.clear();
+        }
+        let client = self.make(owner.as_ref());
+        known.insert(owner, client.clone());
+        client
+    }
+
+    fn make(&self, owner: Option<&OwnerId>) -> reqwest::Client {
+        outbound::client_with(self.tls.clone())
+            .no_proxy()
+            // Every attempt makes its own connection, so every attempt looks at the address.
+            .pool_max_idle_per_host(0)
+            .connect_timeout(CONNECT)
+            .timeout(WHOLE)
+            .user_agent(concat!("Tenure/", env!("CARGO_PKG_VERSION")))
+            .dns_resolver(Arc::new(self.resolvers.of(owner)))
+            .build()
+            .expect("a client that is given all it needs asks nobody")
+    }
+
+    /// Sends a message of an owner's webhook once.
+    pub(crate) async fn post(
+        &self,
+        owner: Option<&OwnerId>,
+        to: &Destination,
+        message: Message,
+        signed: &SignedRequest<'_>,
+    ) -> Answer {
+        if !to.is_allowed(self.allow_private) {
+            return Outcome::AddressRefused.into();
+        }
+        let signature = to.sign(signed.id, signed.seconds, &message.body);
+        let sent = self
+            .of(owner)
+            .post(message.url)
+            .header(CONTENT_TYPE, message.content_type)
+            .header("webhook-id", signed.id)
+            .header("webhook-timestamp", signed.seconds)
+            .header("webhook-signature", signature)
+            .body(message.body)
+            .send()
+            .await;
+        match sent {
+            Err(error) => outcome_of(&error).into(),
+            Ok(response) => answer_of(response).await,
+        }
+    }
+}
+
+async fn answer_of(mut response: Response) -> Answer {
+    let status = response.status().as_u16();
+    let retry_after = outbound::retry_after(response.headers());
+    let mut heard = 0;
+    // The status is the answer; what becomes of the rest changes nothing.
+    while heard < HEARD {
+        match response.chunk().await {
+            Ok(Some(chunk)) => heard += chunk.len(),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    Answer { outcome: Outcome::of_status(status), status: Some(status), retry_after }
+}
+
+/// Errors of the client quote the URL, so nothing of them is kept but their kind.
+fn outcome_of(error: &reqwest::Error) -> Outcome {
+    if causes(error).any(<dyn Error>::is::<NotGlobal>) {
+        Outcome::AddressRefused
+    } else if causes(error).any(<dyn Error>::is::<rustls::Error>) {
+        Outcome::TlsFailed
+    } else if error.is_timeout() {
+        Outcome::TimedOut
+    } else {
+        Outcome::Unreachable
+    }
+}
+
+/// An error and what it comes from; `io::Error` hides what it was made of from `source`.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| {
+        let error: &'a (dyn Error + 'static) = *error;
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source())
+    })
+}

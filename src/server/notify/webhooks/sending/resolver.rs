@@ -1,0 +1,192 @@
+//! Looks up the names of receivers.
+//!
+//! The system's look-up holds a thread until it returns, however long ago its caller gave up: with a name server that
+//! never answers, for many seconds. So look-ups have threads of their own, and each owner has a share of them. An owner
+//! whose names hang waits for itself alone.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{SocketAddr, ToSocketAddrs},
+    sync::{Arc, Weak},
+};
+
+use parking_lot::Mutex;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::ssrf_guard::checked;
+use tenure_core::OwnerId;
+
+/// So many look-ups of one owner are in work at once.
+const OF_ONE_OWNER: usize = 4;
+/// So many are in work at once in all.
+const IN_ALL: usize = 256;
+/// The system's look-up needs little room.
+const STACK: usize = 512 * 1_024;
+
+/// How a name is looked up, by a thread that may be held up.
+type LookUp = fn(&str) -> io::Result<Vec<SocketAddr>>;
+
+/// The shares of all owners.
+pub(crate) struct Resolvers {
+    all: Arc<Semaphore>,
+    owners: Mutex<BTreeMap<Option<OwnerId>, Weak<Semaphore>>>,
+    allow_private: bool,
+    look_up: LookUp,
+}
+
+impl Resolvers {
+    /// With the look-up of the system.
+    pub(crate) fn new(allow_private: bool) -> Self {
+        Self::with(allow_private, by_the_system)
+    }
+
+    fn with(allow_private: bool, look_up: LookUp) -> Self {
+        Self { all: Arc::new(Semaphore::new(IN_ALL)), owners: Mutex::default(), allow_private, look_up }
+    }
+
+    /// The resolver for the webhooks of an owner, or for those of none.
+    pub(crate) fn of(&self, owner: Option<&OwnerId>) -> Resolver {
+        Resolver {
+            all: Arc::clone(&self.all),
+            own: self.share(owner),
+            allow_private: self.allow_private,
+            look_up: self.look_up,
+        }
+    }
+
+    /// An owner's share is remembered for as long as a resolver or a thread of the owner is at work.
+    fn share(&self, owner: Option<&OwnerId>) -> Arc<Semaphore> {
+        let mut owners = self.owners.lock();
+        let owner = owner.cloned();
+        if let Some(share) = owners.get(&owner).and_then(Weak::upgrade) {
+            return share;
+        }
+        owners.retain(|_, share| share.strong_count() > 0);
+        let share = Arc::new(Semaphore::new(OF_ONE_OWNER));
+        owners.insert(owner, Arc::downgrade(&share));
+        share
+    }
+}
+
+/// Asks for a host's addresses, at every connection, and gives none if one of them is not global: a name that leads
+/// inside is no place for news, wherever else it leads.
+#[derive(Clone)]
+pub(crate) struct Resolver {
+    all: Arc<Semaphore>,
+    own: Arc<Semaphore>,
+    allow_private: bool,
+    look_up: LookUp,
+}
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let resolver = self.clone();
+        Box::pin(async move {
+            let allow_private = resolver.allow_private;
+            let found = resolver.found(name.as_str().to_owned()).await?;
+            if allow_private {
+                return Ok(Box::new(found.into_iter()) as Addrs);
+            }
+            checked(found).map_err(Into::into)
+        })
+    }
+}
+
+impl Resolver {
+    async fn found(self, name: String) -> io::Result<Vec<SocketAddr>> {
+        // The own share comes first, so that an owner whose look-ups hang takes no more than that of the whole.
+        let places = [place(&self.own).await, place(&self.all).await];
+        let (done, found) = oneshot::channel();
+        let look_up = self.look_up;
+        std::thread::Builder::new().name("tenure-names".into()).stack_size(STACK).spawn(move || {
+            // The caller may have given up.
+            drop(done.send(look_up(&name)));
+            drop(places);
+        })?;
+        found.await.map_err(|_| io::Error::other("the look-up of a name ended without an answer"))?
+    }
+}
+
+async fn place(share: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    Arc::clone(share).acquire_owned().await.expect("the semaphore is never closed")
+}
+
+fn by_the_system(name: &str) -> io::Result<Vec<SocketAddr>> {
+    Ok((name, 0).to_socket_addrs()?.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{LazyLock, mpsc},
+        time::Duration,
+    };
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+    const SHORT: Duration = Duration::from_millis(100);
+
+    /// Says when a look-up of the name `hangs` has begun; it ends when the other side of `RELEASE` is dropped.
+    static RELEASE: LazyLock<Gate> = LazyLock::new(Gate::new);
+
+    struct Gate {
+        open: Mutex<Option<mpsc::Sender<()>>>,
+        wait: Mutex<mpsc::Receiver<()>>,
+        begun: Semaphore,
+    }
+
+    impl Gate {
+        fn new() -> Self {
+            let (open, wait) = mpsc::channel();
+            Self { open: Mutex::new(Some(open)), wait: Mutex::new(wait), begun: Semaphore::new(0) }
+        }
+    }
+
+    fn hanging(name: &str) -> io::Result<Vec<SocketAddr>> {
+        if name == "hangs" {
+            RELEASE.begun.add_permits(1);
+            assert!(RELEASE.wait.lock().recv().is_err(), "nothing is sent; the gate opens");
+        }
+        let address = "1.1.1.1:0".parse().map_err(io::Error::other)?;
+        Ok(vec![address])
+    }
+
+    /// With a name server that never answered, 2,000 tests of one owner's webhook held all threads that look up names,
+    /// long after the tests were given up, and the deliveries of another owner timed out.
+    #[tokio::test]
+    async fn an_owner_whose_names_hang_holds_up_nobody_else() {
+        let resolvers = Resolvers::with(false, hanging);
+        let (one, other) = ("one".parse().unwrap(), "other".parse().unwrap());
+        for _ in 0..100 {
+            let resolver = resolvers.of(Some(&one));
+            tokio::spawn(async move { drop(timeout(SHORT, resolver.found("hangs".into())).await) });
+        }
+        let begun = RELEASE.begun.acquire_many(u32::try_from(OF_ONE_OWNER).unwrap());
+        timeout(PATIENCE, begun).await.expect("its share is used").unwrap().forget();
+        tokio::time::sleep(SHORT * 2).await;
+        assert_eq!(RELEASE.begun.available_permits(), 0, "no more than its share");
+        for owner in [Some(&other), None] {
+            let found = timeout(PATIENCE, resolvers.of(owner).found("answers".into()));
+            assert_eq!(found.await.expect("nobody waits for the other owner").unwrap().len(), 1);
+        }
+        let own = timeout(SHORT, resolvers.of(Some(&one)).found("answers".into()));
+        assert!(own.await.is_err(), "threads that hang stay counted, though their callers have gone");
+        drop(RELEASE.open.lock().take());
+        let found = timeout(PATIENCE, resolvers.of(Some(&one)).found("answers".into()));
+        assert_eq!(found.await.expect("its threads are free again").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn an_owner_that_has_gone_leaves_nothing() {
+        let resolvers = Resolvers::new(false);
+        for number in 0..100 {
+            drop(resolvers.of(Some(&format!("owner-{number}").parse().unwrap())));
+        }
+        assert!(resolvers.owners.lock().len() <= 1);
+    }
+}
