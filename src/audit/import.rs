@@ -101,7 +101,7 @@ fn fill(
         return Err(ImportError::NotToItsEnd { to: verdict.to, size: verdict.size });
     }
     log.close()?;
-    super::head_store::adopt(data, &verdict)?;
+    crate::transparency::head_store::adopt(data, &verdict)?;
     Ok(verdict)
 }
 

@@ -6,7 +6,7 @@ use super::{
     line::{End, hex},
     writer::ExportWriter,
 };
-use crate::compact_range::Range;
+use crate::transparency::compact_range::Range;
 use tenure_core::Position;
 use tenure_log::{EventLog, LogError, RecordHash, StoredBytes, StoredCommit};
 

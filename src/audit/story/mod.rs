@@ -9,10 +9,8 @@ mod telling;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{
-    replay::{Replay, Step},
-    view::SessionState,
-};
+use super::replay::{Replay, Step};
+use crate::replay::view::SessionState;
 use tenure_core::{
     Actor, EventId, EventKind, Position, SessionId, Stream, SubjectEvent, SubjectId, Timestamp, event::Event,
     session::Session, state::State,

@@ -8,7 +8,10 @@ use std::io::BufRead;
 use serde::Serialize;
 
 use super::{Check, ExportLines, Fault, Take, Trust, Verdict, at_header, other_key, trusted_key};
-use crate::{checkpoint::SignedHead, compact_range::Range, export::Begin, key::VerifierKey};
+use crate::{
+    export::Begin,
+    transparency::{checkpoint::SignedHead, compact_range::Range, key::VerifierKey},
+};
 use tenure_core::{Event, SystemEvent};
 use tenure_log::StoredCommit;
 

@@ -7,10 +7,7 @@ use serde_json::json;
 
 use super::{known::Known, source::Source, stopped::damaged};
 use crate::cli::{ambient, context::Global, failure::Failure, output::Column};
-use tenure_audit::{
-    diff::differences,
-    replay::{Replay, ReplayEnd},
-};
+use tenure_audit::replay::{Replay, ReplayEnd, diff::differences};
 use tenure_core::Position;
 
 /// Arguments of `tenure audit diff`.

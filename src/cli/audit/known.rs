@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 
 use crate::cli::failure::Failure;
-use tenure_audit::{SignedHead, VerifierKey, trusted_heads::heads_in, verify::Trust};
+use tenure_audit::{SignedHead, VerifierKey, transparency::trusted_heads::heads_in, verify::Trust};
 
 /// What is trusted before the history is opened.
 #[derive(Debug, Args)]

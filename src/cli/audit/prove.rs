@@ -20,8 +20,10 @@ use crate::cli::{
 };
 use tenure_audit::{
     SignedHead, VerifierKey,
-    compact_range::Range,
-    proof::{NodeHash, inclusion_parts, verify_consistency, verify_inclusion},
+    transparency::{
+        compact_range::Range,
+        proof::{NodeHash, inclusion_parts, verify_consistency, verify_inclusion},
+    },
 };
 use tenure_core::Position;
 use tenure_log::{RecordHash, StoredCommit, tree::leaf};

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use crate::cli::happened;
-use tenure_audit::{diff::differences, replay::Step};
+use tenure_audit::replay::{Step, diff::differences};
 use tenure_core::{Stream, state::State};
 
 /// The part of a state that an event of this stream can change, but for marks on sessions.

@@ -22,7 +22,7 @@ use crate::cli::{
 };
 use tenure_audit::{
     HeadKey, SignedHead, VerifierKey,
-    trusted_heads::heads_in,
+    transparency::trusted_heads::heads_in,
     verify::{Fault, LogCheck, Place, Unproved},
 };
 use tenure_core::Position;

@@ -12,9 +12,9 @@ use super::{
 use crate::cli::{context::Global, failure::Failure};
 use tenure_audit::{
     HeadKey, SignedHead,
-    compact_range::Range,
     export::{End, ExportWriter},
     replay::{Replay as Folding, ReplayEnd},
+    transparency::compact_range::Range,
     verify::{Trust, verify},
 };
 use tenure_core::{

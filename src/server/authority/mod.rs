@@ -85,7 +85,7 @@ pub struct Authority {
     issuing: Issuing,
     past: Past,
     repeats: Repeats,
-    sweep: sweep::Sweep,
+    sweep: commands::sweep::Sweep,
     key_uses: KeyUses,
     sequencer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -163,7 +163,7 @@ impl Authority {
             texts: Arc::clone(&parts.secrets.texts),
             tokens: Arc::clone(&parts.secrets.tokens),
             observers: parts.observers,
-            settling: bulk_application::BulkApplication::default(),
+            settling: pipeline::bulk_application::BulkApplication::default(),
         };
         let thread = std::thread::Builder::new()
             .name("tenure-sequencer".into())
@@ -183,7 +183,7 @@ impl Authority {
             issuing: parts.issuing,
             past: parts.past,
             repeats: Repeats::new(),
-            sweep: sweep::Sweep::default(),
+            sweep: commands::sweep::Sweep::default(),
             key_uses: KeyUses::default(),
             sequencer: Mutex::new(Some(thread)),
         };

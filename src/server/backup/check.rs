@@ -8,7 +8,7 @@ use super::{
     manifest::{self, Manifest},
     part,
 };
-use tenure_audit::{SignedHead, VerifierKey, trusted_heads::heads_in, verify::LogCheck};
+use tenure_audit::{SignedHead, VerifierKey, transparency::trusted_heads::heads_in, verify::LogCheck};
 
 /// A backup that is what it says.
 #[derive(Clone, Debug)]

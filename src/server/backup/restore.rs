@@ -24,7 +24,7 @@ use crate::notify::webhooks::Webhooks;
 use crate::personal_data::SubjectKeys;
 use tenure_audit::{
     SignedHead, VerifierKey,
-    trusted_heads::{heads_in, last_head_in},
+    transparency::trusted_heads::{heads_in, last_head_in},
     verify::LogCheck,
 };
 use tenure_core::Position;

@@ -14,7 +14,7 @@ use crate::cli::{
     output::{Column, Output},
     pages,
 };
-use tenure_audit::{diff::differences, replay::digest, view::SessionState};
+use tenure_audit::replay::{diff::differences, digest, view::SessionState};
 use tenure_core::{Position, SessionId, Timestamp, session::Session, state::State};
 use tenure_server::node::snapshot;
 

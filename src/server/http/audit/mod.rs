@@ -11,8 +11,7 @@ use crate::gate::StillWanted;
 use tenure_audit::{
     SignedHead,
     live_check::{Difference, Findings},
-    merkle_index::Unproved,
-    proof::NodeHash,
+    transparency::{merkle_index::Unproved, proof::NodeHash},
 };
 use tenure_core::{EpochPosition, Position, SubjectId};
 use tenure_log::waiting_for_disk;

@@ -226,7 +226,7 @@ impl Webhooks {
     /// Reads the files of all webhooks, so that a damaged one is an alarm before a notice is due.
     fn check_destinations(&self) {
         for webhook in self.shared.source.webhooks() {
-            waiting_for_disk(|| endpoint::destination(&self.shared, &webhook));
+            waiting_for_disk(|| delivery::endpoint::destination(&self.shared, &webhook));
         }
     }
 
@@ -349,7 +349,7 @@ impl Webhooks {
     pub async fn test(&self, webhook: &Webhook, name: &str) -> Result<Answer, NotNow> {
         let _turn = self.tests.begin(webhook.id(), stopwatch())?;
         let news = News::Test(self.shared.source.now());
-        let answer = endpoint::post(&self.shared, webhook, name, &news).await;
+        let answer = delivery::endpoint::post(&self.shared, webhook, name, &news).await;
         self.shared.count(answer.outcome);
         Ok(answer)
     }
@@ -556,7 +556,7 @@ impl Webhooks {
     }
 }
 
-fn report((notice_id, delivery): (NoticeId, delivery_queue::Delivery)) -> DeliveryReport {
+fn report((notice_id, delivery): (NoticeId, delivery::queue::Delivery)) -> DeliveryReport {
     let (status, next_attempt_at) = match delivery.fate {
         DeliveryState::Pending(next) => (DeliveryStatus::Pending, Some(next)),
         DeliveryState::Delivered => (DeliveryStatus::Delivered, None),

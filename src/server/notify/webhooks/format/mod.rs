@@ -3,14 +3,13 @@
 mod chat;
 mod machine;
 
-pub(super) mod notice_text;
+mod notice_text;
 #[cfg(test)]
 mod tests;
 
 use serde_json::Value;
 use url::Url;
 
-use self::notice_text;
 use super::destination::Destination;
 use crate::notify::notice::Notice;
 use tenure_core::{Timestamp, webhook::WebhookFormat};

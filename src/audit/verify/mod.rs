@@ -23,10 +23,10 @@ use serde::{Serialize, Serializer};
 
 use self::epochs::Former;
 pub use self::epochs::{Fork, verify_through_epochs};
-use super::{
+use super::export::{Begin, CommitLine, End, LONGEST_LINE, Line, from_hex};
+use crate::transparency::{
     checkpoint::SignedHead,
     compact_range::Range,
-    export::{Begin, CommitLine, End, LONGEST_LINE, Line, from_hex},
     key::{VerifierKey, VerifierKeyError},
 };
 use tenure_core::{Position, Timestamp};

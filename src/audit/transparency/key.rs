@@ -71,7 +71,7 @@ impl HeadKey {
     }
 
     /// Ed25519 (RFC 8032) over these bytes.
-    pub(super) fn sign(&self, text: &[u8]) -> [u8; 64] {
+    pub(crate) fn sign(&self, text: &[u8]) -> [u8; 64] {
         self.signing.sign(text).to_bytes()
     }
 
@@ -146,7 +146,7 @@ impl VerifierKey {
 
     /// Whether this is the key's signature of these bytes, by the strict rules: no second spelling of a signature,
     /// no key of small order, for which one signature would fit many texts.
-    pub(super) fn has_signed(&self, text: &[u8], signature: &[u8; 64]) -> bool {
+    pub(crate) fn has_signed(&self, text: &[u8], signature: &[u8; 64]) -> bool {
         self.key.verify_strict(text, &Signature::from_bytes(signature)).is_ok()
     }
 }
@@ -196,7 +196,7 @@ fn id_of(name: &str, kind: u8, key: &[u8]) -> u32 {
 }
 
 /// What a key may be called: anything without spaces, control characters and `+`, which would end it early.
-pub(super) fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '+')
 }
 

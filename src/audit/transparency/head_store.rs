@@ -20,14 +20,13 @@ use tenure_core::Position;
 use tenure_files::replacement::{self, PUBLIC, directory_of, sync_directory};
 use tenure_log::RootHash;
 
-use super::{
-    checkpoint::SignedHead, key::VerifierKey, note::NoteError, trusted_heads::heads_in, verify::Verdict,
-};
+use super::{checkpoint::SignedHead, key::VerifierKey, note::NoteError, trusted_heads::heads_in};
+use crate::verify::Verdict;
 
 /// The file in the data directory.
-pub(super) const FILE: &str = "head.note";
+pub(crate) const FILE: &str = "head.note";
 /// The key that the heads of an imported history were checked with.
-pub(super) const VERIFIER_KEY: &str = "head.vkey";
+pub(crate) const VERIFIER_KEY: &str = "head.vkey";
 /// Which further file this log has appended heads to.
 const FURTHER: &str = "head.further";
 /// The trail beside it.
@@ -92,7 +91,7 @@ fn io(path: &Path) -> impl FnOnce(io::Error) -> KeptError + '_ {
 
 /// The places in which each signed head is kept before anybody sees it.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(crate) struct Kept {
     data: PathBuf,
     further: Option<PathBuf>,
     /// Whether heads of this log were appended to the further file before: then it is there, or something is wrong.
@@ -103,7 +102,7 @@ pub(super) struct Kept {
 
 impl Kept {
     /// Looks whether the further file is where it is of use. Writes nothing.
-    pub(super) fn new(data: &Path, further: Option<PathBuf>) -> Result<Self, KeptError> {
+    pub(crate) fn new(data: &Path, further: Option<PathBuf>) -> Result<Self, KeptError> {
         if let Some(path) = &further {
             let directory = directory_of(path).canonicalize().map_err(io(path))?;
             if directory.starts_with(data.canonicalize().map_err(io(data))?) {
@@ -132,7 +131,7 @@ impl Kept {
     }
 
     /// The last head of each place that has one, with the file that it is in.
-    pub(super) fn read(
+    pub(crate) fn read(
         &self,
         key: &VerifierKey,
         former: &[(String, Position)],
@@ -171,7 +170,7 @@ impl Kept {
 
     /// What the further file states of earlier epochs, as far as this history shares it: a file, a size and a root. Of
     /// what came after the fork nothing is here to be compared.
-    pub(super) fn former(
+    pub(crate) fn former(
         &self,
         former: &[(String, Position)],
     ) -> Result<Vec<(PathBuf, u64, RootHash)>, KeptError> {
@@ -185,7 +184,7 @@ impl Kept {
     }
 
     /// Keeps a head everywhere; it is durable when this returns.
-    pub(super) fn keep(&self, head: &SignedHead) -> Result<(), KeptError> {
+    pub(crate) fn keep(&self, head: &SignedHead) -> Result<(), KeptError> {
         let own = self.data.join(FILE);
         replace(&own, head.note()).map_err(io(&own))?;
         self.keep_further(head)?;
@@ -204,7 +203,7 @@ impl Kept {
     }
 
     /// The heads of the trail, ascending, each size once.
-    pub(super) fn trail(&self, key: &VerifierKey) -> Result<Vec<SignedHead>, KeptError> {
+    pub(crate) fn trail(&self, key: &VerifierKey) -> Result<Vec<SignedHead>, KeptError> {
         let path = self.data.join(TRAIL);
         let text = read_if_there(&path).map_err(io(&path))?.unwrap_or_default();
         let mut heads = heads_in(&text, key);
@@ -213,7 +212,7 @@ impl Kept {
     }
 
     /// Keeps a head in the further file only.
-    pub(super) fn keep_further(&self, head: &SignedHead) -> Result<(), KeptError> {
+    pub(crate) fn keep_further(&self, head: &SignedHead) -> Result<(), KeptError> {
         let Some(path) = &self.further else { return Ok(()) };
         if self.has_further.load(Ordering::Relaxed) {
             // A new file here would hide that the one with all heads before is gone.
@@ -228,7 +227,7 @@ impl Kept {
 }
 
 /// Keeps the heads of a history that was imported, and the key that they were checked with.
-pub(super) fn adopt(data: &Path, verdict: &Verdict) -> io::Result<()> {
+pub(crate) fn adopt(data: &Path, verdict: &Verdict) -> io::Result<()> {
     for head in &verdict.earlier {
         append(&data.join(TRAIL), head.note())?;
     }

@@ -270,11 +270,11 @@ fn place(number: u64) -> usize {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::proof::{verify_consistency, verify_inclusion};
+    use crate::transparency::proof::{verify_consistency, verify_inclusion};
     use tenure_core::{
         Actor, Commit, Event, SessionId, Stream, SystemEvent, Timestamp,
         event::{Presented, TokensPresented},

@@ -71,14 +71,14 @@ pub enum NoteError {
 }
 
 /// The text with this key's signature under it. The text ends with the end of a line.
-pub(super) fn sign(text: &str, key: &HeadKey) -> String {
+pub(crate) fn sign(text: &str, key: &HeadKey) -> String {
     let verifier = key.verifier();
     let signature = [&verifier.id().to_be_bytes()[..], &key.sign(text.as_bytes())].concat();
     format!("{text}\n{DASH}{} {}\n", verifier.name(), STANDARD.encode(signature))
 }
 
 /// A note of this text, with another key's signature under those that it has.
-pub(super) fn cosign(note: &str, text: &str, key: &HeadKey) -> String {
+pub(crate) fn cosign(note: &str, text: &str, key: &HeadKey) -> String {
     let signed = sign(text, key);
     let (_, signature) = signed.rsplit_once("\n\n").expect("a note has an empty line");
     format!("{note}{signature}")
@@ -88,7 +88,7 @@ pub(super) fn cosign(note: &str, text: &str, key: &HeadKey) -> String {
 ///
 /// # Errors
 /// See [`NoteError`].
-pub(super) fn open<'a>(note: &'a str, key: &VerifierKey) -> Result<&'a str, NoteError> {
+pub(crate) fn open<'a>(note: &'a str, key: &VerifierKey) -> Result<&'a str, NoteError> {
     let (text, signatures) = split(note)?;
     let first_line = text.lines().count() + 2;
     let mut is_signed = false;

@@ -316,7 +316,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::merkle_index::tests::log_of;
+    use crate::transparency::merkle_index::tests::log_of;
     use tenure_log::MemoryLog;
     use tenure_protocol::entropy::SeededEntropy;
 

@@ -59,7 +59,7 @@ impl HeadSigner {
     }
 
     /// Why no head is signed when it is due; none while it is.
-    pub(super) fn alarm(&self) -> Option<&str> {
+    pub(crate) fn alarm(&self) -> Option<&str> {
         self.duty.watch.alarm()
     }
 

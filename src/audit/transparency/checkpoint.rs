@@ -49,7 +49,7 @@ impl SignedHead {
     }
 
     /// Size and root that a note states, whoever signed it; none of what is no head.
-    pub(super) fn stated(note: &str) -> Option<(u64, RootHash)> {
+    pub(crate) fn stated(note: &str) -> Option<(u64, RootHash)> {
         let mut lines = note.lines().skip(1);
         Some((decimal(lines.next()?)?, hash(lines.next()?)?))
     }

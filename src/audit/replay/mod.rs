@@ -1,10 +1,13 @@
 //! The state from nothing: what the facts up to a moment say, folded by the same function as everywhere.
 
+pub mod diff;
+pub mod view;
+
 use std::ops::ControlFlow;
 
 use serde::Serialize;
 
-use super::view::SessionState;
+use self::view::SessionState;
 use tenure_core::{
     Policy, Position, SubjectId, Timestamp, evolve::IllegalEvent, scope::Scope, session::Status, state::State,
 };
