@@ -12,6 +12,7 @@ mod claims;
 mod commands;
 mod dependencies;
 mod documents;
+mod map;
 mod notices;
 mod openapi;
 mod style;

@@ -27,6 +27,15 @@ fn no_file_or_folder_has_a_name_that_says_nothing() {
     }
 }
 
+/// A module with others below it is `folder/mod.rs`: one habit, so that all of a module is found in one place.
+#[test]
+fn no_module_stands_beside_its_own_folder() {
+    for path in tree::files_with("src", "rs") {
+        let folder = path.with_extension("");
+        assert!(tree::files_below(&folder, "rs").is_empty(), "{} and {}", path.display(), folder.display());
+    }
+}
+
 #[test]
 fn nothing_is_left_undone_or_left_out() {
     // In pieces, so that this file is none of those that have them.

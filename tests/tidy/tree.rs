@@ -29,6 +29,11 @@ pub(crate) fn files(dir: &str) -> Vec<PathBuf> {
     found
 }
 
+/// Those of a folder whose names end like this; none where there is no such folder.
+pub(crate) fn files_below(dir: &Path, extension: &str) -> Vec<PathBuf> {
+    if dir.is_dir() { files_with(&dir.to_string_lossy(), extension) } else { Vec::new() }
+}
+
 /// Those of them whose names end like this.
 pub(crate) fn files_with(dir: &str, extension: &str) -> Vec<PathBuf> {
     let mut found = files(dir);

@@ -1,8 +1,8 @@
-//! The command API over HTTP: one file per resource, one table of routes, one table of error codes.
+//! The command API over HTTP: a file or folder per resource, one table of routes, one table of error codes.
 //!
-//! Every request takes the same way (`call`): credential, role, size, media type, syntax, and then its
+//! Every request takes the same way (`request::call`): credential, role, size, media type, syntax, and then its
 //! handler. What a route admits and what it takes is said once, in `routes`; the OpenAPI document is made
-//! from the same table.
+//! from the same table. `reply` is what goes back, errors included.
 
 mod audit;
 mod credentials;
