@@ -18,7 +18,7 @@ fn every_file_that_the_map_names_is_there() {
 
 /// `folder/file`, with or without its ending; routes begin with a slash, and what is below a data directory has capitals.
 fn is_path(words: &str) -> bool {
-    words.contains('/')
+    words.trim_end_matches('/').contains('/')
         && !words.starts_with('/')
         && words.bytes().all(|byte| byte.is_ascii_lowercase() || b"/_.".contains(&byte))
 }
