@@ -16,6 +16,7 @@ mod ranges;
 pub mod record;
 #[cfg(test)]
 mod samples;
+mod segment;
 pub mod sled;
 mod tail;
 pub mod tree;
@@ -30,7 +31,7 @@ pub use codec::{DecodeError, encode};
 pub use memory::MemoryLog;
 pub use ranges::SegmentEvents;
 pub use record::{EncodedCommit, RecordHash, RootHash, StreamKey};
-pub use sled::{OpenError, SledLog};
+pub use sled::{Figures, OpenError, SealError, SledLog};
 pub use tree::Tree;
 pub use waiting::waiting_for_disk;
 
@@ -250,8 +251,8 @@ pub enum LogError {
         /// The failure that stopped it.
         why: String,
     },
-    /// The system had no descriptor or no memory to give. Nothing of the batch was written; try again.
-    #[error("nothing was written, for want of descriptors or memory: {why}")]
+    /// The system had no descriptor or no memory to give. Nothing of the batch was written, or nothing read; try again.
+    #[error("nothing was done, for want of descriptors or memory: {why}")]
     Exhausted {
         /// What the system said.
         why: String,

@@ -217,7 +217,7 @@ impl Copy {
         for name in ["FORMAT", "log.head"] {
             copy(&data.join(name), &self.0.join(name))?;
         }
-        for directory in ["log", "log.moving"] {
+        for directory in ["log", "log.moving", "segments"] {
             if data.join(directory).is_dir() {
                 copy_all(&data.join(directory), &self.0.join(directory))?;
             }

@@ -176,7 +176,7 @@ fn a_frame_that_does_not_continue_the_one_before_it_is_refused() {
 }
 
 /// A data directory as a program of format 1 left it: one store, frames and a head record of their first versions.
-fn of_format_1(data: &Path, commits: u64) {
+pub(super) fn of_format_1(data: &Path, commits: u64) {
     fs::create_dir_all(data).unwrap();
     fs::set_permissions(data, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let files = StoreFiles::of(1, data.join("log"));

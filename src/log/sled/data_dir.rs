@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -16,8 +17,11 @@ use super::{
     open_error::{damaged, io_at},
     store_files::{StoreFiles, names_in},
 };
-use crate::{Head, tail::Tail};
+use crate::{Head, segment::Segment, tail::Tail};
 use tenure_core::Position;
+
+/// How the name of a store begins that is on its way out.
+const GONE: &str = "gone-";
 
 /// What `FORMAT` says of the whole data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +44,7 @@ impl Format {
 }
 
 /// The files of a data directory that belong to the log.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct DataDir {
     dir: PathBuf,
     format: PathBuf,
@@ -48,6 +52,7 @@ pub(super) struct DataDir {
     log: PathBuf,
     /// The one store of format 1 on its way to its new place.
     moving: PathBuf,
+    pub(super) segments: PathBuf,
 }
 
 impl DataDir {
@@ -58,6 +63,7 @@ impl DataDir {
             head: dir.join("log.head"),
             log: dir.join("log"),
             moving: dir.join("log.moving"),
+            segments: dir.join("segments"),
         }
     }
 
@@ -221,6 +227,63 @@ impl DataDir {
     /// The store of this number, whether it is there or not.
     pub(super) fn store(&self, number: u64) -> StoreFiles {
         StoreFiles::of(number, self.log.join(number.to_string()))
+    }
+
+    /// The segments that there are, in order. What was not finished is removed.
+    pub(super) fn segments(&self) -> Result<Vec<Arc<Segment>>, OpenError> {
+        if !self.segments.is_dir() {
+            return Ok(Vec::new());
+        }
+        tighten(&self.segments, 0o700)?;
+        let (mut whole, unfinished): (Vec<_>, Vec<_>) =
+            names_in(&self.segments)?.into_iter().partition(|name| name.ends_with(".segment"));
+        for name in unfinished.iter().filter(|name| Path::new(name).extension() == Some("new".as_ref())) {
+            let path = self.segments.join(name);
+            fs::remove_file(&path).map_err(io_at(&path))?;
+            tracing::info!(path = %path.display(), "the making of a segment was interrupted: it begins again");
+        }
+        whole.sort_unstable();
+        whole.iter().map(|name| self.segment(name)).collect()
+    }
+
+    fn segment(&self, name: &str) -> Result<Arc<Segment>, OpenError> {
+        let path = self.segments.join(name);
+        let position = name.strip_suffix(".segment").and_then(|first| first.parse().ok()).map(Position);
+        let segment = Segment::open(path.clone()).map_err(|error| {
+            let is_damaged = error.kind() == io::ErrorKind::InvalidData;
+            if is_damaged { damaged(&path, position, &error.to_string()) } else { io_at(&path)(error) }
+        })?;
+        if position != Some(segment.header.first()) {
+            let why = format!("the segment says that it begins at {}", segment.header.first());
+            return Err(damaged(&path, position, &why));
+        }
+        Ok(Arc::new(segment))
+    }
+
+    /// The directory of segments, made when it is not there.
+    pub(super) fn make_segments(&self) -> Result<(), OpenError> {
+        if !self.segments.is_dir() {
+            DirBuilder::new().mode(0o700).create(&self.segments).map_err(io_at(&self.segments))?;
+            sync_dir(&self.dir)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a store, which is closed. By its name it is none any more before anything of it goes.
+    pub(super) fn remove_store(&self, files: &StoreFiles) -> Result<(), OpenError> {
+        let gone = self.log.join(format!("{GONE}{}", files.number));
+        fs::rename(&files.dir, &gone).map_err(io_at(&files.dir))?;
+        sync_dir(&self.log)?;
+        fs::remove_dir_all(&gone).map_err(io_at(&gone))
+    }
+
+    /// Ends the removal of stores that a crash has cut short.
+    pub(super) fn remove_gone(&self) -> Result<(), OpenError> {
+        for name in names_in(&self.log)?.iter().filter(|name| name.starts_with(GONE)) {
+            let path = self.log.join(name);
+            fs::remove_dir_all(&path).map_err(io_at(&path))?;
+        }
+        Ok(())
     }
 
     fn make_log_dir(&self) -> Result<(), OpenError> {

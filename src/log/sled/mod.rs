@@ -18,11 +18,13 @@ mod head_file;
 mod open_error;
 mod opening;
 mod scan;
+mod sealing;
 mod store;
 mod store_files;
 
 use std::{
     io,
+    iter::Peekable,
     path::Path,
     sync::{Arc, OnceLock},
 };
@@ -35,16 +37,21 @@ use self::{
     guard::{Failure, guarded},
     head_file::{HeadFile, HeadRecord, StoreRecord},
     opening::record_at,
+    sealing::Sealing,
     store::Store,
 };
 use crate::{
     EncodedCommit, EventLog, Head, LogError, Outcome, SegmentEvents, StoredBytes, StoredCommit, codec,
     ranges::Ranges,
+    segment::Segment,
     tail::{Staged, Tail},
 };
 use tenure_core::Position;
 
-pub use self::open_error::OpenError;
+pub use self::{
+    open_error::OpenError,
+    sealing::{Figures, SealError},
+};
 
 /// A log in `DATA/log/`, with its head also in `DATA/log.head`. One process at a time has it open.
 ///
@@ -53,6 +60,9 @@ pub use self::open_error::OpenError;
 pub struct SledLog {
     /// In order; the last one is written to.
     stores: RwLock<Vec<Arc<Range>>>,
+    /// What is in files that never change, in order: all of the history up to some position.
+    segments: RwLock<Arc<Vec<Arc<Segment>>>>,
+    sealing: Mutex<Sealing>,
     writer: Mutex<Writer>,
     head: RwLock<Head>,
     stopped: OnceLock<String>,
@@ -61,6 +71,7 @@ pub struct SledLog {
 /// A store, with where it begins.
 #[derive(Debug)]
 struct Range {
+    number: u64,
     first: Position,
     store: Store,
 }
@@ -79,6 +90,8 @@ struct Writer {
     ranges: Ranges,
     /// Whether the segment ends where the log does, so that what follows begins a store.
     is_full: bool,
+    /// The log at the end of each segment that the batch which is being written fills.
+    filled: Vec<Tail>,
 }
 
 /// Why a batch is not durable.
@@ -134,14 +147,17 @@ impl SledLog {
         cut: SegmentEvents,
         fold: &mut dyn FnMut(StoredCommit) -> Result<(), String>,
     ) -> Result<Self, OpenError> {
-        let opening::Opened { data, stores, tail, check, head_file, store, ranges, ends } =
+        let opening::Opened { data, stores, tail, check, head_file, store, ranges, segments, ends, is_full } =
             opening::open(data_dir, cut, &mut |stored| fold(stored))?;
         let range = Arc::clone(stores.last().expect("there is a store to write to"));
-        let is_full = ends.last() == Some(&tail.position());
         let head = tail.head();
-        let writer = Writer { data, range, tail, check, head_file, store, ranges, is_full };
+        let sealing = Sealing::new(ends);
+        let filled = Vec::new();
+        let writer = Writer { data, range, tail, check, head_file, store, ranges, is_full, filled };
         Ok(Self {
             stores: RwLock::new(stores),
+            segments: RwLock::new(Arc::new(segments)),
+            sealing: Mutex::new(sealing),
             writer: Mutex::new(writer),
             head: RwLock::new(head),
             stopped: OnceLock::new(),
@@ -193,6 +209,9 @@ impl SledLog {
             }
             let before = writer.mark();
             let (part, behind) = writer.part(rest);
+            if writer.is_full {
+                writer.filled.push(staged.end_before(behind));
+            }
             if let Err(fault) = writer.insert(part) {
                 writer.return_to(before);
                 return Err(fault.after(is_first));
@@ -220,7 +239,7 @@ impl SledLog {
         let record = HeadRecord { segment_events: writer.ranges.events(), ..record };
         let written = writer.head_file.write(record).and_then(|()| writer.head_file.sync());
         written.map_err(|error| format!("log.head cannot be written: {error}"))?;
-        writer.range = Arc::new(Range { first: end.position().next(), store });
+        writer.range = Arc::new(Range { number: fresh.number, first: end.position().next(), store });
         (writer.store, writer.is_full) = (fresh, false);
         self.stores.write().push(Arc::clone(&writer.range));
         Ok(())
@@ -238,11 +257,16 @@ impl SledLog {
             return Ok(());
         }
         let mut reading = Reading { next: after.next(), last, wanted: max_events };
+        // In this order: a store goes only when its segment is there.
         let stores = self.stores.read().clone();
+        let segments = Arc::clone(&self.segments.read());
+        for segment in &segments[segments.partition_point(|segment| segment.header.last() <= after)..] {
+            reading.read_segment(segment, take)?;
+        }
         for (index, range) in stores.iter().enumerate() {
             let end = stores.get(index + 1).map_or(reading.last.next(), |next| next.first);
             if reading.next < end {
-                reading.read(range, end, take)?;
+                self.trusted(reading.read(range, end, take))?;
             }
         }
         Ok(())
@@ -253,24 +277,68 @@ impl SledLog {
         let head = self.head().position;
         let there = positions.iter().copied().filter(|position| (Position(1)..=head).contains(position));
         let stores = self.stores.read().clone();
+        let segments = Arc::clone(&self.segments.read());
         let mut wanted = there.peekable();
         while let Some(position) = wanted.peek().copied() {
+            let number = segments.partition_point(|segment| segment.header.last() < position);
+            if let Some(segment) = segments.get(number) {
+                read_from(segment, &mut wanted, take)?;
+                continue;
+            }
             let range = &stores[stores.partition_point(|range| range.first <= position).saturating_sub(1)];
-            let (first, bytes) = range.store.frames_from(position)?.next(position)?;
-            let frame = frame::open(first, &bytes);
-            let frame = frame.map_err(|why| LogError::Corrupt { position: first, why })?;
-            for (first, end, bytes) in frame.ranges() {
-                if wanted.next_if(|position| *position >= first && *position < end).is_some() {
-                    while wanted.next_if(|position| *position < end).is_some() {}
-                    take(first, bytes)?;
-                }
-            }
-            if wanted.peek() == Some(&position) {
-                return Err(LogError::Corrupt { position, why: "the store has no frame for it".to_owned() });
-            }
+            self.trusted(read_frame_of(range, position, &mut wanted, take))?;
         }
         Ok(())
     }
+}
+
+/// Hands over what is wanted of the frame that holds this position.
+fn read_frame_of(
+    range: &Range,
+    position: Position,
+    wanted: &mut Peekable<impl Iterator<Item = Position>>,
+    take: &mut Take<'_>,
+) -> Result<(), LogError> {
+    let (first, bytes) = range.store.frames_from(position)?.next(position)?;
+    let frame = frame::open(first, &bytes);
+    let frame = frame.map_err(|why| LogError::Corrupt { position: first, why })?;
+    hand_over(frame.ranges(), wanted, take)?;
+    if wanted.peek() == Some(&position) {
+        return Err(LogError::Corrupt { position, why: "the store has no frame for it".to_owned() });
+    }
+    Ok(())
+}
+
+/// Hands over what is wanted of a segment.
+fn read_from(
+    segment: &Segment,
+    wanted: &mut Peekable<impl Iterator<Item = Position>>,
+    take: &mut Take<'_>,
+) -> Result<(), LogError> {
+    let blocks = segment.blocks()?;
+    while let Some(position) = wanted.peek().copied().filter(|position| *position <= segment.header.last()) {
+        let number = blocks.at(position);
+        let bytes = blocks.read(number)?;
+        hand_over(blocks.commits(number, &bytes)?.into_iter(), wanted, take)?;
+        if wanted.peek() == Some(&position) {
+            return Err(LogError::Corrupt { position, why: "the segment has no commit for it".to_owned() });
+        }
+    }
+    Ok(())
+}
+
+fn hand_over<'b>(
+    commits: impl Iterator<Item = (Position, Position, &'b [u8])>,
+    wanted: &mut Peekable<impl Iterator<Item = Position>>,
+    take: &mut Take<'_>,
+) -> Result<(), LogError> {
+    for (first, end, bytes) in commits {
+        if wanted.next_if(|position| *position >= first && *position < end).is_some() {
+            while wanted.next_if(|position| *position < end).is_some() {}
+            take(first, bytes)?;
+        }
+    }
+    Ok(())
 }
 
 impl Writer {
@@ -288,6 +356,7 @@ impl Writer {
     /// As it was before an insertion that was taken back.
     fn return_to(&mut self, mark: Mark) {
         (self.check, self.store.frame_bytes, self.ranges, self.is_full) = mark;
+        self.filled.clear();
     }
 
     /// The commits up to the end of the segment, and those behind it. Notes that it is full.
@@ -379,6 +448,23 @@ impl Reading {
         Ok(())
     }
 
+    /// Goes on through a segment.
+    fn read_segment(&mut self, segment: &Segment, take: &mut Take<'_>) -> Result<(), LogError> {
+        if self.wanted == 0 || self.next > self.last {
+            return Ok(());
+        }
+        let blocks = segment.blocks()?;
+        let mut number = blocks.at(self.next);
+        while self.wanted > 0 && number < blocks.len() {
+            let bytes = blocks.read(number)?;
+            for (first, end, bytes) in blocks.commits(number, &bytes)? {
+                self.offer(first, end, bytes, take)?;
+            }
+            number += 1;
+        }
+        Ok(())
+    }
+
     /// Takes a commit that is wanted; passes by one that is not.
     fn offer(
         &mut self,
@@ -412,6 +498,7 @@ impl EventLog for SledLog {
             Ok(()) => {
                 *self.head.write() = staged.head();
                 writer.tail.admit(staged);
+                self.sealing.lock().ends.extend(writer.filled.drain(..));
                 Ok(Outcome::Appended)
             }
             Err(Fault::Passing(why)) => Err(LogError::Exhausted { why }),
@@ -434,7 +521,7 @@ impl EventLog for SledLog {
             found.push(commit);
             Ok(events)
         });
-        self.trusted(read).map(|()| found)
+        read.map(|()| found)
     }
 
     fn read_commits(&self, positions: &[Position]) -> Result<Vec<StoredCommit>, LogError> {
@@ -443,7 +530,7 @@ impl EventLog for SledLog {
             found.push(decoded(first, bytes)?);
             Ok(1)
         });
-        self.trusted(read).map(|()| found)
+        read.map(|()| found)
     }
 
     fn read_bytes(&self, after: Position, max_events: usize) -> Result<Vec<StoredBytes>, LogError> {
@@ -455,7 +542,7 @@ impl EventLog for SledLog {
             found.push(StoredBytes { first, bytes: bytes.to_vec() });
             Ok(usize::from(events))
         });
-        self.trusted(read).map(|()| found)
+        read.map(|()| found)
     }
 
     fn stopped(&self) -> Option<String> {
@@ -477,5 +564,7 @@ mod cuts;
 mod damage;
 #[cfg(test)]
 mod kills;
+#[cfg(test)]
+mod seals;
 #[cfg(test)]
 mod tests;

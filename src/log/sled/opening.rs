@@ -5,7 +5,7 @@
 //! the whole against the head record, which sled has never touched. A directory of an earlier format is brought to
 //! today's only when all of it was checked.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::VecDeque, path::Path, sync::Arc};
 
 use super::{
     OpenError, Range,
@@ -17,7 +17,7 @@ use super::{
     store::Store,
     store_files::StoreFiles,
 };
-use crate::{Head, SegmentEvents, ranges::Ranges, tail::Tail};
+use crate::{Head, SegmentEvents, ranges::Ranges, segment::Segment, tail::Tail};
 use tenure_core::Position;
 
 /// What a start has found.
@@ -31,8 +31,11 @@ pub(super) struct Opened {
     /// What the head record says of the last store.
     pub(super) store: StoreRecord,
     pub(super) ranges: Ranges,
-    /// Where segments end.
-    pub(super) ends: Vec<Position>,
+    pub(super) segments: Vec<Arc<Segment>>,
+    /// The log at the end of each range that is in no segment yet.
+    pub(super) ends: VecDeque<Tail>,
+    /// Whether a range ends where the log does.
+    pub(super) is_full: bool,
 }
 
 /// One store of those that were read.
@@ -40,6 +43,8 @@ struct Read {
     files: StoreFiles,
     store: Store,
     record: StoreRecord,
+    /// Its last position.
+    end: Position,
 }
 
 /// See [`SledLog::open`](super::SledLog::open).
@@ -62,11 +67,17 @@ pub(super) fn open<'f>(
         files.check_from_outside(&record)?;
     }
     let mut scan = Scan::new(&record, ranges, fold);
+    let segments = data.segments()?;
+    for segment in &segments {
+        scan.segment(segment)?;
+    }
+    let sealed = scan.tail.position();
     let read = read_all(&mut scan, stores)?;
     scan.check_end()?;
+    let is_full = scan.is_at_an_end() && scan.tail.position() > Position::ZERO;
     let (tail, check) = (scan.tail, scan.check.unwrap_or(NO_FRAME));
     let (ranges, ends) = (scan.ranges, scan.ends);
-    let mut read = in_use(read, &record)?;
+    let mut read = in_use(remove_sealed(&data, read, &record, sealed)?, &record)?;
     if read.iter().any(|read| read.files != data.store(read.files.number)) {
         read = move_to_format_2(&data, read)?;
     }
@@ -74,24 +85,54 @@ pub(super) fn open<'f>(
     let mut store = last.record.clone();
     settle(&read, &mut store)?;
     data.write_head(&mut head_file, record_at(&tail.head(), check, &record, store.clone()))?;
-    let first = |read: Read| Arc::new(Range { first: read.record.base.position().next(), store: read.store });
+    let first = |read: Read| {
+        Arc::new(Range {
+            number: read.record.number,
+            first: read.record.base.position().next(),
+            store: read.store,
+        })
+    };
     let stores = read.into_iter().map(first).collect();
-    Ok(Opened { data, stores, tail, check, head_file, store, ranges, ends })
+    Ok(Opened { data, stores, tail, check, head_file, store, ranges, segments, ends, is_full })
 }
 
 fn read_all(scan: &mut Scan<'_>, stores: Vec<StoreFiles>) -> Result<Vec<Read>, OpenError> {
     let read = stores.into_iter().map(|files| {
-        let is_cut_here = files.number == 1 || scan.ends.last() == Some(&scan.tail.position());
+        let is_cut_here = files.number == 1 || scan.is_at_an_end();
         let (base, base_check) = (scan.tail.clone(), scan.check.unwrap_or(NO_FRAME));
+        let (base, base_check) = if files.number == scan.record.store.number {
+            (scan.record.store.base.clone(), scan.record.store.base_check)
+        } else {
+            (base, base_check)
+        };
         let (store, frame_bytes) = scan.store(&files)?;
         if !is_cut_here && frame_bytes > 0 {
             let why = "begins where no segment ends: log.segment_events was another number".to_owned();
             return Err(damaged(&files.dir, Some(base.position().next()), &why));
         }
         let record = StoreRecord { frame_bytes, ..StoreRecord::new(files.number, base, base_check) };
-        Ok(Read { files, store, record })
+        let end = scan.tail.position();
+        Ok(Read { files, store, record, end })
     });
     read.collect()
+}
+
+/// Without the stores that were left behind when all that they hold was sealed. They go now.
+fn remove_sealed(
+    data: &DataDir,
+    read: Vec<Read>,
+    record: &HeadRecord,
+    sealed: Position,
+) -> Result<Vec<Read>, OpenError> {
+    let (gone, left): (Vec<_>, Vec<_>) =
+        read.into_iter().partition(|read| read.end <= sealed && read.record.number < record.store.number);
+    for Read { files, store, .. } in gone {
+        drop(store);
+        data.remove_store(&files)?;
+        tracing::info!(path = %files.dir.display(), "a store whose history is in segments was left: removed");
+    }
+    data.remove_gone()?;
+    Ok(left)
 }
 
 /// Without a store that stood ready to be filled next: it is empty, and nothing was ever in it.
@@ -103,8 +144,9 @@ fn in_use(mut read: Vec<Read>, record: &HeadRecord) -> Result<Vec<Read>, OpenErr
         drop(spare);
         std::fs::remove_dir_all(&dir).map_err(io_at(&dir))?;
     }
-    for (index, read) in read.iter().enumerate() {
-        if read.record.number != index as u64 + 1 {
+    for pair in read.windows(2) {
+        let [before, read] = pair else { continue };
+        if read.record.number != before.record.number + 1 {
             let why = format!("is there, and the store {} before it is missing", read.record.number - 1);
             return Err(damaged(&read.files.dir, None, &why));
         }
@@ -114,11 +156,11 @@ fn in_use(mut read: Vec<Read>, record: &HeadRecord) -> Result<Vec<Read>, OpenErr
 
 fn move_to_format_2(data: &DataDir, read: Vec<Read>) -> Result<Vec<Read>, OpenError> {
     // A store that is open writes by its path.
-    let closed: Vec<_> = read.into_iter().map(|read| read.record).collect();
+    let closed: Vec<_> = read.into_iter().map(|read| (read.record, read.end)).collect();
     data.move_to_format_2()?;
-    let reopened = closed.into_iter().map(|record| {
+    let reopened = closed.into_iter().map(|(record, end)| {
         let files = data.store(record.number);
-        Ok(Read { store: files.open()?, files, record })
+        Ok(Read { store: files.open()?, files, record, end })
     });
     reopened.collect()
 }

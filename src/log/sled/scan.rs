@@ -1,7 +1,7 @@
 //! The one reading of the whole log at a start: every frame, every commit, and the whole against the head
 //! record.
 
-use std::path::PathBuf;
+use std::{collections::VecDeque, path::PathBuf};
 
 use super::{
     OpenError,
@@ -11,7 +11,12 @@ use super::{
     store::Store,
     store_files::StoreFiles,
 };
-use crate::{Head, StoredCommit, ranges::Ranges, tail::Tail};
+use crate::{
+    Head, RecordHash, StoredCommit,
+    ranges::Ranges,
+    segment::{Segment, Trouble},
+    tail::Tail,
+};
 use tenure_core::Position;
 
 /// A scan keeps every page that it read, whatever the cache's capacity (1.98 GB were seen after 2 GB of
@@ -24,15 +29,19 @@ pub(super) type Fold<'f> = dyn FnMut(StoredCommit) -> Result<(), String> + 'f;
 
 /// The reading, store after store.
 pub(super) struct Scan<'s> {
-    record: &'s HeadRecord,
+    pub(super) record: &'s HeadRecord,
     fold: &'s mut Fold<'s>,
     /// How far it has come.
     pub(super) tail: Tail,
     /// The check of the last frame, where it is known.
     pub(super) check: Option<Check>,
     pub(super) ranges: Ranges,
-    /// Where segments end, in order.
-    pub(super) ends: Vec<Position>,
+    /// The log at the end of each range that is in no segment yet, in order.
+    pub(super) ends: VecDeque<Tail>,
+    /// Where the last range ends.
+    last_end: Position,
+    /// Which log it is: the hash of its first record.
+    log_id: Option<RecordHash>,
     /// The file that is read, for errors.
     db: PathBuf,
 }
@@ -47,14 +56,76 @@ struct Part {
 
 impl<'s> Scan<'s> {
     pub(super) fn new(record: &'s HeadRecord, ranges: Ranges, fold: &'s mut Fold<'s>) -> Self {
-        let check = Some(frame::NO_FRAME);
-        Self { record, fold, tail: Tail::new(), check, ranges, ends: Vec::new(), db: PathBuf::new() }
+        Self {
+            record,
+            fold,
+            tail: Tail::new(),
+            check: Some(frame::NO_FRAME),
+            ranges,
+            ends: VecDeque::new(),
+            last_end: Position::ZERO,
+            log_id: None,
+            db: PathBuf::new(),
+        }
+    }
+
+    /// Whether a range ends where the reading is.
+    pub(super) fn is_at_an_end(&self) -> bool {
+        self.tail.position() == self.last_end
+    }
+
+    /// Reads everything that this segment holds, with every check.
+    pub(super) fn segment(&mut self, segment: &Segment) -> Result<(), OpenError> {
+        self.db.clone_from(&segment.path);
+        let header = &segment.header;
+        if header.first() != self.next() {
+            return Err(self.damaged(format!("is missing; the next segment begins at {}", header.first())));
+        }
+        if header.base != self.tail {
+            return Err(self.damaged("the segment does not continue the one before it".to_owned()));
+        }
+        self.compare_with_record()?;
+        self.check = None;
+        self.commits_of(segment)?;
+        let is_whole = header.end == self.tail && self.log_id == Some(header.log_id);
+        if !is_whole || !self.is_at_an_end() || self.ends.len() != 1 {
+            return Err(
+                self.damaged("the segment is not the range of the history that it should be".to_owned())
+            );
+        }
+        self.ends.clear();
+        Ok(())
+    }
+
+    fn commits_of(&mut self, segment: &Segment) -> Result<(), OpenError> {
+        let troubled = |trouble: Trouble| match trouble {
+            Trouble::Damaged { first, last, why } => OpenError::Damaged {
+                path: segment.path.clone(),
+                position: Some(first),
+                why: format!("positions {first} to {last}: {why}"),
+            },
+            Trouble::Wanting(why) => {
+                OpenError::Io { path: segment.path.clone(), source: std::io::Error::other(why) }
+            }
+        };
+        let blocks = segment.blocks().map_err(troubled)?;
+        for number in 0..blocks.len() {
+            let bytes = blocks.read(number).map_err(troubled)?;
+            for (first, _, bytes) in blocks.commits(number, &bytes).map_err(troubled)? {
+                if first != self.next() {
+                    return Err(self.damaged(format!("is missing; the next commit begins at {first}")));
+                }
+                self.follow(first, bytes)?;
+                self.compare_with_record()?;
+            }
+        }
+        Ok(())
     }
 
     /// Reads everything that this store holds; gives it back with the sum of its frames.
     pub(super) fn store(&mut self, files: &StoreFiles) -> Result<(Store, u64), OpenError> {
         self.db.clone_from(&files.db);
-        if files.number == self.record.store.number {
+        if files.number == self.record.store.number && self.tail == self.record.store.base {
             self.check = self.check.or(Some(self.record.store.base_check));
         }
         self.compare_with_record()?;
@@ -71,7 +142,10 @@ impl<'s> Scan<'s> {
     /// Goes on where the part before has stopped.
     fn part(&mut self, store: &Store, part: &mut Part) -> Result<(), OpenError> {
         let enough = part.frame_bytes + REOPEN_EVERY_BYTES;
-        let mut frames = store.frames_after(part.last_frame);
+        let mut frames = match part.last_frame {
+            None => store.frames_from(self.next()).map_err(|error| self.damaged(error.to_string()))?,
+            last => store.frames_after(last),
+        };
         while part.frame_bytes < enough {
             let Some((first, bytes)) = frames.try_next().map_err(|why| self.damaged(why))? else {
                 part.is_all = true;
@@ -85,7 +159,7 @@ impl<'s> Scan<'s> {
     }
 
     fn frame(&mut self, first: Position, bytes: &[u8]) -> Result<(), OpenError> {
-        if first != self.next() {
+        if first > self.next() || (first < self.next() && self.check.is_some()) {
             return Err(self.damaged(format!("is missing; the next frame begins at {first}")));
         }
         let frame = frame::open(first, bytes).map_err(|why| self.damaged(why))?;
@@ -94,7 +168,9 @@ impl<'s> Scan<'s> {
         {
             return Err(self.damaged("the frame does not continue the one before it".to_owned()));
         }
-        for (first, _, bytes) in frame.ranges() {
+        // What is in a segment already was read there.
+        let sealed = self.tail.position();
+        for (first, _, bytes) in frame.ranges().filter(|(first, _, _)| *first > sealed) {
             self.follow(first, bytes)?;
             self.compare_with_record()?;
         }
@@ -112,8 +188,10 @@ impl<'s> Scan<'s> {
         let stored = StoredCommit::decode(first, bytes).map_err(|error| self.damaged(error.to_string()))?;
         let followed = self.tail.follow(stored.commit.recorded_at, &stored.record_hashes);
         followed.map_err(|error| damaged(&self.db, Some(first), &error.to_string()))?;
+        self.log_id = self.log_id.or_else(|| stored.record_hashes.first().copied());
         if self.ranges.take(self.tail.position(), bytes.len()) {
-            self.ends.push(self.tail.position());
+            self.last_end = self.tail.position();
+            self.ends.push_back(self.tail.clone());
         }
         (self.fold)(stored).map_err(|why| damaged(&self.db, Some(first), &why))
     }

@@ -1,0 +1,192 @@
+//! A segment that is read. Nothing of it is believed that its checks do not say; only the header stays in memory.
+
+use std::{fs::File, io, os::unix::fs::FileExt, path::PathBuf};
+
+use rustix::io::Errno;
+
+use super::{
+    Block, MOST_BLOCK_BYTES, check_of_block,
+    header::{HEADER_BYTES, Header},
+};
+use crate::{LogError, codec};
+use tenure_core::Position;
+
+/// A segment by its header.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) path: PathBuf,
+    pub(crate) header: Header,
+}
+
+/// Why a segment, or a part of it, cannot be read.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// Descriptors or memory were wanting, which others may give back.
+    Wanting(String),
+    /// These positions are not as they were written.
+    Damaged {
+        /// The first one.
+        first: Position,
+        /// The last one.
+        last: Position,
+        /// The file, and what is wrong with it.
+        why: String,
+    },
+}
+
+impl From<Trouble> for LogError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Wanting(why) => Self::Exhausted { why },
+            Trouble::Damaged { first, last, why } => {
+                Self::Corrupt { position: first, why: format!("positions {first} to {last}: {why}") }
+            }
+        }
+    }
+}
+
+impl Segment {
+    /// Reads the header, and looks at the length of the file.
+    ///
+    /// # Errors
+    /// `InvalidData` where it is no segment, or not a whole one.
+    pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
+        let file = File::open(&path)?;
+        let mut bytes = vec![0; HEADER_BYTES];
+        let cut = |error: io::Error| {
+            let is_cut = error.kind() == io::ErrorKind::UnexpectedEof;
+            if is_cut { io::Error::new(io::ErrorKind::InvalidData, "is cut short") } else { error }
+        };
+        file.read_exact_at(&mut bytes, 0).map_err(cut)?;
+        let damaged = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why);
+        let header =
+            Header::read(&bytes).ok_or_else(|| damaged("the header's check does not match its bytes"))?;
+        if file.metadata()?.len() != header.index_at + header.blocks * Block::BYTES as u64 {
+            return Err(damaged("has another length than it was written with"));
+        }
+        Ok(Self { path, header })
+    }
+
+    /// How many bytes it has on disk.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.header.index_at + self.header.blocks * Block::BYTES as u64
+    }
+
+    /// Opens it to read blocks.
+    pub(crate) fn blocks(&self) -> Result<Blocks<'_>, Trouble> {
+        let all = (self.header.first(), self.header.last());
+        let file = File::open(&self.path).map_err(|error| self.trouble(all, &error))?;
+        let length = usize::try_from(self.header.blocks).unwrap_or(usize::MAX).saturating_mul(Block::BYTES);
+        let digest = &self.header.index_digest;
+        let is_good = |index: &[u8]| blake3::hash(index).as_bytes() == digest;
+        let index = self.twice(all, || read_at(&file, self.header.index_at, length), is_good, "the index")?;
+        let blocks = index.chunks_exact(Block::BYTES).filter_map(Block::read).collect();
+        Ok(Blocks { segment: self, file, all: blocks })
+    }
+
+    /// What was read, if it is good; else once more, because a cable may have been at fault and not the disk.
+    fn twice(
+        &self,
+        (first, last): (Position, Position),
+        read: impl Fn() -> io::Result<Vec<u8>>,
+        is_good: impl Fn(&[u8]) -> bool,
+        what: &str,
+    ) -> Result<Vec<u8>, Trouble> {
+        let mut why = None;
+        for _ in 0..2 {
+            match read() {
+                Ok(bytes) if is_good(&bytes) => return Ok(bytes),
+                Ok(_) => why = None,
+                Err(error) if is_wanting(&error) => return Err(self.trouble((first, last), &error)),
+                Err(error) => why = Some(error),
+            }
+        }
+        Err(why.map_or_else(
+            || self.damaged((first, last), &format!("the check of {what} does not match its bytes")),
+            |error| self.trouble((first, last), &error),
+        ))
+    }
+
+    fn trouble(&self, positions: (Position, Position), error: &io::Error) -> Trouble {
+        let why = format!("{}: {error}", self.path.display());
+        if is_wanting(error) { Trouble::Wanting(why) } else { self.damaged(positions, &error.to_string()) }
+    }
+
+    fn damaged(&self, (first, last): (Position, Position), why: &str) -> Trouble {
+        let why = format!("{}: {why}", self.path.display());
+        tracing::error!(%first, %last, %why, "a part of the history is damaged");
+        Trouble::Damaged { first, last, why }
+    }
+}
+
+/// Whether only descriptors or memory were wanting: that says nothing of the file.
+fn is_wanting(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    errno.is_some_and(|errno| [Errno::MFILE, Errno::NFILE, Errno::NOMEM].contains(&errno))
+}
+
+fn read_at(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    file.read_exact_at(&mut bytes, offset)?;
+    Ok(bytes)
+}
+
+/// The blocks of a segment.
+pub(crate) struct Blocks<'s> {
+    segment: &'s Segment,
+    file: File,
+    all: Vec<Block>,
+}
+
+/// A commit: its first position, the position after it, its bytes.
+pub(crate) type Commit<'b> = (Position, Position, &'b [u8]);
+
+impl Blocks<'_> {
+    /// How many there are.
+    pub(crate) const fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Which one holds this position.
+    pub(crate) fn at(&self, position: Position) -> usize {
+        self.all.partition_point(|block| block.first <= position).saturating_sub(1)
+    }
+
+    /// The bytes of a block, checked.
+    pub(crate) fn read(&self, number: usize) -> Result<Vec<u8>, Trouble> {
+        let block = &self.all[number];
+        let is_good = |bytes: &[u8]| check_of_block(bytes) == block.check;
+        let length = block.length.min(MOST_BLOCK_BYTES) as usize;
+        let read = || read_at(&self.file, block.offset, length);
+        self.segment.twice(self.positions(number), read, is_good, "the block")
+    }
+
+    /// The commits in the bytes of a block.
+    pub(crate) fn commits<'b>(&self, number: usize, bytes: &'b [u8]) -> Result<Vec<Commit<'b>>, Trouble> {
+        let positions = self.positions(number);
+        let damaged = |why: &str| self.segment.damaged(positions, why);
+        let mut next = positions.0;
+        let mut rest = bytes;
+        let mut commits = Vec::new();
+        while let Some((length, after)) = rest.split_first_chunk::<4>() {
+            let length = u32::from_be_bytes(*length) as usize;
+            let (bytes, after) =
+                after.split_at_checked(length).ok_or_else(|| damaged("a commit reaches beyond its block"))?;
+            let events = codec::count(bytes).map_err(|error| damaged(&error.to_string()))?;
+            let end = next.plus(events.into());
+            commits.push((next, end, bytes));
+            (next, rest) = (end, after);
+        }
+        if rest.is_empty() && next == positions.1.next() {
+            Ok(commits)
+        } else {
+            Err(damaged("the block has other events than the index says"))
+        }
+    }
+
+    fn positions(&self, number: usize) -> (Position, Position) {
+        let last = self.segment.header.last();
+        let next = self.all.get(number + 1).map_or(last.next(), |next| next.first);
+        (self.all[number].first, Position(next.0.saturating_sub(1)))
+    }
+}

@@ -1,0 +1,258 @@
+//! A range of the history that is full becomes a segment, and its store goes.
+//!
+//! Each step leaves something that the next start understands. The segment is written under another name, synced, read
+//! back and checked against the tree, and renamed: the rename is the moment of truth, and there is no list of segments
+//! beside their directory. A store goes only when all that it holds is in segments and the head record, synced, names a
+//! later one; first its name, then its files.
+
+use std::{collections::VecDeque, fs, path::Path, sync::Arc};
+
+use super::{
+    OpenError, Range, SledLog,
+    data_dir::{DataDir, sync_dir},
+    open_error::io_at,
+};
+use crate::{
+    LogError, RecordHash, StoredCommit,
+    segment::{self, Segment, Writer},
+    tail::Tail,
+};
+use tenure_core::Position;
+
+/// So many events are read from the store at a time.
+const AT_A_TIME: usize = 2_000;
+
+/// What waits to be sealed, and to go.
+#[derive(Debug)]
+pub(super) struct Sealing {
+    /// The log at the end of each range that is full and in no segment yet.
+    pub(super) ends: VecDeque<Tail>,
+    /// Stores that go when nobody reads them any more.
+    leaving: Vec<Arc<Range>>,
+    #[cfg(test)]
+    pub(super) on_step: Option<fn(&Path, &str)>,
+}
+
+/// Why a range was not sealed. Nothing is lost: it is in its store as before.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// It was told to stop.
+    #[error("the sealing was told to stop")]
+    Stopped,
+    /// The log does not give back what is to be sealed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A file cannot be written, or does not read as it was written.
+    #[error(transparent)]
+    File(#[from] OpenError),
+    /// What is stored is not what was appended.
+    #[error("positions {first} to {last} are not those that the tree was made of")]
+    Untrue {
+        /// The first position.
+        first: Position,
+        /// The last one.
+        last: Position,
+    },
+}
+
+/// How large a log is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// How many segments there are.
+    pub segments: u64,
+    /// The bytes in them and in the files of the stores.
+    pub bytes: u64,
+}
+
+impl Sealing {
+    pub(super) const fn new(ends: VecDeque<Tail>) -> Self {
+        Self {
+            ends,
+            leaving: Vec::new(),
+            #[cfg(test)]
+            on_step: None,
+        }
+    }
+}
+
+impl SledLog {
+    /// Seals the oldest range that is full and ends at or before this position, up to which a signed head vouches for
+    /// the log; gives its last position. What can go then goes.
+    ///
+    /// # Errors
+    /// See [`SealError`]; the next call begins again.
+    pub fn seal(&self, signed: Position, go_on: &dyn Fn() -> bool) -> Result<Option<Position>, SealError> {
+        self.refuse_if_stopped()?;
+        self.begin_store_if_full();
+        let end = self.sealing.lock().ends.front().cloned();
+        let sealed = match end.filter(|end| end.position() <= signed) {
+            Some(end) => {
+                self.seal_up_to(&end, go_on)?;
+                self.sealing.lock().ends.pop_front();
+                Some(end.position())
+            }
+            None => None,
+        };
+        self.retire_stores();
+        self.remove_retired()?;
+        Ok(sealed)
+    }
+
+    /// How many ranges are full and in no segment yet.
+    pub fn unsealed(&self) -> usize {
+        self.sealing.lock().ends.len()
+    }
+
+    /// How large it is on disk.
+    ///
+    /// # Errors
+    /// The system does not say how long a file is.
+    pub fn figures(&self) -> std::io::Result<Figures> {
+        let segments = Arc::clone(&self.segments.read());
+        let stores = self.stores.read().clone();
+        let mut bytes = segments.iter().map(|segment| segment.bytes()).sum();
+        for range in &stores {
+            bytes += range.store.len()?;
+        }
+        Ok(Figures { segments: segments.len() as u64, bytes })
+    }
+
+    fn seal_up_to(&self, end: &Tail, go_on: &dyn Fn() -> bool) -> Result<(), SealError> {
+        let data = self.data_dir();
+        data.make_segments()?;
+        let last = self.segments.read().last().cloned();
+        let base = last.as_ref().map_or_else(Tail::new, |last| last.header.end.clone());
+        let path = segment::path(&data.segments, base.position().next());
+        let unfinished = path.with_extension("new");
+        let log_id = last.map(|last| last.header.log_id);
+        self.write(&unfinished, &base, end, log_id, go_on)?;
+        self.step("written");
+        check(&unfinished, end)?;
+        self.step("checked");
+        fs::rename(&unfinished, &path).map_err(io_at(&path))?;
+        self.step("renamed");
+        sync_dir(&data.segments)?;
+        let segment = Segment::open(path.clone()).map_err(io_at(&path))?;
+        let mut segments = self.segments.write();
+        *segments = Arc::new(segments.iter().cloned().chain([Arc::new(segment)]).collect());
+        Ok(())
+    }
+
+    fn write(
+        &self,
+        path: &Path,
+        base: &Tail,
+        end: &Tail,
+        mut log_id: Option<RecordHash>,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<(), SealError> {
+        let mut writer = Writer::begin(path, base.clone()).map_err(io_at(path))?;
+        let mut tail = base.clone();
+        while tail.position() < end.position() {
+            if !go_on() {
+                return Err(SealError::Stopped);
+            }
+            let left = usize::try_from(end.position().0 - tail.position().0).unwrap_or(usize::MAX);
+            let mut failed = None;
+            self.try_read(tail.position(), left.min(AT_A_TIME), &mut |first, bytes| {
+                let stored = super::decoded(first, bytes)?;
+                tail.follow(stored.commit.recorded_at, &stored.record_hashes)?;
+                log_id = log_id.or_else(|| stored.record_hashes.first().copied());
+                failed = failed.take().or(writer.add(first, stored.commit.recorded_at, bytes).err());
+                Ok(stored.commit.events.len())
+            })?;
+            failed.map_or(Ok(()), |error| Err(io_at(path)(error)))?;
+        }
+        if tail != *end {
+            return Err(SealError::Untrue { first: base.position().next(), last: end.position() });
+        }
+        let log_id = log_id.expect("a range holds a commit");
+        writer.end(log_id, tail).map(drop).map_err(io_at(path)).map_err(SealError::from)
+    }
+
+    /// What follows a full range begins a store, so that the one before can go. What cannot be made now is made with
+    /// the next batch.
+    fn begin_store_if_full(&self) {
+        let mut writer = self.writer.lock();
+        if !writer.is_full {
+            return;
+        }
+        let end = writer.tail.clone();
+        match self.begin_store(&mut writer, &end) {
+            Ok(()) => {}
+            Err(super::Fault::Passing(why)) => tracing::warn!(%why, "the next store is not there yet"),
+            Err(super::Fault::Lasting(why)) => drop(self.stop(why)),
+        }
+        drop(writer);
+        self.step("switched");
+    }
+
+    /// Takes the stores from the list that hold nothing but what is in segments. The head record names a later one.
+    fn retire_stores(&self) {
+        let sealed = self.segments.read().last().map_or(Position::ZERO, |last| last.header.last());
+        let mut stores = self.stores.write();
+        let retired = stores.windows(2).take_while(|pair| pair[1].first <= sealed.next()).count();
+        let retired: Vec<_> = stores.drain(..retired).collect();
+        drop(stores);
+        self.sealing.lock().leaving.extend(retired);
+    }
+
+    /// Removes the stores that nobody reads any more.
+    fn remove_retired(&self) -> Result<(), SealError> {
+        let leaving = std::mem::take(&mut self.sealing.lock().leaving);
+        if leaving.is_empty() {
+            return Ok(());
+        }
+        // Both records of the head name a later store: whichever can be believed, what goes is not looked for.
+        self.settle()?;
+        let data = self.data_dir();
+        for range in leaving {
+            match Arc::try_unwrap(range) {
+                Ok(range) => {
+                    let files = data.store(range.number);
+                    drop(range);
+                    data.remove_store(&files)?;
+                    self.step("removed");
+                }
+                Err(range) => self.sealing.lock().leaving.push(range),
+            }
+        }
+        Ok(())
+    }
+
+    fn data_dir(&self) -> DataDir {
+        self.writer.lock().data.clone()
+    }
+
+    /// Where a test takes a copy of what a crash would leave.
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "only a test looks at the steps"))]
+    fn step(&self, name: &str) {
+        #[cfg(test)]
+        {
+            let on_step = self.sealing.lock().on_step;
+            if let Some(on_step) = on_step {
+                on_step(&self.data_dir().segments, name);
+            }
+        }
+        tracing::trace!(name, "sealing");
+    }
+}
+
+/// That what is on disk reads as it was written, and is what the tree was made of.
+fn check(path: &Path, end: &Tail) -> Result<(), SealError> {
+    let segment = Segment::open(path.to_owned()).map_err(io_at(path))?;
+    let mut tail = segment.header.base.clone();
+    let blocks = segment.blocks().map_err(LogError::from)?;
+    for number in 0..blocks.len() {
+        let bytes = blocks.read(number).map_err(LogError::from)?;
+        for (first, _, bytes) in blocks.commits(number, &bytes).map_err(LogError::from)? {
+            let stored = StoredCommit::decode(first, bytes)
+                .map_err(|error| LogError::Corrupt { position: first, why: error.to_string() })?;
+            tail.follow(stored.commit.recorded_at, &stored.record_hashes)?;
+        }
+    }
+    if tail == *end && segment.header.end == *end {
+        return Ok(());
+    }
+    Err(SealError::Untrue { first: segment.header.first(), last: segment.header.last() })
+}
