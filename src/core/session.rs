@@ -393,6 +393,18 @@ impl Session {
         }
     }
 
+    /// Which renewal granted the generation: a number that another renewal of the same session has only by chance, also
+    /// one that stands at the same position of another history. None of the first generation, which its id names.
+    pub fn grant(&self) -> Option<u32> {
+        let renewal = self.renewal.as_deref()?;
+        let at = renewal.at.as_millis().to_le_bytes();
+        let key = renewal.key_digest.map_or([0; 16], |digest| *digest.as_bytes());
+        let jitter = self.renew_after.map_or(0, |RenewAfter(after)| after.get()).to_le_bytes();
+        let words = at.iter().chain(&key).chain(&jitter).copied();
+        // FNV-1a: nobody gains from a collision, for only the authority seals tokens.
+        Some(words.fold(0x811c_9dc5, |sum: u32, byte| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193)))
+    }
+
     /// The position of the event by which a token has this fault.
     pub fn cause_of(&self, fault: TokenFault) -> Position {
         match (fault, &self.revocation) {

@@ -30,6 +30,7 @@ mod operation;
 mod owner_events;
 mod past;
 mod process;
+mod put_back;
 mod races;
 mod refusals;
 mod renew;

@@ -11,6 +11,8 @@ pub struct Claims {
     pub session: SessionId,
     /// The generation that it was sealed for.
     pub generation: Generation,
+    /// Which renewal granted the generation; none of the first one, and of tokens of an earlier version.
+    pub grant: Option<u32>,
 }
 
 /// The payload as it is written. A field of a later version may restrict a token, so that a version which
@@ -21,16 +23,23 @@ struct Payload<'a> {
     sid: &'a str,
     #[serde(rename = "gen")]
     generation: u32,
+    #[serde(default)]
+    by: Option<u32>,
 }
 
 impl Claims {
     pub(super) fn to_payload(self) -> String {
-        format!(r#"{{"sid":"{}","gen":{}}}"#, self.session, self.generation.0)
+        let Self { session, generation: Generation(generation), grant } = self;
+        match grant {
+            None => format!(r#"{{"sid":"{session}","gen":{generation}}}"#),
+            Some(by) => format!(r#"{{"sid":"{session}","gen":{generation},"by":{by}}}"#),
+        }
     }
 
     pub(super) fn from_payload(payload: &str) -> Option<Self> {
         let payload: Payload<'_> = serde_json::from_str(payload).ok()?;
-        Some(Self { session: payload.sid.parse().ok()?, generation: Generation(payload.generation) })
+        let Payload { sid, generation, by: grant } = payload;
+        Some(Self { session: sid.parse().ok()?, generation: Generation(generation), grant })
     }
 }
 
@@ -39,8 +48,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_payload_is_two_fields_of_json() {
-        let claims = Claims { session: SessionId::from_bytes([1; 16]), generation: Generation(3) };
+    fn a_payload_is_two_fields_of_json_or_three() {
+        let session = SessionId::from_bytes([1; 16]);
+        let renewed = Claims { session, generation: Generation(3), grant: Some(907) };
+        let payload = renewed.to_payload();
+        assert_eq!(payload, r#"{"sid":"01010101-0101-0101-0101-010101010101","gen":3,"by":907}"#);
+        assert_eq!(Claims::from_payload(&payload), Some(renewed));
+        let claims = Claims { grant: None, ..renewed };
         let payload = claims.to_payload();
         assert_eq!(payload, r#"{"sid":"01010101-0101-0101-0101-010101010101","gen":3}"#);
         assert_eq!(Claims::from_payload(&payload), Some(claims));

@@ -3,7 +3,8 @@
 //! A session token says *which session and which generation*, sealed so that nobody else can make or
 //! read one; whether that session lives, the state decides. A token carries no expiry.
 //!
-//! `tnr_sess_` + PASETO v4.local, payload `{"sid":"<uuid>","gen":<n>}`, the sealing key's PASERK id in the
+//! `tnr_sess_` + PASETO v4.local, payload `{"sid":"<uuid>","gen":<n>}` and, after a renewal, `"by":<n>`, a
+//! number that tells which renewal granted the generation; the sealing key's PASERK id in the
 //! footer, `paseto::ASSERTION` as implicit assertion. A token is sealed with a fresh nonce: two of the
 //! same session and generation differ, and both work.
 //!
@@ -54,12 +55,19 @@ impl Tokens {
         Self { keyring, memo: Memo::new(memo_capacity, entropy) }
     }
 
-    /// A new token of this session and generation, sealed with the active key.
+    /// A new token of this session and generation, whichever event granted it, sealed with the active key.
+    ///
+    /// # Panics
+    /// As [`Tokens::seal_claims`].
+    pub fn seal(&self, session: SessionId, generation: Generation) -> SessionToken {
+        self.seal_claims(Claims { session, generation, grant: None })
+    }
+
+    /// A new token that claims this, sealed with the active key.
     ///
     /// # Panics
     /// When the operating system gives no randomness: no process can go on safely then.
-    pub fn seal(&self, session: SessionId, generation: Generation) -> SessionToken {
-        let claims = Claims { session, generation };
+    pub fn seal_claims(&self, claims: Claims) -> SessionToken {
         let ring = self.keyring.session.ring();
         let sealed = paseto::seal(&ring.active.key, &claims.to_payload());
         let token = SessionToken::of(&sealed.expect("the operating system gives randomness"));
@@ -132,7 +140,7 @@ mod tests {
     #[test]
     fn a_sealed_token_opens_warm_and_cold() {
         let tokens = tokens(1);
-        let claims = Claims { session: a_session(), generation: Generation(7) };
+        let claims = Claims { session: a_session(), generation: Generation(7), grant: None };
         let token = tokens.seal(claims.session, claims.generation);
         assert!(token.expose().starts_with("tnr_sess_v4.local."), "a whole PASETO follows the prefix");
         assert_eq!(tokens.opened(token.expose()), Some(claims));
@@ -145,7 +153,8 @@ mod tests {
     fn the_largest_claims_fit_the_longest_token() {
         let tokens = tokens(1);
         let session = SessionId::from_bytes([0xff; 16]);
-        let token = tokens.seal(session, Generation(u32::MAX));
+        let claims = Claims { session, generation: Generation(u32::MAX), grant: Some(u32::MAX) };
+        let token = tokens.seal_claims(claims);
         assert!(cold(&tokens).opened(token.expose()).is_some());
     }
 

@@ -217,6 +217,12 @@ impl Authority {
             // Sealed by us, and yet of no event that we know.
             return None;
         }
+        let is_granted_here = claims.grant.is_none_or(|grant| session.grant() == Some(grant));
+        if claims.generation == session.generation && !is_granted_here {
+            // An older copy of the log was put back, and the session was renewed again: this token is of a renewal that
+            // was lost, and a number must not make it good.
+            return None;
+        }
         if claims.generation == session.generation {
             self.presence.note(&session);
         }
@@ -325,9 +331,10 @@ impl Authority {
             .map(drop)
     }
 
-    /// A token of the given generation. Tokens can be sealed again at any time, so none is ever stored.
-    pub fn seal(&self, session: SessionId, generation: Generation) -> SessionToken {
-        self.secrets.tokens.seal(session, generation)
+    /// A token of the session's generation. Tokens can be sealed again at any time, so none is ever stored.
+    pub fn seal(&self, session: &tenure_core::session::Session) -> SessionToken {
+        let (grant, generation) = (session.grant(), session.generation);
+        self.secrets.tokens.seal_claims(Claims { session: session.id, generation, grant })
     }
 
     /// The same holder, of its session as it is now.
@@ -469,7 +476,7 @@ impl Authority {
 
     fn granted(&self, done: &Done, id: SessionId) -> Granted {
         let session = session_after(done, id);
-        let token = self.seal(id, session.generation);
+        let token = self.seal(&session);
         Granted { session, token, position: done.position() }
     }
 }
