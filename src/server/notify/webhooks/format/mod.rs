@@ -1,18 +1,27 @@
-//! What a receiver gets to read, as the service that it is for documents it.
+//! What a receiver gets to read, as the service that it is for documents it: a file for each format.
 
-mod chat;
-mod machine;
+mod cloudevents;
+mod discord;
+mod ntfy;
+mod slack;
+mod standard;
+mod telegram;
 
+mod escapes;
 mod notice_text;
 #[cfg(test)]
 mod tests;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use url::Url;
 
-use super::destination::Destination;
 use crate::notify::notice::Notice;
 use tenure_core::{Timestamp, webhook::WebhookFormat};
+
+/// The media type of most formats.
+const JSON: &str = "application/json";
+/// What a test is called where a notice has its kind.
+const TEST: &str = "TEST";
 
 /// A request's body, and where it goes.
 pub(super) struct Message {
@@ -29,6 +38,29 @@ pub(super) enum News<'a> {
     Test(Timestamp),
 }
 
+impl News<'_> {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Notice(notice) => notice.kind.name(),
+            Self::Test(_) => TEST,
+        }
+    }
+
+    fn data(&self) -> Value {
+        match self {
+            Self::Notice(notice) => serde_json::to_value(notice).expect("a notice is JSON"),
+            Self::Test(_) => json!({ "message": "Test message from Tenure. Nothing has happened." }),
+        }
+    }
+
+    fn at(&self) -> Timestamp {
+        match self {
+            Self::Notice(notice) => notice.occurred_at,
+            Self::Test(at) => *at,
+        }
+    }
+}
+
 /// Where the authority says that it is.
 #[derive(Clone, Debug)]
 pub(super) struct Source(pub(super) String);
@@ -36,7 +68,7 @@ pub(super) struct Source(pub(super) String);
 /// Writes a message.
 pub(super) fn write(
     format: WebhookFormat,
-    to: &Destination,
+    url: &Url,
     source: &Source,
     id: &str,
     news: &News<'_>,
@@ -45,18 +77,27 @@ pub(super) fn write(
         News::Notice(notice) => notice_text::of_notice(notice),
         News::Test(_) => notice_text::of_test(),
     };
-    let url = to.parsed();
-    let (url, content_type, body) = match format {
-        WebhookFormat::Standard => (url.clone(), "application/json", machine::standard(news)),
-        WebhookFormat::CloudEvents => {
-            (url.clone(), "application/cloudevents+json", machine::cloud_event(source, id, news))
-        }
-        WebhookFormat::Ntfy => chat::ntfy(url, &words()),
-        WebhookFormat::Discord => (url.clone(), "application/json", chat::discord(&words())),
-        WebhookFormat::Telegram => chat::telegram(url, &words()),
-        WebhookFormat::Slack => (url.clone(), "application/json", chat::slack(&words())),
+    let here = |body| (url.clone(), body);
+    let (url, body) = match format {
+        WebhookFormat::Standard => here(standard::body(news)),
+        WebhookFormat::CloudEvents => here(cloudevents::body(source, id, news)),
+        WebhookFormat::Ntfy => ntfy::url_and_body(url, &words()),
+        WebhookFormat::Discord => here(discord::body(&words())),
+        WebhookFormat::Telegram => telegram::url_and_body(url, &words()),
+        WebhookFormat::Slack => here(slack::body(&words())),
     };
-    Message { url, content_type, body: as_bytes(&body) }
+    Message { url, content_type: content_type(format), body: as_bytes(&body) }
+}
+
+const fn content_type(format: WebhookFormat) -> &'static str {
+    match format {
+        WebhookFormat::CloudEvents => cloudevents::CONTENT_TYPE,
+        WebhookFormat::Standard
+        | WebhookFormat::Ntfy
+        | WebhookFormat::Discord
+        | WebhookFormat::Telegram
+        | WebhookFormat::Slack => JSON,
+    }
 }
 
 fn as_bytes(body: &Value) -> Vec<u8> {
@@ -66,13 +107,8 @@ fn as_bytes(body: &Value) -> Vec<u8> {
 /// What a URL lacks that the service needs.
 pub(super) fn fault_of_url(format: WebhookFormat, url: &Url) -> Option<&'static str> {
     match format {
-        WebhookFormat::Ntfy => chat::ntfy_topic(url)
-            .is_none()
-            .then_some("must end with a topic, such as https://ntfy.sh/my-topic, for the format ntfy"),
-        WebhookFormat::Telegram => (!chat::is_telegram(url)).then_some(
-            "must end with /sendMessage and have the chat in its query, such as \
-             https://api.telegram.org/bot<token>/sendMessage?chat_id=<chat>, for the format telegram",
-        ),
+        WebhookFormat::Ntfy => ntfy::fault_of_url(url),
+        WebhookFormat::Telegram => telegram::fault_of_url(url),
         WebhookFormat::Standard
         | WebhookFormat::CloudEvents
         | WebhookFormat::Discord
