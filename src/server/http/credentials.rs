@@ -10,10 +10,11 @@ use tenure_core::{CredentialId, OwnerId, Seconds, Stream, Timestamp, event::Role
 use tenure_protocol::wire::Page;
 
 use super::{
-    Api,
+    api::Api,
     reply::{
         Reply,
         problem::{Code, Problem},
+        text::TextOpener,
     },
     request::{
         access::Caller,
@@ -22,7 +23,6 @@ use super::{
         limits,
         page::{PageQuery, page_of},
     },
-    sessions::view::TextOpener,
 };
 
 /// An API key that is asked for.

@@ -17,17 +17,14 @@ use tenure_audit::{
 use tenure_core::{SessionId, system::Credential};
 
 use super::{
-    Api, Peer,
+    api::Api,
     reply::problem::{Code, Problem},
     request::{
         access::Caller,
-        call::{client_address, wrong_credential},
+        call::wrong_credential,
+        peer::{Peer, client_address},
     },
 };
-
-/// For whom the console asks.
-#[derive(Clone)]
-pub struct SignedIn(pub Arc<Credential>);
 
 /// A credential that is no good, as the API would say it.
 pub(crate) struct Wrong {

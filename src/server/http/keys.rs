@@ -8,7 +8,7 @@ use tenure_core::{KeyId, KeyUse, Timestamp, keys::Retire};
 use tenure_protocol::wire::{KeyView, KeysView, keys::KeyState};
 
 use super::{
-    Api,
+    api::Api,
     reply::{
         Reply,
         problem::{Code, Problem},

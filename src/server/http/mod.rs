@@ -4,6 +4,7 @@
 //! handler. What a route admits and what it takes is said once, in `routes`; the OpenAPI document is made
 //! from the same table. `reply` is what goes back, errors included.
 
+mod api;
 mod audit;
 mod credentials;
 mod forward_auth;
@@ -20,133 +21,10 @@ mod sessions;
 mod subjects;
 mod webhooks;
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc};
-
-use axum::Router;
-use tokio::sync::watch;
-
 pub use self::{
-    in_process::SignedIn,
+    api::{Api, Settings},
     openapi::document as openapi_document,
     reply::problem::error_table,
-    request::call::Peer,
+    request::{access::SignedIn, peer::Peer},
     routes::{PROXY_PATHS, RouteFacts, route_facts},
 };
-use self::{
-    operations::metrics::Metrics,
-    reply::problem::Code,
-    request::{
-        costly::Costly,
-        refusal_log::{RefusalLog, Refused},
-        throttle::Throttle,
-    },
-    revocations::feed::Ended,
-};
-use crate::admission::{Admission, ConnectionPlaces, Limits};
-use crate::authority::Authority;
-use crate::backup::Backups;
-use crate::config::Networks;
-use crate::notify::webhooks::Webhooks;
-use crate::projections::Projections;
-use tenure_audit::Evidence;
-use tenure_protocol::clock::TestClock;
-
-/// What every handler works with.
-pub struct Api {
-    authority: Arc<Authority>,
-    projections: Arc<Projections>,
-    evidence: Arc<Evidence>,
-    webhooks: Arc<Webhooks>,
-    backups: Arc<Backups>,
-    settings: Settings,
-    test_clock: Option<Arc<TestClock>>,
-    throttle: Throttle,
-    admission: Admission,
-    ended: Ended,
-    metrics: Metrics,
-    refusals: RefusalLog,
-    costly: Costly,
-    closing: watch::Sender<bool>,
-}
-
-/// The settings that the API obeys.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// `backup.dir`.
-    pub backup_dir: Option<PathBuf>,
-    /// `server.max_body`, in bytes.
-    pub max_body: usize,
-    /// `server.trusted_proxies`.
-    pub trusted_proxies: Networks,
-    /// `metrics.allow`.
-    pub metrics_allow: Networks,
-    /// `forward_auth.trusted`.
-    pub forward_auth_trusted: Networks,
-    /// `forward_auth.cookie_name`.
-    pub forward_auth_cookie: String,
-    /// `security.wrong_credentials_per_minute`.
-    pub wrong_credentials_per_minute: u32,
-    /// `security.limit_loopback`.
-    pub limit_loopback: bool,
-    /// What all callers have together, and the shares of each.
-    pub limits: Limits,
-}
-
-impl Api {
-    /// An API for this authority. With a test clock, `/v1/clock` drives it.
-    pub fn new(
-        authority: Arc<Authority>,
-        projections: Arc<Projections>,
-        evidence: Arc<Evidence>,
-        webhooks: Arc<Webhooks>,
-        backups: Arc<Backups>,
-        settings: Settings,
-        test_clock: Option<Arc<TestClock>>,
-    ) -> Arc<Self> {
-        let throttle = Throttle::new(settings.wrong_credentials_per_minute);
-        let admission = Admission::new(settings.limits.clone());
-        let metrics = Metrics::new();
-        let closing = watch::Sender::new(false);
-        Arc::new(Self {
-            authority,
-            projections,
-            evidence,
-            webhooks,
-            backups,
-            settings,
-            test_clock,
-            throttle,
-            admission,
-            ended: Ended::default(),
-            metrics,
-            refusals: RefusalLog::default(),
-            costly: Costly::new(),
-            closing,
-        })
-    }
-
-    /// The places for connections.
-    pub(crate) fn places(&self) -> &Arc<ConnectionPlaces> {
-        &self.admission.places
-    }
-
-    /// Notes that a connection from this address was closed, because the address has its share.
-    pub(crate) fn closed(&self, address: IpAddr) {
-        let (code, route) = (Code::RateLimited.name(), "(connection)");
-        self.refusals.note(Refused { address: Some(address), code, route, credential: None });
-    }
-
-    /// Ends the streams, which would otherwise go on for as long as their readers stay.
-    pub fn close(&self) {
-        self.closing.send_replace(true);
-    }
-
-    fn closing(&self) -> watch::Receiver<bool> {
-        self.closing.subscribe()
-    }
-
-    /// All routes. The server puts a [`Peer`] into every request.
-    pub fn router(self: &Arc<Self>) -> Router {
-        routes::router(self)
-    }
-}

@@ -1,6 +1,9 @@
 //! The table of routes: what each is, whom it admits, whether it takes a body, what it is for, who handles it.
 
-use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, sync::LazyLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 use axum::{
     Router,
@@ -11,69 +14,28 @@ use axum::{
 };
 use utoipa::{
     __dev::{SchemaReferences, Tags},
-    openapi::{
-        RefOr, Schema,
-        path::{HttpMethod, Operation},
-    },
+    openapi::path::HttpMethod,
 };
 
 use crate::admission::Class;
 
 use super::{
-    Api,
+    api::Api,
     audit::{self, export as audit_export},
-    credentials, forward_auth, keys,
+    credentials, forward_auth, keys, openapi,
     operations::{self, backup, clock},
     record::{events, notices},
-    reply::{
-        Reply,
-        problem::{Code, Problem},
-    },
+    reply::problem::Code,
     request::{
         access::{Access, SessionAccess},
         call::{Call, refuse, serve},
+        route::{Handled, Payload, Route},
     },
     revocations::{bulk, feed as revocation_feed, revoke},
     sessions::{self, access_tokens, events as session_events, introspect, renew, usage},
     subjects::{self, erase, suspension},
     webhooks,
 };
-
-/// What a handler gives back.
-pub(super) type Handled = Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send>>;
-
-/// Whether a route takes a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Payload {
-    /// A JSON object.
-    Json,
-    /// A JSON object whose members are changes, and null removes.
-    MergePatch,
-    /// None; one that comes all the same is refused.
-    None,
-}
-
-/// One route.
-pub(super) struct Route {
-    pub(super) method: Method,
-    pub(super) path: String,
-    pub(super) access: Access,
-    pub(super) payload: Payload,
-    /// What its requests are for, and so which of them are let in first.
-    pub(super) class: Class,
-    pub(super) tags: Vec<&'static str>,
-    pub(super) operation: Operation,
-    /// Gathers the schemas that the operation names.
-    pub(super) schemas: fn(&mut Vec<(String, RefOr<Schema>)>),
-    pub(super) handler: fn(Call) -> Handled,
-}
-
-impl Route {
-    /// Whether its path names a session, for which a session token must be its own. Renew has a rule for that itself.
-    pub(super) fn is_about_a_session(&self) -> bool {
-        self.path.contains("{sessionId}") && self.access.session != SessionAccess::Unjudged
-    }
-}
 
 /// A route from its handler: method, path and documentation come from the handler's `utoipa::path`.
 macro_rules! route {
@@ -161,7 +123,7 @@ pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
         route!(operations::healthz, __path_healthz, PUBLIC, None, Read),
         route!(operations::readyz, __path_readyz, PUBLIC, None, Read),
         route!(operations::metrics, __path_metrics, METRICS, None, Check),
-        route!(operations::openapi, __path_openapi, PUBLIC, None, Read),
+        route!(openapi::serve, __path_serve, PUBLIC, None, Read),
     ]
 });
 
@@ -197,8 +159,15 @@ pub fn route_facts() -> Vec<RouteFacts> {
 /// The paths beside the table: they take every method, and have their own way of letting in. See `forward_auth`.
 pub const PROXY_PATHS: [&str; 3] = [forward_auth::PATH, "/v1/forward-auth/", "/v1/forward-auth/{*below}"];
 
+impl Api {
+    /// All routes. The server puts a [`Peer`](super::request::peer::Peer) into every request.
+    pub fn router(self: &Arc<Self>) -> Router {
+        router(self)
+    }
+}
+
 /// The router of the table.
-pub(super) fn router(api: &Arc<Api>) -> Router {
+fn router(api: &Arc<Api>) -> Router {
     let mut by_path: BTreeMap<&str, Vec<&'static Route>> = BTreeMap::new();
     for route in ROUTES.iter() {
         by_path.entry(&route.path).or_default().push(route);

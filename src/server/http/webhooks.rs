@@ -22,7 +22,7 @@ use tenure_protocol::entropy;
 use tenure_protocol::wire::Page;
 
 use super::{
-    Api,
+    api::Api,
     reply::{
         Reply,
         problem::{Code, Problem},

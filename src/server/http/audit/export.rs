@@ -19,7 +19,7 @@ use tenure_audit::{
 use tenure_log::waiting_for_disk;
 
 use crate::http::{
-    Api,
+    api::Api,
     reply::{Reply, problem::Problem},
     request::{access::Caller, call::Call},
 };

@@ -17,7 +17,7 @@ use tenure_core::{EpochPosition, Position, SubjectId};
 use tenure_log::waiting_for_disk;
 
 use super::{
-    Api,
+    api::Api,
     reply::{
         Reply,
         problem::{Code, Problem},

@@ -25,7 +25,7 @@ use tenure_core::{
 
 use self::presented::Presented;
 use super::{
-    Api, Peer,
+    api::Api,
     reply::{
         challenge, position_header,
         problem::{Code, Problem},
@@ -34,6 +34,7 @@ use super::{
     request::{
         access::Caller,
         call::{keep_uses, wrong_credential},
+        peer::Peer,
         refusal_log::Refused,
         request_id::RequestId,
         shares,

@@ -16,9 +16,16 @@ use tenure_core::Policy;
 
 use super::{
     forward_auth,
-    reply::problem::Code,
-    request::access::{SessionAccess, role_name},
-    routes::{Payload, ROUTES, Route},
+    reply::{
+        Reply,
+        problem::{Code, Problem},
+    },
+    request::{
+        access::{SessionAccess, role_name},
+        call::Call,
+        route::{Payload, Route},
+    },
+    routes::ROUTES,
 };
 
 /// What each tag is about.
@@ -41,8 +48,19 @@ pub fn document() -> Value {
     under(&Policy::default())
 }
 
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", tag = "operation", operation_id = "openapi",
+    responses((status = 200, description = "The OpenAPI 3.1 document.", body = Object)))]
+#[expect(clippy::unused_async, reason = "every handler has the same type")]
+pub(super) async fn serve(call: Call) -> Result<Reply, Problem> {
+    call.no_query()?;
+    let system = call.api.authority.live().system();
+    let document = under(system.system.policy_in_force());
+    Ok(Reply::text("application/json", document.to_string()).for_one_minute())
+}
+
 /// The document of a server on which these limits are in force.
-pub(super) fn under(policy: &Policy) -> Value {
+fn under(policy: &Policy) -> Value {
     let tags: Vec<_> =
         TAGS.iter().map(|(name, about)| json!({ "name": name, "description": about })).collect();
     json!({

@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    Api, openapi,
+    api::Api,
     reply::{Reply, problem::Problem},
     request::call::Call,
 };
@@ -91,15 +91,4 @@ pub(super) async fn metrics(call: Call) -> Result<Reply, Problem> {
     call.no_query()?;
     let text = call.api.metrics.text(&call.api, unready(&call.api).is_none(), alarms(&call.api).len());
     Ok(Reply::text("application/openmetrics-text; version=1.0.0; charset=utf-8", text))
-}
-
-/// This document.
-#[utoipa::path(get, path = "/openapi.json", tag = "operation", operation_id = "openapi",
-    responses((status = 200, description = "The OpenAPI 3.1 document.", body = Object)))]
-#[expect(clippy::unused_async, reason = "every handler has the same type")]
-pub(super) async fn openapi(call: Call) -> Result<Reply, Problem> {
-    call.no_query()?;
-    let system = call.api.authority.live().system();
-    let document = openapi::under(system.system.policy_in_force());
-    Ok(Reply::text("application/json", document.to_string()).for_one_minute())
 }

@@ -6,23 +6,21 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value, value::RawValue};
 use utoipa::ToSchema;
 
+use crate::http::reply::{actor::ActorView, text::kept_object};
+
 use crate::notify::News;
 use tenure_core::{
     Actor, EpochPosition, Event, EventId, EventKind, KindSet, OwnerId, Position, SessionId, Stream,
-    SubjectId, Timestamp, record::ActorKind,
+    SubjectId, Timestamp,
 };
 use tenure_log::StoredCommit;
 use tenure_protocol::wire::Page;
 
 use super::{EventReader, Record, bulk_event::confine, kinds, stream};
 use crate::http::{
-    Api,
-    reply::{Reply, problem::Problem},
-    request::{
-        call::Call,
-        fields::{Fields, kept_object},
-    },
-    sessions::view::TextOpener,
+    api::Api,
+    reply::{Reply, problem::Problem, text::TextOpener},
+    request::{call::Call, fields::Fields},
 };
 
 /// One fact.
@@ -65,15 +63,6 @@ impl Serialize for Data {
         }
         map.end()
     }
-}
-
-/// Who caused it.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "it documents what an actor is written as")]
-pub(crate) struct ActorView {
-    kind: ActorKind,
-    /// The id of its credential or session; null for the authority itself.
-    id: Option<String>,
 }
 
 /// The record as events of some kinds.

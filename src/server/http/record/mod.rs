@@ -21,7 +21,7 @@ use tenure_protocol::wire::Page;
 
 use self::bulk_event::{bulk, concerned};
 use super::{
-    Api,
+    api::Api,
     reply::problem::Problem,
     request::{access::Caller, fields::Fields, page::page_of},
 };

@@ -2,7 +2,7 @@
 
 use utoipa::ToSchema;
 
-use super::events::ActorView;
+use crate::http::reply::actor::ActorView;
 use tenure_core::{OwnerId, Position, SessionId, SubjectId, Timestamp, event::Trigger};
 
 /// What a subscriber is told of an event.

@@ -23,7 +23,7 @@ use tenure_protocol::clock::stopwatch;
 
 use super::{EventReader, Record, Scope, page};
 use crate::http::{
-    Api,
+    api::Api,
     operations::metrics::Subscriber,
     reply::{Reply, problem::Problem},
     request::{
@@ -76,7 +76,7 @@ pub(crate) async fn answer<R: Record>(call: Call, mut query: Fields, record: R) 
     let start = Start::of::<R>(&call, &mut query, is_stream);
     if is_stream {
         query.finish()?;
-        let place = shares::stream(&call)?;
+        let place = shares::stream(&call.api, &call.caller, call.is_exempt)?;
         waiting.resolve(&call.api).await?;
         let after = place_of::<R>(&call.api, start.as_ref())?;
         return Ok(Reply::stream("text/event-stream", open(call, scope, record, after, place)));

@@ -1,6 +1,8 @@
 //! What goes back to a caller.
 
+pub(super) mod actor;
 pub(super) mod problem;
+pub(super) mod text;
 pub(super) mod unavailable;
 
 use std::cell::RefCell;

@@ -12,7 +12,7 @@ use tenure_core::{
 };
 
 use crate::http::{
-    Api,
+    api::Api,
     reply::problem::{Code, Problem},
 };
 
@@ -43,6 +43,10 @@ pub(crate) enum SessionAccess {
     /// As a genuine token, which the route's own rules judge.
     Unjudged,
 }
+
+/// For whom the console asks. No request from outside can have it.
+#[derive(Clone)]
+pub struct SignedIn(pub Arc<Credential>);
 
 use Role::{Admin, Auditor, Issuer, Owner, Verifier};
 

@@ -8,7 +8,7 @@ use tenure_log::waiting_for_disk;
 
 use super::{access::Caller, fields::Fields};
 use crate::http::{
-    Api,
+    api::Api,
     reply::problem::{Code, Problem},
 };
 

@@ -2,7 +2,7 @@
 //! type, syntax; a handler gets it when those have passed, and judges the rest.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,28 +17,30 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use tokio::time::timeout;
 
-use crate::admission::ConnectionSeat;
 use crate::authority::Context;
 use tenure_core::{CredentialId, SessionId, SubjectId, record::Idempotency};
 use tenure_protocol::clock::stopwatch;
 
 use super::{
+    access::SignedIn,
+    route::{Payload, Route},
+};
+use super::{
     access::{Access, Caller, NotAdmitted, admit, admit_key, check_is_no_sign_in, shows_bearer},
     fields::{Fields, check_size},
     limits,
+    peer::{Peer, client_address},
     refusal_log::Refused,
     request_id::RequestId,
     shares,
 };
 use crate::http::{
-    Api,
-    in_process::SignedIn,
+    api::Api,
     reply::{
         Reply,
         problem::{Code, Problem},
         problem_response,
     },
-    routes::{Payload, Route},
 };
 
 /// A body that has not arrived by then is given up.
@@ -53,31 +55,6 @@ const ACCESS: &str = "tenure::access";
 
 /// The record of a use is waited for so long.
 const USE_PATIENCE: Duration = Duration::from_secs(1);
-
-/// Where a request came from, put there by the server.
-#[derive(Clone)]
-pub struct Peer {
-    pub(crate) address: IpAddr,
-    /// The place of its connection, where it has one.
-    pub(crate) seat: Option<Arc<ConnectionSeat>>,
-}
-
-impl Peer {
-    /// A client at this address.
-    pub const fn at(address: IpAddr) -> Self {
-        Self { address, seat: None }
-    }
-
-    /// Its address.
-    pub(crate) const fn address(&self) -> IpAddr {
-        self.address
-    }
-
-    /// The same, on the connection in this place.
-    pub(crate) fn on(self, seat: Arc<ConnectionSeat>) -> Self {
-        Self { seat: Some(seat), ..self }
-    }
-}
 
 /// A request whose caller was admitted.
 pub(crate) struct Call {
@@ -290,35 +267,6 @@ pub(crate) fn wrong_credential(api: &Api, peer: Option<IpAddr>) -> Problem {
             problem
         }
     }
-}
-
-/// The address of the client: the peer's, or, behind proxies that are trusted, the last one in
-/// `X-Forwarded-For` that is not a proxy of ours.
-///
-/// Each proxy vouches for the hop that it wrote, the last one. What no proxy of ours wrote, or nobody can read, is not
-/// passed over: what is before it is anybody's word.
-pub(crate) fn client_address(api: &Api, headers: &HeaderMap, peer: Option<&Peer>) -> Option<IpAddr> {
-    let mut client = peer?.address;
-    if !api.settings.trusted_proxies.contains(client) {
-        return Some(client);
-    }
-    let lines = headers.get_all("x-forwarded-for").iter();
-    let hops: Vec<_> = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).collect();
-    for hop in hops.into_iter().rev() {
-        if !api.settings.trusted_proxies.contains(client) {
-            break;
-        }
-        let Some(address) = hop_address(hop) else { break };
-        client = address;
-    }
-    Some(client)
-}
-
-/// The address of a hop, which some proxies write with its port.
-fn hop_address(hop: &[u8]) -> Option<IpAddr> {
-    let hop = str::from_utf8(hop).ok()?.trim();
-    let bare = hop.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(hop);
-    bare.parse().ok().or_else(|| hop.parse().ok().map(|with_port: SocketAddr| with_port.ip()))
 }
 
 async fn read_body(api: &Api, route: &Route, parts: &Parts, body: Body) -> Result<Vec<u8>, Problem> {

@@ -9,7 +9,7 @@ use tenure_core::{Position, SubjectId, state::State, subject::Subject};
 
 use super::access::Caller;
 use crate::http::{
-    Api,
+    api::Api,
     reply::problem::{Code, Problem},
 };
 

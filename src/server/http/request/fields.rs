@@ -374,8 +374,3 @@ fn fitting_object(json: &Json, most: usize) -> Option<String> {
     let is_fit = json.is_object() && !json.is_too_deep();
     is_fit.then(|| json.to_string()).filter(|text| text.len() <= most)
 }
-
-/// Kept metadata, as it is shown: its own text. An older version kept what it had read, which is JSON too.
-pub(crate) fn kept_object(text: String) -> Box<RawValue> {
-    RawValue::from_string(text).unwrap_or_else(|_| RawValue::NULL.to_owned())
-}

@@ -7,7 +7,7 @@ use std::{fmt::Display, str::FromStr};
 
 use tenure_core::{EpochPosition, Position, epoch};
 
-use crate::http::{Api, reply::problem::Problem};
+use crate::http::{api::Api, reply::problem::Problem};
 
 /// A place with the epoch that it was given out in.
 pub(crate) struct Placed<P> {

@@ -13,7 +13,7 @@ use tenure_protocol::entropy;
 
 use super::limits;
 use crate::http::{
-    Api,
+    api::Api,
     reply::{REQUEST_ID, ReplyStamp},
 };
 

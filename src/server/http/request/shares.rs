@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use crate::admission::{Class, Flight, Full, Share, ShareOwner, Stream, Whole};
 use tenure_core::SessionId;
 
-use super::{access::Caller, call::Call};
+use super::access::Caller;
+use super::peer::Peer;
 use crate::http::{
-    Api, Peer,
+    api::Api,
     reply::problem::{Code, Problem},
 };
 
@@ -73,17 +74,17 @@ pub(crate) fn prove(api: &Api, peer: Option<&Peer>, caller: &Caller) {
 }
 
 /// Lets a reader of a stream in. It has its stream until what is given back is dropped.
-pub(crate) fn stream(call: &Call) -> Result<Option<Stream>, Problem> {
-    let Some(who) = call.caller.who() else { return Ok(None) };
-    Ok(Some(call.api.admission.streams.open(who, call.is_exempt)?))
+pub(crate) fn stream(api: &Api, caller: &Caller, is_exempt: bool) -> Result<Option<Stream>, Problem> {
+    let Some(who) = caller.who() else { return Ok(None) };
+    Ok(Some(api.admission.streams.open(who, is_exempt)?))
 }
 
 /// Lets a use of a session be recorded.
-pub(crate) fn usage(call: &Call, session: SessionId) -> Result<(), Problem> {
-    if call.is_exempt {
+pub(crate) fn usage(api: &Api, is_exempt: bool, session: SessionId) -> Result<(), Problem> {
+    if is_exempt {
         return Ok(());
     }
-    call.api.admission.usage(session).map_err(|wait| beyond(Share::Usage, wait))
+    api.admission.usage(session).map_err(|wait| beyond(Share::Usage, wait))
 }
 
 impl From<Full> for Problem {

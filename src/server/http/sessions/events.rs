@@ -53,7 +53,7 @@ pub(crate) async fn follow(call: Call) -> Result<Reply, Problem> {
     if let Some(after) = after {
         call.api.check_resumable(after)?;
     }
-    let place = shares::stream(&call)?;
+    let place = shares::stream(&call.api, &call.caller, call.is_exempt)?;
     let Caller::Session(holder) = &call.caller else { return Err(Code::Forbidden.into()) };
     let (id, subject) = (holder.session.id, holder.session.subject.clone());
     // From now on nothing is missed: what happens while the past is told wakes it.

@@ -7,9 +7,9 @@ use tenure_protocol::wire::{
     DeadToken, IntrospectReply, IntrospectRequest, Judgement, Judgements, LiveToken,
 };
 
-use super::view::TextOpener;
+use crate::http::reply::text::TextOpener;
 use crate::http::{
-    Api,
+    api::Api,
     reply::{
         Reply,
         problem::{Problem, code_of},

@@ -28,11 +28,12 @@ use tenure_protocol::{
 
 use self::{
     usage::constraints,
-    view::{TextOpener, session_view},
+    view::session_view,
     walk::{Found, of_everybody},
 };
+use super::reply::text::TextOpener;
 use super::{
-    Api,
+    api::Api,
     reply::{
         Reply,
         problem::{Code, Problem},

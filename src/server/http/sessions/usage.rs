@@ -87,7 +87,7 @@ pub(crate) async fn record(call: Call) -> Result<Reply, Problem> {
     let wanted = wanted.ok_or(Code::InvalidRequest)?;
     let context = call.context()?;
     let session_id = call.visible_session_id()?;
-    shares::usage(&call, session_id)?;
+    shares::usage(&call.api, call.is_exempt, session_id)?;
     let generation = match &call.caller {
         Caller::Session(holder) => Some(holder.claims.generation),
         Caller::Key(_) | Caller::Anyone => None,

@@ -1,52 +1,15 @@
 //! A session as callers see it.
 
-use serde_json::value::RawValue;
-
-use crate::authority::Authority;
 use crate::projections::history::Moment;
 use tenure_core::{
-    SealedText, Stream, SubjectId,
+    Stream,
     session::{Revocation, Session},
     subject::Subject,
 };
 use tenure_protocol::wire::SessionView;
 
 use super::usage::{constraints_view, usage_view};
-use crate::http::{Api, request::fields::kept_object};
-
-/// Opens the texts of one stream.
-pub(crate) struct TextOpener<'a> {
-    authority: &'a Authority,
-    stream: Stream,
-}
-
-impl<'a> TextOpener<'a> {
-    /// Of a subject.
-    pub(crate) fn of(authority: &'a Authority, subject: &SubjectId) -> Self {
-        Self::of_stream(authority, Stream::Subject(subject.clone()))
-    }
-
-    /// Of any stream.
-    pub(crate) const fn of_stream(authority: &'a Authority, stream: Stream) -> Self {
-        Self { authority, stream }
-    }
-
-    /// A text; null when there is none, and when it was erased.
-    pub(crate) fn open(&self, field: &'static str, text: Option<&SealedText>) -> Option<String> {
-        self.authority.open_text(&self.stream, field, text?)
-    }
-
-    /// The name of a session's device.
-    pub(crate) fn device(&self, session: &Session) -> Option<String> {
-        self.open("device", session.device_name())
-    }
-
-    /// A session's metadata.
-    pub(crate) fn metadata(&self, session: &Session) -> Option<Box<RawValue>> {
-        let metadata = session.details.as_ref()?.metadata.as_ref();
-        self.open("metadata", metadata).map(kept_object)
-    }
-}
+use crate::http::{api::Api, reply::text::TextOpener};
 
 /// Why a session was ended. What was said of many sessions of any subjects is not kept with each of them, nor sealed
 /// with the texts of their subjects.

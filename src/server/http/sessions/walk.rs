@@ -13,7 +13,7 @@ use tenure_core::{
 
 use super::Filter;
 use crate::http::{
-    Api,
+    api::Api,
     reply::problem::Problem,
     request::{access::Caller, as_of::Reading, call::Call},
 };

@@ -9,7 +9,7 @@ use tenure_core::{Event, Position, Stream, SubjectEvent, SubjectId, Timestamp};
 use tenure_log::StoredCommit;
 
 use crate::http::{
-    Api,
+    api::Api,
     reply::{
         Reply,
         problem::{Code, Problem},

@@ -22,10 +22,11 @@ use tenure_protocol::wire::Page;
 
 use self::suspension::SuspensionView;
 use super::{
-    Api,
+    api::Api,
     reply::{
         Reply,
         problem::{Code, Problem},
+        text::TextOpener,
     },
     request::{
         access::{Caller, check_is_no_sign_in},
@@ -36,7 +37,6 @@ use super::{
         limits,
         page::{PageQuery, page_of},
     },
-    sessions::view::TextOpener,
 };
 
 /// What is registered of a subject. Left out means: the general setting, or nothing.

@@ -11,14 +11,14 @@ use tenure_core::{
 
 use super::{SubjectView, answered};
 use crate::http::{
-    Api,
-    record::events::ActorView,
+    api::Api,
     reply::{
         Reply,
+        actor::ActorView,
         problem::{Code, Problem},
+        text::TextOpener,
     },
     request::{access::Caller, call::Call, fields::Fields, limits},
-    sessions::view::TextOpener,
 };
 
 /// How a subject is suspended.

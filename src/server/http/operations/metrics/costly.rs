@@ -9,7 +9,7 @@ use prometheus_client::{
 
 use super::{Labels, count, set};
 use crate::gate::{Gate, Load};
-use crate::http::Api;
+use crate::http::api::Api;
 
 /// The load of every gate, read off whenever somebody looks.
 #[derive(Default)]

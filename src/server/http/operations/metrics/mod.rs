@@ -12,7 +12,7 @@ use prometheus_client::{
 };
 
 use self::{costly::Costly, shares::Shared};
-use crate::http::Api;
+use crate::http::api::Api;
 use crate::notify::webhooks::{Health, Outcome};
 use crate::telemetry;
 

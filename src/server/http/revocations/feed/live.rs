@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::page;
 use crate::http::{
-    Api, keys,
+    api::Api,
+    keys,
     record::stream::{HEARTBEAT, Stay},
     reply::{Reply, problem::Problem},
     request::{call::Call, shares},
@@ -30,7 +31,7 @@ const STRIDE: usize = 200;
 
 /// Answers with a stream of what ended after this position.
 pub(super) fn answer(call: &Call, after: Position) -> Result<Reply, Problem> {
-    let place = shares::stream(call)?;
+    let place = shares::stream(&call.api, &call.caller, call.is_exempt)?;
     let follower = Follower {
         // From now on nothing is missed: what happens while the past is told wakes it.
         watcher: call.api.authority.watch(Followed::Ends),

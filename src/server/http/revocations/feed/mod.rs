@@ -19,7 +19,7 @@ use tenure_log::{StoredCommit, waiting_for_disk};
 use tenure_protocol::wire::{EndedSelection, EndedSession, FeedItem, FeedPage, SelectorView};
 
 use crate::http::{
-    Api,
+    api::Api,
     record::stream::resumed,
     reply::{Reply, problem::Problem},
     request::{as_of::AsOfQuery, call::Call, limits},

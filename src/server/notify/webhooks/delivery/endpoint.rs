@@ -248,7 +248,7 @@ async fn send(shared: Arc<Shared>, webhook: Arc<Webhook>, id: NoticeId) -> Attem
 /// Sends something by a webhook, once.
 pub(crate) async fn post(shared: &Shared, webhook: &Webhook, name: &str, news: &News<'_>) -> Answer {
     let Some(to) = destination(shared, webhook) else { return Outcome::KeyMissing.into() };
-    let message = format::write(webhook.asked.format, &to, &shared.name, name, news);
+    let message = format::write(webhook.asked.format, to.parsed(), &shared.name, name, news);
     // Receivers compare it with their own clocks, so it is the machine's time, also where a test moves the authority's.
     let signed = SignedRequest { id: name, seconds: wall_time().as_millis().div_euclid(1_000) };
     shared.client().post(webhook.asked.owner_id.as_ref(), &to, message, &signed).await

@@ -66,13 +66,7 @@ impl News<'_> {
 pub(super) struct Source(pub(super) String);
 
 /// Writes a message.
-pub(super) fn write(
-    format: WebhookFormat,
-    url: &Url,
-    source: &Source,
-    id: &str,
-    news: &News<'_>,
-) -> Message {
+pub(super) fn write(format: WebhookFormat, url: &Url, source: &Source, id: &str, news: &News<'_>) -> Message {
     let words = || match news {
         News::Notice(notice) => notice_text::of_notice(notice),
         News::Test(_) => notice_text::of_test(),

@@ -7,6 +7,7 @@ use crate::notify::notice::{
     Created, Details, EndIsNear, Expired, NoticeId, NoticeKind, NoticeName, RenewalRejected, Renewed,
     Revoked, Suspension,
 };
+use crate::notify::webhooks::Destination;
 use tenure_core::{
     Actor, Position, SessionId,
     event::{ExpiringSoon, ExpiryCause, RejectionCause, RejectionCode, Trigger},
@@ -103,7 +104,7 @@ fn destination(format: WebhookFormat) -> Destination {
 
 fn written(format: WebhookFormat, news: &News<'_>) -> (Message, Value) {
     let source = Source("https://tenure.example".into());
-    let message = write(format, &destination(format), &source, "msg_17_1", news);
+    let message = write(format, destination(format).parsed(), &source, "msg_17_1", news);
     let body = serde_json::from_slice(&message.body).unwrap();
     (message, body)
 }

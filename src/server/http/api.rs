@@ -1,0 +1,119 @@
+//! What every handler works with, and the settings that it obeys.
+
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
+
+use tokio::sync::watch;
+
+use super::{
+    operations::metrics::Metrics,
+    reply::problem::Code,
+    request::{
+        costly::Costly,
+        refusal_log::{RefusalLog, Refused},
+        throttle::Throttle,
+    },
+    revocations::feed::Ended,
+};
+use crate::admission::{Admission, ConnectionPlaces, Limits};
+use crate::authority::Authority;
+use crate::backup::Backups;
+use crate::config::Networks;
+use crate::notify::webhooks::Webhooks;
+use crate::projections::Projections;
+use tenure_audit::Evidence;
+use tenure_protocol::clock::TestClock;
+
+/// What every handler works with.
+pub struct Api {
+    pub(super) authority: Arc<Authority>,
+    pub(super) projections: Arc<Projections>,
+    pub(super) evidence: Arc<Evidence>,
+    pub(super) webhooks: Arc<Webhooks>,
+    pub(super) backups: Arc<Backups>,
+    pub(super) settings: Settings,
+    pub(super) test_clock: Option<Arc<TestClock>>,
+    pub(super) throttle: Throttle,
+    pub(super) admission: Admission,
+    pub(super) ended: Ended,
+    pub(super) metrics: Metrics,
+    pub(super) refusals: RefusalLog,
+    pub(super) costly: Costly,
+    pub(super) closing: watch::Sender<bool>,
+}
+
+/// The settings that the API obeys.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `backup.dir`.
+    pub backup_dir: Option<PathBuf>,
+    /// `server.max_body`, in bytes.
+    pub max_body: usize,
+    /// `server.trusted_proxies`.
+    pub trusted_proxies: Networks,
+    /// `metrics.allow`.
+    pub metrics_allow: Networks,
+    /// `forward_auth.trusted`.
+    pub forward_auth_trusted: Networks,
+    /// `forward_auth.cookie_name`.
+    pub forward_auth_cookie: String,
+    /// `security.wrong_credentials_per_minute`.
+    pub wrong_credentials_per_minute: u32,
+    /// `security.limit_loopback`.
+    pub limit_loopback: bool,
+    /// What all callers have together, and the shares of each.
+    pub limits: Limits,
+}
+
+impl Api {
+    /// An API for this authority. With a test clock, `/v1/clock` drives it.
+    pub fn new(
+        authority: Arc<Authority>,
+        projections: Arc<Projections>,
+        evidence: Arc<Evidence>,
+        webhooks: Arc<Webhooks>,
+        backups: Arc<Backups>,
+        settings: Settings,
+        test_clock: Option<Arc<TestClock>>,
+    ) -> Arc<Self> {
+        let throttle = Throttle::new(settings.wrong_credentials_per_minute);
+        let admission = Admission::new(settings.limits.clone());
+        let metrics = Metrics::new();
+        let closing = watch::Sender::new(false);
+        Arc::new(Self {
+            authority,
+            projections,
+            evidence,
+            webhooks,
+            backups,
+            settings,
+            test_clock,
+            throttle,
+            admission,
+            ended: Ended::default(),
+            metrics,
+            refusals: RefusalLog::default(),
+            costly: Costly::new(),
+            closing,
+        })
+    }
+
+    /// The places for connections.
+    pub(crate) fn places(&self) -> &Arc<ConnectionPlaces> {
+        &self.admission.places
+    }
+
+    /// Notes that a connection from this address was closed, because the address has its share.
+    pub(crate) fn closed(&self, address: IpAddr) {
+        let (code, route) = (Code::RateLimited.name(), "(connection)");
+        self.refusals.note(Refused { address: Some(address), code, route, credential: None });
+    }
+
+    /// Ends the streams, which would otherwise go on for as long as their readers stay.
+    pub fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    pub(super) fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
+    }
+}

@@ -1,0 +1,65 @@
+//! Where a request came from: the peer of its connection, and the client behind proxies that are trusted.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use axum::http::HeaderMap;
+
+use crate::admission::ConnectionSeat;
+use crate::http::api::Api;
+
+/// Where a request came from, put there by the server.
+#[derive(Clone)]
+pub struct Peer {
+    pub(crate) address: IpAddr,
+    /// The place of its connection, where it has one.
+    pub(crate) seat: Option<Arc<ConnectionSeat>>,
+}
+
+impl Peer {
+    /// A client at this address.
+    pub const fn at(address: IpAddr) -> Self {
+        Self { address, seat: None }
+    }
+
+    /// Its address.
+    pub(crate) const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// The same, on the connection in this place.
+    pub(crate) fn on(self, seat: Arc<ConnectionSeat>) -> Self {
+        Self { seat: Some(seat), ..self }
+    }
+}
+
+/// The address of the client: the peer's, or, behind proxies that are trusted, the last one in
+/// `X-Forwarded-For` that is not a proxy of ours.
+///
+/// Each proxy vouches for the hop that it wrote, the last one. What no proxy of ours wrote, or nobody can read, is not
+/// passed over: what is before it is anybody's word.
+pub(crate) fn client_address(api: &Api, headers: &HeaderMap, peer: Option<&Peer>) -> Option<IpAddr> {
+    let mut client = peer?.address;
+    if !api.settings.trusted_proxies.contains(client) {
+        return Some(client);
+    }
+    let lines = headers.get_all("x-forwarded-for").iter();
+    let hops: Vec<_> = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).collect();
+    for hop in hops.into_iter().rev() {
+        if !api.settings.trusted_proxies.contains(client) {
+            break;
+        }
+        let Some(address) = hop_address(hop) else { break };
+        client = address;
+    }
+    Some(client)
+}
+
+/// The address of a hop, which some proxies write with its port.
+fn hop_address(hop: &[u8]) -> Option<IpAddr> {
+    let hop = str::from_utf8(hop).ok()?.trim();
+    let bare = hop.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(hop);
+    bare.parse().ok().or_else(|| hop.parse().ok().map(|with_port: SocketAddr| with_port.ip()))
+}
