@@ -29,7 +29,7 @@ use super::{
     access::{Access, Caller, NotAdmitted, admit, admit_key, check_is_no_sign_in, shows_bearer},
     fields::{Fields, check_size},
     limits,
-    peer::{Peer, client_address},
+    peer::client_address,
     refusal_log::Refused,
     request_id::RequestId,
     shares,

@@ -3,8 +3,6 @@
 
 use std::{collections::HashSet, fmt, ops::RangeInclusive, str::FromStr};
 
-use serde_json::value::RawValue;
-
 use tenure_core::{
     Amount, EpochPosition, Position, Timestamp, amount::InvalidAmount, epoch, event::Change, id::InvalidId,
     refusal::FieldError, text::fault_of_text, time::Seconds,
