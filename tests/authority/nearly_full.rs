@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use tenure::{
-    authority::{Authority, Failure, Granted, NewSession, NewUse, Room},
+    authority::{Authority, Failure, Granted, NewProfile, NewSession, NewUse, Room},
     core::{budget::Use, event::Trigger, policy::OnReuse, refusal::Refusal},
     log::{EventLog, MemoryLog},
 };
@@ -40,6 +40,42 @@ async fn contested() -> (World, Granted) {
 async fn renew(authority: &Authority, granted: &Granted) -> Result<Granted, Failure> {
     let holder = authority.holder(granted.token.expose()).unwrap();
     authority.renew(context(), &holder, None).await
+}
+
+/// A holder whose reply was lost asked for it again with its key, and was refused because there was no room for what is
+/// not written: an agent lost its session to a disk that was nearly full.
+#[tokio::test]
+async fn what_adds_nothing_is_answered_whatever_room_there_is() {
+    for mebibytes in [64, 8] {
+        let free = Arc::new(AtomicU64::new(1_000 * MEBIBYTE));
+        let told = Arc::clone(&free);
+        let room = Room::new(Arc::new(move || Ok(told.load(Ordering::SeqCst))), 64 * MEBIBYTE);
+        let log: Arc<dyn EventLog> = Arc::new(MemoryLog::default());
+        let world = world_by(Arc::clone(&log), 7, room, |clock| clock);
+        let authority = &world.authority;
+        let first =
+            authority.create_session(context(), NewSession::of("agent".parse().unwrap())).await.unwrap();
+        world.clock.advance(u64::from(first.session.terms.ttl.0) * 6 / 10).unwrap();
+        let holder = authority.holder(first.token.expose()).unwrap();
+        let lost = authority.renew(context(), &holder, Some("lost")).await.unwrap();
+        let before = log.head().position;
+        free.store(mebibytes * MEBIBYTE, Ordering::SeqCst);
+
+        let again = authority.renew(context(), &holder, Some("lost")).await.unwrap();
+        assert_eq!((again.session.generation, again.position), (lost.session.generation, None));
+        assert!(authority.holder(again.token.expose()).unwrap().judge(authority.now()).is_ok());
+        let unchanged = NewProfile::default();
+        let registered =
+            authority.register_subject(context(), "agent".parse().unwrap(), unchanged, true).await;
+        assert_eq!(registered.unwrap().position, None);
+        // What would be recorded is refused as before: a renewal, and the refusal of one.
+        let holder = authority.holder(again.token.expose()).unwrap();
+        for key in ["next", "lost"] {
+            let full = authority.renew(context(), &holder, Some(key)).await.unwrap_err();
+            assert!(matches!(full, Failure::StorageUnavailable { .. }), "{full}");
+        }
+        assert_eq!(log.head().position, before);
+    }
 }
 
 #[track_caller]

@@ -159,6 +159,8 @@ fn a_run_ends_with_the_suspension_of_its_subject_and_goes_on_after_it() {
         assert!(heard.contains("agent-7 is suspended") && heard.contains(until), "{heard}");
         assert!(heard.contains("it buys too much") && heard.contains("goes on"), "{heard}");
         assert!(!heard.contains("--new-after-revoke"), "{heard}");
+        // It was told to be over, and one line later how it goes on.
+        assert!(!heard.contains("is over"), "{heard}");
     }
     assert!(!ground.place("ran").exists());
     assert_eq!(ground.status_of_the_only_session(), "ACTIVE");

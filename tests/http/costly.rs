@@ -208,6 +208,75 @@ fn equal_questions_about_the_past_are_answered_together() {
     assert_eq!(metric(&server, "tenure_costly_shared_total{gate=\"whole\"}"), 11);
 }
 
+/// Each page of a list of the past folded the whole history again, to read the next few lines of the same answer.
+#[test]
+fn the_next_page_of_the_past_goes_on_from_the_fold_of_the_first() {
+    let server = server_with_history();
+    let (auditor, _) = server.issue_key("auditor", None);
+    let head = metric(&server, "tenure_position");
+    let folded = || metric(&server, "tenure_costly_folded_events_total");
+    let page = |list: &str, key: &str| {
+        server.get(&format!("/v1/{list}limit=40&asOfPosition={head}")).bearer(key).send().expect(200).json()
+    };
+    let mut cursor = page("sessions?", &auditor)["nextCursor"].clone();
+    assert_eq!(folded(), head);
+    for _ in 0..5 {
+        let next = page(&format!("sessions?cursor={}&", cursor.as_str().unwrap()), &auditor);
+        assert_eq!(next["items"].as_array().unwrap().len(), 40);
+        assert!(next["nextCursor"] != cursor, "{next}");
+        cursor = next["nextCursor"].clone();
+    }
+    page("sessions?status=all&", &server.admin);
+    page("subjects?", &auditor);
+    assert_eq!(folded(), head, "all of them read one fold");
+
+    // A later moment needs what happened in between, also from the middle of a commit; an earlier one begins again.
+    let before = head;
+    server.register("later", &json!({ "maxSessions": 9, "onLimit": "evict_oldest" }));
+    let sessions: Vec<_> = (0..12).map(|_| server.create(&json!({ "subjectId": "later" }))).collect();
+    let end = metric(&server, "tenure_position");
+    for at in before + 1..=end {
+        let list = server.get(&format!("/v1/sessions?asOfPosition={at}&limit=1&status=all")).bearer(&auditor);
+        list.send().expect(200);
+    }
+    assert_eq!(folded(), end);
+    let newest = past(&server, &auditor, end).send().expect(200).json();
+    assert_eq!(newest["items"][0]["sessionId"], json!(sessions[11].id));
+    past(&server, &auditor, before).send().expect(200);
+    assert_eq!(folded(), end + before);
+}
+
+/// The search for the position of a time passed no gate: an agent asked for its own past, and each question read the log
+/// some thirty times on a thread that answers checks.
+#[test]
+fn the_moment_of_a_time_is_searched_behind_the_gate_too() {
+    let server = server_with_history();
+    let session = server.session("own", 86_400);
+    let done = || metric(&server, "tenure_costly_done_total{gate=\"parts\"}");
+    let now = server.get("/v1/clock").bearer(&server.admin).send().expect(200).text("now");
+    let own = server.get(&format!("{}?asOf={now}", session.path())).bearer(&session.token);
+    assert_eq!(own.send().expect(200).text("sessionId"), session.id);
+    assert_eq!(done(), 2, "the search, and the fold of its subject");
+}
+
+/// A backup read the whole history on a thread that other requests wait for the disk on, with their priority.
+#[test]
+fn a_backup_passes_a_gate_and_only_one_is_made_at_a_time() {
+    let place = tempfile::tempdir().unwrap();
+    let server = server_with_history_and(&[&format!("backup.dir={}", place.path().display())]);
+    let asked = ["a", "b", "c"].map(|name| {
+        let body = json!({ "name": name, "withoutKeys": true });
+        server.post("/v1/backup").bearer(&server.admin).json(&body)
+    });
+    let replies = all_at_once(&asked);
+    let made = replies.iter().filter(|reply| reply.status == 200).count();
+    for reply in replies.into_iter().filter(|reply| reply.status != 200) {
+        assert_eq!(reply.clone().refused(429, "RATE_LIMITED").header("retry-after"), Some("10"), "{reply:?}");
+    }
+    assert!(made >= 1);
+    assert_eq!(metric(&server, "tenure_costly_done_total{gate=\"backups\"}"), made as u64);
+}
+
 /// Three reads at once by one key were refused on a server that had nothing else to do.
 #[test]
 fn as_long_as_half_of_the_places_are_free_nobody_has_a_share() {

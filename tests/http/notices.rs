@@ -85,6 +85,7 @@ fn a_veto_is_told_as_a_rejection_by_the_owner_and_as_an_end() {
     let rejected = one(&server, "SESSION_RENEWAL_REJECTED");
     let expected = json!({
         "renewalCount": 1, "rejectedAt": rejected["occurredAt"], "cause": "owner", "code": null,
+        "contested": false,
     });
     assert_eq!(own_members(&rejected, &session), expected);
     let revoked = one(&server, "SESSION_REVOKED");
@@ -105,6 +106,7 @@ fn a_refused_renewal_is_told_once_with_its_rule() {
     let notice = one(&server, "SESSION_RENEWAL_REJECTED");
     let expected = json!({
         "renewalCount": 0, "rejectedAt": notice["occurredAt"], "cause": "policy", "code": "RENEWAL_TOO_EARLY",
+        "contested": false,
     });
     assert_eq!(own_members(&notice, &session), expected);
 }

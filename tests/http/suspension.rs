@@ -388,6 +388,31 @@ fn nothing_is_sealed_for_what_is_refused_or_changes_nothing() {
     assert!(keys() != before, "the file is the one that is looked at");
 }
 
+/// An issuer whose reply was lost asked again and got 201 with a token that was no good, as if the agent could begin.
+#[test]
+fn a_repeated_create_is_refused_while_its_subject_is_suspended() {
+    let world = World::new();
+    let keys = ["plain", "with-text"];
+    let create = |key: &str| {
+        let mut body = json!({ "subjectId": "bot" });
+        if key == "with-text" {
+            body["device"] = json!("d1");
+        }
+        world.server.post("/v1/sessions").bearer(&world.issuer).key(key).json(&body).send()
+    };
+    let made = keys.map(|key| create(key).expect(201).text("sessionId"));
+    let position = world.suspended(&json!({ "until": world.later(100) }));
+    for key in keys {
+        let refused = create(key).refused(403, "SUBJECT_SUSPENDED");
+        assert_eq!(refused.json()["causedBy"], position);
+        assert_eq!(refused.json()["retryAt"], world.subject("")["suspension"]["until"]);
+    }
+    world.resume(&world.server.admin).send().expect(200);
+    // The key is that of the first request still: nothing is created a second time.
+    assert_eq!(keys.map(|key| create(key).expect(201).text("sessionId")), made);
+    assert_eq!(world.server.events("SessionCreated").len(), 3);
+}
+
 #[test]
 fn the_end_of_a_suspension_lies_ahead_and_a_reason_is_text() {
     let world = World::new();

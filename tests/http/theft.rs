@@ -71,6 +71,19 @@ fn a_thief_who_renewed_first_and_kept_still_is_noticed_when_he_renews_again() {
     assert_eq!(stolen.session()["revokedTrigger"], "token_reuse");
 }
 
+/// An owner heard that a renewal was refused, and could not tell a client that had lost its place from a theft.
+#[test]
+fn the_notice_of_the_refusal_says_that_the_session_is_contested() {
+    for (on_reuse, contested) in [("revoke", true), ("reject", false)] {
+        let stolen = Stolen::under(&[], &json!({ "onReuse": on_reuse }));
+        stolen.contest();
+        let notices = stolen.server.get("/v1/notices?kinds=SESSION_RENEWAL_REJECTED");
+        let notices = notices.bearer(&stolen.server.admin).send().expect(200).json()["items"].clone();
+        assert_eq!(notices[0]["contested"], contested, "{notices}");
+        assert_eq!(notices.as_array().unwrap().len(), 1);
+    }
+}
+
 type Showing = fn(&Server, &Session) -> Request;
 
 #[test]
@@ -200,6 +213,14 @@ fn a_session_keeps_what_it_asked_for_and_shows_it_everywhere() {
     let of = |body: &Value| server.get(&server.create(body).path()).bearer(&server.admin).send().json();
     assert_eq!(of(&json!({ "subjectId": "a" }))["onReuse"], "reject", "the setting");
     assert_eq!(of(&json!({ "subjectId": "a", "onReuse": "revoke" }))["onReuse"], "revoke");
+    // The reply to its creation says it, too.
+    for (body, own) in [(json!({}), "reject"), (json!({ "onReuse": "revoke" }), "revoke")] {
+        server.register(own, &json!({}));
+        let mut body = body;
+        body["subjectId"] = json!(own);
+        let made = server.post("/v1/sessions").bearer(&server.admin).json(&body).send().expect(201);
+        assert_eq!(made.text("onReuse"), own);
+    }
     let wrong = json!({ "subjectId": "a", "onReuse": "Revoke" });
     let refused = server.post("/v1/sessions").bearer(&server.admin).json(&wrong).send().expect(400);
     assert_eq!(refused.fields(), ["onReuse"]);
@@ -210,7 +231,7 @@ fn a_session_keeps_what_it_asked_for_and_shows_it_everywhere() {
     assert_eq!(listed, ["revoke", "reject"]);
     let events = server.events("SessionCreated");
     let recorded: Vec<_> = events.iter().map(|event| event["data"]["onReuse"].clone()).collect();
-    assert_eq!(recorded, ["reject", "revoke"]);
+    assert_eq!(recorded, ["reject", "revoke", "reject", "revoke"]);
 }
 
 #[test]

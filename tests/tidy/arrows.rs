@@ -28,7 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Costly work, a few jobs at once.
     ("gate", &[]),
     // What is derived.
-    ("notify", &[]),
+    ("notify", &["gate"]),
     ("projections", &[]),
     // The one write path. It never asks a projection before it decides.
     ("authority", &["notify", "gate", "tokens", "personal_data"]),

@@ -79,6 +79,39 @@ fn a_redelivery_is_over_before_another_begins() {
     }
 }
 
+/// What was to be told again was read on the threads that answer checks, for every webhook at once.
+#[test]
+fn a_redelivery_reads_the_past_behind_a_gate_and_tells_all_of_it_in_order() {
+    let (server, receiver) = (server(), Receiver::start(OK));
+    let done = || {
+        let text = server.get("/metrics").bearer(&server.admin).send().expect(200).body;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("tenure_costly_done_total{gate=\"redeliveries\"} "));
+        line.map_or(0, |value| value.parse::<u64>().unwrap())
+    };
+    server.register("a", &json!({}));
+    let session = server.create(&json!({ "subjectId": "a" }));
+    for number in 0..1_200 {
+        let body = json!({ "name": format!("{number}") });
+        server.put("/v1/subjects/a").bearer(&server.admin).json(&body).send().expect(200);
+    }
+    server.delete(&session.path()).bearer(&server.admin).send().expect(200);
+    let webhook = server.webhook(&receiver.url(), &json!({}));
+    assert_eq!((done(), receiver.received().len()), (0, 0), "a new webhook begins with the news");
+    let body = json!({ "from": 1 });
+    server.post(&webhook.path("/redeliver")).bearer(&server.admin).json(&body).send().expect(200);
+    server.wait_for_deliveries(&webhook, |all| {
+        all.len() == 2 && all.iter().all(|delivery| delivery["status"] == "delivered")
+    });
+    assert!(done() >= 1);
+    let kinds: Vec<_> = receiver.received().iter().map(|request| request.json()["type"].clone()).collect();
+    assert_eq!(kinds, ["SESSION_CREATED", "SESSION_REVOKED"]);
+    // Then it hears the news as before.
+    server.create(&json!({ "subjectId": "a" }));
+    receiver.wait_for(3);
+}
+
 /// A test told its owner whether a name resolves inside, and which ports of a host answer.
 #[test]
 fn an_owner_learns_that_it_failed_and_not_how() {

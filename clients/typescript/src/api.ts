@@ -50,6 +50,8 @@ export interface CreatedSession {
   renewAt: Timestamp | null;
   renewalCount: number;
   maxRenewals: number;
+  /** What happens when a token comes back that a renewal had replaced. */
+  onReuse: "reject" | "revoke";
 }
 
 /** A session that was renewed, and its next token; the earlier one is dead. */

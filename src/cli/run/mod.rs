@@ -177,7 +177,11 @@ impl Run {
             }
             (Err(error), None) => Err(error.into()),
             (Err(error), Some(subject)) => {
-                cli.output.talk(&format!("The session of {} is over ({error})", self.session_file.display()));
+                // A suspension is no end, and what is said of it below says how it goes on.
+                if !veto::is_suspension(&error) {
+                    let path = self.session_file.display();
+                    cli.output.talk(&format!("The session of {path} is over ({error})"));
+                }
                 let old = holder.grant();
                 drop(holder);
                 self.refuse_after_veto(cli, || Ok(veto_told_by(cli, &old, error)))?;
@@ -263,7 +267,7 @@ impl Run {
                 _ = child.wait() => return ended,
                 signal = signals.next() => child.pass_on(signal),
                 end = holder.ended(), if ended.is_none() => {
-                    output.talk(&format!("The session is over: {end}"));
+                    output.talk(&veto::headline(&end));
                     ended = Some(end);
                     if self.on_end == OnEnd::Kill {
                         child.terminate();

@@ -49,6 +49,15 @@ pub(super) fn of_end(cli: &Context, grant: &Grant, end: &End) -> Option<Veto> {
     }
 }
 
+/// What is said when a session ends before its command. That of a suspended subject goes on once the subject is resumed.
+pub(super) fn headline(end: &End) -> String {
+    if end.code() == Some(SUSPENDED) {
+        format!("The session is of no use for now: {end}")
+    } else {
+        format!("The session is over: {end}")
+    }
+}
+
 fn of_suspension(cli: &Context, grant: &Grant, until: Option<Timestamp>) -> Veto {
     let subject = grant.subject_id.to_string();
     let suspension = read(cli, &["v1", "subjects", &subject])["suspension"].clone();

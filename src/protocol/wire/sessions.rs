@@ -103,6 +103,11 @@ pub struct CreatedSession {
     pub renewal_count: u32,
     /// How often it may be renewed.
     pub max_renewals: u32,
+    /// What happens when a token of it comes back that a renewal had replaced: `reject` or `revoke`.
+    // An authority that is older than this field does not say.
+    #[serde(default)]
+    #[cfg_attr(feature = "utoipa", schema(value_type = String, required = true))]
+    pub on_reuse: Word,
 }
 
 /// A session that was renewed, and its new token. The token is shown here and nowhere else.

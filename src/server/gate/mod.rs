@@ -56,6 +56,7 @@ struct Inside {
     places: usize,
     work: Mutex<Work>,
     refused: AtomicU64,
+    done: AtomicU64,
     abandoned: AtomicU64,
     shared: AtomicU64,
 }
@@ -75,6 +76,8 @@ pub(crate) struct Load {
     pub(crate) waiting: usize,
     /// Requests that found no place.
     pub(crate) refused: u64,
+    /// Jobs that were done.
+    pub(crate) done: u64,
     /// Jobs that were given up because nobody waited for them any more.
     pub(crate) abandoned: u64,
     /// Requests that were answered by the job of an equal one.
@@ -90,9 +93,9 @@ trait Job: Send {
 impl Gate {
     /// With so many threads and so many places in the queue. Threads exist only while there is work.
     pub(crate) fn new(name: &'static str, threads: usize, places: usize) -> Self {
-        let (work, refused) = (Mutex::default(), AtomicU64::new(0));
+        let (work, refused, done) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(0));
         let (abandoned, shared) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self(Arc::new(Inside { name, threads, places, work, refused, abandoned, shared }))
+        Self(Arc::new(Inside { name, threads, places, work, refused, done, abandoned, shared }))
     }
 
     /// What the metrics call it.
@@ -113,6 +116,7 @@ impl Gate {
             running: work.running,
             waiting: work.waiting.iter().filter(|job| job.is_wanted()).count(),
             refused: count(&self.0.refused),
+            done: count(&self.0.done),
             abandoned: count(&self.0.abandoned),
             shared: count(&self.0.shared),
         }
@@ -176,9 +180,8 @@ impl Gate {
         let mut next = Some(first);
         while let Some(job) = next {
             let is_done = job.is_wanted() && job.run();
-            if !is_done {
-                self.0.abandoned.fetch_add(1, Ordering::Relaxed);
-            }
+            let outcome = if is_done { &self.0.done } else { &self.0.abandoned };
+            outcome.fetch_add(1, Ordering::Relaxed);
             next = self.0.work.lock().waiting.pop_front();
         }
     }

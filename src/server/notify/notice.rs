@@ -193,6 +193,9 @@ pub struct RenewalRejected {
     pub cause: RejectionCause,
     /// The rule that refused; none for a veto.
     pub code: Option<RejectionCode>,
+    /// Whether two holders contest the session from now on: a replaced token came back, and not as a repeat of the
+    /// renewal that replaced it.
+    pub contested: bool,
 }
 
 /// Of [`NoticeKind::SessionRevoked`].

@@ -217,8 +217,13 @@ impl NoticeBuilder<'_> {
 
     fn rejected(&self, event: &event::RenewalRejected) -> Vec<Told> {
         let renewal_count = event.generation.renewals();
-        let rejected =
-            RenewalRejected { renewal_count, rejected_at: self.at(), cause: event.cause, code: event.code };
+        let rejected = RenewalRejected {
+            renewal_count,
+            rejected_at: self.at(),
+            cause: event.cause,
+            code: event.code,
+            contested: event.contested,
+        };
         let told = (NoticeKind::SessionRenewalRejected, Details::RenewalRejected(rejected));
         let soon = soon(self.session(event.session_id), renewal_count, event.expiring_soon);
         [Some(told), soon].into_iter().flatten().collect()

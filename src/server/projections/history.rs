@@ -133,8 +133,18 @@ pub fn commit_at(log: &dyn EventLog, position: Position) -> Result<Option<Stored
 }
 
 fn apply_until(state: &mut State, stored: &StoredCommit, until: Position) -> Result<(), IllegalEvent> {
-    let count = stored.positions().take_while(|position| *position <= until).count();
-    state.apply_part(stored.first, &stored.commit, 0..count)
+    apply_between(state, stored, Position::ZERO, until)
+}
+
+/// Applies what of a commit lies after a position, up to another.
+fn apply_between(
+    state: &mut State,
+    stored: &StoredCommit,
+    after: Position,
+    until: Position,
+) -> Result<(), IllegalEvent> {
+    let up_to = |end: Position| stored.positions().take_while(|position| *position <= end).count();
+    state.apply_part(stored.first, &stored.commit, up_to(after)..up_to(until))
 }
 
 /// The state of everything as of a position, folded from the first event.
@@ -154,7 +164,19 @@ pub fn state_at_while(
     log: &dyn EventLog,
     position: Position,
 ) -> Result<State, HistoryError> {
-    let mut state = State::default();
+    folded_on_while(is_wanted, log, State::default(), position)
+}
+
+/// The same from an earlier state of everything, which may lie in the middle of a commit.
+///
+/// # Errors
+/// As [`state_at_while`].
+pub fn folded_on_while(
+    is_wanted: IsWanted<'_>,
+    log: &dyn EventLog,
+    mut state: State,
+    position: Position,
+) -> Result<State, HistoryError> {
     while state.position < position {
         go_on(is_wanted)?;
         let page = log.read(state.position, PAGE)?;
@@ -162,7 +184,8 @@ pub fn state_at_while(
             break;
         }
         for stored in page.iter().take_while(|stored| stored.first <= position) {
-            apply_until(&mut state, stored, position)?;
+            let after = state.position;
+            apply_between(&mut state, stored, after, position)?;
         }
     }
     Ok(state)

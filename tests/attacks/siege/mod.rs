@@ -104,6 +104,11 @@ impl Siege {
         Self { most_mebibytes, ..Self::on(name, history::long(settings)) }
     }
 
+    /// Of a server with a subject that has thousands of sessions.
+    fn of_crowded(name: &'static str, settings: &[&str]) -> Self {
+        Self::on(name, history::crowded(settings))
+    }
+
     fn on(name: &'static str, server: Server) -> Self {
         let (_, token) = server.session("victim");
         let (length, bound) = length()

@@ -47,6 +47,27 @@ fn an_auditor_asks_sixty_four_times_at_once_for_the_past() {
     });
 }
 
+/// An agent's own token folded the thousands of events of its subject for each question, sixty-four at once, and found the
+/// moment of each by reading the log from end to end and back.
+#[test]
+fn an_agent_asks_for_the_past_of_its_own_session() {
+    let siege = Siege::of_crowded("an agent's own past", &["limits.per_subject=10000"]);
+    let (own, token) = siege.server.session("crowded");
+    let head = siege.server.metric("tenure_position");
+    let next = AtomicUsize::new(0);
+    siege.hold(&|server, stop| {
+        by_many(stop, 16, || {
+            let number = next.fetch_add(1, Ordering::Relaxed) as u64;
+            let moment = if number.is_multiple_of(2) {
+                format!("asOfPosition={}", head - number % 1_000)
+            } else {
+                format!("asOf=2026-01-01T00:00:00.{:03}Z", number % 1_000)
+            };
+            once(server, &request("GET", &format!("/v1/sessions/{own}?{moment}"), &with(&token), "", 0));
+        });
+    });
+}
+
 /// 540 exports that nobody read took all threads that names are looked up on, and each held megabytes.
 #[test]
 fn exports_are_begun_and_not_read() {

@@ -11,7 +11,7 @@ use std::{
 use serde_json::json;
 use tenure::clock::{pause, stopwatch};
 
-use super::{Seen, Siege, by_many, flood, history, with};
+use super::{Seen, Siege, by_many, flood, with};
 use crate::client::{ATTACKER, FRIEND, Server, request};
 
 /// One agent's token recorded 14,000 uses a second: a full disk, on which nothing could be ended any more.
@@ -60,7 +60,7 @@ fn ended(server: &Server, session: &str) -> Duration {
 #[test]
 fn ends_wait_behind_creates_for_crowded_subjects() {
     let settings = ["limits.per_subject=10000", "limits.on_limit=evict_oldest"];
-    let siege = Siege::on("creates for a crowded subject", history::crowded(&settings));
+    let siege = Siege::of_crowded("creates for a crowded subject", &settings);
     let key = siege.server.key("issuer");
     let body = json!({ "subjectId": "crowded" }).to_string();
     let create = request("POST", "/v1/sessions", &with(&key), &body, body.len());

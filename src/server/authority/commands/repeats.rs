@@ -53,14 +53,12 @@ impl Repeats {
 
 /// It had its effect, so it must not be told that nothing was done.
 fn not_now() -> Failure {
-    let why = "the request was done when it was first made, and its answer cannot be read back at present; ask again \
-               with the same Idempotency-Key";
-    Failure::StorageUnavailable { why: why.into() }
+    Failure::AnswerUnread { why: "too many repeated requests are in work".into() }
 }
 
 /// What was done by the request whose commit begins here, read back from the log.
 fn done_before(log: &dyn EventLog, past: &Past, first: Position) -> Result<Done, Failure> {
-    let unreadable = |why: String| Failure::StorageUnavailable { why };
+    let unreadable = |why: String| Failure::AnswerUnread { why };
     let before = Position(first.0.saturating_sub(1));
     let read = log.read(before, 1).map_err(|error| unreadable(error.to_string()))?;
     let stored = read.into_iter().next().ok_or_else(|| unreadable(format!("{first} is missing")))?;
@@ -157,7 +155,8 @@ mod tests {
         let mut refused = 0;
         for answer in greedy {
             if let Err(failure) = answer.await.unwrap() {
-                let Failure::StorageUnavailable { why } = failure else { panic!("{failure}") };
+                let Failure::AnswerUnread { .. } = failure else { panic!("{failure}") };
+                let why = failure.to_string();
                 assert!(why.contains("was done") && why.contains("same Idempotency-Key"), "{why}");
                 refused += 1;
             }

@@ -364,8 +364,19 @@ impl Authority {
             jitter: jitter(&*self.entropy),
         });
         let done = self.submit(sealer.ask(command), context).await?;
+        self.check_repeat(&done)?;
         let id = done.commit.as_deref().and_then(created_session).unwrap_or(id);
         Ok(self.granted(&done, id))
+    }
+
+    /// As a renewal under its key, a repeat hands out no token of a subject that is suspended now.
+    fn check_repeat(&self, done: &Done) -> Result<(), Refusal> {
+        let known = done.subject.as_ref().filter(|_| done.is_repeat);
+        let suspension = known.and_then(|subject| self.live.suspension(&subject.id));
+        match suspension.filter(|suspension| suspension.is_in_force(self.now())) {
+            Some(suspension) => Err(suspension.refuses_create()),
+            None => Ok(()),
+        }
     }
 
     /// Nothing is sealed for a subject that does not exist or is suspended: its key would stay behind. The faults of

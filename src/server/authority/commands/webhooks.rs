@@ -9,7 +9,7 @@ use tenure_core::{
     event::WebhookCreated,
     webhook::Webhook,
 };
-use tenure_log::LogError;
+use tenure_log::{LogError, StoredCommit};
 use tenure_protocol::entropy;
 
 use crate::authority::{
@@ -66,6 +66,13 @@ impl Source for Authority {
 
     fn head(&self) -> Position {
         self.feed().head()
+    }
+
+    fn past(&self, after: Position, most: usize) -> Result<Vec<StoredCommit>, LogError> {
+        let head = self.feed().head();
+        let mut read = self.log().read(after, most)?;
+        read.truncate(read.partition_point(|stored| stored.last() <= head));
+        Ok(read)
     }
 
     fn notice(&self, id: NoticeId) -> Result<Option<Notice>, LogError> {

@@ -184,6 +184,18 @@ impl<'a> Batch<'a> {
         Ok(Decision { refusal, commit, subject })
     }
 
+    /// Whether a command about a subject would be granted and say nothing new.
+    pub(super) fn changes_nothing(
+        &self,
+        subject: &Subject,
+        command: &Command,
+        observed: &Observed,
+        at: Timestamp,
+    ) -> bool {
+        decide(self.system.policy_in_force(), subject, command, observed, at)
+            .is_ok_and(|events| events.is_empty())
+    }
+
     /// The longest period that a session was ever granted, as far as this process knows.
     pub(crate) fn longest_ttl(&self) -> Seconds {
         let staged = self.subjects.values().flat_map(|subject| &subject.sessions);

@@ -3,6 +3,7 @@
 pub(super) mod batch;
 pub(super) mod bulk_application;
 pub(super) mod command_queue;
+mod fitting;
 pub(super) mod health;
 pub(super) mod request;
 pub(super) mod room;

@@ -160,6 +160,15 @@ pub enum Failure {
         /// What the operator should know.
         why: String,
     },
+    /// It was done when it was first made, and its answer cannot be read back at present.
+    #[error(
+        "the request was done when it was first made, and its answer cannot be read back at present ({why}); ask again \
+         with the same Idempotency-Key"
+    )]
+    AnswerUnread {
+        /// What the operator should know.
+        why: String,
+    },
     /// It was decided, but whether that is on disk is not known.
     #[error("whether it had its effect is not known")]
     OutcomeUnknown,

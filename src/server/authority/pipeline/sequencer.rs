@@ -194,17 +194,6 @@ impl Sequencer {
         self.clock.plausible().map_err(|jump| Failure::StorageUnavailable { why: jump.to_string() })
     }
 
-    /// Whether a request may take what room there is. One that had its effect before takes none.
-    fn fits(&self, staging: &Batch<'_>, request: &Request, room: For) -> bool {
-        let at = staging.moment(self.clock.now());
-        let is_known = |mark| staging.look_up(&self.idempotency, mark, at) != KnownRequest::No;
-        // A suspension ends something, and another one on top of it does not.
-        let is_suspended = |id| staging.subject(id).suspension_at(at).is_some();
-        let adds_nothing = request.ask.suspends().is_some_and(is_suspended);
-        let needs = if adds_nothing { For::All } else { request.ask.needs() };
-        needs <= room || request.context.idempotency.is_some_and(is_known)
-    }
-
     /// Whether what the authority has noted by itself may be recorded now. It waits for room: nobody has asked for it.
     fn may_note(&self) -> bool {
         self.may_write().is_ok() && self.room.look() == For::All
@@ -352,7 +341,7 @@ impl Sequencer {
     }
 
     /// What was presented is known here before the log knows it, and which keys are gone is no matter of the log.
-    fn observed(&self, staging: &Batch<'_>, subject: &Subject, command: &Command) -> Observed {
+    pub(super) fn observed(&self, staging: &Batch<'_>, subject: &Subject, command: &Command) -> Observed {
         match command {
             Command::RenewSession(RenewSession { session_id, .. })
             | Command::EndContested(EndContested { session_id, .. }) => {

@@ -17,7 +17,6 @@ use tenure_core::{EpochPosition, Position, SubjectId};
 use tenure_log::waiting_for_disk;
 
 use super::{
-    api::Api,
     reply::{
         Reply,
         problem::{Code, Problem},
@@ -142,7 +141,7 @@ pub(super) async fn head(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
     let waiting = AsOfQuery::of_present(&mut query);
     query.finish()?;
-    let head = newest(&call.api, waiting).await?;
+    let head = newest(&call, waiting).await?;
     Ok(Reply::ok(&HeadView {
         size: head.size,
         root_hash: head.root.to_string(),
@@ -164,7 +163,7 @@ pub(super) async fn proof(call: Call) -> Result<Reply, Problem> {
     let size = query.whole("size", 1..=u64::MAX);
     let waiting = AsOfQuery::of_present(&mut query);
     query.finish()?;
-    let newest = newest(&call.api, waiting).await?.size;
+    let newest = newest(&call, waiting).await?.size;
     let size = within("size", size.unwrap_or(newest), newest, "the size of the newest head")?;
     let position = within("position", position, size, "the size of the tree")?;
     let (heads, log) = (call.api.evidence.keeper.heads(), call.api.authority.log());
@@ -188,7 +187,7 @@ pub(super) async fn consistency(call: Call) -> Result<Reply, Problem> {
     let to = query.whole("to", 0..=u64::MAX);
     let waiting = AsOfQuery::of_present(&mut query);
     query.finish()?;
-    let newest = newest(&call.api, waiting).await?.size;
+    let newest = newest(&call, waiting).await?.size;
     let to = within("to", to.unwrap_or(newest), newest, "the size of the newest head")?;
     let from = within("from", from, to, "the size of the later tree")?;
     let (heads, log) = (call.api.evidence.keeper.heads(), call.api.authority.log());
@@ -201,9 +200,9 @@ pub(super) async fn consistency(call: Call) -> Result<Reply, Problem> {
 }
 
 /// The newest head. One that cannot be kept is not shown: then the last that was.
-async fn newest(api: &Api, waiting: AsOfQuery) -> Result<SignedHead, Problem> {
-    waiting.resolve(api).await?;
-    let heads = api.evidence.keeper.heads();
+async fn newest(call: &Call, waiting: AsOfQuery) -> Result<SignedHead, Problem> {
+    waiting.resolve(&call.api, &call.caller).await?;
+    let heads = call.api.evidence.keeper.heads();
     Ok(waiting_for_disk(|| heads.sign()).unwrap_or_else(|_| heads.last()))
 }
 

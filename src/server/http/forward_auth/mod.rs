@@ -247,6 +247,7 @@ async fn refreshed(
             Failure::Overloaded
             | Failure::TooManyKeys { .. }
             | Failure::StorageUnavailable { .. }
+            | Failure::AnswerUnread { .. }
             | Failure::OutcomeUnknown,
         ) => Ok(None),
     }

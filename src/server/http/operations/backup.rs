@@ -108,8 +108,7 @@ pub(crate) async fn backup(call: Call) -> Result<Reply, Problem> {
             Folder::made_at(place).map_err(|source| BackupError::Io { file: "backup.dir".into(), source })?;
         backups.take(&folder, is_incremental, &protection)
     };
-    let made =
-        tokio::task::spawn_blocking(made).await.map_err(|_| Problem::from(Code::StorageUnavailable))?;
+    let made = call.api.costly.backup(made).await.unwrap_or(Ok(Err(BackupError::Busy)))?;
     let Taken { position, epoch, files, bytes } = made.map_err(refused)?;
     Ok(Reply::ok(&BackupView { position, epoch, files, bytes }))
 }

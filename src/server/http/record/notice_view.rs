@@ -91,6 +91,9 @@ pub(crate) struct RenewalRejectedNotice {
     cause: String,
     /// The code of the rule; null for a veto.
     code: Option<String>,
+    /// Whether two holders contest the session from now on: a replaced token came back, and not as a repeat of the
+    /// renewal that replaced it.
+    contested: bool,
 }
 
 /// A session was ended, or several at once.

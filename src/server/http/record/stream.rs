@@ -77,7 +77,7 @@ pub(crate) async fn answer<R: Record>(call: Call, mut query: Fields, record: R) 
     if is_stream {
         query.finish()?;
         let place = shares::stream(&call.api, &call.caller, call.is_exempt)?;
-        waiting.resolve(&call.api).await?;
+        waiting.resolve(&call.api, &call.caller).await?;
         let after = place_of::<R>(&call.api, start.as_ref())?;
         return Ok(Reply::stream("text/event-stream", open(call, scope, record, after, place)));
     }
@@ -87,7 +87,7 @@ pub(crate) async fn answer<R: Record>(call: Call, mut query: Fields, record: R) 
         query.fault("cursor", "must not be given together with after");
     }
     query.finish()?;
-    let head = waiting.resolve(&call.api).await?.moment.position;
+    let head = waiting.resolve(&call.api, &call.caller).await?.moment.position;
     let after = match cursor {
         Some(given) => resumable::<R>(&call.api, &given)?,
         None => place_of::<R>(&call.api, start.as_ref())?,

@@ -446,6 +446,7 @@ impl From<Failure> for Problem {
                 problem
             }
             Failure::StorageUnavailable { why } => Self::unavailable(&why),
+            Failure::AnswerUnread { .. } => Self::answer_unread(&failure.to_string()),
             Failure::OutcomeUnknown => Code::OutcomeUnknown.into(),
         }
     }

@@ -15,10 +15,18 @@ const REASONS: [(&str, &str); 6] = [
     ("Input/output error", "the disk fails"),
 ];
 
+/// The reader of an earlier answer tries again after so many seconds.
+const SOON: u32 = 2;
+
 impl Problem {
     /// Something cannot be kept or read at present.
     pub(crate) fn unavailable(why: &str) -> Self {
         Self::from(Code::StorageUnavailable).saying(in_words(why))
+    }
+
+    /// The first answer to a repeated request cannot be read at present, which mostly is over in a moment.
+    pub(super) fn answer_unread(why: &str) -> Self {
+        Self { retry_after: Some(SOON), ..Self::unavailable(why) }
     }
 }
 
@@ -35,6 +43,7 @@ fn in_words(why: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::authority::Failure;
 
     #[test]
     fn a_reason_for_callers_has_no_path() {
@@ -46,5 +55,15 @@ mod tests {
             "a file of the authority cannot be used; the log of the process says more"
         );
         assert_eq!(in_words("the authority is stopping"), "the authority is stopping");
+    }
+
+    /// Its callers were told that it would work later, and not when.
+    #[test]
+    fn who_cannot_read_an_earlier_answer_is_told_when_to_ask_again() {
+        let unread = || Failure::AnswerUnread { why: "too many repeated requests are in work".into() };
+        let problem = Problem::from(unread());
+        assert_eq!((problem.code, problem.retry_after), (Code::StorageUnavailable, Some(SOON)));
+        let detail = problem.detail.unwrap_or_default();
+        assert!(detail.contains("was done") && detail.contains("same Idempotency-Key"), "{detail}");
     }
 }

@@ -1,7 +1,8 @@
 //! What an answer reflects: the present, a position that it must have reached, or a moment of the past.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use crate::gate::StillWanted;
 use crate::projections::history::{self, Moment};
 use tenure_core::{EpochPosition, Position, Timestamp, event::Role};
 use tenure_log::waiting_for_disk;
@@ -68,7 +69,7 @@ impl AsOfQuery {
     }
 
     /// Waits until the position is reached, and finds the moment.
-    pub(crate) async fn resolve(&self, api: &Api) -> Result<Reading, Problem> {
+    pub(crate) async fn resolve(&self, api: &Arc<Api>, caller: &Caller) -> Result<Reading, Problem> {
         self.wait(api).await?;
         let tail = api.authority.live().position();
         let now = api.authority.now();
@@ -76,7 +77,10 @@ impl AsOfQuery {
             (None, None) => Ok(Reading { moment: Moment { position: tail, at: now }, is_past: false }),
             (Some(at), _) if at > now => Err(Problem::invalid("asOf", "must not be in the future")),
             (Some(at), _) => {
-                let position = waiting_for_disk(|| history::position_at(api.authority.log(), at))?;
+                // A search through the log, which a caller may ask for as often as it likes.
+                let authority = Arc::clone(&api.authority);
+                let search = move |_: &StillWanted<'_>| history::position_at(authority.log(), at);
+                let position = api.costly.part(caller, search).await??;
                 Ok(Reading { moment: Moment { position, at }, is_past: true })
             }
             (None, Some(given)) if given.position > tail => {

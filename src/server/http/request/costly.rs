@@ -1,13 +1,21 @@
 //! Costly reads: what folds or searches the history, or walks over all that there is. They pass through gates of their
 //! own, off the threads that answer checks, and when more than half of the places are taken, each caller has a share.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use tokio::sync::oneshot;
 
 use crate::gate::{Gate, GateRefusal, Questions, Share, Shares, StillWanted};
 use crate::projections::history;
 use tenure_core::{Position, SubjectId, state::State, subject::Subject};
 
-use super::access::Caller;
+use super::{
+    access::Caller,
+    kept_fold::{KeptFold, Start},
+};
 use crate::http::{
     api::Api,
     reply::problem::{Code, Problem},
@@ -25,6 +33,8 @@ const PLACES: usize = 16;
 const SHARE: usize = 2;
 /// The same of exports.
 const EXPORTS_SHARE: usize = 1;
+/// Backups at once; none waits.
+const BACKUPS: usize = 1;
 /// A caller that found no place tries again after so many seconds.
 const SOON: u32 = 2;
 
@@ -33,7 +43,11 @@ pub(crate) struct Costly {
     whole: Gate,
     parts: Gate,
     exports: Gate,
-    states: Questions<Position, Result<State, Problem>>,
+    backups: Gate,
+    states: Questions<Position, Result<Arc<State>, Problem>>,
+    kept: KeptFold,
+    /// Events that were read from the log to fold everything.
+    folded: AtomicU64,
     subjects: Questions<(SubjectId, Position), Result<Arc<Subject>, Problem>>,
     whole_shares: Arc<Shares<Id>>,
     parts_shares: Arc<Shares<Id>>,
@@ -52,16 +66,24 @@ impl Costly {
             parts_shares: Shares::of(&parts, SHARE),
             exports_shares: Shares::of(&exports, EXPORTS_SHARE),
             states: Questions::at(whole.clone()),
+            kept: KeptFold::default(),
+            folded: AtomicU64::new(0),
             subjects: Questions::at(parts.clone()),
             whole,
             parts,
             exports,
+            backups: Gate::new("backups", BACKUPS, 0),
         }
     }
 
     /// Every gate.
-    pub(crate) fn gates(&self) -> [&Gate; 3] {
-        [&self.whole, &self.parts, &self.exports]
+    pub(crate) fn gates(&self) -> [&Gate; 4] {
+        [&self.whole, &self.parts, &self.exports, &self.backups]
+    }
+
+    /// How many events were folded to tell of the past of everything.
+    pub(crate) fn folded(&self) -> u64 {
+        self.folded.load(Ordering::Relaxed)
     }
 
     /// How many requests were refused because their callers had their shares in flight.
@@ -105,10 +127,21 @@ impl Costly {
         };
         self.exports.start(work).map_err(turned)
     }
+
+    /// A backup, which goes on when its caller has gone: whoever waits behind a proxy for longer than that does would
+    /// never get one. None when another one is in work.
+    pub(crate) async fn backup<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<Result<T, Problem>> {
+        let (reply, answer) = oneshot::channel();
+        self.backups.start(move || drop(reply.send(work()))).ok()?;
+        Some(answer.await.map_err(|_| Code::Internal.into()))
+    }
 }
 
-/// What `read` makes of everything as of a position. Whoever asks about the same position meanwhile shares the fold; the
-/// state is dropped as soon as they have read it.
+/// What `read` makes of everything as of a position. Whoever asks about the same position meanwhile shares the fold, and
+/// so does whoever asks for the next page soon.
 pub(crate) async fn read_state<A: Send + 'static>(
     api: &Arc<Api>,
     caller: &Caller,
@@ -116,13 +149,28 @@ pub(crate) async fn read_state<A: Send + 'static>(
     read: impl FnOnce(&State) -> A + Send + 'static,
 ) -> Result<A, Problem> {
     let _share = take(&api.costly.whole_shares, caller)?;
-    let authority = Arc::clone(&api.authority);
-    let find = move |wanted: &StillWanted<'_>| {
-        let state = history::state_at_while(&|| wanted.is_wanted(), authority.log(), position);
-        state.map_err(Problem::from)
+    let folding = Arc::clone(api);
+    let find = move |wanted: &StillWanted<'_>| state_at(&folding, position, wanted);
+    let read = move |state: &Result<Arc<State>, Problem>| {
+        state.as_ref().map(|state| read(state)).map_err(Problem::clone)
     };
-    let read = move |state: &Result<State, Problem>| state.as_ref().map(read).map_err(Problem::clone);
-    api.costly.states.ask(position, find, read).await.map_err(turned)?
+    let answer = api.costly.states.ask(position, find, read).await.map_err(turned);
+    api.costly.kept.watch();
+    answer?
+}
+
+fn state_at(api: &Api, position: Position, wanted: &StillWanted<'_>) -> Result<Arc<State>, Problem> {
+    let costly = &api.costly;
+    let begun = match costly.kept.start(position) {
+        Start::Whole(state) => return Ok(state),
+        Start::Earlier(state) => *state,
+    };
+    let from = begun.position;
+    let state = history::folded_on_while(&|| wanted.is_wanted(), api.authority.log(), begun, position)?;
+    costly.folded.fetch_add(state.position.0 - from.0, Ordering::Relaxed);
+    let state = Arc::new(state);
+    costly.kept.keep(&state);
+    Ok(state)
 }
 
 /// A subject as of a position; equal questions share one answer.

@@ -6,6 +6,7 @@ pub(super) mod call;
 pub(super) mod costly;
 pub(super) mod fields;
 pub(super) mod json;
+mod kept_fold;
 pub(super) mod limits;
 pub(super) mod page;
 pub(super) mod peer;

@@ -108,10 +108,11 @@ pub(super) async fn create(call: Call) -> Result<Reply, Problem> {
     check_is_no_sign_in(&new.subject_id)?;
     let context = call.context()?;
     let granted = authority.create_session(context, new).await?;
-    Ok(created(&granted.session, granted.token.expose()).at(granted.position))
+    Ok(created(&call.api, &granted.session, granted.token.expose()).at(granted.position))
 }
 
-fn created(session: &Session, token: &str) -> Reply {
+fn created(api: &Api, session: &Session, token: &str) -> Reply {
+    let system = api.authority.live().system();
     let created = CreatedSession {
         session_id: session.id,
         subject_id: session.subject.clone(),
@@ -122,6 +123,7 @@ fn created(session: &Session, token: &str) -> Reply {
         renew_at: session.renew_at(),
         renewal_count: session.renewal_count(),
         max_renewals: session.terms.max_renewals,
+        on_reuse: session.on_reuse(system.system.policy_in_force()).name().into(),
     };
     Reply::json(StatusCode::CREATED, &created)
 }
@@ -137,7 +139,7 @@ pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
     let asked = AsOfQuery::of(&mut query);
     query.finish()?;
-    let reading = asked.resolve(&call.api).await?;
+    let reading = asked.resolve(&call.api, &call.caller).await?;
     let not_found = || Problem::from(Code::SessionNotFound);
     let id = call.session_id().ok_or_else(not_found)?;
     let live = call.api.authority.live().session(id).ok_or_else(not_found)?;
@@ -214,7 +216,7 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     asked.check_list(&call.caller, filter.subject.is_some())?;
     before.map_or(Ok(()), |before| call.api.check_resumable(before))?;
     let before = before.map(|before| before.position);
-    let reading = asked.resolve(&call.api).await?;
+    let reading = asked.resolve(&call.api, &call.caller).await?;
     let mut found = match &filter.subject {
         Some(id) => of_subject(&call, id, &filter, reading, before, page.limit + 1).await?,
         None if reading.is_past => of_everybody_then(&call, filter, reading, before, page.limit + 1).await?,

@@ -200,7 +200,7 @@ pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
     let asked = AsOfQuery::of(&mut query);
     query.finish()?;
     let id = call.known_subject_id()?;
-    let reading = asked.resolve(&call.api).await?;
+    let reading = asked.resolve(&call.api, &call.caller).await?;
     let subject = subject_as_of(&call, &id, reading).await?;
     let view = view(&call.api, &subject, reading.moment).ok_or(Code::SubjectNotFound)?;
     Ok(Reply::ok(&view))
@@ -237,7 +237,7 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     let page = PageQuery::of(&mut query);
     query.finish()?;
     asked.check_list(&call.caller, false)?;
-    let reading = asked.resolve(&call.api).await?;
+    let reading = asked.resolve(&call.api, &call.caller).await?;
     let sought =
         SubjectFilter { caller: call.caller.clone(), owner, after: page.after, most: page.limit + 1 };
     let mut subjects = if reading.is_past {

@@ -38,6 +38,7 @@ use tokio::{
 use self::{
     alarms::Alarms,
     delivery::{
+        catch_up,
         endpoint::{Endpoint, EndpointCommand},
         queue::{DeliveryQueue, DeliveryState},
     },
@@ -55,8 +56,9 @@ pub use self::{
     share::NotNow,
 };
 use super::{Cursor, Notice, NoticeContext, NoticeId};
+use crate::gate::Gate;
 use tenure_core::{EventKind, KindSet, Position, Timestamp, WebhookId, webhook::Webhook};
-use tenure_log::{LogError, waiting_for_disk};
+use tenure_log::{LogError, StoredCommit, waiting_for_disk};
 use tenure_protocol::clock::stopwatch;
 
 /// After an event of these kinds there are other webhooks than before.
@@ -84,6 +86,11 @@ pub trait Source: NoticeContext {
     fn subscribe(&self, after: Position) -> Cursor;
     /// The last position that is told.
     fn head(&self) -> Position;
+    /// The commits after a position that are told, up to so many events; none at the end.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    fn past(&self, after: Position, most: usize) -> Result<Vec<StoredCommit>, LogError>;
     /// A notice, as it is to be told now; none when there is nothing to tell any more.
     ///
     /// # Errors
@@ -120,6 +127,8 @@ struct Shared {
     allow_private: bool,
     name: format::Source,
     sending: Semaphore,
+    /// Behind it the past is read.
+    past: Gate,
     outcomes: [AtomicU64; Outcome::ALL.len()],
     alarms: Alarms,
 }
@@ -200,6 +209,7 @@ impl Webhooks {
             allow_private: settings.allow_private,
             name: format::Source(name),
             sending: Semaphore::new(ABREAST),
+            past: catch_up::gate(),
             outcomes: Default::default(),
             alarms: Alarms::new(),
         });
@@ -352,6 +362,11 @@ impl Webhooks {
         let answer = delivery::endpoint::post(&self.shared, webhook, name, &news).await;
         self.shared.count(answer.outcome);
         Ok(answer)
+    }
+
+    /// Reads the past for webhooks.
+    pub(crate) fn past_gate(&self) -> &Gate {
+        &self.shared.past
     }
 
     /// How all webhooks are doing.

@@ -17,9 +17,11 @@ pub(super) struct Costly {
     running: Family<Labels, Gauge>,
     waiting: Family<Labels, Gauge>,
     refused: Family<Labels, Counter>,
+    done: Family<Labels, Counter>,
     abandoned: Family<Labels, Counter>,
     shared: Family<Labels, Counter>,
     beyond_shares: Counter,
+    folded: Counter,
     looked_at: Counter,
 }
 
@@ -29,6 +31,7 @@ impl Costly {
         registry.register("costly_running", "Costly requests in work", own.running.clone());
         registry.register("costly_waiting", "Costly requests that wait for their turn", own.waiting.clone());
         registry.register("costly_refused", "Costly requests that found no place", own.refused.clone());
+        registry.register("costly_done", "Costly requests that were done", own.done.clone());
         registry.register(
             "costly_abandoned",
             "Costly requests given up because their callers had gone",
@@ -43,6 +46,11 @@ impl Costly {
             "costly_beyond_share",
             "Costly requests refused because their callers had their shares in flight",
             own.beyond_shares.clone(),
+        );
+        registry.register(
+            "costly_folded_events",
+            "Events that were folded to answer for the past of everything",
+            own.folded.clone(),
         );
         registry.register(
             "listed_sessions_looked_at",
@@ -61,17 +69,19 @@ impl Costly {
         api.costly
             .gates()
             .into_iter()
-            .chain([api.authority.repeats()])
+            .chain([api.authority.repeats(), api.webhooks.past_gate()])
             .for_each(|gate| self.observe_gate(gate));
+        self.folded.inner().store(api.costly.folded(), Ordering::Relaxed);
         self.beyond_shares.inner().store(api.costly.beyond_shares(), Ordering::Relaxed);
     }
 
     fn observe_gate(&self, gate: &Gate) {
         let label = ("gate", gate.name());
-        let Load { running, waiting, refused, abandoned, shared } = gate.load();
+        let Load { running, waiting, refused, done, abandoned, shared } = gate.load();
         set(&self.running, label, running);
         set(&self.waiting, label, waiting);
         count(&self.refused, label, refused);
+        count(&self.done, label, done);
         count(&self.abandoned, label, abandoned);
         count(&self.shared, label, shared);
     }

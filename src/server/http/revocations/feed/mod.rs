@@ -56,7 +56,7 @@ pub(crate) async fn list(call: Call) -> Result<Reply, Problem> {
         let after = resumed(&call, &mut query);
         let asked = AsOfQuery::of_present(&mut query);
         query.finish()?;
-        asked.resolve(&call.api).await?;
+        asked.resolve(&call.api, &call.caller).await?;
         after.map_or(Ok(()), |after| call.api.check_resumable(after))?;
         return live::answer(&call, after.map_or(Position::ZERO, |after| after.position));
     }
@@ -64,7 +64,7 @@ pub(crate) async fn list(call: Call) -> Result<Reply, Problem> {
     let limit = query.whole("limit", limits::FEED_PAGE).unwrap_or(DEFAULT);
     let asked = AsOfQuery::of_present(&mut query);
     query.finish()?;
-    let moment = asked.resolve(&call.api).await?.moment;
+    let moment = asked.resolve(&call.api, &call.caller).await?.moment;
     after.map_or(Ok(()), |after| call.api.check_resumable(after))?;
     let after = after.map_or(Position::ZERO, |after| after.position);
     let limit = usize::try_from(limit).expect("it is at most 1000");

@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use super::{
+    catch_up::{self, NotRead, PendingSlice, Slice},
     outcome::{Answer, Outcome},
     queue::DeliveryQueue,
 };
@@ -27,7 +28,7 @@ use tenure_protocol::clock::wall_time;
 
 /// A clock that is moved by hand does not wake anybody; it tells by an [`EndpointCommand`].
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
-/// After the log could not be read it is tried again.
+/// After the log could not be read, or there was no thread for it, it is tried again.
 const LOG_REST: Duration = Duration::from_secs(5);
 /// What is on its way at a stop has so long to arrive.
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
@@ -60,6 +61,7 @@ impl Endpoint {
             webhook: Arc::clone(&webhook),
             account: Arc::clone(&account),
             cursor,
+            past: None,
             is_over: false,
             orders: received,
             away: JoinSet::new(),
@@ -95,6 +97,8 @@ struct Worker {
     webhook: Arc<Webhook>,
     account: Arc<Mutex<DeliveryQueue>>,
     cursor: Cursor,
+    /// What is read of the past, while the webhook is far behind the news.
+    past: Option<PendingSlice>,
     /// Whether the authority has stopped, so that there will be no more news.
     is_over: bool,
     orders: mpsc::UnboundedReceiver<EndpointCommand>,
@@ -119,9 +123,14 @@ impl Worker {
             self.depart();
             self.settle();
             let has_room = !self.is_over && self.account.lock().has_room();
+            if has_room {
+                self.catch_up();
+            }
+            let reads_past = self.past.is_some();
             let pause = self.pause();
             tokio::select! {
-                read = self.cursor.next(), if has_room => self.take(read).await,
+                read = self.cursor.next(), if has_room && !reads_past => self.take(read).await,
+                slice = slice(&mut self.past), if reads_past => self.take_past(slice).await,
                 Some(tried) = self.away.join_next() => {
                     match tried {
                         Ok((id, tried)) => self.arrive(id, tried),
@@ -131,6 +140,7 @@ impl Worker {
                 order = self.orders.recv() => match order {
                     Some(EndpointCommand::Settle(done)) => self.settling.push(done),
                     Some(EndpointCommand::ReadAgain) => {
+                        self.past = None;
                         self.cursor = self.shared.source.subscribe(self.account.lock().read());
                     }
                     Some(EndpointCommand::Stop) | None => break,
@@ -174,6 +184,29 @@ impl Worker {
             // What is due and cannot go waits for an arrival, which wakes this task by itself.
             Duration::from_millis(u64::try_from(millis).unwrap_or(0).max(20)).min(LONGEST_SLEEP)
         })
+    }
+
+    /// Reads the past, if it is far behind and does not do so already.
+    fn catch_up(&mut self) {
+        let read = self.account.lock().read();
+        if self.past.is_none() && catch_up::is_far(read, self.shared.source.head()) {
+            self.past = Some(catch_up::slice_after(&self.shared, &self.webhook, read));
+        }
+    }
+
+    async fn take_past(&mut self, read: Result<Slice, NotRead>) {
+        self.past = None;
+        match read {
+            Ok(Slice { own, span }) => {
+                let mut account = self.account.lock();
+                account.take(own.iter(), span, self.shared.source.now());
+                self.cursor = self.shared.source.subscribe(account.read());
+            }
+            Err(error) => {
+                tracing::error!(%error, webhook = %self.webhook.id(), "the past could not be read for a webhook");
+                sleep(LOG_REST).await;
+            }
+        }
     }
 
     async fn take(&mut self, read: Result<Option<Arc<Batch>>, LogError>) {
@@ -222,7 +255,16 @@ impl Worker {
     }
 }
 
-fn tells(webhook: &Webhook, notice: &Notice) -> bool {
+/// The slice that is being read.
+async fn slice(past: &mut Option<PendingSlice>) -> Result<Slice, NotRead> {
+    match past {
+        Some(slice) => slice.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether it is for this webhook.
+pub(super) fn tells(webhook: &Webhook, notice: &Notice) -> bool {
     let own = webhook.asked.owner_id.as_ref();
     webhook.tells(notice.kind, if notice.is_for_every_owner() { own } else { notice.owner_id.as_ref() })
 }

@@ -164,7 +164,11 @@ fn rejected(who: &str, details: &RenewalRejected) -> NoticeText {
     };
     let mut lines: Vec<_> = details.code.map(|code| reason(code).to_owned()).into_iter().collect();
     lines.push(format!("It was renewed {} before.", times(details.renewal_count)));
-    NoticeText { title, lines, link: None, urgency: Urgency::Normal, tag: "no_entry" }
+    if details.contested {
+        lines.push("Two holders have tokens of this session: one of the tokens may be stolen.".to_owned());
+    }
+    let urgency = if details.contested { Urgency::High } else { Urgency::Normal };
+    NoticeText { title, lines, link: None, urgency, tag: "no_entry" }
 }
 
 const fn reason(code: RejectionCode) -> &'static str {

@@ -50,6 +50,7 @@ fn details(kind: NoticeKind, text: &str) -> Details {
             rejected_at: at("2026-11-21T01:35:00Z"),
             cause: RejectionCause::Policy,
             code: Some(RejectionCode::RenewalTooEarly),
+            contested: false,
         }),
         NoticeKind::SessionRevoked => Details::Revoked(Revoked {
             trigger: Trigger::RenewalRejected,

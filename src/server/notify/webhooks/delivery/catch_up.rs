@@ -1,0 +1,86 @@
+//! The past, read for one webhook: after a redelivery was asked for, or when a receiver was down for long.
+//!
+//! It passes a gate, on threads that stand behind those that answer checks: two webhooks read at once, each a slice of
+//! the history, and then it is the next one's turn. What a webhook is not told leaves no trace in memory.
+
+use std::{pin::Pin, sync::Arc};
+
+use super::endpoint::tells;
+use crate::gate::{Gate, GateRefusal, StillWanted};
+use crate::notify::{Notice, notices_of, webhooks::Shared};
+use tenure_core::{Position, webhook::Webhook};
+use tenure_log::LogError;
+
+/// What lies no further back is read with the news.
+const FAR: u64 = 1_000;
+/// So many webhooks read the past at once.
+const AT_ONCE: usize = 2;
+/// Each webhook has one slice behind the gate at most, so this is as many as there are webhooks.
+const WAITING: usize = usize::MAX - AT_ONCE;
+/// So many events are read from the log at a time.
+const PAGE: usize = 500;
+/// So many events make a slice: then others have their turn.
+const SLICE: u64 = 10_000;
+/// A slice ends when it has so many notices for the webhook.
+const ENOUGH: usize = 500;
+
+/// The gate of all webhooks.
+pub(crate) fn gate() -> Gate {
+    Gate::new("redeliveries", AT_ONCE, WAITING)
+}
+
+/// Whether a webhook that has read up to here reads the past.
+pub(super) fn is_far(read: Position, head: Position) -> bool {
+    head.0.saturating_sub(read.0) > FAR
+}
+
+/// A slice that is being read.
+pub(super) type PendingSlice = Pin<Box<dyn Future<Output = Result<Slice, NotRead>> + Send>>;
+
+/// Part of the past, and what of it is for the webhook.
+pub(super) struct Slice {
+    /// The notices, in order.
+    pub(super) own: Vec<Notice>,
+    /// Its first position and its last.
+    pub(super) span: (Position, Position),
+}
+
+/// Why a slice was not read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotRead {
+    /// The log could not be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// There was no thread for it.
+    #[error(transparent)]
+    Gate(#[from] GateRefusal),
+    /// The log ends before the news does.
+    #[error("the log has nothing after position {0}")]
+    Nothing(Position),
+}
+
+/// Begins to read the slice after a position. Dropped, it is given up.
+pub(super) fn slice_after(shared: &Arc<Shared>, webhook: &Arc<Webhook>, after: Position) -> PendingSlice {
+    let (shared, webhook) = (Arc::clone(shared), Arc::clone(webhook));
+    Box::pin(async move {
+        let gate = shared.past.clone();
+        gate.run(move |wanted| read(&shared, &webhook, after, wanted)).await?
+    })
+}
+
+fn read(
+    shared: &Shared,
+    webhook: &Webhook,
+    after: Position,
+    wanted: &StillWanted<'_>,
+) -> Result<Slice, NotRead> {
+    let (mut own, mut last) = (Vec::new(), after);
+    while wanted.is_wanted() && last.0 - after.0 < SLICE && own.len() < ENOUGH {
+        let page = shared.source.past(last, PAGE)?;
+        let Some(end) = page.last() else { break };
+        last = end.last();
+        let notices = page.iter().flat_map(|stored| notices_of(stored, &*shared.source));
+        own.extend(notices.filter(|notice| tells(webhook, notice)));
+    }
+    if last == after { Err(NotRead::Nothing(after)) } else { Ok(Slice { own, span: (after.next(), last) }) }
+}
