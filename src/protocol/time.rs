@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use jiff::tz::Offset;
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -65,6 +66,21 @@ impl Timestamp {
         let moment = Self(parsed.as_millisecond());
         (Self::ZERO..=Self::MAX).contains(&moment).then_some(moment)
     }
+
+    /// As RFC 3339; none for a moment in a year that has not four digits.
+    fn written(self) -> Option<[u8; 24]> {
+        let moment = jiff::Timestamp::from_millisecond(self.0).ok()?;
+        let date = Offset::UTC.to_datetime(moment);
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        put_digits(&mut text[..4], u32::try_from(date.year()).ok()?);
+        put_digits(&mut text[5..7], date.month().unsigned_abs().into());
+        put_digits(&mut text[8..10], date.day().unsigned_abs().into());
+        put_digits(&mut text[11..13], date.hour().unsigned_abs().into());
+        put_digits(&mut text[14..16], date.minute().unsigned_abs().into());
+        put_digits(&mut text[17..19], date.second().unsigned_abs().into());
+        put_digits(&mut text[20..23], date.millisecond().unsigned_abs().into());
+        Some(text)
+    }
 }
 
 impl Seconds {
@@ -119,18 +135,34 @@ fn seconds_in(unit: char) -> Option<u64> {
     UNITS.into_iter().find(|(letter, _)| *letter == unit).map(|(_, seconds)| seconds)
 }
 
+/// Every reply has some moments in it, so they are written digit by digit and not by way of a formatter.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_millisecond(self.0) {
-            Ok(moment) => write!(f, "{moment:.3}"),
-            Err(_) => write!(f, "{}ms", self.0),
+        match self.written() {
+            Some(text) => f.write_str(text_of(&text)),
+            None => write!(f, "{}ms", self.0),
         }
     }
 }
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        match self.written() {
+            Some(text) => serializer.serialize_str(text_of(&text)),
+            None => serializer.collect_str(self),
+        }
+    }
+}
+
+fn text_of(written: &[u8; 24]) -> &str {
+    str::from_utf8(written).expect("digits and signs are text")
+}
+
+/// Writes a number with as many digits as there is room for.
+fn put_digits(out: &mut [u8], mut number: u32) {
+    for digit in out.iter_mut().rev() {
+        *digit = b"0123456789"[number as usize % 10];
+        number /= 10;
     }
 }
 
@@ -150,6 +182,15 @@ mod tests {
         let moment = Timestamp::parse("2026-11-21T01:35:00Z").unwrap();
         assert_eq!(moment.to_string(), "2026-11-21T01:35:00.000Z");
         assert_eq!(Timestamp::parse("2026-11-21T02:35:00.0009+01:00"), Some(moment));
+    }
+
+    #[test]
+    fn every_moment_is_written_as_the_calendar_says() {
+        // A day and some odd time further each time, over leap years and the ends of centuries.
+        for millis in (0..Timestamp::MAX.as_millis()).step_by(86_400_000 * 29 + 12_345_678) {
+            let calendar = jiff::Timestamp::from_millisecond(millis).unwrap();
+            assert_eq!(Timestamp::from_millis(millis).to_string(), format!("{calendar:.3}"));
+        }
     }
 
     #[test]

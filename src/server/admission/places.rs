@@ -278,11 +278,6 @@ impl ConnectionSeat {
     pub(crate) fn register(&self, waker: &Waker) {
         self.reader.register(waker);
     }
-
-    /// Wakes it.
-    pub(crate) fn wake(&self) {
-        self.reader.wake();
-    }
 }
 
 impl OccupiedPlace {

@@ -19,7 +19,7 @@ mod state;
 use std::{sync::Arc, thread::JoinHandle};
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::{runtime::Handle, sync::oneshot};
 
 pub use self::{
     commands::{
@@ -53,6 +53,7 @@ use self::{
     commands::repeats::Repeats,
     pipeline::{
         command_queue::{CommandQueue, Rejected},
+        relay::Relay,
         request::{CommandOutcome, CommandRequest, Request},
         sequencer::Sequencer,
     },
@@ -87,6 +88,7 @@ pub struct Authority {
     repeats: Repeats,
     sweep: commands::sweep::Sweep,
     key_uses: KeyUses,
+    relay: Arc<Relay>,
     sequencer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -149,6 +151,7 @@ impl Authority {
         let presence = Arc::new(PresentedTokens::default());
         let health = Arc::new(Health::default());
         let room = Arc::new(parts.room);
+        let relay = Arc::new(Relay::default());
         let sequencer = Sequencer {
             intake: Arc::clone(&intake),
             log: Arc::clone(&parts.log),
@@ -164,6 +167,7 @@ impl Authority {
             tokens: Arc::clone(&parts.secrets.tokens),
             observers: parts.observers,
             settling: pipeline::bulk_application::BulkApplication::default(),
+            relay: Arc::clone(&relay),
         };
         let thread = std::thread::Builder::new()
             .name("tenure-sequencer".into())
@@ -185,6 +189,7 @@ impl Authority {
             repeats: Repeats::new(),
             sweep: commands::sweep::Sweep::default(),
             key_uses: KeyUses::default(),
+            relay,
             sequencer: Mutex::new(Some(thread)),
         };
         authority.submit_blocking(
@@ -204,6 +209,12 @@ impl Authority {
             self.health.stop("the sequencer died".into());
         }
         self.feed.close();
+    }
+
+    /// Says that most callers are tasks of this runtime: then answers cost less. Its workers must run all the time, and
+    /// none of them may stand still until it is answered.
+    pub fn answer_by_way_of(&self, runtime: Handle) {
+        self.relay.by_way_of(runtime);
     }
 
     /// The published state.

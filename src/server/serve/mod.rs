@@ -19,7 +19,7 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    runtime::Runtime,
+    runtime::{Handle, Runtime},
     signal::unix::{SignalKind, signal},
 };
 use tokio_io_timeout::TimeoutStream;
@@ -192,6 +192,7 @@ async fn serve(
         node.test_clock.clone(),
     );
     node.webhooks.start();
+    node.authority.answer_by_way_of(Handle::current());
     told(&Listening { address, first_key: node.first_key.clone() });
     service_manager::ready(address);
     let stop = async {

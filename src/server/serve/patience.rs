@@ -21,7 +21,7 @@ use axum::{
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep},
+    time::{Instant, Sleep, sleep_until},
 };
 
 use crate::admission::{ConnectionSeat, ConnectionState};
@@ -42,7 +42,6 @@ pub(super) struct Requests(Arc<Counts>);
 struct Counts {
     begun: AtomicU64,
     done: AtomicU64,
-    /// It knows who reads: when a request is done it is time to wait for the next one, and nothing else would say so.
     seat: Arc<ConnectionSeat>,
 }
 
@@ -72,20 +71,19 @@ pub(super) struct UnderWay(Requests);
 
 impl UnderWay {
     /// It is under way until all of this response has been sent, or given up.
-    pub(super) fn until_sent(self, response: Response) -> Response {
-        response.map(|body| Body::new(Sent { body, _under_way: self }))
+    pub(super) fn until_sent(self, response: Response) -> Response<Sent> {
+        response.map(|body| Sent { body, _under_way: self })
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.0.done.fetch_add(1, Ordering::Relaxed);
-        self.0.0.seat.wake();
     }
 }
 
 /// A body that ends a request when it is dropped.
-struct Sent {
+pub(super) struct Sent {
     body: Body,
     _under_way: UnderWay,
 }
@@ -120,12 +118,15 @@ pub(super) struct PatientStream<S> {
     waiting: ConnectionState,
     /// Whether the client takes nothing of what is written.
     is_blocked: bool,
-    until: Pin<Box<Sleep>>,
+    /// Until when it is waited for.
+    due: Instant,
+    /// Set to that moment only when there is nothing to do but wait: most heads come in one piece.
+    alarm: Pin<Box<Sleep>>,
 }
 
 impl<S> PatientStream<S> {
     pub(super) fn new(stream: S, requests: Requests, patience: Patience) -> Self {
-        let until = Box::pin(sleep(requests.0.seat.patience(patience.head)));
+        let due = Instant::now() + requests.0.seat.patience(patience.head);
         Self {
             stream,
             requests,
@@ -133,7 +134,8 @@ impl<S> PatientStream<S> {
             begun: 0,
             waiting: ConnectionState::Head,
             is_blocked: false,
-            until,
+            due,
+            alarm: Box::pin(sleep_until(due)),
         }
     }
 
@@ -142,8 +144,8 @@ impl<S> PatientStream<S> {
         self.waiting = waiting;
         seat.stands(waiting, now.into_std());
         match waiting {
-            ConnectionState::Head => self.until.as_mut().reset(now + seat.patience(self.patience.head)),
-            ConnectionState::Idle => self.until.as_mut().reset(now + self.patience.idle),
+            ConnectionState::Head => self.due = now + seat.patience(self.patience.head),
+            ConnectionState::Idle => self.due = now + self.patience.idle,
             ConnectionState::Answered | ConnectionState::Blocked => {}
         }
     }
@@ -196,9 +198,27 @@ impl<S> PatientStream<S> {
             return Poll::Pending;
         }
         if !self.requests.0.seat.gives_way() {
-            ready!(self.until.as_mut().poll(context));
+            ready!(self.poll_due(context));
         }
         Poll::Ready(self.waiting)
+    }
+
+    fn poll_due(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.alarm.deadline() != self.due {
+            self.alarm.as_mut().reset(self.due);
+        }
+        self.alarm.as_mut().poll(context)
+    }
+
+    /// Notes that all of an answer was written, behind which the next request is waited for. The reader waits already
+    /// and would not be asked again.
+    fn has_flushed(&mut self, context: &mut Context<'_>) {
+        let before = self.waiting;
+        self.look();
+        let waits_again = self.waiting == ConnectionState::Idle && before != ConnectionState::Idle;
+        if waits_again && self.poll_due(context).is_ready() {
+            context.waker().wake_by_ref();
+        }
     }
 }
 
@@ -248,7 +268,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PatientStream<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.has_flushed(context);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -309,7 +309,7 @@ impl Authority {
     /// [`Refusal::SessionRevoked`] once it is ended, or why that could not be recorded.
     pub async fn check_uncontested(
         &self,
-        context: Context,
+        context: &Context,
         holder: &AuthenticatedSession,
     ) -> Result<(), Failure> {
         self.end_if_contested(context, &holder.session, holder.claims.generation).await
@@ -318,7 +318,7 @@ impl Authority {
     /// What the decision about a renewal or a use does as well, if there is room on the disk for more than ends.
     async fn end_if_contested(
         &self,
-        context: Context,
+        context: &Context,
         session: &SharedSession,
         shown: Generation,
     ) -> Result<(), Failure> {
@@ -326,7 +326,7 @@ impl Authority {
             return Ok(());
         }
         let command = Command::EndContested(EndContested { session_id: session.id, shown: Some(shown) });
-        self.submit_unmarked(CommandRequest::Subject(session.subject.clone(), command), context)
+        self.submit_unmarked(CommandRequest::Subject(session.subject.clone(), command), context.clone())
             .await
             .map(drop)
     }
@@ -416,7 +416,7 @@ impl Authority {
             jitter: jitter(&*self.entropy),
         });
         if holder.claims.generation == holder.session.generation {
-            self.check_uncontested(context.clone(), holder).await?;
+            self.check_uncontested(&context, holder).await?;
         }
         let done = self
             .submit_unmarked(CommandRequest::Subject(holder.session.subject.clone(), command), context)
@@ -434,7 +434,7 @@ impl Authority {
         let NewUse { session_id, generation, wanted } = asked;
         let session = self.live.session(session_id).ok_or(Refusal::SessionNotFound)?;
         if let Some(shown) = generation.filter(|shown| *shown == session.generation) {
-            self.end_if_contested(context.clone(), &session, shown).await?;
+            self.end_if_contested(&context, &session, shown).await?;
         }
         let command = Command::RecordUsage(RecordUsage { session_id, generation, wanted });
         let done = self.submit(CommandRequest::Subject(session.subject.clone(), command), context).await?;

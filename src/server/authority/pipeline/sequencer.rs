@@ -27,6 +27,7 @@ use super::{
     bulk_application::BulkApplication,
     command_queue::{CommandQueue, GatherWindow, QueueItem},
     health::Health,
+    relay::{Answer, Relay},
     request::{CommandOutcome, CommandRequest, Context, Done, Failure, Request},
     room::{For, Room},
 };
@@ -80,11 +81,8 @@ pub(crate) struct Sequencer {
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) observers: Vec<Observer>,
     pub(crate) settling: BulkApplication,
+    pub(crate) relay: Arc<Relay>,
 }
-
-/// A caller, and what it will be told once the batch is durable.
-type Waiting =
-    (tokio::sync::oneshot::Sender<Result<CommandOutcome, Failure>>, Result<CommandOutcome, Failure>);
 
 /// Lets nobody wait for ever if the thread dies.
 struct CloseOnExit(Arc<CommandQueue>, Arc<Health>);
@@ -140,7 +138,8 @@ impl Sequencer {
             return 0;
         }
         if let Err(failure) = self.may_write() {
-            return answer_all(requests.into_iter().map(|request| (request.reply, Err(failure.clone()))));
+            let refused = requests.into_iter().map(|request| (request.reply, Err(failure.clone())));
+            return self.relay.send(refused.collect());
         }
         if requests[0].ask.is_bulk() {
             self.settling.make_room(&self.live);
@@ -151,11 +150,12 @@ impl Sequencer {
         let waiting = self.decide_batch(&mut staging, requests);
         let result = self.commit(staging, begun);
         // Even a refusal may rest on a commit of this batch, so all share the batch's fate.
-        answer_all(waiting.into_iter().map(|(reply, outcome)| (reply, result.clone().and(outcome))))
+        let answers = waiting.into_iter().map(|(reply, outcome)| (reply, result.clone().and(outcome)));
+        self.relay.send(answers.collect())
     }
 
-    fn decide_batch(&self, staging: &mut Batch<'_>, requests: Vec<Request>) -> Vec<Waiting> {
-        let mut waiting: Vec<Waiting> = Vec::with_capacity(requests.len());
+    fn decide_batch(&self, staging: &mut Batch<'_>, requests: Vec<Request>) -> Vec<Answer> {
+        let mut waiting: Vec<Answer> = Vec::with_capacity(requests.len());
         let mut begins_with_bulk = requests.first().is_some_and(|request| request.ask.is_bulk());
         let mut requests = requests.into_iter().peekable();
         let room = self.room.look();
@@ -577,12 +577,4 @@ fn with_news(staging: &mut Batch<'_>, command: SystemCommand, at: Timestamp) -> 
         | SystemCommand::CreateWebhook(_)
         | SystemCommand::DeleteWebhook(_) => command,
     }
-}
-
-/// Says how many they were.
-fn answer_all(waiting: impl ExactSizeIterator<Item = Waiting>) -> usize {
-    let answered = waiting.len();
-    // A caller that has gone away needs no answer; what it asked is done all the same.
-    waiting.for_each(|(reply, outcome)| drop(reply.send(outcome)));
-    answered
 }

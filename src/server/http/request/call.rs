@@ -279,6 +279,9 @@ async fn read_body(api: &Api, route: &Route, parts: &Parts, body: Body) -> Resul
         declared if declared > 0 && route.payload == Payload::None => return Err(must_be_empty()),
         _ => {}
     }
+    if route.payload == Payload::None && body.is_end_stream() {
+        return Ok(vec![]);
+    }
     let (patience, too_slow) = match route.payload {
         Payload::None => (EMPTY_BODY_PATIENCE, must_be_empty()),
         Payload::Json | Payload::MergePatch => {

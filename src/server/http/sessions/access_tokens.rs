@@ -37,7 +37,7 @@ pub(crate) async fn mint(call: Call) -> Result<Reply, Problem> {
     // A repeat mints another one, which serves as well; but a key that is none is a fault as everywhere.
     call.idempotency_key()?;
     let Caller::Session(holder) = &call.caller else { return Err(Code::Internal.into()) };
-    call.api.authority.check_uncontested(call.context_without_key(), holder).await?;
+    call.api.authority.check_uncontested(&call.context_without_key(), holder).await?;
     note_use(&call.api, &call.caller).await;
     let minted = call.api.authority.mint(holder, Seconds(ttl), audience)?;
     let view =
