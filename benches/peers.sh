@@ -114,10 +114,13 @@ redis_renew() { # clients
 }
 rows_renew() { # clients
     rm -f "$dir"/lap.*
-    (cd "$dir" && rows pgbench -n -M prepared -f renew.sql -D "token='$token'" -c "$1" -j 1 -T "$seconds" -l \
+    (cd "$dir" && rows pgbench -n -M prepared -f renew.sql -D "token=$token" -c "$1" -j 1 -T "$seconds" -l \
         --log-prefix=lap) > "$dir/pgbench.log" 2>&1
     per_second=$(sed -n 's/^tps = \([0-9.]*\).*/\1/p' "$dir/pgbench.log")
+    [ -n "$per_second" ] || { cat "$dir/pgbench.log" >&2; return 1; }
     p99=$(cat "$dir"/lap.* | awk '{ print $3 }' | sort -n | awk '{ all[NR] = $1 } END { print all[int(NR * 0.99)] / 1000 }')
+    # Or else nothing was renewed, which is quick.
+    [ "$(rows psql -Atc 'SELECT max(renewals) > 0 FROM sessions')" = t ] || return 1
     echo "$per_second $p99"
 }
 ours_renew() { # clients
@@ -175,9 +178,8 @@ row() { # work, who, its figures, those of Tenure
     printf '%-26s %-18s %10.0f %9.2f %10s\n' "$1" "$2" "$(column "$3" 1)" "$(column "$3" 2)" "$ratio"
 }
 version() { "$@" 2> /dev/null | grep -o '[0-9][0-9.]*' | head -n 1; }
-printf '%s processors (%s), file system %s, sync %s ms, load average %s before and %s after\n' "$(nproc)" \
-    "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" "$(stat -f -c %T "$dir")" \
-    "$(sed -n 's/.*"syncMillis":\([0-9.]*\).*/\1/p' "$dir/lap" | head -n 1)" "$before" "$(load)"
+printf '%s processors (%s), file system %s, load average %s before and %s after\n' "$(nproc)" \
+    "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" "$(stat -f -c %T "$dir")" "$before" "$(load)"
 printf '%s; ' "$("$tenure" --version)"
 [ -z "$redis" ] || printf '%s %s; ' "$redis" "$(version $redis-server --version)"
 [ -z "$pg" ] || printf 'PostgreSQL %s; ' "$(version "$pg/postgres" --version)"
