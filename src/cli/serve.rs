@@ -94,17 +94,20 @@ fn flags(args: &ServeArgs) -> Vec<Flag> {
 }
 
 fn announce(listening: &Listening, config: &Config) {
-    if !listening.address.ip().is_loopback() && config.server.trusted_proxies == Networks::default() {
+    let is_encrypted = config.server.tls_cert.is_some();
+    let is_reachable = !listening.address.ip().is_loopback();
+    if is_reachable && !is_encrypted && config.server.trusted_proxies == Networks::default() {
         tracing::warn!(
             address = %listening.address,
             "other hosts can connect, and what they send is not encrypted, keys and tokens included: put a proxy with \
-             TLS in front, and name it in server.trusted_proxies"
+             TLS in front, and name it in server.trusted_proxies, or give server.tls_cert and server.tls_key"
         );
     }
     if let Some(path) = &listening.first_key {
         tracing::info!(path = %path.display(), "made the first admin key; keep it secret");
     }
-    tracing::info!("listening on http://{}", listening.address);
+    let scheme = if is_encrypted { "https" } else { "http" };
+    tracing::info!("listening on {scheme}://{}", listening.address);
 }
 
 #[cfg(test)]

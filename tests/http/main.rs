@@ -45,5 +45,6 @@ mod streams;
 mod suspension;
 mod theft;
 mod throttle;
+mod tls;
 mod untouched;
 mod usage;

@@ -281,7 +281,8 @@ impl Process {
         let kept = Arc::clone(&said);
         let listener = std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
-                if let Some((_, address)) = line.split_once("listening on http://") {
+                if let Some((_, url)) = line.split_once("listening on http") {
+                    let (_, address) = url.split_once("://").unwrap();
                     // Nobody waits for it any more when the start was given up.
                     let _ = found.send(address.trim().parse::<SocketAddr>().unwrap());
                 }

@@ -82,6 +82,10 @@ pub struct Server {
     pub trusted_proxies: Networks,
     /// `server.keep_alive`
     pub keep_alive: Seconds,
+    /// `server.tls_cert`
+    pub tls_cert: Option<PathBuf>,
+    /// `server.tls_key`
+    pub tls_key: Option<PathBuf>,
 }
 
 /// `idempotency.*`
@@ -163,6 +167,8 @@ impl Default for Config {
                 max_body: 65_536,
                 trusted_proxies: Networks::default(),
                 keep_alive: Seconds(75),
+                tls_cert: None,
+                tls_key: None,
             },
             data_dir: PathBuf::from("./tenure-data"),
             data_reserve: 67_108_864,

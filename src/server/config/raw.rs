@@ -178,6 +178,19 @@ impl Checked {
                 self.faults.push(fault);
             }
         }
+        self.pair("server.tls_cert", "server.tls_key");
+        self.pair("server.tls_key", "server.tls_cert");
+    }
+
+    /// A setting that means nothing without another one.
+    fn pair(&mut self, name: &'static str, other: &'static str) {
+        let value = |name| Setting::named(name).map_or_else(String::new, |s| s.value_in(&self.config));
+        let is_missing = value(other).is_empty() && !self.wrong.contains(other);
+        let (value, source) = (value(name), self.config.source(name));
+        if !value.is_empty() && is_missing {
+            let remedy = format!("needs {other} too: certificate and key go together");
+            self.faults.push(Fault { name: name.to_owned(), value, remedy, source });
+        }
     }
 
     fn number(&mut self, name: &str) -> u32 {

@@ -55,7 +55,7 @@ const fn setting(name: &'static str, kind: Kind, doc: &'static str) -> Setting {
 }
 
 /// Every setting there is.
-pub static SETTINGS: [Setting; 45] = [
+pub static SETTINGS: [Setting; 47] = [
     setting(
         "server.listen",
         Kind::Address(|config| &mut config.server.listen),
@@ -81,6 +81,16 @@ pub static SETTINGS: [Setting; 45] = [
         "server.keep_alive",
         Kind::Seconds(5, 600, |config| &mut config.server.keep_alive),
         "How long an idle connection stays open, in seconds; longer than the proxies in front keep theirs.",
+    ),
+    setting(
+        "server.tls_cert",
+        Kind::File(|config| &mut config.server.tls_cert),
+        "A PEM file with the certificate and what it rests on: then requests are taken by TLS only. SIGHUP loads it again.",
+    ),
+    setting(
+        "server.tls_key",
+        Kind::File(|config| &mut config.server.tls_key),
+        "A PEM file with the key of `server.tls_cert`.",
     ),
     setting(
         "data.dir",

@@ -79,6 +79,8 @@ fn every_setting_has_a_place_of_its_own() {
         ("console.enabled", "false"),
         ("audit.head_interval", "60"),
         ("audit.head_file", "/mnt/other/heads"),
+        ("server.tls_cert", "/etc/tenure/tls.crt"),
+        ("server.tls_key", "/etc/tenure/tls.key"),
         ("metrics.allow", "127.0.0.1"),
         ("security.wrong_credentials_per_minute", "0"),
         ("security.limit_loopback", "true"),

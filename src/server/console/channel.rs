@@ -11,7 +11,7 @@ use super::Console;
 /// A way on which nobody listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Channel {
-    /// HTTPS, by a proxy in front.
+    /// HTTPS, to this server or to a proxy in front.
     Secure {
         /// The origins that its pages may have.
         origins: Vec<String>,
@@ -26,18 +26,21 @@ pub(super) enum Channel {
 /// What is said where a key would travel in the clear.
 pub(super) const WHY_NOT: &str = "This connection is plain HTTP and leaves the machine, so anyone on the way could \
     read your key and your sign-in. Open the console by HTTPS: put a proxy with TLS in front, set server.public_url \
-    to its https:// address, or let it send X-Forwarded-Proto and name it in server.trusted_proxies. \
+    to its https:// address, or let it send X-Forwarded-Proto and name it in server.trusted_proxies; or give the \
+    server a certificate by server.tls_cert and server.tls_key. \
     On the machine itself, open it at http://localhost.";
 
 impl Channel {
     /// The way of this request; none when others may listen.
     pub(super) fn of(console: &Console, parts: &Parts) -> Option<Self> {
         let host = host(&parts.headers)?;
-        let peer = parts.extensions.get::<Peer>().map(Peer::address);
+        let peer = parts.extensions.get::<Peer>();
+        let is_encrypted = peer.is_some_and(Peer::is_encrypted);
+        let peer = peer.map(Peer::address);
         let public =
             console.public_url.as_deref().filter(|url| url.starts_with("https://")).and_then(origin_of);
         let own = format!("https://{host}");
-        if comes_by_https(console, &parts.headers, peer) || public.as_deref() == Some(&own) {
+        if is_encrypted || comes_by_https(console, &parts.headers, peer) || public.as_deref() == Some(&own) {
             return Some(Self::Secure { origins: public.into_iter().chain([own]).collect() });
         }
         let is_local = is_loopback_host(host) && peer.is_none_or(|peer| peer.to_canonical().is_loopback());

@@ -2,10 +2,12 @@
 
 mod patience;
 mod service_manager;
+mod tls;
 
 use std::{
     net::SocketAddr,
     path::PathBuf,
+    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,9 +20,11 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket, TcpStream},
     runtime::{Handle, Runtime},
     signal::unix::{SignalKind, signal},
+    sync::watch,
 };
 use tokio_io_timeout::TimeoutStream;
 use tower::{ServiceExt, service_fn};
@@ -39,7 +43,10 @@ use tenure_log::SegmentEvents;
 use tenure_protocol::clock::stopwatch;
 use tenure_protocol::entropy::OsEntropy;
 
-use self::patience::{Patience, PatientStream, Requests};
+use self::{
+    patience::{Patience, PatientStream, Requests},
+    tls::{Tls, TlsError},
+};
 
 /// So many connections are served at once at most.
 const CONNECTIONS: usize = 65_536;
@@ -75,6 +82,9 @@ pub enum ServeError {
     /// Connections would leave no descriptors for the log.
     #[error(transparent)]
     Descriptors(#[from] TooFewDescriptors),
+    /// The certificate or its key is no good.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The runtime or its signals could not be set up.
     #[error("the runtime could not be set up: {0}")]
     Runtime(std::io::Error),
@@ -100,9 +110,10 @@ pub fn run(config: &Config, test_clock: bool, told: impl FnOnce(&Listening)) -> 
     let descriptors = descriptors()?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServeError::Runtime)?;
-    outlive_hangups(&runtime).map_err(ServeError::Runtime)?;
+    let tls = Tls::of(config)?;
+    outlive_hangups(&runtime, tls.clone()).map_err(ServeError::Runtime)?;
     let node = Node::open(options(config, test_clock))?;
-    let served = runtime.block_on(serve(config, &node, descriptors.connections, told));
+    let served = runtime.block_on(serve(config, &node, descriptors.connections, tls, told));
     // Handlers hold the authority; they end with the runtime.
     runtime.shutdown_timeout(Duration::from_secs(1));
     node.stop();
@@ -176,6 +187,7 @@ async fn serve(
     config: &Config,
     node: &Node,
     connections: usize,
+    tls: Option<Arc<Tls>>,
     told: impl FnOnce(&Listening),
 ) -> Result<(), ServeError> {
     let address = config.server.listen;
@@ -201,7 +213,7 @@ async fn serve(
         api.close();
     };
     let router = router(config, &api);
-    accept_until(stop, listener, (&api, router), config.server.keep_alive).await;
+    accept_until(stop, listener, (&api, router), tls, config.server.keep_alive).await;
     node.webhooks.stop().await;
     Ok(())
 }
@@ -221,12 +233,16 @@ fn listener(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// From here on SIGHUP ends nothing, also while the log is still being read. It is what `systemctl reload`, the rotation
 /// of logs and the end of a terminal send to a service.
-fn outlive_hangups(runtime: &Runtime) -> std::io::Result<()> {
+fn outlive_hangups(runtime: &Runtime, tls: Option<Arc<Tls>>) -> std::io::Result<()> {
     let _context = runtime.enter();
     let mut hangup = signal(SignalKind::hangup())?;
     runtime.spawn(async move {
         while hangup.recv().await.is_some() {
-            tracing::info!("SIGHUP is ignored: there is nothing to load again");
+            if let Some(tls) = &tls {
+                tls.reload();
+            } else {
+                tracing::info!("SIGHUP is ignored: there is nothing to load again");
+            }
         }
     });
     Ok(())
@@ -249,12 +265,14 @@ async fn accept_until(
     stop: impl Future<Output = ()>,
     listener: TcpListener,
     (api, router): (&Arc<Api>, Router),
+    tls: Option<Arc<Tls>>,
     keep_alive: Seconds,
 ) {
     let places = api.places();
     let patience = Patience { head: HEADER_PATIENCE, idle: Duration::from_secs(keep_alive.0.into()) };
     let graceful = GracefulShutdown::new();
     let mut unaccepted = Unaccepted::default();
+    let (serving, stopped) = watch::channel(());
     tokio::pin!(stop);
     loop {
         let accepted = async {
@@ -273,10 +291,20 @@ async fn accept_until(
                     continue;
                 };
                 let seat = Arc::clone(place.seat());
-                let connection = graceful.watch(connection(stream, peer, seat, router.clone(), patience));
+                let (router, watcher, tls) = (router.clone(), graceful.watcher(), tls.clone());
+                let stopped = stopped.clone();
+                let peer = Peer::at(peer.ip()).on(Arc::clone(&seat)).encrypted(tls.is_some());
                 tokio::spawn(async move {
+                    let stream = tamed(stream);
                     // A connection ends in an error when the client goes away; there is nobody to tell.
-                    drop(connection.await);
+                    match tls {
+                        None => drop(watcher.watch(connection(stream, peer, seat, router, patience)).await),
+                        Some(tls) => {
+                            if let Some(stream) = tls.accept(stream, patience.head, stopped).await {
+                                drop(watcher.watch(connection(stream, peer, seat, router, patience)).await);
+                            }
+                        }
+                    }
                     drop(place);
                 });
             }
@@ -287,7 +315,8 @@ async fn accept_until(
             }
         }
     }
-    drop(listener);
+    // Handshakes end here: no request has come on their connections.
+    drop((listener, serving));
     drop(tokio::time::timeout(STOP_PATIENCE, graceful.shutdown()).await);
 }
 
@@ -311,18 +340,24 @@ impl Unaccepted {
     }
 }
 
-fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
+/// A connection that does not hold back what is written, and is not waited for without end.
+fn tamed(stream: TcpStream) -> Pin<Box<TimeoutStream<TcpStream>>> {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection keeps its delay");
+    }
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_PATIENCE));
+    Box::pin(stream)
+}
+
+fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    peer: Peer,
     seat: Arc<ConnectionSeat>,
     router: Router,
     patience: Patience,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection keeps its delay");
-    }
-    let requests = Requests::on(Arc::clone(&seat));
-    let peer = Peer::at(peer.ip()).on(seat);
+    let requests = Requests::on(seat);
     let counted = requests.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         let under_way = counted.begin();
@@ -330,9 +365,7 @@ fn connection(
         let answered = router.clone().oneshot(request.map(Body::new));
         async move { answered.await.map(|response| under_way.until_sent(response)) }
     });
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(WRITE_PATIENCE));
-    let stream = PatientStream::new(Box::pin(stream), requests, patience);
+    let stream = PatientStream::new(stream, requests, patience);
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         // It would also be the limit of an idle connection; the stream has one for each.

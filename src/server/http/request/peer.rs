@@ -16,12 +16,13 @@ pub struct Peer {
     pub(crate) address: IpAddr,
     /// The place of its connection, where it has one.
     pub(crate) seat: Option<Arc<ConnectionSeat>>,
+    is_encrypted: bool,
 }
 
 impl Peer {
     /// A client at this address.
     pub const fn at(address: IpAddr) -> Self {
-        Self { address, seat: None }
+        Self { address, seat: None, is_encrypted: false }
     }
 
     /// Its address.
@@ -32,6 +33,16 @@ impl Peer {
     /// The same, on the connection in this place.
     pub(crate) fn on(self, seat: Arc<ConnectionSeat>) -> Self {
         Self { seat: Some(seat), ..self }
+    }
+
+    /// The same, by TLS to this server or not.
+    pub(crate) fn encrypted(self, is_encrypted: bool) -> Self {
+        Self { is_encrypted, ..self }
+    }
+
+    /// Whether its connection is encrypted all the way to this server.
+    pub(crate) const fn is_encrypted(&self) -> bool {
+        self.is_encrypted
     }
 }
 

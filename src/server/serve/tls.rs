@@ -1,0 +1,124 @@
+//! TLS for the listener: a certificate and its key from two files, which a SIGHUP loads again.
+//!
+//! Connections keep what they began with; those that begin later get the new certificate. A pair that is no good stops a
+//! start, and changes nothing of a running server.
+
+use std::{
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use rustls::{
+    ServerConfig,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+use tokio::{net::TcpStream, sync::watch};
+use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use crate::config::Config;
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// One of the two settings stands alone.
+    #[error("server.tls_cert and server.tls_key go together: one of them is missing")]
+    HalfAPair,
+    /// A file does not hold what it should.
+    #[error("{}: {why}", file.display())]
+    File {
+        /// Which.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The key is another certificate's, or of a kind that nobody takes.
+    #[error("{} and {} are no pair: {why}", cert.display(), key.display())]
+    Pair {
+        /// The certificate.
+        cert: PathBuf,
+        /// The key.
+        key: PathBuf,
+        /// What is wrong with them.
+        why: rustls::Error,
+    },
+}
+
+/// The certificate that new connections get.
+pub(super) struct Tls {
+    cert: PathBuf,
+    key: PathBuf,
+    current: ArcSwap<ServerConfig>,
+}
+
+impl Tls {
+    /// As the settings say; none without a certificate.
+    pub(super) fn of(config: &Config) -> Result<Option<Arc<Self>>, TlsError> {
+        let (cert, key) = match (&config.server.tls_cert, &config.server.tls_key) {
+            (None, None) => return Ok(None),
+            (Some(cert), Some(key)) => (cert.clone(), key.clone()),
+            (Some(_), None) | (None, Some(_)) => return Err(TlsError::HalfAPair),
+        };
+        let current = ArcSwap::from_pointee(loaded(&cert, &key)?);
+        Ok(Some(Arc::new(Self { cert, key, current })))
+    }
+
+    /// Loads both files again. What is no good is said, and the pair before stays.
+    pub(super) fn reload(&self) {
+        let cert = self.cert.display();
+        match loaded(&self.cert, &self.key) {
+            Ok(config) => {
+                self.current.store(Arc::new(config));
+                tracing::info!(%cert, "SIGHUP: new connections get the certificate as it is now");
+            }
+            Err(error) => {
+                tracing::error!(%error, "SIGHUP: the certificate could not be loaded; the one before stays");
+            }
+        }
+    }
+
+    /// The handshake of a new connection, which may take so long; none when it fails or the server stops.
+    pub(super) async fn accept(
+        &self,
+        stream: Pin<Box<TimeoutStream<TcpStream>>>,
+        patience: Duration,
+        mut stopped: watch::Receiver<()>,
+    ) -> Option<TlsStream<Pin<Box<TimeoutStream<TcpStream>>>>> {
+        let acceptor = TlsAcceptor::from(self.current.load_full());
+        let shaken = tokio::select! {
+            shaken = tokio::time::timeout(patience, acceptor.accept(stream)) => shaken,
+            _ = stopped.changed() => return None,
+        };
+        match shaken {
+            Ok(Ok(stream)) => Some(stream),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a connection ends before it is encrypted");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+fn loaded(cert: &Path, key: &Path) -> Result<ServerConfig, TlsError> {
+    let wrong = |file: &Path, why: String| TlsError::File { file: file.to_owned(), why };
+    let read = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let chain: Vec<_> = read.map_err(|error| wrong(cert, error.to_string()))?;
+    if chain.is_empty() {
+        return Err(wrong(cert, "there is no certificate in it (PEM)".to_owned()));
+    }
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, error.to_string()))?;
+    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the default versions")
+        .with_no_client_auth();
+    let pair = builder.with_single_cert(chain, secret);
+    let mut config =
+        pair.map_err(|why| TlsError::Pair { cert: cert.to_owned(), key: key.to_owned(), why })?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
