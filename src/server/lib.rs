@@ -7,6 +7,7 @@ pub mod config;
 mod console;
 mod gate;
 pub mod http;
+mod meters;
 pub mod node;
 pub mod notify;
 pub mod personal_data;

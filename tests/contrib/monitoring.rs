@@ -166,7 +166,10 @@ fn alerts() -> Vec<Value> {
 /// The names of metrics in a text.
 fn metrics(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    words.filter(|word| word.starts_with("tenure_")).map(str::to_owned).collect()
+    words
+        .filter(|word| word.starts_with("tenure_") || word.starts_with("process_"))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The names under which a running server's metrics can be asked for.

@@ -279,9 +279,12 @@ fn what_is_answered_is_compared_with_the_log_on_demand() {
         json!({ "position": position, "subjects": 5, "sessions": 5, "agrees": true, "differences": [] });
     assert_eq!(reply, expected);
     let metrics = server.get("/metrics").bearer(&auditor).send().expect(200).body;
-    for line in
-        ["tenure_state_differences 0", "tenure_alarms 0", "tenure_check_rounds 1", "tenure_head_failures 0"]
-    {
+    for line in [
+        "tenure_state_differences 0",
+        "tenure_alarms 0",
+        "tenure_check_rounds_total 1",
+        "tenure_head_failures_total 0",
+    ] {
         assert!(metrics.lines().any(|known| known == line), "no {line} in {metrics}");
     }
 }

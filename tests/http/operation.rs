@@ -44,6 +44,52 @@ fn the_metrics_are_open_metrics_and_count_what_was_answered() {
     }
 }
 
+/// What only grows was a gauge, times were milliseconds, and no one could say how long a check takes or which route is
+/// busy.
+#[test]
+fn requests_are_counted_by_route_and_times_are_histograms_in_seconds() {
+    let server = Server::start();
+    let session = server.session("a", 1000);
+    server.introspect(&session.token);
+    server.introspect("tnr_sess_wrong");
+    server.renew(&session).send().refused(403, "RENEWAL_TOO_EARLY");
+    server.get("/v1/no-such-thing").bearer(&server.admin).send().expect(404);
+    server.get("/v1/forward-auth").header("x-tenure-key", server.admin.clone()).send().expect(401);
+    let text = server.get("/metrics").bearer(&server.admin).send().expect(200).body;
+    for line in [
+        r#"tenure_http_requests_total{method="POST",route="/v1/introspect",status="2xx"} 2"#,
+        r#"tenure_http_requests_total{method="PUT",route="/v1/sessions/{sessionId}/renew",status="4xx"} 1"#,
+        r#"tenure_http_requests_total{method="any",route="(none)",status="4xx"} 1"#,
+        r#"tenure_http_requests_total{method="any",route="/v1/forward-auth",status="4xx"} 1"#,
+        r#"tenure_http_request_duration_seconds_count{operation="check"} 3"#,
+        r#"tenure_http_request_duration_seconds_bucket{le="+Inf",operation="check"} 3"#,
+        r#"tenure_http_request_duration_seconds_count{operation="renew"} 1"#,
+        r#"tenure_http_request_duration_seconds_count{operation="create"} 1"#,
+        r#"tenure_events_total{kind="SessionCreated"} 1"#,
+        r#"tenure_events_total{kind="RenewalRejected"} 1"#,
+        "# TYPE tenure_commits counter",
+        "# TYPE tenure_log_append_duration_seconds histogram",
+        concat!(r#"tenure_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
+        "# TYPE process_cpu_seconds counter",
+    ] {
+        assert!(text.lines().any(|known| known == line), "no {line} in {text}");
+    }
+    let number = |name: &str| -> f64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+    };
+    let batches = number("tenure_batch_duration_seconds_count");
+    let appended = number("tenure_log_append_duration_seconds_count");
+    assert!(batches >= 3.0 && (appended - batches).abs() < 0.5, "{batches} batches, {appended} appended");
+    let (whole, log) =
+        (number("tenure_batch_duration_seconds_sum"), number("tenure_log_append_duration_seconds_sum"));
+    assert!(0.0 < log && log <= whole && whole < 60.0, "{log} of {whole}");
+    assert!(number("process_open_fds") > 3.0 && number("process_resident_memory_bytes") > 1e6);
+    for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        assert!(!line.contains("milli") && !line.contains("_total"), "{line}");
+    }
+}
+
 /// One with nobody there, two with a webhook: the authority counted its own readers.
 #[test]
 fn only_open_streams_are_subscribers() {

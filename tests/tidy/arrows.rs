@@ -31,11 +31,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("notify", &["gate"]),
     ("projections", &[]),
     // The one write path. It never asks a projection before it decides.
-    ("authority", &["notify", "gate", "tokens", "personal_data"]),
+    ("authority", &["meters", "notify", "gate", "tokens", "personal_data"]),
     // The edges of the process.
     ("config", &[]),
     ("process", &[]),
     ("telemetry", &[]),
+    // What hot paths count.
+    ("meters", &[]),
     // Who is let in. It knows neither HTTP nor the authority.
     ("admission", &["config"]),
     // What assembles: a node, its API, a socket.
@@ -50,7 +52,9 @@ const ARROWS: &[(&str, &[&str])] = &[
             "backup",
             "config",
             "gate",
+            "meters",
             "notify",
+            "process",
             "projections",
             "telemetry",
             "tokens",

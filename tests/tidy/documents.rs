@@ -73,7 +73,12 @@ fn the_table_of_metrics_is_that_of_a_running_authority() {
     for line in text.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
         let (name, meaning) = line.split_once(' ').unwrap();
         let kind = text.lines().find_map(|line| line.strip_prefix(&format!("# TYPE {name} "))).unwrap();
-        let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
+        let ending = match kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        let name = format!("{name}{ending}");
         writeln!(table, "| `{name}` | {kind} | {} |", meaning.trim_end_matches('.')).unwrap();
     }
     blocks::check("docs/operations.md", "metrics", &table);

@@ -77,7 +77,7 @@ impl Api {
     ) -> Arc<Self> {
         let throttle = Throttle::new(settings.wrong_credentials_per_minute);
         let admission = Admission::new(settings.limits.clone());
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(authority.health());
         let closing = watch::Sender::new(false);
         Arc::new(Self {
             authority,

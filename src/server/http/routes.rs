@@ -62,6 +62,7 @@ fn described<P: utoipa::Path + SchemaReferences + Tags<'static>>(
         other => unreachable!("a route has one method of ours, not {}", other.len()),
     };
     Route {
+        number: 0,
         method,
         path: P::path(),
         access,
@@ -74,9 +75,14 @@ fn described<P: utoipa::Path + SchemaReferences + Tags<'static>>(
     }
 }
 
+fn numbered(mut routes: Vec<Route>) -> Vec<Route> {
+    routes.iter_mut().enumerate().for_each(|(number, route)| route.number = number);
+    routes
+}
+
 /// Every route of the API.
 pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
-    vec![
+    numbered(vec![
         route!(subjects::put, __path_put, ISSUERS, Json, Change),
         route!(subjects::patch, __path_patch, ISSUERS, MergePatch, Change),
         route!(subjects::show, __path_show, READERS, None, Read),
@@ -124,7 +130,7 @@ pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
         route!(operations::readyz, __path_readyz, PUBLIC, None, Read),
         route!(operations::metrics, __path_metrics, METRICS, None, Check),
         route!(openapi::serve, __path_serve, PUBLIC, None, Read),
-    ]
+    ])
 });
 
 /// What a test may know of a route.
@@ -168,6 +174,7 @@ impl Api {
 
 /// The router of the table.
 fn router(api: &Arc<Api>) -> Router {
+    api.metrics.name(&ROUTES, forward_auth::PATH);
     let mut by_path: BTreeMap<&str, Vec<&'static Route>> = BTreeMap::new();
     for route in ROUTES.iter() {
         by_path.entry(&route.path).or_default().push(route);

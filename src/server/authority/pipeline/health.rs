@@ -1,21 +1,30 @@
 //! Whether the authority can write, and how it has been doing.
 
 use std::{
+    sync::Arc,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
 
 use parking_lot::RwLock;
 
-use tenure_log::panics::Watch;
+use tenure_core::EventKind;
+use tenure_log::{StoredCommit, panics::Watch};
+use tenure_protocol::clock::stopwatch;
+
+use crate::meters::{Counters, Histogram};
+
+/// The number of a kind is one byte.
+const KINDS: usize = 256;
 
 /// Counted by the sequencer, read by `/readyz` and `/metrics`.
 #[derive(Debug)]
 pub struct Health {
     stopped: RwLock<Option<String>>,
     commits: AtomicU64,
-    batches: AtomicU64,
-    busy_micros: AtomicU64,
+    events: Counters,
+    batch_durations: Histogram,
+    append_durations: Histogram,
     lost_keys: AtomicU64,
     uses_recorded: AtomicBool,
     jobs: Watch,
@@ -26,8 +35,9 @@ impl Default for Health {
         Self {
             stopped: RwLock::default(),
             commits: AtomicU64::default(),
-            batches: AtomicU64::default(),
-            busy_micros: AtomicU64::default(),
+            events: Counters::new(KINDS),
+            batch_durations: Histogram::default(),
+            append_durations: Histogram::default(),
             lost_keys: AtomicU64::default(),
             uses_recorded: AtomicBool::default(),
             jobs: Watch::over("the sweep of ended sessions and retired keys"),
@@ -63,19 +73,37 @@ impl Health {
 
     /// Batches made durable since the start.
     pub fn batches(&self) -> u64 {
-        self.batches.load(Ordering::Relaxed)
+        self.batch_durations.count()
     }
 
-    /// The time spent on deciding batches and making them durable.
-    pub fn busy(&self) -> Duration {
-        Duration::from_micros(self.busy_micros.load(Ordering::Relaxed))
+    /// Events of this kind made durable since the start.
+    pub(crate) fn events(&self, kind: EventKind) -> u64 {
+        self.events.total(kind as usize)
     }
 
-    pub(crate) fn committed(&self, commits: usize, took: Duration) {
-        self.commits.fetch_add(commits as u64, Ordering::Relaxed);
-        self.batches.fetch_add(1, Ordering::Relaxed);
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.busy_micros.fetch_add(micros, Ordering::Relaxed);
+    /// How long each batch took, from its first decision until it was durable.
+    pub(crate) const fn batch_durations(&self) -> &Histogram {
+        &self.batch_durations
+    }
+
+    /// How long the log took to write each batch and to sync it.
+    pub(crate) const fn append_durations(&self) -> &Histogram {
+        &self.append_durations
+    }
+
+    pub(in crate::authority) fn committed(&self, commits: &[Arc<StoredCommit>], took: Duration) {
+        self.commits.fetch_add(commits.len() as u64, Ordering::Relaxed);
+        let events = commits.iter().flat_map(|stored| &stored.commit.events);
+        events.for_each(|event| self.events.add(event.kind() as usize, 1));
+        self.batch_durations.observe(took);
+    }
+
+    /// Appends, and notes how long that took.
+    pub(in crate::authority) fn appending<T>(&self, append: impl FnOnce() -> T) -> T {
+        let begun = stopwatch();
+        let appended = append();
+        self.append_durations.observe(begun.elapsed());
+        appended
     }
 
     /// Whether the authority stopped with all uses of sessions recorded.

@@ -392,9 +392,9 @@ impl Sequencer {
             self.settle_due(&published);
             return Ok(());
         }
-        match self.log.append(after, encoded) {
+        match self.health.appending(|| self.log.append(after, encoded)) {
             Ok(Outcome::Appended) => {
-                self.health.committed(published.commits.len(), begun.elapsed());
+                self.health.committed(&published.commits, begun.elapsed());
                 let destroyed = destroy_keys(&self.texts, &published.commits);
                 self.publish(&published);
                 destroyed.map_err(|error| self.not_destroyed(&error))

@@ -22,6 +22,7 @@ use tenure_core::{
     event::Role,
     session::{Session, TokenFault},
 };
+use tenure_protocol::clock::stopwatch;
 
 use self::presented::Presented;
 use super::{
@@ -37,6 +38,7 @@ use super::{
         peer::Peer,
         refusal_log::Refused,
         request_id::RequestId,
+        route::Target,
         shares,
     },
 };
@@ -97,34 +99,41 @@ struct Refreshed {
 
 /// Serves a request with any method, on the path or below it. The body and the query are nobody's business.
 pub(super) async fn serve(api: Arc<Api>, request: Request<Body>) -> Response {
-    let request_id = RequestId::of(&api, request.headers());
+    let begun = stopwatch();
+    let response = answer(&api, request).await;
+    api.metrics.answered(Target::ForwardAuth, response.status(), begun.elapsed());
+    response
+}
+
+async fn answer(api: &Api, request: Request<Body>) -> Response {
+    let request_id = RequestId::of(api, request.headers());
     let headers = request.headers();
     let peer = request.extensions().get::<Peer>();
     let address = peer.map(|peer| peer.address);
-    let proxy = match proxy(&api, headers, address) {
+    let proxy = match proxy(api, headers, address) {
         Ok(proxy) => proxy,
-        Err(problem) => return refused(&api, problem, address, &request_id),
+        Err(problem) => return refused(api, problem, address, &request_id),
     };
-    shares::prove(&api, peer, &proxy);
-    let _in_flight = match shares::begin_check(&api, &proxy, address) {
+    shares::prove(api, peer, &proxy);
+    let _in_flight = match shares::begin_check(api, &proxy, address) {
         Ok(in_flight) => in_flight,
-        Err(problem) => return refused(&api, problem, address, &request_id),
+        Err(problem) => return refused(api, problem, address, &request_id),
     };
     let correlation_id = Some(request_id.recorded.to_string());
     let asking = Context { actor: proxy.actor(), correlation_id, idempotency: None };
     let presented = Presented::of(headers, &api.settings.forward_auth_cookie);
     let is_anything = presented != Presented::Nothing;
-    let mut response = match judge(&api, presented, asking).await {
+    let mut response = match judge(api, presented, asking).await {
         Verdict::Yes(holder, refreshed) => {
             api.metrics.granted();
-            yes(&api, &holder.session, refreshed)
+            yes(api, &holder.session, refreshed)
         }
         Verdict::No { why, clears } => {
             api.metrics.refused(super::reply::problem::code_of(why).name());
-            no(&api, why, is_anything, clears)
+            no(api, why, is_anything, clears)
         }
     };
-    request_id.stamp(&api).complete(&mut response);
+    request_id.stamp(api).complete(&mut response);
     response
 }
 

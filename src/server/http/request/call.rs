@@ -23,7 +23,7 @@ use tenure_protocol::clock::stopwatch;
 
 use super::{
     access::SignedIn,
-    route::{Payload, Route},
+    route::{Payload, Route, Target},
 };
 use super::{
     access::{Access, Caller, NotAdmitted, admit, admit_key, check_is_no_sign_in, shows_bearer},
@@ -76,7 +76,7 @@ pub(crate) async fn serve(
     params: Option<RawPathParams>,
     request: Request<Body>,
 ) -> Response {
-    let mut asked = Asked::of(&api, &request, &route.path);
+    let mut asked = Asked::of(&api, &request, &route.path, Target::Route(route.number));
     let result = answer(&api, route, params, request, &mut asked).await;
     respond(&api, result, &asked)
 }
@@ -114,17 +114,19 @@ struct Asked {
     method: Method,
     /// The path of the route, as the table has it.
     route: &'static str,
+    target: Target,
     address: Option<IpAddr>,
     credential: Option<CredentialId>,
     begun: Instant,
 }
 
 impl Asked {
-    fn of(api: &Api, request: &Request<Body>, route: &'static str) -> Self {
+    fn of(api: &Api, request: &Request<Body>, route: &'static str, target: Target) -> Self {
         Self {
             id: RequestId::of(api, request.headers()),
             method: request.method().clone(),
             route,
+            target,
             address: client_address(api, request.headers(), request.extensions().get()),
             credential: None,
             begun: stopwatch(),
@@ -151,7 +153,7 @@ impl Asked {
 
 /// Answers a request for which there is no route, or no such method.
 pub(crate) fn refuse(api: &Api, request: &Request<Body>, code: Code, allow: Option<String>) -> Response {
-    let asked = Asked::of(api, request, "(none)");
+    let asked = Asked::of(api, request, "(none)", Target::None);
     let problem = match admit_caller(api, Access::ANYBODY_KNOWN, request.headers(), asked.address) {
         Ok(_) => {
             let mut problem = Problem::from(code);
@@ -180,6 +182,7 @@ fn respond(api: &Api, result: Result<Reply, Problem>, asked: &Asked) -> Response
             (problem_response(&problem.timed(api.authority.now()), stamp), code)
         }
     };
+    api.metrics.answered(asked.target, response.status(), asked.begun.elapsed());
     asked.log(response.status().as_u16(), code);
     response
 }

@@ -1,26 +1,34 @@
 //! What is counted, in the `OpenMetrics` text format. Labels are codes, never ids or tokens.
 
 pub(super) mod costly;
+mod process;
+mod requests;
 pub(super) mod shares;
 
-use std::sync::atomic::Ordering;
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
+
+use axum::http::StatusCode;
 
 use prometheus_client::{
     encoding::text::encode,
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
     registry::{Registry, Unit},
 };
 
-use self::{costly::Costly, shares::Shared};
+use self::{costly::Costly, process::ProcessFigures, requests::Requests, shares::Shared};
+use crate::authority;
 use crate::http::api::Api;
+use crate::http::request::route::{Route, Target};
 use crate::notify::webhooks::{Health, Outcome};
 use crate::telemetry;
+use tenure_core::EventKind;
 
 type Labels = [(&'static str, &'static str); 1];
 
 /// The counters of the API.
 pub(crate) struct Metrics {
     registry: Registry,
+    requests: Requests,
     /// Open streams.
     subscribers: Gauge,
     answers: Family<Labels, Counter>,
@@ -41,12 +49,11 @@ struct Observed {
     position: Gauge,
     sessions: Gauge,
     waiting: Gauge,
-    commits: Gauge,
-    batches: Gauge,
-    busy_millis: Gauge,
+    commits: Counter,
+    events: Family<Labels, Counter>,
     disk_free: Gauge,
-    expired: Gauge,
-    sweep_failures: Gauge,
+    expired: Counter,
+    sweep_failures: Counter,
     ready: Gauge,
     deliveries: Family<Labels, Counter>,
     pending: Gauge,
@@ -54,8 +61,8 @@ struct Observed {
     oldest_pending: Gauge,
     webhook_store_fails: Gauge,
     signed: Gauge,
-    head_failures: Gauge,
-    check_rounds: Gauge,
+    head_failures: Counter,
+    check_rounds: Counter,
     differences: Gauge,
     alarms: Gauge,
     storage_failures: Family<Labels, Counter>,
@@ -63,8 +70,16 @@ struct Observed {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
-        let mut registry = Registry::with_prefix("tenure");
+    pub(crate) fn new(health: &authority::Health) -> Self {
+        let mut whole = Registry::default();
+        whole.register_collector(Box::new(ProcessFigures));
+        let registry = whole.sub_registry_with_prefix("tenure");
+        registry.register(
+            "build",
+            "The version that runs",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        let requests = Requests::registered(registry);
         let answers = Family::<Labels, Counter>::default();
         registry.register("answers", "Answered requests by code", answers.clone());
         let granted = answers.get_or_create(&[("code", "ok")]).clone();
@@ -77,23 +92,12 @@ impl Metrics {
         let live_tokens = Counter::default();
         registry.register("live_tokens", "Introspected tokens that were live", live_tokens.clone());
         let lost_log_lines = Counter::default();
-        registry.register(
-            "lost_log_lines",
-            "Log lines that could not be written since the start",
-            lost_log_lines.clone(),
-        );
+        registry.register("lost_log_lines", "Log lines that could not be written", lost_log_lines.clone());
         let observed = Observed::default();
         registry.register("position", "The last position of the log", observed.position.clone());
         registry.register("sessions", "Sessions in memory, ended ones included", observed.sessions.clone());
         registry.register("waiting", "Commands that wait for a decision", observed.waiting.clone());
-        registry.register("commits", "Commits since the start", observed.commits.clone());
-        registry.register("batches", "Batches made durable since the start", observed.batches.clone());
-        registry.register_with_unit(
-            "writing",
-            "Time spent on deciding and writing since the start",
-            Unit::Other("milliseconds".into()),
-            observed.busy_millis.clone(),
-        );
+        register_writing(registry, &observed, health);
         registry.register_with_unit(
             "disk_free",
             "Free on the disk of the log",
@@ -102,14 +106,10 @@ impl Metrics {
         );
         registry.register(
             "expired_sessions",
-            "Sessions found to have ended by themselves since the start",
+            "Sessions found to have ended by themselves",
             observed.expired.clone(),
         );
-        registry.register(
-            "sweep_failures",
-            "Sweeps that failed since the start",
-            observed.sweep_failures.clone(),
-        );
+        registry.register("sweep_failures", "Sweeps that failed", observed.sweep_failures.clone());
         let subscribers = Gauge::default();
         registry.register(
             "subscribers",
@@ -117,7 +117,7 @@ impl Metrics {
             subscribers.clone(),
         );
         registry.register("ready", "1 when the authority can serve and write", observed.ready.clone());
-        register_webhooks(&mut registry, &observed);
+        register_webhooks(registry, &observed);
         registry.register(
             "signed_position",
             "The last position under a signed head",
@@ -125,12 +125,12 @@ impl Metrics {
         );
         registry.register(
             "head_failures",
-            "Heads that could not be signed or kept since the start",
+            "Heads that could not be signed or kept",
             observed.head_failures.clone(),
         );
         registry.register(
             "check_rounds",
-            "How often all of the live state was compared with the log since the start",
+            "How often all of the live state was compared with the log",
             observed.check_rounds.clone(),
         );
         registry.register(
@@ -141,18 +141,19 @@ impl Metrics {
         registry.register("alarms", "What /readyz lists for people to look into", observed.alarms.clone());
         registry.register(
             "storage_failures",
-            "Writes of files beside the log that failed since the start, by file",
+            "Writes of files beside the log that failed, by file",
             observed.storage_failures.clone(),
         );
         registry.register(
             "lost_idempotency_keys",
-            "Idempotency keys forgotten inside of their window to make room, since the start",
+            "Idempotency keys forgotten inside of their window to make room,",
             observed.lost_keys.clone(),
         );
-        let costly = Costly::registered(&mut registry);
-        let shared = Shared::registered(&mut registry);
+        let costly = Costly::registered(registry);
+        let shared = Shared::registered(registry);
         Self {
-            registry,
+            registry: whole,
+            requests,
             subscribers,
             answers,
             granted,
@@ -175,6 +176,16 @@ impl Metrics {
 
     pub(crate) fn wrong_credential(&self) {
         self.wrong_credentials.inc();
+    }
+
+    /// Says which routes are counted, the first time.
+    pub(crate) fn name(&self, routes: &'static [Route], forward_auth: &'static str) {
+        self.requests.name(routes, forward_auth);
+    }
+
+    /// A request was answered.
+    pub(crate) fn answered(&self, target: Target, status: StatusCode, took: Duration) {
+        self.requests.answered(target, status, took);
     }
 
     /// Somebody reads a stream, until what is given back is dropped.
@@ -200,19 +211,18 @@ impl Metrics {
         set(&self.observed.position, authority.live().position().0);
         set(&self.observed.sessions, api.projections.sessions(|list| list.len() as u64));
         set(&self.observed.waiting, authority.waiting() as u64);
-        set(&self.observed.commits, health.commits());
-        set(&self.observed.batches, health.batches());
-        set(&self.observed.busy_millis, u64::try_from(health.busy().as_millis()).unwrap_or(u64::MAX));
+        store(&self.observed.commits, health.commits());
+        self.observe_events(health);
         set(&self.observed.disk_free, authority.room().free().unwrap_or(u64::MAX));
-        self.observed.lost_keys.inner().store(health.keys_lost(), Ordering::Relaxed);
+        store(&self.observed.lost_keys, health.keys_lost());
         let (expired, failures) = authority.sweeps();
-        set(&self.observed.expired, expired);
-        set(&self.observed.sweep_failures, failures);
+        store(&self.observed.expired, expired);
+        store(&self.observed.sweep_failures, failures);
         set(&self.observed.ready, u64::from(is_ready));
         self.observe_webhooks(&api.webhooks.health());
         set(&self.observed.signed, evidence.keeper.heads().signed());
-        set(&self.observed.head_failures, evidence.keeper.heads().failures());
-        set(&self.observed.check_rounds, evidence.check.rounds());
+        store(&self.observed.head_failures, evidence.keeper.heads().failures());
+        store(&self.observed.check_rounds, evidence.check.rounds());
         set(&self.observed.differences, evidence.check.differences());
         set(&self.observed.alarms, alarms as u64);
         self.observe_storage(api);
@@ -222,6 +232,17 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to memory does not fail");
         text
+    }
+
+    /// To readers, some kinds have one name.
+    fn observe_events(&self, health: &authority::Health) {
+        let mut by_name = BTreeMap::new();
+        for kind in EventKind::ALL {
+            *by_name.entry(kind.name()).or_insert(0) += health.events(kind);
+        }
+        for (name, total) in by_name {
+            count(&self.observed.events, ("kind", name), total);
+        }
     }
 
     fn observe_storage(&self, api: &Api) {
@@ -252,6 +273,10 @@ impl Metrics {
     }
 }
 
+fn store(counter: &Counter, value: u64) {
+    counter.inner().store(value, Ordering::Relaxed);
+}
+
 /// A counted reader of a stream.
 pub(crate) struct Subscriber(Gauge);
 
@@ -259,6 +284,23 @@ impl Drop for Subscriber {
     fn drop(&mut self) {
         self.0.dec();
     }
+}
+
+fn register_writing(registry: &mut Registry, observed: &Observed, health: &authority::Health) {
+    registry.register("commits", "Commits made durable", observed.commits.clone());
+    registry.register("events", "Events made durable, by kind", observed.events.clone());
+    registry.register_with_unit(
+        "batch_duration",
+        "Deciding a batch of commands and making it durable",
+        Unit::Seconds,
+        health.batch_durations().clone(),
+    );
+    registry.register_with_unit(
+        "log_append_duration",
+        "Writing a batch to the log and syncing it",
+        Unit::Seconds,
+        health.append_durations().clone(),
+    );
 }
 
 fn register_webhooks(registry: &mut Registry, observed: &Observed) {

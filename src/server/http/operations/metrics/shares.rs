@@ -33,17 +33,17 @@ impl Shared {
         registry.register("in_flight", "Requests in flight by class", own.in_flight.clone());
         registry.register(
             "refused_by_share",
-            "Connections closed and requests refused since the start because their caller had its share",
+            "Connections closed and requests refused because their caller had its share",
             own.by_share.clone(),
         );
         registry.register(
             "refused_beyond",
-            "Requests refused since the start because everything was taken",
+            "Requests refused because everything was taken",
             own.beyond.clone(),
         );
         registry.register(
             "gave_way",
-            "Connections closed since the start because they waited for nothing while places ran out",
+            "Connections closed because they waited for nothing while places ran out",
             own.gave_way.clone(),
         );
         own

@@ -1,11 +1,15 @@
 //! What the process may do, and what others may see of it: file modes, core dumps, descriptors.
 
+mod figures;
+
 use std::sync::OnceLock;
 
 use rustix::{
     fs::Mode,
     process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit, umask},
 };
+
+pub(crate) use self::figures::Figures;
 
 /// What is kept back from connections: the log, its readers, key files, webhooks, and what libraries open.
 const RESERVED: u64 = 256;

@@ -1,0 +1,161 @@
+//! Requests by route and class of status, and how long their answers took.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use axum::http::StatusCode;
+use prometheus_client::{
+    encoding::{EncodeMetric, MetricEncoder},
+    metrics::{MetricType, counter::ConstCounter},
+    registry::{Registry, Unit},
+};
+
+use crate::http::request::route::{Route, Target};
+use crate::meters::{Counters, Histogram};
+
+/// What a request was for, as far as times are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operation {
+    Check,
+    Create,
+    Renew,
+    Other,
+}
+
+impl Operation {
+    const ALL: [(&str, Self); 4] =
+        [("check", Self::Check), ("create", Self::Create), ("renew", Self::Renew), ("other", Self::Other)];
+
+    fn of(route: &Route) -> Self {
+        match (route.method.as_str(), route.path.as_str()) {
+            ("POST", "/v1/introspect") => Self::Check,
+            ("POST", "/v1/sessions") => Self::Create,
+            ("PUT", "/v1/sessions/{sessionId}/renew") => Self::Renew,
+            _ => Self::Other,
+        }
+    }
+}
+
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// As many rows as there can be, those beside the table included.
+const ROWS: usize = 128;
+/// The first row of the table.
+const TABLE: usize = 2;
+
+fn row(target: Target) -> usize {
+    match target {
+        Target::None => 0,
+        Target::ForwardAuth => 1,
+        Target::Route(number) => TABLE + number,
+    }
+}
+
+/// What a row counts.
+#[derive(Debug)]
+struct Row {
+    method: &'static str,
+    route: &'static str,
+    operation: Operation,
+}
+
+#[derive(Debug)]
+struct Counts {
+    /// Known once the routes are.
+    rows: OnceLock<Vec<Row>>,
+    by_class: Counters,
+    durations: [Histogram; Operation::ALL.len()],
+}
+
+/// The requests that were answered.
+#[derive(Clone, Debug)]
+pub(super) struct Requests(Arc<Counts>);
+
+impl Requests {
+    pub(super) fn registered(registry: &mut Registry) -> Self {
+        let own = Self(Arc::new(Counts::new()));
+        registry.register(
+            "http_requests",
+            "Answered requests by method, route and class of status",
+            own.clone(),
+        );
+        registry.register_with_unit(
+            "http_request_duration",
+            "From the head of a request to its answer; of a stream, to its first byte",
+            Unit::Seconds,
+            Durations(Arc::clone(&own.0)),
+        );
+        own
+    }
+
+    /// Says what the rows are, the first time.
+    pub(super) fn name(&self, routes: &'static [Route], forward_auth: &'static str) {
+        assert!(TABLE + routes.len() <= ROWS, "there are more routes than rows to count them in");
+        let beside = [("(none)", Operation::Other), (forward_auth, Operation::Check)];
+        let beside = beside.map(|(route, operation)| Row { method: "any", route, operation });
+        let of_table = routes.iter().map(|route| Row {
+            method: route.method.as_str(),
+            route: &route.path,
+            operation: Operation::of(route),
+        });
+        self.0.rows.get_or_init(|| beside.into_iter().chain(of_table).collect());
+    }
+
+    /// A request was answered.
+    pub(super) fn answered(&self, target: Target, status: StatusCode, took: Duration) {
+        let row = row(target);
+        let class = usize::from(status.as_u16() / 100).saturating_sub(1).min(CLASSES.len() - 1);
+        self.0.by_class.add(row * CLASSES.len() + class, 1);
+        let known = self.0.rows.get().and_then(|rows| rows.get(row));
+        let operation = known.map_or(Operation::Other, |row| row.operation);
+        self.0.durations[operation as usize].observe(took);
+    }
+}
+
+impl Counts {
+    fn new() -> Self {
+        let by_class = Counters::new(ROWS * CLASSES.len());
+        Self { rows: OnceLock::new(), by_class, durations: Default::default() }
+    }
+}
+
+impl EncodeMetric for Requests {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        for (index, Row { method, route, .. }) in self.0.rows.get().into_iter().flatten().enumerate() {
+            for (class, name) in CLASSES.iter().enumerate() {
+                let total = self.0.by_class.total(index * CLASSES.len() + class);
+                if total > 0 {
+                    let labels = [("method", *method), ("route", *route), ("status", *name)];
+                    let counter = ConstCounter::new(total);
+                    counter.encode(encoder.encode_family(&labels)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Counter
+    }
+}
+
+/// The same requests, by the time that they took.
+#[derive(Debug)]
+struct Durations(Arc<Counts>);
+
+impl EncodeMetric for Durations {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        for (name, operation) in Operation::ALL {
+            let labels = [("operation", name)];
+            self.0.durations[operation as usize].encode_series(&mut encoder.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}
