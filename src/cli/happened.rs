@@ -129,6 +129,7 @@ impl Told<'_> {
             "EpochBegan" => {
                 format!("epoch {} began after position {}", self.data["epoch"], self.data["from"])
             }
+            "LogSegmented" => format!("segments of {} events", self.data["segmentEvents"]),
             "CredentialConfirmed" => format!("key {} confirmed", short(text("credentialId"))),
             "WebhookDeleted" => format!("webhook {} removed", short(text("webhookId"))),
             _ => return None,

@@ -76,6 +76,8 @@ pub enum SystemCommand {
     ConfirmCredential(CredentialId),
     /// Begin another epoch: end every session, and let other keys seal.
     BeginEpoch(Box<BeginEpoch>),
+    /// Fix how many events a segment of the history holds.
+    SegmentLog(u64),
 }
 
 impl Command {
@@ -135,7 +137,8 @@ impl SystemCommand {
             | Self::MarkSeen(_)
             | Self::CreateWebhook(_)
             | Self::DeleteWebhook(_)
-            | Self::ConfirmCredential(_) => false,
+            | Self::ConfirmCredential(_)
+            | Self::SegmentLog(_) => false,
         }
     }
 

@@ -8,8 +8,8 @@ use super::{
     activity::{Activity, SessionRefreshed},
     budget::Budget,
     event::{
-        CredentialIssued, EpochBegan, EventKind, ExpiringSoon, Profile, RejectionCause, RejectionCode,
-        RenewalRejected, Role, SessionCreated, SessionExpired, SessionRenewed, SessionRevoked,
+        CredentialIssued, EpochBegan, EventKind, ExpiringSoon, LogSegmented, Profile, RejectionCause,
+        RejectionCode, RenewalRejected, Role, SessionCreated, SessionExpired, SessionRenewed, SessionRevoked,
         SessionsRevoked, SubjectEvent, SubjectRegistered, SubjectResumed, SubjectSuspended, SystemEvent,
         Trigger, UsageRecorded, WebhookCreated,
     },
@@ -107,6 +107,7 @@ pub fn evolve_system(
         },
         SystemEvent::EpochBegan(event) => epoch_began(system, event, recorded),
         SystemEvent::CredentialConfirmed(event) => confirmed(system, event.credential_id, recorded),
+        SystemEvent::LogSegmented(event) => segmented(system, *event),
     };
     outcome.map_err(|why| illegal(event.kind(), recorded, why))?;
     system.version = recorded.position;
@@ -479,6 +480,14 @@ fn epoch_began(system: &mut System, event: &EpochBegan, recorded: EventMeta) -> 
             credential.changed = recorded.position;
         }
     }
+    Ok(())
+}
+
+fn segmented(system: &mut System, event: LogSegmented) -> Result<(), &'static str> {
+    if system.segment_events.is_some() {
+        return Err("the size of segments is fixed already");
+    }
+    system.segment_events = Some(event.segment_events);
     Ok(())
 }
 

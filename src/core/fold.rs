@@ -143,7 +143,8 @@ fn reach_sessions(
         | SystemEvent::WebhookCreated(_)
         | SystemEvent::WebhookDeleted(_)
         | SystemEvent::EpochBegan(_)
-        | SystemEvent::CredentialConfirmed(_) => Ok(()),
+        | SystemEvent::CredentialConfirmed(_)
+        | SystemEvent::LogSegmented(_) => Ok(()),
     }
 }
 

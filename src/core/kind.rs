@@ -52,11 +52,13 @@ pub enum EventKind {
     EpochBegan = 24,
     /// See [`CredentialConfirmed`](super::event::CredentialConfirmed).
     CredentialConfirmed = 25,
+    /// See [`LogSegmented`](super::event::LogSegmented).
+    LogSegmented = 26,
 }
 
 impl EventKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::SubjectRegistered,
         Self::SessionCreated,
         Self::SessionRenewed,
@@ -80,6 +82,7 @@ impl EventKind {
         Self::SubjectResumed,
         Self::EpochBegan,
         Self::CredentialConfirmed,
+        Self::LogSegmented,
     ];
 
     /// Its name, as in `kinds=` and in a recorded event.
@@ -108,6 +111,7 @@ impl EventKind {
             Self::SubjectResumed => "SubjectResumed",
             Self::EpochBegan => "EpochBegan",
             Self::CredentialConfirmed => "CredentialConfirmed",
+            Self::LogSegmented => "LogSegmented",
         }
     }
 
@@ -136,7 +140,8 @@ impl EventKind {
             | Self::WebhookCreated
             | Self::WebhookDeleted
             | Self::EpochBegan
-            | Self::CredentialConfirmed => false,
+            | Self::CredentialConfirmed
+            | Self::LogSegmented => false,
         }
     }
 
@@ -165,7 +170,8 @@ impl EventKind {
             | Self::SubjectSuspended
             | Self::SubjectResumed
             | Self::EpochBegan
-            | Self::CredentialConfirmed => 1,
+            | Self::CredentialConfirmed
+            | Self::LogSegmented => 1,
         }
     }
 

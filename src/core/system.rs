@@ -40,6 +40,9 @@ pub struct System {
     #[n(5)]
     #[cbor(default)]
     pub epochs: Epochs,
+    /// How many events a segment of the history holds; none before the first one is sealed.
+    #[n(6)]
+    pub segment_events: Option<u64>,
 }
 
 /// What is known of an API key; the key itself is not.

@@ -31,7 +31,8 @@ pub use codec::{DecodeError, encode};
 pub use memory::MemoryLog;
 pub use ranges::SegmentEvents;
 pub use record::{EncodedCommit, RecordHash, RootHash, StreamKey};
-pub use sled::{Figures, OpenError, SealError, SledLog};
+pub use segment::{CheckedSegment, check_segments};
+pub use sled::{Figures, OpenError, Scrubbed, SealError, SledLog};
 pub use tree::Tree;
 pub use waiting::waiting_for_disk;
 
@@ -174,6 +175,12 @@ pub trait EventLog: Send + Sync {
         Ok(found)
     }
 
+    /// The files of the history that did not read as they were written, each with what is wrong with it, named below the
+    /// data directory.
+    fn damage(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Why the log accepts no more writes from this process; none while it does.
     fn stopped(&self) -> Option<String>;
 }
@@ -263,6 +270,16 @@ pub enum LogError {
         /// The first position that cannot be read.
         position: Position,
         /// What is wrong with it.
+        why: String,
+    },
+    /// A closed part of the history is not as it was written. What is beside it can be read.
+    #[error("positions {first} to {last} of the history are damaged: {why}")]
+    Damaged {
+        /// The first position that cannot be read.
+        first: Position,
+        /// The last one.
+        last: Position,
+        /// The file, and what is wrong with it.
         why: String,
     },
     /// A commit is larger than the log takes.

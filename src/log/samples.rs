@@ -7,11 +7,11 @@ use tenure_core::{
     bulk::Selector,
     event::{
         CredentialConfirmed, CredentialIssued, CredentialRevoked, Device, EpochBegan, ExpiryCause,
-        KeyRotated, MatchedOfOwner, PolicyChanged, Presented, Profile, RejectionCause, RejectionCode,
-        RenewalRejected, Role, Seen, SelectionRevoked, SessionCreated, SessionExpired, SessionRefreshed,
-        SessionRenewed, SessionRevoked, SessionsRevoked, SessionsSeen, SubjectErased, SubjectKind,
-        SubjectRegistered, SubjectResumed, SubjectSuspended, Terms, TokensPresented, Trigger, UsageRecorded,
-        WebhookCreated, WebhookDeleted,
+        KeyRotated, LogSegmented, MatchedOfOwner, PolicyChanged, Presented, Profile, RejectionCause,
+        RejectionCode, RenewalRejected, Role, Seen, SelectionRevoked, SessionCreated, SessionExpired,
+        SessionRefreshed, SessionRenewed, SessionRevoked, SessionsRevoked, SessionsSeen, SubjectErased,
+        SubjectKind, SubjectRegistered, SubjectResumed, SubjectSuspended, Terms, TokensPresented, Trigger,
+        UsageRecorded, WebhookCreated, WebhookDeleted,
     },
     keys::{Retire, Sealing},
     policy::OnReuse,
@@ -290,6 +290,7 @@ pub(super) fn every_kind() -> Vec<Event> {
         resumed(),
         epoch_began(),
         Event::System(SystemEvent::CredentialConfirmed(CredentialConfirmed { credential_id })),
+        Event::System(SystemEvent::LogSegmented(LogSegmented { segment_events: 250_000 })),
     ]
 }
 

@@ -45,6 +45,7 @@ pub(super) fn read(kind: u8, version: u8, data: &[u8]) -> Result<Event, DecodeEr
         EventKind::CredentialConfirmed => {
             only_version_1(kind, version, data, SystemEvent::CredentialConfirmed)
         }
+        EventKind::LogSegmented => only_version_1(kind, version, data, SystemEvent::LogSegmented),
     }
 }
 

@@ -298,6 +298,8 @@ fn tell_every_kind(logs: &[Arc<MemoryLog>]) {
         EventKind::WebhookDeleted,
         EventKind::CredentialConfirmed,
         EventKind::EpochBegan,
+        // Of the log, when its first segment is full.
+        EventKind::LogSegmented,
     ];
     let missing: Vec<_> =
         EventKind::ALL.iter().filter(|kind| !told.contains(kind) && !elsewhere.contains(kind)).collect();
@@ -379,13 +381,14 @@ fn is_folded_alike_at_every_position(life: &Life) {
 }
 
 /// What says nothing of any subject or session.
-const NOT_OF_SUBJECTS: [EventKind; 8] = [
+const NOT_OF_SUBJECTS: [EventKind; 9] = [
     EventKind::CredentialIssued,
     EventKind::CredentialRevoked,
     EventKind::WebhookCreated,
     EventKind::WebhookDeleted,
     EventKind::CredentialConfirmed,
     EventKind::EpochBegan,
+    EventKind::LogSegmented,
     EventKind::PolicyChanged,
     EventKind::KeyRotated,
 ];

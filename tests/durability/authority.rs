@@ -103,6 +103,11 @@ impl Authority {
         self.child.id()
     }
 
+    /// Where it listens.
+    pub(crate) fn url(&self) -> String {
+        self.address.clone()
+    }
+
     /// A connection on which nothing is sent.
     pub(crate) fn connect(&self) -> std::net::TcpStream {
         std::net::TcpStream::connect(self.address.trim_start_matches("http://")).unwrap()

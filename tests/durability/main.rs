@@ -22,6 +22,7 @@ mod load;
 mod modes;
 mod power_cut;
 mod reserve;
+mod sealing;
 mod stop;
 #[path = "../surroundings/mod.rs"]
 mod surroundings;

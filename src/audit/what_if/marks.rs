@@ -36,7 +36,8 @@ pub(super) fn of_other(commit: &Commit, real: &State, other: &State) -> Commit {
             | SystemEvent::WebhookCreated(_)
             | SystemEvent::WebhookDeleted(_)
             | SystemEvent::EpochBegan(_)
-            | SystemEvent::CredentialConfirmed(_),
+            | SystemEvent::CredentialConfirmed(_)
+            | SystemEvent::LogSegmented(_),
         ) => event.clone(),
     });
     with_events(commit, commit.expected, events.collect())

@@ -20,6 +20,7 @@ mod what_if;
 
 use clap::Subcommand;
 
+pub(super) use self::stopped::{check_log, check_segments};
 use super::{
     context::Global,
     failure::{Exit, Failure},

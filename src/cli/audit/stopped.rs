@@ -26,7 +26,7 @@ use tenure_audit::{
     verify::{Fault, LogCheck, Place, Unproved},
 };
 use tenure_core::Position;
-use tenure_log::{OpenError, SledLog, StoredCommit};
+use tenure_log::{CheckedSegment, EventLog, OpenError, SledLog, StoredCommit};
 
 /// The log of a stopped server, in a copy.
 #[derive(Debug)]
@@ -170,6 +170,19 @@ fn nothing_vouches(to: u64) -> Fault {
                brought"
             .to_owned();
     Fault::Untrue { place: Place::Positions(Position(1), Position(to)), why, since }
+}
+
+/// What each segment of the log of a stopped server is found to be.
+pub(in crate::cli) fn check_segments(data: &Path) -> Result<Vec<CheckedSegment>, Failure> {
+    expect_data(data)?;
+    let _lock = locked(&data.join("log.head"))?;
+    tenure_log::check_segments(data).map_err(at(data))
+}
+
+/// Reads the log of a stopped server with every check that a start makes; gives its last position.
+pub(in crate::cli) fn check_log(data: &Path) -> Result<Position, Failure> {
+    let log = Stopped::open(data)?.log(&mut |_| ControlFlow::Continue(()))?;
+    Ok(log.head().position)
 }
 
 /// The key of the heads of a data directory: its secret one, or the public one that an import kept.

@@ -5,8 +5,9 @@ use crate::{
     bulk::Matched,
     command::{BeginEpoch, RevokeMatching, RotateKey, SystemCommand},
     event::{
-        CredentialConfirmed, CredentialIssued, CredentialRevoked, EpochBegan, KeyRotated, PolicyChanged,
-        Role, SelectionRevoked, SessionsSeen, TokensPresented, Trigger, WebhookCreated, WebhookDeleted,
+        CredentialConfirmed, CredentialIssued, CredentialRevoked, EpochBegan, KeyRotated, LogSegmented,
+        PolicyChanged, Role, SelectionRevoked, SessionsSeen, TokensPresented, Trigger, WebhookCreated,
+        WebhookDeleted,
     },
     keys::{KeyId, KeyUse, ROTATION_PAUSE, Retire},
     observed::Observed,
@@ -61,6 +62,10 @@ pub fn decide_system(
             let credential = system.credentials.get(id).ok_or(Refusal::CredentialNotFound)?;
             let confirmed = SystemEvent::CredentialConfirmed(CredentialConfirmed { credential_id: *id });
             Ok(credential.held_since.map(|_| confirmed).into_iter().collect())
+        }
+        SystemCommand::SegmentLog(_) if system.segment_events.is_some() => Ok(vec![]),
+        SystemCommand::SegmentLog(events) => {
+            Ok(vec![SystemEvent::LogSegmented(LogSegmented { segment_events: *events })])
         }
         SystemCommand::BeginEpoch(asked) => Ok(begin_epoch(system, asked, observed, at)),
         SystemCommand::RevokeMatching(_) if observed.matched.count == 0 => Ok(vec![]),

@@ -42,6 +42,8 @@ pub enum SystemEvent {
     EpochBegan(EpochBegan),
     /// An API key that was held is good again.
     CredentialConfirmed(CredentialConfirmed),
+    /// The history is cut into segments of this size from now on.
+    LogSegmented(LogSegmented),
 }
 
 impl SystemEvent {
@@ -59,6 +61,7 @@ impl SystemEvent {
             Self::WebhookDeleted(_) => EventKind::WebhookDeleted,
             Self::EpochBegan(_) => EventKind::EpochBegan,
             Self::CredentialConfirmed(_) => EventKind::CredentialConfirmed,
+            Self::LogSegmented(_) => EventKind::LogSegmented,
         }
     }
 
@@ -75,7 +78,8 @@ impl SystemEvent {
             | Self::WebhookCreated(_)
             | Self::WebhookDeleted(_)
             | Self::EpochBegan(_)
-            | Self::CredentialConfirmed(_) => vec![],
+            | Self::CredentialConfirmed(_)
+            | Self::LogSegmented(_) => vec![],
         }
     }
 
@@ -92,9 +96,20 @@ impl SystemEvent {
             | Self::WebhookCreated(_)
             | Self::WebhookDeleted(_)
             | Self::EpochBegan(_)
-            | Self::CredentialConfirmed(_) => vec![],
+            | Self::CredentialConfirmed(_)
+            | Self::LogSegmented(_) => vec![],
         }
     }
+}
+
+/// The first segment is about to be sealed; the size of segments is fixed from here on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+#[serde(rename_all = "camelCase")]
+pub struct LogSegmented {
+    /// How many events a segment holds, more or less.
+    #[n(0)]
+    pub segment_events: u64,
 }
 
 /// The sessions of any subjects that a selection meets were ended in one step: those active at that moment.

@@ -276,6 +276,7 @@ fn put_system_event(out: &mut Vec<u8>, event: &SystemEvent) {
         SystemEvent::WebhookDeleted(data) => put(out, data),
         SystemEvent::EpochBegan(data) => put(out, data),
         SystemEvent::CredentialConfirmed(data) => put(out, data),
+        SystemEvent::LogSegmented(data) => put(out, data),
     }
 }
 

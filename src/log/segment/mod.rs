@@ -11,12 +11,14 @@
 //! So the check of the header stands for the whole file, and one block can be read and judged without the others. The
 //! bytes are described in `docs/log-format.md`.
 
+mod checking;
 mod header;
 mod reader;
 mod writer;
 
 use std::path::{Path, PathBuf};
 
+pub use self::checking::{CheckedSegment, check_segments};
 pub(crate) use self::{
     reader::{Segment, Trouble},
     writer::Writer,

@@ -2,7 +2,11 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt, path::PathBuf};
 
-use rustix::io::Errno;
+use parking_lot::Mutex;
+use rustix::{
+    fs::{Advice, fadvise},
+    io::Errno,
+};
 
 use super::{
     Block, MOST_BLOCK_BYTES, check_of_block,
@@ -16,6 +20,8 @@ use tenure_core::Position;
 pub(crate) struct Segment {
     pub(crate) path: PathBuf,
     pub(crate) header: Header,
+    /// What was wrong with it when it was last read.
+    damage: Mutex<Option<String>>,
 }
 
 /// Why a segment, or a part of it, cannot be read.
@@ -38,9 +44,7 @@ impl From<Trouble> for LogError {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Wanting(why) => Self::Exhausted { why },
-            Trouble::Damaged { first, last, why } => {
-                Self::Corrupt { position: first, why: format!("positions {first} to {last}: {why}") }
-            }
+            Trouble::Damaged { first, last, why } => Self::Damaged { first, last, why },
         }
     }
 }
@@ -64,7 +68,29 @@ impl Segment {
         if file.metadata()?.len() != header.index_at + header.blocks * Block::BYTES as u64 {
             return Err(damaged("has another length than it was written with"));
         }
-        Ok(Self { path, header })
+        Ok(Self { path, header, damage: Mutex::default() })
+    }
+
+    /// Looks at the file as it is now, which must have the same header.
+    pub(crate) fn again(&self) -> Result<(), Trouble> {
+        let all = (self.header.first(), self.header.last());
+        let again = Self::open(self.path.clone()).map_err(|error| self.trouble(all, &error))?;
+        if again.header == self.header { Ok(()) } else { Err(self.untrue()) }
+    }
+
+    /// It is not the segment that it was when it was opened.
+    pub(crate) fn untrue(&self) -> Trouble {
+        self.damaged((self.header.first(), self.header.last()), "is not the segment that it was")
+    }
+
+    /// What was wrong with it, named below the data directory; none if it was sound when it was last read.
+    pub(crate) fn damage(&self) -> Option<String> {
+        self.damage.lock().clone()
+    }
+
+    /// All of it was read, and is as it was written.
+    pub(crate) fn is_sound(&self) {
+        *self.damage.lock() = None;
     }
 
     /// How many bytes it has on disk.
@@ -113,8 +139,13 @@ impl Segment {
     }
 
     fn damaged(&self, (first, last): (Position, Position), why: &str) -> Trouble {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let alarm = format!("segments/{name}: positions {first} to {last}: {why}");
         let why = format!("{}: {why}", self.path.display());
-        tracing::error!(%first, %last, %why, "a part of the history is damaged");
+        let before = self.damage.lock().replace(alarm.clone());
+        if before.as_ref() != Some(&alarm) {
+            tracing::error!(%first, %last, %why, "a part of the history is damaged");
+        }
         Trouble::Damaged { first, last, why }
     }
 }
@@ -181,6 +212,16 @@ impl Blocks<'_> {
             Ok(commits)
         } else {
             Err(damaged("the block has other events than the index says"))
+        }
+    }
+
+    /// Has the system keep nothing of a block in memory that nobody asked for.
+    pub(crate) fn forget(&self, number: usize) {
+        let block = &self.all[number];
+        let length = std::num::NonZeroU64::new(block.length.into());
+        // Advice that is not taken costs memory alone.
+        if let Err(error) = fadvise(&self.file, block.offset, length, Advice::DontNeed) {
+            tracing::debug!(%error, "the system keeps what was read once");
         }
     }
 

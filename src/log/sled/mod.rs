@@ -18,6 +18,7 @@ mod head_file;
 mod open_error;
 mod opening;
 mod scan;
+mod scrubbing;
 mod sealing;
 mod store;
 mod store_files;
@@ -50,6 +51,7 @@ use tenure_core::Position;
 
 pub use self::{
     open_error::OpenError,
+    scrubbing::{Pace, Scrubbed},
     sealing::{Figures, SealError},
 };
 
@@ -543,6 +545,10 @@ impl EventLog for SledLog {
             Ok(usize::from(events))
         });
         read.map(|()| found)
+    }
+
+    fn damage(&self) -> Vec<String> {
+        self.damaged_segments()
     }
 
     fn stopped(&self) -> Option<String> {

@@ -10,6 +10,7 @@ use std::{collections::VecDeque, fs, path::Path, sync::Arc};
 use super::{
     OpenError, Range, SledLog,
     data_dir::{DataDir, sync_dir},
+    head_file::HeadRecord,
     open_error::io_at,
 };
 use crate::{
@@ -56,10 +57,14 @@ pub enum SealError {
 }
 
 /// How large a log is on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     /// How many segments there are.
     pub segments: u64,
+    /// The last position in them.
+    pub sealed: Position,
+    /// How many ranges are full and in no segment yet.
+    pub unsealed: u64,
     /// The bytes in them and in the files of the stores.
     pub bytes: u64,
 }
@@ -103,6 +108,11 @@ impl SledLog {
         self.sealing.lock().ends.len()
     }
 
+    /// By how many events it is cut; more than it will ever have if it is not.
+    pub fn segment_events(&self) -> u64 {
+        self.writer.lock().ranges.events()
+    }
+
     /// How large it is on disk.
     ///
     /// # Errors
@@ -114,11 +124,13 @@ impl SledLog {
         for range in &stores {
             bytes += range.store.len()?;
         }
-        Ok(Figures { segments: segments.len() as u64, bytes })
+        let sealed = segments.last().map_or(Position::ZERO, |segment| segment.header.last());
+        Ok(Figures { segments: segments.len() as u64, sealed, unsealed: self.unsealed() as u64, bytes })
     }
 
     fn seal_up_to(&self, end: &Tail, go_on: &dyn Fn() -> bool) -> Result<(), SealError> {
         let data = self.data_dir();
+        self.record_size()?;
         data.make_segments()?;
         let last = self.segments.read().last().cloned();
         let base = last.as_ref().map_or_else(Tail::new, |last| last.header.end.clone());
@@ -136,6 +148,17 @@ impl SledLog {
         let mut segments = self.segments.write();
         *segments = Arc::new(segments.iter().cloned().chain([Arc::new(segment)]).collect());
         Ok(())
+    }
+
+    /// Writes down, before the first segment is there, by how many events the log is cut: a start with another number
+    /// must be refused for that, not for a segment that ends elsewhere.
+    fn record_size(&self) -> Result<(), SealError> {
+        let mut writer = self.writer.lock();
+        let segment_events = writer.ranges.events();
+        let record = writer.head_file.record().filter(|record| record.segment_events != segment_events);
+        let Some(record) = record.cloned() else { return Ok(()) };
+        let data = writer.data.clone();
+        Ok(data.write_head(&mut writer.head_file, HeadRecord { segment_events, ..record })?)
     }
 
     fn write(

@@ -225,6 +225,15 @@ fn flip(path: &Path, at: u64) {
     file.write_all_at(&[byte[0] ^ 0x20], at).unwrap();
 }
 
+/// Reads all segments again; gives how many there were.
+fn scrub_all(log: &SledLog) -> Result<usize, LogError> {
+    let mut count = 0;
+    while log.scrub(count, &mut |_| true)? == Scrubbed::Sound {
+        count += 1;
+    }
+    Ok(count)
+}
+
 /// Wherever it is: a start names the file, and a log that is open never answers with it.
 #[test]
 fn a_flipped_byte_of_a_segment_is_named_and_never_an_answer() {
@@ -241,7 +250,11 @@ fn a_flipped_byte_of_a_segment_is_named_and_never_an_answer() {
             Ok(read) => assert!(at < 4096 && read == history[10..20], "byte {at}"),
             Err(error) => {
                 assert!(
-                    matches!(error, LogError::Corrupt { position: Position(11), .. }),
+                    matches!(
+                        error,
+                        LogError::Damaged { first: Position(11), .. }
+                            | LogError::Damaged { last: Position(20), .. }
+                    ),
                     "byte {at}: {error}"
                 );
                 let said = error.to_string();
@@ -253,9 +266,20 @@ fn a_flipped_byte_of_a_segment_is_named_and_never_an_answer() {
         }
         // A damaged part of the past stops no writing, and hides nothing else.
         assert_eq!(log.stopped(), None);
+        let scrubbed = scrub_all(&log);
+        assert!(matches!(scrubbed, Err(LogError::Damaged { .. })), "byte {at}: {scrubbed:?}");
+        let damage = log.damage();
+        assert!(
+            damage.len() == 1 && damage[0].starts_with("segments/00000000000000000011.segment: "),
+            "{damage:?}"
+        );
         assert_eq!(log.read(Position(20), 100).unwrap(), history[20..]);
         assert_eq!(log.read(Position(0), 10).unwrap(), history[..10]);
+        flip(&path, at);
+        // Put right, it is no alarm any more.
+        assert_eq!((scrub_all(&log).unwrap(), log.damage()), (4, vec![]));
         log.close().unwrap();
+        flip(&path, at);
         let error = open_by(&data, 10).unwrap_err().to_string();
         assert!(error.contains("00000000000000000011.segment"), "byte {at}: {error}");
         flip(&path, at);

@@ -8,7 +8,11 @@ impl Authority {
     pub fn alarms(&self) -> Vec<String> {
         let dead = [self.feed.alarm(), self.health.jobs().alarm()].into_iter().flatten().map(str::to_owned);
         let keys = self.key_writes().into_iter().filter_map(Writes::alarm);
-        keys.chain(dead).chain(self.room.alarm()).collect()
+        keys.chain(dead)
+            .chain(self.room.alarm())
+            .chain(self.storage.alarms())
+            .chain(self.log.damage())
+            .collect()
     }
 
     /// How the writing of each kind of key files has been going.

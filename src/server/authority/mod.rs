@@ -15,6 +15,7 @@ mod alarms;
 mod commands;
 mod pipeline;
 mod state;
+mod storage;
 
 use std::{sync::Arc, thread::JoinHandle};
 
@@ -47,6 +48,7 @@ pub use self::{
         idempotency::Table as IdempotencyTable,
         published::{Live, SystemView},
     },
+    storage::Storage,
 };
 
 use self::{
@@ -80,6 +82,7 @@ pub struct Authority {
     presence: Arc<PresentedTokens>,
     health: Arc<Health>,
     room: Arc<Room>,
+    storage: Storage,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     secrets: Secrets,
@@ -181,6 +184,7 @@ impl Authority {
             presence,
             health,
             room,
+            storage: Storage::default(),
             clock: parts.clock,
             entropy: parts.entropy,
             secrets: parts.secrets,
@@ -245,6 +249,24 @@ impl Authority {
     /// Whether it can write, and how it has been doing.
     pub fn health(&self) -> &Health {
         &self.health
+    }
+
+    /// How the log lies on disk.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// Fixes how many events a segment of the log holds, if that is not recorded yet; gives the number that is.
+    ///
+    /// # Errors
+    /// Why it could not be recorded.
+    pub(crate) fn fix_segment_events(&self, events: u64) -> Result<u64, Failure> {
+        let fixed = || self.live.system().system.segment_events;
+        if fixed().is_none() {
+            let ask = CommandRequest::System(SystemCommand::SegmentLog(events));
+            self.submit_blocking(ask, Context::of(Actor::AUTHORITY))?;
+        }
+        Ok(fixed().unwrap_or(events))
     }
 
     /// The disk of the log, and what it has room for.

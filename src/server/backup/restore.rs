@@ -28,7 +28,7 @@ use tenure_audit::{
     verify::LogCheck,
 };
 use tenure_core::Position;
-use tenure_log::{EncodedCommit, EventLog, LogError, Outcome, codec::adopt};
+use tenure_log::{EncodedCommit, EventLog, LogError, Outcome, SegmentEvents, codec::adopt};
 use zeroize::Zeroizing;
 
 /// So many commits are made durable together.
@@ -253,7 +253,8 @@ fn build(from: &dyn Destination, asked: &Restore, plan: &Plan) -> Result<Restore
 }
 
 fn fill_log(from: &dyn Destination, data: &Path, plan: &Plan) -> Result<Position, BackupError> {
-    let log = tenure_log::open(data, &mut |_| Ok(()))?;
+    // The authority that serves it will cut it, by its own setting.
+    let log = tenure_log::open_cut(data, SegmentEvents::Uncut, &mut |_| Ok(()))?;
     let mut batch = Vec::new();
     for part in &plan.checked.manifest.parts {
         part::read_part(from, part, &mut |stored, bytes| {
@@ -320,7 +321,9 @@ fn start(asked: &Restore, plan: &Plan) -> Result<Restored, BackupError> {
         hold_credentials: !asked.keep_credentials,
     });
     let head_file = asked.head_file.clone();
-    let options = Options { begin_epoch, head_file, restoring: true, ..Options::new(&asked.data) };
+    let segment_events = SegmentEvents::Uncut;
+    let options =
+        Options { begin_epoch, head_file, segment_events, restoring: true, ..Options::new(&asked.data) };
     let node = Node::open(options).map_err(|error: StartError| BackupError::Start(Box::new(error)))?;
     let live = node.authority.live();
     let now = node.authority.now();

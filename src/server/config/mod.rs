@@ -36,6 +36,8 @@ pub struct Config {
     pub data_reserve: u32,
     /// `log.segment_events`
     pub segment_events: u32,
+    /// `log.scrub_rate`
+    pub scrub_rate: u32,
     /// `backup.dir`
     pub backup_dir: Option<PathBuf>,
     /// `session.*`, `limits.*`, `subjects.*`, `renewal.*`, `sliding.*`
@@ -173,6 +175,7 @@ impl Default for Config {
             data_dir: PathBuf::from("./tenure-data"),
             data_reserve: 67_108_864,
             segment_events: 250_000,
+            scrub_rate: 16_777_216,
             backup_dir: None,
             policy: Policy::default(),
             idempotency: Idempotency { window: Seconds(600), max: 1_000_000 },

@@ -55,7 +55,7 @@ const fn setting(name: &'static str, kind: Kind, doc: &'static str) -> Setting {
 }
 
 /// Every setting there is.
-pub static SETTINGS: [Setting; 47] = [
+pub static SETTINGS: [Setting; 48] = [
     setting(
         "server.listen",
         Kind::Address(|config| &mut config.server.listen),
@@ -106,6 +106,11 @@ pub static SETTINGS: [Setting; 47] = [
         "log.segment_events",
         Kind::Count(1_000, u32::MAX, |config| &mut config.segment_events),
         "By how many events the history is cut into segments; a log that is cut once stays with its number.",
+    ),
+    setting(
+        "log.scrub_rate",
+        Kind::Count(0, u32::MAX, |config| &mut config.scrub_rate),
+        "How fast the segments of the log are read again to find damage, in bytes a second; 0 for never.",
     ),
     setting(
         "backup.dir",

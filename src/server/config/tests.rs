@@ -52,6 +52,7 @@ fn every_setting_has_a_place_of_its_own() {
         ("data.dir", "/var/lib/tenure"),
         ("data.reserve", "134217728"),
         ("log.segment_events", "100000"),
+        ("log.scrub_rate", "1048576"),
         ("backup.dir", "/mnt/backups"),
         ("session.ttl", "3600"),
         ("session.ttl_max", "90000"),

@@ -17,18 +17,35 @@ pub(super) struct Jobs {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Tells a thread that it is to end.
 #[derive(Default)]
-struct Stopping {
+pub(super) struct Stopping {
     said: Mutex<bool>,
     heard: Condvar,
 }
 
 impl Stopping {
+    /// Whether it may go on.
+    pub(super) fn goes_on(&self) -> bool {
+        !*self.said.lock()
+    }
+
+    /// Has it end.
+    pub(super) fn stop(&self) {
+        *self.said.lock() = true;
+        self.heard.notify_one();
+    }
+
     /// Waits for the next look; false when there is none.
-    fn wait(&self) -> bool {
+    pub(super) fn wait(&self) -> bool {
+        self.wait_for(INTERVAL)
+    }
+
+    /// Waits so long; false when there is nothing more to be done.
+    pub(super) fn wait_for(&self, length: Duration) -> bool {
         let mut said = self.said.lock();
         if !*said {
-            self.heard.wait_for(&mut said, INTERVAL);
+            self.heard.wait_for(&mut said, length);
         }
         !*said
     }
@@ -67,8 +84,7 @@ fn do_due(authority: &Authority) {
 
 impl Drop for Jobs {
     fn drop(&mut self) {
-        *self.stopping.said.lock() = true;
-        self.stopping.heard.notify_one();
+        self.stopping.stop();
         if let Some(thread) = self.thread.take() {
             // Its panic is an alarm.
             drop(thread.join());

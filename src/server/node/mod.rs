@@ -9,6 +9,8 @@ mod credential;
 mod disk;
 mod epoch;
 mod jobs;
+mod scrubber;
+mod sealer;
 mod secrets;
 pub mod snapshot;
 mod startup_replay;
@@ -40,6 +42,8 @@ use self::{
     credential::{issue_first_key, look_at_first_key},
     epoch::begin_epoch,
     jobs::Jobs,
+    scrubber::Scrubber,
+    sealer::Sealer,
     secrets::{Opened, is_missing, open_secrets, remove_unfinished},
     snapshot::Snapshot,
     startup_replay::{StartupState, open_log},
@@ -70,6 +74,8 @@ pub struct Options {
     pub reserve: u64,
     /// By how many events the history is cut into segments, `log.segment_events`.
     pub segment_events: SegmentEvents,
+    /// How fast segments are read again, in bytes a second, `log.scrub_rate`; 0 for never.
+    pub scrub_rate: u64,
     /// Whether time stands still until it is moved.
     pub test_clock: bool,
     /// What webhooks obey.
@@ -96,6 +102,7 @@ impl Options {
             head_file: None,
             reserve: 64 << 20,
             segment_events: SegmentEvents::AsRecorded,
+            scrub_rate: 16 << 20,
             test_clock: false,
             webhooks: webhooks::Settings::default(),
             issuing: Issuing::default(),
@@ -125,6 +132,8 @@ pub struct Node {
     data: PathBuf,
     /// None when time stands still: what is due is done when the clock is moved.
     jobs: Option<Jobs>,
+    sealer: Sealer,
+    scrubber: Scrubber,
 }
 
 /// Why a node does not open.
@@ -214,7 +223,8 @@ impl Node {
             None => Arc::new(SystemClock::new()),
         };
         let now = clock.now().max(folded.state.recorded_at);
-        let log: Arc<dyn EventLog> = Arc::new(log);
+        let stores = Arc::new(log);
+        let log: Arc<dyn EventLog> = Arc::clone(&stores) as Arc<dyn EventLog>;
         remove_unfinished(&options.data)?;
         let binding = Binding::open(&options.data.join("keys"), record_at(&*log, Position(1)))?;
         let is_epoch_begun = options.begin_epoch.is_some();
@@ -224,7 +234,7 @@ impl Node {
         let (keeper, new_epoch) = start_keeper(&options, &log, &folded, &binding, &clock)?;
         let room = Room::new(disk::free_space(&options.data), options.reserve);
         let (texts, digests_mark) = (Arc::clone(&secrets.texts), secrets.digests.mark());
-        let Options { data, policy, webhooks, issuing, entropy, .. } = options;
+        let Options { data, policy, webhooks, issuing, entropy, scrub_rate, .. } = options;
         if folded.since_snapshot >= EVENTS_PER_SNAPSHOT {
             save_snapshot(&data, &*log, folded.state.clone());
         }
@@ -276,7 +286,23 @@ impl Node {
             Some(_) => None,
             None => Some(Jobs::start(Arc::clone(&authority)).map_err(StartError::Thread)?),
         };
-        Ok(Self { authority, projections, evidence, webhooks, test_clock, first_key, begun, data, jobs })
+        let scrubber = Scrubber::start(Arc::clone(&stores), Arc::clone(&authority), scrub_rate)
+            .map_err(StartError::Thread)?;
+        let sealer = Sealer::start(stores, Arc::clone(&authority), Arc::clone(&evidence), &data)
+            .map_err(StartError::Thread)?;
+        Ok(Self {
+            authority,
+            projections,
+            evidence,
+            webhooks,
+            test_clock,
+            first_key,
+            begun,
+            data,
+            jobs,
+            sealer,
+            scrubber,
+        })
     }
 
     /// The data directory.
@@ -288,6 +314,8 @@ impl Node {
     /// reads it.
     pub fn stop(self) {
         drop(self.jobs);
+        drop(self.sealer);
+        drop(self.scrubber);
         // One that was asked for may be reading the log, which is to be closed.
         self.evidence.check.end();
         self.authority.stop();

@@ -10,7 +10,7 @@ use crate::authority::IdempotencyTable;
 use crate::projections::Projections;
 use tenure_audit::Nodes;
 use tenure_core::{Event, Position, Stream, SubjectEvent, SubjectId, state::State};
-use tenure_log::{EventLog, SegmentEvents, SledLog, StoredCommit};
+use tenure_log::{EventLog, OpenError, SegmentEvents, SledLog, StoredCommit};
 
 /// What a start makes of the log.
 pub(super) struct StartupState {
@@ -89,7 +89,27 @@ fn stands_on(snapshot: &Snapshot, stored: &StoredCommit) -> bool {
     stored.last() == snapshot.state.position && stored.record_hashes.last() == Some(&snapshot.record)
 }
 
+/// Opens the log, cut as it records, or as the setting says where it records nothing.
 pub(super) fn open_log(
+    data: &Path,
+    cut: SegmentEvents,
+    table: &dyn Fn() -> IdempotencyTable,
+) -> Result<(SledLog, StartupState), StartError> {
+    let (log, folded) = open_cut_by(data, cut, table)?;
+    let Some(recorded) = folded.state.system.segment_events else { return Ok((log, folded)) };
+    match cut {
+        SegmentEvents::By(asked) if asked != recorded => {
+            Err(OpenError::CutOtherwise { asked, recorded }.into())
+        }
+        SegmentEvents::AsRecorded if log.segment_events() != recorded => {
+            drop(log);
+            open_cut_by(data, SegmentEvents::By(recorded), table)
+        }
+        SegmentEvents::By(_) | SegmentEvents::AsRecorded | SegmentEvents::Uncut => Ok((log, folded)),
+    }
+}
+
+fn open_cut_by(
     data: &Path,
     cut: SegmentEvents,
     table: &dyn Fn() -> IdempotencyTable,

@@ -139,6 +139,7 @@ fn options(config: &Config, test_clock: bool) -> Options {
         head_file: config.audit.head_file.clone(),
         reserve: config.data_reserve.into(),
         segment_events: SegmentEvents::By(config.segment_events.into()),
+        scrub_rate: config.scrub_rate.into(),
         test_clock,
         webhooks: webhooks::Settings {
             allow_private: config.webhooks_allow_private,

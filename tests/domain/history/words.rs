@@ -132,7 +132,8 @@ fn fact(event: &Event) -> String {
             | SystemEvent::WebhookCreated(_)
             | SystemEvent::WebhookDeleted(_)
             | SystemEvent::EpochBegan(_)
-            | SystemEvent::CredentialConfirmed(_),
+            | SystemEvent::CredentialConfirmed(_)
+            | SystemEvent::LogSegmented(_),
         ) => format!("{event:?}"),
     }
 }

@@ -1,7 +1,6 @@
 //! The one write path: decide in order, make the batch durable, publish, tell, answer.
 //!
-//! One thread does all of it. While it waits for the disk the next requests gather, and are made durable
-//! together (group commit). Nothing is visible to anyone before it is durable.
+//! One thread does all of it, with group commit. Nothing is visible to anyone before it is durable.
 
 use std::{sync::Arc, time::Duration, time::Instant};
 
@@ -551,6 +550,7 @@ fn observed_by_system(staging: &Batch<'_>, command: &SystemCommand, at: Timestam
         | SystemCommand::RevokeCredential(_)
         | SystemCommand::ConfirmCredential(_)
         | SystemCommand::SetPolicy(_)
+        | SystemCommand::SegmentLog(_)
         | SystemCommand::AdmitKeys(_)
         | SystemCommand::MarkPresented(_)
         | SystemCommand::MarkSeen(_)
@@ -569,6 +569,7 @@ fn with_news(staging: &mut Batch<'_>, command: SystemCommand, at: Timestamp) -> 
         SystemCommand::IssueCredential(_)
         | SystemCommand::RevokeCredential(_)
         | SystemCommand::SetPolicy(_)
+        | SystemCommand::SegmentLog(_)
         | SystemCommand::AdmitKeys(_)
         | SystemCommand::RotateKey(_)
         | SystemCommand::RevokeMatching(_)

@@ -16,6 +16,7 @@ use tenure_core::{
     refusal::{FieldError, Refusal, listed},
     session::{Status, TokenFault},
 };
+use tenure_log::LogError;
 
 /// One row of the table.
 struct Row {
@@ -217,6 +218,8 @@ pub(crate) struct Problem {
     /// The request had no credential at all.
     pub(crate) lacks_credential: bool,
     pub(crate) more: Map<String, Value>,
+    /// Trying again gives the same: the code says otherwise of most of its cases.
+    pub(crate) is_lasting: bool,
 }
 
 impl From<Code> for Problem {
@@ -233,6 +236,7 @@ impl From<Code> for Problem {
             credential: None,
             lacks_credential: false,
             more: Map::new(),
+            is_lasting: false,
         }
     }
 }
@@ -270,6 +274,15 @@ impl Problem {
         ))
     }
 
+    /// These positions of the history are not as they were written, and will not be before an operator mends them.
+    fn damaged(first: Position, last: Position) -> Self {
+        let mut problem = Self::from(Code::StorageUnavailable).saying(format!(
+            "positions {first} to {last} of the history are damaged; the log of the process names the file"
+        ));
+        (problem.is_lasting, problem.retry_after) = (true, None);
+        problem
+    }
+
     fn caused_by(code: Code, position: Position) -> Self {
         let mut problem = Self::from(code);
         problem.caused_by = Some(position);
@@ -300,7 +313,7 @@ impl Problem {
     /// may find the newer one, or repeat what another process of it began.
     fn is_retryable(&self) -> bool {
         let is_in_grace = self.code == Code::SessionRenewalMismatch && self.retry_at.is_some();
-        self.code.retryable() || is_in_grace
+        (self.code.retryable() && !self.is_lasting) || is_in_grace
     }
 
     /// The body: the members of RFC 9457 and ours, named ones always present.
@@ -496,12 +509,15 @@ impl From<HistoryError> for Problem {
         if !matches!(error, HistoryError::Unwanted) {
             tracing::error!(%error, "the log could not be read back");
         }
+        if let HistoryError::Log(LogError::Damaged { first, last, .. }) = error {
+            return Self::damaged(first, last);
+        }
         Self::from(Code::StorageUnavailable).saying("the log could not be read back")
     }
 }
 
-impl From<tenure_log::LogError> for Problem {
-    fn from(error: tenure_log::LogError) -> Self {
+impl From<LogError> for Problem {
+    fn from(error: LogError) -> Self {
         HistoryError::from(error).into()
     }
 }

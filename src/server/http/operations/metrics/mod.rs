@@ -4,6 +4,7 @@ pub(super) mod costly;
 mod process;
 mod requests;
 pub(super) mod shares;
+mod storage;
 
 use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 
@@ -15,7 +16,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use self::{costly::Costly, process::ProcessFigures, requests::Requests, shares::Shared};
+use self::{costly::Costly, process::ProcessFigures, requests::Requests, shares::Shared, storage::Storage};
 use crate::authority;
 use crate::http::api::Api;
 use crate::http::request::route::{Route, Target};
@@ -41,6 +42,7 @@ pub(crate) struct Metrics {
     costly: Costly,
     observed: Observed,
     shared: Shared,
+    storage: Storage,
 }
 
 /// What is read off the authority whenever somebody looks.
@@ -149,9 +151,10 @@ impl Metrics {
             "Idempotency keys forgotten inside of their window to make room,",
             observed.lost_keys.clone(),
         );
-        let costly = Costly::registered(registry);
-        let shared = Shared::registered(registry);
         Self {
+            costly: Costly::registered(registry),
+            shared: Shared::registered(registry),
+            storage: Storage::registered(registry),
             registry: whole,
             requests,
             subscribers,
@@ -160,9 +163,7 @@ impl Metrics {
             wrong_credentials,
             live_tokens,
             lost_log_lines,
-            costly,
             observed,
-            shared,
         }
     }
 
@@ -228,6 +229,7 @@ impl Metrics {
         self.observe_storage(api);
         self.costly.observe(api);
         self.shared.observe(&api.admission);
+        self.storage.observe(api);
         self.lost_log_lines.inner().store(telemetry::lost_lines(), Ordering::Relaxed);
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to memory does not fail");

@@ -2,6 +2,8 @@
 //!
 //! Each check says `ok`, `warn`, `fail` or `skip`, and why; the exit code is that of the first failure.
 
+mod verify;
+
 use std::path::PathBuf;
 
 use clap::Args;
@@ -13,7 +15,7 @@ use super::{
     client::{Reply, Request},
     context::{Context, Global},
     failure::{Exit, Failure},
-    output::Column,
+    output::{Column, Output},
     serve, words,
 };
 use tenure_core::Timestamp;
@@ -38,13 +40,22 @@ pub(crate) struct Doctor {
     /// With --config: one setting, such as session.ttl=3600; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = serve::setting, requires = "config")]
     set: Vec<String>,
+
+    /// Read all of the log of a stopped server, in this data directory
+    #[arg(long, value_name = "DIR", requires = "verify", conflicts_with = "config")]
+    data: Option<PathBuf>,
+
+    /// With --data: name each damaged file, and the positions in it
+    #[arg(long, requires = "data")]
+    verify: bool,
 }
 
 impl Doctor {
     pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
-        match &self.config {
-            Some(file) => settings(global, file.as_ref(), &self.set),
-            None => examine(&global.context()?),
+        match (&self.data, &self.config) {
+            (Some(data), _) => verify::verify(global, data),
+            (None, Some(file)) => settings(global, file.as_ref(), &self.set),
+            (None, None) => examine(&global.context()?),
         }
     }
 }
@@ -75,8 +86,13 @@ fn examine(cli: &Context) -> Result<(), Failure> {
     if let Ok(reply) = &health {
         checks.extend([ready(cli), key(cli), version(cli), clock(cli, reply.date.as_deref())]);
     }
+    examined(cli.output, checks, cli.now())
+}
+
+/// Prints the checks; the first that failed is the exit code.
+fn examined(output: Output, checks: Vec<Check>, now: Timestamp) -> Result<(), Failure> {
     let items: Vec<_> = checks.iter().map(Check::document).collect();
-    cli.output.list(&json!({"items": items}), COLUMNS, cli.now())?;
+    output.list(&json!({"items": items}), COLUMNS, now)?;
     match checks.into_iter().find(|check| check.result == "fail") {
         Some(Check { exit, name, detail, .. }) => {
             Err(Failure::Unhealthy { exit, why: format!("{name}: {detail}") })

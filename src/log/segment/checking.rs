@@ -1,0 +1,76 @@
+//! Every segment of a directory, each judged apart from the others.
+
+use std::{fs, io, path::Path};
+
+use super::{Segment, Trouble};
+use crate::{LogError, StoredCommit};
+use tenure_core::Position;
+
+/// What one segment is found to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedSegment {
+    /// Its file.
+    pub name: String,
+    /// The positions of its first and its last event, where its header can be read.
+    pub range: Option<(Position, Position)>,
+    /// What is wrong with it; none of one that is as it was written.
+    pub fault: Option<String>,
+}
+
+/// Reads every segment of this data directory whole, with the checks that a start makes of it. Changes nothing.
+///
+/// # Errors
+/// The directory cannot be listed.
+pub fn check_segments(data_dir: &Path) -> io::Result<Vec<CheckedSegment>> {
+    let dir = data_dir.join("segments");
+    if !dir.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&dir)? {
+        names.extend(entry?.file_name().into_string().ok().filter(|name| name.ends_with(".segment")));
+    }
+    names.sort_unstable();
+    Ok(names.into_iter().map(|name| checked(&dir, name)).collect())
+}
+
+fn checked(dir: &Path, name: String) -> CheckedSegment {
+    match Segment::open(dir.join(&name)) {
+        Ok(segment) => {
+            let range = Some((segment.header.first(), segment.header.last()));
+            let fault = segment.read_whole(&mut |_| true).err();
+            let fault = fault.map(|trouble| in_words(trouble, &segment));
+            CheckedSegment { name, range, fault }
+        }
+        Err(error) => CheckedSegment { name, range: None, fault: Some(error.to_string()) },
+    }
+}
+
+fn in_words(trouble: Trouble, segment: &Segment) -> String {
+    let path = format!("{}: ", segment.path.display());
+    LogError::from(trouble).to_string().replace(&path, "")
+}
+
+impl Segment {
+    /// Reads all of it; whether it came to the end.
+    ///
+    /// # Errors
+    /// The positions that are not as they were written.
+    pub(crate) fn read_whole(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<bool, Trouble> {
+        let blocks = self.blocks()?;
+        let mut tail = self.header.base.clone();
+        for number in 0..blocks.len() {
+            let bytes = blocks.read(number)?;
+            for (first, _, bytes) in blocks.commits(number, &bytes)? {
+                let stored = StoredCommit::decode(first, bytes).map_err(|_| self.untrue())?;
+                let followed = tail.follow(stored.commit.recorded_at, &stored.record_hashes);
+                followed.map_err(|_| self.untrue())?;
+            }
+            blocks.forget(number);
+            if !go_on(bytes.len() as u64) {
+                return Ok(false);
+            }
+        }
+        if tail == self.header.end { Ok(true) } else { Err(self.untrue()) }
+    }
+}

@@ -1,0 +1,45 @@
+//! Segments are read again, whole, long after they were written: disks forget.
+
+use std::sync::Arc;
+
+use super::SledLog;
+use crate::LogError;
+
+/// Says, after so many bytes, whether to go on.
+pub type Pace<'p> = dyn FnMut(u64) -> bool + 'p;
+
+/// What the reading of a segment showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scrubbed {
+    /// All of it is as it was written.
+    Sound,
+    /// It was told to stop.
+    Stopped,
+    /// There are not so many segments.
+    AtTheEnd,
+}
+
+impl SledLog {
+    /// Reads a segment again, by its number from 0 on, with every check that a start makes of it, and leaves nothing of
+    /// it in the memory of the system.
+    ///
+    /// # Errors
+    /// [`LogError::Damaged`] with the positions that are not as they were written, and what the system says.
+    pub fn scrub(&self, number: usize, pace: &mut Pace<'_>) -> Result<Scrubbed, LogError> {
+        let segments = Arc::clone(&self.segments.read());
+        let Some(segment) = segments.get(number) else { return Ok(Scrubbed::AtTheEnd) };
+        // Its header is in memory, so that a flipped byte of it would go unnoticed until the next start.
+        segment.again()?;
+        if segment.read_whole(pace)? {
+            segment.is_sound();
+            return Ok(Scrubbed::Sound);
+        }
+        Ok(Scrubbed::Stopped)
+    }
+
+    /// The segments that did not read as they were written, and have not since.
+    pub(super) fn damaged_segments(&self) -> Vec<String> {
+        let segments = Arc::clone(&self.segments.read());
+        segments.iter().filter_map(|segment| segment.damage()).collect()
+    }
+}

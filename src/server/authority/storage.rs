@@ -1,0 +1,96 @@
+//! How the log lies on disk: set by the thread that seals, read by `/readyz` and `/metrics`.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+
+use tenure_log::{Figures, panics::Watch};
+use tenure_protocol::clock::stopwatch;
+
+/// Segments, the size of it all, and what keeps ranges from being sealed.
+#[derive(Debug)]
+pub struct Storage {
+    figures: Mutex<Figures>,
+    failures: AtomicU64,
+    /// Why a range is not sealed; none while all is well.
+    failure: Mutex<Option<String>>,
+    sealer: Watch,
+    scrubber: Watch,
+    /// When all segments had been read again, or the start.
+    scrubbed: Mutex<Instant>,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            figures: Mutex::default(),
+            failures: AtomicU64::default(),
+            failure: Mutex::default(),
+            sealer: Watch::over("the sealing of the log"),
+            scrubber: Watch::over("the scrub of the segments"),
+            scrubbed: Mutex::new(stopwatch()),
+        }
+    }
+}
+
+impl Storage {
+    /// Over the thread that seals.
+    pub(crate) fn sealer(&self) -> &Watch {
+        &self.sealer
+    }
+
+    /// Over the thread that reads segments again.
+    pub(crate) fn scrubber(&self) -> &Watch {
+        &self.scrubber
+    }
+
+    /// All segments were read again.
+    pub(crate) fn scrubbed(&self) {
+        *self.scrubbed.lock() = stopwatch();
+    }
+
+    /// How long ago that was last, or the start.
+    pub fn scrub_age(&self) -> Duration {
+        self.scrubbed.lock().elapsed()
+    }
+
+    /// The size of the log, as of the last look.
+    pub fn figures(&self) -> Figures {
+        *self.figures.lock()
+    }
+
+    /// How often a range could not be sealed since the start.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn observe(&self, figures: Figures) {
+        *self.figures.lock() = figures;
+    }
+
+    /// What became of an attempt to seal. A change is told to the operator.
+    pub(crate) fn sealed(&self, outcome: Result<(), String>) {
+        let failure = outcome.err();
+        self.failures.fetch_add(u64::from(failure.is_some()), Ordering::Relaxed);
+        let mut before = self.failure.lock();
+        if *before != failure {
+            if let Some(why) = &failure {
+                tracing::error!(%why, "the history is not sealed; nothing is lost");
+            } else {
+                tracing::info!("the history is sealed again");
+            }
+        }
+        *before = failure;
+    }
+
+    /// What an operator must look into; none while all is well.
+    pub(super) fn alarms(&self) -> Vec<String> {
+        let failure =
+            self.failure.lock().as_ref().map(|why| format!("a range of the log is not sealed: {why}"));
+        let dead = [&self.sealer, &self.scrubber].into_iter().filter_map(Watch::alarm).map(str::to_owned);
+        failure.into_iter().chain(dead).collect()
+    }
+}
