@@ -32,7 +32,7 @@ import stages  # noqa: E402
 SESSIONS, INTROSPECTIONS, RENEWALS, WARM = 256, 2_000, 1_024, 256
 OF_EACH, HALF_PERIOD = 4, 150
 WRITTEN_DOWN = pathlib.Path(__file__).with_suffix(".json")
-# Five runs of one program differ by less than one hundredth.
+# Runs of one program differ by less than one hundredth.
 MARGIN = 0.04
 
 

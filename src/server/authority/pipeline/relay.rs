@@ -19,7 +19,7 @@ pub(crate) struct Relay {
     runtime: OnceLock<Handle>,
 }
 
-/// Answers on their way. Whoever drops them sends them: none is lost with a runtime that is stopping.
+/// Answers on their way. They are sent when they are dropped, so none is lost with a runtime that is stopping.
 struct Answers(Vec<Answer>);
 
 impl Drop for Answers {
