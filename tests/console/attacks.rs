@@ -52,7 +52,12 @@ fn every_reply_forbids_frames_foreign_code_and_keeping() {
     let server = Server::start();
     let desk = Desk::sign_in(&server, &server.admin);
     for reply in [
+        desk.get("/console"),
         desk.get("/console/agents"),
+        desk.get("/console/agents?asOf=1"),
+        desk.get("/console/what-if?limits.per_subject=1"),
+        desk.get("/console/settings"),
+        desk.get("/console/keys"),
         desk.get("/console/no-such-page"),
         server.get("/console").header("host", "localhost").send(),
         server.get("/console").header("host", "tenure.lan").send(),
@@ -132,6 +137,12 @@ fn hostile_words_are_text_and_what_hides_is_shown() {
         format!("/console/agents?owner={reflected}"),
         format!("/console/subjects/{reflected}"),
         format!("/console/sessions/{reflected}"),
+        "/console".to_owned(),
+        "/console/keys".to_owned(),
+        format!("/console/agents?q={reflected}&device={reflected}&status={reflected}"),
+        format!("/console/agents?asOf={reflected}"),
+        format!("/console/log?asOf=3&kinds={reflected}"),
+        format!("/console/what-if?session.ttl={reflected}&limits.on_limit={reflected}"),
     ] {
         let page = text(&desk.get(&path));
         assert!(!page.contains("<script>alert") && !page.contains("<img src=x"), "{path}: {page}");

@@ -3,10 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod access;
 mod attacks;
 mod browser;
 mod desk;
+mod finding;
+mod glance;
 mod pages;
+mod past;
 mod rights;
 #[path = "../http/server.rs"]
 #[allow(dead_code, reason = "another test target needs the rest of it")]

@@ -61,7 +61,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     // Pages, made of what the API says.
-    ("console", &["authority", "http", "notify", "tokens"]),
+    ("console", &["authority", "config", "http", "notify", "projections", "tokens"]),
     (
         "serve",
         &["admission", "authority", "backup", "config", "console", "http", "node", "notify", "process"],

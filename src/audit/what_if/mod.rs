@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use self::asked::{Asked, Request};
-pub use self::overrides::{Overrides, WrongPolicy};
+pub use self::overrides::{Overrides, Replaceable, WrongPolicy};
 use tenure_core::{
     Commit, Event, Policy, Position, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent, Timestamp,
     bulk::{self, Bulk},

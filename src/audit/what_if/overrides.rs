@@ -57,7 +57,32 @@ const SETTINGS: [(&str, Fit); 13] = [
     ("renewal.reuse_grace", Fit::Number(0, 120)),
 ];
 
+/// A setting that can be other than it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replaceable {
+    /// Its name.
+    pub name: &'static str,
+    /// What it may be, in words.
+    pub range: String,
+    /// Those that it may be, if it is one of some words.
+    pub words: &'static [&'static str],
+}
+
+impl Replaceable {
+    fn of((name, fit): (&'static str, Fit)) -> Self {
+        match fit {
+            Fit::Number(least, most) => Self { name, range: format!("{least} to {most}"), words: &[] },
+            Fit::Word(words) => Self { name, range: words.join(" or "), words },
+        }
+    }
+}
+
 impl Overrides {
+    /// Every setting that can be other than it was.
+    pub fn settings() -> impl Iterator<Item = Replaceable> {
+        SETTINGS.into_iter().map(Replaceable::of)
+    }
+
     /// Reads a file's text.
     ///
     /// # Errors

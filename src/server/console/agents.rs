@@ -1,19 +1,20 @@
 //! Agents: every subject that the reader may see, and what is open about each.
 
 use askama::Template;
+use axum::http::Method;
 use serde::Deserialize;
 use tenure_core::{Timestamp, event::Role};
 
 use super::{
-    form::query,
+    as_of::AsOf,
+    form::segment,
     page::{self, Failure, Frame, Outcome},
+    search::{Found, Search, known},
     session::{SessionItem, veto_until},
     visit::Visit,
     words::When,
 };
 
-/// So many subjects on a page.
-const PER_PAGE: &str = "50";
 /// So many sessions of a subject are shown in its row.
 const SESSIONS_SHOWN: usize = 3;
 
@@ -102,52 +103,73 @@ impl Row {
 
 #[derive(Template)]
 #[template(path = "agents.html")]
-struct AgentsPage<'a> {
+struct AgentsPage {
     frame: Frame,
     rows: Vec<Row>,
-    owner: &'a str,
-    may_search: bool,
+    /// Subjects of this page that were not there at the moment that it is about.
+    absent: usize,
+    search: Search,
+    is_of_all: bool,
     may_veto: bool,
     mark: String,
     now: Timestamp,
     next: Option<String>,
+    then: AsOf,
 }
 
 /// The page.
 pub(super) async fn list(visit: &Visit) -> Outcome {
-    let (owner, cursor) = (visit.query().get("owner"), visit.query().get("cursor"));
-    let asked = query(&[("ownerId", owner), ("cursor", cursor), ("limit", Some(PER_PAGE))]);
-    let found: Items<SubjectItem> = visit.get(&format!("/v1/subjects{asked}")).await?;
+    let then = AsOf::of(visit, &["q", "owner", "device", "status", "cursor"]).await?;
+    if then.is_past() && !visit.has_role(&[Role::Admin, Role::Auditor]) {
+        // It says who may.
+        visit.ask(Method::GET, &format!("/v1/subjects{}", then.query(&[])), None).await?;
+    }
+    let search = Search::of(visit);
+    let (subjects, next) = match search.find(visit).await? {
+        Found::Subjects { subjects, next } => (subjects, next),
+        Found::Session(id) => return Ok(page::redirect(&format!("/console/sessions/{}", segment(&id)))),
+    };
     let mut rows = Vec::new();
-    for subject in found.items.into_iter().filter(|subject| !subject.is_sign_in()) {
-        rows.push(row(visit, subject).await?);
+    let subjects: Vec<_> = subjects.into_iter().filter(|subject| !subject.is_sign_in()).collect();
+    let count = subjects.len();
+    for subject in subjects {
+        rows.extend(row(visit, subject, &then).await?);
     }
     // What needs a person comes first.
     rows.sort_by_key(|row| !row.sessions.iter().any(|session| session.is_vetoable(visit.now())));
-    let next = found.next_cursor.map(|cursor| query(&[("owner", owner), ("cursor", Some(&cursor))]));
     Ok(page::ok(&AgentsPage {
-        frame: Frame::of(Some(visit), "Agents", "/console/agents"),
+        frame: Frame::of(Some(visit), "Agents", "/console/agents").with(&["live.js", "as_of.js"]),
+        absent: count - rows.len(),
         rows,
-        owner: owner.unwrap_or_default(),
-        may_search: visit.has_role(&[Role::Admin, Role::Auditor, Role::Issuer]),
-        may_veto: visit.has_role(&[Role::Admin, Role::Owner]),
+        is_of_all: visit.has_role(&[Role::Admin, Role::Auditor, Role::Issuer]),
+        may_veto: !then.is_past() && visit.has_role(&[Role::Admin, Role::Owner]),
         mark: visit.mark(),
-        now: visit.now(),
-        next,
+        now: then.at.0,
+        next: next.map(|cursor| search.address(&cursor)),
+        search,
+        then,
     }))
 }
 
-async fn row(visit: &Visit, subject: SubjectItem) -> Result<Row, Failure> {
+/// The row of a subject; none when it was not there at that moment.
+async fn row(visit: &Visit, subject: SubjectItem, then: &AsOf) -> Result<Option<Row>, Failure> {
+    let subject = if then.is_past() {
+        let path = format!("/v1/subjects/{}{}", segment(&subject.subject_id), then.query(&[]));
+        let Some(subject) = known(visit.get(&path).await)? else { return Ok(None) };
+        subject
+    } else {
+        subject
+    };
     if subject.active_sessions == 0 {
-        return Ok(Row { subject, sessions: vec![], more: 0 });
+        return Ok(Some(Row { subject, sessions: vec![], more: 0 }));
     }
-    let asked = query(&[("subjectId", Some(&subject.subject_id)), ("limit", Some("10"))]);
+    let asked = then.query(&[("subjectId", Some(&subject.subject_id)), ("limit", Some("10"))]);
     let mut sessions = visit.get::<Items<SessionItem>>(&format!("/v1/sessions{asked}")).await?.items;
-    for session in &mut sessions {
+    for session in sessions.iter_mut().filter(|_| !then.is_past()) {
         session.veto_until = veto_until(visit, &session.session_id);
     }
     sessions.sort_by_key(|session| !session.is_vetoable(visit.now()));
     let more = subject.active_sessions.saturating_sub(SESSIONS_SHOWN);
     sessions.truncate(SESSIONS_SHOWN);
-    Ok(Row { subject, sessions, more })
+    Ok(Some(Row { subject, sessions, more }))
 }

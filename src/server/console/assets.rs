@@ -6,9 +6,11 @@ use axum::{
     response::Response,
 };
 
-const ASSETS: [(&str, &str, &str); 5] = [
+const ASSETS: [(&str, &str, &str); 7] = [
     ("console.css", "text/css; charset=utf-8", include_str!("assets/console.css")),
     ("console.js", "text/javascript; charset=utf-8", include_str!("assets/console.js")),
+    ("as_of.js", "text/javascript; charset=utf-8", include_str!("assets/as_of.js")),
+    ("live.js", "text/javascript; charset=utf-8", include_str!("assets/live.js")),
     ("log.js", "text/javascript; charset=utf-8", include_str!("assets/log.js")),
     ("proof.js", "text/javascript; charset=utf-8", include_str!("assets/proof.js")),
     ("icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),

@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
     agents::{Actor, Items},
+    as_of::AsOf,
     form::query,
     page::{self, Frame, Outcome},
     visit::Visit,
@@ -28,14 +29,14 @@ const RECHECK: Duration = Duration::from_secs(2);
 /// An event, as the API shows it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct EventItem {
-    position: u64,
-    recorded_at: When,
+pub(super) struct EventItem {
+    pub(super) position: u64,
+    pub(super) recorded_at: When,
     kind: String,
     subject_id: Option<String>,
     session_id: Option<String>,
-    actor: Actor,
-    data: Map<String, Value>,
+    pub(super) actor: Actor,
+    pub(super) data: Map<String, Value>,
 }
 
 impl EventItem {
@@ -70,6 +71,7 @@ struct LogPage<'a> {
     marked: u64,
     older: Option<String>,
     newer: Option<String>,
+    then: AsOf,
     /// Where the live tail begins; none on a page that is not the last.
     tail: Option<String>,
 }
@@ -79,7 +81,8 @@ pub(super) async fn list(visit: &Visit) -> Outcome {
     let given = |name| visit.query().get(name);
     let (kinds, subject, session) = (given("kinds"), given("subjectId"), given("sessionId"));
     let number = |name| given(name).and_then(|text: &str| text.parse::<u64>().ok());
-    let head = visit.authority().live().position().0;
+    let then = AsOf::of(visit, &["kinds", "subjectId", "sessionId"]).await?;
+    let head = then.position;
     let marked = number("position");
     let after = marked.map(|position| position.saturating_sub(PER_PAGE / 2)).or_else(|| number("after"));
     let has_filter = kinds.is_some() || subject.is_some() || session.is_some();
@@ -93,21 +96,26 @@ pub(super) async fn list(visit: &Visit) -> Outcome {
             ("subjectId", subject),
             ("sessionId", session),
             ("limit", limit),
+            ("asOf", Some(&*then.given).filter(|given| limit.is_none() && !given.is_empty())),
         ])
     };
-    let found: Items<EventItem> = visit.get(&format!("/v1/events{}", filters(after, Some("50")))).await?;
+    let mut found: Items<EventItem> = visit.get(&format!("/v1/events{}", filters(after, Some("50")))).await?;
+    let is_beyond = found.items.iter().any(|event| event.position > head);
+    found.items.retain(|event| event.position <= head);
     let last = found.items.last().map_or(after, |event| event.position);
-    let is_end = found.next_cursor.is_none();
+    let is_end = found.next_cursor.is_none() || is_beyond || last >= head;
     Ok(page::ok(&LogPage {
-        frame: Frame::of(Some(visit), "Log", "/console/log").with(&["log.js"]),
+        frame: Frame::of(Some(visit), "Log", "/console/log").with(&["log.js", "as_of.js"]),
         kinds: kinds.unwrap_or_default(),
         subject: subject.unwrap_or_default(),
         session: session.unwrap_or_default(),
         marked: marked.unwrap_or_default(),
         older: (after > 0).then(|| filters(after.saturating_sub(PER_PAGE), None)),
         newer: (!is_end).then(|| filters(last, None)),
-        tail: is_end.then(|| filters(last.max(if has_filter { last } else { head.min(last) }), None)),
+        tail: (is_end && !then.is_past())
+            .then(|| filters(last.max(if has_filter { last } else { head.min(last) }), None)),
         events: found.items,
+        then,
     }))
 }
 

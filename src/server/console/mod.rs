@@ -6,20 +6,26 @@
 
 mod access;
 mod agents;
+mod as_of;
 mod ask;
 mod assets;
 mod channel;
+mod chart;
 mod evidence;
 mod form;
 mod log;
+mod overview;
 mod page;
+mod search;
 mod session;
+mod settings;
 mod sign_in;
 mod subject;
 mod timeline;
 mod veto;
 mod visit;
 mod webhooks;
+mod what_if;
 mod words;
 
 use std::sync::Arc;
@@ -34,6 +40,7 @@ use axum::{
 use tenure_protocol::clock::stopwatch;
 use tower::ServiceExt;
 
+use crate::config::{Config, Effective};
 use crate::http::Api;
 
 use self::{
@@ -47,11 +54,18 @@ pub(crate) struct Console {
     routes: Router,
     /// `server.public_url`.
     public_url: Option<String>,
+    /// What is in force, and where it came from.
+    settings: Vec<Effective>,
 }
 
 /// The API with the console beside it.
-pub(crate) fn router(api: &Arc<Api>, public_url: Option<String>) -> Router {
-    let console = Arc::new(Console { api: Arc::clone(api), routes: api.router(), public_url });
+pub(crate) fn router(api: &Arc<Api>, config: &Config) -> Router {
+    let console = Arc::new(Console {
+        api: Arc::clone(api),
+        routes: api.router(),
+        public_url: config.server.public_url.clone(),
+        settings: config.effective(),
+    });
     let mut router = api.router();
     for path in ["/console", "/console/", "/console/{*below}"] {
         let console = Arc::clone(&console);
@@ -113,7 +127,7 @@ async fn answer(arrival: Arrival, path: &str) -> Response {
 /// The table of the pages and of what can be done on them.
 async fn page_of(visit: &Visit, segments: &[&str]) -> Outcome {
     match (visit.method(), segments) {
-        ("GET" | "HEAD", []) => Ok(page::redirect("/console/agents")),
+        ("GET" | "HEAD", []) => overview::show(visit).await,
         ("GET" | "HEAD", ["agents"]) => agents::list(visit).await,
         ("GET" | "HEAD", ["sessions", id]) => session::show(visit, id).await,
         ("POST", ["sessions", id, "end"]) => session::end(visit, id, false).await,
@@ -125,7 +139,12 @@ async fn page_of(visit: &Visit, segments: &[&str]) -> Outcome {
         ("POST", ["subjects", id, "erase"]) => subject::erase(visit, id).await,
         ("GET" | "HEAD", ["log"]) => log::list(visit).await,
         ("GET", ["log", "stream"]) => log::stream(visit).await,
+        ("GET" | "HEAD", ["what-if"]) => what_if::show(visit).await,
+        ("GET" | "HEAD", ["settings"]) => settings::show(visit),
         ("GET" | "HEAD", ["keys"]) => access::show(visit).await,
+        ("POST", ["keys", id, "revoke"]) => access::revoke(visit, id).await,
+        ("POST", ["keys", "rotate"]) => access::rotate(visit).await,
+        ("POST", ["sign-ins", id, "end"]) => access::end(visit, id).await,
         ("GET" | "HEAD", ["audit"]) => evidence::show(visit).await,
         ("GET", ["audit", name @ ("head" | "proof" | "event")]) => evidence::part(visit, name).await,
         ("GET" | "HEAD", ["webhooks"]) => webhooks::list(visit).await,

@@ -9,6 +9,7 @@ use axum::{
     response::Response,
 };
 use serde_json::Value;
+use tenure_core::Timestamp;
 
 use super::{assets, visit::Visit};
 
@@ -94,6 +95,8 @@ pub(super) struct Frame {
     pub(super) here: &'static str,
     pub(super) version: &'static str,
     pub(super) visitor: Option<Visitor>,
+    /// The time here, by which countdowns run; a browser's own clock may be another.
+    pub(super) now: String,
     /// Scripts of this page alone.
     pub(super) scripts: &'static [&'static str],
 }
@@ -109,7 +112,14 @@ pub(super) struct Visitor {
 impl Frame {
     pub(super) fn of(visit: Option<&Visit>, title: &str, here: &'static str) -> Self {
         let visitor = visit.map(Visit::visitor);
-        Self { title: title.to_owned(), here, version: assets::version(), visitor, scripts: &[] }
+        let now = visit.map(|visit| visit.now().to_string()).unwrap_or_default();
+        Self { title: title.to_owned(), here, version: assets::version(), visitor, now, scripts: &[] }
+    }
+
+    #[must_use]
+    pub(super) fn at(mut self, now: Timestamp) -> Self {
+        self.now = now.to_string();
+        self
     }
 
     #[must_use]

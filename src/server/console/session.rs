@@ -8,6 +8,7 @@ use tenure_audit::story::{Live, Story};
 use tenure_core::{Timestamp, event::Role};
 
 use super::{
+    as_of::AsOf,
     form::{query, segment},
     page::{self, Failure, Frame, Outcome},
     timeline::Timeline,
@@ -75,6 +76,18 @@ impl SessionItem {
         }
     }
 
+    /// Which part of its budget is used, of the one that is used most; none without one.
+    pub(super) fn used_part(&self) -> Option<f64> {
+        let constraints = self.constraints.as_ref()?;
+        let number = |value: &Value| value.as_str().map_or_else(|| value.as_f64(), |text| text.parse().ok());
+        let part = |most: &str, used: &str| {
+            let most = number(&constraints[most]).filter(|most| *most > 0.0)?;
+            Some(number(&self.usage[used]).unwrap_or_default() / most)
+        };
+        let parts = [part("maxTotalAmount", "totalAmount"), part("maxTransactions", "transactions")];
+        parts.into_iter().flatten().reduce(f64::max)
+    }
+
     /// What is used of its budget, in words; none without one.
     pub(super) fn budget(&self) -> Option<String> {
         let constraints = self.constraints.as_ref()?;
@@ -101,12 +114,21 @@ struct SessionPage {
     may_veto: bool,
     mark: String,
     now: Timestamp,
+    then: AsOf,
 }
 
 impl SessionPage {
     fn when(at: Timestamp) -> When {
         When(at)
     }
+}
+
+/// Reads a session as it was at a moment. The past has no windows in which anything could be done.
+async fn read_then(visit: &Visit, id: &str, then: &AsOf) -> Result<SessionItem, Failure> {
+    if !then.is_past() {
+        return read(visit, id).await;
+    }
+    visit.get(&format!("/v1/sessions/{}{}", segment(id), then.query(&[]))).await
 }
 
 /// Reads a session, with the end of its veto window.
@@ -123,31 +145,33 @@ pub(super) fn veto_until(visit: &Visit, id: &str) -> Option<When> {
 
 /// The page.
 pub(super) async fn show(visit: &Visit, id: &str) -> Outcome {
-    let session = read(visit, id).await?;
-    let story = story(visit, &session).await?;
-    let timeline = story.as_ref().map(|story| Timeline::of(story, &session, visit.now()));
+    let then = AsOf::of(visit, &[]).await?;
+    let session = read_then(visit, id, &then).await?;
+    let story = story(visit, &session, &then).await?;
+    let timeline = story.as_ref().map(|story| Timeline::of(story, &session, then.at.0));
     let title = format!("{} · {}", session.title(), session.status_word());
     Ok(page::ok(&SessionPage {
-        frame: Frame::of(Some(visit), &title, "/console/agents"),
+        frame: Frame::of(Some(visit), &title, "/console/agents").with(&["as_of.js"]),
         story,
         timeline,
-        may_end: visit.has_role(&[Role::Admin, Role::Issuer, Role::Owner]),
-        may_veto: visit.has_role(&[Role::Admin, Role::Owner]),
+        may_end: !then.is_past() && visit.has_role(&[Role::Admin, Role::Issuer, Role::Owner]),
+        may_veto: !then.is_past() && visit.has_role(&[Role::Admin, Role::Owner]),
         mark: visit.mark(),
-        now: visit.now(),
+        now: then.at.0,
+        then,
         session,
     }))
 }
 
 /// The session in sentences, for those who may read its events.
-async fn story(visit: &Visit, session: &SessionItem) -> Result<Option<Story>, Failure> {
+async fn story(visit: &Visit, session: &SessionItem, then: &AsOf) -> Result<Option<Story>, Failure> {
     if !visit.has_role(&[Role::Admin, Role::Auditor, Role::Owner]) {
         return Ok(None);
     }
     let Ok(id) = session.session_id.parse() else { return Ok(None) };
     let live =
         Live { reason: session.revoked_reason.clone(), last_seen_at: session.last_seen_at.map(|at| at.0) };
-    let told = visit.console().api.story(&visit.credential, id, live).await;
+    let told = visit.console().api.story(&visit.credential, id, live, then.end()).await;
     let told = told.map_err(|(status, problem)| Failure::of_problem(status, &problem))?;
     Ok(told.map(|mut story| {
         for chapter in &mut story.chapters {

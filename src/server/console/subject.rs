@@ -12,10 +12,13 @@ use tenure_core::{Timestamp, event::Role};
 
 use super::{
     agents::{Items, SubjectItem},
+    as_of::AsOf,
     form::{query, segment},
+    log::EventItem,
     page::{self, Failure, Frame, Outcome},
     session::{SessionItem, veto_until},
     visit::Visit,
+    words::When,
 };
 
 /// The width of the picture of its sessions, in its own units.
@@ -50,50 +53,97 @@ struct SubjectPage {
     role: Role,
     mark: String,
     now: Timestamp,
+    then: AsOf,
+    /// Who answered for it, newest first; none for those who may not read events.
+    owners: Vec<Ownership>,
+}
+
+/// Who answered for a subject from an event on.
+struct Ownership {
+    position: u64,
+    at: When,
+    owner: Option<String>,
+    by: String,
 }
 
 /// Which forms are on the page; the API judges what they send.
 impl SubjectPage {
     fn may_suspend(&self) -> bool {
-        let is_free = self.subject.suspension.is_none() && !self.subject.is_sign_in();
+        let is_free = !self.then.is_past() && self.subject.suspension.is_none() && !self.subject.is_sign_in();
         is_free && matches!(self.role, Role::Admin | Role::Issuer | Role::Owner)
     }
 
     fn may_resume(&self) -> bool {
-        self.subject.suspension.is_some() && matches!(self.role, Role::Admin | Role::Owner)
+        !self.then.is_past()
+            && self.subject.suspension.is_some()
+            && matches!(self.role, Role::Admin | Role::Owner)
     }
 
     fn may_end(&self) -> bool {
-        self.subject.active_sessions > 0 && matches!(self.role, Role::Admin | Role::Issuer | Role::Owner)
+        !self.then.is_past()
+            && self.subject.active_sessions > 0
+            && matches!(self.role, Role::Admin | Role::Issuer | Role::Owner)
     }
 
     fn may_erase(&self) -> bool {
-        self.role == Role::Admin && !self.subject.is_sign_in()
+        !self.then.is_past() && self.role == Role::Admin && !self.subject.is_sign_in()
     }
 }
 
 /// The page.
 pub(super) async fn show(visit: &Visit, id: &str) -> Outcome {
-    let subject: SubjectItem = visit.get(&format!("/v1/subjects/{}", segment(id))).await?;
-    let asked =
-        query(&[("subjectId", Some(&subject.subject_id)), ("status", Some("all")), ("limit", Some("100"))]);
+    let then = AsOf::of(visit, &[]).await?;
+    let subject: SubjectItem = visit.get(&format!("/v1/subjects/{}{}", segment(id), then.query(&[]))).await?;
+    let asked = then.query(&[
+        ("subjectId", Some(&subject.subject_id)),
+        ("status", Some("all")),
+        ("limit", Some("100")),
+    ]);
     let found: Items<SessionItem> = visit.get(&format!("/v1/sessions{asked}")).await?;
     let mut sessions = found.items;
-    for session in &mut sessions {
+    for session in sessions.iter_mut().filter(|_| !then.is_past()) {
         session.veto_until = veto_until(visit, &session.session_id);
     }
-    let lanes = lanes(&sessions, visit.now());
+    let lanes = lanes(&sessions, then.at.0);
     Ok(page::ok(&SubjectPage {
-        frame: Frame::of(Some(visit), subject.title(), "/console/agents"),
+        frame: Frame::of(Some(visit), subject.title(), "/console/agents").with(&["as_of.js"]),
+        owners: owners(visit, &subject.subject_id, &then).await?,
         height: lanes.len() * LANE + 8,
         lanes,
         has_more: found.next_cursor.is_some(),
         role: visit.role(),
         mark: visit.mark(),
-        now: visit.now(),
+        now: then.at.0,
+        then,
         subject,
         sessions,
     }))
+}
+
+/// So many registrations are looked at.
+const REGISTRATIONS: &str = "200";
+
+/// The owners of a subject, from its registrations.
+async fn owners(visit: &Visit, id: &str, then: &AsOf) -> Result<Vec<Ownership>, Failure> {
+    if !visit.has_role(&[Role::Admin, Role::Auditor, Role::Owner]) {
+        return Ok(vec![]);
+    }
+    let asked = query(&[
+        ("subjectId", Some(id)),
+        ("kinds", Some("SubjectRegistered")),
+        ("limit", Some(REGISTRATIONS)),
+    ]);
+    let found: Items<EventItem> = visit.get(&format!("/v1/events{asked}")).await?;
+    let mut owners: Vec<Ownership> = Vec::new();
+    for event in found.items.into_iter().filter(|event| event.position <= then.position) {
+        let owner = event.data.get("ownerId").and_then(Value::as_str).map(str::to_owned);
+        if owners.last().is_none_or(|last| last.owner != owner) {
+            let (position, at, by) = (event.position, event.recorded_at, event.actor.words());
+            owners.push(Ownership { position, at, owner, by });
+        }
+    }
+    owners.reverse();
+    Ok(owners)
 }
 
 /// One lane for each device, the sessions as bars from their beginning to their end.

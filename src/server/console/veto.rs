@@ -123,7 +123,7 @@ fn page_of<'a>(
     let renewed_at = When(session.renewed_at().unwrap_or(session.created_at));
     let standing = standing(session, claims, now);
     VetoPage {
-        frame: Frame::of(None, "Veto a renewal", "veto"),
+        frame: Frame::of(None, "Veto a renewal", "veto").at(now),
         standing,
         has_ended: matches!(standing, Standing::Vetoed | Standing::Ended),
         name: name.unwrap_or_else(|| subject.id.to_string()),

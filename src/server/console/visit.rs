@@ -22,12 +22,15 @@ use super::{
 };
 
 /// The pages in the navigation, and who is led to them.
-const PAGES: [(&str, &str, &[Role]); 5] = [
+const PAGES: [(&str, &str, &[Role]); 8] = [
+    ("/console", "Overview", &[Role::Admin, Role::Auditor]),
     ("/console/agents", "Agents", &[Role::Admin, Role::Auditor, Role::Owner, Role::Issuer]),
     ("/console/log", "Log", &[Role::Admin, Role::Auditor, Role::Owner]),
     ("/console/audit", "Evidence", &[Role::Admin, Role::Auditor, Role::Owner]),
     ("/console/webhooks", "Webhooks", &[Role::Admin, Role::Auditor, Role::Owner]),
+    ("/console/what-if", "What if", &[Role::Admin, Role::Auditor]),
     ("/console/keys", "Access", &[Role::Admin, Role::Auditor, Role::Owner, Role::Issuer]),
+    ("/console/settings", "Settings", &[Role::Admin, Role::Auditor]),
 ];
 
 /// A request that has arrived.
@@ -160,6 +163,11 @@ impl Visit {
         &self.arrival.form
     }
 
+    /// The path of the page.
+    pub(super) fn path(&self) -> &str {
+        self.arrival.parts.uri.path()
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.authority().now()
     }
@@ -201,8 +209,7 @@ impl Visit {
 
     /// A page that keeps itself up to date is no use of the sign-in: nobody need be there.
     fn is_live_update(&self) -> bool {
-        let path = self.arrival.parts.uri.path();
-        path.ends_with("/stream") || self.headers().contains_key("x-tenure-live")
+        self.path().ends_with("/stream") || self.headers().contains_key("x-tenure-live")
     }
 
     /// Notes that the sign-in was used, and begins its period again if that is due.

@@ -42,6 +42,28 @@ struct Attempt {
     http_status: Option<u16>,
 }
 
+impl Attempt {
+    fn is_good(&self) -> bool {
+        self.outcome == "delivered"
+    }
+
+    fn words(&self) -> &str {
+        match &*self.outcome {
+            "delivered" => "delivered",
+            "http_error" => "the receiver answered with an error",
+            "redirected" => "the receiver sent us elsewhere",
+            "gone" => "the receiver wants no more",
+            "timed_out" => "no answer in time",
+            "unreachable" => "not reachable",
+            "tls_failed" => "the receiver could not prove who it is",
+            "address_refused" => "the address is not allowed",
+            "key_missing" => "its URL and secret cannot be read here",
+            "failed" => "failed",
+            other => other,
+        }
+    }
+}
+
 /// A webhook with its newest deliveries.
 struct Row {
     webhook: WebhookItem,
@@ -51,6 +73,14 @@ struct Row {
 impl Row {
     fn count(&self, status: &str) -> usize {
         self.deliveries.iter().filter(|delivery| delivery.status == status).count()
+    }
+
+    /// Since when nothing gets through: the first failed attempt after the last one that did not fail.
+    fn failing_since(&self) -> Option<When> {
+        let attempts = || self.deliveries.iter().flat_map(|delivery| &delivery.attempts);
+        let got_through = attempts().filter(|attempt| attempt.is_good()).map(|attempt| attempt.at).max();
+        let failed = attempts().filter(|attempt| !attempt.is_good()).map(|attempt| attempt.at);
+        failed.filter(|at| got_through.is_none_or(|good| *at > good)).min()
     }
 }
 

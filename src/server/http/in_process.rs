@@ -14,7 +14,7 @@ use tenure_audit::{
     replay::{Replay, ReplayEnd},
     story::{Live, Narrator, Story},
 };
-use tenure_core::{SessionId, system::Credential};
+use tenure_core::{Position, SessionId, system::Credential};
 
 use super::{
     api::Api,
@@ -49,16 +49,17 @@ impl Api {
         self.settings.trusted_proxies.contains(address)
     }
 
-    /// The story of a session that this caller may see, up to now; none of one that the history does not know. Reading
+    /// The story of a session that this caller may see, up to a moment; none of one that the history does not know. Reading
     /// it goes through the gate of costly reads, under the caller's share.
     pub(crate) async fn story(
         self: &Arc<Self>,
         key: &Arc<Credential>,
         id: SessionId,
         live: Live,
+        until: (ReplayEnd, Position),
     ) -> Result<Option<Story>, (StatusCode, Value)> {
         let caller = Caller::Key(Arc::clone(key));
-        let told = self.told(&caller, id, live).await;
+        let told = self.told(&caller, id, live, until).await;
         told.map_err(|problem| (problem.code.status(), problem.body("")))
     }
 
@@ -67,22 +68,22 @@ impl Api {
         caller: &Caller,
         id: SessionId,
         live: Live,
+        (end, last): (ReplayEnd, Position),
     ) -> Result<Option<Story>, Problem> {
         let known = self.authority.live().session(id).ok_or(Code::SessionNotFound)?;
         let subject = self.authority.live().subject(&known.subject).ok_or(Code::SessionNotFound)?;
         if !caller.may_see(&subject) {
             return Err(Code::SessionNotFound.into());
         }
-        let (api, at) = (Arc::clone(self), self.authority.now());
+        let api = Arc::clone(self);
         let policy = self.authority.live().system().system.policy.clone();
         let work = move |wanted: &crate::gate::StillWanted<'_>| -> Result<Option<Story>, HistoryError> {
-            let mut replay = Replay::of_subject(known.subject.clone(), policy, ReplayEnd::Time(at));
+            let mut replay = Replay::of_subject(known.subject.clone(), policy, end);
             let mut teller = Narrator::of(id);
             teller.know(live);
-            let head = api.authority.live().position();
             let is_wanted = || wanted.is_wanted();
             let read =
-                history::commits_of(&is_wanted, api.authority.log(), &api.projections, &known.subject, head);
+                history::commits_of(&is_wanted, api.authority.log(), &api.projections, &known.subject, last);
             for stored in read? {
                 let told = replay.add_telling(&stored, &mut |state, step| teller.hear(state, step));
                 if told?.is_break() {

@@ -6,6 +6,7 @@
 
 mod api;
 mod audit;
+mod console_reads;
 mod credentials;
 mod forward_auth;
 mod in_process;

@@ -59,11 +59,16 @@ impl Notice {
 /// The notices of a commit, in order.
 pub fn notices_of(stored: &StoredCommit, present: &dyn NoticeContext) -> Vec<Notice> {
     let Stream::Subject(id) = &stored.commit.stream else { return bulk_notices_of(stored, present) };
-    let Some(subject) = present.subject(id) else { return vec![] };
+    let Some(subject) = present.subject(id).filter(|subject| !is_of_sign_ins(subject)) else { return vec![] };
     let name = subject.profile().and_then(|profile| profile.name.as_ref());
     let name = name.and_then(|name| present.open_text(&stored.commit.stream, "name", name));
     let telling = NoticeBuilder { stored, present, subject, name };
     told_events(stored).flat_map(|(position, event)| telling.of_event(position, event)).collect()
+}
+
+/// Whether a subject is the console's own. Who looks at agents is no agent: nobody is to be woken by a sign-in.
+fn is_of_sign_ins(subject: &Subject) -> bool {
+    !subject.sessions.is_empty() && subject.sessions.iter().all(|session| session.is_of_console())
 }
 
 /// Of the system stream nothing concerns sessions that are told of, but bulk revocations.

@@ -4,6 +4,7 @@
 //! batch before the callers of that batch are answered, so that everybody reads their own writes.
 
 pub mod history;
+pub mod pulse;
 pub mod revocations;
 pub mod session_list;
 mod sorted;
@@ -19,6 +20,7 @@ use tenure_core::{
 use tenure_log::StoredCommit;
 
 use self::{
+    pulse::Pulse,
     revocations::Revocations,
     session_list::SessionList,
     subject_list::{Before, SubjectList},
@@ -32,6 +34,7 @@ pub struct Projections {
     subjects: RwLock<SubjectList>,
     timeline: RwLock<Timeline>,
     revocations: RwLock<Revocations>,
+    pulse: RwLock<Pulse>,
 }
 
 /// The state that a commit led to. It may be further on: what is put together from it is right in the end.
@@ -58,6 +61,9 @@ impl Projections {
     pub fn fold(&self, stored: &StoredCommit, known: &impl Known) {
         self.timeline.write().add(&stored.commit.stream, stored.first);
         for (position, event) in stored.positions().zip(&stored.commit.events) {
+            if Pulse::is_one(event) {
+                self.pulse.write().add(&stored.commit.stream, stored.commit.recorded_at, event);
+            }
             if Revocations::is_one(event) {
                 self.revocations.write().add(position, stored.commit.recorded_at, event);
             }
@@ -145,6 +151,11 @@ impl Projections {
     /// Reads the list of subjects.
     pub fn subjects<T>(&self, read: impl FnOnce(&SubjectList) -> T) -> T {
         read(&self.subjects.read())
+    }
+
+    /// Reads what happened in the last day.
+    pub fn pulse<T>(&self, read: impl FnOnce(&Pulse) -> T) -> T {
+        read(&self.pulse.read())
     }
 
     /// Reads which commits each stream has.

@@ -52,6 +52,11 @@ impl MarkBits {
     fn has(&self, index: usize) -> bool {
         self.0[index / 64] >> (index % 64) & 1 == 1
     }
+
+    /// How many have this mark, or that one, or both.
+    fn count_either(&self, other: &Self) -> usize {
+        self.0.iter().zip(&other.0).map(|(a, b)| (a | b).count_ones() as usize).sum()
+    }
 }
 
 /// Which sessions are sought. What is given may be of others too, so it has to be looked at; none is missing.
@@ -176,6 +181,12 @@ impl SessionList {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.count() as usize
+    }
+
+    /// How many are marked as neither revoked nor expired.
+    pub fn open(&self) -> usize {
+        let ended = |run: &SessionRun| run.revoked.count_either(&run.expired);
+        self.len() - self.stretches.iter().map(ended).sum::<usize>()
     }
 
     /// Whether there are none.

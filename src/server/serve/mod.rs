@@ -221,7 +221,7 @@ async fn serve(
 
 /// The API, and the console beside it.
 fn router(config: &Config, api: &Arc<Api>) -> Router {
-    if config.console_enabled { console::router(api, config.server.public_url.clone()) } else { api.router() }
+    if config.console_enabled { console::router(api, config) } else { api.router() }
 }
 
 fn listener(address: SocketAddr) -> std::io::Result<TcpListener> {

@@ -1,6 +1,7 @@
 //! The console in a real Chromium. `tests/run` installs it; where it is missing these tests say that they did not run.
 
 mod driver;
+mod screenshots;
 
 use std::path::PathBuf;
 
@@ -79,6 +80,8 @@ fn reading_and_ending_work_without_scripts() {
     let session = renewed(&server, "agent");
     let own = origin(&server);
     browser.sign_in(&own, &server.admin);
+    browser.see("//li/div/span/a[contains(., 'Night shift')]");
+    browser.go(&format!("{own}/console/agents"));
     browser.see("//h2/a[text()='Night shift']");
     browser.go(&format!("{own}/console/sessions/{}", session.id));
     browser.click("//summary[text()='End session']");
@@ -113,9 +116,22 @@ fn no_page_bars_anyone_by_axe() {
 }
 
 fn pages(session: &str) -> Vec<String> {
-    let fixed = ["agents", "subjects/agent", "log", "keys", "audit", "webhooks"];
+    let fixed = [
+        "",
+        "agents",
+        "agents?q=agent&status=live",
+        "agents?asOf=4",
+        "subjects/agent",
+        "log",
+        "log?asOf=4",
+        "keys",
+        "audit",
+        "webhooks",
+        "what-if?session.max_renewals=0",
+        "settings",
+    ];
     let fixed = fixed.iter().map(|page| format!("/console/{page}"));
-    fixed.chain([format!("/console/sessions/{session}")]).collect()
+    fixed.chain(["", "?asOf=6"].map(|then| format!("/console/sessions/{session}{then}"))).collect()
 }
 
 /// The text of axe-core; none, and that is said, where it is not installed.
@@ -165,26 +181,110 @@ fn a_proof_is_checked_in_the_browser_against_the_key_that_the_reader_has() {
     assert!(verify("").starts_with("Not proved: "));
 }
 
-/// Pictures of the pages, for those who change one: `TENURE_TEST_PICTURES=DIR cargo test --test console pictures`.
+/// A page that a phone has to be turned for is a page that nobody reads at night.
 #[test]
-fn pictures_of_the_pages_are_made_when_they_are_asked_for() {
-    let Some(folder) = variable("TENURE_TEST_PICTURES") else { return };
+fn every_page_fits_a_narrow_window() {
+    let window = Window { width: 320, height: 640, ..Window::PHONE };
+    let Some(browser) = Chromium::open("that pages fit a narrow window", window) else { return };
     let server = Server::start();
     let session = renewed(&server, "agent");
-    server.renew(&session).send().expect(403);
-    for (name, window) in [
-        ("wide", Window { height: 720, ..Window::DESK }),
-        ("wide-dark", Window { dark: true, height: 720, ..Window::DESK }),
-        ("narrow", Window::PHONE),
-    ] {
-        let Some(browser) = Chromium::open("pictures", window) else { return };
-        browser.sign_in(&origin(&server), &server.admin);
-        for path in pages(&session.id) {
-            browser.go(&format!("{}{path}", origin(&server)));
-            let page = path.trim_start_matches("/console/").split('/').next().unwrap().to_owned();
-            let png = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, browser.picture())
-                .unwrap();
-            std::fs::write(PathBuf::from(&folder).join(format!("{page}-{name}.png")), png).unwrap();
-        }
+    browser.sign_in(&origin(&server), &server.admin);
+    for path in pages(&session.id) {
+        browser.go(&format!("{}{path}", origin(&server)));
+        let width = browser.run("return document.documentElement.scrollWidth");
+        assert_eq!(width, json!(320), "{path} is too wide");
     }
+}
+
+#[test]
+fn the_slider_shows_an_earlier_status_and_leads_back_to_now() {
+    let Some(browser) = Chromium::open("the slider", Window::DESK) else { return };
+    let server = Server::start();
+    let session = renewed(&server, "agent");
+    server.delete(&session.path()).bearer(&server.admin).send().expect(200);
+    let page = format!("{}/console/sessions/{}", origin(&server), session.id);
+    browser.sign_in(&origin(&server), &server.admin);
+    browser.go(&page);
+    browser.see("//h1/span[text()='ended']");
+    let created = server.events("SessionCreated")[0]["position"].clone();
+    let slide = |to: &Value| {
+        let position = if to.is_null() { "slider.max".to_owned() } else { to.to_string() };
+        browser.run(&format!(
+            "const slider = document.querySelector('#slider'); slider.value = {position}; \
+             for (const kind of ['input', 'change']) slider.dispatchEvent(new Event(kind))"
+        ));
+    };
+    slide(&created);
+    browser.see("//h1/span[text()='active']");
+    browser.see("//p[contains(@class, 'past') and contains(., 'This is the past')]");
+    let at = browser.run("return location.search");
+    assert_eq!(at, json!(format!("?asOf={created}")), "the address follows");
+    assert_eq!(browser.run("return document.querySelectorAll('main form[method=post]').length"), json!(0));
+    slide(&json!(1));
+    browser.see("//p[text()='There was nothing of it then.']");
+    slide(&Value::Null);
+    browser.see("//h1/span[text()='ended']");
+    assert_eq!(browser.run("return location.search"), json!(""));
+}
+
+#[test]
+fn an_open_veto_appears_on_the_overview_without_a_reload_and_watching_is_no_use() {
+    let Some(browser) = Chromium::open("the live overview", Window::DESK) else { return };
+    let server = Server::start();
+    browser.sign_in(&origin(&server), &server.admin);
+    browser.see("//p[@class='calm']");
+    browser.run("window.stays = true");
+    renewed(&server, "agent");
+    browser.see("//main//a[contains(., 'Night shift')]");
+    browser.see("//main//button[text()='Let it be']");
+    assert_eq!(browser.run("return window.stays"), json!(true));
+    let seen = read(&server, &server.admin, "/v1/sessions?status=all&limit=200");
+    let sign_in =
+        seen["items"].as_array().unwrap().iter().find(|it| it["mode"] == "sliding").unwrap().clone();
+    assert_eq!(sign_in["lastSeenAt"], sign_in["createdAt"], "the page was watched, not used");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+/// The first page over a slow line at night, and nobody else who hears of it.
+#[test]
+fn the_first_page_is_light_and_asks_nobody_else() {
+    let Some(browser) = Chromium::open("the weight of the first page", Window::PHONE) else { return };
+    let server = Server::start();
+    for number in 0..50 {
+        renewed(&server, &format!("agent-{number}"));
+    }
+    let own = origin(&server);
+    browser.sign_in(&own, &server.admin);
+    for path in ["/console", "/console/agents"] {
+        browser.go(&format!("{own}{path}"));
+        let loaded = browser.run(
+            "return [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')] \
+             .map((it) => [it.name, it.decodedBodySize])",
+        );
+        let loaded = loaded.as_array().unwrap();
+        let strangers: Vec<_> =
+            loaded.iter().filter(|it| !it[0].as_str().unwrap().starts_with(&own)).collect();
+        assert!(strangers.is_empty(), "{strangers:?}");
+        let weight: u64 = loaded.iter().map(|it| it[1].as_u64().unwrap()).sum();
+        assert!((5_000..100_000).contains(&weight), "{path} weighs {weight}: {loaded:?}");
+    }
+}
+
+/// Chat services open links with a whole browser, run its scripts, and take a picture.
+#[test]
+fn a_browser_that_previews_a_link_changes_nothing() {
+    let Some(browser) = Chromium::open("the preview of a link", Window::DESK) else { return };
+    let mut server = Server::start();
+    server.restart_known_by_its_address();
+    let (owner, _) = server.issue_key("owner", Some("alice"));
+    let session = renewed(&server, "agent");
+    let notice = read(&server, &owner, "/v1/notices?kinds=SESSION_RENEWED")["items"][0].clone();
+    let before = read(&server, &server.admin, "/v1/audit/head")["size"].clone();
+    for name in ["vetoUrl", "rejectUrl"] {
+        browser.go(notice[name].as_str().unwrap());
+        browser.see("//h1");
+        assert!(browser.picture().len() > 1_000);
+    }
+    assert_eq!(read(&server, &server.admin, "/v1/audit/head")["size"], before, "something was recorded");
+    server.introspect(&session.token).expect(200);
 }

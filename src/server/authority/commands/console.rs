@@ -3,7 +3,7 @@
 use crate::notify::{Notice, notice::Details};
 use crate::tokens::VetoClaims;
 use tenure_core::{
-    Actor, Digest16, Generation, Mode, OwnerId, Policy, Seconds, SessionId, SubjectId,
+    Actor, CredentialId, Digest16, Generation, Mode, OwnerId, Policy, Seconds, SessionId, SubjectId,
     command::{RequestedTerms, Revoker, Suspender, VetoLink},
     event::{Purpose, Role, SubjectKind},
     policy::OnLimit,
@@ -12,7 +12,7 @@ use tenure_core::{
 };
 
 use crate::authority::{
-    Authority, Granted, NewProfile, NewSession, Revocation, Revoked,
+    Authority, Granted, NewProfile, NewSession, Revocation, RevocationOfMany, Revoked,
     pipeline::request::{Context, Failure},
 };
 
@@ -63,6 +63,20 @@ impl Authority {
         self.register_subject(context.clone(), id.clone(), profile, true).await?;
         let terms = terms(self.live.system().system.policy_in_force());
         self.create_session(context, NewSession { terms, ..NewSession::of(id) }).await
+    }
+
+    /// Records that the sign-ins with a withdrawn API key have ended. None of them is good any more as it is, so what
+    /// cannot be recorded now is no reason to say that the key was not withdrawn.
+    pub(super) async fn end_sign_ins(&self, context: Context, credential: CredentialId) {
+        let Ok(subject_id) = format!("{SUBJECT_PREFIX}{credential}").parse::<SubjectId>() else { return };
+        let now = self.now();
+        if self.live.subject(&subject_id).is_none_or(|subject| subject.active_count(now) == 0) {
+            return;
+        }
+        let asked = RevocationOfMany { subject_id, device: None, except: None, owner: None, reason: None };
+        if let Err(failure) = self.revoke_many(context, asked).await {
+            tracing::warn!(%failure, %credential, "the sign-ins with a withdrawn key could not be recorded as ended");
+        }
     }
 
     /// The API key with which a sign-in was made, if it is good still.

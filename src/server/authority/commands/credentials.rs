@@ -143,7 +143,9 @@ impl Authority {
         context: Context,
         id: CredentialId,
     ) -> Result<Option<Position>, Failure> {
+        let (actor, correlation_id) = (context.actor.clone(), context.correlation_id.clone());
         let done = self.submit(CommandRequest::System(SystemCommand::RevokeCredential(id)), context).await?;
+        self.end_sign_ins(Context { actor, correlation_id, idempotency: None }, id).await;
         Ok(done.position())
     }
 

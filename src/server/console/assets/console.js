@@ -18,11 +18,14 @@ function left(seconds) {
   return first < 0 ? "0s" : parts.slice(first, first + 2).map(([count, unit]) => count + unit).join(" ");
 }
 
+// The server's clock counts: that of the browser may be another.
+const ahead = new Date(document.documentElement.dataset.now) - performance.now();
+
 function count() {
+  if (Number.isNaN(ahead)) return;
   for (const counter of document.querySelectorAll("[data-until]")) {
-    const seconds = Math.floor((new Date(counter.dataset.until) - Date.now()) / 1000);
-    // A clock that differs from the server's by days is no clock to count by.
-    if (seconds >= 0 && seconds < 90000) counter.textContent = left(seconds);
+    const seconds = Math.floor((new Date(counter.dataset.until) - ahead - performance.now()) / 1000);
+    counter.textContent = left(Math.max(0, seconds));
   }
 }
 
@@ -41,18 +44,24 @@ function hideLetBe() {
   }
 }
 
-for (const button of document.querySelectorAll("[data-let-it-be]")) {
-  button.hidden = false;
-  button.addEventListener("click", (event) => {
-    event.preventDefault();
-    const element = button.closest("[data-veto]") || document.querySelector("[data-veto]");
-    const known = [...read(), keyOf(element)].slice(-200);
-    localStorage.setItem(hidden, JSON.stringify(known));
-    hideLetBe();
-  });
+// By the document, for those that come later too.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest?.("[data-let-it-be]");
+  if (!button) return;
+  event.preventDefault();
+  const element = button.closest("[data-veto]") || document.querySelector("[data-veto]");
+  const known = [...read(), keyOf(element)].slice(-200);
+  localStorage.setItem(hidden, JSON.stringify(known));
+  hideLetBe();
+});
+
+// What is to be done with every page, and with every part of one that comes later.
+export function refresh(root) {
+  for (const button of root.querySelectorAll("[data-let-it-be]")) button.hidden = false;
+  localise(root);
+  count();
+  hideLetBe();
 }
 
-localise(document);
-count();
-hideLetBe();
+refresh(document);
 setInterval(count, 1000);

@@ -295,6 +295,15 @@ fn forbidden(access: Access, role: Option<Role>) -> Problem {
     Problem::from(Code::Forbidden).saying(detail)
 }
 
+/// What needs one of these roles, whoever asks.
+pub(in crate::http) fn check_role(caller: &Caller, roles: &'static [Role]) -> Result<(), Problem> {
+    let access = Access { roles, session: SessionAccess::No, public: false, metrics_addresses: false };
+    match caller.role() {
+        Some(role) if roles.contains(&role) => Ok(()),
+        role => Err(forbidden(access, role)),
+    }
+}
+
 /// A role's name in the API.
 pub(crate) fn role_name(role: Role) -> &'static str {
     Role::ALL.iter().find(|(_, known)| *known == role).map_or("", |(name, _)| name)

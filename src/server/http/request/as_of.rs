@@ -47,6 +47,11 @@ impl AsOfQuery {
         asked
     }
 
+    /// This moment of the past, or the present when it is neither.
+    pub(in crate::http) const fn at(as_of: Option<Timestamp>, as_of_position: Option<EpochPosition>) -> Self {
+        Self { min_position: None, as_of, as_of_position }
+    }
+
     /// The parameters of a request that is only ever answered from the present.
     pub(crate) fn of_present(query: &mut Fields) -> Self {
         let min_position = query.position("minPosition");

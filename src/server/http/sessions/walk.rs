@@ -3,8 +3,12 @@
 
 use std::{cmp::Reverse, collections::HashSet, sync::Arc};
 
+use crate::authority::Authority;
 use crate::gate::StillWanted;
-use crate::projections::session_list::{EndMark, SessionList, SessionQuery};
+use crate::projections::{
+    Projections,
+    session_list::{EndMark, SessionList, SessionQuery},
+};
 use tenure_core::{
     Position, SessionId,
     session::{SharedSession, Status},
@@ -116,7 +120,7 @@ impl SessionWalk {
     }
 
     fn far(&mut self, wanted: &StillWanted<'_>) {
-        mark_bulks(&self.api, wanted);
+        mark_bulks(&self.api.authority, &self.api.projections, wanted);
         while !self.is_done && wanted.is_wanted() {
             self.step();
         }
@@ -166,19 +170,23 @@ impl SessionWalk {
 }
 
 /// Marks the sessions that bulk revocations ended: once after each, by the first who looks further than near.
-fn mark_bulks(api: &Api, wanted: &StillWanted<'_>) {
-    let Some(bulk) = api.projections.sessions(SessionList::unmarked_bulk) else { return };
+pub(in crate::http) fn mark_bulks(
+    authority: &Authority,
+    projections: &Projections,
+    wanted: &StillWanted<'_>,
+) {
+    let Some(bulk) = projections.sessions(SessionList::unmarked_bulk) else { return };
     let open = SessionQuery { marked: EndMark::NotRevoked, ..SessionQuery::default() };
     let mut before = None;
     while wanted.is_wanted() {
-        let stride = api.projections.sessions(|list| list.stride(&open, before, STRIDE));
-        let live = api.authority.live();
+        let stride = projections.sessions(|list| list.stride(&open, before, STRIDE));
+        let live = authority.live();
         let is_revoked = |id| live.session(id).is_some_and(|session| session.revocation.is_some());
         let ended = stride.found.into_iter().filter(|(_, id)| is_revoked(*id));
-        api.projections.mark_revoked(&ended.map(|(began, _)| began).collect::<Vec<_>>());
+        projections.mark_revoked(&ended.map(|(began, _)| began).collect::<Vec<_>>());
         before = stride.next;
         if before.is_none() {
-            return api.projections.bulk_is_marked(bulk);
+            return projections.bulk_is_marked(bulk);
         }
     }
 }

@@ -1,0 +1,125 @@
+//! As of: a page about a moment of the past. The address carries it, so that it can be kept and passed on.
+
+use axum::http::StatusCode;
+use tenure_audit::replay::ReplayEnd;
+use tenure_core::{EpochPosition, Position, Timestamp};
+
+use super::{page::Failure, visit::Visit, words::When};
+
+/// Which moment a page is about.
+pub(super) struct AsOf {
+    /// As the address has it.
+    pub(super) given: String,
+    asked: Option<Asked>,
+    /// What the API is asked for besides: a time, or a position.
+    parameter: (Option<String>, Option<String>),
+    pub(super) at: When,
+    pub(super) position: u64,
+    /// The last position that there is.
+    pub(super) head: u64,
+    /// The page.
+    pub(super) path: String,
+    /// What else its address says.
+    pub(super) fields: Vec<(&'static str, String)>,
+}
+
+/// A moment, as people name one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Asked {
+    Time(Timestamp),
+    Position(Position),
+}
+
+impl Asked {
+    /// `4711`, `#4711`, `2026-11-21 01:35`, or a time of RFC 3339.
+    fn parse(text: &str) -> Option<Self> {
+        if let Ok(position) = text.trim_start_matches('#').parse() {
+            return Some(Self::Position(Position(position)));
+        }
+        let text = text.trim_end_matches(" UTC").trim_end_matches('Z').replacen(' ', "T", 1);
+        let missing = ["", "Z", ":00Z", "T00:00:00Z"].into_iter();
+        missing.map(|rest| format!("{text}{rest}")).find_map(|text| Timestamp::parse(&text)).map(Self::Time)
+    }
+}
+
+impl AsOf {
+    /// Of the page that was asked for.
+    pub(super) async fn of(visit: &Visit, others: &[&'static str]) -> Result<Self, Failure> {
+        let given = visit.query().get("asOf").unwrap_or_default();
+        let asked = if given.is_empty() { None } else { Some(Asked::parse(given).ok_or_else(wrong)?) };
+        let (time, position) = match asked.clone() {
+            Some(Asked::Time(time)) => (Some(time), None),
+            Some(Asked::Position(position)) => (None, Some(named(visit, position))),
+            None => (None, None),
+        };
+        let moment = visit.console().api.moment(&visit.credential, time, position).await;
+        let moment = moment.map_err(|(status, problem)| Failure::of_problem(status, &problem))?;
+        let field = |name: &&'static str| Some((*name, visit.query().get(name)?.to_owned()));
+        Ok(Self {
+            given: given.to_owned(),
+            parameter: (time.map(|time| time.to_string()), position.map(|position| position.to_string())),
+            asked,
+            at: When(moment.at),
+            position: moment.position.0,
+            head: visit.authority().live().position().0,
+            path: visit.path().to_owned(),
+            fields: others.iter().filter_map(field).collect(),
+        })
+    }
+
+    pub(super) const fn is_past(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// The query of the API for the same moment, with these parameters besides.
+    pub(super) fn query(&self, pairs: &[(&str, Option<&str>)]) -> String {
+        let moment = [("asOf", self.parameter.0.as_deref()), ("asOfPosition", self.parameter.1.as_deref())];
+        super::form::query(&pairs.iter().copied().chain(moment).collect::<Vec<_>>())
+    }
+
+    /// Where a history of that moment ends.
+    pub(super) const fn end(&self) -> (ReplayEnd, Position) {
+        let end = match &self.asked {
+            Some(Asked::Position(position)) => ReplayEnd::Position(*position),
+            Some(Asked::Time(_)) | None => ReplayEnd::Time(self.at.0),
+        };
+        (end, Position(self.position))
+    }
+
+    /// The address of the same page of another moment.
+    pub(super) fn now(&self) -> String {
+        let fields: Vec<_> = self.fields.iter().map(|(name, value)| (*name, Some(&**value))).collect();
+        format!("{}{}", self.path, super::form::query(&fields))
+    }
+}
+
+/// A position as the API takes it: with the epoch that it belongs to.
+fn named(visit: &Visit, position: Position) -> EpochPosition {
+    let epoch = visit.authority().live().system().system.epochs.of(position);
+    EpochPosition { epoch, position }
+}
+
+fn wrong() -> Failure {
+    let why = "As of: a time in UTC such as 2026-11-21 01:35, or a position such as 4711.";
+    Failure::of(StatusCode::BAD_REQUEST, "INVALID_REQUEST", why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_a_time_or_a_position() {
+        let time = |text: &str| Some(Asked::Time(Timestamp::parse(text).unwrap()));
+        for text in ["2026-11-21 01:35", "2026-11-21T01:35:00Z", "2026-11-21 01:35:00 UTC"] {
+            assert_eq!(Asked::parse(text), time("2026-11-21T01:35:00Z"), "{text}");
+        }
+        assert_eq!(Asked::parse("2026-11-21"), time("2026-11-21T00:00:00Z"));
+        for text in ["4711", "#4711"] {
+            assert_eq!(Asked::parse(text), Some(Asked::Position(Position(4_711))), "{text}");
+        }
+        for text in ["yesterday", "2026-13-01", "01:35", "-1", "<script>"] {
+            assert_eq!(Asked::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Which subjects a reader looks for: by their ids or the beginnings of them, by name, device, owner, and how they stand.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use super::{
+    agents::{Items, SubjectItem},
+    form::{query, segment},
+    page::Failure,
+    session::SessionItem,
+    visit::Visit,
+};
+
+/// So many subjects on a page.
+const PER_PAGE: usize = 50;
+/// So many are asked for at a time where some are to be found among them.
+const STRIDE: &str = "200";
+/// So many strides are looked through for one page.
+const STRIDES: usize = 10;
+/// So many strides of sessions, newest first, are looked through for an id.
+const SESSION_STRIDES: usize = 5;
+/// Fewer characters than these are the beginning of every session.
+const SHORTEST: usize = 4;
+
+/// What is looked for.
+pub(super) struct Search {
+    /// A subject or a session, or the beginning of one; where there are few subjects, also a part of a name.
+    pub(super) sought: String,
+    pub(super) owner: String,
+    pub(super) device: String,
+    pub(super) status: String,
+    cursor: Option<String>,
+}
+
+/// What was found.
+pub(super) enum Found {
+    Subjects {
+        subjects: Vec<SubjectItem>,
+        /// Where the search goes on.
+        next: Option<String>,
+    },
+    /// It is one session.
+    Session(String),
+}
+
+impl Search {
+    /// What can be asked about how a subject stands.
+    pub(super) const STATUSES: [(&str, &str); 4] = [
+        ("", "any"),
+        ("live", "with live sessions"),
+        ("idle", "without live sessions"),
+        ("suspended", "suspended"),
+    ];
+
+    pub(super) fn is_of_status(&self, status: &str) -> bool {
+        self.status == status
+    }
+
+    pub(super) fn of(visit: &Visit) -> Self {
+        let text = |name| visit.query().get(name).unwrap_or_default().to_owned();
+        Self {
+            sought: text("q"),
+            owner: text("owner"),
+            device: text("device"),
+            status: text("status"),
+            cursor: visit.query().get("cursor").map(str::to_owned),
+        }
+    }
+
+    pub(super) fn is_any(&self) -> bool {
+        [&self.sought, &self.owner, &self.device, &self.status].iter().any(|text| !text.is_empty())
+    }
+
+    /// Of a page of the API, as it is asked for without a search.
+    fn of_api(&self, cursor: Option<&str>, limit: &str) -> String {
+        let owner = Some(&*self.owner).filter(|owner| !owner.is_empty());
+        query(&[("ownerId", owner), ("cursor", cursor), ("limit", Some(limit))])
+    }
+
+    /// The address of the same search from another place on.
+    pub(super) fn address(&self, cursor: &str) -> String {
+        let texts =
+            [("q", &self.sought), ("owner", &self.owner), ("device", &self.device), ("status", &self.status)];
+        let pairs: Vec<(&str, Option<&str>)> = texts
+            .iter()
+            .map(|(name, text)| (*name, Some(text.as_str()).filter(|text| !text.is_empty())))
+            .chain([("cursor", Some(cursor))])
+            .collect();
+        query(&pairs)
+    }
+
+    pub(super) async fn find(&self, visit: &Visit) -> Result<Found, Failure> {
+        if !self.device.is_empty() {
+            return self.on_device(visit).await;
+        }
+        if self.sought.is_empty() && self.status.is_empty() {
+            let asked = self.of_api(self.cursor.as_deref(), "50");
+            let found: Items<SubjectItem> = visit.get(&format!("/v1/subjects{asked}")).await?;
+            return Ok(Found::Subjects { subjects: found.items, next: found.next_cursor });
+        }
+        let (mut subjects, next) = self.walk(visit).await?;
+        if self.cursor.is_none() && !self.sought.is_empty() {
+            let exact = known(visit.get(&format!("/v1/subjects/{}", segment(&self.sought))).await)?;
+            let exact =
+                exact.filter(|subject: &SubjectItem| self.has_status(subject) && self.is_of_owner(subject));
+            subjects.retain(|subject| subject.subject_id != self.sought);
+            subjects.splice(0..0, exact);
+        }
+        if subjects.is_empty() && next.is_none() && self.may_be_a_session() {
+            return self.session(visit).await;
+        }
+        Ok(Found::Subjects { subjects, next })
+    }
+
+    /// Looks through the subjects by name. Of all subjects only those come into question whose ids begin so; of an
+    /// owner's also those whose names or ids have it anywhere.
+    async fn walk(&self, visit: &Visit) -> Result<(Vec<SubjectItem>, Option<String>), Failure> {
+        let is_of_few = !self.owner.is_empty() || visit.credential.owner_id.is_some();
+        let begins = !is_of_few && !self.sought.is_empty();
+        let first = begins.then(|| URL_SAFE_NO_PAD.encode(&self.sought));
+        let mut cursor = self.cursor.clone().or(first);
+        let mut found: Vec<SubjectItem> = Vec::new();
+        for _ in 0..STRIDES {
+            let asked = self.of_api(cursor.as_deref(), STRIDE);
+            let page: Items<SubjectItem> = visit.get(&format!("/v1/subjects{asked}")).await?;
+            cursor = page.next_cursor;
+            for subject in page.items {
+                if begins && !subject.subject_id.starts_with(&self.sought) {
+                    return Ok((found, None));
+                }
+                if found.len() == PER_PAGE {
+                    let last = found.last().map(|last| URL_SAFE_NO_PAD.encode(&last.subject_id));
+                    return Ok((found, last));
+                }
+                if self.has_status(&subject) && (begins || self.is_in(&subject)) {
+                    found.push(subject);
+                }
+            }
+            if cursor.is_none() {
+                break;
+            }
+        }
+        Ok((found, cursor))
+    }
+
+    fn is_in(&self, subject: &SubjectItem) -> bool {
+        let sought = self.sought.to_lowercase();
+        let name = subject.name.as_deref().unwrap_or_default();
+        subject.subject_id.to_lowercase().contains(&sought) || name.to_lowercase().contains(&sought)
+    }
+
+    fn has_status(&self, subject: &SubjectItem) -> bool {
+        match &*self.status {
+            "live" => subject.active_sessions > 0,
+            "suspended" => subject.suspension.is_some(),
+            "idle" => subject.active_sessions == 0,
+            _ => true,
+        }
+    }
+
+    fn is_of_owner(&self, subject: &SubjectItem) -> bool {
+        self.owner.is_empty() || subject.owner_id.as_ref() == Some(&self.owner)
+    }
+
+    /// Those with a live session on the device.
+    async fn on_device(&self, visit: &Visit) -> Result<Found, Failure> {
+        let owner = Some(&*self.owner).filter(|owner| !owner.is_empty());
+        let cursor = self.cursor.as_deref();
+        let asked = query(&[
+            ("device", Some(&self.device)),
+            ("ownerId", owner),
+            ("limit", Some("50")),
+            ("cursor", cursor),
+        ]);
+        let sessions: Items<SessionItem> = visit.get(&format!("/v1/sessions{asked}")).await?;
+        let mut subjects = subjects_of(visit, &sessions.items).await?;
+        subjects.retain(|subject| self.has_status(subject) && self.is_in(subject));
+        Ok(Found::Subjects { subjects, next: sessions.next_cursor })
+    }
+
+    fn may_be_a_session(&self) -> bool {
+        self.cursor.is_none()
+            && self.sought.len() >= SHORTEST
+            && self.sought.chars().all(|c| c.is_ascii_hexdigit() || c == '-')
+    }
+
+    /// A session by its id, or by the beginning or the end of it among the newest.
+    async fn session(&self, visit: &Visit) -> Result<Found, Failure> {
+        let sought = self.sought.to_lowercase();
+        let exact: Option<SessionItem> =
+            known(visit.get(&format!("/v1/sessions/{}", segment(&sought))).await)?;
+        if let Some(session) = exact {
+            return Ok(Found::Session(session.session_id));
+        }
+        let (mut met, mut cursor): (Vec<SessionItem>, Option<String>) = (Vec::new(), None);
+        for _ in 0..SESSION_STRIDES {
+            let asked =
+                query(&[("status", Some("all")), ("limit", Some(STRIDE)), ("cursor", cursor.as_deref())]);
+            let page: Items<SessionItem> = visit.get(&format!("/v1/sessions{asked}")).await?;
+            let fits =
+                |it: &SessionItem| it.session_id.starts_with(&sought) || it.session_id.ends_with(&sought);
+            met.extend(page.items.into_iter().filter(fits));
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        if let [only] = &met[..] {
+            return Ok(Found::Session(only.session_id.clone()));
+        }
+        met.truncate(PER_PAGE);
+        Ok(Found::Subjects { subjects: subjects_of(visit, &met).await?, next: None })
+    }
+}
+
+/// The subjects of these sessions, each once.
+async fn subjects_of(visit: &Visit, sessions: &[SessionItem]) -> Result<Vec<SubjectItem>, Failure> {
+    let mut subjects: Vec<SubjectItem> = Vec::new();
+    for session in sessions {
+        let id = &session.subject_id;
+        if subjects.iter().all(|subject| subject.subject_id != *id) {
+            subjects.push(visit.get(&format!("/v1/subjects/{}", segment(id))).await?);
+        }
+    }
+    Ok(subjects)
+}
+
+/// What there is; none of what is not there for this reader.
+pub(super) fn known<T>(asked: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match asked {
+        Ok(it) => Ok(Some(it)),
+        Err(failure) if failure.status == axum::http::StatusCode::NOT_FOUND => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}

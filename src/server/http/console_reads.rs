@@ -1,0 +1,191 @@
+//! What the console reads and no route tells: the day at a glance, a moment of the past, the history under other limits.
+//! Each is behind the same roles, shares and gates as its neighbours among the routes.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use serde_json::Value;
+
+use crate::authority::{Authority, is_console_subject};
+use crate::gate::StillWanted;
+use crate::projections::{
+    history::{HistoryError, Moment},
+    pulse::{Minute, Pulse},
+    session_list::SessionList,
+};
+use tenure_audit::what_if::{Overrides, Report, WhatIf};
+use tenure_core::{
+    EpochPosition, Position, SessionId, SubjectId, Timestamp,
+    event::Role,
+    session::{Session, Status},
+    system::Credential,
+};
+
+use super::{
+    Api,
+    reply::problem::{Code, Problem},
+    request::{
+        access::{Caller, check_role},
+        as_of::AsOfQuery,
+    },
+    sessions::walk::mark_bulks,
+};
+
+/// Who reads about everybody's sessions at once.
+const READERS: &[Role] = &[Role::Admin, Role::Auditor];
+/// A longer history is replayed under other limits by the command line, which has the memory of its own machine.
+const LONGEST_REPLAY: u64 = 1_000_000;
+/// So many events are replayed at a time.
+const PAGE: usize = 2_000;
+/// So many sign-ins' subjects are looked at.
+const SIGN_INS: usize = 200;
+
+/// A refusal of the API: its status and its body.
+type Refusal = (StatusCode, Value);
+
+/// The day at a glance.
+pub(crate) struct Overview {
+    /// Sessions that have not ended, those of the console itself left out.
+    pub(crate) live: usize,
+    /// The minutes of the last day, the present one last.
+    pub(crate) day: Vec<Minute>,
+    /// Sessions whose last renewal their owners can veto now, the soonest end first.
+    pub(crate) vetoable: Vec<(Timestamp, SessionId)>,
+    /// Live sessions with a budget that was used of late.
+    pub(crate) budgets: Vec<SessionId>,
+    /// Subjects that were suspended of late, and are so still.
+    pub(crate) suspended: Vec<SubjectId>,
+}
+
+impl Api {
+    /// The day at a glance, for those who may read about all sessions.
+    pub(crate) async fn overview(&self, key: &Arc<Credential>) -> Result<Overview, Refusal> {
+        self.seen_at_a_glance(&Caller::Key(Arc::clone(key))).await.map_err(|problem| told(&problem))
+    }
+
+    async fn seen_at_a_glance(&self, caller: &Caller) -> Result<Overview, Problem> {
+        check_role(caller, READERS)?;
+        self.settle_marks(caller).await?;
+        let (authority, projections) = (&self.authority, &self.projections);
+        let now = authority.now();
+        let (day, renewed, used, suspended) = projections
+            .pulse(|pulse: &Pulse| (pulse.day(now), pulse.renewed(), pulse.used(), pulse.suspended()));
+        let open = projections.sessions(SessionList::open);
+        let is_suspended =
+            |id: &SubjectId| authority.live().suspension(id).is_some_and(|it| it.is_in_force(now));
+        Ok(Overview {
+            live: open.saturating_sub(self.sign_ins(now)),
+            day,
+            vetoable: vetoable(authority, &renewed, now),
+            budgets: used.into_iter().filter(|id| has_live_budget(authority, *id, now)).collect(),
+            suspended: suspended.into_iter().filter(is_suspended).collect(),
+        })
+    }
+
+    /// Ends of many at once are marked in the lists only when somebody counts.
+    async fn settle_marks(&self, caller: &Caller) -> Result<(), Problem> {
+        if self.projections.sessions(|list| list.unmarked_bulk().is_none()) {
+            return Ok(());
+        }
+        let (authority, projections) = (Arc::clone(&self.authority), Arc::clone(&self.projections));
+        let work = move |wanted: &StillWanted<'_>| mark_bulks(&authority, &projections, wanted);
+        self.costly.part(caller, work).await
+    }
+
+    fn sign_ins(&self, now: Timestamp) -> usize {
+        let first = Some("console:");
+        let subjects = self.projections.subjects(|list| list.after(None, first, SIGN_INS));
+        let of_console = subjects.iter().take_while(|id| is_console_subject(id));
+        let subjects = of_console.filter_map(|id| self.authority.live().subject(id));
+        subjects.map(|subject| subject.active_count(now)).sum()
+    }
+
+    /// The moment that somebody asks about: a time, a position, or the present.
+    pub(crate) async fn moment(
+        self: &Arc<Self>,
+        key: &Arc<Credential>,
+        at: Option<Timestamp>,
+        position: Option<EpochPosition>,
+    ) -> Result<Moment, Refusal> {
+        let caller = Caller::Key(Arc::clone(key));
+        let reading = AsOfQuery::at(at, position).resolve(self, &caller).await;
+        Ok(reading.map_err(|problem| told(&problem))?.moment)
+    }
+
+    /// The whole history under other limits.
+    pub(crate) async fn what_if(
+        self: &Arc<Self>,
+        key: &Arc<Credential>,
+        overrides: Overrides,
+    ) -> Result<Report, Refusal> {
+        self.replayed(&Caller::Key(Arc::clone(key)), overrides).await.map_err(|problem| told(&problem))
+    }
+
+    async fn replayed(self: &Arc<Self>, caller: &Caller, overrides: Overrides) -> Result<Report, Problem> {
+        check_role(caller, READERS)?;
+        let head = self.authority.live().position();
+        if head.0 > LONGEST_REPLAY {
+            let why = format!(
+                "the history has {head} events, and pages replay {LONGEST_REPLAY} at most; export it and use tenure audit what-if"
+            );
+            return Err(Problem::from(Code::Forbidden).saying(why));
+        }
+        let api = Arc::clone(self);
+        let work = move |wanted: &StillWanted<'_>| replay(&api, overrides, head, wanted);
+        self.costly.whole(caller, work).await?.map_err(Problem::from)
+    }
+
+    /// Whether somebody may ask about the history under other limits, or read the settings.
+    pub(crate) fn check_reads_all(key: &Arc<Credential>) -> Result<(), Refusal> {
+        check_role(&Caller::Key(Arc::clone(key)), READERS).map_err(|problem| told(&problem))
+    }
+}
+
+fn told(problem: &Problem) -> Refusal {
+    (problem.code.status(), problem.body(""))
+}
+
+fn replay(
+    api: &Api,
+    overrides: Overrides,
+    head: Position,
+    wanted: &StillWanted<'_>,
+) -> Result<Report, HistoryError> {
+    let mut what_if = WhatIf::under(overrides);
+    let mut after = Position::ZERO;
+    while after < head {
+        if !wanted.is_wanted() {
+            return Err(HistoryError::Unwanted);
+        }
+        let page = api.authority.log().read(after, PAGE)?;
+        let Some(last) = page.last() else { break };
+        after = last.last();
+        for stored in &page {
+            what_if.add(stored)?;
+        }
+    }
+    Ok(what_if.end())
+}
+
+/// Those renewals of late that somebody may be awaited to veto.
+fn vetoable(authority: &Authority, renewed: &[SessionId], now: Timestamp) -> Vec<(Timestamp, SessionId)> {
+    let open = |id: &SessionId| {
+        let session = authority.live().session(*id)?;
+        let end =
+            session.veto_window_end().filter(|end| *end >= now && session.status(now) == Status::Active)?;
+        has_owner(authority, &session).then_some((end, *id))
+    };
+    let mut found: Vec<_> = renewed.iter().filter_map(open).collect();
+    found.sort_unstable();
+    found
+}
+
+fn has_owner(authority: &Authority, session: &Session) -> bool {
+    let subject = authority.live().subject(&session.subject);
+    subject.is_some_and(|subject| subject.profile().is_some_and(|profile| profile.owner_id.is_some()))
+}
+
+fn has_live_budget(authority: &Authority, id: SessionId, now: Timestamp) -> bool {
+    let session = authority.live().session(id);
+    session.is_some_and(|session| session.status(now) == Status::Active && session.constraints().is_some())
+}

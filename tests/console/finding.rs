@@ -1,0 +1,97 @@
+//! Finding one of many agents.
+
+use serde_json::json;
+
+use crate::desk::{Desk, read};
+use crate::server::Server;
+
+/// Four agents of two owners on two devices, one of them suspended.
+fn four(server: &Server) -> String {
+    let mut last = String::new();
+    for (id, name, owner, device) in [
+        ("payer-1", "Pays bills", "alice", "laptop"),
+        ("payer-2", "Pays wages", "alice", "phone"),
+        ("reader-1", "Reads mail", "bob", "phone"),
+        ("reader-2", "Bills reader", "alice", "laptop"),
+    ] {
+        server.register(id, &json!({ "name": name, "ownerId": owner }));
+        last = server.create(&json!({ "subjectId": id, "device": device })).id;
+    }
+    server.register("idle-1", &json!({ "ownerId": "bob" }));
+    let why = json!({ "reason": "asked" });
+    server.post("/v1/subjects/payer-2/suspend").bearer(&server.admin).json(&why).send().expect(200);
+    last
+}
+
+fn found(desk: &Desk<'_>, query: &str) -> Vec<&'static str> {
+    let page = desk.page(&format!("/console/agents?{query}"));
+    let ids = ["payer-1", "payer-2", "reader-1", "reader-2", "idle-1"];
+    ids.into_iter().filter(|id| page.contains(&format!("/console/subjects/{id}\""))).collect()
+}
+
+#[test]
+fn agents_are_found_by_id_beginning_owner_name_device_and_status() {
+    let server = Server::start();
+    four(&server);
+    let desk = Desk::sign_in(&server, &server.admin);
+    assert_eq!(found(&desk, "q=payer-1"), ["payer-1"]);
+    assert_eq!(found(&desk, "q=pay"), ["payer-1", "payer-2"]);
+    assert_eq!(found(&desk, "q=pay&status=suspended"), ["payer-2"]);
+    assert_eq!(found(&desk, "owner=bob"), ["reader-1", "idle-1"]);
+    assert_eq!(found(&desk, "owner=bob&status=idle"), ["idle-1"]);
+    assert_eq!(found(&desk, "owner=alice&q=BILLS"), ["payer-1", "reader-2"]);
+    assert_eq!(found(&desk, "device=phone"), ["payer-2", "reader-1"]);
+    assert_eq!(found(&desk, "device=phone&owner=bob"), ["reader-1"]);
+    assert!(found(&desk, "device=tablet").is_empty());
+    let page = desk.page("/console/agents?q=Bills");
+    assert!(page.contains("No agent fits") && page.contains("fill in the field Owner"), "{page}");
+}
+
+#[test]
+fn a_session_is_found_by_its_id_or_either_end_of_it() {
+    let server = Server::start();
+    let id = four(&server);
+    let desk = Desk::sign_in(&server, &server.admin);
+    let place = format!("/console/sessions/{id}");
+    for sought in [id.clone(), id[24..].to_owned(), id.to_uppercase()] {
+        let led = desk.get(&format!("/console/agents?q={sought}")).expect(303);
+        assert_eq!(led.header("location"), Some(&*place), "{sought}");
+    }
+    // The beginning is a time that many share.
+    assert_eq!(found(&desk, &format!("q={}", &id[..8])).len(), 4);
+}
+
+#[test]
+fn an_owner_finds_its_own_alone() {
+    let server = Server::start();
+    let id = four(&server);
+    let (key, _) = server.issue_key("owner", Some("bob"));
+    let desk = Desk::sign_in(&server, &key);
+    assert_eq!(found(&desk, "q=mail"), ["reader-1"]);
+    for query in ["q=payer-1", "q=pay", "owner=alice", "device=laptop", &format!("q={id}")] {
+        assert!(found(&desk, query).is_empty(), "{query}");
+    }
+    assert!(desk.page("/console/agents?q=payer-1").contains("No agent fits"));
+}
+
+#[test]
+fn a_search_among_many_goes_on_where_it_stopped() {
+    let server = Server::start();
+    for number in 0..120 {
+        server.register(&format!("worker-{number:03}"), &json!({ "ownerId": "alice" }));
+    }
+    let desk = Desk::sign_in(&server, &server.admin);
+    let mut address = "/console/agents?q=worker&status=idle".to_owned();
+    let mut counts = Vec::new();
+    loop {
+        let page = desk.page(&address);
+        counts.push(page.matches("<li class=\"card").count());
+        let Some((before, _)) = page.split_once("\">Go on searching") else { break };
+        address = before.rsplit("href=\"").next().unwrap().replace("&#38;", "&").replace("&amp;", "&");
+    }
+    assert_eq!(counts, [50, 50, 20]);
+    assert_eq!(
+        read(&server, &server.admin, "/v1/subjects?limit=200")["items"].as_array().unwrap().len(),
+        121
+    );
+}

@@ -1,0 +1,124 @@
+//! The pages for those who answer for all agents: Overview, What if and Settings.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tenure::clock::{pause, stopwatch};
+
+use crate::desk::{Desk, renewed};
+use crate::server::Server;
+
+#[test]
+fn what_needs_a_person_comes_first_on_the_overview() {
+    let server = Server::start();
+    let desk = Desk::sign_in(&server, &server.admin);
+    assert!(desk.page("/console").contains("Nothing right now"));
+    let session = renewed(&server, "agent");
+    server.renew(&session).send().expect(403);
+    server.register("payer", &json!({ "name": "Payer", "ownerId": "alice" }));
+    let budget = json!({ "subjectId": "payer", "constraints": { "maxTotalAmount": "100" } });
+    let payer = server.create(&budget);
+    let usage = json!({ "operation": "pay", "amount": "90" });
+    server
+        .post(&format!("/v1/sessions/{}/usage", payer.id))
+        .bearer(&server.admin)
+        .json(&usage)
+        .send()
+        .expect(200);
+    server.register("noisy", &json!({ "name": "Noisy" }));
+    let why = json!({ "reason": "too loud" });
+    server.post("/v1/subjects/noisy/suspend").bearer(&server.admin).json(&why).send().expect(200);
+    let page = desk.page("/console");
+    let (first, rest) = page.split_once("<dl class=\"stats\">").unwrap();
+    for said in ["Night shift", "Veto within", "too loud", &format!("/console/sessions/{}/veto", session.id)]
+    {
+        assert!(first.contains(said), "{said}: {first}");
+    }
+    assert!(!page.contains("Nothing right now"));
+    // Two live sessions: sign-ins are none of the agents'.
+    assert!(rest.contains("<dt>Live sessions</dt><dd>2</dd>"), "{rest}");
+    assert!(rest.contains("1 renewals and 1 refusals") && rest.contains("90 of 100 used"), "{rest}");
+    let (auditor, _) = server.issue_key("auditor", None);
+    let page = Desk::sign_in(&server, &auditor).page("/console");
+    assert!(page.contains("Night shift") && !page.contains("/veto\""), "{page}");
+    desk.post(&format!("/console/sessions/{}/veto", session.id), &[]).expect(303);
+    let page = desk.page("/console");
+    assert!(!page.contains("Veto within") && page.contains("vetoed"), "{page}");
+    assert!(page.contains("<dt>Live sessions</dt><dd>1</dd>"), "{page}");
+}
+
+#[test]
+fn ends_of_many_at_once_are_counted_on_the_overview_and_so_is_a_restart() {
+    let mut server = Server::start();
+    renewed(&server, "agent");
+    renewed(&server, "other-agent");
+    let agents = json!({ "selector": { "ownerId": "alice" }, "reason": "drill" });
+    server.post("/v1/revocations").bearer(&server.admin).json(&agents).send().expect(200);
+    for _ in 0..2 {
+        let page = Desk::sign_in(&server, &server.admin).page("/console");
+        assert!(page.contains("<dt>Live sessions</dt><dd>0</dd>"), "{page}");
+        assert!(page.contains("<dt>Ended, last day</dt><dd>2</dd>"), "{page}");
+        server.restart();
+    }
+}
+
+#[test]
+fn those_who_see_their_own_agents_only_are_led_to_them() {
+    let server = Server::start();
+    for (role, owner) in [("owner", Some("alice")), ("issuer", None)] {
+        let (key, _) = server.issue_key(role, owner);
+        let led = Desk::sign_in(&server, &key).get("/console").expect(303);
+        assert_eq!(led.header("location"), Some("/console/agents"));
+    }
+}
+
+#[test]
+fn settings_say_their_values_and_where_they_came_from() {
+    let server = Server::with(&["session.ttl=1234"]);
+    let page = Desk::sign_in(&server, &server.admin).page("/console/settings");
+    let of = |name: &str| {
+        let (_, after) = page.split_once(&format!("<code>{name}</code>")).unwrap();
+        after.split("</tr>").next().unwrap().to_owned()
+    };
+    assert!(
+        of("session.ttl").contains("<b>1234</b>") && of("session.ttl").contains("session.ttl=1234"),
+        "{page}"
+    );
+    assert!(of("session.max_renewals").contains(">default<"), "{page}");
+    assert!(!page.contains("<form method=\"post\" action=\"/console/settings"), "it is read only");
+}
+
+#[test]
+fn another_policy_is_played_over_the_history_and_changes_nothing() {
+    let server = Server::start();
+    let session = renewed(&server, "agent");
+    let desk = Desk::sign_in(&server, &server.admin);
+    let changes = "PolicyChanged,SessionCreated,SessionRenewed,SessionRevoked";
+    let events = server.events(changes).len();
+    let page = desk.page("/console/what-if");
+    assert!(page.contains("Play it again") && !page.contains("Happened"), "{page}");
+    let page = desk.page("/console/what-if?session.max_renewals=0&session.max_renewals_max=0");
+    assert!(page.contains(&session.id) && page.contains("Renewals granted"), "{page}");
+    assert!(page.contains("<td class=\"number\">1</td><td class=\"number\">0</td>"), "{page}");
+    let page = desk.page("/console/what-if?limits.per_subject=9");
+    assert!(page.contains("Nothing would have gone otherwise"), "{page}");
+    let wrong = desk.get("/console/what-if?session.ttl=soon&limits.on_limit=%22%0Ax").expect(400);
+    assert!(wrong.body.contains("session.ttl: must be from 300") && wrong.body.contains("limits.on_limit"));
+    assert_eq!(server.events(changes).len(), events);
+}
+
+#[test]
+fn a_webhook_that_fails_says_since_when() {
+    let server = Server::with(&["webhooks.allow_private=true"]);
+    let hook = json!({ "url": "http://127.0.0.1:9/hook" });
+    server.post("/v1/webhooks").bearer(&server.admin).json(&hook).send().expect(201);
+    renewed(&server, "agent");
+    let desk = Desk::sign_in(&server, &server.admin);
+    let page = || desk.page("/console/webhooks");
+    let begun = stopwatch();
+    while !page().contains("Failing since") {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", page());
+        pause(Duration::from_millis(50));
+    }
+    assert!(page().contains("not reachable"), "{}", page());
+}
