@@ -34,6 +34,8 @@ fn one_key_opens_streams_without_end() {
     let listening = format!("{}accept: text/event-stream\r\n", with(&siege.server.key("auditor")));
     let stream = request("GET", "/v1/events?after=latest", &listening, "", 0);
     siege.hold(&|server, stop| crowd(server, stop, |client| client.send(&stream)));
+    let refused = "tenure_refused_by_share_total{share=\"shares.streams_per_credential\"}";
+    assert!(siege.server.metric(refused) > 0);
 }
 
 /// Each name of a query was compared with all before it, and told as unknown: 64 KiB took a quarter of a second, on a

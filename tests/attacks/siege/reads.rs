@@ -28,6 +28,8 @@ fn an_owner_without_a_subject_asks_for_pages() {
         let own = &asked[next.fetch_add(1, Ordering::Relaxed) % asked.len()];
         by_many(stop, 4, || flood(server, stop, own));
     });
+    let looked_at = siege.server.metric("tenure_listed_sessions_looked_at_total");
+    assert_eq!(looked_at, 0, "a page of nothing costs nothing");
 }
 
 /// Each of sixty-four reads of the past folded the whole history, at once: gigabytes, and no check was answered.
