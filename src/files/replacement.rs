@@ -49,8 +49,15 @@ impl Replacement {
     }
 
     /// Puts the content in place; it is durable when this returns.
-    pub fn commit(mut self, content: &[u8]) -> io::Result<()> {
-        self.file.write_all(content)?;
+    pub fn commit(self, content: &[u8]) -> io::Result<()> {
+        self.commit_parts(&[content])
+    }
+
+    /// The same of content in parts, one after the other.
+    pub fn commit_parts(mut self, parts: &[&[u8]]) -> io::Result<()> {
+        for part in parts {
+            self.file.write_all(part)?;
+        }
         self.file.sync_all()?;
         fs::rename(&self.beside, &self.target)?;
         sync_directory(directory_of(&self.target))

@@ -37,6 +37,7 @@ pub use self::{
         subjects::{NewProfile, Registered, SubjectChanges},
         suspend::NewSuspension,
         sweep::Swept,
+        webhooks::CreatedWebhook,
     },
     pipeline::{
         health::Health,

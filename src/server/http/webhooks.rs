@@ -252,31 +252,32 @@ pub(super) async fn create(call: Call) -> Result<Reply, Problem> {
     asked.owner_id = owner_of(&call, asked.owner_id)?;
     let (destination, event) = event_of(&call, asked);
     let id = event.webhook_id;
-    let destinations = call.api.webhooks.destinations();
     let context = call.context()?;
-    let kept = waiting_for_disk(|| destinations.keep(id, &destination));
-    kept.map_err(|error| {
-        tracing::warn!(%error, "the destination of a webhook cannot be kept");
-        Problem::unavailable(&error.to_string())
-    })?;
-    let (first, is_repeat) = admit(&call, context, id, event).await?;
-    let shown = (!is_repeat).then(|| (destination.expose_url(), destination.expose_secret()));
+    let record = async { Recorded::from(call.api.authority.create_webhook(context, event).await) };
+    let created = call.api.webhooks.create(id, &destination, record).await.map_err(not_created)?;
+    let shown = (!created.is_repeat).then(|| (destination.expose_url(), destination.expose_secret()));
     let (url, secret) = shown.unzip();
-    call.api.webhooks.reconcile();
-    let stored = history::commit_at(call.api.authority.log(), first)?.ok_or(Code::Internal)?;
-    let [Event::System(SystemEvent::WebhookCreated(event))] = stored.commit.events.as_slice() else {
-        return Err(Code::Internal.into());
-    };
-    let created = CreatedWebhook {
+    let event = &created.event;
+    let view = CreatedWebhook {
         webhook_id: event.webhook_id,
         url: url.unwrap_or(&event.host),
         secret,
         kinds: event.kinds.clone(),
         owner_id: event.owner_id.clone(),
         format: event.format,
-        created_at: stored.commit.recorded_at,
+        created_at: created.created_at,
     };
-    Ok(Reply::json(StatusCode::CREATED, &created).at(Some(first)))
+    Ok(Reply::json(StatusCode::CREATED, &view).at(Some(created.position)))
+}
+
+fn not_created(error: CreationError<Failure>) -> Problem {
+    match error {
+        CreationError::Record(failure) => failure.into(),
+        CreationError::File(error) => {
+            tracing::warn!(%error, "the destination of a webhook cannot be kept");
+            Problem::unavailable(&error.to_string())
+        }
+    }
 }
 
 /// Whose subjects' news it tells.
@@ -300,23 +301,6 @@ fn event_of(call: &Call, asked: Asked) -> (Destination, WebhookCreated) {
         host: asked.destination.host(),
     };
     (asked.destination, event)
-}
-
-/// Records the webhook, and takes its file back when it was not recorded now.
-async fn admit(
-    call: &Call,
-    context: Context,
-    id: WebhookId,
-    event: WebhookCreated,
-) -> Result<(Position, bool), Failure> {
-    let admitted = call.api.authority.create_webhook(context, event).await;
-    // While its fate is not known the file stays; the next start removes it if nobody asks for it.
-    if !matches!(admitted, Ok((_, false)) | Err(Failure::OutcomeUnknown))
-        && let Err(error) = waiting_for_disk(|| call.api.webhooks.destinations().forget(id))
-    {
-        tracing::warn!(%error, "the file of a webhook that is not there is left; the next start removes it");
-    }
-    admitted
 }
 
 /// The webhooks, oldest first; an owner's are its own.

@@ -8,12 +8,12 @@
 //! bytes), the state's canonical bytes.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use tenure_core::state::State;
+use tenure_files::replacement::{PUBLIC, Replacement};
 use tenure_log::RecordHash;
 
 const MAGIC: &[u8] = b"tenure-snapshot 2\n";
@@ -38,15 +38,12 @@ pub fn path(data: &Path) -> PathBuf {
 /// # Errors
 /// What the disk says.
 pub fn save(data: &Path, snapshot: &Snapshot) -> io::Result<()> {
-    let mut body = snapshot.record.as_bytes().to_vec();
-    body.extend_from_slice(&snapshot.state.to_bytes());
-    let unfinished = data.join("snapshot.new");
-    let mut file = File::create(&unfinished)?;
-    file.write_all(MAGIC)?;
-    file.write_all(blake3::hash(&body).as_bytes())?;
-    file.write_all(&body)?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path(data))
+    let state = snapshot.state.to_bytes();
+    let mut digest = blake3::Hasher::new();
+    digest.update(snapshot.record.as_bytes()).update(&state);
+    let digest = digest.finalize();
+    let parts = [MAGIC, digest.as_bytes(), snapshot.record.as_bytes(), &state];
+    Replacement::new(&path(data), ".new", PUBLIC)?.commit_parts(&parts)
 }
 
 /// The snapshot in this directory, if there is one that can be believed so far.

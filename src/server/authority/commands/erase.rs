@@ -4,18 +4,16 @@
 //! is durable and before anybody hears of it, and the next start does it when a crash came in between. So a key is
 //! never destroyed for an event that a power cut could take back, and nothing erased can be read again.
 
-use std::sync::Arc;
-
-use crate::personal_data::{SubjectKeys, TextError};
 use tenure_core::{
-    Event, Position, Stream, SubjectEvent, SubjectId, Timestamp,
+    Position, Stream, SubjectId, Timestamp,
     command::{Command, EraseSubject},
 };
-use tenure_log::StoredCommit;
-
 use crate::authority::{
     Authority,
-    pipeline::request::{CommandRequest, Context, Failure},
+    pipeline::{
+        key_destruction::erasures,
+        request::{CommandRequest, Context, Failure},
+    },
 };
 
 /// A subject of which no text can be read any more.
@@ -25,6 +23,8 @@ pub struct Erased {
     pub by: Option<Position>,
     /// The same event, when it was recorded now; none when nothing was left to be erased.
     pub position: Option<Position>,
+    /// When that event was recorded; none when the log does not say.
+    pub erased_at: Option<Timestamp>,
     /// The moment of the decision.
     pub at: Timestamp,
 }
@@ -48,27 +48,19 @@ impl Authority {
         let command = Command::EraseSubject(EraseSubject { reason });
         let done = self.submit(CommandRequest::Subject(id.clone(), command), context).await?;
         let position = done.position();
-        let by = position.or_else(|| self.secrets.texts.forgotten_by(&Stream::Subject(id)));
-        Ok(Erased { by, position, at: done.at })
+        let by = position.or_else(|| self.secrets.texts.forgotten_by(&Stream::Subject(id.clone())));
+        let erased_at = by.map(|by| self.erased_at(&id, by)).transpose()?.flatten();
+        Ok(Erased { by, position, erased_at, at: done.at })
     }
-}
 
-/// Destroys the keys of the subjects that these commits erase.
-///
-/// # Errors
-/// The first key that could not be destroyed; the others were tried.
-pub(crate) fn destroy_keys(texts: &SubjectKeys, commits: &[Arc<StoredCommit>]) -> Result<(), TextError> {
-    let erasures = commits.iter().flat_map(|stored| erasures(stored).map(|at| (&stored.commit.stream, at)));
-    let mut outcome = Ok(());
-    for (stream, at) in erasures {
-        outcome = outcome.and(texts.forget(stream, at));
+    /// When the event at this position was recorded, if it is of the erasure of this subject.
+    fn erased_at(&self, id: &SubjectId, by: Position) -> Result<Option<Timestamp>, Failure> {
+        let read = self.log().read(Position(by.0.saturating_sub(1)), 1);
+        let read = read.map_err(|error| Failure::StorageUnavailable { why: error.to_string() })?;
+        let of_subject = Stream::Subject(id.clone());
+        let found = read.iter().find(|stored| {
+            stored.commit.stream == of_subject && stored.last() >= by && erasures(stored).next().is_some()
+        });
+        Ok(found.map(|stored| stored.commit.recorded_at))
     }
-    outcome
-}
-
-fn erasures(stored: &StoredCommit) -> impl Iterator<Item = Position> {
-    let events = stored.positions().zip(&stored.commit.events);
-    events
-        .filter(|(_, event)| matches!(event, Event::Subject(SubjectEvent::SubjectErased(_))))
-        .map(|(position, _)| position)
 }

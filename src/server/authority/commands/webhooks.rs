@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::notify::{Cursor, Notice, NoticeId, notices_of, webhooks::Source};
+use crate::notify::{
+    Cursor, Notice, NoticeId, notices_of,
+    webhooks::{Recorded, Source},
+};
 use tenure_core::{
-    OwnerId, Position, Timestamp, WebhookId,
+    Event, OwnerId, Position, SystemEvent, Timestamp, WebhookId,
     command::{DeleteWebhook, SystemCommand},
     event::WebhookCreated,
     webhook::Webhook,
@@ -18,7 +21,8 @@ use crate::authority::{
 };
 
 impl Authority {
-    /// Admits a webhook: the event that says so, and whether that is of an earlier request under the same key. Its URL and its secret are kept before, by whoever asks.
+    /// Admits a webhook: [`Webhooks::create`](crate::notify::webhooks::Webhooks::create) keeps its URL and its secret
+    /// before. The same request again is answered with the webhook of the first.
     ///
     /// # Errors
     /// [`Refusal::WebhookLimitExceeded`](tenure_core::refusal::Refusal), or why it could not be recorded.
@@ -26,9 +30,9 @@ impl Authority {
         &self,
         context: Context,
         asked: WebhookCreated,
-    ) -> Result<(Position, bool), Failure> {
+    ) -> Result<CreatedWebhook, Failure> {
         let done = self.submit(CommandRequest::System(SystemCommand::CreateWebhook(asked)), context).await?;
-        Ok(recorded(&done))
+        CreatedWebhook::of(&done)
     }
 
     /// Lets a webhook tell nothing more.
@@ -43,12 +47,48 @@ impl Authority {
     ) -> Result<Position, Failure> {
         let asked = DeleteWebhook { id, owner };
         let done = self.submit(CommandRequest::System(SystemCommand::DeleteWebhook(asked)), context).await?;
-        Ok(recorded(&done).0)
+        Ok(recorded(&done).last())
     }
 }
 
-fn recorded(done: &Done) -> (Position, bool) {
-    (done.position().expect("what is done to a webhook is recorded"), done.is_repeat)
+fn recorded(done: &Done) -> &StoredCommit {
+    done.commit.as_deref().expect("what is done to a webhook is recorded")
+}
+
+/// A webhook as it was created.
+#[derive(Clone, Debug)]
+pub struct CreatedWebhook {
+    /// What was recorded of it.
+    pub event: WebhookCreated,
+    /// When.
+    pub created_at: Timestamp,
+    /// Where.
+    pub position: Position,
+    /// Whether an earlier request under the same key created it.
+    pub is_repeat: bool,
+}
+
+impl CreatedWebhook {
+    fn of(done: &Done) -> Result<Self, Failure> {
+        let stored = recorded(done);
+        let [Event::System(SystemEvent::WebhookCreated(event))] = stored.commit.events.as_slice() else {
+            let why = format!("what was recorded at {} is no webhook", stored.first);
+            return Err(Failure::StorageUnavailable { why });
+        };
+        let (created_at, position) = (stored.commit.recorded_at, stored.last());
+        Ok(Self { event: event.clone(), created_at, position, is_repeat: done.is_repeat })
+    }
+}
+
+impl From<Result<CreatedWebhook, Failure>> for Recorded<CreatedWebhook, Failure> {
+    fn from(answer: Result<CreatedWebhook, Failure>) -> Self {
+        match answer {
+            Ok(webhook) if webhook.is_repeat => Self::Before(webhook),
+            Ok(webhook) => Self::Now(webhook),
+            Err(failure @ Failure::OutcomeUnknown) => Self::Unknown(failure),
+            Err(failure) => Self::Not(failure),
+        }
+    }
 }
 
 impl Source for Authority {

@@ -5,6 +5,7 @@ pub(super) mod bulk_application;
 pub(super) mod command_queue;
 mod fitting;
 pub(super) mod health;
+pub(super) mod key_destruction;
 pub(super) mod relay;
 pub(super) mod request;
 pub(super) mod room;

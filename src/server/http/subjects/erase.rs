@@ -52,23 +52,6 @@ pub(crate) async fn erase(call: Call) -> Result<Reply, Problem> {
     let subject_id = call.changeable_subject_id()?;
     let reason = reason.ok_or(Code::InvalidRequest)?;
     let erased = call.api.authority.erase_subject(context, subject_id.clone(), &reason).await?;
-    let Erased { by, position, .. } = erased;
-    let erased_at = erased_at(&call.api, &subject_id, by)?;
+    let Erased { erased_at, position, .. } = erased;
     Ok(Reply::ok(&ErasedSubject { subject_id, erased_at }).at(position))
-}
-
-/// When the event at this position was recorded, if it is of the erasure of this subject.
-fn erased_at(api: &Api, id: &SubjectId, by: Option<Position>) -> Result<Option<Timestamp>, Problem> {
-    let Some(position) = by else { return Ok(None) };
-    let stored = history::commit_at(api.authority.log(), position)?;
-    Ok(stored.filter(|stored| erases(stored, id)).map(|stored| stored.commit.recorded_at))
-}
-
-fn erases(stored: &StoredCommit, id: &SubjectId) -> bool {
-    stored.commit.stream == Stream::Subject(id.clone())
-        && stored
-            .commit
-            .events
-            .iter()
-            .any(|event| matches!(event, Event::Subject(SubjectEvent::SubjectErased(_))))
 }

@@ -11,6 +11,7 @@
 //! meanwhile is not in it, and a subject's new owner hears what the old one would have.
 
 mod alarms;
+mod creation;
 mod delivery;
 mod destination;
 mod format;
@@ -48,6 +49,7 @@ use self::{
     store::{Store, StoreError},
 };
 pub use self::{
+    creation::{CreationError, Recorded},
     delivery::{
         outcome::{Answer, Outcome},
         queue::Attempt,
