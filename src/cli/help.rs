@@ -6,7 +6,7 @@ use super::completions;
 
 /// Commands as people look for them. What is in none of them is listed last.
 const GROUPS: [(&str, &[&str]); 6] = [
-    ("Run the authority", &["serve", "dev", "doctor", "backup", "restore", "clock", "bench"]),
+    ("Run the authority", &["serve", "dev", "cluster", "doctor", "backup", "restore", "clock", "bench"]),
     ("Hold a session", &["run", "session", "introspect"]),
     ("Watch and veto", &["watch", "veto", "subject"]),
     ("Look back, and prove it", &["events", "audit"]),
@@ -15,7 +15,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
 ];
 
 /// Commands that ask no server: its options mean nothing to them.
-const ALONE: [&str; 6] = ["serve", "dev", "completions", "man", "token", "lock"];
+const ALONE: [&str; 7] = ["serve", "dev", "cluster", "completions", "man", "token", "lock"];
 
 const OF_A_SERVER: &str = "Global options: --url --key-file --key --context --allow-plaintext -o --no-color";
 const OF_THE_OUTPUT: &str = "Global options: -o --no-color";

@@ -13,6 +13,7 @@ mod backup;
 mod bench;
 mod client;
 mod clock;
+mod cluster;
 mod columns;
 mod complaint;
 mod completions;
@@ -136,6 +137,9 @@ enum Command {
     Context(contexts::Contexts),
     /// Show a server's test clock, or move it
     Clock(clock::Clock),
+    /// Make the streams of a log on several machines, or look at them
+    #[command(subcommand)]
+    Cluster(cluster::Cluster),
     /// Check the server, the key and the clocks; show the settings
     Doctor(doctor::Doctor),
     /// Back up a running server, or the data of a stopped one
@@ -171,6 +175,7 @@ impl Command {
             Self::Credential(credential) => credential.run(global),
             Self::Keys(keys) => keys.run(&global.context()?),
             Self::Webhook(webhook) => webhook.run(&global.context()?),
+            Self::Cluster(cluster) => cluster.run(global.output()),
             Self::Doctor(doctor) => doctor.run(global),
             Self::Backup(backup) => backup.run(global),
             Self::Restore(restore) => restore.run(global),

@@ -3,13 +3,15 @@
 //! [`EventLog`] is the promise that every backend keeps; `conformance` holds each backend to it.
 //! [`record`] and [`codec`] give a commit its bytes, [`upcast`] reads the bytes of earlier versions,
 //! [`tree`] sums all records up in one root. [`memory`] keeps a log as long as the process lives,
-//! [`sled`](mod@sled) keeps it on one machine's disk. The bytes are described in `docs/log-format.md`.
+//! [`sled`](mod@sled) keeps it on one machine's disk, and `jetstream` (a feature) on several machines. The bytes are described in `docs/log-format.md`.
 
 pub mod codec;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod frozen;
+#[cfg(feature = "jetstream")]
+pub mod jetstream;
 pub mod memory;
 pub mod panics;
 mod ranges;
@@ -28,6 +30,8 @@ use std::path::Path;
 use tenure_core::{Commit, Position, Timestamp};
 
 pub use codec::{DecodeError, encode};
+#[cfg(feature = "jetstream")]
+pub use jetstream::JetStreamLog;
 pub use memory::MemoryLog;
 pub use ranges::SegmentEvents;
 pub use record::{EncodedCommit, RecordHash, RootHash, StreamKey};
@@ -300,6 +304,13 @@ pub enum LogError {
         expected: Position,
         /// Where it is.
         actual: Position,
+    },
+    /// Another machine leads by now and has appended. Nothing of the batch was written, or ever will be, and this process
+    /// writes no more.
+    #[error("another node leads this log: {why}")]
+    Deposed {
+        /// How that was noticed.
+        why: String,
     },
     /// A commit was decided before one in front of it.
     #[error("recorded time goes back from {last} to {given}")]

@@ -11,7 +11,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("files", &[]),
     // The rules. Pure, and so they know the words and nothing else.
     ("core", &["protocol"]),
-    ("log", &["core"]),
+    ("log", &["core", "protocol"]),
     // What convinces a stranger. It has a key of its own.
     ("audit", &["core", "files", "log", "protocol"]),
     // What others link. No server code: the words, and requests.

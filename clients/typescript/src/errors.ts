@@ -37,6 +37,7 @@ export const ERROR_CODES = [
   "POSITION_NOT_REACHED",
   "OVERLOADED",
   "STORAGE_UNAVAILABLE",
+  "STALE",
   "OUTCOME_UNKNOWN",
 ] as const;
 

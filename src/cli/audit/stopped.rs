@@ -126,6 +126,7 @@ impl Stopped {
             OpenError::InUse { .. }
             | OpenError::NotOurs { .. }
             | OpenError::OpenToOthers { .. }
+            | OpenError::Broker { .. }
             | OpenError::Io { .. } => Failure::Server(told),
         }
     }

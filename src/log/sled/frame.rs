@@ -21,13 +21,13 @@ use tenure_core::Position;
 
 /// The most bytes of a frame: under 100 KiB. A leaf of sled holds up to 17 values and must stay
 /// under a quarter of a segment of 8 MiB; a larger one would go to a file in `blobs/`, which nothing syncs.
-pub(super) const MAX_FRAME_BYTES: usize = 100 * 1024 - 1;
+pub(crate) const MAX_FRAME_BYTES: usize = 100 * 1024 - 1;
 
 /// Stands for a frame and, through `previous`, for all in front of it.
-pub(super) type Check = [u8; 16];
+pub(crate) type Check = [u8; 16];
 
 /// What the first frame of a log has as its previous one.
-pub(super) const NO_FRAME: Check = [0; 16];
+pub(crate) const NO_FRAME: Check = [0; 16];
 
 /// Where the parts of a version are.
 struct Layout {
@@ -60,7 +60,7 @@ impl Layout {
 }
 
 /// A frame that is being filled, or is ready to be stored under its first position.
-pub(super) struct Frame {
+pub(crate) struct Frame {
     first: Position,
     events: u32,
     bytes: Vec<u8>,
@@ -68,12 +68,24 @@ pub(super) struct Frame {
 
 impl Frame {
     /// The key under which it is stored: big-endian, so that the store's order is the log's.
-    pub(super) const fn key(&self) -> [u8; 8] {
+    pub(crate) const fn key(&self) -> [u8; 8] {
         key(self.first)
     }
 
     fn begin(first: Position) -> Self {
         Self { first, events: 0, bytes: vec![0; V2.commits_at] }
+    }
+
+    /// The position of its first event.
+    #[cfg(feature = "jetstream")]
+    pub(crate) const fn first(&self) -> Position {
+        self.first
+    }
+
+    /// One without commits, which only says in which term the next ones are written.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn barrier(first: Position) -> Self {
+        Self::begin(first)
     }
 
     fn has_room_for(&self, commit: &EncodedCommit) -> bool {
@@ -88,7 +100,7 @@ impl Frame {
     }
 
     /// Its bytes, header filled in, and its check.
-    pub(super) fn seal(mut self, term: u64, previous: Check) -> (Vec<u8>, Check) {
+    pub(crate) fn seal(mut self, term: u64, previous: Check) -> (Vec<u8>, Check) {
         self.bytes[0] = V2.version;
         self.bytes[1..9].copy_from_slice(&self.first.0.to_be_bytes());
         self.bytes[9..TERM_AT].copy_from_slice(&self.events.to_be_bytes());
@@ -101,7 +113,7 @@ impl Frame {
 
     /// Its bytes as a program of data format 1 wrote them.
     #[cfg(test)]
-    pub(super) fn seal_as_version_1(self) -> Vec<u8> {
+    pub(crate) fn seal_as_version_1(self) -> Vec<u8> {
         let mut bytes = vec![V1.version];
         bytes.extend_from_slice(&self.first.0.to_be_bytes());
         bytes.extend_from_slice(&self.events.to_be_bytes());
@@ -114,12 +126,12 @@ impl Frame {
 }
 
 /// The key of the frame that begins here.
-pub(super) const fn key(first: Position) -> [u8; 8] {
+pub(crate) const fn key(first: Position) -> [u8; 8] {
     first.0.to_be_bytes()
 }
 
 /// Puts commits into as few frames as hold them, in order.
-pub(super) fn pack(commits: &[(Position, EncodedCommit)]) -> Vec<Frame> {
+pub(crate) fn pack(commits: &[(Position, EncodedCommit)]) -> Vec<Frame> {
     let mut frames: Vec<Frame> = Vec::new();
     for (first, commit) in commits {
         match frames.last_mut() {
@@ -135,30 +147,30 @@ pub(super) fn pack(commits: &[(Position, EncodedCommit)]) -> Vec<Frame> {
 }
 
 /// A frame as it was read back, its own statements checked.
-pub(super) struct Opened<'b> {
+pub(crate) struct Opened<'b> {
     /// The position after its last event.
-    pub(super) next: Position,
+    pub(crate) next: Position,
     /// Each commit's first position and bytes.
-    pub(super) commits: Vec<(Position, &'b [u8])>,
+    pub(crate) commits: Vec<(Position, &'b [u8])>,
     /// What the next frame has as its previous one.
-    pub(super) check: Check,
+    pub(crate) check: Check,
     /// The check of the frame before; none in version 1.
-    pub(super) previous: Option<Check>,
+    pub(crate) previous: Option<Check>,
     /// The leadership in which it was written.
-    #[cfg(test)]
-    pub(super) term: u64,
+    #[cfg(any(test, feature = "jetstream"))]
+    pub(crate) term: u64,
 }
 
 impl<'b> Opened<'b> {
     /// Each commit: its first position, the position after it, its bytes.
-    pub(super) fn ranges(&self) -> impl Iterator<Item = (Position, Position, &'b [u8])> + use<'_, 'b> {
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = (Position, Position, &'b [u8])> + use<'_, 'b> {
         let ends = self.commits.iter().skip(1).map(|(first, _)| *first).chain([self.next]);
         self.commits.iter().zip(ends).map(|((first, bytes), end)| (*first, end, *bytes))
     }
 }
 
 /// Reads a stored value as the frame that must begin at `first`.
-pub(super) fn open(first: Position, bytes: &[u8]) -> Result<Opened<'_>, String> {
+pub(crate) fn open(first: Position, bytes: &[u8]) -> Result<Opened<'_>, String> {
     let layout = Layout::of(bytes)?;
     let header = bytes.get(..layout.commits_at).ok_or("the frame is cut short")?;
     let check = layout.check(bytes);
@@ -181,9 +193,22 @@ pub(super) fn open(first: Position, bytes: &[u8]) -> Result<Opened<'_>, String> 
         commits,
         check,
         previous,
-        #[cfg(test)]
+        #[cfg(any(test, feature = "jetstream"))]
         term: chain.map_or(0, |chain| number(&chain[..8])),
     })
+}
+
+/// The check of these bytes, if they are a frame.
+#[cfg(feature = "jetstream")]
+pub(crate) fn check_of(bytes: &[u8]) -> Result<Check, String> {
+    let layout = Layout::of(bytes)?;
+    let header = bytes.get(..layout.commits_at).ok_or("the frame is cut short")?;
+    let check = layout.check(bytes);
+    if header[layout.check_at..] == check {
+        Ok(check)
+    } else {
+        Err("the frame's check does not match".to_owned())
+    }
 }
 
 type Commits<'b> = (Vec<(Position, &'b [u8])>, Position);

@@ -11,7 +11,7 @@ use crate::panics::caught;
 
 /// What a call into sled came to, if not to a result.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// It returned an error.
     Error(::sled::Error),
     /// It panicked, and said this.
@@ -20,7 +20,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// Whether only descriptors or memory were wanting, which others may give back.
-    pub(super) fn passes(&self) -> bool {
+    pub(crate) fn passes(&self) -> bool {
         match self {
             Self::Error(::sled::Error::Io(error)) => {
                 let errno = Errno::from_io_error(error);
@@ -43,7 +43,7 @@ impl std::fmt::Display for Failure {
 /// Runs `work`, which calls sled and nothing of ours that may panic.
 ///
 /// Whatever `work` touched of sled may be broken after a panic: the log never writes through it again.
-pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, ::sled::Error>) -> Result<T, Failure> {
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, ::sled::Error>) -> Result<T, Failure> {
     static QUIET: Once = Once::new();
     QUIET.call_once(quieten_threads);
     match caught(work) {

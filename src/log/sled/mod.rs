@@ -12,8 +12,8 @@
 //! - after an error it may show what it has not written, so nothing is appended any more.
 
 mod data_dir;
-mod frame;
-mod guard;
+pub(crate) mod frame;
+pub(crate) mod guard;
 mod head_file;
 mod open_error;
 mod opening;
@@ -54,6 +54,12 @@ pub use self::{
     scrubbing::{Pace, Scrubbed},
     sealing::{Figures, SealError},
 };
+
+/// Makes a data directory that is its owner's alone, or looks whether it is.
+#[cfg(feature = "jetstream")]
+pub(crate) fn make_data_dir(dir: &Path) -> Result<(), OpenError> {
+    DataDir::of(dir).make()
+}
 
 /// A log in `DATA/log/`, with its head also in `DATA/log.head`. One process at a time has it open.
 ///

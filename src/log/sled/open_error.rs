@@ -59,6 +59,12 @@ pub enum OpenError {
         /// By how many events the log is cut.
         recorded: u64,
     },
+    /// The broker that keeps the log of several machines does not serve this one, or not as it must.
+    #[error("the broker of the log: {why}")]
+    Broker {
+        /// What is wrong.
+        why: String,
+    },
     /// The operating system refused.
     #[error("{}: {source}", path.display())]
     Io {

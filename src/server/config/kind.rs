@@ -32,6 +32,7 @@ pub(super) enum Kind {
     OnReuse(Place<OnReuse>),
     Address(Place<SocketAddr>),
     Url(Place<Option<String>>),
+    Broker(Place<Option<String>>),
     Directory(Place<PathBuf>),
     File(Place<Option<PathBuf>>),
     Networks(Place<Networks>),
@@ -69,6 +70,7 @@ impl Kind {
             Self::OnReuse(place) => put(place(config), choose(&OnReuse::NAMES, &text)),
             Self::Address(place) => put(place(config), address(&text)),
             Self::Url(place) => put(place(config), url(&text)),
+            Self::Broker(place) => put(place(config), broker(&text)),
             Self::Directory(place) => put(place(config), directory(&text)),
             Self::File(place) => put(place(config), file(&text)),
             Self::Networks(place) => put(place(config), text.parse().ok()),
@@ -89,7 +91,7 @@ impl Kind {
             Self::OnLimit(place) => word(&ON_LIMIT, place(config)),
             Self::OnReuse(place) => word(&OnReuse::NAMES, place(config)),
             Self::Address(place) => place(config).to_string(),
-            Self::Url(place) => place(config).clone().unwrap_or_default(),
+            Self::Url(place) | Self::Broker(place) => place(config).clone().unwrap_or_default(),
             Self::Directory(place) => place(config).display().to_string(),
             Self::File(place) => {
                 place(config).as_ref().map_or_else(String::new, |path| path.display().to_string())
@@ -114,6 +116,9 @@ impl Kind {
                     .to_owned()
             }
             Self::Url(_) => "an http or https URL without query, or empty for none".to_owned(),
+            Self::Broker(_) => {
+                "the servers of a broker, such as nats://a:4222,b:4222,c:4222 or tls://…, or empty for none".to_owned()
+            }
             Self::Directory(_) => "a path".to_owned(),
             Self::File(_) => "a path, or empty for none".to_owned(),
             Self::Networks(_) => "IP addresses and networks, such as 10.0.0.0/8".to_owned(),
@@ -133,6 +138,7 @@ impl Kind {
             | Self::OnReuse(_)
             | Self::Address(_)
             | Self::Url(_)
+            | Self::Broker(_)
             | Self::Directory(_)
             | Self::File(_)
             | Self::Networks(_)
@@ -153,6 +159,7 @@ impl Kind {
                 | Self::OnReuse(_)
                 | Self::Address(_)
                 | Self::Url(_)
+                | Self::Broker(_)
                 | Self::Directory(_)
                 | Self::File(_)
                 | Self::CookieName(_),
@@ -230,6 +237,16 @@ fn cookie_name(text: &str) -> Option<String> {
 #[expect(clippy::option_option, reason = "no file at all is a value, other than a wrong one")]
 fn file(text: &str) -> Option<Option<PathBuf>> {
     if text.is_empty() { Some(None) } else { directory(text).map(Some) }
+}
+
+#[expect(clippy::option_option, reason = "no broker at all is a value, other than a wrong one")]
+fn broker(text: &str) -> Option<Option<String>> {
+    if text.is_empty() {
+        return Some(None);
+    }
+    let hosts = text.strip_prefix("nats://").or_else(|| text.strip_prefix("tls://"))?;
+    let fits = hosts.split(',').all(|host| !host.trim().is_empty() && !host.contains(['@', '/']));
+    fits.then(|| Some(text.to_owned()))
 }
 
 /// Links are made by adding a path to it, so there is nothing behind its own path.

@@ -24,6 +24,7 @@ pub use raw::{Flag, Raw, environment};
 pub use settings::{SETTINGS, Setting, settings_markdown};
 
 use tenure_core::{Policy, Seconds};
+use tenure_log::jetstream::Access;
 
 /// All settings, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub struct Config {
     pub segment_events: u32,
     /// `log.scrub_rate`
     pub scrub_rate: u32,
+    /// `log.url`, `log.nkey_file` and `cluster.*`
+    pub cluster: Cluster,
     /// `backup.dir`
     pub backup_dir: Option<PathBuf>,
     /// `session.*`, `limits.*`, `subjects.*`, `renewal.*`, `sliding.*`
@@ -88,6 +91,55 @@ pub struct Server {
     pub tls_cert: Option<PathBuf>,
     /// `server.tls_key`
     pub tls_key: Option<PathBuf>,
+}
+
+/// `log.url`, `log.nkey_file` and `cluster.*`: a log on several machines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// `log.url`; none for a log on this machine alone.
+    pub url: Option<String>,
+    /// `log.nkey_file`
+    pub nkey_file: Option<PathBuf>,
+    /// `cluster.advertise`
+    pub advertise: Option<String>,
+    /// `cluster.secret_file`
+    pub secret_file: Option<PathBuf>,
+    /// `cluster.tls_ca`
+    pub tls_ca: Option<PathBuf>,
+    /// `cluster.tls_cert`
+    pub tls_cert: Option<PathBuf>,
+    /// `cluster.tls_key`
+    pub tls_key: Option<PathBuf>,
+    /// `cluster.max_staleness`
+    pub max_staleness: Seconds,
+}
+
+impl Cluster {
+    /// How the broker is reached; none for a log on this machine alone.
+    pub fn access(&self) -> Option<Access> {
+        Some(Access {
+            url: self.url.clone()?,
+            nkey_file: self.nkey_file.clone(),
+            tls_ca: self.tls_ca.clone(),
+            tls_cert: self.tls_cert.clone(),
+            tls_key: self.tls_key.clone(),
+        })
+    }
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self {
+            url: None,
+            nkey_file: None,
+            advertise: None,
+            secret_file: None,
+            tls_ca: None,
+            tls_cert: None,
+            tls_key: None,
+            max_staleness: Seconds(15),
+        }
+    }
 }
 
 /// `idempotency.*`
@@ -176,6 +228,7 @@ impl Default for Config {
             data_reserve: 67_108_864,
             segment_events: 250_000,
             scrub_rate: 16_777_216,
+            cluster: Cluster::default(),
             backup_dir: None,
             policy: Policy::default(),
             idempotency: Idempotency { window: Seconds(600), max: 1_000_000 },

@@ -55,7 +55,7 @@ const fn setting(name: &'static str, kind: Kind, doc: &'static str) -> Setting {
 }
 
 /// Every setting there is.
-pub static SETTINGS: [Setting; 48] = [
+pub static SETTINGS: [Setting; 56] = [
     setting(
         "server.listen",
         Kind::Address(|config| &mut config.server.listen),
@@ -111,6 +111,46 @@ pub static SETTINGS: [Setting; 48] = [
         "log.scrub_rate",
         Kind::Count(0, u32::MAX, |config| &mut config.scrub_rate),
         "How fast the segments of the log are read again to find damage, in bytes a second; 0 for never.",
+    ),
+    setting(
+        "log.url",
+        Kind::Broker(|config| &mut config.cluster.url),
+        "The servers of the NATS broker that keeps the log of several machines; none keeps it in `data.dir`.",
+    ),
+    setting(
+        "log.nkey_file",
+        Kind::File(|config| &mut config.cluster.nkey_file),
+        "The file with the seed of the nkey that this node shows to the broker.",
+    ),
+    setting(
+        "cluster.advertise",
+        Kind::Url(|config| &mut config.cluster.advertise),
+        "Where other nodes and operators reach this node, as the lease tells it; none tells `server.listen`.",
+    ),
+    setting(
+        "cluster.secret_file",
+        Kind::File(|config| &mut config.cluster.secret_file),
+        "The file with the secret that all nodes share, under which keys are sealed at the broker; none is `cluster.secret` in `data.dir`.",
+    ),
+    setting(
+        "cluster.tls_ca",
+        Kind::File(|config| &mut config.cluster.tls_ca),
+        "The certificates that vouch for the broker's servers.",
+    ),
+    setting(
+        "cluster.tls_cert",
+        Kind::File(|config| &mut config.cluster.tls_cert),
+        "The certificate that this node shows to the broker.",
+    ),
+    setting(
+        "cluster.tls_key",
+        Kind::File(|config| &mut config.cluster.tls_key),
+        "The key of that certificate.",
+    ),
+    setting(
+        "cluster.max_staleness",
+        Kind::Seconds(5, 3_600, |config| &mut config.cluster.max_staleness),
+        "For how long a node that cannot be sure of its lead answers, in seconds; then 503.",
     ),
     setting(
         "backup.dir",

@@ -53,6 +53,14 @@ fn every_setting_has_a_place_of_its_own() {
         ("data.reserve", "134217728"),
         ("log.segment_events", "100000"),
         ("log.scrub_rate", "1048576"),
+        ("log.url", "nats://a:4222,b:4222"),
+        ("log.nkey_file", "/etc/tenure/node.nk"),
+        ("cluster.advertise", "https://one.example"),
+        ("cluster.secret_file", "/etc/tenure/cluster.secret"),
+        ("cluster.tls_ca", "/etc/tenure/ca.pem"),
+        ("cluster.tls_cert", "/etc/tenure/cert.pem"),
+        ("cluster.tls_key", "/etc/tenure/key.pem"),
+        ("cluster.max_staleness", "30"),
         ("backup.dir", "/mnt/backups"),
         ("session.ttl", "3600"),
         ("session.ttl_max", "90000"),
@@ -110,6 +118,7 @@ fn every_number_holds_at_its_bounds_and_not_beyond() {
     let wide = ["session.ttl=300", "session.ttl_max=604800", "session.max_renewals=0"];
     for (name, least, most) in [
         ("server.max_body", 32_768, 16_777_216),
+        ("cluster.max_staleness", 5, 3_600),
         ("session.ttl", 300, 604_800),
         ("session.ttl_max", 300, 604_800),
         ("session.max_renewals", 0, 100),

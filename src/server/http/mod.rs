@@ -29,3 +29,8 @@ pub use self::{
     request::{access::SignedIn, peer::Peer},
     routes::{PROXY_PATHS, RouteFacts, route_facts},
 };
+
+/// What a node of several answers while it cannot tell whether its state is the newest.
+pub(crate) fn stale(api: &Api, request: &axum::extract::Request) -> axum::response::Response {
+    request::call::refuse(api, request, reply::problem::Code::Stale, None)
+}

@@ -5,10 +5,12 @@
 
 mod binding;
 mod clean_shutdown;
+pub mod cluster;
 mod credential;
 mod disk;
 mod epoch;
 mod jobs;
+mod key_mirror;
 mod scrubber;
 mod sealer;
 mod secrets;
@@ -36,6 +38,7 @@ use tenure_log::{EventLog, OpenError, RecordHash, SegmentEvents, StoredCommit};
 use tenure_protocol::clock::{Clock, SystemClock, TestClock};
 use tenure_protocol::entropy::{Entropy, OsEntropy};
 
+pub use self::cluster::{Cluster, SharedLog};
 pub(crate) use self::epoch::UNFINISHED;
 use self::{
     binding::Binding,
@@ -86,6 +89,8 @@ pub struct Options {
     pub entropy: Arc<dyn Entropy>,
     /// Begins another epoch at this start, after a restore that may have lost events.
     pub begin_epoch: Option<AskedEpoch>,
+    /// The log of several machines that this node takes part in; none for a log of its own.
+    pub cluster: Option<Cluster>,
     /// Whether this start is part of a restore into the directory, which nobody else may use before it is finished.
     pub restoring: bool,
 }
@@ -108,6 +113,7 @@ impl Options {
             issuing: Issuing::default(),
             entropy: Arc::new(OsEntropy),
             begin_epoch: None,
+            cluster: None,
             restoring: false,
         }
     }
@@ -129,11 +135,13 @@ pub struct Node {
     pub first_key: Option<PathBuf>,
     /// The epoch that began at this start.
     pub begun: Option<BegunEpoch>,
+    /// The log of several machines, while this node leads it.
+    pub shared: Option<Arc<SharedLog>>,
     data: PathBuf,
     /// None when time stands still: what is due is done when the clock is moved.
     jobs: Option<Jobs>,
-    sealer: Sealer,
-    scrubber: Scrubber,
+    /// What goes over the files of a log on this machine; none where the log is elsewhere.
+    background: Option<(Sealer, Scrubber)>,
 }
 
 /// Why a node does not open.
@@ -201,6 +209,9 @@ pub enum StartError {
     /// The system gives no thread.
     #[error("no thread for what is due from time to time: {0}")]
     Thread(#[source] io::Error),
+    /// A node of a cluster cannot take part.
+    #[error("this node cannot take part in the cluster: {0}")]
+    Cluster(String),
     /// The first commit of this start failed.
     #[error("the start cannot be recorded: {0}")]
     Record(#[source] Failure),
@@ -216,15 +227,23 @@ impl Node {
         if !options.restoring && options.data.join(UNFINISHED).exists() {
             return Err(StartError::Unfinished { path: options.data.display().to_string() });
         }
-        let (log, folded) = open_log(&options.data, options.segment_events, &table)?;
+        let (log, folded, stores, shared) = match &options.cluster {
+            None => {
+                let (log, folded) = open_log(&options.data, options.segment_events, &table)?;
+                let stores = Arc::new(log);
+                (Arc::clone(&stores) as Arc<dyn EventLog>, folded, Some(stores), None)
+            }
+            Some(cluster) => {
+                let (shared, folded) = cluster::lead(&options, cluster, &table)?;
+                (Arc::clone(&shared) as Arc<dyn EventLog>, folded, None, Some(shared))
+            }
+        };
         let test_clock = options.test_clock.then(|| test_clock_for(&folded.state));
         let clock: Arc<dyn Clock> = match &test_clock {
             Some(clock) => Arc::clone(clock) as Arc<dyn Clock>,
             None => Arc::new(SystemClock::new()),
         };
         let now = clock.now().max(folded.state.recorded_at);
-        let stores = Arc::new(log);
-        let log: Arc<dyn EventLog> = Arc::clone(&stores) as Arc<dyn EventLog>;
         remove_unfinished(&options.data)?;
         let binding = Binding::open(&options.data.join("keys"), record_at(&*log, Position(1)))?;
         let is_epoch_begun = options.begin_epoch.is_some();
@@ -286,9 +305,13 @@ impl Node {
             Some(_) => None,
             None => Some(Jobs::start(Arc::clone(&authority)).map_err(StartError::Thread)?),
         };
-        let scrubber = Scrubber::start(Arc::clone(&stores), Arc::clone(&authority), scrub_rate)
-            .map_err(StartError::Thread)?;
-        let sealer = Sealer::start(stores, Arc::clone(&authority), Arc::clone(&evidence), &data)
+        let background = stores
+            .map(|stores| {
+                let scrubber = Scrubber::start(Arc::clone(&stores), Arc::clone(&authority), scrub_rate)?;
+                let sealer = Sealer::start(stores, Arc::clone(&authority), Arc::clone(&evidence), &data)?;
+                std::io::Result::Ok((sealer, scrubber))
+            })
+            .transpose()
             .map_err(StartError::Thread)?;
         Ok(Self {
             authority,
@@ -298,10 +321,10 @@ impl Node {
             test_clock,
             first_key,
             begun,
+            shared,
             data,
             jobs,
-            sealer,
-            scrubber,
+            background,
         })
     }
 
@@ -314,8 +337,7 @@ impl Node {
     /// reads it.
     pub fn stop(self) {
         drop(self.jobs);
-        drop(self.sealer);
-        drop(self.scrubber);
+        drop(self.background);
         // One that was asked for may be reading the log, which is to be closed.
         self.evidence.check.end();
         self.authority.stop();
@@ -326,6 +348,9 @@ impl Node {
             }
             save_snapshot(&self.data, self.authority.log(), self.authority.live().capture());
             tell_uses(&self.data, &self.authority);
+        }
+        if let Some(shared) = &self.shared {
+            shared.release();
         }
     }
 }
@@ -359,7 +384,11 @@ fn start_keeper(
     if is_missing(&path) && Heads::is_kept_in(&options.data) {
         return Err(StartError::KeysMissing { path: path.display().to_string() });
     }
-    let must_be_kept = folded.nodes.size() > 0 && !is_missing(&path) && options.begin_epoch.is_none();
+    // A node keeps the heads that it has signed itself; where another one led, it has none.
+    let must_be_kept = folded.nodes.size() > 0
+        && !is_missing(&path)
+        && options.begin_epoch.is_none()
+        && options.cluster.is_none();
     let key = HeadKey::open(&keys, &*options.entropy)?;
     binding.check(HeadKey::FILE, Some(&key.verifier().to_string()))?;
     let renamed = epoch::renamed(options, &keys, key, &folded.state.system.epochs, &folded.nodes)?;

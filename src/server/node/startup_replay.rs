@@ -10,7 +10,7 @@ use crate::authority::IdempotencyTable;
 use crate::projections::Projections;
 use tenure_audit::Nodes;
 use tenure_core::{Event, Position, Stream, SubjectEvent, SubjectId, state::State};
-use tenure_log::{EventLog, OpenError, SegmentEvents, SledLog, StoredCommit};
+use tenure_log::{EventLog, JetStreamLog, OpenError, SegmentEvents, SledLog, StoredCommit, jetstream};
 
 /// What a start makes of the log.
 pub(super) struct StartupState {
@@ -130,4 +130,30 @@ fn open_cut_by(
     let mut folding = StartupReplay::new(table(), None);
     let log = tenure_log::open_cut(data, cut, &mut |stored| folding.add(&stored))?;
     Ok((log, folding.folded))
+}
+
+/// The same of a log on several machines: it comes back once this node leads.
+pub(super) fn lead_log(
+    data: &Path,
+    options: &jetstream::Options,
+    table: &dyn Fn() -> IdempotencyTable,
+) -> Result<(JetStreamLog, StartupState), StartError> {
+    let mut snapshot = snapshot::load(data);
+    loop {
+        let mut folding = StartupReplay::new(table(), snapshot.take());
+        let led = jetstream::lead(data, options, &super::cluster::tell, &mut |stored| folding.add(&stored));
+        match led {
+            Ok(log) => match folding.snapshot {
+                None => return Ok((log, folding.folded)),
+                Some(snapshot) => {
+                    let (path, head) = (snapshot::path(data).display().to_string(), log.head().position);
+                    return Err(StartError::BehindSnapshot { path, snapshot: snapshot.state.position, head });
+                }
+            },
+            Err(_) if folding.is_contradicted => {
+                tracing::warn!("the snapshot does not belong to this log; the log is folded whole");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }

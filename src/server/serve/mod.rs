@@ -1,5 +1,6 @@
 //! The service: a node, its API, a listening socket, and an orderly end.
 
+mod leadership;
 mod patience;
 mod service_manager;
 mod tls;
@@ -85,6 +86,12 @@ pub enum ServeError {
     /// The certificate or its key is no good.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Another node leads by now.
+    #[error("{0}; this node stands by when it is started again")]
+    Deposed(String),
+    /// Time that stands still is nothing that several nodes could agree on.
+    #[error("--test-clock is for a log on one machine, not with log.url")]
+    TestClockOfCluster,
     /// The runtime or its signals could not be set up.
     #[error("the runtime could not be set up: {0}")]
     Runtime(std::io::Error),
@@ -107,6 +114,9 @@ pub fn run(config: &Config, test_clock: bool, told: impl FnOnce(&Listening)) -> 
     if test_clock && !config.server.listen.ip().is_loopback() {
         return Err(ServeError::TestClockExposed(config.server.listen));
     }
+    if test_clock && config.cluster.url.is_some() {
+        return Err(ServeError::TestClockOfCluster);
+    }
     let descriptors = descriptors()?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServeError::Runtime)?;
@@ -116,8 +126,9 @@ pub fn run(config: &Config, test_clock: bool, told: impl FnOnce(&Listening)) -> 
     let served = runtime.block_on(serve(config, &node, descriptors.connections, tls, told));
     // Handlers hold the authority; they end with the runtime.
     runtime.shutdown_timeout(Duration::from_secs(1));
+    let deposed = node.shared.as_ref().and_then(|shared| shared.leadership().lost());
     node.stop();
-    served
+    served.and(deposed.map_or(Ok(()), |why| Err(ServeError::Deposed(why))))
 }
 
 fn descriptors() -> Result<Descriptors, TooFewDescriptors> {
@@ -130,6 +141,7 @@ fn descriptors() -> Result<Descriptors, TooFewDescriptors> {
 fn options(config: &Config, test_clock: bool) -> Options {
     Options {
         begin_epoch: None,
+        cluster: leadership::cluster(config),
         restoring: false,
         data: config.data_dir.clone(),
         policy: Some(config.policy()),
@@ -208,12 +220,17 @@ async fn serve(
     node.authority.answer_by_way_of(Handle::current());
     told(&Listening { address, first_key: node.first_key.clone() });
     service_manager::ready(address);
+    let lost = leadership::lost(node.shared.as_deref()).map_err(ServeError::Runtime)?;
     let stop = async {
-        stop.await;
+        tokio::select! {
+            () = stop => {}
+            () = lost => {}
+        }
         service_manager::stopping();
         api.close();
     };
-    let router = router(config, &api);
+    let most = Duration::from_secs(config.cluster.max_staleness.0.into());
+    let router = leadership::guarded(router(config, &api), &api, node.shared.as_deref(), most);
     accept_until(stop, listener, (&api, router), tls, config.server.keep_alive).await;
     node.webhooks.stop().await;
     Ok(())

@@ -160,6 +160,9 @@ codes! {
     StorageUnavailable "STORAGE_UNAVAILABLE" SERVICE_UNAVAILABLE true
         "The authority cannot write at present"
         "`/readyz` says why: the disk is full or failing, or the clock is not plausible. Reads go on. Or `detail` says that a repeated request was done before, and only its answer cannot be read back at present: the same `Idempotency-Key` gets it later."
+    Stale "STALE" SERVICE_UNAVAILABLE true
+        "This node cannot tell whether its state is the newest"
+        "It has lost the lead, or could not reach the broker for `cluster.max_staleness`; another node answers, or this one once it leads again."
     OutcomeUnknown "OUTCOME_UNKNOWN" SERVICE_UNAVAILABLE true
         "Whether the request had its effect is not known"
         "Retrying with the same Idempotency-Key gives one effect."

@@ -1,0 +1,140 @@
+//! What all nodes must have and no log may hold for ever: small sealed values under names, each replaced as a whole.
+//!
+//! A value is written with the expectation of the one before it, and says in which term; a value that was replaced is
+//! erased. What is in it is no matter of this module.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_nats::HeaderMap;
+use serde_json::json;
+use tenure_protocol::clock::{pause, stopwatch};
+
+use super::{
+    Access, BrokerError, Connection, Names,
+    answer::{self, Acknowledged, Message},
+};
+
+const TERM: &str = "Tenure-Term";
+/// How long a value is tried to be put.
+const PATIENCE: Duration = Duration::from_secs(15);
+const TRY: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// The values at the broker.
+#[derive(Debug)]
+pub struct Secrets {
+    connection: Connection,
+    names: Names,
+}
+
+/// A value that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its place.
+    pub sequence: u64,
+    /// The leadership in which it was written.
+    pub term: u64,
+    /// The sealed value.
+    pub data: Vec<u8>,
+}
+
+/// All values, and those that are replaced and not erased yet.
+pub type All = (BTreeMap<String, Kept>, Vec<u64>);
+
+impl Secrets {
+    /// Connects.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
+    pub fn open(access: &Access, names: &Names, node: &str) -> Result<Self, BrokerError> {
+        let connection = Connection::open(access, &format!("{node}_secrets"))?;
+        Ok(Self { connection, names: names.clone() })
+    }
+
+    /// Reads all of them.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
+    pub fn all(&self) -> Result<All, BrokerError> {
+        let (mut kept, mut replaced, mut next) = (BTreeMap::new(), Vec::new(), 1);
+        let all = format!("{}.>", self.names.secret());
+        loop {
+            let question = json!({ "seq": next, "next_by_subj": all });
+            let Some(found) = self.connection.message(&self.names.secret_stream(), &question)? else { break };
+            next = found.sequence + 1;
+            let Some(name) = found.subject.strip_prefix(&format!("{}.", self.names.secret())) else {
+                continue;
+            };
+            let value = Kept { sequence: found.sequence, term: term_of(&found), data: found.data };
+            replaced.extend(kept.insert(name.to_owned(), value).map(|before: Kept| before.sequence));
+        }
+        Ok((kept, replaced))
+    }
+
+    /// Puts a value in the place of the one at this sequence (0: of none), and gives back its own. A value that somebody
+    /// else has put there meanwhile gives way, unless it is of a later term.
+    ///
+    /// # Errors
+    /// [`BrokerError::Led`] if another node leads by now; see there for the rest.
+    pub fn put(&self, name: &str, data: &[u8], term: u64, expect: u64) -> Result<u64, BrokerError> {
+        let (begun, mut expect) = (stopwatch(), expect);
+        loop {
+            let why = match self.publish(name, data, term, expect) {
+                Acknowledged::Stored { sequence } => return Ok(sequence),
+                Acknowledged::OtherLast { .. } => match self.last(name)? {
+                    Some(found) if found.data == data => return Ok(found.sequence),
+                    Some(found) if term_of(&found) > term => {
+                        return Err(BrokerError::Led { term: term_of(&found) });
+                    }
+                    Some(found) => {
+                        expect = found.sequence;
+                        continue;
+                    }
+                    None => {
+                        expect = 0;
+                        continue;
+                    }
+                },
+                Acknowledged::Full(why) | Acknowledged::Unknown(why) => why,
+            };
+            if begun.elapsed() >= PATIENCE {
+                return Err(BrokerError::NoAnswer { what: name.to_owned(), why });
+            }
+            pause(PAUSE);
+        }
+    }
+
+    fn publish(&self, name: &str, data: &[u8], term: u64, expect: u64) -> Acknowledged {
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-Expected-Last-Subject-Sequence", expect.to_string());
+        headers.insert(TERM, term.to_string());
+        let subject = format!("{}.{name}", self.names.secret());
+        let answered = self.connection.request(&subject, headers, data.to_vec(), TRY);
+        answered.map_or_else(
+            |error| Acknowledged::Unknown(error.to_string()),
+            |bytes| answer::acknowledged(&bytes),
+        )
+    }
+
+    fn last(&self, name: &str) -> Result<Option<Message>, BrokerError> {
+        let question = json!({ "last_by_subj": format!("{}.{name}", self.names.secret()) });
+        self.connection.message(&self.names.secret_stream(), &question)
+    }
+
+    /// Overwrites the value at this place in the broker's files. One that is gone is no error.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
+    pub fn erase(&self, sequence: u64) -> Result<(), BrokerError> {
+        let subject = format!("$JS.API.STREAM.MSG.DELETE.{}", self.names.secret_stream());
+        match self.connection.ask(&subject, &json!({ "seq": sequence, "no_erase": false })) {
+            Ok(_) | Err(BrokerError::Said { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn term_of(message: &Message) -> u64 {
+    let line = message.headers.lines().find_map(|line| line.strip_prefix(TERM)?.strip_prefix(':'));
+    line.and_then(|term| term.trim().parse().ok()).unwrap_or(0)
+}

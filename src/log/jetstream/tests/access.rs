@@ -1,0 +1,146 @@
+//! Who may do what at the broker, and brokers that are not as they must be.
+
+use std::path::{Path, PathBuf};
+
+use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
+use serde_json::{Value, json};
+
+use super::{Access, Broker, MAKING, broker, led, make, names, node, operator};
+use crate::{
+    conformance::append_all,
+    jetstream::{BrokerError, Connection, init, status},
+    samples::small,
+};
+
+/// Whoever may change the stream may make it forget its history in one moment, whatever else it denies.
+#[test]
+fn a_stream_that_is_not_safe_is_refused_by_the_name_of_its_setting() {
+    let Some(program) = broker::program("that an unsafe stream is refused") else { return };
+    let broker = Broker::start(&program);
+    let operator = operator(&broker);
+    let wrongs: [(&str, Value); 4] = [
+        ("max_msgs_per_subject", json!(1)),
+        ("discard", json!("old")),
+        ("allow_direct", json!(true)),
+        ("max_age", json!(3_600_000_000_000_i64)),
+    ];
+    for (log, (setting, wrong)) in (1..).zip(wrongs) {
+        make(&broker, log);
+        let stream = names(log).log_stream();
+        let mut info = operator.ask(&format!("$JS.API.STREAM.INFO.{stream}"), &json!({})).unwrap();
+        info["config"][setting] = wrong;
+        operator.ask(&format!("$JS.API.STREAM.UPDATE.{stream}"), &info["config"]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let refused = led(dir.path(), &node(&broker, log, "a")).unwrap_err().to_string();
+        assert!(refused.contains(&format!("{stream} is not safe: {setting} is")), "{refused}");
+        assert!(init(&operator, &names(log), MAKING).is_err());
+    }
+}
+
+#[test]
+fn streams_that_are_not_there_are_missed_with_the_remedy_and_made_once() {
+    let Some(program) = broker::program("that missing streams are named") else { return };
+    let broker = Broker::start(&program);
+    let dir = tempfile::tempdir().unwrap();
+    let refused = led(dir.path(), &node(&broker, 1, "a")).unwrap_err().to_string();
+    assert!(refused.contains("tenure cluster init"), "{refused}");
+    make(&broker, 1);
+    make(&broker, 1);
+    let log = led(dir.path(), &node(&broker, 1, "a")).unwrap();
+    append_all(&log, vec![small(1)]);
+    let told = status(&operator(&broker), &names(1)).unwrap();
+    assert_eq!(told.iter().map(|stream| stream.last > 0).collect::<Vec<_>>(), [true, true, false]);
+}
+
+/// A user's nkey, with its seed in a file.
+fn user(dir: &Path, name: &str) -> (String, PathBuf) {
+    let key = nkeys::KeyPair::new_user();
+    let path = dir.join(name);
+    std::fs::write(&path, format!("{}\n", key.seed().unwrap())).unwrap();
+    (key.public_key(), path)
+}
+
+/// Each node has a key of its own, so that one can be withdrawn, and may do what a node must and nothing else. A
+/// broker answers nothing at all to what it denies: a node would wait for ever.
+#[test]
+fn a_node_shows_its_nkey_and_says_what_it_is_denied() {
+    let Some(program) = broker::program("that nodes show their nkeys") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let ((operator, operator_file), (good, good_file)) =
+        (user(dir.path(), "operator"), user(dir.path(), "node"));
+    let ((reader, reader_file), (_, stranger_file)) =
+        (user(dir.path(), "reader"), user(dir.path(), "stranger"));
+    let subscribe = "subscribe: [\"_INBOX_>\", \"_INBOX_a_log.>\", \"_INBOX_a_lease.>\", \"t1.v1.tail\", \"t1.v1.pulse\"]";
+    let looks = "\"$JS.API.STREAM.INFO.*\", \"$JS.API.STREAM.MSG.GET.*\"";
+    let users = format!(
+        "authorization {{ users: [
+           {{ nkey: {operator} }},
+           {{ nkey: {good}, permissions: {{ publish: [\"t1.v1.log\", \"t1.v1.lease\", {looks}], {subscribe} }} }},
+           {{ nkey: {reader}, permissions: {{ publish: [\"t1.v1.lease\", {looks}], {subscribe} }} }} ] }}"
+    );
+    let broker = Broker::start_with(&program, &users);
+    let access =
+        |file: &Path| Access { url: broker.url(), nkey_file: Some(file.to_owned()), ..Access::default() };
+    init(&Connection::open(&access(&operator_file), "operator").unwrap(), &names(1), MAKING).unwrap();
+    let as_user = |file: &Path| crate::jetstream::Options { access: access(file), ..node(&broker, 1, "a") };
+    let data = tempfile::tempdir().unwrap();
+    let log = led(data.path(), &as_user(&good_file)).unwrap();
+    append_all(&log, vec![small(1)]);
+    drop(log);
+    let refused = led(data.path(), &as_user(&reader_file)).unwrap_err().to_string();
+    assert!(refused.to_lowercase().contains("permissions violation"), "{refused}");
+    for wrong in [Some(stranger_file), None] {
+        let access = Access { url: broker.url(), nkey_file: wrong, ..Access::default() };
+        let refused = Connection::open(&access, "a").unwrap_err();
+        assert!(matches!(refused, BrokerError::Refused { .. }), "{refused}");
+    }
+}
+
+fn pem(dir: &Path, name: &str, text: &str) -> PathBuf {
+    let path = dir.join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn certificates_are_checked_on_both_sides() {
+    let Some(program) = broker::program("that certificates are checked") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let authority = |name: &str| {
+        let mut params = CertificateParams::new(vec![]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    };
+    let (ours, theirs) = (authority("ours"), authority("theirs"));
+    let key = KeyPair::generate().unwrap();
+    let cert = CertificateParams::new(vec!["127.0.0.1".into()]).unwrap().signed_by(&key, &ours).unwrap();
+    let ca = pem(dir.path(), "ca.pem", &ours.pem());
+    let other_ca = pem(dir.path(), "other.pem", &theirs.pem());
+    let (cert, key) =
+        (pem(dir.path(), "cert.pem", &cert.pem()), pem(dir.path(), "key.pem", &key.serialize_pem()));
+    let tls = format!(
+        "tls {{ cert_file: \"{}\", key_file: \"{}\", ca_file: \"{}\", verify: true }}",
+        cert.display(),
+        key.display(),
+        ca.display()
+    );
+    let broker = Broker::start_with(&program, &tls);
+    let access = |ca: &Path, with_own: bool| Access {
+        url: format!("tls://127.0.0.1:{}", broker.port()),
+        tls_ca: Some(ca.to_owned()),
+        tls_cert: with_own.then(|| cert.clone()),
+        tls_key: with_own.then(|| key.clone()),
+        ..Access::default()
+    };
+    let operator = Connection::open(&access(&ca, true), "operator").unwrap();
+    init(&operator, &names(1), MAKING).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let options = crate::jetstream::Options { access: access(&ca, true), ..node(&broker, 1, "a") };
+    append_all(&led(data.path(), &options).unwrap(), vec![small(1)]);
+    // A server that nobody vouches for, and a node without a certificate.
+    for wrong in [access(&other_ca, true), access(&ca, false)] {
+        let refused = Connection::open(&wrong, "a");
+        assert!(refused.is_err(), "{wrong:?}");
+    }
+}

@@ -1,0 +1,133 @@
+//! A real broker to test with: the server that `tests/run` fetches.
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tenure_protocol::clock::{pause, stopwatch};
+
+use super::surroundings::{not_run, variable};
+
+/// The server's program; without it the test says that it was not run.
+pub(crate) fn program(test: &str) -> Option<PathBuf> {
+    let found = variable("TENURE_TEST_NATS").map(PathBuf::from).filter(|path| path.exists());
+    if found.is_none() {
+        not_run(
+            test,
+            "there is no nats-server; tests/run fetches one and says where it is (TENURE_TEST_NATS)",
+        );
+    }
+    found
+}
+
+/// One server, or one of several that keep the same streams.
+pub(crate) struct Broker {
+    program: PathBuf,
+    port: u16,
+    config: PathBuf,
+    child: Option<Child>,
+    _dir: Option<tempfile::TempDir>,
+}
+
+impl Broker {
+    /// Starts a server of its own.
+    pub(crate) fn start(program: &Path) -> Self {
+        Self::start_with(program, "")
+    }
+
+    /// The same, with more lines in its settings.
+    pub(crate) fn start_with(program: &Path, more: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let config = write_config(dir.path(), port, more);
+        let mut broker = Self { program: program.to_owned(), port, config, child: None, _dir: Some(dir) };
+        broker.begin();
+        broker
+    }
+
+    /// Starts three that replicate.
+    pub(crate) fn three(program: &Path) -> Vec<Self> {
+        let routes: Vec<u16> = (0..3).map(|_| free_port()).collect();
+        let all = routes.iter().map(|port| format!("nats-route://127.0.0.1:{port}"));
+        let all = all.collect::<Vec<_>>().join(", ");
+        let start = |(name, route): (usize, &u16)| {
+            let cluster = format!(
+                "server_name: n{name}\ncluster {{ name: c, listen: \"127.0.0.1:{route}\", routes: [{all}] }}"
+            );
+            Self::start_with(program, &cluster)
+        };
+        routes.iter().enumerate().map(start).collect()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Starts it, and waits until it takes connections.
+    pub(crate) fn begin(&mut self) {
+        let mut command = Command::new(&self.program);
+        command.arg("-c").arg(&self.config).stdout(Stdio::null()).stderr(Stdio::null());
+        self.child = Some(command.spawn().unwrap());
+        let begun = stopwatch();
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "the server takes no connections");
+            pause(Duration::from_millis(20));
+        }
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// It answers nothing any more, and keeps its connections.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// It goes on.
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.as_ref().unwrap().id()).unwrap();
+        kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+fn write_config(dir: &Path, port: u16, more: &str) -> PathBuf {
+    let store = dir.join("store");
+    let config = dir.join("nats.conf");
+    let text = format!(
+        "listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: \"{}\", sync_interval: always }}\n{more}\n",
+        store.display()
+    );
+    fs::write(&config, text).unwrap();
+    config
+}
+
+/// A port that nobody has now.
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}

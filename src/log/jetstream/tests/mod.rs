@@ -1,0 +1,71 @@
+//! The promises of the log, kept beside a real broker that is killed, frozen and fought over.
+
+#[path = "../../../../tests/surroundings/mod.rs"]
+mod surroundings;
+
+mod access;
+mod broker;
+mod copies;
+mod faults;
+mod leads;
+mod races;
+
+use std::{
+    cell::{Cell, RefCell},
+    path::Path,
+};
+
+use self::broker::Broker;
+pub(super) use self::faults::Faults;
+use super::{Access, Claim, Connection, JetStreamLog, Making, Names, Options, Standing, init, lead};
+use crate::{EventLog, OpenError, conformance};
+
+const MAKING: Making = Making { replicas: 1, max_bytes: 1 << 30 };
+
+/// A node of this name, on the log of this number at the broker.
+fn node(broker: &Broker, log: u32, name: &str) -> Options {
+    Options {
+        access: Access { url: broker.url(), ..Access::default() },
+        names: names(log),
+        claim: Claim { node: name.into(), start: format!("{name} {log}"), address: format!("http://{name}") },
+    }
+}
+
+fn names(log: u32) -> Names {
+    Names::new(&format!("T{log}"), &format!("t{log}.v1"))
+}
+
+/// Makes the streams of the log of this number.
+fn make(broker: &Broker, log: u32) {
+    init(&operator(broker), &names(log), MAKING).unwrap();
+}
+
+fn operator(broker: &Broker) -> Connection {
+    Connection::open(&Access { url: broker.url(), ..Access::default() }, "operator").unwrap()
+}
+
+/// A node that leads, sooner or later.
+fn led(data: &Path, options: &Options) -> Result<JetStreamLog, OpenError> {
+    lead(data, options, &|_: &Standing| (), &mut |_| Ok(()))
+}
+
+#[test]
+fn it_keeps_the_promises() {
+    let Some(program) = broker::program("that the log of several machines keeps the promises of every log")
+    else {
+        return;
+    };
+    let broker = Broker::start(&program);
+    let (number, dirs) = (Cell::new(0), RefCell::new(vec![]));
+    conformance::check(&|| {
+        number.set(number.get() + 1);
+        make(&broker, number.get());
+        let dir = tempfile::tempdir().unwrap();
+        let log = led(dir.path(), &node(&broker, number.get(), "a")).unwrap();
+        dirs.borrow_mut().push(dir);
+        Box::new(log) as Box<dyn EventLog>
+    });
+    make(&broker, 900);
+    let dir = tempfile::tempdir().unwrap();
+    conformance::check_reopen(&|| Box::new(led(dir.path(), &node(&broker, 900, "a")).unwrap()));
+}

@@ -1,0 +1,263 @@
+//! The files of `DATA/keys`, kept with the broker for the node that leads next.
+//!
+//! Each file is cut into pages, and each page is sealed under the secret that all nodes share. Before an event is
+//! appended, every key that was made since is there; when a page is replaced, the one before is overwritten in the
+//! broker's files, so that a destroyed key goes there too (`docs/cluster.md` says when). A node that takes the lead
+//! makes its files what is there.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use chacha20poly1305::{
+    KeyInit, XChaCha20Poly1305,
+    aead::{Aead, Payload},
+};
+use tenure_files::replacement::{self, PRIVATE};
+use tenure_log::jetstream::{BrokerError, Secrets};
+use tenure_protocol::entropy::{self, Entropy};
+use zeroize::Zeroizing;
+
+const CONTEXT: &str = "tenure 2026 keys of a cluster at its broker";
+/// So many bytes of a file are sealed together.
+const PAGE: usize = 4_096;
+const NONCE: usize = 24;
+/// The file that grows with the subjects; all others are written whole.
+const SUBJECTS: &str = "subjects";
+/// The directories below `DATA/keys`, and itself.
+const DIRECTORIES: [&str; 4] = ["", "session", "access", "webhooks"];
+
+/// What is known of a page that is with the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Page {
+    sequence: u64,
+    digest: [u8; 32],
+}
+
+/// What can be seen of the files without reading them.
+type Seen = (Vec<Option<SystemTime>>, u64);
+
+/// The keys of this node, and what the broker has of them.
+pub(super) struct KeyMirror {
+    secrets: Secrets,
+    keys: PathBuf,
+    cipher: XChaCha20Poly1305,
+    term: u64,
+    entropy: Arc<dyn Entropy>,
+    pages: BTreeMap<String, Page>,
+    /// Pages that were replaced, and are to be erased.
+    replaced: BTreeSet<u64>,
+    seen: Option<Seen>,
+}
+
+impl KeyMirror {
+    /// Makes the files below `keys` what the broker has; where it has none, those that are there stay.
+    pub(super) fn take_over(
+        secrets: Secrets,
+        keys: PathBuf,
+        secret: &str,
+        term: u64,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, String> {
+        let key = Zeroizing::new(blake3::derive_key(CONTEXT, secret.as_bytes()));
+        let cipher = XChaCha20Poly1305::new(key.as_slice().try_into().expect("it has 32 bytes"));
+        let (kept, replaced) = secrets.all().map_err(|error| error.to_string())?;
+        let (pages, seen) = (BTreeMap::new(), None);
+        let replaced = replaced.into_iter().collect();
+        let mut mirror = Self { secrets, keys, cipher, term, entropy, pages, replaced, seen };
+        let mut files: BTreeMap<String, Zeroizing<Vec<u8>>> = BTreeMap::new();
+        for (name, kept) in kept {
+            let page = mirror.open(&name, &kept.data).ok_or_else(|| {
+                format!("the key page {name} does not open: the cluster's secret is another one on this node")
+            })?;
+            let file = file_of(&name).ok_or_else(|| format!("{name} is no name of a key page"))?;
+            mirror.pages.insert(name, Page { sequence: kept.sequence, digest: digest(&page) });
+            files.entry(file).or_default().extend_from_slice(&page);
+        }
+        if !files.is_empty() {
+            mirror.write(&files).map_err(|error| error.to_string())?;
+        }
+        Ok(mirror)
+    }
+
+    /// Writes these files, and removes all others: nothing was ever recorded that needs them.
+    fn write(&self, files: &BTreeMap<String, Zeroizing<Vec<u8>>>) -> std::io::Result<()> {
+        for directory in DIRECTORIES {
+            let path = self.keys.join(directory);
+            tenure_files::key_files::private_directory(&path).map_err(std::io::Error::other)?;
+        }
+        for file in self.files()?.keys().filter(|file| !files.contains_key(*file)) {
+            fs::remove_file(self.keys.join(file))?;
+        }
+        for (file, bytes) in files {
+            let path = self.keys.join(file);
+            if fs::read(&path).map(Zeroizing::new).ok().as_deref() != Some(bytes) {
+                replacement::replace(&path, ".tmp", PRIVATE, bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The files that there are, by their names below `keys`.
+    fn files(&self) -> std::io::Result<BTreeMap<String, PathBuf>> {
+        let mut found = BTreeMap::new();
+        for directory in DIRECTORIES {
+            let Ok(entries) = fs::read_dir(self.keys.join(directory)) else { continue };
+            for entry in entries {
+                let path = entry?.path();
+                let is_unfinished = path.extension().is_some_and(|extension| extension == "tmp");
+                let name = path.strip_prefix(&self.keys).ok().and_then(Path::to_str).map(str::to_owned);
+                if let Some(name) = name.filter(|_| path.is_file() && !is_unfinished) {
+                    found.insert(name, path);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Brings what is new to the broker, if anything seems to be.
+    pub(super) fn look_for_new(&mut self) -> Result<(), BrokerError> {
+        let now = self.look();
+        if self.seen.as_ref() == Some(&now) {
+            return Ok(());
+        }
+        let is_growth_only = self.seen.as_ref().is_some_and(|(times, _)| *times == now.0);
+        if is_growth_only {
+            let path = self.keys.join(SUBJECTS);
+            let from = self.seen.as_ref().map_or(0, |(_, length)| *length) / PAGE as u64;
+            self.bring(SUBJECTS, &path, from)?;
+            self.erase_replaced()?;
+        } else {
+            self.bring_all()?;
+        }
+        self.seen = Some(now);
+        Ok(())
+    }
+
+    /// Compares every page, whatever seems to be.
+    pub(super) fn look_at_all(&mut self) -> Result<(), BrokerError> {
+        if self.pages.is_empty() && self.seen.is_none() {
+            // Nothing was recorded yet, and the keys may be half made.
+            return Ok(());
+        }
+        self.bring_all()
+    }
+
+    fn look(&self) -> Seen {
+        let changed =
+            |directory: &&str| fs::metadata(self.keys.join(directory)).and_then(|it| it.modified()).ok();
+        let length = fs::metadata(self.keys.join(SUBJECTS)).map_or(0, |file| file.len());
+        (DIRECTORIES.iter().map(changed).collect(), length)
+    }
+
+    fn bring_all(&mut self) -> Result<(), BrokerError> {
+        let files = self.files().map_err(|error| self.unreadable(&error))?;
+        for (name, path) in &files {
+            self.bring(name, path, 0)?;
+        }
+        let gone: Vec<_> = self
+            .pages
+            .keys()
+            .filter(|page| file_of(page).is_none_or(|file| !files.contains_key(&file)))
+            .cloned()
+            .collect();
+        for page in gone {
+            self.replaced.extend(self.pages.remove(&page).map(|page| page.sequence));
+        }
+        self.erase_replaced()
+    }
+
+    /// Brings the pages of a file that are not as the broker has them, from this one on.
+    fn bring(&mut self, name: &str, path: &Path, from: u64) -> Result<(), BrokerError> {
+        let mut bytes = Zeroizing::new(Vec::new());
+        let read = fs::File::open(path).and_then(|mut file| {
+            std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(from * PAGE as u64))?;
+            file.read_to_end(&mut bytes)
+        });
+        match read {
+            // It was removed just now; the next look sees that.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(self.unreadable(&error)),
+            Ok(_) => {}
+        }
+        for (number, page) in (from..).zip(bytes.chunks(PAGE)) {
+            let (name, digest) = (page_name(name, number), digest(page));
+            let before = self.pages.get(&name).copied();
+            if before.is_some_and(|before| before.digest == digest) {
+                continue;
+            }
+            let sealed = self.seal(&name, page);
+            let expect = before.map_or(0, |before| before.sequence);
+            let sequence = self.secrets.put(&name, &sealed, self.term, expect)?;
+            self.pages.insert(name, Page { sequence, digest });
+            self.replaced.extend(before.map(|before| before.sequence));
+        }
+        Ok(())
+    }
+
+    fn erase_replaced(&mut self) -> Result<(), BrokerError> {
+        while let Some(sequence) = self.replaced.first().copied() {
+            self.secrets.erase(sequence)?;
+            self.replaced.remove(&sequence);
+        }
+        Ok(())
+    }
+
+    fn seal(&self, name: &str, page: &[u8]) -> Vec<u8> {
+        let nonce: [u8; NONCE] = entropy::bytes(&*self.entropy);
+        let payload = Payload { msg: page, aad: name.as_bytes() };
+        let sealed = self.cipher.encrypt(&nonce.into(), payload).expect("a page is far below any limit");
+        [&nonce[..], &sealed].concat()
+    }
+
+    fn open(&self, name: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE>()?;
+        let payload = Payload { msg: sealed, aad: name.as_bytes() };
+        self.cipher.decrypt(&(*nonce).into(), payload).ok().map(Zeroizing::new)
+    }
+
+    fn unreadable(&self, error: &std::io::Error) -> BrokerError {
+        BrokerError::File { path: self.keys.clone(), why: error.to_string() }
+    }
+}
+
+impl std::fmt::Debug for KeyMirror {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KeyMirror({} pages)", self.pages.len())
+    }
+}
+
+fn digest(page: &[u8]) -> [u8; 32] {
+    blake3::hash(page).into()
+}
+
+/// `session/0001.paserk`, page 0: `session.0001~paserk.00000000`. A dot would begin another part of a subject.
+fn page_name(file: &str, number: u64) -> String {
+    let (directory, name) = file.rsplit_once('/').unwrap_or(("keys", file));
+    format!("{directory}.{}.{number:08}", name.replace('.', "~"))
+}
+
+fn file_of(page: &str) -> Option<String> {
+    let mut parts = page.split('.');
+    let (directory, name) = (parts.next()?, parts.next()?.replace('~', "."));
+    Some(if directory == "keys" { name } else { format!("{directory}/{name}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_named_after_its_file() {
+        for file in ["digests.key", "bound", "session/0001.paserk", "webhooks/01a.secret"] {
+            let name = page_name(file, 7);
+            assert_eq!(file_of(&name).as_deref(), Some(file));
+            assert!(name.ends_with(".00000007"));
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! A node as a process of its own.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tenure::clock::{pause, stopwatch};
+use ureq::{Agent, http::Request};
+
+use crate::broker::Broker;
+
+/// What takes longer has failed.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A running node. It is killed when this is dropped.
+pub(crate) struct Node {
+    child: Child,
+    said: Arc<Mutex<String>>,
+}
+
+/// Makes the streams, and a directory for each of so many nodes, with the secret that they share.
+pub(crate) fn prepare(broker: &Broker, nodes: usize) -> Vec<tempfile::TempDir> {
+    let dirs: Vec<_> = (0..nodes).map(|_| tempfile::tempdir().unwrap()).collect();
+    let first = dirs[0].path().join("cluster.secret");
+    let (secret, size) = (first.to_str().unwrap(), "1073741824");
+    let words = ["init", "--replicas", "1", "--max-bytes", size, "--secret-file", secret];
+    let made = cluster(broker, &words);
+    assert!(made.0.success(), "{}", made.1);
+    for other in &dirs[1..] {
+        fs::copy(&first, other.path().join("cluster.secret")).unwrap();
+    }
+    dirs
+}
+
+/// Runs `tenure cluster` with these words.
+pub(crate) fn cluster(broker: &Broker, words: &[&str]) -> (ExitStatus, String) {
+    let mut command = program();
+    command.arg("cluster").args(words).args(["--set", &format!("log.url={}", broker.url())]);
+    let ended = command.output().unwrap();
+    let said = [ended.stdout, ended.stderr].concat();
+    (ended.status, String::from_utf8_lossy(&said).into_owned())
+}
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
+    // Settings in the surroundings must not change what is tested.
+    command.env_clear().envs(std::env::vars_os().filter(|(name, _)| name == "PATH"));
+    command
+}
+
+impl Node {
+    pub(crate) fn start(broker: &Broker, data: &Path) -> Self {
+        let mut command = program();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data);
+        command.args(["--set", &format!("log.url={}", broker.url())]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let (said, stderr) = (Arc::new(Mutex::new(String::new())), child.stderr.take().unwrap());
+        thread::spawn({
+            let said = Arc::clone(&said);
+            move || {
+                for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                    said.lock().unwrap().extend([line.as_str(), "\n"]);
+                }
+            }
+        });
+        Self { child, said }
+    }
+
+    pub(crate) fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
+    /// Waits until it has said this.
+    pub(crate) fn waits_to_say(&mut self, words: &str) -> String {
+        let begun = stopwatch();
+        loop {
+            let said = self.said();
+            if said.contains(words) {
+                return said;
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "it has ended: {said}");
+            assert!(begun.elapsed() < PATIENCE, "it does not say {words:?}: {said}");
+            pause(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until it serves; gives a caller with the first admin key, which is in this directory.
+    pub(crate) fn admin(&mut self, keys: &Path) -> Caller {
+        let said = self.waits_to_say("listening on http://");
+        let address = said.split("listening on ").nth(1).unwrap().lines().next().unwrap();
+        // Colours, if there are any, end the address.
+        let address: String = address.chars().take_while(|c| !c.is_control()).collect();
+        let key = fs::read_to_string(keys.join("admin.key")).unwrap();
+        Caller::new(address.trim(), key.trim())
+    }
+
+    pub(crate) fn kill(&mut self) {
+        drop(self.child.kill());
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub(crate) fn ends(&mut self) -> ExitStatus {
+        let begun = stopwatch();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "it does not end: {}", self.said());
+            pause(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Asks with one credential.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    agent: Agent,
+    url: String,
+    key: String,
+}
+
+/// A session that was granted.
+pub(crate) struct Granted {
+    pub(crate) id: String,
+    pub(crate) token: String,
+}
+
+impl Caller {
+    fn new(url: &str, key: &str) -> Self {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(20)))
+            .build();
+        Self { agent: config.new_agent(), url: url.to_owned(), key: key.to_owned() }
+    }
+
+    /// Status and body; none without an answer.
+    fn ask(&self, method: &str, path: &str, key: &str, body: Option<&Value>) -> Option<(u16, Value)> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url))
+            .header("authorization", format!("Bearer {key}"));
+        let request =
+            if body.is_some() { request.header("content-type", "application/json") } else { request };
+        let request = request.body(body.map_or_else(String::new, Value::to_string)).unwrap();
+        let mut reply = self.agent.run(request).ok()?;
+        let status = reply.status().as_u16();
+        let text = reply.body_mut().read_to_string().ok()?;
+        Some((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+    }
+
+    /// A session of a subject with a name.
+    pub(crate) fn create(&self, subject: &str) -> Granted {
+        let named = json!({ "kind": "agent", "name": format!("Agent {subject}") });
+        let (status, body) =
+            self.ask("PUT", &format!("/v1/subjects/{subject}"), &self.key, Some(&named)).unwrap();
+        assert!([200, 201].contains(&status), "{status} {body}");
+        let asked = json!({ "subjectId": subject });
+        let (status, body) = self.ask("POST", "/v1/sessions", &self.key, Some(&asked)).unwrap();
+        assert_eq!(status, 201, "{body}");
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        Granted { id: text(&body["sessionId"]), token: text(&body["token"]) }
+    }
+
+    /// Ends a session.
+    pub(crate) fn revoke(&self, granted: &Granted) -> Option<(u16, Value)> {
+        self.ask("DELETE", &format!("/v1/sessions/{}", granted.id), &self.key, None)
+    }
+
+    /// Whether a token is good.
+    pub(crate) fn is_active(&self, token: &str) -> bool {
+        let asked = json!({ "tokens": [token] });
+        let (status, body) = self.ask("POST", "/v1/introspect", &self.key, Some(&asked)).unwrap();
+        assert_eq!(status, 200, "{body}");
+        body["results"][0]["active"].as_bool().unwrap()
+    }
+
+    /// A subject as it is shown.
+    pub(crate) fn subject(&self, id: &str) -> Value {
+        let (status, body) = self.ask("GET", &format!("/v1/subjects/{id}"), &self.key, None).unwrap();
+        assert_eq!(status, 200, "{body}");
+        body
+    }
+
+    /// Forgets all text about a subject.
+    pub(crate) fn erase(&self, id: &str) {
+        let path = format!("/v1/subjects/{id}/erase");
+        let (status, body) =
+            self.ask("POST", &path, &self.key, Some(&json!({ "reason": "asked for" }))).unwrap();
+        assert_eq!(status, 200, "{body}");
+    }
+}
+
+/// All files below a directory, for a search in them.
+pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = vec![];
+    for entry in fs::read_dir(dir).unwrap().map_while(Result::ok) {
+        let path = entry.path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
+}

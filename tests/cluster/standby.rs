@@ -1,0 +1,145 @@
+//! A node that dies, and comes back or is followed.
+
+use std::{fs, path::Path, time::Duration};
+
+use rustix::process::Signal;
+use tenure::clock::{pause, stopwatch};
+
+use crate::{
+    broker::{self, Broker},
+    node::{Caller, Node, cluster, files, prepare},
+};
+
+#[test]
+fn a_node_that_is_killed_comes_back_with_all_that_it_acknowledged() {
+    let Some(program) = broker::program("that a node on a shared log loses nothing when it is killed") else {
+        return;
+    };
+    let broker = Broker::start(&program);
+    let dirs = prepare(&broker, 1);
+    let mut node = Node::start(&broker, dirs[0].path());
+    let admin = node.admin(dirs[0].path());
+    let granted = admin.create("agent-1");
+    let ended = admin.create("agent-2");
+    let (status, said) = admin.revoke(&ended).unwrap();
+    assert_eq!(status, 200, "{said}");
+    let token = granted.token;
+    node.kill();
+    let mut node = Node::start(&broker, dirs[0].path());
+    let admin = node.admin(dirs[0].path());
+    assert!(admin.is_active(&token) && !admin.is_active(&ended.token));
+    assert_eq!(admin.subject("agent-1")["name"], "Agent agent-1");
+    // Its copy is only a copy.
+    node.kill();
+    fs::remove_dir_all(dirs[0].path().join("copy")).unwrap();
+    let mut node = Node::start(&broker, dirs[0].path());
+    assert!(node.admin(dirs[0].path()).is_active(&token));
+}
+
+/// Starts two nodes; the first leads.
+fn two(broker: &Broker, dirs: &[tempfile::TempDir]) -> (Node, Node, Caller) {
+    let mut first = Node::start(broker, dirs[0].path());
+    let admin = first.admin(dirs[0].path());
+    let mut second = Node::start(broker, dirs[1].path());
+    second.waits_to_say("another node leads");
+    (first, second, admin)
+}
+
+/// What the second node must know once it leads.
+fn takes_over(second: &mut Node, keys: &Path, token: &str, subject: &str) -> Caller {
+    let begun = stopwatch();
+    let admin = second.admin(keys);
+    assert!(begun.elapsed() < Duration::from_secs(12), "it took {:?}", begun.elapsed());
+    assert!(admin.is_active(token), "a token of the node before is none here");
+    assert_eq!(admin.subject(subject)["name"], format!("Agent {subject}"));
+    admin.create("agent-of-the-second");
+    admin
+}
+
+#[test]
+fn a_standby_takes_over_when_the_leader_is_killed() {
+    let Some(program) = broker::program("that a standby takes over from a leader that is killed") else {
+        return;
+    };
+    let broker = Broker::start(&program);
+    let dirs = prepare(&broker, 2);
+    let (mut first, mut second, admin) = two(&broker, &dirs);
+    let granted = admin.create("agent-1");
+    let (said, streams) = (cluster(&broker, &["status"]).1, "TENURE_LOG_1");
+    assert!(said.contains("leads (node") && said.contains(streams), "{said}");
+    first.kill();
+    takes_over(&mut second, dirs[0].path(), &granted.token, "agent-1");
+    // The first one comes back as a standby, and takes over in its turn.
+    let mut first = Node::start(&broker, dirs[0].path());
+    first.waits_to_say("another node leads");
+    second.signal(Signal::TERM);
+    assert!(second.ends().success(), "{}", second.said());
+    let admin = takes_over(&mut first, dirs[0].path(), &granted.token, "agent-1");
+    assert_eq!(admin.subject("agent-of-the-second")["name"], "Agent agent-of-the-second");
+}
+
+/// A leader that sleeps does not know that its time is over. When it wakes up it must not record anything, nor go on
+/// answering from what it remembers.
+#[test]
+fn a_leader_that_was_frozen_is_fenced_and_says_so() {
+    let Some(program) = broker::program("that a leader that was frozen is fenced") else { return };
+    let broker = Broker::start(&program);
+    let dirs = prepare(&broker, 2);
+    let (mut first, mut second, admin) = two(&broker, &dirs);
+    let granted = admin.create("agent-1");
+    first.signal(Signal::STOP);
+    takes_over(&mut second, dirs[0].path(), &granted.token, "agent-1");
+    first.signal(Signal::CONT);
+    // Whatever it answers, it grants nothing.
+    while let Some((status, body)) = admin.revoke(&granted) {
+        assert_ne!(status, 200, "{body}");
+        pause(Duration::from_millis(20));
+    }
+    assert!(!first.ends().success());
+    assert!(second.admin(dirs[0].path()).is_active(&granted.token), "a deposed leader has ended a session");
+    let said = first.said();
+    assert!(said.contains("stands by when it is started again"), "{said}");
+}
+
+/// A key that was destroyed must not come back with the next leader, nor stay with the broker.
+#[test]
+fn a_text_that_was_erased_stays_so_when_another_node_leads() {
+    let Some(program) = broker::program("that erased text stays erased on all nodes") else { return };
+    let broker = Broker::start(&program);
+    let dirs = prepare(&broker, 2);
+    let (mut first, mut second, admin) = two(&broker, &dirs);
+    let granted = admin.create("agent-1");
+    admin.create("agent-2");
+    let keys = fs::read(dirs[0].path().join("keys/subjects")).unwrap();
+    admin.erase("agent-1");
+    admin.create("agent-3");
+    first.kill();
+    let admin = takes_over(&mut second, dirs[0].path(), &granted.token, "agent-2");
+    assert!(admin.subject("agent-1")["name"].is_null());
+    // No slot of a key that was destroyed is in any file of the second node.
+    let now = fs::read(dirs[0].path().join("keys/subjects")).unwrap();
+    let destroyed = keys.chunks(64).zip(now.chunks(64)).find(|(before, now)| before != now).unwrap().0;
+    for file in files(dirs[1].path()) {
+        let bytes = fs::read(&file).unwrap();
+        assert!(!bytes.windows(64).any(|window| window == destroyed), "{}", file.display());
+    }
+}
+
+/// Whatever is wrong is said at the start, by its name.
+#[test]
+fn a_node_without_the_secret_or_the_streams_says_what_is_missing() {
+    let Some(program) = broker::program("that a node says what it lacks") else { return };
+    let broker = Broker::start(&program);
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::start(&broker, dir.path());
+    assert!(!node.ends().success());
+    assert!(node.said().contains("tenure cluster init"), "{}", node.said());
+    let dirs = prepare(&broker, 2);
+    let mut first = Node::start(&broker, dirs[0].path());
+    first.admin(dirs[0].path()).create("agent-1");
+    first.kill();
+    fs::write(dirs[1].path().join("cluster.secret"), "7".repeat(64)).unwrap();
+    let mut second = Node::start(&broker, dirs[1].path());
+    assert!(!second.ends().success());
+    assert!(second.said().contains("secret is another one on this node"), "{}", second.said());
+}
