@@ -193,6 +193,11 @@ impl Client {
         self.connection.url()
     }
 
+    /// The API key that requests carry.
+    pub(crate) const fn key(&self) -> Option<&Secret> {
+        self.key.as_ref()
+    }
+
     /// What time the server's last reply said it is; none while none said so.
     pub(crate) fn heard(&self) -> Option<Timestamp> {
         *self.heard.lock()

@@ -40,7 +40,6 @@ mod output;
 mod overwrite;
 mod pages;
 mod patience;
-mod renewal_memo;
 mod restore;
 mod run;
 mod secret;

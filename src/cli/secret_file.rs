@@ -1,9 +1,7 @@
 //! Files that hold a key or a token: read whole, written for their owner only, replaced in one step.
 
 use std::{
-    fs::{self, OpenOptions},
-    io,
-    os::unix::fs::OpenOptionsExt,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -49,13 +47,6 @@ impl TokenReplacement {
         let line = Zeroizing::new([secret.expose(), "\n"].concat());
         self.replacement.commit(line.as_bytes()).map_err(|source| Failure::File { path: self.path, source })
     }
-}
-
-/// Opens for reading and writing; a file that is made is its owner's alone (0600).
-pub(crate) fn owners_only() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o600);
-    options
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Session files on the command line. What is in them and how they are kept is the client library's.
+//! Session files on the command line. The client library reads and writes them.
 
 use std::{io, path::Path};
 
@@ -37,9 +37,14 @@ pub(crate) fn client(named: Named<'_>, file: &SessionFile) -> Result<Client, Fai
         Some(url) => url.to_owned(),
         None => file.read()?.url,
     };
-    let client = match named.plaintext {
-        Plaintext::Refused => Client::new(&url),
-        Plaintext::Allowed => Client::new_allowing_plaintext(&url),
+    client_of(&url, named.plaintext)
+}
+
+/// A client of the library's, without a credential.
+pub(crate) fn client_of(url: &str, plaintext: Plaintext) -> Result<Client, Failure> {
+    let client = match plaintext {
+        Plaintext::Refused => Client::new(url),
+        Plaintext::Allowed => Client::new_allowing_plaintext(url),
     };
     Ok(client?)
 }
@@ -90,7 +95,9 @@ impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
         match error {
             FileError::Io { path, source } => Self::File { path, source },
-            FileError::OpenToOthers { .. } | FileError::Damaged { .. } => Self::Usage(error.to_string()),
+            FileError::OpenToOthers { .. } | FileError::Damaged { .. } | FileError::NoToken { .. } => {
+                Self::Usage(error.to_string())
+            }
         }
     }
 }
@@ -111,6 +118,7 @@ impl From<HoldError> for Failure {
         match error {
             HoldError::File(error) => error.into(),
             HoldError::Call(error) => error.into(),
+            HoldError::UnknownSession { .. } => Self::Usage(error.to_string()),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::{
 use tenure_http_client::outbound::Plaintext;
 use tenure_http_client::sse::Events;
 use tenure_protocol::{
-    Secret, SessionId,
+    Secret, SessionId, Timestamp,
     clock::stopwatch,
     entropy::{self, OsEntropy},
     wire::{
@@ -78,6 +78,16 @@ impl Client {
     /// The authority's address.
     pub fn url(&self) -> &str {
         self.http.url()
+    }
+
+    /// Whether it has a credential.
+    pub(super) const fn has_credential(&self) -> bool {
+        self.credential.is_some()
+    }
+
+    /// The time at the authority, by its last reply; by this machine's clock before the first.
+    pub fn now(&self) -> Timestamp {
+        self.time.now()
     }
 
     /// What time it is there.

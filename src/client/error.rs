@@ -1,11 +1,13 @@
 //! How a call can fail, and whether it is worth another try.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use tenure_protocol::Timestamp;
+
+use super::file::FileError;
 
 /// Why a call failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -81,6 +83,25 @@ impl Error {
             Self::Unreachable { .. } | Self::Strange { .. } | Self::Unsendable(_) => None,
         }
     }
+}
+
+/// Why a session in a file was not renewed.
+#[derive(Debug, thiserror::Error)]
+pub enum HoldError {
+    /// The file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The authority did not grant it, or did not answer.
+    #[error(transparent)]
+    Call(#[from] Error),
+    /// It is not known whose token a token file holds.
+    #[error("{path}: give the session's ID: {why}", path = path.display())]
+    UnknownSession {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be found out.
+        why: String,
+    },
 }
 
 /// A refusal as the authority tells it (RFC 9457, with Tenure's members).

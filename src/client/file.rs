@@ -6,15 +6,18 @@
 //! locks of one machine: the file belongs on a local file system.
 
 use std::{
-    fs::{self, File, Metadata, OpenOptions},
+    fs::{self, File, Metadata},
     io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use serde_json::Value;
 
-use super::grant::Grant;
+use super::{
+    file_lock::{FileLock, beside},
+    grant::Grant,
+};
 use tenure_files::replacement::{PRIVATE, Replacement};
 
 /// A file beyond this is something else.
@@ -51,6 +54,12 @@ pub enum FileError {
         /// What is wrong, where, and what would be right.
         why: String,
     },
+    /// It holds something else than a token, or nothing.
+    #[error("{path} holds no session's token", path = path.display())]
+    NoToken {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 /// The place of a session file.
@@ -70,8 +79,7 @@ pub(super) struct FileStamp {
 #[derive(Debug)]
 pub struct Locked {
     file: SessionFile,
-    /// The lock ends when it is closed.
-    lock: File,
+    _lock: FileLock,
 }
 
 impl SessionFile {
@@ -131,9 +139,7 @@ impl SessionFile {
 
     /// Waits until nobody else writes, on this thread.
     pub fn lock(&self) -> Result<Locked, FileError> {
-        let path = self.beside(".lock")?;
-        let lock = exclusive(&path).map_err(|source| FileError::Io { path, source })?;
-        Ok(Locked { file: self.clone(), lock })
+        Ok(Locked { file: self.clone(), _lock: FileLock::of(&self.path)? })
     }
 
     /// The same, on a thread that may wait.
@@ -145,9 +151,7 @@ impl SessionFile {
 
     /// A file beside it, with this ending.
     pub(super) fn beside(&self, ending: &str) -> Result<PathBuf, FileError> {
-        let mut name = self.path.file_name().ok_or_else(|| self.damaged("it has no name"))?.to_owned();
-        name.push(ending);
-        Ok(self.path.with_file_name(name))
+        beside(&self.path, ending)
     }
 
     fn io(&self, source: io::Error) -> FileError {
@@ -194,40 +198,6 @@ impl Locked {
             Ok(()) | Err(_) => Ok(()),
         }
     }
-}
-
-impl Drop for Locked {
-    /// Without a session file there is nothing to lock. Whoever waits finds out that the lock's file is gone, and makes
-    /// another one.
-    fn drop(&mut self) {
-        let Ok(path) = self.file.beside(".lock") else { return };
-        if !self.file.path.exists() && is_at(&self.lock, &path) {
-            let _ = fs::remove_file(path);
-        }
-    }
-}
-
-fn exclusive(path: &Path) -> io::Result<File> {
-    loop {
-        let lock = owners_only().truncate(false).open(path)?;
-        lock.lock()?;
-        if is_at(&lock, path) {
-            return Ok(lock);
-        }
-    }
-}
-
-/// Whether an open file is the one at this path, and not one that was there before.
-pub(super) fn is_at(file: &File, path: &Path) -> bool {
-    let same = |one: Metadata, other: Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
-    file.metadata().and_then(|one| fs::metadata(path).map(|other| same(one, other))).unwrap_or(false)
-}
-
-/// Opens for writing; a file that is made is its owner's alone (0600).
-pub(super) fn owners_only() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).mode(0o600);
-    options
 }
 
 #[cfg(test)]

@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::file::{FileError, SessionFile, is_at, owners_only};
+use super::{
+    file::{FileError, SessionFile},
+    file_lock::{is_at, owners_only},
+};
 
 /// One user of a session file. The file of the lock is removed by the last one.
 #[derive(Debug)]

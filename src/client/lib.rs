@@ -67,26 +67,30 @@ pub mod backoff;
 mod call;
 mod error;
 mod file;
+mod file_lock;
 mod filter;
 mod grant;
 mod http;
 mod in_use;
+mod pending_renewal;
 mod renewal;
 mod session_handle;
 mod state;
 mod time;
+mod token_file;
 
 pub use self::in_use::InUse;
 pub use self::{
     call::Client,
-    error::{Error, FieldFault, Problem},
+    error::{Error, FieldFault, HoldError, Problem},
     file::{FileError, Locked, SessionFile},
     filter::Filter,
     grant::Grant,
-    renewal::{HoldError, renew_file},
+    renewal::renew_file,
     session_handle::{Options, SessionHandle},
     state::{End, Live, State},
     time::{ServerTime, Time},
+    token_file::{LockedTokenFile, TokenFile, TokenRenewal, renew_token_file},
 };
 pub use tenure_protocol::{
     Secret,

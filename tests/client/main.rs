@@ -12,6 +12,7 @@ mod end;
 mod example;
 mod files;
 mod idle;
+mod pending_renewal;
 mod proxy;
 mod pushed;
 mod run;

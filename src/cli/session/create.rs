@@ -11,11 +11,9 @@ use crate::cli::{
     client::Request,
     context::{Context, Named, fields, span},
     failure::Failure,
-    overwrite,
-    renewal_memo::Memo,
-    secret_file::TokenReplacement,
-    session_file,
+    overwrite, session_file,
 };
+use tenure_client::TokenFile;
 use tenure_core::{Seconds, SubjectId, Timestamp};
 
 /// Durations are seconds, or such as 90m, 24h, 7d.
@@ -162,12 +160,11 @@ impl Terms {
 
 /// The file is made ready before the request leaves, so that no token arrives that cannot be kept.
 fn to_file(cli: &Context, request: &Request, key: &str, path: &Path) -> Result<(), Failure> {
-    let file = TokenReplacement::prepare(path)?;
-    let mut memo = Memo::open(path)?;
+    let locked = TokenFile::at(path).lock()?;
+    locked.prepare()?;
     let reply = ask(cli, request, key)?;
     let (token, id) = token_in(&cli.client, &reply)?;
-    file.commit(&token)?;
-    memo.remember(&id)?;
+    locked.write(&token, id)?;
     show(cli, &without_token(reply))?;
     cli.output.talk(&format!("The token is in {}.", path.display()));
     Ok(())

@@ -15,6 +15,8 @@ mod usage;
 use clap::Subcommand;
 use serde_json::Value;
 
+use tenure_core::SessionId;
+
 use super::{client::Client, context::Global, failure::Failure, output::Column, secret::Secret};
 
 pub(crate) use self::create::Terms;
@@ -119,9 +121,9 @@ pub(crate) const DETAILS: &[Column] = &[
 ];
 
 /// The token and the session of a reply that must have both.
-fn token_in(client: &Client, reply: &Value) -> Result<(Secret, String), Failure> {
-    match (reply["token"].as_str(), reply["sessionId"].as_str()) {
-        (Some(token), Some(id)) => Ok((Secret::new(token), id.to_owned())),
+fn token_in(client: &Client, reply: &Value) -> Result<(Secret, SessionId), Failure> {
+    match (reply["token"].as_str(), reply["sessionId"].as_str().and_then(|id| id.parse().ok())) {
+        (Some(token), Some(id)) => Ok((Secret::new(token), id)),
         _ => Err(client.strange(200, "the reply has no token")),
     }
 }

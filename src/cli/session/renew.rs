@@ -1,34 +1,25 @@
 //! `tenure session renew`
 //!
-//! A renewal always carries an idempotency key: whoever lost the reply gets a working token by asking again
-//! with the old token and the same key. With `--token-file` the key outlives this process (see
-//! [`Memo`](super::super::renewal_memo::Memo)); so a cron job that simply runs the command again is safe.
+//! A renewal always carries an idempotency key: after a lost reply, the old token and the same key get a working token.
+//! With a file, token and key outlive this process (see the client library), so that a cron job may simply run the
+//! command again.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, builder::NonEmptyStringValueParser};
 use serde_json::{Value, json};
 
-use super::{DETAILS, token_in, without_token};
+use super::{DETAILS, without_token};
 use crate::cli::{
     ambient,
     client::Request,
     context::{Context, Named},
     failure::Failure,
-    renewal_memo::Memo,
     secret::Secret,
-    secret_file::{self, TokenReplacement},
     session_file,
 };
-use tenure_client::{self as client, Grant, SessionFile};
-use tenure_core::{Timestamp, token::SESSION_TOKEN_PREFIX};
-use tenure_protocol::clock::pause;
-
-/// The authority's `renewal.reuse_grace` is no longer.
-const LONGEST_GRACE: Duration = Duration::from_mins(2);
+use tenure_client::{self as client, Grant, SessionFile, TokenFile, TokenRenewal};
+use tenure_core::{SessionId, Timestamp};
 
 /// Arguments of `tenure session renew`.
 #[derive(Debug, Args)]
@@ -60,7 +51,7 @@ impl Renew {
             return renew_session_file(cli, named, path);
         }
         match (self.token_file, self.token.filter(|token| !token.is_empty())) {
-            (Some(path), _) => renew_file(cli, self.session, &path),
+            (Some(path), _) => renew_token_file(cli, named, self.session.as_deref(), &path),
             (None, Some(token)) => renew_token(cli, self.session, &token, self.idempotency_key),
             (None, None) => {
                 Err(Failure::Usage("give --session-file, --token-file, --token or TENURE_TOKEN".to_owned()))
@@ -69,66 +60,55 @@ impl Renew {
     }
 }
 
-/// A token that was replaced a moment ago is asked with once more, if the file still has it by then.
-fn renew_file(cli: &Context, session: Option<String>, path: &Path) -> Result<(), Failure> {
-    // Before a memo is made beside what holds no token. After it the token is read again: another renewal may have had
-    // the memo.
-    check_token(path)?;
-    let seen = secret_file::read(path)?;
-    let refused = match renew_file_once(cli, session.clone(), path) {
-        Err(Failure::Problem(problem)) => problem,
-        done => return done,
+/// The library does it, and with this command's key asks whose token it is if that is not known.
+fn renew_token_file(
+    cli: &Context,
+    named: Named<'_>,
+    session: Option<&str>,
+    path: &Path,
+) -> Result<(), Failure> {
+    let by = session_file::client_of(cli.client.url(), named.plaintext)?;
+    let by = match cli.client.key() {
+        Some(key) => by.with_credential(Secret::new(key.expose())),
+        None => by,
     };
-    let Some(at) = refused.asks_once_more_at() else { return Err(Failure::Problem(refused)) };
-    cli.output.talk("Another renewal replaced this token a moment ago; looking once more.");
-    let left = u64::try_from(at.millis_since(cli.now())).unwrap_or(0);
-    pause(Duration::from_millis(left).min(LONGEST_GRACE));
-    if secret_file::read(path)?.expose() != seen.expose() {
-        cli.output.talk(&format!("A newer token is in {} now.", path.display()));
-        return Ok(());
-    }
-    renew_file_once(cli, session, path)
-}
-
-/// The steps are ordered so that a crash between any two of them loses no session.
-fn renew_file_once(cli: &Context, session: Option<String>, path: &Path) -> Result<(), Failure> {
-    let mut memo = Memo::open(path)?;
-    let old = secret_file::read(path)?;
-    let id = match session.or_else(|| memo.session_id().map(str::to_owned)) {
-        Some(id) => id,
-        None => session_of(cli, &old)?,
-    };
-    let file = TokenReplacement::prepare(path)?;
-    let key = memo.key_for(&old, &id)?;
-    let reply = ask(cli, &id, &old, key).inspect_err(|failure| {
-        if failure.leaves_it_open() {
-            cli.output.hint("Nothing is lost: run the same command again.");
+    let session = session.map(id_of).transpose()?;
+    let file = TokenFile::at(path);
+    let renewal = client::renew_token_file(&by, &file, session);
+    match session_file::runtime()?.block_on(renewal).map_err(|error| open_or_over(cli, error))? {
+        TokenRenewal::Renewed(renewed) => {
+            let reply = serde_json::to_value(renewed).map_err(|error| Failure::Server(error.to_string()))?;
+            cli.output.record_with_secret(&without_token(reply), "token", DETAILS, by.now())?;
+            cli.output.talk(&format!("The new token is in {}.", path.display()));
         }
-    })?;
-    let (new, _) = token_in(&cli.client, &reply)?;
-    file.commit(&new)?;
-    show(cli, &without_token(reply))?;
-    cli.output.talk(&format!("The new token is in {}.", path.display()));
+        TokenRenewal::RenewedMeanwhile => cli.output.talk(&format!(
+            "Another process renewed this session a moment ago; its new token is in {}.",
+            path.display()
+        )),
+    }
     Ok(())
 }
 
-fn check_token(path: &Path) -> Result<(), Failure> {
-    let is_token = secret_file::read(path)?.expose().starts_with(SESSION_TOKEN_PREFIX);
-    let why = || Failure::Usage(format!("{} holds no session's token", path.display()));
-    if is_token { Ok(()) } else { Err(why()) }
+fn id_of(typed: &str) -> Result<SessionId, Failure> {
+    let why = || {
+        format!("\"{typed}\" is not a session's ID; that is a UUID, as tenure session list -o wide prints it")
+    };
+    typed.parse().map_err(|_| Failure::Usage(why()))
 }
 
-/// What a renewal needs to survive a crash is in the file; see `client`.
+fn open_or_over(cli: &Context, error: client::HoldError) -> Failure {
+    let failure = Failure::from(error);
+    if failure.leaves_it_open() {
+        cli.output.hint("Nothing is lost: run the same command again.");
+    }
+    failure
+}
+
 fn renew_session_file(cli: &Context, named: Named<'_>, path: &Path) -> Result<(), Failure> {
     let file = SessionFile::at(path);
     let by = session_file::client(named, &file)?;
-    let grant = session_file::runtime()?.block_on(client::renew_file(&by, &file)).map_err(|error| {
-        let failure = Failure::from(error);
-        if failure.leaves_it_open() {
-            cli.output.hint("Nothing is lost: run the same command again.");
-        }
-        failure
-    })?;
+    let renewed = session_file::runtime()?.block_on(client::renew_file(&by, &file));
+    let grant = renewed.map_err(|error| open_or_over(cli, error))?;
     cli.output.record(&session_file::shown(&grant), DETAILS, begun(&grant))?;
     cli.output.talk(&format!("The new token is in {}.", path.display()));
     Ok(())
@@ -212,26 +192,27 @@ mod tests {
 
     #[test]
     fn a_lost_reply_is_asked_for_again_with_the_same_key_and_a_renewed_token_with_another() {
-        let renewed = |body| Some(("200 OK", body));
-        let (url, asked) = fake_server::answering(vec![
-            None,
-            renewed(r#"{"sessionId":"s1","token":"tnr_sess_2"}"#),
-            renewed(r#"{"sessionId":"s1","token":"tnr_sess_3"}"#),
-        ]);
+        const SECOND: &str = r#"{"sessionId":"019375c1-6a3e-7c52-9d5e-0f2b8a1c4e77","token":"tnr_sess_2","expiresAt":"2026-11-21T02:00:00.000Z","renewAt":null,"renewalCount":1,"maxRenewals":30,"absoluteExpiresAt":"2026-11-28T01:00:00.000Z","clampedBy":null}"#;
+        const THIRD: &str = r#"{"sessionId":"019375c1-6a3e-7c52-9d5e-0f2b8a1c4e77","token":"tnr_sess_3","expiresAt":"2026-11-21T03:00:00.000Z","renewAt":null,"renewalCount":2,"maxRenewals":30,"absoluteExpiresAt":"2026-11-28T01:00:00.000Z","clampedBy":null}"#;
+        let renewed = |body| Some(("200 OK\r\ncontent-type: application/json", body));
+        let (url, asked) = fake_server::answering(vec![None, renewed(SECOND), renewed(THIRD)]);
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("token");
         fs::write(&file, "tnr_sess_1\n").unwrap();
+        let named = Named { url: None, plaintext: Plaintext::Refused };
+        let renew = |id| renew_token_file(&context(&url), named, id, &file);
 
-        let lost = renew_file(&context(&url), Some("s1".to_owned()), &file).unwrap_err();
+        let lost = renew(Some("019375c1-6a3e-7c52-9d5e-0f2b8a1c4e77")).unwrap_err();
         assert_eq!(lost.exit(), Exit::Server);
         assert_eq!(fs::read_to_string(&file).unwrap(), "tnr_sess_1\n", "the old token stays");
-        renew_file(&context(&url), None, &file).unwrap();
+        renew(None).unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "tnr_sess_2\n");
-        renew_file(&context(&url), None, &file).unwrap();
+        renew(None).unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "tnr_sess_3\n");
 
         let asked = asked.join().unwrap();
-        assert!(asked.iter().all(|request| request.starts_with("put /v1/sessions/s1/renew ")), "{asked:?}");
+        let path = "put /v1/sessions/019375c1-6a3e-7c52-9d5e-0f2b8a1c4e77/renew ";
+        assert!(asked.iter().all(|request| request.starts_with(path)), "{asked:?}");
         assert!(asked[1].contains("bearer tnr_sess_1\r\n") && asked[2].contains("bearer tnr_sess_2\r\n"));
         assert_eq!(key_of(&asked[0]), key_of(&asked[1]));
         assert_ne!(key_of(&asked[1]), key_of(&asked[2]));

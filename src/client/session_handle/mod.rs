@@ -14,10 +14,11 @@ use self::listening::{Ears, GRACE};
 use super::{
     backoff,
     call::Client,
-    error::{Error, Problem},
+    error::{Error, HoldError, Problem},
     file::{FileError, FileStamp, SessionFile},
     grant::Grant,
-    renewal::{HoldError, RenewalReason, after_refusal, step},
+    pending_renewal::settled_by,
+    renewal::{RenewalReason, step},
     state::{End, Live, State},
 };
 use tenure_protocol::{
@@ -251,7 +252,7 @@ impl BackgroundState {
         self.failures += 1;
         let (wish, at) = match error {
             HoldError::Call(error) => (error.retry_after(), error.asks_once_more_at()),
-            HoldError::File(_) => (None, None),
+            HoldError::File(_) | HoldError::UnknownSession { .. } => (None, None),
         };
         let backed_off = after(now, backoff::wait(self.failures, wish));
         self.not_before = Some(at.map_or(backed_off, |at| at.max(backed_off)));
@@ -335,13 +336,13 @@ impl Held {
                 Ok(false)
             }
             // Nothing can be said while the file cannot be read.
-            Err(HoldError::File(_)) => Ok(false),
+            Err(HoldError::File(_) | HoldError::UnknownSession { .. }) => Ok(false),
         }
     }
 
     /// Tells the end, if this error of a renewal is one.
     fn judged(&self, error: Error) -> Error {
-        let goes_on = error.is_transient() || after_refusal(&self.known.lock().grant, &error).is_some();
+        let goes_on = error.is_transient() || settled_by(&error).is_some();
         if let (Error::Refused(problem), false) = (&error, goes_on) {
             self.end(End::Refused(problem.clone()));
         }
@@ -406,7 +407,7 @@ impl Held {
         let error = match self.step(&grant.token, RenewalReason::Due).await {
             Ok(_) => return course.went_well(),
             Err(HoldError::Call(error)) => HoldError::Call(self.judged(error)),
-            Err(error @ HoldError::File(_)) => error,
+            Err(error @ (HoldError::File(_) | HoldError::UnknownSession { .. })) => error,
         };
         course.failed(&error, self.client.time().now());
     }
