@@ -48,28 +48,6 @@ pub(crate) enum Format {
     Jsonl,
 }
 
-/// What one who watches steps wants to see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Onward {
-    /// The next one.
-    Next,
-    /// The one at this position, or the first after it.
-    To(u64),
-    /// No more.
-    Enough,
-}
-
-impl Onward {
-    fn of(answer: &str) -> Self {
-        let position = answer.strip_prefix(['g', 'G']).and_then(|position| position.trim().parse().ok());
-        match position {
-            Some(position) => Self::To(position),
-            None if answer.starts_with(['q', 'Q']) => Self::Enough,
-            None => Self::Next,
-        }
-    }
-}
-
 /// A colour of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ink(pub(crate) u8);
@@ -244,19 +222,19 @@ impl Output {
         bar.with_finish(ProgressFinish::AndClear)
     }
 
-    /// Waits for Enter where somebody is watching.
+    /// Whether a question can be asked: a person types, and sees stderr.
     #[expect(clippy::unused_self, reason = "whoever asks holds the output: nothing else prints")]
-    pub(crate) fn goes_on(self) -> Onward {
-        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
-            return Onward::Next;
-        }
+    pub(crate) fn can_ask(self) -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// Asks for one line; none at the end of input.
+    #[expect(clippy::unused_self, reason = "whoever asks holds the output: nothing else prints")]
+    pub(crate) fn ask(self, prompt: &str) -> Option<String> {
         let mut stderr = io::stderr().lock();
         let mut answer = String::new();
-        let asked = write!(stderr, "[Enter: next, g 4711: go to, q: enough] ").and_then(|()| stderr.flush());
-        if asked.is_err() || !io::stdin().read_line(&mut answer).is_ok_and(|read| read > 0) {
-            return Onward::Enough;
-        }
-        Onward::of(answer.trim())
+        stderr.write_all(prompt.as_bytes()).and_then(|()| stderr.flush()).ok()?;
+        io::stdin().read_line(&mut answer).is_ok_and(|read| read > 0).then_some(answer)
     }
 
     /// One of many things that come one after the other: a line each.

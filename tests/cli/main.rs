@@ -12,6 +12,7 @@ mod names;
 #[allow(dead_code, reason = "another test target needs the rest of it")]
 mod server;
 mod session_file;
+mod steps;
 mod story;
 mod terminal;
 mod veto;

@@ -1,19 +1,27 @@
 //! `tenure audit replay`
 
 mod compare;
+mod steps;
 
 use std::ops::ControlFlow;
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{known::Known, now, source::Source, step, stopped::damaged};
+use self::steps::{Course, Order, Reader, Shown, Target, Walk};
+use super::{
+    known::{Known, Trusted},
+    now,
+    source::Source,
+    step,
+    stopped::damaged,
+};
 use crate::cli::{
     context::Global,
     failure::Failure,
     happened::Names,
     moments::{Moment, moment},
-    output::{Column, Format, Onward, Output},
+    output::{Column, Format, Output},
 };
 use tenure_audit::replay::{self, ReplayEnd, sessions};
 use tenure_core::{Position, evolve::IllegalEvent, session::Status, state::State};
@@ -30,7 +38,7 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "N")]
     position: Option<u64>,
 
-    /// Tell of each event what happened and what it changed; on a terminal one after another
+    /// Show each event and what it changed; on a terminal one at a time, with b, g POSITION, /TEXT and q
     #[arg(long, conflicts_with = "compare")]
     step: bool,
 
@@ -89,27 +97,50 @@ impl Replay {
             return compare::run(&self.source, global, &trusted);
         }
         let output = global.output();
-        let replay = replay::Replay::new(self.until(global)?);
-        let wanted = Wanted {
-            from: self.from.unwrap_or(0),
-            subject: self.subject.as_deref(),
-            session: self.session.as_deref(),
-        };
-        let mut folding = Folding { replay, wanted, illegal: None, failed: None };
-        let ending = self.source.read(global, &trusted, &mut |stored| {
-            if self.step { folding.step(&stored, output) } else { folding.add(&stored) }
-        })?;
-        if let Some(failure) = folding.failed {
-            return Err(failure);
+        let until = self.until(global)?;
+        if self.step {
+            return self.walk(global, &trusted, until);
         }
-        if !self.step {
-            self.show(output, &folding.replay)?;
-        }
-        if let Some(illegal) = folding.illegal {
-            return Err(damaged(illegal.to_string()));
-        }
+        let mut folding = Folding::new(until);
+        let ending = self.source.read(global, &trusted, &mut |stored| folding.add(&stored))?;
+        self.show(output, &folding.replay)?;
+        folding.finish()?;
         ending.tell(output);
         Ok(())
+    }
+
+    /// Shows event after event, and reads the history again where the reader goes far back.
+    fn walk(&self, global: &Global, trusted: &Trusted, until: ReplayEnd) -> Result<(), Failure> {
+        let output = global.output();
+        let mut reader = Terminal { output, asks: output.can_ask() };
+        let mut walk = Walk::to(Target::From(self.from.unwrap_or(0)));
+        loop {
+            let mut stepping = Stepping {
+                folding: Folding::new(until),
+                walk: &mut walk,
+                reader: &mut reader,
+                course: Ok(Course::On),
+                replay: self,
+            };
+            let ending = self.source.read(global, trusted, &mut |stored| stepping.step(&stored))?;
+            let (folding, mut course) = (stepping.folding, stepping.course?);
+            folding.finish()?;
+            if course == Course::On && reader.asks {
+                course = walk.end(&mut reader)?;
+            }
+            match course {
+                Course::Again(target) => walk.begin_again(target),
+                Course::On | Course::Enough => {
+                    ending.tell(output);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn steps_through(&self, event: &Value) -> bool {
+        let is = |name: &str, wanted: Option<&str>| wanted.is_none_or(|wanted| event[name] == *wanted);
+        is("subjectId", self.subject.as_deref()) && is("sessionId", self.session.as_deref())
     }
 
     /// A live server is judged at its own now, and not at its last event, which may be hours old.
@@ -163,73 +194,101 @@ impl Replay {
     }
 }
 
-/// Which events are stepped through.
-struct Wanted<'w> {
-    from: u64,
-    subject: Option<&'w str>,
-    session: Option<&'w str>,
-}
-
-impl Wanted<'_> {
-    fn is_met_by(&self, event: &Value) -> bool {
-        let is = |name: &str, wanted: Option<&str>| wanted.is_none_or(|wanted| event[name] == *wanted);
-        event["position"].as_u64().is_some_and(|position| position >= self.from)
-            && is("subjectId", self.subject)
-            && is("sessionId", self.session)
-    }
-}
-
 /// A replay that stops at the first event that cannot follow.
-struct Folding<'w> {
+struct Folding {
     replay: replay::Replay,
-    wanted: Wanted<'w>,
     illegal: Option<IllegalEvent>,
-    failed: Option<Failure>,
 }
 
-impl Folding<'_> {
-    fn add(&mut self, stored: &StoredCommit) -> ControlFlow<()> {
-        self.replay.add(stored).unwrap_or_else(|illegal| {
-            self.illegal = Some(illegal);
-            ControlFlow::Break(())
-        })
+impl Folding {
+    fn new(until: ReplayEnd) -> Self {
+        Self { replay: replay::Replay::new(until), illegal: None }
     }
 
-    /// Tells of each event of the commit what it changed.
-    fn step(&mut self, stored: &StoredCommit, output: Output) -> ControlFlow<()> {
-        let stream = &stored.commit.stream;
-        let mut told: Vec<(replay::Step<'_>, State)> = Vec::new();
-        let added = self.replay.add_telling(stored, &mut |before, step| {
-            told.push((
-                replay::Step { stored, index: step.index, position: step.position },
-                step::part(before, stream),
-            ));
-        });
-        let last = step::part(self.replay.state(), stream);
-        let behind = told.iter().skip(1).map(|(_, before)| before).chain([&last]);
-        for ((step, before), behind) in told.iter().zip(behind) {
-            let document = step::told(*step, before, behind);
-            if !self.wanted.is_met_by(&document) {
-                continue;
-            }
-            if let Err(failure) = tell(output, &document) {
-                self.failed = Some(failure);
-                return ControlFlow::Break(());
-            }
-            match output.goes_on() {
-                Onward::Next => {}
-                Onward::To(position) => self.wanted.from = position,
-                Onward::Enough => return ControlFlow::Break(()),
-            }
-        }
+    fn add(&mut self, stored: &StoredCommit) -> ControlFlow<()> {
+        let added = self.replay.add(stored);
+        self.judge(added)
+    }
+
+    fn judge(&mut self, added: Result<ControlFlow<()>, IllegalEvent>) -> ControlFlow<()> {
         added.unwrap_or_else(|illegal| {
             self.illegal = Some(illegal);
             ControlFlow::Break(())
         })
     }
+
+    fn finish(self) -> Result<(), Failure> {
+        self.illegal.map_or(Ok(()), |illegal| Err(damaged(illegal.to_string())))
+    }
 }
 
-fn tell(output: Output, document: &Value) -> Result<(), Failure> {
+/// One reading of the history, event after event.
+struct Stepping<'w> {
+    folding: Folding,
+    walk: &'w mut Walk,
+    reader: &'w mut Terminal,
+    course: Result<Course, Failure>,
+    replay: &'w Replay,
+}
+
+impl Stepping<'_> {
+    /// Shows what each event of the commit changed.
+    fn step(&mut self, stored: &StoredCommit) -> ControlFlow<()> {
+        let stream = &stored.commit.stream;
+        let mut told: Vec<(replay::Step<'_>, State)> = Vec::new();
+        let added = self.folding.replay.add_telling(stored, &mut |before, step| {
+            told.push((
+                replay::Step { stored, index: step.index, position: step.position },
+                step::part(before, stream),
+            ));
+        });
+        let last = step::part(self.folding.replay.state(), stream);
+        let behind = told.iter().skip(1).map(|(_, before)| before).chain([&last]);
+        for ((step, before), behind) in told.iter().zip(behind) {
+            let document = step::told(*step, before, behind);
+            if !self.replay.steps_through(&document) {
+                continue;
+            }
+            self.course = self.walk.pass(shown(document), self.reader);
+            if !matches!(self.course, Ok(Course::On)) {
+                return ControlFlow::Break(());
+            }
+        }
+        self.folding.judge(added)
+    }
+}
+
+/// A person at a terminal, or a program that reads all of it.
+#[derive(Clone, Copy)]
+struct Terminal {
+    output: Output,
+    asks: bool,
+}
+
+impl Reader for Terminal {
+    type Failure = Failure;
+
+    fn show(&mut self, shown: &Shown) -> Result<(), Failure> {
+        self.output.told(&shown.document, &shown.lines)
+    }
+
+    fn say(&mut self, text: &str) {
+        self.output.talk(text);
+    }
+
+    fn ask(&mut self) -> Order {
+        if !self.asks {
+            return Order::Next;
+        }
+        self.output.ask(Order::PROMPT).map_or(Order::Quit, |line| Order::of(&line))
+    }
+}
+
+fn shown(document: Value) -> Shown {
+    Shown { position: document["position"].as_u64().unwrap_or_default(), lines: lines(&document), document }
+}
+
+fn lines(document: &Value) -> Vec<String> {
     let about = ["subjectId", "sessionId"].into_iter().filter_map(|name| document[name].as_str());
     let about = about.map(|id| format!("{id}  ")).collect::<Vec<_>>().concat();
     let by = Names::default().who(document);
@@ -241,7 +300,7 @@ fn tell(output: Output, document: &Value) -> Result<(), Failure> {
     )];
     lines
         .extend(document["changes"].as_array().into_iter().flatten().map(|change| changed(change, document)));
-    output.told(document, &lines)
+    lines
 }
 
 /// One thing that is other than before; what is new is told by its event.
