@@ -1,4 +1,4 @@
-//! What a command takes from its surroundings: what time it is, what nobody can guess, whether colours are
+//! What a command takes from its surroundings: the time, randomness, whether colours are
 //! wanted, the time zone, and where settings are.
 
 use std::path::PathBuf;
@@ -20,12 +20,12 @@ pub(crate) fn wants_colors() -> bool {
     set("NO_COLOR").is_none() && set("TERM").is_none_or(|terminal| terminal != "dumb")
 }
 
-/// 32 hexadecimal digits that nobody else has: an idempotency key, or a part of a file's name.
+/// 32 random hexadecimal digits: an idempotency key, or a part of a file's name.
 pub(crate) fn unique() -> String {
     format!("{:032x}", u128::from_be_bytes(entropy::bytes(&OsEntropy)))
 }
 
-/// Whether moments are told by the local clock: to a person. Elsewhere they are told in UTC.
+/// Whether moments are shown by the local clock: to a person. Elsewhere they are shown in UTC.
 pub(crate) fn is_local() -> bool {
     std::io::IsTerminal::is_terminal(&std::io::stdout())
 }

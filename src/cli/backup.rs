@@ -27,7 +27,7 @@ pub(crate) struct Backup {
     #[arg(value_name = "DEST")]
     to: String,
 
-    /// Bring a backup up to date that is there already: writes only what is new
+    /// Bring an existing backup up to date: writes only what is new
     #[arg(long)]
     incremental: bool,
 

@@ -35,7 +35,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 const WHOLE: Duration = Duration::from_secs(30);
 /// How long a reply of any length may pause: a stream has a heartbeat every 15 s.
 const SILENCE: Duration = Duration::from_secs(45);
-/// The longest reply that is read, in bytes: 200 sessions with 4 KiB of metadata each are far below it.
+/// The longest reply accepted, in bytes: 200 sessions with 4 KiB of metadata each are far below it.
 const LONGEST_REPLY: usize = 64 * 1024 * 1024;
 
 /// What is asked of the server.
@@ -163,7 +163,7 @@ pub(crate) struct Reply {
     pub date: Option<String>,
 }
 
-/// Talks to one server with one key. Whoever asks stands still until there is an answer.
+/// Talks to one server with one key. A call blocks until there is an answer.
 #[derive(Debug)]
 pub(crate) struct Client {
     connection: Connection,
@@ -288,14 +288,14 @@ impl Client {
         Ok(response)
     }
 
-    /// Whoever calls may be on a runtime of its own, where none may be entered.
+    /// The caller may be on a runtime of its own, where none may be entered.
     fn wait<T: Send + 'static>(&self, answer: impl Future<Output = T> + Send + 'static) -> T {
         let (done, answered) = mpsc::sync_channel(1);
         self.runtime.spawn(async move { drop(done.send(answer.await)) });
         answered.recv().expect("what is waited for ends")
     }
 
-    /// A reply that is no JSON is kept as text: `/healthz` may say `ok`.
+    /// A reply without JSON is kept as text: `/healthz` may say `ok`.
     fn read(&self, response: Response) -> Result<Value, Failure> {
         let status = response.status().as_u16();
         let connection = self.connection.clone();
@@ -326,7 +326,7 @@ impl Client {
     }
 }
 
-/// What connections run on. It lasts as long as the process: to end it would be to wait for whoever looks up a name.
+/// What connections run on. It lasts as long as the process: to end it would be to wait for name lookups.
 fn runtime() -> Result<&'static Runtime, Failure> {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     match RUNTIME.get() {

@@ -23,7 +23,7 @@ pub(crate) struct Clock {
 
 #[derive(Debug, Subcommand)]
 enum Moving {
-    /// Move the test clock ahead
+    /// Advance the test clock
     Advance(Advance),
 }
 

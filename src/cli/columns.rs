@@ -28,7 +28,7 @@ enum Reading {
     Moment,
     /// A moment until which something lasts.
     End,
-    /// When a session ended, or the nearer of its ends; told by several fields.
+    /// When a session ended, or the nearer of its ends; from several fields.
     SessionEnd,
     /// A length of time in seconds.
     Span,

@@ -62,7 +62,7 @@ fn problem_in_words(problem: &Problem, typed: &Typed, now: Timestamp) -> String 
     let mut one = |fault: &String| {
         let _ = write!(told, "\n  {fault}");
     };
-    // One that is the title already is not said again.
+    // A fault used as the title is not repeated.
     faults.iter().filter(|fault| faults.len() > 1 || !fault.starts_with("--")).for_each(&mut one);
     let mut line = |name: &str, text: &str| {
         let _ = write!(told, "\n  {name}: {}", harmless(text));
@@ -81,10 +81,29 @@ fn problem_in_words(problem: &Problem, typed: &Typed, now: Timestamp) -> String 
     if let Some(id) = &problem.request_id {
         line("request", id);
     }
-    if problem.status == 401 && !problem.with_credential {
-        line("hint", "no key was given; see --key-file, --key and TENURE_KEY");
+    if let Some(hint) = hint(problem) {
+        line("hint", hint);
     }
     told
+}
+
+/// What to do next, where the server cannot know how it is typed.
+fn hint(problem: &Problem) -> Option<&'static str> {
+    match (problem.status, problem.code.as_str()) {
+        (401, _) if !problem.with_credential => {
+            Some("no key was given; see --key-file, --key and TENURE_KEY")
+        }
+        (401, "INVALID_TOKEN") => Some(
+            "it may be revoked, mistyped or another server's; see --key-file, TENURE_KEY and tenure context ls",
+        ),
+        (404, "SUBJECT_NOT_FOUND") => {
+            Some("tenure subject list shows them; tenure subject put registers one")
+        }
+        (404, "SESSION_NOT_FOUND") => Some("tenure session list --status all shows them"),
+        (404, "WEBHOOK_NOT_FOUND") => Some("tenure webhook list shows them"),
+        (404, "NOT_FOUND") if problem.missing.is_some() => Some("tenure credential list shows them"),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use super::{client::Request, context::Global, failure::Failure, output};
 
 /// The shell's script sets it when it asks.
 const ASKED_BY: &str = "TENURE_COMPLETE";
-/// Nobody waits longer for a candidate.
+/// The longest wait for candidates.
 const PATIENCE: Duration = Duration::from_millis(900);
 
 /// The script asks `tenure` for candidates each time, and so completes subjects and sessions.
@@ -85,7 +85,7 @@ fn either(begun: &OsStr) -> Vec<CompletionCandidate> {
     all
 }
 
-/// Those of a list whose id begins so, told by these fields; none when the server does not answer in time.
+/// Items of a list whose id begins so, described by these fields; none if the server does not answer in time.
 fn candidates(begun: &OsStr, list: &'static str, id: &str, told: &[&str]) -> Vec<CompletionCandidate> {
     let Some(begun) = begun.to_str() else { return Vec::new() };
     let Some(page) = asked(list) else { return Vec::new() };

@@ -67,7 +67,7 @@ impl Global {
         Ok(Context { client, output: self.output() })
     }
 
-    /// The name of the context that is used; none when the server was named.
+    /// The name of the context in use; none if the server was named.
     pub(crate) fn context_name(&self) -> Result<Option<String>, Failure> {
         Ok(self.kept()?.map(|(name, _)| name))
     }
@@ -119,8 +119,15 @@ impl Global {
 
     fn key(&self, place: &Place) -> Result<Option<Secret>, Failure> {
         let given = self.key.clone().filter(|key| !key.is_empty());
+        let read = |path: &Path, named: &str| match secret_file::read(path) {
+            Err(Failure::File { path, source }) => {
+                Err(Failure::Usage(format!("{named} {}: {source}", path.display())))
+            }
+            read => read.map(Some),
+        };
         match (&self.key_file, given, &place.key_file) {
-            (Some(path), _, _) | (None, None, Some(path)) => secret_file::read(path).map(Some),
+            (Some(path), _, _) => read(path, "--key-file"),
+            (None, None, Some(path)) => read(path, "the context's key file"),
             (None, given, _) => Ok(given),
         }
     }
@@ -205,7 +212,7 @@ pub(crate) struct Caution {
 }
 
 impl Caution {
-    /// Asks, unless told not to. Where there is no terminal to ask on, nothing is done.
+    /// Asks, unless `--yes` was given. Without a terminal to ask on, nothing is done.
     pub(crate) fn ask(
         &self,
         output: Output,

@@ -50,7 +50,7 @@ fn value_of(raw: &RawValue, levels: usize) -> Option<Value> {
     }
 }
 
-/// Takes the marks away, and the quotes around what they mark, if that is a number.
+/// Removes the marks, and the quotes around a marked number.
 fn unmarked(text: &str) -> String {
     let open = format!("\"{MARK}");
     let mut parts = text.split(open.as_str());

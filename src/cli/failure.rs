@@ -94,7 +94,7 @@ impl Failure {
             Self::Missing(_) => Exit::NotFound,
             Self::Unhealthy { exit, .. } => *exit,
             Self::Ambiguous(_) => Exit::Conflict,
-            // Whoever closed the pipe (`| head`) has what they wanted.
+            // The reader that closed the pipe (`| head`) has what it wanted.
             Self::Output(source) if source.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
             Self::Unreachable { .. } | Self::Strange { .. } | Self::Server(_) | Self::Output(_) => {
                 Exit::Server
@@ -161,7 +161,7 @@ pub(crate) struct Candidates {
     pub noun: &'static str,
     /// One line of each.
     pub lines: Vec<String>,
-    /// How many there are besides.
+    /// How many more there are.
     pub more: usize,
 }
 
@@ -173,7 +173,7 @@ impl std::fmt::Display for Candidates {
     }
 }
 
-/// A refusal, and what the command line knows besides.
+/// A refusal, and what the command line adds to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     said: client::Problem,
@@ -195,7 +195,7 @@ impl Problem {
         Self { then, ..self }
     }
 
-    /// The same, about this thing that is not there.
+    /// The same, about this missing thing.
     pub(crate) fn about(self, missing: Option<String>) -> Self {
         Self { missing, ..self }
     }

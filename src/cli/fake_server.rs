@@ -1,4 +1,4 @@
-//! A server for tests: it answers what it was told to, on a real socket, and remembers what it was asked.
+//! A server for tests: it gives prepared answers on a real socket, and records the requests.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -18,7 +18,7 @@ pub(crate) fn answering(answers: Vec<Answer>) -> (String, JoinHandle<Vec<String>
 }
 
 fn serve(listener: &TcpListener, answer: Answer) -> String {
-    // Whoever hangs up without a request is a stray of another test, whose server had this port before.
+    // A client that hangs up without a request is a stray of another test, whose server had this port before.
     let (mut stream, asked) = loop {
         let (stream, _) = listener.accept().unwrap();
         if let Some(asked) = read_request(&mut BufReader::new(&stream)) {

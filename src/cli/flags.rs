@@ -59,7 +59,7 @@ fn options_of(field: &str) -> [String; 3] {
     [name, short, single]
 }
 
-/// The seconds in a message as people type them, where that is exact: `300 to 604800` is `5m to 7d`.
+/// The seconds in a message as people type them, where exact: `300 to 604800` is `5m to 7d`.
 fn in_spans(message: &str) -> String {
     let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
     let words = message.split(' ').filter(|word| *word != "seconds");

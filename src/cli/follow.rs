@@ -1,6 +1,6 @@
-//! Follows a stream of the server (server-sent events): a line for each item, for as long as somebody wants it.
+//! Follows a stream of the server (server-sent events): a line for each item, until interrupted.
 //!
-//! A connection that is lost is opened again after what was heard last, so nothing is missed and nothing comes
+//! A lost connection is opened again after the last item received, so nothing is missed and nothing comes
 //! twice. What the server refuses for good ends the command.
 
 use std::{
@@ -32,7 +32,7 @@ pub(crate) struct Begin {
     #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "after")]
     since: Option<Moment>,
 
-    /// Only what comes after this position or id, or after `latest`: what is still to come
+    /// Only what comes after this position or id, or after `latest`: new ones only
     #[arg(long, value_name = "POSITION")]
     after: Option<String>,
 }

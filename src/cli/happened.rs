@@ -227,7 +227,7 @@ impl Told<'_> {
         self.data[name].as_str()
     }
 
-    /// By the local clock; with its day if that is not the event's own.
+    /// By the local clock; with its day unless it is the event's own.
     fn moment(&self, name: &str) -> String {
         let moment = self.text(name).and_then(Timestamp::parse);
         moment.map_or_else(|| "-".to_owned(), |moment| moments::short_time(moment, self.at.unwrap_or(moment)))

@@ -13,11 +13,11 @@ use tenure_client::SessionFile;
 /// The most tokens that one request may carry.
 const MOST: usize = 100;
 
-/// A token that is not live is an answer, not an error: the exit code is 0.
+/// "Not active" is an answer, not an error: the exit code is 0.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").required(true).args(["tokens", "token_file", "session_file"]))]
 pub(crate) struct Introspect {
-    /// The tokens; `-` reads them from stdin, one a line, which no process list shows
+    /// The tokens; `-` reads them from stdin, one per line, so that no process list shows them
     #[arg(value_name = "TOKEN")]
     tokens: Vec<Secret>,
 
@@ -25,7 +25,7 @@ pub(crate) struct Introspect {
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 
-    /// Session file with the token. The server that is asked, with the API key, is that of --url all the same
+    /// Session file with the token; the server and the API key are still those of --url and --key-file
     #[arg(long, value_name = "FILE")]
     session_file: Option<PathBuf>,
 

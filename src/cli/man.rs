@@ -15,7 +15,7 @@ use super::{
 /// Example: tenure man --dir /usr/local/share/man/man1
 #[derive(Debug, Args)]
 pub(crate) struct Manual {
-    /// Write tenure.1, tenure-session.1 and so on into this directory, which is made if it is missing
+    /// Write tenure.1, tenure-session.1 and so on into this directory, which is created if missing
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }

@@ -99,7 +99,7 @@ Examples:
 enum Command {
     /// Run the authority
     Serve(serve::ServeArgs),
-    /// Start a throw-away authority; --demo shows a night on it
+    /// Start a temporary authority; --demo shows a renewal, a lost reply and a veto
     Dev(dev::Dev),
     /// Manage subjects: register, change, suspend, log out, erase
     #[command(subcommand)]
@@ -109,7 +109,7 @@ enum Command {
     Session(session::Session),
     /// Veto a renewal, or list those that can be vetoed
     Veto(veto::Veto),
-    /// Run a command with a session that is kept renewed
+    /// Run a command, and keep a session renewed for it
     Run(Box<run::Run>),
     /// Check whether tokens are active and who holds them
     Introspect(introspect::Introspect),
@@ -131,7 +131,7 @@ enum Command {
     Webhook(webhook::Webhook),
     /// Show the server, and the role, name and owner of the key
     Whoami,
-    /// Keep servers and key files under names
+    /// Name servers and their key files
     #[command(subcommand)]
     Context(contexts::Contexts),
     /// Show a server's test clock, or move it
@@ -143,7 +143,7 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Back up a running server, or the data of a stopped one
     Backup(backup::Backup),
-    /// Make a data directory of a backup
+    /// Make a data directory from a backup
     Restore(Box<restore::Restore>),
     /// Measure how fast the authority is on this host
     #[command(subcommand)]

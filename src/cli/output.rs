@@ -111,7 +111,7 @@ impl Output {
         }
     }
 
-    /// As [`Output::record`], of a thing with a secret that is shown this once: in a table on a line of its own.
+    /// As [`Output::record`], of a thing whose secret is shown only this once: in a table on a line of its own.
     pub(crate) fn record_with_secret(
         self,
         record: &Value,
@@ -175,7 +175,7 @@ impl Output {
         items.iter().try_for_each(|item| stdout(&plain(&item[field])))
     }
 
-    /// One thing that is told in words: `lines` for people, the record for programs.
+    /// One thing in words: `lines` for people, the record for programs.
     pub(crate) fn told(self, record: &Value, lines: &[String]) -> Result<(), Failure> {
         match self.format {
             Format::Table => {
@@ -187,19 +187,19 @@ impl Output {
         }
     }
 
-    /// A line of a story that is shown for its own sake, to be read on stdout.
+    /// A line of a story, on stdout.
     #[expect(clippy::unused_self, reason = "whoever shows holds the output: nothing else prints")]
     pub(crate) fn said(self, line: &str) -> Result<(), Failure> {
         let lines: Vec<_> = line.split('\n').map(harmless).collect();
         stdout(&lines.join("\n"))
     }
 
-    /// How far long work is, where somebody is watching: of so many steps, when that is known.
+    /// Progress of long work, on a terminal: of so many steps, if the number is known.
     pub(crate) fn bar(self, total: Option<u64>) -> ProgressBar {
         self.drawn(total, ProgressDrawTarget::stderr())
     }
 
-    /// How many bytes came of something whose length nobody knows, where somebody is watching.
+    /// Bytes received of something of unknown length, on a terminal.
     #[expect(clippy::unused_self, reason = "whoever shows holds the output: nothing else prints")]
     pub(crate) fn bytes(self) -> ProgressBar {
         let style = ProgressStyle::with_template("{spinner} {bytes} · {bytes_per_sec}").expect("it is right");
@@ -270,7 +270,7 @@ impl Output {
         }
     }
 
-    /// Says how far long work is, where somebody is watching.
+    /// Shows the progress of long work, on a terminal.
     #[expect(clippy::unused_self, reason = "whoever talks holds the output: nothing else prints")]
     pub(crate) fn progress(self, text: &str) {
         if io::stderr().is_terminal() {
@@ -330,7 +330,7 @@ pub(crate) fn usage(error: &clap::Error) {
         let text = if is_colored { text.ansi().to_string() } else { text.to_string() };
         say(text.trim_end());
     } else {
-        // It goes to stdout in colour where that is wanted; a closed pipe is nobody's problem.
+        // It goes to stdout, in colour if wanted; a closed pipe is no error.
         let _ = error.print();
     }
 }
@@ -349,7 +349,7 @@ pub(super) fn aside(text: &str) {
     say(&harmless(text));
 }
 
-/// A stderr that is closed cannot be told about.
+/// A closed stderr cannot be reported.
 fn say(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", redacted(text));
 }

@@ -1,5 +1,5 @@
-//! A file that holds a live session, or anything else than a grant that is over, is not overwritten unasked: a session
-//! whose token is lost lives on, and no one can end or use it by that token.
+//! A file with a live session, or with anything but an ended one, is not overwritten without `--force`: a session whose
+//! token is lost lives on, and cannot be used or ended by that token.
 
 use std::{fs, path::Path};
 
@@ -13,7 +13,7 @@ use super::{
 };
 use tenure_core::token::SESSION_TOKEN_PREFIX;
 
-/// Codes of tokens whose session is over, or of no authority that is there.
+/// Codes of tokens whose session is over, or that this authority did not issue.
 const OVER: [&str; 4] = ["SESSION_REVOKED", "TOKEN_EXPIRED", "SESSION_IDLE", "INVALID_TOKEN"];
 
 /// Refuses to replace the session in this file unless it is over. Its own authority is asked, by its own token.

@@ -24,11 +24,11 @@ pub(crate) struct Paging {
     #[arg(long)]
     all: bool,
 
-    /// Print nothing but ids, one a line
+    /// Print ids only, one per line
     #[arg(short, long)]
     quiet: bool,
 
-    /// Leave out the heads of columns
+    /// Omit the column headers
     #[arg(long)]
     no_headers: bool,
 }
@@ -59,17 +59,18 @@ pub(crate) fn show(
     columns: &[Column],
     of: &str,
 ) -> Result<(), Failure> {
-    show_dressed(cli, request, paging, next, columns, of, &|_| ())
+    show_dressed(cli, request, paging, next, columns, &|| of.to_owned(), &|_| ())
 }
 
-/// The same, with fields that people read besides; programs get each item as it came.
+/// The same, with additional fields for people; programs get each item as it came. `of` is asked for if the list is
+/// empty.
 pub(crate) fn show_dressed(
     cli: &Context,
     request: Request,
     paging: &Paging,
     next: Next,
     columns: &[Column],
-    of: &str,
+    of: &dyn Fn() -> String,
     dress: &dyn Fn(&mut Value),
 ) -> Result<(), Failure> {
     let limit = paging.limit.or(paging.all.then_some(LONGEST));
@@ -78,7 +79,9 @@ pub(crate) fn show_dressed(
         if cli.output.format() == Format::Table {
             page["items"].as_array_mut().into_iter().flatten().for_each(dress);
         }
-        list(cli, &page, paging, columns, of)
+        let is_empty = page["items"].as_array().is_some_and(Vec::is_empty);
+        let of = if is_empty && cli.output.format() == Format::Table { of() } else { String::new() };
+        list(cli, &page, paging, columns, &of)
     };
     if !paging.all {
         let page = page(cli, &request)?;

@@ -1,4 +1,4 @@
-//! A server that is busy says when to come back: what only reads waits so long, and asks again.
+//! A busy server says when to come back: a read waits that long, and asks again.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub(super) fn patiently<T>(ask: impl Fn() -> Result<T, Failure>) -> Result<T, Fa
     }
 }
 
-/// How long the server wants to be left alone, if that is all that it refuses for, and not long.
+/// How long to wait, if the server refuses only because it is busy and the wait is short.
 fn wish(failure: &Failure) -> Option<Duration> {
     let Failure::Problem(problem) = failure else { return None };
     let is_busy = ["RATE_LIMITED", "OVERLOADED"].contains(&problem.code.as_str());
@@ -62,7 +62,7 @@ mod tests {
         (Client::new(&url, Some(Secret::new("tnr_key_test")), Plaintext::Refused).unwrap(), asked)
     }
 
-    /// Of three commands at once that read the history, those that were refused gave up, though they were told when to
+    /// Of three commands at once that read the history, the refused ones gave up, though the reply said when to
     /// come back.
     #[test]
     fn a_read_comes_back_when_the_server_said() {

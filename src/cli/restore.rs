@@ -25,7 +25,7 @@ pub(crate) struct Restore {
     #[arg(value_name = "DEST")]
     from: PathBuf,
 
-    /// The data directory to make; nothing may be in it
+    /// The data directory to make; it must be empty or absent
     #[arg(long, value_name = "NEWDIR")]
     data: PathBuf,
 

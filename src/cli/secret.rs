@@ -5,7 +5,7 @@ pub(crate) use tenure_client::Secret;
 /// How every key and token of Tenure begins.
 const PREFIX: &str = "tnr_";
 
-/// The text without what looks like a key or token, for everything that is said on stderr.
+/// The text without what looks like a key or token, for all output on stderr.
 pub(crate) fn redacted(text: &str) -> String {
     let mut pieces = text.split(PREFIX);
     let mut clean = pieces.next().unwrap_or_default().to_owned();

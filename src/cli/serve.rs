@@ -13,7 +13,7 @@ use tenure_server::telemetry::{self, Form};
 /// defaults, in this order of precedence.
 #[derive(Clone, Debug, Args)]
 pub struct ServeArgs {
-    /// Data directory; made when it is missing [default: ./tenure-data]
+    /// Data directory; created if missing [default: ./tenure-data]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 

@@ -15,7 +15,7 @@ use super::{
 use tenure_client::{Client, CreatedSession, Error, FileError, Grant, HoldError, Locked, SessionFile};
 use tenure_http_client::outbound::Plaintext;
 
-/// Takes the lock of a session file that is about to be made, and finds out whether it can be.
+/// Takes the lock of a new session file, and finds out whether the file can be made.
 pub(crate) fn locked(path: &Path) -> Result<Locked, Failure> {
     let locked = SessionFile::at(path).lock()?;
     locked.prepare()?;

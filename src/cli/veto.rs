@@ -26,7 +26,7 @@ pub(crate) struct Veto {
     #[arg(value_name = "SUBJECT|SESSION")]
     whom: Option<String>,
 
-    /// Why, for the record; the agent is told
+    /// Why, for the record and the agent
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 
@@ -67,7 +67,7 @@ impl Veto {
         cli.output.told(&done, &lines)
     }
 
-    /// A renewal that is vetoed is a veto whenever that is; a session that was never renewed just ends.
+    /// Ending a renewed session is a veto at any time; a session that was never renewed just ends.
     fn request(&self, id: &str, session: &Value) -> Request {
         let is_renewed = !session["renewedAt"].is_null() && session["status"] == "ACTIVE";
         Request::delete(&["v1", "sessions", id])
@@ -77,7 +77,7 @@ impl Veto {
     }
 }
 
-/// Which of the renewals that can be vetoed now; none when there is none, or nobody to ask.
+/// One of the renewals that can be vetoed now; none if there is none, or no terminal to ask on.
 fn choose(cli: &Context) -> Result<Option<String>, Failure> {
     let open = open_windows(cli)?;
     let items = open["items"].as_array().cloned().unwrap_or_default();

@@ -190,7 +190,7 @@ fn with_body(method: Method, path: &[&str], body: &impl Serialize) -> Request {
     Request { body: Some(body), ..Request::of(method, path) }
 }
 
-/// 32 hexadecimal digits that nobody else has.
+/// 32 random hexadecimal digits.
 pub(super) fn fresh_key() -> String {
     format!("{:032x}", u128::from_be_bytes(entropy::bytes(&OsEntropy)))
 }

@@ -43,7 +43,7 @@ impl Error {
     /// about it.
     ///
     /// The authority's own word decides (`retryable` of its table of errors), and a failure inside of it (5xx) passes.
-    /// What is not its word says nothing about the session: the network's failures, and answers of somebody else.
+    /// Anything else says nothing about the session: the network's failures, and answers of something else.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Refused(problem) => problem.is_transient(),
@@ -163,7 +163,7 @@ impl Problem {
     }
 
     /// When to ask for a renewal once more that was refused because another one had replaced the token a moment ago. The
-    /// file may have the newer token by then; if not, that attempt is what shows that somebody else has it.
+    /// file may have the newer token by then; if not, that attempt shows that another holder has it.
     pub fn asks_once_more_at(&self) -> Option<Timestamp> {
         let is_in_grace = self.code == "SESSION_RENEWAL_MISMATCH" && self.retryable;
         self.retry_at.filter(|_| is_in_grace)

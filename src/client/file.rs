@@ -75,7 +75,7 @@ pub(super) struct FileStamp {
     changed: (i64, i64),
 }
 
-/// A session file that nobody else may write to before this is dropped.
+/// A session file that no other process writes to before this is dropped.
 #[derive(Debug)]
 pub struct Locked {
     file: SessionFile,
@@ -87,7 +87,7 @@ impl SessionFile {
     pub fn at(path: impl AsRef<Path>) -> Self {
         let path = path.as_ref();
         let path = fs::canonicalize(path).or_else(|_| std::path::absolute(path));
-        // Only an empty path has neither, and whoever uses it is told so.
+        // Only an empty path has neither, and using it fails.
         Self { path: path.unwrap_or_default() }
     }
 
@@ -137,7 +137,7 @@ impl SessionFile {
         Ok(())
     }
 
-    /// Waits until nobody else writes, on this thread.
+    /// Waits, on this thread, until no other process writes.
     pub fn lock(&self) -> Result<Locked, FileError> {
         Ok(Locked { file: self.clone(), _lock: FileLock::of(&self.path)? })
     }

@@ -60,7 +60,7 @@ pub(super) fn is_at(file: &File, path: &Path) -> bool {
     file.metadata().and_then(|one| fs::metadata(path).map(|other| same(one, other))).unwrap_or(false)
 }
 
-/// Opens for writing; a file that is made is its owner's alone (0600).
+/// Opens for writing; a new file is its owner's alone (0600).
 pub(super) fn owners_only() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).create(true).mode(0o600);

@@ -2,7 +2,7 @@
 
 use tenure_protocol::{OwnerId, SubjectId};
 
-/// Which sessions to list: those that are active, of all that the credential may see, 50 at a time.
+/// Which sessions to list: by default the active ones that the credential may see, 50 at a time.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// Only of this subject.

@@ -57,7 +57,7 @@ impl Http {
         self.0.url()
     }
 
-    /// Asks once. The clock is told what time the reply says it is.
+    /// Asks once. The clock learns the time that the reply states.
     pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         request: &Request,
@@ -85,7 +85,7 @@ impl Http {
         credential: Option<&Secret>,
         time: &dyn Time,
     ) -> Result<Events, Error> {
-        // It has no end; that it begins is waited for here, and that it goes on, whoever reads it watches.
+        // It has no end: this waits for its beginning, and its reader watches that it goes on.
         let request =
             Request { timeout: Some(LONGEST_STREAM), ..request.header("accept", "text/event-stream") };
         let late = |_| Error::Unreachable { url: self.url().to_owned(), why: "it took too long".to_owned() };

@@ -27,9 +27,9 @@ impl InUse {
         Ok(Self { path, lock })
     }
 
-    /// Whether no other process uses the file. If so, nobody else begins to before this is dropped.
+    /// Whether no other process uses the file. If so, none begins to before this is dropped.
     pub fn is_last(&self) -> bool {
-        // Of several that ask at once, exactly one is told so: each gives up its share before it tries for the whole.
+        // Of several at once, exactly one gets yes: each gives up its share before it tries for the whole.
         match self.lock.try_lock() {
             Ok(()) => true,
             Err(TryLockError::WouldBlock | TryLockError::Error(_)) => false,

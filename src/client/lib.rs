@@ -6,11 +6,11 @@
 //! What is promised of a session in a file:
 //!
 //! - **No renewal is lost.** The idempotency key of a renewal is on disk before the request leaves, and the new token is
-//!   on disk before anybody uses it. Whoever comes after a crash, at whatever moment, repeats the same renewal with the
+//!   on disk before anybody uses it. The next process after a crash, at whatever moment, repeats the same renewal with the
 //!   same key and the old token, and gets a working one: no token of the new generation can have been presented.
 //! - **One renewal, however many processes.** Reading, renewing and writing is one step under a lock beside the file.
-//!   Whoever waited for it reads the file again, and takes the token that is there.
-//! - **An old token is no end.** A process that is told that its token was superseded looks into the file, and finishes
+//!   A process that waited for it reads the file again, and takes the token in it.
+//! - **An old token is no end.** A process whose token is refused as superseded looks into the file, and finishes
 //!   the renewal that was begun there if its reply was lost, before it gives up.
 //! - **Only the authority ends a session**, or the end of its period. Whatever else goes wrong is tried again, with a
 //!   growing, jittered wait.
@@ -21,7 +21,7 @@
 //!
 //! When to renew is the authority's word (`renewAt`, which it jitters; nothing is added here). To wait for it one needs
 //! to know what time it is *there*: [`ServerTime`] takes the machine's clock, or the `x-tenure-time` of the reply when
-//! they are more than two seconds apart, and counts on from there by a clock that nobody sets. Until the first
+//! they are more than two seconds apart, and counts on from there by a clock that cannot be set. Until the first
 //! reply there is only the machine's clock. When it is ahead it does no harm: an early renewal is refused with the time
 //! to come back. When it is behind by more than a fifth of the period, the session may end before it is renewed.
 //!

@@ -26,7 +26,7 @@ use tenure_protocol::{Secret, SessionId, Timestamp, wire::RenewedSession};
 pub(super) struct PendingRenewal {
     /// The session.
     pub session_id: SessionId,
-    /// The token that is to be replaced.
+    /// The token to be replaced.
     pub token: Secret,
     /// The same on every attempt to replace this token.
     pub key: String,
@@ -46,7 +46,7 @@ pub(super) trait RenewalStore {
     /// Begins a renewal, or takes up the one that was cut off. Its key is durable when this returns.
     fn begin(&mut self) -> Result<PendingRenewal, FileError>;
 
-    /// Replaces the token, and forgets the key. The new token is durable when this returns, and nobody uses it before.
+    /// Replaces the token, and forgets the key. The new token is durable when this returns, and is not used before.
     fn complete(&mut self, renewed: &RenewedSession) -> Result<(), FileError>;
 
     /// Forgets the key of a renewal that was refused while the session goes on.

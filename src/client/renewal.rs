@@ -17,14 +17,14 @@ pub(super) enum RenewalReason {
     Due,
     /// When a renewal was begun, to get its answer.
     Settled,
-    /// In any case, if the file still has a token that was replaced: if nothing was begun there, somebody else renewed
+    /// In any case, if the file still has a token that was replaced: if nothing was begun there, another holder renewed
     /// the session, and to ask is how the authority hears of the second holder.
     Replaced,
 }
 
 /// Renews the session in a file now, or finishes the renewal that was begun there; the file then holds the new token.
 ///
-/// While this fails for the moment, call it again: it is the same renewal. If somebody else renewed the session a moment
+/// While this fails for the moment, call it again: it is the same renewal. If another holder renewed the session a moment
 /// ago, this waits for the moment that the authority names (`renewal.reuse_grace`), and looks once more.
 pub async fn renew_file(client: &Client, file: &SessionFile) -> Result<Grant, HoldError> {
     let locked = file.locked().await?;

@@ -14,7 +14,7 @@ pub enum State {
     Ended(End),
 }
 
-/// A session that is not known to have ended.
+/// A session not known to have ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Live {
@@ -41,7 +41,7 @@ pub enum End {
 }
 
 impl End {
-    /// What ended the session, such as `renewal_rejected`; none when it ended by itself, or that is not known.
+    /// What ended the session, such as `renewal_rejected`; none if it ended by itself, or if the cause is unknown.
     pub fn trigger(&self) -> Option<&str> {
         match self {
             Self::Refused(problem) => problem.trigger.as_deref(),

@@ -12,7 +12,7 @@ const AGREE_MILLIS: i64 = 2_000;
 /// So long is slept at a time: a machine that was suspended finds out soon.
 const NAP: Duration = Duration::from_secs(10);
 
-/// Knows what time it is at the authority. Whoever tests with a clock that stands still has one of their own.
+/// Knows what time it is at the authority. Tests with a clock that stands still bring their own.
 pub trait Time: fmt::Debug + Send + Sync {
     /// The time now.
     fn now(&self) -> Timestamp;
@@ -25,7 +25,7 @@ pub trait Time: fmt::Debug + Send + Sync {
 }
 
 /// What the authority's last reply said, counted on by the time since the machine was started: asleep or awake, and
-/// whoever sets its clock. Before the first reply the machine's clock is believed.
+/// whatever its clock is set to. Before the first reply the machine's clock is believed.
 #[derive(Debug, Default)]
 pub struct ServerTime<C = SystemClock> {
     machine: C,
@@ -147,7 +147,7 @@ mod tests {
         }
     }
 
-    /// Somebody set the host's clock back by an hour while a holder slept, and it came an hour late.
+    /// The host's clock was set back by an hour while a holder slept, and the holder woke an hour late.
     #[test]
     fn a_host_whose_clock_is_set_still_knows_what_time_it_is_there() {
         let date = Timestamp::parse("2026-11-21T01:35:00Z").unwrap();

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::replacement::{self, PRIVATE};
 
-/// The longest key file that is read: none that we write comes near it.
+/// The longest key file accepted: ours are far shorter.
 const LONGEST: u64 = 4096;
 
 /// Why a file that holds a secret cannot be used.
@@ -128,13 +128,13 @@ impl KeyFileError {
         }
     }
 
-    /// Of a file that is there and not what it should be.
+    /// Of an existing file with wrong content.
     pub fn damaged(path: &Path, expected: &'static str) -> Self {
         Self::Damaged { path: path.to_owned(), expected }
     }
 }
 
-/// Makes the directory when it is missing, parents included; refuses one that is open to others.
+/// Makes a missing directory, parents included; refuses one open to others.
 pub fn private_directory(path: &Path) -> Result<(), KeyFileError> {
     let io = KeyFileError::io(path);
     if !path.exists() {
@@ -192,7 +192,7 @@ pub fn write_private(path: &Path, content: &str) -> Result<(), KeyFileError> {
     replacement::replace(path, ".tmp", PRIVATE, line.as_bytes()).map_err(KeyFileError::io(path))
 }
 
-/// Refuses a directory that is open to others or not ours. One that is missing is not made.
+/// Refuses a directory open to others or not ours. A missing one is not made.
 pub fn check_directory(path: &Path) -> Result<(), KeyFileError> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

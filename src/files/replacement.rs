@@ -15,7 +15,7 @@ pub const PRIVATE: u32 = 0o600;
 /// The mode of a file for every reader that the umask leaves.
 pub const PUBLIC: u32 = 0o666;
 
-/// A file that is about to be replaced.
+/// A file about to be replaced.
 ///
 /// It can be made *before* the request whose answer it will hold, so that a directory that cannot be written to is found
 /// while there is nothing to lose. Dropped without [`Replacement::commit`], it leaves nothing behind.

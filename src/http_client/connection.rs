@@ -20,7 +20,7 @@ pub struct Options {
     pub whole: Option<Duration>,
     /// How long a reply may pause; none without a bound.
     pub silence: Option<Duration>,
-    /// The longest reply that is read as a whole, in bytes.
+    /// The longest reply read as a whole, in bytes.
     pub longest_reply: usize,
     /// The header `User-Agent`.
     pub user_agent: &'static str,

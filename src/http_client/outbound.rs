@@ -1,7 +1,8 @@
 //! Requests to elsewhere: whom they trust, and how much of an answer is believed. All that asks by HTTP asks so.
 //!
-//! No redirect is followed: it would carry a credential, or what is told, somewhere that nobody named. Nothing is
-//! repeated unasked: whoever asks knows whether a second time does harm. Who trusts nobody says so before it asks.
+//! No redirect is followed: it would carry a credential, or a notice, to an address that was not given. Nothing is
+//! repeated by itself: the caller knows whether a second time does harm. A host without trusted certificates is found
+//! out before a request.
 
 use std::{collections::BTreeMap, error::Error as _, net::IpAddr, sync::Arc};
 
@@ -14,7 +15,7 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDe
 use serde_json::{Value, value::RawValue};
 use url::{Host, Url};
 
-/// Nobody can be asked by `https://`, for no certificate would be believed.
+/// No host can be reached by `https://`, because no certificate would be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the system trusts no certificates: install its root certificates, or name a file of them by SSL_CERT_FILE"
@@ -76,7 +77,7 @@ pub enum Plaintext {
     /// They may not.
     #[default]
     Refused,
-    /// Somebody who knows the network said that they may.
+    /// The operator, who knows the network, allowed it.
     Allowed,
 }
 

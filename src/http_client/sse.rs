@@ -24,7 +24,7 @@ pub struct Event {
     pub data: String,
 }
 
-/// A stream that is read.
+/// A stream being read.
 #[derive(Debug)]
 pub struct Events {
     response: Response,

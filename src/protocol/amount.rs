@@ -6,7 +6,7 @@ use bigdecimal::BigDecimal;
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// So many digits has an amount that is accepted from a caller; a lone zero before the point is none. A sum may
+/// Maximum number of digits of a caller's amount; a lone zero before the point is none. A sum may
 /// have more.
 pub const MAX_DIGITS: usize = 38;
 
@@ -16,7 +16,7 @@ pub const MAX_DIGITS: usize = 38;
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Amount(BigDecimal);
 
-/// What is wrong with a text that is no amount. Does not quote it.
+/// What is wrong with an invalid amount. Does not quote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must be text with a decimal number of at most {MAX_DIGITS} digits, not negative, such as \"0\" or \"12.50\""

@@ -1,4 +1,4 @@
-//! Time, as an argument. Whoever needs to know what time it is holds a [`Clock`].
+//! Time, as an argument: code that needs the time holds a [`Clock`].
 //!
 //! This is the only file that asks the operating system. Recorded time never goes back: that rule is the
 //! sequencer's (`at = max(clock, last recorded)`), so a clock here may go back and harm nothing. A clock that
@@ -14,7 +14,7 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use crate::Timestamp;
 
-/// Counts on through suspension and is set by nobody.
+/// Counts on through suspension and cannot be set.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const SINCE_BOOT: ClockId = ClockId::Boottime;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -46,7 +46,7 @@ pub trait Clock: Send + Sync {
     /// An operator confirms the present time: from now on it counts as plausible.
     fn accept(&self) {}
 
-    /// How long the machine runs, asleep or awake. Nobody sets it, and it never goes back: for how old something is
+    /// How long the machine runs, asleep or awake. It cannot be set, and never goes back: for how old something is
     /// that must not be taken for younger.
     fn since_boot(&self) -> Duration {
         let time = clock_gettime(SINCE_BOOT);

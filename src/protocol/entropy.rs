@@ -1,4 +1,4 @@
-//! Chance, as an argument. Whoever needs something that nobody can guess holds an [`Entropy`].
+//! Randomness, as an argument: code that needs unguessable bytes holds an [`Entropy`].
 //!
 //! The ids, jitter and keys made here travel in commands: `decide` draws nothing itself, so the same seed
 //! gives the same log.
@@ -9,7 +9,7 @@ use uuid::{Builder, Uuid};
 
 use crate::{CommitId, CredentialId, SessionId, Timestamp, WebhookId};
 
-/// Gives bytes that nobody can guess (but for [`SeededEntropy`]).
+/// Gives unguessable bytes (but for [`SeededEntropy`]).
 pub trait Entropy: Send + Sync {
     /// Fills `out`.
     fn fill(&self, out: &mut [u8]);

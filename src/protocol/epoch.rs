@@ -65,7 +65,7 @@ impl<'de> Deserialize<'de> for EpochPosition {
     }
 }
 
-/// What stands in front of a name that is given out in an epoch.
+/// The prefix of a name given out in an epoch.
 pub fn prefix_of(epoch: u32) -> impl fmt::Display {
     fmt::from_fn(move |f| if epoch == FIRST { Ok(()) } else { write!(f, "{epoch}:") })
 }

@@ -22,7 +22,7 @@ pub(crate) fn parsed<'de, T: FromStr<Err = E>, E: fmt::Display, D: Deserializer<
     String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
 }
 
-/// Sixteen bytes that are written as a UUID.
+/// Sixteen bytes, written as a UUID.
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -124,7 +124,7 @@ impl CommitId {
 
 /// A keyed digest of sixteen bytes: of a device's name, or of an idempotency key.
 ///
-/// It is compared, never reversed; only whoever holds the key can make one.
+/// It is compared, never reversed; only a holder of the key can make one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest16([u8; 16]);
 

@@ -27,7 +27,7 @@ impl Mode {
     }
 }
 
-/// A session that is `fixed` is recorded as before there were others.
+/// A `fixed` session is recorded as before there were other modes.
 impl<C> Encode<C> for Mode {
     fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
         e.u8(*self as u8)?.ok()

@@ -1,4 +1,4 @@
-//! What whoever issues tokens and whoever checks them must agree on.
+//! What issuers and verifiers of tokens must agree on.
 
 use super::Seconds;
 

@@ -40,7 +40,7 @@ impl<T: Clone> Memo<T> {
         self.seen.get(&digest)
     }
 
-    /// Of a token that is genuine.
+    /// Of a genuine token.
     pub fn remember(&self, digest: TokenDigest, said: T) {
         self.seen.insert(digest, said);
     }

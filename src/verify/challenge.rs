@@ -11,7 +11,7 @@ use http::{
 
 use super::Rejection;
 
-/// Who is told nothing else is told to come back after so many seconds.
+/// Seconds to come back after, where nothing else says so.
 const COME_BACK: u32 = 1;
 
 /// The scheme has at least one parameter (RFC 6750, section 3).
@@ -20,7 +20,7 @@ const CHALLENGE: &str = r#"Bearer realm="tenure""#;
 /// Why a request is not let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Challenge {
-    /// It shows no bearer token. Such a caller is told no error code (RFC 6750, section 3.1).
+    /// It shows no bearer token. Such a caller gets no error code (RFC 6750, section 3.1).
     NoToken,
     /// It shows more than one.
     ManyTokens,

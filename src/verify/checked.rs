@@ -86,7 +86,7 @@ impl FeedPage {
         self.next_after >= self.head
     }
 
-    /// Items are in order, and each page but the last leads on: whoever follows comes to an end.
+    /// Items are in order, and each page but the last leads on: a follower comes to an end.
     fn continues(&self, after: Position) -> bool {
         let positions = self.items.iter().map(|item| item.position);
         let is_ordered = positions.clone().is_sorted() && positions.clone().all(|position| position > after);

@@ -1,6 +1,6 @@
 //! What an access token says.
 //!
-//! A claim that is missing, repeated or of the wrong type makes a token unfit. Claims of a later version are ignored,
+//! A missing, repeated or mistyped claim makes a token unfit. Claims of a later version are ignored,
 //! so that a verifier need not be replaced before the authority; but a claim that *restricts* who may use a token
 //! must not be ignored. Such a token says so: by `crit`, which names what must be understood (as in RFC 7515,
 //! section 4.1.11), or by `cnf`, which asks for a proof of possession (RFC 7800). This version understands neither
@@ -17,10 +17,10 @@ use serde_json::value::RawValue;
 use super::Rejection;
 use tenure_protocol::{SessionId, SubjectId, Timestamp, token::LONGEST_ACCESS};
 
-/// Claims that restrict a token in a way that is not understood here.
+/// Claims that restrict a token in a way unknown here.
 const RESTRICTING: [&str; 2] = ["crit", "cnf"];
 
-/// What a genuine access token says. That it still counts is judged anew each time.
+/// What a genuine access token says. Whether it still counts is judged each time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessClaims {
     /// Which authority signed it (`iss`).

@@ -10,7 +10,7 @@ pub struct VerifierConfig {
     /// The authority's name, exactly as tokens have it in `iss`: its `server.public_url`, or `tenure`.
     pub issuer: String,
     /// This service's name, exactly as tokens have it in `aud`. With a name only tokens that were made for it are
-    /// taken; without one only tokens that were made for nobody in particular (RFC 7519, section 4.1.3).
+    /// taken; without one only tokens without an audience (RFC 7519, section 4.1.3).
     pub audience: Option<String>,
     /// So much earlier than `nbf` and `iat` say a token is taken. The end of a token has no such leeway. 5 s, as the
     /// authority's `access.clock_skew`.
@@ -23,7 +23,7 @@ pub struct VerifierConfig {
     /// So many verified tokens are remembered, so that their signature is not verified again. 10 000, which take
     /// about 10 MB; 0 for none.
     pub remembered_tokens: usize,
-    /// So many revocations are told apart; beyond it the oldest are taken for wider than they were. 1 000 000, which
+    /// Maximum number of revocations kept apart; beyond it the oldest are widened. 1 000 000, which
     /// take about 100 MB.
     pub remembered_revocations: usize,
 }

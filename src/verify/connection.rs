@@ -1,6 +1,6 @@
 //! The way to the authority: where it is, the key that it knows us by, and how long it may take.
 //!
-//! Only `https://`, and `http://` to this machine itself: whoever can change an answer on its way can hide a
+//! Only `https://`, and `http://` to this machine itself: anyone who can change an answer on its way can hide a
 //! revocation or show a key of their own. No redirect is followed and no proxy is asked. Connections are kept.
 
 use std::{
@@ -52,7 +52,7 @@ pub struct Connection {
     epoch: Arc<AtomicU32>,
 }
 
-/// A place where no authority may be asked, or a key that is none.
+/// An address at which no authority may be asked, or an invalid key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnfitConnection {
     /// It is no address.
@@ -67,7 +67,7 @@ pub enum UnfitConnection {
     /// It cannot be written into a header.
     #[error("the API key must be one that begins with {API_KEY_PREFIX}")]
     NoKey,
-    /// The address is one of `https://`, and the system trusts nobody who could be there.
+    /// The address is one of `https://`, and the system trusts no certificate authority.
     #[error("{NoRoots}")]
     NoRoots,
 }
@@ -75,7 +75,7 @@ pub enum UnfitConnection {
 /// Why there is no answer. It quotes neither the address nor the key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoAnswer {
-    /// Nobody answers there in time.
+    /// No answer comes in time.
     #[error("it cannot be reached")]
     Unreachable,
     /// It does not want to, or cannot.
@@ -157,7 +157,7 @@ impl Connection {
         let mut url = self.url("v1/revocations/feed");
         url.query_pairs_mut().append_pair("after", &self.named(after).to_string());
         let request = self.authorized(Method::GET, url).header(ACCEPT, "text/event-stream");
-        // It has no end; that it began, and that it goes on, whoever reads it watches.
+        // It has no end: its reader watches that it began and goes on.
         let response = timeout(WHOLE, send(request.timeout(LONGEST_STREAM))).await;
         let response = response.map_err(|_| NoAnswer::Unreachable)??;
         Ok(Events::of(response, LONGEST_ANSWER))

@@ -47,7 +47,7 @@ struct FollowerTask {
     verifier: Verifier,
     connection: Connection,
     reading: FeedCursor,
-    /// The tag of the keys that are known, if the authority gave one.
+    /// The tag of the known keys, if the authority gave one.
     etag: Option<HeaderValue>,
     failures: u32,
     stream: Stream,
@@ -124,13 +124,13 @@ impl FollowerTask {
         Ok((asked, page))
     }
 
-    /// The page with which to go on. When the history is another one than before, that is the first of all.
+    /// The page to go on with: the first of all if the history is another one than before.
     async fn first_page(&mut self, looks_back: bool) -> Result<(Duration, FeedPage), NoAnswer> {
         let begin = if looks_back { self.reading.before_last() } else { self.reading.end() };
         match self.page(begin).await {
             Ok(found) if !looks_back || self.reading.goes_on_with(&found.1) => return Ok(found),
             Ok(_) => {}
-            // Its log does not go that far. What sessions it has ended since what was lost, nobody can say; tokens that
+            // Its log does not go that far. Which sessions it has ended since the loss is unknown; tokens that
             // were signed before may be of any of them.
             Err(NoAnswer::BeyondEnd { now }) if begin > Position::ZERO => {
                 if let Some(now) = now {
@@ -196,7 +196,7 @@ impl FollowerTask {
         }
     }
 
-    /// Until the next round is due, or somebody wants news. Beside a stream, which tells what a round would, a round is
+    /// Until the next round is due, or news is wanted. Beside a stream, which says what a round would, a round is
     /// due as often as the staleness bound needs it.
     async fn rest(&mut self, begun: Duration) {
         let jitter = entropy::jitter(&OsEntropy);

@@ -76,7 +76,7 @@ impl From<LiveToken> for Principal {
     }
 }
 
-/// The authority's codes for tokens that are not good. A code of a later version is no reason to let one in.
+/// The authority's codes for tokens it refuses. An unknown code of a later version is a refusal too.
 fn reason(code: &str) -> Rejection {
     match code {
         "SESSION_REVOKED" => Rejection::Revoked,

@@ -35,7 +35,7 @@ impl PublicKey {
         Some(Self { key, id: id.into() })
     }
 
-    /// Its PASERK id, `k4.pid.…`, computed from the key: nobody can show one key under another's name.
+    /// Its PASERK id, `k4.pid.…`, computed from the key: no key can pass under another's name.
     pub(super) const fn id(&self) -> &Arc<str> {
         &self.id
     }
@@ -50,7 +50,7 @@ struct Footer<'a> {
 }
 
 impl UnverifiedToken {
-    /// Takes it apart; nothing that is too long is decoded.
+    /// Takes it apart; nothing too long is decoded.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if text.len() > LONGEST {
             return None;

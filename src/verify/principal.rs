@@ -12,7 +12,7 @@ pub struct Principal {
     pub subject: SubjectId,
     /// By which session.
     pub session: SessionId,
-    /// Who answers for the subject, if somebody does and the authority was asked; access tokens do not tell.
+    /// The owner of the subject, if there is one and the authority was asked; access tokens do not name it.
     pub owner: Option<OwnerId>,
     /// What the session may be used for.
     pub scopes: Arc<[String]>,

@@ -23,7 +23,7 @@ use super::{AccessClaims, Introspection, Principal, Rejection, Verifier, challen
 ///
 /// | status | when |
 /// |---|---|
-/// | 401 | no token (`WWW-Authenticate: Bearer realm="tenure"`), or one that is not taken (`error="invalid_token"`) |
+/// | 401 | no token (`WWW-Authenticate: Bearer realm="tenure"`), or a refused one (`error="invalid_token"`) |
 /// | 400 | more than one `Authorization` header (`error="invalid_request"`) |
 /// | 403 | the token lacks a scope (`error="insufficient_scope"`) |
 /// | 503 | the verifier is not ready or stale, or the authority cannot be asked; with `Retry-After` |

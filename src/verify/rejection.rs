@@ -35,7 +35,7 @@ pub enum Rejection {
     /// Another authority signed it.
     #[error("its issuer is another one")]
     WrongIssuer,
-    /// It was made for someone else, or for nobody where an audience is required.
+    /// It was made for another audience, or for none where one is required.
     #[error("it is meant for another audience")]
     WrongAudience,
     /// It does not count yet.
@@ -64,7 +64,7 @@ impl Rejection {
         matches!(self, Self::NotReady | Self::Stale { .. } | Self::Unreachable { .. })
     }
 
-    /// Whether news from the authority might change the answer: a key that is newer than the last answer, or a
+    /// Whether news from the authority might change the answer: a key newer than the last answer, or a
     /// clock there that was moved.
     pub(super) const fn wants_news(&self) -> bool {
         matches!(self, Self::UnknownKey | Self::NotYetValid)

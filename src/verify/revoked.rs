@@ -1,10 +1,10 @@
 //! What was revoked, as far as an access token that was signed before may still be shown.
 //!
-//! A revocation of one session is exact: whoever names that session is refused. A selector may ask for what no
+//! A revocation of one session is exact: every token of that session is refused. A selector may ask for what no
 //! access token says, such as an owner or a device, and which sessions were there no token says either: the time in a
 //! session's id is when it was drawn, not when the session began. So a selector is judged by when a token was signed,
 //! and taken for wider than it is: every token that could be meant is refused, if it was signed before. The sessions
-//! that it ended sign none after it; whose session lives gets a new one from the authority, and that is taken.
+//! that it ended sign none after it; a live session gets a new one from the authority, which is accepted.
 //!
 //! The memory is bounded twice. A revocation is forgotten when no token that was signed before it can be alive. And
 //! where there are too many, the oldest is turned into a selector of everyone, which takes no room.
@@ -77,7 +77,7 @@ enum Named {
 }
 
 impl Revoked {
-    /// Nothing yet; so many revocations are told apart at most.
+    /// Nothing yet; at most so many revocations are kept apart.
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             sessions: HashSet::new(),
@@ -354,7 +354,7 @@ mod tests {
         assert_eq!(revoked.len(), 2);
     }
 
-    /// The oldest become a selector of everyone: still nobody is let in who was revoked.
+    /// The oldest become a selector of every session: still no revoked token is accepted.
     #[test]
     fn a_flood_is_bounded_and_lets_nobody_in() {
         let mut revoked = Revoked::new(1_000);

@@ -1,6 +1,6 @@
 //! What a verifier knows, and how it judges by it. Pure: no I/O, and time is an argument.
 //!
-//! Time here is that of the machine since it was started, which nobody sets and which goes on while the machine
+//! Time here is that of the machine since it was started, which cannot be set and goes on while the machine
 //! sleeps. What time it is at the authority follows from its last complete answer; the wall clock of this machine is
 //! never asked, so that it may be wrong.
 
@@ -120,13 +120,13 @@ impl State {
         self.revoked.refuse_signed_before(time);
     }
 
-    /// The authority has told all that it had when it was asked.
+    /// The authority has sent everything that it had when it was asked.
     pub(super) fn heard(&mut self, heard: SyncPoint) {
         self.heard = Some(heard);
         self.revoked.forget_before(heard.authority_time);
     }
 
-    /// In a stream the authority said that until this time of its own everything was told. So much older than the last
+    /// In a stream the authority said that everything up to this time of its own was sent. So much older than the last
     /// complete answer it cannot be: the authority's clock goes as ours does. A stream that is held up on its way makes
     /// nothing fresher.
     ///
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(state.judge(&token(), later(60_000)), Ok(()));
     }
 
-    /// A stream that somebody holds up is as old as what it says, whenever it arrives.
+    /// A delayed stream is as old as what it says, whenever it arrives.
     #[test]
     fn a_head_is_as_old_as_the_time_that_it_tells() {
         let mut state = usual(at(0));

@@ -32,7 +32,7 @@ pub(super) enum Then {
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     events: Option<Events>,
-    /// Whether the keys were told, as they are at the beginning of each stream.
+    /// Whether the keys were sent, as at the beginning of each stream.
     has_keys: bool,
     opened: Duration,
     losses: u32,
@@ -98,7 +98,7 @@ impl Stream {
                 }
                 Err(_) => Then::Lost,
             },
-            // A round asks for them: what a stream told late would bring back what was withdrawn.
+            // A round asks for them: a delayed stream would bring back what was withdrawn.
             "keys" if std::mem::replace(&mut self.has_keys, true) => Then::Ask,
             _ => Then::GoOn,
         }

@@ -17,7 +17,7 @@ use tenure_protocol::clock::{Clock, SystemClock};
 use tenure_protocol::entropy::{Entropy, OsEntropy};
 use tenure_protocol::token_cache::Memo;
 
-/// Whoever shows a token of an unknown key waits so long for news at most.
+/// The longest wait for news when a token of an unknown key is presented.
 const NEWS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Checks access tokens offline. Cheap to clone; clones share what they know.
@@ -29,16 +29,16 @@ struct Shared {
     state: RwLock<State>,
     memo: Memo<Verified>,
     clock: Arc<dyn Clock>,
-    /// Somebody wants news sooner than they would come.
+    /// News is wanted sooner than it would come.
     wanted: Notify,
-    /// When somebody did the last time.
+    /// When it last was.
     wanted_at: Mutex<Option<Duration>>,
     /// When the last round that has ended, well or not, was begun.
     rounds: watch::Sender<Option<Duration>>,
 }
 
 impl Verifier {
-    /// One that knows nothing yet, and refuses every token until [`Verifier::follow`] has told it all.
+    /// One that knows nothing yet, and refuses every token until [`Verifier::follow`] has fetched everything.
     ///
     /// # Errors
     /// Rules that cannot be followed.
@@ -75,7 +75,7 @@ impl Verifier {
         Follower::start(self.clone(), connection)
     }
 
-    /// Waits until tokens are judged: until the authority has told all, and recently.
+    /// Waits until tokens are judged: until the authority has sent everything, and recently.
     pub async fn ready(&self) {
         let mut rounds = self.0.rounds.subscribe();
         while !self.standing().is_fresh {

@@ -268,9 +268,24 @@ fn a_former_key_proves_the_history_up_to_the_fork_and_says_so() {
     verify(&old, &["--accept-epoch", "2", "--heads", "heads"]).done();
     let online = server.run(&["audit", "verify", "--verifier-key", &old]);
     assert_eq!(online.code, 6, "{online:?}");
-
     let other = house.serve("other");
     let foreign = other.get("/v1/audit/head").body["verifierKey"].as_str().unwrap().to_owned();
     let refused = verify(&foreign, &["--accept-epoch", "2"]);
     assert!(refused.code == 6 && refused.stderr.contains("another key"), "{refused:?}");
+
+    // The directory of a stopped server was refused as a whole: `head.note` is of another key.
+    server.stop();
+    let stopped = |key: &str, more: &[&str]| {
+        house.run(&[&["audit", "verify", "--data", "new", "--verifier-key", key], more].concat())
+    };
+    stopped(&new, &[]).done();
+    let former = stopped(&old, &[]);
+    assert_eq!(former.code, 6, "{former:?}");
+    let found = former.json();
+    assert_eq!((&found["vouchedTo"], &found["fork"]["epoch"]), (&fork.into(), &2.into()), "{found}");
+    assert!(former.stderr.contains("--accept-epoch 2"), "{former:?}");
+    stopped(&old, &["--accept-epoch", "2"]).done();
+    stopped(&old, &["--accept-epoch", "2", "--heads", "heads"]).done();
+    assert_eq!(stopped(&old, &["--accept-epoch", "1"]).code, 6);
+    assert_eq!(stopped(&foreign, &["--accept-epoch", "2"]).code, 6);
 }

@@ -6,8 +6,10 @@ mod contexts;
 mod dev;
 mod ground;
 mod help;
+mod mistakes;
 mod moments;
 mod names;
+mod owner;
 #[path = "../http/server.rs"]
 #[allow(dead_code, reason = "another test target needs the rest of it")]
 mod server;

@@ -29,8 +29,7 @@ fn one_steps_forward_and_back_and_jumps() {
 #[test]
 fn a_search_finds_the_next_event_with_the_words() {
     let shown = incident("--from 7", "/vetoed\n/\nb\nq\n");
-    let found = positions(&shown);
-    assert_eq!(found[..2], [7, 13], "{shown}");
+    assert_eq!(positions(&shown), [7, 12, 13, 12], "{shown}");
     assert!(shown.contains("ended: vetoed"), "{shown}");
     let none = incident("", "/no such words\nq\n");
     assert!(none.contains("No event after position 1 contains \"no such words\"."), "{none}");

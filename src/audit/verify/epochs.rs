@@ -42,7 +42,7 @@ pub fn verify_through_epochs(
     };
     let mut former = match (trust.key, trusted_key(&begin, trust.key)) {
         (Some(key), Err(_)) if trusted_key(&begin, None).is_ok_and(|stated| stated.is_some()) => {
-            Some(Former { key, fork: None })
+            Some(Former::of(key))
         }
         (_, Err(fault)) => return Err(fault),
         (_, Ok(_)) => None,
@@ -66,7 +66,15 @@ pub(super) struct Former<'t> {
     fork: Option<Fork>,
 }
 
-impl Former<'_> {
+impl<'t> Former<'t> {
+    pub(super) const fn of(key: &'t VerifierKey) -> Self {
+        Self { key, fork: None }
+    }
+
+    pub(super) const fn fork(&self) -> Option<Fork> {
+        self.fork
+    }
+
     /// Looks whether an epoch begins with this commit. The head at the fork must be the one that this very history had.
     pub(super) fn look(&mut self, stored: &StoredCommit, range: &Range) -> bool {
         let Some(Event::System(SystemEvent::EpochBegan(began))) = stored.commit.events.first() else {

@@ -215,11 +215,24 @@ impl<'t> LogCheck<'t> {
         Self(Check { key: None, known, proved, former: None, chain, from: 1, commits: 0, earlier })
     }
 
+    /// The same for a reader with the key of an earlier epoch, and heads that it signed: see [`LogCheck::fork`].
+    pub fn by_former(known: &'t [SignedHead], former: &'t VerifierKey) -> Self {
+        let mut check = Self::new(known);
+        check.0.former = Some(Former::of(former));
+        check
+    }
+
+    /// Where the epoch of the former key ended; none if that has not been met.
+    pub fn fork(&self) -> Option<Fork> {
+        self.0.former.as_ref().and_then(Former::fork)
+    }
+
     /// Adds the next commit.
     ///
     /// # Errors
     /// A commit that does not follow, or a known head that it contradicts.
     pub fn add(&mut self, stored: &StoredCommit) -> Result<(), Fault> {
+        self.0.meet_fork(stored);
         self.0.follow(stored).map_err(|fault| fault.found(self.0.unproved()))
     }
 
@@ -387,14 +400,19 @@ impl<'t> Check<'t> {
         if !line.states(&stored.record_hashes) {
             return Err(at_next("its bytes are not those of the record hashes beside them".into()));
         }
-        if self.former.as_mut().is_some_and(|former| former.look(&stored, &self.chain.range)) {
-            // What else that key has signed is of the history that was lost.
-            self.known = &[];
-        }
+        self.meet_fork(&stored);
         self.chain.follow(&stored).map_err(at_next)?;
         self.commits += 1;
         self.meet_known()?;
         Ok(stored)
+    }
+
+    /// Notes where the epoch of a former key ends.
+    fn meet_fork(&mut self, stored: &StoredCommit) {
+        if self.former.as_mut().is_some_and(|former| former.look(stored, &self.chain.range)) {
+            // What else that key has signed is of the history that was lost.
+            self.known = &[];
+        }
     }
 
     /// The history must be the one that the known heads were signed of.

@@ -33,15 +33,15 @@ use tenure_audit::{
 /// Arguments of `tenure audit export`.
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// The file to write; it must not be there yet
+    /// The file to write; it must not exist yet
     #[arg(value_name = "FILE")]
     to_file: PathBuf,
 
-    /// Only from this position on; its commit comes whole
+    /// Only from this position on; its whole commit is included
     #[arg(long, value_name = "N")]
     from: Option<u64>,
 
-    /// Only up to this position; its commit comes whole
+    /// Only up to this position; its whole commit is included
     #[arg(long, value_name = "N")]
     to: Option<u64>,
 
@@ -53,7 +53,7 @@ pub(crate) struct Export {
     #[arg(long, value_name = "VKEY")]
     verifier_key: Option<VerifierKey>,
 
-    /// File with heads that were seen before, such as audit.head_file: the history must continue each. With --data they
+    /// File with heads seen before, such as audit.head_file: the history must continue each. With --data they
     /// go into the export, so that a forged record is found between two of them
     #[arg(long, value_name = "FILE")]
     heads: Option<PathBuf>,
@@ -98,7 +98,7 @@ impl Export {
         self.tell(global.output(), verdict)
     }
 
-    /// Ids of subjects are in it: nobody else's business.
+    /// It holds ids of subjects, which other users must not read.
     fn create(&self) -> Result<File, Failure> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600).open(&self.to_file).map_err(at(&self.to_file))

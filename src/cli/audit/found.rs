@@ -1,4 +1,4 @@
-//! What a history was found to be, and in which words that is said: *proved* only by a key that the reader brought.
+//! What a history was found to be, in words: *proved* only by a key that the reader brought.
 
 use serde::{Serialize, Serializer};
 
@@ -15,7 +15,7 @@ pub(super) enum Ending {
     Whole(Box<Found>),
     /// Nothing more was wanted of it; what is behind was not looked at.
     Enough,
-    /// A file that ends without a signed head, as of a history that is still being written.
+    /// A file that ends without a signed head, as a history does while it is being written.
     Unsigned(Fault),
 }
 
@@ -24,15 +24,15 @@ pub(super) enum Ending {
 pub(super) enum Whose {
     /// The reader, and so something is proved.
     Reader,
-    /// The server that is asked.
+    /// The server itself.
     Server,
-    /// The export that is read.
+    /// The export itself.
     File,
-    /// The data directory that is read.
+    /// The data directory itself.
     Directory,
 }
 
-/// A history that is consistent, and the heads on the way fit.
+/// A consistent history whose heads fit.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Found {

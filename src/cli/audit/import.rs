@@ -27,7 +27,7 @@ pub(crate) struct Import {
     #[arg(value_name = "FILE")]
     export: PathBuf,
 
-    /// The data directory to make; nothing may be in it
+    /// The data directory to make; it must be empty or absent
     #[arg(long, value_name = "NEWDIR")]
     data: PathBuf,
 

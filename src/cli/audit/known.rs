@@ -14,11 +14,11 @@ use tenure_audit::{SignedHead, VerifierKey, transparency::trusted_heads::heads_i
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What is trusted")]
 pub(super) struct Known {
-    /// The authority's verifier key, from a source you trust; without it the history's own word is taken
+    /// The authority's verifier key, from a source you trust; without it nothing is proved
     #[arg(long, value_name = "VKEY")]
     verifier_key: Option<VerifierKey>,
 
-    /// File with signed heads that were seen before, such as audit.head_file: the history must continue each
+    /// File with signed heads seen before, such as audit.head_file: the history must continue each
     #[arg(long, value_name = "FILE", requires = "verifier_key")]
     heads: Option<PathBuf>,
 }

@@ -35,7 +35,7 @@ pub(crate) enum Audit {
     Verify(verify::Verify),
     /// Rebuild the state at a time or position
     Replay(replay::Replay),
-    /// Tell a session's story, with the rule behind each refusal
+    /// Show a session's story, with the rule behind each refusal
     Show(show::Show),
     /// Compare the state at two positions
     Diff(diff::Diff),
@@ -55,10 +55,10 @@ impl Audit {
     /// What the process is to exit with.
     pub(crate) fn run(self, global: &Global) -> Result<u8, Failure> {
         let done = match self {
-            Self::Ask(ask) => return ask.run(global),
+            Self::Ask(ask) => return with_hint(global, ask.run(global)),
             Self::Verify(verify) => verify.run(global),
             Self::Replay(replay) => replay.run(global),
-            Self::Show(show) => show.run(global),
+            Self::Show(show) => with_hint(global, show.run(global)),
             Self::Diff(diff) => diff.run(global),
             Self::WhatIf(what_if) => what_if.run(global),
             Self::Export(export) => export.run(global),
@@ -68,4 +68,15 @@ impl Audit {
         };
         done.map(|()| Exit::Ok as u8)
     }
+}
+
+/// An owner may not read the whole history, which these commands fold, but may read its own sessions' part of it.
+fn with_hint<T>(global: &Global, done: Result<T, Failure>) -> Result<T, Failure> {
+    done.inspect_err(|failure| {
+        if failure.problem().is_some_and(|problem| problem.code == "FORBIDDEN") {
+            let hint =
+                "An owner's key reads the same without the proof: tenure session story SESSION|SUBJECT";
+            global.output().hint(hint);
+        }
+    })
 }

@@ -1,4 +1,4 @@
-//! What time it is at the server that is audited: its live state is judged at no other.
+//! The time at the audited server, by which its live state is judged.
 
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ pub(super) fn of_server(global: &Global) -> Result<Option<Timestamp>, Failure> {
 pub(super) fn session(global: &Global, id: &str) -> Result<Option<Value>, Failure> {
     match global.context()?.client.send(&Request::get(&["v1", "sessions", id])) {
         Ok(reply) => Ok(Some(reply.body)),
-        // What the export has of it, or says of the key, is told from that.
+        // What the export has of it, or says of the key, decides.
         Err(Failure::Problem(_)) => Ok(None),
         Err(failure) => Err(failure),
     }

@@ -22,7 +22,7 @@ const LAST_LINE: u64 = 96 * 1024;
 pub(super) struct Bar(ProgressBar);
 
 impl Bar {
-    /// A bar; the total is asked for only where somebody is watching.
+    /// A bar; the total is asked for on a terminal only.
     pub(super) fn new(output: Output, total: impl FnOnce() -> Option<u64>) -> Self {
         let total = if stderr().is_terminal() { total() } else { None };
         Self(output.bar(total))

@@ -9,6 +9,7 @@ use super::{known::Known, now, source::Source, stopped::damaged};
 use crate::cli::{
     context::Global,
     failure::Failure,
+    find::{self, Whose},
     moments::{Moment, moment},
 };
 use tenure_audit::{
@@ -20,7 +21,7 @@ use tenure_core::{Position, SessionId, Timestamp};
 /// Arguments of `tenure audit show`.
 #[derive(Debug, Args)]
 pub(crate) struct Show {
-    /// The session's id
+    /// The session, by its id; of a running server also by a unique beginning, or by its subject
     #[arg(value_name = "SESSION")]
     session: String,
 
@@ -41,11 +42,9 @@ pub(crate) struct Show {
 
 impl Show {
     pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
-        // An id that is no UUID is an unknown id.
-        let missing =
-            || Failure::Missing(format!("no session {} is in this history up to there", self.session));
-        let id: SessionId = self.session.parse().map_err(|_| missing())?;
-        let live = if self.source.is_server() { now::session(global, &self.session)? } else { None };
+        let id = self.id(global)?;
+        let missing = || Failure::Missing(format!("no session {id} is in this history up to there"));
+        let live = if self.source.is_server() { now::session(global, &id.to_string())? } else { None };
         let mut replay = Replay::new(self.until(global, live.as_ref())?);
         let mut teller = Narrator::of(id);
         teller.know(live.as_ref().map(known).unwrap_or_default());
@@ -67,6 +66,23 @@ impl Show {
         Ok(())
     }
 
+    /// Only a server can look a name up; an export is read once, from its beginning.
+    fn id(&self, global: &Global) -> Result<SessionId, Failure> {
+        let found = if self.source.is_server() {
+            find::session(&global.context()?, &self.session, Whose::Any)?
+        } else {
+            self.session.clone()
+        };
+        let typed = &self.session;
+        let unknown = || {
+            format!(
+                "no session \"{typed}\": here a session is named by its whole id (tenure audit replay --status all lists \
+                 them); tenure audit ask takes a subject"
+            )
+        };
+        found.parse().map_err(|_| Failure::Missing(unknown()))
+    }
+
     const fn is_now(&self) -> bool {
         self.at.is_none() && self.position.is_none()
     }
@@ -81,7 +97,7 @@ impl Show {
     }
 }
 
-/// What a running server knows of a session besides what is recorded in the clear.
+/// What a running server knows of a session beyond what is recorded in the clear.
 fn known(live: &Value) -> Live {
     Live {
         reason: live["revokedReason"].as_str().map(str::to_owned),

@@ -97,7 +97,7 @@ impl Source {
     /// Reads the history and hands over each commit once it was checked.
     ///
     /// An export or a log is read to its end even when enough of it was seen: only there is what vouches for it. A
-    /// server is let go, unless somebody brought a key to check it with.
+    /// server is dropped, unless the reader brought a key to check it with.
     pub(super) fn read(
         &self,
         global: &Global,

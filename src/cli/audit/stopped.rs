@@ -1,7 +1,7 @@
 //! The data directory of a stopped server, read without changing a byte of it.
 //!
 //! The store rewrites its files when it is opened, so a copy of them is opened. The copy is made under the lock that a
-//! server would take: a running one is left alone, and told from a stopped one.
+//! server would take: a running one is left alone, and recognised as running.
 
 use std::{
     fs::{self, DirBuilder, File, TryLockError},
@@ -77,7 +77,41 @@ impl Stopped {
 
     /// Reads the log to its end, with every check that a start makes, and compares it with each head: those of the
     /// directory, and those that the reader brought.
+    ///
+    /// A key of an earlier epoch proves the history up to where that epoch ended.
     pub(super) fn read(&self, trusted: &Trusted, each: &mut Each<'_>) -> Result<Found, Unread> {
+        let other = trusted.key.as_ref().filter(|key| self.key.as_ref().is_some_and(|own| own != *key));
+        let Some(former) = other else { return self.read_by_heads(trusted, each) };
+        match self.read_by_former(former, trusted, each)? {
+            Some(found) => Ok(found),
+            // It is no key of an earlier epoch, and the heads of the directory say so.
+            None => self.read_by_heads(trusted, &mut |_| ControlFlow::Continue(())),
+        }
+    }
+
+    /// None if this key signed no earlier epoch of the history.
+    fn read_by_former(
+        &self,
+        former: &VerifierKey,
+        trusted: &Trusted,
+        each: &mut Each<'_>,
+    ) -> Result<Option<Found>, Unread> {
+        let mut check = LogCheck::by_former(&trusted.heads, former);
+        let mut untrue = None;
+        let own = Trusted { key: None, heads: Vec::new() };
+        let found = self.read_by_heads(&own, &mut |stored| {
+            untrue = untrue.take().or_else(|| check.add(&stored).err());
+            each(stored)
+        })?;
+        let Some(fork) = check.fork() else { return Ok(None) };
+        if let Some(fault) = untrue.or_else(|| check.end().err()) {
+            return Err(Unread::Untrue(fault));
+        }
+        let proved = Found { whose: Whose::Reader, known_heads: trusted.heads.len(), ..found };
+        Ok(Some(proved.forked(Some(fork))))
+    }
+
+    fn read_by_heads(&self, trusted: &Trusted, each: &mut Each<'_>) -> Result<Found, Unread> {
         let heads = self.heads(trusted).map_err(Unread::Untrue)?;
         let known = heads.and(&trusted.heads);
         let mut check = LogCheck::new(&known);
@@ -87,7 +121,7 @@ impl Stopped {
             if untrue.is_some() {
                 return ControlFlow::Break(());
             }
-            // What is behind is checked even when nobody wants more of it.
+            // The rest is checked even when the caller wants no more of it.
             let _ = each(stored);
             ControlFlow::Continue(())
         })?;
@@ -133,7 +167,7 @@ impl Stopped {
 }
 
 impl Heads {
-    /// All of them, and those that are known from elsewhere, ascending.
+    /// All of them, and those known from elsewhere, ascending.
     fn and(&self, others: &[SignedHead]) -> Vec<SignedHead> {
         let mut all: Vec<_> = self.trail.iter().chain(&self.last).chain(others).cloned().collect();
         all.sort_by_key(|head| head.size);
@@ -214,7 +248,7 @@ fn text_of(path: &Path) -> Result<Option<String>, Failure> {
     }
 }
 
-/// A directory of this user's own that is removed in the end.
+/// A directory of this user's own, removed when dropped.
 #[derive(Debug)]
 struct Copy(PathBuf);
 
@@ -242,7 +276,7 @@ impl Copy {
 
 impl Drop for Copy {
     fn drop(&mut self) {
-        // There is nobody to tell, and what is left is in a temporary directory.
+        // A drop cannot report a failure, and the litter is in a temporary directory.
         drop(fs::remove_dir_all(&self.0));
     }
 }
@@ -265,7 +299,7 @@ fn locked(path: &Path) -> Result<File, Failure> {
     }
 }
 
-/// Names of subjects are in there: nobody else's business.
+/// It holds names of subjects, which other users must not read.
 fn make_dir(path: &Path) -> Result<(), Failure> {
     DirBuilder::new().mode(0o700).create(path).map_err(at(path))
 }

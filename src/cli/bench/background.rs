@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::failed;
 use crate::cli::failure::Failure;
 
-/// Work on a thread of its own, until it is told to stop.
+/// Work on a thread of its own, until it is stopped.
 pub(super) struct Background<T> {
     stop: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<Result<T, String>>,

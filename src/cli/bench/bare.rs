@@ -64,7 +64,7 @@ impl Drop for Bare {
         self.queue.waiting.lock().1 = true;
         self.queue.arrived.notify_one();
         if let Some(writer) = self.writer.take() {
-            // It answered whoever waited with its error.
+            // It answered its waiting callers with the error.
             drop(writer.join());
         }
     }

@@ -1,4 +1,4 @@
-//! Sending and receiving and nothing else: what as many readers cost callers on this machine, whoever tells them.
+//! Sending and receiving and nothing else: what as many readers cost callers on this machine, whatever sends.
 //!
 //! One thread writes to each connection as often, in as many groups and as much as a server's news does to a thousand
 //! readers of a hundred events a second; another thread reads. There is no HTTP, no log and nothing to choose from.
@@ -40,7 +40,7 @@ impl BareSends {
         let (tell_ready, ready) = oneshot::channel();
         let sender = Background::start(move |stop| async move {
             let listener = TcpListener::bind("127.0.0.1:0").await.map_err(text)?;
-            // Whoever waits for it may have given up.
+            // The receiver may have given up.
             let _ = tell_address.send(listener.local_addr().map_err(text)?);
             let mut connections = Vec::new();
             for _ in 0..readers {

@@ -15,7 +15,7 @@ use tenure_protocol::clock::stopwatch;
 /// So often the disk is asked to sync, for the median.
 const SYNCS: usize = 50;
 
-/// A directory that is gone when this is.
+/// A directory removed when this is dropped.
 #[derive(Debug)]
 pub(super) struct Scratch(PathBuf);
 
@@ -52,12 +52,12 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What is left behind is only in the way; there is nobody to tell.
+        // A drop cannot report a failure; the litter is harmless.
         drop(fs::remove_dir_all(&self.0));
     }
 }
 
-/// What every figure is told with.
+/// The conditions reported with every figure.
 pub(super) fn machine() -> Map<String, Value> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let mut told = Map::new();
@@ -72,7 +72,7 @@ pub(super) fn load_average() -> Option<f64> {
     fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }
 
-/// The bytes of this process that are in memory; none where the system does not say.
+/// The resident bytes of this process; none if the system does not say.
 pub(super) fn resident_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

@@ -42,11 +42,11 @@ pub(crate) struct FanOut {
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rate: u32,
 
-    /// How many callers renew besides, as fast as they can, with the readers and without them in turn
+    /// How many callers renew meanwhile, as fast as they can, with the readers and without them in turn
     #[arg(long, value_name = "N", default_value_t = 0)]
     renewing: u16,
 
-    /// In turn, the same callers beside a program that only sends to as many readers, as often as a thousand are told
+    /// In turn, the same callers beside a program that only sends to as many readers, as often as a thousand are served
     #[arg(long, requires = "renewing")]
     compare_bare: bool,
 
@@ -172,7 +172,7 @@ impl Readers {
                 let stream = follow(&host, &key).await?;
                 running.push(tokio::spawn(read(stream, Arc::clone(&all), Arc::clone(&stop))));
             }
-            // Whoever waits for it may have given up.
+            // The receiver may have given up.
             let _ = tell.send(());
             for reader in running {
                 reader.await.map_err(|error| error.to_string())??;
@@ -187,7 +187,7 @@ impl Readers {
         Ok(readers)
     }
 
-    /// How long each event took to each reader. Whoever heard less than all of them is a fault.
+    /// How long each event took to each reader. A reader that heard fewer than all of them is a fault.
     fn stop(self, sent: &Sent, took: Duration) -> Result<Round, Failure> {
         let expected = sent.len() * usize::from(self.count);
         let begun = stopwatch();

@@ -7,7 +7,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// A connection that is kept.
+/// A kept-alive connection.
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,

@@ -23,7 +23,7 @@ use tenure_server::authority::Authority;
 
 /// How often a client asks before all look whether time is up.
 const CALLS: usize = 2_000;
-/// So many tokens are judged in process before somebody looks whether time is up.
+/// Tokens judged in process between two looks at the clock.
 const STRIDE: usize = 1_000;
 
 /// So many tokens that were never seen are judged in a round.
@@ -181,7 +181,7 @@ fn bodies(tokens: &[String], batch: u16) -> Vec<String> {
     tokens.chunks_exact(batch.into()).map(|tokens| json!({"tokens": tokens}).to_string()).collect()
 }
 
-/// Judges all tokens, again and again if told to, for about so long, as a round of the series.
+/// Judges all tokens, repeatedly if wanted, for about so long, as a round of the series.
 fn judge(
     series: &mut Series,
     authority: &Authority,

@@ -30,13 +30,13 @@ use super::{context::Global, failure::Failure};
 /// The benchmarks.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
-    /// Renewals per second, each on disk before its caller hears of it
+    /// Renewals per second, each on disk before its caller gets the answer
     Renew(renew::Renew),
     /// Introspections per second
     Introspect(introspect::Introspect),
-    /// How soon an event reaches a thousand readers, and what that costs those who renew
+    /// How soon an event reaches a thousand readers, and what that costs renewals
     FanOut(fan_out::FanOut),
-    /// Events per second that are proved, and folded
+    /// Events per second proved, and folded
     Replay(replay::Replay),
     /// How long a start takes, and a question about the past
     Start(start::Start),

@@ -41,7 +41,7 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
 
-    /// Keep the export that is measured in this file
+    /// Keep the measured export in this file
     #[arg(long, value_name = "FILE")]
     keep: Option<PathBuf>,
 }

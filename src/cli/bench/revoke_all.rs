@@ -106,7 +106,7 @@ impl RevokeAll {
     }
 }
 
-/// Judges all these tokens, which must be told that their sessions were ended; how long each took.
+/// Judges all these tokens, whose sessions must be reported as ended; how long each took.
 fn judge(authority: &Authority, tokens: &[SessionToken]) -> Result<Duration, Failure> {
     let begun = stopwatch();
     for token in tokens {

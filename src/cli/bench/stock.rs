@@ -18,7 +18,7 @@ use tenure_server::personal_data::SubjectKeys;
 use tenure_server::projections::Projections;
 use tenure_server::tokens::{Digests, Keyring, SessionToken, Tokens};
 
-/// The period of the sessions that are measured with.
+/// The period of the measured sessions.
 pub(super) const TTL: u32 = 3_600;
 /// How often each can be renewed: the most that the contract knows.
 pub(super) const RENEWALS: u32 = 100;

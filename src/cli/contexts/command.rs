@@ -11,14 +11,14 @@ use crate::cli::{ambient, context::Global, failure::Failure, output::Column};
 /// The commands about contexts.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Contexts {
-    /// Keep a server and its key file under a name
+    /// Add a context: a name for a server and its key file
     Add(Add),
-    /// Use a context from now on
+    /// Switch to a context
     Use(Name),
     /// List contexts
     #[command(visible_alias = "list")]
     Ls,
-    /// Forget a context; its key file stays
+    /// Remove a context; its key file stays
     Rm(Name),
 }
 

@@ -16,11 +16,11 @@ use super::{ambient, failure::Failure, secret_file};
 
 pub(crate) use self::command::Contexts;
 
-/// All that is kept.
+/// The file of contexts.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Kept {
-    /// The one that is used when none is named.
+    /// The default one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     current: Option<String>,
     #[serde(default)]

@@ -18,7 +18,7 @@ pub(crate) struct Confirm {
     #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new(), required_unless_present = "all",
         conflicts_with = "all")]
     credential: Option<String>,
-    /// Confirm every API key that is held
+    /// Confirm every held API key
     #[arg(long)]
     all: bool,
 
@@ -49,7 +49,7 @@ impl Confirm {
         }
     }
 
-    /// The one that is named, whether it is held or not; or all that are held and in force.
+    /// The named one, held or not; or all held ones in force.
     fn held(&self, cli: &Context) -> Result<Vec<Value>, Failure> {
         let page = pages::whole(cli, Request::get(&["v1", "credentials"]), pages::by_cursor)?;
         let items = page["items"].as_array().cloned().unwrap_or_default().into_iter();

@@ -1,6 +1,9 @@
 //! `tenure credential create`
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -10,7 +13,10 @@ use crate::cli::{
     ambient,
     client::Request,
     context::{Context, Global, fields, span},
-    failure::Failure,
+    failure::{Exit, Failure},
+    output::Output,
+    secret::Secret,
+    secret_file::TokenReplacement,
 };
 use tenure_core::{OwnerId, Seconds, event::Role, text::fault_of_text};
 use tenure_server::authority::NewCredential;
@@ -35,15 +41,20 @@ pub(crate) struct Create {
     #[arg(long, value_name = "DURATION", value_parser = span)]
     expires_in: Option<Seconds>,
 
-    /// Make it in this data directory, whose server is stopped, without any key
+    /// Write the key to this file, for its owner only (0600), instead of showing it
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+
+    /// Create it in this data directory of a stopped server; needs no key
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }
 
 impl Create {
     pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
+        let file = self.out.as_deref().map(KeyFile::prepare).transpose()?;
         if let Some(data) = &self.data {
-            let made = self.offline(data)?;
+            let made = kept(self.offline(data)?, file, global.output())?;
             return global.output().record_with_secret(&made, "key", COLUMNS, ambient::now());
         }
         let cli: Context = global.context()?;
@@ -54,6 +65,7 @@ impl Create {
             ("expiresIn", self.expires_in.map(|seconds| seconds.0.into())),
         ]);
         let made = cli.client.send(&Request::post(&["v1", "credentials"], body.into()))?.body;
+        let made = kept(made, file, cli.output)?;
         cli.output.record_with_secret(&made, "key", COLUMNS, cli.now())
     }
 
@@ -75,6 +87,32 @@ impl Create {
             "lastUsedAt": null, "revokedAt": null, "held": false, "key": issued.key.expose(),
         }))
     }
+}
+
+/// A file for the key, which is found to be writable before the key is made. It replaces nothing: the key that it holds
+/// may be good.
+struct KeyFile<'p> {
+    path: &'p Path,
+    replacement: TokenReplacement,
+}
+
+impl<'p> KeyFile<'p> {
+    fn prepare(path: &'p Path) -> Result<Self, Failure> {
+        if fs::metadata(path).is_ok_and(|file| file.len() > 0) {
+            let why = format!("--out: {} is there already; a key file is not overwritten", path.display());
+            return Err(Failure::Unhealthy { exit: Exit::Conflict, why });
+        }
+        Ok(Self { path, replacement: TokenReplacement::prepare(path)? })
+    }
+}
+
+/// The credential, without its key if a file has it now.
+fn kept(mut made: Value, file: Option<KeyFile<'_>>, output: Output) -> Result<Value, Failure> {
+    let Some(file) = file else { return Ok(made) };
+    file.replacement.commit(&Secret::new(made["key"].as_str().unwrap_or_default()))?;
+    made["key"] = Value::Null;
+    output.talk(&format!("The key is in {}.", file.path.display()));
+    Ok(made)
 }
 
 /// clap lets no other word through.

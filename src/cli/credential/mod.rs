@@ -19,7 +19,7 @@ pub(crate) enum Credential {
     List(list::List),
     /// Revoke an API key
     Revoke(revoke::Revoke),
-    /// Confirm API keys that are held since a restore
+    /// Confirm API keys held since a restore
     Confirm(confirm::Confirm),
 }
 

@@ -33,7 +33,7 @@ pub(crate) struct Dev {
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
 
-    /// Let time pass as it does; otherwise it stands still until `tenure clock advance` moves it
+    /// Let time run; otherwise it stands still until `tenure clock advance` moves it
     #[arg(long, conflicts_with = "demo")]
     real_time: bool,
 }

@@ -1,4 +1,4 @@
-//! The directory of an authority that is thrown away.
+//! The temporary directory of a development authority.
 
 use std::{
     fs::{self, DirBuilder},
@@ -8,7 +8,7 @@ use std::{
 
 use crate::cli::{ambient, failure::Failure};
 
-/// A directory of this user's own that is removed in the end.
+/// A directory of this user's own, removed when dropped.
 #[derive(Debug)]
 pub(super) struct Place(PathBuf);
 
@@ -30,7 +30,7 @@ impl Place {
         self.0.join("data")
     }
 
-    /// Removes it, with all that is in it. What is left is in a temporary directory.
+    /// Removes it with its content. A failure leaves litter in the temporary directory only.
     pub(super) fn remove(&self) {
         drop(fs::remove_dir_all(&self.0));
     }

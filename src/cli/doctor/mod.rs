@@ -143,7 +143,7 @@ fn ready(cli: &Context) -> Check {
     }
 }
 
-/// What the server says of the key that is used. One that ends soon, and an admin's that never does and is old, are worth
+/// What the server says of this key. One that ends soon, and an old admin's key without an end, are worth
 /// a warning.
 fn key(cli: &Context) -> Check {
     if !cli.client.has_key() {

@@ -19,7 +19,7 @@ pub(crate) struct Rotate {
     #[arg(long, value_name = "KEY", value_parser = ["session", "access"])]
     which: String,
 
-    /// What becomes of the old key: with overlap its tokens work until they end, with now no more
+    /// What becomes of the old key: with overlap its tokens work until they end, with now they stop working
     #[arg(long, value_name = "HOW", value_parser = ["overlap", "now"], default_value = "overlap")]
     retire: String,
 
@@ -41,7 +41,7 @@ impl Rotate {
         if self.caution.dry_run {
             self.check_pause(cli)?;
             cli.output.talk(&format!("A new key would be made. {consequence}"));
-            // What there is of session keys is shown to nobody.
+            // Session keys are never shown.
             return if self.which == "access" { super::list::run(cli) } else { Ok(()) };
         }
         let question = format!("{consequence} Replace the key of {} tokens?", self.which);

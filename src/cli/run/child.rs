@@ -95,7 +95,7 @@ impl Child {
 
     fn send(&self, signal: Signal) {
         let Some(id) = self.id else { return };
-        // It may have ended a moment ago, and then nobody is there to hear.
+        // It may have ended a moment ago, and then the signal has no target.
         let _ = if self.has_group { kill_process_group(id, signal) } else { kill_process(id, signal) };
     }
 }

@@ -1,4 +1,4 @@
-//! `tenure run`: a command with a session that is kept renewed while it runs, and ends with it.
+//! `tenure run`: keeps a session renewed while a command runs, and ends it with the command.
 
 mod child;
 mod veto;
@@ -54,7 +54,7 @@ pub(crate) struct Run {
     #[arg(long)]
     new_after_revoke: bool,
 
-    /// Hand over the token of the start in TENURE_TOKEN, too; the first renewal makes it void
+    /// Also pass the first token in TENURE_TOKEN; the first renewal makes it void
     #[arg(long)]
     env: bool,
 
@@ -70,7 +70,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "DURATION", value_parser = span, default_value = "10s")]
     grace: Seconds,
 
-    /// How often to ask whether the session still stands, where its stream does not tell: so soon a veto takes effect
+    /// How often to ask whether the session still stands, where it has no stream: a veto takes effect that soon
     #[arg(long, value_name = "DURATION", value_parser = span, default_value = "15s")]
     check: Seconds,
 
@@ -90,7 +90,7 @@ enum OnEnd {
     /// End the command.
     #[default]
     Kill,
-    /// Say so, and let the command run.
+    /// Print a warning, and let the command run.
     Warn,
 }
 
@@ -104,7 +104,7 @@ impl Run {
         let cli = global.context()?;
         let runtime = session_file::runtime()?;
         let code = runtime.block_on(self.watch_over(&cli, global.named()));
-        // Whoever waits for the lock of the file waits for nothing now.
+        // A process waiting for the lock of the file now waits for nothing.
         runtime.shutdown_timeout(Duration::ZERO);
         code
     }
@@ -145,7 +145,7 @@ impl Run {
         cli.output.talk(&format!("{}.\n{file} stays: {}.", veto.words(cli.now()), veto.of_a_restart()));
     }
 
-    /// A supervisor is not to start again what was told to stop, and to start what was not.
+    /// A supervisor must not restart what was stopped on purpose, and must restart the rest.
     fn code_after(&self, ended: Option<&End>, is_veto: bool, own: u8) -> u8 {
         match (self.on_end, ended) {
             (OnEnd::Kill, _) if is_veto => Exit::Refused as u8,
@@ -191,7 +191,7 @@ impl Run {
         }
     }
 
-    /// Whoever ended the last session does not want another one.
+    /// The person who ended the last session does not want another one.
     fn refuse_after_veto(
         &self,
         cli: &Context,
@@ -213,7 +213,7 @@ impl Run {
         Ok(SessionHandle::open_with(client, file.path(), options)?)
     }
 
-    /// Creates a session in the file, unless somebody else did while this waited for the lock.
+    /// Creates a session in the file, unless another process did while this one waited for the lock.
     fn create(
         &self,
         cli: &Context,
@@ -287,7 +287,7 @@ impl Run {
         }
     }
 
-    /// Ends the session, if that is wanted and no other run uses it; the file then holds nothing of use. Gives the veto
+    /// Ends the session, if wanted and no other run uses it; the file then holds nothing of use. Gives the veto
     /// that had ended it before.
     async fn farewell(
         &self,
@@ -332,7 +332,7 @@ impl Run {
         None
     }
 
-    /// Removes the file of a session that is over, unless another run still has to find that out.
+    /// Removes the file of an ended session, unless another run still has to notice the end.
     fn tidy_up(&self, output: Output, in_use: &InUse) {
         if self.keep || !in_use.is_last() {
             return;

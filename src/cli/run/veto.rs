@@ -1,4 +1,4 @@
-//! Ends that somebody wanted: after one of them the same command line begins no new session.
+//! Ends by an owner or admin: after one of them the same command line begins no new session.
 
 use serde_json::Value;
 
@@ -139,7 +139,7 @@ fn session(cli: &Context, grant: &Grant) -> Value {
     read(cli, &["v1", "sessions", &grant.session_id.to_string()])
 }
 
-/// Null when there is no key, or it may not be told.
+/// Null without a key, or if this key may not read it.
 fn read(cli: &Context, path: &[&str]) -> Value {
     if !cli.client.has_key() {
         return Value::Null;

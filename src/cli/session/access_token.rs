@@ -18,11 +18,11 @@ use tenure_core::Seconds;
 /// Arguments of `tenure session access-token`.
 #[derive(Debug, Args)]
 pub(crate) struct AccessToken {
-    /// How long it is good, 1m to 30m [default: 10m]; never longer than the session
+    /// How long it lasts, 1m to 30m [default: 10m]; never longer than the session
     #[arg(long, value_name = "DURATION", value_parser = span)]
     ttl: Option<Seconds>,
 
-    /// For whom it is, 1 to 256 characters
+    /// Audience, the service that it is for, 1 to 256 characters
     #[arg(long, value_name = "NAME")]
     audience: Option<String>,
 

@@ -50,19 +50,19 @@ pub(crate) struct Terms {
     #[arg(long, value_name = "DURATION", value_parser = span)]
     ttl: Option<Seconds>,
 
-    /// How often it may be renewed, 0 to 100 [default: session.max_renewals, 30]
+    /// Maximum number of renewals, 0 to 100 [default: session.max_renewals, 30]
     #[arg(long, value_name = "N")]
     max_renewals: Option<u32>,
 
-    /// When it ends in any case, counted from now [default: session.absolute_lifetime, 30d]
+    /// Its hard end, counted from now [default: session.absolute_lifetime, 30d]
     #[arg(long, value_name = "DURATION", value_parser = span)]
     absolute_lifetime: Option<Seconds>,
 
-    /// How long after a renewal its owner is expected to veto it [default: 1h]
+    /// How long after a renewal its end counts as a veto [default: 1h]
     #[arg(long, value_name = "DURATION", value_parser = span)]
     renewal_reject_window: Option<Seconds>,
 
-    /// After how long without use it ends, 60 s to 24h [default: session.idle_timeout; 30m when sliding]
+    /// End it after so long without use, 60 s to 24h [default: session.idle_timeout; 30m when sliding]
     #[arg(long, value_name = "DURATION", value_parser = span)]
     idle_timeout: Option<Seconds>,
 
@@ -75,15 +75,15 @@ pub(crate) struct Terms {
     #[arg(long, value_parser = ["reject", "revoke"])]
     on_reuse: Option<String>,
 
-    /// Device that it belongs to, 1 to 128 characters
+    /// Device of the session, 1 to 128 characters
     #[arg(long)]
     device: Option<String>,
 
-    /// Scope that it has; may be repeated
+    /// Scope of the session; may be repeated
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<String>,
 
-    /// What else to keep with it: a JSON object of at most 4 KiB
+    /// Data to keep with it: a JSON object of at most 4 KiB
     #[arg(long, value_name = "JSON", value_parser = written_object)]
     metadata: Option<Box<RawValue>>,
 

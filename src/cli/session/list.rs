@@ -31,7 +31,7 @@ pub(crate) struct List {
     #[arg(long, value_parser = ["active", "expired", "revoked", "all"])]
     status: Option<String>,
 
-    /// Go on after an earlier page: its nextCursor
+    /// Continue after an earlier page: its nextCursor
     #[arg(long)]
     cursor: Option<String>,
 
@@ -59,12 +59,28 @@ impl List {
     pub(crate) fn run(mut self, cli: &Context) -> Result<(), Failure> {
         self.subject = find::subject_filter(cli, self.subject.as_ref())?;
         let of = self.described();
+        let only_active = self.status.as_deref().is_none_or(|status| status == "active");
         let request = Request::get(&["v1", "sessions"])
             .query("subjectId", self.subject)
             .query("ownerId", self.owner)
             .query("device", self.device)
             .query("status", self.status)
             .query("cursor", self.cursor);
-        pages::show(cli, self.as_of.apply(cli, request)?, &self.paging, pages::by_cursor, COLUMNS, &of)
+        let request = self.as_of.apply(cli, request)?;
+        let empty = || if only_active { with_others(cli, &request, &of) } else { of.clone() };
+        pages::show_dressed(cli, request.clone(), &self.paging, pages::by_cursor, COLUMNS, &empty, &|_| ())
+    }
+}
+
+/// Of what a list without active sessions is empty, and how many others there are.
+fn with_others(cli: &Context, request: &Request, of: &str) -> String {
+    let all = request.clone().without("cursor").query("status", Some("all")).query("limit", Some(200));
+    let page = cli.client.send(&all).map(|reply| reply.body).unwrap_or_default();
+    match page["items"].as_array().map_or(0, Vec::len) {
+        0 => of.to_owned(),
+        others => {
+            let more = if page["nextCursor"].is_null() { "" } else { "+" };
+            format!("{of} ({others}{more} ended: --status all)")
+        }
     }
 }

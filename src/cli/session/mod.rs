@@ -31,7 +31,7 @@ pub(crate) enum Session {
     List(list::List),
     /// Show a session
     Show(show::Show),
-    /// Tell what happened to a session, by whom and why
+    /// Show what happened to a session, by whom and why
     Story(story::Tell),
     /// Renew a session: a new token takes the old one's place
     Renew(renew::Renew),

@@ -60,7 +60,7 @@ impl Renew {
     }
 }
 
-/// The library does it, and with this command's key asks whose token it is if that is not known.
+/// The library does it; with this command's key it asks whose token an unknown one is.
 fn renew_token_file(
     cli: &Context,
     named: Named<'_>,
@@ -147,7 +147,7 @@ fn ask(cli: &Context, id: &str, old: &Secret, key: String) -> Result<Value, Fail
     Ok(cli.client.send_as(old, &request)?.body)
 }
 
-/// A token is sealed: only the server can tell whose it is, and only to whoever may introspect.
+/// A token is sealed: only the server can read whose it is, for a key that may introspect.
 fn session_of(cli: &Context, token: &Secret) -> Result<String, Failure> {
     if !cli.client.has_key() {
         return Err(Failure::Usage(

@@ -54,7 +54,7 @@ const SELECTING: [&str; 7] = ["session_file", "all", "owner", "subject", "device
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Several sessions at once")]
 struct Selection {
-    /// All active sessions that match the other options, or all there are
+    /// All active sessions that match the other options, or every one
     #[arg(long)]
     all: bool,
 
@@ -66,7 +66,7 @@ struct Selection {
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<String>,
 
-    /// Those on this device, whosever it is
+    /// Those on this device, of any subject
     #[arg(long)]
     device: Option<String>,
 
@@ -74,7 +74,7 @@ struct Selection {
     #[arg(long, value_name = "TIME", value_parser = moment)]
     issued_before: Option<Moment>,
 
-    /// Those of whose current generation this key sealed a token (`k4.lid.…`)
+    /// Those with a current token sealed by this key (`k4.lid.…`)
     #[arg(long, value_name = "KEY")]
     key_id: Option<KeyId>,
 }

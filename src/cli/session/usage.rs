@@ -1,6 +1,6 @@
 //! `tenure session usage`
 //!
-//! A use always carries an idempotency key: whoever lost the reply asks again under it, and it counts once.
+//! A use always carries an idempotency key: after a lost reply, a repeat under it counts once.
 
 use std::path::PathBuf;
 
@@ -33,7 +33,7 @@ pub(crate) struct Usage {
     #[arg(long)]
     amount: Option<Amount>,
 
-    /// Whom or what it is done to, 1 to 256 characters; required by a session with a list of destinations
+    /// Its destination, 1 to 256 characters; required by a session with a list of destinations
     #[arg(long)]
     destination: Option<String>,
 

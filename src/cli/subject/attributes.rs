@@ -39,19 +39,19 @@ pub(super) struct Attributes {
     #[arg(long, value_name = "ID")]
     owner: Option<OwnerId>,
 
-    /// Active sessions that it may have, 1 to 10000 [default: the server's limits.per_subject]
+    /// Maximum number of active sessions, 1 to 10000 [default: the server's limits.per_subject]
     #[arg(long, value_name = "N")]
     max_sessions: Option<u32>,
 
-    /// Active sessions that it may have on one device, 1 to 10000 [default: limits.per_device]
+    /// Maximum number of active sessions on one device, 1 to 10000 [default: limits.per_device]
     #[arg(long, value_name = "N")]
     max_sessions_per_device: Option<u32>,
 
-    /// What a session too many does: it is refused, or it ends the oldest [default: limits.on_limit]
+    /// What happens at the limit: the new session is refused, or ends the oldest [default: limits.on_limit]
     #[arg(long, value_name = "ACTION", value_parser = ON_LIMIT)]
     on_limit: Option<String>,
 
-    /// What a session too many on one device does [default: limits.on_device_limit]
+    /// What happens at the limit of a device [default: limits.on_device_limit]
     #[arg(long, value_name = "ACTION", value_parser = ON_LIMIT)]
     on_device_limit: Option<String>,
 }

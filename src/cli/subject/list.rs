@@ -18,7 +18,7 @@ pub(crate) struct List {
     #[arg(long, value_name = "ID")]
     owner: Option<OwnerId>,
 
-    /// Go on after an earlier page: its nextCursor
+    /// Continue after an earlier page: its nextCursor
     #[arg(long)]
     cursor: Option<String>,
 

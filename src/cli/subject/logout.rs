@@ -77,7 +77,7 @@ impl Logout {
         format!("No active sessions of {}{device}{except}: nothing would end.", self.subject)
     }
 
-    /// The one session that is to stay must be one of the subject's.
+    /// The session to keep must be one of the subject's.
     fn check_exception(&self, cli: &Context) -> Result<(), Failure> {
         let Some(kept) = self.except else { return Ok(()) };
         let session = cli.client.send(&Request::get(&["v1", "sessions", &kept.to_string()]))?;

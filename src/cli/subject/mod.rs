@@ -26,13 +26,13 @@ pub(crate) enum Subject {
     /// List subjects
     #[command(alias = "ls")]
     List(list::List),
-    /// Suspend a subject: none of its sessions works, and it gets no new one
+    /// Suspend a subject: its sessions stop working, and it gets no new one
     Suspend(suspend::Suspend),
     /// Lift the suspension of a subject
     Resume(resume::Resume),
-    /// End a subject's sessions, all in one step
+    /// End all sessions of a subject in one step
     Logout(logout::Logout),
-    /// Erase all text about a subject; nothing brings it back
+    /// Erase all text about a subject, irreversibly
     Erase(erase::Erase),
 }
 

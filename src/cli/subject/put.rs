@@ -72,7 +72,7 @@ fn lost(cli: &Context, path: &[&str], body: &Map<String, Value>) -> Result<Vec<S
     Ok(gone.iter().map(|(field, name)| format!("{name} {} → none", text(&subject[*field]))).collect())
 }
 
-/// An older server does not tell, and takes away from whoever asks.
+/// An older server does not say, and removes it for any caller.
 fn is_issuer(cli: &Context) -> bool {
     let own = cli.client.send(&Request::get(&["v1", "credentials", "self"]));
     own.is_ok_and(|reply| reply.body["role"] == "issuer")

@@ -14,7 +14,7 @@ use tenure_core::{OwnerId, webhook::NoticeKind};
 /// Arguments of `tenure webhook add`.
 #[derive(Debug, Args)]
 pub(crate) struct Add {
-    /// Where the requests go; a secret. In place of it TENURE_WEBHOOK_URL, which no process list shows
+    /// Destination of the requests, a secret; or TENURE_WEBHOOK_URL, which no process list shows
     #[arg(value_name = "URL", env = "TENURE_WEBHOOK_URL", hide_env_values = true)]
     receiver: String,
 
@@ -27,7 +27,7 @@ pub(crate) struct Add {
     #[arg(long, value_name = "ID")]
     owner: Option<OwnerId>,
 
-    /// How the requests are written
+    /// Format of the requests
     #[arg(long, default_value = "standard",
         value_parser = ["standard", "cloudevents", "ntfy", "discord", "telegram", "slack"])]
     format: String,

@@ -17,7 +17,7 @@ pub(crate) struct Deliveries {
     #[arg(value_name = "WEBHOOK", value_parser = NonEmptyStringValueParser::new())]
     webhook: String,
 
-    /// Go on after an earlier page: its nextCursor
+    /// Continue after an earlier page: its nextCursor
     #[arg(long)]
     cursor: Option<String>,
 

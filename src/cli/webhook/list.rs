@@ -13,7 +13,7 @@ use crate::cli::{
 /// Arguments of `tenure webhook list`.
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// Go on after an earlier page: its nextCursor
+    /// Continue after an earlier page: its nextCursor
     #[arg(long)]
     cursor: Option<String>,
 

@@ -24,7 +24,7 @@ pub(crate) enum Webhook {
     Remove(remove::Remove),
     /// Show the delivery of each notice
     Deliveries(deliveries::Deliveries),
-    /// Deliver all notices from a position on again
+    /// Deliver all notices again from a position on
     Redeliver(redeliver::Redeliver),
     /// Send a test message
     Test(test::Test),

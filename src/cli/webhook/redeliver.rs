@@ -12,7 +12,7 @@ pub(crate) struct Redeliver {
     #[arg(value_name = "WEBHOOK", value_parser = NonEmptyStringValueParser::new())]
     webhook: String,
 
-    /// The first position that is told again, parked and delivered notices alike
+    /// The first position to deliver again, parked and delivered notices alike
     #[arg(long, value_name = "POSITION", value_parser = clap::value_parser!(u64).range(1..))]
     from: u64,
 }

@@ -29,7 +29,7 @@ pub(super) struct Ears(Mutex<ServerReading>);
 struct ServerReading {
     /// When the stream said something last; none without one.
     sign: Option<Timestamp>,
-    /// Whether it said something that is to be asked about.
+    /// Whether it said something that calls for a check.
     is_news: bool,
 }
 
@@ -39,7 +39,7 @@ impl Ears {
         self.0.lock().sign
     }
 
-    /// Whether it has said something since, that is to be asked about.
+    /// Whether it has since said something that calls for a check.
     pub(super) fn take_news(&self) -> bool {
         std::mem::take(&mut self.0.lock().is_news)
     }
@@ -66,7 +66,7 @@ pub(super) async fn listen(held: Arc<Held>) {
                 None
             }
             Err(error) => {
-                // A token that is no good is asked about, in the way of every call.
+                // A refused token calls for a check, as with every call.
                 if matches!(&error, Error::Refused(problem) if problem.status == 401) {
                     held.ears.hear(held.client.time().now(), true);
                     held.news.notify_one();

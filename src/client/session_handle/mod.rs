@@ -26,7 +26,7 @@ use tenure_protocol::{
     wire::{NewSession, NewUse, RevokedSession, SessionView, UsageView},
 };
 
-/// So long a session is left alone that is over by our clock and not by the authority's.
+/// How long to leave alone a session that has ended by our clock and not by the authority's.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// How a session is held.
@@ -113,7 +113,7 @@ impl SessionHandle {
         self.held.token()
     }
 
-    /// A token in place of one that somebody refused as superseded; none when there is none, and the session is over or
+    /// A token in place of one that a service refused as superseded; none if there is none, and the session is over or
     /// cannot be renewed for the moment.
     pub async fn token_instead_of(&self, refused: &Secret) -> Option<Secret> {
         let settled = self.held.step(refused, RenewalReason::Settled).await;
@@ -144,7 +144,7 @@ impl SessionHandle {
     /// Calls the authority with the session's token. A token that turns out to be superseded is replaced from the file,
     /// and the call repeated.
     ///
-    /// An error that is the end of the session is also told by [`SessionHandle::state`].
+    /// An error that ends the session also shows in [`SessionHandle::state`].
     pub async fn call<T, F, Fut>(&self, call: F) -> Result<T, Error>
     where
         F: Fn(Client) -> Fut,
@@ -174,7 +174,7 @@ impl SessionHandle {
 }
 
 impl Drop for SessionHandle {
-    /// A renewal that is on its way is left as it is: the file knows of it.
+    /// A renewal under way is left as it is: the file has its key.
     fn drop(&mut self) {
         self.task.abort();
         if let Some(listening) = &self.listening {
@@ -412,7 +412,7 @@ impl Held {
         course.failed(&error, self.client.time().now());
     }
 
-    /// It is over by our clock. Whether that is right, the authority knows better.
+    /// It is over by our clock; the authority decides whether that is right.
     async fn question(&self, course: &mut BackgroundState, grant: &Grant) {
         match self.session().await {
             Ok(_) => {
@@ -431,7 +431,7 @@ impl Held {
     }
 
     async fn check(&self, course: &mut BackgroundState) {
-        // That it could not be asked is no trouble yet, and that it has ended was told.
+        // A failure to ask is no trouble yet, and an end was reported.
         drop(self.session().await);
         course.checked = Some(self.client.time().now());
     }

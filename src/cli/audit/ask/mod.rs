@@ -44,15 +44,15 @@ pub(crate) struct Ask {
     #[arg(long, value_name = "OPERATION")]
     operation: Option<String>,
 
-    /// That it costs
+    /// Amount of the operation
     #[arg(long, requires = "operation")]
     amount: Option<Amount>,
 
-    /// Whom or what it is done to
+    /// Destination of the operation
     #[arg(long, requires = "operation")]
     destination: Option<String>,
 
-    /// Write the evidence to this new file, an export, and answer from it: the other side asks the same of it
+    /// Write the evidence to this new file, an export, and answer from it, so that others can ask it the same
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
 

@@ -16,7 +16,7 @@ use tenure_core::{
     subject::Subject,
 };
 
-/// To what it must have been entitled, besides holding a live session.
+/// What it must have been entitled to, apart from holding a live session.
 pub(super) struct Question {
     pub(super) scopes: Vec<String>,
     pub(super) wanted: Option<Use>,

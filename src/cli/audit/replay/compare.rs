@@ -1,4 +1,4 @@
-//! `tenure audit replay --compare`: the state from nothing against the one that is answered from.
+//! `tenure audit replay --compare`: the state rebuilt from the log against the one that answers requests.
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
@@ -146,7 +146,7 @@ impl Compared {
     }
 }
 
-/// A use that is not recorded yet, which only the server can know of.
+/// A use not recorded yet, which only the server knows.
 fn with_use(session: &Session, live: &Value, at: Timestamp) -> Option<Session> {
     let seen_at = live["lastSeenAt"].as_str().and_then(Timestamp::parse)?;
     let is_later = session.last_seen_at().is_some_and(|recorded| recorded < seen_at) && seen_at <= at;

@@ -303,7 +303,7 @@ fn lines(document: &Value) -> Vec<String> {
     lines
 }
 
-/// One thing that is other than before; what is new is told by its event.
+/// One changed thing; a new one is described by its event.
 fn changed(change: &Value, event: &Value) -> String {
     let (what, field) = (text(&change["what"]), text(&change["field"]));
     let id = change["id"].as_str().filter(|id| event["sessionId"] != **id && event["subjectId"] != **id);

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use serde_json::Value;
 
-/// The most events that are kept for the way back.
+/// Maximum number of events kept for the way back.
 const KEPT: usize = 1_000;
 
 /// What the reader types: one line, by its first character.
@@ -135,8 +135,18 @@ impl Walk {
         }
     }
 
-    /// The history has ended.
+    /// The history has ended. The reader may still go back.
     pub(super) fn end<R: Reader>(&mut self, reader: &mut R) -> Result<Course, R::Failure> {
+        loop {
+            let course = self.turn(reader)?;
+            if course != Course::On {
+                return Ok(course);
+            }
+        }
+    }
+
+    /// At the end, with a target that was not met.
+    fn turn<R: Reader>(&mut self, reader: &mut R) -> Result<Course, R::Failure> {
         let Some(last) = self.kept.len().checked_sub(1) else { return Ok(Course::Enough) };
         match self.target.clone() {
             Target::Next => {
@@ -319,7 +329,7 @@ mod tests {
     fn a_way_back_beyond_what_is_kept_reads_again() {
         let seen = walked(5_000, Target::From(4_000), &["g 7", "", "g 3500", "b", "g 2100", "g 3", "b", "q"]);
         assert_eq!(seen, ["4000", "7", "8", "3500", "3499", "2100", "3", "2"]);
-        // The first event that is kept is at 3001; the one before it is read again.
+        // The first kept event is at 3001; the one before it is read again.
         let seen = walked(5_000, Target::From(4_000), &["g 3001", "b", "q"]);
         assert_eq!(seen, ["4000", "3001", "3000"]);
         let seen = walked(5_000, Target::From(1), &["/no such thing", "", "q"]);

@@ -290,7 +290,10 @@ fn forbidden(access: Access, role: Option<Role>) -> Problem {
     let detail = match role {
         None => "this needs an API key, not a session token".to_owned(),
         Some(_) if access.roles.is_empty() => "this needs the session's own token, not an API key".to_owned(),
-        Some(role) => format!("the role {} may not do this", role_name(role)),
+        Some(role) => {
+            let others: Vec<_> = access.roles.iter().copied().map(role_name).collect();
+            format!("this key has the role {}; this needs {}", role_name(role), others.join(" or "))
+        }
     };
     Problem::from(Code::Forbidden).saying(detail)
 }
