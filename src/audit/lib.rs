@@ -1,4 +1,4 @@
-//! Evidence: what convinces somebody who trusts neither this program nor whoever runs it.
+//! Evidence: what convinces a reader who trusts neither this program nor its operator.
 //!
 //! One structure carries all of it, the tree over the records ([`log::tree`](tenure_log::tree)). [`transparency`] is
 //! what the tree can be held to: *signed heads*, each its size and root as a note that transparency tools read, and the
@@ -7,7 +7,7 @@
 //!
 //! An [`export`](mod@export) is a history in a file that proves itself; [`verify`](mod@verify) reads one and believes
 //! nothing that it has not checked, and [`import`](mod@import) makes a data directory of one. What was read is folded
-//! ([`replay`]), decided under other limits ([`what_if`]) and told ([`story`]).
+//! ([`replay`]), decided under other limits ([`what_if`]) and explained ([`story`]).
 //!
 //! Nothing here is asked before a decision, and nothing here can make one.
 

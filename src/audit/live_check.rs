@@ -97,7 +97,7 @@ pub enum CheckError {
     /// The authority stops.
     #[error("the check was ended with the authority")]
     Over,
-    /// Nobody waits for it any more.
+    /// No caller waits for it any more.
     #[error("nobody waits for the check any more")]
     Unwanted,
 }
@@ -151,7 +151,7 @@ impl LiveCheck {
     }
 
     /// Replays the whole log now, as fast as it can be read, and compares everything. Waits for the disk. None when
-    /// somebody else is having it done.
+    /// another caller is having it done.
     ///
     /// # Errors
     /// A log that cannot be read or folded.
@@ -191,7 +191,7 @@ impl Drop for LiveCheck {
     fn drop(&mut self) {
         self.end();
         if let Some(thread) = self.thread.take() {
-            // A thread that died has told of it; there is nothing to be done.
+            // A thread that died has reported it; there is nothing to be done.
             drop(thread.join());
         }
     }
@@ -238,7 +238,7 @@ impl Duty {
 
     fn raise(&self, why: &str) {
         tracing::error!(%why, "what is answered is not what is recorded; restart the authority, and keep its log");
-        // The first one stays until a restart, which folds the log anew.
+        // The first one stays until a restart, which folds the log again.
         drop(self.alarm.set(why.to_owned()));
     }
 }

@@ -117,14 +117,14 @@ impl Session {
     }
 
     /// The moment from which on a request behind a proxy refreshes it: half of its idle time or of its period,
-    /// whichever is shorter, after the last refresh, rounded down to a second. None of a session that is not sliding,
+    /// whichever is shorter, after the last refresh, rounded down to a second. None if the session is not sliding,
     /// or whose period cannot grow any more.
     pub fn refresh_at(&self) -> Option<Timestamp> {
         if self.terms.mode == Mode::Fixed || self.expires_at >= self.absolute_expires_at() {
             return None;
         }
         let last = self.refreshed_at().unwrap_or(self.created_at);
-        // A period that is over before half of the idle time would never be refreshed.
+        // A period shorter than half of the idle time would never be refreshed.
         let shorter = self.terms.idle_timeout?.min(self.terms.ttl);
         Some(last.plus(shorter.half()))
     }
@@ -162,7 +162,7 @@ impl Session {
         }
     }
 
-    /// The same session, seen at this moment by a use that is not recorded.
+    /// The same session, seen at this moment by an unrecorded use.
     #[must_use]
     pub fn seen_unrecorded(&self, seen_at: Timestamp) -> Self {
         let mut session = self.clone();

@@ -20,7 +20,7 @@ use super::{
 
 pub use super::matched::{Counter, Matched, OWNERS_COUNTED, SAMPLE};
 
-/// Which sessions are meant: those to which everything that is said here applies. When nothing is said, all.
+/// Which sessions are meant: those that match every field given here. Without a field, all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 pub struct Selector {
@@ -92,7 +92,7 @@ impl Serialize for Selector {
 #[cbor(array)]
 #[serde(rename_all = "camelCase")]
 pub struct MatchedOfOwner {
-    /// Which owner; none for the subjects that nobody answers for.
+    /// Which owner; none for subjects without an owner.
     #[n(0)]
     pub owner_id: Option<OwnerId>,
     /// So many.

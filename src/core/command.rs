@@ -27,7 +27,7 @@ pub enum Command {
     CreateSession(CreateSession),
     /// Extend a session's period and replace its token.
     RenewSession(RenewSession),
-    /// Begin the period of a sliding session again, if that is due.
+    /// Begin the next period of a sliding session, if due.
     RefreshSession(RefreshSession),
     /// End one session.
     RevokeSession(RevokeSession),
@@ -66,13 +66,13 @@ pub enum SystemCommand {
     RotateKey(RotateKey),
     /// Remember that these sessions were seen in use.
     MarkSeen(Vec<Seen>),
-    /// Tell somebody by HTTP requests.
+    /// Create a webhook.
     CreateWebhook(WebhookCreated),
     /// Tell them no more.
     DeleteWebhook(DeleteWebhook),
     /// End the active sessions of all subjects that match.
     RevokeMatching(RevokeMatching),
-    /// Let an API key be good again that is held.
+    /// Confirm a held API key.
     ConfirmCredential(CredentialId),
     /// Begin another epoch: end every session, and let other keys seal.
     BeginEpoch(Box<BeginEpoch>),
@@ -148,7 +148,7 @@ impl SystemCommand {
     }
 }
 
-/// What a decision rests on besides the recorded facts: which sessions were used lately.
+/// What a decision rests on in addition to the recorded facts: which sessions were used lately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RestsOn {
     /// It does not.
@@ -190,7 +190,7 @@ pub struct RotateKey {
     pub key_id: KeyId,
     /// What becomes of the key that it replaces.
     pub retire: Retire,
-    /// How long the tokens of that key work on, when there is an overlap: `keys.overlap`. Where that is not set, as long
+    /// How long the tokens of that key work on, when there is an overlap: `keys.overlap`. If unset, as long
     /// as any of them lives.
     pub overlap: Option<Seconds>,
 }
@@ -214,7 +214,7 @@ pub struct BeginEpoch {
     pub keys: [(KeyUse, KeyId); 2],
 }
 
-/// Tell somebody by HTTP requests no more.
+/// Delete a webhook.
 #[derive(Clone, Debug)]
 pub struct DeleteWebhook {
     /// Which webhook.
@@ -271,9 +271,9 @@ pub struct RequestedTerms {
     pub absolute_lifetime: Option<Seconds>,
     /// How long after a renewal a veto is expected.
     pub renewal_reject_window: Option<Seconds>,
-    /// After how long without use it shall end.
+    /// After how long without use it ends.
     pub idle_timeout: Option<Seconds>,
-    /// How it shall be kept alive.
+    /// How it is kept alive.
     pub mode: Mode,
     /// What happens when a token of it comes back that a renewal had replaced.
     pub on_reuse: Option<OnReuse>,
@@ -308,7 +308,7 @@ pub struct RefreshSession {
 pub struct EndContested {
     /// The session.
     pub session_id: SessionId,
-    /// The generation of the token that is shown now, if one is.
+    /// The generation of the presented token, if there is one.
     pub shown: Option<Generation>,
 }
 
@@ -344,7 +344,7 @@ pub enum Revoker {
 /// window is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VetoLink {
-    /// The owner who was told of the renewal. The link is void once the subject has another.
+    /// The owner notified of the renewal. The link is void once the subject has another.
     pub owner: OwnerId,
     /// The generation that began with the renewal.
     pub generation: Generation,

@@ -158,7 +158,7 @@ fn created(subject: &mut Subject, event: &SessionCreated, recorded: EventMeta) -
     };
     let renew_after = renew_after(recorded.at, event.renew_at)?;
     let session = begun(subject, event, renew_after, recorded);
-    // Most subjects have few sessions, and there are many subjects: room that nobody uses would add up.
+    // Most subjects have few sessions, and there are many subjects: unused room would add up.
     if subject.sessions.len() < 64 {
         subject.sessions.reserve_exact(1);
     }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{id::SessionId, time::Timestamp};
 
-/// A session's period was over, and nobody had ended it. A sweep records it once; no answer depends on it.
+/// A session's period was over, and it had not been ended. A sweep records it once; no answer depends on it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(array)]
 #[serde(rename_all = "camelCase")]

@@ -26,7 +26,7 @@ pub trait Ledger {
     /// Whether every subject's is, so that a mark of a session that is not here is a mark of none.
     fn is_whole(&self) -> bool;
 
-    /// Whose session it is; none of a subject that is not kept.
+    /// Whose session it is; none if the subject is not kept.
     fn subject_of(&self, id: SessionId) -> Option<SubjectId>;
 
     /// Changes a subject, which is new when nothing was recorded of it. The ends of earlier selections are written
@@ -39,7 +39,7 @@ pub trait Ledger {
     /// The authority's own state; none when it is not kept.
     fn system(&mut self) -> Option<&mut System>;
 
-    /// The active sessions that a selection meets end here, in every subject that is kept; now, or before the next
+    /// The active sessions that a selection meets end here, in every kept subject; now, or before the next
     /// [`change`](Ledger::change) of their subject.
     fn end_selected(&mut self, bulk: Bulk);
 }

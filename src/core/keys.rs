@@ -13,7 +13,7 @@ use super::{
 };
 
 /// A second rotation with an overlap comes no sooner than this after the first: verifiers learn of keys from time to
-/// time, and nobody should have to know many.
+/// time, and holders should not have to know many.
 pub const ROTATION_PAUSE: Seconds = Seconds(300);
 
 /// What a key is for.
@@ -39,7 +39,7 @@ impl KeyUse {
 #[cbor(index_only)]
 #[serde(rename_all = "snake_case")]
 pub enum Retire {
-    /// Its tokens work on until they end, or until a moment that is fixed now.
+    /// Its tokens work on until they end, or until a moment fixed now.
     #[n(0)]
     Overlap,
     /// Its tokens work no more, nor those of the keys before it.

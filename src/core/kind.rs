@@ -115,7 +115,7 @@ impl EventKind {
         }
     }
 
-    /// Whether subscribers are told of it, by notices.
+    /// Whether subscribers get notices of it.
     pub const fn is_told(self) -> bool {
         match self {
             Self::SessionCreated
@@ -200,7 +200,7 @@ impl KindSet {
     /// Every kind.
     pub const ALL: Self = Self::of(&EventKind::ALL);
 
-    /// The kinds that subscribers are told of.
+    /// The kinds that make notices.
     pub const TOLD: Self = {
         let mut told = 0;
         let mut rest: &[EventKind] = &EventKind::ALL;

@@ -1,5 +1,5 @@
 //! How many sessions a selector meets, whose, and some of them. To count them is to look at every session there is
-//! while somebody waits, so it is made for haste.
+//! while a caller waits, so it is fast.
 
 use std::{mem, ptr};
 
@@ -15,7 +15,7 @@ use super::{
 
 /// So many owners are counted one by one; a commit has room for their names.
 pub const OWNERS_COUNTED: usize = 200;
-/// So many of the sessions are named to whoever asks.
+/// Maximum number of sessions named in a reply.
 pub const SAMPLE: usize = 20;
 /// So many sessions a subject mostly has, at most.
 const SESSIONS_EXPECTED: usize = 8;
@@ -143,7 +143,7 @@ impl Matched {
         Some(owners)
     }
 
-    /// The smallest ids are kept: whoever counts, in whatever order, names the same ones.
+    /// The smallest ids are kept: counting in any order names the same ones.
     fn name(&mut self, id: SessionId) {
         if self.sample.len() == SAMPLE && self.sample.last().is_some_and(|last| id > *last) {
             return;

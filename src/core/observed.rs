@@ -7,7 +7,7 @@ use super::{bulk::Matched, time::Seconds};
 /// default.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
-    /// Whether a token of the session's current generation was presented, though that is not recorded yet.
+    /// Whether a token of the session's current generation was presented, though not recorded yet.
     pub is_presented: bool,
     /// Whether the key of the subject's texts was destroyed, and nothing was sealed about it since.
     pub is_forgotten: bool,

@@ -100,7 +100,7 @@ mod unless_zero {
     }
 }
 
-/// A switch that is on is recorded as before there was one.
+/// A switch turned on is recorded as before there was one.
 #[expect(
     clippy::trivially_copy_pass_by_ref,
     clippy::unnecessary_wraps,

@@ -106,7 +106,7 @@ impl ProfileChanges {
 }
 
 impl Profile {
-    /// The same registration; where it names no owner or limit, those that are known.
+    /// The same registration; where it names no owner or limit, the known ones.
     #[must_use]
     pub fn or_policy_of(self, known: &Self) -> Self {
         Self {
@@ -120,7 +120,7 @@ impl Profile {
     }
 
     /// The first field that only an admin may change from this registration to another: the owner, once there is one,
-    /// and each limit, also one that is not set yet.
+    /// and each limit, also an unset one.
     pub fn policy_change(&self, to: &Self) -> Option<&'static str> {
         let changed = [
             ("ownerId", self.owner_id.is_some() && self.owner_id != to.owner_id),

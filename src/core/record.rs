@@ -44,7 +44,7 @@ pub enum ActorKind {
     /// The holder of a session token.
     #[n(2)]
     Session,
-    /// Whoever runs the command line on the data directory of a stopped server.
+    /// The command line on the data directory of a stopped server.
     #[n(3)]
     Operator,
     /// An owner, by the link in a notice; its id is that notice's.
@@ -101,7 +101,7 @@ pub struct Commit {
     pub events: Vec<Event>,
 }
 
-/// What `evolve` must know of an event besides the event: where and when it was recorded.
+/// What `evolve` must know in addition to an event: where and when it was recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventMeta {
     /// Its position.

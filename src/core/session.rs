@@ -161,7 +161,7 @@ pub struct Revocation {
     /// What ended it.
     #[n(2)]
     pub trigger: Trigger,
-    /// Why, in the words of whoever revoked it.
+    /// Why, as given by the caller who revoked it.
     #[n(3)]
     pub reason: Option<SealedText>,
 }
@@ -189,7 +189,7 @@ impl RefusedCodes {
 #[cbor(transparent)]
 pub struct OneTimeFlags(#[n(0)] u8);
 
-/// A thing that is recorded of a session at most once.
+/// A thing recorded of a session at most once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OneTimeFact {
     /// That its end is near.
@@ -343,7 +343,7 @@ impl Session {
         }
     }
 
-    /// Whether it has ended by itself and that is not recorded yet.
+    /// Whether it has ended by itself, with no record yet.
     pub fn awaits_expiry(&self, now: Timestamp) -> bool {
         self.revocation.is_none() && self.has_ended(now) && !self.said.contains(OneTimeFact::Expired)
     }
@@ -353,7 +353,7 @@ impl Session {
         self.revocation.is_none() && !self.has_ended(now)
     }
 
-    /// Whether it may be live, whatever uses turn up that are not recorded yet: it was not ended, its period is not
+    /// Whether it may be live, whatever unrecorded uses turn up: it was not ended, its period is not
     /// over, and no record says that it was idle.
     pub fn may_be_live(&self, now: Timestamp) -> bool {
         self.revocation.is_none() && !self.is_expired(now) && !self.said.contains(OneTimeFact::Expired)

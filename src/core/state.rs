@@ -207,7 +207,7 @@ impl<'b, C> Decode<'b, C> for Subject {
     }
 }
 
-/// A subject that is not suspended is written as before there were suspensions.
+/// An unsuspended subject is written as before there were suspensions.
 impl<C> Encode<C> for Registration {
     fn encode<W: encode::Write>(
         &self,

@@ -46,7 +46,7 @@ pub struct Registration {
 pub struct Standing {
     /// What was said of it.
     pub profile: Profile,
-    /// Its suspension, until that is lifted or its end is recorded.
+    /// Its suspension, until lifted or its end is recorded.
     pub suspension: Option<Suspension>,
 }
 
@@ -85,7 +85,7 @@ impl Subject {
         self.registration.as_ref()?.standing.suspension.as_ref()
     }
 
-    /// The suspension that is in force at this moment.
+    /// The suspension in force at this moment.
     pub fn suspension_at(&self, now: Timestamp) -> Option<&Suspension> {
         self.suspension().filter(|suspension| suspension.is_in_force(now))
     }

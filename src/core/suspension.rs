@@ -1,4 +1,4 @@
-//! The suspension of a subject: nothing is created for it and no token of its sessions is good, until somebody who may
+//! The suspension of a subject: nothing is created for it and no token of its sessions is good, until someone who may
 //! lifts it or until its own end.
 
 use minicbor::{Decode, Encode};
@@ -74,7 +74,7 @@ pub struct Suspension {
     /// When it ends by itself; none: not.
     #[n(4)]
     pub until: Option<Timestamp>,
-    /// Whether only an admin may lift or shorten it: an admin suspended the subject, or somebody else lengthened the
+    /// Whether only an admin may lift or shorten it: an admin suspended the subject, or another caller lengthened the
     /// suspension of one.
     #[n(5)]
     pub is_admins: bool,

@@ -1,4 +1,4 @@
-//! Webhooks: who is told by HTTP requests, of what, and in which form.
+//! Webhooks: where notices are delivered, of what, and in which format.
 
 use minicbor::{Decode, Encode};
 use serde::Serialize;
@@ -8,7 +8,7 @@ use super::{
     time::Timestamp,
 };
 
-/// So many webhooks an authority has at most: each reads all the news and keeps its own account of what it told.
+/// Maximum number of webhooks of an authority: each reads all notices and keeps its own account of deliveries.
 pub const MOST: usize = 1_000;
 /// So many of them one owner has at most.
 pub const MOST_PER_OWNER: usize = 20;
@@ -30,7 +30,7 @@ pub enum NoticeKind {
     /// One session was ended, or several at once.
     #[n(3)]
     SessionRevoked,
-    /// A session cannot live much longer; told once.
+    /// A session cannot live much longer; sent once.
     #[n(4)]
     SessionExpiringSoon,
     /// A session ended by itself.
@@ -119,7 +119,7 @@ impl WebhookFormat {
     }
 }
 
-/// Somebody wants to be told by HTTP requests. Where they go and how they are signed is secret, and kept in the
+/// A webhook was created. Its URL and signing secret are not in the log, but kept in the
 /// directory of keys.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(array)]
@@ -142,7 +142,7 @@ pub struct WebhookCreated {
     pub host: String,
 }
 
-/// Nobody is told by these requests any more.
+/// A webhook was deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(array)]
 #[serde(rename_all = "camelCase")]
@@ -179,7 +179,7 @@ impl Webhook {
         is_kind && self.asked.owner_id.as_ref().is_none_or(|own| owner == Some(own))
     }
 
-    /// Whether it exists for a caller that is confined to an owner.
+    /// Whether it exists for a caller confined to an owner.
     pub fn is_visible_to(&self, owner: Option<&OwnerId>) -> bool {
         owner.is_none_or(|owner| self.asked.owner_id.as_ref() == Some(owner))
     }

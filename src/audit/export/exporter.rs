@@ -41,7 +41,7 @@ pub enum ExportError {
     Write(#[from] io::Error),
 }
 
-/// The commits that an export shall hold: those with the events from `from` to `to`.
+/// The commits that an export holds: those with the events from `from` to `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// The first position; its commit comes whole.

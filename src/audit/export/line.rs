@@ -21,8 +21,8 @@ pub struct Begin {
     pub from: u64,
     /// Stands for the events before: the hashes of the fewest full subtrees, from left to right, in hex.
     pub before: Vec<String>,
-    /// The C2SP vkey of the authority that signed the heads. It is stated for convenience: whoever checks gets the
-    /// key from elsewhere. None in a history that nobody signed.
+    /// The C2SP vkey of the authority that signed the heads. It is stated for convenience: a verifier gets the
+    /// key from elsewhere. None in an unsigned history.
     pub verifier_key: Option<String>,
 }
 

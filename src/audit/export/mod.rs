@@ -11,7 +11,7 @@
 //!
 //! There is one spelling of an export, so that no byte of it can be changed unnoticed. The hashes of the records
 //! are derived from the bytes beside them; they are there so that a change is found where it was made, and so
-//! that a record of which somebody knows the hash is found by searching for it.
+//! that a record with a known hash is found by searching for it.
 
 mod exporter;
 mod line;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::view::SessionState;
 use tenure_core::{Timestamp, state::State, subject::Subject};
 
-/// One thing that is not the same.
+/// One difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Difference {
@@ -27,7 +27,7 @@ pub struct Difference {
 /// What a thing is, member by member.
 type Members = Map<String, Value>;
 
-/// All that is different between two states of one history, each judged at its moment; the earlier one first.
+/// All differences between two states of one history, each judged at its moment; the earlier one first.
 pub fn differences(earlier: (&State, Timestamp), later: (&State, Timestamp)) -> Vec<Difference> {
     let [before, after] = [earlier, later].map(|(state, at)| ComparedThings { state, at });
     let mut found = Vec::new();

@@ -45,7 +45,7 @@ impl Replay {
         Self { until, state }
     }
 
-    /// Adds the next commit, as far as it belongs to what is asked for. Breaks when that is reached.
+    /// Adds the next commit, as far as it belongs to the request. Breaks at its end.
     ///
     /// # Errors
     /// The event that cannot follow; the replay stands before its commit's first illegal event.

@@ -2,7 +2,7 @@
 
 use tenure_core::{Seconds, Timestamp};
 
-/// `1d 2h 3m 4s`, without the units that are zero; with milliseconds where there are any.
+/// `1d 2h 3m 4s`, without zero units; with milliseconds if there are any.
 pub(super) fn lasting(millis: i64) -> String {
     let millis = millis.unsigned_abs();
     let (seconds, rest) = (millis / 1000, millis % 1000);

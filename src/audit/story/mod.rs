@@ -85,7 +85,7 @@ pub struct Reason {
     pub confirmed: Option<bool>,
 }
 
-/// A story, told to its end.
+/// A complete story.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Story {
@@ -104,7 +104,7 @@ impl Narrator {
         Self { session, subject: None, chapters: Vec::new(), reasons: Vec::new(), live }
     }
 
-    /// What is told besides.
+    /// Further remarks.
     pub fn know(&mut self, live: Live) {
         self.live = live;
     }
@@ -168,7 +168,7 @@ impl Narrator {
     }
 }
 
-/// The session with a use that is not recorded yet.
+/// The session with an unrecorded use.
 fn with_use(session: &Session, seen_at: Timestamp, at: Timestamp) -> Option<Session> {
     let is_later = session.last_seen_at().is_some_and(|recorded| recorded < seen_at) && seen_at <= at;
     is_later.then(|| session.seen_unrecorded(seen_at))

@@ -23,7 +23,7 @@ pub struct SignedHead {
 }
 
 impl SignedHead {
-    /// Signs a head. Whoever signs two that do not agree has forked the log, and everybody can show it.
+    /// Signs a head. Two that do not agree are a fork of the log, which anyone can show.
     pub fn sign(size: u64, root: RootHash, key: &HeadKey) -> Self {
         Self { size, root, note: note::sign(&text_of(size, root, key), key) }
     }
@@ -35,7 +35,7 @@ impl SignedHead {
     }
 
     /// The first head of an epoch: under its new name, and signed by the former key too. It says where the history
-    /// forked, so that nobody takes the heads of the new name for those of another log.
+    /// forked, so that the heads of the new name are not taken for those of another log.
     pub fn sign_first(size: u64, root: RootHash, key: &HeadKey, former: &HeadKey, epoch: u32) -> Self {
         let former_name = former.verifier().name();
         let text = format!("{}epoch {epoch} from {size} of {former_name}\n", text_of(size, root, key));
@@ -48,7 +48,7 @@ impl SignedHead {
         text.lines().skip(3).any(|line| line == CLOSED)
     }
 
-    /// Size and root that a note states, whoever signed it; none of what is no head.
+    /// Size and root that a note states, with any signature; none if it is no head.
     pub(crate) fn stated(note: &str) -> Option<(u64, RootHash)> {
         let mut lines = note.lines().skip(1);
         Some((decimal(lines.next()?)?, hash(lines.next()?)?))

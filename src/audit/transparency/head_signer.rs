@@ -31,7 +31,7 @@ struct Duty {
 /// The last attempt.
 struct LastAttempt {
     at: Timestamp,
-    /// What it met, so that a disk that stays full is told of once.
+    /// What it met, so that a full disk is reported once.
     failure: Option<String>,
 }
 
@@ -63,7 +63,7 @@ impl HeadSigner {
         self.duty.watch.alarm()
     }
 
-    /// Signs a head if one is due: for whoever has just moved the clock.
+    /// Signs a head if one is due: for a caller that has just moved the clock.
     pub fn run_due(&self) {
         self.duty.sign_if_due();
     }
@@ -74,7 +74,7 @@ impl Drop for HeadSigner {
         *self.duty.is_over.lock() = true;
         self.duty.over.notify_all();
         if let Some(thread) = self.thread.take() {
-            // A thread that died has told of it; there is nothing to be done.
+            // A thread that died has reported it; there is nothing to be done.
             drop(thread.join());
         }
     }
@@ -104,7 +104,7 @@ impl Duty {
         tell(&mut tried, failure.as_ref());
     }
 
-    /// Also when the wall clock was set back since: nobody waits for it to come round again.
+    /// Also when the wall clock was set back since: heads do not wait until it catches up.
     fn is_due(&self, last: Timestamp, now: Timestamp) -> bool {
         let early = i64::try_from(TICK.as_millis()).unwrap_or(0);
         now < last || now.plus_millis(early) >= last.plus(self.interval)

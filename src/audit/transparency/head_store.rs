@@ -1,4 +1,4 @@
-//! Where signed heads are kept: in the data directory, and in a further file that shall not share its fate.
+//! Where signed heads are kept: in the data directory, and in a further file that must not share its fate.
 //!
 //! In the data directory the newest head replaces the one before. The further file, `audit.head_file`, is only ever
 //! appended to, so that storage which takes nothing back will do; each head begins with an empty line, so that one
@@ -267,7 +267,7 @@ fn read_tail(path: &Path) -> io::Result<Option<String>> {
 }
 
 /// The last note in a text whose first line is the log's name. What follows its last signature line is a head that
-/// was cut short, and nobody has seen that one.
+/// was cut short, and no one has seen that one.
 fn last_note(text: &str, name: &str) -> Option<String> {
     let signature = text.rfind("\n\n— ")?;
     let signed = &text[signature + 2..];

@@ -102,7 +102,7 @@ pub struct Lineage {
     pub begins: Option<(HeadKey, u32)>,
 }
 
-/// The signed heads of a log, newest last. Whoever has this can sign the next.
+/// The signed heads of a log, newest last, with the means to sign the next.
 pub struct Heads {
     key: HeadKey,
     log: Arc<dyn EventLog>,
@@ -226,7 +226,7 @@ impl Heads {
         self.is_unkept.load(Ordering::Relaxed).then_some(said)
     }
 
-    /// The head of all that is durable: the last one, or a new one when something was recorded since. Waits for the
+    /// The head of everything durable: the last one, or a new one if something was recorded since. Waits for the
     /// disk.
     ///
     /// # Errors

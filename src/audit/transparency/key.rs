@@ -36,7 +36,7 @@ impl HeadKey {
     /// Reads the key below `keys` (`DATA/keys`); makes and stores it when it is missing.
     ///
     /// # Errors
-    /// A file that is open to others, damaged, or cannot be read or written.
+    /// A file open to others, damaged, or unreadable or unwritable.
     pub fn open(keys: &Path, entropy: &dyn Entropy) -> Result<Self, KeyFileError> {
         private_directory(keys)?;
         let path = keys.join(Self::FILE);
@@ -104,7 +104,7 @@ impl fmt::Debug for HeadKey {
     }
 }
 
-/// The public key of heads. Whoever has it, from somebody he trusts, needs nothing else of ours to judge one.
+/// The public key of heads. A verifier who has it from a trusted source needs nothing else of ours to judge one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct VerifierKey {
     name: String,
@@ -128,7 +128,7 @@ pub enum VerifierKeyError {
     /// The key is of a kind that signs no heads of ours.
     #[error("the key is of kind {0}; heads are signed with Ed25519, kind 1")]
     OtherKind(u8),
-    /// Thirty-two bytes that are no Ed25519 public key.
+    /// Thirty-two bytes, but no Ed25519 public key.
     #[error("the key is no Ed25519 public key")]
     NoKey,
 }

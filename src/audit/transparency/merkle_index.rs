@@ -2,7 +2,7 @@
 //!
 //! Every block of 256 records has its root here, and all above them: a quarter of a byte per record. What is below is
 //! computed from the records of a block whenever a proof needs it; a proof touches three blocks at most, and a block
-//! that the log gives back must have the root that is kept of it. All of it is derived: a start builds it from the
+//! read from the log must have the root kept of it. All of it is derived: a start builds it from the
 //! log, as it does the projections.
 
 use std::ops::Range;
@@ -42,7 +42,7 @@ pub struct Nodes {
 struct Kept {
     /// The roots of whole blocks, of pairs of blocks, and so on up.
     levels: Vec<Vec<NodeHash>>,
-    /// The leaves of the block that is not whole yet.
+    /// The leaves of the last, incomplete block.
     rest: Vec<NodeHash>,
 }
 

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A note is read strictly: what is no note is an error, not a note without signatures. Signatures of others,
-//! such as witnesses, are let stand and say nothing; one that is made in our key's name and is wrong is an error.
+//! such as witnesses, are ignored; a wrong one in our key's name is an error.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
@@ -17,7 +17,7 @@ use super::key::{HeadKey, VerifierKey, is_name};
 
 /// What a signature's line begins with: an em dash and a space.
 const DASH: &str = "— ";
-/// The longest note that is read. Ours have some 250 bytes; each witness adds some 150.
+/// The longest note accepted. Ours have some 250 bytes; each witness adds some 150.
 const LONGEST: usize = 64 * 1024;
 
 /// Why a text is no note, or not one that this key has signed.
@@ -38,7 +38,7 @@ pub enum NoteError {
         /// Its number, from 1.
         line: usize,
     },
-    /// Nobody has signed it under this key's name and id.
+    /// It has no signature under this key's name and id.
     #[error("the note is not signed by {name}, key {id:08x}")]
     NotSigned {
         /// Whose signature was expected.

@@ -72,7 +72,7 @@ pub fn consistency_parts(from: u64, to: u64) -> Vec<Range<u64>> {
             within.start = middle;
         }
     }
-    // Whoever judges knows the root of the first leaves, when they are one whole part.
+    // The verifier knows the root of the first leaves, if they are one whole part.
     if within.start > 0 {
         parts.push(within);
     }

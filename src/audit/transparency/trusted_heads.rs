@@ -1,4 +1,4 @@
-//! Heads that are known from elsewhere: a file with notes, as `audit.head_file` keeps them or a witness sends them.
+//! Heads known from elsewhere: a file with notes, as `audit.head_file` keeps them or a witness sends them.
 
 use super::{checkpoint::SignedHead, key::VerifierKey};
 

@@ -1,4 +1,4 @@
-//! A history of several epochs, read by somebody who has the key of an earlier one.
+//! A history of several epochs, read by a verifier with the key of an earlier one.
 //!
 //! A restore that may have lost events goes on under another key. What the former key signed up to the fork it still
 //! proves; that the rest continues it is the word of the history itself.

@@ -35,10 +35,10 @@ use tenure_log::{RootHash, StoredCommit, StreamKey};
 /// What is trusted before the export is opened.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Trust<'t> {
-    /// The authority's key, from somebody who is trusted. Without one the key is used that the export itself names:
-    /// that finds damage, and nobody who has signed with a key of their own.
+    /// The authority's key, from a trusted source. Without one, the key that the export itself names is used: that finds
+    /// damage, and no forger who signed with a key of their own.
     pub key: Option<&'t VerifierKey>,
-    /// Heads that are known from elsewhere, ascending: the history must be the one that they were signed of, and
+    /// Heads known from elsewhere, ascending: the history must be the one that they were signed of, and
     /// no shorter. Only they show that a true, older history was put in the place of a newer one, or a fork.
     pub known: &'t [SignedHead],
 }
@@ -59,7 +59,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// The first position that is wrong; none where it is no matter of positions.
+    /// The first wrong position; none if it is no matter of positions.
     pub const fn first_bad(self) -> Option<Position> {
         match self {
             Self::Position(first) | Self::Positions(first, _) => Some(first),
@@ -112,7 +112,7 @@ pub enum Fault {
     /// It ends before its end: it was cut, or is still being written.
     #[error("position {} is missing: the file ends without its last line", last.next())]
     Cut {
-        /// The last position that is there.
+        /// The last existing position.
         last: Position,
         /// What no head vouches for.
         since: Unproved,
@@ -123,7 +123,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The positions that may be wrong, first and last: those that are named, or all since the last head that held.
+    /// The positions that may be wrong, first and last: the named ones, or all since the last head that held.
     /// None where the records are not what is wrong.
     pub fn bad_positions(&self) -> Option<(Position, Position)> {
         match self {
@@ -202,7 +202,7 @@ pub fn verify(input: impl BufRead, trust: Trust<'_>, take: &mut Take<'_>) -> Res
     read.map_err(|fault| fault.found(check.unproved()))
 }
 
-/// A log that is read commit by commit, checked as an export is: against the heads that are known.
+/// A log read commit by commit and checked, as an export is, against the known heads.
 pub struct LogCheck<'t>(Check<'t>);
 
 impl<'t> LogCheck<'t> {
@@ -295,7 +295,7 @@ impl<R: BufRead> ExportLines<R> {
         match self.line.pop() {
             Some(b'\n') => Ok(Some(&self.line)),
             Some(last) if self.line.len() + 1 == LONGEST_LINE => {
-                // It is no line of ours; what it holds is for whoever reads it to refuse.
+                // It is no line of ours; its reader refuses it.
                 self.line.push(last);
                 Ok(Some(&self.line))
             }
@@ -313,7 +313,7 @@ struct Check<'t> {
     from: u64,
     /// The last position that a head vouches for.
     proved: Position,
-    /// The trusted key, where that is one of an earlier epoch.
+    /// The trusted key, if it is one of an earlier epoch.
     former: Option<Former<'t>>,
     commits: u64,
     earlier: Vec<SignedHead>,
@@ -522,7 +522,7 @@ impl<'t> Check<'t> {
         Err(untrue(place, why))
     }
 
-    /// A history that ends before a head that is known was cut, or is an old copy.
+    /// A history that ends before a known head was cut, or is an old copy.
     fn expect_all_known(&self, end: &SignedHead) -> Result<(), Fault> {
         let Some(known) = self.known.last().filter(|known| known.size > end.size) else { return Ok(()) };
         let why = format!("is missing, and all up to {}: a head of that size is known", known.size);
@@ -563,7 +563,7 @@ fn subtrees(hex: &[String]) -> Option<Vec<[u8; 32]>> {
 /// What follows from commit to commit: the tree, the streams, recorded time.
 struct Chain {
     range: Range,
-    /// Where the part of the history that is here begins; of what is before, the streams are not known.
+    /// Where this part of the history begins; of what is before, the streams are not known.
     before: Position,
     recorded_at: Timestamp,
     streams: HashMap<StreamKey, Position>,

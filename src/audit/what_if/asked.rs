@@ -52,7 +52,7 @@ pub(super) enum ShownToken {
 }
 
 impl Request {
-    /// The command to ask of this subject, and what is observed then; none when it is about a session that is not there.
+    /// The command to ask of this subject, and what is observed then; none if it is about a missing session.
     pub(super) fn command(&self, subject: &Subject) -> Option<(Command, Observed)> {
         let mut observed = Observed::default();
         let command = match self {
@@ -63,7 +63,7 @@ impl Request {
                     ShownToken::Newest => current,
                     ShownToken::Replaced if current > Generation::FIRST => Generation(current.0 - 1),
                     ShownToken::Older if current.0 > 2 => Generation(current.0 - 2),
-                    // No renewal has replaced one, so it was another that is not good.
+                    // No renewal has replaced one, so it was another bad token.
                     ShownToken::Replaced | ShownToken::Older | ShownToken::Harmless => current.next(),
                 };
                 observed.is_presented = *is_presented;

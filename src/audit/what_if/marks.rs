@@ -50,7 +50,7 @@ fn presented(mark: Presented, real: &State, other: &State) -> Option<Presented> 
     is_newest.then_some(Presented { generation, ..mark })
 }
 
-/// A session that is not there, or has no idle time there, has nothing to be seen.
+/// A session that is missing there, or has no idle time there, has nothing to be seen.
 fn can_be_seen(mark: &Seen, other: &State) -> bool {
     session(other, mark.session_id).is_some_and(|session| session.activity().is_some())
 }

@@ -1,5 +1,5 @@
 //! The history under other limits: each recorded request is asked again, of the state that the other limits would
-//! have led to, and what would have gone otherwise is told.
+//! have led to, and what would have gone otherwise is reported.
 //!
 //! What such a replay cannot know is in [`UNKNOWN`]; it belongs to every answer.
 
@@ -63,13 +63,13 @@ pub struct Counts {
     pub created: u64,
     /// Renewals granted.
     pub renewed: u64,
-    /// Renewals refused by a rule, of those that are recorded.
+    /// Renewals refused by a rule, of the recorded ones.
     pub refused: u64,
     /// Sessions that made room for a newer one.
     pub evicted: u64,
     /// Sessions ended for the reuse of a token.
     pub ended_for_reuse: u64,
-    /// Sessions ended by somebody.
+    /// Sessions ended by a caller.
     pub revoked: u64,
 }
 
@@ -77,7 +77,7 @@ pub struct Counts {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// The settings that are other than they were, with their values.
+    /// The changed settings, with their values.
     pub policy: BTreeMap<String, Value>,
     /// The last position that was replayed.
     pub as_of_position: Position,

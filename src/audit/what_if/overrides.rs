@@ -10,14 +10,14 @@ use tenure_core::{
     policy::{OnLimit, OnReuse},
 };
 
-/// The settings that shall be other than they were; those left out stay as they were recorded.
+/// The settings to change; those left out stay as recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
     numbers: BTreeMap<&'static str, u32>,
     words: BTreeMap<&'static str, &'static str>,
 }
 
-/// Why a text is no policy to ask about: all that is wrong with it, each with the setting's name and what is right.
+/// Why a text is no valid policy: all its faults, each with the setting's name and what is right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrongPolicy(Vec<String>);
 

@@ -54,10 +54,10 @@ pub(super) fn create(
     Ok(events)
 }
 
-/// The terms that are granted to a session that asks for these.
+/// The terms granted to a session that asks for these.
 ///
 /// # Errors
-/// Every field that is out of its range.
+/// Every field out of its range.
 pub fn check_terms(policy: &Policy, asked: RequestedTerms) -> Result<Terms, Refusal> {
     granted(policy, asked).map_err(Refusal::Invalid)
 }
@@ -126,7 +126,7 @@ const fn evicted(session_id: SessionId) -> SubjectEvent {
     SubjectEvent::SessionRevoked(SessionRevoked { session_id, trigger: Trigger::Evicted, reason: None })
 }
 
-/// The terms that are granted: what was asked, within the ranges of the contract and the caps of the policy.
+/// The granted terms: what was asked, within the ranges of the contract and the caps of the policy.
 fn granted(policy: &Policy, asked: RequestedTerms) -> Result<Terms, Vec<FieldError>> {
     let faults = policy.faults_of(asked, |_| true);
     if faults.is_empty() { Ok(terms(policy, asked)) } else { Err(faults) }
@@ -151,7 +151,7 @@ fn terms(policy: &Policy, asked: RequestedTerms) -> Terms {
 }
 
 impl Policy {
-    /// What is wrong with the terms that are asked for. Of a field that could not be read (`is_read` says which could)
+    /// What is wrong with the requested terms. Of a field that could not be read (`is_read` says which could)
     /// nothing is said, nor how another one stands to it.
     pub fn faults_of(&self, asked: RequestedTerms, is_read: impl Fn(&str) -> bool) -> Vec<FieldError> {
         let terms = terms(self, asked);
@@ -175,7 +175,7 @@ impl Policy {
             faults.push(FieldError::new("maxRenewals", message));
         }
         let lifetime = self.fault_of_lifetime(asked, terms, is_read("ttl") && is_read("absoluteLifetime"));
-        // Of a ttl that is beyond its own range no more need be said.
+        // A ttl beyond its own range needs no further fault.
         faults.extend(lifetime.filter(|fault| faults.iter().all(|known| known.field != fault.field)));
         faults
     }

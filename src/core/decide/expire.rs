@@ -6,7 +6,7 @@ use crate::{
     subject::Subject,
 };
 
-/// One event for each session that has ended by itself and of which that is not recorded yet, and one for the
+/// One event for each session whose end by itself is not recorded yet, and one for the
 /// suspension if that has.
 pub(super) fn record(subject: &Subject, at: Timestamp) -> Vec<SubjectEvent> {
     let ended = subject.sessions.iter().filter(|session| session.awaits_expiry(at));

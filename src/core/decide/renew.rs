@@ -48,10 +48,10 @@ pub(super) fn renew(
     Ok(vec![renewed(session, command, at)])
 }
 
-/// Row 4, for a token that is not of the current generation: its holder may have lost the reply to the
+/// Row 4, for a token of another generation than the current one: its holder may have lost the reply to the
 /// renewal that replaced it, and repeats that renewal with its key.
 ///
-/// Nobody can have presented a token of the new generation then; a thief who replays a recorded request
+/// No token of the new generation can have been presented then; a thief who replays a recorded request
 /// after the holder went on comes too late.
 fn repeat_or_mismatch(
     policy: &Policy,

@@ -1,7 +1,7 @@
 //! A token comes back that a renewal had replaced, and the session may end for it.
 //!
 //! A client that lost the reply of its renewal repeats it under its key, and has no newer token to show. So a replaced
-//! token that asks for a renewal without that key *contests* the session, and whoever shows the newer token is the
+//! token that asks for a renewal without that key *contests* the session, and the holder of the newer token is the
 //! second holder: one of the two is a thief. In which order they come does not matter.
 
 use crate::{
@@ -31,7 +31,7 @@ pub(super) fn mismatch(
     let answer = |retry_at| Refusal::RenewalMismatch { retry_at, caused_by: session.granted };
     let plain =
         |retry_at| refused(session, RejectionCode::SessionRenewalMismatch, None, |_| answer(retry_at));
-    // One that is not older than the current one cannot have been replaced, nor issued.
+    // A token no older than the current one cannot have been replaced, nor issued.
     let is_replaced = command.generation < session.generation;
     if !is_replaced || session.on_reuse(policy) == OnReuse::Reject {
         return plain(None);
@@ -79,7 +79,7 @@ const fn ended(session: &Session) -> SubjectEvent {
     })
 }
 
-/// A token of the current generation is about to be used for something that is recorded, or handed out for it. If the
+/// A token of the current generation is about to be used for something recorded, or handed out for it. If the
 /// session is contested, its holder is the second one.
 pub(super) fn check_uncontested(policy: &Policy, session: &Session) -> Result<(), Refused> {
     if session.ends_when_presented(policy) {

@@ -44,7 +44,7 @@ pub(super) fn suspend(
     Ok(vec![suspended])
 }
 
-/// What is wrong with an end that is not ahead.
+/// What is wrong with an end in the past.
 pub const UNTIL_AHEAD: &str = "must lie in the future";
 
 fn check_replaceable(known: &Suspension, command: &SuspendSubject) -> Result<(), Refusal> {

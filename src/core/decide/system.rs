@@ -31,7 +31,7 @@ pub fn decide_system(
             if credential.revoked_at.is_some() {
                 return Ok(vec![]);
             }
-            // Without an admin key nobody could ever make another.
+            // Without an admin key no one could ever make another.
             if credential.is_lasting_admin() && system.lasting_admins() == 1 {
                 return Err(Refusal::LastAdmin { caused_by: system.admins_changed() });
             }
@@ -75,7 +75,7 @@ pub fn decide_system(
     }
 }
 
-/// Where every admin key has an end, nobody could make another one after it.
+/// If every admin key had an end, no one could make another one after it.
 fn issue_credential(system: &System, event: &CredentialIssued) -> Result<Vec<SystemEvent>, Refusal> {
     if event.role == Role::Admin && event.expires_in.is_some() && system.lasting_admins() == 0 {
         let why = "is for an admin key only beside one that has no end";

@@ -38,7 +38,7 @@ pub(super) fn record(
     })])
 }
 
-/// Its own token is judged as by introspection. To whoever asks on its behalf the state of the session is no
+/// Its own token is judged as by introspection. To a caller on its behalf the state of the session is no
 /// matter of the credential.
 fn check_live(
     subject: &Subject,
