@@ -10,7 +10,7 @@ use super::{
 };
 use tenure_audit::{SignedHead, VerifierKey, transparency::trusted_heads::heads_in, verify::LogCheck};
 
-/// A backup that is what it says.
+/// A checked backup.
 #[derive(Clone, Debug)]
 pub struct Checked {
     /// What it holds.

@@ -10,7 +10,7 @@ use std::{
 
 /// A place for the files of a backup.
 pub trait Destination {
-    /// The names of the files that are there.
+    /// The names of the existing files.
     fn list(&self) -> io::Result<Vec<String>>;
 
     /// Opens a file to be read.
@@ -31,7 +31,7 @@ const UNFINISHED: &str = "tmp";
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// One that is there.
+    /// An existing one.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }

@@ -1,4 +1,4 @@
-//! The keys in a backup: all files of `DATA/keys`, in one file that is encrypted (`age`), or not at all.
+//! The keys in a backup: all files of `DATA/keys`, in one encrypted file (`age`), or not at all.
 //!
 //! What is encrypted is a CBOR array of `[path, bytes]`.
 

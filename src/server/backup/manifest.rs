@@ -39,7 +39,7 @@ pub struct Manifest {
     pub parts: Vec<Part>,
     /// Some of the heads that were signed before.
     pub heads: Entry,
-    /// What webhooks have told.
+    /// The account of webhook deliveries.
     pub webhooks: Entry,
     /// The keys, encrypted; none where they were left out.
     pub keys: Option<Entry>,

@@ -78,7 +78,7 @@ pub enum BackupError {
     /// Another backup is being made.
     #[error("another backup is being made")]
     Busy,
-    /// A recipient that is none.
+    /// An invalid recipient.
     #[error("a recipient is an age key that begins age1")]
     NoRecipient,
     /// The keys could not be encrypted.
@@ -141,7 +141,7 @@ pub enum BackupError {
     /// The restored directory does not start.
     #[error(transparent)]
     Start(#[from] Box<StartError>),
-    /// What webhooks have told cannot be read or written.
+    /// The account of webhook deliveries cannot be read or written.
     #[error("what webhooks have told: {0}")]
     Webhooks(String),
 }

@@ -52,7 +52,7 @@ pub struct Restore {
     pub data: PathBuf,
     /// The keys.
     pub keys: KeySource,
-    /// Notes of signed heads, as `audit.head_file` keeps them: the last one is the newest that is known.
+    /// Notes of signed heads, as `audit.head_file` keeps them: the last one is the newest known.
     pub head: Option<String>,
     /// The old data directory, whose log says how the history ended.
     pub tail: Option<PathBuf>,
@@ -313,7 +313,7 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), BackupError> {
     written.map_err(BackupError::io(&path.display().to_string()))
 }
 
-/// Starts the restored authority once: that is the last check, and where another epoch begins.
+/// Starts the restored authority once: the last check, and where another epoch begins.
 fn start(asked: &Restore, plan: &Plan) -> Result<Restored, BackupError> {
     let begin_epoch = plan.lost.as_ref().map(|why| AskedEpoch {
         reason: format!("a restore: {why}"),

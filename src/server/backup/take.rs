@@ -117,7 +117,7 @@ impl Backups {
         let heads_entry = part::write(to, &name("heads")?, trail.as_bytes())?;
         let accounts = self.webhooks.accounts().map_err(BackupError::Webhooks)?;
         let webhooks = part::write(to, &name("webhooks")?, &accounts)?;
-        // Last of all: a key that is destroyed from now on is destroyed for an event that is not in the backup.
+        // Last of all: a key destroyed from now on is destroyed for an event beyond the backup.
         key_files.insert(SubjectKeys::FILE.to_owned(), self.authority.subject_keys());
         let sealed = protection.encrypt(&key_files)?;
         let keys = sealed.map(|sealed| part::write(to, &name("keys")?, &sealed)).transpose()?;

@@ -1,11 +1,11 @@
-//! What is wrong with the settings, in words that let whoever reads them put it right.
+//! What is wrong with the settings, and how to put it right.
 
 use std::{fmt, path::PathBuf};
 
 /// Where a value is from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// Nobody set it.
+    /// It is unset.
     Default,
     /// A line of the settings file; none when the whole file is meant.
     File(PathBuf, Option<usize>),
@@ -27,7 +27,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// One thing that is wrong.
+/// One fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The setting, as it was written; empty when the whole source is wrong.
@@ -50,7 +50,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// All that is wrong, never empty.
+/// All faults, never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Faults(pub Vec<Fault>);
 

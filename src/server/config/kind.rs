@@ -223,7 +223,7 @@ fn seconds_or_none(text: &str, least: u32, most: u32) -> Option<Option<Seconds>>
     if text.is_empty() { Some(None) } else { seconds(text, least, most).map(Some) }
 }
 
-/// What a variable that is not UTF-8 was replaced by is no path that anyone meant.
+/// The replacement of a variable without valid UTF-8 is not the path that was meant.
 fn directory(text: &str) -> Option<PathBuf> {
     (!text.is_empty() && !text.contains(char::REPLACEMENT_CHARACTER)).then(|| PathBuf::from(text))
 }

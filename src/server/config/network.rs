@@ -1,4 +1,4 @@
-//! Addresses of callers that are treated differently.
+//! Addresses of callers with special treatment.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 

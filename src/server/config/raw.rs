@@ -19,7 +19,7 @@ use super::{
 pub struct Raw {
     /// The settings file's name and text.
     pub file: Option<(PathBuf, String)>,
-    /// Variables; those that are no settings are left alone.
+    /// Variables; those without a setting are left alone.
     pub environment: Vec<(String, String)>,
     /// Flags, in the order in which they were typed.
     pub flags: Vec<Flag>,
@@ -73,7 +73,7 @@ impl Raw {
         Ok(Self { file, environment: environment.into_iter().collect(), flags })
     }
 
-    /// Checks everything and completes it with the defaults; all that is wrong, or none of it.
+    /// Checks everything and completes it with the defaults; returns all faults at once.
     pub fn check(&self) -> Result<Config, Faults> {
         let mut checked = Checked::default();
         if let Some((path, text)) = &self.file {

@@ -27,7 +27,7 @@ impl Setting {
         self.kind.range()
     }
 
-    /// What it holds when nobody sets it, as a flag would give it; empty for none.
+    /// Its default, as a flag would give it; empty for none.
     pub fn default(&self) -> String {
         self.value_in(&Config::default())
     }

@@ -75,7 +75,7 @@ async fn work_is_told_when_its_caller_has_gone() {
             .await
         })
     };
-    // A thread that runs has not looked yet whether its job is wanted, and one that is not is never begun.
+    // A running thread has not looked yet whether its job is wanted, and an unwanted one is never begun.
     begun.recv_timeout(PATIENCE).unwrap();
     assert_eq!(gate.load().running, 1);
     caller.abort();

@@ -1,4 +1,4 @@
-//! API keys that are made beside the API: the first of all, and another one while the server is stopped.
+//! API keys made outside of the API: the first of all, and another one while the server is stopped.
 
 use std::{
     fs, io,

@@ -73,7 +73,7 @@ pub struct Options {
     pub head_interval: Seconds,
     /// A further file for signed heads, `audit.head_file`.
     pub head_file: Option<PathBuf>,
-    /// Room on the disk that is kept for what ends something, in bytes; 0 keeps none.
+    /// Disk space reserved for revocations, vetoes and suspensions, in bytes; 0 reserves none.
     pub reserve: u64,
     /// By how many events the history is cut into segments, `log.segment_events`.
     pub segment_events: SegmentEvents,
@@ -91,7 +91,7 @@ pub struct Options {
     pub begin_epoch: Option<AskedEpoch>,
     /// The log of several machines that this node takes part in; none for a log of its own.
     pub cluster: Option<Cluster>,
-    /// Whether this start is part of a restore into the directory, which nobody else may use before it is finished.
+    /// Whether this start is part of a restore into the directory, which no other process may use before it is finished.
     pub restoring: bool,
 }
 
@@ -127,7 +127,7 @@ pub struct Node {
     pub projections: Arc<Projections>,
     /// Signs the heads of the log, and compares the log with what is answered.
     pub evidence: Arc<Evidence>,
-    /// Who is told by HTTP requests, once a server or [`Webhooks::start`] begins with it.
+    /// The webhooks, once a server or [`Webhooks::start`] starts them.
     pub webhooks: Arc<Webhooks>,
     /// The clock, when time stands still.
     pub test_clock: Option<Arc<TestClock>>,

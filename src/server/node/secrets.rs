@@ -107,7 +107,7 @@ fn check_names(state: &State, texts: &SubjectKeys, keys: &Path) -> Result<(), St
 }
 
 /// What was erased is no text any more. For all other text there must be a key: an older copy of the file would
-/// make it unreadable, and nobody would notice. Where another epoch begins, a key may have been destroyed for an event
+/// make it unreadable, unnoticed. Where another epoch begins, a key may have been destroyed for an event
 /// that was lost; the subjects concerned are given back.
 fn check_texts(
     state: &State,

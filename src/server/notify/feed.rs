@@ -9,7 +9,7 @@
 //!                                                         log ──────────────────────────────────┘  what they missed
 //! ```
 //!
-//! Waking a thousand readers costs time that no caller shall wait for, so the sequencer only leaves its commits
+//! Waking a thousand readers costs time that no caller should wait for, so the sequencer only leaves its commits
 //! and a thread of the feed's own passes them on, every few milliseconds at most, and the less often the more readers
 //! there are; to one group of them after the other, so that calls find their turn in between.
 
@@ -45,7 +45,7 @@ const GATHER_FOR_EACH: Duration = Duration::from_micros(30);
 const GATHER_LEAST: Duration = Duration::from_millis(4);
 /// No reader waits longer for a commit to be passed on, however many there are.
 const GATHER_MOST: Duration = Duration::from_millis(30);
-/// Readers are told in so many groups at most.
+/// Maximum number of groups of readers.
 const GROUPS: usize = 8;
 /// A group has so many readers before there is another one; more, when there are all groups.
 const GROUP: usize = 125;
@@ -64,7 +64,7 @@ pub struct Feed {
 
 struct Shared {
     log: Arc<dyn EventLog>,
-    /// The last position that may be told: durable, and known to the state that answers.
+    /// The last position that readers may see: durable, and known to the state that answers.
     told: AtomicU64,
     gathered: Mutex<Gathered>,
     wake: Condvar,
@@ -74,7 +74,7 @@ struct Shared {
     watch: Watch,
 }
 
-/// Readers that are told at the same moment.
+/// Readers woken at the same moment.
 struct WakeGroup {
     sender: Sender<Arc<Batch>>,
     live: InactiveReceiver<Arc<Batch>>,
@@ -133,7 +133,7 @@ impl Feed {
         }
     }
 
-    /// The last position that is told.
+    /// The last position that readers see.
     pub fn head(&self) -> Position {
         self.shared.head()
     }
@@ -185,13 +185,13 @@ impl Shared {
         self.groups.iter().map(WakeGroup::readers).sum()
     }
 
-    /// The first that is not full; the smallest, when all are.
+    /// The first with room; the smallest, if all are full.
     fn group_to_join(&self) -> &WakeGroup {
         let free = self.groups.iter().find(|group| group.readers() < GROUP);
         free.or_else(|| self.groups.iter().min_by_key(|group| group.readers())).expect("there are groups")
     }
 
-    /// Tells the groups in turn what has come since each was told last.
+    /// Gives the groups in turn what has come since their last turn.
     fn tell(&self) {
         let mut untold: [Vec<Arc<News>>; GROUPS] = Default::default();
         for turn in (0..GROUPS).cycle() {
@@ -200,7 +200,7 @@ impl Shared {
             let news: Vec<_> = commits.into_iter().map(|stored| Arc::new(News::of(stored))).collect();
             for (group, untold) in self.groups.iter().zip(&mut untold) {
                 match group.readers() {
-                    // Whoever comes later finds it in the log.
+                    // A later reader finds it in the log.
                     0 => untold.clear(),
                     _ => untold.extend_from_slice(&news),
                 }
@@ -248,7 +248,7 @@ impl Shared {
         }
         let _turn = self.reading.acquire().await.expect("the semaphore is never closed");
         let read = waiting_for_disk(|| self.log.read(after, PAGE))?;
-        // What is durable and not yet published is told when it is.
+        // What is durable and unpublished follows once it is published.
         let page = Batch::of_commits(read.into_iter().filter(|stored| stored.last() <= head).map(Arc::new));
         Ok((!page.news.is_empty()).then_some(page))
     }
@@ -294,7 +294,7 @@ impl Batch {
         rest.iter().position(|of_one| of_one.meets(kinds)).map(|place| from + place)
     }
 
-    /// What is told of it, in order.
+    /// Its notices, in order.
     pub fn notices(&self, present: &dyn NoticeContext) -> impl Iterator<Item = Notice> {
         self.news.iter().flat_map(move |news| news.notices(present).into_owned())
     }
@@ -340,7 +340,7 @@ impl News {
         &self.stored
     }
 
-    /// What is told of it.
+    /// Its notices.
     pub fn notices(&self, present: &dyn NoticeContext) -> Cow<'_, Vec<Notice>> {
         kept(&self.notices, present, || notices_of(&self.stored, present))
     }
@@ -375,7 +375,7 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// The commits that come next, one at least; none when the authority has stopped and all was told.
+    /// The commits that come next, one at least; none when the authority has stopped and all were read.
     ///
     /// Dropping the future loses nothing.
     ///

@@ -1,8 +1,8 @@
-//! The news: every fact, in order, at least once, to whoever wants to hear it.
+//! Notices and streams: every fact, in order, at least once, for every subscriber.
 //!
 //! There is one source, the [`feed`]: the log from any position on, then live. Whatever tells of something is a
 //! cursor over it, so no path can forget to tell, and one that died goes on where it stopped. [`notice`] is what
-//! subscribers are told of an event; [`notices`] derives it.
+//! subscribers learn of an event; [`notices`] derives it.
 
 pub mod feed;
 pub mod notice;

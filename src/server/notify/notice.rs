@@ -1,4 +1,4 @@
-//! What subscribers are told (section 6 of the contract).
+//! The notices that subscribers get.
 
 use std::{fmt, str::FromStr};
 
@@ -12,7 +12,7 @@ use tenure_core::{
 
 /// A notice's name: the position of its event, and its number among that event's notices, from 1.
 ///
-/// It is the same whenever and to whomever the notice is told, so a receiver knows a repeat by it.
+/// It is the same for every delivery and receiver, so a receiver knows a repeat by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NoticeId {
     /// The event.
@@ -58,7 +58,7 @@ impl Serialize for NoticeId {
     }
 }
 
-/// A notice's id with the epoch of its event: how it is told.
+/// A notice's id with the epoch of its event, as receivers see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoticeName {
     /// The epoch.
@@ -95,7 +95,7 @@ impl Serialize for NoticeName {
 #[error("must be a position and a number, such as 17.1")]
 pub struct InvalidNoticeId;
 
-/// What a subscriber is told of an event.
+/// What a subscriber learns of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Notice {
@@ -115,20 +115,20 @@ pub struct Notice {
     pub subject_name: Option<String>,
     /// Who answers for the subject today; of several subjects, who did when it happened.
     pub owner_id: Option<OwnerId>,
-    /// What its kind has besides.
+    /// The fields of its kind.
     #[serde(flatten)]
     pub details: Details,
 }
 
 impl Notice {
-    /// Whether it is not told to each owner concerned, because there were too many, and so told to all.
+    /// Whether it goes to all subscribers, because it concerns too many owners to address each.
     pub fn is_for_every_owner(&self) -> bool {
         let Details::Revoked(revoked) = &self.details else { return false };
         revoked.selector.is_some() && revoked.matched.is_none()
     }
 }
 
-/// What a kind of notice has besides.
+/// The fields of a kind of notice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Details {
@@ -204,7 +204,7 @@ pub struct RenewalRejected {
 pub struct Revoked {
     /// What ended it.
     pub trigger: Trigger,
-    /// Why, in the words of whoever did.
+    /// Why, as given by the caller.
     pub reason: Option<String>,
     /// Who did.
     pub actor: Actor,
@@ -215,7 +215,7 @@ pub struct Revoked {
     pub matched: Option<u32>,
 }
 
-/// Which sessions were ended at once: those to which everything that is said here applies.
+/// Which sessions were ended at once: those that match every field given here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Selector {

@@ -54,7 +54,7 @@ struct Bells {
     is_closed: bool,
 }
 
-/// It rings for all who hear it; how often it has rung is not told.
+/// It rings for all listeners; how often it has rung is unknown.
 struct Bell(watch::Sender<()>);
 
 impl Default for Bell {

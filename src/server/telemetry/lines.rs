@@ -57,7 +57,7 @@ impl LogQueue {
     pub(super) fn flush(&self, patience: Duration) {
         let (done, wait) = sync_channel(1);
         if self.queue.try_send(Work::Flush(done)).is_ok() {
-            // Too slow, or the thread has ended: either way there is nobody left to tell.
+            // Too slow, or the thread has ended: either way it cannot be reported.
             _ = wait.recv_timeout(patience);
         }
     }
@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes nothing until it is told to, as a full pipe does.
+    /// Takes nothing until released, as a full pipe does.
     struct Stuck(Receiver<()>);
 
     impl Write for Stuck {

@@ -23,7 +23,7 @@ static LINES: OnceLock<LogQueue> = OnceLock::new();
 /// The last words of a process, or of a thread that panicked, have so long to be written.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// What is said when nobody asks for more or less.
+/// The default log filter.
 pub const DEFAULT_FILTER: &str = "info";
 
 /// How a line is written.
@@ -56,7 +56,7 @@ pub enum TelemetryError {
 }
 
 /// Sets it up for the whole process. The filter is one of `tracing`, such as `info,tenure_log=debug`;
-/// whoever calls has it from a flag or from `TENURE_LOG`.
+/// the caller has it from a flag or from `TENURE_LOG`.
 ///
 /// A panic becomes a line like any other: the usual hook would wait for standard error, or end the process with a
 /// second panic where that cannot be written.
@@ -72,7 +72,7 @@ pub fn init(filter: &str, form: Form) -> Result<(), TelemetryError> {
     Ok(())
 }
 
-/// Gives the lines that are waiting some time to be written; before the process ends.
+/// Gives waiting lines some time to be written, before the process ends.
 pub fn flush() {
     if let Some(lines) = LINES.get() {
         lines.flush(LAST_WORDS);

@@ -1,4 +1,4 @@
-//! What an access token says. Unlike a session token it speaks for itself: whoever has the public key judges it
+//! What an access token says. Unlike a session token it speaks for itself: anyone with the public key judges it
 //! without asking, and so it lives for minutes only.
 //!
 //! PASETO v4.public. Times are RFC 3339, as PASETO has them; `aud` is left out where no audience was asked for.
@@ -33,7 +33,7 @@ pub struct AccessClaims {
     pub jti: String,
 }
 
-/// A signed access token. It is shown to whoever minted it and to nobody else.
+/// A signed access token, shown only to the caller who minted it.
 pub struct AccessToken(Zeroizing<String>);
 
 impl AccessToken {

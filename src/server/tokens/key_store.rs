@@ -4,7 +4,7 @@
 //! are made of. A key's file is written before the event that admits it, so a crash between the two leaves a file that
 //! no fact names: the next start removes it. A key's file is removed once no token of the key works any more.
 //!
-//! Readers see the keys through a [`WorkingKeys`] that is swapped whole: no reader waits, and none sees half of a rotation.
+//! Readers see the keys through a [`WorkingKeys`], which is swapped whole: no reader waits, and none sees half of a rotation.
 
 use std::{
     fmt::{self, Debug},
@@ -64,7 +64,7 @@ impl<K: KeyMaterial> WorkingKeys<K> {
         self.opens(found.place, now).then_some(found)
     }
 
-    /// Whether tokens of the key at this place open now. Only for a key that is retiring it matters what time it is.
+    /// Whether tokens of the key at this place open now. The time matters only for a retiring key.
     pub(super) fn opens(&self, place: u32, now: impl Fn() -> Timestamp) -> bool {
         let is_open = |placed: &NumberedKey<K>| placed.retire_at.is_none_or(|over| now() < over);
         place == self.active.place
@@ -79,7 +79,7 @@ impl<K: KeyMaterial> WorkingKeys<K> {
 /// The keys of one use.
 pub(super) struct KeyStore<K> {
     directory: PathBuf,
-    /// What is on disk. Whoever changes the ring or the files holds it.
+    /// What is on disk. Hold it to change the ring or the files.
     kept: Mutex<Vec<StoredKey<K>>>,
     ring: ArcSwap<WorkingKeys<K>>,
     pub(super) writes: Writes,
@@ -124,7 +124,7 @@ impl<K: KeyMaterial> KeyStore<K> {
         self.ring.load()
     }
 
-    /// Writes a key that shall seal from the next fact on. It is durable when this returns, and seals nothing yet.
+    /// Writes a key that seals from the next fact on. It is durable when this returns, and seals nothing yet.
     pub(super) fn keep(&self, key: K) -> Result<(), KeyFileError> {
         let mut kept = self.kept.lock();
         let number = kept.iter().map(|kept| kept.number).max().unwrap_or(0) + 1;
@@ -195,7 +195,7 @@ impl<K: KeyMaterial> Debug for KeyStore<K> {
 }
 
 /// Refuses a key that the facts do not name where one that they name is missing: it was that one before it was damaged.
-/// What a crash leaves comes after all that are named.
+/// What a crash leaves comes after all named ones.
 fn refuse_changed<K: KeyMaterial>(
     directory: &Path,
     kept: &[StoredKey<K>],

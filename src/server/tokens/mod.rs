@@ -1,6 +1,6 @@
 //! Proofs: session tokens and access tokens, and the keys behind them.
 //!
-//! A session token says *which session and which generation*, sealed so that nobody else can make or
+//! A session token says *which session and which generation*, sealed so that no one else can make or
 //! read one; whether that session lives, the state decides. A token carries no expiry.
 //!
 //! `tnr_sess_` + PASETO v4.local, payload `{"sid":"<uuid>","gen":<n>}` and, after a renewal, `"by":<n>`, a

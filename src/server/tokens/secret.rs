@@ -1,4 +1,4 @@
-//! Texts that whoever holds them may act by. They cannot be printed, only exposed on purpose, and are wiped
+//! Texts that let any holder act. They cannot be printed, only exposed on purpose, and are wiped
 //! from memory when dropped.
 
 use std::fmt;

@@ -1,6 +1,6 @@
 //! The link in the notice of a renewal: it says which renewal may be vetoed, and as whom.
 //!
-//! `tnr_veto_` + PASETO v4.local under a key that is derived from a session key for this purpose alone, so that no
+//! `tnr_veto_` + PASETO v4.local under a key derived from a session key for this purpose alone, so that no
 //! other route could open it even by mistake. It lives and dies with that session key: after a rotation with `now` no
 //! link works. Whether the renewal can still be vetoed, the state decides.
 
@@ -22,7 +22,7 @@ pub struct VetoClaims {
     pub generation: Generation,
     /// The notice that tells of it.
     pub notice: String,
-    /// Whom it was told.
+    /// The notified owner.
     pub owner: OwnerId,
 }
 

@@ -71,7 +71,7 @@ impl Alarms {
         }
     }
 
-    /// The store has told more than the log holds.
+    /// The store has delivered more than the log holds.
     pub(super) fn store_is_ahead(&self, told: Position, head: Position) {
         let alarm = format!(
             "webhooks.redb: it has told of positions up to {told}, but the log ends at {head}: one of the two is an \
@@ -86,7 +86,7 @@ impl Alarms {
         self.files.lock().remove(&id);
     }
 
-    /// The file of a webhook cannot be used; said once for each cause. None is a file that is missing.
+    /// The file of a webhook cannot be used; reported once per cause. None means that the file is missing.
     pub(super) fn file_failed(&self, id: WebhookId, error: Option<&KeyFileError>) {
         let why = error.map_or("is missing", KeyFileError::in_short);
         let alarm = format!("keys/webhooks/{id} {why}: put it back, or delete the webhook");

@@ -1,5 +1,5 @@
-//! Where a webhook's requests go and how they are signed. Both are secrets: whoever has a URL of Slack may write into
-//! the channel, and whoever has the secret may speak for us. They are in `DATA/keys/webhooks` and nowhere else, are
+//! Where a webhook's requests go and how they are signed. Both are secrets: anyone with a URL of Slack may write into
+//! the channel, and anyone with the secret may speak for us. They are in `DATA/keys/webhooks` and nowhere else, are
 //! read when they are needed, and cannot be printed.
 
 use std::{
@@ -200,7 +200,7 @@ impl Destinations {
     }
 
     /// Keeps a destination, durably when this returns: before the event that admits the webhook, so that a crash
-    /// between the two leaves a file that nobody asks for, and never a webhook that leads nowhere.
+    /// between the two leaves an unused file, and never a webhook that leads nowhere.
     ///
     /// # Errors
     /// What the disk says.

@@ -73,7 +73,7 @@ impl Tests {
         Ok(TestTurn { tests: self, webhook })
     }
 
-    /// Forgets a webhook that is deleted.
+    /// Forgets a deleted webhook.
     pub(super) fn forget(&self, webhook: WebhookId) {
         self.of_webhooks.lock().remove(&webhook);
     }

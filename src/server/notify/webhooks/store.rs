@@ -1,8 +1,8 @@
-//! What the webhooks have told, on disk: `DATA/webhooks.redb`. It survives a kill and a power cut, and can be thrown
+//! What the webhooks have delivered, on disk: `DATA/webhooks.redb`. It survives a kill and a power cut, and can be thrown
 //! away: then each webhook begins again at its creation.
 //!
 //! It is a store of its own and not part of the log, because an attempt to deliver is no fact about a session, and a
-//! receiver that is down would fill the log with them.
+//! failing receiver would fill the log with them.
 
 use std::{
     collections::BTreeMap,
@@ -100,7 +100,7 @@ impl Store {
         for entry in read.open_table(DELIVERIES)?.iter()? {
             let (key, value) = entry?;
             let (webhook, position, number) = key.value();
-            // What an older version wrote and this one cannot read is history; what is open is told again.
+            // What an older version wrote and this one cannot read is history; what is open is sent again.
             let Ok(delivery) = minicbor::decode(value.value()) else { continue };
             if let Some((_, deliveries)) = saved.get_mut(&webhook) {
                 deliveries.insert(NoticeId { position: Position(position), number }, delivery);

@@ -98,7 +98,7 @@ impl Keyring {
         self.access.remove_over(now);
     }
 
-    /// The public key (PASERK `k4.public`) of an access key of this id that is in the ring; none for any other.
+    /// The public key (PASERK `k4.public`) of the access key with this id; none if it is not in the ring.
     pub fn public(&self, id: &KeyId, now: Timestamp) -> Option<String> {
         let ring = self.access.ring();
         ring.key(id.as_str(), || now).map(|placed| placed.key.public().to_owned())

@@ -8,7 +8,7 @@ const WAITS: [u32; 9] = [5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 21_600];
 pub(crate) const PATIENCE: Seconds = Seconds(259_200);
 /// So many failures in a row, and a receiver is taken to be down.
 pub(crate) const DOWN: u32 = 8;
-/// A receiver that is down is asked at least so often whether it is back, in seconds.
+/// The longest wait before a failing receiver is tried again, in seconds.
 const LONGEST_REST: u32 = 600;
 /// What a receiver asks for by `Retry-After` is granted up to so many seconds.
 const LONGEST_WISH: u32 = 3_600;
@@ -21,7 +21,7 @@ pub(crate) fn wait(failed: usize, jitter: u16, wish: Option<u32>) -> i64 {
     jittered.max(i64::from(wish.unwrap_or(0).min(LONGEST_WISH)) * 1_000)
 }
 
-/// How long a receiver that is down is left alone after so many failures in a row, in milliseconds.
+/// How long to leave a failing receiver alone after so many failures in a row, in milliseconds.
 pub(crate) fn rest(failures: u32) -> i64 {
     let step = WAITS[(failures.saturating_sub(DOWN) as usize).min(WAITS.len() - 1)];
     i64::from(step.min(LONGEST_REST)) * 1_000

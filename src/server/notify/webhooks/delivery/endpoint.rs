@@ -1,5 +1,5 @@
 //! One webhook at work: a task that reads the news into its account and sends what is due, a few at a time. It waits
-//! for nobody else, and nobody for it.
+//! for no other, and no other for it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,16 +26,16 @@ use tenure_core::{Position, webhook::Webhook};
 use tenure_log::{LogError, waiting_for_disk};
 use tenure_protocol::clock::wall_time;
 
-/// A clock that is moved by hand does not wake anybody; it tells by an [`EndpointCommand`].
+/// A clock moved by hand wakes no task; an [`EndpointCommand`] does.
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 /// After the log could not be read, or there was no thread for it, it is tried again.
 const LOG_REST: Duration = Duration::from_secs(5);
 /// What is on its way at a stop has so long to arrive.
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
 
-/// What a task at work is told.
+/// A command to a task at work.
 pub(crate) enum EndpointCommand {
-    /// Say when all that is due has been tried.
+    /// Report when everything due has been tried.
     Settle(oneshot::Sender<()>),
     /// The account begins again further back.
     ReadAgain,
@@ -77,7 +77,7 @@ impl Endpoint {
         self.orders.send(order).is_ok()
     }
 
-    /// Resolves when all that is due now has been tried.
+    /// Resolves when everything due now has been tried.
     pub(crate) fn settled(&self) -> oneshot::Receiver<()> {
         let (done, settled) = oneshot::channel();
         // A task that has ended drops the order, which resolves it too.
@@ -113,7 +113,7 @@ enum AttemptResult {
     Sent(Answer),
     /// It is not for this webhook any more.
     Withdrawn,
-    /// The log could not be read, so nobody knows yet what it says.
+    /// The log could not be read, so its content is not known yet.
     Unread,
 }
 
@@ -170,7 +170,7 @@ impl Worker {
         let is_due = account.next_turn().is_some_and(|next| next <= self.shared.source.now());
         if has_read && account.is_at_rest() && !is_due {
             for done in self.settling.drain(..) {
-                // Whoever waited may have gone.
+                // The waiting caller may have gone.
                 let _ = done.send(());
             }
         }
@@ -250,7 +250,7 @@ impl Worker {
                 }
             }
         };
-        // What does not arrive in time is told again after the next start.
+        // What does not arrive in time is sent again after the next start.
         drop(timeout(LAST_PATIENCE, all).await);
     }
 }
@@ -269,7 +269,7 @@ pub(super) fn tells(webhook: &Webhook, notice: &Notice) -> bool {
     webhook.tells(notice.kind, if notice.is_for_every_owner() { own } else { notice.owner_id.as_ref() })
 }
 
-/// Tells one notice, as it is to be told now.
+/// Sends one notice, as it is now.
 async fn send(shared: Arc<Shared>, webhook: Arc<Webhook>, id: NoticeId) -> AttemptResult {
     let _place = shared.sending.acquire().await.expect("the semaphore is never closed");
     let notice = match waiting_for_disk(|| shared.source.notice(id)) {

@@ -23,7 +23,7 @@ pub enum Outcome {
     /// Nothing came back in time.
     #[n(4)]
     TimedOut,
-    /// The host is unknown, or nobody takes connections there, or they break.
+    /// The host is unknown, or takes no connections, or they break.
     #[n(5)]
     Unreachable,
     /// The receiver could not prove who it is.

@@ -34,7 +34,7 @@ pub(super) struct Message {
 pub(super) enum News<'a> {
     /// Something happened.
     Notice(&'a Notice),
-    /// Somebody wants to know whether the webhook works.
+    /// A test message.
     Test(Timestamp),
 }
 

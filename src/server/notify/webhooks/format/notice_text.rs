@@ -78,7 +78,7 @@ pub(crate) fn of_notice(notice: &Notice) -> NoticeText {
 
 /// The subject's name with its id behind it, or its id.
 fn who(notice: &Notice) -> String {
-    // Sessions of many subjects, all of one owner or of nobody.
+    // Sessions of many subjects, all of one owner or of none.
     let owner = notice.owner_id.as_ref().map_or("subjects without an owner", |id| id.as_str());
     let id = notice.subject_id.as_ref().map_or(owner, |id| id.as_str());
     match &notice.subject_name {

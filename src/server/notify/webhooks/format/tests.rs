@@ -1,4 +1,4 @@
-//! What is sent is what `fixtures/webhooks/` says, and that is what the services document.
+//! What is sent is what `fixtures/webhooks/` says, as the services document it.
 
 use std::{fs, path::PathBuf};
 
@@ -25,7 +25,7 @@ fn actor() -> Actor {
     Actor { kind: ActorKind::Credential, id: Some("019375c1-0000-7000-8000-000000000001".into()) }
 }
 
-/// What a kind of notice has besides, with the most that it can have.
+/// The fields of a kind of notice, each at its longest.
 fn details(kind: NoticeKind, text: &str) -> Details {
     let (soon, far) = (at("2026-11-22T01:35:00Z"), at("2026-12-18T13:35:00Z"));
     match kind {

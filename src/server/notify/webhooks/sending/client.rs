@@ -1,4 +1,4 @@
-//! One request to a receiver: by HTTPS, to a place that is allowed, without following it elsewhere, within a time.
+//! One request to a receiver: by HTTPS, to an allowed address, without following redirects, within a time limit.
 
 use std::{collections::BTreeMap, error::Error, io, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Which addresses a webhook may lead to: those that are routed everywhere, and so are nobody's inner network.
+//! Which addresses a webhook may lead to: globally routed ones, which belong to no inner network.
 //!
 //! The registries of special-purpose addresses (RFC 6890) say which are not. IPv6 is taken the other way round: only
 //! what is handed out for global use (`2000::/3`) is allowed, less what is special in it. An address that carries an
@@ -11,7 +11,7 @@ use std::{
 
 use reqwest::dns::Addrs;
 
-/// IPv4 networks that are not routed everywhere, each with its length.
+/// IPv4 networks without global routing, each with its length.
 const SPECIAL_V4: [([u8; 4], u32); 17] = [
     ([0, 0, 0, 0], 8),       // this network
     ([10, 0, 0, 0], 8),      // private
@@ -32,7 +32,7 @@ const SPECIAL_V4: [([u8; 4], u32); 17] = [
     ([224, 0, 0, 0], 3),     // multicast, reserved, broadcast
 ];
 
-/// Networks inside of `2000::/3` that are not routed everywhere, each with its length.
+/// Networks inside of `2000::/3` without global routing, each with its length.
 const SPECIAL_V6: [(Ipv6Addr, u32); 4] = [
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23), // protocol assignments, Teredo among them
     (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32), // documentation

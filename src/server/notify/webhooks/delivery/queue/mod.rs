@@ -1,9 +1,9 @@
-//! What one webhook has told and has yet to tell. Pure: what time it is and how an attempt went is said to it.
+//! What one webhook has delivered and has yet to deliver. Pure: the time and the outcome of an attempt are arguments.
 //!
 //! `read` is the position up to which the news is in the account. What of it is not delivered is open, and is kept
 //! durably together with `read`, in one transaction: so nothing below it is ever forgotten, and a crash at worst
 //! tells something twice. No further news is read while [`WINDOW`] notices are open; the log keeps them meanwhile, so
-//! a receiver that is down costs a bounded room.
+//! a failing receiver costs bounded room.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,7 +54,7 @@ pub(crate) enum DeliveryState {
     /// The receiver has it.
     #[n(1)]
     Delivered,
-    /// It was given up, and can be told again by a redelivery.
+    /// It was given up, and can be sent again by a redelivery.
     #[n(2)]
     Parked,
 }
@@ -109,15 +109,15 @@ impl Delivery {
     }
 }
 
-/// Everything that one webhook has told lately and has yet to tell.
+/// Everything that one webhook has delivered lately and has yet to deliver.
 #[derive(Debug, Default)]
 pub(crate) struct DeliveryQueue {
     read: Position,
     open: BTreeMap<NoticeId, Delivery>,
     closed: BTreeMap<NoticeId, Delivery>,
-    /// Those of the open ones that are on their way.
+    /// The open ones in flight.
     away: BTreeSet<NoticeId>,
-    /// Those of them that are to be told again when they have arrived.
+    /// Those of them to send again after arrival.
     once_more: BTreeSet<NoticeId>,
     failures: u32,
     rests_until: Option<Timestamp>,
@@ -129,7 +129,7 @@ pub(crate) struct DeliveryQueue {
 }
 
 impl DeliveryQueue {
-    /// The account of a webhook that has read up to here, and has told nothing yet.
+    /// The account of a webhook that has read up to here, and has delivered nothing yet.
     pub(crate) fn new(read: Position) -> Self {
         Self { read, is_read_unsaved: true, ..Self::default() }
     }
@@ -211,7 +211,7 @@ impl DeliveryQueue {
         due
     }
 
-    /// Those of the first notices of each session that are due and may go.
+    /// Of the first notices of each session, those due and free to go.
     fn turns(&self, now: Timestamp) -> impl Iterator<Item = NoticeId> {
         let is_down = self.rests_until.is_some();
         let rests = self.rests_until.is_some_and(|until| now < until);
@@ -247,7 +247,7 @@ impl DeliveryQueue {
         self.open.iter().filter(move |(id, delivery)| {
             let subject = delivery.subject.as_ref();
             if subject.is_none() && delivery.session.is_none() {
-                // One event is told to each owner: these do not wait for one another.
+                // One event goes to each owner: these do not wait for one another.
                 return *of_all_before.get_or_insert(id.position) == id.position && subjects.is_empty();
             }
             let of_many_before = subjects.get(&subject).copied();
@@ -260,7 +260,7 @@ impl DeliveryQueue {
         })
     }
 
-    /// When something is due next, as far as that is known; nothing when something is on its way.
+    /// When something is due next, as far as is known; none while something is in flight.
     pub(crate) fn next_turn(&self) -> Option<Timestamp> {
         let waiting = self.heads().filter(|(id, _)| !self.away.contains(*id));
         let next =
@@ -297,7 +297,7 @@ impl DeliveryQueue {
         }
     }
 
-    /// Takes out a notice that is not for this webhook's owner any more, or not there any more.
+    /// Takes out a notice that no longer exists, or no longer concerns this webhook's owner.
     pub(crate) fn withdraw(&mut self, id: NoticeId) {
         self.away.remove(&id);
         self.once_more.remove(&id);
@@ -305,7 +305,7 @@ impl DeliveryQueue {
         self.unsaved.insert(id);
     }
 
-    /// A receiver that is down is left alone for a while. When it is back, what waited for it waits no longer.
+    /// A failing receiver is left alone for a while. Once it is back, its notices wait no longer.
     fn note_health(&mut self, outcome: Outcome, now: Timestamp) {
         if outcome == Outcome::Delivered {
             self.failures = 0;
