@@ -15,7 +15,7 @@ use super::{Class, Full, Share, ShareOwner, Whole};
 /// So many are in flight at once at most. Changes and reads fill four fifths of it, which are as many as wait for the
 /// sequencer at most: beyond that they would be refused there.
 const MOST: usize = 10_240;
-/// Callers are counted in so many numbers, as many as 16 bits tell apart. Two that share one, which nobody can arrange, have one share between them.
+/// Number of counters for callers: 16 bits. Two callers with the same counter, which no one can arrange, share one share.
 const COUNTERS: usize = 1 << 16;
 
 /// The whole, and who has what of it.

@@ -42,9 +42,9 @@ pub(crate) enum ShareOwner {
 /// What is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Full {
-    /// The caller's share: it is told to ask less.
+    /// The caller's share: it must ask less.
     Share(Share),
-    /// The whole: everybody is told to come back.
+    /// The whole: all must come back later.
     Whole(Whole),
 }
 
@@ -139,7 +139,7 @@ impl Admission {
         })
     }
 
-    /// Counts a use of a session that is to be recorded. Beyond the rate it is refused, also when nobody else is there:
+    /// Counts a use of a session that is to be recorded. Beyond the rate it is refused, also without other callers:
     /// what is recorded stays.
     pub(crate) fn usage(&self, session: SessionId) -> Result<(), u32> {
         self.usage.take(session, self.nanos()).map_err(|wait| refused(&self.refused_usage, wait))

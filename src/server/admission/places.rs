@@ -2,8 +2,8 @@
 //!
 //! An address counts the connections on which no good credential was shown yet; beyond its share a new one is closed.
 //! When nine tenths are taken, connections that wait for nothing give way, those that have rested longest first, and a
-//! head that is slow to come is given up sooner, as is a client that takes nothing of its answer. Nobody else is cut who
-//! is being answered.
+//! head that is slow to come is given up sooner, as is a client that takes nothing of its answer. No other client is cut
+//! while it is being answered.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -274,7 +274,7 @@ impl ConnectionSeat {
         if self.places.is_crowded() { usual.min(Duration::from_millis(HURRIED_MILLIS)) } else { usual }
     }
 
-    /// Whoever waits on the connection is woken when that is to end.
+    /// A task waiting on the connection is woken when the connection is to end.
     pub(crate) fn register(&self, waker: &Waker) {
         self.reader.register(waker);
     }

@@ -1,4 +1,4 @@
-//! The one write path. Whoever wants something to happen asks the [`Authority`]; it answers when the fact is
+//! The one write path. Every change is asked of the [`Authority`]; it answers when the fact is
 //! on disk, and from then on every check sees it.
 //!
 //! ```text
@@ -332,7 +332,7 @@ impl Authority {
     /// first request was, which had the effect.
     async fn submit(&self, ask: CommandRequest, context: Context) -> Result<Done, Failure> {
         let repeater = context.idempotency.and_then(|_| context.actor.id.clone());
-        // Whoever drops the question without an answer has died with it: nobody knows what became of it.
+        // A thread that drops the question without an answer has died with it: its outcome is unknown.
         match self.put(ask, context)?.await.unwrap_or(Err(Failure::OutcomeUnknown))? {
             CommandOutcome::Done(done) => Ok(done),
             CommandOutcome::Repeat(first) => {

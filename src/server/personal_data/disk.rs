@@ -29,7 +29,7 @@ pub(super) mod faulty {
 
     use super::{Disk, File, FileExt, io};
 
-    /// A disk that works until it is told not to.
+    /// A disk that works until switched off.
     pub(crate) struct FaultyDisk {
         pub(crate) file: File,
         pub(crate) fault: AtomicU8,

@@ -10,7 +10,7 @@
 //!
 //! 64 divides 512: a slot lies in one sector of a disk, so a power cut leaves it old or new. And since a batch
 //! of new slots never leaves its page of 4096 bytes, and is synced before the next one is begun, whatever a
-//! power cut leaves unfinished lies in the file's last page, and nobody was told of it.
+//! power cut leaves unfinished lies in the file's last page, and was never acknowledged.
 
 use zeroize::Zeroize;
 

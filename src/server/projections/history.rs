@@ -20,7 +20,7 @@ pub struct Moment {
     pub at: Timestamp,
 }
 
-/// Why an earlier state cannot be told.
+/// Why an earlier state cannot be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
     /// The log could not be read.
@@ -29,12 +29,12 @@ pub enum HistoryError {
     /// The log holds what cannot have happened.
     #[error(transparent)]
     Illegal(#[from] IllegalEvent),
-    /// It was given up: nobody waits for it any more.
+    /// It was given up: no caller waits for it any more.
     #[error("nobody waits for this answer any more")]
     Unwanted,
 }
 
-/// Asks whether somebody still waits for the answer.
+/// Asks whether a caller still waits for the answer.
 pub type IsWanted<'a> = &'a dyn Fn() -> bool;
 
 fn go_on(is_wanted: IsWanted<'_>) -> Result<(), HistoryError> {

@@ -163,7 +163,7 @@ impl SessionList {
         }
     }
 
-    /// Sessions of any subjects were revoked by the event at this position; they are marked when somebody seeks them.
+    /// Sessions of any subjects were revoked by the event at this position; they are marked when looked up.
     pub fn note_bulk(&mut self, position: Position) {
         self.unmarked_bulk = Some(position);
     }

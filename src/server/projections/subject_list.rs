@@ -6,7 +6,7 @@ use tenure_core::{OwnerId, SubjectId};
 
 use super::sorted::Sorted;
 
-/// The registered subjects, each under whoever answers for it.
+/// The registered subjects, each under its owner.
 #[derive(Debug, Default)]
 pub struct SubjectList {
     all: Sorted<SubjectId>,

@@ -1,6 +1,6 @@
 //! How long a connection is waited for, apart from each other: for the head of a request, which protects against slow
 //! senders and is short, and for the next request on an idle connection. The latter must be longer than the proxies in
-//! front keep theirs: whoever opened a connection should be who closes it, or else requests meet one that is just being
+//! front keep theirs: the side that opened a connection should close it, or else requests meet one that is just being
 //! closed.
 
 use std::{

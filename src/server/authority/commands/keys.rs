@@ -51,7 +51,7 @@ impl Default for Issuing {
 /// An access token, and when it ends.
 #[derive(Debug)]
 pub struct Minted {
-    /// The token; shown to its holder and to nobody else.
+    /// The token, shown to its holder only.
     pub token: AccessToken,
     /// It is good while `now` is before that.
     pub expires_at: Timestamp,

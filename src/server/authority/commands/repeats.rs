@@ -51,7 +51,7 @@ impl Repeats {
     }
 }
 
-/// It had its effect, so it must not be told that nothing was done.
+/// It had its effect, so the answer must not say that nothing was done.
 fn not_now() -> Failure {
     Failure::AnswerUnread { why: "too many repeated requests are in work".into() }
 }
@@ -141,8 +141,8 @@ mod tests {
         }
     }
 
-    /// One credential that repeated its requests took every place, and nobody else's repeat was answered. What was
-    /// refused was told that nothing of it was done.
+    /// One credential that repeated its requests took every place, and no other caller's repeat was answered. The
+    /// refusals said that nothing was done.
     #[tokio::test(flavor = "multi_thread")]
     async fn a_caller_that_repeats_much_leaves_places_for_others_and_hears_that_it_was_done() {
         let slow = Slow::new();

@@ -39,8 +39,8 @@ impl<'a> Sealer<'a> {
         Ok(Some(sealed))
     }
 
-    /// Seals the reason of an end. One that cannot be kept keeps nobody from ending something: it is left out, and whoever
-    /// asked is told.
+    /// Seals the reason of an end. One that cannot be kept does not prevent the end: it is left out, and the reply says
+    /// so.
     pub(crate) fn seal_reason(&mut self, reason: Option<&str>) -> Option<SealedText> {
         self.seal("reason", reason).unwrap_or_else(|failure| {
             tracing::warn!(%failure, "an end is recorded without its reason");

@@ -29,7 +29,7 @@ use crate::authority::{
 /// A session that is asked for.
 #[derive(Clone, Debug)]
 pub struct NewSession {
-    /// Who shall hold it.
+    /// Whose it is to be.
     pub subject_id: SubjectId,
     /// The limits that it asks for.
     pub terms: RequestedTerms,
@@ -66,7 +66,7 @@ impl NewSession {
 pub struct Granted {
     /// The session.
     pub session: SharedSession,
-    /// Its token; shown to its holder and to nobody else.
+    /// Its token, shown to its holder only.
     pub token: SessionToken,
     /// The last event of the commit; none for the repeat of a renewal.
     pub position: Option<Position>,

@@ -75,8 +75,8 @@ impl Authority {
         self.record_ended(due).await
     }
 
-    /// The same for what ended since the last call, in little time however many sessions there are. For whoever
-    /// calls every second or so.
+    /// The same for what ended since the last call, in little time however many sessions there are. For callers
+    /// that ask every second or so.
     ///
     /// # Errors
     /// As [`Authority::sweep`]; what was not recorded is tried again by a later call.

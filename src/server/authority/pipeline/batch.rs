@@ -313,7 +313,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// What a commit is marked with besides its events.
+/// The marks of a commit beyond its events.
 pub(crate) struct CommitStamp {
     pub(crate) id: CommitId,
     pub(crate) at: Timestamp,

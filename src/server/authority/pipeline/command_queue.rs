@@ -19,7 +19,7 @@ pub(crate) const CAPACITY: usize = 8_192;
 pub(crate) struct CommandQueue {
     queues: Mutex<Queues>,
     arrived: Condvar,
-    /// Whether something urgent waits, for whoever asks that often.
+    /// Whether something urgent waits, for callers that ask often.
     has_urgent: AtomicBool,
 }
 
@@ -32,7 +32,7 @@ struct Queues {
     wanted: usize,
 }
 
-/// When to stop gathering: whoever was answered just now is likely to ask again at once, and two halves that
+/// When to stop gathering: a caller answered just now is likely to ask again at once, and two halves that
 /// take turns at the disk get more done than one request at a time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GatherWindow {

@@ -1,5 +1,5 @@
 //! Room on the disk, and who may take it. The last of it is kept for what ends something, so that a full disk takes
-//! from nobody the right to end a session; and what the store itself needs is given to nobody, because a store that has
+//! from no caller the right to end a session; and what the store itself needs goes to no caller, because a store that has
 //! met a full disk must be opened again.
 
 use std::{
@@ -22,7 +22,7 @@ pub type FreeSpace = Arc<dyn Fn() -> io::Result<u64> + Send + Sync>;
 pub struct Room {
     free: FreeSpace,
     reserve: u64,
-    /// As it was last told.
+    /// As last reported.
     told: AtomicU8,
 }
 
@@ -58,7 +58,7 @@ impl Room {
         self.reserve.saturating_add(OF_THE_STORE)
     }
 
-    /// For what there is room now. A change is told to the operator.
+    /// What there is room for now. A change is reported to the operator.
     pub(crate) fn look(&self) -> For {
         let found = self.judge(self.free());
         let before = self.told.swap(found as u8, Ordering::Relaxed);

@@ -72,7 +72,7 @@ impl ActivityTracker {
         }
     }
 
-    /// When a session, given as it is recorded, was used after that; none when nobody knows of it.
+    /// When a session, given as it is recorded, was used after that; none if that is unknown.
     pub(crate) fn later_than(&self, recorded: &SharedSession) -> Option<Timestamp> {
         if !recorded.can_be_seen() {
             return None;
@@ -111,7 +111,7 @@ impl ActivityTracker {
         self.due.lock().iter().take(most).copied().collect()
     }
 
-    /// Up to `most` sessions whose uses are to be recorded, besides these.
+    /// Up to `most` sessions whose uses are to be recorded, in addition to these.
     pub(crate) fn due_besides(&self, others: &BTreeSet<SessionId>, most: usize) -> Vec<SessionId> {
         self.due.lock().iter().filter(|id| !others.contains(id)).take(most).copied().collect()
     }

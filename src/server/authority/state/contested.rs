@@ -1,5 +1,5 @@
 //! Which sessions are contested and have not ended: mostly none. They are to end as soon as a token of their current
-//! generation is known to have been presented, whoever asks for something else meanwhile or does not.
+//! generation is known to have been presented, whatever else is asked meanwhile.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ impl ContestedSessions {
         };
     }
 
-    /// All of them. One that has expired is told once more, for a token that was shown just before, and then forgotten.
+    /// All of them. An expired one is returned once more, for a token presented just before, and then forgotten.
     pub(crate) fn all(&self) -> Vec<SessionId> {
         let mut sessions = self.sessions.lock();
         let all = sessions.keys().copied().collect();

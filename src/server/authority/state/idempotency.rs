@@ -1,8 +1,8 @@
 //! Which requests had their effect: the keys of the last while, rebuilt from the log at a start.
 //!
 //! Session tokens and API keys have half of the room each, so that agents cannot make those who manage them forget. When
-//! a half is full, the caller who holds most in it makes room: with its oldest key, if that is older than whoever
-//! repeats a lost request lets it become, and else its further requests are refused. All others go on.
+//! a half is full, the caller who holds most in it makes room: with its oldest key, if that is older than repeats
+//! of a lost request ever are, and else its further requests are refused. All others go on.
 
 use std::{
     cmp::Reverse,
@@ -248,7 +248,7 @@ impl KeyTable {
         let makes_room_at = at.plus(KEPT).plus_millis(1);
         let own = self.by_caller.get(&caller).map_or(0, |held| held.count);
         let most = self.ranking.last().map_or(0, |(count, ..)| *count);
-        // Whoever holds less goes on; what the half then has too much is made up for when there is something to forget.
+        // A caller who holds less goes on; what the half then has too much is made up for when there is something to forget.
         if now >= makes_room_at || own < most { Ok(()) } else { Err(makes_room_at) }
     }
 }
@@ -315,7 +315,7 @@ mod tests {
         table.remember(digest(5), entry_of(A, 1, 5, 62));
         let known: Vec<_> =
             (1..=5).filter(|key| table.look_up(mark(*key, 1), at(62)) != KnownRequest::No).collect();
-        // A was the greatest, then both were: each time whoever then held most gave its oldest that was old enough.
+        // A was the greatest, then both were: each time the one who then held most gave its oldest that was old enough.
         assert_eq!((known, table.take_lost()), (vec![3, 4, 5], 2));
     }
 
@@ -331,7 +331,7 @@ mod tests {
         assert!(table.of_sessions.entries.len() <= 62, "{}", table.of_sessions.entries.len());
     }
 
-    /// Of many with one key each the newest had to make room, whose key is never a minute old: so nobody did, and those
+    /// Of many with one key each the newest had to make room, whose key is never a minute old: so none did, and those
     /// who had been there for long were refused.
     #[test]
     fn of_those_who_hold_as_many_the_one_with_the_oldest_key_makes_room() {

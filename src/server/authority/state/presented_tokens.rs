@@ -37,7 +37,7 @@ impl PresentedTokens {
         self.marks.lock().get(&id) == Some(&generation)
     }
 
-    /// Up to `most` marks, to be recorded. They stay here until [`PresentedTokens::recorded`] is told of them.
+    /// Up to `most` marks, to be recorded. They stay here until [`PresentedTokens::recorded`] takes them.
     pub(crate) fn pending(&self, most: usize) -> Vec<Presented> {
         let marks = self.marks.lock();
         let mut pending: Vec<_> = marks

@@ -3,7 +3,7 @@
 //! The sequencer is its only writer, so readers never wait for a decision, only for the swap of a pointer.
 //!
 //! A bulk revocation is published as what it is, and written into the sessions that it ended afterwards (`settling`).
-//! Until then whoever looks is shown what it says: there is no way to a subject or session here but one that does.
+//! Until then every reader sees what it says: there is no way to a subject or session here but one that applies it.
 
 use std::{
     hash::BuildHasher,
@@ -33,7 +33,7 @@ use tenure_core::{
 
 /// So many locks share the load of readers; a power of two.
 const SHARDS: usize = 64;
-/// So many threads share a walk over everything that somebody waits for.
+/// How many threads share a walk over everything that a caller waits for.
 const MOST_THREADS: usize = 4;
 
 /// So many things are looked at in one go on such a walk; what they are fits in the cache meanwhile.
@@ -142,7 +142,7 @@ impl Live {
         settled.map(|subject| self.uses.applied_to(subject)).collect()
     }
 
-    /// Looks at every subject as the log has it, in no order. Whoever looks holds nobody up.
+    /// Looks at every subject as the log has it, in no order. The walk blocks no one.
     pub fn for_each_subject(&self, mut visit: impl FnMut(&Arc<Subject>)) {
         let unsettled = self.unsettled();
         self.subjects.visit_parts(|subject| visit(&settled(&unsettled, Arc::clone(subject))));
@@ -342,7 +342,7 @@ impl Live {
     }
 }
 
-/// The bulk revocations that whoever looks has to mind; mostly none.
+/// The bulk revocations that a reader has to apply; mostly none.
 struct PendingBulks(Option<Arc<Vec<Bulk>>>);
 
 impl Deref for PendingBulks {
@@ -360,7 +360,7 @@ pub(crate) fn settled(bulks: &[Bulk], mut subject: Arc<Subject>) -> Arc<Subject>
     subject
 }
 
-/// Published subjects that a walk passes over, told by where they are: so it need not look at the name of each one
+/// Published subjects that a walk passes over, known by where they are: so it need not look at the name of each one
 /// that there is, which would be one more wait for memory.
 ///
 /// That is the very same subject as long as two things hold. What was noted is not replaced during the walk: only

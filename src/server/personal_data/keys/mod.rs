@@ -102,7 +102,7 @@ impl SubjectKeys {
 
     /// Reads the keys below `keys` (`DATA/keys`); makes the file where there is none.
     ///
-    /// A slot that a power cut left unfinished at the end is cut off: nobody was told of its key. Any other
+    /// A slot that a power cut left unfinished at the end is cut off: its key was never acknowledged. Any other
     /// slot that cannot be read is an error that names it.
     pub fn open(keys: &Path) -> Result<Self, KeyFileError> {
         private_directory(keys)?;
@@ -130,7 +130,7 @@ impl SubjectKeys {
                 queue.refuse_if_failed(failures_before)?;
                 queue.new.push((tag, SubjectKey::draw(entropy)));
             }
-            // Whoever finds nobody writing writes for all.
+            // A caller who finds no one writing writes for all.
             if queue.writing {
                 self.turn.wait(&mut queue);
             } else {
@@ -179,7 +179,7 @@ impl SubjectKeys {
         self.forgotten.read().get(&Tag::of(stream)).copied()
     }
 
-    /// How often a key was destroyed since the start. Whoever remembers an opened text remembers this with it.
+    /// How often a key was destroyed since the start. A cache of an opened text keeps this with it.
     pub fn forgettings(&self) -> u64 {
         self.forgettings.load(Ordering::Acquire)
     }
