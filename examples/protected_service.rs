@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let payments = Router::new()
         .route("/payments", post(pay))
         .layer(ProtectLayer::with_introspection(Introspection::new(connection)).require_scope("payments")?);
-    // Whoever sends us requests should not do so before we can answer them.
+    // No requests should come before we can answer them.
     let health = Router::new().route("/ready", get(async move || ready(&verifier)));
 
     let listener = TcpListener::bind(listen).await?;

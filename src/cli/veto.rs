@@ -170,5 +170,5 @@ fn told(session: &Value, done: &Value, suspend: bool) -> String {
         format!("Ended the session of {subject}.")
     };
     let lost = if done["reasonRecorded"] == false { " The reason could not be recorded." } else { "" };
-    format!("{what} Its token is dead; the agent is told at its next call.{suspended}{lost}")
+    format!("{what} Its token is dead; the agent learns of it at its next call.{suspended}{lost}")
 }

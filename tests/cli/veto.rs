@@ -29,7 +29,7 @@ fn an_owner_vetoes_a_renewal_by_the_subject() {
     let vetoed = ground.tenure_by(&alice, "veto night-bot --yes --reason 'not at night'").ok();
     assert_eq!(
         vetoed.stdout,
-        "Vetoed renewal 1 of night-bot. Its token is dead; the agent is told at its next call.\n"
+        "Vetoed renewal 1 of night-bot. Its token is dead; the agent learns of it at its next call.\n"
     );
     let rejected = ground.server.events("RenewalRejected");
     assert_eq!(rejected[0]["data"]["cause"], "owner");

@@ -95,17 +95,17 @@ pub static SETTINGS: [Setting; 56] = [
     setting(
         "data.dir",
         Kind::Directory(|config| &mut config.data_dir),
-        "The directory of the log, the keys and all else that is kept.",
+        "The directory of the log, the keys and all other data.",
     ),
     setting(
         "data.reserve",
         Kind::Count(0, u32::MAX, |config| &mut config.data_reserve),
-        "Room on the disk that is kept for revocations, suspensions and rotations, in bytes; 0 keeps none.",
+        "Disk space reserved for revocations, suspensions and rotations, in bytes; 0 reserves none.",
     ),
     setting(
         "log.segment_events",
         Kind::Count(1_000, u32::MAX, |config| &mut config.segment_events),
-        "By how many events the history is cut into segments; a log that is cut once stays with its number.",
+        "Number of events per segment of the history; fixed once a log has a segment.",
     ),
     setting(
         "log.scrub_rate",
@@ -265,7 +265,7 @@ pub static SETTINGS: [Setting; 56] = [
     setting(
         "webhooks.allow_private",
         Kind::Flag(|config| &mut config.webhooks_allow_private),
-        "Whether webhooks may lead to private addresses and to `http://`; for networks where whoever may make one is trusted.",
+        "Whether webhooks may lead to private addresses and to `http://`; for networks where everyone who may create one is trusted.",
     ),
     setting(
         "notices.veto_links",

@@ -25,7 +25,7 @@ use super::{
     },
 };
 
-/// An API key that is asked for.
+/// An API key to create.
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "it documents the fields that `asked` reads")]
@@ -172,9 +172,9 @@ pub(super) async fn revoke(call: Call) -> Result<Reply, Problem> {
     Ok(Reply::ok(&view_of(&call.api, id)?).at(position))
 }
 
-/// Confirm an API key that is held since a restore, so that it opens again what it opened before.
+/// Confirm an API key held since a restore, so that it works again.
 ///
-/// The history that was lost may have withdrawn it, so look first. A key that is not held stays as it is.
+/// The lost history may have withdrawn it, so look first. A key in force stays as it is.
 #[utoipa::path(post, path = "/v1/credentials/{credentialId}/confirm", tag = "credentials",
     operation_id = "confirmCredential",
     params(("credentialId" = CredentialId, Path, description = "The key's id.")),

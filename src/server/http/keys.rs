@@ -16,7 +16,7 @@ use super::{
     request::call::Call,
 };
 
-/// A rotation that is asked for.
+/// A rotation of a key.
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "it documents the fields that `rotate` reads")]
 pub(super) struct RotationBody {
@@ -86,7 +86,7 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
 /// Let a new key seal session tokens, or sign access tokens.
 ///
 /// With `overlap` tokens of the old key work until they end or `keys.overlap` is over. With `now` no token of an
-/// earlier key works any more: whoever holds one needs a new session.
+/// earlier key works any more: its holder needs a new session.
 #[utoipa::path(post, path = "/v1/keys/rotate", tag = "keys", operation_id = "rotateKey",
     request_body = RotationBody,
     responses((status = 200, description = "The new key seals.", body = RotationView)))]

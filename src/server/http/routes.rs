@@ -195,7 +195,7 @@ fn router(api: &Arc<Api>) -> Router {
     })
 }
 
-/// Left to itself, axum would refuse a path that is no UTF-8 before anybody asked for a credential.
+/// By itself, axum would refuse a path without valid UTF-8 before a credential is asked for.
 type Params = Result<RawPathParams, RawPathParamsRejection>;
 
 fn methods(api: &Arc<Api>, routes: &[&'static Route]) -> axum::routing::MethodRouter {

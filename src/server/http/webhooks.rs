@@ -1,4 +1,4 @@
-//! `/v1/webhooks`: who is told by HTTP requests, and what became of that. URL and secret are shown once, when a
+//! `/v1/webhooks`: webhooks and their deliveries. URL and secret are returned only once, when a
 //! webhook is made; later only scheme and host are.
 
 use axum::http::StatusCode;
@@ -35,7 +35,7 @@ use super::{
     },
 };
 
-/// A webhook that is asked for.
+/// A webhook to create.
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "it documents the fields that `asked` reads")]
@@ -57,7 +57,7 @@ pub(super) struct NewWebhookBody {
 #[serde(rename_all = "camelCase")]
 pub(super) struct WebhookView {
     webhook_id: WebhookId,
-    /// Scheme and host, which is all of it that is shown.
+    /// Scheme and host; the rest is never shown.
     url: String,
     /// The kinds of notices that it tells; null for all.
     kinds: Option<Vec<NoticeKind>>,
@@ -81,7 +81,7 @@ pub(super) struct CreatedWebhook<'a> {
     created_at: Timestamp,
 }
 
-/// A webhook that is no more.
+/// A deleted webhook.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DeletedWebhook {
@@ -115,11 +115,11 @@ pub(super) struct AttemptView {
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "it documents the fields that `redeliver` reads")]
 pub(super) struct RedeliverBody {
-    /// The first position that is told again.
+    /// The first position to deliver again.
     from: EpochPosition,
 }
 
-/// What is told again.
+/// What is delivered again.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RedeliveryView {
@@ -240,7 +240,7 @@ fn kinds(fields: &mut Fields) -> Option<Vec<NoticeKind>> {
     Some(known)
 }
 
-/// Let news be told by HTTP requests. URL and secret are shown once.
+/// Create a webhook. The URL and secret are returned only once.
 #[utoipa::path(post, path = "/v1/webhooks", tag = "webhooks", operation_id = "createWebhook",
     request_body = NewWebhookBody,
     responses((status = 201, description = "The webhook.", body = CreatedWebhook)))]
@@ -352,7 +352,7 @@ fn store_closed() -> Problem {
     Problem::from(Code::StorageUnavailable).saying("the account of what webhooks have told is not open")
 }
 
-/// What became of a webhook's notices, newest first: all that are pending, up to 1,000 parked and 500 delivered.
+/// The deliveries of a webhook, newest first: all pending ones, up to 1,000 parked and 500 delivered.
 #[utoipa::path(get, path = "/v1/webhooks/{webhookId}/deliveries", tag = "webhooks",
     operation_id = "listDeliveries",
     params(("webhookId" = WebhookId, Path, description = "The webhook's id."),

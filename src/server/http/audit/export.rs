@@ -55,7 +55,7 @@ pub(crate) async fn stream(call: Call) -> Result<Reply, Problem> {
     Ok(Reply::stream("application/jsonl", Body::new(ExportBody(receiver))))
 }
 
-/// The head of all that is recorded by now, and those on the way there.
+/// The head of everything recorded by now, and those on the way there.
 fn signatures(api: &Api) -> Result<Signatures, Problem> {
     let heads = api.evidence.keeper.heads();
     let sized = |head: SignedHead| (head.size, head.note().to_owned());
@@ -85,7 +85,7 @@ fn run(
     let out = BufWriter::with_capacity(PIECE, outlet);
     if let Err(error) = export(api.authority.log(), span, signatures, out) {
         tracing::warn!(%error, "an export broke off");
-        // Nobody listens any more, or else this ends the reply without its end: a client sees that it was cut.
+        // The client has gone, or else this ends the reply without its end: a client sees that it was cut.
         drop(sender.try_send(Err(io::Error::other(error.to_string()))));
     }
     sender

@@ -1,4 +1,4 @@
-//! `/v1/audit`: what an auditor needs in order to trust nobody here.
+//! `/v1/audit`: what an auditor needs in order not to trust the server.
 
 pub(super) mod export;
 
@@ -132,7 +132,7 @@ pub(super) async fn check(call: Call) -> Result<Reply, Problem> {
     }))
 }
 
-/// The signed head of all that is recorded.
+/// The signed head of the whole log.
 #[utoipa::path(get, path = "/v1/audit/head", tag = "audit", operation_id = "getHead",
     params(("minPosition" = Option<EpochPosition>, Query, description = "Wait until the answer reflects this position.")),
     responses((status = 200, description = "The newest head; signed now, if something was recorded since the last.",

@@ -97,7 +97,7 @@ struct Refreshed {
     sets_cookie: bool,
 }
 
-/// Serves a request with any method, on the path or below it. The body and the query are nobody's business.
+/// Serves a request with any method, on the path or below it. The body and the query are not read.
 pub(super) async fn serve(api: Arc<Api>, request: Request<Body>) -> Response {
     let begun = stopwatch();
     let response = answer(&api, request).await;

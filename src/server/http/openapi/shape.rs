@@ -1,5 +1,5 @@
 //! How schemas are written, so that other people's tools make of them what a person would: an object is one object, a
-//! page holds its items by name, a notice is told from another by its kind, and what a request may not have is said.
+//! page holds its items by name, a notice is distinguished by its kind, and what a request may not have is stated.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +34,7 @@ fn named(reference: &Value) -> Option<&str> {
     reference["$ref"].as_str()?.strip_prefix(SCHEMAS)
 }
 
-/// Variants that are told apart by a word of theirs: each has the word itself, and the whole says where to look.
+/// Variants distinguished by a word of theirs: each has the word itself, and the whole says where to look.
 fn tag_variants(schemas: &mut Value) {
     let names: Vec<_> = schemas.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
     for name in names {

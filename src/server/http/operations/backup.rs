@@ -15,7 +15,7 @@ use crate::http::{
     request::{call::Call, fields::Fields},
 };
 
-/// A backup that is asked for.
+/// A backup to make.
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "it documents the fields that `asked` reads")]
@@ -23,7 +23,7 @@ pub(crate) struct BackupBody {
     /// The folder below `backup.dir`.
     #[schema(pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")]
     name: String,
-    /// Bring a backup up to date that is there already; false by default.
+    /// Bring an existing backup up to date; false by default.
     incremental: Option<bool>,
     /// An age recipient, to which the keys are encrypted. A passphrase never travels: use `tenure backup --data` for
     /// one.
@@ -113,7 +113,7 @@ pub(crate) async fn backup(call: Call) -> Result<Reply, Problem> {
     Ok(Reply::ok(&BackupView { position, epoch, files, bytes }))
 }
 
-/// What is wrong with the place is the caller's to mend; what is wrong with the disk is told to the operator.
+/// What is wrong with the place is the caller's to mend; what is wrong with the disk is reported to the operator.
 #[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
 fn refused(error: BackupError) -> Problem {
     if error.is_of_the_place() {

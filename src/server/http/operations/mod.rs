@@ -68,7 +68,7 @@ fn unready(api: &Api) -> Option<String> {
 /// What a sweep did.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SweptView {
-    /// So many sessions had ended by themselves, and that is recorded now.
+    /// How many sessions had ended by themselves; their ends are recorded now.
     expired: u64,
 }
 

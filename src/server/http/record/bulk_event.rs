@@ -1,7 +1,7 @@
 //! A bulk revocation as an owner reads it.
 //!
 //! The events of the authority itself are not for owners. But this one is part of the story of each session that it
-//! ended, so whoever answers for such a session reads it, without the counts and names of others. What its selector
+//! ended, so the owner of such a session reads it, without the counts and names of others. What its selector
 //! says applies to the owner's own sessions, so that may be read; see `docs/events.md`.
 
 use serde_json::{Map, Value};

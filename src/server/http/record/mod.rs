@@ -54,7 +54,7 @@ pub(super) trait Record: Send + Sync + 'static {
     fn sought(&self, viewer: &EventReader, news: &News) -> Vec<(Self::Place, Arc<str>)>;
 }
 
-/// Whoever reads, and what is sought.
+/// The reader, and what is sought.
 pub(super) struct EventReader {
     pub(super) api: Arc<Api>,
     pub(super) caller: Caller,
@@ -154,7 +154,7 @@ impl EventReader {
         let session = self.api.authority.live().session(id);
         session.is_some_and(|session| {
             let stream = &stored.commit.stream;
-            // Whether a session of somebody else was among those that ended is nobody's business.
+            // Whether another owner's session was among those that ended is not for this reader.
             (*stream == Stream::System && self.may_see_subject(&session.subject)
                 || *stream == Stream::Subject(session.subject.clone()))
                 && session.revocation.as_ref().is_some_and(|revocation| revocation.position == position)

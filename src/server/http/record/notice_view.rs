@@ -1,11 +1,11 @@
-//! How a notice is described: what every one has, and what its kind has besides. `bus::notice` writes it.
+//! How a notice is described: the fields of every one, and those of its kind. `bus::notice` writes it.
 
 use utoipa::ToSchema;
 
 use crate::http::reply::actor::ActorView;
 use tenure_core::{OwnerId, Position, SessionId, SubjectId, Timestamp, event::Trigger};
 
-/// What a subscriber is told of an event.
+/// What a subscriber learns of an event.
 #[derive(ToSchema)]
 #[serde(tag = "kind")]
 #[expect(dead_code, reason = "it documents what `bus::notice` writes")]

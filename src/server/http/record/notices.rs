@@ -1,4 +1,4 @@
-//! `GET /v1/notices`: what subscribers are told.
+//! `GET /v1/notices`: the notices of subscribers.
 
 use std::sync::Arc;
 
@@ -88,7 +88,7 @@ fn written(notice: &Notice) -> Arc<str> {
     serde_json::to_string(notice).expect("our own documents are always JSON").into()
 }
 
-/// What subscribers are told, oldest first; an owner's own. With `Accept: text/event-stream` also as it happens.
+/// The notices, oldest first; an owner's own. With `Accept: text/event-stream` also as it happens.
 #[utoipa::path(get, path = "/v1/notices", tag = "notices", operation_id = "listNotices",
     params(("after" = Option<String>, Query, description = "Only notices of events after this position; of a stream also `latest`: only those to come."),
         ("since" = Option<Timestamp>, Query, description = "Instead of `after`: only what was recorded at this time or later."),

@@ -47,7 +47,7 @@ impl ReplyStamp {
         }
     }
 
-    /// Completes a reply that is made elsewhere. It must not be stored.
+    /// Completes a reply made elsewhere. It must not be stored.
     pub(super) fn complete(self, response: &mut Response) {
         self.write(response.headers_mut(), Caching::NoStore);
     }

@@ -69,7 +69,7 @@ codes! {
         "Asked by the session's own token. `causedBy` is the suspension; `retryAt` its end, if it has one."
     TokenSuperseded "TOKEN_SUPERSEDED" UNAUTHORIZED false
         "A renewal replaced this token"
-        "The holder kept an old token, or somebody else did: `causedBy` is the renewal."
+        "The holder kept an old token, or another process renewed: `causedBy` is the renewal."
     TokenExpired "TOKEN_EXPIRED" UNAUTHORIZED false
         "The session has expired"
         "`causedBy` is the event that fixed its period."
@@ -116,7 +116,7 @@ codes! {
         "Also for the key of another owner, and once it is deleted."
     WebhookLimitExceeded "WEBHOOK_LIMIT_EXCEEDED" CONFLICT false
         "There are as many webhooks as there may be"
-        "1,000 in all and 20 for one owner; delete those that nobody reads."
+        "1,000 in all and 20 for one owner; delete unused ones."
     MethodNotAllowed "METHOD_NOT_ALLOWED" METHOD_NOT_ALLOWED false
         "The path has no such method"
         "A fault of the client."
@@ -153,7 +153,7 @@ codes! {
         "A defect: the log of the process says more under this request id."
     PositionNotReached "POSITION_NOT_REACHED" SERVICE_UNAVAILABLE true
         "The position was not reached in time"
-        "The client asked for a position that nobody has written yet."
+        "The client asked for a position that is not written yet."
     Overloaded "OVERLOADED" SERVICE_UNAVAILABLE true
         "Too many requests are waiting"
         "The disk is slower than the load, as many costly reads wait as may, or all that callers have together is taken (`tenure_taken`); `detail` says which, and nothing of this request was done."
@@ -260,7 +260,7 @@ impl Problem {
         self
     }
 
-    /// Somebody goes on from a position that this history does not have: it has followed another one.
+    /// A reader goes on from a position that this history does not have: it has followed another one.
     pub(crate) fn beyond_end(end: Position) -> Self {
         let mut problem = Self::from(Code::PositionBeyondEnd).saying(format!(
             "the history ends at {end}; what was read so far is of another one: begin again"
@@ -485,7 +485,7 @@ impl From<InactiveToken> for Problem {
     }
 }
 
-/// Every code by which a token that is not good now is called.
+/// Every code of a token that is not active.
 pub(crate) const INACTIVE: [Code; 6] = [
     Code::InvalidToken,
     Code::SessionRevoked,
@@ -495,7 +495,7 @@ pub(crate) const INACTIVE: [Code; 6] = [
     Code::SessionIdle,
 ];
 
-/// What a token that is not good now is called, by introspection and everywhere outside of renew.
+/// The code of a token that is not active, by introspection and everywhere outside of renew.
 pub(crate) const fn code_of(inactive: InactiveToken) -> Code {
     match inactive {
         InactiveToken::Invalid => Code::InvalidToken,

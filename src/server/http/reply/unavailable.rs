@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::problem::{Code, Problem};
 
-/// What the system says, and what a caller is told.
+/// What the system says, and what the reply says.
 const REASONS: [(&str, &str); 6] = [
     ("No space left", "the disk is full"),
     ("Disk quota exceeded", "the disk is full"),

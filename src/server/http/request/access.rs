@@ -1,4 +1,4 @@
-//! Who may call. Deny is the default: a route says whom it admits, and nobody else gets in.
+//! Who may call. Deny is the default: a route says whom it admits, and no other caller gets in.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(crate) struct Access {
     pub(crate) session: SessionAccess,
     /// Everybody, without a credential.
     pub(crate) public: bool,
-    /// Whoever calls from an address in `metrics.allow`.
+    /// A caller from an address in `metrics.allow`.
     pub(crate) metrics_addresses: bool,
 }
 
@@ -78,7 +78,7 @@ impl Access {
     pub(crate) const FOLLOWERS: Self = Self { roles: &[Admin, Issuer, Verifier, Auditor], ..Self::NOBODY };
     /// Who reads the record; an owner its own.
     pub(crate) const RECORD: Self = Self { roles: &[Admin, Auditor, Owner], ..Self::NOBODY };
-    /// Who lets news be told by HTTP requests; an owner to itself.
+    /// Who may create webhooks; an owner for itself.
     pub(crate) const SUBSCRIBERS: Self = Self { roles: &[Admin, Owner], ..Self::NOBODY };
     /// Who reads everything, and asks for proof of it.
     pub(crate) const AUDITORS: Self = Self { roles: &[Admin, Auditor], ..Self::NOBODY };
@@ -94,7 +94,7 @@ impl Access {
         Self { session: SessionAccess::OwnEvenSuspended, ..Self::NOBODY };
     /// The session, by a genuine token.
     pub(crate) const HOLDER: Self = Self { session: SessionAccess::Unjudged, ..Self::NOBODY };
-    /// Whoever has a credential: for paths that do not exist.
+    /// Anyone with a credential: for paths that do not exist.
     pub(crate) const ANYBODY_KNOWN: Self = Self {
         roles: &[Admin, Issuer, Owner, Verifier, Auditor],
         session: SessionAccess::Own,
@@ -105,7 +105,7 @@ impl Access {
 /// Who calls.
 #[derive(Clone, Debug)]
 pub(crate) enum Caller {
-    /// Nobody in particular, on a route for everybody.
+    /// No one in particular, on a route open to all.
     Anyone,
     /// The holder of an API key.
     Key(Arc<Credential>),
@@ -198,13 +198,13 @@ pub(crate) fn check_is_no_sign_in(id: &SubjectId) -> Result<(), Problem> {
 pub(crate) enum NotAdmitted {
     /// There is no credential.
     Missing,
-    /// There is one, and nobody knows it.
+    /// There is one, and it is unknown.
     Wrong,
     /// It is known, and not good for this.
     Known(Problem),
 }
 
-/// The text behind `Authorization: Bearer`, the scheme's name in any case. Of two lines nobody knows which one counts, a
+/// The text behind `Authorization: Bearer`, the scheme's name in any case. With two lines it is unknown which one counts, a
 /// proxy may have read the other: so they are no credential.
 fn bearer(headers: &HeaderMap) -> Result<&str, NotAdmitted> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();

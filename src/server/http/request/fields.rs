@@ -1,5 +1,5 @@
 //! The fields of a request, from its body or its query: each is asked for by name and range, all faults are
-//! gathered, and what nobody asked for is a fault too. No message quotes a value: it might be a token.
+//! gathered, and an unknown one is a fault too. No message quotes a value: it might be a token.
 
 use std::{collections::HashSet, fmt, ops::RangeInclusive, str::FromStr};
 
@@ -55,7 +55,7 @@ impl Fields {
         Ok(fields)
     }
 
-    /// With the faults of another part of the same request, of which nobody asks for a field.
+    /// With the faults of another part of the same request, of which no field is asked for.
     pub(crate) fn and_none_of(mut self, other: Self) -> Self {
         self.errors.extend(other.into_errors());
         self
@@ -242,7 +242,7 @@ impl Fields {
         self.read(name, expected_object(most), |json| fitting_object(&json, most))
     }
 
-    /// An amount: a decimal number, as text, so that nobody reads it as floating point.
+    /// An amount: a decimal number, as text, so that it is never read as floating point.
     pub(crate) fn amount(&mut self, name: &str) -> Option<Amount> {
         match self.take(name)?.into_text().map_or(Err(InvalidAmount), |text| text.parse()) {
             Ok(amount) => Some(amount),
@@ -281,7 +281,7 @@ impl Fields {
         value
     }
 
-    /// All faults, those of fields that nobody asked for included.
+    /// All faults, those of unknown fields included.
     pub(crate) fn finish(self) -> Result<(), Problem> {
         self.finish_with(|_| vec![])
     }
@@ -316,7 +316,7 @@ fn each_once(errors: Vec<FieldError>) -> Vec<FieldError> {
     errors.into_iter().filter(|error| seen.insert(error.field.clone())).take(REPORTED).collect()
 }
 
-/// Judges a query before it is read: what it costs to read and to answer is bounded, whoever sends it.
+/// Judges a query before it is read: what it costs to read and to answer is bounded, for every caller.
 pub(crate) fn check_size(query: &str) -> Result<(), Problem> {
     let parameters = query.split('&').filter(|parameter| !parameter.is_empty()).count();
     if query.len() <= QUERY_BYTES && parameters <= QUERY_PARAMETERS {
@@ -351,7 +351,7 @@ fn whole_number(json: &Json, is_query: bool) -> Option<u64> {
     }
 }
 
-/// The parser's place is told, its words are not: they quote what it found.
+/// The parser's position is reported, its words are not: they quote what it found.
 fn malformed(error: &serde_json::Error) -> FieldError {
     let place = format!("is not well-formed JSON at line {}, column {}", error.line(), error.column());
     FieldError::new("body", place)

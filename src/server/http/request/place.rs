@@ -40,7 +40,7 @@ impl Api {
         format!("{}{name}", epoch::prefix_of(self.named(position).epoch))
     }
 
-    /// Judges a position from which somebody wants to go on. To be silent about one beyond the end would look as if
+    /// Judges a position from which a reader wants to go on. To be silent about one beyond the end would look as if
     /// nothing had happened, and so would it about one of a history that was lost.
     pub(crate) fn check_resumable(&self, given: EpochPosition) -> Result<(), Problem> {
         let end = self.authority.live().position();

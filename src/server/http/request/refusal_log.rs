@@ -13,9 +13,9 @@ use crate::admission::network;
 use tenure_core::CredentialId;
 use tenure_protocol::clock::stopwatch;
 
-/// How often the same is told again.
+/// How often the same is logged again.
 const PERIOD: Duration = Duration::from_mins(1);
-/// So many different ones are remembered; when there are more, all are forgotten and told anew.
+/// Maximum number of different ones remembered; beyond it all are forgotten and logged again.
 const REMEMBERED: usize = 10_000;
 
 /// What is counted together.
@@ -30,7 +30,7 @@ pub(crate) struct Refused {
     pub(crate) credential: Option<CredentialId>,
 }
 
-/// How often each was refused since it was told.
+/// How often each was refused since it was logged.
 #[derive(Debug, Default)]
 pub(crate) struct RefusalLog(Mutex<HashMap<Refused, (Instant, u64)>>);
 
@@ -46,7 +46,7 @@ impl RefusalLog {
         }
     }
 
-    /// How often it has happened since it was told last, if it is to be told now.
+    /// How often it has happened since it was last logged, if it is to be logged now.
     fn count(&self, refused: Refused, now: Instant) -> Option<u64> {
         let mut counts = self.0.lock();
         if counts.len() >= REMEMBERED && !counts.contains_key(&refused) {

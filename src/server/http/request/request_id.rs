@@ -2,7 +2,7 @@
 //!
 //! Callers fill `x-request-id` with whatever helps them to find a request again, a person's name included. The history
 //! is kept and cannot be edited, and what is in it outlives an erasure. So a caller's id is echoed and logged, and what
-//! is recorded is always an id of our own, in which nobody can have written anything.
+//! is recorded is always an id of our own, which no caller can have chosen.
 
 use std::fmt;
 

@@ -13,7 +13,7 @@ use crate::http::{
 };
 
 impl Caller {
-    /// Whose share its requests are of; nobody's on a route for everybody.
+    /// Whose share its requests are of; none on a route open to all.
     fn who(&self) -> Option<ShareOwner> {
         match self {
             Self::Anyone => None,
@@ -22,7 +22,7 @@ impl Caller {
         }
     }
 
-    /// Whether its credential is good now: on some routes a token that is not is let in to be judged.
+    /// Whether its credential is good now: some routes let a bad token in to be judged.
     fn is_good(&self, api: &Api) -> bool {
         match self {
             Self::Anyone => false,

@@ -1,4 +1,4 @@
-//! Who keeps sending wrong credentials is told to wait. Right ones always pass.
+//! A caller who keeps sending wrong credentials must wait. Right ones always pass.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ use tenure_protocol::clock::stopwatch;
 
 /// The contract counts by the minute, in real time.
 const WINDOW: Duration = Duration::from_mins(1);
-/// So many addresses are remembered; the memory is bounded whoever calls. When it is full, all are forgotten.
+/// Maximum number of addresses remembered, so that memory is bounded. When full, all are forgotten.
 const ADDRESSES: usize = 100_000;
 
 /// How many wrong credentials came from each address in the current minute.

@@ -17,7 +17,7 @@ use crate::http::{
     request::{call::Call, fields::Fields, limits},
 };
 
-/// Sessions that shall end at once.
+/// Sessions to end at once.
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "it documents the fields that `asked` reads")]

@@ -26,7 +26,7 @@ use crate::http::{
     subjects::suspension::suspender,
 };
 
-/// Ids are listed up to this many; the number of matches is always told.
+/// Ids are listed up to this many; the number of matches is always returned.
 const LISTED: usize = 200;
 
 /// The sessions of a subject that were ended in one step.

@@ -1,4 +1,4 @@
-//! `GET /v1/sessions/{sessionId}/events`: what others do to a session, told to its holder as it happens.
+//! `GET /v1/sessions/{sessionId}/events`: what others do to a session, sent to its holder as it happens.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -56,7 +56,7 @@ pub(crate) async fn follow(call: Call) -> Result<Reply, Problem> {
     let place = shares::stream(&call.api, &call.caller, call.is_exempt)?;
     let Caller::Session(holder) = &call.caller else { return Err(Code::Forbidden.into()) };
     let (id, subject) = (holder.session.id, holder.session.subject.clone());
-    // From now on nothing is missed: what happens while the past is told wakes it.
+    // From now on nothing is missed: what happens while the past is sent wakes it.
     let watcher = call.api.authority.watch(Followed::Subject(subject));
     let heard = after.map_or_else(|| call.api.authority.live().position(), |after| after.position);
     let follower = Follower {
@@ -82,11 +82,11 @@ struct Follower {
     watcher: Watcher,
     viewer: EventReader,
     session: SessionId,
-    /// Everything up to here was told.
+    /// Everything up to here was sent.
     heard: Position,
-    /// Whether it is still to be told how things stand.
+    /// Whether the present state is still to be sent.
     is_new: bool,
-    /// Whether the end was told.
+    /// Whether the end was sent.
     is_over: bool,
     heartbeat: Instant,
 }
@@ -143,7 +143,7 @@ impl Follower {
         let authority = &self.viewer.api.authority;
         let Some(session) = authority.live().session(self.session) else { return String::new() };
         let suspension = authority.live().suspension(&session.subject);
-        // One that came since is told in its turn.
+        // One that came since is sent in its turn.
         let before = suspension.filter(|it| it.is_in_force(authority.now()) && it.position <= self.heard);
         before.map_or(String::new(), |it| self.told("suspended", it.position, it.at, None, it.until))
     }

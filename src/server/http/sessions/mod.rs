@@ -143,7 +143,7 @@ pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
     let not_found = || Problem::from(Code::SessionNotFound);
     let id = call.session_id().ok_or_else(not_found)?;
     let live = call.api.authority.live().session(id).ok_or_else(not_found)?;
-    // To whoever may not see its subject the session does not exist; what cannot be read is another matter.
+    // To a caller who may not see its subject the session does not exist; what cannot be read is another matter.
     let unseen = |problem: Problem| {
         if problem.code == Code::SubjectNotFound { not_found() } else { problem }
     };

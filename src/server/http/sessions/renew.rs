@@ -28,7 +28,7 @@ pub(crate) async fn renew(call: Call) -> Result<Reply, Problem> {
     }
     let authority = &call.api.authority;
     let granted = authority.renew(call.context_without_key(), holder, key).await.inspect_err(|_| {
-        // A renewal that is refused is a use all the same, if its token is good.
+        // A refused renewal is still a use, if its token is good.
         if holder.judge(authority.now()).is_ok() {
             authority.used(&holder.session);
         }

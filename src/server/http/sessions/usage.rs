@@ -75,7 +75,7 @@ fn asked(fields: &mut Fields) -> Option<Use> {
 /// Use a session, if its constraints allow it.
 ///
 /// To judge and to record are one step: of many uses at once exactly as many are granted as the budget has room for.
-/// A use that is refused is not recorded.
+/// A refused use is not recorded.
 #[utoipa::path(post, path = "/v1/sessions/{sessionId}/usage", tag = "sessions", operation_id = "recordUsage",
     params(("sessionId" = SessionId, Path, description = "The session.")),
     request_body = wire::NewUse,

@@ -99,7 +99,7 @@ fn until(call: &Call, fields: &mut Fields) -> Result<Option<Timestamp>, Problem>
     Ok(until)
 }
 
-/// Lift the suspension of a subject. A subject that is not suspended stays as it is.
+/// Lift the suspension of a subject. An unsuspended subject stays as it is.
 ///
 /// A suspension by an admin is lifted by admins only, one by an owner or issuer by the subject's owner too. Tokens of
 /// its sessions that have not ended meanwhile are good again; access tokens from before the suspension stay refused by

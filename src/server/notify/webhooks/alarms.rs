@@ -74,7 +74,7 @@ impl Alarms {
     /// The store has delivered more than the log holds.
     pub(super) fn store_is_ahead(&self, told: Position, head: Position) {
         let alarm = format!(
-            "webhooks.redb: it has told of positions up to {told}, but the log ends at {head}: one of the two is an \
+            "webhooks.redb: it has delivered positions up to {told}, but the log ends at {head}: one of the two is an \
              older copy. Webhooks go on at the end of the log; what happens there may have the ids of earlier notices"
         );
         tracing::error!("{alarm}");

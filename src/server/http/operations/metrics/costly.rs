@@ -11,7 +11,7 @@ use super::{Labels, count, set};
 use crate::gate::{Gate, Load};
 use crate::http::api::Api;
 
-/// The load of every gate, read off whenever somebody looks.
+/// The load of every gate, read on request.
 #[derive(Default)]
 pub(super) struct Costly {
     running: Family<Labels, Gauge>,

@@ -24,7 +24,7 @@ use tenure_protocol::{
     wire::{FeedHead, FeedItem},
 };
 
-/// So often a verifier is told at least until when it has heard everything; the contract allows 2 s.
+/// How often, at least, a verifier learns up to when it has heard everything; the contract allows 2 s.
 const HEADS: Duration = Duration::from_secs(1);
 /// So many ends are looked up at a time.
 const STRIDE: usize = 200;
@@ -33,7 +33,7 @@ const STRIDE: usize = 200;
 pub(super) fn answer(call: &Call, after: Position) -> Result<Reply, Problem> {
     let place = shares::stream(&call.api, &call.caller, call.is_exempt)?;
     let follower = Follower {
-        // From now on nothing is missed: what happens while the past is told wakes it.
+        // From now on nothing is missed: what happens while the past is sent wakes it.
         watcher: call.api.authority.watch(Followed::Ends),
         api: Arc::clone(&call.api),
         stay: Stay::of(call, place),
@@ -50,11 +50,11 @@ struct Follower {
     api: Arc<Api>,
     stay: Stay,
     watcher: Watcher,
-    /// Everything up to here was told.
+    /// Everything up to here was sent.
     after: Position,
-    /// The keys as they were told last.
+    /// The keys as last sent.
     keys: String,
-    /// When it is told something, whether something has happened or not.
+    /// When to send something, whether something has happened or not.
     due: Instant,
     heartbeat: Instant,
 }
@@ -92,7 +92,7 @@ impl Follower {
     fn next(&mut self, now: Instant) -> Result<String, Problem> {
         let mut text = self.heartbeat(now);
         text.push_str(&self.changed_keys());
-        // The time first: what happens between the two is told, and is no part of what is promised.
+        // The time first: what happens between the two is sent, and is no part of the promise.
         let at = self.api.authority.now();
         let head = self.api.authority.live().position();
         let page = waiting_for_disk(|| page(&self.api, self.after, STRIDE, head, at))?;

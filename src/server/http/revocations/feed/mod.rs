@@ -35,7 +35,7 @@ const STRIDE: usize = 128;
 /// Of so many bulk revocations it is remembered which sessions they ended.
 const REMEMBERED: usize = 64;
 
-/// Which sessions the bulk revocations ended that somebody asked about lately.
+/// Which sessions were ended by the bulk revocations asked about lately.
 #[derive(Debug, Default)]
 pub(crate) struct Ended(Mutex<HashMap<Position, Vec<SessionId>>>);
 
