@@ -17,7 +17,7 @@ use crate::authority::{
     pipeline::request::{CommandRequest, Context, Failure},
 };
 
-/// An API key that is asked for.
+/// An API key to create.
 #[derive(Clone, Debug)]
 pub struct NewCredential {
     /// What it may do.

@@ -108,7 +108,7 @@ fn caller(api: &Api, route: &Route, parts: &Parts, address: Option<IpAddr>) -> R
     Ok(caller)
 }
 
-/// What is told of a request when it has been answered.
+/// What is logged of a request when it has been answered.
 struct Asked {
     id: RequestId,
     method: Method,
@@ -187,7 +187,7 @@ fn respond(api: &Api, result: Result<Reply, Problem>, asked: &Asked) -> Response
     response
 }
 
-/// Whether somebody tried what they may not: with a credential that is no good, or beyond a role or a rate.
+/// Whether a caller tried something forbidden: with a bad credential, or beyond a role or a rate.
 fn is_suspicious(problem: &Problem) -> bool {
     match problem.code.status() {
         StatusCode::UNAUTHORIZED => !problem.lacks_credential,
@@ -227,7 +227,7 @@ pub(crate) async fn note_use(api: &Api, caller: &Caller) {
     }
 }
 
-/// Lets a crash not forget that these sessions were used. A log that is slow holds nobody up for longer than this.
+/// Lets a crash not forget that these sessions were used. A slow log delays no caller for longer than this.
 pub(crate) async fn keep_uses(api: &Api, sessions: &[SessionId]) {
     if sessions.is_empty() {
         return;

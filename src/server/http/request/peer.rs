@@ -47,9 +47,9 @@ impl Peer {
 }
 
 /// The address of the client: the peer's, or, behind proxies that are trusted, the last one in
-/// `X-Forwarded-For` that is not a proxy of ours.
+/// `X-Forwarded-For` other than such a proxy.
 ///
-/// Each proxy vouches for the hop that it wrote, the last one. What no proxy of ours wrote, or nobody can read, is not
+/// Each proxy vouches for the hop that it wrote, the last one. What no trusted proxy wrote, or what is unreadable, is not
 /// passed over: what is before it is anybody's word.
 pub(crate) fn client_address(api: &Api, headers: &HeaderMap, peer: Option<&Peer>) -> Option<IpAddr> {
     let mut client = peer?.address;

@@ -13,7 +13,7 @@ const HEADER: usize = 150;
 pub(super) fn body(words: &NoticeText) -> Value {
     let mut blocks = vec![
         json!({ "type": "header", "text": { "type": "plain_text", "text": header(&plain(&words.title)), "emoji": false } }),
-        // Verbatim: what looks like a channel or a person in somebody's name stays text.
+        // Verbatim: what looks like a channel or a person in a name stays text.
         section(&entities(&plain(&words.lines.join("\n")))),
     ];
     if let Some(link) = &words.link {
