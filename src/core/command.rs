@@ -294,7 +294,7 @@ pub struct RenewSession {
     pub jitter: u16,
 }
 
-/// Begin the period of a sliding session again, if that is due.
+/// Begin the period of a sliding session again, if due.
 #[derive(Clone, Copy, Debug)]
 pub struct RefreshSession {
     /// The session.

@@ -14,7 +14,7 @@ use crate::{
     wire::NewConstraints,
 };
 
-/// A session that is asked for. Left out means: the general setting.
+/// A session to create. Left out means: the general setting.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema), schema(as = NewSessionBody))]

@@ -30,7 +30,7 @@ pub(super) struct Buckets<K> {
 }
 
 struct Shard<K> {
-    /// When each bucket that is not full will be.
+    /// When each bucket with room will be full.
     full_at: HashMap<K, u64>,
     /// With so many it is time to forget the full ones.
     looked_through_at: usize,
@@ -70,7 +70,7 @@ impl<K: Copy + Eq + Hash> Buckets<K> {
 }
 
 impl<K: Copy + Eq + Hash> Shard<K> {
-    /// Forgets the buckets that are full, each time that there are twice as many as were left.
+    /// Forgets full buckets, each time that there are twice as many as were left.
     fn forget_full(&mut self, now: u64) {
         if self.full_at.len() >= self.looked_through_at {
             self.full_at.retain(|_, full_at| *full_at > now);

@@ -139,7 +139,7 @@ impl Admission {
         })
     }
 
-    /// Counts a use of a session that is to be recorded. Beyond the rate it is refused, also without other callers:
+    /// Counts a use of a session before it is recorded. Beyond the rate it is refused, also without other callers:
     /// what is recorded stays.
     pub(crate) fn usage(&self, session: SessionId) -> Result<(), u32> {
         self.usage.take(session, self.nanos()).map_err(|wait| refused(&self.refused_usage, wait))

@@ -2,7 +2,7 @@
 //!
 //! An address counts the connections on which no good credential was shown yet; beyond its share a new one is closed.
 //! When nine tenths are taken, connections that wait for nothing give way, those that have rested longest first, and a
-//! head that is slow to come is given up sooner, as is a client that takes nothing of its answer. No other client is cut
+//! slow head is given up sooner, as is a client that takes nothing of its answer. No other client is cut
 //! while it is being answered.
 
 use std::{
@@ -79,7 +79,7 @@ pub(crate) struct ConnectionSeat {
     reader: AtomicWaker,
 }
 
-/// A place that is taken, until it is dropped.
+/// A taken place, until dropped.
 pub(crate) struct OccupiedPlace {
     seat: Arc<ConnectionSeat>,
     number: u64,

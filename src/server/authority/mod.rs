@@ -143,7 +143,7 @@ pub type Past = Arc<dyn Fn(&SubjectId, Position) -> Result<Subject, String> + Se
 type Waiting = oneshot::Receiver<Result<CommandOutcome, Failure>>;
 
 impl Authority {
-    /// Starts to serve, and records the limits in force and the keys that seal, where that is not recorded yet.
+    /// Starts to serve, and records the limits in force and the keys that seal, if not recorded yet.
     ///
     /// # Errors
     /// The failure of such a commit.
@@ -342,7 +342,7 @@ impl Authority {
         }
     }
 
-    /// The same for callers that are not async. It may be called on a thread of a runtime too, as when a
+    /// The same for callers outside of async. It may be called on a thread of a runtime too, as when a
     /// program opens its authority there; `blocking_recv` would panic.
     fn submit_blocking(&self, ask: CommandRequest, context: Context) -> Result<Done, Failure> {
         pollster::block_on(self.submit(ask, context))

@@ -212,7 +212,7 @@ impl Visit {
         self.path().ends_with("/stream") || self.headers().contains_key("x-tenure-live")
     }
 
-    /// Notes that the sign-in was used, and begins its period again if that is due.
+    /// Notes that the sign-in was used, and begins its period again if due.
     async fn use_sign_in(&mut self) {
         let authority = Arc::clone(self.console().api.authority());
         authority.used(&self.holder.session);

@@ -5,7 +5,7 @@ use std::borrow::{Borrow, Cow};
 use serde::{Deserialize, Deserializer};
 use tenure_core::Timestamp;
 
-/// A text that people chose, with the characters that are not seen, or turn the direction of what is, made visible.
+/// A text that people chose, with its invisible characters, and those that turn the direction of text, made visible.
 pub(super) fn plain(text: String) -> String {
     if !text.chars().any(is_hidden) {
         return text;
@@ -47,7 +47,7 @@ impl<'de> Deserialize<'de> for When {
     }
 }
 
-/// A length of time in words, the two largest units from the first that is not 0.
+/// A length of time in words, the two largest units from the first non-zero one.
 pub(super) fn length(seconds: impl Borrow<u64>) -> String {
     let seconds = *seconds.borrow();
     if seconds < 60 {

@@ -26,7 +26,7 @@ use super::{
     },
 };
 
-/// A credential that is no good, as the API would say it.
+/// A bad credential, as the API would say it.
 pub(crate) struct Wrong {
     pub(crate) status: u16,
     pub(crate) code: &'static str,

@@ -5,7 +5,7 @@
 //! the log has its first event, a mark of each key is written down beside the keys, together with the log that they
 //! are of. A mark gives nothing of its key away.
 //!
-//! Keys of session and access tokens need no mark: the log names them by ids that are digests of the keys. The file of
+//! Keys of session and access tokens need no mark: the log names them by digests of the keys. The file of
 //! a webhook has a check of its own. A directory of the time before this file is taken over at its first start.
 
 use std::path::{Path, PathBuf};

@@ -270,7 +270,7 @@ pub struct Suspension {
 }
 
 /// A length of time that begins at a notice, in words: rounded down, the two largest of days, hours and minutes
-/// from the first that is not 0.
+/// from the first non-zero one.
 pub fn remaining(seconds: u64) -> String {
     let parts = [(seconds / 86_400, 'd'), (seconds % 86_400 / 3_600, 'h'), (seconds % 3_600 / 60, 'm')];
     let first = parts.iter().position(|(count, _)| *count > 0).unwrap_or(parts.len() - 1);

@@ -1,4 +1,4 @@
-//! The little that the file of subject keys asks of a disk, so that a test can be a disk that is full.
+//! The little that the file of subject keys asks of a disk, so that a test can be a full disk.
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 

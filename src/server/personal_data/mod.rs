@@ -4,7 +4,7 @@
 //! `DATA/keys/subjects`, and in no export or incremental backup. To forget a subject's texts is to destroy
 //! its key: the records, their hashes and every proof over them stay as they are.
 //!
-//! A subject that is forgotten may go on living. Its next text gets a new key; what was sealed before stays
+//! A forgotten subject may go on living. Its next text gets a new key; what was sealed before stays
 //! unreadable.
 
 mod disk;

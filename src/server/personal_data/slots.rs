@@ -59,7 +59,7 @@ impl Tag {
     }
 }
 
-/// A slot that is whole.
+/// A whole slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Slot {
     Live(Tag, SubjectKey),

@@ -27,7 +27,7 @@ use self::{
     timeline::Timeline,
 };
 
-/// Every projection that is kept in memory.
+/// Every projection kept in memory.
 #[derive(Debug, Default)]
 pub struct Projections {
     sessions: RwLock<SessionList>,

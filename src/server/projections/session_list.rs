@@ -98,7 +98,7 @@ impl EndMark {
     }
 }
 
-/// Some of the sessions that are sought, newest first.
+/// Some of the sought sessions, newest first.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Stride {
     /// Where each began, and its name.
@@ -194,7 +194,7 @@ impl SessionList {
         self.stretches.is_empty()
     }
 
-    /// Up to `most` of the sessions that are sought and began before this position, newest first; from the newest on
+    /// Up to `most` of the sought sessions and began before this position, newest first; from the newest on
     /// when it is none.
     pub fn stride(&self, sought: &SessionQuery, before: Option<Position>, most: usize) -> Stride {
         let end = before.map_or(self.count(), |before| self.number_before(before));
@@ -343,7 +343,7 @@ mod tests {
         (list, sessions)
     }
 
-    /// All that are sought, read so many at a time.
+    /// All sought ones, read so many at a time.
     fn walked(list: &SessionList, sought: &SessionQuery, most: usize) -> Vec<(Position, SessionId)> {
         let (mut seen, mut before) = (Vec::new(), None);
         loop {

@@ -36,7 +36,7 @@ impl<T: Ord> Sorted<T> {
         true
     }
 
-    /// Behind all others: chunks that are only ever appended to are full.
+    /// Behind all others: chunks only ever appended to are full.
     fn append(&mut self, one: T) {
         match self.chunks.last_mut() {
             Some(last) if last.len() < CHUNK => last.push(one),
@@ -69,7 +69,7 @@ impl<T: Ord> Sorted<T> {
         self.chunks.iter().map(Vec::len).sum()
     }
 
-    /// In order, from the first that is not before some place.
+    /// In order, from the first one not before some place.
     pub(super) fn from<'a>(&'a self, is_before: impl Fn(&T) -> bool + 'a) -> impl Iterator<Item = &'a T> {
         let first = self.chunks.partition_point(|chunk| chunk.last().is_some_and(&is_before));
         let begun =
@@ -77,7 +77,7 @@ impl<T: Ord> Sorted<T> {
         begun.iter().chain(self.chunks.iter().skip(first + 1).flatten())
     }
 
-    /// Backwards, from the last that is before some place.
+    /// Backwards, from the last one before some place.
     pub(super) fn back_from<'a>(
         &'a self,
         is_before: impl Fn(&T) -> bool + 'a,

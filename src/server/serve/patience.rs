@@ -66,7 +66,7 @@ impl Requests {
     }
 }
 
-/// A request that is not answered yet.
+/// An unanswered request.
 pub(super) struct UnderWay(Requests);
 
 impl UnderWay {
@@ -108,7 +108,7 @@ impl HttpBody for Sent {
     }
 }
 
-/// A connection that is given up when it lets one wait for too long.
+/// A connection given up when it lets one wait for too long.
 pub(super) struct PatientStream<S> {
     stream: S,
     requests: Requests,

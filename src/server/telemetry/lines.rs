@@ -68,7 +68,7 @@ impl LogQueue {
     }
 }
 
-/// A line comes in one piece; where it is lost, that is counted and not reported, for there is nowhere to report it.
+/// A line comes in one piece; a lost one is counted and not reported, because there is nowhere to report it.
 impl Write for LogQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.line(line);

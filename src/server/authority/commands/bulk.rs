@@ -13,7 +13,7 @@ use crate::authority::{
     pipeline::request::{CommandRequest, Context, Failure},
 };
 
-/// The sessions that are meant: those to which everything that is said here applies; when nothing is said, all.
+/// The sessions meant: those that match every field given here; without a field, all.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// Those of subjects that this owner answers for.

@@ -112,7 +112,7 @@ impl Authority {
         Some(format!("{base}/console/veto/{}", token.expose()))
     }
 
-    /// What a link is good for; none for a text that is no link of ours, and for one whose subject has another owner
+    /// What a link is good for; none for a text other than our links, and for one whose subject has another owner
     /// now. Whether its renewal can still be vetoed is another question.
     pub fn open_veto_link(&self, token: &str) -> Option<VetoClaims> {
         let claims = self.secrets.tokens.open_veto(token, || self.now())?;
@@ -124,7 +124,7 @@ impl Authority {
         self.live.subject(subject)?.profile()?.owner_id.clone()
     }
 
-    /// Vetoes the renewal that a link is for, and suspends the subject in the same step if that is asked.
+    /// Vetoes the renewal that a link is for, and suspends the subject in the same step if asked.
     ///
     /// # Errors
     /// [`Refusal::VetoLinkOver`](tenure_core::refusal::Refusal), `SessionRevoked`, `SessionNotFound` for another owner;

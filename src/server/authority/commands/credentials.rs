@@ -149,7 +149,7 @@ impl Authority {
         Ok(done.position())
     }
 
-    /// Lets an API key be good again that is held since a restore. The position is none when it was not held.
+    /// Confirms an API key held since a restore. The position is none when it was not held.
     ///
     /// # Errors
     /// [`Refusal::CredentialNotFound`](tenure_core::refusal::Refusal), or why it could not be recorded.

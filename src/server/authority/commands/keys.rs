@@ -1,4 +1,4 @@
-//! The keys of tokens: rotate, retire; and the access tokens that are signed with them.
+//! The keys of tokens: rotate, retire; and the access tokens signed with them.
 
 use crate::tokens::{AccessClaims, AccessToken, NewKey};
 use tenure_core::{
@@ -92,7 +92,7 @@ impl Rotated {
 }
 
 impl Authority {
-    /// An access token of a session that is live now. Appends nothing.
+    /// An access token of a live session. Appends nothing.
     ///
     /// # Errors
     /// Why the session's token is not good now.
@@ -165,7 +165,7 @@ impl Authority {
         self.secrets.tokens.keyring().remove_over(self.now());
     }
 
-    /// Records which keys seal, where that is not recorded yet: at the first start, and at the first start after
+    /// Records which keys seal, if not recorded yet: at the first start, and at the first start after
     /// keys came to be recorded.
     pub(crate) fn admit_keys(&self) -> Result<(), Failure> {
         let keyring = self.secrets.tokens.keyring();

@@ -11,7 +11,7 @@ use crate::authority::{
     pipeline::request::{Done, Failure},
 };
 
-/// First answers that are read back at once, and those that wait.
+/// First answers read back at once, and those that wait.
 const AT_ONCE: usize = 4;
 const WAITING: usize = 64;
 /// What one caller has of them when more than half are taken.

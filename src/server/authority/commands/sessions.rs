@@ -26,7 +26,7 @@ use crate::authority::{
     },
 };
 
-/// A session that is asked for.
+/// A session to create.
 #[derive(Clone, Debug)]
 pub struct NewSession {
     /// Whose it is to be.
@@ -230,7 +230,7 @@ impl Authority {
         Some(AuthenticatedSession { claims, session, suspension })
     }
 
-    /// The session behind a token that is good now. Appends nothing; it counts as a use of the session.
+    /// The session behind an active token. Appends nothing; it counts as a use of the session.
     pub fn introspect(&self, token: &str) -> Result<SharedSession, InactiveToken> {
         let holder = self.holder(token).ok_or(InactiveToken::Invalid)?;
         holder.judge(self.now())?;
@@ -283,7 +283,7 @@ impl Authority {
         is_recorded.then(|| self.live.uses().forgotten_before()).ok_or(UsesUnrecorded)
     }
 
-    /// Begins the period of a sliding session again, if that is due; what it is then, and whether it was.
+    /// Begins the period of a sliding session again, if due; what it is then, and whether it was.
     /// [`Context::idempotency`] counts for nothing here.
     ///
     /// # Errors

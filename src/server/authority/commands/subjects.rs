@@ -44,7 +44,7 @@ pub struct SubjectChanges {
     pub others: ProfileChanges,
 }
 
-/// A subject that is registered, after a change of it.
+/// A registered subject, after a change.
 #[derive(Debug)]
 pub struct Registered {
     /// The subject.

@@ -95,7 +95,7 @@ impl Authority {
         Ok(Revoked { has_reason: revoked.has_reason || suspends_with_reason(&done), ..revoked })
     }
 
-    /// A subject that is not suspended is not resumed, and no key is written for the reason.
+    /// An unsuspended subject is not resumed, and no key is written for the reason.
     fn may_have_use_of_text(&self, id: &SubjectId) -> bool {
         let subject = self.live.subject(id);
         let is_suspended = subject.is_some_and(|subject| subject.suspension_at(self.now()).is_some());

@@ -3,7 +3,7 @@
 //!
 //! An index of the near future, ordered by when sessions end, says what is due. It is filled by a walk over the
 //! state every [`AHEAD`]; between two walks no session can begin and end, for the shortest period and the shortest idle
-//! time are as long. An end that is known only ever moves to a later time: so what is due is looked at, and again when
+//! time are as long. A known end only ever moves to a later time: so what is due is looked at, and again when
 //! a use, a renewal or a refresh has moved its end.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -135,7 +135,7 @@ impl Authority {
     }
 
     /// Visits every session that ends up to this moment if nothing else happens to it, and of which no end is
-    /// recorded; uses that are not recorded count as something else.
+    /// recorded; unrecorded uses count as something else.
     fn for_each_end(&self, up_to: Timestamp, mut visit: impl FnMut(&SharedSession)) {
         self.live.for_each_subject(|subject| {
             subject.sessions.iter().filter(|session| session.awaits_expiry(up_to)).for_each(&mut visit);

@@ -33,7 +33,7 @@ use crate::authority::state::{
 pub(crate) struct Batch<'a> {
     live: &'a Live,
     subjects: HashMap<SubjectId, Arc<Subject>>,
-    /// The subject that is being decided about, so that the fold need not look it up again.
+    /// The subject being decided about, so that the fold need not look it up again.
     at_hand: Option<Arc<Subject>>,
     /// The sessions that it begins.
     begun: HashMap<SessionId, SubjectId>,

@@ -12,7 +12,7 @@ use super::request::Request;
 
 /// So many requests wait in each queue; one more is answered "overloaded".
 ///
-/// They are 16 batches: at the slowest sync that is worth serving (100 ms a batch) some 1.6 s of waiting.
+/// They are 16 batches: at the slowest sync worth serving (100 ms a batch) some 1.6 s of waiting.
 pub(crate) const CAPACITY: usize = 8_192;
 
 /// Requests that wait for a decision.

@@ -48,7 +48,7 @@ impl Room {
         Self::new(Arc::new(|| Ok(u64::MAX)), 0)
     }
 
-    /// The bytes that are free; none where the system does not say.
+    /// The free bytes; none if the system does not say.
     pub fn free(&self) -> Option<u64> {
         (self.free)().ok()
     }

@@ -47,7 +47,7 @@ impl ActivityTracker {
         shard.get(&id).map(|noted| Timestamp::from_millis(noted.load(Ordering::Acquire)))
     }
 
-    /// The latest use that is noted of a session.
+    /// The latest noted use of a session.
     pub(crate) fn noted(&self, id: SessionId) -> Option<Seen> {
         Some(Seen { session_id: id, seen_at: self.noted_at(id)? })
     }
@@ -119,7 +119,7 @@ impl ActivityTracker {
     /// What was due of this session, given as it is recorded now, is recorded, or says nothing any more. A use that came
     /// in between may be due again.
     pub(crate) fn settle_due(&self, id: SessionId, recorded: Option<&SharedSession>) {
-        // The lock is held while it is looked at, or a use that is noted meanwhile would be due and forgotten.
+        // The lock is held while it is looked at, or a use noted meanwhile would be due and forgotten.
         let mut due = self.due.lock();
         if recorded.and_then(|recorded| self.due(recorded)).is_none() {
             due.remove(&id);

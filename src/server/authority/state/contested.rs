@@ -18,7 +18,7 @@ pub(crate) struct ContestedSessions {
 }
 
 impl ContestedSessions {
-    /// Notes a session that is published.
+    /// Notes a published session.
     pub(crate) fn note(&self, session: &Session) {
         if session.said.contains(OneTimeFact::Contested) {
             let has_expired = session.said.contains(OneTimeFact::Expired);

@@ -92,7 +92,7 @@ impl Table {
         Self { window, of_sessions: half(), of_keys: half() }
     }
 
-    /// Remembers the key of a commit that is durable, if it has one.
+    /// Remembers the key of a durable commit, if it has one.
     pub fn fold(&mut self, stored: &StoredCommit) {
         if let Some((key, entry)) = RememberedRequest::of(stored) {
             self.remember(key, entry);

@@ -3,7 +3,7 @@
 //!
 //! The file, `credentials.used`, begins with the digest of what follows (BLAKE3, hexadecimal): a line for each key, with
 //! its id, a blank, and the hour in milliseconds since 1970. It is written when an hour has changed, so a crash forgets
-//! a second of uses at most. Nothing is decided by it, so one that is missing or damaged is begun again.
+//! a second of uses at most. Nothing is decided by it, so a missing or damaged one is begun again.
 
 use std::{
     fs, io,
@@ -85,7 +85,7 @@ impl KeyUses {
     }
 }
 
-/// What was saved; none of a file that is damaged.
+/// What was saved; none of a damaged file.
 fn read(bytes: &[u8]) -> Option<Vec<(CredentialId, Timestamp)>> {
     let (digest, lines) = str::from_utf8(bytes).ok()?.split_once('\n')?;
     let is_whole = blake3::hash(lines.as_bytes()).to_hex().as_str() == digest;

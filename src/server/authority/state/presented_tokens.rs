@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use tenure_core::{Generation, SessionId, event::Presented, session::Session};
 
-/// Marks that are not recorded yet.
+/// Unrecorded marks.
 #[derive(Default)]
 pub(crate) struct PresentedTokens {
     marks: Mutex<HashMap<SessionId, Generation>>,

@@ -44,7 +44,7 @@ pub struct Live {
     subjects: ShardedTable<Arc<Subject>>,
     sessions: ShardedTable<SharedSession>,
     system: ArcSwap<SystemView>,
-    /// The bulk revocations that are not yet written into every session that they ended; mostly none.
+    /// The bulk revocations not yet written into every session that they ended; mostly none.
     unsettled: ArcSwap<Vec<Bulk>>,
     is_unsettled: AtomicBool,
     uses: ActivityTracker,
@@ -126,7 +126,7 @@ impl Live {
         self.recorded_subject(id).map(|subject| self.uses.applied_to(subject))
     }
 
-    /// A subject as the log has it: without the uses that are not recorded.
+    /// A subject as the log has it: without unrecorded uses.
     pub fn recorded_subject(&self, id: &SubjectId) -> Option<Arc<Subject>> {
         // What is unsettled is looked at first: what is settled meanwhile is so in the tables.
         let unsettled = self.unsettled();
@@ -160,7 +160,7 @@ impl Live {
         self.counted((&unsettled, at), selector, &LeftOut::of(vec![]), is_wanted)
     }
 
-    /// The same, with these bulk revocations not settled everywhere, but for the subjects that are left out. The
+    /// The same, with these bulk revocations not settled everywhere, but for the subjects left out. The
     /// parts of the state are shared out among as many threads as there are processors, up to four.
     ///
     /// Who leaves something out must be the one that publishes subjects, the sequencer: see [`LeftOut`].
@@ -205,7 +205,7 @@ impl Live {
         self.recorded_session(id).map(|session| self.uses.applied(session))
     }
 
-    /// A session as the log has it: without the uses that are not recorded.
+    /// A session as the log has it: without unrecorded uses.
     pub fn recorded_session(&self, id: SessionId) -> Option<SharedSession> {
         let unsettled = self.unsettled();
         let session = self.sessions.get(&id)?;
@@ -301,7 +301,7 @@ impl Live {
         self.set_unsettled(unsettled);
     }
 
-    /// The bulk revocations that are not settled everywhere, in the order of their positions.
+    /// The bulk revocations not settled everywhere, in the order of their positions.
     pub(crate) fn unsettled_bulks(&self) -> Arc<Vec<Bulk>> {
         self.unsettled.load_full()
     }

@@ -1,4 +1,4 @@
-//! The subjects that are suspended, as they are published: a check of a token need not look up its subject for that.
+//! The suspended subjects, as they are published: a check of a token need not look up its subject for that.
 //! Mostly there are none, and then it is one load of a number.
 
 use std::{
@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 
 use tenure_core::{SubjectId, Timestamp, subject::Subject, suspension::Suspension};
 
-/// The suspensions that are recorded and not lifted, also those that have ended by themselves.
+/// The recorded suspensions, until lifted, also those that have ended by themselves.
 #[derive(Debug, Default)]
 pub(crate) struct Suspended {
     count: AtomicUsize,

@@ -26,7 +26,7 @@ use crate::http::{
 
 /// A piece of this size goes out at a time.
 const PIECE: usize = 64 * 1024;
-/// So many pieces wait for a client that is slower than the log.
+/// So many pieces wait for a client slower than the log.
 const WAITING: usize = 8;
 /// So often it is looked whether the credential still stands: a stream ends within 5 s after it does not.
 const LOOK_EVERY: Duration = Duration::from_secs(2);

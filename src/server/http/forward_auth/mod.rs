@@ -54,8 +54,8 @@ pub(super) const ROLES: &[Role] = &[Role::Admin, Role::Verifier];
 ///
 /// Any method, and any path below. The proxy proves itself by `X-Tenure-Key`, with the key of a verifier or admin, or
 /// by an address in `forward_auth.trusted`. The token is the bearer of `Authorization` that begins `tnr_sess_`, or
-/// else the cookie that `forward_auth.cookie_name` names; of several such cookies the one that is good. A sliding
-/// session is refreshed when half of its idle time, or of its ttl if that is shorter, has passed since the last
+/// else the cookie named by `forward_auth.cookie_name`; of several such cookies the good one. A sliding
+/// session is refreshed when half of its idle time, or of its ttl if shorter, has passed since the last
 /// refresh; the reply then sets the cookie, with a token that the current key seals.
 #[utoipa::path(get, path = "/v1/forward-auth", tag = "forward-auth", operation_id = "forwardAuth",
     params(("X-Tenure-Key" = Option<String>, Header, description = "The proxy's API key."),
@@ -180,7 +180,7 @@ async fn judge(api: &Api, presented: Presented<'_>, asking: Context) -> Verdict 
     }
 }
 
-/// Of several cookies the one that is good counts, wherever it stands. Good ones of two sessions are none: one of them
+/// Of several cookies the good one counts, wherever it stands. Good ones of two sessions are none: one of them
 /// was planted, and nothing says which.
 async fn judge_cookies(api: &Api, cookies: &[&str], asking: Context) -> Verdict {
     let mut good: Option<AuthenticatedSession> = None;
@@ -220,7 +220,7 @@ fn judged(api: &Api, token: &str) -> Result<AuthenticatedSession, InactiveToken>
     Ok(holder)
 }
 
-/// Notes the use of a good token, and refreshes its session if that is due.
+/// Notes the use of a good token, and refreshes its session if due.
 async fn used(api: &Api, mut holder: AuthenticatedSession, asking: Context, sets_cookie: bool) -> Verdict {
     holder.session = api.authority.used(&holder.session);
     match refreshed(api, &holder, asking).await {
@@ -233,7 +233,7 @@ async fn used(api: &Api, mut holder: AuthenticatedSession, asking: Context, sets
     }
 }
 
-/// Refreshes the session if that is due. One that was ended meanwhile is not good; one that cannot be refreshed at
+/// Refreshes the session if due. One that was ended meanwhile is not good; one that cannot be refreshed at
 /// present is, and the next request tries again.
 async fn refreshed(
     api: &Api,

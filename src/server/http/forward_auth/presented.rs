@@ -13,7 +13,7 @@ const MOST_COOKIES: usize = 8;
 /// The tokens that count in a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Presented<'a> {
-    /// A bearer that is a session token by its look. Cookies beside it are not judged.
+    /// A bearer that looks like a session token. Cookies beside it are not judged.
     Bearer {
         token: &'a str,
         /// No other cookie of the name came with it, so a refreshed one replaces nothing.
@@ -49,7 +49,7 @@ impl<'a> Presented<'a> {
     }
 }
 
-/// The bearers that are session tokens by their look; any other is the application's own matter.
+/// The bearers that look like session tokens; any other is the application's own matter.
 fn bearers(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(header::AUTHORIZATION).iter().filter_map(|line| line.to_str().ok());
     let bearers = lines.filter_map(|line| {

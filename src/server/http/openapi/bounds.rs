@@ -35,7 +35,7 @@ fn list(length: &RangeInclusive<usize>, each: &Value) -> Value {
     json!({ "minItems": length.start(), "maxItems": length.end(), "items": each })
 }
 
-/// Of text that is always one of these.
+/// Of text with fixed values.
 fn one_of(words: &[&str]) -> Value {
     json!({ "enum": words })
 }

@@ -1,4 +1,4 @@
-//! What the fields of a request have to do with each other, for what reads JSON Schema. A client that is generated
+//! What the fields of a request have to do with each other, for what reads JSON Schema. A generated client
 //! from the document passes over it.
 
 use serde_json::{Value, json};

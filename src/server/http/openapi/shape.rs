@@ -65,7 +65,7 @@ fn variant(schema: &Value) -> Option<(String, String, String)> {
     Some((named(own)?.to_owned(), tag.clone(), word.as_str()?.to_owned()))
 }
 
-/// An object that is the sum of others becomes one object.
+/// A sum of objects becomes one object.
 fn join(schemas: &Value, schema: &mut Value) {
     let Some(joined) = joined(schemas, schema) else { return };
     let description = schema["description"].take();
@@ -89,7 +89,7 @@ fn joined(schemas: &Value, schema: &Value) -> Option<Value> {
     Some(json!({ "type": "object", "required": required, "properties": properties }))
 }
 
-/// A request with a field that is none of its own is refused.
+/// A request with an unknown field is refused.
 fn close(schema: &mut Value) {
     if schema["properties"].is_object() {
         schema["additionalProperties"] = false.into();

@@ -50,7 +50,7 @@ pub(super) trait Record: Send + Sync + 'static {
     /// The kinds of events that it makes items of.
     fn kinds(&self) -> KindSet;
 
-    /// The items of a commit that are sought and may be seen, in order.
+    /// The sought and visible items of a commit, in order.
     fn sought(&self, viewer: &EventReader, news: &News) -> Vec<(Self::Place, Arc<str>)>;
 }
 
@@ -61,7 +61,7 @@ pub(super) struct EventReader {
     pub(super) scope: Scope,
 }
 
-/// The subject or session that is sought; none is all.
+/// The sought subject or session; none is all.
 pub(super) struct Scope {
     subject: Option<SubjectId>,
     session: Option<SessionId>,
@@ -73,7 +73,7 @@ const NO_SESSION: SessionId = SessionId::from_bytes([0; 16]);
 impl Scope {
     /// The parameters that say it.
     pub(super) fn of(query: &mut Fields) -> Self {
-        // An id that is no UUID is an unknown id: nothing is about it.
+        // Anything but a UUID is an unknown id: nothing is about it.
         let session = query.raw_text("sessionId").map(|text| text.parse().unwrap_or(NO_SESSION));
         Self { subject: query.id("subjectId"), session }
     }
@@ -134,7 +134,7 @@ impl EventReader {
                 && revoked.selector.subject_id.as_ref().is_none_or(|id| self.may_see_subject(id))
     }
 
-    /// Whether a commit of the authority itself is about the subject that is sought: it ended sessions of it.
+    /// Whether a commit of the authority itself is about the sought subject: it ended sessions of it.
     pub(super) fn is_about_sought_subject(&self, stored: &StoredCommit) -> bool {
         let Some(id) = &self.scope.subject else { return true };
         let Some(subject) = self.api.authority.live().subject(id) else { return false };
@@ -142,7 +142,7 @@ impl EventReader {
             && stored.positions().any(|position| !subject.ended_by(position).is_empty())
     }
 
-    /// Whether an event is about the session that is sought.
+    /// Whether an event is about the sought session.
     pub(super) fn is_about_sought(&self, stored: &StoredCommit, event: &Event, position: Position) -> bool {
         self.scope
             .session
@@ -275,7 +275,7 @@ impl<R: Record> EventPage<R> {
     }
 }
 
-/// An item that is written already.
+/// An item already written.
 #[derive(Debug)]
 pub(super) struct Item(Arc<str>);
 

@@ -298,7 +298,7 @@ impl Problem {
         self
     }
 
-    /// Says when the same request could succeed, if that is known.
+    /// Says when the same request could succeed, if known.
     const fn possible_at(mut self, moment: Option<Timestamp>) -> Self {
         self.retry_at = moment;
         self
@@ -485,7 +485,7 @@ impl From<InactiveToken> for Problem {
     }
 }
 
-/// Every code of a token that is not active.
+/// Every code of an inactive token.
 pub(crate) const INACTIVE: [Code; 6] = [
     Code::InvalidToken,
     Code::SessionRevoked,
@@ -495,7 +495,7 @@ pub(crate) const INACTIVE: [Code; 6] = [
     Code::SessionIdle,
 ];
 
-/// The code of a token that is not active, by introspection and everywhere outside of renew.
+/// The code of an inactive token, by introspection and everywhere outside of renew.
 pub(crate) const fn code_of(inactive: InactiveToken) -> Code {
     match inactive {
         InactiveToken::Invalid => Code::InvalidToken,

@@ -87,7 +87,7 @@ impl Access {
     /// Who reads the metrics.
     pub(crate) const METRICS: Self =
         Self { roles: &[Admin, Auditor], metrics_addresses: true, ..Self::NOBODY };
-    /// The session itself, by a token that is good now.
+    /// The session itself, by an active token.
     pub(crate) const ITSELF: Self = Self { session: SessionAccess::Own, ..Self::NOBODY };
     /// The same, also while its subject is suspended.
     pub(crate) const ITSELF_EVEN_SUSPENDED: Self =
@@ -248,7 +248,7 @@ pub(crate) fn admit(
     Err(NotAdmitted::Wrong)
 }
 
-/// The holder of an API key that is good now, if the route admits its role.
+/// The holder of an active API key, if the route admits its role.
 pub(crate) fn admit_key(access: Access, key: Arc<Credential>) -> Result<Caller, Problem> {
     if access.roles.contains(&key.role) {
         return Ok(Caller::Key(key));

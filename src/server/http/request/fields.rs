@@ -75,7 +75,7 @@ impl Fields {
     fn take(&mut self, name: &str) -> Option<Json> {
         let index = self.given.iter().position(|(known, _)| known == name)?;
         let value = self.given.swap_remove(index).1;
-        // Of a key that is written twice, which is a fault, the other values are no unknown fields.
+        // Of a key written twice, which is a fault, the other values are no unknown fields.
         self.given.retain(|(known, _)| known != name);
         Some(value).filter(|value| !value.is_null())
     }

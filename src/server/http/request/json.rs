@@ -68,7 +68,7 @@ impl Json {
         members.into_iter().map(read).collect::<Result<_, _>>().map(Self::Object)
     }
 
-    /// The paths of keys that are written more than once in one object, so many at most.
+    /// The paths of keys written more than once in one object, so many at most.
     pub(crate) fn duplicate_keys(&self, most: usize) -> Vec<String> {
         let mut found = Vec::new();
         self.find_duplicates(&mut Vec::new(), most, &mut found);
@@ -156,7 +156,7 @@ impl fmt::Display for Json {
     }
 }
 
-/// The text that is written so. Without a backslash it is what stands between the quotation marks: that it is well-formed
+/// The text written so. Without a backslash it is what stands between the quotation marks: that it is well-formed
 /// is known already, or it were no raw value.
 fn text_of(written: &str) -> Result<String, serde_json::Error> {
     match written.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {

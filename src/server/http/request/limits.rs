@@ -29,7 +29,7 @@ pub(crate) const SCOPE: RangeInclusive<usize> = 1..=128;
 pub(crate) const METADATA_BYTES: usize = 4_096;
 /// Bytes of constraints, written compactly.
 pub(crate) const CONSTRAINTS_BYTES: usize = 8_192;
-/// Tokens of a batch that is introspected.
+/// Tokens of an introspected batch.
 pub(crate) const TOKENS: RangeInclusive<usize> = 1..=100;
 /// Active sessions of a subject, or of one device of it.
 pub(crate) const MAX_SESSIONS: RangeInclusive<u32> = 1..=10_000;

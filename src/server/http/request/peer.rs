@@ -1,4 +1,4 @@
-//! Where a request came from: the peer of its connection, and the client behind proxies that are trusted.
+//! Where a request came from: the peer of its connection, and the client behind trusted proxies.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -46,7 +46,7 @@ impl Peer {
     }
 }
 
-/// The address of the client: the peer's, or, behind proxies that are trusted, the last one in
+/// The address of the client: the peer's, or, behind trusted proxies, the last one in
 /// `X-Forwarded-For` other than such a proxy.
 ///
 /// Each proxy vouches for the hop that it wrote, the last one. What no trusted proxy wrote, or what is unreadable, is not

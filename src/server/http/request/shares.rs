@@ -49,7 +49,7 @@ pub(crate) fn begin<'a>(
     Ok(Some(flight))
 }
 
-/// The same for a proxy that asks about its users' tokens, also one that is known by its address alone.
+/// The same for a proxy that asks about its users' tokens, also one known by its address alone.
 pub(crate) fn begin_check<'a>(
     api: &'a Api,
     proxy: &Caller,

@@ -138,7 +138,7 @@ pub(crate) async fn revoke_subject(call: Call) -> Result<Reply, Problem> {
     query.finish()?;
     let context = call.context()?;
     let subject_id = call.visible_subject_id()?;
-    // An id that is no UUID is an unknown id, and an unknown exception would end the session that was to stay.
+    // Anything but a UUID is an unknown id, and an unknown exception would end the session that was to stay.
     let except = except.map(|id| id.parse()).transpose().map_err(|_: InvalidId| Code::SessionNotFound)?;
     let owner = call.caller.owner().filter(|_| !is_console_subject(&subject_id)).cloned();
     let gives_reason = reason.is_some();

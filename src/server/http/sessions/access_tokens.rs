@@ -34,7 +34,7 @@ pub(crate) async fn mint(call: Call) -> Result<Reply, Problem> {
     let ttl = fields.small("ttl", TTL).unwrap_or(USUAL);
     let audience = fields.text("audience", limits::AUDIENCE);
     fields.finish()?;
-    // A repeat mints another one, which serves as well; but a key that is none is a fault as everywhere.
+    // A repeat mints another one, which serves as well; but an invalid key is a fault as everywhere.
     call.idempotency_key()?;
     let Caller::Session(holder) = &call.caller else { return Err(Code::Internal.into()) };
     call.api.authority.check_uncontested(&call.context_without_key(), holder).await?;

@@ -159,7 +159,7 @@ pub(super) async fn put(call: Call) -> Result<Reply, Problem> {
 
 /// Change parts of a subject's registration (RFC 7396).
 ///
-/// Fields that are left out stay, and null removes. A request that changes nothing appends nothing. Only an admin may
+/// Omitted fields stay, and null removes. A request that changes nothing appends nothing. Only an admin may
 /// change the owner and the limits, but an issuer may name the first owner.
 #[utoipa::path(patch, path = "/v1/subjects/{subjectId}", tag = "subjects", operation_id = "patchSubject",
     params(("subjectId" = SubjectId, Path, description = "The subject.")),

@@ -56,7 +56,7 @@ pub(crate) struct SuspensionView {
 }
 
 impl SuspensionView {
-    /// The suspension that is in force at a moment.
+    /// The suspension in force at a moment.
     pub(crate) fn of(api: &Api, subject: &Subject, moment: Moment) -> Option<Self> {
         let suspension = subject.suspension_at(moment.at)?;
         Some(Self {

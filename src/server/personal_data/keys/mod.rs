@@ -197,7 +197,7 @@ impl SubjectKeys {
         file_of(keys.chain(marks), live.len() + forgotten.len())
     }
 
-    /// A file of keys with the marks of erasures beyond a position set back to it. The history that is restored ends
+    /// A file of keys with the marks of erasures beyond a position set back to it. The restored history ends
     /// there; an erasure of that history at a later position must not seem to be done.
     pub fn with_marks_cut(bytes: &[u8], end: Position) -> Option<Zeroizing<Vec<u8>>> {
         let slots = bytes.chunks(HEADER.len()).skip(1).zip(1..).map(|(bytes, number)| {
@@ -260,7 +260,7 @@ impl SubjectKeys {
         Ok(self.key_for(stream, entropy)?.seal(field, text))
     }
 
-    /// The text; none when it was sealed under a key that is gone, or is damaged.
+    /// The text; none when it was sealed under a lost key, or if it is damaged.
     pub fn open_text(&self, stream: &Stream, field: &'static str, sealed: &SealedText) -> Option<String> {
         self.get(stream)?.open(field, sealed)
     }

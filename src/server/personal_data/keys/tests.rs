@@ -118,7 +118,7 @@ fn threads_that_come_together_get_one_key_and_share_syncs() {
     assert!(syncs <= 80, "{syncs} syncs for 160 keys");
 }
 
-/// A key that is forgotten by one thread the moment it was made by another must neither hang nor fail either.
+/// A key forgotten by one thread the moment it was made by another must neither hang nor fail either.
 #[test]
 fn making_and_forgetting_race_without_harm() {
     let (dir, _) = with_keys(0);
