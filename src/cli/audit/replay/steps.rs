@@ -195,13 +195,13 @@ impl Walk {
                 }
                 Order::Back => Ok(index - 1),
                 Order::Position(at) => self.go_to(at),
-                Order::Search(text) => match self.search(text, index) {
-                    Some(found) => found,
-                    None => {
+                Order::Search(text) => {
+                    let Some(found) = self.search(&text, index) else {
                         reader.say("Search for what? Write /text.");
                         continue;
-                    }
-                },
+                    };
+                    found
+                }
                 Order::Unknown => {
                     reader.say("Enter, b, g POSITION, /TEXT or q, each with Enter.");
                     continue;
@@ -233,7 +233,7 @@ impl Walk {
     }
 
     /// None if there is no text to search for.
-    fn search(&mut self, text: String, from: usize) -> Option<Result<usize, Course>> {
+    fn search(&mut self, text: &str, from: usize) -> Option<Result<usize, Course>> {
         if !text.is_empty() {
             self.last_search = text.to_lowercase();
         }
