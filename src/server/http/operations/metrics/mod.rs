@@ -322,7 +322,7 @@ fn register_webhooks(registry: &mut Registry, observed: &Observed) {
     );
     registry.register(
         "webhook_store_fails",
-        "1 when what webhooks have told cannot be saved",
+        "1 when the account of webhook deliveries cannot be saved",
         observed.webhook_store_fails.clone(),
     );
 }
