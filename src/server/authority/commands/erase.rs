@@ -4,16 +4,16 @@
 //! is durable and before anybody hears of it, and the next start does it when a crash came in between. So a key is
 //! never destroyed for an event that a power cut could take back, and nothing erased can be read again.
 
-use tenure_core::{
-    Position, Stream, SubjectId, Timestamp,
-    command::{Command, EraseSubject},
-};
 use crate::authority::{
     Authority,
     pipeline::{
         key_destruction::erasures,
         request::{CommandRequest, Context, Failure},
     },
+};
+use tenure_core::{
+    Position, Stream, SubjectId, Timestamp,
+    command::{Command, EraseSubject},
 };
 
 /// A subject of which no text can be read any more.
