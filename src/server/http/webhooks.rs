@@ -6,18 +6,19 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use crate::authority::{Context, Failure};
+use crate::authority::Failure;
 use crate::notify::{
     NoticeId,
-    webhooks::{Answer, Attempt, DeliveryReport, DeliveryStatus, Destination, NotNow, Outcome, draw_secret},
+    webhooks::{
+        Answer, Attempt, CreationError, DeliveryReport, DeliveryStatus, Destination, NotNow, Outcome,
+        Recorded, draw_secret,
+    },
 };
-use crate::projections::history;
 use tenure_core::{
-    EpochPosition, Event, NoticeKind, OwnerId, Position, SystemEvent, Timestamp, WebhookId,
+    EpochPosition, NoticeKind, OwnerId, Position, Timestamp, WebhookId,
     event::WebhookCreated,
     webhook::{Webhook, WebhookFormat},
 };
-use tenure_log::waiting_for_disk;
 use tenure_protocol::entropy;
 use tenure_protocol::wire::Page;
 

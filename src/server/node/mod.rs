@@ -34,7 +34,7 @@ use crate::tokens::Digests;
 use tenure_audit::{Evidence, HeadError, HeadKey, HeadSigner, Heads, LiveCheck, live_check};
 use tenure_core::{Policy, Position, Seconds, state::State};
 use tenure_files::key_files::KeyFileError;
-use tenure_log::{EventLog, OpenError, RecordHash, SegmentEvents, StoredCommit};
+use tenure_log::{EventLog, OpenError, RecordHash, SegmentEvents, SledLog, StoredCommit};
 use tenure_protocol::clock::{Clock, SystemClock, TestClock};
 use tenure_protocol::entropy::{Entropy, OsEntropy};
 
@@ -227,17 +227,7 @@ impl Node {
         if !options.restoring && options.data.join(UNFINISHED).exists() {
             return Err(StartError::Unfinished { path: options.data.display().to_string() });
         }
-        let (log, folded, stores, shared) = match &options.cluster {
-            None => {
-                let (log, folded) = open_log(&options.data, options.segment_events, &table)?;
-                let stores = Arc::new(log);
-                (Arc::clone(&stores) as Arc<dyn EventLog>, folded, Some(stores), None)
-            }
-            Some(cluster) => {
-                let (shared, folded) = cluster::lead(&options, cluster, &table)?;
-                (Arc::clone(&shared) as Arc<dyn EventLog>, folded, None, Some(shared))
-            }
-        };
+        let OpenedLog { log, folded, stores, shared } = open_any_log(&options, &table)?;
         let test_clock = options.test_clock.then(|| test_clock_for(&folded.state));
         let clock: Arc<dyn Clock> = match &test_clock {
             Some(clock) => Arc::clone(clock) as Arc<dyn Clock>,
@@ -306,11 +296,7 @@ impl Node {
             None => Some(Jobs::start(Arc::clone(&authority)).map_err(StartError::Thread)?),
         };
         let background = stores
-            .map(|stores| {
-                let scrubber = Scrubber::start(Arc::clone(&stores), Arc::clone(&authority), scrub_rate)?;
-                let sealer = Sealer::start(stores, Arc::clone(&authority), Arc::clone(&evidence), &data)?;
-                std::io::Result::Ok((sealer, scrubber))
-            })
+            .map(|stores| tend_segments(&stores, &authority, &evidence, &data, scrub_rate))
             .transpose()
             .map_err(StartError::Thread)?;
         Ok(Self {
@@ -353,6 +339,40 @@ impl Node {
             shared.release();
         }
     }
+}
+
+/// A log that was opened, with the state it leads to.
+struct OpenedLog {
+    log: Arc<dyn EventLog>,
+    folded: StartupState,
+    /// The same log, when its files are on this machine.
+    stores: Option<Arc<SledLog>>,
+    /// The same log, when several machines share it.
+    shared: Option<Arc<SharedLog>>,
+}
+
+/// The log that the options name: this node's own, or the one that several machines share, once this node leads it.
+fn open_any_log(options: &Options, table: &dyn Fn() -> IdempotencyTable) -> Result<OpenedLog, StartError> {
+    let Some(cluster) = &options.cluster else {
+        let (log, folded) = open_log(&options.data, options.segment_events, table)?;
+        let stores = Arc::new(log);
+        return Ok(OpenedLog { log: Arc::clone(&stores) as _, folded, stores: Some(stores), shared: None });
+    };
+    let (shared, folded) = cluster::lead(options, cluster, table)?;
+    Ok(OpenedLog { log: Arc::clone(&shared) as _, folded, stores: None, shared: Some(shared) })
+}
+
+/// Begins what goes over the files of a log for as long as the node runs.
+fn tend_segments(
+    stores: &Arc<SledLog>,
+    authority: &Arc<Authority>,
+    evidence: &Arc<Evidence>,
+    data: &Path,
+    scrub_rate: u64,
+) -> std::io::Result<(Sealer, Scrubber)> {
+    let scrubber = Scrubber::start(Arc::clone(stores), Arc::clone(authority), scrub_rate)?;
+    let sealer = Sealer::start(Arc::clone(stores), Arc::clone(authority), Arc::clone(evidence), data)?;
+    Ok((sealer, scrubber))
 }
 
 /// What subjects were, as the log has it.

@@ -26,18 +26,16 @@ use super::{
     bulk_application::BulkApplication,
     command_queue::{CommandQueue, GatherWindow, QueueItem},
     health::Health,
+    key_destruction::destroy_keys,
     relay::{Answer, Relay},
     request::{CommandOutcome, CommandRequest, Context, Done, Failure, Request},
     room::{For, Room},
 };
-use crate::authority::{
-    commands::erase::destroy_keys,
-    state::{
-        activity::ActivityTracker,
-        idempotency::{KnownRequest, Table},
-        presented_tokens::PresentedTokens,
-        published::Live,
-    },
+use crate::authority::state::{
+    activity::ActivityTracker,
+    idempotency::{KnownRequest, Table},
+    presented_tokens::PresentedTokens,
+    published::Live,
 };
 
 /// So many commands are decided before the disk is asked; a frame of the log holds about as many renewals.

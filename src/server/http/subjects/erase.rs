@@ -4,12 +4,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::authority::Erased;
-use crate::projections::history;
-use tenure_core::{Event, Position, Stream, SubjectEvent, SubjectId, Timestamp};
-use tenure_log::StoredCommit;
+use tenure_core::{SubjectId, Timestamp};
 
 use crate::http::{
-    api::Api,
     reply::{
         Reply,
         problem::{Code, Problem},
