@@ -99,7 +99,7 @@ Examples:
 enum Command {
     /// Run the authority
     Serve(serve::ServeArgs),
-    /// Start a temporary authority; --demo shows a renewal, a lost reply and a veto
+    /// Start a temporary authority; --demo shows what it does
     Dev(dev::Dev),
     /// Manage subjects: register, change, suspend, log out, erase
     #[command(subcommand)]

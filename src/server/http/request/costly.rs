@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::gate::{Gate, GateRefusal, Questions, Share, Shares, StillWanted};
 use crate::projections::history;
@@ -33,8 +33,10 @@ const PLACES: usize = 16;
 const SHARE: usize = 2;
 /// The same of exports.
 const EXPORTS_SHARE: usize = 1;
-/// Backups at once; none waits.
+/// Backups at once.
 const BACKUPS: usize = 1;
+/// So many wait: one that was asked for as soon as another had been answered, until the thread of that one is free.
+const BACKUPS_PLACES: usize = 1;
 /// A caller that found no place tries again after so many seconds.
 const SOON: u32 = 2;
 
@@ -44,6 +46,8 @@ pub(crate) struct Costly {
     parts: Gate,
     exports: Gate,
     backups: Gate,
+    /// Backups that may be begun.
+    backup_turns: Arc<Semaphore>,
     states: Questions<Position, Result<Arc<State>, Problem>>,
     kept: KeptFold,
     /// Events that were read from the log to fold everything.
@@ -72,7 +76,8 @@ impl Costly {
             whole,
             parts,
             exports,
-            backups: Gate::new("backups", BACKUPS, 0),
+            backups: Gate::new("backups", BACKUPS, BACKUPS_PLACES),
+            backup_turns: Arc::new(Semaphore::new(BACKUPS)),
         }
     }
 
@@ -134,8 +139,15 @@ impl Costly {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<Result<T, Problem>> {
+        let turn = Arc::clone(&self.backup_turns).try_acquire_owned().ok()?;
         let (reply, answer) = oneshot::channel();
-        self.backups.start(move || drop(reply.send(work()))).ok()?;
+        let work = move || {
+            let made = work();
+            // Before the answer: its caller may ask for the next one at once.
+            drop(turn);
+            drop(reply.send(made));
+        };
+        self.backups.start(work).ok()?;
         Some(answer.await.map_err(|_| Code::Internal.into()))
     }
 }
