@@ -133,7 +133,7 @@ impl Client {
     /// Asks once for a renewal; the credential is the session's own token.
     ///
     /// When this fails for the moment, the renewal may have been granted: repeat it with the same token and the same
-    /// key, and use no token in between. [`SessionHandle`](super::Holder) and [`renew_file`](super::renew_file) do all that.
+    /// key, and use no token in between. [`SessionHandle`](super::SessionHandle) and [`renew_file`](super::renew_file) do all that.
     pub async fn renew(&self, id: SessionId, idempotency_key: &str) -> Result<RenewedSession, Error> {
         let mut request = Request::of(Method::PUT, &["v1", "sessions", &id.to_string(), "renew"]);
         request = request.idempotency_key(idempotency_key);

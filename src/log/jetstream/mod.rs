@@ -2,10 +2,10 @@
 //!
 //! One node leads and appends, one frame at a time; the others follow. Nothing but the log itself says who may append:
 //! each frame is published with the expectation of the exact sequence that its writer has read last, so a node that was
-//! frozen, cut off or merely slow is refused whatever it believes ([`publisher`]). The first frame of a leadership holds
+//! frozen, cut off or merely slow is refused whatever it believes (`publisher`). The first frame of a leadership holds
 //! no commits: that it is stored is the only proof that its writer has read all there is.
 //!
-//! The lease only says who should try ([`lease`]). Each node has a copy of all frames ([`copy`]): reads are served from
+//! The lease only says who should try (`lease`). Each node has a copy of all frames (`copy`): reads are served from
 //! it, and a broker that has lost something is noticed by it.
 
 mod answer;
