@@ -226,6 +226,14 @@ impl Client {
     }
 
     /// Whether the server has closed the connection, or does so within a moment.
+    /// Waits until the server asks for the body, or answers without it: that answer is left to be read.
+    pub(crate) fn is_asked_for_its_body(&mut self) {
+        const ASKED: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+        if self.0.fill_buf().unwrap().starts_with(ASKED) {
+            self.0.consume(ASKED.len());
+        }
+    }
+
     pub(crate) fn is_closed(&mut self) -> bool {
         self.0.get_ref().set_read_timeout(Some(Duration::from_millis(10))).unwrap();
         let read = self.0.get_mut().read(&mut [0; 1]);

@@ -311,15 +311,24 @@ async fn accept_until(
                 let seat = Arc::clone(place.seat());
                 let (router, watcher, tls) = (router.clone(), graceful.watcher(), tls.clone());
                 let stopped = stopped.clone();
+                // In the order in which they come: whether places run out is not for their tasks to find.
+                let due = patience.for_the_first(&seat);
                 let peer = Peer::at(peer.ip()).on(Arc::clone(&seat)).encrypted(tls.is_some());
                 tokio::spawn(async move {
                     let stream = tamed(stream);
                     // A connection ends in an error when the client goes away; there is nobody to tell.
                     match tls {
-                        None => drop(watcher.watch(connection(stream, peer, seat, router, patience)).await),
+                        None => {
+                            drop(watcher.watch(connection(stream, peer, seat, router, (patience, due))).await)
+                        }
                         Some(tls) => {
                             if let Some(stream) = tls.accept(stream, patience.head, stopped).await {
-                                drop(watcher.watch(connection(stream, peer, seat, router, patience)).await);
+                                let due = patience.for_the_first(&seat);
+                                drop(
+                                    watcher
+                                        .watch(connection(stream, peer, seat, router, (patience, due)))
+                                        .await,
+                                );
                             }
                         }
                     }
@@ -373,7 +382,7 @@ fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     peer: Peer,
     seat: Arc<ConnectionSeat>,
     router: Router,
-    patience: Patience,
+    (patience, due): (Patience, tokio::time::Instant),
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send {
     let requests = Requests::on(seat);
     let counted = requests.clone();
@@ -383,7 +392,7 @@ fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         let answered = router.clone().oneshot(request.map(Body::new));
         async move { answered.await.map(|response| under_way.until_sent(response)) }
     });
-    let stream = PatientStream::new(stream, requests, patience);
+    let stream = PatientStream::new(stream, requests, patience, due);
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         // It would also be the limit of an idle connection; the stream has one for each.

@@ -35,6 +35,13 @@ pub(super) struct Patience {
     pub(super) idle: Duration,
 }
 
+impl Patience {
+    /// Until when the head of the first request is waited for on a connection that begins now.
+    pub(super) fn for_the_first(self, seat: &ConnectionSeat) -> Instant {
+        Instant::now() + seat.patience(self.head)
+    }
+}
+
 /// The requests of one connection.
 #[derive(Clone)]
 pub(super) struct Requests(Arc<Counts>);
@@ -125,8 +132,8 @@ pub(super) struct PatientStream<S> {
 }
 
 impl<S> PatientStream<S> {
-    pub(super) fn new(stream: S, requests: Requests, patience: Patience) -> Self {
-        let due = Instant::now() + requests.0.seat.patience(patience.head);
+    /// The head of the first request is waited for until `due`.
+    pub(super) fn new(stream: S, requests: Requests, patience: Patience, due: Instant) -> Self {
         Self {
             stream,
             requests,

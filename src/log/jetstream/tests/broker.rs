@@ -120,7 +120,7 @@ fn write_config(dir: &Path, port: u16, more: &str) -> PathBuf {
     let store = dir.join("store");
     let config = dir.join("nats.conf");
     let text = format!(
-        "listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: \"{}\", sync_interval: always }}\n{more}\n",
+        "listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: \"{}\", sync_interval: always, max_file_store: 64GB }}\n{more}\n",
         store.display()
     );
     fs::write(&config, text).unwrap();

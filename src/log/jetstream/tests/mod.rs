@@ -20,7 +20,7 @@ pub(super) use self::faults::Faults;
 use super::{Access, Claim, Connection, JetStreamLog, Making, Names, Options, Standing, init, lead};
 use crate::{EventLog, OpenError, conformance};
 
-const MAKING: Making = Making { replicas: 1, max_bytes: 1 << 30 };
+const MAKING: Making = Making { replicas: 1, max_bytes: 64 << 20 };
 
 /// A node of this name, on the log of this number at the broker.
 fn node(broker: &Broker, log: u32, name: &str) -> Options {
