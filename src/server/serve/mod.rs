@@ -17,7 +17,7 @@ use axum::{Router, body::Body, http::Request};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
+    server::graceful::{GracefulConnection, GracefulShutdown, Watcher},
     service::TowerToHyperService,
 };
 use tokio::{
@@ -316,19 +316,14 @@ async fn accept_until(
                 let peer = Peer::at(peer.ip()).on(Arc::clone(&seat)).encrypted(tls.is_some());
                 tokio::spawn(async move {
                     let stream = tamed(stream);
-                    // A connection ends in an error when the client goes away; there is nobody to tell.
                     match tls {
                         None => {
-                            drop(watcher.watch(connection(stream, peer, seat, router, (patience, due))).await)
+                            serve_one(watcher, connection(stream, peer, seat, router, (patience, due))).await;
                         }
                         Some(tls) => {
                             if let Some(stream) = tls.accept(stream, patience.head, stopped).await {
-                                let due = patience.for_the_first(&seat);
-                                drop(
-                                    watcher
-                                        .watch(connection(stream, peer, seat, router, (patience, due)))
-                                        .await,
-                                );
+                                let waiting = (patience, patience.for_the_first(&seat));
+                                serve_one(watcher, connection(stream, peer, seat, router, waiting)).await;
                             }
                         }
                     }
@@ -367,6 +362,11 @@ impl Unaccepted {
     }
 }
 
+/// Serves a connection to its end. It ends in an error when the client goes away; no one is left to report it to.
+async fn serve_one(watcher: Watcher, connection: impl GracefulConnection) {
+    drop(watcher.watch(connection).await);
+}
+
 /// A connection that does not hold back what is written, and is not waited for without end.
 fn tamed(stream: TcpStream) -> Pin<Box<TimeoutStream<TcpStream>>> {
     if let Err(error) = stream.set_nodelay(true) {
@@ -383,7 +383,7 @@ fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     seat: Arc<ConnectionSeat>,
     router: Router,
     (patience, due): (Patience, tokio::time::Instant),
-) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send {
+) -> impl GracefulConnection<Error = hyper::Error> + Send {
     let requests = Requests::on(seat);
     let counted = requests.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
