@@ -15,11 +15,10 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    thread::JoinHandle,
     time::Duration,
 };
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use tenure_core::{
     Position, SubjectId,
@@ -29,8 +28,11 @@ use tenure_core::{
     subject::Subject,
     system::System,
 };
-use tenure_log::panics::Watch;
 use tenure_log::{EventLog, LogError};
+use tenure_threads::{
+    panics::Watch,
+    worker::{Stop, Worker},
+};
 
 /// So many subjects are replayed at a time, more or less.
 pub const SLICE: usize = 10_000;
@@ -105,7 +107,7 @@ pub enum CheckError {
 /// Compares memory with the log, over and over, and on demand.
 pub struct LiveCheck {
     duty: Arc<Duty>,
-    thread: Option<JoinHandle<()>>,
+    _worker: Worker,
 }
 
 struct Duty {
@@ -116,8 +118,7 @@ struct Duty {
     rounds: AtomicU64,
     differences: AtomicU64,
     slice: usize,
-    is_over: Mutex<bool>,
-    over: Condvar,
+    stop: Arc<Stop>,
     watch: Watch,
 }
 
@@ -139,15 +140,13 @@ impl LiveCheck {
             rounds: AtomicU64::new(0),
             differences: AtomicU64::new(0),
             slice,
-            is_over: Mutex::new(false),
-            over: Condvar::new(),
+            stop: Arc::default(),
             watch: Watch::over("the comparison of memory with the log"),
         });
         let own = Arc::clone(&duty);
-        let thread = std::thread::Builder::new()
-            .name("tenure-check".into())
-            .spawn(move || own.watch.run(|| own.run()))?;
-        Ok(Self { duty, thread: Some(thread) })
+        let stop = Arc::clone(&duty.stop);
+        let worker = Worker::with(stop, "tenure-check", move |_| own.watch.run(|| own.run()))?;
+        Ok(Self { duty, _worker: worker })
     }
 
     /// Replays the whole log now, as fast as it can be read, and compares everything. Waits for the disk. None when
@@ -167,8 +166,7 @@ impl LiveCheck {
 
     /// Ends what is being checked, and every check from now on.
     pub fn end(&self) {
-        *self.duty.is_over.lock() = true;
-        self.duty.over.notify_all();
+        self.duty.stop.end();
     }
 
     /// The first difference that was found since the start, in words; none while memory and log agree.
@@ -187,16 +185,6 @@ impl LiveCheck {
     }
 }
 
-impl Drop for LiveCheck {
-    fn drop(&mut self) {
-        self.end();
-        if let Some(thread) = self.thread.take() {
-            // A thread that died has reported it; there is nothing to be done.
-            drop(thread.join());
-        }
-    }
-}
-
 impl Duty {
     fn run(&self) {
         while self.pause(REST).is_continue() {
@@ -210,11 +198,7 @@ impl Duty {
 
     /// Lets time pass; breaks at the end.
     fn pause(&self, length: Duration) -> ControlFlow<()> {
-        let mut is_over = self.is_over.lock();
-        if !*is_over && length > Duration::ZERO {
-            self.over.wait_for(&mut is_over, length);
-        }
-        if *is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        self.stop.pause(length)
     }
 
     fn round(&self, pause: Duration, is_wanted: &dyn Fn() -> bool) -> Result<Findings, CheckError> {

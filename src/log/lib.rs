@@ -13,7 +13,6 @@ mod frozen;
 #[cfg(feature = "jetstream")]
 pub mod jetstream;
 pub mod memory;
-pub mod panics;
 mod ranges;
 pub mod record;
 #[cfg(test)]

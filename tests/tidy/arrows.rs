@@ -11,14 +11,15 @@ const CRATES: &[(&str, &[&str])] = &[
     ("files", &[]),
     // The rules. Pure, and so they know the words and nothing else.
     ("core", &["protocol"]),
-    ("log", &["core", "protocol"]),
+    ("threads", &[]),
+    ("log", &["core", "protocol", "threads"]),
     // What convinces a stranger. It has a key of its own.
-    ("audit", &["core", "files", "log", "protocol"]),
+    ("audit", &["core", "files", "log", "protocol", "threads"]),
     // What others link. No server code: the words, and requests.
     ("http_client", &["protocol"]),
     ("client", &["files", "http-client", "protocol"]),
     ("verify", &["http-client", "protocol"]),
-    ("server", &["audit", "core", "files", "http-client", "log", "protocol"]),
+    ("server", &["audit", "core", "files", "http-client", "log", "protocol", "threads"]),
 ];
 
 /// Each part of `src/server/`, and the other parts that it may use.

@@ -1,13 +1,16 @@
 //! Signs heads when they are due: one thread that looks at the clock.
 
-use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use super::heads::{HeadError, Heads};
 use tenure_core::{Seconds, Timestamp};
-use tenure_log::panics::Watch;
 use tenure_protocol::clock::Clock;
+use tenure_threads::{
+    panics::Watch,
+    worker::{Stop, Worker},
+};
 
 /// So often the thread looks; a head is signed this much early rather than late.
 const TICK: Duration = Duration::from_millis(50);
@@ -15,7 +18,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// Sees to it that whatever is recorded is under a signed head before `audit.head_interval` is over.
 pub struct HeadSigner {
     duty: Arc<Duty>,
-    thread: Option<JoinHandle<()>>,
+    _worker: Worker,
 }
 
 struct Duty {
@@ -23,8 +26,6 @@ struct Duty {
     clock: Arc<dyn Clock>,
     interval: Seconds,
     tried: Mutex<LastAttempt>,
-    is_over: Mutex<bool>,
-    over: Condvar,
     watch: Watch,
 }
 
@@ -43,14 +44,10 @@ impl HeadSigner {
     pub fn start(heads: Arc<Heads>, clock: Arc<dyn Clock>, interval: Seconds) -> std::io::Result<Self> {
         let tried = Mutex::new(LastAttempt { at: clock.now(), failure: None });
         let watch = Watch::over("the thread that signs heads");
-        let (is_over, over) = (Mutex::new(false), Condvar::new());
-        let duty = Duty { heads, clock, interval, tried, is_over, over, watch };
-        let duty = Arc::new(duty);
+        let duty = Arc::new(Duty { heads, clock, interval, tried, watch });
         let kept = Arc::clone(&duty);
-        let thread = std::thread::Builder::new()
-            .name("tenure-heads".into())
-            .spawn(move || kept.watch.run(|| kept.run()))?;
-        Ok(Self { duty, thread: Some(thread) })
+        let worker = Worker::start("tenure-heads", move |stop| kept.watch.run(|| kept.run(stop)))?;
+        Ok(Self { duty, _worker: worker })
     }
 
     /// The heads that it keeps.
@@ -69,26 +66,12 @@ impl HeadSigner {
     }
 }
 
-impl Drop for HeadSigner {
-    fn drop(&mut self) {
-        *self.duty.is_over.lock() = true;
-        self.duty.over.notify_all();
-        if let Some(thread) = self.thread.take() {
-            // A thread that died has reported it; there is nothing to be done.
-            drop(thread.join());
-        }
-    }
-}
-
 impl Duty {
-    fn run(&self) {
-        let mut is_over = self.is_over.lock();
-        while !*is_over {
-            drop(is_over);
+    fn run(&self, stop: &Stop) {
+        loop {
             self.sign_if_due();
-            is_over = self.is_over.lock();
-            if !*is_over {
-                self.over.wait_for(&mut is_over, TICK);
+            if stop.pause(TICK).is_break() {
+                break;
             }
         }
     }

@@ -5,7 +5,6 @@
 
 use std::{
     sync::Arc,
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -13,6 +12,7 @@ use async_nats::HeaderMap;
 use parking_lot::{Condvar, Mutex};
 use serde_json::{Value, json};
 use tenure_protocol::clock::stopwatch;
+use tenure_threads::worker::Worker;
 
 use super::{
     BrokerError, Connection, Names,
@@ -152,25 +152,8 @@ pub(super) struct Held {
     place: Place,
     claim: Claim,
     sequence: Arc<Mutex<u64>>,
-    ending: Arc<Ending>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug, Default)]
-struct Ending {
-    said: Mutex<bool>,
-    heard: Condvar,
-}
-
-impl Ending {
-    /// Waits for the next renewal; false when there is none.
-    fn wait(&self) -> bool {
-        let mut said = self.said.lock();
-        if !*said {
-            self.heard.wait_for(&mut said, AGAIN);
-        }
-        !*said
-    }
+    /// None once it is dropped.
+    worker: Option<Worker>,
 }
 
 /// What one renewal came to.
@@ -189,12 +172,10 @@ impl Held {
         leadership: Arc<Leadership>,
     ) -> Result<Self, BrokerError> {
         let sequence = Arc::new(Mutex::new(sequence));
-        let ending = Arc::new(Ending::default());
-        let thread = std::thread::Builder::new().name("tenure-lease".into()).spawn({
-            let (place, claim) = (place.clone(), claim.clone());
-            let (sequence, ending) = (Arc::clone(&sequence), Arc::clone(&ending));
-            move || {
-                while ending.wait() {
+        let worker = Worker::start("tenure-lease", {
+            let (place, claim, sequence) = (place.clone(), claim.clone(), Arc::clone(&sequence));
+            move |stop| {
+                while stop.pause(AGAIN).is_continue() {
                     let begun = stopwatch();
                     let mut last = sequence.lock();
                     match renew(&place, &claim, *last) {
@@ -211,8 +192,8 @@ impl Held {
                 }
             }
         });
-        let thread = thread.map_err(|error| BrokerError::Thread { why: error.to_string() })?;
-        Ok(Self { place, claim, sequence, ending, thread: Some(thread) })
+        let worker = worker.map_err(|error| BrokerError::Thread { why: error.to_string() })?;
+        Ok(Self { place, claim, sequence, worker: Some(worker) })
     }
 }
 
@@ -240,11 +221,7 @@ fn renew(place: &Place, claim: &Claim, last: u64) -> Renewed {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        *self.ending.said.lock() = true;
-        self.ending.heard.notify_all();
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
-        }
+        drop(self.worker.take());
         // With an empty message nobody holds it, and the next one need not wait.
         let given_back = self.place.publish("", *self.sequence.lock(), HOLDS);
         tracing::debug!(?given_back, node = self.claim.node, "the lease is given back");

@@ -7,7 +7,7 @@ use std::{panic, sync::Once, thread};
 
 use rustix::io::Errno;
 
-use crate::panics::caught;
+use tenure_threads::panics::caught;
 
 /// What a call into sled came to, if not to a result.
 #[derive(Debug)]

@@ -7,8 +7,9 @@ use std::{
 
 use parking_lot::Mutex;
 
-use tenure_log::{Figures, panics::Watch};
+use tenure_log::Figures;
 use tenure_protocol::clock::stopwatch;
+use tenure_threads::panics::Watch;
 
 /// Segments, the size of it all, and what keeps ranges from being sealed.
 #[derive(Debug)]

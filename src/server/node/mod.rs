@@ -37,6 +37,7 @@ use tenure_files::key_files::KeyFileError;
 use tenure_log::{EventLog, OpenError, RecordHash, SegmentEvents, SledLog, StoredCommit};
 use tenure_protocol::clock::{Clock, SystemClock, TestClock};
 use tenure_protocol::entropy::{Entropy, OsEntropy};
+use tenure_threads::worker::Worker;
 
 pub use self::cluster::{Cluster, SharedLog};
 pub(crate) use self::epoch::UNFINISHED;
@@ -44,9 +45,6 @@ use self::{
     binding::Binding,
     credential::{issue_first_key, look_at_first_key},
     epoch::begin_epoch,
-    jobs::Jobs,
-    scrubber::Scrubber,
-    sealer::Sealer,
     secrets::{Opened, is_missing, open_secrets, remove_unfinished},
     snapshot::Snapshot,
     startup_replay::{StartupState, open_log},
@@ -139,9 +137,9 @@ pub struct Node {
     pub shared: Option<Arc<SharedLog>>,
     data: PathBuf,
     /// None when time stands still: what is due is done when the clock is moved.
-    jobs: Option<Jobs>,
+    jobs: Option<Worker>,
     /// What goes over the files of a log on this machine; none where the log is elsewhere.
-    background: Option<(Sealer, Scrubber)>,
+    background: Option<(Worker, Option<Worker>)>,
 }
 
 /// Why a node does not open.
@@ -293,7 +291,7 @@ impl Node {
         let evidence = Arc::new(Evidence { keeper, check });
         let jobs = match test_clock {
             Some(_) => None,
-            None => Some(Jobs::start(Arc::clone(&authority)).map_err(StartError::Thread)?),
+            None => Some(jobs::start(Arc::clone(&authority)).map_err(StartError::Thread)?),
         };
         let background = stores
             .map(|stores| tend_segments(&stores, &authority, &evidence, &data, scrub_rate))
@@ -369,9 +367,9 @@ fn tend_segments(
     evidence: &Arc<Evidence>,
     data: &Path,
     scrub_rate: u64,
-) -> std::io::Result<(Sealer, Scrubber)> {
-    let scrubber = Scrubber::start(Arc::clone(stores), Arc::clone(authority), scrub_rate)?;
-    let sealer = Sealer::start(Arc::clone(stores), Arc::clone(authority), Arc::clone(evidence), data)?;
+) -> std::io::Result<(Worker, Option<Worker>)> {
+    let scrubber = scrubber::start(Arc::clone(stores), Arc::clone(authority), scrub_rate)?;
+    let sealer = sealer::start(Arc::clone(stores), Arc::clone(authority), Arc::clone(evidence), data)?;
     Ok((sealer, scrubber))
 }
 

@@ -1,60 +1,44 @@
 //! Reads the segments of the log again, one after the other and for ever, at a bounded rate: disks forget, and what
 //! nobody reads is missed only when it is needed.
 
-use std::{ops::ControlFlow, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
-use super::jobs::Stopping;
 use crate::authority::Authority;
 use tenure_log::{LogError, Scrubbed, SledLog};
+use tenure_threads::worker::{Stop, Worker};
 
 /// The pause between two rounds.
 const REST: Duration = Duration::from_secs(10);
 
-/// The thread, if there is one; it ends when this is dropped.
-pub(super) struct Scrubber {
-    stopping: Arc<Stopping>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Scrubber {
-    /// Begins to read, so many bytes a second; with 0 nothing is read.
-    ///
-    /// # Errors
-    /// The system gives no thread.
-    pub(super) fn start(log: Arc<SledLog>, authority: Arc<Authority>, rate: u64) -> std::io::Result<Self> {
-        let stopping = Arc::new(Stopping::default());
-        let work = Work { log, authority, rate, stopping: Arc::clone(&stopping) };
-        let spawn = || {
-            std::thread::Builder::new().name("tenure-scrub".into()).spawn(move || {
-                let authority = Arc::clone(&work.authority);
-                authority.storage().scrubber().run(|| work.run());
-            })
-        };
-        let thread = (rate > 0).then(spawn).transpose()?;
-        Ok(Self { stopping, thread })
-    }
-}
-
-impl Drop for Scrubber {
-    fn drop(&mut self) {
-        self.stopping.stop();
-        if let Some(thread) = self.thread.take() {
-            // Its panic is an alarm.
-            drop(thread.join());
-        }
-    }
-}
-
-struct Work {
+/// Begins to read, so many bytes a second, until what is given back is dropped; with 0 nothing is read.
+///
+/// # Errors
+/// The system gives no thread.
+pub(super) fn start(
     log: Arc<SledLog>,
     authority: Arc<Authority>,
     rate: u64,
-    stopping: Arc<Stopping>,
+) -> std::io::Result<Option<Worker>> {
+    let start = || {
+        Worker::start("tenure-scrub", move |stop| {
+            let scrubber = Scrubber { log, authority: Arc::clone(&authority), rate, stop };
+            // Its panic is an alarm.
+            authority.storage().scrubber().run(|| scrubber.run());
+        })
+    };
+    (rate > 0).then(start).transpose()
 }
 
-impl Work {
+struct Scrubber<'a> {
+    log: Arc<SledLog>,
+    authority: Arc<Authority>,
+    rate: u64,
+    stop: &'a Stop,
+}
+
+impl Scrubber<'_> {
     fn run(&self) {
-        while self.round().is_continue() && self.stopping.wait_for(REST) {}
+        while self.round().is_continue() && self.stop.pause(REST).is_continue() {}
     }
 
     /// Reads every segment once. What is damaged is the log's alarm, until it is read and found to be sound.
@@ -77,6 +61,6 @@ impl Work {
     /// Waits as long as so many bytes are to take; false at the end.
     fn pace(&self, bytes: u64) -> bool {
         let nanos = bytes.saturating_mul(1_000_000_000) / self.rate;
-        self.stopping.wait_for(Duration::from_nanos(nanos))
+        self.stop.pause(Duration::from_nanos(nanos)).is_continue()
     }
 }

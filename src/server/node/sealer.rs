@@ -3,68 +3,52 @@
 //! A failure is an alarm for as long as it lasts, and loses nothing: the range stays in its store, and is tried again
 //! every second.
 
-use std::{path::Path, sync::Arc, thread::JoinHandle};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use super::jobs::Stopping;
 use crate::authority::Authority;
 use tenure_audit::Evidence;
 use tenure_core::Position;
 use tenure_log::{LogError, SealError, SledLog};
+use tenure_threads::worker::{Stop, Worker};
 
-/// The thread; it ends when this is dropped. What it was making then is begun again at the next start.
-pub(super) struct Sealer {
-    stopping: Arc<Stopping>,
-    thread: Option<JoinHandle<()>>,
+/// How often it is looked for ranges that are full.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Begins to seal the log of this authority, until what is given back is dropped. What it was making then is begun again
+/// at the next start.
+///
+/// # Errors
+/// The system gives no thread.
+pub(super) fn start(
+    log: Arc<SledLog>,
+    authority: Arc<Authority>,
+    evidence: Arc<Evidence>,
+    data: &Path,
+) -> std::io::Result<Worker> {
+    let data = format!("{}/", data.display());
+    Worker::start("tenure-sealer", move |stop| {
+        let sealer = Sealer { log, authority: Arc::clone(&authority), evidence, data, stop };
+        // Its panic is an alarm.
+        authority.storage().sealer().run(|| sealer.run());
+    })
 }
 
-impl Sealer {
-    /// Begins to seal the log of this authority.
-    ///
-    /// # Errors
-    /// The system gives no thread.
-    pub(super) fn start(
-        log: Arc<SledLog>,
-        authority: Arc<Authority>,
-        evidence: Arc<Evidence>,
-        data: &Path,
-    ) -> std::io::Result<Self> {
-        let stopping = Arc::new(Stopping::default());
-        let data = format!("{}/", data.display());
-        let work = Work { log, authority, evidence, data, stopping: Arc::clone(&stopping) };
-        let thread = std::thread::Builder::new().name("tenure-sealer".into()).spawn(move || {
-            let authority = Arc::clone(&work.authority);
-            authority.storage().sealer().run(|| work.run());
-        })?;
-        Ok(Self { stopping, thread: Some(thread) })
-    }
-}
-
-impl Drop for Sealer {
-    fn drop(&mut self) {
-        self.stopping.stop();
-        if let Some(thread) = self.thread.take() {
-            // Its panic is an alarm.
-            drop(thread.join());
-        }
-    }
-}
-
-struct Work {
+struct Sealer<'a> {
     log: Arc<SledLog>,
     authority: Arc<Authority>,
     evidence: Arc<Evidence>,
     /// How paths begin that callers are not to read.
     data: String,
-    stopping: Arc<Stopping>,
+    stop: &'a Stop,
 }
 
-impl Work {
+impl Sealer<'_> {
     fn run(&self) {
         self.tell_of_backlog();
         loop {
             self.authority.storage().sealed(self.seal_all());
             self.observe();
-            if !self.stopping.wait() {
+            if self.stop.pause(INTERVAL).is_break() {
                 return;
             }
         }
@@ -87,8 +71,8 @@ impl Work {
         if self.log.unsealed() > 0 && !self.may_seal()? {
             return Ok(());
         }
-        while self.stopping.goes_on() {
-            match self.log.seal(self.signed(), &|| self.stopping.goes_on()) {
+        while !self.stop.is_over() {
+            match self.log.seal(self.signed(), &|| !self.stop.is_over()) {
                 Ok(Some(last)) => self.tell_of_progress(last),
                 // Where the log is stopped, its own alarm says more.
                 Ok(None) | Err(SealError::Stopped | SealError::Log(LogError::Stopped { .. })) => {

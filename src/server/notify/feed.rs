@@ -28,9 +28,9 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::Semaphore;
 
 use tenure_core::{Event, KindSet, Position};
-use tenure_log::panics::Watch;
 use tenure_log::{EventLog, LogError, StoredCommit, waiting_for_disk};
 use tenure_protocol::clock;
+use tenure_threads::panics::Watch;
 
 use super::{
     notice::Notice,

@@ -9,8 +9,9 @@ use std::{
 use parking_lot::RwLock;
 
 use tenure_core::EventKind;
-use tenure_log::{StoredCommit, panics::Watch};
+use tenure_log::StoredCommit;
 use tenure_protocol::clock::stopwatch;
+use tenure_threads::panics::Watch;
 
 use crate::meters::{Counters, Histogram};
 

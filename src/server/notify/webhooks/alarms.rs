@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::store::StoreError;
 use tenure_core::{Position, WebhookId};
 use tenure_files::key_files::KeyFileError;
-use tenure_log::panics::Watch;
+use tenure_threads::panics::Watch;
 
 /// The alarms of all webhooks.
 #[derive(Debug)]

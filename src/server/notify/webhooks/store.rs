@@ -18,7 +18,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use super::delivery::queue::{Delivery, DeliveryQueue, UnsavedChanges};
 use crate::notify::notice::NoticeId;
 use tenure_core::{Position, WebhookId};
-use tenure_log::panics::caught;
+use tenure_threads::panics::caught;
 
 /// How far each webhook has read.
 const READ: TableDefinition<[u8; 16], u64> = TableDefinition::new("read");
