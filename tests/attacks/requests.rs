@@ -134,3 +134,26 @@ fn appends_have_a_rate_only_while_more_than_half_is_taken() {
     server.until("tenure_in_flight{class=\"change\"}", |taken| taken == 0);
     put(60).expect(201);
 }
+
+/// A sign-in to the console records a session, and had no share: one key filled the log by way of it while the API
+/// refused it everything.
+#[test]
+fn a_sign_in_counts_among_what_its_key_appends() {
+    let server = Server::with(512, &["security.limit_loopback=true", "shares.appends_per_second=1"]);
+    let key = server.key("auditor");
+    let busy: Vec<_> = (0..16).map(|_| server.key("issuer")).collect();
+    let _busy: Vec<_> = (0..128).map(|n| slow(&server, &busy[n % 16])).collect();
+    server.until("tenure_in_flight{class=\"change\"}", |taken| taken == 128);
+
+    let form = format!("key={key}");
+    let more = "origin: http://localhost\r\nsec-fetch-site: same-origin\r\ncontent-type: application/x-www-form-urlencoded\r\n";
+    let length = form.len();
+    let request = format!(
+        "POST /console/sign-in HTTP/1.1\r\nhost: localhost\r\n{more}content-length: {length}\r\n\r\n{form}"
+    );
+    let mut client = server.call(FRIEND);
+    let answers: Vec<_> = (0..10).map(|_| client.try_ask(request.as_bytes()).unwrap()).collect();
+    assert!(answers.iter().filter(|answer| answer.status == 303).count() < 5, "{answers:?}");
+    let refused = answers.iter().find(|answer| answer.status != 303).unwrap();
+    assert_eq!((refused.status, refused.head.contains("retry-after: ")), (429, true), "{refused:?}");
+}

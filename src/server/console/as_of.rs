@@ -52,8 +52,7 @@ impl AsOf {
             Some(Asked::Position(position)) => (None, Some(named(visit, position))),
             None => (None, None),
         };
-        let moment = visit.console().api.moment(&visit.credential, time, position).await;
-        let moment = moment.map_err(|(status, problem)| Failure::of_problem(status, &problem))?;
+        let moment = visit.console().api.moment(&visit.credential, time, position).await?;
         let field = |name: &&'static str| Some((*name, visit.query().get(name)?.to_owned()));
         Ok(Self {
             given: given.to_owned(),

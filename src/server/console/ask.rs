@@ -64,13 +64,15 @@ impl Visit {
     async fn answered(&self, request: axum::http::Result<Request<Body>>) -> Result<Value, Failure> {
         let response = self.reply(request).await?;
         let status = response.status();
+        let wait =
+            response.headers().get(header::RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok());
         let body =
             response.into_body().collect().await.map_err(|error| Failure::of_ours(&error.to_string()))?;
         let bytes = body.to_bytes();
         let value =
             if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap_or_default() };
         let value = cleaned(value);
-        if status.is_success() { Ok(value) } else { Err(Failure::of_problem(status, &value)) }
+        if status.is_success() { Ok(value) } else { Err(Failure::of_problem(status, &value, wait)) }
     }
 }
 

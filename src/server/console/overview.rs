@@ -84,7 +84,7 @@ pub(super) async fn show(visit: &Visit) -> Outcome {
         return Ok(page::redirect("/console/agents"));
     }
     let seen = visit.console().api.overview(&visit.credential).await;
-    let seen = seen.map_err(|(status, problem)| Failure::of_problem(status, &problem))?;
+    let seen = seen?;
     let sum = |minutes: &[Minute]| minutes.iter().copied().fold(Minute::default(), Minute::and);
     let (hour, day) = (seen.day.last_chunk::<60>().map(|hour| sum(hour)).unwrap_or_default(), sum(&seen.day));
     let soonest: Vec<_> = seen.vetoable.iter().take(SHOWN).map(|(_, id)| *id).collect();

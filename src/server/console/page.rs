@@ -11,6 +11,8 @@ use axum::{
 use serde_json::Value;
 use tenure_core::Timestamp;
 
+use crate::http::Refused;
+
 use super::{assets, visit::Visit};
 
 /// Nothing but what this server itself sends: no script or style in a page, no frame around it.
@@ -39,8 +41,8 @@ impl Failure {
         Self::of(StatusCode::NOT_FOUND, "NOT_FOUND", detail)
     }
 
-    /// The API said no: the same status, code and detail.
-    pub(super) fn of_problem(status: StatusCode, problem: &Value) -> Self {
+    /// The API said no: the same status, code, detail and wait.
+    pub(super) fn of_problem(status: StatusCode, problem: &Value, retry_after: Option<u32>) -> Self {
         let text = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
         let fault = |fault: &Value| {
             let part = |name: &str| fault[name].as_str().unwrap_or_default().to_owned();
@@ -52,6 +54,7 @@ impl Failure {
             failure.detail = text("title");
         }
         failure.errors = errors.unwrap_or_default();
+        failure.retry_after = retry_after;
         failure
     }
 
@@ -73,6 +76,12 @@ impl Failure {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         response
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        Self::of_problem(refused.status, &refused.problem, refused.retry_after)
     }
 }
 

@@ -172,7 +172,7 @@ async fn story(visit: &Visit, session: &SessionItem, then: &AsOf) -> Result<Opti
     let live =
         Live { reason: session.revoked_reason.clone(), last_seen_at: session.last_seen_at.map(|at| at.0) };
     let told = visit.console().api.story(&visit.credential, id, live, then.end()).await;
-    let told = told.map_err(|(status, problem)| Failure::of_problem(status, &problem))?;
+    let told = told?;
     Ok(told.map(|mut story| {
         for chapter in &mut story.chapters {
             chapter.words = plain(std::mem::take(&mut chapter.words));

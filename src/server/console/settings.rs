@@ -6,7 +6,7 @@ use crate::config::{Effective, SETTINGS, Source};
 use crate::http::Api;
 
 use super::{
-    page::{self, Failure, Frame, Outcome},
+    page::{self, Frame, Outcome},
     visit::Visit,
     words::plain,
 };
@@ -36,8 +36,7 @@ struct SettingsPage {
 
 /// The page, for those who may read everything.
 pub(super) fn show(visit: &Visit) -> Outcome {
-    let may = Api::check_reads_all(&visit.credential);
-    may.map_err(|(status, problem)| Failure::of_problem(status, &problem))?;
+    Api::check_reads_all(&visit.credential)?;
     let mut sections: Vec<Section> = Vec::new();
     for setting in &visit.console().settings {
         let name = setting.name.split('.').next().unwrap_or_default();

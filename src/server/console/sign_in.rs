@@ -1,5 +1,7 @@
 //! Sign in with an API key, and sign out. A sign-in is a session like any other: recorded, listed, ended, explained.
 
+use std::net::IpAddr;
+
 use askama::Template;
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -62,6 +64,10 @@ pub(super) async fn sign_in(arrival: &Arrival) -> Response {
         let why = "A verifier's key checks tokens and has nothing to see here. Sign in with the key of an owner, issuer, auditor or admin.";
         return Failure::of(StatusCode::FORBIDDEN, "FORBIDDEN", why).into_response(None);
     }
+    let _in_flight = match arrival.console.api.admit_sign_in(&credential, address(arrival)) {
+        Ok(flight) => flight,
+        Err(refused) => return Failure::from(refused).into_response(None),
+    };
     let actor = Actor { kind: ActorKind::Credential, id: Some(credential.id.to_string()) };
     let context = Context { actor, correlation_id: Some(arrival.correlation_id()), idempotency: None };
     match arrival.authority().sign_in(context, &credential).await {
@@ -85,15 +91,16 @@ fn foreign_form() -> Failure {
     Failure::of(StatusCode::FORBIDDEN, "FORBIDDEN", why)
 }
 
-fn wrong(arrival: &Arrival) -> Response {
+fn address(arrival: &Arrival) -> Option<IpAddr> {
     let peer = arrival.parts.extensions.get::<Peer>();
-    let address = arrival.console.api.address_of(&arrival.parts.headers, peer);
-    let wrong = arrival.console.api.count_wrong(address);
-    if let Some(seconds) = wrong.retry_after {
-        let status = StatusCode::from_u16(wrong.status).unwrap_or(StatusCode::TOO_MANY_REQUESTS);
+    arrival.console.api.address_of(&arrival.parts.headers, peer)
+}
+
+fn wrong(arrival: &Arrival) -> Response {
+    let refused = arrival.console.api.count_wrong(address(arrival));
+    if let Some(seconds) = refused.retry_after {
         let why = format!("Too many wrong keys came from your address. Try again in {seconds} s.");
-        let failure = Failure { retry_after: Some(seconds), ..Failure::of(status, wrong.code, &why) };
-        return failure.into_response(None);
+        return Failure { detail: why, ..refused.into() }.into_response(None);
     }
     form(arrival, Some("No such API key, or one that has ended. Keys begin with tnr_key_."))
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tenure_audit::what_if::{Divergence, Overrides, Report};
 
 use super::{
-    page::{self, Failure, Frame, Outcome},
+    page::{self, Frame, Outcome},
     visit::Visit,
     words::When,
 };
@@ -58,18 +58,14 @@ impl WhatIfPage {
 
 /// The page. What it asks for stands in its address.
 pub(super) async fn show(visit: &Visit) -> Outcome {
-    let may = Api::check_reads_all(&visit.credential);
-    may.map_err(|(status, problem)| Failure::of_problem(status, &problem))?;
+    Api::check_reads_all(&visit.credential)?;
     let fields = fields(visit);
     let asked = policy(&fields);
     let is_asked = fields.iter().any(|field| !field.given.is_empty());
     let (report, fault) = match Overrides::parse(&asked) {
         Err(fault) => (None, Some(fault.to_string())),
         Ok(_) if !is_asked => (None, None),
-        Ok(overrides) => {
-            let report = visit.console().api.what_if(&visit.credential, overrides).await;
-            (Some(report.map_err(|(status, problem)| Failure::of_problem(status, &problem))?), None)
-        }
+        Ok(overrides) => (Some(visit.console().api.what_if(&visit.credential, overrides).await?), None),
     };
     let status = if fault.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     let mut page = WhatIfPage {

@@ -3,9 +3,6 @@
 
 use std::sync::Arc;
 
-use axum::http::StatusCode;
-use serde_json::Value;
-
 use crate::authority::{Authority, is_console_subject};
 use crate::gate::StillWanted;
 use crate::projections::{
@@ -22,7 +19,7 @@ use tenure_core::{
 };
 
 use super::{
-    Api,
+    Api, Refused,
     reply::problem::{Code, Problem},
     request::{
         access::{Caller, check_role},
@@ -40,9 +37,6 @@ const PAGE: usize = 2_000;
 /// So many sign-ins' subjects are looked at.
 const SIGN_INS: usize = 200;
 
-/// A refusal of the API: its status and its body.
-type Refusal = (StatusCode, Value);
-
 /// The day at a glance.
 pub(crate) struct Overview {
     /// Sessions that have not ended, those of the console itself left out.
@@ -59,8 +53,8 @@ pub(crate) struct Overview {
 
 impl Api {
     /// The day at a glance, for those who may read about all sessions.
-    pub(crate) async fn overview(&self, key: &Arc<Credential>) -> Result<Overview, Refusal> {
-        self.seen_at_a_glance(&Caller::Key(Arc::clone(key))).await.map_err(|problem| told(&problem))
+    pub(crate) async fn overview(&self, key: &Arc<Credential>) -> Result<Overview, Refused> {
+        Ok(self.seen_at_a_glance(&Caller::Key(Arc::clone(key))).await?)
     }
 
     async fn seen_at_a_glance(&self, caller: &Caller) -> Result<Overview, Problem> {
@@ -106,10 +100,9 @@ impl Api {
         key: &Arc<Credential>,
         at: Option<Timestamp>,
         position: Option<EpochPosition>,
-    ) -> Result<Moment, Refusal> {
+    ) -> Result<Moment, Refused> {
         let caller = Caller::Key(Arc::clone(key));
-        let reading = AsOfQuery::at(at, position).resolve(self, &caller).await;
-        Ok(reading.map_err(|problem| told(&problem))?.moment)
+        Ok(AsOfQuery::at(at, position).resolve(self, &caller).await?.moment)
     }
 
     /// The whole history under other limits.
@@ -117,8 +110,8 @@ impl Api {
         self: &Arc<Self>,
         key: &Arc<Credential>,
         overrides: Overrides,
-    ) -> Result<Report, Refusal> {
-        self.replayed(&Caller::Key(Arc::clone(key)), overrides).await.map_err(|problem| told(&problem))
+    ) -> Result<Report, Refused> {
+        Ok(self.replayed(&Caller::Key(Arc::clone(key)), overrides).await?)
     }
 
     async fn replayed(self: &Arc<Self>, caller: &Caller, overrides: Overrides) -> Result<Report, Problem> {
@@ -136,13 +129,9 @@ impl Api {
     }
 
     /// Whether somebody may ask about the history under other limits, or read the settings.
-    pub(crate) fn check_reads_all(key: &Arc<Credential>) -> Result<(), Refusal> {
-        check_role(&Caller::Key(Arc::clone(key)), READERS).map_err(|problem| told(&problem))
+    pub(crate) fn check_reads_all(key: &Arc<Credential>) -> Result<(), Refused> {
+        Ok(check_role(&Caller::Key(Arc::clone(key)), READERS)?)
     }
-}
-
-fn told(problem: &Problem) -> Refusal {
-    (problem.code.status(), problem.body(""))
 }
 
 fn replay(

@@ -8,6 +8,7 @@ use std::{net::IpAddr, sync::Arc};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
+use crate::admission::{Class, Flight};
 use crate::authority::Authority;
 use crate::projections::history::{self, HistoryError};
 use tenure_audit::{
@@ -23,14 +24,24 @@ use super::{
         access::Caller,
         call::wrong_credential,
         peer::{Peer, client_address},
+        shares,
     },
 };
 
-/// A bad credential, as the API would say it.
-pub(crate) struct Wrong {
-    pub(crate) status: u16,
-    pub(crate) code: &'static str,
+/// What the API says to somebody whom it refuses something.
+pub(crate) struct Refused {
+    pub(crate) status: StatusCode,
+    /// The body of the reply.
+    pub(crate) problem: Value,
+    /// What the header of that name would say, in seconds.
     pub(crate) retry_after: Option<u32>,
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        let (status, retry_after) = (problem.code.status(), problem.retry_after);
+        Self { status, problem: problem.body(""), retry_after }
+    }
 }
 
 impl Api {
@@ -57,10 +68,9 @@ impl Api {
         id: SessionId,
         live: Live,
         until: (ReplayEnd, Position),
-    ) -> Result<Option<Story>, (StatusCode, Value)> {
+    ) -> Result<Option<Story>, Refused> {
         let caller = Caller::Key(Arc::clone(key));
-        let told = self.told(&caller, id, live, until).await;
-        told.map_err(|problem| (problem.code.status(), problem.body("")))
+        Ok(self.told(&caller, id, live, until).await?)
     }
 
     async fn told(
@@ -95,10 +105,19 @@ impl Api {
         self.costly.part(caller, work).await?.map_err(Problem::from)
     }
 
+    /// Lets a sign-in with this key in: it counts among the key's requests in flight, until what is given back is
+    /// dropped, and among what it appends.
+    pub(crate) fn admit_sign_in(
+        &self,
+        key: &Arc<Credential>,
+        address: Option<IpAddr>,
+    ) -> Result<Option<Flight<'_>>, Refused> {
+        let caller = Caller::Key(Arc::clone(key));
+        Ok(shares::begin(self, Class::Change, &caller, address)?)
+    }
+
     /// Counts a wrong credential from this address.
-    pub(crate) fn count_wrong(&self, address: Option<IpAddr>) -> Wrong {
-        let problem = wrong_credential(self, address);
-        let code = problem.code;
-        Wrong { status: code.status().as_u16(), code: code.name(), retry_after: problem.retry_after }
+    pub(crate) fn count_wrong(&self, address: Option<IpAddr>) -> Refused {
+        wrong_credential(self, address).into()
     }
 }

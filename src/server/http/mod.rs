@@ -22,6 +22,7 @@ mod sessions;
 mod subjects;
 mod webhooks;
 
+pub(crate) use self::in_process::Refused;
 pub use self::{
     api::{Api, Settings},
     openapi::document as openapi_document,
