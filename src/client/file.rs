@@ -10,8 +10,10 @@ use std::{
     io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::{
@@ -66,6 +68,14 @@ pub enum FileError {
 #[derive(Clone, Debug)]
 pub struct SessionFile {
     path: PathBuf,
+    /// What would be in the file, where there is none.
+    memory: Option<Arc<Mutex<Memory>>>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    grant: Option<Grant>,
+    version: i64,
 }
 
 /// Tells contents apart without reading them.
@@ -79,7 +89,8 @@ pub(super) struct FileStamp {
 #[derive(Debug)]
 pub struct Locked {
     file: SessionFile,
-    _lock: FileLock,
+    /// None of a session in memory.
+    _lock: Option<FileLock>,
 }
 
 impl SessionFile {
@@ -88,7 +99,17 @@ impl SessionFile {
         let path = path.as_ref();
         let path = fs::canonicalize(path).or_else(|_| std::path::absolute(path));
         // Only an empty path has neither, and using it fails.
-        Self { path: path.unwrap_or_default() }
+        Self { path: path.unwrap_or_default(), memory: None }
+    }
+
+    /// No file at all: the session is known to this process alone, and its token is lost with it.
+    pub fn in_memory() -> Self {
+        Self { path: PathBuf::from("(memory)"), memory: Some(Arc::default()) }
+    }
+
+    /// Whether it holds anything.
+    pub fn exists(&self) -> bool {
+        self.memory.as_ref().map_or_else(|| self.path.exists(), |memory| memory.lock().grant.is_some())
     }
 
     /// Where it is.
@@ -102,6 +123,9 @@ impl SessionFile {
     }
 
     pub(super) fn read_with_stamp(&self) -> Result<(Grant, FileStamp), FileError> {
+        if let Some(memory) = &self.memory {
+            return memory.lock().read().ok_or_else(|| self.io(io::ErrorKind::NotFound.into()));
+        }
         // Of one and the same file, whatever takes its place meanwhile.
         let file = File::open(&self.path).map_err(|source| self.io(source))?;
         let metadata = file.metadata().map_err(|source| self.io(source))?;
@@ -123,6 +147,9 @@ impl SessionFile {
 
     /// What tells the present content from others.
     pub(super) fn stamp(&self) -> Result<FileStamp, FileError> {
+        if self.memory.is_some() {
+            return self.read_with_stamp().map(|(_, stamp)| stamp);
+        }
         fs::metadata(&self.path).map(|metadata| FileStamp::of(&metadata)).map_err(|source| self.io(source))
     }
 
@@ -139,7 +166,11 @@ impl SessionFile {
 
     /// Waits, on this thread, until no other process writes.
     pub fn lock(&self) -> Result<Locked, FileError> {
-        Ok(Locked { file: self.clone(), _lock: FileLock::of(&self.path)? })
+        if self.memory.is_some() {
+            // A holder takes one step at a time, and it is the only one.
+            return Ok(Locked { file: self.clone(), _lock: None });
+        }
+        Ok(Locked { file: self.clone(), _lock: Some(FileLock::of(&self.path)?) })
     }
 
     /// The same, on a thread that may wait.
@@ -169,6 +200,17 @@ impl FileStamp {
     }
 }
 
+impl Memory {
+    fn read(&self) -> Option<(Grant, FileStamp)> {
+        Some((self.grant.clone()?, FileStamp { inode: 0, changed: (self.version, 0) }))
+    }
+
+    fn write(&mut self, grant: Option<Grant>) {
+        self.grant = grant;
+        self.version += 1;
+    }
+}
+
 impl Locked {
     /// What the file holds now.
     pub fn read(&self) -> Result<Grant, FileError> {
@@ -177,6 +219,10 @@ impl Locked {
 
     /// Replaces what the file holds, or makes it; it is durable when this returns.
     pub fn write(&self, grant: &Grant) -> Result<(), FileError> {
+        if let Some(memory) = &self.file.memory {
+            memory.lock().write(Some(grant.clone()));
+            return Ok(());
+        }
         let mut text = serde_json::to_string_pretty(&grant.document()).expect("a document is JSON");
         text.push('\n');
         self.replacement()?.commit(text.as_bytes()).map_err(|source| self.file.io(source))
@@ -184,7 +230,7 @@ impl Locked {
 
     /// Finds out whether the file could be written, before something is asked for that must be kept.
     pub fn prepare(&self) -> Result<(), FileError> {
-        self.replacement().map(drop)
+        if self.file.memory.is_some() { Ok(()) } else { self.replacement().map(drop) }
     }
 
     fn replacement(&self) -> Result<Replacement, FileError> {
@@ -193,6 +239,10 @@ impl Locked {
 
     /// Removes the file; it is no error when there is none.
     pub fn remove(&self) -> Result<(), FileError> {
+        if let Some(memory) = &self.file.memory {
+            memory.lock().write(None);
+            return Ok(());
+        }
         match fs::remove_file(&self.file.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.file.io(error)),
             Ok(()) | Err(_) => Ok(()),
@@ -283,6 +333,21 @@ mod tests {
         drop(first);
         assert!(waits.recv_timeout(Duration::from_secs(10)).unwrap());
         second.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn what_is_kept_in_memory_is_read_back() {
+        let file = SessionFile::in_memory();
+        assert!(!file.exists() && file.read().is_err() && file.stamp().is_err());
+        let locked = file.lock().unwrap();
+        locked.prepare().unwrap();
+        locked.write(&grant()).unwrap();
+        let (read, first) = file.clone().read_with_stamp().unwrap();
+        assert!(read == grant() && file.exists() && file.stamp().unwrap() == first);
+        locked.write(&grant()).unwrap();
+        assert_ne!(file.stamp().unwrap(), first);
+        locked.remove().unwrap();
+        assert!(!file.exists());
     }
 
     #[test]

@@ -15,7 +15,9 @@ mod idle;
 mod pending_renewal;
 mod proxy;
 mod pushed;
+mod recipes;
 mod run;
+mod run_proxy;
 #[path = "../http/server.rs"]
 #[allow(dead_code, reason = "another test target needs the rest of it")]
 mod server;

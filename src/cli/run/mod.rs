@@ -1,9 +1,15 @@
 //! `tenure run`: keeps a session renewed while a command runs, and ends it with the command.
 
 mod child;
+mod proxy;
 mod veto;
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 use tokio::{
@@ -13,6 +19,7 @@ use tokio::{
 
 use self::{
     child::{Child, Signals},
+    proxy::{Proxy, Upstream},
     veto::Veto,
 };
 use super::{
@@ -39,9 +46,13 @@ const FAREWELL: Duration = Duration::from_secs(10);
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Run {
-    /// File that holds the session, for its owner only (0600)
-    #[arg(long, value_name = "FILE")]
-    session_file: PathBuf,
+    /// File that holds the session, for its owner only (0600); with --proxy it may be left out
+    #[arg(long, value_name = "FILE", required_unless_present = "proxy")]
+    session_file: Option<PathBuf>,
+
+    /// Keep the token from the command: it asks TENURE_PROXY_URL, and the token is added on the way to this URL
+    #[arg(long, value_name = "URL", value_parser = proxy::upstream, conflicts_with = "env")]
+    proxy: Option<Upstream>,
 
     /// Create a session of this subject if the file is not there, or its session is over; needs an issuer's key
     #[arg(long, value_name = "ID")]
@@ -59,7 +70,7 @@ pub(crate) struct Run {
     env: bool,
 
     /// Leave the session as it is when the command ends; otherwise it is revoked, and the file removed
-    #[arg(long)]
+    #[arg(long, requires = "session_file")]
     keep: bool,
 
     /// What to do when the session ends before the command
@@ -77,11 +88,15 @@ pub(crate) struct Run {
     /// The command and its arguments, behind `--`
     #[arg(required = true, last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
+
+    #[arg(skip)]
+    file: OnceLock<SessionFile>,
 }
 
 const AFTER_HELP: &str = "\
 Examples:
   tenure run --session-file agent.session --subject agent-7 --ttl 1h --key-file issuer.key -- ./agent
+  tenure run --proxy https://api.example.com/v1 --subject agent-7 --key-file issuer.key -- ./agent
   tenure run --session-file agent.session --keep -- sh -c 'curl -H \"Authorization: Bearer $(tenure session token)\" …'";
 
 /// What to do when the session ends before the command.
@@ -110,17 +125,19 @@ impl Run {
     }
 
     async fn watch_over(self, cli: &Context, named: Named<'_>) -> Result<u8, Failure> {
+        let proxy = self.proxy.as_ref().map(|upstream| Proxy::to(upstream, named.plaintext)).transpose()?;
         // Waits while another run ends the session that it finds no more user of.
-        let in_use = InUse::of(&SessionFile::at(&self.session_file))?;
-        let holder = self.hold(cli, named).await?;
+        let in_use = self.session_file.as_ref().map(|_| InUse::of(self.file())).transpose()?;
+        let holder = Arc::new(self.hold(cli, named).await?);
+        let proxy_url = proxy.map(|proxy| proxy.serve(Arc::clone(&holder))).transpose()?;
         // Before there is a child that a signal could miss.
         let mut signals = Signals::listen()?;
-        let mut child = match Child::spawn(self.command_with(&holder, named)) {
+        let mut child = match Child::spawn(self.command_with(&holder, named, proxy_url.as_deref())) {
             Ok(child) => child,
             Err(error) => {
                 let program = self.command[0].display();
                 cli.output.talk(&format!("{program}: {error}"));
-                self.farewell(cli, &holder, &in_use, "the command could not be started").await;
+                self.farewell(cli, &holder, in_use.as_ref(), "the command could not be started").await;
                 return Ok(child::code_of_start(&error));
             }
         };
@@ -129,11 +146,15 @@ impl Run {
         let veto = match &ended {
             Some(end) => veto::of_end(cli, &holder.grant(), end),
             // The command may have noticed the veto first.
-            None => self.farewell(cli, &holder, &in_use, &format!("the command ended: {status}")).await,
+            None => {
+                self.farewell(cli, &holder, in_use.as_ref(), &format!("the command ended: {status}")).await
+            }
         };
         match &veto {
             Some(veto) => self.leave_mark(cli, veto),
-            None if ended.is_some() && self.on_end == OnEnd::Warn => self.tidy_up(cli.output, &in_use),
+            None if ended.is_some() && self.on_end == OnEnd::Warn => {
+                self.tidy_up(cli.output, in_use.as_ref());
+            }
             None => {}
         }
         Ok(self.code_after(ended.as_ref(), veto.is_some(), child::code_of(status)))
@@ -141,8 +162,11 @@ impl Run {
 
     /// The file of a session that was vetoed stays, as the mark by which a restart knows.
     fn leave_mark(&self, cli: &Context, veto: &Veto) {
-        let file = self.session_file.display();
-        cli.output.talk(&format!("{}.\n{file} stays: {}.", veto.words(cli.now()), veto.of_a_restart()));
+        let words = veto.words(cli.now());
+        cli.output.talk(&match &self.session_file {
+            Some(file) => format!("{words}.\n{} stays: {}.", file.display(), veto.of_a_restart()),
+            None => format!("{words}."),
+        });
     }
 
     /// A supervisor must not restart what was stopped on purpose, and must restart the rest.
@@ -154,21 +178,29 @@ impl Run {
         }
     }
 
+    /// Where the session is kept.
+    fn file(&self) -> &SessionFile {
+        self.file
+            .get_or_init(|| self.session_file.as_ref().map_or_else(SessionFile::in_memory, SessionFile::at))
+    }
+
     /// The session in the file, or a new one in it.
     async fn hold(&self, cli: &Context, named: Named<'_>) -> Result<SessionHandle, Failure> {
-        let file = SessionFile::at(&self.session_file);
-        if !file.path().exists() {
+        let file = self.file();
+        if !file.exists() {
             let subject = self.subject.as_ref().ok_or_else(|| {
-                let path = self.session_file.display();
+                let Some(path) = self.session_file.as_ref().map(|path| path.display()) else {
+                    return Failure::Usage("give --subject for a new session, or --session-file".to_owned());
+                };
                 Failure::Usage(format!(
                     "{path} is not there: make it by `tenure session create`, or give --subject"
                 ))
             })?;
             self.refuse_after_veto(cli, || veto::of_newest_end(cli, subject, self.device()))?;
-            self.create(cli, &file, subject, None)?;
-            return self.open(named, &file);
+            self.create(cli, file, subject, None)?;
+            return self.open(named, file);
         }
-        let holder = self.open(named, &file)?;
+        let holder = self.open(named, file)?;
         match (holder.session().await, &self.subject) {
             (Ok(_), _) => Ok(holder),
             (Err(error), _) if error.is_transient() => {
@@ -179,14 +211,14 @@ impl Run {
             (Err(error), Some(subject)) => {
                 // A suspension is no end, and what is said of it below says how it goes on.
                 if !veto::is_suspension(&error) {
-                    let path = self.session_file.display();
+                    let path = file.path().display();
                     cli.output.talk(&format!("The session of {path} is over ({error})"));
                 }
                 let old = holder.grant();
                 drop(holder);
                 self.refuse_after_veto(cli, || Ok(veto_told_by(cli, &old, error)))?;
-                self.create(cli, &file, subject, Some(old.session_id))?;
-                self.open(named, &file)
+                self.create(cli, file, subject, Some(old.session_id))?;
+                self.open(named, file)
             }
         }
     }
@@ -210,7 +242,7 @@ impl Run {
     fn open(&self, named: Named<'_>, file: &SessionFile) -> Result<SessionHandle, Failure> {
         let client = session_file::client(named, file)?.with_patience(PATIENCE);
         let options = Options { check_every: Some(Duration::from_secs(self.check.0.max(1).into())) };
-        Ok(SessionHandle::open_with(client, file.path(), options)?)
+        Ok(SessionHandle::hold(client, file.clone(), options)?)
     }
 
     /// Creates a session in the file, unless another process did while this one waited for the lock.
@@ -221,7 +253,8 @@ impl Run {
         subject: &SubjectId,
         old: Option<tenure_core::SessionId>,
     ) -> Result<(), Failure> {
-        let locked = session_file::locked(file.path())?;
+        let locked = file.lock()?;
+        locked.prepare()?;
         if locked.read().is_ok_and(|grant| Some(grant.session_id) != old) {
             return Ok(());
         }
@@ -232,15 +265,19 @@ impl Run {
         Ok(())
     }
 
-    fn command_with(&self, holder: &SessionHandle, named: Named<'_>) -> Command {
-        let grant = holder.grant();
-        let path = SessionFile::at(&self.session_file);
+    fn command_with(&self, holder: &SessionHandle, named: Named<'_>, proxy_url: Option<&str>) -> Command {
         tenure_server::process::give_back();
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]);
         // The command gets its session. The key that may create others is not its business.
         command.env_remove("TENURE_KEY").env_remove("TENURE_TOKEN");
-        command.env("TENURE_SESSION_FILE", path.path()).env("TENURE_URL", named.url.unwrap_or(&grant.url));
+        if let Some(url) = proxy_url {
+            command.env_remove("TENURE_SESSION_FILE").env("TENURE_PROXY_URL", url);
+            return command;
+        }
+        let grant = holder.grant();
+        command.env("TENURE_SESSION_FILE", self.file().path());
+        command.env("TENURE_URL", named.url.unwrap_or(&grant.url));
         if named.plaintext == Plaintext::Allowed {
             command.env("TENURE_ALLOW_PLAINTEXT", "true");
         }
@@ -293,14 +330,14 @@ impl Run {
         &self,
         cli: &Context,
         holder: &SessionHandle,
-        in_use: &InUse,
+        in_use: Option<&InUse>,
         reason: &str,
     ) -> Option<Veto> {
         if self.keep {
             return None;
         }
-        if !in_use.is_last() {
-            let file = self.session_file.display();
+        if !in_use.is_none_or(InUse::is_last) {
+            let file = self.file().path().display();
             cli.output.talk(&format!("The session goes on: another `tenure run` uses {file}."));
             return None;
         }
@@ -333,11 +370,11 @@ impl Run {
     }
 
     /// Removes the file of an ended session, unless another run still has to notice the end.
-    fn tidy_up(&self, output: Output, in_use: &InUse) {
-        if self.keep || !in_use.is_last() {
+    fn tidy_up(&self, output: Output, in_use: Option<&InUse>) {
+        if self.keep || !in_use.is_none_or(InUse::is_last) {
             return;
         }
-        let removed = SessionFile::at(&self.session_file).lock().and_then(|locked| locked.remove());
+        let removed = self.file().lock().and_then(|locked| locked.remove());
         if let Err(error) = removed {
             output.talk(&format!("The session is over, but its file is still there: {error}"));
         }

@@ -81,6 +81,11 @@ impl SessionHandle {
         Ok(Self::start(client, SessionFile::at(path), options)?)
     }
 
+    /// Holds a session wherever it is kept, by this client.
+    pub fn hold(client: Client, file: SessionFile, options: Options) -> Result<Self, HoldError> {
+        Ok(Self::start(client, file, options)?)
+    }
+
     /// Creates a session by a client that may (admin, issuer), writes it to this file and holds it. The client's
     /// credential is used for nothing else.
     pub async fn create(

@@ -148,7 +148,7 @@ impl Metrics {
         );
         registry.register(
             "lost_idempotency_keys",
-            "Idempotency keys forgotten inside of their window to make room,",
+            "Idempotency keys forgotten inside of their window to make room",
             observed.lost_keys.clone(),
         );
         Self {
