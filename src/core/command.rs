@@ -101,6 +101,26 @@ impl Command {
         }
     }
 
+    /// Whether it gives somebody something that they did not have: a session, a longer or another one, amounts, limits.
+    pub const fn grants(&self) -> bool {
+        match self {
+            Self::RegisterSubject(_)
+            | Self::ChangeSubject(_)
+            | Self::CreateSession(_)
+            | Self::RenewSession(_)
+            | Self::RefreshSession(_)
+            | Self::RecordUsage(_)
+            | Self::ResumeSubject(_) => true,
+            Self::RevokeSession(_)
+            | Self::RevokeSessions(_)
+            | Self::EndContested(_)
+            | Self::SuspendSubject(_)
+            | Self::EndAndSuspend(_)
+            | Self::RecordExpiries
+            | Self::EraseSubject(_) => false,
+        }
+    }
+
     /// Which uses of sessions its decision rests on.
     pub const fn rests_on(&self) -> RestsOn {
         match self {
@@ -138,6 +158,24 @@ impl SystemCommand {
             | Self::CreateWebhook(_)
             | Self::DeleteWebhook(_)
             | Self::ConfirmCredential(_)
+            | Self::SegmentLog(_) => false,
+        }
+    }
+
+    /// As [`Command::grants`].
+    pub const fn grants(&self) -> bool {
+        match self {
+            Self::IssueCredential(_) | Self::ConfirmCredential(_) => true,
+            Self::RevokeCredential(_)
+            | Self::RevokeMatching(_)
+            | Self::RotateKey(_)
+            | Self::BeginEpoch(_)
+            | Self::SetPolicy(_)
+            | Self::MarkPresented(_)
+            | Self::AdmitKeys(_)
+            | Self::MarkSeen(_)
+            | Self::CreateWebhook(_)
+            | Self::DeleteWebhook(_)
             | Self::SegmentLog(_) => false,
         }
     }

@@ -35,7 +35,7 @@ pub use memory::MemoryLog;
 pub use ranges::SegmentEvents;
 pub use record::{EncodedCommit, RecordHash, RootHash, StreamKey};
 pub use segment::{CheckedSegment, check_segments};
-pub use sled::{Figures, OpenError, Scrubbed, SealError, SledLog};
+pub use sled::{DamagedSegment, Figures, OpenError, Scrubbed, SealError, SledLog};
 pub use tree::Tree;
 pub use waiting::waiting_for_disk;
 

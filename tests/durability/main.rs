@@ -13,6 +13,7 @@ mod caller;
 mod damage;
 mod descriptors;
 mod disk_full;
+mod finding;
 mod flips;
 mod full_keys;
 mod ground;

@@ -27,7 +27,7 @@ const MISSING: u64 = 8;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A stopped directory whose history is in one store, as an earlier version leaves it, and nearly fills three ranges.
-fn in_one_store() -> tempfile::TempDir {
+pub(crate) fn in_one_store() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     Authority::start(&data).stop_well();
@@ -98,7 +98,15 @@ fn start(data: &Path) -> Authority {
     Authority::start_with(data, &[SEGMENT])
 }
 
-fn number_of(admin: &Caller, name: &str) -> u64 {
+/// An authority on the directory of [`in_one_store`], all three ranges of which it has sealed.
+pub(crate) fn sealed_with(data: &Path, settings: &[&str]) -> Authority {
+    let authority = Authority::start_with(data, &[&[SEGMENT], settings].concat());
+    register(&authority.admin(), MISSING + 4);
+    until_sealed(&authority, data, 3);
+    authority
+}
+
+pub(crate) fn number_of(admin: &Caller, name: &str) -> u64 {
     let text = admin.text("/metrics");
     let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned));
     found.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
@@ -176,7 +184,7 @@ fn refuses(data: &Path, asked: &str, recorded: &str) {
     assert!(said.contains(&named) && said.contains(recorded), "{said}");
 }
 
-fn flip(path: &Path, at: u64) {
+pub(crate) fn flip(path: &Path, at: u64) {
     let file = fs::File::options().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).unwrap();
@@ -205,7 +213,9 @@ fn a_flipped_byte_in_a_segment_is_named_and_everything_else_goes_on() {
     for sound in ["/v1/events?after=0&limit=10", "/v1/events?after=2000&limit=10"] {
         assert_eq!(admin.get(sound).unwrap().body["items"].as_array().unwrap().len(), 10, "{sound}");
     }
-    assert_eq!(admin.put("/v1/subjects/later", None, &json!({})).unwrap().status, 201);
+    // What grants nothing goes on (`finding`).
+    let reason = json!({ "reason": "theft" });
+    assert_eq!(admin.post("/v1/subjects/agent-000500/suspend", None, &reason).unwrap().status, 200);
     authority.stop_well();
     let mut command = serve(&data);
     command.args(["--set", SEGMENT]);

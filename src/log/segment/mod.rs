@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::checking::{CheckedSegment, check_segments};
 pub(crate) use self::{
-    reader::{Segment, Trouble},
+    reader::{Seen, Segment, Trouble},
     writer::Writer,
 };
 use crate::record::first_half;

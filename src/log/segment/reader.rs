@@ -1,6 +1,11 @@
 //! A segment that is read. Nothing of it is believed that its checks do not say; only the header stays in memory.
 
-use std::{fs::File, io, os::unix::fs::FileExt, path::PathBuf};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::FileExt,
+    path::PathBuf,
+};
 
 use parking_lot::Mutex;
 use rustix::{
@@ -23,6 +28,10 @@ pub(crate) struct Segment {
     /// What was wrong with it when it was last read.
     damage: Mutex<Option<String>>,
 }
+
+/// What tells a file from another one in its place, and from itself once it was written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen([i64; 5]);
 
 /// Why a segment, or a part of it, cannot be read.
 #[derive(Debug)]
@@ -74,7 +83,8 @@ impl Segment {
     /// Looks at the file as it is now, which must have the same header.
     pub(crate) fn again(&self) -> Result<(), Trouble> {
         let all = (self.header.first(), self.header.last());
-        let again = Self::open(self.path.clone()).map_err(|error| self.trouble(all, &error))?;
+        let again = second_time(|_| Self::open(self.path.clone()));
+        let again = again.map_err(|error| self.trouble(all, &error))?;
         if again.header == self.header { Ok(()) } else { Err(self.untrue()) }
     }
 
@@ -90,7 +100,22 @@ impl Segment {
 
     /// All of it was read, and is as it was written.
     pub(crate) fn is_sound(&self) {
-        *self.damage.lock() = None;
+        if self.damage.lock().take().is_some() {
+            tracing::info!(path = %self.path.display(), "this part of the history reads as it was written again");
+        }
+    }
+
+    /// What its file looks like from outside; none where there is none. Another one is not the same.
+    pub(crate) fn seen(&self) -> Option<Seen> {
+        use std::os::unix::fs::MetadataExt;
+        let found = fs::metadata(&self.path).ok()?;
+        Some(Seen([
+            found.ino().cast_signed(),
+            found.mtime(),
+            found.mtime_nsec(),
+            found.ctime(),
+            found.ctime_nsec(),
+        ]))
     }
 
     /// How many bytes it has on disk.
@@ -101,11 +126,12 @@ impl Segment {
     /// Opens it to read blocks.
     pub(crate) fn blocks(&self) -> Result<Blocks<'_>, Trouble> {
         let all = (self.header.first(), self.header.last());
-        let file = File::open(&self.path).map_err(|error| self.trouble(all, &error))?;
+        let file = second_time(|_| File::open(&self.path)).map_err(|error| self.trouble(all, &error))?;
         let length = usize::try_from(self.header.blocks).unwrap_or(usize::MAX).saturating_mul(Block::BYTES);
         let digest = &self.header.index_digest;
         let is_good = |index: &[u8]| blake3::hash(index).as_bytes() == digest;
-        let index = self.twice(all, || read_at(&file, self.header.index_at, length), is_good, "the index")?;
+        let index =
+            self.twice(all, |time| read_at(&file, self.header.index_at, length, time), is_good, "the index")?;
         let blocks = index.chunks_exact(Block::BYTES).filter_map(Block::read).collect();
         Ok(Blocks { segment: self, file, all: blocks })
     }
@@ -114,13 +140,13 @@ impl Segment {
     fn twice(
         &self,
         (first, last): (Position, Position),
-        read: impl Fn() -> io::Result<Vec<u8>>,
+        read: impl Fn(usize) -> io::Result<Vec<u8>>,
         is_good: impl Fn(&[u8]) -> bool,
         what: &str,
     ) -> Result<Vec<u8>, Trouble> {
         let mut why = None;
-        for _ in 0..2 {
-            match read() {
+        for time in 0..2 {
+            match read(time) {
                 Ok(bytes) if is_good(&bytes) => return Ok(bytes),
                 Ok(_) => why = None,
                 Err(error) if is_wanting(&error) => return Err(self.trouble((first, last), &error)),
@@ -156,10 +182,26 @@ fn is_wanting(error: &io::Error) -> bool {
     errno.is_some_and(|errno| [Errno::MFILE, Errno::NFILE, Errno::NOMEM].contains(&errno))
 }
 
-fn read_at(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+/// Does something once more if it fails, unless nothing but descriptors or memory were wanting.
+fn second_time<T>(mut work: impl FnMut(usize) -> io::Result<T>) -> io::Result<T> {
+    work(0).or_else(|error| if is_wanting(&error) { Err(error) } else { work(1) })
+}
+
+/// The second time it is read from the disk, and not from what the system has kept of the first.
+fn read_at(file: &File, offset: u64, length: usize, time: usize) -> io::Result<Vec<u8>> {
+    if time > 0 {
+        forget(file, offset, length as u64);
+    }
     let mut bytes = vec![0; length];
     file.read_exact_at(&mut bytes, offset)?;
     Ok(bytes)
+}
+
+/// Advice that is not taken costs memory alone.
+fn forget(file: &File, offset: u64, length: u64) {
+    if let Err(error) = fadvise(file, offset, std::num::NonZeroU64::new(length), Advice::DontNeed) {
+        tracing::debug!(%error, "the system keeps what was read once");
+    }
 }
 
 /// The blocks of a segment.
@@ -188,7 +230,7 @@ impl Blocks<'_> {
         let block = &self.all[number];
         let is_good = |bytes: &[u8]| check_of_block(bytes) == block.check;
         let length = block.length.min(MOST_BLOCK_BYTES) as usize;
-        let read = || read_at(&self.file, block.offset, length);
+        let read = |time| read_at(&self.file, block.offset, length, time);
         self.segment.twice(self.positions(number), read, is_good, "the block")
     }
 
@@ -218,11 +260,7 @@ impl Blocks<'_> {
     /// Has the system keep nothing of a block in memory that nobody asked for.
     pub(crate) fn forget(&self, number: usize) {
         let block = &self.all[number];
-        let length = std::num::NonZeroU64::new(block.length.into());
-        // Advice that is not taken costs memory alone.
-        if let Err(error) = fadvise(&self.file, block.offset, length, Advice::DontNeed) {
-            tracing::debug!(%error, "the system keeps what was read once");
-        }
+        forget(&self.file, block.offset, block.length.into());
     }
 
     fn positions(&self, number: usize) -> (Position, Position) {

@@ -51,7 +51,7 @@ use tenure_core::Position;
 
 pub use self::{
     open_error::OpenError,
-    scrubbing::{Pace, Scrubbed},
+    scrubbing::{DamagedSegment, Pace, Scrubbed},
     sealing::{Figures, SealError},
 };
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::SledLog;
-use crate::LogError;
+use crate::{LogError, segment::Seen};
 
 /// Says, after so many bytes, whether to go on.
 pub type Pace<'p> = dyn FnMut(u64) -> bool + 'p;
@@ -17,6 +17,14 @@ pub enum Scrubbed {
     Stopped,
     /// There are not so many segments.
     AtTheEnd,
+}
+
+/// A segment that did not read as it was written. It is not equal to itself once its file is another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DamagedSegment {
+    /// Its number, from 0 on.
+    pub number: usize,
+    file: Option<Seen>,
 }
 
 impl SledLog {
@@ -38,6 +46,13 @@ impl SledLog {
     }
 
     /// The segments that did not read as they were written, and have not since.
+    pub fn doubted(&self) -> Vec<DamagedSegment> {
+        let segments = Arc::clone(&self.segments.read());
+        let numbered = segments.iter().enumerate().filter(|(_, segment)| segment.damage().is_some());
+        numbered.map(|(number, segment)| DamagedSegment { number, file: segment.seen() }).collect()
+    }
+
+    /// What is wrong with each of them.
     pub(super) fn damaged_segments(&self) -> Vec<String> {
         let segments = Arc::clone(&self.segments.read());
         segments.iter().filter_map(|segment| segment.damage()).collect()

@@ -40,6 +40,7 @@ pub use self::{
         webhooks::CreatedWebhook,
     },
     pipeline::{
+        doubt::Doubt,
         health::Health,
         request::{Context, Done, Failure},
         room::{FreeSpace, Room},
@@ -83,6 +84,7 @@ pub struct Authority {
     presence: Arc<PresentedTokens>,
     health: Arc<Health>,
     room: Arc<Room>,
+    doubt: Arc<Doubt>,
     storage: Storage,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -155,6 +157,7 @@ impl Authority {
         let presence = Arc::new(PresentedTokens::default());
         let health = Arc::new(Health::default());
         let room = Arc::new(parts.room);
+        let doubt = Arc::new(Doubt::default());
         let relay = Arc::new(Relay::default());
         let sequencer = Sequencer {
             intake: Arc::clone(&intake),
@@ -164,6 +167,7 @@ impl Authority {
             presence: Arc::clone(&presence),
             health: Arc::clone(&health),
             room: Arc::clone(&room),
+            doubt: Arc::clone(&doubt),
             clock: Arc::clone(&parts.clock),
             entropy: Arc::clone(&parts.entropy),
             idempotency: parts.idempotency,
@@ -185,6 +189,7 @@ impl Authority {
             presence,
             health,
             room,
+            doubt,
             storage: Storage::default(),
             clock: parts.clock,
             entropy: parts.entropy,
@@ -273,6 +278,19 @@ impl Authority {
     /// The disk of the log, and what it has room for.
     pub fn room(&self) -> &Room {
         &self.room
+    }
+
+    /// The damage that was found in the history; while there is any, nothing is granted.
+    pub fn doubt(&self) -> &Doubt {
+        &self.doubt
+    }
+
+    /// That something may be granted at present.
+    ///
+    /// # Errors
+    /// [`Failure::StorageUnavailable`] while a part of the history is damaged.
+    pub fn may_grant(&self) -> Result<(), Failure> {
+        self.doubt.fault().map_or(Ok(()), |why| Err(Failure::StorageUnavailable { why }))
     }
 
     /// How many requests wait for a decision.

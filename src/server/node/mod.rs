@@ -139,7 +139,7 @@ pub struct Node {
     /// None when time stands still: what is due is done when the clock is moved.
     jobs: Option<Worker>,
     /// What goes over the files of a log on this machine; none where the log is elsewhere.
-    background: Option<(Worker, Option<Worker>)>,
+    background: Option<(Worker, Worker)>,
 }
 
 /// Why a node does not open.
@@ -367,7 +367,7 @@ fn tend_segments(
     evidence: &Arc<Evidence>,
     data: &Path,
     scrub_rate: u64,
-) -> std::io::Result<(Worker, Option<Worker>)> {
+) -> std::io::Result<(Worker, Worker)> {
     let scrubber = scrubber::start(Arc::clone(stores), Arc::clone(authority), scrub_rate)?;
     let sealer = sealer::start(Arc::clone(stores), Arc::clone(authority), Arc::clone(evidence), data)?;
     Ok((sealer, scrubber))

@@ -1,32 +1,43 @@
 //! Reads the segments of the log again, one after the other and for ever, at a bounded rate: disks forget, and what
 //! nobody reads is missed only when it is needed.
+//!
+//! What was found to be damaged, here or by somebody who wanted to read it, is looked at every second: while there is
+//! any, the authority grants nothing, and once the file was put right it grants again.
 
-use std::{ops::ControlFlow, sync::Arc, time::Duration};
+use std::{
+    ops::ControlFlow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
 
 use crate::authority::Authority;
-use tenure_log::{LogError, Scrubbed, SledLog};
+use tenure_log::{DamagedSegment, EventLog, LogError, Scrubbed, SledLog};
+use tenure_protocol::clock::stopwatch;
 use tenure_threads::worker::{Stop, Worker};
 
-/// The pause between two rounds.
-const REST: Duration = Duration::from_secs(10);
+/// The pause between two rounds, in looks.
+const REST: u32 = 10;
+/// How often it is looked whether there is damage.
+const LOOK: Duration = Duration::from_secs(1);
+/// A damaged file in which nothing has changed is read again after so long: the disk may have come to its senses.
+const AGAIN: Duration = Duration::from_secs(60);
+/// What was damaged is read at this rate at least, in bytes a second.
+const IN_HASTE: u64 = 64 << 20;
 
-/// Begins to read, so many bytes a second, until what is given back is dropped; with 0 nothing is read.
+/// Begins to read, so many bytes a second, until what is given back is dropped; with 0 nothing is read but what is known
+/// to be damaged.
 ///
 /// # Errors
 /// The system gives no thread.
-pub(super) fn start(
-    log: Arc<SledLog>,
-    authority: Arc<Authority>,
-    rate: u64,
-) -> std::io::Result<Option<Worker>> {
-    let start = || {
-        Worker::start("tenure-scrub", move |stop| {
-            let scrubber = Scrubber { log, authority: Arc::clone(&authority), rate, stop };
-            // Its panic is an alarm.
-            authority.storage().scrubber().run(|| scrubber.run());
-        })
-    };
-    (rate > 0).then(start).transpose()
+pub(super) fn start(log: Arc<SledLog>, authority: Arc<Authority>, rate: u64) -> std::io::Result<Worker> {
+    Worker::start("tenure-scrub", move |stop| {
+        let (looked, judged) = (Mutex::new(None), Mutex::default());
+        let scrubber = Scrubber { log, authority: Arc::clone(&authority), rate, stop, looked, judged };
+        // Its panic is an alarm.
+        authority.storage().scrubber().run(|| scrubber.run());
+    })
 }
 
 struct Scrubber<'a> {
@@ -34,11 +45,25 @@ struct Scrubber<'a> {
     authority: Arc<Authority>,
     rate: u64,
     stop: &'a Stop,
+    /// When it was last looked whether there is damage.
+    looked: Mutex<Option<Instant>>,
+    /// What was damaged when it was last read again, and when that was.
+    judged: Mutex<Vec<(DamagedSegment, Instant)>>,
 }
 
 impl Scrubber<'_> {
     fn run(&self) {
-        while self.round().is_continue() && self.stop.pause(REST).is_continue() {}
+        loop {
+            if self.rate > 0 && self.round().is_break() {
+                return;
+            }
+            for _ in 0..REST {
+                self.look();
+                if self.stop.pause(LOOK).is_break() {
+                    return;
+                }
+            }
+        }
     }
 
     /// Reads every segment once. What is damaged is the log's alarm, until it is read and found to be sound.
@@ -60,7 +85,52 @@ impl Scrubber<'_> {
 
     /// Waits as long as so many bytes are to take; false at the end.
     fn pace(&self, bytes: u64) -> bool {
-        let nanos = bytes.saturating_mul(1_000_000_000) / self.rate;
+        let is_due = self.looked.lock().is_none_or(|looked| looked.elapsed() >= LOOK);
+        if is_due {
+            self.look();
+        }
+        self.wait(bytes, self.rate)
+    }
+
+    fn wait(&self, bytes: u64, rate: u64) -> bool {
+        let nanos = bytes.saturating_mul(1_000_000_000) / rate;
         self.stop.pause(Duration::from_nanos(nanos)).is_continue()
+    }
+
+    /// Has the authority know what is damaged, and reads again what may have been put right.
+    fn look(&self) {
+        *self.looked.lock() = Some(stopwatch());
+        self.tell();
+        let damaged = self.log.doubted();
+        self.judged.lock().retain(|(judged, _)| damaged.contains(judged));
+        for segment in damaged {
+            if self.is_due(segment) {
+                self.judge(segment);
+            }
+        }
+    }
+
+    fn tell(&self) {
+        self.authority.doubt().found(self.log.damage());
+    }
+
+    /// Whether something may have changed since it was last read.
+    fn is_due(&self, segment: DamagedSegment) -> bool {
+        let judged = self.judged.lock();
+        let last = judged.iter().find(|(judged, _)| *judged == segment);
+        last.is_none_or(|(_, when)| when.elapsed() >= AGAIN)
+    }
+
+    fn judge(&self, segment: DamagedSegment) {
+        let mut judged = self.judged.lock();
+        judged.retain(|(judged, _)| *judged != segment);
+        judged.push((segment, stopwatch()));
+        drop(judged);
+        let rate = self.rate.max(IN_HASTE);
+        match self.log.scrub(segment.number, &mut |bytes| self.wait(bytes, rate)) {
+            Ok(Scrubbed::Sound | Scrubbed::Stopped | Scrubbed::AtTheEnd) | Err(LogError::Damaged { .. }) => {}
+            Err(error) => tracing::warn!(%error, "a damaged segment could not be read again"),
+        }
+        self.tell();
     }
 }

@@ -1,8 +1,9 @@
-//! What is decided while the disk is nearly full: what ends something, and what takes no room.
+//! What is decided while the disk is nearly full or a part of the history is damaged: what ends something, and what
+//! takes no room and grants nothing.
 
 use super::{
     batch::Batch,
-    request::{CommandRequest, Request},
+    request::{CommandRequest, Failure, Request},
     room::For,
     sequencer::Sequencer,
 };
@@ -10,18 +11,30 @@ use crate::authority::state::idempotency::KnownRequest;
 use tenure_core::Timestamp;
 
 impl Sequencer {
-    /// Whether a request may take what room there is. One that had its effect before takes none, and neither does one
-    /// that would record nothing, such as a renewal that is repeated because its reply was lost.
-    pub(super) fn fits(&self, staging: &Batch<'_>, request: &Request, room: For) -> bool {
-        let at = staging.moment(self.clock.now());
+    /// That a request may be decided now. One that had its effect before may always, and so may one that would record
+    /// nothing, such as a renewal that is repeated because its reply was lost.
+    ///
+    /// # Errors
+    /// [`Failure::StorageUnavailable`] with the reason.
+    pub(super) fn check_fits(
+        &self,
+        staging: &Batch<'_>,
+        request: &Request,
+        room: For,
+    ) -> Result<(), Failure> {
+        let is_doubted = self.doubt.is_there() && request.ask.grants();
+        let lacks_room = room != For::All && needs(staging, &request.ask, self.moment(staging)) > room;
+        if !(is_doubted || lacks_room) || self.has_no_effect(staging, request) {
+            return Ok(());
+        }
+        let full = lacks_room.then(|| self.room.fault()).flatten();
+        Err(Failure::StorageUnavailable { why: full.or_else(|| self.doubt.fault()).unwrap_or_default() })
+    }
+
+    fn has_no_effect(&self, staging: &Batch<'_>, request: &Request) -> bool {
+        let at = self.moment(staging);
         let is_known = |mark| staging.look_up(&self.idempotency, mark, at) != KnownRequest::No;
-        // A suspension ends something, and another one on top of it does not.
-        let is_suspended = |id| staging.subject(id).suspension_at(at).is_some();
-        let adds_nothing = request.ask.suspends().is_some_and(is_suspended);
-        let needs = if adds_nothing { For::All } else { request.ask.needs() };
-        needs <= room
-            || request.context.idempotency.is_some_and(is_known)
-            || self.records_nothing(staging, &request.ask, at)
+        request.context.idempotency.is_some_and(is_known) || self.records_nothing(staging, &request.ask, at)
     }
 
     /// Whether what is asked is granted and so already. A refusal may have a record, and rest on uses that have none yet.
@@ -35,4 +48,15 @@ impl Sequencer {
             CommandRequest::System(_) | CommandRequest::Rotate(..) | CommandRequest::BeginEpoch(..) => false,
         }
     }
+
+    fn moment(&self, staging: &Batch<'_>) -> Timestamp {
+        staging.moment(self.clock.now())
+    }
+}
+
+/// For what there must be room. A suspension ends something, and another one on top of it does not.
+fn needs(staging: &Batch<'_>, ask: &CommandRequest, at: Timestamp) -> For {
+    let is_suspended = |id| staging.subject(id).suspension_at(at).is_some();
+    let adds_nothing = ask.suspends().is_some_and(is_suspended);
+    if adds_nothing { For::All } else { ask.needs() }
 }

@@ -3,6 +3,7 @@
 pub(super) mod batch;
 pub(super) mod bulk_application;
 pub(super) mod command_queue;
+pub(super) mod doubt;
 mod fitting;
 pub(super) mod health;
 pub(super) mod key_destruction;

@@ -73,6 +73,15 @@ impl CommandRequest {
         }
     }
 
+    /// Whether it gives somebody something: then it waits until all of the history reads as it was written.
+    pub(crate) const fn grants(&self) -> bool {
+        match self {
+            Self::Subject(_, command) | Self::Sealed(_, command, _) => command.grants(),
+            Self::System(command) => command.grants(),
+            Self::Rotate(..) | Self::BeginEpoch(..) => false,
+        }
+    }
+
     /// The subject that it suspends, if it does nothing else.
     pub(crate) const fn suspends(&self) -> Option<&SubjectId> {
         match self {

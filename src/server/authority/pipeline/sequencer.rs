@@ -25,6 +25,7 @@ use super::{
     batch::{Batch, CommitStamp, Decision, Published, Unwritable},
     bulk_application::BulkApplication,
     command_queue::{CommandQueue, GatherWindow, QueueItem},
+    doubt::Doubt,
     health::Health,
     key_destruction::destroy_keys,
     relay::{Answer, Relay},
@@ -71,6 +72,7 @@ pub(crate) struct Sequencer {
     pub(crate) presence: Arc<PresentedTokens>,
     pub(crate) health: Arc<Health>,
     pub(crate) room: Arc<Room>,
+    pub(crate) doubt: Arc<Doubt>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) idempotency: Table,
@@ -170,11 +172,8 @@ impl Sequencer {
                 put_off = Some(request);
                 break;
             }
-            let outcome = if room == For::All || self.fits(staging, &request, room) {
-                self.decide(staging, request.ask, request.context)
-            } else {
-                Err(Failure::StorageUnavailable { why: self.room.fault().unwrap_or_default() })
-            };
+            let fits = self.check_fits(staging, &request, room);
+            let outcome = fits.and_then(|()| self.decide(staging, request.ask, request.context));
             waiting.push((request.reply, outcome));
             if is_bulk {
                 break;

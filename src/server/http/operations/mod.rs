@@ -49,8 +49,17 @@ pub(super) async fn readyz(call: Call) -> Result<Reply, Problem> {
             let alarms = alarms(&call.api);
             Ok(Reply::ok(&ReadyView { status: "ready", alarms }))
         }
-        Some(why) => Err(Problem::unavailable(&why)),
+        Some(why) => Err(unavailable(&call.api, &why)),
     }
+}
+
+/// Why it is not ready, with what else people must look into. Damage names its files, which are no paths of the server.
+fn unavailable(api: &Api, why: &str) -> Problem {
+    let doubt = api.authority.doubt().in_full();
+    let mut problem = Problem::unavailable(why);
+    problem.detail = doubt.filter(|full| full.starts_with(why)).or(problem.detail);
+    problem.more.insert("alarms".into(), alarms(api).into());
+    problem
 }
 
 /// What people must look into, though it serves: for `/readyz`, and counted for the metrics.
@@ -62,7 +71,10 @@ fn alarms(api: &Api) -> Vec<String> {
 fn unready(api: &Api) -> Option<String> {
     let authority = &api.authority;
     let stopped = authority.health().stopped().or_else(|| authority.log().stopped());
-    stopped.or_else(|| authority.clock_fault()).or_else(|| authority.room().fault())
+    stopped
+        .or_else(|| authority.clock_fault())
+        .or_else(|| authority.room().fault())
+        .or_else(|| authority.doubt().fault())
 }
 
 /// What a sweep did.

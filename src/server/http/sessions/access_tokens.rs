@@ -38,6 +38,7 @@ pub(crate) async fn mint(call: Call) -> Result<Reply, Problem> {
     call.idempotency_key()?;
     let Caller::Session(holder) = &call.caller else { return Err(Code::Internal.into()) };
     call.api.authority.check_uncontested(&call.context_without_key(), holder).await?;
+    call.api.authority.may_grant()?;
     note_use(&call.api, &call.caller).await;
     let minted = call.api.authority.mint(holder, Seconds(ttl), audience)?;
     let view =
