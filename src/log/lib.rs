@@ -35,7 +35,10 @@ pub use memory::MemoryLog;
 pub use ranges::SegmentEvents;
 pub use record::{EncodedCommit, RecordHash, RootHash, StreamKey};
 pub use segment::{CheckedSegment, check_segments};
-pub use sled::{DamagedSegment, Figures, OpenError, Scrubbed, SealError, SledLog};
+pub use sled::{
+    Damage, DamagedSegment, Figures, HistoryCopy, OpenError, RepairError, Scrubbed, SealError, SegmentsOf,
+    SledLog, TakeCommit, find_damage, repair,
+};
 pub use tree::Tree;
 pub use waiting::waiting_for_disk;
 

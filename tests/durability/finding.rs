@@ -1,7 +1,7 @@
 //! What is granted while a part of the history is damaged: nothing, until the file is put right. What ends something
 //! goes on, and so do checks.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use serde_json::{Value, json};
 use tenure::clock::{pause, stopwatch};
@@ -9,6 +9,7 @@ use tenure::clock::{pause, stopwatch};
 use crate::{
     authority::Authority,
     caller::{Caller, Reply},
+    ground::copy,
     sealing::{flip, in_one_store, number_of, sealed_with},
 };
 
@@ -76,10 +77,9 @@ fn damage_stops_grants_and_nothing_else_until_the_file_is_put_right() {
     assert!(unready.body["alarms"].to_string().contains(&named), "{unready:?}");
     assert_eq!(number_of(&admin, "tenure_ready"), 0);
 
-    for (path, body) in [
-        ("/v1/sessions", json!({ "subjectId": "agent" })),
-        ("/v1/credentials", json!({ "role": "auditor" })),
-    ] {
+    for (path, body) in
+        [("/v1/sessions", json!({ "subjectId": "agent" })), ("/v1/credentials", json!({ "role": "auditor" }))]
+    {
         assert_refused(&admin.post(path, None, &body).unwrap());
     }
     assert_refused(&admin.put("/v1/subjects/other", None, &json!({})).unwrap());
@@ -168,4 +168,83 @@ fn want_of_descriptors_is_no_finding() {
     let findings: Value = number_of(&admin, "tenure_scrub_findings").into();
     assert_eq!(findings, 0);
     authority.stop_well();
+}
+
+/// What `tenure doctor --repair-from` comes to: its exit code, and each check.
+fn repair(data: &Path, from: &Path) -> (i32, Vec<Value>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
+    let command = command.args(["doctor", "-o", "json", "--data"]).arg(data).arg("--repair-from").arg(from);
+    let out = command.output().unwrap();
+    let document: Value = serde_json::from_slice(&out.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&out.stderr)));
+    (out.status.code().unwrap(), document["items"].as_array().unwrap().clone())
+}
+
+/// The damaged file had to be found by hand in a copy of the directory, while the server went on with it.
+#[test]
+fn doctor_mends_the_history_of_a_running_server_from_a_copy_and_from_a_backup() {
+    let dir = in_one_store();
+    let data = dir.path().join("data");
+    let backups = dir.path().join("backups");
+    fs::create_dir(&backups).unwrap();
+    let setting = format!("backup.dir={}", backups.display());
+    sealed_with(&data, &[]).stop_well();
+    let twin = dir.path().join("twin");
+    copy(&data, &twin);
+    let authority = Authority::start_with(&data, &["log.segment_events=1000", &setting]);
+    let backup = json!({ "name": "nightly", "withoutKeys": true });
+    assert_eq!(authority.admin().post("/v1/backup", None, &backup).unwrap().status, 200);
+    let good = fs::read(data.join(SECOND)).unwrap();
+
+    // In a block, in a block and the header, and missing.
+    let nightly = backups.join("nightly");
+    let ways: [&[u64]; 3] = [&[5_000], &[100, 5_000], &[]];
+    for (from, flipped) in [&twin, &nightly].into_iter().flat_map(|from| ways.map(|way| (from, way))) {
+        flipped.iter().for_each(|at| flip(&data.join(SECOND), *at));
+        if flipped.is_empty() {
+            fs::remove_file(data.join(SECOND)).unwrap();
+        }
+        assert_eq!(authority.admin().get("/v1/events?after=1000&limit=10").unwrap().status, 503);
+        until_ready(&authority, false);
+        let (exit, checks) = repair(&data, from);
+        assert_eq!((exit, checks.len()), (0, 1), "{checks:?}");
+        let detail = checks[0]["detail"].as_str().unwrap();
+        let named = format!("{SECOND}, positions 1001 to 2000, was damaged: ");
+        assert!(
+            detail.starts_with(&named) && detail.contains(&format!("{SECOND} put in place from ")),
+            "{detail}"
+        );
+        assert_eq!(checks[0]["result"], "ok");
+        assert!(fs::read(data.join(SECOND)).unwrap() == good, "other bytes from {}", from.display());
+        until_ready(&authority, true);
+    }
+    let (exit, checks) = repair(&data, &twin);
+    assert!(exit == 0 && checks[0]["detail"].as_str().unwrap().contains("nothing to repair"), "{checks:?}");
+    let read = authority.admin().get("/v1/events?after=1000&limit=200").unwrap();
+    assert_eq!(read.body["items"].as_array().map(Vec::len), Some(200), "{read:?}");
+    authority.stop_well();
+}
+
+#[test]
+fn doctor_refuses_what_does_not_fit_and_changes_nothing() {
+    let dir = in_one_store();
+    let data = dir.path().join("data");
+    sealed_with(&data, &[]).stop_well();
+    let other = in_one_store();
+    sealed_with(&other.path().join("data"), &[]).stop_well();
+    flip(&data.join(SECOND), 5_000);
+    let before = fs::read(data.join(SECOND)).unwrap();
+    let (exit, checks) = repair(&data, &other.path().join("data"));
+    assert_eq!((exit, &checks[0]["result"]), (6, &json!("fail")), "{checks:?}");
+    assert!(checks[0]["detail"].as_str().unwrap().contains("does not fit"), "{checks:?}");
+    assert!(fs::read(data.join(SECOND)).unwrap() == before);
+    // Nor from what holds no history at all.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
+    let out =
+        command.args(["doctor", "--data"]).arg(&data).arg("--repair-from").arg(dir.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.code() == Some(4) && said.contains("neither a backup nor a data directory"), "{said}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
+    let out = command.args(["doctor", "--repair-from"]).arg(&data).output().unwrap();
+    assert_eq!(out.status.code(), Some(1));
 }

@@ -20,7 +20,7 @@ mod what_if;
 
 use clap::Subcommand;
 
-pub(super) use self::stopped::{check_log, check_segments};
+pub(super) use self::stopped::{check_log, check_segments, expect_data};
 use super::{
     context::Global,
     failure::{Exit, Failure},

@@ -231,7 +231,7 @@ pub(super) fn key_of(data: &Path) -> Result<Option<VerifierKey>, Failure> {
 }
 
 /// That a directory is one of Tenure's.
-pub(super) fn expect_data(data: &Path) -> Result<(), Failure> {
+pub(in crate::cli) fn expect_data(data: &Path) -> Result<(), Failure> {
     if data.join("FORMAT").is_file() && data.join("log").is_dir() {
         return Ok(());
     }

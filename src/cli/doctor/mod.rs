@@ -2,6 +2,7 @@
 //!
 //! Each check says `ok`, `warn`, `fail` or `skip`, and why; the exit code is that of the first failure.
 
+mod repair;
 mod verify;
 
 use std::path::PathBuf;
@@ -41,21 +42,28 @@ pub(crate) struct Doctor {
     #[arg(long, value_name = "NAME=VALUE", value_parser = serve::setting, requires = "config")]
     set: Vec<String>,
 
-    /// Read all of the log of a stopped server, in this data directory
-    #[arg(long, value_name = "DIR", requires = "verify", conflicts_with = "config")]
+    /// The data directory, with --verify or --repair-from
+    #[arg(long, value_name = "DIR", requires = "what", conflicts_with = "config")]
     data: Option<PathBuf>,
 
-    /// With --data: name each damaged file, and the positions in it
-    #[arg(long, requires = "data")]
+    /// With --data: read all of the log of a stopped server and name each
+    /// damaged file
+    #[arg(long, requires = "data", group = "what")]
     verify: bool,
+
+    /// With --data: replace damaged and missing segments by the same bytes
+    /// from this backup or other data directory; the server may be running
+    #[arg(long, value_name = "COPY", requires = "data", group = "what")]
+    repair_from: Option<PathBuf>,
 }
 
 impl Doctor {
     pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
-        match (&self.data, &self.config) {
-            (Some(data), _) => verify::verify(global, data),
-            (None, Some(file)) => settings(global, file.as_ref(), &self.set),
-            (None, None) => examine(&global.context()?),
+        match (&self.data, &self.repair_from, &self.config) {
+            (Some(data), Some(from), _) => repair::repair_from(global, data, from),
+            (Some(data), None, _) => verify::verify(global, data),
+            (None, _, Some(file)) => settings(global, file.as_ref(), &self.set),
+            (None, _, None) => examine(&global.context()?),
         }
     }
 }

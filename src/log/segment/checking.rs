@@ -46,7 +46,8 @@ fn checked(dir: &Path, name: String) -> CheckedSegment {
     }
 }
 
-fn in_words(trouble: Trouble, segment: &Segment) -> String {
+/// What is wrong with a segment, without the path of its file.
+pub(crate) fn in_words(trouble: Trouble, segment: &Segment) -> String {
     let path = format!("{}: ", segment.path.display());
     LogError::from(trouble).to_string().replace(&path, "")
 }

@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 
 pub use self::checking::{CheckedSegment, check_segments};
 pub(crate) use self::{
+    checking::in_words,
+    header::Header,
     reader::{Seen, Segment, Trouble},
     writer::Writer,
 };

@@ -17,6 +17,7 @@ pub(crate) mod guard;
 mod head_file;
 mod open_error;
 mod opening;
+mod repair;
 mod scan;
 mod scrubbing;
 mod sealing;
@@ -51,6 +52,7 @@ use tenure_core::Position;
 
 pub use self::{
     open_error::OpenError,
+    repair::{Damage, HistoryCopy, RepairError, SegmentsOf, TakeCommit, find_damage, repair},
     scrubbing::{DamagedSegment, Pace, Scrubbed},
     sealing::{Figures, SealError},
 };
@@ -576,6 +578,8 @@ mod cuts;
 mod damage;
 #[cfg(test)]
 mod kills;
+#[cfg(test)]
+mod repairs;
 #[cfg(test)]
 mod seals;
 #[cfg(test)]

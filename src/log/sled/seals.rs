@@ -20,18 +20,18 @@ use crate::{
 
 const EVERYTHING: Position = Position(u64::MAX);
 
-fn seal_all(log: &SledLog) -> Vec<u64> {
+pub(super) fn seal_all(log: &SledLog) -> Vec<u64> {
     std::iter::from_fn(|| log.seal(EVERYTHING, &|| true).unwrap()).map(|last| last.0).collect()
 }
 
-fn names(dir: &Path) -> Vec<String> {
+pub(super) fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> =
         fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort_unstable();
     names
 }
 
-fn copy_dir(from: &Path, to: &Path) {
+pub(super) fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     fs::set_permissions(to, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -46,7 +46,7 @@ fn copy_dir(from: &Path, to: &Path) {
 }
 
 /// A log of 45 events that is cut by ten, with four segments, and how it reads.
-fn sealed(data: &Path) -> Vec<StoredCommit> {
+pub(super) fn sealed(data: &Path) -> Vec<StoredCommit> {
     let log = open_by(data, 10).unwrap();
     for batch in 0..9 {
         append_all(&log, (batch * 5..batch * 5 + 5).map(small).collect());
@@ -218,7 +218,7 @@ fn goes_on(data: &Path, history: &[StoredCommit]) {
     assert!(read_all(&open_by(data, 10).unwrap()) == longer);
 }
 
-fn flip(path: &Path, at: u64) {
+pub(super) fn flip(path: &Path, at: u64) {
     let file = fs::File::options().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).unwrap();

@@ -11,6 +11,7 @@ mod check;
 mod destination;
 mod keys;
 mod manifest;
+mod mending;
 mod part;
 mod restore;
 mod take;
@@ -27,6 +28,7 @@ pub use self::{
     destination::{Destination, Folder},
     keys::{Opener, Protection},
     manifest::{Entry, Manifest, Part},
+    mending::BackupCopy,
     restore::{KeySource, Restore, Restored, restore},
     take::{Backups, Taken},
 };

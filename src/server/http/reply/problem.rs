@@ -159,7 +159,7 @@ codes! {
         "The disk is slower than the load, as many costly reads wait as may, or all that callers have together is taken (`tenure_taken`); `detail` says which, and nothing of this request was done."
     StorageUnavailable "STORAGE_UNAVAILABLE" SERVICE_UNAVAILABLE true
         "The authority cannot write at present"
-        "`/readyz` says why: the disk is full or failing, or the clock is not plausible. Reads go on. Or `detail` says that a repeated request was done before, and only its answer cannot be read back at present: the same `Idempotency-Key` gets it later."
+        "`/readyz` says why: the disk is full or failing, a part of the history is damaged, or the clock is not plausible. Reads go on. Or `detail` says that a repeated request was done before, and only its answer cannot be read back at present: the same `Idempotency-Key` gets it later."
     Stale "STALE" SERVICE_UNAVAILABLE true
         "This node cannot tell whether its state is the newest"
         "It has lost the lead, or could not reach the broker for `cluster.max_staleness`; another node answers, or this one once it leads again."

@@ -1,0 +1,47 @@
+//! A backup as the other copy of which a damaged part of the history is made good.
+
+use std::path::PathBuf;
+
+use super::{BackupError, destination::Destination, manifest::Manifest, part};
+use tenure_core::Position;
+use tenure_log::{HistoryCopy, RepairError, TakeCommit};
+
+/// The history in a whole backup. What is taken of it is judged by who takes it.
+pub struct BackupCopy<D> {
+    from: D,
+    manifest: Manifest,
+}
+
+impl<D: Destination> BackupCopy<D> {
+    /// Of the backup in this place.
+    ///
+    /// # Errors
+    /// There is none, or its manifest is damaged.
+    pub fn open(from: D) -> Result<Self, BackupError> {
+        let manifest = Manifest::read(&from)?.ok_or(BackupError::Unfinished)?;
+        Ok(Self { from, manifest })
+    }
+}
+
+impl<D: Destination> HistoryCopy for BackupCopy<D> {
+    fn segment(&self, _: &str) -> Option<PathBuf> {
+        None
+    }
+
+    fn commits(&self, after: Position, take: &mut TakeCommit<'_>) -> Result<(), RepairError> {
+        let mut outcome = Ok(true);
+        for part in self.manifest.parts.iter().filter(|part| part.to > after.0) {
+            let read = part::read_part(&self.from, part, &mut |stored, bytes| {
+                if stored.first > after && matches!(outcome, Ok(true)) {
+                    outcome = take(stored.first, &bytes);
+                }
+                Ok(())
+            });
+            if !std::mem::replace(&mut outcome, Ok(true))? {
+                return Ok(());
+            }
+            read.map_err(|error| RepairError::Unreadable(error.to_string()))?;
+        }
+        Ok(())
+    }
+}
