@@ -200,7 +200,9 @@ fn doctor_mends_the_history_of_a_running_server_from_a_copy_and_from_a_backup() 
     let nightly = backups.join("nightly");
     let ways: [&[u64]; 3] = [&[5_000], &[100, 5_000], &[]];
     for (from, flipped) in [&twin, &nightly].into_iter().flat_map(|from| ways.map(|way| (from, way))) {
-        flipped.iter().for_each(|at| flip(&data.join(SECOND), *at));
+        for at in flipped {
+            flip(&data.join(SECOND), *at);
+        }
         if flipped.is_empty() {
             fs::remove_file(data.join(SECOND)).unwrap();
         }

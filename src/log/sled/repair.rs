@@ -192,18 +192,15 @@ fn segments_of(dir: &Path) -> Result<Vec<Found>, OpenError> {
 }
 
 fn found(dir: &Path, name: &str) -> Found {
-    let misplaced =
-        |segment: &Segment| (name_of(segment.header.first()) != name).then(|| "is another one".to_owned());
+    let unread = |why: String| Found { segment: None, fault: Some(why) };
     match Segment::open(dir.join(name)) {
-        Ok(segment) => match misplaced(&segment) {
-            Some(why) => Found { segment: None, fault: Some(why) },
-            None => {
-                let fault = segment.read_whole(&mut |_| true).err();
-                let fault = fault.map(|trouble| in_words(trouble, &segment));
-                Found { segment: Some(segment), fault }
-            }
-        },
-        Err(error) => Found { segment: None, fault: Some(error.to_string()) },
+        Err(error) => unread(error.to_string()),
+        Ok(segment) if name_of(segment.header.first()) != name => unread("is another one".to_owned()),
+        Ok(segment) => {
+            let fault = segment.read_whole(&mut |_| true).err();
+            let fault = fault.map(|trouble| in_words(trouble, &segment));
+            Found { segment: Some(segment), fault }
+        }
     }
 }
 

@@ -22,7 +22,7 @@ const REST: u32 = 10;
 /// How often it is looked whether there is damage.
 const LOOK: Duration = Duration::from_secs(1);
 /// A damaged file in which nothing has changed is read again after so long: the disk may have come to its senses.
-const AGAIN: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_mins(1);
 /// What was damaged is read at this rate at least, in bytes a second.
 const IN_HASTE: u64 = 64 << 20;
 
