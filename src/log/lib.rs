@@ -28,7 +28,7 @@ use std::path::Path;
 
 use tenure_core::{Commit, Position, Timestamp};
 
-pub use codec::{DecodeError, encode};
+pub use codec::{DecodeError, IdempotentCommit, encode};
 #[cfg(feature = "jetstream")]
 pub use jetstream::JetStreamLog;
 pub use memory::MemoryLog;
@@ -36,8 +36,8 @@ pub use ranges::SegmentEvents;
 pub use record::{EncodedCommit, RecordHash, RootHash, StreamKey};
 pub use segment::{CheckedSegment, check_segments};
 pub use sled::{
-    Damage, DamagedSegment, Figures, HistoryCopy, OpenError, RepairError, Scrubbed, SealError, SegmentsOf,
-    SledLog, TakeCommit, find_damage, repair,
+    Damage, DamagedSegment, Figures, Folding, HistoryCopy, OpenError, RepairError, Scrubbed, SealError,
+    SealedHistory, SegmentEnd, SegmentsOf, SledLog, TakeCommit, find_damage, repair,
 };
 pub use tree::Tree;
 pub use waiting::waiting_for_disk;
@@ -65,6 +65,19 @@ pub fn open_cut(
     fold: &mut dyn FnMut(StoredCommit) -> Result<(), String>,
 ) -> Result<SledLog, OpenError> {
     SledLog::open(data_dir, cut, fold)
+}
+
+/// The same for a start that may have what some segments lead to: of those only the headers are read.
+///
+/// # Errors
+///
+/// As of [`open_cut`].
+pub fn open_for(
+    data_dir: &Path,
+    cut: SegmentEvents,
+    folding: &mut dyn Folding,
+) -> Result<SledLog, OpenError> {
+    SledLog::open_for(data_dir, cut, folding)
 }
 
 /// One total order of events, written in whole commits.

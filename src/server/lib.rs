@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod authority;
 pub mod backup;
+pub mod checkpoint;
 pub mod config;
 mod console;
 mod gate;

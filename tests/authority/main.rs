@@ -4,6 +4,7 @@
 
 mod batches;
 mod bulk;
+mod checkpoints;
 mod faults;
 mod keys;
 mod live_check;

@@ -10,6 +10,7 @@ mod authority;
 mod barrier;
 mod bound;
 mod caller;
+mod checkpoints;
 mod damage;
 mod descriptors;
 mod disk_full;

@@ -23,8 +23,8 @@ use crate::{
 /// What a segment holds in these tests.
 const SEGMENT: &str = "log.segment_events=1000";
 /// The history ends so many events before the third range is full.
-const MISSING: u64 = 8;
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const MISSING: u64 = 8;
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A stopped directory whose history is in one store, as an earlier version leaves it, and nearly fills three ranges.
 pub(crate) fn in_one_store() -> tempfile::TempDir {
@@ -57,7 +57,7 @@ fn registered(number: u64, at: Timestamp) -> EncodedCommit {
     encode(&commit).unwrap()
 }
 
-fn names(dir: &Path) -> Vec<String> {
+pub(crate) fn names(dir: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(dir) else { return vec![] };
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort_unstable();
@@ -73,7 +73,7 @@ fn stores(data: &Path) -> Vec<String> {
 }
 
 /// Registers subjects until there are so many of these, which is acknowledged one by one, and has all of it signed.
-fn register(admin: &Caller, many: u64) -> u64 {
+pub(crate) fn register(admin: &Caller, many: u64) -> u64 {
     let mut last = 0;
     for number in 0..many {
         let Ok(reply) = admin.put(&format!("/v1/subjects/late-{number}"), None, &json!({})) else { break };
@@ -83,7 +83,7 @@ fn register(admin: &Caller, many: u64) -> u64 {
 }
 
 /// Waits until all full ranges are sealed and one store is left. Each look has what is recorded signed.
-fn until_sealed(authority: &Authority, data: &Path, many: usize) {
+pub(crate) fn until_sealed(authority: &Authority, data: &Path, many: usize) {
     let admin = authority.admin();
     let begun = stopwatch();
     while segments(data).len() != many || stores(data).len() != 1 {
@@ -94,7 +94,7 @@ fn until_sealed(authority: &Authority, data: &Path, many: usize) {
     }
 }
 
-fn start(data: &Path) -> Authority {
+pub(crate) fn start(data: &Path) -> Authority {
     Authority::start_with(data, &[SEGMENT])
 }
 
@@ -316,7 +316,7 @@ fn a_kill_at_any_step_of_sealing_loses_nothing() {
 }
 
 /// Serves until this call, and gives the last acknowledged position, and whether it was killed there.
-fn killed_at(data: &Path, call: &str, file: &str) -> Option<(u64, bool)> {
+pub(crate) fn killed_at(data: &Path, call: &str, file: &str) -> Option<(u64, bool)> {
     let out = data.with_extension("calls");
     let words = format!("strace -D -f -e trace={call} -e inject={call}:signal=KILL -o");
     let runner: Vec<&OsStr> =

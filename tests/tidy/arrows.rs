@@ -31,6 +31,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     // What is derived.
     ("notify", &["gate"]),
     ("projections", &[]),
+    // What the history leads to, in files.
+    ("checkpoint", &["projections"]),
     // The one write path. It never asks a projection before it decides.
     ("authority", &["meters", "notify", "gate", "tokens", "personal_data"]),
     // The edges of the process.
@@ -42,7 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Who is let in. It knows neither HTTP nor the authority.
     ("admission", &["config"]),
     // What assembles: a node, its API, a socket.
-    ("node", &["authority", "notify", "personal_data", "projections", "tokens"]),
+    ("node", &["authority", "checkpoint", "notify", "personal_data", "projections", "tokens"]),
     // A copy of a node, and a node of a copy.
     ("backup", &["authority", "node", "notify", "personal_data"]),
     (

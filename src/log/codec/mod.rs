@@ -197,6 +197,30 @@ pub(super) fn count(bytes: &[u8]) -> Result<u16, DecodeError> {
     take_count(&mut rest)
 }
 
+/// A commit of a request that had an idempotency key: what its header says of the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotentCommit {
+    /// The position of its first event.
+    pub first: Position,
+    /// When it was decided.
+    pub recorded_at: Timestamp,
+    /// Who caused it.
+    pub actor: Actor,
+    /// The mark of the request.
+    pub mark: Idempotency,
+}
+
+/// What these bytes of a commit say of the request behind it, without reading the events; none if it had no key.
+pub(super) fn decode_idempotency(
+    first: Position,
+    bytes: &[u8],
+) -> Result<Option<IdempotentCommit>, DecodeError> {
+    let mut rest = bytes;
+    let Header { recorded_at, actor, idempotency, .. } = decode_header(take_prefixed(&mut rest)?)?;
+    let of = |mark| IdempotentCommit { first, recorded_at, actor: actor.into_owned(), mark };
+    Ok(idempotency.map(of))
+}
+
 fn header_of(commit: &Commit) -> Header<'_> {
     Header {
         format: FORMAT,

@@ -18,7 +18,7 @@ use super::{
     header::{HEADER_BYTES, Header},
 };
 use crate::{LogError, codec};
-use tenure_core::Position;
+use tenure_core::{Position, Timestamp};
 
 /// A segment by its header.
 #[derive(Debug)]
@@ -223,6 +223,11 @@ impl Blocks<'_> {
     /// Which one holds this position.
     pub(crate) fn at(&self, position: Position) -> usize {
         self.all.partition_point(|block| block.first <= position).saturating_sub(1)
+    }
+
+    /// The first one that may hold what was recorded at this moment.
+    pub(crate) fn at_moment(&self, moment: Timestamp) -> usize {
+        self.all.partition_point(|block| block.recorded_at < moment).saturating_sub(1)
     }
 
     /// The bytes of a block, checked.

@@ -20,6 +20,7 @@ mod opening;
 mod repair;
 mod scan;
 mod scrubbing;
+mod sealed_history;
 mod sealing;
 mod store;
 mod store_files;
@@ -39,6 +40,7 @@ use self::{
     guard::{Failure, guarded},
     head_file::{HeadFile, HeadRecord, StoreRecord},
     opening::record_at,
+    sealed_history::Whole,
     sealing::Sealing,
     store::Store,
 };
@@ -54,6 +56,7 @@ pub use self::{
     open_error::OpenError,
     repair::{Damage, HistoryCopy, RepairError, SegmentsOf, TakeCommit, find_damage, repair},
     scrubbing::{DamagedSegment, Pace, Scrubbed},
+    sealed_history::{Folding, SealedHistory, SegmentEnd},
     sealing::{Figures, SealError},
 };
 
@@ -157,8 +160,17 @@ impl SledLog {
         cut: SegmentEvents,
         fold: &mut dyn FnMut(StoredCommit) -> Result<(), String>,
     ) -> Result<Self, OpenError> {
+        Self::open_for(data_dir, cut, &mut Whole(fold))
+    }
+
+    /// The same for a start that may have what some segments lead to: of those only the headers are read.
+    pub(crate) fn open_for(
+        data_dir: &Path,
+        cut: SegmentEvents,
+        folding: &mut dyn Folding,
+    ) -> Result<Self, OpenError> {
         let opening::Opened { data, stores, tail, check, head_file, store, ranges, segments, ends, is_full } =
-            opening::open(data_dir, cut, &mut |stored| fold(stored))?;
+            opening::open(data_dir, cut, folding)?;
         let range = Arc::clone(stores.last().expect("there is a store to write to"));
         let head = tail.head();
         let sealing = Sealing::new(ends);

@@ -13,7 +13,8 @@ use super::{
     frame::{Check, NO_FRAME},
     head_file::{HeadFile, HeadRecord, StoreRecord},
     open_error::{damaged, io_at},
-    scan::{Fold, Scan},
+    scan::Scan,
+    sealed_history::{Folding, SealedHistory},
     store::Store,
     store_files::StoreFiles,
 };
@@ -48,10 +49,10 @@ struct Read {
 }
 
 /// See [`SledLog::open`](super::SledLog::open).
-pub(super) fn open<'f>(
+pub(super) fn open(
     data_dir: &Path,
     cut: SegmentEvents,
-    fold: &'f mut Fold<'f>,
+    folding: &mut dyn Folding,
 ) -> Result<Opened, OpenError> {
     let data = DataDir::of(data_dir);
     data.make()?;
@@ -66,9 +67,15 @@ pub(super) fn open<'f>(
     for files in &stores {
         files.check_from_outside(&record)?;
     }
-    let mut scan = Scan::new(&record, ranges, fold);
     let segments = data.segments()?;
-    for segment in &segments {
+    let known = segments.iter().take_while(|segment| segment.header.last() <= record.position).count();
+    let skipped = folding.begin(&SealedHistory::of(&segments, known))?.min(known);
+    let mut fold = |stored| folding.add(stored);
+    let mut scan = Scan::new(&record, ranges, &mut fold);
+    for segment in &segments[..skipped] {
+        scan.pass_by(segment)?;
+    }
+    for segment in &segments[skipped..] {
         scan.segment(segment)?;
     }
     let sealed = scan.tail.position();

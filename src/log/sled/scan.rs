@@ -46,6 +46,20 @@ pub(super) struct Scan<'s> {
     db: PathBuf,
 }
 
+/// What a start says of a segment that does not read as it was written.
+pub(super) fn troubled(segment: &Segment, trouble: Trouble) -> OpenError {
+    match trouble {
+        Trouble::Damaged { first, last, why } => OpenError::Damaged {
+            path: segment.path.clone(),
+            position: Some(first),
+            why: format!("positions {first} to {last}: {why}"),
+        },
+        Trouble::Wanting(why) => {
+            OpenError::Io { path: segment.path.clone(), source: std::io::Error::other(why) }
+        }
+    }
+}
+
 /// How far one store was read.
 struct Part {
     /// Where its last frame begins that was read.
@@ -74,8 +88,22 @@ impl<'s> Scan<'s> {
         self.tail.position() == self.last_end
     }
 
-    /// Reads everything that this segment holds, with every check.
-    pub(super) fn segment(&mut self, segment: &Segment) -> Result<(), OpenError> {
+    /// Goes on behind this segment, of which only the header was read: it continues the one before it, and says what
+    /// the log is at its end.
+    pub(super) fn pass_by(&mut self, segment: &Segment) -> Result<(), OpenError> {
+        self.expect_next(segment)?;
+        let header = &segment.header;
+        if self.log_id.is_some_and(|id| id != header.log_id) {
+            return Err(self.damaged("the segment is of another log than the one before it".to_owned()));
+        }
+        (self.log_id, self.check) = (Some(header.log_id), None);
+        self.tail = header.end.clone();
+        self.last_end = header.last();
+        self.ranges = Ranges::new(self.ranges.events(), header.last());
+        Ok(())
+    }
+
+    fn expect_next(&mut self, segment: &Segment) -> Result<(), OpenError> {
         self.db.clone_from(&segment.path);
         let header = &segment.header;
         if header.first() != self.next() {
@@ -84,6 +112,13 @@ impl<'s> Scan<'s> {
         if header.base != self.tail {
             return Err(self.damaged("the segment does not continue the one before it".to_owned()));
         }
+        Ok(())
+    }
+
+    /// Reads everything that this segment holds, with every check.
+    pub(super) fn segment(&mut self, segment: &Segment) -> Result<(), OpenError> {
+        self.expect_next(segment)?;
+        let header = &segment.header;
         self.compare_with_record()?;
         self.check = None;
         self.commits_of(segment)?;
@@ -98,16 +133,7 @@ impl<'s> Scan<'s> {
     }
 
     fn commits_of(&mut self, segment: &Segment) -> Result<(), OpenError> {
-        let troubled = |trouble: Trouble| match trouble {
-            Trouble::Damaged { first, last, why } => OpenError::Damaged {
-                path: segment.path.clone(),
-                position: Some(first),
-                why: format!("positions {first} to {last}: {why}"),
-            },
-            Trouble::Wanting(why) => {
-                OpenError::Io { path: segment.path.clone(), source: std::io::Error::other(why) }
-            }
-        };
+        let troubled = |trouble| troubled(segment, trouble);
         let blocks = segment.blocks().map_err(troubled)?;
         for number in 0..blocks.len() {
             let bytes = blocks.read(number).map_err(troubled)?;

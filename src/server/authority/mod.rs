@@ -50,7 +50,7 @@ pub use self::{
         idempotency::Table as IdempotencyTable,
         published::{Live, SystemView},
     },
-    storage::Storage,
+    storage::{Checkpoints, Storage},
 };
 
 use self::{

@@ -7,9 +7,23 @@ use std::{
 
 use parking_lot::Mutex;
 
+use tenure_core::Position;
 use tenure_log::Figures;
 use tenure_protocol::clock::stopwatch;
 use tenure_threads::panics::Watch;
+
+/// How far the checkpoints are: what the history leads to at the ends of segments, in files.
+#[derive(Clone, Debug)]
+pub struct Checkpoints {
+    /// Where the newest one stands; at 0 if there is none.
+    pub position: Position,
+    /// When one was made, or the start.
+    pub made: Instant,
+    /// How often none could be made since the start.
+    pub failures: u64,
+    /// What an operator must look into.
+    pub alarms: Vec<String>,
+}
 
 /// Segments, the size of it all, and what keeps ranges from being sealed.
 #[derive(Debug)]
@@ -22,6 +36,7 @@ pub struct Storage {
     scrubber: Watch,
     /// When all segments had been read again, or the start.
     scrubbed: Mutex<Instant>,
+    checkpoints: Mutex<Checkpoints>,
 }
 
 impl Default for Storage {
@@ -33,6 +48,12 @@ impl Default for Storage {
             sealer: Watch::over("the sealing of the log"),
             scrubber: Watch::over("the scrub of the segments"),
             scrubbed: Mutex::new(stopwatch()),
+            checkpoints: Mutex::new(Checkpoints {
+                position: Position::ZERO,
+                made: stopwatch(),
+                failures: 0,
+                alarms: Vec::new(),
+            }),
         }
     }
 }
@@ -51,6 +72,15 @@ impl Storage {
     /// All segments were read again.
     pub(crate) fn scrubbed(&self) {
         *self.scrubbed.lock() = stopwatch();
+    }
+
+    /// How far the checkpoints are, as of the last look.
+    pub fn checkpoints(&self) -> Checkpoints {
+        self.checkpoints.lock().clone()
+    }
+
+    pub(crate) fn observe_checkpoints(&self, checkpoints: Checkpoints) {
+        *self.checkpoints.lock() = checkpoints;
     }
 
     /// How long ago that was last, or the start.
@@ -92,6 +122,6 @@ impl Storage {
         let failure =
             self.failure.lock().as_ref().map(|why| format!("a range of the log is not sealed: {why}"));
         let dead = [&self.sealer, &self.scrubber].into_iter().filter_map(Watch::alarm).map(str::to_owned);
-        failure.into_iter().chain(dead).collect()
+        failure.into_iter().chain(dead).chain(self.checkpoints().alarms).collect()
     }
 }

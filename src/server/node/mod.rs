@@ -4,6 +4,7 @@
 //! projections and the table of idempotency keys; nothing of those is ever taken on trust.
 
 mod binding;
+mod checkpointer;
 mod clean_shutdown;
 pub mod cluster;
 mod credential;
@@ -27,6 +28,7 @@ use std::{
 use crate::authority::{
     Authority, BegunEpoch, Dependencies, Failure, IdempotencyTable, Issuing, Live, NewEpoch, Past, Room,
 };
+use crate::checkpoint::{Folder, Known};
 use crate::notify::webhooks::{self, Webhooks};
 use crate::personal_data::{SubjectKeys, TextError};
 use crate::projections::{Projections, history};
@@ -293,8 +295,9 @@ impl Node {
             Some(_) => None,
             None => Some(jobs::start(Arc::clone(&authority)).map_err(StartError::Thread)?),
         };
+        let known = known_checkpoints(stores.as_deref(), &data);
         let background = stores
-            .map(|stores| tend_segments(&stores, &authority, &evidence, &data, scrub_rate))
+            .map(|stores| tend_segments(&stores, &authority, &evidence, &known, &data, scrub_rate))
             .transpose()
             .map_err(StartError::Thread)?;
         Ok(Self {
@@ -365,12 +368,26 @@ fn tend_segments(
     stores: &Arc<SledLog>,
     authority: &Arc<Authority>,
     evidence: &Arc<Evidence>,
+    known: &Arc<Known>,
     data: &Path,
     scrub_rate: u64,
 ) -> std::io::Result<(Worker, Worker)> {
     let scrubber = scrubber::start(Arc::clone(stores), Arc::clone(authority), scrub_rate)?;
-    let sealer = sealer::start(Arc::clone(stores), Arc::clone(authority), Arc::clone(evidence), data)?;
+    let (log, known) = (Arc::clone(stores), Arc::clone(known));
+    let sealer = sealer::start(log, Arc::clone(authority), Arc::clone(evidence), known, data)?;
     Ok((sealer, scrubber))
+}
+
+/// The checkpoints that fit the segments of the log. Each other one is named.
+fn known_checkpoints(stores: Option<&SledLog>, data: &Path) -> Arc<Known> {
+    let known = Known::default();
+    if let Some(log) = stores {
+        let found = Folder::of(data).find(&log.segment_ends(), &mut |name, why| known.distrust(name, &why));
+        for found in found {
+            known.add(Arc::new(found));
+        }
+    }
+    Arc::new(known)
 }
 
 /// What subjects were, as the log has it.

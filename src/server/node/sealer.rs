@@ -1,11 +1,12 @@
-//! Makes segments of the ranges of the log that are full, on a thread of its own.
+//! Makes segments of the ranges of the log that are full, and checkpoints behind them, on a thread of its own.
 //!
 //! A failure is an alarm for as long as it lasts, and loses nothing: the range stays in its store, and is tried again
 //! every second.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use crate::authority::Authority;
+use super::checkpointer::Checkpointer;
+use crate::{authority::Authority, checkpoint::Known};
 use tenure_audit::Evidence;
 use tenure_core::Position;
 use tenure_log::{LogError, SealError, SledLog};
@@ -23,13 +24,15 @@ pub(super) fn start(
     log: Arc<SledLog>,
     authority: Arc<Authority>,
     evidence: Arc<Evidence>,
+    known: Arc<Known>,
     data: &Path,
 ) -> std::io::Result<Worker> {
+    let checkpointer = Checkpointer::new(Arc::clone(&log), Arc::clone(&authority), known, data);
     let data = format!("{}/", data.display());
     Worker::start("tenure-sealer", move |stop| {
         let sealer = Sealer { log, authority: Arc::clone(&authority), evidence, data, stop };
         // Its panic is an alarm.
-        authority.storage().sealer().run(|| sealer.run());
+        authority.storage().sealer().run(|| sealer.run(checkpointer));
     })
 }
 
@@ -43,11 +46,12 @@ struct Sealer<'a> {
 }
 
 impl Sealer<'_> {
-    fn run(&self) {
+    fn run(&self, mut checkpointer: Checkpointer) {
         self.tell_of_backlog();
         loop {
             self.authority.storage().sealed(self.seal_all());
             self.observe();
+            checkpointer.step(&|| !self.stop.is_over());
             if self.stop.pause(INTERVAL).is_break() {
                 return;
             }

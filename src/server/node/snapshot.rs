@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tenure_core::state::State;
+use tenure_core::{Position, state::State};
 use tenure_files::replacement::{PUBLIC, Replacement};
 use tenure_log::RecordHash;
 
@@ -56,13 +56,23 @@ pub fn load(data: &Path) -> Option<Snapshot> {
     parsed
 }
 
+/// Where the snapshot in this directory stands, if there is one that can be believed: without reading the state.
+pub fn position(data: &Path) -> Option<Position> {
+    let bytes = fs::read(path(data)).ok()?;
+    let (_, state) = body(&bytes)?.split_at_checked(32)?;
+    let mut decoder = minicbor::Decoder::new(state);
+    decoder.array().ok()?;
+    decoder.decode().ok()
+}
+
+/// The record and the state, if their digest holds.
+fn body(bytes: &[u8]) -> Option<&[u8]> {
+    let (digest, body) = bytes.strip_prefix(MAGIC)?.split_at_checked(32)?;
+    (blake3::hash(body).as_bytes() == digest).then_some(body)
+}
+
 fn parse(bytes: &[u8]) -> Option<Snapshot> {
-    let rest = bytes.strip_prefix(MAGIC)?;
-    let (digest, body) = rest.split_at_checked(32)?;
-    if blake3::hash(body).as_bytes() != digest {
-        return None;
-    }
-    let (record, state) = body.split_at_checked(32)?;
+    let (record, state) = body(bytes)?.split_at_checked(32)?;
     let record = RecordHash::from_bytes(record.try_into().ok()?);
     Some(Snapshot { state: State::from_bytes(state).ok()?, record })
 }
@@ -77,13 +87,14 @@ mod tests {
         let record = RecordHash::from_bytes([7; 32]);
         save(dir.path(), &Snapshot { state: State::default(), record }).unwrap();
         assert_eq!(load(dir.path()).unwrap().state, State::default());
+        assert_eq!(position(dir.path()), Some(Position::ZERO));
         let path = dir.path().join(FILE);
         let good = fs::read(&path).unwrap();
         for place in 0..good.len() {
             let mut bad = good.clone();
             bad[place] ^= 1;
             fs::write(&path, bad).unwrap();
-            assert!(load(dir.path()).is_none(), "byte {place}");
+            assert!(load(dir.path()).is_none() && position(dir.path()).is_none(), "byte {place}");
         }
     }
 }

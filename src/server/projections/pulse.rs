@@ -3,6 +3,8 @@
 
 use std::{array, collections::VecDeque};
 
+use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
+
 use tenure_core::{
     Event, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent, Timestamp, event::Trigger,
 };
@@ -143,6 +145,64 @@ impl Pulse {
     /// The subjects that were suspended last, the latest first. They may have been resumed since.
     pub fn suspended(&self) -> Vec<SubjectId> {
         newest_first(&self.suspended)
+    }
+}
+
+/// What happened in no minute is not written.
+impl<C> Encode<C> for Pulse {
+    fn encode<W: encode::Write>(
+        &self,
+        e: &mut Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        e.array(5)?.i64(self.latest)?;
+        let minutes: Vec<(u32, &Minute)> =
+            (0..).zip(&*self.minutes).filter(|(_, minute)| **minute != Minute::default()).collect();
+        e.encode_with(minutes, ctx)?.encode_with(&self.renewed.0, ctx)?;
+        e.encode_with(&self.used.0, ctx)?.encode_with(&self.suspended.0, ctx)?;
+        Ok(())
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Pulse {
+    fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, decode::Error> {
+        d.array()?;
+        let mut pulse = Self { latest: d.i64()?, ..Self::default() };
+        let minutes: Vec<(u32, Minute)> = d.decode_with(ctx)?;
+        for (place, minute) in minutes {
+            let kept = usize::try_from(place).ok().and_then(|place| pulse.minutes.get_mut(place));
+            *kept.ok_or_else(|| decode::Error::message("a day has no such minute"))? = minute;
+        }
+        pulse.renewed = Latest(d.decode_with(ctx)?);
+        (pulse.used, pulse.suspended) = (Latest(d.decode_with(ctx)?), Latest(d.decode_with(ctx)?));
+        Ok(pulse)
+    }
+}
+
+/// That time ran out stands apart, so that there may be more triggers one day. Those without an end are not written.
+impl<C> Encode<C> for Minute {
+    fn encode<W: encode::Write>(
+        &self,
+        e: &mut Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        let [triggers @ .., expired] = &self.ended;
+        let known = triggers.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1);
+        e.array(5)?.u32(self.created)?.u32(self.renewed)?.u32(self.refused)?.u32(*expired)?;
+        e.encode_with(&triggers[..known], ctx)?;
+        Ok(())
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Minute {
+    fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, decode::Error> {
+        d.array()?;
+        let mut minute = Self { created: d.u32()?, renewed: d.u32()?, refused: d.u32()?, ended: [0; CAUSES] };
+        minute.ended[CAUSES - 1] = d.u32()?;
+        let known: Vec<u32> = d.decode_with(ctx)?;
+        let kept = minute.ended[..CAUSES - 1].get_mut(..known.len());
+        kept.ok_or_else(|| decode::Error::message("there are no such triggers"))?.copy_from_slice(&known);
+        Ok(minute)
     }
 }
 

@@ -13,7 +13,7 @@ use tenure_core::{
     Actor, CredentialId, Digest16, Position, Seconds, SessionId, Timestamp,
     record::{ActorKind, Idempotency},
 };
-use tenure_log::StoredCommit;
+use tenure_log::{IdempotentCommit, StoredCommit};
 
 /// A key younger than this makes no room.
 const KEPT: Seconds = Seconds(60);
@@ -97,6 +97,19 @@ impl Table {
         if let Some((key, entry)) = RememberedRequest::of(stored) {
             self.remember(key, entry);
         }
+    }
+
+    /// Remembers the key of a commit by what its header says.
+    pub fn add(&mut self, commit: &IdempotentCommit) {
+        let IdempotentCommit { first, recorded_at, actor, mark } = commit;
+        let caller = Caller::of(actor);
+        let entry = RememberedRequest { request: mark.request, first: *first, at: *recorded_at, caller };
+        self.remember(mark.key, entry);
+    }
+
+    /// From when on keys are remembered of a history that ends at this moment.
+    pub fn since(&self, end: Timestamp) -> Timestamp {
+        end.plus_millis(-1000 * i64::from(self.window.0))
     }
 
     fn remember(&mut self, key: Digest16, entry: RememberedRequest) {

@@ -19,6 +19,9 @@ pub(super) struct Storage {
     failures: Counter,
     scrub_age: Gauge,
     scrub_findings: Gauge,
+    checkpoint: Gauge,
+    checkpoint_age: Gauge,
+    checkpoint_failures: Counter,
 }
 
 impl Storage {
@@ -53,6 +56,22 @@ impl Storage {
             "Segments that did not read as they were written; anything but 0 is an alarm",
             own.scrub_findings.clone(),
         );
+        registry.register(
+            "checkpoint_position",
+            "The position of the newest checkpoint, behind which a start reads on; 0 for none",
+            own.checkpoint.clone(),
+        );
+        registry.register_with_unit(
+            "checkpoint_age",
+            "How long ago a checkpoint was made, or the start",
+            Unit::Seconds,
+            own.checkpoint_age.clone(),
+        );
+        registry.register(
+            "checkpoint_failures",
+            "Attempts to make a checkpoint that failed since the start",
+            own.checkpoint_failures.clone(),
+        );
         own
     }
 
@@ -67,5 +86,9 @@ impl Storage {
         set(&self.scrub_age, storage.scrub_age().as_secs());
         set(&self.scrub_findings, api.authority.log().damage().len() as u64);
         self.failures.inner().store(storage.failures(), Ordering::Relaxed);
+        let checkpoints = storage.checkpoints();
+        set(&self.checkpoint, checkpoints.position.0);
+        set(&self.checkpoint_age, checkpoints.made.elapsed().as_secs());
+        self.checkpoint_failures.inner().store(checkpoints.failures, Ordering::Relaxed);
     }
 }

@@ -1,0 +1,127 @@
+//! The checkpoints that are believed, for those who read them while the server runs, and what is wrong with others.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use parking_lot::Mutex;
+
+use super::Checkpoint;
+use tenure_core::Position;
+use tenure_protocol::clock::stopwatch;
+
+/// So many can be read: as many as are kept.
+const KEPT: usize = 2;
+
+/// The last ones, newest first.
+#[derive(Debug)]
+pub struct Known {
+    believed: Mutex<Vec<Arc<Checkpoint>>>,
+    /// Files that are not to be believed, each with what is wrong with it.
+    damaged: Mutex<Vec<(String, String)>>,
+    /// Why none could be made; none while all is well.
+    failure: Mutex<Option<String>>,
+    failures: AtomicU64,
+    /// When the last one was made, or the start.
+    made: Mutex<Instant>,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            believed: Mutex::default(),
+            damaged: Mutex::default(),
+            failure: Mutex::default(),
+            failures: AtomicU64::default(),
+            made: Mutex::new(stopwatch()),
+        }
+    }
+}
+
+impl Known {
+    /// The newest one.
+    pub fn newest(&self) -> Option<Arc<Checkpoint>> {
+        self.believed.lock().first().cloned()
+    }
+
+    /// The newest one that stands at this position or before it.
+    pub fn at_or_before(&self, position: Position) -> Option<Arc<Checkpoint>> {
+        self.believed.lock().iter().find(|known| known.end().position <= position).cloned()
+    }
+
+    /// Where the newest one stands; at 0 if there is none.
+    pub fn position(&self) -> Position {
+        self.newest().map_or(Position::ZERO, |newest| newest.end().position)
+    }
+
+    /// Believes one that was there already.
+    pub fn add(&self, found: Arc<Checkpoint>) {
+        let mut believed = self.believed.lock();
+        believed.push(found);
+        believed.sort_by_key(|known| std::cmp::Reverse(known.end().position));
+        believed.truncate(KEPT);
+    }
+
+    /// Believes one that was made now. What was wrong with those before is past.
+    pub fn made(&self, made: Arc<Checkpoint>) {
+        self.add(made);
+        *self.made.lock() = stopwatch();
+        self.damaged.lock().clear();
+        self.failed(None);
+    }
+
+    /// Does not believe this one any more, nor any that was made of it.
+    pub fn distrust(&self, name: &str, why: &str) {
+        tracing::error!(checkpoint = name, %why, "a checkpoint is not to be believed; the history is folded instead");
+        let mut believed = self.believed.lock();
+        let position = believed.iter().find(|known| known.name() == name).map(|known| known.end().position);
+        if let Some(position) = position {
+            let (gone, kept) = believed.drain(..).partition(|known| known.end().position >= position);
+            *believed = kept;
+            drop(believed);
+            let gone: Vec<Arc<Checkpoint>> = gone;
+            let others = gone.iter().map(|gone| (gone.name().to_owned(), why.to_owned()));
+            self.damaged.lock().extend(others.filter(|(other, _)| other != name));
+        }
+        self.damaged.lock().push((name.to_owned(), why.to_owned()));
+    }
+
+    /// The files that are not to be believed.
+    pub fn distrusted(&self) -> Vec<String> {
+        self.damaged.lock().iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// What became of an attempt to make one. A change is told to the operator.
+    pub(crate) fn failed(&self, failure: Option<String>) {
+        self.failures.fetch_add(u64::from(failure.is_some()), Ordering::Relaxed);
+        let mut before = self.failure.lock();
+        if *before != failure
+            && let Some(why) = &failure
+        {
+            tracing::error!(%why, "no checkpoint can be made; the next start folds more of the history");
+        }
+        *before = failure;
+    }
+
+    /// How often none could be made since the start.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// When one was made, or the start.
+    pub fn last_made(&self) -> Instant {
+        *self.made.lock()
+    }
+
+    /// What an operator must look into; none while all is well.
+    pub fn alarms(&self) -> Vec<String> {
+        let failure = self.failure.lock().as_ref().map(|why| format!("no checkpoint can be made: {why}"));
+        let damaged: Vec<_> =
+            self.damaged.lock().iter().map(|(name, why)| format!("{name}: {why}")).collect();
+        failure.into_iter().chain(damaged).collect()
+    }
+}

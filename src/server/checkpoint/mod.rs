@@ -1,0 +1,81 @@
+//! Checkpoints: what the history leads to at the end of a segment, in a file, so that a start need not read what is
+//! before it.
+//!
+//! ```text
+//! ┌────────────────┬────────┬──────────┬─ ─ ─ ─┬────────┬───────┬─────────┐
+//! │ header, 4 KiB  │ system │ subjects │       │ erased │ pulse │ table   │
+//! └────────────────┴────────┴──────────┴─ ─ ─ ─┴────────┴───────┴─────────┘
+//! ```
+//!
+//! A checkpoint is the fold of the one before it and of the segments since, made from files alone: never a copy of what
+//! is in memory, which would inherit what is wrong there. It holds nothing that does not follow from its segments, so
+//! every machine makes the same bytes, and whoever folds from the first event gets them again. The bytes are described
+//! in `docs/log-format.md`.
+
+mod fold;
+mod folder;
+mod format;
+mod known;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use tenure_core::{Position, evolve::IllegalEvent};
+use tenure_log::LogError;
+
+pub use self::{
+    fold::{Pace, fold_from_the_first_event, make},
+    folder::Folder,
+    known::Known,
+    reader::{Checkpoint, Folded},
+};
+
+/// Why a checkpoint cannot be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The system does not give or take it.
+    #[error("{name}: {source}")]
+    Io {
+        /// The file, below the data directory.
+        name: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// It is not as it was written, or of a version that this program does not know.
+    #[error("{name}: {why}")]
+    Damaged {
+        /// The file, below the data directory.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The log does not give back what is to be folded.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The log holds what cannot follow from the checkpoint before.
+    #[error("what is behind the checkpoint before does not follow from it: {0}")]
+    Illegal(#[from] IllegalEvent),
+    /// What was read is not what the segment's header was made of.
+    #[error("positions {first} to {last} are not those that the tree was made of")]
+    Untrue {
+        /// The first position.
+        first: Position,
+        /// The last one.
+        last: Position,
+    },
+    /// It was told to stop.
+    #[error("the making of a checkpoint was told to stop")]
+    Stopped,
+}
+
+impl CheckpointError {
+    /// Whether it says that the checkpoint of this name, of which another one was to be made, is not to be believed.
+    pub fn is_of_the_one_before(&self, before: &str) -> bool {
+        match self {
+            Self::Damaged { name, .. } => name == before,
+            Self::Illegal(_) | Self::Untrue { .. } => true,
+            Self::Io { .. } | Self::Log(_) | Self::Stopped => false,
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! A checkpoint in the making. It is written under another name, and is a checkpoint only once it is renamed.
+
+use std::{
+    fs::File,
+    io::{self, Seek, SeekFrom, Write},
+    path::Path,
+};
+
+use minicbor::Encode;
+
+use super::format::{HEADER_BYTES, Header, Kind, Section};
+use tenure_core::{Position, SubjectId, subject::Subject};
+use tenure_log::SegmentEnd;
+
+/// A section of subjects ends with the one with which it has so many bytes: few enough that one subject is found in no
+/// time, and enough that the table stays small.
+const SECTION_BYTES: usize = 256 * 1024;
+/// So much is written between two syncs: the log's own sync waits for no more than that.
+const PART_BYTES: usize = 8 * 1024 * 1024;
+
+/// Takes the sections in their order.
+pub(super) struct Writer {
+    file: File,
+    offset: u64,
+    /// Not synced yet.
+    unsynced: usize,
+    table: Vec<Section>,
+    /// The section of subjects that is being filled.
+    subjects: Vec<u8>,
+    first: Option<SubjectId>,
+}
+
+impl Writer {
+    pub(super) fn begin(path: &Path) -> io::Result<Self> {
+        let mut file = File::create(path)?;
+        file.write_all(&[0; HEADER_BYTES])?;
+        let (offset, unsynced) = (HEADER_BYTES as u64, HEADER_BYTES);
+        Ok(Self { file, offset, unsynced, table: Vec::new(), subjects: Vec::new(), first: None })
+    }
+
+    /// Adds the section of this value.
+    pub(super) fn value<T: Encode<()>>(&mut self, kind: Kind, value: &T) -> io::Result<()> {
+        let bytes = minicbor::to_vec(value).map_err(io::Error::other)?;
+        self.section(kind, &bytes, None)
+    }
+
+    /// Adds a subject, which is behind all before.
+    pub(super) fn subject(&mut self, subject: &Subject) -> io::Result<()> {
+        let encoded = minicbor::to_vec(subject).map_err(io::Error::other)?;
+        self.subject_bytes(&subject.id, &encoded)
+    }
+
+    /// The same by its bytes.
+    pub(super) fn subject_bytes(&mut self, id: &SubjectId, encoded: &[u8]) -> io::Result<()> {
+        self.first.get_or_insert_with(|| id.clone());
+        self.subjects.extend_from_slice(encoded);
+        if self.subjects.len() >= SECTION_BYTES { self.end_subjects() } else { Ok(()) }
+    }
+
+    /// That was the last subject.
+    pub(super) fn end_subjects(&mut self) -> io::Result<()> {
+        if self.subjects.is_empty() {
+            return Ok(());
+        }
+        let bytes = std::mem::take(&mut self.subjects);
+        let first = self.first.take();
+        self.section(Kind::Subjects, &bytes, first)
+    }
+
+    fn section(&mut self, kind: Kind, bytes: &[u8], first: Option<SubjectId>) -> io::Result<()> {
+        let (offset, length) = (self.offset, bytes.len() as u64);
+        let digest = blake3::hash(bytes).into();
+        self.put(bytes)?;
+        self.table.push(Section { kind, offset, length, digest, first });
+        Ok(())
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        for part in bytes.chunks(PART_BYTES) {
+            self.file.write_all(part)?;
+            self.offset += part.len() as u64;
+            self.unsynced += part.len();
+            if self.unsynced >= PART_BYTES {
+                self.file.sync_data()?;
+                self.unsynced = 0;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends it as of this end of a segment, and brings it to disk.
+    pub(super) fn end(mut self, end: SegmentEnd) -> io::Result<()> {
+        let table = minicbor::to_vec(&self.table).map_err(io::Error::other)?;
+        let (table_at, table_bytes) = (self.offset, table.len() as u64);
+        self.put(&table)?;
+        self.file.sync_data()?;
+        let table_digest = blake3::hash(&table).into();
+        let header = Header { end, table_at, table_bytes, table_digest };
+        let bytes = header.bytes().ok_or_else(|| io::Error::other("the header does not fit"))?;
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.write_all(&bytes)?;
+        self.file.sync_all()
+    }
+}
+
+/// Subjects that were erased, each with the position that says so last.
+pub(super) type Erased = Vec<(SubjectId, Position)>;

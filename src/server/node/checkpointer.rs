@@ -1,0 +1,102 @@
+//! Makes a checkpoint behind the segments that were sealed, on the thread that seals them.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    authority::{Authority, Checkpoints},
+    checkpoint::{Checkpoint, CheckpointError, Folder, Known},
+};
+use tenure_log::{SegmentEnd, SledLog};
+use tenure_protocol::clock::stopwatch;
+
+/// The making takes no more than this part of the time.
+const SHARE: u32 = 20;
+
+/// Makes checkpoints, one after the other.
+pub(super) struct Checkpointer {
+    log: Arc<SledLog>,
+    authority: Arc<Authority>,
+    known: Arc<Known>,
+    folder: Folder,
+    is_tidy: bool,
+    /// How long the last one took, and when it was done.
+    last: Option<(Duration, Instant)>,
+}
+
+impl Checkpointer {
+    pub(super) fn new(log: Arc<SledLog>, authority: Arc<Authority>, known: Arc<Known>, data: &Path) -> Self {
+        let folder = Folder::of(data);
+        Self { log, authority, known, folder, is_tidy: false, last: None }
+    }
+
+    /// Makes a checkpoint of what is sealed, if it is time for one.
+    pub(super) fn step(&mut self, goes_on: &dyn Fn() -> bool) {
+        match self.advance(goes_on) {
+            Ok(()) | Err(CheckpointError::Stopped) => {}
+            Err(error) => self.known.failed(Some(error.to_string())),
+        }
+        self.authority.storage().observe_checkpoints(Checkpoints {
+            position: self.known.position(),
+            made: self.known.last_made(),
+            failures: self.known.failures(),
+            alarms: self.known.alarms(),
+        });
+    }
+
+    fn advance(&mut self, goes_on: &dyn Fn() -> bool) -> Result<(), CheckpointError> {
+        let ends = self.log.segment_ends();
+        self.tidy()?;
+        let Some(last) = ends.last().filter(|last| self.is_due(last)) else { return Ok(()) };
+        let begun = stopwatch();
+        while self.known.position() < last.position {
+            self.go_on(&ends, goes_on)?;
+        }
+        self.last = Some((begun.elapsed(), stopwatch()));
+        Ok(())
+    }
+
+    fn is_due(&self, end: &SegmentEnd) -> bool {
+        let is_behind = self.known.position() < end.position;
+        is_behind
+            && self.authority.room().fault().is_none()
+            && self.last.is_none_or(|(took, then)| then.elapsed() >= took * SHARE)
+    }
+
+    /// One that cannot be read, or that does not lead on, is set aside for the one before it.
+    fn go_on(&self, ends: &[SegmentEnd], goes_on: &dyn Fn() -> bool) -> Result<(), CheckpointError> {
+        let before = self.known.newest();
+        match (self.folder.advance(&*self.log, before.as_deref(), ends, &mut |_| goes_on()), before) {
+            (Ok(Some(made)), _) => self.believe(made),
+            (Ok(None), _) => {}
+            (Err(error), Some(before)) if error.is_of_the_one_before(before.name()) => {
+                self.known.distrust(before.name(), &error.to_string());
+                self.set_aside()?;
+            }
+            (Err(error), _) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn believe(&self, made: Checkpoint) {
+        let (position, bytes) = (made.end().position, made.bytes_on_disk());
+        tracing::info!(%position, bytes, "a checkpoint was made");
+        self.known.made(Arc::new(made));
+    }
+
+    /// What a crash left, and what the start has found to be wrong, goes before anything is made.
+    fn tidy(&mut self) -> Result<(), CheckpointError> {
+        if !self.is_tidy {
+            self.folder.remove_unfinished()?;
+            self.is_tidy = true;
+        }
+        self.set_aside()
+    }
+
+    fn set_aside(&self) -> Result<(), CheckpointError> {
+        self.known.distrusted().iter().try_for_each(|name| self.folder.set_aside(name))
+    }
+}
