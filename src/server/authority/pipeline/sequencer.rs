@@ -44,6 +44,8 @@ const BATCH: usize = 512;
 /// So long is decided at most before the disk is asked. Some decisions cost a hundred times what a renewal does, and
 /// who waits for the batch waits for all of them.
 const DECIDING: Duration = Duration::from_millis(5);
+/// So long something urgent waits at most for the others of its batch.
+const BESIDE_URGENT: Duration = Duration::from_millis(1);
 /// How long to wait for a request before looking at what is due.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Marks of presented tokens are recorded this often; the contract allows 5 s.
@@ -158,14 +160,22 @@ impl Sequencer {
         let mut begins_with_bulk = requests.first().is_some_and(|request| request.ask.is_bulk());
         let mut requests = requests.into_iter().peekable();
         let room = self.room.look();
-        let begun = stopwatch();
+        let mut now = stopwatch();
+        let until = now + DECIDING;
+        let mut until_for_ordinary = until;
         let mut put_off = None;
         // At least one is decided, however long the disk took to say what is free.
-        while waiting.is_empty() || (waiting.len() < BATCH && begun.elapsed() < DECIDING) {
+        while waiting.is_empty() || (waiting.len() < BATCH && now < until) {
             // What is urgent and was taken first is decided first.
             let is_next_urgent = requests.peek().is_some_and(|request| request.ask.is_urgent());
             let urgent = if is_next_urgent { None } else { self.intake.take_urgent() };
             let Some(request) = urgent.or_else(|| requests.next()) else { break };
+            if request.ask.is_urgent() {
+                until_for_ordinary = until_for_ordinary.min(now + BESIDE_URGENT);
+            } else if now >= until_for_ordinary && !waiting.is_empty() {
+                put_off = Some(request);
+                break;
+            }
             // A bulk revocation takes long to count, so it is alone in its batch: nobody else waits for it.
             let is_bulk = request.ask.is_bulk();
             if is_bulk && !std::mem::take(&mut begins_with_bulk) {
@@ -178,6 +188,7 @@ impl Sequencer {
             if is_bulk {
                 break;
             }
+            now = stopwatch();
         }
         self.intake.put_back(put_off.into_iter().chain(requests));
         waiting
