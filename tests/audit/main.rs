@@ -15,9 +15,9 @@ mod server;
 mod state;
 mod stopped;
 mod stranger;
-#[path = "../surroundings/mod.rs"]
-mod surroundings;
 mod tamper;
 mod tampered;
 mod trust;
 mod walk;
+
+use tenure_testing::surroundings;

@@ -10,11 +10,10 @@ mod mistakes;
 mod moments;
 mod names;
 mod owner;
-#[path = "../http/server.rs"]
-#[allow(dead_code, reason = "another test target needs the rest of it")]
-mod server;
 mod session_file;
 mod steps;
 mod story;
 mod terminal;
 mod veto;
+
+use tenure_testing::server;

@@ -18,11 +18,10 @@ mod pushed;
 mod recipes;
 mod run;
 mod run_proxy;
-#[path = "../http/server.rs"]
-#[allow(dead_code, reason = "another test target needs the rest of it")]
-mod server;
 mod theft;
 mod told;
 mod veto;
 mod week;
 mod words;
+
+use tenure_testing::server;

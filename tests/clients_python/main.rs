@@ -6,15 +6,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-#[path = "../surroundings/mod.rs"]
-mod surroundings;
-
 use std::{
     path::{Path, PathBuf},
     process::Command,
 };
 
 use surroundings::{not_run, say, variable};
+use tenure_testing::surroundings;
 
 /// The folder of the programs that `tests/run` has installed.
 struct Tools(PathBuf);

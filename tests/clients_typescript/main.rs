@@ -5,9 +5,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-#[path = "../surroundings/mod.rs"]
-mod surroundings;
-
 use std::{
     fs,
     os::unix::fs::symlink,
@@ -17,6 +14,7 @@ use std::{
 
 use surroundings::{not_run, say, variable};
 use tempfile::TempDir;
+use tenure_testing::surroundings;
 
 /// What the package is made of.
 const SOURCES: [&str; 9] = [

@@ -2,10 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "these tests say what went wrong by panicking, in their helpers too")]
 
-#[path = "../../src/log/jetstream/tests/broker.rs"]
-#[expect(dead_code, reason = "shared with the tests of the log, which need all of it")]
-mod broker;
 mod node;
 mod standby;
-#[path = "../surroundings/mod.rs"]
-mod surroundings;
+
+use tenure_testing::broker;

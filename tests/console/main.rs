@@ -12,11 +12,7 @@ mod glance;
 mod pages;
 mod past;
 mod rights;
-#[path = "../http/server.rs"]
-#[allow(dead_code, reason = "another test target needs the rest of it")]
-mod server;
 mod sign_in;
-#[path = "../surroundings/mod.rs"]
-#[allow(dead_code, reason = "another test target needs the rest of it")]
-mod surroundings;
 mod veto;
+
+use tenure_testing::{server, surroundings};

@@ -8,7 +8,7 @@ mod monitoring;
 mod notify;
 mod scraped;
 mod server;
-#[path = "../surroundings/mod.rs"]
-mod surroundings;
 mod tls;
 mod unit;
+
+use tenure_testing::surroundings;

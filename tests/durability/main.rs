@@ -26,5 +26,5 @@ mod power_cut;
 mod reserve;
 mod sealing;
 mod stop;
-#[path = "../surroundings/mod.rs"]
-mod surroundings;
+
+use tenure_testing::surroundings;

@@ -9,10 +9,6 @@ mod cookies;
 mod direct;
 mod nginx;
 mod proxied;
-#[path = "../http/server.rs"]
-#[allow(dead_code, reason = "another test target needs the rest of it")]
-mod server;
 mod sliding;
-#[path = "../surroundings/mod.rs"]
-#[allow(dead_code, reason = "another test target needs the rest of it")]
-mod surroundings;
+
+use tenure_testing::{server, surroundings};

@@ -39,7 +39,6 @@ mod revocations;
 mod revocations_by_key;
 mod routes;
 mod secrets;
-mod server;
 mod story;
 mod streams;
 mod suspension;
@@ -48,3 +47,5 @@ mod throttle;
 mod tls;
 mod untouched;
 mod usage;
+
+use tenure_testing::server;

@@ -8,16 +8,11 @@
 
 mod clients;
 mod schemathesis;
-#[path = "../http/server.rs"]
-#[allow(dead_code, reason = "another test target needs the rest of it")]
-mod server;
-#[path = "../surroundings/mod.rs"]
-#[allow(dead_code, reason = "another test target needs the rest of it")]
-mod surroundings;
 mod tools;
 
 use std::process::Command;
 
+use tenure_testing::{server, surroundings};
 use tools::{Tools, must_succeed};
 
 #[test]

@@ -14,7 +14,6 @@ mod layer;
 mod pushed;
 mod real;
 mod rotation;
-#[path = "../http/server.rs"]
-#[allow(dead_code, reason = "another test target needs the rest of it")]
-mod server;
 mod tokens;
+
+use tenure_testing::server;

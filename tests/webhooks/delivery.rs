@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tenure::clock::{pause, stopwatch};
 
 use crate::{
-    receiver::{BROKEN, INSIDE, Manner, OK, Received, Receiver, nobody},
+    receiver::{BROKEN, INSIDE, Manner, OK, Received, Receiver, Webhooks, nobody},
     server::{Server, Session},
 };
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tenure::clock::pause;
 
 use crate::{
-    receiver::{BROKEN, INSIDE, Manner, OK, Receiver, Webhook, nobody},
+    receiver::{BROKEN, INSIDE, Manner, OK, Receiver, Webhook, Webhooks, nobody},
     server::{Reply, Server},
 };
 

@@ -9,7 +9,6 @@ mod management;
 mod receiver;
 mod safety;
 mod secrets;
-#[path = "../http/server.rs"]
-#[allow(dead_code, reason = "another test target needs the rest of it")]
-mod server;
 mod store_loss;
+
+use tenure_testing::server;

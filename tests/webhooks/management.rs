@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tenure::clock::pause;
 
 use crate::{
-    receiver::{BROKEN, INSIDE, OK, Receiver},
+    receiver::{BROKEN, INSIDE, OK, Receiver, Webhooks},
     server::Server,
 };
 

@@ -243,17 +243,30 @@ impl Webhook {
     }
 }
 
-impl Server {
+/// What tests of webhooks ask a server.
+pub(crate) trait Webhooks {
     /// A webhook of the admin's, with whatever else is asked for.
-    pub(crate) fn webhook(&self, url: &str, more: &Value) -> Webhook {
+    fn webhook(&self, url: &str, more: &Value) -> Webhook;
+
+    /// What became of a webhook's notices, oldest first.
+    fn deliveries(&self, webhook: &Webhook) -> Vec<Value>;
+
+    /// Waits until the deliveries are as a test wants them.
+    fn wait_for_deliveries(&self, webhook: &Webhook, is_right: impl Fn(&[Value]) -> bool) -> Vec<Value>;
+
+    /// A metric's value.
+    fn metric(&self, name: &str) -> u64;
+}
+
+impl Webhooks for Server {
+    fn webhook(&self, url: &str, more: &Value) -> Webhook {
         let mut body = json!({ "url": url });
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let made = self.post("/v1/webhooks").bearer(&self.admin).json(&body).send().expect(201);
         Webhook { id: made.text("webhookId"), secret: made.text("secret") }
     }
 
-    /// What became of a webhook's notices, oldest first.
-    pub(crate) fn deliveries(&self, webhook: &Webhook) -> Vec<Value> {
+    fn deliveries(&self, webhook: &Webhook) -> Vec<Value> {
         let page =
             self.get(&webhook.path("/deliveries?limit=200")).bearer(&self.admin).send().expect(200).json();
         let mut items = page["items"].as_array().unwrap().clone();
@@ -261,13 +274,8 @@ impl Server {
         items
     }
 
-    /// Waits until the deliveries are as a test wants them.
     #[track_caller]
-    pub(crate) fn wait_for_deliveries(
-        &self,
-        webhook: &Webhook,
-        is_right: impl Fn(&[Value]) -> bool,
-    ) -> Vec<Value> {
+    fn wait_for_deliveries(&self, webhook: &Webhook, is_right: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         let begun = stopwatch();
         loop {
             let deliveries = self.deliveries(webhook);
@@ -279,8 +287,7 @@ impl Server {
         }
     }
 
-    /// A metric's value.
-    pub(crate) fn metric(&self, name: &str) -> u64 {
+    fn metric(&self, name: &str) -> u64 {
         let text = self.get("/metrics").bearer(&self.admin).send().expect(200).body;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()

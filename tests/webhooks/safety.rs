@@ -12,7 +12,7 @@ use serde_json::json;
 use standardwebhooks::Webhook as Verifier;
 
 use crate::{
-    receiver::{INSIDE, OK, Received, Receiver},
+    receiver::{INSIDE, OK, Received, Receiver, Webhooks},
     server::Server,
 };
 

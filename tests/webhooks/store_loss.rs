@@ -6,7 +6,7 @@ use serde_json::json;
 use tenure::clock::pause;
 
 use crate::{
-    receiver::{INSIDE, OK, Receiver},
+    receiver::{INSIDE, OK, Receiver, Webhooks},
     server::Server,
 };
 

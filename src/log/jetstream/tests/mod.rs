@@ -1,10 +1,6 @@
 //! The promises of the log, kept beside a real broker that is killed, frozen and fought over.
 
-#[path = "../../../../tests/surroundings/mod.rs"]
-mod surroundings;
-
 mod access;
-mod broker;
 mod copies;
 mod faults;
 mod leads;
@@ -15,7 +11,11 @@ use std::{
     path::Path,
 };
 
-use self::broker::Broker;
+use tenure_testing::{
+    broker::{self, Broker},
+    surroundings,
+};
+
 pub(super) use self::faults::Faults;
 use super::{Access, Claim, Connection, JetStreamLog, Making, Names, Options, Standing, init, lead};
 use crate::{EventLog, OpenError, conformance};

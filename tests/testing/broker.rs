@@ -11,10 +11,10 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tenure_protocol::clock::{pause, stopwatch};
 
-use super::surroundings::{not_run, variable};
+use crate::surroundings::{not_run, variable};
 
 /// The server's program; without it the test says that it was not run.
-pub(crate) fn program(test: &str) -> Option<PathBuf> {
+pub fn program(test: &str) -> Option<PathBuf> {
     let found = variable("TENURE_TEST_NATS").map(PathBuf::from).filter(|path| path.exists());
     if found.is_none() {
         not_run(
@@ -26,7 +26,7 @@ pub(crate) fn program(test: &str) -> Option<PathBuf> {
 }
 
 /// One server, or one of several that keep the same streams.
-pub(crate) struct Broker {
+pub struct Broker {
     program: PathBuf,
     port: u16,
     config: PathBuf,
@@ -36,12 +36,12 @@ pub(crate) struct Broker {
 
 impl Broker {
     /// Starts a server of its own.
-    pub(crate) fn start(program: &Path) -> Self {
+    pub fn start(program: &Path) -> Self {
         Self::start_with(program, "")
     }
 
     /// The same, with more lines in its settings.
-    pub(crate) fn start_with(program: &Path, more: &str) -> Self {
+    pub fn start_with(program: &Path, more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
         let config = write_config(dir.path(), port, more);
@@ -51,7 +51,7 @@ impl Broker {
     }
 
     /// Starts three that replicate.
-    pub(crate) fn three(program: &Path) -> Vec<Self> {
+    pub fn three(program: &Path) -> Vec<Self> {
         let routes: Vec<u16> = (0..3).map(|_| free_port()).collect();
         let all = routes.iter().map(|port| format!("nats-route://127.0.0.1:{port}"));
         let all = all.collect::<Vec<_>>().join(", ");
@@ -64,16 +64,18 @@ impl Broker {
         routes.iter().enumerate().map(start).collect()
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Where clients connect.
+    pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    /// The port of its clients.
+    pub fn port(&self) -> u16 {
         self.port
     }
 
     /// Starts it, and waits until it takes connections.
-    pub(crate) fn begin(&mut self) {
+    pub fn begin(&mut self) {
         let mut command = Command::new(&self.program);
         command.arg("-c").arg(&self.config).stdout(Stdio::null()).stderr(Stdio::null());
         self.child = Some(command.spawn().unwrap());
@@ -85,19 +87,19 @@ impl Broker {
     }
 
     /// kill -9.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
     /// It answers nothing any more, and keeps its connections.
-    pub(crate) fn freeze(&self) {
+    pub fn freeze(&self) {
         self.signal(Signal::STOP);
     }
 
     /// It goes on.
-    pub(crate) fn thaw(&self) {
+    pub fn thaw(&self) {
         self.signal(Signal::CONT);
     }
 

@@ -1,13 +1,13 @@
 //! What a test needs that a machine may lack: a tool, a file system, the right to mount one.
 //!
 //! Where it is missing the test says so, past the harness, which keeps the output of passing tests to itself; and on a
-//! machine that must leave nothing out (`CI`) the test fails. Every test target that needs a tool includes this file.
+//! machine that must leave nothing out (`CI`) the test fails.
 
 use std::{env, io::Write as _};
 
 /// Says that a test proved nothing, and why. A machine that must leave nothing out fails here.
 #[track_caller]
-pub(crate) fn not_run(test: &str, why: &str) {
+pub fn not_run(test: &str, why: &str) {
     say(&format!("\n*** NOT RUN: {test}: {why}\n"));
     assert!(!is_ci(), "{test} could not run, and CI leaves nothing out: {why}");
 }
@@ -19,12 +19,12 @@ fn is_ci() -> bool {
 
 /// A variable of the environment.
 #[expect(clippy::disallowed_methods, reason = "the one place where these tests read the environment")]
-pub(crate) fn variable(name: &str) -> Option<String> {
+pub fn variable(name: &str) -> Option<String> {
     env::var(name).ok()
 }
 
 /// Says something even where the harness keeps the output of passing tests to itself.
-pub(crate) fn say(line: &str) {
+pub fn say(line: &str) {
     // With nobody to read it there is nothing to do about it.
     drop(writeln!(std::io::stderr(), "{line}"));
 }
