@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use super::{
     ambient,
+    client::Request,
+    context::Global,
     failure::Failure,
     output::{Column, Output},
     serve,
@@ -22,6 +24,8 @@ pub(crate) enum Cluster {
     Init(Init),
     /// Show the streams, and which node leads
     Status(Place),
+    /// Give the lead to another node, with an admin's key (--key-file)
+    Handover(Place),
 }
 
 /// Where the broker is.
@@ -60,10 +64,11 @@ pub(crate) struct Init {
 }
 
 impl Cluster {
-    pub(crate) fn run(self, output: Output) -> Result<(), Failure> {
+    pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
         match self {
-            Self::Init(init) => init.run(output),
-            Self::Status(place) => status(&place, output),
+            Self::Init(init) => init.run(global.output()),
+            Self::Status(place) => status(&place, global.output()),
+            Self::Handover(place) => hand_over(&place, global),
         }
     }
 }
@@ -137,6 +142,17 @@ fn status(place: &Place, output: Output) -> Result<(), Failure> {
     let items: Vec<_> = streams.iter().map(row).collect();
     let leader = holder.map(|claim| json!({"address": claim.address, "node": claim.node}));
     output.list(&json!({"items": items, "leader": leader}), STREAMS, ambient::now())
+}
+
+const LED: &[Column] = &[Column::plain("", "leader"), Column::plain("", "term"), Column::plain("", "millis")];
+
+/// The broker says who leads, and that node is asked: with the key that any other command would show.
+fn hand_over(place: &Place, global: &Global) -> Result<(), Failure> {
+    let holder = jetstream::holder(place.connect()?, &Names::default()).map_err(|error| failure(&error))?;
+    let holder = holder.ok_or_else(|| Failure::Missing("no node leads".into()))?;
+    let client = global.client_of(&holder.address)?;
+    let request = Request::post_without_body(&["v1", "cluster", "handover"]);
+    global.output().record(&client.send(&request)?.body, LED, ambient::now())
 }
 
 fn row(stream: &StreamStatus) -> Value {

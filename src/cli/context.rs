@@ -67,6 +67,12 @@ impl Global {
         Ok(Context { client, output: self.output() })
     }
 
+    /// A client of the node at this address, which is one of the authority that the key is for.
+    pub(crate) fn client_of(&self, url: &str) -> Result<Client, Failure> {
+        let key = self.key(&self.place()?)?;
+        Client::new(url, key, self.plaintext())
+    }
+
     /// The name of the context in use; none if the server was named.
     pub(crate) fn context_name(&self) -> Result<Option<String>, Failure> {
         Ok(self.kept()?.map(|(name, _)| name))

@@ -174,7 +174,7 @@ impl Command {
             Self::Credential(credential) => credential.run(global),
             Self::Keys(keys) => keys.run(&global.context()?),
             Self::Webhook(webhook) => webhook.run(&global.context()?),
-            Self::Cluster(cluster) => cluster.run(global.output()),
+            Self::Cluster(cluster) => cluster.run(global),
             Self::Doctor(doctor) => doctor.run(global),
             Self::Backup(backup) => backup.run(global),
             Self::Restore(restore) => restore.run(global),

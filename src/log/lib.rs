@@ -202,6 +202,12 @@ pub trait EventLog: Send + Sync {
 
     /// Why the log accepts no more writes from this process; none while it does.
     fn stopped(&self) -> Option<String>;
+
+    /// Whether other machines may append to it: whoever was refused, or does not know what became of a batch, can read
+    /// what the log holds by now and go on.
+    fn is_shared(&self) -> bool {
+        false
+    }
 }
 
 /// What became of a batch.

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "these tests say what went wrong by panicking, in their helpers too")]
 
+mod followers;
+mod handover;
 mod node;
 mod standby;
 

@@ -13,7 +13,10 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tenure::clock::{pause, stopwatch};
-use ureq::{Agent, http::Request};
+use ureq::{
+    Agent,
+    http::{HeaderMap, Request},
+};
 
 use crate::broker::Broker;
 
@@ -24,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 pub(crate) struct Node {
     child: Child,
     said: Arc<Mutex<String>>,
+    url: String,
 }
 
 /// Makes the streams, and a directory for each of so many nodes, with the secret that they share.
@@ -58,9 +62,19 @@ fn program() -> Command {
 
 impl Node {
     pub(crate) fn start(broker: &Broker, data: &Path) -> Self {
+        Self::start_with(&broker.url(), data, &[])
+    }
+
+    /// The same at these brokers, with more settings.
+    pub(crate) fn start_with(brokers: &str, data: &Path, settings: &[&str]) -> Self {
         let mut command = program();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data);
-        command.args(["--set", &format!("log.url={}", broker.url())]);
+        // The others must know where it is before it listens.
+        let address = format!("127.0.0.1:{}", free_port());
+        command.args(["serve", "--listen", &address, "--data"]).arg(data);
+        command.args(["--set", &format!("log.url={brokers}")]);
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let (said, stderr) = (Arc::new(Mutex::new(String::new())), child.stderr.take().unwrap());
         thread::spawn({
@@ -71,7 +85,16 @@ impl Node {
                 }
             }
         });
-        Self { child, said }
+        Self { child, said, url: format!("http://{address}") }
+    }
+
+    /// Where it is reached.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn said(&self) -> String {
@@ -95,12 +118,16 @@ impl Node {
 
     /// Waits until it serves; gives a caller with the first admin key, which is in this directory.
     pub(crate) fn admin(&mut self, keys: &Path) -> Caller {
-        let said = self.waits_to_say("listening on http://");
-        let address = said.split("listening on ").nth(1).unwrap().lines().next().unwrap();
-        // Colours, if there are any, end the address.
-        let address: String = address.chars().take_while(|c| !c.is_control()).collect();
+        self.waits_to_say("listening on http://");
         let key = fs::read_to_string(keys.join("admin.key")).unwrap();
-        Caller::new(address.trim(), key.trim())
+        Caller::new(&self.url, key.trim())
+    }
+
+    /// The same once it leads.
+    pub(crate) fn leader(&mut self, keys: &Path) -> Caller {
+        let caller = self.admin(keys);
+        caller.waits_for_role("leader");
+        caller
     }
 
     pub(crate) fn kill(&mut self) {
@@ -140,7 +167,22 @@ pub(crate) struct Caller {
     key: String,
 }
 
+/// What came back.
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Reply {
+    /// A header, as text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
 /// A session that was granted.
+#[derive(Clone)]
 pub(crate) struct Granted {
     pub(crate) id: String,
     pub(crate) token: String,
@@ -155,29 +197,63 @@ impl Caller {
         Self { agent: config.new_agent(), url: url.to_owned(), key: key.to_owned() }
     }
 
-    /// Status and body; none without an answer.
-    fn ask(&self, method: &str, path: &str, key: &str, body: Option<&Value>) -> Option<(u16, Value)> {
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.url))
-            .header("authorization", format!("Bearer {key}"));
+    /// What comes back; none without an answer.
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Option<Reply> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
+        if !headers.iter().any(|(name, _)| *name == "authorization") {
+            request = request.header("authorization", format!("Bearer {}", self.key));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         let request =
             if body.is_some() { request.header("content-type", "application/json") } else { request };
         let request = request.body(body.map_or_else(String::new, Value::to_string)).unwrap();
         let mut reply = self.agent.run(request).ok()?;
-        let status = reply.status().as_u16();
+        let (status, headers) = (reply.status().as_u16(), reply.headers().clone());
         let text = reply.body_mut().read_to_string().ok()?;
-        Some((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+        Some(Reply { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::Null) })
+    }
+
+    /// Status and body; none without an answer.
+    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Option<(u16, Value)> {
+        self.send(method, path, &[], body).map(|reply| (reply.status, reply.body))
+    }
+
+    /// A page or a thing, which must be there.
+    pub(crate) fn get(&self, path: &str) -> Value {
+        let reply = self.send("GET", path, &[], None).unwrap();
+        assert_eq!(reply.status, 200, "{path}: {}", reply.body);
+        reply.body
+    }
+
+    /// Waits until the node says that it has this role.
+    pub(crate) fn waits_for_role(&self, role: &str) {
+        let begun = stopwatch();
+        loop {
+            let ready = self.send("GET", "/readyz", &[], None);
+            if ready.as_ref().is_some_and(|ready| ready.status == 200 && ready.body["role"] == role) {
+                return;
+            }
+            let said = ready.map(|ready| ready.body);
+            assert!(begun.elapsed() < PATIENCE, "{} is no {role}: {said:?}", self.url);
+            pause(Duration::from_millis(20));
+        }
     }
 
     /// A session of a subject with a name.
     pub(crate) fn create(&self, subject: &str) -> Granted {
         let named = json!({ "kind": "agent", "name": format!("Agent {subject}") });
-        let (status, body) =
-            self.ask("PUT", &format!("/v1/subjects/{subject}"), &self.key, Some(&named)).unwrap();
+        let (status, body) = self.ask("PUT", &format!("/v1/subjects/{subject}"), Some(&named)).unwrap();
         assert!([200, 201].contains(&status), "{status} {body}");
         let asked = json!({ "subjectId": subject });
-        let (status, body) = self.ask("POST", "/v1/sessions", &self.key, Some(&asked)).unwrap();
+        let (status, body) = self.ask("POST", "/v1/sessions", Some(&asked)).unwrap();
         assert_eq!(status, 201, "{body}");
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         Granted { id: text(&body["sessionId"]), token: text(&body["token"]) }
@@ -185,20 +261,24 @@ impl Caller {
 
     /// Ends a session.
     pub(crate) fn revoke(&self, granted: &Granted) -> Option<(u16, Value)> {
-        self.ask("DELETE", &format!("/v1/sessions/{}", granted.id), &self.key, None)
+        self.ask("DELETE", &format!("/v1/sessions/{}", granted.id), None)
+    }
+
+    /// What is said of a token.
+    pub(crate) fn introspects(&self, token: &str) -> Reply {
+        self.send("POST", "/v1/introspect", &[], Some(&json!({ "tokens": [token] }))).unwrap()
     }
 
     /// Whether a token is good.
     pub(crate) fn is_active(&self, token: &str) -> bool {
-        let asked = json!({ "tokens": [token] });
-        let (status, body) = self.ask("POST", "/v1/introspect", &self.key, Some(&asked)).unwrap();
-        assert_eq!(status, 200, "{body}");
-        body["results"][0]["active"].as_bool().unwrap()
+        let said = self.introspects(token);
+        assert_eq!(said.status, 200, "{}", said.body);
+        said.body["results"][0]["active"].as_bool().unwrap()
     }
 
     /// A subject as it is shown.
     pub(crate) fn subject(&self, id: &str) -> Value {
-        let (status, body) = self.ask("GET", &format!("/v1/subjects/{id}"), &self.key, None).unwrap();
+        let (status, body) = self.ask("GET", &format!("/v1/subjects/{id}"), None).unwrap();
         assert_eq!(status, 200, "{body}");
         body
     }
@@ -206,10 +286,15 @@ impl Caller {
     /// Forgets all text about a subject.
     pub(crate) fn erase(&self, id: &str) {
         let path = format!("/v1/subjects/{id}/erase");
-        let (status, body) =
-            self.ask("POST", &path, &self.key, Some(&json!({ "reason": "asked for" }))).unwrap();
+        let (status, body) = self.ask("POST", &path, Some(&json!({ "reason": "asked for" }))).unwrap();
         assert_eq!(status, 200, "{body}");
     }
+}
+
+/// A port that nobody listens on now.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
 }
 
 /// All files below a directory, for a search in them.

@@ -49,6 +49,7 @@ const MAY: &[(&str, &str, &[&str])] = &[
     ("POST", "/v1/webhooks/{webhookId}/test", &["admin", "owner"]),
     ("GET", "/v1/clock", &["admin"]),
     ("PUT", "/v1/clock", &["admin"]),
+    ("POST", "/v1/cluster/handover", &["admin"]),
     ("POST", "/v1/sweep", &["admin"]),
     ("POST", "/v1/backup", &["admin"]),
     ("GET", "/metrics", &["admin", "auditor"]),
@@ -334,14 +335,4 @@ fn every_documented_query_parameter_is_one() {
         }
     }
     assert!(tried >= 20, "only {tried} parameters are documented");
-}
-
-#[test]
-fn what_is_not_built_is_not_documented() {
-    let document = openapi_document();
-    for facts in route_facts() {
-        for property in body_properties(&document, &facts) {
-            assert_ne!(property, "consistency");
-        }
-    }
 }

@@ -56,6 +56,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "config",
             "gate",
             "meters",
+            // Which node answers.
+            "node",
             "notify",
             "process",
             "projections",

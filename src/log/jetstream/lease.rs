@@ -11,7 +11,8 @@ use std::{
 use async_nats::HeaderMap;
 use parking_lot::{Condvar, Mutex};
 use serde_json::{Value, json};
-use tenure_protocol::clock::stopwatch;
+use tenure_core::{Position, Timestamp};
+use tenure_protocol::clock::{stopwatch, wall_time};
 use tenure_threads::worker::Worker;
 
 use super::{
@@ -23,6 +24,8 @@ use super::{
 pub(super) const HOLDS: Duration = Duration::from_secs(3);
 /// How often it is said again.
 const AGAIN: Duration = Duration::from_millis(750);
+/// So much before its end a lease is not relied on any more.
+const MARGIN: Duration = Duration::from_secs(1);
 /// How long one try may take.
 const TRY: Duration = Duration::from_millis(500);
 
@@ -43,7 +46,20 @@ pub(super) enum Look {
     /// Nobody holds it; a claim must expect this sequence. `released`: the last holder gave it back.
     Free { expect: u64, released: bool },
     /// Somebody does.
-    Held { claim: Claim, sequence: u64 },
+    Held { claim: Claim, sequence: u64, pulse: Option<Pulse> },
+}
+
+/// How far the log had come at a moment, as the leader says with its lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pulse {
+    /// The moment, by the leader's clock: all that was acknowledged before it is in these frames.
+    pub at: Timestamp,
+    /// The last frame.
+    pub sequence: u64,
+    /// The last event.
+    pub position: u64,
+    /// The leadership.
+    pub term: u64,
 }
 
 /// The lease's place at the broker.
@@ -77,9 +93,13 @@ impl Place {
 /// A marker of the broker, and an empty message, say that nobody holds it.
 fn read(message: &Message) -> Look {
     let is_marker = message.headers.contains("Nats-Marker-Reason");
-    let claim = serde_json::from_slice::<Value>(&message.data).ok().and_then(|value| Claim::read(&value));
+    let body = serde_json::from_slice::<Value>(&message.data).ok();
+    let claim = body.as_ref().and_then(Claim::read);
     match claim {
-        Some(claim) if !is_marker => Look::Held { claim, sequence: message.sequence },
+        Some(claim) if !is_marker => {
+            let pulse = body.as_ref().and_then(Pulse::read);
+            Look::Held { claim, sequence: message.sequence, pulse }
+        }
         Some(_) | None => Look::Free { expect: message.sequence, released: !is_marker },
     }
 }
@@ -91,7 +111,35 @@ impl Claim {
     }
 
     pub(super) fn body(&self) -> String {
-        json!({ "node": self.node, "start": self.start, "address": self.address }).to_string()
+        self.value().to_string()
+    }
+
+    fn value(&self) -> Value {
+        json!({ "node": self.node, "start": self.start, "address": self.address })
+    }
+
+    /// The same, with how far the log has come; before the first frame of a leadership there is nothing to say.
+    fn body_with(&self, pulse: Option<Pulse>) -> String {
+        let mut value = self.value();
+        if let (Some(pulse), Some(members)) = (pulse, value.as_object_mut()) {
+            members.insert("at".into(), pulse.at.as_millis().into());
+            members.insert("sequence".into(), pulse.sequence.into());
+            members.insert("position".into(), pulse.position.into());
+            members.insert("term".into(), pulse.term.into());
+        }
+        value.to_string()
+    }
+}
+
+impl Pulse {
+    fn read(value: &Value) -> Option<Self> {
+        let number = |name: &str| value[name].as_u64();
+        Some(Self {
+            at: Timestamp::from_millis(value["at"].as_i64()?),
+            sequence: number("sequence")?,
+            position: number("position")?,
+            term: number("term")?,
+        })
     }
 }
 
@@ -99,14 +147,52 @@ impl Claim {
 #[derive(Debug)]
 pub struct Leadership {
     certain: Mutex<Instant>,
+    /// When the lease was last granted.
+    granted: Mutex<Instant>,
+    /// The last frame and event that are stored, and the term; none before the frame that begins it.
+    reached: Mutex<Option<(u64, u64, u64)>>,
     lost: Mutex<Option<String>>,
     changed: Condvar,
 }
 
 impl Leadership {
     pub(super) fn begin() -> Arc<Self> {
-        let (certain, lost) = (Mutex::new(stopwatch()), Mutex::new(None));
-        Arc::new(Self { certain, lost, changed: Condvar::new() })
+        let (certain, granted) = (Mutex::new(stopwatch()), Mutex::new(stopwatch()));
+        let (reached, lost) = (Mutex::new(None), Mutex::new(None));
+        Arc::new(Self { certain, granted, reached, lost, changed: Condvar::new() })
+    }
+
+    /// The log holds this by now.
+    pub(super) fn reaches(&self, sequence: u64, position: Position, term: u64) {
+        *self.reached.lock() = Some((sequence, position.0, term));
+    }
+
+    /// The leadership's number; none before the frame that begins it.
+    pub fn term(&self) -> Option<u64> {
+        self.reached.lock().map(|(_, _, term)| term)
+    }
+
+    fn pulse(&self) -> Option<Pulse> {
+        // The time first: what is acknowledged after it may be in it too.
+        let at = wall_time();
+        let (sequence, position, term) = (*self.reached.lock())?;
+        Some(Pulse { at, sequence, position, term })
+    }
+
+    /// The lease was granted to a request of this moment.
+    fn granted_at(&self, moment: Instant) {
+        *self.granted.lock() = moment;
+        self.certain_at(moment);
+    }
+
+    /// Whether nobody else can lead now: the lease holds, by a clock that nobody sets, with a margin.
+    pub fn is_held(&self) -> bool {
+        self.lost().is_none() && self.granted.lock().elapsed() + MARGIN < HOLDS
+    }
+
+    /// Whether it was certain at this moment or later.
+    pub fn was_certain_since(&self, moment: Instant) -> bool {
+        self.lost().is_none() && *self.certain.lock() >= moment
     }
 
     /// It was certain at this moment that nobody else leads: what was asked then has been granted.
@@ -159,6 +245,8 @@ pub(super) struct Held {
 /// What one renewal came to.
 enum Renewed {
     Yes(u64),
+    /// By an earlier try of which nobody knew: when that was stored is not known.
+    Before(u64),
     Unknown,
     Lost(String),
 }
@@ -169,25 +257,16 @@ impl Held {
         place: Place,
         claim: Claim,
         sequence: u64,
-        leadership: Arc<Leadership>,
+        leadership: &Arc<Leadership>,
     ) -> Result<Self, BrokerError> {
         let sequence = Arc::new(Mutex::new(sequence));
         let worker = Worker::start("tenure-lease", {
-            let (place, claim, sequence) = (place.clone(), claim.clone(), Arc::clone(&sequence));
+            let (place, claim) = (place.clone(), claim.clone());
+            let (sequence, leadership) = (Arc::clone(&sequence), Arc::clone(leadership));
             move |stop| {
                 while stop.pause(AGAIN).is_continue() {
-                    let begun = stopwatch();
-                    let mut last = sequence.lock();
-                    match renew(&place, &claim, *last) {
-                        Renewed::Yes(now) => {
-                            *last = now;
-                            leadership.certain_at(begun);
-                        }
-                        Renewed::Unknown => {}
-                        Renewed::Lost(why) => {
-                            leadership.lose(&why);
-                            return;
-                        }
+                    if !keep_once(&place, &claim, &leadership, &sequence) {
+                        return;
                     }
                 }
             }
@@ -195,19 +274,43 @@ impl Held {
         let worker = worker.map_err(|error| BrokerError::Thread { why: error.to_string() })?;
         Ok(Self { place, claim, sequence, worker: Some(worker) })
     }
+
+    /// Renews it now: there is something to say.
+    pub(super) fn say(&self, leadership: &Leadership) {
+        keep_once(&self.place, &self.claim, leadership, &self.sequence);
+    }
 }
 
-fn renew(place: &Place, claim: &Claim, last: u64) -> Renewed {
-    match place.publish(&claim.body(), last, HOLDS) {
+/// Renews the lease once; whether it may still be this node's.
+fn keep_once(place: &Place, claim: &Claim, leadership: &Leadership, sequence: &Mutex<u64>) -> bool {
+    let begun = stopwatch();
+    let mut last = sequence.lock();
+    match renew(place, claim, leadership.pulse(), *last) {
+        Renewed::Yes(now) => {
+            *last = now;
+            leadership.granted_at(begun);
+        }
+        Renewed::Before(sequence) => *last = sequence,
+        Renewed::Unknown => {}
+        Renewed::Lost(why) => {
+            leadership.lose(&why);
+            return false;
+        }
+    }
+    true
+}
+
+fn renew(place: &Place, claim: &Claim, pulse: Option<Pulse>, last: u64) -> Renewed {
+    let body = claim.body_with(pulse);
+    match place.publish(&body, last, HOLDS) {
         Acknowledged::Stored { sequence } => Renewed::Yes(sequence),
         Acknowledged::OtherLast { .. } => match place.look() {
-            // A renewal of ours of which nobody knew.
-            Ok(Look::Held { claim: holder, sequence }) if holder == *claim => Renewed::Yes(sequence),
+            Ok(Look::Held { claim: holder, sequence, .. }) if holder == *claim => Renewed::Before(sequence),
             Ok(Look::Held { claim: holder, .. }) => {
                 Renewed::Lost(format!("{} ({}) holds the lease", holder.node, holder.address))
             }
             // It ran out, for instance while the broker chose a leader of its own. Who leads goes first.
-            Ok(Look::Free { expect, .. }) => match place.publish(&claim.body(), expect, HOLDS) {
+            Ok(Look::Free { expect, .. }) => match place.publish(&body, expect, HOLDS) {
                 Acknowledged::Stored { sequence } => Renewed::Yes(sequence),
                 Acknowledged::OtherLast { .. } | Acknowledged::Full(_) | Acknowledged::Unknown(_) => {
                     Renewed::Unknown

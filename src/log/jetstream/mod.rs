@@ -13,44 +13,50 @@ mod connection;
 mod copy;
 mod end;
 mod lease;
+mod member;
 mod names;
 mod publisher;
 mod refused;
 mod secrets;
+mod sight;
 mod standby;
 mod streams;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    path::Path,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use parking_lot::{Mutex, RwLock};
-use tenure_protocol::clock::{pause, stopwatch};
+use tenure_protocol::clock::stopwatch;
 
 use self::{
-    copy::{Copy, Fold, key},
+    copy::{Copy, key},
     end::End,
     lease::{Held, Look, Place},
     publisher::{Publisher, Put},
-    standby::{Fault, Standby},
+    standby::Standby,
 };
 use crate::{
-    EncodedCommit, EventLog, Head, LogError, OpenError, Outcome, StoredBytes, StoredCommit, codec,
+    EncodedCommit, EventLog, Head, LogError, Outcome, StoredBytes, StoredCommit, codec,
     sled::frame::{self, Frame},
 };
 use tenure_core::Position;
 
 pub use self::{
     connection::{Access, Connection},
-    lease::{Claim, Leadership},
+    lease::{Claim, Leadership, Pulse},
+    member::{Member, Step, join},
     names::Names,
     refused::BrokerError,
     secrets::{All, Kept, Secrets},
-    standby::Standing,
+    sight::Sight,
+    standby::{Standing, Told},
     streams::{Made, Making, StreamStatus, init, status},
 };
 
@@ -72,15 +78,20 @@ pub struct Options {
 /// Takes the bytes of the commit at a position.
 type Take<'t> = dyn FnMut(Position, &[u8]) -> Result<(), LogError> + 't;
 
-/// A log that this node leads.
+/// The log as this node has it. It takes commits while the node leads.
 pub struct JetStreamLog {
     copy: Arc<Copy>,
     head: RwLock<Head>,
-    writer: Mutex<Writer>,
+    /// None while another node leads.
+    writer: Mutex<Option<Writer>>,
     stopped: OnceLock<String>,
-    leadership: Arc<Leadership>,
+    leadership: RwLock<Option<Arc<Leadership>>>,
     /// Given back at the end. None then, and in tests of what holds without it.
     lease: Mutex<Option<Held>>,
+    /// Frames that were sent again, because it was not certain what had become of them.
+    resent: Arc<AtomicU64>,
+    /// Batches of which it was not certain in the end.
+    unknown: AtomicU64,
 }
 
 struct Writer {
@@ -89,109 +100,8 @@ struct Writer {
     patience: Duration,
 }
 
-/// Follows the log of these machines until this node leads it; every commit is handed to `fold`, in order, and what it
-/// waits for to `told`. Blocks, for as long as another node leads.
-///
-/// # Errors
-/// [`OpenError`]: nothing is repaired but this node's copy, where it is damaged or behind.
-pub fn lead(
-    data_dir: &Path,
-    options: &Options,
-    told: &dyn Fn(&Standing),
-    fold: &mut Fold<'_>,
-) -> Result<JetStreamLog, OpenError> {
-    let copy = Copy::open(data_dir)?;
-    let mut end = End::new();
-    copy.scan(&mut end, fold)?;
-    let mut standby = Standby::new(options, &copy, end, told);
-    let connection = connect(&mut standby, "log")?;
-    let place = Place { connection: Arc::new(connect(&mut standby, "lease")?), names: options.names.clone() };
-    checked(&mut standby, |standby| {
-        streams::check(&place.connection, &options.names)?;
-        standby.compare(&connection)
-    })?;
-    let tail = checked(&mut standby, |_| Ok(connection.listen(&options.names.tail())?))?;
-    let publisher = Publisher::new(connection, options.names.clone());
-    let (lease, leadership) = take_the_lead(&mut standby, &place, &publisher, &tail, fold)?;
-    let end = standby.end;
-    Ok(JetStreamLog {
-        head: RwLock::new(end.tail.head()),
-        copy: Arc::new(copy),
-        writer: Mutex::new(Writer { publisher, end, patience: PATIENCE }),
-        stopped: OnceLock::new(),
-        leadership,
-        lease: Mutex::new(Some(lease)),
-    })
-}
-
-/// Connects, and goes on trying while there is nobody to connect to.
-fn connect(standby: &mut Standby<'_>, what: &str) -> Result<Connection, OpenError> {
-    let options = standby.options;
-    let name = format!("{}_{what}", options.claim.node);
-    checked(standby, |_| Ok(Connection::open(&options.access, &name)?))
-}
-
-/// Does it until the broker answers.
-fn checked<T>(
-    standby: &mut Standby<'_>,
-    mut work: impl FnMut(&mut Standby<'_>) -> Result<T, Fault>,
-) -> Result<T, OpenError> {
-    loop {
-        match work(standby) {
-            Ok(done) => return Ok(done),
-            Err(Fault::Passing(error)) => {
-                standby.tell(Standing::Away { why: error.to_string() });
-                pause(Duration::from_millis(500));
-            }
-            Err(Fault::Behind(error) | Fault::Lasting(error)) => return Err(error),
-        }
-    }
-}
-
-fn take_the_lead(
-    standby: &mut Standby<'_>,
-    place: &Place,
-    publisher: &Publisher,
-    tail: &std::sync::mpsc::Receiver<connection::Said>,
-    fold: &mut Fold<'_>,
-) -> Result<(Held, Arc<Leadership>), OpenError> {
-    loop {
-        let taken = stopwatch();
-        let sequence = standby.wait_for_lease(place, tail, fold).map_err(lasting)?;
-        standby.tell(Standing::Taking);
-        let leadership = Leadership::begin();
-        let claim = standby.options.claim.clone();
-        let lease = Held::keep(place.clone(), claim, sequence, Arc::clone(&leadership))?;
-        tracing::debug!(after = ?taken.elapsed(), "the lease is this node's");
-        while leadership.lost().is_none() {
-            let barred = standby.fill(publisher.connection(), fold).map(|()| bar(standby, publisher));
-            match barred {
-                Ok(Ok(Put::Stored)) => return Ok((lease, leadership)),
-                // Somebody was quicker by a frame, or the broker is away for the moment.
-                Ok(Ok(Put::Deposed)) => {}
-                Ok(Ok(Put::Unknown(why) | Put::Full(why))) => away(standby, why),
-                Ok(Ok(Put::Broken(why)) | Err(why)) => return Err(OpenError::Broker { why }),
-                Err(Fault::Lasting(error)) => return Err(error),
-                Err(fault @ (Fault::Passing(_) | Fault::Behind(_))) => away(standby, fault.to_string()),
-            }
-        }
-    }
-}
-
-fn away(standby: &mut Standby<'_>, why: String) {
-    standby.tell(Standing::Away { why });
-    pause(Duration::from_millis(500));
-}
-
-fn lasting(fault: Fault) -> OpenError {
-    match fault {
-        Fault::Passing(error) => error.into(),
-        Fault::Behind(error) | Fault::Lasting(error) => error,
-    }
-}
-
 /// Appends the frame that begins a leadership.
-fn bar(standby: &mut Standby<'_>, publisher: &Publisher) -> Result<Put, String> {
+fn bar(standby: &mut Standby, publisher: &Publisher) -> Result<Put, String> {
     let end = &mut standby.end;
     let (term, position) = (end.term + 1, end.position().next());
     let (bytes, check) = Frame::barrier(position).seal(term, end.check);
@@ -204,55 +114,94 @@ fn bar(standby: &mut Standby<'_>, publisher: &Publisher) -> Result<Put, String> 
 }
 
 impl JetStreamLog {
-    /// Whether this node still leads, and since when that is certain.
-    pub fn leadership(&self) -> &Arc<Leadership> {
-        &self.leadership
+    fn of(copy: Arc<Copy>, head: Head, resent: Arc<AtomicU64>) -> Self {
+        Self {
+            copy,
+            head: RwLock::new(head),
+            writer: Mutex::new(None),
+            stopped: OnceLock::new(),
+            leadership: RwLock::new(None),
+            lease: Mutex::new(None),
+            resent,
+            unknown: AtomicU64::new(0),
+        }
     }
 
-    /// The leadership that this one is.
-    pub fn term(&self) -> u64 {
-        self.writer.lock().end.term
+    /// How often a frame was sent again since the start, because it was not certain what had become of it.
+    pub fn resent(&self) -> u64 {
+        self.resent.load(Ordering::Relaxed)
+    }
+
+    /// Batches since the start of which it was not certain in the end.
+    pub fn unknown(&self) -> u64 {
+        self.unknown.load(Ordering::Relaxed)
+    }
+
+    /// This node's leadership, which may be lost by now; none while another one leads.
+    pub fn leadership(&self) -> Option<Arc<Leadership>> {
+        self.leadership.read().clone()
+    }
+
+    /// The leadership that this one is; none while another node leads.
+    pub fn term(&self) -> Option<u64> {
+        self.writer.lock().as_ref().map(|writer| writer.end.term)
     }
 
     /// Gives the lead back, so that the next node need not wait. From here on this process writes nothing.
     pub fn release(&self) {
-        let lease = self.lease.lock().take();
-        if lease.is_some() {
-            self.copy.sync();
-            self.stopped.get_or_init(|| "the node is stopping".to_owned());
-        }
-        drop(lease);
+        self.copy.sync();
+        self.stopped.get_or_init(|| "the node is stopping".to_owned());
+        drop(self.lease.lock().take());
+    }
+
+    /// Why this process can take part no more; none while it can, whoever leads.
+    pub fn broken(&self) -> Option<String> {
+        self.stopped.get().cloned()
     }
 
     fn refuse_if_stopped(&self) -> Result<(), LogError> {
         if let Some(why) = self.stopped.get() {
             return Err(LogError::Stopped { why: why.clone() });
         }
-        self.leadership.lost().map_or(Ok(()), |why| Err(LogError::Deposed { why }))
+        self.lost().map_or(Ok(()), |why| Err(LogError::Deposed { why }))
+    }
+
+    /// Why the leadership is over; none while it is not, and where there is none.
+    fn lost(&self) -> Option<String> {
+        self.leadership.read().as_ref().and_then(|leadership| leadership.lost())
+    }
+
+    /// From here on this process writes nothing, but for another leadership.
+    fn lose(&self, why: &str) -> String {
+        let leadership = self.leadership();
+        leadership.map_or_else(|| why.to_owned(), |leadership| leadership.lose(why))
     }
 
     /// From here on this process writes nothing.
-    fn stop(&self, why: &str) -> String {
+    fn stop(&self, why: &str) {
         tracing::error!(why, "the log is stopped: nothing is written until a restart");
-        self.leadership.lose(why);
-        self.stopped.get_or_init(|| why.to_owned()).clone()
+        self.stopped.get_or_init(|| why.to_owned());
+        self.lose(why);
     }
 
     /// Appends each frame of a batch, and keeps it. How many were stored, and what became of the next one.
     fn put_all(&self, writer: &mut Writer, frames: Vec<(Position, Frame)>) -> (usize, Put) {
         for (index, (first, frame)) in frames.into_iter().enumerate() {
             let begun = stopwatch();
-            let end = &mut writer.end;
+            let (end, next) = (&mut writer.end, frame.next());
             let (bytes, check) = frame.seal(end.term, end.check);
             let put = writer.publisher.put(&bytes, check, end.sequence, writer.patience);
             if put != Put::Stored {
                 return (index, put);
             }
-            self.leadership.certain_at(begun);
             if let Err(why) = self.copy.keep(key(first, end.sequence + 1), &bytes) {
                 return (index + 1, Put::Broken(why));
             }
             end.passed(check, end.term);
+            if let Some(leadership) = &*self.leadership.read() {
+                leadership.reaches(end.sequence, Position(next.0 - 1), end.term);
+                leadership.certain_at(begun);
+            }
         }
         (0, Put::Stored)
     }
@@ -263,15 +212,22 @@ impl JetStreamLog {
         match put {
             Put::Full(why) if is_untouched => Err(LogError::Exhausted { why }),
             Put::Deposed if is_untouched => {
-                let why = self.stop("another node has appended to the log: this one leads no more");
+                let why = self.lose("another node has appended to the log: this one leads no more");
                 Err(LogError::Deposed { why })
             }
-            Put::Full(why) | Put::Unknown(why) | Put::Broken(why) => {
+            Put::Broken(why) => {
+                self.unknown.fetch_add(1, Ordering::Relaxed);
                 self.stop(&format!("the fate of a batch is not known: {why}"));
                 Ok(Outcome::Unknown)
             }
+            Put::Full(why) | Put::Unknown(why) => {
+                self.unknown.fetch_add(1, Ordering::Relaxed);
+                self.lose(&format!("the fate of a batch is not known: {why}"));
+                Ok(Outcome::Unknown)
+            }
             Put::Deposed | Put::Stored => {
-                self.stop("another node has appended to the log amid a batch of this one");
+                self.unknown.fetch_add(1, Ordering::Relaxed);
+                self.lose("another node has appended to the log amid a batch of this one");
                 Ok(Outcome::Unknown)
             }
         }
@@ -298,19 +254,27 @@ impl EventLog for JetStreamLog {
     fn append(&self, after: Position, batch: Vec<EncodedCommit>) -> Result<Outcome, LogError> {
         let mut writer = self.writer.lock();
         self.refuse_if_stopped()?;
+        let Some(writer) = writer.as_mut() else {
+            return Err(LogError::Deposed { why: "this node does not lead".to_owned() });
+        };
+        let (sequence, check) = (writer.end.sequence, writer.end.check);
         let staged = writer.end.tail.stage(after, batch)?;
         if staged.is_empty() {
             return Ok(Outcome::Appended);
         }
         let frames = frame::pack(&staged.accepted).into_iter().map(|frame| (frame.first(), frame)).collect();
-        match self.put_all(&mut writer, frames) {
+        match self.put_all(writer, frames) {
             (_, Put::Stored) => {
                 let head = staged.head();
                 writer.end.tail.admit(staged);
                 *self.head.write() = head;
                 Ok(Outcome::Appended)
             }
-            (stored, put) => self.unfinished(stored, put),
+            (stored, put) => {
+                // Whoever goes on from here reads all of it again, as the log has it.
+                (writer.end.sequence, writer.end.check) = (sequence, check);
+                self.unfinished(stored, put)
+            }
         }
     }
 
@@ -339,7 +303,7 @@ impl EventLog for JetStreamLog {
     }
 
     fn stopped(&self) -> Option<String> {
-        self.stopped.get().cloned().or_else(|| self.leadership.lost())
+        self.stopped.get().cloned().or_else(|| self.lost())
     }
 }
 

@@ -4,7 +4,13 @@
 //! told is tried again: the same bytes, the same id, the same expectation. So a frame is stored once or never, and a
 //! writer whose knowledge is old is refused by the log itself, however long it slept.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use async_nats::HeaderMap;
 use serde_json::json;
@@ -41,6 +47,7 @@ pub(super) enum Put {
 pub(super) struct Publisher {
     connection: Connection,
     names: Names,
+    pub(super) resent: Arc<AtomicU64>,
     #[cfg(test)]
     pub(super) faults: std::sync::Arc<super::tests::Faults>,
 }
@@ -56,6 +63,7 @@ impl Publisher {
         Self {
             connection,
             names,
+            resent: Arc::default(),
             #[cfg(test)]
             faults: std::sync::Arc::default(),
         }
@@ -74,6 +82,7 @@ impl Publisher {
                 Try::Again(why) if is_over(begun, patience) => return Put::Unknown(why),
                 Try::Again(why) => tracing::debug!(why, after, "a frame is sent again"),
             }
+            self.resent.fetch_add(1, Ordering::Relaxed);
             pause(PAUSE);
         }
     }

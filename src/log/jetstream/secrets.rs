@@ -56,7 +56,19 @@ impl Secrets {
     /// # Errors
     /// See [`BrokerError`].
     pub fn all(&self) -> Result<All, BrokerError> {
-        let (mut kept, mut replaced, mut next) = (BTreeMap::new(), Vec::new(), 1);
+        let (mut kept, mut replaced) = (BTreeMap::new(), Vec::new());
+        for (name, value) in self.since(0)? {
+            replaced.extend(kept.insert(name, value).map(|before: Kept| before.sequence));
+        }
+        Ok((kept, replaced))
+    }
+
+    /// Reads those behind this place, in their order. What was replaced may be among them.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
+    pub fn since(&self, after: u64) -> Result<Vec<(String, Kept)>, BrokerError> {
+        let (mut found_all, mut next) = (Vec::new(), after + 1);
         let all = format!("{}.>", self.names.secret());
         loop {
             let question = json!({ "seq": next, "next_by_subj": all });
@@ -66,9 +78,9 @@ impl Secrets {
                 continue;
             };
             let value = Kept { sequence: found.sequence, term: term_of(&found), data: found.data };
-            replaced.extend(kept.insert(name.to_owned(), value).map(|before: Kept| before.sequence));
+            found_all.push((name.to_owned(), value));
         }
-        Ok((kept, replaced))
+        Ok(found_all)
     }
 
     /// Puts a value in the place of the one at this sequence (0: of none), and gives back its own. A value that somebody

@@ -1,7 +1,10 @@
 //! A node on its way to lead: it follows the log, waits for the lease, and takes the lead with a frame of its own.
 
 use std::{
-    sync::mpsc::{Receiver, RecvTimeoutError},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
     time::{Duration, Instant},
 };
 
@@ -12,18 +15,19 @@ use super::{
     BrokerError, Claim, Connection, Options,
     answer::Acknowledged,
     connection::Said,
-    copy::{Copy, Fold, damaged},
+    copy::{Copy, damaged},
     end::End,
     lease::{HOLDS, Look, Place},
+    sight::Sight,
 };
-use crate::OpenError;
+use crate::{OpenError, StoredCommit};
 
 /// So many frames are fetched at once.
 const AT_ONCE: u64 = 32;
 /// How often a standby looks at the lease.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long a broker that does not answer is left alone.
-const AWAY: Duration = Duration::from_millis(500);
+pub(super) const AWAY: Duration = Duration::from_millis(500);
 /// How often somebody is told that it still does not.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
@@ -41,26 +45,35 @@ pub enum Standing {
     Taking,
 }
 
+/// Takes the commits of one frame, which are in the copy already.
+pub(super) type Follow<'f> = dyn FnMut(&End, Vec<StoredCommit>) -> Result<(), String> + 'f;
+/// Hears what a node waits for.
+pub type Told = Arc<dyn Fn(&Standing) + Send + Sync>;
+
 /// A node that follows.
-pub(super) struct Standby<'s> {
-    pub(super) options: &'s Options,
-    pub(super) copy: &'s Copy,
+pub(super) struct Standby {
+    pub(super) options: Options,
+    pub(super) copy: Arc<Copy>,
     pub(super) end: End,
-    pub(super) told: &'s dyn Fn(&Standing),
+    pub(super) sight: Sight,
+    /// Until then others go first: this node has just given the lead away.
+    pub(super) rests_until: Option<Instant>,
+    told: Told,
     seen: Option<Standing>,
     told_at: Instant,
 }
 
 /// How long nobody has been heard of.
-struct Quiet {
+pub(super) struct Quiet {
     since: Instant,
     lease: Option<u64>,
     frames: u64,
 }
 
-impl<'s> Standby<'s> {
-    pub(super) fn new(options: &'s Options, copy: &'s Copy, end: End, told: &'s dyn Fn(&Standing)) -> Self {
-        Self { options, copy, end, told, seen: None, told_at: stopwatch() }
+impl Standby {
+    pub(super) fn new(options: Options, copy: Arc<Copy>, end: End, told: Told) -> Self {
+        let (sight, rests_until, seen) = (Sight::default(), None, None);
+        Self { options, copy, end, sight, rests_until, told, seen, told_at: stopwatch() }
     }
 
     /// Says what is new, and what lasts from time to time.
@@ -97,7 +110,7 @@ impl<'s> Standby<'s> {
     }
 
     /// Fetches and folds what the stream's leader has and this node lacks.
-    pub(super) fn fill(&mut self, connection: &Connection, fold: &mut Fold<'_>) -> Result<(), Fault> {
+    pub(super) fn fill(&mut self, connection: &Connection, fold: &mut Follow<'_>) -> Result<(), Fault> {
         let stream = self.options.names.log_stream();
         let last = last_of(connection, &stream)?;
         if last < self.end.sequence {
@@ -124,55 +137,53 @@ impl<'s> Standby<'s> {
         Ok(())
     }
 
-    fn follow(&mut self, bytes: &[u8], fold: &mut Fold<'_>) -> Result<(), Fault> {
+    fn follow(&mut self, bytes: &[u8], fold: &mut Follow<'_>) -> Result<(), Fault> {
         let (key, position) = (self.end.next_key(), self.end.position().next());
         let lasting = |why: String| Fault::Lasting(damaged(self.copy.path(), Some(position), why));
         let frame = self.end.sequence + 1;
-        self.end.follow(bytes, fold).map_err(|why| {
+        let unreadable = |why: String| {
             lasting(format!("the frame {frame} of {} cannot be read: {why}", self.options.names.log_stream()))
-        })?;
-        self.copy.keep(key, bytes).map_err(lasting)
+        };
+        let mut commits = Vec::new();
+        let mut gather = |stored| {
+            commits.push(stored);
+            Ok(())
+        };
+        self.end.follow(bytes, &mut gather).map_err(unreadable)?;
+        // Whoever hears of a commit may read it.
+        self.copy.keep(key, bytes).map_err(lasting)?;
+        fold(&self.end, commits).map_err(unreadable)
     }
 
-    /// Follows until the lease is this node's; gives back its sequence.
-    pub(super) fn wait_for_lease(
+    /// Looks once at the log and at the lease; gives back the sequence of a lease that is this node's now.
+    pub(super) fn once(
         &mut self,
         place: &Place,
-        tail: &Receiver<Said>,
-        fold: &mut Fold<'_>,
-    ) -> Result<u64, Fault> {
-        let mut quiet = Quiet { since: stopwatch(), lease: None, frames: self.end.sequence };
-        loop {
-            match self.once(place, &mut quiet, fold) {
-                Ok(Some(sequence)) => return Ok(sequence),
-                Ok(None) => self.listen(tail, fold)?,
-                Err(fault @ (Fault::Passing(_) | Fault::Behind(_))) => {
-                    self.tell(Standing::Away { why: fault.to_string() });
-                    // While the broker is away claims run out without anybody being dead.
-                    quiet.since = stopwatch();
-                    pause(AWAY);
-                }
-                Err(lasting) => return Err(lasting),
-            }
-        }
-    }
-
-    fn once(&mut self, place: &Place, quiet: &mut Quiet, fold: &mut Fold<'_>) -> Result<Option<u64>, Fault> {
+        quiet: &mut Quiet,
+        fold: &mut Follow<'_>,
+    ) -> Result<Option<u64>, Fault> {
         self.fill(&place.connection, fold)?;
         let look = place.look()?;
         quiet.note(&look, self.end.sequence);
+        let rests = self.rests_until.is_some_and(|until| stopwatch() < until);
         match look {
             // An earlier process of this node cannot be alive: this one has locked its directory.
-            Look::Held { claim, sequence } if claim.node == self.options.claim.node => {
-                Ok(self.claim(place, sequence))
+            Look::Held { claim, sequence, .. } if claim.node == self.options.claim.node => {
+                Ok((!rests).then(|| self.claim(place, sequence)).flatten())
             }
-            Look::Held { claim, .. } => {
+            Look::Held { claim, pulse, .. } => {
+                self.rests_until = None;
+                if self.sight.note(&claim, pulse) {
+                    self.fill(&place.connection, fold)?;
+                }
+                self.sight.reached(&self.end);
                 self.tell(Standing::By(claim));
                 Ok(None)
             }
             Look::Free { expect, released } => {
+                self.sight.leader = None;
                 let may_try = released || expect == 0 || quiet.is_long(self.spread());
-                Ok(may_try.then(|| self.claim(place, expect)).flatten())
+                Ok((may_try && !rests).then(|| self.claim(place, expect)).flatten())
             }
         }
     }
@@ -192,7 +203,7 @@ impl<'s> Standby<'s> {
     }
 
     /// Folds what the broker says again, until it is time to look. What is missed is fetched then.
-    fn listen(&mut self, tail: &Receiver<Said>, fold: &mut Fold<'_>) -> Result<(), Fault> {
+    pub(super) fn listen(&mut self, tail: &Receiver<Said>, fold: &mut Follow<'_>) -> Result<(), Fault> {
         let begun = stopwatch();
         while let Some(left) = LOOK_EVERY.checked_sub(begun.elapsed()) {
             match tail.recv_timeout(left) {
@@ -207,6 +218,15 @@ impl<'s> Standby<'s> {
 }
 
 impl Quiet {
+    pub(super) fn new(frames: u64) -> Self {
+        Self { since: stopwatch(), lease: None, frames }
+    }
+
+    /// Whoever may have been heard of meanwhile has a whole term again.
+    pub(super) fn restart(&mut self) {
+        self.since = stopwatch();
+    }
+
     fn note(&mut self, look: &Look, frames: u64) {
         let lease = match look {
             Look::Held { sequence, .. } => Some(*sequence),

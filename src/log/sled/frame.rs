@@ -82,6 +82,12 @@ impl Frame {
         self.first
     }
 
+    /// The position behind its last event.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn next(&self) -> Position {
+        self.first.plus(self.events.into())
+    }
+
     /// One without commits, which only says in which term the next ones are written.
     #[cfg(feature = "jetstream")]
     pub(crate) fn barrier(first: Position) -> Self {

@@ -21,12 +21,16 @@ pub struct IntrospectRequest {
     pub tokens: Option<Vec<Secret>>,
     /// `["metadata"]` adds the session's metadata; only with `token`.
     pub include: Option<Vec<String>>,
+    /// `strict`: answered only by what is certain to be the newest state of all nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "utoipa", schema(required = false))]
+    pub consistency: Option<String>,
 }
 
 impl IntrospectRequest {
     /// For one token.
     pub const fn of(token: Secret) -> Self {
-        Self { token: Some(token), tokens: None, include: None }
+        Self { token: Some(token), tokens: None, include: None, consistency: None }
     }
 }
 

@@ -17,7 +17,13 @@ mod pipeline;
 mod state;
 mod storage;
 
-use std::{sync::Arc, thread::JoinHandle};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+};
 
 use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::oneshot};
@@ -57,6 +63,7 @@ use self::{
     commands::repeats::Repeats,
     pipeline::{
         command_queue::{CommandQueue, Rejected},
+        following::{Control, Turn},
         relay::Relay,
         request::{CommandOutcome, CommandRequest, Request},
         sequencer::Sequencer,
@@ -71,7 +78,7 @@ use tenure_core::{
     Actor, Digest16, OwnerId, Policy, Position, SealedText, SessionId, Stream, SubjectId, Timestamp,
     command::SystemCommand, state::State, subject::Subject,
 };
-use tenure_log::EventLog;
+use tenure_log::{EventLog, StoredCommit};
 use tenure_protocol::clock::Clock;
 use tenure_protocol::entropy::Entropy;
 
@@ -95,6 +102,8 @@ pub struct Authority {
     sweep: commands::sweep::Sweep,
     key_uses: KeyUses,
     relay: Arc<Relay>,
+    policy: Policy,
+    leads: Arc<AtomicBool>,
     sequencer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -150,6 +159,71 @@ impl Authority {
     /// # Errors
     /// The failure of such a commit.
     pub fn start(parts: Dependencies) -> Result<Self, Failure> {
+        let authority = Self::begin(parts, true)?;
+        authority.record_start()?;
+        Ok(authority)
+    }
+
+    /// The same of a node that follows another one: it decides nothing and records nothing before
+    /// [`Authority::lead`].
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn follow(parts: Dependencies) -> Result<Self, Failure> {
+        let authority = Self::begin(parts, false)?;
+        // They may be used at the node that leads, now and later.
+        authority.live.uses().are_forgotten_before(Timestamp::MAX);
+        Ok(authority)
+    }
+
+    /// Decides from now on, and records the limits in force and the keys that seal, if not recorded yet.
+    ///
+    /// # Errors
+    /// The failure of such a commit.
+    pub fn lead(&self) -> Result<(), Failure> {
+        self.control(Turn::Lead).map_err(|why| Failure::StorageUnavailable { why })?;
+        self.record_start()
+    }
+
+    /// Decides nothing more: what waits is refused with [`Failure::NotLeading`]. If the log still takes it, what is due
+    /// is recorded first.
+    ///
+    /// # Errors
+    /// The sequencer has ended.
+    pub fn retire(&self) -> Result<(), String> {
+        self.control(Turn::Retire)
+    }
+
+    /// Publishes what another machine has recorded. The log must hold it already.
+    ///
+    /// # Errors
+    /// It does not follow from what is published.
+    pub fn publish(&self, commits: Vec<Arc<StoredCommit>>) -> Result<(), String> {
+        self.control(Turn::Follow(commits))
+    }
+
+    /// Whether it decides, or follows another one that does.
+    pub fn leads(&self) -> bool {
+        self.leads.load(Ordering::Acquire)
+    }
+
+    fn control(&self, turn: Turn) -> Result<(), String> {
+        let ended = || "the sequencer has ended".to_owned();
+        let (control, told) = Control::new(turn);
+        self.intake.control(control).map_err(|_| ended())?;
+        told.recv().unwrap_or_else(|_| Err(ended()))
+    }
+
+    fn record_start(&self) -> Result<(), Failure> {
+        self.submit_blocking(
+            CommandRequest::System(SystemCommand::SetPolicy(self.policy.clone())),
+            Context::of(Actor::AUTHORITY),
+        )?;
+        self.admit_keys()
+    }
+
+    fn begin(parts: Dependencies, leads: bool) -> Result<Self, Failure> {
+        let leads = Arc::new(AtomicBool::new(leads));
         let live = Arc::new(Live::new(parts.state, parts.uses_forgotten_before));
         let unavailable = |error: std::io::Error| Failure::StorageUnavailable { why: error.to_string() };
         let feed = Arc::new(Feed::new(Arc::clone(&parts.log)).map_err(unavailable)?);
@@ -176,12 +250,13 @@ impl Authority {
             observers: parts.observers,
             settling: pipeline::bulk_application::BulkApplication::default(),
             relay: Arc::clone(&relay),
+            leads: Arc::clone(&leads),
         };
         let thread = std::thread::Builder::new()
             .name("tenure-sequencer".into())
             .spawn(move || sequencer.run())
             .map_err(unavailable)?;
-        let authority = Self {
+        Ok(Self {
             intake,
             live,
             feed,
@@ -200,14 +275,10 @@ impl Authority {
             sweep: commands::sweep::Sweep::default(),
             key_uses: KeyUses::default(),
             relay,
+            policy: parts.policy,
+            leads,
             sequencer: Mutex::new(Some(thread)),
-        };
-        authority.submit_blocking(
-            CommandRequest::System(SystemCommand::SetPolicy(parts.policy)),
-            Context::of(Actor::AUTHORITY),
-        )?;
-        authority.admit_keys()?;
-        Ok(authority)
+        })
     }
 
     /// Decides what waits already, records what is due, and ends. Further requests are refused.

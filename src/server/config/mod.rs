@@ -112,6 +112,8 @@ pub struct Cluster {
     pub tls_key: Option<PathBuf>,
     /// `cluster.max_staleness`
     pub max_staleness: Seconds,
+    /// `cluster.forward`
+    pub forward: bool,
 }
 
 impl Cluster {
@@ -138,6 +140,7 @@ impl Default for Cluster {
             tls_cert: None,
             tls_key: None,
             max_staleness: Seconds(15),
+            forward: true,
         }
     }
 }

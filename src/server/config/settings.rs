@@ -55,7 +55,7 @@ const fn setting(name: &'static str, kind: Kind, doc: &'static str) -> Setting {
 }
 
 /// Every setting there is.
-pub static SETTINGS: [Setting; 56] = [
+pub static SETTINGS: [Setting; 57] = [
     setting(
         "server.listen",
         Kind::Address(|config| &mut config.server.listen),
@@ -150,7 +150,12 @@ pub static SETTINGS: [Setting; 56] = [
     setting(
         "cluster.max_staleness",
         Kind::Seconds(5, 3_600, |config| &mut config.cluster.max_staleness),
-        "For how long a node that cannot be sure of its lead answers, in seconds; then 503.",
+        "A node whose state may be older than this answers nothing from it, in seconds; then 503.",
+    ),
+    setting(
+        "cluster.forward",
+        Kind::Flag(|config| &mut config.cluster.forward),
+        "Whether a node that follows hands on to the leader what only that one decides; without it the answer is 421, with the leader's address.",
     ),
     setting(
         "backup.dir",

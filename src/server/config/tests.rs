@@ -63,6 +63,7 @@ fn every_setting_has_a_place_of_its_own() {
         ("cluster.tls_cert", "/etc/tenure/cert.pem"),
         ("cluster.tls_key", "/etc/tenure/key.pem"),
         ("cluster.max_staleness", "30"),
+        ("cluster.forward", "false"),
         ("backup.dir", "/mnt/backups"),
         ("session.ttl", "3600"),
         ("session.ttl_max", "90000"),

@@ -1,10 +1,15 @@
 //! What every handler works with, and the settings that it obeys.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use tokio::sync::watch;
 
 use super::{
+    nodes::Nodes,
     operations::metrics::Metrics,
     reply::problem::Code,
     request::{
@@ -39,6 +44,8 @@ pub struct Api {
     pub(super) refusals: RefusalLog,
     pub(super) costly: Costly,
     pub(super) closing: watch::Sender<bool>,
+    /// This node among others, where there are some.
+    nodes: OnceLock<Arc<Nodes>>,
 }
 
 /// The settings that the API obeys.
@@ -94,7 +101,18 @@ impl Api {
             refusals: RefusalLog::default(),
             costly: Costly::new(),
             closing,
+            nodes: OnceLock::new(),
         })
+    }
+
+    /// From now on this node is one of several.
+    pub(crate) fn take_part(&self, nodes: &Arc<Nodes>) {
+        self.nodes.get_or_init(|| Arc::clone(nodes));
+    }
+
+    /// This node among others, where there are some.
+    pub(super) fn nodes(&self) -> Option<&Arc<Nodes>> {
+        self.nodes.get()
     }
 
     /// The places for connections.

@@ -11,6 +11,7 @@ mod credentials;
 mod forward_auth;
 mod in_process;
 mod keys;
+mod nodes;
 mod openapi;
 mod operations;
 mod record;
@@ -23,6 +24,7 @@ mod subjects;
 mod webhooks;
 
 pub(crate) use self::in_process::Refused;
+pub(crate) use self::nodes::{Nodes, guarded, hand_over};
 pub use self::{
     api::{Api, Settings},
     openapi::document as openapi_document,
@@ -30,8 +32,3 @@ pub use self::{
     request::{access::SignedIn, peer::Peer},
     routes::{PROXY_PATHS, RouteFacts, route_facts},
 };
-
-/// What a node of several answers while it cannot tell whether its state is the newest.
-pub(crate) fn stale(api: &Api, request: &axum::extract::Request) -> axum::response::Response {
-    request::call::refuse(api, request, reply::problem::Code::Stale, None)
-}

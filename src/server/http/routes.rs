@@ -22,7 +22,9 @@ use crate::admission::Class;
 use super::{
     api::Api,
     audit::{self, export as audit_export},
-    credentials, forward_auth, keys, openapi,
+    credentials, forward_auth, keys,
+    nodes::handover,
+    openapi,
     operations::{self, backup, clock},
     record::{events, notices},
     reply::problem::Code,
@@ -125,6 +127,7 @@ pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
         route!(webhooks::test, __path_test, SUBSCRIBERS, None, Change),
         route!(clock::show, __path_show, ADMINS, None, Read),
         route!(clock::set, __path_set, ADMINS, Json, Change),
+        route!(handover::give, __path_give, ADMINS, None, Change),
         route!(operations::sweep, __path_sweep, ADMINS, None, Change),
         route!(operations::healthz, __path_healthz, PUBLIC, None, Read),
         route!(operations::readyz, __path_readyz, PUBLIC, None, Read),

@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use tenure_files::key_files::{KeyFileError, read_private, write_private};
 use tenure_log::RecordHash;
 
-const NAME: &str = "bound";
 const TITLE: &str = "tenure key marks 1";
 const EXPECTED: &str =
     "the marks of the keys, as they were written; without the file a start takes the keys as they are";
@@ -25,9 +24,12 @@ pub(super) struct Binding {
 }
 
 impl Binding {
+    /// The file's name in `DATA/keys`.
+    pub(super) const FILE: &str = "bound";
+
     /// Reads the marks, if there are any, and compares the log that they are of with this one.
     pub(super) fn open(keys: &Path, first: Option<RecordHash>) -> Result<Self, KeyFileError> {
-        let path = keys.join(NAME);
+        let path = keys.join(Self::FILE);
         let Some(text) = read_private(&path, EXPECTED)? else { return Ok(Self { path, marks: vec![] }) };
         let marks = parse(&text).ok_or_else(|| KeyFileError::damaged(&path, EXPECTED))?;
         let binding = Self { path, marks };
@@ -129,7 +131,7 @@ mod tests {
     fn marks_with_any_byte_changed_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         bound(dir.path());
-        let path = dir.path().join(NAME);
+        let path = dir.path().join(Binding::FILE);
         let whole = fs::read(&path).unwrap();
         // The last byte ends the last line, and says nothing.
         for place in 0..whole.len() - 1 {

@@ -1,13 +1,15 @@
-//! A node of several, on a log that they share: one leads and serves, the others stand by.
+//! A node of several, on a log that they share: one leads and decides, the others follow.
 //!
-//! A standby follows the log and folds it, so that taking the lead builds nothing. When it leads it takes over the keys
-//! from the broker, as the leader before it left them, and then starts as every node does. A leader that has lost the
-//! lead serves nothing more: its process ends, and stands by when it is started again.
+//! A follower folds the log as it comes and has the keys as the leader left them with the broker, so it answers checks
+//! and reads, and taking the lead builds nothing (`membership`).
 
 use std::{
     fmt::Write,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,23 +17,30 @@ use parking_lot::Mutex;
 use tenure_files::key_files::{read_private, write_private};
 use tenure_log::{
     EncodedCommit, EventLog, Head, JetStreamLog, LogError, Outcome, StoredBytes, StoredCommit,
-    jetstream::{self, Access, BrokerError, Claim, Leadership, Names, Secrets, Standing},
+    jetstream::{
+        self, Access, BrokerError, Claim, Leadership, Member, Names, Secrets, Sight, Standing, Step, Told,
+    },
 };
 use tenure_protocol::entropy::{self, Entropy};
+use tokio::sync::watch;
 
 use super::{
     Options, StartError,
+    binding::Binding,
     key_mirror::KeyMirror,
-    startup_replay::{StartupState, lead_log},
+    node_mac::Mac,
+    startup_replay::{StartupState, join_log},
 };
 use crate::authority::IdempotencyTable;
+use crate::personal_data::SubjectKeys;
+use crate::tokens::Keyring;
 use tenure_core::Position;
 
 const NODE_FILE: &str = "cluster.node";
 const EXPECTED_NODE: &str = "the name of this node, 16 hex digits";
 const EXPECTED_SECRET: &str = "64 hex digits, the same on all nodes";
-/// How often changes of keys are looked for that no event came with.
-const KEYS_EVERY: Duration = Duration::from_secs(1);
+/// A follower that is no further behind begins to answer.
+const FRESH_ENOUGH: Duration = Duration::from_secs(5);
 
 /// How a node takes part in a log of several machines.
 #[derive(Clone, Debug)]
@@ -61,12 +70,21 @@ pub fn make_secret(path: &Path, entropy: &dyn Entropy) -> Result<(), String> {
     write_private(path, &secret).map_err(|error| error.to_string())
 }
 
-/// Stands by until this node leads, and takes the keys over.
-pub(super) fn lead(
+/// A node that takes part in a log of several machines.
+pub(super) struct Joined {
+    pub(super) shared: Arc<SharedLog>,
+    pub(super) folded: StartupState,
+    pub(super) member: Member,
+    /// Whether it leads already.
+    pub(super) leads: bool,
+}
+
+/// Takes part: comes back when this node leads, or follows another one and has all that it needs to answer.
+pub(super) fn join(
     options: &Options,
     cluster: &Cluster,
     table: &dyn Fn() -> IdempotencyTable,
-) -> Result<(Arc<SharedLog>, StartupState), StartError> {
+) -> Result<Joined, StartError> {
     let names = Names::default();
     let secret = secret(&cluster.secret_file)?;
     let node = node_name(&options.data, &*options.entropy)?;
@@ -76,30 +94,61 @@ pub(super) fn lead(
         address: cluster.address.clone(),
     };
     let following = jetstream::Options { access: cluster.access.clone(), names: names.clone(), claim };
-    let (log, folded) = lead_log(&options.data, &following, table)?;
-    let broker = |error: BrokerError| StartError::Cluster(error.to_string());
-    let secrets = Secrets::open(&cluster.access, &names, &node).map_err(broker)?;
-    let (keys, entropy) = (options.data.join("keys"), Arc::clone(&options.entropy));
-    let mirror = KeyMirror::take_over(secrets, keys, &secret, log.term(), entropy);
-    let mirror = mirror.map_err(StartError::Cluster)?;
-    tracing::info!(term = log.term(), position = %log.head().position, "this node leads");
-    let shared = Arc::new(SharedLog { log, mirror: Mutex::new(mirror) });
-    shared.keep_looking().map_err(StartError::Thread)?;
-    Ok((shared, folded))
+    let take_over = || {
+        let secrets = Secrets::open(&cluster.access, &names, &node).map_err(|error| error.to_string());
+        let (keys, entropy) = (options.data.join("keys"), Arc::clone(&options.entropy));
+        let mirror = secrets.and_then(|secrets| KeyMirror::take_over(secrets, keys, &secret, entropy));
+        mirror.map_err(StartError::Cluster)
+    };
+    let mut is_ready = |member: &Member, step: Step, folded: &StartupState| match step {
+        Step::Leads => take_over().map(Some),
+        Step::Follows if has_begun(member, folded) => {
+            let mirror = take_over()?;
+            // The first leader may be at its first start.
+            Ok(mirror.has(Binding::FILE).then_some(mirror))
+        }
+        Step::Follows => Ok(None),
+    };
+    let told: Told = Arc::new(tell);
+    let (member, folded, mut mirror) = join_log(&options.data, &following, &told, table, &mut is_ready)?;
+    let term = member.log().term();
+    if let Some(term) = term {
+        mirror.lead(term);
+        tracing::info!(term, position = %member.log().head().position, "this node leads");
+    } else {
+        let position = member.log().head().position;
+        tracing::info!(%position, "another node leads; this one follows, and serves what it knows");
+    }
+    let log = Arc::clone(member.log());
+    let view = watch::Sender::new(View::of(&member));
+    let mac = Mac::of(&secret);
+    let shared = SharedLog {
+        log,
+        mirror: Mutex::new(mirror),
+        view,
+        mac,
+        address: cluster.address.clone(),
+        given_away: AtomicBool::new(false),
+        holding: AtomicBool::new(false),
+        deciding: AtomicUsize::new(0),
+    };
+    Ok(Joined { shared: Arc::new(shared), folded, member, leads: term.is_some() })
+}
+
+/// Whether a follower has what the leader had a moment ago, and that is an authority at work.
+fn has_begun(member: &Member, folded: &StartupState) -> bool {
+    let is_fresh = member.sight().staleness().is_some_and(|stale| stale < FRESH_ENOUGH);
+    is_fresh && !folded.state.system.credentials.is_empty()
 }
 
 /// Says what a node waits for.
-pub(super) fn tell(standing: &Standing) {
+fn tell(standing: &Standing) {
     match standing {
         Standing::Away { why } => {
             tracing::warn!(why, "the broker does not serve this node now; it is tried again");
         }
         Standing::By(claim) => {
-            tracing::info!(
-                leader = claim.address,
-                node = claim.node,
-                "another node leads; this one stands by"
-            );
+            tracing::info!(leader = claim.address, node = claim.node, "another node leads");
         }
         Standing::Taking => tracing::info!("the lease is this node's; it takes the lead"),
     }
@@ -145,40 +194,164 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The log that several nodes share, written to only when the keys that its events need are with the broker too.
-#[derive(Debug)]
 pub struct SharedLog {
-    log: JetStreamLog,
+    log: Arc<JetStreamLog>,
     mirror: Mutex<KeyMirror>,
+    view: watch::Sender<View>,
+    mac: Mac,
+    /// Where this node is reached.
+    address: String,
+    /// Whether this node is to give the lead away.
+    given_away: AtomicBool,
+    /// Whether it does so now: nothing is begun then.
+    holding: AtomicBool,
+    /// Requests under way that this node may decide.
+    deciding: AtomicUsize,
+}
+
+/// What this node is, and what it knows of the others.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Leader or follower.
+    pub role: Role,
+    /// What a follower knows.
+    pub sight: Sight,
+}
+
+/// What a node is.
+#[derive(Clone, Debug)]
+pub enum Role {
+    /// It leads, as long as that is not lost.
+    Leads(Arc<Leadership>),
+    /// Another node leads, or none.
+    Follows,
+    /// It cannot go on.
+    Over(String),
+}
+
+impl View {
+    pub(super) fn of(member: &Member) -> Self {
+        let leadership = member.log().leadership();
+        let role = leadership.map_or(Role::Follows, Role::Leads);
+        Self { role, sight: member.sight().clone() }
+    }
+
+    /// Whether this node leads.
+    pub fn leads(&self) -> bool {
+        matches!(&self.role, Role::Leads(leadership) if leadership.lost().is_none())
+    }
+
+    /// The number of the leadership, as this node knows it.
+    pub fn term(&self) -> u64 {
+        match &self.role {
+            Role::Leads(leadership) => leadership.term().unwrap_or(0),
+            Role::Follows | Role::Over(_) => self.sight.term,
+        }
+    }
+
+    /// How old this node's state may be; none while nothing is known.
+    pub fn staleness(&self) -> Option<Duration> {
+        match &self.role {
+            Role::Leads(leadership) if leadership.is_held() => Some(Duration::ZERO),
+            Role::Leads(leadership) => Some(leadership.uncertain_for()),
+            Role::Follows => self.sight.staleness(),
+            Role::Over(_) => None,
+        }
+    }
 }
 
 impl SharedLog {
-    /// Whether this node still leads.
-    pub fn leadership(&self) -> &Arc<Leadership> {
-        self.log.leadership()
+    /// What this node is now, and what it knows; tells of each change.
+    pub fn view(&self) -> watch::Receiver<View> {
+        self.view.subscribe()
     }
 
-    /// Gives the lead back in order.
-    pub(super) fn release(&self) {
-        if self.leadership().lost().is_none()
-            && let Err(error) = self.mirror.lock().look_at_all()
-        {
+    /// Proves to other nodes that a node asks.
+    pub(crate) const fn mac(&self) -> &Mac {
+        &self.mac
+    }
+
+    /// How often a frame was sent again since the start, because it was not certain what had become of it.
+    pub(crate) fn resent(&self) -> u64 {
+        self.log.resent()
+    }
+
+    /// Batches since the start of which it was not certain in the end.
+    pub(crate) fn unknown(&self) -> u64 {
+        self.log.unknown()
+    }
+
+    /// Where this node is reached.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Has this node give the lead to another one; it follows then. Until another one leads, nothing is begun here.
+    pub fn give_away(&self) {
+        if self.log.leadership().is_some() {
+            self.holding.store(true, Ordering::Release);
+            self.given_away.store(true, Ordering::Release);
+        }
+    }
+
+    /// The requests under way that this node may decide: it gives the lead away once they are done.
+    pub(crate) const fn deciding(&self) -> &AtomicUsize {
+        &self.deciding
+    }
+
+    /// Whether nothing is begun here now, because the lead is being given away.
+    pub fn is_holding(&self) -> bool {
+        self.holding.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_given_away(&self) -> bool {
+        self.given_away.swap(false, Ordering::AcqRel)
+    }
+
+    pub(super) fn show(&self, view: View) {
+        let is_settled = view.leads() || view.sight.leader.is_some();
+        self.view.send_replace(view);
+        if is_settled && !self.given_away.load(Ordering::Acquire) {
+            self.holding.store(false, Ordering::Release);
+        }
+    }
+
+    /// The keys of the open node.
+    pub(super) fn attach(&self, texts: Arc<SubjectKeys>, keyring: Keyring) {
+        self.mirror.lock().attach(texts, keyring);
+    }
+
+    /// Takes over the leader's new keys.
+    pub(super) fn pull_keys(&self) -> Result<(), String> {
+        self.mirror.lock().pull()
+    }
+
+    /// Takes over all keys, and brings this node's own from now on, in this term.
+    pub(super) fn lead_keys(&self, term: u64) -> Result<(), String> {
+        let mut mirror = self.mirror.lock();
+        mirror.pull()?;
+        mirror.lead(term);
+        Ok(())
+    }
+
+    /// Gives up all keys that are not with the broker.
+    pub(super) fn begin_again_with_keys(&self) -> Result<(), String> {
+        self.mirror.lock().begin_again()
+    }
+
+    /// Brings the last changes of keys to the broker.
+    pub(super) fn bring_keys(&self) {
+        if let Err(error) = self.mirror.lock().look_at_all() {
             tracing::warn!(%error, "the last changes of keys are not with the broker");
         }
-        self.log.release();
     }
 
-    /// Looks for changes of keys that no event comes with: those that were destroyed, or are over.
-    fn keep_looking(self: &Arc<Self>) -> std::io::Result<()> {
-        let (shared, leadership) = (Arc::downgrade(self), Arc::clone(self.leadership()));
-        std::thread::Builder::new().name("tenure-key-mirror".into()).spawn(move || {
-            while !leadership.is_lost_within(KEYS_EVERY) {
-                let Some(shared) = shared.upgrade() else { return };
-                if let Err(error) = shared.mirror.lock().look_at_all() {
-                    tracing::warn!(%error, "changes of keys are not with the broker yet");
-                }
-            }
-        })?;
-        Ok(())
+    /// Gives the lead back in order. This process writes nothing from here on.
+    pub(super) fn release(&self) {
+        if self.log.leadership().is_some_and(|leadership| leadership.lost().is_none()) {
+            self.bring_keys();
+        }
+        self.log.release();
     }
 }
 
@@ -211,5 +384,15 @@ impl EventLog for SharedLog {
 
     fn stopped(&self) -> Option<String> {
         self.log.stopped()
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+}
+
+impl std::fmt::Debug for SharedLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SharedLog({:?})", self.log)
     }
 }

@@ -28,7 +28,8 @@ pub(super) fn start(authority: Arc<Authority>) -> std::io::Result<Worker> {
 fn do_due(authority: &Authority) {
     authority.remove_retired_keys();
     authority.save_key_uses();
-    let can_write = authority.health().stopped().is_none() && authority.clock_fault().is_none();
+    let can_write =
+        authority.leads() && authority.health().stopped().is_none() && authority.clock_fault().is_none();
     if can_write && authority.room().fault().is_none() {
         // The sweep itself counts and reports a failure.
         drop(pollster::block_on(authority.sweep_due()));

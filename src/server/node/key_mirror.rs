@@ -19,9 +19,12 @@ use chacha20poly1305::{
     aead::{Aead, Payload},
 };
 use tenure_files::replacement::{self, PRIVATE};
-use tenure_log::jetstream::{BrokerError, Secrets};
+use tenure_log::jetstream::{BrokerError, Kept, Secrets};
 use tenure_protocol::entropy::{self, Entropy};
 use zeroize::Zeroizing;
+
+use crate::personal_data::SubjectKeys;
+use crate::tokens::Keyring;
 
 const CONTEXT: &str = "tenure 2026 keys of a cluster at its broker";
 /// So many bytes of a file are sealed together.
@@ -53,6 +56,16 @@ pub(super) struct KeyMirror {
     /// Pages that were replaced, and are to be erased.
     replaced: BTreeSet<u64>,
     seen: Option<Seen>,
+    /// The newest page that was read.
+    last: u64,
+    /// The same keys, at work; none before the node is open.
+    at_work: Option<AtWork>,
+}
+
+/// The keys of an open node, which have their files open.
+struct AtWork {
+    texts: Arc<SubjectKeys>,
+    keyring: Keyring,
 }
 
 impl KeyMirror {
@@ -61,28 +74,101 @@ impl KeyMirror {
         secrets: Secrets,
         keys: PathBuf,
         secret: &str,
-        term: u64,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, String> {
         let key = Zeroizing::new(blake3::derive_key(CONTEXT, secret.as_bytes()));
         let cipher = XChaCha20Poly1305::new(key.as_slice().try_into().expect("it has 32 bytes"));
-        let (kept, replaced) = secrets.all().map_err(|error| error.to_string())?;
-        let (pages, seen) = (BTreeMap::new(), None);
-        let replaced = replaced.into_iter().collect();
-        let mut mirror = Self { secrets, keys, cipher, term, entropy, pages, replaced, seen };
-        let mut files: BTreeMap<String, Zeroizing<Vec<u8>>> = BTreeMap::new();
-        for (name, kept) in kept {
-            let page = mirror.open(&name, &kept.data).ok_or_else(|| {
-                format!("the key page {name} does not open: the cluster's secret is another one on this node")
-            })?;
-            let file = file_of(&name).ok_or_else(|| format!("{name} is no name of a key page"))?;
-            mirror.pages.insert(name, Page { sequence: kept.sequence, digest: digest(&page) });
-            files.entry(file).or_default().extend_from_slice(&page);
-        }
+        let (pages, replaced) = (BTreeMap::new(), BTreeSet::new());
+        let (seen, at_work) = (None, None);
+        let mut mirror =
+            Self { secrets, keys, cipher, term: 0, entropy, pages, replaced, seen, last: 0, at_work };
+        let files = mirror.read_all()?;
         if !files.is_empty() {
             mirror.write(&files).map_err(|error| error.to_string())?;
         }
         Ok(mirror)
+    }
+
+    /// Whether the broker has this file.
+    pub(super) fn has(&self, file: &str) -> bool {
+        self.pages.contains_key(&page_name(file, 0))
+    }
+
+    /// From now on the keys are at work.
+    pub(super) fn attach(&mut self, texts: Arc<SubjectKeys>, keyring: Keyring) {
+        self.at_work = Some(AtWork { texts, keyring });
+    }
+
+    /// From now on this node brings its keys to the broker, in this term.
+    pub(super) fn lead(&mut self, term: u64) {
+        (self.term, self.seen) = (term, None);
+    }
+
+    /// Reads what every file is, as the broker has it.
+    fn read_all(&mut self) -> Result<BTreeMap<String, Zeroizing<Vec<u8>>>, String> {
+        let (kept, replaced) = self.secrets.all().map_err(|error| error.to_string())?;
+        self.replaced.extend(replaced);
+        self.pages.clear();
+        let mut files: BTreeMap<String, Zeroizing<Vec<u8>>> = BTreeMap::new();
+        for (name, kept) in kept {
+            let (file, _, page) = self.opened(name, &kept)?;
+            files.entry(file).or_default().extend_from_slice(&page);
+        }
+        Ok(files)
+    }
+
+    /// Opens a page, and notes it: its file, its number, its bytes.
+    fn opened(&mut self, name: String, kept: &Kept) -> Result<(String, u64, Zeroizing<Vec<u8>>), String> {
+        let page = self.open(&name, &kept.data).ok_or_else(|| {
+            format!("the key page {name} does not open: the cluster's secret is another one on this node")
+        })?;
+        let place = file_of(&name).zip(number_of(&name));
+        let (file, number) = place.ok_or_else(|| format!("{name} is no name of a key page"))?;
+        let known = Page { sequence: kept.sequence, digest: digest(&page) };
+        self.replaced.extend(self.pages.insert(name, known).map(|before| before.sequence));
+        self.last = self.last.max(kept.sequence);
+        Ok((file, number, page))
+    }
+
+    /// Takes over what is new at the broker, while another node leads.
+    pub(super) fn pull(&mut self) -> Result<(), String> {
+        let mut of_tokens = false;
+        for (name, kept) in self.secrets.since(self.last).map_err(|error| error.to_string())? {
+            let (file, number, page) = self.opened(name, &kept)?;
+            of_tokens |= file.ends_with(".paserk");
+            match &self.at_work {
+                Some(keys) if file == SUBJECTS => {
+                    keys.texts.adopt(number, &page).map_err(|error| error.to_string())?;
+                }
+                _ => self.splice(&file, number, &page).map_err(|error| error.to_string())?,
+            }
+        }
+        match &self.at_work {
+            Some(keys) if of_tokens => keys.keyring.look_again().map_err(|error| error.to_string()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives up all keys that the broker does not have: they were made for what was never recorded.
+    pub(super) fn begin_again(&mut self) -> Result<(), String> {
+        self.term = 0;
+        let mut files = self.read_all()?;
+        let subjects = self.at_work.is_some().then(|| files.remove(SUBJECTS)).flatten();
+        if let (Some(keys), Some(bytes)) = (&self.at_work, &subjects) {
+            keys.texts.adopt_all(bytes).map_err(|error| error.to_string())?;
+        }
+        self.write(&files).map_err(|error| error.to_string())?;
+        let look = |keys: &AtWork| keys.keyring.look_again().map_err(|error| error.to_string());
+        self.at_work.as_ref().map_or(Ok(()), look)
+    }
+
+    /// Puts a page into its file.
+    fn splice(&self, file: &str, number: u64, page: &[u8]) -> std::io::Result<()> {
+        let path = self.keys.join(file);
+        let mut bytes = Zeroizing::new(fs::read(&path).unwrap_or_default());
+        bytes.truncate(usize::try_from(number).unwrap_or(0) * PAGE);
+        bytes.extend_from_slice(page);
+        replacement::replace(&path, ".tmp", PRIVATE, &bytes)
     }
 
     /// Writes these files, and removes all others: nothing was ever recorded that needs them.
@@ -91,7 +177,8 @@ impl KeyMirror {
             let path = self.keys.join(directory);
             tenure_files::key_files::private_directory(&path).map_err(std::io::Error::other)?;
         }
-        for file in self.files()?.keys().filter(|file| !files.contains_key(*file)) {
+        let is_open = |file: &String| self.at_work.is_some() && file == SUBJECTS;
+        for file in self.files()?.keys().filter(|file| !files.contains_key(*file) && !is_open(file)) {
             fs::remove_file(self.keys.join(file))?;
         }
         for (file, bytes) in files {
@@ -122,6 +209,9 @@ impl KeyMirror {
 
     /// Brings what is new to the broker, if anything seems to be.
     pub(super) fn look_for_new(&mut self) -> Result<(), BrokerError> {
+        if self.term == 0 {
+            return Ok(());
+        }
         let now = self.look();
         if self.seen.as_ref() == Some(&now) {
             return Ok(());
@@ -141,8 +231,8 @@ impl KeyMirror {
 
     /// Compares every page, whatever seems to be.
     pub(super) fn look_at_all(&mut self) -> Result<(), BrokerError> {
-        if self.pages.is_empty() && self.seen.is_none() {
-            // Nothing was recorded yet, and the keys may be half made.
+        if self.term == 0 || self.pages.is_empty() && self.seen.is_none() {
+            // Another node leads, or nothing was recorded yet, and the keys may be half made.
             return Ok(());
         }
         self.bring_all()
@@ -242,6 +332,10 @@ fn page_name(file: &str, number: u64) -> String {
     format!("{directory}.{}.{number:08}", name.replace('.', "~"))
 }
 
+fn number_of(page: &str) -> Option<u64> {
+    page.rsplit('.').next()?.parse().ok()
+}
+
 fn file_of(page: &str) -> Option<String> {
     let mut parts = page.split('.');
     let (directory, name) = (parts.next()?, parts.next()?.replace('~', "."));
@@ -256,7 +350,7 @@ mod tests {
     fn a_page_is_named_after_its_file() {
         for file in ["digests.key", "bound", "session/0001.paserk", "webhooks/01a.secret"] {
             let name = page_name(file, 7);
-            assert_eq!(file_of(&name).as_deref(), Some(file));
+            assert_eq!((file_of(&name).as_deref(), number_of(&name)), (Some(file), Some(7)));
             assert!(name.ends_with(".00000007"));
         }
     }

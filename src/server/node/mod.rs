@@ -12,6 +12,8 @@ mod disk;
 mod epoch;
 mod jobs;
 mod key_mirror;
+mod membership;
+mod node_mac;
 mod scrubber;
 mod sealer;
 mod secrets;
@@ -32,16 +34,16 @@ use crate::checkpoint::{Folder, Known};
 use crate::notify::webhooks::{self, Webhooks};
 use crate::personal_data::{SubjectKeys, TextError};
 use crate::projections::{Projections, history};
-use crate::tokens::Digests;
+use crate::tokens::{Digests, Keyring};
 use tenure_audit::{Evidence, HeadError, HeadKey, HeadSigner, Heads, LiveCheck, live_check};
 use tenure_core::{Policy, Position, Seconds, state::State};
 use tenure_files::key_files::KeyFileError;
-use tenure_log::{EventLog, OpenError, RecordHash, SegmentEvents, SledLog, StoredCommit};
+use tenure_log::{EventLog, OpenError, RecordHash, SegmentEvents, SledLog, StoredCommit, jetstream::Member};
 use tenure_protocol::clock::{Clock, SystemClock, TestClock};
 use tenure_protocol::entropy::{Entropy, OsEntropy};
 use tenure_threads::worker::Worker;
 
-pub use self::cluster::{Cluster, SharedLog};
+pub use self::cluster::{Cluster, Role, SharedLog, View};
 pub(crate) use self::epoch::UNFINISHED;
 use self::{
     binding::Binding,
@@ -135,8 +137,10 @@ pub struct Node {
     pub first_key: Option<PathBuf>,
     /// The epoch that began at this start.
     pub begun: Option<BegunEpoch>,
-    /// The log of several machines, while this node leads it.
+    /// The log of several machines, if this node takes part in one.
     pub shared: Option<Arc<SharedLog>>,
+    /// Takes part in it.
+    membership: Option<Worker>,
     data: PathBuf,
     /// None when time stands still: what is due is done when the clock is moved.
     jobs: Option<Worker>,
@@ -228,6 +232,7 @@ impl Node {
             return Err(StartError::Unfinished { path: options.data.display().to_string() });
         }
         let OpenedLog { log, folded, stores, shared } = open_any_log(&options, &table)?;
+        let leads = shared.as_ref().is_none_or(|(_, _, leads)| *leads);
         let test_clock = options.test_clock.then(|| test_clock_for(&folded.state));
         let clock: Arc<dyn Clock> = match &test_clock {
             Some(clock) => Arc::clone(clock) as Arc<dyn Clock>,
@@ -252,13 +257,14 @@ impl Node {
             clean_shutdown::forgotten_before(&data, folded.state.position, now).map_err(|source| {
                 StartError::Io { path: clean_shutdown::path(&data).display().to_string(), source }
             })?;
-        let needs_key = folded.state.system.credentials.is_empty();
-        if !needs_key {
+        let needs_key = leads && folded.state.system.credentials.is_empty();
+        if !needs_key && leads {
             look_at_first_key(&data, &folded.state.system);
         }
         let projections = Arc::new(folded.projections);
         let (told, nodes) = (Arc::clone(&projections), folded.nodes);
-        let authority = Authority::start(Dependencies {
+        let at_work = (Arc::clone(&texts), secrets.tokens.keyring().clone());
+        let parts = Dependencies {
             log: Arc::clone(&log),
             room,
             state: folded.state,
@@ -276,10 +282,11 @@ impl Node {
             })],
             uses_forgotten_before,
             past: past(&log, &projections),
-        })
-        .map_err(StartError::Record)?;
+        };
+        let start = if leads { Authority::start } else { Authority::follow };
+        let authority = start(parts).map_err(StartError::Record)?;
         let begun = new_epoch.map(|new| begin_epoch(&authority, new, &erased)).transpose()?;
-        if binding.is_new() || begun.is_some() {
+        if leads && (binding.is_new() || begun.is_some()) {
             bind(&binding, &authority, &texts, digests_mark, &keeper);
         }
         authority.keep_key_uses_in(&data);
@@ -300,6 +307,11 @@ impl Node {
             .map(|stores| tend_segments(&stores, &authority, &evidence, &known, &data, scrub_rate))
             .transpose()
             .map_err(StartError::Thread)?;
+        let (shared, membership) = shared
+            .map(|(shared, member, _)| take_part(shared, member, &authority, at_work))
+            .transpose()
+            .map_err(StartError::Thread)?
+            .unzip();
         Ok(Self {
             authority,
             projections,
@@ -309,6 +321,7 @@ impl Node {
             first_key,
             begun,
             shared,
+            membership,
             data,
             jobs,
             background,
@@ -322,22 +335,26 @@ impl Node {
 
     /// Decides what waits, records what is due, signs a head, writes a snapshot, and closes the log once nobody
     /// reads it.
-    pub fn stop(self) {
+    pub fn stop(mut self) {
+        drop(self.membership.take());
         drop(self.jobs);
         drop(self.background);
         // One that was asked for may be reading the log, which is to be closed.
         self.evidence.check.end();
         self.authority.stop();
         self.authority.save_key_uses();
-        if self.authority.health().stopped().is_none() {
-            if let Err(error) = self.evidence.keeper.heads().close() {
-                tracing::error!(%error, "no head could be signed at the stop; the next start signs one");
-            }
-            save_snapshot(&self.data, self.authority.log(), self.authority.live().capture());
-            tell_uses(&self.data, &self.authority);
+        if self.authority.health().stopped().is_none()
+            && let Err(error) = self.evidence.keeper.heads().close()
+        {
+            tracing::error!(%error, "no head could be signed at the stop; the next start signs one");
         }
+        // The next leader need not wait for what is only this node's.
         if let Some(shared) = &self.shared {
             shared.release();
+        }
+        if self.authority.health().stopped().is_none() {
+            save_snapshot(&self.data, self.authority.log(), self.authority.live().capture());
+            tell_uses(&self.data, &self.authority);
         }
     }
 }
@@ -348,8 +365,8 @@ struct OpenedLog {
     folded: StartupState,
     /// The same log, when its files are on this machine.
     stores: Option<Arc<SledLog>>,
-    /// The same log, when several machines share it.
-    shared: Option<Arc<SharedLog>>,
+    /// The same log, when several machines share it: with this node's part in it, and whether it leads.
+    shared: Option<(Arc<SharedLog>, Member, bool)>,
 }
 
 /// The log that the options name: this node's own, or the one that several machines share, once this node leads it.
@@ -359,8 +376,21 @@ fn open_any_log(options: &Options, table: &dyn Fn() -> IdempotencyTable) -> Resu
         let stores = Arc::new(log);
         return Ok(OpenedLog { log: Arc::clone(&stores) as _, folded, stores: Some(stores), shared: None });
     };
-    let (shared, folded) = cluster::lead(options, cluster, table)?;
-    Ok(OpenedLog { log: Arc::clone(&shared) as _, folded, stores: None, shared: Some(shared) })
+    let cluster::Joined { shared, folded, member, leads } = cluster::join(options, cluster, table)?;
+    let log = Arc::clone(&shared) as _;
+    Ok(OpenedLog { log, folded, stores: None, shared: Some((shared, member, leads)) })
+}
+
+/// Takes part in a log of several machines for as long as the node runs.
+fn take_part(
+    shared: Arc<SharedLog>,
+    member: Member,
+    authority: &Arc<Authority>,
+    (texts, keyring): (Arc<SubjectKeys>, Keyring),
+) -> io::Result<(Arc<SharedLog>, Worker)> {
+    shared.attach(texts, keyring);
+    let membership = membership::start(member, Arc::clone(&shared), Arc::clone(authority))?;
+    Ok((shared, membership))
 }
 
 /// Begins what goes over the files of a log for as long as the node runs.

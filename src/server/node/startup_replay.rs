@@ -10,7 +10,10 @@ use crate::authority::IdempotencyTable;
 use crate::projections::Projections;
 use tenure_audit::Nodes;
 use tenure_core::{Event, Position, Stream, SubjectEvent, SubjectId, state::State};
-use tenure_log::{EventLog, JetStreamLog, OpenError, SegmentEvents, SledLog, StoredCommit, jetstream};
+use tenure_log::{
+    EventLog, OpenError, SegmentEvents, SledLog, StoredCommit,
+    jetstream::{self, Member, Step},
+};
 
 /// What a start makes of the log.
 pub(super) struct StartupState {
@@ -132,28 +135,52 @@ fn open_cut_by(
     Ok((log, folding.folded))
 }
 
-/// The same of a log on several machines: it comes back once this node leads.
-pub(super) fn lead_log(
+/// What a start on a log of several machines came to.
+pub(super) type Joined<R> = (Member, StartupState, R);
+/// Says after each look whether that is enough.
+pub(super) type IsReady<'r, R> =
+    dyn FnMut(&Member, Step, &StartupState) -> Result<Option<R>, StartError> + 'r;
+
+/// The same of a log on several machines: it comes back when `is_ready` has seen enough.
+pub(super) fn join_log<R>(
     data: &Path,
     options: &jetstream::Options,
+    told: &jetstream::Told,
     table: &dyn Fn() -> IdempotencyTable,
-) -> Result<(JetStreamLog, StartupState), StartError> {
+    is_ready: &mut IsReady<'_, R>,
+) -> Result<Joined<R>, StartError> {
     let mut snapshot = snapshot::load(data);
     loop {
         let mut folding = StartupReplay::new(table(), snapshot.take());
-        let led = jetstream::lead(data, options, &super::cluster::tell, &mut |stored| folding.add(&stored));
-        match led {
-            Ok(log) => match folding.snapshot {
-                None => return Ok((log, folding.folded)),
+        match follow_until(data, options, told, &mut folding, is_ready) {
+            Ok((member, ready)) => match folding.snapshot {
+                None => return Ok((member, folding.folded, ready)),
                 Some(snapshot) => {
-                    let (path, head) = (snapshot::path(data).display().to_string(), log.head().position);
+                    let head = member.log().head().position;
+                    let path = snapshot::path(data).display().to_string();
                     return Err(StartError::BehindSnapshot { path, snapshot: snapshot.state.position, head });
                 }
             },
             Err(_) if folding.is_contradicted => {
                 tracing::warn!("the snapshot does not belong to this log; the log is folded whole");
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn follow_until<R>(
+    data: &Path,
+    options: &jetstream::Options,
+    told: &jetstream::Told,
+    folding: &mut StartupReplay,
+    is_ready: &mut IsReady<'_, R>,
+) -> Result<(Member, R), StartError> {
+    let mut member = jetstream::join(data, options, Arc::clone(told), &mut |stored| folding.add(&stored))?;
+    loop {
+        let step = member.step(&mut |commits| commits.iter().try_for_each(|stored| folding.add(stored)))?;
+        if let Some(ready) = is_ready(&member, step, &folding.folded)? {
+            return Ok((member, ready));
         }
     }
 }

@@ -1,69 +1,89 @@
-//! A node of several serves only while it leads: it ends when it has lost the lead, and answers nothing while it has
-//! been unable to tell for too long.
+//! What a server does as one of several nodes: it tells webhooks only while it leads, and gives the lead away before it
+//! stops.
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    Router,
-    extract::Request,
-    middleware::{self, Next},
-};
-use tenure_log::jetstream::Leadership;
-use tokio::sync::oneshot;
+use tenure_protocol::clock::stopwatch;
+use tokio::time::sleep;
 
 use crate::config::Config;
-use crate::http::{Api, stale};
-use crate::node::{Cluster, SharedLog};
+use crate::http::{Api, Nodes, hand_over};
+use crate::node::{Cluster, Node, Role, SharedLog};
+use crate::notify::webhooks::Webhooks;
 
-/// What says nothing of the state, and is asked to learn whether the process lives.
-const ALWAYS: [&str; 2] = ["/healthz", "/metrics"];
+/// At a stop it is waited so long until another node leads.
+const HANDOVER: Duration = Duration::from_secs(2);
 
 /// How a node with these settings takes part in a log of several machines; none for a log of its own.
 pub(super) fn cluster(config: &Config) -> Option<Cluster> {
     let cluster = &config.cluster;
-    let address = cluster.advertise.clone().unwrap_or_else(|| format!("http://{}", config.server.listen));
+    let scheme = if config.server.tls_cert.is_some() { "https" } else { "http" };
+    let address = cluster.advertise.clone().unwrap_or_else(|| format!("{scheme}://{}", config.server.listen));
     let beside = config.data_dir.join(Cluster::SECRET_FILE);
     let secret_file = cluster.secret_file.clone().unwrap_or(beside);
     Some(Cluster { access: cluster.access()?, address, secret_file })
 }
 
-/// Ends when the lead is lost; never where there is none.
-pub(super) fn lost(shared: Option<&SharedLog>) -> std::io::Result<impl Future<Output = ()>> {
-    let heard = match shared {
-        None => None,
-        Some(shared) => {
-            let (tell, heard) = oneshot::channel();
-            shared.leadership().when_lost(move |why| drop(tell.send(why)))?;
-            Some(heard)
-        }
-    };
-    Ok(async move {
-        match heard {
-            Some(heard) => {
-                let why = heard.await.unwrap_or_default();
-                tracing::error!(why, "another node leads, or none: this one stops serving");
-            }
-            None => std::future::pending().await,
-        }
-    })
+/// This node among the others, where there are some; from now on it hands over what it notes for the one that leads.
+pub(super) fn take_part(config: &Config, node: &Node, api: &Arc<Api>) -> Result<Option<Arc<Nodes>>, String> {
+    let Some(shared) = &node.shared else { return Ok(None) };
+    let most = Duration::from_secs(config.cluster.max_staleness.0.into());
+    let ca = config.cluster.tls_ca.as_deref();
+    let nodes = Nodes::new(Arc::clone(shared), most, config.cluster.forward, ca)?;
+    api.take_part(&nodes);
+    tokio::spawn(hand_over(Arc::clone(api), Arc::clone(&nodes)));
+    Ok(Some(nodes))
 }
 
-/// The same routes, closed while the lead is lost or has not been certain for this long.
-pub(super) fn guarded(router: Router, api: &Arc<Api>, shared: Option<&SharedLog>, most: Duration) -> Router {
-    let Some(leadership) = shared.map(|shared| Arc::clone(shared.leadership())) else { return router };
-    let api = Arc::clone(api);
-    router.layer(middleware::from_fn(move |request: Request, next: Next| {
-        let is_open = is_sure(&leadership, most) || ALWAYS.contains(&request.uri().path());
-        let refusal = (!is_open).then(|| stale(&api, &request));
-        async move {
-            match refusal {
-                Some(refusal) => refusal,
-                None => next.run(request).await,
-            }
-        }
-    }))
+/// Tells webhooks: all the time, or while this node leads.
+pub(super) fn tell_webhooks(node: &Node) {
+    let Some(shared) = &node.shared else { return node.webhooks.start() };
+    tokio::spawn(tell_while_leading(Arc::clone(&node.webhooks), Arc::clone(shared)));
 }
 
-fn is_sure(leadership: &Leadership, most: Duration) -> bool {
-    leadership.lost().is_none() && leadership.uncertain_for() <= most
+async fn tell_while_leading(webhooks: Arc<Webhooks>, shared: Arc<SharedLog>) {
+    let mut view = shared.view();
+    loop {
+        if view.wait_for(crate::node::View::leads).await.is_err() {
+            return;
+        }
+        webhooks.start();
+        let ended = view.wait_for(|view| !view.leads()).await.is_err();
+        webhooks.stop().await;
+        if ended {
+            return;
+        }
+    }
+}
+
+/// Ends when this node can take part no more, and says why; never where there is only one.
+pub(super) async fn over(shared: Option<Arc<SharedLog>>) {
+    let Some(shared) = shared else { return std::future::pending().await };
+    let mut view = shared.view();
+    if view.wait_for(|view| matches!(view.role, Role::Over(_))).await.is_err() {
+        tracing::error!("the thread that takes part in the cluster has ended");
+    }
+}
+
+/// Why this node can take part no more.
+pub(super) fn why_over(shared: Option<&Arc<SharedLog>>) -> Option<String> {
+    match &shared?.view().borrow().role {
+        Role::Over(why) => Some(why.clone()),
+        Role::Leads(_) | Role::Follows => None,
+    }
+}
+
+/// Gives the lead away and waits a moment until another node has it, so that requests are answered all the while.
+pub(super) async fn give_away(shared: Option<&Arc<SharedLog>>) {
+    let Some(shared) = shared else { return };
+    let (view, begun) = (shared.view(), stopwatch());
+    if !view.borrow().leads() {
+        return;
+    }
+    shared.give_away();
+    while begun.elapsed() < HANDOVER && (view.borrow().leads() || view.borrow().sight.leader.is_none()) {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let leader = view.borrow().sight.leader.as_ref().map(|claim| claim.address.clone());
+    tracing::info!(leader, after = ?begun.elapsed(), "the lead was given away before the stop");
 }

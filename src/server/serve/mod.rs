@@ -35,7 +35,7 @@ use crate::authority::{Issuing, NoticeLinks};
 use crate::backup::Backups;
 use crate::config::{Config, Networks};
 use crate::console;
-use crate::http::{Api, Peer, Settings};
+use crate::http::{Api, Peer, Settings, guarded};
 use crate::node::{Node, Options, StartError};
 use crate::notify::webhooks;
 use crate::process::{self, Descriptors, TooFewDescriptors};
@@ -86,9 +86,12 @@ pub enum ServeError {
     /// The certificate or its key is no good.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// Another node leads by now.
-    #[error("{0}; this node stands by when it is started again")]
-    Deposed(String),
+    /// This node can take part in its cluster no more.
+    #[error("this node can take part in the cluster no more: {0}")]
+    Over(String),
+    /// It cannot reach other nodes.
+    #[error("other nodes cannot be reached: {0}")]
+    Nodes(String),
     /// Time that stands still is nothing that several nodes could agree on.
     #[error("--test-clock is for a log on one machine, not with log.url")]
     TestClockOfCluster,
@@ -126,9 +129,9 @@ pub fn run(config: &Config, test_clock: bool, told: impl FnOnce(&Listening)) -> 
     let served = runtime.block_on(serve(config, &node, descriptors.connections, tls, told));
     // Handlers hold the authority; they end with the runtime.
     runtime.shutdown_timeout(Duration::from_secs(1));
-    let deposed = node.shared.as_ref().and_then(|shared| shared.leadership().lost());
+    let over = leadership::why_over(node.shared.as_ref());
     node.stop();
-    served.and(deposed.map_or(Ok(()), |why| Err(ServeError::Deposed(why))))
+    served.and(over.map_or(Ok(()), |why| Err(ServeError::Over(why))))
 }
 
 fn descriptors() -> Result<Descriptors, TooFewDescriptors> {
@@ -216,21 +219,22 @@ async fn serve(
         settings(config, connections),
         node.test_clock.clone(),
     );
-    node.webhooks.start();
+    let nodes = leadership::take_part(config, node, &api).map_err(ServeError::Nodes)?;
+    leadership::tell_webhooks(node);
     node.authority.answer_by_way_of(Handle::current());
     told(&Listening { address, first_key: node.first_key.clone() });
     service_manager::ready(address);
-    let lost = leadership::lost(node.shared.as_deref()).map_err(ServeError::Runtime)?;
+    let over = leadership::over(node.shared.clone());
     let stop = async {
         tokio::select! {
-            () = stop => {}
-            () = lost => {}
+            () = stop => leadership::give_away(node.shared.as_ref()).await,
+            () = over => {}
         }
         service_manager::stopping();
         api.close();
     };
-    let most = Duration::from_secs(config.cluster.max_staleness.0.into());
-    let router = leadership::guarded(router(config, &api), &api, node.shared.as_deref(), most);
+    let router = router(config, &api);
+    let router = nodes.map_or_else(|| router.clone(), |nodes| guarded(router.clone(), &api, &nodes));
     accept_until(stop, listener, (&api, router), tls, config.server.keep_alive).await;
     node.webhooks.stop().await;
     Ok(())

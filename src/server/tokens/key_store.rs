@@ -64,6 +64,11 @@ impl<K: KeyMaterial> WorkingKeys<K> {
         self.opens(found.place, now).then_some(found)
     }
 
+    /// Whether there is a key of this id.
+    pub(super) fn has(&self, id: &str) -> bool {
+        self.all().any(|placed| placed.key.id().as_str() == id)
+    }
+
     /// Whether tokens of the key at this place open now. The time matters only for a retiring key.
     pub(super) fn opens(&self, place: u32, now: impl Fn() -> Timestamp) -> bool {
         let is_open = |placed: &NumberedKey<K>| placed.retire_at.is_none_or(|over| now() < over);
@@ -131,6 +136,13 @@ impl<K: KeyMaterial> KeyStore<K> {
         let written = write(&self.directory, number, key);
         self.writes.note(written.as_ref().err().map(KeyFileError::cause));
         kept.push(written?);
+        Ok(())
+    }
+
+    /// Reads the files again: another machine's keys may have been put there.
+    pub(super) fn look_again(&self) -> Result<(), KeyFileError> {
+        let mut kept = self.kept.lock();
+        *kept = read_all(&self.directory)?;
         Ok(())
     }
 

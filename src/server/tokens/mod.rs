@@ -91,6 +91,14 @@ impl Tokens {
         Some(seen.claims)
     }
 
+    /// Whether a text may be a token, of a key that is not here.
+    pub(crate) fn is_of_unknown_key(&self, text: &str) -> bool {
+        let untrusted = SessionToken::sealed_part(text).and_then(paseto::UnverifiedToken::parse);
+        let Some(untrusted) = untrusted else { return false };
+        let ring = self.keyring.session.ring();
+        untrusted.key_id().is_some_and(|id| !ring.has(id))
+    }
+
     /// The keys.
     pub const fn keyring(&self) -> &Keyring {
         &self.keyring

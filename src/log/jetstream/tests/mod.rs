@@ -9,6 +9,7 @@ mod races;
 use std::{
     cell::{Cell, RefCell},
     path::Path,
+    sync::Arc,
 };
 
 use tenure_testing::{
@@ -17,8 +18,8 @@ use tenure_testing::{
 };
 
 pub(super) use self::faults::Faults;
-use super::{Access, Claim, Connection, JetStreamLog, Making, Names, Options, Standing, init, lead};
-use crate::{EventLog, OpenError, conformance};
+use super::{Access, Claim, Connection, JetStreamLog, Making, Names, Options, Step, Told, init, join};
+use crate::{EventLog, OpenError, StoredCommit, conformance};
 
 const MAKING: Making = Making { replicas: 1, max_bytes: 64 << 20 };
 
@@ -46,7 +47,21 @@ fn operator(broker: &Broker) -> Connection {
 
 /// A node that leads, sooner or later.
 fn led(data: &Path, options: &Options) -> Result<JetStreamLog, OpenError> {
-    lead(data, options, &|_: &Standing| (), &mut |_| Ok(()))
+    lead(data, options, Arc::new(|_| ()), &mut |_| Ok(()))
+}
+
+/// Follows until this node leads.
+fn lead(
+    data: &Path,
+    options: &Options,
+    told: Told,
+    fold: &mut dyn FnMut(StoredCommit) -> Result<(), String>,
+) -> Result<JetStreamLog, OpenError> {
+    let mut member = join(data, options, told, fold)?;
+    while member.step(&mut |commits| commits.into_iter().try_for_each(&mut *fold))? == Step::Follows {}
+    let log = Arc::clone(member.log());
+    drop(member);
+    Ok(Arc::into_inner(log).unwrap())
 }
 
 #[test]

@@ -33,10 +33,10 @@ use tenure_core::CommitId;
 
 /// A node that takes the lead without asking for the lease: only the log itself can tell it no.
 pub(super) fn believer(data: &Path, options: &Options) -> JetStreamLog {
-    let copy = Copy::open(data).unwrap();
+    let copy = Arc::new(Copy::open(data).unwrap());
     let mut end = End::new();
     copy.scan(&mut end, &mut |_| Ok(())).unwrap();
-    let mut standby = Standby::new(options, &copy, end, &|_| ());
+    let mut standby = Standby::new(options.clone(), Arc::clone(&copy), end, Arc::new(|_| ()));
     let open = || Connection::open(&options.access, &options.claim.node);
     let begun = stopwatch();
     let connection = loop {
@@ -48,7 +48,7 @@ pub(super) fn believer(data: &Path, options: &Options) -> JetStreamLog {
     };
     let publisher = Publisher::new(connection, options.names.clone());
     loop {
-        let filled = standby.fill(publisher.connection(), &mut |_| Ok(()));
+        let filled = standby.fill(publisher.connection(), &mut |_, _| Ok(()));
         if filled.is_ok() && bar(&mut standby, &publisher).unwrap() == Put::Stored {
             break;
         }
@@ -57,16 +57,18 @@ pub(super) fn believer(data: &Path, options: &Options) -> JetStreamLog {
     let end = standby.end;
     JetStreamLog {
         head: RwLock::new(end.tail.head()),
-        copy: Arc::new(copy),
-        writer: Mutex::new(super::super::Writer { publisher, end, patience: Duration::from_mins(1) }),
+        copy,
+        writer: Mutex::new(Some(super::super::Writer { publisher, end, patience: Duration::from_mins(1) })),
         stopped: OnceLock::new(),
-        leadership: Leadership::begin(),
+        leadership: RwLock::new(Some(Leadership::begin())),
         lease: Mutex::new(None),
+        resent: Arc::default(),
+        unknown: AtomicU64::new(0),
     }
 }
 
 fn faults(log: &JetStreamLog) -> Arc<Faults> {
-    Arc::clone(&log.writer.lock().publisher.faults)
+    Arc::clone(&log.writer.lock().as_ref().unwrap().publisher.faults)
 }
 
 /// All commits of a log, as one that has nothing of it reads them; each frame is checked on the way.

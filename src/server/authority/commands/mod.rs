@@ -5,6 +5,7 @@ pub(super) mod console;
 pub(super) mod credentials;
 pub(super) mod epoch;
 pub(super) mod erase;
+pub(super) mod following;
 pub(super) mod keys;
 pub(super) mod repeats;
 pub(super) mod sealing;

@@ -304,6 +304,20 @@ impl<'a> Batch<'a> {
         Ok(stored)
     }
 
+    /// Adds a commit that the log holds already.
+    pub(super) fn follow(&mut self, stored: &Arc<StoredCommit>) -> Result<(), IllegalEvent> {
+        fold::apply(self, &stored.commit, stored.first)?;
+        self.head = stored.last();
+        self.recorded_at = stored.commit.recorded_at;
+        for event in &stored.commit.events {
+            if let Event::System(SystemEvent::SessionsSeen(seen)) = event {
+                self.uses.extend(seen.seen.iter().map(|seen| seen.session_id));
+            }
+        }
+        self.commits.push(Arc::clone(stored));
+        Ok(())
+    }
+
     /// The bytes for the log, and what to publish once it has them.
     pub(crate) fn finish(self) -> (Vec<EncodedCommit>, Published) {
         let Self { live, subjects, encoded, commits, mut bulks, uses, head, recorded_at, .. } = self;

@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use super::request::Request;
+use super::{following::Control, request::Request};
 
 /// So many requests wait in each queue; one more is answered "overloaded".
 ///
@@ -25,6 +25,8 @@ pub(crate) struct CommandQueue {
 
 #[derive(Default)]
 struct Queues {
+    /// These go before all requests, and are taken one by one.
+    controls: VecDeque<Control>,
     urgent: VecDeque<Request>,
     ordinary: VecDeque<Request>,
     closed: bool,
@@ -46,6 +48,8 @@ pub(crate) struct GatherWindow {
 pub(crate) enum QueueItem {
     /// Requests to decide, urgent ones first. Empty when none came in time.
     Requests(Vec<Request>),
+    /// What another machine has recorded, or whether this one leads.
+    Control(Control),
     /// None, and none will come.
     Closed,
 }
@@ -84,6 +88,18 @@ impl CommandQueue {
         Ok(())
     }
 
+    /// Takes in what goes before all requests.
+    pub(crate) fn control(&self, control: Control) -> Result<(), Rejected> {
+        let mut queues = self.queues.lock();
+        if queues.closed {
+            return Err(Rejected::Closed);
+        }
+        queues.controls.push_back(control);
+        drop(queues);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
     /// Waits for requests, `patience` at most, gathers some more, and takes up to `most` of them.
     pub(crate) fn take(&self, most: usize, patience: Duration, gathering: GatherWindow) -> QueueItem {
         let mut queues = self.queues.lock();
@@ -97,6 +113,9 @@ impl CommandQueue {
         if queues.is_empty() && !queues.closed {
             queues.wanted = 1;
             self.arrived.wait_for(&mut queues, patience);
+        }
+        if let Some(control) = queues.controls.pop_front() {
+            return QueueItem::Control(control);
         }
         if queues.is_empty() && queues.closed {
             return QueueItem::Closed;
@@ -147,7 +166,7 @@ impl Queues {
     }
 
     fn is_empty(&self) -> bool {
-        self.urgent.is_empty() && self.ordinary.is_empty()
+        self.controls.is_empty() && self.urgent.is_empty() && self.ordinary.is_empty()
     }
 
     fn len(&self) -> usize {
@@ -156,7 +175,10 @@ impl Queues {
 
     /// What is urgent is enough by itself.
     fn is_enough(&self) -> bool {
-        !self.urgent.is_empty() || self.closed || self.ordinary.len() >= self.wanted
+        !self.urgent.is_empty()
+            || !self.controls.is_empty()
+            || self.closed
+            || self.ordinary.len() >= self.wanted
     }
 
     fn drain(&mut self, most: usize) -> Vec<Request> {

@@ -169,6 +169,9 @@ pub enum Failure {
         /// What the operator should know.
         why: String,
     },
+    /// Another node leads; nothing was decided here, or ever will be.
+    #[error("another node leads, or none: this one decides nothing")]
+    NotLeading,
     /// It was done when it was first made, and its answer cannot be read back at present.
     #[error(
         "the request was done when it was first made, and its answer cannot be read back at present ({why}); ask again \

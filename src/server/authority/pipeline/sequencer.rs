@@ -2,20 +2,25 @@
 //!
 //! One thread does all of it, with group commit. Nothing is visible to anyone before it is durable.
 
-use std::{sync::Arc, time::Duration, time::Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use crate::notify::Feed;
 use crate::personal_data::{SubjectKey, SubjectKeys, TextError};
 use crate::tokens::{NewKey, Tokens};
 use tenure_core::{
-    Actor, KeyUse, Position, SessionId, Stream, SubjectId, Timestamp,
+    Actor, Position, SessionId, Stream, SubjectId, Timestamp,
     command::{BeginEpoch, Command, EndContested, RenewSession, RestsOn, SystemCommand},
-    event::{Presented, Seen, Selector},
+    event::{Presented, Seen},
     observed::Observed,
     refusal::Refusal,
     session::SharedSession,
     subject::Subject,
-    token::LONGEST_ACCESS,
 };
 use tenure_log::{EventLog, LogError, Outcome, StoredCommit};
 use tenure_protocol::clock::{Clock, stopwatch};
@@ -28,6 +33,7 @@ use super::{
     doubt::Doubt,
     health::Health,
     key_destruction::destroy_keys,
+    observing::{observed_by_system, with_news},
     relay::{Answer, Relay},
     request::{CommandOutcome, CommandRequest, Context, Done, Failure, Request},
     room::{For, Room},
@@ -83,6 +89,8 @@ pub(crate) struct Sequencer {
     pub(crate) observers: Vec<Observer>,
     pub(crate) settling: BulkApplication,
     pub(crate) relay: Arc<Relay>,
+    /// Whether it decides; otherwise it follows what another machine has decided. Changed by nobody else.
+    pub(crate) leads: Arc<AtomicBool>,
 }
 
 /// Lets nobody wait for ever if the thread dies.
@@ -95,9 +103,7 @@ impl Drop for CloseOnExit {
         }
         self.0.close();
         let nothing = GatherWindow { answered: 0, until: stopwatch() };
-        while let QueueItem::Requests(left) = self.0.take(usize::MAX, Duration::ZERO, nothing) {
-            drop(left);
-        }
+        while !matches!(self.0.take(usize::MAX, Duration::ZERO, nothing), QueueItem::Closed) {}
     }
 }
 
@@ -107,9 +113,14 @@ impl Sequencer {
         let _guard = CloseOnExit(Arc::clone(&self.intake), Arc::clone(&self.health));
         let mut marked = stopwatch();
         let mut gathering = GatherWindow { answered: 0, until: marked };
-        while let QueueItem::Requests(requests) = self.intake.take(BATCH, self.patience(), gathering) {
+        loop {
+            let item = self.intake.take(BATCH, self.patience(), gathering);
             let begun = stopwatch();
-            let answered = self.serve(requests);
+            let answered = match item {
+                QueueItem::Requests(requests) => self.serve(requests),
+                QueueItem::Control(control) => self.obey(control),
+                QueueItem::Closed => break,
+            };
             self.settling.go_on(&self.live);
             let now = stopwatch();
             gathering = GatherWindow { answered, until: now + (now - begun) / 2 };
@@ -120,11 +131,16 @@ impl Sequencer {
                 marked = stopwatch();
             }
         }
-        self.record_marks();
-        self.end_contested();
-        if self.record_uses(ActivityTracker::all) {
+        if self.record_all() {
             self.health.all_uses_recorded();
         }
+    }
+
+    /// Records all that it knows and the log does not; whether that was possible.
+    pub(super) fn record_all(&mut self) -> bool {
+        self.record_marks();
+        self.end_contested();
+        self.record_uses(ActivityTracker::all)
     }
 
     /// Whoever has something to settle does not wait for requests.
@@ -195,6 +211,9 @@ impl Sequencer {
     }
 
     fn may_write(&self) -> Result<(), Failure> {
+        if !self.leads.load(Ordering::Acquire) {
+            return Err(Failure::NotLeading);
+        }
         if let Some(why) = self.health.stopped() {
             return Err(Failure::StorageUnavailable { why });
         }
@@ -406,6 +425,11 @@ impl Sequencer {
                 self.publish(&published);
                 destroyed.map_err(|error| self.not_destroyed(&error))
             }
+            // What became of it is read with what the others append.
+            Ok(Outcome::Unknown) if self.log.is_shared() => {
+                self.leads.store(false, Ordering::Release);
+                Err(Failure::OutcomeUnknown)
+            }
             Ok(Outcome::Unknown) => {
                 let why = self.log.stopped().unwrap_or_else(|| "the fate of a batch is not known".into());
                 self.health.stop(why);
@@ -428,6 +452,12 @@ impl Sequencer {
             tracing::warn!(%why, "a batch was not written; the next one is tried");
             return Failure::StorageUnavailable { why };
         }
+        if let LogError::Deposed { .. } = error
+            && self.log.is_shared()
+        {
+            self.leads.store(false, Ordering::Release);
+            return Failure::NotLeading;
+        }
         self.health.stop(why.clone());
         Failure::StorageUnavailable { why }
     }
@@ -438,14 +468,23 @@ impl Sequencer {
         Failure::StorageUnavailable { why }
     }
 
-    fn publish(&mut self, published: &Published) {
+    /// A node that follows is brought it sooner or later; until then tokens of it are none here.
+    fn lacks_key(&self) {
+        if self.leads.load(Ordering::Acquire) {
+            self.health.stop("the file of a key that was just written is gone".into());
+        } else {
+            tracing::warn!("a key of tokens was rotated, and the new one is not here yet");
+        }
+    }
+
+    pub(super) fn publish(&mut self, published: &Published) {
         for subject in published.subjects.values() {
             self.live.publish_subject(Arc::clone(subject));
         }
         if let Some(system) = &published.system {
             if published.rotates_keys() && !self.tokens.keyring().follow(&system.keys, published.recorded_at)
             {
-                self.health.stop("the file of a key that was just written is gone".into());
+                self.lacks_key();
             }
             self.live.publish_system(Arc::clone(system));
         }
@@ -533,57 +572,5 @@ impl Sequencer {
             self.decide_own(&mut staging, &command, at).is_ok()
         });
         all_decided && self.commit(staging, stopwatch()).is_ok()
-    }
-}
-
-/// What a command about the authority itself needs of the state of all subjects.
-fn observed_by_system(staging: &Batch<'_>, command: &SystemCommand, at: Timestamp) -> Observed {
-    match command {
-        SystemCommand::RevokeMatching(asked) => {
-            Observed { matched: staging.matching(&asked.selector, at), ..Observed::default() }
-        }
-        SystemCommand::RotateKey(asked) => {
-            let longest_ttl = match asked.which {
-                KeyUse::Session => staging.longest_ttl(),
-                KeyUse::Access => LONGEST_ACCESS,
-            };
-            Observed { longest_ttl, ..Observed::default() }
-        }
-        SystemCommand::BeginEpoch(_) => Observed {
-            matched: staging.matching(&Selector::default(), at),
-            longest_ttl: staging.longest_ttl(),
-            ..Observed::default()
-        },
-        SystemCommand::IssueCredential(_)
-        | SystemCommand::RevokeCredential(_)
-        | SystemCommand::ConfirmCredential(_)
-        | SystemCommand::SetPolicy(_)
-        | SystemCommand::SegmentLog(_)
-        | SystemCommand::AdmitKeys(_)
-        | SystemCommand::MarkPresented(_)
-        | SystemCommand::MarkSeen(_)
-        | SystemCommand::CreateWebhook(_)
-        | SystemCommand::DeleteWebhook(_) => Observed::default(),
-    }
-}
-
-/// A request to record marks records those that still say something, and of uses what else is due with them.
-fn with_news(staging: &mut Batch<'_>, command: SystemCommand, at: Timestamp) -> SystemCommand {
-    match command {
-        SystemCommand::MarkSeen(asked) => {
-            SystemCommand::MarkSeen(staging.due_uses(&asked, MARKS_PER_COMMIT, at))
-        }
-        SystemCommand::MarkPresented(marks) => SystemCommand::MarkPresented(staging.still_true(marks)),
-        SystemCommand::IssueCredential(_)
-        | SystemCommand::RevokeCredential(_)
-        | SystemCommand::SetPolicy(_)
-        | SystemCommand::SegmentLog(_)
-        | SystemCommand::AdmitKeys(_)
-        | SystemCommand::RotateKey(_)
-        | SystemCommand::RevokeMatching(_)
-        | SystemCommand::ConfirmCredential(_)
-        | SystemCommand::BeginEpoch(_)
-        | SystemCommand::CreateWebhook(_)
-        | SystemCommand::DeleteWebhook(_) => command,
     }
 }

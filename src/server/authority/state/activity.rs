@@ -24,17 +24,22 @@ pub(crate) struct ActivityTracker {
     noted: Box<[RwLock<HashMap<SessionId, AtomicI64>>]>,
     due: Mutex<BTreeSet<SessionId>>,
     /// Before this moment sessions may have been used without a record of it, and without a note.
-    forgotten_before: Option<Timestamp>,
+    forgotten_before: RwLock<Option<Timestamp>>,
 }
 
 impl ActivityTracker {
     pub(crate) fn new(forgotten_before: Option<Timestamp>) -> Self {
         let noted = (0..SHARDS).map(|_| RwLock::default()).collect();
-        Self { noted, due: Mutex::default(), forgotten_before }
+        Self { noted, due: Mutex::default(), forgotten_before: RwLock::new(forgotten_before) }
     }
 
-    pub(crate) const fn forgotten_before(&self) -> Option<Timestamp> {
-        self.forgotten_before
+    pub(crate) fn forgotten_before(&self) -> Option<Timestamp> {
+        *self.forgotten_before.read()
+    }
+
+    /// Before this moment sessions may have been used at another node, and nobody here knows.
+    pub(crate) fn are_forgotten_before(&self, moment: Timestamp) {
+        *self.forgotten_before.write() = Some(moment);
     }
 
     /// The last bytes of an id are drawn by chance.
@@ -77,7 +82,7 @@ impl ActivityTracker {
         if !recorded.can_be_seen() {
             return None;
         }
-        let excused = self.forgotten_before.zip(recorded.latest_unrecorded_use()).map(|(a, b)| a.min(b));
+        let excused = self.forgotten_before().zip(recorded.latest_unrecorded_use()).map(|(a, b)| a.min(b));
         self.noted_at(recorded.id).max(excused).filter(|at| Some(*at) > recorded.last_seen_at())
     }
 

@@ -256,6 +256,7 @@ async fn refreshed(
             Failure::Overloaded
             | Failure::TooManyKeys { .. }
             | Failure::StorageUnavailable { .. }
+            | Failure::NotLeading
             | Failure::AnswerUnread { .. }
             | Failure::OutcomeUnknown,
         ) => Ok(None),

@@ -82,6 +82,7 @@ fn members(policy: &Policy) -> Vec<(&'static str, &'static str, Value)> {
         ("IntrospectBody", "token", json!({})),
         ("IntrospectBody", "tokens", list(&limits::TOKENS, &json!({}))),
         ("IntrospectBody", "include", list(&(0..=1), &one_of(&["metadata"]))),
+        ("IntrospectBody", "consistency", one_of(&["strict"])),
         ("AccessTokenBody", "ttl", whole(&access_tokens::TTL)),
         ("AccessTokenBody", "audience", text(&limits::AUDIENCE)),
         ("RevocationBody", "reason", text(&limits::REASON)),

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::{
     api::Api,
+    nodes::NodeView,
     reply::{Reply, problem::Problem},
     request::call::Call,
 };
@@ -27,6 +28,9 @@ pub(super) struct ReadyView {
     status: &'static str,
     /// Alarms that do not keep it from serving: above all that memory and log differ. Empty while all is well.
     alarms: Vec<String>,
+    /// Of a node of several.
+    #[serde(flatten)]
+    node: Option<NodeView>,
 }
 
 /// Whether the process is alive.
@@ -47,7 +51,9 @@ pub(super) async fn readyz(call: Call) -> Result<Reply, Problem> {
     match unready(&call.api) {
         None => {
             let alarms = alarms(&call.api);
-            Ok(Reply::ok(&ReadyView { status: "ready", alarms }))
+            let position = call.api.authority.live().position();
+            let node = call.api.nodes().map(|nodes| nodes.told(position));
+            Ok(Reply::ok(&ReadyView { status: "ready", alarms, node }))
         }
         Some(why) => Err(unavailable(&call.api, &why)),
     }

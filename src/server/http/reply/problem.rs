@@ -133,6 +133,9 @@ codes! {
     LastAdmin "LAST_ADMIN" CONFLICT false
         "The last admin key that has no end cannot be revoked"
         "Issue another admin key without an end first."
+    NotTheLeader "NOT_THE_LEADER" MISDIRECTED_REQUEST true
+        "Another node leads, and decides this"
+        "`Location` names it, if it is known. Only with `cluster.forward = false`: a node forwards otherwise."
     PayloadTooLarge "PAYLOAD_TOO_LARGE" PAYLOAD_TOO_LARGE false
         "The body is too large"
         "The bound is `server.max_body`."
@@ -462,6 +465,7 @@ impl From<Failure> for Problem {
                 problem
             }
             Failure::StorageUnavailable { why } => Self::unavailable(&why),
+            Failure::NotLeading => Self::from(Code::Stale).saying(failure.to_string()),
             Failure::AnswerUnread { .. } => Self::answer_unread(&failure.to_string()),
             Failure::OutcomeUnknown => Code::OutcomeUnknown.into(),
         }

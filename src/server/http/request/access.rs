@@ -224,6 +224,11 @@ pub(crate) fn shows_bearer(headers: &HeaderMap) -> bool {
     shown.is_some_and(|shown| shown.len() > 7 && shown[..7].eq_ignore_ascii_case(b"bearer "))
 }
 
+/// The bearer that is shown, whatever it is.
+pub(crate) fn shown(headers: &HeaderMap) -> Option<&str> {
+    bearer(headers).ok()
+}
+
 /// Finds out who calls, and whether the route admits them.
 pub(crate) fn admit(
     authority: &Authority,

@@ -89,6 +89,7 @@ async fn answer(
     asked: &mut Asked,
 ) -> Result<Reply, Problem> {
     let (parts, body) = request.into_parts();
+    api.settle_credential(&parts.headers).await?;
     let caller = caller(api, route, &parts, asked.address)?;
     asked.credential = caller.key_id();
     let _in_flight = shares::begin(api, route.class, &caller, asked.address)?;

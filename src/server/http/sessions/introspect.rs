@@ -10,6 +10,7 @@ use tenure_protocol::wire::{
 use crate::http::reply::text::TextOpener;
 use crate::http::{
     api::Api,
+    nodes::asked_now,
     reply::{
         Reply,
         problem::{Problem, code_of},
@@ -26,7 +27,17 @@ enum Asked {
     Many(Vec<String>),
 }
 
-fn asked(mut fields: Fields) -> Result<Asked, Problem> {
+impl Asked {
+    fn tokens(&self) -> &[String] {
+        match self {
+            Self::One { token, .. } => std::slice::from_ref(token),
+            Self::Many(tokens) => tokens,
+        }
+    }
+}
+
+/// The tokens, and whether only the newest state will do.
+fn asked(mut fields: Fields) -> Result<(Asked, bool), Problem> {
     let is_batch = fields.has("tokens");
     if is_batch == fields.has("token") {
         fields.fault("token", "exactly one of token and tokens must be given");
@@ -40,8 +51,14 @@ fn asked(mut fields: Fields) -> Result<Asked, Problem> {
     if include.iter().any(|what| what != "metadata") {
         fields.fault("include", "must be a list of: metadata");
     }
+    let consistency = fields.raw_text("consistency");
+    if consistency.as_deref().is_some_and(|word| word != "strict") {
+        fields.fault("consistency", "must be strict");
+    }
     fields.finish()?;
-    Ok(if is_batch { Asked::Many(tokens) } else { Asked::One { token, with_metadata: !include.is_empty() } })
+    let asked =
+        if is_batch { Asked::Many(tokens) } else { Asked::One { token, with_metadata: !include.is_empty() } };
+    Ok((asked, consistency.is_some()))
 }
 
 /// Judge a token, or a batch of them.
@@ -51,21 +68,38 @@ fn asked(mut fields: Fields) -> Result<Asked, Problem> {
     request_body = IntrospectRequest,
     responses((status = 200, description = "The judgement, or `results` for a batch.", body = IntrospectReply)))]
 pub(crate) async fn introspect(call: Call) -> Result<Reply, Problem> {
+    let begun = asked_now();
+    let (asked, is_strict) = asked(call.fields()?)?;
+    for token in asked.tokens() {
+        call.api.settle_token(token).await?;
+    }
+    if is_strict {
+        call.api.confirm(begun).await?;
+    }
+    let (reply, used) = judge_all(&call.api, &asked);
+    // What was certain before may have ended meanwhile, if this process stood still.
+    if is_strict {
+        call.api.confirm(begun).await?;
+    }
+    keep_uses(&call.api, &used).await;
+    Ok(Reply::ok(&reply))
+}
+
+fn judge_all(api: &Api, asked: &Asked) -> (IntrospectReply, Vec<SessionId>) {
     let mut used = Vec::new();
     let mut judge = |token: &str, with_metadata| {
-        let (judgement, session) = judge(&call.api, token, with_metadata);
+        let (judgement, session) = judge(api, token, with_metadata);
         used.extend(session);
         judgement
     };
-    let reply = match asked(call.fields()?)? {
-        Asked::One { token, with_metadata } => IntrospectReply::One(judge(&token, with_metadata)),
+    let reply = match asked {
+        Asked::One { token, with_metadata } => IntrospectReply::One(judge(token, *with_metadata)),
         Asked::Many(tokens) => {
             let results = tokens.iter().map(|token| judge(token, false)).collect();
             IntrospectReply::Many(Judgements { results })
         }
     };
-    keep_uses(&call.api, &used).await;
-    Ok(Reply::ok(&reply))
+    (reply, used)
 }
 
 /// What a token is, and its session if this is a use that keeps it from its idle end.

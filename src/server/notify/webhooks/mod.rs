@@ -219,9 +219,10 @@ impl Webhooks {
         Arc::new(Self { shared, data, state, tests: Tests::default(), stopping })
     }
 
-    /// Begins to tell, on the runtime of the caller.
+    /// Begins to tell, on the runtime of the caller; again, if it has been stopped.
     pub fn start(self: &Arc<Self>) {
         let after = self.shared.source.head();
+        self.state.lock().has_stopped = false;
         self.forget_unknown_destinations();
         self.open_store();
         self.reconcile();

@@ -327,7 +327,7 @@ impl SubjectKeys {
         Ok(0)
     }
 
-    fn failed(&self, error: io::Error) -> TextError {
+    pub(super) fn failed(&self, error: io::Error) -> TextError {
         TextError::Failed { path: self.path.clone(), source: Arc::new(error) }
     }
 }
@@ -441,5 +441,6 @@ fn damaged_slot(path: &Path, number: u64) -> KeyFileError {
     KeyFileError::DamagedSlot { path: path.to_owned(), slot: number, offset: number * SLOT }
 }
 
+mod adopted;
 #[cfg(test)]
 mod tests;

@@ -85,6 +85,16 @@ impl Keyring {
         [&self.session.writes, &self.access.writes]
     }
 
+    /// Reads the files again: another machine's keys may have been put there. None of them works before it is
+    /// [followed](Self::follow).
+    ///
+    /// # Errors
+    /// A file is damaged.
+    pub(crate) fn look_again(&self) -> Result<(), KeyFileError> {
+        self.session.look_again()?;
+        self.access.look_again()
+    }
+
     /// Lets those keys work that the facts name now. Returns whether those that seal are there; otherwise the ones
     /// before go on.
     pub fn follow(&self, known: &Keys, now: Timestamp) -> bool {

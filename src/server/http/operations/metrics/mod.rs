@@ -1,6 +1,7 @@
 //! What is counted, in the `OpenMetrics` text format. Labels are codes, never ids or tokens.
 
 pub(super) mod costly;
+mod nodes;
 mod process;
 mod requests;
 pub(super) mod shares;
@@ -16,7 +17,10 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use self::{costly::Costly, process::ProcessFigures, requests::Requests, shares::Shared, storage::Storage};
+use self::{
+    costly::Costly, nodes::OfNodes, process::ProcessFigures, requests::Requests, shares::Shared,
+    storage::Storage,
+};
 use crate::authority;
 use crate::http::api::Api;
 use crate::http::request::route::{Route, Target};
@@ -43,6 +47,7 @@ pub(crate) struct Metrics {
     observed: Observed,
     shared: Shared,
     storage: Storage,
+    nodes: OfNodes,
 }
 
 /// What is read off the authority whenever somebody looks.
@@ -155,6 +160,7 @@ impl Metrics {
             costly: Costly::registered(registry),
             shared: Shared::registered(registry),
             storage: Storage::registered(registry),
+            nodes: OfNodes::registered(registry),
             registry: whole,
             requests,
             subscribers,
@@ -230,6 +236,7 @@ impl Metrics {
         self.costly.observe(api);
         self.shared.observe(&api.admission);
         self.storage.observe(api);
+        self.nodes.observe(api);
         self.lost_log_lines.inner().store(telemetry::lost_lines(), Ordering::Relaxed);
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to memory does not fail");

@@ -1,0 +1,71 @@
+//! What an authority does as one of several nodes: what it may merely not know yet, and what others have noted.
+
+use super::super::{Authority, CommandRequest, Context, Failure};
+use crate::tokens::{ApiKey, SessionToken};
+use tenure_core::{
+    Actor,
+    command::SystemCommand,
+    event::{Presented, Seen},
+};
+
+impl Authority {
+    /// Whether this credential is none by what is known here, and may be a good one by what is recorded and not known
+    /// here yet.
+    pub(crate) fn may_come_to_know(&self, credential: &str) -> bool {
+        if credential.starts_with(ApiKey::PREFIX) {
+            return self.credential(credential).is_none();
+        }
+        if !credential.starts_with(SessionToken::PREFIX) {
+            return false;
+        }
+        let tokens = &self.secrets.tokens;
+        let Some(claims) = tokens.open(credential, || self.now()) else {
+            return tokens.is_of_unknown_key(credential);
+        };
+        let Some(session) = self.live.session(claims.session) else { return true };
+        claims.generation > session.generation
+    }
+
+    /// Up to so many presented tokens and uses of sessions that are to be recorded.
+    pub(crate) fn noted(&self, most: usize) -> (Vec<Presented>, Vec<Seen>) {
+        let due = self.live.uses().due_now(most);
+        let seen = due.into_iter().filter_map(|id| self.live.uses().noted(id)).collect();
+        (self.presence.pending(most), seen)
+    }
+
+    /// The leader has recorded these.
+    pub(crate) fn are_recorded(&self, presented: &[Presented], seen: &[Seen]) {
+        self.presence.recorded(presented);
+        for seen in seen {
+            self.live
+                .uses()
+                .settle_due(seen.session_id, self.live.recorded_session(seen.session_id).as_ref());
+        }
+    }
+
+    /// Notes what another node has noted, and records it.
+    ///
+    /// # Errors
+    /// Why it could not be recorded; it stays noted here.
+    pub(crate) async fn take_noted(&self, presented: Vec<Presented>, seen: Vec<Seen>) -> Result<(), Failure> {
+        for seen in &seen {
+            if let Some(recorded) = self.live.recorded_session(seen.session_id) {
+                self.live.uses().note(&recorded, seen.seen_at.min(self.now()));
+            }
+        }
+        for mark in &presented {
+            let known = self.live.recorded_session(mark.session_id);
+            if let Some(session) = known.filter(|session| session.generation == mark.generation) {
+                self.presence.note(&session);
+            }
+        }
+        let commands = [
+            (!seen.is_empty()).then(|| SystemCommand::MarkSeen(seen)),
+            (!presented.is_empty()).then(|| SystemCommand::MarkPresented(presented)),
+        ];
+        for command in commands.into_iter().flatten() {
+            self.submit(CommandRequest::System(command), Context::of(Actor::AUTHORITY)).await?;
+        }
+        Ok(())
+    }
+}

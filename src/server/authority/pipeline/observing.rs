@@ -1,0 +1,58 @@
+//! What decisions about the authority itself need to know beyond its own state.
+
+use super::{batch::Batch, sequencer::MARKS_PER_COMMIT};
+use tenure_core::{
+    KeyUse, Timestamp, command::SystemCommand, event::Selector, observed::Observed, token::LONGEST_ACCESS,
+};
+
+/// What a command about the authority itself needs of the state of all subjects.
+pub(super) fn observed_by_system(staging: &Batch<'_>, command: &SystemCommand, at: Timestamp) -> Observed {
+    match command {
+        SystemCommand::RevokeMatching(asked) => {
+            Observed { matched: staging.matching(&asked.selector, at), ..Observed::default() }
+        }
+        SystemCommand::RotateKey(asked) => {
+            let longest_ttl = match asked.which {
+                KeyUse::Session => staging.longest_ttl(),
+                KeyUse::Access => LONGEST_ACCESS,
+            };
+            Observed { longest_ttl, ..Observed::default() }
+        }
+        SystemCommand::BeginEpoch(_) => Observed {
+            matched: staging.matching(&Selector::default(), at),
+            longest_ttl: staging.longest_ttl(),
+            ..Observed::default()
+        },
+        SystemCommand::IssueCredential(_)
+        | SystemCommand::RevokeCredential(_)
+        | SystemCommand::ConfirmCredential(_)
+        | SystemCommand::SetPolicy(_)
+        | SystemCommand::SegmentLog(_)
+        | SystemCommand::AdmitKeys(_)
+        | SystemCommand::MarkPresented(_)
+        | SystemCommand::MarkSeen(_)
+        | SystemCommand::CreateWebhook(_)
+        | SystemCommand::DeleteWebhook(_) => Observed::default(),
+    }
+}
+
+/// A request to record marks records those that still say something, and of uses what else is due with them.
+pub(super) fn with_news(staging: &mut Batch<'_>, command: SystemCommand, at: Timestamp) -> SystemCommand {
+    match command {
+        SystemCommand::MarkSeen(asked) => {
+            SystemCommand::MarkSeen(staging.due_uses(&asked, MARKS_PER_COMMIT, at))
+        }
+        SystemCommand::MarkPresented(marks) => SystemCommand::MarkPresented(staging.still_true(marks)),
+        SystemCommand::IssueCredential(_)
+        | SystemCommand::RevokeCredential(_)
+        | SystemCommand::SetPolicy(_)
+        | SystemCommand::SegmentLog(_)
+        | SystemCommand::AdmitKeys(_)
+        | SystemCommand::RotateKey(_)
+        | SystemCommand::RevokeMatching(_)
+        | SystemCommand::ConfirmCredential(_)
+        | SystemCommand::BeginEpoch(_)
+        | SystemCommand::CreateWebhook(_)
+        | SystemCommand::DeleteWebhook(_) => command,
+    }
+}

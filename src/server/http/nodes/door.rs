@@ -1,0 +1,316 @@
+//! Where each request goes: it is answered here, or handed on to the node that leads, or refused.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    middleware::{self, Next},
+    response::Response,
+};
+use http_body_util::{BodyExt, Limited};
+use tenure_protocol::clock::stopwatch;
+use tokio::time::timeout;
+
+use super::{Nodes, PATIENCE, forward::Outcome, handover, in_millis, noted};
+use crate::http::{
+    api::Api,
+    reply::problem::Code,
+    request::{call::refuse, peer::Peer},
+};
+
+/// What says nothing of the state, and is asked to learn whether the process lives.
+const ALWAYS: [&str; 2] = ["/healthz", "/metrics"];
+/// What a follower answers by itself.
+pub(super) const READS: [&str; 13] = [
+    "/v1/subjects",
+    "/v1/subjects/{subjectId}",
+    "/v1/sessions",
+    "/v1/sessions/{sessionId}",
+    "/v1/sessions/{sessionId}/events",
+    "/v1/events",
+    "/v1/notices",
+    "/v1/revocations/feed",
+    "/v1/keys",
+    "/readyz",
+    "/openapi.json",
+    "/healthz",
+    "/metrics",
+];
+const INTROSPECT: &str = "/v1/introspect";
+/// How old the state may be that an answer is given from.
+const STALENESS: HeaderName = HeaderName::from_static("x-tenure-staleness-ms");
+/// Says which node has handed a request on, and for whom.
+pub(super) const FORWARDED: HeaderName = HeaderName::from_static("tenure-forwarded");
+const POSITION: HeaderName = HeaderName::from_static("x-tenure-position");
+/// A body that has not arrived by then is given up.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The same routes, behind the door of a node of several.
+pub(crate) fn guarded(router: Router, api: &Arc<Api>, nodes: &Arc<Nodes>) -> Router {
+    let (api, nodes) = (Arc::clone(api), Arc::clone(nodes));
+    router.layer(middleware::from_fn(move |request: Request, next: Next| {
+        let (api, nodes) = (Arc::clone(&api), Arc::clone(&nodes));
+        async move { Door { api, nodes }.pass(request, next).await }
+    }))
+}
+
+struct Door {
+    api: Arc<Api>,
+    nodes: Arc<Nodes>,
+}
+
+/// A request that this node may decide; it is not deposed of its own will before that has happened.
+struct Deciding<'n>(&'n AtomicUsize);
+
+impl<'n> Deciding<'n> {
+    fn begin(count: &'n AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(count)
+    }
+}
+
+impl Drop for Deciding<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Door {
+    async fn pass(&self, mut request: Request, next: Next) -> Response {
+        let path = request.uri().path();
+        if ALWAYS.contains(&path) {
+            return next.run(request).await;
+        }
+        if path == noted::PATH {
+            return noted::take(&self.api, &self.nodes, request).await;
+        }
+        let is_forwarded = self.is_forwarded(&mut request);
+        if is_read(request.method(), request.uri().path()) {
+            return self.answer(request, next).await;
+        }
+        if request.method() == Method::POST && request.uri().path() == INTROSPECT && !self.nodes.leads() {
+            return self.introspect(request, next, is_forwarded).await;
+        }
+        if request.uri().path() == handover::PATH && self.nodes.leads() {
+            return next.run(request).await;
+        }
+        self.held().await;
+        let deciding = Deciding::begin(self.nodes.shared.deciding());
+        if self.nodes.leads() {
+            return self.answer(request, next).await;
+        }
+        drop(deciding);
+        if is_forwarded { self.misdirected(&request) } else { self.hand_on(request, next).await }
+    }
+
+    /// While the lead is given away nothing is begun.
+    async fn held(&self) {
+        let begun = stopwatch();
+        while self.nodes.shared.is_holding() && begun.elapsed() < PATIENCE {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Whether a node has handed it on; the request is as if it had come here at once.
+    fn is_forwarded(&self, request: &mut Request) -> bool {
+        let Some(said) = request.headers_mut().remove(FORWARDED) else { return false };
+        let said = said.to_str().unwrap_or_default();
+        let parts: Vec<_> = said.split(';').collect();
+        let [term, address, encrypted, code] = parts[..] else { return false };
+        let path = request.uri().path_and_query().map_or("", |path| path.as_str());
+        let words = [term, address, encrypted, request.method().as_str(), path];
+        let Some(address) = address.parse::<IpAddr>().ok() else { return false };
+        if !self.nodes.shared.mac().is_right(&words, code) {
+            return false;
+        }
+        let seat = request.extensions().get::<Peer>().and_then(|peer| peer.seat.clone());
+        let peer = Peer::at(address).encrypted(encrypted == "1");
+        request.extensions_mut().insert(match seat {
+            Some(seat) => peer.on(seat),
+            None => peer,
+        });
+        true
+    }
+
+    /// Answers from the state here, if that is fresh enough, and says how fresh.
+    async fn answer(&self, request: Request, next: Next) -> Response {
+        if !self.nodes.leads() && !self.nodes.has_its_own(&self.api).await {
+            return self.stale(&request);
+        }
+        let Some(before) = self.staleness().await else { return self.stale(&request) };
+        let (begun, head) = (stopwatch(), shell(&request));
+        let mut response = next.run(request).await;
+        // This process may have stood still meanwhile.
+        let is_newest = before.is_zero() && self.nodes.staleness().is_some_and(|after| after.is_zero());
+        let stale = if is_newest { Duration::ZERO } else { before + begun.elapsed() };
+        if stale > self.nodes.most {
+            return self.stale(&head);
+        }
+        response.headers_mut().insert(STALENESS, in_millis(stale).into());
+        response
+    }
+
+    /// A node that has just begun to follow hears of its leader in a moment.
+    async fn staleness(&self) -> Option<Duration> {
+        let begun = stopwatch();
+        loop {
+            if let Some(stale) = self.nodes.staleness() {
+                return Some(stale);
+            }
+            if self.nodes.view.borrow().staleness().is_some() || begun.elapsed() >= PATIENCE {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn stale(&self, request: &Request) -> Response {
+        self.nodes.counts.stale.fetch_add(1, Ordering::Relaxed);
+        refuse(&self.api, request, Code::Stale, None)
+    }
+
+    /// The newest state is asked of the node that leads.
+    async fn introspect(&self, request: Request, next: Next, is_forwarded: bool) -> Response {
+        let (parts, body) = request.into_parts();
+        let Some(body) = self.gathered(body).await else {
+            return refuse(
+                &self.api,
+                &Request::from_parts(parts, Body::empty()),
+                Code::PayloadTooLarge,
+                None,
+            );
+        };
+        let request = Request::from_parts(parts, Body::from(body.clone()));
+        match (wants_strict(&body), is_forwarded) {
+            (false, _) => self.answer(request, next).await,
+            (true, true) => self.misdirected(&request),
+            (true, false) => self.hand_on(request, next).await,
+        }
+    }
+
+    async fn gathered(&self, body: Body) -> Option<axum::body::Bytes> {
+        let collected = Limited::new(body, self.api.settings.max_body).collect();
+        Some(timeout(BODY_PATIENCE, collected).await.ok()?.ok()?.to_bytes())
+    }
+
+    /// Whoever finds leaders by itself is told where this one is.
+    fn misdirected(&self, request: &Request) -> Response {
+        let mut response = refuse(&self.api, request, Code::NotTheLeader, None);
+        let leader = self.nodes.view.borrow().sight.leader.as_ref().map(|claim| claim.address.clone());
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let place = leader.and_then(|leader| {
+            HeaderValue::from_str(&format!("{}{path}", leader.trim_end_matches('/'))).ok()
+        });
+        if let Some(place) = place.filter(|_| response.status() == StatusCode::MISDIRECTED_REQUEST) {
+            response.headers_mut().insert(header::LOCATION, place);
+        }
+        response
+    }
+
+    async fn hand_on(&self, request: Request, next: Next) -> Response {
+        if !self.nodes.forwards {
+            return self.misdirected(&request);
+        }
+        let (parts, body) = request.into_parts();
+        let Some(body) = self.gathered(body).await else {
+            return refuse(
+                &self.api,
+                &Request::from_parts(parts, Body::empty()),
+                Code::PayloadTooLarge,
+                None,
+            );
+        };
+        match self.nodes.forward(&parts, &body).await {
+            Outcome::Here => {
+                let _deciding = Deciding::begin(self.nodes.shared.deciding());
+                self.answer(Request::from_parts(parts, Body::from(body)), next).await
+            }
+            Outcome::Answered(response) => {
+                self.nodes.counts.forwarded.fetch_add(1, Ordering::Relaxed);
+                if let Some(position) = position_of(&response) {
+                    self.nodes.pass_on(&self.api, position).await;
+                }
+                response
+            }
+            Outcome::NotDone => self.stale(&Request::from_parts(parts, Body::empty())),
+            Outcome::Unknown => {
+                self.nodes.counts.unknown.fetch_add(1, Ordering::Relaxed);
+                refuse(&self.api, &Request::from_parts(parts, Body::empty()), Code::OutcomeUnknown, None)
+            }
+        }
+    }
+}
+
+/// What a refusal is told of a request.
+fn shell(request: &Request) -> Request {
+    let mut shell = Request::new(Body::empty());
+    *shell.method_mut() = request.method().clone();
+    *shell.uri_mut() = request.uri().clone();
+    *shell.headers_mut() = request.headers().clone();
+    *shell.extensions_mut() = request.extensions().clone();
+    shell
+}
+
+/// `7`, or `2:7` in a later epoch.
+fn position_of(response: &Response) -> Option<u64> {
+    response.headers().get(POSITION)?.to_str().ok()?.rsplit(':').next()?.parse().ok()
+}
+
+fn is_read(method: &Method, path: &str) -> bool {
+    method == Method::GET && READS.iter().any(|pattern| is_of(pattern, path))
+}
+
+/// Whether a path is of this pattern, in which `{names}` stand for one part each.
+fn is_of(pattern: &str, path: &str) -> bool {
+    let (mut wanted, mut given) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) => return true,
+            (Some(wanted), Some(given)) if wanted == given => {}
+            (Some(wanted), Some(given)) if wanted.starts_with('{') && !given.is_empty() => {}
+            (Some(_) | None, Some(_) | None) => return false,
+        }
+    }
+}
+
+/// What cannot be read is for the route to refuse.
+fn wants_strict(body: &[u8]) -> bool {
+    let asked = serde_json::from_slice::<serde_json::Value>(body).ok();
+    asked.is_some_and(|asked| asked["consistency"] == "strict")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_follower_answers_are_routes() {
+        let facts = crate::http::route_facts();
+        for read in READS {
+            assert!(facts.iter().any(|fact| fact.path == read && fact.method == "GET"), "{read}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_path_stands_for_a_name() {
+        assert!(is_read(&Method::GET, "/v1/sessions/7/events"));
+        assert!(!is_read(&Method::PUT, "/v1/sessions/7") && !is_read(&Method::GET, "/v1/sessions/7/renew"));
+        assert!(!is_read(&Method::GET, "/v1/sessions/") && !is_read(&Method::GET, "/v1/audit/head"));
+    }
+
+    #[test]
+    fn only_what_is_asked_strictly_goes_to_the_leader() {
+        assert!(wants_strict(br#"{"token":"a","consistency":"strict"}"#));
+        assert!(!wants_strict(br#"{"token":"consistency strict"}"#) && !wants_strict(b"{"));
+    }
+}

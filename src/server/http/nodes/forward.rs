@@ -1,0 +1,184 @@
+//! A request on its way to the node that leads: once, and never further than that.
+
+use std::{path::Path, time::Duration};
+
+use axum::{
+    body::{Body, Bytes},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
+    response::Response,
+};
+use futures_util::stream;
+use reqwest::Client;
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use tenure_http_client::outbound;
+use tenure_protocol::clock::stopwatch;
+use tokio::time::{sleep, timeout};
+
+use super::{Nodes, PATIENCE, door::FORWARDED};
+use crate::http::request::peer::Peer;
+
+/// A connection to another node is waited for so long.
+const CONNECT: Duration = Duration::from_secs(1);
+/// An answer is waited for so long: longer than a leader tries to append.
+const ANSWER: Duration = Duration::from_secs(20);
+/// A leader that leads no more by now may still say that it did not take it.
+const LAST_WORD: Duration = Duration::from_millis(500);
+/// How often it is looked whether another node leads by now.
+const LOOK: Duration = Duration::from_millis(10);
+/// What is of one connection, and not of the request.
+const OF_A_HOP: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::CONTENT_LENGTH,
+    header::EXPECT,
+];
+
+/// Asks other nodes.
+pub(super) struct Forwarder(Client);
+
+/// What became of a request.
+pub(super) enum Outcome {
+    /// The leader has answered.
+    Answered(Response),
+    /// It was not taken by another node, and this one leads by now.
+    Here,
+    /// No leader has taken it, or it was only to look.
+    NotDone,
+    /// It may have arrived.
+    Unknown,
+}
+
+/// What one try came to.
+enum Try {
+    Answered(Response),
+    /// It was not taken: another node may lead.
+    Again,
+    Unknown,
+}
+
+impl Forwarder {
+    pub(super) fn new(tls_ca: Option<&Path>) -> Result<Self, String> {
+        let mut roots = outbound::roots().unwrap_or_else(|_| rustls::RootCertStore::empty());
+        if let Some(path) = tls_ca {
+            let unreadable = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+            let all = CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&error))?;
+            for certificate in all {
+                let certificate = certificate.map_err(|error| unreadable(&error))?;
+                roots.add(certificate).map_err(|error| unreadable(&error))?;
+            }
+        }
+        let client = outbound::client(roots).connect_timeout(CONNECT).no_proxy().build();
+        client.map(Self).map_err(|error| error.to_string())
+    }
+
+    pub(super) const fn client(&self) -> &Client {
+        &self.0
+    }
+}
+
+impl Nodes {
+    /// Hands a request on to whoever leads, and waits a moment while nobody does.
+    pub(super) async fn forward(&self, parts: &Parts, body: &Bytes) -> Outcome {
+        let begun = stopwatch();
+        loop {
+            if self.leads() {
+                return Outcome::Here;
+            }
+            let leader = {
+                let view = self.view.borrow();
+                let claim = view.sight.leader.clone();
+                claim.map(|claim| (claim.address, view.term()))
+            };
+            if let Some((address, term)) = leader {
+                match self.try_once(&address, term, parts, body.clone()).await {
+                    Try::Answered(response) => return Outcome::Answered(response),
+                    Try::Unknown if parts.method == Method::GET => {}
+                    Try::Unknown => return Outcome::Unknown,
+                    Try::Again => {}
+                }
+            }
+            if begun.elapsed() >= PATIENCE {
+                return Outcome::NotDone;
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    async fn try_once(&self, address: &str, term: u64, parts: &Parts, body: Bytes) -> Try {
+        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let url = format!("{}{path}", address.trim_end_matches('/'));
+        let mut headers = own(&parts.headers);
+        headers.insert(FORWARDED, self.vouched(term, parts, path));
+        let request = self.forwarder.0.request(parts.method.clone(), url).headers(headers).body(body);
+        let asked = timeout(ANSWER, request.send());
+        tokio::pin!(asked);
+        let answered = tokio::select! {
+            answered = &mut asked => Ok(answered),
+            () = self.another_leads(address) => timeout(LAST_WORD, asked).await,
+        };
+        match answered.unwrap_or_else(Err) {
+            Ok(Ok(answered)) if answered.status() == StatusCode::MISDIRECTED_REQUEST => Try::Again,
+            Ok(Ok(answered)) => Try::Answered(passed(answered)),
+            Ok(Err(error)) if error.is_connect() || error.is_builder() => {
+                tracing::debug!(%error, address, "the leader is not reached");
+                Try::Again
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%error, address, "what became of a request at the leader is not known");
+                Try::Unknown
+            }
+            Err(_) => Try::Unknown,
+        }
+    }
+
+    /// Whom it is for, so that the leader judges it as if it had come there at once.
+    fn vouched(&self, term: u64, parts: &Parts, path: &str) -> HeaderValue {
+        let peer = parts.extensions.get::<Peer>();
+        let address = peer.map_or_else(|| "0.0.0.0".to_owned(), |peer| peer.address().to_string());
+        let encrypted = if peer.is_some_and(Peer::is_encrypted) { "1" } else { "0" };
+        let term = term.to_string();
+        let code = self.shared.mac().code(&[&term, &address, encrypted, parts.method.as_str(), path]);
+        let said = format!("{term};{address};{encrypted};{code}");
+        HeaderValue::try_from(said).expect("it is made of visible characters")
+    }
+
+    /// Comes back when the lead is another node's than the one at this address.
+    async fn another_leads(&self, address: &str) {
+        let mut view = self.view.clone();
+        let other = view.wait_for(|view| {
+            view.leads() || view.sight.leader.as_ref().is_some_and(|claim| claim.address != address)
+        });
+        if other.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// The headers that are of the request itself.
+fn own(headers: &HeaderMap) -> HeaderMap {
+    let mut own = headers.clone();
+    for name in &OF_A_HOP {
+        own.remove(name);
+    }
+    own.remove("keep-alive");
+    own
+}
+
+fn passed(answered: reqwest::Response) -> Response {
+    let (status, headers) = (answered.status(), own(answered.headers()));
+    let chunks = stream::unfold(Some(answered), |answered| async {
+        let mut answered = answered?;
+        match answered.chunk().await {
+            Ok(Some(chunk)) => Some((Ok(chunk), Some(answered))),
+            Ok(None) => None,
+            Err(error) => Some((Err(error), None)),
+        }
+    });
+    let mut response = Response::new(Body::from_stream(chunks));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}

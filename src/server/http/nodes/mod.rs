@@ -1,0 +1,239 @@
+//! Several nodes behind one API: which of them answers a request, and how fresh its answer is.
+//!
+//! The one that leads answers everything. One that follows answers checks and reads from its own state (`door`), as long
+//! as that is not too old, and hands everything else on to the one that leads (`forward`). What it only lacks yet it
+//! never calls false: it waits for it, or says that it cannot tell.
+
+mod door;
+mod forward;
+pub(super) mod handover;
+mod noted;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+use tenure_core::{Position, Timestamp};
+use tenure_protocol::clock::{stopwatch, wall_time};
+use tokio::{sync::watch, time::timeout};
+use utoipa::ToSchema;
+
+use self::forward::Forwarder;
+pub(crate) use self::{door::guarded, noted::hand_over};
+use super::{
+    api::Api,
+    reply::problem::{Code, Problem},
+};
+use crate::node::{Role, SharedLog, View};
+
+/// What is not here yet is waited for so long.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A node waits so long until it has folded what it has passed on.
+const OWN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// This node among the others.
+pub(crate) struct Nodes {
+    shared: Arc<SharedLog>,
+    view: watch::Receiver<View>,
+    forwarder: Forwarder,
+    /// `cluster.max_staleness`
+    most: Duration,
+    /// `cluster.forward`
+    forwards: bool,
+    /// The last position that a forwarded answer named.
+    passed_on: AtomicU64,
+    counts: Counts,
+}
+
+/// What has happened since the start.
+#[derive(Default)]
+pub(crate) struct Counts {
+    pub(crate) forwarded: AtomicU64,
+    pub(crate) unknown: AtomicU64,
+    pub(crate) stale: AtomicU64,
+}
+
+/// What a node tells of itself and the others.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NodeView {
+    /// `leader` or `follower`.
+    pub(crate) role: &'static str,
+    /// Where the leader is reached; null while none is known.
+    pub(crate) leader: Option<String>,
+    /// The number of the leadership.
+    pub(crate) term: u64,
+    /// By so many events this node is behind what the leader has told.
+    pub(crate) lag: u64,
+    /// How old the state of this node may be, in milliseconds; null while it cannot tell.
+    pub(crate) staleness_ms: Option<u64>,
+}
+
+impl Nodes {
+    /// This node among the others of its log.
+    ///
+    /// # Errors
+    /// The certificates that other nodes are judged by cannot be read.
+    pub(crate) fn new(
+        shared: Arc<SharedLog>,
+        most: Duration,
+        forwards: bool,
+        tls_ca: Option<&std::path::Path>,
+    ) -> Result<Arc<Self>, String> {
+        let (view, forwarder) = (shared.view(), Forwarder::new(tls_ca)?);
+        Ok(Arc::new(Self {
+            shared,
+            view,
+            forwarder,
+            most,
+            forwards,
+            passed_on: AtomicU64::new(0),
+            counts: Counts::default(),
+        }))
+    }
+
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Frames that were sent again, and batches of which it was not certain in the end.
+    pub(crate) fn log_troubles(&self) -> (u64, u64) {
+        (self.shared.resent(), self.shared.unknown())
+    }
+
+    pub(crate) fn leads(&self) -> bool {
+        self.view.borrow().leads()
+    }
+
+    /// What is told of this node.
+    pub(crate) fn told(&self, position: Position) -> NodeView {
+        let view = self.view.borrow();
+        let leads = view.leads();
+        let leader = if leads {
+            Some(self.shared.address().to_owned())
+        } else {
+            view.sight.leader.as_ref().map(|claim| claim.address.clone())
+        };
+        NodeView {
+            role: if leads { "leader" } else { "follower" },
+            leader,
+            term: view.term(),
+            lag: if leads { 0 } else { view.sight.told().unwrap_or(0).saturating_sub(position.0) },
+            staleness_ms: view.staleness().map(in_millis),
+        }
+    }
+
+    /// How old the state may be that an answer is given from now; none where that is more than is allowed.
+    fn staleness(&self) -> Option<Duration> {
+        self.view.borrow().staleness().filter(|stale| *stale <= self.most)
+    }
+
+    /// Notes a position that a forwarded answer named, and waits a moment until this node has it too.
+    async fn pass_on(&self, api: &Api, position: u64) {
+        self.passed_on.fetch_max(position, Ordering::AcqRel);
+        if !self.has_its_own(api).await {
+            tracing::debug!(position, "what was passed on is not here yet");
+        }
+    }
+
+    /// Waits a moment until this node has all that it has passed on; whether it has.
+    async fn has_its_own(&self, api: &Api) -> bool {
+        let wanted = self.passed_on.load(Ordering::Acquire);
+        if api.authority.live().position().0 >= wanted {
+            return true;
+        }
+        let mut positions = api.authority.live().positions();
+        let reached = positions.wait_for(|position| position.0 >= wanted);
+        timeout(OWN_PATIENCE, reached).await.is_ok_and(|reached| reached.is_ok())
+    }
+
+    /// Waits until `is_here`, or until this node knows all that was acknowledged before this call; that is certain at once
+    /// on the one that leads. An error where neither comes in time.
+    pub(super) async fn wait_for(&self, is_here: impl Fn() -> bool) -> Result<(), Problem> {
+        let (asked, mut view) = (wall_time(), self.view.clone());
+        let settled = async {
+            while !is_here() && !knows(&view.borrow_and_update(), asked) {
+                // Positions move more often than the view does.
+                if timeout(Duration::from_millis(20), view.changed()).await.is_ok_and(|told| told.is_err()) {
+                    return false;
+                }
+            }
+            true
+        };
+        if timeout(PATIENCE, settled).await.unwrap_or(false) { Ok(()) } else { Err(Code::Stale.into()) }
+    }
+
+    /// Waits until it is certain that this node's state is the newest, or was after `asked`.
+    ///
+    /// # Errors
+    /// It does not become certain in time, or another node leads.
+    pub(super) async fn confirm(&self, asked: Instant) -> Result<(), Problem> {
+        while asked.elapsed() < PATIENCE {
+            let leadership = match &self.view.borrow().role {
+                Role::Leads(leadership) => Arc::clone(leadership),
+                Role::Follows | Role::Over(_) => return Err(Code::Stale.into()),
+            };
+            if leadership.is_held() || leadership.was_certain_since(asked) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Err(Code::Stale.into())
+    }
+}
+
+fn knows(view: &View, asked: Timestamp) -> bool {
+    view.leads() || view.sight.knows_all_before(asked)
+}
+
+fn in_millis(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Api {
+    /// Waits until it is certain what this credential is, on a node that may merely not know it yet.
+    ///
+    /// # Errors
+    /// That does not become certain in time.
+    pub(super) async fn settle_credential(&self, headers: &axum::http::HeaderMap) -> Result<(), Problem> {
+        let Some(nodes) = self.nodes() else { return Ok(()) };
+        let Some(shown) = super::request::access::shown(headers) else { return Ok(()) };
+        if self.authority.leads() || !self.authority.may_come_to_know(shown) {
+            return Ok(());
+        }
+        nodes.wait_for(|| !self.authority.may_come_to_know(shown)).await
+    }
+
+    /// The same of a token that is to be judged.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) async fn settle_token(&self, token: &str) -> Result<(), Problem> {
+        let Some(nodes) = self.nodes() else { return Ok(()) };
+        if self.authority.leads() || !self.authority.may_come_to_know(token) {
+            return Ok(());
+        }
+        nodes.wait_for(|| !self.authority.may_come_to_know(token)).await
+    }
+
+    /// Waits until it is certain that this node's state is the newest; it is where there is only one.
+    ///
+    /// # Errors
+    /// That does not become certain in time.
+    pub(super) async fn confirm(&self, asked: Instant) -> Result<(), Problem> {
+        match self.nodes() {
+            None => Ok(()),
+            Some(nodes) => nodes.confirm(asked).await,
+        }
+    }
+}
+
+/// When a request came, for [`Api::confirm`].
+pub(super) fn asked_now() -> Instant {
+    stopwatch()
+}

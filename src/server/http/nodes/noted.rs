@@ -1,0 +1,116 @@
+//! Uses of sessions and presented tokens that a follower has noted, on their way to the node that leads, which records
+//! them.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{Method, StatusCode},
+    response::Response,
+};
+use http_body_util::{BodyExt, Limited};
+use serde::{Deserialize, Serialize};
+use tenure_core::{
+    Generation, SessionId, Timestamp,
+    event::{Presented, Seen},
+};
+use tokio::time::timeout;
+
+use super::Nodes;
+use crate::http::{api::Api, reply::problem::Code, request::call::refuse};
+
+/// Where they are taken, by nodes from nodes.
+pub(super) const PATH: &str = "/v1/cluster/noted";
+const CODE: &str = "tenure-node-code";
+/// How often they are handed over.
+const EVERY: Duration = Duration::from_millis(500);
+/// So many of each kind at once.
+const MOST: usize = 1_000;
+/// They take no more bytes than this.
+const MOST_BYTES: usize = 512 * 1024;
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// What was noted.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Noted {
+    /// Sessions whose current token was presented, with its generation.
+    presented: Vec<(SessionId, u32)>,
+    /// Sessions that were used, with the moment.
+    seen: Vec<(SessionId, i64)>,
+}
+
+impl Noted {
+    fn is_empty(&self) -> bool {
+        self.presented.is_empty() && self.seen.is_empty()
+    }
+}
+
+/// Takes what another node has noted, and answers once it is recorded as far as it must be.
+pub(super) async fn take(api: &Arc<Api>, nodes: &Nodes, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let refused = |code| refuse(api, &Request::from_parts(parts.clone(), Body::empty()), code, None);
+    let code = parts.headers.get(CODE).and_then(|code| code.to_str().ok()).unwrap_or_default();
+    let Ok(Ok(body)) = timeout(ANSWER, Limited::new(body, MOST_BYTES).collect()).await else {
+        return refused(Code::NotFound);
+    };
+    let body = body.to_bytes();
+    let text = str::from_utf8(&body).unwrap_or_default();
+    if parts.method != Method::POST || !nodes.shared.mac().is_right(&[PATH, text], code) {
+        return refused(Code::NotFound);
+    }
+    let Ok(noted) = serde_json::from_str::<Noted>(text) else { return refused(Code::InvalidRequest) };
+    if !nodes.leads() {
+        return refused(Code::NotTheLeader);
+    }
+    let presented = noted.presented.iter().map(|(session_id, generation)| Presented {
+        session_id: *session_id,
+        generation: Generation(*generation),
+    });
+    let seen = noted
+        .seen
+        .iter()
+        .map(|(session_id, at)| Seen { session_id: *session_id, seen_at: Timestamp::from_millis(*at) });
+    let recorded = api.authority.take_noted(presented.collect(), seen.collect()).await;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() =
+        if recorded.is_ok() { StatusCode::NO_CONTENT } else { StatusCode::SERVICE_UNAVAILABLE };
+    response
+}
+
+/// Hands over what this node notes while it follows, for as long as it serves.
+pub(crate) async fn hand_over(api: Arc<Api>, nodes: Arc<Nodes>) {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        if nodes.leads() {
+            continue;
+        }
+        let (presented, seen) = api.authority.noted(MOST);
+        let noted = Noted {
+            presented: presented.iter().map(|mark| (mark.session_id, mark.generation.0)).collect(),
+            seen: seen.iter().map(|seen| (seen.session_id, seen.seen_at.as_millis())).collect(),
+        };
+        if !noted.is_empty() && nodes.tell(&noted).await {
+            api.authority.are_recorded(&presented, &seen);
+        }
+    }
+}
+
+impl Nodes {
+    /// Tells the leader; whether it has recorded it.
+    async fn tell(&self, noted: &Noted) -> bool {
+        let Some(leader) = self.view.borrow().sight.leader.clone() else { return false };
+        let body = serde_json::to_string(noted).expect("our own documents are always JSON");
+        let code = self.shared.mac().code(&[PATH, &body]);
+        let url = format!("{}{PATH}", leader.address.trim_end_matches('/'));
+        let asked = self.forwarder.client().post(url).header(CODE, code).body(body).send();
+        match timeout(ANSWER, asked).await {
+            Ok(Ok(answer)) => answer.status().is_success(),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "what was noted here is not with the leader yet");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The thread that takes part in a cluster on behalf of an open node: it follows, leads, and follows again.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use tenure_core::{Event, SystemEvent};
+use tenure_log::{
+    OpenError, StoredCommit,
+    jetstream::{Leadership, Member, Step},
+};
+use tenure_protocol::clock::{pause, stopwatch};
+use tenure_threads::worker::{Stop, Worker};
+
+use super::cluster::{Role, SharedLog, View};
+use crate::authority::Authority;
+
+/// How often a leader looks whether it is one, and whether it is to give the lead away.
+const LOOK: Duration = Duration::from_millis(20);
+/// How often changes of keys are looked for that no event came with.
+const KEYS_EVERY: Duration = Duration::from_secs(1);
+/// Requests under way have so long before the lead is given away.
+const REQUESTS_PATIENCE: Duration = Duration::from_millis(300);
+/// A key that an event needs is waited for so long.
+const KEY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What it works with.
+struct Duty {
+    shared: Arc<SharedLog>,
+    authority: Arc<Authority>,
+    stop: Arc<Stop>,
+    keys_looked_at: Instant,
+}
+
+/// Begins.
+///
+/// # Errors
+/// The system gives no thread.
+pub(super) fn start(
+    member: Member,
+    shared: Arc<SharedLog>,
+    authority: Arc<Authority>,
+) -> std::io::Result<Worker> {
+    let stop = Arc::new(Stop::default());
+    let duty = Duty { shared, authority, stop: Arc::clone(&stop), keys_looked_at: stopwatch() };
+    Worker::with(stop, "tenure-member", move |_| duty.run(member))
+}
+
+impl Duty {
+    fn run(mut self, mut member: Member) {
+        while !self.stop.is_over() {
+            let turn = match member.log().leadership() {
+                Some(leadership) => self.lead(&mut member, &leadership),
+                None => self.follow(&mut member),
+            };
+            if let Err(why) = turn {
+                tracing::error!(why, "this node can take part in the cluster no more");
+                drop(self.authority.retire());
+                self.shared.show(View { role: Role::Over(why), ..View::of(&member) });
+                return;
+            }
+        }
+    }
+
+    /// Follows for a moment, or begins to lead.
+    fn follow(&mut self, member: &mut Member) -> Result<(), String> {
+        let (shared, authority) = (Arc::clone(&self.shared), Arc::clone(&self.authority));
+        let step = member.step(&mut |commits| publish(&shared, &authority, commits));
+        match step.map_err(|error: OpenError| error.to_string())? {
+            Step::Follows => self.look_after_keys(SharedLog::pull_keys),
+            Step::Leads => self.begin_to_lead(member)?,
+        }
+        self.shared.show(View::of(member));
+        Ok(())
+    }
+
+    fn begin_to_lead(&self, member: &Member) -> Result<(), String> {
+        let begun = stopwatch();
+        let term = member.log().term().unwrap_or(0);
+        self.keys(|shared| shared.lead_keys(term))?;
+        if let Err(failure) = self.authority.lead() {
+            // It may have been deposed again; the next look says so.
+            tracing::warn!(%failure, "this node has the lead, and could not record that it begins");
+        }
+        let position = self.authority.live().position();
+        tracing::info!(term, %position, after = ?begun.elapsed(), "this node leads");
+        Ok(())
+    }
+
+    /// Leads until that is lost or given away, or for a moment.
+    fn lead(&mut self, member: &mut Member, leadership: &Leadership) -> Result<(), String> {
+        let is_lost = leadership.is_lost_within(LOOK);
+        let is_given_away = self.shared.is_given_away();
+        if !is_lost && !is_given_away {
+            self.look_after_keys(|shared| {
+                shared.bring_keys();
+                Ok(())
+            });
+            return Ok(());
+        }
+        if let Some(why) = member.log().broken() {
+            return Err(why);
+        }
+        self.end_to_lead(member, is_given_away && !is_lost)
+    }
+
+    fn end_to_lead(&self, member: &mut Member, is_given_away: bool) -> Result<(), String> {
+        let begun = stopwatch();
+        while is_given_away
+            && self.shared.deciding().load(Ordering::Acquire) > 0
+            && begun.elapsed() < REQUESTS_PATIENCE
+        {
+            pause(Duration::from_millis(1));
+        }
+        self.authority.retire()?;
+        if is_given_away {
+            self.shared.bring_keys();
+        }
+        member.follow(is_given_away);
+        tracing::info!(is_given_away, "this node leads no more; it follows");
+        self.shared.show(View::of(member));
+        self.keys(SharedLog::begin_again_with_keys)
+    }
+
+    /// Tries until the broker answers.
+    fn keys(&self, work: impl Fn(&SharedLog) -> Result<(), String>) -> Result<(), String> {
+        let begun = stopwatch();
+        while let Err(why) = work(&self.shared) {
+            if begun.elapsed() >= 3 * KEY_PATIENCE || self.stop.is_over() {
+                return Err(why);
+            }
+            tracing::warn!(why, "the keys are not the broker's yet");
+            pause(Duration::from_millis(200));
+        }
+        Ok(())
+    }
+
+    fn look_after_keys(&mut self, look: impl Fn(&SharedLog) -> Result<(), String>) {
+        if self.keys_looked_at.elapsed() < KEYS_EVERY {
+            return;
+        }
+        if let Err(why) = look(&self.shared) {
+            tracing::warn!(why, "keys are not the same here and at the broker yet");
+        }
+        self.keys_looked_at = stopwatch();
+    }
+}
+
+/// Publishes what the leader has recorded, with the keys that it needs.
+fn publish(shared: &SharedLog, authority: &Authority, commits: Vec<StoredCommit>) -> Result<(), String> {
+    let begun = stopwatch();
+    while commits.iter().any(|stored| may_need_key(authority, stored)) {
+        match shared.pull_keys() {
+            Ok(()) => break,
+            Err(why) if begun.elapsed() >= KEY_PATIENCE => {
+                tracing::error!(why, "keys of what was recorded are not here yet");
+                break;
+            }
+            Err(_) => pause(Duration::from_millis(50)),
+        }
+    }
+    authority.publish(commits.into_iter().map(Arc::new).collect())
+}
+
+/// Whether a commit may be of a key that is not here yet: the leader had it with the broker before.
+fn may_need_key(authority: &Authority, stored: &StoredCommit) -> bool {
+    let rotates = |event: &Event| {
+        matches!(event, Event::System(SystemEvent::KeyRotated(_) | SystemEvent::EpochBegan(_)))
+    };
+    match &stored.commit.stream {
+        tenure_core::Stream::System => stored.commit.events.iter().any(rotates),
+        tenure_core::Stream::Subject(_) => authority.texts().get(&stored.commit.stream).is_none(),
+    }
+}

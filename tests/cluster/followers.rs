@@ -1,0 +1,246 @@
+//! What a node answers that does not lead.
+
+use std::{fs, thread, time::Duration};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tenure::clock::{pause, stopwatch};
+
+use crate::{
+    broker::{self, Broker},
+    node::{Caller, Node, prepare},
+};
+
+/// Two nodes and an admin at each: the first one leads.
+struct Pair {
+    broker: Broker,
+    first: Node,
+    second: Node,
+    leader: Caller,
+    follower: Caller,
+    dirs: Vec<tempfile::TempDir>,
+}
+
+fn pair(test: &str, settings: &[&str]) -> Option<Pair> {
+    let broker = Broker::start(&broker::program(test)?);
+    let dirs = prepare(&broker, 2);
+    let mut first = Node::start_with(&broker.url(), dirs[0].path(), settings);
+    let leader = first.leader(dirs[0].path());
+    let mut second = Node::start_with(&broker.url(), dirs[1].path(), settings);
+    let follower = second.admin(dirs[0].path());
+    follower.waits_for_role("follower");
+    Some(Pair { broker, first, second, leader, follower, dirs })
+}
+
+#[test]
+fn a_follower_answers_checks_and_reads_and_says_how_fresh_they_are() {
+    let Some(pair) = pair("that a follower answers checks and reads", &[]) else { return };
+    let Pair { leader, follower, .. } = &pair;
+    let granted = leader.create("agent-1");
+    let said = follower.introspects(&granted.token);
+    assert_eq!((said.status, &said.body["results"][0]["active"]), (200, &json!(true)), "{}", said.body);
+    let stale: u64 = said.header("x-tenure-staleness-ms").unwrap().parse().unwrap();
+    assert!(stale < 15_000, "{stale}");
+    for path in [
+        "/v1/subjects",
+        "/v1/subjects/agent-1",
+        "/v1/sessions",
+        &format!("/v1/sessions/{}", granted.id),
+        "/v1/events",
+        "/v1/notices",
+        "/v1/revocations/feed?after=0",
+        "/v1/keys",
+    ] {
+        let (here, there) = (follower.get(path), leader.get(path));
+        let (here, there) = (without_time(here), without_time(there));
+        assert_eq!(here, there, "{path}");
+    }
+    let ready = follower.get("/readyz");
+    assert_eq!((&ready["role"], &ready["leader"]), (&json!("follower"), &json!(pair.first.url())), "{ready}");
+    assert!(
+        ready["term"].as_u64().unwrap() > 0 && ready["stalenessMs"].as_u64().unwrap() < 15_000,
+        "{ready}"
+    );
+    let ready = leader.get("/readyz");
+    assert_eq!(
+        (&ready["role"], &ready["stalenessMs"], &ready["lag"]),
+        (&json!("leader"), &json!(0), &json!(0))
+    );
+    let said = leader.introspects(&granted.token);
+    assert_eq!(said.header("x-tenure-staleness-ms"), Some("0"));
+    // An end is seen there as well, soon.
+    assert_eq!(leader.revoke(&granted).unwrap().0, 200);
+    let begun = stopwatch();
+    while follower.is_active(&granted.token) {
+        assert!(begun.elapsed() < Duration::from_secs(2));
+    }
+    // What asks for the newest state gets it at any node.
+    let other = leader.create("agent-2");
+    assert_eq!(leader.revoke(&other).unwrap().0, 200);
+    let strict = json!({ "token": other.token, "consistency": "strict" });
+    let said = follower.send("POST", "/v1/introspect", &[], Some(&strict)).unwrap();
+    assert_eq!((said.status, &said.body["active"]), (200, &json!(false)), "{}", said.body);
+    assert_eq!(said.header("x-tenure-staleness-ms"), Some("0"));
+}
+
+/// But for what is said of the moment of the answer.
+fn without_time(mut value: Value) -> Value {
+    if let Some(members) = value.as_object_mut() {
+        members.retain(|name, _| !name.starts_with("asOf") && !["now", "expiresIn"].contains(&&**name));
+        for value in members.values_mut() {
+            *value = without_time(value.take());
+        }
+    }
+    if let Some(items) = value.as_array_mut() {
+        for value in items.iter_mut() {
+            *value = without_time(value.take());
+        }
+    }
+    value
+}
+
+#[test]
+fn what_is_written_at_a_follower_is_done_by_the_leader_and_read_at_once() {
+    let Some(pair) = pair("that a follower hands writes to the leader", &[]) else { return };
+    let Pair { leader, follower, .. } = &pair;
+    for number in 0..20 {
+        let granted = follower.create(&format!("agent-{number}"));
+        assert!(follower.is_active(&granted.token));
+        let ended = follower.send("DELETE", &format!("/v1/sessions/{}", granted.id), &[], None).unwrap();
+        assert_eq!(ended.status, 200, "{}", ended.body);
+        assert!(ended.header("x-tenure-position").is_some());
+        assert!(!follower.is_active(&granted.token), "an end that this node has passed on is not seen by it");
+    }
+    assert_eq!(leader.subject("agent-3")["name"], "Agent agent-3");
+    // One request is done once, wherever it is repeated.
+    let (asked, key) = (json!({ "subjectId": "agent-1" }), [("idempotency-key", "the-same")]);
+    let first = follower.send("POST", "/v1/sessions", &key, Some(&asked)).unwrap();
+    let again = leader.send("POST", "/v1/sessions", &key, Some(&asked)).unwrap();
+    assert_eq!((first.status, again.status), (201, 201), "{} {}", first.body, again.body);
+    assert_eq!(first.body["sessionId"], again.body["sessionId"]);
+    // A caller without a right has none at the leader either, and its words about itself count for nothing.
+    let wrong = [("authorization", "Bearer tnr_key_wrong"), ("tenure-forwarded", "1;127.0.0.1;1;00")];
+    let refused = follower.send("POST", "/v1/sessions", &wrong, Some(&asked)).unwrap();
+    assert_eq!(refused.status, 401, "{}", refused.body);
+    let bold = [("tenure-forwarded", "1;127.0.0.1;1;00")];
+    assert_eq!(follower.send("POST", "/v1/sessions", &bold, Some(&asked)).unwrap().status, 201);
+}
+
+#[test]
+fn a_node_that_does_not_forward_says_where_the_leader_is() {
+    let Some(pair) =
+        pair("that a node may leave it to callers to find the leader", &["cluster.forward=false"])
+    else {
+        return;
+    };
+    let asked = json!({ "subjectId": "agent-1" });
+    let refused = pair.follower.send("POST", "/v1/sessions", &[], Some(&asked)).unwrap();
+    assert_eq!((refused.status, &refused.body["code"]), (421, &json!("NOT_THE_LEADER")), "{}", refused.body);
+    assert_eq!(refused.header("location"), Some(&*format!("{}/v1/sessions", pair.first.url())));
+}
+
+/// A token that the leader has just made is genuine, though a follower may not have heard of it. The follower sleeps, so
+/// it looks at the token before it can have heard anything.
+#[test]
+fn a_token_that_has_not_arrived_yet_is_never_called_false() {
+    let Some(pair) = pair("that a follower waits for what it lacks", &[]) else { return };
+    let Pair { leader, follower, second, .. } = &pair;
+    for number in 0..5 {
+        second.signal(Signal::STOP);
+        let granted = leader.create(&format!("agent-{number}"));
+        let asked = thread::spawn({
+            let (follower, token) = (follower.clone(), granted.token.clone());
+            move || (follower.introspects(&token), own_session(&follower, &granted.id, &token))
+        });
+        // The request lies there until the node wakes up.
+        pause(Duration::from_millis(50));
+        second.signal(Signal::CONT);
+        let (said, own) = asked.join().unwrap();
+        let is_good = said.status == 503 || said.body["results"][0]["active"] == true;
+        assert!(is_good, "{} {}", said.status, said.body);
+        assert!([200, 503].contains(&own), "its holder was told {own}");
+    }
+}
+
+fn own_session(follower: &Caller, id: &str, token: &str) -> u16 {
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", &*bearer)];
+    follower.send("GET", &format!("/v1/sessions/{id}"), &headers, None).unwrap().status
+}
+
+/// Without news of the leader nobody can tell how old the state is.
+#[test]
+fn a_node_that_hears_nothing_answers_nothing_after_the_bound() {
+    let settings = ["cluster.max_staleness=5"];
+    let Some(pair) = pair("that a node that hears nothing answers nothing", &settings) else { return };
+    let Pair { broker, leader, follower, .. } = &pair;
+    let granted = leader.create("agent-1");
+    assert!(follower.is_active(&granted.token));
+    broker.freeze();
+    let (begun, mut last) = (stopwatch(), Duration::ZERO);
+    loop {
+        let asked = begun.elapsed();
+        let said = follower.introspects(&granted.token);
+        if said.status == 503 {
+            assert_eq!(said.body["code"], "STALE", "{}", said.body);
+            break;
+        }
+        last = asked;
+        assert!(asked < Duration::from_secs(12), "it goes on answering");
+        pause(Duration::from_millis(50));
+    }
+    assert!(last < Duration::from_secs(7), "it answered for {last:?}");
+    let garbage = follower.introspects("tnr_sess_v4.local.AAAA.AAAA");
+    assert_eq!(garbage.status, 503, "{}", garbage.body);
+    assert_eq!(follower.send("GET", "/readyz", &[], None).unwrap().status, 503);
+    assert_eq!(follower.send("GET", "/healthz", &[], None).unwrap().status, 200);
+    broker.thaw();
+    let begun = stopwatch();
+    while follower.introspects(&granted.token).status != 200 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it does not come back");
+        pause(Duration::from_millis(50));
+    }
+    assert!(follower.is_active(&granted.token));
+}
+
+/// Whether the holder of a renewed token has it decides what becomes of the one before; and sessions must not seem
+/// idle because they are used at another node.
+#[test]
+fn what_a_follower_notes_is_recorded_by_the_leader() {
+    let Some(pair) = pair("that uses at a follower are recorded", &[]) else { return };
+    let Pair { leader, follower, .. } = &pair;
+    leader.create("agent-1");
+    let asked = json!({ "subjectId": "agent-1", "idleTimeout": 60 });
+    let created = leader.send("POST", "/v1/sessions", &[], Some(&asked)).unwrap();
+    assert_eq!(created.status, 201, "{}", created.body);
+    let id = created.body["sessionId"].as_str().unwrap();
+    let seen_at = |caller: &Caller| caller.get(&format!("/v1/sessions/{id}"))["lastSeenAt"].clone();
+    let before = seen_at(leader);
+    let begun = stopwatch();
+    // A use is worth a record once it is a tenth of the idle time later.
+    while seen_at(leader) == before {
+        assert!(begun.elapsed() < Duration::from_secs(20), "its uses are not seen at the leader");
+        assert!(follower.is_active(created.body["token"].as_str().unwrap()));
+        pause(Duration::from_millis(200));
+    }
+}
+
+/// A key that was destroyed at the leader is none at a follower, in memory and on its disk.
+#[test]
+fn a_text_that_was_erased_is_gone_at_a_follower_too() {
+    let Some(pair) = pair("that erased text is gone at a follower", &[]) else { return };
+    let Pair { leader, follower, dirs, .. } = &pair;
+    leader.create("agent-1");
+    leader.create("agent-2");
+    assert_eq!(follower.subject("agent-1")["name"], "Agent agent-1");
+    let file = |dir: usize| fs::read(dirs[dir].path().join("keys/subjects")).unwrap();
+    let before = file(1);
+    leader.erase("agent-1");
+    let begun = stopwatch();
+    while !follower.subject("agent-1")["name"].is_null() || file(1) != file(0) {
+        assert!(begun.elapsed() < Duration::from_secs(10), "its key is still there");
+        pause(Duration::from_millis(20));
+    }
+    assert_ne!(file(1), before);
+    assert_eq!(follower.subject("agent-2")["name"], "Agent agent-2");
+}
