@@ -34,7 +34,7 @@ pub use jetstream::JetStreamLog;
 pub use memory::MemoryLog;
 pub use ranges::SegmentEvents;
 pub use record::{EncodedCommit, RecordHash, RootHash, StreamKey};
-pub use segment::{CheckedSegment, check_segments};
+pub use segment::{CheckedSegment, Indexed, IndexedHistory, check_segments};
 pub use sled::{
     Damage, DamagedSegment, Figures, Folding, HistoryCopy, OpenError, RepairError, Scrubbed, SealError,
     SealedHistory, SegmentEnd, SegmentsOf, SledLog, TakeCommit, find_damage, repair,
@@ -192,6 +192,12 @@ pub trait EventLog: Send + Sync {
             }
         }
         Ok(found)
+    }
+
+    /// The part of the history that can be asked by key, and need not be known by heart. It only grows. None of it where
+    /// there are no segments.
+    fn indexed(&self) -> IndexedHistory {
+        IndexedHistory::default()
     }
 
     /// The files of the history that did not read as they were written, each with what is wrong with it, named below the

@@ -1,18 +1,19 @@
-//! The upper part of the tree, kept in memory so that a proof need not read the log.
+//! The upper part of the tree, so that a proof need not read the log.
 //!
-//! Every block of 256 records has its root here, and all above them: a quarter of a byte per record. What is below is
+//! Every block of 256 records has its root here, and all above them: a quarter of a byte per record. Those of the latest
+//! part of the history are in memory, those before in the indexes of the log's segments. What is below is
 //! computed from the records of a block whenever a proof needs it; a proof touches three blocks at most, and a block
 //! read from the log must have the root kept of it. All of it is derived: a start builds it from the
 //! log, as it does the projections.
 
-use std::ops::Range;
+use std::{collections::VecDeque, ops::Range};
 
 use parking_lot::RwLock;
 
 use super::proof::{NodeHash, ProofError, consistency_parts, inclusion_parts};
 use tenure_core::Position;
 use tenure_log::{
-    EventLog, LogError, RecordHash, RootHash, StoredCommit,
+    EventLog, IndexedHistory, LogError, RecordHash, RootHash, StoredCommit,
     tree::{leaf, no_leaves, parent},
 };
 
@@ -41,12 +42,78 @@ pub struct Nodes {
 #[derive(Debug, Default)]
 struct Kept {
     /// The roots of whole blocks, of pairs of blocks, and so on up.
-    levels: Vec<Vec<NodeHash>>,
+    levels: Vec<Level>,
     /// The leaves of the last, incomplete block.
     rest: Vec<NodeHash>,
 }
 
+/// The nodes of one level, from one of them on.
+#[derive(Debug, Default)]
+struct Level {
+    /// So many before them are not here, but in the indexes of the log.
+    gone: u64,
+    nodes: VecDeque<NodeHash>,
+}
+
+impl Level {
+    fn count(&self) -> u64 {
+        self.gone + self.nodes.len() as u64
+    }
+
+    fn get(&self, index: u64) -> Option<&NodeHash> {
+        self.nodes.get(place(index.checked_sub(self.gone)?))
+    }
+
+    /// The last one, if it is the left one of two.
+    fn peak(&self) -> Option<&NodeHash> {
+        self.nodes.back().filter(|_| self.count() % 2 == 1)
+    }
+
+    /// Forgets those before this number.
+    fn let_go(&mut self, before: u64) {
+        let going = before.saturating_sub(self.gone).min(self.nodes.len() as u64);
+        self.nodes.drain(..place(going));
+        self.nodes.shrink_to(2 * self.nodes.len());
+        self.gone += going;
+    }
+}
+
 impl Nodes {
+    /// The tree over all records of this history, of which nothing but what is needed to grow is in memory: what a start
+    /// from a checkpoint needs. The commits after that are folded as ever.
+    ///
+    /// # Errors
+    /// The last records cannot be read.
+    pub fn standing_on(indexed: &IndexedHistory) -> Result<Self, LogError> {
+        let tree = indexed.tree();
+        let rest = indexed.open_records()?.iter().map(leaf).collect::<Vec<_>>();
+        let mut peaks = tree.peaks().iter();
+        let mut levels: Vec<Level> = (BLOCK_LEVEL..u64::BITS - tree.size().leading_zeros())
+            .rev()
+            .map(|level| {
+                let count = tree.size() >> level;
+                let peak = (count % 2 == 1).then(|| peaks.next().copied()).flatten();
+                Level { gone: count - count % 2, nodes: peak.into_iter().collect() }
+            })
+            .collect();
+        levels.reverse();
+        let kept = Kept { levels, rest };
+        if kept.size() == tree.size() && kept.root() == tree.root() {
+            return Ok(Self { kept: RwLock::new(kept) });
+        }
+        let why = "the last records are not those of the tree".to_owned();
+        Err(LogError::Corrupt { position: Position(tree.size()), why })
+    }
+
+    /// What was completed up to this position can be asked of the log from now on, so memory lets go of it.
+    pub fn let_go(&self, until: Position) {
+        let mut kept = self.kept.write();
+        for (level, nodes) in (BLOCK_LEVEL..).zip(&mut kept.levels) {
+            // The left one of two stays until the right one is there.
+            nodes.let_go(until.0.checked_shr(level).unwrap_or(0) & !1);
+        }
+    }
+
     /// Adds the records of one commit; they come in order.
     pub fn fold(&self, stored: &StoredCommit) {
         let mut kept = self.kept.write();
@@ -118,7 +185,7 @@ impl Nodes {
 
 impl Kept {
     fn size(&self) -> u64 {
-        self.levels.first().map_or(0, Vec::len) as u64 * BLOCK + self.rest.len() as u64
+        self.levels.first().map_or(0, Level::count) * BLOCK + self.rest.len() as u64
     }
 
     fn append(&mut self, record: &RecordHash) {
@@ -133,19 +200,18 @@ impl Kept {
     /// Adds a node; when it is the right one of two, the one above them too.
     fn add(&mut self, level: usize, node: NodeHash) {
         if self.levels.len() == level {
-            self.levels.push(Vec::new());
+            self.levels.push(Level::default());
         }
         let nodes = &mut self.levels[level];
-        nodes.push(node);
-        if nodes.len().is_multiple_of(2) {
-            let above = parent(&nodes[nodes.len() - 2], &node);
-            self.add(level + 1, above);
+        let left = nodes.peak().copied();
+        nodes.nodes.push_back(node);
+        if let Some(left) = left {
+            self.add(level + 1, parent(&left, &node));
         }
     }
 
     fn root(&self) -> RootHash {
-        let peaks =
-            self.levels.iter().filter(|nodes| nodes.len() % 2 == 1).map(|nodes| nodes[nodes.len() - 1]);
+        let peaks = self.levels.iter().filter_map(|nodes| nodes.peak().copied());
         let small =
             subtrees(0..self.rest.len() as u64).into_iter().rev().map(|part| whole(of(&self.rest, &part)));
         let joined = small.chain(peaks).reduce(|right, left| parent(&left, &right));
@@ -183,12 +249,17 @@ impl<'a> ProofBuilder<'a> {
     fn subtree(&mut self, part: &Range<u64>) -> Result<NodeHash, Unproved> {
         let length = part.end - part.start;
         if length >= BLOCK {
-            let level = (length.ilog2() - BLOCK_LEVEL) as usize;
-            return Ok(self.nodes.kept.read().levels[level][place(part.start / length)]);
+            return Ok(self.node(length.ilog2() - BLOCK_LEVEL, part.start / length)?);
         }
         let number = part.start / BLOCK;
         let start = number * BLOCK;
         Ok(whole(of(self.block(number)?, &(part.start - start..part.end - start))))
+    }
+
+    /// A node that is complete. Memory is asked first: what it has let go of is in an index.
+    fn node(&self, level: u32, index: u64) -> Result<NodeHash, LogError> {
+        let known = self.nodes.kept.read().levels[level as usize].get(index).copied();
+        known.map_or_else(|| self.log.indexed().node(level, index), Ok)
     }
 
     /// The leaves of a block. The log is read while no lock is held: folding never waits for it.
@@ -205,13 +276,12 @@ impl<'a> ProofBuilder<'a> {
     }
 
     fn leaves(&self, number: u64) -> Result<Vec<NodeHash>, LogError> {
-        let root = {
-            let kept = self.nodes.kept.read();
-            match kept.levels.first().and_then(|roots| roots.get(place(number))) {
-                Some(root) => *root,
-                None => return Ok(kept.rest.clone()),
-            }
-        };
+        let is_open = |kept: &Kept| number >= kept.levels.first().map_or(0, Level::count);
+        let open = Some(self.nodes.kept.read()).filter(|kept| is_open(kept)).map(|kept| kept.rest.clone());
+        if let Some(rest) = open {
+            return Ok(rest);
+        }
+        let root = self.node(0, number)?;
         let leaves = read_block(self.log, number)?;
         if leaves.len() as u64 == BLOCK && whole(&leaves) == root {
             return Ok(leaves);

@@ -63,6 +63,18 @@ impl Event {
         }
     }
 
+    /// Whether it ends sessions, or suspends a subject: access tokens from before it are no good.
+    pub const fn is_revocation(&self) -> bool {
+        matches!(
+            self,
+            Self::Subject(
+                SubjectEvent::SessionRevoked(_)
+                    | SubjectEvent::SessionsRevoked(_)
+                    | SubjectEvent::SubjectSuspended(_)
+            ) | Self::System(SystemEvent::SelectionRevoked(_))
+        )
+    }
+
     /// The fields of its kind that hold text about people, each with what is sealed there.
     pub fn texts(&self) -> Vec<(&'static str, Option<&SealedText>)> {
         match self {

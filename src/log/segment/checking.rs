@@ -58,6 +58,18 @@ impl Segment {
     /// # Errors
     /// The positions that are not as they were written.
     pub(crate) fn read_whole(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<bool, Trouble> {
+        self.read_each(&mut |_| (), go_on)
+    }
+
+    /// The same, and hands over every commit.
+    ///
+    /// # Errors
+    /// As `read_whole`.
+    pub(crate) fn read_each(
+        &self,
+        take: &mut dyn FnMut(&StoredCommit),
+        go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<bool, Trouble> {
         let blocks = self.blocks()?;
         let mut tail = self.header.base.clone();
         for number in 0..blocks.len() {
@@ -66,6 +78,7 @@ impl Segment {
                 let stored = StoredCommit::decode(first, bytes).map_err(|_| self.untrue())?;
                 let followed = tail.follow(stored.commit.recorded_at, &stored.record_hashes);
                 followed.map_err(|_| self.untrue())?;
+                take(&stored);
             }
             blocks.forget(number);
             if !go_on(bytes.len() as u64) {

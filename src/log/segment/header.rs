@@ -38,6 +38,12 @@ impl Header {
         self.end.position()
     }
 
+    /// The check of its bytes, which stands for the whole segment.
+    pub(super) fn check(&self) -> [u8; 32] {
+        let bytes = self.bytes().expect("it was read, or is written");
+        *bytes.last_chunk().expect("a header has a check")
+    }
+
     /// Its bytes; none if they do not fit, which takes more than 2⁵⁰ events.
     pub(super) fn bytes(&self) -> Option<Vec<u8>> {
         let mut out = MAGIC.to_vec();

@@ -12,18 +12,24 @@
 //! bytes are described in `docs/log-format.md`.
 
 mod checking;
+mod damage;
 mod header;
+pub(crate) mod index;
+mod indexed;
 mod reader;
 mod writer;
 
 use std::path::{Path, PathBuf};
 
-pub use self::checking::{CheckedSegment, check_segments};
 pub(crate) use self::{
     checking::in_words,
     header::Header,
     reader::{Seen, Segment, Trouble},
     writer::Writer,
+};
+pub use self::{
+    checking::{CheckedSegment, check_segments},
+    indexed::{Indexed, IndexedHistory},
 };
 use crate::record::first_half;
 use tenure_core::{Position, Timestamp};

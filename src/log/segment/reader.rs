@@ -5,17 +5,14 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::PathBuf,
-};
-
-use parking_lot::Mutex;
-use rustix::{
-    fs::{Advice, fadvise},
-    io::Errno,
+    sync::{Arc, OnceLock},
 };
 
 use super::{
     Block, MOST_BLOCK_BYTES, check_of_block,
+    damage::{Damage, Positions, forget, read_at, second_time},
     header::{HEADER_BYTES, Header},
+    index::Index,
 };
 use crate::{LogError, codec};
 use tenure_core::{Position, Timestamp};
@@ -26,7 +23,9 @@ pub(crate) struct Segment {
     pub(crate) path: PathBuf,
     pub(crate) header: Header,
     /// What was wrong with it when it was last read.
-    damage: Mutex<Option<String>>,
+    damage: Damage,
+    /// Its index, once there is one.
+    pub(super) index: OnceLock<Arc<Index>>,
 }
 
 /// What tells a file from another one in its place, and from itself once it was written to.
@@ -77,7 +76,7 @@ impl Segment {
         if file.metadata()?.len() != header.index_at + header.blocks * Block::BYTES as u64 {
             return Err(damaged("has another length than it was written with"));
         }
-        Ok(Self { path, header, damage: Mutex::default() })
+        Ok(Self { path, header, damage: Damage::default(), index: OnceLock::new() })
     }
 
     /// Looks at the file as it is now, which must have the same header.
@@ -95,12 +94,12 @@ impl Segment {
 
     /// What was wrong with it, named below the data directory; none if it was sound when it was last read.
     pub(crate) fn damage(&self) -> Option<String> {
-        self.damage.lock().clone()
+        self.damage.said()
     }
 
     /// All of it was read, and is as it was written.
     pub(crate) fn is_sound(&self) {
-        if self.damage.lock().take().is_some() {
+        if self.damage.clear() {
             tracing::info!(path = %self.path.display(), "this part of the history reads as it was written again");
         }
     }
@@ -118,9 +117,10 @@ impl Segment {
         ]))
     }
 
-    /// How many bytes it has on disk.
+    /// How many bytes it has on disk, with its index.
     pub(crate) fn bytes(&self) -> u64 {
-        self.header.index_at + self.header.blocks * Block::BYTES as u64
+        let index = self.index().map_or(0, |index| index.bytes());
+        self.header.index_at + self.header.blocks * Block::BYTES as u64 + index
     }
 
     /// Opens it to read blocks.
@@ -136,71 +136,22 @@ impl Segment {
         Ok(Blocks { segment: self, file, all: blocks })
     }
 
-    /// What was read, if it is good; else once more, because a cable may have been at fault and not the disk.
     fn twice(
         &self,
-        (first, last): (Position, Position),
+        positions: Positions,
         read: impl Fn(usize) -> io::Result<Vec<u8>>,
         is_good: impl Fn(&[u8]) -> bool,
         what: &str,
     ) -> Result<Vec<u8>, Trouble> {
-        let mut why = None;
-        for time in 0..2 {
-            match read(time) {
-                Ok(bytes) if is_good(&bytes) => return Ok(bytes),
-                Ok(_) => why = None,
-                Err(error) if is_wanting(&error) => return Err(self.trouble((first, last), &error)),
-                Err(error) => why = Some(error),
-            }
-        }
-        Err(why.map_or_else(
-            || self.damaged((first, last), &format!("the check of {what} does not match its bytes")),
-            |error| self.trouble((first, last), &error),
-        ))
+        self.damage.twice((&self.path, positions), read, is_good, what)
     }
 
-    fn trouble(&self, positions: (Position, Position), error: &io::Error) -> Trouble {
-        let why = format!("{}: {error}", self.path.display());
-        if is_wanting(error) { Trouble::Wanting(why) } else { self.damaged(positions, &error.to_string()) }
+    fn trouble(&self, positions: Positions, error: &io::Error) -> Trouble {
+        self.damage.trouble((&self.path, positions), error)
     }
 
-    fn damaged(&self, (first, last): (Position, Position), why: &str) -> Trouble {
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        let alarm = format!("segments/{name}: positions {first} to {last}: {why}");
-        let why = format!("{}: {why}", self.path.display());
-        let before = self.damage.lock().replace(alarm.clone());
-        if before.as_ref() != Some(&alarm) {
-            tracing::error!(%first, %last, %why, "a part of the history is damaged");
-        }
-        Trouble::Damaged { first, last, why }
-    }
-}
-
-/// Whether only descriptors or memory were wanting: that says nothing of the file.
-fn is_wanting(error: &io::Error) -> bool {
-    let errno = Errno::from_io_error(error);
-    errno.is_some_and(|errno| [Errno::MFILE, Errno::NFILE, Errno::NOMEM].contains(&errno))
-}
-
-/// Does something once more if it fails, unless nothing but descriptors or memory were wanting.
-fn second_time<T>(mut work: impl FnMut(usize) -> io::Result<T>) -> io::Result<T> {
-    work(0).or_else(|error| if is_wanting(&error) { Err(error) } else { work(1) })
-}
-
-/// The second time it is read from the disk, and not from what the system has kept of the first.
-fn read_at(file: &File, offset: u64, length: usize, time: usize) -> io::Result<Vec<u8>> {
-    if time > 0 {
-        forget(file, offset, length as u64);
-    }
-    let mut bytes = vec![0; length];
-    file.read_exact_at(&mut bytes, offset)?;
-    Ok(bytes)
-}
-
-/// Advice that is not taken costs memory alone.
-fn forget(file: &File, offset: u64, length: u64) {
-    if let Err(error) = fadvise(file, offset, std::num::NonZeroU64::new(length), Advice::DontNeed) {
-        tracing::debug!(%error, "the system keeps what was read once");
+    fn damaged(&self, positions: Positions, why: &str) -> Trouble {
+        self.damage.note((&self.path, positions), why)
     }
 }
 

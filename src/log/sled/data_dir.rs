@@ -257,6 +257,7 @@ impl DataDir {
             let why = format!("the segment says that it begins at {}", segment.header.first());
             return Err(damaged(&path, position, &why));
         }
+        segment.attach_index();
         Ok(Arc::new(segment))
     }
 

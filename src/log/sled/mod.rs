@@ -15,6 +15,7 @@ mod data_dir;
 pub(crate) mod frame;
 pub(crate) mod guard;
 mod head_file;
+mod indexing;
 mod open_error;
 mod opening;
 mod repair;
@@ -45,7 +46,8 @@ use self::{
     store::Store,
 };
 use crate::{
-    EncodedCommit, EventLog, Head, LogError, Outcome, SegmentEvents, StoredBytes, StoredCommit, codec,
+    EncodedCommit, EventLog, Head, IndexedHistory, LogError, Outcome, SegmentEvents, StoredBytes,
+    StoredCommit, codec,
     ranges::Ranges,
     segment::Segment,
     tail::{Staged, Tail},
@@ -565,6 +567,10 @@ impl EventLog for SledLog {
             Ok(usize::from(events))
         });
         read.map(|()| found)
+    }
+
+    fn indexed(&self) -> IndexedHistory {
+        self.indexed_history()
     }
 
     fn damage(&self) -> Vec<String> {

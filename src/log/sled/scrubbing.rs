@@ -38,11 +38,12 @@ impl SledLog {
         let Some(segment) = segments.get(number) else { return Ok(Scrubbed::AtTheEnd) };
         // Its header is in memory, so that a flipped byte of it would go unnoticed until the next start.
         segment.again()?;
-        if segment.read_whole(pace)? {
-            segment.is_sound();
-            return Ok(Scrubbed::Sound);
+        if !segment.read_whole(pace)? {
+            return Ok(Scrubbed::Stopped);
         }
-        Ok(Scrubbed::Stopped)
+        segment.is_sound();
+        let is_whole = segment.index().map_or(Ok(true), |index| index.read_whole(pace))?;
+        Ok(if is_whole { Scrubbed::Sound } else { Scrubbed::Stopped })
     }
 
     /// The segments that did not read as they were written, and have not since.

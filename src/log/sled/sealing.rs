@@ -243,13 +243,13 @@ impl SledLog {
         Ok(())
     }
 
-    fn data_dir(&self) -> DataDir {
+    pub(super) fn data_dir(&self) -> DataDir {
         self.writer.lock().data.clone()
     }
 
     /// Where a test takes a copy of what a crash would leave.
     #[cfg_attr(not(test), expect(clippy::unused_self, reason = "only a test looks at the steps"))]
-    fn step(&self, name: &str) {
+    pub(super) fn step(&self, name: &str) {
         #[cfg(test)]
         {
             let on_step = self.sealing.lock().on_step;

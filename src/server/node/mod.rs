@@ -49,6 +49,7 @@ use self::{
     binding::Binding,
     credential::{issue_first_key, look_at_first_key},
     epoch::begin_epoch,
+    sealer::LetGo,
     secrets::{Opened, is_missing, open_secrets, remove_unfinished},
     snapshot::Snapshot,
     startup_replay::{StartupState, open_log},
@@ -304,7 +305,10 @@ impl Node {
         };
         let known = known_checkpoints(stores.as_deref(), &data);
         let background = stores
-            .map(|stores| tend_segments(&stores, &authority, &evidence, &known, &data, scrub_rate))
+            .map(|stores| {
+                let let_go = letting_go(&projections, &evidence);
+                tend_segments(&stores, &authority, &evidence, (&known, let_go), &data, scrub_rate)
+            })
             .transpose()
             .map_err(StartError::Thread)?;
         let (shared, membership) = shared
@@ -398,13 +402,13 @@ fn tend_segments(
     stores: &Arc<SledLog>,
     authority: &Arc<Authority>,
     evidence: &Arc<Evidence>,
-    known: &Arc<Known>,
+    (known, let_go): (&Arc<Known>, LetGo),
     data: &Path,
     scrub_rate: u64,
 ) -> std::io::Result<(Worker, Worker)> {
     let scrubber = scrubber::start(Arc::clone(stores), Arc::clone(authority), scrub_rate)?;
     let (log, known) = (Arc::clone(stores), Arc::clone(known));
-    let sealer = sealer::start(log, Arc::clone(authority), Arc::clone(evidence), known, data)?;
+    let sealer = sealer::start(log, Arc::clone(authority), Arc::clone(evidence), known, data, let_go)?;
     Ok((sealer, scrubber))
 }
 
@@ -418,6 +422,15 @@ fn known_checkpoints(stores: Option<&SledLog>, data: &Path) -> Arc<Known> {
         }
     }
     Arc::new(known)
+}
+
+/// What is done when the files of the log tell of more of the history.
+fn letting_go(projections: &Arc<Projections>, evidence: &Arc<Evidence>) -> LetGo {
+    let (projections, evidence) = (Arc::clone(projections), Arc::clone(evidence));
+    Box::new(move |until| {
+        projections.let_go(until);
+        evidence.keeper.heads().nodes().let_go(until);
+    })
 }
 
 /// What subjects were, as the log has it.

@@ -1,4 +1,7 @@
-//! Makes segments of the ranges of the log that are full, and checkpoints behind them, on a thread of its own.
+//! Makes segments of the ranges of the log that are full, their indexes, and checkpoints behind them, on a thread of its
+//! own.
+//!
+//! What an index tells of is let go of in memory. Indexes that are missing, or damaged, are made again.
 //!
 //! A failure is an alarm for as long as it lasts, and loses nothing: the range stays in its store, and is tried again
 //! every second.
@@ -9,8 +12,11 @@ use super::checkpointer::Checkpointer;
 use crate::{authority::Authority, checkpoint::Known};
 use tenure_audit::Evidence;
 use tenure_core::Position;
-use tenure_log::{LogError, SealError, SledLog};
+use tenure_log::{EventLog, LogError, SealError, SledLog};
 use tenure_threads::worker::{Stop, Worker};
+
+/// Lets go of what is in memory of the history up to a position.
+pub(super) type LetGo = Box<dyn Fn(Position) + Send>;
 
 /// How often it is looked for ranges that are full.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -26,11 +32,12 @@ pub(super) fn start(
     evidence: Arc<Evidence>,
     known: Arc<Known>,
     data: &Path,
+    let_go: LetGo,
 ) -> std::io::Result<Worker> {
     let checkpointer = Checkpointer::new(Arc::clone(&log), Arc::clone(&authority), known, data);
     let data = format!("{}/", data.display());
     Worker::start("tenure-sealer", move |stop| {
-        let sealer = Sealer { log, authority: Arc::clone(&authority), evidence, data, stop };
+        let sealer = Sealer { log, authority: Arc::clone(&authority), evidence, data, let_go, stop };
         // Its panic is an alarm.
         authority.storage().sealer().run(|| sealer.run(checkpointer));
     })
@@ -42,6 +49,7 @@ struct Sealer<'a> {
     evidence: Arc<Evidence>,
     /// How paths begin that callers are not to read.
     data: String,
+    let_go: LetGo,
     stop: &'a Stop,
 }
 
@@ -49,7 +57,7 @@ impl Sealer<'_> {
     fn run(&self, mut checkpointer: Checkpointer) {
         self.tell_of_backlog();
         loop {
-            self.authority.storage().sealed(self.seal_all());
+            self.authority.storage().sealed(self.index_all().and_then(|()| self.seal_all()));
             self.observe();
             checkpointer.step(&|| !self.stop.is_over());
             if self.stop.pause(INTERVAL).is_break() {
@@ -77,15 +85,36 @@ impl Sealer<'_> {
         }
         while !self.stop.is_over() {
             match self.log.seal(self.signed(), &|| !self.stop.is_over()) {
-                Ok(Some(last)) => self.tell_of_progress(last),
+                Ok(Some(last)) => {
+                    self.tell_of_progress(last);
+                    self.index_all()?;
+                }
                 // Where the log is stopped, its own alarm says more.
                 Ok(None) | Err(SealError::Stopped | SealError::Log(LogError::Stopped { .. })) => {
                     return Ok(());
                 }
-                Err(error) => return Err(error.to_string().replace(&self.data, "")),
+                Err(error) => return Err(self.in_words(&error)),
             }
         }
         Ok(())
+    }
+
+    /// Why an index that is missing cannot be made.
+    fn index_all(&self) -> Result<(), String> {
+        let go_on = || !self.stop.is_over();
+        loop {
+            match self.log.index(&go_on) {
+                Ok(true) => {}
+                Ok(false) | Err(SealError::Stopped) => break,
+                Err(error) => return Err(self.in_words(&error)),
+            }
+        }
+        (self.let_go)(self.log.indexed().end());
+        Ok(())
+    }
+
+    fn in_words(&self, error: &SealError) -> String {
+        error.to_string().replace(&self.data, "")
     }
 
     /// Only under a signed head, only where there is room, and with segments of one size for all time.

@@ -6,10 +6,10 @@ use tenure_core::{
 };
 use tenure_log::{EventLog, LogError, StoredCommit};
 
-use super::Projections;
+use super::{Projections, story::Story};
 
 /// So many events are read from the log at a time.
-const PAGE: usize = 2_000;
+pub(super) const PAGE: usize = 2_000;
 
 /// What an answer reflects: all events up to a position, judged at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub enum HistoryError {
 /// Asks whether a caller still waits for the answer.
 pub type IsWanted<'a> = &'a dyn Fn() -> bool;
 
-fn go_on(is_wanted: IsWanted<'_>) -> Result<(), HistoryError> {
+pub(super) fn go_on(is_wanted: IsWanted<'_>) -> Result<(), HistoryError> {
     if is_wanted() { Ok(()) } else { Err(HistoryError::Unwanted) }
 }
 
@@ -65,25 +65,16 @@ pub fn subject_at_while(
     id: &SubjectId,
     position: Position,
 ) -> Result<Subject, HistoryError> {
-    let stream = Stream::Subject(id.clone());
     let mut state = State::of(Scope::Subject(id.clone()));
-    let mut bulks = projections
-        .revocations(|revocations| revocations.bulks_up_to(position).to_vec())
-        .into_iter()
-        .peekable();
-    let mut after = Position::ZERO;
-    loop {
-        go_on(is_wanted)?;
-        let mut firsts = projections.timeline(|timeline| timeline.concerning(&stream, after, PAGE));
-        firsts.truncate(firsts.partition_point(|first| *first <= position));
-        let Some(&last) = firsts.last() else { break };
-        for stored in log.read_commits(&firsts)? {
+    let mut bulks = projections.bulks_up_to(log, position)?.into_iter().peekable();
+    let mut story = Story::of(log, projections, id, position);
+    while let Some(page) = story.next_page(is_wanted)? {
+        for stored in page {
             while let Some(bulk) = bulks.next_if(|bulk| bulk.position < stored.first) {
                 state.end_selected(bulk);
             }
             apply_until(&mut state, &stored, position)?;
         }
-        after = last;
     }
     bulks.for_each(|bulk| state.end_selected(bulk));
     Ok(state.subjects.remove(id).unwrap_or_else(|| Subject::new(id.clone())))
@@ -100,27 +91,43 @@ pub fn commits_of(
     id: &SubjectId,
     until: Position,
 ) -> Result<Vec<StoredCommit>, HistoryError> {
-    let stream = Stream::Subject(id.clone());
-    let mut firsts = Vec::new();
-    let mut after = Position::ZERO;
-    loop {
-        go_on(is_wanted)?;
-        let page = projections.timeline(|timeline| timeline.concerning(&stream, after, PAGE));
-        let Some(last) = page.last() else { break };
-        after = *last;
-        firsts.extend(page);
+    let mut commits = Vec::new();
+    let mut story = Story::of(log, projections, id, until);
+    while let Some(page) = story.next_page(is_wanted)? {
+        commits.extend(page);
     }
-    let bulks = projections.revocations(|known| known.bulks_up_to(until).to_vec());
-    firsts.extend(bulks.iter().map(|bulk| bulk.position));
-    firsts.retain(|first| *first <= until);
-    firsts.sort_unstable();
-    firsts.dedup();
-    let mut commits = Vec::with_capacity(firsts.len());
-    for page in firsts.chunks(PAGE) {
+    let bulks = projections.bulks_up_to(log, until)?;
+    let bulks: Vec<_> = bulks.into_iter().map(|bulk| bulk.position).collect();
+    for page in bulks.chunks(PAGE) {
         go_on(is_wanted)?;
         commits.extend(log.read_commits(page)?);
     }
+    commits.sort_by_key(|stored| stored.first);
+    commits.dedup_by_key(|stored| stored.first);
     Ok(commits)
+}
+
+/// The next commits of a subject's stream that begin after `after`, up to `most`; none where there are no more.
+///
+/// # Errors
+/// A log that cannot be read.
+pub fn stream_after(
+    log: &dyn EventLog,
+    projections: &Projections,
+    stream: &Stream,
+    after: Position,
+    most: usize,
+) -> Result<Vec<StoredCommit>, LogError> {
+    let (mut after, mut found) = (after, Vec::new());
+    while found.len() < most {
+        let firsts = projections.commits_of(log, stream, after, most - found.len())?;
+        let Some(last) = firsts.last() else { break };
+        after = *last;
+        let read = log.read_commits(&firsts)?;
+        // What the files find by a key may be of another stream.
+        found.extend(read.into_iter().filter(|stored| stored.commit.stream == *stream));
+    }
+    Ok(found)
 }
 
 /// The commit that holds this position; none beyond the head.

@@ -4,18 +4,21 @@
 //! batch before the callers of that batch are answered, so that everybody reads their own writes.
 
 pub mod history;
+mod past;
 pub mod pulse;
 pub mod revocations;
 pub mod session_list;
 mod sorted;
+mod standing;
+mod story;
 pub mod subject_list;
 pub mod timeline;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use tenure_core::{
-    Event, OwnerId, Position, SessionId, Stream, SubjectEvent, SubjectId, fold::Ledger, state::State,
-    subject::Subject,
+    Event, OwnerId, Position, SealedText, SessionId, Stream, SubjectEvent, SubjectId, fold::Ledger,
+    state::State, subject::Subject,
 };
 use tenure_log::StoredCommit;
 
@@ -27,7 +30,8 @@ use self::{
     timeline::Timeline,
 };
 
-/// Every projection kept in memory.
+/// Every projection kept in memory. What grows with the history is only of its latest part: of the part before, the
+/// files of the log are asked.
 #[derive(Debug, Default)]
 pub struct Projections {
     sessions: RwLock<SessionList>,
@@ -35,6 +39,8 @@ pub struct Projections {
     timeline: RwLock<Timeline>,
     revocations: RwLock<Revocations>,
     pulse: RwLock<Pulse>,
+    /// The reason last read from the log, and of which bulk revocation.
+    old_reason: Mutex<Option<(Position, Option<SealedText>)>>,
 }
 
 /// The state that a commit led to. It may be further on: what is put together from it is right in the end.
@@ -59,7 +65,10 @@ impl Known for State {
 impl Projections {
     /// Adds one commit; they come in order.
     pub fn fold(&self, stored: &StoredCommit, known: &impl Known) {
-        self.timeline.write().add(&stored.commit.stream, stored.first);
+        // Nobody asks for the commits of the authority itself alone.
+        if stored.commit.stream != Stream::System {
+            self.timeline.write().add(&stored.commit.stream, stored.first);
+        }
         for (position, event) in stored.positions().zip(&stored.commit.events) {
             if Pulse::is_one(event) {
                 self.pulse.write().add(&stored.commit.stream, stored.commit.recorded_at, event);
@@ -138,8 +147,8 @@ impl Projections {
         self.sessions.write().bulk_is_marked(position);
     }
 
-    /// Reads which revocations there were.
-    pub fn revocations<T>(&self, read: impl FnOnce(&Revocations) -> T) -> T {
+    /// Reads which revocations there were lately.
+    fn revocations<T>(&self, read: impl FnOnce(&Revocations) -> T) -> T {
         read(&self.revocations.read())
     }
 
@@ -158,8 +167,8 @@ impl Projections {
         read(&self.pulse.read())
     }
 
-    /// Reads which commits each stream has.
-    pub fn timeline<T>(&self, read: impl FnOnce(&Timeline) -> T) -> T {
+    /// Reads which commits each stream had lately.
+    fn timeline<T>(&self, read: impl FnOnce(&Timeline) -> T) -> T {
         read(&self.timeline.read())
     }
 }

@@ -1,28 +1,54 @@
-//! Where the revocations stand: those of all subjects at once with what they say, of the others the positions.
+//! Where the latest revocations stand: those of all subjects at once with what they say, of the others the positions.
+//! The files of the log tell of those before.
+
+use std::collections::VecDeque;
 
 use tenure_core::{
-    Event, Position, SealedText, SubjectEvent, SystemEvent, Timestamp, bulk::Bulk, record::EventMeta,
+    Event, Position, SealedText, SystemEvent, Timestamp, bulk::Bulk, event::SelectionRevoked,
+    record::EventMeta,
 };
 
-/// The revocations so far, in their order.
+/// So many positions stay when they could be asked of the log: those who follow the feed ask for the latest.
+pub(super) const KEPT: usize = 32_768;
+/// So many bulk revocations stay.
+pub(super) const KEPT_BULKS: usize = 256;
+
+/// The latest revocations, in their order.
 #[derive(Debug, Default)]
 pub struct Revocations {
-    positions: Vec<Position>,
-    bulks: Vec<Bulk>,
-    reasons: Vec<Option<SealedText>>,
+    positions: VecDeque<Position>,
+    /// Positions up to here were let go.
+    after: Position,
+    bulks: VecDeque<BulkSaid>,
+    /// Bulk revocations up to here were let go.
+    bulks_after: Position,
+}
+
+/// A bulk revocation, and the reason that was given for it, sealed in the authority's own stream.
+#[derive(Clone, Debug)]
+pub(super) struct BulkSaid {
+    pub(super) bulk: Bulk,
+    pub(super) reason: Option<SealedText>,
+}
+
+impl BulkSaid {
+    pub(super) fn of(position: Position, at: Timestamp, event: &SelectionRevoked) -> Self {
+        Self { bulk: Bulk::of(event, EventMeta { position, at }), reason: event.reason.clone() }
+    }
 }
 
 impl Revocations {
+    /// Of what is behind this position, and the last ones up to it.
+    pub(super) fn behind(position: Position, last: Vec<Position>, bulks: Vec<BulkSaid>) -> Self {
+        let before = |first: Option<Position>| first.map_or(position, |first| Position(first.0 - 1));
+        let after = before(last.first().copied());
+        let bulks_after = before(bulks.first().map(|said| said.bulk.position));
+        Self { positions: last.into(), after, bulks: bulks.into(), bulks_after }
+    }
+
     /// Whether an event ends sessions, or suspends a subject: access tokens from before it are no good.
     pub const fn is_one(event: &Event) -> bool {
-        matches!(
-            event,
-            Event::Subject(
-                SubjectEvent::SessionRevoked(_)
-                    | SubjectEvent::SessionsRevoked(_)
-                    | SubjectEvent::SubjectSuspended(_)
-            ) | Event::System(SystemEvent::SelectionRevoked(_))
-        )
+        event.is_revocation()
     }
 
     /// Whether an event ends sessions of any subjects at once.
@@ -32,33 +58,58 @@ impl Revocations {
 
     /// Adds an event that ends sessions; they come in order.
     pub fn add(&mut self, position: Position, at: Timestamp, event: &Event) {
-        self.positions.push(position);
+        self.positions.push_back(position);
         if let Event::System(SystemEvent::SelectionRevoked(event)) = event {
-            self.bulks.push(Bulk::of(event, EventMeta { position, at }));
-            self.reasons.push(event.reason.clone());
+            self.bulks.push_back(BulkSaid::of(position, at, event));
         }
     }
 
-    /// The positions after this one at which sessions were ended, up to `most` of them.
-    pub fn after(&self, position: Position, most: usize) -> &[Position] {
-        let after = &self.positions[self.positions.partition_point(|known| *known <= position)..];
-        &after[..after.len().min(most)]
+    /// Forgets what stands up to this position, but for the last ones: the log tells of it when it is asked.
+    pub(super) fn let_go(&mut self, until: Position) {
+        while self.positions.len() > KEPT
+            && let Some(first) = self.positions.pop_front_if(|first| *first <= until)
+        {
+            self.after = first;
+        }
+        while self.bulks.len() > KEPT_BULKS
+            && let Some(first) = self.bulks.pop_front_if(|first| first.bulk.position <= until)
+        {
+            self.bulks_after = first.bulk.position;
+        }
+        self.positions.shrink_to(2 * self.positions.len());
     }
 
-    /// The bulk revocations up to this position.
-    pub fn bulks_up_to(&self, position: Position) -> &[Bulk] {
-        &self.bulks[..self.bulks.partition_point(|bulk| bulk.position <= position)]
+    /// Positions up to here were let go.
+    pub(super) const fn after(&self) -> Position {
+        self.after
     }
 
-    /// The positions of the bulk revocations after this one, up to `most` of them.
-    pub fn bulks_after(&self, position: Position, most: usize) -> Vec<Position> {
-        let after = &self.bulks[self.bulks_up_to(position).len()..];
-        after.iter().take(most).map(|bulk| bulk.position).collect()
+    /// Bulk revocations up to here were let go.
+    pub(super) const fn bulks_after(&self) -> Position {
+        self.bulks_after
     }
 
-    /// The reason that was given for the bulk revocation at this position; sealed in the authority's own stream.
-    pub fn reason_at(&self, position: Position) -> Option<&SealedText> {
-        let place = self.bulks.binary_search_by_key(&position, |bulk| bulk.position).ok()?;
-        self.reasons[place].as_ref()
+    /// The known positions after this one at which sessions were ended, up to `most` of them.
+    pub(super) fn known_after(&self, position: Position, most: usize) -> Vec<Position> {
+        let first = self.positions.partition_point(|known| *known <= position);
+        self.positions.range(first..).take(most).copied().collect()
+    }
+
+    /// The known bulk revocations up to this position.
+    pub(super) fn known_bulks_up_to(&self, position: Position) -> Vec<Bulk> {
+        let known = self.bulks.iter().take_while(|said| said.bulk.position <= position);
+        known.map(|said| said.bulk.clone()).collect()
+    }
+
+    /// The positions of the known bulk revocations after this one, up to `most` of them.
+    pub(super) fn known_bulks_after(&self, position: Position, most: usize) -> Vec<Position> {
+        let first = self.bulks.partition_point(|said| said.bulk.position <= position);
+        self.bulks.range(first..).take(most).map(|said| said.bulk.position).collect()
+    }
+
+    /// The reason that was given for the known bulk revocation at this position.
+    pub(super) fn known_reason_at(&self, position: Position) -> Option<&SealedText> {
+        let place = self.bulks.binary_search_by_key(&position, |said| said.bulk.position).ok()?;
+        self.bulks[place].reason.as_ref()
     }
 }

@@ -8,12 +8,24 @@ use smallvec::SmallVec;
 
 use tenure_core::{Position, Stream};
 
-/// The first positions of the commits that concern each stream.
-#[derive(Debug, Default)]
+/// So many tables: one is gone through at a time when old positions are let go.
+const SHARDS: usize = 256;
+
+/// The first positions of the commits that concern each stream, of those behind some position: what is before can be
+/// asked of the files of the log.
+#[derive(Debug)]
 pub struct Timeline {
     hasher: DefaultHashBuilder,
-    /// A place in the table costs room whether it is taken or not, so there is no more than a pointer in it.
-    streams: HashTable<Box<Places>>,
+    /// A place in a table costs room whether it is taken or not, so there is no more than a pointer in it.
+    shards: Box<[HashTable<Box<Places>>]>,
+    /// Positions up to here are not told from here, whether they were already removed or not.
+    after: Position,
+}
+
+impl Default for Timeline {
+    fn default() -> Self {
+        Self::behind(Position::ZERO)
+    }
 }
 
 /// Where the commits that concern one stream begin.
@@ -28,6 +40,17 @@ struct Places {
 }
 
 impl Timeline {
+    /// Of what is behind this position.
+    pub fn behind(after: Position) -> Self {
+        let shards = (0..SHARDS).map(|_| HashTable::new()).collect();
+        Self { hasher: DefaultHashBuilder::default(), shards, after }
+    }
+
+    /// Nothing up to here is told from here.
+    pub const fn after(&self) -> Position {
+        self.after
+    }
+
     /// Adds a commit of this stream that begins here; they come in order.
     pub fn add(&mut self, stream: &Stream, first: Position) {
         self.places_mut(stream).add(first.0, false);
@@ -41,9 +64,30 @@ impl Timeline {
         }
     }
 
+    /// From now on nothing up to this position is told from here. What was known of it goes with
+    /// [`Timeline::remove_old`].
+    pub fn let_go(&mut self, until: Position) {
+        self.after = self.after.max(until);
+    }
+
+    /// Removes what is not told any more from one of the tables; false when there is none of this number.
+    pub fn remove_old(&mut self, shard: usize) -> bool {
+        let Some(table) = self.shards.get_mut(shard) else { return false };
+        table.retain(|places| places.let_go(self.after.0));
+        if table.len() * 4 < table.capacity() {
+            table.shrink_to(table.len() * 2, |known| self.hasher.hash_one(&known.stream));
+        }
+        true
+    }
+
+    /// How many streams something is known of.
+    pub fn streams(&self) -> usize {
+        self.shards.iter().map(HashTable::len).sum()
+    }
+
     fn places_mut(&mut self, stream: &Stream) -> &mut Places {
         let hash = self.hasher.hash_one(stream);
-        let entry = self.streams.entry(
+        let entry = self.shards[shard_of(hash)].entry(
             hash,
             |places| places.stream == *stream,
             |known| self.hasher.hash_one(&known.stream),
@@ -54,20 +98,25 @@ impl Timeline {
     /// The first positions of the commits of this stream that begin after `after`, up to `most` of them.
     pub fn commits(&self, stream: &Stream, after: Position, most: usize) -> Vec<Position> {
         let own = self.places(stream).filter(|(_, is_reaching)| !is_reaching);
-        first_after(own, after, most)
+        first_after(own, after.max(self.after), most)
     }
 
     /// The first positions of all commits that concern this stream, its own and those that reach it, that begin after
     /// `after`, up to `most` of them.
     pub fn concerning(&self, stream: &Stream, after: Position, most: usize) -> Vec<Position> {
-        first_after(self.places(stream), after, most)
+        first_after(self.places(stream), after.max(self.after), most)
     }
 
     fn places(&self, stream: &Stream) -> impl Iterator<Item = (u64, bool)> {
         let hash = self.hasher.hash_one(stream);
-        let places = self.streams.find(hash, |places| places.stream == *stream);
+        let places = self.shards[shard_of(hash)].find(hash, |places| places.stream == *stream);
         places.into_iter().flat_map(|places| places.iter())
     }
+}
+
+/// The tables themselves place by the highest and the lowest bits.
+fn shard_of(hash: u64) -> usize {
+    usize::try_from(hash >> 32).expect("it is half as long") % SHARDS
 }
 
 fn first_after(places: impl Iterator<Item = (u64, bool)>, after: Position, most: usize) -> Vec<Position> {
@@ -93,6 +142,20 @@ impl Places {
             }
             self.distances.push(group | 0x80);
         }
+    }
+
+    /// Removes the positions up to this one; whether others are left.
+    fn let_go(&mut self, until: u64) -> bool {
+        if self.last <= until {
+            return false;
+        }
+        if self.iter().next().is_some_and(|(first, _)| first <= until) {
+            let kept: Vec<_> = self.iter().skip_while(|(first, _)| *first <= until).collect();
+            (self.last, self.distances) = (0, SmallVec::new());
+            kept.into_iter().for_each(|(first, is_reaching)| self.add(first, is_reaching));
+            self.distances.shrink_to_fit();
+        }
+        true
     }
 
     fn iter(&self) -> impl Iterator<Item = (u64, bool)> {
@@ -143,6 +206,31 @@ mod tests {
         let all = [Position(3), Position(70), Position(9_000)];
         assert_eq!(timeline.concerning(&stream, Position::ZERO, 9), all);
         assert_eq!(timeline.concerning(&stream, Position(3), 1), [Position(70)]);
+    }
+
+    #[test]
+    fn what_is_let_go_is_not_told_and_what_comes_later_is() {
+        let (mut timeline, stream) = (Timeline::default(), Stream::Subject("a".parse().unwrap()));
+        let other = Stream::Subject("b".parse().unwrap());
+        for first in [3, 70, 9_000, 9_001] {
+            timeline.add(&stream, Position(first));
+            timeline.add_reaching(&stream, Position(first + 100_000));
+        }
+        timeline.add(&other, Position(5));
+        for until in [0, 2, 3, 100, 9_000, 100_003] {
+            timeline.let_go(Position(until));
+            let told = |timeline: &Timeline| {
+                (timeline.commits(&stream, Position(1), 9), timeline.concerning(&stream, Position(1), 9))
+            };
+            let before = told(&timeline);
+            assert!(before.1.iter().all(|first| first.0 > until), "{before:?}");
+            assert!((0..).take_while(|shard| timeline.remove_old(*shard)).count() == SHARDS);
+            assert_eq!(told(&timeline), before, "{until}");
+        }
+        assert_eq!(timeline.concerning(&stream, Position(1), 9).len(), 3);
+        assert_eq!((timeline.streams(), timeline.after()), (1, Position(100_003)));
+        timeline.add(&other, Position(200_000));
+        assert_eq!(timeline.commits(&other, Position(0), 9), [Position(200_000)]);
     }
 
     #[test]

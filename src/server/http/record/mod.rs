@@ -30,6 +30,8 @@ use super::{
 const LOOKED_AT: usize = 20_000;
 /// So many are read at a time.
 const STRIDE: usize = 1_000;
+/// What one subject did is looked for in so many files of the history for every page.
+const NEAR_FILES: usize = 32;
 /// So many are looked at for every page; what lies further on is a search.
 const NEAR: usize = 500;
 
@@ -175,11 +177,13 @@ impl EventReader {
         // The commit that `after` lies in began before it.
         let within = history::commit_at(log, after)?.filter(|stored| stored.last() > after);
         let within = within.filter(|stored| stored.commit.stream == stream);
-        let mut firsts = self.api.projections.timeline(|timeline| timeline.commits(&stream, after, most));
-        firsts.extend(self.api.projections.revocations(|known| known.bulks_after(after, STRIDE)));
-        firsts.sort_unstable();
-        firsts.truncate(most);
-        Ok(within.into_iter().chain(log.read_commits(&firsts)?).collect())
+        let projections = &self.api.projections;
+        let bulks = projections.bulks_after(log, after, STRIDE)?;
+        let mut found = history::stream_after(log, projections, &stream, after, most)?;
+        found.extend(log.read_commits(&bulks)?);
+        found.sort_by_key(|stored| stored.first);
+        found.truncate(most);
+        Ok(within.into_iter().chain(found).collect())
     }
 }
 
@@ -217,7 +221,8 @@ pub(super) async fn page<R: Record>(
     let at = R::done(after);
     let mut leafing =
         EventPage { viewer, record, after, at, looked_at: 0, limit, head, items: Vec::new(), last: None };
-    let next = match waiting_for_disk(|| leafing.step(NEAR))? {
+    let near = || if leafing.begins_far_back() { Ok(Progress::Open) } else { leafing.step(NEAR) };
+    let next = match waiting_for_disk(near)? {
         Progress::Done(next) => next,
         Progress::Open => {
             let go_on = move |wanted: &StillWanted<'_>| leafing.run(wanted).map(|next| (next, leafing));
@@ -239,6 +244,13 @@ impl<R: Record> EventPage<R> {
             }
         }
         Err(HistoryError::Unwanted.into())
+    }
+
+    /// Whether many files would be asked for the story of one subject.
+    fn begins_far_back(&self) -> bool {
+        let Scope { subject, session } = &self.viewer.scope;
+        let log = self.viewer.api.authority.log();
+        (subject.is_some() || session.is_some()) && log.indexed().ends_after(self.at).count() > NEAR_FILES
     }
 
     /// Looks at the next commits.

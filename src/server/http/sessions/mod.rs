@@ -149,7 +149,7 @@ pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
     };
     let subject = subject_as_of(&call, &live.subject, reading).await.map_err(unseen)?;
     let session = subject.session(id).ok_or_else(not_found)?;
-    Ok(Reply::ok(&session_view(&call.api, &subject, session, reading.moment)))
+    Ok(Reply::ok(&session_view(&call.api, &subject, session, reading.moment)?))
 }
 
 /// Which sessions a list is to hold.
@@ -228,7 +228,7 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     let views = found
         .iter()
         .map(|(subject, session)| session_view(&call.api, subject, session, reading.moment))
-        .collect::<Vec<_>>();
+        .collect::<Result<Vec<_>, _>>()?;
     Ok(Reply::ok(&page_of(views, end)))
 }
 

@@ -6,6 +6,7 @@ use tenure_core::{
     session::{Revocation, Session},
     subject::Subject,
 };
+use tenure_log::LogError;
 use tenure_protocol::wire::SessionView;
 
 use super::usage::{constraints_view, usage_view};
@@ -13,20 +14,30 @@ use crate::http::{api::Api, reply::text::TextOpener};
 
 /// Why a session was ended. What was said of many sessions of any subjects is not kept with each of them, nor sealed
 /// with the texts of their subjects.
-fn reason(api: &Api, texts: &TextOpener<'_>, revocation: &Revocation) -> Option<String> {
-    let of_bulk = api.projections.revocations(|known| known.reason_at(revocation.position).cloned());
-    match of_bulk {
+fn reason(api: &Api, texts: &TextOpener<'_>, revocation: &Revocation) -> Result<Option<String>, LogError> {
+    let Revocation { position, trigger, .. } = *revocation;
+    let of_bulk = api.projections.reason_at(api.authority.log(), position, trigger)?;
+    Ok(match of_bulk {
         Some(reason) => api.authority.open_text(&Stream::System, "reason", &reason),
         None => texts.open("reason", revocation.reason.as_ref()),
-    }
+    })
 }
 
 /// A session of a subject, both as of the same moment.
-pub(crate) fn session_view(api: &Api, subject: &Subject, session: &Session, moment: Moment) -> SessionView {
+///
+/// # Errors
+/// What was said of a bulk revocation of long ago cannot be read.
+pub(crate) fn session_view(
+    api: &Api,
+    subject: &Subject,
+    session: &Session,
+    moment: Moment,
+) -> Result<SessionView, LogError> {
     let texts = TextOpener::of(&api.authority, &subject.id);
     let profile = subject.profile();
     let revocation = session.revocation.as_deref();
-    SessionView {
+    let reason = revocation.map_or(Ok(None), |revocation| reason(api, &texts, revocation))?;
+    Ok(SessionView {
         session_id: session.id,
         subject_id: subject.id.clone(),
         subject_name: texts.open("name", profile.and_then(|profile| profile.name.as_ref())),
@@ -48,7 +59,7 @@ pub(crate) fn session_view(api: &Api, subject: &Subject, session: &Session, mome
         last_seen_at: session.last_seen_at(),
         revoked_at: revocation.map(|revocation| revocation.at),
         revoked_trigger: revocation.map(|revocation| revocation.trigger.name().into()),
-        revoked_reason: revocation.and_then(|revocation| reason(api, &texts, revocation)),
+        revoked_reason: reason,
         scopes: session.scopes().to_vec(),
         metadata: texts.metadata(session),
         constraints: constraints_view(session),
@@ -56,5 +67,5 @@ pub(crate) fn session_view(api: &Api, subject: &Subject, session: &Session, mome
         on_reuse: session.on_reuse(api.authority.live().system().system.policy_in_force()).name().into(),
         as_of_position: moment.position,
         as_of_time: moment.at,
-    }
+    })
 }

@@ -79,7 +79,7 @@ fn page(
     head: Position,
     now: Timestamp,
 ) -> Result<FeedPage, Problem> {
-    let positions: Vec<_> = api.projections.revocations(|known| known.after(after, limit).to_vec());
+    let positions = api.projections.revocations_after(api.authority.log(), after, limit)?;
     let wanted: Vec<_> = positions.iter().copied().filter(|position| *position <= head).collect();
     let is_full = wanted.len() == limit;
     let mut items = Vec::with_capacity(wanted.len());

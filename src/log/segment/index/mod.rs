@@ -1,0 +1,274 @@
+//! The index of a segment: which commits a stream has in it, which name a session, where things of some kinds stand,
+//! and the upper nodes of the tree, each found with a few reads.
+//!
+//! It is a file beside the segment and follows from its commits alone, so it can be made again at any time, and a
+//! segment without one is as good as before. Every page has a check that also says of which segment it is and where it
+//! stands. Keys are the beginnings of hashes: two of them may be equal by chance, so what is found is believed only when
+//! the commit says so. The bytes are described in `docs/log-format.md`.
+
+mod build;
+mod layout;
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
+
+use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
+
+use self::layout::{BODY, Layout, PAGE, check, nodes_over};
+pub(crate) use self::{build::Builder, layout::Section};
+use super::{
+    Trouble,
+    damage::{Damage, Positions, read_at, second_time},
+    header::Header,
+};
+use crate::StreamKey;
+use tenure_core::{Position, SessionId, Stream};
+
+/// The nodes of the tree that are kept are the roots of blocks of 2⁸ records, and all above them.
+pub(crate) const BLOCK_LEVEL: u32 = 8;
+
+/// Positions after the first of these, up to the second.
+pub(crate) type Span = (Position, Position);
+
+/// The index of a segment, by its first page.
+#[derive(Debug)]
+pub(crate) struct Index {
+    path: PathBuf,
+    /// The check of the segment's header.
+    segment: [u8; 32],
+    layout: Layout,
+    /// Nodes that are complete before the segment.
+    nodes_before: u64,
+    damage: Damage,
+}
+
+/// Where the index of a segment is, or is to be.
+pub(crate) fn path_of(segment: &Path) -> PathBuf {
+    segment.with_extension("index")
+}
+
+pub(crate) fn key_of_stream(stream: &Stream) -> u64 {
+    key(StreamKey::of(stream).as_bytes())
+}
+
+pub(crate) fn key_of_session(id: SessionId) -> u64 {
+    static KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context("tenure v1 index session"));
+    key(blake3::Hasher::new_from_context_key(&KEY).update(id.as_bytes()).finalize().as_bytes())
+}
+
+fn key(hash: &[u8]) -> u64 {
+    u64::from_be_bytes(*hash.first_chunk().expect("a hash is longer"))
+}
+
+impl Index {
+    /// Reads the first page, and looks at the length of the file.
+    ///
+    /// # Errors
+    /// `InvalidData` where it is no index of the segment with this header, or not a whole one.
+    pub(crate) fn open(path: PathBuf, header: &Header) -> io::Result<Self> {
+        let segment = header.check();
+        let file = File::open(&path)?;
+        let damaged = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why);
+        let length = file.metadata()?.len();
+        if length < PAGE as u64 {
+            return Err(damaged("is cut short"));
+        }
+        let page = read_at(&file, 0, PAGE, 0)?;
+        let layout = body_of(&segment, 0, &page).and_then(Layout::read);
+        let layout = layout.filter(|layout| layout.range == (header.first(), header.last()));
+        let layout = layout.ok_or_else(|| damaged("is not the index of its segment"))?;
+        if length != layout.pages() * PAGE as u64 {
+            return Err(damaged("has another length than it was written with"));
+        }
+        let nodes_before = nodes_over(header.base.position().0 >> BLOCK_LEVEL);
+        Ok(Self { path, segment, layout, nodes_before, damage: Damage::default() })
+    }
+
+    /// What was wrong with it, named below the data directory; none if it was sound when it was last read.
+    pub(crate) fn damage(&self) -> Option<String> {
+        self.damage.said()
+    }
+
+    /// It was made again.
+    pub(crate) fn is_sound(&self) {
+        if self.damage.clear() {
+            tracing::info!(path = %self.path.display(), "the index was made again");
+        }
+    }
+
+    /// How many bytes it has on disk.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.layout.pages() * PAGE as u64
+    }
+
+    /// Reads every page; whether it came to the end.
+    pub(crate) fn read_whole(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Result<bool, Trouble> {
+        let mut reader = self.reader()?;
+        for page in 0..self.layout.pages() {
+            reader.load(page)?;
+            if !go_on(PAGE as u64) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Opens it for questions.
+    pub(crate) fn reader(&self) -> Result<Reader<'_>, Trouble> {
+        let open = second_time(|_| File::open(&self.path));
+        let file = open.map_err(|error| self.damage.trouble(self.place(), &error))?;
+        Ok(Reader { index: self, file, loaded: None })
+    }
+
+    fn place(&self) -> (&Path, Positions) {
+        (&self.path, self.layout.range)
+    }
+}
+
+fn body_of<'p>(segment: &[u8; 32], number: u64, page: &'p [u8]) -> Option<&'p [u8]> {
+    let (body, stated) = page.split_at_checked(BODY)?;
+    (stated == check(segment, number, body)).then_some(body)
+}
+
+/// An index that is asked, with the page that was read last.
+pub(crate) struct Reader<'i> {
+    index: &'i Index,
+    file: File,
+    loaded: Option<(u64, Vec<u8>)>,
+}
+
+impl Reader<'_> {
+    /// The positions in the span that stand with this key, up to `most`.
+    pub(crate) fn with_key(
+        &mut self,
+        section: Section,
+        key: u64,
+        span: Span,
+        most: usize,
+    ) -> Result<Vec<Position>, Trouble> {
+        let Some((from, to)) = self.places(span) else { return Ok(Vec::new()) };
+        let count = u128::from(self.index.layout.entries(section));
+        let guess = u64::try_from((u128::from(key) * count) >> 64).expect("it is less than the count");
+        let begin = self.partition(section, guess, |entry| pair(entry) < (key, from))?;
+        self.collect(section, begin, most, |entry| {
+            let (known, place) = pair(entry);
+            (known == key && place <= to).then_some(place)
+        })
+    }
+
+    /// The positions in the span in a table of positions, up to `most`.
+    pub(crate) fn listed(
+        &mut self,
+        section: Section,
+        span: Span,
+        most: usize,
+    ) -> Result<Vec<Position>, Trouble> {
+        let Some((from, to)) = self.places(span) else { return Ok(Vec::new()) };
+        let begin = self.partition(section, 0, |entry| place(entry) < from)?;
+        self.collect(section, begin, most, |entry| Some(place(entry)).filter(|place| *place <= to))
+    }
+
+    /// The last positions in a table of positions, up to `most`, ascending.
+    pub(crate) fn last_listed(&mut self, section: Section, most: usize) -> Result<Vec<Position>, Trouble> {
+        let begin = self.index.layout.entries(section).saturating_sub(most as u64);
+        self.collect(section, begin, most, |entry| Some(place(entry)))
+    }
+
+    /// The node of the tree at this place among all that are kept, if it was completed here.
+    pub(crate) fn node(&mut self, ordinal: u64) -> Result<Option<[u8; 32]>, Trouble> {
+        let Some(number) = ordinal.checked_sub(self.index.nodes_before) else { return Ok(None) };
+        if number >= self.index.layout.entries(Section::Nodes) {
+            return Ok(None);
+        }
+        self.entry(Section::Nodes, number).map(|entry| entry.try_into().ok())
+    }
+
+    /// The first and the last place in the segment that lie in the span.
+    fn places(&self, (after, until): Span) -> Option<(u32, u32)> {
+        let (first, last) = self.index.layout.range;
+        let from = after.0.saturating_add(1).max(first.0);
+        let to = until.0.min(last.0);
+        let place = |position: u64| u32::try_from(position - first.0).ok();
+        if from <= to { Some((place(from)?, place(to)?)) } else { None }
+    }
+
+    fn collect(
+        &mut self,
+        section: Section,
+        begin: u64,
+        most: usize,
+        wanted: impl Fn(&[u8]) -> Option<u32>,
+    ) -> Result<Vec<Position>, Trouble> {
+        let first = self.index.layout.range.0;
+        let mut found = Vec::new();
+        for number in begin..self.index.layout.entries(section) {
+            if found.len() == most {
+                break;
+            }
+            let Some(place) = wanted(self.entry(section, number)?) else { break };
+            found.push(first.plus(place.into()));
+        }
+        Ok(found)
+    }
+
+    /// How many entries come before some place. Looks where it is thought to be, then further and further away, then
+    /// by halves.
+    fn partition(
+        &mut self,
+        section: Section,
+        guess: u64,
+        is_before: impl Fn(&[u8]) -> bool,
+    ) -> Result<u64, Trouble> {
+        let count = self.index.layout.entries(section);
+        let (mut low, mut high, mut step) = (0, count, section.per_page() as u64 / 2);
+        let mut probe = guess;
+        while low < high {
+            let probed = probe.clamp(low, high - 1);
+            if is_before(self.entry(section, probed)?) {
+                low = probed + 1;
+                probe = if high == count { low + step } else { low + (high - low) / 2 };
+            } else {
+                high = probed;
+                probe = if low == 0 { high.saturating_sub(step) } else { low + (high - low) / 2 };
+            }
+            step *= 2;
+        }
+        Ok(low)
+    }
+
+    fn entry(&mut self, section: Section, number: u64) -> Result<&[u8], Trouble> {
+        let (per_page, bytes) = (section.per_page() as u64, section.entry_bytes());
+        let page = self.index.layout.page_of(section) + number / per_page;
+        let at = usize::try_from(number % per_page).expect("a page is small") * bytes;
+        Ok(&self.load(page)?[at..at + bytes])
+    }
+
+    fn load(&mut self, number: u64) -> Result<&[u8], Trouble> {
+        if self.loaded.as_ref().is_none_or(|(known, _)| *known != number) {
+            let is_good = |page: &[u8]| body_of(&self.index.segment, number, page).is_some();
+            let read = |time| read_at(&self.file, number * PAGE as u64, PAGE, time);
+            let page = self.index.damage.twice(self.index.place(), read, is_good, "a page of the index")?;
+            self.loaded = Some((number, page));
+        }
+        Ok(&self.loaded.as_ref().expect("it was loaded").1)
+    }
+}
+
+fn pair(entry: &[u8]) -> (u64, u32) {
+    (key(entry), place(&entry[8..]))
+}
+
+fn place(entry: &[u8]) -> u32 {
+    u32::from_be_bytes(*entry.first_chunk().expect("a place has four bytes"))
+}
+
+/// Where a node stands among all that are kept, in the order in which they were completed, and with which record it
+/// was.
+pub(crate) const fn ordinal(level: u32, index: u64) -> (u64, Position) {
+    let blocks = (index + 1) << level;
+    (nodes_over(blocks - 1) + level as u64, Position(blocks << BLOCK_LEVEL))
+}

@@ -1,0 +1,55 @@
+//! Segments get an index: each when it is there, and those of an earlier version, or whose index is damaged, later.
+//!
+//! An index is written under another name, synced and renamed. It follows from its segment alone, so a crash loses
+//! nothing: what is missing is made by the thread that seals.
+
+use std::{fs, sync::Arc};
+
+use super::{SealError, SledLog, data_dir::sync_dir, open_error::io_at};
+use crate::{
+    IndexedHistory, LogError,
+    segment::{
+        Segment,
+        index::{self, Builder, Index},
+    },
+};
+
+impl SledLog {
+    /// Makes the first index that is missing or damaged; whether there was one to make.
+    ///
+    /// # Errors
+    /// See [`SealError`]; the next call tries again. A segment that is damaged gets no index.
+    pub fn index(&self, go_on: &dyn Fn() -> bool) -> Result<bool, SealError> {
+        let segments = Arc::clone(&self.segments.read());
+        let lacks = |segment: &&Arc<Segment>| segment.index().is_none_or(|index| index.damage().is_some());
+        let Some(segment) = segments.iter().find(lacks) else { return Ok(false) };
+        self.make_index(segment, go_on)?;
+        Ok(true)
+    }
+
+    /// The part of the history that can be asked by key.
+    pub(super) fn indexed_history(&self) -> IndexedHistory {
+        IndexedHistory::of_segments(Arc::clone(&self.segments.read()))
+    }
+
+    fn make_index(&self, segment: &Segment, go_on: &dyn Fn() -> bool) -> Result<(), SealError> {
+        let path = index::path_of(&segment.path);
+        let unfinished = path.with_extension("index.new");
+        let mut builder = Builder::new(&segment.header);
+        let is_read = segment.read_each(&mut |stored| builder.add(stored), &mut |_| go_on());
+        if !is_read.map_err(LogError::from)? {
+            return Err(SealError::Stopped);
+        }
+        builder.write(&unfinished).map_err(io_at(&unfinished))?;
+        self.step("index written");
+        let made = Index::open(unfinished.clone(), &segment.header).map_err(io_at(&unfinished))?;
+        made.read_whole(&mut |_| true).map_err(LogError::from)?;
+        self.step("index checked");
+        fs::rename(&unfinished, &path).map_err(io_at(&path))?;
+        self.step("index renamed");
+        let data = self.data_dir();
+        sync_dir(&data.segments)?;
+        segment.has_index(Index::open(path.clone(), &segment.header).map_err(io_at(&path))?);
+        Ok(())
+    }
+}
