@@ -595,6 +595,8 @@ mod cuts;
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
+mod indexes;
+#[cfg(test)]
 mod kills;
 #[cfg(test)]
 mod repairs;
