@@ -5,6 +5,7 @@
 mod batches;
 mod bulk;
 mod checkpoints;
+mod cold_past;
 mod faults;
 mod keys;
 mod live_check;

@@ -46,7 +46,7 @@ struct Seen {
 
 const SUBJECTS: [&str; 4] = ["agent-1", "agent-2", "user:ada", "build@ci"];
 
-fn subjects() -> impl Iterator<Item = SubjectId> {
+pub(crate) fn subjects() -> impl Iterator<Item = SubjectId> {
     SUBJECTS.iter().map(|name| name.parse().unwrap())
 }
 

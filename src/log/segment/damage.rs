@@ -62,8 +62,7 @@ impl Damage {
 
     /// Remembers, and writes to the log once, what is wrong.
     pub(super) fn note(&self, (path, (first, last)): (&Path, Positions), why: &str) -> Trouble {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let alarm = format!("segments/{name}: positions {first} to {last}: {why}");
+        let alarm = format!("{}: positions {first} to {last}: {why}", below_data(path));
         let why = format!("{}: {why}", path.display());
         let before = self.0.lock().replace(alarm.clone());
         if before.as_ref() != Some(&alarm) {
@@ -71,6 +70,12 @@ impl Damage {
         }
         Trouble::Damaged { first, last, why }
     }
+}
+
+/// Its name below the data directory.
+fn below_data(path: &Path) -> String {
+    let dir = path.parent().and_then(Path::file_name).unwrap_or_default();
+    Path::new(dir).join(path.file_name().unwrap_or_default()).display().to_string()
 }
 
 /// Whether only descriptors or memory were wanting: that says nothing of the file.

@@ -53,6 +53,7 @@ pub(super) struct DataDir {
     /// The one store of format 1 on its way to its new place.
     moving: PathBuf,
     pub(super) segments: PathBuf,
+    pub(super) indexes: PathBuf,
 }
 
 impl DataDir {
@@ -64,6 +65,7 @@ impl DataDir {
             log: dir.join("log"),
             moving: dir.join("log.moving"),
             segments: dir.join("segments"),
+            indexes: dir.join("indexes"),
         }
     }
 
@@ -235,6 +237,7 @@ impl DataDir {
             return Ok(Vec::new());
         }
         tighten(&self.segments, 0o700)?;
+        self.tidy_indexes()?;
         let (mut whole, unfinished): (Vec<_>, Vec<_>) =
             names_in(&self.segments)?.into_iter().partition(|name| name.ends_with(".segment"));
         for name in unfinished.iter().filter(|name| Path::new(name).extension() == Some("new".as_ref())) {
@@ -263,9 +266,32 @@ impl DataDir {
 
     /// The directory of segments, made when it is not there.
     pub(super) fn make_segments(&self) -> Result<(), OpenError> {
-        if !self.segments.is_dir() {
-            DirBuilder::new().mode(0o700).create(&self.segments).map_err(io_at(&self.segments))?;
+        self.make_dir(&self.segments)
+    }
+
+    /// The same of their indexes.
+    pub(super) fn make_indexes(&self) -> Result<(), OpenError> {
+        self.make_dir(&self.indexes)
+    }
+
+    fn make_dir(&self, dir: &Path) -> Result<(), OpenError> {
+        if !dir.is_dir() {
+            DirBuilder::new().mode(0o700).create(dir).map_err(io_at(dir))?;
             sync_dir(&self.dir)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the index whose making was interrupted.
+    fn tidy_indexes(&self) -> Result<(), OpenError> {
+        if !self.indexes.is_dir() {
+            return Ok(());
+        }
+        tighten(&self.indexes, 0o700)?;
+        for path in names_in(&self.indexes)?.iter().map(|name| self.indexes.join(name)) {
+            if path.extension() == Some("new".as_ref()) {
+                fs::remove_file(&path).map_err(io_at(&path))?;
+            }
         }
         Ok(())
     }

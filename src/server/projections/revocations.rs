@@ -8,14 +8,25 @@ use tenure_core::{
     record::EventMeta,
 };
 
-/// So many positions stay when they could be asked of the log: those who follow the feed ask for the latest.
-pub(super) const KEPT: usize = 32_768;
-/// So many bulk revocations stay.
-pub(super) const KEPT_BULKS: usize = 256;
+/// How many of the latest stay in memory that could be asked of the log: those who follow the feed ask for these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Positions of revocations.
+    pub revocations: usize,
+    /// Bulk revocations with what they say.
+    pub bulks: usize,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self { revocations: 32_768, bulks: 256 }
+    }
+}
 
 /// The latest revocations, in their order.
 #[derive(Debug, Default)]
 pub struct Revocations {
+    kept: Kept,
     positions: VecDeque<Position>,
     /// Positions up to here were let go.
     after: Position,
@@ -38,12 +49,17 @@ impl BulkSaid {
 }
 
 impl Revocations {
+    /// That keeps so many.
+    pub(super) fn keeping(kept: Kept) -> Self {
+        Self { kept, ..Self::default() }
+    }
+
     /// Of what is behind this position, and the last ones up to it.
-    pub(super) fn behind(position: Position, last: Vec<Position>, bulks: Vec<BulkSaid>) -> Self {
+    pub(super) fn behind(position: Position, kept: Kept, last: Vec<Position>, bulks: Vec<BulkSaid>) -> Self {
         let before = |first: Option<Position>| first.map_or(position, |first| Position(first.0 - 1));
         let after = before(last.first().copied());
         let bulks_after = before(bulks.first().map(|said| said.bulk.position));
-        Self { positions: last.into(), after, bulks: bulks.into(), bulks_after }
+        Self { kept, positions: last.into(), after, bulks: bulks.into(), bulks_after }
     }
 
     /// Whether an event ends sessions, or suspends a subject: access tokens from before it are no good.
@@ -66,12 +82,12 @@ impl Revocations {
 
     /// Forgets what stands up to this position, but for the last ones: the log tells of it when it is asked.
     pub(super) fn let_go(&mut self, until: Position) {
-        while self.positions.len() > KEPT
+        while self.positions.len() > self.kept.revocations
             && let Some(first) = self.positions.pop_front_if(|first| *first <= until)
         {
             self.after = first;
         }
-        while self.bulks.len() > KEPT_BULKS
+        while self.bulks.len() > self.kept.bulks
             && let Some(first) = self.bulks.pop_front_if(|first| first.bulk.position <= until)
         {
             self.bulks_after = first.bulk.position;

@@ -7,7 +7,7 @@ use super::{
     Projections, owner_of,
     past::bulks_at,
     pulse::Pulse,
-    revocations::{KEPT, KEPT_BULKS, Revocations},
+    revocations::{Kept, Revocations},
     session_list::SessionList,
     subject_list::SubjectList,
     timeline::Timeline,
@@ -27,20 +27,25 @@ impl Projections {
     ///
     /// # Errors
     /// [`LogError::Corrupt`] if the history ends elsewhere than the state; a file that cannot be read.
-    pub fn standing_on(state: &State, day: Pulse, indexed: &IndexedHistory) -> Result<Self, LogError> {
+    pub fn standing_on(
+        state: &State,
+        day: Pulse,
+        indexed: &IndexedHistory,
+        kept: Kept,
+    ) -> Result<Self, LogError> {
         let position = state.position;
         if indexed.end() != position {
             let why = format!("the state stands here, and the indexed history ends at {}", indexed.end());
             return Err(LogError::Corrupt { position, why });
         }
-        let last = indexed.latest(Indexed::Revocations, KEPT)?;
-        let bulks = indexed.latest(Indexed::Bulks, KEPT_BULKS)?;
+        let last = indexed.latest(Indexed::Revocations, kept.revocations)?;
+        let bulks = indexed.latest(Indexed::Bulks, kept.bulks)?;
         let bulks = bulks_at(&indexed.read_commits(&bulks)?, &bulks)?;
         Ok(Self {
             sessions: sessions_of(state).into(),
             subjects: subjects_of(state).into(),
             timeline: Timeline::behind(position).into(),
-            revocations: Revocations::behind(position, last, bulks).into(),
+            revocations: Revocations::behind(position, kept, last, bulks).into(),
             pulse: day.into(),
             old_reason: None.into(),
         })

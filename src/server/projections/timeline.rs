@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use tenure_core::{Position, Stream};
 
 /// So many tables: one is gone through at a time when old positions are let go.
-const SHARDS: usize = 256;
+pub(super) const SHARDS: usize = 256;
 
 /// The first positions of the commits that concern each stream, of those behind some position: what is before can be
 /// asked of the files of the log.
@@ -70,14 +70,13 @@ impl Timeline {
         self.after = self.after.max(until);
     }
 
-    /// Removes what is not told any more from one of the tables; false when there is none of this number.
-    pub fn remove_old(&mut self, shard: usize) -> bool {
-        let Some(table) = self.shards.get_mut(shard) else { return false };
+    /// Removes what is not told any more from one of the tables.
+    pub(super) fn remove_old(&mut self, shard: usize) {
+        let table = &mut self.shards[shard];
         table.retain(|places| places.let_go(self.after.0));
         if table.len() * 4 < table.capacity() {
             table.shrink_to(table.len() * 2, |known| self.hasher.hash_one(&known.stream));
         }
-        true
     }
 
     /// How many streams something is known of.
@@ -152,7 +151,9 @@ impl Places {
         if self.iter().next().is_some_and(|(first, _)| first <= until) {
             let kept: Vec<_> = self.iter().skip_while(|(first, _)| *first <= until).collect();
             (self.last, self.distances) = (0, SmallVec::new());
-            kept.into_iter().for_each(|(first, is_reaching)| self.add(first, is_reaching));
+            for (first, is_reaching) in kept {
+                self.add(first, is_reaching);
+            }
             self.distances.shrink_to_fit();
         }
         true
@@ -212,10 +213,9 @@ mod tests {
     fn what_is_let_go_is_not_told_and_what_comes_later_is() {
         let (mut timeline, stream) = (Timeline::default(), Stream::Subject("a".parse().unwrap()));
         let other = Stream::Subject("b".parse().unwrap());
-        for first in [3, 70, 9_000, 9_001] {
-            timeline.add(&stream, Position(first));
-            timeline.add_reaching(&stream, Position(first + 100_000));
-        }
+        let firsts = [3, 70, 9_000, 9_001];
+        firsts.iter().for_each(|first| timeline.add(&stream, Position(*first)));
+        firsts.iter().for_each(|first| timeline.add_reaching(&stream, Position(first + 100_000)));
         timeline.add(&other, Position(5));
         for until in [0, 2, 3, 100, 9_000, 100_003] {
             timeline.let_go(Position(until));
@@ -224,7 +224,7 @@ mod tests {
             };
             let before = told(&timeline);
             assert!(before.1.iter().all(|first| first.0 > until), "{before:?}");
-            assert!((0..).take_while(|shard| timeline.remove_old(*shard)).count() == SHARDS);
+            (0..SHARDS).for_each(|shard| timeline.remove_old(shard));
             assert_eq!(told(&timeline), before, "{until}");
         }
         assert_eq!(timeline.concerning(&stream, Position(1), 9).len(), 3);

@@ -81,7 +81,9 @@ impl Builder {
                 Event::System(event) => self.add_system(event, first, place),
             }
         }
-        stored.record_hashes.iter().for_each(|record| self.tree.append(&leaf(record)));
+        for record in &stored.record_hashes {
+            self.tree.append(&leaf(record));
+        }
     }
 
     fn add_system(&mut self, event: &SystemEvent, first: u32, place: u32) {
@@ -173,7 +175,9 @@ impl Pages {
     fn put_all<T>(&mut self, section: Section, all: &[T], put: impl Fn(&T, &mut Vec<u8>)) -> io::Result<()> {
         for part in all.chunks(section.per_page()) {
             let mut body = Vec::with_capacity(BODY);
-            part.iter().for_each(|one| put(one, &mut body));
+            for one in part {
+                put(one, &mut body);
+            }
             self.put(&body)?;
         }
         Ok(())

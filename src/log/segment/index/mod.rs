@@ -1,7 +1,7 @@
 //! The index of a segment: which commits a stream has in it, which name a session, where things of some kinds stand,
 //! and the upper nodes of the tree, each found with a few reads.
 //!
-//! It is a file beside the segment and follows from its commits alone, so it can be made again at any time, and a
+//! It is a file of its own, in `indexes/` beside `segments/`, and follows from its commits alone, so it can be made again at any time, and a
 //! segment without one is as good as before. Every page has a check that also says of which segment it is and where it
 //! stands. Keys are the beginnings of hashes: two of them may be equal by chance, so what is found is believed only when
 //! the commit says so. The bytes are described in `docs/log-format.md`.
@@ -48,7 +48,9 @@ pub(crate) struct Index {
 
 /// Where the index of a segment is, or is to be.
 pub(crate) fn path_of(segment: &Path) -> PathBuf {
-    segment.with_extension("index")
+    let name = Path::new(segment.file_name().unwrap_or_default()).with_extension("index");
+    let data = segment.parent().and_then(Path::parent).unwrap_or(Path::new(""));
+    data.join("indexes").join(name)
 }
 
 pub(crate) fn key_of_stream(stream: &Stream) -> u64 {

@@ -1,0 +1,278 @@
+//! What memory has let go of is read from the indexes of the log's segments, and every answer is the one that memory
+//! gave: of a history that was folded whole, and of one that is gone on with from a state at the end of a segment.
+
+use std::sync::Arc;
+
+use tenure::{
+    audit::Nodes,
+    core::{
+        Digest16, Event, Position, SealedText, SessionId, Stream, SubjectId, SystemEvent, fold::Ledger,
+        state::State,
+    },
+    entropy::{self, SeededEntropy},
+    log::{self, EventLog, SegmentEvents, SledLog, StoredCommit, encode},
+    projections::{
+        Projections, history,
+        pulse::Pulse,
+        revocations::Kept,
+        session_list::{EndMark, SessionQuery},
+    },
+};
+
+use crate::rebuild::{Life, subjects};
+
+/// Nothing but the last few stays in memory.
+const FEW: Kept = Kept { revocations: 3, bulks: 1 };
+
+/// A history, the same in a log of segments, and what was made of it.
+struct Told {
+    history: Vec<StoredCommit>,
+    log: SledLog,
+    whole: Made,
+    /// That lets go of what the indexes tell of.
+    cold: Made,
+    _dir: tempfile::TempDir,
+}
+
+struct Made {
+    state: State,
+    projections: Projections,
+    nodes: Nodes,
+}
+
+impl Made {
+    fn new(projections: Projections) -> Self {
+        Self { state: State::default(), projections, nodes: Nodes::default() }
+    }
+
+    /// As a start makes it from what stands at the end of a segment.
+    fn standing_on(log: &SledLog, end: Position) -> Self {
+        let indexed = log.indexed().up_to(end).unwrap();
+        let state = history::state_at(log, end).unwrap();
+        let projections = Projections::standing_on(&state, Pulse::default(), &indexed, FEW).unwrap();
+        Self { state, projections, nodes: Nodes::standing_on(&indexed).unwrap() }
+    }
+
+    fn fold(&mut self, stored: &StoredCommit) {
+        self.state.apply(&stored.commit).unwrap();
+        self.projections.fold(stored, &self.state);
+        self.nodes.fold(stored);
+    }
+
+    fn let_go(&self, until: Position) {
+        self.projections.let_go(until);
+        self.nodes.let_go(until);
+    }
+}
+
+fn told(seed: u64, steps: usize, cut: u64) -> Told {
+    let mut life = Life::new(seed);
+    (0..steps).for_each(|_| life.step());
+    life.world.authority.stop();
+    let history = life.log.read(Position::ZERO, usize::MAX).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let log = log::open_cut(&dir.path().join("data"), SegmentEvents::By(cut), &mut |_| Ok(())).unwrap();
+    let (whole, cold) = (Made::new(Projections::default()), Made::new(Projections::keeping(FEW)));
+    let mut told = Told { history, log, whole, cold, _dir: dir };
+    told.go_through(&SeededEntropy::new(seed ^ 0xc01d));
+    told
+}
+
+impl Told {
+    /// Appends and folds it, and now and then seals what is full and lets go of it.
+    fn go_through(&mut self, chance: &SeededEntropy) {
+        for stored in std::mem::take(&mut self.history) {
+            self.log.append(self.log.head().position, vec![encode(&stored.commit).unwrap()]).unwrap();
+            self.whole.fold(&stored);
+            self.cold.fold(&stored);
+            self.history.push(stored);
+            if draw(chance, 15) == 0 {
+                self.seal(draw(chance, 3) == 0);
+                let id = subjects().nth(draw(chance, 4) as usize).unwrap();
+                self.compare_subject(&self.cold, &id, self.log.head().position);
+            }
+        }
+        self.seal(true);
+    }
+
+    fn seal(&self, indexes_all: bool) {
+        while self.log.seal(Position(u64::MAX), &|| true).unwrap().is_some() {}
+        while self.log.index(&|| true).unwrap() && indexes_all {}
+        self.cold.let_go(self.log.indexed().end());
+    }
+
+    fn compare_subject(&self, made: &Made, id: &SubjectId, until: Position) {
+        let (log, one) = (&self.log, &self.whole.projections);
+        let then = history::subject_at(log, &made.projections, id, until).unwrap();
+        assert_eq!(then, history::subject_at(log, one, id, until).unwrap(), "{id} at {until}");
+        let story = history::commits_of(&|| true, log, &made.projections, id, until).unwrap();
+        let whole = history::commits_of(&|| true, log, one, id, until).unwrap();
+        assert!(story == whole, "{id} at {until}: {:?} {:?}", firsts(&story), firsts(&whole));
+    }
+
+    /// Every question, at some positions.
+    fn compare(&self, made: &Made) {
+        let (log, one, other) = (&self.log, &self.whole.projections, &made.projections);
+        for stored in self.history.iter().step_by(3) {
+            let at = stored.last();
+            for id in subjects() {
+                self.compare_subject(made, &id, at);
+                let stream = Stream::Subject(id);
+                for most in [1, 4, 10_000] {
+                    let known = history::stream_after(log, other, &stream, at, most).unwrap();
+                    assert_eq!(known, history::stream_after(log, one, &stream, at, most).unwrap());
+                }
+            }
+            for most in [1, 4, 10_000] {
+                let both = [one, other].map(|it| it.revocations_after(log, at, most).unwrap());
+                assert_eq!(both[0], both[1], "after {at}, {most}");
+                let both = [one, other].map(|it| it.bulks_after(log, at, most).unwrap());
+                assert_eq!(both[0], both[1], "after {at}, {most}");
+            }
+            let both = [one, other].map(|it| it.bulks_up_to(log, at).unwrap());
+            assert_eq!(both[0], both[1], "up to {at}");
+        }
+        self.compare_reasons(made);
+        self.compare_tree(made);
+        compare_lists(&self.whole, made);
+    }
+
+    fn compare_reasons(&self, made: &Made) {
+        for (at, event) in self.history.iter().flat_map(|it| it.positions().zip(&it.commit.events)) {
+            let Event::System(SystemEvent::SelectionRevoked(event)) = event else { continue };
+            let said: Option<SealedText> =
+                made.projections.reason_at(&self.log, at, event.trigger()).unwrap();
+            assert!(said.is_some() && said == event.reason, "{at}");
+        }
+    }
+
+    fn compare_tree(&self, made: &Made) {
+        let (log, size) = (&self.log, self.whole.nodes.size());
+        assert_eq!(made.nodes.head(), self.whole.nodes.head());
+        for from in (1..=size).step_by(29) {
+            let to = size - from / 3;
+            let both = [&self.whole.nodes, &made.nodes];
+            let roots = both.map(|nodes| nodes.root(log, from).unwrap());
+            assert_eq!(roots[0], roots[1], "{from}");
+            if from <= to {
+                let proofs = both.map(|nodes| nodes.consistency(log, from, to).unwrap());
+                assert_eq!(proofs[0], proofs[1], "{from} to {to}");
+                let proofs = both.map(|nodes| nodes.inclusion(log, Position(from), to).unwrap());
+                assert_eq!(proofs[0], proofs[1], "{from} in {to}");
+            }
+        }
+    }
+}
+
+fn firsts(commits: &[StoredCommit]) -> Vec<Position> {
+    commits.iter().map(|stored| stored.first).collect()
+}
+
+fn draw(chance: &SeededEntropy, below: u32) -> u32 {
+    u32::from_be_bytes(entropy::bytes(chance)) % below
+}
+
+/// The lists are the same when the sessions that bulk revocations ended are marked.
+fn compare_lists(one: &Made, other: &Made) {
+    let devices: Vec<Digest16> = one
+        .state
+        .subjects
+        .values()
+        .flat_map(|subject| subject.sessions.iter().filter_map(|session| session.device_digest()))
+        .collect();
+    let devices = devices.into_iter().map(Some).chain([None]);
+    mark(one);
+    mark(other);
+    for device in devices {
+        use EndMark::{Anyhow, Expired, NotRevoked, Open, Revoked};
+        for marked in [Anyhow, Open, Revoked, Expired, NotRevoked] {
+            let query = SessionQuery { owner: None, device, marked };
+            let both =
+                [one, other].map(|it| it.projections.sessions(|list| list.stride(&query, None, 9_999)));
+            assert_eq!(both[0], both[1], "{query:?}");
+        }
+    }
+    let both = [one, other].map(|it| it.projections.subjects(|list| list.after(None, None, 9_999)));
+    assert_eq!(both[0], both[1]);
+    assert!(both[0].len() > 3);
+}
+
+fn mark(made: &Made) {
+    let query = SessionQuery::default();
+    let all = made.projections.sessions(|list| list.stride(&query, None, usize::MAX)).found;
+    let is_revoked = |id: SessionId| {
+        let subject = made.state.subject_of(id).unwrap();
+        made.state.subjects[&subject].session(id).unwrap().revocation.is_some()
+    };
+    let began: Vec<_> = all.into_iter().filter(|(_, id)| is_revoked(*id)).map(|(began, _)| began).collect();
+    made.projections.mark_revoked(&began);
+}
+
+#[test]
+fn what_memory_let_go_of_is_answered_from_indexes_as_memory_did() {
+    for (seed, cut) in [(1, 5), (2, 17), (3, 100)] {
+        let told = told(seed, 220, cut);
+        assert!(told.log.indexed().end().0 + 100 + cut > told.log.head().position.0);
+        told.compare(&told.cold);
+    }
+}
+
+#[test]
+fn what_goes_on_from_the_end_of_a_segment_answers_as_if_all_had_been_folded() {
+    for (seed, cut) in [(5, 11), (6, 70)] {
+        let told = told(seed, 220, cut);
+        let ends: Vec<_> = told.log.indexed().ends_after(Position::ZERO).collect();
+        for end in [ends[0], ends[ends.len() / 2], ends[ends.len() - 1]] {
+            let mut made = Made::standing_on(&told.log, end);
+            told.history.iter().filter(|stored| stored.first > end).for_each(|stored| made.fold(stored));
+            told.compare(&made);
+            made.let_go(ends[ends.len() - 1]);
+            told.compare_reasons(&made);
+            told.compare_tree(&made);
+            subjects().for_each(|id| told.compare_subject(&made, &id, told.log.head().position));
+        }
+        let (state, indexed) = (history::state_at(&told.log, Position(3)).unwrap(), told.log.indexed());
+        let elsewhere = Projections::standing_on(&state, Pulse::default(), &indexed, FEW);
+        assert!(elsewhere.is_err(), "the state is of another position");
+    }
+}
+
+/// While others read, memory lets go again and again: no answer has a gap.
+#[test]
+fn no_reader_sees_a_gap_while_memory_lets_go() {
+    let Told { history, log, _dir: dir, .. } = told(8, 200, 12);
+    let made = Arc::new(Made::new(Projections::keeping(FEW)));
+    let mut state = State::default();
+    for stored in &history {
+        state.apply(&stored.commit).unwrap();
+        made.projections.fold(stored, &state);
+    }
+    let log = Arc::new(log);
+    let expected: Vec<_> = subjects()
+        .map(|id| history::subject_at(&*log, &made.projections, &id, state.position).unwrap())
+        .collect();
+    let revocations = made.projections.revocations_after(&*log, Position::ZERO, usize::MAX).unwrap();
+    let (ended, is_ended) = std::sync::mpsc::channel::<()>();
+    let reader = {
+        let (made, log) = (Arc::clone(&made), Arc::clone(&log));
+        std::thread::spawn(move || {
+            let mut rounds = 0;
+            while is_ended.try_recv() != Err(std::sync::mpsc::TryRecvError::Disconnected) || rounds == 0 {
+                for (id, expected) in subjects().zip(&expected) {
+                    let end = log.head().position;
+                    let read = history::subject_at(&*log, &made.projections, &id, end).unwrap();
+                    assert_eq!(read, *expected);
+                }
+                let all = made.projections.revocations_after(&*log, Position::ZERO, usize::MAX).unwrap();
+                assert_eq!(all, revocations);
+                rounds += 1;
+            }
+        })
+    };
+    for end in log.indexed().ends_after(Position::ZERO) {
+        made.let_go(end);
+    }
+    drop(ended);
+    reader.join().unwrap();
+    drop(dir);
+}
