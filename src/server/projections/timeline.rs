@@ -214,8 +214,12 @@ mod tests {
         let (mut timeline, stream) = (Timeline::default(), Stream::Subject("a".parse().unwrap()));
         let other = Stream::Subject("b".parse().unwrap());
         let firsts = [3, 70, 9_000, 9_001];
-        firsts.iter().for_each(|first| timeline.add(&stream, Position(*first)));
-        firsts.iter().for_each(|first| timeline.add_reaching(&stream, Position(first + 100_000)));
+        for first in firsts {
+            timeline.add(&stream, Position(first));
+        }
+        for first in firsts {
+            timeline.add_reaching(&stream, Position(first + 100_000));
+        }
         timeline.add(&other, Position(5));
         for until in [0, 2, 3, 100, 9_000, 100_003] {
             timeline.let_go(Position(until));
