@@ -32,6 +32,8 @@ enum Reading {
     SessionEnd,
     /// A length of time in seconds.
     Span,
+    /// An attempt to deliver something, or a list of them.
+    Attempts,
 }
 
 impl Column {
@@ -67,6 +69,10 @@ impl Column {
     pub(crate) const fn session_end(head: &'static str) -> Self {
         Self::new(head, "ends", Reading::SessionEnd)
     }
+    /// Attempts to deliver something: how many, and how the last one went.
+    pub(crate) const fn attempts(head: &'static str, field: &'static str) -> Self {
+        Self::new(head, field, Reading::Attempts)
+    }
     /// The field that it shows.
     pub(crate) const fn field(&self) -> &'static str {
         self.field
@@ -90,7 +96,8 @@ impl Column {
             | Reading::State
             | Reading::Moment
             | Reading::End
-            | Reading::Span => !self.value(record).is_null(),
+            | Reading::Span
+            | Reading::Attempts => !self.value(record).is_null(),
         }
     }
 
@@ -99,6 +106,7 @@ impl Column {
             Reading::Plain | Reading::Id | Reading::State | Reading::SessionEnd => plain(value),
             Reading::Moment => moment(value, |at| words::when(at, now)),
             Reading::End => moment(value, |at| words::left(at, now)),
+            Reading::Attempts => attempts(value),
             Reading::Span => match value.as_u64() {
                 Some(seconds) => format!("{seconds} s ({})", words::duration(seconds)),
                 None => plain(value),
@@ -117,7 +125,8 @@ impl Column {
             | Reading::State
             | Reading::Moment
             | Reading::End
-            | Reading::Span => self.text(self.value(record), now),
+            | Reading::Span
+            | Reading::Attempts => self.text(self.value(record), now),
         };
         self.colored(text)
     }
@@ -136,7 +145,9 @@ impl Column {
             Reading::End if record["status"] == "REVOKED" => "-".to_owned(),
             Reading::End => words(words::left),
             Reading::Id => plain(self.value(record)).chars().take(id_length).collect(),
-            Reading::Plain | Reading::State | Reading::Span => self.text(self.value(record), now),
+            Reading::Plain | Reading::State | Reading::Span | Reading::Attempts => {
+                self.text(self.value(record), now)
+            }
         })
     }
 
@@ -153,6 +164,21 @@ impl Column {
         ids.dedup();
         let shared = |pair: &[&str]| pair[0].bytes().zip(pair[1].bytes()).take_while(|(a, b)| a == b).count();
         ids.windows(2).map(|pair| shared(pair) + 1).max().unwrap_or(0).max(SHORTEST_ID)
+    }
+}
+
+/// How an attempt went, or how many there were and how the last one went.
+fn attempts(value: &Value) -> String {
+    match value {
+        Value::Object(attempt) => {
+            let status = attempt.get("httpStatus").and_then(Value::as_u64);
+            let outcome = attempt.get("outcome").map_or_else(String::new, plain);
+            status.map_or_else(|| outcome.clone(), |status| format!("{outcome} {status}"))
+        }
+        Value::Array(all) => all
+            .last()
+            .map_or_else(|| "none".to_owned(), |last| format!("{}, last: {}", all.len(), attempts(last))),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => plain(value),
     }
 }
 

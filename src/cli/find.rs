@@ -17,9 +17,9 @@ use tenure_core::SessionId;
 /// So many pages of 200 are looked through for a beginning.
 const MOST_PAGES: usize = 50;
 /// So many candidates are shown.
-const MOST_CANDIDATES: usize = 10;
+pub(crate) const MOST_CANDIDATES: usize = 10;
 /// Fewer characters of a session's id say nothing.
-const SHORTEST: usize = 4;
+pub(crate) const SHORTEST: usize = 4;
 
 /// Which sessions are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,7 +227,7 @@ fn one(noun: &'static str, typed: &str, found: Vec<(String, String)>) -> Result<
     }
 }
 
-fn ambiguous(noun: &'static str, typed: &str, mut lines: Vec<String>) -> Failure {
+pub(crate) fn ambiguous(noun: &'static str, typed: &str, mut lines: Vec<String>) -> Failure {
     let more = lines.len().saturating_sub(MOST_CANDIDATES);
     lines.truncate(MOST_CANDIDATES);
     Failure::Ambiguous(Box::new(Candidates { typed: typed.to_owned(), noun, lines, more }))

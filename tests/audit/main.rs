@@ -11,6 +11,7 @@ mod commands;
 mod incident;
 mod left_over;
 mod live;
+mod named;
 mod server;
 mod state;
 mod stopped;

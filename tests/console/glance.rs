@@ -120,5 +120,14 @@ fn a_webhook_that_fails_says_since_when() {
         assert!(begun.elapsed() < Duration::from_secs(20), "{}", page());
         pause(Duration::from_millis(50));
     }
-    assert!(page().contains("not reachable"), "{}", page());
+    let page = page();
+    for said in [
+        "not reachable",
+        "<dt>Last failure</dt>",
+        "<dt>Pending</dt><dd>",
+        "the oldest is ",
+        "<dt>Next try</dt>",
+    ] {
+        assert!(page.contains(said), "{said} in {page}");
+    }
 }

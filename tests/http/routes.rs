@@ -43,6 +43,7 @@ const MAY: &[(&str, &str, &[&str])] = &[
     ("POST", "/v1/credentials/{credentialId}/confirm", &["admin"]),
     ("POST", "/v1/webhooks", &["admin", "owner"]),
     ("GET", "/v1/webhooks", &["admin", "auditor", "owner"]),
+    ("GET", "/v1/webhooks/{webhookId}", &["admin", "auditor", "owner"]),
     ("DELETE", "/v1/webhooks/{webhookId}", &["admin", "owner"]),
     ("GET", "/v1/webhooks/{webhookId}/deliveries", &["admin", "auditor", "owner"]),
     ("POST", "/v1/webhooks/{webhookId}/redeliver", &["admin", "owner"]),

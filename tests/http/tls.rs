@@ -224,3 +224,28 @@ fn the_console_knows_that_its_connection_is_encrypted() {
     let cookie = reply.lines().find(|line| line.to_lowercase().starts_with("set-cookie: ")).unwrap();
     assert!(cookie.contains("__Host-tenure_console=tnr_sess_") && cookie.contains("; Secure"), "{cookie}");
 }
+
+/// Whoever typed the address without `https` sent the first request in the clear, each time.
+#[test]
+fn browsers_are_told_to_come_by_tls_only_where_there_is_tls() {
+    let pair = Pair::new();
+    let told = |settings: &[&str], path: &str| {
+        let [cert, key] = pair.settings();
+        let server = Server::with(&[&[cert.as_str(), key.as_str()], settings].concat());
+        let mut stream = pair.connect(&server).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        let head = answer.split("\r\n\r\n").next().unwrap().to_owned();
+        assert!(head.starts_with("HTTP/1.1 "), "{answer}");
+        head.lines().find_map(|line| line.strip_prefix("strict-transport-security: ").map(str::to_owned))
+    };
+    for path in ["/healthz", "/console/sign-in", "/v1/sessions", "/nowhere"] {
+        assert_eq!(told(&[], path).as_deref(), Some("max-age=31536000"), "{path}");
+    }
+    assert_eq!(told(&["server.hsts=60"], "/console/sign-in").as_deref(), Some("max-age=60"));
+    assert_eq!(told(&["server.hsts=0"], "/console/sign-in"), None);
+    let plain = Server::start().get("/healthz").send().expect(200);
+    assert_eq!(plain.header("strict-transport-security"), None);
+}

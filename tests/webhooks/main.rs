@@ -4,6 +4,7 @@
 
 mod creation;
 mod delivery;
+mod health;
 mod limits;
 mod management;
 mod receiver;

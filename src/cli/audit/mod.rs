@@ -7,6 +7,7 @@ mod found;
 mod import;
 mod key;
 mod known;
+mod meant;
 mod now;
 mod progress;
 mod prove;
@@ -35,7 +36,7 @@ pub(crate) enum Audit {
     Verify(verify::Verify),
     /// Rebuild the state at a time or position
     Replay(replay::Replay),
-    /// Show a session's story, with the rule behind each refusal
+    /// Show the story of a session, or of a subject's, with the rule behind each refusal
     Show(show::Show),
     /// Compare the state at two positions
     Diff(diff::Diff),

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{known::Known, now, source::Source, stopped::damaged};
+use super::{known::Known, meant::Meant, now, source::Source, stopped::damaged};
 use crate::cli::{
     context::Global,
     failure::Failure,
@@ -14,15 +14,15 @@ use crate::cli::{
 };
 use tenure_audit::{
     replay::{Replay, ReplayEnd},
-    story::{Chapter, Live, Narrator, Story},
+    story::{Chapter, Live, Story},
 };
-use tenure_core::{Position, SessionId, Timestamp};
+use tenure_core::{Position, Timestamp};
 
 /// Arguments of `tenure audit show`.
 #[derive(Debug, Args)]
 pub(crate) struct Show {
-    /// The session, by its id; of a running server also by a unique beginning, or by its subject
-    #[arg(value_name = "SESSION")]
+    /// The session, by its id or a unique beginning, or by its subject; a subject's name only of a running server
+    #[arg(value_name = "SESSION|SUBJECT")]
     session: String,
 
     /// Its story up to this moment, and what was possible at it; such as 03:12 or 2026-11-22T03:12:00Z
@@ -42,15 +42,13 @@ pub(crate) struct Show {
 
 impl Show {
     pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
-        let id = self.id(global)?;
-        let missing = || Failure::Missing(format!("no session {id} is in this history up to there"));
-        let live = if self.source.is_server() { now::session(global, &id.to_string())? } else { None };
+        let named = self.named(global)?;
+        let live = if self.source.is_server() { now::session(global, &named)? } else { None };
         let mut replay = Replay::new(self.until(global, live.as_ref())?);
-        let mut teller = Narrator::of(id);
-        teller.know(live.as_ref().map(known).unwrap_or_default());
+        let mut meant = Meant::by(&named);
         let mut illegal = None;
         let ending = self.source.read(global, &self.known.read()?, &mut |stored| {
-            replay.add_telling(&stored, &mut |state, step| teller.hear(state, step)).unwrap_or_else(|found| {
+            replay.add_telling(&stored, &mut |state, step| meant.hear(state, step)).unwrap_or_else(|found| {
                 illegal = Some(found);
                 ControlFlow::Break(())
             })
@@ -58,6 +56,9 @@ impl Show {
         if let Some(illegal) = illegal {
             return Err(damaged(illegal.to_string()));
         }
+        let mut teller = meant.only(&replay)?;
+        teller.know(live.as_ref().map(known).unwrap_or_default());
+        let missing = || Failure::Missing(format!("no session {named} is in this history up to there"));
         let story = teller.end(&replay).ok_or_else(missing)?;
         let recorded_at = replay.state().recorded_at;
         let last = (self.is_now() && live.is_some()).then_some(recorded_at);
@@ -66,21 +67,13 @@ impl Show {
         Ok(())
     }
 
-    /// Only a server can look a name up; an export is read once, from its beginning.
-    fn id(&self, global: &Global) -> Result<SessionId, Failure> {
-        let found = if self.source.is_server() {
-            find::session(&global.context()?, &self.session, Whose::Any)?
+    /// A server finds more, by the names of subjects, which no export has.
+    fn named(&self, global: &Global) -> Result<String, Failure> {
+        if self.source.is_server() {
+            find::session(&global.context()?, &self.session, Whose::Any)
         } else {
-            self.session.clone()
-        };
-        let typed = &self.session;
-        let unknown = || {
-            format!(
-                "no session \"{typed}\": here a session is named by its whole id (tenure audit replay --status all lists \
-                 them); tenure audit ask takes a subject"
-            )
-        };
-        found.parse().map_err(|_| Failure::Missing(unknown()))
+            Ok(self.session.clone())
+        }
     }
 
     const fn is_now(&self) -> bool {

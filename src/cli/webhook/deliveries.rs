@@ -29,7 +29,7 @@ const COLUMNS: &[Column] = &[
     Column::plain("NOTICE", "noticeId"),
     Column::state("STATUS", "status"),
     Column::moment("NEXT ATTEMPT", "nextAttemptAt"),
-    Column::plain("ATTEMPTS", "attempts"),
+    Column::attempts("ATTEMPTS", "attempts"),
 ];
 
 impl Deliveries {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::COLUMNS;
+use super::WITH_HEALTH;
 use crate::cli::{
     client::Request,
     context::Context,
@@ -24,6 +24,6 @@ pub(crate) struct List {
 impl List {
     pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
         let request = Request::get(&["v1", "webhooks"]).query("cursor", self.cursor);
-        pages::show(cli, request, &self.paging, pages::by_cursor, COLUMNS, "webhooks")
+        pages::show(cli, request, &self.paging, pages::by_cursor, WITH_HEALTH, "webhooks")
     }
 }

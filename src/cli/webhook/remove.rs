@@ -8,7 +8,6 @@ use crate::cli::{
     client::Request,
     context::{Caution, Context},
     failure::Failure,
-    pages,
 };
 
 /// Arguments of `tenure webhook remove`.
@@ -45,11 +44,7 @@ impl Remove {
         Ok(format!("Remove webhook {}{owner} to {url}?", self.webhook))
     }
 
-    /// There is no route for a single one: the list has it, or it does not exist.
     fn found(&self, cli: &Context) -> Result<Value, Failure> {
-        let page = pages::whole(cli, Request::get(&["v1", "webhooks"]), pages::by_cursor)?;
-        let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let found = items.iter().find(|item| item["webhookId"] == *self.webhook).cloned();
-        found.ok_or_else(|| Failure::Missing(format!("there is no webhook {}", self.webhook)))
+        Ok(cli.client.send(&Request::get(&["v1", "webhooks", &self.webhook]))?.body)
     }
 }

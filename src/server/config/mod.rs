@@ -91,6 +91,8 @@ pub struct Server {
     pub tls_cert: Option<PathBuf>,
     /// `server.tls_key`
     pub tls_key: Option<PathBuf>,
+    /// `server.hsts`
+    pub hsts: Seconds,
 }
 
 /// `log.url`, `log.nkey_file` and `cluster.*`: a log on several machines.
@@ -226,6 +228,7 @@ impl Default for Config {
                 keep_alive: Seconds(75),
                 tls_cert: None,
                 tls_key: None,
+                hsts: Seconds(31_536_000),
             },
             data_dir: PathBuf::from("./tenure-data"),
             data_reserve: 67_108_864,

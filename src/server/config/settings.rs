@@ -93,6 +93,12 @@ pub static SETTINGS: [Setting; 57] = [
         "A PEM file with the key of `server.tls_cert`.",
     ),
     setting(
+        "server.hsts",
+        Kind::Seconds(0, 63_072_000, |config| &mut config.server.hsts),
+        "With `server.tls_cert`: how long browsers come to this host by TLS only, whatever its port (HSTS), in seconds; 0: \
+         they are not told.",
+    ),
+    setting(
         "data.dir",
         Kind::Directory(|config| &mut config.data_dir),
         "The directory of the log, the keys and all other data.",

@@ -51,6 +51,7 @@ fn every_setting_has_a_place_of_its_own() {
         ("server.keep_alive", "20"),
         ("server.tls_cert", "/etc/tenure/tls.crt"),
         ("server.tls_key", "/etc/tenure/tls.key"),
+        ("server.hsts", "60"),
         ("data.dir", "/var/lib/tenure"),
         ("data.reserve", "134217728"),
         ("log.segment_events", "100000"),

@@ -23,6 +23,27 @@ struct WebhookItem {
     owner_id: Option<String>,
     format: String,
     created_at: When,
+    health: Option<Health>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Health {
+    last_success_at: Option<When>,
+    last_failure: Option<Attempt>,
+    consecutive_failures: u32,
+    failing_since: Option<When>,
+    pending: usize,
+    parked: usize,
+    oldest_pending: Option<WaitingNotice>,
+    next_attempt_at: Option<When>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WaitingNotice {
+    notice_id: String,
+    since: When,
 }
 
 #[derive(Deserialize)]
@@ -43,10 +64,6 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn is_good(&self) -> bool {
-        self.outcome == "delivered"
-    }
-
     fn words(&self) -> &str {
         match &*self.outcome {
             "delivered" => "delivered",
@@ -68,20 +85,6 @@ impl Attempt {
 struct Row {
     webhook: WebhookItem,
     deliveries: Vec<Delivery>,
-}
-
-impl Row {
-    fn count(&self, status: &str) -> usize {
-        self.deliveries.iter().filter(|delivery| delivery.status == status).count()
-    }
-
-    /// Since when nothing gets through: the first failed attempt after the last one that did not fail.
-    fn failing_since(&self) -> Option<When> {
-        let attempts = || self.deliveries.iter().flat_map(|delivery| &delivery.attempts);
-        let got_through = attempts().filter(|attempt| attempt.is_good()).map(|attempt| attempt.at).max();
-        let failed = attempts().filter(|attempt| !attempt.is_good()).map(|attempt| attempt.at);
-        failed.filter(|at| got_through.is_none_or(|good| *at > good)).min()
-    }
 }
 
 #[derive(Template)]

@@ -121,6 +121,7 @@ pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
         route!(credentials::confirm, __path_confirm, ADMINS, None, Change),
         route!(webhooks::create, __path_create, SUBSCRIBERS, Json, Change),
         route!(webhooks::list, __path_list, RECORD, None, Read),
+        route!(webhooks::show, __path_show, RECORD, None, Read),
         route!(webhooks::delete, __path_delete, SUBSCRIBERS, None, Change),
         route!(webhooks::deliveries, __path_deliveries, RECORD, None, Read),
         route!(webhooks::redeliver, __path_redeliver, SUBSCRIBERS, Json, Change),

@@ -1,5 +1,6 @@
 //! The service: a node, its API, a listening socket, and an orderly end.
 
+mod hsts;
 mod leadership;
 mod patience;
 mod service_manager;
@@ -235,6 +236,7 @@ async fn serve(
     };
     let router = router(config, &api);
     let router = nodes.map_or_else(|| router.clone(), |nodes| guarded(router.clone(), &api, &nodes));
+    let router = hsts::telling(router, &config.server);
     accept_until(stop, listener, (&api, router), tls, config.server.keep_alive).await;
     node.webhooks.stop().await;
     Ok(())

@@ -15,6 +15,7 @@ mod creation;
 mod delivery;
 mod destination;
 mod format;
+mod health;
 mod sending;
 mod share;
 mod store;
@@ -52,9 +53,10 @@ pub use self::{
     creation::{CreationError, Recorded},
     delivery::{
         outcome::{Answer, Outcome},
-        queue::Attempt,
+        queue::{Attempt, Reception},
     },
     destination::{Destination, Destinations, LONGEST_URL, SECRET_PATTERN, Unfit, draw_secret},
+    health::{Health, WebhookHealth},
     share::NotNow,
 };
 use super::{Cursor, Notice, NoticeContext, NoticeId};
@@ -181,23 +183,6 @@ pub enum DeliveryStatus {
     Delivered,
     /// It was given up; a redelivery tells it again.
     Parked,
-}
-
-/// How all webhooks are doing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Health {
-    /// Attempts by outcome since the start, in the order of [`Outcome::ALL`].
-    pub outcomes: [u64; Outcome::ALL.len()],
-    /// Notices that are yet to be delivered.
-    pub pending: u64,
-    /// Notices that were given up and not told again.
-    pub parked: u64,
-    /// How many seconds the oldest pending one has waited.
-    pub oldest_pending: u64,
-    /// Whether what was told cannot be saved.
-    pub store_fails: bool,
-    /// How often it could not be since the start.
-    pub store_failures: u64,
 }
 
 impl Webhooks {
@@ -370,26 +355,6 @@ impl Webhooks {
     /// Reads the past for webhooks.
     pub(crate) fn past_gate(&self) -> &Gate {
         &self.shared.past
-    }
-
-    /// How all webhooks are doing.
-    pub fn health(&self) -> Health {
-        let mut health = Health {
-            outcomes: std::array::from_fn(|index| self.shared.outcomes[index].load(Ordering::Relaxed)),
-            store_fails: self.shared.alarms.store_fails(),
-            store_failures: self.shared.alarms.store_failures(),
-            ..Health::default()
-        };
-        let mut oldest = None;
-        for endpoint in self.state.lock().at_work.values() {
-            let (pending, parked, since) = endpoint.account.lock().counts();
-            health.pending += pending as u64;
-            health.parked += parked as u64;
-            oldest = [oldest, since].into_iter().flatten().min();
-        }
-        let now = self.shared.source.now();
-        health.oldest_pending = oldest.map_or(0, |since: Timestamp| now.seconds_since(since));
-        health
     }
 
     /// What people must look into; none while all is well.

@@ -63,6 +63,7 @@ struct Observed {
     sweep_failures: Counter,
     ready: Gauge,
     deliveries: Family<Labels, Counter>,
+    failing: Gauge,
     pending: Gauge,
     parked: Gauge,
     oldest_pending: Gauge,
@@ -275,6 +276,7 @@ impl Metrics {
             let counter = self.observed.deliveries.get_or_create(&[("outcome", *name)]);
             counter.inner().store(count, Ordering::Relaxed);
         }
+        set(&self.observed.failing, health.failing);
         set(&self.observed.pending, health.pending);
         set(&self.observed.parked, health.parked);
         set(&self.observed.oldest_pending, health.oldest_pending);
@@ -315,6 +317,7 @@ fn register_writing(registry: &mut Registry, observed: &Observed, health: &autho
 fn register_webhooks(registry: &mut Registry, observed: &Observed) {
     let deliveries = observed.deliveries.clone();
     registry.register("webhook_deliveries", "Attempts to deliver to webhooks by outcome", deliveries);
+    registry.register("webhook_failing", "Webhooks whose last attempt failed", observed.failing.clone());
     registry.register(
         "webhook_pending",
         "Notices that webhooks are yet to deliver",

@@ -5,11 +5,14 @@
 //! tells something twice. No further news is read while [`WINDOW`] notices are open; the log keeps them meanwhile, so
 //! a failing receiver costs bounded room.
 
+mod reception;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
+pub use self::reception::Reception;
 use super::{
     backoff,
     outcome::{Answer, Outcome},
@@ -120,6 +123,7 @@ pub(crate) struct DeliveryQueue {
     /// Those of them to send again after arrival.
     once_more: BTreeSet<NoticeId>,
     failures: u32,
+    reception: Reception,
     rests_until: Option<Timestamp>,
     /// What a redelivery in work tells again: from the first position to the last.
     again: Option<(Position, Position)>,
@@ -136,8 +140,9 @@ impl DeliveryQueue {
 
     /// The account as it was saved.
     pub(crate) fn saved(read: Position, deliveries: BTreeMap<NoticeId, Delivery>) -> Self {
+        let reception = Reception::of(deliveries.values());
         let (open, closed) = deliveries.into_iter().partition(|(_, known)| known.next().is_some());
-        let mut account = Self { read, open, closed, ..Self::default() };
+        let mut account = Self { read, open, closed, reception, ..Self::default() };
         account.prune();
         account
     }
@@ -280,8 +285,10 @@ impl DeliveryQueue {
     pub(crate) fn arrive(&mut self, id: NoticeId, answer: Answer, now: Timestamp, jitter: u16) {
         self.away.remove(&id);
         self.note_health(answer.outcome, now);
+        let attempt = Attempt { at: now, outcome: answer.outcome, http_status: answer.status };
+        self.reception.note(attempt);
         let Some(delivery) = self.open.get_mut(&id) else { return };
-        delivery.attempts.push(Attempt { at: now, outcome: answer.outcome, http_status: answer.status });
+        delivery.attempts.push(attempt);
         let surplus = delivery.attempts.len().saturating_sub(ATTEMPTS);
         delivery.attempts.drain(..surplus);
         if self.once_more.remove(&id) {
@@ -354,10 +361,16 @@ impl DeliveryQueue {
         found
     }
 
-    /// How many are open, how many parked, and since when the oldest open one is.
-    pub(crate) fn counts(&self) -> (usize, usize, Option<Timestamp>) {
+    /// How many are open, how many parked, and the open one that has waited longest, since when.
+    pub(crate) fn counts(&self) -> (usize, usize, Option<(NoticeId, Timestamp)>) {
         let parked = self.closed.values().filter(|delivery| delivery.fate == DeliveryState::Parked).count();
-        (self.open.len(), parked, self.open.values().map(|delivery| delivery.since).min())
+        let oldest = self.open.iter().min_by_key(|(_, delivery)| delivery.since);
+        (self.open.len(), parked, oldest.map(|(id, delivery)| (*id, delivery.since)))
+    }
+
+    /// How the receiver takes what it is sent.
+    pub(crate) const fn reception(&self) -> Reception {
+        self.reception
     }
 
     /// What differs from the store; from now on it does not.

@@ -1,6 +1,8 @@
 //! `/v1/webhooks`: webhooks and their deliveries. URL and secret are returned only once, when a
 //! webhook is made; later only scheme and host are.
 
+mod health;
+
 use axum::http::StatusCode;
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
@@ -22,6 +24,7 @@ use tenure_core::{
 use tenure_protocol::entropy;
 use tenure_protocol::wire::Page;
 
+use self::health::{WebhookHealthView, health_view};
 use super::{
     api::Api,
     reply::{
@@ -65,6 +68,8 @@ pub(super) struct WebhookView {
     owner_id: Option<OwnerId>,
     format: WebhookFormat,
     created_at: Timestamp,
+    /// How deliveries have been going; null while the account of them is not open.
+    health: Option<WebhookHealthView>,
 }
 
 /// A webhook that was made.
@@ -186,7 +191,14 @@ impl SeenOutcome {
     }
 }
 
-fn view(webhook: &Webhook) -> WebhookView {
+fn views(call: &Call, webhooks: &[Webhook]) -> Vec<WebhookView> {
+    let is_owner = call.caller.owner().is_some();
+    let healths = call.api.webhooks.health_of(webhooks.iter().map(Webhook::id));
+    let seen = |health: Option<_>| health.map(|health| health_view(&call.api, health, is_owner));
+    webhooks.iter().zip(healths).map(|(webhook, health)| view(webhook, seen(health))).collect()
+}
+
+fn view(webhook: &Webhook, health: Option<WebhookHealthView>) -> WebhookView {
     let asked = &webhook.asked;
     WebhookView {
         webhook_id: asked.webhook_id,
@@ -195,6 +207,7 @@ fn view(webhook: &Webhook) -> WebhookView {
         owner_id: asked.owner_id.clone(),
         format: asked.format,
         created_at: webhook.created_at,
+        health,
     }
 }
 
@@ -319,11 +332,23 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     let all = view_of_system.system.webhooks.values();
     let owner = call.caller.owner();
     let seen = all.filter(|known| known.is_visible_to(owner) && after.is_none_or(|after| known.id() > after));
-    let mut found: Vec<_> = seen.take(page.limit + 1).map(view).collect();
+    let mut found: Vec<_> = seen.take(page.limit + 1).cloned().collect();
     let more = found.len() > page.limit;
     found.truncate(page.limit);
-    let end = found.last().filter(|_| more).map(|last| last.webhook_id);
-    Ok(Reply::ok(&page_of(found, end)))
+    let end = found.last().filter(|_| more).map(Webhook::id);
+    Ok(Reply::ok(&page_of(views(&call, &found), end)))
+}
+
+/// A webhook, and how deliveries to it have been going.
+#[utoipa::path(get, path = "/v1/webhooks/{webhookId}", tag = "webhooks", operation_id = "getWebhook",
+    params(("webhookId" = WebhookId, Path, description = "The webhook's id.")),
+    responses((status = 200, description = "The webhook.", body = WebhookView)))]
+#[expect(clippy::unused_async, reason = "every handler has the same type")]
+pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
+    call.no_query()?;
+    let found = webhook(&call)?;
+    let view = views(&call, &[found]).pop().ok_or(Code::WebhookNotFound)?;
+    Ok(Reply::ok(&view))
 }
 
 /// The webhook in the path, if it exists for the caller.

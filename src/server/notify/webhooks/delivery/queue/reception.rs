@@ -1,0 +1,40 @@
+//! How a receiver takes what it is sent, by the attempts to deliver to it.
+
+use super::{Attempt, Delivery};
+use crate::notify::webhooks::delivery::outcome::Outcome;
+use tenure_core::Timestamp;
+
+/// How a receiver takes what it is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reception {
+    /// When it last took a notice.
+    pub last_success: Option<Timestamp>,
+    /// The newest attempt that failed.
+    pub last_failure: Option<Attempt>,
+    /// Attempts that failed since it last took one.
+    pub failures: u32,
+    /// When the first of them failed.
+    pub failing_since: Option<Timestamp>,
+}
+
+impl Reception {
+    /// By the attempts that are remembered.
+    pub(super) fn of<'a>(deliveries: impl Iterator<Item = &'a Delivery>) -> Self {
+        let mut attempts: Vec<_> = deliveries.flat_map(|delivery| &delivery.attempts).copied().collect();
+        attempts.sort_by_key(|attempt| attempt.at);
+        let mut reception = Self::default();
+        attempts.into_iter().for_each(|attempt| reception.note(attempt));
+        reception
+    }
+
+    pub(super) fn note(&mut self, attempt: Attempt) {
+        if attempt.outcome == Outcome::Delivered {
+            self.last_success = Some(attempt.at);
+            (self.failures, self.failing_since) = (0, None);
+        } else {
+            self.last_failure = Some(attempt);
+            self.failures = self.failures.saturating_add(1);
+            self.failing_since.get_or_insert(attempt.at);
+        }
+    }
+}
