@@ -73,7 +73,9 @@ impl Meant {
             self.meet(created.session_id, subject);
         }
         let all = [&mut self.named, &mut self.sessions.tellers, &mut self.subjects.tellers];
-        all.into_iter().flat_map(BTreeMap::values_mut).for_each(|teller| teller.hear(before, step));
+        for teller in all.into_iter().flat_map(BTreeMap::values_mut) {
+            teller.hear(before, step);
+        }
     }
 
     fn meet(&mut self, session: SessionId, subject: &SubjectId) {

@@ -23,7 +23,9 @@ impl Reception {
         let mut attempts: Vec<_> = deliveries.flat_map(|delivery| &delivery.attempts).copied().collect();
         attempts.sort_by_key(|attempt| attempt.at);
         let mut reception = Self::default();
-        attempts.into_iter().for_each(|attempt| reception.note(attempt));
+        for attempt in attempts {
+            reception.note(attempt);
+        }
         reception
     }
 
