@@ -6,35 +6,33 @@ use serde_json::{Value, json};
 use tenure::clock::{pause, stopwatch};
 
 use crate::{
-    receiver::{BROKEN, INSIDE, OK, Receiver, Webhook, nobody},
+    receiver::{BROKEN, INSIDE, OK, Receiver, Webhook, Webhooks as _, nobody},
     server::{PATIENCE, Server},
 };
 
-impl Server {
-    fn health(&self, webhook: &Webhook, key: &str) -> Value {
-        self.get(&webhook.path("")).bearer(key).send().expect(200).json()["health"].clone()
-    }
+fn health_of(server: &Server, webhook: &Webhook, key: &str) -> Value {
+    server.get(&webhook.path("")).bearer(key).send().expect(200).json()["health"].clone()
+}
 
-    #[track_caller]
-    fn wait_for_health(&self, webhook: &Webhook, is_right: impl Fn(&Value) -> bool) -> Value {
-        let begun = stopwatch();
-        loop {
-            let health = self.health(webhook, &self.admin);
-            if is_right(&health) {
-                return health;
-            }
-            assert!(begun.elapsed() < PATIENCE, "{health:#}");
-            pause(std::time::Duration::from_millis(10));
+#[track_caller]
+fn wait_for_health(server: &Server, webhook: &Webhook, is_right: impl Fn(&Value) -> bool) -> Value {
+    let begun = stopwatch();
+    loop {
+        let health = health_of(server, webhook, &server.admin);
+        if is_right(&health) {
+            return health;
         }
+        assert!(begun.elapsed() < PATIENCE, "{health:#}");
+        pause(std::time::Duration::from_millis(10));
     }
+}
 
-    fn cli(&self, words: &[&str]) -> String {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
-        command.args(words).env_clear().env("TENURE_URL", format!("http://{}", self.address()));
-        let output = command.env("TENURE_KEY", &self.admin).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
+fn cli(server: &Server, words: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
+    command.args(words).env_clear().env("TENURE_URL", format!("http://{}", server.address()));
+    let output = command.env("TENURE_KEY", &server.admin).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 const FRESH: fn(&Value) -> bool =
@@ -44,7 +42,7 @@ const FRESH: fn(&Value) -> bool =
 fn a_webhook_says_how_its_receiver_takes_what_it_is_sent() {
     let (server, receiver) = (Server::with(&[INSIDE]), Receiver::start(BROKEN));
     let webhook = server.webhook(&receiver.url(), &json!({}));
-    let fresh = server.health(&webhook, &server.admin);
+    let fresh = health_of(&server, &webhook, &server.admin);
     assert!(FRESH(&fresh), "{fresh}");
     assert_eq!(
         (&fresh["consecutiveFailures"], &fresh["pending"], &fresh["parked"]),
@@ -54,7 +52,7 @@ fn a_webhook_says_how_its_receiver_takes_what_it_is_sent() {
 
     server.session("a", 86_400);
     let created = &server.events("SessionCreated")[0];
-    let failing = server.wait_for_health(&webhook, |health| health["consecutiveFailures"] == 1);
+    let failing = wait_for_health(&server, &webhook, |health| health["consecutiveFailures"] == 1);
     let failure = &failing["lastFailure"];
     assert_eq!((&failure["outcome"], &failure["httpStatus"]), (&json!("http_error"), &json!(500)));
     assert_eq!(failing["failingSince"], failure["at"]);
@@ -71,13 +69,13 @@ fn a_webhook_says_how_its_receiver_takes_what_it_is_sent() {
     assert_eq!(list["items"][0]["health"], failing);
 
     server.advance(10);
-    let again = server.wait_for_health(&webhook, |health| health["consecutiveFailures"] == 2);
+    let again = wait_for_health(&server, &webhook, |health| health["consecutiveFailures"] == 2);
     assert_eq!(again["failingSince"], failure["at"]);
     assert_ne!(again["lastFailure"]["at"], failure["at"]);
 
     receiver.behave(OK);
     server.advance(60);
-    let well = server.wait_for_health(&webhook, |health| health["pending"] == 0);
+    let well = wait_for_health(&server, &webhook, |health| health["pending"] == 0);
     assert_eq!((&well["consecutiveFailures"], &well["failingSince"]), (&json!(0), &Value::Null));
     assert!(well["lastSuccessAt"].as_str() > again["lastFailure"]["at"].as_str(), "{well}");
     assert_eq!(well["lastFailure"], again["lastFailure"]);
@@ -90,14 +88,15 @@ fn what_was_known_of_a_receiver_is_known_after_a_restart() {
     let (mut server, receiver) = (Server::with(&[INSIDE]), Receiver::start(OK));
     let webhook = server.webhook(&receiver.url(), &json!({}));
     server.session("a", 86_400);
-    let well = server.wait_for_health(&webhook, |health| health["lastSuccessAt"].is_string());
+    let well = wait_for_health(&server, &webhook, |health| health["lastSuccessAt"].is_string());
     receiver.behave(BROKEN);
     server.session("b", 86_400);
-    server.wait_for_health(&webhook, |health| health["consecutiveFailures"] == 1);
+    wait_for_health(&server, &webhook, |health| health["consecutiveFailures"] == 1);
     server.stop();
     server.start_again();
     // It may have been tried once more since.
-    let health = server.wait_for_health(&webhook, |health| health["consecutiveFailures"].as_u64() >= Some(1));
+    let health =
+        wait_for_health(&server, &webhook, |health| health["consecutiveFailures"].as_u64() >= Some(1));
     assert_eq!(health["lastSuccessAt"], well["lastSuccessAt"]);
     assert_eq!((&health["lastFailure"]["outcome"], &health["pending"]), (&json!("http_error"), &json!(1)));
 }
@@ -110,9 +109,10 @@ fn an_owner_sees_that_it_fails_and_not_how_and_nothing_of_others() {
     let webhook = server.webhook(&nobody(), &json!({ "ownerId": "alice" }));
     server.register("hers", &json!({ "ownerId": "alice" }));
     server.create(&json!({ "subjectId": "hers" }));
-    let health = server.wait_for_health(&webhook, |health| health["consecutiveFailures"].as_u64() >= Some(1));
+    let health =
+        wait_for_health(&server, &webhook, |health| health["consecutiveFailures"].as_u64() >= Some(1));
     assert_eq!(health["lastFailure"]["outcome"], "unreachable");
-    let seen = server.health(&webhook, &alice);
+    let seen = health_of(&server, &webhook, &alice);
     assert_eq!(
         (&seen["lastFailure"]["outcome"], &seen["lastFailure"]["httpStatus"]),
         (&json!("failed"), &Value::Null)
@@ -126,17 +126,17 @@ fn the_command_line_has_a_column_for_it_and_says_of_each_delivery_how_its_attemp
     let (server, receiver) = (Server::with(&[INSIDE]), Receiver::start(BROKEN));
     let webhook = server.webhook(&receiver.url(), &json!({}));
     server.session("a", 86_400);
-    server.wait_for_health(&webhook, |health| health["consecutiveFailures"] == 1);
+    wait_for_health(&server, &webhook, |health| health["consecutiveFailures"] == 1);
     server.advance(10);
-    server.wait_for_health(&webhook, |health| health["consecutiveFailures"] == 2);
-    let list = server.cli(&["webhook", "list"]);
+    wait_for_health(&server, &webhook, |health| health["consecutiveFailures"] == 2);
+    let list = cli(&server, &["webhook", "list"]);
     for column in ["WEBHOOK", "FAILING SINCE", "LAST FAILURE", "PENDING"] {
         assert!(list.contains(column), "{column} in {list}");
     }
     assert!(list.contains("http_error 500"), "{list}");
     assert!(list.lines().all(|line| line.chars().count() <= 80), "{list}");
-    let shown = server.cli(&["webhook", "show", &webhook.id]);
+    let shown = cli(&server, &["webhook", "show", &webhook.id]);
     assert!(shown.contains("http_error 500") && shown.contains("consecutiveFailures"), "{shown}");
-    let deliveries = server.cli(&["webhook", "deliveries", &webhook.id]);
+    let deliveries = cli(&server, &["webhook", "deliveries", &webhook.id]);
     assert!(deliveries.contains("2, last: http_error 500") && !deliveries.contains('{'), "{deliveries}");
 }
