@@ -36,7 +36,7 @@ use crate::personal_data::{SubjectKeys, TextError};
 use crate::projections::{Projections, history};
 use crate::tokens::{Digests, Keyring};
 use tenure_audit::{Evidence, HeadError, HeadKey, HeadSigner, Heads, LiveCheck, live_check};
-use tenure_core::{Policy, Position, Seconds, state::State};
+use tenure_core::{Policy, Position, Seconds, Timestamp, state::State};
 use tenure_files::key_files::KeyFileError;
 use tenure_log::{EventLog, OpenError, RecordHash, SegmentEvents, SledLog, StoredCommit, jetstream::Member};
 use tenure_protocol::clock::{Clock, SystemClock, TestClock};
@@ -254,10 +254,7 @@ impl Node {
             save_snapshot(&data, &*log, folded.state.clone());
         }
         let policy = policy.or_else(|| folded.state.system.policy.clone()).unwrap_or_default();
-        let uses_forgotten_before =
-            clean_shutdown::forgotten_before(&data, folded.state.position, now).map_err(|source| {
-                StartError::Io { path: clean_shutdown::path(&data).display().to_string(), source }
-            })?;
+        let uses_forgotten_before = forgotten_before(&data, folded.state.position, now)?;
         let needs_key = leads && folded.state.system.credentials.is_empty();
         if !needs_key && leads {
             look_at_first_key(&data, &folded.state.system);
@@ -489,6 +486,12 @@ fn bind(binding: &Binding, authority: &Authority, texts: &SubjectKeys, digests: 
     if let Err(error) = bound {
         tracing::warn!(error, "the keys are not bound to this log yet; the next start tries again");
     }
+}
+
+/// Before when a crash may have forgotten uses.
+fn forgotten_before(data: &Path, end: Position, now: Timestamp) -> Result<Option<Timestamp>, StartError> {
+    clean_shutdown::forgotten_before(data, end, now)
+        .map_err(|source| StartError::Io { path: clean_shutdown::path(data).display().to_string(), source })
 }
 
 /// Time stands still at the wall time or the last recorded time, whichever is later.
