@@ -12,7 +12,6 @@ pub mod decide;
 pub mod epoch;
 pub mod event;
 pub mod evolve;
-pub mod expiry;
 pub mod fold;
 pub mod keys;
 mod kind;

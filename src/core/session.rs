@@ -166,7 +166,7 @@ pub struct Revocation {
     pub reason: Option<SealedText>,
 }
 
-/// A set of [`RejectionCode`]s in one byte.
+/// A set of [`RejectionCode`]s in one byte: there is room for eight, and a ninth needs a wider version of this field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(transparent)]
 pub struct RefusedCodes(#[n(0)] u8);

@@ -29,3 +29,31 @@ fn is_there(name: &str) -> bool {
     let ends = ["", ".rs", "/mod.rs"];
     roots.iter().any(|root| ends.iter().any(|end| Path::new(&format!("{root}{name}{end}")).exists()))
 }
+
+/// In the tables of folders a file is named without its folder, and two such names outlived their files.
+#[test]
+fn every_part_that_the_tables_name_is_in_its_folder() {
+    let text = tree::text(Path::new(MAP)).unwrap();
+    let (_, tables) = text.split_once("## Every folder").unwrap();
+    let mut gone = Vec::new();
+    for row in tables.lines().filter(|line| line.starts_with("| `")) {
+        let (folder, content) = row.trim_start_matches("| ").split_once(" | ").unwrap();
+        let folder = folder.split('`').nth(1).unwrap().trim_end_matches('/');
+        let root = ["src/server", "src"].map(|root| format!("{root}/{folder}"));
+        let root = root.iter().find(|root| Path::new(root).is_dir()).unwrap();
+        let stems: Vec<String> =
+            tree::files_with(root, "rs").iter().flat_map(|path| names_in(path)).collect();
+        let named = content.split('`').skip(1).step_by(2).filter(|name| is_module(name));
+        gone.extend(named.filter(|name| !stems.iter().any(|stem| stem == name)).map(|name| (folder, name)));
+    }
+    assert!(gone.is_empty(), "{MAP} names what is not in its folder: {gone:?}");
+}
+
+fn is_module(words: &str) -> bool {
+    words.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+}
+
+/// The folders on the way to a file, and the file without its ending.
+fn names_in(path: &Path) -> Vec<String> {
+    path.with_extension("").iter().map(|name| name.to_string_lossy().into_owned()).collect()
+}

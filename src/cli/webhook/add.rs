@@ -9,7 +9,10 @@ use crate::cli::{
     context::{Context, fields},
     failure::Failure,
 };
-use tenure_core::{OwnerId, webhook::NoticeKind};
+use tenure_core::{
+    OwnerId,
+    webhook::{NoticeKind, WebhookFormat},
+};
 
 /// Arguments of `tenure webhook add`.
 #[derive(Debug, Args)]
@@ -29,7 +32,7 @@ pub(crate) struct Add {
 
     /// Format of the requests
     #[arg(long, default_value = "standard",
-        value_parser = ["standard", "cloudevents", "ntfy", "discord", "telegram", "slack"])]
+        value_parser = PossibleValuesParser::new(WebhookFormat::ALL.map(|(name, _)| name)))]
     format: String,
 }
 

@@ -6,17 +6,18 @@
 //! field, and a new field is optional. A change that this does not allow makes a new version of the kind,
 //! which `log::upcast` brings to today's shape.
 
+mod expiry;
 mod subject;
 mod system;
 
 use serde::Serialize;
 
+pub use self::expiry::{ExpiryCause, SessionExpired};
 pub use self::{subject::*, system::*};
 pub use super::activity::{Seen, SessionRefreshed, SessionsSeen};
 pub use super::budget::UsageRecorded;
 pub use super::bulk::{MatchedOfOwner, Selector};
 pub use super::epoch::EpochBegan;
-pub use super::expiry::{ExpiryCause, SessionExpired};
 pub use super::keys::KeyRotated;
 pub use super::kind::{EventKind, KindSet};
 pub use super::profile::{Change, Profile, ProfileChanges, SubjectKind};

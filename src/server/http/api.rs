@@ -17,7 +17,7 @@ use super::{
         refusal_log::{RefusalLog, Refused},
         throttle::Throttle,
     },
-    revocations::feed::Ended,
+    revocations::remembered::EndedSessions,
 };
 use crate::admission::{Admission, ConnectionPlaces, Limits};
 use crate::authority::Authority;
@@ -39,10 +39,10 @@ pub struct Api {
     pub(super) test_clock: Option<Arc<TestClock>>,
     pub(super) throttle: Throttle,
     pub(super) admission: Admission,
-    pub(super) ended: Ended,
+    pub(super) ended: EndedSessions,
     pub(super) metrics: Metrics,
     pub(super) refusals: RefusalLog,
-    pub(super) costly: Costly,
+    pub(super) costly: Arc<Costly>,
     pub(super) closing: watch::Sender<bool>,
     /// This node among others, where there are some.
     nodes: OnceLock<Arc<Nodes>>,
@@ -96,10 +96,10 @@ impl Api {
             test_clock,
             throttle,
             admission,
-            ended: Ended::default(),
+            ended: EndedSessions::default(),
             metrics,
             refusals: RefusalLog::default(),
-            costly: Costly::new(),
+            costly: Arc::new(Costly::new()),
             closing,
             nodes: OnceLock::new(),
         })

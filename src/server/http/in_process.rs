@@ -22,8 +22,8 @@ use super::{
     reply::problem::{Code, Problem},
     request::{
         access::Caller,
-        call::wrong_credential,
         peer::{Peer, client_address},
+        serve::wrong_credential,
         shares,
     },
 };

@@ -30,8 +30,9 @@ use super::{
     reply::problem::Code,
     request::{
         access::{Access, SessionAccess},
-        call::{Call, refuse, serve},
+        call::Call,
         route::{Handled, Payload, Route},
+        serve::{refuse, serve},
     },
     revocations::{bulk, feed as revocation_feed, revoke},
     sessions::{self, access_tokens, events as session_events, introspect, renew, usage},
@@ -178,7 +179,8 @@ impl Api {
 
 /// The router of the table.
 fn router(api: &Arc<Api>) -> Router {
-    api.metrics.name(&ROUTES, forward_auth::PATH);
+    let counted = ROUTES.iter().map(|route| (route.method.as_str(), route.path.as_str()));
+    api.metrics.name(counted, forward_auth::PATH);
     let mut by_path: BTreeMap<&str, Vec<&'static Route>> = BTreeMap::new();
     for route in ROUTES.iter() {
         by_path.entry(&route.path).or_default().push(route);

@@ -27,6 +27,7 @@ use tenure_protocol::clock::stopwatch;
 use self::presented::Presented;
 use super::{
     api::Api,
+    operations::metrics::Target,
     reply::{
         challenge, position_header,
         problem::{Code, Problem},
@@ -34,11 +35,10 @@ use super::{
     },
     request::{
         access::Caller,
-        call::{keep_uses, wrong_credential},
         peer::Peer,
         refusal_log::Refused,
         request_id::RequestId,
-        route::Target,
+        serve::{keep_uses, wrong_credential},
         shares,
     },
 };

@@ -25,7 +25,7 @@ use super::{Nodes, PATIENCE, forward::Outcome, handover, in_millis, noted};
 use crate::http::{
     api::Api,
     reply::problem::Code,
-    request::{call::refuse, peer::Peer},
+    request::{peer::Peer, serve::refuse},
 };
 
 /// What says nothing of the state, and is asked to learn whether the process lives.

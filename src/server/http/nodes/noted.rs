@@ -18,7 +18,7 @@ use tenure_core::{
 use tokio::time::timeout;
 
 use super::Nodes;
-use crate::http::{api::Api, reply::problem::Code, request::call::refuse};
+use crate::http::{api::Api, reply::problem::Code, request::serve::refuse};
 
 /// Where they are taken, by nodes from nodes.
 pub(super) const PATH: &str = "/v1/cluster/noted";

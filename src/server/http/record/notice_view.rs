@@ -1,4 +1,4 @@
-//! How a notice is described: the fields of every one, and those of its kind. `bus::notice` writes it.
+//! How a notice is described: the fields of every one, and those of its kind. `notify::notice` writes it.
 
 use utoipa::ToSchema;
 
@@ -8,7 +8,7 @@ use tenure_core::{OwnerId, Position, SessionId, SubjectId, Timestamp, event::Tri
 /// What a subscriber learns of an event.
 #[derive(ToSchema)]
 #[serde(tag = "kind")]
-#[expect(dead_code, reason = "it documents what `bus::notice` writes")]
+#[expect(dead_code, reason = "it documents what `notify::notice` writes")]
 pub(crate) enum NoticeView {
     #[serde(rename = "SESSION_CREATED")]
     Created(CreatedNotice),
@@ -31,7 +31,7 @@ pub(crate) enum NoticeView {
 /// What every notice has.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "it documents what `bus::notice` writes")]
+#[expect(dead_code, reason = "it documents what `notify::notice` writes")]
 pub(crate) struct NoticeMembers {
     /// Its name: the position of its event, and its number among that event's notices.
     notice_id: String,
@@ -48,7 +48,7 @@ pub(crate) struct NoticeMembers {
 /// A session was created.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "it documents what `bus::notice` writes")]
+#[expect(dead_code, reason = "it documents what `notify::notice` writes")]
 pub(crate) struct CreatedNotice {
     #[serde(flatten)]
     members: NoticeMembers,
@@ -60,7 +60,7 @@ pub(crate) struct CreatedNotice {
 /// A session was renewed.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "it documents what `bus::notice` writes")]
+#[expect(dead_code, reason = "it documents what `notify::notice` writes")]
 pub(crate) struct RenewedNotice {
     #[serde(flatten)]
     members: NoticeMembers,
@@ -81,7 +81,7 @@ pub(crate) struct RenewedNotice {
 /// A renewal was refused by a rule, or vetoed by the owner.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "it documents what `bus::notice` writes")]
+#[expect(dead_code, reason = "it documents what `notify::notice` writes")]
 pub(crate) struct RenewalRejectedNotice {
     #[serde(flatten)]
     members: NoticeMembers,
@@ -99,7 +99,7 @@ pub(crate) struct RenewalRejectedNotice {
 /// A session was ended, or several at once.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "it documents what `bus::notice` writes")]
+#[expect(dead_code, reason = "it documents what `notify::notice` writes")]
 pub(crate) struct RevokedNotice {
     #[serde(flatten)]
     members: NoticeMembers,
@@ -117,7 +117,7 @@ pub(crate) struct RevokedNotice {
 /// The end of a session is near.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "it documents what `bus::notice` writes")]
+#[expect(dead_code, reason = "it documents what `notify::notice` writes")]
 pub(crate) struct ExpiringSoonNotice {
     #[serde(flatten)]
     members: NoticeMembers,
@@ -130,7 +130,7 @@ pub(crate) struct ExpiringSoonNotice {
 /// A session ended by itself.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "it documents what `bus::notice` writes")]
+#[expect(dead_code, reason = "it documents what `notify::notice` writes")]
 pub(crate) struct ExpiredNotice {
     #[serde(flatten)]
     members: NoticeMembers,
@@ -142,7 +142,7 @@ pub(crate) struct ExpiredNotice {
 /// A subject was suspended.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "it documents what `bus::notice` writes")]
+#[expect(dead_code, reason = "it documents what `notify::notice` writes")]
 pub(crate) struct SuspendedNotice {
     #[serde(flatten)]
     members: NoticeMembers,
@@ -156,7 +156,7 @@ pub(crate) struct SuspendedNotice {
 /// A subject is no longer suspended.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "it documents what `bus::notice` writes")]
+#[expect(dead_code, reason = "it documents what `notify::notice` writes")]
 pub(crate) struct ResumedNotice {
     #[serde(flatten)]
     members: NoticeMembers,

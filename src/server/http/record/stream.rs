@@ -169,7 +169,7 @@ impl Stay {
             return true;
         }
         self.recheck = now + RECHECK;
-        self.caller.is_still_admitted(&self.api)
+        self.caller.is_still_admitted(&self.api.authority)
     }
 
     /// When to look at it again.

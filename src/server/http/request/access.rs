@@ -11,10 +11,7 @@ use tenure_core::{
     subject::Subject, system::Credential,
 };
 
-use crate::http::{
-    api::Api,
-    reply::problem::{Code, Problem},
-};
+use crate::http::reply::problem::{Code, Problem};
 
 /// Whom a route admits.
 #[derive(Clone, Copy, Debug)]
@@ -150,8 +147,8 @@ impl Caller {
     }
 
     /// Whether its API key has neither been revoked since nor ended. A session's stream ends with the session.
-    pub(crate) fn is_still_admitted(&self, api: &Api) -> bool {
-        self.key_id().is_none_or(|id| api.authority.is_still_good(id))
+    pub(crate) fn is_still_admitted(&self, authority: &Authority) -> bool {
+        self.key_id().is_none_or(|id| authority.is_still_good(id))
     }
 
     /// Whether this subject exists for it.

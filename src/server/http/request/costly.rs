@@ -8,18 +8,17 @@ use std::sync::{
 
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::authority::Authority;
 use crate::gate::{Gate, GateRefusal, Questions, Share, Shares, StillWanted};
-use crate::projections::history;
+use crate::projections::{Projections, history};
 use tenure_core::{Position, SubjectId, state::State, subject::Subject};
+use tenure_log::EventLog;
 
 use super::{
     access::Caller,
     kept_fold::{KeptFold, Start},
 };
-use crate::http::{
-    api::Api,
-    reply::problem::{Code, Problem},
-};
+use crate::http::reply::problem::{Code, Problem};
 
 /// Readings of the whole history at once: each holds a state of everything.
 const WHOLE: usize = 2;
@@ -150,57 +149,63 @@ impl Costly {
         self.backups.start(work).ok()?;
         Some(answer.await.map_err(|_| Code::Internal.into()))
     }
-}
 
-/// What `read` makes of everything as of a position. Whoever asks about the same position meanwhile shares the fold, and
-/// so does whoever asks for the next page soon.
-pub(crate) async fn read_state<A: Send + 'static>(
-    api: &Arc<Api>,
-    caller: &Caller,
-    position: Position,
-    read: impl FnOnce(&State) -> A + Send + 'static,
-) -> Result<A, Problem> {
-    let _share = take(&api.costly.whole_shares, caller)?;
-    let folding = Arc::clone(api);
-    let find = move |wanted: &StillWanted<'_>| state_at(&folding, position, wanted);
-    let read = move |state: &Result<Arc<State>, Problem>| {
-        state.as_ref().map(|state| read(state)).map_err(Problem::clone)
-    };
-    let answer = api.costly.states.ask(position, find, read).await.map_err(turned);
-    api.costly.kept.watch();
-    answer?
-}
+    /// What `read` makes of everything as of a position. Callers who ask about the same position meanwhile share the fold,
+    /// and so do those who ask for the next page soon.
+    pub(crate) async fn read_state<A: Send + 'static>(
+        self: &Arc<Self>,
+        authority: &Arc<Authority>,
+        caller: &Caller,
+        position: Position,
+        read: impl FnOnce(&State) -> A + Send + 'static,
+    ) -> Result<A, Problem> {
+        let _share = take(&self.whole_shares, caller)?;
+        let (costly, authority) = (Arc::clone(self), Arc::clone(authority));
+        let find = move |wanted: &StillWanted<'_>| costly.state_at(authority.log(), position, wanted);
+        let read = move |state: &Result<Arc<State>, Problem>| {
+            state.as_ref().map(|state| read(state)).map_err(Problem::clone)
+        };
+        let answer = self.states.ask(position, find, read).await.map_err(turned);
+        self.kept.watch();
+        answer?
+    }
 
-fn state_at(api: &Api, position: Position, wanted: &StillWanted<'_>) -> Result<Arc<State>, Problem> {
-    let costly = &api.costly;
-    let begun = match costly.kept.start(position) {
-        Start::Whole(state) => return Ok(state),
-        Start::Earlier(state) => *state,
-    };
-    let from = begun.position;
-    let state = history::folded_on_while(&|| wanted.is_wanted(), api.authority.log(), begun, position)?;
-    costly.folded.fetch_add(state.position.0 - from.0, Ordering::Relaxed);
-    let state = Arc::new(state);
-    costly.kept.keep(&state);
-    Ok(state)
-}
+    fn state_at(
+        &self,
+        log: &dyn EventLog,
+        position: Position,
+        wanted: &StillWanted<'_>,
+    ) -> Result<Arc<State>, Problem> {
+        let begun = match self.kept.start(position) {
+            Start::Whole(state) => return Ok(state),
+            Start::Earlier(state) => *state,
+        };
+        let from = begun.position;
+        let state = history::folded_on_while(&|| wanted.is_wanted(), log, begun, position)?;
+        self.folded.fetch_add(state.position.0 - from.0, Ordering::Relaxed);
+        let state = Arc::new(state);
+        self.kept.keep(&state);
+        Ok(state)
+    }
 
-/// A subject as of a position; equal questions share one answer.
-pub(crate) async fn subject_at(
-    api: &Arc<Api>,
-    caller: &Caller,
-    id: &SubjectId,
-    position: Position,
-) -> Result<Arc<Subject>, Problem> {
-    let _share = take(&api.costly.parts_shares, caller)?;
-    let key = (id.clone(), position);
-    let (authority, projections, id) = (Arc::clone(&api.authority), Arc::clone(&api.projections), id.clone());
-    let find = move |wanted: &StillWanted<'_>| {
-        let is_wanted = || wanted.is_wanted();
-        let subject = history::subject_at_while(&is_wanted, authority.log(), &projections, &id, position);
-        subject.map(Arc::new).map_err(Problem::from)
-    };
-    api.costly.subjects.ask(key, find, Result::clone).await.map_err(turned)?
+    /// A subject as of a position; equal questions share one answer.
+    pub(crate) async fn subject_at(
+        &self,
+        (authority, projections): (&Arc<Authority>, &Arc<Projections>),
+        caller: &Caller,
+        id: &SubjectId,
+        position: Position,
+    ) -> Result<Arc<Subject>, Problem> {
+        let _share = take(&self.parts_shares, caller)?;
+        let key = (id.clone(), position);
+        let (authority, projections, id) = (Arc::clone(authority), Arc::clone(projections), id.clone());
+        let find = move |wanted: &StillWanted<'_>| {
+            let is_wanted = || wanted.is_wanted();
+            let subject = history::subject_at_while(&is_wanted, authority.log(), &projections, &id, position);
+            subject.map(Arc::new).map_err(Problem::from)
+        };
+        self.subjects.ask(key, find, Result::clone).await.map_err(turned)?
+    }
 }
 
 /// A share for this caller, if it has one of its own.

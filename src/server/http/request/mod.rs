@@ -14,5 +14,6 @@ pub(super) mod place;
 pub(super) mod refusal_log;
 pub(super) mod request_id;
 pub(super) mod route;
+pub(super) mod serve;
 pub(super) mod shares;
 pub(super) mod throttle;

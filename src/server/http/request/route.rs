@@ -26,17 +26,6 @@ pub(crate) enum Payload {
     None,
 }
 
-/// Whose place in the rows of counters it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
-    /// No route, or not with this method.
-    None,
-    /// The question of a proxy.
-    ForwardAuth,
-    /// A route of the table, by its number there.
-    Route(usize),
-}
-
 /// One route.
 pub(crate) struct Route {
     /// Its place in the table.

@@ -3,4 +3,5 @@
 
 pub(super) mod bulk;
 pub(super) mod feed;
+pub(super) mod remembered;
 pub(super) mod revoke;

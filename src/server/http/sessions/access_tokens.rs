@@ -13,11 +13,7 @@ use crate::http::{
         Reply,
         problem::{Code, Problem},
     },
-    request::{
-        access::Caller,
-        call::{Call, note_use},
-        limits,
-    },
+    request::{access::Caller, call::Call, limits, serve::note_use},
 };
 
 /// The life of an access token that asks for none, in seconds.

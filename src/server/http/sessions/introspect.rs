@@ -15,11 +15,7 @@ use crate::http::{
         Reply,
         problem::{Problem, code_of},
     },
-    request::{
-        call::{Call, keep_uses},
-        fields::Fields,
-        limits,
-    },
+    request::{call::Call, fields::Fields, limits, serve::keep_uses},
 };
 
 enum Asked {

@@ -42,7 +42,6 @@ use super::{
         access::check_is_no_sign_in,
         as_of::{AsOfQuery, Reading},
         call::Call,
-        costly,
         fields::Fields,
         limits,
         page::{PageQuery, page_of},
@@ -258,7 +257,7 @@ async fn of_everybody_then(
     let api = Arc::clone(&call.api);
     let read =
         move |state: &State| newest_first(&api, state.subjects.values(), &filter, reading, before, most);
-    costly::read_state(&call.api, &call.caller, reading.moment.position, read).await
+    call.api.costly.read_state(&call.api.authority, &call.caller, reading.moment.position, read).await
 }
 
 /// What is on the page is taken out of the state, which may be that of everything.

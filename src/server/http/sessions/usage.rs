@@ -16,12 +16,7 @@ use crate::http::{
         Reply,
         problem::{Code, Problem},
     },
-    request::{
-        access::Caller,
-        call::{Call, note_use},
-        fields::Fields,
-        limits, shares,
-    },
+    request::{access::Caller, call::Call, fields::Fields, limits, serve::note_use, shares},
 };
 
 /// What a session was used for.

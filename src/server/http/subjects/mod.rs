@@ -32,7 +32,6 @@ use super::{
         access::{Caller, check_is_no_sign_in},
         as_of::{AsOfQuery, Reading},
         call::Call,
-        costly,
         fields::Fields,
         limits,
         page::{PageQuery, page_of},
@@ -218,7 +217,8 @@ pub(super) async fn subject_as_of(
     if !reading.is_past {
         return Ok(today);
     }
-    costly::subject_at(api, &call.caller, id, reading.moment.position).await
+    let known = (&api.authority, &api.projections);
+    api.costly.subject_at(known, &call.caller, id, reading.moment.position).await
 }
 
 /// All subjects, by name; an owner's own.
@@ -242,7 +242,7 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
         SubjectFilter { caller: call.caller.clone(), owner, after: page.after, most: page.limit + 1 };
     let mut subjects = if reading.is_past {
         let read = move |state: &State| sought.among(state.subjects.values());
-        costly::read_state(&call.api, &call.caller, reading.moment.position, read).await?
+        call.api.costly.read_state(&call.api.authority, &call.caller, reading.moment.position, read).await?
     } else {
         sought.now(&call.api)
     };

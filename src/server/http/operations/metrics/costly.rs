@@ -9,7 +9,7 @@ use prometheus_client::{
 
 use super::{Labels, count, set};
 use crate::gate::{Gate, Load};
-use crate::http::api::Api;
+use crate::http::request::costly;
 
 /// The load of every gate, read on request.
 #[derive(Default)]
@@ -65,14 +65,10 @@ impl Costly {
         self.looked_at.inc_by(sessions as u64);
     }
 
-    pub(super) fn observe(&self, api: &Api) {
-        api.costly
-            .gates()
-            .into_iter()
-            .chain([api.authority.repeats(), api.webhooks.past_gate()])
-            .for_each(|gate| self.observe_gate(gate));
-        self.folded.inner().store(api.costly.folded(), Ordering::Relaxed);
-        self.beyond_shares.inner().store(api.costly.beyond_shares(), Ordering::Relaxed);
+    pub(super) fn observe(&self, reads: &costly::Costly, others: [&Gate; 2]) {
+        reads.gates().into_iter().chain(others).for_each(|gate| self.observe_gate(gate));
+        self.folded.inner().store(reads.folded(), Ordering::Relaxed);
+        self.beyond_shares.inner().store(reads.beyond_shares(), Ordering::Relaxed);
     }
 
     fn observe_gate(&self, gate: &Gate) {

@@ -8,7 +8,8 @@ use prometheus_client::{
 };
 
 use super::store;
-use crate::http::api::Api;
+use crate::http::nodes::Nodes;
+use tenure_core::Position;
 
 /// Read off the door whenever somebody looks.
 #[derive(Default)]
@@ -68,12 +69,12 @@ impl OfNodes {
         own
     }
 
-    pub(super) fn observe(&self, api: &Api) {
-        let Some(nodes) = api.nodes() else {
+    pub(super) fn observe(&self, nodes: Option<&Nodes>, position: Position) {
+        let Some(nodes) = nodes else {
             self.leads.set(1);
             return;
         };
-        let told = nodes.told(api.authority.live().position());
+        let told = nodes.told(position);
         self.leads.set(i64::from(nodes.leads()));
         self.term.set(i64::try_from(told.term).unwrap_or(i64::MAX));
         self.lag.set(i64::try_from(told.lag).unwrap_or(i64::MAX));

@@ -13,7 +13,6 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::http::request::route::{Route, Target};
 use crate::meters::{Counters, Histogram};
 
 /// What a request was for, as far as times are told apart.
@@ -29,14 +28,25 @@ impl Operation {
     const ALL: [(&str, Self); 4] =
         [("check", Self::Check), ("create", Self::Create), ("renew", Self::Renew), ("other", Self::Other)];
 
-    fn of(route: &Route) -> Self {
-        match (route.method.as_str(), route.path.as_str()) {
+    fn of(method: &str, path: &str) -> Self {
+        match (method, path) {
             ("POST", "/v1/introspect") => Self::Check,
             ("POST", "/v1/sessions") => Self::Create,
             ("PUT", "/v1/sessions/{sessionId}/renew") => Self::Renew,
             _ => Self::Other,
         }
     }
+}
+
+/// Whose place in the rows of counters it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// No route, or not with this method.
+    None,
+    /// The question of a proxy.
+    ForwardAuth,
+    /// A route of the table, by its number there.
+    Route(usize),
 }
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -92,15 +102,16 @@ impl Requests {
     }
 
     /// Says what the rows are, the first time.
-    pub(super) fn name(&self, routes: &'static [Route], forward_auth: &'static str) {
+    pub(super) fn name(
+        &self,
+        routes: impl ExactSizeIterator<Item = (&'static str, &'static str)>,
+        forward_auth: &'static str,
+    ) {
         assert!(TABLE + routes.len() <= ROWS, "there are more routes than rows to count them in");
         let beside = [("(none)", Operation::Other), (forward_auth, Operation::Check)];
         let beside = beside.map(|(route, operation)| Row { method: "any", route, operation });
-        let of_table = routes.iter().map(|route| Row {
-            method: route.method.as_str(),
-            route: &route.path,
-            operation: Operation::of(route),
-        });
+        let of_table =
+            routes.map(|(method, route)| Row { method, route, operation: Operation::of(method, route) });
         self.0.rows.get_or_init(|| beside.into_iter().chain(of_table).collect());
     }
 

@@ -7,7 +7,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::http::api::Api;
+use crate::authority::Authority;
 
 /// Read off the thread that seals whenever somebody looks.
 #[derive(Default)]
@@ -75,8 +75,8 @@ impl Storage {
         own
     }
 
-    pub(super) fn observe(&self, api: &Api) {
-        let storage = api.authority.storage();
+    pub(super) fn observe(&self, authority: &Authority) {
+        let storage = authority.storage();
         let figures = storage.figures();
         let set = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&self.segments, figures.segments);
@@ -84,7 +84,7 @@ impl Storage {
         set(&self.unsealed, figures.unsealed);
         set(&self.bytes, figures.bytes);
         set(&self.scrub_age, storage.scrub_age().as_secs());
-        set(&self.scrub_findings, api.authority.log().damage().len() as u64);
+        set(&self.scrub_findings, authority.log().damage().len() as u64);
         self.failures.inner().store(storage.failures(), Ordering::Relaxed);
         let checkpoints = storage.checkpoints();
         set(&self.checkpoint, checkpoints.position.0);

@@ -7,10 +7,6 @@
 
 pub(super) mod live;
 
-use std::collections::HashMap;
-
-use parking_lot::Mutex;
-
 use tenure_core::{
     EpochPosition, Event, Position, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent, Timestamp,
     event::{Selector, SessionsRevoked},
@@ -32,13 +28,6 @@ const ENDED_NAMED: usize = 10_000;
 const DEFAULT: u64 = 200;
 /// So many events are read from the log at a time.
 const STRIDE: usize = 128;
-/// Of so many bulk revocations it is remembered which sessions they ended.
-const REMEMBERED: usize = 64;
-
-/// Which sessions were ended by the bulk revocations asked about lately.
-#[derive(Debug, Default)]
-pub(crate) struct Ended(Mutex<HashMap<Position, Vec<SessionId>>>);
-
 /// The ends of sessions before their time, oldest first. For verifiers of access tokens that do not ask about each.
 ///
 /// With `Accept: text/event-stream` also as they happen: events `revocation` (an item), `keys` (what `GET /v1/keys`
@@ -167,9 +156,5 @@ fn ended(api: &Api, position: Position, matched: u32, subject: Option<&SubjectId
         let subject = api.authority.live().subject(subject)?;
         return Some(subject.ended_by(position));
     }
-    let mut known = api.ended.0.lock();
-    if known.len() >= REMEMBERED && !known.contains_key(&position) {
-        known.clear();
-    }
-    Some(known.entry(position).or_insert_with(|| api.authority.ended_by(position, ENDED_NAMED)).clone())
+    Some(api.ended.by(position, || api.authority.ended_by(position, ENDED_NAMED)))
 }

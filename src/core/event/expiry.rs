@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
-use super::{id::SessionId, time::Timestamp};
+use crate::{id::SessionId, time::Timestamp};
 
 /// A session's period was over, and it had not been ended. A sweep records it once; no answer depends on it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]

@@ -1,0 +1,318 @@
+//! One request on its way through the checks, in the order of the contract: credential, role, size, media
+//! type, syntax; a handler gets it when those have passed, and judges the rest.
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    body::Body,
+    extract::RawPathParams,
+    http::{HeaderMap, Method, Request, StatusCode, header, request::Parts},
+    response::Response,
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body as _;
+use tokio::time::timeout;
+
+use tenure_core::{CredentialId, SessionId};
+use tenure_protocol::clock::stopwatch;
+
+use super::{
+    access::{Access, Caller, NotAdmitted, SignedIn, admit, admit_key, shows_bearer},
+    call::Call,
+    fields::check_size,
+    peer::client_address,
+    refusal_log::Refused,
+    request_id::RequestId,
+    route::{Payload, Route},
+    shares,
+};
+use crate::http::{
+    api::Api,
+    operations::metrics::Target,
+    reply::{
+        Reply,
+        problem::{Code, Problem},
+        problem_response,
+    },
+};
+
+/// A body that has not arrived by then is given up.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where none is taken it has so long to show that it is empty, as one in chunks does not at first: some routes need no
+/// credential.
+const EMPTY_BODY_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The target of the lines that tell of each request.
+const ACCESS: &str = "tenure::access";
+
+/// The record of a use is waited for so long.
+const USE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Serves a request on a route.
+pub(crate) async fn serve(
+    api: Arc<Api>,
+    route: &'static Route,
+    params: Option<RawPathParams>,
+    request: Request<Body>,
+) -> Response {
+    let mut asked = Asked::of(&api, &request, &route.path, Target::Route(route.number));
+    let result = answer(&api, route, params, request, &mut asked).await;
+    respond(&api, result, &asked)
+}
+
+async fn answer(
+    api: &Arc<Api>,
+    route: &'static Route,
+    params: Option<RawPathParams>,
+    request: Request<Body>,
+    asked: &mut Asked,
+) -> Result<Reply, Problem> {
+    let (parts, body) = request.into_parts();
+    api.settle_credential(&parts.headers).await?;
+    let caller = caller(api, route, &parts, asked.address)?;
+    asked.credential = caller.key_id();
+    let _in_flight = shares::begin(api, route.class, &caller, asked.address)?;
+    let call = admitted(api, caller, route, params, (parts, body), asked).await?;
+    (route.handler)(call).await
+}
+
+fn caller(api: &Api, route: &Route, parts: &Parts, address: Option<IpAddr>) -> Result<Caller, Problem> {
+    if is_open(api, route.access, address) {
+        return Ok(Caller::Anyone);
+    }
+    let caller = match parts.extensions.get() {
+        Some(SignedIn(key)) => admit_key(route.access, Arc::clone(key))?,
+        None => admit_caller(api, route.access, &parts.headers, address)?,
+    };
+    shares::prove(api, parts.extensions.get(), &caller);
+    Ok(caller)
+}
+
+/// What is logged of a request when it has been answered.
+struct Asked {
+    id: RequestId,
+    method: Method,
+    /// The path of the route, as the table has it.
+    route: &'static str,
+    target: Target,
+    address: Option<IpAddr>,
+    credential: Option<CredentialId>,
+    begun: Instant,
+}
+
+impl Asked {
+    fn of(api: &Api, request: &Request<Body>, route: &'static str, target: Target) -> Self {
+        Self {
+            id: RequestId::of(api, request.headers()),
+            method: request.method().clone(),
+            route,
+            target,
+            address: client_address(api, request.headers(), request.extensions().get()),
+            credential: None,
+            begun: stopwatch(),
+        }
+    }
+
+    /// A line for each request, for those who ask for it.
+    fn log(&self, status: u16, code: &'static str) {
+        tracing::info!(
+            target: ACCESS,
+            address = self.address.map(tracing::field::display),
+            method = self.method.as_str(),
+            route = self.route,
+            status,
+            code,
+            credential = self.credential.map(tracing::field::display),
+            request_id = tracing::field::display(&self.id),
+            correlation_id = tracing::field::display(self.id.recorded),
+            millis = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "answered"
+        );
+    }
+}
+
+/// Answers a request for which there is no route, or no such method.
+pub(crate) fn refuse(api: &Api, request: &Request<Body>, code: Code, allow: Option<String>) -> Response {
+    let asked = Asked::of(api, request, "(none)", Target::None);
+    let problem = match admit_caller(api, Access::ANYBODY_KNOWN, request.headers(), asked.address) {
+        Ok(_) => {
+            let mut problem = Problem::from(code);
+            problem.allow = allow;
+            problem
+        }
+        Err(problem) => problem,
+    };
+    respond(api, Err(problem), &asked)
+}
+
+fn respond(api: &Api, result: Result<Reply, Problem>, asked: &Asked) -> Response {
+    let stamp = asked.id.stamp(api);
+    let (response, code) = match result {
+        Ok(reply) => {
+            api.metrics.granted();
+            (reply.into_response(stamp), "ok")
+        }
+        Err(problem) => {
+            let code = problem.code.name();
+            api.metrics.refused(code);
+            if is_suspicious(&problem) {
+                let credential = problem.credential.or(asked.credential);
+                api.refusals.note(Refused { address: asked.address, code, route: asked.route, credential });
+            }
+            (problem_response(&problem.timed(api.authority.now()), stamp), code)
+        }
+    };
+    api.metrics.answered(asked.target, response.status(), asked.begun.elapsed());
+    asked.log(response.status().as_u16(), code);
+    response
+}
+
+/// Whether a caller tried something forbidden: with a bad credential, or beyond a role or a rate.
+fn is_suspicious(problem: &Problem) -> bool {
+    match problem.code.status() {
+        StatusCode::UNAUTHORIZED => !problem.lacks_credential,
+        StatusCode::FORBIDDEN => problem.code == Code::Forbidden,
+        StatusCode::TOO_MANY_REQUESTS => problem.code == Code::RateLimited,
+        _ => false,
+    }
+}
+
+async fn admitted(
+    api: &Arc<Api>,
+    caller: Caller,
+    route: &'static Route,
+    params: Option<RawPathParams>,
+    (parts, body): (Parts, Body),
+    asked: &Asked,
+) -> Result<Call, Problem> {
+    let (api, request_id) = (Arc::clone(api), asked.id.clone());
+    let is_exempt = shares::is_exempt(&api, asked.address);
+    let mut call = Call { api, caller, is_exempt, request_id, parts, params, body: vec![] };
+    if route.is_about_a_session() {
+        call.caller.check_session(call.session_id(), call.api.authority.now())?;
+    }
+    check_size(call.parts.uri.query().unwrap_or_default())?;
+    call.body = read_body(&call.api, route, &call.parts, body).await?;
+    Ok(call)
+}
+
+/// Notes a use of a session by its holder: minting, usage. To look at one's own session is no use, so that whoever only
+/// watches it does not keep it alive.
+pub(crate) async fn note_use(api: &Api, caller: &Caller) {
+    if let Caller::Session(holder) = caller
+        && holder.judge(api.authority.now()).is_ok()
+    {
+        api.authority.used(&holder.session);
+        keep_uses(api, &[holder.session.id]).await;
+    }
+}
+
+/// Lets a crash not forget that these sessions were used. A slow log delays no caller for longer than this.
+pub(crate) async fn keep_uses(api: &Api, sessions: &[SessionId]) {
+    if sessions.is_empty() {
+        return;
+    }
+    if timeout(USE_PATIENCE, api.authority.keep_uses(sessions)).await.is_err() {
+        tracing::debug!("uses of sessions were not recorded in time");
+    }
+}
+
+fn is_open(api: &Api, access: Access, peer: Option<IpAddr>) -> bool {
+    access.public
+        || access.metrics_addresses && peer.is_some_and(|peer| api.settings.metrics_allow.contains(peer))
+}
+
+fn admit_caller(
+    api: &Api,
+    access: Access,
+    headers: &HeaderMap,
+    peer: Option<IpAddr>,
+) -> Result<Caller, Problem> {
+    admit(&api.authority, access, headers).map_err(|not| match not {
+        NotAdmitted::Known(problem) => problem,
+        NotAdmitted::Missing => Problem { lacks_credential: true, ..Code::InvalidToken.into() }
+            .saying("the credential is missing"),
+        NotAdmitted::Wrong => {
+            Problem { lacks_credential: !shows_bearer(headers), ..wrong_credential(api, peer) }
+        }
+    })
+}
+
+pub(crate) fn wrong_credential(api: &Api, peer: Option<IpAddr>) -> Problem {
+    api.metrics.wrong_credential();
+    let counted = peer.filter(|peer| api.settings.limit_loopback || !peer.to_canonical().is_loopback());
+    match counted.and_then(|peer| api.throttle.wrong(peer)) {
+        None => Problem::from(Code::InvalidToken).saying("the credential is malformed or unknown"),
+        Some(seconds) => {
+            let why = "too many wrong credentials came from this address";
+            let mut problem = Problem::from(Code::RateLimited).saying(why);
+            problem.retry_after = Some(seconds);
+            problem
+        }
+    }
+}
+
+async fn read_body(api: &Api, route: &Route, parts: &Parts, body: Body) -> Result<Vec<u8>, Problem> {
+    let limit = api.settings.max_body;
+    let too_large =
+        || Problem::from(Code::PayloadTooLarge).saying(format!("the body may have {limit} bytes"));
+    // What is declared and cannot be taken is not waited for: some routes need no credential.
+    match body.size_hint().lower() {
+        declared if declared > limit as u64 => return Err(too_large()),
+        declared if declared > 0 && route.payload == Payload::None => return Err(must_be_empty()),
+        _ => {}
+    }
+    if route.payload == Payload::None && body.is_end_stream() {
+        return Ok(vec![]);
+    }
+    let (patience, too_slow) = match route.payload {
+        Payload::None => (EMPTY_BODY_PATIENCE, must_be_empty()),
+        Payload::Json | Payload::MergePatch => {
+            (BODY_PATIENCE, Problem::invalid("body", "did not arrive within 30 seconds"))
+        }
+    };
+    let collected = timeout(patience, Limited::new(body, limit).collect()).await;
+    let bytes = collected.map_err(|_| too_slow)?.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            too_large()
+        } else {
+            Problem::invalid("body", "could not be read")
+        }
+    })?;
+    let bytes = bytes.to_bytes();
+    match route.payload {
+        Payload::Json if !is_json(&parts.headers, &[JSON]) => Err(Code::UnsupportedMediaType.into()),
+        Payload::MergePatch if !is_json(&parts.headers, &[MERGE_PATCH, JSON]) => {
+            Err(Problem::from(Code::UnsupportedMediaType)
+                .saying(format!("the body must be {MERGE_PATCH} or {JSON}")))
+        }
+        Payload::None if !bytes.is_empty() => Err(must_be_empty()),
+        Payload::Json | Payload::MergePatch | Payload::None => Ok(bytes.into()),
+    }
+}
+
+fn must_be_empty() -> Problem {
+    Problem::invalid("body", "must be empty")
+}
+
+const JSON: &str = "application/json";
+/// RFC 7396.
+const MERGE_PATCH: &str = "application/merge-patch+json";
+
+fn is_json(headers: &HeaderMap, kinds: &[&str]) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+        return false;
+    };
+    let mut parts = value.split(';').map(str::trim);
+    let is_json = parts.next().is_some_and(|given| kinds.iter().any(|kind| given.eq_ignore_ascii_case(kind)));
+    // JSON is UTF-8 (RFC 8259); another charset would be misread.
+    is_json
+        && parts.filter_map(|part| part.split_once('=')).all(|(name, value)| {
+            !name.eq_ignore_ascii_case("charset") || value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        })
+}
