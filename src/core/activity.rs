@@ -1,8 +1,8 @@
 //! When a session was last used: its idle end, and the refreshes of a sliding one.
 //!
-//! A session with an `idleTimeout` is idle exactly when `now >= lastSeenAt + idleTimeout`. Uses are too many to be
-//! recorded one by one. What is recorded of them is enough that no decision depends on one that is not: see
-//! `docs/decisions/` on uses.
+//! A session with an `idleTimeout` is idle exactly when `now >= lastSeenAt + idleTimeout`. There are too many uses to
+//! record each one. What is recorded is enough: no decision depends on an unrecorded use. See `docs/decisions/` on
+//! uses.
 
 use minicbor::{Decode, Encode};
 use serde::Serialize;
@@ -24,7 +24,7 @@ pub struct Activity {
     /// When it was last seen in use; its creation, renewals and refreshes count.
     #[n(0)]
     pub seen_at: Timestamp,
-    /// The event that says so.
+    /// The event that recorded it.
     #[n(1)]
     pub seen: Position,
     /// When it was last refreshed.
@@ -74,19 +74,19 @@ pub struct Seen {
     pub seen_at: Timestamp,
 }
 
-/// So much of its idle time a use may have moved before it is recorded: a tenth, in milliseconds.
+/// How far a use may move its idle end before it is recorded: a tenth of the idle time, in milliseconds.
 const fn tenth_millis(idle_timeout: Seconds) -> i64 {
     idle_timeout.0 as i64 * 100
 }
 
 impl Session {
-    /// What is known of its use; none of a session without an `idleTimeout`.
+    /// What is known of its use; `None` for a session without an `idleTimeout`.
     pub fn activity(&self) -> Option<&Activity> {
         self.terms.idle_timeout?;
         self.details.as_ref()?.activity.as_deref()
     }
 
-    /// When it was last seen in use; none of a session without an `idleTimeout`.
+    /// When it was last seen in use; `None` for a session without an `idleTimeout`.
     pub fn last_seen_at(&self) -> Option<Timestamp> {
         self.activity().map(|activity| activity.seen_at)
     }
@@ -116,9 +116,9 @@ impl Session {
         now >= self.ends_at()
     }
 
-    /// The moment from which on a request behind a proxy refreshes it: half of its idle time or of its period,
-    /// whichever is shorter, after the last refresh, rounded down to a second. None if the session is not sliding,
-    /// or whose period cannot grow any more.
+    /// The moment from which a request behind a proxy refreshes it: half of its idle time or half of its period,
+    /// whichever is shorter, after the last refresh, rounded down to a second. `None` if the session is not sliding
+    /// or its period cannot grow any more.
     pub fn refresh_at(&self) -> Option<Timestamp> {
         if self.terms.mode == Mode::Fixed || self.expires_at >= self.absolute_expires_at() {
             return None;

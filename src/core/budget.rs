@@ -1,6 +1,6 @@
 //! What a session may be used for, and what it was used for: constraints, fixed at its creation, and usage.
 //!
-//! Both are recorded as they are, never sealed and never erased: they are no place for personal data.
+//! Both are recorded as they are, never sealed and never erased: keep personal data out of them.
 
 use std::{cell::RefCell, thread::LocalKey};
 
@@ -88,7 +88,7 @@ pub(super) fn unused() -> &'static Usage {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 pub struct Budget {
-    /// What it may be used for; none without limits.
+    /// What it may be used for; `None` without limits.
     #[n(0)]
     pub constraints: Option<Shared<Constraints>>,
     /// What it was used for.
@@ -228,7 +228,7 @@ impl Shareable for Constraints {
 mod tests {
     use super::*;
 
-    /// The format of the log: these bytes are read for ever.
+    /// The format of the log: these bytes must stay readable forever.
     #[test]
     fn constraints_are_recorded_as_ever_and_amounts_with_the_digits_that_were_given() {
         for (given, recorded) in [

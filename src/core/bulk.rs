@@ -42,7 +42,7 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// The same, with what these keys say of when the key that is meant sealed.
+    /// The same selector, with the sealing range that these keys record for its key.
     #[must_use]
     pub fn under(self, keys: &Keys) -> Self {
         let sealed_by = self.sealed_by.map(|sealing| keys.sealing_of(&sealing.key_id));
@@ -92,10 +92,10 @@ impl Serialize for Selector {
 #[cbor(array)]
 #[serde(rename_all = "camelCase")]
 pub struct MatchedOfOwner {
-    /// Which owner; none for subjects without an owner.
+    /// Which owner; `None` for subjects without an owner.
     #[n(0)]
     pub owner_id: Option<OwnerId>,
-    /// So many.
+    /// How many sessions matched.
     #[n(1)]
     pub matched: u32,
 }

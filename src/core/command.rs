@@ -68,7 +68,7 @@ pub enum SystemCommand {
     MarkSeen(Vec<Seen>),
     /// Create a webhook.
     CreateWebhook(WebhookCreated),
-    /// Tell them no more.
+    /// Delete a webhook.
     DeleteWebhook(DeleteWebhook),
     /// End the active sessions of all subjects that match.
     RevokeMatching(RevokeMatching),
@@ -101,7 +101,7 @@ impl Command {
         }
     }
 
-    /// Whether it gives somebody something that they did not have: a session, a longer or another one, amounts, limits.
+    /// Whether it grants something new: a session, a longer or a different one, amounts, limits.
     pub const fn grants(&self) -> bool {
         match self {
             Self::RegisterSubject(_)
@@ -186,7 +186,7 @@ impl SystemCommand {
     }
 }
 
-/// What a decision rests on in addition to the recorded facts: which sessions were used lately.
+/// What a decision rests on in addition to the recorded facts: which sessions were recently used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RestsOn {
     /// It does not.
@@ -406,7 +406,7 @@ pub struct RevokeSessions {
 pub struct RecordUsage {
     /// The session.
     pub session_id: SessionId,
-    /// The generation of its own token; none when an API key asks on its behalf.
+    /// The generation of its own token; `None` if an API key asks on its behalf.
     pub generation: Option<Generation>,
     /// What is done.
     pub wanted: Use,
@@ -435,7 +435,7 @@ pub struct Suspender {
 pub struct SuspendSubject {
     /// Who asks.
     pub by: Suspender,
-    /// When it ends by itself; none: not.
+    /// When it ends by itself; `None`: never.
     pub until: Option<Timestamp>,
     /// Why, in the caller's words.
     pub reason: Option<SealedText>,

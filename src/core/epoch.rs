@@ -1,5 +1,5 @@
-//! Epochs: the part of a history that may be lost when a backup is restored, and how what was named there is told from
-//! what is named here.
+//! Epochs: the part of a history that may be lost when a backup is restored, and how names given out there are kept
+//! apart from names given out here.
 //!
 //! A history begins with epoch 1. When it is restored without proof that nothing is missing, another history may go on
 //! from the same position elsewhere, and may have given out positions, ids and tokens that this one would give out

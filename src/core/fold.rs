@@ -1,8 +1,7 @@
 //! The one fold: what a commit makes of the state.
 //!
 //! Live state, the past, a snapshot, a check of memory against the log, a replay and a batch in the making all apply
-//! commits by [`apply`]. They differ in where they keep the state, and in how much of it they keep: that is their
-//! [`Ledger`].
+//! commits with [`apply`]. They differ in where they keep the state and how much of it they keep: see [`Ledger`].
 
 use std::ops::Range;
 
@@ -23,10 +22,10 @@ pub trait Ledger {
     /// Whether the state of this subject is kept.
     fn covers(&self, id: &SubjectId) -> bool;
 
-    /// Whether every subject's is, so that a mark of a session that is not here is a mark of none.
+    /// Whether every subject's state is kept. If so, a mark of a session missing here is a mark of no session.
     fn is_whole(&self) -> bool;
 
-    /// Whose session it is; none if the subject is not kept.
+    /// The subject of this session; `None` if that subject is not kept.
     fn subject_of(&self, id: SessionId) -> Option<SubjectId>;
 
     /// Changes a subject, which is new when nothing was recorded of it. The ends of earlier selections are written
@@ -36,7 +35,7 @@ pub trait Ledger {
     /// A session began.
     fn begin(&mut self, session: SessionId, id: &SubjectId);
 
-    /// The authority's own state; none when it is not kept.
+    /// The authority's own state; `None` if it is not kept.
     fn system(&mut self) -> Option<&mut System>;
 
     /// The active sessions that a selection meets end here, in every kept subject; now, or before the next
@@ -47,7 +46,7 @@ pub trait Ledger {
 /// Applies one commit, whose first event stands at `first`.
 ///
 /// # Errors
-/// The first event that cannot follow from the state; the state is not to be used any more.
+/// The first event that cannot follow from the state; the state must not be used any more.
 pub fn apply(ledger: &mut impl Ledger, commit: &Commit, first: Position) -> Result<(), IllegalEvent> {
     apply_part(ledger, commit, first, 0..commit.events.len())
 }

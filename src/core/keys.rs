@@ -1,5 +1,5 @@
 //! The keys that prove tokens: which there are, since when each seals, and until when it opens. What a key is made
-//! of is no fact; facts know it by its id.
+//! of is not a fact; facts refer to it by its id.
 
 use minicbor::{Decode, Encode};
 use serde::Serialize;
@@ -42,7 +42,7 @@ pub enum Retire {
     /// Its tokens work on until they end, or until a moment fixed now.
     #[n(0)]
     Overlap,
-    /// Its tokens work no more, nor those of the keys before it.
+    /// Its tokens stop working, as do those of the keys before it.
     #[n(1)]
     Now,
 }
@@ -64,13 +64,13 @@ pub struct KeyRotated {
     /// Its id.
     #[n(1)]
     pub key_id: KeyId,
-    /// The key that it replaces; none for the first one.
+    /// The key that it replaces; `None` for the first one.
     #[n(2)]
     pub previous_key_id: Option<KeyId>,
-    /// What becomes of that key; none for the first one.
+    /// What becomes of that key; `None` for the first one.
     #[n(3)]
     pub retire: Option<Retire>,
-    /// From when on no token of that key works; none for the first one.
+    /// When the tokens of that key stop working; `None` for the first one.
     #[n(4)]
     pub retire_at: Option<Timestamp>,
 }
@@ -88,16 +88,16 @@ pub struct Key {
     /// When it was admitted.
     #[n(2)]
     pub created_at: Timestamp,
-    /// What became of the key before it; none for the first one.
+    /// What became of the key before it; `None` for the first one.
     #[n(3)]
     pub retired_previous: Option<Retire>,
-    /// From when on no token of it works; none while it seals.
+    /// When its tokens stop working; `None` as long as it seals.
     #[n(4)]
     pub retire_at: Option<Timestamp>,
 }
 
 impl Key {
-    /// Whether no token of it works any more.
+    /// Whether its tokens have stopped working.
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.retire_at.is_some_and(|over| now >= over)
     }
@@ -113,7 +113,7 @@ pub struct Sealing {
     /// What was granted at this position was not sealed by it yet.
     #[n(1)]
     pub after: Position,
-    /// What was granted at this position was still sealed by it; none while it seals.
+    /// What was granted at this position was still sealed by it; `None` as long as it seals.
     #[n(2)]
     pub until: Option<Position>,
 }
@@ -146,7 +146,7 @@ impl Keys {
         }
     }
 
-    /// The key that seals; none before the first start.
+    /// The key that seals; `None` before the first start.
     pub fn active(&self, which: KeyUse) -> Option<&Key> {
         self.of(which).last()
     }
@@ -157,7 +157,7 @@ impl Keys {
         self.session.iter().rev().find(|key| key.since < granted)
     }
 
-    /// When a session key sealed; never, when there is no such key.
+    /// When a session key sealed; never, if there is no such key.
     pub fn sealing_of(&self, id: &KeyId) -> Sealing {
         let key_id = id.clone();
         match self.session.iter().position(|key| key.id == *id) {

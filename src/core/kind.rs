@@ -181,7 +181,7 @@ impl EventKind {
         kinds.map(Self::name).collect()
     }
 
-    /// The kinds of this name; none of an unknown one.
+    /// The kinds of this name; empty for an unknown one.
     pub fn named(name: &str) -> Vec<Self> {
         Self::ALL.into_iter().filter(|kind| kind.name() == name).collect()
     }

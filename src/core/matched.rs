@@ -13,11 +13,11 @@ use super::{
     time::Timestamp,
 };
 
-/// So many owners are counted one by one; a commit has room for their names.
+/// Maximum owners counted one by one; a commit has room for their names.
 pub const OWNERS_COUNTED: usize = 200;
 /// Maximum number of sessions named in a reply.
 pub const SAMPLE: usize = 20;
-/// So many sessions a subject mostly has, at most.
+/// Most subjects have at most this number of sessions.
 const SESSIONS_EXPECTED: usize = 8;
 
 /// Counts the sessions that match and are active at one moment, some subjects at a time.
@@ -91,9 +91,9 @@ impl<'a> Counter<'a> {
 /// How many sessions match, whose, and some of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Matched {
-    /// So many.
+    /// How many sessions.
     pub count: u32,
-    /// So many of each owner; none when there are more owners than are counted.
+    /// How many of each owner; `None` if there are more owners than are counted.
     owners: Option<HashMap<Option<OwnerId>, u32>>,
     /// Some of them, by id.
     sample: Vec<SessionId>,
@@ -131,7 +131,7 @@ impl Matched {
         &self.sample
     }
 
-    /// How many there are of each owner, by name; none when there are too many owners.
+    /// How many there are of each owner, by name; `None` if there are too many owners.
     pub fn owners(&self) -> Option<Vec<MatchedOfOwner>> {
         let mut owners: Vec<_> = self
             .owners

@@ -63,7 +63,7 @@ pub struct Policy {
     /// `sliding.enabled`: whether sliding sessions are refreshed.
     #[cbor(n(13), with = "unless_off", has_nil)]
     pub sliding_enabled: bool,
-    /// `renewal.reuse_grace`: so long after a renewal the token that it replaced contests nothing.
+    /// `renewal.reuse_grace`: the time after a renewal in which the replaced token contests nothing.
     #[cbor(n(14), with = "unless_zero", has_nil)]
     pub reuse_grace: Seconds,
 }
@@ -130,7 +130,7 @@ mod unless_off {
     }
 }
 
-/// After so long without use a sliding session ends that asks for no other time.
+/// The idle timeout of a sliding session that asks for no other.
 const SLIDING_IDLE_TIMEOUT: Seconds = Seconds(1_800);
 
 impl Policy {

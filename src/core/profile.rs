@@ -1,4 +1,4 @@
-//! What is said of a subject when it is registered. It is part of the format of the log, as `event` is.
+//! A subject's registration. It is part of the format of the log, as `event` is.
 
 use minicbor::{Decode, Encode};
 use serde::Serialize;
@@ -56,7 +56,7 @@ pub enum Change<T> {
     /// It stays as it is.
     #[default]
     Keep,
-    /// It becomes this; none removes it.
+    /// It becomes this; `None` removes it.
     To(Option<T>),
 }
 

@@ -25,7 +25,7 @@ pub struct Actor {
     /// What kind of caller.
     #[n(0)]
     pub kind: ActorKind,
-    /// The id of its credential, session or notice; none for the authority itself.
+    /// The id of its credential, session or notice; `None` for the authority itself.
     #[n(1)]
     pub id: Option<String>,
 }

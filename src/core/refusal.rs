@@ -1,4 +1,4 @@
-//! A refusal is an answer to a caller, with all that the answer needs. It is not an error of ours.
+//! A refusal is an answer to a caller, with all that the answer needs. It is not an internal error.
 
 use super::{
     budget::Constraint,
@@ -29,7 +29,7 @@ pub enum Refusal {
     /// The authority, or one owner, has as many webhooks as it may.
     #[error("there are {most} webhooks, as many as there may be; delete one first")]
     WebhookLimitExceeded {
-        /// So many.
+        /// The limit.
         most: usize,
         /// The event that created the newest of them.
         caused_by: Position,
@@ -111,7 +111,7 @@ pub enum Refusal {
     /// Row 4 of renew: the token is not of the current generation.
     #[error("the token is not the session's current one")]
     RenewalMismatch {
-        /// When its holder may ask once more, if it still has no other token; none: never.
+        /// When its holder may ask once more, if it still has no other token; `None`: never.
         retry_at: Option<Timestamp>,
         /// The event that made another generation current.
         caused_by: Position,
@@ -163,7 +163,7 @@ pub enum Refusal {
     RotationTooRecent {
         /// When it may be.
         retry_at: Timestamp,
-        /// How long that is, rounded up.
+        /// How long until then, rounded up.
         wait: Seconds,
         /// The rotation.
         caused_by: Position,

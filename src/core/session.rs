@@ -19,9 +19,9 @@ use super::{
     time::{Seconds, Timestamp},
 };
 
-/// So few renewals left are worth a word to its owner.
+/// With this number of renewals left, or fewer, its owner gets a notice.
 const FEW_RENEWALS: u32 = 3;
-/// So short a time until the absolute end is, too.
+/// An absolute end nearer than this is announced, too.
 const SHORT_LIFE: Seconds = Seconds(86_400);
 
 /// A session, as the facts up to some position leave it.
@@ -70,7 +70,7 @@ pub struct Session {
     /// How it was ended, once it was.
     #[n(12)]
     pub revocation: Option<Box<Revocation>>,
-    /// What was said of it already, and is said once only.
+    /// What was announced of it already, and is announced only once.
     #[n(13)]
     pub said: OneTimeFlags,
 }
@@ -82,7 +82,7 @@ pub struct Session {
 pub struct RenewAfter(#[n(0)] NonZeroU32);
 
 impl RenewAfter {
-    /// From the start of a period to a moment in it; none when it does not lie there.
+    /// From the start of a period to a moment in it; `None` if the moment lies outside.
     pub fn between(start: Timestamp, moment: Timestamp) -> Option<Self> {
         u32::try_from(moment.millis_since(start)).ok().and_then(NonZeroU32::new).map(Self)
     }
@@ -116,7 +116,7 @@ pub struct Details {
     /// A JSON object of the creator's.
     #[n(2)]
     pub metadata: Option<SealedText>,
-    /// What it may be used for, and what it was used for; none while there is neither.
+    /// What it may be used for, and what it was used for; `None` if there is neither.
     #[n(3)]
     pub budget: Option<Box<Budget>>,
     /// When it was last used; only of a session with an `idleTimeout`.
@@ -137,7 +137,7 @@ pub struct KnownDevice {
     /// A keyed digest of the name.
     #[n(0)]
     pub digest: Digest16,
-    /// The name; none once it was erased.
+    /// The name; `None` once erased.
     #[n(1)]
     pub name: Option<SealedText>,
 }
@@ -272,7 +272,7 @@ impl Session {
         self.renewal.as_ref().map(|renewal| renewal.at)
     }
 
-    /// Until when a veto of its latest renewal is expected; none of a session that was never renewed.
+    /// Until when a veto of its latest renewal is expected; `None` for a session that was never renewed.
     pub fn veto_window_end(&self) -> Option<Timestamp> {
         Some(self.renewed_at()?.plus(self.terms.renewal_reject_window))
     }
@@ -288,7 +288,7 @@ impl Session {
         if self.refreshed_at().is_some() { self.created } else { self.granted }
     }
 
-    /// When its holder should renew; none when a renewal would be refused for good.
+    /// When its holder should renew; `None` if every further renewal would be refused.
     pub fn renew_at(&self) -> Option<Timestamp> {
         let after = self.renew_after?;
         Some(self.period_start().plus_millis(i64::from(after.0.get())))
@@ -319,7 +319,7 @@ impl Session {
         now >= self.expires_at
     }
 
-    /// Whether its end is near, with so many renewals left to it, and was not said to be yet.
+    /// Whether its end is near, given this number of renewals left, and has not been announced yet.
     pub fn expiring_soon(&self, renewals_left: u32, now: Timestamp) -> Option<ExpiringSoon> {
         if self.said.contains(OneTimeFact::ExpiringSoon) {
             None
@@ -394,14 +394,14 @@ impl Session {
     }
 
     /// Which renewal granted the generation: a number that another renewal of the same session has only by chance, also
-    /// one that stands at the same position of another history. None of the first generation, which its id names.
+    /// one that stands at the same position of another history. `None` for the first generation, which its id names.
     pub fn grant(&self) -> Option<u32> {
         let renewal = self.renewal.as_deref()?;
         let at = renewal.at.as_millis().to_le_bytes();
         let key = renewal.key_digest.map_or([0; 16], |digest| *digest.as_bytes());
         let jitter = self.renew_after.map_or(0, |RenewAfter(after)| after.get()).to_le_bytes();
         let words = at.iter().chain(&key).chain(&jitter).copied();
-        // FNV-1a: nobody gains from a collision, for only the authority seals tokens.
+        // FNV-1a: a collision gains nothing, because only the authority seals tokens.
         Some(words.fold(0x811c_9dc5, |sum: u32, byte| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193)))
     }
 
@@ -420,8 +420,8 @@ impl Session {
         self.terms.on_reuse.unwrap_or(policy.on_reuse)
     }
 
-    /// Whether it ends when a token of its current generation is presented: a replaced token came back, so whoever
-    /// shows the newer one is the second holder.
+    /// Whether it ends when a token of its current generation is presented: a replaced token came back, so the
+    /// presenter of the newer one is the second holder.
     pub fn ends_when_presented(&self, policy: &Policy) -> bool {
         self.revocation.is_none()
             && self.said.contains(OneTimeFact::Contested)
@@ -444,7 +444,7 @@ impl Session {
         self.terms.purpose == Some(Purpose::Console)
     }
 
-    /// The name of its device; none once it was erased.
+    /// The name of its device; `None` once erased.
     pub fn device_name(&self) -> Option<&SealedText> {
         self.details.as_ref()?.device_name()
     }

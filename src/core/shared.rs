@@ -1,16 +1,16 @@
 //! Values that many things have in common, kept once.
 //!
 //! Nearly all sessions are granted on the same terms, and many subjects are registered in the same words. A value
-//! that is equal to one that this thread has lately made shares its place in memory. Nothing but the memory used
-//! can tell.
+//! equal to one that this thread has recently made shares its place in memory. The only visible difference is the
+//! memory used.
 
 use std::{cell::RefCell, ops::Deref, thread::LocalKey};
 
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 use triomphe::Arc;
 
-/// So many values of a type are remembered: enough for the few sets of limits that an authority hands out, and
-/// quickly compared.
+/// How many values of a type are remembered: enough for the few sets of limits that an authority hands out, and quick
+/// to compare.
 const REMEMBERED: usize = 8;
 
 /// A value that cannot be changed, and that equal ones may share.
@@ -25,7 +25,7 @@ pub trait Shareable: PartialEq + Sized + 'static {
     /// The values that this thread made last.
     fn recent() -> &'static LocalKey<Recent<Self>>;
 
-    /// Whether nothing tells it from the other one, so that either may stand for both.
+    /// Whether the two are indistinguishable, so that either may stand for both.
     fn is_same(&self, other: &Self) -> bool {
         self == other
     }

@@ -58,7 +58,7 @@ impl State {
     /// Adds one commit, whose first event stands at the next position.
     ///
     /// # Errors
-    /// An illegal event; the state is not to be used any more.
+    /// An illegal event; the state must not be used any more.
     pub fn apply(&mut self, commit: &Commit) -> Result<(), IllegalEvent> {
         self.apply_at(self.position.next(), commit)
     }

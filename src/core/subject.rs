@@ -19,7 +19,7 @@ use super::{
 pub struct Subject {
     /// Its name.
     pub id: SubjectId,
-    /// Its registration; none before the first.
+    /// Its registration; `None` before the first.
     pub registration: Option<Registration>,
     /// The last position of its stream; 0 for none.
     pub version: Position,

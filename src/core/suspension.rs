@@ -22,7 +22,7 @@ pub struct SubjectSuspended {
     #[n(0)]
     #[serde(skip)]
     pub reason: Option<SealedText>,
-    /// When it ends by itself; none: not.
+    /// When it ends by itself; `None`: never.
     #[n(1)]
     pub until: Option<Timestamp>,
     /// Who suspended it.
@@ -45,7 +45,7 @@ pub struct SubjectResumed {
     /// Who lifted it; the authority, when it had ended by itself.
     #[n(1)]
     pub by: Actor,
-    /// With which role; none, when it had ended by itself.
+    /// With which role; `None` if it had ended by itself.
     #[n(2)]
     pub role: Option<Role>,
 }
@@ -68,10 +68,10 @@ pub struct Suspension {
     /// Who suspended the subject.
     #[n(2)]
     pub by: Actor,
-    /// Why, in the words of that caller; none once it was erased.
+    /// The reason, in that caller's words; `None` once erased.
     #[n(3)]
     pub reason: Option<SealedText>,
-    /// When it ends by itself; none: not.
+    /// When it ends by itself; `None`: never.
     #[n(4)]
     pub until: Option<Timestamp>,
     /// Whether only an admin may lift or shorten it: an admin suspended the subject, or another caller lengthened the

@@ -22,7 +22,7 @@ pub struct System {
     /// The last position of its stream; 0 for none.
     #[n(0)]
     pub version: Position,
-    /// The limits in force; none before the first start.
+    /// The limits in force; `None` before the first start.
     #[n(1)]
     pub policy: Option<Policy>,
     /// All API keys, withdrawn ones included.
@@ -40,7 +40,7 @@ pub struct System {
     #[n(5)]
     #[cbor(default)]
     pub epochs: Epochs,
-    /// How many events a segment of the history holds; none before the first one is sealed.
+    /// How many events a segment of the history holds; `None` before the first one is sealed.
     #[n(6)]
     pub segment_events: Option<u64>,
 }
@@ -70,7 +70,7 @@ pub struct Credential {
     /// When it was withdrawn.
     #[n(6)]
     pub revoked_at: Option<Timestamp>,
-    /// From when on it is not good any more; none: it has no end.
+    /// When it stops being good; `None`: it has no end.
     #[n(7)]
     pub expires_at: Option<Timestamp>,
     /// The event that admitted or withdrew it, whichever was last.

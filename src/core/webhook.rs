@@ -10,7 +10,7 @@ use super::{
 
 /// Maximum number of webhooks of an authority: each reads all notices and keeps its own account of deliveries.
 pub const MOST: usize = 1_000;
-/// So many of them one owner has at most.
+/// Maximum webhooks of one owner.
 pub const MOST_PER_OWNER: usize = 20;
 
 /// The kinds of notices.
@@ -128,16 +128,16 @@ pub struct WebhookCreated {
     /// Its name.
     #[n(0)]
     pub webhook_id: WebhookId,
-    /// Only news of this owner's subjects; none for all.
+    /// Only notices about this owner's subjects; `None` for all.
     #[n(1)]
     pub owner_id: Option<OwnerId>,
-    /// Only news of these kinds; none for all.
+    /// Only notices of these kinds; `None` for all.
     #[n(2)]
     pub kinds: Option<Vec<NoticeKind>>,
     /// How the requests are written.
     #[n(3)]
     pub format: WebhookFormat,
-    /// Scheme and host of the URL, which is all of it that anybody is shown.
+    /// Scheme and host of the URL. No more of it is ever shown.
     #[n(4)]
     pub host: String,
 }
@@ -159,7 +159,7 @@ pub struct Webhook {
     /// As it was asked for.
     #[n(0)]
     pub asked: WebhookCreated,
-    /// The event that made it: it tells what came after.
+    /// The event that created it: only notices after it are delivered.
     #[n(1)]
     pub created: Position,
     /// When that was.
@@ -173,7 +173,7 @@ impl Webhook {
         self.asked.webhook_id
     }
 
-    /// Whether it tells of notices of this kind about a subject of this owner.
+    /// Whether it delivers notices of this kind about a subject of this owner.
     pub fn tells(&self, kind: NoticeKind, owner: Option<&OwnerId>) -> bool {
         let is_kind = self.asked.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind));
         is_kind && self.asked.owner_id.as_ref().is_none_or(|own| owner == Some(own))

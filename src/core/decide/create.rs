@@ -14,11 +14,11 @@ use crate::{
 
 use super::Period;
 
-/// So many evictions are recorded one by one; more become a single event, so that a commit stays small
-/// however far a limit was lowered.
+/// Maximum evictions recorded one by one. More become a single event, so that a commit stays small no matter how far
+/// a limit was lowered.
 const EVICTED_ONE_BY_ONE: usize = 256;
 
-/// So many of the active sessions are named in a refusal.
+/// Maximum active sessions named in a refusal.
 const NAMED_IN_REFUSAL: usize = 50;
 
 pub(super) fn create(

@@ -22,5 +22,6 @@ pub(super) fn record(subject: &Subject, at: Timestamp) -> Vec<SubjectEvent> {
     resumed.into_iter().chain(expired).collect()
 }
 
-/// So many events fit into a commit of any stream with room to spare; who sweeps asks again for the rest.
+/// Maximum events of one sweep: they fit into a commit of any stream with room to spare. The sweeper asks again for
+/// the rest.
 const MOST: usize = 200;

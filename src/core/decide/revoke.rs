@@ -24,7 +24,7 @@ pub(super) fn revoke(
     };
     let session = owned_session(subject, owner, command.session_id)?;
     if let Revoker::Own(generation) = command.by {
-        // Ending what has ended is no fault, but only the current token may say so. That of a suspended subject may.
+        // Ending what has ended is not a fault, but only the current token may do it. That of a suspended subject may.
         match session.judge(generation, None, at) {
             Ok(()) => {}
             Err(TokenFault::Revoked(_)) if generation == session.generation => {}
@@ -41,7 +41,8 @@ pub(super) fn revoke(
         return Ok(vec![vetoed(session), revoked(session, Trigger::RenewalRejected, command)]);
     }
     let trigger = match command.by {
-        // Who ends a contested session by its newer token is the second holder: it ends for that, not by itself.
+        // The caller of a contested session with its newer token is the second holder: the contest ends it, not the
+        // caller.
         Revoker::Own(_) if session.ends_when_presented(policy) => Trigger::TokenReuse,
         Revoker::Own(_) => Trigger::Own,
         Revoker::Admin | Revoker::Issuer | Revoker::Owner(_) | Revoker::Link(_) => Trigger::ManualRevoke,
@@ -105,7 +106,7 @@ pub(super) fn revoke_many(
     if subject.registration.is_none() || is_foreign(subject, command.owner.as_ref()) {
         return Err(Refusal::SubjectNotFound);
     }
-    // An exception that excepts nothing is a mistake of the caller, and would end the session that was to stay.
+    // An exception without a match is a mistake of the caller, and would end the session that was to stay.
     if command.except.is_some_and(|kept| subject.session(kept).is_none()) {
         return Err(Refusal::SessionNotFound);
     }

@@ -32,7 +32,7 @@ pub(super) fn suspend(
         role: command.by.role,
     });
     let Some(known) = subject.suspension_at(at) else {
-        // The end of an earlier one is recorded first, so that the record tells both.
+        // Record the end of an earlier suspension first, so that the history shows both.
         let ended = subject.suspension().map(|_| SubjectEvent::SubjectResumed(SubjectResumed::BY_ITSELF));
         return Ok(ended.into_iter().chain([suspended]).collect());
     };

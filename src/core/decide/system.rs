@@ -95,7 +95,7 @@ fn revoked(system: &System, asked: &RevokeMatching, matched: &Matched) -> Select
     }
 }
 
-/// Session keys that sealed before may go on to tell why a token is no good: every session that they could renew ends
+/// Session keys that sealed before may still explain why a token is invalid: every session that they could renew ends
 /// here. Access tokens are judged by others, so the keys that signed them are over at once.
 fn begin_epoch(system: &System, asked: &BeginEpoch, observed: &Observed, at: Timestamp) -> Vec<SystemEvent> {
     let began = EpochBegan {

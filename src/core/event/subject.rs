@@ -36,7 +36,7 @@ pub enum SubjectEvent {
     SessionRevoked(SessionRevoked),
     /// Several sessions of the subject were ended in one step.
     SessionsRevoked(SessionsRevoked),
-    /// A session's period was over, and nobody had ended it.
+    /// A session's period ended without a revocation.
     SessionExpired(SessionExpired),
     /// All text about a subject was made unreadable.
     SubjectErased(SubjectErased),
@@ -148,17 +148,17 @@ pub struct Terms {
     /// How long after a renewal an owner's veto is expected.
     #[n(3)]
     pub renewal_reject_window: Seconds,
-    /// After so long without use it ends; none: it does not.
+    /// The time without use after which it ends; `None`: it does not.
     #[n(4)]
     pub idle_timeout: Option<Seconds>,
-    /// How it is kept alive; one that is sliding has an idle time and no renewals.
+    /// How it is kept alive; a sliding session has an idle time and no renewals.
     #[n(5)]
     pub mode: Mode,
     /// What happens when a token of it comes back that a renewal had replaced; none of a session that began before it
     /// had a say in that: then the setting counts, as it is at each moment.
     #[n(6)]
     pub on_reuse: Option<OnReuse>,
-    /// What the authority made it for; none of a session that a caller asked for.
+    /// What the authority made it for; `None` for a session that a caller asked for.
     #[n(7)]
     pub purpose: Option<Purpose>,
 }
@@ -188,7 +188,7 @@ pub struct SessionCreated {
     /// The end of its first period.
     #[n(2)]
     pub expires_at: Timestamp,
-    /// When its holder should renew; none when a renewal would be refused.
+    /// When its holder should renew; `None` if a renewal would be refused.
     #[n(3)]
     pub renew_at: Option<Timestamp>,
     /// The device that it belongs to.
@@ -202,7 +202,7 @@ pub struct SessionCreated {
     #[n(6)]
     #[serde(skip)]
     pub metadata: Option<SealedText>,
-    /// The limits on its use; none when there are none.
+    /// The limits on its use; `None` if it has no limits.
     #[n(7)]
     pub constraints: Option<Box<Constraints>>,
 }
@@ -221,7 +221,7 @@ pub struct SessionRenewed {
     /// The end of the new period.
     #[n(2)]
     pub expires_at: Timestamp,
-    /// When its holder should renew next; none when a renewal would be refused.
+    /// When its holder should renew next; `None` if a renewal would be refused.
     #[n(3)]
     pub renew_at: Option<Timestamp>,
     /// A keyed digest of the request's idempotency key, by which a repeat is known.
@@ -298,7 +298,7 @@ pub struct RenewalRejected {
     /// Who refused it.
     #[n(2)]
     pub cause: RejectionCause,
-    /// The rule; none for a veto.
+    /// The rule; `None` for a veto.
     #[n(3)]
     pub code: Option<RejectionCode>,
     /// That the end of the session is near, said once in its life.
@@ -351,7 +351,7 @@ pub struct SessionRevoked {
     /// What ended it.
     #[n(1)]
     pub trigger: Trigger,
-    /// Why, in the words of whoever revoked it.
+    /// The reason, in the revoking caller's words.
     #[n(2)]
     #[serde(skip)]
     pub reason: Option<SealedText>,
@@ -367,7 +367,7 @@ pub struct SessionsRevoked {
     /// All but this one.
     #[n(1)]
     pub except_session_id: Option<SessionId>,
-    /// Only so many of the oldest.
+    /// Only the oldest, up to this number.
     #[n(2)]
     pub oldest: Option<u32>,
     /// How many its decider saw.
@@ -411,11 +411,11 @@ pub(super) struct ShownEnd<'a> {
 }
 
 /// All text about a subject was made unreadable: its name, and the devices, metadata and reasons of its sessions.
-/// Its key is destroyed once this is recorded; what is said of it later is sealed under a new one.
+/// Its key is destroyed once this is recorded; later texts about it are sealed under a new one.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
 #[cbor(array)]
 pub struct SubjectErased {
-    /// Why, in the words of whoever asked for it; see [`Event::sealed_in`](super::Event::sealed_in).
+    /// The reason, in the requesting caller's words; see [`Event::sealed_in`](super::Event::sealed_in).
     #[n(0)]
     #[serde(skip)]
     pub reason: SealedText,

@@ -34,9 +34,9 @@ pub enum SystemEvent {
     PolicyChanged(PolicyChanged),
     /// A key seals or signs tokens from now on.
     KeyRotated(KeyRotated),
-    /// Somebody wants to be told by HTTP requests.
+    /// A webhook was created.
     WebhookCreated(WebhookCreated),
-    /// Nobody is told by these requests any more.
+    /// A webhook was deleted.
     WebhookDeleted(WebhookDeleted),
     /// The history was restored, and may lack what came after.
     EpochBegan(EpochBegan),
@@ -125,7 +125,7 @@ pub struct SelectionRevoked {
     /// Why, in the words of the one who revoked them.
     #[n(2)]
     pub reason: Option<SealedText>,
-    /// How many its decider saw of each owner; none of more than 200 owners.
+    /// How many its decider saw of each owner; `None` for more than 200 owners.
     #[n(3)]
     pub owners: Option<Vec<MatchedOfOwner>>,
     /// What ended them, where no caller asked for it; see [`SelectionRevoked::trigger`].
@@ -234,7 +234,7 @@ pub struct CredentialIssued {
     #[cbor(n(4), with = "minicbor::bytes")]
     #[serde(skip)]
     pub key_hash: [u8; 32],
-    /// How long it is good; none: until it is withdrawn.
+    /// How long it is good; `None`: until it is withdrawn.
     #[n(5)]
     pub expires_in: Option<Seconds>,
 }
