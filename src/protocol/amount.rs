@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// have more.
 pub const MAX_DIGITS: usize = 38;
 
-/// A decimal number, never negative, in no unit of ours.
+/// A decimal number, never negative, in a unit that the caller chooses.
 ///
 /// `1.50`, `1.5` and `1.500` are one amount; each is shown and recorded as it was given. A sum is in its shortest form.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -23,7 +23,7 @@ const SINCE_BOOT: ClockId = ClockId::Monotonic;
 /// How far wall time may get ahead of the time since boot before it is called a jump.
 const JUMP_MILLIS: i64 = 60_000;
 
-/// After so long, a lead below [`JUMP_MILLIS`] is taken for the poor oscillator that it is. Otherwise many
+/// After this time, a lead below [`JUMP_MILLIS`] is taken for the poor oscillator that it is. Otherwise many
 /// small corrections by `ntpdate` would add up to an alarm after some days.
 const DRIFT_MILLIS: i64 = 3_600_000;
 
@@ -114,7 +114,7 @@ impl Reading {
 
 /// How far wall time was ahead of the time since boot when it was last accepted.
 ///
-/// It only grows: after a jump back, the jump forward that corrects it is no alarm, for the time that it
+/// It only grows: after a jump back, the jump forward that corrects it raises no alarm, for the time that it
 /// returns to was already lived through.
 #[derive(Debug)]
 struct Lead {
@@ -169,7 +169,7 @@ impl TestClock {
         Self { millis: AtomicI64::new(start.as_millis()) }
     }
 
-    /// Moves forward by so many seconds; returns the new time. On an error it stands where it stood.
+    /// Moves forward by this number of seconds and returns the new time. On an error the clock stays where it stood.
     pub fn advance(&self, seconds: u64) -> Result<Timestamp, ClockError> {
         let by = i64::try_from(seconds).ok().and_then(|seconds| seconds.checked_mul(1000));
         let by = by.ok_or(ClockError::BeyondEnd)?;

@@ -21,7 +21,7 @@ pub struct EpochPosition {
     pub position: Position,
 }
 
-/// Why a text is no position with an epoch.
+/// Why a text is not a position with an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a position, or <epoch>:<position>")]
 pub struct InvalidEpochPosition;
@@ -70,7 +70,7 @@ pub fn prefix_of(epoch: u32) -> impl fmt::Display {
     fmt::from_fn(move |f| if epoch == FIRST { Ok(()) } else { write!(f, "{epoch}:") })
 }
 
-/// The epoch and the rest of a name; none of one that does not begin as names do.
+/// The epoch and the rest of a name; `None` for a text that does not begin as names do.
 pub fn parted(text: &str) -> Option<(u32, &str)> {
     match text.split_once(':') {
         None => Some((FIRST, text)),

@@ -20,7 +20,7 @@ impl Secret {
         &self.0
     }
 
-    /// Whether it is no secret at all, such as what `TENURE_KEY=` gives.
+    /// Whether it is empty, such as the value of `TENURE_KEY=`.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,4 +1,4 @@
-//! What is said of a session by one word: how it is kept alive, how it stands, what ended it.
+//! The one-word properties of a session: how it is kept alive, how it stands, what ended it.
 
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 use serde::{Deserialize, Serialize};

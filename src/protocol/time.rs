@@ -38,13 +38,13 @@ impl Timestamp {
         self.0
     }
 
-    /// This moment and so many seconds.
+    /// This moment plus a number of seconds.
     #[must_use]
     pub const fn plus(self, seconds: Seconds) -> Self {
         self.plus_millis(seconds.0 as i64 * 1000)
     }
 
-    /// This moment and so many milliseconds.
+    /// This moment plus a number of milliseconds.
     #[must_use]
     pub const fn plus_millis(self, millis: i64) -> Self {
         Self(self.0.saturating_add(millis))
@@ -67,7 +67,7 @@ impl Timestamp {
         (Self::ZERO..=Self::MAX).contains(&moment).then_some(moment)
     }
 
-    /// As RFC 3339; none for a moment in a year that has not four digits.
+    /// As RFC 3339; `None` for a year without exactly four digits.
     fn written(self) -> Option<[u8; 24]> {
         let moment = jiff::Timestamp::from_millisecond(self.0).ok()?;
         let date = Offset::UTC.to_datetime(moment);
@@ -94,7 +94,7 @@ impl Seconds {
 /// What a unit letter stands for, in seconds.
 const UNITS: [(char, u64); 5] = [('w', 604_800), ('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
 
-/// Why a text is no length of time.
+/// Why a text is not a length of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDuration {
     /// Not numbers with units.

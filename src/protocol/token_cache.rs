@@ -23,7 +23,7 @@ pub struct Memo<T> {
 }
 
 impl<T: Clone> Memo<T> {
-    /// Of about so many tokens; 0 remembers none.
+    /// Remembers about `capacity` tokens; with 0, none.
     pub fn new(capacity: usize, entropy: &dyn Entropy) -> Self {
         Self { key: Zeroizing::new(entropy::bytes(entropy)), seen: Cache::new(capacity) }
     }
