@@ -1,9 +1,9 @@
 //! An export back into a data directory: the log, byte for byte, under the same root, its signed heads, and the public
 //! key that they were checked with.
 //!
-//! Keys are not in an export, and none are made. Texts about people stay sealed for ever, unless the directory gets
+//! Keys are not in an export, and none are made. Texts about people stay sealed forever, unless the directory gets
 //! the `keys/` that belong to it; tokens cannot be judged without them, and `tenure serve` refuses to start where a
-//! log is without its keys. What an import makes is for auditors. It is no restore: it may lack the last revocations.
+//! log is without its keys. An import is for auditors. It is not a restore: it may lack the last revocations.
 
 use std::{fs, io, io::BufRead, ops::ControlFlow, path::Path};
 
@@ -13,7 +13,7 @@ use tenure_log::{
     EncodedCommit, EventLog, LogError, OpenError, Outcome, SegmentEvents, SledLog, codec::adopt,
 };
 
-/// So many commits are made durable together.
+/// Commits made durable together.
 const BATCH: usize = 1_000;
 
 /// Why an export was not imported. Nothing of it is left.
@@ -33,7 +33,7 @@ pub enum ImportError {
         /// How many events its head covers.
         size: u64,
     },
-    /// There is something in the place of the new directory.
+    /// The path of the new directory is already in use.
     #[error("it is there already, and not empty: an import makes a new data directory")]
     NotEmpty,
     /// The new log cannot be made.
@@ -47,8 +47,8 @@ pub enum ImportError {
     Io(#[from] io::Error),
 }
 
-/// Makes a data directory with the history of this export, and gives the verdict on it. On the way it tells the first
-/// position of each commit.
+/// Makes a data directory with the history of this export and returns the verdict on it. Reports the first position
+/// of each commit on the way.
 ///
 /// # Errors
 /// See [`ImportError`]. What was made of the directory is removed again.

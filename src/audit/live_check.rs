@@ -2,7 +2,7 @@
 //!
 //! The log is replayed from its first event beside the running authority, at a bounded rate, and what comes out is
 //! compared with what is published. Not all at once: a *slice* of the subjects at a time, so that memory stays small;
-//! a round is over when each had its turn. A snapshot is no starting point: it may be what is wrong.
+//! a round is over when each had its turn. It does not start from a snapshot, which may be the faulty part.
 //!
 //! The authority goes on meanwhile. A subject that differs may only be ahead of the replay, so it is looked at again,
 //! with the log replayed to at least the position that was published before; only one whose published state stays
@@ -34,17 +34,17 @@ use tenure_threads::{
     worker::{Stop, Worker},
 };
 
-/// So many subjects are replayed at a time, more or less.
+/// Subjects replayed at a time, approximately.
 pub const SLICE: usize = 10_000;
-/// So many events are read at a time.
+/// Events per read of the log.
 const PAGE: usize = 1_000;
 /// The pause behind each page of a check in the background: 10 000 events a second, some hundredths of a processor.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The pause between two rounds in the background.
 const REST: Duration = Duration::from_mins(1);
-/// What differs is looked at so often before it counts as different, while its published state stays the same.
+/// How often a difference is seen, with its published state unchanged, before it counts.
 const LOOKS: u32 = 5;
-/// What changes all the time is let be after so many looks; the next round looks again.
+/// Maximum looks at something that changes all the time; after that it is left to the next round.
 const MOST_LOOKS: u32 = 100;
 /// Between two looks.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
@@ -64,11 +64,11 @@ pub trait Published: Send + Sync {
 /// Something that memory and log say differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// Which subject; none for the authority's own state.
+    /// Which subject; `None` for the authority's own state.
     pub subject: Option<SubjectId>,
     /// The position up to which the log was replayed.
     pub position: Position,
-    /// BLAKE3 of the canonical bytes that the log gives, hex; none if it knows no such subject.
+    /// BLAKE3 of the canonical bytes from the log, in hex; `None` if the log has no such subject.
     pub replayed: Option<String>,
     /// The same of what is published.
     pub live: Option<String>,
@@ -149,8 +149,8 @@ impl LiveCheck {
         Ok(Self { duty, _worker: worker })
     }
 
-    /// Replays the whole log now, as fast as it can be read, and compares everything. Waits for the disk. None when
-    /// another caller is having it done.
+    /// Replays the whole log now, at full speed, and compares everything. Waits for the disk. `None` if such a check
+    /// is already running for another caller.
     ///
     /// # Errors
     /// A log that cannot be read or folded.
@@ -169,7 +169,7 @@ impl LiveCheck {
         self.duty.stop.end();
     }
 
-    /// The first difference that was found since the start, in words; none while memory and log agree.
+    /// The first difference found since the start, in words; `None` as long as memory and log agree.
     pub fn alarm(&self) -> Option<&str> {
         self.duty.alarm.get().map(String::as_str).or_else(|| self.duty.watch.alarm())
     }

@@ -10,7 +10,7 @@ use crate::transparency::compact_range::Range;
 use tenure_core::Position;
 use tenure_log::{EventLog, LogError, RecordHash, StoredBytes, StoredCommit};
 
-/// So many events are read from the log at a time.
+/// Events per read of the log.
 const PAGE: usize = 1_000;
 
 /// The signed heads that go into an export, as C2SP notes.
@@ -72,7 +72,7 @@ impl Span {
 /// to the head.
 ///
 /// # Errors
-/// See [`ExportError`]. What has been written then is an unfinished export, which says so of itself.
+/// See [`ExportError`]. What was written until then is an unfinished export, and marks itself as one.
 pub fn export<W: Write>(
     log: &dyn EventLog,
     span: Span,

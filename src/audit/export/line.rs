@@ -26,7 +26,7 @@ pub struct Begin {
     pub verifier_key: Option<String>,
 }
 
-/// A head that was signed when the history was so long.
+/// A head, signed when the history had this length.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HeadLine {
@@ -82,7 +82,7 @@ impl Begin {
 }
 
 impl<'l> Line<'l> {
-    /// Reads a line behind the first; none when it is none of ours, spelled as we spell it.
+    /// Reads a line after the first; `None` unless it is a line of an export in its one spelling.
     pub(crate) fn read(line: &'l [u8]) -> Option<Self> {
         if line.starts_with(b"{\"first\":") {
             CommitLine::read(line).map(Self::Commit)
@@ -159,7 +159,7 @@ pub(crate) fn hex(bytes: &[u8; 32]) -> [u8; DIGITS] {
     out
 }
 
-/// A hash from its hex; none unless it is 64 lower-case digits.
+/// A hash from its hex; `None` unless the text is 64 lower-case digits.
 pub fn from_hex(text: &str) -> Option<[u8; 32]> {
     let digits: &[u8; DIGITS] = text.as_bytes().try_into().ok()?;
     let mut bytes = [0; 32];

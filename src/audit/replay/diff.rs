@@ -14,7 +14,7 @@ use tenure_core::{Timestamp, state::State, subject::Subject};
 pub struct Difference {
     /// `policy`, `credential`, `subject` or `session`.
     pub what: &'static str,
-    /// Its name; none of the policy.
+    /// Its name; `None` for the policy.
     pub id: Option<String>,
     /// `new`, or which of its members changed.
     pub field: String,

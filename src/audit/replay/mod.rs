@@ -62,7 +62,7 @@ impl Replay {
         self.add_telling(stored, &mut |_, _| ())
     }
 
-    /// As [`Replay::add`]; tells of each event, with the state before it, before it is applied.
+    /// Like [`Replay::add`], but reports each event, with the state before it, before applying it.
     ///
     /// # Errors
     /// As `add`.
@@ -128,15 +128,15 @@ pub struct Outcome {
     pub as_of_time: Timestamp,
     /// BLAKE3 of the state's canonical bytes, in hex: equal states have equal digests.
     pub state_digest: String,
-    /// So many subjects.
+    /// Number of subjects.
     pub subjects: u64,
-    /// So many API keys, withdrawn ones included.
+    /// Number of API keys, including withdrawn ones.
     pub credentials: u64,
-    /// So many sessions whose current token works.
+    /// Number of sessions whose current token works.
     pub active: u64,
-    /// So many whose period is over.
+    /// Number of sessions whose period is over.
     pub expired: u64,
-    /// So many that were ended.
+    /// Number of sessions that were ended.
     pub revoked: u64,
     /// The limits in force.
     pub policy: Option<Policy>,

@@ -1,5 +1,5 @@
-//! A session as an audit tells it: the members of the HTTP reply that the facts alone give. Text about people is
-//! not among them, for it is sealed.
+//! A session in an audit: the members of the HTTP reply that follow from the facts alone. Text about people is left
+//! out, because it is sealed.
 
 use serde::Serialize;
 
@@ -45,11 +45,11 @@ pub struct SessionState {
     pub absolute_expires_at: Timestamp,
     /// When it was last renewed.
     pub renewed_at: Option<Timestamp>,
-    /// When its holder should renew; none when a renewal would be refused for good.
+    /// When its holder should renew; `None` if every further renewal would be refused.
     pub renew_at: Option<Timestamp>,
     /// After how long without use it ends.
     pub idle_timeout: Option<Seconds>,
-    /// When it was last used; none without `idleTimeout`.
+    /// When it was last used; `None` without `idleTimeout`.
     pub last_seen_at: Option<Timestamp>,
     /// When it was ended.
     pub revoked_at: Option<Timestamp>,

@@ -1,4 +1,4 @@
-//! Lengths of time as a story tells them: exact, because they decide.
+//! Lengths of time as a story gives them: exact, because they decide.
 
 use tenure_core::{Seconds, Timestamp};
 
@@ -25,7 +25,7 @@ pub(super) fn between(from: Timestamp, to: Timestamp) -> String {
     lasting(to.millis_since(from))
 }
 
-/// So many seconds.
+/// A length in whole seconds.
 pub(super) fn seconds(length: Seconds) -> String {
     lasting(i64::from(length.0) * 1000)
 }

@@ -60,7 +60,7 @@ pub struct Chapter {
     pub recorded_at: Timestamp,
     /// Its kind.
     pub kind: &'static str,
-    /// Who caused it.
+    /// The actor that caused it.
     pub actor: Actor,
     /// The request that caused it.
     pub correlation_id: Option<String>,
@@ -76,12 +76,12 @@ pub struct Chapter {
 pub struct Reason {
     /// The rule, in words.
     pub rule: &'static str,
-    /// The code that the caller got; none of a veto.
+    /// The code that the caller got; `None` for a veto.
     pub code: Option<Value>,
     /// What was compared.
     pub numbers: Map<String, Value>,
-    /// Whether the rules, asked again of the state at that moment, say the same; none when what was asked is not
-    /// recorded.
+    /// Whether the rules, applied again to the state at that moment, give the same answer; `None` if the request is
+    /// not recorded.
     pub confirmed: Option<bool>,
 }
 
@@ -151,7 +151,7 @@ impl Narrator {
         }
     }
 
-    /// The story up to where the replay stands; none of a session that it has not met.
+    /// The story up to where the replay stands; `None` for an unknown session.
     pub fn end(mut self, replay: &Replay) -> Option<Story> {
         self.tell_reasons();
         let state = replay.state();

@@ -23,7 +23,7 @@ use tenure_core::{
 
 type Told = (String, Option<Reason>);
 
-/// What the event says of the session; none when it is about something else.
+/// What the event says about the session; `None` if it is about something else.
 pub(super) fn told(
     id: SessionId,
     holder: Option<&SubjectId>,

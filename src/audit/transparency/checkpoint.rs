@@ -48,7 +48,7 @@ impl SignedHead {
         text.lines().skip(3).any(|line| line == CLOSED)
     }
 
-    /// Size and root that a note states, with any signature; none if it is no head.
+    /// The size and root that a note states, whatever its signatures; `None` if it is not a head.
     pub(crate) fn stated(note: &str) -> Option<(u64, RootHash)> {
         let mut lines = note.lines().skip(1);
         Some((decimal(lines.next()?)?, hash(lines.next()?)?))

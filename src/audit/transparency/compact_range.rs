@@ -32,8 +32,8 @@ impl Range {
         Self { begin, end: begin, subtrees: Vec::new() }
     }
 
-    /// The leaves `begin..end` by the hashes of their subtrees, from left to right; none when there are too many or
-    /// too few.
+    /// The leaves `begin..end`, given the hashes of their subtrees from left to right; `None` if there are too many
+    /// or too few.
     pub fn of(begin: u64, end: u64, hashes: &[[u8; 32]]) -> Option<Self> {
         let mut range = Self::starting(begin);
         range.join_hashes(end, hashes).then_some(range)
@@ -65,7 +65,7 @@ impl Range {
         self.end == end && hashes.next().is_none()
     }
 
-    /// The node over its leaves, as a proof has it of one of its parts; none of no leaves.
+    /// The node over its leaves, as a proof has it of one of its parts; `None` without leaves.
     pub fn node(&self) -> Option<[u8; 32]> {
         self.subtrees.iter().rev().map(|subtree| subtree.hash).reduce(|right, left| parent(&left, &right))
     }

@@ -12,7 +12,7 @@ use tenure_threads::{
     worker::{Stop, Worker},
 };
 
-/// So often the thread looks; a head is signed this much early rather than late.
+/// How often the thread looks; a head is signed early by up to this time rather than late.
 const TICK: Duration = Duration::from_millis(50);
 
 /// Sees to it that whatever is recorded is under a signed head before `audit.head_interval` is over.
@@ -55,7 +55,7 @@ impl HeadSigner {
         &self.duty.heads
     }
 
-    /// Why no head is signed when it is due; none while it is.
+    /// Why due heads are not signed; `None` if they are.
     pub(crate) fn alarm(&self) -> Option<&str> {
         self.duty.watch.alarm()
     }

@@ -31,11 +31,11 @@ pub(crate) const VERIFIER_KEY: &str = "head.vkey";
 const FURTHER: &str = "head.further";
 /// The trail beside it.
 const TRAIL: &str = "heads.notes";
-/// The heads of the trail are at most so many events apart, if heads were signed as often.
+/// Maximum distance between heads of the trail, in events, provided that heads were signed as often.
 const APART: u64 = 256;
 /// Where the history is short, by such a part of it.
 const PART: u64 = 64;
-/// So many bytes from the end of a further file are searched for its last head.
+/// How many bytes at the end of a further file are searched for its last head.
 const TAIL: u64 = 64 * 1024;
 
 /// Why a kept head cannot be used.
@@ -89,7 +89,7 @@ fn io(path: &Path) -> impl FnOnce(io::Error) -> KeptError + '_ {
     |source| KeptError::Io { path: path.to_owned(), source }
 }
 
-/// The places in which each signed head is kept before anybody sees it.
+/// The places in which each signed head is kept before it is shown.
 #[derive(Debug)]
 pub(crate) struct Kept {
     data: PathBuf,
@@ -243,14 +243,14 @@ fn told(path: &Path) -> io::Result<String> {
 
 fn read_if_there(path: &Path) -> io::Result<Option<String>> {
     match fs::read(path) {
-        // What is no text is no note, and will be said to be none.
+        // Bytes other than text are not a note, and are reported as such.
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// The end of a file; none when it is missing or empty.
+/// The end of a file; `None` if it is missing or empty.
 fn read_tail(path: &Path) -> io::Result<Option<String>> {
     let mut file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

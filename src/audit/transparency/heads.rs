@@ -1,9 +1,9 @@
-//! The heads that this log has signed: each a continuation of the one before, each kept before anybody sees it.
+//! The heads that this log has signed: each a continuation of the one before, each kept before it is shown.
 //!
-//! Only what is durable is in the tree, so only that is signed. Before a head is signed it is proved, as a stranger
-//! would have it proved, that the tree begins with the last one signed; a log that cannot prove it signs nothing more.
-//! At a start the log must continue the last head of every place: where a cut or restored log is shorter, or another,
-//! the start is refused.
+//! The tree holds only durable events, so only those are signed. Before a head is signed, the log proves, as it would
+//! to a stranger, that the tree begins with the last head signed; a log that cannot prove it signs nothing more. At a
+//! start the log must continue the last head of every place. A shorter log, cut or restored, is refused, and so is a
+//! different one.
 
 use std::{
     path::{Path, PathBuf},
@@ -121,7 +121,7 @@ impl Heads {
     /// must be such a head in the data directory.
     ///
     /// # Errors
-    /// See [`HeadError`]: above all a log that is shorter than a head of its own, or another one.
+    /// See [`HeadError`]: above all a log shorter than one of its own heads, or a different log.
     pub fn open(
         data: &Path,
         head_file: Option<PathBuf>,
@@ -215,7 +215,7 @@ impl Heads {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// Why no head is signed any more; none while all is well.
+    /// Why heads are no longer signed; `None` if they are.
     pub fn stopped(&self) -> Option<&str> {
         self.stopped.get().map(String::as_str)
     }

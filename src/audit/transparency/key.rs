@@ -19,7 +19,7 @@ use tenure_protocol::entropy::{self, Entropy};
 const ED25519: u8 = 1;
 /// What an encoded signer key begins with.
 const SIGNER_PREFIX: &str = "PRIVATE+KEY+";
-/// What the name of every log of ours begins with.
+/// The prefix of the names of all our logs.
 const NAME_PREFIX: &str = "tenure/";
 const EXPECTED: &str = "one key that signs heads, `PRIVATE+KEY+name+id+key`";
 
@@ -48,7 +48,7 @@ impl HeadKey {
         Ok(key)
     }
 
-    /// Reads the key below `keys`, and makes none; none when it is missing.
+    /// Reads the key below `keys` without making one; `None` if it is missing.
     ///
     /// # Errors
     /// As [`HeadKey::open`], without writing.
@@ -104,14 +104,14 @@ impl fmt::Debug for HeadKey {
     }
 }
 
-/// The public key of heads. A verifier who has it from a trusted source needs nothing else of ours to judge one.
+/// The public key of heads. A verifier who has it from a trusted source needs nothing else to judge one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct VerifierKey {
     name: String,
     key: VerifyingKey,
 }
 
-/// Why a text is no verifier key.
+/// Why a text is not a verifier key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VerifierKeyError {
     /// It has not the three parts.
@@ -125,7 +125,7 @@ pub enum VerifierKeyError {
         /// The id of its name and key.
         right: u32,
     },
-    /// The key is of a kind that signs no heads of ours.
+    /// The key is of another kind than those that sign our heads.
     #[error("the key is of kind {0}; heads are signed with Ed25519, kind 1")]
     OtherKind(u8),
     /// Thirty-two bytes, but no Ed25519 public key.

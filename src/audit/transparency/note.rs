@@ -8,7 +8,7 @@
 //! — tenure/6b1f0a7d92c4e385 <base64 of the key's id and the signature>
 //! ```
 //!
-//! A note is read strictly: what is no note is an error, not a note without signatures. Signatures of others,
+//! A note is read strictly: a malformed one is an error, not a note without signatures. Signatures of others,
 //! such as witnesses, are ignored; a wrong one in our key's name is an error.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -20,7 +20,7 @@ const DASH: &str = "— ";
 /// The longest note accepted. Ours have some 250 bytes; each witness adds some 150.
 const LONGEST: usize = 64 * 1024;
 
-/// Why a text is no note, or not one that this key has signed.
+/// Why a text is not a note, or not one that this key has signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoteError {
     /// More bytes than any note has.
@@ -32,7 +32,7 @@ pub enum NoteError {
     /// There is no empty line in front of signature lines.
     #[error("the note has no signature: an empty line and `— name signature` must follow its text")]
     NoSignature,
-    /// A line after the empty one is no signature line.
+    /// A line after the empty one is not a signature line.
     #[error("line {line} is no signature: it must be `— name signature`")]
     MalformedSignature {
         /// Its number, from 1.
@@ -52,7 +52,7 @@ pub enum NoteError {
         /// In whose name it was made.
         name: String,
     },
-    /// The text of the note is no tree head.
+    /// The text of the note is not a tree head.
     #[error("line {line} of the head is not {expected}")]
     NoHead {
         /// Its number, from 1.

@@ -171,7 +171,7 @@ enum NodeSide {
 }
 
 impl Walk {
-    /// Goes up to where the next hash of the proof joins, and says from which side; none at the root.
+    /// Goes up to where the next hash of the proof joins, and says from which side; `None` at the root.
     fn up(&mut self) -> Option<NodeSide> {
         if self.last == 0 {
             return None;

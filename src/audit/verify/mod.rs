@@ -1,12 +1,12 @@
-//! Reads an export and believes nothing of it: with the key of the authority alone it tells a true history from one
-//! that was edited, cut, put together or forked, and names the place.
+//! Reads an export and believes nothing in it: with the authority's key alone it distinguishes a true history from
+//! one that was edited, cut, put together or forked, and names the place.
 //!
 //! Nothing of the store is used here. What is checked of each commit, in this order: its line is spelled as we
 //! spell it; it stands at the next position; its bytes are one commit in its one spelling; the hashes of its
 //! records are those beside it; it continues the last position of its stream; recorded time does not go back.
 //! At each head, and where a head is known from elsewhere: the root is that of all records so far.
 //!
-//! Who forges a record and the hash beside it breaks the next head. Which of the records since the head before is
+//! A forger of a record and the hash beside it breaks the next head. Which of the records since the head before is
 //! the forged one, the file cannot say, and so all of them are named.
 
 mod epochs;
@@ -50,16 +50,16 @@ pub enum Place {
     Header,
     /// This position.
     Position(Position),
-    /// One of these positions, or more; which, nothing in the file can tell.
+    /// One or more of these positions; nothing in the file shows which.
     Positions(Position, Position),
-    /// The signed head of a history so long, and none of its records.
+    /// The signed head of a history of this length, and none of its records.
     Head(Position),
     /// The end, behind this position.
     End(Position),
 }
 
 impl Place {
-    /// The first wrong position; none if it is no matter of positions.
+    /// The first wrong position; `None` if the fault is not about positions.
     pub const fn first_bad(self) -> Option<Position> {
         match self {
             Self::Position(first) | Self::Positions(first, _) => Some(first),
@@ -123,8 +123,8 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The positions that may be wrong, first and last: the named ones, or all since the last head that held.
-    /// None where the records are not what is wrong.
+    /// The positions that may be wrong, first and last: the named ones, or all since the last head that held. `None`
+    /// if the records are not what is wrong.
     pub fn bad_positions(&self) -> Option<(Position, Position)> {
         match self {
             Self::Untrue { place: Place::Head(_), since, .. } => {
@@ -137,7 +137,7 @@ impl Fault {
         }
     }
 
-    /// The last position that a head vouches for; none where nothing could be read.
+    /// The last position that a head vouches for; `None` if nothing could be read.
     pub const fn vouched_to(&self) -> Option<Position> {
         match self {
             Self::Untrue { since, .. } | Self::Cut { since, .. } => Some(since.behind),
@@ -166,9 +166,9 @@ pub struct Verdict {
     pub size: u64,
     /// The root that the head names.
     pub root_hash: RootHash,
-    /// So many commits.
+    /// Number of commits.
     pub commits: u64,
-    /// So many heads.
+    /// Number of heads.
     pub heads: u64,
     /// When the last commit was decided.
     pub recorded_at: Timestamp,
@@ -184,10 +184,10 @@ pub struct Verdict {
 /// Takes a commit that was checked, with its bytes as they are stored, and says whether it wants more.
 pub type Take<'t> = dyn FnMut(StoredCommit, &[u8]) -> ControlFlow<()> + 't;
 
-/// Reads an export, hands each commit to `take` once it is checked, and gives the verdict; none when `take` has
+/// Reads an export, hands each commit to `take` once it is checked, and returns the verdict; `None` if `take` has
 /// seen enough.
 ///
-/// What `take` is handed is proved only when the verdict is there: before, no head has vouched for it.
+/// What `take` receives is proved only by the verdict: until then, no head has vouched for it.
 ///
 /// # Errors
 /// The first [`Fault`].
@@ -222,7 +222,7 @@ impl<'t> LogCheck<'t> {
         check
     }
 
-    /// Where the epoch of the former key ended; none if that has not been met.
+    /// Where the epoch of the former key ended; `None` if that point was not reached.
     pub fn fork(&self) -> Option<Fork> {
         self.0.former.as_ref().and_then(Former::fork)
     }
@@ -295,7 +295,7 @@ impl<R: BufRead> ExportLines<R> {
         match self.line.pop() {
             Some(b'\n') => Ok(Some(&self.line)),
             Some(last) if self.line.len() + 1 == LONGEST_LINE => {
-                // It is no line of ours; its reader refuses it.
+                // It is not one of our lines; its reader refuses it.
                 self.line.push(last);
                 Ok(Some(&self.line))
             }

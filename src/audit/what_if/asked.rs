@@ -1,4 +1,4 @@
-//! What was asked, as far as the record tells: a commit back into the requests that led to it.
+//! What was asked, as far as the record shows: a commit back into the requests that led to it.
 
 use tenure_core::{
     Actor, Commit, Event, Generation, Mode, Policy, Seconds, SessionId, SubjectEvent, Timestamp,
@@ -52,7 +52,7 @@ pub(super) enum ShownToken {
 }
 
 impl Request {
-    /// The command to ask of this subject, and what is observed then; none if it is about a missing session.
+    /// The command to ask of this subject, and what is observed then; `None` if it is about a missing session.
     pub(super) fn command(&self, subject: &Subject) -> Option<(Command, Observed)> {
         let mut observed = Observed::default();
         let command = match self {
@@ -163,7 +163,7 @@ fn suspender(role: Role, actor: &Actor) -> Suspender {
     Suspender { role, owner: None, actor: actor.clone() }
 }
 
-/// A limit that is the default of its time counts as left open.
+/// A limit equal to the default of its time counts as left open.
 fn create(event: &SessionCreated, policy: Option<&Policy>, at: Timestamp) -> Request {
     fn asked<T: PartialEq + Copy>(granted: T, default: Option<T>) -> Option<T> {
         (Some(granted) != default).then_some(granted)
@@ -255,7 +255,7 @@ fn is_in_grace(session: &Session, policy: Option<&Policy>, at: Timestamp) -> boo
     over.is_some_and(|over| at < over)
 }
 
-/// `session` is as it was before; none if it began in the same commit.
+/// `session` is as it was before; `None` if it began in the same commit.
 fn ended(event: &SessionRevoked, session: Option<&SharedSession>, commit: &Commit) -> Option<Request> {
     let id = event.session_id;
     let command = RevokeSession {

@@ -43,14 +43,14 @@ pub(super) fn of_other(commit: &Commit, real: &State, other: &State) -> Commit {
     with_events(commit, commit.expected, events.collect())
 }
 
-/// A mark holds for the newest generation that a holder has, whichever that is in the other history.
+/// A mark holds for the newest generation that a holder has, whatever its number in the other history.
 fn presented(mark: Presented, real: &State, other: &State) -> Option<Presented> {
     let is_newest = session(real, mark.session_id)?.generation == mark.generation;
     let generation = session(other, mark.session_id)?.generation;
     is_newest.then_some(Presented { generation, ..mark })
 }
 
-/// A session that is missing there, or has no idle time there, has nothing to be seen.
+/// A session without idle time in the other history, or missing there, has nothing to be seen.
 fn can_be_seen(mark: &Seen, other: &State) -> bool {
     session(other, mark.session_id).is_some_and(|session| session.activity().is_some())
 }

@@ -17,7 +17,7 @@ pub struct Overrides {
     words: BTreeMap<&'static str, &'static str>,
 }
 
-/// Why a text is no valid policy: all its faults, each with the setting's name and what is right.
+/// Why a text is not a valid policy: all its faults, each with the setting's name and what is right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrongPolicy(Vec<String>);
 
