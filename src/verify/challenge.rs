@@ -11,7 +11,7 @@ use http::{
 
 use super::Rejection;
 
-/// Seconds to come back after, where nothing else says so.
+/// Seconds to come back after, by default.
 const COME_BACK: u32 = 1;
 
 /// The scheme has at least one parameter (RFC 6750, section 3).

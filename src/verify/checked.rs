@@ -72,7 +72,7 @@ impl FeedItem {
 }
 
 impl FeedPage {
-    /// Reads the page after this position. None when it is none, or cannot be that page.
+    /// Reads the page after this position. `None` if it is not a page, or cannot be that page.
     pub(super) fn read(body: &[u8], after: Position) -> Option<Self> {
         let wire::FeedPage { items, next_after, head, now } = serde_json::from_slice(body).ok()?;
         let items = items.iter().map(FeedItem::of).collect();

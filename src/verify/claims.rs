@@ -37,7 +37,7 @@ pub struct AccessClaims {
     pub issued_at: Timestamp,
     /// From when on it counts (`nbf`).
     pub not_before: Timestamp,
-    /// From when on it counts no more (`exp`).
+    /// When it stops counting (`exp`).
     pub expires_at: Timestamp,
     /// Its own id (`jti`).
     pub token_id: String,

@@ -1,10 +1,11 @@
-//! What a verifier takes, and how long it may be without news.
+//! What a verifier accepts, and how old its knowledge may be.
 
 use std::time::Duration;
 
 use tenure_protocol::Seconds;
 
-/// What a verifier takes, and how long it may be without news. Begin with [`VerifierConfig::of`] and change what differs.
+/// What a verifier accepts, and how old its knowledge may be. Begin with [`VerifierConfig::of`] and change what
+/// differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifierConfig {
     /// The authority's name, exactly as tokens have it in `iss`: its `server.public_url`, or `tenure`.
@@ -12,7 +13,7 @@ pub struct VerifierConfig {
     /// This service's name, exactly as tokens have it in `aud`. With a name only tokens that were made for it are
     /// taken; without one only tokens without an audience (RFC 7519, section 4.1.3).
     pub audience: Option<String>,
-    /// So much earlier than `nbf` and `iat` say a token is taken. The end of a token has no such leeway. 5 s, as the
+    /// How much earlier than `nbf` and `iat` say a token is taken. The end of a token has no such leeway. 5 s, as the
     /// authority's `access.clock_skew`.
     pub clock_skew: Seconds,
     /// The authority is asked this often. 1 s.
@@ -20,7 +21,7 @@ pub struct VerifierConfig {
     /// When the last complete answer was asked for longer ago than this, every token is refused. 10 s; at least twice
     /// the poll.
     pub staleness_bound: Duration,
-    /// So many verified tokens are remembered, so that their signature is not verified again. 10 000, which take
+    /// How many verified tokens are remembered, so that their signature is not verified again. 10 000, which take
     /// about 10 MB; 0 for none.
     pub remembered_tokens: usize,
     /// Maximum number of revocations kept apart; beyond it the oldest are widened. 1 000 000, which

@@ -37,7 +37,7 @@ use tokio::time::timeout;
 const CONNECT: Duration = Duration::from_secs(2);
 /// An authority that has not answered by then gives no answer.
 const WHOLE: Duration = Duration::from_secs(4);
-/// A stream is opened again after so long, if nothing ended it before.
+/// A stream is reopened after this time, if nothing ended it before.
 const LONGEST_STREAM: Duration = Duration::from_hours(1);
 /// No answer is longer. The longest are pages of the feed.
 const LONGEST_ANSWER: usize = 8 << 20;
@@ -55,13 +55,13 @@ pub struct Connection {
 /// An address at which no authority may be asked, or an invalid key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnfitConnection {
-    /// It is no address.
+    /// It is not an address.
     #[error("the authority's address must be a URL such as https://tenure.example.com")]
     NoAddress,
     /// It has parts that mean nothing here.
     #[error("the authority's address must have no user, password, query or fragment")]
     TooMuch,
-    /// Anyone on the way could change the answers.
+    /// A third party on the way could change the answers.
     #[error("the authority's address must begin with https://, or lead to this machine")]
     Unprotected,
     /// It cannot be written into a header.
@@ -84,7 +84,7 @@ pub(super) enum NoAnswer {
     /// Its history ends before the position from which it was to go on.
     #[error("its history ends before what was read of it")]
     BeyondEnd {
-        /// What time it was there, if it says so.
+        /// The time there, if the answer has it.
         now: Option<Timestamp>,
     },
     /// What came back is not what was asked for.
@@ -131,7 +131,7 @@ impl Connection {
         Ok(KeysAnswer::Changed { keys, etag })
     }
 
-    /// So many revocations after this position, at most.
+    /// The revocations after this position, up to `limit`.
     pub(super) async fn feed(&self, after: Position, limit: u32) -> Result<FeedPage, NoAnswer> {
         let mut url = self.url("v1/revocations/feed");
         url.query_pairs_mut()
@@ -152,7 +152,7 @@ impl Connection {
         EpochPosition { epoch: self.epoch.load(Ordering::Relaxed), position }
     }
 
-    /// The revocations after this position as they happen; none when it has no stream of them.
+    /// The revocations after this position as they happen; `None` if the authority has no stream of them.
     pub(super) async fn follow(&self, after: Position) -> Result<Option<Events>, NoAnswer> {
         let mut url = self.url("v1/revocations/feed");
         url.query_pairs_mut().append_pair("after", &self.named(after).to_string());

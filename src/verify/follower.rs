@@ -1,7 +1,7 @@
 //! Keeps a verifier's knowledge fresh: asks for keys and revocations, again and again.
 //!
-//! One *round* asks for the keys and reads the feed to its end. Only a whole round counts as news. What it learns on
-//! the way counts at once all the same, for it can only take tokens away or name the keys as they are.
+//! One *round* asks for the keys and reads the feed to its end. Only a whole round makes the verifier fresh. What it
+//! learns on the way counts at once all the same, because it can only take tokens away or name the keys as they are.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use super::{
 use tenure_protocol::Position;
 use tenure_protocol::entropy::{self, OsEntropy};
 
-/// So many revocations are asked for at once.
+/// Revocations per request.
 const PAGE: u32 = 1_000;
 
 /// Keeps a verifier fresh for as long as it is kept. When it is dropped the verifier hears no more, and refuses every
@@ -196,8 +196,8 @@ impl FollowerTask {
         }
     }
 
-    /// Until the next round is due, or news is wanted. Beside a stream, which says what a round would, a round is
-    /// due as often as the staleness bound needs it.
+    /// Waits until the next round is due, or an early one is wanted. Beside a stream, which says what a round would,
+    /// a round is due as often as the staleness bound needs it.
     async fn rest(&mut self, begun: Duration) {
         let jitter = entropy::jitter(&OsEntropy);
         let rules = self.verifier.rules();

@@ -15,9 +15,9 @@ use tenure_protocol::{
 
 /// No session token is longer; nothing longer is sent on.
 const LONGEST: usize = 2_048;
-/// So many tokens are asked about at once; others wait for their turn.
+/// Maximum concurrent questions about tokens; others wait for their turn.
 const ABREAST: usize = 256;
-/// So long a token waits, for its turn and for the answer.
+/// How long a token waits, for its turn and for the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks the authority about session tokens. Cheap to clone; clones share their connections.

@@ -13,7 +13,7 @@ pub(super) struct KeySet(HashMap<Arc<str>, VerificationKey>);
 #[derive(Clone, Debug)]
 pub(super) struct VerificationKey {
     pub(super) key: PublicKey,
-    /// From this moment on it counts no more.
+    /// When it stops counting.
     pub(super) retire_at: Option<Timestamp>,
 }
 

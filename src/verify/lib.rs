@@ -12,8 +12,8 @@
 //! ```
 //!
 //! - [`Verifier`] judges **access tokens** (PASETO v4.public) without asking anyone. A [`Follower`] keeps it fresh. It
-//!   fails closed: when the last complete news were asked for longer ago than [`VerifierConfig::staleness_bound`], it refuses
-//!   every token, and so it does until the authority has sent everything for the first time.
+//!   fails closed: if the last complete answer was asked for longer ago than [`VerifierConfig::staleness_bound`], or if
+//!   none has arrived yet, it refuses every token.
 //! - [`Introspection`] asks the authority about each **session token**.
 //! - [`ProtectLayer`] lets requests through by either of them.
 //!

@@ -1,7 +1,7 @@
 //! PASETO v4.public, the only file here that sees the crate which implements it.
 //!
 //! Only the crate's low-level verification is used: its validation of claims would ask the wall clock. Before the
-//! signature is verified nothing is read but the key's id, and that is good for choosing from our own ring only.
+//! signature is verified only the key's id is read, and it serves only to choose from our own ring.
 //! <https://github.com/paseto-standard/paseto-spec>, <https://github.com/paseto-standard/paserk>
 
 use std::sync::Arc;

@@ -7,9 +7,9 @@ use tenure_http_client::backoff::Backoff;
 /// However long the authority was away, it is asked at least this often (or as often as `poll` says).
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// The wait after so many failures in a row. Each step is twice the one before, and up to half of it is left to
-/// chance, so that the verifiers of an authority that was away do not come back in one moment. Without a failure it is
-/// the poll, less up to a tenth.
+/// The wait after this number of failures in a row. Each step is twice the one before, and up to half of it is
+/// random, so that the verifiers of an authority that was away do not all come back at the same moment. Without a
+/// failure the wait is the poll, less up to a tenth.
 pub(super) fn wait(poll: Duration, failures: u32, jitter: u16) -> Duration {
     if failures == 0 {
         return poll.mul_f64(0.9 + 0.1 * f64::from(jitter) / f64::from(u16::MAX));

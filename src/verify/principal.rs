@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::AccessClaims;
 use tenure_protocol::{OwnerId, SessionId, SubjectId, Timestamp};
 
-/// Who holds the token that a request was let in with: what access tokens and introspection both tell.
+/// The holder of the token that a request was let in with: the part that access tokens and introspection both carry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// Who.
@@ -16,7 +16,7 @@ pub struct Principal {
     pub owner: Option<OwnerId>,
     /// What the session may be used for.
     pub scopes: Arc<[String]>,
-    /// From when on the token counts no more.
+    /// When the token stops counting.
     pub expires_at: Timestamp,
 }
 

@@ -62,7 +62,7 @@ impl ProtectLayer {
     /// The same, for tokens that have this scope too.
     ///
     /// # Errors
-    /// It is no scope token of RFC 6749, section 3.3: visible ASCII without `"` and `\`.
+    /// It is not a scope token of RFC 6749, section 3.3: visible ASCII without `"` and `\`.
     pub fn require_scope(self, scope: &str) -> Result<Self, UnfitScope> {
         let is_fit = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
         if scope.is_empty() || !scope.bytes().all(is_fit) {
@@ -83,7 +83,7 @@ impl ProtectLayer {
     }
 }
 
-/// What is required is no scope that a token can have.
+/// The required scope is not one that a token can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a scope is one or more visible ASCII characters without quotation marks and backslashes")]
 pub struct UnfitScope;

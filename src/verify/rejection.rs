@@ -20,10 +20,10 @@ pub enum Rejection {
         /// How long it wants to be left alone, in seconds, if it said so.
         retry_after: Option<u32>,
     },
-    /// It is no token of this kind.
+    /// It is not a token of this kind.
     #[error("it is no token of this kind")]
     Malformed,
-    /// It names a key that the authority does not show, or shows no more.
+    /// It names a key that the authority does not show, or no longer shows.
     #[error("it is signed with a key that the authority does not have")]
     UnknownKey,
     /// It is not what was signed.
@@ -35,7 +35,7 @@ pub enum Rejection {
     /// Another authority signed it.
     #[error("its issuer is another one")]
     WrongIssuer,
-    /// It was made for another audience, or for none where one is required.
+    /// It was made for another audience, or for none although one is required.
     #[error("it is meant for another audience")]
     WrongAudience,
     /// It does not count yet.
@@ -64,8 +64,8 @@ impl Rejection {
         matches!(self, Self::NotReady | Self::Stale { .. } | Self::Unreachable { .. })
     }
 
-    /// Whether news from the authority might change the answer: a key newer than the last answer, or a
-    /// clock there that was moved.
+    /// Whether a fresh answer of the authority might change the verdict: a key newer than the last answer, or a clock
+    /// there that was moved.
     pub(super) const fn wants_news(&self) -> bool {
         matches!(self, Self::UnknownKey | Self::NotYetValid)
     }

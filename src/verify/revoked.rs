@@ -14,8 +14,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use super::AccessClaims;
 use tenure_protocol::{SessionId, SubjectId, Timestamp, token::LONGEST_ACCESS, wire::SelectorView};
 
-/// A selector is recorded, its sessions are counted, it is synced, and then counts; a token that is signed meanwhile
-/// may bear a later time than it. By so much, at most, in milliseconds.
+/// A selector is recorded, its sessions are counted, it is synced, and then takes effect. A token signed meanwhile
+/// may bear a later time than the selector: by this many milliseconds at most.
 const SETTLING: i64 = 5_000;
 /// A revocation is remembered for as long as a token may live that was signed before, in milliseconds.
 pub(super) const REMEMBERED: i64 = LONGEST_ACCESS.0 as i64 * 1_000 + 2 * SETTLING;
@@ -29,7 +29,7 @@ pub(super) struct Revocation {
     pub(super) whom: RevocationTarget,
 }
 
-/// Whom a revocation is about, as far as an access token can tell.
+/// The target of a revocation, as far as access tokens name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RevocationTarget {
     /// One session.
@@ -41,8 +41,8 @@ pub(super) enum RevocationTarget {
 }
 
 impl RevocationTarget {
-    /// Of a selector. Everything that it says narrows it, so what is not understood here, or not told by tokens, is
-    /// passed over.
+    /// The target of a selector. Every member narrows a selector, so one that is not understood here, or not carried
+    /// by tokens, is passed over.
     pub(super) fn of_selector(selector: &SelectorView) -> Self {
         match &selector.subject_id {
             Some(subject) => Self::Subject(subject.clone(), selector.except_session_id),
@@ -77,7 +77,7 @@ enum Named {
 }
 
 impl Revoked {
-    /// Nothing yet; at most so many revocations are kept apart.
+    /// Starts empty; keeps up to `capacity` revocations apart.
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             sessions: HashSet::new(),
@@ -201,7 +201,7 @@ mod tests {
         Timestamp::from_millis(1_800_000_000_000 + seconds * 1_000)
     }
 
-    /// The number tells sessions of one moment apart.
+    /// The number keeps sessions of one moment apart.
     fn session(created: i64, number: u8) -> SessionId {
         let mut bytes = [number; 16];
         bytes[..6].copy_from_slice(&at(created).as_millis().to_be_bytes()[2..]);

@@ -14,7 +14,7 @@ use super::{
 };
 use tenure_protocol::Timestamp;
 
-/// By so much the authority's clock may run ahead of ours between two complete answers.
+/// How far the authority's clock may run ahead of ours between two complete answers.
 const TOLERANCE: Duration = Duration::from_millis(500);
 
 /// What a verifier knows.
@@ -41,7 +41,7 @@ pub(super) struct SyncPoint {
 /// How a verifier stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VerifierStatus {
-    /// How long ago the last complete answer was asked for; none before the first.
+    /// How long ago the last complete answer was asked for; `None` before the first.
     pub age: Option<Duration>,
     /// Whether tokens are judged, and not all refused.
     pub is_fresh: bool,
@@ -105,7 +105,7 @@ impl State {
         }
     }
 
-    /// Takes in all keys of the authority: what is not among them counts no more.
+    /// Takes in all keys of the authority: all others stop counting.
     pub(super) fn learn_keys(&mut self, keys: impl IntoIterator<Item = VerificationKey>) {
         self.ring = KeySet::of(keys);
     }
@@ -115,7 +115,7 @@ impl State {
         revocations.into_iter().for_each(|revocation| self.revoked.learn(revocation));
     }
 
-    /// No token that was signed before this time passes any more, whosever it is.
+    /// From now on no token signed before this time passes, for any holder.
     pub(super) fn refuse_signed_before(&mut self, time: Timestamp) {
         self.revoked.refuse_signed_before(time);
     }
@@ -126,11 +126,11 @@ impl State {
         self.revoked.forget_before(heard.authority_time);
     }
 
-    /// In a stream the authority said that everything up to this time of its own was sent. So much older than the last
-    /// complete answer it cannot be: the authority's clock goes as ours does. A stream that is held up on its way makes
-    /// nothing fresher.
+    /// Learns from a stream that the authority has sent everything up to this time of its own. What is known is then
+    /// newer than the last complete answer by the time that has passed there since, because the authority's clock goes
+    /// as ours does. A stream held up on its way makes nothing fresher.
     ///
-    /// Whether its clock has gone as ours has; if not, only another complete answer tells what time it is.
+    /// Returns whether its clock has gone as ours has; if not, only another complete answer shows its time.
     pub(super) fn heard_until(&mut self, time: Timestamp, now: Duration) -> bool {
         let Some(heard) = &mut self.heard else { return false };
         let Ok(since) = u64::try_from(time.millis_since(heard.authority_time)) else { return true };
@@ -171,14 +171,14 @@ mod tests {
     use tenure_protocol::{SessionId, Timestamp};
 
     const KEY: &str = "k4.public.Hrnbu7wEfAP9cGBOAHHwmH4Wsot1ciXBHwBBXQ4gsaI";
-    /// The authority was heard when the machine had run for so long.
+    /// How long the machine had run when the authority was heard.
     const HEARD: Duration = Duration::from_secs(1_000);
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_millis(1_800_000_000_000 + seconds * 1_000)
     }
 
-    /// So many milliseconds after the authority was heard.
+    /// A moment this long after the authority was heard.
     fn later(millis: u64) -> Duration {
         HEARD + Duration::from_millis(millis)
     }

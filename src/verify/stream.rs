@@ -9,10 +9,10 @@ use super::{Verifier, checked::FeedItem, connection::Connection};
 use tenure_http_client::sse::{Event, Events, Told};
 use tenure_protocol::{Position, wire};
 
-/// A stream that says nothing for so long is lost, whatever its connection says: the authority speaks every second, and
+/// A stream silent for this time is lost, whatever its connection says: the authority speaks every second, and
 /// promises to do so every other.
 const SILENCE: Duration = Duration::from_millis(2_500);
-/// A stream that could not be had, or was lost soon, is tried again after so long, and then twice as long, up to
+/// A stream that could not be opened, or was lost soon, is tried again after this time, and then twice as long, up to
 /// [`LONGEST`].
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
@@ -24,7 +24,7 @@ pub(super) enum Then {
     GoOn,
     /// A round: keys have changed, or the clock there was moved.
     Ask,
-    /// It is lost; a round tells what it did not.
+    /// The stream is lost; a round fills the gap.
     Lost,
 }
 
@@ -63,7 +63,7 @@ impl Stream {
         }
     }
 
-    /// Waits for what it says, and lets the verifier learn it. Without a stream that is for ever.
+    /// Waits for the next event, and lets the verifier learn it. Without a stream it waits forever.
     pub(super) async fn next(&mut self, verifier: &Verifier) -> Then {
         let Some(events) = &mut self.events else { return std::future::pending().await };
         let told = timeout(SILENCE, events.next()).await;
@@ -111,7 +111,7 @@ impl Stream {
     }
 }
 
-/// The wait after so many losses in a row. None after the end of one that had lasted.
+/// The wait after this number of losses in a row. After the end of a stream that had lasted there is none.
 fn wait(losses: u32) -> Duration {
     match losses {
         0 => Duration::ZERO,

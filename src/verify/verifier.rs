@@ -17,7 +17,7 @@ use tenure_protocol::clock::{Clock, SystemClock};
 use tenure_protocol::entropy::{Entropy, OsEntropy};
 use tenure_protocol::token_cache::Memo;
 
-/// The longest wait for news when a token of an unknown key is presented.
+/// The longest wait for a fresh answer if a token of an unknown key is presented.
 const NEWS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Checks access tokens offline. Cheap to clone; clones share what they know.
@@ -29,7 +29,7 @@ struct Shared {
     state: RwLock<State>,
     memo: Memo<Verified>,
     clock: Arc<dyn Clock>,
-    /// News is wanted sooner than it would come.
+    /// A fresh answer is wanted sooner than it would come.
     wanted: Notify,
     /// When it last was.
     wanted_at: Mutex<Option<Duration>>,
@@ -109,8 +109,8 @@ impl Verifier {
         Ok(verified.claims)
     }
 
-    /// The same; but a token that only news could let in makes the authority be asked at once, and is judged again
-    /// by its answer. That happens once in a poll at most, whatever is shown.
+    /// The same, but if only a fresh answer could let the token in, the authority is asked at once and the token is
+    /// judged again by its answer. This happens at most once per poll, no matter which tokens are shown.
     ///
     /// # Errors
     /// As [`Verifier::check`].
@@ -151,8 +151,8 @@ impl Verifier {
         self.0.wanted.notified().await;
     }
 
-    /// Makes the authority be asked now; gives back since when the news are wanted. None when they came a moment ago,
-    /// and so will not come again at once.
+    /// Makes the authority be asked now, and returns since when an answer is wanted. `None` if one came a moment ago,
+    /// so that the next will not come at once.
     fn want_news(&self) -> Option<Duration> {
         let now = self.elapsed();
         let mut wanted_at = self.0.wanted_at.lock();
