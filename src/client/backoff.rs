@@ -5,13 +5,13 @@ use std::time::Duration;
 use tenure_http_client::backoff::Backoff;
 use tenure_protocol::entropy::{self, OsEntropy};
 
-/// The shortest session has a minute from its latest `renewAt` to its end, so no wait of ours is longer than a third of
+/// The shortest session has a minute from its latest `renewAt` to its end, so no wait is longer than a third of
 /// that.
 const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(20) };
-/// What the authority asks for by `Retry-After` is granted up to so much.
+/// The longest `Retry-After` that is obeyed.
 const LONGEST_WISH: Duration = Duration::from_mins(1);
 
-/// The wait after so many failures in a row, with chance in it.
+/// The randomized wait after this number of failures in a row.
 pub fn wait(failures: u32, wish: Option<Duration>) -> Duration {
     let wish = wish.unwrap_or_default().min(LONGEST_WISH);
     BACKOFF.wait(failures, entropy::jitter(&OsEntropy)).max(wish)

@@ -24,7 +24,7 @@ use tenure_protocol::{
     },
 };
 
-/// So long a call is tried again while it fails for the moment, unless [`Client::with_patience`] says otherwise.
+/// How long a call is retried after a temporary failure, unless [`Client::with_patience`] says otherwise.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Calls one authority with one credential: an API key, or a session's token. Clones share connections.
@@ -48,7 +48,7 @@ impl Client {
         Ok(Self::by(Http::new(url, Plaintext::Refused)?))
     }
 
-    /// The same, by `http` to another host, too. Anyone who can listen on the way reads the keys and tokens.
+    /// The same, by `http` to another host, too. An eavesdropper can read the keys and tokens.
     pub fn new_allowing_plaintext(url: &str) -> Result<Self, Error> {
         Ok(Self::by(Http::new(url, Plaintext::Allowed)?))
     }
@@ -69,7 +69,7 @@ impl Client {
         Self { time, ..self }
     }
 
-    /// The same, trying again for so long; zero is one try.
+    /// The same, with this time for retries; zero is one try.
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {
         Self { patience, ..self }

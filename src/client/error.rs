@@ -39,8 +39,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same request, with the same idempotency key, may go well later without anybody doing anything
-    /// about it.
+    /// Whether the same request, with the same idempotency key, may succeed later without any intervention.
     ///
     /// The authority's own word decides (`retryable` of its table of errors), and a failure inside of it (5xx) passes.
     /// Anything else says nothing about the session: the network's failures, and answers of something else.
@@ -104,7 +103,7 @@ pub enum HoldError {
     },
 }
 
-/// A refusal as the authority tells it (RFC 9457, with Tenure's members).
+/// A refusal from the authority (RFC 9457, with Tenure's members).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, thiserror::Error)]
 #[serde(rename_all = "camelCase")]
 #[error("{code}: {}", detail.as_deref().unwrap_or(title))]
@@ -128,7 +127,7 @@ pub struct Problem {
     /// The position of the event that decided it.
     #[serde(default)]
     pub caused_by: Option<u64>,
-    /// What ended the session whose token was refused, such as `renewal_rejected`; none when it ended by itself.
+    /// What ended the session whose token was refused, such as `renewal_rejected`; `None` if it ended by itself.
     #[serde(default)]
     pub trigger: Option<String>,
     /// What the authority's log calls this request.
@@ -156,7 +155,7 @@ pub struct FieldFault {
 }
 
 impl Problem {
-    /// Reads a problem document; none when it is none of the authority's.
+    /// Reads a problem document; `None` if it is not one of the authority's.
     pub fn read(document: Value) -> Option<Self> {
         let problem = Self::deserialize(&document).ok()?;
         Some(Self { document, ..problem })
@@ -169,7 +168,7 @@ impl Problem {
         self.retry_at.filter(|_| is_in_grace)
     }
 
-    /// Whether the same request may go well later without anybody doing anything about it.
+    /// Whether the same request may succeed later without any intervention.
     pub const fn is_transient(&self) -> bool {
         self.retryable || self.status >= 500
     }

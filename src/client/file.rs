@@ -48,7 +48,7 @@ pub enum FileError {
         /// Its permissions.
         mode: u32,
     },
-    /// It is no session file.
+    /// It is not a session file.
     #[error("{path} is no session file: {why}; it must be as Tenure wrote it, see docs/client.md", path = path.display())]
     Damaged {
         /// The file.
@@ -78,7 +78,7 @@ struct Memory {
     version: i64,
 }
 
-/// Tells contents apart without reading them.
+/// Distinguishes contents without reading them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileStamp {
     inode: u64,
@@ -89,7 +89,7 @@ pub(super) struct FileStamp {
 #[derive(Debug)]
 pub struct Locked {
     file: SessionFile,
-    /// None of a session in memory.
+    /// `None` for a session in memory.
     _lock: Option<FileLock>,
 }
 
@@ -145,7 +145,7 @@ impl SessionFile {
         Ok((grant, FileStamp::of(&metadata)))
     }
 
-    /// What tells the present content from others.
+    /// The stamp of the present content.
     pub(super) fn stamp(&self) -> Result<FileStamp, FileError> {
         if self.memory.is_some() {
             return self.read_with_stamp().map(|(_, stamp)| stamp);
@@ -237,7 +237,7 @@ impl Locked {
         Replacement::new(&self.file.path, ".new", PRIVATE).map_err(|source| self.file.io(source))
     }
 
-    /// Removes the file; it is no error when there is none.
+    /// Removes the file; a missing file is not an error.
     pub fn remove(&self) -> Result<(), FileError> {
         if let Some(memory) = &self.file.memory {
             memory.lock().write(None);

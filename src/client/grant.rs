@@ -29,7 +29,7 @@ pub struct Grant {
     pub expires_at: Timestamp,
     /// When it ends however often it is renewed.
     pub absolute_expires_at: Timestamp,
-    /// When it is to be renewed; none when that would be refused for good.
+    /// When it is to be renewed; `None` if every further renewal would be refused.
     pub renew_at: Option<Timestamp>,
     /// How often it was renewed.
     pub renewal_count: u32,

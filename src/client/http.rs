@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 /// An authority that has not begun a stream by then begins none.
 const BEGINNING: Duration = Duration::from_secs(10);
-/// A stream is opened again after so long, if nothing ended it before.
+/// A stream is reopened after this time, if nothing ended it before.
 const LONGEST_STREAM: Duration = Duration::from_hours(1);
 /// No event of a session's stream is longer, in bytes.
 const LONGEST_EVENT: usize = 64 * 1024;

@@ -1,5 +1,5 @@
-//! Who uses a session file: a shared lock on `FILE.in-use`, so that the last of several users can tell that it is the
-//! last, and ends the session that all of them shared.
+//! Who uses a session file: a shared lock on `FILE.in-use` shows the last of several users that it is the last, so
+//! that it ends the session they shared.
 
 use std::{
     fs::{self, File, TryLockError},

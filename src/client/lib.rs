@@ -6,7 +6,7 @@
 //! What is promised of a session in a file:
 //!
 //! - **No renewal is lost.** The idempotency key of a renewal is on disk before the request leaves, and the new token is
-//!   on disk before anybody uses it. The next process after a crash, at whatever moment, repeats the same renewal with the
+//!   on disk before it is used. The next process after a crash, at whatever moment, repeats the same renewal with the
 //!   same key and the old token, and gets a working one: no token of the new generation can have been presented.
 //! - **One renewal, however many processes.** Reading, renewing and writing is one step under a lock beside the file.
 //!   A process that waited for it reads the file again, and takes the token in it.

@@ -72,7 +72,7 @@ pub(super) async fn attempt(
     }
 }
 
-/// What an error settles; none if the session is over, or if it is not known what was done.
+/// What an error settles; `None` if the session is over, or if it is unknown what was done.
 pub(super) fn settled_by(error: &Error) -> Option<Settled> {
     match error.code()? {
         "RENEWAL_TOO_EARLY" => Some(Settled::From(error.retry_at())),

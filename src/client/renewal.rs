@@ -41,8 +41,8 @@ pub async fn renew_file(client: &Client, file: &SessionFile) -> Result<Grant, Ho
     step(client, file, &seen, RenewalReason::Replaced).await
 }
 
-/// What the file holds after this process, or another one before it, did what was wanted. `seen` is the token that
-/// this process has: another one in the file is news enough.
+/// What the file holds once this process, or another one before it, has done what was wanted. `seen` is the token
+/// that this process has: a different one in the file needs no further work.
 pub(super) async fn step(
     client: &Client,
     file: &SessionFile,

@@ -10,7 +10,7 @@ use tenure_protocol::Timestamp;
 pub enum State {
     /// As far as is known its token is good.
     Live(Live),
-    /// It is over, for good.
+    /// It is over, permanently.
     Ended(End),
 }
 
@@ -20,7 +20,7 @@ pub enum State {
 pub struct Live {
     /// When its period ends.
     pub expires_at: Timestamp,
-    /// When it is renewed next; none when it can not be renewed any more.
+    /// When it is renewed next; `None` if it cannot be renewed any more.
     pub renew_at: Option<Timestamp>,
     /// What is wrong at present, and tried again: the authority cannot be reached, the file cannot be written.
     pub trouble: Option<String>,
@@ -41,7 +41,7 @@ pub enum End {
 }
 
 impl End {
-    /// What ended the session, such as `renewal_rejected`; none if it ended by itself, or if the cause is unknown.
+    /// What ended the session, such as `renewal_rejected`; `None` if it ended by itself, or if the cause is unknown.
     pub fn trigger(&self) -> Option<&str> {
         match self {
             Self::Refused(problem) => problem.trigger.as_deref(),
@@ -50,7 +50,7 @@ impl End {
         }
     }
 
-    /// What the authority calls it, such as `SESSION_REVOKED`; none when it was not the authority's word.
+    /// The authority's code for it, such as `SESSION_REVOKED`; `None` if the authority did not say that it is over.
     pub fn code(&self) -> Option<&str> {
         match self {
             Self::Refused(problem) => Some(&problem.code),

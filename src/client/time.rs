@@ -7,9 +7,9 @@ use parking_lot::Mutex;
 use tenure_protocol::Timestamp;
 use tenure_protocol::clock::{Clock, SystemClock};
 
-/// The clocks are taken to agree up to so much: a reply takes its time.
+/// The clocks count as equal up to this difference: a reply takes its time.
 const AGREE_MILLIS: i64 = 2_000;
-/// So long is slept at a time: a machine that was suspended finds out soon.
+/// The longest sleep at a time: a machine that was suspended notices soon.
 const NAP: Duration = Duration::from_secs(10);
 
 /// Knows what time it is at the authority. Tests with a clock that stands still bring their own.

@@ -1,7 +1,7 @@
 //! Listens to the session's own stream, so that its end is known within a second and not at the next check.
 //!
-//! What the stream says is a reason to ask at once, and nothing else: the answer says what has ended the session, and a
-//! stream that is wrong ends none. That it goes on is as good as a check.
+//! What the stream says is only a reason to ask at once: the answer shows what has ended the session, and a wrong
+//! stream ends none. A message that the session goes on is as good as a check.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,11 +12,11 @@ use super::{super::error::Error, Held};
 use tenure_http_client::sse::{Events, Told};
 use tenure_protocol::Timestamp;
 
-/// A stream that says nothing for so long is lost: the authority speaks every 15 s.
+/// A stream silent for this time is lost: the authority speaks every 15 s.
 const SILENCE: Duration = Duration::from_secs(17);
-/// What is heard of the stream counts for so much longer than a check: the authority speaks as often as is asked.
+/// What is heard of the stream counts longer than a check by this time: the authority speaks as often as is asked.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
-/// A stream that could not be had, or was soon lost, is tried again after so long, and then twice as long, up to
+/// A stream that could not be opened, or was soon lost, is tried again after this time, and then twice as long, up to
 /// [`LONGEST`].
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(1);
@@ -27,14 +27,14 @@ pub(super) struct Ears(Mutex<ServerReading>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct ServerReading {
-    /// When the stream said something last; none without one.
+    /// When the stream last said something; `None` without a stream.
     sign: Option<Timestamp>,
     /// Whether it said something that calls for a check.
     is_news: bool,
 }
 
 impl Ears {
-    /// When the session stood by what the stream said last; none without one.
+    /// When the session stood according to the stream; `None` without a stream.
     pub(super) fn sign(&self) -> Option<Timestamp> {
         self.0.lock().sign
     }

@@ -32,9 +32,9 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// How a session is held.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// How often to ask the authority whether the session still stands, so that a veto is noticed while the session is
-    /// not used; and to listen to the session's own stream, by which it is noticed within a second. While that is heard
-    /// nothing is asked. None: a veto is noticed at the next use or renewal.
+    /// How often to ask the authority whether the session still stands, so that a veto is noticed while the session
+    /// is not used. It also turns on listening to the session's own stream, by which a veto is noticed within a
+    /// second. While the stream is heard, nothing is asked. `None`: a veto is noticed at the next use or renewal.
     pub check_every: Option<Duration>,
 }
 
@@ -118,8 +118,8 @@ impl SessionHandle {
         self.held.token()
     }
 
-    /// A token in place of one that a service refused as superseded; none if there is none, and the session is over or
-    /// cannot be renewed for the moment.
+    /// A token in place of one that a service refused as superseded; `None` if there is none, and the session is over
+    /// or cannot be renewed at the moment.
     pub async fn token_instead_of(&self, refused: &Secret) -> Option<Secret> {
         let settled = self.held.step(refused, RenewalReason::Settled).await;
         settled.ok().map(|grant| grant.token).filter(|token| token != refused)
@@ -221,7 +221,7 @@ struct BackgroundState {
     /// Not before then, after a failure.
     not_before: Option<Timestamp>,
     checked: Option<Timestamp>,
-    /// When the session stood by what its stream said last; none without one.
+    /// When the session stood according to its stream; `None` without a stream.
     heard: Option<Timestamp>,
     trouble: Option<String>,
 }
@@ -243,7 +243,7 @@ impl BackgroundState {
         NextStep::Wait([renewal, check].into_iter().flatten().fold(grant.over_at(), Timestamp::min))
     }
 
-    /// When to ask whether the session stands; none is at once.
+    /// When to ask whether the session stands; `None` is at once.
     fn next_check(&self, every: Duration) -> Option<Timestamp> {
         let checked = after(self.checked?, every);
         Some(self.heard.map_or(checked, |heard| checked.max(after(heard, every + GRACE))))
@@ -345,7 +345,7 @@ impl Held {
         }
     }
 
-    /// Tells the end, if this error of a renewal is one.
+    /// Reports the end of the session, if this error of a renewal is one.
     fn judged(&self, error: Error) -> Error {
         let goes_on = error.is_transient() || settled_by(&error).is_some();
         if let (Error::Refused(problem), false) = (&error, goes_on) {
@@ -417,7 +417,7 @@ impl Held {
         course.failed(&error, self.client.time().now());
     }
 
-    /// It is over by our clock; the authority decides whether that is right.
+    /// The session is over by our clock; the authority decides whether the clock is right.
     async fn question(&self, course: &mut BackgroundState, grant: &Grant) {
         match self.session().await {
             Ok(_) => {
@@ -436,7 +436,7 @@ impl Held {
     }
 
     async fn check(&self, course: &mut BackgroundState) {
-        // A failure to ask is no trouble yet, and an end was reported.
+        // A failure to ask is not a fault yet, and an end was reported.
         drop(self.session().await);
         course.checked = Some(self.client.time().now());
     }
