@@ -149,7 +149,7 @@ pub fn open_private(path: &Path) -> Result<File, KeyFileError> {
     opened(path, OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600))
 }
 
-/// The content of a file, without white space at its ends; none when there is no such file.
+/// The content of a file, without white space at its ends; `None` if there is no such file.
 pub fn read_private(path: &Path, expected: &'static str) -> Result<Option<Zeroizing<String>>, KeyFileError> {
     let file = match opened(path, OpenOptions::new().read(true)) {
         Err(KeyFileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -183,7 +183,7 @@ fn opened(path: &Path, options: &mut OpenOptions) -> Result<File, KeyFileError> 
     Ok(file)
 }
 
-/// Writes a new file that is durable when this returns.
+/// Writes a new file, durable when this returns.
 ///
 /// It is written beside its place and then renamed, so that a crash leaves the whole file or none; what a
 /// crash left beside it is overwritten by the next attempt.
@@ -252,7 +252,7 @@ impl Writes {
         Self { name, failures: AtomicU64::new(0), failing: Mutex::new(None) }
     }
 
-    /// Notes how a write went. That it fails is said once for each cause.
+    /// Notes how a write went. A failure is logged once for each cause.
     pub fn note(&self, cause: Option<String>) {
         let mut failing = self.failing.lock();
         if cause.is_some() {
@@ -268,7 +268,7 @@ impl Writes {
         *failing = cause;
     }
 
-    /// Why the last write failed; none when it did not.
+    /// Why the last write failed; `None` if it succeeded.
     pub fn alarm(&self) -> Option<String> {
         let failing = self.failing.lock();
         let name = self.name;
@@ -323,7 +323,7 @@ mod tests {
         assert!(private_directory(dir.path()).unwrap_err().to_string().contains("must be 0700"));
     }
 
-    /// Who planted the link, or owns the file, knows the key.
+    /// An attacker who planted the link, or owns the file, knows the key.
     #[test]
     fn a_link_and_another_users_file_are_refused() {
         let dir = tempfile::tempdir().unwrap();

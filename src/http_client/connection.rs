@@ -16,9 +16,9 @@ use crate::outbound::{self, Plaintext, Unread};
 pub struct Options {
     /// How long a connection may take.
     pub connect: Duration,
-    /// How long a request may take in all, unless it says otherwise; none without a bound.
+    /// How long a request may take in all, unless it says otherwise; `None` without a bound.
     pub whole: Option<Duration>,
-    /// How long a reply may pause; none without a bound.
+    /// How long a reply may pause; `None` without a bound.
     pub silence: Option<Duration>,
     /// The longest reply read as a whole, in bytes.
     pub longest_reply: usize,

@@ -27,7 +27,7 @@ pub fn roots() -> Result<RootCertStore, NoRoots> {
     trusting(rustls_native_certs::load_native_certs().certs)
 }
 
-/// The same for what is asked at this address; nobody where nothing is encrypted.
+/// The same for requests to this URL; empty if the connection is not encrypted.
 pub fn roots_for(url: &Url) -> Result<RootCertStore, NoRoots> {
     if url.scheme() == "https" { roots() } else { Ok(RootCertStore::empty()) }
 }
@@ -114,7 +114,7 @@ pub enum Unread {
     CutOff(reqwest::Error),
 }
 
-/// The body of an answer, if it has no more than so many bytes.
+/// The body of an answer, at most `longest` bytes; a longer one is an error.
 pub async fn body(mut response: Response, longest: usize) -> Result<Vec<u8>, Unread> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(Unread::CutOff)? {
@@ -148,7 +148,7 @@ pub fn reason(error: &reqwest::Error) -> String {
     innermost.map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-/// So many levels of a document are looked at one by one, when a part of it is nested too deeply to be read.
+/// Levels of a document that are read one by one if a part of it is nested too deeply.
 const LEVELS: usize = 32;
 
 /// A document. What is nested too deeply to be read as a value stands in it as its text, so that one such item does not

@@ -32,14 +32,14 @@ pub struct Events {
 }
 
 impl Events {
-    /// The events of an answer, none of which is longer than so many bytes; none when it is no stream.
+    /// The events of an answer, each up to `longest` bytes; `None` if it is not a stream.
     pub fn of(response: Response, longest: usize) -> Option<Self> {
         let kind = response.headers().get(CONTENT_TYPE)?.to_str().ok()?;
         let is_stream = kind.split(';').next()?.trim().eq_ignore_ascii_case("text/event-stream");
         is_stream.then(|| Self { response, parser: Parser::new(longest) })
     }
 
-    /// What comes next; none when the stream has ended. Dropping the future loses nothing.
+    /// The next event; `None` at the end of the stream. Dropping the future loses nothing.
     ///
     /// # Errors
     /// The connection failed, or an event is too long.

@@ -65,14 +65,14 @@ impl Watch {
         }
     }
 
-    /// The same for a part that is a task.
+    /// The same for an asynchronous task.
     pub async fn run_task(&self, work: impl Future<Output = ()>) {
         if let Err(payload) = AssertUnwindSafe(work).catch_unwind().await {
             self.raise(&message(payload.as_ref()));
         }
     }
 
-    /// Why the part works no more; none while it does.
+    /// Why the part has stopped working; `None` if it still works.
     pub fn alarm(&self) -> Option<&str> {
         self.died.get().map(String::as_str)
     }

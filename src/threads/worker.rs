@@ -35,7 +35,7 @@ impl Stop {
     }
 }
 
-/// A thread at work. Dropped, it is told to end, and waited for.
+/// A thread at work. Dropping it asks the thread to end and waits for it.
 #[derive(Debug)]
 pub struct Worker {
     stop: Arc<Stop>,
@@ -66,7 +66,7 @@ impl Drop for Worker {
     fn drop(&mut self) {
         self.stop.end();
         if let Some(thread) = self.thread.take() {
-            // A panic is the alarm of whoever watches the work.
+            // A panic is the alarm of the watcher of this work.
             drop(thread.join());
         }
     }
