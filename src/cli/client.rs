@@ -82,7 +82,7 @@ impl Request {
         Self { whole: connection::Request::of(method, segments), body: None, raw: Vec::new() }
     }
 
-    /// Sets a query parameter, in place of an earlier one of this name; none for no value.
+    /// Sets a query parameter, in place of an earlier one of this name; without a value, it sets none.
     #[must_use]
     pub(crate) fn query<T: Display>(mut self, name: &'static str, value: Option<T>) -> Self {
         if let Some(value) = value {
@@ -157,7 +157,7 @@ impl Request {
 /// What the server said, when it was not an error.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
-    /// The document; a text when it was no JSON, null when it was empty.
+    /// The document; a text if it was not JSON, null if it was empty.
     pub body: Value,
     /// The `Date` header.
     pub date: Option<String>,
@@ -198,7 +198,7 @@ impl Client {
         self.key.as_ref()
     }
 
-    /// What time the server's last reply said it is; none while none said so.
+    /// The time in the server's last reply; `None` if no reply had one yet.
     pub(crate) fn heard(&self) -> Option<Timestamp> {
         *self.heard.lock()
     }

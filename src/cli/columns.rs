@@ -20,7 +20,7 @@ pub(crate) struct Column {
 enum Reading {
     /// As it is.
     Plain,
-    /// An id, of which a table shows as much as tells it from the others.
+    /// An id, of which a table shows a prefix long enough to be unique.
     Id,
     /// A state, in colour on a terminal.
     State,
@@ -131,7 +131,7 @@ impl Column {
         self.colored(text)
     }
 
-    /// The same in a table that has to fit: moments in words, and so much of an id as tells it from the others.
+    /// The same in a table that has to fit: moments in words, ids as unique prefixes.
     fn short_cell(&self, record: &Value, now: Timestamp, id_length: usize) -> Cell {
         let words = |in_words: fn(Timestamp, Timestamp) -> String| {
             let value = plain(self.value(record));
@@ -157,7 +157,7 @@ impl Column {
         if let Some(color) = color { cell.fg(color) } else { cell }
     }
 
-    /// How many characters of the ids of these items tell them apart.
+    /// The length at which prefixes of these items' ids are unique.
     fn id_length(&self, items: &[Value]) -> usize {
         let mut ids: Vec<_> = items.iter().filter_map(|item| self.value(item).as_str()).collect();
         ids.sort_unstable();
@@ -256,7 +256,7 @@ pub(super) struct Look {
     pub(super) is_headless: bool,
 }
 
-/// How many columns the terminal has; none where there is none.
+/// The terminal's width in columns; `None` without a terminal.
 pub(super) fn terminal_width() -> Option<usize> {
     Table::new().width().map(usize::from)
 }

@@ -85,7 +85,8 @@ fn either(begun: &OsStr) -> Vec<CompletionCandidate> {
     all
 }
 
-/// Items of a list whose id begins so, described by these fields; none if the server does not answer in time.
+/// Items of a list with this beginning of an id, described by these fields; empty if the server does not answer in
+/// time.
 fn candidates(begun: &OsStr, list: &'static str, id: &str, told: &[&str]) -> Vec<CompletionCandidate> {
     let Some(begun) = begun.to_str() else { return Vec::new() };
     let Some(page) = asked(list) else { return Vec::new() };

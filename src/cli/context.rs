@@ -19,7 +19,7 @@ use super::{
 use tenure_core::{Seconds, Timestamp, time::InvalidDuration};
 use tenure_http_client::outbound::{Plaintext, Unencrypted};
 
-/// Where `tenure serve` listens when nothing else is said.
+/// Where `tenure serve` listens by default.
 const DEFAULT_URL: &str = "http://127.0.0.1:7300";
 
 /// Options that every command takes.
@@ -73,7 +73,7 @@ impl Global {
         Client::new(url, key, self.plaintext())
     }
 
-    /// The name of the context in use; none if the server was named.
+    /// The name of the context in use; `None` if the server was named.
     pub(crate) fn context_name(&self) -> Result<Option<String>, Failure> {
         Ok(self.kept()?.map(|(name, _)| name))
     }
@@ -142,7 +142,7 @@ impl Global {
 /// The server that was named, for commands that a session file names one otherwise.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Named<'a> {
-    /// Its address; none when the default applies.
+    /// Its address; `None` if the default applies.
     pub url: Option<&'a str>,
     /// Whether keys and tokens may be sent to it unencrypted.
     pub plaintext: Plaintext,

@@ -9,11 +9,10 @@ use std::collections::BTreeMap;
 use serde_json::{Number, Value, value::RawValue};
 
 const MARK: char = '\u{fdd0}';
-/// So many levels are read. What is nested more deeply stands there as its text, so that one such item does not make a
-/// whole list unreadable.
+/// Maximum levels read. Deeper parts stay as their text, so that one such item does not make a whole list unreadable.
 const LEVELS: usize = 64;
 
-/// Reads a document; none when it is no JSON.
+/// Reads a document; `None` if it is not JSON.
 pub(super) fn read(text: &str) -> Option<Value> {
     value_of(serde_json::from_str(text).ok()?, LEVELS)
 }

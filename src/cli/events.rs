@@ -116,8 +116,8 @@ fn names(cli: &Context) -> Result<Names, Failure> {
     if cli.output.format() == Format::Table { Names::read(cli) } else { Ok(Names::default()) }
 }
 
-/// A position near the last one, so that a long record is not read from its beginning; none if this key may not
-/// ask for it.
+/// A position near the last one, so that a long record is not read from its beginning; `None` if this key may not ask
+/// for it.
 fn head(cli: &Context) -> Result<Option<u64>, Failure> {
     match cli.client.send(&Request::get(&["v1", "audit", "head"])) {
         Ok(reply) => Ok(reply.body["size"].as_u64()),

@@ -107,7 +107,7 @@ impl Failure {
         if let Self::Problem(problem) = self { Some(problem) } else { None }
     }
 
-    /// Whether the same may go well a little later, without anybody doing anything about it.
+    /// Whether the same may succeed a little later, without any intervention.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,

@@ -36,7 +36,7 @@ fn serve(listener: &TcpListener, answer: Answer) -> String {
     asked
 }
 
-/// Head and body, in lower case; none if they do not come whole.
+/// Head and body, in lower case; `None` if they are cut short.
 fn read_request(stream: &mut impl BufRead) -> Option<String> {
     let mut request = String::new();
     while !request.ends_with("\r\n\r\n") {

@@ -14,9 +14,9 @@ use super::{
 };
 use tenure_core::SessionId;
 
-/// So many pages of 200 are looked through for a beginning.
+/// Maximum pages of 200 searched for a prefix.
 const MOST_PAGES: usize = 50;
-/// So many candidates are shown.
+/// Maximum candidates shown.
 pub(crate) const MOST_CANDIDATES: usize = 10;
 /// Fewer characters of a session's id say nothing.
 pub(crate) const SHORTEST: usize = 4;
@@ -127,7 +127,7 @@ fn subject_match(cli: &Context, typed: &str) -> Result<Match, Failure> {
 }
 
 fn is_subject(cli: &Context, typed: &str) -> Result<bool, Failure> {
-    // What is no id cannot be in an address.
+    // A text that is not an id cannot be part of a path.
     if typed.parse::<tenure_core::SubjectId>().is_err() {
         return Ok(false);
     }

@@ -1,7 +1,7 @@
 //! Follows a stream of the server (server-sent events): a line for each item, until interrupted.
 //!
 //! A lost connection is opened again after the last item received, so nothing is missed and nothing comes
-//! twice. What the server refuses for good ends the command.
+//! twice. A permanent refusal by the server ends the command.
 
 use std::{
     io::{BufRead, BufReader},

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{client::Request, context::Context, failure::Failure, moments, pages, words};
 use tenure_core::Timestamp;
 
-/// So many characters of an id tell it from others.
+/// Enough characters of an id to make it unique in practice.
 const SHORT: usize = 8;
 
 /// What people call API keys, as far as this key may know.
@@ -20,7 +20,7 @@ impl Names {
         let mut names = Self::default();
         let own = match cli.client.send(&Request::get(&["v1", "credentials", "self"])) {
             Ok(own) => own.body,
-            // A session's token is no API key.
+            // A session's token is not an API key.
             Err(Failure::Problem(problem)) if matches!(problem.status, 401 | 403) => return Ok(names),
             Err(failure) => return Err(failure),
         };

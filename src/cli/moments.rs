@@ -19,9 +19,9 @@ pub(crate) const FORMS: &str = "must be a time such as 03:12, '2026-11-22 03:12'
 pub(crate) enum Moment {
     /// It says everything.
     At(Timestamp),
-    /// So long before now.
+    /// This long before now.
     Ago(Seconds),
-    /// So long from now on.
+    /// This long from now.
     Ahead(Seconds),
     /// A length of time: ago, or ahead, as the option needs it.
     Apart(Seconds),
@@ -34,7 +34,7 @@ pub(crate) enum Moment {
 pub(crate) enum Day {
     /// As it stands in a calendar.
     Date(Date),
-    /// So many days from today.
+    /// Days from today; negative ones lie in the past.
     Relative(i8),
     /// The latest or the next, as the option needs it.
     Nearest,
@@ -154,7 +154,7 @@ fn on(day: Day, time: Time, now: Timestamp, zone: &TimeZone, is_ahead: bool) -> 
     }
 }
 
-/// A time that does not exist or exists twice, when clocks are changed, is read as everybody's calendar does.
+/// A time that does not exist or exists twice, when clocks are changed, is read as calendars usually do.
 fn in_zone(moment: DateTime, zone: &TimeZone) -> Timestamp {
     let zoned = moment.to_zoned(zone.clone());
     zoned.map_or(Timestamp::ZERO, |zoned| Timestamp::from_millis(zoned.timestamp().as_millisecond()))

@@ -194,7 +194,7 @@ impl Output {
         stdout(&lines.join("\n"))
     }
 
-    /// Progress of long work, on a terminal: of so many steps, if the number is known.
+    /// A progress bar for long work, on a terminal; `total` is the number of steps, if known.
     pub(crate) fn bar(self, total: Option<u64>) -> ProgressBar {
         self.drawn(total, ProgressDrawTarget::stderr())
     }
@@ -228,7 +228,7 @@ impl Output {
         io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
-    /// Asks for one line; none at the end of input.
+    /// Asks for one line; `None` at the end of input.
     #[expect(clippy::unused_self, reason = "whoever asks holds the output: nothing else prints")]
     pub(crate) fn ask(self, prompt: &str) -> Option<String> {
         let mut stderr = io::stderr().lock();
@@ -288,7 +288,7 @@ impl Output {
         say(&told);
     }
 
-    /// Asks before something that cannot be undone; none without a terminal to ask on.
+    /// Asks before something that cannot be undone; `None` without a terminal to ask on.
     #[expect(clippy::unused_self, reason = "whoever talks holds the output: nothing else prints")]
     pub(crate) fn confirm(self, question: &str) -> Option<bool> {
         if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
@@ -307,7 +307,7 @@ impl Output {
 
 /// How a person is asked.
 impl Output {
-    /// Asks for a word; none without a terminal to ask on.
+    /// Asks for a word; `None` without a terminal to ask on.
     #[expect(clippy::unused_self, reason = "whoever asks holds the output: nothing else prints")]
     pub(crate) fn answer(self, question: &str) -> Option<String> {
         if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
@@ -330,7 +330,7 @@ pub(crate) fn usage(error: &clap::Error) {
         let text = if is_colored { text.ansi().to_string() } else { text.to_string() };
         say(text.trim_end());
     } else {
-        // It goes to stdout, in colour if wanted; a closed pipe is no error.
+        // It goes to stdout, in colour if wanted; a closed pipe is not an error.
         let _ = error.print();
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct Paging {
     no_headers: bool,
 }
 
-/// The query parameter that leads to the page after this one; none after the last.
+/// The query parameter that leads to the page after this one; `None` after the last.
 type Next = fn(&Value) -> Option<(&'static str, String)>;
 
 /// Of a list with a `cursor`.

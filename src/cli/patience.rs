@@ -6,7 +6,7 @@ use super::{failure::Failure, output};
 use tenure_client::backoff;
 use tenure_protocol::clock::pause;
 
-/// It is asked again so often.
+/// Number of retries.
 const TIMES: u32 = 3;
 /// A server that asks for more than this is left to the user.
 const LONGEST: Duration = Duration::from_secs(10);

@@ -77,7 +77,7 @@ impl Veto {
     }
 }
 
-/// One of the renewals that can be vetoed now; none if there is none, or no terminal to ask on.
+/// One of the renewals that can be vetoed now; `None` if there is none, or no terminal to ask on.
 fn choose(cli: &Context) -> Result<Option<String>, Failure> {
     let open = open_windows(cli)?;
     let items = open["items"].as_array().cloned().unwrap_or_default();

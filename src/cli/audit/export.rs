@@ -85,7 +85,7 @@ impl Export {
     pub(super) fn write(&self, global: &Global) -> Result<Verdict, Failure> {
         let file = self.create()?;
         self.fill(global, file).and_then(|()| self.verified()).inspect_err(|_| {
-            // Half an export is of no use to anybody.
+            // Half an export is useless.
             drop(fs::remove_file(&self.to_file));
         })
     }

@@ -5,14 +5,14 @@ use serde_json::Value;
 use crate::cli::{client::Request, context::Global, failure::Failure};
 use tenure_core::Timestamp;
 
-/// The moment at which the server judges sessions now; none of one that has none to judge.
+/// The moment at which the server judges sessions now; `None` if it has none to judge.
 pub(super) fn of_server(global: &Global) -> Result<Option<Timestamp>, Failure> {
     let request = Request::get(&["v1", "sessions"]).query("status", Some("all")).query("limit", Some(1));
     let page = global.context()?.client.send(&request)?.body;
     Ok(of(&page["items"][0]))
 }
 
-/// A session as the server shows it now; none where it shows none of this id.
+/// A session as the server shows it now; `None` if it shows none with this id.
 pub(super) fn session(global: &Global, id: &str) -> Result<Option<Value>, Failure> {
     match global.context()?.client.send(&Request::get(&["v1", "sessions", id])) {
         Ok(reply) => Ok(Some(reply.body)),

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::cli::{client::Request, context::Global, output::Output};
 use tenure_core::Position;
 
-/// A bar is moved when so many more events were read.
+/// Events between two moves of the bar.
 const EVERY: u64 = 4_096;
 /// The last line of an export has the fewest hashes that stand for a tree, and one note: it is shorter.
 const LAST_LINE: u64 = 96 * 1024;

@@ -103,7 +103,7 @@ impl Prove {
         self.told(record, leaf, &hashes, &Under { head, key })
     }
 
-    /// The hash of the record itself, of which the leaf is made. None for a key that may not read the event.
+    /// The hash of the record itself, of which the leaf is made. `None` for a key that may not read the event.
     fn record(&self, cli: &Context, proved: &NodeHash) -> Result<Option<RecordHash>, Failure> {
         let request = Request::get(&["v1", "events"]).query("after", Some(self.position - 1));
         let page = cli.client.send(&request.query("limit", Some(1)))?.body;

@@ -20,7 +20,7 @@ use tenure_audit::verify::{Fault, verify, verify_through_epochs};
 use tenure_core::Timestamp;
 use tenure_log::StoredCommit;
 
-/// So much of a file is read at a time.
+/// Bytes per read of a file.
 const READ_BYTES: usize = 1 << 20;
 
 /// Which history.

@@ -84,12 +84,12 @@ impl Stopped {
         let Some(former) = other else { return self.read_by_heads(trusted, each) };
         match self.read_by_former(former, trusted, each)? {
             Some(found) => Ok(found),
-            // It is no key of an earlier epoch, and the heads of the directory say so.
+            // It is not the key of an earlier epoch, as the heads of the directory show.
             None => self.read_by_heads(trusted, &mut |_| ControlFlow::Continue(())),
         }
     }
 
-    /// None if this key signed no earlier epoch of the history.
+    /// `None` if this key signed no earlier epoch of the history.
     fn read_by_former(
         &self,
         former: &VerifierKey,
@@ -239,7 +239,7 @@ pub(in crate::cli) fn expect_data(data: &Path) -> Result<(), Failure> {
     Err(Failure::Missing(why))
 }
 
-/// What is in a file, whatever it is; none where there is no file.
+/// The content of a file of any kind; `None` if there is no such file.
 fn text_of(path: &Path) -> Result<Option<String>, Failure> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),

@@ -38,7 +38,7 @@ pub(crate) struct Place {
     pub(crate) key_file: Option<PathBuf>,
 }
 
-/// The context of this name, or the current one; none when there is none.
+/// The context of this name, or else the current one; `None` if there is none.
 pub(crate) fn find(name: Option<&str>) -> Result<Option<(String, Place)>, Failure> {
     let kept = Kept::read()?;
     let Some(name) = name.map(str::to_owned).or_else(|| kept.current.clone()) else { return Ok(None) };

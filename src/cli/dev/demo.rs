@@ -1,4 +1,4 @@
-//! A night in two minutes, by the very commands that anyone can type.
+//! A night in two minutes, with commands that every user can type.
 
 use std::{
     net::SocketAddr,
@@ -19,7 +19,7 @@ use crate::cli::{
 use tenure_http_client::outbound::Plaintext;
 use tenure_protocol::clock::pause;
 
-/// So long each step stands on a terminal, to be read.
+/// How long each step stays on a terminal, to be read.
 const READING: Duration = Duration::from_millis(2_500);
 
 /// A part of the night: what happens, the commands, and what each exits with.

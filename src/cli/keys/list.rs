@@ -3,7 +3,7 @@
 use super::COLUMNS;
 use crate::cli::{client::Request, context::Context, failure::Failure};
 
-/// They are for everybody, so no key is needed.
+/// They are public, so no key is needed.
 pub(super) fn run(cli: &Context) -> Result<(), Failure> {
     let keys = cli.client.send(&Request::get(&["v1", "keys"]))?.body;
     cli.output.items_or(&keys, "keys", COLUMNS, cli.now(), "No keys of access tokens.")

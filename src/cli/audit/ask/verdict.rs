@@ -63,7 +63,7 @@ impl Witness {
         self.tellers.values_mut().for_each(|teller| teller.hear(before, step));
     }
 
-    /// The answer, and the story of the session that it is about; none of what is not in the history.
+    /// The answer, and the story of its session; `None` if the history does not have it.
     pub(super) fn answer(self, replay: &Replay, question: &Question) -> Option<(Answer, Option<Story>)> {
         let (state, at) = (replay.state(), replay.moment());
         let by_session = self.session.and_then(|id| {
@@ -184,7 +184,7 @@ fn held(id: &SubjectId, session: &Session) -> String {
     )
 }
 
-/// What a live session does not give; none when it gives all of it.
+/// What the question needs and a live session does not give; `None` if it gives everything.
 fn lacks(session: &Session, question: &Question) -> Option<String> {
     if let Some(scope) = question.scopes.iter().find(|scope| !session.scopes().contains(scope)) {
         let has = match session.scopes() {

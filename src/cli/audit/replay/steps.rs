@@ -232,7 +232,7 @@ impl Walk {
         }
     }
 
-    /// None if there is no text to search for.
+    /// `None` without a text to search for.
     fn search(&mut self, text: &str, from: usize) -> Option<Result<usize, Course>> {
         if !text.is_empty() {
             self.last_search = text.to_lowercase();
@@ -273,7 +273,7 @@ mod tests {
         }
     }
 
-    /// A history of so many events; every hundredth is a veto.
+    /// A history with this number of events; every hundredth is a veto.
     fn walked(events: u64, first: Target, lines: &[&'static str]) -> Vec<String> {
         let mut typist = Typist { lines: lines.iter().copied().collect(), seen: Vec::new() };
         let mut walk = Walk::to(first);
