@@ -1,17 +1,17 @@
 //! Rates by key: a bucket of tokens for each, that fills up again with time.
 //!
-//! A bucket is one number, the moment at which it will be full (the *generic cell rate algorithm*). One that is full is
-//! as if there were none, and is forgotten: the memory follows the rate of what is let in, not the number of keys.
+//! A bucket is one number, the moment at which it will be full (the *generic cell rate algorithm*). A full one equals
+//! none at all and is forgotten: the memory follows the rate of what is let in, not the number of keys.
 
 use std::hash::{BuildHasher, Hash};
 
 use hashbrown::{DefaultHashBuilder, HashMap};
 use parking_lot::Mutex;
 
-/// As many as four bits tell apart.
+/// A power of two: the number of values of four bits.
 const SHARDS: usize = 1 << 4;
 const SECOND: u64 = 1_000_000_000;
-/// A shard with fewer buckets is not worth being looked through.
+/// A shard with fewer buckets is not worth a search.
 const FEW: usize = 256;
 
 const fn shard_of(hash: u64) -> usize {
@@ -32,7 +32,7 @@ pub(super) struct Buckets<K> {
 struct Shard<K> {
     /// When each bucket with room will be full.
     full_at: HashMap<K, u64>,
-    /// With so many it is time to forget the full ones.
+    /// From this number of buckets on, the full ones are searched and forgotten.
     looked_through_at: usize,
 }
 
@@ -102,7 +102,7 @@ mod tests {
         assert!(buckets.take(2, 0).is_ok());
     }
 
-    /// A million sessions that were each used once must not be a million buckets for good.
+    /// A million sessions, each used once, must not leave a million buckets forever.
     #[test]
     fn full_buckets_are_forgotten() {
         let buckets = Buckets::new(20, 100);

@@ -3,7 +3,7 @@
 /// The classes of requests. A route says its own in the table of routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// Judges tokens, tells those who judge them what they need, or shows how things stand.
+    /// Judges tokens, serves keys and revocations to those who judge them, or shows how things stand.
     Check,
     /// Ends something: a session, a key, a subject's being served.
     End,

@@ -12,8 +12,8 @@ use crate::config::Fraction;
 
 use super::{Class, Full, Share, ShareOwner, Whole};
 
-/// So many are in flight at once at most. Changes and reads fill four fifths of it, which are as many as wait for the
-/// sequencer at most: beyond that they would be refused there.
+/// Maximum requests in flight. Changes and reads fill four fifths of it, as many as the sequencer's queues hold:
+/// beyond that they would be refused there.
 const MOST: usize = 10_240;
 /// Number of counters for callers: 16 bits. Two callers with the same counter, which no one can arrange, share one share.
 const COUNTERS: usize = 1 << 16;
@@ -52,7 +52,7 @@ impl Drop for Flight<'_> {
 }
 
 impl Flights {
-    /// For a service with so many places for connections, each of which has one request in flight at most.
+    /// `places` is the number of connections, each of which has at most one request in flight.
     pub(super) fn new(places: usize, share: Fraction) -> Self {
         let whole = places.min(MOST);
         Self {

@@ -1,11 +1,11 @@
 //! Who is let in: so that no caller takes the service from the others.
 //!
-//! There are *wholes*: places for connections, streams, requests in flight. While no more than half of a whole is taken,
-//! everybody is let in. Beyond that a caller who has its *share* gets no more, and the others still do. Only when the
-//! whole is taken are they refused too. What is asked costs some atomic numbers; only connections, streams and appends
-//! take a lock, of their own.
+//! There are *wholes*: places for connections, streams, requests in flight. While no more than half of a whole is
+//! taken, every caller is let in. Beyond that a caller with its *share* gets no more, and the others still do. Only
+//! when the whole is taken are they refused too. A check costs a few atomic operations; only connections, streams and
+//! appends take a lock, of their own.
 //!
-//! Nothing here knows HTTP: the API and the server ask, and tell the caller.
+//! Nothing here knows HTTP: the API and the server ask, and answer the caller.
 
 mod bucket;
 mod class;
@@ -35,7 +35,7 @@ pub(crate) use self::{
 pub(crate) enum ShareOwner {
     /// An API key's.
     Key(CredentialId),
-    /// A session's, whichever token of it is shown.
+    /// A session's, for all of its tokens.
     Session(SessionId),
 }
 
@@ -79,7 +79,7 @@ impl Share {
     }
 }
 
-/// What everybody has together.
+/// What all callers share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whole {
     /// Streams.
@@ -130,8 +130,8 @@ impl Admission {
         }
     }
 
-    /// Counts a request that may append something. Beyond the rate it is refused while the service is busy; for how many
-    /// seconds is told.
+    /// Counts a request that may append something. Beyond the rate it is refused while the service is busy; the error
+    /// is the wait in seconds.
     pub(crate) fn append(&self, who: ShareOwner) -> Result<(), u32> {
         let taken = self.appends.take(who, self.nanos());
         taken.or_else(|wait| {

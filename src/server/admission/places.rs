@@ -24,13 +24,13 @@ use tenure_protocol::clock::stopwatch;
 
 use super::Limits;
 
-/// The head of a request has so long when places run out.
+/// How long the head of a request may take when places run out.
 const HURRIED_MILLIS: u64 = 2_000;
-/// And a client has so long to take something of its answer.
+/// And how long a client may take nothing of its answer.
 const BLOCKED_MILLIS: u64 = 5_000;
-/// Between two times that all connections are looked through.
+/// The time between two searches through all connections.
 const SEARCH_MILLIS: u64 = 20;
-/// Where all are taken, it is looked again after so long.
+/// How long to wait for a place before looking again.
 const RECHECK: Duration = Duration::from_millis(50);
 
 /// All places.
@@ -70,7 +70,7 @@ pub(crate) enum ConnectionState {
 /// The place of one connection.
 pub(crate) struct ConnectionSeat {
     places: Arc<ConnectionPlaces>,
-    /// Whose share it is of; none for those that have none.
+    /// Whose share it is of; `None` for connections without a share.
     counted: Option<IpAddr>,
     is_unproven: AtomicBool,
     /// Since when it stands how: milliseconds since the start, and the standing in the last two bits.
@@ -100,7 +100,7 @@ impl ConnectionPlaces {
         })
     }
 
-    /// Gives a connection from this address a place; none when the address has its share.
+    /// Gives a connection from this address a place; `None` if the address has used up its share.
     pub(crate) fn take(self: &Arc<Self>, peer: IpAddr) -> Option<OccupiedPlace> {
         let counted = self.counted(peer);
         let mut seats = self.occupied.lock();

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::{Full, Share, ShareOwner, Whole};
 
-/// A session has so many; a further one ends the oldest, which most likely is one that its reader has lost.
+/// Maximum streams per session. One more ends the oldest, which most likely has lost its reader.
 const PER_SESSION: usize = 4;
 
 /// Who reads streams.

@@ -1,8 +1,8 @@
 //! Costly work on threads of its own: a few jobs at once, a few more in a queue, and the rest refused.
 //!
-//! A job that everybody has stopped waiting for is given up: one that is queued is never begun, and one that runs is
-//! told so by [`StillWanted`]. Equal questions share one job, and each of its callers reads the result in the job's thread,
-//! so that a large result exists once and is gone before the next job begins.
+//! A job whose callers have all gone is given up: if it is queued it never begins, and if it runs, [`StillWanted`]
+//! says so. Equal questions share one job, and each of its callers reads the result in the job's thread, so that a
+//! large result exists once and is gone before the next job begins.
 
 mod shares;
 
@@ -36,7 +36,7 @@ pub(crate) enum GateRefusal {
     Lost,
 }
 
-/// Whether anybody still waits for a job.
+/// Whether any caller still waits for a job.
 pub(crate) struct StillWanted<'a>(&'a (dyn Fn() -> bool + Sync));
 
 impl StillWanted<'_> {
@@ -46,7 +46,7 @@ impl StillWanted<'_> {
     }
 }
 
-/// A gate: so many jobs at once behind it, and so many that wait.
+/// A gate: a fixed number of jobs at once behind it, and a fixed number of waiting ones.
 #[derive(Clone)]
 pub(crate) struct Gate(Arc<Inside>);
 
@@ -72,13 +72,13 @@ struct Work {
 pub(crate) struct Load {
     /// Jobs that run.
     pub(crate) running: usize,
-    /// Jobs that wait, and for which somebody waits.
+    /// Waiting jobs that still have a caller.
     pub(crate) waiting: usize,
     /// Requests that found no place.
     pub(crate) refused: u64,
     /// Jobs that were done.
     pub(crate) done: u64,
-    /// Jobs that were given up because nobody waited for them any more.
+    /// Jobs given up because all their callers had gone.
     pub(crate) abandoned: u64,
     /// Requests that were answered by the job of an equal one.
     pub(crate) shared: u64,
@@ -86,12 +86,12 @@ pub(crate) struct Load {
 
 trait Job: Send {
     fn is_wanted(&self) -> bool;
-    /// Does it; whether somebody still waited at the end.
+    /// Does it; returns whether a caller still waited at the end.
     fn run(self: Box<Self>) -> bool;
 }
 
 impl Gate {
-    /// With so many threads and so many places in the queue. Threads exist only while there is work.
+    /// `threads` jobs run at once and `places` wait. Threads exist only while there is work.
     pub(crate) fn new(name: &'static str, threads: usize, places: usize) -> Self {
         let (work, refused, done) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(0));
         let (abandoned, shared) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -187,7 +187,7 @@ impl Gate {
     }
 }
 
-/// A thread at work. When its job panics, another one takes its place if somebody waits.
+/// A thread at work. If its job panics, another thread takes its place if a caller waits.
 struct Running<'g>(&'g Gate);
 
 impl Drop for Running<'_> {
@@ -252,7 +252,7 @@ pub(crate) struct Questions<K, T> {
 type Open<K, T> = Mutex<HashMap<K, Arc<Callers<T>>>>;
 type Callers<T> = Mutex<Vec<Box<dyn Caller<T>>>>;
 
-/// Somebody who waits for an answer, and what they make of it.
+/// A caller who waits for an answer, and what it makes of that answer.
 trait Caller<T>: Send {
     fn is_there(&self) -> bool;
     fn answer(self: Box<Self>, result: &T) -> bool;
@@ -331,7 +331,7 @@ struct Question<K: Hash + Eq, F, T> {
 }
 
 impl<K: Hash + Eq, F, T> Question<K, F, T> {
-    /// From now on nobody joins it.
+    /// From now on no caller joins it.
     fn close(&self) -> Vec<Box<dyn Caller<T>>> {
         let mut open = self.open.lock();
         if open.get(&self.key).is_some_and(|callers| Arc::ptr_eq(callers, &self.callers)) {

@@ -1,4 +1,4 @@
-//! What one caller may have of a gate: while no more than half of its places are taken, everybody is let in; beyond that
+//! One caller's share of a gate: while no more than half of its places are taken, every caller is let in; beyond that
 //! a caller who has its share gets no more, and the others still do.
 
 use std::{collections::HashMap, hash::Hash, sync::Arc};
@@ -27,7 +27,7 @@ pub(crate) struct Share<K: Hash + Eq> {
 }
 
 impl<K: Hash + Eq + Clone> Shares<K> {
-    /// Of what this gate has room for; so much for each caller when it runs short.
+    /// Shares of this gate's room; `each` is a caller's share when it runs short.
     pub(crate) fn of(gate: &Gate, each: usize) -> Arc<Self> {
         let taken = Taken { all: 0, of_callers: HashMap::new(), refused: 0 };
         Arc::new(Self { each, whole: gate.room(), taken: Mutex::new(taken) })
@@ -43,7 +43,7 @@ impl<K: Hash + Eq + Clone> Shares<K> {
         self.taken.lock().refused
     }
 
-    /// Lets a request of this caller in; none when the caller has its share, and more than half would be taken.
+    /// Lets a request of this caller in; `None` if the caller has its share, and more than half would be taken.
     pub(crate) fn take(self: &Arc<Self>, caller: K) -> Option<Share<K>> {
         let mut taken = self.taken.lock();
         let is_short = 2 * (taken.all + 1) > self.whole;

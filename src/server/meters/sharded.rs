@@ -25,7 +25,7 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// So many counters.
+    /// Starts this number of counters at zero.
     pub(crate) fn new(count: usize) -> Self {
         let lines_per_shard = count.div_ceil(PER_LINE);
         let lines = (0..lines_per_shard * SHARDS).map(|_| Line::default()).collect();

@@ -27,7 +27,7 @@ mod field {
 }
 
 impl Figures {
-    /// As they are now; none where there is no `/proc`.
+    /// The present figures; `None` without `/proc`.
     pub(crate) fn now() -> Option<Self> {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
         let status = fs::read_to_string("/proc/self/status").ok()?;

@@ -13,7 +13,7 @@ pub(crate) use self::figures::Figures;
 
 /// What is kept back from connections: the log, its readers, key files, webhooks, and what libraries open.
 const RESERVED: u64 = 256;
-/// A server with fewer descriptors could not serve anybody.
+/// A server with fewer descriptors could not serve any caller.
 const LEAST: u64 = 2 * RESERVED;
 
 /// What the process was started with.

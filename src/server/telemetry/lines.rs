@@ -1,7 +1,7 @@
 //! Where log lines go: a bounded queue, and a thread of its own that writes them to standard error.
 //!
 //! A log line that cannot be written is lost, and nothing else is. Its reader may have ended (`EPIPE`), or be there and
-//! read nothing: then a write would wait for ever, and with it whatever wanted to say something. So nothing but the
+//! read nothing: then a write would wait forever, and with it the part that logs. So nothing but the
 //! thread of this module ever waits for standard error, every failure is swallowed, and lost lines are counted.
 
 use std::{
@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-/// So many lines wait to be written at most.
+/// Maximum lines waiting to be written.
 const WAITING: usize = 4_096;
 
 /// What the thread is given.

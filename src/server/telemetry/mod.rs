@@ -20,7 +20,7 @@ use self::lines::LogQueue;
 
 /// The queue of this process's lines, once it was set up.
 static LINES: OnceLock<LogQueue> = OnceLock::new();
-/// The last words of a process, or of a thread that panicked, have so long to be written.
+/// The last words of a process, or of a thread that panicked, have this time to be written.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// The default log filter.
