@@ -4,7 +4,7 @@ use super::Authority;
 use tenure_files::key_files::Writes;
 
 impl Authority {
-    /// In words; none while all is well.
+    /// The alarms in words; empty if all is well.
     pub fn alarms(&self) -> Vec<String> {
         let dead = [self.feed.alarm(), self.health.jobs().alarm()].into_iter().flatten().map(str::to_owned);
         let keys = self.key_writes().into_iter().filter_map(Writes::alarm);

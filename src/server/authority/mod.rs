@@ -131,8 +131,8 @@ pub struct Dependencies {
     pub observers: Vec<Observer>,
     /// What subjects were.
     pub past: Past,
-    /// Before this moment sessions may have been used without that being recorded: those of the last process that
-    /// did not end in order. None when all uses are recorded.
+    /// Before this moment sessions may have been used without a record: those of the last process that did not end in
+    /// order. `None` if all uses are recorded.
     pub uses_forgotten_before: Option<Timestamp>,
 }
 
@@ -146,8 +146,8 @@ pub struct Secrets {
     pub texts: Arc<SubjectKeys>,
 }
 
-/// Tells what a subject was as of a position, so that a repeated request gets the answer of the first; an error says why
-/// the log cannot tell.
+/// The state of a subject as of a position, so that a repeated request gets the answer of the first; an error says
+/// why the log cannot give it.
 pub type Past = Arc<dyn Fn(&SubjectId, Position) -> Result<Subject, String> + Send + Sync>;
 
 /// What a request will be answered.
@@ -303,7 +303,7 @@ impl Authority {
         &self.live
     }
 
-    /// The news after a position: the past first, then each commit as it happens.
+    /// The events after a position: the past first, then each commit as it happens.
     pub fn subscribe(&self, after: Position) -> Cursor {
         self.feed.subscribe(after)
     }
@@ -313,7 +313,7 @@ impl Authority {
         self.feed.watch(followed)
     }
 
-    /// The news, for those who tell it on.
+    /// The feed of events, for those who pass them on.
     pub fn feed(&self) -> &Feed {
         &self.feed
     }
@@ -333,7 +333,8 @@ impl Authority {
         &self.storage
     }
 
-    /// Fixes how many events a segment of the log holds, if that is not recorded yet; gives the number that is.
+    /// Fixes how many events a segment of the log holds, unless the number is recorded already; returns the recorded
+    /// number.
     ///
     /// # Errors
     /// Why it could not be recorded.
@@ -395,7 +396,7 @@ impl Authority {
         &self.secrets.texts
     }
 
-    /// Opens a text of a stream; none when it was erased.
+    /// Opens a text of a stream; `None` if it was erased.
     pub fn open_text(&self, stream: &Stream, field: &'static str, text: &SealedText) -> Option<String> {
         self.secrets.texts.open_text(stream, field, text)
     }
@@ -453,7 +454,7 @@ impl NoticeContext for Authority {
         self.secrets.texts.open_text(stream, field, text)
     }
 
-    /// Looks at every session until one is found: for rare news.
+    /// Looks at every session until one is found: for rare notices.
     fn device_name(&self, digest: Digest16, owner: Option<&OwnerId>) -> Option<String> {
         let mut found = None;
         self.live.for_each_subject(|subject| {

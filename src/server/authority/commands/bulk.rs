@@ -1,4 +1,4 @@
-//! Bulk revocation: the end of all active sessions that match, whosever they are, as one event.
+//! Bulk revocation: the end of all matching active sessions, of any subject, as one event.
 
 use tenure_core::{
     Event, KeyId, OwnerId, Position, SessionId, SubjectId, SystemEvent, Timestamp,
@@ -29,7 +29,7 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Whether something is said, so that it need not be all.
+    /// Whether any criterion is set, so that it need not match all.
     pub const fn is_narrow(&self) -> bool {
         let Self { owner_id, subject_id, device, issued_before, key_id } = self;
         owner_id.is_some()
@@ -52,16 +52,16 @@ pub struct Asked {
 /// What a bulk revocation did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevokedInBulk {
-    /// So many sessions ended.
+    /// How many sessions ended.
     pub matched: u32,
     /// Some of them, by id.
     pub sample: Vec<SessionId>,
-    /// The event; none when there were none.
+    /// The event; `None` if no session matched.
     pub position: Option<Position>,
 }
 
 impl RevokedInBulk {
-    /// How many sessions the bulk revocation of a commit ended; none when it is something else.
+    /// How many sessions the bulk revocation of a commit ended; `None` if the commit is something else.
     pub fn matched_of(stored: &StoredCommit) -> Option<u32> {
         stored.commit.events.iter().find_map(|event| {
             if let Event::System(SystemEvent::SelectionRevoked(revoked)) = event {

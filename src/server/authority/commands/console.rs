@@ -18,7 +18,7 @@ use crate::authority::{
 
 /// What the ids of the subjects of sign-ins begin with.
 const SUBJECT_PREFIX: &str = "console:";
-/// A key has so many sign-ins at once; a further one ends the oldest.
+/// Maximum sign-ins of a key at once; one more ends the oldest.
 const MOST_SIGN_INS: u32 = 10;
 const TTL: Seconds = Seconds(43_200);
 const ABSOLUTE_LIFETIME: Seconds = Seconds(86_400);
@@ -65,8 +65,8 @@ impl Authority {
         self.create_session(context, NewSession { terms, ..NewSession::of(id) }).await
     }
 
-    /// Records that the sign-ins with a withdrawn API key have ended. None of them is good any more as it is, so what
-    /// cannot be recorded now is no reason to say that the key was not withdrawn.
+    /// Records that the sign-ins with a withdrawn API key have ended. They are all invalid already, so a failure to
+    /// record them now does not make the withdrawal fail.
     pub(super) async fn end_sign_ins(&self, context: Context, credential: CredentialId) {
         let Ok(subject_id) = format!("{SUBJECT_PREFIX}{credential}").parse::<SubjectId>() else { return };
         let now = self.now();
@@ -98,7 +98,7 @@ impl Authority {
         Some(format!("{base}/console/sessions/{session}"))
     }
 
-    /// The link that vetoes the renewal of which a notice tells.
+    /// The link that vetoes the renewal in a notice.
     pub(crate) fn veto_link(&self, notice: &Notice) -> Option<String> {
         let base = self.issuing.links.console.as_ref().filter(|_| self.issuing.links.veto)?;
         let Details::Renewed(renewed) = &notice.details else { return None };
@@ -112,7 +112,7 @@ impl Authority {
         Some(format!("{base}/console/veto/{}", token.expose()))
     }
 
-    /// What a link is good for; none for a text other than our links, and for one whose subject has another owner
+    /// What a link is good for; `None` for a text other than our links, and for one whose subject has another owner
     /// now. Whether its renewal can still be vetoed is another question.
     pub fn open_veto_link(&self, token: &str) -> Option<VetoClaims> {
         let claims = self.secrets.tokens.open_veto(token, || self.now())?;

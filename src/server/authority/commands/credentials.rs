@@ -26,7 +26,7 @@ pub struct NewCredential {
     pub owner_id: Option<OwnerId>,
     /// What people call it.
     pub name: Option<String>,
-    /// How long it is good; none: until it is withdrawn.
+    /// How long it is good; `None`: until it is withdrawn.
     pub expires_in: Option<Seconds>,
 }
 
@@ -71,7 +71,7 @@ impl Authority {
         system.system.credentials.get(&id).is_some_and(|known| known.is_good(self.now()))
     }
 
-    /// The full hour before the last use of an API key; none when it was never used.
+    /// The full hour before the last use of an API key; `None` if it was never used.
     pub fn last_use_of_key(&self, id: CredentialId) -> Option<Timestamp> {
         self.key_uses.hour_of(id)
     }
@@ -133,7 +133,7 @@ impl Authority {
         Ok((id, SystemCommand::IssueCredential(event)))
     }
 
-    /// Withdraws an API key. Its next use is refused. The position is none when it was withdrawn before.
+    /// Withdraws an API key. Its next use is refused. The position is `None` if it was withdrawn before.
     ///
     /// # Errors
     /// [`Refusal::CredentialNotFound`](tenure_core::refusal::Refusal),
@@ -149,7 +149,7 @@ impl Authority {
         Ok(done.position())
     }
 
-    /// Confirms an API key held since a restore. The position is none when it was not held.
+    /// Confirms an API key held since a restore. The position is `None` if it was not held.
     ///
     /// # Errors
     /// [`Refusal::CredentialNotFound`](tenure_core::refusal::Refusal), or why it could not be recorded.

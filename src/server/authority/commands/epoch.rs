@@ -30,7 +30,7 @@ pub struct NewEpoch {
 /// What the beginning of an epoch did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BegunEpoch {
-    /// So many sessions ended.
+    /// How many sessions ended.
     pub ended: u32,
     /// The last event of its commit.
     pub position: Position,

@@ -1,7 +1,7 @@
-//! Forgetting: all text about a subject is made unreadable for good.
+//! Forgetting: all text about a subject is made permanently unreadable.
 //!
 //! The event is the fact, and the key's destruction follows from it: the sequencer destroys the key when the event
-//! is durable and before anybody hears of it, and the next start does it when a crash came in between. So a key is
+//! is durable and before any reader sees it, and the next start does it when a crash came in between. So a key is
 //! never destroyed for an event that a power cut could take back, and nothing erased can be read again.
 
 use crate::authority::{
@@ -16,14 +16,14 @@ use tenure_core::{
     command::{Command, EraseSubject},
 };
 
-/// A subject of which no text can be read any more.
+/// A subject without readable text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Erased {
-    /// The event that says so; none when the log lacks it, because it is an older one than the keys.
+    /// The event that says so; `None` if the log is older than the keys and lacks it.
     pub by: Option<Position>,
-    /// The same event, when it was recorded now; none when nothing was left to be erased.
+    /// The same event, if it was recorded now; `None` if nothing was left to be erased.
     pub position: Option<Position>,
-    /// When that event was recorded; none when the log does not say.
+    /// When that event was recorded; `None` if the log does not say.
     pub erased_at: Option<Timestamp>,
     /// The moment of the decision.
     pub at: Timestamp,
@@ -31,7 +31,7 @@ pub struct Erased {
 
 impl Authority {
     /// Makes all text about a subject unreadable: its name, and the devices, metadata and reasons of its sessions.
-    /// Its sessions go on, the rules about devices too. What is said of it later is sealed under a new key.
+    /// Its sessions go on, the rules about devices too. Later texts about it are sealed under a new key.
     ///
     /// The reason is sealed under the authority's own key, and is not erased with the rest.
     ///

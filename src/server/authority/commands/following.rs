@@ -26,7 +26,7 @@ impl Authority {
         claims.generation > session.generation
     }
 
-    /// Up to so many presented tokens and uses of sessions that are to be recorded.
+    /// Presented tokens and uses of sessions that await recording, up to `most` of each.
     pub(crate) fn noted(&self, most: usize) -> (Vec<Presented>, Vec<Seen>) {
         let due = self.live.uses().due_now(most);
         let seen = due.into_iter().filter_map(|id| self.live.uses().noted(id)).collect();

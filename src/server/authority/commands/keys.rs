@@ -20,9 +20,9 @@ use crate::authority::{
 pub struct Issuing {
     /// The `iss` of access tokens: `server.public_url`, or `tenure`.
     pub issuer: String,
-    /// `keys.overlap`; none until the longest-lived token of the old key has ended.
+    /// `keys.overlap`; `None`: until the longest-lived token of the old key has ended.
     pub overlap: Option<Seconds>,
-    /// `access.clock_skew`: so long before their issue access tokens begin to be good.
+    /// `access.clock_skew`: how long before their issue access tokens begin to be good.
     pub clock_skew: Seconds,
     /// Where notices lead.
     pub links: NoticeLinks,
@@ -31,7 +31,7 @@ pub struct Issuing {
 /// Where notices lead: to the console, if there is one that an owner can reach.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NoticeLinks {
-    /// The console's address, without a slash at its end; none without `server.public_url` or a console.
+    /// The console's address, without a slash at its end; `None` without `server.public_url` or a console.
     pub console: Option<String>,
     /// `notices.veto_links`: whether the notice of a renewal has a link that vetoes without a sign-in.
     pub veto: bool,
@@ -66,7 +66,7 @@ pub struct AccessKey {
     pub paserk: String,
     /// When it was admitted.
     pub created_at: Timestamp,
-    /// From when on no token of it works; none while it signs.
+    /// When its tokens stop working; `None` as long as it signs.
     pub retire_at: Option<Timestamp>,
 }
 
@@ -82,7 +82,7 @@ pub struct Rotated {
 }
 
 impl Rotated {
-    /// The rotation that a commit recorded; none when it recorded something else.
+    /// The rotation that a commit recorded; `None` if it recorded something else.
     pub fn of_commit(stored: &StoredCommit) -> Option<Self> {
         let Some(Event::System(SystemEvent::KeyRotated(event))) = stored.commit.events.last() else {
             return None;

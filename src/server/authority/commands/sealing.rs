@@ -1,5 +1,5 @@
 //! Texts are sealed before their command is decided, and a subject may be erased in between. So all texts of a
-//! request are sealed under one key, and the sequencer takes them only while that is the subject's key.
+//! request are sealed under one key, and the sequencer accepts them only if the subject still has that key.
 
 use crate::personal_data::SubjectKey;
 use tenure_core::{SealedText, Stream, SubjectId, command::Command};

@@ -68,7 +68,7 @@ pub struct Granted {
     pub session: SharedSession,
     /// Its token, shown to its holder only.
     pub token: SessionToken,
-    /// The last event of the commit; none for the repeat of a renewal.
+    /// The last event of the commit; `None` for the repeat of a renewal.
     pub position: Option<Position>,
 }
 
@@ -77,7 +77,7 @@ pub struct Granted {
 pub struct NewUse {
     /// The session.
     pub session_id: SessionId,
-    /// The generation of its own token; none when an API key asks on its behalf.
+    /// The generation of its own token; `None` if an API key asks on its behalf.
     pub generation: Option<Generation>,
     /// What is done.
     pub wanted: Use,
@@ -131,7 +131,7 @@ pub struct Revoked {
     pub trigger: Trigger,
     /// Whether there is a reason in the record of its end.
     pub has_reason: bool,
-    /// The last event of the commit; none when it had ended before.
+    /// The last event of the commit; `None` if the session had ended before.
     pub position: Option<Position>,
 }
 
@@ -142,7 +142,7 @@ pub struct RevokedMany {
     pub session_ids: Vec<SessionId>,
     /// Whether there is a reason in the record of their end.
     pub has_reason: bool,
-    /// The event that ended them; none when there were none.
+    /// The event that ended them; `None` if there were no sessions to end.
     pub position: Option<Position>,
 }
 
@@ -164,7 +164,7 @@ pub struct UsesUnrecorded;
 /// Why a token is not good now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InactiveToken {
-    /// It is no token of ours.
+    /// It is not one of our tokens.
     Invalid,
     /// It was one.
     Fault(TokenFault, Position),
@@ -188,7 +188,7 @@ impl AuthenticatedSession {
 }
 
 impl Used {
-    /// The use that a commit recorded; none when it recorded something else.
+    /// The use that a commit recorded; `None` if it recorded something else.
     pub fn of_commit(stored: &StoredCommit) -> Option<Self> {
         stored.positions().zip(&stored.commit.events).find_map(|(position, event)| {
             let Event::Subject(SubjectEvent::UsageRecorded(recorded)) = event else { return None };
@@ -198,9 +198,9 @@ impl Used {
 }
 
 impl Authority {
-    /// The session behind a token; none when the token is not genuine, and none when it is that of a sign-in to the
-    /// console, which is good for the console's cookie alone. To present a token anywhere ends the time in which the
-    /// reply to the renewal that issued it counts as possibly lost.
+    /// The session behind a token; `None` if the token is not genuine, or if it belongs to a sign-in to the console,
+    /// whose token works only in the console's cookie. To present a token anywhere ends the time in which the reply
+    /// to the renewal that issued it counts as possibly lost.
     pub fn holder(&self, token: &str) -> Option<AuthenticatedSession> {
         self.any_holder(token).filter(|holder| !holder.session.is_of_console())
     }
@@ -262,8 +262,8 @@ impl Authority {
         }
     }
 
-    /// Waits until it is recorded which tokens were presented, as far as that is known now; the sequencer does so by
-    /// itself every few seconds. What cannot be recorded stays noted.
+    /// Waits until the presented tokens known now are recorded; the sequencer does the same by itself every few
+    /// seconds. What cannot be recorded stays noted.
     pub async fn keep_presentations(&self) {
         let pending = self.presence.pending(MARKS_PER_COMMIT);
         if pending.is_empty() {
@@ -302,8 +302,8 @@ impl Authority {
         Ok(done.commit.is_some().then(|| self.granted(&done, id)))
     }
 
-    /// Ends the session of a token that is about to be used for what is not recorded, if two holders contest it: this
-    /// one is the second. [`Context::idempotency`] counts for nothing here.
+    /// Ends the session of a token that is about to be used without a record, if two holders contest it: this one is
+    /// the second. [`Context::idempotency`] counts for nothing here.
     ///
     /// # Errors
     /// [`Refusal::SessionRevoked`] once it is ended, or why that could not be recorded.
@@ -369,7 +369,7 @@ impl Authority {
         Ok(self.granted(&done, id))
     }
 
-    /// As a renewal under its key, a repeat hands out no token of a subject that is suspended now.
+    /// As with a renewal under its key, a repeat hands out no token of a subject suspended now.
     fn check_repeat(&self, done: &Done) -> Result<(), Refusal> {
         let known = done.subject.as_ref().filter(|_| done.is_repeat);
         let suspension = known.and_then(|subject| self.live.suspension(&subject.id));

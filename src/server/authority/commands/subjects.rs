@@ -53,7 +53,7 @@ pub struct Registered {
     pub is_new: bool,
     /// The moment of the decision.
     pub at: Timestamp,
-    /// The event; none when all was so already.
+    /// The event; `None` if nothing had to change.
     pub position: Option<Position>,
 }
 

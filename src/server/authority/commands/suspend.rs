@@ -20,7 +20,7 @@ pub struct NewSuspension {
     pub subject_id: SubjectId,
     /// Who asks.
     pub by: Suspender,
-    /// When it ends by itself; none: not.
+    /// When it ends by itself; `None`: never.
     pub until: Option<Timestamp>,
     /// Why, in the caller's words.
     pub reason: Option<String>,

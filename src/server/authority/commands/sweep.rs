@@ -1,5 +1,5 @@
-//! Records that sessions and suspensions have ended by themselves, once for each: for the history and the news. No answer depends
-//! on it, so it may come late, and one that fails is tried again.
+//! Records sessions and suspensions that have ended by themselves, once for each: for the history and the notices. No
+//! answer depends on it, so it may come late, and a failed record is tried again.
 //!
 //! An index of the near future, ordered by when sessions end, says what is due. It is filled by a walk over the
 //! state every [`AHEAD`]; between two walks no session can begin and end, for the shortest period and the shortest idle
@@ -20,9 +20,9 @@ use crate::authority::{
     pipeline::request::{CommandOutcome, CommandRequest, Context, Failure},
 };
 
-/// So far the index looks ahead.
+/// How far the index looks ahead.
 const AHEAD: Seconds = Seconds(60);
-/// So many subjects are asked about at a time, so that callers find room in between.
+/// Subjects handled at a time, so that callers find room in between.
 const BATCH: usize = 256;
 
 /// What sweeps remember and count.
@@ -39,7 +39,7 @@ struct Index {
     ends: Vec<(Timestamp, SessionId)>,
     /// It knows of every end up to this moment.
     until: Timestamp,
-    /// What is being recorded, and stands in `ends` no more.
+    /// What is being recorded, and is no longer in `ends`.
     in_work: Vec<SessionId>,
 }
 
@@ -58,14 +58,14 @@ impl Index {
 /// What a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// So many sessions were found to have ended.
+    /// How many sessions were found to have ended.
     pub recorded: u64,
-    /// The last event that says so; none when there was none.
+    /// The last event that says so; `None` if there was none.
     pub position: Option<Position>,
 }
 
 impl Authority {
-    /// Records every session that has ended by itself and of which that is not recorded yet.
+    /// Records every session that has ended by itself without a record of it.
     ///
     /// # Errors
     /// Why it could not be recorded. What was recorded before that stays so.
@@ -111,8 +111,8 @@ impl Authority {
         due
     }
 
-    /// The sessions that may have ended by themselves up to this moment without a record of it; none when that is not
-    /// known, or when there are more than `most`.
+    /// The sessions that may have ended by themselves up to this moment without a record of it; `None` if they are
+    /// unknown, or more than `most`.
     pub fn unrecorded_ends(&self, at: Timestamp, most: usize) -> Option<Vec<SessionId>> {
         let index = self.sweep.index.lock();
         let due = &index.ends[index.ends.partition_point(|(end, _)| *end > at)..];

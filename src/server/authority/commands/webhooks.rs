@@ -35,7 +35,7 @@ impl Authority {
         CreatedWebhook::of(&done)
     }
 
-    /// Lets a webhook tell nothing more.
+    /// Deletes a webhook: it delivers nothing more.
     ///
     /// # Errors
     /// [`Refusal::WebhookNotFound`](tenure_core::refusal::Refusal), or why it could not be recorded.

@@ -94,7 +94,7 @@ impl Published {
 }
 
 impl<'a> Batch<'a> {
-    /// An empty batch on top of what is published, with room for so many commits.
+    /// An empty batch on top of the published state, with capacity for this number of commits.
     pub(crate) fn new(live: &'a Live, commits: usize) -> Self {
         Self {
             live,

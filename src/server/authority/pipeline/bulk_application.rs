@@ -1,15 +1,15 @@
 //! Writes what bulk revocations said into the sessions that they ended, a few subjects between two batches.
 //!
-//! It changes nothing that anybody can see: [`Live`] shows every session as if it were done. What is not done yet is
+//! It changes nothing visible: [`Live`] shows every session as if it were done. What is not done yet is
 //! looked at with every look at a session, so it must not become much.
 
 use tenure_core::{Position, SubjectId};
 
 use crate::authority::state::published::Live;
 
-/// So many subjects are looked at between two batches: about a millisecond, less than a batch takes.
+/// Subjects handled between two batches: about a millisecond, less than a batch takes.
 const STRIDE: usize = 512;
-/// So many bulk revocations are unsettled at most; one more waits until they are settled.
+/// Maximum unsettled bulk revocations; one more waits until they are settled.
 const MOST: usize = 8;
 
 /// A walk over all subjects, part by part.

@@ -10,9 +10,9 @@ use parking_lot::{Condvar, Mutex};
 
 use super::{following::Control, request::Request};
 
-/// So many requests wait in each queue; one more is answered "overloaded".
+/// Maximum waiting requests per queue; one more is answered "overloaded".
 ///
-/// They are 16 batches: at the slowest sync worth serving (100 ms a batch) some 1.6 s of waiting.
+/// This is 16 batches: at the slowest sync worth serving (100 ms a batch) some 1.6 s of waiting.
 pub(crate) const CAPACITY: usize = 8_192;
 
 /// Requests that wait for a decision.
@@ -30,7 +30,7 @@ struct Queues {
     urgent: VecDeque<Request>,
     ordinary: VecDeque<Request>,
     closed: bool,
-    /// So many ordinary requests are worth waking the sequencer for.
+    /// How many ordinary requests are worth waking the sequencer for.
     wanted: usize,
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
-/// What callers are told, and who asks for readiness.
+/// The answer to callers, and to a check of readiness.
 const NOTHING_IS_GRANTED: &str = "a part of the history is damaged, and nothing is granted until it is mended; \
                                   revocations, suspensions, rotations and erasures go on";
 
@@ -37,7 +37,7 @@ impl Doubt {
         self.is_there.load(Ordering::Acquire)
     }
 
-    /// Why nothing is granted, for callers: it names no file. None while all is well.
+    /// Why nothing is granted, for callers: it names no file. `None` if all is well.
     pub fn fault(&self) -> Option<String> {
         self.is_there().then(|| NOTHING_IS_GRANTED.to_owned())
     }

@@ -11,8 +11,8 @@ use crate::authority::state::idempotency::KnownRequest;
 use tenure_core::Timestamp;
 
 impl Sequencer {
-    /// That a request may be decided now. One that had its effect before may always, and so may one that would record
-    /// nothing, such as a renewal that is repeated because its reply was lost.
+    /// Checks that a request may be decided now. One that had its effect before always may, and so may one that would
+    /// record nothing, such as a renewal repeated because its reply was lost.
     ///
     /// # Errors
     /// [`Failure::StorageUnavailable`] with the reason.

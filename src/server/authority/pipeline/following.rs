@@ -1,5 +1,5 @@
-//! What the sequencer does on behalf of a cluster: it publishes what another machine has recorded, and begins and ends to
-//! decide. It is the only one that publishes, whoever decides.
+//! What the sequencer does on behalf of a cluster: it publishes what another machine has recorded, and begins and
+//! stops deciding. It alone publishes, no matter which node decides.
 
 use std::sync::{
     Arc,
@@ -23,12 +23,12 @@ pub(crate) enum Turn {
     Follow(Vec<Arc<StoredCommit>>),
     /// Decide from now on.
     Lead,
-    /// Decide no more; what is due is recorded before, if that is still possible.
+    /// Stop deciding; what is due is recorded before, if that is still possible.
     Retire,
 }
 
 impl Control {
-    /// With the other end of it, where it is told when it is done.
+    /// A turn, and the receiver of its outcome.
     pub(crate) fn new(turn: Turn) -> (Self, Receiver<Result<(), String>>) {
         let (done, told) = mpsc::sync_channel(1);
         (Self { turn, done }, told)
@@ -80,7 +80,7 @@ impl Sequencer {
         destroyed.map_err(|error| error.to_string())
     }
 
-    /// What the log says of presented tokens need not be told the leader.
+    /// Presented tokens that the log already records need not be sent to the leader.
     fn forget_marks(&self, stored: &StoredCommit) {
         for event in &stored.commit.events {
             if let Event::System(SystemEvent::TokensPresented(marks)) = event {

@@ -52,7 +52,7 @@ impl Health {
         &self.jobs
     }
 
-    /// Why no more is written until a restart; none while all is well.
+    /// Why writing has stopped until a restart; `None` if it has not.
     pub fn stopped(&self) -> Option<String> {
         self.stopped.read().clone()
     }
@@ -116,7 +116,7 @@ impl Health {
         self.uses_recorded.store(true, Ordering::Release);
     }
 
-    /// Stops writing for good. The first reason is the one that counts.
+    /// Stops writing permanently. Only the first reason counts.
     pub(crate) fn stop(&self, why: String) {
         let mut stopped = self.stopped.write();
         if stopped.is_none() {

@@ -1,8 +1,8 @@
 //! Hands the answers of a batch to their callers.
 //!
-//! To wake a task from a thread that is none of its runtime's costs a lock, and often a system call, for each. A task of
-//! the runtime wakes its neighbours for next to nothing. So where the runtime of the callers is known, the sequencer wakes
-//! one task for a batch, and that one wakes the callers.
+//! To wake a task from a thread outside its runtime costs a lock, and often a system call, for each task. A task of
+//! the runtime wakes its neighbours for next to nothing. So if the callers' runtime is known, the sequencer wakes one
+//! task per batch, and that task wakes the callers.
 
 use std::sync::OnceLock;
 
@@ -10,7 +10,7 @@ use tokio::{runtime::Handle, sync::oneshot};
 
 use super::request::{CommandOutcome, Failure};
 
-/// A caller, and what it is told.
+/// A caller's channel, and the answer for it.
 pub(crate) type Answer = (oneshot::Sender<Result<CommandOutcome, Failure>>, Result<CommandOutcome, Failure>);
 
 /// The way back to the callers.
@@ -19,7 +19,7 @@ pub(crate) struct Relay {
     runtime: OnceLock<Handle>,
 }
 
-/// Answers on their way. They are sent when they are dropped, so none is lost with a runtime that is stopping.
+/// Answers on their way. They are sent when they are dropped, so none is lost with a stopping runtime.
 struct Answers(Vec<Answer>);
 
 impl Drop for Answers {
@@ -30,7 +30,7 @@ impl Drop for Answers {
 }
 
 impl Relay {
-    /// Most callers are tasks of this runtime, whose workers run all the time. The first one that is named counts.
+    /// Most callers are tasks of this runtime, whose workers run all the time. Only the first call sets it.
     pub(crate) fn by_way_of(&self, runtime: Handle) {
         drop(self.runtime.set(runtime));
     }

@@ -73,7 +73,7 @@ impl CommandRequest {
         }
     }
 
-    /// Whether it gives somebody something: then it waits until all of the history reads as it was written.
+    /// Whether it grants something: then it waits until all of the history reads as it was written.
     pub(crate) const fn grants(&self) -> bool {
         match self {
             Self::Subject(_, command) | Self::Sealed(_, command, _) => command.grants(),
@@ -126,9 +126,9 @@ pub(crate) enum CommandOutcome {
 pub struct Done {
     /// The moment of the decision.
     pub at: Timestamp,
-    /// What was recorded; none when what was asked was so already.
+    /// What was recorded; `None` if nothing had to change.
     pub commit: Option<Arc<StoredCommit>>,
-    /// The subject after it; none for a command about the authority itself.
+    /// The subject after it; `None` for a command about the authority itself.
     pub subject: Option<Arc<Subject>>,
     /// Some of the sessions that a bulk revocation ended.
     pub sample: Vec<SessionId>,
@@ -160,7 +160,7 @@ pub enum Failure {
     /// The caller has as many idempotency keys as are remembered, all of them of the last minute; nothing was decided.
     #[error("this caller has as many idempotency keys as are remembered")]
     TooManyKeys {
-        /// After so many seconds the oldest of them makes room.
+        /// In this number of seconds the oldest of them makes room.
         retry_after: u32,
     },
     /// The log takes no writes; nothing was decided.
@@ -181,7 +181,7 @@ pub enum Failure {
         /// What the operator should know.
         why: String,
     },
-    /// It was decided, but whether that is on disk is not known.
+    /// It was decided, but may not have reached the disk.
     #[error("whether it had its effect is not known")]
     OutcomeUnknown,
 }

@@ -1,4 +1,4 @@
-//! The one write path: decide in order, make the batch durable, publish, tell, answer.
+//! The one write path: decide in order, make the batch durable, publish, notify, answer.
 //!
 //! One thread does all of it, with group commit. Nothing is visible to anyone before it is durable.
 
@@ -45,30 +45,30 @@ use crate::authority::state::{
     published::Live,
 };
 
-/// So many commands are decided before the disk is asked; a frame of the log holds about as many renewals.
+/// Maximum commands per batch; a frame of the log holds about as many renewals.
 const BATCH: usize = 512;
-/// So long is decided at most before the disk is asked. Some decisions cost a hundred times what a renewal does, and
-/// who waits for the batch waits for all of them.
+/// The longest time spent on decisions before the disk is asked. Some decisions cost a hundred times what a renewal
+/// does, and every caller of the batch waits for all of them.
 const DECIDING: Duration = Duration::from_millis(5);
-/// So long something urgent waits at most for the others of its batch.
+/// The longest wait of something urgent for the others of its batch.
 const BESIDE_URGENT: Duration = Duration::from_millis(1);
 /// How long to wait for a request before looking at what is due.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Marks of presented tokens are recorded this often; the contract allows 5 s.
 const MARK_INTERVAL: Duration = Duration::from_secs(3);
-/// So many marks go into one commit: 24 bytes each, far below the size that a commit may have.
+/// Maximum marks per commit: 24 bytes each, far below the size that a commit may have.
 pub(crate) const MARKS_PER_COMMIT: usize = 1_000;
-/// So many such commits are made durable together.
+/// Maximum commits of marks made durable together.
 const MARK_COMMITS: usize = 32;
 
-/// What a request is told whose texts could not be read any more.
+/// The answer to a request whose texts became unreadable.
 const ERASED_MEANWHILE: &str =
     "all text about the subject was erased while this request waited; nothing of it was recorded";
 
-/// Hears of every batch, after it is durable and before its callers are answered. The commits follow, in this
-/// order, those of the call before.
+/// Receives every batch, after it is durable and before its callers are answered. The commits follow, in this order,
+/// those of the call before.
 ///
-/// The published state reflects them. Whoever listens must be quick: the next batch waits.
+/// The published state reflects them. An observer must be quick: the next batch waits for it.
 pub type Observer = Arc<dyn Fn(&Live, &[Arc<StoredCommit>]) + Send + Sync>;
 
 /// What the sequencer works with.
@@ -89,11 +89,11 @@ pub(crate) struct Sequencer {
     pub(crate) observers: Vec<Observer>,
     pub(crate) settling: BulkApplication,
     pub(crate) relay: Arc<Relay>,
-    /// Whether it decides; otherwise it follows what another machine has decided. Changed by nobody else.
+    /// Whether it decides; otherwise it follows what another machine has decided. No other part changes it.
     pub(crate) leads: Arc<AtomicBool>,
 }
 
-/// Lets nobody wait for ever if the thread dies.
+/// Keeps callers from waiting forever if the thread dies.
 struct CloseOnExit(Arc<CommandQueue>, Arc<Health>);
 
 impl Drop for CloseOnExit {
@@ -143,7 +143,7 @@ impl Sequencer {
         self.record_uses(ActivityTracker::all)
     }
 
-    /// Whoever has something to settle does not wait for requests.
+    /// With bulk revocations to settle, the sequencer does not wait for requests.
     fn patience(&self) -> Duration {
         if self.live.unsettled_bulks().is_empty() { PATIENCE } else { Duration::ZERO }
     }
@@ -192,7 +192,7 @@ impl Sequencer {
                 put_off = Some(request);
                 break;
             }
-            // A bulk revocation takes long to count, so it is alone in its batch: nobody else waits for it.
+            // A bulk revocation takes long to count, so it is alone in its batch: no other caller waits for it.
             let is_bulk = request.ask.is_bulk();
             if is_bulk && !std::mem::take(&mut begins_with_bulk) {
                 put_off = Some(request);
@@ -220,7 +220,7 @@ impl Sequencer {
         self.clock.plausible().map_err(|jump| Failure::StorageUnavailable { why: jump.to_string() })
     }
 
-    /// Whether what the authority has noted by itself may be recorded now. It waits for room: nobody has asked for it.
+    /// Whether the authority may record its own notes now. They wait for room, because no caller asked for them.
     fn may_note(&self) -> bool {
         self.may_write().is_ok() && self.room.look() == For::All
     }
@@ -296,8 +296,8 @@ impl Sequencer {
     }
 
     /// Records what a decision rests on and the log does not hold yet, so that the decision follows from the log
-    /// alone: uses of sessions that would count as idle without them; and, where the decision grants something
-    /// because sessions are idle, that they are, for good.
+    /// alone: uses of sessions that would count as idle without them; and, if the decision grants something because
+    /// sessions are idle, that they are permanently idle.
     fn record_activity(
         &self,
         staging: &mut Batch<'_>,
@@ -366,7 +366,7 @@ impl Sequencer {
         })
     }
 
-    /// What was presented is known here before the log knows it, and which keys are gone is no matter of the log.
+    /// What was presented is known here before the log knows it, and the log does not know which keys are gone.
     pub(super) fn observed(&self, staging: &Batch<'_>, subject: &Subject, command: &Command) -> Observed {
         match command {
             Command::RenewSession(RenewSession { session_id, .. })
@@ -439,8 +439,8 @@ impl Sequencer {
         }
     }
 
-    /// The texts are gone from memory, and the next start destroys the key on disk. Until then nobody is told
-    /// that it is done.
+    /// The texts are gone from memory, and the next start destroys the key on disk. Until then no caller is told that
+    /// it is done.
     fn not_destroyed(&self, error: &TextError) -> Failure {
         self.health.stop(format!("the key of an erased subject could not be destroyed: {error}"));
         Failure::OutcomeUnknown
@@ -501,7 +501,7 @@ impl Sequencer {
         self.feed.publish(&published.commits);
     }
 
-    /// Due uses that are recorded now are due no more.
+    /// Due uses recorded now are no longer due.
     fn settle_due(&self, published: &Published) {
         for id in &published.uses {
             self.live.uses().settle_due(*id, self.live.recorded_session(*id).as_ref());

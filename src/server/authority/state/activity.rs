@@ -16,7 +16,7 @@ use triomphe::Arc;
 
 use tenure_core::{SessionId, Timestamp, event::Seen, session::SharedSession, subject::Subject};
 
-/// So many locks share the load of checks; a power of two.
+/// Locks that share the load of checks; a power of two.
 const SHARDS: usize = 64;
 
 /// Uses that the log may not hold yet.
@@ -37,7 +37,7 @@ impl ActivityTracker {
         *self.forgotten_before.read()
     }
 
-    /// Before this moment sessions may have been used at another node, and nobody here knows.
+    /// Before this moment sessions may have been used at another node, unknown to this one.
     pub(crate) fn are_forgotten_before(&self, moment: Timestamp) {
         *self.forgotten_before.write() = Some(moment);
     }
@@ -77,7 +77,7 @@ impl ActivityTracker {
         }
     }
 
-    /// When a session, given as it is recorded, was used after that; none if that is unknown.
+    /// The last use of a session after the one in `recorded`; `None` if unknown.
     pub(crate) fn later_than(&self, recorded: &SharedSession) -> Option<Timestamp> {
         if !recorded.can_be_seen() {
             return None;

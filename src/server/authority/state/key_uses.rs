@@ -1,4 +1,4 @@
-//! When API keys were last used: to the full hour, in memory, and in a file of its own. It is no fact of the log: a
+//! When API keys were last used: to the full hour, in memory, and in a file of its own. It is not a fact in the log: a
 //! call by a key records no event.
 //!
 //! The file, `credentials.used`, begins with the digest of what follows (BLAKE3, hexadecimal): a line for each key, with
@@ -43,7 +43,7 @@ impl KeyUses {
                 tracing::warn!(%path, "damaged or unreadable: when API keys were last used is begun again");
             }
         }
-        // A second one would be a fault of ours, and the first file serves as well.
+        // A second one would be a bug, and the first file serves as well.
         let _ = self.file.set(path);
     }
 
@@ -85,7 +85,7 @@ impl KeyUses {
     }
 }
 
-/// What was saved; none of a damaged file.
+/// What was saved; `None` for a damaged file.
 fn read(bytes: &[u8]) -> Option<Vec<(CredentialId, Timestamp)>> {
     let (digest, lines) = str::from_utf8(bytes).ok()?.split_once('\n')?;
     let is_whole = blake3::hash(lines.as_bytes()).to_hex().as_str() == digest;

@@ -25,7 +25,7 @@ impl PresentedTokens {
         }
     }
 
-    /// The session may have been read before the renewal of which another mark tells already.
+    /// The session may have been read before its latest renewal, which another mark may already cover.
     fn mark(&self, id: SessionId, generation: Generation) {
         let mut marks = self.marks.lock();
         let latest = marks.entry(id).or_insert(generation);

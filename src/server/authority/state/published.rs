@@ -31,12 +31,12 @@ use tenure_core::{
     system::{Credential, System},
 };
 
-/// So many locks share the load of readers; a power of two.
+/// Locks that share the load of readers; a power of two.
 const SHARDS: usize = 64;
 /// How many threads share a walk over everything that a caller waits for.
 const MOST_THREADS: usize = 4;
 
-/// So many things are looked at in one go on such a walk; what they are fits in the cache meanwhile.
+/// How many things such a walk handles in one go; they fit in the cache meanwhile.
 const AT_A_TIME: usize = 128;
 
 /// The state of every stream, published.
@@ -163,7 +163,7 @@ impl Live {
     /// The same, with these bulk revocations not settled everywhere, but for the subjects left out. The
     /// parts of the state are shared out among as many threads as there are processors, up to four.
     ///
-    /// Who leaves something out must be the one that publishes subjects, the sequencer: see [`LeftOut`].
+    /// Only the sequencer, which publishes subjects, may leave something out: see [`LeftOut`].
     pub(crate) fn matching_under<'a>(
         &self,
         unsettled: &[Bulk],
@@ -262,7 +262,7 @@ impl Live {
         *self.position.borrow()
     }
 
-    /// Tells of every move of the position.
+    /// Watches every move of the position.
     pub fn positions(&self) -> watch::Receiver<Position> {
         self.position.subscribe()
     }
@@ -327,7 +327,7 @@ impl Live {
         }
     }
 
-    /// The subjects of one of the parts that the state is kept in; none beyond the last part.
+    /// The subjects of one of the parts that the state is kept in; `None` beyond the last part.
     pub(crate) fn part(&self, number: usize) -> Option<Vec<SubjectId>> {
         self.subjects.part(number)
     }
@@ -360,12 +360,12 @@ pub(crate) fn settled(bulks: &[Bulk], mut subject: Arc<Subject>) -> Arc<Subject>
     subject
 }
 
-/// Published subjects that a walk passes over, known by where they are: so it need not look at the name of each one
-/// that there is, which would be one more wait for memory.
+/// Published subjects that a walk passes over, known by their address: the walk need not look at the name of each
+/// subject, which would be one more wait for memory.
 ///
-/// That is the very same subject as long as two things hold. What was noted is not replaced during the walk: only
-/// the sequencer publishes subjects, and it is the one that waits for this walk. And nothing else comes to be where
-/// one of them was: they are held here until the walk is over.
+/// An address means the same subject as long as two things hold. No noted subject is replaced during the walk: only
+/// the sequencer publishes subjects, and it waits for this walk. And no other subject takes an address of theirs:
+/// they are held here until the walk is over.
 struct LeftOut {
     places: HashSet<usize>,
     _held: Vec<Arc<Subject>>,
@@ -474,8 +474,8 @@ impl<T: SelfNamed + Clone> ShardedTable<T> {
         Some(shard.read().iter().map(|thing| thing.id().clone()).collect())
     }
 
-    /// Folds all, some at a time, in this thread and some others; one sum of each. A thread that was held up takes
-    /// fewer shards, and one that is not to be had takes none.
+    /// Folds all things, some at a time, in this thread and some others; one sum per thread. A delayed thread takes
+    /// fewer shards, and an unavailable one takes none.
     fn fold_parts<S: Send>(
         &self,
         begin: &(impl Fn() -> S + Sync),
