@@ -7,7 +7,7 @@ use std::{fmt, path::PathBuf};
 pub enum Source {
     /// It is unset.
     Default,
-    /// A line of the settings file; none when the whole file is meant.
+    /// A line of the settings file; `None` for the whole file.
     File(PathBuf, Option<usize>),
     /// This variable of the environment.
     Environment(String),

@@ -9,18 +9,18 @@ const MILLION: u32 = 1_000_000;
 pub struct Fraction(u32);
 
 impl Fraction {
-    /// So many millionths.
+    /// A fraction in millionths.
     pub(super) const fn millionths(millionths: u32) -> Self {
         Self(millionths)
     }
 
-    /// This part of so many, and at least one.
+    /// This part of `whole`, and at least one.
     pub fn of(self, whole: usize) -> usize {
         (whole.saturating_mul(self.0 as usize) / MILLION as usize).max(1)
     }
 }
 
-/// The text is no part of a whole.
+/// The text is not a fraction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a number from 0.001 to 1")]
 pub struct NoFraction;

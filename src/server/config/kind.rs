@@ -165,7 +165,7 @@ impl Kind {
                 | Self::CookieName(_),
                 Value::Text(text),
             ) => Some(Cow::Borrowed(text)),
-            // A number is no text in TOML; a duration with its unit is.
+            // A number is not text in TOML; a duration with its unit is.
             (Self::Seconds(..) | Self::SecondsOrNone(..), Value::Text(text))
                 if text.ends_with(|c: char| c.is_ascii_alphabetic()) =>
             {

@@ -47,7 +47,7 @@ pub struct Config {
     pub policy: Policy,
     /// `idempotency.*`
     pub idempotency: Idempotency,
-    /// `keys.overlap`; none for as long as tokens of the old key live.
+    /// `keys.overlap`; `None`: as long as tokens of the old key live.
     pub keys_overlap: Option<Seconds>,
     /// `access.clock_skew`
     pub access_clock_skew: Seconds,
@@ -98,7 +98,7 @@ pub struct Server {
 /// `log.url`, `log.nkey_file` and `cluster.*`: a log on several machines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cluster {
-    /// `log.url`; none for a log on this machine alone.
+    /// `log.url`; `None` for a log on this machine alone.
     pub url: Option<String>,
     /// `log.nkey_file`
     pub nkey_file: Option<PathBuf>,
@@ -119,7 +119,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// How the broker is reached; none for a log on this machine alone.
+    /// How the broker is reached; `None` for a log on this machine alone.
     pub fn access(&self) -> Option<Access> {
         Some(Access {
             url: self.url.clone()?,

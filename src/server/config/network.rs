@@ -41,7 +41,7 @@ fn same_start(ours: u128, theirs: u128, prefix: u8) -> bool {
     (ours ^ theirs).checked_shr(128 - u32::from(prefix)).unwrap_or(0) == 0
 }
 
-/// The text is no network.
+/// The text is not a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be an IP address, or a network such as 10.0.0.0/8")]
 pub struct NoNetwork;

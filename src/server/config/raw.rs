@@ -112,8 +112,8 @@ impl Checked {
         }
     }
 
-    /// `TENURE_KEY` and others without `__` are not settings. But one that is a setting's name with a `_`
-    /// missing was meant as one, and would be ignored without a word.
+    /// `TENURE_KEY` and others without `__` are not settings. But a setting's name with one `_` missing was meant as
+    /// that setting, and would be ignored silently.
     fn take_environment(&mut self, variables: &[(String, String)]) {
         for (variable, value) in variables {
             let meant = |setting: &&Setting| setting.variable().replace("__", "_") == *variable;

@@ -18,7 +18,7 @@ fn variables(variables: &[(&str, &str)]) -> Result<Config, Faults> {
     Raw { environment, ..Raw::default() }.check()
 }
 
-/// What is said, one fault a line.
+/// The faults, one per line.
 fn said(result: Result<Config, Faults>) -> String {
     result.unwrap_err().to_string()
 }

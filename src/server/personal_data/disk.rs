@@ -38,7 +38,7 @@ pub(super) mod faulty {
 
     /// Nothing is wrong.
     pub(crate) const SOUND: u8 = 0;
-    /// Half of a write succeeds, then there is no space.
+    /// Half of a write succeeds, then the disk is full.
     pub(crate) const FULL: u8 = 1;
     /// A sync fails.
     pub(crate) const FAILING: u8 = 2;

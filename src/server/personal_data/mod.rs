@@ -1,6 +1,6 @@
 //! Text about people, sealed under a key of its subject, so that it can be forgotten.
 //!
-//! The log keeps ciphertext for ever and proves it unchanged; the keys live beside the log, in
+//! The log keeps ciphertext forever and proves it unchanged; the keys live beside the log, in
 //! `DATA/keys/subjects`, and in no export or incremental backup. To forget a subject's texts is to destroy
 //! its key: the records, their hashes and every proof over them stay as they are.
 //!

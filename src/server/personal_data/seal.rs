@@ -1,8 +1,8 @@
 //! Sealing one text: XChaCha20-Poly1305 with a synthetic nonce.
 //!
-//! The nonce is a keyed hash of field and text (as in RFC 5297, SIV), so that the same text in the same field
-//! of the same subject gives the same bytes: a repeated registration can be known for a repeat, and a replay
-//! gives the same log. That two texts are equal is all that the bytes tell.
+//! The nonce is a keyed hash of field and text (as in RFC 5297, SIV), so that the same text in the same field of the
+//! same subject gives the same bytes: a repeated registration can be recognised as a repeat, and a replay gives the
+//! same log. The bytes reveal only whether two texts are equal.
 
 use std::fmt;
 
@@ -53,8 +53,8 @@ impl SubjectKey {
         SealedText::from_bytes([&[FORM], nonce.as_slice(), &sealed].concat())
     }
 
-    /// Opens what [`SubjectKey::seal`] sealed; none when it was sealed under another key, into another
-    /// field, or was touched since.
+    /// Opens what [`SubjectKey::seal`] sealed; `None` if it was sealed under another key or into another field, or
+    /// was changed since.
     pub fn open(&self, field: &'static str, sealed: &SealedText) -> Option<String> {
         let (&FORM, rest) = sealed.as_bytes().split_first()? else { return None };
         let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;

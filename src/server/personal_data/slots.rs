@@ -116,7 +116,7 @@ impl Slot {
     }
 }
 
-/// The position in the place of a key.
+/// The position in place of a key.
 fn position(key: &[u8; 32]) -> Position {
     let mut position = [0; 8];
     position.copy_from_slice(&key[..8]);

@@ -1,4 +1,4 @@
-//! What an access token says. Unlike a session token it speaks for itself: anyone with the public key judges it
+//! What an access token says. Unlike a session token it speaks for itself: every holder of the public key judges it
 //! without asking, and so it lives for minutes only.
 //!
 //! PASETO v4.public. Times are RFC 3339, as PASETO has them; `aud` is left out where no audience was asked for.

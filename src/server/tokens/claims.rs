@@ -11,7 +11,7 @@ pub struct Claims {
     pub session: SessionId,
     /// The generation that it was sealed for.
     pub generation: Generation,
-    /// Which renewal granted the generation; none of the first one, and of tokens of an earlier version.
+    /// Which renewal granted the generation; `None` for the first one, and for tokens of an earlier version.
     pub grant: Option<u32>,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Which key is for what, the recorded facts say ([`Keys`](tenure_core::keys::Keys)); the files hold what the keys
 //! are made of. A key's file is written before the event that admits it, so a crash between the two leaves a file that
-//! no fact names: the next start removes it. A key's file is removed once no token of the key works any more.
+//! no fact names: the next start removes it. A key's file is removed once all its tokens have stopped working.
 //!
 //! Readers see the keys through a [`WorkingKeys`], which is swapped whole: no reader waits, and none sees half of a rotation.
 
@@ -46,7 +46,7 @@ pub(super) trait KeyMaterial: Sized + Debug {
 pub(super) struct NumberedKey<K> {
     pub(super) place: u32,
     pub(super) key: Arc<K>,
-    /// From when on it opens nothing; none for the one that seals.
+    /// When it stops opening tokens; `None` for the one that seals.
     retire_at: Option<Timestamp>,
 }
 
@@ -227,7 +227,7 @@ fn refuse_changed<K: KeyMaterial>(
     })
 }
 
-/// The ring that the facts ask for; none when the key that seals is not there.
+/// The ring that the facts ask for; `None` if the sealing key is missing.
 fn ring_of<K: KeyMaterial>(kept: &[StoredKey<K>], known: &[Key], now: Timestamp) -> Option<WorkingKeys<K>> {
     let Some((active, before)) = known.split_last() else {
         let key = Arc::clone(&kept.iter().max_by_key(|kept| kept.number)?.key);

@@ -3,12 +3,12 @@
 //! A session token says *which session and which generation*, sealed so that no one else can make or
 //! read one; whether that session lives, the state decides. A token carries no expiry.
 //!
-//! `tnr_sess_` + PASETO v4.local, payload `{"sid":"<uuid>","gen":<n>}` and, after a renewal, `"by":<n>`, a
-//! number that tells which renewal granted the generation; the sealing key's PASERK id in the
-//! footer, `paseto::ASSERTION` as implicit assertion. A token is sealed with a fresh nonce: two of the
-//! same session and generation differ, and both work.
+//! `tnr_sess_` + PASETO v4.local, payload `{"sid":"<uuid>","gen":<n>}` and, after a renewal, `"by":<n>`, the number
+//! of the renewal that granted the generation; the sealing key's PASERK id in the footer, `paseto::ASSERTION` as
+//! implicit assertion. A token is sealed with a fresh nonce: two of the same session and generation differ, and both
+//! work.
 //!
-//! An access token is minted with a session token and judged by anybody with the public key; see [`AccessClaims`].
+//! An access token is minted with a session token and judged by every holder of the public key; see [`AccessClaims`].
 
 mod access;
 mod claims;
@@ -55,7 +55,7 @@ impl Tokens {
         Self { keyring, memo: Memo::new(memo_capacity, entropy) }
     }
 
-    /// A new token of this session and generation, whichever event granted it, sealed with the active key.
+    /// A new token of this session and generation, no matter which event granted it, sealed with the active key.
     ///
     /// # Panics
     /// As [`Tokens::seal_claims`].
@@ -76,7 +76,7 @@ impl Tokens {
         token
     }
 
-    /// What a genuine token claims; none for any other text, and none for a token whose key works no more. Constant
+    /// What a genuine token claims; `None` for any other text, and for a token whose key has retired. Constant
     /// work for a token seen before, and no work at all for a text that cannot be a token. What time it is, is asked
     /// only where the token's key is about to retire.
     pub fn open(&self, text: &str, now: impl Fn() -> Timestamp) -> Option<Claims> {
@@ -91,7 +91,7 @@ impl Tokens {
         Some(seen.claims)
     }
 
-    /// Whether a text may be a token, of a key that is not here.
+    /// Whether a text may be a token of a missing key.
     pub(crate) fn is_of_unknown_key(&self, text: &str) -> bool {
         let untrusted = SessionToken::sealed_part(text).and_then(paseto::UnverifiedToken::parse);
         let Some(untrusted) = untrusted else { return false };

@@ -77,7 +77,7 @@ impl fmt::Debug for SealingKey {
     }
 }
 
-/// Seals a payload with a fresh nonce; none when the operating system gives no randomness.
+/// Seals a payload with a fresh nonce; `None` if the operating system gives no randomness.
 pub(super) fn seal(key: &SealingKey, payload: &str) -> Option<Zeroizing<String>> {
     let (footer, assertion) = (key.id.as_str().as_bytes(), ASSERTION.as_bytes());
     LocalToken::encrypt(&key.key, payload.as_bytes(), Some(footer), Some(assertion)).ok().map(Zeroizing::new)

@@ -20,7 +20,7 @@ pub struct VetoClaims {
     pub session: SessionId,
     /// The generation that began with the renewal.
     pub generation: Generation,
-    /// The notice that tells of it.
+    /// The notice that carries the link.
     pub notice: String,
     /// The notified owner.
     pub owner: OwnerId,
@@ -85,7 +85,7 @@ impl Tokens {
         VetoToken(Zeroizing::new([VetoToken::PREFIX, &sealed].concat()))
     }
 
-    /// What a genuine link claims; none for any other text, and none for a link whose key works no more.
+    /// What a genuine link claims; `None` for any other text, and for a link whose key has retired.
     pub fn open_veto(&self, text: &str, now: impl Fn() -> Timestamp) -> Option<VetoClaims> {
         let sealed = text.strip_prefix(VetoToken::PREFIX).filter(|_| text.len() <= LONGEST_LINK)?;
         let untrusted = paseto::UnverifiedToken::parse(sealed)?;

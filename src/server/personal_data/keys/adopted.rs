@@ -47,7 +47,7 @@ impl SubjectKeys {
         cut
     }
 
-    /// Waits until nobody writes, and keeps others from it.
+    /// Waits until no thread writes, and keeps others from it.
     fn alone(&self) -> MutexGuard<'_, Queue> {
         let mut queue = self.queue.lock();
         while queue.writing {

@@ -1,4 +1,4 @@
-//! The keys of all subjects: in memory for use, in `DATA/keys/subjects` for good.
+//! The keys of all subjects: in memory for use, in `DATA/keys/subjects` to last.
 
 use std::{
     fmt,
@@ -73,7 +73,7 @@ struct Held {
 /// Who waits to write, and where.
 #[derive(Default)]
 struct Queue {
-    /// New keys in the order of their asking; the first ones are in work while `writing`.
+    /// New keys in the order of their requests; the first ones are being written while `writing`.
     new: Vec<(Tag, SubjectKey)>,
     /// A thread is writing, without holding the lock.
     writing: bool,
@@ -139,8 +139,8 @@ impl SubjectKeys {
         }
     }
 
-    /// By which this file is known from that of any other log; none while it has no mark. It is made of the key of the
-    /// system's stream, which is never destroyed, and gives nothing of it away.
+    /// The mark that distinguishes this file from that of any other log; `None` if it has none. The mark is made of
+    /// the key of the system's stream, which is never destroyed, and reveals nothing of that key.
     pub fn mark(&self) -> Option<String> {
         self.get(&Stream::System).map(|key| key.mark())
     }
@@ -184,8 +184,8 @@ impl SubjectKeys {
         self.forgettings.load(Ordering::Acquire)
     }
 
-    /// The whole file as it would be written now: every key, and the mark of every one that was destroyed. A key that is
-    /// being destroyed is in it or its mark is, never neither.
+    /// The whole file as it would be written now: every key, and the mark of every destroyed one. During its
+    /// destruction a key is present as itself or as its mark, never as neither.
     pub fn written(&self) -> Zeroizing<Vec<u8>> {
         let mut queue = self.queue.lock();
         while queue.writing {
@@ -211,9 +211,9 @@ impl SubjectKeys {
         bytes.starts_with(&HEADER).then(|| file_of(slots.into_iter(), count))
     }
 
-    /// Destroys the stream's key for the event at this position; all texts sealed under it are unreadable from
-    /// then on. A stream without a key gets a mark all the same, so that the next start does not take a key that
-    /// is made later for the one that was to be destroyed. A later [`SubjectKeys::key_for`] makes a new key.
+    /// Destroys the stream's key for the event at this position; all texts sealed under it are unreadable from then
+    /// on. A stream without a key gets a mark all the same, so that the next start does not mistake a later key for
+    /// the one it should destroy. A later [`SubjectKeys::key_for`] makes a new key.
     ///
     /// The key is overwritten where it is. Copies that a file system or a disk keeps (snapshots, spare
     /// blocks), and backups of this file, are out of reach.
@@ -260,7 +260,7 @@ impl SubjectKeys {
         Ok(self.key_for(stream, entropy)?.seal(field, text))
     }
 
-    /// The text; none when it was sealed under a lost key, or if it is damaged.
+    /// The text; `None` if it was sealed under a lost key, or is damaged.
     pub fn open_text(&self, stream: &Stream, field: &'static str, sealed: &SealedText) -> Option<String> {
         self.get(stream)?.open(field, sealed)
     }
@@ -320,7 +320,7 @@ impl SubjectKeys {
         }
     }
 
-    /// Puts a slot in the place of another: none is added.
+    /// Replaces a slot: none is added.
     fn overwrite(&self, number: u64, slot: &Slot) -> Result<u64, TextError> {
         let written = self.disk.write_all_at(&slot.encode(number), number * SLOT);
         written.and_then(|()| self.disk.sync()).map_err(|error| self.failed(error))?;
@@ -411,8 +411,8 @@ fn load(path: &Path, file: &File) -> Result<Loaded, KeyFileError> {
     Ok((live, forgotten, end))
 }
 
-/// Whether the file has its header. It has none when it is new, or when a crash took its beginning away
-/// before the first key was made.
+/// Whether the file has its header. A new file has no header; nor has one whose beginning a crash took away before
+/// the first key was made.
 fn read_header(path: &Path, reader: &mut impl Read, length: u64) -> Result<bool, KeyFileError> {
     let mut header = Vec::new();
     reader.take(SLOT).read_to_end(&mut header).map_err(KeyFileError::io(path))?;

@@ -254,7 +254,7 @@ fn for_which_event_a_key_was_destroyed_is_known_after_a_restart() {
     }
 }
 
-/// Without a mark a start could not tell the key that was to be destroyed from one that was made later.
+/// Without a mark a start could not distinguish the key to be destroyed from one made later.
 #[test]
 fn to_forget_a_subject_without_a_key_leaves_a_mark() {
     let (dir, _) = with_keys(1);

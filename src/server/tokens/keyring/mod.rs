@@ -108,7 +108,7 @@ impl Keyring {
         self.access.remove_over(now);
     }
 
-    /// The public key (PASERK `k4.public`) of the access key with this id; none if it is not in the ring.
+    /// The public key (PASERK `k4.public`) of the access key with this id; `None` if it is not in the ring.
     pub fn public(&self, id: &KeyId, now: Timestamp) -> Option<String> {
         let ring = self.access.ring();
         ring.key(id.as_str(), || now).map(|placed| placed.key.public().to_owned())
