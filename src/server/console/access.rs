@@ -82,7 +82,7 @@ impl KeysPage {
 
 /// How the subjects of sign-ins are named: this, and then the key's id.
 const SIGN_INS: &str = "console:";
-/// So many subjects of sign-ins are looked at.
+/// Maximum subjects of sign-ins read.
 const STRIDE: &str = "200";
 
 /// The page.
@@ -110,7 +110,7 @@ pub(super) async fn show(visit: &Visit) -> Outcome {
     }))
 }
 
-/// Who is signed in: everybody, or with the reader's own key.
+/// All sign-ins, or those with the reader's own key.
 async fn sign_ins(visit: &Visit, is_all: bool, keys: &[KeyItem]) -> Result<Vec<SignIn>, Failure> {
     let own = visit.holder().session.subject.to_string();
     let subjects = if is_all { subjects(visit).await? } else { vec![own.clone()] };
@@ -128,7 +128,7 @@ async fn sign_ins(visit: &Visit, is_all: bool, keys: &[KeyItem]) -> Result<Vec<S
     Ok(found)
 }
 
-/// The subjects of sign-ins that anybody is signed in with.
+/// The subjects with active sign-ins.
 async fn subjects(visit: &Visit) -> Result<Vec<String>, Failure> {
     let asked = query(&[("cursor", Some(&URL_SAFE_NO_PAD.encode(SIGN_INS))), ("limit", Some(STRIDE))]);
     let found: Items<SubjectItem> = visit.get(&format!("/v1/subjects{asked}")).await?;
@@ -136,7 +136,7 @@ async fn subjects(visit: &Visit) -> Result<Vec<String>, Failure> {
     Ok(of_console.filter(|it| it.active_sessions > 0).map(|it| it.subject_id).collect())
 }
 
-/// Withdraws an API key. Who is signed in with it is signed out.
+/// Withdraws an API key. Sign-ins with it end.
 pub(super) async fn revoke(visit: &Visit, id: &str) -> Outcome {
     visit.ask(Method::DELETE, &format!("/v1/credentials/{}", segment(id)), None).await?;
     Ok(page::redirect("/console/keys"))

@@ -15,7 +15,7 @@ use super::{
     words::When,
 };
 
-/// So many sessions of a subject are shown in its row.
+/// Maximum sessions shown in a subject's row.
 const SESSIONS_SHOWN: usize = 3;
 
 /// A list of the API.
@@ -151,7 +151,7 @@ pub(super) async fn list(visit: &Visit) -> Outcome {
     }))
 }
 
-/// The row of a subject; none when it was not there at that moment.
+/// The row of a subject; `None` if the subject did not exist at that moment.
 async fn row(visit: &Visit, subject: SubjectItem, then: &AsOf) -> Result<Option<Row>, Failure> {
     let subject = if then.is_past() {
         let path = format!("/v1/subjects/{}{}", segment(&subject.subject_id), then.query(&[]));

@@ -11,7 +11,7 @@ pub(super) struct AsOf {
     /// As the address has it.
     pub(super) given: String,
     asked: Option<Asked>,
-    /// What the API is asked for besides: a time, or a position.
+    /// The API's parameter for the moment: a time, or a position.
     parameter: (Option<String>, Option<String>),
     pub(super) at: When,
     pub(super) position: u64,
@@ -70,7 +70,7 @@ impl AsOf {
         self.asked.is_some()
     }
 
-    /// The query of the API for the same moment, with these parameters besides.
+    /// The query of the API for the same moment, with these parameters in addition.
     pub(super) fn query(&self, pairs: &[(&str, Option<&str>)]) -> String {
         let moment = [("asOf", self.parameter.0.as_deref()), ("asOfPosition", self.parameter.1.as_deref())];
         super::form::query(&pairs.iter().copied().chain(moment).collect::<Vec<_>>())

@@ -8,7 +8,7 @@ use crate::http::Peer;
 
 use super::Console;
 
-/// A way on which nobody listens.
+/// A connection that cannot be overheard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Channel {
     /// HTTPS, to this server or to a proxy in front.
@@ -23,7 +23,7 @@ pub(super) enum Channel {
     },
 }
 
-/// What is said where a key would travel in the clear.
+/// Shown if a key would travel in the clear.
 pub(super) const WHY_NOT: &str = "This connection is plain HTTP and leaves the machine, so anyone on the way could \
     read your key and your sign-in. Open the console by HTTPS: put a proxy with TLS in front, set server.public_url \
     to its https:// address, or let it send X-Forwarded-Proto and name it in server.trusted_proxies; or give the \
@@ -31,7 +31,7 @@ pub(super) const WHY_NOT: &str = "This connection is plain HTTP and leaves the m
     On the machine itself, open it at http://localhost.";
 
 impl Channel {
-    /// The way of this request; none when others may listen.
+    /// The channel of this request; `None` if others may listen.
     pub(super) fn of(console: &Console, parts: &Parts) -> Option<Self> {
         let host = host(&parts.headers)?;
         let peer = parts.extensions.get::<Peer>();
@@ -55,7 +55,7 @@ impl Channel {
         }
     }
 
-    /// What is said of the cookie besides.
+    /// The other attributes of the cookie.
     pub(super) const fn cookie_attributes(&self) -> &'static str {
         match self {
             Self::Secure { .. } => "Path=/; HttpOnly; Secure; SameSite=Lax",
@@ -63,7 +63,7 @@ impl Channel {
         }
     }
 
-    /// Whether a form was sent by a page of this console. Every browser says so with every POST.
+    /// Whether a form was sent by a page of this console. Every browser sends the origin with every POST.
     pub(super) fn is_own_form(&self, headers: &HeaderMap) -> bool {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let is_same_site = text("sec-fetch-site").is_none_or(|site| site == "same-origin");

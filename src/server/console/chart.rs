@@ -33,7 +33,7 @@ pub(super) struct Chart {
 }
 
 impl Chart {
-    /// Of these minutes, the last of which is that of `now`, so many to a bar.
+    /// A chart of these minutes, `each` of them to a bar; the last one is the minute of `now`.
     pub(super) fn of(minutes: &[Minute], each: usize, now: Timestamp) -> Self {
         let sum = |minutes: &[Minute]| minutes.iter().copied().fold(Minute::default(), Minute::and);
         let bars: Vec<_> = minutes.chunks(each).map(sum).collect();

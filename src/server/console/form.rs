@@ -16,7 +16,7 @@ impl Form {
         Self(form_urlencoded::parse(text).into_owned().collect())
     }
 
-    /// Of a request's body; none when it is longer than any form of ours.
+    /// Reads a request's body; `None` if it is longer than any form may be.
     pub(super) async fn read(body: Body) -> Option<Self> {
         let collected = Limited::new(body, LONGEST).collect().await.ok()?;
         Some(Self::parse(&collected.to_bytes()))

@@ -21,9 +21,9 @@ use super::{
     words::When,
 };
 
-/// So many events on a page.
+/// Events per page.
 const PER_PAGE: u64 = 50;
-/// So often it is looked whether a sign-in still holds its streams open.
+/// How often to check that a sign-in still entitles its streams to stay open.
 const RECHECK: Duration = Duration::from_secs(2);
 
 /// An event, as the API shows it.
@@ -72,7 +72,7 @@ struct LogPage<'a> {
     older: Option<String>,
     newer: Option<String>,
     then: AsOf,
-    /// Where the live tail begins; none on a page that is not the last.
+    /// Where the live tail begins; `None` unless this is the last page.
     tail: Option<String>,
 }
 
@@ -138,7 +138,7 @@ pub(super) async fn stream(visit: &Visit) -> Outcome {
     Ok(axum::response::Response::from_parts(parts, while_signed_in(visit, body)))
 }
 
-/// Ends a stream soon after its sign-in has ended. To listen is no use of the sign-in.
+/// Ends a stream soon after its sign-in has ended. Listening is not a use of the sign-in.
 fn while_signed_in(visit: &Visit, body: Body) -> Body {
     let (console, id) = (visit.console().clone(), visit.holder().session.id);
     let is_live = move || {

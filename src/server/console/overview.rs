@@ -15,9 +15,9 @@ use super::{
     visit::Visit,
 };
 
-/// So many of each kind are shown.
+/// Maximum items shown of each kind.
 const SHOWN: usize = 8;
-/// So many sessions with budgets are looked at.
+/// Maximum sessions with budgets examined.
 const BUDGETS: usize = 24;
 /// From this part on a budget is nearly used up.
 const NEARLY: f64 = 0.8;
@@ -110,7 +110,7 @@ pub(super) async fn show(visit: &Visit) -> Outcome {
     }))
 }
 
-/// What `/readyz` says that somebody must look into.
+/// What `/readyz` says an operator must look into.
 async fn alarms(visit: &Visit) -> Result<Vec<String>, Failure> {
     match visit.ask(Method::GET, "/readyz", None).await {
         Ok(ready) => Ok(serde_json::from_value(ready["alarms"].clone()).unwrap_or_default()),

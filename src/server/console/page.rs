@@ -187,7 +187,7 @@ pub(super) fn time(headers: &mut HeaderMap, taken: Duration) {
     }
 }
 
-/// What every reply of the console says: where its parts may come from, and that nobody may keep it.
+/// Sets the headers of every reply of the console: where its parts may come from, and that no cache may store it.
 pub(super) fn secured(mut response: Response) -> Response {
     let headers = response.headers_mut();
     let fixed = [

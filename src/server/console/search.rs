@@ -10,13 +10,13 @@ use super::{
     visit::Visit,
 };
 
-/// So many subjects on a page.
+/// Subjects per page.
 const PER_PAGE: usize = 50;
-/// So many are asked for at a time where some are to be found among them.
+/// Subjects per request if only some of them match.
 const STRIDE: &str = "200";
-/// So many strides are looked through for one page.
+/// Maximum strides searched for one page.
 const STRIDES: usize = 10;
-/// So many strides of sessions, newest first, are looked through for an id.
+/// Maximum strides of sessions, newest first, searched for an id.
 const SESSION_STRIDES: usize = 5;
 /// Fewer characters than these are the beginning of every session.
 const SHORTEST: usize = 4;
@@ -224,7 +224,7 @@ async fn subjects_of(visit: &Visit, sessions: &[SessionItem]) -> Result<Vec<Subj
     Ok(subjects)
 }
 
-/// What there is; none of what is not there for this reader.
+/// What exists; `None` for what does not exist for this reader.
 pub(super) fn known<T>(asked: Result<T, Failure>) -> Result<Option<T>, Failure> {
     match asked {
         Ok(it) => Ok(Some(it)),

@@ -44,7 +44,7 @@ pub(super) struct SessionItem {
     pub(super) scopes: Vec<String>,
     pub(super) constraints: Option<Value>,
     pub(super) usage: Value,
-    /// Until when a veto is expected: not of the API, which tells it in notices.
+    /// Until when a veto is expected. Not from the API, which gives it in notices.
     #[serde(skip)]
     pub(super) veto_until: Option<When>,
 }
@@ -76,7 +76,7 @@ impl SessionItem {
         }
     }
 
-    /// Which part of its budget is used, of the one that is used most; none without one.
+    /// The used part of its most used budget; `None` without a budget.
     pub(super) fn used_part(&self) -> Option<f64> {
         let constraints = self.constraints.as_ref()?;
         let number = |value: &Value| value.as_str().map_or_else(|| value.as_f64(), |text| text.parse().ok());
@@ -88,7 +88,7 @@ impl SessionItem {
         parts.into_iter().flatten().reduce(f64::max)
     }
 
-    /// What is used of its budget, in words; none without one.
+    /// What is used of its budget, in words; `None` without one.
     pub(super) fn budget(&self) -> Option<String> {
         let constraints = self.constraints.as_ref()?;
         let amount = constraints["maxTotalAmount"]
@@ -107,7 +107,7 @@ impl SessionItem {
 struct SessionPage {
     frame: Frame,
     session: SessionItem,
-    /// None for those who may not read events.
+    /// `None` for readers without access to events.
     story: Option<Story>,
     timeline: Option<Timeline>,
     may_end: bool,

@@ -1,4 +1,4 @@
-//! Settings: what is in force, and where it came from. They are changed in the settings file, and read at a start.
+//! Settings: what is in force, and where it came from. They are changed in the settings file, and read at startup.
 
 use askama::Template;
 

@@ -30,7 +30,7 @@ struct SignInPage<'a> {
     next: &'a str,
 }
 
-/// The form, which stands in the place of every page for those who are not signed in.
+/// The form, shown instead of every page to readers who are not signed in.
 pub(super) fn form(arrival: &Arrival, fault: Option<&str>) -> Response {
     let asked = arrival.parts.uri.path_and_query().map_or("", |path| path.as_str());
     let next = if arrival.method() == "POST" { arrival.form.get("next").unwrap_or_default() } else { asked };

@@ -54,7 +54,7 @@ struct SubjectPage {
     mark: String,
     now: Timestamp,
     then: AsOf,
-    /// Who answered for it, newest first; none for those who may not read events.
+    /// Who answered for it, newest first; empty for readers without access to events.
     owners: Vec<Ownership>,
 }
 
@@ -120,7 +120,7 @@ pub(super) async fn show(visit: &Visit, id: &str) -> Outcome {
     }))
 }
 
-/// So many registrations are looked at.
+/// Maximum registrations read.
 const REGISTRATIONS: &str = "200";
 
 /// The owners of a subject, from its registrations.
@@ -222,7 +222,7 @@ pub(super) async fn end_all(visit: &Visit, id: &str) -> Outcome {
 /// Makes all text about it unreadable. It cannot be undone, so its id is to be typed.
 pub(super) async fn erase(visit: &Visit, id: &str) -> Outcome {
     let path = format!("/v1/subjects/{}/erase", segment(id));
-    // The API judges first who may: a caller that may not is told that, and not that it mistyped.
+    // The API checks permission first: a caller without it gets that answer, not one about a typing error.
     let is_typed = visit.form().get("confirm") == Some(id);
     if !is_typed && visit.has_role(&[Role::Admin]) {
         let why = "Type the subject's id into the field to erase all text about it. Nothing was erased.";

@@ -1,7 +1,7 @@
 //! The page behind the link in a notice: an owner vetoes a renewal with one tap and no sign-in.
 //!
-//! To open it changes nothing, so that a program which previews links ends no session. The link is the credential; it
-//! is kept out of log lines, and the page tells other sites nothing of its address.
+//! To open it changes nothing, so that a program that previews links ends no session. The link is the credential: it
+//! is kept out of log lines, and the page reveals nothing of its address to other sites.
 
 use askama::Template;
 use axum::{http::StatusCode, response::Response};
@@ -88,7 +88,7 @@ fn standing(session: &Session, claims: &VetoClaims, now: Timestamp) -> Standing 
     }
 }
 
-/// The link is no link, or nobody's any more. Both are said alike.
+/// The link is invalid, or no owner may use it any more. Both get the same answer.
 fn void() -> Response {
     let why = "This link does not work. It may be cut short, or its key was replaced, or the agent has another owner now. Sign in to the console to see your agents.";
     Failure::of(StatusCode::NOT_FOUND, "NOT_FOUND", why).into_response(None)

@@ -40,7 +40,7 @@ pub(super) struct Arrival {
     pub(super) query: Form,
     /// What a POST carries.
     pub(super) form: Form,
-    /// None where others may listen.
+    /// `None` if others may listen.
     pub(super) channel: Option<Channel>,
 }
 
@@ -76,7 +76,7 @@ impl Arrival {
         self.channel.as_ref().is_some_and(|channel| channel.is_own_form(&self.parts.headers))
     }
 
-    /// The token in the cookie of a sign-in. Of two cookies nobody knows which one is the browser's own.
+    /// The token in the cookie of a sign-in. Of two such cookies it is unclear which one is the browser's own.
     pub(super) fn token(&self) -> Option<&str> {
         let name = self.channel.as_ref()?.cookie_name();
         let lines = self.parts.headers.get_all(header::COOKIE).iter();
@@ -95,7 +95,7 @@ impl Arrival {
         Some((holder, credential))
     }
 
-    /// The visit of who is signed in; the form for everybody else.
+    /// The visit of a signed-in reader; for all others, the sign-in form.
     pub(super) async fn signed_in(self) -> Result<Visit, Box<Response>> {
         let Some((holder, credential)) = self.holder() else {
             return Err(Box::new(sign_in::form(&self, None)));
@@ -120,7 +120,7 @@ fn too_large() -> Failure {
     Failure::of(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "The form is longer than it may be.")
 }
 
-/// A request of somebody who is signed in.
+/// A request with a valid sign-in.
 pub(super) struct Visit {
     arrival: Arrival,
     holder: AuthenticatedSession,
@@ -207,7 +207,7 @@ impl Visit {
         Err(Failure::of(StatusCode::FORBIDDEN, "FORBIDDEN", why))
     }
 
-    /// A page that keeps itself up to date is no use of the sign-in: nobody need be there.
+    /// A page that keeps itself up to date does not use the sign-in: its reader may be away.
     fn is_live_update(&self) -> bool {
         self.path().ends_with("/stream") || self.headers().contains_key("x-tenure-live")
     }

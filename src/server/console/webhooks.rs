@@ -1,4 +1,4 @@
-//! Webhooks: who is told by requests, and how that has been going.
+//! Webhooks: where notices are delivered, and how that has been going.
 
 use askama::Template;
 use axum::http::Method;

@@ -12,7 +12,7 @@ use super::{
     words::When,
 };
 
-/// So many sessions that would have gone otherwise are shown.
+/// Maximum sessions shown of those with another outcome.
 const SHOWN: usize = 200;
 const COUNTS: [(&str, &str); 6] = [
     ("created", "Sessions created"),
