@@ -38,7 +38,7 @@ use super::{
     watched::{Followed, Watched, Watcher},
 };
 
-/// Live commits are passed on together when they follow each other faster than this for each reader: so many readers
+/// Live commits are passed on together if they follow each other faster than this for each reader: many readers then
 /// share the cost of being woken and written to, and callers keep the processors.
 const GATHER_FOR_EACH: Duration = Duration::from_micros(30);
 /// And faster than this, however few the readers.
@@ -47,16 +47,16 @@ const GATHER_LEAST: Duration = Duration::from_millis(4);
 const GATHER_MOST: Duration = Duration::from_millis(30);
 /// Maximum number of groups of readers.
 const GROUPS: usize = 8;
-/// A group has so many readers before there is another one; more, when there are all groups.
+/// How many readers a group has before another one is begun; with all groups in use, it takes more.
 const GROUP: usize = 125;
-/// So many batches wait for a reader that lags behind; it reads what was dropped from the log.
+/// How many batches wait for a reader that lags behind; it reads dropped ones from the log.
 const CHANNEL: usize = 64;
-/// So many events are read from the log at a time. A reader that stops reading keeps as many in memory.
+/// Events per read of the log. A reader that stops reading keeps this number in memory.
 const PAGE: usize = 32;
-/// So many readers read from the log at once; the others wait, so that callers keep the disk and the processors.
+/// Readers that read from the log at once; the others wait, so that callers keep the disk and the processors.
 const READING: usize = 4;
 
-/// The source of all news.
+/// The one source of events for all subscribers.
 pub struct Feed {
     shared: Arc<Shared>,
     teller: Mutex<Option<JoinHandle<()>>>,
@@ -100,7 +100,7 @@ struct Gathered {
 }
 
 impl Feed {
-    /// A feed over a log whose events up to its head are known to everybody.
+    /// A feed over a log whose events up to its head are published.
     ///
     /// # Errors
     /// The system gives no thread.
@@ -138,7 +138,7 @@ impl Feed {
         self.shared.head()
     }
 
-    /// Why live news is not passed on any more; none while it is.
+    /// Why live events are no longer passed on; `None` if they are.
     pub fn alarm(&self) -> Option<&str> {
         self.shared.watch.alarm()
     }
@@ -159,7 +159,7 @@ impl Feed {
         self.shared.readers()
     }
 
-    /// Tells what was published, and then that there will be no more.
+    /// Passes on what was published, and then ends all streams.
     pub fn close(&self) {
         self.shared.gathered.lock().closed = true;
         self.shared.wake.notify_one();
@@ -214,7 +214,7 @@ impl Shared {
         }
     }
 
-    /// There is no more live news. Also when telling it has panicked: readers must not wait for what never comes.
+    /// Ends the live streams. Also after a panic of the thread: readers must not wait for what never comes.
     fn end(&self) {
         for group in &self.groups {
             group.sender.close();
@@ -222,7 +222,7 @@ impl Shared {
         self.watched.close();
     }
 
-    /// What was published since; none when that was all. If it may wait, at least one commit.
+    /// The commits published since; `None` if there will be no more. If it may wait, at least one commit.
     fn arrived(&self, may_wait: bool) -> Option<Vec<Arc<StoredCommit>>> {
         let mut gathered = self.gathered.lock();
         while may_wait && gathered.commits.is_empty() {
@@ -240,7 +240,7 @@ impl Shared {
         gather(self.readers()) / u32::try_from(groups).unwrap_or(1).max(1)
     }
 
-    /// The next page of the past; none when `after` is where the news ends.
+    /// The next page of the past; `None` if nothing follows `after`.
     async fn page(&self, after: Position) -> Result<Option<Batch>, LogError> {
         let head = self.head();
         if after >= head {
@@ -254,7 +254,7 @@ impl Shared {
     }
 }
 
-/// How long commits are gathered for so many readers.
+/// How long commits are gathered for this number of readers.
 fn gather(readers: usize) -> Duration {
     let readers = u32::try_from(readers).unwrap_or(u32::MAX);
     GATHER_FOR_EACH.saturating_mul(readers).clamp(GATHER_LEAST, GATHER_MOST)
@@ -364,7 +364,7 @@ impl News {
     }
 }
 
-/// A reader's place in the news.
+/// A reader's place in the feed.
 pub struct Cursor {
     shared: Arc<Shared>,
     live: Receiver<Arc<Batch>>,
@@ -375,7 +375,7 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// The commits that come next, one at least; none when the authority has stopped and all were read.
+    /// The next commits, at least one; `None` if the authority has stopped and all were read.
     ///
     /// Dropping the future loses nothing.
     ///

@@ -1,8 +1,8 @@
 //! Notices and streams: every fact, in order, at least once, for every subscriber.
 //!
-//! There is one source, the [`feed`]: the log from any position on, then live. Whatever tells of something is a
-//! cursor over it, so no path can forget to tell, and one that died goes on where it stopped. [`notice`] is what
-//! subscribers learn of an event; [`notices`] derives it.
+//! There is one source, the [`feed`]: the log from any position on, then live. Every delivery is a cursor over it, so
+//! no path can forget an event, and one that died goes on where it stopped. [`notice`] is what subscribers learn of
+//! an event; [`notices`] derives it.
 
 pub mod feed;
 pub mod notice;

@@ -103,13 +103,13 @@ pub struct Notice {
     pub notice_id: NoticeName,
     /// Its kind.
     pub kind: NoticeKind,
-    /// The event that it tells of.
+    /// The event behind it.
     pub position: Position,
     /// When that was recorded.
     pub occurred_at: Timestamp,
-    /// The session; none when it tells of several, or of the subject itself.
+    /// The session; `None` if it is about several, or about the subject itself.
     pub session_id: Option<SessionId>,
-    /// Whose it is; none when it tells of sessions of several subjects.
+    /// The subject of the session; `None` for sessions of several subjects.
     pub subject_id: Option<SubjectId>,
     /// What people call the subject today.
     pub subject_name: Option<String>,
@@ -174,10 +174,10 @@ pub struct Renewed {
     pub remaining_absolute_life: String,
     /// Until when a veto of the owner is expected. It may be vetoed later, too.
     pub reject_window_expiry: Timestamp,
-    /// Where its owner can veto; none without an owner, a public URL or a console.
+    /// Where its owner can veto; `None` without an owner, a public URL or a console.
     pub reject_url: Option<String>,
-    /// Where its owner can veto without a sign-in, while this renewal is the latest and its window is open. Only in what
-    /// that owner itself is told.
+    /// Where its owner can veto without a sign-in, while this renewal is the latest and its window is open. Only in
+    /// the notice that this owner itself receives.
     pub veto_url: Option<String>,
 }
 
@@ -191,7 +191,7 @@ pub struct RenewalRejected {
     pub rejected_at: Timestamp,
     /// Who did.
     pub cause: RejectionCause,
-    /// The rule that refused; none for a veto.
+    /// The rule that refused; `None` for a veto.
     pub code: Option<RejectionCode>,
     /// Whether two holders contest the session from now on: a replaced token came back, and not as a repeat of the
     /// renewal that replaced it.
@@ -208,10 +208,10 @@ pub struct Revoked {
     pub reason: Option<String>,
     /// Who did.
     pub actor: Actor,
-    /// Which sessions were meant; none when it was a single one.
+    /// Which sessions were meant; `None` for a single one.
     pub selector: Option<Selector>,
-    /// How many there were of this owner; none when it was a single one, and when there were too many owners to be
-    /// counted one by one.
+    /// How many there were of this owner; `None` for a single one, or if there were too many owners to be counted one
+    /// by one.
     pub matched: Option<u32>,
 }
 
@@ -219,7 +219,7 @@ pub struct Revoked {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Selector {
-    /// Whether nothing else is said: every session.
+    /// Whether no other field is given: every session.
     pub all: bool,
     /// Only those of this owner's subjects.
     pub owner_id: Option<OwnerId>,
@@ -263,7 +263,7 @@ pub struct Expired {
 pub struct Suspension {
     /// Why, in the words of the caller.
     pub reason: Option<String>,
-    /// When the suspension ends by itself; none when it does not, and of a resumption.
+    /// When the suspension ends by itself; `None` if it does not, and for a resumption.
     pub until: Option<Timestamp>,
     /// Who suspended or resumed the subject.
     pub actor: Actor,

@@ -21,10 +21,10 @@ pub trait NoticeContext: Send + Sync {
     /// A subject.
     fn subject(&self, id: &SubjectId) -> Option<Arc<Subject>>;
 
-    /// Opens a text of a stream; none when it was erased.
+    /// Opens a text of a stream; `None` if it was erased.
     fn open_text(&self, stream: &Stream, field: &'static str, text: &SealedText) -> Option<String>;
 
-    /// The name of a device that some session of this owner's subjects belongs to; none when it was erased.
+    /// The name of a device that some session of this owner's subjects belongs to; `None` if it was erased.
     fn device_name(&self, digest: Digest16, owner: Option<&OwnerId>) -> Option<String>;
 
     /// The epoch that a position belongs to.
@@ -33,12 +33,12 @@ pub trait NoticeContext: Send + Sync {
     /// How often texts were erased: what was opened before another time is not to be shown.
     fn erasures(&self) -> u64;
 
-    /// Where an owner can veto the renewals of a session, after a sign-in; none where there is no such page.
+    /// Where an owner can veto the renewals of a session, after a sign-in; `None` without such a page.
     fn reject_url(&self, _session: SessionId) -> Option<String> {
         None
     }
 
-    /// Where the owner who is told of a renewal can veto it without a sign-in; none where there is no such page.
+    /// Where the owner can veto the renewal of this notice without a sign-in; `None` without such a page.
     fn veto_url(&self, _notice: &Notice) -> Option<String> {
         None
     }
@@ -66,12 +66,12 @@ pub fn notices_of(stored: &StoredCommit, present: &dyn NoticeContext) -> Vec<Not
     told_events(stored).flat_map(|(position, event)| telling.of_event(position, event)).collect()
 }
 
-/// Whether a subject is the console's own. Who looks at agents is no agent: nobody is to be woken by a sign-in.
+/// Whether a subject is the console's own. A person who looks at agents is no agent: a sign-in makes no notice.
 fn is_of_sign_ins(subject: &Subject) -> bool {
     !subject.sessions.is_empty() && subject.sessions.iter().all(|session| session.is_of_console())
 }
 
-/// Of the system stream nothing concerns sessions that are told of, but bulk revocations.
+/// The system stream has no notices but those of bulk revocations.
 fn bulk_notices_of(stored: &StoredCommit, present: &dyn NoticeContext) -> Vec<Notice> {
     let bulk = |(position, event): (Position, &Event)| {
         let Event::System(SystemEvent::SelectionRevoked(event)) = event else { return vec![] };
@@ -80,7 +80,7 @@ fn bulk_notices_of(stored: &StoredCommit, present: &dyn NoticeContext) -> Vec<No
     told_events(stored).flat_map(bulk).collect()
 }
 
-/// The events that anybody is told of: whoever waits for news skips the others by their kind.
+/// The events that lead to notices: readers that wait for them skip the others by their kind.
 fn told_events(stored: &StoredCommit) -> impl Iterator<Item = (Position, &Event)> {
     stored.positions().zip(&stored.commit.events).filter(|(_, event)| event.kind().is_told())
 }
@@ -134,7 +134,7 @@ fn bulk_revoked(
     }
 }
 
-/// One commit of one subject on its way to those who are told of it.
+/// Makes the notices of one commit of one subject.
 struct NoticeBuilder<'a> {
     stored: &'a StoredCommit,
     present: &'a dyn NoticeContext,

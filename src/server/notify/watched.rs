@@ -77,12 +77,12 @@ impl Watched {
         Watcher { watched: Arc::clone(self), followed, rung }
     }
 
-    /// Whether anybody has to be woken.
+    /// Whether there is any follower to wake.
     pub(super) fn is_any(&self) -> bool {
         self.count.load(Ordering::SeqCst) > 0
     }
 
-    /// Wakes those who follow what these commits tell.
+    /// Wakes the followers of these commits.
     pub(super) fn tell(&self, commits: &[Arc<StoredCommit>]) {
         if self.is_any() {
             let bells = self.bells.lock();
@@ -92,7 +92,7 @@ impl Watched {
         }
     }
 
-    /// Wakes everybody for good: there will be no news.
+    /// Wakes all followers and ends their waiting: nothing will happen any more.
     pub(super) fn close(&self) {
         *self.bells.lock() = Bells { is_closed: true, ..Bells::default() };
     }
@@ -132,7 +132,7 @@ impl Bells {
 }
 
 impl Watcher {
-    /// Waits until something has happened since it was waited for last; none when there will be no news.
+    /// Waits until something has happened since the last wait; `None` if nothing will happen any more.
     ///
     /// Dropping the future loses nothing.
     pub async fn woken(&mut self) -> Option<()> {
