@@ -1,5 +1,5 @@
-//! What the console reads and no route tells: the day at a glance, a moment of the past, the history under other limits.
-//! Each is behind the same roles, shares and gates as its neighbours among the routes.
+//! What the console reads and no route offers: the day at a glance, a moment of the past, the history under other
+//! limits. Each is behind the same roles, shares and gates as its neighbours among the routes.
 
 use std::sync::Arc;
 
@@ -28,13 +28,13 @@ use super::{
     sessions::walk::mark_bulks,
 };
 
-/// Who reads about everybody's sessions at once.
+/// Who may read about all sessions at once.
 const READERS: &[Role] = &[Role::Admin, Role::Auditor];
 /// A longer history is replayed under other limits by the command line, which has the memory of its own machine.
 const LONGEST_REPLAY: u64 = 1_000_000;
-/// So many events are replayed at a time.
+/// Events replayed at a time.
 const PAGE: usize = 2_000;
-/// So many sign-ins' subjects are looked at.
+/// Maximum subjects of sign-ins counted.
 const SIGN_INS: usize = 200;
 
 /// The day at a glance.
@@ -45,9 +45,9 @@ pub(crate) struct Overview {
     pub(crate) day: Vec<Minute>,
     /// Sessions whose last renewal their owners can veto now, the soonest end first.
     pub(crate) vetoable: Vec<(Timestamp, SessionId)>,
-    /// Live sessions with a budget that was used of late.
+    /// Live sessions with a recently used budget.
     pub(crate) budgets: Vec<SessionId>,
-    /// Subjects that were suspended of late, and are so still.
+    /// Subjects that were recently suspended, and still are.
     pub(crate) suspended: Vec<SubjectId>,
 }
 
@@ -76,7 +76,7 @@ impl Api {
         })
     }
 
-    /// Ends of many at once are marked in the lists only when somebody counts.
+    /// Ends of many at once are marked in the lists only when a caller counts.
     async fn settle_marks(&self, caller: &Caller) -> Result<(), Problem> {
         if self.projections.sessions(|list| list.unmarked_bulk().is_none()) {
             return Ok(());
@@ -94,7 +94,7 @@ impl Api {
         subjects.map(|subject| subject.active_count(now)).sum()
     }
 
-    /// The moment that somebody asks about: a time, a position, or the present.
+    /// The moment a caller asks about: a time, a position, or the present.
     pub(crate) async fn moment(
         self: &Arc<Self>,
         key: &Arc<Credential>,
@@ -128,7 +128,7 @@ impl Api {
         self.costly.whole(caller, work).await?.map_err(Problem::from)
     }
 
-    /// Whether somebody may ask about the history under other limits, or read the settings.
+    /// Whether a key may ask about the history under other limits, or read the settings.
     pub(crate) fn check_reads_all(key: &Arc<Credential>) -> Result<(), Refused> {
         Ok(check_role(&Caller::Key(Arc::clone(key)), READERS)?)
     }
@@ -156,7 +156,7 @@ fn replay(
     Ok(what_if.end())
 }
 
-/// Those renewals of late that somebody may be awaited to veto.
+/// The recent renewals that an owner may still veto in time.
 fn vetoable(authority: &Authority, renewed: &[SessionId], now: Timestamp) -> Vec<(Timestamp, SessionId)> {
     let open = |id: &SessionId| {
         let session = authority.live().session(*id)?;

@@ -28,7 +28,7 @@ use super::{
     },
 };
 
-/// What the API says to somebody whom it refuses something.
+/// What the API says to a caller it refuses.
 pub(crate) struct Refused {
     pub(crate) status: StatusCode,
     /// The body of the reply.
@@ -60,7 +60,7 @@ impl Api {
         self.settings.trusted_proxies.contains(address)
     }
 
-    /// The story of a session that this caller may see, up to a moment; none of one that the history does not know. Reading
+    /// The story of a session that this caller may see, up to a moment; `None` if the history does not know it. Reading
     /// it goes through the gate of costly reads, under the caller's share.
     pub(crate) async fn story(
         self: &Arc<Self>,

@@ -26,11 +26,11 @@ use crate::http::{
 
 /// A piece of this size goes out at a time.
 const PIECE: usize = 64 * 1024;
-/// So many pieces wait for a client slower than the log.
+/// How many pieces wait for a client slower than the log.
 const WAITING: usize = 8;
-/// So often it is looked whether the credential still stands: a stream ends within 5 s after it does not.
+/// How often the credential is checked: a stream ends within 5 s after it is no longer good.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// A client that takes nothing for so long is let go.
+/// A client that takes nothing for this time is let go.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Stream an export of the history: a file that proves itself, see the page on its format.

@@ -1,8 +1,8 @@
 //! `/v1/forward-auth`: a reverse proxy asks, before each request that it passes on, whose request it is.
 //!
-//! The proxy proves itself by a key in `X-Tenure-Key` or by its address; `Authorization` and `Cookie` are the end
-//! user's. The answer is for the proxy to pass on: whose session it is in headers, or 401 with a body that is always
-//! one of four. This is the only route that reads a cookie, and the only one that refreshes a sliding session.
+//! The proxy proves itself by a key in `X-Tenure-Key` or by its address; `Authorization` and `Cookie` belong to the
+//! end user. The proxy passes the answer on: whose session it is in headers, or 401 with a body that is always one of
+//! four. This is the only route that reads a cookie, and the only one that refreshes a sliding session.
 
 pub(super) mod presented;
 
@@ -144,7 +144,7 @@ fn refused(api: &Api, problem: Problem, address: Option<IpAddr>, request_id: &Re
     problem_response(&problem.timed(api.authority.now()), request_id.stamp(api))
 }
 
-/// Who asks. The address is that of the connection: what a header says of addresses, an end user may have said.
+/// Who asks. The address is that of the connection: an end user may have set the addresses in headers.
 fn proxy(api: &Api, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Caller, Problem> {
     if let Some(key) = headers.get(KEY) {
         let known = key.to_str().ok().and_then(|key| api.authority.credential(key.trim()));

@@ -1,7 +1,7 @@
 //! What the request of an end user presents, as a proxy passes it on: a bearer, or cookies of one name.
 //!
 //! Anyone who can set a cookie for a domain above the application's, or for a longer path, can put one of their own in
-//! front of the user's (RFC 6265, section 5.4). So the order of cookies says nothing: all are taken together.
+//! front of the user's (RFC 6265, section 5.4). So the order of cookies means nothing: all are taken together.
 
 use axum::http::{HeaderMap, header};
 
@@ -21,7 +21,7 @@ pub(crate) enum Presented<'a> {
     },
     /// Every cookie of the name, in the order in which they were sent; at least one.
     Cookies(Vec<&'a str>),
-    /// More tokens than anyone has reason to send. None of them is judged.
+    /// More tokens than a client has reason to send. They are not judged.
     TooMany,
     Nothing,
 }
@@ -59,7 +59,8 @@ fn bearers(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     bearers.filter(|token| token.starts_with(SessionToken::PREFIX))
 }
 
-/// The values of all cookies of a name, in all lines; empty for one that is no text. Other cookies may have any bytes.
+/// The values of all cookies of a name, in all lines; empty for a value that is not text. Other cookies may have any
+/// bytes.
 fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
     let lines = headers.get_all(header::COOKIE).iter();
     let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
@@ -103,7 +104,7 @@ mod tests {
         for line in [&b"name=J\xf6rg; session=t"[..], b"session=t; \xff", "é=ü;session=t".as_bytes()] {
             assert_eq!(of(line), ["t"], "{line:?}");
         }
-        // One of ours that is no text was sent all the same, and is no good.
+        // One of our cookies with a value other than text was sent all the same, and is invalid.
         assert_eq!(of(b"session=\xf6"), [""]);
     }
 

@@ -203,7 +203,7 @@ impl Door {
         Some(timeout(BODY_PATIENCE, collected).await.ok()?.ok()?.to_bytes())
     }
 
-    /// Whoever finds leaders by itself is told where this one is.
+    /// Gives the leader's place to clients that find leaders by themselves.
     fn misdirected(&self, request: &Request) -> Response {
         let mut response = refuse(&self.api, request, Code::NotTheLeader, None);
         let leader = self.nodes.view.borrow().sight.leader.as_ref().map(|claim| claim.address.clone());
@@ -251,7 +251,7 @@ impl Door {
     }
 }
 
-/// What a refusal is told of a request.
+/// The parts of a request that its refusal is made from.
 fn shell(request: &Request) -> Request {
     let mut shell = Request::new(Body::empty());
     *shell.method_mut() = request.method().clone();

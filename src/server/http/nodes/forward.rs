@@ -80,7 +80,7 @@ impl Forwarder {
 }
 
 impl Nodes {
-    /// Hands a request on to whoever leads, and waits a moment while nobody does.
+    /// Hands a request on to the leader, and waits a moment if there is none.
     pub(super) async fn forward(&self, parts: &Parts, body: &Bytes) -> Outcome {
         let begun = stopwatch();
         loop {

@@ -19,7 +19,7 @@ const SCOPE_TOKEN: &str = r"^[!#-\[\]-~]+$";
 /// Base64url without padding.
 const CURSOR: &str = "^[A-Za-z0-9_-]*$";
 
-/// Of text: so many characters, none of them a control character.
+/// The bounds of text: its number of characters, none of them a control character.
 fn text(length: &RangeInclusive<usize>) -> Value {
     json!({ "minLength": length.start(), "maxLength": length.end(), "pattern": PRINTABLE })
 }
@@ -30,7 +30,7 @@ fn whole<N: Copy + Into<u64>>(range: &RangeInclusive<N>) -> Value {
     json!({ "minimum": least, "maximum": most })
 }
 
-/// Of a list: so many items, and what is true of each.
+/// The bounds of a list: its number of items, and the bounds of each.
 fn list(length: &RangeInclusive<usize>, each: &Value) -> Value {
     json!({ "minItems": length.start(), "maxItems": length.end(), "items": each })
 }
@@ -117,7 +117,7 @@ fn webhook_url() -> Value {
     json!({ "format": "uri", "maxLength": webhooks::LONGEST_URL, "pattern": r"^https?://[^\s#]+$" })
 }
 
-/// What is true of a parameter of this name on this path; none if nothing is.
+/// The bounds of a parameter of this name on this path; `None` if there are none.
 fn parameter(path: &str, name: &str) -> Option<Value> {
     Some(match (path, name) {
         ("/v1/revocations/feed", "limit") => whole(&limits::FEED_PAGE),

@@ -53,7 +53,7 @@ fn tag_variants(schemas: &mut Value) {
     }
 }
 
-/// The schema, the tag and its word of each variant; none if a schema is not made of such variants alone.
+/// The schema, the tag and its value of each variant; `None` unless a schema consists of such variants alone.
 fn variants(schema: &Value) -> Option<Vec<(String, String, String)>> {
     schema["oneOf"].as_array().filter(|variants| !variants.is_empty())?.iter().map(variant).collect()
 }
@@ -96,7 +96,7 @@ fn close(schema: &mut Value) {
     }
 }
 
-/// An object of which nothing is said may have any members.
+/// An object without a description may have any members.
 fn free(schema: &mut Value) {
     match schema {
         Value::Object(members) => {

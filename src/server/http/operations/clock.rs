@@ -71,7 +71,7 @@ pub(crate) async fn set(call: Call) -> Result<Reply, Problem> {
     Ok(Reply::ok(&ClockView { now }))
 }
 
-/// The clock has moved, whatever becomes of this: a job that fails counts and tells that itself.
+/// The clock has moved, whatever becomes of this: a job that fails counts and reports its own failure.
 async fn do_due(call: &Call) {
     drop(call.api.authority.sweep().await);
     waiting_for_disk(|| {

@@ -59,7 +59,7 @@ pub(super) async fn readyz(call: Call) -> Result<Reply, Problem> {
     }
 }
 
-/// Why it is not ready, with what else people must look into. Damage names its files, which are no paths of the server.
+/// Why it is not ready, with what else people must look into. Damage names its files, but no paths of the server.
 fn unavailable(api: &Api, why: &str) -> Problem {
     let doubt = api.authority.doubt().in_full();
     let mut problem = Problem::unavailable(why);

@@ -26,13 +26,13 @@ use super::{
     request::{access::Caller, fields::Fields, page::page_of},
 };
 
-/// So many commits are looked at for one page; a rare kind may give a short page with a `nextCursor`.
+/// Maximum commits examined for one page; a rare kind may give a short page with a `nextCursor`.
 const LOOKED_AT: usize = 20_000;
-/// So many are read at a time.
+/// Commits per read.
 const STRIDE: usize = 1_000;
-/// What one subject did is looked for in so many files of the history for every page.
+/// Files of the history searched for one subject on every page.
 const NEAR_FILES: usize = 32;
-/// So many are looked at for every page; what lies further on is a search.
+/// Commits examined for every page; what lies further on is a search.
 const NEAR: usize = 500;
 
 /// A way to read the record: what it makes of a commit, and how its items are named.
@@ -63,7 +63,7 @@ pub(super) struct EventReader {
     pub(super) scope: Scope,
 }
 
-/// The sought subject or session; none is all.
+/// The sought subject or session; `None` is all.
 pub(super) struct Scope {
     subject: Option<SubjectId>,
     session: Option<SessionId>,
@@ -236,7 +236,7 @@ pub(super) async fn page<R: Record>(
 }
 
 impl<R: Record> EventPage<R> {
-    /// Where the next page begins; none when this one is the last.
+    /// Where the next page begins; `None` if this one is the last.
     fn run(&mut self, wanted: &StillWanted<'_>) -> Result<Option<R::Place>, Problem> {
         while wanted.is_wanted() {
             if let Progress::Done(next) = self.step(STRIDE)? {

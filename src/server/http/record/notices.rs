@@ -13,7 +13,7 @@ use crate::http::{
     request::{call::Call, fields::Fields},
 };
 
-/// The record as notices of some kinds; none is all.
+/// The record as notices of some kinds; `None` is all.
 pub(crate) struct Notices(Option<Vec<NoticeKind>>);
 
 impl Notices {
@@ -66,8 +66,8 @@ impl Record for Notices {
     }
 }
 
-/// Whether a notice is for the viewer. What the authority itself did to sessions of many subjects is told to each of
-/// their owners by itself.
+/// Whether a notice is for the viewer. What the authority itself did to sessions of many subjects has a notice of its
+/// own for each of their owners.
 fn is_for(viewer: &EventReader, stored: &StoredCommit, notice: &Notice) -> bool {
     if stored.commit.stream != Stream::System {
         return true;

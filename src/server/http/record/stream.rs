@@ -31,11 +31,11 @@ use crate::http::{
     },
 };
 
-/// A comment is sent when nothing else was for so long (the contract, section 5).
+/// A comment is sent after this time without anything else (the contract, section 5).
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
-/// So often it is looked whether the credential is still good; the contract allows 5 s.
+/// How often the credential is checked again; the contract allows 5 s.
 const RECHECK: Duration = Duration::from_secs(2);
-/// A piece is about so many bytes at most, so that a slow reader holds little.
+/// Approximate maximum size of a piece in bytes, so that a slow reader holds little.
 const PIECE: usize = 16 * 1024;
 
 /// Where to begin.
@@ -206,7 +206,7 @@ struct Reader<R: Record> {
 }
 
 impl<R: Record> Reader<R> {
-    /// What is sent next; none ends the stream.
+    /// What is sent next; `None` ends the stream.
     async fn piece(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
         loop {
             let now = stopwatch().into();
@@ -236,8 +236,8 @@ impl<R: Record> Reader<R> {
         }
     }
 
-    /// A comment that says how far the reader has heard, even when nothing of it was sought: whoever reads
-    /// comments can resume there.
+    /// A comment with the position that the reader has reached, even if it sought nothing there: a reader of comments
+    /// can resume from it.
     fn heartbeat_text(&self) -> String {
         let api = &self.viewer.api;
         match self.cursor.position() {
@@ -246,7 +246,7 @@ impl<R: Record> Reader<R> {
         }
     }
 
-    /// The next items of what is being sent; none when there are none left.
+    /// The next items of the batch being sent; `None` if no items are left.
     fn next_items(&mut self) -> Option<String> {
         let (batch, mut next) = self.batch.take()?;
         let mut text = String::new();

@@ -130,7 +130,7 @@ impl Reply {
         Self { is_stream: true, ..Self::of(StatusCode::OK, content_type, body) }
     }
 
-    /// A public JSON document that may be kept by anyone who asks each time whether it has changed. A caller that has
+    /// A public JSON document. Any cache may keep it if it asks each time whether it has changed. A caller that has
     /// it (`If-None-Match`) gets no body.
     pub(super) fn revalidated(document: &impl Serialize, if_none_match: Option<&str>) -> Self {
         let body = serde_json::to_vec(document).expect("our own documents are always JSON");

@@ -295,7 +295,7 @@ impl Problem {
         problem
     }
 
-    /// Says what ended the token's session; none when it ended by itself.
+    /// Adds what ended the token's session; `None` if it ended by itself.
     fn ended_by(mut self, trigger: Option<Trigger>) -> Self {
         self.more.insert("trigger".into(), json!(trigger));
         self

@@ -1,5 +1,5 @@
-//! Why something cannot be kept or read, for callers: in words, and never with a path of this server. A path tells a
-//! stranger where things lie, and callers nothing; it stands in the log of the process.
+//! Why something cannot be kept or read, for callers: in words, and never with a path of this server. A path shows a
+//! stranger where things lie, and does not help callers; it stands in the log of the process.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ const REASONS: [(&str, &str); 6] = [
     ("Input/output error", "the disk fails"),
 ];
 
-/// The reader of an earlier answer tries again after so many seconds.
+/// After how many seconds the reader of an earlier answer tries again.
 const SOON: u32 = 2;
 
 impl Problem {
@@ -30,7 +30,7 @@ impl Problem {
     }
 }
 
-/// The reason without what only the log of the process tells.
+/// The reason without what belongs only in the log of the process.
 fn in_words(why: &str) -> Cow<'_, str> {
     if !why.contains('/') {
         return Cow::Borrowed(why);
@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(in_words("the authority is stopping"), "the authority is stopping");
     }
 
-    /// Its callers were told that it would work later, and not when.
+    /// Its callers learned that it would work later, but not when.
     #[test]
     fn who_cannot_read_an_earlier_answer_is_told_when_to_ask_again() {
         let unread = || Failure::AnswerUnread { why: "too many repeated requests are in work".into() };

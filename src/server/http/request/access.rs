@@ -20,7 +20,7 @@ pub(crate) struct Access {
     pub(crate) roles: &'static [Role],
     /// Holders of session tokens.
     pub(crate) session: SessionAccess,
-    /// Everybody, without a credential.
+    /// All callers, without a credential.
     pub(crate) public: bool,
     /// A caller from an address in `metrics.allow`.
     pub(crate) metrics_addresses: bool,
@@ -50,7 +50,7 @@ use Role::{Admin, Auditor, Issuer, Owner, Verifier};
 impl Access {
     const NOBODY: Self =
         Self { roles: &[], session: SessionAccess::No, public: false, metrics_addresses: false };
-    /// Everybody.
+    /// All callers.
     pub(crate) const PUBLIC: Self = Self { public: true, ..Self::NOBODY };
     /// Admins.
     pub(crate) const ADMINS: Self = Self { roles: &[Admin], ..Self::NOBODY };
@@ -258,7 +258,7 @@ pub(crate) fn admit_key(access: Access, key: Arc<Credential>) -> Result<Caller, 
     Err(Problem { credential: Some(key.id), ..forbidden(access, Some(key.role)) })
 }
 
-/// The key is genuine, so to try it is no guess at one.
+/// The key is genuine, so to try it is not a guess.
 fn held() -> Problem {
     Problem::from(Code::InvalidToken)
         .saying("this API key is held since the authority was restored: an admin must confirm it first")
@@ -300,7 +300,7 @@ fn forbidden(access: Access, role: Option<Role>) -> Problem {
     Problem::from(Code::Forbidden).saying(detail)
 }
 
-/// What needs one of these roles, whoever asks.
+/// Checks for one of these roles, no matter which caller asks.
 pub(in crate::http) fn check_role(caller: &Caller, roles: &'static [Role]) -> Result<(), Problem> {
     let access = Access { roles, session: SessionAccess::No, public: false, metrics_addresses: false };
     match caller.role() {

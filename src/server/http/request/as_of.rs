@@ -13,7 +13,7 @@ use crate::http::{
     reply::problem::{Code, Problem},
 };
 
-/// The contract: a read waits so long for its `minPosition`, in real time.
+/// How long a read waits for its `minPosition`, in real time, by the contract.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A `minPosition` further beyond the tail is a mistake, not a wait.
 const FAR_BEYOND: u64 = 1_000_000;
@@ -52,7 +52,7 @@ impl AsOfQuery {
         Self { min_position: None, as_of, as_of_position }
     }
 
-    /// The parameters of a request that is only ever answered from the present.
+    /// The parameters of a request for the present only.
     pub(crate) fn of_present(query: &mut Fields) -> Self {
         let min_position = query.position("minPosition");
         Self { min_position, as_of: None, as_of_position: None }

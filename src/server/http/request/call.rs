@@ -29,7 +29,7 @@ pub(crate) struct Call {
     pub(crate) is_exempt: bool,
     pub(super) request_id: RequestId,
     pub(super) parts: Parts,
-    /// None when they are no text: then each is unknown.
+    /// `None` if they are not text: then each is unknown.
     pub(super) params: Option<RawPathParams>,
     pub(super) body: Vec<u8>,
 }
@@ -56,7 +56,7 @@ impl Call {
             .map_or("", |(_, value)| value)
     }
 
-    /// The session in the path; none when it is no UUID, which is an unknown id.
+    /// The session in the path; `None` if it is not a UUID, which is an unknown id.
     pub(crate) fn session_id(&self) -> Option<SessionId> {
         self.param("sessionId").parse().ok()
     }

@@ -26,7 +26,7 @@ const WHOLE: usize = 2;
 const PARTS: usize = 4;
 /// Exports at once; none waits.
 const EXPORTS: usize = 4;
-/// So many wait for each of the first two.
+/// How many requests wait for each of the first two.
 const PLACES: usize = 16;
 /// Reads of one caller behind each of them, running or waiting, when more than half is taken.
 const SHARE: usize = 2;
@@ -34,9 +34,9 @@ const SHARE: usize = 2;
 const EXPORTS_SHARE: usize = 1;
 /// Backups at once.
 const BACKUPS: usize = 1;
-/// So many wait: one that was asked for as soon as another had been answered, until the thread of that one is free.
+/// How many backups wait: one, requested as soon as another was answered, until the thread of that one is free.
 const BACKUPS_PLACES: usize = 1;
-/// A caller that found no place tries again after so many seconds.
+/// After how many seconds a caller that found no place tries again.
 const SOON: u32 = 2;
 
 /// The gates, and who is behind them.
@@ -85,7 +85,7 @@ impl Costly {
         [&self.whole, &self.parts, &self.exports, &self.backups]
     }
 
-    /// How many events were folded to tell of the past of everything.
+    /// How many events were folded to answer requests about the past of everything.
     pub(crate) fn folded(&self) -> u64 {
         self.folded.load(Ordering::Relaxed)
     }
@@ -132,8 +132,8 @@ impl Costly {
         self.exports.start(work).map_err(turned)
     }
 
-    /// A backup, which goes on when its caller has gone: whoever waits behind a proxy for longer than that does would
-    /// never get one. None when another one is in work.
+    /// Makes a backup, which goes on after its caller has gone: behind a proxy with a shorter timeout a caller would
+    /// otherwise never get one. `None` if another one is in progress.
     pub(crate) async fn backup<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,

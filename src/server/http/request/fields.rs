@@ -11,7 +11,7 @@ use tenure_core::{
 use super::json::{DEEPEST, Json};
 use crate::http::reply::problem::Problem;
 
-/// So many faults are reported at most.
+/// Maximum faults reported.
 const REPORTED: usize = 20;
 /// A longer query is refused unread; no route has parameters for half of it.
 const QUERY_BYTES: usize = 2_048;
@@ -103,7 +103,7 @@ impl Fields {
         self.given.iter().any(|(known, value)| known == name && !value.is_null())
     }
 
-    /// What becomes of a member by a merge patch (RFC 7396): one that is not there stays, null removes.
+    /// How a merge patch (RFC 7396) changes a member: a missing member stays, null removes it.
     pub(crate) fn change<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> Option<T>) -> Change<T> {
         if !self.given.iter().any(|(known, _)| known == name) {
             return Change::Keep;
@@ -116,7 +116,7 @@ impl Fields {
         !self.errors.is_empty()
     }
 
-    /// A text with so many characters, none of them a control character.
+    /// A text of this length in characters, none of them a control character.
     pub(crate) fn text(&mut self, name: &str, length: RangeInclusive<usize>) -> Option<String> {
         let expected = format_args!("text of {} to {} characters", length.start(), length.end());
         let text = self.read(name, expected, Json::into_text)?;
@@ -179,13 +179,13 @@ impl Fields {
         self.whole(name, range).and_then(|value| u32::try_from(value).ok())
     }
 
-    /// A length of time in whole seconds. Its range is for the rules to judge, and to tell.
+    /// A length of time in whole seconds. The rules check its range and report it.
     pub(crate) fn seconds(&mut self, name: &str) -> Option<Seconds> {
         self.number(name, "a whole number of seconds", 0..=u64::MAX)
             .map(|seconds| Seconds(saturated(seconds)))
     }
 
-    /// A whole number whose range is for the rules to judge, and to tell.
+    /// A whole number. The rules check its range and report it.
     pub(crate) fn count(&mut self, name: &str) -> Option<u32> {
         self.number(name, "a whole number from 0", 0..=u64::MAX).map(saturated)
     }
@@ -228,7 +228,7 @@ impl Fields {
         })
     }
 
-    /// A list of texts, so many of them.
+    /// A list of texts, of this length.
     pub(crate) fn texts(&mut self, name: &str, length: RangeInclusive<usize>) -> Option<Vec<String>> {
         let expected = format_args!("a list of {} to {} texts", length.start(), length.end());
         self.read(name, expected, |json| {
@@ -237,7 +237,7 @@ impl Fields {
         })
     }
 
-    /// A JSON object, up to so many bytes when written compactly; given back in that form.
+    /// A JSON object, up to `most` bytes in compact form; returned in that form.
     pub(crate) fn object(&mut self, name: &str, most: usize) -> Option<String> {
         self.read(name, expected_object(most), |json| fitting_object(&json, most))
     }
@@ -253,8 +253,8 @@ impl Fields {
         }
     }
 
-    /// A JSON object whose members are fields themselves, up to so many bytes when written compactly. Their
-    /// faults are named `field.member`.
+    /// A JSON object whose members are fields themselves, up to `most` bytes in compact form. Their faults are named
+    /// `field.member`.
     pub(crate) fn members<T>(
         &mut self,
         name: &str,
@@ -302,7 +302,7 @@ impl Fields {
 
     fn into_errors(mut self) -> Vec<FieldError> {
         let what = if self.is_query { "query parameter" } else { "field" };
-        // Those of a body that is full of them are not all named.
+        // A body full of unknown fields does not get them all named.
         for (name, _) in std::mem::take(&mut self.given).into_iter().take(REPORTED) {
             self.fault(&shown(&name), format!("is no {what} of this request"));
         }

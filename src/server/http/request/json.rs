@@ -10,7 +10,7 @@ use serde::{
 };
 use serde_json::{Number, value::RawValue};
 
-/// An object with so many members is small.
+/// Maximum members of a small object.
 const FEW: usize = 16;
 
 /// How deeply the members of a body may be nested: `{}` is one level.
@@ -68,7 +68,7 @@ impl Json {
         members.into_iter().map(read).collect::<Result<_, _>>().map(Self::Object)
     }
 
-    /// The paths of keys written more than once in one object, so many at most.
+    /// The paths of keys written more than once in one object, up to `most` of them.
     pub(crate) fn duplicate_keys(&self, most: usize) -> Vec<String> {
         let mut found = Vec::new();
         self.find_duplicates(&mut Vec::new(), most, &mut found);

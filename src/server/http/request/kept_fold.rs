@@ -1,8 +1,8 @@
 //! The newest fold of everything, kept for the next page of the same list: then a page of the past costs a look at the
 //! sessions, and a list at a later position only the events in between.
 //!
-//! One fold is kept, and given up when nobody has asked for it for a while, or when something earlier is asked for:
-//! besides it there are no more in memory than there are threads that fold.
+//! One fold is kept. It is given up after a while without a request for it, or when a request needs an earlier one:
+//! apart from it there are no more in memory than there are threads that fold.
 
 use std::{
     sync::Arc,
@@ -24,7 +24,7 @@ pub(super) struct KeptFold(Arc<Mutex<Place>>);
 #[derive(Default)]
 struct Place {
     kept: Option<Kept>,
-    /// Whether somebody will give up what is kept.
+    /// Whether a task is waiting to give up the fold.
     is_watched: bool,
 }
 
@@ -35,7 +35,7 @@ struct Kept {
 
 /// What there is to begin with.
 pub(super) enum Start {
-    /// The very fold that is asked for.
+    /// The fold of exactly this position.
     Whole(Arc<State>),
     /// An earlier one, to fold on; or that of nothing.
     Earlier(Box<State>),
@@ -52,15 +52,15 @@ impl KeptFold {
         let kept = place.kept.take();
         drop(place);
         let earlier = kept.filter(|kept| kept.state.position < position);
-        // Somebody may still read it; a copy shares the sessions that do not change.
+        // A reader may still hold it; a copy shares the sessions that do not change.
         Start::Earlier(earlier.map(|kept| Arc::unwrap_or_clone(kept.state)).unwrap_or_default().into())
     }
 
-    /// Keeps a fold in the place of the one before.
+    /// Keeps a fold instead of the one before.
     pub(super) fn keep(&self, state: &Arc<State>) {
         let kept = Kept { state: Arc::clone(state), asked_at: stopwatch() };
         let before = self.0.lock().kept.replace(kept);
-        // It may be large, and nobody waits for the lock meanwhile.
+        // Dropping a large state takes time, so the lock is released first.
         drop(before);
     }
 
@@ -87,7 +87,7 @@ impl KeptFold {
         }
     }
 
-    /// How long what is kept stays; or it, if that time is over, and then nobody watches any more.
+    /// How long the fold stays; after that time, the fold itself, and the watch ends.
     fn left(&self) -> Result<Duration, Option<Arc<State>>> {
         let mut place = self.0.lock();
         let rested = place.kept.as_ref().map_or(PATIENCE, |kept| kept.asked_at.elapsed());

@@ -42,7 +42,7 @@ fn opened(cursor: &str) -> Option<String> {
     String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()
 }
 
-/// A page that ends at some place; none when it is the last.
+/// A page that ends at some place; `None` if it is the last.
 pub(crate) fn page_of<T>(items: Vec<T>, end: Option<impl std::fmt::Display>) -> Page<T> {
     Page { items, next_cursor: end.map(|end| URL_SAFE_NO_PAD.encode(end.to_string())) }
 }

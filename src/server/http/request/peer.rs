@@ -50,7 +50,7 @@ impl Peer {
 /// `X-Forwarded-For` other than such a proxy.
 ///
 /// Each proxy vouches for the hop that it wrote, the last one. What no trusted proxy wrote, or what is unreadable, is not
-/// passed over: what is before it is anybody's word.
+/// passed over: what is before it can be forged.
 pub(crate) fn client_address(api: &Api, headers: &HeaderMap, peer: Option<&Peer>) -> Option<IpAddr> {
     let mut client = peer?.address;
     if !api.settings.trusted_proxies.contains(client) {

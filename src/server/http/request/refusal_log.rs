@@ -35,7 +35,7 @@ pub(crate) struct Refused {
 pub(crate) struct RefusalLog(Mutex<HashMap<Refused, (Instant, u64)>>);
 
 impl RefusalLog {
-    /// Counts a refusal, and tells it when it is time.
+    /// Counts a refusal, and logs it when due.
     pub(crate) fn note(&self, refused: Refused) {
         let refused = Refused { address: refused.address.map(network), ..refused };
         if let Some(count) = self.count(refused, stopwatch()) {

@@ -1,8 +1,8 @@
-//! The two names of a request: the one that its reply and the log lines carry, and the one that is recorded.
+//! The two names of a request: one for its reply and the log lines, and one for the record.
 //!
-//! Callers fill `x-request-id` with whatever helps them to find a request again, a person's name included. The history
-//! is kept and cannot be edited, and what is in it outlives an erasure. So a caller's id is echoed and logged, and what
-//! is recorded is always an id of our own, which no caller can have chosen.
+//! Callers fill `x-request-id` with anything that helps them to find a request again, including a person's name. The
+//! history cannot be edited, and its content outlives an erasure. So a caller's id is echoed and logged, and the
+//! recorded id is always one of our own, which no caller can have chosen.
 
 use std::fmt;
 

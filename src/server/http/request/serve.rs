@@ -43,14 +43,14 @@ use crate::http::{
 /// A body that has not arrived by then is given up.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Where none is taken it has so long to show that it is empty, as one in chunks does not at first: some routes need no
-/// credential.
+/// How long a request without a body has to show that it is empty, which one in chunks does not at first: some routes
+/// need no credential.
 const EMPTY_BODY_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The target of the lines that tell of each request.
+/// The target of the log lines with one entry per request.
 const ACCESS: &str = "tenure::access";
 
-/// The record of a use is waited for so long.
+/// How long to wait for the record of a use.
 const USE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Serves a request on a route.
@@ -201,8 +201,8 @@ async fn admitted(
     Ok(call)
 }
 
-/// Notes a use of a session by its holder: minting, usage. To look at one's own session is no use, so that whoever only
-/// watches it does not keep it alive.
+/// Notes a use of a session by its holder: minting, usage. Looking at one's own session is not a use, so watching a
+/// session does not keep it alive.
 pub(crate) async fn note_use(api: &Api, caller: &Caller) {
     if let Caller::Session(holder) = caller
         && holder.judge(api.authority.now()).is_ok()

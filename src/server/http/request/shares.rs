@@ -1,4 +1,4 @@
-//! The admission layer as callers meet it: who asks, from where, and what is said to those who are not let in.
+//! The admission layer as callers meet it: who asks, from where, and the answer to callers who are not let in.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,7 @@ use crate::http::{
 };
 
 impl Caller {
-    /// Whose share its requests are of; none on a route open to all.
+    /// Whose share its requests are of; `None` on a route open to all.
     fn who(&self) -> Option<ShareOwner> {
         match self {
             Self::Anyone => None,

@@ -61,7 +61,7 @@ pub(crate) struct RevokedMatching {
     position: Option<Position>,
 }
 
-/// A selector may have so many bytes.
+/// Maximum size of a selector in bytes.
 const SELECTOR_BYTES: usize = 4_096;
 
 struct Asked {

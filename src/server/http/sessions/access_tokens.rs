@@ -1,4 +1,4 @@
-//! `POST /v1/access-tokens`: a session exchanges its token for one that anybody with the public key judges.
+//! `POST /v1/access-tokens`: a session exchanges its token for one that every holder of the public key can judge.
 
 use std::ops::RangeInclusive;
 

@@ -25,7 +25,7 @@ use crate::http::{
     request::{access::Caller, call::Call, shares},
 };
 
-/// So many commits of its subject are read at a time.
+/// Commits of the subject per read.
 const STRIDE: usize = 64;
 /// It is looked no sooner whether the session has ended by itself.
 const SOON: Duration = Duration::from_millis(10);
@@ -45,7 +45,7 @@ const SOON: Duration = Duration::from_millis(10);
 pub(crate) async fn follow(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
     let after = resumed(&call, &mut query);
-    // Who expects an answer would wait for the end of the session.
+    // A caller that expects an answer would wait for the end of the session.
     if !call.accepts("text/event-stream") {
         query.fault("Accept", "must be text/event-stream: this is a stream and nothing else");
     }
@@ -92,7 +92,7 @@ struct Follower {
 }
 
 impl Follower {
-    /// What is sent next; none ends the stream.
+    /// What is sent next; `None` ends the stream.
     async fn piece(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
         while !self.is_over {
             let now: Instant = stopwatch().into();
@@ -198,8 +198,8 @@ impl Follower {
         format!("id: {id}\nevent: {name}\ndata: {data}\n\n")
     }
 
-    /// For how long the session lives if nothing happens to it. The stream looks again then; whoever moves a test clock
-    /// has the end recorded, which wakes it.
+    /// How long the session lives if nothing happens to it. The stream looks again then; moving a test clock records
+    /// the end, which wakes the stream.
     fn left(&self) -> Duration {
         let authority = &self.viewer.api.authority;
         let Some(session) = authority.live().session(self.session) else { return Duration::ZERO };

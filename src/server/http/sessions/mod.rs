@@ -183,8 +183,8 @@ impl Filter {
             && (self.device.is_none() || self.is_of_device(api, session))
     }
 
-    /// The digest of a name outlives its erasure. So that no guess tells what was erased, a session is found by its
-    /// device for as long as the name can be read, whatever moment is asked about.
+    /// The digest of a name outlives its erasure. So that guesses cannot reveal an erased name, a session is found by
+    /// its device only as long as the name can be read, whatever moment is asked about.
     fn is_of_device(&self, api: &Api, session: &Session) -> bool {
         session.device_digest() == self.device
             && TextOpener::of(&api.authority, &session.subject).device(session).is_some()

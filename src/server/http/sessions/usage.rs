@@ -39,7 +39,7 @@ pub(crate) fn constraints_view(session: &Session) -> Option<ConstraintsView> {
     })
 }
 
-/// The constraints in a request; none when they limit nothing.
+/// The constraints in a request; `None` if they limit nothing.
 pub(crate) fn constraints(fields: &mut Fields) -> Option<Constraints> {
     let constraints = fields.members("constraints", limits::CONSTRAINTS_BYTES, |members| Constraints {
         max_amount_per_tx: members.amount("maxAmountPerTx"),

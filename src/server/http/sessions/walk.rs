@@ -22,11 +22,11 @@ use crate::http::{
     request::{access::Caller, as_of::Reading, call::Call},
 };
 
-/// So many sessions are looked at under one hold of the list.
+/// Sessions examined under one hold of the list.
 const STRIDE: usize = 500;
-/// So many are looked at for every page.
+/// Sessions examined for every page.
 const NEAR: usize = 2_000;
-/// So many strides are made for every page: what is marked otherwise is passed over.
+/// Strides made for every page; sessions with another mark are skipped.
 const STRIDES: usize = 8;
 
 /// Sessions with their subjects.
@@ -72,7 +72,7 @@ pub(crate) async fn of_everybody(
 }
 
 impl SessionWalk {
-    /// None when there can be nothing on the page.
+    /// `None` if nothing can be on the page.
     fn new(
         call: &Call,
         filter: Filter,
@@ -150,7 +150,7 @@ impl SessionWalk {
         }
     }
 
-    /// What was found, with what the marks do not tell.
+    /// What was found, together with what the marks do not show.
     fn page(mut self, before: Option<Position>) -> Found {
         if !self.unmarked.is_empty() {
             let known: HashSet<_> = self.found.iter().map(|(_, session)| session.id).collect();

@@ -162,10 +162,10 @@ impl Serialize for SeenOutcome {
 }
 
 impl SeenOutcome {
-    /// What an owner reads in the place of words that tell of hosts and ports.
+    /// What an owner reads in place of words that name hosts and ports.
     pub(super) const FAILED: &'static str = "failed";
 
-    /// An owner chooses the host and the moment of a test, so it is no means of finding out what there is.
+    /// An owner chooses the host and the moment of a test, so it must not serve to explore the network.
     fn of_test(outcome: Outcome, is_owner: bool) -> Self {
         if is_owner && outcome != Outcome::Delivered { Self::Failed } else { Self::Whole(outcome) }
     }
@@ -294,7 +294,7 @@ fn not_created(error: CreationError<Failure>) -> Problem {
     }
 }
 
-/// Whose subjects' news it tells.
+/// The owner whose subjects' notices it delivers.
 fn owner_of(call: &Call, asked: Option<OwnerId>) -> Result<Option<OwnerId>, Problem> {
     match (call.caller.owner(), asked) {
         (Some(own), Some(asked)) if *own != asked => {

@@ -60,7 +60,7 @@ impl Costly {
         own
     }
 
-    /// So many sessions were looked at for a list.
+    /// Counts the sessions examined for a list.
     pub(super) fn looked_at(&self, sessions: usize) {
         self.looked_at.inc_by(sessions as u64);
     }

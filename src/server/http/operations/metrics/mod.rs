@@ -46,7 +46,7 @@ pub(crate) struct Metrics {
     nodes: OfNodes,
 }
 
-/// What is read off the authority whenever somebody looks.
+/// What is read from the authority at each scrape.
 #[derive(Default)]
 struct Observed {
     position: Gauge,
@@ -196,13 +196,13 @@ impl Metrics {
         self.requests.answered(target, status, took);
     }
 
-    /// Somebody reads a stream, until what is given back is dropped.
+    /// Counts a reader of a stream, until the returned value is dropped.
     pub(crate) fn subscriber(&self) -> Subscriber {
         self.subscribers.inc();
         Subscriber(self.subscribers.clone())
     }
 
-    /// So many sessions were looked at for a list.
+    /// Counts the sessions examined for a list.
     pub(crate) fn looked_at(&self, sessions: usize) {
         self.costly.looked_at(sessions);
     }

@@ -1,4 +1,4 @@
-//! How a node of several is doing. On a node that is alone all of it says that it leads and lacks nothing.
+//! How a node of several is doing. A single node always leads and lacks nothing.
 
 use std::sync::atomic::Ordering;
 
@@ -11,7 +11,7 @@ use super::store;
 use crate::http::nodes::Nodes;
 use tenure_core::Position;
 
-/// Read off the door whenever somebody looks.
+/// Read from the door at each scrape.
 #[derive(Default)]
 pub(super) struct OfNodes {
     leads: Gauge,

@@ -8,7 +8,7 @@ use prometheus_client::{
 
 use crate::process::Figures;
 
-/// Reads them whenever somebody looks. Where the system has none, there are none.
+/// Read at each scrape. On a system without them there are none.
 #[derive(Debug)]
 pub(super) struct ProcessFigures;
 

@@ -15,7 +15,7 @@ use prometheus_client::{
 
 use crate::meters::{Counters, Histogram};
 
-/// What a request was for, as far as times are told apart.
+/// What a request was for, as far as latencies are kept apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
     Check,

@@ -9,7 +9,7 @@ use prometheus_client::{
 
 use crate::authority::Authority;
 
-/// Read off the thread that seals whenever somebody looks.
+/// Read from the sealing thread at each scrape.
 #[derive(Default)]
 pub(super) struct Storage {
     segments: Gauge,

@@ -26,7 +26,7 @@ use tenure_protocol::{
 
 /// How often, at least, a verifier learns up to when it has heard everything; the contract allows 2 s.
 const HEADS: Duration = Duration::from_secs(1);
-/// So many ends are looked up at a time.
+/// Ends per look-up.
 const STRIDE: usize = 200;
 
 /// Answers with a stream of what ended after this position.
@@ -60,7 +60,7 @@ struct Follower {
 }
 
 impl Follower {
-    /// What is sent next; none ends the stream.
+    /// What is sent next; `None` ends the stream.
     async fn piece(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
         loop {
             let now = stopwatch().into();
@@ -88,7 +88,7 @@ impl Follower {
         }
     }
 
-    /// The next ends, and, once there are no more, how far and until when that is everything.
+    /// The next ends, and, once there are no more, up to which position and time they are complete.
     fn next(&mut self, now: Instant) -> Result<String, Problem> {
         let mut text = self.heartbeat(now);
         text.push_str(&self.changed_keys());

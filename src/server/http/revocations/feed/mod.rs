@@ -24,9 +24,9 @@ use crate::http::{
 /// The sessions that one event ended are named if they are no more than this: some 400 KiB. Of more, a verifier
 /// refuses every access token that was issued until then; their holders get another with the next request.
 const ENDED_NAMED: usize = 10_000;
-/// So many items has a page that asks for no number.
+/// Items per page by default.
 const DEFAULT: u64 = 200;
-/// So many events are read from the log at a time.
+/// Events per read of the log.
 const STRIDE: usize = 128;
 /// The ends of sessions before their time, oldest first. For verifiers of access tokens that do not ask about each.
 ///
@@ -99,7 +99,7 @@ fn named(item: &FeedItem) -> usize {
     }
 }
 
-/// What the event at this position ended; none when it ended nothing.
+/// What the event at this position ended; `None` if it ended nothing.
 fn item_of(api: &Api, stored: &StoredCommit, position: Position) -> Option<FeedItem> {
     let at = stored.commit.recorded_at;
     let index = usize::try_from(position.0.checked_sub(stored.first.0)?).ok()?;
@@ -147,7 +147,7 @@ fn of_whole_subject(stream: &Stream) -> SelectorView {
     SelectorView { subject_id, ..SelectorView::default() }
 }
 
-/// The sessions that an event ended, by id; none when they are too many to be named.
+/// The sessions that an event ended, by id; `None` if there are too many to be named.
 fn ended(api: &Api, position: Position, matched: u32, subject: Option<&SubjectId>) -> Option<Vec<SessionId>> {
     if matched as usize > ENDED_NAMED {
         return None;
