@@ -33,7 +33,7 @@ SESSIONS, INTROSPECTIONS, RENEWALS, WARM = 256, 2_000, 1_024, 256
 OF_EACH, HALF_PERIOD = 4, 150
 WRITTEN_DOWN = pathlib.Path(__file__).with_suffix(".json")
 # Runs of one program differ by less than one hundredth.
-MARGIN = 0.04
+MARGIN = 0.05
 
 
 class Server:
@@ -169,7 +169,7 @@ def check(program):
     """Fails when a request costs more than what is written down, by more than the margin."""
     if not WRITTEN_DOWN.exists():
         sys.exit(f"nothing is written down yet: `{sys.argv[0]} --write {program}`")
-    if not has_valgrind():
+    if not is_comparable() or not has_valgrind():
         return
     known = json.loads(WRITTEN_DOWN.read_text())
     fails = False
@@ -184,11 +184,23 @@ def check(program):
         sys.exit(f"more than {MARGIN:.0%} above what is written down: see `{sys.argv[0]} --stages {program}`")
 
 
+def is_comparable():
+    """Whether hashes are computed as they were where the counts were written down, by the processor's AVX2."""
+    known = pathlib.Path("/proc/cpuinfo")
+    if known.exists() and re.search(r"^flags\s*:.*\bavx2\b", known.read_text(), re.MULTILINE):
+        return True
+    print("the instructions of busy requests were not counted: this processor has no AVX2, and needs more of them")
+    return False
+
+
 def has_valgrind():
     """Whether it is here, or can be installed; that it is not fails under CI."""
     apt = shutil.which("apt-get") if os.geteuid() == 0 else None
     if not shutil.which("vgdb") and apt:
-        subprocess.run([apt, "install", "-y", "-qq", "valgrind"], check=False, stdout=subprocess.DEVNULL)
+        print("installing valgrind, which only this uses", flush=True)
+        quiet = {"check": False, "stdout": subprocess.DEVNULL, "env": dict(os.environ, DEBIAN_FRONTEND="noninteractive")}
+        subprocess.run([apt, "update", "-qq"], **quiet)
+        subprocess.run([apt, "install", "-y", "-qq", "valgrind"], **quiet)
     if shutil.which("vgdb"):
         return True
     print("the instructions of busy requests were not counted: there is no valgrind")

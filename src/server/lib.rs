@@ -17,3 +17,4 @@ pub mod projections;
 pub mod serve;
 pub mod telemetry;
 pub mod tokens;
+pub mod traces;

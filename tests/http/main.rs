@@ -45,6 +45,7 @@ mod suspension;
 mod theft;
 mod throttle;
 mod tls;
+mod traces;
 mod untouched;
 mod usage;
 

@@ -39,6 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("process", &[]),
     ("telemetry", &[]),
+    ("traces", &["config"]),
     // What hot paths count.
     ("meters", &[]),
     // Who is let in. It knows neither HTTP nor the authority.
@@ -63,13 +64,25 @@ const ARROWS: &[(&str, &[&str])] = &[
             "projections",
             "telemetry",
             "tokens",
+            "traces",
         ],
     ),
     // Pages, made of what the API says.
     ("console", &["authority", "config", "http", "notify", "projections", "tokens"]),
     (
         "serve",
-        &["admission", "authority", "backup", "config", "console", "http", "node", "notify", "process"],
+        &[
+            "admission",
+            "authority",
+            "backup",
+            "config",
+            "console",
+            "http",
+            "node",
+            "notify",
+            "process",
+            "traces",
+        ],
     ),
 ];
 

@@ -106,6 +106,7 @@ async fn metrics() -> String {
             trusted_proxies: Networks::default(),
             limit_loopback: false,
         },
+        traces: None,
     };
     let api = Api::new(
         Arc::clone(&node.authority),

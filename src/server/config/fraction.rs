@@ -14,6 +14,11 @@ impl Fraction {
         Self(millionths)
     }
 
+    /// The part as a number; the whole is 1.
+    pub fn of_one(self) -> f64 {
+        f64::from(self.0) / f64::from(MILLION)
+    }
+
     /// This part of `whole`, and at least one.
     pub fn of(self, whole: usize) -> usize {
         (whole.saturating_mul(self.0 as usize) / MILLION as usize).max(1)
@@ -45,7 +50,7 @@ impl FromStr for Fraction {
 
 impl fmt::Display for Fraction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", f64::from(self.0) / f64::from(MILLION))
+        write!(f, "{}", self.of_one())
     }
 }
 

@@ -10,6 +10,7 @@ mod kind;
 mod network;
 mod raw;
 mod settings;
+mod telemetry;
 
 use std::{
     collections::BTreeMap,
@@ -22,6 +23,7 @@ pub use fraction::{Fraction, NoFraction};
 pub use network::{Network, Networks};
 pub use raw::{Flag, Raw, environment};
 pub use settings::{SETTINGS, Setting, settings_markdown};
+pub use telemetry::Telemetry;
 
 use tenure_core::{Policy, Seconds};
 use tenure_log::jetstream::Access;
@@ -71,6 +73,8 @@ pub struct Config {
     pub shares: Shares,
     /// `usage.*`
     pub usage: UsageRate,
+    /// `telemetry.*`
+    pub telemetry: Telemetry,
     sources: BTreeMap<&'static str, Source>,
 }
 
@@ -250,6 +254,7 @@ impl Default for Config {
             security: Security { wrong_credentials_per_minute: 10, limit_loopback: false },
             shares: Shares::default(),
             usage: UsageRate::default(),
+            telemetry: Telemetry::default(),
             sources: BTreeMap::new(),
         }
     }

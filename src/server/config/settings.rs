@@ -55,7 +55,7 @@ const fn setting(name: &'static str, kind: Kind, doc: &'static str) -> Setting {
 }
 
 /// Every setting there is.
-pub static SETTINGS: [Setting; 58] = [
+pub static SETTINGS: [Setting; 60] = [
     setting(
         "server.listen",
         Kind::Address(|config| &mut config.server.listen),
@@ -347,6 +347,16 @@ pub static SETTINGS: [Setting; 58] = [
         "usage.burst",
         Kind::Count(1, 1_000_000, |config| &mut config.usage.burst),
         "How often at once, after a rest.",
+    ),
+    setting(
+        "telemetry.otlp_endpoint",
+        Kind::Url(|config| &mut config.telemetry.otlp_endpoint),
+        "A collector of traces: a span for each request goes there, to `/v1/traces`, by OTLP over HTTP.",
+    ),
+    setting(
+        "telemetry.sample",
+        Kind::Fraction(|config| &mut config.telemetry.sample),
+        "Which part of the traces that begin here is sent; those of callers by `traceparent` are as the caller says.",
     ),
 ];
 

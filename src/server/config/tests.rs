@@ -102,6 +102,8 @@ fn every_setting_has_a_place_of_its_own() {
         ("shares.appends_per_second", "4"),
         ("usage.per_second", "5"),
         ("usage.burst", "6"),
+        ("telemetry.otlp_endpoint", "http://127.0.0.1:4318"),
+        ("telemetry.sample", "0.5"),
     ];
     assert_eq!(others.map(|(name, _)| name), SETTINGS.each_ref().map(Setting::name));
     // These two mean nothing without each other.

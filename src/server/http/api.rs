@@ -25,6 +25,7 @@ use crate::backup::Backups;
 use crate::config::Networks;
 use crate::notify::webhooks::Webhooks;
 use crate::projections::Projections;
+use crate::traces::Traces;
 use tenure_audit::Evidence;
 use tenure_protocol::clock::TestClock;
 
@@ -69,6 +70,8 @@ pub struct Settings {
     pub limit_loopback: bool,
     /// What all callers have together, and the shares of each.
     pub limits: Limits,
+    /// Where spans are sent, if they are.
+    pub traces: Option<Traces>,
 }
 
 impl Api {

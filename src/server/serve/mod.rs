@@ -40,8 +40,9 @@ use crate::http::{Api, Peer, Settings, guarded};
 use crate::node::{Node, Options, StartError};
 use crate::notify::webhooks;
 use crate::process::{self, Descriptors, TooFewDescriptors};
+use crate::traces::{NoTraces, Traces};
 use tenure_core::Seconds;
-use tenure_log::SegmentEvents;
+use tenure_log::{SegmentEvents, waiting_for_disk};
 use tenure_protocol::clock::stopwatch;
 use tenure_protocol::entropy::OsEntropy;
 
@@ -84,6 +85,9 @@ pub enum ServeError {
     /// Connections would leave no descriptors for the log.
     #[error(transparent)]
     Descriptors(#[from] TooFewDescriptors),
+    /// Spans cannot be sent to the collector that is named.
+    #[error(transparent)]
+    Traces(#[from] NoTraces),
     /// The certificate or its key is no good.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -174,8 +178,9 @@ fn options(config: &Config, test_clock: bool) -> Options {
     }
 }
 
-fn settings(config: &Config, places: usize) -> Settings {
+fn settings(config: &Config, places: usize, traces: Option<Traces>) -> Settings {
     Settings {
+        traces,
         backup_dir: config.backup_dir.clone(),
         max_body: config.server.max_body as usize,
         trusted_proxies: config.server.trusted_proxies.clone(),
@@ -211,13 +216,14 @@ async fn serve(
     let listener = listener(address).map_err(|source| ServeError::Listen { address, source })?;
     let address = listener.local_addr().map_err(ServeError::Runtime)?;
     let stop = stop_signal().map_err(ServeError::Runtime)?;
+    let traces = Traces::of(&config.telemetry)?;
     let api = Api::new(
         Arc::clone(&node.authority),
         Arc::clone(&node.projections),
         Arc::clone(&node.evidence),
         Arc::clone(&node.webhooks),
         Arc::new(Backups::of(node)),
-        settings(config, connections),
+        settings(config, connections, traces.clone()),
         node.test_clock.clone(),
     );
     let nodes = leadership::take_part(config, node, &api).map_err(ServeError::Nodes)?;
@@ -239,6 +245,9 @@ async fn serve(
     let router = hsts::telling(router, &config.server);
     accept_until(stop, listener, (&api, router), tls, config.server.keep_alive).await;
     node.webhooks.stop().await;
+    if let Some(traces) = traces {
+        waiting_for_disk(|| traces.stop());
+    }
     Ok(())
 }
 

@@ -94,6 +94,44 @@ fn reading_and_ending_work_without_scripts() {
     browser.see("//input[@name='key']");
 }
 
+/// By the link in a notice, from the overview, and on the session's page: a veto must not wait for a script.
+#[test]
+fn a_veto_works_without_scripts_wherever_it_is_offered() {
+    let window = Window { scripts: false, ..Window::PHONE };
+    let Some(browser) = Chromium::open("a veto without scripts", window) else { return };
+    let mut server = Server::start();
+    server.restart_known_by_its_address();
+    let own = origin(&server);
+    let (owner, _) = server.issue_key("owner", Some("alice"));
+    let is_vetoed = |session| {
+        let refused = server.renew(session).send().expect(401).json();
+        assert_eq!(refused["trigger"], "renewal_rejected", "{refused}");
+    };
+
+    let by_link = renewed(&server, "one");
+    let notice = read(&server, &owner, "/v1/notices?kinds=SESSION_RENEWED")["items"][0].clone();
+    browser.go(notice["vetoUrl"].as_str().unwrap());
+    browser.click("//summary[text()='Veto']");
+    browser.click("//button[text()='Veto']");
+    browser.see("//h1[contains(., 'was vetoed')]");
+    is_vetoed(&by_link);
+
+    let by_overview = renewed(&server, "two");
+    browser.sign_in(&own, &owner);
+    browser.click("//li[@data-veto]//button[text()='Veto']");
+    browser.see("//h1/span[text()='ended']");
+    is_vetoed(&by_overview);
+
+    let by_page = renewed(&server, "three");
+    browser.go(&format!("{own}/console/sessions/{}", by_page.id));
+    browser.click("//summary[text()='Veto']");
+    browser.write("//input[@id='veto-reason']", "not at night");
+    browser.click("//form[contains(@action, '/veto')]//button[text()='Veto']");
+    browser.see("//h1/span[text()='ended']");
+    assert!(browser.text().contains("not at night"));
+    is_vetoed(&by_page);
+}
+
 #[test]
 fn no_page_bars_anyone_by_axe() {
     let Some(axe) = axe("that no page bars anyone") else { return };

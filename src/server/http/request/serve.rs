@@ -15,10 +15,13 @@ use axum::{
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body as _;
+use opentelemetry::trace::{SpanContext, TraceId};
 use tokio::time::timeout;
 
 use tenure_core::{CredentialId, SessionId};
 use tenure_protocol::clock::stopwatch;
+
+use crate::traces::{AnsweredRequest, parent::parent};
 
 use super::{
     access::{Access, Caller, NotAdmitted, SignedIn, admit, admit_key, shows_bearer},
@@ -102,6 +105,8 @@ struct Asked {
     target: Target,
     address: Option<IpAddr>,
     credential: Option<CredentialId>,
+    /// The span that it was made in, where that is sent or logged.
+    parent: Option<SpanContext>,
     begun: Instant,
 }
 
@@ -114,12 +119,30 @@ impl Asked {
             target,
             address: client_address(api, request.headers(), request.extensions().get()),
             credential: None,
+            parent: is_traced(api).then(|| parent(request.headers())).flatten(),
             begun: stopwatch(),
         }
     }
 
+    /// Sends a span, where that is wanted. Gives the trace that the request is in, if it is known.
+    fn trace(&self, api: &Api, status: u16, code: &'static str) -> Option<TraceId> {
+        let Some(traces) = &api.settings.traces else {
+            return self.parent.as_ref().map(SpanContext::trace_id);
+        };
+        let answered = AnsweredRequest {
+            method: self.method.as_str(),
+            route: self.route,
+            status,
+            code,
+            correlation_id: self.id.recorded.to_string(),
+            credential: self.credential.map(|id| id.to_string()),
+            took: self.begun.elapsed(),
+        };
+        Some(traces.tell(self.parent.as_ref(), answered))
+    }
+
     /// A line for each request, for those who ask for it.
-    fn log(&self, status: u16, code: &'static str) {
+    fn log(&self, status: u16, code: &'static str, trace: Option<TraceId>) {
         tracing::info!(
             target: ACCESS,
             address = self.address.map(tracing::field::display),
@@ -130,6 +153,7 @@ impl Asked {
             credential = self.credential.map(tracing::field::display),
             request_id = tracing::field::display(&self.id),
             correlation_id = tracing::field::display(self.id.recorded),
+            trace_id = trace.map(tracing::field::display),
             millis = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             "answered"
         );
@@ -168,8 +192,14 @@ fn respond(api: &Api, result: Result<Reply, Problem>, asked: &Asked) -> Response
         }
     };
     api.metrics.answered(asked.target, response.status(), asked.begun.elapsed());
-    asked.log(response.status().as_u16(), code);
+    let status = response.status().as_u16();
+    asked.log(status, code, asked.trace(api, status, code));
     response
+}
+
+/// Whether it is of any use to know the trace of a request.
+fn is_traced(api: &Api) -> bool {
+    api.settings.traces.is_some() || tracing::enabled!(target: ACCESS, tracing::Level::INFO)
 }
 
 /// Whether a caller tried something forbidden: with a bad credential, or beyond a role or a rate.
