@@ -89,7 +89,7 @@ fn take(stream: &TcpStream, kept: &Mutex<Vec<Vec<u8>>>) -> bool {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 fn text(attributes: &[KeyValue], name: &str) -> String {
