@@ -591,16 +591,4 @@ impl Drop for SledLog {
 }
 
 #[cfg(test)]
-mod cuts;
-#[cfg(test)]
-mod damage;
-#[cfg(test)]
-mod indexes;
-#[cfg(test)]
-mod kills;
-#[cfg(test)]
-mod repairs;
-#[cfg(test)]
-mod seals;
-#[cfg(test)]
 mod tests;

@@ -6,7 +6,6 @@ use super::{
     frame::{NO_FRAME, key},
     head_file::encode_as_version_1,
     store_files::StoreFiles,
-    tests::open,
     *,
 };
 use crate::{

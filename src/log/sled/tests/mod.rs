@@ -1,5 +1,12 @@
 //! What is particular to the log on disk.
 
+mod cuts;
+mod damage;
+mod indexes;
+mod kills;
+mod repairs;
+mod seals;
+
 use std::path::Path;
 
 use super::*;

@@ -10,7 +10,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::{tests::open, *};
+use super::*;
 use crate::{
     conformance::append_all,
     samples::{largest, small},
@@ -46,7 +46,7 @@ fn write_for_ever(dir: &Path) {
 /// Lets a writer work until it has acknowledged so many batches, and kills it; gives the last acknowledged position.
 fn killed_after(dir: &Path, batches: usize) -> u64 {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "sled::kills::acknowledged_commits_survive_a_kill", "--nocapture"])
+        .args(["--exact", "sled::tests::kills::acknowledged_commits_survive_a_kill", "--nocapture"])
         .env(WRITES_TO, dir)
         .stdout(Stdio::piped())
         .spawn()

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{tests::open, *};
+use super::*;
 use crate::{
     conformance::{append_all, read_all},
     samples::{commit, small, subject},

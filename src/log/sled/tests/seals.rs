@@ -10,7 +10,6 @@ use std::{
 
 use super::{
     cuts::{of_format_1, open_by},
-    tests::open,
     *,
 };
 use crate::{
