@@ -7,6 +7,7 @@
 
 mod ambient;
 mod authority;
+mod backlog;
 mod barrier;
 mod bound;
 mod caller;

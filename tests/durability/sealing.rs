@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What a segment holds in these tests.
-const SEGMENT: &str = "log.segment_events=1000";
+pub(crate) const SEGMENT: &str = "log.segment_events=1000";
 /// The history ends so many events before the third range is full.
 pub(crate) const MISSING: u64 = 8;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,17 +29,21 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// A stopped directory whose history is in one store, as an earlier version leaves it, and nearly fills three ranges.
 pub(crate) fn in_one_store() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("data");
-    Authority::start(&data).stop_well();
-    let log = log::open_cut(&data, SegmentEvents::Uncut, &mut |_| Ok(())).unwrap();
+    fill_one_store(&dir.path().join("data"), 3_000 - MISSING);
+    dir
+}
+
+/// A stopped directory with so many events in one store.
+pub(crate) fn fill_one_store(data: &Path, events: u64) {
+    Authority::start(data).stop_well();
+    let log = log::open_cut(data, SegmentEvents::Uncut, &mut |_| Ok(())).unwrap();
     let head = log.head();
     let batch: Vec<_> =
-        (head.position.0 + 1..=3_000 - MISSING).map(|number| registered(number, head.recorded_at)).collect();
+        (head.position.0 + 1..=events).map(|number| registered(number, head.recorded_at)).collect();
     for commits in batch.chunks(500) {
         assert_eq!(log.append(log.head().position, commits.to_vec()), Ok(Outcome::Appended));
     }
     log.close().unwrap();
-    dir
 }
 
 fn registered(number: u64, at: Timestamp) -> EncodedCommit {
@@ -64,7 +68,7 @@ pub(crate) fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-fn segments(data: &Path) -> Vec<String> {
+pub(crate) fn segments(data: &Path) -> Vec<String> {
     names(&data.join("segments"))
 }
 

@@ -3,6 +3,7 @@
 //! Each check says `ok`, `warn`, `fail` or `skip`, and why; the exit code is that of the first failure.
 
 mod repair;
+mod storage;
 mod verify;
 
 use std::path::PathBuf;
@@ -93,6 +94,7 @@ fn examine(cli: &Context) -> Result<(), Failure> {
     let mut checks = vec![alive(cli, &health)];
     if let Ok(reply) = &health {
         checks.extend([ready(cli), key(cli), version(cli), clock(cli, reply.date.as_deref())]);
+        checks.extend(storage::history(cli));
     }
     examined(cli.output, checks, cli.now())
 }

@@ -18,7 +18,7 @@ use crate::{
     segment::{self, Segment, Writer},
     tail::Tail,
 };
-use tenure_core::Position;
+use tenure_core::{Position, Timestamp};
 
 /// So many events are read from the store at a time.
 const AT_A_TIME: usize = 2_000;
@@ -65,8 +65,12 @@ pub struct Figures {
     pub sealed: Position,
     /// How many ranges are full and in no segment yet.
     pub unsealed: u64,
+    /// Where the oldest of these ends, and when that was recorded.
+    pub oldest: Option<(Position, Timestamp)>,
     /// The bytes in them and in the files of the stores.
     pub bytes: u64,
+    /// So many bytes more are taken before the oldest store goes.
+    pub needs: u64,
 }
 
 impl Sealing {
@@ -125,7 +129,25 @@ impl SledLog {
             bytes += range.store.len()?;
         }
         let sealed = segments.last().map_or(Position::ZERO, |segment| segment.header.last());
-        Ok(Figures { segments: segments.len() as u64, sealed, unsealed: self.unsealed() as u64, bytes })
+        let (unsealed, oldest, full) = {
+            let ends = &self.sealing.lock().ends;
+            let oldest = ends.front().map(|end| (end.position(), end.recorded_at()));
+            (ends.len() as u64, oldest, ends.iter().map(Tail::position).collect::<Vec<_>>())
+        };
+        let needs = self.needs(&stores, sealed, &full)?;
+        Ok(Figures { segments: segments.len() as u64, sealed, unsealed, oldest, bytes, needs })
+    }
+
+    /// About how many bytes the ranges take as segments that the oldest store holds and that are full. They are copied
+    /// while it stays.
+    fn needs(&self, stores: &[Arc<Range>], sealed: Position, full: &[Position]) -> std::io::Result<u64> {
+        let Some(oldest) = stores.first() else { return Ok(0) };
+        let end = stores.get(1).map_or(self.head.read().position, |next| Position(next.first.0 - 1));
+        let full = full.iter().rev().find(|position| **position <= end).map_or(0, |position| position.0);
+        let before = oldest.first.0.saturating_sub(1);
+        let (left, all) = (full.saturating_sub(sealed.0.max(before)), end.0.saturating_sub(before).max(1));
+        let bytes = u128::from(oldest.store.len()?) * u128::from(left) / u128::from(all);
+        Ok(u64::try_from(bytes).unwrap_or(u64::MAX))
     }
 
     fn seal_up_to(&self, end: &Tail, go_on: &dyn Fn() -> bool) -> Result<(), SealError> {

@@ -12,6 +12,7 @@
 //! What costs time (sealing tokens and texts, hashing) happens outside of the sequencer.
 
 mod alarms;
+mod backlog;
 mod commands;
 mod pipeline;
 mod state;

@@ -7,6 +7,7 @@ use std::{
 
 use parking_lot::Mutex;
 
+use super::backlog::Backlog;
 use tenure_core::Position;
 use tenure_log::Figures;
 use tenure_protocol::clock::stopwatch;
@@ -29,6 +30,8 @@ pub struct Checkpoints {
 #[derive(Debug)]
 pub struct Storage {
     figures: Mutex<Figures>,
+    /// What keeps many ranges from being sealed, and how large the log was at the first look.
+    backlog: Mutex<Backlog>,
     failures: AtomicU64,
     /// Why a range is not sealed; none while all is well.
     failure: Mutex<Option<String>>,
@@ -37,12 +40,15 @@ pub struct Storage {
     /// When all segments had been read again, or the start.
     scrubbed: Mutex<Instant>,
     checkpoints: Mutex<Checkpoints>,
+    /// How many the present round has read.
+    scrubbed_segments: AtomicU64,
 }
 
 impl Default for Storage {
     fn default() -> Self {
         Self {
             figures: Mutex::default(),
+            backlog: Mutex::default(),
             failures: AtomicU64::default(),
             failure: Mutex::default(),
             sealer: Watch::over("the sealing of the log"),
@@ -54,6 +60,7 @@ impl Default for Storage {
                 failures: 0,
                 alarms: Vec::new(),
             }),
+            scrubbed_segments: AtomicU64::default(),
         }
     }
 }
@@ -67,6 +74,16 @@ impl Storage {
     /// Over the thread that reads segments again.
     pub(crate) fn scrubber(&self) -> &Watch {
         &self.scrubber
+    }
+
+    /// So many segments were read again since the round began.
+    pub(crate) fn scrubbed_up_to(&self, segments: u64) {
+        self.scrubbed_segments.store(segments, Ordering::Relaxed);
+    }
+
+    /// How many segments the present scrub has read.
+    pub fn scrubbed_segments(&self) -> u64 {
+        self.scrubbed_segments.load(Ordering::Relaxed)
     }
 
     /// All segments were read again.
@@ -98,8 +115,14 @@ impl Storage {
         self.failures.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn observe(&self, figures: Figures) {
+    /// How large the log was at the first look.
+    pub fn bytes_at_start(&self) -> u64 {
+        self.backlog.lock().bytes_at_start.unwrap_or_default()
+    }
+
+    pub(crate) fn observe(&self, figures: Figures, signed: Position) {
         *self.figures.lock() = figures;
+        self.backlog.lock().observe(&figures, signed);
     }
 
     /// What became of an attempt to seal. A change is told to the operator.
@@ -122,6 +145,7 @@ impl Storage {
         let failure =
             self.failure.lock().as_ref().map(|why| format!("a range of the log is not sealed: {why}"));
         let dead = [&self.sealer, &self.scrubber].into_iter().filter_map(Watch::alarm).map(str::to_owned);
-        failure.into_iter().chain(dead).chain(self.checkpoints().alarms).collect()
+        let waiting = self.backlog.lock().alarm();
+        failure.into_iter().chain(waiting).chain(dead).chain(self.checkpoints().alarms).collect()
     }
 }

@@ -10,6 +10,7 @@
 mod check;
 mod destination;
 mod keys;
+mod last;
 mod manifest;
 mod mending;
 mod part;
@@ -27,6 +28,7 @@ pub use self::{
     check::{Checked, check},
     destination::{Destination, Folder},
     keys::{Opener, Protection},
+    last::LastBackup,
     manifest::{Entry, Manifest, Part},
     mending::BackupCopy,
     restore::{KeySource, Restore, Restored, restore},

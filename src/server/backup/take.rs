@@ -13,6 +13,7 @@ use super::{
     BackupError,
     destination::Destination,
     keys::{self, Protection},
+    last::{Known, LastBackup},
     manifest::{self, Entry, Manifest, Part},
     part,
 };
@@ -30,6 +31,7 @@ pub struct Backups {
     evidence: Arc<Evidence>,
     webhooks: Arc<Webhooks>,
     keys: PathBuf,
+    known: Known,
     busy: Mutex<()>,
 }
 
@@ -54,8 +56,14 @@ impl Backups {
             evidence: Arc::clone(&node.evidence),
             webhooks: Arc::clone(&node.webhooks),
             keys: node.data().join("keys"),
+            known: Known::of(node.data()),
             busy: Mutex::default(),
         }
+    }
+
+    /// The last backup of this data directory that was made, wherever it is.
+    pub fn last(&self) -> Option<LastBackup> {
+        self.known.last()
     }
 
     /// Makes a backup, or brings one up to date. Reads the whole history, or what is new, and waits for the disk.
@@ -82,6 +90,7 @@ impl Backups {
         let manifest = self.manifest(to, &head, parts, protection, key_files)?;
         manifest.write(to)?;
         remove_replaced(to, &manifest)?;
+        self.known.note(LastBackup { at: self.authority.now(), position: head.size });
         let files = manifest.entries().count() as u64 + 1;
         Ok(Taken { position: head.size, epoch: manifest.epoch, files, bytes: manifest.bytes() })
     }

@@ -69,6 +69,7 @@ impl Scrubber<'_> {
     /// Reads every segment once. What is damaged is the log's alarm, until it is read and found to be sound.
     fn round(&self) -> ControlFlow<()> {
         for number in 0.. {
+            self.authority.storage().scrubbed_up_to(number as u64);
             match self.log.scrub(number, &mut |bytes| self.pace(bytes)) {
                 Ok(Scrubbed::Sound) | Err(LogError::Damaged { .. }) => {}
                 Ok(Scrubbed::AtTheEnd) => break,

@@ -70,10 +70,13 @@ impl Sealer<'_> {
     fn tell_of_backlog(&self) {
         let ranges = self.log.unsealed();
         if ranges > 0 {
+            let needs = self.log.figures().map_or(0, |figures| figures.needs) >> 20;
+            let free = self.authority.room().free().unwrap_or_default() >> 20;
             tracing::info!(
                 ranges,
                 "the history is brought into segments: each range is copied, and a store goes when all that it \
-                 holds is sealed; until then the disk needs room for both"
+                 holds is sealed; until then the disk needs room for both: about {needs} MiB more, and {free} MiB \
+                 are free"
             );
         }
     }
@@ -84,6 +87,7 @@ impl Sealer<'_> {
             return Ok(());
         }
         while !self.stop.is_over() {
+            self.check_room()?;
             match self.log.seal(self.signed(), &|| !self.stop.is_over()) {
                 Ok(Some(last)) => {
                     self.tell_of_progress(last);
@@ -117,6 +121,19 @@ impl Sealer<'_> {
         error.to_string().replace(&self.data, "")
     }
 
+    /// A range is copied while its store stays, so the disk needs room for both until all of the store is sealed.
+    fn check_room(&self) -> Result<(), String> {
+        let needs = self.log.figures().map_or(0, |figures| figures.needs);
+        let lacks = self.authority.room().lacks(needs).filter(|_| needs > 0);
+        let why = lacks.map(|lacks| {
+            format!(
+                "the disk needs room for about {} MiB more until the oldest store goes: {lacks}",
+                needs >> 20
+            )
+        });
+        why.map_or(Ok(()), Err)
+    }
+
     /// Only under a signed head, only where there is room, and with segments of one size for all time.
     fn may_seal(&self) -> Result<bool, String> {
         if self.signed() == Position::ZERO || self.authority.room().fault().is_some() {
@@ -142,7 +159,7 @@ impl Sealer<'_> {
 
     fn observe(&self) {
         match self.log.figures() {
-            Ok(figures) => self.authority.storage().observe(figures),
+            Ok(figures) => self.authority.storage().observe(figures, self.signed()),
             Err(error) => tracing::debug!(%error, "the size of the log is not known"),
         }
     }

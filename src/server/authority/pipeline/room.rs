@@ -101,6 +101,13 @@ impl Room {
         }
     }
 
+    /// Why so many bytes more are not taken by what can wait; none where they leave what is kept for others.
+    pub(crate) fn lacks(&self, bytes: u64) -> Option<String> {
+        let (free, kept) = (self.free()?, if self.reserve == 0 { 0 } else { self.kept() });
+        let is_short = free < bytes.saturating_add(kept);
+        is_short.then(|| format!("{} are free, and {} of them are kept", Bytes(free), Bytes(kept)))
+    }
+
     /// What an operator should know before it comes to that.
     pub(crate) fn alarm(&self) -> Option<String> {
         let free = self.free()?;

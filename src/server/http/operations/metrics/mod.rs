@@ -7,6 +7,7 @@ mod reading;
 mod requests;
 pub(super) mod shares;
 mod storage;
+mod upkeep;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -20,7 +21,7 @@ use prometheus_client::{
 pub(crate) use self::requests::Target;
 use self::{
     costly::Costly, nodes::OfNodes, process::ProcessFigures, requests::Requests, shares::Shared,
-    storage::Storage,
+    storage::Storage, upkeep::Upkeep,
 };
 use crate::authority;
 
@@ -44,6 +45,7 @@ pub(crate) struct Metrics {
     shared: Shared,
     storage: Storage,
     nodes: OfNodes,
+    upkeep: Upkeep,
 }
 
 /// What is read from the authority at each scrape.
@@ -158,6 +160,7 @@ impl Metrics {
             shared: Shared::registered(registry),
             storage: Storage::registered(registry),
             nodes: OfNodes::registered(registry),
+            upkeep: Upkeep::registered(registry),
             registry: whole,
             requests,
             subscribers,

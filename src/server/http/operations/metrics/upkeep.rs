@@ -1,0 +1,73 @@
+//! What people look after: how the log grows, what waits to be sealed, how far a scrub is, when a backup was made.
+
+use prometheus_client::{
+    metrics::gauge::Gauge,
+    registry::{Registry, Unit},
+};
+
+use crate::http::api::Api;
+
+/// Read whenever somebody looks.
+#[derive(Default)]
+pub(super) struct Upkeep {
+    log_at_start: Gauge,
+    unsealed_age: Gauge,
+    sealing_needs: Gauge,
+    scrubbed_segments: Gauge,
+    backup_at: Gauge,
+    backup_position: Gauge,
+}
+
+impl Upkeep {
+    pub(super) fn registered(registry: &mut Registry) -> Self {
+        let own = Self::default();
+        registry.register_with_unit(
+            "log_at_start",
+            "The log on disk when the process began, to see how it grows",
+            Unit::Bytes,
+            own.log_at_start.clone(),
+        );
+        registry.register_with_unit(
+            "unsealed_age",
+            "How long ago the oldest range was full that is in no segment; 0 if there is none",
+            Unit::Seconds,
+            own.unsealed_age.clone(),
+        );
+        registry.register_with_unit(
+            "sealing_needs",
+            "About how much more the disk takes before the oldest store goes",
+            Unit::Bytes,
+            own.sealing_needs.clone(),
+        );
+        registry.register(
+            "scrubbed_segments",
+            "How many segments the present scrub has read again",
+            own.scrubbed_segments.clone(),
+        );
+        registry.register_with_unit(
+            "backup_timestamp",
+            "When the last backup was whole, in seconds of Unix time; 0 if none was made",
+            Unit::Seconds,
+            own.backup_at.clone(),
+        );
+        registry.register(
+            "backup_position",
+            "The last position in the last backup; 0 if none was made",
+            own.backup_position.clone(),
+        );
+        own
+    }
+
+    pub(super) fn observe(&self, api: &Api) {
+        let (storage, now) = (api.authority.storage(), api.authority.now());
+        let figures = storage.figures();
+        let set = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        set(&self.log_at_start, storage.bytes_at_start());
+        set(&self.unsealed_age, figures.oldest.map_or(0, |(_, full)| now.seconds_since(full)));
+        set(&self.sealing_needs, figures.needs);
+        set(&self.scrubbed_segments, storage.scrubbed_segments());
+        let last = api.backups.last();
+        self.backup_at.set(last.map_or(0, |last| last.at.as_millis() / 1_000));
+        set(&self.backup_position, last.map_or(0, |last| last.position));
+    }
+}
