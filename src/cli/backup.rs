@@ -16,7 +16,7 @@ use super::{
     output::Column,
 };
 use tenure_server::{
-    backup::{BackupError, Backups, Folder, Protection, SecretString, Taken},
+    backup::{BackupError, Backups, Folder, Protection, SecretString, Taken, Way},
     node::{Node, Options},
 };
 
@@ -30,6 +30,11 @@ pub(crate) struct Backup {
     /// Bring an existing backup up to date: writes only what is new
     #[arg(long)]
     incremental: bool,
+
+    /// Hard-link closed segments instead of copying them, where the folder is on
+    /// the file system of the data directory
+    #[arg(long)]
+    link: bool,
 
     #[command(flatten)]
     protection: ProtectionArgs,
@@ -87,6 +92,7 @@ impl Backup {
         let body = fields([
             ("name", Some(self.to.clone().into())),
             ("incremental", self.incremental.then_some(true.into())),
+            ("link", self.link.then_some(true.into())),
             ("recipient", self.protection.recipient.clone().map(Value::from)),
             ("withoutKeys", self.protection.without_keys.then_some(true.into())),
         ]);
@@ -104,7 +110,8 @@ impl Backup {
         let taken = Folder::made_at(&self.to)
             .map_err(|source| Failure::File { path: PathBuf::from(&self.to), source })
             .and_then(|folder| {
-                Backups::of(&node).take(&folder, self.incremental, &protection).map_err(failed)
+                let way = Way { is_incremental: self.incremental, is_linked: self.link };
+                Backups::of(&node).take(&folder, way, &protection).map_err(failed)
             });
         node.stop();
         let Taken { position, epoch, files, bytes } = taken?;

@@ -34,7 +34,7 @@ pub use jetstream::JetStreamLog;
 pub use memory::MemoryLog;
 pub use ranges::SegmentEvents;
 pub use record::{EncodedCommit, RecordHash, RootHash, StreamKey};
-pub use segment::{CheckedSegment, Indexed, IndexedHistory, check_segments};
+pub use segment::{CheckedSegment, Indexed, IndexedHistory, SealedFile, SegmentStream, check_segments};
 pub use sled::{
     Damage, DamagedSegment, Figures, Folding, HistoryCopy, OpenError, RepairError, Scrubbed, SealError,
     SealedHistory, SegmentEnd, SegmentsOf, SledLog, TakeCommit, find_damage, repair,
@@ -203,6 +203,11 @@ pub trait EventLog: Send + Sync {
     /// The files of the history that did not read as they were written, each with what is wrong with it, named below the
     /// data directory.
     fn damage(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The parts of the history that are in files which never change, in order: all of it up to some position.
+    fn sealed_files(&self) -> Vec<SealedFile> {
         Vec::new()
     }
 

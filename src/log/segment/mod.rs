@@ -17,6 +17,7 @@ mod header;
 pub(crate) mod index;
 mod indexed;
 mod reader;
+mod sealed;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ pub(crate) use self::{
 pub use self::{
     checking::{CheckedSegment, check_segments},
     indexed::{Indexed, IndexedHistory},
+    sealed::{SealedFile, SegmentStream},
 };
 use crate::record::first_half;
 use tenure_core::{Position, Timestamp};

@@ -46,7 +46,7 @@ use self::{
     store::Store,
 };
 use crate::{
-    EncodedCommit, EventLog, Head, IndexedHistory, LogError, Outcome, SegmentEvents, StoredBytes,
+    EncodedCommit, EventLog, Head, IndexedHistory, LogError, Outcome, SealedFile, SegmentEvents, StoredBytes,
     StoredCommit, codec,
     ranges::Ranges,
     segment::Segment,
@@ -575,6 +575,10 @@ impl EventLog for SledLog {
 
     fn damage(&self) -> Vec<String> {
         self.damaged_segments()
+    }
+
+    fn sealed_files(&self) -> Vec<SealedFile> {
+        self.segments.read().iter().cloned().map(SealedFile::of).collect()
     }
 
     fn stopped(&self) -> Option<String> {

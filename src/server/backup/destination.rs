@@ -19,6 +19,11 @@ pub trait Destination {
     /// Writes a file. It appears whole and durable, in place of one of its name, or not at all.
     fn put(&self, name: &str, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> io::Result<()>;
 
+    /// Gives a file that never changes a second name here, in place of one of its name; whether the place could.
+    fn link(&self, _name: &str, _file: &Path) -> io::Result<bool> {
+        Ok(false)
+    }
+
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
 }
@@ -76,6 +81,24 @@ impl Destination for Folder {
         out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         fs::rename(&beside, self.0.join(name))?;
         File::open(&self.0)?.sync_all()
+    }
+
+    fn link(&self, name: &str, file: &Path) -> io::Result<bool> {
+        let (beside, target) = (self.0.join(format!("{name}.{UNFINISHED}")), self.0.join(name));
+        // Of an attempt before; and of two names of one file a renaming would leave both.
+        for old in [&beside, &target] {
+            match fs::remove_file(old) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        if fs::hard_link(file, &beside).is_err() {
+            // Another file system, or one without such links: it is copied.
+            return Ok(false);
+        }
+        fs::rename(&beside, &target)?;
+        File::open(&self.0)?.sync_all()?;
+        Ok(true)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {

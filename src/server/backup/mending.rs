@@ -2,30 +2,36 @@
 
 use std::path::PathBuf;
 
-use super::{BackupError, destination::Destination, manifest::Manifest, part};
+use super::{
+    BackupError,
+    destination::Folder,
+    manifest::{Manifest, Part},
+    part,
+};
 use tenure_core::Position;
 use tenure_log::{HistoryCopy, RepairError, TakeCommit};
 
 /// The history in a whole backup. What is taken of it is judged by who takes it.
-pub struct BackupCopy<D> {
-    from: D,
+pub struct BackupCopy {
+    from: Folder,
     manifest: Manifest,
 }
 
-impl<D: Destination> BackupCopy<D> {
+impl BackupCopy {
     /// Of the backup in this place.
     ///
     /// # Errors
     /// There is none, or its manifest is damaged.
-    pub fn open(from: D) -> Result<Self, BackupError> {
+    pub fn open(from: Folder) -> Result<Self, BackupError> {
         let manifest = Manifest::read(&from)?.ok_or(BackupError::Unfinished)?;
         Ok(Self { from, manifest })
     }
 }
 
-impl<D: Destination> HistoryCopy for BackupCopy<D> {
-    fn segment(&self, _: &str) -> Option<PathBuf> {
-        None
+impl HistoryCopy for BackupCopy {
+    fn segment(&self, name: &str) -> Option<PathBuf> {
+        let first = name.strip_suffix(".segment")?;
+        Some(self.from.path().join(format!("{}{first}", Part::SEGMENT))).filter(|path| path.is_file())
     }
 
     fn commits(&self, after: Position, take: &mut TakeCommit<'_>) -> Result<(), RepairError> {

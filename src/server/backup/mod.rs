@@ -32,7 +32,7 @@ pub use self::{
     manifest::{Entry, Manifest, Part},
     mending::BackupCopy,
     restore::{KeySource, Restore, Restored, restore},
-    take::{Backups, Taken},
+    take::{Backups, Taken, Way},
 };
 pub use age::secrecy::SecretString;
 

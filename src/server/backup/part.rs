@@ -1,9 +1,13 @@
 //! The files of a backup: written with a digest, and read back against it.
 //!
 //! A *part* holds consecutive commits as the log stores them: the line `tenure-backup-part 1`, then for each commit its
-//! length, four bytes little-endian, and its bytes. It never changes once it is there, so an increment adds parts.
+//! length, four bytes little-endian, and its bytes. Or it is a segment of the log, byte for byte. It never changes once
+//! it is there, so an increment adds parts.
 
-use std::io::{self, BufReader, Read, Write};
+use std::{
+    fs::File,
+    io::{self, BufReader, Read, Write},
+};
 
 use super::{
     BackupError,
@@ -11,7 +15,7 @@ use super::{
     manifest::{Entry, Part},
 };
 use tenure_core::Position;
-use tenure_log::{EventLog, StoredCommit, codec::MAX_COMMIT_BYTES};
+use tenure_log::{EventLog, SealedFile, SegmentStream, StoredCommit, codec::MAX_COMMIT_BYTES};
 
 const MAGIC: &[u8] = b"tenure-backup-part 1\n";
 /// A part ends with the commit that makes it so long.
@@ -107,6 +111,44 @@ fn damaged(file: &str, why: &str) -> BackupError {
     BackupError::Damaged { file: file.to_owned(), why: why.to_owned() }
 }
 
+impl Part {
+    /// How the name of a file begins that is a segment of the log.
+    pub(super) const SEGMENT: &str = "segment-";
+
+    /// Whether it is a segment of the log, and not commits in a file of our own.
+    pub(super) fn is_segment(&self) -> bool {
+        self.entry.file.starts_with(Self::SEGMENT)
+    }
+}
+
+/// Takes a segment of the log as it is, once it was found to be sound: a copy of it, or a second name where that is
+/// wanted and the place can.
+pub(super) fn take_segment(
+    to: &dyn Destination,
+    sealed: &SealedFile,
+    is_linked: bool,
+) -> Result<Part, BackupError> {
+    sealed.check()?;
+    let file = format!("{}{:020}", Part::SEGMENT, sealed.first().0);
+    let open = || File::open(sealed.path()).map_err(BackupError::io(&file));
+    let mut entry = Digesting::new(io::sink());
+    if is_linked && to.link(&file, sealed.path()).map_err(BackupError::io(&file))? {
+        io::copy(&mut open()?, &mut entry).map_err(BackupError::io(&file))?;
+        return Ok(Part { from: sealed.first().0, to: sealed.last().0, entry: entry.entry(&file) });
+    }
+    let mut from = open()?;
+    let mut copied = None;
+    let put = to.put(&file, &mut |out| {
+        let mut out = Digesting::new(out);
+        io::copy(&mut from, &mut out)?;
+        copied = Some(out.entry(&file));
+        Ok(())
+    });
+    put.map_err(BackupError::io(&file))?;
+    let entry = copied.ok_or_else(|| damaged(&file, "nothing was written"))?;
+    Ok(Part { from: sealed.first().0, to: sealed.last().0, entry })
+}
+
 /// Writes the commits after a position, up to another, as parts.
 pub(super) fn write_parts(
     log: &dyn EventLog,
@@ -188,6 +230,9 @@ pub(super) fn read_part(
 ) -> Result<(), BackupError> {
     let file = &part.entry.file;
     let mut input = BufReader::with_capacity(1 << 20, opened(from, &part.entry)?);
+    if part.is_segment() {
+        return read_segment(input, part, take);
+    }
     let mut magic = [0; MAGIC.len()];
     let cut = |_| damaged(file, "it was cut short");
     input.read_exact(&mut magic).map_err(cut)?;
@@ -208,7 +253,35 @@ pub(super) fn read_part(
         next = stored.last().next();
         take(stored, bytes)?;
     }
-    let mut rest = Vec::new();
-    input.read_to_end(&mut rest).map_err(BackupError::io(file))?;
-    check(input.get_ref(), &part.entry)
+    check_rest(input, &part.entry)
+}
+
+fn read_segment<R: Read>(
+    input: BufReader<Digesting<R>>,
+    part: &Part,
+    take: &mut dyn FnMut(StoredCommit, Vec<u8>) -> Result<(), BackupError>,
+) -> Result<(), BackupError> {
+    let file = &part.entry.file;
+    let unread = |error: io::Error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => damaged(file, "it was cut short"),
+        io::ErrorKind::InvalidData => damaged(file, &error.to_string()),
+        _ => BackupError::io(file)(error),
+    };
+    let mut commits = SegmentStream::open(input).map_err(unread)?;
+    if commits.position().0 != part.from {
+        return Err(damaged(file, "it is another segment"));
+    }
+    while let Some((first, bytes)) = commits.next_commit().map_err(unread)? {
+        let stored =
+            StoredCommit::decode(first, &bytes).map_err(|error| damaged(file, &error.to_string()))?;
+        take(stored, bytes)?;
+    }
+    let end = commits.position();
+    check_rest(commits.into_rest(), &part.entry)?;
+    if end.0 == part.to + 1 { Ok(()) } else { Err(damaged(file, "it ends elsewhere")) }
+}
+
+fn check_rest<R: Read>(mut input: BufReader<Digesting<R>>, entry: &Entry) -> Result<(), BackupError> {
+    io::copy(&mut input, &mut io::sink()).map_err(BackupError::io(&entry.file))?;
+    check(input.get_ref(), entry)
 }

@@ -23,6 +23,7 @@ use crate::notify::webhooks::Webhooks;
 use crate::personal_data::SubjectKeys;
 use tenure_audit::{Evidence, SignedHead};
 use tenure_core::Position;
+use tenure_log::SealedFile;
 use zeroize::Zeroizing;
 
 /// Makes backups of an authority at work, one at a time.
@@ -33,6 +34,15 @@ pub struct Backups {
     keys: PathBuf,
     known: Known,
     busy: Mutex<()>,
+}
+
+/// How a backup is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Way {
+    /// An existing one is brought up to date.
+    pub is_incremental: bool,
+    /// Segments are given a second name where the place is on the same file system, and not copied.
+    pub is_linked: bool,
 }
 
 /// A backup that was made.
@@ -73,18 +83,22 @@ impl Backups {
     pub fn take(
         &self,
         to: &dyn Destination,
-        is_incremental: bool,
+        way: Way,
         protection: &Protection,
     ) -> Result<Taken, BackupError> {
         let _one = self.busy.try_lock().ok_or(BackupError::Busy)?;
         protection.check()?;
-        let before = begin(to, is_incremental)?;
+        let before = begin(to, way.is_incremental)?;
         let mut key_files = keys::read_all(&self.keys)?;
         let head = self.evidence.keeper.heads().sign()?;
         let before = before.map(|before| self.continued(before, &head)).transpose()?;
-        let mut parts = before.map_or_else(Vec::new, |before| before.parts);
+        let before = before.map_or_else(Vec::new, |before| before.parts);
+        forget_unnamed(to, &before)?;
+        let (mut parts, fresh) = continued_by(before, self.authority.log().sealed_files(), head.position());
+        for sealed in fresh {
+            parts.push(part::take_segment(to, &sealed, way.is_linked)?);
+        }
         let after = Position(parts.last().map_or(0, |part| part.to));
-        forget_unnamed(to, &parts)?;
         parts.extend(part::write_parts(self.authority.log(), after, head.position(), to)?);
         key_files.extend(keys::read_all(&self.keys)?);
         let manifest = self.manifest(to, &head, parts, protection, key_files)?;
@@ -154,6 +168,19 @@ impl Backups {
     }
 }
 
+/// The parts that stay, and the segments that follow them: what was in parts of our own and is sealed by now is taken
+/// as the segment that it is in.
+fn continued_by(before: Vec<Part>, sealed: Vec<SealedFile>, to: Position) -> (Vec<Part>, Vec<SealedFile>) {
+    let kept = before.iter().take_while(|part| part.is_segment()).count();
+    let behind = before[..kept].last().map_or(0, |part| part.to);
+    let is_new = |sealed: &SealedFile| sealed.first().0 > behind && sealed.last() <= to;
+    let fresh: Vec<_> = sealed.into_iter().filter(is_new).collect();
+    if fresh.first().is_none_or(|first| first.first().0 != behind + 1) {
+        return (before, Vec::new());
+    }
+    (before.into_iter().take(kept).collect(), fresh)
+}
+
 /// What is there already. Files of a backup that was not finished do no harm; any other file does.
 fn begin(to: &dyn Destination, is_incremental: bool) -> Result<Option<Manifest>, BackupError> {
     let before = Manifest::read(to)?;
@@ -170,7 +197,7 @@ fn begin(to: &dyn Destination, is_incremental: bool) -> Result<Option<Manifest>,
     }
 }
 
-const KINDS: [&str; 4] = ["part-", "heads-", "webhooks-", "keys-"];
+const KINDS: [&str; 5] = ["part-", Part::SEGMENT, "heads-", "webhooks-", "keys-"];
 
 fn is_ours(name: &str) -> bool {
     name == manifest::FILE
@@ -182,7 +209,8 @@ fn is_ours(name: &str) -> bool {
 fn forget_unnamed(to: &dyn Destination, parts: &[Part]) -> Result<(), BackupError> {
     let is_named = |name: &String| parts.iter().any(|part| part.entry.file == *name);
     for name in to.list().map_err(BackupError::io("the place of the backup"))? {
-        if name.starts_with("part-") && !is_named(&name) {
+        let is_part = name.starts_with("part-") || name.starts_with(Part::SEGMENT);
+        if is_part && !is_named(&name) {
             to.remove(&name).map_err(BackupError::io(&name))?;
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::backup::{BackupError, Folder, Protection, Taken};
+use crate::backup::{BackupError, Folder, Protection, Taken, Way};
 
 use crate::http::{
     reply::{
@@ -25,6 +25,9 @@ pub(crate) struct BackupBody {
     name: String,
     /// Bring an existing backup up to date; false by default.
     incremental: Option<bool>,
+    /// Give segments of the log a second name instead of copying them, where `backup.dir` is on their file system; false by
+    /// default.
+    link: Option<bool>,
     /// An age recipient, to which the keys are encrypted. A passphrase never travels: use `tenure backup --data` for
     /// one.
     #[schema(pattern = "^age1[a-z0-9]{58}$")]
@@ -49,7 +52,7 @@ pub(crate) struct BackupView {
 
 struct Asked {
     name: Option<String>,
-    is_incremental: bool,
+    way: Way,
     protection: Protection,
 }
 
@@ -60,6 +63,7 @@ fn asked(fields: &mut Fields) -> Asked {
         fields.fault("name", "must be 1 to 64 of A-Z a-z 0-9 . _ -, and not begin with a dot");
     }
     let is_incremental = fields.flag("incremental").unwrap_or(false);
+    let is_linked = fields.flag("link").unwrap_or(false);
     let without_keys = fields.flag("withoutKeys").unwrap_or(false);
     let protection = match (fields.raw_text("recipient"), without_keys) {
         (Some(recipient), false) => Protection::Recipient(recipient),
@@ -76,7 +80,7 @@ fn asked(fields: &mut Fields) -> Asked {
     if protection.check().is_err() {
         fields.fault("recipient", "must be an age recipient, age1 and 58 characters");
     }
-    Asked { name, is_incremental, protection }
+    Asked { name, way: Way { is_incremental, is_linked }, protection }
 }
 
 fn is_name(name: &str) -> bool {
@@ -93,7 +97,7 @@ fn is_name(name: &str) -> bool {
     responses((status = 200, description = "The backup is whole.", body = BackupView)))]
 pub(crate) async fn backup(call: Call) -> Result<Reply, Problem> {
     let mut fields = call.fields()?;
-    let Asked { name, is_incremental, protection } = asked(&mut fields);
+    let Asked { name, way, protection } = asked(&mut fields);
     fields.finish()?;
     let name = name.ok_or(Code::InvalidRequest)?;
     let Some(directory) = &call.api.settings.backup_dir else {
@@ -106,7 +110,7 @@ pub(crate) async fn backup(call: Call) -> Result<Reply, Problem> {
     let made = move || {
         let folder =
             Folder::made_at(place).map_err(|source| BackupError::Io { file: "backup.dir".into(), source })?;
-        backups.take(&folder, is_incremental, &protection)
+        backups.take(&folder, way, &protection)
     };
     let made = call.api.costly.backup(made).await.unwrap_or(Ok(Err(BackupError::Busy)))?;
     let Taken { position, epoch, files, bytes } = made.map_err(refused)?;
