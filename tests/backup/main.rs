@@ -9,3 +9,4 @@ mod epoch;
 mod house;
 mod increments;
 mod restore;
+mod segments;

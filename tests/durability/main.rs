@@ -8,6 +8,7 @@
 mod ambient;
 mod authority;
 mod backlog;
+mod backup_kill;
 mod barrier;
 mod bound;
 mod caller;

@@ -135,8 +135,10 @@ impl Backups {
     ) -> Result<Manifest, BackupError> {
         let heads = self.evidence.keeper.heads();
         let name = |what| fresh_name(to, what, head.size);
-        let trail: String =
-            heads.trail()?.iter().flat_map(|head| ["\n", head.note()].map(str::to_owned)).collect();
+        // Under load further ones were signed while the history was written.
+        let mut trail = heads.trail()?;
+        trail.retain(|signed| signed.size <= head.size);
+        let trail: String = trail.iter().flat_map(|head| ["\n", head.note()].map(str::to_owned)).collect();
         let heads_entry = part::write(to, &name("heads")?, trail.as_bytes())?;
         let accounts = self.webhooks.accounts().map_err(BackupError::Webhooks)?;
         let webhooks = part::write(to, &name("webhooks")?, &accounts)?;

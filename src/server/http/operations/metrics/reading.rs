@@ -39,6 +39,7 @@ impl Metrics {
         self.shared.observe(&api.admission);
         self.storage.observe(authority);
         self.nodes.observe(api.nodes().map(|nodes| &**nodes), authority.live().position());
+        self.upkeep.observe(api);
         self.lost_log_lines.inner().store(telemetry::lost_lines(), Ordering::Relaxed);
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to memory does not fail");
