@@ -27,7 +27,6 @@ mod store;
 mod store_files;
 
 use std::{
-    io,
     iter::Peekable,
     path::Path,
     sync::{Arc, OnceLock},
@@ -43,7 +42,7 @@ use self::{
     opening::record_at,
     sealed_history::Whole,
     sealing::Sealing,
-    store::Store,
+    store::{Store, barrier},
 };
 use crate::{
     EncodedCommit, EventLog, Head, IndexedHistory, LogError, Outcome, SealedFile, SegmentEvents, StoredBytes,
@@ -429,17 +428,6 @@ fn take_back<K: AsRef<[u8]>>(store: &Store, keys: &[K], failure: &Failure) -> Fa
     let why = failure.to_string();
     let remove = || keys.iter().try_for_each(|key| store.db().remove(key).map(drop));
     if failure.passes() && guarded(remove).is_ok() { Fault::Passing(why) } else { Fault::Lasting(why) }
-}
-
-/// When this has returned, everything inserted so far survives a power cut; gives the length of the store's file.
-fn barrier(store: &Store) -> Result<u64, String> {
-    let db_error = |error: io::Error| format!("{}: {error}", store.dir.join("db").display());
-    guarded(|| store.db().flush()).map_err(|failure| failure.to_string())?;
-    // Before the sync, which makes this length durable too.
-    let file_bytes = store.len().map_err(db_error)?;
-    store.sync().map_err(db_error)?;
-    store.assert_no_blobs()?;
-    Ok(file_bytes)
 }
 
 /// A reading, from one store to the next.

@@ -119,6 +119,17 @@ impl Drop for Store {
     }
 }
 
+/// When this has returned, everything inserted so far survives a power cut; gives the length of the store's file.
+pub(super) fn barrier(store: &Store) -> Result<u64, String> {
+    let db_error = |error: io::Error| format!("{}: {error}", store.dir.join("db").display());
+    guarded(|| store.db().flush()).map_err(|failure| failure.to_string())?;
+    // Before the sync, which makes this length durable too.
+    let file_bytes = store.len().map_err(db_error)?;
+    store.sync().map_err(db_error)?;
+    store.assert_no_blobs()?;
+    Ok(file_bytes)
+}
+
 /// The frames of a store, in order.
 pub(super) struct Frames(::sled::Iter);
 

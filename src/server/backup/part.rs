@@ -262,10 +262,12 @@ fn read_segment<R: Read>(
     take: &mut dyn FnMut(StoredCommit, Vec<u8>) -> Result<(), BackupError>,
 ) -> Result<(), BackupError> {
     let file = &part.entry.file;
-    let unread = |error: io::Error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => damaged(file, "it was cut short"),
-        io::ErrorKind::InvalidData => damaged(file, &error.to_string()),
-        _ => BackupError::io(file)(error),
+    let unread = |error: io::Error| {
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            return damaged(file, "it was cut short");
+        }
+        let is_damaged = error.kind() == io::ErrorKind::InvalidData;
+        if is_damaged { damaged(file, &error.to_string()) } else { BackupError::io(file)(error) }
     };
     let mut commits = SegmentStream::open(input).map_err(unread)?;
     if commits.position().0 != part.from {
