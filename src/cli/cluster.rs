@@ -58,7 +58,7 @@ pub(crate) struct Init {
     #[arg(long, value_name = "BYTES", default_value_t = 10 << 30, value_parser = clap::value_parser!(i64).range(1 << 20..))]
     max_bytes: i64,
 
-    /// Write a new secret for the nodes into this file; copy it to each of them as cluster.secret
+    /// Write a new secret for the nodes into this file, if it is not there yet; copy it to each as cluster.secret
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
 }
@@ -100,7 +100,8 @@ impl Init {
         let making = Making { replicas: self.replicas, max_bytes: self.max_bytes };
         let made =
             jetstream::init(&connection, &Names::default(), making).map_err(|error| failure(&error))?;
-        if let Some(path) = &self.secret_file {
+        // It may be run again, as the streams may: what is there is what the nodes have.
+        if let Some(path) = self.secret_file.as_deref().filter(|path| !path.exists()) {
             write_secret(path)?;
         }
         let word = |made| match made {
@@ -135,12 +136,21 @@ fn status(place: &Place, output: Output) -> Result<(), Failure> {
     let streams = jetstream::status(&connection, &names).map_err(|error| failure(&error))?;
     let holder = jetstream::holder(connection, &names).map_err(|error| failure(&error))?;
     match &holder {
-        Some(claim) => output.talk(&format!("{} leads (node {})", claim.address, claim.node)),
+        Some((claim, None)) => {
+            output.talk(&format!("{} takes the lead (node {})", claim.address, claim.node));
+        }
+        Some((claim, Some(pulse))) => output.talk(&format!(
+            "{} leads (node {}), term {}, position {} at {}",
+            claim.address, claim.node, pulse.term, pulse.position, pulse.at
+        )),
         None => output.talk("no node leads"),
     }
     output.talk(&format!("asked {server}, nats-server {version}"));
     let items: Vec<_> = streams.iter().map(row).collect();
-    let leader = holder.map(|claim| json!({"address": claim.address, "node": claim.node}));
+    let leader = holder.map(|(claim, pulse)| {
+        let (term, position) = pulse.map(|pulse| (pulse.term, pulse.position)).unzip();
+        json!({"address": claim.address, "node": claim.node, "term": term, "position": position})
+    });
     output.list(&json!({"items": items, "leader": leader}), STREAMS, ambient::now())
 }
 
@@ -149,7 +159,7 @@ const LED: &[Column] = &[Column::plain("", "leader"), Column::plain("", "term"),
 /// The broker says who leads, and that node is asked: with the key that any other command would show.
 fn hand_over(place: &Place, global: &Global) -> Result<(), Failure> {
     let holder = jetstream::holder(place.connect()?, &Names::default()).map_err(|error| failure(&error))?;
-    let holder = holder.ok_or_else(|| Failure::Missing("no node leads".into()))?;
+    let (holder, _) = holder.ok_or_else(|| Failure::Missing("no node leads".into()))?;
     let client = global.client_of(&holder.address)?;
     let request = Request::post_without_body(&["v1", "cluster", "handover"]);
     global.output().record(&client.send(&request)?.body, LED, ambient::now())

@@ -5,6 +5,7 @@
 mod followers;
 mod handover;
 mod node;
+mod siege;
 mod standby;
 
 use tenure_testing::broker;

@@ -28,16 +28,30 @@ pub(crate) struct Node {
     child: Child,
     said: Arc<Mutex<String>>,
     url: String,
+    words: Vec<String>,
 }
 
 /// Makes the streams, and a directory for each of so many nodes, with the secret that they share.
 pub(crate) fn prepare(broker: &Broker, nodes: usize) -> Vec<tempfile::TempDir> {
+    prepare_on(&broker.url(), 1, nodes)
+}
+
+/// The same at these brokers, each of which keeps everything.
+pub(crate) fn prepare_on(brokers: &str, replicas: usize, nodes: usize) -> Vec<tempfile::TempDir> {
     let dirs: Vec<_> = (0..nodes).map(|_| tempfile::tempdir().unwrap()).collect();
     let first = dirs[0].path().join("cluster.secret");
-    let (secret, size) = (first.to_str().unwrap(), "1073741824");
-    let words = ["init", "--replicas", "1", "--max-bytes", size, "--secret-file", secret];
-    let made = cluster(broker, &words);
-    assert!(made.0.success(), "{}", made.1);
+    let (secret, size, replicas) = (first.to_str().unwrap(), "1073741824", replicas.to_string());
+    let words = ["init", "--replicas", &replicas, "--max-bytes", size, "--secret-file", secret];
+    let begun = stopwatch();
+    loop {
+        let made = cluster_on(brokers, &words);
+        if made.0.success() {
+            break;
+        }
+        // Brokers that have just begun choose a leader of their own first.
+        assert!(begun.elapsed() < PATIENCE, "{}", made.1);
+        pause(Duration::from_millis(300));
+    }
     for other in &dirs[1..] {
         fs::copy(&first, other.path().join("cluster.secret")).unwrap();
     }
@@ -46,8 +60,12 @@ pub(crate) fn prepare(broker: &Broker, nodes: usize) -> Vec<tempfile::TempDir> {
 
 /// Runs `tenure cluster` with these words.
 pub(crate) fn cluster(broker: &Broker, words: &[&str]) -> (ExitStatus, String) {
+    cluster_on(&broker.url(), words)
+}
+
+fn cluster_on(brokers: &str, words: &[&str]) -> (ExitStatus, String) {
     let mut command = program();
-    command.arg("cluster").args(words).args(["--set", &format!("log.url={}", broker.url())]);
+    command.arg("cluster").args(words).args(["--set", &format!("log.url={brokers}")]);
     let ended = command.output().unwrap();
     let said = [ended.stdout, ended.stderr].concat();
     (ended.status, String::from_utf8_lossy(&said).into_owned())
@@ -60,6 +78,20 @@ fn program() -> Command {
     command
 }
 
+fn begin(words: &[String]) -> (Child, Arc<Mutex<String>>) {
+    let mut child = program().args(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let (said, stderr) = (Arc::new(Mutex::new(String::new())), child.stderr.take().unwrap());
+    thread::spawn({
+        let said = Arc::clone(&said);
+        move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                said.lock().unwrap().extend([line.as_str(), "\n"]);
+            }
+        }
+    });
+    (child, said)
+}
+
 impl Node {
     pub(crate) fn start(broker: &Broker, data: &Path) -> Self {
         Self::start_with(&broker.url(), data, &[])
@@ -67,25 +99,20 @@ impl Node {
 
     /// The same at these brokers, with more settings.
     pub(crate) fn start_with(brokers: &str, data: &Path, settings: &[&str]) -> Self {
-        let mut command = program();
         // The others must know where it is before it listens.
         let address = format!("127.0.0.1:{}", free_port());
-        command.args(["serve", "--listen", &address, "--data"]).arg(data);
-        command.args(["--set", &format!("log.url={brokers}")]);
-        for setting in settings {
-            command.args(["--set", setting]);
+        let mut words: Vec<_> = ["serve", "--listen", &address, "--data"].map(str::to_owned).into();
+        words.push(data.to_str().unwrap().to_owned());
+        for setting in settings.iter().copied().chain([&*format!("log.url={brokers}")]) {
+            words.extend(["--set".to_owned(), setting.to_owned()]);
         }
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let (said, stderr) = (Arc::new(Mutex::new(String::new())), child.stderr.take().unwrap());
-        thread::spawn({
-            let said = Arc::clone(&said);
-            move || {
-                for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                    said.lock().unwrap().extend([line.as_str(), "\n"]);
-                }
-            }
-        });
-        Self { child, said, url: format!("http://{address}") }
+        let (child, said) = begin(&words);
+        Self { child, said, url: format!("http://{address}"), words }
+    }
+
+    /// Starts it again, at the same place.
+    pub(crate) fn restart(&mut self) {
+        (self.child, self.said) = begin(&self.words);
     }
 
     /// Where it is reached.
@@ -190,11 +217,20 @@ pub(crate) struct Granted {
 
 impl Caller {
     fn new(url: &str, key: &str) -> Self {
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(20)))
-            .build();
-        Self { agent: config.new_agent(), url: url.to_owned(), key: key.to_owned() }
+        Self { agent: agent(20), url: url.to_owned(), key: key.to_owned() }
+    }
+
+    /// The same, that waits for an answer for so many seconds.
+    pub(crate) fn patient(self, seconds: u64) -> Self {
+        Self { agent: agent(seconds), ..self }
+    }
+
+    /// A text, if it is there.
+    pub(crate) fn text(&self, path: &str) -> Option<String> {
+        let request = Request::builder().uri(format!("{}{path}", self.url));
+        let request = request.header("authorization", format!("Bearer {}", self.key)).body(()).unwrap();
+        let mut reply = self.agent.run(request).ok().filter(|reply| reply.status().as_u16() == 200)?;
+        reply.body_mut().read_to_string().ok()
     }
 
     /// What comes back; none without an answer.
@@ -289,6 +325,11 @@ impl Caller {
         let (status, body) = self.ask("POST", &path, Some(&json!({ "reason": "asked for" }))).unwrap();
         assert_eq!(status, 200, "{body}");
     }
+}
+
+fn agent(seconds: u64) -> Agent {
+    let config = Agent::config_builder().http_status_as_error(false);
+    config.timeout_global(Some(Duration::from_secs(seconds))).build().new_agent()
 }
 
 /// A port that nobody listens on now.

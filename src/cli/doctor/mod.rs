@@ -93,7 +93,9 @@ fn examine(cli: &Context) -> Result<(), Failure> {
     let health = cli.client.send(&Request::get(&["healthz"]));
     let mut checks = vec![alive(cli, &health)];
     if let Ok(reply) = &health {
-        checks.extend([ready(cli), key(cli), version(cli), clock(cli, reply.date.as_deref())]);
+        let (ready, node) = ready(cli);
+        checks.extend([ready].into_iter().chain(node));
+        checks.extend([key(cli), version(cli), clock(cli, reply.date.as_deref())]);
         checks.extend(storage::history(cli));
     }
     examined(cli.output, checks, cli.now())
@@ -143,14 +145,35 @@ fn alive(cli: &Context, health: &Result<Reply, Failure>) -> Check {
     }
 }
 
-fn ready(cli: &Context) -> Check {
+/// Whether it can serve, and of a node of several how it stands to the others.
+fn ready(cli: &Context) -> (Check, Option<Check>) {
     match cli.client.send(&Request::get(&["readyz"])) {
-        Ok(reply) => match reply.body["alarms"].as_array().map_or(&[][..], Vec::as_slice) {
-            [] => Check::new("ready", "ok", "it can serve and write"),
-            [alarm, ..] => Check::new("ready", "warn", alarm.as_str().unwrap_or_default()),
-        },
-        Err(failure) => Check::failed("ready", &failure),
+        Ok(reply) => {
+            let ready = match reply.body["alarms"].as_array().map_or(&[][..], Vec::as_slice) {
+                [] => Check::new("ready", "ok", "it can serve and write"),
+                [alarm, ..] => Check::new("ready", "warn", alarm.as_str().unwrap_or_default()),
+            };
+            (ready, node_in_words(&reply.body))
+        }
+        Err(failure) => (Check::failed("ready", &failure), None),
     }
+}
+
+/// A state that grows old is told before it is too old to be answered from.
+const STALE: u64 = 5_000;
+
+fn node_in_words(ready: &Value) -> Option<Check> {
+    let role = ready["role"].as_str()?;
+    let (term, lag) = (&ready["term"], &ready["lag"]);
+    let stale = ready["stalenessMs"].as_u64();
+    let age = stale.map_or_else(|| "of unknown age".to_owned(), |stale| format!("at most {stale} ms old"));
+    let Some(leader) = ready["leader"].as_str() else {
+        return Some(Check::new("node", "warn", format!("a {role}, and nobody leads; its state is {age}")));
+    };
+    let whose = if role == "leader" { String::new() } else { format!(" of {leader}") };
+    let said = format!("{role}{whose}, term {term}, {lag} events behind, its state is {age}");
+    let result = if stale.is_some_and(|stale| stale < STALE) { "ok" } else { "warn" };
+    Some(Check::new("node", result, said))
 }
 
 /// What the server says of this key. One that ends soon, and an old admin's key without an end, are worth
@@ -233,6 +256,20 @@ mod tests {
 
     fn local() -> Timestamp {
         Timestamp::parse("2026-11-21T01:35:00Z").unwrap()
+    }
+
+    #[test]
+    fn a_node_of_several_says_how_it_stands_to_the_others() {
+        let told = |leader: Value, stale: Value| json!({"role": "follower", "leader": leader, "term": 3, "lag": 0, "stalenessMs": stale});
+        assert!(node_in_words(&json!({"status": "ready", "alarms": []})).is_none());
+        let fresh = node_in_words(&told("http://b:7300".into(), 300.into())).unwrap();
+        let words = "follower of http://b:7300, term 3, 0 events behind, its state is at most 300 ms old";
+        assert_eq!((fresh.result, &*fresh.detail), ("ok", words));
+        for (leader, stale) in
+            [("http://b".into(), 6_000.into()), (Value::Null, 1.into()), ("b".into(), Value::Null)]
+        {
+            assert_eq!(node_in_words(&told(leader, stale)).unwrap().result, "warn");
+        }
     }
 
     #[test]

@@ -319,14 +319,14 @@ impl Drop for JetStreamLog {
     }
 }
 
-/// Who holds the lease now.
+/// Who holds the lease now, and how far the log had come when it said so last.
 ///
 /// # Errors
 /// See [`BrokerError`].
-pub fn holder(connection: Connection, names: &Names) -> Result<Option<Claim>, BrokerError> {
+pub fn holder(connection: Connection, names: &Names) -> Result<Option<(Claim, Option<Pulse>)>, BrokerError> {
     let place = Place { connection: Arc::new(connection), names: names.clone() };
     Ok(match place.look()? {
-        Look::Held { claim, .. } => Some(claim),
+        Look::Held { claim, pulse, .. } => Some((claim, pulse)),
         Look::Free { .. } => None,
     })
 }

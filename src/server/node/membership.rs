@@ -65,6 +65,8 @@ impl Duty {
 
     /// Follows for a moment, or begins to lead.
     fn follow(&mut self, member: &mut Member) -> Result<(), String> {
+        // There is nothing to give away, and nothing to be held for it.
+        self.shared.is_given_away();
         let (shared, authority) = (Arc::clone(&self.shared), Arc::clone(&self.authority));
         let step = member.step(&mut |commits| publish(&shared, &authority, commits));
         match step.map_err(|error: OpenError| error.to_string())? {

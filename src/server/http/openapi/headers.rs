@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 const REQUEST_ID: (&str, &str) = ("x-request-id", "RequestId");
 const TIME: (&str, &str) = ("x-tenure-time", "Time");
 const POSITION: (&str, &str) = ("x-tenure-position", "Position");
+const STALENESS: (&str, &str) = ("x-tenure-staleness-ms", "Staleness");
 const RETRY_AFTER: (&str, &str) = ("Retry-After", "RetryAfter");
 const CHALLENGE: (&str, &str) = ("WWW-Authenticate", "Challenge");
 
@@ -19,6 +20,8 @@ pub(super) fn components() -> Value {
             "description": "The authority's time; on every reply that no cache may keep." },
         POSITION.1: { "required": false, "schema": { "type": "integer", "minimum": 1 },
             "description": "The position of the last event that the request appended; absent if it appended none." },
+        STALENESS.1: { "required": false, "schema": { "type": "integer", "minimum": 0 },
+            "description": "How old the state may be that the answer is of, in milliseconds; absent from a node that is alone." },
         RETRY_AFTER.1: { "required": false, "schema": { "type": "integer", "minimum": 0 },
             "description": "After how many seconds to try again." },
         CHALLENGE.1: { "required": true, "schema": { "type": "string" },
@@ -44,6 +47,7 @@ fn of(status: &str, appends: bool) -> Vec<(&'static str, &'static str)> {
     let mut headers = vec![REQUEST_ID, TIME];
     // A refusal may be recorded too.
     headers.extend((appends && (code.is_success() || code == StatusCode::FORBIDDEN)).then_some(POSITION));
+    headers.extend((!appends && code.is_success()).then_some(STALENESS));
     headers.extend((code == StatusCode::UNAUTHORIZED).then_some(CHALLENGE));
     let is_busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&code);
     headers.extend(is_busy.then_some(RETRY_AFTER));
