@@ -107,7 +107,7 @@ impl Door {
         self.held().await;
         let deciding = Deciding::begin(self.nodes.shared.deciding());
         if self.nodes.leads() {
-            return self.answer(request, next).await;
+            return self.decide(request, next).await;
         }
         drop(deciding);
         if is_forwarded { self.misdirected(&request) } else { self.hand_on(request, next).await }
@@ -140,6 +140,19 @@ impl Door {
             None => peer,
         });
         true
+    }
+
+    /// Decides as the leader. A leader that slept may be one no more, and does not know yet: what it refuses or finds
+    /// done already, without recording anything, is told only once it is certain that it still led.
+    async fn decide(&self, request: Request, next: Next) -> Response {
+        let head = shell(&request);
+        let response = self.answer(request, next).await;
+        let is_recorded = response.headers().contains_key(POSITION);
+        if is_recorded || response.status().is_server_error() || self.nodes.confirm(stopwatch()).await.is_ok()
+        {
+            return response;
+        }
+        self.stale(&head)
     }
 
     /// Answers from the state here, if that is fresh enough, and says how fresh.
@@ -233,7 +246,7 @@ impl Door {
         match self.nodes.forward(&parts, &body).await {
             Outcome::Here => {
                 let _deciding = Deciding::begin(self.nodes.shared.deciding());
-                self.answer(Request::from_parts(parts, Body::from(body)), next).await
+                self.decide(Request::from_parts(parts, Body::from(body)), next).await
             }
             Outcome::Answered(response) => {
                 self.nodes.counts.forwarded.fetch_add(1, Ordering::Relaxed);

@@ -155,7 +155,7 @@ impl Nodes {
     /// Waits until `is_here`, or until this node knows all that was acknowledged before this call; that is certain at once
     /// on the one that leads. An error where neither comes in time.
     pub(super) async fn wait_for(&self, is_here: impl Fn() -> bool) -> Result<(), Problem> {
-        let (asked, mut view) = (wall_time(), self.view.clone());
+        let (asked, mut view) = ((stopwatch(), wall_time()), self.view.clone());
         let settled = async {
             while !is_here() && !knows(&view.borrow_and_update(), asked) {
                 // Positions move more often than the view does.
@@ -187,8 +187,13 @@ impl Nodes {
     }
 }
 
-fn knows(view: &View, asked: Timestamp) -> bool {
-    view.leads() || view.sight.knows_all_before(asked)
+/// Whether everything is known here that was acknowledged before this moment. A leader that slept may be one no more.
+fn knows(view: &View, (asked, asked_at): (Instant, Timestamp)) -> bool {
+    match &view.role {
+        Role::Leads(leadership) => leadership.is_held() || leadership.was_certain_since(asked),
+        Role::Follows => view.sight.knows_all_before(asked_at),
+        Role::Over(_) => false,
+    }
 }
 
 fn in_millis(length: Duration) -> u64 {
@@ -203,7 +208,7 @@ impl Api {
     pub(super) async fn settle_credential(&self, headers: &axum::http::HeaderMap) -> Result<(), Problem> {
         let Some(nodes) = self.nodes() else { return Ok(()) };
         let Some(shown) = super::request::access::shown(headers) else { return Ok(()) };
-        if self.authority.leads() || !self.authority.may_come_to_know(shown) {
+        if !self.authority.may_come_to_know(shown) {
             return Ok(());
         }
         nodes.wait_for(|| !self.authority.may_come_to_know(shown)).await
@@ -215,7 +220,7 @@ impl Api {
     /// As above.
     pub(super) async fn settle_token(&self, token: &str) -> Result<(), Problem> {
         let Some(nodes) = self.nodes() else { return Ok(()) };
-        if self.authority.leads() || !self.authority.may_come_to_know(token) {
+        if !self.authority.may_come_to_know(token) {
             return Ok(());
         }
         nodes.wait_for(|| !self.authority.may_come_to_know(token)).await
