@@ -5,7 +5,10 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -23,10 +26,15 @@ use crate::broker::Broker;
 /// What takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(40);
 
+/// Where nodes of tests listen.
+const FIRST_PORT: u16 = 22_500;
+const PORTS: u32 = 500;
+
 /// A running node. It is killed when this is dropped.
 pub(crate) struct Node {
     child: Child,
     said: Arc<Mutex<String>>,
+    hears: Option<thread::JoinHandle<()>>,
     url: String,
     words: Vec<String>,
 }
@@ -78,10 +86,10 @@ fn program() -> Command {
     command
 }
 
-fn begin(words: &[String]) -> (Child, Arc<Mutex<String>>) {
+fn begin(words: &[String]) -> (Child, Arc<Mutex<String>>, thread::JoinHandle<()>) {
     let mut child = program().args(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let (said, stderr) = (Arc::new(Mutex::new(String::new())), child.stderr.take().unwrap());
-    thread::spawn({
+    let hears = thread::spawn({
         let said = Arc::clone(&said);
         move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
@@ -89,7 +97,7 @@ fn begin(words: &[String]) -> (Child, Arc<Mutex<String>>) {
             }
         }
     });
-    (child, said)
+    (child, said, hears)
 }
 
 impl Node {
@@ -106,13 +114,14 @@ impl Node {
         for setting in settings.iter().copied().chain([&*format!("log.url={brokers}")]) {
             words.extend(["--set".to_owned(), setting.to_owned()]);
         }
-        let (child, said) = begin(&words);
-        Self { child, said, url: format!("http://{address}"), words }
+        let (child, said, hears) = begin(&words);
+        Self { child, said, hears: Some(hears), url: format!("http://{address}"), words }
     }
 
     /// Starts it again, at the same place.
     pub(crate) fn restart(&mut self) {
-        (self.child, self.said) = begin(&self.words);
+        let (child, said, hears) = begin(&self.words);
+        (self.child, self.said, self.hears) = (child, said, Some(hears));
     }
 
     /// Where it is reached.
@@ -171,6 +180,8 @@ impl Node {
         let begun = stopwatch();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
+                // Its last words are heard.
+                drop(self.hears.take().map(thread::JoinHandle::join));
                 return status;
             }
             assert!(begun.elapsed() < PATIENCE, "it does not end: {}", self.said());
@@ -332,10 +343,18 @@ fn agent(seconds: u64) -> Agent {
     config.timeout_global(Some(Duration::from_secs(seconds))).build().new_agent()
 }
 
-/// A port that nobody listens on now.
+/// A port that nobody listens on now, below those that connections are given: one of these might be taken before the
+/// node listens.
 fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let of_process = u16::try_from(std::process::id() * 31 % PORTS).unwrap();
+    loop {
+        let next = of_process + NEXT.fetch_add(1, Ordering::SeqCst);
+        let port = FIRST_PORT + next % u16::try_from(PORTS).unwrap();
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// All files below a directory, for a search in them.
