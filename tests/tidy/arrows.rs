@@ -238,6 +238,8 @@ fn the_reading_of_paths_is_right() {
     assert_eq!(uses(code), ["config", "gate", "http", "tokens"].map(str::to_owned).into());
     let tested = "a\n#[cfg(test)]\nmod b;\nc\n#[cfg(test)]\nmod tests {\n    crate::cli";
     assert_eq!(without_tests(tested), "a\n\nmod b;\nc\n");
-    assert!(is_test(Path::new("src/log/conformance.rs")) && is_test(Path::new("src/log/sled/tests/kills.rs")));
+    assert!(
+        is_test(Path::new("src/log/conformance.rs")) && is_test(Path::new("src/log/sled/tests/kills.rs"))
+    );
     assert!(!is_test(Path::new("src/log/frame.rs")) && !is_test(Path::new("src/log/sled.rs")));
 }
