@@ -21,6 +21,7 @@ mod flips;
 mod full_keys;
 mod ground;
 mod history;
+mod indexes;
 mod kill;
 mod load;
 mod modes;

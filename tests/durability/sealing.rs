@@ -36,10 +36,15 @@ pub(crate) fn in_one_store() -> tempfile::TempDir {
 /// A stopped directory with so many events in one store.
 pub(crate) fn fill_one_store(data: &Path, events: u64) {
     Authority::start(data).stop_well();
+    fill(data, events);
+}
+
+/// Has the history of a stopped directory end at this position.
+pub(crate) fn fill(data: &Path, last: u64) {
     let log = log::open_cut(data, SegmentEvents::Uncut, &mut |_| Ok(())).unwrap();
     let head = log.head();
     let batch: Vec<_> =
-        (head.position.0 + 1..=events).map(|number| registered(number, head.recorded_at)).collect();
+        (head.position.0 + 1..=last).map(|number| registered(number, head.recorded_at)).collect();
     for commits in batch.chunks(500) {
         assert_eq!(log.append(log.head().position, commits.to_vec()), Ok(Outcome::Appended));
     }

@@ -15,13 +15,16 @@ use crate::{
 };
 
 impl SledLog {
-    /// Makes the first index that is missing or damaged; whether there was one to make.
+    /// Makes the first index that is missing or damaged; whether there was one to make. A segment that is damaged gets
+    /// none until it was put right.
     ///
     /// # Errors
-    /// See [`SealError`]; the next call tries again. A segment that is damaged gets no index.
+    /// See [`SealError`]; the next call tries again.
     pub fn index(&self, go_on: &dyn Fn() -> bool) -> Result<bool, SealError> {
         let segments = Arc::clone(&self.segments.read());
-        let lacks = |segment: &&Arc<Segment>| segment.index().is_none_or(|index| index.damage().is_some());
+        let lacks = |segment: &&Arc<Segment>| {
+            segment.damage().is_none() && segment.index().is_none_or(|index| index.damage().is_some())
+        };
         let Some(segment) = segments.iter().find(lacks) else { return Ok(false) };
         self.make_index(segment, go_on)?;
         Ok(true)

@@ -407,7 +407,10 @@ fn an_index_that_goes_while_the_log_is_open_is_named_and_made_again() {
     fs::write(&segment, flipped).unwrap();
     let said = log.index(&|| true).unwrap_err().to_string();
     assert!(said.contains("11.segment"), "{said}");
+    assert!(!log.index(&|| true).unwrap(), "it is not read again and again");
     fs::write(&segment, whole).unwrap();
+    assert_eq!(log.scrub(1, &mut |_| true).ok(), None, "its index is still missing");
     assert!(log.index(&|| true).unwrap());
+    assert_eq!(log.scrub(1, &mut |_| true).ok(), Some(Scrubbed::Sound));
     assert!(log.index(&|| false).is_ok_and(|made| !made));
 }
