@@ -217,6 +217,40 @@ fn what_memory_let_go_of_is_answered_from_indexes_as_memory_did() {
     }
 }
 
+/// What is in memory beside the state is of the latest part alone, however long the history gets.
+#[test]
+fn memory_holds_no_more_the_longer_the_history_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = log::open_cut(&dir.path().join("data"), SegmentEvents::By(200), &mut |_| Ok(())).unwrap();
+    let mut life = Life::new(9);
+    (0..200).for_each(|_| life.step());
+    let (history, mut made) =
+        (life.log.read(Position::ZERO, usize::MAX).unwrap(), Made::new(Projections::keeping(FEW)));
+    let mut held = Vec::new();
+    for _ in 0..16 {
+        for stored in &history {
+            let first = log.head().position.next();
+            let mut again = StoredCommit { first, ..stored.clone() };
+            again.commit.recorded_at = stored.commit.recorded_at.max(log.head().recorded_at);
+            log.append(log.head().position, vec![encode(&again.commit).unwrap()]).unwrap();
+            // The same again is nothing that can follow; that of which it is said is not the matter here.
+            made.state.position = again.last();
+            made.projections.fold(&again, &made.state);
+            made.nodes.fold(&again);
+        }
+        while log.seal(Position(u64::MAX), &|| true).unwrap().is_some() {}
+        while log.index(&|| true).unwrap() {}
+        made.let_go(log.indexed().end());
+        held.push((made.projections.held(), made.nodes.held()));
+    }
+    assert!(log.indexed().end().0 > 1_000, "{}", log.indexed().end());
+    let most = |part: &[((usize, usize), usize)]| {
+        part.iter().map(|((streams, revocations), nodes)| streams + revocations + nodes).max()
+    };
+    let (early, late) = (most(&held[..8]), most(&held[8..]));
+    assert!(late <= early.map(|early| early + 16), "{held:?}");
+}
+
 #[test]
 fn what_goes_on_from_the_end_of_a_segment_answers_as_if_all_had_been_folded() {
     for (seed, cut) in [(5, 11), (6, 70)] {

@@ -122,6 +122,12 @@ impl Nodes {
         }
     }
 
+    /// How many nodes are in memory.
+    pub fn held(&self) -> usize {
+        let kept = self.kept.read();
+        kept.rest.len() + kept.levels.iter().map(|level| level.nodes.len()).sum::<usize>()
+    }
+
     /// How many records were folded.
     pub fn size(&self) -> u64 {
         self.kept.read().size()

@@ -105,10 +105,10 @@ impl Sealer<'_> {
         Ok(())
     }
 
-    /// Why an index that is missing cannot be made.
+    /// Why an index that is missing cannot be made. Where there is little room it waits, as segments do.
     fn index_all(&self) -> Result<(), String> {
         let go_on = || !self.stop.is_over();
-        loop {
+        while self.authority.room().fault().is_none() {
             match self.log.index(&go_on) {
                 Ok(true) => {}
                 Ok(false) | Err(SealError::Stopped) => break,

@@ -5,11 +5,11 @@
 //! goes. So nothing is missing between the two, and nothing comes twice, because memory says from where on it tells.
 
 use tenure_core::{Event, Position, SealedText, Stream, SystemEvent, bulk::Bulk, event::Trigger};
-use tenure_log::{EventLog, Indexed, LogError, StoredCommit};
+use tenure_log::{EventLog, Indexed, LogError, StoredCommit, waiting_for_disk};
 
 use super::{
     Projections,
-    revocations::BulkSaid,
+    revocations::{BulkSaid, Revocations},
     timeline::{SHARDS, Timeline},
 };
 
@@ -107,10 +107,17 @@ impl Projections {
         {
             return Ok(reason.clone());
         }
-        let said = bulks_at(&log.read_commits(&[position])?, &[position])?.pop();
+        let read = waiting_for_disk(|| log.read_commits(&[position]))?;
+        let said = bulks_at(&read, &[position])?.pop();
         let reason = said.and_then(|said| said.reason);
         *last = Some((position, reason.clone()));
         Ok(reason)
+    }
+
+    /// How many streams, and how many revocations, memory knows something of: no more the longer the history is, where
+    /// segments are sealed behind it.
+    pub fn held(&self) -> (usize, usize) {
+        (self.timeline(Timeline::streams), self.revocations(Revocations::held))
     }
 
     /// What stands up to this position can be asked of the log from now on, so memory lets go of it.

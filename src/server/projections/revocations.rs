@@ -95,6 +95,11 @@ impl Revocations {
         self.positions.shrink_to(2 * self.positions.len());
     }
 
+    /// How many positions and bulk revocations are known.
+    pub(super) fn held(&self) -> usize {
+        self.positions.len() + self.bulks.len()
+    }
+
     /// Positions up to here were let go.
     pub(super) const fn after(&self) -> Position {
         self.after
