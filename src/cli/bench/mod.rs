@@ -4,6 +4,7 @@
 //! on a shared machine a single figure says nothing. What is compared is measured in turn within one run.
 
 mod background;
+mod backup;
 mod bare;
 mod bare_sends;
 mod callers;
@@ -40,6 +41,8 @@ pub(crate) enum Bench {
     Replay(replay::Replay),
     /// How long a start takes, and a question about the past
     Start(start::Start),
+    /// Bytes per second of a backup, and what it costs renewals
+    Backup(backup::Backup),
     /// How long it takes to end all sessions at once
     RevokeAll(revoke_all::RevokeAll),
     /// Bytes of memory for each live session
@@ -54,6 +57,7 @@ impl Bench {
             Self::FanOut(fan_out) => fan_out.run(global),
             Self::Replay(replay) => replay.run(global),
             Self::Start(start) => start.run(global),
+            Self::Backup(backup) => backup.run(global),
             Self::RevokeAll(revoke_all) => revoke_all.run(global),
             Self::Memory(memory) => memory.run(global),
         }

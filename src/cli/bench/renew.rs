@@ -26,6 +26,7 @@ use super::{
 use crate::cli::{ambient, context::Global, failure::Failure, output::Output};
 use tenure_core::Position;
 use tenure_log as log;
+use tenure_server::node::Node;
 use tenure_server::tokens::SessionToken;
 
 /// With fewer renewals left to each session than this, a round begins with new sessions.
@@ -148,14 +149,14 @@ fn items(ours: &Series, theirs: &Series, with_theirs: bool) -> Vec<Value> {
 }
 
 /// Sessions in this process that can be renewed in turn.
-struct Stock {
+pub(super) struct Stock {
     disk: OnDisk,
     tokens: Vec<SessionToken>,
     left: Arc<AtomicU32>,
 }
 
 impl Stock {
-    fn new(runtime: &Runtime, scratch: &Scratch, count: usize) -> Result<Self, Failure> {
+    pub(super) fn new(runtime: &Runtime, scratch: &Scratch, count: usize) -> Result<Self, Failure> {
         let disk = OnDisk::open(scratch)?;
         let mut stock = Self { disk, tokens: Vec::new(), left: Arc::default() };
         stock.refill(runtime, count)?;
@@ -168,7 +169,16 @@ impl Stock {
         Ok(())
     }
 
-    fn round(&mut self, runtime: &Runtime, clients: u16, least: Duration) -> Result<Round, Failure> {
+    pub(super) const fn node(&self) -> &Node {
+        &self.disk.node
+    }
+
+    pub(super) fn round(
+        &mut self,
+        runtime: &Runtime,
+        clients: u16,
+        least: Duration,
+    ) -> Result<Round, Failure> {
         if self.left.load(Ordering::Relaxed) < FEW {
             self.refill(runtime, self.tokens.len())?;
         }

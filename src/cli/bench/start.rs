@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{
-    conditions::{Scratch, load_average, machine},
+    conditions::{Scratch, load_average, machine, resident_bytes},
     failed,
     report::print_with,
     stock::policy,
@@ -22,7 +22,7 @@ use tenure_core::{
     event::{Profile, SessionCreated, SessionRenewed, SubjectRegistered, Terms},
 };
 use tenure_log::{EncodedCommit, EventLog, Outcome, encode};
-use tenure_protocol::clock::{stopwatch, worked};
+use tenure_protocol::clock::{pause, stopwatch, worked};
 use tenure_protocol::entropy::{self, Entropy, OsEntropy};
 use tenure_server::node::{Node, Options, snapshot};
 use tenure_server::projections::history;
@@ -55,12 +55,15 @@ const COLUMNS: &[Column] = &[
     Column::plain("WORK", "work"),
     Column::plain("SECONDS", "seconds"),
     Column::plain("CPU SECONDS", "cpuSeconds"),
+    Column::plain("RESIDENT", "residentBytes"),
     Column::plain("P50 MS", "p50Millis"),
     Column::plain("P99 MS", "p99Millis"),
     Column::plain("MOST MS", "mostMillis"),
     Column::plain("LOAD", "loadAverage"),
 ];
 
+/// Nobody waits longer for a history to be sealed.
+const LONGEST: Duration = Duration::from_mins(30);
 /// So many commits are appended together.
 const BATCH: usize = 512;
 
@@ -80,7 +83,7 @@ impl Start {
         let scratch = Scratch::new(&self.dir)?;
         let data = scratch.path().join("data");
         open(&data)?.0.stop();
-        let events = self.fill(&data)?;
+        let events = fill(&data, self.sessions, self.per_subject, self.events)?;
         let mut items = Vec::new();
         fs::remove_file(snapshot::path(&data)).map_err(failed)?;
         let (node, figures) = open(&data)?;
@@ -89,26 +92,16 @@ impl Start {
         let (node, figures) = open(&data)?;
         items.push(figures.item("start with a snapshot"));
         items.extend(self.past(&node)?);
+        settle(&node)?;
+        node.stop();
+        let (node, figures) = open(&data)?;
+        items.push(figures.item("start of a sealed history"));
         node.stop();
         let mut conditions = machine();
         conditions.insert("sessions".into(), self.sessions.into());
         conditions.insert("perSubject".into(), self.per_subject.into());
         conditions.insert("events".into(), events.into());
         print_with(global.output(), &conditions, &items, COLUMNS)
-    }
-
-    /// Writes the history behind what a first start has recorded, and says how many events the log has.
-    fn fill(&self, data: &Path) -> Result<u64, Failure> {
-        let log = tenure_log::open(data, &mut |_| Ok(())).map_err(failed)?;
-        let head = log.head();
-        let mut history = History::new(self.sessions, self.per_subject, head.position, head.recorded_at);
-        while history.has_more(self.events) {
-            let batch: Result<Vec<_>, _> = (0..BATCH).map(|_| history.next()).collect();
-            if log.append(log.head().position, batch?).map_err(failed)? != Outcome::Appended {
-                return Err(failed("the log did not take the history"));
-            }
-        }
-        Ok(log.head().position.0)
     }
 
     /// One session, as of a position, and as of a time.
@@ -134,16 +127,50 @@ impl Start {
     }
 }
 
+/// Writes the history behind what a first start has recorded, and says how many events the log has.
+pub(super) fn fill(data: &Path, sessions: u64, per_subject: u64, events: u64) -> Result<u64, Failure> {
+    let log = tenure_log::open(data, &mut |_| Ok(())).map_err(failed)?;
+    let head = log.head();
+    let mut history = History::new(sessions, per_subject, head.position, head.recorded_at);
+    while history.has_more(events) {
+        let batch: Result<Vec<_>, _> = (0..BATCH).map(|_| history.next()).collect();
+        if log.append(log.head().position, batch?).map_err(failed)? != Outcome::Appended {
+            return Err(failed("the log did not take the history"));
+        }
+    }
+    Ok(log.head().position.0)
+}
+
+/// Waits until every full range is sealed, and a checkpoint stands at the end of what is, where one is made.
+///
+/// # Errors
+/// That takes longer than half an hour.
+pub(super) fn settle(node: &Node) -> Result<(), Failure> {
+    let (storage, begun) = (node.authority.storage(), stopwatch());
+    let is_settled = || {
+        let figures = storage.figures();
+        figures.unsealed == 0 && storage.checkpoints().position >= figures.sealed && figures.bytes > 0
+    };
+    while !is_settled() {
+        if begun.elapsed() > LONGEST {
+            return Err(failed("the history is not sealed, or has no checkpoint, after half an hour"));
+        }
+        pause(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
 /// What a start took.
-struct Figures {
+pub(super) struct Figures {
     took: Duration,
     worked: Duration,
+    resident: Option<u64>,
 }
 
 impl Figures {
     fn item(&self, work: &str) -> Value {
         let (seconds, worked) = (self.took.as_secs_f64(), self.worked.as_secs_f64());
-        json!({ "work": work, "seconds": rounded(seconds), "cpuSeconds": rounded(worked), "loadAverage": load_average() })
+        json!({ "work": work, "seconds": rounded(seconds), "cpuSeconds": rounded(worked), "residentBytes": self.resident, "loadAverage": load_average() })
     }
 }
 
@@ -164,13 +191,14 @@ fn rounded(number: f64) -> f64 {
     (number * 1e3).round() / 1e3
 }
 
-fn open(data: &Path) -> Result<(Node, Figures), Failure> {
+pub(super) fn open(data: &Path) -> Result<(Node, Figures), Failure> {
     let mut options = Options::new(data);
     options.policy = Some(policy());
     options.test_clock = true;
     let (begun, before) = (stopwatch(), worked());
     let node = Node::open(options).map_err(failed)?;
-    Ok((node, Figures { took: begun.elapsed(), worked: worked().saturating_sub(before) }))
+    let (took, worked) = (begun.elapsed(), worked().saturating_sub(before));
+    Ok((node, Figures { took, worked, resident: resident_bytes() }))
 }
 
 fn draw(below: u64) -> u64 {

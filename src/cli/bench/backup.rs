@@ -1,0 +1,157 @@
+//! `tenure bench backup`
+
+use std::{sync::Arc, thread, time::Duration};
+
+use clap::Args;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use super::{
+    Effort,
+    conditions::{Scratch, load_average, machine},
+    failed,
+    renew::Stock,
+    report::print_with,
+    start::{fill, open, settle},
+};
+use crate::cli::{context::Global, failure::Failure, output::Column};
+use tenure_protocol::clock::stopwatch;
+use tenure_server::backup::{BackupError, Backups, Folder, Protection, Taken, Way};
+
+/// Arguments of `tenure bench backup`.
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// How many events the log has at least
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
+    events: u64,
+
+    /// How many callers renew meanwhile
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    clients: u16,
+
+    /// How many sessions they renew in turn
+    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
+    sessions: u32,
+
+    #[command(flatten)]
+    effort: Effort,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::plain("WORK", "work"),
+    Column::plain("SECONDS", "seconds"),
+    Column::plain("BYTES", "bytes"),
+    Column::plain("MB/S", "megabytesPerSecond"),
+    Column::plain("RENEWALS/S", "renewalsPerSecond"),
+    Column::plain("P50 MS", "p50Millis"),
+    Column::plain("P99 MS", "p99Millis"),
+    Column::plain("LOAD", "loadAverage"),
+];
+
+/// A backup, and whether it follows another one, by links.
+const WAYS: [(&str, &str, Way); 4] = [
+    ("whole", "whole", Way { is_incremental: false, is_linked: false }),
+    ("increment", "whole", Way { is_incremental: true, is_linked: false }),
+    ("whole, linked", "linked", Way { is_incremental: false, is_linked: true }),
+    ("increment, linked", "linked", Way { is_incremental: true, is_linked: true }),
+];
+
+impl Backup {
+    pub(super) fn run(&self, global: &Global) -> Result<(), Failure> {
+        let runtime = Runtime::new().map_err(failed)?;
+        let scratch = Scratch::new(&self.effort.dir)?;
+        let output = global.output();
+        output.progress("writing the history");
+        let data = scratch.path().join("data");
+        open(&data)?.0.stop();
+        let events = fill(&data, 1_000, 5, self.events)?;
+        let mut stock = Stock::new(&runtime, &scratch, self.sessions as usize)?;
+        output.progress("sealing the history");
+        settle(stock.node())?;
+        stock.round(&runtime, self.clients, Duration::ZERO)?;
+        let quiet =
+            Renewals::of(&runtime, &mut stock, self.clients, |renewals| renewals.took >= self.length())?;
+        let mut items = vec![quiet.item("no backup", None)];
+        for (work, folder, way) in WAYS {
+            output.progress(work);
+            items.push(self.beside(&runtime, &mut stock, &scratch, (work, folder, way))?);
+        }
+        let mut conditions = machine();
+        conditions.insert("events".into(), events.into());
+        conditions.insert("clients".into(), self.clients.into());
+        conditions.insert("syncMillis".into(), json!(scratch.sync_latency()?.as_secs_f64() * 1e3));
+        print_with(output, &conditions, &items, COLUMNS)
+    }
+
+    fn length(&self) -> Duration {
+        Duration::from_secs(u64::from(self.effort.rounds) * u64::from(self.effort.seconds))
+    }
+
+    /// Makes a backup while sessions are renewed.
+    fn beside(
+        &self,
+        runtime: &Runtime,
+        stock: &mut Stock,
+        scratch: &Scratch,
+        (work, folder, way): (&str, &str, Way),
+    ) -> Result<Value, Failure> {
+        let backups = Arc::new(Backups::of(stock.node()));
+        let to = Folder::made_at(scratch.path().join(folder)).map_err(failed)?;
+        let making = thread::spawn(move || {
+            let begun = stopwatch();
+            let taken: Result<Taken, BackupError> = backups.take(&to, way, &Protection::WithoutKeys);
+            (taken, begun.elapsed())
+        });
+        let renewals = Renewals::of(runtime, stock, self.clients, |_| making.is_finished())?;
+        let (taken, took) = making.join().map_err(|_| failed("the backup panicked"))?;
+        Ok(renewals.item(work, Some((taken.map_err(failed)?.bytes, took))))
+    }
+}
+
+/// The renewals of some laps.
+struct Renewals {
+    took: Duration,
+    micros: Vec<u32>,
+}
+
+impl Renewals {
+    /// Laps until that is enough; one at least.
+    fn of(
+        runtime: &Runtime,
+        stock: &mut Stock,
+        clients: u16,
+        is_enough: impl Fn(&Self) -> bool,
+    ) -> Result<Self, Failure> {
+        let mut all = Self { took: Duration::ZERO, micros: Vec::new() };
+        while all.micros.is_empty() || !is_enough(&all) {
+            let round = stock.round(runtime, clients, Duration::ZERO)?;
+            all.took += round.took;
+            all.micros.extend(round.micros);
+        }
+        all.micros.sort_unstable();
+        Ok(all)
+    }
+
+    fn millis(&self, hundredths: usize) -> f64 {
+        let place = self.micros.len() * hundredths / 100;
+        f64::from(self.micros[place.min(self.micros.len() - 1)]) / 1e3
+    }
+
+    fn item(&self, work: &str, made: Option<(u64, Duration)>) -> Value {
+        let rate = super::laps::many(self.micros.len()) / self.took.as_secs_f64();
+        let speed = made.map(|(bytes, took)| {
+            let bytes = super::laps::many(usize::try_from(bytes).unwrap_or(usize::MAX));
+            (bytes / took.as_secs_f64() / 1e6).round()
+        });
+        json!({
+            "work": work,
+            "seconds": made.map(|(_, took)| (took.as_secs_f64() * 1e3).round() / 1e3),
+            "bytes": made.map(|(bytes, _)| bytes),
+            "megabytesPerSecond": speed,
+            "renewalsPerSecond": rate.round(),
+            "p50Millis": self.millis(50),
+            "p99Millis": self.millis(99),
+            "loadAverage": load_average(),
+        })
+    }
+}
