@@ -48,6 +48,9 @@ const COLUMNS: &[Column] = &[
     Column::plain("LOAD", "loadAverage"),
 ];
 
+/// Laps go on for so long before it is looked whether that is enough.
+const A_WHILE: Duration = Duration::from_millis(200);
+
 /// A backup, and whether it follows another one, by links.
 const WAYS: [(&str, &str, Way); 4] = [
     ("whole", "whole", Way { is_incremental: false, is_linked: false }),
@@ -68,7 +71,8 @@ impl Backup {
         let mut stock = Stock::new(&runtime, &scratch, self.sessions as usize)?;
         output.progress("sealing the history");
         settle(stock.node())?;
-        stock.round(&runtime, self.clients, Duration::ZERO)?;
+        // Outside of the count: it warms everything up.
+        stock.round(&runtime, self.clients, A_WHILE)?;
         let quiet =
             Renewals::of(&runtime, &mut stock, self.clients, |renewals| renewals.took >= self.length())?;
         let mut items = vec![quiet.item("no backup", None)];
@@ -115,7 +119,7 @@ struct Renewals {
 }
 
 impl Renewals {
-    /// Laps until that is enough; one at least.
+    /// Laps until that is enough.
     fn of(
         runtime: &Runtime,
         stock: &mut Stock,
@@ -124,7 +128,7 @@ impl Renewals {
     ) -> Result<Self, Failure> {
         let mut all = Self { took: Duration::ZERO, micros: Vec::new() };
         while all.micros.is_empty() || !is_enough(&all) {
-            let round = stock.round(runtime, clients, Duration::ZERO)?;
+            let round = stock.round(runtime, clients, A_WHILE)?;
             all.took += round.took;
             all.micros.extend(round.micros);
         }
