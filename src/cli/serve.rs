@@ -29,6 +29,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
     pub set: Vec<String>,
 
+    /// What to read of the log at the start: all, or hot, what is behind the newest checkpoint [default: hot]
+    #[arg(long, value_name = "WHAT")]
+    pub verify: Option<String>,
+
     /// Let time stand still until PUT /v1/clock moves it; for tests, on a loopback address only
     #[arg(long)]
     pub test_clock: bool,
@@ -90,7 +94,8 @@ pub(crate) fn effective(file: Option<&Path>, flags: Vec<Flag>) -> Result<Config,
 fn flags(args: &ServeArgs) -> Vec<Flag> {
     let data = args.data.as_ref().map(|dir| Flag::of_its_own("--data", "data.dir", &dir.to_string_lossy()));
     let listen = args.listen.as_ref().map(|addr| Flag::of_its_own("--listen", "server.listen", addr));
-    args.set.iter().map(|text| Flag::set(text)).chain(data).chain(listen).collect()
+    let verify = args.verify.as_ref().map(|what| Flag::of_its_own("--verify", "log.verify", what));
+    args.set.iter().map(|text| Flag::set(text)).chain(data).chain(listen).chain(verify).collect()
 }
 
 fn announce(listening: &Listening, config: &Config) {

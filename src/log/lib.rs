@@ -37,7 +37,7 @@ pub use record::{EncodedCommit, RecordHash, RootHash, StreamKey};
 pub use segment::{CheckedSegment, Indexed, IndexedHistory, SealedFile, SegmentStream, check_segments};
 pub use sled::{
     Damage, DamagedSegment, Figures, Folding, HistoryCopy, OpenError, RepairError, Scrubbed, SealError,
-    SealedHistory, SegmentEnd, SegmentsOf, SledLog, TakeCommit, find_damage, repair,
+    SealedHistory, SegmentEnd, SegmentsOf, SledLog, TakeCommit, Verify, find_damage, repair,
 };
 pub use tree::Tree;
 pub use waiting::waiting_for_disk;

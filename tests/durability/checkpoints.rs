@@ -24,7 +24,7 @@ fn checkpoints(data: &Path) -> Vec<String> {
 }
 
 /// Waits until a checkpoint stands here.
-fn until_checkpoint(authority: &Authority, position: u64) {
+pub(crate) fn until_checkpoint(authority: &Authority, position: u64) {
     let (admin, begun) = (authority.admin(), stopwatch());
     while number_of(&admin, "tenure_checkpoint_position") != position {
         assert!(begun.elapsed() < PATIENCE, "no checkpoint at {position}: {}", authority.said());
@@ -34,8 +34,11 @@ fn until_checkpoint(authority: &Authority, position: u64) {
 }
 
 /// A stopped directory with three segments and a checkpoint behind them.
-fn with_checkpoint(data: &Path) -> Authority {
+pub(crate) fn with_checkpoint(data: &Path) -> Authority {
     let authority = start(data);
+    // Keys of requests are remembered of a shorter time.
+    let moved = authority.admin().advance(90_000).unwrap();
+    assert_eq!(moved.status, 200, "{moved:?}");
     register(&authority.admin(), MISSING + 4);
     until_sealed(&authority, data, 3);
     until_checkpoint(&authority, 3_000);

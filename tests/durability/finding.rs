@@ -9,6 +9,7 @@ use tenure::clock::{pause, stopwatch};
 use crate::{
     authority::Authority,
     caller::{Caller, Reply},
+    checkpoints::until_checkpoint,
     ground::copy,
     sealing::{flip, in_one_store, number_of, sealed_with},
 };
@@ -150,6 +151,8 @@ fn want_of_descriptors_is_no_finding() {
     let data = dir.path().join("data");
     let authority = sealed_with(&data, &["log.scrub_rate=268435456"]);
     let admin = authority.admin();
+    // What is made in the background needs descriptors too.
+    until_checkpoint(&authority, 3_000);
     let process = authority.id().to_string();
     let limit = |to: &str| {
         let set = std::process::Command::new("prlimit").args(["--pid", &process, to]).status();

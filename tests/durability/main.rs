@@ -18,6 +18,7 @@ mod descriptors;
 mod disk_full;
 mod finding;
 mod flips;
+mod from_checkpoint;
 mod full_keys;
 mod ground;
 mod history;

@@ -276,7 +276,7 @@ fn damage_that_nobody_reads_is_found_and_is_over_when_the_file_is_put_right() {
 }
 
 /// What `tenure doctor --verify` says of a stopped server: its exit code, and each check.
-fn doctor(data: &Path) -> (i32, Vec<Value>) {
+pub(crate) fn doctor(data: &Path) -> (i32, Vec<Value>) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
     command.args(["doctor", "--verify", "-o", "json", "--data"]).arg(data);
     let out = command.output().unwrap();

@@ -27,6 +27,7 @@ use tenure_audit::{
 };
 use tenure_core::Position;
 use tenure_log::{CheckedSegment, EventLog, OpenError, SledLog, StoredCommit};
+use tenure_server::checkpoint::{CheckedCheckpoint, check_checkpoints};
 
 /// The log of a stopped server, in a copy.
 #[derive(Debug)]
@@ -214,10 +215,13 @@ pub(in crate::cli) fn check_segments(data: &Path) -> Result<Vec<CheckedSegment>,
     tenure_log::check_segments(data).map_err(at(data))
 }
 
-/// Reads the log of a stopped server with every check that a start makes; gives its last position.
-pub(in crate::cli) fn check_log(data: &Path) -> Result<Position, Failure> {
-    let log = Stopped::open(data)?.log(&mut |_| ControlFlow::Continue(()))?;
-    Ok(log.head().position)
+/// Reads the log of a stopped server with every check that a start makes; gives its last position, and what is found of
+/// each checkpoint.
+pub(in crate::cli) fn check_log(data: &Path) -> Result<(Position, Vec<CheckedCheckpoint>), Failure> {
+    let stopped = Stopped::open(data)?;
+    let log = stopped.log(&mut |_| ControlFlow::Continue(()))?;
+    let checkpoints = check_checkpoints(data, &log, &stopped.copy.0).map_err(at(data))?;
+    Ok((log.head().position, checkpoints))
 }
 
 /// The key of the heads of a data directory: its secret one, or the public one that an import kept.

@@ -9,6 +9,7 @@ use crate::cli::{
     failure::{Exit, Failure},
 };
 use tenure_log::CheckedSegment;
+use tenure_server::checkpoint::CheckedCheckpoint;
 
 /// Reads all that the log of a stopped server holds, and changes nothing. What one segment says of itself is judged
 /// apart from the others, so that each damaged file is named.
@@ -17,7 +18,11 @@ pub(super) fn verify(global: &Global, data: &Path) -> Result<(), Failure> {
     let are_sound = segments.iter().all(|segment| segment.fault.is_none());
     let mut checks: Vec<_> = segments.iter().map(of_segment).collect();
     // It reads the segments again, and would name the first of them once more.
-    checks.push(if are_sound { of_log(data) } else { Check::new("log", "skip", "the segments come first") });
+    if are_sound {
+        checks.extend(of_log(data));
+    } else {
+        checks.push(Check::new("log", "skip", "the segments come first"));
+    }
     examined(global.output(), checks, ambient::now())
 }
 
@@ -35,9 +40,27 @@ fn of_segment(segment: &CheckedSegment) -> Check {
     }
 }
 
-fn of_log(data: &Path) -> Check {
+/// The log, and each checkpoint beside a fold of it.
+fn of_log(data: &Path) -> Vec<Check> {
     match audit::check_log(data) {
-        Ok(last) => Check::new("log", "ok", format!("whole up to position {last}")),
-        Err(failure) => Check::failed("log", &failure),
+        Ok((last, checkpoints)) => {
+            let log = Check::new("log", "ok", format!("whole up to position {last}"));
+            [log].into_iter().chain(checkpoints.iter().map(of_checkpoint)).collect()
+        }
+        Err(failure) => vec![Check::failed("log", &failure)],
+    }
+}
+
+fn of_checkpoint(checkpoint: &CheckedCheckpoint) -> Check {
+    let CheckedCheckpoint { name, position, fault } = checkpoint;
+    match fault {
+        Some(why) => {
+            let detail = format!("{name}: {why}; it can be removed, and is made again");
+            Check { exit: Exit::VerificationFailed, ..Check::new("checkpoint", "fail", detail) }
+        }
+        None => {
+            let detail = format!("{name}: what the log leads to at position {position}");
+            Check::new("checkpoint", "ok", detail)
+        }
     }
 }

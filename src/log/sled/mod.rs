@@ -40,7 +40,6 @@ use self::{
     guard::{Failure, guarded},
     head_file::{HeadFile, HeadRecord, StoreRecord},
     opening::record_at,
-    sealed_history::Whole,
     sealing::Sealing,
     store::{Store, barrier},
 };
@@ -57,7 +56,7 @@ pub use self::{
     open_error::OpenError,
     repair::{Damage, HistoryCopy, RepairError, SegmentsOf, TakeCommit, find_damage, repair},
     scrubbing::{DamagedSegment, Pace, Scrubbed},
-    sealed_history::{Folding, SealedHistory, SegmentEnd},
+    sealed_history::{Folding, SealedHistory, SegmentEnd, Verify},
     sealing::{Figures, SealError},
 };
 
@@ -147,24 +146,7 @@ type Accepted = (Position, EncodedCommit);
 type Take<'t> = dyn FnMut(Position, &[u8]) -> Result<usize, LogError> + 't;
 
 impl SledLog {
-    /// Opens the log of this data directory, or makes a new one, and hands every commit to `fold`, in order.
-    ///
-    /// All of it is read and checked: frames, positions, recorded time, and the root against
-    /// the head record. What does not check is refused, never repaired.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError`] names the file and, where it is known, the position. Leftovers of an interrupted start
-    /// are removed; nothing else is changed by us.
-    pub(crate) fn open(
-        data_dir: &Path,
-        cut: SegmentEvents,
-        fold: &mut dyn FnMut(StoredCommit) -> Result<(), String>,
-    ) -> Result<Self, OpenError> {
-        Self::open_for(data_dir, cut, &mut Whole(fold))
-    }
-
-    /// The same for a start that may have what some segments lead to: of those only the headers are read.
+    /// As [`SledLog::open`], for a start that may have what some segments lead to: of those only the headers are read.
     pub(crate) fn open_for(
         data_dir: &Path,
         cut: SegmentEvents,

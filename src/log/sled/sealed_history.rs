@@ -1,10 +1,10 @@
 //! What is in segments, by their headers alone: where a start may go on that has what they lead to.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use super::{OpenError, SledLog, open_error::damaged, scan::troubled};
 use crate::{
-    StoredCommit,
+    IndexedHistory, SegmentEvents, StoredCommit,
     codec::{self, IdempotentCommit},
     record::RecordHash,
     segment::Segment,
@@ -33,6 +33,20 @@ impl SegmentEnd {
     }
 }
 
+/// How much of the history a start reads again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// All of it.
+    All,
+    /// What is behind the newest checkpoint. Of the segments before it only the headers are read.
+    Hot,
+}
+
+impl Verify {
+    /// The words for it in settings.
+    pub const NAMES: [(&'static str, Self); 2] = [("hot", Self::Hot), ("all", Self::All)];
+}
+
 /// What a start makes of the log.
 pub trait Folding {
     /// Behind how many of these segments it goes on, because it has what they lead to. They are not read.
@@ -49,7 +63,7 @@ pub trait Folding {
 }
 
 /// A start that takes everything from the first event on.
-pub(super) struct Whole<'f>(pub(super) &'f mut dyn FnMut(StoredCommit) -> Result<(), String>);
+struct Whole<'f>(&'f mut dyn FnMut(StoredCommit) -> Result<(), String>);
 
 impl Folding for Whole<'_> {
     fn begin(&mut self, _: &SealedHistory<'_>) -> Result<usize, OpenError> {
@@ -62,21 +76,23 @@ impl Folding for Whole<'_> {
 }
 
 /// The segments that a start has found, in order.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct SealedHistory<'s> {
     segments: &'s [Arc<Segment>],
-    vouched: usize,
+    indexed: IndexedHistory,
 }
 
 impl<'s> SealedHistory<'s> {
     /// The first `vouched` of them are known to the head record.
-    pub(super) const fn of(segments: &'s [Arc<Segment>], vouched: usize) -> Self {
-        Self { segments, vouched }
+    pub(super) fn of(segments: &'s [Arc<Segment>], vouched: usize) -> Self {
+        let indexed = IndexedHistory::of_segments(Arc::new(segments[..vouched].to_vec()));
+        Self { segments, indexed }
     }
 
-    /// Behind so many of them a start may go on.
-    pub const fn vouched(&self) -> usize {
-        self.vouched
+    /// The part of it that can be asked by key. A start may go on at the end of any segment in it: those behind that are
+    /// read, as is what the head record does not know.
+    pub const fn indexed(&self) -> &IndexedHistory {
+        &self.indexed
     }
 
     /// Where each of them ends.
@@ -84,19 +100,22 @@ impl<'s> SealedHistory<'s> {
         self.segments.iter().map(|segment| SegmentEnd::of(segment)).collect()
     }
 
-    /// The requests behind the commits of the first `count` of them that had a key, from about this moment on.
+    /// The requests behind the commits up to this end of a segment that had a key, from about this moment on. Gives how
+    /// many segments end up to there.
     ///
     /// # Errors
     /// A block does not read as it was written.
     pub fn idempotent_since(
         &self,
-        count: usize,
+        end: Position,
         moment: Timestamp,
         take: &mut dyn FnMut(IdempotentCommit),
-    ) -> Result<(), OpenError> {
+    ) -> Result<usize, OpenError> {
+        let count = self.segments.partition_point(|segment| segment.header.last() <= end);
         let segments = &self.segments[..count];
         let first = segments.partition_point(|segment| segment.header.end.recorded_at() < moment);
-        segments[first..].iter().try_for_each(|segment| idempotent_of(segment, moment, take))
+        segments[first..].iter().try_for_each(|segment| idempotent_of(segment, moment, take))?;
+        Ok(count)
     }
 }
 
@@ -119,6 +138,23 @@ fn idempotent_of(
 }
 
 impl SledLog {
+    /// Opens the log of this data directory, or makes a new one, and hands every commit to `fold`, in order.
+    ///
+    /// All of it is read and checked: frames, positions, recorded time, and the root against
+    /// the head record. What does not check is refused, never repaired.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] names the file and, where it is known, the position. Leftovers of an interrupted start
+    /// are removed; nothing else is changed by us.
+    pub(crate) fn open(
+        data_dir: &Path,
+        cut: SegmentEvents,
+        fold: &mut dyn FnMut(StoredCommit) -> Result<(), String>,
+    ) -> Result<Self, OpenError> {
+        Self::open_for(data_dir, cut, &mut Whole(fold))
+    }
+
     /// Where each of its segments ends, in order.
     pub fn segment_ends(&self) -> Vec<SegmentEnd> {
         let segments = Arc::clone(&self.segments.read());

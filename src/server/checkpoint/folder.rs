@@ -27,7 +27,7 @@ pub struct Folder {
 }
 
 /// Why a checkpoint does not fit these ends of segments.
-fn unfit(checkpoint: &Checkpoint, ends: &[SegmentEnd]) -> String {
+pub(super) fn unfit(checkpoint: &Checkpoint, ends: &[SegmentEnd]) -> String {
     let position = checkpoint.end().position;
     match ends.iter().find(|end| end.position == position) {
         None => format!("no segment ends at position {position}, at which it stands"),

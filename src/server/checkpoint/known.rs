@@ -48,6 +48,11 @@ impl Known {
         self.believed.lock().first().cloned()
     }
 
+    /// All of them, newest first.
+    pub fn all(&self) -> Vec<Arc<Checkpoint>> {
+        self.believed.lock().clone()
+    }
+
     /// The newest one that stands at this position or before it.
     pub fn at_or_before(&self, position: Position) -> Option<Arc<Checkpoint>> {
         self.believed.lock().iter().find(|known| known.end().position <= position).cloned()

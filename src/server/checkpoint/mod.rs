@@ -12,6 +12,7 @@
 //! every machine makes the same bytes, and whoever folds from the first event gets them again. The bytes are described
 //! in `docs/log-format.md`.
 
+mod checking;
 mod fold;
 mod folder;
 mod format;
@@ -25,6 +26,7 @@ use tenure_core::{Position, evolve::IllegalEvent};
 use tenure_log::LogError;
 
 pub use self::{
+    checking::{CheckedCheckpoint, check_checkpoints, difference_to_a_fold},
     fold::{Pace, fold_from_the_first_event, make},
     folder::Folder,
     known::Known,

@@ -106,6 +106,28 @@ impl Checkpoint {
         Ok(Folded { state, erased, pulse: self.pulse()? })
     }
 
+    /// Reads all of it against its digests, and gives it up when it is told to.
+    ///
+    /// # Errors
+    /// A section is not as it was written, in the file as it is now.
+    pub fn read_whole(&self, pace: &mut dyn FnMut(u64) -> bool) -> Result<(), CheckpointError> {
+        let mut header = vec![0; HEADER_BYTES];
+        let read = self.file.read_exact_at(&mut header, 0);
+        read.map_err(|source| CheckpointError::Io { name: self.name.clone(), source })?;
+        if Header::read(&header).as_ref() != Ok(&self.header) {
+            return Err(self.damaged("the header's check does not match its bytes"));
+        }
+        let Header { table_at, table_bytes, table_digest, .. } = self.header;
+        self.bytes(table_at, table_bytes, &table_digest, "the table")?;
+        for section in &self.table {
+            self.section(section)?;
+            if !pace(section.length) {
+                return Err(CheckpointError::Stopped);
+            }
+        }
+        Ok(())
+    }
+
     /// Reads the subject of this id; none if the history up to here knows none.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use tenure_core::{
     Seconds,
     policy::{OnLimit, OnReuse},
 };
+use tenure_log::Verify;
 
 /// Where in the [`Config`] a setting is kept.
 type Place<T> = fn(&mut Config) -> &mut T;
@@ -30,6 +31,7 @@ pub(super) enum Kind {
     Flag(Place<bool>),
     OnLimit(Place<OnLimit>),
     OnReuse(Place<OnReuse>),
+    Verify(Place<Verify>),
     Address(Place<SocketAddr>),
     Url(Place<Option<String>>),
     Broker(Place<Option<String>>),
@@ -68,6 +70,7 @@ impl Kind {
             Self::Flag(place) => put(place(config), text.parse().ok()),
             Self::OnLimit(place) => put(place(config), choose(&ON_LIMIT, &text)),
             Self::OnReuse(place) => put(place(config), choose(&OnReuse::NAMES, &text)),
+            Self::Verify(place) => put(place(config), choose(&Verify::NAMES, &text)),
             Self::Address(place) => put(place(config), address(&text)),
             Self::Url(place) => put(place(config), url(&text)),
             Self::Broker(place) => put(place(config), broker(&text)),
@@ -90,6 +93,7 @@ impl Kind {
             Self::Flag(place) => place(config).to_string(),
             Self::OnLimit(place) => word(&ON_LIMIT, place(config)),
             Self::OnReuse(place) => word(&OnReuse::NAMES, place(config)),
+            Self::Verify(place) => word(&Verify::NAMES, place(config)),
             Self::Address(place) => place(config).to_string(),
             Self::Url(place) | Self::Broker(place) => place(config).clone().unwrap_or_default(),
             Self::Directory(place) => place(config).display().to_string(),
@@ -111,6 +115,7 @@ impl Kind {
             Self::Flag(_) => "true or false".to_owned(),
             Self::OnLimit(_) => words(&ON_LIMIT),
             Self::OnReuse(_) => words(&OnReuse::NAMES),
+            Self::Verify(_) => words(&Verify::NAMES),
             Self::Address(_) => {
                 "an IP address and a port, such as 127.0.0.1:7300, localhost:7300, or :7300 for all interfaces"
                     .to_owned()
@@ -136,6 +141,7 @@ impl Kind {
             | Self::Flag(_)
             | Self::OnLimit(_)
             | Self::OnReuse(_)
+            | Self::Verify(_)
             | Self::Address(_)
             | Self::Url(_)
             | Self::Broker(_)
@@ -157,6 +163,7 @@ impl Kind {
             | (
                 Self::OnLimit(_)
                 | Self::OnReuse(_)
+                | Self::Verify(_)
                 | Self::Address(_)
                 | Self::Url(_)
                 | Self::Broker(_)

@@ -26,7 +26,7 @@ pub use settings::{SETTINGS, Setting, settings_markdown};
 pub use telemetry::Telemetry;
 
 use tenure_core::{Policy, Seconds};
-use tenure_log::jetstream::Access;
+use tenure_log::{Verify, jetstream::Access};
 
 /// All settings, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct Config {
     pub data_reserve: u32,
     /// `log.segment_events`
     pub segment_events: u32,
+    /// `log.verify`
+    pub verify: Verify,
     /// `log.scrub_rate`
     pub scrub_rate: u32,
     /// `log.url`, `log.nkey_file` and `cluster.*`
@@ -237,6 +239,7 @@ impl Default for Config {
             data_dir: PathBuf::from("./tenure-data"),
             data_reserve: 67_108_864,
             segment_events: 250_000,
+            verify: Verify::Hot,
             scrub_rate: 16_777_216,
             cluster: Cluster::default(),
             backup_dir: None,

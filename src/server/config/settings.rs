@@ -114,6 +114,11 @@ pub static SETTINGS: [Setting; 60] = [
         "Number of events per segment of the history; fixed once a log has a segment.",
     ),
     setting(
+        "log.verify",
+        Kind::Verify(|config| &mut config.verify),
+        "What a start reads of the log: `hot` for what is behind the newest checkpoint, `all` for everything.",
+    ),
+    setting(
         "log.scrub_rate",
         Kind::Count(0, u32::MAX, |config| &mut config.scrub_rate),
         "How fast the segments of the log are read again to find damage, in bytes a second; 0 for never.",

@@ -55,6 +55,7 @@ fn every_setting_has_a_place_of_its_own() {
         ("data.dir", "/var/lib/tenure"),
         ("data.reserve", "134217728"),
         ("log.segment_events", "100000"),
+        ("log.verify", "all"),
         ("log.scrub_rate", "1048576"),
         ("log.url", "nats://a:4222,b:4222"),
         ("log.nkey_file", "/etc/tenure/node.nk"),

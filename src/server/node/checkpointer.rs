@@ -10,7 +10,7 @@ use crate::{
     authority::{Authority, Checkpoints},
     checkpoint::{Checkpoint, CheckpointError, Folder, Known},
 };
-use tenure_log::{SegmentEnd, SledLog};
+use tenure_log::{LogError, SegmentEnd, SledLog};
 use tenure_protocol::clock::stopwatch;
 
 /// The making takes no more than this part of the time.
@@ -22,7 +22,8 @@ pub(super) struct Checkpointer {
     authority: Arc<Authority>,
     known: Arc<Known>,
     folder: Folder,
-    is_tidy: bool,
+    /// How paths begin that callers are not to read.
+    data: String,
     /// How long the last one took, and when it was done.
     last: Option<(Duration, Instant)>,
 }
@@ -30,14 +31,22 @@ pub(super) struct Checkpointer {
 impl Checkpointer {
     pub(super) fn new(log: Arc<SledLog>, authority: Arc<Authority>, known: Arc<Known>, data: &Path) -> Self {
         let folder = Folder::of(data);
-        Self { log, authority, known, folder, is_tidy: false, last: None }
+        if let Err(error) = folder.remove_unfinished() {
+            tracing::warn!(%error, "what an interrupted making of a checkpoint left cannot be removed");
+        }
+        let data = format!("{}/", data.display());
+        Self { log, authority, known, folder, data, last: None }
     }
 
     /// Makes a checkpoint of what is sealed, if it is time for one.
     pub(super) fn step(&mut self, goes_on: &dyn Fn() -> bool) {
         match self.advance(goes_on) {
             Ok(()) | Err(CheckpointError::Stopped) => {}
-            Err(error) => self.known.failed(Some(error.to_string())),
+            // Others give back what is wanting, and then it is tried again.
+            Err(CheckpointError::Log(error @ LogError::Exhausted { .. })) => {
+                tracing::debug!(%error, "no checkpoint now");
+            }
+            Err(error) => self.known.failed(Some(error.to_string().replace(&self.data, ""))),
         }
         self.authority.storage().observe_checkpoints(Checkpoints {
             position: self.known.position(),
@@ -49,7 +58,8 @@ impl Checkpointer {
 
     fn advance(&mut self, goes_on: &dyn Fn() -> bool) -> Result<(), CheckpointError> {
         let ends = self.log.segment_ends();
-        self.tidy()?;
+        // What was found to be wrong is out of the way before anything is made.
+        self.set_aside()?;
         let Some(last) = ends.last().filter(|last| self.is_due(last)) else { return Ok(()) };
         let begun = stopwatch();
         while self.known.position() < last.position {
@@ -85,15 +95,6 @@ impl Checkpointer {
         let (position, bytes) = (made.end().position, made.bytes_on_disk());
         tracing::info!(%position, bytes, "a checkpoint was made");
         self.known.made(Arc::new(made));
-    }
-
-    /// What a crash left, and what the start has found to be wrong, goes before anything is made.
-    fn tidy(&mut self) -> Result<(), CheckpointError> {
-        if !self.is_tidy {
-            self.folder.remove_unfinished()?;
-            self.is_tidy = true;
-        }
-        self.set_aside()
     }
 
     fn set_aside(&self) -> Result<(), CheckpointError> {

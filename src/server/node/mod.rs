@@ -1,9 +1,10 @@
 //! One authority on one data directory: what a server serves, and what a program embeds.
 //!
-//! A start reads the whole log once. It checks every record on the way and folds it into the state, the
-//! projections and the table of idempotency keys; nothing of those is ever taken on trust.
+//! A start reads the log once, behind the newest checkpoint or from the first event on. It checks every record on the way
+//! and folds it into the state, the projections and the table of idempotency keys.
 
 mod binding;
+mod checkpoint_scrub;
 mod checkpointer;
 mod clean_shutdown;
 pub mod cluster;
@@ -30,7 +31,7 @@ use std::{
 use crate::authority::{
     Authority, BegunEpoch, Dependencies, Failure, IdempotencyTable, Issuing, Live, NewEpoch, Past, Room,
 };
-use crate::checkpoint::{Folder, Known};
+use crate::checkpoint::Known;
 use crate::notify::webhooks::{self, Webhooks};
 use crate::personal_data::{SubjectKeys, TextError};
 use crate::projections::{Projections, history};
@@ -38,7 +39,9 @@ use crate::tokens::{Digests, Keyring};
 use tenure_audit::{Evidence, HeadError, HeadKey, HeadSigner, Heads, LiveCheck, live_check};
 use tenure_core::{Policy, Position, Seconds, Timestamp, state::State};
 use tenure_files::key_files::KeyFileError;
-use tenure_log::{EventLog, OpenError, RecordHash, SegmentEvents, SledLog, StoredCommit, jetstream::Member};
+use tenure_log::{
+    EventLog, OpenError, RecordHash, SegmentEvents, SledLog, StoredCommit, Verify, jetstream::Member,
+};
 use tenure_protocol::clock::{Clock, SystemClock, TestClock};
 use tenure_protocol::entropy::{Entropy, OsEntropy};
 use tenure_threads::worker::Worker;
@@ -47,6 +50,7 @@ pub use self::cluster::{Cluster, Role, SharedLog, View};
 pub(crate) use self::epoch::UNFINISHED;
 use self::{
     binding::Binding,
+    checkpoint_scrub::CheckpointScrub,
     credential::{issue_first_key, look_at_first_key},
     epoch::begin_epoch,
     sealer::LetGo,
@@ -80,6 +84,8 @@ pub struct Options {
     pub reserve: u64,
     /// By how many events the history is cut into segments, `log.segment_events`.
     pub segment_events: SegmentEvents,
+    /// How much of the log a start reads, `log.verify`.
+    pub verify: Verify,
     /// How fast segments are read again, in bytes a second, `log.scrub_rate`; 0 for never.
     pub scrub_rate: u64,
     /// Whether time stands still until it is moved.
@@ -110,6 +116,7 @@ impl Options {
             head_file: None,
             reserve: 64 << 20,
             segment_events: SegmentEvents::AsRecorded,
+            verify: Verify::Hot,
             scrub_rate: 16 << 20,
             test_clock: false,
             webhooks: webhooks::Settings::default(),
@@ -260,7 +267,7 @@ impl Node {
             look_at_first_key(&data, &folded.state.system);
         }
         let projections = Arc::new(folded.projections);
-        let (told, nodes) = (Arc::clone(&projections), folded.nodes);
+        let (told, nodes, known) = (Arc::clone(&projections), folded.nodes, folded.known);
         let at_work = (Arc::clone(&texts), secrets.tokens.keyring().clone());
         let parts = Dependencies {
             log: Arc::clone(&log),
@@ -300,7 +307,6 @@ impl Node {
             Some(_) => None,
             None => Some(jobs::start(Arc::clone(&authority)).map_err(StartError::Thread)?),
         };
-        let known = known_checkpoints(stores.as_deref(), &data);
         let background = stores
             .map(|stores| {
                 let let_go = letting_go(&projections, &evidence);
@@ -373,7 +379,7 @@ struct OpenedLog {
 /// The log that the options name: this node's own, or the one that several machines share, once this node leads it.
 fn open_any_log(options: &Options, table: &dyn Fn() -> IdempotencyTable) -> Result<OpenedLog, StartError> {
     let Some(cluster) = &options.cluster else {
-        let (log, folded) = open_log(&options.data, options.segment_events, table)?;
+        let (log, folded) = open_log(&options.data, options.segment_events, options.verify, table)?;
         let stores = Arc::new(log);
         return Ok(OpenedLog { log: Arc::clone(&stores) as _, folded, stores: Some(stores), shared: None });
     };
@@ -403,22 +409,11 @@ fn tend_segments(
     data: &Path,
     scrub_rate: u64,
 ) -> std::io::Result<(Worker, Worker)> {
-    let scrubber = scrubber::start(Arc::clone(stores), Arc::clone(authority), scrub_rate)?;
+    let checkpoints = CheckpointScrub::new(Arc::clone(stores), Arc::clone(known), data);
     let (log, known) = (Arc::clone(stores), Arc::clone(known));
     let sealer = sealer::start(log, Arc::clone(authority), Arc::clone(evidence), known, data, let_go)?;
+    let scrubber = scrubber::start(Arc::clone(stores), Arc::clone(authority), checkpoints, scrub_rate)?;
     Ok((sealer, scrubber))
-}
-
-/// The checkpoints that fit the segments of the log. Each other one is named.
-fn known_checkpoints(stores: Option<&SledLog>, data: &Path) -> Arc<Known> {
-    let known = Known::default();
-    if let Some(log) = stores {
-        let found = Folder::of(data).find(&log.segment_ends(), &mut |name, why| known.distrust(name, &why));
-        for found in found {
-            known.add(Arc::new(found));
-        }
-    }
-    Arc::new(known)
 }
 
 /// What is done when the files of the log tell of more of the history.

@@ -12,6 +12,7 @@ use std::{
 
 use parking_lot::Mutex;
 
+use super::checkpoint_scrub::CheckpointScrub;
 use crate::authority::Authority;
 use tenure_log::{DamagedSegment, EventLog, LogError, Scrubbed, SledLog};
 use tenure_protocol::clock::stopwatch;
@@ -31,12 +32,17 @@ const IN_HASTE: u64 = 64 << 20;
 ///
 /// # Errors
 /// The system gives no thread.
-pub(super) fn start(log: Arc<SledLog>, authority: Arc<Authority>, rate: u64) -> std::io::Result<Worker> {
+pub(super) fn start(
+    log: Arc<SledLog>,
+    authority: Arc<Authority>,
+    checkpoints: CheckpointScrub,
+    rate: u64,
+) -> std::io::Result<Worker> {
     Worker::start("tenure-scrub", move |stop| {
         let (looked, judged) = (Mutex::new(None), Mutex::default());
         let scrubber = Scrubber { log, authority: Arc::clone(&authority), rate, stop, looked, judged };
         // Its panic is an alarm.
-        authority.storage().scrubber().run(|| scrubber.run());
+        authority.storage().scrubber().run(|| scrubber.run(checkpoints));
     })
 }
 
@@ -52,10 +58,13 @@ struct Scrubber<'a> {
 }
 
 impl Scrubber<'_> {
-    fn run(&self) {
+    fn run(&self, mut checkpoints: CheckpointScrub) {
         loop {
-            if self.rate > 0 && self.round().is_break() {
-                return;
+            if self.rate > 0 {
+                if self.round().is_break() {
+                    return;
+                }
+                checkpoints.round(&mut |bytes| self.pace(bytes));
             }
             for _ in 0..REST {
                 self.look();

@@ -7,11 +7,13 @@ use super::{
     snapshot::{self, Snapshot},
 };
 use crate::authority::IdempotencyTable;
-use crate::projections::Projections;
+use crate::checkpoint::{Checkpoint, Folded, Folder, Known};
+use crate::projections::{Projections, revocations::Kept};
 use tenure_audit::Nodes;
 use tenure_core::{Event, Position, Stream, SubjectEvent, SubjectId, state::State};
 use tenure_log::{
-    EventLog, OpenError, SegmentEvents, SledLog, StoredCommit,
+    EventLog, Folding, IndexedHistory, LogError, OpenError, SealedHistory, SegmentEnd, SegmentEvents,
+    SledLog, StoredCommit, Verify,
     jetstream::{self, Member, Step},
 };
 
@@ -23,6 +25,8 @@ pub(super) struct StartupState {
     pub(super) nodes: Arc<Nodes>,
     /// The subjects that were erased, and the last event that says so.
     pub(super) erased: HashMap<SubjectId, Position>,
+    /// The checkpoints that there are.
+    pub(super) known: Arc<Known>,
     /// So many events were folded that the snapshot did not have.
     pub(super) since_snapshot: u64,
 }
@@ -38,15 +42,30 @@ impl StartupState {
     }
 }
 
-/// The log on its way into the state: up to the snapshot only what the snapshot lacks is folded.
-struct StartupReplay {
-    folded: StartupState,
-    snapshot: Option<Snapshot>,
-    is_contradicted: bool,
+/// What a start does without, because it contradicts the log.
+#[derive(Default)]
+struct Doubts {
+    /// Checkpoints, each with why.
+    checkpoints: Vec<(String, String)>,
+    snapshot: bool,
 }
 
-impl StartupReplay {
-    fn new(idempotency: IdempotencyTable, snapshot: Option<Snapshot>) -> Self {
+/// The log on its way into the state: behind the newest checkpoint, or from the first event on. Up to the snapshot only
+/// what the snapshot lacks is folded.
+struct StartupReplay<'d> {
+    data: &'d Path,
+    verify: Verify,
+    doubts: &'d Doubts,
+    folded: StartupState,
+    /// The checkpoint that it went on from.
+    begun: Option<String>,
+    snapshot: Option<Snapshot>,
+    /// What does not fit the log, and why.
+    contradicted: Option<String>,
+}
+
+impl<'d> StartupReplay<'d> {
+    fn new(data: &'d Path, verify: Verify, doubts: &'d Doubts, idempotency: IdempotencyTable) -> Self {
         let (projections, nodes) = (Projections::default(), Arc::default());
         let folded = StartupState {
             state: State::default(),
@@ -54,9 +73,61 @@ impl StartupReplay {
             projections,
             nodes,
             erased: HashMap::new(),
+            known: Arc::default(),
             since_snapshot: 0,
         };
-        Self { folded, snapshot, is_contradicted: false }
+        Self { data, verify, doubts, folded, begun: None, snapshot: None, contradicted: None }
+    }
+
+    /// From the first event on, with the snapshot if there is one.
+    fn from_the_first_event(&mut self) {
+        self.snapshot = if self.doubts.snapshot { None } else { snapshot::load(self.data) };
+    }
+
+    /// Which checkpoints there are. Each that is not to be believed is named.
+    fn look(&self, ends: &[SegmentEnd]) {
+        let known = &self.folded.known;
+        let found = Folder::of(self.data).find(ends, &mut |name, why| known.distrust(name, &why));
+        for found in found {
+            known.add(Arc::new(found));
+        }
+        for (name, why) in &self.doubts.checkpoints {
+            known.distrust(name, why);
+        }
+    }
+
+    /// The newest one at which the start may go on, with what it holds.
+    fn newest(&self, sealed: &SealedHistory<'_>) -> Option<(Arc<Checkpoint>, Folded)> {
+        if self.verify == Verify::All {
+            return None;
+        }
+        // One that is distrusted is known no more.
+        while let Some(found) = self.folded.known.at_or_before(sealed.indexed().end()) {
+            match found.read() {
+                Ok(read) => return Some((found, read)),
+                Err(error) => self.folded.known.distrust(found.name(), &error.to_string()),
+            }
+        }
+        None
+    }
+
+    /// Has everything as the checkpoint says; false if a file that is needed beside it cannot be read.
+    fn go_on_from(&mut self, read: Folded, indexed: &IndexedHistory) -> bool {
+        let Folded { state, erased, pulse } = read;
+        let standing = || -> Result<_, LogError> {
+            let projections = Projections::standing_on(&state, pulse, indexed, Kept::default())?;
+            Ok((Nodes::standing_on(indexed)?, projections))
+        };
+        let (nodes, projections) = match standing() {
+            Ok(standing) => standing,
+            Err(error) => {
+                tracing::warn!(%error, "the history is read from its first event on");
+                return false;
+            }
+        };
+        (self.folded.nodes, self.folded.projections) = (Arc::new(nodes), projections);
+        (self.folded.state, self.folded.erased) = (state, erased);
+        true
     }
 
     fn add(&mut self, stored: &StoredCommit) -> Result<(), String> {
@@ -73,7 +144,10 @@ impl StartupReplay {
         match &self.snapshot {
             None => {
                 self.folded.since_snapshot += stored.commit.events.len() as u64;
-                self.folded.state.apply(&stored.commit).map_err(|illegal| illegal.to_string())
+                self.folded
+                    .state
+                    .apply(&stored.commit)
+                    .map_err(|illegal| self.contradict(illegal.to_string()))
             }
             Some(snapshot) if stored.last() < snapshot.state.position => Ok(()),
             Some(snapshot) if stands_on(snapshot, stored) => {
@@ -81,10 +155,67 @@ impl StartupReplay {
                 Ok(())
             }
             Some(_) => {
-                self.is_contradicted = true;
+                self.contradicted = Some("the snapshot is of another history".into());
                 Err("the snapshot is of another history".into())
             }
         }
+    }
+
+    /// Behind a checkpoint, what cannot follow may be the checkpoint's fault: it is looked at without it.
+    fn contradict(&mut self, illegal: String) -> String {
+        if self.begun.is_some() {
+            self.contradicted = Some(illegal.clone());
+        }
+        illegal
+    }
+
+    /// What it leads to, if the log is as long as the snapshot says: one is only ever written of what is durable, so
+    /// what the log lacks was cut off.
+    fn end(self, head: Position) -> Result<StartupState, StartError> {
+        let witness = match &self.snapshot {
+            Some(snapshot) => Some(snapshot.state.position),
+            None if self.begun.is_some() => snapshot::position(self.data).filter(|stands| *stands > head),
+            None => None,
+        };
+        let Some(snapshot) = witness else { return Ok(self.folded) };
+        let path = snapshot::path(self.data).display().to_string();
+        Err(StartError::BehindSnapshot { path, snapshot, head })
+    }
+
+    /// What the next attempt does without; none if nothing was contradicted.
+    fn doubted(self) -> Option<Doubts> {
+        let why = self.contradicted?;
+        let Some(begun) = self.begun else {
+            tracing::warn!("the snapshot does not belong to this log; the log is folded whole");
+            return Some(Doubts { snapshot: true, checkpoints: self.doubts.checkpoints.clone() });
+        };
+        tracing::warn!(checkpoint = begun, %why, "what follows does not follow from this checkpoint; it is not used");
+        let checkpoints = self.doubts.checkpoints.iter().cloned().chain([(begun, why)]).collect();
+        Some(Doubts { checkpoints, snapshot: self.doubts.snapshot })
+    }
+}
+
+impl Folding for StartupReplay<'_> {
+    fn begin(&mut self, sealed: &SealedHistory<'_>) -> Result<usize, OpenError> {
+        self.look(&sealed.ends());
+        if let Some((checkpoint, read)) = self.newest(sealed) {
+            let end = checkpoint.end();
+            let indexed = sealed.indexed().up_to(end.position);
+            if indexed.is_some_and(|indexed| self.go_on_from(read, &indexed)) {
+                let table = &mut self.folded.idempotency;
+                let since = table.since(end.recorded_at);
+                let count = sealed.idempotent_since(end.position, since, &mut |commit| table.add(&commit))?;
+                tracing::info!(position = %end.position, "the start goes on from a checkpoint");
+                self.begun = Some(checkpoint.name().to_owned());
+                return Ok(count);
+            }
+        }
+        self.from_the_first_event();
+        Ok(0)
+    }
+
+    fn add(&mut self, stored: StoredCommit) -> Result<(), String> {
+        Self::add(self, &stored)
     }
 }
 
@@ -96,9 +227,10 @@ fn stands_on(snapshot: &Snapshot, stored: &StoredCommit) -> bool {
 pub(super) fn open_log(
     data: &Path,
     cut: SegmentEvents,
+    verify: Verify,
     table: &dyn Fn() -> IdempotencyTable,
 ) -> Result<(SledLog, StartupState), StartError> {
-    let (log, folded) = open_cut_by(data, cut, table)?;
+    let (log, folded) = open_cut_by(data, cut, verify, table)?;
     let Some(recorded) = folded.state.system.segment_events else { return Ok((log, folded)) };
     match cut {
         SegmentEvents::By(asked) if asked != recorded => {
@@ -106,7 +238,7 @@ pub(super) fn open_log(
         }
         SegmentEvents::AsRecorded if log.segment_events() != recorded => {
             drop(log);
-            open_cut_by(data, SegmentEvents::By(recorded), table)
+            open_cut_by(data, SegmentEvents::By(recorded), verify, table)
         }
         SegmentEvents::By(_) | SegmentEvents::AsRecorded | SegmentEvents::Uncut => Ok((log, folded)),
     }
@@ -115,24 +247,20 @@ pub(super) fn open_log(
 fn open_cut_by(
     data: &Path,
     cut: SegmentEvents,
+    verify: Verify,
     table: &dyn Fn() -> IdempotencyTable,
 ) -> Result<(SledLog, StartupState), StartError> {
-    let mut folding = StartupReplay::new(table(), snapshot::load(data));
-    match tenure_log::open_cut(data, cut, &mut |stored| folding.add(&stored)) {
-        Ok(log) if folding.snapshot.is_none() => return Ok((log, folding.folded)),
-        // A snapshot is only ever written of what is durable, so what the log lacks was cut off.
-        Ok(log) => {
-            let snapshot = folding.snapshot.map_or(Position::ZERO, |snapshot| snapshot.state.position);
-            let path = snapshot::path(data).display().to_string();
-            return Err(StartError::BehindSnapshot { path, snapshot, head: log.head().position });
+    let mut doubts = Doubts::default();
+    loop {
+        let mut folding = StartupReplay::new(data, verify, &doubts, table());
+        match tenure_log::open_for(data, cut, &mut folding) {
+            Ok(log) => {
+                let folded = folding.end(log.head().position)?;
+                return Ok((log, folded));
+            }
+            Err(error) => doubts = folding.doubted().ok_or(error)?,
         }
-        Err(_) if folding.is_contradicted => {}
-        Err(error) => return Err(error.into()),
     }
-    tracing::warn!("the snapshot does not belong to this log; the log is folded whole");
-    let mut folding = StartupReplay::new(table(), None);
-    let log = tenure_log::open_cut(data, cut, &mut |stored| folding.add(&stored))?;
-    Ok((log, folding.folded))
 }
 
 /// What a start on a log of several machines came to.
@@ -149,22 +277,16 @@ pub(super) fn join_log<R>(
     table: &dyn Fn() -> IdempotencyTable,
     is_ready: &mut IsReady<'_, R>,
 ) -> Result<Joined<R>, StartError> {
-    let mut snapshot = snapshot::load(data);
+    let mut doubts = Doubts::default();
     loop {
-        let mut folding = StartupReplay::new(table(), snapshot.take());
+        let mut folding = StartupReplay::new(data, Verify::All, &doubts, table());
+        folding.from_the_first_event();
         match follow_until(data, options, told, &mut folding, is_ready) {
-            Ok((member, ready)) => match folding.snapshot {
-                None => return Ok((member, folding.folded, ready)),
-                Some(snapshot) => {
-                    let head = member.log().head().position;
-                    let path = snapshot::path(data).display().to_string();
-                    return Err(StartError::BehindSnapshot { path, snapshot: snapshot.state.position, head });
-                }
-            },
-            Err(_) if folding.is_contradicted => {
-                tracing::warn!("the snapshot does not belong to this log; the log is folded whole");
+            Ok((member, ready)) => {
+                let folded = folding.end(member.log().head().position)?;
+                return Ok((member, folded, ready));
             }
-            Err(error) => return Err(error),
+            Err(error) => doubts = folding.doubted().ok_or(error)?,
         }
     }
 }
@@ -173,7 +295,7 @@ fn follow_until<R>(
     data: &Path,
     options: &jetstream::Options,
     told: &jetstream::Told,
-    folding: &mut StartupReplay,
+    folding: &mut StartupReplay<'_>,
     is_ready: &mut IsReady<'_, R>,
 ) -> Result<(Member, R), StartError> {
     let mut member = jetstream::join(data, options, Arc::clone(told), &mut |stored| folding.add(&stored))?;

@@ -159,6 +159,7 @@ fn options(config: &Config, test_clock: bool) -> Options {
         head_file: config.audit.head_file.clone(),
         reserve: config.data_reserve.into(),
         segment_events: SegmentEvents::By(config.segment_events.into()),
+        verify: config.verify,
         scrub_rate: config.scrub_rate.into(),
         test_clock,
         webhooks: webhooks::Settings {

@@ -5,6 +5,7 @@ mod damage;
 mod indexes;
 mod kills;
 mod repairs;
+mod resumes;
 mod seals;
 
 use std::path::Path;
