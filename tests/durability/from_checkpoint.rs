@@ -62,7 +62,7 @@ fn asked(data: &Path, settings: &[&str], goes_on: bool) -> (Vec<Value>, Vec<u8>)
 }
 
 /// Callers at work until a checkpoint stands behind some segments, and for a while longer.
-fn worked(data: &Path, rounds: u32) {
+fn worked(data: &Path, wanted: usize) {
     let mut chance = Chance::of_this_run("checkpoint");
     let authority = start(data);
     let admin = authority.admin();
@@ -74,7 +74,7 @@ fn worked(data: &Path, rounds: u32) {
         load.ledger();
         let bulk = json!({ "selector": { "subjectId": format!("c{round}-0-0") }, "reason": "a test" });
         admin.post("/v1/sessions/revoke-matching", None, &bulk).unwrap();
-        if segments(data).len() as u32 >= rounds {
+        if segments(data).len() >= wanted {
             break;
         }
         assert!(begun.elapsed() < PATIENCE, "{:?}: {}", segments(data), authority.said());

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -66,8 +66,8 @@ impl CheckpointScrub {
     }
 }
 
-fn remove(work: &PathBuf) {
-    for left in [work.clone(), work.with_extension("next")] {
+fn remove(work: &Path) {
+    for left in [work.to_owned(), work.with_extension("next")] {
         // It may not have come so far. What is left goes with the next start.
         drop(fs::remove_file(left));
     }

@@ -80,7 +80,7 @@ impl<'d> StartupReplay<'d> {
     }
 
     /// From the first event on, with the snapshot if there is one.
-    fn from_the_first_event(&mut self) {
+    fn begin_at_the_first_event(&mut self) {
         self.snapshot = if self.doubts.snapshot { None } else { snapshot::load(self.data) };
     }
 
@@ -210,7 +210,7 @@ impl Folding for StartupReplay<'_> {
                 return Ok(count);
             }
         }
-        self.from_the_first_event();
+        self.begin_at_the_first_event();
         Ok(0)
     }
 
@@ -280,7 +280,7 @@ pub(super) fn join_log<R>(
     let mut doubts = Doubts::default();
     loop {
         let mut folding = StartupReplay::new(data, Verify::All, &doubts, table());
-        folding.from_the_first_event();
+        folding.begin_at_the_first_event();
         match follow_until(data, options, told, &mut folding, is_ready) {
             Ok((member, ready)) => {
                 let folded = folding.end(member.log().head().position)?;
