@@ -53,14 +53,9 @@ fn of_log(data: &Path) -> Vec<Check> {
 
 fn of_checkpoint(checkpoint: &CheckedCheckpoint) -> Check {
     let CheckedCheckpoint { name, position, fault } = checkpoint;
-    match fault {
-        Some(why) => {
-            let detail = format!("{name}: {why}; it can be removed, and is made again");
-            Check { exit: Exit::VerificationFailed, ..Check::new("checkpoint", "fail", detail) }
-        }
-        None => {
-            let detail = format!("{name}: what the log leads to at position {position}");
-            Check::new("checkpoint", "ok", detail)
-        }
+    if let Some(why) = fault {
+        let detail = format!("{name}: {why}; it can be removed, and is made again");
+        return Check { exit: Exit::VerificationFailed, ..Check::new("checkpoint", "fail", detail) };
     }
+    Check::new("checkpoint", "ok", format!("{name}: what the log leads to at position {position}"))
 }
