@@ -8,6 +8,7 @@ mod anchors;
 mod arrows;
 mod blocks;
 mod catalogue;
+mod circles;
 mod claims;
 mod commands;
 mod dependencies;

@@ -52,7 +52,7 @@ impl Api {
 
     /// The address of a client, as the API knows it.
     pub(crate) fn address_of(&self, headers: &HeaderMap, peer: Option<&Peer>) -> Option<IpAddr> {
-        client_address(self, headers, peer)
+        client_address(&self.settings.trusted_proxies, headers, peer)
     }
 
     /// Whether this is a proxy whose word on a request is believed.

@@ -24,7 +24,7 @@ mod subjects;
 mod webhooks;
 
 pub(crate) use self::in_process::Refused;
-pub(crate) use self::nodes::{Nodes, guarded, hand_over};
+pub(crate) use self::nodes::{Nodes, door::guarded, noted::hand_over};
 pub use self::{
     api::{Api, Settings},
     openapi::document as openapi_document,

@@ -21,7 +21,11 @@ use http_body_util::{BodyExt, Limited};
 use tenure_protocol::clock::stopwatch;
 use tokio::time::timeout;
 
-use super::{Nodes, PATIENCE, forward::Outcome, handover, in_millis, noted};
+use super::{
+    Nodes, PATIENCE,
+    forward::{FORWARDED, Outcome},
+    handover, in_millis, noted,
+};
 use crate::http::{
     api::Api,
     reply::problem::Code,
@@ -49,8 +53,6 @@ pub(super) const READS: [&str; 13] = [
 const INTROSPECT: &str = "/v1/introspect";
 /// How old the state may be that an answer is given from.
 const STALENESS: HeaderName = HeaderName::from_static("x-tenure-staleness-ms");
-/// Says which node has handed a request on, and for whom.
-pub(super) const FORWARDED: HeaderName = HeaderName::from_static("tenure-forwarded");
 const POSITION: HeaderName = HeaderName::from_static("x-tenure-position");
 /// A body that has not arrived by then is given up.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
@@ -157,7 +159,7 @@ impl Door {
 
     /// Answers from the state here, if that is fresh enough, and says how fresh.
     async fn answer(&self, request: Request, next: Next) -> Response {
-        if !self.nodes.leads() && !self.nodes.has_its_own(&self.api).await {
+        if !self.nodes.leads() && !self.nodes.has_its_own(&self.api.authority).await {
             return self.stale(&request);
         }
         let Some(before) = self.staleness().await else { return self.stale(&request) };
@@ -251,7 +253,7 @@ impl Door {
             Outcome::Answered(response) => {
                 self.nodes.counts.forwarded.fetch_add(1, Ordering::Relaxed);
                 if let Some(position) = position_of(&response) {
-                    self.nodes.pass_on(&self.api, position).await;
+                    self.nodes.pass_on(&self.api.authority, position).await;
                 }
                 response
             }

@@ -14,8 +14,11 @@ use tenure_http_client::outbound;
 use tenure_protocol::clock::stopwatch;
 use tokio::time::{sleep, timeout};
 
-use super::{Nodes, PATIENCE, door::FORWARDED};
+use super::{Nodes, PATIENCE};
 use crate::http::request::peer::Peer;
+
+/// Says which node has handed a request on, and for whom.
+pub(super) const FORWARDED: HeaderName = HeaderName::from_static("tenure-forwarded");
 
 /// A connection to another node is waited for so long.
 const CONNECT: Duration = Duration::from_secs(1);

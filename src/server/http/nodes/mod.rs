@@ -4,10 +4,11 @@
 //! as that is not too old, and hands everything else on to the one that leads (`forward`). What it only lacks yet it
 //! never calls false: it waits for it, or says that it cannot tell.
 
-mod door;
+pub(super) mod door;
 mod forward;
 pub(super) mod handover;
-mod noted;
+pub(super) mod noted;
+pub(super) mod settle;
 
 use std::{
     sync::{
@@ -24,11 +25,8 @@ use tokio::{sync::watch, time::timeout};
 use utoipa::ToSchema;
 
 use self::forward::Forwarder;
-pub(crate) use self::{door::guarded, noted::hand_over};
-use super::{
-    api::Api,
-    reply::problem::{Code, Problem},
-};
+use super::reply::problem::{Code, Problem};
+use crate::authority::Authority;
 use crate::node::{Role, SharedLog, View};
 
 /// What is not here yet is waited for so long.
@@ -134,20 +132,20 @@ impl Nodes {
     }
 
     /// Notes a position that a forwarded answer named, and waits a moment until this node has it too.
-    async fn pass_on(&self, api: &Api, position: u64) {
+    async fn pass_on(&self, authority: &Authority, position: u64) {
         self.passed_on.fetch_max(position, Ordering::AcqRel);
-        if !self.has_its_own(api).await {
+        if !self.has_its_own(authority).await {
             tracing::debug!(position, "what was passed on is not here yet");
         }
     }
 
     /// Waits a moment until this node has all that it has passed on; whether it has.
-    async fn has_its_own(&self, api: &Api) -> bool {
+    async fn has_its_own(&self, authority: &Authority) -> bool {
         let wanted = self.passed_on.load(Ordering::Acquire);
-        if api.authority.live().position().0 >= wanted {
+        if authority.live().position().0 >= wanted {
             return true;
         }
-        let mut positions = api.authority.live().positions();
+        let mut positions = authority.live().positions();
         let reached = positions.wait_for(|position| position.0 >= wanted);
         timeout(OWN_PATIENCE, reached).await.is_ok_and(|reached| reached.is_ok())
     }
@@ -198,47 +196,4 @@ fn knows(view: &View, (asked, asked_at): (Instant, Timestamp)) -> bool {
 
 fn in_millis(length: Duration) -> u64 {
     u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
-}
-
-impl Api {
-    /// Waits until it is certain what this credential is, on a node that may merely not know it yet.
-    ///
-    /// # Errors
-    /// That does not become certain in time.
-    pub(super) async fn settle_credential(&self, headers: &axum::http::HeaderMap) -> Result<(), Problem> {
-        let Some(nodes) = self.nodes() else { return Ok(()) };
-        let Some(shown) = super::request::access::shown(headers) else { return Ok(()) };
-        if !self.authority.may_come_to_know(shown) {
-            return Ok(());
-        }
-        nodes.wait_for(|| !self.authority.may_come_to_know(shown)).await
-    }
-
-    /// The same of a token that is to be judged.
-    ///
-    /// # Errors
-    /// As above.
-    pub(super) async fn settle_token(&self, token: &str) -> Result<(), Problem> {
-        let Some(nodes) = self.nodes() else { return Ok(()) };
-        if !self.authority.may_come_to_know(token) {
-            return Ok(());
-        }
-        nodes.wait_for(|| !self.authority.may_come_to_know(token)).await
-    }
-
-    /// Waits until it is certain that this node's state is the newest; it is where there is only one.
-    ///
-    /// # Errors
-    /// That does not become certain in time.
-    pub(super) async fn confirm(&self, asked: Instant) -> Result<(), Problem> {
-        match self.nodes() {
-            None => Ok(()),
-            Some(nodes) => nodes.confirm(asked).await,
-        }
-    }
-}
-
-/// When a request came, for [`Api::confirm`].
-pub(super) fn asked_now() -> Instant {
-    stopwatch()
 }

@@ -8,7 +8,7 @@ use std::{
 use axum::http::HeaderMap;
 
 use crate::admission::ConnectionSeat;
-use crate::http::api::Api;
+use crate::config::Networks;
 
 /// Where a request came from, put there by the server.
 #[derive(Clone)]
@@ -51,15 +51,15 @@ impl Peer {
 ///
 /// Each proxy vouches for the hop that it wrote, the last one. What no trusted proxy wrote, or what is unreadable, is not
 /// passed over: what is before it can be forged.
-pub(crate) fn client_address(api: &Api, headers: &HeaderMap, peer: Option<&Peer>) -> Option<IpAddr> {
+pub(crate) fn client_address(trusted: &Networks, headers: &HeaderMap, peer: Option<&Peer>) -> Option<IpAddr> {
     let mut client = peer?.address;
-    if !api.settings.trusted_proxies.contains(client) {
+    if !trusted.contains(client) {
         return Some(client);
     }
     let lines = headers.get_all("x-forwarded-for").iter();
     let hops: Vec<_> = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).collect();
     for hop in hops.into_iter().rev() {
-        if !api.settings.trusted_proxies.contains(client) {
+        if !trusted.contains(client) {
             break;
         }
         let Some(address) = hop_address(hop) else { break };

@@ -10,7 +10,7 @@ use tenure_protocol::wire::{
 use crate::http::reply::text::TextOpener;
 use crate::http::{
     api::Api,
-    nodes::asked_now,
+    nodes::settle::asked_now,
     reply::{
         Reply,
         problem::{Problem, code_of},

@@ -7,7 +7,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{Labels, count, set};
+use super::values::{Labels, count, set};
 use crate::gate::{Gate, Load};
 use crate::http::request::costly;
 

@@ -8,8 +8,9 @@ mod requests;
 pub(super) mod shares;
 mod storage;
 mod upkeep;
+mod values;
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use axum::http::StatusCode;
 
@@ -21,11 +22,9 @@ use prometheus_client::{
 pub(crate) use self::requests::Target;
 use self::{
     costly::Costly, nodes::OfNodes, process::ProcessFigures, requests::Requests, shares::Shared,
-    storage::Storage, upkeep::Upkeep,
+    storage::Storage, upkeep::Upkeep, values::Labels,
 };
 use crate::authority;
-
-type Labels = [(&'static str, &'static str); 1];
 
 /// The counters of the API.
 pub(crate) struct Metrics {
@@ -215,10 +214,6 @@ impl Metrics {
     }
 }
 
-fn store(counter: &Counter, value: u64) {
-    counter.inner().store(value, Ordering::Relaxed);
-}
-
 /// A counted reader of a stream.
 pub(crate) struct Subscriber(Gauge);
 
@@ -266,12 +261,4 @@ fn register_webhooks(registry: &mut Registry, observed: &Observed) {
         "1 when the account of webhook deliveries cannot be saved",
         observed.webhook_store_fails.clone(),
     );
-}
-
-fn set(family: &Family<Labels, Gauge>, label: (&'static str, &'static str), value: usize) {
-    family.get_or_create(&[label]).set(i64::try_from(value).unwrap_or(i64::MAX));
-}
-
-fn count(family: &Family<Labels, Counter>, label: (&'static str, &'static str), value: u64) {
-    family.get_or_create(&[label]).inner().store(value, Ordering::Relaxed);
 }

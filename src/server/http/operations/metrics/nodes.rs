@@ -7,7 +7,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::store;
+use super::values::store;
 use crate::http::nodes::Nodes;
 use tenure_core::Position;
 

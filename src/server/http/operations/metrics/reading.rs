@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use prometheus_client::{encoding::text::encode, metrics::gauge::Gauge};
 
-use super::{Metrics, count, store};
+use super::{
+    Metrics,
+    values::{count, store},
+};
 use crate::authority;
 use crate::http::api::Api;
 use crate::notify::webhooks::{Health, Outcome};
@@ -39,7 +42,7 @@ impl Metrics {
         self.shared.observe(&api.admission);
         self.storage.observe(authority);
         self.nodes.observe(api.nodes().map(|nodes| &**nodes), authority.live().position());
-        self.upkeep.observe(api);
+        self.upkeep.observe(authority, &api.backups);
         self.lost_log_lines.inner().store(telemetry::lost_lines(), Ordering::Relaxed);
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to memory does not fail");

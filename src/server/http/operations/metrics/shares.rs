@@ -7,7 +7,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{Labels, count, set};
+use super::values::{Labels, count, set};
 use crate::admission::{Admission, Class, Share, Whole};
 
 /// The numbers of the admission layer.

@@ -5,7 +5,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::http::api::Api;
+use crate::authority::Authority;
+use crate::backup::Backups;
 
 /// Read whenever somebody looks.
 #[derive(Default)]
@@ -58,15 +59,15 @@ impl Upkeep {
         own
     }
 
-    pub(super) fn observe(&self, api: &Api) {
-        let (storage, now) = (api.authority.storage(), api.authority.now());
+    pub(super) fn observe(&self, authority: &Authority, backups: &Backups) {
+        let (storage, now) = (authority.storage(), authority.now());
         let figures = storage.figures();
         let set = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&self.log_at_start, storage.bytes_at_start());
         set(&self.unsealed_age, figures.oldest.map_or(0, |(_, full)| now.seconds_since(full)));
         set(&self.sealing_needs, figures.needs);
         set(&self.scrubbed_segments, storage.scrubbed_segments());
-        let last = api.backups.last();
+        let last = backups.last();
         self.backup_at.set(last.map_or(0, |last| last.at.as_millis() / 1_000));
         set(&self.backup_position, last.map_or(0, |last| last.position));
     }
