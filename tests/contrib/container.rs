@@ -92,6 +92,7 @@ fn what_the_build_needs_is_copied() {
         for source in sources {
             assert!(Path::new(source).exists(), "{source}");
             let target = if *target == "./" { context.path().into() } else { context.path().join(target) };
+            std::fs::create_dir_all(target.parent().unwrap()).unwrap();
             assert!(Command::new("cp").arg("-r").arg(source).arg(target).status().unwrap().success());
         }
     }
