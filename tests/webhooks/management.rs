@@ -33,7 +33,10 @@ fn a_webhook_is_shown_whole_once_and_later_by_its_host() {
     let listed = server.get("/v1/webhooks").bearer(&server.admin).send().expect(200).json();
     let expected = json!({
         "webhookId": made.text("webhookId"), "url": "http://127.0.0.1", "kinds": ["SESSION_CREATED", "SESSION_REVOKED"],
-        "ownerId": "alice", "format": "cloudevents", "createdAt": made.text("createdAt"),
+        "ownerId": "alice", "format": "cloudevents", "createdAt": made.text("createdAt"), "health": {
+            "consecutiveFailures": 0, "failingSince": null, "lastFailure": null, "lastSuccessAt": null,
+            "nextAttemptAt": null, "oldestPending": null, "parked": 0, "pending": 0,
+        },
     });
     assert_eq!(listed, json!({ "items": [expected], "nextCursor": null }));
     assert_eq!(server.events("WebhookCreated").len(), 1);

@@ -97,7 +97,8 @@ impl Meant {
         let typed = self.typed;
         let missing = || {
             Failure::Missing(format!(
-                "no session and no session of a subject \"{typed}\" is in this history up to there"
+                "no session \"{typed}\" and no session of such a subject is in this history up to there (tenure audit \
+                 replay --status all lists them; tenure audit ask answers about a subject without one)"
             ))
         };
         if let Some(teller) = self.session.and_then(|id| self.named.get(&id)) {

@@ -22,7 +22,6 @@ use serde::Serialize;
 use tenure_core::{Position, Timestamp};
 use tenure_protocol::clock::{stopwatch, wall_time};
 use tokio::{sync::watch, time::timeout};
-use utoipa::ToSchema;
 
 use self::forward::Forwarder;
 use super::reply::problem::{Code, Problem};
@@ -57,7 +56,7 @@ pub(crate) struct Counts {
 }
 
 /// What a node tells of itself and the others.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NodeView {
     /// `leader` or `follower`.

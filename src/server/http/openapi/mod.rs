@@ -200,9 +200,9 @@ fn codes(route: &Route) -> Vec<Code> {
         LastAdmin, NotFound, OutcomeUnknown, Overloaded, PayloadTooLarge, PositionBeyondEnd,
         PositionNotReached, RateLimited, RenewalLimitReached, RenewalTooEarly, RotationTooRecent,
         SessionAbsoluteLifetimeExceeded, SessionIdle, SessionLimitExceeded, SessionNotActive,
-        SessionNotFound, SessionRenewalMismatch, SessionRevoked, StorageUnavailable, SubjectIsSuspended,
-        SubjectNotFound, SubjectSuspended, TokenExpired, TokenSuperseded, UnsupportedMediaType,
-        WebhookLimitExceeded, WebhookNotFound,
+        SessionNotFound, SessionRenewalMismatch, SessionRevoked, Stale, StorageUnavailable,
+        SubjectIsSuspended, SubjectNotFound, SubjectSuspended, TokenExpired, TokenSuperseded,
+        UnsupportedMediaType, WebhookLimitExceeded, WebhookNotFound,
     };
     let mut codes = vec![InvalidRequest, PayloadTooLarge];
     if !route.access.public {
@@ -253,6 +253,7 @@ fn codes(route: &Route) -> Vec<Code> {
         ("GET", "/v1/webhooks/{webhookId}/deliveries") => &[WebhookNotFound, PositionBeyondEnd],
         (_, path) if path.starts_with("/v1/webhooks/") => &[WebhookNotFound],
         (_, "/v1/clock") => &[NotFound],
+        (_, "/v1/cluster/handover") => &[NotFound, Stale],
         ("GET", "/readyz") => &[StorageUnavailable],
         (_, _) => &[],
     };
@@ -280,6 +281,8 @@ fn schemas(policy: &Policy) -> Value {
             require_nullable(schema);
         }
     }
+    // An authority of one node says nothing of others.
+    schemas["ReadyView"]["required"] = json!(["alarms", "status"]);
     // It names itself what it always has: which further members there are is a matter of the code.
     schemas["Problem"] = problem_schema();
     shape::shape(&mut schemas, &asked);

@@ -21,16 +21,35 @@ pub(super) struct StateView {
     status: &'static str,
 }
 
-/// Whether it can serve and write, and what must be looked into all the same.
-#[derive(Debug, Serialize, ToSchema)]
+/// `ReadyView` as it is written: the members of a node of several are left out where there is only one.
+#[derive(Debug, Serialize)]
+struct Ready {
+    status: &'static str,
+    alarms: Vec<String>,
+    #[serde(flatten)]
+    node: Option<NodeView>,
+}
+
+/// Whether it can serve and write, and what must be looked into all the same. Only a node of several has the members
+/// from `role` on.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "it documents what `Ready` writes")]
 pub(super) struct ReadyView {
     /// `ready`.
     status: &'static str,
     /// Alarms that do not keep it from serving: above all that memory and log differ. Empty while all is well.
     alarms: Vec<String>,
-    /// Of a node of several.
-    #[serde(flatten)]
-    node: Option<NodeView>,
+    /// `leader` or `follower`.
+    role: Option<&'static str>,
+    /// Where the leader is reached; null while none is known.
+    leader: Option<String>,
+    /// The number of the leadership.
+    term: Option<u64>,
+    /// How many events this node is behind what the leader has announced.
+    lag: Option<u64>,
+    /// How old the state of this node may be, in milliseconds; null while it cannot tell.
+    staleness_ms: Option<u64>,
 }
 
 /// Whether the process is alive.
@@ -53,7 +72,7 @@ pub(super) async fn readyz(call: Call) -> Result<Reply, Problem> {
             let alarms = alarms(&call.api);
             let position = call.api.authority.live().position();
             let node = call.api.nodes().map(|nodes| nodes.told(position));
-            Ok(Reply::ok(&ReadyView { status: "ready", alarms, node }))
+            Ok(Reply::ok(&Ready { status: "ready", alarms, node }))
         }
         Some(why) => Err(unavailable(&call.api, &why)),
     }
