@@ -65,7 +65,7 @@ impl Timeline {
     }
 
     /// From now on nothing up to this position is told from here. What was known of it goes with
-    /// [`Timeline::remove_old`].
+    /// `remove_old`.
     pub fn let_go(&mut self, until: Position) {
         self.after = self.after.max(until);
     }
