@@ -159,6 +159,7 @@ fn a_start_uses_no_checkpoint_that_is_damaged() {
         let said = authority.said();
         assert!(said.contains("00000000000000003000.checkpoint"), "byte {at}: {said}");
         assert!(said.contains("is not to be believed"), "byte {at}: {said}");
+        assert!(!said.contains("why=checkpoints/"), "byte {at}: it names the file twice: {said}");
         assert!(!said.contains("goes on from a checkpoint position=3000"), "byte {at}: {said}");
         assert!(answers(&authority.admin()) == right, "byte {at}");
         until_checkpoint(&authority, 3_000);

@@ -104,6 +104,13 @@ fn until_indexed(data: &Path) {
     }
 }
 
+/// What `tenure doctor --verify` comes to: its exit code, and what it says of faults.
+fn verified(data: &Path) -> (i32, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tenure"));
+    let done = command.args(["doctor", "--verify", "--data"]).arg(data).output().unwrap();
+    (done.status.code().unwrap(), String::from_utf8(done.stderr).unwrap())
+}
+
 #[test]
 fn the_past_is_told_from_indexes_as_it_was_from_memory_and_a_damaged_index_is_made_again() {
     let dir = in_one_store();
@@ -149,6 +156,13 @@ fn the_past_is_told_from_indexes_as_it_was_from_memory_and_a_damaged_index_is_ma
     assert!(fs::read(&index).unwrap() == good);
     compare(&answers(&admin, &asked), &known);
     authority.stop_well();
+
+    // The doctor reads it too: it said that all was well.
+    assert_eq!(verified(&data), (0, String::new()));
+    flip(&index, 4_096 + 77);
+    let (code, stderr) = verified(&data);
+    let named = "indexes/00000000000000000001.index: the check of a page of the index does not match its bytes; it can be";
+    assert!(code == 6 && stderr.contains(named), "{code}: {stderr}");
 
     // One that is missing, and one that is damaged where a start sees it, are made again.
     fs::remove_file(&index).unwrap();

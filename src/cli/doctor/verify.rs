@@ -17,6 +17,7 @@ pub(super) fn verify(global: &Global, data: &Path) -> Result<(), Failure> {
     let segments = audit::check_segments(data)?;
     let are_sound = segments.iter().all(|segment| segment.fault.is_none());
     let mut checks: Vec<_> = segments.iter().map(of_segment).collect();
+    checks.extend(segments.iter().filter_map(of_index));
     // It reads the segments again, and would name the first of them once more.
     if are_sound {
         checks.extend(of_log(data));
@@ -27,7 +28,7 @@ pub(super) fn verify(global: &Global, data: &Path) -> Result<(), Failure> {
 }
 
 fn of_segment(segment: &CheckedSegment) -> Check {
-    let CheckedSegment { name, range, fault } = segment;
+    let CheckedSegment { name, range, fault, .. } = segment;
     match (fault, range) {
         (Some(why), _) => {
             let detail = format!("segments/{name}: {why}");
@@ -38,6 +39,14 @@ fn of_segment(segment: &CheckedSegment) -> Check {
         }
         (None, None) => Check::new("segment", "ok", format!("segments/{name}")),
     }
+}
+
+/// What is wrong with the index of a segment: nothing is lost with it.
+fn of_index(segment: &CheckedSegment) -> Option<Check> {
+    let why = segment.index_fault.as_ref()?;
+    let name = segment.name.replace(".segment", ".index");
+    let detail = format!("indexes/{name}: {why}; it can be removed, and is made again");
+    Some(Check { exit: Exit::VerificationFailed, ..Check::new("index", "fail", detail) })
 }
 
 /// The log, and each checkpoint beside a fold of it.

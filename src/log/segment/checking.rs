@@ -2,7 +2,10 @@
 
 use std::{fs, io, path::Path};
 
-use super::{Segment, Trouble};
+use super::{
+    Segment, Trouble,
+    index::{self, Index},
+};
 use crate::{LogError, StoredCommit};
 use tenure_core::Position;
 
@@ -15,6 +18,8 @@ pub struct CheckedSegment {
     pub range: Option<(Position, Position)>,
     /// What is wrong with it; none of one that is as it was written.
     pub fault: Option<String>,
+    /// What is wrong with its index; none of a sound one, and where there is none yet.
+    pub index_fault: Option<String>,
 }
 
 /// Reads every segment of this data directory whole, with the checks that a start makes of it. Changes nothing.
@@ -40,9 +45,23 @@ fn checked(dir: &Path, name: String) -> CheckedSegment {
             let range = Some((segment.header.first(), segment.header.last()));
             let fault = segment.read_whole(&mut |_| true).err();
             let fault = fault.map(|trouble| in_words(trouble, &segment));
-            CheckedSegment { name, range, fault }
+            CheckedSegment { name, range, fault, index_fault: index_fault(&segment) }
         }
-        Err(error) => CheckedSegment { name, range: None, fault: Some(error.to_string()) },
+        Err(error) => CheckedSegment { name, range: None, fault: Some(error.to_string()), index_fault: None },
+    }
+}
+
+fn index_fault(segment: &Segment) -> Option<String> {
+    let path = index::path_of(&segment.path);
+    let read = match Index::open(path.clone(), &segment.header) {
+        Ok(index) => index.read_whole(&mut |_| true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => return Some(error.to_string()),
+    };
+    match read {
+        Ok(_) => None,
+        Err(Trouble::Wanting(why)) => Some(why),
+        Err(Trouble::Damaged { why, .. }) => Some(why.replace(&format!("{}: ", path.display()), "")),
     }
 }
 

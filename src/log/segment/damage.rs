@@ -66,7 +66,7 @@ impl Damage {
         let why = format!("{}: {why}", path.display());
         let before = self.0.lock().replace(alarm.clone());
         if before.as_ref() != Some(&alarm) {
-            tracing::error!(%first, %last, %why, "a part of the history is damaged");
+            tracing::error!(%first, %last, %why, "a file of the history does not read as it was written");
         }
         Trouble::Damaged { first, last, why }
     }

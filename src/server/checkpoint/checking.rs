@@ -28,8 +28,9 @@ pub fn check_checkpoints(data: &Path, log: &SledLog, work: &Path) -> io::Result<
     let mut files = Folder::of(data).files()?;
     files.reverse();
     let checked = files.into_iter().map(|(position, path)| {
-        let fault = fault_of(&path, log, work).map_err(|error| error.to_string());
-        CheckedCheckpoint { name: name_of(&path), position, fault: fault.unwrap_or_else(Some) }
+        let name = name_of(&path);
+        let fault = fault_of(&path, log, work).unwrap_or_else(|error| Some(error.about(&name)));
+        CheckedCheckpoint { name, position, fault }
     });
     Ok(checked.collect())
 }

@@ -72,6 +72,20 @@ pub enum CheckpointError {
 }
 
 impl CheckpointError {
+    /// What is wrong, for a line that names this file itself.
+    pub fn about(&self, file: &str) -> String {
+        match self {
+            Self::Damaged { name, why } if name == file => why.clone(),
+            Self::Io { name, source } if name == file => source.to_string(),
+            Self::Damaged { .. }
+            | Self::Io { .. }
+            | Self::Log(_)
+            | Self::Illegal(_)
+            | Self::Untrue { .. }
+            | Self::Stopped => self.to_string(),
+        }
+    }
+
     /// Whether it says that the checkpoint of this name, of which another one was to be made, is not to be believed.
     pub fn is_of_the_one_before(&self, before: &str) -> bool {
         match self {

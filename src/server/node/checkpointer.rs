@@ -83,7 +83,7 @@ impl Checkpointer {
             (Ok(Some(made)), _) => self.believe(made),
             (Ok(None), _) => {}
             (Err(error), Some(before)) if error.is_of_the_one_before(before.name()) => {
-                self.known.distrust(before.name(), &error.to_string());
+                self.known.distrust(before.name(), &error.about(before.name()));
                 self.set_aside()?;
             }
             (Err(error), _) => return Err(error),

@@ -105,7 +105,7 @@ impl<'d> StartupReplay<'d> {
         while let Some(found) = self.folded.known.at_or_before(sealed.indexed().end()) {
             match found.read() {
                 Ok(read) => return Some((found, read)),
-                Err(error) => self.folded.known.distrust(found.name(), &error.to_string()),
+                Err(error) => self.folded.known.distrust(found.name(), &error.about(found.name())),
             }
         }
         None
