@@ -244,3 +244,31 @@ fn a_text_that_was_erased_is_gone_at_a_follower_too() {
     assert_ne!(file(1), before);
     assert_eq!(follower.subject("agent-2")["name"], "Agent agent-2");
 }
+
+/// A body that a follower could not read was answered as one that is too large.
+#[test]
+fn a_body_that_cannot_be_read_is_refused_as_the_leader_refuses_it() {
+    use std::{
+        io::{Read, Write},
+        net::TcpStream,
+    };
+    let Some(pair) = pair("that a follower says what is wrong with a body", &[]) else { return };
+    let key = fs::read_to_string(pair.dirs[0].path().join("admin.key")).unwrap();
+    let refused = |url: &str| {
+        let mut stream = TcpStream::connect(url.trim_start_matches("http://")).unwrap();
+        let head = format!(
+            "POST /v1/sessions HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+             transfer-encoding: chunked\r\nconnection: close\r\n\r\nthis is no size of a chunk\r\n",
+            key.trim()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut said = String::new();
+        drop(stream.read_to_string(&mut said));
+        let body = said.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned();
+        let problem: Value = serde_json::from_str(&body).unwrap_or_default();
+        (problem["status"].clone(), problem["errors"].clone())
+    };
+    let told = (json!(400), json!([{ "field": "body", "message": "could not be read" }]));
+    assert_eq!(refused(pair.first.url()), told);
+    assert_eq!(refused(pair.second.url()), told);
+}

@@ -27,7 +27,7 @@ use super::{
     openapi,
     operations::{self, backup, clock},
     record::{events, notices},
-    reply::problem::Code,
+    reply::problem::{Code, Problem},
     request::{
         access::{Access, SessionAccess},
         call::Call,
@@ -197,7 +197,7 @@ fn router(api: &Arc<Api>) -> Router {
     let api = Arc::clone(api);
     router.fallback(move |request: Request<Body>| {
         let api = Arc::clone(&api);
-        async move { refuse(&api, &request, Code::NotFound, None) }
+        async move { refuse(&api, &request, Code::NotFound) }
     })
 }
 
@@ -221,6 +221,7 @@ fn methods(api: &Arc<Api>, routes: &[&'static Route]) -> axum::routing::MethodRo
     methods.fallback(move |request: Request<Body>| {
         let api = Arc::clone(&refusing);
         let allow = allow.clone();
-        async move { refuse(&api, &request, Code::MethodNotAllowed, Some(allow)) }
+        let problem = Problem { allow: Some(allow), ..Code::MethodNotAllowed.into() };
+        async move { refuse(&api, &request, problem) }
     })
 }

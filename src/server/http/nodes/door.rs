@@ -17,9 +17,7 @@ use axum::{
     middleware::{self, Next},
     response::Response,
 };
-use http_body_util::{BodyExt, Limited};
 use tenure_protocol::clock::stopwatch;
-use tokio::time::timeout;
 
 use super::{
     Nodes, PATIENCE,
@@ -29,7 +27,10 @@ use super::{
 use crate::http::{
     api::Api,
     reply::problem::Code,
-    request::{peer::Peer, serve::refuse},
+    request::{
+        peer::Peer,
+        serve::{collect, refuse},
+    },
 };
 
 /// What says nothing of the state, and is asked to learn whether the process lives.
@@ -54,8 +55,6 @@ const INTROSPECT: &str = "/v1/introspect";
 /// How old the state may be that an answer is given from.
 const STALENESS: HeaderName = HeaderName::from_static("x-tenure-staleness-ms");
 const POSITION: HeaderName = HeaderName::from_static("x-tenure-position");
-/// A body that has not arrived by then is given up.
-const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The same routes, behind the door of a node of several.
 pub(crate) fn guarded(router: Router, api: &Arc<Api>, nodes: &Arc<Nodes>) -> Router {
@@ -191,19 +190,17 @@ impl Door {
 
     fn stale(&self, request: &Request) -> Response {
         self.nodes.counts.stale.fetch_add(1, Ordering::Relaxed);
-        refuse(&self.api, request, Code::Stale, None)
+        refuse(&self.api, request, Code::Stale)
     }
 
     /// The newest state is asked of the node that leads.
     async fn introspect(&self, request: Request, next: Next, is_forwarded: bool) -> Response {
         let (parts, body) = request.into_parts();
-        let Some(body) = self.gathered(body).await else {
-            return refuse(
-                &self.api,
-                &Request::from_parts(parts, Body::empty()),
-                Code::PayloadTooLarge,
-                None,
-            );
+        let body = match collect(body, self.api.settings.max_body).await {
+            Ok(body) => body,
+            Err(problem) => {
+                return refuse(&self.api, &Request::from_parts(parts, Body::empty()), problem);
+            }
         };
         let request = Request::from_parts(parts, Body::from(body.clone()));
         match (wants_strict(&body), is_forwarded) {
@@ -213,14 +210,9 @@ impl Door {
         }
     }
 
-    async fn gathered(&self, body: Body) -> Option<axum::body::Bytes> {
-        let collected = Limited::new(body, self.api.settings.max_body).collect();
-        Some(timeout(BODY_PATIENCE, collected).await.ok()?.ok()?.to_bytes())
-    }
-
     /// Gives the leader's place to clients that find leaders by themselves.
     fn misdirected(&self, request: &Request) -> Response {
-        let mut response = refuse(&self.api, request, Code::NotTheLeader, None);
+        let mut response = refuse(&self.api, request, Code::NotTheLeader);
         let leader = self.nodes.view.borrow().sight.leader.as_ref().map(|claim| claim.address.clone());
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         let place = leader.and_then(|leader| {
@@ -237,13 +229,11 @@ impl Door {
             return self.misdirected(&request);
         }
         let (parts, body) = request.into_parts();
-        let Some(body) = self.gathered(body).await else {
-            return refuse(
-                &self.api,
-                &Request::from_parts(parts, Body::empty()),
-                Code::PayloadTooLarge,
-                None,
-            );
+        let body = match collect(body, self.api.settings.max_body).await {
+            Ok(body) => body,
+            Err(problem) => {
+                return refuse(&self.api, &Request::from_parts(parts, Body::empty()), problem);
+            }
         };
         match self.nodes.forward(&parts, &body).await {
             Outcome::Here => {
@@ -260,7 +250,7 @@ impl Door {
             Outcome::NotDone => self.stale(&Request::from_parts(parts, Body::empty())),
             Outcome::Unknown => {
                 self.nodes.counts.unknown.fetch_add(1, Ordering::Relaxed);
-                refuse(&self.api, &Request::from_parts(parts, Body::empty()), Code::OutcomeUnknown, None)
+                refuse(&self.api, &Request::from_parts(parts, Body::empty()), Code::OutcomeUnknown)
             }
         }
     }

@@ -49,7 +49,7 @@ impl Noted {
 /// Takes what another node has noted, and answers once it is recorded as far as it must be.
 pub(super) async fn take(api: &Arc<Api>, nodes: &Nodes, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let refused = |code| refuse(api, &Request::from_parts(parts.clone(), Body::empty()), code, None);
+    let refused = |code: Code| refuse(api, &Request::from_parts(parts.clone(), Body::empty()), code);
     let code = parts.headers.get(CODE).and_then(|code| code.to_str().ok()).unwrap_or_default();
     let Ok(Ok(body)) = timeout(ANSWER, Limited::new(body, MOST_BYTES).collect()).await else {
         return refused(Code::NotFound);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum::{
-    body::Body,
+    body::{Body, Bytes},
     extract::RawPathParams,
     http::{HeaderMap, Method, Request, StatusCode, header, request::Parts},
     response::Response,
@@ -159,15 +159,11 @@ impl Asked {
     }
 }
 
-/// Answers a request for which there is no route, or no such method.
-pub(crate) fn refuse(api: &Api, request: &Request<Body>, code: Code, allow: Option<String>) -> Response {
+/// Refuses a request that comes to no handler; one without a good credential for want of that.
+pub(crate) fn refuse(api: &Api, request: &Request<Body>, problem: impl Into<Problem>) -> Response {
     let asked = Asked::of(api, request, "(none)", Target::None);
     let problem = match admit_caller(api, Access::ANYBODY_KNOWN, request.headers(), asked.address) {
-        Ok(_) => {
-            let mut problem = Problem::from(code);
-            problem.allow = allow;
-            problem
-        }
+        Ok(_) => problem.into(),
         Err(problem) => problem,
     };
     respond(api, Err(problem), &asked)
@@ -288,32 +284,22 @@ pub(crate) fn wrong_credential(api: &Api, peer: Option<IpAddr>) -> Problem {
 
 async fn read_body(api: &Api, route: &Route, parts: &Parts, body: Body) -> Result<Vec<u8>, Problem> {
     let limit = api.settings.max_body;
-    let too_large =
-        || Problem::from(Code::PayloadTooLarge).saying(format!("the body may have {limit} bytes"));
     // What is declared and cannot be taken is not waited for: some routes need no credential.
     match body.size_hint().lower() {
-        declared if declared > limit as u64 => return Err(too_large()),
+        declared if declared > limit as u64 => return Err(too_large(limit)),
         declared if declared > 0 && route.payload == Payload::None => return Err(must_be_empty()),
         _ => {}
     }
     if route.payload == Payload::None && body.is_end_stream() {
         return Ok(vec![]);
     }
-    let (patience, too_slow) = match route.payload {
-        Payload::None => (EMPTY_BODY_PATIENCE, must_be_empty()),
-        Payload::Json | Payload::MergePatch => {
-            (BODY_PATIENCE, Problem::invalid("body", "did not arrive within 30 seconds"))
+    let bytes = match route.payload {
+        // What does not show in time that it is empty counts as not empty.
+        Payload::None => {
+            timeout(EMPTY_BODY_PATIENCE, collect(body, limit)).await.map_err(|_| must_be_empty())??
         }
+        Payload::Json | Payload::MergePatch => collect(body, limit).await?,
     };
-    let collected = timeout(patience, Limited::new(body, limit).collect()).await;
-    let bytes = collected.map_err(|_| too_slow)?.map_err(|error| {
-        if error.is::<LengthLimitError>() {
-            too_large()
-        } else {
-            Problem::invalid("body", "could not be read")
-        }
-    })?;
-    let bytes = bytes.to_bytes();
     match route.payload {
         Payload::Json if !is_json(&parts.headers, &[JSON]) => Err(Code::UnsupportedMediaType.into()),
         Payload::MergePatch if !is_json(&parts.headers, &[MERGE_PATCH, JSON]) => {
@@ -323,6 +309,24 @@ async fn read_body(api: &Api, route: &Route, parts: &Parts, body: Body) -> Resul
         Payload::None if !bytes.is_empty() => Err(must_be_empty()),
         Payload::Json | Payload::MergePatch | Payload::None => Ok(bytes.into()),
     }
+}
+
+/// All of a body, if it comes in time and is no larger than this.
+pub(crate) async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let collected = timeout(BODY_PATIENCE, Limited::new(body, limit).collect()).await;
+    let collected = collected.map_err(|_| Problem::invalid("body", "did not arrive within 30 seconds"))?;
+    let whole = collected.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            too_large(limit)
+        } else {
+            Problem::invalid("body", "could not be read")
+        }
+    })?;
+    Ok(whole.to_bytes())
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::from(Code::PayloadTooLarge).saying(format!("the body may have {limit} bytes"))
 }
 
 fn must_be_empty() -> Problem {
