@@ -8,13 +8,12 @@ use url::Url;
 
 use super::{
     ambient,
-    client::{Client, Request, checked_url},
+    arguments::moments::{Moment, moment},
+    connection::client::{Client, Request, checked_url},
     contexts::{self, Place},
     failure::Failure,
-    moments::{Moment, moment},
-    output::{Column, Form, Output},
-    secret::Secret,
-    secret_file, words,
+    files::{secret::Secret, secret_file},
+    output::{Column, Form, Output, words},
 };
 use tenure_core::{Seconds, Timestamp, time::InvalidDuration};
 use tenure_http_client::outbound::{Plaintext, Unencrypted};

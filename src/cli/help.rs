@@ -2,7 +2,7 @@
 
 use clap::{Arg, Command, builder::StyledStr};
 
-use super::completions;
+use super::commands::completions;
 
 /// Commands as people look for them. What is in none of them is listed last.
 const GROUPS: [(&str, &[&str]); 6] = [

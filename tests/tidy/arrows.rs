@@ -34,14 +34,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     // What the history leads to, in files.
     ("checkpoint", &["projections"]),
     // The one write path. It never asks a projection before it decides.
-    ("authority", &["meters", "notify", "gate", "tokens", "personal_data"]),
+    ("authority", &["counters", "notify", "gate", "tokens", "personal_data"]),
     // The edges of the process.
     ("config", &[]),
     ("process", &[]),
     ("telemetry", &[]),
     ("traces", &["config"]),
     // What hot paths count.
-    ("meters", &[]),
+    ("counters", &[]),
     // Who is let in. It knows neither HTTP nor the authority.
     ("admission", &["config"]),
     // What assembles: a node, its API, a socket.
@@ -56,7 +56,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "backup",
             "config",
             "gate",
-            "meters",
+            "counters",
             // Which node answers.
             "node",
             "notify",

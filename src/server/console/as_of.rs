@@ -4,7 +4,8 @@ use axum::http::StatusCode;
 use tenure_audit::replay::ReplayEnd;
 use tenure_core::{EpochPosition, Position, Timestamp};
 
-use super::{page::Failure, visit::Visit, words::When};
+use super::words::When;
+use crate::console::{request::SignedInRequest, response::Failure};
 
 /// Which moment a page is about.
 pub(super) struct AsOf {
@@ -44,7 +45,7 @@ impl Asked {
 
 impl AsOf {
     /// Of the page that was asked for.
-    pub(super) async fn of(visit: &Visit, others: &[&'static str]) -> Result<Self, Failure> {
+    pub(super) async fn of(visit: &SignedInRequest, others: &[&'static str]) -> Result<Self, Failure> {
         let given = visit.query().get("asOf").unwrap_or_default();
         let asked = if given.is_empty() { None } else { Some(Asked::parse(given).ok_or_else(wrong)?) };
         let (time, position) = match asked.clone() {
@@ -93,7 +94,7 @@ impl AsOf {
 }
 
 /// A position as the API takes it: with the epoch that it belongs to.
-fn named(visit: &Visit, position: Position) -> EpochPosition {
+fn named(visit: &SignedInRequest, position: Position) -> EpochPosition {
     let epoch = visit.authority().live().system().system.epochs.of(position);
     EpochPosition { epoch, position }
 }

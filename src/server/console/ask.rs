@@ -12,9 +12,10 @@ use tower::ServiceExt;
 
 use crate::http::SignedIn;
 
-use super::{page::Failure, visit::Visit, words::plain};
+use super::words::plain;
+use crate::console::{request::SignedInRequest, response::Failure};
 
-impl Visit {
+impl SignedInRequest {
     /// What the API says, as whatever it should be. Texts that people chose come with their control and direction
     /// characters made visible.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {

@@ -4,28 +4,17 @@
 //! not read, and do nothing that it could not do. What a page adds is words, pictures and forms. Reading and ending work
 //! without JavaScript; the modules in `assets/` make some pages better.
 
-mod access;
-mod agents;
 mod as_of;
 mod ask;
 mod assets;
 mod channel;
 mod chart;
-mod evidence;
 mod form;
-mod log;
-mod overview;
-mod page;
+mod pages;
+mod request;
+mod response;
 mod search;
-mod session;
-mod settings;
-mod sign_in;
-mod subject;
 mod timeline;
-mod veto;
-mod visit;
-mod webhooks;
-mod what_if;
 mod words;
 
 use std::sync::Arc;
@@ -33,7 +22,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::Body,
-    http::{HeaderMap, Method, Request, StatusCode, header},
+    http::{HeaderMap, Method, Request, header},
     response::Response,
     routing::any,
 };
@@ -44,8 +33,8 @@ use crate::config::{Config, Effective};
 use crate::http::Api;
 
 use self::{
-    page::{Failure, Outcome},
-    visit::{Arrival, Visit},
+    pages::{sign_in, veto},
+    request::BrowserRequest,
 };
 
 /// The console, and the API that it asks.
@@ -77,7 +66,7 @@ pub(crate) fn router(api: &Arc<Api>, config: &Config) -> Router {
 /// A browser is led to the console; a program gets from `/` what it gets from any unknown path.
 async fn front_door(console: Arc<Console>, request: Request<Body>) -> Response {
     if request.method() == Method::GET && wants_a_page(request.headers()) {
-        return page::secured(page::redirect("/console"));
+        return response::secured(response::redirect("/console"));
     }
     let answered = console.routes.clone().oneshot(request).await;
     answered.unwrap_or_else(|never| match never {})
@@ -93,63 +82,33 @@ async fn serve(console: Arc<Console>, request: Request<Body>) -> Response {
     let path = request.uri().path().to_owned();
     let path = path.strip_prefix("/console").unwrap_or_default().trim_matches('/');
     if let Some(name) = path.strip_prefix("assets/") {
-        return page::secured(assets::serve(name));
+        return response::secured(assets::serve(name));
     }
-    let arrival = Arrival::of(console, request).await;
+    let arrival = BrowserRequest::of(console, request).await;
     let mut response = match arrival {
         Ok(arrival) => answer(arrival, path).await,
         Err(failure) => failure.into_response(None),
     };
-    page::time(response.headers_mut(), begun.elapsed());
-    page::secured(response)
+    response::time(response.headers_mut(), begun.elapsed());
+    response::secured(response)
 }
 
 /// What needs no sign-in, and then what does.
-async fn answer(arrival: Arrival, path: &str) -> Response {
+async fn answer(arrival: BrowserRequest, path: &str) -> Response {
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     let outcome = match (arrival.method(), segments.as_slice()) {
         ("GET" | "HEAD", ["veto", token]) => return veto::show(&arrival, token),
         ("POST", ["veto", token]) => return veto::act(&arrival, token).await,
         ("POST", ["sign-in"]) => return sign_in::sign_in(&arrival).await,
-        ("GET" | "HEAD", ["sign-in"]) => return page::redirect("/console"),
+        ("GET" | "HEAD", ["sign-in"]) => return response::redirect("/console"),
         ("POST", ["sign-out"]) => return sign_in::sign_out(&arrival).await,
         _ => arrival.signed_in().await,
     };
     match outcome {
         Err(response) => *response,
         Ok(visit) => {
-            let outcome = page_of(&visit, &segments).await;
+            let outcome = pages::answer(&visit, &segments).await;
             visit.finish(outcome)
         }
-    }
-}
-
-/// The table of the pages and of what can be done on them.
-async fn page_of(visit: &Visit, segments: &[&str]) -> Outcome {
-    match (visit.method(), segments) {
-        ("GET" | "HEAD", []) => overview::show(visit).await,
-        ("GET" | "HEAD", ["agents"]) => agents::list(visit).await,
-        ("GET" | "HEAD", ["sessions", id]) => session::show(visit, id).await,
-        ("POST", ["sessions", id, "end"]) => session::end(visit, id, false).await,
-        ("POST", ["sessions", id, "veto"]) => session::end(visit, id, true).await,
-        ("GET" | "HEAD", ["subjects", id]) => subject::show(visit, id).await,
-        ("POST", ["subjects", id, "suspend"]) => subject::suspend(visit, id).await,
-        ("POST", ["subjects", id, "resume"]) => subject::resume(visit, id).await,
-        ("POST", ["subjects", id, "end"]) => subject::end_all(visit, id).await,
-        ("POST", ["subjects", id, "erase"]) => subject::erase(visit, id).await,
-        ("GET" | "HEAD", ["log"]) => log::list(visit).await,
-        ("GET", ["log", "stream"]) => log::stream(visit).await,
-        ("GET" | "HEAD", ["what-if"]) => what_if::show(visit).await,
-        ("GET" | "HEAD", ["settings"]) => settings::show(visit),
-        ("GET" | "HEAD", ["keys"]) => access::show(visit).await,
-        ("POST", ["keys", id, "revoke"]) => access::revoke(visit, id).await,
-        ("POST", ["keys", "rotate"]) => access::rotate(visit).await,
-        ("POST", ["sign-ins", id, "end"]) => access::end(visit, id).await,
-        ("GET" | "HEAD", ["audit"]) => evidence::show(visit).await,
-        ("GET", ["audit", name @ ("head" | "proof" | "event")]) => evidence::part(visit, name).await,
-        ("GET" | "HEAD", ["webhooks"]) => webhooks::list(visit).await,
-        ("POST", ["webhooks", id, "test"]) => webhooks::test(visit, id).await,
-        ("POST", ["webhooks", id, "redeliver"]) => webhooks::redeliver(visit, id).await,
-        _ => Err(Failure::of(StatusCode::NOT_FOUND, "NOT_FOUND", "There is no such page.")),
     }
 }

@@ -2,12 +2,14 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{
-    agents::{Items, SubjectItem},
-    form::{query, segment},
-    page::Failure,
-    session::SessionItem,
-    visit::Visit,
+use super::form::{query, segment};
+use crate::console::{
+    pages::{
+        agents::{Items, SubjectItem},
+        session::SessionItem,
+    },
+    request::SignedInRequest,
+    response::Failure,
 };
 
 /// Subjects per page.
@@ -55,7 +57,7 @@ impl Search {
         self.status == status
     }
 
-    pub(super) fn of(visit: &Visit) -> Self {
+    pub(super) fn of(visit: &SignedInRequest) -> Self {
         let text = |name| visit.query().get(name).unwrap_or_default().to_owned();
         Self {
             sought: text("q"),
@@ -88,7 +90,7 @@ impl Search {
         query(&pairs)
     }
 
-    pub(super) async fn find(&self, visit: &Visit) -> Result<Found, Failure> {
+    pub(super) async fn find(&self, visit: &SignedInRequest) -> Result<Found, Failure> {
         if !self.device.is_empty() {
             return self.on_device(visit).await;
         }
@@ -113,7 +115,7 @@ impl Search {
 
     /// Looks through the subjects by name. Of all subjects only those come into question whose ids begin so; of an
     /// owner's also those whose names or ids have it anywhere.
-    async fn walk(&self, visit: &Visit) -> Result<(Vec<SubjectItem>, Option<String>), Failure> {
+    async fn walk(&self, visit: &SignedInRequest) -> Result<(Vec<SubjectItem>, Option<String>), Failure> {
         let is_of_few = !self.owner.is_empty() || visit.credential.owner_id.is_some();
         let begins = !is_of_few && !self.sought.is_empty();
         let first = begins.then(|| URL_SAFE_NO_PAD.encode(&self.sought));
@@ -162,7 +164,7 @@ impl Search {
     }
 
     /// Those with a live session on the device.
-    async fn on_device(&self, visit: &Visit) -> Result<Found, Failure> {
+    async fn on_device(&self, visit: &SignedInRequest) -> Result<Found, Failure> {
         let owner = Some(&*self.owner).filter(|owner| !owner.is_empty());
         let cursor = self.cursor.as_deref();
         let asked = query(&[
@@ -184,7 +186,7 @@ impl Search {
     }
 
     /// A session by its id, or by the beginning or the end of it among the newest.
-    async fn session(&self, visit: &Visit) -> Result<Found, Failure> {
+    async fn session(&self, visit: &SignedInRequest) -> Result<Found, Failure> {
         let sought = self.sought.to_lowercase();
         let exact: Option<SessionItem> =
             known(visit.get(&format!("/v1/sessions/{}", segment(&sought))).await)?;
@@ -213,7 +215,7 @@ impl Search {
 }
 
 /// The subjects of these sessions, each once.
-async fn subjects_of(visit: &Visit, sessions: &[SessionItem]) -> Result<Vec<SubjectItem>, Failure> {
+async fn subjects_of(visit: &SignedInRequest, sessions: &[SessionItem]) -> Result<Vec<SubjectItem>, Failure> {
     let mut subjects: Vec<SubjectItem> = Vec::new();
     for session in sessions {
         let id = &session.subject_id;

@@ -3,7 +3,8 @@
 use tenure_audit::story::Story;
 use tenure_core::Timestamp;
 
-use super::{session::SessionItem, words::When};
+use super::words::When;
+use crate::console::pages::session::SessionItem;
 
 /// The picture's width and margins, in its own units.
 const WIDTH: f64 = 960.0;

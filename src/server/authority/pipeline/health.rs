@@ -13,7 +13,7 @@ use tenure_log::StoredCommit;
 use tenure_protocol::clock::stopwatch;
 use tenure_threads::panics::Watch;
 
-use crate::meters::{Counters, Histogram};
+use crate::counters::{Counters, Histogram};
 
 /// The number of a kind is one byte.
 const KINDS: usize = 256;

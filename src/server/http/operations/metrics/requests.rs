@@ -13,7 +13,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::meters::{Counters, Histogram};
+use crate::counters::{Counters, Histogram};
 
 /// What a request was for, as far as latencies are kept apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

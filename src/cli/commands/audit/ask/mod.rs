@@ -1,0 +1,170 @@
+//! `tenure audit ask`
+
+mod verdict;
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    ops::ControlFlow,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, builder::NonEmptyStringValueParser};
+use serde_json::json;
+
+use self::verdict::{Question, Witness};
+use super::{data_directory::damaged, export::Export, server_time, show, source::Source, trust::TrustArgs};
+use crate::cli::{
+    arguments::moments::{Moment, moment},
+    context::Global,
+    failure::{Exit, Failure},
+};
+use tenure_audit::replay::{Replay, ReplayEnd};
+use tenure_core::{Amount, Timestamp, budget::Use};
+
+/// Was it entitled? The first line says yes or no, and the exit code too: 0 for yes, 3 for no. The story is below it.
+///
+/// Example: tenure audit ask payments-bot --at 03:12 --scope payments:write
+#[derive(Debug, Args)]
+pub(crate) struct Ask {
+    /// A subject or a session, by its whole id
+    #[arg(value_name = "SUBJECT|SESSION", value_parser = NonEmptyStringValueParser::new())]
+    whom: String,
+
+    /// When [default: the server's server_time; the end of a file or directory]; such as 03:12 or '2026-11-22 03:12'
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    at: Option<Moment>,
+
+    /// Entitled to this scope; may be repeated
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<String>,
+
+    /// Entitled to this operation, within the session's constraints
+    #[arg(long, value_name = "OPERATION")]
+    operation: Option<String>,
+
+    /// Amount of the operation
+    #[arg(long, requires = "operation")]
+    amount: Option<Amount>,
+
+    /// Destination of the operation
+    #[arg(long, requires = "operation")]
+    destination: Option<String>,
+
+    /// Write the evidence to this new file, an export, and answer from it, so that others can ask it the same
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
+
+    #[command(flatten)]
+    source: Source,
+
+    #[command(flatten)]
+    known: TrustArgs,
+}
+
+impl Ask {
+    /// What the process exits with.
+    pub(crate) fn run(self, global: &Global) -> Result<u8, Failure> {
+        let until = self.until(global)?;
+        let source = match &self.bundle {
+            Some(path) => &self.bundled(global, path)?,
+            None => &self.source,
+        };
+        let mut replay = Replay::new(until);
+        let mut witness = Witness::of(&self.whom);
+        let mut illegal = None;
+        let ending = source.read(global, &self.known.read()?, &mut |stored| {
+            let heard = replay.add_telling(&stored, &mut |state, step| witness.hear(state, step));
+            heard.unwrap_or_else(|found| {
+                illegal = Some(found);
+                ControlFlow::Break(())
+            })
+        })?;
+        if let Some(illegal) = illegal {
+            return Err(damaged(illegal.to_string()));
+        }
+        let question = self.question();
+        let verdict = witness.answer(&replay, &question);
+        let output = global.output();
+        let (answer, story) = verdict.ok_or_else(|| {
+            Failure::Missing(format!(
+                "no subject and no session {} is in this history up to there",
+                self.whom
+            ))
+        })?;
+        let mut lines = vec![answer.words.clone()];
+        lines.extend(story.iter().flat_map(|story| [vec![String::new()], show::lines(story, None)].concat()));
+        let document = json!({
+            "entitled": answer.is_yes, "verdict": answer.words, "at": replay.moment(),
+            "asOfPosition": replay.state().position, "story": story,
+        });
+        output.told(&document, &lines)?;
+        ending.tell(output);
+        if let Some(path) = &self.bundle {
+            output.talk(&self.hand_over(path, replay.moment()));
+        }
+        Ok(if answer.is_yes { Exit::Ok } else { Exit::Refused } as u8)
+    }
+
+    fn until(&self, global: &Global) -> Result<ReplayEnd, Failure> {
+        Ok(match self.at {
+            Some(at) => ReplayEnd::Time(self.source.past(global, at)?),
+            None if self.source.is_server() => {
+                server_time::of_server(global)?.map_or(ReplayEnd::End, ReplayEnd::Time)
+            }
+            None => ReplayEnd::End,
+        })
+    }
+
+    fn question(&self) -> Question {
+        let wanted = self.operation.as_ref().map(|operation| Use {
+            operation: operation.clone(),
+            amount: self.amount.clone(),
+            destination: self.destination.clone(),
+        });
+        Question { scopes: self.scopes.clone(), wanted }
+    }
+
+    /// The evidence in a file of its own; the answer is that of this very file.
+    fn bundled(&self, global: &Global, path: &Path) -> Result<Source, Failure> {
+        match self.source.file() {
+            Some(file) => copy(file, path)?,
+            None => Export::whole(path, self.source.data(), self.known.key()).write(global).map(drop)?,
+        }
+        Ok(Source::of_file(path))
+    }
+
+    /// What the other side does with it.
+    fn hand_over(&self, path: &Path, at: Timestamp) -> String {
+        let scopes: Vec<_> = self.scopes.iter().map(|scope| format!(" --scope {scope}")).collect();
+        let of = |name: &str, value: Option<String>| {
+            value.map(|value| format!(" --{name} {value}")).unwrap_or_default()
+        };
+        let wanted = [
+            of("operation", self.operation.clone()),
+            of("amount", self.amount.as_ref().map(ToString::to_string)),
+            of("destination", self.destination.clone()),
+        ];
+        format!(
+            "The evidence is in {file}: the whole history, without text about people. The other side asks the same of \
+             it, with the key that it trusts:\n  tenure audit ask {} --at {at}{}{} --file {file} --verifier-key VKEY",
+            self.whom,
+            scopes.concat(),
+            wanted.concat(),
+            file = path.display(),
+        )
+    }
+}
+
+/// A new file of this user's own.
+fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| Failure::File { path, source }
+    };
+    let mut from_file = File::open(from).map_err(failed(from))?;
+    let mut options = OpenOptions::new();
+    let mut to_file = options.write(true).create_new(true).mode(0o600).open(to).map_err(failed(to))?;
+    io::copy(&mut from_file, &mut to_file).and_then(|_| to_file.sync_all()).map_err(failed(to))
+}

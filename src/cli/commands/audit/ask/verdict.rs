@@ -1,0 +1,206 @@
+//! Yes or no, and in one sentence why.
+
+use std::collections::BTreeMap;
+
+use tenure_audit::{
+    replay::{Replay, Step},
+    story::{Narrator, Story},
+};
+use tenure_core::{
+    Actor, EventKind, Position, SessionId, Stream, SubjectEvent, SubjectId, Timestamp,
+    budget::{Constraint, Use},
+    event::{Event, Trigger},
+    record::ActorKind,
+    session::{Session, Status},
+    state::State,
+    subject::Subject,
+};
+
+/// What it must have been entitled to, apart from holding a live session.
+pub(super) struct Question {
+    pub(super) scopes: Vec<String>,
+    pub(super) wanted: Option<Use>,
+}
+
+/// What is answered.
+pub(super) struct Answer {
+    pub(super) is_yes: bool,
+    pub(super) words: String,
+}
+
+/// Listens to a replay for what the answer needs.
+pub(super) struct Witness {
+    subject: Option<SubjectId>,
+    session: Option<SessionId>,
+    /// A story for each session that may be the one.
+    tellers: BTreeMap<SessionId, Narrator>,
+    /// Who caused the ends.
+    enders: BTreeMap<Position, Actor>,
+}
+
+impl Witness {
+    /// Of a subject or a session; a subject's id may look like a session's.
+    pub(super) fn of(whom: &str) -> Self {
+        let session = whom.parse().ok();
+        Self { subject: whom.parse().ok(), session, tellers: BTreeMap::new(), enders: BTreeMap::new() }
+    }
+
+    pub(super) fn hear(&mut self, before: &State, step: Step<'_>) {
+        let commit = &step.stored.commit;
+        let event = &commit.events[step.index];
+        if let (Event::Subject(SubjectEvent::SessionCreated(created)), Stream::Subject(subject)) =
+            (event, &commit.stream)
+            && (self.session == Some(created.session_id) || self.subject.as_ref() == Some(subject))
+        {
+            self.tellers.insert(created.session_id, Narrator::of(created.session_id));
+        }
+        if matches!(
+            event.kind(),
+            EventKind::SessionRevoked | EventKind::SessionsRevoked | EventKind::SelectionRevoked
+        ) {
+            self.enders.insert(step.position, commit.actor.clone());
+        }
+        self.tellers.values_mut().for_each(|teller| teller.hear(before, step));
+    }
+
+    /// The answer, and the story of its session; `None` if the history does not have it.
+    pub(super) fn answer(self, replay: &Replay, question: &Question) -> Option<(Answer, Option<Story>)> {
+        let (state, at) = (replay.state(), replay.moment());
+        let by_session = self.session.and_then(|id| {
+            state.subjects.values().find_map(|subject| Some((subject, Some(subject.session(id)?.id))))
+        });
+        let by_subject = || Some((state.subjects.get(self.subject.as_ref()?)?, None));
+        let (subject, only) = by_session.or_else(by_subject)?;
+        let (words, is_yes, about) = self.judged(state, subject, only, question, at);
+        let story = about.and_then(|id| self.tellers.get(&id).cloned()).and_then(|teller| teller.end(replay));
+        let word = if is_yes { "YES" } else { "NO" };
+        Some((Answer { is_yes, words: format!("{word}. At {at} {words}") }, story))
+    }
+
+    fn judged(
+        &self,
+        state: &State,
+        subject: &Subject,
+        only: Option<SessionId>,
+        question: &Question,
+        at: Timestamp,
+    ) -> (String, bool, Option<SessionId>) {
+        let meant = |session: &&Session| only.is_none_or(|only| session.id == only);
+        let sessions = || subject.sessions.iter().map(|session| &**session).filter(meant);
+        let newest = sessions().max_by_key(|session| session.created);
+        let live: Vec<_> = sessions().filter(|session| session.status(at) == Status::Active).collect();
+        let id = &subject.id;
+        let Some(first) = live.last() else {
+            let words = newest.map_or_else(
+                || format!("{id} had no live session, and never had one."),
+                |session| self.ended(state, subject, session, at),
+            );
+            return (words, false, newest.map(|session| session.id));
+        };
+        if let Some(suspension) = subject.suspension_at(at) {
+            let words = format!("{id} was suspended, since {}: no token of it worked.", suspension.at);
+            return (words, false, Some(first.id));
+        }
+        if let Some(session) = live.iter().find(|session| lacks(session, question).is_none()) {
+            return (held(id, session), true, Some(session.id));
+        }
+        let why = lacks(first, question).unwrap_or_default();
+        (format!("{id} held session {}, but {why}.", first.id), false, Some(first.id))
+    }
+
+    /// How a session was over.
+    fn ended(&self, state: &State, subject: &Subject, session: &Session, at: Timestamp) -> String {
+        let id = &subject.id;
+        let Some(revocation) = &session.revocation else {
+            let end = session.ends_at();
+            return format!(
+                "{id} had no live session: its last one had expired at {end}, {} before.",
+                ago(end, at)
+            );
+        };
+        let (when, position) = (revocation.at, revocation.position);
+        let by = self.enders.get(&position).map(|actor| who(state, actor)).unwrap_or_default();
+        let done = how(revocation.trigger);
+        format!(
+            "{id} had no live session: its last one {done} at {when}, {} before{by} (position {position}).",
+            ago(when, at)
+        )
+    }
+}
+
+fn ago(earlier: Timestamp, later: Timestamp) -> String {
+    crate::cli::output::words::duration(later.seconds_since(earlier))
+}
+
+const fn how(trigger: Trigger) -> &'static str {
+    match trigger {
+        Trigger::RenewalRejected => "was vetoed",
+        Trigger::ManualRevoke => "was revoked",
+        Trigger::Own => "was ended by its holder",
+        Trigger::Evicted => "had made room for a newer one",
+        Trigger::TokenReuse => "was ended because a replaced token came back",
+        Trigger::SubjectRevoked => "was ended with all of the subject's",
+        Trigger::Bulk => "was ended with a selection",
+        Trigger::Restore => "was ended when the authority was restored from a backup",
+    }
+}
+
+/// By the key of an owner, or of a role.
+fn who(state: &State, actor: &Actor) -> String {
+    let key = actor
+        .id
+        .as_ref()
+        .and_then(|id| state.system.credentials.values().find(|credential| credential.id.to_string() == *id));
+    match (actor.kind, key) {
+        (ActorKind::Credential, Some(key)) => {
+            let role = serde_json::json!(key.role);
+            let role = role.as_str().unwrap_or("an unknown role").to_owned();
+            let whose = key.owner_id.as_ref().map_or(role, |owner| format!("owner {owner}"));
+            format!(", by {whose}")
+        }
+        (ActorKind::Credential, None) => ", by an API key".to_owned(),
+        (ActorKind::Session, _) => ", by itself".to_owned(),
+        (ActorKind::Authority, _) => ", by the authority".to_owned(),
+        (ActorKind::Operator, _) => ", by the operator".to_owned(),
+        (ActorKind::Link, _) => ", by the owner with the link in a notice".to_owned(),
+    }
+}
+
+fn held(id: &SubjectId, session: &Session) -> String {
+    let scopes = if session.scopes().is_empty() {
+        "without scopes".to_owned()
+    } else {
+        format!("with {}", session.scopes().join(" "))
+    };
+    let renewals = match session.renewal_count() {
+        0 => "not renewed yet".to_owned(),
+        count => format!("renewal {count} of {}", session.terms.max_renewals),
+    };
+    format!(
+        "{id} held session {}, since {} ({renewals}), live until {}, {scopes}.",
+        session.id,
+        session.created_at,
+        session.ends_at()
+    )
+}
+
+/// What the question needs and a live session does not give; `None` if it gives everything.
+fn lacks(session: &Session, question: &Question) -> Option<String> {
+    if let Some(scope) = question.scopes.iter().find(|scope| !session.scopes().contains(scope)) {
+        let has = match session.scopes() {
+            [] => "none".to_owned(),
+            scopes => scopes.join(" "),
+        };
+        return Some(format!("not the scope {scope} (it had {has})"));
+    }
+    let wanted = question.wanted.as_ref()?;
+    let violated = session.constraints()?.violated_by(wanted, session.usage())?;
+    let limit = match violated {
+        Constraint::AllowedOperations => format!("its operations did not include {}", wanted.operation),
+        Constraint::AllowedDestinations => "its destinations did not include that one".to_owned(),
+        Constraint::MaxAmountPerTx => "one use might not cost so much".to_owned(),
+        Constraint::MaxTransactions => "all of its uses were spent".to_owned(),
+        Constraint::MaxTotalAmount => "its budget was not enough".to_owned(),
+    };
+    Some(limit)
+}

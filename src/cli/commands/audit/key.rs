@@ -1,0 +1,49 @@
+//! `tenure audit key`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::data_directory::{expect_data, key_of};
+use crate::cli::{connection::client::Request, context::Global, failure::Failure};
+use tenure_audit::VerifierKey;
+
+/// Arguments of `tenure audit key`.
+#[derive(Debug, Args)]
+pub(crate) struct Key {
+    /// A data directory, of a running or a stopped server; without it the server at --url is asked
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl Key {
+    pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
+        let key = match &self.data {
+            Some(data) => of_directory(data)?,
+            None => of_server(global)?,
+        };
+        let document = json!({ "verifierKey": key.to_string(), "name": key.name() });
+        global.output().told(&document, &[key.to_string()])?;
+        global.output().hint(
+            "It proves what it was brought along for: take it now, over a way that you trust, and never again from \
+             whom it is to judge.",
+        );
+        Ok(())
+    }
+}
+
+fn of_directory(data: &Path) -> Result<VerifierKey, Failure> {
+    expect_data(data)?;
+    key_of(data)?.ok_or_else(|| {
+        let key = data.join("keys/head.key");
+        Failure::Missing(format!("{}: there is no key of heads", key.display()))
+    })
+}
+
+fn of_server(global: &Global) -> Result<VerifierKey, Failure> {
+    let cli = global.context()?;
+    let head: Value = cli.client.send(&Request::get(&["v1", "audit", "head"]))?.body;
+    let key = head["verifierKey"].as_str().and_then(|key| key.parse().ok());
+    key.ok_or_else(|| cli.client.strange(200, "the head has no verifier key"))
+}

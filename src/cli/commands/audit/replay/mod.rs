@@ -1,0 +1,319 @@
+//! `tenure audit replay`
+
+mod compare;
+mod steps;
+
+use std::ops::ControlFlow;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use self::steps::{Course, Order, Reader, Shown, Target, Walk};
+use super::{
+    data_directory::damaged,
+    server_time,
+    source::Source,
+    step,
+    trust::{TrustArgs, Trusted},
+};
+use crate::cli::{
+    arguments::moments::{Moment, moment},
+    context::Global,
+    failure::Failure,
+    output::{Column, Format, Output, happened::Names},
+};
+use tenure_audit::replay::{self, ReplayEnd, sessions};
+use tenure_core::{Position, evolve::IllegalEvent, session::Status, state::State};
+use tenure_log::StoredCommit;
+
+/// Arguments of `tenure audit replay`.
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// Up to this moment, and judged at it; such as 03:12 or 2026-11-22T03:12:00Z
+    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "position")]
+    at: Option<Moment>,
+
+    /// Up to this position, and judged at its moment
+    #[arg(long, value_name = "N")]
+    position: Option<u64>,
+
+    /// Show each event and what it changed; on a terminal one at a time, with b, g POSITION, /TEXT and q
+    #[arg(long, conflicts_with = "compare")]
+    step: bool,
+
+    /// Step from this position on
+    #[arg(long, value_name = "N", requires = "step")]
+    from: Option<u64>,
+
+    /// Step through events of this subject only, by its whole id
+    #[arg(long, value_name = "SUBJECT", requires = "step")]
+    subject: Option<String>,
+
+    /// Step through events of this session only, by its whole id
+    #[arg(long, value_name = "SESSION", requires = "step")]
+    session: Option<String>,
+
+    /// Compare with the live state: what the server lists now, or what the stopped one wrote last
+    #[arg(long, conflicts_with_all = ["at", "position", "file"])]
+    compare: bool,
+
+    /// Only sessions of this status
+    #[arg(long, value_parser = ["active", "expired", "revoked", "all"], default_value = "active")]
+    status: String,
+
+    #[command(flatten)]
+    source: Source,
+
+    #[command(flatten)]
+    known: TrustArgs,
+}
+
+const OUTCOME: &[Column] = &[
+    Column::plain("", "asOfPosition"),
+    Column::moment("", "asOfTime"),
+    Column::plain("", "subjects"),
+    Column::plain("", "credentials"),
+    Column::plain("", "active"),
+    Column::plain("", "expired"),
+    Column::plain("", "revoked"),
+    Column::plain("", "stateDigest"),
+];
+
+const SESSIONS: &[Column] = &[
+    Column::id("SESSION", "sessionId"),
+    Column::plain("SUBJECT", "subjectId"),
+    Column::state("STATUS", "status"),
+    Column::end("EXPIRES", "expiresAt"),
+    Column::plain("RENEWED", "renewalCount"),
+    Column::plain("OF", "maxRenewals"),
+    Column::plain("OWNER", "ownerId"),
+];
+
+impl Replay {
+    pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
+        let trusted = self.known.read()?;
+        if self.compare {
+            return compare::run(&self.source, global, &trusted);
+        }
+        let output = global.output();
+        let until = self.until(global)?;
+        if self.step {
+            return self.walk(global, &trusted, until);
+        }
+        let mut folding = Folding::new(until);
+        let ending = self.source.read(global, &trusted, &mut |stored| folding.add(&stored))?;
+        self.show(output, &folding.replay)?;
+        folding.finish()?;
+        ending.tell(output);
+        Ok(())
+    }
+
+    /// Shows event after event, and reads the history again where the reader goes far back.
+    fn walk(&self, global: &Global, trusted: &Trusted, until: ReplayEnd) -> Result<(), Failure> {
+        let output = global.output();
+        let mut reader = Terminal { output, asks: output.can_ask() };
+        let mut walk = Walk::to(Target::From(self.from.unwrap_or(0)));
+        loop {
+            let mut stepping = Stepping {
+                folding: Folding::new(until),
+                walk: &mut walk,
+                reader: &mut reader,
+                course: Ok(Course::On),
+                replay: self,
+            };
+            let ending = self.source.read(global, trusted, &mut |stored| stepping.step(&stored))?;
+            let (folding, mut course) = (stepping.folding, stepping.course?);
+            folding.finish()?;
+            if course == Course::On && reader.asks {
+                course = walk.end(&mut reader)?;
+            }
+            match course {
+                Course::Again(target) => walk.begin_again(target),
+                Course::On | Course::Enough => {
+                    ending.tell(output);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn steps_through(&self, event: &Value) -> bool {
+        let is = |name: &str, wanted: Option<&str>| wanted.is_none_or(|wanted| event[name] == *wanted);
+        is("subjectId", self.subject.as_deref()) && is("sessionId", self.session.as_deref())
+    }
+
+    /// A live server is judged at its own now, and not at its last event, which may be hours old.
+    fn until(&self, global: &Global) -> Result<ReplayEnd, Failure> {
+        Ok(match (self.at, self.position) {
+            (Some(at), _) => ReplayEnd::Time(self.source.past(global, at)?),
+            (None, Some(position)) => ReplayEnd::Position(Position(position)),
+            (None, None) if self.source.is_server() && !self.step => {
+                server_time::of_server(global)?.map_or(ReplayEnd::End, ReplayEnd::Time)
+            }
+            (None, None) => ReplayEnd::End,
+        })
+    }
+
+    fn show(&self, output: Output, replay: &replay::Replay) -> Result<(), Failure> {
+        let at = replay.moment();
+        let mut document = json!(replay.outcome());
+        let items = sessions(replay.state(), self.wanted(), at);
+        document["items"] = json!(items);
+        if output.format() == Format::Table {
+            let Value::Object(mut outcome) = document.clone() else {
+                unreachable!("an outcome is an object")
+            };
+            outcome.remove("items");
+            output.record(&outcome.into(), OUTCOME, at)?;
+        }
+        output.list_or(&document, SESSIONS, at, &self.empty(&document))
+    }
+
+    /// Of what a list without sessions is empty.
+    fn empty(&self, outcome: &Value) -> String {
+        let count = |name: &str| outcome[name].as_u64().unwrap_or_default();
+        let all = count("active") + count("expired") + count("revoked");
+        let status = if self.status == "all" { String::new() } else { format!("{} ", self.status) };
+        let others = if all == 0 { String::new() } else { format!(" ({all} others: --status all)") };
+        format!(
+            "No {status}sessions at {}, position {}{others}.",
+            text(&outcome["asOfTime"]),
+            outcome["asOfPosition"]
+        )
+    }
+
+    fn wanted(&self) -> Option<Status> {
+        match self.status.as_str() {
+            "active" => Some(Status::Active),
+            "expired" => Some(Status::Expired),
+            "revoked" => Some(Status::Revoked),
+            // clap lets no other word through.
+            _ => None,
+        }
+    }
+}
+
+/// A replay that stops at the first event that cannot follow.
+struct Folding {
+    replay: replay::Replay,
+    illegal: Option<IllegalEvent>,
+}
+
+impl Folding {
+    fn new(until: ReplayEnd) -> Self {
+        Self { replay: replay::Replay::new(until), illegal: None }
+    }
+
+    fn add(&mut self, stored: &StoredCommit) -> ControlFlow<()> {
+        let added = self.replay.add(stored);
+        self.judge(added)
+    }
+
+    fn judge(&mut self, added: Result<ControlFlow<()>, IllegalEvent>) -> ControlFlow<()> {
+        added.unwrap_or_else(|illegal| {
+            self.illegal = Some(illegal);
+            ControlFlow::Break(())
+        })
+    }
+
+    fn finish(self) -> Result<(), Failure> {
+        self.illegal.map_or(Ok(()), |illegal| Err(damaged(illegal.to_string())))
+    }
+}
+
+/// One reading of the history, event after event.
+struct Stepping<'w> {
+    folding: Folding,
+    walk: &'w mut Walk,
+    reader: &'w mut Terminal,
+    course: Result<Course, Failure>,
+    replay: &'w Replay,
+}
+
+impl Stepping<'_> {
+    /// Shows what each event of the commit changed.
+    fn step(&mut self, stored: &StoredCommit) -> ControlFlow<()> {
+        let stream = &stored.commit.stream;
+        let mut told: Vec<(replay::Step<'_>, State)> = Vec::new();
+        let added = self.folding.replay.add_telling(stored, &mut |before, step| {
+            told.push((
+                replay::Step { stored, index: step.index, position: step.position },
+                step::part(before, stream),
+            ));
+        });
+        let last = step::part(self.folding.replay.state(), stream);
+        let behind = told.iter().skip(1).map(|(_, before)| before).chain([&last]);
+        for ((step, before), behind) in told.iter().zip(behind) {
+            let document = step::told(*step, before, behind);
+            if !self.replay.steps_through(&document) {
+                continue;
+            }
+            self.course = self.walk.pass(shown(document), self.reader);
+            if !matches!(self.course, Ok(Course::On)) {
+                return ControlFlow::Break(());
+            }
+        }
+        self.folding.judge(added)
+    }
+}
+
+/// A person at a terminal, or a program that reads all of it.
+#[derive(Clone, Copy)]
+struct Terminal {
+    output: Output,
+    asks: bool,
+}
+
+impl Reader for Terminal {
+    type Failure = Failure;
+
+    fn show(&mut self, shown: &Shown) -> Result<(), Failure> {
+        self.output.told(&shown.document, &shown.lines)
+    }
+
+    fn say(&mut self, text: &str) {
+        self.output.talk(text);
+    }
+
+    fn ask(&mut self) -> Order {
+        if !self.asks {
+            return Order::Next;
+        }
+        self.output.ask(Order::PROMPT).map_or(Order::Quit, |line| Order::of(&line))
+    }
+}
+
+fn shown(document: Value) -> Shown {
+    Shown { position: document["position"].as_u64().unwrap_or_default(), lines: lines(&document), document }
+}
+
+fn lines(document: &Value) -> Vec<String> {
+    let about = ["subjectId", "sessionId"].into_iter().filter_map(|name| document[name].as_str());
+    let about = about.map(|id| format!("{id}  ")).collect::<Vec<_>>().concat();
+    let by = Names::default().who(document);
+    let mut lines = vec![format!(
+        "{:>6}  {}  {about}{}, by {by}",
+        document["position"],
+        text(&document["recordedAt"]),
+        text(&document["what"])
+    )];
+    lines
+        .extend(document["changes"].as_array().into_iter().flatten().map(|change| changed(change, document)));
+    lines
+}
+
+/// One changed thing; a new one is described by its event.
+fn changed(change: &Value, event: &Value) -> String {
+    let (what, field) = (text(&change["what"]), text(&change["field"]));
+    let id = change["id"].as_str().filter(|id| event["sessionId"] != **id && event["subjectId"] != **id);
+    let id = id.map(|id| format!(" {id}")).unwrap_or_default();
+    if field == "new" {
+        return format!("        new {what}{id}");
+    }
+    let told = |value: &Value| if value.is_null() { "none".to_owned() } else { text(value) };
+    format!("        {what}{id} {field}: {} -> {}", told(&change["before"]), told(&change["after"]))
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

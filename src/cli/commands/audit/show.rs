@@ -1,0 +1,137 @@
+//! `tenure audit show`
+
+use std::ops::ControlFlow;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{
+    candidates::CandidateStories, data_directory::damaged, server_time, source::Source, trust::TrustArgs,
+};
+use crate::cli::{
+    arguments::{
+        find::{self, Whose},
+        moments::{Moment, moment},
+    },
+    context::Global,
+    failure::Failure,
+};
+use tenure_audit::{
+    replay::{Replay, ReplayEnd},
+    story::{Chapter, Live, Story},
+};
+use tenure_core::{Position, Timestamp};
+
+/// Arguments of `tenure audit show`.
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// The session, by its id or a unique beginning, or by its subject; a subject's name only of a running server
+    #[arg(value_name = "SESSION|SUBJECT")]
+    session: String,
+
+    /// Its story up to this moment, and what was possible at it; such as 03:12 or 2026-11-22T03:12:00Z
+    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "position")]
+    at: Option<Moment>,
+
+    /// Its story up to this position
+    #[arg(long, value_name = "N")]
+    position: Option<u64>,
+
+    #[command(flatten)]
+    source: Source,
+
+    #[command(flatten)]
+    known: TrustArgs,
+}
+
+impl Show {
+    pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
+        let named = self.named(global)?;
+        let live = if self.source.is_server() { server_time::session(global, &named)? } else { None };
+        let mut replay = Replay::new(self.until(global, live.as_ref())?);
+        let mut meant = CandidateStories::by(&named);
+        let mut illegal = None;
+        let ending = self.source.read(global, &self.known.read()?, &mut |stored| {
+            replay.add_telling(&stored, &mut |state, step| meant.hear(state, step)).unwrap_or_else(|found| {
+                illegal = Some(found);
+                ControlFlow::Break(())
+            })
+        })?;
+        if let Some(illegal) = illegal {
+            return Err(damaged(illegal.to_string()));
+        }
+        let mut teller = meant.only(&replay)?;
+        teller.know(live.as_ref().map(known).unwrap_or_default());
+        let missing = || Failure::Missing(format!("no session {named} is in this history up to there"));
+        let story = teller.end(&replay).ok_or_else(missing)?;
+        let recorded_at = replay.state().recorded_at;
+        let last = (self.is_now() && live.is_some()).then_some(recorded_at);
+        global.output().told(&json!(story), &lines(&story, last))?;
+        ending.tell(global.output());
+        Ok(())
+    }
+
+    /// A server finds more, by the names of subjects, which no export has.
+    fn named(&self, global: &Global) -> Result<String, Failure> {
+        if self.source.is_server() {
+            find::session(&global.context()?, &self.session, Whose::Any)
+        } else {
+            Ok(self.session.clone())
+        }
+    }
+
+    const fn is_now(&self) -> bool {
+        self.at.is_none() && self.position.is_none()
+    }
+
+    /// A live server is judged at its own now, and not at its last event, which may be hours old.
+    fn until(&self, global: &Global, live: Option<&Value>) -> Result<ReplayEnd, Failure> {
+        Ok(match (self.at, self.position) {
+            (Some(at), _) => ReplayEnd::Time(self.source.past(global, at)?),
+            (None, Some(position)) => ReplayEnd::Position(Position(position)),
+            (None, None) => live.and_then(server_time::of).map_or(ReplayEnd::End, ReplayEnd::Time),
+        })
+    }
+}
+
+/// What a running server knows of a session beyond what is recorded in the clear.
+fn known(live: &Value) -> Live {
+    Live {
+        reason: live["revokedReason"].as_str().map(str::to_owned),
+        last_seen_at: live["lastSeenAt"].as_str().and_then(Timestamp::parse),
+    }
+}
+
+/// `last` is when the last event was recorded, where the story is judged at the server's now.
+pub(super) fn lines(story: &Story, last: Option<Timestamp>) -> Vec<String> {
+    let session = &story.session;
+    let mut lines = vec![format!("Session {} of {}", session.session_id, session.subject_id), String::new()];
+    for chapter in &story.chapters {
+        lines.extend(told(chapter));
+    }
+    let status = json!(session.status);
+    let status = status.as_str().unwrap_or_default();
+    let (at, position) = (session.as_of_time, session.as_of_position);
+    lines.push(String::new());
+    lines.push(match last {
+        Some(last) => {
+            format!("At {at}, the server's now (the last event, position {position}, is of {last}): {status}")
+        }
+        None => format!("At {at}, position {position}: {status}"),
+    });
+    lines.extend(story.next.iter().map(|next| format!("  {next}")));
+    lines
+}
+
+fn told(chapter: &Chapter) -> Vec<String> {
+    let mut lines = vec![format!("{:>6}  {}  {}", chapter.position, chapter.recorded_at, chapter.words)];
+    if let Some(because) = &chapter.because {
+        let confirmed = match because.confirmed {
+            Some(true) => "; asked again, the rules say the same",
+            Some(false) => "; ASKED AGAIN, THE RULES SAY OTHERWISE",
+            None => "",
+        };
+        lines.push(format!("{:>34}the rule: {}{confirmed}", "", because.rule));
+    }
+    lines
+}

@@ -1,0 +1,167 @@
+//! Where a history is read from: a running server, the data directory of a stopped one, an export.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+
+use super::{
+    data_directory::Stopped,
+    progress,
+    trust::Trusted,
+    verification::{Ending, Unread, Verification, Whose},
+};
+use crate::cli::{
+    ambient, arguments::moments::Moment, connection::client::Request, context::Global, failure::Failure,
+};
+use tenure_audit::verify::{Fault, verify, verify_through_epochs};
+use tenure_core::Timestamp;
+use tenure_log::StoredCommit;
+
+/// Bytes per read of a file.
+const READ_BYTES: usize = 1 << 20;
+
+/// Which history.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Which history (without these: that of the server at --url)")]
+pub(super) struct Source {
+    /// An export
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
+    file: Option<PathBuf>,
+
+    /// The data directory of a stopped server; it is copied to a temporary directory and stays as it is
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// Takes a commit, and says whether it wants more.
+pub(super) type Each<'e> = dyn FnMut(StoredCommit) -> ControlFlow<()> + 'e;
+
+impl Source {
+    /// The data directory, when it is one.
+    pub(super) fn data(&self) -> Option<&Path> {
+        self.data.as_deref()
+    }
+
+    /// An export.
+    pub(super) fn of_file(path: &Path) -> Self {
+        Self { file: Some(path.to_owned()), data: None }
+    }
+
+    /// The export, when it is one.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Whether it is a running server.
+    pub(super) const fn is_server(&self) -> bool {
+        self.file.is_none() && self.data.is_none()
+    }
+
+    /// A moment that was typed: by the server's clock, which may be a test's, or by this host's.
+    pub(super) fn past(&self, global: &Global, moment: Moment) -> Result<Timestamp, Failure> {
+        if self.is_server() { global.context()?.past(moment) } else { Ok(moment.past(ambient::now())) }
+    }
+
+    /// Who says which key has signed the history.
+    pub(super) const fn whose(&self, trusted: &Trusted) -> Whose {
+        match (&trusted.key, &self.file, &self.data) {
+            (Some(_), _, _) => Whose::Reader,
+            (None, Some(_), _) => Whose::File,
+            (None, None, Some(_)) => Whose::Directory,
+            (None, None, None) => Whose::Server,
+        }
+    }
+
+    /// The export as it is read: from the file, or from the server.
+    fn export(&self, global: &Global) -> Result<Box<dyn BufRead>, Failure> {
+        if let Some(path) = &self.file {
+            return open(path);
+        }
+        let cli = global.context()?;
+        let reply = cli.client.export(&Request::get(&["v1", "audit", "export"]))?;
+        Ok(Box::new(BufReader::with_capacity(READ_BYTES, reply)))
+    }
+
+    /// How many events there are, as the history itself says: for a bar, and for nothing else.
+    fn claimed(&self, global: &Global) -> Option<u64> {
+        match (&self.file, &self.data) {
+            (Some(file), _) => progress::end_of_export(file),
+            (None, Some(data)) => progress::size_of_head(data),
+            (None, None) => progress::size_of_server(global),
+        }
+    }
+
+    /// Reads the history and hands over each commit once it was checked.
+    ///
+    /// An export or a log is read to its end even when enough of it was seen: only there is what vouches for it. A
+    /// server is dropped, unless the reader brought a key to check it with.
+    pub(super) fn read(
+        &self,
+        global: &Global,
+        trusted: &Trusted,
+        each: &mut Each<'_>,
+    ) -> Result<Ending, Unread> {
+        let needs_end = !self.is_server() || trusted.key.is_some();
+        self.read_to(needs_end, false, global, trusted, each)
+    }
+
+    /// As [`Source::read`], but always to the end, and also by a key of an earlier epoch.
+    pub(super) fn read_whole(
+        &self,
+        global: &Global,
+        trusted: &Trusted,
+        each: &mut Each<'_>,
+    ) -> Result<Ending, Unread> {
+        self.read_to(true, true, global, trusted, each)
+    }
+
+    fn read_to(
+        &self,
+        needs_end: bool,
+        may_fork: bool,
+        global: &Global,
+        trusted: &Trusted,
+        each: &mut Each<'_>,
+    ) -> Result<Ending, Unread> {
+        let bar = progress::Bar::new(global.output(), || self.claimed(global));
+        let mut wants_more = true;
+        let mut take = |stored: StoredCommit| {
+            bar.at(stored.last());
+            wants_more = wants_more && each(stored).is_continue();
+            if wants_more || needs_end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        if let Some(data) = &self.data {
+            return Stopped::open(data)?.read(trusted, &mut take).map(|found| Ending::Whole(Box::new(found)));
+        }
+        let export = self.export(global)?;
+        let mut take = |stored, _: &[u8]| take(stored);
+        let read = if may_fork {
+            verify_through_epochs(export, trusted.as_trust(), &mut take)
+        } else {
+            verify(export, trusted.as_trust(), &mut take)
+                .map(|verdict| verdict.map(|verdict| (verdict, None)))
+        };
+        match read {
+            Ok(Some((verdict, fork))) => {
+                let found = Verification::of_export(verdict, trusted, self.whose(trusted)).forked(fork);
+                Ok(Ending::Whole(Box::new(found)))
+            }
+            Ok(None) => Ok(Ending::Enough),
+            Err(fault @ Fault::Cut { .. }) if self.file.is_some() && trusted.key.is_none() => {
+                Ok(Ending::Unsigned(fault))
+            }
+            Err(fault) => Err(Unread::Untrue(fault)),
+        }
+    }
+}
+
+/// A file, to be read as a stream.
+pub(super) fn open(path: &Path) -> Result<Box<dyn BufRead>, Failure> {
+    let file = File::open(path).map_err(|source| Failure::File { path: path.to_owned(), source })?;
+    Ok(Box::new(BufReader::with_capacity(READ_BYTES, file)) as Box<dyn BufRead>)
+}

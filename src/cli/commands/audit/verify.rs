@@ -1,0 +1,163 @@
+//! `tenure audit verify`
+
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{
+    data_directory::damaged,
+    source::Source,
+    trust::{TrustArgs, Trusted},
+    verification::{Ending, Unread, Verification, untrue},
+};
+use crate::cli::{
+    ambient,
+    commands::backup,
+    context::Global,
+    failure::Failure,
+    output::{Column, Format, Output},
+};
+use tenure_audit::verify::Fault;
+use tenure_core::state::State;
+use tenure_server::backup::{Folder, check};
+
+/// Arguments of `tenure audit verify`.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    source: Source,
+
+    /// Verify a backup in this folder, its files and its history
+    #[arg(long, value_name = "DEST", conflicts_with_all = ["data", "file"])]
+    backup: Option<PathBuf>,
+
+    /// With a key of an earlier epoch: accept the epochs that followed, up to this one
+    #[arg(long, value_name = "EPOCH", requires = "verifier_key")]
+    accept_epoch: Option<u32>,
+
+    #[command(flatten)]
+    known: TrustArgs,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::state("", "verified"),
+    Column::state("", "consistent"),
+    Column::plain("", "firstBadPosition"),
+    Column::plain("", "lastBadPosition"),
+    Column::plain("", "from"),
+    Column::plain("", "to"),
+    Column::plain("", "vouchedTo"),
+    Column::plain("", "commits"),
+    Column::plain("", "heads"),
+    Column::moment("", "recordedAt"),
+    Column::plain("", "size"),
+    Column::plain("", "rootHash"),
+    Column::plain("", "verifierKey"),
+    Column::plain("", "keyFrom"),
+];
+
+impl Verify {
+    pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
+        let trusted = self.known.read()?;
+        if let Some(backup) = &self.backup {
+            return verify_backup(global.output(), backup, &trusted);
+        }
+        // An export is judged by what was signed; a log must also be one that a server can start on.
+        let mut state = self.source.data().map(|_| State::default());
+        let mut illegal = None;
+        let read = self.source.read_whole(global, &trusted, &mut |stored| {
+            illegal = state.as_mut().and_then(|state| state.apply(&stored.commit).err());
+            if illegal.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        let output = global.output();
+        let ending = match read {
+            Ok(ending) => ending,
+            Err(Unread::Untrue(fault)) => return tell_fault(output, &fault),
+            Err(Unread::Failed(failure)) => return Err(failure),
+        };
+        if let Some(illegal) = illegal {
+            return Err(damaged(illegal.to_string()));
+        }
+        match &ending {
+            Ending::Whole(found) => tell(output, found)?,
+            Ending::Unsigned(fault) => return tell_fault(output, fault),
+            Ending::Enough => {}
+        }
+        ending.tell(output);
+        match &ending {
+            Ending::Whole(found) => self.accept(found),
+            Ending::Unsigned(_) | Ending::Enough => Ok(()),
+        }
+    }
+
+    /// What a former key does not vouch for is accepted by name, or not.
+    fn accept(&self, found: &Verification) -> Result<(), Failure> {
+        let epoch = found.fork.map(|fork| fork.epoch).filter(|epoch| self.accept_epoch < Some(*epoch));
+        epoch.map_or(Ok(()), |epoch| {
+            let why = format!(
+                "positions from {} on are of another epoch, for which this key does not vouch; --accept-epoch {epoch} \
+                 takes them",
+                found.vouched_to + 1
+            );
+            Err(damaged(why))
+        })
+    }
+}
+
+/// The files by their digests, the history by its signed heads.
+fn verify_backup(output: Output, backup: &Path, trusted: &Trusted) -> Result<(), Failure> {
+    let key = trusted.key.as_ref();
+    let checked = check(&Folder::at(backup), key, &trusted.heads).map_err(backup::failed)?;
+    let manifest = &checked.manifest;
+    let document = json!({
+        "verified": key.map(|_| true), "consistent": true, "from": 1, "to": manifest.position,
+        "vouchedTo": manifest.position, "commits": checked.commits, "heads": checked.heads,
+        "recordedAt": manifest.recorded_at, "size": manifest.position, "rootHash": manifest.root_hash,
+        "verifierKey": manifest.verifier_key, "keyFrom": if key.is_some() { "you" } else { "the backup" },
+    });
+    output.record(&document, COLUMNS, ambient::now())?;
+    if key.is_none() {
+        output.talk(
+            "The key is the backup's own: that finds damage, and no forger. Give --verifier-key to prove it.",
+        );
+    }
+    Ok(())
+}
+
+/// A program reads `verified`, which is true only by the reader's own key; null says that there was none.
+fn tell(output: Output, found: &Verification) -> Result<(), Failure> {
+    let mut document = json!(found);
+    document["consistent"] = true.into();
+    document["verified"] = found.is_proved().then_some(true).into();
+    if output.format() == Format::Table && found.is_proved() && found.vouched_to < found.to {
+        document["verified"] = format!("up to position {}", found.vouched_to).into();
+    }
+    output.record(&document, COLUMNS, ambient::now())
+}
+
+/// The place is data; the words about it go to stderr, once.
+fn tell_fault(output: Output, fault: &Fault) -> Result<(), Failure> {
+    let bad = fault.bad_positions();
+    let mut document = json!({
+        "verified": false, "consistent": false, "firstBadPosition": bad.map(|(first, _)| first),
+        "lastBadPosition": bad.map(|(_, last)| last), "vouchedTo": fault.vouched_to(),
+    });
+    if output.format() != Format::Table {
+        document["place"] = place(fault);
+        document["why"] = fault.to_string().into();
+    }
+    output.record(&document, COLUMNS, ambient::now())?;
+    Err(untrue(fault))
+}
+
+fn place(fault: &Fault) -> Value {
+    match fault {
+        Fault::Untrue { place, .. } => place.to_string().into(),
+        Fault::Cut { last, .. } => format!("position {}", last.next()).into(),
+        Fault::Unreadable(_) => Value::Null,
+    }
+}

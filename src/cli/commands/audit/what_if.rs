@@ -1,0 +1,93 @@
+//! `tenure audit what-if`
+
+use std::{fs, ops::ControlFlow, path::PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{data_directory::damaged, server_time, source::Source, trust::TrustArgs};
+use crate::cli::{
+    ambient,
+    context::Global,
+    failure::Failure,
+    output::{Column, Format},
+};
+use tenure_audit::what_if::{self, Overrides};
+use tenure_core::Timestamp;
+
+/// Arguments of `tenure audit what-if`.
+#[derive(Debug, Args)]
+pub(crate) struct WhatIf {
+    /// TOML file with the settings of session.*, limits.* and renewal.* to replay with
+    #[arg(long, value_name = "FILE")]
+    policy: PathBuf,
+
+    #[command(flatten)]
+    source: Source,
+
+    #[command(flatten)]
+    known: TrustArgs,
+}
+
+const COUNTS: &[Column] = &[
+    Column::plain("COUNT", "count"),
+    Column::plain("HAPPENED", "happened"),
+    Column::plain("INSTEAD", "instead"),
+];
+
+const COLUMNS: &[Column] = &[
+    Column::plain("POSITION", "position"),
+    Column::moment("RECORDED", "recordedAt"),
+    Column::plain("SESSION", "sessionId"),
+    Column::plain("SUBJECT", "subjectId"),
+    Column::plain("HAPPENED", "happened"),
+    Column::plain("INSTEAD", "instead"),
+];
+
+impl WhatIf {
+    pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
+        let overrides = self.overrides()?;
+        let mut what_if = what_if::WhatIf::under(overrides);
+        let mut illegal = None;
+        let ending = self.source.read(global, &self.known.read()?, &mut |stored| {
+            illegal = what_if.add(&stored).err();
+            if illegal.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        let output = global.output();
+        if let Some(illegal) = illegal {
+            return Err(damaged(illegal.to_string()));
+        }
+        let report = json!(what_if.end());
+        let now = self.now(global)?;
+        if output.format() == Format::Table {
+            output.list(&json!({"items": counts(&report)}), COUNTS, now)?;
+        }
+        let same = "Nothing would have gone otherwise.";
+        output.items_or(&report, "divergences", COLUMNS, now, same)?;
+        output.hint("What such a replay cannot know:");
+        for unknown in report["unknown"].as_array().into_iter().flatten() {
+            output.hint(&format!("- {}", unknown.as_str().unwrap_or_default()));
+        }
+        ending.tell(output);
+        Ok(())
+    }
+
+    /// What is past is past by the server's clock, which may be a test's; a file has no clock.
+    fn now(&self, global: &Global) -> Result<Timestamp, Failure> {
+        let of_server = if self.source.is_server() { server_time::of_server(global)? } else { None };
+        Ok(of_server.unwrap_or_else(ambient::now))
+    }
+
+    fn overrides(&self) -> Result<Overrides, Failure> {
+        let text = fs::read_to_string(&self.policy)
+            .map_err(|source| Failure::File { path: self.policy.clone(), source })?;
+        Overrides::parse(&text).map_err(|error| Failure::Usage(format!("{}: {error}", self.policy.display())))
+    }
+}
+
+fn counts(report: &Value) -> Vec<Value> {
+    let counted = report["happened"].as_object().into_iter().flatten();
+    counted
+        .map(|(count, happened)| json!({"count": count, "happened": happened, "instead": report["instead"][count]}))
+        .collect()
+}

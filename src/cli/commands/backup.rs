@@ -1,0 +1,179 @@
+//! `tenure backup`
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::cli::{
+    ambient,
+    connection::client::Request,
+    context::{Global, fields},
+    failure::{Exit, Failure},
+    output::Column,
+};
+use tenure_server::{
+    backup::{BackupError, Backups, Folder, Protection, SecretString, Taken, Way},
+    node::{Node, Options},
+};
+
+/// Arguments of `tenure backup`.
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// A name below the server's backup.dir; with --data, a folder
+    #[arg(value_name = "DEST")]
+    to: String,
+
+    /// Bring an existing backup up to date: writes only what is new
+    #[arg(long)]
+    incremental: bool,
+
+    /// Hard-link closed segments instead of copying them, where the folder is on
+    /// the file system of the data directory
+    #[arg(long)]
+    link: bool,
+
+    #[command(flatten)]
+    protection: ProtectionArgs,
+
+    /// Back up this data directory, whose server is stopped
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// How the keys are kept from who reads the backup.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct ProtectionArgs {
+    /// Encrypt the keys to this age recipient, age1…
+    #[arg(long, value_name = "AGE")]
+    recipient: Option<String>,
+
+    /// Encrypt the keys under the passphrase in this file; needs --data
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+
+    /// Leave the keys out: a restore then needs --keys
+    #[arg(long)]
+    without_keys: bool,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::plain("", "position"),
+    Column::plain("", "epoch"),
+    Column::plain("", "files"),
+    Column::plain("", "bytes"),
+];
+
+impl Backup {
+    pub(crate) fn run(&self, global: &Global) -> Result<(), Failure> {
+        let made = match &self.data {
+            Some(data) => self.of_stopped(data)?,
+            None => self.of_running(global)?,
+        };
+        global.output().record(&made, COLUMNS, ambient::now())
+    }
+
+    fn of_running(&self, global: &Global) -> Result<Value, Failure> {
+        if self.protection.passphrase_file.is_some() {
+            let why =
+                "a passphrase never travels to a server: give --recipient, or --data DIR of a stopped one";
+            return Err(Failure::Usage(why.to_owned()));
+        }
+        if self.to.contains('/') {
+            let why = "DEST is a name below the server's backup.dir; a stopped server is backed up to any folder, with \
+                       --data DIR";
+            return Err(Failure::Usage(why.to_owned()));
+        }
+        let cli = global.context()?;
+        let body = fields([
+            ("name", Some(self.to.clone().into())),
+            ("incremental", self.incremental.then_some(true.into())),
+            ("link", self.link.then_some(true.into())),
+            ("recipient", self.protection.recipient.clone().map(Value::from)),
+            ("withoutKeys", self.protection.without_keys.then_some(true.into())),
+        ]);
+        let request = Request::post(&["v1", "backup"], body.into());
+        Ok(cli.client.send(&request)?.body)
+    }
+
+    fn of_stopped(&self, data: &Path) -> Result<Value, Failure> {
+        if !data.join("log").exists() {
+            return Err(Failure::Missing(format!("{} is no data directory of Tenure", data.display())));
+        }
+        let protection = self.protection.read()?;
+        protection.check().map_err(failed)?;
+        let node = Node::open(Options::new(data)).map_err(|error| Failure::Server(error.to_string()))?;
+        let taken = Folder::made_at(&self.to)
+            .map_err(|source| Failure::File { path: PathBuf::from(&self.to), source })
+            .and_then(|folder| {
+                let way = Way { is_incremental: self.incremental, is_linked: self.link };
+                Backups::of(&node).take(&folder, way, &protection).map_err(failed)
+            });
+        node.stop();
+        let Taken { position, epoch, files, bytes } = taken?;
+        Ok(json!({ "position": position, "epoch": epoch, "files": files, "bytes": bytes }))
+    }
+}
+
+impl ProtectionArgs {
+    fn read(&self) -> Result<Protection, Failure> {
+        Ok(match (&self.recipient, &self.passphrase_file) {
+            (Some(recipient), _) => Protection::Recipient(recipient.clone()),
+            (None, Some(file)) => Protection::Passphrase(passphrase(file)?),
+            (None, None) => Protection::WithoutKeys,
+        })
+    }
+}
+
+/// What is in a file that holds a secret.
+pub(super) fn secret_of(file: &Path) -> Result<String, Failure> {
+    fs::read_to_string(file).map_err(|source| Failure::File { path: file.to_owned(), source })
+}
+
+/// The passphrase in a file, without the end of its line.
+pub(super) fn passphrase(file: &Path) -> Result<SecretString, Failure> {
+    let text = secret_of(file)?;
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() {
+        return Err(Failure::Usage(format!("{} holds no passphrase", file.display())));
+    }
+    Ok(SecretString::from(text.to_owned()))
+}
+
+/// What a backup or a restore failed with.
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
+pub(super) fn failed(error: BackupError) -> Failure {
+    let why = error.to_string();
+    let unhealthy = |exit| Failure::Unhealthy { exit, why: why.clone() };
+    match error {
+        BackupError::Damaged { .. } | BackupError::Untrue(_) | BackupError::Contradicted(_) => {
+            unhealthy(Exit::VerificationFailed)
+        }
+        BackupError::Exists(_)
+        | BackupError::NotOurs(_)
+        | BackupError::OtherHistory(_)
+        | BackupError::Busy
+        | BackupError::KeysNeeded
+        | BackupError::NotEmpty(_)
+        | BackupError::EndNotProved { .. }
+        | BackupError::Unfinished
+        | BackupError::Keys(_)
+        | BackupError::Start(_) => unhealthy(Exit::Conflict),
+        BackupError::NoRecipient
+        | BackupError::NotOpened { .. }
+        | BackupError::OpenerNeeded
+        | BackupError::Unusable(_)
+        | BackupError::OtherFormat { .. } => Failure::Usage(why),
+        BackupError::Io { .. }
+        | BackupError::Encryption(_)
+        | BackupError::Log(_)
+        | BackupError::Undecodable(..)
+        | BackupError::Open(_)
+        | BackupError::Head(_)
+        | BackupError::Webhooks(_) => Failure::Server(why),
+    }
+}

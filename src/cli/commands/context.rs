@@ -1,0 +1,130 @@
+//! `tenure context …`
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, builder::NonEmptyStringValueParser};
+use serde_json::{Value, json};
+
+use crate::cli::contexts::{Place, SavedContexts, missing};
+use crate::cli::{ambient, context::Global, failure::Failure, output::Column};
+
+/// The commands about contexts.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Contexts {
+    /// Add a context: a name for a server and its key file
+    Add(Add),
+    /// Switch to a context
+    Use(Name),
+    /// List contexts
+    #[command(visible_alias = "list")]
+    Ls,
+    /// Remove a context; its key file stays
+    Rm(Name),
+}
+
+/// Takes the server from --url and the key from --key-file. The first context becomes the current one.
+///
+/// Example: tenure context add prod --url https://tenure.example --key-file ~/prod.key
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    /// Its name
+    #[arg(value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    name: String,
+
+    /// Make it the current one
+    #[arg(long = "use")]
+    use_it: bool,
+}
+
+/// Example: tenure context use prod
+#[derive(Debug, Args)]
+pub(crate) struct Name {
+    /// Its name
+    #[arg(value_name = "NAME")]
+    name: String,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::plain("", "current"),
+    Column::plain("NAME", "name"),
+    Column::plain("SERVER", "url"),
+    Column::plain("KEY FILE", "keyFile"),
+];
+
+impl Contexts {
+    pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
+        match self {
+            Self::Add(add) => add.run(global),
+            Self::Use(name) => use_context(global, &name.name),
+            Self::Ls => list(global),
+            Self::Rm(name) => remove(global, &name.name),
+        }
+    }
+}
+
+impl Add {
+    fn run(self, global: &Global) -> Result<(), Failure> {
+        let Some(url) = global.named().url else {
+            return Err(Failure::Usage("give the server with --url".to_owned()));
+        };
+        let key_file = global.typed_key_file().map(absolute).transpose()?;
+        let mut kept = SavedContexts::read()?;
+        kept.contexts.insert(self.name.clone(), Place { url: url.to_owned(), key_file });
+        if self.use_it || kept.current.is_none() {
+            kept.current = Some(self.name.clone());
+        }
+        kept.write()?;
+        tell(global, &kept, &self.name);
+        Ok(())
+    }
+}
+
+/// A key file is found from every directory.
+fn absolute(path: &std::path::Path) -> Result<PathBuf, Failure> {
+    let failed = |source| Failure::File { path: path.to_owned(), source };
+    std::fs::canonicalize(path).map_err(failed)
+}
+
+fn use_context(global: &Global, name: &str) -> Result<(), Failure> {
+    let mut kept = SavedContexts::read()?;
+    if !kept.contexts.contains_key(name) {
+        return Err(missing(name, &kept));
+    }
+    kept.current = Some(name.to_owned());
+    kept.write()?;
+    tell(global, &kept, name);
+    Ok(())
+}
+
+fn remove(global: &Global, name: &str) -> Result<(), Failure> {
+    let mut kept = SavedContexts::read()?;
+    if kept.contexts.remove(name).is_none() {
+        return Err(missing(name, &kept));
+    }
+    kept.current = kept.current.filter(|current| current != name);
+    kept.write()?;
+    global.output().talk(&format!("Context {name} is forgotten."));
+    Ok(())
+}
+
+fn tell(global: &Global, kept: &SavedContexts, name: &str) {
+    let place = &kept.contexts[name];
+    if kept.current.as_deref() == Some(name) {
+        global.output().talk(&format!("Commands now ask {} as context {name}.", place.url));
+    } else {
+        global
+            .output()
+            .talk(&format!("Context {name} is {}; to use it: tenure context use {name}", place.url));
+    }
+}
+
+fn list(global: &Global) -> Result<(), Failure> {
+    let kept = SavedContexts::read()?;
+    let item = |(name, place): (&String, &Place)| {
+        let current = if kept.current.as_ref() == Some(name) { json!("*") } else { Value::Null };
+        json!({ "current": current, "name": name, "url": place.url, "keyFile": place.key_file })
+    };
+    let items: Vec<_> = kept.contexts.iter().map(item).collect();
+    let empty = "No contexts; to keep one: tenure context add NAME --url URL --key-file FILE";
+    global.output().list_or(&json!({ "items": items }), COLUMNS, ambient::now(), empty)
+}

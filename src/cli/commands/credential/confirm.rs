@@ -1,0 +1,79 @@
+//! `tenure credential confirm`
+
+use clap::{Args, builder::NonEmptyStringValueParser};
+use serde_json::{Value, json};
+
+use super::COLUMNS;
+use crate::cli::{
+    connection::{client::Request, pages},
+    context::{Caution, Context},
+    failure::Failure,
+};
+
+/// Arguments of `tenure credential confirm`.
+#[derive(Debug, Args)]
+pub(crate) struct Confirm {
+    /// The credential's id
+    #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new(), required_unless_present = "all",
+        conflicts_with = "all")]
+    credential: Option<String>,
+    /// Confirm every held API key
+    #[arg(long)]
+    all: bool,
+
+    #[command(flatten)]
+    caution: Caution,
+}
+
+impl Confirm {
+    pub(crate) fn run(&self, cli: &Context) -> Result<(), Failure> {
+        let held = self.held(cli)?;
+        if self.caution.dry_run {
+            cli.output.talk("These API keys would be confirmed:");
+            return cli.output.list(&json!({"items": held, "nextCursor": null}), COLUMNS, cli.now());
+        }
+        self.caution.ask(cli.output, || Ok(question(&held)))?;
+        let mut confirmed = Vec::with_capacity(held.len());
+        for item in &held {
+            let id = item["credentialId"].as_str().unwrap_or_default();
+            confirmed.push(
+                cli.client.send(&Request::post_without_body(&["v1", "credentials", id, "confirm"]))?.body,
+            );
+        }
+        match (&self.credential, confirmed.as_slice()) {
+            (Some(_), [one]) => cli.output.record(one, COLUMNS, cli.now()),
+            (Some(_) | None, all) => {
+                cli.output.list(&json!({"items": all, "nextCursor": null}), COLUMNS, cli.now())
+            }
+        }
+    }
+
+    /// The named one, held or not; or all held ones in force.
+    fn held(&self, cli: &Context) -> Result<Vec<Value>, Failure> {
+        let page = pages::whole(cli, Request::get(&["v1", "credentials"]), pages::by_cursor)?;
+        let items = page["items"].as_array().cloned().unwrap_or_default().into_iter();
+        let Some(id) = &self.credential else {
+            return Ok(items.filter(|item| item["held"] == true && item["revokedAt"].is_null()).collect());
+        };
+        let found: Vec<_> = items.filter(|item| item["credentialId"] == **id).collect();
+        if found.is_empty() {
+            return Err(Failure::Missing(format!("there is no API key {id}")));
+        }
+        Ok(found)
+    }
+}
+
+/// The history that was lost may have withdrawn some of them.
+fn question(held: &[Value]) -> String {
+    let names = held.iter().map(|item| {
+        let told =
+            ["credentialId", "name", "role", "ownerId"].map(|field| item[field].as_str().unwrap_or_default());
+        told.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ")
+    });
+    let names: Vec<_> = names.collect();
+    format!(
+        "Confirm {} API keys ({})? One that was revoked after the backup opens again.",
+        held.len(),
+        names.join(", ")
+    )
+}

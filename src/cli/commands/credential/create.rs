@@ -1,0 +1,127 @@
+//! `tenure credential create`
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::COLUMNS;
+use crate::cli::{
+    ambient,
+    connection::client::Request,
+    context::{Context, Global, fields, span},
+    failure::{Exit, Failure},
+    files::{secret::Secret, secret_file::TokenReplacement},
+    output::Output,
+};
+use tenure_core::{OwnerId, Seconds, event::Role, text::fault_of_text};
+use tenure_server::authority::NewCredential;
+use tenure_server::node;
+
+/// Arguments of `tenure credential create`.
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// What the key may do
+    #[arg(long, value_parser = ["admin", "issuer", "owner", "verifier", "auditor"])]
+    role: String,
+
+    /// The owner that a key of role owner is bound to
+    #[arg(long, value_name = "ID", required_if_eq("role", "owner"))]
+    owner: Option<OwnerId>,
+
+    /// Name for people
+    #[arg(long)]
+    name: Option<String>,
+
+    /// When it ends, 60s to 365d from now [default: never]; for an admin key only beside one without an end
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    expires_in: Option<Seconds>,
+
+    /// Write the key to this file, for its owner only (0600), instead of showing it
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+
+    /// Create it in this data directory of a stopped server; needs no key
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl Create {
+    pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
+        let file = self.out.as_deref().map(KeyFile::prepare).transpose()?;
+        if let Some(data) = &self.data {
+            let made = kept(self.offline(data)?, file, global.output())?;
+            return global.output().record_with_secret(&made, "key", COLUMNS, ambient::now());
+        }
+        let cli: Context = global.context()?;
+        let body = fields([
+            ("role", Some(self.role.into())),
+            ("ownerId", self.owner.map(|owner| owner.as_str().into())),
+            ("name", self.name.map(Value::from)),
+            ("expiresIn", self.expires_in.map(|seconds| seconds.0.into())),
+        ]);
+        let made = cli.client.send(&Request::post(&["v1", "credentials"], body.into()))?.body;
+        let made = kept(made, file, cli.output)?;
+        cli.output.record_with_secret(&made, "key", COLUMNS, cli.now())
+    }
+
+    fn offline(&self, data: &Path) -> Result<Value, Failure> {
+        // No server judges it here.
+        if let Some(fault) = self.name.as_deref().and_then(|name| fault_of_text(name, 1..=128)) {
+            return Err(Failure::Usage(format!("--name {fault}")));
+        }
+        let new = NewCredential {
+            role: role(&self.role)?,
+            owner_id: self.owner.clone(),
+            name: self.name.clone(),
+            expires_in: self.expires_in,
+        };
+        let issued = node::issue_credential(data, new).map_err(|error| Failure::Server(error.to_string()))?;
+        Ok(json!({
+            "credentialId": issued.id, "role": self.role, "ownerId": self.owner, "name": self.name,
+            "createdAt": issued.created_at, "expiresAt": self.expires_in.map(|end| issued.created_at.plus(end)),
+            "lastUsedAt": null, "revokedAt": null, "held": false, "key": issued.key.expose(),
+        }))
+    }
+}
+
+/// A file for the key, which is found to be writable before the key is made. It replaces nothing: the key that it holds
+/// may be good.
+struct KeyFile<'p> {
+    path: &'p Path,
+    replacement: TokenReplacement,
+}
+
+impl<'p> KeyFile<'p> {
+    fn prepare(path: &'p Path) -> Result<Self, Failure> {
+        if fs::metadata(path).is_ok_and(|file| file.len() > 0) {
+            let why = format!("--out: {} is there already; a key file is not overwritten", path.display());
+            return Err(Failure::Unhealthy { exit: Exit::Conflict, why });
+        }
+        Ok(Self { path, replacement: TokenReplacement::prepare(path)? })
+    }
+}
+
+/// The credential, without its key if a file has it now.
+fn kept(mut made: Value, file: Option<KeyFile<'_>>, output: Output) -> Result<Value, Failure> {
+    let Some(file) = file else { return Ok(made) };
+    file.replacement.commit(&Secret::new(made["key"].as_str().unwrap_or_default()))?;
+    made["key"] = Value::Null;
+    output.talk(&format!("The key is in {}.", file.path.display()));
+    Ok(made)
+}
+
+/// clap lets no other word through.
+fn role(name: &str) -> Result<Role, Failure> {
+    match name {
+        "admin" => Ok(Role::Admin),
+        "issuer" => Ok(Role::Issuer),
+        "owner" => Ok(Role::Owner),
+        "verifier" => Ok(Role::Verifier),
+        "auditor" => Ok(Role::Auditor),
+        other => Err(Failure::Usage(format!("there is no role {other}"))),
+    }
+}

@@ -1,0 +1,48 @@
+//! `tenure credential …`
+
+mod confirm;
+mod create;
+mod list;
+mod revoke;
+
+use clap::Subcommand;
+
+use crate::cli::{context::Global, failure::Failure, output::Column};
+
+/// The commands about API keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Credential {
+    /// Create an API key; it is shown once
+    Create(create::Create),
+    /// List API keys, without the keys themselves
+    #[command(alias = "ls")]
+    List(list::List),
+    /// Revoke an API key
+    Revoke(revoke::Revoke),
+    /// Confirm API keys held since a restore
+    Confirm(confirm::Confirm),
+}
+
+impl Credential {
+    pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
+        match self {
+            Self::Create(create) => create.run(global),
+            Self::List(list) => list.run(&global.context()?),
+            Self::Revoke(revoke) => revoke.run(&global.context()?),
+            Self::Confirm(confirm) => confirm.run(&global.context()?),
+        }
+    }
+}
+
+/// What an API key shows first.
+const COLUMNS: &[Column] = &[
+    Column::id("CREDENTIAL", "credentialId"),
+    Column::plain("ROLE", "role"),
+    Column::plain("OWNER", "ownerId"),
+    Column::plain("NAME", "name"),
+    Column::moment("CREATED", "createdAt"),
+    Column::moment("EXPIRES", "expiresAt"),
+    Column::moment("LAST USED", "lastUsedAt"),
+    Column::plain("HELD", "held").only_wide(),
+    Column::moment("REVOKED", "revokedAt"),
+];

@@ -1,0 +1,71 @@
+//! `tenure doctor --data DIR --verify`
+
+use std::path::Path;
+
+use super::{Check, examined};
+use crate::cli::{
+    ambient,
+    commands::audit,
+    context::Global,
+    failure::{Exit, Failure},
+};
+use tenure_log::CheckedSegment;
+use tenure_server::checkpoint::CheckedCheckpoint;
+
+/// Reads all that the log of a stopped server holds, and changes nothing. What one segment says of itself is judged
+/// apart from the others, so that each damaged file is named.
+pub(super) fn verify(global: &Global, data: &Path) -> Result<(), Failure> {
+    let segments = audit::check_segments(data)?;
+    let are_sound = segments.iter().all(|segment| segment.fault.is_none());
+    let mut checks: Vec<_> = segments.iter().map(of_segment).collect();
+    checks.extend(segments.iter().filter_map(of_index));
+    // It reads the segments again, and would name the first of them once more.
+    if are_sound {
+        checks.extend(of_log(data));
+    } else {
+        checks.push(Check::new("log", "skip", "the segments come first"));
+    }
+    examined(global.output(), checks, ambient::now())
+}
+
+fn of_segment(segment: &CheckedSegment) -> Check {
+    let CheckedSegment { name, range, fault, .. } = segment;
+    match (fault, range) {
+        (Some(why), _) => {
+            let detail = format!("segments/{name}: {why}");
+            Check { exit: Exit::VerificationFailed, ..Check::new("segment", "fail", detail) }
+        }
+        (None, Some((first, last))) => {
+            Check::new("segment", "ok", format!("segments/{name}: positions {first} to {last}"))
+        }
+        (None, None) => Check::new("segment", "ok", format!("segments/{name}")),
+    }
+}
+
+/// What is wrong with the index of a segment: nothing is lost with it.
+fn of_index(segment: &CheckedSegment) -> Option<Check> {
+    let why = segment.index_fault.as_ref()?;
+    let name = segment.name.replace(".segment", ".index");
+    let detail = format!("indexes/{name}: {why}; it can be removed, and is made again");
+    Some(Check { exit: Exit::VerificationFailed, ..Check::new("index", "fail", detail) })
+}
+
+/// The log, and each checkpoint beside a fold of it.
+fn of_log(data: &Path) -> Vec<Check> {
+    match audit::check_log(data) {
+        Ok((last, checkpoints)) => {
+            let log = Check::new("log", "ok", format!("whole up to position {last}"));
+            [log].into_iter().chain(checkpoints.iter().map(of_checkpoint)).collect()
+        }
+        Err(failure) => vec![Check::failed("log", &failure)],
+    }
+}
+
+fn of_checkpoint(checkpoint: &CheckedCheckpoint) -> Check {
+    let CheckedCheckpoint { name, position, fault } = checkpoint;
+    if let Some(why) = fault {
+        let detail = format!("{name}: {why}; it can be removed, and is made again");
+        return Check { exit: Exit::VerificationFailed, ..Check::new("checkpoint", "fail", detail) };
+    }
+    Check::new("checkpoint", "ok", format!("{name}: what the log leads to at position {position}"))
+}

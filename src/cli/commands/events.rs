@@ -1,0 +1,149 @@
+//! `tenure events`
+
+use clap::{Args, builder::PossibleValuesParser};
+use serde_json::Value;
+
+use crate::cli::{
+    arguments::find,
+    connection::{
+        client::Request,
+        follow::{Begin, follow},
+        pages::{self, Paging},
+    },
+    context::Context,
+    failure::Failure,
+    output::{
+        Column, Format,
+        happened::{self, Names},
+    },
+};
+use tenure_core::EventKind;
+
+/// What is recorded, oldest first, with what happened in words. `-o wide` shows the kinds and whole ids.
+///
+/// Example: tenure events --subject night-bot --last 20
+#[derive(Debug, Args)]
+pub(crate) struct Events {
+    /// Only these kinds, separated by commas
+    #[arg(long, value_name = "KIND", value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(kinds()))]
+    kinds: Vec<String>,
+
+    /// Only events about this subject
+    #[arg(long, value_name = "SUBJECT")]
+    subject: Option<String>,
+
+    /// Only events about this session
+    #[arg(long, value_name = "SESSION")]
+    session: Option<String>,
+
+    #[command(flatten)]
+    begin: Begin,
+
+    /// Only the last so many, 1 to 10000
+    #[arg(long, value_name = "N", conflicts_with_all = ["after", "follow", "all", "limit"],
+        value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    last: Option<u16>,
+
+    /// Continue with each event as it happens
+    #[arg(short, long, conflicts_with_all = ["limit", "all"])]
+    follow: bool,
+
+    #[command(flatten)]
+    paging: Paging,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::plain("POS", "position"),
+    Column::moment("WHEN", "recordedAt"),
+    Column::plain("KIND", "kind").only_wide(),
+    Column::plain("SUBJECT", "subjectId"),
+    Column::id("SESSION", "sessionId"),
+    Column::plain("WHAT", "what"),
+    Column::plain("BY", "by"),
+    Column::plain("ACTOR", "actor.id").only_wide(),
+];
+
+impl Events {
+    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+        let kinds = (!self.kinds.is_empty()).then(|| self.kinds.join(","));
+        let request = Request::get(&["v1", "events"])
+            .query("kinds", kinds)
+            .query("subjectId", find::subject_filter(cli, self.subject.as_ref())?)
+            .query("sessionId", find::session_filter(cli, self.session.as_ref())?);
+        let request = self.begin.apply(cli, request)?;
+        if self.follow {
+            let names = names(cli)?;
+            return follow(cli, request, |event| in_words(event, &names).into());
+        }
+        if let Some(last) = self.last {
+            return self.show_last(cli, request, usize::from(last));
+        }
+        let names = names(cli)?;
+        let dress = |event: &mut Value| dressed(event, &names);
+        let of = || "such events".to_owned();
+        pages::show_dressed(cli, request, &self.paging, pages::by_position, COLUMNS, &of, &dress)
+    }
+
+    const fn is_narrowed(&self) -> bool {
+        !self.kinds.is_empty() || self.subject.is_some() || self.session.is_some() || self.begin.is_said()
+    }
+
+    fn show_last(&self, cli: &Context, request: Request, last: usize) -> Result<(), Failure> {
+        let near = if self.is_narrowed() { None } else { head(cli)? };
+        let request = request.query("limit", Some(200));
+        let from = |after| pages::last(cli, request.clone().query("after", after), pages::by_position, last);
+        let mut page = from(near.map(|head| head.saturating_sub(last as u64)))?;
+        let found = page["items"].as_array().map_or(0, Vec::len);
+        // This key sees some of the events only: an owner's last ones may be long before the last of all.
+        if near.is_some_and(|head| head > last as u64) && found < last {
+            page = from(None)?;
+        }
+        let names = names(cli)?;
+        if cli.output.format() == Format::Table {
+            page["items"].as_array_mut().into_iter().flatten().for_each(|event| dressed(event, &names));
+        }
+        pages::list(cli, &page, &self.paging, COLUMNS, "such events")
+    }
+}
+
+/// The names of all kinds. Two versions of one kind have the same.
+fn kinds() -> Vec<&'static str> {
+    let mut names: Vec<_> = EventKind::ALL.map(EventKind::name).into();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Names are for people only: a program reads ids.
+fn names(cli: &Context) -> Result<Names, Failure> {
+    if cli.output.format() == Format::Table { Names::read(cli) } else { Ok(Names::default()) }
+}
+
+/// A position near the last one, so that a long record is not read from its beginning; `None` if this key may not ask
+/// for it.
+fn head(cli: &Context) -> Result<Option<u64>, Failure> {
+    match cli.client.send(&Request::get(&["v1", "audit", "head"])) {
+        Ok(reply) => Ok(reply.body["size"].as_u64()),
+        Err(Failure::Problem(_)) => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn dressed(event: &mut Value, names: &Names) {
+    (event["what"], event["by"]) = (happened::what(event).into(), names.who(event).into());
+}
+
+/// Position, when, about whom, what and by whom, in one line.
+fn in_words(event: &Value, names: &Names) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    format!(
+        "{:>8}  {}  {}  {}  {}, by {}",
+        event["position"],
+        text(&event["recordedAt"]),
+        text(&event["subjectId"]),
+        text(&event["sessionId"]),
+        happened::what(event),
+        names.who(event),
+    )
+}

@@ -1,0 +1,34 @@
+//! `tenure keys …`
+
+mod list;
+mod rotate;
+
+use clap::Subcommand;
+
+use crate::cli::{context::Context, failure::Failure, output::Column};
+
+/// The commands about the keys of tokens.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// List the public keys that verify access tokens
+    List,
+    /// Rotate the key that seals session tokens, or the one that signs access tokens
+    Rotate(rotate::Rotate),
+}
+
+impl Keys {
+    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+        match self {
+            Self::List => list::run(cli),
+            Self::Rotate(rotate) => rotate.run(cli),
+        }
+    }
+}
+
+/// What a public key shows first.
+const COLUMNS: &[Column] = &[
+    Column::plain("KEY", "keyId"),
+    Column::plain("STATE", "state"),
+    Column::moment("CREATED", "createdAt"),
+    Column::moment("RETIRES", "retireAt"),
+];

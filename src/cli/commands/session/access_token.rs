@@ -1,0 +1,69 @@
+//! `tenure session access-token`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::cli::{
+    connection::client::Request,
+    context::{Context, Named, fields, span},
+    failure::Failure,
+    files::{secret::Secret, secret_file, session_file},
+    output::Column,
+};
+use tenure_core::Seconds;
+
+/// Arguments of `tenure session access-token`.
+#[derive(Debug, Args)]
+pub(crate) struct AccessToken {
+    /// How long it lasts, 1m to 30m [default: 10m]; never longer than the session
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    ttl: Option<Seconds>,
+
+    /// Audience, the service that it is for, 1 to 256 characters
+    #[arg(long, value_name = "NAME")]
+    audience: Option<String>,
+
+    /// File with the session's token. Wins over TENURE_TOKEN
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+
+    /// Session file, to ask by its token. It names the server too
+    #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
+    session_file: Option<PathBuf>,
+
+    /// The session's token; a process list shows it too, so prefer --token-file
+    #[arg(long, value_name = "TOKEN", env = "TENURE_TOKEN", hide_env_values = true)]
+    token: Option<Secret>,
+}
+
+const COLUMNS: &[Column] = &[Column::end("", "expiresAt")];
+
+impl AccessToken {
+    pub(crate) fn run(mut self, cli: &Context, named: Named<'_>) -> Result<(), Failure> {
+        let body = fields([
+            ("ttl", self.ttl.map(|ttl| ttl.0.into())),
+            ("audience", self.audience.take().map(Value::from)),
+        ]);
+        let request = Request::post(&["v1", "access-tokens"], body.into());
+        let minted = if let Some(path) = &self.session_file {
+            let held = session_file::held(named, path)?;
+            held.client.send_as(&held.token, &request)?.body
+        } else {
+            cli.client.send_as(&self.token()?, &request)?.body
+        };
+        cli.output.record_with_secret(&minted, "accessToken", COLUMNS, cli.now())
+    }
+
+    fn token(self) -> Result<Secret, Failure> {
+        match (&self.token_file, self.token.filter(|token| !token.is_empty())) {
+            (Some(path), _) => secret_file::read(path),
+            (None, Some(token)) => Ok(token),
+            (None, None) => {
+                let ways = "give --session-file, --token-file, --token or TENURE_TOKEN";
+                Err(Failure::Usage(ways.to_owned()))
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! `tenure session …`
+
+mod access_token;
+mod cleanup;
+mod create;
+mod list;
+mod lock;
+mod renew;
+mod revoke;
+mod show;
+mod story;
+mod token;
+mod usage;
+
+use clap::Subcommand;
+use serde_json::Value;
+
+use tenure_core::SessionId;
+
+use crate::cli::{
+    connection::client::Client, context::Global, failure::Failure, files::secret::Secret, output::Column,
+};
+
+pub(crate) use self::create::Terms;
+
+/// The commands about sessions.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Session {
+    /// Create a session; its token is shown once
+    Create(Box<create::Create>),
+    /// List sessions, newest first
+    #[command(alias = "ls")]
+    List(list::List),
+    /// Show a session
+    Show(show::Show),
+    /// Show what happened to a session, by whom and why
+    Story(story::Tell),
+    /// Renew a session: a new token takes the old one's place
+    Renew(renew::Renew),
+    /// Print the current token of a session file
+    Token(token::Token),
+    /// Hold the lock of a session file until stdin is closed
+    Lock(lock::Lock),
+    /// End a session, veto its renewal, or end all sessions that match
+    Revoke(Box<revoke::Revoke>),
+    /// Use a session, if its constraints allow it
+    Usage(usage::Usage),
+    /// Mint an access token, which services verify offline with a public key
+    AccessToken(access_token::AccessToken),
+    /// Record which sessions have expired; the server does so every second
+    Cleanup,
+}
+
+impl Session {
+    pub(crate) fn run(self, global: &Global) -> Result<(), Failure> {
+        let named = global.named();
+        match self {
+            // These two ask no server, and need neither its address nor a key.
+            Self::Token(token) => token.run(global.output()),
+            Self::Lock(lock) => lock.run(global.output()),
+            Self::Create(create) => create.run(&global.context()?, named),
+            Self::List(list) => list.run(&global.context()?),
+            Self::Show(show) => show.run(&global.context()?, named),
+            Self::Story(story) => story.run(&global.context()?),
+            Self::Renew(renew) => renew.run(&global.context()?, named),
+            Self::Revoke(revoke) => revoke.run(&global.context()?, named),
+            Self::Usage(usage) => usage.run(&global.context()?, named),
+            Self::AccessToken(access_token) => access_token.run(&global.context()?, named),
+            Self::Cleanup => cleanup::run(&global.context()?),
+        }
+    }
+}
+
+/// A line of a list of sessions.
+pub(crate) const COLUMNS: &[Column] = &[
+    Column::id("SESSION", "sessionId"),
+    Column::plain("SUBJECT", "subjectId"),
+    Column::plain("OWNER", "ownerId"),
+    Column::state("STATUS", "status"),
+    Column::moment("CREATED", "createdAt"),
+    Column::session_end("ENDS"),
+    Column::plain("RENEWED", "renewalCount"),
+    Column::plain("OF", "maxRenewals").only_wide(),
+    Column::moment("NEXT RENEWAL", "renewAt").only_wide(),
+    Column::plain("DEVICE", "device").only_wide(),
+];
+
+/// What a session shows first.
+pub(crate) const DETAILS: &[Column] = &[
+    Column::plain("", "sessionId"),
+    Column::plain("", "subjectId"),
+    Column::plain("", "subjectName"),
+    Column::plain("", "ownerId"),
+    Column::plain("", "device"),
+    Column::state("", "status"),
+    Column::session_end(""),
+    Column::plain("", "mode"),
+    Column::moment("", "createdAt"),
+    Column::moment("", "renewedAt"),
+    Column::end("", "expiresAt"),
+    Column::end("", "absoluteExpiresAt"),
+    Column::moment("", "renewAt"),
+    Column::plain("", "renewalCount"),
+    Column::plain("", "maxRenewals"),
+    Column::plain("", "renewalsLeft"),
+    Column::span("ttl"),
+    Column::span("expiresIn"),
+    Column::span("idleTimeout"),
+    Column::moment("", "lastSeenAt"),
+    Column::plain("", "onReuse"),
+    Column::moment("", "revokedAt"),
+    Column::plain("", "revokedTrigger"),
+    Column::plain("", "revokedReason"),
+    Column::plain("", "constraints.maxAmountPerTx"),
+    Column::plain("", "constraints.maxTotalAmount"),
+    Column::plain("", "constraints.maxTransactions"),
+    Column::plain("", "constraints.allowedOperations"),
+    Column::plain("", "constraints.allowedDestinations"),
+    Column::plain("", "usage.transactions"),
+    Column::plain("", "usage.totalAmount"),
+    Column::moment("", "usage.lastAt"),
+    Column::moment("", "asOfTime"),
+];
+
+/// The token and the session of a reply that must have both.
+fn token_in(client: &Client, reply: &Value) -> Result<(Secret, SessionId), Failure> {
+    match (reply["token"].as_str(), reply["sessionId"].as_str().and_then(|id| id.parse().ok())) {
+        (Some(token), Some(id)) => Ok((Secret::new(token), id)),
+        _ => Err(client.strange(200, "the reply has no token")),
+    }
+}
+
+/// The reply without its token, which is in a file now.
+fn without_token(mut reply: Value) -> Value {
+    reply["token"] = Value::Null;
+    reply
+}

@@ -1,0 +1,44 @@
+//! `tenure session show`
+
+use std::path::PathBuf;
+
+use clap::{Args, builder::NonEmptyStringValueParser};
+
+use super::DETAILS;
+use crate::cli::{
+    arguments::find::{self, Whose},
+    connection::client::Request,
+    context::{AsOf, Context, Named},
+    failure::Failure,
+    files::session_file,
+};
+
+/// Example: tenure session show night-bot
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// The session, by id or unique beginning, or a subject with one active session
+    #[arg(value_name = "SESSION", value_parser = NonEmptyStringValueParser::new(),
+        required_unless_present = "session_file")]
+    session: Option<String>,
+
+    /// Session file, to ask by its token. It names the session and the server
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["session", "as_of", "as_of_position"])]
+    session_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    as_of: AsOf,
+}
+
+impl Show {
+    pub(crate) fn run(&self, cli: &Context, named: Named<'_>) -> Result<(), Failure> {
+        if let Some(path) = &self.session_file {
+            let held = session_file::held(named, path)?;
+            let request = Request::get(&["v1", "sessions", &held.session]);
+            let session = held.client.send_as(&held.token, &request)?.body;
+            return cli.output.record(&session, DETAILS, cli.time_of(&session));
+        }
+        let id = find::session(cli, self.session.as_deref().unwrap_or_default(), Whose::Any)?;
+        let request = Request::get(&["v1", "sessions", &id]);
+        cli.show(&self.as_of.apply(cli, request)?, DETAILS)
+    }
+}

@@ -1,0 +1,151 @@
+//! `tenure session usage`
+//!
+//! A use always carries an idempotency key: after a lost reply, a repeat under it counts once.
+
+use std::path::PathBuf;
+
+use clap::{Args, builder::NonEmptyStringValueParser};
+use serde_json::{Value, json};
+
+use crate::cli::{
+    ambient,
+    connection::client::Request,
+    context::{Context, Named, fields},
+    failure::Failure,
+    files::{secret_file, session_file},
+    output::Column,
+};
+use tenure_core::{Amount, Timestamp};
+
+/// Arguments of `tenure session usage`.
+#[derive(Debug, Args)]
+pub(crate) struct Usage {
+    /// The session's id
+    #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new(),
+        required_unless_present = "session_file", conflicts_with = "session_file")]
+    session: Option<String>,
+
+    /// What is done, 1 to 128 characters
+    #[arg(long)]
+    operation: String,
+
+    /// What it costs, such as 12.50; required by a session with a limit on amounts
+    #[arg(long)]
+    amount: Option<Amount>,
+
+    /// Its destination, 1 to 256 characters; required by a session with a list of destinations
+    #[arg(long)]
+    destination: Option<String>,
+
+    /// File with the session's token, to ask by it instead of the API key
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+
+    /// Session file, to ask by its token. It names the session and the server
+    #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
+    session_file: Option<PathBuf>,
+
+    /// Name of this use: a repeat under it counts once [default: a fresh one]
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::plain("TRANSACTIONS", "transactions"),
+    Column::plain("TOTAL", "totalAmount"),
+    Column::moment("LAST", "lastAt"),
+];
+
+impl Usage {
+    pub(crate) fn run(mut self, cli: &Context, named: Named<'_>) -> Result<(), Failure> {
+        let key = self.idempotency_key.take().unwrap_or_else(ambient::unique);
+        let token = self.token_file.take().map(|path| secret_file::read(&path)).transpose()?;
+        let held = self.session_file.take().map(|path| session_file::held(named, &path)).transpose()?;
+        let session = held.as_ref().map(|held| held.session.clone()).or(self.session.take());
+        let session = session.expect("clap lets nobody through without one of the two");
+        let request = self.request(&session, &key);
+        let reply = match (&held, &token) {
+            (Some(held), _) => held.client.send_as(&held.token, &request),
+            (None, Some(token)) => cli.client.send_as(token, &request),
+            (None, None) => cli.client.send(&request),
+        };
+        let reply = reply.inspect_err(|failure| {
+            if failure.leaves_it_open() {
+                cli.output.hint(&format!("To repeat without a second use: --idempotency-key {key}"));
+            }
+        })?;
+        let usage = &reply.body["usage"];
+        // Nothing is newer than the use itself: the words count from there, on any clock.
+        let then = usage["lastAt"].as_str().and_then(Timestamp::parse).unwrap_or_else(|| cli.now());
+        cli.output.record(usage, COLUMNS, then)
+    }
+
+    fn request(self, session: &str, key: &str) -> Request {
+        let amount = self.amount.map(|amount| json!(amount));
+        let body = fields([
+            ("operation", Some(self.operation.into())),
+            ("amount", amount),
+            ("destination", self.destination.map(Value::from)),
+        ]);
+        let path = ["v1", "sessions", session, "usage"];
+        Request::post(&path, body.into()).idempotency_key(key.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{
+        connection::{client::Client, fake_server},
+        files::secret::Secret,
+        output::{Form, Output},
+    };
+    use tenure_http_client::outbound::Plaintext;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        usage: Usage,
+    }
+
+    fn run(url: &str, words: &[&str]) -> Result<(), Failure> {
+        let context = Context {
+            client: Client::new(url, Some(Secret::new("tnr_key_1")), Plaintext::Refused).unwrap(),
+            output: Output::of(Form::Jsonl, false),
+        };
+        let words = ["usage", "s1", "--operation", "pay"].iter().chain(words);
+        Line::try_parse_from(words)
+            .unwrap()
+            .usage
+            .run(&context, Named { url: None, plaintext: Plaintext::Refused })
+    }
+
+    #[test]
+    fn a_use_is_asked_for_by_the_key_or_by_the_token_in_a_file_and_always_under_a_name() {
+        let used = r#"{"usage":{"transactions":1,"totalAmount":"12.5","lastAt":null}}"#;
+        let (url, asked) = fake_server::answering(vec![Some(("200 OK", used)), Some(("200 OK", used))]);
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("token");
+        fs::write(&file, "tnr_sess_1\n").unwrap();
+        run(&url, &["--amount", "12.50", "--idempotency-key", "order-7"]).unwrap();
+        run(&url, &["--token-file", file.to_str().unwrap()]).unwrap();
+        let asked = asked.join().unwrap();
+        assert!(asked.iter().all(|request| request.starts_with("post /v1/sessions/s1/usage ")), "{asked:?}");
+        assert!(
+            asked[0].contains("bearer tnr_key_1\r\n") && asked[0].contains("idempotency-key: order-7\r\n")
+        );
+        assert!(asked[1].contains("bearer tnr_sess_1\r\n") && asked[1].contains("idempotency-key: "));
+    }
+
+    #[test]
+    fn an_amount_is_a_decimal_number() {
+        for wrong in ["-1", "1e3", "1,5", ""] {
+            let words = ["usage", "s1", "--operation", "pay", "--amount", wrong];
+            assert!(Line::try_parse_from(words).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! `tenure subject erase`
+
+use clap::{Args, builder::NonEmptyStringValueParser};
+use serde_json::json;
+
+use super::DETAILS;
+use crate::cli::{
+    arguments::find,
+    connection::client::Request,
+    context::{Caution, Context},
+    failure::Failure,
+    output::Column,
+};
+
+/// Its name, and the devices, metadata and reasons of its sessions can never be read again. Its sessions go on, and
+/// what happened and when stays on record.
+#[derive(Debug, Args)]
+pub(crate) struct Erase {
+    /// The subject, by id, name or unique beginning
+    #[arg(value_name = "SUBJECT", value_parser = NonEmptyStringValueParser::new())]
+    subject: String,
+
+    /// Why, for the record; it stays readable, so write nothing about people
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+
+    #[command(flatten)]
+    caution: Caution,
+}
+
+const ERASED: &[Column] = &[Column::plain("SUBJECT", "subjectId"), Column::moment("ERASED", "erasedAt")];
+
+impl Erase {
+    pub(crate) fn run(mut self, cli: &Context) -> Result<(), Failure> {
+        self.subject = find::subject_to_change(cli, &self.subject, !self.caution.yes)?;
+        let path = ["v1", "subjects", self.subject.as_str()];
+        if self.caution.dry_run {
+            cli.output.talk("All text about this subject and its sessions would become unreadable:");
+            return cli.show(&Request::get(&path), DETAILS);
+        }
+        self.caution.ask(cli.output, || Ok(self.question()))?;
+        let path = ["v1", "subjects", self.subject.as_str(), "erase"];
+        cli.show(&Request::post(&path, json!({ "reason": self.reason })), ERASED)
+    }
+
+    fn question(&self) -> String {
+        format!("Make all text about {} unreadable? Nothing brings it back.", self.subject)
+    }
+}

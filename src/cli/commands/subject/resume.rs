@@ -1,0 +1,33 @@
+//! `tenure subject resume`
+
+use clap::{Args, builder::NonEmptyStringValueParser};
+use serde_json::Value;
+
+use super::DETAILS;
+use crate::cli::{
+    arguments::find,
+    connection::client::Request,
+    context::{Context, fields},
+    failure::Failure,
+};
+
+/// Its sessions that have not ended meanwhile work again.
+#[derive(Debug, Args)]
+pub(crate) struct Resume {
+    /// The subject, by id or name
+    #[arg(value_name = "SUBJECT", value_parser = NonEmptyStringValueParser::new())]
+    subject: String,
+
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+impl Resume {
+    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+        let subject = find::subject_to_change(cli, &self.subject, false)?;
+        let path = ["v1", "subjects", &subject, "resume"];
+        let body = fields([("reason", self.reason.map(Value::from))]);
+        cli.show(&Request::post(&path, body.into()), DETAILS)
+    }
+}

@@ -1,0 +1,64 @@
+//! `tenure watch`
+
+mod words;
+
+use clap::{Args, builder::PossibleValuesParser};
+
+use crate::cli::{
+    arguments::find,
+    connection::{
+        client::Request,
+        follow::{Begin, follow},
+    },
+    context::Context,
+    failure::Failure,
+    output::Format,
+};
+use tenure_core::webhook::NoticeKind;
+
+/// Each renewal, refusal and end in a line, by the local clock on a terminal and in UTC elsewhere.
+///
+/// Example: tenure watch --subject night-bot --since 1h
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// Only these kinds, separated by commas
+    #[arg(long, value_name = "KIND", value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(NoticeKind::ALL.map(NoticeKind::name)))]
+    kinds: Vec<String>,
+
+    /// Only notices about this subject
+    #[arg(long, value_name = "SUBJECT")]
+    subject: Option<String>,
+
+    /// Only notices about this session
+    #[arg(long, value_name = "SESSION")]
+    session: Option<String>,
+
+    #[command(flatten)]
+    begin: Begin,
+}
+
+impl Watch {
+    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+        let subject = find::subject_filter(cli, self.subject.as_ref())?;
+        let session = find::session_filter(cli, self.session.as_ref())?;
+        let of = subject.as_ref().or(session.as_ref()).map(|id| format!(" of {id}")).unwrap_or_default();
+        let kinds = (!self.kinds.is_empty()).then(|| self.kinds.join(","));
+        let request = Request::get(&["v1", "notices"])
+            .query("kinds", kinds)
+            .query("subjectId", subject)
+            .query("sessionId", session);
+        let request = if self.begin.is_said() {
+            self.begin.apply(cli, request)?
+        } else {
+            request.query("after", Some("latest"))
+        };
+        let is_for_people = cli.output.is_for_people();
+        if is_for_people && cli.output.format() == Format::Table {
+            cli.output.talk(&format!("Watching notices{of} at {} \u{b7} Ctrl-C ends", cli.client.url()));
+        }
+        follow(cli, request, |notice| {
+            if is_for_people { words::for_people(notice, cli.now()) } else { words::in_words(notice).into() }
+        })
+    }
+}

@@ -1,0 +1,97 @@
+//! `tenure webhook …`
+
+mod add;
+mod deliveries;
+mod list;
+mod redeliver;
+mod remove;
+mod show;
+mod test;
+
+use clap::Subcommand;
+
+use crate::cli::{
+    arguments::find as found,
+    connection::{client::Request, pages},
+    context::Context,
+    failure::Failure,
+    output::Column,
+};
+
+/// The commands about webhooks.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Webhook {
+    /// Create a webhook; its URL and secret are shown only once
+    Add(add::Add),
+    /// List webhooks, without their URLs and secrets
+    #[command(alias = "ls")]
+    List(list::List),
+    /// Show a webhook, and how deliveries to it have been going
+    Show(show::Show),
+    /// Delete a webhook
+    #[command(alias = "rm")]
+    Remove(remove::Remove),
+    /// Show the delivery of each notice
+    Deliveries(deliveries::Deliveries),
+    /// Deliver all notices again from a position on
+    Redeliver(redeliver::Redeliver),
+    /// Send a test message
+    Test(test::Test),
+}
+
+impl Webhook {
+    pub(crate) fn run(self, cli: &Context) -> Result<(), Failure> {
+        match self {
+            Self::Add(add) => add.run(cli),
+            Self::List(list) => list.run(cli),
+            Self::Show(show) => show.run(cli),
+            Self::Remove(remove) => remove.run(cli),
+            Self::Deliveries(deliveries) => deliveries.run(cli),
+            Self::Redeliver(redeliver) => redeliver.run(cli),
+            Self::Test(test) => test.run(cli),
+        }
+    }
+}
+
+/// What a webhook shows first.
+const COLUMNS: &[Column] = &[
+    Column::id("WEBHOOK", "webhookId"),
+    Column::plain("URL", "url"),
+    Column::plain("FORMAT", "format"),
+    Column::plain("KINDS", "kinds"),
+    Column::plain("OWNER", "ownerId"),
+    Column::moment("CREATED", "createdAt"),
+];
+
+/// The same, and how its receiver takes what it is sent.
+const WITH_HEALTH: &[Column] = &[
+    Column::id("WEBHOOK", "webhookId"),
+    Column::plain("URL", "url"),
+    Column::moment("FAILING SINCE", "health.failingSince"),
+    Column::attempts("LAST FAILURE", "health.lastFailure"),
+    Column::plain("PENDING", "health.pending"),
+    Column::plain("FORMAT", "format").only_wide(),
+    Column::plain("KINDS", "kinds").only_wide(),
+    Column::plain("OWNER", "ownerId").only_wide(),
+    Column::moment("CREATED", "createdAt").only_wide(),
+    Column::moment("LAST SUCCESS", "health.lastSuccessAt").only_wide(),
+    Column::moment("LAST TRY FAILED", "health.lastFailure.at").only_wide(),
+    Column::plain("FAILURES", "health.consecutiveFailures").only_wide(),
+    Column::plain("PARKED", "health.parked").only_wide(),
+    Column::plain("OLDEST", "health.oldestPending.noticeId").only_wide(),
+    Column::moment("WAITING SINCE", "health.oldestPending.since").only_wide(),
+    Column::moment("NEXT TRY", "health.nextAttemptAt").only_wide(),
+];
+
+/// The id of a webhook that was named by its id or the beginning of it.
+fn find(cli: &Context, typed: &str) -> Result<String, Failure> {
+    if found::is_whole(typed) {
+        return Ok(typed.to_owned());
+    }
+    found::among(
+        &pages::whole(cli, Request::get(&["v1", "webhooks"]), pages::by_cursor)?,
+        "webhookId",
+        "webhook",
+        typed,
+    )
+}

@@ -1,0 +1,26 @@
+//! `tenure webhook redeliver`
+
+use clap::{Args, builder::NonEmptyStringValueParser};
+use serde_json::json;
+
+use crate::cli::{connection::client::Request, context::Context, failure::Failure};
+
+/// Arguments of `tenure webhook redeliver`.
+#[derive(Debug, Args)]
+pub(crate) struct Redeliver {
+    /// The webhook, by id or unique beginning
+    #[arg(value_name = "WEBHOOK", value_parser = NonEmptyStringValueParser::new())]
+    webhook: String,
+
+    /// The first position to deliver again, parked and delivered notices alike
+    #[arg(long, value_name = "POSITION", value_parser = clap::value_parser!(u64).range(1..))]
+    from: u64,
+}
+
+impl Redeliver {
+    pub(crate) fn run(&self, cli: &Context) -> Result<(), Failure> {
+        let id = super::find(cli, &self.webhook)?;
+        let path = ["v1", "webhooks", &id, "redeliver"];
+        cli.show(&Request::post(&path, json!({ "from": self.from })), &[])
+    }
+}

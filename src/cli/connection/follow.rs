@@ -1,0 +1,115 @@
+//! Follows a stream of the server (server-sent events): a line for each item, until interrupted.
+//!
+//! A lost connection is opened again after the last item received, so nothing is missed and nothing comes
+//! twice. A permanent refusal by the server ends the command.
+
+use std::{
+    io::{BufRead, BufReader},
+    time::Duration,
+};
+
+use clap::Args;
+use serde_json::Value;
+
+use super::client::Request;
+use crate::cli::{
+    arguments::moments::{Moment, moment},
+    context::Context,
+    failure::Failure,
+    output::{Format, Painted, digits},
+};
+use tenure_protocol::clock::pause;
+
+/// How long to wait before the first attempt to connect again; doubled for each that fails, up to the longest.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Where a stream begins.
+#[derive(Debug, Args)]
+pub(crate) struct Begin {
+    /// Only what was recorded at this moment or later, such as 10m, 03:12 or 'yesterday 3am'
+    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "after")]
+    since: Option<Moment>,
+
+    /// Only what comes after this position or id, or after `latest`: new ones only
+    #[arg(long, value_name = "POSITION")]
+    after: Option<String>,
+}
+
+impl Begin {
+    /// Whether it was said.
+    pub(crate) const fn is_said(&self) -> bool {
+        self.since.is_some() || self.after.is_some()
+    }
+
+    /// The request, from there on.
+    pub(crate) fn apply(&self, cli: &Context, request: Request) -> Result<Request, Failure> {
+        let since = self.since.map(|moment| cli.past(moment)).transpose()?;
+        Ok(request.query("since", since).query("after", self.after.as_ref()))
+    }
+}
+
+/// Shows each item of a stream: as JSON lines, or each in words.
+pub(crate) fn follow(
+    cli: &Context,
+    request: Request,
+    in_words: impl Fn(&Value) -> Painted,
+) -> Result<(), Failure> {
+    if cli.output.format() == Format::Json {
+        return Err(Failure::Usage("a stream has no end: use -o jsonl".to_owned()));
+    }
+    let mut stream = Stream { request, last: None, wait: FIRST_WAIT, was_lost: false };
+    loop {
+        let lost = stream.listen(cli, |item| cli.output.line(item, || in_words(item)))?;
+        cli.output.talk(&format!("{lost}; trying again in {} s", stream.wait.as_secs()));
+        pause(stream.wait);
+        stream.was_lost = true;
+        stream.wait = (stream.wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+struct Stream {
+    request: Request,
+    /// The id that was heard last.
+    last: Option<String>,
+    wait: Duration,
+    was_lost: bool,
+}
+
+impl Stream {
+    /// Hands over items until the connection is lost; says how.
+    fn listen(
+        &mut self,
+        cli: &Context,
+        mut take: impl FnMut(&Value) -> Result<(), Failure>,
+    ) -> Result<String, Failure> {
+        let mut request = self.request.clone().header("accept", "text/event-stream");
+        if let Some(last) = &self.last {
+            request = request.header("last-event-id", last.as_str());
+        }
+        let body = match cli.client.stream(&request) {
+            Ok(body) => body,
+            Err(failure) if failure.is_passing() => return Ok(failure.to_string()),
+            Err(failure) => return Err(failure),
+        };
+        if std::mem::take(&mut self.was_lost) {
+            cli.output.talk("Connected again; nothing was missed.");
+        }
+        let mut id = None;
+        for line in BufReader::new(body).lines() {
+            let Ok(line) = line else { break };
+            self.wait = FIRST_WAIT;
+            if let Some(text) = line.strip_prefix("id: ") {
+                id = Some(text.to_owned());
+            } else if let Some(heard) = line.strip_prefix(": ") {
+                self.last = Some(heard.to_owned());
+            } else if let Some(data) = line.strip_prefix("data: ") {
+                let item = digits::read(data)
+                    .ok_or_else(|| cli.client.strange(200, "an item of the stream is not JSON"))?;
+                take(&item)?;
+                self.last = id.take();
+            }
+        }
+        Ok("the stream ended".to_owned())
+    }
+}

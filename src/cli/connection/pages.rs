@@ -1,0 +1,197 @@
+//! Lists: one page, or all of them.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::client::Request;
+use crate::cli::{
+    context::Context,
+    failure::Failure,
+    output::{Column, Format},
+};
+
+/// The longest page that the server gives.
+const LONGEST: u16 = 200;
+
+/// How much of a list to show.
+#[derive(Debug, Args)]
+pub(crate) struct Paging {
+    /// Items per page, 1 to 200 [default: 50; 200 with --all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=200))]
+    limit: Option<u16>,
+
+    /// Show every page
+    #[arg(long)]
+    all: bool,
+
+    /// Print ids only, one per line
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Omit the column headers
+    #[arg(long)]
+    no_headers: bool,
+}
+
+/// The query parameter that leads to the page after this one; `None` after the last.
+type Next = fn(&Value) -> Option<(&'static str, String)>;
+
+/// Of a list with a `cursor`.
+pub(crate) fn by_cursor(page: &Value) -> Option<(&'static str, String)> {
+    Some(("cursor", page["nextCursor"].as_str()?.to_owned()))
+}
+
+/// Of events: those after the last one seen. `nextCursor` says whether there are any.
+pub(crate) fn by_position(page: &Value) -> Option<(&'static str, String)> {
+    if page["nextCursor"].is_null() {
+        return None;
+    }
+    let last = page["items"].as_array()?.last()?["position"].as_u64()?;
+    Some(("after", last.to_string()))
+}
+
+/// Shows the page that `request` asks for, or all from it on; an empty one says that there are no such things: `of`.
+pub(crate) fn show(
+    cli: &Context,
+    request: Request,
+    paging: &Paging,
+    next: Next,
+    columns: &[Column],
+    of: &str,
+) -> Result<(), Failure> {
+    show_dressed(cli, request, paging, next, columns, &|| of.to_owned(), &|_| ())
+}
+
+/// The same, with additional fields for people; programs get each item as it came. `of` is asked for if the list is
+/// empty.
+pub(crate) fn show_dressed(
+    cli: &Context,
+    request: Request,
+    paging: &Paging,
+    next: Next,
+    columns: &[Column],
+    of: &dyn Fn() -> String,
+    dress: &dyn Fn(&mut Value),
+) -> Result<(), Failure> {
+    let limit = paging.limit.or(paging.all.then_some(LONGEST));
+    let request = request.query("limit", limit);
+    let list = |mut page: Value| {
+        if cli.output.format() == Format::Table {
+            page["items"].as_array_mut().into_iter().flatten().for_each(dress);
+        }
+        let is_empty = page["items"].as_array().is_some_and(Vec::is_empty);
+        let of = if is_empty && cli.output.format() == Format::Table { of() } else { String::new() };
+        list(cli, &page, paging, columns, &of)
+    };
+    if !paging.all {
+        let page = page(cli, &request)?;
+        let following = next(&page);
+        list(page)?;
+        if let Some((name, value)) = following {
+            cli.output.talk(&format!("There is more: --all, or --{name} {value}"));
+        }
+        return Ok(());
+    }
+    match cli.output.format() {
+        Format::Jsonl if !paging.quiet => {
+            each(cli, request, next, |page| cli.output.list(&page, columns, cli.now()))
+        }
+        Format::Table | Format::Json | Format::Jsonl => list(whole(cli, request, next)?),
+    }
+}
+
+/// Shows things in the form that was asked for.
+pub(crate) fn list(
+    cli: &Context,
+    page: &Value,
+    paging: &Paging,
+    columns: &[Column],
+    of: &str,
+) -> Result<(), Failure> {
+    let output = if paging.no_headers { cli.output.without_heads() } else { cli.output };
+    match columns.first() {
+        Some(id) if paging.quiet => output.only(page, id.field()),
+        Some(_) | None => output.list_or(page, columns, cli.time_of(page), &format!("No {of}.")),
+    }
+}
+
+/// The last things of a list.
+pub(crate) fn last(cli: &Context, request: Request, next: Next, count: usize) -> Result<Value, Failure> {
+    let mut kept = std::collections::VecDeque::new();
+    each(cli, request, next, |mut page| {
+        for item in page["items"].as_array_mut().into_iter().flatten() {
+            kept.push_back(item.take());
+        }
+        kept.drain(..kept.len().saturating_sub(count));
+        Ok(())
+    })?;
+    Ok(json!({ "items": Vec::from(kept), "nextCursor": null }))
+}
+
+/// All pages as one.
+pub(crate) fn whole(cli: &Context, request: Request, next: Next) -> Result<Value, Failure> {
+    let mut together = Value::Null;
+    each(cli, request, next, |page| {
+        together = joined(together.take(), page);
+        Ok(())
+    })?;
+    Ok(together)
+}
+
+/// The second page's items after the first's; of all else the first page speaks.
+fn joined(first: Value, mut second: Value) -> Value {
+    let mut together = first;
+    if together.is_null() {
+        return second;
+    }
+    if let (Some(items), Some(more)) = (together["items"].as_array_mut(), second["items"].as_array_mut()) {
+        items.append(more);
+    }
+    together["nextCursor"] = second["nextCursor"].take();
+    together
+}
+
+fn each(
+    cli: &Context,
+    mut request: Request,
+    next: Next,
+    mut take: impl FnMut(Value) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    loop {
+        let page = page(cli, &request)?;
+        let following = next(&page);
+        take(page)?;
+        match following {
+            Some((name, value)) => request = request.without("since").query(name, Some(value)),
+            None => return Ok(()),
+        }
+    }
+}
+
+fn page(cli: &Context, request: &Request) -> Result<Value, Failure> {
+    let page = cli.client.send(request)?.body;
+    if page["items"].is_array() { Ok(page) } else { Err(cli.client.strange(200, "the reply is no list")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_joined_in_order() {
+        let first = json!({"items": [1, 2], "nextCursor": "c", "asOfPosition": 7});
+        let second = json!({"items": [3], "nextCursor": null, "asOfPosition": 8});
+        let both = joined(joined(Value::Null, first), second);
+        assert_eq!(both, json!({"items": [1, 2, 3], "nextCursor": null, "asOfPosition": 7}));
+    }
+
+    #[test]
+    fn the_last_page_has_no_next() {
+        assert_eq!(by_cursor(&json!({"items": [], "nextCursor": null})), None);
+        assert_eq!(by_cursor(&json!({"items": [1], "nextCursor": "c"})), Some(("cursor", "c".to_owned())));
+        assert_eq!(by_position(&json!({"items": [{"position": 3}], "nextCursor": null})), None);
+        assert_eq!(by_position(&json!({"items": [], "nextCursor": "x"})), None);
+        let page = json!({"items": [{"position": 3}], "nextCursor": "x"});
+        assert_eq!(by_position(&page), Some(("after", "3".to_owned())));
+    }
+}

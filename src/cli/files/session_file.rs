@@ -1,0 +1,130 @@
+//! Session files on the command line. The client library reads and writes them.
+
+use std::{io, path::Path};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
+
+use super::secret::Secret;
+use crate::cli::{
+    connection::client::checked_url,
+    context::{Context, Named},
+    failure::{Failure, Problem},
+};
+use tenure_client::{Client, CreatedSession, Error, FileError, Grant, HoldError, Locked, SessionFile};
+use tenure_http_client::outbound::Plaintext;
+
+/// Takes the lock of a new session file, and finds out whether the file can be made.
+pub(crate) fn locked(path: &Path) -> Result<Locked, Failure> {
+    let locked = SessionFile::at(path).lock()?;
+    locked.prepare()?;
+    Ok(locked)
+}
+
+/// Writes a session that was just created to its file.
+pub(crate) fn keep(cli: &Context, locked: &Locked, reply: &Value) -> Result<Grant, Failure> {
+    let created = CreatedSession::deserialize(reply)
+        .map_err(|_| cli.client.strange(201, "the reply is not that of a session's creation"))?;
+    let grant = Grant::created(cli.client.url(), &created);
+    locked.write(&grant)?;
+    Ok(grant)
+}
+
+/// A client of the server that was named, or else of the one that the file names.
+pub(crate) fn client(named: Named<'_>, file: &SessionFile) -> Result<Client, Failure> {
+    let url = match named.url {
+        Some(url) => url.to_owned(),
+        None => file.read()?.url,
+    };
+    client_of(&url, named.plaintext)
+}
+
+/// A client of the library's, without a credential.
+pub(crate) fn client_of(url: &str, plaintext: Plaintext) -> Result<Client, Failure> {
+    let client = match plaintext {
+        Plaintext::Refused => Client::new(url),
+        Plaintext::Allowed => Client::new_allowing_plaintext(url),
+    };
+    Ok(client?)
+}
+
+/// A session as its file has it, and a client of the server that was named, or else of the one that the file names. The
+/// client has no API key: that one was given for another server, perhaps.
+pub(crate) struct Held {
+    /// Asks by the session's token.
+    pub client: crate::cli::connection::client::Client,
+    /// The session's id.
+    pub session: String,
+    /// Its token.
+    pub token: Secret,
+}
+
+/// Reads a session file in order to ask by its token.
+pub(crate) fn held(named: Named<'_>, path: &Path) -> Result<Held, Failure> {
+    let grant = SessionFile::at(path).read()?;
+    let url = named.url.map_or_else(|| checked_url(&grant.url), |named| Ok(named.to_owned()));
+    let url = url.map_err(|why| Failure::Usage(format!("{}: `url` {why}", path.display())))?;
+    Ok(Held {
+        client: crate::cli::connection::client::Client::new(&url, None, named.plaintext)?,
+        session: grant.session_id.to_string(),
+        token: Secret::new(grant.token.expose()),
+    })
+}
+
+/// What the client library runs on.
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    runtime.map_err(|error| Failure::Server(format!("no thread can be started: {error}")))
+}
+
+/// What may be shown of a session file: all but its secrets.
+pub(crate) fn shown(grant: &Grant) -> Value {
+    json!({
+        "sessionId": grant.session_id,
+        "subjectId": grant.subject_id,
+        "expiresAt": grant.expires_at,
+        "absoluteExpiresAt": grant.absolute_expires_at,
+        "renewAt": grant.renew_at,
+        "renewalCount": grant.renewal_count,
+        "maxRenewals": grant.max_renewals,
+    })
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Io { path, source } => Self::File { path, source },
+            FileError::OpenToOthers { .. } | FileError::Damaged { .. } | FileError::NoToken { .. } => {
+                Self::Usage(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Refused(problem) => Self::Problem(Box::new(Problem::of(*problem, true))),
+            Error::Unreachable { url, why } => Self::Unreachable { url, why },
+            Error::Strange { url, status, why } => Self::Strange { url, status, why },
+            Error::Unsendable(why) => Self::Usage(why),
+        }
+    }
+}
+
+impl From<HoldError> for Failure {
+    fn from(error: HoldError) -> Self {
+        match error {
+            HoldError::File(error) => error.into(),
+            HoldError::Call(error) => error.into(),
+            HoldError::UnknownSession { .. } => Self::Usage(error.to_string()),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Server(error.to_string())
+    }
+}

@@ -1,0 +1,159 @@
+//! Access: API keys, the keys of tokens, and who is signed in.
+
+use askama::Template;
+use axum::http::Method;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Deserialize;
+use serde_json::json;
+use tenure_core::{Timestamp, event::Role};
+
+use super::{
+    agents::{Items, SubjectItem},
+    session::SessionItem,
+};
+use crate::console::{
+    form::{query, segment},
+    request::SignedInRequest,
+    response::{self, Failure, Frame, PageResult},
+    words::When,
+};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct KeyItem {
+    credential_id: String,
+    role: String,
+    owner_id: Option<String>,
+    name: Option<String>,
+    created_at: When,
+    expires_at: Option<When>,
+    last_used_at: Option<When>,
+    #[serde(default)]
+    revoked_at: Option<When>,
+}
+
+#[derive(Deserialize)]
+struct TokenKeys {
+    keys: Vec<TokenKey>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TokenKey {
+    key_id: String,
+    state: String,
+    created_at: When,
+    retire_at: Option<When>,
+}
+
+/// Someone who is signed in.
+struct SignIn {
+    session: SessionItem,
+    /// With which key: its name, or its id.
+    key: String,
+    is_own: bool,
+}
+
+#[derive(Template)]
+#[template(path = "keys.html")]
+struct KeysPage {
+    frame: Frame,
+    keys: Vec<KeyItem>,
+    has_more: bool,
+    /// Whether these are all keys, and not only the reader's own.
+    is_all: bool,
+    token_keys: Vec<TokenKey>,
+    sign_ins: Vec<SignIn>,
+    own: String,
+    /// Whether the reader may withdraw and rotate keys.
+    may_change: bool,
+    mark: String,
+    now: Timestamp,
+}
+
+impl KeysPage {
+    fn may_end(&self, sign_in: &SignIn) -> bool {
+        sign_in.session.session_id != self.own && (self.may_change || sign_in.is_own)
+    }
+
+    fn sign_ins_with(&self, key: &str) -> usize {
+        let subject = format!("{SIGN_INS}{key}");
+        self.sign_ins.iter().filter(|sign_in| sign_in.session.subject_id == subject).count()
+    }
+}
+
+/// How the subjects of sign-ins are named: this, and then the key's id.
+const SIGN_INS: &str = "console:";
+/// Maximum subjects of sign-ins read.
+const STRIDE: &str = "200";
+
+/// The page.
+pub(super) async fn show(visit: &SignedInRequest) -> PageResult {
+    let is_all = visit.has_role(&[Role::Admin, Role::Auditor]);
+    let (keys, has_more) = if is_all {
+        let found: Items<KeyItem> = visit.get("/v1/credentials?limit=200").await?;
+        (found.items, found.next_cursor.is_some())
+    } else {
+        (vec![visit.get("/v1/credentials/self").await?], false)
+    };
+    let token_keys: TokenKeys = visit.get("/v1/keys").await?;
+    let sign_ins = sign_ins(visit, is_all, &keys).await?;
+    Ok(response::ok(&KeysPage {
+        frame: Frame::of(Some(visit), "Access", "/console/keys"),
+        keys,
+        has_more,
+        is_all,
+        token_keys: token_keys.keys,
+        sign_ins,
+        own: visit.holder().session.id.to_string(),
+        may_change: visit.has_role(&[Role::Admin]),
+        mark: visit.mark(),
+        now: visit.now(),
+    }))
+}
+
+/// All sign-ins, or those with the reader's own key.
+async fn sign_ins(visit: &SignedInRequest, is_all: bool, keys: &[KeyItem]) -> Result<Vec<SignIn>, Failure> {
+    let own = visit.holder().session.subject.to_string();
+    let subjects = if is_all { subjects(visit).await? } else { vec![own.clone()] };
+    let mut found = Vec::new();
+    for subject in subjects {
+        let asked = query(&[("subjectId", Some(&subject)), ("limit", Some("50"))]);
+        let sessions: Items<SessionItem> = visit.get(&format!("/v1/sessions{asked}")).await?;
+        let id = subject.strip_prefix(SIGN_INS).unwrap_or_default();
+        let key = keys.iter().find(|key| key.credential_id == id).and_then(|key| key.name.clone());
+        let key = key.unwrap_or_else(|| id.to_owned());
+        let is_own = subject == own;
+        found.extend(sessions.items.into_iter().map(|session| SignIn { session, key: key.clone(), is_own }));
+    }
+    found.sort_by_key(|sign_in| std::cmp::Reverse(sign_in.session.created_at));
+    Ok(found)
+}
+
+/// The subjects with active sign-ins.
+async fn subjects(visit: &SignedInRequest) -> Result<Vec<String>, Failure> {
+    let asked = query(&[("cursor", Some(&URL_SAFE_NO_PAD.encode(SIGN_INS))), ("limit", Some(STRIDE))]);
+    let found: Items<SubjectItem> = visit.get(&format!("/v1/subjects{asked}")).await?;
+    let of_console = found.items.into_iter().take_while(SubjectItem::is_sign_in);
+    Ok(of_console.filter(|it| it.active_sessions > 0).map(|it| it.subject_id).collect())
+}
+
+/// Withdraws an API key. Sign-ins with it end.
+pub(super) async fn revoke(visit: &SignedInRequest, id: &str) -> PageResult {
+    visit.ask(Method::DELETE, &format!("/v1/credentials/{}", segment(id)), None).await?;
+    Ok(response::redirect("/console/keys"))
+}
+
+/// Lets a new key seal session tokens, or sign access tokens.
+pub(super) async fn rotate(visit: &SignedInRequest) -> PageResult {
+    let retire = if visit.form().is_ticked("now") { "now" } else { "overlap" };
+    let asked = json!({ "which": visit.form().get("which"), "retire": retire });
+    visit.ask(Method::POST, "/v1/keys/rotate", Some(&asked)).await?;
+    Ok(response::redirect("/console/keys"))
+}
+
+/// Ends a sign-in.
+pub(super) async fn end(visit: &SignedInRequest, id: &str) -> PageResult {
+    visit.ask(Method::DELETE, &format!("/v1/sessions/{}", segment(id)), None).await?;
+    Ok(response::redirect("/console/keys"))
+}

@@ -1,0 +1,199 @@
+//! One session: what it is, its timeline and story, and how it is ended.
+
+use askama::Template;
+use axum::http::Method;
+use serde::Deserialize;
+use serde_json::Value;
+use tenure_audit::story::{Live, Story};
+use tenure_core::{Timestamp, event::Role};
+
+use crate::console::{
+    as_of::AsOf,
+    form::{query, segment},
+    request::SignedInRequest,
+    response::{self, Failure, Frame, PageResult},
+    timeline::Timeline,
+    words::{When, plain},
+};
+
+/// A session, as the API shows it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::console) struct SessionItem {
+    pub(in crate::console) session_id: String,
+    pub(in crate::console) subject_id: String,
+    pub(in crate::console) subject_name: Option<String>,
+    pub(in crate::console) owner_id: Option<String>,
+    pub(in crate::console) device: Option<String>,
+    pub(in crate::console) mode: String,
+    pub(in crate::console) status: String,
+    pub(in crate::console) renewal_count: u32,
+    pub(in crate::console) max_renewals: u32,
+    pub(in crate::console) renewals_left: u32,
+    pub(in crate::console) ttl: u64,
+    pub(in crate::console) created_at: When,
+    pub(in crate::console) expires_at: When,
+    pub(in crate::console) absolute_expires_at: When,
+    pub(in crate::console) renewed_at: Option<When>,
+    pub(in crate::console) renew_at: Option<When>,
+    pub(in crate::console) idle_timeout: Option<u64>,
+    pub(in crate::console) last_seen_at: Option<When>,
+    pub(in crate::console) revoked_at: Option<When>,
+    pub(in crate::console) revoked_trigger: Option<String>,
+    pub(in crate::console) revoked_reason: Option<String>,
+    pub(in crate::console) scopes: Vec<String>,
+    pub(in crate::console) constraints: Option<Value>,
+    pub(in crate::console) usage: Value,
+    /// Until when a veto is expected. Not from the API, which gives it in notices.
+    #[serde(skip)]
+    pub(in crate::console) veto_until: Option<When>,
+}
+
+impl SessionItem {
+    pub(in crate::console) fn title(&self) -> &str {
+        self.subject_name.as_deref().unwrap_or(&self.subject_id)
+    }
+
+    pub(in crate::console) fn short_id(&self) -> &str {
+        self.session_id.rsplit('-').next().unwrap_or_default()
+    }
+
+    pub(in crate::console) fn is_active(&self) -> bool {
+        self.status == "ACTIVE"
+    }
+
+    /// Whether its latest renewal can be vetoed now.
+    pub(in crate::console) fn is_vetoable(&self, now: Timestamp) -> bool {
+        self.is_active() && self.veto_until.is_some_and(|until| now <= until.0)
+    }
+
+    /// Its status as a word of its own.
+    pub(in crate::console) fn status_word(&self) -> &'static str {
+        match &*self.status {
+            "ACTIVE" => "active",
+            "REVOKED" => "ended",
+            _ => "expired",
+        }
+    }
+
+    /// The used part of its most used budget; `None` without a budget.
+    pub(in crate::console) fn used_part(&self) -> Option<f64> {
+        let constraints = self.constraints.as_ref()?;
+        let number = |value: &Value| value.as_str().map_or_else(|| value.as_f64(), |text| text.parse().ok());
+        let part = |most: &str, used: &str| {
+            let most = number(&constraints[most]).filter(|most| *most > 0.0)?;
+            Some(number(&self.usage[used]).unwrap_or_default() / most)
+        };
+        let parts = [part("maxTotalAmount", "totalAmount"), part("maxTransactions", "transactions")];
+        parts.into_iter().flatten().reduce(f64::max)
+    }
+
+    /// What is used of its budget, in words; `None` without one.
+    pub(in crate::console) fn budget(&self) -> Option<String> {
+        let constraints = self.constraints.as_ref()?;
+        let amount = constraints["maxTotalAmount"]
+            .as_str()
+            .map(|most| format!("{} of {most} used", self.usage["totalAmount"].as_str().unwrap_or("0")));
+        let count = constraints["maxTransactions"]
+            .as_u64()
+            .map(|most| format!("{} of {most} uses", self.usage["transactions"]));
+        let told: Vec<_> = amount.into_iter().chain(count).collect();
+        (!told.is_empty()).then(|| told.join(", "))
+    }
+}
+
+#[derive(Template)]
+#[template(path = "session.html")]
+struct SessionPage {
+    frame: Frame,
+    session: SessionItem,
+    /// `None` for readers without access to events.
+    story: Option<Story>,
+    timeline: Option<Timeline>,
+    may_end: bool,
+    may_veto: bool,
+    mark: String,
+    now: Timestamp,
+    then: AsOf,
+}
+
+impl SessionPage {
+    fn when(at: Timestamp) -> When {
+        When(at)
+    }
+}
+
+/// Reads a session as it was at a moment. The past has no windows in which anything could be done.
+async fn read_then(visit: &SignedInRequest, id: &str, then: &AsOf) -> Result<SessionItem, Failure> {
+    if !then.is_past() {
+        return read(visit, id).await;
+    }
+    visit.get(&format!("/v1/sessions/{}{}", segment(id), then.query(&[]))).await
+}
+
+/// Reads a session, with the end of its veto window.
+pub(in crate::console) async fn read(visit: &SignedInRequest, id: &str) -> Result<SessionItem, Failure> {
+    let mut session: SessionItem = visit.get(&format!("/v1/sessions/{}", segment(id))).await?;
+    session.veto_until = veto_until(visit, &session.session_id);
+    Ok(session)
+}
+
+/// Until when a veto of the latest renewal of a session that the reader may see is expected.
+pub(in crate::console) fn veto_until(visit: &SignedInRequest, id: &str) -> Option<When> {
+    visit.authority().live().session(id.parse().ok()?)?.veto_window_end().map(When)
+}
+
+/// The page.
+pub(in crate::console) async fn show(visit: &SignedInRequest, id: &str) -> PageResult {
+    let then = AsOf::of(visit, &[]).await?;
+    let session = read_then(visit, id, &then).await?;
+    let story = story(visit, &session, &then).await?;
+    let timeline = story.as_ref().map(|story| Timeline::of(story, &session, then.at.0));
+    let title = format!("{} · {}", session.title(), session.status_word());
+    Ok(response::ok(&SessionPage {
+        frame: Frame::of(Some(visit), &title, "/console/agents").with(&["as_of.js"]),
+        story,
+        timeline,
+        may_end: !then.is_past() && visit.has_role(&[Role::Admin, Role::Issuer, Role::Owner]),
+        may_veto: !then.is_past() && visit.has_role(&[Role::Admin, Role::Owner]),
+        mark: visit.mark(),
+        now: then.at.0,
+        then,
+        session,
+    }))
+}
+
+/// The session in sentences, for those who may read its events.
+async fn story(
+    visit: &SignedInRequest,
+    session: &SessionItem,
+    then: &AsOf,
+) -> Result<Option<Story>, Failure> {
+    if !visit.has_role(&[Role::Admin, Role::Auditor, Role::Owner]) {
+        return Ok(None);
+    }
+    let Ok(id) = session.session_id.parse() else { return Ok(None) };
+    let live =
+        Live { reason: session.revoked_reason.clone(), last_seen_at: session.last_seen_at.map(|at| at.0) };
+    let told = visit.console().api.story(&visit.credential, id, live, then.end()).await;
+    let told = told?;
+    Ok(told.map(|mut story| {
+        for chapter in &mut story.chapters {
+            chapter.words = plain(std::mem::take(&mut chapter.words));
+        }
+        story
+    }))
+}
+
+/// Ends the session, as a veto of its latest renewal or not.
+pub(in crate::console) async fn end(visit: &SignedInRequest, id: &str, is_veto: bool) -> PageResult {
+    let suspend = visit.form().is_ticked("suspend").then_some("true");
+    let asked = query(&[
+        ("reason", visit.form().get("reason")),
+        ("rejectRenewal", is_veto.then_some("true")),
+        ("suspend", suspend),
+    ]);
+    let path = format!("/v1/sessions/{}{asked}", segment(id));
+    visit.ask(Method::DELETE, &path, None).await?;
+    Ok(response::redirect(&format!("/console/sessions/{}", segment(id))))
+}

@@ -1,0 +1,67 @@
+//! Settings: what is in force, and where it came from. They are changed in the settings file, and read at startup.
+
+use askama::Template;
+
+use crate::config::{Effective, SETTINGS, Source};
+use crate::http::Api;
+
+use crate::console::{
+    request::SignedInRequest,
+    response::{self, Frame, PageResult},
+    words::plain,
+};
+
+/// A setting as the page shows it.
+struct Row {
+    name: &'static str,
+    value: String,
+    source: String,
+    is_default: bool,
+    doc: &'static str,
+}
+
+/// The settings whose names begin alike.
+struct Section {
+    name: &'static str,
+    rows: Vec<Row>,
+}
+
+#[derive(Template)]
+#[template(path = "settings.html")]
+struct SettingsPage {
+    frame: Frame,
+    sections: Vec<Section>,
+    changed: usize,
+}
+
+/// The page, for those who may read everything.
+pub(super) fn show(visit: &SignedInRequest) -> PageResult {
+    Api::check_reads_all(&visit.credential)?;
+    let mut sections: Vec<Section> = Vec::new();
+    for setting in &visit.console().settings {
+        let name = setting.name.split('.').next().unwrap_or_default();
+        if sections.last().is_none_or(|section| section.name != name) {
+            sections.push(Section { name, rows: vec![] });
+        }
+        if let Some(section) = sections.last_mut() {
+            section.rows.push(row(setting));
+        }
+    }
+    let changed = sections.iter().flat_map(|section| &section.rows).filter(|row| !row.is_default).count();
+    Ok(response::ok(&SettingsPage {
+        frame: Frame::of(Some(visit), "Settings", "/console/settings"),
+        sections,
+        changed,
+    }))
+}
+
+fn row(setting: &Effective) -> Row {
+    let known = SETTINGS.iter().find(|known| known.name() == setting.name);
+    Row {
+        name: setting.name,
+        value: plain(setting.value.clone()),
+        source: plain(setting.source.to_string()),
+        is_default: setting.source == Source::Default,
+        doc: known.map_or("", |known| known.doc()),
+    }
+}

@@ -1,0 +1,236 @@
+//! One subject: its sessions, its limits, its standing, and what can be done about it.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use axum::{
+    http::{Method, StatusCode},
+    response::Response,
+};
+use serde_json::{Map, Value, json};
+use tenure_core::{Timestamp, event::Role};
+
+use super::{
+    agents::{Items, SubjectItem},
+    log::EventItem,
+    session::{SessionItem, veto_until},
+};
+use crate::console::{
+    as_of::AsOf,
+    form::{query, segment},
+    request::SignedInRequest,
+    response::{self, Failure, Frame, PageResult},
+    words::When,
+};
+
+/// The width of the picture of its sessions, in its own units.
+const WIDTH: f64 = 960.0;
+/// So high is the lane of a device.
+const LANE: usize = 26;
+
+/// The sessions of one device over time.
+struct Lane {
+    name: String,
+    y: usize,
+    bars: Vec<LaneBar>,
+}
+
+struct LaneBar {
+    x: f64,
+    width: f64,
+    class: &'static str,
+    title: String,
+    session_id: String,
+}
+
+#[derive(Template)]
+#[template(path = "subject.html")]
+struct SubjectPage {
+    frame: Frame,
+    subject: SubjectItem,
+    sessions: Vec<SessionItem>,
+    lanes: Vec<Lane>,
+    height: usize,
+    has_more: bool,
+    role: Role,
+    mark: String,
+    now: Timestamp,
+    then: AsOf,
+    /// Who answered for it, newest first; empty for readers without access to events.
+    owners: Vec<Ownership>,
+}
+
+/// Who answered for a subject from an event on.
+struct Ownership {
+    position: u64,
+    at: When,
+    owner: Option<String>,
+    by: String,
+}
+
+/// Which forms are on the page; the API judges what they send.
+impl SubjectPage {
+    fn may_suspend(&self) -> bool {
+        let is_free = !self.then.is_past() && self.subject.suspension.is_none() && !self.subject.is_sign_in();
+        is_free && matches!(self.role, Role::Admin | Role::Issuer | Role::Owner)
+    }
+
+    fn may_resume(&self) -> bool {
+        !self.then.is_past()
+            && self.subject.suspension.is_some()
+            && matches!(self.role, Role::Admin | Role::Owner)
+    }
+
+    fn may_end(&self) -> bool {
+        !self.then.is_past()
+            && self.subject.active_sessions > 0
+            && matches!(self.role, Role::Admin | Role::Issuer | Role::Owner)
+    }
+
+    fn may_erase(&self) -> bool {
+        !self.then.is_past() && self.role == Role::Admin && !self.subject.is_sign_in()
+    }
+}
+
+/// The page.
+pub(super) async fn show(visit: &SignedInRequest, id: &str) -> PageResult {
+    let then = AsOf::of(visit, &[]).await?;
+    let subject: SubjectItem = visit.get(&format!("/v1/subjects/{}{}", segment(id), then.query(&[]))).await?;
+    let asked = then.query(&[
+        ("subjectId", Some(&subject.subject_id)),
+        ("status", Some("all")),
+        ("limit", Some("100")),
+    ]);
+    let found: Items<SessionItem> = visit.get(&format!("/v1/sessions{asked}")).await?;
+    let mut sessions = found.items;
+    for session in sessions.iter_mut().filter(|_| !then.is_past()) {
+        session.veto_until = veto_until(visit, &session.session_id);
+    }
+    let lanes = lanes(&sessions, then.at.0);
+    Ok(response::ok(&SubjectPage {
+        frame: Frame::of(Some(visit), subject.title(), "/console/agents").with(&["as_of.js"]),
+        owners: owners(visit, &subject.subject_id, &then).await?,
+        height: lanes.len() * LANE + 8,
+        lanes,
+        has_more: found.next_cursor.is_some(),
+        role: visit.role(),
+        mark: visit.mark(),
+        now: then.at.0,
+        then,
+        subject,
+        sessions,
+    }))
+}
+
+/// Maximum registrations read.
+const REGISTRATIONS: &str = "200";
+
+/// The owners of a subject, from its registrations.
+async fn owners(visit: &SignedInRequest, id: &str, then: &AsOf) -> Result<Vec<Ownership>, Failure> {
+    if !visit.has_role(&[Role::Admin, Role::Auditor, Role::Owner]) {
+        return Ok(vec![]);
+    }
+    let asked = query(&[
+        ("subjectId", Some(id)),
+        ("kinds", Some("SubjectRegistered")),
+        ("limit", Some(REGISTRATIONS)),
+    ]);
+    let found: Items<EventItem> = visit.get(&format!("/v1/events{asked}")).await?;
+    let mut owners: Vec<Ownership> = Vec::new();
+    for event in found.items.into_iter().filter(|event| event.position <= then.position) {
+        let owner = event.data.get("ownerId").and_then(Value::as_str).map(str::to_owned);
+        if owners.last().is_none_or(|last| last.owner != owner) {
+            let (position, at, by) = (event.position, event.recorded_at, event.actor.words());
+            owners.push(Ownership { position, at, owner, by });
+        }
+    }
+    owners.reverse();
+    Ok(owners)
+}
+
+/// One lane for each device, the sessions as bars from their beginning to their end.
+fn lanes(sessions: &[SessionItem], now: Timestamp) -> Vec<Lane> {
+    let Some(start) = sessions.iter().map(|session| session.created_at).min() else { return vec![] };
+    let end = sessions.iter().map(|session| end_of(session, now)).max().unwrap_or(now);
+    let mut devices: BTreeMap<&str, Vec<LaneBar>> = BTreeMap::new();
+    for session in sessions {
+        let name = session.device.as_deref().unwrap_or("no device");
+        devices.entry(name).or_default().push(lane_bar(session, start.0, end, now));
+    }
+    let lane = |(number, (name, bars)): (usize, (&str, Vec<LaneBar>))| Lane {
+        name: name.to_owned(),
+        y: number * LANE + 4,
+        bars,
+    };
+    devices.into_iter().enumerate().map(lane).collect()
+}
+
+fn end_of(session: &SessionItem, now: Timestamp) -> Timestamp {
+    let end = session.revoked_at.unwrap_or(session.expires_at).0;
+    if session.is_active() { end.max(now) } else { end }
+}
+
+fn lane_bar(session: &SessionItem, start: Timestamp, end: Timestamp, now: Timestamp) -> LaneBar {
+    #[expect(clippy::cast_precision_loss, reason = "a picture has a thousand places")]
+    let place = |at: Timestamp| {
+        let length = (end.as_millis() - start.as_millis()).max(1) as f64;
+        ((at.as_millis() - start.as_millis()) as f64 / length * WIDTH).clamp(0.0, WIDTH).round()
+    };
+    let (x, last) = (place(session.created_at.0), place(end_of(session, now)));
+    LaneBar {
+        x,
+        width: (last - x).max(3.0),
+        class: session.status_word(),
+        title: format!("{} from {}", session.status_word(), session.created_at.utc()),
+        session_id: session.session_id.clone(),
+    }
+}
+
+fn back(id: &str) -> Response {
+    response::redirect(&format!("/console/subjects/{}", segment(id)))
+}
+
+fn reason_and(visit: &SignedInRequest, others: &[&str]) -> Value {
+    let mut body = Map::new();
+    for name in others.iter().chain(&["reason"]) {
+        if let Some(text) = visit.form().get(name) {
+            body.insert((*name).to_owned(), text.into());
+        }
+    }
+    Value::Object(body)
+}
+
+/// Suspends it.
+pub(super) async fn suspend(visit: &SignedInRequest, id: &str) -> PageResult {
+    let path = format!("/v1/subjects/{}/suspend", segment(id));
+    visit.ask(Method::POST, &path, Some(&reason_and(visit, &["until"]))).await?;
+    Ok(back(id))
+}
+
+/// Lifts its suspension.
+pub(super) async fn resume(visit: &SignedInRequest, id: &str) -> PageResult {
+    let path = format!("/v1/subjects/{}/resume", segment(id));
+    visit.ask(Method::POST, &path, Some(&reason_and(visit, &[]))).await?;
+    Ok(back(id))
+}
+
+/// Ends all its sessions.
+pub(super) async fn end_all(visit: &SignedInRequest, id: &str) -> PageResult {
+    let asked = query(&[("reason", visit.form().get("reason")), ("device", visit.form().get("device"))]);
+    visit.ask(Method::DELETE, &format!("/v1/subjects/{}/sessions{asked}", segment(id)), None).await?;
+    Ok(back(id))
+}
+
+/// Makes all text about it unreadable. It cannot be undone, so its id is to be typed.
+pub(super) async fn erase(visit: &SignedInRequest, id: &str) -> PageResult {
+    let path = format!("/v1/subjects/{}/erase", segment(id));
+    // The API checks permission first: a caller without it gets that answer, not one about a typing error.
+    let is_typed = visit.form().get("confirm") == Some(id);
+    if !is_typed && visit.has_role(&[Role::Admin]) {
+        let why = "Type the subject's id into the field to erase all text about it. Nothing was erased.";
+        return Err(Failure::of(StatusCode::BAD_REQUEST, "INVALID_REQUEST", why));
+    }
+    let reason = visit.form().get("reason").unwrap_or_default();
+    visit.ask(Method::POST, &path, Some(&json!({ "reason": reason }))).await?;
+    Ok(back(id))
+}

@@ -1,0 +1,119 @@
+//! What if: the recorded history under other limits, and where it would have parted from what happened.
+
+use crate::http::Api;
+use askama::Template;
+use axum::http::StatusCode;
+use serde_json::Value;
+use tenure_audit::what_if::{Divergence, Overrides, Report};
+
+use crate::console::{
+    request::SignedInRequest,
+    response::{self, Frame, PageResult},
+    words::When,
+};
+
+/// Maximum sessions shown of those with another outcome.
+const SHOWN: usize = 200;
+const COUNTS: [(&str, &str); 6] = [
+    ("created", "Sessions created"),
+    ("renewed", "Renewals granted"),
+    ("refused", "Renewals refused"),
+    ("evicted", "Made room for a newer one"),
+    ("endedForReuse", "Ended because a replaced token came back"),
+    ("revoked", "Ended by somebody"),
+];
+
+/// A setting of the form.
+struct Field {
+    name: &'static str,
+    range: String,
+    /// In force.
+    value: String,
+    given: String,
+    words: &'static [&'static str],
+}
+
+struct Count {
+    words: &'static str,
+    happened: u64,
+    instead: u64,
+}
+
+#[derive(Template)]
+#[template(path = "what_if.html")]
+struct WhatIfPage {
+    frame: Frame,
+    fields: Vec<Field>,
+    fault: Option<String>,
+    counts: Vec<Count>,
+    report: Option<Report>,
+    more: usize,
+}
+
+impl WhatIfPage {
+    fn when(divergence: &Divergence) -> When {
+        When(divergence.recorded_at)
+    }
+}
+
+/// The page. What it asks for stands in its address.
+pub(super) async fn show(visit: &SignedInRequest) -> PageResult {
+    Api::check_reads_all(&visit.credential)?;
+    let fields = fields(visit);
+    let asked = policy(&fields);
+    let is_asked = fields.iter().any(|field| !field.given.is_empty());
+    let (report, fault) = match Overrides::parse(&asked) {
+        Err(fault) => (None, Some(fault.to_string())),
+        Ok(_) if !is_asked => (None, None),
+        Ok(overrides) => (Some(visit.console().api.what_if(&visit.credential, overrides).await?), None),
+    };
+    let status = if fault.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let mut page = WhatIfPage {
+        frame: Frame::of(Some(visit), "What if", "/console/what-if"),
+        fields,
+        fault,
+        counts: report.as_ref().map(counts).unwrap_or_default(),
+        more: report.as_ref().map_or(0, |report| report.divergences.len().saturating_sub(SHOWN)),
+        report,
+    };
+    if let Some(report) = &mut page.report {
+        report.divergences.truncate(SHOWN);
+    }
+    Ok(response::html(status, &page))
+}
+
+fn fields(visit: &SignedInRequest) -> Vec<Field> {
+    let in_force = |name: &str| {
+        let found = visit.console().settings.iter().find(|setting| setting.name == name);
+        found.map(|setting| setting.value.clone()).unwrap_or_default()
+    };
+    let field = |setting: tenure_audit::what_if::Replaceable| Field {
+        name: setting.name,
+        range: setting.range,
+        value: in_force(setting.name),
+        given: visit.query().get(setting.name).unwrap_or_default().to_owned(),
+        words: setting.words,
+    };
+    Overrides::settings().map(field).collect()
+}
+
+/// As the command line's file would have it.
+fn policy(fields: &[Field]) -> String {
+    let given = fields.iter().filter(|field| !field.given.is_empty());
+    let value = |field: &Field| match field.given.parse::<i64>() {
+        Ok(number) => number.to_string(),
+        Err(_) => Value::String(field.given.clone()).to_string(),
+    };
+    given.map(|field| format!("{} = {}", field.name, value(field))).collect::<Vec<_>>().join("\n")
+}
+
+fn counts(report: &Report) -> Vec<Count> {
+    let told =
+        [report.happened, report.instead].map(|counts| serde_json::to_value(counts).unwrap_or_default());
+    let count = |(name, words): &(&str, &'static str)| Count {
+        words,
+        happened: told[0][*name].as_u64().unwrap_or_default(),
+        instead: told[1][*name].as_u64().unwrap_or_default(),
+    };
+    COUNTS.iter().map(count).collect()
+}
