@@ -3,9 +3,9 @@
 //! An index is written under another name, synced and renamed. It follows from its segment alone, so a crash loses
 //! nothing: what is missing is made by the thread that seals.
 
-use std::{fs, sync::Arc};
+use std::sync::Arc;
 
-use super::{SealError, SledLog, data_dir::sync_dir, open_error::io_at};
+use super::{SealError, SledLog, open_error::io_at};
 use crate::{
     IndexedHistory, LogError,
     segment::{
@@ -13,6 +13,8 @@ use crate::{
         index::{self, Builder, Index},
     },
 };
+
+use tenure_files::replacement::put_in_place;
 
 impl SledLog {
     /// Makes the first index that is missing or damaged; whether there was one to make. A segment that is damaged gets
@@ -50,9 +52,7 @@ impl SledLog {
         let made = Index::open(unfinished.clone(), &segment.header).map_err(io_at(&unfinished))?;
         made.read_whole(&mut |_| true).map_err(LogError::from)?;
         self.step("index checked");
-        fs::rename(&unfinished, &path).map_err(io_at(&path))?;
-        self.step("index renamed");
-        sync_dir(&data.indexes)?;
+        put_in_place(&unfinished, &path, || self.step("index renamed")).map_err(io_at(&path))?;
         segment.has_index(Index::open(path.clone(), &segment.header).map_err(io_at(&path))?);
         Ok(())
     }
