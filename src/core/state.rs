@@ -116,7 +116,11 @@ impl Ledger for State {
     }
 
     fn change<T>(&mut self, id: &SubjectId, change: impl FnOnce(&mut Subject) -> T) -> T {
-        change(self.subjects.entry(id.clone()).or_insert_with(|| Subject::new(id.clone())))
+        // Most are known: their key is not made again.
+        match self.subjects.get_mut(id) {
+            Some(subject) => change(subject),
+            None => change(self.subjects.entry(id.clone()).or_insert_with(|| Subject::new(id.clone()))),
+        }
     }
 
     fn begin(&mut self, session: SessionId, id: &SubjectId) {

@@ -75,13 +75,27 @@ impl Tail {
 
     /// Goes on by one commit.
     pub(super) fn follow(&mut self, recorded_at: Timestamp, hashes: &[RecordHash]) -> Result<(), LogError> {
+        self.pass_to(recorded_at)?;
+        hashes.iter().for_each(|hash| self.tree.append(hash));
+        Ok(())
+    }
+
+    /// The same of a commit whose leaves are known.
+    pub(super) fn follow_leaves(
+        &mut self,
+        recorded_at: Timestamp,
+        leaves: &[[u8; 32]],
+    ) -> Result<(), LogError> {
+        self.pass_to(recorded_at)?;
+        leaves.iter().for_each(|leaf| self.tree.append_leaf(*leaf));
+        Ok(())
+    }
+
+    fn pass_to(&mut self, recorded_at: Timestamp) -> Result<(), LogError> {
         if recorded_at < self.recorded_at {
             return Err(LogError::OutOfOrder { last: self.recorded_at, given: recorded_at });
         }
         self.recorded_at = recorded_at;
-        for hash in hashes {
-            self.tree.append(hash);
-        }
         Ok(())
     }
 }

@@ -39,9 +39,14 @@ impl Tree {
 
     /// Adds the record at position `size + 1`.
     pub fn append(&mut self, record: &RecordHash) {
+        self.append_leaf(leaf(record));
+    }
+
+    /// Adds the leaf of the record at position `size + 1`.
+    pub(crate) fn append_leaf(&mut self, leaf: [u8; 32]) {
         let merging = self.size.trailing_ones() as usize;
         let neighbours = self.peaks.drain(self.peaks.len() - merging..).rev();
-        let node = neighbours.fold(leaf(record), |right, left| parent(&left, &right));
+        let node = neighbours.fold(leaf, |right, left| parent(&left, &right));
         self.peaks.push(node);
         self.size += 1;
     }

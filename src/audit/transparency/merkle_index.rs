@@ -13,7 +13,7 @@ use parking_lot::RwLock;
 use super::proof::{NodeHash, ProofError, consistency_parts, inclusion_parts};
 use tenure_core::Position;
 use tenure_log::{
-    EventLog, IndexedHistory, LogError, RecordHash, RootHash, StoredCommit,
+    EventLog, IndexedHistory, LogError, RootHash, StoredCommit,
     tree::{leaf, no_leaves, parent},
 };
 
@@ -116,10 +116,13 @@ impl Nodes {
 
     /// Adds the records of one commit; they come in order.
     pub fn fold(&self, stored: &StoredCommit) {
+        self.fold_leaves(&stored.record_hashes.iter().map(leaf).collect::<Vec<_>>());
+    }
+
+    /// The same of a commit whose leaves are known.
+    pub fn fold_leaves(&self, leaves: &[NodeHash]) {
         let mut kept = self.kept.write();
-        for record in &stored.record_hashes {
-            kept.append(record);
-        }
+        leaves.iter().for_each(|leaf| kept.append(*leaf));
     }
 
     /// How many nodes are in memory.
@@ -194,8 +197,8 @@ impl Kept {
         self.levels.first().map_or(0, Level::count) * BLOCK + self.rest.len() as u64
     }
 
-    fn append(&mut self, record: &RecordHash) {
-        self.rest.push(leaf(record));
+    fn append(&mut self, leaf: NodeHash) {
+        self.rest.push(leaf);
         if self.rest.len() as u64 == BLOCK {
             let root = whole(&self.rest);
             self.rest.clear();
@@ -356,7 +359,7 @@ pub(crate) mod tests {
         event::{Presented, TokensPresented},
         id::{CommitId, Generation},
     };
-    use tenure_log::{MemoryLog, Tree, encode};
+    use tenure_log::{MemoryLog, RecordHash, Tree, encode};
 
     /// A log of commits of these many events, with its tree, and the root at every size.
     pub(crate) fn log_of(commits: &[usize]) -> (MemoryLog, Nodes, Vec<RootHash>) {
@@ -426,7 +429,7 @@ pub(crate) mod tests {
         for n in 0..3_000_u32 {
             let record = RecordHash::from_bytes(blake3::hash(&n.to_be_bytes()).into());
             assert_eq!(nodes.head(), (tree.size(), tree.root()));
-            nodes.kept.write().append(&record);
+            nodes.kept.write().append(leaf(&record));
             tree.append(&record);
         }
     }

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use self::{
     checking::in_words,
     header::Header,
-    reader::{Seen, Segment, Trouble},
+    reader::{Blocks, Seen, Segment, Trouble},
     writer::Writer,
 };
 pub use self::{

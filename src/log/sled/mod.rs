@@ -15,6 +15,7 @@ mod data_dir;
 pub(crate) mod frame;
 pub(crate) mod guard;
 mod head_file;
+mod in_order;
 mod indexing;
 mod open_error;
 mod opening;

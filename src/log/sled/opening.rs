@@ -21,6 +21,10 @@ use super::{
 use crate::{Head, SegmentEvents, ranges::Ranges, segment::Segment, tail::Tail};
 use tenure_core::Position;
 
+/// So many stores, the last ones, keep the pages that were read of them: what is there is what is asked for most. One
+/// that waits to be sealed must not hold its content in memory until then.
+const KEPT_PAGES: usize = 2;
+
 /// What a start has found.
 pub(super) struct Opened {
     pub(super) data: DataDir,
@@ -70,7 +74,7 @@ pub(super) fn open(
     let segments = data.segments()?;
     let known = segments.iter().take_while(|segment| segment.header.last() <= record.position).count();
     let skipped = folding.begin(&SealedHistory::of(&segments, known))?.min(known);
-    let mut fold = |stored| folding.add(stored);
+    let mut fold = |stored, leaves: &[[u8; 32]]| folding.add(stored, leaves);
     let mut scan = Scan::new(&record, ranges, &mut fold);
     for segment in &segments[..skipped] {
         scan.pass_by(segment)?;
@@ -104,7 +108,8 @@ pub(super) fn open(
 }
 
 fn read_all(scan: &mut Scan<'_>, stores: Vec<StoreFiles>) -> Result<Vec<Read>, OpenError> {
-    let read = stores.into_iter().map(|files| {
+    let count = stores.len();
+    let read = (0..count).zip(stores).map(|(place, files)| {
         let is_cut_here = files.number == 1 || scan.is_at_an_end();
         let (base, base_check) = (scan.tail.clone(), scan.check.unwrap_or(NO_FRAME));
         let (base, base_check) = if files.number == scan.record.store.number {
@@ -112,7 +117,10 @@ fn read_all(scan: &mut Scan<'_>, stores: Vec<StoreFiles>) -> Result<Vec<Read>, O
         } else {
             (base, base_check)
         };
-        let (store, frame_bytes) = scan.store(&files)?;
+        let (mut store, frame_bytes) = scan.store(&files)?;
+        if place + KEPT_PAGES < count {
+            store = files.reopen(store)?;
+        }
         if !is_cut_here && frame_bytes > 0 {
             let why = "begins where no segment ends: log.segment_events was another number".to_owned();
             return Err(damaged(&files.dir, Some(base.position().next()), &why));

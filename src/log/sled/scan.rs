@@ -7,6 +7,7 @@ use super::{
     OpenError,
     frame::{self, Check},
     head_file::HeadRecord,
+    in_order::in_order,
     open_error::damaged,
     store::Store,
     store_files::StoreFiles,
@@ -14,8 +15,9 @@ use super::{
 use crate::{
     Head, RecordHash, StoredCommit,
     ranges::Ranges,
-    segment::{Segment, Trouble},
+    segment::{Blocks, Segment, Trouble},
     tail::Tail,
+    tree::leaf,
 };
 use tenure_core::Position;
 
@@ -24,8 +26,8 @@ use tenure_core::Position;
 /// allocator got back serves the next part, and a start needs no more memory for a longer history.
 const REOPEN_EVERY_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What is done with each commit.
-pub(super) type Fold<'f> = dyn FnMut(StoredCommit) -> Result<(), String> + 'f;
+/// What is done with each commit and the leaves of its records.
+pub(super) type Fold<'f> = dyn FnMut(StoredCommit, &[[u8; 32]]) -> Result<(), String> + 'f;
 
 /// The reading, store after store.
 pub(super) struct Scan<'s> {
@@ -57,6 +59,62 @@ pub(super) fn troubled(segment: &Segment, trouble: Trouble) -> OpenError {
         Trouble::Wanting(why) => {
             OpenError::Io { path: segment.path.clone(), source: std::io::Error::other(why) }
         }
+    }
+}
+
+/// A commit as it was read, before it is known whether it follows.
+struct ReadCommit {
+    first: Position,
+    /// How many it has.
+    bytes: usize,
+    /// With the leaves of its records; or why it is none.
+    decoded: Result<(StoredCommit, Vec<[u8; 32]>), String>,
+}
+
+impl ReadCommit {
+    fn of(first: Position, bytes: &[u8]) -> Self {
+        let with_leaves = |stored: StoredCommit| {
+            let leaves = stored.record_hashes.iter().map(leaf).collect();
+            (stored, leaves)
+        };
+        let decoded = StoredCommit::decode(first, bytes).map(with_leaves).map_err(|error| error.to_string());
+        Self { first, bytes: bytes.len(), decoded }
+    }
+
+    fn all_of(blocks: &Blocks<'_>, number: usize) -> Result<Vec<Self>, Trouble> {
+        let bytes = blocks.read(number)?;
+        let commits = blocks.commits(number, &bytes)?.into_iter();
+        Ok(commits.map(|(first, _, bytes)| Self::of(first, bytes)).collect())
+    }
+}
+
+/// A frame as it was read.
+struct ReadFrame {
+    first: Position,
+    bytes: u64,
+    opened: Result<OpenedFrame, String>,
+}
+
+/// What a frame says, and those of its commits that are in no segment.
+struct OpenedFrame {
+    previous: Option<Check>,
+    check: Check,
+    commits: Vec<ReadCommit>,
+}
+
+impl ReadFrame {
+    fn of(first: Position, bytes: &[u8], sealed: Position) -> Self {
+        Self { first, bytes: bytes.len() as u64, opened: OpenedFrame::of(first, bytes, sealed) }
+    }
+}
+
+impl OpenedFrame {
+    fn of(first: Position, bytes: &[u8], sealed: Position) -> Result<Self, String> {
+        let frame = frame::open(first, bytes)?;
+        // What is in a segment already was read there.
+        let commits = frame.ranges().filter(|(first, _, _)| *first > sealed);
+        let commits = commits.map(|(first, _, bytes)| ReadCommit::of(first, bytes)).collect();
+        Ok(Self { previous: frame.previous, check: frame.check, commits })
     }
 }
 
@@ -135,17 +193,20 @@ impl<'s> Scan<'s> {
     fn commits_of(&mut self, segment: &Segment) -> Result<(), OpenError> {
         let troubled = |trouble| troubled(segment, trouble);
         let blocks = segment.blocks().map_err(troubled)?;
-        for number in 0..blocks.len() {
-            let bytes = blocks.read(number).map_err(troubled)?;
-            for (first, _, bytes) in blocks.commits(number, &bytes).map_err(troubled)? {
-                if first != self.next() {
-                    return Err(self.damaged(format!("is missing; the next commit begins at {first}")));
-                }
-                self.follow(first, bytes)?;
-                self.compare_with_record()?;
-            }
+        let mut numbers = 0..blocks.len();
+        in_order(
+            || numbers.next(),
+            |number| ReadCommit::all_of(&blocks, number),
+            |read| read.map_err(troubled)?.into_iter().try_for_each(|commit| self.next_commit(commit)),
+        )
+    }
+
+    fn next_commit(&mut self, commit: ReadCommit) -> Result<(), OpenError> {
+        if commit.first != self.next() {
+            return Err(self.damaged(format!("is missing; the next commit begins at {}", commit.first)));
         }
-        Ok(())
+        self.follow(commit)?;
+        self.compare_with_record()
     }
 
     /// Reads everything that this store holds; gives it back with the sum of its frames.
@@ -167,37 +228,43 @@ impl<'s> Scan<'s> {
 
     /// Goes on where the part before has stopped.
     fn part(&mut self, store: &Store, part: &mut Part) -> Result<(), OpenError> {
-        let enough = part.frame_bytes + REOPEN_EVERY_BYTES;
         let mut frames = match part.last_frame {
             None => store.frames_from(self.next()).map_err(|error| self.damaged(error.to_string()))?,
             last => store.frames_after(last),
         };
-        while part.frame_bytes < enough {
-            let Some((first, bytes)) = frames.try_next().map_err(|why| self.damaged(why))? else {
-                part.is_all = true;
-                return Ok(());
-            };
-            self.frame(first, &bytes)?;
-            part.last_frame = Some(first);
-            part.frame_bytes += bytes.len() as u64;
-        }
+        let (mut taken, mut is_all) = (0, false);
+        let next = || {
+            let read = (taken < REOPEN_EVERY_BYTES).then(|| frames.try_next().transpose());
+            is_all = matches!(read, Some(None));
+            read.flatten().inspect(|read| taken += read.as_ref().map_or(0, |(_, bytes)| bytes.len() as u64))
+        };
+        let sealed = self.tail.position();
+        in_order(
+            next,
+            |read| read.map(|(first, bytes)| ReadFrame::of(first, &bytes, sealed)),
+            |read| {
+                let read = read.map_err(|why| self.damaged(why))?;
+                (part.last_frame, part.frame_bytes) = (Some(read.first), part.frame_bytes + read.bytes);
+                self.frame(read)
+            },
+        )?;
+        part.is_all = is_all;
         Ok(())
     }
 
-    fn frame(&mut self, first: Position, bytes: &[u8]) -> Result<(), OpenError> {
+    fn frame(&mut self, read: ReadFrame) -> Result<(), OpenError> {
+        let first = read.first;
         if first > self.next() || (first < self.next() && self.check.is_some()) {
             return Err(self.damaged(format!("is missing; the next frame begins at {first}")));
         }
-        let frame = frame::open(first, bytes).map_err(|why| self.damaged(why))?;
+        let frame = read.opened.map_err(|why| self.damaged(why))?;
         if let (Some(stated), Some(known)) = (frame.previous, self.check)
             && stated != known
         {
             return Err(self.damaged("the frame does not continue the one before it".to_owned()));
         }
-        // What is in a segment already was read there.
-        let sealed = self.tail.position();
-        for (first, _, bytes) in frame.ranges().filter(|(first, _, _)| *first > sealed) {
-            self.follow(first, bytes)?;
+        for commit in frame.commits {
+            self.follow(commit)?;
             self.compare_with_record()?;
         }
         self.check = Some(frame.check);
@@ -210,16 +277,17 @@ impl<'s> Scan<'s> {
         Ok(())
     }
 
-    fn follow(&mut self, first: Position, bytes: &[u8]) -> Result<(), OpenError> {
-        let stored = StoredCommit::decode(first, bytes).map_err(|error| self.damaged(error.to_string()))?;
-        let followed = self.tail.follow(stored.commit.recorded_at, &stored.record_hashes);
+    fn follow(&mut self, commit: ReadCommit) -> Result<(), OpenError> {
+        let ReadCommit { first, bytes, decoded } = commit;
+        let (stored, leaves) = decoded.map_err(|why| self.damaged(why))?;
+        let followed = self.tail.follow_leaves(stored.commit.recorded_at, &leaves);
         followed.map_err(|error| damaged(&self.db, Some(first), &error.to_string()))?;
         self.log_id = self.log_id.or_else(|| stored.record_hashes.first().copied());
-        if self.ranges.take(self.tail.position(), bytes.len()) {
+        if self.ranges.take(self.tail.position(), bytes) {
             self.last_end = self.tail.position();
             self.ends.push_back(self.tail.clone());
         }
-        (self.fold)(stored).map_err(|why| damaged(&self.db, Some(first), &why))
+        (self.fold)(stored, &leaves).map_err(|why| damaged(&self.db, Some(first), &why))
     }
 
     fn next(&self) -> Position {

@@ -55,11 +55,11 @@ pub trait Folding {
     /// What it has to read of them does not read as it was written.
     fn begin(&mut self, sealed: &SealedHistory<'_>) -> Result<usize, OpenError>;
 
-    /// Takes the next commit.
+    /// Takes the next commit, with the leaves that its records are in the tree.
     ///
     /// # Errors
     /// Why it cannot follow.
-    fn add(&mut self, stored: StoredCommit) -> Result<(), String>;
+    fn add(&mut self, stored: StoredCommit, leaves: &[[u8; 32]]) -> Result<(), String>;
 }
 
 /// A start that takes everything from the first event on.
@@ -70,7 +70,7 @@ impl Folding for Whole<'_> {
         Ok(0)
     }
 
-    fn add(&mut self, stored: StoredCommit) -> Result<(), String> {
+    fn add(&mut self, stored: StoredCommit, _: &[[u8; 32]]) -> Result<(), String> {
         (self.0)(stored)
     }
 }

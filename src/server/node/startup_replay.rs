@@ -8,12 +8,12 @@ use super::{
 };
 use crate::authority::IdempotencyTable;
 use crate::checkpoint::{Checkpoint, Folded, Folder, Known};
-use crate::projections::{Projections, revocations::Kept};
+use crate::projections::{Projections, pulse::Pulse, revocations::Kept};
 use tenure_audit::Nodes;
 use tenure_core::{Event, Position, Stream, SubjectEvent, SubjectId, state::State};
 use tenure_log::{
-    EventLog, Folding, IndexedHistory, LogError, OpenError, SealedHistory, SegmentEnd, SegmentEvents,
-    SledLog, StoredCommit, Verify,
+    EventLog, Folding, IndexedHistory, OpenError, SealedHistory, SegmentEnd, SegmentEvents, SledLog,
+    StoredCommit, Verify,
     jetstream::{self, Member, Step},
 };
 
@@ -43,11 +43,28 @@ impl StartupState {
 }
 
 /// What a start does without, because it contradicts the log.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Doubts {
     /// Checkpoints, each with why.
     checkpoints: Vec<(String, String)>,
     snapshot: bool,
+    /// What the log is to be asked by.
+    indexes: bool,
+}
+
+/// The part of the history for which the log's indexes are asked: projections and tree begin at its end. Until then the
+/// last day is all that is gathered for them.
+struct Foundation {
+    indexed: IndexedHistory,
+    pulse: Pulse,
+}
+
+impl Foundation {
+    fn add(&mut self, stored: &StoredCommit) {
+        for event in stored.commit.events.iter().filter(|event| Pulse::is_one(event)) {
+            self.pulse.add(&stored.commit.stream, stored.commit.recorded_at, event);
+        }
+    }
 }
 
 /// The log on its way into the state: behind the newest checkpoint, or from the first event on. Up to the snapshot only
@@ -60,8 +77,19 @@ struct StartupReplay<'d> {
     /// The checkpoint that it went on from.
     begun: Option<String>,
     snapshot: Option<Snapshot>,
+    /// Whether the snapshot is a witness of the log's end only.
+    passes_snapshot: bool,
+    /// What projections and tree will stand on, until they do.
+    foundation: Option<Foundation>,
     /// What does not fit the log, and why.
-    contradicted: Option<String>,
+    contradicted: Option<Contradiction>,
+}
+
+/// What a start did not go on with.
+enum Contradiction {
+    Checkpoint(String),
+    Snapshot,
+    Index(String),
 }
 
 impl<'d> StartupReplay<'d> {
@@ -76,7 +104,17 @@ impl<'d> StartupReplay<'d> {
             known: Arc::default(),
             since_snapshot: 0,
         };
-        Self { data, verify, doubts, folded, begun: None, snapshot: None, contradicted: None }
+        Self {
+            data,
+            verify,
+            doubts,
+            folded,
+            begun: None,
+            snapshot: None,
+            passes_snapshot: false,
+            foundation: None,
+            contradicted: None,
+        }
     }
 
     /// From the first event on, with the snapshot if there is one.
@@ -111,30 +149,60 @@ impl<'d> StartupReplay<'d> {
         None
     }
 
-    /// Has everything as the checkpoint says; false if a file that is needed beside it cannot be read.
-    fn go_on_from(&mut self, read: Folded, indexed: &IndexedHistory) -> bool {
-        let Folded { state, erased, pulse } = read;
-        let standing = || -> Result<_, LogError> {
-            let projections = Projections::standing_on(&state, pulse, indexed, Kept::default())?;
-            Ok((Nodes::standing_on(indexed)?, projections))
+    /// Has everything as the newest checkpoint says, if there is one; behind how many segments that is.
+    fn begin_on(&mut self, indexed: &IndexedHistory, sealed: &SealedHistory<'_>) -> Result<usize, OpenError> {
+        self.passes_snapshot = true;
+        let Some((checkpoint, Folded { state, erased, pulse })) = self.newest(sealed) else {
+            self.foundation = Some(Foundation { indexed: indexed.clone(), pulse: Pulse::default() });
+            return Ok(0);
         };
-        let (nodes, projections) = match standing() {
-            Ok(standing) => standing,
-            Err(error) => {
-                tracing::warn!(%error, "the history is read from its first event on");
-                return false;
-            }
-        };
-        (self.folded.nodes, self.folded.projections) = (Arc::new(nodes), projections);
+        let end = checkpoint.end();
         (self.folded.state, self.folded.erased) = (state, erased);
-        true
+        self.foundation = Some(Foundation { indexed: indexed.clone(), pulse });
+        let table = &mut self.folded.idempotency;
+        let since = table.since(end.recorded_at);
+        let count = sealed.idempotent_since(end.position, since, &mut |commit| table.add(&commit))?;
+        tracing::info!(position = %end.position, "the start goes on from a checkpoint");
+        self.begun = Some(checkpoint.name().to_owned());
+        let position = Some(end.position);
+        self.stand_if_due().map_err(|why| OpenError::Damaged {
+            path: self.data.to_owned(),
+            position,
+            why,
+        })?;
+        Ok(count)
     }
 
-    fn add(&mut self, stored: &StoredCommit) -> Result<(), String> {
-        self.folded.nodes.fold(stored);
+    /// At the end of what the indexes tell of, projections and tree begin on the state that it led to.
+    fn stand_if_due(&mut self) -> Result<(), String> {
+        let is_due = |foundation: &mut Foundation| foundation.indexed.end() == self.folded.state.position;
+        let Some(Foundation { indexed, pulse }) = self.foundation.take_if(is_due) else { return Ok(()) };
+        let standing = Projections::standing_on(&self.folded.state, pulse, &indexed, Kept::default());
+        match standing.and_then(|projections| Ok((projections, Nodes::standing_on(&indexed)?))) {
+            Ok((projections, nodes)) => {
+                (self.folded.projections, self.folded.nodes) = (projections, Arc::new(nodes));
+                Ok(())
+            }
+            Err(error) => {
+                self.contradicted = Some(Contradiction::Index(error.to_string()));
+                Err(error.to_string())
+            }
+        }
+    }
+
+    /// Takes the next commit; with the leaves of its records, where they are known.
+    fn take(&mut self, stored: &StoredCommit, leaves: Option<&[[u8; 32]]>) -> Result<(), String> {
         self.folded.idempotency.fold(stored);
         self.folded.note_erasures(stored);
         self.fold_state(stored)?;
+        if let Some(foundation) = &mut self.foundation {
+            foundation.add(stored);
+            return self.stand_if_due();
+        }
+        match leaves {
+            Some(leaves) => self.folded.nodes.fold_leaves(leaves),
+            None => self.folded.nodes.fold(stored),
+        }
         let state = self.snapshot.as_ref().map_or(&self.folded.state, |snapshot| &snapshot.state);
         self.folded.projections.fold(stored, state);
         Ok(())
@@ -155,7 +223,7 @@ impl<'d> StartupReplay<'d> {
                 Ok(())
             }
             Some(_) => {
-                self.contradicted = Some("the snapshot is of another history".into());
+                self.contradicted = Some(Contradiction::Snapshot);
                 Err("the snapshot is of another history".into())
             }
         }
@@ -164,7 +232,7 @@ impl<'d> StartupReplay<'d> {
     /// Behind a checkpoint, what cannot follow may be the checkpoint's fault: it is looked at without it.
     fn contradict(&mut self, illegal: String) -> String {
         if self.begun.is_some() {
-            self.contradicted = Some(illegal.clone());
+            self.contradicted = Some(Contradiction::Checkpoint(illegal.clone()));
         }
         illegal
     }
@@ -174,7 +242,7 @@ impl<'d> StartupReplay<'d> {
     fn end(self, head: Position) -> Result<StartupState, StartError> {
         let witness = match &self.snapshot {
             Some(snapshot) => Some(snapshot.state.position),
-            None if self.begun.is_some() => snapshot::position(self.data).filter(|stands| *stands > head),
+            None if self.passes_snapshot => snapshot::position(self.data).filter(|stands| *stands > head),
             None => None,
         };
         let Some(snapshot) = witness else { return Ok(self.folded) };
@@ -184,38 +252,40 @@ impl<'d> StartupReplay<'d> {
 
     /// What the next attempt does without; none if nothing was contradicted.
     fn doubted(self) -> Option<Doubts> {
-        let why = self.contradicted?;
-        let Some(begun) = self.begun else {
-            tracing::warn!("the snapshot does not belong to this log; the log is folded whole");
-            return Some(Doubts { snapshot: true, checkpoints: self.doubts.checkpoints.clone() });
-        };
-        tracing::warn!(checkpoint = begun, %why, "what follows does not follow from this checkpoint; it is not used");
-        let checkpoints = self.doubts.checkpoints.iter().cloned().chain([(begun, why)]).collect();
-        Some(Doubts { checkpoints, snapshot: self.doubts.snapshot })
+        let contradicted = self.contradicted?;
+        let mut doubts = self.doubts.clone();
+        match contradicted {
+            Contradiction::Snapshot => {
+                tracing::warn!("the snapshot does not belong to this log; the log is folded whole");
+                doubts.snapshot = true;
+            }
+            Contradiction::Index(why) => {
+                tracing::warn!(%why, "the history is read from its first event on, and all of it kept in memory");
+                doubts.indexes = true;
+            }
+            Contradiction::Checkpoint(why) => {
+                let checkpoint = self.begun?;
+                tracing::warn!(%checkpoint, %why, "what follows does not follow from this checkpoint; it is not used");
+                doubts.checkpoints.push((checkpoint, why));
+            }
+        }
+        Some(doubts)
     }
 }
 
 impl Folding for StartupReplay<'_> {
     fn begin(&mut self, sealed: &SealedHistory<'_>) -> Result<usize, OpenError> {
         self.look(&sealed.ends());
-        if let Some((checkpoint, read)) = self.newest(sealed) {
-            let end = checkpoint.end();
-            let indexed = sealed.indexed().up_to(end.position);
-            if indexed.is_some_and(|indexed| self.go_on_from(read, &indexed)) {
-                let table = &mut self.folded.idempotency;
-                let since = table.since(end.recorded_at);
-                let count = sealed.idempotent_since(end.position, since, &mut |commit| table.add(&commit))?;
-                tracing::info!(position = %end.position, "the start goes on from a checkpoint");
-                self.begun = Some(checkpoint.name().to_owned());
-                return Ok(count);
-            }
+        let indexed = sealed.indexed();
+        if indexed.end() > Position::ZERO && !self.doubts.indexes {
+            return self.begin_on(indexed, sealed);
         }
         self.begin_at_the_first_event();
         Ok(0)
     }
 
-    fn add(&mut self, stored: StoredCommit) -> Result<(), String> {
-        Self::add(self, &stored)
+    fn add(&mut self, stored: StoredCommit, leaves: &[[u8; 32]]) -> Result<(), String> {
+        self.take(&stored, Some(leaves))
     }
 }
 
@@ -298,11 +368,16 @@ fn follow_until<R>(
     folding: &mut StartupReplay<'_>,
     is_ready: &mut IsReady<'_, R>,
 ) -> Result<(Member, R), StartError> {
-    let mut member = jetstream::join(data, options, Arc::clone(told), &mut |stored| folding.add(&stored))?;
+    let mut member =
+        jetstream::join(data, options, Arc::clone(told), &mut |stored| folding.take(&stored, None))?;
     loop {
-        let step = member.step(&mut |commits| commits.iter().try_for_each(|stored| folding.add(stored)))?;
+        let step =
+            member.step(&mut |commits| commits.iter().try_for_each(|stored| folding.take(stored, None)))?;
         if let Some(ready) = is_ready(&member, step, &folding.folded)? {
             return Ok((member, ready));
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

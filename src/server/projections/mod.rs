@@ -173,7 +173,7 @@ impl Projections {
     }
 
     /// Reads which commits each stream had lately.
-    fn timeline<T>(&self, read: impl FnOnce(&Timeline) -> T) -> T {
+    pub(crate) fn timeline<T>(&self, read: impl FnOnce(&Timeline) -> T) -> T {
         read(&self.timeline.read())
     }
 }

@@ -97,6 +97,10 @@ impl Start {
         let (node, figures) = open(&data)?;
         items.push(figures.item("start of a sealed history"));
         node.stop();
+        fs::remove_dir_all(data.join("checkpoints")).map_err(failed)?;
+        let (node, figures) = open(&data)?;
+        items.push(figures.item("the same without a checkpoint"));
+        node.stop();
         let mut conditions = machine();
         conditions.insert("sessions".into(), self.sessions.into());
         conditions.insert("perSubject".into(), self.per_subject.into());

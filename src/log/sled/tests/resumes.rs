@@ -26,7 +26,7 @@ impl Folding for Behind {
         Ok(self.count)
     }
 
-    fn add(&mut self, stored: StoredCommit) -> Result<(), String> {
+    fn add(&mut self, stored: StoredCommit, _: &[[u8; 32]]) -> Result<(), String> {
         self.folded.push(stored);
         Ok(())
     }

@@ -1,0 +1,109 @@
+//! What a start keeps of a history that is in segments.
+
+use super::*;
+use tenure_core::{
+    Actor, Commit, CommitId, Generation, Mode, Seconds, SessionId, SystemEvent, Timestamp,
+    event::{Presented, Profile, SessionCreated, SubjectRegistered, Terms, TokensPresented},
+};
+use tenure_log::encode;
+
+const CUT: SegmentEvents = SegmentEvents::By(1_000);
+const SUBJECTS: u64 = 100;
+
+fn session(number: u64) -> SessionId {
+    SessionId::from_bytes((u128::from(number) << 64 | 0x7000).to_be_bytes())
+}
+
+fn created(number: u64) -> Event {
+    let terms = Terms {
+        ttl: Seconds(1_000),
+        max_renewals: 3,
+        absolute_lifetime: Seconds(10_000),
+        renewal_reject_window: Seconds(0),
+        idle_timeout: None,
+        on_reuse: None,
+        purpose: None,
+        mode: Mode::Fixed,
+    };
+    Event::Subject(SubjectEvent::SessionCreated(SessionCreated {
+        session_id: session(number),
+        terms,
+        expires_at: Timestamp::from_millis(1_000_000),
+        renew_at: None,
+        device: None,
+        scopes: vec![],
+        metadata: None,
+        constraints: None,
+    }))
+}
+
+/// What happens at this place: subjects begin with a session each, and then their tokens are presented.
+fn events(number: u64) -> (Stream, Vec<Event>) {
+    if number < SUBJECTS {
+        let registered = SubjectRegistered { profile: Profile::default() };
+        let registered = Event::Subject(SubjectEvent::SubjectRegistered(registered));
+        let subject = format!("agent-{number}").parse().unwrap();
+        return (Stream::Subject(subject), vec![registered, created(number)]);
+    }
+    let generation = Generation::FIRST;
+    let presented = vec![Presented { session_id: session(number % SUBJECTS), generation }];
+    (Stream::System, vec![Event::System(SystemEvent::TokensPresented(TokensPresented { presented }))])
+}
+
+/// A history of so many commits, all of it in indexed segments but what is behind the last full one.
+fn write(data: &Path, commits: u64) {
+    let log = tenure_log::open_cut(data, CUT, &mut |_| Ok(())).unwrap();
+    let (mut system, mut head) = (Position::ZERO, Position::ZERO);
+    let mut batch = vec![];
+    for number in 0..commits {
+        let (stream, events) = events(number);
+        let first = head.next();
+        head = head.plus(events.len() as u64);
+        let is_system = stream == Stream::System;
+        let expected = if is_system { std::mem::replace(&mut system, first) } else { Position::ZERO };
+        let commit = Commit {
+            id: CommitId::from_bytes((0x7000_u128 << 64 | u128::from(number) << 16).to_be_bytes()),
+            stream,
+            expected,
+            recorded_at: Timestamp::from_millis(i64::try_from(number).unwrap()),
+            actor: Actor::AUTHORITY,
+            correlation_id: None,
+            idempotency: None,
+            events,
+        };
+        batch.push(encode(&commit).unwrap());
+    }
+    log.append(Position::ZERO, batch).unwrap();
+    while log.seal(log.head().position, &|| true).unwrap().is_some() {}
+    while log.index(&|| true).unwrap() {}
+}
+
+fn start(data: &Path) -> (SledLog, StartupState) {
+    open_log(data, CUT, Verify::Hot, &|| IdempotencyTable::new(Seconds(60), 10)).unwrap()
+}
+
+/// A start that read the history from its first event kept where everybody's commits are, and the nodes of the tree,
+/// until the last commit was read, although a moment later it let go of all that indexes tell: 3 GB where 0.7 GB are
+/// enough.
+#[test]
+fn a_start_without_a_checkpoint_keeps_only_what_no_index_tells() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), 5_121 - SUBJECTS);
+    let (log, started) = start(dir.path());
+    assert_eq!((log.head().position, log.indexed().end()), (Position(5_121), Position(5_000)));
+    assert!(started.nodes.held() < 20, "{} nodes of the tree", started.nodes.held());
+    let streams = started.projections.timeline(crate::projections::timeline::Timeline::streams);
+    assert_eq!(streams, SUBJECTS as usize, "those that the last 121 events are about");
+    assert_eq!(started.projections.timeline(|timeline| timeline.after()), Position(5_000));
+
+    // Whatever is asked, it is as if all of it were in memory.
+    std::fs::remove_dir_all(dir.path().join("indexes")).unwrap();
+    drop(log);
+    let (whole_log, whole) = start(dir.path());
+    assert_eq!(whole.projections.timeline(|timeline| timeline.after()), Position::ZERO);
+    assert_eq!(started.state, whole.state);
+    assert_eq!(started.nodes.head(), whole.nodes.head());
+    let sessions = |started: &StartupState| started.projections.sessions(|sessions| sessions.len());
+    assert_eq!(sessions(&started), sessions(&whole));
+    drop(whole_log);
+}
