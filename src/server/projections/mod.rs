@@ -173,7 +173,7 @@ impl Projections {
     }
 
     /// Reads which commits each stream had lately.
-    pub(crate) fn timeline<T>(&self, read: impl FnOnce(&Timeline) -> T) -> T {
+    fn timeline<T>(&self, read: impl FnOnce(&Timeline) -> T) -> T {
         read(&self.timeline.read())
     }
 }
