@@ -76,7 +76,9 @@ impl Tail {
     /// Goes on by one commit.
     pub(super) fn follow(&mut self, recorded_at: Timestamp, hashes: &[RecordHash]) -> Result<(), LogError> {
         self.pass_to(recorded_at)?;
-        hashes.iter().for_each(|hash| self.tree.append(hash));
+        for hash in hashes {
+            self.tree.append(hash);
+        }
         Ok(())
     }
 
@@ -87,7 +89,9 @@ impl Tail {
         leaves: &[[u8; 32]],
     ) -> Result<(), LogError> {
         self.pass_to(recorded_at)?;
-        leaves.iter().for_each(|leaf| self.tree.append_leaf(*leaf));
+        for leaf in leaves {
+            self.tree.append_leaf(*leaf);
+        }
         Ok(())
     }
 

@@ -122,7 +122,9 @@ impl Nodes {
     /// The same of a commit whose leaves are known.
     pub fn fold_leaves(&self, leaves: &[NodeHash]) {
         let mut kept = self.kept.write();
-        leaves.iter().for_each(|leaf| kept.append(*leaf));
+        for leaf in leaves {
+            kept.append(*leaf);
+        }
     }
 
     /// How many nodes are in memory.
