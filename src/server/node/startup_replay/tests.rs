@@ -1,6 +1,7 @@
 //! What a start keeps of a history that is in segments.
 
 use super::*;
+use crate::projections::session_list::SessionList;
 use tenure_core::{
     Actor, Commit, CommitId, Generation, Mode, Seconds, SessionId, SystemEvent, Timestamp,
     event::{Presented, Profile, SessionCreated, SubjectRegistered, Terms, TokensPresented},
@@ -8,9 +9,13 @@ use tenure_core::{
 use tenure_log::encode;
 
 const CUT: SegmentEvents = SegmentEvents::By(1_000);
-const SUBJECTS: u64 = 100;
+const SUBJECTS: u32 = 100;
 /// Those of which something is said again and again.
-const NAMED: u64 = 50;
+const NAMED: u32 = 50;
+
+fn as_size(count: u32) -> usize {
+    usize::try_from(count).unwrap()
+}
 
 fn session(number: u64) -> SessionId {
     SessionId::from_bytes((u128::from(number) << 64 | 0x7000).to_be_bytes())
@@ -41,14 +46,14 @@ fn created(number: u64) -> Event {
 
 /// What happens at this place: subjects begin with a session each, and then their tokens are presented.
 fn events(number: u64) -> (Stream, Vec<Event>) {
-    if number < SUBJECTS {
+    if number < SUBJECTS.into() {
         let registered = SubjectRegistered { profile: Profile::default() };
         let registered = Event::Subject(SubjectEvent::SubjectRegistered(registered));
         let subject = format!("agent-{number}").parse().unwrap();
         return (Stream::Subject(subject), vec![registered, created(number)]);
     }
     let generation = Generation::FIRST;
-    let presented = vec![Presented { session_id: session(number % NAMED), generation }];
+    let presented = vec![Presented { session_id: session(number % u64::from(NAMED)), generation }];
     (Stream::System, vec![Event::System(SystemEvent::TokensPresented(TokensPresented { presented }))])
 }
 
@@ -90,20 +95,20 @@ fn start(data: &Path) -> (SledLog, StartupState) {
 #[test]
 fn a_start_without_a_checkpoint_keeps_only_what_no_index_tells() {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), 5_121 - SUBJECTS);
+    write(dir.path(), 5_121 - u64::from(SUBJECTS));
     let (log, started) = start(dir.path());
     assert_eq!((log.head().position, log.indexed().end()), (Position(5_121), Position(5_000)));
     assert!(started.nodes.held() < 20, "{} nodes of the tree", started.nodes.held());
-    assert_eq!(started.projections.held().0, NAMED as usize, "those that the last 121 events are about");
+    assert_eq!(started.projections.held().0, as_size(NAMED), "those that the last 121 events are about");
 
     // Whatever is asked, it is as if all of it were in memory.
     std::fs::remove_dir_all(dir.path().join("indexes")).unwrap();
     drop(log);
     let (whole_log, whole) = start(dir.path());
-    assert_eq!(whole.projections.held().0, SUBJECTS as usize);
+    assert_eq!(whole.projections.held().0, as_size(SUBJECTS));
     assert_eq!(started.state, whole.state);
     assert_eq!(started.nodes.head(), whole.nodes.head());
-    let sessions = |started: &StartupState| started.projections.sessions(|sessions| sessions.len());
+    let sessions = |started: &StartupState| started.projections.sessions(SessionList::len);
     assert_eq!(sessions(&started), sessions(&whole));
     drop(whole_log);
 }
