@@ -60,6 +60,8 @@ pub struct Pulse {
     pub position: u64,
     /// The leadership.
     pub term: u64,
+    /// The time that the leader decides by, where it is a test that moves the clock.
+    pub clock: Option<Timestamp>,
 }
 
 /// The lease's place at the broker.
@@ -126,6 +128,9 @@ impl Claim {
             members.insert("sequence".into(), pulse.sequence.into());
             members.insert("position".into(), pulse.position.into());
             members.insert("term".into(), pulse.term.into());
+            if let Some(clock) = pulse.clock {
+                members.insert("clock".into(), clock.as_millis().into());
+            }
         }
         value.to_string()
     }
@@ -139,6 +144,7 @@ impl Pulse {
             sequence: number("sequence")?,
             position: number("position")?,
             term: number("term")?,
+            clock: value["clock"].as_i64().map(Timestamp::from_millis),
         })
     }
 }
@@ -151,6 +157,8 @@ pub struct Leadership {
     granted: Mutex<Instant>,
     /// The last frame and event that are stored, and the term; none before the frame that begins it.
     reached: Mutex<Option<(u64, u64, u64)>>,
+    /// What the clock of a test shows here; none without one.
+    shown: Mutex<Option<Timestamp>>,
     lost: Mutex<Option<String>>,
     changed: Condvar,
 }
@@ -158,8 +166,8 @@ pub struct Leadership {
 impl Leadership {
     pub(super) fn begin() -> Arc<Self> {
         let (certain, granted) = (Mutex::new(stopwatch()), Mutex::new(stopwatch()));
-        let (reached, lost) = (Mutex::new(None), Mutex::new(None));
-        Arc::new(Self { certain, granted, reached, lost, changed: Condvar::new() })
+        let (reached, shown, lost) = (Mutex::new(None), Mutex::new(None), Mutex::new(None));
+        Arc::new(Self { certain, granted, reached, shown, lost, changed: Condvar::new() })
     }
 
     /// The log holds this by now.
@@ -172,11 +180,16 @@ impl Leadership {
         self.reached.lock().map(|(_, _, term)| term)
     }
 
+    /// The clock of a test shows this; the other nodes are told with the lease.
+    pub fn shows(&self, clock: Timestamp) {
+        *self.shown.lock() = Some(clock);
+    }
+
     fn pulse(&self) -> Option<Pulse> {
         // The time first: what is acknowledged after it may be in it too.
         let at = wall_time();
         let (sequence, position, term) = (*self.reached.lock())?;
-        Some(Pulse { at, sequence, position, term })
+        Some(Pulse { at, sequence, position, term, clock: *self.shown.lock() })
     }
 
     /// The lease was granted to a request of this moment.

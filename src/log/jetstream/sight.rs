@@ -81,6 +81,11 @@ impl Sight {
         self.fresh.is_some_and(|fresh| fresh.at.as_millis() > moment.as_millis() + self.ahead)
     }
 
+    /// What the clock of a test showed the leader.
+    pub fn clock(&self) -> Option<Timestamp> {
+        self.pulse?.clock
+    }
+
     /// The last event that the leader has told of.
     pub fn told(&self) -> Option<u64> {
         self.pulse.map(|pulse| pulse.position)
@@ -96,7 +101,7 @@ mod tests {
     }
 
     fn says(sight: &mut Sight, at: Timestamp, sequence: u64) {
-        sight.note(&claim(), Some(Pulse { at, sequence, position: sequence, term: 1 }));
+        sight.note(&claim(), Some(Pulse { at, sequence, position: sequence, term: 1, clock: None }));
     }
 
     fn end(sequence: u64, term: u64) -> End {

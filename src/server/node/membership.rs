@@ -5,12 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tenure_core::{Event, SystemEvent};
+use tenure_core::{Event, SystemEvent, Timestamp};
 use tenure_log::{
     OpenError, StoredCommit,
     jetstream::{Leadership, Member, Step},
 };
-use tenure_protocol::clock::{pause, stopwatch};
+use tenure_protocol::clock::{Clock, TestClock, pause, stopwatch};
 use tenure_threads::worker::{Stop, Worker};
 
 use super::cluster::{Role, SharedLog, View};
@@ -29,6 +29,7 @@ const KEY_PATIENCE: Duration = Duration::from_secs(5);
 struct Duty {
     shared: Arc<SharedLog>,
     authority: Arc<Authority>,
+    clock: Option<Arc<TestClock>>,
     stop: Arc<Stop>,
     keys_looked_at: Instant,
 }
@@ -41,9 +42,10 @@ pub(super) fn start(
     member: Member,
     shared: Arc<SharedLog>,
     authority: Arc<Authority>,
+    clock: Option<Arc<TestClock>>,
 ) -> std::io::Result<Worker> {
     let stop = Arc::new(Stop::default());
-    let duty = Duty { shared, authority, stop: Arc::clone(&stop), keys_looked_at: stopwatch() };
+    let duty = Duty { shared, authority, clock, stop: Arc::clone(&stop), keys_looked_at: stopwatch() };
     Worker::with(stop, "tenure-member", move |_| duty.run(member))
 }
 
@@ -68,13 +70,25 @@ impl Duty {
         // There is nothing to give away, and nothing to be held for it.
         self.shared.is_given_away();
         let (shared, authority) = (Arc::clone(&self.shared), Arc::clone(&self.authority));
-        let step = member.step(&mut |commits| publish(&shared, &authority, commits));
+        let step = member.step(&mut |commits| {
+            self.is_at_least(commits.last().map(|stored| stored.commit.recorded_at));
+            publish(&shared, &authority, commits)
+        });
+        self.is_at_least(member.sight().clock());
         match step.map_err(|error: OpenError| error.to_string())? {
             Step::Follows => self.look_after_keys(SharedLog::pull_keys),
             Step::Leads => self.begin_to_lead(member)?,
         }
         self.shared.show(View::of(member));
         Ok(())
+    }
+
+    /// No node decides by an earlier time than it has seen, where it is a test that moves the clock.
+    fn is_at_least(&self, seen: Option<Timestamp>) {
+        if let (Some(clock), Some(seen)) = (&self.clock, seen) {
+            // It is there already, or beyond.
+            let _ = clock.set(seen);
+        }
     }
 
     fn begin_to_lead(&self, member: &Member) -> Result<(), String> {
@@ -92,6 +106,9 @@ impl Duty {
 
     /// Leads until that is lost or given away, or for a moment.
     fn lead(&mut self, member: &mut Member, leadership: &Leadership) -> Result<(), String> {
+        if let Some(clock) = &self.clock {
+            leadership.shows(clock.now());
+        }
         let is_lost = leadership.is_lost_within(LOOK);
         let is_given_away = self.shared.is_given_away();
         if !is_lost && !is_given_away {

@@ -315,7 +315,7 @@ impl Node {
             .transpose()
             .map_err(StartError::Thread)?;
         let (shared, membership) = shared
-            .map(|(shared, member, _)| take_part(shared, member, &authority, at_work))
+            .map(|(shared, member, _)| take_part(shared, member, &authority, at_work, test_clock.clone()))
             .transpose()
             .map_err(StartError::Thread)?
             .unzip();
@@ -394,9 +394,10 @@ fn take_part(
     member: Member,
     authority: &Arc<Authority>,
     (texts, keyring): (Arc<SubjectKeys>, Keyring),
+    clock: Option<Arc<TestClock>>,
 ) -> io::Result<(Arc<SharedLog>, Worker)> {
     shared.attach(texts, keyring);
-    let membership = membership::start(member, Arc::clone(&shared), Arc::clone(authority))?;
+    let membership = membership::start(member, Arc::clone(&shared), Arc::clone(authority), clock)?;
     Ok((shared, membership))
 }
 

@@ -97,9 +97,6 @@ pub enum ServeError {
     /// It cannot reach other nodes.
     #[error("other nodes cannot be reached: {0}")]
     Nodes(String),
-    /// Time that stands still is nothing that several nodes could agree on.
-    #[error("--test-clock is for a log on one machine, not with log.url")]
-    TestClockOfCluster,
     /// The runtime or its signals could not be set up.
     #[error("the runtime could not be set up: {0}")]
     Runtime(std::io::Error),
@@ -121,9 +118,6 @@ pub struct Listening {
 pub fn run(config: &Config, test_clock: bool, told: impl FnOnce(&Listening)) -> Result<(), ServeError> {
     if test_clock && !config.server.listen.ip().is_loopback() {
         return Err(ServeError::TestClockExposed(config.server.listen));
-    }
-    if test_clock && config.cluster.url.is_some() {
-        return Err(ServeError::TestClockOfCluster);
     }
     let descriptors = descriptors()?;
     let runtime =
