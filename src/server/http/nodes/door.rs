@@ -29,7 +29,7 @@ use crate::http::{
     reply::problem::Code,
     request::{
         peer::Peer,
-        serve::{collect, refuse},
+        serve::{collect, refuse_unjudged},
     },
 };
 
@@ -190,7 +190,7 @@ impl Door {
 
     fn stale(&self, request: &Request) -> Response {
         self.nodes.counts.stale.fetch_add(1, Ordering::Relaxed);
-        refuse(&self.api, request, Code::Stale)
+        refuse_unjudged(&self.api, request, Code::Stale)
     }
 
     /// The newest state is asked of the node that leads.
@@ -199,7 +199,7 @@ impl Door {
         let body = match collect(body, self.api.settings.max_body).await {
             Ok(body) => body,
             Err(problem) => {
-                return refuse(&self.api, &Request::from_parts(parts, Body::empty()), problem);
+                return refuse_unjudged(&self.api, &Request::from_parts(parts, Body::empty()), problem);
             }
         };
         let request = Request::from_parts(parts, Body::from(body.clone()));
@@ -212,7 +212,7 @@ impl Door {
 
     /// Gives the leader's place to clients that find leaders by themselves.
     fn misdirected(&self, request: &Request) -> Response {
-        let mut response = refuse(&self.api, request, Code::NotTheLeader);
+        let mut response = refuse_unjudged(&self.api, request, Code::NotTheLeader);
         let leader = self.nodes.view.borrow().sight.leader.as_ref().map(|claim| claim.address.clone());
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         let place = leader.and_then(|leader| {
@@ -232,7 +232,7 @@ impl Door {
         let body = match collect(body, self.api.settings.max_body).await {
             Ok(body) => body,
             Err(problem) => {
-                return refuse(&self.api, &Request::from_parts(parts, Body::empty()), problem);
+                return refuse_unjudged(&self.api, &Request::from_parts(parts, Body::empty()), problem);
             }
         };
         match self.nodes.forward(&parts, &body).await {
@@ -250,7 +250,7 @@ impl Door {
             Outcome::NotDone => self.stale(&Request::from_parts(parts, Body::empty())),
             Outcome::Unknown => {
                 self.nodes.counts.unknown.fetch_add(1, Ordering::Relaxed);
-                refuse(&self.api, &Request::from_parts(parts, Body::empty()), Code::OutcomeUnknown)
+                refuse_unjudged(&self.api, &Request::from_parts(parts, Body::empty()), Code::OutcomeUnknown)
             }
         }
     }

@@ -169,6 +169,12 @@ pub(crate) fn refuse(api: &Api, request: &Request<Body>, problem: impl Into<Prob
     respond(api, Err(problem), &asked)
 }
 
+/// Refuses a request on a node that does not know whether the caller's credential is good, or may merely not know it
+/// yet: that is not judged.
+pub(crate) fn refuse_unjudged(api: &Api, request: &Request<Body>, problem: impl Into<Problem>) -> Response {
+    respond(api, Err(problem.into()), &Asked::of(api, request, "(none)", Target::None))
+}
+
 fn respond(api: &Api, result: Result<Reply, Problem>, asked: &Asked) -> Response {
     let stamp = asked.id.stamp(api);
     let (response, code) = match result {
