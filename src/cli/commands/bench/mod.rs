@@ -8,6 +8,7 @@ mod backup;
 mod bare;
 mod bare_sends;
 mod callers;
+mod cluster;
 mod conditions;
 mod fan_out;
 mod forgetful;
@@ -47,6 +48,8 @@ pub(crate) enum Bench {
     RevokeAll(revoke_all::RevokeAll),
     /// Bytes of memory for each live session
     Memory(memory::Memory),
+    /// Three nodes: renewals beside one node on sled, outages, followers
+    Cluster(cluster::ClusterBench),
 }
 
 impl Bench {
@@ -60,6 +63,7 @@ impl Bench {
             Self::Backup(backup) => backup.run(global),
             Self::RevokeAll(revoke_all) => revoke_all.run(global),
             Self::Memory(memory) => memory.run(global),
+            Self::Cluster(cluster) => cluster.run(global),
         }
     }
 }

@@ -157,7 +157,11 @@ pub(super) struct Stock {
 
 impl Stock {
     pub(super) fn new(runtime: &Runtime, scratch: &Scratch, count: usize) -> Result<Self, Failure> {
-        let disk = OnDisk::open(scratch)?;
+        Self::on(OnDisk::open(scratch)?, runtime, count)
+    }
+
+    /// The same on an authority that is open.
+    pub(super) fn on(disk: OnDisk, runtime: &Runtime, count: usize) -> Result<Self, Failure> {
         let mut stock = Self { disk, tokens: Vec::new(), left: Arc::default() };
         stock.refill(runtime, count)?;
         Ok(stock)

@@ -45,9 +45,15 @@ pub(super) struct OnDisk {
 
 impl OnDisk {
     pub(super) fn open(scratch: &Scratch) -> Result<Self, Failure> {
-        let mut options = Options::new(scratch.path().join("data"));
+        Self::open_with(&scratch.path().join("data"), |_| {})
+    }
+
+    /// The same with something changed.
+    pub(super) fn open_with(data: &Path, change: impl FnOnce(&mut Options)) -> Result<Self, Failure> {
+        let mut options = Options::new(data.to_owned());
         options.policy = Some(policy());
         options.test_clock = true;
+        change(&mut options);
         let node = Node::open(options).map_err(failed)?;
         let clock = node.test_clock.clone().ok_or_else(|| failed("the node has no test clock"))?;
         Ok(Self { node, clock })

@@ -1,0 +1,206 @@
+//! `tenure bench cluster`
+
+mod follower;
+mod house;
+mod machines;
+mod outages;
+mod way;
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value, json};
+use tokio::runtime::Runtime;
+
+use self::{
+    house::House,
+    machines::{Brokers, Machine, private_directory},
+};
+use super::{
+    Effort,
+    conditions::{Scratch, machine},
+    failed,
+    renew::Stock,
+    report::{Series, print_with},
+    stock::OnDisk,
+};
+use crate::cli::{
+    context::Global,
+    failure::Failure,
+    output::{Column, Output},
+};
+use tenure_log::jetstream::Access;
+use tenure_server::node::Cluster;
+
+const COLUMNS: &[Column] = &[
+    Column::plain("WORK", "work"),
+    Column::plain("CALLERS", "callers"),
+    Column::plain("PER SECOND", "perSecond"),
+    Column::plain("P50 MS", "p50Millis"),
+    Column::plain("P99 MS", "p99Millis"),
+    Column::plain("RATIO", "ratio"),
+    Column::plain("TIMES", "times"),
+    Column::plain("MEDIAN MS", "medianMillis"),
+    Column::plain("WORST MS", "worstMillis"),
+    Column::plain("LOAD", "loadAverage"),
+];
+
+/// Arguments of `tenure bench cluster`.
+#[derive(Debug, Args)]
+pub(crate) struct ClusterBench {
+    /// The program of the broker, nats-server 2.15 or newer
+    #[arg(long, value_name = "PATH", env = "TENURE_NATS_SERVER")]
+    nats_server: PathBuf,
+
+    /// Measure only these
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', default_values_t = [What::Renewals, What::Outages, What::Followers])]
+    only: Vec<What>,
+
+    /// How many callers renew at once
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [64, 256, 1_024],
+        value_parser = clap::value_parser!(u16).range(1..))]
+    clients: Vec<u16>,
+
+    /// How many sessions are renewed in turn
+    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
+    sessions: u32,
+
+    /// How often each outage is made
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    times: u32,
+
+    #[command(flatten)]
+    effort: Effort,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// Renewals in process, of a leader and of a node on sled in turn
+    Renewals,
+    /// The time without an acknowledged write
+    Outages,
+    /// What followers know, and how many checks nodes answer together
+    Followers,
+}
+
+impl std::fmt::Display for What {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Renewals => "renewals",
+            Self::Outages => "outages",
+            Self::Followers => "followers",
+        })
+    }
+}
+
+impl ClusterBench {
+    pub(super) fn run(&self, global: &Global) -> Result<(), Failure> {
+        let scratch = Scratch::new(&self.effort.dir)?;
+        let conditions = self.conditions(&scratch)?;
+        let mut items = vec![];
+        if self.only.contains(&What::Renewals) {
+            items.extend(self.renewals(&scratch, global.output())?);
+        }
+        if self.only.iter().any(|what| *what != What::Renewals) {
+            items.extend(self.by_http(&scratch, global.output())?);
+        }
+        print_with(global.output(), &conditions, &items, COLUMNS)
+    }
+
+    fn conditions(&self, scratch: &Scratch) -> Result<Map<String, Value>, Failure> {
+        let sync = scratch.sync_latency()?.as_secs_f64() * 1e3;
+        let mut conditions = machine();
+        let told = [
+            ("rounds", json!(self.effort.rounds)),
+            ("secondsPerRound", json!(self.effort.seconds)),
+            ("sessions", json!(self.sessions)),
+            ("where", json!("three brokers, three nodes and all callers on this machine")),
+            ("broker", json!(version_of(&self.nats_server)?)),
+            ("syncMillis", json!((sync * 1e3).round() / 1e3)),
+        ];
+        conditions.extend(told.map(|(name, value)| (name.to_owned(), value)));
+        Ok(conditions)
+    }
+
+    fn length(&self) -> Duration {
+        Duration::from_secs(self.effort.seconds.into())
+    }
+
+    /// The leader is in this process, as the node on sled is; two followers fold what it records.
+    fn renewals(&self, scratch: &Scratch, output: Output) -> Result<Vec<Value>, Failure> {
+        let runtime = Runtime::new().map_err(failed)?;
+        let dir = below(scratch, "renewals")?;
+        let brokers = Brokers::start(&std::path::absolute(&self.nats_server).map_err(failed)?, &dir)?;
+        output.progress("creating sessions");
+        let leader =
+            OnDisk::open_with(&dir.join("node-0"), |options| options.cluster = Some(cluster(&brokers)))?;
+        let mut leader = Stock::on(leader, &runtime, self.sessions as usize)?;
+        let followers = [1, 2].map(|number| Machine::start(&brokers, &dir.join(format!("node-{number}"))));
+        let _followers = followers.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let mut alone = Stock::new(&runtime, scratch, self.sessions as usize)?;
+        let series = |work: &str| -> Vec<_> {
+            self.clients.iter().map(|&clients| Series::new(work, clients.into())).collect()
+        };
+        let (mut ours, mut theirs) =
+            (series("renew, leader of three nodes"), series("renew, one node on sled"));
+        for stock in [&mut leader, &mut alone] {
+            // A first lap outside of the count warms everything up.
+            stock.round(&runtime, self.clients[0], Duration::ZERO)?;
+        }
+        for round in 1..=self.effort.rounds {
+            for (index, &clients) in self.clients.iter().enumerate() {
+                output.progress(&format!("round {round} of {}, {clients} callers", self.effort.rounds));
+                ours[index].add(&leader.round(&runtime, clients, self.length())?);
+                theirs[index].add(&alone.round(&runtime, clients, self.length())?);
+            }
+        }
+        Ok(ours
+            .iter()
+            .zip(&theirs)
+            .flat_map(|(ours, theirs)| [ours.item(Some(theirs)), theirs.item(None)])
+            .collect())
+    }
+
+    fn by_http(&self, scratch: &Scratch, output: Output) -> Result<Vec<Value>, Failure> {
+        let dir = below(scratch, "nodes")?;
+        output.progress("starting brokers and nodes");
+        let mut house = House::start(&std::path::absolute(&self.nats_server).map_err(failed)?, &dir)?;
+        let (mut items, say) = (vec![], |words: &str| output.progress(words));
+        if self.only.contains(&What::Followers) {
+            let leader = house.leader()?;
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+            say("revocations");
+            items.push(runtime.block_on(follower::revocations(&house, leader, self.effort.seconds))?);
+            let checks = follower::introspections(&house, self.effort.rounds, self.length(), say);
+            items.extend(runtime.block_on(checks)?);
+        }
+        if self.only.contains(&What::Outages) {
+            items.extend(outages::measure(&mut house, self.times, say)?);
+        }
+        Ok(items)
+    }
+}
+
+fn below(scratch: &Scratch, name: &str) -> Result<PathBuf, Failure> {
+    let dir = std::path::absolute(scratch.path().join(name)).map_err(failed)?;
+    private_directory(&dir)?;
+    Ok(dir)
+}
+
+fn cluster(brokers: &Brokers) -> Cluster {
+    let access = Access { url: brokers.url(), ..Access::default() };
+    // Nothing is forwarded to it: all callers are in this process.
+    Cluster { access, address: "http://127.0.0.1:1".into(), secret_file: brokers.secret() }
+}
+
+fn version_of(program: &Path) -> Result<String, Failure> {
+    let told = Command::new(program).arg("--version").output();
+    let told = told.map_err(|error| failed(format!("{}: {error}", program.display())))?;
+    Ok(String::from_utf8_lossy(&told.stdout).trim().to_owned())
+}
