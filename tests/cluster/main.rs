@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "these tests say what went wrong by panicking, in their helpers too")]
 
+mod clock;
+mod cut_off;
 mod followers;
 mod handover;
+mod linear;
 mod node;
 mod siege;
 mod standby;

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -16,6 +17,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tenure::clock::{pause, stopwatch};
+use tenure_testing::way::Way;
 use ureq::{
     Agent,
     http::{HeaderMap, Request},
@@ -71,7 +73,8 @@ pub(crate) fn cluster(broker: &Broker, words: &[&str]) -> (ExitStatus, String) {
     cluster_on(&broker.url(), words)
 }
 
-fn cluster_on(brokers: &str, words: &[&str]) -> (ExitStatus, String) {
+/// The same at these brokers.
+pub(crate) fn cluster_on(brokers: &str, words: &[&str]) -> (ExitStatus, String) {
     let mut command = program();
     command.arg("cluster").args(words).args(["--set", &format!("log.url={brokers}")]);
     let ended = command.output().unwrap();
@@ -107,13 +110,39 @@ impl Node {
 
     /// The same at these brokers, with more settings.
     pub(crate) fn start_with(brokers: &str, data: &Path, settings: &[&str]) -> Self {
-        // The others must know where it is before it listens.
-        let address = format!("127.0.0.1:{}", free_port());
-        let mut words: Vec<_> = ["serve", "--listen", &address, "--data"].map(str::to_owned).into();
-        words.push(data.to_str().unwrap().to_owned());
-        for setting in settings.iter().copied().chain([&*format!("log.url={brokers}")]) {
-            words.extend(["--set".to_owned(), setting.to_owned()]);
-        }
+        let url = format!("log.url={brokers}");
+        let set = settings.iter().copied().chain([&*url]).flat_map(|setting| ["--set", setting]);
+        Self::launch(free_port(), data, &set.collect::<Vec<_>>())
+    }
+
+    /// The same under a clock that the test moves.
+    pub(crate) fn start_under_clock(brokers: &str, data: &Path) -> Self {
+        let url = format!("log.url={brokers}");
+        Self::launch(free_port(), data, &["--test-clock", "--set", &url])
+    }
+
+    /// The same with more settings, and behind a way that leads the other nodes to it.
+    pub(crate) fn start_behind_a_way(brokers: &str, data: &Path, settings: &[&str]) -> (Self, Way) {
+        let port = free_port();
+        let way = Way::to(port);
+        let (url, advertised) =
+            (format!("log.url={brokers}"), format!("cluster.advertise=http://127.0.0.1:{}", way.port()));
+        let set =
+            settings.iter().copied().chain([&*url, &*advertised]).flat_map(|setting| ["--set", setting]);
+        let words: Vec<_> = ["--test-clock"].into_iter().chain(set).collect();
+        (Self::launch(port, data, &words), way)
+    }
+
+    /// A server of its own, without a broker, under a clock that the test moves.
+    pub(crate) fn alone(data: &Path) -> Self {
+        Self::launch(free_port(), data, &["--test-clock"])
+    }
+
+    /// The others must know where it is before it listens.
+    fn launch(port: u16, data: &Path, more: &[&str]) -> Self {
+        let address = format!("127.0.0.1:{port}");
+        let words = ["serve", "--listen", &address, "--data", data.to_str().unwrap()];
+        let words: Vec<_> = words.into_iter().chain(more.iter().copied()).map(str::to_owned).collect();
         let (child, said, hears) = begin(&words);
         Self { child, said, hears: Some(hears), url: format!("http://{address}"), words }
     }
@@ -227,7 +256,7 @@ pub(crate) struct Granted {
 }
 
 impl Caller {
-    fn new(url: &str, key: &str) -> Self {
+    pub(crate) fn new(url: &str, key: &str) -> Self {
         Self { agent: agent(20), url: url.to_owned(), key: key.to_owned() }
     }
 
@@ -354,6 +383,15 @@ fn free_port() -> u16 {
         if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
+    }
+}
+
+/// Copies all files below a directory to another one, for nobody else to read.
+pub(crate) fn copy_all(from: &Path, to: &Path) {
+    for file in files(from) {
+        let copy = to.join(file.strip_prefix(from).unwrap());
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(copy.parent().unwrap()).unwrap();
+        fs::copy(&file, copy).unwrap();
     }
 }
 

@@ -11,7 +11,10 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tenure_protocol::clock::{pause, stopwatch};
 
-use crate::surroundings::{not_run, variable};
+use crate::{
+    surroundings::{not_run, variable},
+    way::Way,
+};
 
 /// The server's program; without it the test says that it was not run.
 pub fn program(test: &str) -> Option<PathBuf> {
@@ -64,6 +67,26 @@ impl Broker {
         routes.iter().enumerate().map(start).collect()
     }
 
+    /// The same, on ways to each other that can be cut.
+    pub fn three_apart(program: &Path) -> (Vec<Self>, Mesh) {
+        let routes: Vec<u16> = (0..3).map(|_| free_port()).collect();
+        let (mut brokers, mut mesh) = (vec![], Mesh(vec![]));
+        for (name, route) in routes.iter().enumerate() {
+            let others = (0..3).filter(|other| *other != name);
+            let ways: Vec<_> = others.map(|other| Between(name, other, Way::to(routes[other]))).collect();
+            let to = ways.iter().map(|between| format!("nats-route://127.0.0.1:{}", between.2.port()));
+            // What they would tell each other and their clients of their addresses leads past these ways.
+            let cluster = format!(
+                "server_name: n{name}\ncluster {{ name: c, listen: \"127.0.0.1:{route}\", advertise: \"127.0.0.1:1\", \
+                 no_advertise: true, routes: [{}] }}",
+                to.collect::<Vec<_>>().join(", ")
+            );
+            brokers.push(Self::start_with(program, &cluster));
+            mesh.0.extend(ways);
+        }
+        (brokers, mesh)
+    }
+
     /// Where clients connect.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
@@ -106,6 +129,24 @@ impl Broker {
     fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.as_ref().unwrap().id()).unwrap();
         kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
+    }
+}
+
+/// The ways between several brokers.
+pub struct Mesh(Vec<Between>);
+
+/// From one to another.
+struct Between(usize, usize, Way);
+
+impl Mesh {
+    /// This one hears nothing of the others, nor they of it.
+    pub fn cut_off(&self, broker: usize) {
+        self.0.iter().filter(|way| way.0 == broker || way.1 == broker).for_each(|way| way.2.cut());
+    }
+
+    /// All hear each other again.
+    pub fn mend(&self) {
+        self.0.iter().for_each(|way| way.2.mend());
     }
 }
 

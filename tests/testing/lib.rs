@@ -8,3 +8,4 @@ pub mod broker;
 mod request;
 pub mod server;
 pub mod surroundings;
+pub mod way;

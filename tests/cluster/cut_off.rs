@@ -1,0 +1,151 @@
+//! A node that the network has left alone.
+
+use std::{thread, time::Duration};
+
+use serde_json::json;
+use tenure::clock::{pause, stopwatch};
+use tenure_testing::way::Way;
+
+use crate::{
+    broker::{self, Broker},
+    node::{Caller, Granted, Node, Reply, prepare},
+};
+
+/// So many seconds old a state may be.
+const BOUND: Duration = Duration::from_secs(5);
+
+/// A leader, and a follower; the ways of the follower to the broker and to the leader can be cut.
+struct Apart {
+    _broker: Broker,
+    _first: Node,
+    second: Node,
+    way: Way,
+    to_leader: Way,
+    leader: Caller,
+    follower: Caller,
+    _dirs: Vec<tempfile::TempDir>,
+}
+
+fn apart(test: &str) -> Option<Apart> {
+    let broker = Broker::start(&broker::program(test)?);
+    let dirs = prepare(&broker, 2);
+    let (mut first, to_leader) = Node::start_behind_a_way(&broker.url(), dirs[0].path(), &[]);
+    let leader = first.leader(dirs[0].path());
+    let way = Way::to(broker.port());
+    let url = format!("nats://127.0.0.1:{}", way.port());
+    let bound = format!("cluster.max_staleness={}", BOUND.as_secs());
+    let (mut second, _) = Node::start_behind_a_way(&url, dirs[1].path(), &[&bound]);
+    let follower = second.admin(dirs[0].path());
+    follower.waits_for_role("follower");
+    Some(Apart { _broker: broker, _first: first, second, way, to_leader, leader, follower, _dirs: dirs })
+}
+
+fn half_a_period_passes(leader: &Caller) {
+    let moved = leader.send("PUT", "/v1/clock", &[], Some(&json!({ "advance": 43_200 }))).unwrap();
+    assert_eq!(moved.status, 200, "{}", moved.body);
+}
+
+fn renew(at: &Caller, granted: &Granted) -> Reply {
+    let (path, bearer) = (format!("/v1/sessions/{}/renew", granted.id), format!("Bearer {}", granted.token));
+    at.send("PUT", &path, &[("authorization", &bearer), ("idempotency-key", "the-same")], None).unwrap()
+}
+
+/// The next token of a session, from the leader.
+fn renewed(leader: &Caller, granted: &Granted) -> String {
+    half_a_period_passes(leader);
+    let reply = renew(leader, granted);
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    reply.body["token"].as_str().unwrap().to_owned()
+}
+
+fn is_stale(reply: &Reply) -> bool {
+    reply.status == 503 && reply.body["code"] == "STALE"
+}
+
+fn own_session(follower: &Caller, id: &str, token: &str) -> Reply {
+    let bearer = format!("Bearer {token}");
+    follower.send("GET", &format!("/v1/sessions/{id}"), &[("authorization", &*bearer)], None).unwrap()
+}
+
+/// The leader goes on, and nobody tells this node: what it knows was true, and it must not say so for ever. A token of a
+/// renewal that it cannot have heard of is not called false meanwhile, neither to who checks it nor to its holder.
+#[test]
+fn a_node_that_is_cut_off_answers_nothing_after_the_bound_and_calls_nothing_new_false() {
+    let Some(apart) = apart("that a node that is cut off answers nothing after the bound") else { return };
+    let Apart { way, leader, follower, .. } = &apart;
+    let granted = leader.create("agent-1");
+    while !follower.is_active(&granted.token) {
+        pause(Duration::from_millis(20));
+    }
+    way.cut();
+    let begun = stopwatch();
+    let next = renewed(leader, &granted);
+    assert!(leader.is_active(&next) && !leader.is_active(&granted.token));
+    let asked = ["check", "holder"].map(|who| {
+        let (follower, id, next) = (follower.clone(), granted.id.clone(), next.clone());
+        thread::spawn(move || {
+            if who == "check" { follower.introspects(&next) } else { own_session(&follower, &id, &next) }
+        })
+    });
+    for said in asked.map(|asked| asked.join().unwrap()) {
+        assert!(is_stale(&said), "{} {}", said.status, said.body);
+    }
+    let mut last = Duration::ZERO;
+    while begun.elapsed() < BOUND + Duration::from_secs(2) {
+        let asked = begun.elapsed();
+        let said = follower.introspects(&granted.token);
+        if said.status == 200 {
+            let age: u64 = said.header("x-tenure-staleness-ms").unwrap().parse().unwrap();
+            assert!(age <= 5_000, "an answer of {age} ms ago");
+            last = asked;
+        } else {
+            assert!(is_stale(&said), "{} {}", said.status, said.body);
+        }
+        pause(Duration::from_millis(50));
+    }
+    assert!(last <= BOUND, "it answered {last:?} after it was cut off");
+    for said in [follower.introspects(&next), own_session(follower, &granted.id, &next)] {
+        assert!(is_stale(&said), "{} {}", said.status, said.body);
+    }
+    let read = follower.send("GET", "/v1/subjects/agent-1", &[], None).unwrap();
+    assert!(is_stale(&read), "{} {}", read.status, read.body);
+    // Nor does it ask who it is that asks: a load balancer must learn that it is not ready.
+    let unknown = Caller::new(apart.second.url(), "none").send("GET", "/readyz", &[], None).unwrap();
+    assert!(is_stale(&unknown), "{} {}", unknown.status, unknown.body);
+    way.mend();
+    let begun = stopwatch();
+    while follower.introspects(&next).status != 200 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it does not come back");
+        pause(Duration::from_millis(50));
+    }
+    assert!(follower.is_active(&next) && !follower.is_active(&granted.token));
+}
+
+/// A renewal was handed to the leader, which granted it, and the answer was lost. The node that had handed it on knew of
+/// the renewal by then, found the token replaced, and told its holder so instead of that the outcome is unknown: the
+/// holder took its session for lost.
+#[test]
+fn the_holder_of_a_renewed_token_is_told_that_an_outcome_is_unknown_and_not_that_its_token_is_replaced() {
+    let Some(apart) = apart("that a lost answer is told as an unknown outcome") else { return };
+    let Apart { to_leader, leader, follower, .. } = &apart;
+    let granted = leader.create("agent-1");
+    while !follower.is_active(&granted.token) {
+        pause(Duration::from_millis(20));
+    }
+    half_a_period_passes(leader);
+    to_leader.hold_answers();
+    let asked = thread::spawn({
+        let (follower, granted) = (follower.clone(), granted.clone());
+        move || renew(&follower, &granted)
+    });
+    let begun = stopwatch();
+    while follower.is_active(&granted.token) {
+        assert!(begun.elapsed() < Duration::from_secs(10), "it is not renewed");
+        pause(Duration::from_millis(20));
+    }
+    to_leader.breaks();
+    let said = asked.join().unwrap();
+    assert_eq!((said.status, &said.body["code"]), (503, &json!("OUTCOME_UNKNOWN")), "{}", said.body);
+    let again = renew(follower, &granted);
+    assert_eq!((again.status, &again.body["renewalCount"]), (200, &json!(1)), "{}", again.body);
+}

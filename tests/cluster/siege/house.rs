@@ -1,0 +1,337 @@
+//! The machines, the network between them, and what goes wrong with both.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tenure::clock::{pause, stopwatch};
+use tenure_testing::way::Way;
+
+use super::{CERTAIN, Chance, SETTINGS};
+use crate::{
+    broker::{Broker, Mesh},
+    node::{Caller, Node, cluster_on, prepare_on},
+};
+
+/// Longer than the lease; and after that long nothing that was noted waits to be recorded.
+const NAP: Duration = Duration::from_millis(4_500);
+
+/// What happens to the machines or to the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    LeaderSleeps,
+    LeaderDies,
+    LeaderIsCutOff,
+    LeaderStops,
+    LeaderHandsOver,
+    FollowerSleeps,
+    FollowerDies,
+    FollowerIsCutOff,
+    BrokersLeaderDies,
+    BrokersLeaderSleeps,
+    BrokersLeaderIsCutOff,
+    BrokerDies,
+    BrokerSleeps,
+    BrokerIsCutOff,
+    AllBrokersSleep,
+    AllBrokersDie,
+}
+
+impl Fault {
+    pub(super) const ALL: [Self; 16] = [
+        Self::LeaderSleeps,
+        Self::LeaderDies,
+        Self::LeaderIsCutOff,
+        Self::LeaderStops,
+        Self::LeaderHandsOver,
+        Self::FollowerSleeps,
+        Self::FollowerDies,
+        Self::FollowerIsCutOff,
+        Self::BrokersLeaderDies,
+        Self::BrokersLeaderSleeps,
+        Self::BrokersLeaderIsCutOff,
+        Self::BrokerDies,
+        Self::BrokerSleeps,
+        Self::BrokerIsCutOff,
+        Self::AllBrokersSleep,
+        Self::AllBrokersDie,
+    ];
+}
+
+/// A node's ways: to each broker, and of the other nodes to it.
+struct Ways {
+    to_brokers: Vec<Way>,
+    to_it: Way,
+}
+
+impl Ways {
+    fn cut(&self) {
+        self.to_brokers.iter().for_each(Way::cut);
+        self.to_it.cut();
+    }
+
+    fn mend(&self) {
+        self.to_brokers.iter().for_each(Way::mend);
+        self.to_it.mend();
+    }
+}
+
+/// Three nodes, and one broker or three.
+pub(super) struct House {
+    brokers: Vec<Broker>,
+    mesh: Option<Mesh>,
+    /// Past all ways.
+    url: String,
+    pub(super) nodes: Vec<Node>,
+    ways: Vec<Ways>,
+    pub(super) callers: Vec<Caller>,
+    pub(super) dirs: Vec<tempfile::TempDir>,
+    chance: Chance,
+    pub(super) done: Arc<AtomicU64>,
+}
+
+impl House {
+    pub(super) fn new(program: &Path, is_long: bool, seed: u64) -> Self {
+        let (brokers, mesh) = if is_long {
+            let (brokers, mesh) = Broker::three_apart(program);
+            (brokers, Some(mesh))
+        } else {
+            (vec![Broker::start(program)], None)
+        };
+        let url = address(brokers.iter().map(Broker::port));
+        let dirs = prepare_on(&url, brokers.len(), 3);
+        let (mut nodes, mut ways): (Vec<Node>, Vec<Ways>) = (vec![], vec![]);
+        for dir in &dirs {
+            let to_brokers: Vec<_> = brokers.iter().map(|broker| Way::to(broker.port())).collect();
+            let url = address(to_brokers.iter().map(Way::port));
+            let (node, to_it) = Node::start_behind_a_way(&url, dir.path(), &SETTINGS);
+            ways.push(Ways { to_brokers, to_it });
+            nodes.push(node);
+            if nodes.len() == 1 {
+                nodes[0].leader(dir.path());
+            }
+        }
+        let callers: Vec<_> = nodes.iter_mut().map(|node| node.admin(dirs[0].path()).patient(8)).collect();
+        callers[0].waits_for_role("leader");
+        Self { brokers, mesh, url, nodes, ways, callers, dirs, chance: Chance(seed), done: Arc::default() }
+    }
+
+    /// One of the faults that can happen here.
+    pub(super) fn drawn(&mut self) -> Fault {
+        Fault::ALL[self.below(Fault::ALL.len())]
+    }
+
+    fn below(&mut self, count: usize) -> usize {
+        usize::try_from(self.chance.next(count as u64)).unwrap()
+    }
+
+    /// Which node leads; waits for one.
+    fn leader(&self) -> usize {
+        self.leader_but(None)
+    }
+
+    /// The same, if it is not this one.
+    fn leader_but(&self, not: Option<usize>) -> usize {
+        let begun = stopwatch();
+        loop {
+            for (index, caller) in self.callers.iter().enumerate().filter(|(index, _)| Some(*index) != not) {
+                let ready = caller.send("GET", "/readyz", &[], None);
+                if ready.is_some_and(|ready| ready.body["role"] == "leader") {
+                    return index;
+                }
+            }
+            assert!(begun.elapsed() < Duration::from_mins(1), "nobody leads");
+            pause(Duration::from_millis(50));
+        }
+    }
+
+    fn follower(&mut self) -> usize {
+        let leader = self.leader();
+        let others: Vec<_> = (0..self.nodes.len()).filter(|index| *index != leader).collect();
+        others[self.below(others.len())]
+    }
+
+    /// The broker that leads the log; waits for one.
+    fn brokers_leader(&self) -> usize {
+        let begun = stopwatch();
+        loop {
+            let (status, said) = cluster_on(&self.url, &["status", "-o", "json"]);
+            let said: Value = if status.success() { last_document(&said) } else { Value::Null };
+            let named =
+                said["items"][0]["leader"].as_str().and_then(|name| name.strip_prefix('n')?.parse().ok());
+            if self.brokers.len() == 1 {
+                return 0;
+            }
+            if let Some(broker) = named {
+                return broker;
+            }
+            assert!(begun.elapsed() < Duration::from_mins(1), "the brokers have no leader: {said}");
+            pause(Duration::from_millis(100));
+        }
+    }
+
+    fn other_broker(&mut self) -> usize {
+        let leader = self.brokers_leader();
+        let others: Vec<_> = (0..self.brokers.len()).filter(|index| *index != leader).collect();
+        others[self.below(others.len())]
+    }
+
+    /// Waits until so much more is done.
+    pub(super) fn goes_on(&self) -> Duration {
+        let (begun, wanted) = (stopwatch(), self.done.load(Ordering::SeqCst) + 20);
+        while self.done.load(Ordering::SeqCst) < wanted {
+            assert!(begun.elapsed() < CERTAIN, "nothing is acknowledged any more");
+            pause(Duration::from_millis(10));
+        }
+        begun.elapsed()
+    }
+
+    fn leader_sleeps(&self) {
+        let node = self.leader();
+        self.nodes[node].signal(Signal::STOP);
+        self.leader_but(Some(node));
+        self.nodes[node].signal(Signal::CONT);
+    }
+
+    fn leader_is_cut_off(&self) {
+        let node = self.leader();
+        self.ways[node].cut();
+        self.leader_but(Some(node));
+        self.ways[node].mend();
+    }
+
+    fn sleeps(&self, node: usize) {
+        self.nodes[node].signal(Signal::STOP);
+        pause(NAP);
+        self.nodes[node].signal(Signal::CONT);
+    }
+
+    fn dies(&mut self, node: usize) {
+        self.nodes[node].kill();
+        pause(Duration::from_millis(300));
+        self.nodes[node].restart();
+    }
+
+    fn is_cut_off(&self, node: usize) {
+        self.ways[node].cut();
+        pause(NAP);
+        self.ways[node].mend();
+    }
+
+    fn broker_dies(&mut self, broker: usize) {
+        self.brokers[broker].kill();
+        // Where it is the only one, nothing goes on without it.
+        if self.brokers.len() > 1 {
+            self.goes_on();
+        }
+        self.brokers[broker].begin();
+    }
+
+    fn broker_sleeps(&self, broker: usize) {
+        self.brokers[broker].freeze();
+        pause(Duration::from_secs(3));
+        self.brokers[broker].thaw();
+    }
+
+    fn broker_is_cut_off(&self, broker: usize) {
+        let Some(mesh) = &self.mesh else { return };
+        mesh.cut_off(broker);
+        pause(NAP);
+        mesh.mend();
+    }
+
+    pub(super) fn happens(&mut self, fault: Fault) {
+        match fault {
+            Fault::LeaderSleeps => self.leader_sleeps(),
+            Fault::LeaderDies => self.dies(self.leader()),
+            Fault::LeaderIsCutOff => self.leader_is_cut_off(),
+            Fault::LeaderStops => {
+                let leader = self.leader();
+                self.nodes[leader].signal(Signal::TERM);
+                assert!(self.nodes[leader].ends().success(), "{}", self.nodes[leader].said());
+                self.nodes[leader].restart();
+            }
+            Fault::LeaderHandsOver => {
+                let any = self.below(self.callers.len());
+                drop(self.callers[any].send("POST", "/v1/cluster/handover", &[], None));
+            }
+            Fault::FollowerSleeps => {
+                let follower = self.follower();
+                self.sleeps(follower);
+            }
+            Fault::FollowerDies => {
+                let follower = self.follower();
+                self.dies(follower);
+            }
+            Fault::FollowerIsCutOff => {
+                let follower = self.follower();
+                self.is_cut_off(follower);
+            }
+            Fault::BrokersLeaderDies => self.broker_dies(self.brokers_leader()),
+            Fault::BrokersLeaderSleeps => self.broker_sleeps(self.brokers_leader()),
+            Fault::BrokersLeaderIsCutOff => self.broker_is_cut_off(self.brokers_leader()),
+            Fault::BrokerDies => {
+                let broker = self.other_broker();
+                self.broker_dies(broker);
+            }
+            Fault::BrokerSleeps => {
+                let broker = self.other_broker();
+                self.broker_sleeps(broker);
+            }
+            Fault::BrokerIsCutOff => {
+                let broker = self.other_broker();
+                self.broker_is_cut_off(broker);
+            }
+            Fault::AllBrokersSleep => {
+                self.brokers.iter().for_each(Broker::freeze);
+                pause(Duration::from_secs(3));
+                self.brokers.iter().for_each(Broker::thaw);
+            }
+            Fault::AllBrokersDie => {
+                self.brokers.iter_mut().for_each(Broker::kill);
+                self.brokers.iter_mut().for_each(Broker::begin);
+            }
+        }
+    }
+
+    /// Ends when all nodes have the same log, and nothing more is recorded.
+    pub(super) fn settles(&self) {
+        let begun = stopwatch();
+        let mut last = (vec![], stopwatch());
+        loop {
+            let all: Vec<_> = self.callers.iter().map(position).collect();
+            let is_same = all.iter().all(|position| position.is_some() && *position == all[0]);
+            if !is_same || last.0 != all {
+                last = (all, stopwatch());
+            } else if last.1.elapsed() > NAP {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_mins(1), "they do not come to agree: {last:?}");
+            pause(Duration::from_millis(100));
+        }
+    }
+}
+
+fn address(ports: impl Iterator<Item = u16>) -> String {
+    let hosts: Vec<_> = ports.map(|port| format!("127.0.0.1:{port}")).collect();
+    format!("nats://{}", hosts.join(","))
+}
+
+/// The document in what a command has said beside it.
+fn last_document(said: &str) -> Value {
+    let document = said.find("{\n").or_else(|| said.find('{')).map_or("", |at| &said[at..]);
+    serde_json::Deserializer::from_str(document).into_iter().next().and_then(Result::ok).unwrap_or_default()
+}
+
+/// The last event that a node has; none while it does not answer.
+fn position(caller: &Caller) -> Option<u64> {
+    let text = caller.text("/metrics")?;
+    text.lines().find_map(|line| line.strip_prefix("tenure_position "))?.trim().parse().ok()
+}

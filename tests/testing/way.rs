@@ -1,0 +1,150 @@
+//! A network that can be cut: what is sent over such a way arrives later or never, as between machines.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{Arc, Condvar, Mutex},
+    thread,
+    time::Duration,
+};
+
+/// A way to a server on this machine. While it is cut nothing passes, new connections stay without an answer, and
+/// the ends of it are told nothing. What was under way arrives once it is mended.
+pub struct Way {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    to: u16,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    is_cut: bool,
+    are_answers_held: bool,
+    is_over: bool,
+    open: Vec<TcpStream>,
+}
+
+impl Way {
+    /// To the server at this port, which need not listen yet.
+    pub fn to(to: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = Arc::new(Shared { to, state: Mutex::default(), changed: Condvar::new() });
+        let accepting = Arc::clone(&shared);
+        thread::spawn(move || accepting.accepts(&listener));
+        Self { port, shared }
+    }
+
+    /// Where it begins.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Nothing passes any more.
+    pub fn cut(&self) {
+        self.shared.state.lock().unwrap().is_cut = true;
+    }
+
+    /// What the server answers does not come through any more; what it is asked does.
+    pub fn hold_answers(&self) {
+        self.shared.state.lock().unwrap().are_answers_held = true;
+    }
+
+    /// It is whole again.
+    pub fn mend(&self) {
+        let mut state = self.shared.state.lock().unwrap();
+        (state.is_cut, state.are_answers_held) = (false, false);
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+
+    /// All connections end, and what was held is lost.
+    pub fn breaks(&self) {
+        for stream in self.shared.state.lock().unwrap().open.drain(..) {
+            drop(stream.shutdown(Shutdown::Both));
+        }
+        self.mend();
+    }
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        let mut state = self.shared.state.lock().unwrap();
+        state.is_over = true;
+        for stream in state.open.drain(..) {
+            drop(stream.shutdown(Shutdown::Both));
+        }
+        drop(state);
+        self.shared.changed.notify_all();
+        // It wakes up who waits for connections.
+        drop(TcpStream::connect(("127.0.0.1", self.port)));
+    }
+}
+
+impl Shared {
+    fn accepts(self: Arc<Self>, listener: &TcpListener) {
+        for near in listener.incoming().map_while(Result::ok) {
+            if self.state.lock().unwrap().is_over {
+                return;
+            }
+            let shared = Arc::clone(&self);
+            thread::spawn(move || shared.joins(near));
+        }
+    }
+
+    fn joins(self: Arc<Self>, near: TcpStream) {
+        if !self.waits_until_whole(false) {
+            return;
+        }
+        let Ok(far) = TcpStream::connect(("127.0.0.1", self.to)) else { return };
+        let (Ok(near_too), Ok(far_too)) = (near.try_clone(), far.try_clone()) else { return };
+        for stream in [&near, &far] {
+            drop(stream.set_nodelay(true));
+            self.knows(stream);
+        }
+        let back = Arc::clone(&self);
+        thread::spawn(move || back.passes(far_too, near_too, true));
+        self.passes(near, far, false);
+    }
+
+    fn knows(&self, stream: &TcpStream) {
+        let mut state = self.state.lock().unwrap();
+        state.open.retain(|stream| stream.peer_addr().is_ok());
+        state.open.extend(stream.try_clone());
+    }
+
+    /// One direction of a connection.
+    fn passes(&self, mut from: TcpStream, mut to: TcpStream, is_answers: bool) {
+        let mut bytes = vec![0; 64 * 1024];
+        loop {
+            let count = match from.read(&mut bytes) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => break,
+            };
+            if !self.waits_until_whole(is_answers) || to.write_all(&bytes[..count]).is_err() {
+                break;
+            }
+        }
+        // That one end is gone is not known at the other while the way is cut.
+        self.waits_until_whole(is_answers);
+        for stream in [from, to] {
+            drop(stream.shutdown(Shutdown::Both));
+        }
+    }
+
+    /// False once it is over.
+    fn waits_until_whole(&self, is_answers: bool) -> bool {
+        let mut state = self.state.lock().unwrap();
+        while (state.is_cut || is_answers && state.are_answers_held) && !state.is_over {
+            state = self.changed.wait_timeout(state, Duration::from_secs(1)).unwrap().0;
+        }
+        !state.is_over
+    }
+}
