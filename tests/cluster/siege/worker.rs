@@ -15,6 +15,11 @@ use tenure::clock::{pause, stopwatch};
 use super::{CERTAIN, Chance};
 use crate::node::{Caller, Reply};
 
+/// So many sessions of a subject may live.
+const SESSIONS: usize = 12;
+/// So often each may be used.
+const USES: u64 = 25;
+
 /// What a caller was told of a session of its own.
 struct Known {
     token: String,
@@ -44,6 +49,11 @@ impl Worker {
 
     fn until_certain(&mut self, method: &str, path: &str, body: Option<&Value>) -> Reply {
         self.asked += 1;
+        self.until_certain_again(method, path, body)
+    }
+
+    /// The same under the key of the last one.
+    fn until_certain_again(&mut self, method: &str, path: &str, body: Option<&Value>) -> Reply {
         let key = format!("{}-{}", self.name, self.asked);
         let begun = stopwatch();
         loop {
@@ -63,7 +73,8 @@ impl Worker {
     }
 
     pub(super) fn run(mut self, is_over: &AtomicBool) -> Self {
-        let named = json!({ "kind": "agent", "name": format!("Agent {}", self.name), "maxSessions": 1_000 });
+        let named =
+            json!({ "kind": "agent", "name": format!("Agent {}", self.name), "maxSessions": SESSIONS });
         let made = self.until_certain("PUT", &format!("/v1/subjects/{}", self.name), Some(&named));
         assert!([200, 201].contains(&made.status), "{} {}", made.status, made.body);
         while !is_over.load(Ordering::SeqCst) {
@@ -77,12 +88,28 @@ impl Worker {
         self
     }
 
+    /// One more than may live is refused; then one of them ends, and the same request is granted.
     fn create(&mut self) {
         if self.known.len() >= 900 {
             return;
         }
-        let asked = json!({ "subjectId": self.name, "constraints": { "maxTransactions": 100_000 } });
-        let made = self.until_certain("POST", "/v1/sessions", Some(&asked));
+        let constraints = json!({ "maxTransactions": USES });
+        let asked = json!({ "subjectId": self.name, "ttl": 604_800, "constraints": constraints });
+        let live = self.known.values().filter(|known| known.ended.is_none()).count();
+        let mut made = self.until_certain("POST", "/v1/sessions", Some(&asked));
+        if live == SESSIONS {
+            assert_eq!(
+                (made.status, &made.body["code"]),
+                (403, &json!("SESSION_LIMIT_EXCEEDED")),
+                "{}",
+                made.body
+            );
+            let asked_as = self.asked;
+            self.end();
+            self.asked = asked_as;
+            made = self.until_certain_again("POST", "/v1/sessions", Some(&asked));
+            self.asked += 1;
+        }
         assert_eq!(made.status, 201, "{}", made.body);
         let text = |name: &str| made.body[name].as_str().unwrap().to_owned();
         let known = Known { token: text("token"), uses: 0, ended: None };
@@ -108,8 +135,17 @@ impl Worker {
         let Some(id) = self.one(false) else { return };
         let paid = json!({ "operation": "pay" });
         let used = self.until_certain("POST", &format!("/v1/sessions/{id}/usage"), Some(&paid));
-        assert_eq!(used.status, 200, "{}", used.body);
         let known = self.known.get_mut(&id).unwrap();
+        if known.uses == USES {
+            assert_eq!(
+                (used.status, &used.body["code"]),
+                (403, &json!("CONSTRAINT_VIOLATED")),
+                "{}",
+                used.body
+            );
+            return;
+        }
+        assert_eq!(used.status, 200, "{}", used.body);
         known.uses += 1;
         assert_eq!(used.body["usage"]["transactions"], known.uses, "a use counts twice, or not at all");
     }
