@@ -28,6 +28,7 @@ const NAP: Duration = Duration::from_millis(4_500);
 pub(super) enum Fault {
     LeaderSleeps,
     LeaderDies,
+    LeaderIsGone,
     LeaderIsCutOff,
     LeaderStops,
     LeaderHandsOver,
@@ -45,9 +46,10 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::LeaderSleeps,
         Self::LeaderDies,
+        Self::LeaderIsGone,
         Self::LeaderIsCutOff,
         Self::LeaderStops,
         Self::LeaderHandsOver,
@@ -200,6 +202,14 @@ impl House {
         self.nodes[node].signal(Signal::CONT);
     }
 
+    /// One that comes back at once takes its own lease again; this one does not.
+    fn leader_is_gone(&mut self) {
+        let node = self.leader();
+        self.nodes[node].kill();
+        self.leader_but(Some(node));
+        self.nodes[node].restart();
+    }
+
     fn leader_is_cut_off(&self) {
         let node = self.leader();
         self.ways[node].cut();
@@ -251,6 +261,7 @@ impl House {
         match fault {
             Fault::LeaderSleeps => self.leader_sleeps(),
             Fault::LeaderDies => self.dies(self.leader()),
+            Fault::LeaderIsGone => self.leader_is_gone(),
             Fault::LeaderIsCutOff => self.leader_is_cut_off(),
             Fault::LeaderStops => {
                 let leader = self.leader();
