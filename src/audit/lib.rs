@@ -25,9 +25,9 @@ pub use transparency::{
     checkpoint::SignedHead,
     head_signer::HeadSigner,
     head_store::KeptError,
-    heads::{HeadError, Heads, Lineage},
+    heads::{Comparison, HeadError, Heads, Lineage, Publication},
     key::{HeadKey, VerifierKey},
-    merkle_index::Nodes,
+    merkle_index::{Nodes, Unproved},
     note::NoteError,
 };
 

@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, BufWriter, Write},
+    io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -14,9 +14,6 @@ use std::{
 pub const PRIVATE: u32 = 0o600;
 /// The mode of a file for every reader that the umask leaves.
 pub const PUBLIC: u32 = 0o666;
-
-/// How much is written at once.
-const BUFFER_BYTES: usize = 1 << 20;
 
 /// A file about to be replaced.
 ///
@@ -57,16 +54,13 @@ impl Replacement {
     }
 
     /// The same of content in parts, one after the other.
-    pub fn commit_parts(self, parts: &[&[u8]]) -> io::Result<()> {
-        self.commit_with(|file| parts.iter().try_for_each(|part| file.write_all(part)))
-    }
-
-    /// The same of content that is written as it comes.
-    pub fn commit_with(self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-        let mut out = BufWriter::with_capacity(BUFFER_BYTES, &self.file);
-        write(&mut out)?;
-        out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        put_in_place(&self.beside, &self.target, || ())
+    pub fn commit_parts(mut self, parts: &[&[u8]]) -> io::Result<()> {
+        for part in parts {
+            self.file.write_all(part)?;
+        }
+        self.file.sync_all()?;
+        fs::rename(&self.beside, &self.target)?;
+        sync_directory(directory_of(&self.target))
     }
 }
 
@@ -80,14 +74,6 @@ impl Drop for Replacement {
 /// Replaces, or makes, the file at `target` by way of a new file beside it; see [`Replacement::new`].
 pub fn replace(target: &Path, ending: &str, mode: u32, content: &[u8]) -> io::Result<()> {
     Replacement::new(target, ending, mode)?.commit(content)
-}
-
-/// Gives a file that is written and synced its name, durably. What is called once it has the name can be cut off there by
-/// a test: the name may be lost until the directory is synced.
-pub fn put_in_place(unfinished: &Path, target: &Path, renamed: impl FnOnce()) -> io::Result<()> {
-    fs::rename(unfinished, target)?;
-    renamed();
-    sync_directory(directory_of(target))
 }
 
 /// The directory that a file is in.

@@ -4,8 +4,10 @@
 
 mod clock;
 mod cut_off;
+mod failover;
 mod followers;
 mod handover;
+mod heads;
 mod linear;
 mod node;
 mod siege;

@@ -12,7 +12,7 @@ const CRATES: &[(&str, &[&str])] = &[
     // The rules. Pure, and so they know the words and nothing else.
     ("core", &["protocol"]),
     ("threads", &[]),
-    ("log", &["core", "files", "protocol", "threads"]),
+    ("log", &["core", "protocol", "threads"]),
     // What convinces a stranger. It has a key of its own.
     ("audit", &["core", "files", "log", "protocol", "threads"]),
     // What others link. No server code: the words, and requests.

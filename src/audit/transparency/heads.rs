@@ -23,7 +23,7 @@ use super::{
     proof::{ProofError, verify_consistency},
 };
 use tenure_core::Position;
-use tenure_log::{EventLog, RootHash};
+use tenure_log::{EventLog, RootHash, tree::no_leaves};
 
 /// Why no head is signed, or why the log is not the one that was signed.
 #[derive(Debug, thiserror::Error)]
@@ -88,9 +88,35 @@ pub enum HeadError {
         /// How many events.
         size: u64,
     },
+    /// Other nodes could not be told of it.
+    #[error("the head is not with the other nodes: {0}")]
+    Unpublished(String),
     /// An earlier attempt found that the log cannot be signed.
     #[error("no head is signed any more: {0}")]
     Stopped(String),
+}
+
+/// Where the nodes of one log tell each other their heads. One of them signs, the others compare and keep.
+pub trait Publication: Send + Sync {
+    /// Whether this node signs now.
+    fn signs(&self) -> bool;
+
+    /// Publishes a head behind all others, once those are compared with this node's tree.
+    ///
+    /// # Errors
+    /// It is not certain that the head is published; then it must not be shown.
+    fn publish(&self, head: &SignedHead) -> Result<(), String>;
+}
+
+/// How a head of another node stands to the tree here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// The tree here had this root at this size.
+    Same,
+    /// The tree here is not that large yet.
+    Ahead,
+    /// The tree here had another root at this size.
+    Differs,
 }
 
 /// What a log was called in earlier epochs.
@@ -108,6 +134,10 @@ pub struct Heads {
     log: Arc<dyn EventLog>,
     nodes: Arc<Nodes>,
     kept: Kept,
+    /// The other nodes of the log, if it has several.
+    others: Option<Arc<dyn Publication>>,
+    /// Held while a head is signed.
+    signing: Mutex<()>,
     last: Mutex<SignedHead>,
     signed: AtomicU64,
     failures: AtomicU64,
@@ -169,12 +199,83 @@ impl Heads {
             log,
             nodes,
             kept,
+            others: None,
+            signing: Mutex::new(()),
             last: Mutex::new(head),
             signed: AtomicU64::new(size),
             failures: AtomicU64::new(0),
             is_unkept: AtomicBool::new(false),
             stopped: OnceLock::new(),
         })
+    }
+
+    /// The same, of a log that several nodes have: nothing is signed before this node is the one that signs.
+    ///
+    /// # Errors
+    /// As [`Heads::open`].
+    pub fn open_shared(
+        data: &Path,
+        head_file: Option<PathBuf>,
+        key: HeadKey,
+        lineage: &Lineage,
+        log: Arc<dyn EventLog>,
+        nodes: Arc<Nodes>,
+        others: Arc<dyn Publication>,
+    ) -> Result<Self, HeadError> {
+        let kept = Kept::new(data, head_file)?;
+        // Of no events: that is a beginning of every log.
+        let mut last = SignedHead::sign(0, no_leaves(), &key);
+        for (path, head) in kept.read(key.verifier(), &lineage.former)? {
+            expect_continued(path, (head.size, head.root), &*log, &nodes)?;
+            if head.size > last.size {
+                last = head;
+            }
+        }
+        Ok(Self {
+            key,
+            log,
+            nodes,
+            kept,
+            others: Some(others),
+            signing: Mutex::new(()),
+            signed: AtomicU64::new(last.size),
+            last: Mutex::new(last),
+            failures: AtomicU64::new(0),
+            is_unkept: AtomicBool::new(false),
+            stopped: OnceLock::new(),
+        })
+    }
+
+    /// How a head stands to the tree here.
+    ///
+    /// # Errors
+    /// The log here does not have what the tree was made of.
+    pub fn compare(&self, head: &SignedHead) -> Result<Comparison, Unproved> {
+        if head.size > self.nodes.size() {
+            return Ok(Comparison::Ahead);
+        }
+        let is_same = self.nodes.root(&*self.log, head.size)? == head.root;
+        Ok(if is_same { Comparison::Same } else { Comparison::Differs })
+    }
+
+    /// Keeps and shows a head of another node, which was compared. One that is not the newest is left alone.
+    ///
+    /// # Errors
+    /// It cannot be kept.
+    pub fn adopt(&self, head: &SignedHead) -> Result<(), HeadError> {
+        let mut last = self.last.lock();
+        if head.size <= last.size {
+            return Ok(());
+        }
+        self.kept.keep(head)?;
+        self.signed.store(head.size, Ordering::Release);
+        *last = head.clone();
+        Ok(())
+    }
+
+    /// Signs nothing from here on, for this reason.
+    pub fn stop(&self, why: &str) {
+        drop(self.stopped.set(why.to_owned()));
     }
 
     /// Whether the data directory has a head, and therefore had a key.
@@ -247,15 +348,18 @@ impl Heads {
         if let Some(why) = self.stopped.get() {
             return Err(HeadError::Stopped(why.clone()));
         }
-        let mut last = self.last.lock();
-        let (size, root) = self.nodes.head();
-        if size == last.size {
-            return Ok(last.clone());
+        let _one_at_a_time = self.signing.lock();
+        let (last, (size, root)) = (self.last(), self.nodes.head());
+        if size == last.size || self.others.as_ref().is_some_and(|others| !others.signs()) {
+            return Ok(last);
         }
         self.prove(&last, size, root)?;
         let head = SignedHead::sign(size, root, &self.key);
+        if let Some(others) = &self.others {
+            others.publish(&head).map_err(HeadError::Unpublished)?;
+        }
         self.kept.keep(&head)?;
-        *last = head.clone();
+        *self.last.lock() = head.clone();
         self.signed.store(size, Ordering::Release);
         Ok(head)
     }
@@ -266,6 +370,10 @@ impl Heads {
     /// As [`Heads::sign`].
     pub fn close(&self) -> Result<SignedHead, HeadError> {
         let signed = self.sign()?;
+        if self.others.is_some() {
+            // The log goes on at another node.
+            return Ok(signed);
+        }
         let head = SignedHead::sign_closed(signed.size, signed.root, &self.key);
         self.kept.keep(&head)?;
         *self.last.lock() = head.clone();
@@ -291,6 +399,7 @@ const fn is_alarm(error: &HeadError) -> bool {
         | HeadError::Gone { .. }
         | HeadError::Another { .. }
         | HeadError::Unproved(_)
+        | HeadError::Unpublished(_)
         | HeadError::Stopped(_) => false,
     }
 }
@@ -400,5 +509,67 @@ mod tests {
         let key = HeadKey::draw(&SeededEntropy::new(1));
         let opened = Heads::open(dir.path(), None, true, key, Arc::new(log), Arc::new(nodes));
         assert!(opened.err().unwrap().to_string().contains("head.note is missing"));
+    }
+
+    /// A node among others: whether it signs is said from outside, and what it publishes can be looked at.
+    #[derive(Default)]
+    struct Board {
+        signs: AtomicBool,
+        heads: Mutex<Vec<SignedHead>>,
+        is_away: AtomicBool,
+    }
+
+    impl Publication for Board {
+        fn signs(&self) -> bool {
+            self.signs.load(Ordering::SeqCst)
+        }
+
+        fn publish(&self, head: &SignedHead) -> Result<(), String> {
+            if self.is_away.load(Ordering::SeqCst) {
+                return Err("no answer".into());
+            }
+            self.heads.lock().push(head.clone());
+            Ok(())
+        }
+    }
+
+    fn shared(dir: &Path, board: &Arc<Board>, (log, nodes): (MemoryLog, Nodes)) -> Heads {
+        let (key, lineage) = (HeadKey::draw(&SeededEntropy::new(1)), Lineage::default());
+        fs::create_dir_all(dir).unwrap();
+        let others = Arc::clone(board) as Arc<dyn Publication>;
+        Heads::open_shared(dir, None, key, &lineage, Arc::new(log), Arc::new(nodes), others).unwrap()
+    }
+
+    /// Of several nodes one signs; the others compare each head with the tree that they have, whatever its size by then.
+    #[test]
+    fn of_several_nodes_one_signs_and_the_others_compare() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let board = Arc::new(Board::default());
+        let leader = shared(one.path(), &board, grown(&[3, 300]));
+        assert_eq!(leader.sign().unwrap().size, 0, "nobody signs before it is its turn");
+        board.signs.store(true, Ordering::SeqCst);
+        board.is_away.store(true, Ordering::SeqCst);
+        assert!(matches!(leader.sign(), Err(HeadError::Unpublished(_))));
+        assert_eq!((leader.last().size, leader.signed(), leader.stopped()), (0, 0, None));
+        board.is_away.store(false, Ordering::SeqCst);
+        assert_eq!(leader.sign().unwrap().size, 303);
+        let head = board.heads.lock()[0].clone();
+        for (commits, expected) in [
+            (&[3, 299][..], Comparison::Ahead),
+            (&[3, 300], Comparison::Same),
+            (&[3, 300, 70], Comparison::Same),
+            (&[4, 299], Comparison::Differs),
+            (&[4, 299, 600], Comparison::Differs),
+        ] {
+            let follower = shared(two.path(), &Arc::default(), grown(commits));
+            assert_eq!(follower.compare(&head), Ok(expected), "{commits:?}");
+        }
+        let follower = shared(two.path(), &Arc::default(), grown(&[3, 300, 70]));
+        follower.adopt(&head).unwrap();
+        assert_eq!((follower.last(), follower.signed()), (head.clone(), 303));
+        // The stop of one node is not the end of the log, and its next start knows the head.
+        assert_eq!(follower.close().unwrap(), head);
+        assert!(!follower.last().is_closed());
+        assert_eq!(shared(two.path(), &Arc::default(), grown(&[3, 300, 71])).last(), head);
     }
 }

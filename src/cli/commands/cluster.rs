@@ -1,6 +1,9 @@
 //! `tenure cluster …`
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -11,9 +14,12 @@ use crate::cli::{
     connection::client::Request,
     context::Global,
     failure::Failure,
-    output::{Column, Output},
+    output::{Column, Output, words},
 };
-use tenure_log::jetstream::{self, Access, BrokerError, Connection, Made, Making, Names, StreamStatus};
+use tenure_core::Timestamp;
+use tenure_log::jetstream::{
+    self, Access, BrokerError, Connection, Made, Making, Names, NodeRecord, NodeRegistry, StreamStatus,
+};
 use tenure_protocol::entropy::OsEntropy;
 use tenure_server::{config::Config, config::Flag, node::cluster};
 
@@ -22,7 +28,7 @@ use tenure_server::{config::Config, config::Flag, node::cluster};
 pub(crate) enum Cluster {
     /// Make the streams at the broker, with the operator's identity, and the secret of the nodes
     Init(Init),
-    /// Show the streams, and which node leads
+    /// Show the streams, the nodes, and which of them leads
     Status(Place),
     /// Give the lead to another node, with an admin's key (--key-file)
     Handover(Place),
@@ -134,6 +140,9 @@ fn status(place: &Place, output: Output) -> Result<(), Failure> {
     let (server, version) = connection.server();
     let names = Names::default();
     let streams = jetstream::status(&connection, &names).map_err(|error| failure(&error))?;
+    let connection = Arc::new(connection);
+    let nodes = NodeRegistry::on(Arc::clone(&connection), names.clone()).all();
+    let nodes = nodes.map_err(|error| failure(&error))?;
     let holder = jetstream::holder(connection, &names).map_err(|error| failure(&error))?;
     match &holder {
         Some((claim, None)) => {
@@ -145,20 +154,36 @@ fn status(place: &Place, output: Output) -> Result<(), Failure> {
         )),
         None => output.talk("no node leads"),
     }
+    let last = nodes.iter().map(|node| node.position).max().unwrap_or(0);
+    for node in &nodes {
+        output.talk(&in_words(node, last, ambient::now()));
+    }
     output.talk(&format!("asked {server}, nats-server {version}"));
     let items: Vec<_> = streams.iter().map(row).collect();
     let leader = holder.map(|(claim, pulse)| {
         let (term, position) = pulse.map(|pulse| (pulse.term, pulse.position)).unzip();
         json!({"address": claim.address, "node": claim.node, "term": term, "position": position})
     });
-    output.list(&json!({"items": items, "leader": leader}), STREAMS, ambient::now())
+    output.list(&json!({"items": items, "leader": leader, "nodes": nodes}), STREAMS, ambient::now())
+}
+
+/// What a node has said of itself.
+fn in_words(node: &NodeRecord, last: u64, now: Timestamp) -> String {
+    let NodeRecord { address, version, position, .. } = node;
+    let role = if node.leads { "leader" } else { "follower" };
+    let (behind, heard) = (last.saturating_sub(*position), words::when(node.said_at(), now));
+    let differs = node.difference.as_ref().map_or_else(String::new, |why| format!("; it differs: {why}"));
+    format!(
+        "{role} {address}, version {version}, position {position} ({behind} behind), heard {heard}{differs}"
+    )
 }
 
 const LED: &[Column] = &[Column::plain("", "leader"), Column::plain("", "term"), Column::plain("", "millis")];
 
 /// The broker says who leads, and that node is asked: with the key that any other command would show.
 fn hand_over(place: &Place, global: &Global) -> Result<(), Failure> {
-    let holder = jetstream::holder(place.connect()?, &Names::default()).map_err(|error| failure(&error))?;
+    let holder =
+        jetstream::holder(Arc::new(place.connect()?), &Names::default()).map_err(|error| failure(&error))?;
     let (holder, _) = holder.ok_or_else(|| Failure::Missing("no node leads".into()))?;
     let client = global.client_of(&holder.address)?;
     let request = Request::post_without_body(&["v1", "cluster", "handover"]);

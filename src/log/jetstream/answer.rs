@@ -16,6 +16,14 @@ pub(super) struct Message {
     pub(super) data: Vec<u8>,
 }
 
+impl Message {
+    /// The value of a header.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.headers.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+    }
+}
+
 /// What became of a message that was published with an expectation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Acknowledged {

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, Request};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, Request, Subscriber};
 use futures_util::{StreamExt, future::join_all};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -68,6 +68,8 @@ struct Heard {
 
 /// A stored message that the broker says again.
 pub(super) struct Said {
+    /// Under which of the subjects that are listened to.
+    pub(super) subject: usize,
     /// Its sequence in its stream.
     pub(super) sequence: u64,
     pub(super) data: Vec<u8>,
@@ -177,8 +179,24 @@ impl Connection {
         Ok(answered.payload.to_vec())
     }
 
-    /// What the broker says under this subject from now on.
-    pub(super) fn listen(&self, subject: &str) -> Result<Receiver<Said>, BrokerError> {
+    /// What the broker says under these subjects from now on.
+    pub(super) fn listen(&self, subjects: &[String]) -> Result<Receiver<Said>, BrokerError> {
+        let (tell, told) = mpsc::sync_channel(WAITING);
+        for (number, subject) in subjects.iter().enumerate() {
+            let mut subscribed = self.subscribe(subject)?;
+            let tell = tell.clone();
+            self.runtime().spawn(async move {
+                while let Some(message) = subscribed.next().await {
+                    if !tell_of(&tell, number, &message) {
+                        break;
+                    }
+                }
+            });
+        }
+        Ok(told)
+    }
+
+    fn subscribe(&self, subject: &str) -> Result<Subscriber, BrokerError> {
         let (client, to) = (self.client.clone(), subject.to_owned());
         let subscribed = self.wait(subject, async move {
             let subscribed = client.subscribe(to).await;
@@ -188,17 +206,7 @@ impl Connection {
                 .map_err(|error| error.to_string())
                 .and_then(|it| flushed.map(|()| it).map_err(|e| e.to_string()))
         })?;
-        let mut subscribed =
-            subscribed.map_err(|why| BrokerError::NoAnswer { what: subject.to_owned(), why })?;
-        let (tell, told) = mpsc::sync_channel(WAITING);
-        self.runtime().spawn(async move {
-            while let Some(message) = subscribed.next().await {
-                if !tell_of(&tell, &message) {
-                    break;
-                }
-            }
-        });
-        Ok(told)
+        subscribed.map_err(|why| BrokerError::NoAnswer { what: subject.to_owned(), why })
     }
 
     /// Notes that nothing came. A server that is frozen keeps its connections, and only we can tell.
@@ -253,10 +261,10 @@ fn wait<T: Send + 'static>(runtime: &Runtime, work: impl Future<Output = T> + Se
 }
 
 /// Passes a message on, if there is room and it says its place; whether somebody still listens.
-fn tell_of(tell: &SyncSender<Said>, message: &async_nats::Message) -> bool {
+fn tell_of(tell: &SyncSender<Said>, subject: usize, message: &async_nats::Message) -> bool {
     let sequence = message.headers.as_ref().and_then(|headers| headers.get("Nats-Sequence"));
     let Some(sequence) = sequence.and_then(|sequence| sequence.as_str().parse().ok()) else { return true };
-    let said = Said { sequence, data: message.payload.to_vec() };
+    let said = Said { subject, sequence, data: message.payload.to_vec() };
     !matches!(tell.try_send(said), Err(mpsc::TrySendError::Disconnected(_)))
 }
 

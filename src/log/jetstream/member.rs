@@ -66,7 +66,8 @@ pub fn join(
         streams::check(&place.connection, &standby.options.names)?;
         standby.compare(&connection)
     })?;
-    let tail = checked(&mut standby, |standby| Ok(connection.listen(&standby.options.names.tail())?))?;
+    let subjects = [options.names.tail(), options.names.pulse()];
+    let tail = checked(&mut standby, |_| Ok(connection.listen(&subjects)?))?;
     let publisher = Publisher::new(connection, options.names.clone());
     let log = Arc::new(JetStreamLog::of(copy, head, Arc::clone(&publisher.resent)));
     let (quiet, publisher) = (Quiet::new(standby.end.sequence), Some(publisher));
@@ -182,6 +183,12 @@ impl Member {
         *self.log.lease.lock() = Some(lease);
         *self.log.writer.lock() = Some(Writer { publisher, end, patience: PATIENCE });
         self.standby.sight = Sight::default();
+    }
+
+    /// Whether this node waits for others to take the lead first, for as long as it follows: it is not sure of what it
+    /// has.
+    pub const fn hesitates(&mut self, hesitates: bool) {
+        self.standby.hesitates = hesitates;
     }
 
     /// Leads no more, whether the lead was lost or is given away, and follows from where it was sure of the log. One

@@ -12,9 +12,11 @@ mod answer;
 mod connection;
 mod copy;
 mod end;
+mod heads;
 mod lease;
 mod member;
 mod names;
+mod nodes;
 mod publisher;
 mod refused;
 mod secrets;
@@ -50,9 +52,11 @@ use tenure_core::Position;
 
 pub use self::{
     connection::{Access, Connection},
+    heads::{HeadStream, PublishedHead, Put as HeadPut},
     lease::{Claim, Leadership, Pulse},
     member::{Member, Step, join},
     names::Names,
+    nodes::{NodeRecord, NodeRegistry},
     refused::BrokerError,
     secrets::{All, Kept, Secrets},
     sight::Sight,
@@ -323,8 +327,11 @@ impl Drop for JetStreamLog {
 ///
 /// # Errors
 /// See [`BrokerError`].
-pub fn holder(connection: Connection, names: &Names) -> Result<Option<(Claim, Option<Pulse>)>, BrokerError> {
-    let place = Place { connection: Arc::new(connection), names: names.clone() };
+pub fn holder(
+    connection: Arc<Connection>,
+    names: &Names,
+) -> Result<Option<(Claim, Option<Pulse>)>, BrokerError> {
+    let place = Place { connection, names: names.clone() };
     Ok(match place.look()? {
         Look::Held { claim, pulse, .. } => Some((claim, pulse)),
         Look::Free { .. } => None,

@@ -49,6 +49,26 @@ impl Names {
         format!("{}.secret", self.subjects)
     }
 
+    /// The stream of the signed heads.
+    pub fn head_stream(&self) -> String {
+        format!("{}_HEADS", self.streams)
+    }
+
+    /// The one subject of the signed heads.
+    pub fn heads(&self) -> String {
+        format!("{}.heads", self.subjects)
+    }
+
+    /// The stream in which each node says that it is there.
+    pub fn node_stream(&self) -> String {
+        format!("{}_NODES", self.streams)
+    }
+
+    /// The subject of this node, or with `*` those of all nodes.
+    pub fn node(&self, node: &str) -> String {
+        format!("{}.node.{node}", self.subjects)
+    }
+
     /// Where the broker says each claim again.
     pub fn pulse(&self) -> String {
         format!("{}.pulse", self.subjects)

@@ -50,7 +50,10 @@ pub enum BrokerError {
         least: &'static str,
     },
     /// A stream is not there.
-    #[error("the stream {stream} does not exist: make it with `tenure cluster init`")]
+    #[error(
+        "the stream {stream} does not exist: run `tenure cluster init`, which makes what is missing and leaves the \
+         rest as it is"
+    )]
     NoStream {
         /// Which.
         stream: String,

@@ -147,6 +147,5 @@ impl Secrets {
 }
 
 fn term_of(message: &Message) -> u64 {
-    let line = message.headers.lines().find_map(|line| line.strip_prefix(TERM)?.strip_prefix(':'));
-    line.and_then(|term| term.trim().parse().ok()).unwrap_or(0)
+    message.header(TERM).and_then(|term| term.parse().ok()).unwrap_or(0)
 }

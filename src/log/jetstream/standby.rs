@@ -24,6 +24,8 @@ use crate::{OpenError, StoredCommit};
 
 /// So many frames are fetched at once.
 const AT_ONCE: u64 = 32;
+/// The second of the subjects that are listened to: what becomes of the lease.
+const PULSE: usize = 1;
 /// How often a standby looks at the lease.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long a broker that does not answer is left alone.
@@ -58,6 +60,8 @@ pub(super) struct Standby {
     pub(super) sight: Sight,
     /// Until then others go first: this node has just given the lead away.
     pub(super) rests_until: Option<Instant>,
+    /// Whether others go first while there may be any: this node is not sure of what it has.
+    pub(super) hesitates: bool,
     told: Told,
     seen: Option<Standing>,
     told_at: Instant,
@@ -73,7 +77,7 @@ pub(super) struct Quiet {
 impl Standby {
     pub(super) fn new(options: Options, copy: Arc<Copy>, end: End, told: Told) -> Self {
         let (sight, rests_until, seen) = (Sight::default(), None, None);
-        Self { options, copy, end, sight, rests_until, told, seen, told_at: stopwatch() }
+        Self { options, copy, end, sight, rests_until, hesitates: false, told, seen, told_at: stopwatch() }
     }
 
     /// Says what is new, and what lasts from time to time.
@@ -182,7 +186,11 @@ impl Standby {
             }
             Look::Free { expect, released } => {
                 self.sight.leader = None;
-                let may_try = released || expect == 0 || quiet.is_long(self.spread());
+                let may_try = if self.hesitates {
+                    quiet.is_longer_than(2 * HOLDS)
+                } else {
+                    released || expect == 0 || quiet.is_longer_than(HOLDS.saturating_sub(self.headstart()))
+                };
                 Ok((may_try && !rests).then(|| self.claim(place, expect)).flatten())
             }
         }
@@ -196,17 +204,20 @@ impl Standby {
         }
     }
 
-    /// So that not all try at once.
-    fn spread(&self) -> Duration {
+    /// The broker has seen no claim for a whole term when it says so, and this node has heard of the last one a moment
+    /// later. Not all try at once.
+    fn headstart(&self) -> Duration {
         let digest = blake3::hash(self.options.claim.start.as_bytes());
-        Duration::from_millis(u64::from(digest.as_bytes()[0]))
+        Duration::from_millis(100 + u64::from(digest.as_bytes()[0]) / 2)
     }
 
-    /// Folds what the broker says again, until it is time to look. What is missed is fetched then.
+    /// Folds what the broker says again, until it is time to look: after a while, and when something has become of the
+    /// lease. What is missed is fetched then.
     pub(super) fn listen(&mut self, tail: &Receiver<Said>, fold: &mut Follow<'_>) -> Result<(), Fault> {
         let begun = stopwatch();
         while let Some(left) = LOOK_EVERY.checked_sub(begun.elapsed()) {
             match tail.recv_timeout(left) {
+                Ok(said) if said.subject == PULSE => break,
                 Ok(said) if said.sequence == self.end.sequence + 1 => self.follow(&said.data, fold)?,
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => break,
@@ -237,8 +248,8 @@ impl Quiet {
         }
     }
 
-    fn is_long(&self, spread: Duration) -> bool {
-        self.since.elapsed() >= HOLDS + spread
+    fn is_longer_than(&self, length: Duration) -> bool {
+        self.since.elapsed() >= length
     }
 }
 

@@ -117,12 +117,45 @@ fn secret_rules(names: &Names) -> Vec<Rule> {
     rules
 }
 
+/// The stream of signed heads. The newest ones matter; the oldest make room for them.
+fn head_rules(names: &Names) -> Vec<Rule> {
+    let mut rules = common();
+    rules.retain(|(setting, _)| *setting != "max_msgs");
+    rules.extend([
+        ("subjects", json!([names.heads()])),
+        ("discard", json!("old")),
+        ("max_msgs", json!(100_000)),
+        ("max_msgs_per_subject", json!(-1)),
+        ("deny_delete", json!(true)),
+        ("deny_purge", json!(true)),
+        ("allow_rollup_hdrs", json!(false)),
+        ("allow_msg_ttl", json!(false)),
+        ("republish", Value::Null),
+    ]);
+    rules
+}
+
+/// The stream in which nodes say that they are there: the last word of each, for a while.
+fn node_rules(names: &Names) -> Vec<Rule> {
+    let mut rules = common();
+    rules.extend([
+        ("subjects", json!([names.node("*")])),
+        ("discard", json!("old")),
+        ("max_msgs_per_subject", json!(1)),
+        ("allow_msg_ttl", json!(true)),
+        ("republish", Value::Null),
+    ]);
+    rules
+}
+
 /// Each stream, with what it must be.
-fn all(names: &Names) -> [(String, Vec<Rule>); 3] {
+fn all(names: &Names) -> [(String, Vec<Rule>); 5] {
     [
         (names.log_stream(), log_rules(names)),
         (names.lease_stream(), lease_rules(names)),
         (names.secret_stream(), secret_rules(names)),
+        (names.head_stream(), head_rules(names)),
+        (names.node_stream(), node_rules(names)),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, TryLockError},
-    io,
+    io::{self, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -19,7 +19,6 @@ use super::{
 };
 use crate::{Head, segment::Segment, tail::Tail};
 use tenure_core::Position;
-use tenure_files::replacement::{PUBLIC, replace, sync_directory};
 
 /// How the name of a store begins that is on its way out.
 const GONE: &str = "gone-";
@@ -119,8 +118,8 @@ impl DataDir {
 
     /// From here on no program that knows format 1 only opens the directory.
     fn write_format(&self) -> Result<(), OpenError> {
-        let text = Format::Two.text();
-        replace(&self.format, ".new", PUBLIC, text.as_bytes()).map_err(io_at(&self.format))
+        write_new(&self.format, Format::Two.text().as_bytes())?;
+        sync_dir(&self.dir)
     }
 
     fn foreign_format(&self, bytes: &[u8]) -> OpenError {
@@ -363,6 +362,16 @@ pub(super) fn tighten(path: &Path, right: u32) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Writes a file that is there whole or not at all.
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), OpenError> {
+    let unfinished = path.with_extension("new");
+    let written = File::create(&unfinished).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.and_then(|()| fs::rename(&unfinished, path)).map_err(io_at(path))
+}
+
 pub(super) fn sync_dir(dir: &Path) -> Result<(), OpenError> {
-    sync_directory(dir).map_err(io_at(dir))
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(io_at(dir))
 }

@@ -3,9 +3,9 @@
 //! An index is written under another name, synced and renamed. It follows from its segment alone, so a crash loses
 //! nothing: what is missing is made by the thread that seals.
 
-use std::sync::Arc;
+use std::{fs, sync::Arc};
 
-use super::{SealError, SledLog, open_error::io_at};
+use super::{SealError, SledLog, data_dir::sync_dir, open_error::io_at};
 use crate::{
     IndexedHistory, LogError,
     segment::{
@@ -13,8 +13,6 @@ use crate::{
         index::{self, Builder, Index},
     },
 };
-
-use tenure_files::replacement::put_in_place;
 
 impl SledLog {
     /// Makes the first index that is missing or damaged; whether there was one to make. A segment that is damaged gets
@@ -52,7 +50,9 @@ impl SledLog {
         let made = Index::open(unfinished.clone(), &segment.header).map_err(io_at(&unfinished))?;
         made.read_whole(&mut |_| true).map_err(LogError::from)?;
         self.step("index checked");
-        put_in_place(&unfinished, &path, || self.step("index renamed")).map_err(io_at(&path))?;
+        fs::rename(&unfinished, &path).map_err(io_at(&path))?;
+        self.step("index renamed");
+        sync_dir(&data.indexes)?;
         segment.has_index(Index::open(path.clone(), &segment.header).map_err(io_at(&path))?);
         Ok(())
     }

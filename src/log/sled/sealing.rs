@@ -5,16 +5,20 @@
 //! beside their directory. A store goes only when all that it holds is in segments and the head record, synced, names a
 //! later one; first its name, then its files.
 
-use std::{collections::VecDeque, path::Path, sync::Arc};
+use std::{collections::VecDeque, fs, path::Path, sync::Arc};
 
-use super::{OpenError, Range, SledLog, data_dir::DataDir, head_file::HeadRecord, open_error::io_at};
+use super::{
+    OpenError, Range, SledLog,
+    data_dir::{DataDir, sync_dir},
+    head_file::HeadRecord,
+    open_error::io_at,
+};
 use crate::{
     LogError, RecordHash, StoredCommit,
     segment::{self, Segment, Writer},
     tail::Tail,
 };
 use tenure_core::{Position, Timestamp};
-use tenure_files::replacement::put_in_place;
 
 /// So many events are read from the store at a time.
 const AT_A_TIME: usize = 2_000;
@@ -159,7 +163,9 @@ impl SledLog {
         self.step("written");
         check(&unfinished, end)?;
         self.step("checked");
-        put_in_place(&unfinished, &path, || self.step("renamed")).map_err(io_at(&path))?;
+        fs::rename(&unfinished, &path).map_err(io_at(&path))?;
+        self.step("renamed");
+        sync_dir(&data.segments)?;
         let segment = Segment::open(path.clone()).map_err(io_at(&path))?;
         let mut segments = self.segments.write();
         *segments = Arc::new(segments.iter().cloned().chain([Arc::new(segment)]).collect());

@@ -2,13 +2,11 @@
 //! than this.
 
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
-
-use tenure_files::replacement::{PRIVATE, Replacement, put_in_place, sync_directory};
 
 /// A place for the files of a backup.
 pub trait Destination {
@@ -76,7 +74,13 @@ impl Destination for Folder {
     }
 
     fn put(&self, name: &str, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-        Replacement::new(&self.0.join(name), &format!(".{UNFINISHED}"), PRIVATE)?.commit_with(write)
+        let beside = self.0.join(format!("{name}.{UNFINISHED}"));
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        let mut out = io::BufWriter::with_capacity(1 << 20, file);
+        write(&mut out)?;
+        out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        fs::rename(&beside, self.0.join(name))?;
+        File::open(&self.0)?.sync_all()
     }
 
     fn link(&self, name: &str, file: &Path) -> io::Result<bool> {
@@ -92,12 +96,13 @@ impl Destination for Folder {
             // Another file system, or one without such links: it is copied.
             return Ok(false);
         }
-        put_in_place(&beside, &target, || ())?;
+        fs::rename(&beside, &target)?;
+        File::open(&self.0)?.sync_all()?;
         Ok(true)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         fs::remove_file(self.0.join(name))?;
-        sync_directory(&self.0)
+        File::open(&self.0)?.sync_all()
     }
 }

@@ -12,7 +12,7 @@ use super::{
     fold::{io_at, make, next_of},
 };
 use tenure_core::Position;
-use tenure_files::replacement::{put_in_place, sync_directory};
+use tenure_files::replacement::sync_directory;
 use tenure_log::{EventLog, SegmentEnd};
 
 /// So many are kept: when the last one cannot be believed, there is the one before.
@@ -116,7 +116,9 @@ impl Folder {
         // What was begun would take room from what has to be written.
         make(log, before, end, &unfinished, pace).inspect_err(|_| drop(fs::remove_file(&unfinished)))?;
         self.step("written");
-        put_in_place(&unfinished, &path, || self.step("renamed")).map_err(at)?;
+        fs::rename(&unfinished, &path).map_err(at)?;
+        self.step("renamed");
+        sync_directory(&self.dir).map_err(at)?;
         self.step("synced");
         self.remove_old().map_err(at)?;
         Checkpoint::open(&path).map(Some)

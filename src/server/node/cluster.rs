@@ -13,12 +13,13 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tenure_files::key_files::{read_private, write_private};
 use tenure_log::{
     EncodedCommit, EventLog, Head, JetStreamLog, LogError, Outcome, StoredBytes, StoredCommit,
     jetstream::{
-        self, Access, BrokerError, Claim, Leadership, Member, Names, Secrets, Sight, Standing, Step, Told,
+        self, Access, BrokerError, Claim, Connection, HeadStream, Leadership, Member, Names, NodeRecord,
+        NodeRegistry, Secrets, Sight, Standing, Step, Told,
     },
 };
 use tenure_protocol::entropy::{self, Entropy};
@@ -27,6 +28,7 @@ use tokio::sync::watch;
 use super::{
     Options, StartError,
     binding::Binding,
+    head_exchange::HeadExchange,
     key_mirror::KeyMirror,
     node_mac::Mac,
     startup_replay::{StartupState, join_log},
@@ -70,13 +72,24 @@ pub fn make_secret(path: &Path, entropy: &dyn Entropy) -> Result<(), String> {
     write_private(path, &secret).map_err(|error| error.to_string())
 }
 
-/// A node that takes part in a log of several machines.
+/// What a start came to.
 pub(super) struct Joined {
-    pub(super) shared: Arc<SharedLog>,
+    pub(super) part: Participation,
     pub(super) folded: StartupState,
+}
+
+/// A node's part in a log of several machines.
+pub(super) struct Participation {
+    pub(super) shared: Arc<SharedLog>,
     pub(super) member: Member,
     /// Whether it leads already.
     pub(super) leads: bool,
+    /// The heads of the others.
+    pub(super) exchange: Arc<HeadExchange>,
+    /// Which others there are.
+    pub(super) registry: NodeRegistry,
+    /// The name of this node.
+    pub(super) node: String,
 }
 
 /// Takes part: comes back when this node leads, or follows another one and has all that it needs to answer.
@@ -131,8 +144,17 @@ pub(super) fn join(
         given_away: AtomicBool::new(false),
         holding: AtomicBool::new(false),
         deciding: AtomicUsize::new(0),
+        difference: RwLock::new(None),
+        peers: RwLock::new(None),
     };
-    Ok(Joined { shared: Arc::new(shared), folded, member, leads: term.is_some() })
+    let shared = Arc::new(shared);
+    let connected = Connection::open(&cluster.access, &format!("{node}_peers"));
+    let connection = Arc::new(connected.map_err(|error| StartError::Cluster(error.to_string()))?);
+    let stream = HeadStream::on(Arc::clone(&connection), names.clone());
+    let exchange = HeadExchange::new(stream, node.clone(), Arc::clone(&shared));
+    let registry = NodeRegistry::on(connection, names);
+    let part = Participation { shared, member, leads: term.is_some(), exchange, registry, node };
+    Ok(Joined { part, folded })
 }
 
 /// Whether a follower has what the leader had a moment ago, and that is an authority at work.
@@ -207,6 +229,10 @@ pub struct SharedLog {
     holding: AtomicBool,
     /// Requests under way that this node may decide.
     deciding: AtomicUsize,
+    /// How the history of this node differs from a head that another one has signed.
+    difference: RwLock<Option<String>>,
+    /// Which nodes there are, as of the last look; none before it.
+    peers: RwLock<Option<Vec<NodeRecord>>>,
 }
 
 /// What this node is, and what it knows of the others.
@@ -314,6 +340,40 @@ impl SharedLog {
         if is_settled && !self.given_away.load(Ordering::Acquire) {
             self.holding.store(false, Ordering::Release);
         }
+    }
+
+    /// How the history of this node differs from that of another one; none as far as is known.
+    pub fn difference(&self) -> Option<String> {
+        self.difference.read().clone()
+    }
+
+    /// Whether there is such a difference.
+    pub fn differs(&self) -> bool {
+        self.difference.read().is_some()
+    }
+
+    /// The first difference stands until a restart, which folds the log again.
+    pub(super) fn finds_difference(&self, why: &str) {
+        tracing::error!(
+            why,
+            "the history of this node is not that of another one: nothing is granted until that is looked into"
+        );
+        self.difference.write().get_or_insert_with(|| why.to_owned());
+    }
+
+    /// Which nodes there are, this one among them; none before that is known.
+    pub fn peers(&self) -> Option<Vec<NodeRecord>> {
+        self.peers.read().clone()
+    }
+
+    pub(super) fn know_peers(&self, peers: Vec<NodeRecord>) {
+        *self.peers.write() = Some(peers);
+    }
+
+    /// Whether this node knows that there is no other one to take the lead.
+    pub fn is_alone(&self) -> bool {
+        let peers = self.peers.read();
+        peers.as_ref().is_some_and(|peers| peers.iter().all(|peer| peer.address == self.address))
     }
 
     /// The keys of the open node.

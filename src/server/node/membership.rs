@@ -69,6 +69,7 @@ impl Duty {
     fn follow(&mut self, member: &mut Member) -> Result<(), String> {
         // There is nothing to give away, and nothing to be held for it.
         self.shared.is_given_away();
+        member.hesitates(self.shared.difference().is_some());
         let (shared, authority) = (Arc::clone(&self.shared), Arc::clone(&self.authority));
         let step = member.step(&mut |commits| {
             self.is_at_least(commits.last().map(|stored| stored.commit.recorded_at));

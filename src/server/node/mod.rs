@@ -11,10 +11,12 @@ pub mod cluster;
 mod credential;
 mod disk;
 mod epoch;
+mod head_exchange;
 mod jobs;
 mod key_mirror;
 mod membership;
 mod node_mac;
+mod peers;
 mod scrubber;
 mod sealer;
 mod secrets;
@@ -39,9 +41,7 @@ use crate::tokens::{Digests, Keyring};
 use tenure_audit::{Evidence, HeadError, HeadKey, HeadSigner, Heads, LiveCheck, live_check};
 use tenure_core::{Policy, Position, Seconds, Timestamp, state::State};
 use tenure_files::key_files::KeyFileError;
-use tenure_log::{
-    EventLog, OpenError, RecordHash, SegmentEvents, SledLog, StoredCommit, Verify, jetstream::Member,
-};
+use tenure_log::{EventLog, OpenError, RecordHash, SegmentEvents, SledLog, StoredCommit, Verify};
 use tenure_protocol::clock::{Clock, SystemClock, TestClock};
 use tenure_protocol::entropy::{Entropy, OsEntropy};
 use tenure_threads::worker::Worker;
@@ -51,8 +51,10 @@ pub(crate) use self::epoch::UNFINISHED;
 use self::{
     binding::Binding,
     checkpoint_scrub::CheckpointScrub,
+    cluster::Participation,
     credential::{issue_first_key, look_at_first_key},
     epoch::begin_epoch,
+    peers::Peers,
     sealer::LetGo,
     secrets::{Opened, is_missing, open_secrets, remove_unfinished},
     snapshot::Snapshot,
@@ -147,8 +149,8 @@ pub struct Node {
     pub begun: Option<BegunEpoch>,
     /// The log of several machines, if this node takes part in one.
     pub shared: Option<Arc<SharedLog>>,
-    /// Takes part in it.
-    membership: Option<Worker>,
+    /// Takes part in it, and hears of the other nodes.
+    membership: Option<(Worker, Worker)>,
     data: PathBuf,
     /// None when time stands still: what is due is done when the clock is moved.
     jobs: Option<Worker>,
@@ -240,7 +242,7 @@ impl Node {
             return Err(StartError::Unfinished { path: options.data.display().to_string() });
         }
         let OpenedLog { log, folded, stores, shared } = open_any_log(&options, &table)?;
-        let leads = shared.as_ref().is_none_or(|(_, _, leads)| *leads);
+        let leads = shared.as_ref().is_none_or(|joined| joined.leads);
         let test_clock = options.test_clock.then(|| test_clock_for(&folded.state));
         let clock: Arc<dyn Clock> = match &test_clock {
             Some(clock) => Arc::clone(clock) as Arc<dyn Clock>,
@@ -253,7 +255,7 @@ impl Node {
         let holds_keys = options.begin_epoch.as_ref().is_some_and(|asked| asked.hold_credentials);
         let opened = open_secrets(&options.data, &folded, &binding, now, &*options.entropy, is_epoch_begun)?;
         let Opened { secrets, erased } = opened;
-        let (keeper, new_epoch) = start_keeper(&options, &log, &folded, &binding, &clock)?;
+        let (keeper, new_epoch) = start_keeper(&options, &log, &folded, &binding, &clock, shared.as_ref())?;
         let room = Room::new(disk::free_space(&options.data), options.reserve);
         let (texts, digests_mark) = (Arc::clone(&secrets.texts), secrets.digests.mark());
         let Options { data, policy, webhooks, issuing, entropy, scrub_rate, .. } = options;
@@ -315,7 +317,7 @@ impl Node {
             .transpose()
             .map_err(StartError::Thread)?;
         let (shared, membership) = shared
-            .map(|(shared, member, _)| take_part(shared, member, &authority, at_work, test_clock.clone()))
+            .map(|joined| take_part(joined, &authority, at_work, test_clock.clone()))
             .transpose()
             .map_err(StartError::Thread)?
             .unzip();
@@ -372,8 +374,8 @@ struct OpenedLog {
     folded: StartupState,
     /// The same log, when its files are on this machine.
     stores: Option<Arc<SledLog>>,
-    /// The same log, when several machines share it: with this node's part in it, and whether it leads.
-    shared: Option<(Arc<SharedLog>, Member, bool)>,
+    /// This node's part in it, when several machines share it.
+    shared: Option<Participation>,
 }
 
 /// The log that the options name: this node's own, or the one that several machines share, once this node leads it.
@@ -383,22 +385,24 @@ fn open_any_log(options: &Options, table: &dyn Fn() -> IdempotencyTable) -> Resu
         let stores = Arc::new(log);
         return Ok(OpenedLog { log: Arc::clone(&stores) as _, folded, stores: Some(stores), shared: None });
     };
-    let cluster::Joined { shared, folded, member, leads } = cluster::join(options, cluster, table)?;
-    let log = Arc::clone(&shared) as _;
-    Ok(OpenedLog { log, folded, stores: None, shared: Some((shared, member, leads)) })
+    let cluster::Joined { part, folded } = cluster::join(options, cluster, table)?;
+    let log = Arc::clone(&part.shared) as _;
+    Ok(OpenedLog { log, folded, stores: None, shared: Some(part) })
 }
 
 /// Takes part in a log of several machines for as long as the node runs.
 fn take_part(
-    shared: Arc<SharedLog>,
-    member: Member,
+    part: Participation,
     authority: &Arc<Authority>,
     (texts, keyring): (Arc<SubjectKeys>, Keyring),
     clock: Option<Arc<TestClock>>,
-) -> io::Result<(Arc<SharedLog>, Worker)> {
-    shared.attach(texts, keyring);
+) -> io::Result<(Arc<SharedLog>, (Worker, Worker))> {
+    let Participation { shared, member, exchange, registry, node, .. } = part;
+    shared.attach(texts, keyring.clone());
     let membership = membership::start(member, Arc::clone(&shared), Arc::clone(authority), clock)?;
-    Ok((shared, membership))
+    let (own, authority) = (Arc::clone(&shared), Arc::clone(authority));
+    let peers = Peers { registry, exchange, node, shared: own, authority, keyring }.start()?;
+    Ok((shared, (membership, peers)))
 }
 
 /// Begins what goes over the files of a log for as long as the node runs.
@@ -449,13 +453,14 @@ fn start_keeper(
     folded: &StartupState,
     binding: &Binding,
     clock: &Arc<dyn Clock>,
+    shared: Option<&Participation>,
 ) -> Result<(HeadSigner, Option<NewEpoch>), StartError> {
     let keys = options.data.join("keys");
     let path = keys.join(HeadKey::FILE);
     if is_missing(&path) && Heads::is_kept_in(&options.data) {
         return Err(StartError::KeysMissing { path: path.display().to_string() });
     }
-    // A node keeps the heads that it has signed itself; where another one led, it has none.
+    // What is lost here is with the other nodes.
     let must_be_kept = folded.nodes.size() > 0
         && !is_missing(&path)
         && options.begin_epoch.is_none()
@@ -465,8 +470,17 @@ fn start_keeper(
     let renamed = epoch::renamed(options, &keys, key, &folded.state.system.epochs, &folded.nodes)?;
     let (log, nodes, further) = (Arc::clone(log), Arc::clone(&folded.nodes), options.head_file.clone());
     let (key, lineage) = (renamed.key, renamed.lineage);
-    let heads = Heads::open_after(&options.data, further, must_be_kept, key, &lineage, log, nodes)?;
-    let keeper = HeadSigner::start(Arc::new(heads), Arc::clone(clock), options.head_interval);
+    let heads = Arc::new(match shared {
+        None => Heads::open_after(&options.data, further, must_be_kept, key, &lineage, log, nodes)?,
+        Some(part) => {
+            let others = Arc::clone(&part.exchange) as _;
+            Heads::open_shared(&options.data, further, key, &lineage, log, nodes, others)?
+        }
+    });
+    if let Some(part) = shared {
+        part.exchange.attach(&heads);
+    }
+    let keeper = HeadSigner::start(heads, Arc::clone(clock), options.head_interval);
     Ok((keeper.map_err(StartError::Thread)?, renamed.new))
 }
 

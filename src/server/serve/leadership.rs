@@ -77,7 +77,8 @@ pub(super) fn why_over(shared: Option<&Arc<SharedLog>>) -> Option<String> {
 pub(super) async fn give_away(shared: Option<&Arc<SharedLog>>) {
     let Some(shared) = shared else { return };
     let (view, begun) = (shared.view(), stopwatch());
-    if !view.borrow().leads() {
+    // Where there is no other node, the lease is given back at the end.
+    if !view.borrow().leads() || shared.is_alone() {
         return;
     }
     shared.give_away();

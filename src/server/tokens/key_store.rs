@@ -76,6 +76,11 @@ impl<K: KeyMaterial> WorkingKeys<K> {
             || self.retiring.iter().any(|placed| placed.place == place && is_open(placed))
     }
 
+    /// The ids of all of them.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &KeyId> {
+        self.all().map(|placed| placed.key.id())
+    }
+
     fn all(&self) -> impl Iterator<Item = &NumberedKey<K>> {
         std::iter::once(&self.active).chain(&self.retiring)
     }

@@ -146,17 +146,21 @@ fn alive(cli: &Context, health: &Result<Reply, Failure>) -> Check {
 }
 
 /// Whether it can serve, and of a node of several how it stands to the others.
-fn ready(cli: &Context) -> (Check, Option<Check>) {
+fn ready(cli: &Context) -> (Check, Vec<Check>) {
     match cli.client.send(&Request::get(&["readyz"])) {
         Ok(reply) => {
             let ready = match reply.body["alarms"].as_array().map_or(&[][..], Vec::as_slice) {
                 [] => Check::new("ready", "ok", "it can serve and write"),
                 [alarm, ..] => Check::new("ready", "warn", alarm.as_str().unwrap_or_default()),
             };
-            (ready, node_in_words(&reply.body))
+            (ready, nodes(&reply.body))
         }
-        Err(failure) => (Check::failed("ready", &failure), None),
+        Err(failure) => (Check::failed("ready", &failure), vec![]),
     }
+}
+
+fn nodes(ready: &Value) -> Vec<Check> {
+    node_in_words(ready).into_iter().chain(others_in_words(ready)).collect()
 }
 
 /// A state that grows old is told before it is too old to be answered from.
@@ -174,6 +178,31 @@ fn node_in_words(ready: &Value) -> Option<Check> {
     let said = format!("{role}{whose}, term {term}, {lag} events behind, its state is {age}");
     let result = if stale.is_some_and(|stale| stale < STALE) { "ok" } else { "warn" };
     Some(Check::new("node", result, said))
+}
+
+/// Which nodes there are. One that differs, one whose state grows old and one of another version are told by address.
+fn others_in_words(ready: &Value) -> Option<Check> {
+    let nodes = ready["nodes"].as_array()?;
+    let address = |node: &Value| node["address"].as_str().unwrap_or_default().to_owned();
+    let told = |node: &Value| {
+        if node["differs"] == true {
+            return Some(format!("the history of {} differs", address(node)));
+        }
+        let stale = node["stalenessMs"].as_u64();
+        if stale.is_none_or(|stale| stale >= STALE) {
+            let at = &node["position"];
+            return Some(format!("{} lags, it was at position {at}", address(node)));
+        }
+        let version = node["version"].as_str().unwrap_or_default();
+        (version != env!("CARGO_PKG_VERSION")).then(|| format!("{} is of version {version}", address(node)))
+    };
+    let said: Vec<_> = nodes.iter().filter_map(told).collect();
+    let all: Vec<_> = nodes.iter().map(address).collect();
+    let all = format!("{} of them: {}", all.len(), all.join(", "));
+    Some(match &said[..] {
+        [] => Check::new("nodes", "ok", all),
+        said => Check::new("nodes", "warn", said.join("; ")),
+    })
 }
 
 /// What the server says of this key. One that ends soon, and an old admin's key without an end, are worth
@@ -270,6 +299,26 @@ mod tests {
         {
             assert_eq!(node_in_words(&told(leader, stale)).unwrap().result, "warn");
         }
+    }
+
+    #[test]
+    fn a_node_that_lags_or_differs_is_told_by_its_address() {
+        let node = |name: &str, stale: Value, differs: bool| {
+            let (address, version) = (format!("http://{name}"), env!("CARGO_PKG_VERSION"));
+            json!({"address": address, "position": 7, "stalenessMs": stale, "differs": differs, "version": version})
+        };
+        assert!(others_in_words(&json!({"status": "ready", "alarms": []})).is_none());
+        let told = |nodes: Value| {
+            let check = others_in_words(&json!({ "nodes": nodes })).unwrap();
+            (check.result, check.detail)
+        };
+        let good = || node("a", 0.into(), false);
+        let (result, said) = told(json!([good(), node("b", 400.into(), false)]));
+        assert_eq!((result, &*said), ("ok", "2 of them: http://a, http://b"));
+        let (result, said) =
+            told(json!([good(), node("b", 5_000.into(), false), node("c", Value::Null, true)]));
+        let words = "http://b lags, it was at position 7; the history of http://c differs";
+        assert_eq!((result, &*said), ("warn", words));
     }
 
     #[test]

@@ -1,14 +1,18 @@
 //! Who may do what at the broker, and brokers that are not as they must be.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use serde_json::{Value, json};
 
 use super::{Access, Broker, MAKING, broker, led, make, names, node, operator};
 use crate::{
+    EventLog,
     conformance::append_all,
-    jetstream::{BrokerError, Connection, init, status},
+    jetstream::{BrokerError, Connection, HeadPut, HeadStream, NodeRecord, NodeRegistry, init, status},
     samples::small,
 };
 
@@ -49,7 +53,56 @@ fn streams_that_are_not_there_are_missed_with_the_remedy_and_made_once() {
     let log = led(dir.path(), &node(&broker, 1, "a")).unwrap();
     append_all(&log, vec![small(1)]);
     let told = status(&operator(&broker), &names(1)).unwrap();
-    assert_eq!(told.iter().map(|stream| stream.last > 0).collect::<Vec<_>>(), [true, true, false]);
+    assert_eq!(
+        told.iter().map(|stream| stream.last > 0).collect::<Vec<_>>(),
+        [true, true, false, false, false]
+    );
+    drop(log);
+    // A cluster of a version that knew no heads: what it lacks is made, and what it has stays.
+    let operator = operator(&broker);
+    operator.ask(&format!("$JS.API.STREAM.DELETE.{}", names(1).head_stream()), &json!({})).unwrap();
+    let refused = led(dir.path(), &node(&broker, 1, "a")).unwrap_err().to_string();
+    assert!(refused.contains("T1_HEADS does not exist: run `tenure cluster init`"), "{refused}");
+    make(&broker, 1);
+    assert_eq!(led(dir.path(), &node(&broker, 1, "a")).unwrap().head().position.0, 1);
+}
+
+/// Each head is behind those that its publisher has read: a node that led once adds none behind its heir's.
+#[test]
+fn heads_are_published_behind_those_that_were_read_and_nodes_are_forgotten_in_time() {
+    let Some(program) = broker::program("that heads are fenced") else { return };
+    let broker = Broker::start(&program);
+    make(&broker, 1);
+    let connection = Arc::new(operator(&broker));
+    let (heads, registry) =
+        (HeadStream::on(Arc::clone(&connection), names(1)), NodeRegistry::on(connection, names(1)));
+    assert_eq!((heads.last().unwrap(), heads.since(0).unwrap()), (None, vec![]));
+    assert_eq!(heads.put("first", "a", 0), HeadPut::Stored(1));
+    assert_eq!(heads.put("other", "b", 0), HeadPut::Others);
+    assert_eq!(heads.put("second", "b", 1), HeadPut::Stored(2));
+    let read: Vec<_> = heads.since(0).unwrap().into_iter().map(|head| (head.node, head.note)).collect();
+    let pair = |node: &str, note: &str| (node.to_owned(), note.to_owned());
+    assert_eq!(read, [pair("a", "first"), pair("b", "second")]);
+    assert_eq!(heads.last().unwrap().unwrap().sequence, 2);
+    let record = |node: &str, position: u64| NodeRecord {
+        node: node.to_owned(),
+        address: format!("http://{node}"),
+        leads: false,
+        position,
+        term: 1,
+        staleness_ms: Some(7),
+        version: "1".to_owned(),
+        keys: vec![],
+        compared: 2,
+        difference: None,
+        at: 0,
+    };
+    for said in [record("b", 1), record("a", 2), record("b", 3)] {
+        registry.say(&said).unwrap();
+    }
+    assert_eq!(registry.all().unwrap(), [record("a", 2), record("b", 3)]);
+    registry.leave("a").unwrap();
+    assert_eq!(registry.all().unwrap(), [record("b", 3)]);
 }
 
 /// A user's nkey, with its seed in a file.

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::http::{
     api::Api,
-    reply::problem::Code,
+    reply::problem::{Code, Problem},
     request::{
         peer::Peer,
         serve::{collect, refuse_unjudged},
@@ -35,6 +35,8 @@ use crate::http::{
 
 /// What says nothing of the state, and is asked to learn whether the process lives.
 const ALWAYS: [&str; 2] = ["/healthz", "/metrics"];
+/// What is answered whatever the state is worth: they say so themselves, or say nothing of it.
+const OF_THE_NODE: [&str; 2] = ["/readyz", "/openapi.json"];
 /// What a follower answers by itself.
 pub(super) const READS: [&str; 13] = [
     "/v1/subjects",
@@ -51,6 +53,8 @@ pub(super) const READS: [&str; 13] = [
     "/healthz",
     "/metrics",
 ];
+/// Why a follower answers nothing from its state.
+const DIFFERS: &str = "the history of this node differs from that of another one: ask another node";
 const INTROSPECT: &str = "/v1/introspect";
 /// How old the state may be that an answer is given from.
 const STALENESS: HeaderName = HeaderName::from_static("x-tenure-staleness-ms");
@@ -158,7 +162,11 @@ impl Door {
 
     /// Answers from the state here, if that is fresh enough, and says how fresh.
     async fn answer(&self, request: Request, next: Next) -> Response {
-        if !self.nodes.leads() && !self.nodes.has_its_own(&self.api.authority).await {
+        let follows = !self.nodes.leads();
+        if follows && self.nodes.shared.differs() && !OF_THE_NODE.contains(&request.uri().path()) {
+            return refuse_unjudged(&self.api, &request, Problem::unavailable(DIFFERS));
+        }
+        if follows && !self.nodes.has_its_own(&self.api.authority).await {
             return self.stale(&request);
         }
         let Some(before) = self.staleness().await else { return self.stale(&request) };

@@ -25,7 +25,7 @@ const CONNECT: Duration = Duration::from_secs(1);
 /// An answer is waited for so long: longer than a leader tries to append.
 const ANSWER: Duration = Duration::from_secs(20);
 /// A leader that leads no more by now may still say that it did not take it.
-const LAST_WORD: Duration = Duration::from_millis(500);
+const LAST_WORD: Duration = Duration::from_millis(200);
 /// How often it is looked whether another node leads by now.
 const LOOK: Duration = Duration::from_millis(10);
 /// What is of one connection, and not of the request.

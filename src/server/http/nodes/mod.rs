@@ -20,8 +20,10 @@ use std::{
 
 use serde::Serialize;
 use tenure_core::{Position, Timestamp};
+use tenure_log::jetstream::NodeRecord;
 use tenure_protocol::clock::{stopwatch, wall_time};
 use tokio::{sync::watch, time::timeout};
+use utoipa::ToSchema;
 
 use self::forward::Forwarder;
 use super::reply::problem::{Code, Problem};
@@ -69,6 +71,43 @@ pub(crate) struct NodeView {
     pub(crate) lag: u64,
     /// How old the state of this node may be, in milliseconds; null while it cannot tell.
     pub(crate) staleness_ms: Option<u64>,
+    /// Which nodes there are, this one among them.
+    pub(crate) nodes: Vec<PeerView>,
+}
+
+/// What a node has said of itself, some seconds ago at most.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PeerView {
+    /// Where it is reached.
+    address: String,
+    /// `leader` or `follower`.
+    role: &'static str,
+    /// The position that it had reached.
+    position: u64,
+    /// How old its state may have been, in milliseconds; null if it could not tell.
+    staleness_ms: Option<u64>,
+    /// Its version.
+    version: String,
+    /// Whether its history differs from a head that another node has signed.
+    differs: bool,
+}
+
+impl PeerView {
+    fn of(record: NodeRecord) -> Self {
+        Self {
+            address: record.address,
+            role: role(record.leads),
+            position: record.position,
+            staleness_ms: record.staleness_ms,
+            version: record.version,
+            differs: record.difference.is_some(),
+        }
+    }
+}
+
+const fn role(leads: bool) -> &'static str {
+    if leads { "leader" } else { "follower" }
 }
 
 impl Nodes {
@@ -117,12 +156,26 @@ impl Nodes {
             view.sight.leader.as_ref().map(|claim| claim.address.clone())
         };
         NodeView {
-            role: if leads { "leader" } else { "follower" },
+            role: role(leads),
             leader,
             term: view.term(),
             lag: if leads { 0 } else { view.sight.told().unwrap_or(0).saturating_sub(position.0) },
             staleness_ms: view.staleness().map(in_millis),
+            nodes: self.shared.peers().unwrap_or_default().into_iter().map(PeerView::of).collect(),
         }
+    }
+
+    /// How many nodes there are, and how many of them say that histories differ; none before that is known.
+    pub(crate) fn peers(&self) -> Option<(usize, usize)> {
+        let peers = self.shared.peers()?;
+        Some((peers.len(), peers.iter().filter(|peer| peer.difference.is_some()).count()))
+    }
+
+    /// What other nodes have found, for people.
+    pub(crate) fn alarms(&self) -> Vec<String> {
+        let others = self.shared.peers().unwrap_or_default().into_iter();
+        let others = others.filter(|peer| peer.address != self.shared.address());
+        others.filter_map(|peer| Some(format!("{} says: {}", peer.address, peer.difference?))).collect()
     }
 
     /// How old the state may be that an answer is given from now; none where that is more than is allowed.

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::{
     api::Api,
-    nodes::NodeView,
+    nodes::{NodeView, PeerView},
     reply::{Reply, problem::Problem},
     request::call::Call,
 };
@@ -50,6 +50,8 @@ pub(super) struct ReadyView {
     lag: Option<u64>,
     /// How old the state of this node may be, in milliseconds; null while it cannot tell.
     staleness_ms: Option<u64>,
+    /// Which nodes there are, this one among them, as each has said some seconds ago at most.
+    nodes: Option<Vec<PeerView>>,
 }
 
 /// Whether the process is alive.
@@ -90,7 +92,8 @@ fn unavailable(api: &Api, why: &str) -> Problem {
 /// What people must look into, though it serves: for `/readyz`, and counted for the metrics.
 fn alarms(api: &Api) -> Vec<String> {
     let of_evidence = api.evidence.alarms().into_iter().map(str::to_owned);
-    of_evidence.chain(api.authority.alarms()).chain(api.webhooks.alarms()).collect()
+    let of_nodes = api.nodes().map(|nodes| nodes.alarms()).unwrap_or_default();
+    of_evidence.chain(api.authority.alarms()).chain(api.webhooks.alarms()).chain(of_nodes).collect()
 }
 
 fn unready(api: &Api) -> Option<String> {

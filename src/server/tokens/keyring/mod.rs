@@ -71,6 +71,11 @@ impl Keyring {
         }
     }
 
+    /// The ids of all keys whose tokens open here.
+    pub(crate) fn ids(&self) -> Vec<KeyId> {
+        self.session.ring().ids().chain(self.access.ring().ids()).cloned().collect()
+    }
+
     /// Writes a new key. It is durable when this returns, and seals nothing before the fact that admits it is
     /// [followed](Self::follow).
     pub fn keep(&self, key: NewKey) -> Result<(), KeyFileError> {

@@ -17,6 +17,8 @@ pub(super) struct OfNodes {
     leads: Gauge,
     term: Gauge,
     lag: Gauge,
+    nodes: Gauge,
+    differ: Gauge,
     staleness: Gauge<f64, std::sync::atomic::AtomicU64>,
     forwarded: Counter,
     forward_unknown: Counter,
@@ -35,6 +37,16 @@ impl OfNodes {
             own.term.clone(),
         );
         registry.register("lag", "Events that the leader has told of and this node lacks", own.lag.clone());
+        registry.register(
+            "nodes",
+            "Nodes that have said in the last 30 seconds that they are there",
+            own.nodes.clone(),
+        );
+        registry.register(
+            "nodes_differ",
+            "Nodes whose history differs from a head that another one has signed",
+            own.differ.clone(),
+        );
         registry.register_with_unit(
             "staleness",
             "How old the state of this node may be; -1 while it cannot tell",
@@ -72,6 +84,7 @@ impl OfNodes {
     pub(super) fn observe(&self, nodes: Option<&Nodes>, position: Position) {
         let Some(nodes) = nodes else {
             self.leads.set(1);
+            self.nodes.set(1);
             return;
         };
         let told = nodes.told(position);
@@ -80,6 +93,9 @@ impl OfNodes {
         self.lag.set(i64::try_from(told.lag).unwrap_or(i64::MAX));
         let seconds = told.staleness_ms.map(|millis| std::time::Duration::from_millis(millis).as_secs_f64());
         self.staleness.set(seconds.unwrap_or(-1.0));
+        let (all, differ) = nodes.peers().unwrap_or_default();
+        self.nodes.set(i64::try_from(all).unwrap_or(i64::MAX));
+        self.differ.set(i64::try_from(differ).unwrap_or(i64::MAX));
         let counts = nodes.counts();
         store(&self.forwarded, counts.forwarded.load(Ordering::Relaxed));
         store(&self.forward_unknown, counts.unknown.load(Ordering::Relaxed));

@@ -1,0 +1,111 @@
+//! Which nodes there are: each says so from time to time, and the broker forgets it when it no longer does.
+//!
+//! No decision rests on it. It shows operators who is there, how far each one is, and what it found.
+
+use std::{sync::Arc, time::Duration};
+
+use async_nats::HeaderMap;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tenure_core::Timestamp;
+
+use super::{BrokerError, Connection, Names, answer};
+
+/// How long the word of a node is kept.
+const HOLDS: Duration = Duration::from_secs(30);
+const TRY: Duration = Duration::from_millis(500);
+
+/// What a node says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeRecord {
+    /// The node, which keeps its name over its starts.
+    pub node: String,
+    /// Where it is reached.
+    pub address: String,
+    /// Whether it leads.
+    pub leads: bool,
+    /// The last event that it has folded.
+    pub position: u64,
+    /// The leadership of the last frame that it has folded.
+    pub term: u64,
+    /// How old its state may have been then, in milliseconds; none while it could not tell.
+    #[serde(default)]
+    pub staleness_ms: Option<u64>,
+    /// Its program.
+    pub version: String,
+    /// The ids of the keys of tokens that it holds.
+    #[serde(default)]
+    pub keys: Vec<String>,
+    /// Up to which place it has compared the published heads with its own tree.
+    #[serde(default)]
+    pub compared: u64,
+    /// How its history differs from a head that was published; none if it does not.
+    #[serde(default)]
+    pub difference: Option<String>,
+    /// When it said so, in milliseconds by its own clock.
+    pub at: i64,
+}
+
+impl NodeRecord {
+    /// When it said so, by its own clock.
+    pub const fn said_at(&self) -> Timestamp {
+        Timestamp::from_millis(self.at)
+    }
+}
+
+/// The stream of the nodes.
+#[derive(Debug)]
+pub struct NodeRegistry {
+    connection: Arc<Connection>,
+    names: Names,
+}
+
+impl NodeRegistry {
+    /// Over this connection.
+    pub const fn on(connection: Arc<Connection>, names: Names) -> Self {
+        Self { connection, names }
+    }
+
+    /// Says that a node is there.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
+    pub fn say(&self, record: &NodeRecord) -> Result<(), BrokerError> {
+        let body = serde_json::to_vec(record).expect("our own documents are always JSON");
+        self.publish(&record.node, body, HOLDS)
+    }
+
+    /// Says that a node is leaving, so that the others need not wait for the end of its word.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
+    pub fn leave(&self, node: &str) -> Result<(), BrokerError> {
+        self.publish(node, Vec::new(), Duration::from_secs(1))
+    }
+
+    fn publish(&self, node: &str, body: Vec<u8>, holds: Duration) -> Result<(), BrokerError> {
+        let subject = self.names.node(node);
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-TTL", format!("{}s", holds.as_secs()));
+        let answered = self.connection.request(&subject, headers, body, TRY)?;
+        answer::value(&subject, &answered).map(drop)
+    }
+
+    /// What all nodes have said, by their names.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
+    pub fn all(&self) -> Result<Vec<NodeRecord>, BrokerError> {
+        let (mut records, mut next) = (Vec::new(), 1);
+        loop {
+            let question = json!({ "seq": next, "next_by_subj": self.names.node("*") });
+            let Some(found) = self.connection.message(&self.names.node_stream(), &question)? else { break };
+            next = found.sequence + 1;
+            // What cannot be read is of a later version, or of a node that has left.
+            records.extend(serde_json::from_slice::<NodeRecord>(&found.data));
+        }
+        records.sort_by(|one, other| one.node.cmp(&other.node));
+        Ok(records)
+    }
+}

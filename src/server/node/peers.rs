@@ -1,0 +1,115 @@
+//! The thread on which a node of a cluster hears of the others, and says how it is doing itself: the signed heads, and
+//! which nodes there are.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tenure_log::jetstream::{BrokerError, NodeRecord, NodeRegistry};
+use tenure_protocol::clock::{stopwatch, wall_time};
+use tenure_threads::worker::Worker;
+
+use super::{cluster::SharedLog, head_exchange::HeadExchange};
+use crate::{authority::Authority, tokens::Keyring};
+
+/// How often it looks for heads and nodes.
+const LOOK: Duration = Duration::from_millis(500);
+/// How often a node says that it is there, if nothing is new.
+const SAY: Duration = Duration::from_secs(5);
+
+/// What it works with.
+pub(super) struct Peers {
+    pub(super) registry: NodeRegistry,
+    pub(super) exchange: Arc<HeadExchange>,
+    pub(super) node: String,
+    pub(super) shared: Arc<SharedLog>,
+    pub(super) authority: Arc<Authority>,
+    pub(super) keyring: Keyring,
+}
+
+/// What this node has said of itself, and when.
+struct Said {
+    leads: bool,
+    difference: Option<String>,
+    at: Instant,
+}
+
+impl Peers {
+    /// Begins, until what is given back is dropped.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(super) fn start(self) -> std::io::Result<Worker> {
+        Worker::start("tenure-peers", move |stop| {
+            let (mut said, mut is_away) = (None, false);
+            loop {
+                let looked = self.look(&mut said);
+                tell(looked.as_ref().err(), &mut is_away);
+                self.judge();
+                if stop.pause(LOOK).is_break() {
+                    break;
+                }
+            }
+            drop(self.registry.leave(&self.node));
+        })
+    }
+
+    fn look(&self, said: &mut Option<Said>) -> Result<(), BrokerError> {
+        self.exchange.look()?;
+        let (leads, difference) = (self.shared.view().borrow().leads(), self.shared.difference());
+        let is_new = |said: &Said| said.leads != leads || said.difference != difference;
+        if said.as_ref().is_none_or(|said| is_new(said) || said.at.elapsed() >= SAY) {
+            self.registry.say(&self.record(leads, difference.clone()))?;
+            *said = Some(Said { leads, difference, at: stopwatch() });
+        }
+        self.shared.know_peers(self.registry.all()?);
+        Ok(())
+    }
+
+    fn record(&self, leads: bool, difference: Option<String>) -> NodeRecord {
+        let (term, stale) = {
+            let view = self.shared.view();
+            let view = view.borrow();
+            (view.term(), view.staleness())
+        };
+        NodeRecord {
+            node: self.node.clone(),
+            address: self.shared.address().to_owned(),
+            leads,
+            position: self.authority.live().position().0,
+            term,
+            staleness_ms: stale.map(|stale| u64::try_from(stale.as_millis()).unwrap_or(u64::MAX)),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            keys: self.keyring.ids().iter().map(ToString::to_string).collect(),
+            compared: self.exchange.compared(),
+            difference,
+            at: wall_time().as_millis(),
+        }
+    }
+
+    /// Nothing is granted while a node says that its history is another one. A leader that says so itself gives the lead
+    /// to a node that has found nothing.
+    fn judge(&self) {
+        let (own, peers) = (self.shared.difference(), self.shared.peers().unwrap_or_default());
+        let others = peers.iter().filter(|peer| peer.node != self.node);
+        let (leads, compared) = (self.shared.view().borrow().leads(), self.exchange.compared());
+        // One that follows grants nothing anyway, and its own history is that of the others.
+        let told = others.clone().filter(|_| leads);
+        let told = told.filter_map(|peer| Some(format!("{}: {}", peer.address, peer.difference.as_ref()?)));
+        self.authority.doubt().differ(own.iter().cloned().chain(told).collect());
+        let is_better = |peer: &NodeRecord| peer.difference.is_none() && peer.compared >= compared;
+        if own.is_some() && leads && others.clone().any(is_better) {
+            tracing::error!("this node is not sure of its history: it gives the lead to another one");
+            self.shared.give_away();
+        }
+    }
+}
+
+/// A broker that is away is told of once.
+fn tell(error: Option<&BrokerError>, is_away: &mut bool) {
+    if let Some(error) = error.filter(|_| !*is_away) {
+        tracing::warn!(%error, "this node hears nothing of the others now");
+    }
+    *is_away = error.is_some();
+}
