@@ -317,6 +317,9 @@ pub enum LogError {
         last: Position,
         /// The file, and what is wrong with it.
         why: String,
+        /// Below the data directory, the file if it is only an index: the history is as it was written, and the index is
+        /// made again from it.
+        index: Option<String>,
     },
     /// A commit is larger than the log takes.
     #[error("a commit of {bytes} bytes is larger than {limit}")]

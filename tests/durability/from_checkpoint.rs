@@ -234,9 +234,34 @@ fn a_checkpoint_to_which_the_history_does_not_lead_is_found_by_the_scrub_and_by_
     }
     assert!(authority.said().contains("is not what the history leads to: subjects"), "{}", authority.said());
     assert!(path.with_extension("damaged").exists());
-    authority.stop_well();
+    nothing_is_granted_until_a_restart(authority, &data);
     let (exit, checks) = doctor(&data);
     assert!(exit == 0 && checks.iter().any(|check| check["check"] == "checkpoint"), "{checks:?}");
+}
+
+/// The start went on from it, so what is in memory is as wrong. It went on to grant sessions by that.
+fn nothing_is_granted_until_a_restart(authority: Authority, data: &Path) {
+    let admin = authority.admin();
+    let begun = stopwatch();
+    let unready = loop {
+        let reply = admin.get("/readyz").unwrap();
+        if reply.status == 503 {
+            break reply;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{}", authority.said());
+        pause(Duration::from_millis(20));
+    };
+    assert!(unready.text("detail").contains(".checkpoint: the start went on from it"), "{unready:?}");
+    assert!(unready.body["alarms"].to_string().contains("restart the server"), "{unready:?}");
+    let create =
+        |admin: &Caller| admin.post("/v1/sessions", None, &json!({ "subjectId": "agent-000700" })).unwrap();
+    assert_eq!((create(&admin).status, create(&admin).code()), (503, "STORAGE_UNAVAILABLE"));
+    let lost = json!({ "selector": { "subjectId": "agent-000501" }, "reason": "lost" });
+    assert_eq!(admin.post("/v1/revocations", None, &lost).unwrap().status, 200);
+    authority.stop_well();
+    let authority = start(data);
+    assert_eq!(create(&authority.admin()).status, 201);
+    authority.stop_well();
 }
 
 /// What comes behind it cannot follow from it: then it is the checkpoint that is doubted, not the log.

@@ -13,20 +13,28 @@ use tenure_core::Position;
 
 /// What was wrong with a file when it was last read.
 #[derive(Debug, Default)]
-pub(super) struct Damage(Mutex<Option<String>>);
+pub(super) struct Damage {
+    said: Mutex<Option<String>>,
+    is_of_index: bool,
+}
 
 /// The first and the last position that a part of a file says something of.
 pub(super) type Positions = (Position, Position);
 
 impl Damage {
+    /// Of an index, which is made again when it is damaged.
+    pub(super) fn of_index() -> Self {
+        Self { is_of_index: true, ..Self::default() }
+    }
+
     /// Named below the data directory; none if it was sound when it was last read.
     pub(super) fn said(&self) -> Option<String> {
-        self.0.lock().clone()
+        self.said.lock().clone()
     }
 
     /// All of it was read, and is as it was written; whether it was not before.
     pub(super) fn clear(&self) -> bool {
-        self.0.lock().take().is_some()
+        self.said.lock().take().is_some()
     }
 
     /// What was read, if it is good; else once more, because a cable may have been at fault and not the disk.
@@ -64,16 +72,17 @@ impl Damage {
     pub(super) fn note(&self, (path, (first, last)): (&Path, Positions), why: &str) -> Trouble {
         let alarm = format!("{}: positions {first} to {last}: {why}", below_data(path));
         let why = format!("{}: {why}", path.display());
-        let before = self.0.lock().replace(alarm.clone());
+        let before = self.said.lock().replace(alarm.clone());
         if before.as_ref() != Some(&alarm) {
             tracing::error!(%first, %last, %why, "a file of the history does not read as it was written");
         }
-        Trouble::Damaged { first, last, why }
+        let index = self.is_of_index.then(|| below_data(path));
+        Trouble::Damaged { first, last, why, index }
     }
 }
 
 /// Its name below the data directory.
-fn below_data(path: &Path) -> String {
+pub(super) fn below_data(path: &Path) -> String {
     let dir = path.parent().and_then(Path::file_name).unwrap_or_default();
     Path::new(dir).join(path.file_name().unwrap_or_default()).display().to_string()
 }

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     Segment,
+    damage::below_data,
     index::{self, BLOCK_LEVEL, Index, Reader, Section, Span, key_of_session, key_of_stream},
 };
 use crate::{LogError, RecordHash, StoredCommit, Tree};
@@ -202,7 +203,8 @@ impl IndexedHistory {
 
     fn missing(&self, last: Position) -> LogError {
         let why = "this part of the history has no index".to_owned();
-        LogError::Damaged { first: self.end().next(), last, why }
+        let index = self.segments.get(self.count).map(|segment| below_data(&index::path_of(&segment.path)));
+        LogError::Damaged { first: self.end().next(), last, why, index }
     }
 }
 

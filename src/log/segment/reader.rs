@@ -45,6 +45,8 @@ pub(crate) enum Trouble {
         last: Position,
         /// The file, and what is wrong with it.
         why: String,
+        /// The file below the data directory, if it is only an index.
+        index: Option<String>,
     },
 }
 
@@ -52,7 +54,7 @@ impl From<Trouble> for LogError {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Wanting(why) => Self::Exhausted { why },
-            Trouble::Damaged { first, last, why } => Self::Damaged { first, last, why },
+            Trouble::Damaged { first, last, why, index } => Self::Damaged { first, last, why, index },
         }
     }
 }

@@ -51,7 +51,7 @@ pub(super) struct Scan<'s> {
 /// What a start says of a segment that does not read as it was written.
 pub(super) fn troubled(segment: &Segment, trouble: Trouble) -> OpenError {
     match trouble {
-        Trouble::Damaged { first, last, why } => OpenError::Damaged {
+        Trouble::Damaged { first, last, why, .. } => OpenError::Damaged {
             path: segment.path.clone(),
             position: Some(first),
             why: format!("positions {first} to {last}: {why}"),

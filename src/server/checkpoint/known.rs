@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
@@ -23,6 +23,12 @@ pub struct Known {
     believed: Mutex<Vec<Arc<Checkpoint>>>,
     /// Files that are not to be believed, each with what is wrong with it.
     damaged: Mutex<Vec<(String, String)>>,
+    /// What was found to be wrong since the start, until it is made good: nothing is granted meanwhile.
+    found: Mutex<Vec<String>>,
+    /// The one that the start went on from.
+    begun: OnceLock<String>,
+    /// Why what is in memory may be wrong, which only another start makes good.
+    suspicion: OnceLock<String>,
     /// Why none could be made; none while all is well.
     failure: Mutex<Option<String>>,
     failures: AtomicU64,
@@ -35,6 +41,9 @@ impl Default for Known {
         Self {
             believed: Mutex::default(),
             damaged: Mutex::default(),
+            found: Mutex::default(),
+            begun: OnceLock::new(),
+            suspicion: OnceLock::new(),
             failure: Mutex::default(),
             failures: AtomicU64::default(),
             made: Mutex::new(stopwatch()),
@@ -76,7 +85,45 @@ impl Known {
         self.add(made);
         *self.made.lock() = stopwatch();
         self.damaged.lock().clear();
+        self.found.lock().clear();
         self.failed(None);
+    }
+
+    /// The start went on from this one.
+    pub fn begun_on(&self, name: &str) {
+        drop(self.begun.set(name.to_owned()));
+    }
+
+    /// One that was believed does not read as it was written. What is in memory was read of it when it did.
+    pub fn found_damaged(&self, name: &str, why: &str) {
+        self.found.lock().push(format!("{name}: {why}"));
+        self.distrust(name, why);
+    }
+
+    /// The history does not lead to the newest one, and those before it cannot be told right from wrong. If the start went
+    /// on from one, what is in memory may be as wrong.
+    pub fn found_untrue(&self, why: &str) {
+        for known in self.all() {
+            self.found_damaged(known.name(), why);
+        }
+        if let Some(begun) = self.begun.get() {
+            let suspicion = format!(
+                "{begun}: the start went on from it, and the history does not lead to what was made of it: restart the \
+                 server, which then folds the history"
+            );
+            tracing::error!(%suspicion, "what is in memory may be wrong");
+            drop(self.suspicion.set(suspicion));
+        }
+    }
+
+    /// Why nothing is to be granted; none while all is well.
+    pub fn findings(&self) -> Vec<String> {
+        self.found.lock().iter().chain(self.suspicion.get()).cloned().collect()
+    }
+
+    /// Whether this one is believed.
+    pub fn believes(&self, name: &str) -> bool {
+        self.believed.lock().iter().any(|known| known.name() == name)
     }
 
     /// Does not believe this one any more, nor any that was made of it.
@@ -127,6 +174,6 @@ impl Known {
         let failure = self.failure.lock().as_ref().map(|why| format!("no checkpoint can be made: {why}"));
         let damaged: Vec<_> =
             self.damaged.lock().iter().map(|(name, why)| format!("{name}: {why}")).collect();
-        failure.into_iter().chain(damaged).collect()
+        failure.into_iter().chain(damaged).chain(self.suspicion.get().cloned()).collect()
     }
 }

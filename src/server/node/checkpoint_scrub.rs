@@ -30,6 +30,11 @@ impl CheckpointScrub {
         Self { log, known, folder: Folder::of(data), folded: None }
     }
 
+    /// What they are, and what was found.
+    pub(super) fn known(&self) -> Arc<Known> {
+        Arc::clone(&self.known)
+    }
+
     /// One round. What is not to be believed is named, and the thread that makes checkpoints sets it aside.
     pub(super) fn round(&mut self, pace: &mut dyn FnMut(u64) -> bool) {
         match self.read(pace).and_then(|()| self.fold(pace)) {
@@ -41,7 +46,7 @@ impl CheckpointScrub {
     fn read(&self, pace: &mut dyn FnMut(u64) -> bool) -> Result<(), CheckpointError> {
         for checkpoint in self.known.all() {
             match checkpoint.read_whole(pace) {
-                Err(CheckpointError::Damaged { name, why }) => self.known.distrust(&name, &why),
+                Err(CheckpointError::Damaged { name, why }) => self.known.found_damaged(&name, &why),
                 read => read?,
             }
         }
@@ -57,9 +62,7 @@ impl CheckpointScrub {
         let difference = difference_to_a_fold(&newest, &self.log, &work, &mut pace);
         remove(&work);
         if let Some(difference) = difference? {
-            for known in self.known.all() {
-                self.known.distrust(known.name(), &difference);
-            }
+            self.known.found_untrue(&difference);
         }
         self.folded = Some(stopwatch());
         Ok(())

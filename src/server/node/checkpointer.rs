@@ -73,13 +73,20 @@ impl Checkpointer {
         let is_behind = self.known.position() < end.position;
         is_behind
             && self.authority.room().fault().is_none()
-            && self.last.is_none_or(|(took, then)| then.elapsed() >= took * SHARE)
+            // While one was found to be wrong, nothing is granted.
+            && (self.last.is_none_or(|(took, then)| then.elapsed() >= took * SHARE)
+                || !self.known.findings().is_empty())
     }
 
     /// One that cannot be read, or that does not lead on, is set aside for the one before it.
     fn go_on(&self, ends: &[SegmentEnd], goes_on: &dyn Fn() -> bool) -> Result<(), CheckpointError> {
         let before = self.known.newest();
         match (self.folder.advance(&*self.log, before.as_deref(), ends, &mut |_| goes_on()), before) {
+            // What it was made of was found to be wrong meanwhile.
+            (Ok(Some(made)), Some(before)) if !self.known.believes(before.name()) => {
+                self.known.distrust(made.name(), "was made of one that is not to be believed");
+                self.set_aside()?;
+            }
             (Ok(Some(made)), _) => self.believe(made),
             (Ok(None), _) => {}
             (Err(error), Some(before)) if error.is_of_the_one_before(before.name()) => {

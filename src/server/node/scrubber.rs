@@ -13,7 +13,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::checkpoint_scrub::CheckpointScrub;
-use crate::authority::Authority;
+use crate::{authority::Authority, checkpoint::Known};
 use tenure_log::{DamagedSegment, EventLog, LogError, Scrubbed, SledLog};
 use tenure_protocol::clock::stopwatch;
 use tenure_threads::worker::{Stop, Worker};
@@ -40,7 +40,8 @@ pub(super) fn start(
 ) -> std::io::Result<Worker> {
     Worker::start("tenure-scrub", move |stop| {
         let (looked, judged) = (Mutex::new(None), Mutex::default());
-        let scrubber = Scrubber { log, authority: Arc::clone(&authority), rate, stop, looked, judged };
+        let known = checkpoints.known();
+        let scrubber = Scrubber { log, known, authority: Arc::clone(&authority), rate, stop, looked, judged };
         // Its panic is an alarm.
         authority.storage().scrubber().run(|| scrubber.run(checkpoints));
     })
@@ -48,6 +49,7 @@ pub(super) fn start(
 
 struct Scrubber<'a> {
     log: Arc<SledLog>,
+    known: Arc<Known>,
     authority: Arc<Authority>,
     rate: u64,
     stop: &'a Stop,
@@ -65,6 +67,7 @@ impl Scrubber<'_> {
                     return;
                 }
                 checkpoints.round(&mut |bytes| self.pace(bytes));
+                self.tell();
             }
             for _ in 0..REST {
                 self.look();
@@ -121,7 +124,8 @@ impl Scrubber<'_> {
     }
 
     fn tell(&self) {
-        self.authority.doubt().found(self.log.damage());
+        let of_log = self.log.damage().into_iter();
+        self.authority.doubt().found(of_log.chain(self.known.findings()).collect());
     }
 
     /// Whether something may have changed since it was last read.

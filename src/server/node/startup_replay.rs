@@ -163,6 +163,7 @@ impl<'d> StartupReplay<'d> {
         let since = table.since(end.recorded_at);
         let count = sealed.idempotent_since(end.position, since, &mut |commit| table.add(&commit))?;
         tracing::info!(position = %end.position, "the start goes on from a checkpoint");
+        self.folded.known.begun_on(checkpoint.name());
         self.begun = Some(checkpoint.name().to_owned());
         let position = Some(end.position);
         self.stand_if_due().map_err(|why| OpenError::Damaged {

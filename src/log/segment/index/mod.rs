@@ -87,7 +87,7 @@ impl Index {
             return Err(damaged("has another length than it was written with"));
         }
         let nodes_before = nodes_over(header.base.position().0 >> BLOCK_LEVEL);
-        Ok(Self { path, segment, layout, nodes_before, damage: Damage::default() })
+        Ok(Self { path, segment, layout, nodes_before, damage: Damage::of_index() })
     }
 
     /// What was wrong with it, named below the data directory; none if it was sound when it was last read.

@@ -13,7 +13,8 @@ const NOTHING_IS_GRANTED: &str = "a part of the history is damaged, and nothing 
 const NODES_DIFFER: &str = "nodes of this cluster differ about the history, and nothing is granted until that is looked \
                             into; revocations, suspensions, rotations and erasures go on";
 
-/// The parts of the history that do not read as they were written, and what nodes of one log differ about.
+/// The parts of the history that do not read as they were written, checkpoints that are not what it leads to, and what
+/// nodes of one log differ about.
 #[derive(Debug, Default)]
 pub struct Doubt {
     findings: RwLock<Vec<String>>,

@@ -289,6 +289,14 @@ impl Problem {
         problem
     }
 
+    /// What is in these positions cannot be looked up, until their index was made again.
+    fn not_indexed(first: Position, last: Position, index: &str) -> Self {
+        Self::from(Code::StorageUnavailable).saying(format!(
+            "positions {first} to {last} of the history cannot be looked up now: {index} is damaged or missing, and is \
+             made again from the history, which is not damaged"
+        ))
+    }
+
     fn caused_by(code: Code, position: Position) -> Self {
         let mut problem = Self::from(code);
         problem.caused_by = Some(position);
@@ -516,8 +524,14 @@ impl From<HistoryError> for Problem {
         if !matches!(error, HistoryError::Unwanted) {
             tracing::error!(%error, "the log could not be read back");
         }
-        if let HistoryError::Log(LogError::Damaged { first, last, .. }) = error {
-            return Self::damaged(first, last);
+        match error {
+            HistoryError::Log(LogError::Damaged { first, last, index: Some(index), .. }) => {
+                return Self::not_indexed(first, last, &index);
+            }
+            HistoryError::Log(LogError::Damaged { first, last, index: None, .. }) => {
+                return Self::damaged(first, last);
+            }
+            HistoryError::Log(_) | HistoryError::Illegal(_) | HistoryError::Unwanted => {}
         }
         Self::from(Code::StorageUnavailable).saying("the log could not be read back")
     }
