@@ -320,3 +320,25 @@ fn a_log_that_ends_before_the_snapshot_is_refused_also_from_a_checkpoint() {
     let said = Authority::launch(command, &copy).map(drop).unwrap_err().said;
     assert!(said.contains("events are missing"), "{said}");
 }
+
+/// A list of the past over all subjects folded the whole history, also that of yesterday.
+#[test]
+fn a_list_of_the_past_is_folded_from_the_checkpoint_before_it() {
+    let dir = in_one_store();
+    let authority = with_checkpoint(&dir.path().join("data"));
+    let admin = authority.admin();
+    let head = number_of(&admin, "tenure_position");
+    let folded = || number_of(&admin, "tenure_costly_folded_events_total");
+    assert!(head > 3_000 && folded() == 0);
+    let list = |position| {
+        let reply = admin.get(&format!("/v1/sessions?status=all&limit=20&asOfPosition={position}")).unwrap();
+        assert_eq!(reply.status, 200, "{reply:?}");
+    };
+    list(head - 1);
+    assert_eq!(folded(), head - 1 - 3_000);
+    // Before every checkpoint it is folded from the first event, as ever.
+    let before = folded();
+    list(700);
+    assert_eq!(folded() - before, 700);
+    authority.stop_well();
+}

@@ -46,10 +46,10 @@ impl Format {
 /// The files of a data directory that belong to the log.
 #[derive(Clone, Debug)]
 pub(super) struct DataDir {
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     format: PathBuf,
     head: PathBuf,
-    log: PathBuf,
+    pub(super) log: PathBuf,
     /// The one store of format 1 on its way to its new place.
     moving: PathBuf,
     pub(super) segments: PathBuf,

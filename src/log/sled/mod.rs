@@ -24,6 +24,7 @@ mod scan;
 mod scrubbing;
 mod sealed_history;
 mod sealing;
+mod spare;
 mod store;
 mod store_files;
 
@@ -236,8 +237,8 @@ impl SledLog {
     /// not before, it may be written to.
     fn begin_store(&self, writer: &mut Writer, end: &Tail) -> Result<(), Fault> {
         let files = writer.data.store(writer.store.number + 1);
-        let made = if files.dir.exists() { Ok(()) } else { files.make() }.and_then(|()| files.open());
-        let store = made.map_err(|error| passing(&error))?;
+        let provided = writer.data.provide(&files).and_then(|()| files.open());
+        let store = provided.map_err(|error| passing(&error))?;
         let file_bytes = barrier(&writer.range.store)?;
         let before = StoreRecord { file_bytes, ..writer.store.clone() };
         let fresh = StoreRecord::new(before.number + 1, end.clone(), writer.check);

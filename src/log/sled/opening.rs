@@ -67,6 +67,7 @@ pub(super) fn open(
         None => data.first_record(&mut head_file)?,
     };
     let ranges = Ranges::new(cut.by(record.segment_events)?, Position::ZERO);
+    data.remove_spare()?;
     let stores = data.stores(format, &mut record)?;
     for files in &stores {
         files.check_from_outside(&record)?;

@@ -10,8 +10,8 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::Checkpoint;
-use tenure_core::Position;
+use super::{Checkpoint, CheckpointError};
+use tenure_core::{Position, state::State};
 use tenure_protocol::clock::stopwatch;
 
 /// So many can be read: as many as are kept.
@@ -65,6 +65,22 @@ impl Known {
     /// The newest one that stands at this position or before it.
     pub fn at_or_before(&self, position: Position) -> Option<Arc<Checkpoint>> {
         self.believed.lock().iter().find(|known| known.end().position <= position).cloned()
+    }
+
+    /// The state of everything at the newest one that stands at this position or before it, and behind another one. One
+    /// that does not read as it was written is a finding, and there is none then.
+    pub fn state_between(&self, after: Position, until: Position) -> Option<State> {
+        let found = self.at_or_before(until).filter(|found| found.end().position > after)?;
+        match found.read() {
+            Ok(read) => Some(read.state),
+            Err(error) => {
+                tracing::warn!(%error, "a list of the past is folded without a checkpoint");
+                if matches!(error, CheckpointError::Damaged { .. }) {
+                    self.found_damaged(found.name(), &error.about(found.name()));
+                }
+                None
+            }
+        }
     }
 
     /// Where the newest one stands; at 0 if there is none.

@@ -27,6 +27,7 @@ use crate::notify::webhooks::Webhooks;
 use crate::projections::Projections;
 use crate::traces::Traces;
 use tenure_audit::Evidence;
+use tenure_core::{Position, state::State};
 use tenure_protocol::clock::TestClock;
 
 /// What every handler works with.
@@ -106,6 +107,14 @@ impl Api {
             closing,
             nodes: OnceLock::new(),
         })
+    }
+
+    /// Lists of the past begin where this says, and not always at the first event.
+    pub(crate) fn fold_from(
+        &self,
+        begun: impl Fn(Position, Position) -> Option<State> + Send + Sync + 'static,
+    ) {
+        self.costly.fold_from(Box::new(begun));
     }
 
     /// From now on this node is one of several.

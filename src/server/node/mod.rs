@@ -151,6 +151,7 @@ pub struct Node {
     pub shared: Option<Arc<SharedLog>>,
     /// Takes part in it, and hears of the other nodes.
     membership: Option<(Worker, Worker)>,
+    known: Arc<Known>,
     data: PathBuf,
     /// None when time stands still: what is due is done when the clock is moved.
     jobs: Option<Worker>,
@@ -331,6 +332,7 @@ impl Node {
             begun,
             shared,
             membership,
+            known,
             data,
             jobs,
             background,
@@ -340,6 +342,12 @@ impl Node {
     /// The data directory.
     pub fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// Where a fold of everything may begin: at a checkpoint behind one position and not behind another.
+    pub fn begun_folds(&self) -> impl Fn(Position, Position) -> Option<State> + Send + Sync + 'static {
+        let known = Arc::clone(&self.known);
+        move |after, until| known.state_between(after, until)
     }
 
     /// Decides what waits, records what is due, signs a head, writes a snapshot, and closes the log once nobody

@@ -60,6 +60,7 @@ impl Sealer<'_> {
             // A segment that gets no index holds up no other one.
             let indexed = self.index_all();
             self.authority.storage().sealed(self.seal_all().and(indexed));
+            self.make_spare();
             self.observe();
             checkpointer.step(&|| !self.stop.is_over());
             if self.stop.pause(INTERVAL).is_break() {
@@ -103,6 +104,16 @@ impl Sealer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whoever appends at the end of a range would wait until a store was made.
+    fn make_spare(&self) {
+        if self.authority.room().fault().is_some() {
+            return;
+        }
+        if let Err(error) = self.log.make_spare() {
+            tracing::debug!(%error, "no store stands ready for the next range; it is made when it is needed");
+        }
     }
 
     /// Why an index that is missing cannot be made. Where there is little room it waits, as segments do.

@@ -221,6 +221,7 @@ async fn serve(
         settings(config, connections, traces.clone()),
         node.test_clock.clone(),
     );
+    api.fold_from(node.begun_folds());
     let nodes = leadership::take_part(config, node, &api).map_err(ServeError::Nodes)?;
     leadership::tell_webhooks(node);
     node.authority.answer_by_way_of(Handle::current());

@@ -7,6 +7,7 @@ mod kills;
 mod repairs;
 mod resumes;
 mod seals;
+mod spares;
 
 use std::path::Path;
 

@@ -2,7 +2,7 @@
 //! own, off the threads that answer checks, and when more than half of the places are taken, each caller has a share.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -49,6 +49,8 @@ pub(crate) struct Costly {
     backup_turns: Arc<Semaphore>,
     states: Questions<Position, Result<Arc<State>, Problem>>,
     kept: KeptFold,
+    /// Where a fold may begin that is behind one position and not behind another.
+    begun: OnceLock<Box<BegunFolds>>,
     /// Events that were read from the log to fold everything.
     folded: AtomicU64,
     subjects: Questions<(SubjectId, Position), Result<Arc<Subject>, Problem>>,
@@ -56,6 +58,9 @@ pub(crate) struct Costly {
     parts_shares: Arc<Shares<Id>>,
     exports_shares: Arc<Shares<Id>>,
 }
+
+/// The state at a position behind the first one, and not behind the second; none if nobody has one.
+type BegunFolds = dyn Fn(Position, Position) -> Option<State> + Send + Sync;
 
 /// A caller's: that of its credential or session.
 type Id = [u8; 16];
@@ -70,6 +75,7 @@ impl Costly {
             exports_shares: Shares::of(&exports, EXPORTS_SHARE),
             states: Questions::at(whole.clone()),
             kept: KeptFold::default(),
+            begun: OnceLock::new(),
             folded: AtomicU64::new(0),
             subjects: Questions::at(parts.clone()),
             whole,
@@ -78,6 +84,11 @@ impl Costly {
             backups: Gate::new("backups", BACKUPS, BACKUPS_PLACES),
             backup_turns: Arc::new(Semaphore::new(BACKUPS)),
         }
+    }
+
+    /// Folds of everything begin where this says.
+    pub(crate) fn fold_from(&self, begun: Box<BegunFolds>) {
+        drop(self.begun.set(begun));
     }
 
     /// Every gate.
@@ -178,7 +189,7 @@ impl Costly {
     ) -> Result<Arc<State>, Problem> {
         let begun = match self.kept.start(position) {
             Start::Whole(state) => return Ok(state),
-            Start::Earlier(state) => *state,
+            Start::Earlier(state) => self.nearer(*state, position),
         };
         let from = begun.position;
         let state = history::folded_on_while(&|| wanted.is_wanted(), log, begun, position)?;
@@ -186,6 +197,12 @@ impl Costly {
         let state = Arc::new(state);
         self.kept.keep(&state);
         Ok(state)
+    }
+
+    /// This state, or a later one at which the fold up to a position may begin as well.
+    fn nearer(&self, kept: State, position: Position) -> State {
+        let begun = self.begun.get().and_then(|begun| begun(kept.position, position));
+        begun.unwrap_or(kept)
     }
 
     /// A subject as of a position; equal questions share one answer.
