@@ -2,7 +2,7 @@
 //!
 //! What this cannot show is a power cut: a killed process leaves the kernel's memory intact.
 
-use std::{ops::Range, path::Path, time::Duration};
+use std::{ops::Range, path::Path, thread, time::Duration};
 
 use tenure::clock::{pause, stopwatch};
 
@@ -17,20 +17,30 @@ use crate::{
 const LONGEST_MILLIS: u64 = 300;
 
 /// So many rounds pass on one data directory before another takes its place.
-const ROUNDS_OF_A_DIRECTORY: u32 = 25;
+const ROUNDS_OF_A_DIRECTORY: u32 = 15;
+/// So many directories are worn out at the same time.
+const AT_ONCE: usize = 2;
 
 #[test]
 fn what_was_acknowledged_survives_kill_9() {
-    let rounds: u32 = setting("TENURE_KILL_ROUNDS", 50);
-    let mut chance = Chance::of_this_run("kill");
+    let rounds: u32 = setting("TENURE_KILL_ROUNDS", 30);
     let begun = stopwatch();
-    let (mut done, mut facts, mut events) = (0, 0, 0);
-    while done < rounds {
-        let series = done..rounds.min(done + ROUNDS_OF_A_DIRECTORY);
-        done = series.end;
-        let (ledger, history) = wear_out_a_directory(series, &mut chance);
-        facts += ledger.facts.len();
-        events += history.len();
+    let (mut facts, mut events) = (0, 0);
+    let begins: Vec<_> =
+        (0..rounds.div_ceil(ROUNDS_OF_A_DIRECTORY)).map(|number| number * ROUNDS_OF_A_DIRECTORY).collect();
+    for some in begins.chunks(AT_ONCE) {
+        let worn_out = |begin: u32| {
+            let series = begin..rounds.min(begin + ROUNDS_OF_A_DIRECTORY);
+            let (ledger, history) = wear_out_a_directory(series, &mut Chance::of_this_run("kill"));
+            (ledger.facts.len(), history.len())
+        };
+        thread::scope(|scope| {
+            let series: Vec<_> = some.iter().map(|begin| scope.spawn(move || worn_out(*begin))).collect();
+            for series in series {
+                let (of_series, events_of_series) = series.join().unwrap();
+                (facts, events) = (facts + of_series, events + events_of_series);
+            }
+        });
     }
     say(&format!(
         "kill: {rounds} rounds in {:.0} s: {facts} acknowledgements, {events} events, 0 lost, 0 invented",

@@ -13,6 +13,7 @@ use crate::{
     ground::Ground,
     history::{History, repeat},
     load::{Appetite, Ledger, Load},
+    sealing::number_of,
 };
 
 /// So long a load goes on at most when it need not wait for the log to grow, or has waited.
@@ -23,17 +24,28 @@ const MEBIBYTES: u64 = 512;
 
 /// So many rounds pass on one disk before another takes its place.
 const ROUNDS_OF_A_DISK: u32 = 10;
+/// Segments so small that some are made in every round, with indexes and checkpoints behind them.
+const TINY: &[&str] = &["log.segment_events=100"];
 
 #[test]
 fn what_was_acknowledged_survives_a_power_cut() {
-    let rounds: u32 = setting("TENURE_POWER_CUT_ROUNDS", 3);
+    cut_again_and_again(setting("TENURE_POWER_CUT_ROUNDS", 3), &[]);
+}
+
+/// A start ends what was begun, and what is in segments is in no other place, and is not lost with one.
+#[test]
+fn what_was_acknowledged_survives_a_power_cut_while_segments_and_checkpoints_are_made() {
+    cut_again_and_again(setting("TENURE_POWER_CUT_SEGMENT_ROUNDS", 2), TINY);
+}
+
+fn cut_again_and_again(rounds: u32, settings: &[&str]) {
     let mut chance = Chance::of_this_run("power cut");
     let begun = stopwatch();
     let (mut done, mut facts, mut events) = (0, 0, 0);
     while done < rounds {
         let series = done..rounds.min(done + ROUNDS_OF_A_DISK);
         done = series.end;
-        match wear_out_a_disk(series, &mut chance) {
+        match wear_out_a_disk(series, &mut chance, settings) {
             Ok((ledger, history)) => {
                 facts += ledger.facts.len();
                 events += history.len();
@@ -48,15 +60,22 @@ fn what_was_acknowledged_survives_a_power_cut() {
 }
 
 /// Rounds on one data directory. The reason, where there can be none.
-fn wear_out_a_disk(rounds: Range<u32>, chance: &mut Chance) -> Result<(Ledger, History), String> {
+fn wear_out_a_disk(
+    rounds: Range<u32>,
+    chance: &mut Chance,
+    settings: &[&str],
+) -> Result<(Ledger, History), String> {
     let mut ground = Ground::ext4(MEBIBYTES)?;
     let data = ground.path().join("data");
     let mut all = Ledger::default();
     let mut history = History::default();
+    if !settings.is_empty() {
+        until_some_is_full(&data, settings, chance);
+    }
     for round in rounds {
-        let mut ledger = work_until_the_cut(&ground, &data, chance, round)?;
+        let mut ledger = work_until_the_cut(&ground, &data, chance, (round, settings))?;
         ground = ground.restore_power();
-        let authority = Authority::start(&data);
+        let authority = Authority::start_with(&data, settings);
         let admin = authority.admin();
         history.follow(&admin);
         history.must_hold(&ledger);
@@ -65,11 +84,12 @@ fn wear_out_a_disk(rounds: Range<u32>, chance: &mut Chance) -> Result<(Ledger, H
         history.must_hold(&ledger);
         history.must_explain(&admin, &ledger);
         all.add(ledger);
-        if round % 3 == 0 {
+        // A head covers the ranges that are sealed in the next round.
+        if round % 3 == 0 || !settings.is_empty() {
             authority.stop_well();
         }
     }
-    let authority = Authority::start(&data);
+    let authority = Authority::start_with(&data, settings);
     let whole = History::read(&authority.admin());
     whole.must_hold(&all);
     Ok((all, whole))
@@ -81,10 +101,11 @@ fn work_until_the_cut(
     ground: &Ground,
     data: &Path,
     chance: &mut Chance,
-    round: u32,
+    (round, settings): (u32, &[&str]),
 ) -> Result<Ledger, String> {
-    let mut authority = Authority::start(data);
-    let appetite = if round.is_multiple_of(2) { Appetite::HEAVY } else { Appetite::MIXED };
+    let mut authority = Authority::start_with(data, settings);
+    let is_heavy = round.is_multiple_of(2) && settings.is_empty();
+    let appetite = if is_heavy { Appetite::HEAVY } else { Appetite::MIXED };
     let load = Load::begin(&authority.admin(), &format!("p{round}"), appetite, chance);
     if appetite.is_heavy {
         wait_for_growth(&data.join("log/1/db"));
@@ -96,6 +117,19 @@ fn work_until_the_cut(
     authority.kill();
     let ledger = load.ledger();
     cut.map(|()| ledger)
+}
+
+/// Works until ranges are full, and stops in good order, so that the next process seals them.
+fn until_some_is_full(data: &Path, settings: &[&str], chance: &mut Chance) {
+    let (authority, begun) = (Authority::start_with(data, settings), stopwatch());
+    let load = Load::begin(&authority.admin(), "full", Appetite::MIXED, chance);
+    while number_of(&authority.admin(), "tenure_position") < 1_000 {
+        assert!(begun.elapsed() < PATIENCE, "the log does not grow");
+        pause(Duration::from_millis(20));
+    }
+    load.close();
+    load.ledger();
+    authority.stop_well();
 }
 
 fn wait_for_growth(file: &Path) {
