@@ -70,7 +70,7 @@ fn wear_out_a_disk(
     let mut all = Ledger::default();
     let mut history = History::default();
     if !settings.is_empty() {
-        until_some_is_full(&data, settings, chance);
+        all.add(until_some_is_full(&data, settings, chance));
     }
     for round in rounds {
         let mut ledger = work_until_the_cut(&ground, &data, chance, (round, settings))?;
@@ -120,7 +120,7 @@ fn work_until_the_cut(
 }
 
 /// Works until ranges are full, and stops in good order, so that the next process seals them.
-fn until_some_is_full(data: &Path, settings: &[&str], chance: &mut Chance) {
+fn until_some_is_full(data: &Path, settings: &[&str], chance: &mut Chance) -> Ledger {
     let (authority, begun) = (Authority::start_with(data, settings), stopwatch());
     let load = Load::begin(&authority.admin(), "full", Appetite::MIXED, chance);
     while number_of(&authority.admin(), "tenure_position") < 1_000 {
@@ -128,8 +128,9 @@ fn until_some_is_full(data: &Path, settings: &[&str], chance: &mut Chance) {
         pause(Duration::from_millis(20));
     }
     load.close();
-    load.ledger();
+    let ledger = load.ledger();
     authority.stop_well();
+    ledger
 }
 
 fn wait_for_growth(file: &Path) {

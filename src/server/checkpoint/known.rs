@@ -137,6 +137,11 @@ impl Known {
         self.found.lock().iter().chain(self.suspicion.get()).cloned().collect()
     }
 
+    /// Whether what is in memory may be wrong, as it was made of one that is.
+    pub fn suspects_memory(&self) -> bool {
+        self.suspicion.get().is_some()
+    }
+
     /// Whether this one is believed.
     pub fn believes(&self, name: &str) -> bool {
         self.believed.lock().iter().any(|known| known.name() == name)

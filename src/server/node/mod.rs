@@ -370,7 +370,10 @@ impl Node {
             shared.release();
         }
         if self.authority.health().stopped().is_none() {
-            save_snapshot(&self.data, self.authority.log(), self.authority.live().capture());
+            // What may be wrong in memory must not be what a start begins with.
+            if !self.known.suspects_memory() {
+                save_snapshot(&self.data, self.authority.log(), self.authority.live().capture());
+            }
             tell_uses(&self.data, &self.authority);
         }
     }
