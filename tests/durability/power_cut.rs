@@ -13,7 +13,7 @@ use crate::{
     ground::Ground,
     history::{History, repeat},
     load::{Appetite, Ledger, Load},
-    sealing::number_of,
+    sealing::{SEGMENT, number_of},
 };
 
 /// So long a load goes on at most when it need not wait for the log to grow, or has waited.
@@ -25,7 +25,7 @@ const MEBIBYTES: u64 = 512;
 /// So many rounds pass on one disk before another takes its place.
 const ROUNDS_OF_A_DISK: u32 = 10;
 /// Segments so small that some are made in every round, with indexes and checkpoints behind them.
-const TINY: &[&str] = &["log.segment_events=100"];
+const TINY: &[&str] = &[SEGMENT];
 
 #[test]
 fn what_was_acknowledged_survives_a_power_cut() {
@@ -123,7 +123,7 @@ fn work_until_the_cut(
 fn until_some_is_full(data: &Path, settings: &[&str], chance: &mut Chance) -> Ledger {
     let (authority, begun) = (Authority::start_with(data, settings), stopwatch());
     let load = Load::begin(&authority.admin(), "full", Appetite::MIXED, chance);
-    while number_of(&authority.admin(), "tenure_position") < 1_000 {
+    while number_of(&authority.admin(), "tenure_position") < 2_100 {
         assert!(begun.elapsed() < PATIENCE, "the log does not grow");
         pause(Duration::from_millis(20));
     }
