@@ -27,6 +27,7 @@ use tenure_core::{
     state::State,
     subject::Subject,
     system::System,
+    trim::{Horizon, trim_subject},
 };
 use tenure_log::{EventLog, LogError};
 use tenure_threads::{
@@ -59,6 +60,8 @@ pub trait Published: Send + Sync {
     fn subject(&self, id: &SubjectId) -> Option<Subject>;
     /// The authority's own state.
     fn system(&self) -> Arc<System>;
+    /// Behind which sessions of the subjects looked at so far may have left memory.
+    fn horizon(&self) -> Horizon;
 }
 
 /// Something that memory and log say differently.
@@ -325,10 +328,16 @@ impl<'a> Replay<'a> {
     fn look(&self, subject: Option<&SubjectId>) -> Seen {
         let published = &self.duty.published;
         match subject {
-            Some(id) => Seen {
-                replayed: self.state.subjects.get(id).map(digest),
-                live: published.subject(id).as_ref().map(digest),
-            },
+            Some(id) => {
+                let live = published.subject(id);
+                // Asked behind the look: what it lacks is behind this.
+                let horizon = published.horizon();
+                let trimmed = |mut subject: Subject| {
+                    trim_subject(&mut subject, horizon);
+                    digest(&subject)
+                };
+                Seen { replayed: self.state.subjects.get(id).cloned().map(trimmed), live: live.map(trimmed) }
+            }
             None => {
                 Seen { replayed: Some(digest(&self.state.system)), live: Some(digest(&*published.system())) }
             }

@@ -121,6 +121,48 @@ impl Command {
         }
     }
 
+    /// The session that its decision looks at, whatever has become of it.
+    pub const fn session_id(&self) -> Option<SessionId> {
+        match self {
+            Self::RenewSession(command) => Some(command.session_id),
+            Self::RefreshSession(command) => Some(command.session_id),
+            Self::RecordUsage(command) => Some(command.session_id),
+            Self::RevokeSession(command) => Some(command.session_id),
+            Self::EndAndSuspend(command) => Some(command.end.session_id),
+            Self::EndContested(command) => Some(command.session_id),
+            Self::RevokeSessions(command) => command.except,
+            Self::RegisterSubject(_)
+            | Self::ChangeSubject(_)
+            | Self::CreateSession(_)
+            | Self::RecordExpiries
+            | Self::EraseSubject(_)
+            | Self::SuspendSubject(_)
+            | Self::ResumeSubject(_) => None,
+        }
+    }
+
+    /// Whether it would give a subject that is registered so another owner: its sessions go along.
+    pub fn moves(&self, known: &Profile) -> bool {
+        let owner = match self {
+            Self::RegisterSubject(command) if command.may_change_policy => command.profile.owner_id.clone(),
+            Self::ChangeSubject(command) => command.changes.applied_to(known).owner_id,
+            Self::RegisterSubject(_)
+            | Self::CreateSession(_)
+            | Self::RenewSession(_)
+            | Self::RefreshSession(_)
+            | Self::RevokeSession(_)
+            | Self::RevokeSessions(_)
+            | Self::RecordUsage(_)
+            | Self::EndContested(_)
+            | Self::RecordExpiries
+            | Self::EraseSubject(_)
+            | Self::SuspendSubject(_)
+            | Self::ResumeSubject(_)
+            | Self::EndAndSuspend(_) => return false,
+        };
+        owner != known.owner_id
+    }
+
     /// Which uses of sessions its decision rests on.
     pub const fn rests_on(&self) -> RestsOn {
         match self {

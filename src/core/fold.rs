@@ -25,6 +25,12 @@ pub trait Ledger {
     /// Whether every subject's state is kept. If so, a mark of a session missing here is a mark of no session.
     fn is_whole(&self) -> bool;
 
+    /// Whether ended sessions leave the state ([trim](super::trim)). If so, what is said of a session missing here is
+    /// said of one that left, and nothing comes of it.
+    fn lets_go(&self) -> bool {
+        false
+    }
+
     /// The subject of this session; `None` if that subject is not kept.
     fn subject_of(&self, id: SessionId) -> Option<SubjectId>;
 
@@ -87,6 +93,7 @@ fn apply_to_subject<'e>(
             begun.push(created.session_id);
         }
     }
+    let lets_go = ledger.lets_go();
     ledger.change(id, |subject| {
         let mut expected = expected;
         for (recorded, event) in events {
@@ -94,7 +101,11 @@ fn apply_to_subject<'e>(
                 return Err(illegal(event.kind(), recorded, "it belongs to the system stream"));
             };
             continues(expected.take(), subject.version, event.kind(), recorded)?;
-            evolve(subject, event, recorded)?;
+            if lets_go && is_about_one_that_left(subject, event) {
+                subject.version = recorded.position;
+            } else {
+                evolve(subject, event, recorded)?;
+            }
         }
         Ok(())
     })?;
@@ -102,6 +113,12 @@ fn apply_to_subject<'e>(
         ledger.begin(session, id);
     }
     Ok(())
+}
+
+/// Whether an event is about a session that is not kept any more.
+fn is_about_one_that_left(subject: &Subject, event: &SubjectEvent) -> bool {
+    !matches!(event, SubjectEvent::SessionCreated(_))
+        && event.session_id().is_some_and(|id| subject.session(id).is_none())
 }
 
 fn apply_to_system<'e>(
@@ -184,7 +201,9 @@ fn change_session(
 ) -> Result<(), IllegalEvent> {
     match ledger.subject_of(session) {
         Some(id) => ledger.change(&id, change).map_err(|why| illegal(kind, recorded, why)),
-        None if ledger.is_whole() => Err(illegal(kind, recorded, "there is no such session")),
+        None if ledger.is_whole() && !ledger.lets_go() => {
+            Err(illegal(kind, recorded, "there is no such session"))
+        }
         None => Ok(()),
     }
 }

@@ -31,6 +31,7 @@ pub mod subject;
 pub mod suspension;
 pub mod system;
 pub mod text;
+pub mod trim;
 pub mod webhook;
 
 pub use tenure_protocol::{

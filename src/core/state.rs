@@ -17,6 +17,7 @@ use super::{
     subject::{Registration, Standing, Subject},
     system::System,
     time::Timestamp,
+    trim::Horizon,
 };
 
 /// The state of every stream, or of those in its scope.
@@ -34,6 +35,8 @@ pub struct State {
     pub subjects: HashMap<SubjectId, Subject>,
     /// Whose each session is.
     pub holders: HashMap<SessionId, SubjectId>,
+    /// Behind which ended sessions were taken out of it; not part of its canonical bytes.
+    pub horizon: Horizon,
 }
 
 impl Default for State {
@@ -45,6 +48,7 @@ impl Default for State {
             system: System::default(),
             subjects: HashMap::new(),
             holders: HashMap::new(),
+            horizon: Horizon::default(),
         }
     }
 }
@@ -113,6 +117,10 @@ impl Ledger for State {
 
     fn subject_of(&self, id: SessionId) -> Option<SubjectId> {
         self.holders.get(&id).cloned()
+    }
+
+    fn lets_go(&self) -> bool {
+        self.horizon.is_there()
     }
 
     fn change<T>(&mut self, id: &SubjectId, change: impl FnOnce(&mut Subject) -> T) -> T {

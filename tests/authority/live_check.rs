@@ -14,6 +14,7 @@ use tenure::{
         session::{Session, SharedSession},
         subject::Subject,
         system::System,
+        trim::Horizon,
     },
     log::EventLog,
 };
@@ -61,6 +62,10 @@ impl Published for View {
             (self.about_subjects)(subject);
         }
         subject.or_else(|| self.subjects().contains(id).then(|| Subject::new(id.clone())))
+    }
+
+    fn horizon(&self) -> Horizon {
+        self.authority.live().horizon()
     }
 
     fn system(&self) -> Arc<System> {

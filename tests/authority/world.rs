@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use tenure::{
-    authority::{Authority, Context, Dependencies, IdempotencyTable, Issuing, Live, Past, Room, Secrets},
+    authority::{
+        Authority, Context, Dependencies, IdempotencyTable, Issuing, Live, Past, Retention, Room, Secrets,
+    },
     clock::{Clock, TestClock},
     core::{Actor, Policy, Seconds, Timestamp, keys::Keys, state::State},
     entropy::{Entropy, SeededEntropy},
@@ -59,6 +61,7 @@ pub(crate) fn world_by(
         issuing: Issuing::default(),
         entropy,
         uses_forgotten_before: None,
+        retention: Retention::forever(),
         observers: vec![Arc::new(tell)],
     });
     World { authority: Arc::new(authority.unwrap()), projections, clock, _keys: keys }

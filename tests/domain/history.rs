@@ -8,6 +8,7 @@ mod asks;
 mod commands;
 mod file;
 mod keys;
+mod left;
 mod model;
 mod promises;
 mod run;
@@ -138,6 +139,8 @@ fn reach_every_answer(answers: &BTreeMap<String, usize>) {
         "SESSION_IDLE",
         "checked good",
         "checked SESSION_IDLE",
+        "left memory",
+        "said of one that left",
         "checked TOKEN_EXPIRED",
         "uses recorded",
         "crashed",

@@ -16,6 +16,7 @@ mod checkpoints;
 mod damage;
 mod descriptors;
 mod disk_full;
+mod eviction;
 mod finding;
 mod flips;
 mod from_checkpoint;

@@ -37,6 +37,7 @@ pub use self::{
         epoch::{BegunEpoch, NewEpoch},
         erase::Erased,
         keys::{AccessKey, Issuing, Minted, NoticeLinks, Rotated},
+        recall::Asker,
         sessions::{
             AuthenticatedSession, Granted, InactiveToken, NewSession, NewUse, Revocation, RevocationOfMany,
             Revoked, RevokedMany, Used, UsesUnrecorded,
@@ -48,6 +49,7 @@ pub use self::{
     },
     pipeline::{
         doubt::Doubt,
+        eviction::{OnLeaving, Retention},
         health::Health,
         request::{Context, Done, Failure},
         room::{FreeSpace, Room},
@@ -61,9 +63,11 @@ pub use self::{
 };
 
 use self::{
-    commands::repeats::Repeats,
+    commands::{recall::Recalls, repeats::Repeats},
     pipeline::{
+        carrying::Carried,
         command_queue::{CommandQueue, Rejected},
+        eviction::Eviction,
         following::{Control, Turn},
         relay::Relay,
         request::{CommandOutcome, CommandRequest, Request},
@@ -77,7 +81,7 @@ use crate::personal_data::SubjectKeys;
 use crate::tokens::{Digests, Tokens};
 use tenure_core::{
     Actor, Digest16, OwnerId, Policy, Position, SealedText, SessionId, Stream, SubjectId, Timestamp,
-    command::SystemCommand, state::State, subject::Subject,
+    command::SystemCommand, event::Terms, state::State, subject::Subject,
 };
 use tenure_log::{EventLog, StoredCommit};
 use tenure_protocol::clock::Clock;
@@ -100,6 +104,7 @@ pub struct Authority {
     issuing: Issuing,
     past: Past,
     repeats: Repeats,
+    recalls: Recalls,
     sweep: commands::sweep::Sweep,
     key_uses: KeyUses,
     relay: Arc<Relay>,
@@ -132,6 +137,8 @@ pub struct Dependencies {
     pub observers: Vec<Observer>,
     /// What subjects were.
     pub past: Past,
+    /// How ended sessions leave memory. Those behind the horizon of the state do so at once.
+    pub retention: Retention,
     /// Before this moment sessions may have been used without a record: those of the last process that did not end in
     /// order. `None` if all uses are recorded.
     pub uses_forgotten_before: Option<Timestamp>,
@@ -150,6 +157,9 @@ pub struct Secrets {
 /// The state of a subject as of a position, so that a repeated request gets the answer of the first; an error says
 /// why the log cannot give it.
 pub type Past = Arc<dyn Fn(&SubjectId, Position) -> Result<Subject, String> + Send + Sync>;
+
+/// How often the sessions that a command needs are read back, if something happens to their subject meanwhile.
+const READINGS: usize = 8;
 
 /// What a request will be answered.
 type Waiting = oneshot::Receiver<Result<CommandOutcome, Failure>>;
@@ -225,7 +235,9 @@ impl Authority {
 
     fn begin(parts: Dependencies, leads: bool) -> Result<Self, Failure> {
         let leads = Arc::new(AtomicBool::new(leads));
-        let live = Arc::new(Live::new(parts.state, parts.uses_forgotten_before));
+        let (horizon, retention) = (parts.state.horizon, parts.retention);
+        let live = Live::trimmed(parts.state, parts.uses_forgotten_before, &*retention.leaving);
+        let live = Arc::new(live);
         let unavailable = |error: std::io::Error| Failure::StorageUnavailable { why: error.to_string() };
         let feed = Arc::new(Feed::new(Arc::clone(&parts.log)).map_err(unavailable)?);
         let intake = Arc::new(CommandQueue::new());
@@ -250,6 +262,7 @@ impl Authority {
             tokens: Arc::clone(&parts.secrets.tokens),
             observers: parts.observers,
             settling: pipeline::bulk_application::BulkApplication::default(),
+            eviction: Eviction::new(retention, horizon),
             relay: Arc::clone(&relay),
             leads: Arc::clone(&leads),
         };
@@ -273,6 +286,7 @@ impl Authority {
             issuing: parts.issuing,
             past: parts.past,
             repeats: Repeats::new(),
+            recalls: Recalls::new(),
             sweep: commands::sweep::Sweep::default(),
             key_uses: KeyUses::default(),
             relay,
@@ -402,9 +416,14 @@ impl Authority {
         self.secrets.texts.open_text(stream, field, text)
     }
 
-    fn put(&self, ask: CommandRequest, context: Context) -> Result<Waiting, Failure> {
+    fn put(
+        &self,
+        ask: CommandRequest,
+        context: Context,
+        carried: Option<Carried>,
+    ) -> Result<Waiting, Failure> {
         let (reply, answer) = oneshot::channel();
-        match self.intake.put(Request { ask, context, reply }) {
+        match self.intake.put(Request { ask, context, carried, reply }) {
             Ok(()) => Ok(answer),
             Err(Rejected::Full) => Err(Failure::Overloaded),
             Err(Rejected::Closed) => {
@@ -419,18 +438,41 @@ impl Authority {
         self.repeats.gate()
     }
 
+    /// Reads sessions back that left memory.
+    pub(crate) fn recalls(&self) -> &Gate {
+        self.recalls.gate()
+    }
+
     /// Asks, and waits for the answer. Dropping the future does not take the request back. A repeat is answered as the
     /// first request was, which had the effect.
     async fn submit(&self, ask: CommandRequest, context: Context) -> Result<Done, Failure> {
         let repeater = context.idempotency.and_then(|_| context.actor.id.clone());
-        // A thread that drops the question without an answer has died with it: its outcome is unknown.
-        match self.put(ask, context)?.await.unwrap_or(Err(Failure::OutcomeUnknown))? {
+        let mut outcome = self.outcome(ask, context, None).await?;
+        for _ in 0..READINGS {
+            let CommandOutcome::Unread(unread) = outcome else { break };
+            let (ask, context) = *unread;
+            let carried = Box::pin(self.carried_for(&ask)).await?;
+            outcome = self.outcome(ask, context, carried).await?;
+        }
+        match outcome {
             CommandOutcome::Done(done) => Ok(done),
             CommandOutcome::Repeat(first) => {
                 let history = (Arc::clone(&self.log), Arc::clone(&self.past));
                 self.repeats.answer(history, repeater, first).await
             }
+            // Its subject is never at rest.
+            CommandOutcome::Unread(_) => Err(Failure::Overloaded),
         }
+    }
+
+    /// A thread that drops the question without an answer has died with it: its outcome is unknown.
+    async fn outcome(
+        &self,
+        ask: CommandRequest,
+        context: Context,
+        carried: Option<Carried>,
+    ) -> Result<CommandOutcome, Failure> {
+        self.put(ask, context, carried)?.await.unwrap_or(Err(Failure::OutcomeUnknown))
     }
 
     /// The same for callers outside of async. It may be called on a thread of a runtime too, as when a
@@ -449,6 +491,14 @@ impl Authority {
 impl NoticeContext for Authority {
     fn subject(&self, id: &SubjectId) -> Option<Arc<Subject>> {
         self.live.subject(id)
+    }
+
+    fn subject_in_full(&self, id: &SubjectId) -> Option<Arc<Subject>> {
+        self.subject_in_full_now(id).ok()?
+    }
+
+    fn terms_of_left(&self, session: SessionId) -> Option<(Terms, Timestamp)> {
+        Self::terms_of_left(self, session)
     }
 
     fn open_text(&self, stream: &Stream, field: &'static str, text: &SealedText) -> Option<String> {

@@ -43,6 +43,8 @@ pub struct Config {
     pub verify: Verify,
     /// `log.scrub_rate`
     pub scrub_rate: u32,
+    /// `retention.memory`
+    pub retention: Seconds,
     /// `log.url`, `log.nkey_file` and `cluster.*`
     pub cluster: Cluster,
     /// `backup.dir`
@@ -241,6 +243,7 @@ impl Default for Config {
             segment_events: 250_000,
             verify: Verify::Hot,
             scrub_rate: 16_777_216,
+            retention: Seconds(86_400),
             cluster: Cluster::default(),
             backup_dir: None,
             policy: Policy::default(),

@@ -55,7 +55,7 @@ const fn setting(name: &'static str, kind: Kind, doc: &'static str) -> Setting {
 }
 
 /// Every setting there is.
-pub static SETTINGS: [Setting; 61] = [
+pub static SETTINGS: [Setting; 62] = [
     setting(
         "server.listen",
         Kind::Address(|config| &mut config.server.listen),
@@ -122,6 +122,11 @@ pub static SETTINGS: [Setting; 61] = [
         "log.scrub_rate",
         Kind::Count(0, u32::MAX, |config| &mut config.scrub_rate),
         "How fast the segments of the log are read again to find damage, in bytes a second; 0 for never.",
+    ),
+    setting(
+        "retention.memory",
+        Kind::Seconds(60, 315_360_000, |config| &mut config.retention),
+        "How long a session stays in memory after its end; later it is read from the segments of the log when asked for.",
     ),
     setting(
         "log.url",

@@ -57,6 +57,7 @@ fn every_setting_has_a_place_of_its_own() {
         ("log.segment_events", "100000"),
         ("log.verify", "all"),
         ("log.scrub_rate", "1048576"),
+        ("retention.memory", "3600"),
         ("log.url", "nats://a:4222,b:4222"),
         ("log.nkey_file", "/etc/tenure/node.nk"),
         ("cluster.advertise", "https://one.example"),

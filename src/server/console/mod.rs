@@ -97,7 +97,7 @@ async fn serve(console: Arc<Console>, request: Request<Body>) -> Response {
 async fn answer(arrival: BrowserRequest, path: &str) -> Response {
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     let outcome = match (arrival.method(), segments.as_slice()) {
-        ("GET" | "HEAD", ["veto", token]) => return veto::show(&arrival, token),
+        ("GET" | "HEAD", ["veto", token]) => return veto::show(&arrival, token).await,
         ("POST", ["veto", token]) => return veto::act(&arrival, token).await,
         ("POST", ["sign-in"]) => return sign_in::sign_in(&arrival).await,
         ("GET" | "HEAD", ["sign-in"]) => return response::redirect("/console"),

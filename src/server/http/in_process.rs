@@ -80,6 +80,7 @@ impl Api {
         live: Live,
         (end, last): (ReplayEnd, Position),
     ) -> Result<Option<Story>, Problem> {
+        self.recall(id, caller).await?;
         let known = self.authority.live().session(id).ok_or(Code::SessionNotFound)?;
         let subject = self.authority.live().subject(&known.subject).ok_or(Code::SessionNotFound)?;
         if !caller.may_see(&subject) {

@@ -17,6 +17,7 @@ mod key_mirror;
 mod membership;
 mod node_mac;
 mod peers;
+mod retention;
 mod scrubber;
 mod sealer;
 mod secrets;
@@ -31,15 +32,17 @@ use std::{
 };
 
 use crate::authority::{
-    Authority, BegunEpoch, Dependencies, Failure, IdempotencyTable, Issuing, Live, NewEpoch, Past, Room,
+    Authority, BegunEpoch, Dependencies, Failure, IdempotencyTable, Issuing, Live, NewEpoch, Observer, Past,
+    Room,
 };
 use crate::checkpoint::Known;
 use crate::notify::webhooks::{self, Webhooks};
 use crate::personal_data::{SubjectKeys, TextError};
 use crate::projections::{Projections, history};
 use crate::tokens::{Digests, Keyring};
-use tenure_audit::{Evidence, HeadError, HeadKey, HeadSigner, Heads, LiveCheck, live_check};
-use tenure_core::{Policy, Position, Seconds, Timestamp, state::State};
+use parking_lot::Mutex;
+use tenure_audit::{Evidence, HeadError, HeadKey, HeadSigner, Heads, LiveCheck, Nodes, live_check};
+use tenure_core::{Policy, Position, Seconds, Timestamp, state::State, trim::Horizon};
 use tenure_files::key_files::KeyFileError;
 use tenure_log::{EventLog, OpenError, RecordHash, SegmentEvents, SledLog, StoredCommit, Verify};
 use tenure_protocol::clock::{Clock, SystemClock, TestClock};
@@ -90,6 +93,8 @@ pub struct Options {
     pub verify: Verify,
     /// How fast segments are read again, in bytes a second, `log.scrub_rate`; 0 for never.
     pub scrub_rate: u64,
+    /// How long ended sessions stay in memory, `retention.memory`.
+    pub retention: Seconds,
     /// Whether time stands still until it is moved.
     pub test_clock: bool,
     /// What webhooks obey.
@@ -120,6 +125,7 @@ impl Options {
             segment_events: SegmentEvents::AsRecorded,
             verify: Verify::Hot,
             scrub_rate: 16 << 20,
+            retention: Seconds(86_400),
             test_clock: false,
             webhooks: webhooks::Settings::default(),
             issuing: Issuing::default(),
@@ -242,7 +248,7 @@ impl Node {
         if !options.restoring && options.data.join(UNFINISHED).exists() {
             return Err(StartError::Unfinished { path: options.data.display().to_string() });
         }
-        let OpenedLog { log, folded, stores, shared } = open_any_log(&options, &table)?;
+        let OpenedLog { log, mut folded, stores, shared } = open_any_log(&options, &table)?;
         let leads = shared.as_ref().is_none_or(|joined| joined.leads);
         let test_clock = options.test_clock.then(|| test_clock_for(&folded.state));
         let clock: Arc<dyn Clock> = match &test_clock {
@@ -259,6 +265,8 @@ impl Node {
         let (keeper, new_epoch) = start_keeper(&options, &log, &folded, &binding, &clock, shared.as_ref())?;
         let room = Room::new(disk::free_space(&options.data), options.reserve);
         let (texts, digests_mark) = (Arc::clone(&secrets.texts), secrets.digests.mark());
+        let projections = Arc::new(std::mem::take(&mut folded.projections));
+        let retention = retention::retention(&options, stores.as_ref(), &projections);
         let Options { data, policy, webhooks, issuing, entropy, scrub_rate, .. } = options;
         if folded.since_snapshot >= EVENTS_PER_SNAPSHOT {
             save_snapshot(&data, &*log, folded.state.clone());
@@ -269,8 +277,9 @@ impl Node {
         if !needs_key && leads {
             look_at_first_key(&data, &folded.state.system);
         }
-        let projections = Arc::new(folded.projections);
-        let (told, nodes, known) = (Arc::clone(&projections), folded.nodes, folded.known);
+        folded.state.horizon = retention.horizon(now);
+        let indexed = Arc::clone(&retention.indexed);
+        let known = folded.known;
         let at_work = (Arc::clone(&texts), secrets.tokens.keyring().clone());
         let parts = Dependencies {
             log: Arc::clone(&log),
@@ -282,14 +291,10 @@ impl Node {
             entropy,
             secrets,
             issuing,
-            observers: vec![Arc::new(move |live: &Live, commits: &[Arc<StoredCommit>]| {
-                for stored in commits {
-                    told.fold(stored, live);
-                    nodes.fold(stored);
-                }
-            })],
+            observers: vec![observer(Arc::clone(&projections), folded.nodes)],
             uses_forgotten_before,
             past: past(&log, &projections),
+            retention,
         };
         let start = if leads { Authority::start } else { Authority::follow };
         let authority = start(parts).map_err(StartError::Record)?;
@@ -312,7 +317,7 @@ impl Node {
         };
         let background = stores
             .map(|stores| {
-                let let_go = letting_go(&projections, &evidence);
+                let let_go = letting_go(&projections, &evidence, (Arc::clone(&stores), indexed));
                 tend_segments(&stores, &authority, &evidence, (&known, let_go), &data, scrub_rate)
             })
             .transpose()
@@ -432,12 +437,27 @@ fn tend_segments(
     Ok((sealer, scrubber))
 }
 
+/// What projections and the tree hear of every batch.
+fn observer(projections: Arc<Projections>, nodes: Arc<Nodes>) -> Observer {
+    Arc::new(move |live: &Live, commits: &[Arc<StoredCommit>]| {
+        for stored in commits {
+            projections.fold(stored, live);
+            nodes.fold(stored);
+        }
+    })
+}
+
 /// What is done when the files of the log tell of more of the history.
-fn letting_go(projections: &Arc<Projections>, evidence: &Arc<Evidence>) -> LetGo {
+fn letting_go(
+    projections: &Arc<Projections>,
+    evidence: &Arc<Evidence>,
+    (log, indexed): (Arc<SledLog>, Arc<Mutex<Horizon>>),
+) -> LetGo {
     let (projections, evidence) = (Arc::clone(projections), Arc::clone(evidence));
     Box::new(move |until| {
         projections.let_go(until);
         evidence.keeper.heads().nodes().let_go(until);
+        retention::tell(&indexed, &*log, until);
     })
 }
 

@@ -281,7 +281,11 @@ impl Folding for StartupReplay<'_> {
         if indexed.end() > Position::ZERO && !self.doubts.indexes {
             return self.begin_on(indexed, sealed);
         }
-        self.begin_at_the_first_event();
+        // Where there are segments, a snapshot may lack sessions that left memory.
+        self.passes_snapshot = !sealed.ends().is_empty();
+        if !self.passes_snapshot {
+            self.begin_at_the_first_event();
+        }
         Ok(0)
     }
 

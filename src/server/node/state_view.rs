@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::authority::{Authority, Live};
 use crate::projections::Known;
 use tenure_audit::live_check::Published;
-use tenure_core::{Position, SessionId, SubjectId, subject::Subject, system::System};
+use tenure_core::{Position, SessionId, SubjectId, subject::Subject, system::System, trim::Horizon};
 
 /// What projections are put together from.
 impl Known for Live {
@@ -38,6 +38,10 @@ impl Published for StateView {
         subject.sessions =
             subject.sessions.iter().filter_map(|session| live.recorded_session(session.id)).collect();
         Some(subject)
+    }
+
+    fn horizon(&self) -> Horizon {
+        self.0.live().horizon()
     }
 
     fn system(&self) -> Arc<System> {

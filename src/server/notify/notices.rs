@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tenure_core::{
     Digest16, Event, OwnerId, Position, SealedText, SessionId, Stream, SubjectEvent, SubjectId, SystemEvent,
     Timestamp,
-    event::{self, ExpiringSoon},
-    session::{Session, SharedSession},
+    event::{self, ExpiringSoon, Terms},
+    session::SharedSession,
     subject::Subject,
 };
 use tenure_log::StoredCommit;
@@ -20,6 +20,16 @@ use super::notice::{
 pub trait NoticeContext: Send + Sync {
     /// A subject.
     fn subject(&self, id: &SubjectId) -> Option<Arc<Subject>>;
+
+    /// A subject with the sessions that left memory; that may wait for the disk.
+    fn subject_in_full(&self, id: &SubjectId) -> Option<Arc<Subject>> {
+        self.subject(id)
+    }
+
+    /// What was fixed when a session began that left memory, and when that was; that may wait for the disk.
+    fn terms_of_left(&self, _session: SessionId) -> Option<(Terms, Timestamp)> {
+        None
+    }
 
     /// Opens a text of a stream; `None` if it was erased.
     fn open_text(&self, stream: &Stream, field: &'static str, text: &SealedText) -> Option<String>;
@@ -59,7 +69,9 @@ impl Notice {
 /// The notices of a commit, in order.
 pub fn notices_of(stored: &StoredCommit, present: &dyn NoticeContext) -> Vec<Notice> {
     let Stream::Subject(id) = &stored.commit.stream else { return bulk_notices_of(stored, present) };
-    let Some(subject) = present.subject(id).filter(|subject| !is_of_sign_ins(subject)) else { return vec![] };
+    let Some(subject) = present.subject(id).filter(|known| !is_of_sign_ins(known, present)) else {
+        return vec![];
+    };
     let name = subject.profile().and_then(|profile| profile.name.as_ref());
     let name = name.and_then(|name| present.open_text(&stored.commit.stream, "name", name));
     let telling = NoticeBuilder { stored, present, subject, name };
@@ -67,8 +79,16 @@ pub fn notices_of(stored: &StoredCommit, present: &dyn NoticeContext) -> Vec<Not
 }
 
 /// Whether a subject is the console's own. A person who looks at agents is no agent: a sign-in makes no notice.
-fn is_of_sign_ins(subject: &Subject) -> bool {
-    !subject.sessions.is_empty() && subject.sessions.iter().all(|session| session.is_of_console())
+fn is_of_sign_ins(subject: &Subject, present: &dyn NoticeContext) -> bool {
+    let are_sign_ins = |subject: &Subject| {
+        !subject.sessions.is_empty() && subject.sessions.iter().all(|session| session.is_of_console())
+    };
+    // When all have left memory, they are asked of the log.
+    if subject.sessions.is_empty() {
+        present.subject_in_full(&subject.id).is_some_and(|subject| are_sign_ins(&subject))
+    } else {
+        are_sign_ins(subject)
+    }
 }
 
 /// The system stream has no notices but those of bulk revocations.
@@ -187,8 +207,11 @@ impl NoticeBuilder<'_> {
     }
 
     /// What was fixed when the session was created is so at every position of its history.
-    fn session(&self, id: SessionId) -> &Session {
-        self.subject.session(id).expect("news is told after the state knows of it")
+    fn fixed(&self, id: SessionId) -> Option<Fixed> {
+        match self.subject.session(id) {
+            Some(session) => Some(Fixed { terms: *session.terms, began: session.created_at }),
+            None => self.present.terms_of_left(id).map(|(terms, began)| Fixed { terms, began }),
+        }
     }
 
     fn text(&self, field: &'static str, text: Option<&SealedText>) -> Option<String> {
@@ -205,19 +228,19 @@ impl NoticeBuilder<'_> {
     }
 
     fn renewed(&self, event: &event::SessionRenewed) -> Vec<Told> {
-        let session = self.session(event.session_id);
+        let Some(fixed) = self.fixed(event.session_id) else { return vec![] };
         let renewal_count = event.generation.renewals();
         let renewed = Renewed {
             renewal_count,
-            max_renewals: session.terms.max_renewals,
+            max_renewals: fixed.terms.max_renewals,
             expires_at: event.expires_at,
-            remaining_absolute_life: remaining(session.absolute_expires_at().seconds_since(self.at())),
-            reject_window_expiry: self.at().plus(session.terms.renewal_reject_window),
+            remaining_absolute_life: remaining(fixed.absolute_expires_at().seconds_since(self.at())),
+            reject_window_expiry: self.at().plus(fixed.terms.renewal_reject_window),
             reject_url: self.owner().and_then(|_| self.present.reject_url(event.session_id)),
             veto_url: None,
         };
         let told = (NoticeKind::SessionRenewed, Details::Renewed(renewed));
-        [Some(told), soon(session, renewal_count, event.expiring_soon)].into_iter().flatten().collect()
+        [Some(told), soon(fixed, renewal_count, event.expiring_soon)].into_iter().flatten().collect()
     }
 
     fn rejected(&self, event: &event::RenewalRejected) -> Vec<Told> {
@@ -230,7 +253,9 @@ impl NoticeBuilder<'_> {
             contested: event.contested,
         };
         let told = (NoticeKind::SessionRenewalRejected, Details::RenewalRejected(rejected));
-        let soon = soon(self.session(event.session_id), renewal_count, event.expiring_soon);
+        let is_soon = event.expiring_soon.is_some();
+        let fixed = is_soon.then(|| self.fixed(event.session_id)).flatten();
+        let soon = fixed.and_then(|fixed| soon(fixed, renewal_count, event.expiring_soon));
         [Some(told), soon].into_iter().flatten().collect()
     }
 
@@ -279,17 +304,33 @@ impl NoticeBuilder<'_> {
     /// The rules know a device by a digest; its name is in its sessions.
     fn device_name(&self, digest: Digest16) -> Option<String> {
         let of_device = |session: &&SharedSession| session.device_digest() == Some(digest);
-        let session = self.subject.sessions.iter().find(of_device)?;
-        self.text("device", session.device_name())
+        if let Some(session) = self.subject.sessions.iter().find(of_device) {
+            return self.text("device", session.device_name());
+        }
+        let subject = self.present.subject_in_full(&self.subject.id)?;
+        self.text("device", subject.sessions.iter().find(of_device)?.device_name())
     }
 }
 
 type Told = (NoticeKind, Details);
 
-fn soon(session: &Session, renewal_count: u32, why: Option<ExpiringSoon>) -> Option<Told> {
+/// What was fixed when a session was created.
+#[derive(Clone, Copy)]
+struct Fixed {
+    terms: Terms,
+    began: Timestamp,
+}
+
+impl Fixed {
+    const fn absolute_expires_at(self) -> Timestamp {
+        self.began.plus(self.terms.absolute_lifetime)
+    }
+}
+
+fn soon(fixed: Fixed, renewal_count: u32, why: Option<ExpiringSoon>) -> Option<Told> {
     let soon = EndIsNear {
-        renewals_left: session.terms.max_renewals.saturating_sub(renewal_count),
-        absolute_expires_at: session.absolute_expires_at(),
+        renewals_left: fixed.terms.max_renewals.saturating_sub(renewal_count),
+        absolute_expires_at: fixed.absolute_expires_at(),
         why: why?,
     };
     Some((NoticeKind::SessionExpiringSoon, Details::ExpiringSoon(soon)))

@@ -17,8 +17,11 @@ pub mod timeline;
 use parking_lot::{Mutex, RwLock};
 
 use tenure_core::{
-    Event, OwnerId, Position, SealedText, SessionId, Stream, SubjectEvent, SubjectId, fold::Ledger,
-    state::State, subject::Subject,
+    Event, OwnerId, Position, SealedText, SessionId, Stream, SubjectEvent, SubjectId,
+    fold::Ledger,
+    session::{OneTimeFact, SharedSession},
+    state::State,
+    subject::Subject,
 };
 use tenure_log::StoredCommit;
 
@@ -144,6 +147,19 @@ impl Projections {
         let mut sessions = self.sessions.write();
         for began in began {
             sessions.mark_revoked(*began);
+        }
+    }
+
+    /// These sessions leave memory: from now on their marks alone say in lists how they ended.
+    pub fn mark_ended(&self, leaving: &[SharedSession]) {
+        let mut sessions = self.sessions.write();
+        for session in leaving {
+            if session.revocation.is_some() {
+                sessions.mark_revoked(session.created);
+            }
+            if session.said.contains(OneTimeFact::Expired) {
+                sessions.mark_expired(session.created);
+            }
         }
     }
 

@@ -155,6 +155,7 @@ fn options(config: &Config, test_clock: bool) -> Options {
         segment_events: SegmentEvents::By(config.segment_events.into()),
         verify: config.verify,
         scrub_rate: config.scrub_rate.into(),
+        retention: config.retention,
         test_clock,
         webhooks: webhooks::Settings {
             allow_private: config.webhooks_allow_private,

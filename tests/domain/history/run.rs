@@ -20,6 +20,7 @@ use super::{
     asks::{Ask, By, NewSession, Rules, Selection},
     commands::{KEY_USES, key_of, policy_of, selector_of, subject_of},
     file::HistoryFile,
+    left::trimming_and_folding_commute,
     model::{Answer, Model, granted, refused},
     promises::{
         a_rebuild_equals_the_live_state_at_every_position, keeps_every_promise, no_thief_is_left,
@@ -98,6 +99,7 @@ impl Run {
         }
         a_rebuild_equals_the_live_state_at_every_position(&run)?;
         what_is_settled_late_is_as_if_it_were_settled_at_once(&run)?;
+        trimming_and_folding_commute(&mut run)?;
         Ok(run)
     }
 

@@ -23,6 +23,7 @@ pub(super) fn part(state: &State, stream: &Stream) -> State {
         system: state.system.clone(),
         subjects,
         holders: HashMap::new(),
+        horizon: state.horizon,
     }
 }
 

@@ -1,6 +1,9 @@
 //! `tenure bench memory`
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -11,9 +14,13 @@ use super::{
     conditions::{Scratch, machine, resident_bytes},
     failed,
     report::print_with,
+    start,
     stock::{InMemory, TTL, sessions},
 };
-use crate::cli::{context::Global, output::Column};
+use crate::cli::{
+    context::Global,
+    output::{Column, Output},
+};
 use tenure_core::Actor;
 use tenure_server::authority::{Authority, Context};
 use tenure_server::tokens::SessionToken;
@@ -26,6 +33,15 @@ const COLUMNS: &[Column] = &[
     Column::plain("PER SUBJECT", "perSubject"),
     Column::plain("RENEWED", "renewed"),
     Column::plain("BYTES PER SESSION", "bytesPerSession"),
+    Column::plain("RESIDENT", "residentBytes"),
+];
+
+const AFTER_ENDED: &[Column] = &[
+    Column::plain("SESSIONS", "sessions"),
+    Column::plain("ENDED BEFORE", "ended"),
+    Column::plain("EVENTS", "events"),
+    Column::plain("IN MEMORY", "sessionsInMemory"),
+    Column::plain("START SECONDS", "startSeconds"),
     Column::plain("RESIDENT", "residentBytes"),
 ];
 
@@ -44,6 +60,14 @@ pub(crate) struct Memory {
     #[arg(long)]
     renewed: bool,
 
+    /// On disk, after so many others have ended: memory after a start
+    #[arg(long, value_name = "N", conflicts_with = "renewed", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    after_ended: Option<u32>,
+
+    /// Says what a start on this directory takes, for the process that made it
+    #[arg(long, hide = true)]
+    of: Option<PathBuf>,
+
     /// Where to put the temporary directory of the keys
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
@@ -51,7 +75,14 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(super) fn run(&self, global: &Global) -> Result<(), Failure> {
+        if let Some(data) = &self.of {
+            return started(data, global.output());
+        }
         let scratch = Scratch::new(&self.dir)?;
+        if let Some(ended) = self.after_ended {
+            let item = after_ended(&scratch, ended.into(), self.sessions.into(), self.per_subject.into())?;
+            return print_with(global.output(), &machine(), &[item], AFTER_ENDED);
+        }
         let runtime = Runtime::new().map_err(failed)?;
         let memory = InMemory::new(&scratch, 0)?;
         let resident = || resident_bytes().ok_or_else(|| failed("the system does not say what is resident"));
@@ -88,6 +119,37 @@ impl Memory {
         }
         Ok(())
     }
+}
+
+/// What a start finds behind sessions that ended, once they are in segments: in a process that has done nothing else.
+fn after_ended(scratch: &Scratch, ended: u64, sessions: u64, per_subject: u64) -> Result<Value, Failure> {
+    let data = scratch.path().join("data");
+    start::open(&data)?.0.stop();
+    let events = start::fill_after(ended, &data, sessions, per_subject, 0)?;
+    let node = start::open(&data)?.0;
+    start::settle(&node)?;
+    node.stop();
+    let program = std::env::current_exe().map_err(failed)?;
+    let started =
+        Command::new(program).args(["bench", "memory", "--of"]).arg(&data).output().map_err(failed)?;
+    let mut item: Value = serde_json::from_slice(&started.stdout)
+        .map_err(|_| failed(String::from_utf8_lossy(&started.stderr).trim()))?;
+    for (name, value) in [("sessions", sessions), ("ended", ended), ("events", events)] {
+        item[name] = value.into();
+    }
+    Ok(item)
+}
+
+/// Starts on a directory, and says what that took.
+fn started(data: &Path, output: Output) -> Result<(), Failure> {
+    let (node, figures) = start::open(data)?;
+    let (sessions, _) = node.authority.live().session_counts();
+    let seconds = figures.seconds();
+    let told = json!({
+        "sessionsInMemory": sessions, "startSeconds": seconds, "residentBytes": resident_bytes(),
+    });
+    node.stop();
+    output.said(&told.to_string())
 }
 
 /// With a key, as a holder does who may have to repeat it.

@@ -19,7 +19,7 @@ use crate::cli::{context::Global, failure::Failure, output::Column};
 use tenure_core::{
     Actor, Commit, CommitId, Event, Generation, Mode, Position, Seconds, SessionId, Stream, SubjectEvent,
     SubjectId, Timestamp,
-    event::{Profile, SessionCreated, SessionRenewed, SubjectRegistered, Terms},
+    event::{Profile, SessionCreated, SessionRenewed, SessionRevoked, SubjectRegistered, Terms, Trigger},
 };
 use tenure_log::{EncodedCommit, EventLog, Outcome, encode};
 use tenure_protocol::clock::{pause, stopwatch, worked};
@@ -133,9 +133,21 @@ impl Start {
 
 /// Writes the history behind what a first start has recorded, and says how many events the log has.
 pub(super) fn fill(data: &Path, sessions: u64, per_subject: u64, events: u64) -> Result<u64, Failure> {
+    fill_after(0, data, sessions, per_subject, events)
+}
+
+/// The same, after so many other sessions of the same subjects have begun and ended.
+pub(super) fn fill_after(
+    ended: u64,
+    data: &Path,
+    sessions: u64,
+    per_subject: u64,
+    events: u64,
+) -> Result<u64, Failure> {
     let log = tenure_log::open(data, &mut |_| Ok(())).map_err(failed)?;
     let head = log.head();
     let mut history = History::new(sessions, per_subject, head.position, head.recorded_at);
+    history.ended = ended;
     while history.has_more(events) {
         let batch: Result<Vec<_>, _> = (0..BATCH).map(|_| history.next()).collect();
         if log.append(log.head().position, batch?).map_err(failed)? != Outcome::Appended {
@@ -172,6 +184,10 @@ pub(super) struct Figures {
 }
 
 impl Figures {
+    pub(super) fn seconds(&self) -> f64 {
+        rounded(self.took.as_secs_f64())
+    }
+
     fn item(&self, work: &str) -> Value {
         let (seconds, worked) = (self.took.as_secs_f64(), self.worked.as_secs_f64());
         json!({ "work": work, "seconds": rounded(seconds), "cpuSeconds": rounded(worked), "residentBytes": self.resident, "loadAverage": load_average() })
@@ -199,6 +215,8 @@ pub(super) fn open(data: &Path) -> Result<(Node, Figures), Failure> {
     let mut options = Options::new(data);
     options.policy = Some(policy());
     options.test_clock = true;
+    // What ended before the rest of a history has gone.
+    options.retention = Seconds(60);
     let (begun, before) = (stopwatch(), worked());
     let node = Node::open(options).map_err(failed)?;
     let (took, worked) = (begun.elapsed(), worked().saturating_sub(before));
@@ -217,6 +235,8 @@ fn subject(number: u64) -> SubjectId {
 struct History {
     sessions: u64,
     per_subject: u64,
+    /// So many others begin and end before them.
+    ended: u64,
     /// The last position of each subject's stream.
     last: Vec<Position>,
     begin: Timestamp,
@@ -228,24 +248,23 @@ impl History {
     fn new(sessions: u64, per_subject: u64, head: Position, begin: Timestamp) -> Self {
         let subjects = usize::try_from(sessions.div_ceil(per_subject)).unwrap_or(usize::MAX);
         let last = vec![Position::ZERO; subjects];
-        Self { sessions, per_subject, last, begin, head, made: 0 }
+        Self { sessions, per_subject, ended: 0, last, begin, head, made: 0 }
     }
 
     fn has_more(&self, events: u64) -> bool {
-        self.made < self.sessions || self.head.0 < events
+        self.made < self.sessions + 2 * self.ended || self.head.0 < events
     }
 
     fn next(&mut self) -> Result<EncodedCommit, Failure> {
-        let (round, session) = (self.made / self.sessions, self.made % self.sessions);
         // A millisecond apart: there are many moments to ask about, and no session ends meanwhile.
         let at = self.begin.plus_millis(i64::try_from(self.made).unwrap_or(i64::MAX));
-        let number = session / self.per_subject;
-        let place = usize::try_from(number).unwrap_or(usize::MAX);
-        let events = match round {
-            0 if self.last[place] == Position::ZERO => vec![registered(), created(session, at)],
-            0 => vec![created(session, at)],
-            round => vec![renewed(session, round, at)],
+        let (number, happened) = match self.made.checked_sub(2 * self.ended) {
+            Some(made) => self.of_those_that_live(made, at),
+            None => self.of_those_that_end(self.made, at),
         };
+        let place = usize::try_from(number).unwrap_or(usize::MAX);
+        let is_new = self.last[place] == Position::ZERO;
+        let events: Vec<_> = is_new.then(registered).into_iter().chain([happened]).collect();
         let id = CommitId::from_bytes((0x7000_u128 << 64 | u128::from(self.made)).to_be_bytes());
         self.head = self.head.plus(events.len() as u64);
         self.made += 1;
@@ -262,7 +281,22 @@ impl History {
         };
         encode(&commit).map_err(failed)
     }
+
+    fn of_those_that_live(&self, made: u64, at: Timestamp) -> (u64, Event) {
+        let (round, session) = (made / self.sessions, made % self.sessions);
+        let event = if round == 0 { created(session, at) } else { renewed(session, round, at) };
+        (session / self.per_subject, event)
+    }
+
+    fn of_those_that_end(&self, made: u64, at: Timestamp) -> (u64, Event) {
+        let session = ENDED + made / 2;
+        let event = if made.is_multiple_of(2) { created(session, at) } else { revoked(session) };
+        (made / 2 % self.sessions.div_ceil(self.per_subject), event)
+    }
 }
+
+/// The first number of those that end before others begin.
+const ENDED: u64 = 1 << 40;
 
 fn session_id(number: u64) -> SessionId {
     SessionId::from_bytes((u128::from(number) << 64 | 0x7000).to_be_bytes())
@@ -282,6 +316,14 @@ fn created(number: u64, at: Timestamp) -> Event {
         scopes: vec![],
         metadata: None,
         constraints: None,
+    }))
+}
+
+fn revoked(number: u64) -> Event {
+    Event::Subject(SubjectEvent::SessionRevoked(SessionRevoked {
+        session_id: session_id(number),
+        trigger: Trigger::Own,
+        reason: None,
     }))
 }
 

@@ -11,7 +11,7 @@ use tenure_log::StoredCommit;
 use tenure_protocol::clock::{Clock, SystemClock, TestClock};
 use tenure_protocol::entropy::OsEntropy;
 use tenure_server::authority::{
-    Authority, Context, Dependencies, IdempotencyTable, Issuing, Live, NewSession, Room, Secrets,
+    Authority, Context, Dependencies, IdempotencyTable, Issuing, Live, NewSession, Retention, Room, Secrets,
 };
 use tenure_server::node::{Node, Options};
 use tenure_server::personal_data::SubjectKeys;
@@ -86,6 +86,7 @@ impl InMemory {
             secrets: secrets(&keys, &keyring, remembered)?,
             issuing: Issuing::default(),
             uses_forgotten_before: None,
+            retention: Retention::forever(),
             past: Arc::new(|_, _| Err("this log keeps nothing".into())),
             observers: vec![Arc::new(move |live: &Live, commits: &[Arc<StoredCommit>]| {
                 for stored in commits {

@@ -91,11 +91,14 @@ impl Authority {
         Ok(RevokedInBulk { matched, sample, position })
     }
 
-    /// The sessions that the event at this position ended, by id, up to `most` of them. Looks at every session.
+    /// The sessions that the event at this position ended, by id, up to `most` of them. Looks at every session. Those
+    /// that have left memory are named as long as they are remembered.
     pub fn ended_by(&self, position: Position, most: usize) -> Vec<SessionId> {
         let mut ended = Vec::new();
         self.live.for_each_subject(|subject| ended.extend(subject.ended_by(position)));
+        ended.extend(self.live.left_by(position).unwrap_or_default());
         ended.sort_unstable();
+        ended.dedup();
         ended.truncate(most);
         ended
     }

@@ -7,6 +7,7 @@ pub(super) mod epoch;
 pub(super) mod erase;
 pub(super) mod following;
 pub(super) mod keys;
+pub(super) mod recall;
 pub(super) mod repeats;
 pub(super) mod sealing;
 pub(super) mod sessions;

@@ -432,7 +432,7 @@ impl Authority {
     /// [`Refusal::SessionNotActive`] on its behalf; or why it could not be recorded.
     pub async fn record_usage(&self, context: Context, asked: NewUse) -> Result<Used, Failure> {
         let NewUse { session_id, generation, wanted } = asked;
-        let session = self.live.session(session_id).ok_or(Refusal::SessionNotFound)?;
+        let session = self.known_session(session_id).await?;
         if let Some(shown) = generation.filter(|shown| *shown == session.generation) {
             self.end_if_contested(&context, &session, shown).await?;
         }
@@ -448,7 +448,7 @@ impl Authority {
     /// [`Refusal::SessionNotFound`], also for a foreign owner; [`Refusal::Invalid`] for a veto that cannot be
     /// one; the fault of the session's own token; or why it could not be recorded.
     pub async fn revoke(&self, context: Context, asked: Revocation) -> Result<Revoked, Failure> {
-        let session = self.live.session(asked.session_id).ok_or(Refusal::SessionNotFound)?;
+        let session = self.known_session(asked.session_id).await?;
         let mut sealer = Sealer::new(self, session.subject.clone());
         let command = Command::RevokeSession(RevokeSession {
             session_id: asked.session_id,

@@ -79,7 +79,7 @@ impl Authority {
         asked: Revocation,
         by: Suspender,
     ) -> Result<Revoked, Failure> {
-        let session = self.live.session(asked.session_id).ok_or(Refusal::SessionNotFound)?;
+        let session = self.known_session(asked.session_id).await?;
         let mut sealer = Sealer::new(self, session.subject.clone());
         let reason = sealer.seal_reason(asked.reason.as_deref());
         let end = RevokeSession {

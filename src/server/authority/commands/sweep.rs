@@ -184,6 +184,7 @@ impl Authority {
         self.put(
             CommandRequest::Subject(subject.clone(), Command::RecordExpiries),
             Context::of(Actor::AUTHORITY),
+            None,
         )
     }
 }

@@ -359,6 +359,10 @@ impl Ledger for Batch<'_> {
         true
     }
 
+    fn lets_go(&self) -> bool {
+        self.live.horizon().is_there()
+    }
+
     fn subject_of(&self, id: SessionId) -> Option<SubjectId> {
         self.begun.get(&id).cloned().or_else(|| self.live.subject_of(id))
     }

@@ -2,8 +2,10 @@
 
 pub(super) mod batch;
 pub(super) mod bulk_application;
+pub(super) mod carrying;
 pub(super) mod command_queue;
 pub(super) mod doubt;
+pub(super) mod eviction;
 pub(super) mod following;
 pub(super) mod health;
 pub(super) mod key_destruction;

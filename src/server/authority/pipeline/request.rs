@@ -15,7 +15,7 @@ use tenure_core::{
 };
 use tenure_log::StoredCommit;
 
-use super::room::For;
+use super::{carrying::Carried, room::For};
 
 /// Who asks, and by which request: what is recorded beside the facts.
 #[derive(Clone, Debug)]
@@ -109,16 +109,20 @@ impl CommandRequest {
 pub(crate) struct Request {
     pub(crate) ask: CommandRequest,
     pub(crate) context: Context,
+    /// Sessions that it needs and that are not in memory, once they were read.
+    pub(crate) carried: Option<Carried>,
     pub(crate) reply: oneshot::Sender<Result<CommandOutcome, Failure>>,
 }
 
 /// What became of a granted command.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum CommandOutcome {
     /// It was decided now.
     Done(Done),
     /// It is the repeat of a request whose commit begins here, and had no further effect.
     Repeat(Position),
+    /// It was not decided: it needs sessions that left memory.
+    Unread(Box<(CommandRequest, Context)>),
 }
 
 /// A command that was decided and, if it said anything new, recorded.

@@ -29,8 +29,10 @@ use tenure_protocol::entropy::{Entropy, commit_id};
 use super::{
     batch::{Batch, CommitStamp, Decision, Published, Unwritable},
     bulk_application::BulkApplication,
+    carrying::Carried,
     command_queue::{CommandQueue, GatherWindow, QueueItem},
     doubt::Doubt,
+    eviction::Eviction,
     health::Health,
     key_destruction::destroy_keys,
     observing::{observed_by_system, with_news},
@@ -88,6 +90,7 @@ pub(crate) struct Sequencer {
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) observers: Vec<Observer>,
     pub(crate) settling: BulkApplication,
+    pub(crate) eviction: Eviction,
     pub(crate) relay: Arc<Relay>,
     /// Whether it decides; otherwise it follows what another machine has decided. No other part changes it.
     pub(crate) leads: Arc<AtomicBool>,
@@ -122,6 +125,7 @@ impl Sequencer {
                 QueueItem::Closed => break,
             };
             self.settling.go_on(&self.live);
+            self.eviction.go_on(&self.live, self.clock.now().max(self.live.recorded_at()));
             let now = stopwatch();
             gathering = GatherWindow { answered, until: now + (now - begun) / 2 };
             if marked.elapsed() >= MARK_INTERVAL {
@@ -143,9 +147,10 @@ impl Sequencer {
         self.record_uses(ActivityTracker::all)
     }
 
-    /// With bulk revocations to settle, the sequencer does not wait for requests.
+    /// With bulk revocations to settle, or sessions to let go of, the sequencer does not wait for requests.
     fn patience(&self) -> Duration {
-        if self.live.unsettled_bulks().is_empty() { PATIENCE } else { Duration::ZERO }
+        let is_busy = self.eviction.is_under_way() || !self.live.unsettled_bulks().is_empty();
+        if is_busy { Duration::ZERO } else { PATIENCE }
     }
 
     /// Decides what fits into one batch and makes it durable; what does not fit goes back to the queue. What is urgent
@@ -199,8 +204,9 @@ impl Sequencer {
                 break;
             }
             let fits = self.check_fits(staging, &request, room);
-            let outcome = fits.and_then(|()| self.decide(staging, request.ask, request.context));
-            waiting.push((request.reply, outcome));
+            let Request { ask, context, carried, reply } = request;
+            let outcome = fits.and_then(|()| self.decide(staging, ask, context, carried));
+            waiting.push((reply, outcome));
             if is_bulk {
                 break;
             }
@@ -230,6 +236,7 @@ impl Sequencer {
         staging: &mut Batch<'_>,
         ask: CommandRequest,
         context: Context,
+        carried: Option<Carried>,
     ) -> Result<CommandOutcome, Failure> {
         let at = staging.moment(self.clock.now());
         if let Some(mark) = context.idempotency {
@@ -241,6 +248,9 @@ impl Sequencer {
                 }
             }
         }
+        if self.lacks_sessions(staging, &ask, carried.as_ref()) {
+            return Ok(CommandOutcome::Unread(Box::new((ask, context))));
+        }
         let stamp = self.stamp(at, context);
         let (decided, sample) = match ask {
             CommandRequest::Sealed(id, _, key) if !self.still_seals(staging, &id, &key) => {
@@ -249,6 +259,7 @@ impl Sequencer {
             CommandRequest::Subject(id, command) | CommandRequest::Sealed(id, command, _) => {
                 self.record_activity(staging, &id, &command, at)?;
                 let subject = staging.subject(&id);
+                let subject = Carried::put_all_into(carried, subject);
                 let observed = self.observed(staging, &subject, &command);
                 (staging.decide_subject(subject, &command, &observed, stamp), vec![])
             }

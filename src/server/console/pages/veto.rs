@@ -94,13 +94,27 @@ fn void() -> Response {
     Failure::of(StatusCode::NOT_FOUND, "NOT_FOUND", why).into_response(None)
 }
 
-fn claims(arrival: &BrowserRequest, token: &str) -> Option<VetoClaims> {
-    arrival.authority().open_veto_link(token)
+async fn claims(arrival: &BrowserRequest, token: &str) -> Result<VetoClaims, Response> {
+    if let Err(failure) = arrival.authority().recall_veto_link(token).await {
+        tracing::warn!(%failure, "the session of a link that vetoes could not be read");
+        return Err(try_again(
+            "The page cannot be shown at present. Nothing has changed; try again in a moment.",
+        ));
+    }
+    arrival.authority().open_veto_link(token).ok_or_else(void)
+}
+
+fn try_again(why: &str) -> Response {
+    let failed = Failure::of(StatusCode::SERVICE_UNAVAILABLE, "STORAGE_UNAVAILABLE", why);
+    Failure { retry_after: Some(1), ..failed }.into_response(None)
 }
 
 /// The page. It changes nothing.
-pub(in crate::console) fn show(arrival: &BrowserRequest, token: &str) -> Response {
-    let Some(claims) = claims(arrival, token) else { return void() };
+pub(in crate::console) async fn show(arrival: &BrowserRequest, token: &str) -> Response {
+    let claims = match claims(arrival, token).await {
+        Ok(claims) => claims,
+        Err(answer) => return answer,
+    };
     let live = arrival.authority().live();
     let Some(session) = live.session(claims.session) else { return void() };
     let Some(subject) = live.subject(&session.subject) else { return void() };
@@ -145,7 +159,10 @@ fn page_of<'a>(
 
 /// The veto. `Let it be` is a button of the page alone, and asks nothing of the server.
 pub(in crate::console) async fn act(arrival: &BrowserRequest, token: &str) -> Response {
-    let Some(claims) = claims(arrival, token) else { return void() };
+    let claims = match claims(arrival, token).await {
+        Ok(claims) => claims,
+        Err(answer) => return answer,
+    };
     if !is_own(arrival) {
         let why = "This was not sent by the page behind the link. Open the link and veto there. Nothing was changed.";
         return Failure::of(StatusCode::FORBIDDEN, "FORBIDDEN", why).into_response(None);
@@ -165,9 +182,7 @@ pub(in crate::console) async fn act(arrival: &BrowserRequest, token: &str) -> Re
         Err(Refused::Refused { refusal: Refusal::SessionNotFound | Refusal::SubjectNotFound, .. }) => void(),
         Err(failure) => {
             tracing::warn!(%failure, "a veto by a link could not be recorded");
-            let why = "The veto could not be recorded. Nothing has changed; try again in a moment.";
-            let failed = Failure::of(StatusCode::SERVICE_UNAVAILABLE, "STORAGE_UNAVAILABLE", why);
-            Failure { retry_after: Some(1), ..failed }.into_response(None)
+            try_again("The veto could not be recorded. Nothing has changed; try again in a moment.")
         }
     }
 }

@@ -123,6 +123,11 @@ async fn answer(api: &Api, request: Request<Body>) -> Response {
     let asking = Context { actor: proxy.actor(), correlation_id, idempotency: None };
     let presented = Presented::of(headers, &api.settings.forward_auth_cookie);
     let is_anything = presented != Presented::Nothing;
+    for token in presented.tokens() {
+        if let Err(problem) = api.recall_token(token).await {
+            return refused(api, problem, address, &request_id);
+        }
+    }
     let mut response = match judge(api, presented, asking).await {
         Verdict::Yes(holder, refreshed) => {
             api.metrics.granted();

@@ -27,6 +27,15 @@ pub(crate) enum Presented<'a> {
 }
 
 impl<'a> Presented<'a> {
+    /// Those that are judged.
+    pub(crate) fn tokens(&self) -> &[&'a str] {
+        match self {
+            Self::Bearer { token, .. } => std::slice::from_ref(token),
+            Self::Cookies(cookies) => cookies,
+            Self::TooMany | Self::Nothing => &[],
+        }
+    }
+
     pub(crate) fn of(headers: &'a HeaderMap, cookie_name: &str) -> Self {
         let mut bearers = bearers(headers);
         let first = bearers.next();

@@ -8,6 +8,7 @@ pub(super) mod door;
 mod forward;
 pub(super) mod handover;
 pub(super) mod noted;
+mod recall;
 pub(super) mod settle;
 
 use std::{

@@ -15,7 +15,9 @@ use serde_json::value::RawValue;
 use crate::gate::StillWanted;
 use crate::notify::News;
 use crate::projections::history::{self, HistoryError};
-use tenure_core::{Event, KindSet, Position, SessionId, Stream, SubjectId};
+use tenure_core::{
+    Event, KindSet, Position, SessionId, Stream, SubjectId, session::SharedSession, subject::Subject,
+};
 use tenure_log::{StoredCommit, waiting_for_disk};
 use tenure_protocol::wire::Page;
 
@@ -61,6 +63,10 @@ pub(super) struct EventReader {
     pub(super) api: Arc<Api>,
     pub(super) caller: Caller,
     pub(super) scope: Scope,
+    /// The sought session, or the sought subject with all of its sessions, as they were when the reader came: they may
+    /// have left memory.
+    session: Option<SharedSession>,
+    subject: Option<Arc<Subject>>,
 }
 
 /// The sought subject or session; `None` is all.
@@ -107,6 +113,27 @@ pub(super) fn kinds<K: Copy>(
 }
 
 impl EventReader {
+    /// A reader, who has just come.
+    ///
+    /// # Errors
+    /// What is sought has left memory and cannot be read back at present.
+    pub(super) async fn of(api: Arc<Api>, caller: Caller, scope: Scope) -> Result<Self, Problem> {
+        let (mut session, mut subject) = (None, None);
+        if let Some(id) = scope.session {
+            api.recall(id, &caller).await?;
+            session = api.authority.live().session(id);
+        }
+        if let Some(id) = &scope.subject {
+            subject = api.authority.subject_in_full(id, caller.id().unwrap_or_default()).await?;
+        }
+        Ok(Self { api, caller, scope, session, subject })
+    }
+
+    fn session(&self, id: SessionId) -> Option<SharedSession> {
+        let known = || self.session.clone().filter(|session| session.id == id);
+        self.api.authority.live().session(id).or_else(known)
+    }
+
     /// Whether the caller may see what is recorded here, and seeks it.
     pub(super) fn may_see(&self, stored: &StoredCommit) -> bool {
         match &stored.commit.stream {
@@ -141,7 +168,10 @@ impl EventReader {
         let Some(id) = &self.scope.subject else { return true };
         let Some(subject) = self.api.authority.live().subject(id) else { return false };
         self.caller.may_see(&subject)
-            && stored.positions().any(|position| !subject.ended_by(position).is_empty())
+            && stored.positions().any(|position| {
+                let ended = |subject: &Subject| !subject.ended_by(position).is_empty();
+                ended(&subject) || self.subject.as_deref().is_some_and(ended)
+            })
     }
 
     /// Whether an event is about the sought session.
@@ -153,7 +183,7 @@ impl EventReader {
 
     /// Whether an event about several sessions ended this one: it belongs to its story.
     fn ended_by(&self, id: SessionId, stored: &StoredCommit, position: Position) -> bool {
-        let session = self.api.authority.live().session(id);
+        let session = self.session(id);
         session.is_some_and(|session| {
             let stream = &stored.commit.stream;
             // Whether another owner's session was among those that ended is not for this reader.
@@ -166,7 +196,7 @@ impl EventReader {
     /// The next commits that may hold what is sought.
     pub(super) fn stride(&self, after: Position, most: usize) -> Result<Vec<StoredCommit>, Problem> {
         let log = self.api.authority.log();
-        let holder = self.scope.session.and_then(|id| self.api.authority.live().session(id));
+        let holder = self.scope.session.and_then(|id| self.session(id));
         let subject = match (&self.scope.session, &self.scope.subject) {
             (None, None) => return Ok(log.read(after, most)?),
             (Some(_), _) => holder.map(|session| session.subject.clone()),

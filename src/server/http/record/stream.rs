@@ -79,7 +79,8 @@ pub(crate) async fn answer<R: Record>(call: Call, mut query: Fields, record: R) 
         let place = shares::stream(&call.api, &call.caller, call.is_exempt)?;
         waiting.resolve(&call.api, &call.caller).await?;
         let after = place_of::<R>(&call.api, start.as_ref())?;
-        return Ok(Reply::stream("text/event-stream", open(call, scope, record, after, place)));
+        let body = open(call, scope, record, after, place).await?;
+        return Ok(Reply::stream("text/event-stream", body));
     }
     let asked = PageQuery::of(&mut query);
     let cursor: Option<Placed<R::Place>> = asked.parsed(&mut query);
@@ -92,7 +93,7 @@ pub(crate) async fn answer<R: Record>(call: Call, mut query: Fields, record: R) 
         Some(given) => resumable::<R>(&call.api, &given)?,
         None => place_of::<R>(&call.api, start.as_ref())?,
     };
-    let viewer = EventReader { api: call.api, caller: call.caller, scope };
+    let viewer = EventReader::of(call.api, call.caller, scope).await?;
     Ok(Reply::ok(&page(viewer, record, after, asked.limit, head).await?))
 }
 
@@ -114,11 +115,17 @@ fn resumable<R: Record>(api: &Api, given: &Placed<R::Place>) -> Result<R::Place,
     api.check_resumable(EpochPosition { epoch: given.epoch, position }).map(|()| given.place)
 }
 
-fn open<R: Record>(call: Call, scope: Scope, record: R, after: R::Place, place: Option<Stream>) -> Body {
+async fn open<R: Record>(
+    call: Call,
+    scope: Scope,
+    record: R,
+    after: R::Place,
+    place: Option<Stream>,
+) -> Result<Body, Problem> {
     let cursor = call.api.authority.subscribe(R::done(after));
     let reader = Reader {
         stay: Stay::of(&call, place),
-        viewer: EventReader { api: call.api, caller: call.caller, scope },
+        viewer: EventReader::of(call.api, call.caller, scope).await?,
         record,
         cursor,
         after,
@@ -126,7 +133,7 @@ fn open<R: Record>(call: Call, scope: Scope, record: R, after: R::Place, place: 
         // The first piece goes out at once: the reader knows that it is heard, and proxies that there is a body.
         heartbeat: stopwatch().into(),
     };
-    Body::from_stream(unfold(reader, Reader::piece))
+    Ok(Body::from_stream(unfold(reader, Reader::piece)))
 }
 
 /// Where a stream whose places are positions resumes: what its reader heard last goes before `after`.

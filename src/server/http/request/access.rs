@@ -122,6 +122,15 @@ impl Caller {
         }
     }
 
+    /// The id of its credential or session.
+    pub(crate) fn id(&self) -> Option<[u8; 16]> {
+        match self {
+            Self::Key(key) => Some(*key.id.as_bytes()),
+            Self::Session(holder) => Some(*holder.session.id.as_bytes()),
+            Self::Anyone => None,
+        }
+    }
+
     /// Its API key.
     pub(crate) fn key_id(&self) -> Option<CredentialId> {
         match self {

@@ -227,11 +227,7 @@ impl Costly {
 
 /// A share for this caller, if it has one of its own.
 fn take(shares: &Arc<Shares<Id>>, caller: &Caller) -> Result<Option<Share<Id>>, Problem> {
-    let id = match caller {
-        Caller::Key(key) => *key.id.as_bytes(),
-        Caller::Session(holder) => *holder.session.id.as_bytes(),
-        Caller::Anyone => return Ok(None),
-    };
+    let Some(id) = caller.id() else { return Ok(None) };
     shares.take(id).map(Some).ok_or_else(|| beyond(shares.each()))
 }
 

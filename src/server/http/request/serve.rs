@@ -227,6 +227,9 @@ async fn admitted(
     if route.is_about_a_session() {
         call.caller.check_session(call.session_id(), call.api.authority.now())?;
     }
+    if let Some(id) = call.session_id() {
+        call.api.recall(id, &call.caller).await?;
+    }
     check_size(call.parts.uri.query().unwrap_or_default())?;
     call.body = read_body(&call.api, route, &call.parts, body).await?;
     Ok(call)

@@ -41,7 +41,6 @@ const SOON: Duration = Duration::from_millis(10);
         ("Last-Event-ID" = Option<String>, Header, description = "The `id` that was heard last; it goes before `after`.")),
     responses((status = 200, description = "Events `suspended`, `resumed` and `ended`, each with its position as `id` and `{position, at, sessionId, trigger, until}` as `data`; a comment every 15 s.",
         body = String, content_type = "text/event-stream")))]
-#[expect(clippy::unused_async, reason = "every handler has the same type")]
 pub(crate) async fn follow(call: Call) -> Result<Reply, Problem> {
     let mut query = call.query()?;
     let after = resumed(&call, &mut query);
@@ -62,11 +61,7 @@ pub(crate) async fn follow(call: Call) -> Result<Reply, Problem> {
     let follower = Follower {
         stay: Stay::of(&call, place),
         watcher,
-        viewer: EventReader {
-            api: Arc::clone(&call.api),
-            caller: call.caller.clone(),
-            scope: Scope::session(id),
-        },
+        viewer: EventReader::of(Arc::clone(&call.api), call.caller.clone(), Scope::session(id)).await?,
         session: id,
         heard,
         is_new: after.is_none(),

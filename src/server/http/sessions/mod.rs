@@ -147,7 +147,9 @@ pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
         if problem.code == Code::SubjectNotFound { not_found() } else { problem }
     };
     let subject = subject_as_of(&call, &live.subject, reading).await.map_err(unseen)?;
-    let session = subject.session(id).ok_or_else(not_found)?;
+    // That of today may have left memory, and was read back.
+    let today = (!reading.is_past).then_some(&live);
+    let session = subject.session(id).or(today).ok_or_else(not_found)?;
     Ok(Reply::ok(&session_view(&call.api, &subject, session, reading.moment)?))
 }
 
@@ -239,7 +241,15 @@ async fn of_subject(
     before: Option<Position>,
     most: usize,
 ) -> Result<Found, Problem> {
-    match subject_as_of(call, id, reading).await {
+    let subject = subject_as_of(call, id, reading).await;
+    let subject = match subject {
+        Ok(today) if !reading.is_past && filter.status != Some(Status::Active) => {
+            let asker = call.caller.id().unwrap_or_default();
+            Ok(call.api.authority.subject_in_full(id, asker).await?.unwrap_or(today))
+        }
+        Ok(_) | Err(_) => subject,
+    };
+    match subject {
         Ok(subject) => Ok(newest_first(&call.api, std::iter::once(&*subject), filter, reading, before, most)),
         // A list of what does not exist, or not for this caller, is empty.
         Err(problem) if problem.code == Code::SubjectNotFound => Ok(vec![]),

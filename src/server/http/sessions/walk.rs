@@ -1,9 +1,13 @@
 //! A page of the sessions that there are now: found in the indexes, and looked at one by one. A page costs its size;
 //! what has to look further is a costly read.
 
-use std::{cmp::Reverse, collections::HashSet, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
-use crate::authority::Authority;
+use crate::authority::{Authority, Failure};
 use crate::gate::StillWanted;
 use crate::projections::{
     Projections,
@@ -47,6 +51,17 @@ struct SessionWalk {
     found: Found,
     looked_at: usize,
     is_done: bool,
+    reading_back: ReadingBack,
+}
+
+/// What a walk makes of sessions that left memory.
+enum ReadingBack {
+    /// It comes to the first of them, and no further.
+    No { came_to_one: bool },
+    /// It reads their subjects from the log. These were read already.
+    Yes(HashMap<SessionId, SharedSession>),
+    /// One could not be read.
+    Failed(Failure),
 }
 
 /// Up to `most` sessions that began before a position, newest first.
@@ -68,7 +83,7 @@ pub(crate) async fn of_everybody(
         };
         walk = call.api.costly.part(&call.caller, far).await?;
     }
-    Ok(walk.page(before))
+    walk.page(before)
 }
 
 impl SessionWalk {
@@ -101,7 +116,21 @@ impl SessionWalk {
         let sought = SessionQuery { owner, device: filter.device, marked };
         let (api, caller) = (Arc::clone(&call.api), call.caller.clone());
         let (found, looked_at, is_done) = (Vec::new(), 0, false);
-        Some(Self { api, caller, filter, reading, most, sought, before, unmarked, found, looked_at, is_done })
+        let reading_back = ReadingBack::No { came_to_one: false };
+        Some(Self {
+            api,
+            caller,
+            filter,
+            reading,
+            most,
+            sought,
+            before,
+            unmarked,
+            found,
+            looked_at,
+            is_done,
+            reading_back,
+        })
     }
 
     /// Whether revoked sessions may lack their marks, and are sought.
@@ -113,7 +142,8 @@ impl SessionWalk {
     fn near(&mut self) {
         for _ in 0..STRIDES {
             self.step();
-            if self.is_done || self.looked_at >= NEAR {
+            let came_to_one = matches!(self.reading_back, ReadingBack::No { came_to_one: true });
+            if self.is_done || self.looked_at >= NEAR || came_to_one {
                 return;
             }
         }
@@ -121,6 +151,7 @@ impl SessionWalk {
 
     fn far(&mut self, wanted: &StillWanted<'_>) {
         mark_bulks(&self.api.authority, &self.api.projections, wanted);
+        self.reading_back = ReadingBack::Yes(HashMap::new());
         while !self.is_done && wanted.is_wanted() {
             self.step();
         }
@@ -130,8 +161,12 @@ impl SessionWalk {
         let stride = self.api.projections.sessions(|list| list.stride(&self.sought, self.before, STRIDE));
         self.before = stride.next;
         self.is_done = stride.next.is_none();
-        for (_, id) in stride.found {
-            self.look_at(id);
+        for (began, id) in stride.found {
+            if !self.look_at(began, id) {
+                // It is looked at again.
+                (self.before, self.is_done) = (Some(began.next()), self.has_failed());
+                return;
+            }
             if self.found.len() == self.most {
                 self.is_done = true;
                 return;
@@ -139,24 +174,66 @@ impl SessionWalk {
         }
     }
 
-    fn look_at(&mut self, id: SessionId) {
+    /// Whether it could be looked at.
+    fn look_at(&mut self, began: Position, id: SessionId) -> bool {
         self.looked_at += 1;
-        let live = self.api.authority.live();
-        let Some(session) = live.session(id) else { return };
-        let Some(subject) = live.subject(&session.subject) else { return };
-        let is_sought = self.filter.admits(&self.api, &subject, &session, self.reading.moment.at);
+        let api = Arc::clone(&self.api);
+        let live = api.authority.live();
+        let Some(session) = live.session(id).or_else(|| self.read_back(began, id)) else {
+            return !self.lacks(id);
+        };
+        let Some(subject) = live.subject(&session.subject) else { return true };
+        let is_sought = self.filter.admits(&api, &subject, &session, self.reading.moment.at);
         if is_sought && self.caller.may_see(&subject) {
             self.found.push((subject, session));
         }
+        true
+    }
+
+    /// Whether a session that was not found must be read back.
+    fn lacks(&mut self, id: SessionId) -> bool {
+        match &mut self.reading_back {
+            ReadingBack::No { came_to_one } => {
+                *came_to_one = self.api.authority.live().may_have_left(id);
+                *came_to_one
+            }
+            ReadingBack::Yes(_) => false,
+            ReadingBack::Failed(_) => true,
+        }
+    }
+
+    const fn has_failed(&self) -> bool {
+        matches!(self.reading_back, ReadingBack::Failed(_))
+    }
+
+    /// A session that left memory, once it may be read. Others of its subject are likely to be on the page, too.
+    fn read_back(&mut self, began: Position, id: SessionId) -> Option<SharedSession> {
+        let ReadingBack::Yes(known) = &mut self.reading_back else { return None };
+        if !known.contains_key(&id) {
+            match self.api.authority.subject_of_left(began) {
+                Ok(subject) => {
+                    let sessions = subject.iter().flat_map(|subject| &subject.sessions);
+                    known.extend(sessions.map(|session| (session.id, session.clone())));
+                }
+                Err(failure) => {
+                    self.reading_back = ReadingBack::Failed(failure);
+                    return None;
+                }
+            }
+        }
+        known.get(&id).cloned()
     }
 
     /// What was found, together with what the marks do not show.
-    fn page(mut self, before: Option<Position>) -> Found {
+    fn page(mut self, before: Option<Position>) -> Result<Found, Problem> {
+        if let ReadingBack::Failed(failure) = self.reading_back {
+            return Err(failure.into());
+        }
         if !self.unmarked.is_empty() {
             let known: HashSet<_> = self.found.iter().map(|(_, session)| session.id).collect();
             for id in std::mem::take(&mut self.unmarked) {
                 if !known.contains(&id) {
-                    self.look_at(id);
+                    self.look_at(Position::ZERO, id);
                 }
             }
             self.found.retain(|(_, session)| before.is_none_or(|before| session.created < before));
@@ -165,7 +242,7 @@ impl SessionWalk {
             self.found.truncate(self.most);
         }
         self.api.metrics.looked_at(self.looked_at);
-        self.found
+        Ok(self.found)
     }
 }
 

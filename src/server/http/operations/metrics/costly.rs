@@ -65,7 +65,7 @@ impl Costly {
         self.looked_at.inc_by(sessions as u64);
     }
 
-    pub(super) fn observe(&self, reads: &costly::Costly, others: [&Gate; 2]) {
+    pub(super) fn observe(&self, reads: &costly::Costly, others: [&Gate; 3]) {
         reads.gates().into_iter().chain(others).for_each(|gate| self.observe_gate(gate));
         self.folded.inner().store(reads.folded(), Ordering::Relaxed);
         self.beyond_shares.inner().store(reads.beyond_shares(), Ordering::Relaxed);

@@ -52,6 +52,7 @@ pub(crate) struct Metrics {
 struct Observed {
     position: Gauge,
     sessions: Gauge,
+    let_go: Counter,
     waiting: Gauge,
     commits: Counter,
     events: Family<Labels, Counter>,
@@ -101,6 +102,11 @@ impl Metrics {
         let observed = Observed::default();
         registry.register("position", "The last position of the log", observed.position.clone());
         registry.register("sessions", "Sessions in memory, ended ones included", observed.sessions.clone());
+        registry.register(
+            "let_go_sessions",
+            "Ended sessions that left memory since the start",
+            observed.let_go.clone(),
+        );
         registry.register("waiting", "Commands that wait for a decision", observed.waiting.clone());
         register_writing(registry, &observed, health);
         registry.register_with_unit(

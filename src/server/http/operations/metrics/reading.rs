@@ -21,7 +21,9 @@ impl Metrics {
         let health = authority.health();
         let set = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&self.observed.position, authority.live().position().0);
-        set(&self.observed.sessions, api.projections.sessions(|list| list.len() as u64));
+        let (sessions, left) = authority.live().session_counts();
+        set(&self.observed.sessions, sessions as u64);
+        store(&self.observed.let_go, left);
         set(&self.observed.waiting, authority.waiting() as u64);
         store(&self.observed.commits, health.commits());
         self.observe_events(health);
@@ -38,7 +40,8 @@ impl Metrics {
         set(&self.observed.differences, evidence.check.differences());
         set(&self.observed.alarms, alarms as u64);
         self.observe_storage(api);
-        self.costly.observe(&api.costly, [authority.repeats(), api.webhooks.past_gate()]);
+        self.costly
+            .observe(&api.costly, [authority.repeats(), authority.recalls(), api.webhooks.past_gate()]);
         self.shared.observe(&api.admission);
         self.storage.observe(authority);
         self.nodes.observe(api.nodes().map(|nodes| &**nodes), authority.live().position());

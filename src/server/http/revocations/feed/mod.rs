@@ -147,14 +147,26 @@ fn of_whole_subject(stream: &Stream) -> SelectorView {
     SelectorView { subject_id, ..SelectorView::default() }
 }
 
+/// Those of one subject. When some have left memory, they are read from the log.
+fn ended_of(api: &Api, position: Position, id: &SubjectId) -> Option<Vec<SessionId>> {
+    let live = api.authority.live();
+    let subject = live.subject(id)?;
+    if position > live.horizon().position || !live.has_left(id) {
+        return Some(subject.ended_by(position));
+    }
+    let full = api.authority.subject_in_full_now(id).ok()??;
+    Some(full.ended_by(position))
+}
+
 /// The sessions that an event ended, by id; `None` if there are too many to be named.
 fn ended(api: &Api, position: Position, matched: u32, subject: Option<&SubjectId>) -> Option<Vec<SessionId>> {
     if matched as usize > ENDED_NAMED {
         return None;
     }
     if let Some(subject) = subject {
-        let subject = api.authority.live().subject(subject)?;
-        return Some(subject.ended_by(position));
+        return ended_of(api, position, subject);
     }
+    // A caller that does not hear who ended goes by the rule of the selection.
+    api.authority.live().left_by(position)?;
     Some(api.ended.by(position, || api.authority.ended_by(position, ENDED_NAMED)))
 }

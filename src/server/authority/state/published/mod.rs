@@ -5,6 +5,8 @@
 //! A bulk revocation is published as what it is, and written into the sessions that it ended afterwards (`settling`).
 //! Until then every reader sees what it says: there is no way to a subject or session here but one that applies it.
 
+mod leaving;
+
 use std::{
     hash::BuildHasher,
     ops::Deref,
@@ -20,6 +22,7 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
+use self::leaving::Left;
 use super::{activity::ActivityTracker, contested::ContestedSessions, suspended::Suspended};
 use tenure_core::{
     Position, Seconds, SessionId, SubjectId, Timestamp,
@@ -39,6 +42,9 @@ const MOST_THREADS: usize = 4;
 /// How many things such a walk handles in one go; they fit in the cache meanwhile.
 const AT_A_TIME: usize = 128;
 
+/// Is handed what is about to leave memory.
+pub(crate) type Leaving<'a> = &'a dyn Fn(&[SharedSession]);
+
 /// The state of every stream, published.
 pub struct Live {
     subjects: ShardedTable<Arc<Subject>>,
@@ -50,6 +56,7 @@ pub struct Live {
     uses: ActivityTracker,
     contested: ContestedSessions,
     suspended: Suspended,
+    left: Left,
     position: watch::Sender<Position>,
     recorded_at: AtomicU64,
     /// In seconds. Only ever grows.
@@ -81,6 +88,16 @@ impl Live {
     /// Publishes the state that a start has folded. Before that moment, if there is one, sessions may have been used
     /// without that being recorded.
     pub fn new(state: State, uses_forgotten_before: Option<Timestamp>) -> Self {
+        Self::trimmed(state, uses_forgotten_before, &|_| ())
+    }
+
+    /// The same, without the sessions behind the horizon of the state. Those are handed over, as in
+    /// [`Live::let_go`].
+    pub(crate) fn trimmed(
+        state: State,
+        uses_forgotten_before: Option<Timestamp>,
+        leaving: Leaving<'_>,
+    ) -> Self {
         let live = Self {
             subjects: ShardedTable::new(),
             sessions: ShardedTable::new(),
@@ -90,13 +107,15 @@ impl Live {
             uses: ActivityTracker::new(uses_forgotten_before),
             contested: ContestedSessions::default(),
             suspended: Suspended::default(),
+            left: Left::default(),
             position: watch::Sender::new(state.position),
             recorded_at: AtomicU64::new(0),
             longest_ttl: AtomicU32::new(0),
         };
         live.note_time(state.recorded_at);
+        live.move_horizon(state.horizon);
         for subject in state.subjects.into_values() {
-            live.publish_subject(Arc::new(subject));
+            live.publish_subject(Arc::new(live.without_those_behind(subject, leaving)));
         }
         live
     }
@@ -107,6 +126,7 @@ impl Live {
             position: self.position(),
             recorded_at: self.recorded_at(),
             system: self.system.load().system.as_ref().clone(),
+            horizon: self.horizon(),
             ..State::default()
         };
         let unsettled = self.unsettled.load();
@@ -200,9 +220,10 @@ impl Live {
         counter.finish()
     }
 
-    /// A session, as it was last used.
+    /// A session, as it was last used; also one that left memory, if it was read back lately.
     pub fn session(&self, id: SessionId) -> Option<SharedSession> {
-        self.recorded_session(id).map(|session| self.uses.applied(session))
+        let session = self.recorded_session(id).map(|session| self.uses.applied(session));
+        session.or_else(|| self.left.recalled(id))
     }
 
     /// A session as the log has it: without unrecorded uses.
@@ -385,16 +406,18 @@ fn place(subject: &Arc<Subject>) -> usize {
     Arc::as_ptr(subject).addr()
 }
 
-/// The sessions of `after` that are not the very same ones in `before`. Both are ordered by id, and none is
-/// ever taken out.
+/// The sessions of `after` that are not the very same ones in `before`. Both are ordered by id.
 fn changed_sessions<'a>(
     before: &'a [SharedSession],
     after: &'a [SharedSession],
 ) -> impl Iterator<Item = &'a SharedSession> {
     let mut old = before.iter().peekable();
-    after.iter().filter(move |session| match old.next_if(|old| old.id == session.id) {
-        Some(old) => !SharedSession::ptr_eq(old, session),
-        None => true,
+    after.iter().filter(move |session| {
+        while old.next_if(|old| old.id < session.id).is_some() {}
+        match old.next_if(|old| old.id == session.id) {
+            Some(old) => !SharedSession::ptr_eq(old, session),
+            None => true,
+        }
     })
 }
 
@@ -449,6 +472,22 @@ impl<T: SelfNamed + Clone> ShardedTable<T> {
                 table.insert_unique(hash, thing, |known| self.hasher.hash_one(known.id()));
             }
         }
+    }
+
+    fn remove(&self, id: &T::Id) {
+        let hash = self.hasher.hash_one(id);
+        let mut table = self.shard(hash).write();
+        if let Ok(known) = table.find_entry(hash, |known| known.id() == id) {
+            known.remove();
+        }
+        // Room is given back when little of it is needed any more.
+        if table.capacity() > 64 && table.len() < table.capacity() / 4 {
+            table.shrink_to_fit(|known| self.hasher.hash_one(known.id()));
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.read().len()).sum()
     }
 
     /// Visits all, a shard at a time: what a shard holds is noted under its lock and looked at after.

@@ -1,0 +1,76 @@
+//! Sessions that ended long ago leave memory. What is left is the same state without them, and folding goes on from it
+//! as before: a late event about a session that left changes nothing that is kept.
+//!
+//! The history keeps everything, so whoever compares memory with it trims both sides by the same [`Horizon`].
+
+use super::{
+    id::Position,
+    session::{OneTimeFact, Session, SharedSession},
+    state::State,
+    subject::Subject,
+    time::Timestamp,
+};
+
+/// Up to where ended sessions leave: those that had ended by this moment and by this position. It only ever moves on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Horizon {
+    /// The last event that counts.
+    pub position: Position,
+    /// The latest end that counts.
+    pub moment: Timestamp,
+}
+
+impl Default for Horizon {
+    /// Behind which there is nothing.
+    fn default() -> Self {
+        Self { position: Position::ZERO, moment: Timestamp::ZERO }
+    }
+}
+
+impl Horizon {
+    /// Whether anything may be behind it.
+    pub const fn is_there(self) -> bool {
+        self.position.0 > 0
+    }
+
+    /// The nearest horizon behind which everything is that is behind this one or the other.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { position: self.position.max(other.position), moment: self.moment.max(other.moment) }
+    }
+
+    /// Whether a session is behind it.
+    ///
+    /// Its first end counts. One that has expired may be revoked later on or refused a renewal; if that brought it
+    /// back, the trimmed state could not be folded any further without reading what left.
+    pub fn is_past(self, session: &Session) -> bool {
+        let (at, position) = if session.said.contains(OneTimeFact::Expired) {
+            (session.ends_at(), session.granted)
+        } else if let Some(end) = &session.revocation {
+            (end.at, end.position)
+        } else {
+            return false;
+        };
+        self.is_there() && at <= self.moment && position <= self.position
+    }
+}
+
+/// Takes the sessions behind a horizon out of a subject, and gives them.
+pub fn trim_subject(subject: &mut Subject, horizon: Horizon) -> Vec<SharedSession> {
+    let left: Vec<_> = subject.sessions.iter().filter(|session| horizon.is_past(session)).cloned().collect();
+    if !left.is_empty() {
+        subject.sessions.retain(|session| !horizon.is_past(session));
+        subject.sessions.shrink_to_fit();
+    }
+    left
+}
+
+/// Takes the sessions behind a horizon out of a state.
+pub fn trim(state: &mut State, horizon: Horizon) {
+    for subject in state.subjects.values_mut() {
+        for session in trim_subject(subject, horizon) {
+            state.holders.remove(&session.id);
+        }
+    }
+    state.horizon = state.horizon.and(horizon);
+}

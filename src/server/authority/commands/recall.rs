@@ -1,0 +1,207 @@
+//! Sessions that left memory, read back from the log: through a gate of its own, off the threads that answer checks.
+
+use std::sync::Arc;
+
+use crate::gate::{Gate, GateRefusal, Questions, Shares, StillWanted};
+use tenure_core::{
+    Event, Position, SessionId, Stream, SubjectEvent, SubjectId, Timestamp,
+    event::{SessionCreated, Terms},
+    refusal::Refusal,
+    session::SharedSession,
+    subject::Subject,
+};
+use tenure_log::{EventLog, LogError, StoredCommit, waiting_for_disk};
+use tenure_protocol::clock::stopwatch;
+
+use crate::authority::{
+    Authority,
+    pipeline::{
+        carrying::Carried,
+        request::{CommandRequest, Failure},
+    },
+};
+
+/// So many are read at once, and so many wait.
+const AT_ONCE: usize = 4;
+const WAITING: usize = 64;
+/// What one caller has of them when more than half are taken.
+const SHARE: usize = 8;
+
+/// Who asks: the id of a credential or session.
+pub type Asker = [u8; 16];
+
+/// Reads sessions back.
+pub(crate) struct Recalls {
+    gate: Gate,
+    sessions: Questions<SessionId, Result<Option<SharedSession>, Failure>>,
+    subjects: Questions<(SubjectId, Position), Result<Arc<Subject>, Failure>>,
+    shares: Arc<Shares<Asker>>,
+}
+
+impl Recalls {
+    pub(crate) fn new() -> Self {
+        let gate = Gate::new("ended", AT_ONCE, WAITING);
+        Self {
+            sessions: Questions::at(gate.clone()),
+            subjects: Questions::at(gate.clone()),
+            shares: Shares::of(&gate, SHARE),
+            gate,
+        }
+    }
+
+    pub(crate) const fn gate(&self) -> &Gate {
+        &self.gate
+    }
+}
+
+impl Authority {
+    /// The session of a genuine token, if it is not in memory and may have left it.
+    pub fn left_session_of(&self, token: &str) -> Option<SessionId> {
+        if !self.live.horizon().is_there() {
+            return None;
+        }
+        let id = self.secrets.tokens.open(token, || self.now())?.session;
+        self.has_to_be_read(id).then_some(id)
+    }
+
+    fn has_to_be_read(&self, id: SessionId) -> bool {
+        self.live.may_have_left(id) && self.live.session(id).is_none()
+    }
+
+    /// Reads a session back if it has left memory: for some seconds every look at it finds it again. Nothing comes of a
+    /// session that is in memory, or that there never was.
+    ///
+    /// # Errors
+    /// [`Failure::Overloaded`] when too many are being read; the log cannot be read.
+    pub async fn recall(&self, id: SessionId, asker: Asker) -> Result<(), Failure> {
+        if !self.has_to_be_read(id) {
+            return Ok(());
+        }
+        let _share = self.recalls.shares.take(asker).ok_or(Failure::Overloaded)?;
+        let (log, past, position) = (Arc::clone(&self.log), Arc::clone(&self.past), self.live.position());
+        let find = move |_: &StillWanted<'_>| {
+            let Some((subject, _)) = beginning(&*log, id).map_err(unread)? else { return Ok(None) };
+            let subject = past(&subject, position).map_err(unread)?;
+            Ok(subject.session(id).cloned())
+        };
+        let found = self.recalls.sessions.ask(id, find, Result::clone).await.map_err(turned)??;
+        match found {
+            Some(session) if !self.live.recall(&session, stopwatch()) => Err(Failure::Overloaded),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A session that a command is about, wherever it is.
+    pub(super) async fn known_session(&self, id: SessionId) -> Result<SharedSession, Failure> {
+        self.recall(id, *id.as_bytes()).await?;
+        Ok(self.live.session(id).ok_or(Refusal::SessionNotFound)?)
+    }
+
+    /// Reads the session of a link that vetoes back, if it has left memory.
+    ///
+    /// # Errors
+    /// As [`Authority::recall`].
+    pub async fn recall_veto_link(&self, token: &str) -> Result<(), Failure> {
+        match self.secrets.tokens.open_veto(token, || self.now()) {
+            Some(claims) => self.recall(claims.session, *claims.session.as_bytes()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// A subject with all of its sessions, those included that left memory.
+    ///
+    /// # Errors
+    /// As [`Authority::recall`].
+    pub async fn subject_in_full(
+        &self,
+        id: &SubjectId,
+        asker: Asker,
+    ) -> Result<Option<Arc<Subject>>, Failure> {
+        let Some(subject) = self.live.subject(id) else { return Ok(None) };
+        if !self.live.has_left(id) {
+            return Ok(Some(subject));
+        }
+        let _share = self.recalls.shares.take(asker).ok_or(Failure::Overloaded)?;
+        self.read_back(id).await.map(Some)
+    }
+
+    /// The same as the log has it, whether or not a session left.
+    async fn read_back(&self, id: &SubjectId) -> Result<Arc<Subject>, Failure> {
+        let version = self.live.recorded_subject(id).map_or(Position::ZERO, |subject| subject.version);
+        let (past, position) = (Arc::clone(&self.past), self.live.position().max(version));
+        let own = id.clone();
+        let find = move |_: &StillWanted<'_>| past(&own, position).map(Arc::new).map_err(unread);
+        self.recalls.subjects.ask((id.clone(), version), find, Result::clone).await.map_err(turned)?
+    }
+
+    /// What a command needs that the sequencer gave back.
+    pub(crate) async fn carried_for(&self, ask: &CommandRequest) -> Result<Option<Carried>, Failure> {
+        let (CommandRequest::Subject(id, command) | CommandRequest::Sealed(id, command, _)) = ask else {
+            return Ok(None);
+        };
+        Ok(Some(Carried::of(&*self.read_back(id).await?, command)))
+    }
+
+    /// The same as [`Authority::subject_in_full`] in this thread, which waits for the disk.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub(crate) fn subject_in_full_now(&self, id: &SubjectId) -> Result<Option<Arc<Subject>>, Failure> {
+        let subject = self.live.subject(id).filter(|_| self.live.has_left(id));
+        let Some(subject) = subject else { return Ok(self.live.subject(id)) };
+        let position = self.live.position().max(subject.version);
+        waiting_for_disk(|| (self.past)(id, position)).map(|subject| Some(Arc::new(subject))).map_err(unread)
+    }
+
+    /// The subject of a session that began at this position and left memory, with all of its sessions. Waits for the
+    /// disk.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub(crate) fn subject_of_left(&self, began: Position) -> Result<Option<Arc<Subject>>, Failure> {
+        let commits = self.log.read_commits(&[began]).map_err(unread)?;
+        match commits.into_iter().next().map(|stored| stored.commit.stream) {
+            Some(Stream::Subject(subject)) => self.subject_in_full_now(&subject),
+            Some(Stream::System) | None => Ok(None),
+        }
+    }
+
+    /// What was fixed when a session began that left memory, and when that was. Waits for the disk.
+    pub(crate) fn terms_of_left(&self, id: SessionId) -> Option<(Terms, Timestamp)> {
+        let began = waiting_for_disk(|| beginning(&*self.log, id));
+        let (_, stored) =
+            began.inspect_err(|error| tracing::error!(%error, "a notice cannot be told")).ok()??;
+        let created = created_in(&stored, id)?;
+        Some((created.terms, stored.commit.recorded_at))
+    }
+}
+
+/// Whose a session is that left memory, and the commit that it began with.
+fn beginning(log: &dyn EventLog, id: SessionId) -> Result<Option<(SubjectId, StoredCommit)>, LogError> {
+    let began = log.indexed().beginning(id)?;
+    let mut commits = log.read_commits(&began)?.into_iter();
+    Ok(commits.find_map(|stored| {
+        let Stream::Subject(subject) = stored.commit.stream.clone() else { return None };
+        created_in(&stored, id)?;
+        Some((subject, stored))
+    }))
+}
+
+fn created_in(stored: &StoredCommit, id: SessionId) -> Option<&SessionCreated> {
+    stored.commit.events.iter().find_map(|event| match event {
+        Event::Subject(SubjectEvent::SessionCreated(created)) if created.session_id == id => Some(created),
+        Event::Subject(_) | Event::System(_) => None,
+    })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what a closure of `map_err` gets")]
+fn unread(why: impl ToString) -> Failure {
+    Failure::StorageUnavailable { why: why.to_string() }
+}
+
+fn turned(refusal: GateRefusal) -> Failure {
+    match refusal {
+        GateRefusal::Away => Failure::Overloaded,
+        GateRefusal::Lost => unread("a session that ended long ago could not be read back"),
+    }
+}

@@ -1,0 +1,102 @@
+//! Lets go of sessions that ended long ago, a few subjects between two batches.
+//!
+//! It changes nothing that callers see: what left is read back from the log when somebody asks. So it lets go only of
+//! what stands in segments that have an index.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use tenure_core::{Seconds, SubjectId, Timestamp, session::SharedSession, trim::Horizon};
+
+use crate::authority::state::published::Live;
+
+/// Subjects looked at between two batches: less than a batch takes.
+const STRIDE: usize = 512;
+/// All subjects are looked at again when the horizon moved by this part of the time for which ended sessions stay.
+const PART: u32 = 16;
+
+/// Is handed sessions that are about to leave memory, so that what is derived of them stays right.
+pub type OnLeaving = Arc<dyn Fn(&[SharedSession]) + Send + Sync>;
+
+/// How sessions leave memory.
+#[derive(Clone)]
+pub struct Retention {
+    /// How long an ended session stays, `retention.memory`.
+    pub memory: Seconds,
+    /// Up to where the log can be asked by key, and when its last event there was recorded.
+    pub indexed: Arc<Mutex<Horizon>>,
+    /// Is handed those that leave.
+    pub leaving: OnLeaving,
+}
+
+impl Retention {
+    /// Everything stays.
+    pub fn forever() -> Self {
+        Self { memory: Seconds(u32::MAX), indexed: Arc::default(), leaving: Arc::new(|_| ()) }
+    }
+
+    /// Behind which sessions may leave at this moment.
+    pub fn horizon(&self, now: Timestamp) -> Horizon {
+        let indexed = *self.indexed.lock();
+        let ended = now.plus_millis(-i64::from(self.memory.0) * 1_000);
+        Horizon { moment: indexed.moment.min(ended), ..indexed }
+    }
+}
+
+/// A walk over all subjects, part by part.
+pub(crate) struct Eviction {
+    retention: Retention,
+    /// What the last walk, or the one under way, is about.
+    walked: Horizon,
+    next_part: usize,
+    left: Vec<SubjectId>,
+    is_under_way: bool,
+}
+
+impl Eviction {
+    /// Behind this horizon nothing is any more.
+    pub(crate) fn new(retention: Retention, walked: Horizon) -> Self {
+        Self { retention, walked, next_part: 0, left: vec![], is_under_way: false }
+    }
+
+    /// Whether it has something to go on with.
+    pub(crate) const fn is_under_way(&self) -> bool {
+        self.is_under_way
+    }
+
+    /// Goes on for a short while.
+    pub(crate) fn go_on(&mut self, live: &Live, now: Timestamp) {
+        if !self.is_under_way && !self.begin(live, now) {
+            return;
+        }
+        for _ in 0..STRIDE {
+            while self.left.is_empty() {
+                match live.part(self.next_part) {
+                    Some(part) => self.left = part,
+                    None => return self.end(),
+                }
+                self.next_part += 1;
+            }
+            let id = self.left.pop().expect("it is not empty");
+            live.let_go(&id, &*self.retention.leaving);
+        }
+    }
+
+    /// Begins another walk, if that is worth it.
+    fn begin(&mut self, live: &Live, now: Timestamp) -> bool {
+        let horizon = self.walked.and(self.retention.horizon(now));
+        let step = self.retention.memory.0 / PART;
+        let is_far = horizon.moment >= self.walked.moment.plus(Seconds(step.max(1)));
+        self.is_under_way = horizon.is_there() && (horizon.position > self.walked.position || is_far);
+        if self.is_under_way {
+            self.walked = horizon;
+            live.move_horizon(horizon);
+        }
+        self.is_under_way
+    }
+
+    fn end(&mut self) {
+        (self.next_part, self.is_under_way) = (0, false);
+    }
+}

@@ -1,0 +1,269 @@
+//! Ended sessions leave memory, and nobody sees a difference: what is asked about them is read back from the segments.
+
+use std::{path::Path, time::Duration};
+
+use serde_json::{Value, json};
+use tenure::clock::{pause, stopwatch};
+
+use crate::{
+    authority::Authority,
+    caller::{Caller, Reply},
+    checkpoints::until_checkpoint,
+    sealing::{MISSING, PATIENCE, SEGMENT, fill, number_of, register, start, until_sealed},
+};
+
+/// Ended sessions stay for a minute.
+const SOON: [&str; 2] = [SEGMENT, "retention.memory=60"];
+/// So large that nothing is sealed.
+const NOT_SEALED: &str = "log.segment_events=100000";
+
+/// A session, and all tokens that it ever had.
+#[derive(Clone)]
+struct Known {
+    id: String,
+    tokens: Vec<String>,
+}
+
+impl Known {
+    fn path(&self) -> String {
+        format!("/v1/sessions/{}", self.id)
+    }
+
+    fn last(&self) -> &str {
+        self.tokens.last().unwrap()
+    }
+}
+
+/// Sessions that ended in every way, and one that did not.
+struct Past {
+    revoked: Known,
+    expired: Known,
+    vetoed: Known,
+    in_bulk: Known,
+    with_all: Known,
+    live: Known,
+}
+
+impl Past {
+    fn all(&self) -> [&Known; 6] {
+        [&self.revoked, &self.expired, &self.vetoed, &self.in_bulk, &self.with_all, &self.live]
+    }
+}
+
+fn create(admin: &Caller, subject: &str, asked: &Value) -> Known {
+    let mut body = json!({ "subjectId": subject, "ttl": 600, "metadata": { "job": subject } });
+    body.as_object_mut().unwrap().extend(asked.as_object().unwrap().clone());
+    let created = admin.post("/v1/sessions", Some(&format!("{subject}-{asked}")), &body).unwrap();
+    assert_eq!(created.status, 201, "{created:?}");
+    Known { id: created.text("sessionId"), tokens: vec![created.text("token")] }
+}
+
+fn renew(admin: &Caller, known: &mut Known) {
+    let renewed = admin.renew(&known.id, known.last(), None).unwrap();
+    assert_eq!(renewed.status, 200, "{renewed:?}");
+    known.tokens.push(renewed.text("token"));
+}
+
+fn granted(reply: Reply) -> Reply {
+    assert_eq!(reply.status, 200, "{reply:?}");
+    reply
+}
+
+fn lived(admin: &Caller) -> Past {
+    for (subject, owner) in [("ada", "o1"), ("bob", "o2")] {
+        let body = json!({ "name": subject, "ownerId": owner, "maxSessions": 9 });
+        assert!(admin.put(&format!("/v1/subjects/{subject}"), None, &body).unwrap().status < 300);
+    }
+    let mut revoked = create(admin, "ada", &json!({ "device": "d1" }));
+    let mut expired = create(admin, "ada", &json!({ "device": "d2" }));
+    let mut vetoed = create(admin, "ada", &json!({ "device": "d3" }));
+    let in_bulk = create(admin, "bob", &json!({ "device": "d4" }));
+    admin.advance(350).unwrap();
+    for known in [&mut revoked, &mut expired, &mut vetoed] {
+        renew(admin, known);
+    }
+    granted(admin.delete(&format!("{}?rejectRenewal=true&reason=no", vetoed.path()), None).unwrap());
+    granted(admin.delete(&format!("{}?rejectRenewal=false&reason=done", revoked.path()), None).unwrap());
+    let bulk = json!({ "selector": { "ownerId": "o2" }, "reason": "a drill" });
+    granted(admin.post("/v1/revocations", None, &bulk).unwrap());
+    admin.advance(700).unwrap();
+    let with_all = create(admin, "bob", &json!({ "device": "d5" }));
+    granted(admin.delete("/v1/subjects/bob/sessions?device=d5&reason=all", None).unwrap());
+    let live = create(admin, "ada", &json!({ "device": "d1", "ttl": 86_400 }));
+    Past { revoked, expired, vetoed, in_bulk, with_all, live }
+}
+
+/// Everything that can be asked of them, without what says of when the answer is.
+fn answers(admin: &Caller, past: &Past) -> Vec<(String, Value)> {
+    let mut asked: Vec<String> = past.all().iter().map(|known| known.path()).collect();
+    for status in ["active", "expired", "revoked", "all"] {
+        for filter in ["", "ownerId=o1&", "ownerId=o2&", "device=d1&", "device=d5&", "subjectId=ada&"] {
+            asked.push(format!("/v1/sessions?status={status}&{filter}limit=3"));
+        }
+    }
+    for known in past.all() {
+        asked.push(format!("/v1/events?limit=200&sessionId={}", known.id));
+        asked.push(format!("/v1/notices?limit=200&sessionId={}", known.id));
+    }
+    for subject in ["ada", "bob"] {
+        asked.push(format!("/v1/subjects/{subject}"));
+        asked.push(format!("/v1/events?limit=200&subjectId={subject}"));
+    }
+    let mut answers: Vec<_> = asked.iter().map(|path| (path.clone(), whole(admin, path))).collect();
+    let tokens: Vec<_> =
+        past.all().iter().flat_map(|known| known.tokens.iter().map(String::as_str)).collect();
+    let judged = admin.introspect(&tokens).into_iter().map(timeless).collect();
+    answers.push(("the tokens".into(), Value::Array(judged)));
+    let feed = granted(admin.get("/v1/revocations/feed?after=0&limit=1000").unwrap());
+    answers.push(("the feed".into(), feed.body["items"].clone()));
+    answers
+}
+
+fn whole(admin: &Caller, path: &str) -> Value {
+    if path.contains("limit=") {
+        return admin.list(path).into_iter().map(timeless).collect();
+    }
+    timeless(granted(admin.get(path).unwrap()).body)
+}
+
+fn timeless(mut value: Value) -> Value {
+    if let Value::Object(members) = &mut value {
+        members.retain(|name, _| !["asOfPosition", "asOfTime", "expiresIn"].contains(&name.as_str()));
+    }
+    value
+}
+
+fn compare(admin: &Caller, past: &Past, known: &[(String, Value)]) {
+    for ((asked, now), (_, before)) in answers(admin, past).iter().zip(known) {
+        assert_eq!(now, before, "{asked}");
+    }
+}
+
+fn until_gone(authority: &Authority, live: u64) {
+    let admin = authority.admin();
+    let begun = stopwatch();
+    while number_of(&admin, "tenure_sessions") != live {
+        let (known, gone) = ("tenure_sessions", "tenure_let_go_sessions_total");
+        let found = (number_of(&admin, known), number_of(&admin, gone));
+        assert!(begun.elapsed() < PATIENCE, "{found:?} after {PATIENCE:?}: {}", authority.said());
+        pause(Duration::from_millis(20));
+    }
+}
+
+/// A history whose first part is in segments, and an authority from whose memory the ended sessions of it have gone.
+fn gone(data: &Path) -> (Authority, Past, Vec<(String, Value)>) {
+    let authority = Authority::start_with(data, &[NOT_SEALED]);
+    let past = lived(&authority.admin());
+    let known = answers(&authority.admin(), &past);
+    authority.stop_well();
+    fill(data, 2_000 - MISSING);
+    let authority = Authority::start_with(data, &SOON);
+    let admin = authority.admin();
+    register(&admin, MISSING + 8);
+    until_sealed(&authority, data, 2);
+    admin.advance(120).unwrap();
+    // A start begins at the last moment that is recorded.
+    admin.put("/v1/subjects/later", None, &json!({})).unwrap();
+    until_gone(&authority, 1);
+    (authority, past, known)
+}
+
+fn check_of_memory(admin: &Caller) {
+    let check = granted(admin.get("/v1/audit/check").unwrap());
+    assert_eq!(check.body["agrees"], true, "{check:?}");
+}
+
+#[test]
+fn what_is_asked_of_sessions_that_left_memory_is_answered_as_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let (authority, past, known) = gone(&data);
+    let admin = authority.admin();
+    compare(&admin, &past, &known);
+    assert_eq!(number_of(&admin, "tenure_sessions"), 1, "what is only read does not come back");
+    check_of_memory(&admin);
+
+    // A start from a checkpoint does not put them back, nor does one that reads everything.
+    until_checkpoint(&authority, 2_000);
+    authority.stop_well();
+    for settings in [&SOON[..], &[SEGMENT, "retention.memory=60", "log.verify=all"]] {
+        let authority = Authority::start_with(&data, settings);
+        assert_eq!(number_of(&authority.admin(), "tenure_sessions"), 1, "{settings:?}");
+        compare(&authority.admin(), &past, &known);
+        check_of_memory(&authority.admin());
+        authority.stop_well();
+    }
+
+    // One that keeps them for longer has them again.
+    let authority = start(&data);
+    assert_eq!(number_of(&authority.admin(), "tenure_sessions"), 6);
+    compare(&authority.admin(), &past, &known);
+    authority.stop_well();
+}
+
+/// A thief who waits until a session is forgotten is told the same as before, and it is recorded once.
+#[test]
+fn a_command_about_a_session_that_left_memory_is_decided_on_what_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let (authority, past, _) = gone(&data);
+    let admin = authority.admin();
+    let refusals = || admin.list(&format!("/v1/events?limit=200&sessionId={}", past.expired.id)).len();
+    let before = refusals();
+    for (known, token, code) in [
+        (&past.revoked, 0, "SESSION_REVOKED"),
+        (&past.revoked, 1, "SESSION_REVOKED"),
+        (&past.in_bulk, 0, "SESSION_REVOKED"),
+        (&past.expired, 1, "TOKEN_EXPIRED"),
+        (&past.expired, 1, "TOKEN_EXPIRED"),
+        (&past.expired, 0, "SESSION_RENEWAL_MISMATCH"),
+        (&past.expired, 0, "SESSION_RENEWAL_MISMATCH"),
+    ] {
+        let refused = admin.renew(&known.id, &known.tokens[token], Some("a-key")).unwrap();
+        assert_eq!(refused.code(), code, "{refused:?}");
+    }
+    assert_eq!(refusals(), before + 2);
+
+    // What had ended is found ended, the exception is known, and a repeat gets the first answer.
+    let again = granted(admin.delete(&past.revoked.path(), None).unwrap());
+    assert_eq!((again.position, &again.body["trigger"]), (None, &json!("manual_revoke")), "{again:?}");
+    let except = format!("/v1/subjects/bob/sessions?exceptSessionId={}", past.in_bulk.id);
+    assert_eq!(granted(admin.delete(&except, None).unwrap()).body["matched"], 0);
+    assert_eq!(create(&admin, "ada", &json!({ "device": "d1" })).id, past.revoked.id);
+    let usage = json!({ "operation": "pay" });
+    let refused = admin.post(&format!("{}/usage", past.vetoed.path()), None, &usage).unwrap();
+    assert_eq!(refused.code(), "SESSION_NOT_ACTIVE", "{refused:?}");
+    // An expired one can still be revoked.
+    let revoked = granted(admin.delete(&past.expired.path(), None).unwrap());
+    assert!(revoked.position.is_some(), "{revoked:?}");
+    assert_eq!(granted(admin.get(&past.expired.path()).unwrap()).body["status"], "REVOKED");
+    check_of_memory(&admin);
+
+    authority.stop_well();
+    let authority = Authority::start_with(&data, &SOON);
+    assert_eq!(granted(authority.admin().get(&past.expired.path()).unwrap()).body["status"], "REVOKED");
+    check_of_memory(&authority.admin());
+    authority.stop_well();
+}
+
+/// Lists by owner are kept in memory, and sessions that had left stayed with the owner that their subject once had.
+#[test]
+fn sessions_that_left_memory_go_with_their_subject_and_are_erased_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let (authority, past, _) = gone(&data);
+    let admin = authority.admin();
+    let of = |owner: &str| admin.list(&format!("/v1/sessions?status=all&ownerId={owner}&limit=2")).len();
+    assert_eq!((of("o1"), of("o2"), of("o3")), (4, 2, 0));
+    granted(admin.put("/v1/subjects/ada", None, &json!({ "ownerId": "o3" })).unwrap());
+    assert_eq!((of("o1"), of("o2"), of("o3")), (0, 2, 4));
+
+    let erased = admin.post("/v1/subjects/ada/erase", None, &json!({ "reason": "asked for" })).unwrap();
+    assert_eq!(erased.status, 200, "{erased:?}");
+    let session = granted(admin.get(&past.revoked.path()).unwrap()).body;
+    assert_eq!([&session["device"], &session["metadata"], &session["revokedReason"]], [&Value::Null; 3]);
+    assert_eq!(session["revokedTrigger"], "manual_revoke");
+    assert!(admin.list("/v1/sessions?status=all&device=d3&limit=9").is_empty());
+    check_of_memory(&admin);
+    authority.stop_well();
+}
