@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Counts the instructions of an introspection and of a durable renewal over HTTP, under callgrind.
+"""Counts the instructions of an introspection and of a durable renewal over HTTP, under callgrind, and how many of them
+are the authority's own, as where it is embedded.
 
     benches/instructions.py target/release/tenure [OTHER/tenure ...]     both counts of each
     benches/instructions.py --stages target/release/tenure               by stage of the work
@@ -21,6 +22,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -29,9 +31,19 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import stages  # noqa: E402
 
-SESSIONS, INTROSPECTIONS, RENEWALS, WARM = 256, 2_000, 1_024, 256
+INTROSPECTIONS, RENEWALS, WARM = 2_000, 1_024, 256
+SESSIONS = RENEWALS + WARM
 OF_EACH, HALF_PERIOD = 4, 150
 WRITTEN_DOWN = pathlib.Path(__file__).with_suffix(".json")
+# What is called in process; none of these functions calls another of them. The last is the sequencer's thread.
+IN_PROCESS = {
+    "introspection": [r"Authority>::introspect$"],
+    "renewal": [
+        r"Authority>::any_holder$",
+        r"http::sessions::renew::renew::\{\{closure\}\}$",
+        r"Sequencer::run|__rust_begin_short_backtrace",
+    ],
+}
 # Runs of one program differ by less than one hundredth.
 MARGIN = 0.05
 
@@ -47,9 +59,13 @@ class Server:
         with open(f"{directory}/log", "wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=one_worker)
         self.port = self.listening()
-        self.callers = [http.client.HTTPConnection("127.0.0.1", self.port, timeout=120) for _ in range(callers)]
+        self.connection, self.number_of_callers = self.connect(), callers
         with open(f"{directory}/data/admin.key", encoding="ascii") as key:
             self.key = key.read().strip()
+
+    def connect(self):
+        """A connection, on which something must be asked soon."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=120)
 
     def __enter__(self):
         return self
@@ -73,8 +89,8 @@ class Server:
 
     def ask(self, method, path, body, expected=200):
         """The document of a reply to an administrator, which must have the status that is expected."""
-        send(self.callers[0], self.key, method, path, body)
-        return receive(self.callers[0], expected)
+        send(self.connection, self.key, method, path, body)
+        return receive(self.connection, expected)
 
     def tell_valgrind(self, *words):
         """Has callgrind do something."""
@@ -91,14 +107,17 @@ class Server:
 
 
 def send(connection, bearer, method, path, body=None):
-    """Sends a request."""
-    headers = {"authorization": f"Bearer {bearer}", "content-type": "application/json"}
-    connection.request(method, path, None if body is None else json.dumps(body), headers)
+    """Sends a request in one piece, as most clients do."""
+    body = b"" if body is None else json.dumps(body).encode()
+    head = f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {bearer}\r\n"
+    head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    connection.sendall(head.encode() + body)
 
 
 def receive(connection, expected=200):
     """The document of a reply, which must have the status that is expected."""
-    reply = connection.getresponse()
+    reply = http.client.HTTPResponse(connection)
+    reply.begin()
     text = reply.read()
     if reply.status != expected:
         sys.exit(f"{reply.status} {text.decode()}")
@@ -110,7 +129,7 @@ class Sessions:
 
     def __init__(self, server):
         self.server = server
-        self.tokens = {}
+        self.tokens, self.due, self.callers = {}, [], []
         for subject in range(SESSIONS // OF_EACH):
             server.ask("PUT", f"/v1/subjects/agent-{subject}", {}, 201)
             new = {"subjectId": f"agent-{subject}", "ttl": 2 * HALF_PERIOD, "maxRenewals": 100}
@@ -119,38 +138,49 @@ class Sessions:
                 self.tokens[session["sessionId"]] = session["token"]
 
     def introspect(self, times):
-        """Checks tokens in turn, one after the other."""
+        """Checks tokens in turn, one after the other, on a connection for that alone."""
         tokens = list(self.tokens.values())
+        connection, key = self.server.connect(), self.server.key
         for number in range(times):
-            self.server.ask("POST", "/v1/introspect", {"token": tokens[number % SESSIONS]})
+            send(connection, key, "POST", "/v1/introspect", {"token": tokens[number % SESSIONS]})
+            receive(connection)
+
+    def may_be_renewed(self):
+        """Moves the clock by half a period, and waits for the tree's head, which is then due, to be signed."""
+        self.server.ask("PUT", "/v1/clock", {"advance": HALF_PERIOD})
+        time.sleep(1)
+        self.due = list(self.tokens)
 
     def renew(self, times):
-        """Renews all sessions, as often as makes so many renewals; as many at once as there are callers."""
-        ids, callers = list(self.tokens), self.server.callers
-        for _ in range(times // SESSIONS):
-            self.half_a_period_later()
-            for first in range(0, SESSIONS, len(callers)):
-                together = list(zip(callers, ids[first:]))
-                for caller, session in together:
-                    send(caller, self.tokens[session], "PUT", f"/v1/sessions/{session}/renew")
-                for caller, session in together:
-                    self.tokens[session] = receive(caller)["token"]
-
-    def half_a_period_later(self):
-        """Moves the clock, so that no renewal comes too early."""
-        self.server.ask("PUT", "/v1/clock", {"advance": HALF_PERIOD})
+        """Renews so many sessions that are due; as many at once as there are callers."""
+        self.callers = self.callers or [self.server.connect() for _ in range(self.server.number_of_callers)]
+        renewed, self.due = self.due[:times], self.due[times:]
+        for first in range(0, times, len(self.callers)):
+            together = list(zip(self.callers, renewed[first:]))
+            for caller, session in together:
+                send(caller, self.tokens[session], "PUT", f"/v1/sessions/{session}/renew")
+            for caller, session in together:
+                self.tokens[session] = receive(caller)["token"]
 
 
 def measure(program, callers):
     """Both measures of a program: for each what it is called, its number, and the file of its counts."""
     with tempfile.TemporaryDirectory() as directory, Server(program, directory, callers) as server:
         sessions = Sessions(server)
+        sessions.may_be_renewed()
         for name, times, work in (
             ("introspection", INTROSPECTIONS, sessions.introspect),
             ("renewal", RENEWALS, sessions.renew),
         ):
             work(WARM)
             yield name, times, server.counted(lambda: work(times))
+
+
+def counted(program, callers):
+    """By name: how many instructions one takes, over HTTP and in process."""
+    for name, times, counts in measure(program, callers):
+        yield name, total(counts) / times
+        yield f"{name} in process", stages.of_functions(counts, IN_PROCESS[name]) / times
 
 
 def total(counts):
@@ -160,9 +190,9 @@ def total(counts):
 
 def write(program):
     """Writes down what a request costs now. The build must be the one that is checked later."""
-    counted = {name: round(total(counts) / times) for name, times, counts in measure(program, callers=1)}
-    WRITTEN_DOWN.write_text(json.dumps(counted, indent=2) + "\n")
-    print(f"{WRITTEN_DOWN}: {counted}")
+    known = {name: round(count) for name, count in counted(program, callers=1)}
+    WRITTEN_DOWN.write_text(json.dumps(known, indent=2) + "\n")
+    print(f"{WRITTEN_DOWN}: {known}")
 
 
 def check(program):
@@ -173,10 +203,10 @@ def check(program):
         return
     known = json.loads(WRITTEN_DOWN.read_text())
     fails = False
-    for name, times, counts in measure(program, callers=1):
-        counted, before = total(counts) / times, known[name]
-        change = counted / before - 1
-        print(f"instructions a {name}: {counted:,.0f}, written down {before:,}, {change:+.1%}", flush=True)
+    for name, count in counted(program, callers=1):
+        before = known[name]
+        change = count / before - 1
+        print(f"instructions a {name}: {count:,.0f}, written down {before:,}, {change:+.1%}", flush=True)
         fails = fails or change > MARGIN
         if change < -MARGIN:
             print(f"  so much less is worth keeping: write it into {WRITTEN_DOWN.name}")

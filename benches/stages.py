@@ -30,7 +30,7 @@ PATTERNS = [(re.compile(pattern), stage) for pattern, stage in STAGES]
 
 def stage_of(path, function):
     """The stage of code; none when that is the stage of its caller."""
-    if re.search(r"Tokens::seal|paseto::seal|LocalToken::encrypt", function):
+    if re.search(r"Tokens::seal|tokens::local::", function):
         return "seal"
     return next((stage for pattern, stage in PATTERNS if pattern.search(path)), None)
 
@@ -77,6 +77,22 @@ class Counts:
                 else:
                     self.own[function, file] += cost
                 is_call = False
+
+
+def of_functions(path, patterns):
+    """The instructions of functions and of all that they call; each pattern must be found, and its functions not in
+    one another."""
+    counts = Counts(path)
+    inclusive = collections.Counter()
+    for (function, _), cost in counts.own.items():
+        inclusive[function] += cost
+    for (function, _, callee), cost in counts.calls.items():
+        inclusive[function] += cost if function != callee else 0
+    costs = [[cost for name, cost in inclusive.items() if re.search(pattern, name)] for pattern in patterns]
+    missing = [pattern for pattern, found in zip(patterns, costs) if not found]
+    if missing:
+        raise LookupError(f"no function is called {' or '.join(missing)}")
+    return sum(max(found) for found in costs)
 
 
 def shares(counts):

@@ -38,6 +38,12 @@ macro_rules! uuid_id {
             pub const fn as_bytes(&self) -> &[u8; 16] {
                 self.0.as_bytes()
             }
+            /// Its characters, as it is shown.
+            pub fn written(&self) -> [u8; 36] {
+                let mut text = [0; 36];
+                self.0.hyphenated().encode_lower(&mut text);
+                text
+            }
         }
 
         impl fmt::Display for $name {

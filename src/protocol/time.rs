@@ -67,8 +67,8 @@ impl Timestamp {
         (Self::ZERO..=Self::MAX).contains(&moment).then_some(moment)
     }
 
-    /// As RFC 3339; `None` for a year without exactly four digits.
-    fn written(self) -> Option<[u8; 24]> {
+    /// Its characters as RFC 3339; `None` for a year without exactly four digits.
+    pub fn written(self) -> Option<[u8; 24]> {
         let moment = jiff::Timestamp::from_millisecond(self.0).ok()?;
         let date = Offset::UTC.to_datetime(moment);
         let mut text = *b"0000-00-00T00:00:00.000Z";

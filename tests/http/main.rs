@@ -29,6 +29,7 @@ mod notices;
 mod operation;
 mod owner_events;
 mod past;
+mod plain;
 mod process;
 mod put_back;
 mod races;

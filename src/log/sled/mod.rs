@@ -207,7 +207,7 @@ impl SledLog {
     /// Brings what was staged to disk and writes the head record. Shows nothing to readers.
     ///
     /// A frame never crosses the end of a segment: what is behind it begins the next store.
-    fn make_durable(&self, writer: &mut Writer, staged: &Staged) -> Result<(), Fault> {
+    fn make_durable(&self, writer: &mut Writer, staged: &Staged, head: &Head) -> Result<(), Fault> {
         let mut rest = staged.accepted.as_slice();
         let mut is_first = true;
         while !rest.is_empty() {
@@ -228,7 +228,7 @@ impl SledLog {
         let file_bytes = barrier(&writer.range.store)?;
         let store = StoreRecord { file_bytes, ..writer.store.clone() };
         // Behind the barrier: the record must never know more than the disk.
-        let record = writer.record_at(&staged.head(), writer.check, store);
+        let record = writer.record_at(head, writer.check, store);
         writer.head_file.write(record).map_err(|error| format!("log.head cannot be written: {error}"))?;
         Ok(())
     }
@@ -490,9 +490,10 @@ impl EventLog for SledLog {
         if staged.is_empty() {
             return Ok(Outcome::Appended);
         }
-        match self.make_durable(&mut writer, &staged) {
+        let head = staged.head();
+        match self.make_durable(&mut writer, &staged, &head) {
             Ok(()) => {
-                *self.head.write() = staged.head();
+                *self.head.write() = head;
                 writer.tail.admit(staged);
                 self.sealing.lock().ends.extend(writer.filled.drain(..));
                 Ok(Outcome::Appended)

@@ -9,6 +9,7 @@ mod audit;
 mod console_reads;
 mod credentials;
 mod forward_auth;
+mod hot;
 mod in_process;
 mod keys;
 mod nodes;
@@ -23,6 +24,7 @@ mod sessions;
 mod subjects;
 mod webhooks;
 
+pub(crate) use self::hot::HotRequest;
 pub(crate) use self::in_process::Refused;
 pub(crate) use self::nodes::{Nodes, door::guarded, noted::hand_over};
 pub use self::{

@@ -30,7 +30,7 @@ use super::{
     reply::problem::{Code, Problem},
     request::{
         access::{Access, SessionAccess},
-        call::Call,
+        call::{Call, Params},
         route::{Handled, Payload, Route},
         serve::{refuse, serve},
     },
@@ -202,7 +202,7 @@ fn router(api: &Arc<Api>) -> Router {
 }
 
 /// By itself, axum would refuse a path without valid UTF-8 before a credential is asked for.
-type Params = Result<RawPathParams, RawPathParamsRejection>;
+type PathParams = Result<RawPathParams, RawPathParamsRejection>;
 
 fn methods(api: &Arc<Api>, routes: &[&'static Route]) -> axum::routing::MethodRouter {
     let allow: Vec<_> = routes.iter().map(|route| route.method.as_str()).collect();
@@ -214,8 +214,8 @@ fn methods(api: &Arc<Api>, routes: &[&'static Route]) -> axum::routing::MethodRo
         let route: &'static Route = route;
         let filter =
             MethodFilter::try_from(route.method.clone()).expect("the methods of ours are known ones");
-        methods = methods.merge(on(filter, move |params: Params, request: Request<Body>| {
-            serve(Arc::clone(&api), route, params.ok(), request)
+        methods = methods.merge(on(filter, move |params: PathParams, request: Request<Body>| {
+            serve(Arc::clone(&api), route, params.map_or(Params::None, Params::Named), request)
         }));
     }
     methods.fallback(move |request: Request<Body>| {

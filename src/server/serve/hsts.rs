@@ -9,15 +9,19 @@ use axum::{
 
 use crate::config::Server;
 
-const NAME: HeaderName = HeaderName::from_static("strict-transport-security");
+pub(super) const NAME: HeaderName = HeaderName::from_static("strict-transport-security");
 
-/// Tells them with every answer. Without TLS it is not said, and would not be heard.
-pub(super) fn telling(router: Router, server: &Server) -> Router {
+/// What they are told with every answer. Without TLS it is not said, and would not be heard.
+pub(super) fn value(server: &Server) -> Option<HeaderValue> {
     let seconds = server.hsts.0;
-    if server.tls_cert.is_none() || seconds == 0 {
-        return router;
-    }
-    let value = HeaderValue::try_from(format!("max-age={seconds}")).expect("digits are visible characters");
+    let is_said = server.tls_cert.is_some() && seconds != 0;
+    is_said
+        .then(|| HeaderValue::try_from(format!("max-age={seconds}")).expect("digits are visible characters"))
+}
+
+/// Tells them with every answer of a router.
+pub(super) fn telling(router: Router, value: Option<HeaderValue>) -> Router {
+    let Some(value) = value else { return router };
     router.layer(map_response(move |mut response: Response| {
         response.headers_mut().insert(NAME, value.clone());
         async move { response }

@@ -1,10 +1,13 @@
 //! The service: a node, its API, a listening socket, and an orderly end.
 
+mod head;
 mod hsts;
 mod leadership;
 mod patience;
+mod plain;
 mod service_manager;
 mod tls;
+mod written;
 
 use std::{
     net::SocketAddr,
@@ -48,6 +51,7 @@ use tenure_protocol::entropy::OsEntropy;
 
 use self::{
     patience::{Patience, PatientStream, Requests},
+    plain::Plain,
     tls::{Tls, TlsError},
 };
 
@@ -238,9 +242,12 @@ async fn serve(
         api.close();
     };
     let router = router(config, &api);
+    let hsts = hsts::value(&config.server);
+    // What a node of several is asked goes through the door of its router.
+    let plain = nodes.is_none().then(|| Plain::new(&api, hsts.clone()));
     let router = nodes.map_or_else(|| router.clone(), |nodes| guarded(router.clone(), &api, &nodes));
-    let router = hsts::telling(router, &config.server);
-    accept_until(stop, listener, (&api, router), tls, config.server.keep_alive).await;
+    let reception = Reception { plain, router: hsts::telling(router, hsts) };
+    accept_until(stop, listener, (&api, reception), tls, config.server.keep_alive).await;
     node.webhooks.stop().await;
     if let Some(traces) = traces {
         waiting_for_disk(|| traces.stop());
@@ -294,7 +301,7 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 async fn accept_until(
     stop: impl Future<Output = ()>,
     listener: TcpListener,
-    (api, router): (&Arc<Api>, Router),
+    (api, reception): (&Arc<Api>, Reception),
     tls: Option<Arc<Tls>>,
     keep_alive: Seconds,
 ) {
@@ -321,7 +328,7 @@ async fn accept_until(
                     continue;
                 };
                 let seat = Arc::clone(place.seat());
-                let (router, watcher, tls) = (router.clone(), graceful.watcher(), tls.clone());
+                let (reception, watcher, tls) = (reception.clone(), graceful.watcher(), tls.clone());
                 let stopped = stopped.clone();
                 // In the order in which they come: whether places run out is not for their tasks to find.
                 let due = patience.for_the_first(&seat);
@@ -330,12 +337,12 @@ async fn accept_until(
                     let stream = tamed(stream);
                     match tls {
                         None => {
-                            serve_one(watcher, connection(stream, peer, seat, router, (patience, due))).await;
+                            reception.serve(stream, peer, seat, (patience, due), (watcher, stopped)).await;
                         }
                         Some(tls) => {
-                            if let Some(stream) = tls.accept(stream, patience.head, stopped).await {
+                            if let Some(stream) = tls.accept(stream, patience.head, stopped.clone()).await {
                                 let waiting = (patience, patience.for_the_first(&seat));
-                                serve_one(watcher, connection(stream, peer, seat, router, waiting)).await;
+                                reception.serve(stream, peer, seat, waiting, (watcher, stopped)).await;
                             }
                         }
                     }
@@ -374,9 +381,35 @@ impl Unaccepted {
     }
 }
 
-/// Serves a connection to its end. It ends in an error when the client goes away; no one is left to report it to.
-async fn serve_one(watcher: Watcher, connection: impl GracefulConnection) {
-    drop(watcher.watch(connection).await);
+/// What answers the requests of all connections.
+#[derive(Clone)]
+struct Reception {
+    plain: Option<Plain>,
+    router: Router,
+}
+
+impl Reception {
+    /// Serves a connection to its end, which `stopped` being closed brings about between two requests.
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        self,
+        stream: S,
+        peer: Peer,
+        seat: Arc<ConnectionSeat>,
+        (patience, due): (Patience, tokio::time::Instant),
+        (watcher, stopped): (Watcher, watch::Receiver<()>),
+    ) {
+        let requests = Requests::on(seat);
+        let mut stream = PatientStream::new(stream, requests.clone(), patience, due);
+        if let Some(plain) = self.plain {
+            // What it holds goes when the connection is hyper's.
+            let served = Box::pin(plain.serve(stream, &requests, &peer, stopped));
+            let Some(rest) = served.await else { return };
+            stream = rest;
+        }
+        let connection = Box::pin(watcher.watch(connection(stream, requests, peer, self.router)));
+        // It ends in an error when the client goes away; no one is left to report it to.
+        drop(connection.await);
+    }
 }
 
 /// A connection that does not hold back what is written, and is not waited for without end.
@@ -390,21 +423,17 @@ fn tamed(stream: TcpStream) -> Pin<Box<TimeoutStream<TcpStream>>> {
 }
 
 fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: S,
+    stream: PatientStream<S>,
+    requests: Requests,
     peer: Peer,
-    seat: Arc<ConnectionSeat>,
     router: Router,
-    (patience, due): (Patience, tokio::time::Instant),
 ) -> impl GracefulConnection<Error = hyper::Error> + Send {
-    let requests = Requests::on(seat);
-    let counted = requests.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
-        let under_way = counted.begin();
+        let under_way = requests.begin();
         request.extensions_mut().insert(peer.clone());
         let answered = router.clone().oneshot(request.map(Body::new));
         async move { answered.await.map(|response| under_way.until_sent(response)) }
     });
-    let stream = PatientStream::new(stream, requests, patience, due);
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         // It would also be the limit of an idle connection; the stream has one for each.

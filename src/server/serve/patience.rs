@@ -129,6 +129,8 @@ pub(super) struct PatientStream<S> {
     due: Instant,
     /// Set to that moment only when there is nothing to do but wait: most heads come in one piece.
     alarm: Pin<Box<Sleep>>,
+    /// What was read and put back, to be read again first.
+    unread: Vec<u8>,
 }
 
 impl<S> PatientStream<S> {
@@ -143,6 +145,21 @@ impl<S> PatientStream<S> {
             is_blocked: false,
             due,
             alarm: Box::pin(sleep_until(due)),
+            unread: Vec::new(),
+        }
+    }
+
+    /// Lets this be read again, before what comes.
+    pub(super) fn put_back(&mut self, unread: Vec<u8>) {
+        self.unread = unread;
+    }
+
+    fn read_again(&mut self, buffer: &mut ReadBuf<'_>) {
+        let length = self.unread.len().min(buffer.remaining());
+        buffer.put_slice(&self.unread[..length]);
+        self.unread.drain(..length);
+        if self.unread.is_empty() {
+            self.unread = Vec::new();
         }
     }
 
@@ -235,6 +252,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for PatientStream<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            self.read_again(buffer);
+            return Poll::Ready(Ok(()));
+        }
         if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) {
             self.has_come();
             return Poll::Ready(read);

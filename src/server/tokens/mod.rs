@@ -15,6 +15,7 @@ mod claims;
 mod digests;
 mod key_store;
 mod keyring;
+mod local;
 mod paseto;
 mod secret;
 mod veto;
@@ -27,6 +28,7 @@ pub use secret::{ApiKey, SessionToken};
 pub use veto::{VetoClaims, VetoToken};
 
 use key_store::WorkingKeys;
+use local::UnverifiedToken;
 
 use tenure_core::{Generation, SessionId, Timestamp};
 use tenure_protocol::entropy::Entropy;
@@ -56,21 +58,14 @@ impl Tokens {
     }
 
     /// A new token of this session and generation, no matter which event granted it, sealed with the active key.
-    ///
-    /// # Panics
-    /// As [`Tokens::seal_claims`].
     pub fn seal(&self, session: SessionId, generation: Generation) -> SessionToken {
         self.seal_claims(Claims { session, generation, grant: None })
     }
 
     /// A new token that claims this, sealed with the active key.
-    ///
-    /// # Panics
-    /// When the operating system gives no randomness: no process can go on safely then.
     pub fn seal_claims(&self, claims: Claims) -> SessionToken {
         let ring = self.keyring.session.ring();
-        let sealed = paseto::seal(&ring.active.key, &claims.to_payload());
-        let token = SessionToken::of(&sealed.expect("the operating system gives randomness"));
+        let token = SessionToken::of(&paseto::seal(&ring.active.key, &claims.to_payload()));
         self.memo
             .remember(self.memo.digest(token.expose()), VerifiedToken { claims, key: ring.active.place });
         token
@@ -93,10 +88,10 @@ impl Tokens {
 
     /// Whether a text may be a token of a missing key.
     pub(crate) fn is_of_unknown_key(&self, text: &str) -> bool {
-        let untrusted = SessionToken::sealed_part(text).and_then(paseto::UnverifiedToken::parse);
+        let untrusted = SessionToken::sealed_part(text).and_then(UnverifiedToken::parse);
         let Some(untrusted) = untrusted else { return false };
         let ring = self.keyring.session.ring();
-        untrusted.key_id().is_some_and(|id| !ring.has(id))
+        paseto::key_id_of(&untrusted).is_some_and(|id| !ring.has(id))
     }
 
     /// The keys.
@@ -110,9 +105,9 @@ fn open_cold(
     sealed: &str,
     now: impl Fn() -> Timestamp,
 ) -> Option<VerifiedToken> {
-    let untrusted = paseto::UnverifiedToken::parse(sealed)?;
-    let placed = ring.key(untrusted.key_id()?, now)?;
-    let claims = Claims::from_payload(&untrusted.open(&placed.key)?)?;
+    let untrusted = UnverifiedToken::parse(sealed)?;
+    let placed = ring.key(paseto::key_id_of(&untrusted)?, now)?;
+    let claims = Claims::from_payload(&paseto::open(&placed.key, &untrusted)?)?;
     Some(VerifiedToken { claims, key: placed.place })
 }
 

@@ -1,6 +1,7 @@
 //! What goes back to a caller.
 
 pub(super) mod actor;
+pub(super) mod object;
 pub(super) mod problem;
 pub(super) mod text;
 pub(super) mod unavailable;
@@ -118,6 +119,11 @@ impl Reply {
     /// A JSON document, with status 200.
     pub(super) fn ok(document: &impl Serialize) -> Self {
         Self::json(StatusCode::OK, document)
+    }
+
+    /// A JSON document that is written already, with status 200.
+    pub(super) fn written(document: Vec<u8>) -> Self {
+        Self::of(StatusCode::OK, "application/json", document)
     }
 
     /// Text of some type.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::RawPathParams,
-    http::{Method, header, request::Parts},
+    http::{HeaderName, Method, header, request::Parts},
 };
 
 use crate::authority::Context;
@@ -21,6 +21,18 @@ use crate::http::{
     reply::problem::{Code, Problem},
 };
 
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// What varies in a path.
+pub(crate) enum Params {
+    /// Nothing that is known: there is none, or it is not text.
+    None,
+    /// By their names.
+    Named(RawPathParams),
+    /// A session, and nothing else.
+    Session(SessionId),
+}
+
 /// A request whose caller was admitted.
 pub(crate) struct Call {
     pub(crate) api: Arc<Api>,
@@ -29,8 +41,7 @@ pub(crate) struct Call {
     pub(crate) is_exempt: bool,
     pub(super) request_id: RequestId,
     pub(super) parts: Parts,
-    /// `None` if they are not text: then each is unknown.
-    pub(super) params: Option<RawPathParams>,
+    pub(super) params: Params,
     pub(super) body: Vec<u8>,
 }
 
@@ -50,15 +61,13 @@ impl Call {
 
     /// A part of the path, decoded.
     fn param(&self, name: &str) -> &str {
-        let params = self.params.as_ref();
-        params
-            .and_then(|params| params.iter().find(|(known, _)| *known == name))
-            .map_or("", |(_, value)| value)
+        let Params::Named(params) = &self.params else { return "" };
+        params.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
     }
 
     /// The session in the path; `None` if it is not a UUID, which is an unknown id.
     pub(crate) fn session_id(&self) -> Option<SessionId> {
-        self.param("sessionId").parse().ok()
+        if let Params::Session(id) = self.params { Some(id) } else { self.param("sessionId").parse().ok() }
     }
 
     /// The subject in the path.
@@ -118,6 +127,16 @@ impl Call {
         }
     }
 
+    /// Its body.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Whether its body is all that it says: there is neither a query nor an idempotency key.
+    pub(crate) fn has_body_alone(&self) -> bool {
+        self.parts.uri.query().is_none() && !self.parts.headers.contains_key(IDEMPOTENCY_KEY)
+    }
+
     /// Refuses a query where none is known.
     pub(crate) fn no_query(&self) -> Result<(), Problem> {
         self.query()?.finish()
@@ -125,7 +144,7 @@ impl Call {
 
     /// The request's idempotency key, if it has one: 1 to 128 visible characters, quoted or not.
     pub(crate) fn idempotency_key(&self) -> Result<Option<&str>, Problem> {
-        let mut values = self.parts.headers.get_all("idempotency-key").iter();
+        let mut values = self.parts.headers.get_all(IDEMPOTENCY_KEY).iter();
         let Some(value) = values.next() else { return Ok(None) };
         let text = value.to_str().unwrap_or_default();
         let key = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);

@@ -9,7 +9,6 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    extract::RawPathParams,
     http::{HeaderMap, Method, Request, StatusCode, header, request::Parts},
     response::Response,
 };
@@ -25,8 +24,9 @@ use crate::traces::{AnsweredRequest, parent::parent};
 
 use super::{
     access::{Access, Caller, NotAdmitted, SignedIn, admit, admit_key, shows_bearer},
-    call::Call,
+    call::{Call, Params},
     fields::check_size,
+    peer::Peer,
     refusal_log::Refused,
     request_id::RequestId,
     route::{Payload, Route},
@@ -55,35 +55,63 @@ const ACCESS: &str = "tenure::access";
 /// How long to wait for the record of a use.
 const USE_PATIENCE: Duration = Duration::from_secs(1);
 
+/// The body of a request.
+pub(crate) enum SentBody {
+    /// It comes.
+    Coming(Body),
+    /// All of it has come.
+    Here(Vec<u8>),
+}
+
 /// Serves a request on a route.
 pub(crate) async fn serve(
     api: Arc<Api>,
     route: &'static Route,
-    params: Option<RawPathParams>,
+    params: Params,
     request: Request<Body>,
 ) -> Response {
-    let mut asked = Asked::of(&api, &request, &route.path, Target::Route(route.number));
-    let result = answer(&api, route, params, request, &mut asked).await;
-    respond(&api, result, &asked)
+    let (parts, body) = request.into_parts();
+    let peer = parts.extensions.get::<Peer>().cloned();
+    serve_whole(&api, route, params, peer.as_ref(), (parts, SentBody::Coming(body))).await
+}
+
+/// The same of a request without its wrapping.
+pub(crate) async fn serve_whole(
+    api: &Arc<Api>,
+    route: &'static Route,
+    params: Params,
+    peer: Option<&Peer>,
+    request: (Parts, SentBody),
+) -> Response {
+    let (method, headers) = (&request.0.method, &request.0.headers);
+    let mut asked = Asked::of(api, (method, headers, peer), &route.path, Target::Route(route.number));
+    let result = answer(api, route, params, peer, request, &mut asked).await;
+    respond(api, result, &asked)
 }
 
 async fn answer(
     api: &Arc<Api>,
     route: &'static Route,
-    params: Option<RawPathParams>,
-    request: Request<Body>,
+    params: Params,
+    peer: Option<&Peer>,
+    (parts, body): (Parts, SentBody),
     asked: &mut Asked,
 ) -> Result<Reply, Problem> {
-    let (parts, body) = request.into_parts();
     api.settle_credential(&parts.headers).await?;
-    let caller = caller(api, route, &parts, asked.address)?;
+    let caller = caller(api, route, &parts, peer, asked.address)?;
     asked.credential = caller.key_id();
     let _in_flight = shares::begin(api, route.class, &caller, asked.address)?;
     let call = admitted(api, caller, route, params, (parts, body), asked).await?;
     (route.handler)(call).await
 }
 
-fn caller(api: &Api, route: &Route, parts: &Parts, address: Option<IpAddr>) -> Result<Caller, Problem> {
+fn caller(
+    api: &Api,
+    route: &Route,
+    parts: &Parts,
+    peer: Option<&Peer>,
+    address: Option<IpAddr>,
+) -> Result<Caller, Problem> {
     if is_open(api, route.access, address) {
         return Ok(Caller::Anyone);
     }
@@ -91,7 +119,7 @@ fn caller(api: &Api, route: &Route, parts: &Parts, address: Option<IpAddr>) -> R
         Some(SignedIn(key)) => admit_key(route.access, Arc::clone(key))?,
         None => admit_caller(api, route.access, &parts.headers, address)?,
     };
-    shares::prove(api, parts.extensions.get(), &caller);
+    shares::prove(api, peer, &caller);
     Ok(caller)
 }
 
@@ -110,17 +138,27 @@ struct Asked {
 }
 
 impl Asked {
-    fn of(api: &Api, request: &Request<Body>, route: &'static str, target: Target) -> Self {
+    fn of(
+        api: &Api,
+        (method, headers, peer): (&Method, &HeaderMap, Option<&Peer>),
+        route: &'static str,
+        target: Target,
+    ) -> Self {
         Self {
-            id: RequestId::of(api, request.headers()),
-            method: request.method().clone(),
+            id: RequestId::of(api, headers),
+            method: method.clone(),
             route,
             target,
-            address: api.address_of(request.headers(), request.extensions().get()),
+            address: api.address_of(headers, peer),
             credential: None,
-            parent: is_traced(api).then(|| parent(request.headers())).flatten(),
+            parent: is_traced(api).then(|| parent(headers)).flatten(),
             begun: stopwatch(),
         }
+    }
+
+    fn on_no_route(api: &Api, request: &Request<Body>) -> Self {
+        let said = (request.method(), request.headers(), request.extensions().get());
+        Self::of(api, said, "(none)", Target::None)
     }
 
     /// Sends a span, where that is wanted. Gives the trace that the request is in, if it is known.
@@ -161,7 +199,7 @@ impl Asked {
 
 /// Refuses a request that comes to no handler; one without a good credential for want of that.
 pub(crate) fn refuse(api: &Api, request: &Request<Body>, problem: impl Into<Problem>) -> Response {
-    let asked = Asked::of(api, request, "(none)", Target::None);
+    let asked = Asked::on_no_route(api, request);
     let problem = match admit_caller(api, Access::ANYBODY_KNOWN, request.headers(), asked.address) {
         Ok(_) => problem.into(),
         Err(problem) => problem,
@@ -172,7 +210,7 @@ pub(crate) fn refuse(api: &Api, request: &Request<Body>, problem: impl Into<Prob
 /// Refuses a request on a node that does not know whether the caller's credential is good, or may merely not know it
 /// yet: that is not judged.
 pub(crate) fn refuse_unjudged(api: &Api, request: &Request<Body>, problem: impl Into<Problem>) -> Response {
-    respond(api, Err(problem.into()), &Asked::of(api, request, "(none)", Target::None))
+    respond(api, Err(problem.into()), &Asked::on_no_route(api, request))
 }
 
 fn respond(api: &Api, result: Result<Reply, Problem>, asked: &Asked) -> Response {
@@ -217,8 +255,8 @@ async fn admitted(
     api: &Arc<Api>,
     caller: Caller,
     route: &'static Route,
-    params: Option<RawPathParams>,
-    (parts, body): (Parts, Body),
+    params: Params,
+    (parts, body): (Parts, SentBody),
     asked: &Asked,
 ) -> Result<Call, Problem> {
     let (api, request_id) = (Arc::clone(api), asked.id.clone());
@@ -291,7 +329,26 @@ pub(crate) fn wrong_credential(api: &Api, peer: Option<IpAddr>) -> Problem {
     }
 }
 
-async fn read_body(api: &Api, route: &Route, parts: &Parts, body: Body) -> Result<Vec<u8>, Problem> {
+async fn read_body(api: &Api, route: &Route, parts: &Parts, body: SentBody) -> Result<Vec<u8>, Problem> {
+    let bytes = match body {
+        SentBody::Here(bytes) if bytes.len() > api.settings.max_body => {
+            return Err(too_large(api.settings.max_body));
+        }
+        SentBody::Here(bytes) => bytes,
+        SentBody::Coming(body) => await_body(api, route, body).await?,
+    };
+    match route.payload {
+        Payload::Json if !is_json(&parts.headers, &[JSON]) => Err(Code::UnsupportedMediaType.into()),
+        Payload::MergePatch if !is_json(&parts.headers, &[MERGE_PATCH, JSON]) => {
+            Err(Problem::from(Code::UnsupportedMediaType)
+                .saying(format!("the body must be {MERGE_PATCH} or {JSON}")))
+        }
+        Payload::None if !bytes.is_empty() => Err(must_be_empty()),
+        Payload::Json | Payload::MergePatch | Payload::None => Ok(bytes),
+    }
+}
+
+async fn await_body(api: &Api, route: &Route, body: Body) -> Result<Vec<u8>, Problem> {
     let limit = api.settings.max_body;
     // What is declared and cannot be taken is not waited for: some routes need no credential.
     match body.size_hint().lower() {
@@ -309,15 +366,7 @@ async fn read_body(api: &Api, route: &Route, parts: &Parts, body: Body) -> Resul
         }
         Payload::Json | Payload::MergePatch => collect(body, limit).await?,
     };
-    match route.payload {
-        Payload::Json if !is_json(&parts.headers, &[JSON]) => Err(Code::UnsupportedMediaType.into()),
-        Payload::MergePatch if !is_json(&parts.headers, &[MERGE_PATCH, JSON]) => {
-            Err(Problem::from(Code::UnsupportedMediaType)
-                .saying(format!("the body must be {MERGE_PATCH} or {JSON}")))
-        }
-        Payload::None if !bytes.is_empty() => Err(must_be_empty()),
-        Payload::Json | Payload::MergePatch | Payload::None => Ok(bytes.into()),
-    }
+    Ok(bytes.into())
 }
 
 /// All of a body, if it comes in time and is no larger than this.

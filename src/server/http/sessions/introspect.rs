@@ -2,10 +2,8 @@
 
 use serde_json::value::RawValue;
 
-use tenure_core::SessionId;
-use tenure_protocol::wire::{
-    DeadToken, IntrospectReply, IntrospectRequest, Judgement, Judgements, LiveToken,
-};
+use tenure_core::{OwnerId, SessionId};
+use tenure_protocol::wire::{DeadToken, IntrospectReply, IntrospectRequest, Judgement, LiveToken};
 
 use crate::http::reply::text::TextOpener;
 use crate::http::{
@@ -13,10 +11,14 @@ use crate::http::{
     nodes::settle::asked_now,
     reply::{
         Reply,
+        object::Object,
         problem::{Problem, code_of},
     },
     request::{call::Call, fields::Fields, limits, serve::keep_uses},
 };
+
+/// Room for one judgement.
+const USUAL_BYTES: usize = 512;
 
 enum Asked {
     One { token: String, with_metadata: bool },
@@ -57,6 +59,42 @@ fn asked(mut fields: Fields) -> Result<(Asked, bool), Problem> {
     Ok((asked, consistency.is_some()))
 }
 
+/// The tokens of a request that says nothing else and is written as nearly all are, `{"token":"…"}` or
+/// `{"tokens":["…","…"]}`. None if it is written in any other way, right or wrong: that is read with care.
+fn plainly_asked(call: &Call) -> Option<Asked> {
+    let body = call.has_body_alone().then(|| plain_text(call.body()))??;
+    plain_token(body).or_else(|| plain_tokens(body))
+}
+
+/// Text in which every character stands for itself, within quotation marks too.
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "without branches the processor looks at many bytes at once"
+)]
+fn plain_text(body: &[u8]) -> Option<&str> {
+    let is_plain = |plain, byte: &u8| plain & (*byte >= b' ') & (*byte < 0x7f) & (*byte != b'\\');
+    str::from_utf8(body).ok().filter(|_| body.iter().fold(true, is_plain))
+}
+
+fn plain_token(body: &str) -> Option<Asked> {
+    let value = body.strip_prefix(r#"{"token":"#)?;
+    let token = value.strip_prefix(' ').unwrap_or(value).strip_prefix('"')?.strip_suffix("\"}")?;
+    let token = Some(token.to_owned()).filter(|token| !token.contains('"'))?;
+    Some(Asked::One { token, with_metadata: false })
+}
+
+fn plain_tokens(body: &str) -> Option<Asked> {
+    let list = body.strip_prefix(r#"{"tokens":"#)?;
+    let list = list.strip_prefix(' ').unwrap_or(list).strip_prefix("[\"")?.strip_suffix("\"]}")?;
+    let mut parts = list.split('"');
+    let mut tokens = vec![parts.next()?.to_owned()];
+    while let Some(between) = parts.next() {
+        let token = parts.next().filter(|_| [",", ", "].contains(&between))?;
+        tokens.push(token.to_owned());
+    }
+    limits::TOKENS.contains(&tokens.len()).then_some(Asked::Many(tokens))
+}
+
 /// Judge a token, or a batch of them.
 ///
 /// Every acknowledged revocation and renewal is visible to every introspection that starts after it.
@@ -65,37 +103,97 @@ fn asked(mut fields: Fields) -> Result<(Asked, bool), Problem> {
     responses((status = 200, description = "The judgement, or `results` for a batch.", body = IntrospectReply)))]
 pub(crate) async fn introspect(call: Call) -> Result<Reply, Problem> {
     let begun = asked_now();
-    let (asked, is_strict) = asked(call.fields()?)?;
+    let (asked, is_strict) = match plainly_asked(&call) {
+        Some(asked) => (asked, false),
+        None => asked(call.fields()?)?,
+    };
     for token in asked.tokens() {
         call.api.settle_token(token).await?;
     }
     if is_strict {
         call.api.confirm(begun).await?;
     }
-    let (reply, used) = judge_all(&call.api, &asked);
+    let (document, used) = judge_all(&call.api, &asked);
     // What was certain before may have ended meanwhile, if this process stood still.
     if is_strict {
         call.api.confirm(begun).await?;
     }
     keep_uses(&call.api, &used).await;
-    Ok(Reply::ok(&reply))
+    Ok(Reply::written(document))
 }
 
-fn judge_all(api: &Api, asked: &Asked) -> (IntrospectReply, Vec<SessionId>) {
+/// The reply, as [`IntrospectReply`] describes it, and the sessions of which this is a use that keeps them from their
+/// idle end.
+fn judge_all(api: &Api, asked: &Asked) -> (Vec<u8>, Vec<SessionId>) {
     let mut used = Vec::new();
-    let mut judge = |token: &str, with_metadata| {
+    let mut judge = |out, token: &str, with_metadata| {
         let (judgement, session) = judge(api, token, with_metadata);
         used.extend(session);
-        judgement
+        write(out, &judgement)
     };
-    let reply = match asked {
-        Asked::One { token, with_metadata } => IntrospectReply::One(judge(token, *with_metadata)),
+    let document = match asked {
+        Asked::One { token, with_metadata } => judge(Vec::with_capacity(USUAL_BYTES), token, *with_metadata),
         Asked::Many(tokens) => {
-            let results = tokens.iter().map(|token| judge(token, false)).collect();
-            IntrospectReply::Many(Judgements { results })
+            let mut document = Vec::with_capacity(USUAL_BYTES * tokens.len());
+            document.extend_from_slice(br#"{"results":["#);
+            for (index, token) in tokens.iter().enumerate() {
+                if index > 0 {
+                    document.push(b',');
+                }
+                document = judge(document, token, false);
+            }
+            document.extend_from_slice(b"]}");
+            document
         }
     };
-    (reply, used)
+    (document, used)
+}
+
+/// Writes a judgement as JSON behind what was written, like its `Serialize` does.
+fn write(out: Vec<u8>, judgement: &Judgement) -> Vec<u8> {
+    let object = Object::behind(out);
+    match judgement {
+        Judgement::Dead(DeadToken { active, code }) => {
+            object.flag("active", *active).text("code", code).end()
+        }
+        Judgement::Live(live) => write_live(object, live),
+    }
+}
+
+fn write_live(object: Object, live: &LiveToken) -> Vec<u8> {
+    let LiveToken {
+        active,
+        session_id,
+        subject_id,
+        owner_id,
+        device,
+        scopes,
+        expires_at,
+        absolute_expires_at,
+        renewal_count,
+        renew_at,
+        should_renew,
+        as_of_position,
+        metadata,
+    } = live;
+    let object = object
+        .flag("active", *active)
+        .session("sessionId", *session_id)
+        .text("subjectId", subject_id.as_str())
+        .optional_text("ownerId", owner_id.as_ref().map(OwnerId::as_str))
+        .optional_text("device", device.as_deref())
+        .texts("scopes", scopes)
+        .moment("expiresAt", *expires_at)
+        .moment("absoluteExpiresAt", *absolute_expires_at)
+        .number("renewalCount", *renewal_count)
+        .optional_moment("renewAt", *renew_at)
+        .flag("shouldRenew", *should_renew)
+        .number("asOfPosition", as_of_position.0);
+    match metadata {
+        Some(metadata) => object.literal("metadata", metadata.get()),
+        None => object,
+    }
+    .end()
 }
 
 /// What a token is, and its session if this is a use that keeps it from its idle end.
@@ -129,4 +227,84 @@ fn judge(api: &Api, token: &str, with_metadata: bool) -> (Judgement, Option<Sess
             .then(|| texts.metadata(&session).unwrap_or_else(|| RawValue::NULL.to_owned())),
     };
     (Judgement::Live(Box::new(live)), session.terms.idle_timeout.map(|_| session.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use tenure_core::{Position, Timestamp};
+
+    use super::*;
+
+    fn live(owner_id: Option<&str>, scopes: &[&str], metadata: Option<&str>) -> Judgement {
+        Judgement::Live(Box::new(LiveToken {
+            active: true,
+            session_id: SessionId::from_bytes([9; 16]),
+            subject_id: "agent-1".parse().unwrap(),
+            owner_id: owner_id.map(|id| id.parse().unwrap()),
+            device: owner_id.map(|_| "the \"old\" one\n".to_owned()),
+            scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+            expires_at: Timestamp::from_millis(1_795_311_300_001),
+            absolute_expires_at: Timestamp::MAX,
+            renewal_count: 12,
+            renew_at: owner_id.map(|_| Timestamp::ZERO),
+            should_renew: metadata.is_some(),
+            as_of_position: Position(u64::MAX),
+            metadata: metadata.map(|text| RawValue::from_string(text.to_owned()).unwrap()),
+        }))
+    }
+
+    fn plainly(body: &str) -> Option<Asked> {
+        let body = plain_text(body.as_bytes())?;
+        plain_token(body).or_else(|| plain_tokens(body))
+    }
+
+    #[test]
+    fn what_is_written_plainly_is_read_as_with_care_and_nothing_else_is() {
+        for text in [
+            r#"{"token":"tnr_sess_v4.local.a_-9"}"#,
+            r#"{"token": "x y"}"#,
+            r#"{"token":""}"#,
+            r#"{"tokens":["a"]}"#,
+            r#"{"tokens": ["a", "", "b, c","d"]}"#,
+        ] {
+            let (careful, is_strict) = asked(Fields::of_body(text.as_bytes()).unwrap()).unwrap();
+            let read = plainly(text).unwrap();
+            assert_eq!((read.tokens(), is_strict), (careful.tokens(), false), "{text}");
+            assert_eq!(matches!(read, Asked::Many(_)), matches!(careful, Asked::Many(_)), "{text}");
+        }
+        let too_many = format!(r#"{{"tokens":["{}"]}}"#, ["a"; 101].join(r#"",""#));
+        for text in [
+            r#"{"token":"a","include":["metadata"]}"#,
+            r#"{"token":"a","token":"b"}"#,
+            r#"{"token":"\u0061"}"#,
+            r#"{"token":"a""}"#,
+            r#"{"token":"ä"}"#,
+            "{\"token\":\"a\nb\"}",
+            r#"{"token":null}"#,
+            r#"{"token":"}"#,
+            r#"{"tokens":[]}"#,
+            r#"{"tokens":["a" "b"]}"#,
+            r#"{"tokens":["a",,"b"]}"#,
+            r#"{"tokens":["a","b"],"c":["d"]}"#,
+            r#"{"tokens":["a",1,"b"]}"#,
+            r#"{"tokens":["a\"b"]}"#,
+            r#" {"token":"a"}"#,
+            too_many.as_str(),
+            "",
+        ] {
+            assert!(plainly(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_judgement_is_written_as_its_type_says() {
+        for judgement in [
+            live(None, &[], None),
+            live(Some("alice"), &["read", "write:all"], Some(r#"{"order":1.10}"#)),
+            live(Some("alice"), &["read"], Some("null")),
+            Judgement::Dead(DeadToken { active: false, code: "INVALID_TOKEN".into() }),
+        ] {
+            assert_eq!(write(vec![], &judgement), serde_json::to_vec(&judgement).unwrap());
+        }
+    }
 }

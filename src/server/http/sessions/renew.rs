@@ -7,6 +7,7 @@ use tenure_protocol::{Secret, wire::RenewedSession};
 use crate::http::{
     reply::{
         Reply,
+        object::Object,
         problem::{Code, Problem},
     },
     request::{access::Caller, call::Call},
@@ -38,7 +39,7 @@ pub(crate) async fn renew(call: Call) -> Result<Reply, Problem> {
 
 fn renewed(granted: &Granted) -> Reply {
     let session = &granted.session;
-    let renewed = RenewedSession {
+    let document = written(&RenewedSession {
         session_id: session.id,
         token: Secret::new(granted.token.expose()),
         expires_at: session.expires_at,
@@ -47,6 +48,56 @@ fn renewed(granted: &Granted) -> Reply {
         max_renewals: session.terms.max_renewals,
         absolute_expires_at: session.absolute_expires_at(),
         clamped_by: session.is_clamped().then_some("absoluteLifetime".into()),
-    };
-    Reply::ok(&renewed).at(granted.position)
+    });
+    Reply::written(document).at(granted.position)
+}
+
+/// As JSON, like its `Serialize` writes it.
+fn written(renewed: &RenewedSession) -> Vec<u8> {
+    let RenewedSession {
+        session_id,
+        token,
+        expires_at,
+        renew_at,
+        renewal_count,
+        max_renewals,
+        absolute_expires_at,
+        clamped_by,
+    } = renewed;
+    Object::new()
+        .session("sessionId", *session_id)
+        .text("token", token.expose())
+        .moment("expiresAt", *expires_at)
+        .optional_moment("renewAt", *renew_at)
+        .number("renewalCount", *renewal_count)
+        .number("maxRenewals", *max_renewals)
+        .moment("absoluteExpiresAt", *absolute_expires_at)
+        .optional_text("clampedBy", clamped_by.as_deref())
+        .end()
+}
+
+#[cfg(test)]
+mod tests {
+    use tenure_core::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_renewed_session_is_written_as_its_type_says() {
+        for (renew_at, clamped_by) in
+            [(None, Some("absoluteLifetime".into())), (Some(Timestamp::from_millis(7)), None)]
+        {
+            let renewed = RenewedSession {
+                session_id: SessionId::from_bytes([9; 16]),
+                token: Secret::new("tnr_sess_v4.local.a_-"),
+                expires_at: Timestamp::from_millis(1_795_311_300_001),
+                renew_at,
+                renewal_count: 3,
+                max_renewals: u32::MAX,
+                absolute_expires_at: Timestamp::MAX,
+                clamped_by,
+            };
+            assert_eq!(written(&renewed), serde_json::to_vec(&renewed).unwrap());
+        }
+    }
 }
