@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "these tests say what went wrong by panicking, in their helpers too")]
 
+mod bench;
 mod clock;
 mod cut_off;
 mod failover;
