@@ -17,11 +17,14 @@ use tenure_testing::way::Way;
 use super::{CERTAIN, Chance, SETTINGS};
 use crate::{
     broker::{Broker, Mesh},
-    node::{Caller, Node, cluster_on, prepare_on},
+    node::{Caller, Node, Reply, cluster_on, prepare_on},
 };
 
 /// Longer than the lease; and after that long nothing that was noted waits to be recorded.
 const NAP: Duration = Duration::from_millis(4_500);
+
+/// By then all is well again after any fault.
+const WHOLE: Duration = Duration::from_secs(40);
 
 /// What happens to the machines or to the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,6 +186,33 @@ impl House {
         let leader = self.brokers_leader();
         let others: Vec<_> = (0..self.brokers.len()).filter(|index| *index != leader).collect();
         others[self.below(others.len())]
+    }
+
+    /// Waits until all nodes serve, and one of them is sure of its lead.
+    pub(super) fn is_whole(&self) {
+        let begun = stopwatch();
+        loop {
+            let said: Vec<_> = self.callers.iter().map(|at| at.send("GET", "/readyz", &[], None)).collect();
+            let ready = said.iter().flatten().filter(|said| said.status == 200);
+            let leads = |said: &&Reply| said.body["role"] == "leader" && said.body["stalenessMs"] == 0;
+            if ready.clone().count() == said.len() && ready.filter(leads).count() == 1 {
+                return;
+            }
+            let told = || said.iter().map(|said| said.as_ref().map(|said| &said.body)).collect::<Vec<_>>();
+            assert!(begun.elapsed() < WHOLE, "it does not come back: {:#?}\n{}", told(), self.tells());
+            pause(Duration::from_millis(50));
+        }
+    }
+
+    /// What the brokers and the nodes say of themselves.
+    fn tells(&self) -> String {
+        let brokers = cluster_on(&self.url, &["status"]).1;
+        let last = |node: &Node| {
+            let said = node.said();
+            let lines: Vec<_> = said.lines().rev().take(40).collect();
+            lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+        };
+        self.nodes.iter().map(last).fold(brokers, |all, node| format!("{all}\n\n{node}"))
     }
 
     /// Waits until so much more is done.

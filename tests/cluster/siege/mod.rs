@@ -72,8 +72,12 @@ fn besiege(house: &mut House, faults: &[Fault]) {
     for (number, fault) in faults.iter().enumerate() {
         let begun = stopwatch();
         house.happens(*fault);
-        let rest = house.goes_on();
-        say(&format!("{number} {fault:?}: {:?}, and {rest:?} until all went on", begun.elapsed()));
+        let (took, rest) = (begun.elapsed(), house.goes_on());
+        house.is_whole();
+        say(&format!(
+            "{number} {fault:?}: {took:?}, {rest:?} until all went on, and whole after {:?}",
+            begun.elapsed()
+        ));
     }
 }
 
