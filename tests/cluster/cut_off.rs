@@ -121,6 +121,27 @@ fn a_node_that_is_cut_off_answers_nothing_after_the_bound_and_calls_nothing_new_
     assert!(follower.is_active(&next) && !follower.is_active(&granted.token));
 }
 
+/// A node that began to follow while the broker could be reached for a moment, and not in the next, ended with an error
+/// instead of trying again, so a broker that failed beside a restarted node took that node with it.
+#[test]
+fn a_node_that_starts_while_the_broker_goes_away_waits_for_it() {
+    let Some(program) = broker::program("that a node waits for the broker at its start") else { return };
+    let broker = Broker::start(&program);
+    let dirs = prepare(&broker, 2);
+    let mut first = Node::start(&broker, dirs[0].path());
+    first.leader(dirs[0].path()).create("agent-1");
+    // Those for the log and for the lease; the keys come by a third one, and what is said of other nodes by a fourth.
+    for connections in [2, 3] {
+        let way = Way::to(broker.port());
+        way.admit_only(connections);
+        let mut second = Node::start_with(&format!("nats://127.0.0.1:{}", way.port()), dirs[1].path(), &[]);
+        second.waits_to_say("the broker does not serve this node now");
+        way.mend();
+        second.admin(dirs[0].path()).waits_for_role("follower");
+        second.kill();
+    }
+}
+
 /// A renewal was handed to the leader, which granted it, and the answer was lost. The node that had handed it on knew of
 /// the renewal by then, found the token replaced, and told its holder so instead of that the outcome is unknown: the
 /// holder took its session for lost.

@@ -25,6 +25,8 @@ struct Shared {
 struct State {
     is_cut: bool,
     are_answers_held: bool,
+    /// So many more connections pass.
+    admitted: Option<usize>,
     is_over: bool,
     open: Vec<TcpStream>,
 }
@@ -55,10 +57,15 @@ impl Way {
         self.shared.state.lock().unwrap().are_answers_held = true;
     }
 
+    /// After so many more connections new ones stay without an answer.
+    pub fn admit_only(&self, connections: usize) {
+        self.shared.state.lock().unwrap().admitted = Some(connections);
+    }
+
     /// It is whole again.
     pub fn mend(&self) {
         let mut state = self.shared.state.lock().unwrap();
-        (state.is_cut, state.are_answers_held) = (false, false);
+        (state.is_cut, state.are_answers_held, state.admitted) = (false, false, None);
         drop(state);
         self.shared.changed.notify_all();
     }
@@ -98,7 +105,7 @@ impl Shared {
     }
 
     fn joins(self: Arc<Self>, near: TcpStream) {
-        if !self.waits_until_whole(false) {
+        if !self.waits_until_admitted() || !self.waits_until_whole(false) {
             return;
         }
         let Ok(far) = TcpStream::connect(("127.0.0.1", self.to)) else { return };
@@ -137,6 +144,16 @@ impl Shared {
         for stream in [from, to] {
             drop(stream.shutdown(Shutdown::Both));
         }
+    }
+
+    /// The same of a new connection.
+    fn waits_until_admitted(&self) -> bool {
+        let mut state = self.state.lock().unwrap();
+        while state.admitted == Some(0) && !state.is_over {
+            state = self.changed.wait_timeout(state, Duration::from_secs(1)).unwrap().0;
+        }
+        state.admitted = state.admitted.map(|left| left.saturating_sub(1));
+        !state.is_over
     }
 
     /// False once it is over.

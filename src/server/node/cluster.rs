@@ -22,7 +22,10 @@ use tenure_log::{
         NodeRegistry, Secrets, Sight, Standing, Step, Told,
     },
 };
-use tenure_protocol::entropy::{self, Entropy};
+use tenure_protocol::{
+    clock::pause,
+    entropy::{self, Entropy},
+};
 use tokio::sync::watch;
 
 use super::{
@@ -30,6 +33,7 @@ use super::{
     binding::Binding,
     head_exchange::HeadExchange,
     key_mirror::KeyMirror,
+    no_keys::NoKeys,
     node_mac::Mac,
     startup_replay::{StartupState, join_log},
 };
@@ -41,6 +45,8 @@ use tenure_core::Position;
 const NODE_FILE: &str = "cluster.node";
 const EXPECTED_NODE: &str = "the name of this node, 16 hex digits";
 const EXPECTED_SECRET: &str = "64 hex digits, the same on all nodes";
+/// A broker that does not answer is left alone for so long.
+const AWAY: Duration = Duration::from_millis(500);
 /// A follower that is no further behind begins to answer.
 const FRESH_ENOUGH: Duration = Duration::from_secs(5);
 
@@ -108,17 +114,15 @@ pub(super) fn join(
     };
     let following = jetstream::Options { access: cluster.access.clone(), names: names.clone(), claim };
     let take_over = || {
-        let secrets = Secrets::open(&cluster.access, &names, &node).map_err(|error| error.to_string());
+        let secrets = Secrets::open(&cluster.access, &names, &node).map_err(NoKeys::from);
         let (keys, entropy) = (options.data.join("keys"), Arc::clone(&options.entropy));
-        let mirror = secrets.and_then(|secrets| KeyMirror::take_over(secrets, keys, &secret, entropy));
-        mirror.map_err(StartError::Cluster)
+        unless_away(secrets.and_then(|secrets| KeyMirror::take_over(secrets, keys, &secret, entropy)))
     };
     let mut is_ready = |member: &Member, step: Step, folded: &StartupState| match step {
-        Step::Leads => take_over().map(Some),
+        Step::Leads => take_over(),
+        // The first leader may be at its first start.
         Step::Follows if has_begun(member, folded) => {
-            let mirror = take_over()?;
-            // The first leader may be at its first start.
-            Ok(mirror.has(Binding::FILE).then_some(mirror))
+            Ok(take_over()?.filter(|mirror| mirror.has(Binding::FILE)))
         }
         Step::Follows => Ok(None),
     };
@@ -148,13 +152,33 @@ pub(super) fn join(
         peers: RwLock::new(None),
     };
     let shared = Arc::new(shared);
-    let connected = Connection::open(&cluster.access, &format!("{node}_peers"));
-    let connection = Arc::new(connected.map_err(|error| StartError::Cluster(error.to_string()))?);
+    let connection = Arc::new(connected(&cluster.access, &format!("{node}_peers"))?);
     let stream = HeadStream::on(Arc::clone(&connection), names.clone());
     let exchange = HeadExchange::new(stream, node.clone(), Arc::clone(&shared));
     let registry = NodeRegistry::on(connection, names);
     let part = Participation { shared, member, leads: term.is_some(), exchange, registry, node };
     Ok(Joined { part, folded })
+}
+
+/// A broker that is away for the moment, or for an hour, is no reason to end: it is asked again, after a while.
+fn unless_away<T>(asked: Result<T, NoKeys>) -> Result<Option<T>, StartError> {
+    match asked {
+        Ok(answered) => Ok(Some(answered)),
+        Err(NoKeys::Away(why)) => {
+            tell(&Standing::Away { why });
+            pause(AWAY);
+            Ok(None)
+        }
+        Err(NoKeys::Wrong(why)) => Err(StartError::Cluster(why)),
+    }
+}
+
+fn connected(access: &Access, name: &str) -> Result<Connection, StartError> {
+    loop {
+        if let Some(connection) = unless_away(Connection::open(access, name).map_err(NoKeys::from))? {
+            return Ok(connection);
+        }
+    }
 }
 
 /// Whether a follower has what the leader had a moment ago, and that is an authority at work.
@@ -382,12 +406,12 @@ impl SharedLog {
     }
 
     /// Takes over the leader's new keys.
-    pub(super) fn pull_keys(&self) -> Result<(), String> {
+    pub(super) fn pull_keys(&self) -> Result<(), NoKeys> {
         self.mirror.lock().pull()
     }
 
     /// Takes over all keys, and brings this node's own from now on, in this term.
-    pub(super) fn lead_keys(&self, term: u64) -> Result<(), String> {
+    pub(super) fn lead_keys(&self, term: u64) -> Result<(), NoKeys> {
         let mut mirror = self.mirror.lock();
         mirror.pull()?;
         mirror.lead(term);
@@ -395,7 +419,7 @@ impl SharedLog {
     }
 
     /// Gives up all keys that are not with the broker.
-    pub(super) fn begin_again_with_keys(&self) -> Result<(), String> {
+    pub(super) fn begin_again_with_keys(&self) -> Result<(), NoKeys> {
         self.mirror.lock().begin_again()
     }
 

@@ -23,6 +23,7 @@ use tenure_log::jetstream::{BrokerError, Kept, Secrets};
 use tenure_protocol::entropy::{self, Entropy};
 use zeroize::Zeroizing;
 
+use super::no_keys::NoKeys;
 use crate::personal_data::SubjectKeys;
 use crate::tokens::Keyring;
 
@@ -75,7 +76,7 @@ impl KeyMirror {
         keys: PathBuf,
         secret: &str,
         entropy: Arc<dyn Entropy>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, NoKeys> {
         let key = Zeroizing::new(blake3::derive_key(CONTEXT, secret.as_bytes()));
         let cipher = XChaCha20Poly1305::new(key.as_slice().try_into().expect("it has 32 bytes"));
         let (pages, replaced) = (BTreeMap::new(), BTreeSet::new());
@@ -105,8 +106,8 @@ impl KeyMirror {
     }
 
     /// Reads what every file is, as the broker has it.
-    fn read_all(&mut self) -> Result<BTreeMap<String, Zeroizing<Vec<u8>>>, String> {
-        let (kept, replaced) = self.secrets.all().map_err(|error| error.to_string())?;
+    fn read_all(&mut self) -> Result<BTreeMap<String, Zeroizing<Vec<u8>>>, NoKeys> {
+        let (kept, replaced) = self.secrets.all()?;
         self.replaced.extend(replaced);
         self.pages.clear();
         let mut files: BTreeMap<String, Zeroizing<Vec<u8>>> = BTreeMap::new();
@@ -131,9 +132,9 @@ impl KeyMirror {
     }
 
     /// Takes over what is new at the broker, while another node leads.
-    pub(super) fn pull(&mut self) -> Result<(), String> {
+    pub(super) fn pull(&mut self) -> Result<(), NoKeys> {
         let mut of_tokens = false;
-        for (name, kept) in self.secrets.since(self.last).map_err(|error| error.to_string())? {
+        for (name, kept) in self.secrets.since(self.last)? {
             let (file, number, page) = self.opened(name, &kept)?;
             of_tokens |= file.ends_with(".paserk");
             match &self.at_work {
@@ -144,13 +145,13 @@ impl KeyMirror {
             }
         }
         match &self.at_work {
-            Some(keys) if of_tokens => keys.keyring.look_again().map_err(|error| error.to_string()),
+            Some(keys) if of_tokens => Ok(keys.keyring.look_again().map_err(|error| error.to_string())?),
             _ => Ok(()),
         }
     }
 
     /// Gives up all keys that the broker does not have: they were made for what was never recorded.
-    pub(super) fn begin_again(&mut self) -> Result<(), String> {
+    pub(super) fn begin_again(&mut self) -> Result<(), NoKeys> {
         self.term = 0;
         let mut files = self.read_all()?;
         let subjects = self.at_work.is_some().then(|| files.remove(SUBJECTS)).flatten();
@@ -159,7 +160,7 @@ impl KeyMirror {
         }
         self.write(&files).map_err(|error| error.to_string())?;
         let look = |keys: &AtWork| keys.keyring.look_again().map_err(|error| error.to_string());
-        self.at_work.as_ref().map_or(Ok(()), look)
+        Ok(self.at_work.as_ref().map_or(Ok(()), look)?)
     }
 
     /// Puts a page into its file.

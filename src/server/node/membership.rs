@@ -13,7 +13,10 @@ use tenure_log::{
 use tenure_protocol::clock::{Clock, TestClock, pause, stopwatch};
 use tenure_threads::worker::{Stop, Worker};
 
-use super::cluster::{Role, SharedLog, View};
+use super::{
+    cluster::{Role, SharedLog, View},
+    no_keys::NoKeys,
+};
 use crate::authority::Authority;
 
 /// How often a leader looks whether it is one, and whether it is to give the lead away.
@@ -143,25 +146,26 @@ impl Duty {
         self.keys(SharedLog::begin_again_with_keys)
     }
 
-    /// Tries until the broker answers.
-    fn keys(&self, work: impl Fn(&SharedLog) -> Result<(), String>) -> Result<(), String> {
+    /// Tries until the broker answers, however long that takes.
+    fn keys(&self, work: impl Fn(&SharedLog) -> Result<(), NoKeys>) -> Result<(), String> {
         let begun = stopwatch();
         while let Err(why) = work(&self.shared) {
-            if begun.elapsed() >= 3 * KEY_PATIENCE || self.stop.is_over() {
-                return Err(why);
+            let is_lasting = !why.passes() && begun.elapsed() >= 3 * KEY_PATIENCE;
+            if is_lasting || self.stop.is_over() {
+                return Err(why.to_string());
             }
-            tracing::warn!(why, "the keys are not the broker's yet");
+            tracing::warn!(%why, "the keys are not the broker's yet");
             pause(Duration::from_millis(200));
         }
         Ok(())
     }
 
-    fn look_after_keys(&mut self, look: impl Fn(&SharedLog) -> Result<(), String>) {
+    fn look_after_keys(&mut self, look: impl Fn(&SharedLog) -> Result<(), NoKeys>) {
         if self.keys_looked_at.elapsed() < KEYS_EVERY {
             return;
         }
         if let Err(why) = look(&self.shared) {
-            tracing::warn!(why, "keys are not the same here and at the broker yet");
+            tracing::warn!(%why, "keys are not the same here and at the broker yet");
         }
         self.keys_looked_at = stopwatch();
     }
@@ -174,7 +178,7 @@ fn publish(shared: &SharedLog, authority: &Authority, commits: Vec<StoredCommit>
         match shared.pull_keys() {
             Ok(()) => break,
             Err(why) if begun.elapsed() >= KEY_PATIENCE => {
-                tracing::error!(why, "keys of what was recorded are not here yet");
+                tracing::error!(%why, "keys of what was recorded are not here yet");
                 break;
             }
             Err(_) => pause(Duration::from_millis(50)),

@@ -15,6 +15,7 @@ mod head_exchange;
 mod jobs;
 mod key_mirror;
 mod membership;
+mod no_keys;
 mod node_mac;
 mod peers;
 mod retention;

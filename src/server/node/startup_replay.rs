@@ -376,8 +376,16 @@ fn follow_until<R>(
     let mut member =
         jetstream::join(data, options, Arc::clone(told), &mut |stored| folding.take(&stored, None))?;
     loop {
-        let step =
-            member.step(&mut |commits| commits.iter().try_for_each(|stored| folding.take(stored, None)))?;
+        let step = match member.log().leadership() {
+            None => member
+                .step(&mut |commits| commits.iter().try_for_each(|stored| folding.take(stored, None)))?,
+            // It has taken the lead, and lacks what else it needs.
+            Some(leadership) if leadership.lost().is_none() => Step::Leads,
+            Some(_) => {
+                member.follow(false);
+                Step::Follows
+            }
+        };
         if let Some(ready) = is_ready(&member, step, &folding.folded)? {
             return Ok((member, ready));
         }

@@ -23,6 +23,8 @@ use crate::{
 /// Longer than the lease; and after that long nothing that was noted waits to be recorded.
 const NAP: Duration = Duration::from_millis(4_500);
 
+/// Longer than a leader waits for a certain answer, and than it waited for its keys after that.
+const GONE: Duration = Duration::from_secs(35);
 /// By then all is well again after any fault.
 const WHOLE: Duration = Duration::from_secs(40);
 
@@ -46,10 +48,11 @@ pub(super) enum Fault {
     BrokerIsCutOff,
     AllBrokersSleep,
     AllBrokersDie,
+    AllBrokersAreGone,
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::LeaderSleeps,
         Self::LeaderDies,
         Self::LeaderIsGone,
@@ -67,6 +70,7 @@ impl Fault {
         Self::BrokerIsCutOff,
         Self::AllBrokersSleep,
         Self::AllBrokersDie,
+        Self::AllBrokersAreGone,
     ];
 }
 
@@ -337,6 +341,11 @@ impl House {
             }
             Fault::AllBrokersDie => {
                 self.brokers.iter_mut().for_each(Broker::kill);
+                self.brokers.iter_mut().for_each(Broker::begin);
+            }
+            Fault::AllBrokersAreGone => {
+                self.brokers.iter_mut().for_each(Broker::kill);
+                pause(GONE);
                 self.brokers.iter_mut().for_each(Broker::begin);
             }
         }
