@@ -119,11 +119,11 @@ fn work_until_the_cut(
     cut.map(|()| ledger)
 }
 
-/// Works until ranges are full, and stops in good order, so that the next process seals them.
+/// Works until a range is full, and stops in good order, so that the next process seals it.
 fn until_some_is_full(data: &Path, settings: &[&str], chance: &mut Chance) -> Ledger {
     let (authority, begun) = (Authority::start_with(data, settings), stopwatch());
     let load = Load::begin(&authority.admin(), "full", Appetite::MIXED, chance);
-    while number_of(&authority.admin(), "tenure_position") < 2_100 {
+    while number_of(&authority.admin(), "tenure_position") < 1_000 {
         assert!(begun.elapsed() < PATIENCE, "the log does not grow");
         pause(Duration::from_millis(20));
     }
