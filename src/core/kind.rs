@@ -56,6 +56,12 @@ pub enum EventKind {
     LogSegmented = 26,
 }
 
+impl serde::Serialize for EventKind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
 impl EventKind {
     /// Every kind, in the order of their numbers.
     pub const ALL: [Self; 24] = [

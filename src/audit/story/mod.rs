@@ -59,7 +59,7 @@ pub struct Chapter {
     /// When it was decided.
     pub recorded_at: Timestamp,
     /// Its kind.
-    pub kind: &'static str,
+    pub kind: EventKind,
     /// The actor that caused it.
     pub actor: Actor,
     /// The request that caused it.
@@ -180,7 +180,7 @@ fn chapter(step: Step<'_>, words: String, because: Option<Reason>) -> Chapter {
         position: step.position,
         event_id: commit.id.event(u16::try_from(step.index).expect("a commit has fewer than 65 536 events")),
         recorded_at: commit.recorded_at,
-        kind: commit.events[step.index].kind().name(),
+        kind: commit.events[step.index].kind(),
         actor: commit.actor.clone(),
         correlation_id: commit.correlation_id.clone(),
         words,

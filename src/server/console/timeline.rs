@@ -1,7 +1,7 @@
 //! The life of a session as a picture, drawn here: periods as bars, marks for what happened, what can still come.
 
-use tenure_audit::story::Story;
-use tenure_core::Timestamp;
+use tenure_core::kind::EventKind;
+use tenure_core::{EventKind, Timestamp};
 
 use super::words::When;
 use crate::console::pages::session::SessionItem;
@@ -91,7 +91,7 @@ fn last_moment(session: &SessionItem, now: Timestamp) -> Timestamp {
 
 /// Each period from its grant to the next one or its end, and the window in which the last can be vetoed.
 fn bars(story: &Story, session: &SessionItem, scale: &Scale) -> Vec<Bar> {
-    let is_grant = |kind: &str| matches!(kind, "SessionCreated" | "SessionRenewed");
+    let is_grant = |kind: EventKind| matches!(kind, EventKind::SessionCreated | EventKind::SessionRenewed);
     let grants: Vec<_> = story
         .chapters
         .iter()
@@ -129,11 +129,29 @@ fn marks(story: &Story, scale: &Scale) -> Vec<Mark> {
     story.chapters.iter().map(mark).collect()
 }
 
-fn class_of(kind: &str) -> &'static str {
+fn class_of(kind: EventKind) -> &'static str {
     match kind {
-        "SessionCreated" | "SessionRenewed" | "SessionRefreshed" => "mark grant",
-        "RenewalRejected" => "mark refusal",
-        "SessionRevoked" | "SessionsRevoked" | "SelectionRevoked" | "SubjectSuspended" => "mark end",
-        _ => "mark other",
+        EventKind::SessionCreated | EventKind::SessionRenewed | EventKind::SessionRefreshed => "mark grant",
+        EventKind::RenewalRejected => "mark refusal",
+        EventKind::SessionRevoked
+        | EventKind::SessionsRevoked
+        | EventKind::SelectionRevoked
+        | EventKind::SessionExpired
+        | EventKind::SubjectSuspended
+        | EventKind::SubjectErased
+        | EventKind::EpochBegan => "mark end",
+        EventKind::SubjectRegistered
+        | EventKind::SubjectResumed
+        | EventKind::TokensPresented
+        | EventKind::CredentialIssued
+        | EventKind::CredentialRevoked
+        | EventKind::CredentialConfirmed
+        | EventKind::PolicyChanged
+        | EventKind::KeyRotated
+        | EventKind::SessionsSeen
+        | EventKind::UsageRecorded
+        | EventKind::WebhookCreated
+        | EventKind::WebhookDeleted
+        | EventKind::LogSegmented => "mark other",
     }
 }
