@@ -1,6 +1,6 @@
 //! The life of a session as a picture, drawn here: periods as bars, marks for what happened, what can still come.
 
-use tenure_core::kind::EventKind;
+use tenure_audit::story::Story;
 use tenure_core::{EventKind, Timestamp};
 
 use super::words::When;

@@ -15,7 +15,6 @@ mod claims;
 mod digests;
 mod key_store;
 mod keyring;
-mod local;
 mod paseto;
 mod secret;
 mod veto;
@@ -28,7 +27,6 @@ pub use secret::{ApiKey, SessionToken};
 pub use veto::{VetoClaims, VetoToken};
 
 use key_store::WorkingKeys;
-use local::UnverifiedToken;
 
 use tenure_core::{Generation, SessionId, Timestamp};
 use tenure_protocol::entropy::Entropy;
@@ -58,14 +56,21 @@ impl Tokens {
     }
 
     /// A new token of this session and generation, no matter which event granted it, sealed with the active key.
+    ///
+    /// # Panics
+    /// As [`Tokens::seal_claims`].
     pub fn seal(&self, session: SessionId, generation: Generation) -> SessionToken {
         self.seal_claims(Claims { session, generation, grant: None })
     }
 
     /// A new token that claims this, sealed with the active key.
+    ///
+    /// # Panics
+    /// When the operating system gives no randomness: no process can go on safely then.
     pub fn seal_claims(&self, claims: Claims) -> SessionToken {
         let ring = self.keyring.session.ring();
-        let token = SessionToken::of(&paseto::seal(&ring.active.key, &claims.to_payload()));
+        let sealed = paseto::seal(&ring.active.key, &claims.to_payload());
+        let token = SessionToken::of(&sealed.expect("the operating system gives randomness"));
         self.memo
             .remember(self.memo.digest(token.expose()), VerifiedToken { claims, key: ring.active.place });
         token
@@ -88,10 +93,10 @@ impl Tokens {
 
     /// Whether a text may be a token of a missing key.
     pub(crate) fn is_of_unknown_key(&self, text: &str) -> bool {
-        let untrusted = SessionToken::sealed_part(text).and_then(UnverifiedToken::parse);
+        let untrusted = SessionToken::sealed_part(text).and_then(paseto::UnverifiedToken::parse);
         let Some(untrusted) = untrusted else { return false };
         let ring = self.keyring.session.ring();
-        paseto::key_id_of(&untrusted).is_some_and(|id| !ring.has(id))
+        untrusted.key_id().is_some_and(|id| !ring.has(id))
     }
 
     /// The keys.
@@ -105,9 +110,9 @@ fn open_cold(
     sealed: &str,
     now: impl Fn() -> Timestamp,
 ) -> Option<VerifiedToken> {
-    let untrusted = UnverifiedToken::parse(sealed)?;
-    let placed = ring.key(paseto::key_id_of(&untrusted)?, now)?;
-    let claims = Claims::from_payload(&paseto::open(&placed.key, &untrusted)?)?;
+    let untrusted = paseto::UnverifiedToken::parse(sealed)?;
+    let placed = ring.key(untrusted.key_id()?, now)?;
+    let claims = Claims::from_payload(&untrusted.open(&placed.key)?)?;
     Some(VerifiedToken { claims, key: placed.place })
 }
 

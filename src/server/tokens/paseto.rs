@@ -1,37 +1,32 @@
-//! The keys of PASETO v4.local and v4.public, and what is sealed and signed with them; the only file that sees the crate
-//! which writes keys and signs.
+//! PASETO v4.local and v4.public, the only file that sees the crate which implements it.
 //!
-//! Of the crate, only the low-level signing is used: its validation of claims would ask the wall clock.
+//! Only the crate's low-level seal and open are used: its validation of claims would ask the wall clock.
 //! <https://github.com/paseto-standard/paseto-spec>, <https://github.com/paseto-standard/paserk>
 
 use std::fmt;
 
 use pasetors::{
     paserk::{FormatAsPaserk, Id},
-    version4::{PublicToken, V4},
+    token::{Local, UntrustedToken},
+    version4::{LocalToken, PublicToken, V4},
 };
 use zeroize::Zeroizing;
 
-use super::{
-    key_store::KeyMaterial,
-    local::{self, Bound, LocalKey, UnverifiedToken},
-};
+use super::key_store::KeyMaterial;
 use tenure_core::KeyId;
-use tenure_protocol::entropy::{self, Entropy, OsEntropy};
+use tenure_protocol::entropy::{self, Entropy};
 
 /// Bound into every token though not part of it: a v4.local token sealed with one of our keys for another
 /// purpose opens as no session token.
 pub(super) const ASSERTION: &str = "tenure session v1";
 
 /// What every sealed text starts with.
-pub(super) const HEADER: &str = local::HEADER;
+pub(super) const HEADER: &str = LocalToken::HEADER;
 
 /// A key that seals session tokens.
 #[derive(Clone)]
 pub(super) struct SealingKey {
     key: pasetors::keys::SymmetricKey<V4>,
-    /// Apart from the rest, which is small.
-    local: Box<LocalKey>,
     id: KeyId,
 }
 
@@ -66,13 +61,7 @@ impl KeyMaterial for SealingKey {
 impl SealingKey {
     fn of(key: pasetors::keys::SymmetricKey<V4>) -> Self {
         let id = key_id(&Id::from(&key));
-        let local = LocalKey::of(key.as_bytes().first_chunk().expect("a v4.local key has 32 bytes"));
-        Self { key, local: Box::new(local), id }
-    }
-
-    /// What a token of this key is bound to: the footer names the key.
-    fn bound(&self, assertion: &'static str) -> Bound<'_> {
-        Bound { footer: self.id.as_str().as_bytes(), assertion: assertion.as_bytes() }
+        Self { key, id }
     }
 }
 
@@ -88,38 +77,26 @@ impl fmt::Debug for SealingKey {
     }
 }
 
-/// Seals a payload with a fresh nonce.
-pub(super) fn seal(key: &SealingKey, payload: &str) -> Zeroizing<String> {
-    key.local.seal(&entropy::bytes(&OsEntropy), payload.as_bytes(), key.bound(ASSERTION))
-}
-
-/// The payload of a token, when it was sealed with this key and not touched since.
-pub(super) fn open(key: &SealingKey, token: &UnverifiedToken) -> Option<Zeroizing<String>> {
-    token.open(&key.local, key.bound(ASSERTION))
-}
-
-/// The key that a token says it was sealed with: good for choosing from our own ring, and for nothing else.
-pub(super) fn key_id_of(token: &UnverifiedToken) -> Option<&str> {
-    str::from_utf8(token.footer()).ok()
+/// Seals a payload with a fresh nonce; `None` if the operating system gives no randomness.
+pub(super) fn seal(key: &SealingKey, payload: &str) -> Option<Zeroizing<String>> {
+    let (footer, assertion) = (key.id.as_str().as_bytes(), ASSERTION.as_bytes());
+    LocalToken::encrypt(&key.key, payload.as_bytes(), Some(footer), Some(assertion)).ok().map(Zeroizing::new)
 }
 
 /// Bound into every link of a notice, as [`ASSERTION`] is into session tokens.
 const VETO_ASSERTION: &str = "tenure veto link v1";
 
 /// The key of the links, derived from a session key: it opens nothing but links.
-fn veto_key(key: &SealingKey) -> LocalKey {
-    LocalKey::of(&Zeroizing::new(blake3::derive_key("tenure 2026 veto link", key.key.as_bytes())))
+fn veto_key(key: &SealingKey) -> pasetors::keys::SymmetricKey<V4> {
+    let bytes = Zeroizing::new(blake3::derive_key("tenure 2026 veto link", key.key.as_bytes()));
+    pasetors::keys::SymmetricKey::from(&*bytes).expect("a v4.local key is any 32 bytes")
 }
 
 /// Seals the payload of a link. The footer names the session key from which its key is derived.
-pub(super) fn seal_veto(key: &SealingKey, payload: &str) -> Zeroizing<String> {
-    let nonce = entropy::bytes(&OsEntropy);
-    veto_key(key).seal(&nonce, payload.as_bytes(), key.bound(VETO_ASSERTION))
-}
-
-/// The payload of a link, when it was sealed with the key derived from this one.
-pub(super) fn open_veto(key: &SealingKey, token: &UnverifiedToken) -> Option<Zeroizing<String>> {
-    token.open(&veto_key(key), key.bound(VETO_ASSERTION))
+pub(super) fn seal_veto(key: &SealingKey, payload: &str) -> Option<Zeroizing<String>> {
+    let (footer, assertion) = (key.id.as_str().as_bytes(), VETO_ASSERTION.as_bytes());
+    let sealed = LocalToken::encrypt(&veto_key(key), payload.as_bytes(), Some(footer), Some(assertion));
+    sealed.ok().map(Zeroizing::new)
 }
 
 /// A key that signs access tokens, and the public one that judges them.
@@ -186,6 +163,35 @@ pub(super) fn sign(key: &SigningKey, payload: &str) -> Zeroizing<String> {
     Zeroizing::new(signed.expect("a payload that is not empty can be signed"))
 }
 
+/// A text that has the form of a token. Nothing in it is true yet.
+pub(super) struct UnverifiedToken(UntrustedToken<Local, V4>);
+
+impl UnverifiedToken {
+    /// Takes it apart. The caller has limited its length.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        UntrustedToken::try_from(text).ok().map(Self)
+    }
+
+    /// The key that it says it was sealed with: good for choosing from our own ring, and for nothing else.
+    pub(super) fn key_id(&self) -> Option<&str> {
+        str::from_utf8(self.0.untrusted_footer()).ok()
+    }
+
+    /// Its payload, when it was sealed with this key and not touched since.
+    pub(super) fn open(&self, key: &SealingKey) -> Option<Zeroizing<String>> {
+        let (footer, assertion) = (key.id.as_str().as_bytes(), ASSERTION.as_bytes());
+        let trusted = LocalToken::decrypt(&key.key, &self.0, Some(footer), Some(assertion)).ok()?;
+        Some(Zeroizing::new(trusted.payload().to_owned()))
+    }
+
+    /// The payload of a link, when it was sealed with the key derived from this one.
+    pub(super) fn open_veto(&self, key: &SealingKey) -> Option<Zeroizing<String>> {
+        let (footer, assertion) = (key.id.as_str().as_bytes(), VETO_ASSERTION.as_bytes());
+        let trusted = LocalToken::decrypt(&veto_key(key), &self.0, Some(footer), Some(assertion)).ok()?;
+        Some(Zeroizing::new(trusted.payload().to_owned()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,10 +211,11 @@ mod tests {
     #[test]
     fn what_was_sealed_for_another_purpose_does_not_open() {
         let key = SealingKey::draw(&SeededEntropy::new(1));
-        let other = key.local.seal(&[1; 32], b"{}", key.bound("another purpose"));
-        assert!(open(&key, &UnverifiedToken::parse(&other).unwrap()).is_none());
-        let ours = seal(&key, "{}");
-        assert_eq!(open(&key, &UnverifiedToken::parse(&ours).unwrap()).unwrap().as_str(), "{}");
+        let other =
+            LocalToken::encrypt(&key.key, b"{}", Some(key.id.as_str().as_bytes()), Some(b"another purpose"));
+        assert!(UnverifiedToken::parse(&other.unwrap()).unwrap().open(&key).is_none());
+        let ours = seal(&key, "{}").unwrap();
+        assert_eq!(UnverifiedToken::parse(&ours).unwrap().open(&key).unwrap().as_str(), "{}");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Tokens, local::UnverifiedToken, paseto};
+use super::{Tokens, paseto};
 use tenure_core::{Generation, OwnerId, SessionId, Timestamp};
 
 /// The longest link: an owner's id has 128 characters at most.
@@ -76,18 +76,22 @@ impl std::fmt::Debug for VetoToken {
 
 impl Tokens {
     /// A link for this renewal, sealed with the active key.
+    ///
+    /// # Panics
+    /// When the operating system gives no randomness: no process can go on safely then.
     pub fn seal_veto(&self, claims: &VetoClaims) -> VetoToken {
         let sealed = paseto::seal_veto(&self.keyring.session.ring().active.key, &claims.to_payload());
+        let sealed = sealed.expect("the operating system gives randomness");
         VetoToken(Zeroizing::new([VetoToken::PREFIX, &sealed].concat()))
     }
 
     /// What a genuine link claims; `None` for any other text, and for a link whose key has retired.
     pub fn open_veto(&self, text: &str, now: impl Fn() -> Timestamp) -> Option<VetoClaims> {
         let sealed = text.strip_prefix(VetoToken::PREFIX).filter(|_| text.len() <= LONGEST_LINK)?;
-        let untrusted = UnverifiedToken::parse(sealed)?;
+        let untrusted = paseto::UnverifiedToken::parse(sealed)?;
         let ring = self.keyring.session.ring();
-        let placed = ring.key(paseto::key_id_of(&untrusted)?, now)?;
-        VetoClaims::from_payload(&paseto::open_veto(&placed.key, &untrusted)?)
+        let placed = ring.key(untrusted.key_id()?, now)?;
+        VetoClaims::from_payload(&untrusted.open_veto(&placed.key)?)
     }
 }
 
