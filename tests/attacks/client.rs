@@ -85,6 +85,11 @@ impl Server {
         Self { child, address, directory, admin: admin.trim().to_owned() }
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// A new connection from this address; an error if it cannot be made.
     pub(crate) fn try_call(&self, from: Ipv4Addr) -> std::io::Result<Client> {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;

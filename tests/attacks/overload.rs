@@ -7,7 +7,7 @@
 use std::{
     net::Ipv4Addr,
     sync::{
-        PoisonError,
+        Arc, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -17,8 +17,9 @@ use serde_json::{Value, json};
 use tenure::clock::{pause, stopwatch};
 
 use crate::{
-    client::{Client, FRIEND, Server, request},
-    siege::{ALONE, BOUND, LONG_BOUND, Seen, Stopping, probe, with},
+    callers::{Caller, Met, work},
+    client::{FRIEND, Server},
+    siege::{ALONE, BOUND, LONG_BOUND, Seen, Stopping, probe},
 };
 
 /// So many callers fill it: with more of them hardly more is done.
@@ -28,68 +29,6 @@ const KEYS: usize = 5;
 #[expect(clippy::disallowed_methods, reason = "how long it takes is for whoever runs it to say")]
 fn length() -> Option<u64> {
     std::env::var("TENURE_OVERLOAD_SECONDS").ok()?.parse().ok()
-}
-
-/// What one caller met.
-#[derive(Clone, Default)]
-struct Met {
-    recorded: u64,
-    refused: u64,
-    /// Answers that it did not wait for; the request was made again.
-    lost: u64,
-}
-
-/// A caller with a session that it records the use of, as fast as it goes. When it is refused it asks the same again at
-/// once; and every seventh answer gets lost on its way.
-struct Caller<'a> {
-    server: &'a Server,
-    address: Ipv4Addr,
-    key: &'a str,
-    session: String,
-}
-
-impl Caller<'_> {
-    fn call(&self) -> Client {
-        loop {
-            if let Ok(client) = self.server.try_call(self.address) {
-                return client;
-            }
-            pause(Duration::from_millis(5));
-        }
-    }
-
-    /// Goes on from what it met before.
-    fn works(&self, mut met: Met, stop: &AtomicBool) -> Met {
-        let mut client = self.call();
-        while !stop.load(Ordering::Relaxed) {
-            self.records(&mut client, &mut met);
-        }
-        met
-    }
-
-    /// One command, asked until it is done.
-    fn records(&self, client: &mut Client, met: &mut Met) {
-        let body = json!({ "operation": "read" }).to_string();
-        let more = format!("{}idempotency-key: {}.{}\r\n", with(self.key), self.session, met.recorded);
-        let bytes =
-            request("POST", &format!("/v1/sessions/{}/usage", self.session), &more, &body, body.len());
-        if met.recorded % 7 == 6 && client.send(&bytes).is_ok() {
-            met.lost += 1;
-            *client = self.call();
-        }
-        loop {
-            match client.try_ask(&bytes) {
-                Ok(answer) if answer.status == 200 => break,
-                Ok(answer) => {
-                    assert!([429, 503].contains(&answer.status), "{answer:?}");
-                    assert!(answer.head.contains("retry-after: "), "{answer:?}");
-                    met.refused += 1;
-                }
-                Err(_) => *client = self.call(),
-            }
-        }
-        met.recorded += 1;
-    }
 }
 
 /// Ends a session every 20 ms.
@@ -106,12 +45,9 @@ fn ends(server: &Server, mut sessions: Vec<String>, stop: &AtomicBool) -> Seen {
     Seen(seen)
 }
 
-fn sessions(server: &Server, count: usize) -> Vec<String> {
-    let mut client = server.call(FRIEND);
-    client.ask("PUT", "/v1/subjects/many", &server.admin, Some(&json!({})));
-    let body = json!({ "subjectId": "many" });
-    let mut made = || client.ask("POST", "/v1/sessions", &server.admin, Some(&body)).expect(201).json();
-    (0..count).map(|_| made()["sessionId"].as_str().unwrap().to_owned()).collect()
+/// Sessions, each of a subject of its own.
+fn sessions(server: &Server, of: &str, count: usize) -> Vec<String> {
+    (0..count).map(|number| server.session(&format!("{of}-{number}")).0).collect()
 }
 
 /// What the callers have met since the beginning.
@@ -120,22 +56,18 @@ fn recorded(met: &[Met]) -> u64 {
 }
 
 /// Lets callers work for a while, beside checks and ends.
-fn loaded(server: &Server, callers: &[Caller<'_>], met: &mut [Met], length: Duration) -> (Seen, Seen) {
+fn loaded(server: &Server, callers: &[Caller], met: &mut [Met], length: Duration) -> (Seen, Seen) {
     let (_, token) = server.session("victim");
-    let to_end = sessions(server, usize::try_from(length.as_millis() / 20).unwrap());
-    let stop = AtomicBool::new(false);
+    let to_end = sessions(server, &format!("ended-{}", callers.len()), usize::try_from(length.as_millis() / 20).unwrap());
+    let stop = Arc::new(AtomicBool::new(false));
     std::thread::scope(|scope| {
         let _stopping = Stopping(&stop);
-        let mut working = Vec::new();
-        for (caller, met) in callers.iter().zip(&*met) {
-            let (met, stop) = (met.clone(), &stop);
-            working.push(scope.spawn(move || caller.works(met, stop)));
-        }
+        let working = scope.spawn(|| work(callers, met, &stop));
         let ending = scope.spawn(|| ends(server, to_end, &stop));
         let begun = stopwatch();
         let checks = probe(server, &token, || begun.elapsed() < length);
         stop.store(true, Ordering::Relaxed);
-        working.into_iter().zip(met).for_each(|(one, met)| *met = one.join().unwrap());
+        working.join().unwrap();
         (checks, ending.join().unwrap())
     })
 }
@@ -155,19 +87,19 @@ fn five_times_as_many_callers_as_fill_it_lose_nothing_and_keep_no_check_waiting(
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let settings = [
         "security.limit_loopback=true",
-        "limits.per_subject=10000",
         "usage.per_second=100000",
         "usage.burst=100000",
         "idempotency.max=10000000",
     ];
     let server = Server::with(1_024, &settings);
     let keys: Vec<_> = (0..KEYS).map(|_| server.key("issuer")).collect();
-    let callers: Vec<_> = sessions(&server, 5 * FILL)
+    let callers: Vec<_> = sessions(&server, "agent", 5 * FILL)
         .into_iter()
         .enumerate()
         .map(|(number, session)| {
             let address = Ipv4Addr::new(127, 0, 2, u8::try_from(number % 64).unwrap());
-            Caller { server: &server, address, key: &keys[number % KEYS], session }
+            let (server, key) = (server.address(), keys[number % KEYS].clone());
+            Caller { server, from: address, key, session }
         })
         .collect();
     let (length, bound) = length()
@@ -189,7 +121,7 @@ fn five_times_as_many_callers_as_fill_it_lose_nothing_and_keep_no_check_waiting(
     each_command_has_its_effect_once(&server, &callers, &met);
 }
 
-fn each_command_has_its_effect_once(server: &Server, callers: &[Caller<'_>], met: &[Met]) {
+fn each_command_has_its_effect_once(server: &Server, callers: &[Caller], met: &[Met]) {
     let mut client = server.call(FRIEND);
     assert!(met.iter().all(|met| met.lost > 0), "answers of each got lost");
     for (caller, met) in callers.iter().zip(met) {

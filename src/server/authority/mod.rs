@@ -422,8 +422,8 @@ impl Authority {
         context: Context,
         carried: Option<Carried>,
     ) -> Result<Waiting, Failure> {
-        let (reply, answer) = oneshot::channel();
-        match self.intake.put(Request { ask, context, carried, reply }) {
+        let (request, answer) = Request::of(ask, context, carried);
+        match self.intake.put(request) {
             Ok(()) => Ok(answer),
             Err(Rejected::Full) => Err(Failure::Overloaded),
             Err(Rejected::Closed) => {

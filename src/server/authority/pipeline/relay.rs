@@ -2,16 +2,23 @@
 //!
 //! To wake a task from a thread outside its runtime costs a lock, and often a system call, for each task. A task of
 //! the runtime wakes its neighbours for next to nothing. So if the callers' runtime is known, the sequencer wakes one
-//! task per batch, and that task wakes the callers.
+//! task per batch, and that task wakes the callers, a few at a time: woken all at once, hundreds of them would stand
+//! in the workers' queues before everything that comes in meanwhile. Ends are not among them: the sequencer wakes
+//! their callers itself, before it does anything else.
 
 use std::sync::OnceLock;
 
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::{runtime::Handle, task::yield_now};
 
-use super::request::{CommandOutcome, Failure};
+use super::request::{CommandOutcome, Failure, WaitingCaller};
 
-/// A caller's channel, and the answer for it.
-pub(crate) type Answer = (oneshot::Sender<Result<CommandOutcome, Failure>>, Result<CommandOutcome, Failure>);
+/// A caller, and the answer for it.
+pub(crate) type Answer = (WaitingCaller, Result<CommandOutcome, Failure>);
+
+/// So many callers are woken by the sequencer before the others, each at the price of a lock.
+const FIRST: usize = 16;
+/// So many callers are woken at once; the next ones when the workers have looked at the sockets again.
+const AT_ONCE: usize = 32;
 
 /// The way back to the callers.
 #[derive(Debug, Default)]
@@ -22,11 +29,31 @@ pub(crate) struct Relay {
 /// Answers on their way. They are sent when they are dropped, so none is lost with a stopping runtime.
 struct Answers(Vec<Answer>);
 
+impl Answers {
+    /// Sends this number of them, or all.
+    fn send(&mut self, most: usize) {
+        let count = most.min(self.0.len());
+        self.0.drain(..count).for_each(answer);
+    }
+
+    async fn send_in_turn(mut self) {
+        self.send(AT_ONCE);
+        while !self.0.is_empty() {
+            yield_now().await;
+            self.send(AT_ONCE);
+        }
+    }
+}
+
 impl Drop for Answers {
     fn drop(&mut self) {
-        // A caller that has gone away needs no answer; what it asked is done all the same.
-        self.0.drain(..).for_each(|(reply, outcome)| drop(reply.send(outcome)));
+        self.send(usize::MAX);
     }
+}
+
+/// A caller that has gone away needs no answer; what it asked is done all the same.
+fn answer((caller, outcome): Answer) {
+    drop(caller.reply.send(outcome));
 }
 
 impl Relay {
@@ -36,11 +63,17 @@ impl Relay {
     }
 
     /// Sends all; says how many they are.
-    pub(crate) fn send(&self, answers: Vec<Answer>) -> usize {
+    pub(crate) fn send(&self, mut answers: Vec<Answer>) -> usize {
         let count = answers.len();
+        let mut first = 0;
+        let goes_first = |(caller, _): &mut Answer| {
+            first += usize::from(caller.goes_first);
+            caller.goes_first && first <= FIRST
+        };
+        answers.extract_if(.., goes_first).for_each(answer);
         let answers = Answers(answers);
-        if let Some(runtime) = self.runtime.get().filter(|_| count > 1) {
-            runtime.spawn(async move { drop(answers) });
+        if let Some(runtime) = self.runtime.get().filter(|_| answers.0.len() > 1) {
+            runtime.spawn(answers.send_in_turn());
         }
         count
     }
@@ -49,12 +82,17 @@ impl Relay {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::sync::oneshot;
 
     type Receiver = oneshot::Receiver<Result<CommandOutcome, Failure>>;
 
     fn answers(count: usize) -> (Vec<Answer>, Vec<Receiver>) {
-        let pairs = (0..count).map(|_| oneshot::channel());
-        pairs.map(|(reply, waiting)| ((reply, Err(Failure::Overloaded)), waiting)).unzip()
+        let pairs = (0..count).map(|number| (number % 2 == 0, oneshot::channel()));
+        pairs
+            .map(|(goes_first, (reply, waiting))| {
+                ((WaitingCaller { reply, goes_first }, Err(Failure::Overloaded)), waiting)
+            })
+            .unzip()
     }
 
     fn all_are_told(waiting: Vec<Receiver>) -> bool {
@@ -69,7 +107,7 @@ mod tests {
         assert!(all_are_told(waiting));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
         relay.by_way_of(runtime.handle().clone());
-        for count in [1, 3] {
+        for count in [1, 3, 300] {
             let (sent, waiting) = answers(count);
             assert_eq!(relay.send(sent), count);
             assert!(all_are_told(waiting));
@@ -82,8 +120,28 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
         relay.by_way_of(runtime.handle().clone());
         drop(runtime);
-        let (sent, waiting) = answers(3);
+        let (sent, waiting) = answers(100);
         relay.send(sent);
+        assert!(all_are_told(waiting));
+    }
+
+    /// A batch of hundreds woke them all at once, and the one whose session was to end stood among them.
+    #[test]
+    fn who_goes_first_is_woken_before_the_others_and_those_a_few_at_a_time() {
+        let relay = Relay::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        relay.by_way_of(runtime.handle().clone());
+        let (sent, waiting) = answers(4 * AT_ONCE);
+        relay.send(sent);
+        let told = |waiting: &[Receiver]| waiting.iter().filter(|waiting| !waiting.is_empty()).count();
+        assert_eq!(told(&waiting), FIRST, "the runtime has not run yet");
+        runtime.block_on(yield_now());
+        assert_eq!(told(&waiting), FIRST + AT_ONCE);
+        runtime.block_on(async {
+            for _ in 0..4 * AT_ONCE {
+                yield_now().await;
+            }
+        });
         assert!(all_are_told(waiting));
     }
 }

@@ -111,7 +111,27 @@ pub(crate) struct Request {
     pub(crate) context: Context,
     /// Sessions that it needs and that are not in memory, once they were read.
     pub(crate) carried: Option<Carried>,
+    pub(crate) caller: WaitingCaller,
+}
+
+/// A caller that waits for its answer.
+pub(crate) struct WaitingCaller {
     pub(crate) reply: oneshot::Sender<Result<CommandOutcome, Failure>>,
+    /// Whether it is woken before all others.
+    pub(crate) goes_first: bool,
+}
+
+impl Request {
+    /// A request, and where its answer comes.
+    pub(crate) fn of(
+        ask: CommandRequest,
+        context: Context,
+        carried: Option<Carried>,
+    ) -> (Self, oneshot::Receiver<Result<CommandOutcome, Failure>>) {
+        let (reply, answer) = oneshot::channel();
+        let goes_first = ask.is_urgent();
+        (Self { ask, context, carried, caller: WaitingCaller { reply, goes_first } }, answer)
+    }
 }
 
 /// What became of a granted command.

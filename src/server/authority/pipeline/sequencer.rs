@@ -160,7 +160,7 @@ impl Sequencer {
             return 0;
         }
         if let Err(failure) = self.may_write() {
-            let refused = requests.into_iter().map(|request| (request.reply, Err(failure.clone())));
+            let refused = requests.into_iter().map(|request| (request.caller, Err(failure.clone())));
             return self.relay.send(refused.collect());
         }
         if requests[0].ask.is_bulk() {
@@ -172,7 +172,7 @@ impl Sequencer {
         let waiting = self.decide_batch(&mut staging, requests);
         let result = self.commit(staging, begun);
         // Even a refusal may rest on a commit of this batch, so all share the batch's fate.
-        let answers = waiting.into_iter().map(|(reply, outcome)| (reply, result.clone().and(outcome)));
+        let answers = waiting.into_iter().map(|(caller, outcome)| (caller, result.clone().and(outcome)));
         self.relay.send(answers.collect())
     }
 
@@ -204,9 +204,9 @@ impl Sequencer {
                 break;
             }
             let fits = self.check_fits(staging, &request, room);
-            let Request { ask, context, carried, reply } = request;
+            let Request { ask, context, carried, caller } = request;
             let outcome = fits.and_then(|()| self.decide(staging, ask, context, carried));
-            waiting.push((reply, outcome));
+            waiting.push((caller, outcome));
             if is_bulk {
                 break;
             }
