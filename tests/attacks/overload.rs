@@ -58,7 +58,11 @@ fn recorded(met: &[Met]) -> u64 {
 /// Lets callers work for a while, beside checks and ends.
 fn loaded(server: &Server, callers: &[Caller], met: &mut [Met], length: Duration) -> (Seen, Seen) {
     let (_, token) = server.session("victim");
-    let to_end = sessions(server, &format!("ended-{}", callers.len()), usize::try_from(length.as_millis() / 20).unwrap());
+    let to_end = sessions(
+        server,
+        &format!("ended-{}", callers.len()),
+        usize::try_from(length.as_millis() / 20).unwrap(),
+    );
     let stop = Arc::new(AtomicBool::new(false));
     std::thread::scope(|scope| {
         let _stopping = Stopping(&stop);

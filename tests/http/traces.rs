@@ -195,3 +195,133 @@ fn without_a_collector_the_access_log_still_has_the_callers_trace() {
     let [with, without] = lines[..] else { panic!("{said}") };
     assert!(with.contains(&format!("trace_id={TRACE}")) && !without.contains("trace_id"), "{said}");
 }
+
+impl Collector {
+    /// All parts of a span that have come, by name, when each of these names is among them.
+    #[track_caller]
+    fn parts_of(&self, whole: &Span, names: &[&str]) -> Vec<Span> {
+        let begun = stopwatch();
+        loop {
+            let mut parts = vec![whole.clone()];
+            for span in self.spans() {
+                // A part is told of before its whole, or after it: the order of ends.
+                let is_new = parts.iter().all(|part| part.span_id != span.span_id);
+                if is_new && span.trace_id == whole.trace_id {
+                    parts.push(span);
+                }
+            }
+            if names.iter().all(|name| parts.iter().any(|part| part.name == *name)) {
+                return parts;
+            }
+            assert!(begun.elapsed() < PATIENCE, "no {names:?} in {parts:#?}");
+            pause(Duration::from_millis(20));
+        }
+    }
+
+    /// Nothing that was sent holds any of these.
+    #[track_caller]
+    fn holds_none_of(&self, secrets: &[&str]) {
+        for body in self.bodies.lock().unwrap().iter() {
+            let body = String::from_utf8_lossy(body);
+            for secret in secrets {
+                assert!(!body.contains(secret), "{secret} in {body}");
+            }
+        }
+    }
+}
+
+/// The names from a span up to its whole.
+fn way_up<'s>(spans: &'s [Span], name: &str) -> Vec<&'s str> {
+    let mut next = spans.iter().find(|span| span.name == name);
+    let mut way = Vec::new();
+    while let Some(span) = next {
+        way.push(span.name.as_str());
+        next = spans.iter().find(|other| other.span_id == span.parent_span_id);
+    }
+    way
+}
+
+/// There was one span for a request and none inside: a slow write looked like a slow check, and nobody saw whether it
+/// had waited for its turn, for the disk or for its answer.
+#[test]
+fn a_change_says_where_its_time_went() {
+    let collector = Collector::start();
+    let server = traced(&collector);
+    register(&server, "agent-7", &format!("00-{TRACE}-{PARENT}-01"));
+    let whole = collector.wait_for("PUT /v1/subjects/{subjectId}");
+    let stages = ["sequencer.wait", "sequencer.decide", "log.append", "sequencer.answer"];
+    let all = ["authenticate", "admit", "handle", "reply"];
+    let parts = collector.parts_of(&whole, &[&stages[..], &all[..]].concat());
+    for stage in stages {
+        assert_eq!(way_up(&parts, stage), [stage, "handle", "PUT /v1/subjects/{subjectId}"]);
+    }
+    for part in &parts {
+        assert!(part.start_time_unix_nano >= whole.start_time_unix_nano, "{part:?} of {whole:?}");
+        assert!(part.end_time_unix_nano <= whole.end_time_unix_nano, "{part:?} of {whole:?}");
+    }
+    // One begins when the one before it is over.
+    let find = |name: &str| parts.iter().find(|part| part.name == name).unwrap();
+    for pair in stages.windows(2) {
+        assert_eq!(find(pair[0]).end_time_unix_nano, find(pair[1]).start_time_unix_nano, "{pair:?}");
+    }
+    collector.holds_none_of(&["tnr_", "Jane", "agent-7"]);
+}
+
+/// Forward-auth and the console are answered apart from the table of routes, and left no span at all.
+#[test]
+fn forward_auth_and_the_console_leave_spans_without_names_and_tokens() {
+    let collector = Collector::start();
+    let server = traced(&collector);
+    let parent = format!("00-{TRACE}-{PARENT}-01");
+    let asked = server.get("/v1/forward-auth").header("traceparent", &parent);
+    asked.header("x-tenure-key", &server.admin).bearer("tnr_sess_planted").send().expect(401);
+    let judged = collector.wait_for("GET /v1/forward-auth");
+    assert_eq!((hex(&judged.trace_id), hex(&judged.parent_span_id)), (TRACE.to_owned(), PARENT.to_owned()));
+    assert_eq!(text(&judged.attributes, "http.response.status_code"), "401");
+    collector.parts_of(&judged, &["authenticate", "judge"]);
+
+    server.get("/console/veto/tnr_veto_planted").send();
+    server.get("/console/subjects/agent-7").send();
+    collector.wait_for("GET /console/veto/{id}");
+    collector.wait_for("GET /console/subjects/{id}");
+    collector.holds_none_of(&["tnr_", "planted", "agent-7"]);
+}
+
+/// What a page asks of the API is part of the page's span.
+#[test]
+fn a_page_has_the_questions_of_it_as_its_parts() {
+    let collector = Collector::start();
+    let server = traced(&collector);
+    let form = server
+        .post("/console/sign-in")
+        .header("origin", &server.url())
+        .header("sec-fetch-site", "same-origin");
+    let form = form.header("content-type", "application/x-www-form-urlencoded");
+    let signed_in = form.body(format!("key={}", server.admin)).send().expect(303);
+    let cookie = signed_in.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    server.get("/console/keys").header("cookie", &cookie).send().expect(200);
+    let page = collector.wait_for("GET /console/keys");
+    let parts = collector.parts_of(&page, &["GET /v1/credentials", "handle"]);
+    assert_eq!(way_up(&parts, "handle").last().copied(), Some("GET /console/keys"), "{parts:#?}");
+    collector.holds_none_of(&["tnr_"]);
+}
+
+#[test]
+fn an_attempt_to_deliver_a_webhook_leaves_a_span_that_says_how_it_went() {
+    let collector = Collector::start();
+    let endpoint = format!("telemetry.otlp_endpoint={}", collector.url);
+    let server = Server::with(&[&endpoint, "webhooks.allow_private=true"]);
+    // Nothing listens on a port that was free just now.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let hook = json!({ "url": format!("http://127.0.0.1:{port}/planted") });
+    let made = server.post("/v1/webhooks").bearer(&server.admin).json(&hook).send().expect(201).json();
+    let id = made["webhookId"].as_str().unwrap();
+    server.post(&format!("/v1/webhooks/{id}/test")).bearer(&server.admin).send();
+    let span = collector.wait_for("deliver a webhook");
+    assert_eq!(span.kind, SpanKind::Client as i32);
+    assert_eq!(
+        (text(&span.attributes, "tenure.webhook_id"), text(&span.attributes, "tenure.outcome")),
+        (id.to_owned(), "unreachable".to_owned())
+    );
+    collector.holds_none_of(&["planted", "127.0.0.1", "tnr_"]);
+}

@@ -29,12 +29,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Costly work, a few jobs at once.
     ("gate", &[]),
     // What is derived.
-    ("notify", &["gate"]),
+    ("notify", &["gate", "traces"]),
     ("projections", &[]),
     // What the history leads to, in files.
     ("checkpoint", &["projections"]),
     // The one write path. It never asks a projection before it decides.
-    ("authority", &["counters", "notify", "gate", "tokens", "personal_data"]),
+    ("authority", &["counters", "notify", "gate", "tokens", "personal_data", "traces"]),
     // The edges of the process.
     ("config", &[]),
     ("process", &[]),
@@ -68,7 +68,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     // Pages, made of what the API says.
-    ("console", &["authority", "config", "http", "notify", "projections", "tokens"]),
+    ("console", &["authority", "config", "http", "notify", "projections", "tokens", "traces"]),
     (
         "serve",
         &[

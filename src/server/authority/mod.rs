@@ -69,6 +69,7 @@ use self::{
         command_queue::{CommandQueue, Rejected},
         eviction::Eviction,
         following::{Control, Turn},
+        passage::Passage,
         relay::Relay,
         request::{CommandOutcome, CommandRequest, Request},
         sequencer::Sequencer,
@@ -79,6 +80,7 @@ use crate::gate::Gate;
 use crate::notify::{Cursor, Feed, Followed, Notice, NoticeContext, Watcher};
 use crate::personal_data::SubjectKeys;
 use crate::tokens::{Digests, Tokens};
+use crate::traces::stage;
 use tenure_core::{
     Actor, Digest16, OwnerId, Policy, Position, SealedText, SessionId, Stream, SubjectId, Timestamp,
     command::SystemCommand, event::Terms, state::State, subject::Subject,
@@ -421,8 +423,9 @@ impl Authority {
         ask: CommandRequest,
         context: Context,
         carried: Option<Carried>,
+        passage: Passage,
     ) -> Result<Waiting, Failure> {
-        let (request, answer) = Request::of(ask, context, carried);
+        let (request, answer) = Request::of(ask, context, carried, passage);
         match self.intake.put(request) {
             Ok(()) => Ok(answer),
             Err(Rejected::Full) => Err(Failure::Overloaded),
@@ -458,6 +461,7 @@ impl Authority {
             CommandOutcome::Done(done) => Ok(done),
             CommandOutcome::Repeat(first) => {
                 let history = (Arc::clone(&self.log), Arc::clone(&self.past));
+                let _reading = stage("read the first answer");
                 self.repeats.answer(history, repeater, first).await
             }
             // Its subject is never at rest.
@@ -472,7 +476,10 @@ impl Authority {
         context: Context,
         carried: Option<Carried>,
     ) -> Result<CommandOutcome, Failure> {
-        self.put(ask, context, carried)?.await.unwrap_or(Err(Failure::OutcomeUnknown))
+        let passage = Passage::begin();
+        let answer = self.put(ask, context, carried, passage.clone())?.await;
+        passage.tell();
+        answer.unwrap_or(Err(Failure::OutcomeUnknown))
     }
 
     /// The same for callers outside of async. It may be called on a thread of a runtime too, as when a

@@ -13,6 +13,7 @@ mod form;
 mod pages;
 mod request;
 mod response;
+mod route;
 mod search;
 mod timeline;
 mod words;
@@ -31,6 +32,7 @@ use tower::ServiceExt;
 
 use crate::config::{Config, Effective};
 use crate::http::Api;
+use crate::traces::Traced;
 
 use self::{
     pages::{sign_in, veto},
@@ -84,13 +86,22 @@ async fn serve(console: Arc<Console>, request: Request<Body>) -> Response {
     if let Some(name) = path.strip_prefix("assets/") {
         return response::secured(assets::serve(name));
     }
-    let arrival = BrowserRequest::of(console, request).await;
-    let mut response = match arrival {
-        Ok(arrival) => answer(arrival, path).await,
-        Err(failure) => failure.into_response(None),
+    let route = route::of(path);
+    let traced = Traced::begin(console.api.traces(), &request, &route);
+    let mut response = match traced.current() {
+        None => arrived(console, request, path).await,
+        Some(current) => Box::pin(current.around(arrived(console, request, path))).await,
     };
+    traced.end(&response);
     response::time(response.headers_mut(), begun.elapsed());
     response::secured(response)
+}
+
+async fn arrived(console: Arc<Console>, request: Request<Body>, path: &str) -> Response {
+    match BrowserRequest::of(console, request).await {
+        Ok(arrival) => answer(arrival, path).await,
+        Err(failure) => failure.into_response(None),
+    }
 }
 
 /// What needs no sign-in, and then what does.

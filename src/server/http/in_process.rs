@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::admission::{Class, Flight};
 use crate::authority::Authority;
 use crate::projections::history::{self, HistoryError};
+use crate::traces::Traces;
 use tenure_audit::{
     replay::{Replay, ReplayEnd},
     story::{Live, Narrator, Story},
@@ -48,6 +49,11 @@ impl Api {
     /// The authority that it serves.
     pub(crate) fn authority(&self) -> &Arc<Authority> {
         &self.authority
+    }
+
+    /// Where spans are sent, if they are.
+    pub(crate) fn traces(&self) -> Option<&Traces> {
+        self.settings.traces.as_ref()
     }
 
     /// The address of a client, as the API knows it.

@@ -70,9 +70,9 @@ const BUFFER: usize = 64 * 1024;
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A worker takes so many sockets at once that have something to be read.
-const SOCKETS_AT_ONCE: usize = 64;
+const SOCKETS_AT_ONCE: usize = 32;
 /// And runs so many tasks before it looks at the sockets again,
-const TASKS_BETWEEN_SOCKETS: u32 = 31;
+const TASKS_BETWEEN_SOCKETS: u32 = 64;
 /// or at what other threads have woken.
 const TASKS_BETWEEN_ANSWERS: u32 = 5;
 
@@ -245,6 +245,9 @@ async fn serve(
     );
     api.fold_from(node.begun_folds());
     let nodes = leadership::take_part(config, node, &api).map_err(ServeError::Nodes)?;
+    if let Some(traces) = &traces {
+        node.webhooks.trace(traces);
+    }
     leadership::tell_webhooks(node);
     node.authority.answer_by_way_of(Handle::current());
     told(&Listening { address, first_key: node.first_key.clone() });

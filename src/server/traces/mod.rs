@@ -1,15 +1,18 @@
-//! Traces: a span for each answered request, sent by OTLP over HTTP to a collector. Nothing of it is there unless
-//! `telemetry.otlp_endpoint` is set.
+//! Traces: a span for each request and each attempt of a delivery, with its stages below it, sent by OTLP over HTTP to
+//! a collector. Nothing of it is there unless `telemetry.otlp_endpoint` is set.
 //!
-//! A span is made when the request has been answered, of what the access log says too; so what a request does on its way
-//! costs nothing more. Spans wait in a queue of bounded length for a thread of the exporter. A collector that is slow or
+//! A span says what the access log says too, and a stage its name and times; no text and no token. Spans wait in a queue of bounded length for a thread of the exporter. A collector that is slow or
 //! down costs spans, and no caller waits.
 
+mod moment;
 pub(crate) mod parent;
 mod sender;
+mod stage;
+mod traced;
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use axum::http::Method;
 use opentelemetry::{
     Context, KeyValue, Value,
     trace::{Span, SpanContext, SpanKind, Status, TraceContextExt, TraceId, Tracer, TracerProvider},
@@ -17,13 +20,21 @@ use opentelemetry::{
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::{
     Resource,
-    trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider},
+    trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, Span as SdkSpan},
 };
 use url::Url;
 
-use self::sender::{PATIENCE, Sender};
+use self::stage::current;
+use self::{
+    moment::Moments,
+    sender::{PATIENCE, Sender},
+};
+pub(crate) use self::{
+    stage::{Current, Stage, is_followed, note, outgoing, stage},
+    traced::Traced,
+};
 use crate::config::{Fraction, Telemetry};
-use tenure_protocol::clock::wall_time;
+use tenure_protocol::clock::stopwatch;
 
 /// Where OTLP is taken, below the address that is configured.
 const PATH: &str = "/v1/traces";
@@ -44,17 +55,24 @@ pub struct Traces {
     tracer: SdkTracer,
 }
 
-/// An answered request.
+/// The span of a request, or of an attempt to deliver something, until that is over.
+#[derive(Debug)]
+pub(crate) struct OpenSpan {
+    span: SdkSpan,
+    tracer: SdkTracer,
+    moments: Moments,
+}
+
+/// What there is to say of a request when it has been answered.
 pub(crate) struct AnsweredRequest<'a> {
-    pub(crate) method: &'a str,
+    pub(crate) method: &'static str,
     /// The path of the route, as the table has it.
-    pub(crate) route: &'static str,
+    pub(crate) route: &'a str,
     pub(crate) status: u16,
     pub(crate) code: &'static str,
     /// The id that is recorded with what it appends.
-    pub(crate) correlation_id: String,
+    pub(crate) correlation_id: Option<String>,
     pub(crate) credential: Option<String>,
-    pub(crate) took: Duration,
 }
 
 impl Traces {
@@ -86,27 +104,32 @@ impl Traces {
             .with_resource(resource)
             .with_sampler(sampler)
             .build();
+        stage::follow();
         Ok(Self { tracer: provider.tracer("tenure"), provider })
     }
 
-    /// Tells of a request that was answered just now. Gives the trace that it is in.
-    pub(crate) fn tell(&self, parent: Option<&SpanContext>, request: AnsweredRequest<'_>) -> TraceId {
-        let ended = SystemTime::UNIX_EPOCH + Duration::from_millis(wall_time().as_millis().unsigned_abs());
-        let begun = ended.checked_sub(request.took).unwrap_or(ended);
+    /// Begins the span of a request that has arrived. Inside of another request of this process it is a part of that
+    /// one, or else of what the caller says.
+    pub(crate) fn request(&self, parent: Option<&SpanContext>, name: String) -> OpenSpan {
+        match current() {
+            Some(outer) => self.begin(Some(&outer.span), SpanKind::Internal, name),
+            None => self.begin(parent, SpanKind::Server, name),
+        }
+    }
+
+    /// Begins the span of something that is sent to another server, for a request or of the authority's own accord.
+    pub(crate) fn sending(&self, name: &'static str) -> OpenSpan {
+        let outer = current().map(|outer| outer.span);
+        self.begin(outer.as_ref(), SpanKind::Client, name.to_owned())
+    }
+
+    fn begin(&self, parent: Option<&SpanContext>, kind: SpanKind, name: String) -> OpenSpan {
+        let moments = Moments::now();
         let context = parent
             .map_or_else(Context::new, |parent| Context::new().with_remote_span_context(parent.clone()));
-        let builder = self.tracer.span_builder(format!("{} {}", request.method, request.route));
-        let builder = builder.with_kind(SpanKind::Server).with_start_time(begun);
-        let mut span = self.tracer.build_with_context(builder, &context);
-        let trace = span.span_context().trace_id();
-        if span.is_recording() {
-            if request.status >= 500 {
-                span.set_status(Status::error(request.code));
-            }
-            span.set_attributes(attributes(request));
-        }
-        span.end_with_timestamp(ended);
-        trace
+        let builder = self.tracer.span_builder(name).with_kind(kind).with_start_time(moments.at(stopwatch()));
+        let span = self.tracer.build_with_context(builder, &context);
+        OpenSpan { span, tracer: self.tracer.clone(), moments }
     }
 
     /// Sends what waits, and nothing more. It may take a moment: not for a thread of the runtime.
@@ -117,15 +140,69 @@ impl Traces {
     }
 }
 
+impl OpenSpan {
+    /// The trace that it is in.
+    pub(crate) fn trace(&self) -> TraceId {
+        self.span.span_context().trace_id()
+    }
+
+    /// For those who do parts of it; `None` if the trace is not kept.
+    pub(crate) fn current(&self) -> Option<Current> {
+        let (tracer, span) = (self.tracer.clone(), self.span.span_context().clone());
+        self.span.is_recording().then_some(Current { tracer, span, moments: self.moments })
+    }
+
+    /// Begins a part of it.
+    pub(crate) fn stage(&self, name: &'static str) -> Option<Stage> {
+        Some(self.current()?.stage(name))
+    }
+
+    /// Ends it with what became of the request.
+    pub(crate) fn answered(self, request: AnsweredRequest<'_>) {
+        let failure = (request.status >= 500).then_some(request.code);
+        self.end(failure, attributes(request));
+    }
+
+    /// Ends it, as a failure if there is a reason.
+    pub(crate) fn end(mut self, failure: Option<&'static str>, about: impl Iterator<Item = KeyValue>) {
+        if self.span.is_recording() {
+            if let Some(reason) = failure {
+                self.span.set_status(Status::error(reason));
+            }
+            self.span.set_attributes(about);
+        }
+        self.span.end_with_timestamp(self.moments.at(stopwatch()));
+    }
+}
+
+/// A method by its name; one of a caller's own making is not repeated.
+pub(crate) fn method_name(method: &Method) -> &'static str {
+    const KNOWN: [(Method, &str); 8] = [
+        (Method::GET, "GET"),
+        (Method::POST, "POST"),
+        (Method::PUT, "PUT"),
+        (Method::PATCH, "PATCH"),
+        (Method::DELETE, "DELETE"),
+        (Method::HEAD, "HEAD"),
+        (Method::OPTIONS, "OPTIONS"),
+        (Method::TRACE, "TRACE"),
+    ];
+    KNOWN.iter().find(|(known, _)| known == method).map_or("_OTHER", |(_, name)| name)
+}
+
+/// A text that is said of a span.
+pub(crate) fn about(name: &'static str, value: impl Into<Value>) -> KeyValue {
+    KeyValue::new(name, value)
+}
+
 /// What is said of a request: nothing that names a person, and no address.
 fn attributes(request: AnsweredRequest<'_>) -> impl Iterator<Item = KeyValue> {
-    let text = |name: &'static str, value: String| KeyValue::new(name, Value::from(value));
     let always = [
-        text("http.request.method", request.method.to_owned()),
-        KeyValue::new("http.route", request.route),
+        KeyValue::new("http.request.method", request.method),
+        about("http.route", request.route.to_owned()),
         KeyValue::new("http.response.status_code", i64::from(request.status)),
         KeyValue::new("tenure.code", request.code),
-        text("tenure.correlation_id", request.correlation_id),
     ];
-    always.into_iter().chain(request.credential.map(|id| text("tenure.credential_id", id)))
+    let recorded = request.correlation_id.map(|id| about("tenure.correlation_id", id));
+    always.into_iter().chain(recorded).chain(request.credential.map(|id| about("tenure.credential_id", id)))
 }

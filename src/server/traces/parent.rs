@@ -3,7 +3,8 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// The header.
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// What version 00 has; a later one may have more behind it.
 const LENGTH: usize = 55;
 

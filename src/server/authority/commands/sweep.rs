@@ -17,7 +17,10 @@ use tenure_core::{
 
 use crate::authority::{
     Authority,
-    pipeline::request::{CommandOutcome, CommandRequest, Context, Failure},
+    pipeline::{
+        passage::Passage,
+        request::{CommandOutcome, CommandRequest, Context, Failure},
+    },
 };
 
 /// How far the index looks ahead.
@@ -185,6 +188,7 @@ impl Authority {
             CommandRequest::Subject(subject.clone(), Command::RecordExpiries),
             Context::of(Actor::AUTHORITY),
             None,
+            Passage::default(),
         )
     }
 }

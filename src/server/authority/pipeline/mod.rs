@@ -10,6 +10,7 @@ pub(super) mod following;
 pub(super) mod health;
 pub(super) mod key_destruction;
 mod observing;
+pub(super) mod passage;
 pub(super) mod relay;
 pub(super) mod request;
 mod restricted;

@@ -84,13 +84,21 @@ mod tests {
     use super::*;
     use tokio::sync::oneshot;
 
+    use crate::authority::pipeline::passage::Passage;
+
     type Receiver = oneshot::Receiver<Result<CommandOutcome, Failure>>;
 
     fn answers(count: usize) -> (Vec<Answer>, Vec<Receiver>) {
         let pairs = (0..count).map(|number| (number % 2 == 0, oneshot::channel()));
         pairs
             .map(|(goes_first, (reply, waiting))| {
-                ((WaitingCaller { reply, goes_first }, Err(Failure::Overloaded)), waiting)
+                (
+                    (
+                        WaitingCaller { reply, goes_first, passage: Passage::default() },
+                        Err(Failure::Overloaded),
+                    ),
+                    waiting,
+                )
             })
             .unzip()
     }

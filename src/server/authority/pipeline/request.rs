@@ -15,7 +15,7 @@ use tenure_core::{
 };
 use tenure_log::StoredCommit;
 
-use super::{carrying::Carried, room::For};
+use super::{carrying::Carried, passage::Passage, room::For};
 
 /// Who asks, and by which request: what is recorded beside the facts.
 #[derive(Clone, Debug)]
@@ -119,6 +119,7 @@ pub(crate) struct WaitingCaller {
     pub(crate) reply: oneshot::Sender<Result<CommandOutcome, Failure>>,
     /// Whether it is woken before all others.
     pub(crate) goes_first: bool,
+    pub(crate) passage: Passage,
 }
 
 impl Request {
@@ -127,10 +128,11 @@ impl Request {
         ask: CommandRequest,
         context: Context,
         carried: Option<Carried>,
+        passage: Passage,
     ) -> (Self, oneshot::Receiver<Result<CommandOutcome, Failure>>) {
         let (reply, answer) = oneshot::channel();
         let goes_first = ask.is_urgent();
-        (Self { ask, context, carried, caller: WaitingCaller { reply, goes_first } }, answer)
+        (Self { ask, context, carried, caller: WaitingCaller { reply, goes_first, passage } }, answer)
     }
 }
 

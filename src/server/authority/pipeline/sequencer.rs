@@ -171,6 +171,7 @@ impl Sequencer {
         let mut staging = Batch::new(&live, requests.len());
         let waiting = self.decide_batch(&mut staging, requests);
         let result = self.commit(staging, begun);
+        waiting.iter().for_each(|(caller, _)| caller.passage.durable());
         // Even a refusal may rest on a commit of this batch, so all share the batch's fate.
         let answers = waiting.into_iter().map(|(caller, outcome)| (caller, result.clone().and(outcome)));
         self.relay.send(answers.collect())
@@ -203,9 +204,11 @@ impl Sequencer {
                 put_off = Some(request);
                 break;
             }
+            request.caller.passage.taken();
             let fits = self.check_fits(staging, &request, room);
             let Request { ask, context, carried, caller } = request;
             let outcome = fits.and_then(|()| self.decide(staging, ask, context, carried));
+            caller.passage.decided();
             waiting.push((caller, outcome));
             if is_bulk {
                 break;

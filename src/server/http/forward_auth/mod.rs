@@ -17,6 +17,7 @@ use axum::{
 use utoipa::openapi::path::Operation;
 
 use crate::authority::{AuthenticatedSession, Context, Failure, Granted, InactiveToken};
+use crate::traces::{Traced, stage};
 use tenure_core::{
     Timestamp,
     event::Role,
@@ -100,7 +101,12 @@ struct Refreshed {
 /// Serves a request with any method, on the path or below it. The body and the query are not read.
 pub(super) async fn serve(api: Arc<Api>, request: Request<Body>) -> Response {
     let begun = stopwatch();
-    let response = answer(&api, request).await;
+    let traced = Traced::begin(api.settings.traces.as_ref(), &request, PATH);
+    let response = match traced.current() {
+        None => answer(&api, request).await,
+        Some(current) => Box::pin(current.around(answer(&api, request))).await,
+    };
+    traced.end(&response);
     api.metrics.answered(Target::ForwardAuth, response.status(), begun.elapsed());
     response
 }
@@ -110,10 +116,12 @@ async fn answer(api: &Api, request: Request<Body>) -> Response {
     let headers = request.headers();
     let peer = request.extensions().get::<Peer>();
     let address = peer.map(|peer| peer.address);
+    let authenticating = stage("authenticate");
     let proxy = match proxy(api, headers, address) {
         Ok(proxy) => proxy,
         Err(problem) => return refused(api, problem, address, &request_id),
     };
+    drop(authenticating);
     shares::prove(api, peer, &proxy);
     let _in_flight = match shares::begin_check(api, &proxy, address) {
         Ok(in_flight) => in_flight,
@@ -128,7 +136,10 @@ async fn answer(api: &Api, request: Request<Body>) -> Response {
             return refused(api, problem, address, &request_id);
         }
     }
-    let mut response = match judge(api, presented, asking).await {
+    let judging = stage("judge");
+    let verdict = judge(api, presented, asking).await;
+    drop(judging);
+    let mut response = match verdict {
         Verdict::Yes(holder, refreshed) => {
             api.metrics.granted();
             yes(api, &holder.session, refreshed)

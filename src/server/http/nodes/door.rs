@@ -32,6 +32,7 @@ use crate::http::{
         serve::{collect, refuse_unjudged},
     },
 };
+use crate::traces::Traced;
 
 /// What says nothing of the state, and is asked to learn whether the process lives.
 const ALWAYS: [&str; 2] = ["/healthz", "/metrics"];
@@ -236,6 +237,16 @@ impl Door {
         if !self.nodes.forwards {
             return self.misdirected(&request);
         }
+        let traced = Traced::begin(self.api.settings.traces.as_ref(), &request, "(forwarded)");
+        let response = match traced.current() {
+            None => self.forward(request, next).await,
+            Some(current) => Box::pin(current.around(self.forward(request, next))).await,
+        };
+        traced.end(&response);
+        response
+    }
+
+    async fn forward(&self, request: Request, next: Next) -> Response {
         let (parts, body) = request.into_parts();
         let body = match collect(body, self.api.settings.max_body).await {
             Ok(body) => body,

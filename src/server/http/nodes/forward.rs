@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Nodes, PATIENCE};
 use crate::http::request::peer::Peer;
+use crate::traces::{outgoing, parent::TRACEPARENT};
 
 /// Says which node has handed a request on, and for whom.
 pub(super) const FORWARDED: HeaderName = HeaderName::from_static("tenure-forwarded");
@@ -115,6 +116,10 @@ impl Nodes {
         let url = format!("{}{path}", address.trim_end_matches('/'));
         let mut headers = own(&parts.headers);
         headers.insert(FORWARDED, self.vouched(term, parts, path));
+        let forwarding = outgoing("forward to the leader");
+        if let Some(parent) = forwarding.traceparent() {
+            headers.insert(TRACEPARENT, parent);
+        }
         let request = self.forwarder.0.request(parts.method.clone(), url).headers(headers).body(body);
         let asked = timeout(ANSWER, request.send());
         tokio::pin!(asked);

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::authority::Authority;
 use crate::gate::{Gate, GateRefusal, Questions, Share, Shares, StillWanted};
 use crate::projections::{Projections, history};
+use crate::traces::stage;
 use tenure_core::{Position, SubjectId, state::State, subject::Subject};
 use tenure_log::EventLog;
 
@@ -114,6 +115,7 @@ impl Costly {
         work: impl FnOnce(&StillWanted<'_>) -> T + Send + 'static,
     ) -> Result<T, Problem> {
         let _share = take(&self.whole_shares, caller)?;
+        let _reading = stage("read the past");
         self.whole.run(work).await.map_err(turned)
     }
 
@@ -124,6 +126,7 @@ impl Costly {
         work: impl FnOnce(&StillWanted<'_>) -> T + Send + 'static,
     ) -> Result<T, Problem> {
         let _share = take(&self.parts_shares, caller)?;
+        let _reading = stage("read the past");
         self.parts.run(work).await.map_err(turned)
     }
 
@@ -171,6 +174,7 @@ impl Costly {
         read: impl FnOnce(&State) -> A + Send + 'static,
     ) -> Result<A, Problem> {
         let _share = take(&self.whole_shares, caller)?;
+        let _reading = stage("read the past");
         let (costly, authority) = (Arc::clone(self), Arc::clone(authority));
         let find = move |wanted: &StillWanted<'_>| costly.state_at(authority.log(), position, wanted);
         let read = move |state: &Result<Arc<State>, Problem>| {
@@ -214,6 +218,7 @@ impl Costly {
         position: Position,
     ) -> Result<Arc<Subject>, Problem> {
         let _share = take(&self.parts_shares, caller)?;
+        let _reading = stage("read the past");
         let key = (id.clone(), position);
         let (authority, projections, id) = (Arc::clone(authority), Arc::clone(projections), id.clone());
         let find = move |wanted: &StillWanted<'_>| {

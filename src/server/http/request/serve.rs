@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use tenure_core::{CredentialId, SessionId};
 use tenure_protocol::clock::stopwatch;
 
-use crate::traces::{AnsweredRequest, parent::parent};
+use crate::traces::{AnsweredRequest, OpenSpan, Traces, method_name, parent::parent, stage};
 
 use super::{
     access::{Access, Caller, NotAdmitted, SignedIn, admit, admit_key, shows_bearer},
@@ -85,8 +85,13 @@ pub(crate) async fn serve_whole(
 ) -> Response {
     let (method, headers) = (&request.0.method, &request.0.headers);
     let mut asked = Asked::of(api, (method, headers, peer), &route.path, Target::Route(route.number));
-    let result = answer(api, route, params, peer, request, &mut asked).await;
-    respond(api, result, &asked)
+    let result = match asked.span.as_ref().and_then(OpenSpan::current) {
+        None => answer(api, route, params, peer, request, &mut asked).await,
+        Some(current) => {
+            Box::pin(current.around(answer(api, route, params, peer, request, &mut asked))).await
+        }
+    };
+    respond(api, result, asked)
 }
 
 async fn answer(
@@ -97,11 +102,16 @@ async fn answer(
     (parts, body): (Parts, SentBody),
     asked: &mut Asked,
 ) -> Result<Reply, Problem> {
+    let authenticating = stage("authenticate");
     api.settle_credential(&parts.headers).await?;
     let caller = caller(api, route, &parts, peer, asked.address)?;
+    drop(authenticating);
     asked.credential = caller.key_id();
+    let admitting = stage("admit");
     let _in_flight = shares::begin(api, route.class, &caller, asked.address)?;
     let call = admitted(api, caller, route, params, (parts, body), asked).await?;
+    drop(admitting);
+    let _handling = stage("handle");
     (route.handler)(call).await
 }
 
@@ -134,6 +144,8 @@ struct Asked {
     credential: Option<CredentialId>,
     /// The span that it was made in, where that is sent or logged.
     parent: Option<SpanContext>,
+    /// Its own, where spans are sent.
+    span: Option<OpenSpan>,
     begun: Instant,
 }
 
@@ -144,6 +156,9 @@ impl Asked {
         route: &'static str,
         target: Target,
     ) -> Self {
+        let parent = is_traced(api).then(|| parent(headers)).flatten();
+        let begin =
+            |traces: &Traces| traces.request(parent.as_ref(), format!("{} {route}", method_name(method)));
         Self {
             id: RequestId::of(api, headers),
             method: method.clone(),
@@ -151,7 +166,8 @@ impl Asked {
             target,
             address: api.address_of(headers, peer),
             credential: None,
-            parent: is_traced(api).then(|| parent(headers)).flatten(),
+            span: api.settings.traces.as_ref().map(begin),
+            parent,
             begun: stopwatch(),
         }
     }
@@ -161,21 +177,21 @@ impl Asked {
         Self::of(api, said, "(none)", Target::None)
     }
 
-    /// Sends a span, where that is wanted. Gives the trace that the request is in, if it is known.
-    fn trace(&self, api: &Api, status: u16, code: &'static str) -> Option<TraceId> {
-        let Some(traces) = &api.settings.traces else {
+    /// Ends its span, where there is one. Gives the trace that the request is in, if it is known.
+    fn trace(&mut self, status: u16, code: &'static str) -> Option<TraceId> {
+        let Some(span) = self.span.take() else {
             return self.parent.as_ref().map(SpanContext::trace_id);
         };
-        let answered = AnsweredRequest {
-            method: self.method.as_str(),
+        let trace = span.trace();
+        span.answered(AnsweredRequest {
+            method: method_name(&self.method),
             route: self.route,
             status,
             code,
-            correlation_id: self.id.recorded.to_string(),
+            correlation_id: Some(self.id.recorded.to_string()),
             credential: self.credential.map(|id| id.to_string()),
-            took: self.begun.elapsed(),
-        };
-        Some(traces.tell(self.parent.as_ref(), answered))
+        });
+        Some(trace)
     }
 
     /// A line for each request, for those who ask for it.
@@ -204,16 +220,17 @@ pub(crate) fn refuse(api: &Api, request: &Request<Body>, problem: impl Into<Prob
         Ok(_) => problem.into(),
         Err(problem) => problem,
     };
-    respond(api, Err(problem), &asked)
+    respond(api, Err(problem), asked)
 }
 
 /// Refuses a request on a node that does not know whether the caller's credential is good, or may merely not know it
 /// yet: that is not judged.
 pub(crate) fn refuse_unjudged(api: &Api, request: &Request<Body>, problem: impl Into<Problem>) -> Response {
-    respond(api, Err(problem.into()), &Asked::on_no_route(api, request))
+    respond(api, Err(problem.into()), Asked::on_no_route(api, request))
 }
 
-fn respond(api: &Api, result: Result<Reply, Problem>, asked: &Asked) -> Response {
+fn respond(api: &Api, result: Result<Reply, Problem>, mut asked: Asked) -> Response {
+    let replying = asked.span.as_ref().and_then(|span| span.stage("reply"));
     let stamp = asked.id.stamp(api);
     let (response, code) = match result {
         Ok(reply) => {
@@ -232,7 +249,9 @@ fn respond(api: &Api, result: Result<Reply, Problem>, asked: &Asked) -> Response
     };
     api.metrics.answered(asked.target, response.status(), asked.begun.elapsed());
     let status = response.status().as_u16();
-    asked.log(status, code, asked.trace(api, status, code));
+    drop(replying);
+    let trace = asked.trace(status, code);
+    asked.log(status, code, trace);
     response
 }
 

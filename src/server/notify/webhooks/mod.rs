@@ -61,6 +61,7 @@ pub use self::{
 };
 use super::{Cursor, Notice, NoticeContext, NoticeId};
 use crate::gate::Gate;
+use crate::traces::Traces;
 use tenure_core::{EventKind, KindSet, Position, Timestamp, WebhookId, webhook::Webhook};
 use tenure_log::{LogError, StoredCommit, waiting_for_disk};
 use tenure_protocol::clock::stopwatch;
@@ -135,6 +136,8 @@ struct Shared {
     past: Gate,
     outcomes: [AtomicU64; Outcome::ALL.len()],
     alarms: Alarms,
+    /// Where spans of deliveries are sent, if they are.
+    traces: OnceLock<Traces>,
 }
 
 impl Shared {
@@ -199,9 +202,15 @@ impl Webhooks {
             past: catch_up::gate(),
             outcomes: Default::default(),
             alarms: Alarms::new(),
+            traces: OnceLock::new(),
         });
         let (data, state, stopping) = (data.to_owned(), Mutex::default(), Notify::new());
         Arc::new(Self { shared, data, state, tests: Tests::default(), stopping })
+    }
+
+    /// From now on there is a span of each attempt to deliver something.
+    pub fn trace(&self, traces: &Traces) {
+        self.shared.traces.get_or_init(|| traces.clone());
     }
 
     /// Begins to tell, on the runtime of the caller; again, if it has been stopped.

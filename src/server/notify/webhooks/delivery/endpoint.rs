@@ -22,6 +22,7 @@ use crate::notify::webhooks::{
     sending::client::SignedRequest,
 };
 use crate::notify::{Batch, Cursor, Notice, NoticeId};
+use crate::traces::about;
 use tenure_core::{Position, webhook::Webhook};
 use tenure_log::{LogError, waiting_for_disk};
 use tenure_protocol::clock::wall_time;
@@ -289,6 +290,22 @@ async fn send(shared: Arc<Shared>, webhook: Arc<Webhook>, id: NoticeId) -> Attem
 
 /// Sends something by a webhook, once.
 pub(crate) async fn post(shared: &Shared, webhook: &Webhook, name: &str, news: &News<'_>) -> Answer {
+    let span = shared.traces.get().map(|traces| traces.sending("deliver a webhook"));
+    let answer = try_post(shared, webhook, name, news).await;
+    if let Some(span) = span {
+        let failure = (answer.outcome != Outcome::Delivered).then_some(answer.outcome.name());
+        let status = answer.status.map(|status| about("http.response.status_code", i64::from(status)));
+        let known = [
+            about("tenure.webhook_id", webhook.id().to_string()),
+            about("tenure.notice_id", name.to_owned()),
+            about("tenure.outcome", answer.outcome.name()),
+        ];
+        span.end(failure, known.into_iter().chain(status));
+    }
+    answer
+}
+
+async fn try_post(shared: &Shared, webhook: &Webhook, name: &str, news: &News<'_>) -> Answer {
     let Some(to) = destination(shared, webhook) else { return Outcome::KeyMissing.into() };
     let message = format::write(webhook.asked.format, to.parsed(), &shared.name, name, news);
     // Receivers compare it with their own clocks, so it is the machine's time, also where a test moves the authority's.

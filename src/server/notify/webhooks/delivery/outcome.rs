@@ -51,6 +51,11 @@ impl Outcome {
         ("key_missing", Self::KeyMissing),
     ];
 
+    /// Its name in the API.
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, outcome)| *outcome == self).map_or("", |(name, _)| name)
+    }
+
     pub(crate) const fn of_status(status: u16) -> Self {
         match status {
             200..=299 => Self::Delivered,

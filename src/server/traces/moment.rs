@@ -1,0 +1,29 @@
+//! The times of the spans of a trace: one look at the wall clock, and from there on the clock that never jumps, which
+//! has the resolution that a stage needs.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use tenure_protocol::clock::{stopwatch, wall_time};
+
+/// Translates moments.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moments {
+    then: Instant,
+    wall: SystemTime,
+}
+
+impl Moments {
+    /// By the wall clock as it stands now.
+    pub(super) fn now() -> Self {
+        let wall = Duration::from_millis(wall_time().as_millis().unsigned_abs());
+        Self { then: stopwatch(), wall: SystemTime::UNIX_EPOCH + wall }
+    }
+
+    /// The time of this moment, before or after.
+    pub(super) fn at(self, moment: Instant) -> SystemTime {
+        match moment.checked_duration_since(self.then) {
+            Some(later) => self.wall + later,
+            None => self.wall.checked_sub(self.then.duration_since(moment)).unwrap_or(self.wall),
+        }
+    }
+}
