@@ -171,7 +171,9 @@ impl Sequencer {
         let mut staging = Batch::new(&live, requests.len());
         let waiting = self.decide_batch(&mut staging, requests);
         let result = self.commit(staging, begun);
-        waiting.iter().for_each(|(caller, _)| caller.passage.durable());
+        for (caller, _) in &waiting {
+            caller.passage.durable();
+        }
         // Even a refusal may rest on a commit of this batch, so all share the batch's fate.
         let answers = waiting.into_iter().map(|(caller, outcome)| (caller, result.clone().and(outcome)));
         self.relay.send(answers.collect())
