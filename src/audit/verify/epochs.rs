@@ -7,7 +7,7 @@ use std::io::BufRead;
 
 use serde::Serialize;
 
-use super::{Check, ExportLines, Fault, Take, Trust, Verdict, at_header, other_key, trusted_key};
+use super::{Check, Fault, Take, Trust, Verdict, at_header, lines::ExportLines, other_key, trusted_key};
 use crate::{
     export::Begin,
     transparency::{checkpoint::SignedHead, compact_range::Range, key::VerifierKey},
@@ -35,7 +35,7 @@ pub fn verify_through_epochs(
     trust: Trust<'_>,
     take: &mut Take<'_>,
 ) -> Result<Option<(Verdict, Option<Fork>)>, Fault> {
-    let mut lines = ExportLines { input, line: Vec::new() };
+    let mut lines = ExportLines::of(input);
     let begin = match lines.next()? {
         Some(line) => Begin::read(line).map_err(at_header)?,
         None => return Err(at_header("is missing: the file is empty".into())),

@@ -10,6 +10,7 @@
 //! the forged one, the file cannot say, and so all of them are named.
 
 mod epochs;
+mod lines;
 
 use std::{
     cmp::Ordering,
@@ -21,9 +22,9 @@ use std::{
 use hashbrown::HashMap;
 use serde::{Serialize, Serializer};
 
-use self::epochs::Former;
 pub use self::epochs::{Fork, verify_through_epochs};
-use super::export::{Begin, CommitLine, End, LONGEST_LINE, Line, from_hex};
+use self::{epochs::Former, lines::ExportLines};
+use super::export::{Begin, CommitLine, End, Line, from_hex};
 use crate::transparency::{
     checkpoint::SignedHead,
     compact_range::Range,
@@ -192,7 +193,7 @@ pub type Take<'t> = dyn FnMut(StoredCommit, &[u8]) -> ControlFlow<()> + 't;
 /// # Errors
 /// The first [`Fault`].
 pub fn verify(input: impl BufRead, trust: Trust<'_>, take: &mut Take<'_>) -> Result<Option<Verdict>, Fault> {
-    let mut lines = ExportLines { input, line: Vec::new() };
+    let mut lines = ExportLines::of(input);
     let begin = match lines.next()? {
         Some(line) => Begin::read(line).map_err(at_header)?,
         None => return Err(at_header("is missing: the file is empty".into())),
@@ -278,30 +279,6 @@ fn at_header(why: String) -> Fault {
 
 fn untrue(place: Place, why: impl Into<String>) -> Fault {
     Fault::Untrue { place, why: why.into(), since: Unproved::default() }
-}
-
-/// The lines of the file, none longer than an export has.
-struct ExportLines<R> {
-    input: R,
-    line: Vec<u8>,
-}
-
-impl<R: BufRead> ExportLines<R> {
-    /// The next line without its end; a line that has no end was cut, and is none.
-    fn next(&mut self) -> io::Result<Option<&[u8]>> {
-        self.line.clear();
-        let limit = LONGEST_LINE as u64;
-        io::Read::take(&mut self.input, limit).read_until(b'\n', &mut self.line)?;
-        match self.line.pop() {
-            Some(b'\n') => Ok(Some(&self.line)),
-            Some(last) if self.line.len() + 1 == LONGEST_LINE => {
-                // It is not one of our lines; its reader refuses it.
-                self.line.push(last);
-                Ok(Some(&self.line))
-            }
-            Some(_) | None => Ok(None),
-        }
-    }
 }
 
 /// A check on its way.
